@@ -1,0 +1,73 @@
+"""Faults that a person can mend: each is one sentence that names the place, the value and what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class AutopipeError(Exception):
+    """Base of every error that is shown to the user as one sentence, without a traceback."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault of a config file.
+
+    Attributes
+    ----------
+    path
+        Where in the file, as ``exploration.temperature_K`` or ``generation[0].elements``.
+    given
+        What stands there, as text.
+    allowed
+        What may stand there, as a phrase.
+    nearest
+        The nearest valid name, where a name was mistyped.
+    """
+
+    path: str
+    given: str
+    allowed: str
+    nearest: str | None = None
+
+    def __str__(self) -> str:
+        hint = f'; did you mean {self.nearest!r}?' if self.nearest else ''
+        return f'{self.path}: got {self.given}; {self.allowed}{hint}'
+
+
+class ConfigError(AutopipeError):
+    """A config with one or more faults, all of them told at once.
+
+    Parameters
+    ----------
+    faults
+        Every fault found.
+    """
+
+    def __init__(self, faults: Sequence[Fault]):
+        self.faults = tuple(faults)
+        super().__init__('\n'.join(str(fault) for fault in self.faults))
+
+
+class PhysicsViolationError(AutopipeError):
+    """A structure that breaks a rule of validity.
+
+    Parameters
+    ----------
+    rule
+        The rule's name, as ``min_distance``.
+    atoms
+        The indices of the atoms concerned; empty where the rule is about the whole cell.
+    value, limit
+        What was found and what the rule asks for, in the rule's unit.
+    message
+        The sentence for the user.
+    """
+
+    def __init__(self, rule: str, atoms: Sequence[int], value: float, limit: float, message: str):
+        self.rule = rule
+        self.atoms = tuple(atoms)
+        self.value = value
+        self.limit = limit
+        super().__init__(message)

@@ -1,0 +1,127 @@
+"""What a job gets and what it leaves: the file names and the two models that both sides import."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from aiida_mlip_autopipe.settings import Settings
+
+CONTRACT_VERSION = 1
+
+JOB_FILE = 'job.json'
+SEED_FILE = 'seed.traj'
+RESULT_FILE = 'result.json'
+TRAJECTORY_FILE = 'trajectory.traj'
+CHECKPOINT_FILE = 'checkpoint.npz'
+CRASH_FILE = 'crash.traj'
+STOP_FILE = 'stop'
+
+Outcome = Literal['completed', 'out_of_walltime', 'stopped', 'unstable', 'no_frame', 'refused', 'failed']
+Refusal = Literal['contract', 'settings', 'calculator_missing', 'model_not_loaded', 'model_mismatch']
+
+
+class JobSeed(Settings):
+    """One seed of a job."""
+
+    seed_id: str
+    """Hash of the seed's content."""
+    structure: str = SEED_FILE
+    """The file with the structure, in ASE's binary trajectory format."""
+    random_seed: int = Field(ge=0)
+    """Seeds the random stream of this exploration."""
+
+
+class Job(Settings):
+    """``job.json``: all that a job needs to know. It names its calculator and model; only the job loads them."""
+
+    contract_version: int = CONTRACT_VERSION
+    """Version of this contract on the side that wrote the file."""
+    seeds: tuple[JobSeed, ...] = Field(min_length=1, max_length=1)
+    """The seeds to explore; one for now."""
+    calculator: dict[str, Any]
+    """Settings of the calculator, with ``kind`` and, where it has a model file, ``model_sha256``."""
+    exploration: dict[str, Any]
+    """Settings of the exploration."""
+    max_wallclock_s: float | None = Field(default=None, gt=0)
+    """Wall time that the scheduler grants, if it does."""
+
+
+class Event(Settings):
+    """Something that a person should know about a run."""
+
+    step: int
+    """The absolute step at which it happened."""
+    rule: str
+    """What noticed it, as ``temperature`` or ``not_finite``."""
+    message: str
+    """The sentence for the user, with value and limit."""
+
+
+class Versions(Settings):
+    """What the job ran with."""
+
+    package: str
+    """Version of this package."""
+    python: str
+    """Version of Python."""
+    ase: str
+    """Version of ASE."""
+    calculator: str | None = None
+    """Version of the calculator's package."""
+    torch: str | None = None
+    """Version of torch, where the calculator uses it."""
+
+
+class Result(Settings):
+    """``result.json``: written in every case, also on failure and on SIGTERM. A number that is not finite is null."""
+
+    contract_version: int = CONTRACT_VERSION
+    """Version of this contract on the side that ran."""
+    outcome: Outcome
+    """How the run ended."""
+    message: str = ''
+    """Why, as one sentence, unless it was completed."""
+    refusal: Refusal | None = None
+    """What was refused, with the outcome ``refused``."""
+    traceback: str | None = None
+    """Where the runner raised, with the outcome ``failed``."""
+    seed_id: str | None = None
+    """The seed explored."""
+    ensemble: str | None = None
+    """The ensemble that was sampled."""
+    ensemble_reason: str = ''
+    """Why that ensemble was chosen."""
+    first_step: int = 0
+    """Absolute step this leg started from."""
+    last_step: int = 0
+    """Absolute step this leg reached."""
+    n_frames: int = 0
+    """Frames in this leg's trajectory file."""
+    force_calls: int = 0
+    """Evaluations of the calculator in this leg."""
+    loop_s: float = 0.0
+    """Wall time of the dynamics alone."""
+    load_s: float = 0.0
+    """Wall time of importing and loading the calculator."""
+    timestep_fs: float | None = None
+    """The time step that was used."""
+    mean_temperature_K: float | None = None
+    """Mean over the stored frames."""
+    calculator_name: str = ''
+    """Architecture of the calculator, as ``sevennet``."""
+    model_name: str | None = None
+    """Name of the model file or of the shipped weights."""
+    model_sha256: str | None = None
+    """sha256 of the model file that was loaded."""
+    device: str = 'cpu'
+    """Where the calculator ran."""
+    precision: str = 'float64'
+    """Floating point type of the model."""
+    versions: Versions | None = None
+    """Versions of the software."""
+    events: tuple[Event, ...] = ()
+    """What happened on the way."""
+    statistics: dict[str, Any] = Field(default_factory=dict)
+    """Further figures, as acceptance by move."""

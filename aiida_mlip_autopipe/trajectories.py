@@ -1,0 +1,67 @@
+"""The frames of one leg of an exploration, as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """Frames with their labels; f frames of n atoms. A frame's identity is ``(seed_id, step)``.
+
+    Attributes
+    ----------
+    seed_id
+        The seed that was explored.
+    numbers, pbc
+        Atomic numbers (n,) and periodic directions (3,), the same in every frame.
+    steps
+        Absolute step of each frame (f,), counted from the start of the first leg.
+    positions, cells
+        Å, (f, n, 3) and (f, 3, 3).
+    energies, forces, stresses
+        eV (f,), eV/Å (f, n, 3), eV/Å³ (f, 6) in ASE's sign and Voigt order xx, yy, zz, yz, xz, xy. The stress of a
+        structure that is not periodic, or of a calculator without stress, is NaN.
+    temperatures
+        Instantaneous temperature of the free degrees of freedom in K (f,).
+    extra
+        Further arrays of first dimension f, by name.
+    """
+
+    seed_id: str
+    numbers: np.ndarray
+    pbc: np.ndarray
+    steps: np.ndarray
+    positions: np.ndarray
+    cells: np.ndarray
+    energies: np.ndarray
+    forces: np.ndarray
+    stresses: np.ndarray
+    temperatures: np.ndarray
+    extra: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def frame(self, index: int, template: Atoms | None = None) -> Atoms:
+        """Return one frame with energy, forces and stress as calculator results.
+
+        Parameters
+        ----------
+        index
+            Which frame.
+        template
+            The seed's structure; its tags, magnetic moments and constraints are kept. Without it the frame has none.
+        """
+        atoms = Atoms(numbers=self.numbers, pbc=self.pbc) if template is None else template.copy()
+        atoms.set_cell(self.cells[index])
+        atoms.set_positions(self.positions[index], apply_constraint=False)
+        results = {'energy': float(self.energies[index]), 'forces': self.forces[index]}
+        if np.isfinite(self.stresses[index]).all():
+            results['stress'] = self.stresses[index]
+        atoms.calc = SinglePointCalculator(atoms, **results)
+        return atoms
