@@ -38,6 +38,8 @@ class Job(Settings):
 
     contract_version: int = CONTRACT_VERSION
     """Version of this contract on the side that wrote the file."""
+    runner_version: str
+    """Version of the science of the runner that is expected; another one would give other frames."""
     seeds: tuple[JobSeed, ...] = Field(min_length=1, max_length=1)
     """The seeds to explore; one for now."""
     calculator: dict[str, Any]
