@@ -1,0 +1,98 @@
+# Everything a checkout can do; `make help` lists it. On a fresh machine each target makes the environment it needs.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# The constraints were tested with 3.11, so it is taken where there is one.
+PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
+	$$python -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+VENV := .venv
+MACE_VENV := .venv-mace
+# The loop of a job is serial: two processes of one thread are faster than one of two.
+WORKERS ?= 2
+export OMP_NUM_THREADS ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# What a command starts (daemon, jobs) finds the environment's programs, activated or not.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+USER_STAMP := $(VENV)/installed
+TOOLS_STAMP := $(VENV)/installed-tools
+MACE_STAMP := $(MACE_VENV)/installed
+
+.PHONY: help
+help:  ## this list
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+.PHONY: run
+run: $(USER_STAMP)  ## environment, AiiDA profile, calculator, then the example: cu_au.db
+	mlip-autopipe setup
+	# The file that is replaced is the example's own, of an earlier `make run`.
+	mlip-autopipe run workchains/configs/cu_au.yaml --force
+
+.PHONY: test
+test: lint docs mace  ## the whole test suite: lint, types, documentation, every test, the wheel
+	MLIP_AUTOPIPE_MACE_PYTHON=$(CURDIR)/$(MACE_VENV)/bin/python \
+		pytest -m 'not cluster and not browser' --numprocesses $(WORKERS) --dist loadgroup --durations 15
+
+.PHONY: lint
+lint: $(TOOLS_STAMP)  ## ruff, mypy and the contracts between packages
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+.PHONY: docs
+docs: $(TOOLS_STAMP)  ## the documentation, warnings are errors: docs/_build/html/index.html
+	sphinx-build --fail-on-warning --keep-going --nitpicky --fresh-env --quiet docs docs/_build/html
+
+.PHONY: bench
+bench: $(TOOLS_STAMP)  ## the benchmarks; give the machine to them alone
+	pytest benchmarks --override-ini 'python_files=bench_*.py' --override-ini timeout=0 -m '' --benchmark-only -s
+
+.PHONY: environment
+environment: $(TOOLS_STAMP)  ## the environment of a developer: .venv
+
+.PHONY: mace
+mace: $(MACE_STAMP)  ## a second environment with MACE, whose pins exclude SevenNet: .venv-mace
+
+.PHONY: constraints
+constraints:  ## resolve all versions anew (torch stays) and write both constraint files
+	$(call renew,constraints.txt,sevennet,--group dev)
+	$(call renew,constraints-mace.txt,mace,--group test)
+
+.PHONY: clean
+clean:  ## remove what was built, and the environments
+	rm -rf $(VENV) $(MACE_VENV) build dist docs/_build docs/reference/generated .benchmarks
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+# A stamp is newer than what it was made from, so a second call installs nothing.
+# `-qq`: pip tells errors only.
+define install
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer is needed: name it with PYTHON=…'; exit 1; }
+	test -x $(1)/bin/pip || $(PYTHON) -m venv $(1)
+	$(1)/bin/pip install -qq --upgrade 'pip>=25.1'
+	$(1)/bin/pip install -qq --constraint $(2) torch
+	$(1)/bin/pip install -qq --constraint $(2) $(3)
+	@touch $@
+endef
+
+define renew
+	rm -rf build/renew && $(PYTHON) -m venv build/renew
+	build/renew/bin/pip install -qq --upgrade 'pip>=25.1'
+	build/renew/bin/pip install -qq $$(grep '^torch==' $(1))
+	build/renew/bin/pip install -qq --editable '.[$(2)]' $(3)
+	{ grep '^#' $(1); build/renew/bin/pip freeze --exclude-editable | sed 's/+cpu$$//'; } > build/renew.txt
+	mv build/renew.txt $(1) && rm -rf build/renew
+endef
+
+$(USER_STAMP): pyproject.toml constraints.txt
+	@echo 'Installing into $(VENV), about two minutes …'
+	$(call install,$(VENV),constraints.txt,--editable '.[sevennet]')
+
+$(TOOLS_STAMP): $(USER_STAMP)
+	@echo 'Installing the tools of a developer into $(VENV) …'
+	$(VENV)/bin/pip install -qq --constraint constraints.txt --group dev
+	@touch $@
+
+$(MACE_STAMP): pyproject.toml constraints-mace.txt
+	@echo 'Installing into $(MACE_VENV), about two minutes …'
+	$(call install,$(MACE_VENV),constraints-mace.txt,--editable '.[mace]' --group test)
