@@ -1,0 +1,105 @@
+"""The candidates of a selection: every distinct, finite frame of all trajectories."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+
+from aiida_mlip_autopipe.trajectories import Trajectory
+
+
+@dataclass(frozen=True, eq=False)
+class FramePool:
+    """Candidate frames in an order that does not depend on the order of the trajectories.
+
+    Attributes
+    ----------
+    trajectories
+        As the caller gave them.
+    trajectory_indices, frame_indices
+        Where each candidate stands (m,), sorted by seed and step.
+    passed_over
+        How many frames are not candidates, by reason.
+    """
+
+    trajectories: Sequence[Trajectory]
+    trajectory_indices: np.ndarray
+    frame_indices: np.ndarray
+    passed_over: dict[str, int]
+
+    def __len__(self) -> int:
+        return len(self.frame_indices)
+
+    @property
+    def species(self) -> list[int]:
+        """Atomic numbers of all elements among the candidates, ascending."""
+        return sorted({int(z) for i in set(self.trajectory_indices) for z in self.trajectories[i].numbers})
+
+    def structures(self, start: int = 0, stop: int | None = None) -> Iterator[Atoms]:
+        """Yield the candidates' bare structures, without results and constraints."""
+        for trajectory_index, frame_index in zip(
+            self.trajectory_indices[start:stop], self.frame_indices[start:stop], strict=True
+        ):
+            trajectory = self.trajectories[trajectory_index]
+            yield Atoms(
+                numbers=trajectory.numbers,
+                positions=trajectory.positions[frame_index],
+                cell=trajectory.cells[frame_index],
+                pbc=trajectory.pbc,
+            )
+
+
+def collect_frames(trajectories: Sequence[Trajectory]) -> FramePool:
+    """Gather the candidates.
+
+    A frame is its seed and absolute step: the same one in two legs counts once. A frame with an energy, a force, a
+    position or a cell that is not finite is passed over, and so is the second of two frames that agree in elements,
+    periodic directions, positions and cell to the last bit.
+    """
+    order = sorted(
+        (i for i, trajectory in enumerate(trajectories) if len(trajectory)),
+        key=lambda i: (trajectories[i].seed_id, int(trajectories[i].steps[0])),
+    )
+    passed_over = Counter({'not_finite': 0, 'in_two_legs': 0, 'duplicate': 0})
+    identities: set[tuple[str, int]] = set()
+    contents: set[bytes] = set()
+    chosen: list[tuple[int, int]] = []
+    for i in order:
+        trajectory = trajectories[i]
+        finite = _finite_frames(trajectory)
+        kind = trajectory.numbers.astype('<i8').tobytes() + trajectory.pbc.astype(bool).tobytes()
+        for f in range(len(trajectory)):
+            identity = (trajectory.seed_id, int(trajectory.steps[f]))
+            if identity in identities:
+                passed_over['in_two_legs'] += 1
+                continue
+            identities.add(identity)
+            if not finite[f]:
+                passed_over['not_finite'] += 1
+                continue
+            content = _digest(kind, trajectory.cells[f], trajectory.positions[f])
+            if content in contents:
+                passed_over['duplicate'] += 1
+                continue
+            contents.add(content)
+            chosen.append((i, f))
+    pairs = np.array(chosen, dtype=np.int64).reshape(-1, 2)
+    return FramePool(trajectories, pairs[:, 0], pairs[:, 1], dict(passed_over))
+
+
+def _finite_frames(trajectory: Trajectory) -> np.ndarray:
+    finite: np.ndarray = np.isfinite(trajectory.energies)
+    for array in (trajectory.forces, trajectory.positions, trajectory.cells):
+        finite = finite & np.isfinite(array).all(axis=(1, 2))
+    return finite
+
+
+def _digest(kind: bytes, cell: np.ndarray, positions: np.ndarray) -> bytes:
+    # Adding zero turns -0.0 into 0.0, which is the same number with other bits.
+    arrays = (np.asarray(array, dtype='<f8') + 0.0 for array in (cell, positions))
+    return hashlib.sha256(kind + b''.join(array.tobytes() for array in arrays)).digest()

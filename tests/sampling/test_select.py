@@ -1,0 +1,148 @@
+import json
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.sampling import SAMPLERS, select_frames
+from aiida_mlip_autopipe.sampling.fps import FpsSettings
+from aiida_mlip_autopipe.sampling.random_sampler import RandomSettings
+
+SOAP = {'n_max': 4, 'l_max': 3}
+
+
+def make_settings(kind, **fields):
+    if kind == 'fps':
+        fields.setdefault('descriptor', SOAP)
+    return SAMPLERS.load(kind).settings_class(**fields)
+
+
+def identities(selection, trajectories):
+    return [
+        (trajectories[t].seed_id, int(trajectories[t].steps[f]))
+        for t, f in zip(selection.trajectory_indices, selection.frame_indices, strict=True)
+    ]
+
+
+@pytest.fixture
+def trajectories(make_trajectory, rattled):
+    return [
+        make_trajectory(rattled(8, random_seed), f'seed{random_seed}', first_step=100 * random_seed)
+        for random_seed in range(3)
+    ]
+
+
+@pytest.fixture(params=['random', 'fps'])
+def kind(request):
+    return request.param
+
+
+def test_the_frames_asked_for_are_chosen_none_twice(trajectories, kind):
+    selection = select_frames(trajectories, make_settings(kind, n_structures=10), random_seed=1)
+    assert len(selection) == len(set(identities(selection, trajectories))) == 10
+    assert selection.report['n_selected'] == 10
+    assert selection.report['warnings'] == []
+
+
+def test_the_same_input_gives_the_same_selection(trajectories, kind):
+    first, second = (select_frames(trajectories, make_settings(kind, n_structures=10), random_seed=1) for _ in range(2))
+    assert identities(first, trajectories) == identities(second, trajectories)
+    np.testing.assert_array_equal(first.distances, second.distances)
+
+
+def test_the_order_of_the_trajectories_does_not_matter(trajectories, kind):
+    settings = make_settings(kind, n_structures=10)
+    first = select_frames(trajectories, settings, random_seed=1)
+    second = select_frames(trajectories[::-1], settings, random_seed=1)
+    assert identities(first, trajectories) == identities(second, trajectories[::-1])
+    assert first.report == second.report
+
+
+def test_asking_for_more_keeps_what_fewer_gave(trajectories, kind):
+    few, many = (
+        identities(select_frames(trajectories, make_settings(kind, n_structures=n), random_seed=1), trajectories)
+        for n in (5, 12)
+    )
+    assert many[:5] == few
+
+
+def test_another_random_seed_draws_other_frames(trajectories):
+    first, second = (
+        identities(select_frames(trajectories, RandomSettings(n_structures=10), random_seed=seed), trajectories)
+        for seed in (1, 2)
+    )
+    assert first != second
+
+
+def test_every_frame_has_the_same_chance(make_trajectory, rattled):
+    trajectory = make_trajectory(rattled(10))
+    counts = np.zeros(10)
+    for random_seed in range(400):
+        selection = select_frames([trajectory], RandomSettings(n_structures=3), random_seed=random_seed)
+        counts[selection.frame_indices] += 1
+    # 120 expected, standard deviation 9.2
+    assert (np.abs(counts - 120) < 5 * 9.2).all()
+
+
+def test_more_than_there_are_gives_all_of_them_and_a_warning(trajectories, kind):
+    selection = select_frames(trajectories, make_settings(kind, n_structures=100), random_seed=1)
+    assert len(selection) == 24
+    assert selection.report['warnings'] == [
+        '100 structures were asked for, but only 24 of 24 frames are finite and distinct: all of these were taken'
+    ]
+
+
+def test_frames_passed_over_are_counted_and_never_chosen(trajectories, kind):
+    trajectories[0].energies[3] = np.nan
+    trajectories[2].forces[5, 0, 1] = np.inf
+    selection = select_frames(trajectories, make_settings(kind, n_structures=100), random_seed=1)
+    assert {('seed0', 30), ('seed2', 250)}.isdisjoint(identities(selection, trajectories))
+    assert selection.report['n_candidates'] == 22
+    assert selection.report['passed_over'] == {'not_finite': 2, 'in_two_legs': 0, 'duplicate': 0}
+
+
+def test_no_frame_at_all_is_one_sentence(trajectories, kind):
+    for trajectory in trajectories:
+        trajectory.energies[:] = np.nan
+    with pytest.raises(AutopipeError, match=r'no frame to choose from: 24 frames in 3 trajectories, 24 of them'):
+        select_frames(trajectories, make_settings(kind), random_seed=1)
+    with pytest.raises(AutopipeError, match='0 frames in 0 trajectories'):
+        select_frames([], make_settings(kind), random_seed=1)
+
+
+def test_fps_never_takes_a_rotated_copy(make_trajectory, rattled):
+    frames = rattled(4)
+    copies = [atoms.copy() for atoms in frames]
+    for atoms in copies:
+        atoms.rotate(50, (1, 1, 0), rotate_cell=True)
+    trajectories = [make_trajectory(frames, 'a'), make_trajectory(copies, 'b')]
+    selection = select_frames(trajectories, FpsSettings(n_structures=8, descriptor=SOAP), random_seed=1)
+    assert sorted(selection.frame_indices) == [0, 1, 2, 3]
+    assert selection.report['n_duplicates_of_chosen'] == 4
+    assert selection.report['coverage_radius'] < 1e-4
+    assert 'only 4 of 8' in selection.report['warnings'][0]
+
+
+def test_fps_takes_the_odd_one_out_before_it_fills_up(make_trajectory, rattled):
+    frames = [*rattled(20, amplitude=0.02), *rattled(1, random_seed=9, amplitude=0.3)]
+    selection = select_frames([make_trajectory(frames)], FpsSettings(n_structures=3, descriptor=SOAP), random_seed=1)
+    assert selection.frame_indices[1] == 20
+    assert np.isnan(selection.distances[0])
+    assert selection.distances[1] > selection.distances[2] > selection.report['coverage_radius'] > 0
+
+
+def test_the_report_is_json(trajectories, kind):
+    report = select_frames(trajectories, make_settings(kind, n_structures=5), random_seed=1).report
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+@pytest.mark.parametrize('fields', [{'n_structures': 0}, {'n_structure': 5}, {'kind': 'fsp'}])
+def test_bad_settings_are_refused(kind, fields):
+    with pytest.raises(ValidationError):
+        SAMPLERS.load(kind).settings_class(**fields)
+
+
+def test_an_unknown_kind_is_one_sentence():
+    with pytest.raises(AutopipeError, match=r"no aiida_mlip_autopipe\.samplers 'grid'; there are random, fps"):
+        SAMPLERS.load('grid')
