@@ -1,0 +1,41 @@
+"""Sphinx extension: writes the pages of the reference that come from the code, before the pages are read."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from config_reference import render_config_reference
+from exit_codes import render_exit_codes
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
+from aiida_mlip_autopipe.config import CampaignConfig
+
+LOGGER = logging.getLogger(__name__)
+
+
+def write_reference(app: Sphinx) -> None:
+    """Write the generated parts; a field of the config without a docstring is a warning."""
+    folder = Path(app.srcdir) / 'reference' / 'generated'
+    folder.mkdir(parents=True, exist_ok=True)
+    config, undocumented = render_config_reference(CampaignConfig.model_json_schema())
+    for path in undocumented:
+        LOGGER.warning('the config field %s has no docstring', path)
+    (folder / 'config.md').write_text(config)
+    (folder / 'exit_codes.md').write_text(render_exit_codes())
+    (folder / 'cli.md').write_text(_render_cli())
+
+
+def _render_cli() -> str:
+    command = ['typer', 'aiida_mlip_autopipe.cli.app', 'utils', 'docs', '--name', 'mlip-autopipe']
+    done = subprocess.run([sys.executable, '-m', *command], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.connect('builder-inited', write_reference)
+    return {'parallel_read_safe': True}
