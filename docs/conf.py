@@ -17,7 +17,7 @@ html_title = project
 myst_enable_extensions = ['colon_fence', 'deflist', 'dollarmath']
 myst_heading_anchors = 3
 
-# Nothing is fetched while the docs are built, so names of other packages have no target; `--nitpicky` is for our own pages.
+# Nothing is fetched while the docs are built, so names of other packages have no target; `--nitpicky` is for our pages.
 nitpick_ignore_regex = [('py:.*', '.*')]
 default_role = 'code'
 autodoc_member_order = 'bysource'
