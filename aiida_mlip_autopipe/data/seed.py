@@ -1,0 +1,49 @@
+"""The node that holds a seed."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+from aiida.orm import StructureData
+
+from aiida_mlip_autopipe.seeds import Seed
+
+
+class SeedData(StructureData):
+    """A structure that keeps what `StructureData` loses: exact arrays, tags, moments, fixed atoms, how it was made.
+
+    The arrays and the record lie in the repository, since attributes round floats. All of it is hashed, so nothing
+    here depends on a campaign; ``seed_id``, ``kind`` and ``ancestor`` are attributes for queries.
+    """
+
+    _ARRAYS = 'seed.npz'
+    _RECORD = 'record.json'
+
+    @classmethod
+    def from_seed(cls, seed: Seed) -> SeedData:
+        """Return the unstored node of a seed."""
+        plain = seed.atoms.copy()
+        plain.set_constraint()
+        plain.set_tags(0)
+        node = cls(ase=plain)
+        buffer = io.BytesIO()
+        np.savez(buffer, **seed.arrays())
+        node.base.repository.put_object_from_bytes(buffer.getvalue(), cls._ARRAYS)
+        node.base.repository.put_object_from_bytes(json.dumps(seed.record, sort_keys=True).encode(), cls._RECORD)
+        for name in ('kind', 'ancestor'):
+            node.base.attributes.set(name, seed.record.get(name))
+        node.base.attributes.set('seed_id', seed.seed_id)
+        return node
+
+    @property
+    def seed_id(self) -> str:
+        """The seed's identity: a hash of its content."""
+        return str(self.base.attributes.get('seed_id'))
+
+    def to_seed(self) -> Seed:
+        """Return the seed, exact to the last bit."""
+        with self.base.repository.open(self._ARRAYS, mode='rb') as handle, np.load(handle) as arrays:
+            content = {name: arrays[name] for name in arrays.files}
+        return Seed.from_arrays(content, json.loads(self.base.repository.get_object_content(self._RECORD)))

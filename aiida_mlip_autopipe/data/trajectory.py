@@ -1,0 +1,59 @@
+"""Conversion between a leg's frames and AiiDA's `TrajectoryData`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from aiida.orm import TrajectoryData
+from ase.data import atomic_numbers, chemical_symbols
+
+from aiida_mlip_autopipe.trajectories import Trajectory
+
+LABEL_ARRAYS = ('energies', 'forces', 'stresses', 'temperatures')
+EXTRA_PREFIX = 'extra_'
+
+
+def node_from_trajectory(trajectory: Trajectory, timestep_fs: float, about: dict[str, Any]) -> TrajectoryData:
+    """Return the unstored node of a leg.
+
+    Parameters
+    ----------
+    trajectory
+        The frames.
+    timestep_fs
+        From which the times (ps) are computed.
+    about
+        What produced the frames, kept as attributes for provenance: ensemble, calculator, model and versions.
+    """
+    node = TrajectoryData()
+    node.set_trajectory(
+        symbols=[chemical_symbols[number] for number in trajectory.numbers],
+        positions=np.asarray(trajectory.positions, dtype=np.float64),
+        stepids=np.asarray(trajectory.steps),
+        cells=np.asarray(trajectory.cells, dtype=np.float64),
+        times=np.asarray(trajectory.steps) * timestep_fs * 1e-3,
+        pbc=[bool(periodic) for periodic in trajectory.pbc],
+    )
+    for name in LABEL_ARRAYS:
+        node.set_array(name, np.asarray(getattr(trajectory, name), dtype=np.float64))
+    for name, array in trajectory.extra.items():
+        node.set_array(EXTRA_PREFIX + name, array)
+    node.base.attributes.set('seed_id', trajectory.seed_id)
+    node.base.attributes.set('about', about)
+    return node
+
+
+def trajectory_from_node(node: TrajectoryData) -> Trajectory:
+    """Return the frames that a node holds."""
+    extra = {name.removeprefix(EXTRA_PREFIX) for name in node.get_arraynames() if name.startswith(EXTRA_PREFIX)}
+    return Trajectory(
+        seed_id=node.base.attributes.get('seed_id'),
+        numbers=np.array([atomic_numbers[symbol] for symbol in node.symbols]),
+        pbc=np.array(node.pbc),
+        steps=node.get_stepids(),
+        positions=node.get_positions(),
+        cells=node.get_cells(),
+        **{name: node.get_array(name) for name in LABEL_ARRAYS},
+        extra={name: node.get_array(EXTRA_PREFIX + name) for name in sorted(extra)},
+    )

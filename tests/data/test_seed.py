@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+from aiida.orm import load_node
+from ase.build import bulk, fcc111
+from ase.constraints import FixAtoms, FixBondLength
+
+from aiida_mlip_autopipe.data.seed import SeedData
+from aiida_mlip_autopipe.seeds import Seed
+
+
+@pytest.fixture
+def slab_seed():
+    slab = fcc111('Cu', (2, 2, 3), vacuum=8.0)
+    slab.set_tags(range(len(slab)))
+    slab.set_initial_magnetic_moments(np.linspace(0, 1, len(slab)))
+    slab.set_constraint(FixAtoms(indices=[0, 1, 2, 3]))
+    slab.rattle(0.1, seed=1)
+    return Seed(slab, {'kind': 'surface', 'ancestor': 'abc', 'strain': 1 / 3 + 1e-16})
+
+
+def test_a_stored_seed_comes_back_exact_to_the_last_bit(slab_seed):
+    node = load_node(SeedData.from_seed(slab_seed).store().pk)
+    back = node.to_seed()
+    for name, array in slab_seed.arrays().items():
+        np.testing.assert_array_equal(back.arrays()[name], array)
+        assert back.arrays()[name].dtype == array.dtype
+    assert back.record == slab_seed.record
+    assert back.seed_id == node.seed_id == slab_seed.seed_id
+
+
+def test_equal_seeds_have_equal_hashes_and_another_bit_another_hash(slab_seed):
+    node = SeedData.from_seed(slab_seed).store()
+    again = SeedData.from_seed(slab_seed).store()
+    assert node.base.caching.get_hash() == again.base.caching.get_hash()
+    moved = slab_seed.atoms.copy()
+    moved.positions[5, 0] = np.nextafter(moved.positions[5, 0], np.inf)
+    other = SeedData.from_seed(Seed(moved, slab_seed.record)).store()
+    assert other.base.caching.get_hash() != node.base.caching.get_hash()
+    assert other.seed_id != node.seed_id
+
+
+def test_how_a_seed_was_made_is_part_of_its_identity(slab_seed):
+    other = Seed(slab_seed.atoms, {**slab_seed.record, 'kind': 'defect'})
+    assert other.seed_id != slab_seed.seed_id
+
+
+def test_kind_and_ancestor_can_be_queried(slab_seed):
+    from aiida.orm import QueryBuilder
+
+    node = SeedData.from_seed(slab_seed).store()
+    query = QueryBuilder().append(SeedData, filters={'attributes.kind': 'surface', 'attributes.ancestor': 'abc'})
+    assert node.pk in [found.pk for found in query.all(flat=True)]
+
+
+def test_a_constraint_that_a_job_could_not_honour_is_refused():
+    atoms = bulk('Cu', cubic=True)
+    atoms.set_constraint(FixBondLength(0, 1))
+    with pytest.raises(ValueError, match='only FixAtoms constraints are supported, the structure has FixBondLengths'):
+        SeedData.from_seed(Seed(atoms, {}))

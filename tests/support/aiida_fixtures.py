@@ -1,0 +1,30 @@
+"""A real AiiDA profile, made by the package's own set-up in a folder of its own; star-import it in a conftest."""
+
+from __future__ import annotations
+
+import pytest
+from aiida.tools.pytest_fixtures import aiida_config_factory  # noqa: F401 (a fixture)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def aiida_profile(aiida_config_factory, tmp_path_factory):  # noqa: F811
+    from aiida.engine.daemon.client import get_daemon_client
+
+    from aiida_mlip_autopipe.installation.profile import ensure_profile
+
+    with aiida_config_factory(tmp_path_factory.mktemp('aiida')):
+        profile, created = ensure_profile(None)
+        assert created
+        yield profile
+        client = get_daemon_client()
+        if client.is_daemon_running:
+            client.stop_daemon(wait=True)
+
+
+@pytest.fixture(scope='session')
+def emt_code(aiida_profile):
+    from aiida_mlip_autopipe.installation.codes import ensure_code, ensure_computer
+
+    computer, _ = ensure_computer()
+    code, _ = ensure_code(computer, 'emt')
+    return code
