@@ -1,0 +1,124 @@
+"""The pages of the documentation do what they say: their commands are run, their configs checked."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / 'docs'
+TUTORIALS = sorted(page for page in (DOCS / 'tutorial').glob('*.md') if page.stem != 'index')
+
+FENCE = re.compile(r'^(?P<fence>`{3,}|:{3,})\s*(?P<info>.*)$')
+OPTION = re.compile(r'^:(?P<name>[\w-]+):\s*(?P<value>.*)$')
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, its caption (the name of a file to write), its text and its first line's number."""
+
+    language: str
+    caption: str | None
+    text: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of a ``console`` block and the output that the page shows, with … for what varies."""
+
+    text: str
+    shown: str
+
+
+def read_blocks(page: Path) -> Iterator[Block]:
+    """Yield the fenced blocks of a page, in order."""
+    lines = iter(enumerate(page.read_text().splitlines(), start=1))
+    for number, line in lines:
+        match = FENCE.match(line)
+        if match is None:
+            continue
+        language = match['info'].removeprefix('{code-block}').strip()
+        caption, text = None, []
+        for _, inner in lines:
+            if inner.strip() == match['fence']:
+                break
+            option = OPTION.match(inner) if not text else None
+            if option is None:
+                text.append(inner)
+            elif option['name'] == 'caption':
+                caption = option['value']
+        yield Block(language, caption, '\n'.join(text).strip('\n') + '\n', number)
+
+
+def read_commands(block: Block) -> Iterator[Command]:
+    """Yield the commands of a ``console`` block; a line that ends in a backslash goes on in the next."""
+    for part in re.split(r'^\$ ', block.text, flags=re.MULTILINE)[1:]:
+        command, rest = [], part.splitlines()
+        while rest:
+            command.append(rest.pop(0))
+            if not command[-1].endswith('\\'):
+                break
+        yield Command('\n'.join(command), '\n'.join(rest).strip('\n'))
+
+
+def shows(shown: str, printed: str) -> bool:
+    """Return whether the output that a page shows occurs in what was printed; … stands for anything."""
+    pattern = '.*?'.join(re.escape(' '.join(piece.split())) for piece in shown.split('…'))
+    return re.search(pattern, ' '.join(printed.split()), flags=re.DOTALL) is not None
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """An empty home without an AiiDA profile, where no daemon is left behind."""
+    programs = str(Path(sys.executable).parent)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith('AIIDA')}
+    home = {'HOME': str(tmp_path / 'home'), 'AIIDA_PATH': str(tmp_path / 'home'), 'XDG_CONFIG_HOME': ''}
+    environment = {
+        **kept,
+        **home,
+        'PATH': f'{programs}{os.pathsep}{os.environ["PATH"]}',
+        'COLUMNS': '120',
+        'NO_COLOR': '1',
+    }
+    (tmp_path / 'home').mkdir()
+    yield environment
+    subprocess.run(['verdi', 'daemon', 'stop'], env=environment, capture_output=True, timeout=60, check=False)
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize('page', TUTORIALS, ids=lambda page: page.stem)
+def test_the_commands_of_a_tutorial_work_in_order(page: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / 'work'
+    folder.mkdir()
+    for block in read_blocks(page):
+        where = f'{page.name}:{block.line}'
+        if block.caption:
+            (folder / block.caption).write_text(block.text)
+        elif block.language == 'python':
+            _run([sys.executable, '-c', block.text], '', where, folder, environment)
+        elif block.language == 'console':
+            for command in read_commands(block):
+                _run(['bash', '-c', command.text], command.shown, where, folder, environment)
+
+
+def _run(command: list[str], shown: str, where: str, folder: Path, environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f'{where}: {command[-1]}\nended with {done.returncode}\n{done.stdout}'
+    assert shows(shown, done.stdout), f'{where}: {command[-1]}\nprinted\n{done.stdout}\nthe page shows\n{shown}'
