@@ -1,0 +1,23 @@
+"""Exploration: molecular dynamics and Monte Carlo from a seed; what a job runs."""
+
+from __future__ import annotations
+
+from aiida_mlip_autopipe.exploration.calculators import (
+    CALCULATORS,
+    CalculatorRefusedError,
+    CalculatorSettings,
+    model_sha256,
+    resolve_model,
+)
+from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
+from aiida_mlip_autopipe.exploration.version import RUNNER_VERSION
+
+__all__ = [
+    'CALCULATORS',
+    'RUNNER_VERSION',
+    'CalculatorRefusedError',
+    'CalculatorSettings',
+    'ExplorationSettings',
+    'model_sha256',
+    'resolve_model',
+]

@@ -19,7 +19,16 @@ CRASH_FILE = 'crash.traj'
 STOP_FILE = 'stop'
 
 Outcome = Literal['completed', 'out_of_walltime', 'stopped', 'unstable', 'no_frame', 'refused', 'failed']
-Refusal = Literal['contract', 'settings', 'calculator_missing', 'model_not_loaded', 'model_mismatch']
+Refusal = Literal[
+    'contract',
+    'settings',
+    'structure',
+    'checkpoint',
+    'element',
+    'calculator_missing',
+    'model_not_loaded',
+    'model_mismatch',
+]
 
 
 class JobSeed(Settings):
@@ -47,7 +56,10 @@ class Job(Settings):
     exploration: dict[str, Any]
     """Settings of the exploration."""
     max_wallclock_s: float | None = Field(default=None, gt=0)
-    """Wall time that the scheduler grants, if it does."""
+    """Wall time that the scheduler grants, if it does, counted from the start of the job's process."""
+    rescues: int = Field(default=0, ge=0)
+    """How often the run became unstable before. One more than the checkpoint's: it is taken up from its last good
+    frame, cooler and with a smaller step as ``exploration.rescue`` says."""
 
 
 class Event(Settings):

@@ -1,0 +1,42 @@
+"""``python -m aiida_mlip_autopipe.exploration job.json``: run one job in the folder of its file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    """Run a job, or the self-test; 0 whenever ``result.json`` was written."""
+    # More threads than the allocation has are slow, and results are exact to the bit with one only.
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
+    parser = argparse.ArgumentParser(prog='python -m aiida_mlip_autopipe.exploration', description=__doc__)
+    parser.add_argument('job', nargs='?', type=Path, help='job.json; results are written beside it')
+    parser.add_argument(
+        '--self-test',
+        metavar='CALCULATOR',
+        nargs='?',
+        const='{"kind": "emt"}',
+        help='print versions, device and one force call of a calculator, given as JSON settings (default: EMT)',
+    )
+    arguments = parser.parse_args()
+    if arguments.self_test is not None:
+        from aiida_mlip_autopipe.exploration.self_test import run_self_test
+
+        report = run_self_test(json.loads(arguments.self_test))
+        print(json.dumps(report, indent=1))
+        return 0 if report['ok'] else 1
+    if arguments.job is None:
+        parser.error('a job file, or --self-test')
+    from aiida_mlip_autopipe.exploration.runner import run_job
+
+    result = run_job(arguments.job.resolve())
+    print(f'{result.outcome}: {result.message}' if result.message else result.outcome, file=sys.stderr)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

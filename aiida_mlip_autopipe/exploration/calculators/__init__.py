@@ -1,0 +1,53 @@
+"""Calculators by their ``kind``, bound late: nothing is imported before a job needs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aiida_mlip_autopipe.exploration.calculators.base import (
+    CalculatorLoader,
+    CalculatorRefusedError,
+    CalculatorSettings,
+)
+from aiida_mlip_autopipe.registry import Registry
+
+CALCULATORS: Registry[CalculatorLoader] = Registry(
+    'aiida_mlip_autopipe.calculators',
+    {
+        'emt': 'aiida_mlip_autopipe.exploration.calculators.emt:EMTLoader',
+        'sevennet': 'aiida_mlip_autopipe.exploration.calculators.sevennet:SevenNetLoader',
+        'mace': 'aiida_mlip_autopipe.exploration.calculators.mace:MACELoader',
+    },
+)
+
+
+def resolve_model(settings: CalculatorSettings) -> Path | None:
+    """Return the model file that settings name, without importing the calculator; None where there is no file.
+
+    Raises
+    ------
+    CalculatorRefusedError
+        If there is no such file, or no weights of that name.
+    """
+    return CALCULATORS.make(settings).resolve_model()
+
+
+def model_sha256(settings: CalculatorSettings) -> str | None:
+    """Return the sha256 of the model file that settings name; None where there is no file.
+
+    Raises
+    ------
+    CalculatorRefusedError
+        If there is no such file, or it is not the one that the settings expect.
+    """
+    return CALCULATORS.make(settings).check()
+
+
+__all__ = [
+    'CALCULATORS',
+    'CalculatorLoader',
+    'CalculatorRefusedError',
+    'CalculatorSettings',
+    'model_sha256',
+    'resolve_model',
+]

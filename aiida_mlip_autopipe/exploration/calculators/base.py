@@ -1,0 +1,190 @@
+"""What a calculator's module provides: settings that load nothing, and a loader that only the job calls."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.exploration.contract import Refusal
+from aiida_mlip_autopipe.settings import Settings
+
+
+class CalculatorRefusedError(AutopipeError):
+    """A calculator that cannot be used; its ``refusal`` says which of the reasons it is."""
+
+    def __init__(self, refusal: Refusal, message: str):
+        self.refusal: Refusal = refusal
+        super().__init__(message)
+
+
+class CalculatorSettings(Settings):
+    """What all calculators have in common."""
+
+    kind: str
+    """Which calculator."""
+    cutoff_A: float = Field(gt=0)
+    """Range of the calculator in Å, known without loading it; seeds are made large enough for it."""
+
+
+class ModelSettings(CalculatorSettings):
+    """A calculator with a model file."""
+
+    model: str
+    """The model file, or the name of weights that the calculator's package ships."""
+    model_sha256: str | None = Field(default=None, pattern='^[0-9a-f]{64}$')
+    """sha256 of the model file; a job refuses a file with another one. Found at submission where not given."""
+    device: Literal['auto', 'cpu', 'cuda'] = 'auto'
+    """``auto`` takes a GPU if there is one."""
+    dtype: Literal['float32', 'float64'] = 'float32'
+    """Floating point type of the model."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A calculator ready for use.
+
+    Attributes
+    ----------
+    calculator
+        The ASE calculator. Its forces depend on nothing but the structure.
+    device, precision
+        Where and in which floating point type it computes.
+    elements
+        Atomic numbers it knows; None where it does not say.
+    """
+
+    calculator: Any
+    device: str = 'cpu'
+    precision: str = 'float64'
+    elements: frozenset[int] | None = None
+
+
+class CalculatorLoader(ABC):
+    """Loads one kind of calculator.
+
+    Parameters
+    ----------
+    settings
+        Its settings.
+    """
+
+    settings_class: ClassVar[type[CalculatorSettings]]
+    package: ClassVar[str]
+    """The distribution that brings the calculator, for its version."""
+    module: ClassVar[str]
+    """The module to import, for the check that it is there."""
+    extra: ClassVar[str | None] = None
+    """The extra of this package that installs it."""
+
+    def __init__(self, settings: Any):
+        self.settings = settings
+
+    def resolve_model(self) -> Path | None:
+        """Return the path of the model file without importing the calculator; None where there is no file."""
+        return None
+
+    @abstractmethod
+    def load(self) -> Loaded:
+        """Import the calculator and load its model."""
+
+    def check(self) -> str | None:
+        """Check all that is cheaper than importing: the package, the model file and its hash.
+
+        Returns
+        -------
+        str or None
+            The sha256 of the model file.
+
+        Raises
+        ------
+        CalculatorRefusedError
+            If the package or the file is missing, or the file is not the one expected.
+        """
+        if find_spec(self.module.partition('.')[0]) is None:
+            hint = f'; install aiida-mlip-autopipe[{self.extra}]' if self.extra else ''
+            raise CalculatorRefusedError(
+                'calculator_missing',
+                f'the calculator {self.settings.kind!r} needs the package {self.package!r}, which is not installed '
+                f'in the environment of this job{hint}',
+            )
+        path = self.resolve_model()
+        if path is None:
+            return None
+        found = file_sha256(path)
+        if self.settings.model_sha256 not in (None, found):
+            raise CalculatorRefusedError(
+                'model_mismatch',
+                f'the model file {path} has the sha256 {found[:12]}…, expected was {self.settings.model_sha256[:12]}…',
+            )
+        return found
+
+    def version(self) -> str | None:
+        """Return the version of the calculator's package, without importing it."""
+        try:
+            return version(self.package)
+        except PackageNotFoundError:
+            return None
+
+    def model_name(self) -> str | None:
+        """Return the name of the model file or of the shipped weights."""
+        model = getattr(self.settings, 'model', None)
+        return Path(model).name if model else None
+
+
+def existing_file(path: str) -> Path:
+    """Return the path of a model file.
+
+    Raises
+    ------
+    CalculatorRefusedError
+        If there is none.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise CalculatorRefusedError('model_not_loaded', f'the model file {file} does not exist')
+    return file
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file."""
+    with open(path, 'rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def resolve_device(device: str) -> str:
+    """Return the device to use; imports torch.
+
+    Raises
+    ------
+    CalculatorRefusedError
+        If CUDA is asked for and there is none.
+    """
+    import torch
+
+    available = torch.cuda.is_available()
+    if device == 'cuda' and not available:
+        raise CalculatorRefusedError('settings', 'the device is cuda, but torch finds no CUDA device on this machine')
+    return 'cuda' if available and device != 'cpu' else 'cpu'
+
+
+@contextmanager
+def random_streams_kept() -> Iterator[None]:
+    """Put the global generators of Python and NumPy back: some packages reseed them when they load."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 (the one that others disturb)
+    try:
+        yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002

@@ -1,0 +1,55 @@
+"""MACE, from a model file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from aiida_mlip_autopipe.exploration.calculators.base import (
+    CalculatorLoader,
+    Loaded,
+    ModelSettings,
+    existing_file,
+    resolve_device,
+)
+
+
+class MACESettings(ModelSettings):
+    """MACE; its package ships no weights."""
+
+    kind: Literal['mace'] = 'mace'
+    """MACE."""
+    model: str
+    """The model file."""
+    cutoff_A: float = 6.0
+    """Range in Å; the foundation models have 6 (MACE-MP-0, MPA-0 and OMAT-0)."""
+    head: str | None = None
+    """Head of a model with several."""
+    dispersion: bool = False
+    """Adds D3 dispersion by the package ``torch-dftd``."""
+
+
+class MACELoader(CalculatorLoader):
+    """Loads MACE's ASE calculator."""
+
+    settings_class = MACESettings
+    settings: MACESettings
+    package = 'mace-torch'
+    module = 'mace'
+    extra = 'mace'
+
+    def resolve_model(self) -> Path:
+        """Return the model file."""
+        return existing_file(self.settings.model)
+
+    def load(self) -> Loaded:
+        """Return MACE's calculator."""
+        from mace.calculators import MACECalculator
+
+        device = resolve_device(self.settings.device)
+        options = {} if self.settings.head is None else {'head': self.settings.head}
+        calculator = MACECalculator(
+            model_paths=str(self.resolve_model()), device=device, default_dtype=self.settings.dtype, **options
+        )
+        elements = frozenset(int(number) for number in calculator.z_table.zs)
+        return Loaded(calculator, device, self.settings.dtype, elements)

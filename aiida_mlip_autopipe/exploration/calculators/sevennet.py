@@ -1,0 +1,75 @@
+"""SevenNet: universal potentials whose weights come with the package, or a model file of one's own."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from aiida_mlip_autopipe.exploration.calculators.base import (
+    CalculatorLoader,
+    CalculatorRefusedError,
+    Loaded,
+    ModelSettings,
+    existing_file,
+    resolve_device,
+)
+
+# Weights that the package ships, below its folder pretrained_potentials.
+SHIPPED = {
+    '7net-0': 'SevenNet_0__11Jul2024/checkpoint_sevennet_0.pth',
+    '7net-0_22may2024': 'SevenNet_0__22May2024/checkpoint_sevennet_0.pth',
+    '7net-l3i5': 'SevenNet_l3i5/checkpoint_l3i5.pth',
+    '7net-mf-0': 'SevenNet_MF_0/checkpoint_sevennet_mf_0.pth',
+}
+
+
+class SevenNetSettings(ModelSettings):
+    """SevenNet."""
+
+    kind: Literal['sevennet'] = 'sevennet'
+    """SevenNet."""
+    model: str = '7net-0'
+    """A checkpoint file, or shipped weights: ``7net-0``, ``7net-0_22May2024``, ``7net-l3i5`` or ``7net-mf-0``."""
+    cutoff_A: float = 5.0
+    """Range in Å; that of all shipped weights is 5."""
+    modal: str | None = None
+    """Fidelity of a multi-fidelity model, as ``PBE`` or ``R2SCAN`` for ``7net-mf-0``."""
+    dtype: Literal['float32'] = 'float32'
+    """The model computes in single precision."""
+
+
+class SevenNetLoader(CalculatorLoader):
+    """Loads SevenNet's ASE calculator."""
+
+    settings_class = SevenNetSettings
+    settings: SevenNetSettings
+    package = 'sevenn'
+    module = 'sevenn'
+    extra = 'sevennet'
+
+    def resolve_model(self) -> Path:
+        """Return the checkpoint file; shipped weights are found without importing the package."""
+        name = self.settings.model.lower()
+        if name not in SHIPPED:
+            if '/' not in self.settings.model and not Path(self.settings.model).is_file():
+                raise CalculatorRefusedError(
+                    'model_not_loaded',
+                    f'there is no file {self.settings.model!r}, and no shipped weights of that name; '
+                    f'there are {", ".join(SHIPPED)}',
+                )
+            return existing_file(self.settings.model)
+        spec = find_spec('sevenn')
+        if spec is None or spec.origin is None:
+            raise CalculatorRefusedError(
+                'calculator_missing', "the weights come with the package 'sevenn', which is not installed"
+            )
+        return existing_file(str(Path(spec.origin).parent / 'pretrained_potentials' / SHIPPED[name]))
+
+    def load(self) -> Loaded:
+        """Return SevenNet's calculator."""
+        from sevenn.calculator import SevenNetCalculator
+
+        device = resolve_device(self.settings.device)
+        calculator = SevenNetCalculator(str(self.resolve_model()), device=device, modal=self.settings.modal)
+        return Loaded(calculator, device, 'float32', frozenset(int(number) for number in calculator.type_map))

@@ -1,0 +1,102 @@
+"""The whole state of a run between two steps, in one binary file that is never half written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aiida_mlip_autopipe.errors import AutopipeError
+
+CHECKPOINT_VERSION = 1
+
+ARRAYS = ('numbers', 'positions', 'momenta', 'cell', 'forces', 'stress', 'last_frame')
+
+
+class CheckpointError(AutopipeError):
+    """A checkpoint that cannot be continued from."""
+
+
+@dataclass(eq=False)
+class Checkpoint:
+    """Everything that a run needs to go on as if it had not stopped.
+
+    Attributes
+    ----------
+    job_hash
+        Identity of the job that wrote it.
+    step
+        Absolute step of the state.
+    numbers, positions, momenta, cell
+        The atoms, in ASE's units.
+    forces, stress, energy
+        The calculator's answer for them.
+    last_frame
+        Positions of the last stored frame.
+    cell_momentum
+        The barostat's momentum.
+    rng_state
+        State of the bit generator.
+    rescues
+        How often the run had been taken up cooler when it was written.
+    counters
+        Figures that are summed over the run, JSON only.
+    """
+
+    job_hash: str
+    step: int
+    numbers: np.ndarray
+    positions: np.ndarray
+    momenta: np.ndarray
+    cell: np.ndarray
+    forces: np.ndarray
+    stress: np.ndarray
+    last_frame: np.ndarray
+    energy: float
+    cell_momentum: float
+    rng_state: dict[str, Any]
+    rescues: int = 0
+    counters: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """Write the file; whoever looks sees the old one or the new one, whole."""
+        scalars = {key: value for key, value in vars(self).items() if key not in ARRAYS}
+        text = json.dumps({'checkpoint_version': CHECKPOINT_VERSION, **scalars})
+        temporary = path.with_name(path.name + '.new')
+        with open(temporary, 'wb') as file:
+            np.savez(file, scalars=np.array(text), **{key: getattr(self, key) for key in ARRAYS})
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+
+    @classmethod
+    def read(cls, path: Path) -> Checkpoint:
+        """Read a checkpoint.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is damaged or of another version.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                scalars = json.loads(str(archive['scalars']))
+                arrays = {key: archive[key] for key in ARRAYS}
+        except Exception as error:
+            raise CheckpointError(f'the checkpoint {path.name} cannot be read: {error}') from error
+        found = scalars.pop('checkpoint_version')
+        if found != CHECKPOINT_VERSION:
+            raise CheckpointError(
+                f'the checkpoint {path.name} has version {found}, this package reads {CHECKPOINT_VERSION}'
+            )
+        return cls(**scalars, **arrays)
+
+
+def hash_job(identity: dict[str, Any]) -> str:
+    """Return a hash of what must be equal for a run to go on from a checkpoint."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

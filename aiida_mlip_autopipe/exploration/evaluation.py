@@ -1,0 +1,73 @@
+"""Energy, forces and stress of a structure, and how often they were asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a calculator says about one structure.
+
+    Attributes
+    ----------
+    energy
+        Potential energy in eV.
+    forces
+        eV/Å, (n, 3), as the calculator gives them: those on fixed atoms included.
+    stress
+        eV/Å³ in ASE's sign and Voigt order (6,); NaN where there is none.
+    """
+
+    energy: float
+    forces: np.ndarray
+    stress: np.ndarray
+
+    @property
+    def finite(self) -> bool:
+        """Whether energy and forces are numbers, and the stress if there is one."""
+        has_stress = not np.isnan(self.stress).all()
+        return bool(
+            np.isfinite(self.energy)
+            and np.isfinite(self.forces).all()
+            and (np.isfinite(self.stress).all() or not has_stress)
+        )
+
+
+class Evaluator:
+    """Evaluates structures of the same atoms.
+
+    Parameters
+    ----------
+    atoms
+        The atoms; the object is used as a work space and belongs to the evaluator.
+    calculator
+        An ASE calculator.
+    with_stress
+        Whether the stress is needed.
+    """
+
+    def __init__(self, atoms: Atoms, calculator: Any, with_stress: bool):
+        self.atoms = atoms
+        self.calculator = calculator
+        self.with_stress = with_stress
+        self.calls = 0
+        self._properties = ['energy', 'forces', 'stress'] if with_stress else ['energy', 'forces']
+
+    def evaluate(self, positions: np.ndarray, cell: np.ndarray) -> Evaluation:
+        """Return energy, forces and stress of a structure (Å), with one call of the calculator."""
+        self.atoms.positions[:] = positions
+        self.atoms.cell[:] = cell
+        changes = self.calculator.check_state(self.atoms)
+        self.calculator.reset()
+        self.calculator.calculate(self.atoms, self._properties, changes)
+        self.calls += 1
+        results = self.calculator.results
+        stress = np.asarray(results['stress'], dtype=float) if self.with_stress else np.full(6, np.nan)
+        if stress.shape == (3, 3):
+            stress = stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+        return Evaluation(float(results['energy']), np.array(results['forces'], dtype=float), np.array(stress))

@@ -1,0 +1,121 @@
+"""Guards: rules that stop a run when it has blown up, each with a sentence that says what was seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
+from ase.neighborlist import primitive_neighbor_list
+
+from aiida_mlip_autopipe.exploration.dynamics import PhaseSpace
+from aiida_mlip_autopipe.exploration.evaluation import Evaluation
+from aiida_mlip_autopipe.exploration.settings import GuardSettings
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A guard that fired."""
+
+    rule: str
+    message: str
+
+
+class Guards:
+    """Watches a run.
+
+    Parameters
+    ----------
+    settings
+        The limits.
+    atoms
+        The seed: the volume and the distances that others are compared with.
+    """
+
+    def __init__(self, settings: GuardSettings, atoms: Atoms):
+        self.settings = settings
+        self._pbc = atoms.pbc.copy()
+        self._radii = covalent_radii[atoms.numbers]
+        self._symbols = atoms.get_chemical_symbols()
+        self._volume = atoms.get_volume() if atoms.cell.rank == 3 else None
+        self._detached_A = None
+        if settings.detached_factor is not None:
+            limit = settings.detached_factor * 2.0 * float(self._radii.max())
+            nearest = nearest_distances(atoms.positions, atoms.cell.array, self._pbc, limit)
+            # A gas is sparse from the start, which is no evaporation.
+            if np.isfinite(nearest).all():
+                self._detached_A = max(limit, 1.5 * float(nearest.max()))
+
+    def check_step(
+        self, system: PhaseSpace, evaluation: Evaluation, energy_before: float, target_K: float
+    ) -> Alarm | None:
+        """Apply the guards that cost next to nothing, after every step."""
+        limits = self.settings
+        if not evaluation.finite or not np.isfinite(system.momenta).all():
+            return Alarm('not_finite', 'energy, forces, stress or momenta are not finite')
+        n = len(system.momenta)
+        jump = abs(evaluation.energy - energy_before) / n
+        if limits.energy_jump_eV is not None and jump > limits.energy_jump_eV:
+            return Alarm(
+                'energy', f'the energy jumped by {jump:.3g} eV per atom in one step, limit {limits.energy_jump_eV:g}'
+            )
+        if limits.force_eV_per_A is not None:
+            force = float(np.sqrt((evaluation.forces[system.free] ** 2).sum(axis=1).max()))
+            if force > limits.force_eV_per_A:
+                return Alarm('force', f'a force of {force:.4g} eV/Å, limit {limits.force_eV_per_A:g}')
+        if limits.check_temperature:
+            highest = limits.temperature_K or temperature_limit(target_K, system.n_dof)
+            if system.temperature_K > highest:
+                return Alarm('temperature', f'a temperature of {system.temperature_K:.0f} K, limit {highest:.0f} K')
+        if limits.volume_factor is not None and self._volume:
+            ratio = system.volume / self._volume
+            if not 1.0 / limits.volume_factor <= ratio <= limits.volume_factor:
+                return Alarm(
+                    'volume', f"the volume is {ratio:.3g} times the seed's, limit a factor of {limits.volume_factor:g}"
+                )
+        return None
+
+    def check_distances(self, system: PhaseSpace) -> Alarm | None:
+        """Apply the guards that need the neighbours: atoms too close to each other, atoms that are gone."""
+        factor = self.settings.distance_factor
+        if factor is not None:
+            first, second, distances = primitive_neighbor_list(
+                'ijd', self._pbc, system.cell, system.positions, factor * 2.0 * float(self._radii.max())
+            )
+            if len(distances):
+                ratios = distances / (self._radii[first] + self._radii[second])
+                worst = int(np.argmin(ratios))
+                if ratios[worst] < factor:
+                    pair = ' and '.join(f'{self._symbols[i]}{i}' for i in (first[worst], second[worst]))
+                    return Alarm(
+                        'distance',
+                        f'{pair} are {distances[worst]:.3f} Å apart, {ratios[worst]:.2f} of their covalent radii, '
+                        f'limit {factor:g}',
+                    )
+        if self._detached_A is not None:
+            nearest = nearest_distances(system.positions, system.cell, self._pbc, self._detached_A)
+            gone = np.flatnonzero(~np.isfinite(nearest))
+            if len(gone):
+                return Alarm(
+                    'detached', f'{self._symbols[gone[0]]}{gone[0]} has no neighbour within {self._detached_A:.1f} Å'
+                )
+        return None
+
+
+def temperature_limit(target_K: float, n_dof: int) -> float:
+    """Return the default limit of the instantaneous temperature in K.
+
+    Its relative standard deviation is ``√(2/N_f)``; the limit is ten of them, at least a factor of four, and 1000 K
+    more, since a rattled seed turns potential into kinetic energy.
+    """
+    deviation: float = (2.0 / max(n_dof, 1)) ** 0.5
+    return target_K * max(4.0, 1.0 + 10.0 * deviation) + 1000.0
+
+
+def nearest_distances(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:
+    """Return each atom's distance to its nearest neighbour or image in Å; infinite beyond the cutoff."""
+    first, distances = primitive_neighbor_list('id', pbc, cell, positions, cutoff)
+    nearest = np.full(len(positions), np.inf)
+    np.minimum.at(nearest, first, distances)
+    return nearest

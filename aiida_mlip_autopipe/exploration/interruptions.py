@@ -1,0 +1,112 @@
+"""Reasons to end early: signals, a stop file, and the end of the wall time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Literal
+
+Reason = Literal['stopped', 'out_of_walltime']
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interrupted(BaseException):
+    """A signal that came while the calculator was being loaded, where nothing is lost by ending at once.
+
+    Like `KeyboardInterrupt` it is not to be caught as an error.
+    """
+
+
+def process_start() -> float:
+    """Return when this process began, on the clock of `time.monotonic`; the imports before this call count."""
+    try:
+        ticks = int(Path('/proc/self/stat').read_text().rpartition(')')[2].split()[19])
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf('SC_CLK_TCK')
+    except (OSError, AttributeError, ValueError):
+        age = time.process_time()
+    return time.monotonic() - max(age, 0.0)
+
+
+class Interruptions:
+    """Looks for a reason to end.
+
+    Parameters
+    ----------
+    stop_file
+        A run ends when this file appears.
+    max_wallclock_s
+        Wall time of the job; None for no limit.
+    margin_s
+        How long before its end to stop; by default a tenth of it, at most 60 s.
+    """
+
+    def __init__(self, stop_file: Path, max_wallclock_s: float | None = None, margin_s: float | None = None):
+        self.stop_file = stop_file
+        self.message = ''
+        self._signal: int | None = None
+        self._raise = False
+        self._next_look = 0.0
+        self._longest_step = 0.0
+        self._last = time.monotonic()
+        self.set_limit(max_wallclock_s, margin_s)
+
+    def set_limit(self, max_wallclock_s: float | None, margin_s: float | None) -> None:
+        """Set the wall time, counted from the start of the process."""
+        self._end = None
+        if max_wallclock_s is not None:
+            margin = min(60.0, 0.1 * max_wallclock_s) if margin_s is None else margin_s
+            self._end = process_start() + max_wallclock_s - margin
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Note signals instead of dying from them."""
+        before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def raising(self) -> Iterator[None]:
+        """Raise `Interrupted` at once on a signal, also on one that came before."""
+        self._raise = True
+        try:
+            if self._signal is not None:
+                raise Interrupted
+            yield
+        finally:
+            self._raise = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._signal = number
+        if self._raise:
+            raise Interrupted
+
+    def look(self) -> Reason | None:
+        """Return why to end now; None to go on. Cheap enough for every step."""
+        now = time.monotonic()
+        self._longest_step = max(self._longest_step, now - self._last)
+        self._last = now
+        if self._signal is not None:
+            self.message = f'stopped by {signal.Signals(self._signal).name}'
+            return 'stopped'
+        if self._end is not None and now + self._longest_step > self._end:
+            self.message = 'the wall time is used up but for its margin'
+            return 'out_of_walltime'
+        if now >= self._next_look:
+            self._next_look = now + 0.5
+            if self.stop_file.exists():
+                self.message = f'stopped by the file {self.stop_file.name!r}'
+                return 'stopped'
+        return None
+
+    def restart_stopwatch(self) -> None:
+        """Do not count what came before as a step."""
+        self._last = time.monotonic()

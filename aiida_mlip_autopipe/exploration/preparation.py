@@ -1,0 +1,226 @@
+"""Everything about a job that can be checked before anything expensive is imported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from pydantic import ValidationError
+
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.exploration.calculators import CALCULATORS
+from aiida_mlip_autopipe.exploration.calculators.base import CalculatorLoader, CalculatorRefusedError
+from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint, CheckpointError, hash_job
+from aiida_mlip_autopipe.exploration.contract import CHECKPOINT_FILE, CONTRACT_VERSION, JOB_FILE, Job, Refusal
+from aiida_mlip_autopipe.exploration.ensembles import EnsembleChoice, EnsembleRefusedError, choose_ensemble
+from aiida_mlip_autopipe.exploration.schedule import Schedule
+from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
+from aiida_mlip_autopipe.exploration.version import RUNNER_VERSION
+from aiida_mlip_autopipe.seeds import fixed_mask
+
+# What may differ between the job that wrote a checkpoint and the one that goes on from it.
+NOT_IDENTITY = {'checkpoint_interval', 'walltime_margin_s', 'rescue', 'guards'}
+NOT_CALCULATOR_IDENTITY = {'model', 'model_sha256', 'device'}
+
+
+class JobRefusedError(AutopipeError):
+    """A job that is not run; its ``refusal`` says for which of the reasons."""
+
+    def __init__(self, refusal: Refusal, message: str):
+        self.refusal: Refusal = refusal
+        super().__init__(message)
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedJob:
+    """A job whose settings, files and structure are in order."""
+
+    job: Job
+    settings: ExplorationSettings
+    loader: CalculatorLoader
+    model_sha256: str | None
+    atoms: Atoms
+    choice: EnsembleChoice
+    schedule: Schedule
+    timestep_fs: float
+    job_hash: str
+    checkpoint: Checkpoint | None
+
+
+def read_job(path: Path) -> Job:
+    """Read ``job.json``.
+
+    Raises
+    ------
+    JobRefusedError
+        If it is missing, of another contract version, or not valid.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise JobRefusedError('contract', f'{path.name} cannot be read: {error}') from error
+    version = content.get('contract_version') if isinstance(content, dict) else None
+    if version != CONTRACT_VERSION:
+        raise JobRefusedError(
+            'contract',
+            f'{path.name} has contract version {version}, the package in this environment has {CONTRACT_VERSION}; '
+            'install the same version of aiida-mlip-autopipe on both sides',
+        )
+    with _refused_as('settings', JOB_FILE):
+        job = Job.model_validate(content)
+    if job.runner_version != RUNNER_VERSION:
+        raise JobRefusedError(
+            'contract',
+            f'{path.name} was made for version {job.runner_version} of the runner, the package in this environment has '
+            f'{RUNNER_VERSION}; install the same version of aiida-mlip-autopipe on both sides',
+        )
+    return job
+
+
+def prepare(job: Job, folder: Path) -> PreparedJob:
+    """Check a job without importing its calculator.
+
+    Raises
+    ------
+    JobRefusedError, CalculatorRefusedError
+        If it cannot be run.
+    """
+    seed = job.seeds[0]
+    with _refused_as('settings', 'exploration'):
+        settings = ExplorationSettings.model_validate(job.exploration)
+        factors = settings.rescue
+        schedule = Schedule(settings, factors.temperature_factor**job.rescues)
+    loader = make_loader(job.calculator)
+    model_sha256 = loader.check()
+    atoms = read_seed(folder / seed.structure)
+    try:
+        choice = choose_ensemble(atoms, settings.ensemble, settings.vacuum_A)
+    except EnsembleRefusedError as error:
+        raise JobRefusedError('settings', str(error)) from error
+    if choice.ensemble == 'npt' and schedule.highest_temperature_K == 0.0:
+        raise JobRefusedError('settings', 'NPT needs a temperature above 0 K: the inertia of the cell is made from it')
+    job_hash = hash_job(identify(job, settings, loader, model_sha256))
+    return PreparedJob(
+        job=job,
+        settings=settings,
+        loader=loader,
+        model_sha256=model_sha256,
+        atoms=atoms,
+        choice=choice,
+        schedule=schedule,
+        timestep_fs=(settings.timestep_fs or automatic_timestep(atoms)) * factors.timestep_factor**job.rescues,
+        job_hash=job_hash,
+        checkpoint=_read_checkpoint(folder / CHECKPOINT_FILE, job, job_hash, atoms),
+    )
+
+
+def make_loader(content: dict[str, Any]) -> CalculatorLoader:
+    """Return the loader for the settings of a calculator.
+
+    Raises
+    ------
+    JobRefusedError
+        If the kind is unknown or the settings are not valid.
+    """
+    with _refused_as('settings', 'calculator'):
+        loader = CALCULATORS.load(str(content.get('kind')))
+        return loader(loader.settings_class.model_validate(content))
+
+
+def identify(
+    job: Job, settings: ExplorationSettings, loader: CalculatorLoader, model_sha256: str | None
+) -> dict[str, Any]:
+    """Return what must be the same for two jobs to be parts of one run; JSON only.
+
+    Where the job runs and how often it writes are left out, and without stages the number of steps too: a finished run
+    can be made longer.
+    """
+    excluded = NOT_IDENTITY if settings.stages else NOT_IDENTITY | {'n_steps'}
+    exploration = settings.model_dump(mode='json', exclude=excluded)
+    return {
+        'runner_version': RUNNER_VERSION,
+        'seed_id': job.seeds[0].seed_id,
+        'random_seed': job.seeds[0].random_seed,
+        'exploration': exploration,
+        'calculator': loader.settings.model_dump(mode='json', exclude=NOT_CALCULATOR_IDENTITY),
+        'model_sha256': model_sha256,
+    }
+
+
+def read_seed(path: Path) -> Atoms:
+    """Read the starting structure.
+
+    Raises
+    ------
+    JobRefusedError
+        If the file cannot be read, or the structure has a constraint that cannot be honoured.
+    """
+    from ase.io.trajectory import TrajectoryReader
+
+    try:
+        with TrajectoryReader(path) as reader:
+            atoms: Atoms = reader[-1]
+    except Exception as error:
+        raise JobRefusedError('structure', f'the structure {path.name} cannot be read: {error}') from error
+    atoms.calc = None
+    try:
+        fixed_mask(atoms)
+    except ValueError as error:
+        raise JobRefusedError('structure', str(error)) from error
+    if not np.isfinite(atoms.positions).all():
+        raise JobRefusedError('structure', f'the structure {path.name} has positions that are not finite')
+    return atoms
+
+
+def automatic_timestep(atoms: Atoms) -> float:
+    """Return a time step in fs for the lightest atom that moves.
+
+    The period of a vibration goes with the root of the mass: 0.35 fs times the root of the mass in u gives hydrogen
+    0.35 fs and oxygen 1.4 fs, a tenth of the period of their stiffest bonds or less. At least 0.25 and at most 2 fs.
+    """
+    masses = atoms.get_masses()[~fixed_mask(atoms)]
+    return float(np.clip(0.35 * np.sqrt(masses.min()), 0.25, 2.0))
+
+
+def _read_checkpoint(path: Path, job: Job, job_hash: str, atoms: Atoms) -> Checkpoint | None:
+    if not path.exists():
+        return None
+    try:
+        checkpoint = Checkpoint.read(path)
+    except CheckpointError as error:
+        raise JobRefusedError('checkpoint', str(error)) from error
+    same_atoms = np.array_equal(checkpoint.numbers, atoms.numbers)
+    if checkpoint.job_hash != job_hash or not same_atoms:
+        raise JobRefusedError(
+            'checkpoint',
+            f'the checkpoint {path.name} in this folder is from another job: its seed, its settings or its calculator '
+            'differ; remove it to start from the seed',
+        )
+    if checkpoint.rescues > job.rescues:
+        raise JobRefusedError(
+            'checkpoint',
+            f'the checkpoint was written after {checkpoint.rescues} rescues, this job is for {job.rescues}',
+        )
+    return checkpoint
+
+
+@contextmanager
+def _refused_as(refusal: Refusal, place: str) -> Iterator[None]:
+    try:
+        yield
+    except ValidationError as error:
+        faults = [
+            f'{".".join([place, *map(str, fault["loc"])])}: {fault["msg"]} (got {fault["input"]!r})'
+            for fault in error.errors()
+        ]
+        raise JobRefusedError(refusal, '; '.join(faults)) from error
+    except CalculatorRefusedError:
+        raise
+    except (AutopipeError, ValueError) as error:
+        raise JobRefusedError(refusal, f'{place}: {error}') from error

@@ -1,0 +1,166 @@
+"""What a job does from ``job.json`` to ``result.json``, which it writes whatever happens."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import time
+import traceback
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from aiida_mlip_autopipe import __version__
+from aiida_mlip_autopipe.exploration.calculators.base import CalculatorRefusedError, Loaded, random_streams_kept
+from aiida_mlip_autopipe.exploration.contract import RESULT_FILE, STOP_FILE, Event, Result, Versions
+from aiida_mlip_autopipe.exploration.ensembles import EnsembleRefusedError, choose_ensemble
+from aiida_mlip_autopipe.exploration.interruptions import Interrupted, Interruptions
+from aiida_mlip_autopipe.exploration.preparation import JobRefusedError, PreparedJob, prepare, read_job
+from aiida_mlip_autopipe.exploration.simulation import Simulation
+
+
+def run_job(job_file: Path) -> Result:
+    """Run a job in the folder of its file and write ``result.json`` there.
+
+    A folder with a checkpoint of the same job is continued. Signals, the stop file and the end of the wall time make
+    the run write a checkpoint and end.
+    """
+    folder = job_file.parent
+    facts: dict[str, Any] = {'outcome': 'failed'}
+    interruptions = Interruptions(folder / STOP_FILE)
+    with interruptions.listening():
+        try:
+            _run(job_file, facts, interruptions)
+        except (JobRefusedError, CalculatorRefusedError) as error:
+            facts.update(outcome='refused', refusal=error.refusal, message=str(error))
+        except Interrupted:
+            facts.update(outcome='stopped', message='stopped by a signal before the first step')
+        except Exception as error:
+            facts.update(
+                outcome='failed',
+                message=f'{type(error).__name__}: {error}',
+                traceback=traceback.format_exc(),
+            )
+        result = _make_result(facts)
+        _write_result(result, folder / RESULT_FILE)
+    return result
+
+
+def load_calculator(prepared: PreparedJob) -> Loaded:
+    """Import and load the calculator of a job, and check that it knows the elements.
+
+    Raises
+    ------
+    CalculatorRefusedError
+        If it cannot be imported, the model cannot be loaded, or an element is not known to it.
+    """
+    loader = prepared.loader
+    try:
+        with random_streams_kept():
+            loaded = loader.load()
+    except CalculatorRefusedError:
+        raise
+    except ImportError as error:
+        raise CalculatorRefusedError(
+            'calculator_missing', f'the calculator {loader.settings.kind!r} cannot be imported: {error}'
+        ) from error
+    except Exception as error:
+        model = loader.model_name() or loader.settings.kind
+        raise CalculatorRefusedError(
+            'model_not_loaded', f'the model {model!r} cannot be loaded: {type(error).__name__}: {error}'
+        ) from error
+    if loaded.elements is not None:
+        unknown = {
+            symbol
+            for symbol, number in zip(prepared.atoms.symbols, prepared.atoms.numbers, strict=True)
+            if number not in loaded.elements
+        }
+        if unknown:
+            raise CalculatorRefusedError(
+                'element', f'the calculator {loader.settings.kind!r} does not know {", ".join(sorted(unknown))}'
+            )
+    return loaded
+
+
+def _run(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) -> None:
+    with interruptions.raising():
+        job = read_job(job_file)
+        facts.update(seed_id=job.seeds[0].seed_id, calculator_name=str(job.calculator.get('kind', '')))
+        prepared = prepare(job, job_file.parent)
+        settings, loader = prepared.settings, prepared.loader
+        interruptions.set_limit(job.max_wallclock_s, settings.walltime_margin_s)
+        facts.update(model_name=loader.model_name(), model_sha256=prepared.model_sha256)
+        started = time.monotonic()
+        loaded = load_calculator(prepared)
+        facts.update(
+            load_s=time.monotonic() - started,
+            device=loaded.device,
+            precision=loaded.precision,
+            versions=_versions(loader.version()),
+        )
+    has_stress = 'stress' in loaded.calculator.implemented_properties
+    try:
+        choice = choose_ensemble(prepared.atoms, settings.ensemble, settings.vacuum_A, has_stress)
+    except EnsembleRefusedError as error:
+        raise JobRefusedError('settings', str(error)) from error
+    facts.update(ensemble=choice.ensemble, ensemble_reason=choice.reason, timestep_fs=prepared.timestep_fs)
+
+    simulation = Simulation(prepared, loaded.calculator, choice.ensemble, job_file.parent, interruptions)
+    if choice.ensemble != 'npt' and any(any(segment.pressures_GPa) for segment in prepared.schedule.segments):
+        simulation.events.append(
+            Event(step=0, rule='pressure', message=f'the pressure is not applied in {choice.ensemble.upper()}')
+        )
+    try:
+        facts['outcome'] = simulation.run()
+    finally:
+        leg = simulation.leg
+        facts.update(
+            message=simulation.message,
+            events=tuple(simulation.events),
+            first_step=leg.first_step,
+            last_step=simulation.step,
+            n_frames=leg.n_frames,
+            force_calls=leg.force_calls,
+            loop_s=leg.loop_s,
+            mean_temperature_K=leg.temperature_sum / leg.n_frames if leg.n_frames else None,
+            statistics=simulation.statistics(),
+        )
+
+
+def _versions(calculator: str | None) -> Versions:
+    try:
+        torch: str | None = version('torch')
+    except PackageNotFoundError:
+        torch = None
+    return Versions(
+        package=__version__, python=platform.python_version(), ase=version('ase'), calculator=calculator, torch=torch
+    )
+
+
+def _make_result(facts: dict[str, Any]) -> Result:
+    """Return the result with null for every number that is not finite, and an event for each."""
+    lost: list[str] = []
+
+    def finite(value: Any, path: str) -> Any:
+        if isinstance(value, dict):
+            return {key: finite(item, f'{path}.{key}' if path else key) for key, item in value.items()}
+        if isinstance(value, float) and not math.isfinite(value):
+            lost.append(path)
+            return None
+        return value
+
+    clean = finite(facts, '')
+    step = int(clean.get('last_step') or 0)
+    events = tuple(
+        Event(step=step, rule='not_finite', message=f'{path} of the result is not finite and was left out')
+        for path in lost
+    )
+    return Result(**{**clean, 'events': (*clean.get('events', ()), *events)})
+
+
+def _write_result(result: Result, path: Path) -> None:
+    temporary = path.with_name(path.name + '.new')
+    temporary.write_text(json.dumps(result.model_dump(mode='json'), indent=1, allow_nan=False) + '\n')
+    os.replace(temporary, path)

@@ -1,0 +1,71 @@
+"""Which temperature and pressure rule at each step of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiida_mlip_autopipe.exploration.settings import ExplorationSettings, StageSettings
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stage laid on the axis of absolute steps: it takes the system from step ``first`` to step ``last``."""
+
+    first: int
+    last: int
+    temperatures_K: tuple[float, float]
+    pressures_GPa: tuple[float, float]
+    sampled: bool
+    quenched: bool
+
+
+class Schedule:
+    """Temperature and pressure as functions of the absolute step.
+
+    Parameters
+    ----------
+    settings
+        Settings of one seed, with one temperature and one pressure.
+    temperature_factor
+        Multiplies all temperatures; below one after a rescue.
+    """
+
+    def __init__(self, settings: ExplorationSettings, temperature_factor: float = 1.0):
+        temperature, pressure = settings.scalar_temperature(), settings.scalar_pressure()
+        self.start_temperature_K = temperature * temperature_factor
+        self.segments: list[Segment] = []
+        first = 0
+        for stage in settings.stages or (StageSettings(n_steps=settings.n_steps),):
+            new_temperature = temperature if stage.temperature_K is None else stage.temperature_K
+            new_pressure = pressure if stage.pressure_GPa is None else stage.pressure_GPa
+            if stage.kind != 'ramp':
+                temperature, pressure = new_temperature, new_pressure
+            self.segments.append(
+                Segment(
+                    first,
+                    first + stage.n_steps,
+                    (temperature * temperature_factor, new_temperature * temperature_factor),
+                    (pressure, new_pressure),
+                    stage.sampled,
+                    stage.kind == 'quench',
+                )
+            )
+            temperature, pressure = new_temperature, new_pressure
+            first += stage.n_steps
+        self.n_steps = first
+
+    @property
+    def highest_temperature_K(self) -> float:
+        """The highest temperature of the run."""
+        return max(max(segment.temperatures_K) for segment in self.segments)
+
+    def segment(self, step: int) -> Segment:
+        """Return the segment that takes the system from ``step`` to ``step + 1``."""
+        return next(segment for segment in self.segments if segment.first <= step < segment.last)
+
+    def targets(self, step: int) -> tuple[float, float]:
+        """Return temperature in K and pressure in GPa in the middle of the step that begins at ``step``."""
+        segment = self.segment(step)
+        fraction = (step + 0.5 - segment.first) / (segment.last - segment.first)
+        (start_t, end_t), (start_p, end_p) = segment.temperatures_K, segment.pressures_GPa
+        return start_t + (end_t - start_t) * fraction, start_p + (end_p - start_p) * fraction

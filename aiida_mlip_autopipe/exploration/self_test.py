@@ -1,0 +1,60 @@
+"""The self-test of an environment: whether it can run jobs with a calculator."""
+
+from __future__ import annotations
+
+import platform
+import time
+from typing import Any
+
+from ase.build import bulk
+from ase.data import chemical_symbols
+
+from aiida_mlip_autopipe import __version__
+from aiida_mlip_autopipe.exploration.calculators.base import CalculatorRefusedError
+from aiida_mlip_autopipe.exploration.contract import CONTRACT_VERSION
+from aiida_mlip_autopipe.exploration.evaluation import Evaluator
+from aiida_mlip_autopipe.exploration.preparation import JobRefusedError, make_loader
+from aiida_mlip_autopipe.exploration.version import RUNNER_VERSION
+
+
+def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
+    """Load a calculator and evaluate a structure once.
+
+    Parameters
+    ----------
+    calculator
+        Settings of the calculator, as in ``job.json``.
+
+    Returns
+    -------
+    dict
+        JSON only: ``ok``, ``message``, versions, ``device``, ``load_s`` and ``force_call_s``.
+    """
+    report: dict[str, Any] = {
+        'ok': False,
+        'message': '',
+        'package': __version__,
+        'contract_version': CONTRACT_VERSION,
+        'runner_version': RUNNER_VERSION,
+        'python': platform.python_version(),
+        'calculator': calculator.get('kind'),
+    }
+    try:
+        loader = make_loader(calculator)
+        report['calculator_version'] = loader.version()
+        report['model_sha256'] = loader.check()
+        started = time.monotonic()
+        loaded = loader.load()
+        report.update(load_s=time.monotonic() - started, device=loaded.device, precision=loaded.precision)
+        number = 29 if loaded.elements is None or 29 in loaded.elements else min(loaded.elements)
+        atoms = bulk(chemical_symbols[number], 'fcc', a=3.6, cubic=True)
+        started = time.monotonic()
+        evaluation = Evaluator(atoms, loaded.calculator, with_stress=False).evaluate(atoms.positions, atoms.cell.array)
+        report.update(force_call_s=time.monotonic() - started, ok=evaluation.finite)
+        if not evaluation.finite:
+            report['message'] = 'energy or forces are not finite'
+    except (JobRefusedError, CalculatorRefusedError) as error:
+        report['message'] = str(error)
+    except Exception as error:
+        report['message'] = f'{type(error).__name__}: {error}'
+    return report

@@ -1,0 +1,182 @@
+"""Settings of an exploration: what is sampled, for how long, and when a run is stopped."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from aiida_mlip_autopipe.settings import Settings
+
+Temperature = Annotated[float, Field(ge=0)]
+
+
+class RangeSettings(Settings):
+    """A range of values that is spread evenly over the seeds."""
+
+    lowest: float
+    """The lowest value."""
+    highest: float
+    """The highest value."""
+
+    @model_validator(mode='after')
+    def _in_order(self) -> RangeSettings:
+        if self.highest < self.lowest:
+            raise ValueError(f'the highest value, {self.highest:g}, is below the lowest, {self.lowest:g}')
+        return self
+
+
+class StageSettings(Settings):
+    """One stage of a run; stages follow one another in one job."""
+
+    kind: Literal['hold', 'ramp', 'quench'] = 'hold'
+    """``hold`` keeps temperature and pressure; ``ramp`` goes to them linearly from where the stage before ended;
+    ``quench`` draws the momenta afresh at the new temperature and holds it."""
+    n_steps: int = Field(ge=1)
+    """Steps of molecular dynamics."""
+    temperature_K: Temperature | None = None
+    """Temperature in K, for a ramp the one it ends at; by default that of the stage before."""
+    pressure_GPa: float | None = None
+    """Pressure in GPa, for a ramp the one it ends at; by default that of the stage before."""
+    sampled: bool = True
+    """Whether frames of this stage are stored."""
+
+
+class GuardSettings(Settings):
+    """What counts as blown up. Each guard is off where its value is null; a value that is not finite always stops."""
+
+    temperature_K: float | None = Field(default=None, gt=0)
+    """Highest instantaneous temperature in K. By default four times the target, more for a handful of atoms
+    (ten standard deviations), plus 1000 K."""
+    check_temperature: bool = True
+    """Whether the temperature is watched at all."""
+    energy_jump_eV: float | None = Field(default=0.5, gt=0)
+    """Largest change of the potential energy per atom in one step in eV."""
+    force_eV_per_A: float | None = Field(default=100.0, gt=0)
+    """Largest force on an atom in eV/Å."""
+    distance_factor: float | None = Field(default=0.5, gt=0)
+    """Smallest distance of two atoms over the sum of their covalent radii."""
+    volume_factor: float | None = Field(default=2.0, gt=1)
+    """Largest ratio of the volume to the seed's, and of the seed's to the volume; the density's limit at once."""
+    detached_factor: float | None = Field(default=3.0, gt=1)
+    """An atom whose nearest neighbour is farther than this times the sum of the largest covalent radii, and farther
+    than one and a half times where it was in the seed, has evaporated."""
+    interval: int = Field(default=10, ge=1)
+    """Steps between looks at the distances; every stored frame is looked at besides."""
+
+
+class RescueSettings(Settings):
+    """How a run that became unstable is taken up again from its last good frame."""
+
+    temperature_factor: float = Field(default=0.7, gt=0, le=1)
+    """All temperatures are multiplied by this at each rescue."""
+    timestep_factor: float = Field(default=0.5, gt=0, le=1)
+    """The time step is multiplied by this at each rescue."""
+
+
+class ExplorationSettings(Settings):
+    """How each seed is explored."""
+
+    ensemble: Literal['auto', 'nve', 'nvt', 'npt'] = 'auto'
+    """``auto`` takes NPT for a bulk crystal and NVT where there is vacuum, a direction without periodicity or a fixed
+    atom; the result says which and why."""
+    thermostat: Literal['langevin', 'bussi'] = 'langevin'
+    """Thermostat of NVT: Langevin, or Bussi's stochastic rescaling, which disturbs the motion less."""
+    temperature_K: Temperature | tuple[Temperature, ...] | RangeSettings = 300.0
+    """Temperature in K: one, a list that the seeds take in turn, or a range that is spread over them."""
+    pressure_GPa: float | tuple[float, ...] | RangeSettings = 0.0
+    """Pressure in GPa, for NPT: one, a list or a range."""
+    n_steps: int = Field(default=1000, ge=1)
+    """Steps of molecular dynamics, without ``stages``."""
+    stages: tuple[StageSettings, ...] = ()
+    """Stages that replace the single hold at ``temperature_K`` and ``pressure_GPa``, where the first one starts."""
+    n_equilibration_steps: int = Field(default=0, ge=0)
+    """Steps at the beginning, counted in ``n_steps``, of which no frame is stored."""
+    timestep_fs: float | None = Field(default=None, gt=0, le=20)
+    """Time step in fs; by default 0.35 fs times the root of the lightest mass in u, at least 0.25 and at most 2 fs."""
+    thermostat_time_fs: float = Field(default=100.0, gt=0)
+    """Time in fs in which the thermostat forgets: the inverse friction of Langevin, the coupling time of Bussi."""
+    barostat_time_fs: float = Field(default=500.0, gt=0)
+    """Sets the inertia of the cell, (N_f + 3) k T τ²; the cell is damped with ten over this time."""
+    frame_interval: int = Field(default=20, ge=1)
+    """Steps between stored frames."""
+    frame_min_change_A: float = Field(default=0.0, ge=0)
+    """A frame is stored only if an atom has moved by at least this since the one before, in Å."""
+    checkpoint_interval: int = Field(default=100, ge=1)
+    """Steps between checkpoints; what a killed job has done since the last one is done again."""
+    vacuum_A: float = Field(default=6.0, gt=0)
+    """An empty layer of at least this thickness, less the atoms' covalent radii, counts as vacuum."""
+    guards: GuardSettings = GuardSettings()
+    """When a run is stopped as unstable."""
+    rescue: RescueSettings = RescueSettings()
+    """How an unstable run goes on from its last good frame."""
+    walltime_margin_s: float | None = Field(default=None, ge=0)
+    """Seconds before the end of the wall time at which the job writes its checkpoint and ends. By default a tenth
+    of the wall time, at most 60 s."""
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return sum(stage.n_steps for stage in self.stages) if self.stages else self.n_steps
+
+    @model_validator(mode='after')
+    def _consistent(self) -> ExplorationSettings:
+        if self.n_equilibration_steps >= self.total_steps:
+            raise ValueError(
+                f'{self.n_equilibration_steps} equilibration steps leave none of the {self.total_steps} to sample'
+            )
+        if isinstance(self.temperature_K, RangeSettings) and self.temperature_K.lowest < 0:
+            raise ValueError('a temperature below 0 K')
+        for name in ('temperature_K', 'pressure_GPa'):
+            if getattr(self, name) == ():
+                raise ValueError(f'the list of {name} is empty')
+        return self
+
+    def for_seed(self, index: int) -> ExplorationSettings:
+        """Return the settings of one seed: with one temperature and one pressure.
+
+        Parameters
+        ----------
+        index
+            The seed's place, from 0. Lists are taken in turn, the pressures after a whole turn of the temperatures, so
+            that all pairs occur; ranges by a low-discrepancy sequence, so that any number of seeds covers them evenly.
+        """
+        turn = len(self.temperature_K) if isinstance(self.temperature_K, tuple) else 1
+        return self.model_copy(
+            update={
+                'temperature_K': _spread(self.temperature_K, index, base=2),
+                'pressure_GPa': _spread(self.pressure_GPa, index // turn, base=3),
+            }
+        )
+
+    def scalar_temperature(self) -> float:
+        """Return the temperature in K; a list or range must have been resolved by `for_seed`."""
+        return _scalar(self.temperature_K, 'temperature_K')
+
+    def scalar_pressure(self) -> float:
+        """Return the pressure in GPa; a list or range must have been resolved by `for_seed`."""
+        return _scalar(self.pressure_GPa, 'pressure_GPa')
+
+
+def _spread(value: float | tuple[float, ...] | RangeSettings, index: int, base: int) -> float:
+    if isinstance(value, tuple):
+        return value[index % len(value)]
+    if isinstance(value, RangeSettings):
+        return value.lowest + (value.highest - value.lowest) * _radical_inverse(index, base)
+    return value
+
+
+def _radical_inverse(index: int, base: int) -> float:
+    """Return the digits of an index mirrored at the point: van der Corput's sequence."""
+    fraction, scale = 0.0, 1.0 / base
+    while index:
+        index, digit = divmod(index, base)
+        fraction += digit * scale
+        scale /= base
+    return fraction
+
+
+def _scalar(value: float | tuple[float, ...] | RangeSettings, name: str) -> float:
+    if isinstance(value, tuple | RangeSettings):
+        raise ValueError(f'{name} is a list or a range; a job explores one seed at one value')
+    return value

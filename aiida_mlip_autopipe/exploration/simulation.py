@@ -1,0 +1,314 @@
+"""The loop of a run: steps, guards, frames and checkpoints, from a seed or from a checkpoint."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import units
+from ase.io.trajectory import TrajectoryWriter
+
+from aiida_mlip_autopipe.exploration.averages import Blocking
+from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
+from aiida_mlip_autopipe.exploration.contract import CHECKPOINT_FILE, CRASH_FILE, TRAJECTORY_FILE, Event, Outcome
+from aiida_mlip_autopipe.exploration.dynamics import Bussi, Langevin, LangevinPiston, PhaseSpace, VelocityVerlet
+from aiida_mlip_autopipe.exploration.evaluation import Evaluation, Evaluator
+from aiida_mlip_autopipe.exploration.guards import Alarm, Guards
+from aiida_mlip_autopipe.exploration.interruptions import Interruptions
+from aiida_mlip_autopipe.exploration.preparation import JobRefusedError, PreparedJob
+from aiida_mlip_autopipe.exploration.trajectory_file import TrajectoryFile, make_frame
+from aiida_mlip_autopipe.seeds import fixed_mask
+
+# Structures before a crash that go into the crash file.
+N_CRASH_FRAMES = 5
+PROGRESS_INTERVAL_S = 10.0
+
+
+@dataclass
+class LegCounters:
+    """Figures of one leg; a job that is requeued into its folder goes on with the leg."""
+
+    first_step: int = 0
+    n_frames: int = 0
+    force_calls: int = 0
+    temperature_sum: float = 0.0
+    loop_s: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A state to go back to, or to show."""
+
+    step: int
+    positions: np.ndarray
+    momenta: np.ndarray
+    cell: np.ndarray
+    evaluation: Evaluation
+    checkpoint: Checkpoint | None = None
+
+
+@dataclass
+class Simulation:
+    """One leg of an exploration.
+
+    Attributes
+    ----------
+    prepared
+        The job.
+    calculator
+        The loaded ASE calculator.
+    ensemble
+        What is sampled.
+    folder
+        Where the files go.
+    interruptions
+        Says when to end early.
+    """
+
+    prepared: PreparedJob
+    calculator: Any
+    ensemble: str
+    folder: Path
+    interruptions: Interruptions
+    events: list[Event] = field(default_factory=list)
+    message: str = ''
+    step: int = 0
+    leg: LegCounters = field(default_factory=LegCounters)
+
+    def __post_init__(self) -> None:
+        job, settings, atoms = self.prepared.job, self.prepared.settings, self.prepared.atoms
+        self.settings = settings
+        self.schedule = self.prepared.schedule
+        self.rng = np.random.Generator(np.random.PCG64(job.seeds[0].random_seed))
+        self.trajectory = TrajectoryFile(self.folder / TRAJECTORY_FILE, atoms)
+        self.guards = Guards(settings.guards, atoms)
+        with_stress = 'stress' in self.calculator.implemented_properties and bool(atoms.pbc.all())
+        self.evaluator = Evaluator(atoms.copy(), self.calculator, with_stress)
+        self.system = PhaseSpace(
+            positions=atoms.positions.copy(),
+            momenta=np.zeros((len(atoms), 3)),
+            cell=atoms.cell.array.copy(),
+            masses=atoms.get_masses()[:, np.newaxis],
+            free=~fixed_mask(atoms),
+        )
+        self.averages = {'energy_eV': Blocking(), 'temperature_K': Blocking(), 'volume_A3': Blocking()}
+        self._last_frame = self.system.positions
+        self._calls_before = 0
+        self._recent: deque[Snapshot] = deque(maxlen=N_CRASH_FRAMES)
+        self._good: Snapshot | None = None
+
+    def run(self) -> Outcome:
+        """Run until the steps are done, something is wrong or the job has to end."""
+        started = time.monotonic()
+        try:
+            alarm = self._begin()
+            outcome = self._crash(alarm) if alarm else self._loop()
+        finally:
+            self.trajectory.close()
+            self.leg.loop_s += time.monotonic() - started
+            self.leg.force_calls = self._calls_before + self.evaluator.calls
+        return outcome
+
+    def statistics(self) -> dict[str, Any]:
+        """Return the averages of the run so far, over the steps that are sampled."""
+        return {name: average.summary() for name, average in self.averages.items() if average.count}
+
+    def _begin(self) -> Alarm | None:
+        checkpoint = self.prepared.checkpoint
+        if checkpoint is not None:
+            evaluation = self._restore(checkpoint)
+        else:
+            self.trajectory.keep_until(-1)
+            evaluation = self.evaluator.evaluate(self.system.positions, self.system.cell)
+            self.system.momenta = self.system.thermal_momenta(self.schedule.start_temperature_K, self.rng)
+        self.integrator = self._make_integrator(evaluation)
+        self._remember()
+        if checkpoint is None:
+            alarm = self.guards.check_step(
+                self.system, evaluation, evaluation.energy, self.schedule.start_temperature_K
+            ) or self.guards.check_distances(self.system)
+            if alarm is None:
+                self._keep_as_good()
+            return alarm
+        self._keep_as_good()
+        return None
+
+    def _restore(self, checkpoint: Checkpoint) -> Evaluation:
+        system = self.system
+        self.step = checkpoint.step
+        system.positions, system.momenta, system.cell = checkpoint.positions, checkpoint.momenta, checkpoint.cell
+        system.cell_momentum = checkpoint.cell_momentum
+        self.rng.bit_generator.state = checkpoint.rng_state
+        self._last_frame = checkpoint.last_frame
+        counters = checkpoint.counters
+        self.averages = {name: Blocking(levels) for name, levels in counters['averages'].items()}
+        kept = self.trajectory.keep_until(self.step)
+        if kept:
+            self.leg = LegCounters(**counters['leg'])
+            if kept != self.leg.n_frames:
+                raise JobRefusedError(
+                    'checkpoint',
+                    f'the trajectory has {kept} frames up to step {self.step}, the checkpoint knows of '
+                    f'{self.leg.n_frames}; remove both to start from the seed',
+                )
+        else:
+            self.leg = LegCounters(first_step=self.step)
+        self._calls_before = self.leg.force_calls
+        if self.prepared.job.rescues > checkpoint.rescues:
+            temperature = self.schedule.targets(min(self.step, self.schedule.n_steps - 1))[0]
+            system.momenta = system.thermal_momenta(temperature, self.rng)
+            system.cell_momentum = 0.0
+            self._note('rescue', f'taken up from the last good frame at {temperature:.0f} K with new momenta')
+        return Evaluation(checkpoint.energy, checkpoint.forces, checkpoint.stress)
+
+    def _make_integrator(self, evaluation: Evaluation) -> VelocityVerlet:
+        settings = self.settings
+        common = (
+            self.system,
+            self.evaluator.evaluate,
+            evaluation,
+            self.prepared.timestep_fs * units.fs,
+            self.rng,
+        )
+        relaxation_time = settings.thermostat_time_fs * units.fs
+        if self.ensemble == 'nve':
+            return VelocityVerlet(*common)
+        if self.ensemble == 'npt':
+            return LangevinPiston(
+                *common,
+                relaxation_time=relaxation_time,
+                barostat_time=settings.barostat_time_fs * units.fs,
+                reference_temperature_K=self.schedule.highest_temperature_K,
+            )
+        thermostat = Bussi if settings.thermostat == 'bussi' else Langevin
+        return thermostat(*common, relaxation_time=relaxation_time)
+
+    def _loop(self) -> Outcome:
+        settings, system = self.settings, self.system
+        progress = time.monotonic()
+        self.interruptions.restart_stopwatch()
+        while self.step < self.schedule.n_steps:
+            reason = self.interruptions.look()
+            if reason is not None:
+                self.message = f'{self.interruptions.message}, after step {self.step} of {self.schedule.n_steps}'
+                self._write_checkpoint()
+                return reason
+            segment = self.schedule.segment(self.step)
+            temperature, pressure = self.schedule.targets(self.step)
+            self.integrator.set_targets(temperature, pressure * units.GPa)
+            if segment.quenched and self.step == segment.first:
+                system.momenta = system.thermal_momenta(temperature, self.rng)
+            energy_before = self.integrator.evaluation.energy
+            self.integrator.step()
+            self.step += 1
+
+            sampled = segment.sampled and self.step > settings.n_equilibration_steps
+            frame_due = sampled and self.step % settings.frame_interval == 0
+            alarm = self.guards.check_step(system, self.integrator.evaluation, energy_before, temperature)
+            if alarm is None and (frame_due or self.step % settings.guards.interval == 0):
+                alarm = self.guards.check_distances(system)
+            self._remember()
+            if alarm is not None:
+                return self._crash(alarm)
+            if sampled:
+                self._average()
+            if frame_due:
+                self._store_frame(temperature, pressure)
+            if self.step % settings.checkpoint_interval == 0:
+                self._write_checkpoint()
+            if time.monotonic() - progress > PROGRESS_INTERVAL_S:
+                progress = time.monotonic()
+                self._print_progress()
+        self._write_checkpoint()
+        return 'completed'
+
+    def _average(self) -> None:
+        self.averages['energy_eV'].add(self.integrator.evaluation.energy)
+        self.averages['temperature_K'].add(self.system.temperature_K)
+        if self.ensemble == 'npt':
+            self.averages['volume_A3'].add(self.system.volume)
+
+    def _store_frame(self, target_temperature_K: float, target_pressure_GPa: float) -> None:
+        system = self.system
+        if self.settings.frame_min_change_A > 0.0 and self.leg.n_frames:
+            moved = np.sqrt(((system.positions - self._last_frame) ** 2).sum(axis=1).max())
+            if moved < self.settings.frame_min_change_A:
+                return
+        temperature = system.temperature_K
+        info = {
+            'step': self.step,
+            'temperature_K': temperature,
+            'target_temperature_K': target_temperature_K,
+            'target_pressure_GPa': target_pressure_GPa,
+        }
+        self.trajectory.append(system.positions, system.cell, self.integrator.evaluation, info)
+        self._last_frame = system.positions
+        self.leg.n_frames += 1
+        self.leg.temperature_sum += temperature
+        self._keep_as_good()
+
+    def _remember(self) -> None:
+        # The integrators replace these arrays and never write into them, so that keeping them costs nothing.
+        system = self.system
+        self._recent.append(
+            Snapshot(self.step, system.positions, system.momenta, system.cell, self.integrator.evaluation)
+        )
+
+    def _keep_as_good(self) -> None:
+        self._good_checkpoint = self._make_checkpoint()
+
+    def _make_checkpoint(self) -> Checkpoint:
+        system, evaluation = self.system, self.integrator.evaluation
+        leg = {**vars(self.leg), 'force_calls': self._calls_before + self.evaluator.calls}
+        return Checkpoint(
+            job_hash=self.prepared.job_hash,
+            step=self.step,
+            numbers=self.prepared.atoms.numbers,
+            positions=system.positions,
+            momenta=system.momenta,
+            cell=system.cell,
+            forces=evaluation.forces,
+            stress=evaluation.stress,
+            last_frame=self._last_frame,
+            energy=evaluation.energy,
+            cell_momentum=system.cell_momentum,
+            rng_state=dict(self.rng.bit_generator.state),
+            rescues=self.prepared.job.rescues,
+            counters={'leg': leg, 'averages': {name: average.dump() for name, average in self.averages.items()}},
+        )
+
+    def _write_checkpoint(self) -> None:
+        self.trajectory.flush()
+        self._make_checkpoint().write(self.folder / CHECKPOINT_FILE)
+
+    def _crash(self, alarm: Alarm) -> Outcome:
+        self._note(alarm.rule, alarm.message)
+        self.message = f'{alarm.message}, at step {self.step}'
+        with TrajectoryWriter(self.folder / CRASH_FILE, 'w') as writer:
+            for snapshot in self._recent:
+                failing = snapshot.step == self.step
+                info = {'step': snapshot.step, 'failing': failing, 'rule': alarm.rule, 'message': alarm.message}
+                frame = make_frame(self.prepared.atoms, snapshot.positions, snapshot.cell, snapshot.evaluation, info)
+                frame.set_momenta(snapshot.momenta, apply_constraint=False)
+                writer.write(frame)
+        if self.step == 0:
+            return 'no_frame'
+        self.trajectory.flush()
+        self._good_checkpoint.write(self.folder / CHECKPOINT_FILE)
+        return 'unstable' if self.leg.n_frames else 'no_frame'
+
+    def _note(self, rule: str, message: str) -> None:
+        self.events.append(Event(step=self.step, rule=rule, message=message))
+
+    def _print_progress(self) -> None:
+        energy = self.integrator.evaluation.energy / len(self.system.positions)
+        print(
+            f'step {self.step}/{self.schedule.n_steps}  E {energy:.4f} eV/atom  T {self.system.temperature_K:.0f} K',
+            file=sys.stderr,
+            flush=True,
+        )

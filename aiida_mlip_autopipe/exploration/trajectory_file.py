@@ -1,0 +1,150 @@
+"""The trajectory file: frames are streamed into it, and read from it as arrays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io.trajectory import TrajectoryReader, TrajectoryWriter
+
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.exploration.evaluation import Evaluation
+from aiida_mlip_autopipe.trajectories import Trajectory
+
+# What a frame carries in its info besides the step; numbers only.
+FRAME_FIELDS = ('temperature_K', 'target_temperature_K', 'target_pressure_GPa', 'accepted_swaps')
+
+
+class TrajectoryFileError(AutopipeError):
+    """A trajectory file that is damaged."""
+
+
+class TrajectoryFile:
+    """Frames on disk, appended one by one; nothing is kept in memory.
+
+    Parameters
+    ----------
+    path
+        The file, in ASE's binary format. It need not exist; it is made with the first frame.
+    template
+        The atoms, with tags, magnetic moments and constraints.
+    """
+
+    def __init__(self, path: Path, template: Atoms):
+        self.path = path
+        self._template = template.copy()
+        self._template.info = {}
+        self._template.arrays.pop('momenta', None)
+        self._writer: TrajectoryWriter | None = None
+
+    def keep_until(self, step: int) -> int:
+        """Drop the frames after a step, and one that was cut off while it was written; return how many are left."""
+        if not self.path.exists():
+            return 0
+        temporary = self.path.with_name(self.path.name + '.new')
+        kept = 0
+        with TrajectoryWriter(temporary, 'w') as writer:
+            for frame in _readable_frames(self.path):
+                if frame.info['step'] > step:
+                    break
+                writer.write(frame)
+                kept += 1
+        if kept:
+            os.replace(temporary, self.path)
+        else:
+            temporary.unlink()
+            self.path.unlink()
+        return kept
+
+    def append(self, positions: np.ndarray, cell: np.ndarray, evaluation: Evaluation, info: dict[str, Any]) -> None:
+        """Append one frame; ``info`` has its ``step``."""
+        if self._writer is None:
+            self._writer = TrajectoryWriter(self.path, 'a')
+        self._writer.write(make_frame(self._template, positions, cell, evaluation, info))
+
+    def flush(self) -> None:
+        """Have the frames on the disk, so that a checkpoint can rely on them."""
+        if self._writer is not None:
+            os.fsync(self._writer.backend.fd.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def make_frame(
+    template: Atoms, positions: np.ndarray, cell: np.ndarray, evaluation: Evaluation, info: dict[str, Any]
+) -> Atoms:
+    """Return a structure with its labels as calculator results; without stress where not periodic in all directions."""
+    atoms = template.copy()
+    atoms.set_cell(cell)
+    atoms.set_positions(positions, apply_constraint=False)
+    atoms.info = dict(info)
+    results: dict[str, Any] = {'energy': evaluation.energy, 'forces': evaluation.forces}
+    if atoms.pbc.all() and not np.isnan(evaluation.stress).all():
+        results['stress'] = evaluation.stress
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms
+
+
+def read_trajectory(path: str | Path, seed_id: str) -> Trajectory:
+    """Read a trajectory file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    seed_id
+        The seed that was explored.
+
+    Raises
+    ------
+    TrajectoryFileError
+        If it is not a trajectory file, is damaged, has no frame, or its steps do not grow.
+    """
+    frames: list[Atoms] = []
+    try:
+        with TrajectoryReader(path) as reader:
+            frames.extend(reader)
+    except Exception as error:
+        raise TrajectoryFileError(f'the trajectory {Path(path).name} cannot be read: {error}') from error
+    if not frames:
+        raise TrajectoryFileError(f'the trajectory {Path(path).name} has no frame')
+    steps = np.array([frame.info['step'] for frame in frames])
+    if (np.diff(steps) <= 0).any():
+        raise TrajectoryFileError(f'the steps of the trajectory {Path(path).name} do not grow')
+    nothing = np.full(6, np.nan)
+    return Trajectory(
+        seed_id=seed_id,
+        numbers=frames[0].numbers,
+        pbc=frames[0].pbc,
+        steps=steps,
+        positions=np.array([frame.positions for frame in frames]),
+        cells=np.array([frame.cell.array for frame in frames]),
+        energies=np.array([frame.calc.results['energy'] for frame in frames]),
+        forces=np.array([frame.calc.results['forces'] for frame in frames]),
+        stresses=np.array([frame.calc.results.get('stress', nothing) for frame in frames]),
+        temperatures=np.array([frame.info['temperature_K'] for frame in frames]),
+        extra={
+            name: np.array([frame.info[name] for frame in frames])
+            for name in FRAME_FIELDS
+            if name != 'temperature_K' and name in frames[0].info
+        },
+    )
+
+
+def _readable_frames(path: Path) -> Iterator[Atoms]:
+    # A writer that was killed leaves a torn tail; the checkpoint says how many whole frames there must be.
+    try:
+        with TrajectoryReader(path) as reader:
+            for index in range(len(reader)):
+                yield reader[index]
+    except Exception:
+        return
