@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.sampling.frames import FramePool
 from aiida_mlip_autopipe.settings import Settings
 
 # Changes with the science of this room: results of another version are not taken from a cache.
-STAGE_VERSION = 1
+STAGE_VERSION = '1'
 
 
 class SamplerSettings(Settings):

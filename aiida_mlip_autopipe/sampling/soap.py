@@ -26,13 +26,13 @@ class SoapSettings(Settings):
 
     kind: Literal['soap'] = 'soap'
     """The power spectrum of the atomic density, averaged over the atoms."""
-    r_cut_A: float = Field(default=5.0, gt=1.0)  # noqa: N815 (a unit's name)
+    r_cut_A: float = Field(default=5.0, gt=1.0)
     """Radius of an atom's environment in Å."""
     n_max: int = Field(default=8, ge=1)
     """Number of radial functions."""
     l_max: int = Field(default=6, ge=0, le=20)
     """Highest degree of the spherical harmonics."""
-    sigma_A: float = Field(default=0.5, gt=0)  # noqa: N815
+    sigma_A: float = Field(default=0.5, gt=0)
     """Width of the Gaussian that stands for an atom, in Å."""
     compression: Literal['auto'] | Compression = 'auto'
     """How the features grow with the number of elements: ``off`` quadratically, ``mu1nu1`` and ``crossover`` linearly,

@@ -1,0 +1,12 @@
+"""Rows in, a dataset out: an ASE database whose every row says where it came from."""
+
+from aiida_mlip_autopipe.storage.dataset import Dataset
+from aiida_mlip_autopipe.storage.export import export_dataset
+from aiida_mlip_autopipe.storage.provenance import Provenance
+from aiida_mlip_autopipe.storage.row import Row, make_row
+from aiida_mlip_autopipe.storage.settings import StorageSettings
+
+# Changes with the science of this room: results of another version are not taken from a cache.
+STAGE_VERSION = '1'
+
+__all__ = ['STAGE_VERSION', 'Dataset', 'Provenance', 'Row', 'StorageSettings', 'export_dataset', 'make_row']

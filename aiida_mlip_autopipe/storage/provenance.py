@@ -1,0 +1,79 @@
+"""Where a row came from: everything that is needed to find its frame, its seed and its label again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from aiida_mlip_autopipe.settings import Settings
+
+# Keys of the database whose names differ from the fields' or whose values get a prefix: an identifier made of
+# digits alone would be a number to ASE, which refuses it.
+SEED_PREFIX = 'seed-'
+HASH_PREFIX = 'sha256:'
+
+
+def mlip_label_source(architecture: str, model: str | None) -> str:
+    """Return the name of the level of theory of an MLIP's labels, as ``mlip:sevennet:7net-0``."""
+    return ':'.join(['mlip', architecture, *([model] if model else [])])
+
+
+class Provenance(Settings):
+    """Where a row came from."""
+
+    campaign: str
+    """Name of the campaign."""
+    random_seed: int
+    """The number that all random streams of the campaign derive from."""
+    config_sha256: str
+    """Hash of the composed config."""
+    seed_id: str
+    """Identity of the seed."""
+    exploration: str
+    """UUID of the exploration job that made the frame."""
+    step: int = Field(ge=0)
+    """Absolute step of the frame."""
+    ensemble: str
+    """The ensemble that was sampled, as ``nvt``."""
+    temperature_K: float | None = None
+    """Instantaneous temperature of the frame."""
+    target_temperature_K: float | None = None
+    """Temperature of the thermostat, where there was one."""
+    architecture: str
+    """Kind of the calculator that made the label, as ``sevennet``."""
+    model: str | None = None
+    """Name of the model file or of the shipped weights."""
+    model_sha256: str | None = None
+    """Hash of the model file."""
+    package_version: str
+    """Version of this package."""
+    rank: int = Field(ge=0)
+    """Place in the order of selection, from 0."""
+    distance: float | None = None
+    """Distance to the frames selected before, where the sampler has one."""
+    label_source: str = Field(pattern=r'^(mlip|dft):.+')
+    """Level of theory of energy, forces and stress; by default ``mlip:<architecture>:<model>``."""
+
+    @model_validator(mode='before')
+    @classmethod
+    def _name_label_source(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and 'architecture' in fields and 'label_source' not in fields:
+            return fields | {'label_source': mlip_label_source(fields['architecture'], fields.get('model'))}
+        return fields
+
+    def key_value_pairs(self) -> dict[str, str | int | float]:
+        """Return what the database can be searched for: the fields that are known, in words that ASE accepts."""
+        pairs = self.model_dump(exclude_none=True)
+        pairs['seed'] = SEED_PREFIX + pairs.pop('seed_id')
+        for key in ('config_sha256', 'model_sha256'):
+            if key in pairs:
+                pairs[key] = HASH_PREFIX + pairs[key]
+        return {key: searchable(value) if isinstance(value, str) else value for key, value in pairs.items()}
+
+
+def searchable(text: str) -> str:
+    """Return text as ASE's database accepts it: an underscore comes before what reads as a number or a truth value."""
+    from ase.db.core import str_represents
+
+    return f'_{text}' if any(str_represents(text, kind) for kind in (bool, int, float)) else text

@@ -1,0 +1,24 @@
+"""Settings of the storage stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from aiida_mlip_autopipe.fields import fault
+from aiida_mlip_autopipe.settings import Settings
+
+
+def _refuse_other_suffix(path: Path) -> Path:
+    if path.suffix != '.db':
+        raise fault('must end in .db, the suffix of an ASE SQLite database', nearest=str(path.with_suffix('.db')))
+    return path
+
+
+class StorageSettings(Settings):
+    """Where the dataset goes."""
+
+    database: Annotated[Path, AfterValidator(_refuse_other_suffix)] | None = None
+    """File of the ASE SQLite database; by default ``<name>.db`` in the folder where the campaign was started."""

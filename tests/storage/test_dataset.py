@@ -1,0 +1,190 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.db import connect
+
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.storage import Dataset, Row, make_row
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / 'cu_au.db'
+
+
+@pytest.fixture
+def dataset(path, make_rows):
+    """Return a dataset of five rows, closed."""
+    with Dataset(path, create=True) as dataset:
+        dataset.create(make_rows(5))
+    return path
+
+
+def energies(path):
+    with Dataset(path) as dataset:
+        return [row.atoms.get_potential_energy() for row in dataset.query()]
+
+
+def test_everything_comes_back_to_the_last_bit(path, slab, make_provenance, seed_record):
+    row = make_row(slab, make_provenance(distance=1 / 3), seed_record)
+    with Dataset(path, create=True) as dataset:
+        (row_id,) = dataset.create([row])
+    with Dataset(path) as dataset:
+        back = dataset.read(row_id)
+    for name in ('numbers', 'positions', 'tags', 'initial_magmoms'):
+        np.testing.assert_array_equal(back.atoms.arrays[name], slab.arrays[name], strict=True)
+    np.testing.assert_array_equal(back.atoms.cell.array, slab.cell.array)
+    np.testing.assert_array_equal(back.atoms.pbc, slab.pbc)
+    np.testing.assert_array_equal(back.atoms.constraints[0].index, [0, 1, 2, 3])
+    assert set(back.atoms.calc.results) == {'energy', 'forces', 'stress'}
+    for name in ('energy', 'forces', 'stress'):
+        np.testing.assert_array_equal(back.atoms.calc.results[name], slab.calc.results[name])
+    assert back.atoms.calc.name == 'emt'
+    assert back.key_value_pairs == row.key_value_pairs
+    assert back.data == row.data
+    assert back.provenance == row.provenance
+    assert back.id == row_id
+
+
+def test_labels_in_single_precision_come_back_as_they_were(path, slab, make_provenance):
+    forces = slab.calc.results['forces'].astype(np.float32)
+    slab.calc.results.update(energy=np.float32(-1.5), forces=forces)
+    with Dataset(path, create=True) as dataset:
+        dataset.create([make_row(slab, make_provenance(), {})])
+        back = dataset.read(1).atoms
+    np.testing.assert_array_equal(back.calc.results['forces'], forces)
+    assert back.calc.results['energy'] == -1.5
+
+
+def test_rows_are_numbered_in_the_order_given(dataset):
+    with Dataset(dataset) as rows:
+        assert [(row.id, row.provenance.rank) for row in rows.query()] == [(1, 0), (2, 1), (3, 2), (4, 3), (5, 4)]
+        assert len(rows) == 5
+
+
+def test_rows_are_found_by_their_key_value_pairs(dataset):
+    with Dataset(dataset) as rows:
+        assert [row.id for row in rows.query('step>=2,step<4')] == [3, 4]
+        assert [row.id for row in rows.query(seed='seed-1234567890123456', rank=1)] == [2]
+        assert [row.id for row in rows.query('Cu>2', label_source='mlip:emt')] == [1, 2, 3, 4, 5]
+        assert list(rows.query(campaign='other')) == []
+
+
+def test_a_row_is_replaced_by_update(dataset):
+    with Dataset(dataset) as rows:
+        row = rows.read(2)
+        changed = make_row(row.atoms, row.provenance.model_copy(update={'campaign': 'again'}), {})
+        rows.update(Row(changed.atoms, changed.key_value_pairs, changed.data, row.id))
+    with Dataset(dataset) as rows:
+        assert rows.read(2).key_value_pairs['campaign'] == 'again'
+        assert rows.read(2).data['seed'] == {}
+        assert rows.read(1).key_value_pairs['campaign'] == 'cu_au'
+        assert [row.id for row in rows.query(campaign='again')] == [2]
+
+
+def test_rows_are_deleted(dataset):
+    with Dataset(dataset) as rows:
+        rows.delete([1, 3])
+    with Dataset(dataset) as rows:
+        assert [row.id for row in rows.query()] == [2, 4, 5]
+
+
+def test_a_block_that_raises_changes_nothing(dataset, make_rows):
+    before = energies(dataset)
+
+    def change_and_raise():
+        with Dataset(dataset) as rows:
+            rows.create(make_rows(3))
+            rows.delete([1, 2])
+            rows.update(Row(rows.read(3).atoms, {'campaign': 'x'}, {}, 3))
+            raise RuntimeError('stop')
+
+    with pytest.raises(RuntimeError, match='stop'):
+        change_and_raise()
+    assert energies(dataset) == before
+    with Dataset(dataset) as rows:
+        assert rows.read(3).key_value_pairs['campaign'] == 'cu_au'
+
+
+def test_a_bad_row_takes_back_all_before_it(dataset, make_rows):
+    rows = make_rows(3)
+    rows[2].key_value_pairs['energy'] = 1.0
+    with pytest.raises(AutopipeError, match=r'row 2 cannot be written .*: Bad key: energy'), Dataset(dataset) as opened:
+        opened.create(rows)
+    assert len(energies(dataset)) == 5
+
+
+def test_thousands_of_rows_are_still_one_transaction(path):
+    rows = [*[Row(Atoms('Cu'))] * 5001, Row(Atoms('Cu'), {'energy': 1.0})]
+    with pytest.raises(AutopipeError, match='row 5001 cannot be written'), Dataset(path, create=True) as dataset:
+        dataset.create(rows)
+    assert energies(path) == []
+
+
+@pytest.mark.parametrize('action', ['read', 'delete', 'update'])
+def test_a_row_that_does_not_exist_is_one_sentence(dataset, make_rows, action):
+    row = make_rows(1)[0]
+    argument = {'read': 9, 'delete': [1, 9], 'update': Row(row.atoms, {}, {}, 9)}[action]
+    with pytest.raises(AutopipeError, match='there is no row 9 in'), Dataset(dataset) as rows:
+        getattr(rows, action)(argument)
+    assert len(energies(dataset)) == 5
+
+
+def test_a_row_without_a_number_cannot_be_updated(dataset, make_rows):
+    with pytest.raises(AutopipeError, match='create it'), Dataset(dataset) as rows:
+        rows.update(make_rows(1)[0])
+
+
+def test_a_missing_file_is_one_sentence_and_is_not_made(path):
+    with pytest.raises(AutopipeError, match='there is no dataset'):
+        Dataset(path)
+    assert not path.exists()
+
+
+def test_a_missing_folder_is_one_sentence(tmp_path):
+    with pytest.raises(AutopipeError, match='there is no folder'):
+        Dataset(tmp_path / 'no' / 'a.db', create=True)
+
+
+def test_a_file_of_another_kind_is_one_sentence(path):
+    path.write_text('not a database, but long enough to be read as the header of one' * 20)
+    with pytest.raises(AutopipeError, match='is no dataset that can be opened'), Dataset(path):
+        pass
+
+
+@pytest.mark.timeout(10)
+def test_the_lock_of_a_killed_process_stops_no_one(dataset, make_rows):
+    Path(f'{dataset}.lock').touch()
+    with Dataset(dataset) as rows:
+        rows.create(make_rows(1))
+    assert len(energies(dataset)) == 6
+
+
+def test_ase_reads_it_from_the_command_line(dataset):
+    columns = ['--columns', 'id,formula,calculator,energy,campaign,label_source']
+    command = [sys.executable, '-m', 'ase', 'db', dataset, 'rank<2', *columns]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert lines[1].replace(' ', '').startswith('1|Au4Cu8|emt|')
+    assert lines[1].replace(' ', '').endswith('|cu_au|mlip:emt')
+    assert 'Rows: 2' in done.stdout
+
+
+def test_ase_itself_reads_labels_and_provenance(dataset, seed_record):
+    row = connect(dataset).get(rank=3)
+    assert row.toatoms().get_potential_energy() == energies(dataset)[3]
+    assert row.exploration == '6a2f41a3-c54c-fce8-32d2-0324e1c32e22'
+    assert row.data.seed == seed_record
+    assert json.loads(json.dumps(row.data)) == row.data
+
+
+def test_the_user_who_wrote_it_is_not_in_it(dataset, monkeypatch, tmp_path, make_rows):
+    monkeypatch.setenv('USER', 'somebody')
+    with Dataset(tmp_path / 'b.db', create=True) as rows:
+        rows.create(make_rows(1))
+    assert b'somebody' not in (tmp_path / 'b.db').read_bytes()

@@ -1,0 +1,71 @@
+import sqlite3
+
+import pytest
+
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.storage import Dataset, export_dataset
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / 'cu_au.db'
+
+
+def contents(path):
+    """Return all tables but times and random identifiers."""
+    with sqlite3.connect(path) as database:
+        names = [row[1] for row in database.execute('PRAGMA table_info(systems)')]
+        kept = ', '.join(name for name in names if name not in ('ctime', 'mtime', 'unique_id'))
+        tables = ['species', 'keys', 'text_key_values', 'number_key_values', 'information']
+        return [database.execute(f'SELECT {kept} FROM systems').fetchall()] + [
+            database.execute(f'SELECT * FROM {table}').fetchall() for table in tables
+        ]
+
+
+def test_rows_are_written_in_order(path, make_rows):
+    assert export_dataset(path, iter(make_rows(4))) == 4
+    with Dataset(path) as dataset:
+        assert [row.provenance.rank for row in dataset.query()] == [0, 1, 2, 3]
+
+
+def test_the_same_rows_give_the_same_database_but_for_times_and_random_identifiers(tmp_path, make_rows):
+    first, second = tmp_path / 'a.db', tmp_path / 'b.db'
+    export_dataset(first, make_rows(3))
+    export_dataset(second, make_rows(3))
+    assert contents(first) == contents(second)
+
+
+def test_an_existing_file_is_refused_and_kept(path, make_rows):
+    path.write_text('precious')
+    with pytest.raises(AutopipeError, match='exists already'):
+        export_dataset(path, make_rows(1))
+    assert path.read_text() == 'precious'
+
+
+def test_an_existing_file_is_replaced_when_told(path, make_rows):
+    export_dataset(path, make_rows(3))
+    export_dataset(path, make_rows(1), overwrite=True)
+    with Dataset(path) as dataset:
+        assert len(dataset) == 1
+
+
+def test_a_bad_row_leaves_the_folder_as_it_was(path, make_rows):
+    export_dataset(path, make_rows(3))
+    before = path.read_bytes()
+    rows = make_rows(2)
+    rows[1].key_value_pairs['rank'] = None
+    with pytest.raises(AutopipeError, match='row 1 cannot be written'):
+        export_dataset(path, rows, overwrite=True)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_no_row_at_all_is_one_sentence(path):
+    with pytest.raises(AutopipeError, match='there is no row to write'):
+        export_dataset(path, [])
+    assert not list(path.parent.iterdir())
+
+
+def test_a_missing_folder_is_one_sentence(path, make_rows):
+    with pytest.raises(AutopipeError, match='there is no folder'):
+        export_dataset(path.parent / 'no' / 'a.db', make_rows(1))
