@@ -7,24 +7,26 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from config_reference import render_config_reference
 from exit_codes import render_exit_codes
+from schema_reference import SchemaReference
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-from aiida_mlip_autopipe.config import CampaignConfig
+from aiida_mlip_autopipe.config import config_schema
+from aiida_mlip_autopipe.storage import Provenance
 
 LOGGER = logging.getLogger(__name__)
 
 
 def write_reference(app: Sphinx) -> None:
-    """Write the generated parts; a field of the config without a docstring is a warning."""
+    """Write the generated parts; a field without a docstring is a warning."""
     folder = Path(app.srcdir) / 'reference' / 'generated'
     folder.mkdir(parents=True, exist_ok=True)
-    config, undocumented = render_config_reference(CampaignConfig.model_json_schema())
-    for path in undocumented:
-        LOGGER.warning('the config field %s has no docstring', path)
-    (folder / 'config.md').write_text(config)
+    for name, schema in (('config', config_schema()), ('dataset', Provenance.model_json_schema())):
+        reference = SchemaReference(schema)
+        (folder / f'{name}.md').write_text(reference.render())
+        for path in reference.undocumented:
+            LOGGER.warning('the field %s of %s has no docstring', path, schema['title'])
     (folder / 'exit_codes.md').write_text(render_exit_codes())
     (folder / 'cli.md').write_text(_render_cli())
 
