@@ -17,7 +17,10 @@ from aiida_mlip_autopipe.settings import Settings
 class Variant(Protocol):
     """What a registry holds: a class that names the settings model it is made from."""
 
-    settings_class: type[Settings]
+    @property
+    def settings_class(self) -> type[Settings]:
+        """The settings model."""
+        ...
 
 
 V = TypeVar('V', bound=Variant)

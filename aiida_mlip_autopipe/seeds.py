@@ -19,7 +19,8 @@ class Seed:
     Attributes
     ----------
     atoms
-        The structure. Cell in Å, positions in Å; tags, initial magnetic moments and `FixAtoms` are part of it.
+        The structure. Cell in Å, positions in Å; tags, initial magnetic moments, formal charges (as
+        initial charges) and `FixAtoms` are part of it.
     record
         How it was made, JSON only: ``kind``, the realised parameters, ``ancestor`` (identifies the structure before
         perturbation). Nothing in it depends on the campaign's name or on the other seeds.
@@ -46,7 +47,8 @@ class Seed:
         -------
         dict
             ``numbers`` (n,), ``positions`` (n, 3) Å, ``cell`` (3, 3) Å, ``pbc`` (3,), ``tags`` (n,),
-            ``magmoms`` (n,) µB and ``fixed`` (n,) bool: whether the atom is held by `FixAtoms`.
+            ``magmoms`` (n,) µB, ``charges`` (n,) e: formal charges, zero where unknown, and ``fixed`` (n,) bool:
+            whether the atom is held by `FixAtoms`.
         """
         atoms = self.atoms
         return {
@@ -56,6 +58,7 @@ class Seed:
             'pbc': atoms.pbc.astype(bool),
             'tags': atoms.get_tags().astype('<i8'),
             'magmoms': atoms.get_initial_magnetic_moments().astype('<f8'),
+            'charges': atoms.get_initial_charges().astype('<f8'),
             'fixed': fixed_mask(atoms),
         }
 
@@ -71,6 +74,7 @@ class Seed:
             pbc=arrays['pbc'],
             tags=arrays['tags'] if arrays['tags'].any() else None,
             magmoms=arrays['magmoms'] if arrays['magmoms'].any() else None,
+            charges=arrays['charges'] if arrays['charges'].any() else None,
         )
         if arrays['fixed'].any():
             atoms.set_constraint(FixAtoms(mask=arrays['fixed']))

@@ -1,0 +1,30 @@
+"""Generation: from settings to seeds."""
+
+from aiida_mlip_autopipe.generation.base import GENERATORS, Generator, GeneratorSettings, Parent, Requirements
+from aiida_mlip_autopipe.generation.generate import (
+    STAGE_VERSION,
+    GenerationResult,
+    count_seeds,
+    generate_seeds,
+    iterate_seeds,
+)
+from aiida_mlip_autopipe.generation.perturb import PerturbSettings
+from aiida_mlip_autopipe.generation.report import Rejections, merge_reports
+from aiida_mlip_autopipe.generation.validation import ValidationSettings
+
+__all__ = [
+    'GENERATORS',
+    'STAGE_VERSION',
+    'GenerationResult',
+    'Generator',
+    'GeneratorSettings',
+    'Parent',
+    'PerturbSettings',
+    'Rejections',
+    'Requirements',
+    'ValidationSettings',
+    'count_seeds',
+    'generate_seeds',
+    'iterate_seeds',
+    'merge_reports',
+]

@@ -1,0 +1,159 @@
+"""What a kind of system is: its settings and the generator that draws parent structures from them."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from pydantic import Field, PositiveInt
+
+from aiida_mlip_autopipe.generation.elements import Element
+from aiida_mlip_autopipe.generation.perturb import PerturbSettings
+from aiida_mlip_autopipe.generation.validation import DEFAULT_HEIGHT_FACTOR, ValidationSettings
+from aiida_mlip_autopipe.registry import Registry
+from aiida_mlip_autopipe.settings import Settings
+
+
+class GeneratorSettings(Settings):
+    """One entry of the config's `generation` list; each kind adds its own fields."""
+
+    kind: str
+    """Which kind of system."""
+    label: str | None = None
+    """A name for the entry's seeds in the dataset."""
+    n_seeds: PositiveInt | None = None
+    """How many seeds to make; by default the variants of all parent structures that the kind lists."""
+    magnetic_moments: dict[Element, float] = Field(default_factory=dict)
+    """Initial magnetic moment in µB of each atom of an element."""
+    perturb: PerturbSettings = PerturbSettings()
+    """How parent structures are deformed and rattled."""
+    validation: ValidationSettings = ValidationSettings()
+    """What every seed must keep."""
+
+    default_height_factor: ClassVar[float] = DEFAULT_HEIGHT_FACTOR
+
+    @property
+    def rules(self) -> ValidationSettings:
+        """The validation with the kind's own default of the smallest height."""
+        if self.validation.min_height_factor is not None:
+            return self.validation
+        return self.validation.model_copy(update={'min_height_factor': self.default_height_factor})
+
+    def stream_content(self) -> dict[str, Any]:
+        """Return what this entry's random streams are derived from, JSON only.
+
+        How many seeds there are, the label and the validation are left out: changing them changes no seed that stays.
+        So are defaults, so that a new field in a later version changes no stream.
+        """
+        content = self.model_dump(mode='json', exclude_defaults=True, exclude={'n_seeds', 'label', 'validation'})
+        return {**content, 'kind': self.kind}
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What a campaign asks of a parent structure.
+
+    Attributes
+    ----------
+    min_height_A
+        Smallest height of the cell along its periodic directions.
+    max_atoms
+        Number of atoms up to which a generator may choose a larger cell to get there.
+    """
+
+    min_height_A: float = 0.0
+    max_atoms: int = 500
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A structure before perturbation.
+
+    Attributes
+    ----------
+    atoms
+        The structure; formal charges, where known, are its initial charges.
+    record
+        The realised parameters, JSON only.
+    deformable
+        Which cell vectors strain may change; by default the periodic ones.
+    repeatable
+        Which cell vectors may be repeated to reach the smallest height; by default the periodic ones.
+    charge_allowed
+        Whether formal charges need not sum to zero, because the settings ask for it.
+    """
+
+    atoms: Atoms
+    record: dict[str, Any] = field(default_factory=dict)
+    deformable: tuple[bool, bool, bool] | None = None
+    repeatable: tuple[bool, bool, bool] | None = None
+    charge_allowed: bool = False
+
+
+class Generator(ABC):
+    """Draws the parent structures of one entry.
+
+    Parameters
+    ----------
+    settings
+        The entry, of the class `settings_class`.
+    """
+
+    settings_class: type[GeneratorSettings]
+
+    def __init__(self, settings: GeneratorSettings):
+        self.settings = settings
+
+    def n_parents(self) -> int | None:
+        """Return how many parent structures there are, or None where every one is drawn anew."""
+        return None
+
+    @abstractmethod
+    def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
+        """Return a parent structure.
+
+        Parameters
+        ----------
+        index
+            Which one, below `n_parents` where that is a number.
+        rng
+            Source of all random numbers, that of this parent alone; a redraw goes on with it.
+        requirements
+            What the cell should keep. A parent that does not is repeated by the pipeline, if it may be.
+
+        Raises
+        ------
+        PhysicsViolationError
+            If no valid structure came of these random numbers; another draw may succeed.
+        AutopipeError
+            If the settings ask for what does not exist.
+        """
+
+
+def round_floats(value: Any) -> Any:
+    """Return a record's value as JSON types with floats of 10 decimals, which every store keeps unchanged."""
+    if isinstance(value, dict):
+        return {str(key): round_floats(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [round_floats(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return round(float(value), 10)
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def content_label(settings: GeneratorSettings) -> str:
+    """Return the part of a random stream's label that stands for the entry."""
+    return json.dumps(settings.stream_content(), sort_keys=True)
+
+
+GENERATORS: Registry[Generator] = Registry(
+    'aiida_mlip_autopipe.generators',
+    {
+        'alloy': 'aiida_mlip_autopipe.generation.alloy:AlloyGenerator',
+        'structures': 'aiida_mlip_autopipe.generation.structures:StructuresGenerator',
+    },
+)

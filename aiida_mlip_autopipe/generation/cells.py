@@ -1,0 +1,44 @@
+"""Geometry of cells: heights, supercells, empty layers."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+
+# Å around a structure in a direction in which it has no cell vector.
+MARGIN = 10.0
+
+
+def complete_cell(atoms: Atoms) -> np.ndarray:
+    """Return the cell (3, 3) in Å with a vector in every direction; missing ones hold the structure with a margin."""
+    cell = atoms.cell.array
+    missing = ~cell.any(axis=1)
+    if not missing.any():
+        return np.asarray(cell)
+    completed = np.array(atoms.cell.complete().array)
+    for axis in np.flatnonzero(missing):
+        span = np.ptp(atoms.positions @ completed[axis]) if len(atoms) else 0.0
+        completed[axis] *= float(span) + MARGIN
+    return completed
+
+
+def cell_heights(atoms: Atoms) -> np.ndarray:
+    """Return the distance of opposite faces along each cell vector in Å, shape (3,)."""
+    cell = complete_cell(atoms)
+    # The rows of the inverse transpose are the reciprocal vectors; their lengths are the inverse plane spacings.
+    return np.asarray(1 / np.linalg.norm(np.linalg.inv(cell), axis=0))
+
+
+def repeats_for_height(atoms: Atoms, min_height_A: float) -> tuple[int, int, int]:
+    """Return how often a cell must be repeated along each periodic vector to reach a height."""
+    heights = cell_heights(atoms)
+    counts = np.where(atoms.pbc, np.ceil(min_height_A / heights - 1e-9), 1).astype(int)
+    first, second, third = np.maximum(counts, 1).tolist()
+    return first, second, third
+
+
+def largest_gap(atoms: Atoms) -> float:
+    """Return the thickness in Å of the widest layer without an atom's centre parallel to two periodic cell vectors."""
+    fractions = np.sort(atoms.cell.scaled_positions(atoms.positions) % 1.0, axis=0)
+    gaps = np.diff(np.vstack([fractions, fractions[:1] + 1]), axis=0).max(axis=0)
+    return float((gaps * cell_heights(atoms)).max())

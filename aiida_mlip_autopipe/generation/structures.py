@@ -1,0 +1,124 @@
+"""The user's own structures."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from ase import Atoms
+from pydantic import Field
+
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.fields import InputFile
+from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
+from aiida_mlip_autopipe.seeds import fixed_mask
+
+
+class StructuresSettings(GeneratorSettings):
+    """Structures from files."""
+
+    kind: Literal['structures'] = 'structures'
+    """Structures from files."""
+    files: tuple[InputFile, ...] = Field(min_length=1)
+    """Files in any format that ASE reads, with a cell or without."""
+    frames: str = Field(default=':', pattern=r'^(-?\d+|-?\d*:-?\d*(:-?\d*)?)$')
+    """Which structures of each file, as a Python index or slice."""
+
+    # Cells may be as small as they are: the user's files are what the user wants explored.
+    default_height_factor: ClassVar[float] = 0.0
+
+    def stream_content(self) -> dict[str, Any]:
+        """Return what the random streams are derived from: the files' content, not their paths."""
+        return {**super().stream_content(), 'files': [file_sha256(path) for path in self.files]}
+
+
+class StructuresGenerator(Generator):
+    """Structures read from files, in their order."""
+
+    settings_class = StructuresSettings
+    settings: StructuresSettings
+
+    @cached_property
+    def _structures(self) -> list[tuple[Atoms, dict[str, Any]]]:
+        found = []
+        for path in self.settings.files:
+            digest = file_sha256(path)
+            for number, atoms in enumerate(read_structures(path, self.settings.frames)):
+                found.append((atoms, {'file_sha256': digest, 'frame': number}))
+        return found
+
+    def n_parents(self) -> int:
+        """Return the number of structures in the files."""
+        return len(self._structures)
+
+    def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
+        """Return one structure of the files."""
+        atoms, record = self._structures[index]
+        return Parent(atoms.copy(), dict(record))
+
+
+def read_structures(path: Path, frames: str = ':') -> list[Atoms]:
+    """Read structures from a file and keep what a seed is: elements, positions, cell, tags, moments, charges, FixAtoms.
+
+    Raises
+    ------
+    AutopipeError
+        If the file cannot be read or holds what cannot be explored.
+    """
+    from ase.io import read
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # readers warn of what they guess about; the structure is checked here
+            found = read(path, index=frames)
+    except Exception as error:  # a reader of a foreign format raises anything on a broken file
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise AutopipeError(f'the structure file {path} cannot be read: {reason}') from error
+    structures = [found] if isinstance(found, Atoms) else list(found)
+    if not structures:
+        raise AutopipeError(f'the structure file {path} has no structure at {frames!r}')
+    return [_clean(atoms, f'structure {number} of {path}') for number, atoms in enumerate(structures)]
+
+
+def _clean(atoms: Atoms, name: str) -> Atoms:
+    if not len(atoms):
+        raise AutopipeError(f'{name} has no atoms')
+    if not atoms.numbers.all():
+        raise AutopipeError(f'{name} has a site without an element (X)')
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
+        raise AutopipeError(f'{name} has positions or a cell that are not finite numbers')
+    try:
+        fixed_mask(atoms)
+    except ValueError as error:
+        raise AutopipeError(f'{name} cannot be used: {error}') from None
+    # A direction without a cell vector is not periodic, whatever the file says.
+    pbc = atoms.pbc & atoms.cell.array.any(axis=1)
+    if pbc.all() and abs(atoms.cell.volume) < 1e-6:
+        raise AutopipeError(f'{name} has a cell without volume')
+    kept = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=pbc)
+    kept.set_constraint(atoms.constraints)
+    if atoms.get_tags().any():
+        kept.set_tags(atoms.get_tags())
+    if atoms.has('initial_magmoms'):
+        kept.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
+    if atoms.has('initial_charges'):
+        kept.set_initial_charges(atoms.get_initial_charges())
+    return kept
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's content.
+
+    Raises
+    ------
+    AutopipeError
+        If there is no such file.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise AutopipeError(f'the structure file {path} cannot be read: {error.strerror}') from error

@@ -1,0 +1,229 @@
+"""The rules that every seed keeps, each with its limit and its reason."""
+
+from __future__ import annotations
+
+from functools import cache, cached_property
+
+import numpy as np
+from ase import Atoms
+from pydantic import Field, PositiveInt, field_validator
+
+from aiida_mlip_autopipe.errors import PhysicsViolationError
+from aiida_mlip_autopipe.fields import fault
+from aiida_mlip_autopipe.generation.cells import cell_heights, complete_cell, largest_gap
+from aiida_mlip_autopipe.generation.elements import check_symbol
+from aiida_mlip_autopipe.settings import Settings
+
+NOBLE_GASES = (2, 10, 18, 36, 54, 86)
+# Ions of one sign keep farther apart than bonded atoms; fractions of the sum of their covalent radii. The shortest
+# O–O contacts of oxides (stishovite 2.29 Å, borates and carbonates 2.2–2.4 Å) give the anions' value, metal–metal bonds
+# along the rutile chain of MoO2 (2.51 Å, 0.81) the cations'.
+ANION_FACTOR = 1.5
+CATION_FACTOR = 0.75
+# Å³ per atom over the mean volume of the covalent spheres: α-U has 0.66, close-packed metals about 1.2, rock salt 2,
+# diamond 3, solid argon 7.5, open zeolites 12.
+VOLUME_FACTORS = (0.4, 15.0)
+MAX_DENSITY = 30.0  # g/cm³; osmium, the densest element, has 22.6
+DEFAULT_HEIGHT_FACTOR = 2.0
+CHARGE_TOLERANCE = 1e-6  # e
+HEIGHT_TOLERANCE = 1e-6  # relative
+
+
+class ValidationSettings(Settings):
+    """What a seed must keep to be explored."""
+
+    min_distance_factor: float = Field(default=0.6, ge=0, le=1.5)
+    """Smallest distance of two atoms over the sum of their covalent radii (van der Waals radii for noble gases)."""
+    min_distances_A: dict[str, float] = Field(default_factory=dict)
+    """Smallest distance in Å for single pairs of elements, as {O-O: 2.0}; it stands in place of the factor."""
+    like_charges: bool = True
+    """Keep ions of one sign, where formal charges are known, as far apart as ions are."""
+    max_neighbour_factor: float = Field(default=1.7, ge=0)
+    """Every atom has a neighbour within this many sums of covalent radii (noble gases excepted); 0 turns it off."""
+    min_height_factor: float | None = Field(default=None, ge=0)
+    """Smallest height of the cell along its periodic directions over the cutoff of the calculator; by default 2, and 0
+    for `structures`."""
+    max_atoms: PositiveInt = 500
+    """A cell that is too small is repeated up to this many atoms; beyond, the seed is refused."""
+    plausible_volume: bool = True
+    """Refuse a parent structure whose volume per atom or density no condensed matter has."""
+    neutral: bool = True
+    """Refuse a structure whose formal charges, where they are known, do not sum to zero."""
+    max_redraws: int = Field(default=20, ge=0)
+    """How often a seed that breaks a rule is drawn again."""
+    on_failure: str = Field(default='fail', pattern='^(fail|skip)$')
+    """After the last redraw: `fail` ends with the rule that was broken, `skip` leaves the seed out and reports it."""
+
+    @field_validator('min_distances_A')
+    @classmethod
+    def _check_pairs(cls, distances: dict[str, float]) -> dict[str, float]:
+        for pair, distance in distances.items():
+            symbols = pair.split('-')
+            if len(symbols) != 2 or distance < 0:
+                raise fault(f"{pair}: {distance:g} is not a pair of elements and a distance in Å, as 'O-O: 2.0'")
+            for symbol in symbols:
+                check_symbol(symbol)
+        return distances
+
+    @cached_property
+    def pair_limits(self) -> dict[tuple[int, int], float]:
+        """Limits of single pairs in Å by atomic numbers, both orders."""
+        from ase.data import atomic_numbers
+
+        limits = {}
+        for pair, distance in self.min_distances_A.items():
+            first, second = (atomic_numbers[symbol] for symbol in pair.split('-'))
+            limits[first, second] = limits[second, first] = distance
+        return limits
+
+
+def check_parent(atoms: Atoms, settings: ValidationSettings, *, charge_allowed: bool = False) -> None:
+    """Check what is judged before perturbation: formal charge, volume per atom and density.
+
+    Raises
+    ------
+    PhysicsViolationError
+        With the rule ``formal_charge``, ``volume_per_atom`` or ``density``.
+    """
+    if settings.neutral and not charge_allowed:
+        charge = float(atoms.get_initial_charges().sum())
+        if abs(charge) > CHARGE_TOLERANCE:
+            raise PhysicsViolationError(
+                'formal_charge',
+                (),
+                charge,
+                0.0,
+                f'the formal charges of {atoms.symbols} sum to {charge:+g} e, not to 0',
+            )
+    if not settings.plausible_volume or not atoms.pbc.all():
+        return
+    volume = atoms.get_volume() / len(atoms)
+    sphere = 4 / 3 * np.pi * float(np.mean(_radii()[atoms.numbers] ** 3))
+    low, high = (factor * sphere for factor in VOLUME_FACTORS)
+    if volume < low or (volume > high and largest_gap(atoms) < 6.0):
+        limit = low if volume < low else high
+        side = 'below' if volume < low else 'above'
+        raise PhysicsViolationError(
+            'volume_per_atom', (), volume, limit,
+            f'{atoms.symbols} has {volume:.3g} Å³ an atom, {side} the limit of {limit:.3g} Å³ for these elements',
+        )  # fmt: skip
+    density = float(atoms.get_masses().sum() / atoms.get_volume() * 1.66053907)
+    if density > MAX_DENSITY:
+        raise PhysicsViolationError(
+            'density', (), density, MAX_DENSITY,
+            f'{atoms.symbols} has a density of {density:.3g} g/cm³, above the limit of {MAX_DENSITY:g} g/cm³',
+        )  # fmt: skip
+
+
+def check_atoms(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) -> None:
+    """Check the structure itself: distances, atoms without a neighbour, the smallest height of the cell.
+
+    Raises
+    ------
+    PhysicsViolationError
+        With the rule ``min_distance``, ``isolated_atom`` or ``min_height``.
+    """
+    from matscipy.neighbours import neighbour_list
+
+    radii = _radii()
+    numbers = atoms.numbers
+    species = np.unique(numbers)
+    reach = 1.25 * 2 * float(radii[species].max())
+    limits = {pair: limit for pair, limit in settings.pair_limits.items() if pair[0] in species and pair[1] in species}
+    charged = settings.like_charges and atoms.has('initial_charges')
+    largest_factor = max(settings.min_distance_factor, ANION_FACTOR if charged else 0.0)
+    cutoff = max(largest_factor * 2 * float(radii[species].max()), *limits.values(), 0.1)
+    if settings.max_neighbour_factor:
+        cutoff = max(cutoff, reach)
+    cell = complete_cell(atoms)
+    first, second, distances = neighbour_list('ijd', positions=atoms.positions, cell=cell, pbc=atoms.pbc, cutoff=cutoff)
+    sums = radii[numbers[first]] + radii[numbers[second]]
+    lowest = settings.min_distance_factor * sums
+    if charged:
+        charges = atoms.get_initial_charges()
+        product = charges[first] * charges[second]
+        factors = np.where(charges[first] < 0, ANION_FACTOR, CATION_FACTOR)
+        lowest = np.where(product > 0, np.maximum(lowest, factors * sums), lowest)
+        oxygen = (product > 0) & (numbers[first] == 8) & (numbers[second] == 8) & (charges[first] < 0)
+        lowest[oxygen] = 2.0
+    for (one, other), limit in limits.items():
+        lowest[(numbers[first] == one) & (numbers[second] == other)] = limit
+    _check_distances(atoms, first, second, distances, lowest)
+    if settings.max_neighbour_factor and len(atoms) > 1:
+        near = distances <= settings.max_neighbour_factor * sums
+        _check_isolated(atoms, settings, np.unique(first[near]), cell)
+    _check_height(atoms, settings, cutoff_A)
+
+
+def _check_distances(
+    atoms: Atoms, first: np.ndarray, second: np.ndarray, distances: np.ndarray, lowest: np.ndarray
+) -> None:
+    shortfall = lowest - distances
+    if not len(shortfall) or (worst := int(np.argmax(shortfall))) is None or shortfall[worst] <= 0:
+        return
+    i, j = sorted((int(first[worst]), int(second[worst])))
+    value, limit = float(distances[worst]), float(lowest[worst])
+    raise PhysicsViolationError(
+        'min_distance', (i, j), value, limit,
+        f'atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) are {value:.3f} Å apart; '
+        f'the limit for this pair is {limit:.3f} Å',
+    )  # fmt: skip
+
+
+def _check_isolated(atoms: Atoms, settings: ValidationSettings, bonded: np.ndarray, cell: np.ndarray) -> None:
+    """Judge the atoms that have no close neighbour by a list that reaches as far as the limit."""
+    alone = np.setdiff1d(np.arange(len(atoms)), bonded)
+    alone = alone[~np.isin(atoms.numbers[alone], NOBLE_GASES)]
+    if not len(alone):
+        return
+    from matscipy.neighbours import neighbour_list
+
+    radii = _radii()[atoms.numbers]
+    first, second, distances = neighbour_list(
+        'ijd',
+        positions=atoms.positions,
+        cell=cell,
+        pbc=atoms.pbc,
+        cutoff=2.5 * settings.max_neighbour_factor * float(radii.max()),
+    )
+    ratios = distances / (radii[first] + radii[second])
+    for atom in alone:
+        own = ratios[first == atom]
+        nearest = float(own.min()) if len(own) else float('inf')
+        if nearest > settings.max_neighbour_factor:
+            limit = settings.max_neighbour_factor
+            found = f'at {nearest:.2f}' if np.isfinite(nearest) else 'farther than 2.5 times the limit of'
+            raise PhysicsViolationError(
+                'isolated_atom', (int(atom),), min(nearest, 2.5 * limit), limit,
+                f'atom {atom} ({atoms.symbols[int(atom)]}) has no neighbour: the nearest atom is {found} '
+                f'sums of covalent radii; the limit is {limit:g}',
+            )  # fmt: skip
+
+
+def _check_height(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) -> None:
+    factor = DEFAULT_HEIGHT_FACTOR if settings.min_height_factor is None else settings.min_height_factor
+    limit = factor * cutoff_A
+    if not limit or not atoms.pbc.any():
+        return
+    heights = np.where(atoms.pbc, cell_heights(atoms), np.inf)
+    axis = int(heights.argmin())
+    value = float(heights[axis])
+    if value < limit * (1 - HEIGHT_TOLERANCE):
+        raise PhysicsViolationError(
+            'min_height', (), value, limit,
+            f'the cell of {atoms.symbols} has a height of {value:.2f} Å along its vector {axis + 1}; the limit is '
+            f'{limit:.2f} Å ({factor:g} times the cutoff of {cutoff_A:g} Å), so repeat it '
+            f'{int(np.ceil(limit / value))} times or lower validation.min_height_factor',
+        )  # fmt: skip
+
+
+@cache
+def _radii() -> np.ndarray:
+    """Return covalent radii by atomic number in Å [Cordero 2008 in ASE], for noble gases van der Waals radii."""
+    from ase.data import covalent_radii, vdw_radii
+
+    radii = np.array(covalent_radii)
+    for number in NOBLE_GASES:
+        if np.isfinite(vdw_radii[number]):
+            radii[number] = vdw_radii[number]
+    return radii

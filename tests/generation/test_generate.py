@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.io import write
+
+from aiida_mlip_autopipe.errors import PhysicsViolationError
+from aiida_mlip_autopipe.generation import count_seeds, merge_reports
+
+ALLOY = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'n_atoms': 32, 'n_seeds': 5,
+         'perturb': {'rattle_A': 0.05, 'anisotropic_strain': 0.03}}  # fmt: skip
+OTHER = {'kind': 'alloy', 'composition': {'Fe': 1.0}, 'lattice': 'bcc', 'n_atoms': 16, 'n_seeds': 3,
+         'perturb': {'shear': 0.02}}  # fmt: skip
+
+
+def ids(result) -> list[str]:
+    return [seed.seed_id for seed in result.seeds]
+
+
+def test_the_same_config_gives_the_same_bits(generate):
+    first, second = generate(ALLOY, OTHER), generate(ALLOY, OTHER)
+    assert ids(first) == ids(second)
+    assert all(
+        np.array_equal(a.atoms.positions, b.atoms.positions) for a, b in zip(first.seeds, second.seeds, strict=True)
+    )
+
+
+def test_another_random_seed_gives_others(generate):
+    assert not set(ids(generate(ALLOY))) & set(ids(generate(ALLOY, random_seed=8)))
+
+
+def test_one_more_seed_changes_no_other(generate):
+    assert ids(generate({**ALLOY, 'n_seeds': 6}))[:5] == ids(generate(ALLOY))
+
+
+def test_another_entry_changes_no_seed(generate):
+    assert ids(generate(OTHER, ALLOY))[3:] == ids(generate(ALLOY)) == ids(generate(ALLOY, OTHER))[:5]
+
+
+def test_two_equal_entries_give_different_seeds(generate):
+    made = ids(generate(ALLOY, ALLOY))
+    assert len(set(made)) == 10
+    assert made[:5] == ids(generate(ALLOY))
+
+
+def test_label_and_validation_change_no_structure(generate):
+    plain = generate(ALLOY).seeds
+    renamed = generate({**ALLOY, 'label': 'mine', 'validation': {'min_distance_factor': 0.5}}).seeds
+    assert all(np.array_equal(a.atoms.positions, b.atoms.positions) for a, b in zip(plain, renamed, strict=True))
+    assert renamed[0].record['label'] == 'mine'
+
+
+@pytest.mark.parametrize('perturb', [{}, {'rattle_A': 0.05}])
+def test_slices_join_to_the_whole(generate, make_entries, perturb):
+    entries = [{**ALLOY, 'perturb': perturb}, OTHER]
+    whole = generate(*entries)
+    parts = [generate(*entries, start=start, stop=start + 3) for start in (0, 3, 6)]
+    assert [seed_id for part in parts for seed_id in ids(part)] == ids(whole)
+    assert merge_reports(part.report for part in parts) == whole.report
+    assert count_seeds(make_entries(*entries)) == 8
+
+
+def test_a_record_is_json_and_names_no_campaign_or_index(generate):
+    for seed in generate(ALLOY, OTHER).seeds:
+        assert json.loads(json.dumps(seed.record)) == seed.record
+        assert {'kind', 'lattice', 'a_A', 'composition', 'ancestor', 'perturbation'} <= seed.record.keys()
+        assert not {'name', 'index', 'uuid', 'campaign'} & seed.record.keys()
+
+
+def test_variants_take_turns_through_the_volume_scan(generate):
+    scan = [-0.2, 0.0, 0.4]
+    seeds = generate({**ALLOY, 'n_seeds': 6, 'perturb': {'volume_scan': scan}}).seeds
+    volumes = np.array([seed.atoms.get_volume() for seed in seeds])
+    assert volumes[:3] / volumes[1] == pytest.approx([0.8, 1.0, 1.4])
+    assert len({seed.record['ancestor'] for seed in seeds[:3]}) == 1
+    assert seeds[3].record['ancestor'] != seeds[0].record['ancestor']
+
+
+def test_moments_are_set_by_element(generate):
+    (seed,) = generate({**OTHER, 'n_seeds': 1, 'magnetic_moments': {'Fe': 2.2, 'Ni': 0.6}}).seeds
+    assert (seed.arrays()['magmoms'] == 2.2).all()
+
+
+def test_a_draw_that_breaks_a_rule_is_drawn_again_and_reported(generate):
+    entry = {**OTHER, 'n_seeds': 20, 'perturb': {'rattle_A': 0.12}, 'validation': {'min_distance_factor': 0.78}}
+    result = generate(entry)
+    assert len(result.seeds) == result.report['made'] == 20
+    rule = result.report['rules']['min_distance']
+    assert rule['count'] > 0
+    assert rule['worst']['value'] < rule['worst']['limit']
+    limit = 0.78 * 2 * 1.32
+    for seed in result.seeds:
+        distances = seed.atoms.get_all_distances(mic=True)
+        assert distances[distances > 0].min() >= limit
+
+
+def test_after_the_last_redraw_the_broken_rule_is_named(generate):
+    entry = {**OTHER, 'perturb': {'rattle_A': 1.0}, 'validation': {'max_redraws': 3, 'max_neighbour_factor': 0}}
+    with pytest.raises(
+        PhysicsViolationError, match=r'no valid seed of the alloy entry after 3 redraws: atoms'
+    ) as caught:
+        generate(entry)
+    violation = caught.value
+    assert violation.rule == 'min_distance'
+    assert len(violation.atoms) == 2
+    assert violation.value < violation.limit
+
+
+def test_a_seed_can_be_left_out_instead(generate, tmp_path):
+    good, bad = bulk('Cu', cubic=True), bulk('Cu', cubic=True)
+    bad.positions[1] = bad.positions[0] + 0.5
+    write(tmp_path / 'both.traj', [good, bad])
+    entry = {'kind': 'structures', 'files': [str(tmp_path / 'both.traj')]}
+    with pytest.raises(PhysicsViolationError, match='atoms 0'):
+        generate(entry)
+    result = generate({**entry, 'validation': {'on_failure': 'skip'}}, cutoff_A=5.0)
+    assert len(result.seeds) == 1
+    assert (result.report['made'], result.report['skipped']) == (1, 1)
+
+
+def test_unperturbed_arrangements_that_repeat_are_drawn_anew_or_left_out(generate):
+    entry = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'supercell': [1, 1, 1], 'n_seeds': 4}
+    result = generate(entry)
+    # All ways to put two Cu and two Au on the four sites of the cubic cell give L1_0.
+    assert len(result.seeds) == 1
+    assert result.report['duplicates'] == 3

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+from pydantic import ValidationError
+
+from aiida_mlip_autopipe.errors import PhysicsViolationError
+from aiida_mlip_autopipe.generation import ValidationSettings
+from aiida_mlip_autopipe.generation.validation import check_atoms, check_parent
+
+
+def broken_rule(atoms, cutoff_A=0.0, **fields) -> PhysicsViolationError | None:
+    settings = ValidationSettings(**fields)
+    try:
+        check_parent(atoms, settings)
+        check_atoms(atoms, settings, cutoff_A)
+    except PhysicsViolationError as violation:
+        return violation
+    return None
+
+
+def pair(symbols: str, distance: float) -> Atoms:
+    return Atoms(symbols, positions=[[0, 0, 0], [0, 0, distance]])
+
+
+def test_distance_limit_is_a_share_of_the_covalent_radii():
+    assert broken_rule(pair('Cu2', 0.6 * 2.64 + 1e-6)) is None
+    violation = broken_rule(pair('Cu2', 0.6 * 2.64 - 1e-6))
+    assert violation is not None
+    assert (violation.rule, violation.atoms) == ('min_distance', (0, 1))
+    assert violation.value == pytest.approx(violation.limit, abs=2e-6)
+    assert 'atoms 0 (Cu) and 1 (Cu) are 1.584 Å apart' in str(violation)
+
+
+def test_a_periodic_image_is_an_atom_like_any_other():
+    violation = broken_rule(Atoms('Cu', cell=[1.2, 9, 9], pbc=True), plausible_volume=False)
+    assert violation is not None
+    assert violation.atoms == (0, 0)
+
+
+def test_coincident_atoms_are_found():
+    assert broken_rule(pair('Cu2', 0.0)).rule == 'min_distance'
+
+
+def test_a_pair_of_elements_can_have_its_own_limit():
+    assert broken_rule(pair('O2', 1.21)) is None
+    assert broken_rule(pair('O2', 1.21), min_distances_A={'O-O': 1.3}).limit == 1.3
+    assert broken_rule(pair('CuO', 0.9), min_distances_A={'O-Cu': 0.8}) is None
+
+
+def test_ions_of_one_sign_keep_farther_apart():
+    peroxide = pair('O2', 1.5)
+    assert broken_rule(peroxide) is None
+    peroxide.set_initial_charges([-2, -2])
+    assert broken_rule(peroxide, neutral=False).limit == 2.0
+    assert broken_rule(peroxide, neutral=False, like_charges=False) is None
+    bound = pair('MgO', 1.3)
+    bound.set_initial_charges([2, -2])
+    assert broken_rule(bound) is None
+
+
+def test_noble_gases_are_judged_by_van_der_waals_radii():
+    assert broken_rule(pair('Ar2', 2.0)).limit == pytest.approx(0.6 * 2 * 1.88)
+    assert broken_rule(pair('Ar2', 3.8)) is None
+
+
+def test_what_occurs_in_nature_is_allowed():
+    for distance, symbols in ((1.76, 'UO'), (1.58, 'VO'), (1.68, 'Cr2'), (0.741, 'H2'), (1.098, 'N2')):
+        assert broken_rule(pair(symbols, distance)) is None
+    for element in ('Cu', 'W', 'K', 'Ti', 'C', 'Ar', 'Po'):
+        assert broken_rule(bulk(element)) is None
+
+
+def test_an_atom_without_a_neighbour_is_found():
+    atoms = molecule('CH4') + Atoms('Cu', positions=[[9, 9, 9]])
+    violation = broken_rule(atoms)
+    assert (violation.rule, violation.atoms) == ('isolated_atom', (5,))
+    assert broken_rule(atoms, max_neighbour_factor=0) is None
+    assert broken_rule(molecule('CH4') + Atoms('Ne', positions=[[9, 9, 9]])) is None
+    assert broken_rule(Atoms('Cu')) is None
+
+
+def test_heights_count_periodic_directions_of_any_cell():
+    sheared = bulk('Cu')  # the primitive cell's vectors are 2.55 Å long, its heights 2.08 Å
+    violation = broken_rule(sheared, cutoff_A=1.1)
+    assert violation.rule == 'min_height'
+    assert violation.value == pytest.approx(3.61 / np.sqrt(3))
+    assert violation.limit == pytest.approx(2.2)
+    assert broken_rule(sheared, cutoff_A=1.0) is None
+    wire = Atoms('Cu', cell=[0, 0, 2.5], pbc=[False, False, True])
+    assert broken_rule(wire, cutoff_A=1.2) is None
+    assert broken_rule(molecule('CH4'), cutoff_A=6.0) is None
+
+
+def test_volume_that_no_condensed_matter_has_is_refused():
+    atoms = bulk('Cu', a=8.5)
+    assert broken_rule(atoms, max_neighbour_factor=0).rule == 'volume_per_atom'
+    assert broken_rule(bulk('Cu', a=2.2)).rule == 'volume_per_atom'
+    assert broken_rule(bulk('Os', 'fcc', a=3.3)).rule == 'density'
+
+
+def test_vacuum_is_no_implausible_volume():
+    slab = bulk('Cu', cubic=True)
+    slab.cell[2, 2] = 60
+    assert broken_rule(slab) is None
+
+
+def test_formal_charges_sum_to_zero():
+    salt = bulk('NaCl', 'rocksalt', a=5.64)
+    salt.set_initial_charges([1, -1])
+    assert broken_rule(salt) is None
+    salt.set_initial_charges([1, -2])
+    assert broken_rule(salt).rule == 'formal_charge'
+    assert broken_rule(salt, neutral=False) is None
+
+
+@pytest.mark.parametrize('pairs', [{'OO': 2.0}, {'O-Xy': 2.0}, {'O-O': -1}])
+def test_a_pair_that_is_none_is_refused(pairs):
+    with pytest.raises(ValidationError):
+        ValidationSettings(min_distances_A=pairs)
