@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 from inspect import isclass
-from typing import Any
 
-from aiida.engine import Process
+from aiida.engine import CalcJob, Process
 
 # Below it are the codes that AiiDA gives to every process.
 FIRST_STATUS = 100
@@ -25,16 +24,15 @@ def render_exit_codes() -> str:
     return '\n\n'.join(_section(name, process) for name, process in sorted(processes.items())) + '\n'
 
 
-def _section(name: str, process: type[Any]) -> str:
-    codes = sorted(process.spec().exit_codes.values(), key=lambda code: code.status)
-    rows = [
-        f'| {code.status} | {"" if code.invalidates_cache else "yes"} | {_cell(code.message)} |'
-        for code in codes
-        if code.status >= FIRST_STATUS
-    ]
-    head = ['| status | reused from cache | message |', '|---|---|---|']
-    return '\n'.join([f'## {process.__name__}', '', f'Entry point `{name}`.', '', *head, *rows])
-
-
-def _cell(text: str) -> str:
-    return text.replace('|', '\\|').replace('\n', ' ')
+def _section(name: str, process: type[Process]) -> str:
+    codes = sorted(process.spec().exit_codes.items(), key=lambda item: item[1].status)
+    # AiiDA's cache holds no work chains.
+    is_cached = issubclass(process, CalcJob)
+    rows = [['status', 'label', 'message', *(['taken from cache'] if is_cached else [])]]
+    rows.append(['---'] * len(rows[0]))
+    for label, code in codes:
+        if code.status >= FIRST_STATUS:
+            cached = ['no' if code.invalidates_cache else 'yes'] if is_cached else []
+            rows.append([str(code.status), f'`{label}`', ' '.join(code.message.split()), *cached])
+    table = '\n'.join(f'| {" | ".join(row)} |' for row in rows)
+    return f'## {process.__name__}\n\nEntry point `{name}`.\n\n{table}'

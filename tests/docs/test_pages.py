@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
+
+from aiida_mlip_autopipe.config import CampaignConfig
 
 DOCS = Path(__file__).parents[2] / 'docs'
+PAGES = [*sorted(DOCS.rglob('*.md')), DOCS.parent / 'README.md']
 TUTORIALS = sorted(page for page in (DOCS / 'tutorial').glob('*.md') if page.stem != 'index')
 
 FENCE = re.compile(r'^(?P<fence>`{3,}|:{3,})\s*(?P<info>.*)$')
@@ -72,6 +76,18 @@ def shows(shown: str, printed: str) -> bool:
     """Return whether the output that a page shows occurs in what was printed; … stands for anything."""
     pattern = '.*?'.join(re.escape(' '.join(piece.split())) for piece in shown.split('…'))
     return re.search(pattern, ' '.join(printed.split()), flags=re.DOTALL) is not None
+
+
+CONFIGS = {
+    f'{page.stem}:{block.line}': block.text for page in PAGES for block in read_blocks(page) if block.language == 'yaml'
+}
+
+
+@pytest.mark.parametrize('text', CONFIGS.values(), ids=CONFIGS.keys())
+def test_the_configs_that_pages_show_are_valid(text: str) -> None:
+    minimal = {'name': 'shown', 'generation': [{'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}}]}
+    # Without a folder, no file that a page names is looked for.
+    CampaignConfig.model_validate(minimal | yaml.safe_load(text))
 
 
 @pytest.fixture
