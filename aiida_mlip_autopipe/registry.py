@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -72,7 +72,13 @@ class Registry(Generic[V]):
         """Make the variant that belongs to validated settings."""
         return self.load(settings.kind)(settings)  # type: ignore[attr-defined,call-arg]
 
-    def settings_union(self) -> Any:
-        """Return the union of all settings models, discriminated on ``kind``, to annotate a config field with."""
-        models = tuple(self.load(kind).settings_class for kind in self)
+    def settings_union(self, *, without: Collection[str] = ()) -> Any:
+        """Return the union of all settings models, discriminated on ``kind``, to annotate a config field with.
+
+        Parameters
+        ----------
+        without
+            Kinds to leave out: those that contain others would contain themselves.
+        """
+        models = tuple(self.load(kind).settings_class for kind in self if kind not in without)
         return Annotated[Union[models], Field(discriminator='kind')]  # noqa: UP007 (the members are not known here)

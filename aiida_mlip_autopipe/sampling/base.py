@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, ValidationInfo, model_validator
 
+from aiida_mlip_autopipe.fields import InputFile
 from aiida_mlip_autopipe.registry import Registry
 from aiida_mlip_autopipe.sampling.frames import FramePool
+from aiida_mlip_autopipe.sampling.given import file_sha256
 from aiida_mlip_autopipe.settings import Settings
 
 # Changes with the science of this room: results of another version are not taken from a cache.
@@ -24,6 +27,20 @@ class SamplerSettings(Settings):
     """Which sampler."""
     n_structures: int = Field(default=100, ge=1)
     """How many frames to choose. Where there are fewer distinct ones, all of them are taken and the report says so."""
+    given: InputFile | None = None
+    """Structures that the dataset shall extend, in any format that ASE reads, as ``old.db``: none of them is chosen
+    again, and samplers that look for variety count them as chosen."""
+    given_sha256: str | None = Field(default=None, pattern='^[0-9a-f]{64}$')
+    """Hash of the file ``given``; found when the config file is read. Another content is then refused."""
+
+    @model_validator(mode='before')
+    @classmethod
+    def _hash_given(cls, fields: Any, info: ValidationInfo) -> Any:
+        if info.context and isinstance(fields, dict) and fields.get('given') and not fields.get('given_sha256'):
+            path = Path(info.context['folder'], Path(fields['given']).expanduser())
+            if path.is_file():
+                return fields | {'given_sha256': file_sha256(path)}
+        return fields
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +84,8 @@ class Sampler(ABC):
         Parameters
         ----------
         pool
-            The candidates, at least one; their order does not depend on the order in which trajectories came.
+            The candidates, at least one, and the structures that count as chosen already; their order does not
+            depend on the order in which trajectories came.
         rng
             The only source of chance.
 
@@ -82,6 +100,7 @@ SAMPLERS: Registry[Sampler] = Registry(
     'aiida_mlip_autopipe.samplers',
     {
         'random': 'aiida_mlip_autopipe.sampling.random_sampler:RandomSampler',
+        'stride': 'aiida_mlip_autopipe.sampling.stride:StrideSampler',
         'fps': 'aiida_mlip_autopipe.sampling.fps:FpsSampler',
     },
 )

@@ -8,9 +8,10 @@ import numpy as np
 from pydantic import Field
 
 from aiida_mlip_autopipe.sampling.base import Picks, Sampler, SamplerSettings
+from aiida_mlip_autopipe.sampling.descriptors import describe_pool
 from aiida_mlip_autopipe.sampling.farthest_point import farthest_points
 from aiida_mlip_autopipe.sampling.frames import FramePool
-from aiida_mlip_autopipe.sampling.soap import SoapSettings, choose_compression, describe_structures
+from aiida_mlip_autopipe.sampling.soap import SoapSettings
 
 
 class FpsSettings(SamplerSettings):
@@ -26,7 +27,10 @@ class FpsSettings(SamplerSettings):
 
 
 class FpsSampler(Sampler):
-    """Start with the frame nearest to the mean, then take the farthest one again and again; no chance is involved."""
+    """Start with the frame nearest to the mean, then take the farthest one again and again; no chance is involved.
+
+    Where structures are given, they count as chosen and the first frame is the one farthest from them.
+    """
 
     settings_class = FpsSettings
     settings: FpsSettings
@@ -34,19 +38,13 @@ class FpsSampler(Sampler):
     def pick(self, pool: FramePool, rng: np.random.Generator) -> Picks:
         """Choose until there are enough, or until every frame is a duplicate of one chosen."""
         settings = self.settings
-        species = pool.species
-        features = describe_structures(pool.structures(), len(pool), species, settings.descriptor)
+        features, given, described = describe_pool(pool, settings.descriptor)
         indices, distances, nearest = farthest_points(
-            features, settings.n_structures, tolerance=settings.duplicate_tolerance
+            features, settings.n_structures, tolerance=settings.duplicate_tolerance, given=given
         )
         n_alike = int((nearest <= settings.duplicate_tolerance).sum()) - len(indices)
         report = {
-            'descriptor': {
-                'kind': settings.descriptor.kind,
-                'species': species,
-                'compression': choose_compression(settings.descriptor, len(species)),
-                'n_features': features.shape[1],
-            },
+            'descriptor': described,
             'n_duplicates_of_chosen': n_alike,
             'coverage_radius': float(nearest.max()),
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
@@ -25,20 +25,33 @@ class FramePool:
         Where each candidate stands (m,), sorted by seed and step.
     passed_over
         How many frames are not candidates, by reason.
+    given
+        Structures that count as chosen already.
     """
 
     trajectories: Sequence[Trajectory]
     trajectory_indices: np.ndarray
     frame_indices: np.ndarray
     passed_over: dict[str, int]
+    given: tuple[Atoms, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frame_indices)
 
     @property
     def species(self) -> list[int]:
-        """Atomic numbers of all elements among the candidates, ascending."""
-        return sorted({int(z) for i in set(self.trajectory_indices) for z in self.trajectories[i].numbers})
+        """Atomic numbers of all elements among the candidates and the given structures, ascending."""
+        candidates = {int(z) for i in set(self.trajectory_indices) for z in self.trajectories[i].numbers}
+        return sorted(candidates.union(*(map(int, atoms.numbers) for atoms in self.given)))
+
+    def subset(self, indices: np.ndarray, given: Sequence[Atoms] = ()) -> FramePool:
+        """Return the pool of some of the candidates, with further structures that count as chosen."""
+        return replace(
+            self,
+            trajectory_indices=self.trajectory_indices[indices],
+            frame_indices=self.frame_indices[indices],
+            given=(*self.given, *given),
+        )
 
     def structures(self, start: int = 0, stop: int | None = None) -> Iterator[Atoms]:
         """Yield the candidates' bare structures, without results and constraints."""
@@ -53,26 +66,32 @@ class FramePool:
                 pbc=trajectory.pbc,
             )
 
+    def given_structures(self) -> Iterator[Atoms]:
+        """Yield the structures that count as chosen, bare like the candidates."""
+        for atoms in self.given:
+            yield Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
 
-def collect_frames(trajectories: Sequence[Trajectory]) -> FramePool:
+
+def collect_frames(trajectories: Sequence[Trajectory], given: Sequence[Atoms] = ()) -> FramePool:
     """Gather the candidates.
 
     A frame is its seed and absolute step: the same one in two legs counts once. A frame with an energy, a force, a
     position or a cell that is not finite is passed over, and so is the second of two frames that agree in elements,
-    periodic directions, positions and cell to the last bit.
+    periodic directions, positions and cell to the last bit, and a frame that agrees with a given structure.
     """
     order = sorted(
         (i for i, trajectory in enumerate(trajectories) if len(trajectory)),
         key=lambda i: (trajectories[i].seed_id, int(trajectories[i].steps[0])),
     )
-    passed_over = Counter({'not_finite': 0, 'in_two_legs': 0, 'duplicate': 0})
+    passed_over = Counter({'not_finite': 0, 'in_two_legs': 0, 'duplicate': 0, 'given': 0})
     identities: set[tuple[str, int]] = set()
     contents: set[bytes] = set()
+    known = {_digest(_kind(atoms.numbers, atoms.pbc), atoms.cell.array, atoms.positions) for atoms in given}
     chosen: list[tuple[int, int]] = []
     for i in order:
         trajectory = trajectories[i]
         finite = _finite_frames(trajectory)
-        kind = trajectory.numbers.astype('<i8').tobytes() + trajectory.pbc.astype(bool).tobytes()
+        kind = _kind(trajectory.numbers, trajectory.pbc)
         for f in range(len(trajectory)):
             identity = (trajectory.seed_id, int(trajectory.steps[f]))
             if identity in identities:
@@ -83,13 +102,13 @@ def collect_frames(trajectories: Sequence[Trajectory]) -> FramePool:
                 passed_over['not_finite'] += 1
                 continue
             content = _digest(kind, trajectory.cells[f], trajectory.positions[f])
-            if content in contents:
-                passed_over['duplicate'] += 1
+            if content in contents or content in known:
+                passed_over['given' if content in known else 'duplicate'] += 1
                 continue
             contents.add(content)
             chosen.append((i, f))
     pairs = np.array(chosen, dtype=np.int64).reshape(-1, 2)
-    return FramePool(trajectories, pairs[:, 0], pairs[:, 1], dict(passed_over))
+    return FramePool(trajectories, pairs[:, 0], pairs[:, 1], dict(passed_over), tuple(given))
 
 
 def _finite_frames(trajectory: Trajectory) -> np.ndarray:
@@ -97,6 +116,10 @@ def _finite_frames(trajectory: Trajectory) -> np.ndarray:
     for array in (trajectory.forces, trajectory.positions, trajectory.cells):
         finite = finite & np.isfinite(array).all(axis=(1, 2))
     return finite
+
+
+def _kind(numbers: np.ndarray, pbc: np.ndarray) -> bytes:
+    return bytes(numbers.astype('<i8').tobytes() + np.asarray(pbc, dtype=bool).tobytes())
 
 
 def _digest(kind: bytes, cell: np.ndarray, positions: np.ndarray) -> bytes:

@@ -12,6 +12,7 @@ from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.randomness import make_rng
 from aiida_mlip_autopipe.sampling.base import SAMPLERS, SamplerSettings
 from aiida_mlip_autopipe.sampling.frames import collect_frames
+from aiida_mlip_autopipe.sampling.given import read_given
 from aiida_mlip_autopipe.trajectories import Trajectory
 
 
@@ -57,27 +58,30 @@ def select_frames(trajectories: Sequence[Trajectory], settings: SamplerSettings,
     Raises
     ------
     AutopipeError
-        If there is no frame to choose from.
+        If there is no frame to choose from, or the file of given structures is not the one the settings name.
     """
-    pool = collect_frames(trajectories)
+    given = read_given(settings.given, settings.given_sha256) if settings.given else []
+    pool = collect_frames(trajectories, given)
     n_frames = sum(len(trajectory) for trajectory in trajectories)
     if not len(pool):
+        reasons = ', '.join(f'{n} {reason.replace("_", " ")}' for reason, n in pool.passed_over.items() if n)
         raise AutopipeError(
-            f'there is no frame to choose from: {n_frames} frames in {len(trajectories)} trajectories, '
-            f'{pool.passed_over["not_finite"]} of them with an energy or force that is not finite'
+            f'there is no frame to choose from: {n_frames} frames in {len(trajectories)} trajectories'
+            + (f', of which {reasons}' if reasons else '')
         )
     picks = SAMPLERS.make(settings).pick(pool, make_rng(random_seed, 'sampling', settings.kind))
     warnings = list(picks.report.pop('warnings', []))
     if len(picks.indices) < settings.n_structures:
         warnings.append(
             f'{settings.n_structures} structures were asked for, but only {len(picks.indices)} of {n_frames} frames '
-            'are finite and distinct: all of these were taken'
+            'are finite, distinct and new: all of these were taken'
         )
     report = {
         'sampler': settings.kind,
         'n_trajectories': len(trajectories),
         'n_frames': n_frames,
         'n_candidates': len(pool),
+        'n_given': len(given),
         'n_requested': settings.n_structures,
         'n_selected': len(picks.indices),
         'passed_over': pool.passed_over,

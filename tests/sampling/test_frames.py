@@ -27,7 +27,7 @@ def test_a_frame_in_two_legs_counts_once(make_trajectory, rattled):
     frames = rattled(4)
     pool = collect_frames([make_trajectory(frames[:3]), make_trajectory(frames[2:], first_step=20)])
     assert identities(pool) == [('seed', 0), ('seed', 10), ('seed', 20), ('seed', 30)]
-    assert pool.passed_over == {'not_finite': 0, 'in_two_legs': 1, 'duplicate': 0}
+    assert pool.passed_over == {'not_finite': 0, 'in_two_legs': 1, 'duplicate': 0, 'given': 0}
 
 
 @pytest.mark.parametrize('name', ['energies', 'forces', 'positions', 'cells'])

@@ -33,7 +33,7 @@ def trajectories(make_trajectory, rattled):
     ]
 
 
-@pytest.fixture(params=['random', 'fps'])
+@pytest.fixture(params=['random', 'stride', 'fps'])
 def kind(request):
     return request.param
 
@@ -59,6 +59,7 @@ def test_the_order_of_the_trajectories_does_not_matter(trajectories, kind):
     assert first.report == second.report
 
 
+@pytest.mark.parametrize('kind', ['random', 'fps'])
 def test_asking_for_more_keeps_what_fewer_gave(trajectories, kind):
     few, many = (
         identities(select_frames(trajectories, make_settings(kind, n_structures=n), random_seed=1), trajectories)
@@ -89,7 +90,7 @@ def test_more_than_there_are_gives_all_of_them_and_a_warning(trajectories, kind)
     selection = select_frames(trajectories, make_settings(kind, n_structures=100), random_seed=1)
     assert len(selection) == 24
     assert selection.report['warnings'] == [
-        '100 structures were asked for, but only 24 of 24 frames are finite and distinct: all of these were taken'
+        '100 structures were asked for, but only 24 of 24 frames are finite, distinct and new: all of these were taken'
     ]
 
 
@@ -99,13 +100,15 @@ def test_frames_passed_over_are_counted_and_never_chosen(trajectories, kind):
     selection = select_frames(trajectories, make_settings(kind, n_structures=100), random_seed=1)
     assert {('seed0', 30), ('seed2', 250)}.isdisjoint(identities(selection, trajectories))
     assert selection.report['n_candidates'] == 22
-    assert selection.report['passed_over'] == {'not_finite': 2, 'in_two_legs': 0, 'duplicate': 0}
+    assert selection.report['passed_over'] == {'not_finite': 2, 'in_two_legs': 0, 'duplicate': 0, 'given': 0}
 
 
 def test_no_frame_at_all_is_one_sentence(trajectories, kind):
     for trajectory in trajectories:
         trajectory.energies[:] = np.nan
-    with pytest.raises(AutopipeError, match=r'no frame to choose from: 24 frames in 3 trajectories, 24 of them'):
+    with pytest.raises(
+        AutopipeError, match=r'no frame to choose from: 24 frames in 3 trajectories, of which 24 not finite'
+    ):
         select_frames(trajectories, make_settings(kind), random_seed=1)
     with pytest.raises(AutopipeError, match='0 frames in 0 trajectories'):
         select_frames([], make_settings(kind), random_seed=1)
@@ -132,6 +135,11 @@ def test_fps_takes_the_odd_one_out_before_it_fills_up(make_trajectory, rattled):
     assert selection.distances[1] > selection.distances[2] > selection.report['coverage_radius'] > 0
 
 
+def test_stride_takes_the_middle_of_equal_spans_in_the_order_of_seeds_and_steps(trajectories):
+    selection = select_frames(trajectories, make_settings('stride', n_structures=4), random_seed=1)
+    assert identities(selection, trajectories) == [('seed0', 30), ('seed1', 110), ('seed1', 170), ('seed2', 250)]
+
+
 def test_the_report_is_json(trajectories, kind):
     report = select_frames(trajectories, make_settings(kind, n_structures=5), random_seed=1).report
     assert json.loads(json.dumps(report, allow_nan=False)) == report
@@ -144,5 +152,5 @@ def test_bad_settings_are_refused(kind, fields):
 
 
 def test_an_unknown_kind_is_one_sentence():
-    with pytest.raises(AutopipeError, match=r"no aiida_mlip_autopipe\.samplers 'grid'; there are random, fps"):
+    with pytest.raises(AutopipeError, match=r"no aiida_mlip_autopipe\.samplers 'grid'; there are random, stride, fps"):
         SAMPLERS.load('grid')
