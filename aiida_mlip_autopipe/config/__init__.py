@@ -1,0 +1,16 @@
+"""The schema of the one file, and how it is read: from YAML, presets and overrides to a validated config."""
+
+from aiida_mlip_autopipe.config.campaign import CampaignConfig, config_hash, config_text
+from aiida_mlip_autopipe.config.load import load_config, validate_config
+from aiida_mlip_autopipe.config.schema import config_schema
+from aiida_mlip_autopipe.config.starter import starter_config
+
+__all__ = [
+    'CampaignConfig',
+    'config_hash',
+    'config_schema',
+    'config_text',
+    'load_config',
+    'starter_config',
+    'validate_config',
+]

@@ -1,0 +1,101 @@
+"""The model of the whole config file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, Field, model_validator
+
+from aiida_mlip_autopipe.config.execution import ExecutionSettings
+from aiida_mlip_autopipe.config.yaml_file import yaml_text
+from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorSettings, ExplorationSettings
+from aiida_mlip_autopipe.fields import fault
+from aiida_mlip_autopipe.generation import GENERATORS, GeneratorSettings
+from aiida_mlip_autopipe.registry import Registry
+from aiida_mlip_autopipe.sampling import SAMPLERS, SamplerSettings
+from aiida_mlip_autopipe.settings import Settings
+from aiida_mlip_autopipe.storage import StorageSettings
+
+DEFAULT_KINDS = {'calculator': 'sevennet', 'sampling': 'fps'}
+"""The variant that is taken where a section does not name its ``kind``."""
+
+if TYPE_CHECKING:
+    # The members of the unions are known only when the registries are read.
+    AnyGenerator = GeneratorSettings
+    AnyCalculator = CalculatorSettings
+    AnySampler = SamplerSettings
+else:
+    AnyGenerator = GENERATORS.settings_union()
+    AnyCalculator = CALCULATORS.settings_union()
+    AnySampler = SAMPLERS.settings_union()
+
+
+def _default(registry: Registry[Any], section: str) -> Any:
+    return registry.load(DEFAULT_KINDS[section]).settings_class.model_validate({})
+
+
+def _check_name(name: str) -> str:
+    if not re.fullmatch(r'[A-Za-z0-9_-]+', name):
+        suggestion = re.sub(r'[^A-Za-z0-9_-]+', '_', name).strip('_')
+        raise fault('must be letters, digits, _ and - only', nearest=suggestion or None)
+    return name
+
+
+class CampaignConfig(Settings):
+    """A campaign: everything that is needed to make one dataset."""
+
+    name: Annotated[str, AfterValidator(_check_name)]
+    """Name of the campaign: letters, digits, _ and -."""
+    random_seed: int = Field(default=0, ge=0, lt=2**63)
+    """The number that all chance in the campaign is derived from; another number gives another dataset."""
+    generation: tuple[AnyGenerator, ...] = Field(min_length=1)
+    """The systems to make seeds of: a list, each entry of a ``kind``."""
+    calculator: AnyCalculator = _default(CALCULATORS, 'calculator')
+    """What computes energies and forces; SevenNet with the weights that its package ships by default."""
+    exploration: ExplorationSettings = ExplorationSettings()
+    """How each seed is explored."""
+    sampling: AnySampler = _default(SAMPLERS, 'sampling')
+    """Which frames are chosen; farthest-point selection by default."""
+    storage: StorageSettings = StorageSettings()
+    """Where the dataset is written."""
+    execution: ExecutionSettings = ExecutionSettings()
+    """Where and how the jobs run."""
+
+    @model_validator(mode='before')
+    @classmethod
+    def _complete(cls, data: Any) -> Any:
+        return complete_sections(data) if isinstance(data, Mapping) else data
+
+
+def complete_sections(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in the default kinds, and leave out sections that were left empty, so that they have their defaults.
+
+    Parameters
+    ----------
+    data
+        The content of a config file.
+    """
+    optional = {name for name, field in CampaignConfig.model_fields.items() if not field.is_required()}
+    completed = {name: value for name, value in data.items() if value is not None or name not in optional}
+    for section, kind in DEFAULT_KINDS.items():
+        if isinstance(completed.get(section), Mapping):
+            completed[section] = {'kind': kind} | completed[section]
+    return completed
+
+
+def config_text(config: CampaignConfig) -> str:
+    """Return a config as YAML with all values and defaults, to be read as a config file again."""
+    return yaml_text(config.model_dump(mode='json'))
+
+
+def config_hash(config: CampaignConfig) -> str:
+    """Return the sha256 of a config as canonical JSON: all values and defaults, keys sorted, no spaces.
+
+    The files that a config names count by their paths, not by their contents.
+    """
+    text = json.dumps(config.model_dump(mode='json'), sort_keys=True, separators=(',', ':'), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,135 @@
+"""Composition of a config from its file, presets and overrides, by Hydra's compose API."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aiida_mlip_autopipe.config.overrides import Override, explain_failure, parse_override
+from aiida_mlip_autopipe.config.presets import find_preset
+from aiida_mlip_autopipe.config.yaml_file import read_yaml_file
+from aiida_mlip_autopipe.errors import AutopipeError
+
+# Hydra would take these for its own. No section has such a name, so that they are faults of the file.
+_HYDRA_KEYS = ('defaults', 'hydra')
+
+
+def compose_config(data: Mapping[str, Any], overrides: Sequence[str], folders: Sequence[Path]) -> dict[str, Any]:
+    """Mix presets into a config and apply overrides.
+
+    An override wins over a preset, a preset over the file, a later preset over an earlier one.
+
+    Parameters
+    ----------
+    data
+        The content of the config file.
+    overrides
+        As ``sampling.n_structures=500``, ``generation[0].n_seeds=3``, ``+exploration=anneal`` or ``~storage.database``.
+    folders
+        Where presets are looked for, the first wins.
+
+    Raises
+    ------
+    AutopipeError
+        One sentence for each override that cannot be applied.
+    """
+    parsed, sentences = [], []
+    for text in overrides:
+        try:
+            parsed.append(parse_override(text))
+        except AutopipeError as error:
+            sentences.append(str(error))
+    presets = {}
+    for override in parsed:
+        for name in override.presets:
+            try:
+                presets[override.keys[0], name] = _read_preset(override.keys[0], name, folders)
+            except AutopipeError as error:
+                sentences.append(str(error))
+    if sentences:
+        raise AutopipeError('\n'.join(sentences))
+
+    kept = {key: value for key, value in data.items() if key not in _HYDRA_KEYS}
+    # Everything that Hydra reads is written anew into a folder of its own: the user's files keep their names and their
+    # strictness, and a value's type is spelled out, so that no reader guesses it again.
+    with tempfile.TemporaryDirectory() as folder:
+        _write(Path(folder) / 'config.yaml', kept)
+        for (section, name), content in presets.items():
+            _write(Path(folder) / section / f'{name}.yaml', content)
+        composed = _compose(Path(folder), kept, parsed)
+    return composed | {key: data[key] for key in _HYDRA_KEYS if key in data}
+
+
+def _read_preset(section: str, name: str, folders: Sequence[Path]) -> dict[str, Any]:
+    path = find_preset(section, name, folders)
+    content = read_yaml_file(path)
+    if 'defaults' in content:
+        raise AutopipeError(f'{path}: a preset cannot name others under `defaults`')
+    return content
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    text = yaml.safe_dump(dict(content), default_style='"', sort_keys=False, allow_unicode=True)
+    path.write_text(text, encoding='utf-8')
+
+
+def _compose(folder: Path, data: Mapping[str, Any], overrides: Sequence[Override]) -> dict[str, Any]:
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    # Hydra lets the error of a wrong list index through as it comes.
+    failures = (HydraException, OmegaConfBaseException, ValueError, TypeError)
+    grouped = _grouped(overrides)
+    try:
+        return _call_hydra(folder, grouped)
+    except failures as error:
+        sentences = []
+        for override in grouped:
+            try:
+                _call_hydra(folder, [override])
+            except failures as own_error:
+                sentences.append(_explain(override, data, own_error))
+        raise AutopipeError('\n'.join(sentences or [_explain(None, data, error)])) from error
+
+
+def _explain(override: Override | None, data: Mapping[str, Any], error: Exception) -> str:
+    from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+
+    reason = str(error).splitlines()[0].rstrip('.')
+    if isinstance(error, InterpolationResolutionError):
+        reason = re.sub(r'^Interpolation', 'interpolation', reason)
+        return f'{error.full_key}: {reason}; a plain ${{ is written \\${{'
+    if override is not None:
+        return explain_failure(override, data, reason)
+    where = f'{error.full_key}: ' if isinstance(error, OmegaConfBaseException) and error.full_key else ''
+    return f'the config cannot be composed: {where}{reason}'
+
+
+def _grouped(overrides: Sequence[Override]) -> list[Override]:
+    """Join the presets of each section, since Hydra takes one override of a group."""
+    joined: dict[str, Override] = {}
+    for override in overrides:
+        if override.presets:
+            section = override.keys[0]
+            earlier = joined.get(section, Override('', override.keys, None))
+            text = f'{earlier.text} {override.text}'.strip()
+            joined[section] = Override(text, override.keys, None, (*earlier.presets, *override.presets))
+    return [*joined.values(), *(override for override in overrides if not override.presets)]
+
+
+def _call_hydra(folder: Path, overrides: Sequence[Override]) -> dict[str, Any]:
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    # The context manager puts back whatever Hydra was initialised with before.
+    with initialize_config_dir(version_base='1.3', config_dir=str(folder)):
+        config = compose('config', overrides=[override.hydra_text for override in overrides])
+    composed = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(composed, dict)
+    return {str(key): value for key, value in composed.items()}

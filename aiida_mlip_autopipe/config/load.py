@@ -1,0 +1,86 @@
+"""From a config file to a validated config, or to every fault of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from aiida_mlip_autopipe.config.campaign import CampaignConfig, complete_sections
+from aiida_mlip_autopipe.config.checks import find_conflicts
+from aiida_mlip_autopipe.config.compose import compose_config
+from aiida_mlip_autopipe.config.faults import faults_of
+from aiida_mlip_autopipe.config.presets import preset_folders
+from aiida_mlip_autopipe.config.yaml_file import read_yaml_file
+from aiida_mlip_autopipe.errors import ConfigError
+
+
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> CampaignConfig:
+    """Read, compose and validate a config file.
+
+    Structure and model files that the config names are relative to the config file's folder; ``storage.database``, an
+    output, is kept as it is and relative to the current directory.
+
+    Parameters
+    ----------
+    path
+        The YAML file.
+    overrides
+        Changes, as ``sampling.n_structures=500``, ``generation[0].n_seeds=3`` or ``+exploration=anneal``. An override
+        wins over a preset, a preset over the file.
+
+    Raises
+    ------
+    ConfigError
+        With every fault of the config.
+    AutopipeError
+        If the file cannot be read or an override cannot be applied.
+    """
+    path = Path(path)
+    data = read_yaml_file(path)
+    folder = path.absolute().parent
+    return validate_config(compose_config(data, overrides, preset_folders(folder)), folder)
+
+
+def validate_config(data: Mapping[str, Any], folder: Path) -> CampaignConfig:
+    """Validate the content of a config file.
+
+    Parameters
+    ----------
+    data
+        The content, composed.
+    folder
+        What relative paths of input files are relative to.
+
+    Raises
+    ------
+    ConfigError
+        With every fault of the config.
+    """
+    data = complete_sections(data)
+    try:
+        config = CampaignConfig.model_validate(data, context={'folder': folder})
+    except ValidationError as error:
+        faulty = {details['loc'][0] for details in error.errors() if details['loc']}
+        sections = _validate_sections(data, folder, faulty)
+        raise ConfigError([*faults_of(error, data, CampaignConfig), *find_conflicts(sections)]) from None
+    conflicts = find_conflicts({name: getattr(config, name) for name in CampaignConfig.model_fields})
+    if conflicts:
+        raise ConfigError(conflicts)
+    return config
+
+
+def _validate_sections(data: Mapping[str, Any], folder: Path, faulty: set[int | str]) -> dict[str, Any]:
+    """Return the sections without a fault, so that what is wrong between them is told at once with the rest."""
+    sections = {}
+    for name, field in CampaignConfig.model_fields.items():
+        if name in faulty:
+            continue
+        if name in data:
+            adapter: TypeAdapter[Any] = TypeAdapter(field.rebuild_annotation())
+            sections[name] = adapter.validate_python(data[name], context={'folder': folder})
+        else:
+            sections[name] = field.get_default(call_default_factory=True)
+    return sections

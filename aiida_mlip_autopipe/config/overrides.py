@@ -1,0 +1,113 @@
+"""Overrides as a person writes them, and the same as Hydra wants them.
+
+A plain ``a.b=c`` changes or adds a value whether or not the file mentions it, ``list[0].b=c`` reaches into a list,
+``+section=preset`` mixes a preset in, ``~a.b`` removes a key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiida_mlip_autopipe.config.presets import PRESET_SECTIONS
+from aiida_mlip_autopipe.errors import AutopipeError
+
+_OVERRIDE = re.compile(r'(?P<sign>\+\+|\+|~|)(?P<key>[^=]*?)(?:=(?P<value>.*))?', re.DOTALL)
+_KEY = re.compile(r'[A-Za-z_][\w-]*(?:\.[\w-]+|\[\d+\])*')
+_PRESET_NAMES = re.compile(r'[A-Za-z][\w-]*|\[[\w\s,-]+\]')
+# A plain text that Hydra's grammar takes without quotes, and one that it takes within them.
+_PLAIN_VALUE = re.compile(r'[A-Za-z0-9_./+%*@?|: -]*')
+_QUOTABLE_VALUE = re.compile(r"""[^\[\]{}()'",$\\]*""")
+
+
+@dataclass(frozen=True)
+class Override:
+    """One change to a config.
+
+    Attributes
+    ----------
+    text
+        As it was given.
+    keys
+        The path of the value: keys of mappings and, as digits, indices of lists.
+    value
+        The new value in Hydra's grammar; None where the key is to be removed.
+    presets
+        The names of presets to mix into the section ``keys[0]``, where that is what is asked for.
+    """
+
+    text: str
+    keys: tuple[str, ...]
+    value: str | None
+    presets: tuple[str, ...] = ()
+
+    @property
+    def hydra_text(self) -> str:
+        """The override as Hydra wants it."""
+        key = '.'.join(self.keys)
+        if self.presets:
+            return f'+{key}=[{",".join(self.presets)}]'
+        if self.value is None:
+            return f'~{key}'
+        if not _PLAIN_VALUE.fullmatch(self.value) and _QUOTABLE_VALUE.fullmatch(self.value):
+            return f"++{key}='{self.value}'"
+        return f'++{key}={self.value}'
+
+
+def parse_override(text: str) -> Override:
+    """Read one override.
+
+    Raises
+    ------
+    AutopipeError
+        If it has not the form of one.
+    """
+    match = _OVERRIDE.fullmatch(text)
+    assert match is not None  # every text matches: the form is judged here below
+    sign, key, value = match['sign'], match['key'].strip(), match['value']
+    if not _KEY.fullmatch(key) or (value is None) != (sign == '~'):
+        raise AutopipeError(
+            f'the override {text!r} has none of the forms '
+            'section.key=value, list[0].key=value, +section=preset, ~section.key'
+        )
+    keys = tuple(key.replace('[', '.').replace(']', '').split('.'))
+    if keys[0] == 'hydra':
+        raise AutopipeError(f"the override {text!r} is one of Hydra's own settings, which have no meaning here")
+    if len(keys) == 1 and key in PRESET_SECTIONS and sign != '~' and _PRESET_NAMES.fullmatch(value.strip()):
+        names = value.strip().strip('[]').split(',')
+        return Override(text, keys, None, tuple(name.strip() for name in names))
+    return Override(text, keys, value)
+
+
+def explain_failure(override: Override, data: Any, reason: str) -> str:
+    """Return the sentence for an override that cannot be applied.
+
+    Parameters
+    ----------
+    override
+        The override.
+    data
+        What it was applied to.
+    reason
+        What Hydra says.
+    """
+    start = f'the override {override.text!r} cannot be applied'
+    path = ''
+    for key in override.keys:
+        if isinstance(data, Sequence) and not isinstance(data, str):
+            if not key.isdigit() or int(key) >= len(data):
+                entries = 'one entry' if len(data) == 1 else f'{len(data)} entries'
+                return f'{start}: {path} is a list of {entries}, counted from 0, and has no entry {key!r}'
+            if override.value is None and key == override.keys[-1]:
+                return f'{start}: an entry of a list cannot be removed; give the whole list as {path}=[…]'
+            data, path = data[int(key)], f'{path}[{key}]'
+        else:
+            path = f'{path}.{key}'.lstrip('.')
+            data = data.get(key) if isinstance(data, dict) else None
+    if override.value is None and not override.presets:
+        return f'{start}: there is no value {path} to remove'
+    if 'Ambiguous value' in reason or 'Sweep' in reason or 'sweep' in reason:
+        return f'{start}: write a list as {path}=[a,b], and put a text with a comma in quotes'
+    return f'{start}: its value cannot be read; put a text with special characters in quotes, as {path}="\'…\'"'

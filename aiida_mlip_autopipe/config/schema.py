@@ -1,0 +1,18 @@
+"""The JSON schema of the config file, for editors that complete and check as one writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida_mlip_autopipe.config.campaign import DEFAULT_KINDS, CampaignConfig
+
+
+def config_schema() -> dict[str, Any]:
+    """Return the JSON schema of the config file."""
+    schema: dict[str, Any] = CampaignConfig.model_json_schema()
+    for section in DEFAULT_KINDS:
+        # Without a `kind` the default is meant, and the values of several kinds may fit: no fault of the file.
+        properties = schema['properties'][section]
+        properties['anyOf'] = properties.pop('oneOf')
+        properties.pop('discriminator')
+    return {'$schema': 'https://json-schema.org/draft/2020-12/schema', **schema}

@@ -1,0 +1,148 @@
+"""YAML files, read strictly: a mapping with text keys, none of them twice.
+
+Plain words are read by the core schema of YAML 1.2, so that ``No`` is nobelium, ``on`` a text and ``1e-3`` a number,
+where a reader of YAML 1.1 sees a boolean, a boolean and a text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aiida_mlip_autopipe.errors import AutopipeError
+
+_WORDS: dict[str, bool | None] = {'': None, '~': None, 'null': None, 'Null': None, 'NULL': None}
+_WORDS |= dict.fromkeys(('true', 'True', 'TRUE'), True) | dict.fromkeys(('false', 'False', 'FALSE'), False)
+_INTEGER = re.compile(r'[-+]?[0-9]+')
+_FLOAT = re.compile(r'[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?')
+_NOT_FINITE = re.compile(r'[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)')
+_PLAIN_TAGS = {f'tag:yaml.org,2002:{name}' for name in ('str', 'seq', 'map')}
+
+
+def read_yaml_file(path: Path) -> dict[str, Any]:
+    """Read a YAML file whose content is a mapping.
+
+    Parameters
+    ----------
+    path
+        The file, in UTF-8.
+
+    Returns
+    -------
+    dict
+        JSON types only, and floats that are not finite.
+
+    Raises
+    ------
+    AutopipeError
+        If the file cannot be read or is not such a mapping; the sentence names the line.
+    """
+    try:
+        text = path.read_text(encoding='utf-8-sig')
+    except FileNotFoundError:
+        raise AutopipeError(f'there is no file {path}') from None
+    except IsADirectoryError:
+        raise AutopipeError(f'{path} is a folder, not a file') from None
+    except UnicodeDecodeError:
+        raise AutopipeError(f'{path} is not a text file in UTF-8') from None
+    except OSError as error:
+        raise AutopipeError(f'{path} cannot be read: {error.strerror}') from error
+    try:
+        node = yaml.compose(text, Loader=yaml.BaseLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f', line {mark.line + 1}, column {mark.column + 1}' if mark else ''
+        raise AutopipeError(f'{path}{where}: this is not valid YAML ({error.problem or error.context})') from error
+    except yaml.YAMLError as error:
+        raise AutopipeError(f'{path}: this is not valid YAML ({" ".join(str(error).split())})') from error
+    if node is None:
+        raise AutopipeError(f'{path} is empty; `mlip-autopipe config init` writes a file to start from')
+    if not isinstance(node, yaml.MappingNode):
+        raise AutopipeError(f'{path}: the file must be a mapping of sections such as `name: …`, it is {_named(node)}')
+    return _NodeReader(path).mapping(node)
+
+
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
+    """Quotes what any reader of YAML might take for a number."""
+
+
+_Dumper.add_implicit_resolver('tag:yaml.org,2002:float', re.compile(f'({_FLOAT.pattern})$'), list('-+.0123456789'))
+
+
+def yaml_text(data: Mapping[str, Any]) -> str:
+    """Return a mapping of JSON types as YAML; a config file of this text has the same content."""
+    text: str = yaml.dump(_escape(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return text
+
+
+def _escape(value: Any) -> Any:
+    """Return a value in which what looks like an interpolation of Hydra's stays a text."""
+    if isinstance(value, Mapping):
+        return {key: _escape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_escape(item) for item in value]
+    return value.replace('${', r'\${') if isinstance(value, str) else value
+
+
+def _named(node: yaml.Node) -> str:
+    return 'a list' if isinstance(node, yaml.SequenceNode) else 'a single value'
+
+
+class _NodeReader:
+    """Turns the nodes of one file into values."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._open: set[int] = set()
+
+    def _refuse(self, node: yaml.Node, sentence: str) -> AutopipeError:
+        return AutopipeError(f'{self._path}, line {node.start_mark.line + 1}: {sentence}')
+
+    def _value(self, node: yaml.Node) -> Any:
+        if node.tag not in _PLAIN_TAGS:
+            raise self._refuse(node, f'the tag {node.tag.replace("tag:yaml.org,2002:", "!!")} is not supported')
+        if isinstance(node, yaml.ScalarNode):
+            return node.value if node.style else _plain(node.value)
+        if id(node) in self._open:
+            raise self._refuse(node, 'this anchor contains itself')
+        self._open.add(id(node))
+        is_list = isinstance(node, yaml.SequenceNode)
+        value = [self._value(item) for item in node.value] if is_list else self.mapping(node)
+        self._open.remove(id(node))
+        return value
+
+    def mapping(self, node: yaml.MappingNode) -> dict[str, Any]:
+        """Return a mapping; what ``<<`` merges in is overridden by the mapping's own keys."""
+        own: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            value = self._value(value_node)
+            if key_node.value == '<<' and not key_node.style:
+                for source in value if isinstance(value, list) else [value]:
+                    if not isinstance(source, dict):
+                        raise self._refuse(key_node, '<< takes a mapping or a list of mappings')
+                    merged = source | merged
+                continue
+            key = self._value(key_node)
+            if not isinstance(key, str):
+                given = key_node.value or 'null' if isinstance(key_node, yaml.ScalarNode) else _named(key_node)
+                raise self._refuse(key_node, f'the key {given} is not a text; quote it')
+            if key in own:
+                raise self._refuse(key_node, f'the key {key!r} stands twice')
+            own[key] = value
+        return merged | own
+
+
+def _plain(text: str) -> Any:
+    """Return the value of a plain scalar by the core schema."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text) or _NOT_FINITE.fullmatch(text):
+        return float(text.lower().replace('.inf', 'inf').replace('.nan', 'nan'))
+    return text
