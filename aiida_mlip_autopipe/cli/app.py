@@ -1,0 +1,54 @@
+"""The program ``mlip-autopipe`` and its commands.
+
+A module of a command imports nothing heavy but in the functions that need it, so that help and completion are instant.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from aiida_mlip_autopipe.cli.config import config_app
+from aiida_mlip_autopipe.cli.faults import FaultTellingGroup
+from aiida_mlip_autopipe.cli.generate import generate
+
+app = typer.Typer(
+    cls=FaultTellingGroup,
+    no_args_is_help=True,
+    context_settings={'help_option_names': ['-h', '--help']},
+    # A file or a pipe gets plain text.
+    rich_markup_mode='rich' if sys.stdout.isatty() else None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from aiida_mlip_autopipe import __version__
+
+        typer.echo(f'mlip-autopipe {__version__}')
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    debug: Annotated[
+        bool, typer.Option('--debug', envvar='MLIP_AUTOPIPE_DEBUG', help='Show the traceback of an error.')
+    ] = False,
+    version: Annotated[
+        bool, typer.Option('--version', callback=_print_version, is_eager=True, help='Show the version.')
+    ] = False,
+) -> None:
+    """Make training data for machine-learning interatomic potentials from one YAML file."""
+
+
+# The order is that of a campaign, and of the help.
+app.add_typer(config_app, name='config')
+app.command()(generate)
+
+
+def main() -> None:
+    """Run the program."""
+    app()

@@ -1,0 +1,65 @@
+"""``mlip-autopipe config``: write, check and show config files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigFile = Annotated[Path, typer.Argument(help='The config file.', show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help='Changes, as sampling.n_structures=500, generation[0].n_seeds=3 or a preset, +exploration=anneal.',
+        show_default=False,
+    ),
+]
+
+config_app = typer.Typer(help='Write, check and show config files.', no_args_is_help=True)
+
+
+@config_app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help='The file to write.')] = Path('campaign.yaml'),
+    force: Annotated[bool, typer.Option('--force', help='Overwrite an existing file.')] = False,
+) -> None:
+    """Write a commented file to start from."""
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.files import refuse_existing, written_whole
+    from aiida_mlip_autopipe.config import starter_config
+
+    refuse_existing(file, force)
+    with written_whole(file) as out:
+        out.write(starter_config())
+    console.print(f'[green]✓[/] wrote [bold]{file}[/]; `mlip-autopipe run {file}` runs it')
+
+
+@config_app.command()
+def check(file: ConfigFile, overrides: Overrides = None) -> None:
+    """Tell every fault of a file at once, or what it describes."""
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.description import describe_config
+    from aiida_mlip_autopipe.config import load_config
+
+    config = load_config(file, overrides or ())
+    console.print(describe_config(config))
+    console.print(f'[green]✓[/] {file} is valid')
+
+
+@config_app.command()
+def schema() -> None:
+    """Print the JSON schema of the file, for an editor that completes and checks."""
+    import json
+
+    from aiida_mlip_autopipe.config import config_schema
+
+    typer.echo(json.dumps(config_schema(), indent=2, ensure_ascii=False))
+
+
+@config_app.command()
+def show(file: ConfigFile, overrides: Overrides = None) -> None:
+    """Print the composed config with all defaults; the output is a config file again."""
+    from aiida_mlip_autopipe.config import config_text, load_config
+
+    typer.echo(config_text(load_config(file, overrides or ())), nl=False)

@@ -1,0 +1,68 @@
+"""What a config describes, in a few lines."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from aiida_mlip_autopipe.exploration.settings import ExplorationSettings, RangeSettings
+from aiida_mlip_autopipe.generation import count_seeds, iterate_seeds
+
+if TYPE_CHECKING:
+    from aiida_mlip_autopipe.config import CampaignConfig
+    from aiida_mlip_autopipe.generation import GeneratorSettings
+
+
+def describe_config(config: CampaignConfig) -> Table:
+    """Return what a config describes; the first seed of each entry is made, so an impossible entry is found.
+
+    Raises
+    ------
+    AutopipeError
+        If a seed cannot be made.
+    """
+    exploration, sampling = config.exploration, config.sampling
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_row('campaign', Text(config.name, style='bold'))
+    for number, entry in enumerate(config.generation):
+        table.add_row('' if number else 'seeds', Text(_describe_entry(config, entry)))
+    model = getattr(config.calculator, 'model', None)
+    table.add_row('calculator', Text(f'{config.calculator.kind}{f", {model}" if model else ""}'))
+    table.add_row('exploration', Text(_describe_exploration(exploration)))
+    n_frames = count_seeds(config.generation) * _frames_per_seed(exploration)
+    selection = Text(f'{sampling.n_structures} of about {n_frames} frames by {sampling.kind}')
+    if sampling.n_structures > n_frames:
+        selection.append('; there are fewer frames than structures asked for', style='yellow')
+    table.add_row('selection', selection)
+    table.add_row('dataset', Text(str(config.storage.database or Path(f'{config.name}.db'))))
+    return table
+
+
+def _describe_entry(config: CampaignConfig, entry: GeneratorSettings) -> str:
+    seeds = iterate_seeds([entry], random_seed=config.random_seed, cutoff_A=config.calculator.cutoff_A)
+    example = ''.join(f', {seed.atoms.get_chemical_formula()} for example' for seed in islice(seeds, 1))
+    return f'{count_seeds([entry])} of kind {entry.kind}{example}'
+
+
+def _frames_per_seed(exploration: ExplorationSettings) -> int:
+    stages = exploration.stages
+    sampled = sum(stage.n_steps for stage in stages if stage.sampled) if stages else exploration.n_steps
+    return max(0, sampled - exploration.n_equilibration_steps) // exploration.frame_interval
+
+
+def _describe_exploration(exploration: ExplorationSettings) -> str:
+    stages = f' in {len(exploration.stages)} stages' if exploration.stages else ''
+    return (
+        f'{exploration.total_steps} steps{stages} at {_values(exploration.temperature_K)} K, '
+        f'ensemble {exploration.ensemble}, a frame every {exploration.frame_interval} steps'
+    )
+
+
+def _values(value: float | tuple[float, ...] | RangeSettings) -> str:
+    if isinstance(value, RangeSettings):
+        return f'{value.lowest:g} to {value.highest:g}'
+    return ', '.join(f'{item:g}' for item in (value if isinstance(value, tuple) else (value,)))

@@ -1,0 +1,103 @@
+"""``mlip-autopipe generate``: the seeds of a campaign, without AiiDA."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aiida_mlip_autopipe.cli.config import ConfigFile, Overrides
+
+if TYPE_CHECKING:
+    from aiida_mlip_autopipe.config import CampaignConfig
+    from aiida_mlip_autopipe.seeds import Seed
+
+SUFFIXES = ('.extxyz', '.xyz')
+
+
+def generate(
+    file: ConfigFile,
+    output: Annotated[
+        Path, typer.Option('--output', '-o', help='The extxyz file to write; the report stands beside it as JSON.')
+    ] = Path('seeds.extxyz'),
+    overrides: Overrides = None,
+    force: Annotated[bool, typer.Option('--force', help='Overwrite existing files.')] = False,
+) -> None:
+    """Make the seeds of a campaign and nothing else: no AiiDA, no calculator.
+
+    Each frame of the file has the record of its seed: how it was made, and its id.
+    """
+    import json
+
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.files import refuse_existing, written_whole
+    from aiida_mlip_autopipe.config import load_config
+    from aiida_mlip_autopipe.errors import AutopipeError
+
+    if output.suffix not in SUFFIXES:
+        raise AutopipeError(f'{output}: seeds are written as extxyz, the file must end in {" or ".join(SUFFIXES)}')
+    report_file = output.with_suffix('.report.json')
+    refuse_existing(output, force)
+    refuse_existing(report_file, force)
+    report = _write_seeds(load_config(file, overrides or ()), output)
+    with written_whole(report_file) as out:
+        json.dump(report, out, indent=2)
+        out.write('\n')
+    _print_report(report)
+    console.print(f'[green]✓[/] {report["made"]} seeds in [bold]{output}[/], the report in {report_file}')
+
+
+def _write_seeds(config: CampaignConfig, output: Path) -> dict[str, Any]:
+    """Write the seeds one by one and return the report."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from aiida_mlip_autopipe.cli.console import error_console
+    from aiida_mlip_autopipe.cli.files import written_whole
+    from aiida_mlip_autopipe.generation import Rejections, count_seeds, iterate_seeds
+
+    rejections = Rejections()
+    n_seeds = count_seeds(config.generation)
+    columns = (TextColumn('seeds'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    quiet = not error_console.is_terminal
+    with written_whole(output) as out, Progress(*columns, console=error_console, transient=True, disable=quiet) as bar:
+        task = bar.add_task('seeds', total=n_seeds)
+        for seed in iterate_seeds(
+            config.generation,
+            random_seed=config.random_seed,
+            cutoff_A=config.calculator.cutoff_A,
+            rejections=rejections,
+        ):
+            _write_seed(out, seed)
+            bar.update(task, completed=rejections.requested)
+    return rejections.as_dict()
+
+
+def _write_seed(out: Any, seed: Seed) -> None:
+    import json
+
+    from ase.io.extxyz import write_xyz
+
+    atoms = seed.atoms.copy()
+    # ASE's reader drops single backslashes before it sees the JSON. The id is part of the record, since one of digits
+    # only would be read as a number.
+    record = json.dumps({'seed_id': seed.seed_id, **seed.record}).replace('\\', '\\\\')
+    atoms.info = {'record': f'_JSON {record}'}
+    write_xyz(out, [atoms])
+
+
+def _print_report(report: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from aiida_mlip_autopipe.cli.console import console
+
+    left_out = [f'{report[name]} {name}' for name in ('duplicates', 'skipped') if report[name]]
+    if left_out:
+        console.print(
+            f'of {report["requested"]} seeds asked for, {" and ".join(left_out)} are left out', style='yellow'
+        )
+    if report['rules']:
+        table = Table('rule', 'redrawn', 'worst example', box=None, padding=(0, 2, 0, 0))
+        for rule, entry in report['rules'].items():
+            table.add_row(rule, str(entry['count']), entry['worst']['message'])
+        console.print(table)
