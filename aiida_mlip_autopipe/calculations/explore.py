@@ -1,0 +1,105 @@
+"""The exploration of one seed as a CalcJob."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aiida import orm
+from aiida.common.datastructures import CalcInfo, CodeInfo
+from aiida.common.folders import Folder
+from aiida.engine import CalcJob, CalcJobProcessSpec
+
+from aiida_mlip_autopipe.data.seed import SeedData
+from aiida_mlip_autopipe.exploration import contract
+from aiida_mlip_autopipe.randomness import derive_random_seed
+
+
+class ExplorationCalculation(CalcJob):
+    """Runs ``python -m aiida_mlip_autopipe.exploration job.json`` where the code says."""
+
+    LOG_FILE = 'exploration.log'
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define inputs, outputs and one exit code for each way to fail."""
+        super().define(spec)
+        spec.input('seed', valid_type=SeedData, help='The seed to explore.')
+        spec.input('exploration', valid_type=orm.Dict, help='Settings of the exploration.')
+        spec.input('calculator', valid_type=orm.Dict, help='Settings of the calculator, with the sha256 of its model.')
+        spec.input('random_seed', valid_type=orm.Int, help="The campaign's number; the stream is derived from it.")
+        spec.input('runner_version', valid_type=orm.Str, help='Version of the science behind the runner.')
+        spec.input(
+            'checkpoint', valid_type=orm.SinglefileData, required=False, help='Where an earlier leg of this seed ended.'
+        )
+        options = spec.inputs['metadata']['options']
+        options['parser_name'].default = 'mlip_autopipe.explore'  # type: ignore[index]
+        options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}  # type: ignore[index]
+        options['withmpi'].default = False  # type: ignore[index]
+
+        spec.output('trajectory', valid_type=orm.TrajectoryData, required=False, help='The good frames of this leg.')
+        spec.output('result', valid_type=orm.Dict, required=False, help='What the job says of itself.')
+        spec.output('checkpoint', valid_type=orm.SinglefileData, required=False, help='Where this leg ended.')
+        spec.output(
+            'crash', valid_type=orm.SinglefileData, required=False, help='Frames around an event that stopped the run.'
+        )
+
+        for status, label, message in (
+            (300, 'ERROR_RESULT_MISSING', 'The job left no result.'),
+            (301, 'ERROR_RESULT_UNREADABLE', 'The result cannot be read: {reason}'),
+            (302, 'ERROR_TRAJECTORY_MISSING', 'The job left no trajectory though its result speaks of frames.'),
+            (303, 'ERROR_TRAJECTORY_UNREADABLE', 'The trajectory cannot be read: {reason}'),
+            (310, 'ERROR_CONTRACT_VERSION', 'The two sides have different versions: {reason}'),
+            (311, 'ERROR_SETTINGS_REFUSED', 'The job refused its settings: {reason}'),
+            (320, 'ERROR_CALCULATOR_MISSING', 'The calculator cannot be imported: {reason}'),
+            (321, 'ERROR_MODEL_NOT_LOADED', 'The model cannot be loaded: {reason}'),
+            (322, 'ERROR_MODEL_MISMATCH', 'The model or image is not the one expected: {reason}'),
+            (350, 'ERROR_RUNNER_RAISED', 'The runner raised: {reason}'),
+        ):
+            spec.exit_code(status, label, message=message, invalidates_cache=True)
+        for status, label, message in (
+            (400, 'ERROR_OUT_OF_WALLTIME', 'The job stopped before its last step; its checkpoint is attached.'),
+            (410, 'ERROR_UNSTABLE', 'The run was stopped by a guard; the good frames are attached: {reason}'),
+            (411, 'ERROR_NO_FRAME', 'The run ended without any good frame: {reason}'),
+        ):
+            spec.exit_code(status, label, message=message)
+
+    def prepare_for_submission(self, folder: Folder) -> CalcInfo:
+        """Write the job's input files."""
+        from ase.io.trajectory import Trajectory as TrajectoryFile
+
+        seed = self.inputs.seed.to_seed()
+        job = contract.Job(
+            runner_version=self.inputs.runner_version.value,
+            seeds=(
+                contract.JobSeed(
+                    seed_id=seed.seed_id,
+                    random_seed=derive_random_seed(self.inputs.random_seed.value, 'exploration', seed.seed_id),
+                ),
+            ),
+            calculator=self.inputs.calculator.get_dict(),
+            exploration=self.inputs.exploration.get_dict(),
+            max_wallclock_s=self.inputs.metadata.options.get('max_wallclock_seconds'),
+        )
+        Path(folder.get_abs_path(contract.JOB_FILE)).write_text(job.model_dump_json(indent=2))
+        with TrajectoryFile(folder.get_abs_path(contract.SEED_FILE), mode='w') as file:
+            file.write(seed.atoms)
+
+        code = CodeInfo()
+        code.code_uuid = self.inputs.code.uuid
+        code.cmdline_params = ['-m', 'aiida_mlip_autopipe.exploration', contract.JOB_FILE]
+        code.stdout_name = self.LOG_FILE
+        code.join_files = True
+
+        calculation = CalcInfo()
+        calculation.codes_info = [code]
+        calculation.retrieve_list = [contract.RESULT_FILE, self.LOG_FILE]
+        # The parser turns these into nodes of their own; keeping the files too would double the repository.
+        calculation.retrieve_temporary_list = [
+            contract.TRAJECTORY_FILE,
+            contract.CHECKPOINT_FILE,
+            contract.CRASH_FILE,
+        ]
+        if 'checkpoint' in self.inputs:
+            checkpoint = self.inputs.checkpoint
+            calculation.local_copy_list = [(checkpoint.uuid, checkpoint.filename, contract.CHECKPOINT_FILE)]
+        return calculation

@@ -1,0 +1,90 @@
+"""The storage stage as a calcfunction."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from aiida import orm
+from aiida.engine import ExitCode, calcfunction
+
+from aiida_mlip_autopipe.data.seed import SeedData
+from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.storage import Provenance, Row, make_row
+from aiida_mlip_autopipe.storage import export_dataset as export
+
+ERROR_STORAGE = 400
+
+
+@calcfunction
+def export_dataset(
+    selection: orm.ArrayData, campaign: orm.Dict, random_seed: orm.Int, stage_version: orm.Str, **nodes: orm.Data
+) -> Mapping[str, orm.Data] | ExitCode:
+    """Write the selected frames with their labels and their origin to an ASE database.
+
+    Parameters
+    ----------
+    selection
+        What `select_frames` returned.
+    campaign
+        ``name`` and ``config_hash``.
+    random_seed
+        The campaign's number.
+    stage_version
+        Version of the science behind this function.
+    **nodes
+        The legs that the selection names, by the same labels, and their seeds as ``seed_<seed_id>``.
+
+    Returns
+    -------
+    dict
+        ``dataset``: the database as a file.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f'{campaign["name"]}.db'
+        try:
+            export(path, _rows(selection, campaign, random_seed.value, nodes))
+        except AutopipeError as error:
+            return ExitCode(ERROR_STORAGE, str(error), invalidates_cache=True)
+        return {'dataset': orm.SinglefileData(path)}
+
+
+def _rows(
+    selection: orm.ArrayData, campaign: orm.Dict, random_seed: int, nodes: Mapping[str, orm.Data]
+) -> Iterator[Row]:
+    labels = selection.base.attributes.get('legs')
+    trajectories = {label: trajectory_from_node(nodes[label]) for label in set(labels)}
+    distances = selection.get_array('distance')
+    for rank, (label, index) in enumerate(zip(labels, selection.get_array('frame'), strict=True)):
+        trajectory, about = trajectories[label], nodes[label].base.attributes.get('about')
+        seed_node = nodes[f'seed_{trajectory.seed_id}']
+        assert isinstance(seed_node, SeedData)
+        seed = seed_node.to_seed()
+        targets = trajectory.extra.get('target_temperature_K')
+        provenance = Provenance(
+            campaign=campaign['name'],
+            random_seed=random_seed,
+            config_sha256=campaign['config_hash'],
+            seed_id=trajectory.seed_id,
+            exploration=_job_uuid(nodes[label]),
+            step=int(trajectory.steps[index]),
+            ensemble=about['ensemble'],
+            temperature_K=float(trajectory.temperatures[index]),
+            target_temperature_K=None if targets is None else float(targets[index]),
+            architecture=about['calculator_name'],
+            model=about['model_name'],
+            model_sha256=about['model_sha256'],
+            package_version=about['versions']['package'],
+            rank=rank,
+            distance=float(distances[rank]) if np.isfinite(distances[rank]) else None,
+        )
+        yield make_row(trajectory.frame(index, template=seed.atoms), provenance, seed.record)
+
+
+def _job_uuid(leg: orm.Data) -> str:
+    """Return the job that computed a leg: where it was taken from the cache, the one that ran."""
+    job = leg.creator
+    return job.base.caching.get_cache_source() or job.uuid

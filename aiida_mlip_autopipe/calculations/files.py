@@ -1,0 +1,28 @@
+"""The user's structure files within the generation settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+FILES_FIELD = 'files'
+
+
+def rewrite_files(settings: Any, rewrite: Callable[[str], str]) -> Any:
+    """Return generation settings with every path in a ``files`` list replaced, at any depth.
+
+    Parameters
+    ----------
+    settings
+        The dumped ``generation`` list or a part of it.
+    rewrite
+        Gives the new text for a path.
+    """
+    if isinstance(settings, dict):
+        return {
+            key: [rewrite(path) for path in value] if key == FILES_FIELD else rewrite_files(value, rewrite)
+            for key, value in settings.items()
+        }
+    if isinstance(settings, list | tuple):
+        return [rewrite_files(item, rewrite) for item in settings]
+    return settings

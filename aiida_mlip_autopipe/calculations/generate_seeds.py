@@ -1,0 +1,78 @@
+"""The generation stage as a calcfunction."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ExitCode, calcfunction
+from pydantic import TypeAdapter
+
+from aiida_mlip_autopipe.calculations.files import rewrite_files
+from aiida_mlip_autopipe.data.seed import SeedData
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.generation import GENERATORS
+from aiida_mlip_autopipe.generation import generate_seeds as generate
+
+ERROR_PHYSICS = 400
+
+
+@calcfunction
+def generate_seeds(
+    settings: orm.Dict,
+    random_seed: orm.Int,
+    start: orm.Int,
+    stop: orm.Int,
+    stage_version: orm.Str,
+    **files: orm.SinglefileData,
+) -> Mapping[str, orm.Data] | ExitCode:
+    """Generate the seeds ``start`` to ``stop`` of a campaign.
+
+    Parameters
+    ----------
+    settings
+        ``entries``: the config's ``generation`` list, with each file replaced by its key in ``files``;
+        ``cutoff_A``: the calculator's cutoff.
+    random_seed
+        The campaign's number.
+    start, stop
+        Which of the campaign's seeds.
+    stage_version
+        Version of the science behind this function, so that a cached result is not taken for another's.
+    **files
+        The user's structure files by key.
+
+    Returns
+    -------
+    dict
+        A `SeedData` for each seed under ``seed_<seed_id>``, and the ``report`` of rejections, which has the order of
+        the seeds as ``seed_ids``.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {key: _unpack(node, Path(folder) / key) for key, node in files.items()}
+        entries = rewrite_files(settings['entries'], lambda key: str(paths[key]))
+        adapter: TypeAdapter[Any] = TypeAdapter(tuple[GENERATORS.settings_union(), ...])  # type: ignore[misc]
+        try:
+            result = generate(
+                adapter.validate_python(entries),
+                random_seed=random_seed.value,
+                cutoff_A=settings['cutoff_A'],
+                start=start.value,
+                stop=stop.value,
+            )
+        except AutopipeError as error:
+            return ExitCode(ERROR_PHYSICS, str(error), invalidates_cache=True)
+    nodes: dict[str, orm.Data] = {f'seed_{seed.seed_id}': SeedData.from_seed(seed) for seed in result.seeds}
+    nodes['report'] = orm.Dict({**result.report, 'seed_ids': [seed.seed_id for seed in result.seeds]})
+    return nodes
+
+
+def _unpack(node: orm.SinglefileData, folder: Path) -> Path:
+    """Write a file node into a folder of its own under its own name, from which ASE tells the format."""
+    folder.mkdir()
+    path = folder / node.filename
+    path.write_bytes(node.get_content(mode='rb'))
+    return path

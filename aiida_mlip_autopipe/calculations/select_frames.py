@@ -1,0 +1,62 @@
+"""The sampling stage as a calcfunction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida.engine import ExitCode, calcfunction
+from pydantic import TypeAdapter
+
+from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.sampling import SAMPLERS
+from aiida_mlip_autopipe.sampling import select_frames as select
+
+ERROR_SAMPLING = 400
+
+
+@calcfunction
+def select_frames(
+    settings: orm.Dict, random_seed: orm.Int, stage_version: orm.Str, **legs: orm.TrajectoryData
+) -> Mapping[str, orm.Data] | ExitCode:
+    """Select the most informative frames of all legs.
+
+    Parameters
+    ----------
+    settings
+        The config's ``sampling`` section.
+    random_seed
+        The campaign's number.
+    stage_version
+        Version of the science behind this function.
+    **legs
+        The frames, by a label that the selection refers to.
+
+    Returns
+    -------
+    dict
+        ``selection``: arrays ``frame`` (index within the leg), ``step`` and ``distance`` in the order of choice, with
+        the attribute ``legs`` naming each pick's leg; ``report``.
+    """
+    labels = sorted(legs)
+    adapter: TypeAdapter[Any] = TypeAdapter(SAMPLERS.settings_union())
+    trajectories = [trajectory_from_node(legs[label]) for label in labels]
+    try:
+        chosen = select(
+            trajectories, adapter.validate_python(settings.get_dict()), random_seed=random_seed.value
+        )
+    except AutopipeError as error:
+        return ExitCode(ERROR_SAMPLING, str(error), invalidates_cache=True)
+    steps = [trajectories[leg].steps[frame] for leg, frame in zip(chosen.trajectory_indices, chosen.frame_indices)]
+    selection = orm.ArrayData(
+        {
+            'frame': np.asarray(chosen.frame_indices, dtype=np.int64),
+            'step': np.asarray(steps, dtype=np.int64),
+            'distance': np.asarray(chosen.distances, dtype=np.float64),
+        }
+    )
+    selection.base.attributes.set('legs', [labels[index] for index in chosen.trajectory_indices])
+    return {'selection': selection, 'report': orm.Dict(chosen.report)}

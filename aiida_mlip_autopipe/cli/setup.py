@@ -1,0 +1,55 @@
+"""``mlip-autopipe setup``: what this machine needs, made once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def setup(
+    calculator: Annotated[
+        list[str] | None, typer.Option(help='Calculator to make a code for; repeat for several.', show_default=False)
+    ] = None,
+    python: Annotated[
+        str | None,
+        typer.Option(help='Interpreter of the environment that has the calculator; by default this one.'),
+    ] = None,
+    profile: Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile to use or to make.')] = None,
+) -> None:
+    """Make an AiiDA profile, the computer localhost and a code for each calculator of this machine.
+
+    Everything that exists already is left as it is, and other profiles are never touched.
+    """
+    import sys
+
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.installation.codes import ensure_code, ensure_computer, run_self_test
+    from aiida_mlip_autopipe.installation.profile import ensure_profile
+
+    kinds = calculator or _installed_calculators()
+    python = python or sys.executable
+    reports = {kind: run_self_test(kind, python) for kind in kinds}
+
+    loaded, created = ensure_profile(profile)
+    _say('profile', loaded.name, 'created (SQLite, ZeroMQ)' if created else 'found')
+    computer, created = ensure_computer()
+    _say('computer', computer.label, 'created' if created else 'found')
+    for kind, report in reports.items():
+        code, done = ensure_code(computer, kind, python)
+        versions = ', '.join(f'{name} {version}' for name, version in report['versions'].items() if version)
+        _say('code', code.full_label, done)
+        console.print(f'         {versions}; device {report["device"]}', style='dim')
+
+
+def _installed_calculators() -> list[str]:
+    """Return the calculators whose package is installed beside this one; EMT comes with ASE."""
+    from importlib.util import find_spec
+
+    return ['emt', *(kind for kind, module in (('sevennet', 'sevenn'), ('mace', 'mace')) if find_spec(module))]
+
+
+def _say(what: str, name: str, done: str) -> None:
+    from aiida_mlip_autopipe.cli.console import console
+
+    console.print(f'[green]✓[/] {what:<8} {name}: {done}')

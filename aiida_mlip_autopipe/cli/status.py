@@ -1,0 +1,110 @@
+"""``mlip-autopipe status``, ``resume`` and ``export``: what became of a campaign."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Identifier = Annotated[str, typer.Argument(metavar='ID', help='pk, uuid or name of a campaign.', show_default=False)]
+ProfileOption = Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')]
+
+
+def status(
+    identifier: Annotated[
+        str | None, typer.Argument(metavar='[ID]', help='pk, uuid or name of a campaign.', show_default=False)
+    ] = None,
+    follow: Annotated[bool, typer.Option('--follow', '-f', help='Stay and show how it goes on.')] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """List the campaigns, or tell how far one is."""
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.follow import describe, follow_campaign
+    from aiida_mlip_autopipe.installation.profile import open_profile
+    from aiida_mlip_autopipe.workflows.progress import load_campaign, read_progress
+
+    open_profile(profile)
+    if identifier is None:
+        _list_campaigns()
+        return
+    campaign = load_campaign(identifier)
+    if follow:
+        follow_campaign(campaign)
+        return
+    progress = read_progress(campaign)
+    console.print(f'campaign [bold]{campaign.label}[/], id {campaign.pk}')
+    console.print(describe(campaign, progress))
+    if campaign.is_terminated and campaign.exit_message:
+        console.print(f'failed: {campaign.exit_message}', style='red', markup=False)
+    _print_failures(progress.explorations)
+
+
+def resume(identifier: Identifier, profile: ProfileOption = None) -> None:
+    """Play the jobs of a campaign that AiiDA has paused, as after a lost connection."""
+    from aiida import orm
+    from aiida.engine.processes.control import play_processes
+
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
+    from aiida_mlip_autopipe.workflows.progress import load_campaign, read_progress
+
+    open_profile(profile)
+    campaign = load_campaign(identifier)
+    if ensure_daemon():
+        console.print('daemon started', style='dim')
+    paused = read_progress(campaign).paused
+    for one in paused:
+        console.print(f'job {one.pk} was paused: {one.reason}', markup=False)
+    if paused:
+        play_processes([orm.load_node(one.pk) for one in paused], timeout=30)
+    console.print(f'{len(paused)} jobs played')
+
+
+def export(
+    identifier: Identifier,
+    output: Annotated[Path, typer.Option('--output', '-o', help='The database to write.', show_default=False)],
+    force: Annotated[bool, typer.Option('--force', help='Overwrite an existing file.')] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Write the dataset of a finished campaign."""
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.installation.profile import open_profile
+    from aiida_mlip_autopipe.workflows.export import write_dataset
+    from aiida_mlip_autopipe.workflows.progress import load_campaign
+
+    open_profile(profile)
+    n_rows = write_dataset(load_campaign(identifier), output, force=force)
+    console.print(f'[green]✓[/] {n_rows} structures in [bold]{output}[/]')
+
+
+def _list_campaigns() -> None:
+    from rich.table import Table
+
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.follow import counts
+    from aiida_mlip_autopipe.workflows.progress import list_campaigns, read_progress
+
+    table = Table('id', 'campaign', 'started', 'stage', 'seeds', box=None, padding=(0, 2, 0, 0))
+    for campaign in list_campaigns():
+        progress = read_progress(campaign)
+        paused = f', {len(progress.paused)} paused' if progress.paused else ''
+        table.add_row(
+            str(campaign.pk),
+            campaign.label,
+            f'{campaign.ctime.astimezone():%Y-%m-%d %H:%M}',
+            progress.stage,
+            counts(progress) + paused,
+        )
+    console.print(table if table.rows else "no campaign yet; 'mlip-autopipe run FILE' starts one")
+
+
+def _print_failures(explorations: tuple) -> None:  # type: ignore[type-arg]
+    from aiida import orm
+
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.workflows.exploration import why_ended
+
+    for one in explorations:
+        if one.ended and not one.succeeded:
+            console.print(f'seed {one.seed_id} (exploration {one.pk}): {why_ended(orm.load_node(one.pk))}', markup=False)

@@ -1,0 +1,100 @@
+"""The computer ``localhost`` and the codes that run a calculator on it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from aiida import orm
+from aiida.common.exceptions import NotExistent
+from aiida.manage import get_manager
+from aiida.manage.configuration import get_config
+
+from aiida_mlip_autopipe.errors import AutopipeError
+
+LOCAL_COMPUTER = 'localhost'
+
+
+def code_label(kind: str) -> str:
+    """Return the label of the code that runs a calculator in an environment of this machine."""
+    return f'autopipe-{kind}'
+
+
+def ensure_computer() -> tuple[orm.Computer, bool]:
+    """Return the computer ``localhost`` and whether it was made; an existing one is left as it is."""
+    try:
+        return orm.load_computer(LOCAL_COMPUTER), False
+    except NotExistent:
+        pass
+    profile = get_manager().get_profile()
+    assert profile is not None
+    computer = orm.Computer(
+        label=LOCAL_COMPUTER,
+        hostname=LOCAL_COMPUTER,
+        description='This machine',
+        transport_type='core.local',
+        scheduler_type='core.direct',
+        workdir=str(Path(get_config().dirpath) / 'scratch' / profile.name),
+    ).store()
+    computer.configure(safe_interval=0)
+    computer.set_minimum_job_poll_interval(1)
+    computer.set_default_mpiprocs_per_machine(1)
+    return computer, True
+
+
+def ensure_code(computer: orm.Computer, kind: str, python: str = sys.executable) -> tuple[orm.InstalledCode, str]:
+    """Return the code of a calculator, made or replaced where needed.
+
+    Parameters
+    ----------
+    computer
+        Where it runs.
+    kind
+        The calculator.
+    python
+        The interpreter of the environment that has this package and the calculator.
+
+    Returns
+    -------
+    tuple
+        The code, and ``found``, ``created`` or ``replaced``: what was done. A code that runs another interpreter is
+        kept under another label, since finished campaigns refer to it.
+    """
+    label, done = code_label(kind), 'created'
+    try:
+        code = orm.load_code(f'{label}@{computer.label}')
+    except NotExistent:
+        pass
+    else:
+        if str(code.filepath_executable) == python:
+            return code, 'found'
+        code.label, done = f'{label}-{code.pk}', 'replaced'
+    code = orm.InstalledCode(
+        label=label,
+        computer=computer,
+        filepath_executable=python,
+        default_calc_job_plugin='mlip_autopipe.explore',
+        description=f'Explorations with {kind} in a local environment',
+        with_mpi=False,
+    )
+    return code.store(), done
+
+
+def run_self_test(kind: str, python: str = sys.executable) -> dict[str, Any]:
+    """Run the runner's self-test of a calculator in an environment and return what it found.
+
+    Raises
+    ------
+    AutopipeError
+        If it fails; the message ends in the last line of what it printed.
+    """
+    command = [python, '-m', 'aiida_mlip_autopipe.exploration', '--self-test', kind]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines() or ['no output']
+        raise AutopipeError(f'the calculator {kind!r} does not run with {python}: {lines[-1]}')
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report

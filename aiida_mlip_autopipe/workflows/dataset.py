@@ -1,0 +1,263 @@
+"""The campaign: seeds, one exploration per seed, selection, dataset."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiida import orm
+from aiida.common import AttributeDict
+from aiida.engine import ExitCode, ProcessState, WorkChain, while_
+from aiida.engine.processes.workchains.awaitable import Awaitable
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
+
+from aiida_mlip_autopipe import generation, sampling, storage
+from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.calculations.export_dataset import export_dataset
+from aiida_mlip_autopipe.calculations.generate_seeds import generate_seeds
+from aiida_mlip_autopipe.calculations.select_frames import select_frames
+from aiida_mlip_autopipe.data.seed import SeedData
+from aiida_mlip_autopipe.exploration import ExplorationSettings
+from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_ended
+from aiida_mlip_autopipe.workflows.paused import find_paused
+from aiida_mlip_autopipe.workflows.reuse import reuse_finished
+
+# A paused job tells nobody, so the campaign looks for one now and then while seeds wait for a slot.
+PAUSED_POLL_S = 60.0
+# A calcfunction blocks its daemon worker, so it makes at most this many seeds at a time.
+SEEDS_PER_CHUNK = 100
+
+
+class DatasetWorkChain(WorkChain):
+    """Makes a dataset from a config; its outline is the whole flow of the program."""
+
+    _watch: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]
+        """Define inputs, the outline and exit codes."""
+        super().define(spec)
+        spec.input('config', valid_type=orm.Dict, help='The whole config as it was composed, for provenance.')
+        spec.input('random_seed', valid_type=orm.Int, help='From which every random number is derived.')
+        spec.input('generation', valid_type=orm.Dict, help='`entries` with files as keys, and `cutoff_A`.')
+        spec.input('n_seeds', valid_type=int, non_db=True, help='How many seeds the entries give.')
+        spec.input_namespace('files', valid_type=orm.SinglefileData, required=False, help="The user's structure files.")
+        spec.input('sampling', valid_type=orm.Dict, help='Settings of the sampling.')
+        spec.input('campaign', valid_type=orm.Dict, help='`name` and `config_hash`: what each row says of its campaign.')
+        spec.expose_inputs(
+            ExplorationCalculation, namespace='job', exclude=('seed', 'checkpoint', 'random_seed', 'metadata')
+        )
+        spec.input('options', valid_type=dict, non_db=True, help='Options of the jobs: resources, wall time, queue.')
+        spec.input('max_concurrent_jobs', valid_type=int, non_db=True, help='Explorations in flight at most.')
+        spec.input('max_legs', valid_type=int, non_db=True, help='Legs of one exploration at most.')
+        spec.input('min_success_share', valid_type=float, non_db=True, help='Share of explorations that must succeed.')
+        spec.input('reuse_finished', valid_type=bool, non_db=True, default=False, help='Take equal leaves from cache.')
+
+        spec.output_namespace('seeds', valid_type=SeedData, help='The seeds.')
+        spec.output_namespace('generation_reports', valid_type=orm.Dict, help='What was rejected, for each chunk.')
+        spec.output('selection', valid_type=orm.ArrayData, help='The frames chosen, in the order of choice.')
+        spec.output('selection_report', valid_type=orm.Dict, help='Counts and coverage of the selection.')
+        spec.output('dataset', valid_type=orm.SinglefileData, help='The ASE database.')
+
+        spec.exit_code(400, 'ERROR_GENERATION', message='The seeds cannot be made: {reason}')
+        spec.exit_code(
+            401,
+            'ERROR_TOO_FEW_EXPLORATIONS',
+            message='{n_ok} of {n} explorations succeeded, fewer than the share of {share} asked for.',
+        )
+        spec.exit_code(402, 'ERROR_NO_FRAMES', message='No exploration left a frame.')
+        spec.exit_code(403, 'ERROR_SAMPLING', message='The frames cannot be selected: {reason}')
+        spec.exit_code(404, 'ERROR_EXPORT', message='The dataset cannot be written: {reason}')
+
+        spec.outline(
+            cls.setup,
+            while_(cls.has_seeds_to_generate)(cls.generate_seeds),
+            while_(cls.has_unfinished_explorations)(cls.fill_slots),
+            cls.inspect_explorations,
+            cls.select_frames,
+            cls.export_dataset,
+        )
+
+    def setup(self) -> None:
+        """Start with no seed."""
+        self.ctx.n_generated = 0
+        self.ctx.seeds = {}
+        # The order of generation, by which temperatures and pressures are spread.
+        self.ctx.order = []
+        self.ctx.waiting = []
+        self.ctx.running = {}
+        self.ctx.ended = {}
+
+    # Generation
+
+    def has_seeds_to_generate(self) -> bool:
+        """Return whether a chunk of seeds is still to be made."""
+        return self.ctx.n_generated < self.inputs.n_seeds
+
+    def generate_seeds(self) -> ExitCode | None:
+        """Make the next chunk of seeds."""
+        start = self.ctx.n_generated
+        stop = min(start + SEEDS_PER_CHUNK, self.inputs.n_seeds)
+        outputs, node = self._call(
+            generate_seeds,
+            settings=self.inputs.generation,
+            random_seed=self.inputs.random_seed,
+            start=orm.Int(start),
+            stop=orm.Int(stop),
+            stage_version=orm.Str(generation.STAGE_VERSION),
+            **self.inputs.get('files', {}),
+        )
+        if not node.is_finished_ok:
+            return self.exit_codes.ERROR_GENERATION.format(reason=node.exit_message)
+        for seed_id in outputs['report']['seed_ids']:
+            label = f'seed_{seed_id}'
+            if label not in self.ctx.seeds:
+                self.ctx.seeds[label] = outputs[label].pk
+                self.ctx.order.append(label)
+                self.ctx.waiting.append(label)
+                self.out(f'seeds.{label}', outputs[label])
+        self.out(f'generation_reports.seeds_{start}', outputs['report'])
+        self.ctx.n_generated = stop
+        if not self.has_seeds_to_generate():
+            self.report(f'{len(self.ctx.seeds)} seeds from {stop} asked for')
+        return None
+
+    # Exploration
+
+    def has_unfinished_explorations(self) -> bool:
+        """Return whether a seed waits or runs."""
+        return bool(self.ctx.waiting or self.ctx.running)
+
+    def fill_slots(self) -> None:
+        """Note the explorations that ended, start as many as there are free slots, and await all that run."""
+        for label, pk in list(self.ctx.running.items()):
+            if orm.load_node(pk).is_terminated:
+                self.ctx.ended[label] = self.ctx.running.pop(label)
+        for _ in range(self._count_free_slots()):
+            label = self.ctx.waiting.pop(0)
+            self.ctx.running[label] = self._submit_exploration(label).pk
+        self._watch_for_paused()
+        self.ctx.awaited = AttributeDict()
+        self.to_context(**{f'awaited.{label}': orm.load_node(pk) for label, pk in self.ctx.running.items()})
+
+    def _submit_exploration(self, label: str) -> orm.WorkChainNode:
+        job = self.exposed_inputs(ExplorationCalculation, 'job')
+        settings = ExplorationSettings(**job.exploration.get_dict())
+        own = settings.for_seed(self.ctx.order.index(label))
+        if own != settings:
+            job.exploration = orm.Dict(own.model_dump(mode='json'))
+        job.seed = orm.load_node(self.ctx.seeds[label])
+        job.random_seed = self.inputs.random_seed
+        job.metadata = {'options': dict(self.inputs.options)}
+        return self.submit(
+            ExplorationWorkChain,
+            job=job,
+            max_iterations=orm.Int(self.inputs.max_legs),
+            reuse_finished=self.inputs.reuse_finished,
+            metadata={'call_link_label': f'explore_{label}'},
+        )
+
+    def _count_free_slots(self) -> int:
+        """Return how many explorations can start now; one whose job is paused holds no slot."""
+        busy = len(self.ctx.running) - len(find_paused(self.ctx.running.values()))
+        return min(len(self.ctx.waiting), max(0, self.inputs.max_concurrent_jobs - busy))
+
+    def _watch_for_paused(self) -> None:
+        """Look for slots that a paused job has freed, now and again until no seed waits."""
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch = self.loop.call_later(PAUSED_POLL_S, self._use_slots_of_paused) if self.ctx.waiting else None
+
+    def _use_slots_of_paused(self) -> None:
+        if self.has_terminated():
+            return
+        if self.state == ProcessState.WAITING and self._count_free_slots():
+            self.resume()
+        else:
+            self._watch_for_paused()
+
+    def load_instance_state(self, saved_state: Any, load_context: Any) -> None:
+        """Take up the watch again after a restart of the daemon."""
+        super().load_instance_state(saved_state, load_context)
+        if 'waiting' in self.ctx:
+            self._watch_for_paused()
+
+    def _on_awaitable_finished(self, awaitable: Awaitable) -> None:
+        """Go on as soon as one exploration ends, so that its slot is refilled at once.
+
+        AiiDA itself goes on when all have ended. Every refill awaits what runs anew, so a callback may come from an
+        earlier refill: it names the same process by another object, or one that is no longer awaited.
+        """
+        current = next((one for one in self._awaitables if one.pk == awaitable.pk), None)
+        if current is None:
+            return
+        self._resolve_awaitable(current, orm.load_node(awaitable.pk))
+        if self.state == ProcessState.WAITING:
+            self.resume()
+
+    def inspect_explorations(self) -> ExitCode | None:
+        """Tell how the explorations ended; stop the campaign only where too few succeeded."""
+        ended = {label: orm.load_node(self.ctx.ended[label]) for label in sorted(self.ctx.ended)}
+        failed = {label: node for label, node in ended.items() if not node.is_finished_ok}
+        for label, node in failed.items():
+            self.report(f'{label}: {why_ended(node)}')
+        n_ok, n = len(ended) - len(failed), len(ended)
+        self.report(f'{n_ok} of {n} explorations succeeded')
+        if n_ok < self.inputs.min_success_share * n:
+            return self.exit_codes.ERROR_TOO_FEW_EXPLORATIONS.format(
+                n_ok=n_ok, n=n, share=self.inputs.min_success_share
+            )
+        self.ctx.legs = {
+            f'{label.replace("seed", "frames")}_{leg}': trajectory.pk
+            for label, node in ended.items()
+            if 'legs' in node.outputs
+            for leg, trajectory in sorted(node.outputs.legs.items())
+        }
+        return None if self.ctx.legs else self.exit_codes.ERROR_NO_FRAMES
+
+    # Sampling and storage
+
+    def select_frames(self) -> ExitCode | None:
+        """Choose the frames of the dataset among those of all legs, also of explorations that failed later."""
+        outputs, node = self._call(
+            select_frames,
+            settings=self.inputs.sampling,
+            random_seed=self.inputs.random_seed,
+            stage_version=orm.Str(sampling.STAGE_VERSION),
+            **{label: orm.load_node(pk) for label, pk in self.ctx.legs.items()},
+        )
+        if not node.is_finished_ok:
+            return self.exit_codes.ERROR_SAMPLING.format(reason=node.exit_message)
+        self.ctx.selection = outputs['selection']
+        self.out('selection', outputs['selection'])
+        self.out('selection_report', outputs['report'])
+        return None
+
+    def export_dataset(self) -> ExitCode | None:
+        """Write the database from the legs and seeds that the selection refers to."""
+        chosen = {label: orm.load_node(self.ctx.legs[label]) for label in self.ctx.selection.base.attributes.get('legs')}
+        seeds = {
+            f'seed_{leg.base.attributes.get("seed_id")}': orm.load_node(
+                self.ctx.seeds[f'seed_{leg.base.attributes.get("seed_id")}']
+            )
+            for leg in chosen.values()
+        }
+        outputs, node = self._call(
+            export_dataset,
+            selection=self.ctx.selection,
+            campaign=self.inputs.campaign,
+            random_seed=self.inputs.random_seed,
+            stage_version=orm.Str(storage.STAGE_VERSION),
+            **chosen,
+            **seeds,
+        )
+        if not node.is_finished_ok:
+            return self.exit_codes.ERROR_EXPORT.format(reason=node.exit_message)
+        self.out('dataset', outputs['dataset'])
+        return None
+
+    def _call(self, function: Any, **inputs: orm.Data) -> tuple[dict[str, orm.Data], orm.CalcFunctionNode]:
+        with reuse_finished(f'mlip_autopipe.{function.__name__}', self.inputs.reuse_finished):
+            outputs, node = function.run_get_node(**inputs)
+        return outputs, node
+

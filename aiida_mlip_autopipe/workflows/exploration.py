@@ -1,0 +1,97 @@
+"""The work chain that explores one seed to its end, in as many legs as that takes."""
+
+from __future__ import annotations
+
+from aiida import orm
+from aiida.engine import (
+    BaseRestartWorkChain,
+    ExitCode,
+    ProcessHandlerReport,
+    ToContext,
+    process_handler,
+    while_,
+)
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
+
+from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.workflows.reuse import reuse_finished
+
+
+class ExplorationWorkChain(BaseRestartWorkChain):
+    """Explores one seed; each submission is a leg that continues from the checkpoint of the one before."""
+
+    _process_class = ExplorationCalculation
+
+    @classmethod
+    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]
+        """Define inputs, the outline and exit codes."""
+        super().define(spec)
+        spec.expose_inputs(ExplorationCalculation, namespace='job')
+        spec.input('reuse_finished', valid_type=bool, non_db=True, default=False, help='Take finished legs from cache.')
+        spec.output_namespace('legs', valid_type=orm.TrajectoryData, help='The good frames, a trajectory a leg.')
+        spec.output_namespace('crashes', valid_type=orm.SinglefileData, help='Frames around events, for each leg.')
+        spec.output('result', valid_type=orm.Dict, required=False, help='What the last leg says of itself.')
+        spec.exit_code(403, 'ERROR_NO_PROGRESS', message='A leg used up its wall time without a single step.')
+        spec.exit_code(410, 'ERROR_UNSTABLE', message='A guard stopped the run; the frames before it are attached.')
+        spec.exit_code(411, 'ERROR_NO_FRAME', message='The run ended without any good frame.')
+        spec.outline(
+            cls.setup,
+            while_(cls.should_run_process)(
+                cls.run_process,
+                cls.inspect_process,
+            ),
+        )
+
+    def setup(self) -> None:
+        """Prepare the inputs of the first leg."""
+        super().setup()
+        self.ctx.inputs = self.exposed_inputs(ExplorationCalculation, 'job')
+
+    def run_process(self) -> ToContext:
+        """Submit the next leg."""
+        with reuse_finished('mlip_autopipe.explore', self.inputs.reuse_finished):
+            return super().run_process()
+
+    def inspect_process(self) -> ExitCode | None:
+        """Keep what the leg brought, however it ended, then let the handlers decide."""
+        leg = self.ctx.iteration
+        outputs = self.ctx.children[leg - 1].outputs
+        if 'trajectory' in outputs:
+            self.out(f'legs.leg_{leg:02d}', outputs.trajectory)
+        if 'crash' in outputs:
+            self.out(f'crashes.leg_{leg:02d}', outputs.crash)
+        if 'result' in outputs:
+            self.ctx.result = outputs.result
+        exit_code = super().inspect_process()
+        if (self.ctx.is_finished or exit_code is not None) and 'result' in self.ctx:
+            self.out('result', self.ctx.result)
+        return exit_code
+
+    @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_OUT_OF_WALLTIME])
+    def continue_from_checkpoint(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Continue where the leg ended; give up where it did not move at all."""
+        result = node.outputs.result
+        if result['last_step'] == result['first_step']:
+            return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_NO_PROGRESS)
+        self.ctx.inputs.checkpoint = node.outputs.checkpoint
+        self.report(f'leg {self.ctx.iteration} stopped at step {result["last_step"]}, continuing')
+        return ProcessHandlerReport(do_break=True)
+
+    @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_UNSTABLE])
+    def stop_at_instability(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Keep the frames before the event and stop."""
+        self.report(f'unstable: {node.exit_message}')
+        return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_UNSTABLE)
+
+    @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_NO_FRAME])
+    def stop_without_frame(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Stop: another leg would end the same way."""
+        self.report(f'no good frame: {node.exit_message}')
+        return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_NO_FRAME)
+
+
+def why_ended(node: orm.WorkChainNode) -> str:
+    """Return why an exploration ended as it did: what its last job says, where that says more."""
+    jobs = [job for job in node.called if isinstance(job, orm.CalcJobNode)]
+    last = max(jobs, key=lambda job: job.pk, default=node)
+    return last.exit_message or node.exit_message or node.process_status or str(node.process_state)

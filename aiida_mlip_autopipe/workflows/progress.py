@@ -1,0 +1,147 @@
+"""How far a campaign is: read from the graph, so that anyone can ask at any time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from aiida import orm
+from aiida.common import timezone
+from aiida.engine import ProcessState
+
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
+from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
+from aiida_mlip_autopipe.workflows.paused import ENDED, PausedJob, find_paused
+
+STAGES = {'generate_seeds': 'generation', 'select_frames': 'sampling', 'export_dataset': 'storage'}
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """One exploration of a campaign as it stands."""
+
+    pk: int
+    seed_id: str
+    state: str
+    exit_status: int | None
+    started: datetime
+    changed: datetime
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended, one way or the other."""
+        return self.state in ENDED
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it has reached its last step."""
+        return self.state == ProcessState.FINISHED.value and self.exit_status == 0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A campaign as it stands."""
+
+    stage: str
+    n_seeds: int
+    explorations: tuple[Exploration, ...]
+    paused: tuple[PausedJob, ...]
+
+    @property
+    def n_succeeded(self) -> int:
+        """Explorations that reached their last step."""
+        return sum(one.succeeded for one in self.explorations)
+
+    @property
+    def n_failed(self) -> int:
+        """Explorations that ended otherwise."""
+        return sum(one.ended and not one.succeeded for one in self.explorations)
+
+    @property
+    def n_running(self) -> int:
+        """Explorations submitted and not ended."""
+        return sum(not one.ended for one in self.explorations)
+
+    @property
+    def rate_per_hour(self) -> float | None:
+        """Explorations that end in an hour; None before the first one has."""
+        ended = [one for one in self.explorations if one.ended]
+        if not ended:
+            return None
+        elapsed = max(one.changed for one in ended) - min(one.started for one in self.explorations)
+        return len(ended) / max(elapsed / timedelta(hours=1), 1e-9)
+
+    @property
+    def remaining(self) -> timedelta | None:
+        """Time until the last exploration ends, at the rate so far; None where there is no rate yet."""
+        rate = self.rate_per_hour
+        if rate is None:
+            return None
+        return timedelta(hours=(self.n_seeds - self.n_succeeded - self.n_failed) / rate)
+
+
+def load_campaign(identifier: str) -> orm.WorkChainNode:
+    """Return a campaign by its pk, its uuid (or the start of it) or its name; of several of a name the newest.
+
+    Raises
+    ------
+    AutopipeError
+        If there is none.
+    """
+    query = orm.QueryBuilder().append(DatasetWorkChain, filters={'label': identifier}, tag='campaign')
+    query.order_by({'campaign': {'id': 'desc'}})
+    if found := query.first(flat=True):
+        return found
+    try:
+        node = orm.load_node(identifier)
+    except Exception as error:  # not existent, ambiguous, or no identifier at all: the same to the user
+        raise AutopipeError(f"no campaign {identifier!r}; 'mlip-autopipe status' lists them") from error
+    if node.process_type != DatasetWorkChain.build_process_type():
+        raise AutopipeError(f"{identifier!r} is no campaign; 'mlip-autopipe status' lists them")
+    return node
+
+
+def list_campaigns() -> list[orm.WorkChainNode]:
+    """Return all campaigns of the profile, the newest first."""
+    query = orm.QueryBuilder().append(DatasetWorkChain, tag='campaign').order_by({'campaign': {'id': 'desc'}})
+    return query.all(flat=True)
+
+
+def read_progress(campaign: orm.WorkChainNode) -> Progress:
+    """Return how far a campaign is."""
+    query = orm.QueryBuilder()
+    query.append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
+    query.append(
+        ExplorationWorkChain,
+        with_incoming='campaign',
+        edge_project='label',
+        project=['id', 'attributes.process_state', 'attributes.exit_status', 'ctime', 'mtime'],
+        edge_tag='call',
+        tag='exploration',
+    )
+    explorations = tuple(
+        Exploration(pk, label.rpartition('seed_')[2], state, status, started, changed)
+        for pk, state, status, started, changed, label in query.iterall()
+    )
+    return Progress(
+        stage=_stage(campaign, bool(explorations)),
+        n_seeds=campaign.get_metadata_inputs()['n_seeds'],
+        explorations=tuple(sorted(explorations, key=lambda one: one.pk)),
+        paused=tuple(find_paused([one.pk for one in explorations])),
+    )
+
+
+def elapsed(campaign: orm.WorkChainNode) -> timedelta:
+    """Return how long a campaign has been running, or ran."""
+    return (campaign.mtime if campaign.is_terminated else timezone.now()) - campaign.ctime
+
+
+def _stage(campaign: orm.WorkChainNode, exploring: bool) -> str:
+    if campaign.is_terminated:
+        return 'finished' if campaign.is_finished_ok else 'failed'
+    called = {node.process_label for node in campaign.called if isinstance(node, orm.CalcFunctionNode)}
+    for function in ('export_dataset', 'select_frames'):
+        if function in called:
+            return STAGES[function]
+    return 'exploration' if exploring else 'generation'

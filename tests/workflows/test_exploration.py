@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.engine import run_get_node
+from ase.build import bulk
+
+from aiida_mlip_autopipe.data.seed import SeedData
+from aiida_mlip_autopipe.exploration import RUNNER_VERSION, ExplorationSettings
+from aiida_mlip_autopipe.exploration.calculators.emt import EMTSettings
+from aiida_mlip_autopipe.seeds import Seed
+from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def explore(emt_code):
+    def run(wallclock_s=None, process_class=ExplorationWorkChain, max_legs=20, random_seed=1, **settings):
+        atoms = bulk('Cu', cubic=True) * (2, 2, 2)
+        exploration = ExplorationSettings(**{'temperature_K': 300, 'n_steps': 60, 'frame_interval': 10, **settings})
+        options = {'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1}}
+        if wallclock_s:
+            options['max_wallclock_seconds'] = wallclock_s
+        _, node = run_get_node(
+            process_class,
+            job={
+                'code': emt_code,
+                'seed': SeedData.from_seed(Seed(atoms, {'kind': 'structures'})),
+                'random_seed': orm.Int(random_seed),
+                'calculator': orm.Dict(EMTSettings().model_dump(mode='json')),
+                'exploration': orm.Dict(exploration.model_dump(mode='json')),
+                'runner_version': orm.Str(RUNNER_VERSION),
+                'metadata': {'options': options},
+            },
+            max_iterations=orm.Int(max_legs),
+        )
+        return node
+
+    return run
+
+
+def frames_of(node):
+    legs = [leg for _, leg in sorted(node.outputs.legs.items())]
+    names = ('steps', 'positions', 'energies', 'forces', 'stresses', 'cells')
+    return {name: np.concatenate([leg.get_array(name) for leg in legs]) for name in names}
+
+
+def test_an_exploration_leaves_its_frames_and_what_it_says_of_itself(explore):
+    node = explore()
+    assert node.is_finished_ok
+    frames = frames_of(node)
+    np.testing.assert_array_equal(frames['steps'], range(10, 61, 10))
+    assert np.isfinite(frames['energies']).all()
+    assert node.outputs.result['outcome'] == 'completed'
+    assert node.outputs.result['versions']['ase']
+
+
+class PurgingWorkChain(ExplorationWorkChain):
+    """Deletes a leg's remote folder before the next leg, as a cluster that purges its scratch does."""
+
+    def inspect_process(self):
+        import shutil
+
+        shutil.rmtree(self.ctx.children[-1].outputs.remote_folder.get_remote_path())
+        return super().inspect_process()
+
+
+def test_legs_cut_by_the_wall_time_give_the_same_bits_though_scratch_is_purged(explore):
+    settings = {'n_steps': 400, 'frame_interval': 50, 'checkpoint_interval': 20}
+    whole = frames_of(explore(**settings))
+    node = explore(wallclock_s=5, process_class=PurgingWorkChain, **settings)
+    assert node.is_finished_ok, node.exit_message
+    jobs = [job for job in node.called if isinstance(job, orm.CalcJobNode)]
+    assert len(jobs) > 1, 'the wall time was never reached'
+    assert {job.exit_status for job in jobs} == {0, 400}
+    in_legs = frames_of(node)
+    for name, array in whole.items():
+        np.testing.assert_array_equal(in_legs[name], array, err_msg=name)
+
+
+def test_an_unstable_run_ends_with_its_good_frames_and_its_reason(explore):
+    node = explore(frame_interval=1, guards={'force_eV_per_A': 0.5})
+    assert node.exit_status == ExplorationWorkChain.exit_codes.ERROR_UNSTABLE.status
+    assert len(frames_of(node)['steps']) > 0
+    assert node.outputs.result['events']
+
+
+def test_another_random_seed_gives_another_trajectory_and_the_same_the_same(explore):
+    first, again, other = (frames_of(explore(random_seed=number)) for number in (1, 1, 2))
+    np.testing.assert_array_equal(first['positions'], again['positions'])
+    assert (first['positions'] != other['positions']).any()

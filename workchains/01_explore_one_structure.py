@@ -1,0 +1,47 @@
+"""Explore one structure of your own: ``verdi run workchains/01_explore_one_structure.py FILE [calculator]``.
+
+Shows `ExplorationWorkChain` alone, with its inputs written out: the seed, the settings and the code. It runs in this
+process and needs no daemon.
+"""
+
+import sys
+
+import ase.io
+from aiida import orm
+from aiida.engine import run_get_node
+from pydantic import TypeAdapter
+
+from aiida_mlip_autopipe.data.seed import SeedData
+from aiida_mlip_autopipe.exploration import CALCULATORS, RUNNER_VERSION, ExplorationSettings
+from aiida_mlip_autopipe.workflows.submission import pin_model
+from aiida_mlip_autopipe.installation.codes import LOCAL_COMPUTER, code_label
+from aiida_mlip_autopipe.seeds import Seed
+from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
+
+
+def main() -> None:
+    """Run the exploration and print where its frames are."""
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    kind = sys.argv[2] if len(sys.argv) > 2 else 'sevennet'
+    calculator = TypeAdapter(CALCULATORS.settings_union()).validate_python({'kind': kind})
+    exploration = ExplorationSettings(temperature_K=600, n_steps=200, frame_interval=20)
+    _, node = run_get_node(
+        ExplorationWorkChain,
+        job={
+            'code': orm.load_code(f'{code_label(kind)}@{LOCAL_COMPUTER}'),
+            'seed': SeedData.from_seed(Seed(ase.io.read(sys.argv[1]), {'kind': 'structures'})),
+            'random_seed': orm.Int(1),
+            'calculator': orm.Dict(pin_model(calculator).model_dump(mode='json')),
+            'exploration': orm.Dict(exploration.model_dump(mode='json')),
+            'runner_version': orm.Str(RUNNER_VERSION),
+        },
+    )
+    print(f'{node.process_label}<{node.pk}>: {node.exit_message or "finished"}')
+    for label, frames in sorted(node.outputs.legs.items()):
+        energies = frames.get_array('energies')
+        print(f'{label}: {len(energies)} frames, {energies.min():.3f} to {energies.max():.3f} eV')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,30 @@
+"""Submit a campaign from its config: ``verdi run workchains/02_dataset_from_yaml.py FILE [key=value ...]``.
+
+It does what ``mlip-autopipe run FILE --detach`` does, with AiiDA's own tools; the daemon must be running
+(``verdi daemon start``).
+"""
+
+import sys
+from pathlib import Path
+
+from aiida.engine import submit
+
+from aiida_mlip_autopipe.config import load_config
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.workflows.submission import build_campaign
+
+
+def main() -> None:
+    """Submit the campaign and say how to follow it."""
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    try:
+        campaign = submit(build_campaign(load_config(Path(sys.argv[1]), sys.argv[2:])))
+    except AutopipeError as error:
+        sys.exit(str(error))
+    print(f'submitted DatasetWorkChain<{campaign.pk}>')
+    print(f'verdi process status {campaign.pk}')
+
+
+if __name__ == '__main__':
+    main()
