@@ -13,6 +13,9 @@ import typer
 from aiida_mlip_autopipe.cli.config import config_app
 from aiida_mlip_autopipe.cli.faults import FaultTellingGroup
 from aiida_mlip_autopipe.cli.generate import generate
+from aiida_mlip_autopipe.cli.run import run
+from aiida_mlip_autopipe.cli.setup import setup
+from aiida_mlip_autopipe.cli.status import export, resume, status
 
 app = typer.Typer(
     cls=FaultTellingGroup,
@@ -46,7 +49,12 @@ def _root(
 
 # The order is that of a campaign, and of the help.
 app.add_typer(config_app, name='config')
+app.command()(setup)
 app.command()(generate)
+app.command()(run)
+app.command()(status)
+app.command()(resume)
+app.command()(export)
 
 
 def main() -> None:

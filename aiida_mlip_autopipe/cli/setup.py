@@ -37,9 +37,12 @@ def setup(
     _say('computer', computer.label, 'created' if created else 'found')
     for kind, report in reports.items():
         code, done = ensure_code(computer, kind, python)
-        versions = ', '.join(f'{name} {version}' for name, version in report['versions'].items() if version)
         _say('code', code.full_label, done)
-        console.print(f'         {versions}; device {report["device"]}', style='dim')
+        console.print(
+            f'  {kind} {report["calculator_version"]} on {report["device"]}, Python {report["python"]}; '
+            f'loads in {report["load_s"]:.1f} s, one force call {report["force_call_s"]:.2f} s',
+            style='dim',
+        )
 
 
 def _installed_calculators() -> list[str]:

@@ -89,12 +89,14 @@ def run_self_test(kind: str, python: str = sys.executable) -> dict[str, Any]:
     Raises
     ------
     AutopipeError
-        If it fails; the message ends in the last line of what it printed.
+        If it fails; the message says why.
     """
-    command = [python, '-m', 'aiida_mlip_autopipe.exploration', '--self-test', kind]
+    command = [python, '-m', 'aiida_mlip_autopipe.exploration', '--self-test', json.dumps({'kind': kind})]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or ['no output']
-        raise AutopipeError(f'the calculator {kind!r} does not run with {python}: {lines[-1]}')
-    report: dict[str, Any] = json.loads(done.stdout)
+    try:
+        report: dict[str, Any] = json.loads(done.stdout)
+    except json.JSONDecodeError:
+        report = {'ok': False, 'message': (done.stderr.strip().splitlines() or ['no output'])[-1]}
+    if not report['ok']:
+        raise AutopipeError(f'the calculator {kind!r} does not run with {python}: {report["message"]}')
     return report

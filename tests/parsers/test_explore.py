@@ -1,0 +1,142 @@
+import json
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.common import LinkType
+from aiida.plugins import ParserFactory
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io.trajectory import Trajectory as TrajectoryFile
+
+from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.data.seed import SeedData
+from aiida_mlip_autopipe.exploration import contract
+from aiida_mlip_autopipe.seeds import Seed
+
+VERSIONS = contract.Versions(package='0', python='3', ase='3')
+
+
+def write_trajectory(path, n_frames=2):
+    atoms = bulk('Cu', cubic=True)
+    atoms.calc = EMT()
+    with TrajectoryFile(path, 'w') as file:
+        for step in range(1, n_frames + 1):
+            atoms.rattle(0.01, seed=step)
+            frame = atoms.copy()
+            frame.info = {'step': 10 * step, 'temperature_K': 300.0}
+            frame.calc = SinglePointCalculator(
+                frame, energy=atoms.get_potential_energy(), forces=atoms.get_forces(), stress=atoms.get_stress()
+            )
+            file.write(frame)
+
+
+@pytest.fixture
+def parse(emt_code, tmp_path):
+    """Parse what a job left: its files, and the exit status that the scheduler's output gave, if any."""
+
+    def run(result=None, files=(), scheduler_status=None):
+        node = orm.CalcJobNode(
+            computer=emt_code.computer, process_type=ExplorationCalculation.build_process_type()
+        )
+        seed = SeedData.from_seed(Seed(bulk('Cu', cubic=True), {'kind': 'structures'})).store()
+        node.base.links.add_incoming(seed, LinkType.INPUT_CALC, 'seed')
+        if scheduler_status is not None:
+            node.set_exit_status(scheduler_status)
+        node.store()
+        retrieved = orm.FolderData()
+        if result is not None:
+            text = result if isinstance(result, str) else result.model_dump_json()
+            retrieved.put_object_from_bytes(text.encode(), contract.RESULT_FILE)
+        retrieved.base.links.add_incoming(node, LinkType.CREATE, 'retrieved')
+        retrieved.store()
+        for name, write in files:
+            write(tmp_path / name)
+        parser = ParserFactory('mlip_autopipe.explore')
+        outputs, process = parser.parse_from_node(
+            node, store_provenance=False, retrieved_temporary_folder=str(tmp_path)
+        )
+        # AiiDA returns an only output of this name bare.
+        return ({'result': outputs} if isinstance(outputs, orm.Dict) else outputs), process
+
+    return run
+
+
+def make_result(**fields):
+    return contract.Result(**{'outcome': 'completed', 'versions': VERSIONS, 'timestep_fs': 2.0, **fields})
+
+
+FRAMES = (contract.TRAJECTORY_FILE, write_trajectory)
+CHECKPOINT = (contract.CHECKPOINT_FILE, lambda path: path.write_bytes(b'state'))
+
+
+def test_a_completed_job_gives_frames_result_and_checkpoint(parse):
+    outputs, process = parse(make_result(n_frames=2, ensemble='npt', calculator_name='emt'), [FRAMES, CHECKPOINT])
+    assert process.exit_status == 0
+    np.testing.assert_array_equal(outputs['trajectory'].get_stepids(), [10, 20])
+    assert outputs['trajectory'].get_array('forces').shape == (2, 4, 3)
+    assert outputs['trajectory'].base.attributes.get('about')['ensemble'] == 'npt'
+    assert outputs['checkpoint'].get_content(mode='rb') == b'state'
+    assert outputs['result']['outcome'] == 'completed'
+
+
+@pytest.mark.parametrize(
+    ('result', 'files', 'status'),
+    [
+        (None, [], 300),
+        ('{"outcome": "comp', [], 301),
+        ('{"outcome": "no such outcome"}', [], 301),
+        (make_result(n_frames=2), [], 302),
+        (make_result(n_frames=2), [(contract.TRAJECTORY_FILE, lambda path: path.write_bytes(b'- of Ulm torn'))], 303),
+        (make_result(outcome='refused', refusal='contract', message='1, not 2'), [], 310),
+        (make_result(outcome='refused', refusal='settings', message='no'), [], 311),
+        (make_result(outcome='refused', refusal='calculator_missing', message='no'), [], 320),
+        (make_result(outcome='refused', refusal='model_not_loaded', message='no'), [], 321),
+        (make_result(outcome='refused', refusal='model_mismatch', message='no'), [], 322),
+        (make_result(outcome='failed', message='ZeroDivisionError', traceback='…'), [], 350),
+        (make_result(outcome='out_of_walltime', n_frames=2), [FRAMES, CHECKPOINT], 400),
+        (make_result(outcome='stopped', n_frames=2), [FRAMES, CHECKPOINT], 400),
+        (make_result(outcome='unstable', n_frames=2, message='too hot'), [FRAMES, CHECKPOINT], 410),
+        (make_result(outcome='no_frame', message='NaN'), [], 411),
+    ],
+)
+def test_every_way_to_fail_has_an_exit_code_of_its_own(parse, result, files, status):
+    outputs, process = parse(result, files)
+    assert process.exit_status == status
+    assert process.exit_message
+    if isinstance(result, contract.Result):
+        assert 'result' in outputs
+        if result.message:
+            assert result.message in process.exit_message
+    if FRAMES in files:
+        assert 'trajectory' in outputs
+        assert 'checkpoint' in outputs
+
+
+def test_what_the_scheduler_knows_better_stands(parse):
+    """Out of memory: the job was killed before it could write its result, and the parser adds no code of its own."""
+    _, process = parse(None, scheduler_status=110)
+    assert process.exit_status == 0
+
+
+def test_crash_frames_are_kept(parse):
+    outputs, process = parse(
+        make_result(outcome='unstable', n_frames=2, message='too hot'),
+        [FRAMES, (contract.CRASH_FILE, lambda path: write_trajectory(path, 1))],
+    )
+    assert process.exit_status == 410
+    assert outputs['crash'].filename == contract.CRASH_FILE
+
+
+def test_codes_below_400_do_not_serve_as_cache():
+    for code in ExplorationCalculation.exit_codes.values():
+        if code.status >= 300:
+            assert code.invalidates_cache == (code.status < 400), code.message
+
+
+def test_a_number_that_is_not_finite_does_not_break_the_result(parse):
+    result = json.loads(make_result().model_dump_json())
+    result['mean_temperature_K'] = None
+    _, process = parse(json.dumps(result))
+    assert process.exit_status == 0
