@@ -26,7 +26,7 @@ def fault(allowed: str, *, nearest: str | None = None) -> PydanticCustomError:
     return PydanticCustomError('fault', '{allowed}', {'allowed': allowed, 'nearest': nearest})
 
 
-def resolve_input_file(path: Path, info: ValidationInfo) -> Path:
+def _resolve_input_file(path: Path, info: ValidationInfo) -> Path:
     """Resolve a path against the config file's folder, and refuse it if there is no such file.
 
     The folder is in the validation context (``{'folder': Path}``) while a config file is read. Without it, as in a
@@ -45,5 +45,17 @@ def resolve_input_file(path: Path, info: ValidationInfo) -> Path:
     return resolved
 
 
-InputFile = Annotated[Path, AfterValidator(resolve_input_file)]
+def _resolve_model(model: str, info: ValidationInfo) -> str:
+    """Resolve what is a path; a plain word that is no file is a name, which the calculator knows or refuses."""
+    if not info.context:
+        return model
+    path = Path(model)
+    is_name = len(path.parts) <= 1 and not (info.context['folder'] / path).is_file()
+    return model if is_name else str(_resolve_input_file(path, info))
+
+
+InputFile = Annotated[Path, AfterValidator(_resolve_input_file)]
 """A file that must exist; in a config file its path is relative to the config file's folder."""
+
+InputModel = Annotated[str, AfterValidator(_resolve_model)]
+"""A model: a file, whose path is relative to the config file's folder, or a name that the calculator knows."""

@@ -46,6 +46,10 @@ class AlloySettings(GeneratorSettings):
             raise ValueError(f'c_over_a belongs to the hcp lattice, not to {self.lattice}')
         return self
 
+    def elements(self) -> frozenset[str]:
+        """Return the elements of the composition."""
+        return frozenset(self.composition)
+
 
 class AlloyGenerator(Generator):
     """Random solid solutions."""

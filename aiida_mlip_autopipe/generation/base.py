@@ -52,6 +52,16 @@ class GeneratorSettings(Settings):
         content = self.model_dump(mode='json', exclude_defaults=True, exclude={'n_seeds', 'label', 'validation'})
         return {**content, 'kind': self.kind}
 
+    def elements(self) -> frozenset[str]:
+        """Return the symbols of the elements that the seeds have, as far as they are known before any is made.
+
+        Raises
+        ------
+        AutopipeError
+            If a file that would tell them cannot be read.
+        """
+        return frozenset()
+
 
 @dataclass(frozen=True)
 class Requirements:

@@ -35,6 +35,11 @@ class StructuresSettings(GeneratorSettings):
         """Return what the random streams are derived from: the files' content, not their paths."""
         return {**super().stream_content(), 'files': [file_sha256(path) for path in self.files]}
 
+    def elements(self) -> frozenset[str]:
+        """Return the elements in the files."""
+        structures = (atoms for path in self.files for atoms in read_structures(path, self.frames))
+        return frozenset(str(symbol) for atoms in structures for symbol in atoms.symbols)
+
 
 class StructuresGenerator(Generator):
     """Structures read from files, in their order."""

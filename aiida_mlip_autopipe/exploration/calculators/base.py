@@ -18,6 +18,7 @@ from pydantic import Field
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.exploration.contract import Refusal
+from aiida_mlip_autopipe.fields import InputModel
 from aiida_mlip_autopipe.settings import Settings
 
 
@@ -41,7 +42,7 @@ class CalculatorSettings(Settings):
 class ModelSettings(CalculatorSettings):
     """A calculator with a model file."""
 
-    model: str
+    model: InputModel
     """The model file, or the name of weights that the calculator's package ships."""
     model_sha256: str | None = Field(default=None, pattern='^[0-9a-f]{64}$')
     """sha256 of the model file; a job refuses a file with another one. Found at submission where not given."""
@@ -87,6 +88,10 @@ class CalculatorLoader(ABC):
     """The module to import, for the check that it is there."""
     extra: ClassVar[str | None] = None
     """The extra of this package that installs it."""
+    known_elements: ClassVar[frozenset[str] | None] = None
+    """Symbols of the elements it knows, where they are the same for every model; None where only the model knows."""
+    shipped_models: ClassVar[tuple[str, ...]] = ()
+    """Names of the models that its package ships."""
 
     def __init__(self, settings: Any):
         self.settings = settings

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from aiida_mlip_autopipe.exploration.calculators.base import CalculatorLoader, CalculatorSettings, Loaded
 
 
@@ -13,7 +15,7 @@ class EMTSettings(CalculatorSettings):
     kind: Literal['emt'] = 'emt'
     """Effective medium theory."""
     # The list of ASE's EMT goes half an ångström beyond its midpoint, 6.1 Å for the largest of its atoms.
-    cutoff_A: float = 6.6
+    cutoff_A: float = Field(default=6.6, gt=0)
     """Range in Å."""
     device: Literal['auto', 'cpu'] = 'auto'
     """It runs on the CPU."""
@@ -28,6 +30,7 @@ class EMTLoader(CalculatorLoader):
     settings: EMTSettings
     package = 'ase'
     module = 'ase'
+    known_elements = frozenset({'H', 'C', 'N', 'O', 'Al', 'Ni', 'Cu', 'Pd', 'Ag', 'Pt', 'Au'})
 
     def load(self) -> Loaded:
         """Return EMT with a neighbour list that is made anew for every structure."""

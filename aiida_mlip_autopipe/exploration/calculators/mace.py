@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from aiida_mlip_autopipe.exploration.calculators.base import (
     CalculatorLoader,
     Loaded,
@@ -12,6 +14,7 @@ from aiida_mlip_autopipe.exploration.calculators.base import (
     existing_file,
     resolve_device,
 )
+from aiida_mlip_autopipe.fields import InputModel
 
 
 class MACESettings(ModelSettings):
@@ -19,9 +22,9 @@ class MACESettings(ModelSettings):
 
     kind: Literal['mace'] = 'mace'
     """MACE."""
-    model: str
+    model: InputModel
     """The model file."""
-    cutoff_A: float = 6.0
+    cutoff_A: float = Field(default=6.0, gt=0)
     """Range in Å; the foundation models have 6 (MACE-MP-0, MPA-0 and OMAT-0)."""
     head: str | None = None
     """Head of a model with several."""

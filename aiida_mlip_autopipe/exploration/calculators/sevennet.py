@@ -6,6 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from aiida_mlip_autopipe.exploration.calculators.base import (
     CalculatorLoader,
     CalculatorRefusedError,
@@ -14,6 +16,7 @@ from aiida_mlip_autopipe.exploration.calculators.base import (
     existing_file,
     resolve_device,
 )
+from aiida_mlip_autopipe.fields import InputModel
 
 # Weights that the package ships, below its folder pretrained_potentials.
 SHIPPED = {
@@ -29,9 +32,9 @@ class SevenNetSettings(ModelSettings):
 
     kind: Literal['sevennet'] = 'sevennet'
     """SevenNet."""
-    model: str = '7net-0'
+    model: InputModel = '7net-0'
     """A checkpoint file, or shipped weights: ``7net-0``, ``7net-0_22May2024``, ``7net-l3i5`` or ``7net-mf-0``."""
-    cutoff_A: float = 5.0
+    cutoff_A: float = Field(default=5.0, gt=0)
     """Range in Å; that of all shipped weights is 5."""
     modal: str | None = None
     """Fidelity of a multi-fidelity model, as ``PBE`` or ``R2SCAN`` for ``7net-mf-0``."""
@@ -47,6 +50,7 @@ class SevenNetLoader(CalculatorLoader):
     package = 'sevenn'
     module = 'sevenn'
     extra = 'sevennet'
+    shipped_models = tuple(SHIPPED)
 
     def resolve_model(self) -> Path:
         """Return the checkpoint file; shipped weights are found without importing the package."""
