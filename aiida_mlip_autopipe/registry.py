@@ -60,12 +60,15 @@ class Registry(Generic[V]):
         Raises
         ------
         AutopipeError
-            If there is no such kind.
+            If there is no such kind, or the package that adds it is broken.
         """
         if kind not in self._entry_points:
             raise AutopipeError(f'there is no {self.group} {kind!r}; there are {", ".join(self)}')
         module, _, name = self._entry_points[kind].value.partition(':')
-        variant: type[V] = getattr(import_module(module), name)
+        try:
+            variant: type[V] = getattr(import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise AutopipeError(f'the {self.group} {kind!r} cannot be loaded from {module}: {error}') from error
         return variant
 
     def make(self, settings: Settings) -> V:
