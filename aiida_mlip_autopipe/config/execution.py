@@ -26,7 +26,7 @@ class ExecutionSettings(Settings):
     on this machine, one hour behind a scheduler."""
     max_legs: int = Field(default=20, ge=1)
     """How often a job is submitted at most for one seed before it is given up."""
-    max_memory_MB: int | None = Field(default=None, ge=1)  # noqa: N815 (a unit's name)
+    max_memory_MB: int | None = Field(default=None, ge=1)
     """Memory of a job."""
     queue: str | None = None
     """Queue or partition."""
