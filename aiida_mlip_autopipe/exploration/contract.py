@@ -40,6 +40,8 @@ class JobSeed(Settings):
     """The file with the structure, in ASE's binary trajectory format."""
     random_seed: int = Field(ge=0)
     """Seeds the random stream of this exploration."""
+    perturbed: bool = False
+    """Whether the structure was strained or rattled on purpose; such a seed is not relaxed."""
 
 
 class Job(Settings):

@@ -36,12 +36,12 @@ class Guards:
     def __init__(self, settings: GuardSettings, atoms: Atoms):
         self.settings = settings
         self._pbc = atoms.pbc.copy()
-        self._radii = covalent_radii[atoms.numbers]
+        self._numbers = atoms.numbers
         self._symbols = atoms.get_chemical_symbols()
         self._volume = atoms.get_volume() if atoms.cell.rank == 3 else None
         self._detached_A = None
         if settings.detached_factor is not None:
-            limit = settings.detached_factor * 2.0 * float(self._radii.max())
+            limit = settings.detached_factor * 2.0 * float(covalent_radii[atoms.numbers].max())
             nearest = nearest_distances(atoms.positions, atoms.cell.array, self._pbc, limit)
             # A gas is sparse from the start, which is no evaporation.
             if np.isfinite(nearest).all():
@@ -80,19 +80,14 @@ class Guards:
         """Apply the guards that need the neighbours: atoms too close to each other, atoms that are gone."""
         factor = self.settings.distance_factor
         if factor is not None:
-            first, second, distances = primitive_neighbor_list(
-                'ijd', self._pbc, system.cell, system.positions, factor * 2.0 * float(self._radii.max())
-            )
-            if len(distances):
-                ratios = distances / (self._radii[first] + self._radii[second])
-                worst = int(np.argmin(ratios))
-                if ratios[worst] < factor:
-                    pair = ' and '.join(f'{self._symbols[i]}{i}' for i in (first[worst], second[worst]))
-                    return Alarm(
-                        'distance',
-                        f'{pair} are {distances[worst]:.3f} Å apart, {ratios[worst]:.2f} of their covalent radii, '
-                        f'limit {factor:g}',
-                    )
+            pair = overlapping_pair(self._numbers, system.positions, system.cell, self._pbc, factor)
+            if pair is not None:
+                names = ' and '.join(f'{self._symbols[index]}{index}' for index in pair.atoms)
+                return Alarm(
+                    'distance',
+                    f'{names} are {pair.distance_A:.3f} Å apart, {pair.ratio:.2f} of their covalent radii, '
+                    f'limit {factor:g}',
+                )
         if self._detached_A is not None:
             nearest = nearest_distances(system.positions, system.cell, self._pbc, self._detached_A)
             gone = np.flatnonzero(~np.isfinite(nearest))
@@ -101,6 +96,31 @@ class Guards:
                     'detached', f'{self._symbols[gone[0]]}{gone[0]} has no neighbour within {self._detached_A:.1f} Å'
                 )
         return None
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Two atoms that are too close to each other."""
+
+    atoms: tuple[int, int]
+    distance_A: float
+    ratio: float
+
+
+def overlapping_pair(
+    numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, factor: float
+) -> Overlap | None:
+    """Return the two atoms that are closest, if closer than a factor times the sum of their covalent radii."""
+    radii = covalent_radii[numbers]
+    cutoff = factor * 2.0 * float(radii.max())
+    first, second, distances = primitive_neighbor_list('ijd', pbc, cell, positions, cutoff)
+    if not len(distances):
+        return None
+    ratios = distances / (radii[first] + radii[second])
+    worst = int(np.argmin(ratios))
+    if ratios[worst] >= factor:
+        return None
+    return Overlap((int(first[worst]), int(second[worst])), float(distances[worst]), float(ratios[worst]))
 
 
 def temperature_limit(target_K: float, n_dof: int) -> float:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from aiida_mlip_autopipe.exploration.moves import MOVES, MoveSettings
 from aiida_mlip_autopipe.settings import Settings
+
+if TYPE_CHECKING:
+    # The members of the union are known only when the registry is read.
+    AnyMove = MoveSettings
+else:
+    AnyMove = MOVES.settings_union()
 
 Temperature = Annotated[float, Field(ge=0)]
 
@@ -74,6 +81,26 @@ class RescueSettings(Settings):
     """The time step is multiplied by this at each rescue."""
 
 
+class MonteCarloSettings(Settings):
+    """Trial moves between steps of molecular dynamics."""
+
+    moves: tuple[AnyMove, ...] = Field(min_length=1)
+    """The moves; each trial draws one by its weight."""
+    n_md_steps: int = Field(default=10, ge=1)
+    """Steps of molecular dynamics between two rounds."""
+    n_trials: int = Field(default=5, ge=1)
+    """Trial moves in a round; each costs one evaluation of the calculator."""
+
+
+class RelaxationSettings(Settings):
+    """A short relaxation of the atoms in the fixed cell before the dynamics."""
+
+    max_steps: int = Field(default=50, ge=1)
+    """Steps of the FIRE optimiser at most."""
+    force_eV_per_A: float = Field(default=0.05, gt=0)
+    """It ends when no force is larger, in eV/Å."""
+
+
 class ExplorationSettings(Settings):
     """How each seed is explored."""
 
@@ -94,6 +121,10 @@ class ExplorationSettings(Settings):
     """Steps at the beginning, counted in ``n_steps``, of which no frame is stored."""
     timestep_fs: float | None = Field(default=None, gt=0, le=20)
     """Time step in fs; by default 0.35 fs times the root of the lightest mass in u, at least 0.25 and at most 2 fs."""
+    monte_carlo: MonteCarloSettings | None = None
+    """Monte Carlo moves between the steps of the dynamics; none by default."""
+    relaxation: RelaxationSettings | None = None
+    """Relax the seed first; none by default, and never for a seed that was perturbed on purpose."""
     thermostat_time_fs: float = Field(default=100.0, gt=0)
     """Time in fs in which the thermostat forgets: the inverse friction of Langevin, the coupling time of Bussi."""
     barostat_time_fs: float = Field(default=500.0, gt=0)
@@ -101,7 +132,7 @@ class ExplorationSettings(Settings):
     frame_interval: int = Field(default=20, ge=1)
     """Steps between stored frames."""
     frame_min_change_A: float = Field(default=0.0, ge=0)
-    """A frame is stored only if an atom has moved by at least this since the one before, in Å."""
+    """A frame is stored only if an atom has moved by at least this since the one before (or since the seed), in Å."""
     checkpoint_interval: int = Field(default=100, ge=1)
     """Steps between checkpoints; what a killed job has done since the last one is done again."""
     vacuum_A: float = Field(default=6.0, gt=0)
@@ -125,6 +156,8 @@ class ExplorationSettings(Settings):
             raise ValueError(
                 f'{self.n_equilibration_steps} equilibration steps leave none of the {self.total_steps} to sample'
             )
+        if self.ensemble == 'nve' and self.monte_carlo is not None:
+            raise ValueError('Monte Carlo moves change the energy; they cannot be mixed with nve')
         if isinstance(self.temperature_K, RangeSettings) and self.temperature_K.lowest < 0:
             raise ValueError('a temperature below 0 K')
         for name in ('temperature_K', 'pressure_GPa'):

@@ -11,21 +11,25 @@ from typing import Any
 
 import numpy as np
 from ase import units
-from ase.io.trajectory import TrajectoryWriter
 
 from aiida_mlip_autopipe.exploration.averages import Blocking
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
 from aiida_mlip_autopipe.exploration.contract import CHECKPOINT_FILE, CRASH_FILE, TRAJECTORY_FILE, Event, Outcome
-from aiida_mlip_autopipe.exploration.dynamics import Bussi, Langevin, LangevinPiston, PhaseSpace, VelocityVerlet
+from aiida_mlip_autopipe.exploration.crash import Snapshot, write_crash
+from aiida_mlip_autopipe.exploration.dynamics import PhaseSpace
 from aiida_mlip_autopipe.exploration.evaluation import Evaluation, Evaluator
 from aiida_mlip_autopipe.exploration.guards import Alarm, Guards
+from aiida_mlip_autopipe.exploration.integrators import make_integrator
 from aiida_mlip_autopipe.exploration.interruptions import Interruptions
+from aiida_mlip_autopipe.exploration.montecarlo import MonteCarlo
+from aiida_mlip_autopipe.exploration.moves import MoveRefusedError
 from aiida_mlip_autopipe.exploration.preparation import JobRefusedError, PreparedJob
-from aiida_mlip_autopipe.exploration.trajectory_file import TrajectoryFile, make_frame
+from aiida_mlip_autopipe.exploration.relaxation import relax
+from aiida_mlip_autopipe.exploration.trajectory_file import TrajectoryFile
 from aiida_mlip_autopipe.seeds import fixed_mask
 
-# Structures before a crash that go into the crash file.
-N_CRASH_FRAMES = 5
+# The failing structure and those just before it that go into the crash file.
+N_CRASH_FRAMES = 6
 PROGRESS_INTERVAL_S = 10.0
 
 
@@ -38,18 +42,6 @@ class LegCounters:
     force_calls: int = 0
     temperature_sum: float = 0.0
     loop_s: float = 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class Snapshot:
-    """A state to go back to, or to show."""
-
-    step: int
-    positions: np.ndarray
-    momenta: np.ndarray
-    cell: np.ndarray
-    evaluation: Evaluation
-    checkpoint: Checkpoint | None = None
 
 
 @dataclass
@@ -96,11 +88,11 @@ class Simulation:
             masses=atoms.get_masses()[:, np.newaxis],
             free=~fixed_mask(atoms),
         )
+        self.monte_carlo = self._make_monte_carlo()
         self.averages = {'energy_eV': Blocking(), 'temperature_K': Blocking(), 'volume_A3': Blocking()}
         self._last_frame = self.system.positions
         self._calls_before = 0
         self._recent: deque[Snapshot] = deque(maxlen=N_CRASH_FRAMES)
-        self._good: Snapshot | None = None
 
     def run(self) -> Outcome:
         """Run until the steps are done, something is wrong or the job has to end."""
@@ -116,7 +108,8 @@ class Simulation:
 
     def statistics(self) -> dict[str, Any]:
         """Return the averages of the run so far, over the steps that are sampled."""
-        return {name: average.summary() for name, average in self.averages.items() if average.count}
+        averages: dict[str, Any] = {name: average.summary() for name, average in self.averages.items() if average.count}
+        return averages | ({'moves': self.monte_carlo.summary()} if self.monte_carlo else {})
 
     def _begin(self) -> Alarm | None:
         checkpoint = self.prepared.checkpoint
@@ -124,9 +117,18 @@ class Simulation:
             evaluation = self._restore(checkpoint)
         else:
             self.trajectory.keep_until(-1)
+            relaxation = self.settings.relaxation
+            if relaxation is not None and not self.prepared.job.seeds[0].perturbed:
+                self.system.positions, message = relax(self.prepared.atoms, self.evaluator, relaxation)
+                self._note('relaxation', message)
             evaluation = self.evaluator.evaluate(self.system.positions, self.system.cell)
             self.system.momenta = self.system.thermal_momenta(self.schedule.start_temperature_K, self.rng)
-        self.integrator = self._make_integrator(evaluation)
+        self.integrator = make_integrator(
+            self.ensemble,
+            self.settings,
+            self.schedule.highest_temperature_K,
+            (self.system, self.evaluator.evaluate, evaluation, self.prepared.timestep_fs * units.fs, self.rng),
+        )
         self._remember()
         if checkpoint is None:
             alarm = self.guards.check_step(
@@ -147,6 +149,8 @@ class Simulation:
         self._last_frame = checkpoint.last_frame
         counters = checkpoint.counters
         self.averages = {name: Blocking(levels) for name, levels in counters['averages'].items()}
+        if self.monte_carlo is not None:
+            self.monte_carlo.restore(counters['moves'])
         kept = self.trajectory.keep_until(self.step)
         if kept:
             self.leg = LegCounters(**counters['leg'])
@@ -166,27 +170,15 @@ class Simulation:
             self._note('rescue', f'taken up from the last good frame at {temperature:.0f} K with new momenta')
         return Evaluation(checkpoint.energy, checkpoint.forces, checkpoint.stress)
 
-    def _make_integrator(self, evaluation: Evaluation) -> VelocityVerlet:
+    def _make_monte_carlo(self) -> MonteCarlo | None:
         settings = self.settings
-        common = (
-            self.system,
-            self.evaluator.evaluate,
-            evaluation,
-            self.prepared.timestep_fs * units.fs,
-            self.rng,
-        )
-        relaxation_time = settings.thermostat_time_fs * units.fs
-        if self.ensemble == 'nve':
-            return VelocityVerlet(*common)
-        if self.ensemble == 'npt':
-            return LangevinPiston(
-                *common,
-                relaxation_time=relaxation_time,
-                barostat_time=settings.barostat_time_fs * units.fs,
-                reference_temperature_K=self.schedule.highest_temperature_K,
-            )
-        thermostat = Bussi if settings.thermostat == 'bussi' else Langevin
-        return thermostat(*common, relaxation_time=relaxation_time)
+        if settings.monte_carlo is None:
+            return None
+        factor = settings.guards.distance_factor
+        try:
+            return MonteCarlo(settings.monte_carlo, self.prepared.atoms, self.system.free, self.ensemble, factor)
+        except MoveRefusedError as error:
+            raise JobRefusedError('settings', str(error)) from error
 
     def _loop(self) -> Outcome:
         settings, system = self.settings, self.system
@@ -206,6 +198,8 @@ class Simulation:
             energy_before = self.integrator.evaluation.energy
             self.integrator.step()
             self.step += 1
+            if self.monte_carlo is not None and self.monte_carlo.is_due(self.step):
+                self.monte_carlo.run_round(self.integrator)
 
             sampled = segment.sampled and self.step > settings.n_equilibration_steps
             frame_due = sampled and self.step % settings.frame_interval == 0
@@ -235,7 +229,7 @@ class Simulation:
 
     def _store_frame(self, target_temperature_K: float, target_pressure_GPa: float) -> None:
         system = self.system
-        if self.settings.frame_min_change_A > 0.0 and self.leg.n_frames:
+        if self.settings.frame_min_change_A > 0.0:
             moved = np.sqrt(((system.positions - self._last_frame) ** 2).sum(axis=1).max())
             if moved < self.settings.frame_min_change_A:
                 return
@@ -246,6 +240,8 @@ class Simulation:
             'target_temperature_K': target_temperature_K,
             'target_pressure_GPa': target_pressure_GPa,
         }
+        if self.monte_carlo is not None:
+            info['accepted_swaps'] = self.monte_carlo.n_accepted_swaps
         self.trajectory.append(system.positions, system.cell, self.integrator.evaluation, info)
         self._last_frame = system.positions
         self.leg.n_frames += 1
@@ -260,7 +256,7 @@ class Simulation:
         )
 
     def _keep_as_good(self) -> None:
-        self._good_checkpoint = self._make_checkpoint()
+        self._good = self._make_checkpoint()
 
     def _make_checkpoint(self) -> Checkpoint:
         system, evaluation = self.system, self.integrator.evaluation
@@ -279,7 +275,11 @@ class Simulation:
             cell_momentum=system.cell_momentum,
             rng_state=dict(self.rng.bit_generator.state),
             rescues=self.prepared.job.rescues,
-            counters={'leg': leg, 'averages': {name: average.dump() for name, average in self.averages.items()}},
+            counters={
+                'leg': leg,
+                'averages': {name: average.dump() for name, average in self.averages.items()},
+                'moves': self.monte_carlo.dump() if self.monte_carlo else [],
+            },
         )
 
     def _write_checkpoint(self) -> None:
@@ -289,17 +289,11 @@ class Simulation:
     def _crash(self, alarm: Alarm) -> Outcome:
         self._note(alarm.rule, alarm.message)
         self.message = f'{alarm.message}, at step {self.step}'
-        with TrajectoryWriter(self.folder / CRASH_FILE, 'w') as writer:
-            for snapshot in self._recent:
-                failing = snapshot.step == self.step
-                info = {'step': snapshot.step, 'failing': failing, 'rule': alarm.rule, 'message': alarm.message}
-                frame = make_frame(self.prepared.atoms, snapshot.positions, snapshot.cell, snapshot.evaluation, info)
-                frame.set_momenta(snapshot.momenta, apply_constraint=False)
-                writer.write(frame)
+        write_crash(self.folder / CRASH_FILE, self.prepared.atoms, self._recent, alarm)
         if self.step == 0:
             return 'no_frame'
         self.trajectory.flush()
-        self._good_checkpoint.write(self.folder / CHECKPOINT_FILE)
+        self._good.write(self.folder / CHECKPOINT_FILE)
         return 'unstable' if self.leg.n_frames else 'no_frame'
 
     def _note(self, rule: str, message: str) -> None:

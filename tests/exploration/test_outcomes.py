@@ -1,0 +1,302 @@
+"""Every way for a job to end says so in result.json, in one sentence."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sys
+import time
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.constraints import FixBondLengths
+from ase.io import read, write
+
+from aiida_mlip_autopipe.exploration.calculators import CALCULATORS
+from aiida_mlip_autopipe.exploration.calculators.base import Loaded
+from aiida_mlip_autopipe.exploration.calculators.emt import EMTLoader
+from aiida_mlip_autopipe.exploration.contract import (
+    CHECKPOINT_FILE,
+    CRASH_FILE,
+    JOB_FILE,
+    RESULT_FILE,
+    SEED_FILE,
+    TRAJECTORY_FILE,
+    Result,
+)
+from aiida_mlip_autopipe.exploration.interruptions import Interruptions
+
+
+def test_a_completed_run_tells_what_it_did(job_folder, copper):
+    folder = job_folder().write(copper, {'n_steps': 40, 'ensemble': 'npt'})
+    result = folder.run()
+    assert result == Result.model_validate_json((folder.path / RESULT_FILE).read_text())
+    assert (result.outcome, result.message, result.refusal) == ('completed', '', None)
+    assert (result.first_step, result.last_step, result.n_frames, result.force_calls) == (0, 40, 20, 41)
+    assert (result.ensemble, result.ensemble_reason) == ('npt', 'set by the user')
+    assert (result.calculator_name, result.device, result.precision) == ('emt', 'cpu', 'float64')
+    assert result.timestep_fs == 2.0
+    assert result.versions.calculator == result.versions.ase
+    frames = folder.frames()
+    assert np.array_equal(frames.steps, np.arange(2, 41, 2))
+    assert result.mean_temperature_K == pytest.approx(frames.temperatures.mean())
+    assert result.statistics['energy_eV']['n'] == 40
+    assert 0 < result.statistics['energy_eV']['n_independent'] <= 40
+
+
+def test_frames_carry_the_labels_of_their_own_structure(job_folder, copper):
+    folder = job_folder().write(copper, {'n_steps': 6})
+    folder.run()
+    frames = folder.frames()
+    atoms = frames.frame(1)
+    atoms.calc = EMT()
+    assert frames.energies[1] == pytest.approx(atoms.get_potential_energy(), abs=1e-10)
+    assert frames.forces[1] == pytest.approx(atoms.get_forces(), abs=1e-10)
+    assert frames.stresses[1] == pytest.approx(atoms.get_stress(), abs=1e-10)
+
+
+def test_a_structure_without_periodicity_has_no_stress(job_folder):
+    folder = job_folder().write(Atoms('Cu3', [[0, 0, 0], [2.5, 0, 0], [1.2, 2.2, 0]]), {'n_steps': 4})
+    result = folder.run()
+    assert (result.ensemble, result.outcome) == ('nvt', 'completed')
+    assert np.isnan(folder.frames().stresses).all()
+
+
+def test_frames_of_the_equilibration_and_of_unsampled_stages_are_not_stored(job_folder, copper):
+    stages = [{'n_steps': 8}, {'n_steps': 8, 'sampled': False}, {'n_steps': 8}]
+    folder = job_folder().write(copper, {'stages': stages, 'n_equilibration_steps': 4})
+    result = folder.run()
+    assert folder.frames().steps.tolist() == [6, 8, 18, 20, 22, 24]
+    assert result.statistics['energy_eV']['n'] == 12
+
+
+@pytest.mark.parametrize('content', ['{', '[]', '{"contract_version": 99}'])
+def test_a_job_of_another_contract_is_refused(job_folder, copper, content):
+    folder = job_folder().write(copper)
+    (folder.path / JOB_FILE).write_text(content)
+    result = folder.run()
+    assert (result.outcome, result.refusal) == ('refused', 'contract')
+
+
+def test_a_job_for_another_runner_is_refused(job_folder, copper):
+    result = job_folder().write(copper, runner_version='0').run()
+    assert (result.outcome, result.refusal) == ('refused', 'contract')
+    assert 'version 0 of the runner' in result.message
+
+
+@pytest.mark.parametrize(
+    ('exploration', 'sentence'),
+    [
+        ({'temperature_K': -1}, 'temperature_K'),
+        ({'tempreature_K': 1}, 'tempreature_K'),
+        ({'temperature_K': [300, 400]}, 'a job explores one seed at one value'),
+        ({'ensemble': 'npt', 'temperature_K': 0}, 'NPT needs a temperature above 0 K'),
+        ({'ensemble': 'nve', 'monte_carlo': {'moves': [{'kind': 'swap'}]}}, 'cannot be mixed with nve'),
+        ({'monte_carlo': {'moves': [{'kind': 'swap'}]}}, 'need different elements'),
+        ({'ensemble': 'nvt', 'monte_carlo': {'moves': [{'kind': 'volume'}]}}, "the move 'volume' needs NPT"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(job_folder, copper, exploration, sentence):
+    result = job_folder().write(copper, exploration).run()
+    assert (result.outcome, result.refusal) == ('refused', 'settings')
+    assert sentence in result.message
+
+
+def test_an_unknown_calculator_is_refused(job_folder, copper):
+    result = job_folder().write(copper, calculator={'kind': 'etm'}).run()
+    assert (result.outcome, result.refusal) == ('refused', 'settings')
+    assert 'etm' in result.message
+
+
+def test_a_seed_that_cannot_be_read_is_refused(job_folder, copper):
+    folder = job_folder().write(copper)
+    (folder.path / 'seed.traj').write_text('nonsense')
+    result = folder.run()
+    assert (result.outcome, result.refusal) == ('refused', 'structure')
+
+
+def test_a_constraint_that_is_not_honoured_is_refused(job_folder, copper):
+    folder = job_folder().write(copper)
+    copper.set_constraint(FixBondLengths([(0, 1)]))
+    write(folder.path / SEED_FILE, copper)
+    result = folder.run()
+    assert (result.outcome, result.refusal) == ('refused', 'structure')
+    assert 'FixBondLengths' in result.message
+
+
+def test_an_element_that_the_calculator_does_not_know_is_refused(job_folder):
+    result = job_folder().write(bulk('Fe') * (2, 2, 2)).run()
+    assert (result.outcome, result.refusal) == ('refused', 'element')
+    assert result.message == "the calculator 'emt' does not know Fe"
+
+
+def test_a_calculator_that_is_not_installed_is_refused_in_no_time(job_folder, copper, monkeypatch):
+    monkeypatch.setattr('aiida_mlip_autopipe.exploration.calculators.base.find_spec', lambda name: None)
+    result = job_folder().write(copper, calculator={'kind': 'mace', 'model': 'x.model'}).run()
+    assert (result.outcome, result.refusal) == ('refused', 'calculator_missing')
+    assert "needs the package 'mace-torch'" in result.message
+    assert 'aiida-mlip-autopipe[mace]' in result.message
+
+
+def test_a_model_file_that_is_not_there_is_refused(job_folder, copper):
+    result = job_folder().write(copper, calculator={'kind': 'sevennet', 'model': '/no/such.pth'}).run()
+    assert (result.outcome, result.refusal) == ('refused', 'model_not_loaded')
+    assert result.message == 'the model file /no/such.pth does not exist'
+
+
+def test_another_model_of_the_same_name_is_refused_before_anything_is_imported(job_folder, copper, tmp_path):
+    model = tmp_path / 'my.pth'
+    model.write_bytes(b'weights')
+    calculator = {'kind': 'sevennet', 'model': str(model), 'model_sha256': hashlib.sha256(b'others').hexdigest()}
+    before = 'torch' in sys.modules
+    result = job_folder().write(copper, calculator=calculator).run()
+    assert (result.outcome, result.refusal) == ('refused', 'model_mismatch')
+    assert ('torch' in sys.modules) == before
+
+
+class BrokenLoader(EMTLoader):
+    def load(self):
+        raise RuntimeError('unexpected end of file')
+
+
+class MissingLoader(EMTLoader):
+    def load(self):
+        raise ImportError("No module named 'libcudart'")
+
+
+class RaisingEMT(EMT):
+    calls = 0
+
+    def calculate(self, *args, **kwargs):
+        self.calls += 1
+        if self.calls > 5:
+            raise FloatingPointError('on purpose')
+        super().calculate(*args, **kwargs)
+
+
+class NaNEMT(RaisingEMT):
+    def calculate(self, *args, **kwargs):
+        try:
+            super().calculate(*args, **kwargs)
+        except FloatingPointError:
+            self.results = {'energy': math.nan, 'forces': np.zeros((4, 3)), 'stress': np.zeros(6)}
+
+
+def loader_of(calculator_class):
+    class Loader(EMTLoader):
+        def load(self):
+            return Loaded(calculator_class())
+
+    return Loader
+
+
+@pytest.fixture
+def use_loader(monkeypatch):
+    return lambda loader: monkeypatch.setattr(CALCULATORS, 'load', lambda kind: loader)
+
+
+@pytest.mark.parametrize(
+    ('loader', 'refusal'), [(BrokenLoader, 'model_not_loaded'), (MissingLoader, 'calculator_missing')]
+)
+def test_a_calculator_that_does_not_load_is_refused(job_folder, copper, use_loader, loader, refusal):
+    use_loader(loader)
+    result = job_folder().write(copper).run()
+    assert (result.outcome, result.refusal) == ('refused', refusal)
+
+
+def test_an_error_in_mid_run_leaves_traceback_frames_and_counts(job_folder, copper, use_loader):
+    use_loader(loader_of(RaisingEMT))
+    folder = job_folder().write(copper, {'n_steps': 20})
+    result = folder.run()
+    assert result.outcome == 'failed'
+    assert result.message == 'FloatingPointError: on purpose'
+    assert 'in calculate' in result.traceback
+    assert (result.last_step, result.n_frames) == (4, 2)
+    assert len(folder.frames()) == 2
+
+
+def test_an_energy_that_is_no_number_ends_the_run_as_unstable(job_folder, copper, use_loader):
+    use_loader(loader_of(NaNEMT))
+    folder = job_folder().write(copper, {'n_steps': 20})
+    result = folder.run()
+    assert (result.outcome, result.last_step, result.n_frames) == ('unstable', 5, 2)
+    assert result.events[-1].rule == 'not_finite'
+    crash = read(folder.path / CRASH_FILE, ':')
+    assert [frame.info['failing'] for frame in crash] == [False] * 5 + [True]
+    assert [frame.info['step'] for frame in crash] == [0, 1, 2, 3, 4, 5]
+    assert math.isnan(crash[-1].calc.results['energy'])
+    assert crash[0].get_momenta().any()
+    json.loads((folder.path / RESULT_FILE).read_text(), parse_constant=pytest.fail)
+
+
+def test_a_seed_that_is_broken_from_the_start_leaves_no_frame(job_folder):
+    atoms = bulk('Cu', cubic=True)
+    atoms.positions[1] = atoms.positions[0] + [0.5, 0, 0]
+    folder = job_folder().write(atoms)
+    result = folder.run()
+    assert (result.outcome, result.last_step, result.n_frames) == ('no_frame', 0, 0)
+    assert not (folder.path / TRAJECTORY_FILE).exists()
+    assert not (folder.path / CHECKPOINT_FILE).exists()
+    assert len(read(folder.path / CRASH_FILE, ':')) == 1
+
+
+def test_a_run_that_blows_up_is_taken_up_cooler_from_its_last_good_frame(job_folder, copper):
+    settings = {
+        'n_steps': 60,
+        'temperature_K': 900,
+        'ensemble': 'nvt',
+        'guards': {'force_eV_per_A': 1.0},
+        'timestep_fs': 4.0,
+        'rescue': {'temperature_factor': 0.01, 'timestep_factor': 0.5},
+    }
+    folder = job_folder().write(copper, settings)
+    first = folder.run()
+    assert first.outcome == 'unstable'
+    assert first.events[-1].rule == 'force'
+    assert 'limit 1, at step' in first.message
+    good = folder.frames().steps[-1]
+    second = folder.write(copper, settings, rescues=1).run()
+    assert second.outcome == 'completed'
+    assert second.timestep_fs == 2.0
+    assert (second.events[0].rule, second.events[0].step) == ('rescue', good)
+    frames = folder.frames()
+    assert frames.extra['target_temperature_K'][-1] == 9.0
+    assert (np.diff(frames.steps) == 2).all()
+    refused = folder.write(copper, settings).run()
+    assert (refused.outcome, refused.refusal) == ('refused', 'checkpoint')
+
+
+def test_the_end_of_the_wall_time_leaves_a_checkpoint(job_folder, copper, monkeypatch):
+    # The clock of a process is that of the test run, so the limit is laid relative to now.
+    monkeypatch.setattr('aiida_mlip_autopipe.exploration.interruptions.process_start', time.monotonic)
+    folder = job_folder().write(copper, {'n_steps': 100_000, 'walltime_margin_s': 0.2}, max_wallclock_s=0.5)
+    result = folder.run()
+    assert result.outcome == 'out_of_walltime'
+    assert 0 < result.last_step < 100_000
+    assert 0.1 < result.loop_s < 0.5
+    assert (folder.path / CHECKPOINT_FILE).exists()
+
+
+def test_the_wall_time_counts_from_the_start_of_the_process(tmp_path):
+    interruptions = Interruptions(tmp_path / 'stop', max_wallclock_s=0.01)
+    assert interruptions.look() == 'out_of_walltime'
+
+
+def test_a_seed_is_relaxed_on_request_unless_it_was_perturbed(job_folder, copper):
+    copper.rattle(0.1, seed=1)
+    settings = {'n_steps': 2, 'frame_interval': 1, 'temperature_K': 1, 'ensemble': 'nvt', 'timestep_fs': 0.01}
+    relaxing = settings | {'relaxation': {'force_eV_per_A': 0.05, 'max_steps': 100}}
+    plain, relaxed, perturbed = job_folder('a'), job_folder('b'), job_folder('c')
+    plain.write(copper, settings).run()
+    result = relaxed.write(copper, relaxing).run()
+    perturbed.write(copper, relaxing, perturbed=True).run()
+    assert result.events[0].rule == 'relaxation'
+    assert 'converged' in result.events[0].message
+    assert result.force_calls > 5
+    assert np.abs(plain.frames().forces).max() > 0.5
+    assert np.abs(relaxed.frames().forces).max() < 0.1
+    assert np.array_equal(perturbed.frames().positions, plain.frames().positions)

@@ -1,0 +1,178 @@
+"""A run that is cut off goes on as if it had not been, to the last bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from aiida_mlip_autopipe.exploration.contract import CHECKPOINT_FILE, JOB_FILE, RESULT_FILE, STOP_FILE, TRAJECTORY_FILE
+
+SWAPS = {'moves': [{'kind': 'swap'}, {'kind': 'displacement'}], 'n_md_steps': 3, 'n_trials': 2}
+VOLUMES = {'moves': [{'kind': 'swap'}, {'kind': 'volume'}], 'n_md_steps': 3, 'n_trials': 2}
+FRAME_ARRAYS = ('steps', 'positions', 'cells', 'energies', 'forces', 'stresses', 'temperatures')
+RUNS = {
+    'nve': ('copper', {'ensemble': 'nve'}),
+    'nvt langevin': ('copper', {'ensemble': 'nvt'}),
+    'nvt bussi': ('copper', {'ensemble': 'nvt', 'thermostat': 'bussi'}),
+    'nvt with fixed atoms': ('slab', {'ensemble': 'auto'}),
+    'npt': ('copper', {'ensemble': 'npt'}),
+    'nvt with swaps and displacements': ('alloy', {'ensemble': 'nvt', 'temperature_K': 1500, 'monte_carlo': SWAPS}),
+    'npt with swaps and volumes': ('alloy', {'ensemble': 'npt', 'temperature_K': 1500, 'monte_carlo': VOLUMES}),
+    'frames by change': (
+        'copper',
+        {'ensemble': 'nvt', 'temperature_K': 900, 'frame_interval': 1, 'frame_min_change_A': 0.03},
+    ),
+}
+
+
+@pytest.fixture(params=RUNS.values(), ids=RUNS.keys())
+def atoms_and_settings(request):
+    fixture, settings = request.param
+    return request.getfixturevalue(fixture), settings
+
+
+def test_two_halves_are_the_whole_in_one_folder_and_in_two(atoms_and_settings, job_folder, same_frames):
+    atoms, settings = atoms_and_settings
+    whole = job_folder('whole').write(atoms, settings | {'n_steps': 20})
+    first = job_folder('first').write(atoms, settings | {'n_steps': 11})
+    second = job_folder('second').write(atoms, settings | {'n_steps': 20})
+    assert whole.run().outcome == 'completed'
+    assert first.run().last_step == 11
+    shutil.copy(first.path / CHECKPOINT_FILE, second.path)
+    legs = [first.frames()]
+
+    result = first.write(atoms, settings | {'n_steps': 20}).run()
+    assert (result.outcome, result.first_step, result.last_step) == ('completed', 0, 20)
+    same_frames(first.frames(), whole.frames())
+    assert len(whole.frames()) > 3
+
+    result = second.run()
+    assert (result.first_step, result.last_step, result.n_frames) == (11, 20, len(second.frames()))
+    legs.append(second.frames())
+    assert (legs[1].steps > 11).all()
+    joined = replace(legs[0], **{name: np.concatenate([getattr(leg, name) for leg in legs]) for name in FRAME_ARRAYS})
+    same_frames(joined, whole.frames())
+
+
+def test_a_ramp_goes_on_where_it_was(job_folder, copper, same_frames, stopping_after):
+    stages = [
+        {'n_steps': 6, 'temperature_K': 900},
+        {'kind': 'ramp', 'n_steps': 16, 'temperature_K': 100, 'pressure_GPa': 5},
+        {'kind': 'quench', 'n_steps': 6, 'temperature_K': 50},
+    ]
+    whole = job_folder('whole').write(copper, {'stages': stages})
+    whole.run()
+    cut = job_folder('cut').write(copper, {'stages': stages})
+    for last_step in (10, 22, 25):
+        with stopping_after(last_step):
+            result = cut.run()
+        assert (result.outcome, result.last_step) == ('stopped', last_step)
+    assert cut.run().outcome == 'completed'
+    same_frames(cut.frames(), whole.frames())
+    targets = whole.frames().extra
+    assert (targets['target_temperature_K'][0], targets['target_temperature_K'][-1]) == (900, 50)
+    assert targets['target_temperature_K'][6] == pytest.approx(900 - 800 * 7.5 / 16)
+    assert targets['target_pressure_GPa'][-1] == 5
+
+
+def test_frames_after_the_last_checkpoint_are_not_written_twice(job_folder, copper, same_frames):
+    settings = {'n_steps': 28, 'checkpoint_interval': 10}
+    whole = job_folder('whole').write(copper, settings)
+    whole.run()
+    killed = job_folder('killed').write(copper, settings | {'n_steps': 10})
+    killed.run()
+    checkpoint = (killed.path / CHECKPOINT_FILE).read_bytes()
+    killed.write(copper, settings | {'n_steps': 17}).run()
+    # As a killed run leaves it: the checkpoint of step 10, frames up to step 16, and a torn one.
+    (killed.path / CHECKPOINT_FILE).write_bytes(checkpoint)
+    with open(killed.path / TRAJECTORY_FILE, 'ab') as file:
+        file.write(b'torn')
+    result = killed.write(copper, settings).run()
+    same_frames(killed.frames(), whole.frames())
+    assert result.n_frames == len(whole.frames())
+    assert result.first_step == 0
+
+
+def test_a_trajectory_that_lost_frames_is_refused(job_folder, copper):
+    folder = job_folder().write(copper, {'n_steps': 20})
+    folder.run()
+    data = (folder.path / TRAJECTORY_FILE).read_bytes()
+    (folder.path / TRAJECTORY_FILE).write_bytes(data[: len(data) // 2])
+    result = folder.write(copper, {'n_steps': 30}).run()
+    assert (result.outcome, result.refusal) == ('refused', 'checkpoint')
+    assert 'the checkpoint knows of 10' in result.message
+
+
+def test_a_finished_job_that_runs_again_does_nothing(job_folder, copper):
+    folder = job_folder().write(copper, {'n_steps': 20})
+    first = folder.run()
+    again = folder.run()
+    assert (again.outcome, again.last_step, again.n_frames) == ('completed', 20, 10)
+    assert again.force_calls == first.force_calls
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'random_seed': 8},
+        {'exploration': {'n_steps': 20, 'temperature_K': 301}},
+        {'calculator': {'kind': 'emt', 'cutoff_A': 7.0}},
+    ],
+    ids=['random seed', 'settings', 'calculator'],
+)
+def test_the_checkpoint_of_another_job_is_refused(job_folder, copper, change):
+    settings = {'n_steps': 20, 'temperature_K': 300}
+    folder = job_folder().write(copper, settings)
+    folder.run()
+    result = folder.write(copper, **{'exploration': settings} | change).run()
+    assert (result.outcome, result.refusal) == ('refused', 'checkpoint')
+    assert 'from another job' in result.message
+
+
+def test_a_damaged_checkpoint_is_refused(job_folder, copper):
+    folder = job_folder().write(copper, {'n_steps': 20})
+    (folder.path / CHECKPOINT_FILE).write_bytes(b'PK\x03\x04 nonsense')
+    result = folder.run()
+    assert (result.outcome, result.refusal) == ('refused', 'checkpoint')
+    assert 'cannot be read' in result.message
+
+
+@pytest.mark.parametrize('how', ['SIGTERM', 'SIGINT', 'stop file', 'SIGKILL'])
+def test_a_process_that_is_stopped_goes_on_exactly(job_folder, copper, same_frames, how):
+    settings = {'ensemble': 'npt', 'checkpoint_interval': 7, 'frame_interval': 3}
+    folder = job_folder('cut').write(copper, settings | {'n_steps': 1_000_000})
+    command = [sys.executable, '-m', 'aiida_mlip_autopipe.exploration', JOB_FILE]
+    process = subprocess.Popen(command, cwd=folder.path, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (folder.path / CHECKPOINT_FILE).exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if how == 'stop file':
+        (folder.path / STOP_FILE).touch()
+    else:
+        os.kill(process.pid, getattr(signal, how))
+    status = process.wait(30)
+    if how == 'SIGKILL':
+        assert not (folder.path / RESULT_FILE).exists()
+    else:
+        assert status == 0
+        result = json.loads((folder.path / RESULT_FILE).read_text())
+        assert result['outcome'] == 'stopped'
+        assert how in result['message'].replace("the file 'stop'", 'stop file')
+    (folder.path / STOP_FILE).unlink(missing_ok=True)
+    with np.load(folder.path / CHECKPOINT_FILE) as archive:
+        reached = json.loads(str(archive['scalars']))['step']
+    assert reached > 0
+
+    folder.write(copper, settings | {'n_steps': reached + 12}).run()
+    whole = job_folder('whole').write(copper, settings | {'n_steps': reached + 12})
+    whole.run()
+    same_frames(folder.frames(), whole.frames())
