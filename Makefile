@@ -9,6 +9,8 @@ VENV := .venv
 MACE_VENV := .venv-mace
 # The loop of a job is serial: two processes of one thread are faster than one of two.
 WORKERS ?= 2
+# A comma in the argument of a call.
+comma := ,
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # What a command starts (daemon, jobs) finds the environment's programs, activated or not.
@@ -56,7 +58,7 @@ mace: $(MACE_STAMP)  ## a second environment with MACE, whose pins exclude Seven
 
 .PHONY: constraints
 constraints:  ## resolve all versions anew (torch stays) and write both constraint files
-	$(call renew,constraints.txt,sevennet,--group dev)
+	$(call renew,constraints.txt,sevennet$(comma)generation,--group dev)
 	$(call renew,constraints-mace.txt,mace,--group test)
 
 .PHONY: clean
@@ -90,7 +92,7 @@ $(USER_STAMP): pyproject.toml constraints.txt
 
 $(TOOLS_STAMP): $(USER_STAMP)
 	@echo 'Installing the tools of a developer into $(VENV) …'
-	$(VENV)/bin/pip install -qq --constraint constraints.txt --group dev
+	$(VENV)/bin/pip install -qq --constraint constraints.txt --editable '.[generation]' --group dev
 	@touch $@
 
 $(MACE_STAMP): pyproject.toml constraints-mace.txt

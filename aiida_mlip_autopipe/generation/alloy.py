@@ -1,18 +1,55 @@
-"""Substitutional alloys: elements spread at random over the sites of a lattice."""
+"""Substitutional alloys: elements at random, quasi-random or ordered on the sites of a lattice."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Literal, Self
+from itertools import product
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from ase import Atoms
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
-from aiida_mlip_autopipe.generation.elements import Composition, realise_counts
+from aiida_mlip_autopipe.generation.elements import Composition, Element, realise_counts
 from aiida_mlip_autopipe.generation.lattices import Lattice, unit_cell, vegard_lattice
-from aiida_mlip_autopipe.generation.supercells import check_composition, choose_repeats
+from aiida_mlip_autopipe.generation.ordered import ORDERS, assign_roles, ordered_cell
+from aiida_mlip_autopipe.generation.sqs import SqsSettings, find_sqs
+from aiida_mlip_autopipe.generation.supercells import Repeats, check_composition, choose_repeats
+from aiida_mlip_autopipe.settings import Settings
+
+N_RANDOM_SEEDS = 10
+NOT_REPEATED = (False, False, False)
+
+
+class CompositionGrid(Settings):
+    """All compositions of some elements in steps."""
+
+    elements: Annotated[tuple[Element, ...], Field(min_length=2, max_length=6)]
+    """The elements."""
+    step: float = Field(default=0.25, gt=0, le=0.5)
+    """Step of the fractions; 1 is a multiple of it."""
+    ends: bool = True
+    """Include the compositions that lack an element, down to the pure ones."""
+
+    @model_validator(mode='after')
+    def _check(self) -> Self:
+        if abs(round(1 / self.step) * self.step - 1) > 1e-2:
+            raise ValueError(f'1 must be a multiple of the step; {1 / round(1 / self.step):.6g} is near')
+        if not self.points:
+            raise ValueError('no composition of the grid holds all elements; take a smaller step or set ends')
+        return self
+
+    @property
+    def points(self) -> list[dict[str, float]]:
+        """The compositions of the grid, from the last element's end to the first one's."""
+        n_steps = round(1 / self.step)
+        parts = (parts for parts in product(range(n_steps + 1), repeat=len(self.elements)) if sum(parts) == n_steps)
+        return [
+            {symbol: part / n_steps for symbol, part in zip(self.elements, point, strict=True) if part}
+            for point in parts
+            if self.ends or all(point)
+        ]
 
 
 class AlloySettings(GeneratorSettings):
@@ -20,80 +57,151 @@ class AlloySettings(GeneratorSettings):
 
     kind: Literal['alloy'] = 'alloy'
     """Substitutional alloy."""
-    composition: Composition
+    composition: Composition | None = None
     """Fraction of each element, as {Cu: 0.5, Au: 0.5}; they sum to 1 within 0.002."""
-    lattice: Lattice = 'fcc'
-    """The lattice whose sites are shared."""
+    composition_grid: CompositionGrid | None = None
+    """All compositions of a binary, ternary … instead: the seeds take them in turn, one of each by default."""
+    arrangement: Literal['random', 'sqs', 'L1_0', 'L1_1', 'L1_2', 'D0_22', 'B2', 'B32', 'D0_3', 'L2_1', 'D0_19'] = (
+        'random'
+    )
+    """How the elements share the sites: at random, as special quasi-random structure, or ordered."""
+    solutes: dict[Element, PositiveInt] = Field(default_factory=dict)
+    """Atoms of each further element, put on random sites of the cell: a dilute alloy."""
+    lattice: Lattice | None = None
+    """The lattice whose sites are shared; by default fcc, or that of the ordered arrangement."""
     a_A: PositiveFloat | None = None
     """Lattice constant in Å; by default from Vegard's law."""
     c_over_a: PositiveFloat | None = None
     """c/a of an hcp lattice; by default from Vegard's law too."""
-    n_seeds: PositiveInt = 10
-    """How many seeds to make, each from a random arrangement of its own unless `perturb.n_variants` shares it."""
     supercell: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
-    """Repeats of the conventional cell (hcp: the hexagonal cell of two atoms)."""
+    """Repeats of the conventional cell (hcp: the hexagonal cell of two atoms) or of the ordered cell."""
     n_atoms: PositiveInt | None = None
     """Number of atoms wanted, in place of `supercell`: the nearest compact cell is taken. Without both, the smallest
     cell that is high enough for the calculator and holds the composition."""
     composition_tolerance: float = Field(default=0.02, gt=0, le=0.5)
     """Largest deviation of a realised fraction from the one asked for. No element may be lost."""
+    sqs: SqsSettings = SqsSettings()
+    """How a special quasi-random structure is searched for."""
 
     @model_validator(mode='after')
     def _check(self) -> Self:
+        if (self.composition is None) == (self.composition_grid is None):
+            raise ValueError('give composition or composition_grid')
         if self.supercell and self.n_atoms:
             raise ValueError('give supercell or n_atoms, not both')
-        if self.c_over_a and self.lattice != 'hcp':
-            raise ValueError(f'c_over_a belongs to the hcp lattice, not to {self.lattice}')
+        if self.is_ordered:
+            if self.composition is None:
+                raise ValueError(f'{self.arrangement} takes one composition')
+            if self.lattice and self.lattice != ORDERS[self.arrangement].lattice:
+                raise ValueError(
+                    f'{self.arrangement} is an arrangement of the {ORDERS[self.arrangement].lattice} lattice'
+                )
+            try:
+                assign_roles(self.arrangement, self.composition)
+            except AutopipeError as error:
+                raise ValueError(str(error)) from None
+        if self.c_over_a and self.sites != 'hcp':
+            raise ValueError(f'c_over_a belongs to the hcp lattice, not to {self.sites}')
         return self
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the arrangement is an ordered one."""
+        return self.arrangement in ORDERS
+
+    @property
+    def sites(self) -> Lattice:
+        """The lattice."""
+        return ORDERS[self.arrangement].lattice if self.is_ordered else self.lattice or 'fcc'
+
     def elements(self) -> frozenset[str]:
-        """Return the elements of the composition."""
-        return frozenset(self.composition)
+        """Return the elements of all compositions, and the solutes."""
+        grid = self.composition_grid.elements if self.composition_grid else ()
+        return frozenset({*(self.composition or ()), *grid, *self.solutes})
 
 
 class AlloyGenerator(Generator):
-    """Random solid solutions."""
+    """Solid solutions, quasi-random structures and ordered alloys."""
 
     settings_class = AlloySettings
     settings: AlloySettings
 
+    def __init__(self, settings: AlloySettings):
+        super().__init__(settings)
+        grid = settings.composition_grid
+        self.compositions = grid.points if grid else [settings.composition or {}]
+        self._templates: dict[tuple[int, Requirements], tuple[Atoms, Repeats, dict[str, object]]] = {}
+
+    def n_parents(self) -> int | None:
+        """Return 1 for an ordered alloy; all others are drawn anew."""
+        return 1 if self.settings.is_ordered and not self.settings.solutes else None
+
+    def default_n_seeds(self) -> int:
+        """Return one seed for each composition of a grid, ten of a single random composition."""
+        if self.n_parents() is not None:
+            return super().default_n_seeds()
+        points = len(self.compositions) if self.settings.composition_grid else N_RANDOM_SEEDS
+        return points * self.settings.perturb.variants
+
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
-        """Return the lattice with the elements in a random arrangement."""
+        """Return the lattice with the elements arranged on its sites."""
         settings = self.settings
-        template, repeats, a_A, c_over_a = _template(settings, requirements)
+        point = index % len(self.compositions)
+        if (point, requirements) not in self._templates:
+            self._templates[point, requirements] = self._template(self.compositions[point], requirements)
+        template, repeats, record = self._templates[point, requirements]
         atoms = template.copy()
-        counts = realise_counts(settings.composition, len(atoms))
-        symbols = np.repeat(list(counts), list(counts.values()))
-        atoms.set_chemical_symbols(rng.permutation(symbols).tolist())
-        record = {
-            'lattice': settings.lattice,
-            'a_A': a_A,
-            'supercell': list(repeats),
-            'composition': {symbol: count / len(atoms) for symbol, count in counts.items()},
+        record = dict(record)
+        if not settings.is_ordered:
+            counts = realise_counts(self.compositions[point], len(atoms))
+            if settings.arrangement == 'sqs' and len(counts) > 1:
+                unit = unit_cell(settings.sites, float(record['a_A']), float(record['c_over_a']))  # type: ignore[arg-type]
+                atoms, record['short_range_order'] = find_sqs(unit, counts, repeats, settings.sqs, rng)
+            else:
+                symbols = np.repeat(list(counts), list(counts.values()))
+                atoms.set_chemical_symbols(rng.permutation(symbols).tolist())
+        if settings.solutes:
+            _dissolve(atoms, settings.solutes, rng)
+        record['composition'] = {
+            symbol: count / len(atoms) for symbol, count in sorted(atoms.symbols.formula.count().items())
         }
-        if settings.lattice == 'hcp':
-            record['c_over_a'] = c_over_a
-        # A repeated arrangement would no longer be random: the cell is chosen large enough beforehand or refused.
-        return Parent(atoms, record, repeatable=(False, False, False))
+        # A repeated random arrangement is no longer random: its cell is chosen large enough beforehand or refused.
+        return Parent(atoms, record, repeatable=None if self.n_parents() == 1 else NOT_REPEATED)
+
+    def _template(
+        self, composition: dict[str, float], requirements: Requirements
+    ) -> tuple[Atoms, Repeats, dict[str, object]]:
+        """Return the lattice (ordered where it is), its repeats, and what is known of it."""
+        settings = self.settings
+        a_A, c_over_a = vegard_lattice(composition, settings.sites)
+        a_A, c_over_a = settings.a_A or a_A, settings.c_over_a or c_over_a
+        if settings.is_ordered:
+            cell = ordered_cell(settings.arrangement, composition, a_A, c_over_a)
+            tolerance = 1.0  # the ordered cell holds the composition whatever its repeats
+        else:
+            cell = unit_cell(settings.sites, a_A, c_over_a)
+            tolerance = settings.composition_tolerance
+        repeats = settings.supercell or choose_repeats(
+            cell, composition, requirements, n_atoms=settings.n_atoms, tolerance=tolerance
+        )
+        if not settings.is_ordered:
+            check_composition(composition, len(cell) * int(np.prod(repeats)), tolerance)
+        record: dict[str, object] = {
+            'lattice': settings.sites,
+            'arrangement': settings.arrangement,
+            'a_A': a_A,
+            'c_over_a': c_over_a if settings.sites == 'hcp' else 1.0,
+            'supercell': list(repeats),
+        }
+        return cell.repeat(repeats), repeats, record
 
 
-def _template(settings: AlloySettings, requirements: Requirements) -> tuple[Atoms, tuple[int, int, int], float, float]:
-    """Return the empty lattice, its repeats, and its constants."""
-    key = settings.model_dump_json(exclude={'n_seeds', 'label', 'perturb', 'validation', 'magnetic_moments'})
-    return _make_template(key, requirements)
-
-
-@lru_cache(maxsize=64)
-def _make_template(key: str, requirements: Requirements) -> tuple[Atoms, tuple[int, int, int], float, float]:
-    settings = AlloySettings.model_validate_json(key)
-    a_A, c_over_a = vegard_lattice(settings.composition, settings.lattice)
-    a_A, c_over_a = settings.a_A or a_A, settings.c_over_a or c_over_a
-    cell = unit_cell(settings.lattice, a_A, c_over_a)
-    repeats = settings.supercell
-    if repeats is None:
-        repeats = choose_repeats(
-            cell, settings.composition, requirements,
-            n_atoms=settings.n_atoms, tolerance=settings.composition_tolerance,
-        )  # fmt: skip
-    check_composition(settings.composition, int(np.prod(repeats)) * len(cell), settings.composition_tolerance)
-    return cell.repeat(repeats), repeats, a_A, c_over_a
+def _dissolve(atoms: Atoms, solutes: dict[str, int], rng: np.random.Generator) -> None:
+    """Put solute atoms on random sites."""
+    symbols = np.repeat(list(solutes), list(solutes.values()))
+    if len(symbols) >= len(atoms):
+        raise AutopipeError(
+            f'{len(symbols)} solute atoms do not fit in a cell of {len(atoms)} atoms; at least one must stay'
+        )
+    for site, symbol in zip(rng.choice(len(atoms), len(symbols), replace=False), symbols, strict=True):
+        atoms.symbols[int(site)] = str(symbol)

@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field, PositiveInt
 
+from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.generation.elements import Element
 from aiida_mlip_autopipe.generation.perturb import PerturbSettings
 from aiida_mlip_autopipe.generation.validation import DEFAULT_HEIGHT_FACTOR, ValidationSettings
@@ -121,6 +122,13 @@ class Generator(ABC):
     def n_parents(self) -> int | None:
         """Return how many parent structures there are, or None where every one is drawn anew."""
         return None
+
+    def default_n_seeds(self) -> int:
+        """Return how many seeds are made if the entry does not say."""
+        n_parents = self.n_parents()
+        if n_parents is None:
+            raise AutopipeError(f'an entry of kind {self.settings.kind!r} needs n_seeds')
+        return n_parents * self.settings.perturb.variants
 
     @abstractmethod
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.errors import AutopipeError, PhysicsViolationError
+from aiida_mlip_autopipe.errors import PhysicsViolationError
 from aiida_mlip_autopipe.generation.base import (
     GENERATORS,
     Generator,
@@ -131,12 +131,7 @@ class _Entry:
             self.rules.max_atoms,
         )
         self.n_parents = self.generator.n_parents()
-        if settings.n_seeds is not None:
-            self.n_seeds = settings.n_seeds
-        elif self.n_parents is not None:
-            self.n_seeds = self.n_parents * perturb.variants
-        else:
-            raise AutopipeError(f'an entry of kind {settings.kind!r} needs n_seeds')
+        self.n_seeds = self.generator.default_n_seeds() if settings.n_seeds is None else settings.n_seeds
         self._last_parent: tuple[int, Parent] | None = None
 
     def locate(self, index: int) -> tuple[int, int]:

@@ -66,7 +66,15 @@ def test_slices_join_to_the_whole(generate, make_entries, perturb):
 def test_a_record_is_json_and_names_no_campaign_or_index(generate):
     for seed in generate(ALLOY, OTHER).seeds:
         assert json.loads(json.dumps(seed.record)) == seed.record
-        assert {'kind', 'lattice', 'a_A', 'composition', 'ancestor', 'perturbation'} <= seed.record.keys()
+        assert {
+            'kind',
+            'lattice',
+            'arrangement',
+            'a_A',
+            'composition',
+            'ancestor',
+            'perturbation',
+        } <= seed.record.keys()
         assert not {'name', 'index', 'uuid', 'campaign'} & seed.record.keys()
 
 
