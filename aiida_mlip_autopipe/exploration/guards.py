@@ -134,8 +134,10 @@ def temperature_limit(target_K: float, n_dof: int) -> float:
 
 
 def nearest_distances(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:
-    """Return each atom's distance to its nearest neighbour or image in Å; infinite beyond the cutoff."""
-    first, distances = primitive_neighbor_list('id', pbc, cell, positions, cutoff)
+    """Return each atom's distance to the nearest other atom or image of one in Å; infinite beyond the cutoff."""
+    first, second, distances = primitive_neighbor_list('ijd', pbc, cell, positions, cutoff)
+    # An atom's own images go with it wherever it flies.
+    others = first != second
     nearest = np.full(len(positions), np.inf)
-    np.minimum.at(nearest, first, distances)
+    np.minimum.at(nearest, first[others], distances[others])
     return nearest

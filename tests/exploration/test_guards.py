@@ -1,0 +1,148 @@
+"""Each guard fires on what it is for, and on nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.build import bulk, fcc111, molecule
+
+from aiida_mlip_autopipe.exploration.dynamics import PhaseSpace
+from aiida_mlip_autopipe.exploration.evaluation import Evaluation
+from aiida_mlip_autopipe.exploration.guards import Guards, nearest_distances, overlapping_pair, temperature_limit
+from aiida_mlip_autopipe.exploration.settings import GuardSettings
+
+
+def system_of(atoms: Atoms, temperature_K: float = 300.0) -> PhaseSpace:
+    system = PhaseSpace(
+        positions=atoms.positions.copy(),
+        momenta=np.zeros((len(atoms), 3)),
+        cell=atoms.cell.array.copy(),
+        masses=atoms.get_masses()[:, np.newaxis],
+        free=np.ones(len(atoms), dtype=bool),
+    )
+    system.momenta = system.thermal_momenta(temperature_K, np.random.default_rng(0))
+    return system
+
+
+def evaluation_of(system: PhaseSpace, energy: float = 0.0, force: float = 0.0) -> Evaluation:
+    forces = np.zeros_like(system.positions)
+    forces[0, 0] = force
+    return Evaluation(energy, forces, np.zeros(6))
+
+
+@pytest.fixture
+def crystal() -> Atoms:
+    return bulk('Cu', cubic=True) * (2, 2, 2)
+
+
+def fired(guards: Guards, system: PhaseSpace, evaluation: Evaluation, target: float = 300.0) -> str | None:
+    alarm = guards.check_step(system, evaluation, 0.0, target)
+    return alarm.rule if alarm else None
+
+
+def test_nothing_fires_in_a_healthy_run(crystal):
+    guards, system = Guards(GuardSettings(), crystal), system_of(crystal)
+    assert fired(guards, system, evaluation_of(system, energy=1.0, force=5.0)) is None
+    assert guards.check_distances(system) is None
+
+
+@pytest.mark.parametrize('bad', [np.nan, np.inf])
+@pytest.mark.parametrize('where', ['energy', 'forces', 'stress', 'momenta'])
+def test_what_is_not_finite_fires_whatever_the_settings(crystal, bad, where):
+    off = GuardSettings(
+        check_temperature=False, energy_jump_eV=None, force_eV_per_A=None, distance_factor=None, volume_factor=None
+    )
+    system = system_of(crystal)
+    evaluation = evaluation_of(system)
+    if where == 'momenta':
+        system.momenta[3, 1] = bad
+    elif where == 'energy':
+        evaluation = evaluation_of(system, energy=bad)
+    else:
+        getattr(evaluation, where)[1] = bad
+    assert fired(Guards(off, crystal), system, evaluation) == 'not_finite'
+
+
+@pytest.mark.parametrize(('jump', 'rule'), [(0.49, None), (-0.49, None), (0.51, 'energy'), (-0.51, 'energy')])
+def test_the_energy_jumps_up_or_down(crystal, jump, rule):
+    system = system_of(crystal)
+    assert fired(Guards(GuardSettings(), crystal), system, evaluation_of(system, energy=jump * 32)) == rule
+
+
+@pytest.mark.parametrize(('force', 'rule'), [(99.0, None), (-101.0, 'force')])
+def test_a_force_is_too_large(crystal, force, rule):
+    system = system_of(crystal)
+    assert fired(Guards(GuardSettings(), crystal), system, evaluation_of(system, force=force)) == rule
+
+
+def test_the_force_on_a_fixed_atom_does_not_count(crystal):
+    system = system_of(crystal)
+    system.free[0] = False
+    assert fired(Guards(GuardSettings(), crystal), system, evaluation_of(system, force=1000.0)) is None
+
+
+@pytest.mark.parametrize(('factor', 'rule'), [(0.99, None), (1.01, 'temperature')])
+def test_the_temperature_has_a_limit_of_its_own_or_one_from_the_target(crystal, factor, rule):
+    limit = temperature_limit(300.0, 93)
+    assert limit == 300 * 4 + 1000
+    for settings, highest in ((GuardSettings(), limit), (GuardSettings(temperature_K=700.0), 700.0)):
+        system = system_of(crystal)
+        system.momenta *= np.sqrt(factor * highest / system.temperature_K)
+        assert fired(Guards(settings, crystal), system, evaluation_of(system)) == rule
+    assert fired(Guards(GuardSettings(check_temperature=False), crystal), system, evaluation_of(system)) is None
+
+
+def test_the_temperature_limit_leaves_a_few_atoms_their_fluctuations():
+    assert temperature_limit(300.0, 3) == pytest.approx(300 * (1 + 10 * np.sqrt(2 / 3)) + 1000)
+
+
+@pytest.mark.parametrize(('ratio', 'rule'), [(1.99, None), (2.01, 'volume'), (0.51, None), (0.49, 'volume')])
+def test_the_volume_runs_away(crystal, ratio, rule):
+    system = system_of(crystal)
+    system.cell = system.cell * ratio ** (1 / 3)
+    assert fired(Guards(GuardSettings(), crystal), system, evaluation_of(system)) == rule
+
+
+@pytest.mark.parametrize(('distance', 'rule'), [(1.33, None), (1.31, 'distance')])
+def test_two_atoms_come_too_close_also_through_the_cell_wall(crystal, distance, rule):
+    system = system_of(crystal)
+    system.positions[1] = system.positions[0] - [0, 0, distance] + system.cell[2]
+    alarm = Guards(GuardSettings(detached_factor=None), crystal).check_distances(system)
+    assert (alarm.rule if alarm else None) == rule
+    if alarm:
+        assert 'Cu0 and Cu1 are 1.310 Å apart, 0.50 of their covalent radii, limit 0.5' in alarm.message
+
+
+def test_the_closest_pair_counts_by_its_radii_not_by_its_distance():
+    atoms = Atoms('HHAu2', [[0, 0, 0], [0.74, 0, 0], [5, 0, 0], [6.3, 0, 0]])
+    overlap = overlapping_pair(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, 0.5)
+    assert overlap.atoms == (2, 3)
+    assert overlap.distance_A == pytest.approx(1.3)
+
+
+def test_an_atom_that_evaporates_is_missed():
+    slab = fcc111('Cu', (2, 2, 3), vacuum=12.0)
+    guards, system = Guards(GuardSettings(), slab), system_of(slab)
+    assert guards.check_distances(system) is None
+    system.positions[-1, 2] += 8.0
+    alarm = guards.check_distances(system)
+    assert alarm.rule == 'detached'
+    assert 'Cu11 has no neighbour within 7.9 Å' in alarm.message
+
+
+def test_a_gas_is_not_evaporated():
+    gas = molecule('H2')
+    gas.positions[1, 2] += 4.0
+    assert Guards(GuardSettings(), gas).check_distances(system_of(gas)) is None
+
+
+def test_nearest_distances_of_a_crystal(crystal):
+    nearest = nearest_distances(crystal.positions, crystal.cell.array, crystal.pbc, 3.0)
+    assert nearest == pytest.approx(3.61 / np.sqrt(2))
+    assert np.isinf(nearest_distances(crystal.positions, crystal.cell.array, crystal.pbc, 2.0)).all()
+
+
+def test_momenta_have_the_unit_of_the_temperature(crystal):
+    system = system_of(crystal, 300.0)
+    assert system.temperature_K == pytest.approx(2 * system.kinetic_energy / (93 * units.kB))
