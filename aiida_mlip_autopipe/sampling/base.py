@@ -56,11 +56,14 @@ class Picks:
         that has no meaning.
     report
         What else a person should know, JSON only.
+    complete
+        Whether fewer frames than asked for are enough, because a target of coverage was reached.
     """
 
     indices: np.ndarray
     distances: np.ndarray
     report: dict[str, Any] = field(default_factory=dict)
+    complete: bool = False
 
 
 class Sampler(ABC):
@@ -92,7 +95,7 @@ class Sampler(ABC):
         Returns
         -------
         Picks
-            Fewer than asked for only where there are not enough distinct candidates.
+            Fewer than asked for only where there are not enough distinct candidates, or where they are complete.
         """
 
 
@@ -102,5 +105,9 @@ SAMPLERS: Registry[Sampler] = Registry(
         'random': 'aiida_mlip_autopipe.sampling.random_sampler:RandomSampler',
         'stride': 'aiida_mlip_autopipe.sampling.stride:StrideSampler',
         'fps': 'aiida_mlip_autopipe.sampling.fps:FpsSampler',
+        'direct': 'aiida_mlip_autopipe.sampling.direct:DirectSampler',
+        'environment': 'aiida_mlip_autopipe.sampling.environment:EnvironmentSampler',
+        'stratified': 'aiida_mlip_autopipe.sampling.stratified:StratifiedSampler',
+        'mix': 'aiida_mlip_autopipe.sampling.mix:MixSampler',
     },
 )

@@ -40,6 +40,8 @@ def farthest_points(
     nearest : numpy.ndarray
         Distance of every point to the nearest chosen or given one (m,), good to 0.1 %.
     """
+    if not len(points):
+        return np.empty(0, dtype=np.int64), np.empty(0), np.empty(0)
     search = _Search(points, n_points, given)
     indices: list[int] = []
     distances: list[float] = []

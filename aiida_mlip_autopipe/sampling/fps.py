@@ -21,6 +21,8 @@ class FpsSettings(SamplerSettings):
     """Farthest-point selection."""
     descriptor: SoapSettings = SoapSettings()
     """What distances are measured in."""
+    coverage_radius: float | None = Field(default=None, gt=0)
+    """Stop when every frame is within this distance of one chosen, also before there are ``n_structures``."""
     duplicate_tolerance: float = Field(default=1e-4, ge=0)
     """Frames whose descriptors are not farther apart than this are the same structure, and one of them is chosen at
     most. Descriptors have length one; a rattle of 0.001 Å moves that of a cell of 4 to 64 atoms by 2e-4 to 2e-5."""
@@ -40,7 +42,10 @@ class FpsSampler(Sampler):
         settings = self.settings
         features, given, described = describe_pool(pool, settings.descriptor)
         indices, distances, nearest = farthest_points(
-            features, settings.n_structures, tolerance=settings.duplicate_tolerance, given=given
+            features,
+            settings.n_structures,
+            tolerance=max(settings.duplicate_tolerance, settings.coverage_radius or 0.0),
+            given=given,
         )
         n_alike = int((nearest <= settings.duplicate_tolerance).sum()) - len(indices)
         report = {
@@ -48,4 +53,5 @@ class FpsSampler(Sampler):
             'n_duplicates_of_chosen': n_alike,
             'coverage_radius': float(nearest.max()),
         }
-        return Picks(indices, distances, report)
+        covered = settings.coverage_radius is not None and float(nearest.max()) <= settings.coverage_radius
+        return Picks(indices, distances, report, complete=covered)

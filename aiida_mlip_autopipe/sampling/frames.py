@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 
 from aiida_mlip_autopipe.trajectories import Trajectory
 
@@ -43,6 +44,37 @@ class FramePool:
         """Atomic numbers of all elements among the candidates and the given structures, ascending."""
         candidates = {int(z) for i in set(self.trajectory_indices) for z in self.trajectories[i].numbers}
         return sorted(candidates.union(*(map(int, atoms.numbers) for atoms in self.given)))
+
+    def temperatures(self) -> np.ndarray:
+        """Return the thermostat's temperature of each candidate, or else the instantaneous one, K (m,)."""
+        return np.array(
+            [
+                self.trajectories[t].extra.get('target_temperature_K', self.trajectories[t].temperatures)[f]
+                for t, f in zip(self.trajectory_indices, self.frame_indices, strict=True)
+            ]
+        )
+
+    def n_atoms(self) -> np.ndarray:
+        """Return the number of atoms of each candidate (m,)."""
+        return np.array([len(self.trajectories[t].numbers) for t in self.trajectory_indices])
+
+    def energies_per_atom(self) -> np.ndarray:
+        """Return the energy of each candidate, eV per atom (m,)."""
+        return np.array(
+            [
+                self.trajectories[t].energies[f] / len(self.trajectories[t].numbers)
+                for t, f in zip(self.trajectory_indices, self.frame_indices, strict=True)
+            ]
+        )
+
+    def compositions(self) -> list[str]:
+        """Return the empirical formula of each candidate, as ``Au3Cu``."""
+        formulas = {t: _empirical_formula(self.trajectories[t].numbers) for t in set(self.trajectory_indices)}
+        return [formulas[t] for t in self.trajectory_indices]
+
+    def seed_ids(self) -> list[str]:
+        """Return the seed of each candidate."""
+        return [self.trajectories[t].seed_id for t in self.trajectory_indices]
 
     def subset(self, indices: np.ndarray, given: Sequence[Atoms] = ()) -> FramePool:
         """Return the pool of some of the candidates, with further structures that count as chosen."""
@@ -109,6 +141,12 @@ def collect_frames(trajectories: Sequence[Trajectory], given: Sequence[Atoms] = 
             chosen.append((i, f))
     pairs = np.array(chosen, dtype=np.int64).reshape(-1, 2)
     return FramePool(trajectories, pairs[:, 0], pairs[:, 1], dict(passed_over), tuple(given))
+
+
+def _empirical_formula(numbers: np.ndarray) -> str:
+    species, counts = np.unique(numbers, return_counts=True)
+    parts = zip((chemical_symbols[z] for z in species), counts // np.gcd.reduce(counts), strict=True)
+    return ''.join(f'{symbol}{count if count > 1 else ""}' for symbol, count in sorted(parts))
 
 
 def _finite_frames(trajectory: Trajectory) -> np.ndarray:

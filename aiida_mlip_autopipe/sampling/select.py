@@ -71,7 +71,7 @@ def select_frames(trajectories: Sequence[Trajectory], settings: SamplerSettings,
         )
     picks = SAMPLERS.make(settings).pick(pool, make_rng(random_seed, 'sampling', settings.kind))
     warnings = list(picks.report.pop('warnings', []))
-    if len(picks.indices) < settings.n_structures:
+    if len(picks.indices) < settings.n_structures and not picks.complete:
         warnings.append(
             f'{settings.n_structures} structures were asked for, but only {len(picks.indices)} of {n_frames} frames '
             'are finite, distinct and new: all of these were taken'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Literal
 
@@ -87,7 +87,17 @@ def describe_structures(
     return features
 
 
-def _make_soap(settings: SoapSettings, species: Sequence[int]) -> Any:
+def describe_environments(
+    structures: Iterable[Atoms], species: Sequence[int], settings: SoapSettings
+) -> Iterator[np.ndarray]:
+    """Yield the descriptors of the atoms of each structure, not averaged: float32 (n_atoms, n_features), length one."""
+    soap = _make_soap(settings, species, average='off')
+    for atoms in structures:
+        described = soap.create(_with_volume(atoms))
+        yield (described / np.linalg.norm(described, axis=1, keepdims=True)).astype(np.float32)
+
+
+def _make_soap(settings: SoapSettings, species: Sequence[int], average: Literal['outer', 'off'] = 'outer') -> Any:
     from ase.data import chemical_symbols
     from dscribe.descriptors import SOAP
 
@@ -102,7 +112,7 @@ def _make_soap(settings: SoapSettings, species: Sequence[int]) -> Any:
         l_max=settings.l_max,
         sigma=settings.sigma_A,
         compression=compression,
-        average='outer',
+        average=average,
         periodic=True,
         dtype='float64',
     )

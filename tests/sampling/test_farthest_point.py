@@ -73,5 +73,9 @@ def test_given_points_count_as_chosen():
     np.testing.assert_allclose(nearest, [0, 0, 1, 1, 0, 1, 2, 1, 0], atol=1e-6)
 
 
+def test_of_no_points_none_is_chosen():
+    assert [len(part) for part in farthest_points(np.empty((0, 3)), 5, given=np.zeros((1, 3)))] == [0, 0, 0]
+
+
 def test_more_points_asked_for_than_there_are_gives_all():
     assert sorted(farthest_points(np.arange(3.0)[:, None], 10)[0]) == [0, 1, 2]

@@ -13,8 +13,14 @@ SOAP = {'n_max': 4, 'l_max': 3}
 
 
 def make_settings(kind, **fields):
-    if kind == 'fps':
+    if kind in ('fps', 'direct', 'environment'):
         fields.setdefault('descriptor', SOAP)
+    if kind == 'stratified':
+        fields.setdefault('within', {'kind': 'fps', 'descriptor': SOAP})
+    if kind == 'mix':
+        fields.setdefault(
+            'parts', [{'share': 1, 'sampler': {'kind': 'random'}}, {'share': 1, 'sampler': {'kind': 'stride'}}]
+        )
     return SAMPLERS.load(kind).settings_class(**fields)
 
 
@@ -33,7 +39,7 @@ def trajectories(make_trajectory, rattled):
     ]
 
 
-@pytest.fixture(params=['random', 'stride', 'fps'])
+@pytest.fixture(params=['random', 'stride', 'fps', 'direct', 'environment', 'stratified', 'mix'])
 def kind(request):
     return request.param
 
@@ -49,6 +55,7 @@ def test_the_same_input_gives_the_same_selection(trajectories, kind):
     first, second = (select_frames(trajectories, make_settings(kind, n_structures=10), random_seed=1) for _ in range(2))
     assert identities(first, trajectories) == identities(second, trajectories)
     np.testing.assert_array_equal(first.distances, second.distances)
+    assert first.report == second.report
 
 
 def test_the_order_of_the_trajectories_does_not_matter(trajectories, kind):
@@ -127,6 +134,15 @@ def test_fps_never_takes_a_rotated_copy(make_trajectory, rattled):
     assert 'only 4 of 8' in selection.report['warnings'][0]
 
 
+def test_fps_stops_when_every_frame_is_near_one_chosen(trajectories):
+    whole = select_frames(trajectories, make_settings('fps', n_structures=24), random_seed=1)
+    radius = whole.distances[10]
+    selection = select_frames(trajectories, make_settings('fps', coverage_radius=radius), random_seed=1)
+    np.testing.assert_array_equal(selection.frame_indices, whole.frame_indices[:10])
+    assert selection.report['coverage_radius'] == pytest.approx(radius)
+    assert selection.report['warnings'] == []
+
+
 def test_fps_takes_the_odd_one_out_before_it_fills_up(make_trajectory, rattled):
     frames = [*rattled(20, amplitude=0.02), *rattled(1, random_seed=9, amplitude=0.3)]
     selection = select_frames([make_trajectory(frames)], FpsSettings(n_structures=3, descriptor=SOAP), random_seed=1)
@@ -152,5 +168,7 @@ def test_bad_settings_are_refused(kind, fields):
 
 
 def test_an_unknown_kind_is_one_sentence():
-    with pytest.raises(AutopipeError, match=r"no aiida_mlip_autopipe\.samplers 'grid'; there are random, stride, fps"):
+    with pytest.raises(
+        AutopipeError, match=r"no aiida_mlip_autopipe\.samplers 'grid'; there are random, stride, fps, direct"
+    ):
         SAMPLERS.load('grid')

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.io import write
+
+from aiida_mlip_autopipe.sampling import select_frames
+from aiida_mlip_autopipe.sampling.environment import EnvironmentSettings
+
+SOAP = {'n_max': 4, 'l_max': 3, 'r_cut_A': 3.0}
+
+
+def dimers(*bonds):
+    """Return a gas of Cu2: each bond length is one kind of environment."""
+    positions = [[10.0 * i + x, 0, 0] for i, bond in enumerate(bonds) for x in (0, bond)]
+    return Atoms(f'Cu{len(positions)}', positions=positions, cell=[200, 20, 20])
+
+
+def choose(make_trajectory, structures, **fields):
+    trajectories = [make_trajectory([atoms], f'{i}') for i, atoms in enumerate(structures)]
+    settings = EnvironmentSettings(descriptor=SOAP, **{'n_kinds': 50} | fields)
+    return select_frames(trajectories, settings, random_seed=1)
+
+
+STRUCTURES = [
+    dimers(1.8),
+    dimers(1.8, 2.0, 2.2),
+    dimers(2.0, 2.2, 2.4, 2.4),
+    dimers(2.2, 2.4),
+    dimers(2.6),
+]
+
+
+def test_the_structure_with_the_most_new_kinds_is_taken_and_the_smaller_of_equal_ones(make_trajectory):
+    selection = choose(make_trajectory, STRUCTURES, n_structures=3)
+    # Structures 1 and 2 have three kinds each; of what is then missing (2.4 and 2.6) structure 4 is the smallest.
+    assert selection.trajectory_indices.tolist() == [1, 4, 3]
+    assert selection.report['gains'] == [3, 1, 1]
+    assert selection.report['n_kinds'] == 5
+    assert selection.report['coverage'] == 1.0
+    assert selection.report['rounds'] == 1
+
+
+def test_when_all_is_covered_covering_starts_again(make_trajectory):
+    selection = choose(make_trajectory, STRUCTURES, n_structures=5)
+    assert selection.trajectory_indices.tolist() == [1, 4, 3, 2, 0]
+    assert selection.report['rounds'] == 2
+
+
+def test_it_stops_at_the_coverage_asked_for_without_a_warning(make_trajectory):
+    selection = choose(make_trajectory, STRUCTURES, n_structures=5, coverage=0.8)
+    assert selection.trajectory_indices.tolist() == [1, 4]
+    assert selection.report['coverage'] == 0.8
+    assert selection.report['warnings'] == []
+
+
+def test_kinds_of_structures_given_are_covered(make_trajectory, tmp_path):
+    write(tmp_path / 'old.traj', dimers(2.0, 2.2, 2.4))
+    selection = choose(make_trajectory, STRUCTURES, n_structures=2, given=tmp_path / 'old.traj')
+    assert selection.trajectory_indices.tolist() == [0, 4]
+    assert selection.report['coverage'] == 1.0
+
+
+def test_an_average_that_hides_a_rare_environment_does_not(make_trajectory):
+    common = [dimers(*[2.0 + 0.02 * i] * 8) for i in range(4)]
+    rare = dimers(*[2.0] * 7, 1.7)
+    selection = choose(make_trajectory, [*common, rare], n_structures=1)
+    assert selection.trajectory_indices.tolist() == [4]
+
+
+def test_a_rotated_copy_is_not_chosen(make_trajectory, tmp_path):
+    turned = STRUCTURES[2].copy()
+    turned.rotate(40, 'z', rotate_cell=True)
+    selection = choose(make_trajectory, [STRUCTURES[2], turned], n_structures=2)
+    assert selection.trajectory_indices.tolist() == [0]
+    assert 'only 1 of 2' in selection.report['warnings'][0]
+    write(tmp_path / 'old.traj', turned)
+    assert len(choose(make_trajectory, STRUCTURES, n_structures=5, given=tmp_path / 'old.traj')) == 4
+
+
+def test_few_kinds_are_as_wide_as_they_must_be(make_trajectory):
+    report = choose(make_trajectory, STRUCTURES, n_structures=2, n_kinds=2).report
+    assert report['n_kinds'] == 2
+    assert report['kind_radius'] > 0
+
+
+@pytest.mark.parametrize('order', [[4, 3, 2, 1, 0], [2, 0, 4, 1, 3]])
+def test_the_order_of_the_trajectories_does_not_matter(make_trajectory, order):
+    trajectories = [make_trajectory([STRUCTURES[i]], f'{i}') for i in order]
+    settings = EnvironmentSettings(descriptor=SOAP, n_structures=3)
+    selection = select_frames(trajectories, settings, random_seed=1)
+    assert [trajectories[t].seed_id for t in selection.trajectory_indices] == ['1', '4', '3']
+
+
+def test_crystals_of_different_size_are_chosen_among(make_trajectory, rattled):
+    trajectories = [make_trajectory(rattled(6), 'a'), make_trajectory([atoms * 2 for atoms in rattled(3, 5)], 'b')]
+    settings = EnvironmentSettings(descriptor={'n_max': 4, 'l_max': 3}, n_structures=6)
+    selection = select_frames(trajectories, settings, random_seed=1)
+    assert len(selection) == 6
+    assert np.isnan(selection.distances).all()
+    assert selection.report['n_environments'] == 6 * 4 + 3 * 32

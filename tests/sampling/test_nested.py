@@ -1,0 +1,151 @@
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from aiida_mlip_autopipe.sampling import select_frames
+from aiida_mlip_autopipe.sampling.mix import MixSettings
+from aiida_mlip_autopipe.sampling.stratified import StratifiedSettings
+
+SOAP = {'n_max': 4, 'l_max': 3}
+FPS = {'kind': 'fps', 'descriptor': SOAP}
+
+
+def names(selection, trajectories):
+    return [trajectories[t].seed_id for t in selection.trajectory_indices]
+
+
+def with_temperatures(trajectory, temperatures):
+    trajectory.temperatures[:] = temperatures
+    return trajectory
+
+
+@pytest.fixture
+def hot_and_cold(make_trajectory, rattled):
+    """Return 40 frames of 300 K, 8 of 600 K and 2 of 1200 K."""
+    counts = {300: 40, 600: 8, 1200: 2}
+    return [
+        with_temperatures(
+            make_trajectory(rattled(n, temperature, amplitude=temperature / 6000), f'{temperature}'), temperature
+        )
+        for temperature, n in counts.items()
+    ]
+
+
+def test_every_stratum_has_the_same_share_and_what_one_cannot_fill_goes_to_the_others(hot_and_cold):
+    settings = StratifiedSettings(n_structures=18, n_strata=3, near_equilibrium_share=0, within=FPS)
+    selection = select_frames(hot_and_cold, settings, random_seed=1)
+    chosen = names(selection, hot_and_cold)
+    assert {name: chosen.count(name) for name in set(chosen)} == {'1200': 2, '600': 8, '300': 8}
+    assert selection.report['strata'] == [
+        {'stratum': '300 to 600 K', 'n_candidates': 40, 'n_selected': 8},
+        {'stratum': '600 to 900 K', 'n_candidates': 8, 'n_selected': 8},
+        {'stratum': '900 to 1200 K', 'n_candidates': 2, 'n_selected': 2},
+    ]
+
+
+def test_the_thermostat_tells_the_strata_where_it_is_known(make_trajectory, rattled):
+    trajectory = with_temperatures(make_trajectory(rattled(10)), np.linspace(100, 900, 10))
+    trajectory.extra['target_temperature_K'] = np.repeat([300.0, 500.0], 5)
+    settings = StratifiedSettings(n_structures=4, n_strata=2, near_equilibrium_share=0, within={'kind': 'random'})
+    selection = select_frames([trajectory], settings, random_seed=1)
+    assert [stratum['stratum'] for stratum in selection.report['strata']] == ['300 to 400 K', '400 to 500 K']
+    assert sum(frame < 5 for frame in selection.frame_indices) == 2
+
+
+@pytest.mark.parametrize(('by', 'expected'), [('seed', ['a', 'b', 'c']), ('composition', ['AuCu3', 'Cu'])])
+def test_strata_by_name(make_trajectory, rattled, by, expected):
+    pure = rattled(5, 3)
+    for atoms in pure:
+        atoms.numbers[:] = 29
+    trajectories = [
+        make_trajectory(rattled(5, 1), 'a'),
+        make_trajectory(rattled(5, 2), 'b'),
+        make_trajectory(pure, 'c'),
+    ]
+    settings = StratifiedSettings(n_structures=6, by=by, near_equilibrium_share=0, within=FPS)
+    strata = select_frames(trajectories, settings, random_seed=1).report['strata']
+    assert [stratum['stratum'] for stratum in strata] == expected
+    assert {stratum['n_selected'] for stratum in strata} == {6 // len(expected)}
+
+
+def test_energies_are_compared_within_a_composition(make_trajectory, rattled):
+    pure = rattled(10, 3)
+    for atoms in pure:
+        atoms.numbers[:] = 29
+    trajectories = [make_trajectory(rattled(10, 1), 'a'), make_trajectory(pure, 'b')]
+    trajectories[0].energies[:] = 4 * np.arange(10) / 10
+    trajectories[1].energies[:] = -400 + 4 * np.arange(10) / 10
+    settings = StratifiedSettings(n_structures=9, by='energy', n_strata=3, near_equilibrium_share=0, within=FPS)
+    strata = select_frames(trajectories, settings, random_seed=1).report['strata']
+    assert [stratum['stratum'] for stratum in strata] == [
+        '0 to 0.3 eV/atom',
+        '0.3 to 0.6 eV/atom',
+        '0.6 to 0.9 eV/atom',
+    ]
+    assert sum(stratum['n_candidates'] for stratum in strata) == 20
+
+
+def test_a_share_is_chosen_near_equilibrium_first(make_trajectory, rattled):
+    trajectory = make_trajectory(rattled(40))
+    trajectory.energies[:] = np.random.default_rng(0).permutation(40)
+    settings = StratifiedSettings(n_structures=10, near_equilibrium_share=0.5, within=FPS)
+    selection = select_frames([trajectory], settings, random_seed=1)
+    assert selection.report['n_near_equilibrium'] == 5
+    assert (trajectory.energies[selection.frame_indices[:5]] < 10).all()
+    assert len(set(selection.frame_indices)) == 10
+
+
+def test_a_mix_gives_each_sampler_its_share(hot_and_cold):
+    settings = MixSettings(
+        n_structures=12,
+        parts=[{'share': 2, 'sampler': {'kind': 'stride'}}, {'share': 1, 'sampler': FPS}],
+    )
+    selection = select_frames(hot_and_cold, settings, random_seed=1)
+    assert selection.report['parts'] == [
+        {'sampler': 'stride', 'n_selected': 8},
+        {'sampler': 'fps', 'n_selected': 4},
+    ]
+    assert np.isnan(selection.distances[:8]).all()
+    # The second sampler knows what the first one chose.
+    assert (selection.distances[8:] > 0).all()
+    pairs = set(zip(selection.trajectory_indices.tolist(), selection.frame_indices.tolist(), strict=True))
+    assert len(pairs) == 12
+
+
+def test_a_mix_fills_up_with_what_its_parts_leave(hot_and_cold):
+    covers = {'kind': 'fps', 'descriptor': SOAP, 'coverage_radius': 2.0}
+    settings = MixSettings(
+        n_structures=12,
+        parts=[{'share': 1, 'sampler': {'kind': 'random'}}, {'share': 1, 'sampler': covers}],
+    )
+    selection = select_frames(hot_and_cold, settings, random_seed=1)
+    assert [part['n_selected'] for part in selection.report['parts']] == [12, 0]
+
+
+def test_more_than_there_are_gives_all_and_a_warning(hot_and_cold):
+    for settings in (
+        MixSettings(n_structures=60, parts=[{'share': 1, 'sampler': FPS}]),
+        StratifiedSettings(n_structures=60, within=FPS),
+    ):
+        selection = select_frames(hot_and_cold, settings, random_seed=1)
+        assert len(selection) == 50
+        assert 'only 50 of 50' in selection.report['warnings'][0]
+
+
+@pytest.mark.parametrize(
+    'parts',
+    [
+        [],
+        [{'share': 0, 'sampler': {'kind': 'random'}}],
+        [{'share': 1, 'sampler': {'kind': 'mix', 'parts': []}}],
+        [{'share': 1, 'sampler': {'kind': 'fsp'}}],
+    ],
+)
+def test_bad_parts_are_refused(parts):
+    with pytest.raises(ValidationError):
+        MixSettings(parts=parts)
+
+
+def test_settings_survive_json():
+    settings = MixSettings(parts=[{'share': 1, 'sampler': FPS}, {'share': 0.5, 'sampler': {'kind': 'direct'}}])
+    assert MixSettings.model_validate(settings.model_dump(mode='json')) == settings
