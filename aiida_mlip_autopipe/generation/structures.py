@@ -75,11 +75,14 @@ def read_structures(path: Path, frames: str = ':') -> list[Atoms]:
         If the file cannot be read or holds what cannot be explored.
     """
     from ase.io import read
+    from ase.io.formats import UnknownFileTypeError
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # readers warn of what they guess about; the structure is checked here
             found = read(path, index=frames)
+    except UnknownFileTypeError as error:
+        raise AutopipeError(f'the structure file {path} cannot be read: ASE does not know its format') from error
     except Exception as error:  # a reader of a foreign format raises anything on a broken file
         reason = ' '.join(str(error).split()) or type(error).__name__
         raise AutopipeError(f'the structure file {path} cannot be read: {reason}') from error
