@@ -41,7 +41,7 @@ def _default(registry: Registry[Any], section: str) -> Any:
 def _check_name(name: str) -> str:
     if not re.fullmatch(r'[A-Za-z0-9_-]+', name):
         suggestion = re.sub(r'[^A-Za-z0-9_-]+', '_', name).strip('_')
-        raise fault('must be letters, digits, _ and - only', nearest=suggestion or None)
+        raise fault('must be letters, digits, _ and - only', nearest=suggestion[:40] or None)
     return name
 
 

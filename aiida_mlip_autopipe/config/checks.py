@@ -43,7 +43,7 @@ def _seed_faults(entries: Sequence[GeneratorSettings], calculator: CalculatorSet
         try:
             elements = entry.elements()
         except AutopipeError as error:
-            yield Fault(where, f'the kind {entry.kind}', str(error))
+            yield Fault(where, f'kind {entry.kind}', str(error))
             continue
         if known is not None and calculator is not None and not elements <= known:
             allowed = f'the calculator {calculator.kind} knows {", ".join(sorted(known))} only'

@@ -99,6 +99,7 @@ def _compose(folder: Path, data: Mapping[str, Any], overrides: Sequence[Override
 
 
 def _explain(override: Override | None, data: Mapping[str, Any], error: Exception) -> str:
+    from hydra.errors import OverrideParseException
     from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
     reason = str(error).splitlines()[0].rstrip('.')
@@ -106,7 +107,7 @@ def _explain(override: Override | None, data: Mapping[str, Any], error: Exceptio
         reason = re.sub(r'^Interpolation', 'interpolation', reason)
         return f'{error.full_key}: {reason}; a plain ${{ is written \\${{'
     if override is not None:
-        return explain_failure(override, data, reason)
+        return explain_failure(override, data, reason, unreadable=isinstance(error, OverrideParseException))
     where = f'{error.full_key}: ' if isinstance(error, OmegaConfBaseException) and error.full_key else ''
     return f'the config cannot be composed: {where}{reason}'
 
@@ -125,11 +126,19 @@ def _grouped(overrides: Sequence[Override]) -> list[Override]:
 
 def _call_hydra(folder: Path, overrides: Sequence[Override]) -> dict[str, Any]:
     from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
-    # The context manager puts back whatever Hydra was initialised with before.
-    with initialize_config_dir(version_base='1.3', config_dir=str(folder)):
-        config = compose('config', overrides=[override.hydra_text for override in overrides])
+    # Hydra is a singleton, which a program that calls this one may be using.
+    others = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(version_base='1.3', config_dir=str(folder)):
+            config = compose('config', overrides=[override.hydra_text for override in overrides])
+    finally:
+        GlobalHydra.instance().clear()
+        if others is not None:
+            GlobalHydra.instance().initialize(others)
     composed = OmegaConf.to_container(config, resolve=True)
     assert isinstance(composed, dict)
     return {str(key): value for key, value in composed.items()}

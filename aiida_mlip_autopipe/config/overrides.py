@@ -81,7 +81,7 @@ def parse_override(text: str) -> Override:
     return Override(text, keys, value)
 
 
-def explain_failure(override: Override, data: Any, reason: str) -> str:
+def explain_failure(override: Override, data: Any, reason: str, *, unreadable: bool) -> str:
     """Return the sentence for an override that cannot be applied.
 
     Parameters
@@ -92,6 +92,8 @@ def explain_failure(override: Override, data: Any, reason: str) -> str:
         What it was applied to.
     reason
         What Hydra says.
+    unreadable
+        Whether the value is not in Hydra's grammar.
     """
     start = f'the override {override.text!r} cannot be applied'
     path = ''
@@ -108,6 +110,8 @@ def explain_failure(override: Override, data: Any, reason: str) -> str:
             data = data.get(key) if isinstance(data, dict) else None
     if override.value is None and not override.presets:
         return f'{start}: there is no value {path} to remove'
-    if 'Ambiguous value' in reason or 'Sweep' in reason or 'sweep' in reason:
+    if 'Ambiguous value' in reason or 'Sweep' in reason:
         return f'{start}: write a list as {path}=[a,b], and put a text with a comma in quotes'
+    if not unreadable:
+        return f'{start}: {reason}'
     return f'{start}: its value cannot be read; put a text with special characters in quotes, as {path}="\'…\'"'

@@ -1,0 +1,157 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from aiida_mlip_autopipe.config.compose import compose_config
+from aiida_mlip_autopipe.errors import AutopipeError
+
+DATA = {
+    'name': 'x',
+    'generation': [{'kind': 'alloy', 'composition': {'Cu': 0.5, 'No': 0.5}}, {'kind': 'alloy', 'n_seeds': 2}],
+    'exploration': {'temperature_K': 300, 'n_steps': 10},
+}
+
+
+@pytest.fixture
+def folder(write):
+    write('temperature_K: 1000\nensemble: nvt\n', 'presets/exploration/hot.yaml')
+    return write('n_steps: 99\ntemperature_K: 50\n', 'presets/exploration/cold.yaml').parents[1]
+
+
+def compose(*overrides, data=DATA, folder=Path('nowhere')):
+    return compose_config(data, overrides, [folder])
+
+
+def test_without_overrides_the_data_stay_as_they_are():
+    odd = {'a': 'No', 'b': '1e5', 'c': 1e-5, 'd': None, 'e': [True, 3], 'f': {}, 'g': 'x: "y"\n#', 'h': 'é'}
+    composed = compose(data={**DATA, 'odd': odd})
+    assert composed == {**DATA, 'odd': odd}
+    assert list(composed) == [*DATA, 'odd']
+    assert list(composed['odd']) == list(odd)
+
+
+@pytest.mark.parametrize(
+    ('override', 'path', 'value'),
+    [
+        ('sampling.n_structures=500', ['sampling', 'n_structures'], 500),
+        ('exploration.n_steps=20', ['exploration', 'n_steps'], 20),
+        ('+exploration.n_steps=20', ['exploration', 'n_steps'], 20),
+        ('++exploration.n_steps=20', ['exploration', 'n_steps'], 20),
+        ('generation[1].n_seeds=3', ['generation', 1, 'n_seeds'], 3),
+        ('generation.1.n_seeds=3', ['generation', 1, 'n_seeds'], 3),
+        ('generation[0].composition={Cu: 0.1, No: 0.9}', ['generation', 0, 'composition'], {'Cu': 0.1, 'No': 0.9}),
+        ('generation[0].composition.Cu=.5', ['generation', 0, 'composition', 'Cu'], 0.5),
+        ('generation=[{kind: structures}]', ['generation'], [{'kind': 'structures'}]),
+        ('exploration.temperature_K=[300,600]', ['exploration', 'temperature_K'], [300, 600]),
+        ('storage.database=/tmp/a-b_c.db', ['storage', 'database'], '/tmp/a-b_c.db'),
+        ('calculator.model=~/models/x#1=é.pth', ['calculator', 'model'], '~/models/x#1=é.pth'),
+        ('name=my campaign', ['name'], 'my campaign'),
+        ('name="a,b"', ['name'], 'a,b'),
+        ('name=', ['name'], ''),
+        ('execution.queue=null', ['execution', 'queue'], None),
+        ('exploration=anneal.yaml', ['exploration'], 'anneal.yaml'),
+        ('exploration={n_steps: 5}', ['exploration', 'n_steps'], 5),
+    ],
+)
+def test_an_override_changes_or_adds_a_value(override, path, value):
+    found = compose(override)
+    for key in path:
+        found = found[key]
+    assert found == value
+
+
+def test_a_key_is_removed():
+    assert compose('~exploration.n_steps')['exploration'] == {'temperature_K': 300}
+    assert 'exploration' not in compose('~exploration')
+
+
+def test_a_preset_wins_over_the_file_and_an_override_over_the_preset(folder):
+    assert compose('+exploration=hot', folder=folder)['exploration'] == {
+        'temperature_K': 1000,
+        'n_steps': 10,
+        'ensemble': 'nvt',
+    }
+    for overrides in (
+        ('exploration=hot', 'exploration.temperature_K=7'),
+        ('exploration.temperature_K=7', '+exploration=hot'),
+    ):
+        assert compose(*overrides, folder=folder)['exploration']['temperature_K'] == 7
+
+
+@pytest.mark.parametrize('overrides', [('+exploration=[hot, cold]',), ('+exploration=hot', 'exploration=cold')])
+def test_a_later_preset_wins_over_an_earlier_one(folder, overrides):
+    exploration = compose(*overrides, folder=folder)['exploration']
+    assert exploration == {'temperature_K': 50, 'n_steps': 99, 'ensemble': 'nvt'}
+
+
+def test_interpolations_are_resolved(monkeypatch):
+    monkeypatch.setenv('QUEUE', 'long')
+    composed = compose(data={**DATA, 'execution': {'queue': '${oc.env:QUEUE}', 'account': '${name}', 'x': r'\${HOME}'}})
+    assert composed['execution'] == {'queue': 'long', 'account': 'x', 'x': '${HOME}'}
+
+
+def test_keys_that_hydra_would_take_for_its_own_stay_in_the_data():
+    assert compose(data={**DATA, 'hydra': {'run': 1}, 'defaults': ['x']}) == {
+        **DATA,
+        'hydra': {'run': 1},
+        'defaults': ['x'],
+    }
+
+
+@pytest.mark.parametrize(
+    ('overrides', 'sentences'),
+    [
+        (['foo'], ["the override 'foo' has none of the forms section.key=value, list[0].key=value"]),
+        (['=3'], ["the override '=3' has none of the forms"]),
+        (['a b=3'], ["the override 'a b=3' has none of the forms"]),
+        (['~a=3'], ["the override '~a=3' has none of the forms"]),
+        (['a/b@c=3'], ["the override 'a/b@c=3' has none of the forms"]),
+        (['hydra.run.dir=x'], ["'hydra.run.dir=x' is one of Hydra's own settings, which have no meaning here"]),
+        (['generation[5].n_seeds=3'], ["generation is a list of 2 entries, counted from 0, and has no entry '5'"]),
+        (['generation.n_seeds=3'], ["generation is a list of 2 entries, counted from 0, and has no entry 'n_seeds'"]),
+        (['~generation[1]'], ['an entry of a list cannot be removed; give the whole list as generation=[…]']),
+        (['~nowhere.key'], ['there is no value nowhere.key to remove']),
+        (['name=a,b'], ['write a list as name=[a,b], and put a text with a comma in quotes']),
+        (['generation[0].n_seeds=range(1,4)'], ['write a list as generation[0].n_seeds=[a,b]']),
+        (['name={a'], ['its value cannot be read; put a text with special characters in quotes']),
+        (['name=${nowhere}'], [r"name: interpolation key 'nowhere' not found; a plain ${ is written \${"]),
+        (['foo', 'a.b=1', 'bar'], ["the override 'foo' has", "the override 'bar' has"]),
+        (['name={a', 'a.b=1', 'generation[5].x=1'], ["'name={a'", "'generation[5].x=1'"]),
+    ],
+)
+def test_each_bad_override_gets_one_sentence(overrides, sentences):
+    with pytest.raises(AutopipeError) as error:
+        compose(*overrides)
+    lines = str(error.value).split('\n')
+    assert len(lines) == len(sentences)
+    for line, sentence in zip(lines, sentences, strict=True):
+        assert sentence in line
+
+
+def test_a_preset_over_a_section_that_is_no_mapping_is_left_to_validation(folder):
+    composed = compose('+exploration=hot', data={'name': 'x', 'exploration': None}, folder=folder)
+    assert composed['exploration'] == {'temperature_K': 1000, 'ensemble': 'nvt'}
+
+
+def test_a_bad_interpolation_in_the_file_is_named():
+    with pytest.raises(AutopipeError, match=re.escape("execution.queue: interpolation key 'nowhere' not found")):
+        compose(data={**DATA, 'execution': {'queue': '${nowhere}'}})
+
+
+def test_hydra_is_left_as_it_was(folder, tmp_path, monkeypatch):
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    monkeypatch.chdir(tmp_path)
+    compose('+exploration=hot', folder=folder)
+    assert not GlobalHydra.instance().is_initialized()
+    assert Path.cwd() == tmp_path
+    assert [path.name for path in tmp_path.iterdir()] == ['presets']
+    with initialize_config_dir(version_base='1.3', config_dir=str(folder)):
+        before = GlobalHydra.instance().config_loader()
+        compose('+exploration=hot', folder=folder)
+        assert GlobalHydra.instance().config_loader() is before
+    with pytest.raises(AutopipeError):
+        compose('name={a')
+    assert not GlobalHydra.instance().is_initialized()

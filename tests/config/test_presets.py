@@ -1,0 +1,64 @@
+import pytest
+
+from aiida_mlip_autopipe.config import load_config
+from aiida_mlip_autopipe.config.presets import PACKAGE_FOLDER, PRESET_SECTIONS, known_presets, preset_folders
+from aiida_mlip_autopipe.errors import AutopipeError
+
+CAMPAIGN = 'name: x\ngeneration: [{kind: alloy, composition: {Cu: 1.0}}]\n'
+SHIPPED = sorted((path.parent.name, path.stem) for path in PACKAGE_FOLDER.glob('*/*.yaml'))
+
+
+@pytest.mark.parametrize(('section', 'name'), SHIPPED)
+def test_each_preset_of_the_package_is_valid(write, section, name):
+    assert section in PRESET_SECTIONS
+    config = load_config(write(CAMPAIGN), [f'+{section}={name}'])
+    assert getattr(config, section) != getattr(load_config(write(CAMPAIGN)), section)
+
+
+def test_presets_are_found_beside_the_file_then_at_home_then_in_the_package(write, tmp_path, no_presets_of_the_user):
+    path = write(CAMPAIGN)
+
+    def temperature():
+        return load_config(path, ['+exploration=anneal']).exploration.temperature_K
+
+    assert temperature() == 300
+    write('temperature_K: 222\n', no_presets_of_the_user / 'exploration' / 'anneal.yaml')
+    assert temperature() == 222
+    write('temperature_K: 111\n', 'presets/exploration/anneal.yaml')
+    assert temperature() == 111
+    write('temperature_K: 7\n', 'presets/exploration/own.yaml')
+    assert {'anneal', 'gentle', 'own'} <= set(known_presets('exploration', preset_folders(tmp_path)))
+
+
+def test_without_a_config_home_the_folder_is_below_the_users_home(monkeypatch, tmp_path):
+    monkeypatch.delenv('XDG_CONFIG_HOME')
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert preset_folders(tmp_path)[1] == tmp_path / '.config' / 'mlip-autopipe' / 'presets'
+
+
+@pytest.mark.parametrize(
+    ('override', 'sentence'),
+    [
+        (
+            '+exploration=aneal',
+            r"there is no preset 'aneal' for exploration; there are anneal, .*did you mean 'anneal'\?",
+        ),
+        ('+storage=fast', "there is no preset 'fast' for storage; there is none for this section"),
+        ('+exploration=broken', r'broken\.yaml, line 2, column 1: this is not valid YAML'),
+        ('+exploration=hollow', r'hollow\.yaml is empty'),
+        ('+exploration=nested', r'nested\.yaml: a preset cannot name others under `defaults`'),
+    ],
+)
+def test_a_bad_preset_is_refused_in_one_sentence(write, override, sentence):
+    write('{\n', 'presets/exploration/broken.yaml')
+    write('', 'presets/exploration/hollow.yaml')
+    write('defaults: [anneal]\n', 'presets/exploration/nested.yaml')
+    with pytest.raises(AutopipeError, match=sentence) as error:
+        load_config(write(CAMPAIGN), [override])
+    assert '\n' not in str(error.value)
+
+
+def test_a_fault_in_a_preset_is_told_by_its_place_in_the_config(write):
+    write('temperature_K: -1\n', 'presets/exploration/cold.yaml')
+    with pytest.raises(AutopipeError, match=r'exploration\.temperature_K: got -1; must be at least 0'):
+        load_config(write(CAMPAIGN), ['+exploration=cold'])
