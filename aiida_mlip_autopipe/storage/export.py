@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dataset import Dataset
+from aiida_mlip_autopipe.storage.extxyz import write_extxyz
 from aiida_mlip_autopipe.storage.row import Row
+from aiida_mlip_autopipe.storage.whole_file import whole_file
 
 
 def export_dataset(path: Path, rows: Iterable[Row], *, overwrite: bool = False) -> int:
-    """Write rows to a new ASE SQLite database.
+    """Write rows to a new file, whose suffix names the format.
 
     The file appears under its name when it is complete, and not at all when something fails.
 
     Parameters
     ----------
     path
-        The file to write.
+        ``.db``, an ASE SQLite database, exact; ``.extxyz`` or ``.xyz``, a text file that MACE and SevenNet train on,
+        see `write_extxyz`.
     rows
-        In the order they shall stand in the database.
+        In the order they shall stand in the file.
     overwrite
         Whether to replace an existing file.
 
@@ -34,18 +35,19 @@ def export_dataset(path: Path, rows: Iterable[Row], *, overwrite: bool = False) 
     Raises
     ------
     AutopipeError
-        If the file exists, its folder does not, there is no row, or one cannot be written.
+        If the suffix is of no format, the file exists, its folder does not, there is no row, or one cannot be written.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise AutopipeError(f'{path} exists already and is not overwritten unless you say so')
-    if not path.parent.is_dir():
-        raise AutopipeError(f'there is no folder {path.parent} for the dataset {path.name}')
-    with TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
-        unfinished = Path(folder, path.name)
-        with Dataset(unfinished, create=True) as dataset:
-            n_rows = len(dataset.create(rows))
+    writers = {'.db': _write_database, '.extxyz': write_extxyz, '.xyz': write_extxyz}
+    if path.suffix not in writers:
+        raise AutopipeError(f'{path} has a suffix of no format; there are {", ".join(writers)}')
+    with whole_file(path, overwrite=overwrite) as unfinished:
+        n_rows = writers[path.suffix](unfinished, rows)
         if not n_rows:
             raise AutopipeError(f'there is no row to write to {path}')
-        os.replace(unfinished, path)
     return n_rows
+
+
+def _write_database(path: Path, rows: Iterable[Row]) -> int:
+    with Dataset(path, create=True) as dataset:
+        return len(dataset.create(rows))

@@ -1,0 +1,71 @@
+"""Extended XYZ that MACE and SevenNet train on with no glue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.storage.row import Row
+
+# The labels of a row, as ASE calls them.
+RESULTS = ('energy', 'forces', 'stress')
+
+
+def write_extxyz(path: Path, rows: Iterable[Row]) -> int:
+    """Write rows with their labels twice: as calculator results, and as ``REF_energy``, ``REF_forces``, ``REF_stress``.
+
+    ASE turns the first into a calculator, which SevenNet reads; the second survive as they are, which MACE reads by
+    default. Stress stands in ASE's sign and unit (eV/Å³, negative on the diagonal of a compressed crystal), and
+    ``REF_stress`` in Voigt order. The key-value pairs stand in the comment line. Constraints are left out, since a
+    reader would take the forces of fixed atoms for zero. The text keeps eight decimals.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    rows
+        Rows that all have the same ``label_source``.
+
+    Returns
+    -------
+    int
+        How many rows were written.
+
+    Raises
+    ------
+    AutopipeError
+        If rows have labels of different levels of theory: no model can be trained on both at once.
+    """
+    from ase.io.extxyz import write_extxyz as write_frames
+
+    n_rows = 0
+    label_source = None
+    with path.open('w') as file:
+        for row in rows:
+            found = row.key_value_pairs.get('label_source')
+            if n_rows and found != label_source:
+                raise AutopipeError(
+                    f'row {n_rows} has labels of {found}, those before of {label_source}: '
+                    'write one file for each level of theory'
+                )
+            label_source = found
+            write_frames(file, [_with_references(row)])
+            n_rows += 1
+    return n_rows
+
+
+def _with_references(row: Row) -> Atoms:
+    results = {name: row.atoms.calc.results[name] for name in RESULTS if name in row.atoms.calc.results}
+    atoms = row.atoms.copy()
+    atoms.set_constraint()
+    atoms.info = dict(row.key_value_pairs)
+    atoms.info['REF_energy'] = results['energy']
+    atoms.arrays['REF_forces'] = results['forces']
+    if 'stress' in results:
+        atoms.info['REF_stress'] = results['stress']
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms
