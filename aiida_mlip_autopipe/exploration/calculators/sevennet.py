@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,7 @@ from aiida_mlip_autopipe.exploration.calculators.base import (
     Loaded,
     ModelSettings,
     existing_file,
+    file_sha256,
     resolve_device,
 )
 from aiida_mlip_autopipe.fields import InputModel
@@ -71,9 +73,26 @@ class SevenNetLoader(CalculatorLoader):
         return existing_file(str(Path(spec.origin).parent / 'pretrained_potentials' / SHIPPED[name]))
 
     def load(self) -> Loaded:
-        """Return SevenNet's calculator."""
+        """Return a calculator: on a CPU the saved model, on a GPU or where that does not serve SevenNet's own."""
+        device = resolve_device(self.settings.device)
+        checkpoint = self.resolve_model()
+        if device == 'cpu':
+            from aiida_mlip_autopipe.exploration.calculators.sevennet_script import load_script
+
+            try:
+                scripted = load_script(checkpoint, file_sha256(checkpoint), self.settings.modal)
+                return Loaded(scripted, device, 'float32', scripted.elements)
+            except Exception as error:
+                # An architecture that cannot be saved, say. A checkpoint that is broken is told by what comes next.
+                warnings.warn(f"SevenNet's own calculator is used, which starts slowly: {error}", stacklevel=2)
+        return self.load_original(device)
+
+    def load_original(self, device: str) -> Loaded:
+        """Return SevenNet's own calculator."""
         from sevenn.calculator import SevenNetCalculator
 
-        device = resolve_device(self.settings.device)
-        calculator = SevenNetCalculator(str(self.resolve_model()), device=device, modal=self.settings.modal)
+        with warnings.catch_warnings():
+            # It advises an accelerator at each start.
+            warnings.simplefilter('ignore', UserWarning)
+            calculator = SevenNetCalculator(str(self.resolve_model()), device=device, modal=self.settings.modal)
         return Loaded(calculator, device, 'float32', frozenset(int(number) for number in calculator.type_map))
