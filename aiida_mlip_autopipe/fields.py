@@ -49,9 +49,8 @@ def _resolve_model(model: str, info: ValidationInfo) -> str:
     """Resolve what is a path; a plain word that is no file is a name, which the calculator knows or refuses."""
     if not info.context:
         return model
-    path = Path(model)
-    is_name = len(path.parts) <= 1 and not (info.context['folder'] / path).is_file()
-    return model if is_name else str(_resolve_input_file(path, info))
+    is_name = '/' not in model and not (info.context['folder'] / model).is_file()
+    return model if is_name else str(_resolve_input_file(Path(model), info))
 
 
 InputFile = Annotated[Path, AfterValidator(_resolve_input_file)]

@@ -57,7 +57,7 @@ class CampaignConfig(Settings):
     calculator: AnyCalculator = _default(CALCULATORS, 'calculator')
     """What computes energies and forces; SevenNet with the weights that its package ships by default."""
     exploration: ExplorationSettings = ExplorationSettings()
-    """How each seed is explored."""
+    """How each seed is explored: temperature, steps, ensemble, and when a run is stopped."""
     sampling: AnySampler = _default(SAMPLERS, 'sampling')
     """Which frames are chosen; farthest-point selection by default."""
     storage: StorageSettings = StorageSettings()

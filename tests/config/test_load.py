@@ -1,0 +1,125 @@
+from pathlib import Path
+
+import pytest
+
+from aiida_mlip_autopipe.config import CampaignConfig, config_hash, config_text, load_config, validate_config
+from aiida_mlip_autopipe.errors import AutopipeError, ConfigError
+
+MINIMAL = 'name: cu_au\ngeneration:\n  - {kind: alloy, composition: {Cu: 0.5, Au: 0.5}}\n'
+
+
+def test_a_minimal_file_has_defaults_for_all_the_rest(write):
+    config = load_config(write(MINIMAL))
+    assert (config.name, config.random_seed) == ('cu_au', 0)
+    assert [entry.kind for entry in config.generation] == ['alloy']
+    assert (config.calculator.kind, config.calculator.model) == ('sevennet', '7net-0')
+    assert (config.sampling.kind, config.sampling.n_structures) == ('fps', 100)
+    assert config.storage.database is None
+
+
+def test_a_section_without_a_kind_has_the_default_one(write):
+    config = load_config(write(MINIMAL + 'calculator: {device: cpu}\nsampling: {n_structures: 5}\n'))
+    assert (config.calculator.kind, config.calculator.device) == ('sevennet', 'cpu')
+    assert (config.sampling.kind, config.sampling.n_structures) == ('fps', 5)
+
+
+def test_a_section_that_was_left_empty_has_its_defaults(write):
+    empty = 'calculator:\nexploration:\nsampling:\nstorage:\nexecution:\nrandom_seed:\n'
+    assert load_config(write(MINIMAL + empty)) == load_config(write(MINIMAL))
+
+
+@pytest.mark.parametrize('suffix', ['.yaml', '.yml', '.txt', ''])
+def test_a_file_may_have_any_name_and_is_found_from_anywhere(write, monkeypatch, suffix, tmp_path):
+    path = write(MINIMAL, f'some folder/my file{suffix}')
+    monkeypatch.chdir(path.parent)
+    assert load_config(path.name).name == 'cu_au'
+    monkeypatch.chdir(tmp_path)
+    assert load_config(str(path.relative_to(tmp_path))).name == 'cu_au'
+
+
+def test_input_files_are_relative_to_the_config_file_and_the_database_is_not(write, tmp_path, monkeypatch):
+    from ase.build import bulk
+    from ase.io import write as write_atoms
+
+    path = write(
+        'name: x\n'
+        'generation: [{kind: structures, files: [cells/cu.cif]}]\n'
+        'calculator: {kind: mace, model: models/my.model}\n'
+        'storage: {database: results/x.db}\n',
+        'project/campaign.yaml',
+    )
+    folder = path.parent
+    (folder / 'cells').mkdir()
+    write_atoms(folder / 'cells' / 'cu.cif', bulk('Cu'))
+    write('weights', 'project/models/my.model')
+    monkeypatch.chdir(tmp_path)
+    config = load_config('project/campaign.yaml')
+    assert config.generation[0].files == (folder / 'cells' / 'cu.cif',)
+    assert config.calculator.model == str(folder / 'models' / 'my.model')
+    assert config.storage.database == Path('results/x.db')
+
+
+def test_a_model_beside_the_file_may_be_named_without_a_folder(write, tmp_path):
+    write('weights', 'my.pth')
+    config = load_config(write(MINIMAL + 'calculator: {model: my.pth}\n'))
+    assert config.calculator.model == str(tmp_path / 'my.pth')
+
+
+def test_settings_made_in_python_keep_paths_that_exist_elsewhere():
+    data = {'name': 'x', 'generation': [{'kind': 'structures', 'files': ['elsewhere/cu.cif']}]}
+    data['calculator'] = {'kind': 'mace', 'model': '/scratch/my.model'}
+    config = CampaignConfig.model_validate(data)
+    assert config.generation[0].files == (Path('elsewhere/cu.cif'),)
+    assert config.calculator.model == '/scratch/my.model'
+
+
+def test_overrides_are_validated_with_the_file(write):
+    config = load_config(write(MINIMAL), ['generation[0].n_seeds=3', 'sampling.n_structures=7', 'name=other'])
+    assert (config.generation[0].n_seeds, config.sampling.n_structures, config.name) == (3, 7, 'other')
+    with pytest.raises(ConfigError, match=r"generation\[0\]\.n_seeds: got 'many'; must be an integer"):
+        load_config(write(MINIMAL), ['generation[0].n_seeds=many'])
+
+
+def test_nobelium_is_an_element_in_the_file_and_in_an_override(write):
+    config = load_config(write('name: on\ngeneration: [{kind: alloy, composition: {No: 1}, lattice: fcc, a_A: 5}]\n'))
+    assert (config.name, config.generation[0].composition) == ('on', {'No': 1.0})
+    config = load_config(
+        write(MINIMAL), ['generation[0].composition={No: 0.5, Cu: 0.5}', '~generation[0].composition.Au']
+    )
+    assert set(config.generation[0].composition) == {'No', 'Cu'}
+
+
+@pytest.mark.parametrize('key', ['hydra', 'defaults'])
+def test_a_key_of_hydras_is_an_unknown_key_like_any_other(write, key):
+    with pytest.raises(ConfigError, match=f'{key}: got .*; there is no such key here'):
+        load_config(write(MINIMAL + f'{key}: {{x: 1}}\n'))
+
+
+def test_a_config_as_text_is_the_same_config_again(write):
+    config = load_config(
+        write(MINIMAL), ['execution.scheduler_lines="export X=\\${HOME}"', 'exploration.timestep_fs=1e-2']
+    )
+    assert '${HOME}' in config.execution.scheduler_lines
+    assert load_config(write(config_text(config), 'again.yaml')) == config
+
+
+def test_the_hash_is_that_of_the_content_alone(write):
+    config = load_config(write(MINIMAL))
+    spelled_out = load_config(write('# other\n' + config_text(config), 'elsewhere/b.yaml'))
+    assert config_hash(spelled_out) == config_hash(config)
+    assert len(config_hash(config)) == 64
+    assert config_hash(load_config(write(MINIMAL), ['random_seed=1'])) != config_hash(config)
+
+
+def test_the_hash_of_a_config_never_changes_between_runs():
+    data = {'name': 'é', 'generation': [{'kind': 'alloy', 'composition': {'Cu': 1}}]}
+    with pytest.raises(ConfigError):
+        validate_config(data, Path())
+    data['name'] = 'e'
+    dumped = validate_config(data, Path()).model_dump(mode='json')
+    assert config_hash(CampaignConfig.model_validate(dumped)) == config_hash(validate_config(data, Path()))
+
+
+def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path):
+    with pytest.raises(AutopipeError, match='there is no file'):
+        load_config(tmp_path / 'nowhere.yaml')
