@@ -13,10 +13,10 @@ from pydantic import TypeAdapter
 
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import CALCULATORS, RUNNER_VERSION, ExplorationSettings
-from aiida_mlip_autopipe.workflows.submission import pin_model
 from aiida_mlip_autopipe.installation.codes import LOCAL_COMPUTER, code_label
 from aiida_mlip_autopipe.seeds import Seed
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
+from aiida_mlip_autopipe.workflows.submission import pin_model
 
 
 def main() -> None:

@@ -32,9 +32,9 @@ class ExplorationCalculation(CalcJob):
             'checkpoint', valid_type=orm.SinglefileData, required=False, help='Where an earlier leg of this seed ended.'
         )
         options = spec.inputs['metadata']['options']
-        options['parser_name'].default = 'mlip_autopipe.explore'  # type: ignore[index]
-        options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}  # type: ignore[index]
-        options['withmpi'].default = False  # type: ignore[index]
+        options['parser_name'].default = 'mlip_autopipe.explore'
+        options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
+        options['withmpi'].default = False
 
         spec.output('trajectory', valid_type=orm.TrajectoryData, required=False, help='The good frames of this leg.')
         spec.output('result', valid_type=orm.Dict, required=False, help='What the job says of itself.')

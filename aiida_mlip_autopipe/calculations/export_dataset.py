@@ -64,7 +64,7 @@ def _rows(
         assert isinstance(seed_node, SeedData)
         seed = seed_node.to_seed()
         targets = trajectory.extra.get('target_temperature_K')
-        provenance = Provenance(
+        provenance = Provenance(  # type: ignore[call-arg]  # label_source follows from the others
             campaign=campaign['name'],
             random_seed=random_seed,
             config_sha256=campaign['config_hash'],

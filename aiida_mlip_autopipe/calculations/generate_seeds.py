@@ -54,7 +54,7 @@ def generate_seeds(
     with tempfile.TemporaryDirectory() as folder:
         paths = {key: _unpack(node, Path(folder) / key) for key, node in files.items()}
         entries = rewrite_files(settings['entries'], lambda key: str(paths[key]))
-        adapter: TypeAdapter[Any] = TypeAdapter(tuple[GENERATORS.settings_union(), ...])  # type: ignore[misc]
+        adapter: TypeAdapter[Any] = TypeAdapter(tuple[GENERATORS.settings_union(), ...])  # type: ignore[misc,arg-type]
         try:
             result = generate(
                 adapter.validate_python(entries),

@@ -45,12 +45,11 @@ def select_frames(
     adapter: TypeAdapter[Any] = TypeAdapter(SAMPLERS.settings_union())
     trajectories = [trajectory_from_node(legs[label]) for label in labels]
     try:
-        chosen = select(
-            trajectories, adapter.validate_python(settings.get_dict()), random_seed=random_seed.value
-        )
+        chosen = select(trajectories, adapter.validate_python(settings.get_dict()), random_seed=random_seed.value)
     except AutopipeError as error:
         return ExitCode(ERROR_SAMPLING, str(error), invalidates_cache=True)
-    steps = [trajectories[leg].steps[frame] for leg, frame in zip(chosen.trajectory_indices, chosen.frame_indices)]
+    places = zip(chosen.trajectory_indices, chosen.frame_indices, strict=True)
+    steps = [trajectories[leg].steps[frame] for leg, frame in places]
     selection = orm.ArrayData(
         {
             'frame': np.asarray(chosen.frame_indices, dtype=np.int64),

@@ -68,7 +68,9 @@ def describe(campaign: WorkChainNode, progress: Progress) -> RenderableType:
 def counts(progress: Progress) -> str:
     """Return how many seeds are done, running, failed and waiting, as text."""
     waiting = progress.n_seeds - len(progress.explorations)
-    text = f'{progress.n_succeeded} of {progress.n_seeds} done, {progress.n_running} running, {progress.n_failed} failed'
+    text = (
+        f'{progress.n_succeeded} of {progress.n_seeds} done, {progress.n_running} running, {progress.n_failed} failed'
+    )
     return text + (f', {waiting} waiting' if waiting > 0 and progress.stage in ('generation', 'exploration') else '')
 
 

@@ -51,8 +51,10 @@ def run(
     campaign = submit(builder)
     console.print(f'campaign [bold]{config.name}[/] submitted, id {campaign.pk}')
     if detach:
-        console.print(f"'mlip-autopipe status {campaign.pk}' tells how far it is, "
-                      f"'mlip-autopipe export {campaign.pk} -o {database}' writes its database")
+        console.print(
+            f"'mlip-autopipe status {campaign.pk}' tells how far it is, "
+            f"'mlip-autopipe export {campaign.pk} -o {database}' writes its database"
+        )
         return
     follow_campaign(campaign)
     n_rows = write_dataset(campaign, database, force=force)
@@ -82,7 +84,8 @@ def _show_estimate(config: CampaignConfig, profile: str | None) -> None:
     table.add_row('frames', f'{estimate.n_frames:,}, of which {config.sampling.n_structures} are selected')
     table.add_row(
         'time',
-        'not known for this calculator' if estimate.wall_s is None
+        'not known for this calculator'
+        if estimate.wall_s is None
         else f'about {timedelta(seconds=round(estimate.wall_s))} on CPU cores like those it was measured on',
     )
     table.add_row('disk', f'about {estimate.disk_MB:.1f} MB')

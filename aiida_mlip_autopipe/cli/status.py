@@ -107,4 +107,6 @@ def _print_failures(explorations: tuple) -> None:  # type: ignore[type-arg]
 
     for one in explorations:
         if one.ended and not one.succeeded:
-            console.print(f'seed {one.seed_id} (exploration {one.pk}): {why_ended(orm.load_node(one.pk))}', markup=False)
+            console.print(
+                f'seed {one.seed_id} (exploration {one.pk}): {why_ended(orm.load_node(one.pk))}', markup=False
+            )

@@ -29,7 +29,7 @@ class SeedData(StructureData):
         plain.set_tags(0)
         node = cls(ase=plain)
         buffer = io.BytesIO()
-        np.savez(buffer, **seed.arrays())
+        np.savez(buffer, **seed.arrays())  # type: ignore[arg-type]
         node.base.repository.put_object_from_bytes(buffer.getvalue(), cls._ARRAYS)
         node.base.repository.put_object_from_bytes(json.dumps(seed.record, sort_keys=True).encode(), cls._RECORD)
         for name in ('kind', 'ancestor'):

@@ -34,7 +34,7 @@ def ensure_profile(name: str | None) -> tuple[Profile, bool]:
     if name in config.profile_names:
         return load_profile(name), False
     is_first = not config.profile_names
-    profile = create_profile(
+    create_profile(
         config,
         name=name,
         email='autopipe@localhost',
@@ -94,7 +94,7 @@ def ensure_daemon() -> bool:
     profile = get_manager().get_profile()
     if profile is None or profile.process_control_backend is None:
         raise AutopipeError(
-            f"the profile {profile and profile.name!r} has no broker, so no daemon can run; "
+            f'the profile {profile and profile.name!r} has no broker, so no daemon can run; '
             "'verdi profile configure-broker core.zeromq' adds one"
         )
     client = get_daemon_client()

@@ -34,7 +34,7 @@ class DatasetWorkChain(WorkChain):
     _watch: asyncio.TimerHandle | None = None
 
     @classmethod
-    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]
+    def define(cls, spec: WorkChainSpec) -> None:
         """Define inputs, the outline and exit codes."""
         super().define(spec)
         spec.input('config', valid_type=orm.Dict, help='The whole config as it was composed, for provenance.')
@@ -43,15 +43,23 @@ class DatasetWorkChain(WorkChain):
         spec.input('n_seeds', valid_type=int, is_metadata=True, help='How many seeds the entries give.')
         spec.input_namespace('files', valid_type=orm.SinglefileData, required=False, help="The user's structure files.")
         spec.input('sampling', valid_type=orm.Dict, help='Settings of the sampling.')
-        spec.input('campaign', valid_type=orm.Dict, help='`name` and `config_hash`: what each row says of its campaign.')
+        spec.input(
+            'campaign', valid_type=orm.Dict, help='`name` and `config_hash`: what each row says of its campaign.'
+        )
         spec.expose_inputs(
             ExplorationCalculation, namespace='job', exclude=('seed', 'checkpoint', 'random_seed', 'metadata')
         )
-        spec.input('options', valid_type=dict, is_metadata=True, help='Options of the jobs: resources, wall time, queue.')
+        spec.input(
+            'options', valid_type=dict, is_metadata=True, help='Options of the jobs: resources, wall time, queue.'
+        )
         spec.input('max_concurrent_jobs', valid_type=int, is_metadata=True, help='Explorations in flight at most.')
         spec.input('max_legs', valid_type=int, is_metadata=True, help='Legs of one exploration at most.')
-        spec.input('min_success_share', valid_type=float, is_metadata=True, help='Share of explorations that must succeed.')
-        spec.input('reuse_finished', valid_type=bool, is_metadata=True, default=False, help='Take equal leaves from cache.')
+        spec.input(
+            'min_success_share', valid_type=float, is_metadata=True, help='Share of explorations that must succeed.'
+        )
+        spec.input(
+            'reuse_finished', valid_type=bool, is_metadata=True, default=False, help='Take equal leaves from cache.'
+        )
 
         spec.output_namespace('seeds', valid_type=SeedData, help='The seeds.')
         spec.output_namespace('generation_reports', valid_type=orm.Dict, help='What was rejected, for each chunk.')
@@ -235,7 +243,9 @@ class DatasetWorkChain(WorkChain):
 
     def export_dataset(self) -> ExitCode | None:
         """Write the database from the legs and seeds that the selection refers to."""
-        chosen = {label: orm.load_node(self.ctx.legs[label]) for label in self.ctx.selection.base.attributes.get('legs')}
+        chosen = {
+            label: orm.load_node(self.ctx.legs[label]) for label in self.ctx.selection.base.attributes.get('legs')
+        }
         seeds = {
             f'seed_{leg.base.attributes.get("seed_id")}': orm.load_node(
                 self.ctx.seeds[f'seed_{leg.base.attributes.get("seed_id")}']
@@ -260,4 +270,3 @@ class DatasetWorkChain(WorkChain):
         with reuse_finished(f'mlip_autopipe.{function.__name__}', self.inputs.reuse_finished):
             outputs, node = function.run_get_node(**inputs)
         return outputs, node
-

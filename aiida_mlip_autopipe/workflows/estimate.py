@@ -41,7 +41,7 @@ class Estimate:
     force_calls: int
     n_frames: int
     wall_s: float | None
-    disk_MB: float  # noqa: N815 (a unit's name)
+    disk_MB: float
 
 
 def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
@@ -56,7 +56,10 @@ def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
     """
     n_seeds = count_seeds(config.generation)
     first = generate_seeds(
-        config.generation, random_seed=config.random_seed, cutoff_A=config.calculator.cutoff_A, stop=min(n_seeds, SAMPLE)
+        config.generation,
+        random_seed=config.random_seed,
+        cutoff_A=config.calculator.cutoff_A,
+        stop=min(n_seeds, SAMPLE),
     ).seeds
     mean_atoms = sum(len(seed.atoms) for seed in first) / len(first)
     n_steps = config.exploration.total_steps

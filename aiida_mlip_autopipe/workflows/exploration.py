@@ -23,11 +23,13 @@ class ExplorationWorkChain(BaseRestartWorkChain):
     _process_class = ExplorationCalculation
 
     @classmethod
-    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]
+    def define(cls, spec: WorkChainSpec) -> None:
         """Define inputs, the outline and exit codes."""
         super().define(spec)
         spec.expose_inputs(ExplorationCalculation, namespace='job')
-        spec.input('reuse_finished', valid_type=bool, is_metadata=True, default=False, help='Take finished legs from cache.')
+        spec.input(
+            'reuse_finished', valid_type=bool, is_metadata=True, default=False, help='Take finished legs from cache.'
+        )
         spec.output_namespace('legs', valid_type=orm.TrajectoryData, help='The good frames, a trajectory a leg.')
         spec.output_namespace('crashes', valid_type=orm.SinglefileData, help='Frames around events, for each leg.')
         spec.output('result', valid_type=orm.Dict, required=False, help='What the last leg says of itself.')

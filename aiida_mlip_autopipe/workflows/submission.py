@@ -1,4 +1,4 @@
-"""From a config to the inputs of a campaign's work chain; the command line and the launchers of ``workchains/`` share it."""
+"""From a config to the inputs of a campaign's work chain, for the command line and the launchers of ``workchains/``."""
 
 from __future__ import annotations
 
