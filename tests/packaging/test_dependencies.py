@@ -24,7 +24,8 @@ def _imported(root: Path) -> set[str]:
 
 def test_every_package_that_is_imported_is_a_declared_dependency(root: Path) -> None:
     project = tomllib.loads((root / 'pyproject.toml').read_text())['project']
-    requirements = [*project['dependencies'], *sum(project['optional-dependencies'].values(), [])]
+    extras = project['optional-dependencies'].values()
+    requirements = [*project['dependencies'], *(line for extra in extras for line in extra)]
     declared = {re.split(r'[^A-Za-z0-9._-]', line)[0].lower() for line in requirements}
     # A package that this environment lacks is known by its module's name, mace by that of its distribution.
     owners = {'mace': ['mace-torch']} | packages_distributions()
