@@ -5,8 +5,20 @@ from aiida_mlip_autopipe.storage.export import export_dataset
 from aiida_mlip_autopipe.storage.provenance import Provenance
 from aiida_mlip_autopipe.storage.row import Row, make_row
 from aiida_mlip_autopipe.storage.settings import StorageSettings
+from aiida_mlip_autopipe.storage.split import SplitSettings, export_splits, split_rows
 
 # Changes with the science of this room: results of another version are not taken from a cache.
 STAGE_VERSION = '1'
 
-__all__ = ['STAGE_VERSION', 'Dataset', 'Provenance', 'Row', 'StorageSettings', 'export_dataset', 'make_row']
+__all__ = [
+    'STAGE_VERSION',
+    'Dataset',
+    'Provenance',
+    'Row',
+    'SplitSettings',
+    'StorageSettings',
+    'export_dataset',
+    'export_splits',
+    'make_row',
+    'split_rows',
+]

@@ -9,7 +9,7 @@ from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.extxyz import write_extxyz
 from aiida_mlip_autopipe.storage.row import Row
-from aiida_mlip_autopipe.storage.whole_file import whole_file
+from aiida_mlip_autopipe.whole_file import whole_file
 
 
 def export_dataset(path: Path, rows: Iterable[Row], *, overwrite: bool = False) -> int:

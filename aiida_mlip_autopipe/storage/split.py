@@ -1,0 +1,133 @@
+"""Split a dataset so that no lineage and no copy of a structure is in two sets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.settings import Settings
+from aiida_mlip_autopipe.splits import SPLITS, Split, assign_groups
+from aiida_mlip_autopipe.storage.alike import join_alike
+from aiida_mlip_autopipe.storage.export import export_dataset
+from aiida_mlip_autopipe.storage.row import Row
+
+
+class SplitSettings(Settings):
+    """How a dataset is split."""
+
+    valid_share: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the rows for validation."""
+    test_share: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the rows for testing."""
+    by: Literal['ancestor', 'composition', 'kind'] = 'ancestor'
+    """What must not be in two sets: structures of one ancestor (before strain and rattle), of one composition, or of
+    one kind of seed."""
+    hold_out: str | None = None
+    """A kind of seed of which all rows are for testing, and no others: how far does a model carry?"""
+
+    @model_validator(mode='after')
+    def _leave_some_to_train_on(self) -> SplitSettings:
+        if self.valid_share + self.test_share >= 1:
+            raise ValueError('valid_share and test_share must leave something to train on: their sum is below 1')
+        return self
+
+
+@dataclass(frozen=True)
+class SplitResult:
+    """Which row is for what.
+
+    Attributes
+    ----------
+    splits
+        The set of each row, in order.
+    report
+        How many rows and groups each set has, and how many groups were joined for their copies.
+    """
+
+    splits: tuple[Split, ...]
+    report: dict[str, Any]
+
+
+def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int) -> SplitResult:
+    """Divide rows by groups.
+
+    Groups that share a structure (see `join_alike`) are kept together.
+
+    Raises
+    ------
+    AutopipeError
+        If a row does not say its group, no row is of the kind held out or all are, or there are fewer groups than sets.
+    """
+    joined = join_alike(rows, [_group(row, place, settings.by) for place, row in enumerate(rows)])
+    held = {place for place, row in enumerate(rows) if settings.hold_out and _kind(row, place) == settings.hold_out}
+    if settings.hold_out and len(held) in (0, len(rows)):
+        kinds = sorted({_kind(row, place) for place, row in enumerate(rows)})
+        raise AutopipeError(f'hold_out: {settings.hold_out} leaves one set empty; the kinds are {", ".join(kinds)}')
+    held_groups = {joined[place] for place in held}
+    sizes = Counter(group for group in joined if group not in held_groups)
+    test_share = 0.0 if held else settings.test_share
+    assigned = assign_groups(
+        sizes, valid_share=settings.valid_share, test_share=test_share, random_seed=random_seed
+    ) | dict.fromkeys(held_groups, 'test')
+    splits = tuple(assigned[group] for group in joined)
+    wanted = {'train'} | ({'valid'} if settings.valid_share else set()) | ({'test'} if test_share or held else set())
+    if missing := sorted(wanted - set(splits)):
+        raise AutopipeError(
+            f'{len(set(joined))} groups by {settings.by} cannot be split: {" and ".join(missing)} would be empty'
+        )
+    report = {
+        'by': settings.by,
+        'n_rows': {split: splits.count(split) for split in SPLITS},
+        'n_groups': {split: sum(found == split for found in assigned.values()) for split in SPLITS},
+        'n_groups_joined': len({_group(row, place, settings.by) for place, row in enumerate(rows)}) - len(set(joined)),
+    }
+    return SplitResult(splits, report)
+
+
+def export_splits(path: Path, rows: Sequence[Row], splits: Sequence[Split], *, overwrite: bool = False) -> list[Path]:
+    """Write each set to a file of its own, ``cu_au.db`` to ``cu_au-train.db`` and so on, with the key ``split``.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The files, of the sets that have rows.
+
+    Raises
+    ------
+    AutopipeError
+        As `export_dataset`; no file is written if one of them exists.
+    """
+    sets = {split: [row for row, found in zip(rows, splits, strict=True) if found == split] for split in SPLITS}
+    paths = {split: path.with_stem(f'{path.stem}-{split}') for split in SPLITS if sets[split]}
+    for existing in [target for target in paths.values() if target.exists() and not overwrite]:
+        raise AutopipeError(f'{existing} exists already and is not overwritten unless you say so')
+    for split, target in paths.items():
+        labelled = (
+            replace(row, key_value_pairs=row.key_value_pairs | {'split': split}, id=None) for row in sets[split]
+        )
+        export_dataset(target, labelled, overwrite=overwrite)
+    return list(paths.values())
+
+
+def _group(row: Row, place: int, by: str) -> str:
+    if by == 'composition':
+        return str(row.atoms.symbols.formula.reduce()[0].format('hill'))
+    if by == 'kind':
+        return _kind(row, place)
+    ancestor = row.key_value_pairs.get('ancestor', row.key_value_pairs.get('seed'))
+    if ancestor is None:
+        raise AutopipeError(f'row {place} does not say its ancestor; split by composition instead')
+    return str(ancestor)
+
+
+def _kind(row: Row, place: int) -> str:
+    try:
+        return str(row.key_value_pairs['seed_kind'])
+    except KeyError:
+        raise AutopipeError(f'row {place} does not say the kind of its seed; split by composition instead') from None

@@ -1,0 +1,156 @@
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from pydantic import ValidationError
+
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.storage import Dataset, make_row
+from aiida_mlip_autopipe.storage.split import SplitSettings, export_splits, split_rows
+
+
+def labelled(atoms):
+    atoms.calc = EMT()
+    results = {name: atoms.calc.get_property(name, atoms) for name in ('energy', 'forces', 'stress')}
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms
+
+
+@pytest.fixture
+def make_lineages(make_provenance):
+    """Return rows of n lineages of three frames each; the first six lineages are alloys, the others surfaces."""
+
+    def make(n, composition=lambda lineage: 1):
+        rows = []
+        for lineage in range(n):
+            for step in range(3):
+                atoms = bulk('Cu', cubic=True)
+                atoms.numbers[: composition(lineage)] = 79
+                atoms.rattle(0.1, seed=10 * lineage + step)
+                record = {'kind': 'alloy' if lineage < 6 else 'surface', 'ancestor': f'ancestor{lineage}'}
+                rows.append(make_row(labelled(atoms), make_provenance(step=step), record))
+        return rows
+
+    return make
+
+
+def sets_of(rows, result, key):
+    found = {}
+    for row, split in zip(rows, result.splits, strict=True):
+        found.setdefault(row.key_value_pairs[key], set()).add(split)
+    return found
+
+
+def test_no_ancestor_is_in_two_sets(make_lineages):
+    rows = make_lineages(10)
+    result = split_rows(rows, SplitSettings(valid_share=0.2, test_share=0.2), random_seed=1)
+    assert all(len(splits) == 1 for splits in sets_of(rows, result, 'ancestor').values())
+    assert result.report == {
+        'by': 'ancestor',
+        'n_rows': {'train': 18, 'valid': 6, 'test': 6},
+        'n_groups': {'train': 6, 'valid': 2, 'test': 2},
+        'n_groups_joined': 0,
+    }
+
+
+def test_no_composition_is_in_two_sets(make_lineages):
+    rows = make_lineages(8, composition=lambda lineage: lineage % 4)
+    result = split_rows(rows, SplitSettings(by='composition'), random_seed=1)
+    formulas = {}
+    for row, split in zip(rows, result.splits, strict=True):
+        formulas.setdefault(row.atoms.get_chemical_formula(), set()).add(split)
+    assert len(formulas) == 4
+    assert all(len(splits) == 1 for splits in formulas.values())
+    assert set(result.splits) == {'train', 'valid', 'test'}
+
+
+@pytest.mark.parametrize('change', ['none', 'rotated', 'permuted', 'supercell', 'moved'])
+def test_lineages_that_share_a_structure_stay_together(make_lineages, make_provenance, change):
+    rows = make_lineages(10)
+    copy = rows[0].atoms.copy()
+    if change == 'rotated':
+        copy.rotate(40, (1, 2, 3), rotate_cell=True)
+    elif change == 'permuted':
+        copy = copy[[3, 1, 0, 2]]
+    elif change == 'supercell':
+        copy = copy * (3, 1, 1)
+    elif change == 'moved':
+        copy.translate(0.3)
+        copy.wrap()
+    rows.append(make_row(labelled(copy), make_provenance(), {'kind': 'alloy', 'ancestor': 'ancestor5'}))
+    settings = SplitSettings(valid_share=0.3, test_share=0.3)
+    for random_seed in range(10):
+        sets = sets_of(rows, split_rows(rows, settings, random_seed=random_seed), 'ancestor')
+        assert sets['ancestor0'] == sets['ancestor5']
+        assert all(len(splits) == 1 for splits in sets.values())
+    assert split_rows(rows, settings, random_seed=1).report['n_groups_joined'] == 1
+
+
+def test_a_slightly_moved_atom_makes_another_structure(make_lineages, make_provenance):
+    rows = make_lineages(3)
+    other = rows[0].atoms.copy()
+    other.positions[0, 0] += 0.01
+    rows.append(make_row(labelled(other), make_provenance(), {'kind': 'alloy', 'ancestor': 'ancestor2'}))
+    assert split_rows(rows, SplitSettings(), random_seed=1).report['n_groups_joined'] == 0
+
+
+def test_a_kind_is_held_out_whole_and_alone(make_lineages):
+    rows = make_lineages(10)
+    result = split_rows(rows, SplitSettings(hold_out='surface'), random_seed=1)
+    assert sets_of(rows, result, 'seed_kind')['surface'] == {'test'}
+    assert sets_of(rows, result, 'seed_kind')['alloy'] == {'train', 'valid'}
+
+
+def test_the_order_of_the_rows_does_not_matter(make_lineages):
+    rows = make_lineages(10)
+    forwards = split_rows(rows, SplitSettings(), random_seed=1)
+    assert split_rows(rows[::-1], SplitSettings(), random_seed=1).splits == forwards.splits[::-1]
+
+
+def test_each_set_is_written_to_its_own_file(make_lineages, tmp_path):
+    rows = make_lineages(10)
+    splits = split_rows(rows, SplitSettings(), random_seed=1).splits
+    paths = export_splits(tmp_path / 'cu.db', rows, splits)
+    assert [path.name for path in paths] == ['cu-train.db', 'cu-valid.db', 'cu-test.db']
+    energies = []
+    for path in paths:
+        with Dataset(path) as dataset:
+            found = list(dataset.query())
+        assert {row.key_value_pairs['split'] for row in found} == {path.stem.removeprefix('cu-')}
+        energies += [row.atoms.get_potential_energy() for row in found]
+    np.testing.assert_array_equal(np.sort(energies), np.sort([row.atoms.get_potential_energy() for row in rows]))
+
+
+def test_no_file_is_written_when_one_of_them_exists(make_lineages, tmp_path):
+    rows = make_lineages(10)
+    splits = split_rows(rows, SplitSettings(), random_seed=1).splits
+    (tmp_path / 'cu-test.db').write_text('precious')
+    with pytest.raises(AutopipeError, match=r'cu-test\.db exists already'):
+        export_splits(tmp_path / 'cu.db', rows, splits)
+    assert [path.name for path in tmp_path.iterdir()] == ['cu-test.db']
+
+
+def test_too_few_groups_are_one_sentence(make_lineages):
+    with pytest.raises(AutopipeError, match=r'2 groups by ancestor cannot be split: valid would be empty'):
+        split_rows(make_lineages(2), SplitSettings(), random_seed=1)
+
+
+def test_a_kind_that_is_not_there_is_one_sentence(make_lineages):
+    with pytest.raises(AutopipeError, match='hold_out: surfaces leaves one set empty; the kinds are alloy, surface'):
+        split_rows(make_lineages(10), SplitSettings(hold_out='surfaces'), random_seed=1)
+
+
+@pytest.mark.parametrize(('by', 'missing'), [('ancestor', 'its ancestor'), ('kind', 'the kind of its seed')])
+def test_a_row_without_its_group_is_one_sentence(make_lineages, by, missing):
+    rows = make_lineages(3)
+    for key in ('ancestor', 'seed', 'seed_kind'):
+        del rows[4].key_value_pairs[key]
+    with pytest.raises(AutopipeError, match=f'row 4 does not say {missing}'):
+        split_rows(rows, SplitSettings(by=by), random_seed=1)
+
+
+@pytest.mark.parametrize('fields', [{'valid_share': 0.5, 'test_share': 0.5}, {'test_share': 1}, {'by': 'seeds'}])
+def test_settings_that_cannot_be_are_refused(fields):
+    with pytest.raises(ValidationError):
+        SplitSettings(**fields)
