@@ -26,12 +26,11 @@ def init(
 ) -> None:
     """Write a commented file to start from."""
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.cli.files import refuse_existing, written_whole
     from aiida_mlip_autopipe.config import starter_config
+    from aiida_mlip_autopipe.whole_file import whole_file
 
-    refuse_existing(file, force)
-    with written_whole(file) as out:
-        out.write(starter_config())
+    with whole_file(file, overwrite=force) as unfinished:
+        unfinished.write_text(starter_config(), encoding='utf-8')
     console.print(f'[green]✓[/] wrote [bold]{file}[/]; `mlip-autopipe run {file}` runs it')
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -31,19 +31,20 @@ def generate(
     import json
 
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.cli.files import refuse_existing, written_whole
     from aiida_mlip_autopipe.config import load_config
     from aiida_mlip_autopipe.errors import AutopipeError
+    from aiida_mlip_autopipe.whole_file import refuse_existing, whole_file
 
     if output.suffix not in SUFFIXES:
         raise AutopipeError(f'{output}: seeds are written as extxyz, the file must end in {" or ".join(SUFFIXES)}')
     report_file = output.with_suffix('.report.json')
     refuse_existing(output, force)
     refuse_existing(report_file, force)
-    report = _write_seeds(load_config(file, overrides or ()), output)
-    with written_whole(report_file) as out:
-        json.dump(report, out, indent=2)
-        out.write('\n')
+    config = load_config(file, overrides or ())
+    with whole_file(output, overwrite=force) as unfinished:
+        report = _write_seeds(config, unfinished)
+    with whole_file(report_file, overwrite=force) as unfinished:
+        unfinished.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
     _print_report(report)
     console.print(f'[green]✓[/] {report["made"]} seeds in [bold]{output}[/], the report in {report_file}')
 
@@ -53,14 +54,14 @@ def _write_seeds(config: CampaignConfig, output: Path) -> dict[str, Any]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from aiida_mlip_autopipe.cli.console import error_console
-    from aiida_mlip_autopipe.cli.files import written_whole
     from aiida_mlip_autopipe.generation import Rejections, count_seeds, iterate_seeds
 
     rejections = Rejections()
     n_seeds = count_seeds(config.generation)
     columns = (TextColumn('seeds'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     quiet = not error_console.is_terminal
-    with written_whole(output) as out, Progress(*columns, console=error_console, transient=True, disable=quiet) as bar:
+    bar = Progress(*columns, console=error_console, transient=True, disable=quiet)
+    with output.open('w', encoding='utf-8') as out, bar:
         task = bar.add_task('seeds', total=n_seeds)
         for seed in iterate_seeds(
             config.generation,
@@ -73,7 +74,7 @@ def _write_seeds(config: CampaignConfig, output: Path) -> dict[str, Any]:
     return rejections.as_dict()
 
 
-def _write_seed(out: Any, seed: Seed) -> None:
+def _write_seed(out: TextIO, seed: Seed) -> None:
     import json
 
     from ase.io.extxyz import write_xyz

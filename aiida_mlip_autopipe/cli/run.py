@@ -26,8 +26,8 @@ def run(
     Ctrl-C leaves the campaign running.
     """
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.cli.files import refuse_existing
     from aiida_mlip_autopipe.config import load_config
+    from aiida_mlip_autopipe.whole_file import refuse_existing
 
     config = load_config(file, overrides or ())
     if dry_run:
