@@ -172,6 +172,7 @@ GENERATORS: Registry[Generator] = Registry(
     'aiida_mlip_autopipe.generators',
     {
         'alloy': 'aiida_mlip_autopipe.generation.alloy:AlloyGenerator',
+        'ionic': 'aiida_mlip_autopipe.generation.ionic:IonicGenerator',
         'structures': 'aiida_mlip_autopipe.generation.structures:StructuresGenerator',
     },
 )

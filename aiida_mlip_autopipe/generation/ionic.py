@@ -1,0 +1,243 @@
+"""Ionic crystals: a structure type, ions on its sites, formal charges that sum to zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from ase import Atoms
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+
+from aiida_mlip_autopipe.errors import AutopipeError, PhysicsViolationError
+from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
+from aiida_mlip_autopipe.generation.compensation import Chemistry
+from aiida_mlip_autopipe.generation.elements import Composition, Element, realise_counts
+from aiida_mlip_autopipe.generation.oxidation import States, ionic_radius
+from aiida_mlip_autopipe.generation.prototypes import PROTOTYPES, bond_lengths, prototype_cell
+from aiida_mlip_autopipe.generation.supercells import Repeats, check_composition, choose_repeats
+from aiida_mlip_autopipe.generation.voids import find_voids
+
+N_RANDOM_SEEDS = 10
+
+Occupation = Annotated[Composition, BeforeValidator(lambda value: {value: 1.0} if isinstance(value, str) else value)]
+OxidationStates = Annotated[
+    tuple[int, ...], BeforeValidator(lambda value: (value,) if isinstance(value, int) else value), Field(min_length=1)
+]
+
+
+class IonicSettings(GeneratorSettings):
+    """An ionic crystal."""
+
+    kind: Literal['ionic'] = 'ionic'
+    """Ionic crystal."""
+    prototype: Literal[
+        'rocksalt', 'cesium_chloride', 'fluorite', 'antifluorite', 'zincblende', 'wurtzite', 'rutile', 'corundum',
+        'perovskite', 'spinel',
+    ]  # fmt: skip
+    """The structure type."""
+    sites: dict[Literal['A', 'B', 'X'], Occupation]
+    """What is on the cation sites A (and B, in perovskite and spinel) and on the anion sites X: an element, or elements
+    with their fractions, as {A: {Zr: 0.9, Y: 0.1}, X: O}."""
+    oxidation_states: dict[Element, OxidationStates] = Field(default_factory=dict)
+    """Oxidation state of an element, or several for mixed valence; by default guessed from the common ones."""
+    compensation: Literal['vacancies', 'none'] = 'vacancies'
+    """How a formal charge that no states balance is made up for: by vacancies of the host's ions, or not at all, which
+    is recorded."""
+    schottky: int = Field(default=0, ge=0)
+    """Formula units removed from random sites of the cell."""
+    frenkel: dict[Element, PositiveInt] = Field(default_factory=dict)
+    """Ions of an element moved from random sites to the largest voids."""
+    a_A: PositiveFloat | None = None
+    """Lattice constant in Å; by default from Shannon's ionic radii."""
+    supercell: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
+    """Repeats of the conventional cell."""
+    n_atoms: PositiveInt | None = None
+    """Number of atoms wanted, in place of `supercell`."""
+    composition_tolerance: float = Field(default=0.02, gt=0, le=0.5)
+    """Largest deviation of a realised fraction on a site."""
+
+    @model_validator(mode='after')
+    def _check(self) -> Self:
+        roles = {role for role, _ in PROTOTYPES[self.prototype].sites}
+        if set(self.sites) != roles:
+            raise ValueError(f'{self.prototype} has the sites {", ".join(sorted(roles))}')
+        if self.supercell and self.n_atoms:
+            raise ValueError('give supercell or n_atoms, not both')
+        elements = {symbol for occupation in self.sites.values() for symbol in occupation}
+        for name in ('oxidation_states', 'frenkel'):
+            for symbol in getattr(self, name):
+                if symbol not in elements:
+                    raise ValueError(f'{name} names {symbol}, which is on no site')
+        return self
+
+
+@dataclass
+class _Plan:
+    """What is settled before any random number: ions and their counts in the cell."""
+
+    cell: Atoms
+    roles: np.ndarray
+    repeats: Repeats
+    counts: dict[str, dict[str, int]]
+    states: States
+    vacancies: dict[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def voids(self) -> np.ndarray:
+        """The largest voids of the perfect crystal."""
+        return find_voids(self.cell)
+
+
+class IonicGenerator(Generator):
+    """Ionic crystals, pure and mixed, with compensated charge."""
+
+    settings_class = IonicSettings
+    settings: IonicSettings
+
+    def __init__(self, settings: IonicSettings):
+        super().__init__(settings)
+        self._sites: dict[str, dict[str, float]] = {str(role): shares for role, shares in settings.sites.items()}
+        self._chemistry = Chemistry(settings.prototype, self._sites, settings.oxidation_states, settings.compensation)
+        self._plans: dict[Requirements, _Plan] = {}
+
+    @property
+    def _is_random(self) -> bool:
+        settings = self.settings
+        mixed = any(len(occupation) > 1 for occupation in settings.sites.values())
+        if mixed or settings.schottky or settings.frenkel:
+            return True
+        return any(len(states) > 1 for states in self._chemistry.guess(self._host_counts()).values())
+
+    def n_parents(self) -> int | None:
+        """Return 1 for a pure crystal; what holds mixed sites, valences or defects is drawn anew."""
+        return None if self._is_random else 1
+
+    def default_n_seeds(self) -> int:
+        """Return ten arrangements where there is more than one."""
+        return N_RANDOM_SEEDS * self.settings.perturb.variants if self._is_random else super().default_n_seeds()
+
+    def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
+        """Return the crystal with its ions on random sites of their kind, vacancies and defects."""
+        if requirements not in self._plans:
+            self._plans[requirements] = self._make_plan(requirements)
+        plan = self._plans[requirements]
+        atoms = plan.cell.copy()
+        for role, counts in plan.counts.items():
+            symbols = rng.permutation(np.repeat(list(counts), list(counts.values())))
+            atoms.symbols[plan.roles == role] = symbols.tolist()
+        charges = np.zeros(len(atoms))
+        for symbol, by_state in plan.states.items():
+            values = np.repeat(list(by_state), list(by_state.values()))
+            charges[atoms.symbols == symbol] = rng.permutation(values)
+        atoms.set_initial_charges(charges)
+        removed = [
+            int(site)
+            for symbol, count in plan.vacancies.items()
+            for site in rng.choice(np.flatnonzero(atoms.symbols == symbol), count, replace=False)
+        ]
+        removed += self._schottky(atoms, plan.roles, set(removed), rng)
+        record: dict[str, Any] = {
+            'prototype': self.settings.prototype,
+            'a_A': float(plan.cell.cell.lengths()[0] / plan.repeats[0]),
+            'supercell': list(plan.repeats),
+            'composition': plan.counts,
+            'oxidation_states': {s: {str(k): n for k, n in states.items()} for s, states in plan.states.items()},
+            'compensation': self.settings.compensation,
+        }
+        if removed:
+            record['vacancies'] = atoms[removed].symbols.formula.count()
+            del atoms[removed]
+        record['formal_charge'] = float(atoms.get_initial_charges().sum())
+        for symbol, count in self.settings.frenkel.items():
+            _move_to_voids(atoms, symbol, count, plan.voids, rng)
+        if self.settings.frenkel:
+            record['frenkel'] = dict(self.settings.frenkel)
+        repeatable = (False, False, False) if self._is_random else None
+        return Parent(atoms, record, repeatable=repeatable, charge_allowed=self.settings.compensation == 'none')
+
+    def _host_counts(self) -> dict[str, int]:
+        """Return the atoms of the unit cell with the main element on each site."""
+        _, roles = prototype_cell(self.settings.prototype)
+        counts: dict[str, int] = {}
+        for role, occupation in self.settings.sites.items():
+            main = max(occupation, key=lambda symbol: occupation[symbol])
+            counts[main] = counts.get(main, 0) + int(np.sum(roles == role))
+        return counts
+
+    def _make_plan(self, requirements: Requirements) -> _Plan:
+        settings = self.settings
+        host = self._chemistry.guess(self._host_counts())
+        unit, unit_roles = prototype_cell(settings.prototype)
+        scale = settings.a_A or self._lattice_constant(unit, unit_roles, host)
+        unit.set_cell(unit.cell.array * scale, scale_atoms=True)
+        sites_per_cell = {role: int(np.sum(unit_roles == role)) for role in self._sites}
+        mixed = max(self._sites, key=lambda role: len(self._sites[role]))
+        repeats = settings.supercell or choose_repeats(
+            unit, self._sites[mixed], requirements,
+            n_atoms=settings.n_atoms, tolerance=settings.composition_tolerance, sites_per_cell=sites_per_cell[mixed],
+        )  # fmt: skip
+        n_cells = int(np.prod(repeats))
+        counts: dict[str, dict[str, int]] = {}
+        for role, occupation in self._sites.items():
+            n_sites = sites_per_cell[role] * n_cells
+            check_composition(occupation, n_sites, settings.composition_tolerance)
+            counts[role] = realise_counts(occupation, n_sites)
+        states, vacancies = self._chemistry.compensate(counts, host)
+        return _Plan(unit.repeat(repeats), np.tile(unit_roles, n_cells), repeats, counts, states, vacancies)
+
+    def _lattice_constant(self, unit: Atoms, roles: np.ndarray, host: States) -> float:
+        """Return the constant in Å that gives cation–anion distances the sum of the ionic radii, on average."""
+        coordination = PROTOTYPES[self.settings.prototype].coordination
+        lengths = bond_lengths(unit, roles, coordination)
+
+        def radius(role: str) -> float:
+            total = 0.0
+            for symbol, fraction in self._sites[role].items():
+                by_state = host.get(symbol) or {self._chemistry.candidates(symbol, common=True)[0]: 1}
+                number = sum(by_state.values())
+                total += (
+                    fraction
+                    * sum(n * ionic_radius(symbol, s, coordination[role]) for s, n in by_state.items())
+                    / number
+                )
+            return total
+
+        weights = {role: float(np.sum(roles == role)) * coordination[role] for role in lengths}
+        wanted = sum(weights[role] * (radius(role) + radius('X')) for role in lengths)
+        return wanted / sum(weights[role] * lengths[role] for role in lengths)
+
+    def _schottky(self, atoms: Atoms, roles: np.ndarray, gone: set[int], rng: np.random.Generator) -> list[int]:
+        """Return atoms of neutral formula units to remove."""
+        if not self.settings.schottky:
+            return []
+        per_role = {role: int(np.sum(roles == role)) for role in self._sites}
+        divisor = int(np.gcd.reduce(list(per_role.values())))
+        charges = atoms.get_initial_charges()
+        free = np.array([i not in gone for i in range(len(atoms))])
+        for _ in range(100):
+            chosen = [
+                int(site)
+                for role, number in per_role.items()
+                for site in rng.choice(
+                    np.flatnonzero(free & (roles == role)), number // divisor * self.settings.schottky, replace=False
+                )
+            ]
+            if abs(charges[chosen].sum()) < 1e-6:
+                return chosen
+        raise PhysicsViolationError(
+            'formal_charge', (), float(charges[chosen].sum()), 0.0,
+            f'no neutral set of {self.settings.schottky} formula units was found among the ions',
+        )  # fmt: skip
+
+
+def _move_to_voids(atoms: Atoms, symbol: str, count: int, voids: np.ndarray, rng: np.random.Generator) -> None:
+    """Move ions to voids at random among the largest; each leaves its site vacant."""
+    sites = np.flatnonzero(atoms.symbols == symbol)
+    if count > min(len(sites), len(voids)):
+        raise AutopipeError(
+            f'{count} Frenkel pairs of {symbol} do not fit: there are {len(sites)} ions and {len(voids)} voids'
+        )
+    chosen = rng.choice(sites, count, replace=False)
+    atoms.positions[chosen] = voids[rng.choice(len(voids), count, replace=False)]
