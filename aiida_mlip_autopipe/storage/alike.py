@@ -50,7 +50,7 @@ def join_alike(rows: Sequence[Row], groups: Sequence[str]) -> list[str]:
 
 
 def _alike_pairs(rows: Sequence[Row]) -> list[tuple[int, int]]:
-    energies = np.array([row.atoms.calc.results['energy'] / len(row.atoms) for row in rows])
+    energies = np.array([row.labels['energy'] / len(row.atoms) for row in rows])
     volumes = np.array([row.atoms.cell.volume / len(row.atoms) for row in rows])
     formulas = [row.atoms.symbols.formula.reduce()[0].format('hill') for row in rows]
     forces = np.array([_force_quantiles(row) for row in rows])
@@ -69,7 +69,7 @@ def _alike_pairs(rows: Sequence[Row]) -> list[tuple[int, int]]:
 
 
 def _force_quantiles(row: Row) -> np.ndarray:
-    norms = np.linalg.norm(row.atoms.calc.results['forces'], axis=1)
+    norms = np.linalg.norm(row.labels['forces'], axis=1)
     # This method gives a supercell the quantiles of its primitive cell.
     quantiles: np.ndarray = np.quantile(norms, np.linspace(0, 1, 17), method='inverted_cdf')
     return quantiles

@@ -137,6 +137,9 @@ class Dataset:
         from ase.db.core import now
         from ase.db.row import AtomsRow
 
+        if row.atoms.calc is not None and row.atoms.calc.check_state(row.atoms):
+            # ASE would write the row without its labels and not say so.
+            raise AutopipeError(f'{where} has labels of another structure: it was changed after they were computed')
         entry = AtomsRow(row.atoms)
         # Who wrote a row is no part of a dataset that is handed on.
         entry.ctime, entry.user = now(), ''

@@ -11,9 +11,6 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.storage.row import Row
 
-# The labels of a row, as ASE calls them.
-RESULTS = ('energy', 'forces', 'stress')
-
 
 def write_extxyz(path: Path, rows: Iterable[Row]) -> int:
     """Write rows with their labels twice: as calculator results, and as ``REF_energy``, ``REF_forces``, ``REF_stress``.
@@ -59,7 +56,7 @@ def write_extxyz(path: Path, rows: Iterable[Row]) -> int:
 
 
 def _with_references(row: Row) -> Atoms:
-    results = {name: row.atoms.calc.results[name] for name in RESULTS if name in row.atoms.calc.results}
+    results = row.labels
     atoms = row.atoms.copy()
     atoms.set_constraint()
     atoms.info = dict(row.key_value_pairs)

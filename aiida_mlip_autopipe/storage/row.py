@@ -36,6 +36,23 @@ class Row:
     id: int | None = None
 
     @property
+    def labels(self) -> dict[str, Any]:
+        """Energy, forces and, where there is one, stress.
+
+        Raises
+        ------
+        AutopipeError
+            If the row has no energy or no forces, or they are of another structure than the row's.
+        """
+        calc = self.atoms.calc
+        where = 'a row' if self.id is None else f'row {self.id}'
+        if calc is None or not {'energy', 'forces'} <= set(calc.results):
+            raise AutopipeError(f'{where} has no energy or no forces')
+        if calc.check_state(self.atoms):
+            raise AutopipeError(f'{where} has labels of another structure: it was changed after they were computed')
+        return {name: calc.results[name] for name in ('energy', 'forces', 'stress') if name in calc.results}
+
+    @property
     def provenance(self) -> Provenance:
         """Where the row came from, exactly as it was given."""
         return Provenance.model_validate(self.data['provenance'])

@@ -119,6 +119,13 @@ def test_a_bad_row_takes_back_all_before_it(dataset, make_rows):
     assert len(energies(dataset)) == 5
 
 
+def test_a_structure_changed_after_its_labels_were_computed_is_refused(dataset, make_rows):
+    (row,) = make_rows(1)
+    row.atoms.rattle(1e-6)
+    with pytest.raises(AutopipeError, match='row 0 has labels of another structure'), Dataset(dataset) as opened:
+        opened.create([row])
+
+
 def test_thousands_of_rows_are_still_one_transaction(path):
     rows = [*[Row(Atoms('Cu'))] * 5001, Row(Atoms('Cu'), {'energy': 1.0})]
     with pytest.raises(AutopipeError, match='row 5001 cannot be written'), Dataset(path, create=True) as dataset:

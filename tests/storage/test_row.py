@@ -3,7 +3,7 @@ import pytest
 from ase.calculators.emt import EMT
 
 from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.storage import make_row
+from aiida_mlip_autopipe.storage import Row, make_row
 
 
 def test_a_row_knows_its_provenance_and_its_seed(slab, make_provenance):
@@ -54,6 +54,15 @@ def test_positions_that_are_not_finite_are_refused(slab, make_provenance):
     slab.positions[0, 0] = np.inf
     with pytest.raises(AutopipeError, match='has positions that are not finite'):
         make_row(slab, make_provenance(), {})
+
+
+def test_labels_that_are_missing_or_of_another_structure_are_one_sentence(slab, make_provenance):
+    row = make_row(slab, make_provenance(), {})
+    row.atoms.rattle(1e-6)
+    with pytest.raises(AutopipeError, match='a row has labels of another structure'):
+        _ = row.labels
+    with pytest.raises(AutopipeError, match='row 3 has no energy or no forces'):
+        _ = Row(slab.copy(), id=3).labels
 
 
 def test_a_frame_without_stress_makes_a_row(slab, make_provenance):

@@ -1,0 +1,107 @@
+"""Put datasets together, and tell in what two of them differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.storage.dataset import Dataset
+from aiida_mlip_autopipe.storage.export import export_dataset
+from aiida_mlip_autopipe.storage.row import Row
+
+Identity = tuple[str, int, str]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """In what two datasets differ, by the identity of rows: seed, step and level of theory.
+
+    Attributes
+    ----------
+    only_first, only_second
+        Rows that only one of them has.
+    changed
+        Rows that both have, with other positions, cell or labels.
+    same
+        How many rows agree to the last bit.
+    """
+
+    only_first: tuple[Identity, ...]
+    only_second: tuple[Identity, ...]
+    changed: tuple[Identity, ...]
+    same: int
+
+
+def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = False) -> int:
+    """Write the rows of several datasets to one, each frame once.
+
+    Parameters
+    ----------
+    sources
+        The datasets, in the order their rows shall have.
+    target
+        The new file, in any format of `export_dataset`.
+    overwrite
+        Whether to replace an existing file.
+
+    Returns
+    -------
+    int
+        How many rows were written.
+
+    Raises
+    ------
+    AutopipeError
+        If the datasets have labels of different levels of theory, or the same frame with different labels.
+    """
+    merged: dict[Identity, Row] = {}
+    for source in sources:
+        for identity, row in _rows_by_identity(source).items():
+            if identity in merged and not _agree(merged[identity], row):
+                raise AutopipeError(
+                    f'{source} has other labels for step {identity[1]} of {identity[0]} than those before it'
+                )
+            merged.setdefault(identity, replace(row, id=None))
+    levels = sorted({identity[2] for identity in merged})
+    if len(levels) > 1:
+        raise AutopipeError(f'labels of different levels of theory are not merged: {", ".join(levels)}')
+    return export_dataset(target, merged.values(), overwrite=overwrite)
+
+
+def compare_datasets(first: Path, second: Path) -> Difference:
+    """Compare two datasets row by row, whatever the order."""
+    before, after = _rows_by_identity(first), _rows_by_identity(second)
+    both = [identity for identity in before if identity in after]
+    changed = tuple(identity for identity in both if not _agree(before[identity], after[identity]))
+    return Difference(
+        only_first=tuple(identity for identity in before if identity not in after),
+        only_second=tuple(identity for identity in after if identity not in before),
+        changed=changed,
+        same=len(both) - len(changed),
+    )
+
+
+def _rows_by_identity(path: Path) -> dict[Identity, Row]:
+    found = {}
+    with Dataset(path) as dataset:
+        for row in dataset.query():
+            pairs = row.key_value_pairs
+            try:
+                found[(str(pairs['seed']), int(pairs['step']), str(pairs['label_source']))] = row
+            except KeyError as missing:
+                raise AutopipeError(
+                    f'row {row.id} of {path} has no {missing.args[0]}: it is no row of a campaign'
+                ) from None
+    return found
+
+
+def _agree(first: Row, second: Row) -> bool:
+    arrays = [
+        (row.atoms.numbers, row.atoms.positions, row.atoms.cell.array, row.atoms.pbc, *row.labels.values())
+        for row in (first, second)
+    ]
+    return len(arrays[0]) == len(arrays[1]) and all(np.array_equal(a, b) for a, b in zip(*arrays, strict=True))

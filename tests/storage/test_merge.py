@@ -1,0 +1,54 @@
+import pytest
+
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.storage import Dataset, Row, export_dataset
+from aiida_mlip_autopipe.storage.merge import compare_datasets, merge_datasets
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_rows(name, rows):
+        export_dataset(tmp_path / name, rows)
+        return tmp_path / name
+
+    return write_rows
+
+
+def test_every_frame_is_in_a_merged_dataset_once(make_rows, write, tmp_path):
+    first, second = write('a.db', make_rows(3)), write('b.db', make_rows(5)[2:])
+    assert merge_datasets([first, second], tmp_path / 'all.db') == 5
+    with Dataset(tmp_path / 'all.db') as dataset:
+        assert [row.provenance.step for row in dataset.query()] == [0, 1, 2, 3, 4]
+    difference = compare_datasets(tmp_path / 'all.db', write('whole.db', make_rows(5)))
+    assert (difference.same, difference.changed) == (5, ())
+
+
+def test_levels_of_theory_are_not_merged(make_rows, write, tmp_path):
+    sources = [write('a.db', make_rows(1)), write('b.db', make_rows(1, label_source='dft:vasp:pbe'))]
+    with pytest.raises(AutopipeError, match='not merged: dft:vasp:pbe, mlip:emt'):
+        merge_datasets(sources, tmp_path / 'all.db')
+    assert not (tmp_path / 'all.db').exists()
+
+
+def test_the_same_frame_with_other_labels_is_refused(make_rows, write, tmp_path):
+    rows = make_rows(2)
+    rows[1].atoms.calc.results['energy'] += 1e-12
+    with pytest.raises(AutopipeError, match=r'b\.db has other labels for step 1 of seed-1234567890123456'):
+        merge_datasets([write('a.db', make_rows(2)), write('b.db', rows)], tmp_path / 'all.db')
+
+
+def test_a_difference_names_the_rows(make_rows, write):
+    rows = make_rows(4)
+    rows[1].atoms.positions[0, 0] += 1e-9
+    rows[1].atoms.calc.atoms.positions[0, 0] += 1e-9
+    difference = compare_datasets(write('a.db', make_rows(3)), write('b.db', rows[1:]))
+    assert [identity[1] for identity in difference.only_first] == [0]
+    assert [identity[1] for identity in difference.only_second] == [3]
+    assert difference.changed == (('seed-1234567890123456', 1, 'mlip:emt'),)
+    assert difference.same == 1
+
+
+def test_rows_of_no_campaign_are_one_sentence(make_rows, write):
+    path = write('a.db', [Row(make_rows(1)[0].atoms, {'label_source': 'mlip:emt'})])
+    with pytest.raises(AutopipeError, match=r'row 1 of .* has no seed: it is no row of a campaign'):
+        compare_datasets(path, path)
