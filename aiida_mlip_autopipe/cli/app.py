@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from aiida_mlip_autopipe.cli.config import config_app
+from aiida_mlip_autopipe.cli.dataset import dataset_app
 from aiida_mlip_autopipe.cli.faults import FaultTellingGroup
 from aiida_mlip_autopipe.cli.generate import generate
 from aiida_mlip_autopipe.cli.run import run
@@ -55,6 +56,7 @@ app.command()(run)
 app.command()(status)
 app.command()(resume)
 app.command()(export)
+app.add_typer(dataset_app, name='dataset')
 
 
 def main() -> None:

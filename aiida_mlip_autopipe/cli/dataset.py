@@ -1,0 +1,142 @@
+"""``mlip-autopipe dataset``: what to do with a dataset once it is there. No AiiDA."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DatasetFile = Annotated[Path, typer.Argument(help='The dataset, an ASE database.', show_default=False)]
+Force = Annotated[bool, typer.Option('--force', help='Overwrite existing files.')]
+
+dataset_app = typer.Typer(help='Describe, split, merge, convert and compare datasets.', no_args_is_help=True)
+
+
+class GroupBy(StrEnum):
+    """What must not be in two sets."""
+
+    ANCESTOR = 'ancestor'
+    COMPOSITION = 'composition'
+    KIND = 'kind'
+
+
+@dataset_app.command()
+def info(
+    file: DatasetFile,
+    card: Annotated[
+        Path | None, typer.Option('--card', help='Write it to this .md file instead, and as JSON beside it.')
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option('--config', help='The config it was made with, to stand in the card.')
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Tell what a dataset holds and where it came from."""
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.errors import AutopipeError
+    from aiida_mlip_autopipe.storage import Dataset
+    from aiida_mlip_autopipe.storage.card import describe_dataset, render_card, write_card
+
+    if config is not None and not config.is_file():
+        raise AutopipeError(f'there is no config file {config}')
+    with Dataset(file) as dataset:
+        rows = list(dataset.query())
+    if card is None:
+        typer.echo(render_card(describe_dataset(rows), file.stem))
+        return
+    write_card(card, rows, config=config.read_text(encoding='utf-8') if config else None, overwrite=force)
+    console.print(f'[green]✓[/] the card of {len(rows)} rows in [bold]{card}[/] and {card.with_suffix(".json")}')
+
+
+@dataset_app.command()
+def split(
+    file: DatasetFile,
+    output: Annotated[
+        Path | None,
+        typer.Option('--output', '-o', help='cu.extxyz gives cu-train.extxyz and so on; by default the name of FILE.'),
+    ] = None,
+    valid_share: Annotated[float, typer.Option(help='Share of the rows for validation.')] = 0.1,
+    test_share: Annotated[float, typer.Option(help='Share of the rows for testing.')] = 0.1,
+    by: Annotated[GroupBy, typer.Option(help='What must not be in two sets.')] = GroupBy.ANCESTOR,
+    hold_out: Annotated[
+        str | None, typer.Option(help='A kind of seed of which all rows, and no others, are for testing.')
+    ] = None,
+    random_seed: Annotated[int, typer.Option(help='Another number draws other sets.')] = 0,
+    force: Force = False,
+) -> None:
+    """Divide a dataset in a training, a validation and a test set that share no lineage and no structure."""
+    from pydantic import ValidationError
+
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.errors import AutopipeError
+    from aiida_mlip_autopipe.storage import Dataset, SplitSettings, export_splits, split_rows
+
+    try:
+        settings = SplitSettings(valid_share=valid_share, test_share=test_share, by=by.value, hold_out=hold_out)
+    except ValidationError as error:
+        faults = error.errors()
+        raise AutopipeError('\n'.join(': '.join([*map(str, fault['loc']), fault['msg']]) for fault in faults)) from None
+    with Dataset(file) as dataset:
+        rows = list(dataset.query())
+    result = split_rows(rows, settings, random_seed=random_seed)
+    paths = export_splits(output or file, rows, result.splits, overwrite=force)
+    if result.report['n_groups_joined']:
+        console.print(f'{result.report["n_groups_joined"]} groups were joined to others: they share a structure')
+    for path in paths:
+        name = path.stem.rpartition('-')[2]
+        n_rows, n_groups = result.report['n_rows'][name], result.report['n_groups'][name]
+        console.print(f'[green]✓[/] {n_rows} rows of {n_groups} groups in [bold]{path}[/]')
+
+
+@dataset_app.command()
+def merge(
+    files: Annotated[list[Path], typer.Argument(help='The datasets.', show_default=False)],
+    output: Annotated[Path, typer.Option('--output', '-o', help='The file to write; its suffix names the format.')],
+    force: Force = False,
+) -> None:
+    """Put datasets of one level of theory together, each frame once."""
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.storage.merge import merge_datasets
+
+    n_rows = merge_datasets(files, output, overwrite=force)
+    console.print(f'[green]✓[/] {n_rows} rows in [bold]{output}[/]')
+
+
+@dataset_app.command()
+def convert(
+    file: DatasetFile,
+    output: Annotated[Path, typer.Option('--output', '-o', help='A .extxyz or .db file.')],
+    select: Annotated[str, typer.Option(help='Only these rows, in ASE\'s words, as "temperature_K>900,Cu>2".')] = '',
+    force: Force = False,
+) -> None:
+    """Write a dataset, or some of its rows, in another format."""
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.storage import Dataset, export_dataset
+
+    with Dataset(file) as dataset:
+        n_rows = export_dataset(output, dataset.query(select), overwrite=force)
+    console.print(f'[green]✓[/] {n_rows} rows in [bold]{output}[/]')
+
+
+@dataset_app.command()
+def diff(
+    first: DatasetFile,
+    second: Annotated[Path, typer.Argument(help='Another one.', show_default=False)],
+) -> None:
+    """Tell in what two datasets differ; the exit status is 1 where they do."""
+    from aiida_mlip_autopipe.storage.merge import compare_datasets
+
+    difference = compare_datasets(first, second)
+    parts = (
+        ('only in the first', difference.only_first),
+        ('only in the second', difference.only_second),
+        ('changed', difference.changed),
+    )
+    typer.echo(f'{difference.same} rows are the same')
+    for title, identities in parts:
+        for seed, step, label_source in identities:
+            typer.echo(f'{title}: {seed} step {step} {label_source}')
+    if any(identities for _, identities in parts):
+        raise typer.Exit(1)

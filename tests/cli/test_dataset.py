@@ -1,0 +1,102 @@
+import json
+from pathlib import Path
+
+import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read
+
+from aiida_mlip_autopipe.storage import Provenance, export_dataset, make_row
+
+
+def make_rows(n_lineages, **fields):
+    rows = []
+    for lineage in range(n_lineages):
+        atoms = bulk('Cu', cubic=True)
+        atoms.rattle(0.1, seed=lineage)
+        atoms.calc = EMT()
+        results = {name: atoms.calc.get_property(name, atoms) for name in ('energy', 'forces', 'stress')}
+        atoms.calc = SinglePointCalculator(atoms, **results)
+        provenance = Provenance(
+            **{
+                'campaign': 'cu',
+                'random_seed': 0,
+                'config_sha256': '0' * 64,
+                'seed_id': f'seed{lineage}',
+                'exploration': 'uuid',
+                'step': 10 * lineage,
+                'ensemble': 'nvt',
+                'architecture': 'emt',
+                'package_version': '0.1.0',
+                'rank': lineage,
+            }
+            | fields
+        )
+        rows.append(make_row(atoms, provenance, {'kind': 'alloy', 'ancestor': f'ancestor{lineage}'}))
+    return rows
+
+
+@pytest.fixture(autouse=True)
+def dataset(empty_folder):
+    export_dataset(Path('cu.db'), make_rows(10))
+
+
+def test_info_prints_what_a_dataset_holds(run):
+    result = run('dataset', 'info', 'cu.db')
+    assert result.exit_code == 0
+    assert result.stdout.startswith('# cu\n\n10 structures, 40 atoms.\n')
+    assert '- level of theory: mlip:emt (10)' in result.stdout
+
+
+def test_info_writes_a_card_with_the_config(run, campaign):
+    result = run('dataset', 'info', 'cu.db', '--card', 'cu.md', '--config', 'campaign.yaml')
+    assert result.exit_code == 0
+    assert campaign.read_text().strip() in Path('cu.md').read_text()
+    assert json.loads(Path('cu.json').read_text())['n_rows'] == 10
+
+
+def test_split_writes_three_files_and_says_what_is_in_them(run):
+    result = run('dataset', 'split', 'cu.db', '-o', 'sets.extxyz', '--test-share', '0.2')
+    assert result.stdout.splitlines() == [
+        '✓ 7 rows of 7 groups in sets-train.extxyz',
+        '✓ 1 rows of 1 groups in sets-valid.extxyz',
+        '✓ 2 rows of 2 groups in sets-test.extxyz',
+    ]
+    assert {atoms.info['split'] for atoms in read('sets-test.extxyz', ':')} == {'test'}
+
+
+def test_merge_and_convert_write_the_format_of_the_suffix(run):
+    export_dataset(Path('more.db'), make_rows(12))
+    assert run('dataset', 'merge', 'cu.db', 'more.db', '-o', 'all.db').stdout == '✓ 12 rows in all.db\n'
+    result = run('dataset', 'convert', 'all.db', '-o', 'some.extxyz', '--select', 'step>=100')
+    assert result.stdout == '✓ 2 rows in some.extxyz\n'
+    assert [atoms.info['step'] for atoms in read('some.extxyz', ':')] == [100, 110]
+
+
+def test_diff_names_the_rows_and_its_exit_status_says_whether_there_are_any(run):
+    export_dataset(Path('more.db'), make_rows(11))
+    result = run('dataset', 'diff', 'cu.db', 'more.db')
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == ['10 rows are the same', 'only in the second: seed-seed10 step 100 mlip:emt']
+    assert run('dataset', 'diff', 'cu.db', 'cu.db').exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'sentence'),
+    [
+        (['info', 'no.db'], 'there is no dataset no.db'),
+        (['info', 'cu.db', '--card', 'cu.md', '--config', 'no.yaml'], 'there is no config file no.yaml'),
+        (['split', 'cu.db', '--test-share', '1.5'], 'test_share: Input should be less than 1'),
+        (['split', 'cu.db', '--hold-out', 'surface'], 'the kinds are alloy'),
+        (['convert', 'cu.db', '-o', 'cu.csv'], 'a suffix of no format'),
+        (['convert', 'cu.db', '-o', 'cu.db'], 'cu.db exists already'),
+        (['merge', 'cu.db', 'other.db', '-o', 'all.db'], 'different levels of theory are not merged'),
+    ],
+)
+def test_bad_input_is_one_sentence(run, arguments, sentence):
+    export_dataset(Path('other.db'), make_rows(1, label_source='dft:vasp:pbe'))
+    result = run('dataset', *arguments)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert 'Traceback' not in result.stderr
