@@ -9,6 +9,10 @@ from ase import units
 from aiida_mlip_autopipe.exploration.dynamics import Bussi, Langevin, LangevinPiston, VelocityVerlet
 from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
 
+# The inertia of the cell is made from a temperature, its stiffness is not: at a few kelvin it would swing too fast for
+# the time step. The inertia does not change what is sampled.
+MIN_REFERENCE_TEMPERATURE_K = 300.0
+
 
 def make_integrator(
     ensemble: str, settings: ExplorationSettings, highest_temperature_K: float, common: tuple[Any, ...]
@@ -22,7 +26,7 @@ def make_integrator(
     settings
         Its time constants.
     highest_temperature_K
-        The highest temperature of the run, from which the inertia of the cell is made.
+        The highest temperature of the run, from which the inertia of the cell is made if above 300 K.
     common
         What all integrators take: system, evaluate, evaluation, time step, generator.
     """
@@ -34,7 +38,7 @@ def make_integrator(
             *common,
             relaxation_time=relaxation_time,
             barostat_time=settings.barostat_time_fs * units.fs,
-            reference_temperature_K=highest_temperature_K,
+            reference_temperature_K=max(highest_temperature_K, MIN_REFERENCE_TEMPERATURE_K),
         )
     thermostat = Bussi if settings.thermostat == 'bussi' else Langevin
     return thermostat(*common, relaxation_time=relaxation_time)

@@ -103,8 +103,6 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
         choice = choose_ensemble(atoms, settings.ensemble, settings.vacuum_A)
     except EnsembleRefusedError as error:
         raise JobRefusedError('settings', str(error)) from error
-    if choice.ensemble == 'npt' and schedule.highest_temperature_K == 0.0:
-        raise JobRefusedError('settings', 'NPT needs a temperature above 0 K: the inertia of the cell is made from it')
     job_hash = hash_job(identify(job, settings, loader, model_sha256))
     return PreparedJob(
         job=job,

@@ -128,7 +128,7 @@ class ExplorationSettings(Settings):
     thermostat_time_fs: float = Field(default=100.0, gt=0)
     """Time in fs in which the thermostat forgets: the inverse friction of Langevin, the coupling time of Bussi."""
     barostat_time_fs: float = Field(default=500.0, gt=0)
-    """Sets the inertia of the cell, (N_f + 3) k T τ²; the cell is damped with ten over this time."""
+    """Sets the inertia of the cell, (N_f + 3) k T τ² with T at least 300 K; its friction is ten over this time."""
     frame_interval: int = Field(default=20, ge=1)
     """Steps between stored frames."""
     frame_min_change_A: float = Field(default=0.0, ge=0)

@@ -1,0 +1,222 @@
+"""The ensemble that an integrator names is the ensemble it samples: statistics against exact results."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import units
+from scipy import stats
+from support.model_systems import (
+    KT,
+    TEMPERATURE_K,
+    IdealGas,
+    SoftSpheres,
+    Tethers,
+    assert_mean,
+    crystal_of_springs,
+    make,
+    make_system,
+    standard_error,
+)
+
+pytestmark = pytest.mark.physics
+
+FLUID = SoftSpheres(energy=2.0, cutoff=3.2)
+EDGE = 6.4
+
+
+def fluid_system(fixed, rng):
+    """Eight soft spheres of three masses in a box: a fluid that forgets fast."""
+    grid = EDGE / 2 * np.array([[i, j, k] for i in range(2) for j in range(2) for k in range(2)], dtype=float)
+    free = np.ones(8, dtype=bool)
+    free[list(fixed)] = False
+    masses = np.array([12.0, 40.0, 40.0, 100.0, 12.0, 40.0, 100.0, 12.0])
+    return make_system(grid + rng.normal(scale=0.1, size=(8, 3)), EDGE * np.eye(3), masses, free, rng)
+
+
+@pytest.mark.parametrize('fixed', [(), (0, 3)], ids=['all free', 'two fixed'])
+@pytest.mark.parametrize('kind', ['langevin', 'bussi'])
+def test_velocities_and_kinetic_energy_are_those_of_the_canonical_ensemble(kind, fixed):
+    rng = np.random.default_rng(1)
+    system = fluid_system(fixed, rng)
+    integrator = make(kind, system, FLUID, 1.0, rng, thermostat_time_fs=20.0)
+    n_dof = 3 * (8 - len(fixed)) - (0 if fixed else 3)
+    assert system.n_dof == n_dof
+    n_steps, stride = 60_000, 60
+    kinetic, squares, velocities = [], [], []
+    for step in range(n_steps):
+        integrator.step()
+        kinetic.append(system.kinetic_energy)
+        squares.append((system.momenta**2 / system.masses).sum(axis=1))
+        if step % stride == 0:
+            velocities.append(system.momenta[1, 0] / np.sqrt(system.masses[1, 0]))
+    kinetic, squares = np.array(kinetic[500:]), np.array(squares[500:])
+
+    assert_mean(kinetic, 0.5 * n_dof * KT, resolution=0.05)
+    # The variance tells a canonical from any other distribution: it is the reproach against Berendsen's thermostat.
+    assert_mean((kinetic - 0.5 * n_dof * KT) ** 2, 0.5 * n_dof * KT**2, resolution=0.2)
+    share = system.masses[:, 0] / system.masses.sum()
+    expected = 3 * KT * (1.0 - share) if not fixed else np.full(8, 3 * KT)
+    assert not squares[:, ~system.free].any()
+    for mass in (12.0, 40.0, 100.0):
+        group = system.free & (system.masses[:, 0] == mass)
+        assert_mean((squares[:, group] / expected[group]).mean(axis=1), 1.0, resolution=0.25 if kind == 'langevin' else 0.4)
+
+    p_kinetic = stats.kstest(kinetic[::stride] / KT, stats.gamma(n_dof / 2).cdf).pvalue
+    width = np.sqrt(KT * (1.0 if fixed else 1.0 - share[1]))
+    p_velocity = stats.kstest(velocities[10:], stats.norm(scale=width).cdf).pvalue
+    assert min(p_kinetic, p_velocity) > 1e-5
+
+
+@pytest.mark.parametrize('kind', ['nve', 'langevin', 'bussi', 'npt'])
+def test_the_centre_of_mass_does_not_drift(kind):
+    rng = np.random.default_rng(2)
+    system = fluid_system((), rng)
+    integrator = make(kind, system, FLUID, 2.0, rng)
+
+    def scaled_centre():
+        centre = (system.masses * system.positions).sum(axis=0) / system.masses.sum()
+        return centre @ np.linalg.inv(system.cell)
+
+    before = scaled_centre()
+    for _ in range(5000):
+        integrator.step()
+    assert scaled_centre() == pytest.approx(before, abs=1e-10)
+    assert np.abs(system.momenta.sum(axis=0)).max() < 1e-10
+
+
+def test_four_atoms_have_nine_degrees_of_freedom():
+    # With twelve of them, a thermostat makes 400 K of 300.
+    rng = np.random.default_rng(3)
+    system = make_system(rng.uniform(0, EDGE, (4, 3)), EDGE * np.eye(3), 40.0, rng=rng)
+    assert system.n_dof == 9
+    integrator = make('bussi', system, FLUID, 1.0, rng, thermostat_time_fs=20.0)
+    temperatures = []
+    for _ in range(20_000):
+        integrator.step()
+        temperatures.append(system.temperature_K)
+    assert_mean(temperatures[500:], TEMPERATURE_K, resolution=0.1)
+
+
+def test_a_slab_with_half_its_atoms_fixed_has_its_temperature():
+    # A Nosé–Hoover chain that counts them ran the others at 1.8 K.
+    rng = np.random.default_rng(4)
+    system = fluid_system((0, 1, 2, 3), rng)
+    integrator = make('langevin', system, FLUID, 1.0, rng, thermostat_time_fs=20.0)
+    places = system.positions[:4].copy()
+    temperatures = []
+    for _ in range(20_000):
+        integrator.step()
+        temperatures.append(system.temperature_K)
+    assert_mean(temperatures[500:], TEMPERATURE_K, resolution=0.1)
+    assert np.array_equal(system.positions[:4], places)
+
+
+@pytest.mark.parametrize('omega_dt', [0.1, 1.0])
+def test_a_harmonic_solid_has_its_mean_energies_at_any_time_step(omega_dt):
+    """B A O A B gives ``<U> = N_f k T / 2`` exactly, and ``<K>`` less by ``(ω Δt)²/4``."""
+    rng = np.random.default_rng(5)
+    mass, timestep_fs = 50.0, 2.0
+    omega = omega_dt / (timestep_fs * units.fs)
+    places = np.arange(12.0).reshape(4, 3)
+    free = np.array([True, True, True, False])
+    system = make_system(places, 20 * np.eye(3), mass, free, rng)
+    tethers = Tethers(places, mass * omega**2)
+    integrator = make('langevin', system, tethers, timestep_fs, rng, thermostat_time_fs=timestep_fs * 10)
+    potential, kinetic = [], []
+    for _ in range(int(40_000 / min(1.0, omega_dt * 3))):
+        integrator.step()
+        potential.append(integrator.evaluation.energy)
+        kinetic.append(system.kinetic_energy)
+    half = 0.5 * 9 * KT
+    assert_mean(potential[100:], half, resolution=0.1)
+    assert_mean(kinetic[100:], half * (1 - omega_dt**2 / 4), resolution=0.1)
+
+
+def test_nve_keeps_its_energy_to_second_order():
+    def wander(timestep_fs):
+        rng = np.random.default_rng(6)
+        system = fluid_system((), rng)
+        integrator = make('nve', system, FLUID, timestep_fs, rng)
+        energies = []
+        for _ in range(int(20_000 / timestep_fs)):
+            integrator.step()
+            energies.append(integrator.evaluation.energy + system.kinetic_energy)
+        return np.array(energies)
+
+    coarse, fine = wander(2.0), wander(1.0)
+    assert np.std(coarse) / np.std(fine) == pytest.approx(4.0, rel=0.4)
+    # Less than a thousandth of kT per degree of freedom in 20 ps, and no trend beyond the noise of the blocks.
+    assert abs(fine[-5000:].mean() - fine[:5000].mean()) / 21 < 1e-3 * KT
+    assert np.ptp(fine) / 21 < 0.05 * KT
+
+
+def ideal_gas_volumes(kind_and_moves, n_steps, n_atoms=4, seed=7):
+    """Return the volumes of an ideal gas at a pressure where its edge is about 6 Å."""
+    rng = np.random.default_rng(seed)
+    pressure = (n_atoms + 1) * KT / 216.0
+    system = make_system(rng.uniform(0, 6, (n_atoms, 3)), 6 * np.eye(3), [10.0, 20.0, 40.0, 80.0][:n_atoms], rng=rng)
+    integrator = make('npt', system, IdealGas(), 2.0, rng, pressure=pressure, barostat_time_fs=40.0)
+    volumes = kind_and_moves(system, integrator, n_steps)
+    return np.array(volumes), pressure
+
+
+def assert_gamma_distributed(volumes, n_atoms, pressure, stride):
+    """``p(V) ∝ V^N exp(-P V/kT)``: a gamma distribution of shape N + 1."""
+    assert_mean(volumes, (n_atoms + 1) * KT / pressure, resolution=0.1)
+    assert_mean((volumes * pressure / KT - n_atoms - 1) ** 2, n_atoms + 1, resolution=0.3)
+    assert stats.kstest(volumes[::stride] * pressure / KT, stats.gamma(n_atoms + 1).cdf).pvalue > 1e-5
+
+
+def test_an_ideal_gas_under_the_barostat_has_its_volumes():
+    def run(system, integrator, n_steps):
+        volumes = []
+        for _ in range(n_steps):
+            integrator.step()
+            volumes.append(system.volume)
+        return volumes
+
+    volumes, pressure = ideal_gas_volumes(run, 120_000)
+    assert_gamma_distributed(volumes[2000:], 4, pressure, stride=400)
+
+
+def test_the_barostat_leaves_the_temperature_alone():
+    rng = np.random.default_rng(8)
+    system = fluid_system((), rng)
+    integrator = make('npt', system, FLUID, 1.0, rng, pressure=KT / 30, thermostat_time_fs=20.0)
+    temperatures, cell_energies, virials = [], [], []
+    for _ in range(40_000):
+        integrator.step()
+        temperatures.append(system.temperature_K)
+        cell_energies.append(0.5 * system.cell_momentum**2 / integrator.cell_mass)
+        stress = integrator.evaluation.stress[:3].sum() / 3
+        virials.append(8 * KT / system.volume - stress)
+    assert_mean(temperatures[1000:], TEMPERATURE_K, resolution=0.05)
+    assert_mean(cell_energies[1000:], 0.5 * KT, resolution=0.2)
+    # The mean inner pressure, with all 3 N degrees of freedom, is the outer one.
+    assert_mean(virials[1000:], KT / 30, resolution=0.15)
+
+
+def test_the_volume_of_a_crystal_fluctuates_as_its_bulk_modulus_says():
+    """``<δV²> = k T V / B``, with B from the curvature of the static energy."""
+    rng = np.random.default_rng(9)
+    positions, cell, springs = crystal_of_springs()
+    volume = np.linalg.det(cell)
+    strain = 1e-3
+    energies = [springs(positions * scale, cell * scale).energy for scale in (1 - strain, 1.0, 1 + strain)]
+    bulk_modulus = (energies[0] - 2 * energies[1] + energies[2]) / (9 * strain**2) / volume
+    system = make_system(positions, cell, 63.5, rng=rng)
+    integrator = make('npt', system, springs, 4.0, rng, barostat_time_fs=300.0)
+    # So cold that the crystal is harmonic; the momenta follow within a few steps.
+    temperature_K = 1.0
+    system.momenta *= np.sqrt(temperature_K / TEMPERATURE_K)
+    integrator.set_targets(temperature_K, 0.0)
+    volumes = []
+    for _ in range(60_000):
+        integrator.step()
+        volumes.append(system.volume)
+    volumes = np.array(volumes[3000:])
+    variance = units.kB * temperature_K * volume / bulk_modulus
+    assert_mean((volumes - volumes.mean()) ** 2, variance, resolution=0.2)
+    assert abs(volumes.mean() - volume) < 0.01 * volume
+    assert standard_error(volumes) < np.sqrt(variance)

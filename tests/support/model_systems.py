@@ -1,0 +1,147 @@
+"""Model systems with known statistics, and means that know their error."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import units
+
+from aiida_mlip_autopipe.exploration.dynamics import Bussi, Langevin, LangevinPiston, PhaseSpace, VelocityVerlet
+from aiida_mlip_autopipe.exploration.evaluation import Evaluation
+
+TEMPERATURE_K = 300.0
+KT = units.kB * TEMPERATURE_K
+
+# Five standard errors: one false alarm in two million comparisons.
+N_SIGMA = 5.0
+
+
+def standard_error(series: np.ndarray, n_blocks: int = 40) -> float:
+    """Return the standard error of the mean of a correlated series, from the scatter of its block means."""
+    blocks = np.array_split(np.asarray(series, dtype=float), n_blocks)
+    means = [block.mean() for block in blocks]
+    return float(np.std(means, ddof=1) / np.sqrt(n_blocks))
+
+
+def assert_mean(series: np.ndarray, expected: float, resolution: float) -> None:
+    """Compare a mean with its expected value.
+
+    The test fails where they differ by more than five standard errors, and also where the standard error is so large
+    that a relative deviation of ``resolution`` could not have been seen.
+    """
+    error = standard_error(series)
+    assert N_SIGMA * error < resolution * abs(expected), f'too noisy: standard error {error:.3g} of {expected:.4g}'
+    deviation = (np.mean(series) - expected) / error
+    assert abs(deviation) < N_SIGMA, f'{np.mean(series):.5g} instead of {expected:.5g}, {deviation:.1f} standard errors'
+
+
+class IdealGas:
+    """No forces at all."""
+
+    def __call__(self, positions, cell):
+        return Evaluation(0.0, np.zeros_like(positions), np.zeros(6))
+
+
+class Springs:
+    """Harmonic springs between given pairs of atoms of a periodic crystal; stress included.
+
+    ``U = k/2 Σ (r - r0)²`` over pairs with fixed images.
+    """
+
+    def __init__(self, first, second, shifts, constant, length):
+        self.first, self.second, self.shifts = first, second, shifts
+        self.constant, self.length = constant, length
+
+    def __call__(self, positions, cell):
+        vectors = positions[self.second] + self.shifts @ cell - positions[self.first]
+        distances = np.sqrt((vectors**2).sum(axis=1))
+        stretch = distances - self.length
+        pulls = (self.constant * stretch / distances)[:, np.newaxis] * vectors
+        forces = np.zeros_like(positions)
+        np.add.at(forces, self.first, pulls)
+        np.add.at(forces, self.second, -pulls)
+        stress = vectors.T @ pulls / abs(np.linalg.det(cell))
+        energy = 0.5 * self.constant * (stretch**2).sum()
+        return Evaluation(float(energy), forces, stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]])
+
+
+class Tethers:
+    """Each atom is tied to its place in space: harmonic, separable, and momentum is not conserved."""
+
+    def __init__(self, places, constants):
+        self.places, self.constants = places, np.reshape(constants, (-1, 1))
+
+    def __call__(self, positions, cell):
+        away = positions - self.places
+        return Evaluation(float(0.5 * (self.constants * away**2).sum()), -self.constants * away, np.zeros(6))
+
+
+class SoftSpheres:
+    """``U = ε Σ (1 - r²/r_c²)³`` below r_c in a cubic cell with periodic images: a smooth, chaotic fluid."""
+
+    def __init__(self, energy, cutoff):
+        self.energy, self.cutoff = energy, cutoff
+
+    def __call__(self, positions, cell):
+        edge = cell[0, 0]
+        first, second = np.triu_indices(len(positions), 1)
+        vectors = positions[second] - positions[first]
+        vectors -= edge * np.round(vectors / edge)
+        inside = 1.0 - (vectors**2).sum(axis=1) / self.cutoff**2
+        inside = np.maximum(inside, 0.0)
+        pushes = (6.0 * self.energy / self.cutoff**2 * inside**2)[:, np.newaxis] * vectors
+        forces = np.zeros_like(positions)
+        np.add.at(forces, second, pushes)
+        np.add.at(forces, first, -pushes)
+        stress = -(vectors.T @ pushes) / edge**3
+        return Evaluation(
+            float(self.energy * (inside**3).sum()), forces, stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+        )
+
+
+def make_system(positions, cell, masses, free=None, rng=None) -> PhaseSpace:
+    """Return a state with thermal momenta."""
+    n = len(positions)
+    system = PhaseSpace(
+        positions=np.array(positions, dtype=float),
+        momenta=np.zeros((n, 3)),
+        cell=np.array(cell, dtype=float),
+        masses=np.broadcast_to(np.reshape(masses, (-1, 1)), (n, 1)).astype(float),
+        free=np.ones(n, dtype=bool) if free is None else free,
+    )
+    system.momenta = system.thermal_momenta(TEMPERATURE_K, rng or np.random.default_rng(0))
+    return system
+
+
+def make(kind: str, system, evaluate, timestep_fs, rng, pressure=0.0, barostat_time_fs=200.0, thermostat_time_fs=50.0):
+    """Return an integrator of a kind at the temperature of the tests."""
+    common = (system, evaluate, evaluate(system.positions, system.cell), timestep_fs * units.fs, rng)
+    relaxation_time = thermostat_time_fs * units.fs
+    integrator = {
+        'nve': lambda: VelocityVerlet(*common),
+        'langevin': lambda: Langevin(*common, relaxation_time=relaxation_time),
+        'bussi': lambda: Bussi(*common, relaxation_time=relaxation_time),
+        'npt': lambda: LangevinPiston(
+            *common,
+            relaxation_time=relaxation_time,
+            barostat_time=barostat_time_fs * units.fs,
+            reference_temperature_K=TEMPERATURE_K,
+        ),
+    }[kind]()
+    integrator.set_targets(TEMPERATURE_K, pressure)
+    return integrator
+
+
+def crystal_of_springs(repeats: int = 2, constant: float = 2.0):
+    """Return fcc copper with springs to its nearest neighbours: positions, cell and forces."""
+    from ase.build import bulk
+    from ase.neighborlist import primitive_neighbor_list
+
+    atoms = bulk('Cu', cubic=True) * (repeats, repeats, repeats)
+    length = 3.61 / np.sqrt(2)
+    first, second, shifts = primitive_neighbor_list('ijS', atoms.pbc, atoms.cell.array, atoms.positions, length * 1.1)
+    # Each pair once; with two cells along an edge all twelve neighbours are different atoms or images.
+    half = np.array(
+        [(i, *s) < (j, *(-s)) for i, j, s in zip(first.tolist(), second.tolist(), shifts, strict=True)], dtype=bool
+    )
+    springs = Springs(first[half], second[half], shifts[half].astype(float), constant, length)
+    return atoms.positions, atoms.cell.array, springs
