@@ -162,25 +162,52 @@ class AlloyGenerator(Generator):
                 atoms.set_chemical_symbols(rng.permutation(symbols).tolist())
         if settings.solutes:
             _dissolve(atoms, settings.solutes, rng)
-        record['composition'] = {
-            symbol: count / len(atoms) for symbol, count in sorted(atoms.symbols.formula.count().items())
-        }
+        record['composition'] = _fractions(atoms)
         # A repeated random arrangement is no longer random: its cell is chosen large enough beforehand or refused.
         return Parent(atoms, record, repeatable=None if self.n_parents() == 1 else NOT_REPEATED)
+
+    def n_units(self) -> int | None:
+        """Return 1 for an ordered crystal; the sites of all others are filled at random."""
+        return self.n_parents()
+
+    def draw_unit(self, index: int) -> Atoms:
+        """Return the ordered cell, or the empty lattice's."""
+        composition = self.compositions[index % len(self.compositions)]
+        return self._unit(composition)[0]
+
+    def fill(self, atoms: Atoms, rng: np.random.Generator) -> dict[str, object]:
+        """Spread the elements over the sites at random."""
+        settings = self.settings
+        if settings.is_ordered and not settings.solutes:
+            return {'arrangement': settings.arrangement}
+        if settings.composition is None or settings.arrangement == 'sqs':
+            raise AutopipeError('a surface or boundary of an alloy takes one composition, ordered or at random')
+        if not settings.is_ordered:
+            check_composition(settings.composition, len(atoms), settings.composition_tolerance)
+            counts = realise_counts(settings.composition, len(atoms))
+            symbols = np.repeat(list(counts), list(counts.values()))
+            atoms.set_chemical_symbols(rng.permutation(symbols).tolist())
+        if settings.solutes:
+            _dissolve(atoms, settings.solutes, rng)
+        return {'arrangement': settings.arrangement, 'composition': _fractions(atoms)}
+
+    def _unit(self, composition: dict[str, float]) -> tuple[Atoms, float, float]:
+        """Return the unit cell, ordered or empty, and its constants."""
+        settings = self.settings
+        a_A, c_over_a = vegard_lattice(composition, settings.sites)
+        a_A, c_over_a = settings.a_A or a_A, settings.c_over_a or c_over_a
+        if settings.is_ordered:
+            return ordered_cell(settings.arrangement, composition, a_A, c_over_a), a_A, c_over_a
+        return unit_cell(settings.sites, a_A, c_over_a), a_A, c_over_a
 
     def _template(
         self, composition: dict[str, float], requirements: Requirements
     ) -> tuple[Atoms, Repeats, dict[str, object]]:
         """Return the lattice (ordered where it is), its repeats, and what is known of it."""
         settings = self.settings
-        a_A, c_over_a = vegard_lattice(composition, settings.sites)
-        a_A, c_over_a = settings.a_A or a_A, settings.c_over_a or c_over_a
-        if settings.is_ordered:
-            cell = ordered_cell(settings.arrangement, composition, a_A, c_over_a)
-            tolerance = 1.0  # the ordered cell holds the composition whatever its repeats
-        else:
-            cell = unit_cell(settings.sites, a_A, c_over_a)
-            tolerance = settings.composition_tolerance
+        cell, a_A, c_over_a = self._unit(composition)
+        # The ordered cell holds the composition whatever its repeats.
+        tolerance = 1.0 if settings.is_ordered else settings.composition_tolerance
         repeats = settings.supercell or choose_repeats(
             cell, composition, requirements, n_atoms=settings.n_atoms, tolerance=tolerance
         )
@@ -194,6 +221,10 @@ class AlloyGenerator(Generator):
             'supercell': list(repeats),
         }
         return cell.repeat(repeats), repeats, record
+
+
+def _fractions(atoms: Atoms) -> dict[str, float]:
+    return {symbol: count / len(atoms) for symbol, count in sorted(atoms.symbols.formula.count().items())}
 
 
 def _dissolve(atoms: Atoms, solutes: dict[str, int], rng: np.random.Generator) -> None:

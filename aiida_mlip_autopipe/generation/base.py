@@ -15,6 +15,7 @@ from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.generation.elements import Element
 from aiida_mlip_autopipe.generation.perturb import PerturbSettings
 from aiida_mlip_autopipe.generation.validation import DEFAULT_HEIGHT_FACTOR, ValidationSettings
+from aiida_mlip_autopipe.randomness import make_rng
 from aiida_mlip_autopipe.registry import Registry
 from aiida_mlip_autopipe.settings import Settings
 
@@ -151,6 +152,18 @@ class Generator(ABC):
             If the settings ask for what does not exist.
         """
 
+    def n_units(self) -> int | None:
+        """Return how many crystals there are to cut surfaces from, or None where `fill` arranges them at random."""
+        return self.n_parents()
+
+    def draw_unit(self, index: int) -> Atoms:
+        """Return the smallest crystal of a parent, without randomness, to cut surfaces and boundaries from."""
+        return self.draw_parent(index, make_rng(0, 'unit'), Requirements()).atoms
+
+    def fill(self, atoms: Atoms, rng: np.random.Generator) -> dict[str, Any]:
+        """Arrange the elements on the sites of a structure cut from `draw_unit`, and return the record of it."""
+        return {}
+
 
 def round_floats(value: Any) -> Any:
     """Return a record's value as JSON types with floats of 10 decimals, which every store keeps unchanged."""
@@ -173,6 +186,7 @@ GENERATORS: Registry[Generator] = Registry(
     {
         'alloy': 'aiida_mlip_autopipe.generation.alloy:AlloyGenerator',
         'ionic': 'aiida_mlip_autopipe.generation.ionic:IonicGenerator',
+        'surface': 'aiida_mlip_autopipe.generation.surface:SurfaceGenerator',
         'structures': 'aiida_mlip_autopipe.generation.structures:StructuresGenerator',
     },
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,8 @@ from aiida_mlip_autopipe.generation.base import (
     content_label,
     round_floats,
 )
-from aiida_mlip_autopipe.generation.cells import repeats_for_height
 from aiida_mlip_autopipe.generation.fingerprint import fingerprint
+from aiida_mlip_autopipe.generation.nested import grow
 from aiida_mlip_autopipe.generation.perturb import perturb_atoms
 from aiida_mlip_autopipe.generation.report import Rejections
 from aiida_mlip_autopipe.generation.validation import check_atoms, check_parent
@@ -199,7 +199,7 @@ class _Entry:
             try:
                 parent = self.generator.draw_parent(number, rng, self.requirements)
                 _set_moments(parent.atoms, self.settings.magnetic_moments)
-                parent = _grow(parent, self.requirements)
+                parent = grow(parent, self.requirements)
                 check_parent(parent.atoms, rules, charge_allowed=parent.charge_allowed)
                 if self.settings.perturb.supercell == (1, 1, 1):
                     check_atoms(parent.atoms, rules, self.cutoff_A)
@@ -252,18 +252,3 @@ def _set_moments(atoms: Atoms, moments: dict[str, float]) -> None:
     for symbol, moment in moments.items():
         values[atoms.symbols == symbol] = moment
     atoms.set_initial_magnetic_moments(values)
-
-
-def _grow(parent: Parent, requirements: Requirements) -> Parent:
-    """Repeat a parent whose cell is too small, if that keeps it within the allowed number of atoms."""
-    if not requirements.min_height_A or not parent.atoms.pbc.any():
-        return parent
-    allowed = parent.atoms.pbc if parent.repeatable is None else parent.repeatable
-    counts = [
-        count if may else 1
-        for count, may in zip(repeats_for_height(parent.atoms, requirements.min_height_A), allowed, strict=True)
-    ]
-    n_atoms = len(parent.atoms) * int(np.prod(counts))
-    if n_atoms == len(parent.atoms) or n_atoms > requirements.max_atoms:
-        return parent
-    return replace(parent, atoms=parent.atoms.repeat(counts), record={**parent.record, 'repeats': counts})

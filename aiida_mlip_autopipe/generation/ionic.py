@@ -157,6 +157,24 @@ class IonicGenerator(Generator):
         repeatable = (False, False, False) if self._is_random else None
         return Parent(atoms, record, repeatable=repeatable, charge_allowed=self.settings.compensation == 'none')
 
+    def draw_unit(self, index: int) -> Atoms:
+        """Return the pure crystal's conventional cell.
+
+        Raises
+        ------
+        AutopipeError
+            If its ions are arranged at random.
+        """
+        if self._is_random:
+            raise AutopipeError(
+                'a surface or boundary is cut from a pure ionic crystal; put other ions in by a defect of the surface'
+            )
+        return super().draw_unit(index)
+
+    def n_units(self) -> int:
+        """Return 1: a pure crystal."""
+        return 1
+
     def _host_counts(self) -> dict[str, int]:
         """Return the atoms of the unit cell with the main element on each site."""
         _, roles = prototype_cell(self.settings.prototype)

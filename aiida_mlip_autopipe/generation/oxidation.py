@@ -6,6 +6,8 @@ import warnings
 from functools import cache
 from itertools import pairwise, product
 
+from ase import Atoms
+
 from aiida_mlip_autopipe.errors import AutopipeError
 
 # Atoms of an element by its oxidation state: {'Fe': {2: 1, 3: 2}, 'O': {-2: 4}}.
@@ -60,6 +62,21 @@ def nearest_states(counts: dict[str, int], candidates: dict[str, tuple[int, ...]
         for states in product(*(candidates[s] for s in symbols))
     ]
     return min(options, key=lambda states: abs(total_charge(states)))
+
+
+def guess_charges(atoms: Atoms) -> None:
+    """Set formal charges, as initial charges, where a structure has none and its composition tells them.
+
+    pymatgen's guess from the statistics of known compounds; a structure of metals, or of one element, has none.
+    """
+    from pymatgen.core import Composition, Element
+
+    symbols = set(atoms.get_chemical_symbols())
+    if atoms.has('initial_charges') or len(symbols) < 2 or all(Element(symbol).is_metal for symbol in symbols):
+        return
+    guesses = Composition(atoms.get_chemical_formula()).oxi_state_guesses(max_sites=-1)
+    if guesses:
+        atoms.set_initial_charges([guesses[0][symbol] for symbol in atoms.get_chemical_symbols()])
 
 
 def describe_states(states: States) -> str:

@@ -1,0 +1,102 @@
+"""Kinds made of another kind: a defect of a surface of an alloy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BeforeValidator, SerializeAsAny, ValidationInfo, WithJsonSchema
+
+from aiida_mlip_autopipe.fields import fault
+from aiida_mlip_autopipe.generation.base import (
+    GENERATORS,
+    Generator,
+    GeneratorSettings,
+    Parent,
+    Requirements,
+)
+from aiida_mlip_autopipe.generation.cells import repeats_for_height
+from aiida_mlip_autopipe.generation.perturb import PerturbSettings
+from aiida_mlip_autopipe.generation.validation import ValidationSettings
+
+# What belongs to the outermost entry, and its value where it is not given.
+OUTER_FIELDS: dict[str, Any] = {
+    'n_seeds': None,
+    'label': None,
+    'magnetic_moments': {},
+    'perturb': PerturbSettings(),
+    'validation': ValidationSettings(),
+}
+
+
+def validate_nested(value: Any, info: ValidationInfo) -> GeneratorSettings:
+    """Return the settings of an entry within an entry, validated by its kind."""
+    if isinstance(value, dict):
+        kind = value.get('kind')
+        if kind not in set(GENERATORS):
+            near = get_close_matches(str(kind), list(GENERATORS), 1)
+            raise fault(f'its kind must be one of {", ".join(GENERATORS)}', nearest=near[0] if near else None)
+        value = GENERATORS.load(str(kind)).settings_class.model_validate(value, context=info.context)
+    if not isinstance(value, GeneratorSettings):
+        raise fault('must be an entry with a kind of its own')
+    for name, default in OUTER_FIELDS.items():
+        if getattr(value, name) != default:
+            raise fault(f'{name} belongs to the outermost entry')
+    return value
+
+
+Nested = Annotated[
+    SerializeAsAny[GeneratorSettings],
+    BeforeValidator(validate_nested),
+    WithJsonSchema(
+        {
+            'type': 'object',
+            'description': 'An entry of any kind, without n_seeds, label, magnetic_moments, perturb and validation.',
+            'properties': {'kind': {'type': 'string'}},
+            'required': ['kind'],
+        }
+    ),
+]
+
+
+class ComposedSettings(GeneratorSettings):
+    """An entry made from the structures of another."""
+
+    of: Nested
+    """The entry whose structures are taken, as {kind: alloy, composition: {Cu: 1}}."""
+
+    def stream_content(self) -> dict[str, Any]:
+        """Return what the random streams are derived from, the inner entry's included."""
+        return {**super().stream_content(), 'of': self.of.stream_content()}
+
+
+class ComposedGenerator(Generator):
+    """Makes its parents from those of another generator."""
+
+    settings: ComposedSettings
+
+    def __init__(self, settings: ComposedSettings):
+        super().__init__(settings)
+        self.inner: Generator = GENERATORS.make(settings.of)
+
+    def inner_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
+        """Return a parent of the inner kind, repeated to the height asked for; they are taken in turn."""
+        count = self.inner.n_parents()
+        return grow(self.inner.draw_parent(index if count is None else index % count, rng, requirements), requirements)
+
+
+def grow(parent: Parent, requirements: Requirements) -> Parent:
+    """Repeat a parent whose cell is too small, if that keeps it within the allowed number of atoms."""
+    if not requirements.min_height_A or not parent.atoms.pbc.any():
+        return parent
+    allowed = parent.atoms.pbc if parent.repeatable is None else parent.repeatable
+    counts = [
+        count if may else 1
+        for count, may in zip(repeats_for_height(parent.atoms, requirements.min_height_A), allowed, strict=True)
+    ]
+    n_atoms = len(parent.atoms) * int(np.prod(counts))
+    if n_atoms == len(parent.atoms) or n_atoms > requirements.max_atoms:
+        return parent
+    return replace(parent, atoms=parent.atoms.repeat(counts), record={**parent.record, 'repeats': counts})

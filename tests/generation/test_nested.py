@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from aiida_mlip_autopipe.generation import GENERATORS
+
+COPPER = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
+
+
+@pytest.mark.parametrize(
+    ('of', 'place', 'sentence'),
+    [
+        ({'kind': 'aloy'}, ('of',), 'its kind must be one of alloy'),
+        ({'kind': 'alloy', 'composition': {'Cx': 1.0}}, ('of', 'composition', 'Cx', '[key]'), 'not an element'),
+        ({**COPPER, 'n_seeds': 3}, ('of',), 'n_seeds belongs to the outermost entry'),
+        ({**COPPER, 'perturb': {'rattle_A': 0.1}}, ('of',), 'perturb belongs to the outermost entry'),
+        (3, ('of',), 'must be an entry with a kind of its own'),
+    ],
+)
+def test_a_fault_of_the_inner_entry_is_told_at_its_place(make_entries, of, place, sentence):
+    with pytest.raises(ValidationError, match=sentence) as caught:
+        make_entries({'kind': 'surface', 'of': of})
+    assert caught.value.errors()[0]['loc'] == (0, 'surface', *place)
+
+
+def test_a_dumped_entry_is_read_back_whole(make_entries):
+    entries = make_entries({'kind': 'surface', 'of': {**COPPER, 'lattice': 'bcc'}, 'n_seeds': 2})
+    dumped = [entry.model_dump(mode='json') for entry in entries]
+    assert make_entries(*dumped) == entries
+
+
+def test_the_inner_entry_decides_the_random_streams(make_entries):
+    first, second = make_entries(
+        {'kind': 'surface', 'of': COPPER}, {'kind': 'surface', 'of': {**COPPER, 'lattice': 'bcc'}}
+    )
+    assert first.stream_content() != second.stream_content()
+
+
+def test_the_schema_of_nested_kinds_is_finite():
+    schema = TypeAdapter(GENERATORS.settings_union()).json_schema()
+    assert schema['$defs']['SurfaceSettings']['properties']['of']['required'] == ['kind']
