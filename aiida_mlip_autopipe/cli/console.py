@@ -6,6 +6,8 @@ import sys
 
 from rich.console import Console
 
-# A file or a pipe has no width: lines are not broken there.
-console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+# A file or a pipe has no width: neither lines nor the cells of tables are broken there.
+UNBROKEN = 1000
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else UNBROKEN)
 error_console = Console(stderr=True, highlight=False, soft_wrap=True)

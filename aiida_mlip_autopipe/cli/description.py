@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.exploration.settings import ExplorationSettings, RangeSettings
 from aiida_mlip_autopipe.generation import count_seeds, iterate_seeds
 
@@ -29,7 +30,10 @@ def describe_config(config: CampaignConfig) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_row('campaign', Text(config.name, style='bold'))
     for number, entry in enumerate(config.generation):
-        table.add_row('' if number else 'seeds', Text(_describe_entry(config, entry)))
+        try:
+            table.add_row('' if number else 'seeds', Text(_describe_entry(config, entry)))
+        except AutopipeError as error:
+            raise AutopipeError(f'generation[{number}]: {error}') from error
     model = getattr(config.calculator, 'model', None)
     table.add_row('calculator', Text(f'{config.calculator.kind}{f", {model}" if model else ""}'))
     table.add_row('exploration', Text(_describe_exploration(exploration)))

@@ -1,0 +1,100 @@
+import json
+import os
+
+import numpy as np
+import pytest
+from ase.io import read
+
+from aiida_mlip_autopipe.config import load_config
+from aiida_mlip_autopipe.generation import generate_seeds
+
+
+def test_the_file_holds_the_seeds_and_how_they_were_made(run, campaign):
+    result = run('generate', 'campaign.yaml', '-o', 'out.extxyz', 'random_seed=5')
+    assert (result.exit_code, result.stderr) == (0, '')
+    assert result.stdout == '✓ 3 seeds in out.extxyz, the report in out.report.json\n'
+    config = load_config('campaign.yaml')
+    seeds = generate_seeds(config.generation, random_seed=5, cutoff_A=config.calculator.cutoff_A).seeds
+    written = read('out.extxyz', ':')
+    assert len(written) == len(seeds) == 3
+    for atoms, seed in zip(written, seeds, strict=True):
+        assert atoms.info['record'] == {'seed_id': seed.seed_id, **seed.record}
+        np.testing.assert_allclose(atoms.positions, seed.atoms.positions, atol=1e-8)
+        np.testing.assert_array_equal(atoms.numbers, seed.atoms.numbers)
+        assert atoms.pbc.all()
+
+
+def test_fixed_atoms_tags_and_magnetic_moments_are_in_the_file(run, empty_folder):
+    from ase.build import fcc111
+    from ase.constraints import FixAtoms
+    from ase.io import write
+
+    slab = fcc111('Cu', (2, 2, 3), vacuum=8)
+    slab.set_constraint(FixAtoms([0, 1, 2, 3]))
+    write('slab.traj', slab)
+    (empty_folder / 'slab.yaml').write_text(
+        'name: slab\ngeneration: [{kind: structures, files: [slab.traj], magnetic_moments: {Cu: 0.5}}]\n'
+    )
+    assert run('generate', 'slab.yaml').exit_code == 0
+    atoms = read('seeds.extxyz')
+    assert atoms.constraints[0].index.tolist() == [0, 1, 2, 3]
+    np.testing.assert_array_equal(atoms.get_tags(), slab.get_tags())
+    np.testing.assert_array_equal(atoms.get_initial_magnetic_moments(), [0.5] * 12)
+
+
+@pytest.mark.parametrize('label', ['plain', 'a "quoted" \\ label', "it's {x} = [1]", '1234', 'é'])
+def test_a_record_comes_back_as_it_was_whatever_stands_in_it(run, campaign, label):
+    campaign.write_text(campaign.read_text().replace('kind: alloy', f'kind: alloy, label: {json.dumps(label)}'))
+    assert run('generate', 'campaign.yaml', 'generation[0].n_seeds=1').exit_code == 0
+    assert read('seeds.extxyz').info['record']['label'] == label
+
+
+def test_the_report_is_printed_and_written(run, campaign, empty_folder):
+    close = [
+        'n_atoms=32',
+        'validation.min_height_factor=0',
+        'validation.min_distance_factor=0.7',
+        'perturb.rattle_A=0.23',
+    ]
+    result = run('generate', 'campaign.yaml', *(f'generation[0].{setting}' for setting in close))
+    report = json.loads((empty_folder / 'seeds.report.json').read_text())
+    assert report['made'] == report['requested'] == 3
+    (rule,) = report['rules']
+    count = report['rules'][rule]['count']
+    assert count > 0
+    row = next(line.split() for line in result.stdout.splitlines() if line.startswith(rule))
+    assert row[:2] == [rule, str(count)]
+
+
+def test_seeds_that_are_left_out_are_told(run, campaign):
+    result = run(
+        'generate',
+        'campaign.yaml',
+        'generation[0].composition={Cu: 1}',
+        '~generation[0].composition.Au',
+        '~generation[0].perturb',
+    )
+    assert result.exit_code == 0
+    assert 'of 3 seeds asked for, 2 duplicates are left out' in result.stdout
+    assert '✓ 1 seeds in seeds.extxyz' in result.stdout
+
+
+@pytest.mark.parametrize('existing', ['seeds.extxyz', 'seeds.report.json'])
+def test_existing_files_are_kept_unless_forced(run, campaign, empty_folder, existing):
+    (empty_folder / existing).write_text('mine')
+    result = run('generate', 'campaign.yaml')
+    assert result.exit_code == 2
+    assert result.stderr == f'{existing} exists already and is not overwritten without --force\n'
+    assert (empty_folder / existing).read_text() == 'mine'
+    assert sorted(os.listdir()) == sorted(['campaign.yaml', existing])
+    assert run('generate', 'campaign.yaml', '--force').exit_code == 0
+    assert (empty_folder / existing).read_text() != 'mine'
+
+
+def test_nothing_is_left_of_a_file_when_a_seed_cannot_be_made(run, campaign, empty_folder):
+    (empty_folder / 'seeds.extxyz').write_text('mine')
+    result = run('generate', 'campaign.yaml', '--force', 'generation[0].perturb.rattle_A=2')
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert (empty_folder / 'seeds.extxyz').read_text() == 'mine'
+    assert sorted(os.listdir()) == ['campaign.yaml', 'seeds.extxyz']

@@ -1,0 +1,55 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from aiida_mlip_autopipe import __version__
+
+# Typer itself imports pydantic for the parameters of a command.
+HEAVY = ('aiida', 'ase', 'dscribe', 'hydra', 'numpy', 'omegaconf', 'pymatgen', 'scipy', 'torch', 'yaml')
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ['--help'],
+        ['--version'],
+        ['config', '--help'],
+        ['config', 'check', '--help'],
+        ['generate', '--help'],
+        ['run', '--help'],
+    ],
+)
+def test_help_is_instant_because_nothing_heavy_is_imported(arguments):
+    code = (
+        'import sys, atexit\n'
+        f'atexit.register(lambda: print(*(name for name in {HEAVY} if name in sys.modules), file=sys.stderr))\n'
+        f'sys.argv = ["mlip-autopipe", *{arguments}]\n'
+        'from aiida_mlip_autopipe.cli import main\n'
+        'main()\n'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.strip()) == (0, '')
+    assert done.stdout
+
+
+def test_the_help_lists_every_command(run):
+    result = run('--help')
+    for command in ('config', 'setup', 'generate', 'run', 'status', 'resume', 'export'):
+        assert f'  {command} ' in result.stdout
+    listed = run('config', '--help').stdout
+    assert all(f'  {command} ' in listed for command in ('init', 'check', 'schema', 'show'))
+
+
+def test_the_version_is_that_of_the_package(run):
+    assert run('--version').stdout == f'mlip-autopipe {__version__}\n'
+
+
+@pytest.mark.parametrize('arguments', [['--help'], ['nonsense'], ['config', 'check', 'nowhere.yaml']])
+def test_a_pipe_gets_plain_text_in_ci_too(arguments, program):
+    environment = {**os.environ, 'GITHUB_ACTIONS': 'true', 'CI': 'true', 'TERM': 'xterm-256color', 'COLUMNS': '40'}
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False, env=environment)
+    assert done.stdout or done.stderr
+    assert '\x1b' not in done.stdout + done.stderr
+    assert '╭' not in done.stdout + done.stderr
