@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from aiida import orm
 
 from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.whole_file import whole_file
 
 
 def write_dataset(campaign: orm.WorkChainNode, path: Path, *, force: bool = False) -> int:
@@ -35,14 +35,6 @@ def write_dataset(campaign: orm.WorkChainNode, path: Path, *, force: bool = Fals
     if 'dataset' not in campaign.outputs:
         state = campaign.exit_message or f'it is {campaign.process_state.value}'
         raise AutopipeError(f'campaign {campaign.pk} has no dataset: {state}')
-    if path.exists() and not force:
-        raise AutopipeError(f'{path} exists; --force overwrites it')
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        temporary.write_bytes(campaign.outputs.dataset.get_content(mode='rb'))
-        temporary.replace(path)
-    except OSError as error:
-        raise AutopipeError(f'{path} cannot be written: {error.strerror}') from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path, overwrite=force) as part:
+        part.write_bytes(campaign.outputs.dataset.get_content(mode='rb'))
     return len(campaign.outputs.selection.get_array('frame'))

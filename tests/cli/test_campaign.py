@@ -1,0 +1,255 @@
+"""Campaigns as a person runs them: the installed program, its own profile, a real daemon."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from ase.build import bulk
+
+from aiida_mlip_autopipe.storage import Dataset
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+
+BIN = Path(sys.executable).parent
+# Four small crystals of aluminium, a few seconds each.
+CONFIG = """\
+name: aluminium
+random_seed: 3
+generation:
+  - {kind: structures, files: [al.xyz], perturb: {rattle_A: 0.05, n_variants: 4}}
+calculator: {kind: emt}
+exploration: {temperature_K: 400, n_steps: 400, frame_interval: 20}
+sampling: {n_structures: 12}
+execution: {max_concurrent_jobs: 2}
+"""
+
+
+class Home:
+    """A machine of its own: an AiiDA folder and the programs that use it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.environment = {**os.environ, 'AIIDA_PATH': str(folder), 'PATH': f'{BIN}:{os.environ["PATH"]}'}
+        self.environment.pop('AIIDA_PROFILE', None)
+
+    def __call__(self, program, *arguments, check=True):
+        done = subprocess.run(
+            [BIN / program, *map(str, arguments)], env=self.environment, capture_output=True, text=True, timeout=300
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def ask(self, code):
+        """Run Python with the profile loaded; return what it prints as JSON."""
+        script = 'from aiida import load_profile, orm\nload_profile()\nimport json\n' + textwrap.dedent(code)
+        return json.loads(self('python', '-W', 'ignore', '-c', script).stdout)
+
+    def submit(self, config):
+        output = self('mlip-autopipe', 'run', config, '--detach').stdout
+        return re.search(r'submitted, id (\d+)', output).group(1)
+
+    def wait_for(self, campaign, pattern, seconds=240):
+        """Wait until the status of a campaign shows something."""
+        deadline = time.monotonic() + seconds
+        while not re.search(pattern, text := self('mlip-autopipe', 'status', campaign).stdout):
+            assert time.monotonic() < deadline, text
+            time.sleep(0.5)
+        return text
+
+    def aiida_processes(self):
+        """Return daemon, workers and broker of this machine, not the jobs, which outlive them."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                ours = process.environ().get('AIIDA_PATH') == str(self.folder)
+                if ours and not any('aiida_mlip_autopipe.exploration' in word for word in process.cmdline()):
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return [one for one in found if 'bash' not in Path(one.exe()).name]
+
+
+@pytest.fixture
+def make_home(tmp_path_factory):
+    homes = []
+
+    def make():
+        home = Home(tmp_path_factory.mktemp('home'))
+        homes.append(home)
+        home('mlip-autopipe', 'setup', '--calculator', 'emt')
+        return home
+
+    yield make
+    for home in homes:
+        home('verdi', 'daemon', 'stop', check=False)
+
+
+@pytest.fixture
+def config(empty_folder):
+    bulk('Al', cubic=True).repeat((2, 2, 2)).write('al.xyz')
+    path = empty_folder / 'campaign.yaml'
+    path.write_text(CONFIG)
+    return path
+
+
+def read_content(path):
+    """Return all of a database but ids, uuids and times."""
+    with Dataset(path) as dataset:
+        return [
+            (
+                row.atoms.numbers.tolist(),
+                row.atoms.positions.tobytes(),
+                row.atoms.cell.array.tobytes(),
+                row.atoms.get_potential_energy(),
+                row.atoms.get_forces().tobytes(),
+                row.atoms.get_stress().tobytes(),
+                {key: value for key, value in row.data['provenance'].items() if key != 'exploration'},
+                row.data['seed'],
+            )
+            for row in dataset.query()
+        ]
+
+
+def test_a_campaign_survives_the_death_of_daemon_broker_and_workers_and_gives_the_same_bits(make_home, config):
+    home = make_home()
+    campaign = home.submit(config)
+    home.wait_for(campaign, r'[12] of 4 done, [12] running')
+    victims = home.aiida_processes()
+    assert len(victims) >= 3, [one.cmdline() for one in victims]
+    for victim in victims:
+        victim.send_signal(signal.SIGKILL)
+    psutil.wait_procs(victims, timeout=20)
+    assert not home.aiida_processes()
+    home('verdi', 'daemon', 'start')
+    home.wait_for(campaign, r'stage\s+finished')
+
+    seeds = home.ask(f"""
+        from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+        campaign = orm.load_node({campaign})
+        jobs = [node for node in campaign.called_descendants if isinstance(node, orm.CalcJobNode)]
+        print(json.dumps([job.inputs.seed.seed_id for job in jobs]))
+    """)
+    assert len(seeds) == len(set(seeds)) == 4
+    home('mlip-autopipe', 'export', campaign, '-o', 'killed.db')
+
+    undisturbed = make_home()
+    assert '12 structures in' in undisturbed('mlip-autopipe', 'run', config).stdout
+    assert read_content(Path('killed.db')) == read_content(Path('aluminium.db'))
+
+
+def test_a_paused_job_is_shown_with_its_reason_and_can_be_played(make_home, config):
+    home = make_home()
+    home('verdi', 'config', 'set', 'transport.task_retry_initial_interval', 1)
+    home('verdi', 'config', 'set', 'transport.task_maximum_attempts', 2)
+    scratch = home.folder / '.aiida' / 'scratch'
+    scratch.write_text('a file where a folder must be: no job can be uploaded')
+    campaign = home.submit(config)
+    text = home.wait_for(campaign, 'paused')
+    assert 'Pausing after failed transport task: upload_calculation failed' in text
+    assert f'mlip-autopipe resume {campaign}' in text
+    # A paused job holds no slot; here all of them pause in the end.
+    home.wait_for(campaign, r'(?s)(is paused.*){2}')
+    assert 'paused' in home('mlip-autopipe', 'status').stdout
+
+    scratch.unlink()
+    assert re.search(r'[234] jobs played', home('mlip-autopipe', 'resume', campaign).stdout)
+    home.wait_for(campaign, r'stage\s+finished')
+    assert home('mlip-autopipe', 'resume', campaign).stdout == '0 jobs played\n'
+
+
+def test_ctrl_c_leaves_the_campaign_running_and_says_how_to_come_back(make_home, config):
+    home = make_home()
+    running = subprocess.Popen(
+        [BIN / 'mlip-autopipe', 'run', config], env=home.environment, stdout=subprocess.PIPE, text=True
+    )
+    for line in running.stdout:
+        if line.startswith('['):
+            break
+    running.send_signal(signal.SIGINT)
+    rest, _ = running.communicate(timeout=60)
+    assert running.returncode == 130
+    campaign = re.search(r"'mlip-autopipe status (\d+) --follow'", rest).group(1)
+    followed = home('mlip-autopipe', 'status', campaign, '--follow').stdout
+    assert 'finished: 4 of 4 done' in followed
+
+
+def test_the_launcher_submits_the_same_campaign_and_the_graph_can_be_drawn(make_home, config):
+    home = make_home()
+    home('verdi', 'daemon', 'start')
+    launcher = Path(__file__).parents[2] / 'workchains' / '02_dataset_from_yaml.py'
+    output = home('verdi', 'run', launcher, config, 'exploration.n_steps=20').stdout
+    campaign = re.search(r'DatasetWorkChain<(\d+)>', output).group(1)
+    home.wait_for('aluminium', r'stage\s+finished')
+    tree = home('verdi', 'process', 'status', campaign).stdout
+    stages = re.findall(r'(generate_seeds|ExplorationWorkChain|select_frames|export_dataset)<', tree)
+    assert stages == ['generate_seeds', *['ExplorationWorkChain'] * 4, 'select_frames', 'export_dataset']
+    home('verdi', 'node', 'graph', 'generate', campaign, '--output-format', 'svg', '--output-filename', 'graph.svg')
+    assert 'DatasetWorkChain' in Path('graph.svg').read_text()
+    assert 'mlip_autopipe.dataset' in home('verdi', 'plugin', 'list', 'aiida.workflows').stdout
+    assert 'mlip_autopipe.explore' in home('verdi', 'plugin', 'list', 'aiida.calculations').stdout
+    assert 'mlip_autopipe.explore' in home('verdi', 'plugin', 'list', 'aiida.parsers').stdout
+
+    table = subprocess.run(
+        [BIN / 'mlip-autopipe', 'run', config, '--dry-run'], env=home.environment, capture_output=True, text=True
+    ).stdout
+    assert re.search(r'seeds\s+4, 32 atoms', table)
+    assert re.search(r'force calls\s+1,604', table)
+    assert 'nothing was started' in table
+
+
+def test_setup_is_idempotent_and_touches_no_other_profile(make_home):
+    home = make_home()
+    home('verdi', 'profile', 'setup', 'core.sqlite_dos', '-n', '--profile-name', 'mine', '--email', 'a@b.c',
+         '--no-use-rabbitmq', '--set-as-default')
+    before = json.loads((home.folder / '.aiida' / 'config.json').read_text())
+    output = home('mlip-autopipe', 'setup', '--calculator', 'emt').stdout
+    assert output.count('found') == 3
+    assert 'created' not in output
+    assert json.loads((home.folder / '.aiida' / 'config.json').read_text()) == before
+    assert before['default_profile'] == 'mine'
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'sentence'),
+    [
+        (['run', 'campaign.yaml', '-p', 'nowhere'], "no AiiDA profile 'nowhere'"),
+        (['run', 'campaign.yaml', 'execution.code=gone@localhost'], "no code 'gone@localhost' in this profile"),
+        (['status', '999999'], "no campaign '999999'"),
+        (['export', 'nothing', '-o', 'x.db'], "no campaign 'nothing'"),
+        (['resume', 'nothing'], "no campaign 'nothing'"),
+        (['setup', '--calculator', 'emt', '--python', '/nowhere/python'], '/nowhere/python'),
+        (['setup', '--calculator', 'vasp'], "'vasp'"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_sentence(shared_home, config, arguments, sentence):
+    done = shared_home('mlip-autopipe', *arguments, check=False)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert sentence in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert 'Traceback' not in done.stderr
+
+
+@pytest.fixture(scope='module')
+def shared_home(tmp_path_factory):
+    home = Home(tmp_path_factory.mktemp('home'))
+    home('mlip-autopipe', 'setup', '--calculator', 'emt')
+    yield home
+    home('verdi', 'daemon', 'stop', check=False)
+
+
+def test_an_existing_database_is_refused_before_anything_starts(shared_home, config):
+    Path('aluminium.db').write_text('precious')
+    done = shared_home('mlip-autopipe', 'run', config, check=False)
+    assert done.returncode == 2
+    assert 'aluminium.db exists' in done.stderr
+    assert Path('aluminium.db').read_text() == 'precious'
+    assert 'no campaign yet' in shared_home('mlip-autopipe', 'status').stdout
+

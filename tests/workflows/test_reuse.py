@@ -1,0 +1,92 @@
+"""Restart points: which leaves of a campaign are taken from AiiDA's cache, and which are not."""
+
+import pytest
+from aiida import orm
+
+from aiida_mlip_autopipe import sampling
+from aiida_mlip_autopipe.workflows import submission
+
+pytestmark = pytest.mark.integration
+
+
+def leaves(campaign):
+    """Return for each leaf of a campaign whether it was taken from the cache, by process label."""
+    hits = {}
+    for node in sorted(campaign.called_descendants, key=lambda node: node.pk):
+        if not isinstance(node, orm.WorkChainNode):
+            hits.setdefault(node.process_label, []).append(node.base.caching.is_created_from_cache)
+    return hits
+
+
+@pytest.fixture(scope='module')
+def first(run_campaign):
+    return run_campaign(reuse=True)
+
+
+@pytest.fixture
+def rerun(first, run_campaign):
+    """Run the first campaign once more, with some sections changed; return the hits."""
+
+    def run(**sections):
+        assert first.is_finished_ok
+        second = run_campaign(reuse=True, **sections)
+        assert second.is_finished_ok
+        return leaves(second)
+
+    return run
+
+
+def test_the_same_file_again_hits_every_leaf(rerun):
+    assert rerun() == {
+        'generate_seeds': [True],
+        'ExplorationCalculation': [True] * 3,
+        'select_frames': [True],
+        'export_dataset': [True],
+    }
+
+
+def test_another_sampling_keeps_the_explorations(rerun):
+    hits = rerun(sampling={'kind': 'fps', 'n_structures': 6})
+    assert hits['generate_seeds'] == [True]
+    assert hits['ExplorationCalculation'] == [True] * 3
+    assert hits['select_frames'] == [False]
+    assert hits['export_dataset'] == [False]
+
+
+def test_one_more_seed_keeps_the_explorations_of_the_others(rerun, campaign_config):
+    entries = [entry.model_dump(mode='json') for entry in campaign_config().generation]
+    entries[0]['n_seeds'] += 1
+    hits = rerun(generation=entries)
+    assert hits['generate_seeds'] == [False]
+    assert sorted(hits['ExplorationCalculation']) == [False, True, True, True]
+
+
+def test_another_version_of_the_sampling_misses(rerun, monkeypatch):
+    monkeypatch.setattr(sampling, 'STAGE_VERSION', 'another')
+    hits = rerun()
+    assert hits['ExplorationCalculation'] == [True] * 3
+    assert hits['select_frames'] == [False]
+
+
+def test_another_version_of_the_runner_misses_and_is_refused_by_the_job(first, run_campaign, monkeypatch):
+    monkeypatch.setattr(submission, 'RUNNER_VERSION', 'another')
+    campaign = run_campaign(reuse=True)
+    jobs = [node for node in campaign.called_descendants if isinstance(node, orm.CalcJobNode)]
+    assert {job.exit_status for job in jobs} == {310}
+    assert not any(job.base.caching.is_created_from_cache for job in jobs)
+
+
+def test_nothing_is_reused_unless_asked_for(first, run_campaign):
+    assert not any(any(hits) for hits in leaves(run_campaign(reuse=False)).values())
+
+
+def test_a_block_that_raises_leaves_caching_off():
+    from aiida.manage.caching import get_use_cache
+
+    from aiida_mlip_autopipe.workflows.reuse import reuse_finished
+
+    identifier = 'aiida.calculations:mlip_autopipe.explore'
+    with pytest.raises(ZeroDivisionError), reuse_finished('mlip_autopipe.explore', enabled=True):
+        assert get_use_cache(identifier=identifier)
+        raise ZeroDivisionError
+    assert not get_use_cache(identifier=identifier)
