@@ -11,7 +11,7 @@ import aiida_mlip_autopipe
 
 RunCommand = Callable[..., str]
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group('wheel')]
+pytestmark = pytest.mark.integration
 
 
 def test_the_wheel_holds_the_whole_package_and_nothing_else(wheel: Path, root: Path) -> None:
