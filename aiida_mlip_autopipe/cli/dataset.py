@@ -51,6 +51,23 @@ def info(
 
 
 @dataset_app.command()
+def report(
+    file: DatasetFile,
+    output: Annotated[Path, typer.Option('--output', '-o', help='The .html file to write; its numbers stand beside.')],
+    force: Force = False,
+) -> None:
+    """Write a report card: what a dataset is worth, in figures that open in any browser, without a network."""
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.storage import Dataset
+    from aiida_mlip_autopipe.storage.report_card import write_report_card
+
+    with Dataset(file) as dataset:
+        rows = list(dataset.query())
+    write_report_card(output, rows, overwrite=force)
+    console.print(f'[green]✓[/] the report card of {len(rows)} rows in [bold]{output}[/]')
+
+
+@dataset_app.command()
 def split(
     file: DatasetFile,
     output: Annotated[

@@ -56,6 +56,13 @@ def test_info_writes_a_card_with_the_config(run, campaign):
     assert json.loads(Path('cu.json').read_text())['n_rows'] == 10
 
 
+def test_report_writes_a_page_and_its_numbers(run):
+    result = run('dataset', 'report', 'cu.db', '-o', 'cu.html')
+    assert result.stdout == '✓ the report card of 10 rows in cu.html\n'
+    assert '<h1>cu</h1>' in Path('cu.html').read_text()
+    assert json.loads(Path('cu.json').read_text())['dataset']['n_rows'] == 10
+
+
 def test_split_writes_three_files_and_says_what_is_in_them(run):
     result = run('dataset', 'split', 'cu.db', '-o', 'sets.extxyz', '--test-share', '0.2')
     assert result.stdout.splitlines() == [

@@ -1,0 +1,124 @@
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.storage import Row, figures, make_row
+from aiida_mlip_autopipe.storage.report_card import estimate_dft_cost, write_report_card
+
+CURVE = {'n': [1, 2], 'radius': [0.4, 0.2], 'mean': [0.2, 0.1]}
+POINTS = {'x': [0.0, 1.0], 'y': [1.0, 0.0], 'name': ['Cu, seed <a>', 'Cu, seed b']}
+ASSESSMENT = {
+    'n_candidates': 77,
+    'curve': CURVE,
+    'random_curve': CURVE | {'radius': [0.5, 0.375]},
+    'scores': {'vendi': 7.25, 'occupied': 0.5, 'nearest': 0.1},
+    'random_scores': {'vendi': 3.125, 'occupied': 0.25, 'nearest': 0.05},
+    'map': {'candidates': POINTS, 'chosen': POINTS},
+}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / 'cu_au.html'
+
+
+def titles(path):
+    return re.findall('<h2>(.*?)</h2>', path.read_text())
+
+
+def test_a_card_of_rows_alone_has_their_figures_and_numbers(path, make_rows):
+    write_report_card(path, make_rows(4))
+    assert titles(path) == [
+        'In numbers',
+        'What labelling it by DFT would take',
+        'Compositions',
+        'Energies',
+        'Forces',
+        'Forces by temperature',
+        'Volumes',
+        'Neighbours',
+    ]
+    assert json.loads(path.with_suffix('.json').read_text())['dataset']['n_rows'] == 4
+
+
+def test_an_assessment_adds_the_map_and_the_comparison_with_chance(path, make_rows):
+    write_report_card(path, make_rows(4), assessment=ASSESSMENT)
+    assert {'Against random selection of the same size', 'Map', 'Coverage'} <= set(titles(path))
+    page = path.read_text()
+    assert '77 frames to choose from' in page
+    assert '(Vendi score)</td><td>7.25</td><td>3.125</td>' in page
+    assert json.loads(path.with_suffix('.json').read_text())['assessment']['scores']['vendi'] == 7.25
+
+
+def test_a_card_holds_all_it_needs(path, make_rows):
+    write_report_card(path, make_rows(1), assessment=ASSESSMENT)
+    page = path.read_text()
+    assert 'plotly.js v' in page
+    assert not re.search(r'<script[^>]+src=|<link[^>]+href=', page)
+
+
+def test_names_are_escaped(tmp_path, make_rows):
+    path = tmp_path / 'a<b>.html'
+    write_report_card(path, make_rows(1))
+    assert '<h1>a&lt;b&gt;</h1>' in path.read_text()
+
+
+def test_an_atom_of_a_close_packed_crystal_has_twelve_neighbours_and_then_six():
+    crystal = bulk('Cu', a=3.6)
+    (line,) = figures.draw_radial([Row(crystal), Row(crystal * 2)]).data
+    assert line.name == 'Cu–Cu'
+    distances, density = np.asarray(line.x), np.asarray(line.y)
+    for distance, n_neighbours in ((3.6 / np.sqrt(2), 12), (3.6, 6)):
+        near = np.abs(distances - distance) < 0.1
+        assert density[near].sum() * 0.05 == pytest.approx(n_neighbours)
+
+
+def test_every_structure_is_in_the_histogram_of_energies(make_rows):
+    figure = figures.draw_energies(make_rows(7))
+    assert sum(sum(bars.y) for bars in figure.data) == 7
+
+
+def test_what_is_not_known_is_not_drawn(path, slab, make_provenance):
+    slab.pbc = False
+    slab.calc.atoms.pbc = False
+    write_report_card(path, [make_row(slab, make_provenance(temperature_K=None), {})])
+    assert not {'Forces by temperature', 'Volumes'} & set(titles(path))
+
+
+def test_the_cost_of_dft_grows_with_the_cube_of_the_atoms(make_rows):
+    assert estimate_dft_cost(make_rows(2)) == {
+        'atoms': 24,
+        'electrons': 2 * (4 * 79 + 8 * 29),
+        'atoms_cubed': 2 * 12**3,
+    }
+
+
+def test_existing_files_and_other_suffixes_are_refused(path, make_rows):
+    path.write_text('precious')
+    with pytest.raises(AutopipeError, match='exists already'):
+        write_report_card(path, make_rows(1))
+    assert path.read_text() == 'precious'
+    with pytest.raises(AutopipeError, match=r'ends in \.html'):
+        write_report_card(path.with_suffix('.pdf'), make_rows(1))
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(shutil.which('chromium') is None, reason='there is no Chromium')
+def test_a_browser_without_network_draws_every_figure(path, tmp_path, make_rows):
+    write_report_card(path, make_rows(30), assessment=ASSESSMENT)
+    options = ['--headless', '--no-sandbox', '--disable-gpu', '--host-resolver-rules=MAP * ~NOTFOUND']
+    options += [f'--user-data-dir={tmp_path / "profile"}', '--virtual-time-budget=20000', '--dump-dom']
+    done = subprocess.run(
+        ['chromium', *options, path.as_uri()], capture_output=True, text=True, check=True, timeout=120
+    )
+    # Scripts would be counted with the page: what plotly drew is outside them.
+    drawn = re.sub(r'<script.*?</script>', '', done.stdout, flags=re.DOTALL)
+    assert len(re.findall(r'class="main-svg"', drawn)) >= 8
+    assert drawn.count('class="plot-container') == 8
+    assert 'first principal component' in drawn
