@@ -92,7 +92,10 @@ def run_self_test(kind: str, python: str = sys.executable) -> dict[str, Any]:
         If it fails; the message says why.
     """
     command = [python, '-m', 'aiida_mlip_autopipe.exploration', '--self-test', json.dumps({'kind': kind})]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise AutopipeError(f'the interpreter {python} cannot be run: {error.strerror}') from error
     try:
         report: dict[str, Any] = json.loads(done.stdout)
     except json.JSONDecodeError:
