@@ -206,24 +206,29 @@ class IonicGenerator(Generator):
         return _Plan(unit.repeat(repeats), np.tile(unit_roles, n_cells), repeats, counts, states, vacancies)
 
     def _lattice_constant(self, unit: Atoms, roles: np.ndarray, host: States) -> float:
-        """Return the constant in Å that gives cation–anion distances the sum of the ionic radii, on average."""
+        """Return the constant in Å that makes cation–anion distances the sums of the ions' radii, on average.
+
+        Where Shannon lists one of the ions not, as As³⁻, all radii are the covalent ones.
+        """
+        from ase.data import atomic_numbers, covalent_radii
+
         coordination = PROTOTYPES[self.settings.prototype].coordination
         lengths = bond_lengths(unit, roles, coordination)
-
-        def radius(role: str) -> float:
-            total = 0.0
-            for symbol, fraction in self._sites[role].items():
+        ionic: dict[str, float] | None = dict.fromkeys(self._sites, 0.0)
+        covalent = dict.fromkeys(self._sites, 0.0)
+        for role, occupation in self._sites.items():
+            for symbol, fraction in occupation.items():
+                covalent[role] += fraction * float(covalent_radii[atomic_numbers[symbol]])
                 by_state = host.get(symbol) or {self._chemistry.candidates(symbol, common=True)[0]: 1}
-                number = sum(by_state.values())
-                total += (
-                    fraction
-                    * sum(n * ionic_radius(symbol, s, coordination[role]) for s, n in by_state.items())
-                    / number
-                )
-            return total
-
+                for state, number in by_state.items():
+                    radius = ionic_radius(symbol, state, coordination[role])
+                    if radius is None or ionic is None:
+                        ionic = None
+                    else:
+                        ionic[role] += fraction * number / sum(by_state.values()) * radius
+        radii = ionic or covalent
         weights = {role: float(np.sum(roles == role)) * coordination[role] for role in lengths}
-        wanted = sum(weights[role] * (radius(role) + radius('X')) for role in lengths)
+        wanted = sum(weights[role] * (radii[role] + radii['X']) for role in lengths)
         return wanted / sum(weights[role] * lengths[role] for role in lengths)
 
     def _schottky(self, atoms: Atoms, roles: np.ndarray, gone: set[int], rng: np.random.Generator) -> list[int]:

@@ -8,8 +8,6 @@ from itertools import pairwise, product
 
 from ase import Atoms
 
-from aiida_mlip_autopipe.errors import AutopipeError
-
 # Atoms of an element by its oxidation state: {'Fe': {2: 1, 3: 2}, 'O': {-2: 4}}.
 States = dict[str, dict[int, int]]
 ROMAN = ('I', 'II', 'III', 'IV', 'V', 'VI', 'VII', 'VIII', 'IX', 'X', 'XI', 'XII')
@@ -87,18 +85,12 @@ def describe_states(states: States) -> str:
 
 
 @cache
-def ionic_radius(symbol: str, state: int, coordination: int) -> float:
+def ionic_radius(symbol: str, state: int, coordination: int) -> float | None:
     """Return the radius of an ion in Å for the nearest tabulated coordination, high spin where spins differ.
 
-    From R. D. Shannon, Acta Cryst. A 32, 751 (1976), in pymatgen; for an ion that is not there pymatgen's averaged
-    ionic radius of the element.
-
-    Raises
-    ------
-    AutopipeError
-        If no radius of the element is known.
+    From R. D. Shannon, Acta Cryst. A 32, 751 (1976), in pymatgen; None for an ion that is not there.
     """
-    from pymatgen.core import Element, Species
+    from pymatgen.core import Species
 
     species = Species(symbol, state)
     for number in sorted(range(1, 13), key=lambda n: (abs(n - coordination), n)):
@@ -109,7 +101,4 @@ def ionic_radius(symbol: str, state: int, coordination: int) -> float:
                     return float(species.get_shannon_radius(ROMAN[number - 1], spin=spin, radius_type='ionic'))
             except KeyError:
                 continue
-    radius = float(Element(symbol).average_ionic_radius or 0)
-    if not radius:
-        raise AutopipeError(f'no ionic radius of {symbol} is known; give a_A')
-    return radius
+    return None

@@ -44,8 +44,8 @@ class SurfaceSettings(ComposedSettings):
     thickness_A: PositiveFloat = 10.0
     """Smallest thickness of the slab in Å, each plane counted with its distance to the next."""
     n_planes: PositiveInt | None = None
-    """Thickness in spacings d_hkl of the conventional cell, in place of `thickness_A`: in fcc one holds one layer of atoms
-    along [1, 1, 1] and two along [1, 0, 0]."""
+    """Thickness in spacings d_hkl of the conventional cell, in place of `thickness_A`: in fcc one holds one layer
+    of atoms along [1, 1, 1] and two along [1, 0, 0]."""
     vacuum_A: float = Field(default=15.0, ge=5)
     """Thickness of the vacuum in Å."""
     keep: Literal['stoichiometric', 'symmetric'] = 'stoichiometric'
@@ -138,7 +138,9 @@ class SurfaceGenerator(ComposedGenerator):
         settings = self.settings
         unit = self.inner.draw_unit(crystal)
         if not unit.pbc.all():
-            raise AutopipeError(f'a surface is cut from a crystal; {unit.symbols} is not periodic in three directions')
+            raise AutopipeError(
+                f'a surface is cut from a crystal; {unit.get_chemical_formula()} is not periodic in three directions'
+            )
         guess_charges(unit)
         structure = AseAtomsAdaptor.get_structure(Atoms(unit.symbols, unit.positions, cell=unit.cell, pbc=True))
         charges = charges_by_element(unit)
@@ -248,5 +250,5 @@ def _check_vacuum(atoms: Atoms, vacuum_A: float) -> None:
     if gap < 0.95 * vacuum_A:
         raise PhysicsViolationError(
             'vacuum', (), gap, vacuum_A,
-            f'the vacuum of {atoms.symbols} is {gap:.2f} Å thick; {vacuum_A:.2f} Å were asked for',
+            f'the vacuum of {atoms.get_chemical_formula()} is {gap:.2f} Å thick; {vacuum_A:.2f} Å were asked for',
         )  # fmt: skip

@@ -85,6 +85,7 @@ def check_parent(atoms: Atoms, settings: ValidationSettings, *, charge_allowed: 
     PhysicsViolationError
         With the rule ``formal_charge``, ``volume_per_atom`` or ``density``.
     """
+    formula = atoms.get_chemical_formula()
     if settings.neutral and not charge_allowed:
         charge = float(atoms.get_initial_charges().sum())
         if abs(charge) > CHARGE_TOLERANCE:
@@ -93,7 +94,7 @@ def check_parent(atoms: Atoms, settings: ValidationSettings, *, charge_allowed: 
                 (),
                 charge,
                 0.0,
-                f'the formal charges of {atoms.symbols} sum to {charge:+g} e, not to 0',
+                f'the formal charges of {formula} sum to {charge:+g} e, not to 0',
             )
     if not settings.plausible_volume or not atoms.pbc.all():
         return
@@ -105,13 +106,13 @@ def check_parent(atoms: Atoms, settings: ValidationSettings, *, charge_allowed: 
         side = 'below' if volume < low else 'above'
         raise PhysicsViolationError(
             'volume_per_atom', (), volume, limit,
-            f'{atoms.symbols} has {volume:.3g} Å³ an atom, {side} the limit of {limit:.3g} Å³ for these elements',
+            f'{formula} has {volume:.3g} Å³ an atom, {side} the limit of {limit:.3g} Å³ for these elements',
         )  # fmt: skip
     density = float(atoms.get_masses().sum() / atoms.get_volume() * 1.66053907)
     if density > MAX_DENSITY:
         raise PhysicsViolationError(
             'density', (), density, MAX_DENSITY,
-            f'{atoms.symbols} has a density of {density:.3g} g/cm³, above the limit of {MAX_DENSITY:g} g/cm³',
+            f'{formula} has a density of {density:.3g} g/cm³, above the limit of {MAX_DENSITY:g} g/cm³',
         )  # fmt: skip
 
 
@@ -209,9 +210,10 @@ def _check_height(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) -
     axis = int(heights.argmin())
     value = float(heights[axis])
     if value < limit * (1 - HEIGHT_TOLERANCE):
+        formula = atoms.get_chemical_formula()
         raise PhysicsViolationError(
             'min_height', (), value, limit,
-            f'the cell of {atoms.symbols} has a height of {value:.2f} Å along its vector {axis + 1}; the limit is '
+            f'the cell of {formula} has a height of {value:.2f} Å along its vector {axis + 1}; the limit is '
             f'{limit:.2f} Å ({factor:g} times the cutoff of {cutoff_A:g} Å), so repeat it '
             f'{int(np.ceil(limit / value))} times or lower validation.min_height_factor',
         )  # fmt: skip

@@ -31,9 +31,8 @@ def test_all_distinct_planes_are_cut(generate):
 
 @pytest.mark.parametrize(('plane', 'build'), [((1, 1, 1), fcc111), ((1, 0, 0), fcc100)])
 def test_a_slab_is_that_of_an_independent_builder(generate, plane, build):
-    (seed,) = generate(
-        surface(COPPER, miller_indices=[plane], n_planes=4 if plane == (1, 1, 1) else 2, vacuum_A=12)
-    ).seeds
+    n_planes = 4 if plane == (1, 1, 1) else 2
+    (seed,) = generate(surface(COPPER, miller_indices=[plane], n_planes=n_planes, vacuum_A=12)).seeds
     reference = build('Cu', (1, 1, 4), a=3.61, vacuum=6)
     area = np.linalg.norm(np.cross(*seed.atoms.cell.array[:2])) / len(seed.atoms)
     assert area == pytest.approx(np.linalg.norm(np.cross(*reference.cell.array[:2])) / len(reference))

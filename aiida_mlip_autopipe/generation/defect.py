@@ -1,0 +1,219 @@
+"""Point defects in the structures of any other kind."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from ase import Atoms
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
+
+from aiida_mlip_autopipe.errors import AutopipeError, PhysicsViolationError
+from aiida_mlip_autopipe.fields import fault
+from aiida_mlip_autopipe.generation.base import Parent, Requirements
+from aiida_mlip_autopipe.generation.elements import Element, check_symbol
+from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
+from aiida_mlip_autopipe.generation.oxidation import known_states
+from aiida_mlip_autopipe.generation.voids import find_voids
+from aiida_mlip_autopipe.seeds import fixed_mask
+
+N_RANDOM_SEEDS = 10
+NOT_REPEATED = (False, False, False)
+
+
+def _check_amount(amount: float) -> float:
+    if amount >= 1 and amount != int(amount):
+        raise fault('must be a whole number of atoms, or a share below 1')
+    return amount
+
+
+def _check_pairs(pairs: dict[str, float]) -> dict[str, float]:
+    for pair in pairs:
+        symbols = pair.split('-')
+        if len(symbols) != 2:
+            raise fault(f"{pair!r} is not a pair of elements, as 'Ga-As'")
+        for symbol in symbols:
+            check_symbol(symbol)
+    return pairs
+
+
+Amount = Annotated[PositiveFloat, AfterValidator(_check_amount)]
+Pairs = Annotated[dict[str, Amount], AfterValidator(_check_pairs)]
+
+
+class DefectSettings(ComposedSettings):
+    """Point defects on random sites; all of one entry are in every seed."""
+
+    kind: Literal['defect'] = 'defect'
+    """Point defects."""
+    vacancies: dict[Element, Amount] = Field(default_factory=dict)
+    """Atoms of each element left out: a whole number, or a share below 1 of the element's atoms."""
+    divacancies: Pairs = Field(default_factory=dict)
+    """Neighbouring pairs left out, as {Cu-Cu: 1}."""
+    substitutions: dict[Element, dict[Element, Amount]] = Field(default_factory=dict)
+    """Atoms of an element replaced by others, as {Cu: {Au: 2}}."""
+    antisites: Pairs = Field(default_factory=dict)
+    """Pairs of atoms of two elements that change places, as {Ga-As: 1}."""
+    interstitials: dict[Element, PositiveInt] = Field(default_factory=dict)
+    """Atoms of each element put into the largest voids."""
+    oxidation_states: dict[Element, int] = Field(default_factory=dict)
+    """Formal charge of atoms that come in, where formal charges are known; by default that of the element's atoms
+    there, else its most common state of the sign of the site."""
+    charged: bool = False
+    """Allow defects that leave a formal charge; it is recorded."""
+
+    @model_validator(mode='after')
+    def _check(self) -> Self:
+        if not any([self.vacancies, self.divacancies, self.substitutions, self.antisites, self.interstitials]):
+            raise ValueError('give vacancies, divacancies, substitutions, antisites or interstitials')
+        return self
+
+
+class DefectGenerator(ComposedGenerator):
+    """Puts defects on random sites of the inner kind's structures, which are taken in turn."""
+
+    settings_class = DefectSettings
+    settings: DefectSettings
+
+    def default_n_seeds(self) -> int:
+        """Return ten arrangements, or one of each structure where there are more."""
+        return max(N_RANDOM_SEEDS, self.inner.n_parents() or 0) * self.settings.perturb.variants
+
+    def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
+        """Return a structure with its defects."""
+        settings = self.settings
+        host = self.inner_parent(index, rng, requirements)
+        atoms = host.atoms.copy()
+        free = ~fixed_mask(atoms)
+        # Interstitials first: the voids are those of the perfect structure.
+        places = _draw_voids(atoms, sum(settings.interstitials.values()), rng) if settings.interstitials else None
+        record: dict[str, Any] = {}
+        for symbol, replacements in settings.substitutions.items():
+            for new, amount in replacements.items():
+                sites = _draw(atoms, free, symbol, amount, rng)
+                self._replace(atoms, sites, new)
+                free[sites] = False
+                record.setdefault('substitutions', {})[f'{symbol}-{new}'] = len(sites)
+        for pair, amount in settings.antisites.items():
+            record.setdefault('antisites', {})[pair] = _swap(atoms, free, pair, amount, rng)
+        gone: list[int] = []
+        for pair, amount in settings.divacancies.items():
+            found = _draw_pairs(atoms, free, pair, amount, rng)
+            gone += found
+            record.setdefault('divacancies', {})[pair] = len(found) // 2
+        for symbol, amount in settings.vacancies.items():
+            sites = _draw(atoms, free, symbol, amount, rng)
+            gone += sites.tolist()
+            free[sites] = False
+            record.setdefault('vacancies', {})[symbol] = len(sites)
+        if len(gone) >= len(atoms):
+            raise AutopipeError(f'the vacancies would leave no atom of {atoms.get_chemical_formula()}')
+        charges = _charge_of_elements(atoms)
+        del atoms[gone]
+        if places is not None:
+            self._insert(atoms, places, charges)
+            record['interstitials'] = dict(settings.interstitials)
+        charge = float(atoms.get_initial_charges().sum())
+        record = {'of': {'kind': settings.of.kind, **host.record}, **record, 'formal_charge': charge}
+        return replace(
+            host,
+            atoms=atoms,
+            record=record,
+            repeatable=NOT_REPEATED,
+            charge_allowed=host.charge_allowed or settings.charged,
+        )
+
+    def _replace(self, atoms: Atoms, sites: np.ndarray, symbol: str) -> None:
+        """Put an element on sites; where formal charges are known it brings its own."""
+        old = atoms.get_initial_charges()
+        if old.any():
+            new = _charge_of_elements(atoms).get(symbol)
+            for site in sites:
+                sign = -1 if old[site] < 0 else 1
+                old[site] = self._state(symbol, sign) if new is None or new * sign < 0 else new
+            atoms.set_initial_charges(old)
+        atoms.symbols[sites] = symbol
+
+    def _insert(self, atoms: Atoms, places: np.ndarray, charges: dict[str, float]) -> None:
+        symbols = [symbol for symbol, number in self.settings.interstitials.items() for _ in range(number)]
+        added = Atoms(symbols, positions=places)
+        if charges:
+            added.set_initial_charges([charges.get(symbol, self._state(symbol, 1)) for symbol in symbols])
+        atoms += added
+
+    def _state(self, symbol: str, sign: int) -> int:
+        if symbol in self.settings.oxidation_states:
+            return self.settings.oxidation_states[symbol]
+        states = known_states(symbol, sign, common=True) or known_states(symbol, -sign, common=True)
+        return states[0] if states else 0
+
+
+def _number(amount: float, available: int) -> int:
+    """Return a number of sites from a number or a share; a share gives at least one."""
+    return int(amount) if amount >= 1 else max(1, round(amount * available))
+
+
+def _draw(atoms: Atoms, free: np.ndarray, symbol: str, amount: float, rng: np.random.Generator) -> np.ndarray:
+    """Return random free sites of an element."""
+    sites = np.flatnonzero((atoms.symbols == symbol) & free)
+    number = _number(amount, len(sites))
+    if number > len(sites):
+        raise AutopipeError(
+            f'{number} defects of {symbol} do not fit: {atoms.get_chemical_formula()} has {len(sites)} free atoms of it'
+        )
+    return np.sort(rng.choice(sites, number, replace=False))
+
+
+def _swap(atoms: Atoms, free: np.ndarray, pair: str, amount: float, rng: np.random.Generator) -> int:
+    """Exchange the elements (with their charges and moments) of random sites; return how many pairs."""
+    first, second = pair.split('-')
+    one = _draw(atoms, free, first, amount, rng)
+    other = _draw(atoms, free, second, len(one), rng)
+    for name in ('numbers', 'initial_charges', 'initial_magmoms', 'tags'):
+        if atoms.has(name):
+            values = atoms.arrays[name]
+            values[one], values[other] = values[other].copy(), values[one].copy()
+    free[one] = free[other] = False
+    return len(one)
+
+
+def _draw_pairs(atoms: Atoms, free: np.ndarray, pair: str, amount: float, rng: np.random.Generator) -> list[int]:
+    """Return the atoms of random neighbouring pairs, at most 1.15 times the shortest distance of such a pair apart."""
+    first, second = pair.split('-')
+    chosen: list[int] = []
+    for _ in range(_number(amount, int(np.sum(atoms.symbols == first)))):
+        ones = np.flatnonzero((atoms.symbols == first) & free)
+        others = np.flatnonzero((atoms.symbols == second) & free)
+        if not len(ones) or not len(others) or (first == second and len(ones) < 2):
+            raise AutopipeError(f'{atoms.get_chemical_formula()} has no free pair {pair} left for a divacancy')
+        one = int(rng.choice(ones))
+        others = others[others != one]
+        distances = atoms.get_distances(one, others, mic=True)
+        near = others[distances <= 1.15 * distances.min()]
+        other = int(rng.choice(near))
+        free[[one, other]] = False
+        chosen += [one, other]
+    return chosen
+
+
+def _draw_voids(atoms: Atoms, number: int, rng: np.random.Generator) -> np.ndarray:
+    voids = find_voids(atoms)
+    if number > len(voids):
+        raise PhysicsViolationError(
+            'interstitial', (), float(number), float(len(voids)),
+            f'{number} interstitials do not fit into the {len(voids)} voids of {atoms.get_chemical_formula()}',
+        )  # fmt: skip
+    return np.asarray(voids[rng.choice(len(voids), number, replace=False)])
+
+
+def _charge_of_elements(atoms: Atoms) -> dict[str, float]:
+    """Return the most frequent formal charge of each element; empty where none is known."""
+    charges = atoms.get_initial_charges()
+    if not charges.any():
+        return {}
+    found = {}
+    for symbol in sorted(set(atoms.get_chemical_symbols())):
+        values, counts = np.unique(charges[atoms.symbols == symbol], return_counts=True)
+        found[symbol] = float(values[counts.argmax()])
+    return found

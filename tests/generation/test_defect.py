@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from aiida_mlip_autopipe.errors import AutopipeError, PhysicsViolationError
+from aiida_mlip_autopipe.generation.defect import DefectSettings
+
+COPPER = {'kind': 'alloy', 'composition': {'Cu': 0.75, 'Au': 0.25}, 'arrangement': 'L1_2', 'supercell': [3, 3, 3]}
+MAGNESIA = {'kind': 'ionic', 'prototype': 'rocksalt', 'sites': {'A': 'Mg', 'X': 'O'}, 'supercell': [2, 2, 2]}
+ARSENIDE = {'kind': 'ionic', 'prototype': 'zincblende', 'sites': {'A': 'Ga', 'X': 'As'}, 'supercell': [2, 2, 2]}
+
+
+def defect(of: dict, **fields) -> dict:
+    return {'kind': 'defect', 'of': of, 'n_seeds': 3, **fields}
+
+
+@pytest.mark.parametrize(
+    ('defects', 'counts'),
+    [
+        ({'vacancies': {'Cu': 2}}, {'Cu': 79, 'Au': 27}),
+        ({'vacancies': {'Cu': 0.05, 'Au': 1}}, {'Cu': 77, 'Au': 26}),
+        ({'divacancies': {'Cu-Au': 1}}, {'Cu': 80, 'Au': 26}),
+        ({'substitutions': {'Cu': {'Ag': 3, 'Pd': 1}}}, {'Cu': 77, 'Au': 27, 'Ag': 3, 'Pd': 1}),
+        ({'antisites': {'Cu-Au': 2}}, {'Cu': 81, 'Au': 27}),
+        ({'interstitials': {'C': 2}}, {'Cu': 81, 'Au': 27, 'C': 2}),
+        ({'vacancies': {'Cu': 1}, 'interstitials': {'Cu': 1}}, {'Cu': 81, 'Au': 27}),
+    ],
+)
+def test_defects_are_as_many_as_asked_for(generate, defects, counts):
+    for seed in generate(defect(COPPER, **defects)).seeds:
+        assert dict(seed.atoms.symbols.formula.count()) == counts
+
+
+def test_the_pair_of_a_divacancy_are_neighbours(generate):
+    perfect = generate(COPPER).seeds[0].atoms
+    (seed,) = generate(defect(COPPER, n_seeds=1, divacancies={'Cu-Au': 1})).seeds
+    gone = [i for i, p in enumerate(perfect.positions) if np.linalg.norm(seed.atoms.positions - p, axis=1).min() > 0.1]
+    assert sorted(perfect.symbols[gone]) == ['Au', 'Cu']
+    nearest = np.sort(perfect.get_all_distances(mic=True)[0])[1]
+    assert perfect.get_distance(*gone, mic=True) == pytest.approx(nearest)
+
+
+def test_antisites_exchange_elements_and_keep_positions(generate):
+    perfect = generate(COPPER).seeds[0].atoms
+    (seed,) = generate(defect(COPPER, n_seeds=1, antisites={'Cu-Au': 2})).seeds
+    assert np.allclose(seed.atoms.positions, perfect.positions)
+    changed = seed.atoms.numbers != perfect.numbers
+    assert changed.sum() == 4
+
+
+def test_interstitials_are_in_the_octahedral_voids_of_fcc(generate):
+    copper = {'kind': 'alloy', 'composition': {'Ni': 1.0}, 'arrangement': 'random', 'supercell': [2, 2, 2]}
+    (seed,) = generate(defect(copper, n_seeds=1, interstitials={'C': 1})).seeds
+    carbon = int(np.flatnonzero(seed.atoms.symbols == 'C')[0])
+    distances = np.sort(np.delete(seed.atoms.get_distances(carbon, range(len(seed.atoms)), mic=True), carbon))
+    a_A = seed.record['of']['a_A']
+    octahedral = np.sum(np.abs(distances - a_A / 2) < 1e-3) == 6
+    tetrahedral = np.sum(np.abs(distances - a_A * 3**0.5 / 4) < 1e-3) == 4
+    assert octahedral or tetrahedral
+
+
+def test_the_structure_grows_before_it_gets_its_defects(generate):
+    host = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
+    (seed,) = generate(defect(host, n_seeds=1, vacancies={'Cu': 1}), cutoff_A=5.0).seeds
+    assert len(seed.atoms) == 107
+
+
+def test_defects_of_a_surface_of_an_alloy_leave_fixed_atoms_alone(generate):
+    slab = {'kind': 'surface', 'of': {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}},
+            'miller_indices': [[1, 1, 1]], 'fixed_layers': 2}  # fmt: skip
+    seeds = generate(defect(slab, vacancies={'Cu': 0.3}, perturb={'rattle_A': 0.02}), cutoff_A=3.0).seeds
+    for seed in seeds:
+        assert seed.arrays()['fixed'].sum() == seed.record['of']['n_fixed']
+        assert seed.record['of']['of']['kind'] == 'alloy'
+        assert seed.atoms.cell[2, 2] - np.ptp(seed.atoms.positions[:, 2]) > 14
+
+
+def test_a_defect_that_leaves_a_charge_must_be_allowed(generate):
+    with pytest.raises(PhysicsViolationError, match=r'formal charges of .* sum to -2 e') as caught:
+        generate(defect(MAGNESIA, vacancies={'Mg': 1}))
+    assert caught.value.rule == 'formal_charge'
+    for seed in generate(defect(MAGNESIA, vacancies={'Mg': 1}, charged=True)).seeds:
+        assert seed.record['formal_charge'] == -2
+    assert generate(defect(MAGNESIA, vacancies={'Mg': 1, 'O': 1})).seeds[0].record['formal_charge'] == 0
+
+
+def test_atoms_that_come_in_bring_their_charge(generate):
+    seeds = generate(defect(MAGNESIA, substitutions={'Mg': {'Al': 2}}, vacancies={'Mg': 1})).seeds
+    for seed in seeds:
+        assert seed.record['formal_charge'] == 0
+        assert set(seed.atoms.get_initial_charges()[seed.atoms.symbols == 'Al']) == {3}
+    lithiated = defect(
+        MAGNESIA, substitutions={'Mg': {'Li': 1}}, interstitials={'Li': 1}, validation={'like_charges': False}
+    )
+    assert generate(lithiated).seeds[0].record['formal_charge'] == 0
+
+
+def test_antisites_carry_their_charges(generate):
+    (seed,) = generate(defect(ARSENIDE, n_seeds=1, antisites={'Ga-As': 1}, validation={'like_charges': False})).seeds
+    charges = seed.atoms.get_initial_charges()
+    assert set(charges[seed.atoms.symbols == 'Ga']) == {3}
+    assert set(charges[seed.atoms.symbols == 'As']) == {-3}
+
+
+def test_more_defects_than_atoms_are_refused(generate):
+    with pytest.raises(AutopipeError, match=r'200 defects of Cu do not fit: Au27Cu81 has 81 free atoms of it'):
+        generate(defect(COPPER, vacancies={'Cu': 200}))
+
+
+@pytest.mark.parametrize(
+    ('fields', 'sentence'),
+    [
+        ({}, 'give vacancies, divacancies'),
+        ({'vacancies': {'Cu': 1.5}}, 'a whole number of atoms, or a share below 1'),
+        ({'antisites': {'GaAs': 1}}, 'is not a pair of elements'),
+        ({'vacancies': {'Cuu': 1}}, "not an element's symbol"),
+    ],
+)
+def test_what_is_no_defect_is_refused(fields, sentence):
+    with pytest.raises(ValidationError, match=sentence):
+        DefectSettings(of=COPPER, **fields)
