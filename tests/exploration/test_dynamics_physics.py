@@ -60,7 +60,9 @@ def test_velocities_and_kinetic_energy_are_those_of_the_canonical_ensemble(kind,
     assert not squares[:, ~system.free].any()
     for mass in (12.0, 40.0, 100.0):
         group = system.free & (system.masses[:, 0] == mass)
-        assert_mean((squares[:, group] / expected[group]).mean(axis=1), 1.0, resolution=0.25 if kind == 'langevin' else 0.4)
+        # Bussi leaves it to the collisions to share the energy among the atoms.
+        resolution = 0.25 if kind == 'langevin' else 0.4
+        assert_mean((squares[:, group] / expected[group]).mean(axis=1), 1.0, resolution)
 
     p_kinetic = stats.kstest(kinetic[::stride] / KT, stats.gamma(n_dof / 2).cdf).pvalue
     width = np.sqrt(KT * (1.0 if fixed else 1.0 - share[1]))

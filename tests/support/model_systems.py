@@ -29,9 +29,9 @@ def assert_mean(series: np.ndarray, expected: float, resolution: float) -> None:
     that a relative deviation of ``resolution`` could not have been seen.
     """
     error = standard_error(series)
-    assert N_SIGMA * error < resolution * abs(expected), f'too noisy: standard error {error:.3g} of {expected:.4g}'
     deviation = (np.mean(series) - expected) / error
     assert abs(deviation) < N_SIGMA, f'{np.mean(series):.5g} instead of {expected:.5g}, {deviation:.1f} standard errors'
+    assert N_SIGMA * error < resolution * abs(expected), f'too noisy: standard error {error:.3g} of {expected:.4g}'
 
 
 class IdealGas:

@@ -17,6 +17,9 @@ CALCULATORS: Registry[CalculatorLoader] = Registry(
         'emt': 'aiida_mlip_autopipe.exploration.calculators.emt:EMTLoader',
         'sevennet': 'aiida_mlip_autopipe.exploration.calculators.sevennet:SevenNetLoader',
         'mace': 'aiida_mlip_autopipe.exploration.calculators.mace:MACELoader',
+        'chgnet': 'aiida_mlip_autopipe.exploration.calculators.chgnet:CHGNetLoader',
+        'lj': 'aiida_mlip_autopipe.exploration.calculators.lj:LennardJonesLoader',
+        'custom': 'aiida_mlip_autopipe.exploration.calculators.custom:CustomLoader',
     },
 )
 

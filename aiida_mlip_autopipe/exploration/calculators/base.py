@@ -82,9 +82,9 @@ class CalculatorLoader(ABC):
     """
 
     settings_class: ClassVar[type[CalculatorSettings]]
-    package: ClassVar[str]
+    package: str
     """The distribution that brings the calculator, for its version."""
-    module: ClassVar[str]
+    module: str
     """The module to import, for the check that it is there."""
     extra: ClassVar[str | None] = None
     """The extra of this package that installs it."""

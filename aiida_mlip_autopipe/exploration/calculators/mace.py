@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -29,7 +29,9 @@ class MACESettings(ModelSettings):
     head: str | None = None
     """Head of a model with several."""
     dispersion: bool = False
-    """Adds D3 dispersion by the package ``torch-dftd``."""
+    """Adds Grimme's D3 dispersion, damped by Becke and Johnson's function, by the package ``torch-dftd``."""
+    dispersion_functional: str = 'pbe'
+    """The functional that the dispersion is made for."""
 
 
 class MACELoader(CalculatorLoader):
@@ -55,4 +57,19 @@ class MACELoader(CalculatorLoader):
             model_paths=str(self.resolve_model()), device=device, default_dtype=self.settings.dtype, **options
         )
         elements = frozenset(int(number) for number in calculator.z_table.zs)
+        if self.settings.dispersion:
+            calculator = self._add_dispersion(calculator, device)
         return Loaded(calculator, device, self.settings.dtype, elements)
+
+    def _add_dispersion(self, calculator: Any, device: str) -> Any:
+        import torch
+        from ase.calculators.mixing import SumCalculator
+        from torch_dftd.torch_dftd3_calculator import TorchDFTD3Calculator
+
+        dispersion = TorchDFTD3Calculator(
+            device=device,
+            damping='bj',
+            xc=self.settings.dispersion_functional,
+            dtype=torch.float64 if self.settings.dtype == 'float64' else torch.float32,
+        )
+        return SumCalculator([calculator, dispersion])
