@@ -185,6 +185,7 @@ GENERATORS: Registry[Generator] = Registry(
     'aiida_mlip_autopipe.generators',
     {
         'alloy': 'aiida_mlip_autopipe.generation.alloy:AlloyGenerator',
+        'covalent': 'aiida_mlip_autopipe.generation.covalent:CovalentGenerator',
         'defect': 'aiida_mlip_autopipe.generation.defect:DefectGenerator',
         'ionic': 'aiida_mlip_autopipe.generation.ionic:IonicGenerator',
         'surface': 'aiida_mlip_autopipe.generation.surface:SurfaceGenerator',
