@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +14,9 @@ def setup(
     python: Annotated[
         str | None,
         typer.Option(help='Interpreter of the environment that has the calculator; by default this one.'),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help='Model file to try a calculator with that has no weights of its own.')
     ] = None,
     profile: Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile to use or to make.')] = None,
 ) -> None:
@@ -29,7 +32,7 @@ def setup(
 
     kinds = calculator or _installed_calculators()
     python = python or sys.executable
-    reports = {kind: run_self_test(kind, python) for kind in kinds}
+    reports = {kind: run_self_test(kind, python, model) for kind in kinds}
 
     loaded, created = ensure_profile(profile)
     _say('profile', loaded.name, 'created (SQLite, ZeroMQ)' if created else 'found')
@@ -38,11 +41,16 @@ def setup(
     for kind, report in reports.items():
         code, done = ensure_code(computer, kind, python)
         _say('code', code.full_label, done)
-        console.print(
-            f'  {kind} {report["calculator_version"]} on {report["device"]}, Python {report["python"]}; '
-            f'loads in {report["load_s"]:.1f} s, one force call {report["force_call_s"]:.2f} s',
-            style='dim',
-        )
+        console.print(f'  {_describe(kind, report)}', style='dim')
+
+
+def _describe(kind: str, report: dict[str, Any]) -> str:
+    """Return what the self-test found, in a line."""
+    found = f'{kind} {report["calculator_version"]}, Python {report["python"]}'
+    if 'device' not in report:
+        return f'{found}; {report["message"]}'
+    speed = f'loads in {report["load_s"]:.1f} s, a force call takes {report["force_call_s"]:.2f} s'
+    return f'{found}; on {report["device"]} it {speed}'
 
 
 def _installed_calculators() -> list[str]:

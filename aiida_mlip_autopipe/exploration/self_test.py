@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import platform
 import time
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ase.build import bulk
 from ase.data import chemical_symbols
 
 from aiida_mlip_autopipe import __version__
+from aiida_mlip_autopipe.exploration.calculators import CALCULATORS
 from aiida_mlip_autopipe.exploration.calculators.base import CalculatorRefusedError
 from aiida_mlip_autopipe.exploration.contract import CONTRACT_VERSION
 from aiida_mlip_autopipe.exploration.evaluation import Evaluator
@@ -28,7 +30,8 @@ def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        JSON only: ``ok``, ``message``, versions, ``device``, ``load_s`` and ``force_call_s``.
+        JSON only: ``ok``, ``message``, versions, and where a model was loaded ``device``, ``load_s`` and
+        ``force_call_s``.
     """
     report: dict[str, Any] = {
         'ok': False,
@@ -40,6 +43,8 @@ def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
         'calculator': calculator.get('kind'),
     }
     try:
+        if _lacks_model(calculator):
+            return report | _look_for_package(str(calculator['kind']))
         loader = make_loader(calculator)
         report['calculator_version'] = loader.version()
         report['model_sha256'] = loader.check()
@@ -58,3 +63,20 @@ def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:
         report['message'] = f'{type(error).__name__}: {error}'
     return report
+
+
+def _lacks_model(calculator: dict[str, Any]) -> bool:
+    """Return whether a calculator needs a model file and none is given: then there is nothing to load."""
+    if calculator.get('kind') not in CALCULATORS or 'model' in calculator:
+        return False
+    field = CALCULATORS.load(calculator['kind']).settings_class.model_fields.get('model')
+    return field is not None and field.is_required()
+
+
+def _look_for_package(kind: str) -> dict[str, Any]:
+    """Return what can be said of a calculator without a model: whether its package is installed, and its version."""
+    package = CALCULATORS.load(kind).package
+    try:
+        return {'ok': True, 'calculator_version': version(package), 'message': 'no model was given, so none was loaded'}
+    except PackageNotFoundError:
+        return {'message': f'the package {package!r} is not installed'}

@@ -83,15 +83,25 @@ def ensure_code(computer: orm.Computer, kind: str, python: str = sys.executable)
     return code.store(), done
 
 
-def run_self_test(kind: str, python: str = sys.executable) -> dict[str, Any]:
+def run_self_test(kind: str, python: str = sys.executable, model: str | None = None) -> dict[str, Any]:
     """Run the runner's self-test of a calculator in an environment and return what it found.
+
+    Parameters
+    ----------
+    kind
+        The calculator.
+    python
+        The interpreter of the environment.
+    model
+        The model to load, for a calculator without weights of its own; without one only the package is looked for.
 
     Raises
     ------
     AutopipeError
         If it fails; the message says why.
     """
-    command = [python, '-m', 'aiida_mlip_autopipe.exploration', '--self-test', json.dumps({'kind': kind})]
+    settings = {'kind': kind} | ({'model': model} if model else {})
+    command = [python, '-m', 'aiida_mlip_autopipe.exploration', '--self-test', json.dumps(settings)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
