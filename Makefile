@@ -48,7 +48,7 @@ docs: $(TOOLS_STAMP)  ## the documentation, warnings are errors: docs/_build/htm
 
 .PHONY: bench
 bench: $(TOOLS_STAMP)  ## the benchmarks; give the machine to them alone
-	pytest benchmarks --override-ini 'python_files=bench_*.py' --override-ini timeout=0 -m '' --benchmark-only -s
+	pytest benchmarks --override-ini 'python_files=bench_*.py' --override-ini 'python_functions=bench_*' --override-ini timeout=0 -m '' --benchmark-only -s
 
 .PHONY: environment
 environment: $(TOOLS_STAMP)  ## the environment of a developer: .venv

@@ -1,0 +1,194 @@
+"""Time and peak memory of selection and of writing, each in a process of its own.
+
+    python benchmarks/sampling_and_storage.py                 # all, a few minutes
+    python benchmarks/sampling_and_storage.py farthest_points --scale 0.1
+
+``--scale`` shrinks the numbers of frames, environments and rows. ``--peer PYTHON`` names an environment with dscribe
+and skmatter, in which the selection is also made as a user of these libraries would write it, on the same frames.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+PEER = """
+import sys, time, numpy as np
+from ase import Atoms
+from dscribe.descriptors import SOAP
+from skmatter.sample_selection import FPS
+data = np.load(sys.argv[1])
+start = time.perf_counter()
+frames = [Atoms(data['numbers'], positions=p, cell=c, pbc=True) for p, c in zip(data['positions'], data['cells'])]
+soap = SOAP(species=['Cu', 'Au'], r_cut=5.0, n_max=8, l_max=6, sigma=0.5, average='outer', periodic=True)
+x = soap.create(frames, n_jobs=int(sys.argv[4]))
+x /= np.linalg.norm(x, axis=1, keepdims=True)
+described = time.perf_counter()
+chosen = FPS(n_to_select=int(sys.argv[2]), initialize=int(sys.argv[3])).fit(x).selected_idx_
+print(described - start, time.perf_counter() - described, *chosen)
+"""
+
+
+def make_trajectories(n_frames, n_atoms=64, n_seeds=20):
+    """Return frames of rattled and strained Cu–Au crystals, some wilder than others."""
+    from ase.build import bulk
+
+    from aiida_mlip_autopipe.trajectories import Trajectory
+
+    rng = np.random.default_rng(0)
+    crystal = bulk('Cu', cubic=True, a=3.8) * {64: (4, 2, 2), 32: (2, 2, 2)}[n_atoms]
+    numbers = np.array(crystal.numbers)
+    numbers[rng.permutation(n_atoms)[: n_atoms // 2]] = 79
+    trajectories = []
+    for seed in range(n_seeds):
+        n = n_frames // n_seeds
+        strains = 1 + 0.02 * rng.normal(size=(n, 1, 1))
+        positions = crystal.positions * strains + (0.02 + 0.01 * seed) * rng.normal(size=(n, n_atoms, 3))
+        trajectories.append(
+            Trajectory(
+                f'seed{seed:02}',
+                numbers,
+                np.ones(3, dtype=bool),
+                np.arange(n),
+                positions,
+                crystal.cell.array * strains,
+                rng.normal(size=n),
+                rng.normal(size=(n, n_atoms, 3)),
+                rng.normal(size=(n, 6)),
+                np.full(n, 300.0 + 50 * seed),
+            )
+        )
+    return trajectories
+
+
+def select_by_fps(scale, peer):
+    """20,000 frames of 64 atoms, two elements, 1,000 chosen."""
+    from aiida_mlip_autopipe.sampling import select_frames
+    from aiida_mlip_autopipe.sampling.fps import FpsSettings
+
+    trajectories = make_trajectories(round(20_000 * scale))
+    n = round(1000 * scale)
+    start = time.perf_counter()
+    selection = select_frames(trajectories, FpsSettings(n_structures=n), random_seed=0)
+    figures = {'frames': selection.report['n_candidates'], 'chosen': n, 'seconds': time.perf_counter() - start}
+    if peer:
+        # Frames of the trajectories end to end are in the order of the pool.
+        first = np.cumsum([0] + [len(trajectory) for trajectory in trajectories])
+        chosen = first[selection.trajectory_indices] + selection.frame_indices
+        with tempfile.NamedTemporaryFile(suffix='.npz') as file:
+            np.savez(
+                file.name,
+                numbers=trajectories[0].numbers,
+                positions=np.concatenate([trajectory.positions for trajectory in trajectories]),
+                cells=np.concatenate([trajectory.cells for trajectory in trajectories]),
+            )
+            for n_jobs in (1, 2):
+                command = [peer, '-c', PEER, file.name, str(n), str(chosen[0]), str(n_jobs)]
+                described, selected, *theirs = subprocess.run(
+                    command, capture_output=True, text=True, check=True
+                ).stdout.split()
+                figures[f'peer_seconds_{n_jobs}_jobs'] = float(described) + float(selected)
+                figures['same_selection'] = [int(index) for index in theirs] == chosen.tolist()
+    return figures
+
+
+def farthest_points(scale, peer):
+    """2,000 of 100,000 points of 1,000 features."""
+    from aiida_mlip_autopipe.sampling.farthest_point import farthest_points as choose
+
+    rng = np.random.default_rng(0)
+    n, k = round(100_000 * scale), round(2000 * scale)
+    centres = rng.normal(size=(100, 1000)).astype(np.float32)
+    points = centres[rng.integers(0, 100, n)]
+    for start in range(0, n, 1000):
+        points[start : start + 1000] += 0.3 * rng.normal(size=points[start : start + 1000].shape).astype(np.float32)
+    start = time.perf_counter()
+    choose(points, k)
+    return {'points': n, 'chosen': k, 'seconds': time.perf_counter() - start}
+
+
+def select_by_environment(scale, peer):
+    """200,000 environments of two elements, 300 structures chosen."""
+    from aiida_mlip_autopipe.sampling import select_frames
+    from aiida_mlip_autopipe.sampling.environment import EnvironmentSettings
+
+    trajectories = make_trajectories(round(200_000 / 64 * scale))
+    start = time.perf_counter()
+    settings = EnvironmentSettings(n_structures=round(300 * scale))
+    report = select_frames(trajectories, settings, random_seed=0).report
+    return {
+        'environments': report['n_environments'],
+        'kinds': report['n_kinds'],
+        'chosen': report['n_selected'],
+        'seconds': time.perf_counter() - start,
+    }
+
+
+def write_rows(scale, peer):
+    """10,000 rows of 64 atoms with all their provenance."""
+    from aiida_mlip_autopipe.storage import Provenance, export_dataset, make_row
+
+    (trajectory,) = make_trajectories(round(10_000 * scale), n_seeds=1)
+    record = {'kind': 'alloy', 'ancestor': '0' * 16, 'composition': {'Cu': 0.5, 'Au': 0.5}, 'strain': [[0.01] * 3] * 3}
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = (
+            make_row(
+                trajectory.frame(index),
+                Provenance(
+                    campaign='cu_au',
+                    random_seed=0,
+                    config_sha256='0' * 64,
+                    seed_id='0' * 16,
+                    exploration='6a2f41a3-c54c-fce8-32d2-0324e1c32e22',
+                    step=index,
+                    ensemble='npt',
+                    temperature_K=300.0,
+                    architecture='sevennet',
+                    model='7net-0',
+                    model_sha256='0' * 64,
+                    package_version='0.1.0',
+                    rank=index,
+                    distance=0.1,
+                ),
+                record,
+            )
+            for index in range(len(trajectory))
+        )
+        path = Path(folder, 'cu_au.db')
+        n_rows = export_dataset(path, rows)
+        return {'rows': n_rows, 'seconds': time.perf_counter() - start, 'MB_on_disk': path.stat().st_size / 1e6}
+
+
+BENCHMARKS = {run.__name__: run for run in (select_by_fps, farthest_points, select_by_environment, write_rows)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('names', nargs='*', metavar='NAME', help=f'of {", ".join(BENCHMARKS)}; all by default')
+    parser.add_argument('--scale', type=float, default=1.0)
+    parser.add_argument('--peer', help='a Python with dscribe and skmatter')
+    parser.add_argument('--here', action='store_true', help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(BENCHMARKS):
+        parser.error(f'there is no benchmark {", ".join(sorted(unknown))}')
+    for name in options.names or BENCHMARKS:
+        if options.here:
+            figures = BENCHMARKS[name](options.scale, options.peer)
+            figures['peak_GB'] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+            print(json.dumps({'benchmark': name} | figures))
+        else:
+            command = [sys.executable, __file__, name, '--here', '--scale', str(options.scale)]
+            subprocess.run([*command, *(['--peer', options.peer] if options.peer else [])], check=True)
+
+
+if __name__ == '__main__':
+    main()
