@@ -189,6 +189,7 @@ class Square(Settings):
 class Drawing(Settings):
     shape: Annotated[Circle | Square, Field(discriminator='kind')]
     spare: Circle | Square | None = None
+    sizes: dict[Annotated[str, Field(max_length=1)], int | list[int]] = Field(default_factory=dict)
 
 
 def faults_in(data):
@@ -212,6 +213,13 @@ def test_in_a_plain_union_of_models_the_nearest_one_is_judged():
     assert faults_in({'shape': {'kind': 'square', 'side': 'A'}, 'spare': {'kind': 'square', 'side': 'a'}}) == [
         "shape.side: got 'A'; must have at least 2 characters",
         "spare.side: got 'a'; must have at least 2 characters",
+    ]
+
+
+def test_a_bad_key_and_its_bad_value_are_two_faults():
+    assert faults_in({'shape': {'kind': 'square'}, 'sizes': {'ab': 'x'}}) == [
+        "sizes.ab: got 'ab'; must have at most one character",
+        "sizes.ab: got 'x'; must be an integer or a list",
     ]
 
 

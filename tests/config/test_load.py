@@ -109,6 +109,8 @@ def test_the_hash_is_that_of_the_content_alone(write):
     assert config_hash(spelled_out) == config_hash(config)
     assert len(config_hash(config)) == 64
     assert config_hash(load_config(write(MINIMAL), ['random_seed=1'])) != config_hash(config)
+    other_order = MINIMAL.replace('{Cu: 0.5, Au: 0.5}', '{Au: 0.5, Cu: 0.5}')
+    assert config_hash(load_config(write(other_order))) == config_hash(config)
 
 
 def test_the_hash_of_a_config_never_changes_between_runs():
