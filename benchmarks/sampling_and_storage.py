@@ -1,4 +1,4 @@
-"""Time and peak memory of selection and of writing, each in a process of its own.
+"""Time, processor time and peak memory of selection and of writing, each in a process of its own.
 
     python benchmarks/sampling_and_storage.py                 # all, a few minutes
     python benchmarks/sampling_and_storage.py farthest_points --scale 0.1
@@ -183,7 +183,9 @@ def main():
     for name in options.names or BENCHMARKS:
         if options.here:
             figures = BENCHMARKS[name](options.scale, options.peer)
-            figures['peak_GB'] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+            here, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+            figures['cpu_seconds'] = sum(usage.ru_utime + usage.ru_stime for usage in (here, children))
+            figures['peak_GB'] = here.ru_maxrss / 1e6
             print(json.dumps({'benchmark': name} | figures))
         else:
             command = [sys.executable, __file__, name, '--here', '--scale', str(options.scale)]

@@ -17,8 +17,10 @@ Compression = Literal['off', 'mu1nu1', 'crossover', 'mu2']
 
 # From this many features on, more of them cost time and memory and hardly tell more structures apart.
 MAX_FEATURES = 2300
-# Structures described at a time; bounds the memory beside the result.
+# Structures described at a time by each process; bounds the memory beside the result.
 BLOCK = 256
+# From so many structures on, all cores at hand are used: for fewer, starting the processes costs more than they save.
+MANY = 2000
 
 
 class SoapSettings(Settings):
@@ -80,11 +82,19 @@ def describe_structures(
     soap = _make_soap(settings, species)
     features = np.empty((n_structures, soap.get_number_of_features()), dtype=np.float32)
     remaining = iter(structures)
-    for start in range(0, n_structures, BLOCK):
-        block = [_with_volume(atoms) for atoms in islice(remaining, BLOCK)]
-        described = soap.create(block).reshape(len(block), -1)
-        features[start : start + BLOCK] = described / np.linalg.norm(described, axis=1, keepdims=True)
+    n_jobs = _count_cores() if n_structures >= MANY else 1
+    size = n_jobs * BLOCK
+    for start in range(0, n_structures, size):
+        block = [_with_volume(atoms) for atoms in islice(remaining, size)]
+        described = soap.create(block, n_jobs=n_jobs).reshape(len(block), -1)
+        features[start : start + size] = described / np.linalg.norm(described, axis=1, keepdims=True)
     return features
+
+
+def _count_cores() -> int:
+    from joblib import cpu_count
+
+    return int(cpu_count())
 
 
 def describe_environments(

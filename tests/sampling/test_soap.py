@@ -77,6 +77,14 @@ def test_blocks_give_what_one_call_gives(rattled, monkeypatch):
     np.testing.assert_array_equal(describe(*structures), whole)
 
 
+def test_several_processes_give_what_one_does(rattled, monkeypatch):
+    structures = rattled(7)
+    alone = describe(*structures)
+    monkeypatch.setattr('aiida_mlip_autopipe.sampling.soap.MANY', 7)
+    monkeypatch.setattr('joblib.cpu_count', lambda: 2)
+    np.testing.assert_array_equal(describe(*structures), alone)
+
+
 @pytest.mark.parametrize(
     ('n_species', 'compression'),
     [
