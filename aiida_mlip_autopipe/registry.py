@@ -63,7 +63,8 @@ class Registry(Generic[V]):
             If there is no such kind, or the package that adds it is broken.
         """
         if kind not in self._entry_points:
-            raise AutopipeError(f'there is no {self.group} {kind!r}; there are {", ".join(self)}')
+            noun = self.group.rpartition('.')[2].removesuffix('s')
+            raise AutopipeError(f'there is no {noun} {kind!r}; there are {", ".join(self)}')
         module, _, name = self._entry_points[kind].value.partition(':')
         try:
             variant: type[V] = getattr(import_module(module), name)

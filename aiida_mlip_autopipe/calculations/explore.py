@@ -31,6 +31,9 @@ class ExplorationCalculation(CalcJob):
         spec.input(
             'checkpoint', valid_type=orm.SinglefileData, required=False, help='Where an earlier leg of this seed ended.'
         )
+        spec.input(
+            'rescues', valid_type=orm.Int, required=False, help='How often the run was unstable and is taken up again.'
+        )
         options = spec.inputs['metadata']['options']
         options['parser_name'].default = 'mlip_autopipe.explore'
         options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
@@ -78,6 +81,7 @@ class ExplorationCalculation(CalcJob):
             ),
             calculator=self.inputs.calculator.get_dict(),
             exploration=self.inputs.exploration.get_dict(),
+            rescues=self.inputs.rescues.value if 'rescues' in self.inputs else 0,
             max_wallclock_s=self.inputs.metadata.options.get('max_wallclock_seconds'),
         )
         Path(folder.get_abs_path(contract.JOB_FILE)).write_text(job.model_dump_json(indent=2))

@@ -75,6 +75,8 @@ class GuardSettings(Settings):
 class RescueSettings(Settings):
     """How a run that became unstable is taken up again from its last good frame."""
 
+    max_rescues: int = Field(default=1, ge=0)
+    """How often a run is taken up again; 0 leaves it at its first instability."""
     temperature_factor: float = Field(default=0.7, gt=0, le=1)
     """All temperatures are multiplied by this at each rescue."""
     timestep_factor: float = Field(default=0.5, gt=0, le=1)

@@ -47,7 +47,9 @@ class DatasetWorkChain(WorkChain):
             'campaign', valid_type=orm.Dict, help='`name` and `config_hash`: what each row says of its campaign.'
         )
         spec.expose_inputs(
-            ExplorationCalculation, namespace='job', exclude=('seed', 'checkpoint', 'random_seed', 'metadata')
+            ExplorationCalculation,
+            namespace='job',
+            exclude=('seed', 'checkpoint', 'rescues', 'random_seed', 'metadata'),
         )
         spec.input(
             'options', valid_type=dict, is_metadata=True, help='Options of the jobs: resources, wall time, queue.'

@@ -14,6 +14,7 @@ from aiida.engine import (
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.exploration import ExplorationSettings
 from aiida_mlip_autopipe.workflows.reuse import reuse_finished
 
 
@@ -26,7 +27,7 @@ class ExplorationWorkChain(BaseRestartWorkChain):
     def define(cls, spec: WorkChainSpec) -> None:
         """Define inputs, the outline and exit codes."""
         super().define(spec)
-        spec.expose_inputs(ExplorationCalculation, namespace='job')
+        spec.expose_inputs(ExplorationCalculation, namespace='job', exclude=('checkpoint', 'rescues'))
         spec.input(
             'reuse_finished', valid_type=bool, is_metadata=True, default=False, help='Take finished legs from cache.'
         )
@@ -48,6 +49,7 @@ class ExplorationWorkChain(BaseRestartWorkChain):
         """Prepare the inputs of the first leg."""
         super().setup()
         self.ctx.inputs = self.exposed_inputs(ExplorationCalculation, 'job')
+        self.ctx.rescues = 0
 
     def run_process(self) -> ToContext:
         """Submit the next leg."""
@@ -80,10 +82,16 @@ class ExplorationWorkChain(BaseRestartWorkChain):
         return ProcessHandlerReport(do_break=True)
 
     @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_UNSTABLE])
-    def stop_at_instability(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Keep the frames before the event and stop."""
-        self.report(f'unstable: {node.exit_message}')
-        return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_UNSTABLE)
+    def rescue_from_last_good_frame(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Go on from the last good frame, cooler and with a smaller step, as often as the settings allow."""
+        self.report(f'leg {self.ctx.iteration} was unstable: {node.outputs.result["message"]}')
+        allowed = ExplorationSettings(**node.inputs.exploration.get_dict()).rescue.max_rescues
+        if self.ctx.rescues == allowed or 'checkpoint' not in node.outputs:
+            return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_UNSTABLE)
+        self.ctx.rescues += 1
+        self.ctx.inputs.rescues = orm.Int(self.ctx.rescues)
+        self.ctx.inputs.checkpoint = node.outputs.checkpoint
+        return ProcessHandlerReport(do_break=True)
 
     @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_NO_FRAME])
     def stop_without_frame(self, node: orm.CalcJobNode) -> ProcessHandlerReport:

@@ -79,10 +79,25 @@ def test_legs_cut_by_the_wall_time_give_the_same_bits_though_scratch_is_purged(e
 
 
 def test_an_unstable_run_ends_with_its_good_frames_and_its_reason(explore):
-    node = explore(frame_interval=1, guards={'force_eV_per_A': 0.5})
+    node = explore(frame_interval=1, guards={'force_eV_per_A': 0.5}, rescue={'max_rescues': 0})
     assert node.exit_status == ExplorationWorkChain.exit_codes.ERROR_UNSTABLE.status
     assert len(frames_of(node)['steps']) > 0
     assert node.outputs.result['events']
+
+
+def test_an_unstable_run_is_taken_up_cooler_from_its_last_good_frame(explore):
+    node = explore(
+        frame_interval=1,
+        guards={'force_eV_per_A': 0.5},
+        rescue={'max_rescues': 1, 'temperature_factor': 0.02, 'timestep_factor': 1.0},
+    )
+    assert node.is_finished_ok, node.exit_message
+    first, second = (job for job in node.called if isinstance(job, orm.CalcJobNode))
+    assert (first.exit_status, second.exit_status) == (410, 0)
+    assert second.inputs.checkpoint.uuid == first.outputs.checkpoint.uuid
+    steps = frames_of(node)['steps']
+    np.testing.assert_array_equal(steps, range(1, 61))
+    assert 'leg_01' in node.outputs.crashes
 
 
 def test_another_random_seed_gives_another_trajectory_and_the_same_the_same(explore):
