@@ -95,7 +95,7 @@ def _compose(folder: Path, data: Mapping[str, Any], overrides: Sequence[Override
                 _call_hydra(folder, [override])
             except failures as own_error:
                 sentences.append(_explain(override, data, own_error))
-        raise AutopipeError('\n'.join(sentences or [_explain(None, data, error)])) from error
+        raise AutopipeError('\n'.join(dict.fromkeys(sentences or [_explain(None, data, error)]))) from error
 
 
 def _explain(override: Override | None, data: Mapping[str, Any], error: Exception) -> str:

@@ -11,6 +11,8 @@ from pydantic_core import ErrorDetails
 from aiida_mlip_autopipe.config.phrases import OTHER_TYPE, word_fault
 from aiida_mlip_autopipe.errors import Fault
 
+_Place = tuple[str | int, ...]
+
 
 def faults_of(error: ValidationError, data: Any, model: type[BaseModel]) -> list[Fault]:
     """Return one fault for each thing that is wrong.
@@ -25,7 +27,14 @@ def faults_of(error: ValidationError, data: Any, model: type[BaseModel]) -> list
         The model it was validated with.
     """
     found = [_Located(details, data) for details in error.errors(include_url=False)]
-    faults = [fault for members in _by_place(found) for fault in _judge(members, model)]
+    unions = _unions(found)
+    together: dict[_Place | int, list[_Located]] = {}
+    for number, located in enumerate(found):
+        places = (tuple(located.path[:length]) for length, _ in located.members)
+        together.setdefault(next((place for place in places if place in unions), number), []).append(located)
+    faults: list[Fault] = []
+    for place, errors in together.items():
+        faults += _word(errors, model) if isinstance(place, int) else _judge_union(errors, place, model)
     return list(dict.fromkeys(faults))
 
 
@@ -56,33 +65,25 @@ class _Located:
                 self.members.append((len(self.path), str(key)))
 
 
-def _by_place(found: Sequence[_Located]) -> Iterator[list[_Located]]:
-    """Put the errors of the members of one plain union together."""
-    tried: dict[tuple[str | int, ...], set[str]] = {}
+def _unions(found: Sequence[_Located]) -> set[_Place]:
+    """Return where a plain union stands: where more than one member was tried."""
+    tried: dict[_Place, set[str]] = {}
     for error in found:
         for length, member in error.members:
             tried.setdefault(tuple(error.path[:length]), set()).add(member)
-    places: dict[tuple[Any, ...], list[_Located]] = {}
-    for number, error in enumerate(found):
-        unions = [
-            tuple(error.path[:length]) for length, _ in error.members if len(tried[tuple(error.path[:length])]) > 1
-        ]
-        places.setdefault(('union', *unions[0]) if unions else ('single', number), []).append(error)
-    yield from places.values()
+    return {place for place, members in tried.items() if len(members) > 1}
 
 
-def _judge(errors: Sequence[_Located], model: type[BaseModel]) -> list[Fault]:
-    """Return the faults of one place: of a plain union those of the member that was meant, if that is clear."""
-    if len(errors) == 1:
-        return list(_word(errors, model))
+def _judge_union(errors: Sequence[_Located], place: _Place, model: type[BaseModel]) -> list[Fault]:
+    """Return the faults of the member that was meant, or one fault that names all, where that is not clear."""
     by_member: dict[str, list[_Located]] = {}
     for error in errors:
-        by_member.setdefault(error.members[0][1] if error.members else '', []).append(error)
-    length = min(length for error in errors for length, _ in error.members)
+        member = next(member for length, member in error.members if length == len(place))
+        by_member.setdefault(member, []).append(error)
     meant = [
         of_member
         for of_member in by_member.values()
-        if not any(error.details['type'] in OTHER_TYPE and len(error.path) == length for error in of_member)
+        if not any(error.details['type'] in OTHER_TYPE and len(error.path) == len(place) for error in of_member)
     ]
     if meant:
         return list(_word(min(meant, key=len), model))

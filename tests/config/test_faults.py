@@ -179,6 +179,7 @@ class Circle(Settings):
     kind: Literal['circle']
     radius: float = Field(multiple_of=0.5)
     circle: int = 0
+    line: float | tuple[float, float] = 1
 
 
 class Square(Settings):
@@ -213,6 +214,16 @@ def test_in_a_plain_union_of_models_the_nearest_one_is_judged():
     assert faults_in({'shape': {'kind': 'square', 'side': 'A'}, 'spare': {'kind': 'square', 'side': 'a'}}) == [
         "shape.side: got 'A'; must have at least 2 characters",
         "spare.side: got 'a'; must have at least 2 characters",
+    ]
+
+
+def test_a_plain_union_within_one_by_kind_is_judged_by_itself():
+    assert faults_in({'shape': {'kind': 'circle', 'radius': 1, 'line': 'x'}}) == [
+        "shape.line: got 'x'; must be a number or a list"
+    ]
+    assert faults_in({'shape': {'kind': 'circle', 'radius': 'y', 'line': [1, 'x']}}) == [
+        "shape.radius: got 'y'; must be a number",
+        "shape.line[1]: got 'x'; must be a number",
     ]
 
 

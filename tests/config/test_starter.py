@@ -4,7 +4,6 @@ from ase.build import bulk
 from ase.io import write as write_atoms
 
 from aiida_mlip_autopipe.config import load_config, starter_config
-from aiida_mlip_autopipe.exploration import CALCULATORS
 
 
 def test_the_starter_file_is_valid_and_short(write):
@@ -24,8 +23,3 @@ def test_the_starter_file_is_valid_with_all_its_options(write, tmp_path):
     assert [entry.kind for entry in config.generation] == ['alloy', 'structures']
     assert set(config.model_fields_set) == set(type(config).model_fields)
     assert '#' not in [line[:1] for line in text.splitlines() if not line.startswith('# ')]
-
-
-def test_the_starter_file_names_every_calculator():
-    (line,) = re.findall(r'^#  kind: sevennet.*$', starter_config(), flags=re.MULTILINE)
-    assert all(kind in line for kind in CALCULATORS)
