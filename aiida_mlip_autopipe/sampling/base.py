@@ -27,6 +27,11 @@ class SamplerSettings(Settings):
     """Which sampler."""
     n_structures: int = Field(default=100, ge=1)
     """How many frames to choose. Where there are fewer distinct ones, all of them are taken and the report says so."""
+    max_force_eV_A: float | None = Field(default=None, gt=0)
+    """Frames with a force above this, in eV/Å, are passed over; none are by default."""
+    max_excess_energy_eV: float | None = Field(default=None, gt=0)
+    """Frames with more energy than this above the lowest of the same composition, in eV per atom, are passed over;
+    none are by default."""
     given: InputFile | None = None
     """Structures that the dataset shall extend, in any format that ASE reads, as ``old.db``: none of them is chosen
     again, and samplers that look for variety count them as chosen."""

@@ -76,6 +76,29 @@ class FramePool:
         """Return the seed of each candidate."""
         return [self.trajectories[t].seed_id for t in self.trajectory_indices]
 
+    def largest_forces(self) -> np.ndarray:
+        """Return the largest norm of a force of each candidate, eV/Å (m,)."""
+        return np.array(
+            [
+                np.sqrt((self.trajectories[t].forces[f] ** 2).sum(axis=1).max())
+                for t, f in zip(self.trajectory_indices, self.frame_indices, strict=True)
+            ]
+        )
+
+    def excess_energies(self) -> np.ndarray:
+        """Return the energy of each candidate above the lowest of the same composition, eV per atom (m,)."""
+        energies = self.energies_per_atom()
+        _, groups = np.unique(self.compositions(), return_inverse=True)
+        lowest = np.full(groups.max() + 1, np.inf)
+        np.minimum.at(lowest, groups, energies)
+        excess: np.ndarray = energies - lowest[groups]
+        return excess
+
+    def leave_out(self, unwanted: np.ndarray, reason: str) -> FramePool:
+        """Return the pool without some of the candidates (m,), which are counted under a reason."""
+        passed_over = self.passed_over | {reason: int(unwanted.sum())}
+        return replace(self.subset(np.flatnonzero(~unwanted)), passed_over=passed_over)
+
     def subset(self, indices: np.ndarray, given: Sequence[Atoms] = ()) -> FramePool:
         """Return the pool of some of the candidates, with further structures that count as chosen."""
         return replace(

@@ -11,7 +11,7 @@ import numpy as np
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.randomness import make_rng
 from aiida_mlip_autopipe.sampling.base import SAMPLERS, SamplerSettings
-from aiida_mlip_autopipe.sampling.frames import collect_frames
+from aiida_mlip_autopipe.sampling.frames import FramePool, collect_frames
 from aiida_mlip_autopipe.sampling.given import read_given
 from aiida_mlip_autopipe.trajectories import Trajectory
 
@@ -43,8 +43,8 @@ def select_frames(trajectories: Sequence[Trajectory], settings: SamplerSettings,
     """Choose frames for a dataset.
 
     Which frames are chosen does not depend on the order of the trajectories. See `collect_frames` for what is passed
-    over. With fewer distinct frames than asked for all of them are taken and the report has a warning: a campaign
-    does not fail at its last step.
+    over, beside frames beyond the limits of the settings. With fewer distinct frames than asked for all of them are
+    taken and the report has a warning: a campaign does not fail at its last step.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def select_frames(trajectories: Sequence[Trajectory], settings: SamplerSettings,
         If there is no frame to choose from, or the file of given structures is not the one the settings name.
     """
     given = read_given(settings.given, settings.given_sha256) if settings.given else []
-    pool = collect_frames(trajectories, given)
+    pool = _leave_out_extremes(collect_frames(trajectories, given), settings)
     n_frames = sum(len(trajectory) for trajectory in trajectories)
     if not len(pool):
         reasons = ', '.join(f'{n} {reason.replace("_", " ")}' for reason, n in pool.passed_over.items() if n)
@@ -89,3 +89,11 @@ def select_frames(trajectories: Sequence[Trajectory], settings: SamplerSettings,
         **picks.report,
     }
     return Selection(pool.trajectory_indices[picks.indices], pool.frame_indices[picks.indices], picks.distances, report)
+
+
+def _leave_out_extremes(pool: FramePool, settings: SamplerSettings) -> FramePool:
+    if settings.max_force_eV_A is not None and len(pool):
+        pool = pool.leave_out(pool.largest_forces() > settings.max_force_eV_A, 'force_too_large')
+    if settings.max_excess_energy_eV is not None and len(pool):
+        pool = pool.leave_out(pool.excess_energies() > settings.max_excess_energy_eV, 'energy_too_high')
+    return pool

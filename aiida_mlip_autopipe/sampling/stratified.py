@@ -39,7 +39,7 @@ class StratifiedSampler(Sampler):
         """Choose equal shares; what a stratum cannot fill goes to the others."""
         settings = self.settings
         rounds = Rounds(pool, rng)
-        excess = excess_energies(pool)
+        excess = pool.excess_energies()
         near = np.flatnonzero(excess <= np.quantile(excess, 0.25))
         n_near = rounds.pick(settings.within, round(settings.near_equilibrium_share * settings.n_structures), near)
         strata = self._strata(pool, excess)
@@ -71,16 +71,6 @@ class StratifiedSampler(Sampler):
             return _cut(excess, self.settings.n_strata, 'eV/atom')
         names = np.array(pool.compositions() if by == 'composition' else pool.seed_ids())
         return {str(name): np.flatnonzero(names == name) for name in np.unique(names)}
-
-
-def excess_energies(pool: FramePool) -> np.ndarray:
-    """Return the energy per atom of each candidate above the lowest of the same composition, eV (m,)."""
-    energies = pool.energies_per_atom()
-    _, groups = np.unique(pool.compositions(), return_inverse=True)
-    lowest = np.full(groups.max() + 1, np.inf)
-    np.minimum.at(lowest, groups, energies)
-    excess: np.ndarray = energies - lowest[groups]
-    return excess
 
 
 def _cut(values: np.ndarray, n_strata: int, unit: str) -> dict[str, np.ndarray]:
