@@ -18,9 +18,14 @@ def test_a_file_appears_only_when_all_of_it_is_written(tmp_path):
 def test_after_an_error_the_earlier_file_is_as_it_was(tmp_path):
     path = tmp_path / 'out.txt'
     path.write_text('old')
-    with pytest.raises(KeyboardInterrupt), whole_file(path, overwrite=True) as unfinished:
-        unfinished.write_text('half')
-        raise KeyboardInterrupt
+
+    def write_half():
+        with whole_file(path, overwrite=True) as unfinished:
+            unfinished.write_text('half')
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
     assert path.read_text() == 'old'
     assert os.listdir(tmp_path) == ['out.txt']
 
