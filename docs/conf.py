@@ -13,6 +13,7 @@ extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'gener
 exclude_patterns = ['_build', 'reference/generated']
 html_theme = 'furo'
 html_title = project
+html_show_copyright = False
 
 myst_enable_extensions = ['colon_fence', 'deflist', 'dollarmath']
 myst_heading_anchors = 3
