@@ -6,6 +6,8 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 	$$python -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
+# Beside the user's SevenNet: what the tests need and what agrees with it.
+EXTRAS := sevennet,chgnet,generation
 MACE_VENV := .venv-mace
 # The loop of a job is serial: two processes of one thread are faster than one of two.
 WORKERS ?= 2
@@ -92,7 +94,7 @@ $(USER_STAMP): pyproject.toml constraints.txt
 
 $(TOOLS_STAMP): $(USER_STAMP)
 	@echo 'Installing the tools of a developer into $(VENV) …'
-	$(VENV)/bin/pip install -qq --constraint constraints.txt --editable '.[generation]' --group dev
+	$(VENV)/bin/pip install -qq --constraint constraints.txt --editable '.[$(EXTRAS)]' --group dev
 	@touch $@
 
 $(MACE_STAMP): pyproject.toml constraints-mace.txt
