@@ -133,8 +133,10 @@ class AlloyGenerator(Generator):
         self._templates: dict[tuple[int, Requirements], tuple[Atoms, Repeats, dict[str, object]]] = {}
 
     def n_parents(self) -> int | None:
-        """Return 1 for an ordered alloy; all others are drawn anew."""
-        return 1 if self.settings.is_ordered and not self.settings.solutes else None
+        """Return 1 for an ordered alloy and a pure element; all others are drawn anew."""
+        settings = self.settings
+        fixed = settings.is_ordered or (settings.composition is not None and len(settings.composition) == 1)
+        return 1 if fixed and not settings.solutes else None
 
     def default_n_seeds(self) -> int:
         """Return one seed for each composition of a grid, ten of a single random composition."""

@@ -184,6 +184,7 @@ def content_label(settings: GeneratorSettings) -> str:
 GENERATORS: Registry[Generator] = Registry(
     'aiida_mlip_autopipe.generators',
     {
+        'adsorption': 'aiida_mlip_autopipe.generation.adsorption:AdsorptionGenerator',
         'alloy': 'aiida_mlip_autopipe.generation.alloy:AlloyGenerator',
         'covalent': 'aiida_mlip_autopipe.generation.covalent:CovalentGenerator',
         'defect': 'aiida_mlip_autopipe.generation.defect:DefectGenerator',

@@ -11,7 +11,7 @@ COPPER = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
 @pytest.mark.parametrize(
     ('of', 'place', 'sentence'),
     [
-        ({'kind': 'aloy'}, ('of',), 'its kind must be one of alloy'),
+        ({'kind': 'aloy'}, ('of',), 'its kind must be one of adsorption, alloy'),
         ({'kind': 'alloy', 'composition': {'Cx': 1.0}}, ('of', 'composition', 'Cx', '[key]'), 'not an element'),
         ({**COPPER, 'n_seeds': 3}, ('of',), 'n_seeds belongs to the outermost entry'),
         ({**COPPER, 'perturb': {'rattle_A': 0.1}}, ('of',), 'perturb belongs to the outermost entry'),
