@@ -11,8 +11,6 @@ EXTRAS := sevennet,chgnet,generation
 MACE_VENV := .venv-mace
 # The loop of a job is serial: two processes of one thread are faster than one of two.
 WORKERS ?= 2
-# A comma in the argument of a call.
-comma := ,
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # What a command starts (daemon, jobs) finds the environment's programs, activated or not.
@@ -60,7 +58,7 @@ mace: $(MACE_STAMP)  ## a second environment with MACE, whose pins exclude Seven
 
 .PHONY: constraints
 constraints:  ## resolve all versions anew (torch stays) and write both constraint files
-	$(call renew,constraints.txt,sevennet$(comma)generation,--group dev)
+	$(call renew,constraints.txt,$(EXTRAS),--group dev)
 	$(call renew,constraints-mace.txt,mace,--group test)
 
 .PHONY: clean
