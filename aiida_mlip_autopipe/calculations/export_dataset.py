@@ -79,6 +79,7 @@ def _rows(
             model_sha256=about['model_sha256'],
             package_version=about['versions']['package'],
             rank=rank,
+            split=selection.base.attributes.get('splits')[rank],
             distance=float(distances[rank]) if np.isfinite(distances[rank]) else None,
         )
         yield make_row(trajectory.frame(index, template=seed.atoms), provenance, seed.record)

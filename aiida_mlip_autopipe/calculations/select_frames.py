@@ -20,7 +20,11 @@ ERROR_SAMPLING = 400
 
 @calcfunction
 def select_frames(
-    settings: orm.Dict, random_seed: orm.Int, stage_version: orm.Str, **legs: orm.TrajectoryData
+    settings: orm.Dict,
+    random_seed: orm.Int,
+    lineages: orm.Dict,
+    stage_version: orm.Str,
+    **legs: orm.TrajectoryData,
 ) -> Mapping[str, orm.Data] | ExitCode:
     """Select the most informative frames of all legs.
 
@@ -30,6 +34,8 @@ def select_frames(
         The config's ``sampling`` section.
     random_seed
         The campaign's number.
+    lineages
+        The ancestor of each seed, by its id.
     stage_version
         Version of the science behind this function.
     **legs
@@ -39,13 +45,18 @@ def select_frames(
     -------
     dict
         ``selection``: arrays ``frame`` (index within the leg), ``step`` and ``distance`` in the order of choice, with
-        the attribute ``legs`` naming each pick's leg; ``report``.
+        the attributes ``legs``, naming each pick's leg, and ``splits``, what it is for; ``report``.
     """
     labels = sorted(legs)
     adapter: TypeAdapter[Any] = TypeAdapter(SAMPLERS.settings_union())
     trajectories = [trajectory_from_node(legs[label]) for label in labels]
     try:
-        chosen = select(trajectories, adapter.validate_python(settings.get_dict()), random_seed=random_seed.value)
+        chosen = select(
+            trajectories,
+            adapter.validate_python(settings.get_dict()),
+            random_seed=random_seed.value,
+            lineages=lineages.get_dict(),
+        )
     except AutopipeError as error:
         return ExitCode(ERROR_SAMPLING, str(error), invalidates_cache=True)
     places = zip(chosen.trajectory_indices, chosen.frame_indices, strict=True)
@@ -58,4 +69,5 @@ def select_frames(
         }
     )
     selection.base.attributes.set('legs', [labels[index] for index in chosen.trajectory_indices])
+    selection.base.attributes.set('splits', list(chosen.splits))
     return {'selection': selection, 'report': orm.Dict(chosen.report)}

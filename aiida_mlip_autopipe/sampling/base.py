@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from pydantic import Field, ValidationInfo, model_validator
@@ -27,6 +27,11 @@ class SamplerSettings(Settings):
     """Which sampler."""
     n_structures: int = Field(default=100, ge=1)
     """How many frames to choose. Where there are fewer distinct ones, all of them are taken and the report says so."""
+    test_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of ``n_structures`` for testing: drawn by chance, before the selection, from lineages that are kept out of
+    it. A lineage is all that comes from one structure before strain and rattle."""
+    valid_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of ``n_structures`` for validation, drawn like that for testing."""
     max_force_eV_A: float | None = Field(default=None, gt=0)
     """Frames with a force above this, in eV/Å, are passed over; none are by default."""
     max_excess_energy_eV: float | None = Field(default=None, gt=0)
@@ -37,6 +42,12 @@ class SamplerSettings(Settings):
     again, and samplers that look for variety count them as chosen."""
     given_sha256: str | None = Field(default=None, pattern='^[0-9a-f]{64}$')
     """Hash of the file ``given``; found when the config file is read. Another content is then refused."""
+
+    @model_validator(mode='after')
+    def _leave_some_to_train_on(self) -> Self:
+        if self.test_share + self.valid_share >= 1:
+            raise ValueError('test_share and valid_share must leave something to train on: their sum is below 1')
+        return self
 
     @model_validator(mode='before')
     @classmethod

@@ -19,7 +19,7 @@ class Part(Settings):
     share: float = Field(gt=0)
     """How much of the dataset it chooses; shares are relative to their sum."""
     sampler: InnerSampler
-    """The sampler; its own ``n_structures`` and ``given`` do not count, those of the mix do."""
+    """The sampler; of what all samplers have, the values of the mix count and not its own."""
 
 
 class MixSettings(SamplerSettings):

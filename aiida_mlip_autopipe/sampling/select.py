@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from aiida_mlip_autopipe.randomness import make_rng
 from aiida_mlip_autopipe.sampling.base import SAMPLERS, SamplerSettings
 from aiida_mlip_autopipe.sampling.frames import FramePool, collect_frames
 from aiida_mlip_autopipe.sampling.given import read_given
+from aiida_mlip_autopipe.sampling.held_out import hold_out
+from aiida_mlip_autopipe.splits import Split
 from aiida_mlip_autopipe.trajectories import Trajectory
 
 
@@ -26,6 +28,8 @@ class Selection:
         Where each frame stands among the trajectories that were given (k,).
     distances
         Distance of each frame to those chosen before it (k,); NaN where that has no meaning.
+    splits
+        What each frame is for, ``train``, ``valid`` or ``test``; None where nothing is held out (k).
     report
         Counts, warnings and what the sampler has to say, JSON only.
     """
@@ -33,13 +37,20 @@ class Selection:
     trajectory_indices: np.ndarray
     frame_indices: np.ndarray
     distances: np.ndarray
+    splits: tuple[Split | None, ...]
     report: dict[str, Any]
 
     def __len__(self) -> int:
         return len(self.frame_indices)
 
 
-def select_frames(trajectories: Sequence[Trajectory], settings: SamplerSettings, *, random_seed: int) -> Selection:
+def select_frames(
+    trajectories: Sequence[Trajectory],
+    settings: SamplerSettings,
+    *,
+    random_seed: int,
+    lineages: Mapping[str, str] | None = None,
+) -> Selection:
     """Choose frames for a dataset.
 
     Which frames are chosen does not depend on the order of the trajectories. See `collect_frames` for what is passed
@@ -54,6 +65,8 @@ def select_frames(trajectories: Sequence[Trajectory], settings: SamplerSettings,
         Of one of the samplers.
     random_seed
         The campaign's number.
+    lineages
+        The lineage of each seed, by its id, for what is held out; a seed without one is a lineage of its own.
 
     Raises
     ------
@@ -69,13 +82,19 @@ def select_frames(trajectories: Sequence[Trajectory], settings: SamplerSettings,
             f'there is no frame to choose from: {n_frames} frames in {len(trajectories)} trajectories'
             + (f', of which {reasons}' if reasons else '')
         )
-    picks = SAMPLERS.make(settings).pick(pool, make_rng(random_seed, 'sampling', settings.kind))
-    warnings = list(picks.report.pop('warnings', []))
-    if len(picks.indices) < settings.n_structures and not picks.complete:
+    held_out = hold_out(pool, settings, lineages or {}, random_seed)
+    n_wanted = settings.n_structures - held_out.n_wanted
+    sampler = SAMPLERS.make(settings.model_copy(update={'n_structures': n_wanted}))
+    picks = sampler.pick(pool.subset(held_out.left), make_rng(random_seed, 'sampling', settings.kind))
+    warnings = [*held_out.warnings, *picks.report.pop('warnings', [])]
+    if len(picks.indices) < n_wanted and not picks.complete:
+        which = 'finite, distinct, new and not held out' if held_out.drawn else 'finite, distinct and new'
         warnings.append(
-            f'{settings.n_structures} structures were asked for, but only {len(picks.indices)} of {n_frames} frames '
-            'are finite, distinct and new: all of these were taken'
+            f'{n_wanted} structures were asked for, but only {len(picks.indices)} of {n_frames} frames are {which}: '
+            'all of these were taken'
         )
+    indices = np.concatenate([held_out.left[picks.indices], *held_out.drawn.values()])
+    n_drawn = len(indices) - len(picks.indices)
     report = {
         'sampler': settings.kind,
         'n_trajectories': len(trajectories),
@@ -83,12 +102,22 @@ def select_frames(trajectories: Sequence[Trajectory], settings: SamplerSettings,
         'n_candidates': len(pool),
         'n_given': len(given),
         'n_requested': settings.n_structures,
-        'n_selected': len(picks.indices),
+        'n_selected': len(indices),
         'passed_over': pool.passed_over,
         'warnings': warnings,
+        **held_out.report,
         **picks.report,
     }
-    return Selection(pool.trajectory_indices[picks.indices], pool.frame_indices[picks.indices], picks.distances, report)
+    splits: list[Split | None] = ['train' if held_out.drawn else None] * len(picks.indices)
+    for split, drawn in held_out.drawn.items():
+        splits += [split] * len(drawn)
+    return Selection(
+        pool.trajectory_indices[indices],
+        pool.frame_indices[indices],
+        np.concatenate([picks.distances, np.full(n_drawn, np.nan)]),
+        tuple(splits),
+        report,
+    )
 
 
 def _leave_out_extremes(pool: FramePool, settings: SamplerSettings) -> FramePool:

@@ -26,7 +26,7 @@ class StratifiedSettings(SamplerSettings):
     """Share that is chosen first, among the quarter of frames whose energy per atom is the least above the lowest of
     the same composition: variety alone starves these."""
     within: InnerSampler = FpsSettings()
-    """The sampler within a stratum; its own ``n_structures`` and ``given`` do not count."""
+    """The sampler within a stratum; of what all samplers have, its own values do not count."""
 
 
 class StratifiedSampler(Sampler):

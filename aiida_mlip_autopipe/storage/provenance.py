@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from aiida_mlip_autopipe.settings import Settings
+from aiida_mlip_autopipe.splits import Split
 
 # Keys of the database whose names differ from the fields' or whose values get a prefix: an identifier made of
 # digits alone would be a number to ASE, which refuses it.
@@ -52,6 +53,8 @@ class Provenance(Settings):
     """Place in the order of selection, from 0."""
     distance: float | None = None
     """Distance to the frames selected before, where the sampler has one."""
+    split: Split | None = None
+    """What the row is for, where a set was held out of the selection: ``train``, ``valid`` or ``test``."""
     label_source: str = Field(pattern=r'^(mlip|dft):.+')
     """Level of theory of energy, forces and stress; by default ``mlip:<architecture>:<model>``."""
 

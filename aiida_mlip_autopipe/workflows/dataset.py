@@ -233,6 +233,7 @@ class DatasetWorkChain(WorkChain):
             select_frames,
             settings=self.inputs.sampling,
             random_seed=self.inputs.random_seed,
+            lineages=orm.Dict(self._lineages()),
             stage_version=orm.Str(sampling.STAGE_VERSION),
             **{label: orm.load_node(pk) for label, pk in self.ctx.legs.items()},
         )
@@ -242,6 +243,11 @@ class DatasetWorkChain(WorkChain):
         self.out('selection', outputs['selection'])
         self.out('selection_report', outputs['report'])
         return None
+
+    def _lineages(self) -> dict[str, str]:
+        """Return the ancestor of each seed, by its id; a seed without one is a lineage of its own."""
+        seeds = [orm.load_node(pk).base.attributes for pk in self.ctx.seeds.values()]
+        return {seed.get('seed_id'): seed.get('ancestor') or seed.get('seed_id') for seed in seeds}
 
     def export_dataset(self) -> ExitCode | None:
         """Write the database from the legs and seeds that the selection refers to."""

@@ -45,6 +45,16 @@ def test_a_campaign_ends_in_the_structures_asked_for_each_labelled_and_of_known_
         assert (row.atoms.positions != seed.to_seed().atoms.positions).any()
 
 
+def test_a_test_set_is_held_out_of_the_selection_and_marked(run_campaign, tmp_path):
+    campaign = run_campaign(sampling={'n_structures': 10, 'test_share': 0.3})
+    rows = read_rows(campaign, tmp_path)
+    lineages = {}
+    for row in rows:
+        lineages.setdefault(row.key_value_pairs['split'], set()).add(row.key_value_pairs['ancestor'])
+    assert {split: sum(row.provenance.split == split for row in rows) for split in lineages} == {'train': 7, 'test': 3}
+    assert not lineages['train'] & lineages['test']
+
+
 def test_the_graph_shows_the_stages_in_their_order(tiny_campaign):
     called = [node.process_label for node in sorted(tiny_campaign.called, key=lambda node: node.pk)]
     assert called == ['generate_seeds', *['ExplorationWorkChain'] * 3, 'select_frames', 'export_dataset']
@@ -56,9 +66,7 @@ def test_no_more_explorations_are_in_flight_than_allowed_and_a_free_slot_is_refi
 
     campaign = run_campaign(allow_one)
     assert campaign.is_finished_ok
-    spans = sorted(
-        (node.ctime, node.mtime) for node in campaign.called if node.process_label == 'ExplorationWorkChain'
-    )
+    spans = sorted((node.ctime, node.mtime) for node in campaign.called if node.process_label == 'ExplorationWorkChain')
     assert len(spans) == 3
     for (_, ended), (started, _) in zip(spans, spans[1:], strict=False):
         assert started > ended

@@ -1,0 +1,71 @@
+"""Keep whole lineages out of the selection, so that validation and test sets are not biased by the sampler."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from aiida_mlip_autopipe.randomness import make_rng
+from aiida_mlip_autopipe.sampling.base import SamplerSettings
+from aiida_mlip_autopipe.sampling.frames import FramePool
+from aiida_mlip_autopipe.splits import SPLITS, Split, assign_groups
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """What the sampler does not choose.
+
+    Attributes
+    ----------
+    left
+        The candidates that are left to the sampler, as positions in the pool.
+    drawn
+        The frames drawn for each set that is held out, as positions in the pool; empty where nothing is.
+    n_wanted
+        How many frames these sets were to have together.
+    report, warnings
+        How many lineages each set has, and where a set is not what was asked for.
+    """
+
+    left: np.ndarray
+    drawn: dict[Split, np.ndarray]
+    n_wanted: int
+    report: dict[str, Any]
+    warnings: list[str]
+
+
+def hold_out(pool: FramePool, settings: SamplerSettings, lineages: Mapping[str, str], random_seed: int) -> HeldOut:
+    """Divide the lineages of the candidates, and draw the frames for validation and testing by chance."""
+    shares: dict[Split, float] = {'valid': settings.valid_share, 'test': settings.test_share}
+    shares = {split: share for split, share in shares.items() if share > 0}
+    if not shares:
+        return HeldOut(np.arange(len(pool)), {}, 0, {}, [])
+    names = [lineages.get(seed_id, seed_id) for seed_id in pool.seed_ids()]
+    assigned = assign_groups(
+        Counter(names), valid_share=settings.valid_share, test_share=settings.test_share, random_seed=random_seed
+    )
+    splits = np.array([assigned[name] for name in names])
+    wanted = {split: round(share * settings.n_structures) for split, share in shares.items()}
+    drawn, warnings = {}, []
+    for split, n_wanted in wanted.items():
+        members = np.flatnonzero(splits == split)
+        drawn[split] = make_rng(random_seed, 'sampling', split).permutation(members)[:n_wanted]
+        if len(drawn[split]) < n_wanted:
+            warnings.append(
+                f'{n_wanted} structures were asked for the {split} set, but the lineages held out for it have only '
+                f'{len(members)} frames'
+            )
+    return HeldOut(
+        left=np.flatnonzero(splits == 'train'),
+        drawn=drawn,
+        n_wanted=sum(wanted.values()),
+        report={
+            'n_lineages': {split: sum(found == split for found in assigned.values()) for split in SPLITS},
+            'n_held_out': {split: len(found) for split, found in drawn.items()},
+        },
+        warnings=warnings,
+    )

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from aiida_mlip_autopipe.sampling import select_frames
+from aiida_mlip_autopipe.sampling.fps import FpsSettings
+from aiida_mlip_autopipe.sampling.random_sampler import RandomSettings
+from aiida_mlip_autopipe.sampling.stride import StrideSettings
+
+SOAP = {'n_max': 4, 'l_max': 3}
+
+
+@pytest.fixture
+def trajectories(make_trajectory, rattled):
+    """Return ten seeds of twelve frames; seeds 0 and 1, 2 and 3 and so on are of one lineage."""
+    return [make_trajectory(rattled(12, seed), f'seed{seed}') for seed in range(10)]
+
+
+@pytest.fixture
+def lineages():
+    return {f'seed{seed}': f'ancestor{seed // 2}' for seed in range(10)}
+
+
+def lineages_by_split(selection, trajectories, lineages):
+    found = {}
+    for t, split in zip(selection.trajectory_indices, selection.splits, strict=True):
+        found.setdefault(split, set()).add(lineages[trajectories[t].seed_id])
+    return found
+
+
+def test_no_lineage_is_in_two_sets_and_the_shares_are_those_asked_for(trajectories, lineages):
+    settings = FpsSettings(n_structures=20, test_share=0.2, valid_share=0.1, descriptor=SOAP)
+    selection = select_frames(trajectories, settings, random_seed=1, lineages=lineages)
+    sets = lineages_by_split(selection, trajectories, lineages)
+    assert set(sets) == {'train', 'valid', 'test'}
+    assert not sets['train'] & sets['test']
+    assert not sets['train'] & sets['valid']
+    assert not sets['valid'] & sets['test']
+    assert [selection.splits.count(split) for split in ('train', 'valid', 'test')] == [14, 2, 4]
+    assert selection.report['n_lineages'] == {'train': 3, 'valid': 1, 'test': 1}
+    assert selection.report['n_held_out'] == {'valid': 2, 'test': 4}
+    assert selection.report['warnings'] == []
+
+
+def test_the_test_set_does_not_depend_on_the_sampler(trajectories, lineages):
+    tests = []
+    for settings in (
+        FpsSettings(n_structures=20, test_share=0.3, descriptor=SOAP),
+        StrideSettings(n_structures=20, test_share=0.3),
+    ):
+        selection = select_frames(trajectories, settings, random_seed=1, lineages=lineages)
+        picks = zip(selection.trajectory_indices, selection.frame_indices, selection.splits, strict=True)
+        tests.append([(t, f) for t, f, split in picks if split == 'test'])
+    assert len(tests[0]) == 6
+    assert tests[0] == tests[1]
+
+
+def test_frames_held_out_have_no_distance_and_come_last(trajectories, lineages):
+    settings = FpsSettings(n_structures=20, test_share=0.2, descriptor=SOAP)
+    selection = select_frames(trajectories, settings, random_seed=1, lineages=lineages)
+    assert selection.splits == ('train',) * 16 + ('test',) * 4
+    assert np.isfinite(selection.distances[1:16]).all()
+    assert np.isnan(selection.distances[16:]).all()
+
+
+def test_a_seed_is_a_lineage_of_its_own_where_none_is_told(trajectories):
+    selection = select_frames(trajectories, RandomSettings(n_structures=20, test_share=0.2), random_seed=1)
+    assert sum(selection.report['n_lineages'].values()) == 10
+
+
+def test_nothing_is_held_out_by_default(trajectories, lineages):
+    selection = select_frames(trajectories, RandomSettings(n_structures=5), random_seed=1, lineages=lineages)
+    assert selection.splits == (None,) * 5
+    assert 'n_lineages' not in selection.report
+
+
+def test_one_lineage_alone_is_for_training_and_the_report_warns(trajectories):
+    settings = RandomSettings(n_structures=20, test_share=0.2)
+    selection = select_frames(trajectories[:1], settings, random_seed=1)
+    assert selection.splits == ('train',) * 12
+    assert selection.report['warnings'] == [
+        '4 structures were asked for the test set, but the lineages held out for it have only 0 frames',
+        '16 structures were asked for, but only 12 of 12 frames are finite, distinct, new and not held out: '
+        'all of these were taken',
+    ]
+
+
+def test_shares_must_leave_something_to_train_on():
+    with pytest.raises(ValidationError, match='their sum is below 1'):
+        RandomSettings(test_share=0.5, valid_share=0.5)
