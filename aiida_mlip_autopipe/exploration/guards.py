@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from ase.neighborlist import primitive_neighbor_list
 
+from aiida_mlip_autopipe.exploration.distances import find_detached, find_overlap, nearest_distances, wrapped_distances
 from aiida_mlip_autopipe.exploration.dynamics import PhaseSpace
 from aiida_mlip_autopipe.exploration.evaluation import Evaluation
 from aiida_mlip_autopipe.exploration.settings import GuardSettings
@@ -42,7 +42,9 @@ class Guards:
         self._detached_A = None
         if settings.detached_factor is not None:
             limit = settings.detached_factor * 2.0 * float(covalent_radii[atoms.numbers].max())
-            nearest = nearest_distances(atoms.positions, atoms.cell.array, self._pbc, limit)
+            nearest = wrapped_distances(atoms.positions, atoms.cell.array, self._pbc)[0].min(axis=1)
+            if (nearest > limit).any():
+                nearest = nearest_distances(atoms.positions, atoms.cell.array, self._pbc, limit)
             # A gas is sparse from the start, which is no evaporation.
             if np.isfinite(nearest).all():
                 self._detached_A = max(limit, 1.5 * float(nearest.max()))
@@ -80,7 +82,7 @@ class Guards:
         """Apply the guards that need the neighbours: atoms too close to each other, atoms that are gone."""
         factor = self.settings.distance_factor
         if factor is not None:
-            pair = overlapping_pair(self._numbers, system.positions, system.cell, self._pbc, factor)
+            pair = find_overlap(self._numbers, system.positions, system.cell, self._pbc, factor)
             if pair is not None:
                 names = ' and '.join(f'{self._symbols[index]}{index}' for index in pair.atoms)
                 return Alarm(
@@ -89,38 +91,12 @@ class Guards:
                     f'limit {factor:g}',
                 )
         if self._detached_A is not None:
-            nearest = nearest_distances(system.positions, system.cell, self._pbc, self._detached_A)
-            gone = np.flatnonzero(~np.isfinite(nearest))
+            gone = find_detached(system.positions, system.cell, self._pbc, self._detached_A)
             if len(gone):
                 return Alarm(
                     'detached', f'{self._symbols[gone[0]]}{gone[0]} has no neighbour within {self._detached_A:.1f} Å'
                 )
         return None
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """Two atoms that are too close to each other."""
-
-    atoms: tuple[int, int]
-    distance_A: float
-    ratio: float
-
-
-def overlapping_pair(
-    numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, factor: float
-) -> Overlap | None:
-    """Return the two atoms that are closest, if closer than a factor times the sum of their covalent radii."""
-    radii = covalent_radii[numbers]
-    cutoff = factor * 2.0 * float(radii.max())
-    first, second, distances = primitive_neighbor_list('ijd', pbc, cell, positions, cutoff)
-    if not len(distances):
-        return None
-    ratios = distances / (radii[first] + radii[second])
-    worst = int(np.argmin(ratios))
-    if ratios[worst] >= factor:
-        return None
-    return Overlap((int(first[worst]), int(second[worst])), float(distances[worst]), float(ratios[worst]))
 
 
 def temperature_limit(target_K: float, n_dof: int) -> float:
@@ -131,13 +107,3 @@ def temperature_limit(target_K: float, n_dof: int) -> float:
     """
     deviation: float = (2.0 / max(n_dof, 1)) ** 0.5
     return target_K * max(4.0, 1.0 + 10.0 * deviation) + 1000.0
-
-
-def nearest_distances(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:
-    """Return each atom's distance to the nearest other atom or image of one in Å; infinite beyond the cutoff."""
-    first, second, distances = primitive_neighbor_list('ijd', pbc, cell, positions, cutoff)
-    # An atom's own images go with it wherever it flies.
-    others = first != second
-    nearest = np.full(len(positions), np.inf)
-    np.minimum.at(nearest, first[others], distances[others])
-    return nearest

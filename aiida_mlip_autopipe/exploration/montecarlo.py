@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 
+from aiida_mlip_autopipe.exploration.distances import find_overlap
 from aiida_mlip_autopipe.exploration.dynamics import VelocityVerlet
-from aiida_mlip_autopipe.exploration.guards import overlapping_pair
 from aiida_mlip_autopipe.exploration.moves import MOVES, Move, MoveRefusedError, Trial
 from aiida_mlip_autopipe.exploration.settings import MonteCarloSettings
 
@@ -101,6 +101,4 @@ class MonteCarlo:
     def _overlaps(self, trial: Trial) -> bool:
         if self._distance_factor is None:
             return False
-        return (
-            overlapping_pair(self._numbers, trial.positions, trial.cell, self._pbc, self._distance_factor) is not None
-        )
+        return find_overlap(self._numbers, trial.positions, trial.cell, self._pbc, self._distance_factor) is not None

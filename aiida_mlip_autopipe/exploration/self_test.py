@@ -67,7 +67,7 @@ def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
 
 def _lacks_model(calculator: dict[str, Any]) -> bool:
     """Return whether a calculator needs a model file and none is given: then there is nothing to load."""
-    if calculator.get('kind') not in CALCULATORS or 'model' in calculator:
+    if str(calculator.get('kind')) not in CALCULATORS or 'model' in calculator:
         return False
     field = CALCULATORS.load(calculator['kind']).settings_class.model_fields.get('model')
     return field is not None and field.is_required()

@@ -107,9 +107,14 @@ class Simulation:
         return outcome
 
     def statistics(self) -> dict[str, Any]:
-        """Return the averages of the run so far, over the steps that are sampled."""
-        averages: dict[str, Any] = {name: average.summary() for name, average in self.averages.items() if average.count}
-        return averages | ({'moves': self.monte_carlo.summary()} if self.monte_carlo else {})
+        """Return averages over the sampled steps of the run so far, and the acceptance by move; JSON only."""
+        figures: dict[str, Any] = {name: average.summary() for name, average in self.averages.items() if average.count}
+        independent = figures.get('energy_eV', {}).get('n_independent')
+        if independent is not None:
+            figures['n_independent_frames'] = min(float(self.leg.n_frames), independent)
+        if self.monte_carlo is not None:
+            figures['moves'] = self.monte_carlo.summary()
+        return figures
 
     def _begin(self) -> Alarm | None:
         checkpoint = self.prepared.checkpoint

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import bulk, fcc111, molecule
 
+from aiida_mlip_autopipe.exploration.distances import (
+    find_detached,
+    find_overlap,
+    nearest_distances,
+    wrapped_distances,
+)
 from aiida_mlip_autopipe.exploration.dynamics import PhaseSpace
 from aiida_mlip_autopipe.exploration.evaluation import Evaluation
-from aiida_mlip_autopipe.exploration.guards import Guards, nearest_distances, overlapping_pair, temperature_limit
+from aiida_mlip_autopipe.exploration.guards import Guards, temperature_limit
 from aiida_mlip_autopipe.exploration.settings import GuardSettings
 
 
@@ -116,7 +124,7 @@ def test_two_atoms_come_too_close_also_through_the_cell_wall(crystal, distance, 
 
 def test_the_closest_pair_counts_by_its_radii_not_by_its_distance():
     atoms = Atoms('HHAu2', [[0, 0, 0], [0.74, 0, 0], [5, 0, 0], [6.3, 0, 0]])
-    overlap = overlapping_pair(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, 0.5)
+    overlap = find_overlap(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, 0.5)
     assert overlap.atoms == (2, 3)
     assert overlap.distance_A == pytest.approx(1.3)
 
@@ -146,3 +154,34 @@ def test_nearest_distances_of_a_crystal(crystal):
 def test_momenta_have_the_unit_of_the_temperature(crystal):
     system = system_of(crystal, 300.0)
     assert system.temperature_K == pytest.approx(2 * system.kinetic_energy / (93 * units.kB))
+
+
+@pytest.mark.parametrize('periodic', [(True, True, True), (True, False, True), (False, False, False)])
+def test_short_distances_are_exact_in_a_skewed_cell_and_long_ones_never_too_short(periodic):
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        cell = 6 * np.eye(3) + rng.uniform(-2, 2, (3, 3))
+        positions = rng.uniform(-1, 2, (8, 3)) @ cell
+        pbc = np.array(periodic)
+        wrapped, exact_below = wrapped_distances(positions, cell, pbc)
+        shifts = np.array(list(itertools.product(*[range(-3, 4) if axis else [0] for axis in periodic])))
+        vectors = positions[np.newaxis, :, np.newaxis] - positions[:, np.newaxis, np.newaxis] + shifts @ cell
+        true = np.sqrt((vectors**2).sum(axis=3)).min(axis=2)
+        np.fill_diagonal(true, np.inf)
+        assert (wrapped >= true - 1e-9).all()
+        close = true < exact_below
+        assert wrapped[close] == pytest.approx(true[close])
+        assert close.sum() >= 2
+
+
+def test_a_cell_too_small_for_the_fast_way_takes_the_sure_one():
+    atoms = bulk('Cu')
+    assert find_overlap(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, 0.9) is None
+    overlap = find_overlap(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, 1.0)
+    assert overlap.distance_A == pytest.approx(3.61 / np.sqrt(2))
+
+
+def test_who_is_detached_in_a_flat_cell_is_told_by_true_distances():
+    cell = np.array([[10.0, 0, 0], [28.0, 3.0, 0], [0, 0, 30.0]])
+    positions = np.array([[0.0, 0, 0], [1.0, 2.8, 0], [5.0, 1.5, 15.0]])
+    assert find_detached(positions, cell, np.array([True] * 3), 3.5).tolist() == [2]

@@ -60,7 +60,7 @@ def exact_populations():
 
 
 def run_ring(moves, n_md_steps, n_trials, n_rounds, seed, kind='langevin'):
-    """Return the arrangement and the energies of the tethers, by species, after each round."""
+    """Return after each round the arrangement, and how far each atom is from its site (rounds, 5, 3)."""
     rng = np.random.default_rng(seed)
     model = RingLattice()
     free = np.array([True] * 5 + [False])
@@ -69,16 +69,15 @@ def run_ring(moves, n_md_steps, n_trials, n_rounds, seed, kind='langevin'):
     atoms = Atoms(KINDS, positions=model.sites, cell=40 * np.eye(3), pbc=True)
     settings = MonteCarloSettings(moves=moves, n_md_steps=max(n_md_steps, 1), n_trials=n_trials)
     monte_carlo = MonteCarlo(settings, atoms, free, 'nvt', distance_factor=None)
-    arrangements, tethers = [], []
+    arrangements, aways = [], []
     for _ in range(n_rounds):
         for _ in range(n_md_steps):
             integrator.step()
         monte_carlo.run_round(integrator)
         kinds, sites = model.occupation(system.positions)
-        away = system.positions[:5] - model.sites[sites]
         arrangements.append(kinds)
-        tethers.append(0.5 * (model.constants[:5] * away**2).sum(axis=1))
-    return arrangements, np.array(tethers), monte_carlo
+        aways.append(system.positions[:5] - model.sites[sites])
+    return arrangements, np.array(aways), monte_carlo
 
 
 def assert_populations(arrangements):
@@ -98,22 +97,30 @@ def assert_populations(arrangements):
     assert max(exact.values()) / min(exact.values()) > 5
 
 
+def assert_tethered(aways, resolution):
+    """Compare the energy of each tether with ``3/2 k T``, and its mean elongation with nothing."""
+    constants = np.array([SPRINGS[int(kind)] for kind in KINDS[:5]])
+    for atom, constant in enumerate(constants):
+        assert_mean(0.5 * constant * (aways[:, atom] ** 2).sum(axis=1), 1.5 * KT, resolution)
+        for component in aways[:, atom].T:
+            assert abs(component.mean()) < N_SIGMA * standard_error(component) < 0.5 * np.sqrt(KT / constant)
+
+
 def test_swaps_alone_find_the_populations_of_a_small_lattice():
-    arrangements, tethers, monte_carlo = run_ring(
+    arrangements, aways, monte_carlo = run_ring(
         [{'kind': 'swap', 'partners': 'any'}], n_md_steps=0, n_trials=2, n_rounds=30_000, seed=1
     )
     assert_populations(arrangements)
-    assert not tethers.any()
+    assert not aways.any()
     assert 0.2 < monte_carlo.summary()[0]['acceptance'] < 0.95
 
 
 def test_displacements_alone_sample_the_tethers():
-    arrangements, tethers, _ = run_ring(
+    arrangements, aways, _ = run_ring(
         [{'kind': 'displacement', 'max_displacement_A': 0.25}], n_md_steps=0, n_trials=10, n_rounds=10_000, seed=2
     )
     assert len(set(arrangements)) == 1
-    for atom in range(5):
-        assert_mean(tethers[200:, atom], 1.5 * KT, resolution=0.2)
+    assert_tethered(aways[200:], resolution=0.2)
 
 
 def test_swaps_and_displacements_mixed_sample_both():
@@ -121,10 +128,9 @@ def test_swaps_and_displacements_mixed_sample_both():
         {'kind': 'swap', 'partners': 'any', 'weight': 1},
         {'kind': 'displacement', 'max_displacement_A': 0.25, 'weight': 4},
     ]
-    arrangements, tethers, monte_carlo = run_ring(moves, n_md_steps=0, n_trials=10, n_rounds=15_000, seed=3)
+    arrangements, aways, monte_carlo = run_ring(moves, n_md_steps=0, n_trials=10, n_rounds=15_000, seed=3)
     assert_populations(arrangements)
-    for atom in range(5):
-        assert_mean(tethers[200:, atom], 1.5 * KT, resolution=0.2)
+    assert_tethered(aways[200:], resolution=0.2)
     swap, displacement = monte_carlo.summary()
     assert displacement['tried'] / swap['tried'] == pytest.approx(4, rel=0.1)
 
@@ -135,11 +141,10 @@ def test_dynamics_and_moves_mixed_leave_the_canonical_distribution_as_it_is(kind
         {'kind': 'swap', 'partners': 'any', 'weight': 3},
         {'kind': 'displacement', 'max_displacement_A': 0.2, 'weight': 2},
     ]
-    arrangements, tethers, _ = run_ring(moves, n_md_steps=5, n_trials=5, n_rounds=12_000, seed=4, kind=kind)
+    arrangements, aways, _ = run_ring(moves, n_md_steps=5, n_trials=5, n_rounds=12_000, seed=4, kind=kind)
     assert_populations(arrangements)
     # Verlet's error in the tethers is (ω Δt)²/4 of them at most, here 0.4 %; B A O A B with Langevin has none.
-    for atom in range(5):
-        assert_mean(tethers[200:, atom], 1.5 * KT, resolution=0.25)
+    assert_tethered(aways[200:], resolution=0.25)
 
 
 def volumes_of_ideal_gas(moves, with_dynamics, n_rounds, seed):

@@ -46,6 +46,7 @@ def test_a_completed_run_tells_what_it_did(job_folder, copper):
     assert result.mean_temperature_K == pytest.approx(frames.temperatures.mean())
     assert result.statistics['energy_eV']['n'] == 40
     assert 0 < result.statistics['energy_eV']['n_independent'] <= 40
+    assert 0 < result.statistics['n_independent_frames'] <= 20
 
 
 def test_frames_carry_the_labels_of_their_own_structure(job_folder, copper):
