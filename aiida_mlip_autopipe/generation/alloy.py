@@ -160,8 +160,7 @@ class AlloyGenerator(Generator):
                 unit = unit_cell(settings.sites, float(record['a_A']), float(record['c_over_a']))  # type: ignore[arg-type]
                 atoms, record['short_range_order'] = find_sqs(unit, counts, repeats, settings.sqs, rng)
             else:
-                symbols = np.repeat(list(counts), list(counts.values()))
-                atoms.set_chemical_symbols(rng.permutation(symbols).tolist())
+                _spread(atoms, counts, rng)
         if settings.solutes:
             _dissolve(atoms, settings.solutes, rng)
         record['composition'] = _fractions(atoms)
@@ -187,8 +186,7 @@ class AlloyGenerator(Generator):
         if not settings.is_ordered:
             check_composition(settings.composition, len(atoms), settings.composition_tolerance)
             counts = realise_counts(settings.composition, len(atoms))
-            symbols = np.repeat(list(counts), list(counts.values()))
-            atoms.set_chemical_symbols(rng.permutation(symbols).tolist())
+            _spread(atoms, counts, rng)
         if settings.solutes:
             _dissolve(atoms, settings.solutes, rng)
         return {'arrangement': settings.arrangement, 'composition': _fractions(atoms)}
@@ -200,7 +198,9 @@ class AlloyGenerator(Generator):
         a_A, c_over_a = settings.a_A or a_A, settings.c_over_a or c_over_a
         if settings.is_ordered:
             return ordered_cell(settings.arrangement, composition, a_A, c_over_a), a_A, c_over_a
-        return unit_cell(settings.sites, a_A, c_over_a), a_A, c_over_a
+        cell = unit_cell(settings.sites, a_A, c_over_a)
+        cell.set_chemical_symbols([max(composition, key=lambda symbol: composition[symbol])] * len(cell))
+        return cell, a_A, c_over_a
 
     def _template(
         self, composition: dict[str, float], requirements: Requirements
@@ -223,6 +223,12 @@ class AlloyGenerator(Generator):
             'supercell': list(repeats),
         }
         return cell.repeat(repeats), repeats, record
+
+
+def _spread(atoms: Atoms, counts: dict[str, int], rng: np.random.Generator) -> None:
+    """Put elements on random sites; a pure one takes no random number, since another draw would give the same."""
+    symbols = np.repeat(list(counts), list(counts.values()))
+    atoms.set_chemical_symbols((rng.permutation(symbols) if len(counts) > 1 else symbols).tolist())
 
 
 def _fractions(atoms: Atoms) -> dict[str, float]:

@@ -188,6 +188,7 @@ GENERATORS: Registry[Generator] = Registry(
         'alloy': 'aiida_mlip_autopipe.generation.alloy:AlloyGenerator',
         'covalent': 'aiida_mlip_autopipe.generation.covalent:CovalentGenerator',
         'defect': 'aiida_mlip_autopipe.generation.defect:DefectGenerator',
+        'interface': 'aiida_mlip_autopipe.generation.interface:InterfaceGenerator',
         'ionic': 'aiida_mlip_autopipe.generation.ionic:IonicGenerator',
         'surface': 'aiida_mlip_autopipe.generation.surface:SurfaceGenerator',
         'structures': 'aiida_mlip_autopipe.generation.structures:StructuresGenerator',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Iterator
@@ -61,12 +62,11 @@ def find_sqs(
     """
     try:
         from icet import ClusterSpace
-        from icet.input_output.logging_tools import set_log_config
         from icet.tools.structure_generation import generate_sqs_from_supercells
     except ImportError as error:
         raise AutopipeError("the arrangement 'sqs' needs icet: install aiida-mlip-autopipe[generation]") from error
 
-    set_log_config(level=40)
+    logging.getLogger('icet').setLevel(logging.ERROR)
     supercell = lattice.repeat(repeats)
     nearest = float(np.sort(lattice.repeat(3).get_all_distances(mic=True)[0])[1])
     cutoffs = [factor * nearest for factor in (settings.pair_cutoff, settings.triplet_cutoff) if factor]
