@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from ase.data import covalent_radii
 from ase.geometry import complete_cell
-from ase.neighborlist import primitive_neighbor_list
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,9 @@ def find_overlap(
     """Return the two atoms that are closest by their radii, if closer than a factor times the sum of these."""
     radii = covalent_radii[numbers]
     cutoff = factor * 2.0 * float(radii.max())
-    distances, exact_below = wrapped_distances(positions, cell, pbc)
-    if cutoff <= exact_below:
-        first, second = np.nonzero(distances < cutoff)
-        close = distances[first, second]
-    else:
-        first, second, close = primitive_neighbor_list('ijd', pbc, cell, positions, cutoff)
+    distances = shortest_distances(positions, cell, pbc, cutoff)
+    first, second = np.nonzero(distances < cutoff)
+    close = distances[first, second]
     if not len(close):
         return None
     ratios = close / (radii[first] + radii[second])
@@ -52,44 +49,37 @@ def find_overlap(
 
 def find_detached(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:
     """Return the indices of the atoms that have no other atom, nor an image of one, within a cutoff in Å."""
-    distances, _ = wrapped_distances(positions, cell, pbc)
-    # Too long they may be, never too short: who has a neighbour by them has one.
-    if (distances.min(axis=1, initial=np.inf) <= cutoff).all():
+    # Distances that are not exact are never too short: who has a neighbour by them has one, and few have none.
+    if (shortest_distances(positions, cell, pbc, 0.0).min(axis=1) <= cutoff).all():
         return np.array([], dtype=int)
-    return np.flatnonzero(nearest_distances(positions, cell, pbc, cutoff) > cutoff)
+    return np.flatnonzero(shortest_distances(positions, cell, pbc, cutoff).min(axis=1) > cutoff)
 
 
-def nearest_distances(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:
-    """Return each atom's distance to the nearest other atom or image of one in Å; infinite beyond the cutoff."""
-    first, second, distances = primitive_neighbor_list('ijd', pbc, cell, positions, cutoff)
-    # An atom's own images go with it wherever it flies.
-    others = first != second
-    nearest = np.full(len(positions), np.inf)
-    np.minimum.at(nearest, first[others], distances[others])
-    return nearest
+def shortest_distances(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:
+    """Return each pair's distance by the nearest image, for as many images as a cutoff asks for.
 
-
-def wrapped_distances(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the distances by the nearest image in scaled coordinates.
-
-    In a skewed cell that image need not be the nearest in space. But where a distance is below half the smallest
-    height of the cell, each scaled component of its vector is below one half, so that it is found.
+    With scaled components wrapped to at most one half, an image that is ``s`` cells away along an axis is at least
+    ``(s - 1/2)`` heights of the cell away in space.
 
     Returns
     -------
-    distances
-        (n, n) in Å, none below the true one; infinite on the diagonal.
-    exact_below
-        Every pair closer than this has its true distance.
+    numpy.ndarray
+        (n, n) in Å: exact where below the cutoff, else never too short. An atom's own images go with it wherever it
+        flies: the diagonal is infinite.
     """
     vectors = positions[:, np.newaxis] - positions
-    exact_below = np.inf
+    distances: np.ndarray
     if pbc.any():
         full = complete_cell(cell)
         inverse = np.linalg.inv(full)
-        scaled = vectors @ inverse
-        vectors = vectors - (np.round(scaled) * pbc) @ full
-        exact_below = float(0.5 / np.sqrt((inverse[:, pbc] ** 2).sum(axis=0)).max())
-    distances = np.sqrt((vectors**2).sum(axis=2))
+        vectors = vectors - (np.round(vectors @ inverse) * pbc) @ full
+        reach = np.floor(cutoff * np.sqrt((inverse**2).sum(axis=0)) + 0.5).astype(int) * pbc
+        shifts = [range(-cells, cells + 1) for cells in reach]
+        distances = np.full(vectors.shape[:2], np.inf)
+        for shift in product(*shifts):
+            np.minimum(distances, (((vectors + np.array(shift) @ full) ** 2).sum(axis=2)), out=distances)
+        distances = np.sqrt(distances)
+    else:
+        distances = np.sqrt((vectors**2).sum(axis=2))
     np.fill_diagonal(distances, np.inf)
-    return distances, exact_below
+    return distances

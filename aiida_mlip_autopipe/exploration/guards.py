@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 
-from aiida_mlip_autopipe.exploration.distances import find_detached, find_overlap, nearest_distances, wrapped_distances
+from aiida_mlip_autopipe.exploration.distances import find_detached, find_overlap, shortest_distances
 from aiida_mlip_autopipe.exploration.dynamics import PhaseSpace
 from aiida_mlip_autopipe.exploration.evaluation import Evaluation
 from aiida_mlip_autopipe.exploration.settings import GuardSettings
@@ -42,12 +42,9 @@ class Guards:
         self._detached_A = None
         if settings.detached_factor is not None:
             limit = settings.detached_factor * 2.0 * float(covalent_radii[atoms.numbers].max())
-            nearest = wrapped_distances(atoms.positions, atoms.cell.array, self._pbc)[0].min(axis=1)
-            if (nearest > limit).any():
-                nearest = nearest_distances(atoms.positions, atoms.cell.array, self._pbc, limit)
+            nearest = shortest_distances(atoms.positions, atoms.cell.array, self._pbc, limit).min(axis=1)
             # A gas is sparse from the start, which is no evaporation.
-            if np.isfinite(nearest).all():
-                self._detached_A = max(limit, 1.5 * float(nearest.max()))
+            self._detached_A = max(limit, 1.5 * float(nearest.max()))
 
     def check_step(
         self, system: PhaseSpace, evaluation: Evaluation, energy_before: float, target_K: float

@@ -12,8 +12,7 @@ from ase.build import bulk, fcc111, molecule
 from aiida_mlip_autopipe.exploration.distances import (
     find_detached,
     find_overlap,
-    nearest_distances,
-    wrapped_distances,
+    shortest_distances,
 )
 from aiida_mlip_autopipe.exploration.dynamics import PhaseSpace
 from aiida_mlip_autopipe.exploration.evaluation import Evaluation
@@ -145,12 +144,6 @@ def test_a_gas_is_not_evaporated():
     assert Guards(GuardSettings(), gas).check_distances(system_of(gas)) is None
 
 
-def test_nearest_distances_of_a_crystal(crystal):
-    nearest = nearest_distances(crystal.positions, crystal.cell.array, crystal.pbc, 3.0)
-    assert nearest == pytest.approx(3.61 / np.sqrt(2))
-    assert np.isinf(nearest_distances(crystal.positions, crystal.cell.array, crystal.pbc, 2.0)).all()
-
-
 def test_momenta_have_the_unit_of_the_temperature(crystal):
     system = system_of(crystal, 300.0)
     assert system.temperature_K == pytest.approx(2 * system.kinetic_energy / (93 * units.kB))
@@ -163,19 +156,18 @@ def test_short_distances_are_exact_in_a_skewed_cell_and_long_ones_never_too_shor
         cell = 6 * np.eye(3) + rng.uniform(-2, 2, (3, 3))
         positions = rng.uniform(-1, 2, (8, 3)) @ cell
         pbc = np.array(periodic)
-        wrapped, exact_below = wrapped_distances(positions, cell, pbc)
         shifts = np.array(list(itertools.product(*[range(-3, 4) if axis else [0] for axis in periodic])))
         vectors = positions[np.newaxis, :, np.newaxis] - positions[:, np.newaxis, np.newaxis] + shifts @ cell
         true = np.sqrt((vectors**2).sum(axis=3)).min(axis=2)
         np.fill_diagonal(true, np.inf)
-        assert (wrapped >= true - 1e-9).all()
-        close = true < exact_below
-        assert wrapped[close] == pytest.approx(true[close])
-        assert close.sum() >= 2
+        for cutoff in (0.0, 2.0, 5.0):
+            found = shortest_distances(positions, cell, pbc, cutoff)
+            assert (found >= true - 1e-9).all()
+            assert found[true < cutoff] == pytest.approx(true[true < cutoff])
 
 
-def test_a_cell_too_small_for_the_fast_way_takes_the_sure_one():
-    atoms = bulk('Cu')
+def test_a_cell_smaller_than_the_cutoff_is_looked_at_with_its_images():
+    atoms = bulk('Cu') * (2, 1, 1)
     assert find_overlap(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, 0.9) is None
     overlap = find_overlap(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, 1.0)
     assert overlap.distance_A == pytest.approx(3.61 / np.sqrt(2))
