@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.storage.row import Row
 
@@ -135,12 +137,20 @@ class Dataset:
 
     def _write(self, row: Row, where: str) -> int:
         from ase.db.core import now
-        from ase.db.row import AtomsRow
+        from ase.db.row import AtomsRow, atoms2dict
 
-        if row.atoms.calc is not None and row.atoms.calc.check_state(row.atoms):
-            # ASE would write the row without its labels and not say so.
-            raise AutopipeError(f'{where} has labels of another structure: it was changed after they were computed')
-        entry = AtomsRow(row.atoms)
+        described = atoms2dict(row.atoms.copy())
+        if (calc := row.atoms.calc) is not None:
+            if calc.check_state(row.atoms):
+                # ASE would write the row without its labels and not say so.
+                raise AutopipeError(f'{where} has labels of another structure: it was changed after they were computed')
+            # ASE writes the bytes of an array as they are, and reads them as float64.
+            results = {
+                name: value.astype(float) if isinstance(value, np.ndarray) else value
+                for name, value in calc.results.items()
+            }
+            described |= {'calculator': calc.name.lower(), 'calculator_parameters': calc.todict(), **results}
+        entry = AtomsRow(described)
         # Who wrote a row is no part of a dataset that is handed on.
         entry.ctime, entry.user = now(), ''
         try:

@@ -61,6 +61,15 @@ def test_labels_in_single_precision_come_back_as_they_were(path, slab, make_prov
     assert back.calc.results['energy'] == -1.5
 
 
+def test_forces_in_single_precision_are_not_misread(path, make_rows):
+    (row,) = make_rows(1)
+    forces = row.atoms.calc.results['forces'].astype(np.float32)
+    row.atoms.calc.results['forces'] = forces
+    with Dataset(path, create=True) as dataset:
+        dataset.create([row])
+        np.testing.assert_array_equal(dataset.read(1).labels['forces'], forces)
+
+
 def test_rows_are_numbered_in_the_order_given(dataset):
     with Dataset(dataset) as rows:
         assert [(row.id, row.provenance.rank) for row in rows.query()] == [(1, 0), (2, 1), (3, 2), (4, 3), (5, 4)]
