@@ -71,6 +71,13 @@ def load_calculator(prepared: PreparedJob) -> Loaded:
         raise CalculatorRefusedError(
             'model_not_loaded', f'the model {model!r} cannot be loaded: {type(error).__name__}: {error}'
         ) from error
+    declared = loader.settings.cutoff_A
+    if loaded.cutoff_A is not None and loaded.cutoff_A > declared + 1e-6:
+        raise CalculatorRefusedError(
+            'settings',
+            f'calculator.cutoff_A is {declared:g} Å, but the range of the model is {loaded.cutoff_A:g} Å; '
+            'the seeds were made for the smaller one',
+        )
     if loaded.elements is not None:
         unknown = {
             symbol

@@ -208,6 +208,17 @@ def test_a_calculator_that_does_not_load_is_refused(job_folder, copper, use_load
     assert (result.outcome, result.refusal) == ('refused', refusal)
 
 
+def test_a_model_that_reaches_farther_than_the_seeds_were_made_for_is_refused(job_folder, copper, use_loader):
+    class FarLoader(EMTLoader):
+        def load(self):
+            return Loaded(EMT(), cutoff_A=9.0)
+
+    use_loader(FarLoader)
+    result = job_folder().write(copper).run()
+    assert (result.outcome, result.refusal) == ('refused', 'settings')
+    assert 'calculator.cutoff_A is 6.6 Å, but the range of the model is 9 Å' in result.message
+
+
 def test_an_error_in_mid_run_leaves_traceback_frames_and_counts(job_folder, copper, use_loader):
     use_loader(loader_of(RaisingEMT))
     folder = job_folder().write(copper, {'n_steps': 20})

@@ -64,12 +64,15 @@ class Loaded:
         Where and in which floating point type it computes.
     elements
         Atomic numbers it knows; None where it does not say.
+    cutoff_A
+        Its range in Å; None where it does not say.
     """
 
     calculator: Any
     device: str = 'cpu'
     precision: str = 'float64'
     elements: frozenset[int] | None = None
+    cutoff_A: float | None = None
 
 
 class CalculatorLoader(ABC):

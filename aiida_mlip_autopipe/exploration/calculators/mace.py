@@ -57,9 +57,10 @@ class MACELoader(CalculatorLoader):
             model_paths=str(self.resolve_model()), device=device, default_dtype=self.settings.dtype, **options
         )
         elements = frozenset(int(number) for number in calculator.z_table.zs)
+        cutoff = float(calculator.r_max)
         if self.settings.dispersion:
             calculator = self._add_dispersion(calculator, device)
-        return Loaded(calculator, device, self.settings.dtype, elements)
+        return Loaded(calculator, device, self.settings.dtype, elements, cutoff)
 
     def _add_dispersion(self, calculator: Any, device: str) -> Any:
         import torch

@@ -81,7 +81,7 @@ class SevenNetLoader(CalculatorLoader):
 
             try:
                 scripted = load_script(checkpoint, file_sha256(checkpoint), self.settings.modal)
-                return Loaded(scripted, device, 'float32', scripted.elements)
+                return Loaded(scripted, device, 'float32', scripted.elements, scripted.cutoff)
             except Exception as error:
                 # An architecture that cannot be saved, say. A checkpoint that is broken is told by what comes next.
                 warnings.warn(f"SevenNet's own calculator is used, which starts slowly: {error}", stacklevel=2)
@@ -95,4 +95,5 @@ class SevenNetLoader(CalculatorLoader):
             # It advises an accelerator at each start.
             warnings.simplefilter('ignore', UserWarning)
             calculator = SevenNetCalculator(str(self.resolve_model()), device=device, modal=self.settings.modal)
-        return Loaded(calculator, device, 'float32', frozenset(int(number) for number in calculator.type_map))
+        elements = frozenset(int(number) for number in calculator.type_map)
+        return Loaded(calculator, device, 'float32', elements, float(calculator.cutoff))
