@@ -41,7 +41,7 @@ def status(
 
 
 def resume(identifier: Identifier, profile: ProfileOption = None) -> None:
-    """Play the jobs of a campaign that AiiDA has paused, as after a lost connection."""
+    """Take up a campaign again: start the daemon, as after a crash, and play the jobs that AiiDA has paused."""
     from aiida import orm
     from aiida.engine.processes.control import play_processes
 

@@ -100,8 +100,24 @@ def ensure_daemon() -> bool:
     client = get_daemon_client()
     if client.is_daemon_running:
         return False
+    _forget_dead_broker(profile)
     try:
         client.start_daemon()
     except DaemonException as error:
         raise AutopipeError(f'the daemon of the profile {profile.name!r} does not start: {error}') from error
     return True
+
+
+def _forget_dead_broker(profile: Profile) -> None:
+    """Remove the address of a broker that was killed.
+
+    A worker that starts before the new broker has written its own address would otherwise connect to the dead one and
+    wait for ever: the daemon runs, and nothing moves.
+    """
+    from aiida.brokers.zeromq import ZeromqBroker
+    from aiida.brokers.zeromq.service import ZeromqBrokerService
+
+    if profile.process_control_backend != 'core.zeromq' or ZeromqBroker(profile).check_service_reachable():
+        return
+    folder = get_config().filepaths(profile)['broker_service']['dir']
+    ZeromqBrokerService.FilepathLayout(folder).sockets_file.unlink(missing_ok=True)

@@ -69,7 +69,7 @@ class Home:
         found = []
         for process in psutil.process_iter():
             try:
-                ours = process.environ().get('AIIDA_PATH') == str(self.folder)
+                ours = str(self.folder) in process.environ().get('AIIDA_PATH', '')
                 if ours and not any('aiida_mlip_autopipe.exploration' in word for word in process.cmdline()):
                     found.append(process)
             except (psutil.NoSuchProcess, psutil.AccessDenied):
@@ -128,7 +128,7 @@ def test_a_campaign_survives_the_death_of_daemon_broker_and_workers_and_gives_th
         victim.send_signal(signal.SIGKILL)
     psutil.wait_procs(victims, timeout=20)
     assert not home.aiida_processes()
-    home('verdi', 'daemon', 'start')
+    assert 'daemon started' in home('mlip-autopipe', 'resume', campaign).stdout
     home.wait_for(campaign, r'stage\s+finished')
 
     seeds = home.ask(f"""
@@ -191,7 +191,7 @@ def test_the_launcher_submits_the_same_campaign_and_the_graph_can_be_drawn(make_
     tree = home('verdi', 'process', 'status', campaign).stdout
     stages = re.findall(r'(generate_seeds|ExplorationWorkChain|select_frames|export_dataset)<', tree)
     assert stages == ['generate_seeds', *['ExplorationWorkChain'] * 4, 'select_frames', 'export_dataset']
-    home('verdi', 'node', 'graph', 'generate', campaign, '--output-format', 'svg', '--output-filename', 'graph.svg')
+    home('verdi', 'node', 'graph', 'generate', campaign, '--output-format', 'svg', '--output-file', 'graph.svg')
     assert 'DatasetWorkChain' in Path('graph.svg').read_text()
     assert 'mlip_autopipe.dataset' in home('verdi', 'plugin', 'list', 'aiida.workflows').stdout
     assert 'mlip_autopipe.explore' in home('verdi', 'plugin', 'list', 'aiida.calculations').stdout
