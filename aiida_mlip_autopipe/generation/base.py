@@ -37,13 +37,14 @@ class GeneratorSettings(Settings):
     """What every seed must keep."""
 
     default_height_factor: ClassVar[float] = DEFAULT_HEIGHT_FACTOR
+    default_on_failure: ClassVar[str] = 'fail'
 
     @property
     def rules(self) -> ValidationSettings:
-        """The validation with the kind's own default of the smallest height."""
-        if self.validation.min_height_factor is not None:
-            return self.validation
-        return self.validation.model_copy(update={'min_height_factor': self.default_height_factor})
+        """The validation with the kind's own defaults."""
+        defaults = {'min_height_factor': self.default_height_factor, 'on_failure': self.default_on_failure}
+        missing = {name: value for name, value in defaults.items() if getattr(self.validation, name) is None}
+        return self.validation.model_copy(update=missing)
 
     def stream_content(self) -> dict[str, Any]:
         """Return what this entry's random streams are derived from, JSON only.
@@ -191,6 +192,7 @@ GENERATORS: Registry[Generator] = Registry(
         'interface': 'aiida_mlip_autopipe.generation.interface:InterfaceGenerator',
         'ionic': 'aiida_mlip_autopipe.generation.ionic:IonicGenerator',
         'surface': 'aiida_mlip_autopipe.generation.surface:SurfaceGenerator',
+        'knowledge': 'aiida_mlip_autopipe.generation.knowledge:KnowledgeGenerator',
         'structures': 'aiida_mlip_autopipe.generation.structures:StructuresGenerator',
     },
 )

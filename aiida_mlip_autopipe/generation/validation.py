@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache, cached_property
+from typing import Literal
 
 import numpy as np
 from ase import Atoms
@@ -51,8 +52,9 @@ class ValidationSettings(Settings):
     """Refuse a structure whose formal charges, where they are known, do not sum to zero."""
     max_redraws: int = Field(default=20, ge=0)
     """How often a seed that breaks a rule is drawn again."""
-    on_failure: str = Field(default='fail', pattern='^(fail|skip)$')
-    """After the last redraw: `fail` ends with the rule that was broken, `skip` leaves the seed out and reports it."""
+    on_failure: Literal['fail', 'skip'] | None = None
+    """After the last redraw: `fail` ends with the rule that was broken, `skip` leaves the seed out and reports it; by
+    default `fail`, and `skip` for `knowledge`."""
 
     @field_validator('min_distances_A')
     @classmethod

@@ -1,0 +1,241 @@
+"""Crystals from a chemical formula alone: known structure types and random crystals of every symmetry."""
+
+from __future__ import annotations
+
+from functools import cache, cached_property
+from itertools import permutations
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from ase import Atoms
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
+
+from aiida_mlip_autopipe.errors import AutopipeError, PhysicsViolationError
+from aiida_mlip_autopipe.fields import fault
+from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
+from aiida_mlip_autopipe.generation.elements import Element, check_symbol
+from aiida_mlip_autopipe.generation.lattices import atomic_volume
+from aiida_mlip_autopipe.generation.oxidation import ionic_radius
+
+# Volume of a crystal over that of the spheres of its ions (Shannon, coordination 6): MgO 1.43, NaCl 1.53, Al2O3 1.19,
+# TiO2 1.30, CaF2 1.70, SrTiO3 1.41. The mean gives the lengths of each within 7 %.
+PACKING = 1.45
+N_SPACEGROUPS = 230
+N_TRIALS = 30
+
+
+def _check_formula(formula: str) -> str:
+    from pymatgen.core import Composition
+
+    try:
+        composition = Composition(formula)
+    except (ValueError, TypeError):
+        raise fault(f'{formula!r} is not a chemical formula, as Fe2O3') from None
+    for element in composition:
+        check_symbol(element.symbol)
+    if not composition or any(amount != int(amount) or amount < 1 for amount in composition.values()):
+        raise fault(f'{formula!r} must have whole numbers of atoms; {composition.reduced_formula} has')
+    return formula
+
+
+class KnowledgeSettings(GeneratorSettings):
+    """Crystals of a chemical formula."""
+
+    kind: Literal['knowledge'] = 'knowledge'
+    """Crystals of a chemical formula."""
+    formula: Annotated[str, AfterValidator(_check_formula)]
+    """The formula, as Fe2O3."""
+    max_prototypes: int = Field(default=20, ge=0)
+    """Structure types at most, those of few atoms first; 0 leaves them out."""
+    n_random: int = Field(default=5, ge=0)
+    """Random crystals."""
+    formula_units: tuple[PositiveInt, ...] = (1, 2, 4)
+    """Formula units in the cell of a random crystal, of which one is drawn."""
+    spacegroups: tuple[Annotated[int, Field(ge=1, le=N_SPACEGROUPS)], ...] = ()
+    """Space groups of random crystals, of which one is drawn; by default all that suit the formula, without P1."""
+    oxidation_states: dict[Element, int] = Field(default_factory=dict)
+    """Oxidation state of each element; by default guessed. A formula of metals has none."""
+    volume_A3: PositiveFloat | None = None
+    """Volume of a formula unit in Å³; by default estimated from ionic radii, else from the elements."""
+
+    # Of all structure types of a stoichiometry some do not suit the ions: they are left out and reported.
+    default_on_failure: ClassVar[str] = 'skip'
+
+    @model_validator(mode='after')
+    def _check(self) -> Self:
+        if not self.max_prototypes and not self.n_random:
+            raise ValueError('give max_prototypes or n_random')
+        return self
+
+
+class KnowledgeGenerator(Generator):
+    """Known structure types of the formula, then random crystals."""
+
+    settings_class = KnowledgeSettings
+    settings: KnowledgeSettings
+
+    @cached_property
+    def _counts(self) -> dict[str, int]:
+        from pymatgen.core import Composition
+
+        reduced = Composition(self.settings.formula).reduced_composition
+        return {str(element): int(amount) for element, amount in reduced.items()}
+
+    @cached_property
+    def _states(self) -> dict[str, float]:
+        """Return the charge of each element; empty for metals and elements."""
+        from pymatgen.core import Composition, Element
+
+        counts, given = self._counts, self.settings.oxidation_states
+        if given:
+            total = sum(given.get(symbol, 0) * count for symbol, count in counts.items())
+            if set(given) != set(counts) or total:
+                raise AutopipeError(
+                    f'oxidation_states must name {", ".join(counts)} and balance {self.settings.formula}; '
+                    f'{given} leaves {total:+d} e'
+                )
+            return {symbol: float(state) for symbol, state in given.items()}
+        if len(counts) == 1 or all(Element(symbol).is_metal for symbol in counts):
+            return {}
+        guesses = Composition(counts).oxi_state_guesses(max_sites=-1)
+        if not guesses:
+            raise AutopipeError(
+                f'no oxidation states balance {self.settings.formula}; {self._nearest_formula()}give oxidation_states'
+            )
+        return {str(symbol): float(state) for symbol, state in guesses[0].items()}
+
+    def _nearest_formula(self) -> str:
+        """Return a hint at a formula of the same elements, one atom more or less, that balances."""
+        from pymatgen.core import Composition
+
+        for symbol in self._counts:
+            for step in (1, -1, 2, -2, 3):
+                counts = {**self._counts, symbol: self._counts[symbol] + step}
+                if counts[symbol] > 0 and Composition(counts).oxi_state_guesses(max_sites=-1):
+                    return f'{Composition(counts).reduced_formula} is balanced: take it, or '
+        return ''
+
+    @cached_property
+    def volume(self) -> float:
+        """Volume of a formula unit in Å³."""
+        if self.settings.volume_A3:
+            return self.settings.volume_A3
+        spheres = 0.0
+        for symbol, count in self._counts.items():
+            state = round(self._states.get(symbol, 0))
+            radius = ionic_radius(symbol, state, 6) if state else None
+            if radius is None:
+                return sum(number * atomic_volume(element) for element, number in self._counts.items())
+            spheres += count * 4 / 3 * np.pi * radius**3
+        return PACKING * spheres
+
+    @cached_property
+    def _prototypes(self) -> list[tuple[str, Atoms]]:
+        if not self.settings.max_prototypes:
+            return []
+        found = []
+        for name, species, cell in prototypes(tuple(sorted(self._counts.values()))):
+            for order in permutations(self._counts):
+                if all(self._counts[symbol] == count for symbol, count in zip(order, species.values(), strict=True)):
+                    renamed = dict(zip(species, order, strict=True))
+                    atoms = cell.copy()
+                    atoms.set_chemical_symbols([renamed[symbol] for symbol in cell.get_chemical_symbols()])
+                    found.append((name, atoms))
+        return sorted(found, key=lambda item: len(item[1]))[: self.settings.max_prototypes]
+
+    def n_parents(self) -> int | None:
+        """Return the number of structure types; None where random crystals are asked for too."""
+        return None if self.settings.n_random else len(self._prototypes)
+
+    def default_n_seeds(self) -> int:
+        """Return the structure types and the random crystals."""
+        return (len(self._prototypes) + self.settings.n_random) * self.settings.perturb.variants
+
+    def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
+        """Return a structure type, or a random crystal where there are no more."""
+        if index < len(self._prototypes):
+            name, atoms = self._prototypes[index]
+            atoms = atoms.copy()
+            record: dict[str, Any] = {'prototype': name}
+        elif self.settings.n_random:
+            atoms, record = self._random_crystal(rng)
+        else:
+            raise AutopipeError(f'no structure type of {self.settings.formula} is known; set n_random')
+        units = len(atoms) / sum(self._counts.values())
+        scale = (self.volume * units / atoms.get_volume()) ** (1 / 3)
+        atoms.set_cell(atoms.cell.array * scale, scale_atoms=True)
+        if self._states:
+            atoms.set_initial_charges(_whole_charges(atoms, self._states, rng))
+        record = {
+            'formula': self.settings.formula,
+            'oxidation_states': self._states,
+            'volume_A3': self.volume,
+            'formula_units': units,
+            **record,
+        }
+        return Parent(atoms, record)
+
+    def _random_crystal(self, rng: np.random.Generator) -> tuple[Atoms, dict[str, Any]]:
+        """Return a crystal with random cell and positions in a random space group."""
+        try:
+            from pyxtal import pyxtal
+            from pyxtal.msg import Comp_CompatibilityError
+        except ImportError as error:
+            raise AutopipeError(
+                'random crystals need pyxtal: install aiida-mlip-autopipe[generation], or set n_random: 0'
+            ) from error
+        groups = self.settings.spacegroups or tuple(range(2, N_SPACEGROUPS + 1))
+        for _ in range(N_TRIALS):
+            units = int(rng.choice(self.settings.formula_units))
+            group = int(rng.choice(groups))
+            counts = [number * units for number in self._counts.values()]
+            crystal = pyxtal()
+            try:
+                crystal.from_random(3, group, list(self._counts), counts, random_state=rng, factor=1.0)
+            except (Comp_CompatibilityError, RuntimeError, ValueError):
+                continue
+            if crystal.valid:
+                found = crystal.to_ase()
+                return Atoms(found.symbols, found.positions, cell=found.cell, pbc=True), {'spacegroup': group}
+        raise PhysicsViolationError(
+            'random_crystal', (), 0.0, 1.0,
+            f'{N_TRIALS} random cells of {self.settings.formula} fitted no space group or held atoms too close',
+        )  # fmt: skip
+
+
+def _whole_charges(atoms: Atoms, states: dict[str, float], rng: np.random.Generator) -> np.ndarray:
+    """Return whole charges of the mean given for each element: mixed valence is spread over random atoms."""
+    charges = np.zeros(len(atoms))
+    for symbol, state in states.items():
+        sites = np.flatnonzero(atoms.symbols == symbol)
+        low = int(np.floor(state + 1e-6))
+        n_high = round((state - low) * len(sites))
+        charges[sites] = low
+        if n_high:
+            charges[rng.choice(sites, n_high, replace=False)] += 1
+    return charges
+
+
+@cache
+def prototypes(counts: tuple[int, ...]) -> list[tuple[str, dict[str, int], Atoms]]:
+    """Return the structure types with these numbers of atoms in the formula, in pymatgen's copy of AFLOW's library.
+
+    M. J. Mehl et al., Comput. Mater. Sci. 136, S1 (2017).
+
+    Returns
+    -------
+    list
+        Name, count of each species in the reduced formula, and cell.
+    """
+    from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    found = []
+    for entry in AFLOW_PROTOTYPE_LIBRARY:
+        structure = entry['snl'].structure
+        reduced = {str(e): int(amount) for e, amount in structure.composition.reduced_composition.items()}
+        if tuple(sorted(reduced.values())) == counts:
+            atoms = AseAtomsAdaptor.get_atoms(structure)
+            cell = Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=True)
+            found.append((str(entry['tags']['aflow']), reduced, cell))
+    return found
