@@ -98,7 +98,8 @@ def ensure_daemon() -> bool:
             "'verdi profile configure-broker core.zeromq' adds one"
         )
     client = get_daemon_client()
-    if client.is_daemon_running:
+    # The property looks for the file of the daemon's pid alone, which a daemon that was killed leaves behind.
+    if client.is_daemon_running and not client._is_pid_file_stale:
         return False
     _forget_dead_broker(profile)
     try:
