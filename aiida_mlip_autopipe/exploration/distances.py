@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 from ase.data import covalent_radii
 from ase.geometry import complete_cell
+
+# Pairs that are looked at together; bounds the memory for large structures.
+BLOCK_PAIRS = 250_000
 
 
 @dataclass(frozen=True)
@@ -35,51 +39,62 @@ def find_overlap(
     """Return the two atoms that are closest by their radii, if closer than a factor times the sum of these."""
     radii = covalent_radii[numbers]
     cutoff = factor * 2.0 * float(radii.max())
-    distances = shortest_distances(positions, cell, pbc, cutoff)
-    first, second = np.nonzero(distances < cutoff)
-    close = distances[first, second]
-    if not len(close):
-        return None
-    ratios = close / (radii[first] + radii[second])
-    worst = int(np.argmin(ratios))
-    if ratios[worst] >= factor:
-        return None
-    return Overlap((int(first[worst]), int(second[worst])), float(close[worst]), float(ratios[worst]))
+    closest: Overlap | None = None
+    for start, distances in distance_blocks(positions, cell, pbc, cutoff):
+        first, second = np.nonzero(distances < cutoff)
+        if not len(first):
+            continue
+        close = distances[first, second]
+        ratios = close / (radii[start + first] + radii[second])
+        worst = int(np.argmin(ratios))
+        if ratios[worst] < (factor if closest is None else closest.ratio):
+            pair = (int(start + first[worst]), int(second[worst]))
+            closest = Overlap(pair, float(close[worst]), float(ratios[worst]))
+    return closest
 
 
 def find_detached(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:
     """Return the indices of the atoms that have no other atom, nor an image of one, within a cutoff in Å."""
     # Distances that are not exact are never too short: who has a neighbour by them has one, and few have none.
-    if (shortest_distances(positions, cell, pbc, 0.0).min(axis=1) <= cutoff).all():
+    if (nearest_distances(positions, cell, pbc, 0.0) <= cutoff).all():
         return np.array([], dtype=int)
-    return np.flatnonzero(shortest_distances(positions, cell, pbc, cutoff).min(axis=1) > cutoff)
+    return np.flatnonzero(nearest_distances(positions, cell, pbc, cutoff) > cutoff)
 
 
-def shortest_distances(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:
-    """Return each pair's distance by the nearest image, for as many images as a cutoff asks for.
+def nearest_distances(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:
+    """Return each atom's distance to the nearest other one in Å: exact where below the cutoff, else never too short."""
+    return np.concatenate([block.min(axis=1) for _, block in distance_blocks(positions, cell, pbc, cutoff)])
+
+
+def distance_blocks(
+    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Give each pair's distance by the nearest image, for as many images as a cutoff asks for.
 
     With scaled components wrapped to at most one half, an image that is ``s`` cells away along an axis is at least
     ``(s - 1/2)`` heights of the cell away in space.
 
-    Returns
-    -------
-    numpy.ndarray
-        (n, n) in Å: exact where below the cutoff, else never too short. An atom's own images go with it wherever it
-        flies: the diagonal is infinite.
+    Yields
+    ------
+    first
+        Index of the first atom of a block.
+    distances
+        (m, n) in Å, from the m atoms of the block to all: exact where below the cutoff, else never too short. An
+        atom's own images go with it wherever it flies: to itself it is infinite.
     """
-    vectors = positions[:, np.newaxis] - positions
-    distances: np.ndarray
-    if pbc.any():
-        full = complete_cell(cell)
-        inverse = np.linalg.inv(full)
-        vectors = vectors - (np.round(vectors @ inverse) * pbc) @ full
-        reach = np.floor(cutoff * np.sqrt((inverse**2).sum(axis=0)) + 0.5).astype(int) * pbc
-        shifts = [range(-cells, cells + 1) for cells in reach]
-        distances = np.full(vectors.shape[:2], np.inf)
-        for shift in product(*shifts):
-            np.minimum(distances, (((vectors + np.array(shift) @ full) ** 2).sum(axis=2)), out=distances)
-        distances = np.sqrt(distances)
-    else:
-        distances = np.sqrt((vectors**2).sum(axis=2))
-    np.fill_diagonal(distances, np.inf)
-    return distances
+    n = len(positions)
+    size = max(1, BLOCK_PAIRS // n)
+    full = complete_cell(cell) if pbc.any() else np.eye(3)
+    inverse = np.linalg.inv(full)
+    reach = np.floor(cutoff * np.sqrt((inverse**2).sum(axis=0)) + 0.5).astype(int) * pbc
+    shifts = [np.array(shift) @ full for shift in product(*[range(-cells, cells + 1) for cells in reach])]
+    for start in range(0, n, size):
+        vectors = positions[start : start + size, np.newaxis] - positions
+        if pbc.any():
+            vectors -= (np.round(vectors @ inverse) * pbc) @ full
+        squares = np.full(vectors.shape[:2], np.inf)
+        for shift in shifts:
+            np.minimum(squares, ((vectors + shift) ** 2).sum(axis=2), out=squares)
+        rows = np.arange(len(vectors))
+        squares[rows, start + rows] = np.inf
+        yield start, np.sqrt(squares)

@@ -60,7 +60,12 @@ class Evaluator:
         self._properties = ['energy', 'forces', 'stress'] if with_stress else ['energy', 'forces']
 
     def evaluate(self, positions: np.ndarray, cell: np.ndarray) -> Evaluation:
-        """Return energy, forces and stress of a structure (Å), with one call of the calculator."""
+        """Return energy, forces and stress of a structure (Å), with one call of the calculator.
+
+        A structure that is not finite is not shown to the calculator, which might take it very badly.
+        """
+        if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
+            return Evaluation(np.nan, np.full(positions.shape, np.nan), np.full(6, np.nan))
         self.atoms.positions[:] = positions
         self.atoms.cell[:] = cell
         # Nothing else ever changes; to compare the whole structure as ASE does takes longer than a step.

@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 
-from aiida_mlip_autopipe.exploration.distances import find_detached, find_overlap, shortest_distances
+from aiida_mlip_autopipe.exploration.distances import find_detached, find_overlap, nearest_distances
 from aiida_mlip_autopipe.exploration.dynamics import PhaseSpace
 from aiida_mlip_autopipe.exploration.evaluation import Evaluation
 from aiida_mlip_autopipe.exploration.settings import GuardSettings
@@ -42,7 +42,7 @@ class Guards:
         self._detached_A = None
         if settings.detached_factor is not None:
             limit = settings.detached_factor * 2.0 * float(covalent_radii[atoms.numbers].max())
-            nearest = shortest_distances(atoms.positions, atoms.cell.array, self._pbc, limit).min(axis=1)
+            nearest = nearest_distances(atoms.positions, atoms.cell.array, self._pbc, limit)
             # A gas is sparse from the start, which is no evaporation.
             self._detached_A = max(limit, 1.5 * float(nearest.max()))
 

@@ -97,6 +97,8 @@ class Simulation:
     def run(self) -> Outcome:
         """Run until the steps are done, something is wrong or the job has to end."""
         started = time.monotonic()
+        # Of an earlier attempt in this folder; this one may do better.
+        (self.folder / CRASH_FILE).unlink(missing_ok=True)
         try:
             alarm = self._begin()
             outcome = self._crash(alarm) if alarm else self._loop()

@@ -10,9 +10,9 @@ from ase import Atoms, units
 from ase.build import bulk, fcc111, molecule
 
 from aiida_mlip_autopipe.exploration.distances import (
+    distance_blocks,
     find_detached,
     find_overlap,
-    shortest_distances,
 )
 from aiida_mlip_autopipe.exploration.dynamics import PhaseSpace
 from aiida_mlip_autopipe.exploration.evaluation import Evaluation
@@ -150,7 +150,8 @@ def test_momenta_have_the_unit_of_the_temperature(crystal):
 
 
 @pytest.mark.parametrize('periodic', [(True, True, True), (True, False, True), (False, False, False)])
-def test_short_distances_are_exact_in_a_skewed_cell_and_long_ones_never_too_short(periodic):
+def test_short_distances_are_exact_in_a_skewed_cell_and_long_ones_never_too_short(periodic, monkeypatch):
+    monkeypatch.setattr('aiida_mlip_autopipe.exploration.distances.BLOCK_PAIRS', 24)
     rng = np.random.default_rng(0)
     for _ in range(20):
         cell = 6 * np.eye(3) + rng.uniform(-2, 2, (3, 3))
@@ -161,9 +162,20 @@ def test_short_distances_are_exact_in_a_skewed_cell_and_long_ones_never_too_shor
         true = np.sqrt((vectors**2).sum(axis=3)).min(axis=2)
         np.fill_diagonal(true, np.inf)
         for cutoff in (0.0, 2.0, 5.0):
-            found = shortest_distances(positions, cell, pbc, cutoff)
+            blocks = list(distance_blocks(positions, cell, pbc, cutoff))
+            assert [start for start, _ in blocks] == [0, 3, 6]
+            found = np.concatenate([block for _, block in blocks])
             assert (found >= true - 1e-9).all()
             assert found[true < cutoff] == pytest.approx(true[true < cutoff])
+
+
+def test_the_closest_pair_of_all_blocks_is_found(monkeypatch):
+    atoms = bulk('Cu', cubic=True) * (2, 2, 2)
+    atoms.positions[3] += 0.6
+    atoms.positions[20] += [0.0, 1.5, 0.0]
+    whole = find_overlap(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, 0.95)
+    monkeypatch.setattr('aiida_mlip_autopipe.exploration.distances.BLOCK_PAIRS', 5 * 32)
+    assert find_overlap(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, 0.95) == whole
 
 
 def test_a_cell_smaller_than_the_cutoff_is_looked_at_with_its_images():

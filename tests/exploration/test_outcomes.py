@@ -244,6 +244,31 @@ def test_an_energy_that_is_no_number_ends_the_run_as_unstable(job_folder, copper
     json.loads((folder.path / RESULT_FILE).read_text(), parse_constant=pytest.fail)
 
 
+class HurlingEMT(RaisingEMT):
+    def calculate(self, atoms, *args, **kwargs):
+        assert np.isfinite(atoms.positions).all()
+        try:
+            super().calculate(atoms, *args, **kwargs)
+        except FloatingPointError:
+            signs = np.array([[1.0], [-1.0], [1.0], [-1.0]])
+            self.results = {'energy': 0.0, 'forces': 1e308 * signs * np.ones((4, 3)), 'stress': np.zeros(6)}
+
+
+@pytest.mark.filterwarnings('ignore:overflow', 'ignore:invalid value')
+def test_a_structure_that_is_not_finite_is_never_shown_to_the_calculator(job_folder, copper, use_loader):
+    use_loader(loader_of(HurlingEMT))
+    guards = {
+        'force_eV_per_A': None,
+        'energy_jump_eV': None,
+        'check_temperature': False,
+        'distance_factor': None,
+        'detached_factor': None,
+    }
+    result = job_folder().write(copper, {'n_steps': 20, 'ensemble': 'nvt', 'guards': guards}).run()
+    assert result.outcome == 'unstable'
+    assert result.events[-1].rule == 'not_finite'
+
+
 def test_a_seed_that_is_broken_from_the_start_leaves_no_frame(job_folder):
     atoms = bulk('Cu', cubic=True)
     atoms.positions[1] = atoms.positions[0] + [0.5, 0, 0]
@@ -272,6 +297,7 @@ def test_a_run_that_blows_up_is_taken_up_cooler_from_its_last_good_frame(job_fol
     good = folder.frames().steps[-1]
     second = folder.write(copper, settings, rescues=1).run()
     assert second.outcome == 'completed'
+    assert not (folder.path / CRASH_FILE).exists()
     assert second.timestep_fs == 2.0
     assert (second.events[0].rule, second.events[0].step) == ('rescue', good)
     frames = folder.frames()
