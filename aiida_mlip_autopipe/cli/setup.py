@@ -25,7 +25,10 @@ def setup(
     Everything that exists already is left as it is, and other profiles are never touched.
     """
     import sys
+    import warnings
 
+    # AiiDA warns of what the user has just asked for.
+    warnings.filterwarnings('ignore', message='Creating AiiDA configuration folder')
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.installation.codes import ensure_code, ensure_computer, run_self_test
     from aiida_mlip_autopipe.installation.profile import ensure_profile
