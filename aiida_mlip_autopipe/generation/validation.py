@@ -21,9 +21,11 @@ NOBLE_GASES = (2, 10, 18, 36, 54, 86)
 # along the rutile chain of MoO2 (2.51 Å, 0.81) the cations'.
 ANION_FACTOR = 1.5
 CATION_FACTOR = 0.75
-# Å³ per atom over the mean volume of the covalent spheres: α-U has 0.66, close-packed metals about 1.2, rock salt 2,
-# diamond 3, solid argon 7.5, open zeolites 12.
-VOLUME_FACTORS = (0.4, 15.0)
+# Å³ per atom over the mean volume of the covalent spheres: α-U has 0.66, close-packed metals about 1.2, diamond 3.
+MIN_VOLUME_FACTOR = 0.4
+# And over that of spheres larger by what van der Waals radii are on average: close-packed metals have 0.3, rock salt
+# 0.5, zeolites 1.1, ice 1.3, solid hydrogen and open frameworks 3.4.
+MAX_VOLUME_FACTOR, VAN_DER_WAALS_EXTRA = 4.0, 0.8
 MAX_DENSITY = 30.0  # g/cm³; osmium, the densest element, has 22.6
 DEFAULT_HEIGHT_FACTOR = 2.0
 CHARGE_TOLERANCE = 1e-6  # e
@@ -101,8 +103,9 @@ def check_parent(atoms: Atoms, settings: ValidationSettings, *, charge_allowed: 
     if not settings.plausible_volume or not atoms.pbc.all():
         return
     volume = atoms.get_volume() / len(atoms)
-    sphere = 4 / 3 * np.pi * float(np.mean(_radii()[atoms.numbers] ** 3))
-    low, high = (factor * sphere for factor in VOLUME_FACTORS)
+    radii = _radii()[atoms.numbers]
+    low = MIN_VOLUME_FACTOR * 4 / 3 * np.pi * float(np.mean(radii**3))
+    high = MAX_VOLUME_FACTOR * 4 / 3 * np.pi * float(np.mean((radii + VAN_DER_WAALS_EXTRA) ** 3))
     if volume < low or (volume > high and largest_gap(atoms) < 6.0):
         limit = low if volume < low else high
         side = 'below' if volume < low else 'above'

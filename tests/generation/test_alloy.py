@@ -68,6 +68,7 @@ def test_an_element_without_a_simple_lattice_takes_its_molar_volume():
     assert atomic_volume('Ga') == pytest.approx(19.6, rel=0.02)  # α-Ga: 8 atoms in 4.52 x 7.66 x 4.53 Å
 
 
+@pytest.mark.physics
 def test_arrangements_of_a_solid_solution_are_uncorrelated(generate):
     entry = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'n_atoms': 108, 'n_seeds': 60}
     shares = []

@@ -12,10 +12,18 @@ from aiida_mlip_autopipe.generation import GENERATORS, count_seeds, generate_see
 
 CONFIGS = Path(__file__).parents[2] / 'workchains' / 'configs'
 EXAMPLES = sorted(path for kind in GENERATORS for path in CONFIGS.glob(f'{kind}_*.yaml'))
+MARKED = [
+    pytest.param(
+        path,
+        id=path.stem,
+        marks=[pytest.mark.integration] if path.stem.endswith('_full') or path.stem.startswith('knowledge') else [],
+    )
+    for path in EXAMPLES
+]
 SEVENNET_CUTOFF_A = 5.0
 
 
-@pytest.mark.parametrize('path', EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', MARKED)
 def test_an_example_config_makes_its_seeds(path):
     if 'sqs' in path.read_text(encoding='utf8'):
         pytest.importorskip('icet')

@@ -20,7 +20,9 @@ def spacegroup(atoms) -> int:
     return int(spglib.get_symmetry_dataset(cell, symprec=1e-2).number)
 
 
+# Loading the library takes seconds, hence the mark.
 # Formula, and a structure type of it that must be found: AFLOW's label and its space group.
+@pytest.mark.physics
 @pytest.mark.parametrize(
     ('formula', 'label', 'number'),
     [('NaCl', 'AB_cF8_225_a_b', 225), ('TiO2', 'A2B_tP6_136_f_a', 136), ('SrTiO3', 'AB3C_cP5_221_a_c_b', 221),
@@ -45,6 +47,7 @@ def test_the_volume_is_near_that_of_the_real_crystal(formula, volume):
     assert (estimate / volume) ** (1 / 3) == pytest.approx(1, abs=0.07)
 
 
+@pytest.mark.physics
 def test_mixed_valence_is_spread_over_the_atoms_as_whole_charges(generate):
     for seed in generate(knowledge('Fe3O4', max_prototypes=5)).seeds:
         charges = seed.atoms.get_initial_charges()[seed.atoms.symbols == 'Fe']
@@ -71,6 +74,7 @@ def test_random_crystals_have_their_symmetry_and_are_reproducible(generate):
         assert operations % (order // 4) == 0
 
 
+@pytest.mark.physics
 def test_a_cell_is_repeated_for_the_calculator(generate):
     seeds = generate(knowledge('NaCl', max_prototypes=4), cutoff_A=5.0).seeds
     assert seeds
@@ -79,6 +83,7 @@ def test_a_cell_is_repeated_for_the_calculator(generate):
         assert np.linalg.norm(seed.atoms.cell.array, axis=1).min() > 10
 
 
+@pytest.mark.physics
 def test_a_formula_that_no_states_balance_is_refused_with_the_nearest(generate):
     with pytest.raises(AutopipeError, match=r'no oxidation states balance MgO2; MgO is balanced: take it, or give'):
         generate(knowledge('MgO2'))

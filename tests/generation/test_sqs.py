@@ -24,6 +24,7 @@ def pair_correlations(atoms, first: str, second: str, shells: list[tuple[float, 
     ]
 
 
+@pytest.mark.physics
 @pytest.mark.parametrize(
     ('lattice', 'supercell', 'composition', 'tolerance'),
     [

@@ -95,10 +95,17 @@ def test_heights_count_periodic_directions_of_any_cell():
 
 
 def test_volume_that_no_condensed_matter_has_is_refused():
-    atoms = bulk('Cu', a=8.5)
+    atoms = bulk('Cu', a=9.0)
     assert broken_rule(atoms, max_neighbour_factor=0).rule == 'volume_per_atom'
     assert broken_rule(bulk('Cu', a=2.2)).rule == 'volume_per_atom'
     assert broken_rule(bulk('Os', 'fcc', a=3.3)).rule == 'density'
+
+
+def test_ice_and_solid_hydrogen_are_plausible():
+    ice = Atoms('OH2', cell=[(32.5) ** (1 / 3)] * 3, pbc=True)
+    hydrogen = Atoms('H2', cell=[(38.8) ** (1 / 3)] * 3, pbc=True)
+    for atoms in (ice, hydrogen):
+        check_parent(atoms, ValidationSettings())
 
 
 def test_vacuum_is_no_implausible_volume():
