@@ -191,8 +191,8 @@ GENERATORS: Registry[Generator] = Registry(
         'defect': 'aiida_mlip_autopipe.generation.defect:DefectGenerator',
         'interface': 'aiida_mlip_autopipe.generation.interface:InterfaceGenerator',
         'ionic': 'aiida_mlip_autopipe.generation.ionic:IonicGenerator',
-        'surface': 'aiida_mlip_autopipe.generation.surface:SurfaceGenerator',
         'knowledge': 'aiida_mlip_autopipe.generation.knowledge:KnowledgeGenerator',
         'structures': 'aiida_mlip_autopipe.generation.structures:StructuresGenerator',
+        'surface': 'aiida_mlip_autopipe.generation.surface:SurfaceGenerator',
     },
 )
