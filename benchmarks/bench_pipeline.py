@@ -33,7 +33,12 @@ execution: {{reuse_finished: false}}
 
 @pytest.fixture
 def environment(tmp_path):
-    variables = {**os.environ, 'AIIDA_PATH': str(tmp_path), 'PATH': f'{BIN}:{os.environ["PATH"]}', 'OMP_NUM_THREADS': '1'}
+    variables = {
+        **os.environ,
+        'AIIDA_PATH': str(tmp_path),
+        'PATH': f'{BIN}:{os.environ["PATH"]}',
+        'OMP_NUM_THREADS': '1',
+    }
     yield variables
     subprocess.run([BIN / 'verdi', 'daemon', 'stop'], env=variables, capture_output=True, check=False)
 

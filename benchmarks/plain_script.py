@@ -33,7 +33,7 @@ def load_calculator(kind):
 
 def run_dynamics(task):
     """Run Langevin dynamics and return the frames with energy, forces and stress."""
-    number, atoms, n_steps, interval, temperature_K = task  # noqa: N806 (a unit's name)
+    number, atoms, n_steps, interval, temperature_K = task
     rng = np.random.default_rng(number)
     atoms.calc = CALCULATOR['it']
     MaxwellBoltzmannDistribution(atoms, temperature_K=temperature_K, rng=rng)

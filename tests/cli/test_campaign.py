@@ -207,8 +207,19 @@ def test_the_launcher_submits_the_same_campaign_and_the_graph_can_be_drawn(make_
 
 def test_setup_is_idempotent_and_touches_no_other_profile(make_home):
     home = make_home()
-    home('verdi', 'profile', 'setup', 'core.sqlite_dos', '-n', '--profile-name', 'mine', '--email', 'a@b.c',
-         '--no-use-rabbitmq', '--set-as-default')
+    home(
+        'verdi',
+        'profile',
+        'setup',
+        'core.sqlite_dos',
+        '-n',
+        '--profile-name',
+        'mine',
+        '--email',
+        'a@b.c',
+        '--no-use-rabbitmq',
+        '--set-as-default',
+    )
     before = json.loads((home.folder / '.aiida' / 'config.json').read_text())
     output = home('mlip-autopipe', 'setup', '--calculator', 'emt').stdout
     assert output.count('found') == 3
@@ -252,4 +263,3 @@ def test_an_existing_database_is_refused_before_anything_starts(shared_home, con
     assert 'aluminium.db exists' in done.stderr
     assert Path('aluminium.db').read_text() == 'precious'
     assert 'no campaign yet' in shared_home('mlip-autopipe', 'status').stdout
-

@@ -37,9 +37,7 @@ def parse(emt_code, tmp_path):
     """Parse what a job left: its files, and the exit status that the scheduler's output gave, if any."""
 
     def run(result=None, files=(), scheduler_status=None):
-        node = orm.CalcJobNode(
-            computer=emt_code.computer, process_type=ExplorationCalculation.build_process_type()
-        )
+        node = orm.CalcJobNode(computer=emt_code.computer, process_type=ExplorationCalculation.build_process_type())
         seed = SeedData.from_seed(Seed(bulk('Cu', cubic=True), {'kind': 'structures'})).store()
         node.base.links.add_incoming(seed, LinkType.INPUT_CALC, 'seed')
         if scheduler_status is not None:

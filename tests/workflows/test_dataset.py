@@ -1,4 +1,5 @@
 import io
+import itertools
 
 import ase.io
 import numpy as np
@@ -10,8 +11,8 @@ from ase.build import bulk
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.storage import Dataset
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
-from aiida_mlip_autopipe.workflows.export import write_dataset
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
+from aiida_mlip_autopipe.workflows.export import write_dataset
 
 pytestmark = pytest.mark.integration
 
@@ -68,7 +69,7 @@ def test_no_more_explorations_are_in_flight_than_allowed_and_a_free_slot_is_refi
     assert campaign.is_finished_ok
     spans = sorted((node.ctime, node.mtime) for node in campaign.called if node.process_label == 'ExplorationWorkChain')
     assert len(spans) == 3
-    for (_, ended), (started, _) in zip(spans, spans[1:], strict=False):
+    for (_, ended), (started, _) in itertools.pairwise(spans):
         assert started > ended
 
 

@@ -86,7 +86,12 @@ def test_a_block_that_raises_leaves_caching_off():
     from aiida_mlip_autopipe.workflows.reuse import reuse_finished
 
     identifier = 'aiida.calculations:mlip_autopipe.explore'
-    with pytest.raises(ZeroDivisionError), reuse_finished('mlip_autopipe.explore', enabled=True):
-        assert get_use_cache(identifier=identifier)
-        raise ZeroDivisionError
+
+    def fail_in_the_block():
+        with reuse_finished('mlip_autopipe.explore', enabled=True):
+            assert get_use_cache(identifier=identifier)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_in_the_block()
     assert not get_use_cache(identifier=identifier)
