@@ -33,7 +33,7 @@ run: $(USER_STAMP)  ## environment, AiiDA profile, calculator, then the example:
 .PHONY: test
 test: lint docs mace  ## the whole test suite: lint, types, documentation, every test, the wheel
 	MLIP_AUTOPIPE_MACE_PYTHON=$(CURDIR)/$(MACE_VENV)/bin/python \
-		pytest -m 'not cluster' --numprocesses $(WORKERS) --dist loadfile --durations 15
+		pytest -m 'not cluster' --numprocesses $(WORKERS) --dist loadgroup --durations 15
 
 .PHONY: lint
 lint: $(TOOLS_STAMP)  ## ruff, mypy and the contracts between packages

@@ -30,6 +30,8 @@ def test_every_package_that_is_imported_is_a_declared_dependency(root: Path) -> 
     # A package that this environment lacks is known by its module's name, mace by that of its distribution.
     owners = {'mace': ['mace-torch']} | packages_distributions()
     undeclared = {
-        module for module in _imported(root) if not {owner.lower() for owner in owners.get(module, [module])} & declared
+        module
+        for module in _imported(root)
+        if not {owner.lower() for owner in owners.get(module, [module.replace('_', '-')])} & declared
     }
     assert undeclared == set()
