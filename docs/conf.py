@@ -9,7 +9,7 @@ project = 'aiida-mlip-autopipe'
 author = 'The aiida-mlip-autopipe developers'
 version = release = aiida_mlip_autopipe.__version__
 
-extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'generated_reference']
+extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'gallery', 'generated_reference']
 exclude_patterns = ['_build', 'reference/generated']
 html_theme = 'furo'
 html_title = project
