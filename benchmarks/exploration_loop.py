@@ -4,8 +4,8 @@ Run it on an idle machine with one thread:
 
     OMP_NUM_THREADS=1 python benchmarks/exploration_loop.py [emt|lj|sevennet] [steps]
 
-Both run the same calculator on 64 atoms of copper, alternating. What is compared is the time outside of it, so that a busy
-machine does not drown a tenth of a millisecond in the scatter of the forces.
+Both run the same calculator on 64 atoms of copper, alternating. What is compared is the time outside of it, so that a
+busy machine does not drown a tenth of a millisecond in the scatter of the forces.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Stopwatch:
         self.calls += 1
 
     def reset(self) -> None:
+        """Begin to count anew."""
         self.calls, self.inside = 0, 0.0
 
 
