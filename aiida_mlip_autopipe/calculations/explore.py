@@ -77,6 +77,7 @@ class ExplorationCalculation(CalcJob):
                 contract.JobSeed(
                     seed_id=seed.seed_id,
                     random_seed=derive_random_seed(self.inputs.random_seed.value, 'exploration', seed.seed_id),
+                    perturbed='perturbation' in seed.record,
                 ),
             ),
             calculator=self.inputs.calculator.get_dict(),

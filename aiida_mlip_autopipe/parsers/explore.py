@@ -17,6 +17,9 @@ from aiida_mlip_autopipe.exploration.trajectory_file import read_trajectory
 REFUSALS = {
     'contract': 'ERROR_CONTRACT_VERSION',
     'settings': 'ERROR_SETTINGS_REFUSED',
+    'structure': 'ERROR_SETTINGS_REFUSED',
+    'checkpoint': 'ERROR_SETTINGS_REFUSED',
+    'element': 'ERROR_SETTINGS_REFUSED',
     'calculator_missing': 'ERROR_CALCULATOR_MISSING',
     'model_not_loaded': 'ERROR_MODEL_NOT_LOADED',
     'model_mismatch': 'ERROR_MODEL_MISMATCH',
