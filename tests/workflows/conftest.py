@@ -42,7 +42,8 @@ def campaign_config(campaign_folder):
     def make(reuse=False, **sections):
         data = {**CAMPAIGN, 'execution': {'reuse_finished': reuse}}
         for name, value in sections.items():
-            data[name] = {**data[name], **value} if isinstance(value, dict) else value
+            same_kind = isinstance(value, dict) and value.get('kind') in (None, data[name].get('kind'))
+            data[name] = {**data[name], **value} if same_kind else value
         return validate_config(data, campaign_folder)
 
     return make
