@@ -19,6 +19,7 @@ from aiida_mlip_autopipe.storage import Dataset
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 BIN = Path(sys.executable).parent
+MOLECULAR_CRYSTALS = Path(__file__).parents[1] / 'support' / 'molecular_crystals'
 # Four small crystals of aluminium, a few seconds each.
 CONFIG = """\
 name: aluminium
@@ -263,3 +264,25 @@ def test_an_existing_database_is_refused_before_anything_starts(shared_home, con
     assert 'aluminium.db exists' in done.stderr
     assert Path('aluminium.db').read_text() == 'precious'
     assert 'no campaign yet' in shared_home('mlip-autopipe', 'status').stdout
+
+
+def test_a_campaign_of_a_kind_that_another_package_adds_reaches_its_dataset(make_home, empty_folder, monkeypatch):
+    pytest.importorskip('pyxtal')
+    monkeypatch.setenv('PYTHONPATH', str(MOLECULAR_CRYSTALS))
+    home = make_home()
+    config = empty_folder / 'ice.yaml'
+    # EMT does not know water; it gives forces, and the path is what is tested.
+    config.write_text(
+        'name: ice\n'
+        'generation:\n'
+        '  - {kind: molecular_crystal, n_seeds: 2, perturb: {rattle_A: 0.02}, validation: {min_height_factor: 0}}\n'
+        'calculator: {kind: emt}\n'
+        'exploration: {temperature_K: 50, timestep_fs: 0.2, n_steps: 10, frame_interval: 2}\n'
+        'sampling: {n_structures: 6}\n'
+    )
+    home('mlip-autopipe', 'run', config)
+    with Dataset(empty_folder / 'ice.db') as dataset:
+        rows = list(dataset.query())
+    assert len(rows) == 6
+    assert {row.data['seed']['kind'] for row in rows} == {'molecular_crystal'}
+    assert {row.atoms.get_chemical_formula(empirical=True) for row in rows} == {'H2O'}

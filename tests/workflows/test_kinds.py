@@ -1,0 +1,46 @@
+"""Campaigns of several kinds of systems, from the config to the dataset."""
+
+from collections import Counter
+
+import pytest
+from aiida import orm
+
+from aiida_mlip_autopipe.storage import Dataset
+from aiida_mlip_autopipe.workflows.export import write_dataset
+
+pytestmark = pytest.mark.integration
+
+SMALL = {'min_height_factor': 0.4}
+COPPER = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
+THIN_SLAB = {'kind': 'surface', 'of': COPPER, 'miller_indices': [[1, 1, 1]], 'thickness_A': 6, 'vacuum_A': 8,
+             'fixed_layers': 1}  # fmt: skip
+ENTRIES = {
+    'alloy': {'composition': {'Cu': 0.5, 'Au': 0.5}, 'n_atoms': 8, 'n_seeds': 2},
+    'surface': {name: value for name, value in THIN_SLAB.items() if name != 'kind'},
+    'interface': {'of': COPPER, 'characters': ['twist'], 'thickness_A': 3},
+    'defect': {'of': {**COPPER, 'composition': {'Al': 1.0}}, 'vacancies': {'Al': 1}, 'n_seeds': 1},
+    'adsorption': {'of': THIN_SLAB, 'molecules': ['O'], 'sites': ['ontop'], 'n_seeds': 1},
+}
+
+
+def test_a_campaign_of_five_kinds_ends_in_a_dataset_with_rows_of_each(run_campaign, tmp_path):
+    entries = [{'kind': kind, 'validation': SMALL, **fields} for kind, fields in ENTRIES.items()]
+    campaign = run_campaign(
+        generation=entries, exploration={'temperature_K': 300, 'n_steps': 10}, sampling={'n_structures': 20}
+    )
+    assert campaign.is_finished_ok, campaign.exit_message
+    explorations = [node for node in campaign.called if node.process_label == 'ExplorationWorkChain']
+    assert all(node.is_finished_ok for node in explorations)
+    explored = Counter(node.inputs.job.seed.to_seed().record['kind'] for node in explorations)
+    assert explored == {'alloy': 2, 'surface': 1, 'interface': 1, 'defect': 1, 'adsorption': 1}
+    write_dataset(campaign, tmp_path / 'mixed.db')
+    with Dataset(tmp_path / 'mixed.db') as dataset:
+        rows = list(dataset.query())
+    assert len(rows) == 20
+    assert {orm.load_node(row.provenance.exploration).inputs.seed.to_seed().record['kind'] for row in rows} == set(
+        ENTRIES
+    )
+    for row in rows:
+        # What the surface holds fixed is fixed in the dataset too, and nothing else is.
+        on_slab = row.data['seed']['kind'] in ('surface', 'adsorption')
+        assert bool(row.atoms.constraints) == on_slab
