@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -26,7 +27,9 @@ def main() -> int:
     if arguments.self_test is not None:
         from aiida_mlip_autopipe.exploration.self_test import run_self_test
 
-        report = run_self_test(json.loads(arguments.self_test))
+        # Some packages print when they load; the answer alone goes to stdout.
+        with contextlib.redirect_stdout(sys.stderr):
+            report = run_self_test(json.loads(arguments.self_test))
         print(json.dumps(report, indent=1))
         return 0 if report['ok'] else 1
     if arguments.job is None:

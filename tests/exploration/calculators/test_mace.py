@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.util import find_spec
 
-import numpy as np
 import pytest
+from support.tiny_mace import write_tiny_mace
 
 from aiida_mlip_autopipe.exploration import CalculatorRefusedError, model_sha256
 from aiida_mlip_autopipe.exploration.calculators.mace import MACELoader, MACESettings
@@ -23,39 +22,7 @@ def test_without_the_package_it_is_refused_before_the_file_is_looked_for():
 
 @pytest.fixture(scope='module')
 def model(tmp_path_factory):
-    """A model file for copper and gold, with random weights."""
-    import torch
-
-    modules = import_module('mace.modules')  # before e3nn, which it lets load its constants with a recent torch
-    from e3nn import o3
-
-    torch.manual_seed(3)
-    previous = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    network = modules.ScaleShiftMACE(
-        r_max=4.0,
-        num_bessel=4,
-        num_polynomial_cutoff=5,
-        max_ell=1,
-        interaction_cls=modules.interaction_classes['RealAgnosticResidualInteractionBlock'],
-        interaction_cls_first=modules.interaction_classes['RealAgnosticResidualInteractionBlock'],
-        num_interactions=2,
-        num_elements=2,
-        hidden_irreps=o3.Irreps('8x0e'),
-        MLP_irreps=o3.Irreps('4x0e'),
-        gate=torch.nn.functional.silu,
-        atomic_energies=np.array([[-3.0, -3.5]]),
-        avg_num_neighbors=12.0,
-        atomic_numbers=[29, 79],
-        correlation=2,
-        radial_MLP=[8],
-        atomic_inter_scale=[0.1],
-        atomic_inter_shift=[0.0],
-    )
-    torch.set_default_dtype(previous)
-    path = tmp_path_factory.mktemp('mace') / 'tiny.model'
-    torch.save(network, path)
-    return path
+    return write_tiny_mace(tmp_path_factory.mktemp('mace') / 'tiny.model')
 
 
 @needs_mace
