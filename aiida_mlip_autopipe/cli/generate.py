@@ -20,7 +20,7 @@ def generate(
     file: ConfigFile,
     output: Annotated[
         Path, typer.Option('--output', '-o', help='The extxyz file to write; the report stands beside it as JSON.')
-    ] = Path('seeds.extxyz'),
+    ] = Path('initial_structures.extxyz'),
     overrides: Overrides = None,
     force: Annotated[bool, typer.Option('--force', help='Overwrite existing files.')] = False,
 ) -> None:

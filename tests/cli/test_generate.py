@@ -1,9 +1,12 @@
 import json
 import os
+from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 from ase.io import read
+from rich.console import Console
 
 from aiida_mlip_autopipe.config import load_config
 from aiida_mlip_autopipe.generation import generate_seeds
@@ -36,7 +39,7 @@ def test_fixed_atoms_tags_and_magnetic_moments_are_in_the_file(run, empty_folder
         'name: slab\ngeneration: [{kind: structures, files: [slab.traj], magnetic_moments: {Cu: 0.5}}]\n'
     )
     assert run('generate', 'slab.yaml').exit_code == 0
-    atoms = read('seeds.extxyz')
+    atoms = read('initial_structures.extxyz')
     assert atoms.constraints[0].index.tolist() == [0, 1, 2, 3]
     np.testing.assert_array_equal(atoms.get_tags(), slab.get_tags())
     np.testing.assert_array_equal(atoms.get_initial_magnetic_moments(), [0.5] * 12)
@@ -46,7 +49,7 @@ def test_fixed_atoms_tags_and_magnetic_moments_are_in_the_file(run, empty_folder
 def test_a_record_comes_back_as_it_was_whatever_stands_in_it(run, campaign, label):
     campaign.write_text(campaign.read_text().replace('kind: alloy', f'kind: alloy, label: {json.dumps(label)}'))
     assert run('generate', 'campaign.yaml', 'generation[0].n_seeds=1').exit_code == 0
-    assert read('seeds.extxyz').info['record']['label'] == label
+    assert read('initial_structures.extxyz').info['record']['label'] == label
 
 
 def test_the_report_is_printed_and_written(run, campaign, empty_folder):
@@ -57,7 +60,7 @@ def test_the_report_is_printed_and_written(run, campaign, empty_folder):
         'perturb.rattle_A=0.23',
     ]
     result = run('generate', 'campaign.yaml', *(f'generation[0].{setting}' for setting in close))
-    report = json.loads((empty_folder / 'seeds.report.json').read_text())
+    report = json.loads((empty_folder / 'initial_structures.report.json').read_text())
     assert report['made'] == report['requested'] == 3
     (rule,) = report['rules']
     count = report['rules'][rule]['count']
@@ -76,10 +79,10 @@ def test_seeds_that_are_left_out_are_told(run, campaign):
     )
     assert result.exit_code == 0
     assert 'of 3 seeds asked for, 2 duplicates are left out' in result.stdout
-    assert '✓ 1 seeds in seeds.extxyz' in result.stdout
+    assert '✓ 1 seeds in initial_structures.extxyz' in result.stdout
 
 
-@pytest.mark.parametrize('existing', ['seeds.extxyz', 'seeds.report.json'])
+@pytest.mark.parametrize('existing', ['initial_structures.extxyz', 'initial_structures.report.json'])
 def test_existing_files_are_kept_unless_forced(run, campaign, empty_folder, existing):
     (empty_folder / existing).write_text('mine')
     result = run('generate', 'campaign.yaml')
@@ -92,9 +95,73 @@ def test_existing_files_are_kept_unless_forced(run, campaign, empty_folder, exis
 
 
 def test_nothing_is_left_of_a_file_when_a_seed_cannot_be_made(run, campaign, empty_folder):
-    (empty_folder / 'seeds.extxyz').write_text('mine')
+    (empty_folder / 'initial_structures.extxyz').write_text('mine')
     result = run('generate', 'campaign.yaml', '--force', 'generation[0].perturb.rattle_A=2')
     assert result.exit_code == 2
     assert len(result.stderr.splitlines()) == 1
-    assert (empty_folder / 'seeds.extxyz').read_text() == 'mine'
-    assert sorted(os.listdir()) == ['campaign.yaml', 'seeds.extxyz']
+    assert (empty_folder / 'initial_structures.extxyz').read_text() == 'mine'
+    assert sorted(os.listdir()) == ['campaign.yaml', 'initial_structures.extxyz']
+
+
+ALLOYS = [
+    f'{{kind: alloy, composition: {{{first}: 0.5, {second}: 0.5}}, lattice: {lattice}, n_atoms: 16, n_seeds: 2, '
+    f'validation: {{min_height_factor: 0}}, perturb: {{rattle_A: 0.05}}}}'
+    for first, second, lattice in [
+        ('Cu', 'Au', 'fcc'), ('Ni', 'Pd', 'fcc'), ('Fe', 'Cr', 'bcc'), ('Ti', 'Zr', 'hcp'), ('Al', 'Mg', 'fcc'),
+        ('Si', 'Ge', 'diamond'), ('Nb', 'Ta', 'bcc'), ('Ag', 'Pt', 'fcc'),
+    ]
+]  # fmt: skip
+LOW = 'validation: {min_height_factor: 0}'
+TWENTY = [
+    *ALLOYS,
+    f'{{kind: alloy, composition: {{Cu: 0.75, Au: 0.25}}, arrangement: L1_2, {LOW}}}',
+    f'{{kind: alloy, composition_grid: {{elements: [Ni, Al], step: 0.5}}, n_atoms: 8, {LOW}}}',
+    f'{{kind: ionic, prototype: rocksalt, sites: {{A: Na, X: Cl}}, {LOW}}}',
+    f'{{kind: ionic, prototype: fluorite, sites: {{A: Ca, X: F}}, {LOW}}}',
+    f'{{kind: ionic, prototype: perovskite, sites: {{A: Sr, B: Ti, X: O}}, {LOW}, perturb: {{shear: 0.02}}}}',
+    f'{{kind: covalent, structure: diamond, sites: {{A: C}}, {LOW}}}',
+    f'{{kind: covalent, structure: zincblende, sites: {{A: Ga, X: As}}, {LOW}}}',
+    f'{{kind: defect, of: {{kind: alloy, composition: {{Al: 1}}, n_atoms: 8}}, vacancies: {{Al: 1}}, {LOW}, n_seeds: 1}}',
+    f'{{kind: surface, of: {{kind: alloy, composition: {{Cu: 1}}}}, miller_indices: [[1, 1, 1]], {LOW}}}',
+    f'{{kind: interface, of: {{kind: alloy, composition: {{Cu: 1}}}}, characters: [twist], {LOW}}}',
+    '{kind: structures, files: [ne.xyz], n_seeds: 3}',
+    '{kind: alloy, label: crowded, composition: {Fe: 1}, lattice: bcc, n_atoms: 16, n_seeds: 10, '
+    'perturb: {rattle_A: 0.12}, validation: {min_height_factor: 0, min_distance_factor: 0.78}}',
+]
+
+
+@pytest.fixture
+def twenty(empty_folder):
+    """A campaign of twenty entries of seven kinds."""
+    from ase.build import bulk
+
+    bulk('Ne', 'fcc', a=4.46).write('ne.xyz')
+    assert len(TWENTY) == 20
+    lines = ['name: twenty', 'calculator: {kind: lj}', 'generation:', *(f'  - {entry}' for entry in TWENTY)]
+    (empty_folder / 'twenty.yaml').write_text('\n'.join(lines) + '\n')
+    return 'twenty.yaml'
+
+
+def test_a_campaign_of_twenty_entries_shows_progress_and_what_was_rejected(run, twenty, monkeypatch):
+    terminal = Console(file=StringIO(), force_terminal=True, width=100)
+    monkeypatch.setattr('aiida_mlip_autopipe.cli.console.error_console', terminal)
+    result = run('generate', twenty)
+    assert result.exit_code == 0, terminal.file.getvalue()
+    report = json.loads(Path('initial_structures.report.json').read_text())
+    written = read('initial_structures.extxyz', ':')
+    assert len(written) == report['made'] == report['requested'] - report['duplicates']
+    assert report['duplicates'] == 2
+    records = [atoms.info['record'] for atoms in written]
+    kinds = ['alloy', 'covalent', 'defect', 'interface', 'ionic', 'structures', 'surface']
+    assert sorted({record['kind'] for record in records}) == kinds
+    assert all({'seed_id', 'ancestor'} <= record.keys() for record in records)
+    assert len({record['seed_id'] for record in records}) == len(records)
+    assert sum(record.get('label') == 'crowded' for record in records) == 10
+    worst = report['rules']['min_distance']
+    assert worst['count'] > 0
+    assert worst['worst']['value'] < worst['worst']['limit']
+    (row,) = [line for line in result.stdout.splitlines() if line.startswith('min_distance')]
+    assert str(worst['count']) in row.split()
+    assert worst['worst']['message'] in row
+    assert f'✓ {report["made"]} seeds in initial_structures.extxyz' in result.stdout
+    assert f'/{report["requested"]}' in terminal.file.getvalue()
