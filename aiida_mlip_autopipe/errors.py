@@ -71,3 +71,7 @@ class PhysicsViolationError(AutopipeError):
         self.value = value
         self.limit = limit
         super().__init__(message)
+
+    def __reduce__(self) -> tuple[type, tuple[str, tuple[int, ...], float, float, str]]:
+        """Return how it is made again in another process."""
+        return type(self), (self.rule, self.atoms, self.value, self.limit, str(self))

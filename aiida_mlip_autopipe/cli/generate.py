@@ -23,12 +23,19 @@ def generate(
     ] = Path('initial_structures.extxyz'),
     overrides: Overrides = None,
     force: Annotated[bool, typer.Option('--force', help='Overwrite existing files.')] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            '--processes', '-n', min=1, help="Processes, by default this machine's cores. The seeds are the same."
+        ),
+    ] = None,
 ) -> None:
     """Make the seeds of a campaign and nothing else: no AiiDA, no calculator.
 
     Each frame of the file has the record of its seed: how it was made, and its id.
     """
     import json
+    import os
 
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.config import load_config
@@ -42,19 +49,19 @@ def generate(
     refuse_existing(report_file, force)
     config = load_config(file, overrides or ())
     with whole_file(output, overwrite=force) as unfinished:
-        report = _write_seeds(config, unfinished)
+        report = _write_seeds(config, unfinished, processes or len(os.sched_getaffinity(0)))
     with whole_file(report_file, overwrite=force) as unfinished:
         unfinished.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
     _print_report(report)
     console.print(f'[green]✓[/] {report["made"]} seeds in [bold]{output}[/], the report in {report_file}')
 
 
-def _write_seeds(config: CampaignConfig, output: Path) -> dict[str, Any]:
+def _write_seeds(config: CampaignConfig, output: Path, processes: int) -> dict[str, Any]:
     """Write the seeds one by one and return the report."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from aiida_mlip_autopipe.cli.console import error_console
-    from aiida_mlip_autopipe.generation import Rejections, count_seeds, iterate_seeds
+    from aiida_mlip_autopipe.generation import Rejections, count_seeds, iterate_seeds_in_processes
 
     rejections = Rejections()
     n_seeds = count_seeds(config.generation)
@@ -63,10 +70,11 @@ def _write_seeds(config: CampaignConfig, output: Path) -> dict[str, Any]:
     bar = Progress(*columns, console=error_console, transient=True, disable=quiet)
     with output.open('w', encoding='utf-8') as out, bar:
         task = bar.add_task('seeds', total=n_seeds)
-        for seed in iterate_seeds(
+        for seed in iterate_seeds_in_processes(
             config.generation,
             random_seed=config.random_seed,
             cutoff_A=config.calculator.cutoff_A,
+            processes=processes,
             rejections=rejections,
         ):
             _write_seed(out, seed)

@@ -8,6 +8,7 @@ from aiida_mlip_autopipe.generation.generate import (
     generate_seeds,
     iterate_seeds,
 )
+from aiida_mlip_autopipe.generation.parallel import iterate_seeds_in_processes
 from aiida_mlip_autopipe.generation.perturb import PerturbSettings
 from aiida_mlip_autopipe.generation.report import Rejections, merge_reports
 from aiida_mlip_autopipe.generation.validation import ValidationSettings
@@ -26,5 +27,6 @@ __all__ = [
     'count_seeds',
     'generate_seeds',
     'iterate_seeds',
+    'iterate_seeds_in_processes',
     'merge_reports',
 ]

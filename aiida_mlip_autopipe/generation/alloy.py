@@ -132,6 +132,11 @@ class AlloyGenerator(Generator):
         self.compositions = grid.points if grid else [settings.composition or {}]
         self._templates: dict[tuple[int, Requirements], tuple[Atoms, Repeats, dict[str, object]]] = {}
 
+    @property
+    def spreads_itself(self) -> bool:
+        """Whether several annealings are asked for each quasi-random structure."""
+        return self.settings.arrangement == 'sqs' and self.settings.sqs.n_restarts > 1
+
     def n_parents(self) -> int | None:
         """Return 1 for an ordered alloy and a pure element; all others are drawn anew."""
         settings = self.settings

@@ -121,6 +121,11 @@ class Generator(ABC):
     def __init__(self, settings: GeneratorSettings):
         self.settings = settings
 
+    @property
+    def spreads_itself(self) -> bool:
+        """Whether drawing one parent is itself spread over processes, so that seeds are made one after the other."""
+        return False
+
     def n_parents(self) -> int | None:
         """Return how many parent structures there are, or None where every one is drawn anew."""
         return None

@@ -53,7 +53,7 @@ class GenerationResult:
 
 def count_seeds(entries: Sequence[GeneratorSettings]) -> int:
     """Return how many seeds the entries ask for; duplicates and skipped ones are found only by making them."""
-    return sum(_Entry(settings, 0).n_seeds for settings in entries)
+    return sum(Entry(settings, 0).n_seeds for settings in entries)
 
 
 def generate_seeds(
@@ -103,24 +103,30 @@ def iterate_seeds(
 ) -> Iterator[Seed]:
     """Make seeds one by one, as `generate_seeds` does, and keep none: memory does not grow with their number."""
     rejections = Rejections() if rejections is None else rejections
-    seen: Counter[str] = Counter()
     offset = 0
-    for settings in entries:
-        label = content_label(settings)
-        entry = _Entry(settings, random_seed, label, seen[label], cutoff_A)
-        seen[label] += 1
+    for entry in list_entries(entries, random_seed=random_seed, cutoff_A=cutoff_A):
         first = max(start - offset, 0)
         last = entry.n_seeds if stop is None else min(stop - offset, entry.n_seeds)
         yield from entry.make(first, last, rejections)
         offset += entry.n_seeds
 
 
-class _Entry:
+def list_entries(entries: Sequence[GeneratorSettings], *, random_seed: int, cutoff_A: float) -> Iterator[Entry]:
+    """Yield the entries with their streams, each made when it is asked for."""
+    seen: Counter[str] = Counter()
+    for settings in entries:
+        label = content_label(settings)
+        yield Entry(settings, random_seed, label, seen[label], cutoff_A)
+        seen[label] += 1
+
+
+class Entry:
     """One entry of the list: which parent and which variant its seeds are, and their streams."""
 
     def __init__(
         self, settings: GeneratorSettings, random_seed: int, label: str = '', occurrence: int = 0, cutoff_A: float = 0.0
     ):
+        self.arguments = (settings, random_seed, label, occurrence, cutoff_A)
         self.settings = settings
         self.generator: Generator = GENERATORS.make(settings)
         self.cutoff_A = cutoff_A
@@ -143,34 +149,54 @@ class _Entry:
 
     def make(self, first: int, last: int, rejections: Rejections) -> Iterator[Seed]:
         """Make seeds `first` to `last`; where duplicates can occur the earlier ones are made too, to know them."""
-        fingerprints: set[str] | None = None if self.settings.perturb.is_random else set()
+        fingerprints: set[str] | None = set() if self.may_repeat else None
         if first >= last:
             return
         for index in range(first if fingerprints is None else 0, last):
-            counted = rejections if index >= first else Rejections()
-            counted.requested += 1
-            try:
-                seed = self._make_one(index, fingerprints, counted)
-            except PhysicsViolationError as violation:
-                if self.rules.on_failure == 'fail':
-                    raise PhysicsViolationError(
-                        violation.rule, violation.atoms, violation.value, violation.limit,
-                        f'{self._name()}: {violation}',
-                    ) from None  # fmt: skip
-                counted.skipped += 1
-                continue
-            if seed is None:
-                counted.duplicates += 1
-            elif index >= first:
-                counted.made += 1
+            seed = self.make_one(index, fingerprints, rejections if index >= first else Rejections())
+            if seed is not None and index >= first:
                 yield seed
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether two seeds may be the same structure."""
+        return not self.settings.perturb.is_random
+
+    def make_one(self, index: int, fingerprints: set[str] | None, rejections: Rejections) -> Seed | None:
+        """Make one seed and count it; None if it is left out.
+
+        Parameters
+        ----------
+        index
+            Which seed of the entry.
+        fingerprints
+            Those of the seeds before it, to which its own is added; None where seeds cannot repeat.
+        rejections
+            What is counted.
+        """
+        rejections.requested += 1
+        try:
+            seed = self._draw_seed(index, fingerprints, rejections)
+        except PhysicsViolationError as violation:
+            if self.rules.on_failure == 'fail':
+                raise PhysicsViolationError(
+                    violation.rule, violation.atoms, violation.value, violation.limit,
+                    f'{self._name()}: {violation}',
+                ) from None  # fmt: skip
+            rejections.skipped += 1
+            return None
+        if seed is None:
+            rejections.duplicates += 1
+        else:
+            rejections.made += 1
+        return seed
 
     def _name(self) -> str:
         settings = self.settings
         label = f' {settings.label!r}' if settings.label else ''
         return f'no valid seed of the {settings.kind} entry{label} after {self.rules.max_redraws} redraws'
 
-    def _make_one(self, index: int, fingerprints: set[str] | None, rejections: Rejections) -> Seed | None:
+    def _draw_seed(self, index: int, fingerprints: set[str] | None, rejections: Rejections) -> Seed | None:
         """Return a valid seed, or None if it is a duplicate of an earlier one."""
         number, variant = self.locate(index)
         if fingerprints is None or self.settings.perturb.variants > 1:

@@ -46,6 +46,15 @@ class Rejections:
             'rules': self.rules,
         }
 
+    def merge(self, report: dict[str, Any]) -> None:
+        """Add what another report counts; of two equally bad examples the one known before stays."""
+        self.requested += report['requested']
+        self.made += report['made']
+        self.duplicates += report['duplicates']
+        self.skipped += report['skipped']
+        for rule, entry in report['rules'].items():
+            self._add(rule, entry['count'], entry['worst'])
+
     def _add(self, rule: str, count: int, worst: dict[str, Any]) -> None:
         known = self.rules.setdefault(rule, {'count': 0, 'worst': worst})
         known['count'] += count
@@ -57,12 +66,7 @@ def merge_reports(reports: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Return one report of several slices of the same list of seeds."""
     total = Rejections()
     for report in reports:
-        total.requested += report['requested']
-        total.made += report['made']
-        total.duplicates += report['duplicates']
-        total.skipped += report['skipped']
-        for rule, entry in report['rules'].items():
-            total._add(rule, entry['count'], entry['worst'])
+        total.merge(report)
     return total.as_dict()
 
 

@@ -13,6 +13,7 @@ from ase import Atoms
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.generation.processes import spread
 from aiida_mlip_autopipe.settings import Settings
 
 
@@ -26,9 +27,10 @@ class SqsSettings(Settings):
     n_steps: PositiveInt = 5000
     """Steps of one annealing."""
     n_restarts: PositiveInt = 1
-    """Annealings, of which the best result is kept."""
+    """Annealings, of which the best result is kept; `mlip-autopipe generate` spreads them over its processes."""
     time_limit_s: PositiveFloat | None = None
-    """No new annealing is begun after this time. With it the result depends on the speed of the machine."""
+    """No new annealing is begun after this time, and the best so far is kept. With it the result depends on the speed
+    of the machine and the number of processes; without it on neither."""
 
 
 def find_sqs(
@@ -61,10 +63,28 @@ def find_sqs(
         The structure and its largest Warren–Cowley parameter within the pairs' cutoff.
     """
     try:
-        from icet import ClusterSpace
-        from icet.tools.structure_generation import generate_sqs_from_supercells
+        import icet  # noqa: F401 (asked for before anything is spread over processes)
     except ImportError as error:
         raise AutopipeError("the arrangement 'sqs' needs icet: install aiida-mlip-autopipe[generation]") from error
+
+    # All streams are drawn beforehand, so that neither the time limit nor the number of processes changes one.
+    streams = [int(rng.integers(2**31)) for _ in range(settings.n_restarts)]
+    until = np.inf if settings.time_limit_s is None else time.monotonic() + settings.time_limit_s
+    begun = (
+        (lattice, counts, repeats, settings, stream)
+        for number, stream in enumerate(streams)
+        if not number or time.monotonic() < until
+    )
+    # Of equally good arrangements the first stays.
+    return min(spread(_anneal, begun), key=lambda found: found[1])
+
+
+def _anneal(
+    lattice: Atoms, counts: dict[str, int], repeats: tuple[int, int, int], settings: SqsSettings, stream: int
+) -> tuple[Atoms, float]:
+    """Return the result of one annealing and its largest Warren–Cowley parameter."""
+    from icet import ClusterSpace
+    from icet.tools.structure_generation import generate_sqs_from_supercells
 
     logging.getLogger('icet').setLevel(logging.ERROR)
     supercell = lattice.repeat(repeats)
@@ -72,19 +92,11 @@ def find_sqs(
     cutoffs = [factor * nearest for factor in (settings.pair_cutoff, settings.triplet_cutoff) if factor]
     space = ClusterSpace(lattice, cutoffs, list(counts))
     concentrations = {symbol: count / len(supercell) for symbol, count in counts.items()}
-    started = time.monotonic()
-    best, best_deviation = supercell, np.inf
-    for _ in range(settings.n_restarts):
-        with _global_state_kept():
-            found = generate_sqs_from_supercells(
-                space, [supercell], concentrations, n_steps=settings.n_steps, random_seed=int(rng.integers(2**31))
-            )
-        deviation = largest_short_range_order(found, settings.pair_cutoff * nearest)
-        if deviation < best_deviation:
-            best, best_deviation = found, deviation
-        if settings.time_limit_s and time.monotonic() - started > settings.time_limit_s:
-            break
-    return best, best_deviation
+    with _global_state_kept():
+        found = generate_sqs_from_supercells(
+            space, [supercell], concentrations, n_steps=settings.n_steps, random_seed=stream
+        )
+    return found, largest_short_range_order(found, settings.pair_cutoff * nearest)
 
 
 def largest_short_range_order(atoms: Atoms, cutoff_A: float) -> float:

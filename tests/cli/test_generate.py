@@ -121,7 +121,7 @@ TWENTY = [
     f'{{kind: ionic, prototype: perovskite, sites: {{A: Sr, B: Ti, X: O}}, {LOW}, perturb: {{shear: 0.02}}}}',
     f'{{kind: covalent, structure: diamond, sites: {{A: C}}, {LOW}}}',
     f'{{kind: covalent, structure: zincblende, sites: {{A: Ga, X: As}}, {LOW}}}',
-    f'{{kind: defect, of: {{kind: alloy, composition: {{Al: 1}}, n_atoms: 8}}, vacancies: {{Al: 1}}, {LOW}, n_seeds: 1}}',
+    f'{{kind: defect, of: {{kind: alloy, composition: {{Al: 1}}}}, vacancies: {{Al: 1}}, n_seeds: 1, {LOW}}}',
     f'{{kind: surface, of: {{kind: alloy, composition: {{Cu: 1}}}}, miller_indices: [[1, 1, 1]], {LOW}}}',
     f'{{kind: interface, of: {{kind: alloy, composition: {{Cu: 1}}}}, characters: [twist], {LOW}}}',
     '{kind: structures, files: [ne.xyz], n_seeds: 3}',
@@ -165,3 +165,12 @@ def test_a_campaign_of_twenty_entries_shows_progress_and_what_was_rejected(run, 
     assert worst['worst']['message'] in row
     assert f'✓ {report["made"]} seeds in initial_structures.extxyz' in result.stdout
     assert f'/{report["requested"]}' in terminal.file.getvalue()
+
+
+@pytest.mark.integration
+def test_the_number_of_processes_changes_no_byte(run, twenty, monkeypatch):
+    monkeypatch.setattr('aiida_mlip_autopipe.generation.processes.PATIENCE_S', 0.0)
+    for count in ('1', '2'):
+        assert run('generate', twenty, '-o', f'{count}.extxyz', '--processes', count).exit_code == 0
+    for suffix in ('extxyz', 'report.json'):
+        assert Path(f'1.{suffix}').read_bytes() == Path(f'2.{suffix}').read_bytes()

@@ -4,8 +4,9 @@ import random
 
 import numpy as np
 import pytest
+from ase.build import bulk
 
-from aiida_mlip_autopipe.generation.sqs import largest_short_range_order
+from aiida_mlip_autopipe.generation.sqs import SqsSettings, find_sqs, largest_short_range_order
 
 pytest.importorskip('icet')
 
@@ -58,3 +59,17 @@ def test_the_search_is_reproducible_and_leaves_the_global_generators_alone(gener
 def test_short_range_order_of_an_ordered_alloy_is_complete(generate):
     (seed,) = generate({'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'arrangement': 'B2'}).seeds
     assert largest_short_range_order(seed.atoms, 0.9 * seed.record['a_A']) == pytest.approx(1.0)
+
+
+def test_the_best_of_several_annealings_is_kept_and_after_the_time_limit_none_begins():
+    def search(**settings):
+        sqs = SqsSettings(n_steps=20, **settings)
+        rng = np.random.default_rng(1)
+        found = find_sqs(bulk('Cu', cubic=True), {'Cu': 8, 'Au': 8}, (2, 2, 1), sqs, rng)
+        return found[1], found[0].get_chemical_symbols()
+
+    one = search()
+    assert search(n_restarts=6, time_limit_s=1e-9) == one
+    many = search(n_restarts=6)
+    assert many[0] < one[0]
+    assert search(n_restarts=6, time_limit_s=600) == many

@@ -1,0 +1,83 @@
+"""Seeds by several processes are the seeds by one: bits, order and report."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from aiida_mlip_autopipe.errors import PhysicsViolationError
+from aiida_mlip_autopipe.generation import Rejections, generate_seeds, iterate_seeds_in_processes, processes
+
+CROWDED = {'kind': 'alloy', 'composition': {'Fe': 1.0}, 'lattice': 'bcc', 'n_atoms': 16, 'n_seeds': 9,
+           'perturb': {'rattle_A': 0.12}, 'validation': {'min_distance_factor': 0.78}}  # fmt: skip
+# Two Cu and two Au on four sites are L1_0 however they are put; of the larger cell some are alike.
+REPEATING = [
+    {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'supercell': [1, 1, 1], 'n_seeds': 4},
+    {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'supercell': [2, 1, 1], 'n_seeds': 8,
+     'validation': {'max_redraws': 2}},
+]  # fmt: skip
+SQS = {'kind': 'alloy', 'arrangement': 'sqs', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'supercell': [2, 2, 1],
+       'n_seeds': 2, 'sqs': {'n_steps': 100, 'n_restarts': 3}}  # fmt: skip
+
+
+def make(entries, count: int):
+    rejections = Rejections()
+    seeds = iterate_seeds_in_processes(
+        entries, random_seed=7, cutoff_A=0.0, processes=count, rejections=rejections
+    )  # fmt: skip
+    return [(seed.seed_id, seed.atoms.positions.tobytes(), seed.record) for seed in seeds], rejections.as_dict()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Start processes at once, however little there is to do."""
+    monkeypatch.setattr(processes, 'PATIENCE_S', 0.0)
+
+
+@pytest.mark.parametrize(
+    'entries', [[CROWDED, *REPEATING, CROWDED], pytest.param([CROWDED, SQS], marks=pytest.mark.integration)]
+)
+def test_any_number_of_processes_makes_the_same_bits_and_the_same_report(make_entries, impatient, entries):
+    if SQS in entries:
+        pytest.importorskip('icet')
+    entries = make_entries(*entries)
+    expected = generate_seeds(entries, random_seed=7, cutoff_A=0.0)
+    wanted = [(seed.seed_id, seed.atoms.positions.tobytes(), seed.record) for seed in expected.seeds]
+    assert expected.report['rules']['min_distance']['count'] > 0
+    assert make(entries, 1) == (wanted, expected.report)
+    assert make(entries, 2) == (wanted, expected.report)
+    if len(entries) > 2:
+        assert expected.report['duplicates'] > 3
+        assert make(entries, 3) == (wanted, expected.report)
+
+
+def test_what_is_done_within_a_second_starts_no_process(make_entries, monkeypatch):
+    monkeypatch.setattr(processes, 'ProcessPoolExecutor', None)
+    seeds, _ = make(make_entries(REPEATING[0]), 2)
+    assert len(seeds) == 1
+
+
+def test_a_rule_broken_in_another_process_is_told_as_in_this_one(make_entries, impatient):
+    with pytest.raises(PhysicsViolationError, match='no valid seed of the alloy entry after 2 redraws') as caught:
+        make(make_entries({**CROWDED, 'perturb': {'rattle_A': 1.0}, 'validation': {'max_redraws': 2}}), 2)
+    violation = caught.value
+    assert violation.value < violation.limit
+    again = pickle.loads(pickle.dumps(violation))
+    assert (str(again), again.rule, again.atoms) == (str(violation), violation.rule, violation.atoms)
+
+
+def test_arguments_are_taken_only_as_processes_become_free(impatient):
+    taken = []
+
+    def calls():
+        for number in range(10):
+            taken.append(number)
+            yield (float(number),)
+
+    with processes.crew(2):
+        results = processes.spread(np.sqrt, calls())
+        assert next(results) == 0.0
+        assert len(taken) == 2
+        assert list(results) == [float(np.sqrt(number)) for number in range(1, 10)]
