@@ -7,7 +7,7 @@ from typing import Any
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import ExitCode, ProcessState, WorkChain, while_
+from aiida.engine import ExitCode, ProcessState, while_
 from aiida.engine.processes.workchains.awaitable import Awaitable
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
@@ -21,6 +21,7 @@ from aiida_mlip_autopipe.exploration import ExplorationSettings
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_ended
 from aiida_mlip_autopipe.workflows.paused import find_paused
 from aiida_mlip_autopipe.workflows.reuse import reuse_finished
+from aiida_mlip_autopipe.workflows.submit_once import SubmitOnceWorkChain
 
 # A paused job tells nobody, so the campaign looks for one now and then while seeds wait for a slot.
 PAUSED_POLL_S = 60.0
@@ -28,7 +29,7 @@ PAUSED_POLL_S = 60.0
 SEEDS_PER_CHUNK = 100
 
 
-class DatasetWorkChain(WorkChain):
+class DatasetWorkChain(SubmitOnceWorkChain):
     """Makes a dataset from a config; its outline is the whole flow of the program."""
 
     _watch: asyncio.TimerHandle | None = None

@@ -16,9 +16,10 @@ from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.exploration import ExplorationSettings
 from aiida_mlip_autopipe.workflows.reuse import reuse_finished
+from aiida_mlip_autopipe.workflows.submit_once import SubmitOnceWorkChain
 
 
-class ExplorationWorkChain(BaseRestartWorkChain):
+class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
     """Explores one seed; each submission is a leg that continues from the checkpoint of the one before."""
 
     _process_class = ExplorationCalculation

@@ -66,7 +66,7 @@ class PurgingWorkChain(ExplorationWorkChain):
 
 
 def test_legs_cut_by_the_wall_time_give_the_same_bits_though_scratch_is_purged(explore):
-    settings = {'n_steps': 400, 'frame_interval': 50, 'checkpoint_interval': 20}
+    settings = {'n_steps': 1500, 'frame_interval': 100, 'checkpoint_interval': 50}
     whole = frames_of(explore(**settings))
     node = explore(wallclock_s=5, process_class=PurgingWorkChain, **settings)
     assert node.is_finished_ok, node.exit_message

@@ -1,0 +1,36 @@
+"""Work chains that submit each child once, also where the daemon dies between a submission and its checkpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.common import LinkType
+from aiida.engine import Process, ProcessState, WorkChain
+
+
+class SubmitOnceWorkChain(WorkChain):
+    """A work chain whose children are told apart by the labels of their links.
+
+    AiiDA writes a checkpoint after a step. A worker that is killed before runs the whole step again, and would submit
+    its children a second time; here the step finds those of the first time.
+    """
+
+    def submit(self, process: type[Process], inputs: dict[str, Any] | None = None, **kwargs: Any) -> orm.ProcessNode:
+        """Submit a child, or return the one that this step has submitted before."""
+        metadata = (inputs or kwargs).get('metadata', {})
+        child = self._find_child(metadata['call_link_label'])
+        return super().submit(process, inputs, **kwargs) if child is None else child
+
+    def _find_child(self, label: str) -> orm.ProcessNode | None:
+        links = self.node.base.links.get_outgoing(
+            link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK), link_label_filter=label
+        )
+        for child in links.all_nodes():
+            if child.process_state is not ProcessState.CREATED:
+                return child
+            if child.checkpoint is not None:
+                # Whether the daemon was told to run it is not known; AiiDA rejects the second task of a process.
+                self.runner.controller.continue_process(child.pk, nowait=False, no_reply=True)
+                return child
+        return None

@@ -1,0 +1,43 @@
+import pytest
+from aiida import orm
+from aiida.common import LinkType
+from aiida.engine import ProcessState
+from aiida.engine.utils import instantiate_process
+from aiida.manage import get_manager
+
+from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.workflows.submission import build_campaign
+
+pytestmark = pytest.mark.integration
+
+LABEL = 'explore_seed_a'
+
+
+@pytest.fixture
+def campaign(emt_code, campaign_config):
+    """A campaign's process that has not taken its first step."""
+    return instantiate_process(get_manager().create_runner(communicator=None), build_campaign(campaign_config()))
+
+
+def add_child(campaign, state):
+    child = orm.CalcJobNode(process_type=ExplorationCalculation.build_process_type())
+    child.set_process_state(state)
+    child.base.links.add_incoming(campaign.node, LinkType.CALL_CALC, LABEL)
+    return child.store()
+
+
+def test_a_child_that_was_submitted_before_the_step_was_cut_off_is_found(campaign):
+    child = add_child(campaign, ProcessState.WAITING)
+    found = campaign.submit(ExplorationCalculation, metadata={'call_link_label': LABEL})
+    assert found.pk == child.pk
+
+
+def test_a_child_of_another_label_is_none_of_it(campaign):
+    add_child(campaign, ProcessState.WAITING)
+    assert campaign._find_child('explore_seed_b') is None
+
+
+def test_a_child_that_was_never_handed_over_is_submitted_anew(campaign):
+    """Its node was stored, but not the checkpoint without which no worker can run it."""
+    add_child(campaign, ProcessState.CREATED)
+    assert campaign._find_child(LABEL) is None
