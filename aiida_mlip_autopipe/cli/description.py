@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.config.checks import check_seeds
 from aiida_mlip_autopipe.exploration.settings import ExplorationSettings, RangeSettings
-from aiida_mlip_autopipe.generation import count_seeds, iterate_seeds
+from aiida_mlip_autopipe.generation import count_seeds
 
 if TYPE_CHECKING:
     from aiida_mlip_autopipe.config import CampaignConfig
-    from aiida_mlip_autopipe.generation import GeneratorSettings
 
 
 def describe_config(config: CampaignConfig) -> Table:
@@ -29,11 +27,10 @@ def describe_config(config: CampaignConfig) -> Table:
     exploration, sampling = config.exploration, config.sampling
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_row('campaign', Text(config.name, style='bold'))
-    for number, entry in enumerate(config.generation):
-        try:
-            table.add_row('' if number else 'seeds', Text(_describe_entry(config, entry)))
-        except AutopipeError as error:
-            raise AutopipeError(f'generation[{number}]: {error}') from error
+    seeds = check_seeds(config.generation, random_seed=config.random_seed, cutoff_A=config.calculator.cutoff_A)
+    for number, (entry, seed) in enumerate(zip(config.generation, seeds, strict=True)):
+        example = f', {seed.atoms.get_chemical_formula()} for example' if seed else ''
+        table.add_row('' if number else 'seeds', Text(f'{count_seeds([entry])} of kind {entry.kind}{example}'))
     model = getattr(config.calculator, 'model', None)
     table.add_row('calculator', Text(f'{config.calculator.kind}{f", {model}" if model else ""}'))
     table.add_row('exploration', Text(_describe_exploration(exploration)))
@@ -44,12 +41,6 @@ def describe_config(config: CampaignConfig) -> Table:
     table.add_row('selection', selection)
     table.add_row('dataset', Text(str(config.storage.database or Path(f'{config.name}.db'))))
     return table
-
-
-def _describe_entry(config: CampaignConfig, entry: GeneratorSettings) -> str:
-    seeds = iterate_seeds([entry], random_seed=config.random_seed, cutoff_A=config.calculator.cutoff_A)
-    example = ''.join(f', {seed.atoms.get_chemical_formula()} for example' for seed in islice(seeds, 1))
-    return f'{count_seeds([entry])} of kind {entry.kind}{example}'
 
 
 def _frames_per_seed(exploration: ExplorationSettings) -> int:

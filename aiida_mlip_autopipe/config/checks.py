@@ -8,7 +8,8 @@ from typing import Any
 
 from aiida_mlip_autopipe.errors import AutopipeError, Fault
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError, CalculatorSettings
-from aiida_mlip_autopipe.generation import GeneratorSettings
+from aiida_mlip_autopipe.generation import GeneratorSettings, check_entry
+from aiida_mlip_autopipe.seeds import Seed
 
 
 def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
@@ -22,6 +23,23 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
     calculator = sections.get('calculator')
     faults = list(_model_faults(calculator)) if calculator is not None else []
     return faults + list(_seed_faults(sections.get('generation', ()), calculator))
+
+
+def check_seeds(entries: Sequence[GeneratorSettings], *, random_seed: int, cutoff_A: float) -> list[Seed | None]:
+    """Return the first seed of each entry, so that what asks for the impossible is refused before anything runs.
+
+    Raises
+    ------
+    AutopipeError
+        With the entry's place in the config, if a seed cannot be made.
+    """
+    seeds = []
+    for number, entry in enumerate(entries):
+        try:
+            seeds.append(check_entry(entry, random_seed=random_seed, cutoff_A=cutoff_A))
+        except AutopipeError as error:
+            raise AutopipeError(f'generation[{number}]: {error}') from error
+    return seeds
 
 
 def _model_faults(calculator: CalculatorSettings) -> Iterator[Fault]:

@@ -4,6 +4,7 @@ from aiida_mlip_autopipe.generation.base import GENERATORS, Generator, Generator
 from aiida_mlip_autopipe.generation.generate import (
     STAGE_VERSION,
     GenerationResult,
+    check_entry,
     count_seeds,
     generate_seeds,
     iterate_seeds,
@@ -24,6 +25,7 @@ __all__ = [
     'Rejections',
     'Requirements',
     'ValidationSettings',
+    'check_entry',
     'count_seeds',
     'generate_seeds',
     'iterate_seeds',

@@ -132,17 +132,7 @@ class AdsorptionGenerator(ComposedGenerator):
         else:
             slab_number, molecule_number, site_number = index, index % len(self._molecules), -1
         name, molecule = self._molecules[molecule_number]
-        extent = float(np.ptp(molecule.positions, axis=0).max()) + CLEARANCE if len(molecule) > 1 else CLEARANCE
-        wanted = Requirements(max(requirements.min_height_A, extent), requirements.max_atoms)
-        host = self.inner_parent(slab_number, rng, wanted)
-        if not host.atoms.pbc[:2].all():
-            raise AutopipeError(f'{host.atoms.get_chemical_formula()} is no slab to put a molecule on')
-        width = float(cell_heights(host.atoms)[:2].min())
-        if width < extent:
-            raise AutopipeError(
-                f'{name} with {CLEARANCE:g} Å around it takes {extent:.1f} Å, the slab is {width:.1f} Å wide; '
-                f'raise validation.max_atoms so that it can be repeated {int(np.ceil(extent / width))} times'
-            )
+        host = self._host(slab_number, molecule_number, rng, requirements)
         if self._plan:
             # The sites of the slab before it was repeated are sites of the repeated one.
             slab, sites, others = self._slabs[slab_number]
@@ -168,6 +158,30 @@ class AdsorptionGenerator(ComposedGenerator):
             'orientation': settings.orientation,
         }
         return replace(host, atoms=atoms, record=record, repeatable=(False, False, False))
+
+    def check(self, requirements: Requirements) -> None:
+        """Refuse molecules that are larger than the slab can be made."""
+        for number in range(len(self._molecules)):
+            self._host(0, number, make_rng(0, 'check'), requirements)
+
+    def _host(
+        self, slab_number: int, molecule_number: int, rng: np.random.Generator, requirements: Requirements
+    ) -> Parent:
+        """Return a slab, repeated until the molecule and the space around it fit on it."""
+        name, molecule = self._molecules[molecule_number]
+        extent = float(np.ptp(molecule.positions, axis=0).max()) + CLEARANCE if len(molecule) > 1 else CLEARANCE
+        wanted = Requirements(max(requirements.min_height_A, extent), requirements.max_atoms)
+        host = self.inner_parent(slab_number, rng, wanted)
+        if not host.atoms.pbc[:2].all():
+            raise AutopipeError(f'{host.atoms.get_chemical_formula()} is no slab to put a molecule on')
+        widths = cell_heights(host.atoms)[:2]
+        if widths.min() < extent:
+            n_atoms = len(host.atoms) * int(np.prod(np.ceil(extent / widths)))
+            raise AutopipeError(
+                f'{name} with {CLEARANCE:g} Å around it takes {extent:.1f} Å, the slab is {widths.min():.1f} Å wide; '
+                f'validation.max_atoms: {n_atoms + len(molecule)} lets it be repeated to that width'
+            )
+        return host
 
     def _sites(self, slab: Atoms, *, distinct: bool) -> list[Site]:
         sites = [site for site in find_sites(slab, distinct=distinct) if site.name in self.settings.sites]

@@ -154,9 +154,7 @@ class AlloyGenerator(Generator):
         """Return the lattice with the elements arranged on its sites."""
         settings = self.settings
         point = index % len(self.compositions)
-        if (point, requirements) not in self._templates:
-            self._templates[point, requirements] = self._template(self.compositions[point], requirements)
-        template, repeats, record = self._templates[point, requirements]
+        template, repeats, record = self._known_template(point, requirements)
         atoms = template.copy()
         record = dict(record)
         if not settings.is_ordered:
@@ -171,6 +169,11 @@ class AlloyGenerator(Generator):
         record['composition'] = _fractions(atoms)
         # A repeated random arrangement is no longer random: its cell is chosen large enough beforehand or refused.
         return Parent(atoms, record, repeatable=None if self.n_parents() == 1 else NOT_REPEATED)
+
+    def check(self, requirements: Requirements) -> None:
+        """Refuse a grid of which a cell cannot hold every composition."""
+        for point in range(len(self.compositions)):
+            self._known_template(point, requirements)
 
     def n_units(self) -> int | None:
         """Return 1 for an ordered crystal; the sites of all others are filled at random."""
@@ -206,6 +209,11 @@ class AlloyGenerator(Generator):
         cell = unit_cell(settings.sites, a_A, c_over_a)
         cell.set_chemical_symbols([max(composition, key=lambda symbol: composition[symbol])] * len(cell))
         return cell, a_A, c_over_a
+
+    def _known_template(self, point: int, requirements: Requirements) -> tuple[Atoms, Repeats, dict[str, object]]:
+        if (point, requirements) not in self._templates:
+            self._templates[point, requirements] = self._template(self.compositions[point], requirements)
+        return self._templates[point, requirements]
 
     def _template(
         self, composition: dict[str, float], requirements: Requirements

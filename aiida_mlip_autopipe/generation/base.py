@@ -158,6 +158,15 @@ class Generator(ABC):
             If the settings ask for what does not exist.
         """
 
+    def check(self, requirements: Requirements) -> None:  # noqa: B027 (for most kinds the first parent shows all)
+        """Refuse what the first parent does not show to be impossible, before anything runs.
+
+        Raises
+        ------
+        AutopipeError
+            If the settings ask for what does not exist.
+        """
+
     def n_units(self) -> int | None:
         """Return how many crystals there are to cut surfaces from, or None where `fill` arranges them at random."""
         return self.n_parents()

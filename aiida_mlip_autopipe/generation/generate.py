@@ -56,6 +56,23 @@ def count_seeds(entries: Sequence[GeneratorSettings]) -> int:
     return sum(Entry(settings, 0).n_seeds for settings in entries)
 
 
+def check_entry(settings: GeneratorSettings, *, random_seed: int, cutoff_A: float) -> Seed | None:
+    """Refuse an entry that asks for what does not exist, and return its first seed, or None if that is left out.
+
+    Raises
+    ------
+    AutopipeError
+        If the entry is impossible, or its first seed breaks a rule; the sentence names what is possible.
+    """
+    (entry,) = list_entries([settings], random_seed=random_seed, cutoff_A=cutoff_A)
+    try:
+        entry.generator.check(entry.requirements)
+    except PhysicsViolationError:
+        if entry.rules.on_failure == 'fail':
+            raise
+    return next(entry.make(0, entry.n_seeds, Rejections()), None)
+
+
 def generate_seeds(
     entries: Sequence[GeneratorSettings], *, random_seed: int, cutoff_A: float, start: int = 0, stop: int | None = None
 ) -> GenerationResult:

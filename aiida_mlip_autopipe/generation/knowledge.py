@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache, cached_property
-from itertools import permutations
+from itertools import permutations, product
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -22,6 +23,9 @@ from aiida_mlip_autopipe.generation.oxidation import ionic_radius
 PACKING = 1.45
 N_SPACEGROUPS = 230
 N_TRIALS = 30
+# How far a balanced formula is looked for where the one asked for is not: atoms of an element, and formulas.
+NEAR_COUNT = 6
+N_NEAR = 500
 
 
 def _check_formula(formula: str) -> str:
@@ -90,29 +94,36 @@ class KnowledgeGenerator(Generator):
         if given:
             total = sum(given.get(symbol, 0) * count for symbol, count in counts.items())
             if set(given) != set(counts) or total:
+                hint = self._nearest_formula(lambda found: not sum(given.get(s, 0) * n for s, n in found.items()))
                 raise AutopipeError(
                     f'oxidation_states must name {", ".join(counts)} and balance {self.settings.formula}; '
-                    f'{given} leaves {total:+d} e'
+                    f'{given} leaves {total:+d} e{hint and f"; {hint}"}'
                 )
             return {symbol: float(state) for symbol, state in given.items()}
         if len(counts) == 1 or all(Element(symbol).is_metal for symbol in counts):
             return {}
         guesses = Composition(counts).oxi_state_guesses(max_sites=-1)
         if not guesses:
+            hint = self._nearest_formula(lambda found: bool(Composition(found).oxi_state_guesses(max_sites=-1)))
             raise AutopipeError(
-                f'no oxidation states balance {self.settings.formula}; {self._nearest_formula()}give oxidation_states'
+                f'no oxidation states balance {self.settings.formula}; {hint and f"{hint}, or "}give oxidation_states'
             )
         return {str(symbol): float(state) for symbol, state in guesses[0].items()}
 
-    def _nearest_formula(self) -> str:
-        """Return a hint at a formula of the same elements, one atom more or less, that balances."""
+    def _nearest_formula(self, balances: Callable[[dict[str, int]], bool]) -> str:
+        """Return a hint at the formula of the same elements, of those that balance the nearest in its fractions."""
         from pymatgen.core import Composition
 
-        for symbol in self._counts:
-            for step in (1, -1, 2, -2, 3):
-                counts = {**self._counts, symbol: self._counts[symbol] + step}
-                if counts[symbol] > 0 and Composition(counts).oxi_state_guesses(max_sites=-1):
-                    return f'{Composition(counts).reduced_formula} is balanced: take it, or '
+        wanted = np.array(list(self._counts.values())) / sum(self._counts.values())
+        known = product(range(1, NEAR_COUNT + 1), repeat=len(wanted))
+        near = sorted(
+            (numbers for numbers in known if np.gcd.reduce(numbers) == 1),
+            key=lambda numbers: (float(np.abs(np.array(numbers) / sum(numbers) - wanted).sum()), sum(numbers)),
+        )
+        for numbers in near[:N_NEAR]:
+            counts = dict(zip(self._counts, numbers, strict=True))
+            if balances(counts):
+                return f'{Composition(counts).reduced_formula} is balanced'
         return ''
 
     @cached_property

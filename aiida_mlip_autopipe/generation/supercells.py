@@ -74,7 +74,7 @@ def choose_repeats(
         if deviation(fractions, prod(repeats) * sites) <= tolerance:
             return repeats
     best = min(larger, key=lambda repeats: (deviation(fractions, prod(repeats) * sites), -prod(repeats)))
-    nearest = describe(realised(fractions, prod(best) * sites))
+    nearest = describe(nearest_possible(fractions, prod(best) * sites))
     raise AutopipeError(
         f'no cell of up to {requirements.max_atoms} atoms holds {describe(fractions)} within {tolerance:g}; '
         f'the nearest is {nearest} in {prod(best) * len(cell)} atoms'
@@ -86,13 +86,23 @@ def check_composition(fractions: dict[str, float], n_sites: int, tolerance: floa
     if deviation(fractions, n_sites) > tolerance:
         raise AutopipeError(
             f'{n_sites} sites cannot hold {describe(fractions)} within {tolerance:g}; '
-            f'the nearest is {describe(realised(fractions, n_sites))}; take a larger cell'
+            f'the nearest is {describe(nearest_possible(fractions, n_sites))}; take a larger cell'
         )
 
 
 def realised(fractions: dict[str, float], n_sites: int) -> dict[str, float]:
     """Return the composition that a number of sites holds."""
     return {symbol: count / n_sites for symbol, count in realise_counts(fractions, n_sites).items()}
+
+
+def nearest_possible(fractions: dict[str, float], n_sites: int) -> dict[str, float]:
+    """Return the nearest composition that a number of sites holds with no element lost, where there are so many."""
+    counts = realise_counts(fractions, n_sites)
+    if n_sites >= len(counts):
+        for symbol in [symbol for symbol, count in counts.items() if not count]:
+            counts[max(counts, key=lambda other: counts[other])] -= 1
+            counts[symbol] = 1
+    return {symbol: count / n_sites for symbol, count in counts.items()}
 
 
 def deviation(fractions: dict[str, float], n_sites: int) -> float:

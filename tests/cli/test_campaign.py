@@ -234,6 +234,7 @@ def test_setup_is_idempotent_and_touches_no_other_profile(make_home):
     [
         (['run', 'campaign.yaml', '-p', 'nowhere'], "no AiiDA profile 'nowhere'"),
         (['run', 'campaign.yaml', 'execution.code=gone@localhost'], "no code 'gone@localhost' in this profile"),
+        (['run', 'campaign.yaml', 'generation[0].perturb.rattle_A=2'], 'generation[0]: no valid seed'),
         (['status', '999999'], "no campaign '999999'"),
         (['export', 'nothing', '-o', 'x.db'], "no campaign 'nothing'"),
         (['resume', 'nothing'], "no campaign 'nothing'"),
