@@ -39,9 +39,9 @@ def check(file: ConfigFile, overrides: Overrides = None) -> None:
     """Tell every fault of a file at once, or what it describes."""
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.cli.description import describe_config
-    from aiida_mlip_autopipe.config import load_config
+    from aiida_mlip_autopipe.config import ask_databases, load_config
 
-    config = load_config(file, overrides or ())
+    config = ask_databases(load_config(file, overrides or ()))
     console.print(describe_config(config))
     console.print(f'[green]✓[/] {file} is valid')
 

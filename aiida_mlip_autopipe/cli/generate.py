@@ -38,7 +38,7 @@ def generate(
     import os
 
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.config import load_config
+    from aiida_mlip_autopipe.config import ask_databases, load_config
     from aiida_mlip_autopipe.errors import AutopipeError
     from aiida_mlip_autopipe.whole_file import refuse_existing, whole_file
 
@@ -47,7 +47,7 @@ def generate(
     report_file = output.with_suffix('.report.json')
     refuse_existing(output, force)
     refuse_existing(report_file, force)
-    config = load_config(file, overrides or ())
+    config = ask_databases(load_config(file, overrides or ()))
     with whole_file(output, overwrite=force) as unfinished:
         report = _write_seeds(config, unfinished, processes or len(os.sched_getaffinity(0)))
     with whole_file(report_file, overwrite=force) as unfinished:

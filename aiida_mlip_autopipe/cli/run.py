@@ -67,6 +67,7 @@ def _show_estimate(config: CampaignConfig, profile: str | None) -> None:
     from rich.table import Table
 
     from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.config import ask_databases
     from aiida_mlip_autopipe.installation.profile import open_profile
     from aiida_mlip_autopipe.workflows.estimate import estimate_campaign
     from aiida_mlip_autopipe.workflows.submission import load_code, max_concurrent_jobs
@@ -74,7 +75,7 @@ def _show_estimate(config: CampaignConfig, profile: str | None) -> None:
     open_profile(profile)
     code = load_code(config)
     in_flight = max_concurrent_jobs(config.execution, code.computer)
-    estimate = estimate_campaign(config, in_flight)
+    estimate = estimate_campaign(ask_databases(config), in_flight)
     table = Table(show_header=False, box=None)
     table.add_row('campaign', config.name)
     table.add_row('code', f'{code.full_label}, {in_flight} jobs at a time')

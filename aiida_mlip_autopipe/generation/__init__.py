@@ -1,5 +1,6 @@
 """Generation: from settings to seeds."""
 
+from aiida_mlip_autopipe.generation.answers import answer_queries
 from aiida_mlip_autopipe.generation.base import GENERATORS, Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.generate import (
     STAGE_VERSION,
@@ -25,6 +26,7 @@ __all__ = [
     'Rejections',
     'Requirements',
     'ValidationSettings',
+    'answer_queries',
     'check_entry',
     'count_seeds',
     'generate_seeds',

@@ -39,8 +39,23 @@ def _check_composition(fractions: dict[str, float]) -> dict[str, float]:
     return {symbol: fraction / total for symbol, fraction in fractions.items()}
 
 
+def _check_formula(formula: str) -> str:
+    from pymatgen.core import Composition
+
+    try:
+        composition = Composition(formula)
+    except (ValueError, TypeError):
+        raise fault(f'{formula!r} is not a chemical formula, as Fe2O3') from None
+    for element in composition:
+        check_symbol(element.symbol)
+    if not composition or any(amount != int(amount) or amount < 1 for amount in composition.values()):
+        raise fault(f'{formula!r} must have whole numbers of atoms; {composition.reduced_formula} has')
+    return formula
+
+
 Element = Annotated[str, AfterValidator(check_symbol)]
 Composition = Annotated[dict[Element, float], AfterValidator(_check_composition)]
+Formula = Annotated[str, AfterValidator(_check_formula)]
 
 
 def realise_counts(fractions: dict[str, float], n_sites: int) -> dict[str, int]:

@@ -9,12 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from ase import Atoms
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from aiida_mlip_autopipe.errors import AutopipeError, PhysicsViolationError
-from aiida_mlip_autopipe.fields import fault
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
-from aiida_mlip_autopipe.generation.elements import Element, check_symbol
+from aiida_mlip_autopipe.generation.elements import Element, Formula
 from aiida_mlip_autopipe.generation.lattices import atomic_volume
 from aiida_mlip_autopipe.generation.oxidation import ionic_radius
 
@@ -28,26 +27,12 @@ NEAR_COUNT = 6
 N_NEAR = 500
 
 
-def _check_formula(formula: str) -> str:
-    from pymatgen.core import Composition
-
-    try:
-        composition = Composition(formula)
-    except (ValueError, TypeError):
-        raise fault(f'{formula!r} is not a chemical formula, as Fe2O3') from None
-    for element in composition:
-        check_symbol(element.symbol)
-    if not composition or any(amount != int(amount) or amount < 1 for amount in composition.values()):
-        raise fault(f'{formula!r} must have whole numbers of atoms; {composition.reduced_formula} has')
-    return formula
-
-
 class KnowledgeSettings(GeneratorSettings):
     """Crystals of a chemical formula."""
 
     kind: Literal['knowledge'] = 'knowledge'
     """Crystals of a chemical formula."""
-    formula: Annotated[str, AfterValidator(_check_formula)]
+    formula: Formula
     """The formula, as Fe2O3."""
     max_prototypes: int = Field(default=20, ge=0)
     """Structure types at most, those of few atoms first; 0 leaves them out."""

@@ -1,4 +1,4 @@
-"""The user's own structures."""
+"""The user's own structures, and those that a query found."""
 
 from __future__ import annotations
 
@@ -6,37 +6,52 @@ import hashlib
 import warnings
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from ase import Atoms
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.fields import InputFile
+from aiida_mlip_autopipe.fields import InputFile, fault
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
+from aiida_mlip_autopipe.generation.query import QuerySettings
 from aiida_mlip_autopipe.seeds import fixed_mask
+
+# Where the file of a query's answer has a structure's id.
+DATABASE_ID = 'database_id'
 
 
 class StructuresSettings(GeneratorSettings):
-    """Structures from files."""
+    """Structures from files or from a database."""
 
     kind: Literal['structures'] = 'structures'
-    """Structures from files."""
-    files: tuple[InputFile, ...] = Field(min_length=1)
+    """Structures from files or from a database."""
+    files: tuple[InputFile, ...] = ()
     """Files in any format that ASE reads, with a cell or without."""
+    query: QuerySettings | None = None
+    """A question to a database in place of files. With files, these are an earlier answer, and nothing is asked."""
     frames: str = Field(default=':', pattern=r'^(-?\d+|-?\d*:-?\d*(:-?\d*)?)$')
     """Which structures of each file, as a Python index or slice."""
 
     # Cells may be as small as they are: the user's files are what the user wants explored.
     default_height_factor: ClassVar[float] = 0.0
 
+    @model_validator(mode='after')
+    def _check_source(self) -> Self:
+        if not self.files and not self.query:
+            raise fault('an entry of structures needs files or a query')
+        return self
+
     def stream_content(self) -> dict[str, Any]:
-        """Return what the random streams are derived from: the files' content, not their paths."""
-        return {**super().stream_content(), 'files': [file_sha256(path) for path in self.files]}
+        """Return what the random streams are derived from: the files' content, neither paths nor query."""
+        content = {**super().stream_content(), 'files': [file_sha256(path) for path in self.files]}
+        return {name: value for name, value in content.items() if name != 'query'}
 
     def elements(self) -> frozenset[str]:
-        """Return the elements in the files."""
+        """Return the elements in the files, or those that the query asks for while it has no answer."""
+        if self.query and not self.files:
+            return frozenset(self.query.elements)
         structures = (atoms for path in self.files for atoms in read_structures(path, self.frames))
         return frozenset(str(symbol) for atoms in structures for symbol in atoms.symbols)
 
@@ -50,10 +65,16 @@ class StructuresGenerator(Generator):
     @cached_property
     def _structures(self) -> list[tuple[Atoms, dict[str, Any]]]:
         found = []
+        query = self.settings.query
+        if not self.settings.files:
+            raise AutopipeError('the query of an entry of structures was not asked yet; answer_queries asks it')
         for path in self.settings.files:
             digest = file_sha256(path)
             for number, atoms in enumerate(read_structures(path, self.settings.frames)):
-                found.append((atoms, {'file_sha256': digest, 'frame': number}))
+                record: dict[str, Any] = {'file_sha256': digest, 'frame': number}
+                if query:
+                    record |= {'query': query.question(), DATABASE_ID: _database_id(atoms, path)}
+                found.append((atoms, record))
         return found
 
     def n_parents(self) -> int:
@@ -63,7 +84,20 @@ class StructuresGenerator(Generator):
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
         """Return one structure of the files."""
         atoms, record = self._structures[index]
-        return Parent(atoms.copy(), dict(record))
+        kept = atoms.copy()
+        kept.info.clear()
+        return Parent(kept, dict(record))
+
+
+def _database_id(atoms: Atoms, path: Path) -> str:
+    """Return the id that the file of an answer has with a structure."""
+    try:
+        return str(atoms.info[DATABASE_ID]).removeprefix('id ')
+    except KeyError:
+        raise AutopipeError(
+            f'the structure file {path} is no answer of a query: a structure has no {DATABASE_ID}; '
+            'write files and query in two entries'
+        ) from None
 
 
 def read_structures(path: Path, frames: str = ':') -> list[Atoms]:
@@ -109,6 +143,7 @@ def _clean(atoms: Atoms, name: str) -> Atoms:
         raise AutopipeError(f'{name} has a cell without volume')
     kept = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=pbc)
     kept.set_constraint(atoms.constraints)
+    kept.info = {DATABASE_ID: atoms.info[DATABASE_ID]} if DATABASE_ID in atoms.info else {}
     if atoms.get_tags().any():
         kept.set_tags(atoms.get_tags())
     if atoms.has('initial_magmoms'):

@@ -12,7 +12,7 @@ from aiida.common.exceptions import MultipleObjectsError, NotExistent
 from aiida.engine import ProcessBuilder
 
 from aiida_mlip_autopipe.calculations.files import rewrite_files
-from aiida_mlip_autopipe.config import CampaignConfig, config_hash
+from aiida_mlip_autopipe.config import CampaignConfig, ask_databases, config_hash
 from aiida_mlip_autopipe.config.checks import check_seeds
 from aiida_mlip_autopipe.config.execution import MAX_CONCURRENT_JOBS, ExecutionSettings
 from aiida_mlip_autopipe.errors import AutopipeError
@@ -34,10 +34,11 @@ def build_campaign(config: CampaignConfig) -> ProcessBuilder:
     Raises
     ------
     AutopipeError
-        If the code does not exist or a seed cannot be made.
+        If the code does not exist, a query to a database has no answer, or a seed cannot be made.
     """
     execution = config.execution
     code = load_code(config)
+    config = ask_databases(config)
     check_seeds(config.generation, random_seed=config.random_seed, cutoff_A=config.calculator.cutoff_A)
     files: dict[str, orm.SinglefileData] = {}
     entries = rewrite_files(

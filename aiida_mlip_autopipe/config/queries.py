@@ -1,0 +1,28 @@
+"""The queries of a config to databases, which are asked before anything runs."""
+
+from __future__ import annotations
+
+from aiida_mlip_autopipe.config.campaign import CampaignConfig
+from aiida_mlip_autopipe.config.checks import find_conflicts
+from aiida_mlip_autopipe.errors import ConfigError
+from aiida_mlip_autopipe.generation import answer_queries
+
+
+def ask_databases(config: CampaignConfig) -> CampaignConfig:
+    """Return a config whose queries have the files of their answers beside them; without a query, the config itself.
+
+    Raises
+    ------
+    AutopipeError
+        If a query has no answer.
+    ConfigError
+        If the calculator does not know an element of an answer.
+    """
+    generation = answer_queries(config.generation)
+    if generation == config.generation:
+        return config
+    answered = config.model_copy(update={'generation': generation})
+    conflicts = find_conflicts({'generation': generation, 'calculator': config.calculator})
+    if conflicts:
+        raise ConfigError(conflicts)
+    return answered

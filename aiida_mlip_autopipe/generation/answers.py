@@ -1,0 +1,89 @@
+"""Queries to databases, asked once and before anything runs; their answers are structure files like the user's own."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.generation.base import GeneratorSettings
+from aiida_mlip_autopipe.generation.query import MATERIALS_PROJECT, QuerySettings
+from aiida_mlip_autopipe.generation.structures import DATABASE_ID, StructuresSettings
+from aiida_mlip_autopipe.whole_file import whole_file
+
+
+def answer_queries(entries: Sequence[GeneratorSettings]) -> tuple[GeneratorSettings, ...]:
+    """Ask the databases, and return the entries with the answers' files in them.
+
+    An entry that has files, those of an earlier answer, is kept as it is and asks nothing.
+
+    Raises
+    ------
+    AutopipeError
+        If a query has no answer.
+    """
+    return tuple(_answer_entry(entry) for entry in entries)
+
+
+def _answer_entry(entry: GeneratorSettings) -> GeneratorSettings:
+    if isinstance(entry, StructuresSettings) and entry.query and not entry.files:
+        return entry.model_copy(update={'files': (_ask(entry.query),)})
+    inner = {name: value for name, value in entry if isinstance(value, GeneratorSettings)}
+    return entry.model_copy(update={name: _answer_entry(value) for name, value in inner.items()}) if inner else entry
+
+
+def _ask(query: QuerySettings) -> Path:
+    """Ask one query, and return the file of its answer."""
+    if query.provider == MATERIALS_PROJECT:
+        from aiida_mlip_autopipe.generation.materials_project import find_structures
+    else:
+        from aiida_mlip_autopipe.generation.optimade import find_structures
+    found, n_unreadable = find_structures(query)
+    ordered = {name: _to_atoms(found[name], name) for name in sorted(found) if _has_whole_atoms(found[name])}
+    if not ordered:
+        n_left_out = n_unreadable + len(found)
+        others = f'; {n_left_out} without whole atoms on its sites are left out' if n_left_out else ''
+        raise AutopipeError(f'the query to {query.provider} found no structure{others}; widen it')
+    return _write_answer(list(ordered.values()))
+
+
+def _has_whole_atoms(structure: Any) -> bool:
+    from pymatgen.core import DummySpecies
+
+    return structure.is_ordered and not any(isinstance(site.specie, DummySpecies) for site in structure)
+
+
+def _to_atoms(structure: Any, database_id: str) -> Atoms:
+    """Return a structure of pymatgen's with its id; ASE's reader would take a bare id of digits for a number."""
+    return Atoms(
+        numbers=[site.specie.Z for site in structure],
+        positions=np.asarray(structure.cart_coords),
+        cell=structure.lattice.matrix,
+        pbc=True,
+        info={DATABASE_ID: f'id {database_id}'},
+    )
+
+
+def _write_answer(structures: list[Atoms]) -> Path:
+    """Write an answer under a name from its content, so that the same answer is the same file."""
+    from ase.io.extxyz import write_xyz
+
+    text = io.StringIO()
+    write_xyz(text, structures)
+    content = text.getvalue().encode()
+    folder = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'aiida-mlip-autopipe'
+    path = folder / f'{hashlib.sha256(content).hexdigest()[:16]}.extxyz'
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AutopipeError(f'the answer of a query cannot be kept in {folder}: {error.strerror}') from error
+    with whole_file(path, overwrite=True) as unfinished:
+        unfinished.write_bytes(content)
+    return path
