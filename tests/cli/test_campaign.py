@@ -268,7 +268,6 @@ def test_an_existing_database_is_refused_before_anything_starts(shared_home, con
 
 
 def test_a_campaign_of_a_kind_that_another_package_adds_reaches_its_dataset(make_home, empty_folder, monkeypatch):
-    pytest.importorskip('pyxtal')
     monkeypatch.setenv('PYTHONPATH', str(MOLECULAR_CRYSTALS))
     home = make_home()
     config = empty_folder / 'ice.yaml'

@@ -25,8 +25,6 @@ SEVENNET_CUTOFF_A = 5.0
 
 @pytest.mark.parametrize('path', MARKED)
 def test_an_example_config_makes_its_seeds(path):
-    if 'sqs' in path.read_text(encoding='utf8'):
-        pytest.importorskip('icet')
     config = yaml.safe_load(path.read_text(encoding='utf8'))
     adapter = TypeAdapter(tuple[GENERATORS.settings_union(), ...])
     entries = adapter.validate_python(config['generation'], context={'folder': path.parent})

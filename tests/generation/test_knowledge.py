@@ -56,7 +56,6 @@ def test_mixed_valence_is_spread_over_the_atoms_as_whole_charges(generate):
 
 
 def test_random_crystals_have_their_symmetry_and_are_reproducible(generate):
-    pytest.importorskip('pyxtal')
     entry = knowledge('TiO2', max_prototypes=0, n_random=4, spacegroups=[136, 62, 225, 14])
     random.seed(3)
     state = random.getstate()

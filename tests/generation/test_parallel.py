@@ -40,8 +40,6 @@ def impatient(monkeypatch):
     'entries', [[CROWDED, *REPEATING, CROWDED], pytest.param([CROWDED, SQS], marks=pytest.mark.integration)]
 )
 def test_any_number_of_processes_makes_the_same_bits_and_the_same_report(make_entries, impatient, entries):
-    if SQS in entries:
-        pytest.importorskip('icet')
     entries = make_entries(*entries)
     expected = generate_seeds(entries, random_seed=7, cutoff_A=0.0)
     wanted = [(seed.seed_id, seed.atoms.positions.tobytes(), seed.record) for seed in expected.seeds]

@@ -174,7 +174,7 @@ def test_an_unknown_database_is_refused_with_the_nearest(ask):
 
 
 def test_the_materials_project_is_asked_by_its_own_client(ask, monkeypatch):
-    client = pytest.importorskip('mp_api.client')
+    from mp_api import client
     from pymatgen.core import Lattice, Structure
 
     copper = Structure(Lattice.cubic(3.0), ['Cu'], [[0, 0, 0]]).as_dict()
@@ -196,7 +196,6 @@ def test_the_materials_project_is_asked_by_its_own_client(ask, monkeypatch):
 
 
 def test_the_materials_project_without_a_key_is_one_sentence(ask, monkeypatch):
-    pytest.importorskip('mp_api')
     monkeypatch.delenv('MP_API_KEY', raising=False)
     monkeypatch.setattr('pymatgen.core.SETTINGS', {})
     with pytest.raises(AutopipeError, match=r'there is no key; put that of .* into MP_API_KEY, or the provider mp'):
@@ -204,7 +203,8 @@ def test_the_materials_project_without_a_key_is_one_sentence(ask, monkeypatch):
 
 
 def test_the_materials_project_out_of_reach_is_one_sentence(ask, monkeypatch, closed):
-    client = pytest.importorskip('mp_api.client')
+    from mp_api import client
+
     monkeypatch.setenv('MP_API_KEY', 'k' * 32)
     monkeypatch.setattr(client.core.settings.MAPI_CLIENT_SETTINGS, 'ENDPOINT', closed)
     with pytest.raises(AutopipeError, match=r'has no answer: ConnectionError; check the key and the network'):

@@ -8,8 +8,6 @@ from ase.build import bulk
 
 from aiida_mlip_autopipe.generation.sqs import SqsSettings, find_sqs, largest_short_range_order
 
-pytest.importorskip('icet')
-
 
 def pair_correlations(atoms, first: str, second: str, shells: list[tuple[float, float]]) -> list[float]:
     """Share of `second` among the neighbours of `first` over its concentration, shell by shell, from all images."""

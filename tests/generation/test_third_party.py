@@ -8,10 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-pytest.importorskip('pyxtal')
-
 PACKAGE = Path(__file__).parents[1] / 'support' / 'molecular_crystals'
 SCRIPT = """
 import json
