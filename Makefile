@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 	$$python -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 # Beside the user's SevenNet: what the tests need and what agrees with it.
-EXTRAS := sevennet,chgnet,generation,materials-project
+EXTRAS := sevennet,chgnet,generation,materials-project,fairchem
 MACE_VENV := .venv-mace
 # The loop of a job is serial: two processes of one thread are faster than one of two.
 WORKERS ?= 2

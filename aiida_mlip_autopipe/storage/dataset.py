@@ -136,27 +136,38 @@ class Dataset:
             yield _from_database(found)
 
     def _write(self, row: Row, where: str) -> int:
-        from ase.db.core import now
-        from ase.db.row import AtomsRow, atoms2dict
-
-        described = atoms2dict(row.atoms.copy())
-        if (calc := row.atoms.calc) is not None:
-            if calc.check_state(row.atoms):
-                # ASE would write the row without its labels and not say so.
-                raise AutopipeError(f'{where} has labels of another structure: it was changed after they were computed')
-            # ASE writes the bytes of an array as they are, and reads them as float64.
-            results = {
-                name: value.astype(float) if isinstance(value, np.ndarray) else value
-                for name, value in calc.results.items()
-            }
-            described |= {'calculator': calc.name.lower(), 'calculator_parameters': calc.todict(), **results}
-        entry = AtomsRow(described)
-        # Who wrote a row is no part of a dataset that is handed on.
-        entry.ctime, entry.user = now(), ''
         try:
-            return int(self._database.write(entry, row.key_value_pairs, row.data, row.id))
+            return int(self._database.write(to_entry(row, where), row.key_value_pairs, row.data, row.id))
         except ValueError as error:
             raise AutopipeError(f'{where} cannot be written to {self.path}: {error}') from error
+
+
+def to_entry(row: Row, where: str) -> AtomsRow:
+    """Return structure and labels as ASE's databases take them.
+
+    Raises
+    ------
+    AutopipeError
+        If the labels are of another structure than the row's; ``where`` says which row.
+    """
+    from ase.db.core import now
+    from ase.db.row import AtomsRow, atoms2dict
+
+    described = atoms2dict(row.atoms.copy())
+    if (calc := row.atoms.calc) is not None:
+        if calc.check_state(row.atoms):
+            # ASE would write the row without its labels and not say so.
+            raise AutopipeError(f'{where} has labels of another structure: it was changed after they were computed')
+        # ASE writes the bytes of an array as they are, and reads them as float64.
+        results = {
+            name: value.astype(float) if isinstance(value, np.ndarray) else value
+            for name, value in calc.results.items()
+        }
+        described |= {'calculator': calc.name.lower(), 'calculator_parameters': calc.todict(), **results}
+    entry = AtomsRow(described)
+    # Who wrote a row is no part of a dataset that is handed on.
+    entry.ctime, entry.user = now(), ''
+    return entry
 
 
 def _from_database(found: AtomsRow) -> Row:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.storage.aselmdb import write_aselmdb
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.extxyz import write_extxyz
 from aiida_mlip_autopipe.storage.row import Row
@@ -21,7 +22,7 @@ def export_dataset(path: Path, rows: Iterable[Row], *, overwrite: bool = False) 
     ----------
     path
         ``.db``, an ASE SQLite database, exact; ``.extxyz`` or ``.xyz``, a text file that MACE and SevenNet train on,
-        see `write_extxyz`.
+        see `write_extxyz`; ``.aselmdb``, which fairchem trains on, see `write_aselmdb`.
     rows
         In the order they shall stand in the file.
     overwrite
@@ -38,7 +39,7 @@ def export_dataset(path: Path, rows: Iterable[Row], *, overwrite: bool = False) 
         If the suffix is of no format, the file exists, its folder does not, there is no row, or one cannot be written.
     """
     path = Path(path)
-    writers = {'.db': _write_database, '.extxyz': write_extxyz, '.xyz': write_extxyz}
+    writers = {'.db': _write_database, '.extxyz': write_extxyz, '.xyz': write_extxyz, '.aselmdb': write_aselmdb}
     if path.suffix not in writers:
         raise AutopipeError(f'{path} has a suffix of no format; there are {", ".join(writers)}')
     with whole_file(path, overwrite=overwrite) as unfinished:

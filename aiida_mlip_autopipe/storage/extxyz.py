@@ -8,7 +8,7 @@ from pathlib import Path
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.storage.one_level import of_one_level
 from aiida_mlip_autopipe.storage.row import Row
 
 
@@ -40,16 +40,8 @@ def write_extxyz(path: Path, rows: Iterable[Row]) -> int:
     from ase.io.extxyz import write_extxyz as write_frames
 
     n_rows = 0
-    label_source = None
     with path.open('w') as file:
-        for row in rows:
-            found = row.key_value_pairs.get('label_source')
-            if n_rows and found != label_source:
-                raise AutopipeError(
-                    f'row {n_rows} has labels of {found}, those before of {label_source}: '
-                    'write one file for each level of theory'
-                )
-            label_source = found
+        for row in of_one_level(rows):
             write_frames(file, [_with_references(row)])
             n_rows += 1
     return n_rows

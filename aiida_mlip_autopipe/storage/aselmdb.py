@@ -1,0 +1,51 @@
+"""The database that fairchem trains on: ASE rows in one LMDB file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.storage.dataset import to_entry
+from aiida_mlip_autopipe.storage.one_level import of_one_level
+from aiida_mlip_autopipe.storage.row import Row
+
+
+def write_aselmdb(path: Path, rows: Iterable[Row]) -> int:
+    """Write rows so that fairchem's ``AseDBDataset`` reads them; ``sid`` names the seed and the step of each.
+
+    Energy in eV, forces in eV/Å, stress in eV/Å³ in ASE's sign and Voigt order, exact, as calculator results; fixed
+    atoms stay fixed, and the forces on them are kept.
+
+    Parameters
+    ----------
+    path
+        The file to write, which must not exist.
+    rows
+        Rows that all have the same ``label_source``.
+
+    Returns
+    -------
+    int
+        How many rows were written.
+
+    Raises
+    ------
+    AutopipeError
+        If ``ase-db-backends`` is not installed, a row has no labels, or their levels of theory differ.
+    """
+    try:
+        from ase_db_backends.aselmdb import LMDBDatabase
+    except ImportError:
+        raise AutopipeError(
+            f'{path.name} cannot be written without ase-db-backends: pip install "aiida-mlip-autopipe[fairchem]"'
+        ) from None
+    n_rows = 0
+    with LMDBDatabase(path, use_lock_file=False) as database:
+        for place, row in enumerate(of_one_level(rows)):
+            _ = row.labels
+            pairs = row.key_value_pairs
+            data = {'sid': f'{pairs.get("seed", "row")}_{pairs.get("step", place)}', **row.data}
+            database.write(to_entry(row, f'row {place}'), pairs, data)
+            n_rows += 1
+    return n_rows
