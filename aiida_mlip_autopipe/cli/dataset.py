@@ -20,6 +20,14 @@ class GroupBy(StrEnum):
     ANCESTOR = 'ancestor'
     COMPOSITION = 'composition'
     KIND = 'kind'
+    STORED = 'stored'
+
+
+class Trainer(StrEnum):
+    """What a config file can be written for."""
+
+    MACE = 'mace'
+    SEVENNET = 'sevennet'
 
 
 @dataset_app.command()
@@ -76,11 +84,21 @@ def split(
     ] = None,
     valid_share: Annotated[float, typer.Option(help='Share of the rows for validation.')] = 0.1,
     test_share: Annotated[float, typer.Option(help='Share of the rows for testing.')] = 0.1,
-    by: Annotated[GroupBy, typer.Option(help='What must not be in two sets.')] = GroupBy.ANCESTOR,
+    by: Annotated[
+        GroupBy | None,
+        typer.Option(
+            help='What must not be in two sets; by default the sets drawn before the selection (stored), or ancestors.',
+            show_default=False,
+        ),
+    ] = None,
     hold_out: Annotated[
         str | None, typer.Option(help='A kind of seed of which all rows, and no others, are for testing.')
     ] = None,
     random_seed: Annotated[int, typer.Option(help='Another number draws other sets.')] = 0,
+    trainer: Annotated[
+        list[Trainer] | None,
+        typer.Option(help='Write a config file of this trainer beside the sets, as cu-mace.yaml; can be repeated.'),
+    ] = None,
     force: Force = False,
 ) -> None:
     """Divide a dataset in a training, a validation and a test set that share no lineage and no structure."""
@@ -89,22 +107,36 @@ def split(
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.errors import AutopipeError
     from aiida_mlip_autopipe.storage import Dataset, SplitSettings, export_splits, split_rows
+    from aiida_mlip_autopipe.storage.split import has_stored_splits
+    from aiida_mlip_autopipe.storage.trainers import write_trainer_config
+    from aiida_mlip_autopipe.whole_file import refuse_existing
 
+    target = output or file
+    configs = {name: target.with_name(f'{target.stem}-{name}.yaml') for name in trainer or ()}
+    if configs and target.suffix not in ('.extxyz', '.xyz'):
+        raise AutopipeError(f'trainers read extended XYZ: --output must end in .extxyz, not be {target}')
+    for path in configs.values():
+        refuse_existing(path, force)
+    with Dataset(file) as dataset:
+        rows = list(dataset.query())
+    if by is None:
+        by = GroupBy.STORED if not hold_out and has_stored_splits(rows) else GroupBy.ANCESTOR
     try:
         settings = SplitSettings(valid_share=valid_share, test_share=test_share, by=by.value, hold_out=hold_out)
     except ValidationError as error:
         faults = error.errors()
         raise AutopipeError('\n'.join(': '.join([*map(str, fault['loc']), fault['msg']]) for fault in faults)) from None
-    with Dataset(file) as dataset:
-        rows = list(dataset.query())
     result = split_rows(rows, settings, random_seed=random_seed)
-    paths = export_splits(output or file, rows, result.splits, overwrite=force)
+    paths = export_splits(target, rows, result.splits, overwrite=force)
     if result.report['n_groups_joined']:
         console.print(f'{result.report["n_groups_joined"]} groups were joined to others: they share a structure')
-    for path in paths:
-        name = path.stem.rpartition('-')[2]
-        n_rows, n_groups = result.report['n_rows'][name], result.report['n_groups'][name]
+    for found, path in paths.items():
+        n_rows, n_groups = result.report['n_rows'][found], result.report['n_groups'][found]
         console.print(f'[green]✓[/] {n_rows} rows of {n_groups} groups in [bold]{path}[/]')
+    for name, path in configs.items():
+        training = [row for row, found in zip(rows, result.splits, strict=True) if found == 'train']
+        write_trainer_config(path, name, paths, training, random_seed=random_seed, overwrite=force)
+        console.print(f'[green]✓[/] config of {name} in [bold]{path}[/]')
 
 
 @dataset_app.command()

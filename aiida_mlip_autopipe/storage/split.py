@@ -25,9 +25,9 @@ class SplitSettings(Settings):
     """Share of the rows for validation."""
     test_share: float = Field(default=0.1, ge=0, lt=1)
     """Share of the rows for testing."""
-    by: Literal['ancestor', 'composition', 'kind'] = 'ancestor'
+    by: Literal['ancestor', 'composition', 'kind', 'stored'] = 'ancestor'
     """What must not be in two sets: structures of one ancestor (before strain and rattle), of one composition, or of
-    one kind of seed."""
+    one kind of seed; ``stored`` takes the sets that were drawn before the selection, as the rows say."""
     hold_out: str | None = None
     """A kind of seed of which all rows are for testing, and no others: how far does a model carry?"""
 
@@ -62,8 +62,11 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
     Raises
     ------
     AutopipeError
-        If a row does not say its group, no row is of the kind held out or all are, or there are fewer groups than sets.
+        If a row does not say its group or its set, no row is of the kind held out or all are, or there are fewer groups
+        than sets.
     """
+    if settings.by == 'stored':
+        return _stored_splits(rows)
     joined = join_alike(rows, [_group(row, place, settings.by) for place, row in enumerate(rows)])
     held = {place for place, row in enumerate(rows) if settings.hold_out and _kind(row, place) == settings.hold_out}
     if settings.hold_out and len(held) in (0, len(rows)):
@@ -90,13 +93,42 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
     return SplitResult(splits, report)
 
 
-def export_splits(path: Path, rows: Sequence[Row], splits: Sequence[Split], *, overwrite: bool = False) -> list[Path]:
+def has_stored_splits(rows: Sequence[Row]) -> bool:
+    """Return whether every row says its set, and not all the same."""
+    found = [row.key_value_pairs.get('split') for row in rows]
+    return None not in found and len(set(found)) > 1
+
+
+def _stored_splits(rows: Sequence[Row]) -> SplitResult:
+    splits: list[Split] = []
+    for place, row in enumerate(rows):
+        if 'split' not in row.key_value_pairs:
+            raise AutopipeError(
+                f'row {place} does not say its set: none was held out of the selection; split by ancestor'
+            )
+        splits.append(row.key_value_pairs['split'])
+    lineages = [_group(row, place, 'ancestor') for place, row in enumerate(rows)]
+    report = {
+        'by': 'stored',
+        'n_rows': {split: splits.count(split) for split in SPLITS},
+        'n_groups': {
+            split: len({lineage for lineage, found in zip(lineages, splits, strict=True) if found == split})
+            for split in SPLITS
+        },
+        'n_groups_joined': 0,
+    }
+    return SplitResult(tuple(splits), report)
+
+
+def export_splits(
+    path: Path, rows: Sequence[Row], splits: Sequence[Split], *, overwrite: bool = False
+) -> dict[Split, Path]:
     """Write each set to a file of its own, ``cu_au.db`` to ``cu_au-train.db`` and so on, with the key ``split``.
 
     Returns
     -------
-    list of pathlib.Path
-        The files, of the sets that have rows.
+    dict
+        The file of each set that has rows.
 
     Raises
     ------
@@ -112,7 +144,7 @@ def export_splits(path: Path, rows: Sequence[Row], splits: Sequence[Split], *, o
             replace(row, key_value_pairs=row.key_value_pairs | {'split': split}, id=None) for row in sets[split]
         )
         export_dataset(target, labelled, overwrite=overwrite)
-    return list(paths.values())
+    return paths
 
 
 def _group(row: Row, place: int, by: str) -> str:

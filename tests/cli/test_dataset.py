@@ -73,6 +73,26 @@ def test_split_writes_three_files_and_says_what_is_in_them(run):
     assert {atoms.info['split'] for atoms in read('sets-test.extxyz', ':')} == {'test'}
 
 
+def test_split_writes_a_config_for_each_trainer_asked_for(run):
+    result = run('dataset', 'split', 'cu.db', '-o', 'sets.extxyz', '--trainer', 'mace', '--trainer', 'sevennet')
+    assert result.stdout.splitlines()[-2:] == [
+        '✓ config of mace in sets-mace.yaml',
+        '✓ config of sevennet in sets-sevennet.yaml',
+    ]
+    assert 'train_file: sets-train.extxyz' in Path('sets-mace.yaml').read_text()
+
+
+def test_split_takes_the_sets_drawn_before_the_selection(run):
+    rows = [*make_rows(6, split='train'), *make_rows(10, split='test')[6:]]
+    export_dataset(Path('cu.db'), rows, overwrite=True)
+    result = run('dataset', 'split', 'cu.db')
+    assert result.stdout.splitlines() == [
+        '✓ 6 rows of 6 groups in cu-train.db',
+        '✓ 4 rows of 4 groups in cu-test.db',
+    ]
+    assert run('dataset', 'split', 'cu.db', '--by', 'ancestor', '--force').stdout.startswith('✓ 8 rows of 8 groups')
+
+
 def test_merge_and_convert_write_the_format_of_the_suffix(run):
     export_dataset(Path('more.db'), make_rows(12))
     assert run('dataset', 'merge', 'cu.db', 'more.db', '-o', 'all.db').stdout == '✓ 12 rows in all.db\n'
@@ -96,6 +116,8 @@ def test_diff_names_the_rows_and_its_exit_status_says_whether_there_are_any(run)
         (['info', 'cu.db', '--card', 'cu.md', '--config', 'no.yaml'], 'there is no config file no.yaml'),
         (['split', 'cu.db', '--test-share', '1.5'], 'test_share: Input should be less than 1'),
         (['split', 'cu.db', '--hold-out', 'surface'], 'the kinds are alloy'),
+        (['split', 'cu.db', '--trainer', 'mace'], '--output must end in .extxyz, not be cu.db'),
+        (['split', 'cu.db', '--by', 'stored'], 'row 0 does not say its set'),
         (['convert', 'cu.db', '-o', 'cu.csv'], 'a suffix of no format'),
         (['convert', 'cu.db', '-o', 'cu.db'], 'cu.db exists already'),
         (['merge', 'cu.db', 'other.db', '-o', 'all.db'], 'different levels of theory are not merged'),

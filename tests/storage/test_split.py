@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase.build import bulk
@@ -7,7 +9,7 @@ from pydantic import ValidationError
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.storage import Dataset, make_row
-from aiida_mlip_autopipe.storage.split import SplitSettings, export_splits, split_rows
+from aiida_mlip_autopipe.storage.split import SplitSettings, export_splits, has_stored_splits, split_rows
 
 
 def labelled(atoms):
@@ -112,9 +114,13 @@ def test_each_set_is_written_to_its_own_file(make_lineages, tmp_path):
     rows = make_lineages(10)
     splits = split_rows(rows, SplitSettings(), random_seed=1).splits
     paths = export_splits(tmp_path / 'cu.db', rows, splits)
-    assert [path.name for path in paths] == ['cu-train.db', 'cu-valid.db', 'cu-test.db']
+    assert {split: path.name for split, path in paths.items()} == {
+        'train': 'cu-train.db',
+        'valid': 'cu-valid.db',
+        'test': 'cu-test.db',
+    }
     energies = []
-    for path in paths:
+    for path in paths.values():
         with Dataset(path) as dataset:
             found = list(dataset.query())
         assert {row.key_value_pairs['split'] for row in found} == {path.stem.removeprefix('cu-')}
@@ -129,6 +135,21 @@ def test_no_file_is_written_when_one_of_them_exists(make_lineages, tmp_path):
     with pytest.raises(AutopipeError, match=r'cu-test\.db exists already'):
         export_splits(tmp_path / 'cu.db', rows, splits)
     assert [path.name for path in tmp_path.iterdir()] == ['cu-test.db']
+
+
+def test_sets_drawn_before_the_selection_are_kept(make_lineages):
+    rows = make_lineages(10)
+    drawn = split_rows(rows, SplitSettings(), random_seed=1).splits
+    said = [
+        replace(row, key_value_pairs=row.key_value_pairs | {'split': s}) for row, s in zip(rows, drawn, strict=True)
+    ]
+    result = split_rows(said, SplitSettings(by='stored'), random_seed=5)
+    assert result.splits == drawn
+    assert result.report['n_groups'] == {'train': 8, 'valid': 1, 'test': 1}
+    assert has_stored_splits(said)
+    assert not has_stored_splits(said[:3])
+    with pytest.raises(AutopipeError, match='row 0 does not say its set'):
+        split_rows(rows, SplitSettings(by='stored'), random_seed=1)
 
 
 def test_too_few_groups_are_one_sentence(make_lineages):

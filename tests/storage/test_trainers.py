@@ -1,0 +1,134 @@
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.storage import export_splits, make_row
+from aiida_mlip_autopipe.storage.isolated_atoms import isolated_atom_energies
+from aiida_mlip_autopipe.storage.trainers import write_trainer_config
+
+# What EMT gives for one atom alone.
+ALONE = {'Cu': 3.51, 'Au': 3.80}
+
+
+@pytest.fixture
+def rows(make_provenance):
+    """Return rows of ten small, compressed crystals of copper and gold."""
+    rows = []
+    for place in range(10):
+        atoms = bulk('Cu', cubic=True)
+        atoms.numbers[: place % 2] = 79
+        atoms.set_cell(0.96 * atoms.cell, scale_atoms=True)
+        atoms.rattle(0.1, seed=place)
+        atoms.calc = EMT()
+        results = {name: atoms.calc.get_property(name, atoms) for name in ('energy', 'forces', 'stress')}
+        atoms.calc = SinglePointCalculator(atoms, **results)
+        row = make_row(atoms, make_provenance(step=place), {'ancestor': f'a{place}'})
+        symbols = set(atoms.get_chemical_symbols())
+        rows.append(replace(row, data=row.data | {'isolated_atoms': {symbol: ALONE[symbol] for symbol in symbols}}))
+    return rows
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(rows, trainer, splits=(*['train'] * 8, 'valid', 'test')):
+        files = export_splits(tmp_path / 'cu.extxyz', rows, splits)
+        train = [row for row, split in zip(rows, splits, strict=True) if split == 'train']
+        path = tmp_path / f'cu-{trainer}.yaml'
+        write_trainer_config(path, trainer, files, train, random_seed=3)
+        return path
+
+    return write
+
+
+def change(path, **values):
+    """Make a training as short as it can be."""
+    config = yaml.safe_load(path.read_text())
+    for section in [config, *(part for part in config.values() if isinstance(part, dict))]:
+        section.update({key: value for key, value in values.items() if key in section})
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def test_mace_is_told_of_the_sets_and_of_isolated_atoms(rows, write):
+    path = write(rows, 'mace')
+    config = yaml.safe_load(path.read_text())
+    assert path.read_text().startswith('# mace_run_train --config cu-mace.yaml\n')
+    assert [config[f'{name}_file'] for name in ('train', 'valid', 'test')] == [
+        f'cu-{name}.extxyz' for name in ('train', 'valid', 'test')
+    ]
+    assert 'valid_fraction' not in config
+    assert config['E0s'] == '{29: 3.51, 79: 3.8}'
+
+
+def test_without_isolated_atoms_stress_or_validation_set_mace_does_without(rows, write):
+    for row in rows:
+        row.data.clear()
+        del row.atoms.calc.results['stress']
+    config = yaml.safe_load(write(rows, 'mace', ['train'] * 10).read_text())
+    assert config['E0s'] == 'average'
+    assert config['valid_fraction'] == 0.1
+    assert (config['loss'], 'compute_stress' in config) == ('weighted', False)
+
+
+def test_a_batch_is_never_larger_than_the_training_set(rows, write):
+    splits = ['train', 'valid', *['test'] * 8]
+    assert yaml.safe_load(write(rows, 'sevennet', splits).read_text())['data']['batch_size'] == 1
+
+
+def test_isolated_atoms_are_known_when_every_element_is(rows):
+    assert isolated_atom_energies(rows) == ALONE
+    del rows[1].data['isolated_atoms']['Au']
+    assert isolated_atom_energies(rows[:2]) is None
+
+
+def test_isolated_atoms_of_two_models_are_refused(rows):
+    rows[1].data['isolated_atoms']['Cu'] += 0.1
+    with pytest.raises(AutopipeError, match=r'3\.51 and 3\.61 eV for an isolated atom of Cu'):
+        isolated_atom_energies(rows)
+
+
+def test_what_cannot_be_written_is_one_sentence(rows, tmp_path):
+    with pytest.raises(AutopipeError, match='there are mace, sevennet'):
+        write_trainer_config(tmp_path / 'a.yaml', 'nequip', {'train': Path('a.extxyz')}, rows, random_seed=0)
+    with pytest.raises(AutopipeError, match='no training set'):
+        write_trainer_config(tmp_path / 'a.yaml', 'mace', {'test': Path('a.extxyz')}, rows, random_seed=0)
+
+
+def run(command, folder):
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.mlip
+@pytest.mark.skipif('MLIP_AUTOPIPE_MACE_PYTHON' not in os.environ, reason='there is no environment with MACE')
+def test_mace_trains_with_the_config(rows, write):
+    path = write(rows, 'mace')
+    change(path, max_num_epochs=1, num_channels=4, max_L=0)
+    program = Path(os.environ['MLIP_AUTOPIPE_MACE_PYTHON']).with_name('mace_run_train')
+    log = run([program, '--config', path.name], path.parent)
+    assert 'Total Training set [energy: 8, stress: 8' in log
+    assert 'for head Default: {29: 3.51, 79: 3.8}' in log
+    assert 'Error-table on TEST' in log
+    assert list(path.parent.glob('cu-mace/*.model'))
+
+
+@pytest.mark.mlip
+def test_sevennet_trains_with_the_config(rows, write):
+    path = write(rows, 'sevennet')
+    change(path, epoch=1, channel=4, num_convolution_layer=1, lmax=1)
+    run([Path(sys.executable).with_name('sevenn'), 'train', path.name], path.parent)
+    assert (path.parent / 'checkpoint_best.pth').is_file()
+    head, values = [line.split(',') for line in (path.parent / 'lc.csv').read_text().splitlines()[:2]]
+    errors = dict(zip(head, values, strict=True))
+    assert all(np.isfinite(float(value)) for value in errors.values())
+    assert {'trainset_Stress_GPa_RMSE', 'validset_Stress_GPa_RMSE'} <= {name.strip() for name in errors}
