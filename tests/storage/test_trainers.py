@@ -131,4 +131,4 @@ def test_sevennet_trains_with_the_config(rows, write):
     head, values = [line.split(',') for line in (path.parent / 'lc.csv').read_text().splitlines()[:2]]
     errors = dict(zip(head, values, strict=True))
     assert all(np.isfinite(float(value)) for value in errors.values())
-    assert {'trainset_Stress_GPa_RMSE', 'validset_Stress_GPa_RMSE'} <= {name.strip() for name in errors}
+    assert {'trainset_Stress_RMSE', 'validset_Stress_RMSE'} <= {name.strip() for name in errors}
