@@ -6,10 +6,33 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
+
+
+class Place(NamedTuple):
+    """Where a seed stands in its entry of the config: lists and ranges of the exploration are spread by it.
+
+    No other entry changes it, and neither does the number of seeds.
+
+    Attributes
+    ----------
+    offset
+        Where the entry begins: a number below 2**32 of its own.
+    position
+        Which of the structures that the entry takes in turn: compositions of a grid, points of a volume scan, files.
+    round
+        How often all of them were taken before.
+    """
+
+    offset: int = 0
+    position: int = 0
+    round: int = 0
+
+
+FIRST = Place()
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,10 +47,13 @@ class Seed:
     record
         How it was made, JSON only: ``kind``, the realised parameters, ``ancestor`` (identifies the structure before
         perturbation). Nothing in it depends on the campaign's name or on the other seeds.
+    place
+        Where it stands in its entry; no part of its identity.
     """
 
     atoms: Atoms
     record: dict[str, Any] = field(default_factory=dict)
+    place: Place = FIRST
 
     @cached_property
     def seed_id(self) -> str:

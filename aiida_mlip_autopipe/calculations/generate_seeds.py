@@ -49,7 +49,7 @@ def generate_seeds(
     -------
     dict
         A `SeedData` for each seed under ``seed_<seed_id>``, and the ``report`` of rejections, which has the order of
-        the seeds as ``seed_ids``.
+        the seeds as ``seed_ids`` and where each stands in its entry as ``places``.
     """
     with tempfile.TemporaryDirectory() as folder:
         paths = {key: _unpack(node, Path(folder) / key) for key, node in files.items()}
@@ -66,7 +66,11 @@ def generate_seeds(
         except AutopipeError as error:
             return ExitCode(ERROR_PHYSICS, str(error), invalidates_cache=True)
     nodes: dict[str, orm.Data] = {f'seed_{seed.seed_id}': SeedData.from_seed(seed) for seed in result.seeds}
-    nodes['report'] = orm.Dict({**result.report, 'seed_ids': [seed.seed_id for seed in result.seeds]})
+    listed = {
+        'seed_ids': [seed.seed_id for seed in result.seeds],
+        'places': [list(seed.place) for seed in result.seeds],
+    }
+    nodes['report'] = orm.Dict({**result.report, **listed})
     return nodes
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from aiida_mlip_autopipe.exploration.moves import MOVES, MoveSettings
+from aiida_mlip_autopipe.seeds import Place
 from aiida_mlip_autopipe.settings import Settings
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ else:
     AnyMove = MOVES.settings_union()
 
 Temperature = Annotated[float, Field(ge=0)]
+
+# Steps of temperature and pressure, each from structure to structure and from round to round: multiples of a quadratic
+# irrational fill the unit interval evenly (H. Niederreiter, SIAM 1992, ch. 3), and those of several are independent.
+KRONECKER_STEPS = ((3**0.5 - 1, (5**0.5 - 1) / 2), (7**0.5 - 2, 2**0.5 - 1))
 
 
 class RangeSettings(Settings):
@@ -167,20 +172,29 @@ class ExplorationSettings(Settings):
                 raise ValueError(f'the list of {name} is empty')
         return self
 
-    def for_seed(self, index: int) -> ExplorationSettings:
+    def for_seed(self, place: Place) -> ExplorationSettings:
         """Return the settings of one seed: with one temperature and one pressure.
+
+        Lists are taken in turn, the pressures after a whole turn of the temperatures, and each round begins one later:
+        after as many rounds as there are pairs, every composition of a grid has met every pair. Ranges follow
+        Kronecker sequences, which any number of seeds covers evenly.
 
         Parameters
         ----------
-        index
-            The seed's place, from 0. Lists are taken in turn, the pressures after a whole turn of the temperatures, so
-            that all pairs occur; ranges by a low-discrepancy sequence, so that any number of seeds covers them evenly.
+        place
+            Where the seed stands in its entry.
         """
         turn = len(self.temperature_K) if isinstance(self.temperature_K, tuple) else 1
+        index = sum(place)
+        starts = (place.offset % 2**16 / 2**16, place.offset // 2**16 / 2**16)
+        fractions = [
+            (start + place.position * step + place.round * jump) % 1
+            for start, (step, jump) in zip(starts, KRONECKER_STEPS, strict=True)
+        ]
         return self.model_copy(
             update={
-                'temperature_K': _spread(self.temperature_K, index, base=2),
-                'pressure_GPa': _spread(self.pressure_GPa, index // turn, base=3),
+                'temperature_K': _spread(self.temperature_K, index, fractions[0]),
+                'pressure_GPa': _spread(self.pressure_GPa, index // turn, fractions[1]),
             }
         )
 
@@ -193,22 +207,12 @@ class ExplorationSettings(Settings):
         return _scalar(self.pressure_GPa, 'pressure_GPa')
 
 
-def _spread(value: float | tuple[float, ...] | RangeSettings, index: int, base: int) -> float:
+def _spread(value: float | tuple[float, ...] | RangeSettings, index: int, fraction: float) -> float:
     if isinstance(value, tuple):
         return value[index % len(value)]
     if isinstance(value, RangeSettings):
-        return value.lowest + (value.highest - value.lowest) * _radical_inverse(index, base)
+        return value.lowest + (value.highest - value.lowest) * fraction
     return value
-
-
-def _radical_inverse(index: int, base: int) -> float:
-    """Return the digits of an index mirrored at the point: van der Corput's sequence."""
-    fraction, scale = 0.0, 1.0 / base
-    while index:
-        index, digit = divmod(index, base)
-        fraction += digit * scale
-        scale /= base
-    return fraction
 
 
 def _scalar(value: float | tuple[float, ...] | RangeSettings, name: str) -> float:

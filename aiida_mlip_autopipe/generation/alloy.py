@@ -143,6 +143,10 @@ class AlloyGenerator(Generator):
         fixed = settings.is_ordered or (settings.composition is not None and len(settings.composition) == 1)
         return 1 if fixed and not settings.solutes else None
 
+    def period(self) -> int:
+        """Return the number of compositions."""
+        return len(self.compositions)
+
     def default_n_seeds(self) -> int:
         """Return one seed for each composition of a grid, ten of a single random composition."""
         if self.n_parents() is not None:

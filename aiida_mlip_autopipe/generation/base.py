@@ -130,6 +130,10 @@ class Generator(ABC):
         """Return how many parent structures there are, or None where every one is drawn anew."""
         return None
 
+    def period(self) -> int:
+        """Return after how many parents the kind is back where it began, as at the first composition of a grid."""
+        return self.n_parents() or 1
+
     def default_n_seeds(self) -> int:
         """Return how many seeds are made if the entry does not say."""
         n_parents = self.n_parents()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,12 +26,12 @@ from aiida_mlip_autopipe.generation.nested import grow
 from aiida_mlip_autopipe.generation.perturb import perturb_atoms
 from aiida_mlip_autopipe.generation.report import Rejections
 from aiida_mlip_autopipe.generation.validation import check_atoms, check_parent
-from aiida_mlip_autopipe.randomness import make_rng
-from aiida_mlip_autopipe.seeds import Seed
+from aiida_mlip_autopipe.randomness import derive_random_seed, make_rng
+from aiida_mlip_autopipe.seeds import Place, Seed
 
 # Changes whenever the same settings and random_seed give other seeds than before, or the report other figures: a cached
 # result of the stage is then made anew.
-STAGE_VERSION = '1'
+STAGE_VERSION = '2'
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def generate_seeds(
     """Make the seeds of a slice of the flat list over all entries.
 
     Every seed is drawn from a stream of its own, derived from `random_seed` and the content of its entry: another
-    slice, one more seed, or one more entry at the end changes no other. The second of two equal entries has seeds of
+    slice, one more seed, or one more entry anywhere changes no other. The second of two equal entries has seeds of
     its own.
 
     Parameters
@@ -154,6 +154,8 @@ class Entry:
             self.rules.max_atoms,
         )
         self.n_parents = self.generator.n_parents()
+        self.period = self.generator.period()
+        self.offset = derive_random_seed(random_seed, 'place', label, str(occurrence)) % 2**32
         self.n_seeds = self.generator.default_n_seeds() if settings.n_seeds is None else settings.n_seeds
         self._last_parent: tuple[int, Parent] | None = None
 
@@ -163,6 +165,17 @@ class Entry:
             return divmod(index, self.settings.perturb.variants)
         variant, parent = divmod(index, self.n_parents)
         return parent, variant
+
+    def place(self, index: int) -> Place:
+        """Return where a seed stands in the entry."""
+        parent, variant = self.locate(index)
+        perturb = self.settings.perturb
+        scan, period = max(1, len(perturb.volume_scan)), self.period
+        return Place(
+            self.offset,
+            parent % period * scan + variant % scan,
+            parent // period * -(-perturb.variants // scan) + variant // scan,
+        )
 
     def make(self, first: int, last: int, rejections: Rejections) -> Iterator[Seed]:
         """Make seeds `first` to `last`; where duplicates can occur the earlier ones are made too, to know them."""
@@ -204,9 +217,9 @@ class Entry:
             return None
         if seed is None:
             rejections.duplicates += 1
-        else:
-            rejections.made += 1
-        return seed
+            return None
+        rejections.made += 1
+        return replace(seed, place=self.place(index))
 
     def _name(self) -> str:
         settings = self.settings

@@ -97,6 +97,10 @@ class InterfaceGenerator(ComposedGenerator):
         listed = not self.settings.rigid_shift and self.inner.n_units() is not None
         return len(self._boundaries) if listed else None
 
+    def period(self) -> int:
+        """Return the number of boundaries, which are in turn."""
+        return len(self._boundaries)
+
     def default_n_seeds(self) -> int:
         """Return one seed of each boundary."""
         return len(self._boundaries) * self.settings.perturb.variants

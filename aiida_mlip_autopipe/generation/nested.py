@@ -81,6 +81,10 @@ class ComposedGenerator(Generator):
         super().__init__(settings)
         self.inner: Generator = GENERATORS.make(settings.of)
 
+    def period(self) -> int:
+        """Return after how many parents the kind is back where it began: the inner kind's structures are in turn."""
+        return self.n_parents() or self.inner.period()
+
     def inner_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
         """Return a parent of the inner kind, repeated to the height asked for; they are taken in turn."""
         count = self.inner.n_parents()

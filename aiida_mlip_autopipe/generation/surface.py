@@ -89,6 +89,10 @@ class SurfaceGenerator(ComposedGenerator):
         """Return the number of terminations, or None where elements are spread over their sites at random."""
         return len(self._cuts) if self.inner.n_units() is not None else None
 
+    def period(self) -> int:
+        """Return the number of terminations, which are in turn."""
+        return len(self._cuts)
+
     def default_n_seeds(self) -> int:
         """Return one seed for each termination."""
         return len(self._cuts) * self.settings.perturb.variants

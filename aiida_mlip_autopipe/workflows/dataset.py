@@ -18,6 +18,7 @@ from aiida_mlip_autopipe.calculations.generate_seeds import generate_seeds
 from aiida_mlip_autopipe.calculations.select_frames import select_frames
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import ExplorationSettings
+from aiida_mlip_autopipe.seeds import Place
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_ended
 from aiida_mlip_autopipe.workflows.paused import find_paused
 from aiida_mlip_autopipe.workflows.reuse import reuse_finished
@@ -93,8 +94,8 @@ class DatasetWorkChain(SubmitOnceWorkChain):
         """Start with no seed."""
         self.ctx.n_generated = 0
         self.ctx.seeds = {}
-        # The order of generation, by which temperatures and pressures are spread.
-        self.ctx.order = []
+        # Where each seed stands in its entry, by which temperatures and pressures are spread.
+        self.ctx.places = {}
         self.ctx.waiting = []
         self.ctx.running = {}
         self.ctx.ended = {}
@@ -120,11 +121,12 @@ class DatasetWorkChain(SubmitOnceWorkChain):
         )
         if not node.is_finished_ok:
             return self.exit_codes.ERROR_GENERATION.format(reason=node.exit_message)
-        for seed_id in outputs['report']['seed_ids']:
+        report = outputs['report'].get_dict()
+        for seed_id, place in zip(report['seed_ids'], report['places'], strict=True):
             label = f'seed_{seed_id}'
             if label not in self.ctx.seeds:
                 self.ctx.seeds[label] = outputs[label].pk
-                self.ctx.order.append(label)
+                self.ctx.places[label] = place
                 self.ctx.waiting.append(label)
                 self.out(f'seeds.{label}', outputs[label])
         self.out(f'generation_reports.seeds_{start}', outputs['report'])
@@ -154,7 +156,7 @@ class DatasetWorkChain(SubmitOnceWorkChain):
     def _submit_exploration(self, label: str) -> orm.WorkChainNode:
         job = self.exposed_inputs(ExplorationCalculation, 'job')
         settings = ExplorationSettings(**job.exploration.get_dict())
-        own = settings.for_seed(self.ctx.order.index(label))
+        own = settings.for_seed(Place(*self.ctx.places[label]))
         if own != settings:
             job.exploration = orm.Dict(own.model_dump(mode='json'))
         job.seed = orm.load_node(self.ctx.seeds[label])

@@ -151,3 +151,16 @@ def test_unperturbed_arrangements_that_repeat_are_drawn_anew_or_left_out(generat
     # All ways to put two Cu and two Au on the four sites of the cubic cell give L1_0.
     assert len(result.seeds) == 1
     assert result.report['duplicates'] == 3
+
+
+def test_a_place_depends_on_the_seed_in_its_entry_alone(generate):
+    scan = {'kind': 'alloy', 'composition_grid': {'elements': ['Cu', 'Au'], 'step': 0.5}, 'n_atoms': 8, 'n_seeds': 12,
+            'perturb': {'volume_scan': [0.0, 0.1], 'rattle_A': 0.01}}  # fmt: skip
+    places = [seed.place for seed in generate(scan).seeds]
+    assert places == [seed.place for seed in generate(OTHER, {**scan, 'n_seeds': 20}, ALLOY).seeds][3:15]
+    # Three compositions at two volumes are six structures, taken in turn.
+    assert [place[1:] for place in places] == [(n % 6, n // 6) for n in range(12)]
+    assert len({seed.place.offset for seed in generate(OTHER, OTHER, scan).seeds}) == 3
+    listed = generate({**OTHER, 'n_seeds': None, 'perturb': {'rattle_A': 0.01, 'n_variants': 3}}).seeds
+    assert [seed.place[1:] for seed in listed] == [(0, 0), (0, 1), (0, 2)]
+    assert 'place' not in str(listed[0].record)

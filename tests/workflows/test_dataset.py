@@ -139,11 +139,12 @@ def test_seeds_that_cannot_be_made_end_the_campaign_with_the_reason(run_campaign
 
 
 def test_temperatures_are_spread_over_the_seeds(run_campaign):
-    campaign = run_campaign(exploration={'temperature_K': [200, 400, 600]})
-    explorations = sorted(
-        (node for node in campaign.called if node.process_label == 'ExplorationWorkChain'), key=lambda node: node.pk
-    )
-    assert [node.inputs.job.exploration['temperature_K'] for node in explorations] == [200, 400, 600]
+    entry = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'n_atoms': 16, 'n_seeds': 3,
+             'validation': {'min_height_factor': 0}}  # fmt: skip
+    campaign = run_campaign(generation=[entry], exploration={'temperature_K': [200, 400, 600]})
+    explorations = [node for node in campaign.called if node.process_label == 'ExplorationWorkChain']
+    assert len(explorations) == 3
+    assert {node.inputs.job.exploration['temperature_K'] for node in explorations} == {200, 400, 600}
 
 
 def test_a_seed_is_one_node_and_never_a_node_a_frame(tiny_campaign):

@@ -1,0 +1,52 @@
+"""Lists and ranges of temperature and pressure are spread over the seeds by their places."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from aiida_mlip_autopipe.exploration import ExplorationSettings
+from aiida_mlip_autopipe.seeds import Place
+
+
+@pytest.mark.parametrize('offset', [0, 7, 2**32 - 1])
+@pytest.mark.parametrize(('temperatures', 'pressures', 'n_positions'), [((1, 2, 3), (0, 5), 3), ((1, 2), (0, 5), 4)])
+def test_every_structure_meets_every_pair_once_and_a_round_takes_all_alike(
+    temperatures, pressures, n_positions, offset
+):
+    settings = ExplorationSettings(temperature_K=temperatures, pressure_GPa=pressures)
+    n_pairs = len(temperatures) * len(pressures)
+    for position in range(n_positions):
+        own = [settings.for_seed(Place(offset, position, number)) for number in range(n_pairs)]
+        assert len({(one.temperature_K, one.pressure_GPa) for one in own}) == n_pairs
+    for number in range(n_pairs):
+        counts = Counter(settings.for_seed(Place(offset, p, number)).temperature_K for p in range(12))
+        assert set(counts.values()) == {12 // len(temperatures)}
+
+
+@pytest.mark.parametrize('offset', [0, 12345678])
+@pytest.mark.parametrize('along', ['position', 'round'])
+def test_any_number_of_seeds_covers_a_range_evenly(along, offset):
+    settings = ExplorationSettings(
+        temperature_K={'lowest': 100, 'highest': 1100}, pressure_GPa={'lowest': -2, 'highest': 8}
+    )
+    for count in (5, 16, 60):
+        places = [Place(offset=offset, **{'position': 0, 'round': 0, along: n}) for n in range(count)]
+        found = [settings.for_seed(place) for place in places]
+        for values in (
+            [(one.temperature_K - 100) / 1000 for one in found],
+            [(one.pressure_GPa + 2) / 10 for one in found],
+        ):
+            assert 0 <= min(values) <= max(values) <= 1
+            edges = np.sort(np.append(values, min(values) + 1))
+            assert np.diff(edges).max() < 3 / count
+        if count == 60:  # temperature and pressure are not tied to one another
+            pairs = np.array([(one.temperature_K, one.pressure_GPa) for one in found])
+            assert abs(np.corrcoef(pairs.T)[0, 1]) < 0.2
+
+
+def test_one_value_stays_as_it_is():
+    settings = ExplorationSettings(temperature_K=500, pressure_GPa=1)
+    assert settings.for_seed(Place(3, 2, 1)) == settings
