@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.exploration import CALCULATORS, RUNNER_VERSION, Explora
 from aiida_mlip_autopipe.installation.codes import LOCAL_COMPUTER, code_label
 from aiida_mlip_autopipe.seeds import Seed
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
-from aiida_mlip_autopipe.workflows.submission import pin_model
+from aiida_mlip_autopipe.workflows.jobs import pin_model
 
 
 def main() -> None:
@@ -26,13 +26,14 @@ def main() -> None:
     kind = sys.argv[2] if len(sys.argv) > 2 else 'sevennet'
     calculator = TypeAdapter(CALCULATORS.settings_union()).validate_python({'kind': kind})
     exploration = ExplorationSettings(temperature_K=600, n_steps=200, frame_interval=20)
+    code = orm.load_code(f'{code_label(kind)}@{LOCAL_COMPUTER}')
     _, node = run_get_node(
         ExplorationWorkChain,
         job={
-            'code': orm.load_code(f'{code_label(kind)}@{LOCAL_COMPUTER}'),
+            'code': code,
             'seed': SeedData.from_seed(Seed(ase.io.read(sys.argv[1]), {'kind': 'structures'})),
             'random_seed': orm.Int(1),
-            'calculator': orm.Dict(pin_model(calculator).model_dump(mode='json')),
+            'calculator': orm.Dict(pin_model(calculator, code).model_dump(mode='json')),
             'exploration': orm.Dict(exploration.model_dump(mode='json')),
             'runner_version': orm.Str(RUNNER_VERSION),
         },

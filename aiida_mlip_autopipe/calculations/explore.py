@@ -9,6 +9,7 @@ from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.common.folders import Folder
 from aiida.engine import CalcJob, CalcJobProcessSpec
 
+from aiida_mlip_autopipe.calculations.model_link import link_model
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import contract
 from aiida_mlip_autopipe.randomness import derive_random_seed
@@ -28,6 +29,9 @@ class ExplorationCalculation(CalcJob):
         spec.input('calculator', valid_type=orm.Dict, help='Settings of the calculator, with the sha256 of its model.')
         spec.input('random_seed', valid_type=orm.Int, help="The campaign's number; the stream is derived from it.")
         spec.input('runner_version', valid_type=orm.Str, help='Version of the science behind the runner.')
+        spec.input(
+            'image_sha256', valid_type=orm.Str, required=False, help='sha256 of the image, where the code has one.'
+        )
         spec.input(
             'checkpoint', valid_type=orm.SinglefileData, required=False, help='Where an earlier leg of this seed ended.'
         )
@@ -71,6 +75,7 @@ class ExplorationCalculation(CalcJob):
         from ase.io.trajectory import Trajectory as TrajectoryFile
 
         seed = self.inputs.seed.to_seed()
+        calculator, links = link_model(self.inputs.calculator.get_dict(), self.inputs.code.computer)
         job = contract.Job(
             runner_version=self.inputs.runner_version.value,
             seeds=(
@@ -80,9 +85,10 @@ class ExplorationCalculation(CalcJob):
                     perturbed='perturbation' in seed.record,
                 ),
             ),
-            calculator=self.inputs.calculator.get_dict(),
+            calculator=calculator,
             exploration=self.inputs.exploration.get_dict(),
             rescues=self.inputs.rescues.value if 'rescues' in self.inputs else 0,
+            image_sha256=self.inputs.image_sha256.value if 'image_sha256' in self.inputs else None,
             max_wallclock_s=self.inputs.metadata.options.get('max_wallclock_seconds'),
         )
         Path(folder.get_abs_path(contract.JOB_FILE)).write_text(job.model_dump_json(indent=2))
@@ -97,6 +103,7 @@ class ExplorationCalculation(CalcJob):
 
         calculation = CalcInfo()
         calculation.codes_info = [code]
+        calculation.remote_symlink_list = links
         calculation.retrieve_list = [contract.RESULT_FILE, self.LOG_FILE]
         # The parser turns these into nodes of their own; keeping the files too would double the repository.
         calculation.retrieve_temporary_list = [

@@ -27,7 +27,7 @@ def describe_config(config: CampaignConfig) -> Table:
     exploration, sampling = config.exploration, config.sampling
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_row('campaign', Text(config.name, style='bold'))
-    seeds = check_seeds(config.generation, random_seed=config.random_seed, cutoff_A=config.calculator.cutoff_A)
+    seeds = check_seeds(config.generation, random_seed=config.random_seed, cutoff_A=config.cutoff_A)
     for number, (entry, seed) in enumerate(zip(config.generation, seeds, strict=True)):
         example = f', {seed.atoms.get_chemical_formula()} for example' if seed else ''
         table.add_row('' if number else 'seeds', Text(f'{count_seeds([entry])} of kind {entry.kind}{example}'))

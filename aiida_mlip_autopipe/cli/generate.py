@@ -73,7 +73,7 @@ def _write_seeds(config: CampaignConfig, output: Path, processes: int) -> dict[s
         for seed in iterate_seeds_in_processes(
             config.generation,
             random_seed=config.random_seed,
-            cutoff_A=config.calculator.cutoff_A,
+            cutoff_A=config.cutoff_A,
             processes=processes,
             rejections=rejections,
         ):

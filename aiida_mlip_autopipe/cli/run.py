@@ -70,15 +70,15 @@ def _show_estimate(config: CampaignConfig, profile: str | None) -> None:
     from aiida_mlip_autopipe.config import ask_databases
     from aiida_mlip_autopipe.installation.profile import open_profile
     from aiida_mlip_autopipe.workflows.estimate import estimate_campaign
-    from aiida_mlip_autopipe.workflows.submission import load_code, max_concurrent_jobs
+    from aiida_mlip_autopipe.workflows.jobs import job_codes, max_concurrent_jobs
 
     open_profile(profile)
-    code = load_code(config)
-    in_flight = max_concurrent_jobs(config.execution, code.computer)
+    codes = job_codes(config)
+    in_flight = max_concurrent_jobs(config.execution, codes)
     estimate = estimate_campaign(ask_databases(config), in_flight)
     table = Table(show_header=False, box=None)
     table.add_row('campaign', config.name)
-    table.add_row('code', f'{code.full_label}, {in_flight} jobs at a time')
+    table.add_row('code', f'{", ".join(one.code.full_label for one in codes)}, {in_flight} jobs at a time')
     table.add_row('seeds', f'{estimate.n_seeds}, {estimate.mean_atoms:.0f} atoms on average')
     table.add_row('jobs', str(estimate.n_jobs))
     table.add_row('force calls', f'{estimate.force_calls:,}')

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from aiida_mlip_autopipe.config.execution import ExecutionSettings
+from aiida_mlip_autopipe.config.execution import AnyCalculator, ExecutionSettings
 from aiida_mlip_autopipe.config.yaml_file import yaml_text
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorSettings, ExplorationSettings
 from aiida_mlip_autopipe.fields import fault
@@ -26,11 +26,9 @@ DEFAULT_KINDS = {'calculator': 'sevennet', 'sampling': 'fps'}
 if TYPE_CHECKING:
     # The members of the unions are known only when the registries are read.
     AnyGenerator = GeneratorSettings
-    AnyCalculator = CalculatorSettings
     AnySampler = SamplerSettings
 else:
     AnyGenerator = GENERATORS.settings_union()
-    AnyCalculator = CALCULATORS.settings_union()
     AnySampler = SAMPLERS.settings_union()
 
 
@@ -64,6 +62,16 @@ class CampaignConfig(Settings):
     """Where the dataset is written."""
     execution: ExecutionSettings = ExecutionSettings()
     """Where and how the jobs run."""
+
+    @property
+    def calculators(self) -> tuple[CalculatorSettings, ...]:
+        """What the codes of the campaign run, one for each code."""
+        return tuple(one.calculator or self.calculator for one in self.execution.codes) or (self.calculator,)
+
+    @property
+    def cutoff_A(self) -> float:
+        """The longest range of the calculators, which the seeds are made for."""
+        return max(calculator.cutoff_A for calculator in self.calculators)
 
     @model_validator(mode='before')
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -20,9 +20,9 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
     sections
         The validated sections of a config; those with faults of their own are missing.
     """
-    calculator = sections.get('calculator')
-    faults = list(_model_faults(calculator)) if calculator is not None else []
-    return faults + list(_seed_faults(sections.get('generation', ()), calculator))
+    places = dict(_calculators(sections))
+    faults = [fault for path, calculator in places.items() for fault in _model_faults(path, calculator)]
+    return faults + list(_seed_faults(sections.get('generation', ()), places.values()))
 
 
 def check_seeds(entries: Sequence[GeneratorSettings], *, random_seed: int, cutoff_A: float) -> list[Seed | None]:
@@ -42,7 +42,17 @@ def check_seeds(entries: Sequence[GeneratorSettings], *, random_seed: int, cutof
     return seeds
 
 
-def _model_faults(calculator: CalculatorSettings) -> Iterator[Fault]:
+def _calculators(sections: Mapping[str, Any]) -> Iterator[tuple[str, CalculatorSettings]]:
+    """Yield the calculators that seeds are explored with, each with its place in the config."""
+    codes = sections['execution'].codes if 'execution' in sections else ()
+    for number, code in enumerate(codes):
+        if code.calculator is not None:
+            yield f'execution.codes[{number}].calculator', code.calculator
+    if 'calculator' in sections and (not codes or any(code.calculator is None for code in codes)):
+        yield 'calculator', sections['calculator']
+
+
+def _model_faults(path: str, calculator: CalculatorSettings) -> Iterator[Fault]:
     loader = CALCULATORS.make(calculator)
     try:
         loader.resolve_model()
@@ -51,11 +61,11 @@ def _model_faults(calculator: CalculatorSettings) -> Iterator[Fault]:
         if refused.refusal == 'model_not_loaded':
             model = getattr(calculator, 'model', '')
             nearest = get_close_matches(model, loader.shipped_models, n=1)
-            yield Fault('calculator.model', repr(model), str(refused), nearest[0] if nearest else None)
+            yield Fault(f'{path}.model', repr(model), str(refused), nearest[0] if nearest else None)
 
 
-def _seed_faults(entries: Sequence[GeneratorSettings], calculator: CalculatorSettings | None) -> Iterator[Fault]:
-    known = None if calculator is None else CALCULATORS.load(calculator.kind).known_elements
+def _seed_faults(entries: Sequence[GeneratorSettings], calculators: Collection[CalculatorSettings]) -> Iterator[Fault]:
+    known = {one.kind: elements for one in calculators if (elements := CALCULATORS.load(one.kind).known_elements)}
     for number, entry in enumerate(entries):
         where = f'generation[{number}]'
         try:
@@ -63,6 +73,7 @@ def _seed_faults(entries: Sequence[GeneratorSettings], calculator: CalculatorSet
         except AutopipeError as error:
             yield Fault(where, f'kind {entry.kind}', str(error))
             continue
-        if known is not None and calculator is not None and not elements <= known:
-            allowed = f'the calculator {calculator.kind} knows {", ".join(sorted(known))} only'
-            yield Fault(where, ', '.join(sorted(elements - known)), allowed)
+        for kind, its in known.items():
+            if not elements <= its:
+                allowed = f'the calculator {kind} knows {", ".join(sorted(its))} only'
+                yield Fault(where, ', '.join(sorted(elements - its)), allowed)

@@ -2,39 +2,86 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from pydantic import Field, field_validator
+
+from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorSettings
+from aiida_mlip_autopipe.fields import fault
 from aiida_mlip_autopipe.settings import Settings
 
 # A seed takes two of the 200 slots of a daemon worker (its work chain and its job), the campaign one.
 MAX_CONCURRENT_JOBS = 90
 
+if TYPE_CHECKING:
+    # The members of the union are known only when the registry is read.
+    AnyCalculator = CalculatorSettings
+else:
+    AnyCalculator = CALCULATORS.settings_union()
 
-class ExecutionSettings(Settings):
-    """Where and how the exploration jobs run."""
 
-    code: str | None = None
-    """AiiDA code, as ``label@computer``; by default the one that ``mlip-autopipe setup`` made for the calculator."""
-    max_concurrent_jobs: int | None = Field(default=None, ge=1, le=MAX_CONCURRENT_JOBS)
-    """Jobs in flight at most; by default as many as this machine's cores allow, and 50 behind a scheduler."""
-    threads_per_job: int = Field(default=1, ge=1)
-    """Cores of a job. Two jobs of one thread are faster than one of two."""
-    num_machines: int = Field(default=1, ge=1)
-    """Nodes of a job."""
+class JobResources(Settings):
+    """What a job asks the scheduler for."""
+
+    nodes: int = Field(default=1, ge=1)
+    """Nodes of a job; a job of this package uses one."""
+    cpus_per_job: int = Field(default=1, ge=1)
+    """Cores of a job, and so its threads. Two jobs of one thread are faster than one of two."""
+    gpus_per_job: int = Field(default=0, ge=0)
+    """GPUs of a job. On Slurm they are asked for; of another scheduler, ask for them by ``scheduler_lines``."""
+    memory_MB: int | None = Field(default=None, ge=1)
+    """Memory of a job on its node; by default what the scheduler gives."""
     max_wallclock_s: int | None = Field(default=None, ge=1)
     """Wall time of a job in seconds; a job that reaches it is continued from its checkpoint. No limit by default
     on this machine, one hour behind a scheduler."""
-    max_legs: int = Field(default=20, ge=1)
-    """How often a job is submitted at most for one seed before it is given up."""
-    max_memory_MB: int | None = Field(default=None, ge=1)
-    """Memory of a job."""
     queue: str | None = None
     """Queue or partition."""
     account: str | None = None
     """Account to charge."""
     scheduler_lines: str = ''
-    """Further lines for the head of the submission script."""
+    """Further lines for the head of the submission script, as ``#SBATCH --constraint=a100``."""
+
+
+class CodeSettings(Settings):
+    """One of several codes of a campaign."""
+
+    code: str
+    """AiiDA code, as ``label@computer``."""
+    calculator: AnyCalculator | None = None
+    """What this code runs; by default the campaign's ``calculator``."""
+    resources: JobResources | None = None
+    """What its jobs ask for, in place of what ``execution`` says for all codes."""
+
+
+class ExecutionSettings(JobResources):
+    """Where and how the exploration jobs run."""
+
+    code: str | None = None
+    """AiiDA code, as ``label@computer``; by default the one that ``mlip-autopipe setup`` made for the calculator."""
+    codes: tuple[CodeSettings, ...] = ()
+    """Several codes in place of one: each seed is explored by one of them, always the same. Where they run different
+    calculators, each row says by ``label_source`` which of them labelled it."""
+    max_concurrent_jobs: int | None = Field(default=None, ge=1, le=MAX_CONCURRENT_JOBS)
+    """Jobs in flight at most; by default as many as this machine's cores allow, and 50 behind a scheduler."""
+    max_legs: int = Field(default=20, ge=1)
+    """How often a job is submitted at most for one seed before it is given up."""
+    retry_memory_factor: float = Field(default=2.0, ge=1)
+    """A job that ran out of memory is submitted once more with ``memory_MB`` times this; 1 gives up at once."""
     min_success_share: float = Field(default=0.5, ge=0, le=1)
     """Share of the seeds whose exploration must have succeeded; the campaign fails below it."""
     reuse_finished: bool = True
     """Take results of equal inputs from AiiDA's cache, so that the same file again costs nothing."""
+
+    @field_validator('codes')
+    @classmethod
+    def _no_code_twice(cls, codes: Sequence[CodeSettings]) -> Sequence[CodeSettings]:
+        seen = [(one.code, one.calculator) for one in codes]
+        for number, one in enumerate(seen):
+            if one in seen[:number]:
+                raise fault(f'must differ in code or calculator; {codes[number].code!r} stands there twice')
+        return codes
+
+    def resources(self) -> JobResources:
+        """Return what the jobs of a code without resources of its own ask for."""
+        return JobResources(**{name: getattr(self, name) for name in JobResources.model_fields})

@@ -22,7 +22,7 @@ def ask_databases(config: CampaignConfig) -> CampaignConfig:
     if generation == config.generation:
         return config
     answered = config.model_copy(update={'generation': generation})
-    conflicts = find_conflicts({'generation': generation, 'calculator': config.calculator})
+    conflicts = find_conflicts({**dict(config), 'generation': generation})
     if conflicts:
         raise ConfigError(conflicts)
     return answered

@@ -8,12 +8,14 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
+
+from aiida_mlip_autopipe.exploration.granted import granted_threads
 
 
 def main() -> int:
     """Run a job, or the self-test; 0 whenever ``result.json`` was written."""
-    # More threads than the allocation has are slow, and results are exact to the bit with one only.
-    os.environ.setdefault('OMP_NUM_THREADS', '1')
+    _take_granted_threads()
     parser = argparse.ArgumentParser(prog='python -m aiida_mlip_autopipe.exploration', description=__doc__)
     parser.add_argument('job', nargs='?', type=Path, help='job.json; results are written beside it')
     parser.add_argument(
@@ -21,7 +23,8 @@ def main() -> int:
         metavar='CALCULATOR',
         nargs='?',
         const='{"kind": "emt"}',
-        help='print versions, device and one force call of a calculator, given as JSON settings (default: EMT)',
+        help='print versions, device and one force call of a calculator; its settings as JSON, or a file with them '
+        '(default: EMT)',
     )
     arguments = parser.parse_args()
     if arguments.self_test is not None:
@@ -29,7 +32,7 @@ def main() -> int:
 
         # Some packages print when they load; the answer alone goes to stdout.
         with contextlib.redirect_stdout(sys.stderr):
-            report = run_self_test(json.loads(arguments.self_test))
+            report = run_self_test(_read_settings(arguments.self_test))
         print(json.dumps(report, indent=1))
         return 0 if report['ok'] else 1
     if arguments.job is None:
@@ -39,6 +42,19 @@ def main() -> int:
     result = run_job(arguments.job.resolve())
     print(f'{result.outcome}: {result.message}' if result.message else result.outcome, file=sys.stderr)
     return 0
+
+
+def _take_granted_threads() -> None:
+    """Start over where the number of threads is not the one granted: libraries that read it are loaded already."""
+    threads = str(granted_threads(os.environ))
+    if os.environ.get('OMP_NUM_THREADS') != threads:
+        os.environ['OMP_NUM_THREADS'] = threads
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _read_settings(text: str) -> dict[str, Any]:
+    settings: dict[str, Any] = json.loads(text if text.lstrip().startswith('{') else Path(text).read_text())
+    return settings
 
 
 if __name__ == '__main__':

@@ -17,6 +17,10 @@ TRAJECTORY_FILE = 'trajectory.traj'
 CHECKPOINT_FILE = 'checkpoint.npz'
 CRASH_FILE = 'crash.traj'
 STOP_FILE = 'stop'
+MODEL_FOLDER = 'model'
+
+IMAGE_VARIABLE = 'MLIP_AUTOPIPE_IMAGE_SHA256'
+"""Environment variable by which the submission script tells a job the sha256 of its image."""
 
 Outcome = Literal['completed', 'out_of_walltime', 'stopped', 'unstable', 'no_frame', 'refused', 'failed']
 Refusal = Literal[
@@ -57,6 +61,8 @@ class Job(Settings):
     """Settings of the calculator, with ``kind`` and, where it has a model file, ``model_sha256``."""
     exploration: dict[str, Any]
     """Settings of the exploration."""
+    image_sha256: str | None = Field(default=None, pattern='^[0-9a-f]{64}$')
+    """sha256 of the container image that is expected; None where there is no container."""
     max_wallclock_s: float | None = Field(default=None, gt=0)
     """Wall time that the scheduler grants, if it does, counted from the start of the job's process."""
     rescues: int = Field(default=0, ge=0)
@@ -133,6 +139,10 @@ class Result(Settings):
     """sha256 of the model file that was loaded."""
     device: str = 'cpu'
     """Where the calculator ran."""
+    threads: int | None = None
+    """Threads that numerical libraries were given."""
+    image_sha256: str | None = None
+    """sha256 of the container image that the job ran in."""
     precision: str = 'float64'
     """Floating point type of the model."""
     versions: Versions | None = None

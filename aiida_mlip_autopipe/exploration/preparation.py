@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,14 @@ from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.exploration.calculators import CALCULATORS
 from aiida_mlip_autopipe.exploration.calculators.base import CalculatorLoader, CalculatorRefusedError
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint, CheckpointError, hash_job
-from aiida_mlip_autopipe.exploration.contract import CHECKPOINT_FILE, CONTRACT_VERSION, JOB_FILE, Job, Refusal
+from aiida_mlip_autopipe.exploration.contract import (
+    CHECKPOINT_FILE,
+    CONTRACT_VERSION,
+    IMAGE_VARIABLE,
+    JOB_FILE,
+    Job,
+    Refusal,
+)
 from aiida_mlip_autopipe.exploration.ensembles import EnsembleChoice, EnsembleRefusedError, choose_ensemble
 from aiida_mlip_autopipe.exploration.schedule import Schedule
 from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
@@ -80,7 +88,25 @@ def read_job(path: Path) -> Job:
             f'{path.name} was made for version {job.runner_version} of the runner, the package in this environment has '
             f'{RUNNER_VERSION}; install the same version of aiida-mlip-autopipe on both sides',
         )
+    check_image(job.image_sha256)
     return job
+
+
+def check_image(expected: str | None) -> None:
+    """Refuse an image that is not the one expected.
+
+    A container cannot read its own image. The submission script hashes the file outside, before it starts the
+    container, and hands the result in by the environment.
+
+    Raises
+    ------
+    JobRefusedError
+        If the sha256 is another one, or was not handed in.
+    """
+    found = os.environ.get(IMAGE_VARIABLE, '')
+    if expected is not None and found != expected:
+        has = f'has the sha256 {found[:12]}…' if found else 'has a sha256 that the job was not told'
+        raise JobRefusedError('model_mismatch', f'the image of this job {has}, expected was {expected[:12]}…')
 
 
 def prepare(job: Job, folder: Path) -> PreparedJob:

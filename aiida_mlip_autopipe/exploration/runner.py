@@ -16,6 +16,7 @@ from aiida_mlip_autopipe import __version__
 from aiida_mlip_autopipe.exploration.calculators.base import CalculatorRefusedError, Loaded, random_streams_kept
 from aiida_mlip_autopipe.exploration.contract import RESULT_FILE, STOP_FILE, Event, Result, Versions
 from aiida_mlip_autopipe.exploration.ensembles import EnsembleRefusedError, choose_ensemble
+from aiida_mlip_autopipe.exploration.granted import granted_threads
 from aiida_mlip_autopipe.exploration.interruptions import Interrupted, Interruptions
 from aiida_mlip_autopipe.exploration.preparation import JobRefusedError, PreparedJob, prepare, read_job
 from aiida_mlip_autopipe.exploration.simulation import Simulation
@@ -28,7 +29,9 @@ def run_job(job_file: Path) -> Result:
     the run write a checkpoint and end.
     """
     folder = job_file.parent
-    facts: dict[str, Any] = {'outcome': 'failed'}
+    # What an earlier process of a requeued job said is no longer true, and this one may die without a word.
+    (folder / RESULT_FILE).unlink(missing_ok=True)
+    facts: dict[str, Any] = {'outcome': 'failed', 'threads': granted_threads(os.environ)}
     interruptions = Interruptions(folder / STOP_FILE)
     with interruptions.listening():
         try:
@@ -94,7 +97,11 @@ def load_calculator(prepared: PreparedJob) -> Loaded:
 def _run(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) -> None:
     with interruptions.raising():
         job = read_job(job_file)
-        facts.update(seed_id=job.seeds[0].seed_id, calculator_name=str(job.calculator.get('kind', '')))
+        facts.update(
+            image_sha256=job.image_sha256,
+            seed_id=job.seeds[0].seed_id,
+            calculator_name=str(job.calculator.get('kind', '')),
+        )
         prepared = prepare(job, job_file.parent)
         settings, loader = prepared.settings, prepared.loader
         interruptions.set_limit(job.max_wallclock_s, settings.walltime_margin_s)

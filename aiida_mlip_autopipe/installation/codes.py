@@ -17,6 +17,11 @@ from aiida_mlip_autopipe.errors import AutopipeError
 
 LOCAL_COMPUTER = 'localhost'
 
+IMAGE_SHA256 = 'mlip_autopipe_image_sha256'
+"""Extra of a code: the sha256 of its image when it was registered."""
+TESTED_MODELS = 'mlip_autopipe_models'
+"""Extra of a code: the sha256 of the models that it was tried with, by their names."""
+
 
 def code_label(kind: str) -> str:
     """Return the label of the code that runs a calculator in an environment of this machine."""

@@ -20,6 +20,7 @@ from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import ExplorationSettings
 from aiida_mlip_autopipe.seeds import Place
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_ended
+from aiida_mlip_autopipe.workflows.jobs import choose_code
 from aiida_mlip_autopipe.workflows.paused import find_paused
 from aiida_mlip_autopipe.workflows.reuse import reuse_finished
 from aiida_mlip_autopipe.workflows.submit_once import SubmitOnceWorkChain
@@ -51,10 +52,16 @@ class DatasetWorkChain(SubmitOnceWorkChain):
         spec.expose_inputs(
             ExplorationCalculation,
             namespace='job',
-            exclude=('seed', 'checkpoint', 'rescues', 'random_seed', 'metadata'),
+            exclude=('seed', 'checkpoint', 'rescues', 'random_seed', 'code', 'calculator', 'image_sha256', 'metadata'),
+        )
+        spec.input_namespace(
+            'codes', dynamic=True, help='For each code by its key `code`, `calculator` and `image_sha256` of its jobs.'
         )
         spec.input(
-            'options', valid_type=dict, is_metadata=True, help='Options of the jobs: resources, wall time, queue.'
+            'options', valid_type=dict, is_metadata=True, help='By the key of the code: resources, wall time, queue.'
+        )
+        spec.input(
+            'retry_memory_factor', valid_type=float, is_metadata=True, default=1.0, help='Out of memory: so much more.'
         )
         spec.input('max_concurrent_jobs', valid_type=int, is_metadata=True, help='Explorations in flight at most.')
         spec.input('max_legs', valid_type=int, is_metadata=True, help='Legs of one exploration at most.')
@@ -161,11 +168,14 @@ class DatasetWorkChain(SubmitOnceWorkChain):
             job.exploration = orm.Dict(own.model_dump(mode='json'))
         job.seed = orm.load_node(self.ctx.seeds[label])
         job.random_seed = self.inputs.random_seed
-        job.metadata = {'options': dict(self.inputs.options)}
+        key = choose_code(job.random_seed.value, label, self.inputs.codes)
+        job.update(self.inputs.codes[key])
+        job.metadata = {'options': dict(self.inputs.options[key])}
         return self.submit(
             ExplorationWorkChain,
             job=job,
             max_iterations=orm.Int(self.inputs.max_legs),
+            retry_memory_factor=self.inputs.retry_memory_factor,
             reuse_finished=self.inputs.reuse_finished,
             metadata={'call_link_label': f'explore_{label}'},
         )

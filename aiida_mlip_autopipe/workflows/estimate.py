@@ -58,7 +58,7 @@ def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
     first = generate_seeds(
         config.generation,
         random_seed=config.random_seed,
-        cutoff_A=config.calculator.cutoff_A,
+        cutoff_A=config.cutoff_A,
         stop=min(n_seeds, SAMPLE),
     ).seeds
     mean_atoms = sum(len(seed.atoms) for seed in first) / len(first)

@@ -32,10 +32,20 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
         spec.input(
             'reuse_finished', valid_type=bool, is_metadata=True, default=False, help='Take finished legs from cache.'
         )
+        spec.input(
+            'retry_memory_factor',
+            valid_type=float,
+            is_metadata=True,
+            default=1.0,
+            help='A leg that ran out of memory is submitted once more with so much more; 1 gives up.',
+        )
         spec.output_namespace('legs', valid_type=orm.TrajectoryData, help='The good frames, a trajectory a leg.')
         spec.output_namespace('crashes', valid_type=orm.SinglefileData, help='Frames around events, for each leg.')
         spec.output('result', valid_type=orm.Dict, required=False, help='What the last leg says of itself.')
         spec.exit_code(403, 'ERROR_NO_PROGRESS', message='A leg used up its wall time without a single step.')
+        spec.exit_code(
+            404, 'ERROR_OUT_OF_MEMORY', message='The job ran out of memory; execution.memory_MB sets how much it has.'
+        )
         spec.exit_code(410, 'ERROR_UNSTABLE', message='A guard stopped the run; the frames before it are attached.')
         spec.exit_code(411, 'ERROR_NO_FRAME', message='The run ended without any good frame.')
         spec.outline(
@@ -51,6 +61,7 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
         super().setup()
         self.ctx.inputs = self.exposed_inputs(ExplorationCalculation, 'job')
         self.ctx.rescues = 0
+        self.ctx.has_more_memory = False
 
     def run_process(self) -> ToContext:
         """Submit the next leg."""
@@ -94,6 +105,44 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
         self.ctx.inputs.checkpoint = node.outputs.checkpoint
         return ProcessHandlerReport(do_break=True)
 
+    @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_SCHEDULER_OUT_OF_MEMORY])
+    def ask_for_more_memory(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Submit once more with more memory, from the last checkpoint; a second time it is given up."""
+        options = self.ctx.inputs.metadata.options
+        factor, asked = self.inputs.retry_memory_factor, options.get('max_memory_kb')
+        if self.ctx.has_more_memory or factor == 1 or asked is None:
+            self.report(f'leg {self.ctx.iteration} ran out of memory, of which it had {_megabytes(asked)}')
+            return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_OUT_OF_MEMORY)
+        self.ctx.has_more_memory = True
+        options['max_memory_kb'] = round(factor * asked)
+        self._take_checkpoint(node)
+        self.report(
+            f'leg {self.ctx.iteration} ran out of memory; once more with {_megabytes(options["max_memory_kb"])}'
+        )
+        return ProcessHandlerReport(do_break=True)
+
+    @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_SCHEDULER_NODE_FAILURE])
+    def go_on_after_node_failure(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Submit again, from the last checkpoint where there is one."""
+        self._take_checkpoint(node)
+        self.report(f'the node of leg {self.ctx.iteration} failed, submitting again')
+        return ProcessHandlerReport(do_break=True)
+
+    @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_SCHEDULER_OUT_OF_WALLTIME])
+    def go_on_after_a_cut(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Continue a job that the scheduler cut off before it could end itself; give up where it left nothing."""
+        if not self._take_checkpoint(node):
+            return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_NO_PROGRESS)
+        self.report(f'leg {self.ctx.iteration} was cut off, continuing from its last checkpoint')
+        return ProcessHandlerReport(do_break=True)
+
+    def _take_checkpoint(self, node: orm.CalcJobNode) -> bool:
+        """Let the next leg start from a leg's checkpoint; return whether it left one."""
+        left = 'checkpoint' in node.outputs
+        if left:
+            self.ctx.inputs.checkpoint = node.outputs.checkpoint
+        return left
+
     @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_NO_FRAME])
     def stop_without_frame(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
         """Stop: another leg would end the same way."""
@@ -106,3 +155,7 @@ def why_ended(node: orm.WorkChainNode) -> str:
     jobs = [job for job in node.called if isinstance(job, orm.CalcJobNode)]
     last = max(jobs, key=lambda job: job.pk, default=node)
     return last.exit_message or node.exit_message or node.process_status or str(node.process_state)
+
+
+def _megabytes(kilobytes: int | None) -> str:
+    return 'as much as the scheduler gives unasked' if kilobytes is None else f'{kilobytes // 1024} MB'

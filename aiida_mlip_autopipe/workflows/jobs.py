@@ -1,0 +1,210 @@
+"""What the exploration jobs of a campaign are given: codes, calculators with pinned models, and options for AiiDA."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from aiida import orm
+from aiida.common.exceptions import MultipleObjectsError, NotExistent
+
+from aiida_mlip_autopipe.config import CampaignConfig
+from aiida_mlip_autopipe.config.execution import MAX_CONCURRENT_JOBS, ExecutionSettings, JobResources
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.exploration.calculators import CalculatorRefusedError, CalculatorSettings, resolve_model
+from aiida_mlip_autopipe.exploration.calculators.base import file_sha256
+from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, LOCAL_COMPUTER, TESTED_MODELS, code_label
+from aiida_mlip_autopipe.model_store import find_model
+from aiida_mlip_autopipe.randomness import derive_random_seed
+
+LOCAL_SCHEDULER = 'core.direct'
+CONCURRENT_JOBS_BEHIND_SCHEDULER = 50
+WALLCLOCK_S_BEHIND_SCHEDULER = 3600
+
+
+@dataclass(frozen=True)
+class JobCode:
+    """A code of a campaign with what it runs and what its jobs ask for."""
+
+    code: orm.AbstractCode
+    calculator: CalculatorSettings
+    resources: JobResources
+
+    @property
+    def key(self) -> str:
+        """Its name in the graph; the same for the same code and calculator, whichever others there are."""
+        content = json.dumps([self.code.full_label, self.calculator.model_dump(mode='json')], sort_keys=True)
+        label = re.sub(r'[\W_]+', '_', self.code.full_label).strip('_')
+        return f'code_{label}_{hashlib.sha256(content.encode()).hexdigest()[:6]}'
+
+    def inputs(self) -> dict[str, orm.Data]:
+        """Return what differs between the codes of a campaign in the inputs of a job."""
+        inputs = {'code': self.code, 'calculator': orm.Dict(self.calculator.model_dump(mode='json'))}
+        image = self.code.base.extras.get(IMAGE_SHA256, None)
+        return inputs if image is None else {**inputs, 'image_sha256': orm.Str(image)}
+
+
+def job_codes(config: CampaignConfig) -> list[JobCode]:
+    """Return the codes of a campaign, each calculator with the sha256 of its model.
+
+    Raises
+    ------
+    AutopipeError
+        If a code does not exist, or a model is not where its jobs run.
+    """
+    execution = config.execution
+    if not execution.codes:
+        label = execution.code or f'{code_label(config.calculator.kind)}@{LOCAL_COMPUTER}'
+        remedy = '' if execution.code else f"; run 'mlip-autopipe setup --calculator {config.calculator.kind}'"
+        code = load_code(label, 'execution.code', remedy)
+        return [JobCode(code, pin_model(config.calculator, code), execution.resources())]
+    codes = []
+    for number, one in enumerate(execution.codes):
+        code = load_code(one.code, f'execution.codes[{number}].code')
+        calculator = pin_model(one.calculator or config.calculator, code)
+        codes.append(JobCode(code, calculator, one.resources or execution.resources()))
+    return codes
+
+
+def choose_code(random_seed: int, seed_id: str, keys: Collection[str]) -> str:
+    """Return the key of the code that explores a seed.
+
+    Each code draws a number for the seed, and the largest wins: another seed changes nothing, and another code takes
+    its share of the seeds and leaves the rest where they are (rendezvous hashing).
+
+    Parameters
+    ----------
+    random_seed
+        The campaign's number.
+    seed_id
+        The seed.
+    keys
+        The keys of the codes.
+    """
+    return max(sorted(keys), key=lambda key: derive_random_seed(random_seed, 'code', seed_id, key))
+
+
+def load_code(label: str, where: str, remedy: str = '') -> orm.AbstractCode:
+    """Return a code by its label.
+
+    Parameters
+    ----------
+    label
+        As ``label@computer``.
+    where
+        The place in the config that names it.
+    remedy
+        What to do if there is none.
+
+    Raises
+    ------
+    AutopipeError
+        If it does not exist; the message says which codes there are.
+    """
+    try:
+        return orm.load_code(label)
+    except MultipleObjectsError as error:
+        raise AutopipeError(f'{where}: {label!r} names several codes; write it as label@computer') from error
+    except NotExistent as error:
+        known = sorted(code.full_label for (code,) in orm.QueryBuilder().append(orm.AbstractCode).iterall())
+        hint = f'there are {", ".join(known)}' if known else 'there is none'
+        raise AutopipeError(f'{where}: no code {label!r} in this profile, {hint}{remedy}') from error
+
+
+def pin_model(settings: CalculatorSettings, code: orm.AbstractCode) -> CalculatorSettings:
+    """Return a calculator's settings with the sha256 of its model file: jobs then refuse another file.
+
+    Parameters
+    ----------
+    settings
+        The settings of the calculator.
+    code
+        What runs it.
+
+    Raises
+    ------
+    AutopipeError
+        If there is no such file here, or it was not placed where the code runs.
+    """
+    if getattr(settings, 'model_sha256', '') is None:
+        tested = code.base.extras.get(TESTED_MODELS, {})
+        known = tested.get(settings.model) or _model_sha256(settings)  # type: ignore[attr-defined]
+        settings = settings.model_copy(update={'model_sha256': known})
+    _check_placed(settings, code)
+    return settings
+
+
+def _model_sha256(settings: CalculatorSettings) -> str | None:
+    try:
+        path = resolve_model(settings)
+    except CalculatorRefusedError as refused:
+        if refused.refusal != 'calculator_missing':
+            raise
+        model = settings.model  # type: ignore[attr-defined]
+        raise AutopipeError(
+            f'the sha256 of the weights {model!r} is not known here: {refused}; give it as calculator.model_sha256, or '
+            f"register the code again with '--model {model}', which asks the code for it"
+        ) from refused
+    return None if path is None else file_sha256(path)
+
+
+def _check_placed(settings: CalculatorSettings, code: orm.AbstractCode) -> None:
+    """Refuse a model file that the code's jobs could not open: it must have been placed there once."""
+    model = getattr(settings, 'model', None)
+    is_file = model is not None and '/' in model
+    is_here = code.computer.transport_type == 'core.local' and not isinstance(code, orm.ContainerizedCode)
+    if not is_file or is_here or find_model(code.computer, settings.model_sha256):  # type: ignore[attr-defined]
+        return
+    raise AutopipeError(
+        f'calculator.model: {model} is not yet where {code.full_label} runs; '
+        f"'mlip-autopipe calculator place {model} --computer {code.computer.label}' puts it there, once"
+    )
+
+
+def job_options(resources: JobResources, computer: orm.Computer) -> dict[str, Any]:
+    """Return the options of a job in AiiDA's words."""
+    behind_scheduler = computer.scheduler_type != LOCAL_SCHEDULER
+    resource_options = {'num_machines': resources.nodes, 'num_mpiprocs_per_machine': 1}
+    wallclock = resources.max_wallclock_s
+    lines = [resources.scheduler_lines] if resources.scheduler_lines else []
+    # PyTorch and the linear algebra libraries read the number of their threads when they are loaded.
+    environment = {'OMP_NUM_THREADS': str(resources.cpus_per_job)}
+    if behind_scheduler:
+        resource_options['num_cores_per_mpiproc'] = resources.cpus_per_job
+        wallclock = wallclock or WALLCLOCK_S_BEHIND_SCHEDULER
+    if resources.gpus_per_job:
+        # Apptainer then brings the GPU's driver into the container, as by its option --nv.
+        environment['APPTAINER_NV'] = '1'
+        if computer.scheduler_type == 'core.slurm':
+            lines.insert(0, f'#SBATCH --gres=gpu:{resources.gpus_per_job}')
+    options = {
+        'resources': resource_options,
+        'environment_variables': environment,
+        'max_wallclock_seconds': wallclock,
+        'max_memory_kb': resources.memory_MB and resources.memory_MB * 1024,
+        'queue_name': resources.queue,
+        'account': resources.account,
+        'custom_scheduler_commands': '\n'.join(lines) or None,
+        # A job that is preempted, or whose node fails, starts again in its folder and continues its own checkpoint.
+        'rerunnable': behind_scheduler or None,
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def max_concurrent_jobs(execution: ExecutionSettings, codes: Collection[JobCode]) -> int:
+    """Return how many explorations may be in flight: AiiDA itself has no limit, and starts all at once."""
+    if execution.max_concurrent_jobs is not None:
+        return execution.max_concurrent_jobs
+    limits = {one.code.computer.pk: _computer_limit(one) for one in codes}
+    return min(sum(limits.values()), MAX_CONCURRENT_JOBS)
+
+
+def _computer_limit(one: JobCode) -> int:
+    if one.code.computer.scheduler_type != LOCAL_SCHEDULER:
+        return CONCURRENT_JOBS_BEHIND_SCHEDULER
+    return max(1, len(os.sched_getaffinity(0)) // one.resources.cpus_per_job)

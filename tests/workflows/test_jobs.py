@@ -1,0 +1,177 @@
+"""What the jobs of a campaign are given."""
+
+from collections import Counter
+
+import pytest
+from aiida import orm
+
+from aiida_mlip_autopipe.config.execution import JobResources
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.exploration.calculators.mace import MACESettings
+from aiida_mlip_autopipe.exploration.calculators.sevennet import SevenNetSettings
+from aiida_mlip_autopipe.installation.codes import TESTED_MODELS
+from aiida_mlip_autopipe.model_store import note_model
+from aiida_mlip_autopipe.workflows.jobs import choose_code, job_codes, job_options, max_concurrent_jobs, pin_model
+
+
+@pytest.fixture(scope='module')
+def make_computer(aiida_profile):
+    def make(scheduler, label):
+        return orm.Computer(
+            label=label,
+            hostname='nowhere',
+            transport_type='core.ssh_async',
+            scheduler_type=scheduler,
+            workdir='/scratch',
+        ).store()
+
+    return make
+
+
+@pytest.fixture(scope='module')
+def slurm(make_computer):
+    return make_computer('core.slurm', 'slurm')
+
+
+@pytest.fixture(scope='module')
+def remote_code(slurm):
+    return orm.InstalledCode(label='python', computer=slurm, filepath_executable='/usr/bin/python3').store()
+
+
+ALL = JobResources(
+    nodes=2,
+    cpus_per_job=8,
+    gpus_per_job=1,
+    memory_MB=4096,
+    max_wallclock_s=7200,
+    queue='gpu',
+    account='mat',
+    scheduler_lines='#SBATCH --constraint=a100',
+)
+
+
+def script_head(computer, resources):
+    """Return the head of the submission script that AiiDA's plugin makes of the options."""
+    from aiida.schedulers.datastructures import JobTemplate
+
+    options = job_options(resources, computer)
+    scheduler = computer.get_scheduler()
+    template = JobTemplate()
+    template.job_resource = scheduler.create_job_resource(**options['resources'])
+    for name in ('queue_name', 'account', 'max_memory_kb', 'max_wallclock_seconds', 'custom_scheduler_commands'):
+        setattr(template, name, options.get(name))
+    template.rerunnable = options['rerunnable']
+    return scheduler._get_submit_script_header(template).splitlines()
+
+
+def test_on_slurm_everything_that_a_job_asks_for_stands_in_its_script(slurm):
+    assert {
+        '#SBATCH --nodes=2',
+        '#SBATCH --cpus-per-task=8',
+        '#SBATCH --gres=gpu:1',
+        '#SBATCH --mem=4096',
+        '#SBATCH --time=02:00:00',
+        '#SBATCH --partition=gpu',
+        '#SBATCH --account=mat',
+        '#SBATCH --constraint=a100',
+        '#SBATCH --requeue',
+    } <= set(script_head(slurm, ALL))
+
+
+def test_a_job_of_one_core_asks_slurm_for_no_gpu_and_an_hour(slurm):
+    head = script_head(slurm, JobResources())
+    assert '#SBATCH --time=01:00:00' in head
+    assert not any(word in line for line in head for word in ('gres', 'mem', 'partition', 'account'))
+
+
+def test_another_scheduler_gets_the_extra_lines_and_no_words_of_slurm(make_computer):
+    head = script_head(make_computer('core.pbspro', 'pbs'), ALL)
+    assert '#SBATCH --constraint=a100' in head
+    assert not any('gres' in line for line in head)
+
+
+def test_on_this_machine_a_job_has_no_wall_time_and_the_threads_it_asked_for(emt_code):
+    options = job_options(JobResources(cpus_per_job=2), emt_code.computer)
+    assert options['environment_variables'] == {'OMP_NUM_THREADS': '2'}
+    assert 'max_wallclock_seconds' not in options
+    assert 'rerunnable' not in options
+
+
+def test_jobs_with_a_gpu_bring_it_into_the_container(slurm):
+    assert job_options(ALL, slurm)['environment_variables']['APPTAINER_NV'] == '1'
+    assert 'APPTAINER_NV' not in job_options(JobResources(), slurm)['environment_variables']
+
+
+def test_another_seed_changes_the_code_of_no_other_and_another_code_takes_only_its_share():
+    seeds = [f'seed_{number}' for number in range(300)]
+    before = {seed: choose_code(1, seed, ['a', 'b']) for seed in seeds}
+    after = {seed: choose_code(1, seed, ['c', 'b', 'a']) for seed in seeds}
+    counts = Counter(after.values())
+    assert min(counts.values()) > 70
+    assert all(after[seed] in (before[seed], 'c') for seed in seeds)
+    assert {seed: choose_code(2, seed, ['a', 'b']) for seed in seeds} != before
+
+
+def test_several_codes_are_told_apart_by_code_and_calculator(emt_code, campaign_config):
+    label = emt_code.full_label
+    codes = [{'code': label}, {'code': label, 'calculator': {'kind': 'lj'}, 'resources': {'cpus_per_job': 2}}]
+    emt, lj = job_codes(campaign_config(execution={'codes': codes, 'memory_MB': 100}))
+    assert (emt.calculator.kind, lj.calculator.kind) == ('emt', 'lj')
+    assert emt.key != lj.key
+    assert (emt.resources.memory_MB, lj.resources.memory_MB) == (100, None)
+    alone = job_codes(campaign_config(execution={'code': label}))[0]
+    assert alone.key == emt.key
+
+
+def test_jobs_in_flight_are_counted_once_a_computer(emt_code, remote_code, campaign_config):
+    codes = [
+        {'code': emt_code.full_label},
+        {'code': remote_code.full_label},
+        {'code': remote_code.full_label, 'calculator': {'kind': 'lj'}},
+    ]
+    config = campaign_config(execution={'codes': codes, 'cpus_per_job': 1000})
+    assert max_concurrent_jobs(config.execution, job_codes(config)) == 1 + 50
+
+
+def test_a_model_file_must_have_been_placed_where_its_jobs_run(remote_code, emt_code, tmp_path):
+    model = tmp_path / 'm.model'
+    model.write_bytes(b'weights')
+    settings = MACESettings(model=str(model))
+    pinned = pin_model(settings, emt_code)
+    assert pinned.model_sha256 is not None
+    with pytest.raises(AutopipeError, match=r'calculator place .*m\.model --computer slurm'):
+        pin_model(settings, remote_code)
+    note_model(remote_code.computer, pinned.model_sha256, '/models/m.model')
+    assert pin_model(settings, remote_code) == pinned
+
+
+def test_weights_that_only_the_code_has_are_pinned_by_what_its_self_test_found(remote_code, monkeypatch):
+    from aiida_mlip_autopipe.exploration.calculators import sevennet
+
+    monkeypatch.setattr(sevennet, 'find_spec', lambda name: None)
+    settings = SevenNetSettings(model='7net-0')
+    with pytest.raises(AutopipeError, match='--model 7net-0'):
+        pin_model(settings, remote_code)
+    remote_code.base.extras.set(TESTED_MODELS, {'7net-0': 'f' * 64})
+    assert pin_model(settings, remote_code).model_sha256 == 'f' * 64
+
+
+@pytest.mark.integration
+def test_seeds_are_spread_over_codes_and_each_row_says_who_labelled_it(run_campaign, emt_code, tmp_path):
+    from aiida_mlip_autopipe.storage import Dataset
+    from aiida_mlip_autopipe.workflows.export import write_dataset
+
+    label = emt_code.full_label
+    lj = {'kind': 'lj', 'epsilon_eV': 0.05, 'sigma_A': 2.3}
+    campaign = run_campaign(execution={'codes': [{'code': label}, {'code': label, 'calculator': lj}]}, random_seed=3)
+    assert campaign.is_finished_ok, campaign.exit_message
+    ran = {
+        job.inputs.seed.seed_id: job.outputs.result['calculator_name']
+        for job in campaign.called_descendants
+        if isinstance(job, orm.CalcJobNode)
+    }
+    assert set(ran.values()) == {'emt', 'lj'}
+    write_dataset(campaign, tmp_path / 'mixed.db')
+    with Dataset(tmp_path / 'mixed.db') as dataset:
+        rows = list(dataset.query())
+    assert all(row.provenance.label_source == f'mlip:{ran[row.provenance.seed_id]}' for row in rows)
