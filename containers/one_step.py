@@ -1,0 +1,93 @@
+"""The test of an image: one step of molecular dynamics of copper, run as the job that it is in a campaign.
+
+``one_step.py KIND`` ends with 0 where the job is completed. MACE comes without weights: the model that was built into
+the image is used, or one with random weights.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+MODELS = Path(__file__).parent / 'models'
+
+
+def main(kind: str) -> int:
+    """Run the job in a temporary folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = run_one_step(make_settings(kind, Path(folder)), Path(folder))
+    print(f'{kind}: {result.outcome} {result.message} {result.versions}')
+    return 0 if result.outcome == 'completed' else 1
+
+
+def make_settings(kind: str, folder: Path) -> dict[str, Any]:
+    """Return the settings of the calculator, with a model where it has none of its own."""
+    models = sorted(MODELS.iterdir())
+    if models:
+        return {'kind': kind, 'model': str(models[0])}
+    return {'kind': kind, 'model': str(write_random_mace(folder / 'random.model'))} if kind == 'mace' else {'kind': kind}
+
+
+def run_one_step(calculator: dict[str, Any], folder: Path) -> Any:
+    """Write the files of a job, run it and return its result."""
+    from ase.build import bulk
+    from ase.io.trajectory import TrajectoryWriter
+
+    from aiida_mlip_autopipe.exploration import RUNNER_VERSION
+    from aiida_mlip_autopipe.exploration.contract import JOB_FILE, SEED_FILE, Job, JobSeed
+    from aiida_mlip_autopipe.exploration.runner import run_job
+    from aiida_mlip_autopipe.seeds import Seed
+
+    atoms = bulk('Cu', cubic=True) * (2, 2, 2)
+    with TrajectoryWriter(folder / SEED_FILE, 'w') as writer:
+        writer.write(atoms)
+    job = Job(
+        runner_version=RUNNER_VERSION,
+        seeds=(JobSeed(seed_id=Seed(atoms).seed_id, random_seed=1),),
+        calculator=calculator,
+        exploration={'temperature_K': 300, 'n_steps': 1, 'frame_interval': 1},
+    )
+    (folder / JOB_FILE).write_text(job.model_dump_json())
+    return run_job(folder / JOB_FILE)
+
+
+def write_random_mace(path: Path) -> Path:
+    """Write a tiny MACE model of copper with random weights."""
+    from importlib import import_module
+
+    import numpy as np
+    import torch
+
+    modules = import_module('mace.modules')  # before e3nn, which it lets load its constants with a recent torch
+    from e3nn import o3
+
+    torch.set_default_dtype(torch.float64)
+    block = modules.interaction_classes['RealAgnosticResidualInteractionBlock']
+    network = modules.ScaleShiftMACE(
+        r_max=4.0,
+        num_bessel=4,
+        num_polynomial_cutoff=5,
+        max_ell=1,
+        interaction_cls=block,
+        interaction_cls_first=block,
+        num_interactions=2,
+        num_elements=1,
+        hidden_irreps=o3.Irreps('8x0e'),
+        MLP_irreps=o3.Irreps('4x0e'),
+        gate=torch.nn.functional.silu,
+        atomic_energies=np.array([[-3.0]]),
+        avg_num_neighbors=12.0,
+        atomic_numbers=[29],
+        correlation=2,
+        radial_MLP=[8],
+        atomic_inter_scale=[0.1],
+        atomic_inter_shift=[0.0],
+    )
+    torch.save(network, path)
+    return path
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Build images for the tests: `images.sh NAME…` (base, sevennet, mace). Where no image registry is reached they stand on a
+# small Debian, and what they hold is taken from the environments that the tests have. Also makes, for each, an
+# environment on the cluster for jobs without a container. An image that is of this checkout is kept.
+source "$(dirname "$0")/settings.sh"
+ROOT=$(cd "$(dirname "$0")/../../.." && pwd)
+ROOTS=$STACK/roots IMAGES=$STACK/images SOFTWARE=$STACK/software
+mkdir -p "$ROOTS" "$IMAGES" "$SOFTWARE"
+
+make_debian() {
+    [[ ! -d $ROOTS/debian ]] || return 0
+    rm -rf "$ROOTS/debian.new"
+    local mirror
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v -- -security | head -n 1)
+    mmdebstrap --quiet --variant=essential --mode=root --skip=output/dev \
+        --include=python3-minimal,libpython3-stdlib,libgomp1,libstdc++6 \
+        --dpkgopt='path-exclude=/usr/share/'{man,locale,doc,info,zoneinfo}'/*' \
+        --customize-hook='rm -rf "$1"/var/lib/apt/lists "$1"/var/cache/apt "$1"/var/cache/debconf "$1"/var/log/*' \
+        bookworm "$ROOTS/debian.new" "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror bookworm main"
+    # An ordinary user may not make device files; a container has those of its machine.
+    rm -rf "$ROOTS"/debian.new/dev/*
+    mv "$ROOTS/debian.new" "$ROOTS/debian"
+}
+
+# make_root NAME: Debian with all that an image needs but this package, as links to the files of the environment.
+make_root() {
+    local root=$ROOTS/$1 python=$ROOT/.venv/bin/python requirement=aiida-mlip-autopipe
+    [[ $1 == base ]] || requirement+="[$1]"
+    [[ $1 != mace ]] || python=${MLIP_AUTOPIPE_MACE_PYTHON:-$ROOT/.venv-mace/bin/python}
+    rm -rf "$root"
+    cp -al "$ROOTS/debian" "$root"
+    mkdir -p "$root/opt"
+    /usr/bin/python3.11 -m venv --without-pip "$SOFTWARE/$1.new"
+    mv "$SOFTWARE/$1.new" "$root/opt/mlip"
+    "$python" "$ROOT/tests/cluster/stack/copy_environment.py" "$requirement" "$root/opt/mlip/lib/python3.11/site-packages"
+}
+
+# install_on_cluster NAME WHEEL: an environment that uses the same files, for jobs without a container.
+install_on_cluster() {
+    local venv=$SOFTWARE/$1
+    rm -rf "$venv"
+    /usr/bin/python3.11 -m venv --without-pip "$venv"
+    echo "$ROOTS/$1/opt/mlip/lib/python3.11/site-packages" >"$venv/lib/python3.11/site-packages/shared.pth"
+    "$venv/bin/python" -m pip install --quiet --no-deps --no-index --disable-pip-version-check --root-user-action=ignore "$2"
+}
+
+# What an image is made from: it is built anew where that changed.
+fingerprint() {
+    (cd "$ROOT" && cat constraints*.txt pyproject.toml containers/* $(find aiida_mlip_autopipe -name '*.py' | sort) | sha256sum)
+}
+
+make_debian
+say Debian
+wheel=
+for name in "$@"; do
+    if [[ -s $IMAGES/$name.sif && $(cat "$IMAGES/$name.made-from" 2>/dev/null) == "$(fingerprint)" ]]; then
+        say "$name is of this checkout"
+        continue
+    fi
+    if [[ -z $wheel ]]; then
+        rm -rf "$STACK/wheel"
+        "$ROOT/.venv/bin/python" -m build --wheel --outdir "$STACK/wheel" "$ROOT" >"$LOGS/wheel.log" 2>&1 || fail "no wheel; see $LOGS/wheel.log"
+        wheel=$(ls "$STACK"/wheel/*.whl)
+    fi
+    make_root "$name"
+    install_on_cluster "$name" "$wheel"
+    "$ROOT/containers/build.sh" "$name" --base "$ROOTS/$name" --wheel "$wheel" --fast --output "$IMAGES/$name.sif" \
+        >"$LOGS/image-$name.log" 2>&1 || {
+        tail "$LOGS/image-$name.log" >&2
+        fail "the image $name cannot be built"
+    }
+    fingerprint >"$IMAGES/$name.made-from"
+    say "$(tail -n 1 "$LOGS/image-$name.log")"
+done
