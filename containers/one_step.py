@@ -27,7 +27,9 @@ def make_settings(kind: str, folder: Path) -> dict[str, Any]:
     models = sorted(MODELS.iterdir())
     if models:
         return {'kind': kind, 'model': str(models[0])}
-    return {'kind': kind, 'model': str(write_random_mace(folder / 'random.model'))} if kind == 'mace' else {'kind': kind}
+    if kind == 'mace':
+        return {'kind': kind, 'model': str(write_random_mace(folder / 'random.model'))}
+    return {'kind': kind}
 
 
 def run_one_step(calculator: dict[str, Any], folder: Path) -> Any:
