@@ -82,7 +82,8 @@ def _rows(
             split=selection.base.attributes.get('splits')[rank],
             distance=float(distances[rank]) if np.isfinite(distances[rank]) else None,
         )
-        yield make_row(trajectory.frame(index, template=seed.atoms), provenance, seed.record)
+        frame = trajectory.frame(index, template=seed.atoms)
+        yield make_row(frame, provenance, seed.record, about.get('isolated_atom_energies_eV'))
 
 
 def _job_uuid(leg: orm.Data) -> str:

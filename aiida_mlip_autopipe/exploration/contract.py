@@ -147,6 +147,8 @@ class Result(Settings):
     """Floating point type of the model."""
     versions: Versions | None = None
     """Versions of the software."""
+    isolated_atom_energies_eV: dict[str, float] = Field(default_factory=dict)
+    """Energy of one atom alone, in eV, of each element of the seed that the calculator gives one for."""
     events: tuple[Event, ...] = ()
     """What happened on the way."""
     statistics: dict[str, Any] = Field(default_factory=dict)

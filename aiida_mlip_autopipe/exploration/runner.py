@@ -18,6 +18,7 @@ from aiida_mlip_autopipe.exploration.contract import RESULT_FILE, STOP_FILE, Eve
 from aiida_mlip_autopipe.exploration.ensembles import EnsembleRefusedError, choose_ensemble
 from aiida_mlip_autopipe.exploration.granted import granted_threads
 from aiida_mlip_autopipe.exploration.interruptions import Interrupted, Interruptions
+from aiida_mlip_autopipe.exploration.isolated_atoms import evaluate_isolated_atoms
 from aiida_mlip_autopipe.exploration.preparation import JobRefusedError, PreparedJob, prepare, read_job
 from aiida_mlip_autopipe.exploration.simulation import Simulation
 
@@ -141,6 +142,11 @@ def _run(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) ->
             mean_temperature_K=leg.temperature_sum / leg.n_frames if leg.n_frames else None,
             statistics=simulation.statistics(),
         )
+    if facts['outcome'] == 'completed':
+        # Last, so that the dynamics are those of a job without it; not when time is up, or the calculator in trouble.
+        energies, faults = evaluate_isolated_atoms(prepared.atoms.symbols, loaded.calculator)
+        facts['isolated_atom_energies_eV'] = energies
+        facts['events'] += tuple(Event(step=simulation.step, rule='isolated_atom', message=fault) for fault in faults)
 
 
 def _versions(calculator: str | None) -> Versions:

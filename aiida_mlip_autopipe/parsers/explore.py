@@ -41,6 +41,7 @@ ABOUT = (
     'device',
     'precision',
     'versions',
+    'isolated_atom_energies_eV',
 )
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.storage.row import Row
+from aiida_mlip_autopipe.storage.row import ISOLATED_ATOMS, Row
 
-# Where a row's data holds them: energies in eV by symbol, of the elements of its seed.
-ISOLATED_ATOMS = 'isolated_atoms'
 # A GPU does not give the same bits twice.
 TOLERANCE = 1e-3
 """eV."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.storage.provenance import Provenance, searchable
+
+# Where a row's data holds the energies of single atoms, eV by symbol, of the elements of its seed.
+ISOLATED_ATOMS = 'isolated_atoms'
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +29,8 @@ class Row:
     key_value_pairs
         What the database can be searched for.
     data
-        What it cannot: ``provenance``, and ``seed`` with the full record of how the seed was made.
+        What it cannot: ``provenance``, ``seed`` with the full record of how the seed was made, and ``isolated_atoms``
+        where they are known: energies of single atoms at the level of the labels, eV by symbol.
     id
         Number in the database; None for a row that is in none.
     """
@@ -58,7 +63,12 @@ class Row:
         return Provenance.model_validate(self.data['provenance'])
 
 
-def make_row(atoms: Atoms, provenance: Provenance, seed_record: dict[str, Any]) -> Row:
+def make_row(
+    atoms: Atoms,
+    provenance: Provenance,
+    seed_record: dict[str, Any],
+    isolated_atoms: Mapping[str, float] | None = None,
+) -> Row:
     """Make a row from a labelled frame.
 
     Parameters
@@ -70,6 +80,8 @@ def make_row(atoms: Atoms, provenance: Provenance, seed_record: dict[str, Any]) 
     seed_record
         How its seed was made; the seed's ``kind`` and ``ancestor`` can be searched for as ``seed_kind`` and
         ``ancestor``.
+    isolated_atoms
+        Energies of single atoms by symbol, eV, from the calculator of the labels, as far as they are known.
 
     Raises
     ------
@@ -85,7 +97,10 @@ def make_row(atoms: Atoms, provenance: Provenance, seed_record: dict[str, Any]) 
     for key, name in (('kind', 'seed_kind'), ('ancestor', 'ancestor')):
         if key in seed_record:
             pairs[name] = searchable(str(seed_record[key]))
-    return Row(labelled, pairs, {'provenance': provenance.model_dump(), 'seed': seed_record})
+    data = {'provenance': provenance.model_dump(), 'seed': seed_record}
+    if isolated_atoms:
+        data[ISOLATED_ATOMS] = dict(isolated_atoms)
+    return Row(labelled, pairs, data)
 
 
 def _finite_results(atoms: Atoms, where: str) -> dict[str, Any]:

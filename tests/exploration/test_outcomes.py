@@ -41,6 +41,7 @@ def test_a_completed_run_tells_what_it_did(job_folder, copper):
     assert (result.calculator_name, result.device, result.precision) == ('emt', 'cpu', 'float64')
     assert result.timestep_fs == 2.0
     assert result.versions.calculator == result.versions.ase
+    assert result.isolated_atom_energies_eV == {'Cu': 3.51}
     frames = folder.frames()
     assert np.array_equal(frames.steps, np.arange(2, 41, 2))
     assert result.mean_temperature_K == pytest.approx(frames.temperatures.mean())

@@ -35,6 +35,9 @@ def test_a_campaign_ends_in_the_structures_asked_for_each_labelled_and_of_known_
         assert row.provenance.rank == rank
         assert row.provenance.label_source == 'mlip:emt'
         assert row.provenance.campaign == 'tiny'
+        assert row.data['isolated_atoms'] == {
+            symbol: {'Al': 3.28, 'Cu': 3.51, 'Au': 3.80}[symbol] for symbol in row.atoms.symbols
+        }
         # The way back, through the graph alone: job, seed, generation, campaign, config.
         job = orm.load_node(row.provenance.exploration)
         seed = job.inputs.seed
