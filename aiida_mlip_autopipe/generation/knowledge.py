@@ -15,7 +15,8 @@ from aiida_mlip_autopipe.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.elements import Element, Formula
 from aiida_mlip_autopipe.generation.lattices import atomic_volume
-from aiida_mlip_autopipe.generation.oxidation import ionic_radius
+from aiida_mlip_autopipe.generation.oxidation import guess_states, has_no_ions, ionic_radius, states_about
+from aiida_mlip_autopipe.generation.validation import CHARGE_TOLERANCE
 
 # Volume of a crystal over that of the spheres of its ions (Shannon, coordination 6): MgO 1.43, NaCl 1.53, Al2O3 1.19,
 # TiO2 1.30, CaF2 1.70, SrTiO3 1.41. The mean gives the lengths of each within 7 %.
@@ -42,8 +43,9 @@ class KnowledgeSettings(GeneratorSettings):
     """Formula units in the cell of a random crystal, of which one is drawn."""
     spacegroups: tuple[Annotated[int, Field(ge=1, le=N_SPACEGROUPS)], ...] = ()
     """Space groups of random crystals, of which one is drawn; by default all that suit the formula, without P1."""
-    oxidation_states: dict[Element, int] = Field(default_factory=dict)
-    """Oxidation state of each element; by default guessed. A formula of metals has none."""
+    oxidation_states: dict[Element, float] = Field(default_factory=dict)
+    """Oxidation state of each element, the mean where there are several; by default guessed. A formula of metals has
+    none."""
     volume_A3: PositiveFloat | None = None
     """Volume of a formula unit in Å³; by default estimated from ionic radii, else from the elements."""
 
@@ -73,27 +75,29 @@ class KnowledgeGenerator(Generator):
     @cached_property
     def _states(self) -> dict[str, float]:
         """Return the charge of each element; empty for metals and elements."""
-        from pymatgen.core import Composition, Element
+        from pymatgen.core import Composition
 
         counts, given = self._counts, self.settings.oxidation_states
         if given:
             total = sum(given.get(symbol, 0) * count for symbol, count in counts.items())
-            if set(given) != set(counts) or total:
+            if set(given) != set(counts) or abs(total) > CHARGE_TOLERANCE:
                 hint = self._nearest_formula(lambda found: not sum(given.get(s, 0) * n for s, n in found.items()))
+                listed = ', '.join(f'{symbol}: {state:g}' for symbol, state in given.items())
                 raise AutopipeError(
                     f'oxidation_states must name {", ".join(counts)} and balance {self.settings.formula}; '
-                    f'{given} leaves {total:+d} e{hint and f"; {hint}"}'
+                    f'{{{listed}}} leaves {total:+g} e{hint and f"; {hint}"}'
                 )
-            return {symbol: float(state) for symbol, state in given.items()}
-        if len(counts) == 1 or all(Element(symbol).is_metal for symbol in counts):
+            return given
+        if has_no_ions(counts):
             return {}
-        guesses = Composition(counts).oxi_state_guesses(max_sites=-1)
-        if not guesses:
+        states = guess_states(counts)
+        if not states:
             hint = self._nearest_formula(lambda found: bool(Composition(found).oxi_state_guesses(max_sites=-1)))
             raise AutopipeError(
-                f'no oxidation states balance {self.settings.formula}; {hint and f"{hint}, or "}give oxidation_states'
+                f'no oxidation states balance {self.settings.formula}; {hint and f"{hint}, or "}give oxidation_states, '
+                'all 0 where there are no ions'
             )
-        return {str(symbol): float(state) for symbol, state in guesses[0].items()}
+        return states
 
     def _nearest_formula(self, balances: Callable[[dict[str, int]], bool]) -> str:
         """Return a hint at the formula of the same elements, of those that balance the nearest in its fractions."""
@@ -118,12 +122,22 @@ class KnowledgeGenerator(Generator):
             return self.settings.volume_A3
         spheres = 0.0
         for symbol, count in self._counts.items():
-            state = round(self._states.get(symbol, 0))
-            radius = ionic_radius(symbol, state, 6) if state else None
+            radius = self._ionic_radius(symbol)
             if radius is None:
                 return sum(number * atomic_volume(element) for element, number in self._counts.items())
             spheres += count * 4 / 3 * np.pi * radius**3
         return PACKING * spheres
+
+    def _ionic_radius(self, symbol: str) -> float | None:
+        """Return the mean radius of an element's ions in Å; None where it has no charge or no known radius."""
+        mean = self._states.get(symbol, 0)
+        if not mean:
+            return None
+        low, high = states_about(symbol, mean)
+        radii = [ionic_radius(symbol, state, 6) for state in (low, high)]
+        if radii[0] is None or radii[1] is None:
+            return ionic_radius(symbol, round(mean), 6) if round(mean) else None
+        return radii[0] if low == high else radii[0] + (radii[1] - radii[0]) * (mean - low) / (high - low)
 
     @cached_property
     def _prototypes(self) -> list[tuple[str, Atoms]]:
@@ -161,7 +175,7 @@ class KnowledgeGenerator(Generator):
         scale = (self.volume * units / atoms.get_volume()) ** (1 / 3)
         atoms.set_cell(atoms.cell.array * scale, scale_atoms=True)
         if self._states:
-            atoms.set_initial_charges(_whole_charges(atoms, self._states, rng))
+            atoms.set_initial_charges(_charges(atoms, self._states, rng))
         record = {
             'formula': self.settings.formula,
             'oxidation_states': self._states,
@@ -199,16 +213,23 @@ class KnowledgeGenerator(Generator):
         )  # fmt: skip
 
 
-def _whole_charges(atoms: Atoms, states: dict[str, float], rng: np.random.Generator) -> np.ndarray:
-    """Return whole charges of the mean given for each element: mixed valence is spread over random atoms."""
+def _charges(atoms: Atoms, states: dict[str, float], rng: np.random.Generator) -> np.ndarray:
+    """Return charges of the mean given for each element.
+
+    Mixed valence is spread over random atoms as the two known states about the mean; where the cell holds too few
+    atoms for their shares, all have the mean.
+    """
     charges = np.zeros(len(atoms))
-    for symbol, state in states.items():
+    for symbol, mean in states.items():
         sites = np.flatnonzero(atoms.symbols == symbol)
-        low = int(np.floor(state + 1e-6))
-        n_high = round((state - low) * len(sites))
-        charges[sites] = low
-        if n_high:
-            charges[rng.choice(sites, n_high, replace=False)] += 1
+        charges[sites] = mean
+        low, high = states_about(symbol, mean)
+        if low == high:
+            continue
+        n_high = (mean - low) / (high - low) * len(sites)
+        if abs(n_high - round(n_high)) < CHARGE_TOLERANCE:
+            charges[sites] = low
+            charges[rng.choice(sites, round(n_high), replace=False)] = high
     return charges
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection
 from functools import cache
 from itertools import pairwise, product
+from math import ceil, floor
 
 from ase import Atoms
 
@@ -62,19 +64,84 @@ def nearest_states(counts: dict[str, int], candidates: dict[str, tuple[int, ...]
     return min(options, key=lambda states: abs(total_charge(states)))
 
 
-def guess_charges(atoms: Atoms) -> None:
-    """Set formal charges, as initial charges, where a structure has none and its composition tells them.
+def states_about(symbol: str, mean: float) -> tuple[int, int]:
+    """Return the known states of an element nearest below and above a mean of its sign; the same if it is one.
 
-    pymatgen's guess from the statistics of known compounds; a structure of metals, or of one element, has none.
+    Without known ones, as for the half charge of a superoxide, they are the whole numbers about it.
+    """
+    if mean == 0:
+        return 0, 0
+    known = known_states(symbol, 1 if mean > 0 else -1, common=False)
+    below = [state for state in known if state <= mean + 1e-6]
+    above = [state for state in known if state >= mean - 1e-6]
+    if below and above:
+        return max(below), min(above)
+    return floor(mean + 1e-6), ceil(mean - 1e-6)
+
+
+def has_no_ions(symbols: Collection[str]) -> bool:
+    """Return whether the elements are one alone or metals only, which have no oxidation states to each other."""
+    from pymatgen.core import Element
+
+    return len(symbols) == 1 or all(Element(symbol).is_metal for symbol in symbols)
+
+
+def guess_states(counts: dict[str, int]) -> dict[str, float] | None:
+    """Return the mean oxidation state of each element in a formula, or None if no known states balance it.
+
+    pymatgen's guess, ranked by how frequent the states are in known compounds; where none balances, from all states
+    that the elements are known in, as Cl⁷⁺ in NaClO₄. A mean that is not whole stands for mixed valence, also of
+    atoms that are alone in the reduced formula, as Bi in BaBiO₃. The most electronegative element is the anion, and
+    a guess with a single state of it goes before others: Fe²⁺ S⁻ in FeS₂, not Fe³⁺.
+
+    Parameters
+    ----------
+    counts
+        Atoms of each element in the reduced formula.
     """
     from pymatgen.core import Composition, Element
 
+    anion = max(counts, key=lambda symbol: _electronegativity(symbol))
+    negative = tuple(state for state in Element(anion).oxidation_states if state < 0)
+    for every_state in (False, True):
+        limits = {anion: negative} if every_state and negative else None
+        for multiple in (1, 2):
+            formula = Composition({symbol: multiple * count for symbol, count in counts.items()})
+            guesses = [
+                {str(symbol): float(state) for symbol, state in guess.items()}
+                for guess in formula.oxi_state_guesses(oxi_states_override=limits, all_oxi_states=every_state)
+                if guess[anion] < 0 and all(guess.values())
+            ]
+            whole = [guess for guess in guesses if guess[anion].is_integer()]
+            if guesses:
+                return (whole or guesses)[0]
+    return None
+
+
+def _electronegativity(symbol: str) -> float:
+    """Return Pauling's electronegativity; 0 where there is none, as for the light noble gases."""
+    from pymatgen.core import Element
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of an element without one
+        value = float(Element(symbol).X)
+    return value if value == value else 0.0
+
+
+def guess_charges(atoms: Atoms) -> None:
+    """Set formal charges, as initial charges, where a structure has none and its composition tells them.
+
+    A structure of metals, or of one element, has none.
+    """
+    from pymatgen.core import Composition
+
     symbols = set(atoms.get_chemical_symbols())
-    if atoms.has('initial_charges') or len(symbols) < 2 or all(Element(symbol).is_metal for symbol in symbols):
+    if atoms.has('initial_charges') or has_no_ions(symbols):
         return
-    guesses = Composition(atoms.get_chemical_formula()).oxi_state_guesses(max_sites=-1)
-    if guesses:
-        atoms.set_initial_charges([guesses[0][symbol] for symbol in atoms.get_chemical_symbols()])
+    reduced = Composition(atoms.get_chemical_formula()).reduced_composition.get_el_amt_dict()
+    states = guess_states({symbol: int(count) for symbol, count in reduced.items()})
+    if states:
+        atoms.set_initial_charges([states[symbol] for symbol in atoms.get_chemical_symbols()])
 
 
 def describe_states(states: States) -> str:

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import spglib
 from pydantic import ValidationError
+from pymatgen.core import Composition
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.generation.knowledge import KnowledgeGenerator, KnowledgeSettings
+from aiida_mlip_autopipe.generation.oxidation import states_about
 
 
 def knowledge(formula: str, **fields) -> dict:
@@ -82,13 +84,47 @@ def test_a_cell_is_repeated_for_the_calculator(generate):
         assert np.linalg.norm(seed.atoms.cell.array, axis=1).min() > 10
 
 
+# Textbook compounds: acids' salts, several valences, mixed valence, an anion that is not always -2.
+@pytest.mark.parametrize(
+    ('formula', 'states'),
+    [
+        ('NaClO4', {'Na': 1, 'Cl': 7, 'O': -2}), ('KMnO4', {'K': 1, 'Mn': 7, 'O': -2}), ('KClO3', {'Cl': 5}),
+        ('Fe3O4', {'Fe': 8 / 3, 'O': -2}), ('Mn3O4', {'Mn': 8 / 3}), ('Pb3O4', {'Pb': 8 / 3}), ('LiMn2O4', {'Mn': 3.5}),
+        ('La2SrMn3O9', {'La': 3, 'Sr': 2, 'Mn': 10 / 3}), ('BaBiO3', {'Ba': 2, 'Bi': 4}), ('FeS2', {'Fe': 2, 'S': -1}),
+        ('CuO', {'Cu': 2, 'O': -2}), ('Cu2O', {'Cu': 1, 'O': -2}), ('TiO2', {'Ti': 4}), ('Al2O3', {'Al': 3}),
+        ('SiO2', {'Si': 4}), ('BaTiO3', {'Ba': 2, 'Ti': 4}), ('LiFePO4', {'Li': 1, 'Fe': 2, 'P': 5, 'O': -2}),
+        ('LaMnO3', {'La': 3, 'Mn': 3}), ('NH4Cl', {'N': -3, 'H': 1, 'Cl': -1}), ('OsO4', {'Os': 8}), ('ZnS', {'Zn': 2}),
+        ('Na2O2', {'Na': 1, 'O': -1}), ('OF2', {'O': 2, 'F': -1}), ('XeF2', {'Xe': 2, 'F': -1}), ('K2FeO4', {'Fe': 6}),
+        ('LiAlH4', {'Li': 1, 'Al': 3, 'H': -1}), ('CsPbI3', {'Pb': 2}), ('CuFeS2', {'Cu': 1, 'Fe': 3}),
+        ('Si3N4', {'Si': 4, 'N': -3}), ('GaAs', {'Ga': 3, 'As': -3}), ('WO3', {'W': 6}), ('UO2', {'U': 4}),
+    ],
+)  # fmt: skip
+def test_states_of_well_known_compounds_are_those_of_the_textbook(formula, states):
+    found = KnowledgeGenerator(KnowledgeSettings(formula=formula))._states
+    assert {symbol: found[symbol] for symbol in states} == pytest.approx(states)
+    assert sum(found[s] * n for s, n in Composition(formula).get_el_amt_dict().items()) == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ('symbol', 'mean', 'about'),
+    [('Fe', 8 / 3, (2, 3)), ('Fe', 3.0, (3, 3)), ('Bi', 4.0, (3, 5)), ('O', -0.5, (-1, 0)), ('O', -2.0, (-2, -2))],
+)
+def test_mixed_valence_is_of_known_states_about_the_mean(symbol, mean, about):
+    assert states_about(symbol, mean) == about
+
+
 @pytest.mark.physics
 def test_a_formula_that_no_states_balance_is_refused_with_the_nearest(generate):
-    with pytest.raises(AutopipeError, match=r'states balance MgO2; MgO is balanced, or give oxidation_states'):
-        generate(knowledge('MgO2'))
+    with pytest.raises(AutopipeError, match=r'states balance MgO3; MgO is balanced, or give oxidation_states'):
+        generate(knowledge('MgO3'))
     with pytest.raises(AutopipeError, match=r'must name Mg, O and balance MgO2; .* leaves -2 e'):
         generate(knowledge('MgO2', oxidation_states={'Mg': 2, 'O': -2}))
-    assert generate(knowledge('MgO2', oxidation_states={'Mg': 2, 'O': -1}, validation={'like_charges': False})).seeds
+    given = {'oxidation_states': {'K': 1, 'O': -0.5}, 'validation': {'like_charges': False}}
+    superoxide = generate(knowledge('KO2', **given)).seeds
+    assert {sum(seed.atoms.get_initial_charges()) for seed in superoxide} == {0}
+    assert {charge for seed in superoxide for charge in seed.atoms.get_initial_charges()} == {1, -1, 0}
+    metallic = generate(knowledge('MgB2', oxidation_states={'Mg': 0, 'B': 0}, max_prototypes=100)).seeds
+    assert 191 in {spacegroup(seed.atoms) for seed in metallic}  # AlB2's type
 
 
 @pytest.mark.parametrize(
