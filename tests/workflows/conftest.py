@@ -2,37 +2,12 @@ from pathlib import Path
 
 import pytest
 from support.aiida_fixtures import *  # noqa: F403
-
-from aiida_mlip_autopipe.config import validate_config
-
-# Small cells that EMT explores in a second; two kinds of generation, one of them with files.
-CAMPAIGN = {
-    'name': 'tiny',
-    'random_seed': 7,
-    'generation': [
-        {
-            'kind': 'alloy',
-            'lattice': 'fcc',
-            'composition': {'Cu': 0.75, 'Au': 0.25},
-            'supercell': [2, 2, 2],
-            'n_seeds': 2,
-            'validation': {'min_height_factor': 0.5},
-        },
-        {'kind': 'structures', 'files': ['al.xyz'], 'perturb': {'rattle_A': 0.05}},
-    ],
-    'calculator': {'kind': 'emt'},
-    'exploration': {'temperature_K': 500, 'n_steps': 20, 'frame_interval': 2},
-    'sampling': {'kind': 'fps', 'n_structures': 10},
-}
+from support.tiny_campaign import change_campaign, write_structures
 
 
 @pytest.fixture(scope='session')
 def campaign_folder(tmp_path_factory) -> Path:
-    from ase.build import bulk
-
-    folder = tmp_path_factory.mktemp('campaign')
-    bulk('Al', cubic=True).repeat((2, 2, 1)).write(folder / 'al.xyz')
-    return folder
+    return write_structures(tmp_path_factory.mktemp('campaign'))
 
 
 @pytest.fixture(scope='session')
@@ -40,11 +15,7 @@ def campaign_config(campaign_folder):
     """Return a function that makes a config: the tiny campaign with some sections changed."""
 
     def make(reuse=False, **sections):
-        data = {**CAMPAIGN, 'execution': {'reuse_finished': reuse}}
-        for name, value in sections.items():
-            same_kind = isinstance(value, dict) and value.get('kind') in (None, data[name].get('kind'))
-            data[name] = {**data[name], **value} if same_kind else value
-        return validate_config(data, campaign_folder)
+        return change_campaign(campaign_folder, {'execution': {'reuse_finished': reuse}, **sections})
 
     return make
 
