@@ -14,9 +14,11 @@ from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_va
 
 from aiida_mlip_autopipe.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.fields import InputFile, fault
+from aiida_mlip_autopipe.generation.adsorption_sites import Site, SiteName, find_sites, repeat_sites
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
 from aiida_mlip_autopipe.generation.cells import cell_heights
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
+from aiida_mlip_autopipe.generation.slabs import has_like_faces, upside_down
 from aiida_mlip_autopipe.generation.structures import file_sha256, read_structures
 from aiida_mlip_autopipe.randomness import make_rng
 
@@ -24,7 +26,6 @@ N_RANDOM_SEEDS = 10
 CLEARANCE = 3.0  # Å between a molecule and its own images
 MOLECULE_FACTOR = 1.6  # sums of covalent radii between atoms of two molecules
 N_TRIALS = 50
-SiteName = Literal['ontop', 'bridge', 'hollow']
 
 
 def _check_molecule(name: str) -> str:
@@ -40,7 +41,7 @@ def _check_molecule(name: str) -> str:
 
 
 class AdsorptionSettings(ComposedSettings):
-    """Molecules on the surfaces of another entry, on their upper side."""
+    """Molecules on the surfaces of another entry."""
 
     kind: Literal['adsorption'] = 'adsorption'
     """Adsorption."""
@@ -50,6 +51,12 @@ class AdsorptionSettings(ComposedSettings):
     """Files with further molecules."""
     sites: tuple[SiteName, ...] = ('ontop', 'bridge', 'hollow')
     """Kinds of site, by the number of surface atoms that are nearest: one, two, more."""
+    surface_depth_A: PositiveFloat = 0.9
+    """Atoms this far below the highest one are surface atoms too, unless another one is above them; stepped surfaces
+    need more."""
+    side: Literal['upper', 'lower', 'both'] = 'upper'
+    """Side of the slab; with `both` each seed has its molecules on one side, and the sites of the lower side follow
+    those of the upper one where the faces are not alike."""
     orientation: Literal['random', 'upright', 'flipped'] = 'random'
     """Turn molecules at random, leave them as they are, or put them upside down."""
     n_molecules: PositiveInt = 1
@@ -73,11 +80,14 @@ class AdsorptionSettings(ComposedSettings):
 
 
 @dataclass(frozen=True)
-class Site:
-    """An adsorption site: its kind and its position at the height of the surface, in Å."""
+class _Slab:
+    """One side of a slab, turned upwards, with its distinct sites and all of them."""
 
-    name: SiteName
-    position: np.ndarray
+    number: int
+    side: str
+    atoms: Atoms
+    sites: list[Site]
+    all_sites: list[Site]
 
 
 class AdsorptionGenerator(ComposedGenerator):
@@ -97,21 +107,30 @@ class AdsorptionGenerator(ComposedGenerator):
         return found
 
     @cached_property
-    def _slabs(self) -> list[tuple[Atoms, list[Site], list[Site]]]:
-        """The slabs that can be listed, before they are repeated, with their distinct sites and all of them."""
-        slabs = [
-            self.inner_parent(number, make_rng(0, 'sites'), Requirements()).atoms
-            for number in range(self.inner.n_parents() or 0)
-        ]
-        return [(slab, self._sites(slab, distinct=True), self._sites(slab, distinct=False)) for slab in slabs]
+    def _slabs(self) -> list[_Slab]:
+        """The sides of the slabs that can be listed, before they are repeated."""
+        found = []
+        for number in range(self.inner.n_parents() or 0):
+            slab = self.inner_parent(number, make_rng(0, 'sites'), Requirements()).atoms
+            sides = ('upper',) if self.settings.side == 'both' and has_like_faces(slab) else self._sides
+            for side in sides:
+                atoms = slab if side == 'upper' else upside_down(slab)
+                found.append(
+                    _Slab(number, side, atoms, self._sites(atoms, distinct=True), self._sites(atoms, distinct=False))
+                )
+        return found
+
+    @property
+    def _sides(self) -> tuple[str, ...]:
+        return ('upper', 'lower') if self.settings.side == 'both' else (self.settings.side,)
 
     @cached_property
     def _plan(self) -> list[tuple[int, int, int]]:
-        """Slab, molecule and site of each parent, for slabs that can be listed."""
+        """Side of a slab, molecule and site of each parent, for slabs that can be listed."""
         return [
             (number, m, site)
-            for number, (_, sites, _) in enumerate(self._slabs)
-            for m, site in product(range(len(self._molecules)), range(len(sites)))
+            for number, slab in enumerate(self._slabs)
+            for m, site in product(range(len(self._molecules)), range(len(slab.sites)))
         ]
 
     def n_parents(self) -> int | None:
@@ -129,29 +148,33 @@ class AdsorptionGenerator(ComposedGenerator):
         settings = self.settings
         if self._plan:
             slab_number, molecule_number, site_number = self._plan[index % len(self._plan)]
+            listed = self._slabs[slab_number]
+            slab_number, side = listed.number, listed.side
         else:
-            slab_number, molecule_number, site_number = index, index % len(self._molecules), -1
+            slab_number, molecule_number = index, index % len(self._molecules)
+            side = self._sides[int(rng.integers(2)) if len(self._sides) > 1 else 0]
         name, molecule = self._molecules[molecule_number]
         host = self._host(slab_number, molecule_number, rng, requirements)
+        slab = host.atoms if side == 'upper' else upside_down(host.atoms)
         if self._plan:
             # The sites of the slab before it was repeated are sites of the repeated one.
-            slab, sites, others = self._slabs[slab_number]
-            first = sites[site_number]
-            others = _repeat_sites(others, slab, host.atoms)
+            first = listed.sites[site_number]
+            others = repeat_sites(listed.all_sites, listed.atoms, slab)
         else:
-            others = self._sites(host.atoms, distinct=False)
+            others = self._sites(slab, distinct=False)
             first = others[int(rng.integers(len(others)))]
-        top = np.sum(host.atoms.positions[:, 2] > host.atoms.positions[:, 2].max() - 0.5)
+        top = np.sum(slab.positions[:, 2] > slab.positions[:, 2].max() - 0.5)
         number = max(1, round(settings.coverage * top)) if settings.coverage else settings.n_molecules
-        atoms = self._place(host.atoms, molecule, [first, *others], number, rng)
+        atoms = self._place(slab, molecule, [first, *others], number, rng)
         # The molecules reach into the vacuum, which stays as thick as it was.
-        cell = atoms.cell.array.copy()
-        cell[2, 2] += max(0.0, atoms.positions[:, 2].max() - host.atoms.positions[:, 2].max())
-        atoms.set_cell(cell)
+        atoms.cell[2, 2] += max(0.0, atoms.positions[:, 2].max() - slab.positions[:, 2].max())
+        if side == 'lower':
+            atoms = upside_down(atoms)
         record = {
             'of': {'kind': settings.of.kind, **host.record},
             'molecule': name,
             'site': first.name,
+            'side': side,
             'site_A': first.position[:2].tolist(),
             'n_molecules': number,
             'coverage': number / float(top),
@@ -184,7 +207,8 @@ class AdsorptionGenerator(ComposedGenerator):
         return host
 
     def _sites(self, slab: Atoms, *, distinct: bool) -> list[Site]:
-        sites = [site for site in find_sites(slab, distinct=distinct) if site.name in self.settings.sites]
+        found = find_sites(slab, distinct=distinct, depth_A=self.settings.surface_depth_A)
+        sites = [site for site in found if site.name in self.settings.sites]
         if not sites:
             raise AutopipeError(f'{slab.get_chemical_formula()} has no {" or ".join(self.settings.sites)} site')
         return sites
@@ -209,43 +233,6 @@ class AdsorptionGenerator(ComposedGenerator):
             placed.append(added)
             atoms += added
         return atoms
-
-
-def find_sites(slab: Atoms, *, distinct: bool) -> list[Site]:
-    """Return the adsorption sites of a slab's upper side, on top first, then bridges, then hollows.
-
-    The sites are the corners, edge centres and centres of the triangles between surface atoms (J. H. Montoya, K. A.
-    Persson, npj Comput. Mater. 3, 14, 2017, in pymatgen); the number of nearest atoms tells their kind.
-    """
-    from pymatgen.analysis.adsorption import AdsorbateSiteFinder
-    from pymatgen.io.ase import AseAtomsAdaptor
-
-    plain = Atoms(slab.symbols, slab.positions, cell=slab.cell, pbc=True)
-    finder = AdsorbateSiteFinder(AseAtomsAdaptor.get_structure(plain), selective_dynamics=False)
-    found = finder.find_adsorption_sites(distance=0.0, symm_reduce=0.01 if distinct else 0, put_inside=False)['all']
-    surface = plain.positions[[bool(s == 'surface') for s in finder.slab.site_properties['surface_properties']]]
-    sites = []
-    for position in found:
-        vectors = surface - position
-        fractions = vectors @ np.linalg.inv(plain.cell.array)
-        fractions[:, :2] -= np.round(fractions[:, :2])
-        images = (fractions[:, None] + [[i, j, 0] for i in (-1, 0, 1) for j in (-1, 0, 1)]).reshape(-1, 3)
-        distances = np.sort(np.linalg.norm((images @ plain.cell.array)[:, :2], axis=1))
-        number = int(np.sum(distances < distances[0] + 0.2))
-        name: SiteName = 'ontop' if distances[0] < 0.3 else 'bridge' if number == 2 else 'hollow'
-        sites.append(Site(name, np.asarray(position)))
-    order = {'ontop': 0, 'bridge': 1, 'hollow': 2}
-    return sorted(sites, key=lambda site: (order[site.name], *np.round(site.position, 3)))
-
-
-def _repeat_sites(sites: list[Site], slab: Atoms, repeated: Atoms) -> list[Site]:
-    """Return the sites of a slab in all its repeats."""
-    first, second = np.round(repeated.cell.lengths()[:2] / slab.cell.lengths()[:2]).astype(int)
-    return [
-        Site(site.name, site.position + i * slab.cell.array[0] + j * slab.cell.array[1])
-        for i, j in product(range(first), range(second))
-        for site in sites
-    ]
 
 
 def _turn(molecule: Atoms, orientation: str, rng: np.random.Generator) -> Atoms:

@@ -193,15 +193,20 @@ class AlloyGenerator(Generator):
         settings = self.settings
         if settings.is_ordered and not settings.solutes:
             return {'arrangement': settings.arrangement}
-        if settings.composition is None or settings.arrangement == 'sqs':
-            raise AutopipeError('a surface or boundary of an alloy takes one composition, ordered or at random')
+        if settings.composition is None:
+            raise AutopipeError('a surface or boundary of an alloy takes one composition: write one entry for each')
+        record: dict[str, object] = {'arrangement': settings.arrangement}
         if not settings.is_ordered:
             check_composition(settings.composition, len(atoms), settings.composition_tolerance)
             counts = realise_counts(settings.composition, len(atoms))
-            _spread(atoms, counts, rng)
+            if settings.arrangement == 'sqs' and len(counts) > 1:
+                found, record['short_range_order'] = find_sqs(atoms, counts, (1, 1, 1), settings.sqs, rng)
+                atoms.symbols[:] = found.get_chemical_symbols()
+            else:
+                _spread(atoms, counts, rng)
         if settings.solutes:
             _dissolve(atoms, settings.solutes, rng)
-        return {'arrangement': settings.arrangement, 'composition': _fractions(atoms)}
+        return {**record, 'composition': _fractions(atoms)}
 
     def _unit(self, composition: dict[str, float]) -> tuple[Atoms, float, float]:
         """Return the unit cell, ordered or empty, and its constants."""

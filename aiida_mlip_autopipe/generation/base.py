@@ -171,6 +171,11 @@ class Generator(ABC):
             If the settings ask for what does not exist.
         """
 
+    @property
+    def charge_allowed(self) -> bool:
+        """Whether what `fill` makes need not be neutral, because the settings ask for it."""
+        return False
+
     def n_units(self) -> int | None:
         """Return how many crystals there are to cut surfaces from, or None where `fill` arranges them at random."""
         return self.n_parents()
@@ -180,7 +185,11 @@ class Generator(ABC):
         return self.draw_parent(index, make_rng(0, 'unit'), Requirements()).atoms
 
     def fill(self, atoms: Atoms, rng: np.random.Generator) -> dict[str, Any]:
-        """Arrange the elements on the sites of a structure cut from `draw_unit`, and return the record of it."""
+        """Arrange the elements on the sites of a structure cut from `draw_unit`, in place, and return the record of it.
+
+        A unit whose sites are shared has a placeholder for each kind of site, with the mean charge of its ions as
+        initial charge; the ions that are put there bring their own.
+        """
         return {}
 
 

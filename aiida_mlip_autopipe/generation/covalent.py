@@ -26,6 +26,8 @@ NETWORKS = {
 # Shift of a layer in thirds of the in-plane diagonal, layer by layer.
 STACKINGS = {'AA': (0,), 'AB': (0, 1), 'ABC': (0, 1, 2)}
 SLAB_AXES = (True, True, False)
+# They keep the sites apart while a surface is cut.
+PLACEHOLDERS = {'A': 'Li', 'X': 'F'}
 
 Occupation = Annotated[Composition, BeforeValidator(lambda value: {value: 1.0} if isinstance(value, str) else value)]
 
@@ -105,24 +107,43 @@ class CovalentGenerator(Generator):
         axes = SLAB_AXES if in_vacuum else (True, True, True)
         repeats = self._repeats(cell, roles, requirements, axes)
         atoms, roles = cell.repeat(repeats), np.tile(roles, int(np.prod(repeats)))
-        for role, shares in settings.occupation.items():
-            sites = np.flatnonzero(roles == role)
-            if not len(sites):
-                continue
-            check_composition(shares, len(sites), settings.composition_tolerance)
-            counts = realise_counts(shares, len(sites))
-            atoms.symbols[sites] = rng.permutation(np.repeat(list(counts), list(counts.values()))).tolist()
+        composition = self._spread(atoms, roles, rng)
         record: dict[str, object] = {
             'structure': settings.structure,
             'bond_A': bond_A,
             'supercell': list(repeats),
-            'composition': {s: n / len(atoms) for s, n in sorted(atoms.symbols.formula.count().items())},
+            'composition': composition,
         }
         if settings.structure in LAYERED:
             record |= {'stacking': settings.stacking, 'interlayer_A': settings.interlayer_A}
         if in_vacuum:
             record['n_layers'] = settings.n_layers
         return Parent(atoms, record, deformable=axes, repeatable=(False, False, False))
+
+    def draw_unit(self, index: int) -> Atoms:
+        """Return the network's cell, with a placeholder for each kind of site."""
+        if not self._is_random:
+            return super().draw_unit(index)
+        cell, roles = network_cell(self.settings, self.settings.bond_A or bond_length(self.settings))
+        cell.set_chemical_symbols([PLACEHOLDERS[role if 'X' in self.settings.sites else 'A'] for role in roles])
+        return cell
+
+    def fill(self, atoms: Atoms, rng: np.random.Generator) -> dict[str, object]:
+        """Spread the elements over the sites at random."""
+        if not self._is_random:
+            return {}
+        return {'composition': self._spread(atoms, np.where(atoms.symbols == PLACEHOLDERS['A'], 'A', 'X'), rng)}
+
+    def _spread(self, atoms: Atoms, roles: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
+        """Put the elements on random sites of their kind, and return the composition."""
+        for role, shares in self.settings.occupation.items():
+            sites = np.flatnonzero(roles == role)
+            if not len(sites):
+                continue
+            check_composition(shares, len(sites), self.settings.composition_tolerance)
+            counts = realise_counts(shares, len(sites))
+            atoms.symbols[sites] = rng.permutation(np.repeat(list(counts), list(counts.values()))).tolist()
+        return {s: n / len(atoms) for s, n in sorted(atoms.symbols.formula.count().items())}
 
     def _repeats(
         self, cell: Atoms, roles: np.ndarray, requirements: Requirements, axes: tuple[bool, bool, bool]

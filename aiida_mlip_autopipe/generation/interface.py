@@ -12,10 +12,10 @@ from pydantic import Field, PositiveFloat
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
-from aiida_mlip_autopipe.generation.cells import repeats_for_height
 from aiida_mlip_autopipe.generation.coincidence import Rotation, boundary_cells, rotations, tilt_planes
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
-from aiida_mlip_autopipe.generation.surface import MillerIndex, charges_by_element
+from aiida_mlip_autopipe.generation.slabs import charges_by_element
+from aiida_mlip_autopipe.generation.surface import MillerIndex
 
 N_RANDOM_SEEDS = 10
 LARGEST_SIGMA = 51
@@ -66,7 +66,7 @@ class InterfaceGenerator(ComposedGenerator):
         settings = self.settings
         return [
             _Boundary(crystal, axis, character, normal, rotation)
-            for crystal in range(self.inner.n_units() or 1)
+            for crystal in self.crystals()
             for axis in settings.axes
             for rotation in self._rotations(axis)
             for character in settings.characters
@@ -113,13 +113,10 @@ class InterfaceGenerator(ComposedGenerator):
         shift = rng.uniform(0, 1, 2) if settings.rigid_shift else np.zeros(2)
         atoms = _join(unit, boundary, settings.thickness_A, settings.gap_A, shift)
         atoms, merged = _merge(atoms, unit, settings.merge_factor)
-        repeats = (*repeats_for_height(atoms, requirements.min_height_A)[:2], 1)
-        if len(atoms) * int(np.prod(repeats)) <= requirements.max_atoms:
-            atoms = atoms.repeat(repeats)
-        filled = self.inner.fill(atoms, rng)
         charges = charges_by_element(unit)
         if charges:
             atoms.set_initial_charges([charges[symbol] for symbol in atoms.get_chemical_symbols()])
+        atoms, filled = self.repeat_and_fill(atoms, rng, requirements)
         record = {
             'of': {'kind': settings.of.kind, 'crystal': boundary.crystal, **filled},
             'axis': list(boundary.axis),
@@ -130,7 +127,7 @@ class InterfaceGenerator(ComposedGenerator):
             'shift': shift.tolist(),
             'n_merged': merged,
         }
-        return Parent(atoms, record, repeatable=(False, False, False))
+        return Parent(atoms, record, repeatable=(False, False, False), charge_allowed=self.inner.charge_allowed)
 
 
 def _words(index: tuple[int, int, int]) -> str:

@@ -15,8 +15,8 @@ from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Pa
 from aiida_mlip_autopipe.generation.compensation import Chemistry
 from aiida_mlip_autopipe.generation.elements import Composition, Element, realise_counts
 from aiida_mlip_autopipe.generation.oxidation import States, ionic_radius
-from aiida_mlip_autopipe.generation.prototypes import PROTOTYPES, bond_lengths, prototype_cell
-from aiida_mlip_autopipe.generation.supercells import Repeats, check_composition, choose_repeats
+from aiida_mlip_autopipe.generation.prototypes import PROTOTYPES, ROLE_SYMBOLS, bond_lengths, prototype_cell
+from aiida_mlip_autopipe.generation.supercells import Repeats, check_composition, choose_repeats, describe
 from aiida_mlip_autopipe.generation.voids import find_voids
 
 N_RANDOM_SEEDS = 10
@@ -124,6 +124,17 @@ class IonicGenerator(Generator):
             self._plans[requirements] = self._make_plan(requirements)
         plan = self._plans[requirements]
         atoms = plan.cell.copy()
+        record: dict[str, Any] = {
+            'prototype': self.settings.prototype,
+            'a_A': float(plan.cell.cell.lengths()[0] / plan.repeats[0]),
+            'supercell': list(plan.repeats),
+            **self._arrange(atoms, plan, rng),
+        }
+        repeatable = (False, False, False) if self._is_random else None
+        return Parent(atoms, record, repeatable=repeatable, charge_allowed=self.charge_allowed)
+
+    def _arrange(self, atoms: Atoms, plan: _Plan, rng: np.random.Generator) -> dict[str, Any]:
+        """Put the ions on random sites of their kind, make vacancies and defects, and return the record of it."""
         for role, counts in plan.counts.items():
             symbols = rng.permutation(np.repeat(list(counts), list(counts.values())))
             atoms.symbols[plan.roles == role] = symbols.tolist()
@@ -139,9 +150,6 @@ class IonicGenerator(Generator):
         ]
         removed += self._schottky(atoms, plan.roles, set(removed), rng)
         record: dict[str, Any] = {
-            'prototype': self.settings.prototype,
-            'a_A': float(plan.cell.cell.lengths()[0] / plan.repeats[0]),
-            'supercell': list(plan.repeats),
             'composition': plan.counts,
             'oxidation_states': {s: {str(k): n for k, n in states.items()} for s, states in plan.states.items()},
             'compensation': self.settings.compensation,
@@ -154,26 +162,49 @@ class IonicGenerator(Generator):
             _move_to_voids(atoms, symbol, count, plan.voids, rng)
         if self.settings.frenkel:
             record['frenkel'] = dict(self.settings.frenkel)
-        repeatable = (False, False, False) if self._is_random else None
-        return Parent(atoms, record, repeatable=repeatable, charge_allowed=self.settings.compensation == 'none')
+        return record
+
+    @property
+    def charge_allowed(self) -> bool:
+        """Whether the charge is left as it is."""
+        return self.settings.compensation == 'none'
 
     def draw_unit(self, index: int) -> Atoms:
-        """Return the pure crystal's conventional cell.
+        """Return the conventional cell; where ions share sites, with placeholders that have the sites' mean charge."""
+        if not self._is_random:
+            return super().draw_unit(index)
+        plan = self._make_plan(Requirements())
+        means = {}
+        for role, counts in plan.counts.items():
+            charges = {s: sum(state * n for state, n in plan.states[s].items()) for s in counts}
+            shares = {s: n / sum(plan.states[s].values()) / sum(counts.values()) for s, n in counts.items()}
+            means[role] = sum(charges[s] * shares[s] for s in counts)
+        cell, roles = prototype_cell(self.settings.prototype)
+        # What vacancies make up for is spread over the anions, so that the mean crystal is neutral.
+        means['X'] = -sum(means[role] for role in roles if role != 'X') / int(np.sum(roles == 'X'))
+        cell.set_cell(plan.cell.cell.array / np.array(plan.repeats)[:, None], scale_atoms=True)
+        cell.set_initial_charges([means[role] for role in roles])
+        return cell
 
-        Raises
-        ------
-        AutopipeError
-            If its ions are arranged at random.
-        """
-        if self._is_random:
-            raise AutopipeError(
-                'a surface or boundary is cut from a pure ionic crystal; put other ions in by a defect of the surface'
-            )
-        return super().draw_unit(index)
-
-    def n_units(self) -> int:
-        """Return 1: a pure crystal."""
-        return 1
+    def fill(self, atoms: Atoms, rng: np.random.Generator) -> dict[str, Any]:
+        """Put the ions on random sites of their kind in a structure cut from the crystal, neutral as the crystal is."""
+        if not self._is_random:
+            return {}
+        roles = np.array([next(r for r, s in ROLE_SYMBOLS.items() if s == symbol) for symbol in atoms.symbols])
+        counts = {}
+        for role, occupation in self._sites.items():
+            check_composition(occupation, int(np.sum(roles == role)), self.settings.composition_tolerance)
+            counts[role] = realise_counts(occupation, int(np.sum(roles == role)))
+        host = self._chemistry.guess(self._host_counts())
+        states, vacancies = self._chemistry.compensate(counts, host)
+        for role, found in counts.items():  # the charge may have asked for some ions more or less
+            shares = {symbol: number / sum(found.values()) for symbol, number in found.items()}
+            if max(abs(shares[s] - x) for s, x in self._sites[role].items()) > self.settings.composition_tolerance:
+                raise AutopipeError(
+                    f'{len(atoms)} sites hold no neutral {describe(self._sites[role])} on {role}; the nearest is '
+                    f'{describe(shares)}: take a larger cell or raise composition_tolerance'
+                )
+        return self._arrange(atoms, _Plan(atoms.copy(), roles, (1, 1, 1), counts, states, vacancies), rng)
 
     def _host_counts(self) -> dict[str, int]:
         """Return the atoms of the unit cell with the main element on each site."""
@@ -235,7 +266,8 @@ class IonicGenerator(Generator):
         """Return atoms of neutral formula units to remove."""
         if not self.settings.schottky:
             return []
-        per_role = {role: int(np.sum(roles == role)) for role in self._sites}
+        unit_roles = prototype_cell(self.settings.prototype)[1]
+        per_role = {role: int(np.sum(unit_roles == role)) for role in self._sites}
         divisor = int(np.gcd.reduce(list(per_role.values())))
         charges = atoms.get_initial_charges()
         free = np.array([i not in gone for i in range(len(atoms))])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from difflib import get_close_matches
+from itertools import product
 from typing import Annotated, Any
 
 import numpy as np
+from ase import Atoms
 from pydantic import BeforeValidator, SerializeAsAny, ValidationInfo, WithJsonSchema
 
+from aiida_mlip_autopipe.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.fields import fault
 from aiida_mlip_autopipe.generation.base import (
     GENERATORS,
@@ -84,6 +87,51 @@ class ComposedGenerator(Generator):
     def period(self) -> int:
         """Return after how many parents the kind is back where it began: the inner kind's structures are in turn."""
         return self.n_parents() or self.inner.period()
+
+    def crystals(self) -> range:
+        """Return the numbers of the inner kind's crystals, to cut surfaces and boundaries from.
+
+        Raises
+        ------
+        AutopipeError
+            If each draw of the inner kind is another crystal.
+        """
+        count = self.inner.n_units()
+        if count is None and type(self.inner).fill is Generator.fill:
+            kind, inner = self.settings.kind, self.inner.settings.kind
+            raise AutopipeError(
+                f'{kind} needs the same crystal in every draw, and this entry of kind {inner!r} draws each anew: '
+                f'take {inner} of {kind}, or turn off what is random in it'
+            )
+        return range(count or 1)
+
+    def repeat_and_fill(
+        self, cut: Atoms, rng: np.random.Generator, requirements: Requirements
+    ) -> tuple[Atoms, dict[str, Any]]:
+        """Return a cut repeated in its plane to the height asked for, filled by the inner kind, and the record of it.
+
+        It is repeated further where that is too small to hold the inner kind's composition.
+
+        Raises
+        ------
+        AutopipeError
+            If no cell up to the largest number of atoms can be filled.
+        """
+        first, second, _ = repeats_for_height(cut, requirements.min_height_A)
+        most = requirements.max_atoms // len(cut)
+        sizes = [(1, 1)]  # too small; the validation says so
+        if first * second <= most:
+            larger = product(range(first, 3 * first + 1), range(second, 3 * second + 1))
+            sizes = sorted(((i, j) for i, j in larger if i * j <= most), key=lambda size: (size[0] * size[1], size))
+        for size in sizes:
+            atoms = cut.repeat((*size, 1))
+            try:
+                return atoms, self.inner.fill(atoms, rng)
+            except PhysicsViolationError:
+                raise
+            except AutopipeError as error:
+                refused = error
+        raise refused
 
     def inner_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
         """Return a parent of the inner kind, repeated to the height asked for; they are taken in turn."""

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from ase import Atoms
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from aiida_mlip_autopipe.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.fields import fault
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
-from aiida_mlip_autopipe.generation.cells import largest_gap, repeats_for_height
+from aiida_mlip_autopipe.generation.cells import largest_gap
+from aiida_mlip_autopipe.generation.fingerprint import fingerprint
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
 from aiida_mlip_autopipe.generation.oxidation import guess_charges
+from aiida_mlip_autopipe.generation.slabs import (
+    Plane,
+    charges_by_element,
+    distinct_planes,
+    has_like_faces,
+    is_polar,
+    layers,
+    plane_order,
+    slab_to_atoms,
+    trim,
+    upside_down,
+)
 
-LAYER_TOLERANCE = 0.3  # Å between two layers of atoms
-POLARITY_LIMIT = 1e-3  # e/Å, the dipole along the normal over the area
 SLAB_AXES = (True, True, False)
 
 
@@ -43,6 +54,9 @@ class SurfaceSettings(ComposedSettings):
     """Largest component of the Miller indices."""
     thickness_A: PositiveFloat = 10.0
     """Smallest thickness of the slab in Å, each plane counted with its distance to the next."""
+    n_layers: PositiveInt | None = None
+    """Thickness in layers of atoms, in place of `thickness_A`: the thinnest slab of so many or more that `keep` allows.
+    Atoms whose heights differ by less than 0.3 Å are one layer."""
     n_planes: PositiveInt | None = None
     """Thickness in spacings d_hkl of the conventional cell, in place of `thickness_A`: in fcc one holds one layer
     of atoms along [1, 1, 1] and two along [1, 0, 0]."""
@@ -53,7 +67,14 @@ class SurfaceSettings(ComposedSettings):
     polar: Literal['refuse', 'allow'] = 'refuse'
     """Leave out terminations with a dipole along the normal or, where formal charges are known, a charge."""
     fixed_layers: int = Field(default=0, ge=0)
-    """Layers of atoms at the bottom that are held fixed, in the exploration too."""
+    """Layers of atoms at the bottom that are held fixed, in the exploration too. A slab with two unlike faces is then
+    made twice, once upside down, so that each face is free to move in one."""
+
+    @model_validator(mode='after')
+    def _check(self) -> Self:
+        if self.n_layers and self.n_planes:
+            raise ValueError('give n_layers or n_planes, not both')
+        return self
 
 
 @dataclass(frozen=True)
@@ -62,11 +83,12 @@ class _Cut:
 
     atoms: Atoms
     crystal: int
-    miller: tuple[int, int, int]
+    miller: Plane
     shift: float
     symmetric: bool
     stoichiometric: bool
     polar: bool
+    upside_down: bool = False
 
 
 class SurfaceGenerator(ComposedGenerator):
@@ -100,11 +122,7 @@ class SurfaceGenerator(ComposedGenerator):
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
         """Return a slab, repeated in its plane to the height asked for, then filled by the inner kind."""
         cut = self._cuts[index % len(self._cuts)]
-        atoms = cut.atoms.copy()
-        repeats = [*repeats_for_height(atoms, requirements.min_height_A)[:2], 1]
-        if len(atoms) * int(np.prod(repeats)) <= requirements.max_atoms:
-            atoms = atoms.repeat(repeats)
-        filled = self.inner.fill(atoms, rng)
+        atoms, filled = self.repeat_and_fill(cut.atoms, rng, requirements)
         record = {
             'of': {'kind': self.settings.of.kind, 'crystal': cut.crystal, **filled},
             'miller': list(cut.miller),
@@ -114,15 +132,16 @@ class SurfaceGenerator(ComposedGenerator):
             'polar': cut.polar,
             'vacuum_A': self.settings.vacuum_A,
         }
+        if cut.upside_down:
+            record['upside_down'] = True
         if self.settings.fixed_layers:
             record['n_fixed'] = _fix_bottom(atoms, self.settings.fixed_layers)
         _check_vacuum(atoms, self.settings.vacuum_A)
-        return Parent(
-            atoms, record, deformable=SLAB_AXES, repeatable=(False,) * 3, charge_allowed=self.settings.polar == 'allow'
-        )
+        allowed = self.settings.polar == 'allow' or self.inner.charge_allowed
+        return Parent(atoms, record, deformable=SLAB_AXES, repeatable=(False,) * 3, charge_allowed=allowed)
 
     def _cut_all(self) -> list[_Cut]:
-        cuts = [cut for crystal in range(self.inner.n_units() or 1) for cut in self._cut_crystal(crystal)]
+        cuts = [cut for crystal in self.crystals() for cut in self._cut_crystal(crystal)]
         if self.settings.polar == 'allow':
             return cuts
         kept = [cut for cut in cuts if not cut.polar]
@@ -135,7 +154,6 @@ class SurfaceGenerator(ComposedGenerator):
         return kept
 
     def _cut_crystal(self, crystal: int) -> list[_Cut]:
-        from pymatgen.core.surface import SlabGenerator, get_symmetrically_distinct_miller_indices
         from pymatgen.io.ase import AseAtomsAdaptor
         from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
@@ -149,90 +167,44 @@ class SurfaceGenerator(ComposedGenerator):
         structure = AseAtomsAdaptor.get_structure(Atoms(unit.symbols, unit.positions, cell=unit.cell, pbc=True))
         charges = charges_by_element(unit)
         bulk = SpacegroupAnalyzer(structure).get_conventional_standard_structure()
-        planes = settings.miller_indices or get_symmetrically_distinct_miller_indices(bulk, settings.max_miller)
-        cuts = []
-        for plane in sorted(planes, key=lambda plane: (sum(abs(i) for i in plane), [-i for i in plane])):
-            slabs = SlabGenerator(
-                bulk,
-                tuple(plane),
-                settings.n_planes or settings.thickness_A,
-                # In planes the vacuum too is counted in planes, so it is set afterwards.
-                1 if settings.n_planes else settings.vacuum_A,
-                in_unit_planes=settings.n_planes is not None,
-                center_slab=True,
-            ).get_slabs(symmetrize=settings.keep == 'symmetric')
-            for slab in sorted(slabs, key=lambda slab: slab.shift):
-                atoms = _to_atoms(slab.get_orthogonal_c_slab(), charges, settings.vacuum_A)
+        planes = settings.miller_indices or distinct_planes(AseAtomsAdaptor.get_atoms(bulk), settings.max_miller)
+        cuts: list[_Cut] = []
+        known: set[str] = set()
+        for plane in sorted(planes, key=plane_order):
+            for slab in self._terminations(bulk, plane):
+                atoms = slab_to_atoms(slab.get_orthogonal_c_slab(), charges, settings.vacuum_A)
                 reduced = slab.composition.reduced_formula == bulk.composition.reduced_formula
-                cuts.append(
-                    _Cut(
-                        atoms, crystal, tuple(int(i) for i in plane), round(float(slab.shift), 4),  # type: ignore[arg-type]
-                        bool(slab.is_symmetric()), reduced, is_polar(atoms),
-                    )
-                )  # fmt: skip
+                if settings.n_layers:
+                    atoms = trim(atoms, settings.n_layers, keep_composition=reduced)
+                mark = fingerprint(atoms)
+                if mark in known:
+                    continue
+                known.add(mark)
+                cut = _Cut(
+                    atoms, crystal, plane, round(float(slab.shift), 4), has_like_faces(atoms), reduced, is_polar(atoms)
+                )
+                cuts.append(cut)
+                if settings.fixed_layers and not cut.symmetric:
+                    # Only the upper face is free to move, so each of two unlike faces comes up once.
+                    cuts.append(replace(cut, atoms=upside_down(atoms), upside_down=True))
         return cuts
 
+    def _terminations(self, bulk: Any, plane: Plane) -> list[Any]:
+        """Return a plane's slabs as pymatgen's, one for each place where it can be cut; some may be alike."""
+        from pymatgen.core.surface import SlabGenerator
 
-def is_polar(slab: Atoms) -> bool:
-    """Return whether the formal charges of a slab have a sum or a dipole along its normal."""
-    charges = slab.get_initial_charges()
-    normal = np.cross(slab.cell.array[0], slab.cell.array[1])
-    area = float(np.linalg.norm(normal))
-    dipole = float(charges @ slab.positions @ normal) / area
-    return abs(charges.sum()) > 1e-6 or abs(dipole) / area > POLARITY_LIMIT
-
-
-def layers(slab: Atoms) -> np.ndarray:
-    """Return the layer of each atom, counted from the bottom, shape (n,)."""
-    heights = slab.positions[:, 2]
-    order = np.argsort(heights)
-    numbers = np.empty(len(slab), dtype=int)
-    numbers[order] = np.concatenate([[0], np.cumsum(np.diff(heights[order]) > LAYER_TOLERANCE)])
-    return numbers
-
-
-def _to_atoms(slab: object, charges: dict[str, float], vacuum_A: float) -> Atoms:
-    """Return a slab in the middle of its cell with the third vector along the normal, z, and the vacuum asked for."""
-    from ase.geometry import cellpar_to_cell
-    from pymatgen.io.ase import AseAtomsAdaptor
-
-    found = AseAtomsAdaptor.get_atoms(slab)
-    # The slab is one piece in the middle of the cell; its atoms are wrapped, so that z is continuous.
-    fractions = found.get_scaled_positions(wrap=True)
-    cell = cellpar_to_cell([*found.cell.lengths()[:2], found.cell.lengths()[2], 90, 90, found.cell.angles()[2]])
-    atoms = Atoms(found.symbols, scaled_positions=fractions, cell=cell, pbc=True)
-    height = float(np.ptp(atoms.positions[:, 2]))
-    atoms.positions[:, 2] += vacuum_A / 2 - atoms.positions[:, 2].min()
-    cell[2] = [0, 0, height + vacuum_A]
-    atoms.set_cell(cell)
-    minimize_plane(atoms)
-    if charges:
-        atoms.set_initial_charges([charges[symbol] for symbol in atoms.get_chemical_symbols()])
-    return atoms[np.lexsort((*np.round(atoms.positions.T[:2], 3), np.round(atoms.positions[:, 2], 3)))]
-
-
-def charges_by_element(atoms: Atoms) -> dict[str, float]:
-    """Return the formal charge of each element; empty where they are not known, or not one for each element."""
-    pairs = set(zip(atoms.get_chemical_symbols(), atoms.get_initial_charges().tolist(), strict=True))
-    charges = dict(pairs)
-    return charges if len(charges) == len(pairs) and any(charges.values()) else {}
-
-
-def minimize_plane(atoms: Atoms) -> None:
-    """Make the first two cell vectors the shortest of their plane (Gauss's reduction), with the first along x."""
-    first, second, third = atoms.cell.array
-    while True:
-        if np.linalg.norm(second) < np.linalg.norm(first) - 1e-9:
-            first, second = second, first
-        steps = np.round(first @ second / (first @ first) - 1e-9)
-        if not steps:
-            break
-        second = second - steps * first
-    if np.cross(first, second)[2] < 0:
-        second = -second
-    atoms.set_cell([first, second, third])
-    atoms.rotate(-np.degrees(np.arctan2(first[1], first[0])), 'z', rotate_cell=True)
-    atoms.wrap(pbc=(True, True, False))
+        settings = self.settings
+        # A spacing holds at least one layer of atoms. Where it is the unit it is the vacuum's too, which is set later.
+        in_planes = settings.n_layers or settings.n_planes
+        generator = SlabGenerator(
+            bulk, plane, in_planes or settings.thickness_A, 1 if in_planes else settings.vacuum_A,
+            in_unit_planes=in_planes is not None, center_slab=True,
+        )  # fmt: skip
+        # The fingerprint finds like slabs sooner than pymatgen's matching, whose tolerance grows with the vacuum.
+        slabs = sorted(generator.get_slabs(filter_out_sym_slabs=False), key=lambda slab: slab.shift)
+        if settings.keep == 'symmetric':
+            return [symmetric for slab in slabs for symmetric in generator.nonstoichiometric_symmetrized_slab(slab)]
+        return slabs
 
 
 def _fix_bottom(atoms: Atoms, n_layers: int) -> int:

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ase.build import bcc110, fcc100, fcc111, molecule
+import spglib
+from ase.build import bcc110, bcc111, fcc100, fcc110, fcc111, hcp0001, molecule
 from ase.data import covalent_radii
 from ase.io import write
 from pydantic import ValidationError
 
 from aiida_mlip_autopipe.errors import AutopipeError, PhysicsViolationError
-from aiida_mlip_autopipe.generation.adsorption import AdsorptionSettings, find_sites
+from aiida_mlip_autopipe.generation.adsorption import AdsorptionSettings
+from aiida_mlip_autopipe.generation.adsorption_sites import find_sites
 
 SLAB = {'kind': 'surface', 'of': {'kind': 'alloy', 'composition': {'Cu': 1.0}}, 'miller_indices': [[1, 1, 1]],
         'thickness_A': 6, 'fixed_layers': 1}  # fmt: skip
@@ -33,6 +35,66 @@ def test_distinct_sites_are_those_of_the_surface(build, element, names, size):
     slab = build(element, size, vacuum=8)
     slab.pbc = True
     assert [site.name for site in find_sites(slab, distinct=True)] == names
+
+
+def count_orbits(slab, sites) -> int:
+    """Count the sites that no symmetry of the slab (spglib) which keeps its upper side up takes into one another."""
+    found = spglib.get_symmetry((slab.cell.array, slab.get_scaled_positions(), slab.numbers))
+    plane = slab.cell.array[:2, :2]
+    left = np.array([site.position[:2] for site in sites]) @ np.linalg.inv(plane)
+    up = found['rotations'][:, 2, 2] == 1
+    count = 0
+    while len(left):
+        count += 1
+        images = found['rotations'][up, :2, :2] @ left[0] + found['translations'][up, :2]
+        vectors = (left[:, None] - images + 0.5) % 1 - 0.5
+        left = left[np.linalg.norm(vectors @ plane, axis=2).min(axis=1) > 0.05]
+    return count
+
+
+@pytest.mark.parametrize(
+    ('build', 'element'),
+    [(fcc111, 'Cu'), (fcc100, 'Cu'), (fcc110, 'Cu'), (bcc110, 'Fe'), (bcc111, 'Fe'), (hcp0001, 'Ti')],
+)
+def test_distinct_sites_are_one_of_each_orbit_of_the_plane_group(build, element):
+    slab = build(element, (2, 1, 4) if build in (fcc100, fcc110) else (2, 2, 4), vacuum=8)
+    slab.pbc = True
+    distinct = find_sites(slab, distinct=True)
+    assert count_orbits(slab, distinct) == len(distinct)
+    assert count_orbits(slab, find_sites(slab, distinct=False)) == len(distinct)
+
+
+def test_lower_terraces_have_sites_where_the_surface_reaches_so_deep():
+    slab = fcc110('Cu', (1, 1, 4), vacuum=8)
+    slab.pbc = True
+    rows = np.unique(slab.positions[:, 2].round(6))[::-1]
+    for depth, n_rows in ((0.9, 1), (1.5, 2)):
+        sites = find_sites(slab, distinct=True, depth_A=depth)
+        heights = sorted({float(site.position[2]) for site in sites if site.name == 'ontop'}, reverse=True)
+        assert heights == pytest.approx(rows[:n_rows], abs=1e-3)
+
+
+def test_molecules_stick_to_the_side_asked_for(generate):
+    titanate = {'kind': 'ionic', 'prototype': 'perovskite', 'sites': {'A': 'Sr', 'B': 'Ti', 'X': 'O'}}
+    slab = {'kind': 'surface', 'of': titanate, 'miller_indices': [[1, 0, 0]], 'thickness_A': 6}
+    entry = {'kind': 'adsorption', 'of': slab, 'molecules': ['CO'], 'orientation': 'upright', 'side': 'both'}
+    seeds = generate(entry).seeds
+    touched: dict[str, set[str]] = {'upper': set(), 'lower': set()}
+    for seed in seeds:
+        atoms, side = seed.atoms, seed.record['side']
+        carbon = int(np.flatnonzero(atoms.symbols == 'C')[0])
+        height, slab_heights = atoms.positions[carbon, 2], atoms.positions[:-2, 2]
+        assert height > slab_heights.max() if side == 'upper' else height < slab_heights.min()
+        assert atoms.cell[2, 2] - np.ptp(atoms.positions[:, 2]) == pytest.approx(15.0)
+        distances = atoms.get_distances(carbon, range(len(atoms) - 2), mic=True)
+        sums = covalent_radii[6] + covalent_radii[atoms.numbers[:-2]]
+        assert (distances / sums).min() == pytest.approx(1.0)
+        if seed.record['site'] == 'ontop':
+            touched[side].add(str(atoms.symbols[int(np.argmin(distances / sums))]))
+    assert touched['upper'] | touched['lower'] == {'Sr', 'Ti', 'O'}
+    assert ('Sr' in touched['upper']) != ('Sr' in touched['lower'])
+    copper = generate(adsorption(molecules=['O'], orientation='upright', side='both')).seeds
+    assert {seed.record['side'] for seed in copper} == {'upper'}  # its two sides are alike
 
 
 def test_every_molecule_is_put_on_every_distinct_site(generate):

@@ -1,0 +1,144 @@
+"""Geometry of slabs whose normal is z: layers, faces, polarity, vacuum."""
+
+from __future__ import annotations
+
+from itertools import product
+from math import gcd
+
+import numpy as np
+from ase import Atoms
+
+LAYER_TOLERANCE = 0.3  # Å between two layers of atoms
+POLARITY_LIMIT = 1e-3  # e/Å, the dipole along the normal over the area
+SYMMETRY_TOLERANCE = 0.05  # Å
+
+Plane = tuple[int, int, int]
+
+
+def plane_order(plane: Plane) -> tuple[int, ...]:
+    """Return a key that sorts Miller indices, the simple and positive ones first."""
+    return sum(abs(i) for i in plane), sum(i < 0 for i in plane), *(-i for i in plane)
+
+
+def distinct_planes(crystal: Atoms, max_index: int) -> list[Plane]:
+    """Return the Miller indices up to a largest component that no symmetry of a crystal makes equal (spglib).
+
+    The crystal's own point group counts, not its lattice's: (101) and (011) of quartz differ. A plane and its reverse
+    are one, since a slab has both faces.
+    """
+    import spglib
+
+    cell = (crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers)
+    rotations = spglib.get_symmetry(cell, symprec=SYMMETRY_TOLERANCE)['rotations']
+    span = range(-max_index, max_index + 1)
+    left = sorted((plane for plane in product(span, span, span) if gcd(*plane) == 1), key=plane_order)
+    found = []
+    while left:
+        found.append(left[0])
+        images = left[0] @ rotations
+        alike = {tuple(image) for image in np.concatenate([images, -images]).tolist()}
+        left = [plane for plane in left if plane not in alike]
+    return found
+
+
+def is_polar(slab: Atoms) -> bool:
+    """Return whether the formal charges of a slab have a sum or a dipole along its normal."""
+    charges = slab.get_initial_charges()
+    normal = np.cross(slab.cell.array[0], slab.cell.array[1])
+    area = float(np.linalg.norm(normal))
+    dipole = float(charges @ slab.positions @ normal) / area
+    return bool(abs(charges.sum()) > 1e-6 or abs(dipole) / area > POLARITY_LIMIT)
+
+
+def has_like_faces(slab: Atoms) -> bool:
+    """Return whether a symmetry of the slab takes its upper face to its lower one (spglib)."""
+    import spglib
+
+    cell = (slab.cell.array, slab.get_scaled_positions(), slab.numbers)
+    rotations = spglib.get_symmetry(cell, symprec=SYMMETRY_TOLERANCE)['rotations']
+    return bool((rotations[:, 2, 2] == -1).any())
+
+
+def set_vacuum(slab: Atoms, vacuum_A: float) -> None:
+    """Put a slab in the middle of a cell with so much vacuum; the third vector is to lie along z."""
+    slab.positions[:, 2] += vacuum_A / 2 - slab.positions[:, 2].min()
+    slab.cell[2] = [0, 0, float(np.ptp(slab.positions[:, 2])) + vacuum_A]
+
+
+def trim(slab: Atoms, n_layers: int, *, keep_composition: bool) -> Atoms:
+    """Return a slab of at least so many layers, of which as many are left out at the bottom as can be.
+
+    Like faces stay alike, the composition stays if it is to, and the vacuum is kept.
+    """
+    numbers, composition = layers(slab), slab.symbols.formula.reduce()[0]
+    total, alike = int(numbers.max()) + 1, has_like_faces(slab)
+    vacuum_A = float(slab.cell[2, 2] - np.ptp(slab.positions[:, 2]))
+    for kept in range(n_layers, total):
+        thinner = slab[numbers >= total - kept]
+        if keep_composition and thinner.symbols.formula.reduce()[0].count() != composition.count():
+            continue
+        set_vacuum(thinner, vacuum_A)
+        if not alike or has_like_faces(thinner):
+            return thinner
+    return slab
+
+
+def upside_down(slab: Atoms) -> Atoms:
+    """Return a slab turned by 180° about its first cell vector, which is to lie in the plane; twice is as it was."""
+    axis = slab.cell.array[0] / np.linalg.norm(slab.cell.array[0])
+    turn = 2 * np.outer(axis, axis) - np.eye(3)
+    first, second, third = slab.cell.array @ turn
+    turned = slab.copy()
+    turned.cell[:] = [first, -second, -third]
+    turned.positions[:] = slab.positions @ turn - third
+    return turned
+
+
+def layers(slab: Atoms) -> np.ndarray:
+    """Return the layer of each atom, counted from the bottom, shape (n,)."""
+    heights = slab.positions[:, 2]
+    order = np.argsort(heights)
+    numbers = np.empty(len(slab), dtype=int)
+    numbers[order] = np.concatenate([[0], np.cumsum(np.diff(heights[order]) > LAYER_TOLERANCE)])
+    return numbers
+
+
+def charges_by_element(atoms: Atoms) -> dict[str, float]:
+    """Return the formal charge of each element; empty where they are not known, or not one for each element."""
+    pairs = set(zip(atoms.get_chemical_symbols(), atoms.get_initial_charges().tolist(), strict=True))
+    charges = dict(pairs)
+    return charges if len(charges) == len(pairs) and any(charges.values()) else {}
+
+
+def slab_to_atoms(slab: object, charges: dict[str, float], vacuum_A: float) -> Atoms:
+    """Return a slab in the middle of its cell with the third vector along the normal, z, and the vacuum asked for."""
+    from ase.geometry import cellpar_to_cell
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    found = AseAtomsAdaptor.get_atoms(slab)
+    # The slab is one piece in the middle of the cell; its atoms are wrapped, so that z is continuous.
+    fractions = found.get_scaled_positions(wrap=True)
+    cell = cellpar_to_cell([*found.cell.lengths()[:2], found.cell.lengths()[2], 90, 90, found.cell.angles()[2]])
+    atoms = Atoms(found.symbols, scaled_positions=fractions, cell=cell, pbc=True)
+    set_vacuum(atoms, vacuum_A)
+    minimize_plane(atoms)
+    if charges:
+        atoms.set_initial_charges([charges[symbol] for symbol in atoms.get_chemical_symbols()])
+    return atoms[np.lexsort((*np.round(atoms.positions.T[:2], 3), np.round(atoms.positions[:, 2], 3)))]
+
+
+def minimize_plane(atoms: Atoms) -> None:
+    """Make the first two cell vectors the shortest of their plane (Gauss's reduction), with the first along x."""
+    first, second, third = atoms.cell.array
+    while True:
+        if np.linalg.norm(second) < np.linalg.norm(first) - 1e-9:
+            first, second = second, first
+        steps = np.round(first @ second / (first @ first) - 1e-9)
+        if not steps:
+            break
+        second = second - steps * first
+    if np.cross(first, second)[2] < 0:
+        second = -second
+    atoms.set_cell([first, second, third])
+    atoms.rotate(-np.degrees(np.arctan2(first[1], first[0])), 'z', rotate_cell=True)
+    atoms.wrap(pbc=(True, True, False))
