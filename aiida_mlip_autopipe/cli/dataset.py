@@ -189,3 +189,56 @@ def diff(
             typer.echo(f'{title}: {seed} step {step} {label_source}')
     if any(identities for _, identities in parts):
         raise typer.Exit(1)
+
+
+@dataset_app.command('dft-inputs')
+def dft_inputs(
+    file: DatasetFile,
+    output: Annotated[
+        Path, typer.Option('--output', '-o', help='The new folder to write, with a folder for each row.')
+    ],
+    settings: Annotated[
+        Path, typer.Option('--settings', help='A YAML file: the code, the level of theory, its input.')
+    ],
+    select: Annotated[str, typer.Option(help='Only these rows, in ASE\'s words, as "temperature_K>900,Cu>2".')] = '',
+) -> None:
+    """Write inputs of a DFT code for the rows of a dataset, to label them elsewhere."""
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.config.yaml_file import read_yaml_file
+    from aiida_mlip_autopipe.storage import Dataset
+    from aiida_mlip_autopipe.storage.dft import write_dft_inputs
+    from aiida_mlip_autopipe.storage.dft.inputs import make_code
+
+    code = make_code(read_yaml_file(settings), str(settings))
+    with Dataset(file) as dataset:
+        folders = write_dft_inputs(output, list(dataset.query(select)), code)
+    console.print(f'[green]✓[/] inputs of {code.settings.code} for {len(folders)} rows in [bold]{output}[/]')
+    console.print(f'run it in each folder so that it leaves {code.output}, then: mlip-autopipe dataset label-from')
+
+
+@dataset_app.command('label-from')
+def label_from(
+    folder: Annotated[Path, typer.Argument(help='Where the calculations are.', show_default=False)],
+    file: DatasetFile,
+    output: Annotated[Path, typer.Option('--output', '-o', help='The file to write; its suffix names the format.')],
+    skip_failed: Annotated[
+        bool, typer.Option('--skip-failed', help='Leave out rows without a good calculation, and say which.')
+    ] = False,
+    force: Force = False,
+) -> None:
+    """Write a dataset with the labels of the DFT calculations that `dft-inputs` prepared."""
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.errors import AutopipeError
+    from aiida_mlip_autopipe.storage import Dataset, export_dataset
+    from aiida_mlip_autopipe.storage.dft import label_rows
+    from aiida_mlip_autopipe.whole_file import refuse_existing
+
+    refuse_existing(output, force)
+    with Dataset(file) as dataset:
+        result = label_rows(folder, list(dataset.query()))
+    if result.faults and not skip_failed:
+        raise AutopipeError('\n'.join([*result.faults, 'nothing was written; --skip-failed leaves these rows out']))
+    for fault in result.faults:
+        console.print(f'left out: {fault}', style='yellow')
+    n_rows = export_dataset(output, result.rows, overwrite=force)
+    console.print(f'[green]✓[/] {n_rows} rows in [bold]{output}[/]')

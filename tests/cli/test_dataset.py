@@ -101,6 +101,20 @@ def test_merge_and_convert_write_the_format_of_the_suffix(run):
     assert [atoms.info['step'] for atoms in read('some.extxyz', ':')] == [100, 110]
 
 
+def test_inputs_for_a_dft_code_are_written_and_what_is_missing_is_told_row_by_row(run):
+    Path('dft.yaml').write_text('code: vasp\nlabel_source: dft:vasp:pbe\nincar: {ENCUT: 400}\n')
+    result = run('dataset', 'dft-inputs', 'cu.db', '-o', 'runs', '--settings', 'dft.yaml', '--select', 'step<20')
+    assert result.stdout.startswith('✓ inputs of vasp for 2 rows in runs\n')
+    assert Path('runs/seed-seed1_10/INCAR').is_file()
+    result = run('dataset', 'label-from', 'runs', 'cu.db', '-o', 'dft.db')
+    assert result.exit_code == 2
+    assert 'runs/seed-seed0_0: there is no vasprun.xml' in result.stderr
+    assert 'step 90 of seed-seed9: there is no calculation of it in runs' in result.stderr
+    result = run('dataset', 'label-from', 'runs', 'cu.db', '-o', 'dft.db', '--skip-failed')
+    assert 'there is no row to write to dft.db' in result.stderr
+    assert not Path('dft.db').exists()
+
+
 def test_diff_names_the_rows_and_its_exit_status_says_whether_there_are_any(run):
     export_dataset(Path('more.db'), make_rows(11))
     result = run('dataset', 'diff', 'cu.db', 'more.db')

@@ -1,0 +1,145 @@
+"""Read the results of a DFT code back into the rows that its inputs were written for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.storage.dft.base import DftResult
+from aiida_mlip_autopipe.storage.dft.inputs import CODES, ID_FILE, identity_of
+from aiida_mlip_autopipe.storage.row import ISOLATED_ATOMS, Row
+
+# Codes print positions and cells rounded; an ionic step moves atoms by more.
+TOLERANCE_A = 1e-3
+
+
+@dataclass(frozen=True)
+class LabelResult:
+    """Rows with their new labels.
+
+    Attributes
+    ----------
+    rows
+        In the order of the dataset.
+    faults
+        For each row that has no new labels, why not, a sentence.
+    """
+
+    rows: tuple[Row, ...]
+    faults: tuple[str, ...]
+
+
+def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
+    """Replace the labels of rows by those of a DFT code.
+
+    Energy, forces and, where the structure is periodic in all directions, stress are replaced, and with them
+    ``label_source``. The labels that a row had are kept under ``labels_before`` in its data, by their ``label_source``.
+    Energies of isolated atoms, which belong to the old labels, are dropped. The structure is the row's, to the last
+    bit, with its constraints.
+
+    Parameters
+    ----------
+    folder
+        Where the calculations are, however deep: folders that `write_dft_inputs` made, with what the code left in them.
+    rows
+        The dataset that the inputs were written for.
+
+    Raises
+    ------
+    AutopipeError
+        If no calculation is found, or two are of one row, or one is of no row.
+    """
+    if not folder.is_dir():
+        raise AutopipeError(f'there is no folder {folder}')
+    calculations = _find_calculations(folder)
+    if not calculations:
+        raise AutopipeError(f'no folder in {folder} has a {ID_FILE}: these are no calculations written by this program')
+    identities = [identity_of(row, place) for place, row in enumerate(rows)]
+    unknown = sorted(set(calculations) - set(identities))
+    if unknown:
+        seed, step = unknown[0]
+        where = calculations[unknown[0]][0]
+        raise AutopipeError(f'{where} is of step {step} of {seed}, which is not in the dataset')
+    labelled, faults = [], []
+    for row, identity in zip(rows, identities, strict=True):
+        if identity not in calculations:
+            faults.append(f'step {identity[1]} of {identity[0]}: there is no calculation of it in {folder}')
+            continue
+        where, about = calculations[identity]
+        try:
+            labelled.append(_relabel(row, CODES[about['code']].read(where), about, where))
+        except AutopipeError as fault:
+            faults.append(str(fault))
+    return LabelResult(tuple(labelled), tuple(faults))
+
+
+def _find_calculations(folder: Path) -> dict[tuple[str, int], tuple[Path, dict[str, Any]]]:
+    found: dict[tuple[str, int], tuple[Path, dict[str, Any]]] = {}
+    for path in sorted(folder.rglob(ID_FILE)):
+        try:
+            about = json.loads(path.read_text())
+            identity = str(about['seed']), int(about['step'])
+            known = about['code'] in CODES and str(about['label_source']).startswith('dft:') and bool(about['order'])
+        except (ValueError, KeyError, TypeError):
+            known = False
+        if not known:
+            raise AutopipeError(f'{path} is not as this program wrote it')
+        if identity in found:
+            raise AutopipeError(
+                f'{path.parent} and {found[identity][0]} are both of step {identity[1]} of {identity[0]}'
+            )
+        found[identity] = path.parent, about
+    return found
+
+
+def _relabel(row: Row, result: DftResult, about: dict[str, Any], where: Path) -> Row:
+    order: Sequence[int] = about['order']
+    wanted = row.atoms[list(order)] if sorted(order) == list(range(len(row.atoms))) else None
+    if wanted is None or wanted.get_chemical_symbols() != result.atoms.get_chemical_symbols():
+        raise AutopipeError(
+            f'{where}: it is of {result.atoms.get_chemical_formula()}, the row of {row.atoms.get_chemical_formula()}'
+        )
+    moved = _largest_displacement(wanted, result.atoms)
+    if moved > TOLERANCE_A:
+        raise AutopipeError(f'{where}: its structure is not that of the row: an atom or the cell is {moved:.2g} Å off')
+    back = np.argsort(order)
+    labels: dict[str, Any] = {'energy': result.energy, 'forces': result.forces[back]}
+    if row.atoms.pbc.all():
+        if result.stress is None:
+            raise AutopipeError(f'{where}: there is no stress, and the structure is periodic')
+        labels['stress'] = result.stress
+    if not all(np.isfinite(values).all() for values in labels.values()):
+        raise AutopipeError(f'{where}: energy, forces or stress are not finite')
+    atoms = row.atoms.copy()
+    atoms.calc = SinglePointCalculator(atoms, **labels)
+    atoms.calc.name = about['code']
+    level = {'label_source': about['label_source']}
+    data = {key: value for key, value in row.data.items() if key != ISOLATED_ATOMS}
+    data['labels_before'] = {**row.data.get('labels_before', {}), **_labels_before(row)}
+    if 'provenance' in data:
+        data['provenance'] = data['provenance'] | level
+    return replace(row, atoms=atoms, key_value_pairs=row.key_value_pairs | level, data=data, id=None)
+
+
+def _labels_before(row: Row) -> dict[str, Any]:
+    source = row.key_value_pairs.get('label_source')
+    return {str(source): row.labels} if source and row.atoms.calc is not None else {}
+
+
+def _largest_displacement(wanted: Atoms, found: Atoms) -> float:
+    """Return how far the cell or an atom is off, Å; a shift of everything along an open direction is none."""
+    cell = np.abs(wanted.cell.array - found.cell.array)[wanted.pbc]
+    fractions = np.linalg.solve(found.cell.array.T, (found.positions - wanted.positions).T).T
+    # A direction that is not periodic got a box, in which the structure was put in the middle.
+    fractions[:, ~wanted.pbc] -= fractions[0, ~wanted.pbc]
+    fractions -= np.round(fractions)
+    distances = np.linalg.norm(fractions @ found.cell.array, axis=1)
+    return float(max(distances.max(), cell.max(initial=0.0)))

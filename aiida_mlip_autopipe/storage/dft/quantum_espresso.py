@@ -1,0 +1,105 @@
+"""Inputs and results of Quantum ESPRESSO's ``pw.x``. The pseudopotentials are the user's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atoms
+from pydantic import Field, model_validator
+
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.storage.dft.base import DftCode, DftResult, DftSettings, k_mesh
+
+# What labels need, whatever the user asks for besides.
+CONTROL = {'calculation': 'scf', 'tprnfor': True, 'tstress': True}
+DEFAULTS: dict[str, dict[str, Any]] = {
+    'control': CONTROL | {'prefix': 'pwscf', 'outdir': './scratch', 'disk_io': 'low'},
+    'system': {'occupations': 'smearing', 'smearing': 'cold', 'degauss': 0.01},
+    'electrons': {'conv_thr': 1e-8, 'electron_maxstep': 200},
+}
+
+
+class EspressoSettings(DftSettings):
+    """How Quantum ESPRESSO computes the labels."""
+
+    code: Literal['quantum-espresso'] = 'quantum-espresso'
+    """Quantum ESPRESSO."""
+    ecutwfc_Ry: float = Field(gt=0)
+    """Cutoff of the plane waves in Ry, as the pseudopotentials need it."""
+    pseudopotentials: dict[str, str]
+    """The file of each element, as ``Al: Al.pbe-n-kjpaw_psl.1.0.0.UPF``."""
+    pseudo_dir: str = '.'
+    """The folder that they are in, as the machine that computes knows it."""
+    input: dict[Literal['control', 'system', 'electrons'], dict[str, Any]] = Field(default_factory=dict)
+    """Entries of the namelists, as ``system: {ecutrho: 400}``; they replace those that are set here, and add to
+    them."""
+
+    @model_validator(mode='after')
+    def _ask_for_labels(self) -> EspressoSettings:
+        for key, needed in CONTROL.items():
+            if self.input.get('control', {}).get(key, needed) != needed:
+                raise ValueError(
+                    f'input.control.{key} must be {needed}: labels are forces and stress of the structure as it is'
+                )
+        return self
+
+
+class QuantumEspresso(DftCode):
+    """``pw.x -in pw.in > pw.out``."""
+
+    settings_class = EspressoSettings
+    output = 'pw.out'
+
+    def write(self, folder: Path, atoms: Atoms) -> None:
+        """Write ``pw.in``."""
+        from ase.io.espresso import write_espresso_in
+
+        settings = self.settings
+        assert isinstance(settings, EspressoSettings)
+        missing = sorted(set(atoms.get_chemical_symbols()) - set(settings.pseudopotentials))
+        if missing:
+            raise AutopipeError(f'pseudopotentials: there is no file for {", ".join(missing)}')
+        namelists = {name: DEFAULTS[name] | settings.input.get(name, {}) for name in DEFAULTS}  # type: ignore[call-overload]
+        namelists['control'] = namelists['control'] | {'pseudo_dir': settings.pseudo_dir}
+        namelists['system'] = {'ecutwfc': settings.ecutwfc_Ry} | namelists['system']
+        with (folder / 'pw.in').open('w') as file:
+            write_espresso_in(
+                file,
+                atoms,
+                input_data=namelists,
+                pseudopotentials=settings.pseudopotentials,
+                kpts=k_mesh(atoms, atoms.info['periodic'], settings.kspacing_per_A),
+            )
+
+    @staticmethod
+    def read(folder: Path) -> DftResult:
+        """Read ``pw.out``."""
+        from ase.io.espresso import read_espresso_out
+
+        path = folder / QuantumEspresso.output
+        if not path.is_file():
+            raise AutopipeError(
+                f'{folder}: there is no {path.name}; the calculation was not run, or not in this folder'
+            )
+        text = path.read_text(errors='replace')
+        if 'convergence NOT achieved' in text:
+            raise AutopipeError(f'{folder}: the electrons did not converge')
+        if 'JOB DONE' not in text:
+            raise AutopipeError(f'{folder}: {path.name} breaks off; the calculation is not finished')
+        with path.open() as file:
+            try:
+                atoms = list(read_espresso_out(file))[-1]
+            except Exception as error:  # whatever the reader stumbles over
+                raise AutopipeError(f'{folder}: {path.name} cannot be read: {error}') from error
+        results = atoms.calc.results
+        if results.get('energy') is None or results.get('forces') is None:
+            raise AutopipeError(f'{folder}: {path.name} has no energy or no forces')
+        stress = results.get('stress')
+        return DftResult(
+            atoms,
+            float(results['energy']),
+            np.asarray(results['forces']),
+            None if stress is None else np.asarray(stress),
+        )

@@ -1,0 +1,266 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
+from ase.units import GPa
+
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.storage import Dataset, export_dataset, make_row
+from aiida_mlip_autopipe.storage.dft import label_rows, write_dft_inputs
+from aiida_mlip_autopipe.storage.dft.inputs import make_code
+
+# What pw.x 6.7 printed for the inputs of these rows: 12 Ry, Al.pz-vbc.UPF, k-points 0.6/Å apart, 3 Å of vacuum.
+PW = Path(__file__).parent / 'pw'
+ESPRESSO = {
+    'code': 'quantum-espresso',
+    'label_source': 'dft:quantum-espresso:lda',
+    'ecutwfc_Ry': 12,
+    'kspacing_per_A': 0.6,
+    'vacuum_A': 3,
+    'pseudopotentials': {'Al': 'Al.pz-vbc.UPF'},
+    'input': {'system': {'degauss': 0.03}},
+}
+VASP = {'code': 'vasp', 'label_source': 'dft:vasp:pbe', 'incar': {'ENCUT': 520}}
+
+
+def crystal():
+    """Return a compressed and sheared crystal with an atom that is fixed."""
+    cell = np.array([[2.75, 0.05, 0], [0, 2.7, 0.1], [0.15, 0, 3.9]])
+    atoms = Atoms('Al2', scaled_positions=[[0.02, 0, 0.01], [0.52, 0.48, 0.55]], cell=cell, pbc=True)
+    atoms.set_constraint(FixAtoms([0]))
+    return atoms
+
+
+def layer():
+    return Atoms('Al2', positions=[[0, 0, 0], [0, 0.3, 2.6]], cell=[5, 5, 7], pbc=[True, True, False])
+
+
+def alloy():
+    """Return a crystal whose elements alternate, so that sorting changes the order of the atoms."""
+    atoms = crystal()
+    atoms = atoms.repeat((1, 1, 2))
+    atoms.symbols = 'AlCuAlCu'
+    return atoms
+
+
+@pytest.fixture
+def row_of(make_provenance):
+    def make(atoms, seed_id):
+        atoms.calc = EMT()
+        names = ('energy', 'forces', 'stress') if atoms.pbc.all() else ('energy', 'forces')
+        results = {name: atoms.calc.get_property(name, atoms) for name in names}
+        atoms.calc = SinglePointCalculator(atoms, **results)
+        provenance = make_provenance(seed_id=seed_id, step=10)
+        return make_row(atoms, provenance, {'kind': 'alloy'}, {'Al': 3.28, 'Cu': 3.51})
+
+    return make
+
+
+@pytest.fixture
+def rows(row_of):
+    return [row_of(crystal(), 'abc0'), row_of(layer(), 'abc1')]
+
+
+@pytest.fixture
+def calculated(rows, tmp_path):
+    """Return the folder of calculations that pw.x has finished."""
+    folders = write_dft_inputs(tmp_path / 'runs', rows, make_code(ESPRESSO, 'x'))
+    for folder, output in zip(folders, ('crystal.out', 'layer.out'), strict=True):
+        shutil.copy(PW / output, folder / 'pw.out')
+    return tmp_path / 'runs'
+
+
+def test_the_labels_of_pw_find_their_rows(calculated, rows, tmp_path):
+    result = label_rows(calculated, rows[::-1])
+    assert result.faults == ()
+    open_row, row = result.rows
+    assert row.key_value_pairs == rows[0].key_value_pairs | {'label_source': 'dft:quantum-espresso:lda'}
+    assert row.provenance.label_source == 'dft:quantum-espresso:lda'
+    assert (row.provenance.seed_id, row.provenance.architecture) == ('abc0', 'emt')
+    # The numbers of crystal.out, in Ry and kbar: pressure is positive there and negative in ASE.
+    assert row.labels['energy'] == pytest.approx(-8.34463162 * 13.605693, abs=1e-4)
+    kbar = np.array([85.22, 25.61, 64.53, -42.18, -38.29, -6.01])
+    np.testing.assert_allclose(row.labels['stress'], -0.1 * kbar * GPa, rtol=2e-3)
+    # The two potentials agree in the signs and the order of magnitude of all that is not zero.
+    before = row.data['labels_before']['mlip:emt']
+    for name in ('forces', 'stress'):
+        assert (np.sign(row.labels[name]) == np.sign(before[name])).all()
+        assert (np.abs(row.labels[name] / before[name]) < 5).all()
+    # The structure is the row's, fixed atoms have their forces, and a layer has no stress.
+    np.testing.assert_array_equal(row.atoms.positions, rows[0].atoms.positions)
+    assert row.atoms.constraints[0].index.tolist() == [0]
+    assert row.labels['forces'][0].any()
+    assert 'stress' not in open_row.labels
+    # What belongs to the potential is gone, and all of it survives the database.
+    assert 'isolated_atoms' not in row.data
+    export_dataset(tmp_path / 'dft.db', result.rows)
+    with Dataset(tmp_path / 'dft.db') as dataset:
+        np.testing.assert_array_equal(
+            dataset.read(2).data['labels_before']['mlip:emt']['forces'], rows[0].labels['forces']
+        )
+
+
+def test_inputs_of_pw_ask_for_labels_of_the_structure_as_it_is(calculated):
+    text = ' '.join((calculated / 'seed-abc0_10' / 'pw.in').read_text().split())
+    for entry in ("calculation = 'scf'", 'tstress = .true.', 'tprnfor = .true.', 'ecutwfc = 12.0', 'degauss = 0.03'):
+        assert entry in text
+    # A fixed atom would have no force.
+    assert 'Al 0.0565000000 0.0010000000 0.0390000000 Al' in text
+    assert 'K_POINTS automatic 4 4 3 0 0 0' in text
+    assert 'K_POINTS automatic 3 3 1 0 0 0' in ' '.join((calculated / 'seed-abc1_10' / 'pw.in').read_text().split())
+
+
+def write_vasprun(folder, atoms, labels, n_electronic=9, limit=200):
+    """Write what is read of a vasprun.xml, in VASP's units and sign: stress in kbar, positive if compressed."""
+
+    def vectors(name, values):
+        inner = ''.join('<v>' + ' '.join(f'{x:.12f}' for x in vector) + '</v>' for vector in values)
+        return f'<varray name="{name}">{inner}</varray>'
+
+    stress = -labels['stress'] / (0.1 * GPa)
+    full = stress[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
+    crystal = f'<crystal>{vectors("basis", atoms.cell.array)}</crystal>'
+    positions = vectors('positions', atoms.get_scaled_positions())
+    structure = f'{crystal}{positions}'
+    kinds = ''.join(f'<rc><c>{symbol}</c><c>1</c></rc>' for symbol in atoms.get_chemical_symbols())
+    energy = f'<energy><i name="e_fr_energy">{labels["energy"]:.12f}</i><i name="e_0_energy">1.0</i></energy>'
+    (folder / 'vasprun.xml').write_text(
+        '<modeling><kpoints><varray name="kpointlist"><v>0 0 0</v></varray><varray name="weights"><v>1</v></varray>'
+        f'</kpoints><parameters><separator><i type="int" name="NELM">{limit}</i></separator></parameters>'
+        f'<atominfo><array name="atoms"><set>{kinds}</set></array></atominfo>'
+        f'<structure name="initialpos">{structure}</structure>'
+        f'<calculation>{f"<scstep>{energy}</scstep>" * n_electronic}'
+        f'<structure>{structure}</structure>{vectors("forces", labels["forces"])}{vectors("stress", full)}{energy}'
+        '</calculation></modeling>'
+    )
+
+
+@pytest.fixture
+def vasp(row_of, tmp_path):
+    """Return an alloy's row, and the folder of its calculation by VASP with labels of its own."""
+    row = row_of(alloy(), 'abc2')
+    (folder,) = write_dft_inputs(tmp_path / 'vasp', [row], make_code(VASP, 'x'))
+    labels = {
+        'energy': -15.5,
+        'forces': np.arange(12.0).reshape(4, 3),
+        'stress': np.array([-0.06, -0.05, -0.04, 0.03, 0.02, 0.01]),
+    }
+    return row, folder, labels
+
+
+def test_the_labels_of_vasp_come_back_in_the_order_of_the_row(vasp):
+    row, folder, labels = vasp
+    order = [0, 2, 1, 3]
+    assert json.loads((folder / 'row.json').read_text())['order'] == order
+    assert (folder / 'POTCAR.spec').read_text() == 'Al\nCu\n'
+    write_vasprun(folder, row.atoms[order], labels | {'forces': labels['forces'][order]})
+    (found,) = label_rows(folder.parent, [row]).rows
+    assert found.labels['energy'] == pytest.approx(-15.5)
+    np.testing.assert_allclose(found.labels['forces'], labels['forces'], atol=1e-9)
+    np.testing.assert_allclose(found.labels['stress'], labels['stress'], atol=1e-9)
+
+
+def test_inputs_of_vasp_hold_the_atoms_still_and_carry_moments(row_of, tmp_path):
+    atoms = crystal()
+    atoms.set_initial_magnetic_moments([1.0, -1.0])
+    (folder,) = write_dft_inputs(tmp_path / 'runs', [row_of(atoms, 'a')], make_code(VASP, 'x'))
+    incar = dict(line.split(' = ') for line in (folder / 'INCAR').read_text().splitlines() if line)
+    assert (incar['NSW'], incar['ENCUT'], incar['ISPIN']) == ('0', '520.0', '2')
+    assert (folder / 'KPOINTS').read_text().splitlines()[2:4] == ['Gamma', '12 12 9']
+    assert 'Selective' not in (folder / 'POSCAR').read_text()
+
+
+def test_vasp_that_broke_off_or_did_not_converge_is_told(vasp):
+    row, folder, labels = vasp
+    write_vasprun(folder, row.atoms[[0, 2, 1, 3]], labels, n_electronic=40, limit=40)
+    assert 'the electrons did not converge in NELM = 40 steps' in label_rows(folder.parent, [row]).faults[0]
+    path = folder / 'vasprun.xml'
+    path.write_text(path.read_text()[:-200])
+    assert 'vasprun.xml breaks off' in label_rows(folder.parent, [row]).faults[0]
+    path.unlink()
+    assert 'there is no vasprun.xml' in label_rows(folder.parent, [row]).faults[0]
+
+
+def keep_half(text):
+    return text[: len(text) // 2]
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'sentence'),
+    [
+        (lambda folder: (folder / 'pw.out').unlink(), 'there is no pw.out'),
+        (lambda folder: (folder / 'pw.out').write_text(keep_half((PW / 'crystal.out').read_text())), 'breaks off'),
+        (lambda folder: shutil.copy(PW / 'unconverged.out', folder / 'pw.out'), 'the electrons did not converge'),
+        (
+            lambda folder: shutil.copy(PW / 'layer.out', folder / 'pw.out'),
+            'not that of the row: an atom or the cell is',
+        ),
+        (lambda folder: shutil.rmtree(folder), 'step 10 of seed-abc0: there is no calculation of it'),
+    ],
+)
+def test_a_row_without_a_good_calculation_is_one_sentence(calculated, rows, spoil, sentence):
+    spoil(calculated / 'seed-abc0_10')
+    result = label_rows(calculated, rows)
+    assert len(result.rows) == 1
+    (fault,) = result.faults
+    assert sentence in fault
+    assert 'seed-abc0' in fault
+
+
+def test_another_composition_is_one_sentence(calculated, rows):
+    rows[0].atoms.symbols[1] = 'Cu'
+    assert label_rows(calculated, rows).faults == (f'{calculated / "seed-abc0_10"}: it is of Al2, the row of AlCu',)
+
+
+def test_calculations_of_other_rows_or_none_are_one_sentence(calculated, rows, tmp_path):
+    with pytest.raises(AutopipeError, match='seed-abc1_10 is of step 10 of seed-abc1, which is not in the dataset'):
+        label_rows(calculated, rows[:1])
+    shutil.copytree(calculated / 'seed-abc0_10', calculated / 'again')
+    with pytest.raises(AutopipeError, match='are both of step 10 of seed-abc0'):
+        label_rows(calculated, rows)
+    (calculated / 'again' / 'row.json').write_text('{}')
+    with pytest.raises(AutopipeError, match=r'row\.json is not as this program wrote it'):
+        label_rows(calculated, rows)
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(AutopipeError, match='these are no calculations'):
+        label_rows(tmp_path / 'empty', rows)
+    with pytest.raises(AutopipeError, match='there is no folder'):
+        label_rows(tmp_path / 'none', rows)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'sentence'),
+    [
+        (VASP | {'code': 'abinit'}, 'code must be one of quantum-espresso, vasp, not abinit'),
+        (VASP | {'label_source': 'pbe'}, r'dft\.yaml: label_source: String should match pattern'),
+        (VASP | {'incar': {'NSW': 5}}, r'incar\.NSW must be 0'),
+        ({k: v for k, v in ESPRESSO.items() if k != 'ecutwfc_Ry'}, r'dft\.yaml: ecutwfc_Ry: Field required'),
+        (ESPRESSO | {'input': {'control': {'calculation': 'relax'}}}, r'input\.control\.calculation must be scf'),
+    ],
+)
+def test_settings_that_cannot_be_are_one_sentence(settings, sentence):
+    with pytest.raises(AutopipeError, match=sentence):
+        make_code(settings, 'dft.yaml')
+
+
+def test_inputs_that_cannot_be_written_leave_nothing(rows, tmp_path):
+    code = make_code(ESPRESSO | {'pseudopotentials': {'Cu': 'Cu.UPF'}}, 'x')
+    for bad, sentence in (
+        (rows, r'seed-abc0_10: pseudopotentials: there is no file for Al'),
+        ([], 'there is no row'),
+        ([rows[0], rows[0]], 'two rows are of the same seed and step'),
+        ([replace(rows[0], key_value_pairs={})], 'row 0 has no seed'),
+    ):
+        with pytest.raises(AutopipeError, match=sentence):
+            write_dft_inputs(tmp_path / 'runs', bad, code)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / 'runs').mkdir()
+    with pytest.raises(AutopipeError, match='runs exists already'):
+        write_dft_inputs(tmp_path / 'runs', rows, code)
