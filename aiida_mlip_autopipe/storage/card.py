@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from ase.units import GPa
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.storage.alike import join_alike
+from aiida_mlip_autopipe.storage.isolated_atoms import isolated_atom_energies
+from aiida_mlip_autopipe.storage.licences import licence_of
 from aiida_mlip_autopipe.storage.row import Row
 from aiida_mlip_autopipe.whole_file import whole_file
 
@@ -27,8 +30,8 @@ def describe_dataset(rows: Sequence[Row]) -> dict[str, Any]:
     -------
     dict
         ``n_rows``, ``n_atoms``; ``counts`` of rows by what they are and came from; ``origins``, each combination of
-        campaign, config, package, calculator and model with its number of rows; ``distributions`` by their quantiles;
-        ``warnings``.
+        campaign, config, package, calculator and model with its number of rows; ``licences`` of the weights of each
+        model; ``isolated_atom_energies_eV`` where they are known; ``distributions`` by their quantiles; ``warnings``.
 
     Raises
     ------
@@ -38,13 +41,21 @@ def describe_dataset(rows: Sequence[Row]) -> dict[str, Any]:
     if not rows:
         raise AutopipeError('a dataset without a row has no card')
     n_atoms = [len(row.atoms) for row in rows]
+    warnings = _warnings(rows)
+    try:
+        isolated_atoms = isolated_atom_energies(rows)
+    except AutopipeError as fault:
+        isolated_atoms = None
+        warnings.append(str(fault))
     return {
         'n_rows': len(rows),
         'n_atoms': sum(n_atoms),
         'counts': {name: _count(rows, of) for name, of in COUNTED.items()},
         'origins': _origins(rows),
+        'licences': _licences(rows),
+        'isolated_atom_energies_eV': isolated_atoms,
         'distributions': _distributions(rows),
-        'warnings': _warnings(rows),
+        'warnings': warnings,
     }
 
 
@@ -94,12 +105,17 @@ def render_card(card: Mapping[str, Any], name: str) -> str:
     for origin in card['origins']:
         facts = ', '.join(f'{key} {value}' for key, value in origin.items() if key != 'n_rows' and value is not None)
         lines.append(f'- {origin["n_rows"]} rows: {facts}')
-    lines += [
-        '',
-        'The weights of a model have a licence of their own, which may bind what is derived from them:',
-        'ask their publisher.',
-        '',
-    ]
+    atoms = card['isolated_atom_energies_eV']
+    if atoms:
+        lines += [
+            '',
+            'Isolated atoms, eV: ' + ', '.join(f'{symbol} {energy:.6g}' for symbol, energy in atoms.items()) + '.',
+        ]
+    lines += ['', '## Licences of the weights', '']
+    for found in card['licences']:
+        of = ' '.join(filter(None, (found['architecture'], found['model'])))
+        lines.append(f'- {of}: {found["licence"]}' + (f' (said by {found["source"]})' if found['source'] else ''))
+    lines += ['', 'A licence of weights may bind what is derived from them, as these labels are.', '']
     if 'config' in card:
         lines += ['## Config', '', '```yaml', card['config'].rstrip(), '```', '']
     return '\n'.join(lines)
@@ -129,6 +145,14 @@ def _origins(rows: Sequence[Row]) -> list[dict[str, Any]]:
     keys = ('campaign', 'random_seed', 'config_sha256', 'package_version', 'architecture', 'model', 'model_sha256')
     counts = Counter(tuple(row.key_value_pairs.get(key) for key in keys) for row in rows)
     return [{'n_rows': n, **dict(zip(keys, values, strict=True))} for values, n in counts.most_common()]
+
+
+def _licences(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    models = Counter(tuple(row.key_value_pairs.get(key) for key in ('architecture', 'model')) for row in rows)
+    return [
+        {'architecture': architecture, 'model': model, **asdict(licence_of(str(architecture), model))}
+        for architecture, model in models
+    ]
 
 
 def _distributions(rows: Sequence[Row]) -> dict[str, list[float]]:

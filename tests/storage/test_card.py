@@ -4,6 +4,7 @@ import pytest
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.storage.card import describe_dataset, render_card, write_card
+from aiida_mlip_autopipe.storage.licences import licence_of
 
 
 def test_a_card_counts_what_the_rows_are(make_rows):
@@ -61,6 +62,57 @@ def test_markdown_and_json_are_written_side_by_side(make_rows, tmp_path):
     assert '- 2 rows: campaign cu_au, random_seed 7, config_sha256 sha256:' in text
     assert '```yaml\nname: cu_au\n```' in text
     assert json.loads((tmp_path / 'cu_au.json').read_text()) == describe_dataset(rows) | {'config': 'name: cu_au\n'}
+
+
+def test_a_card_tells_the_licence_of_the_weights_and_who_says_so(make_rows):
+    rows = [
+        *make_rows(1, architecture='sevennet', model='7net-0'),
+        *make_rows(1, architecture='mace', model='mine.model'),
+    ]
+    card = describe_dataset(rows)
+    assert card['licences'] == [
+        {
+            'architecture': 'sevennet',
+            'model': '7net-0',
+            'licence': 'MIT, as the package sevenn 0.13 that ships them; up to 0.11 it was GPL-3.0',
+            'source': 'https://github.com/MDIL-SNU/SevenNet/blob/main/LICENSE',
+        },
+        {
+            'architecture': 'mace',
+            'model': 'mine.model',
+            'licence': 'not known to this program: ask who published the weights',
+            'source': None,
+        },
+    ]
+    assert '- mace mine.model: not known to this program' in render_card(card, 'x')
+
+
+@pytest.mark.parametrize(
+    ('architecture', 'model', 'licence'),
+    [
+        ('emt', None, 'there are no weights'),
+        ('chgnet', '0.3.0', 'modified BSD'),
+        ('sevennet', 'checkpoint_mine.pth', 'not known'),
+        ('mace', 'mace-mpa-0-medium.model', 'MIT'),
+        ('mace', '2023-12-03-mace-128-L1_epoch-199.model', 'MIT'),
+        ('mace', 'mace-omat-0-medium.model', 'Academic Software License'),
+        ('mace', 'MACE-matpes-r2scan-omat-ft.model', 'Academic Software License'),
+        ('mace', 'MACE-OFF23_small.model', 'Academic Software License'),
+    ],
+)
+def test_a_licence_is_known_by_the_name_of_the_weights(architecture, model, licence):
+    assert licence_of(architecture, model).licence.startswith(licence)
+
+
+def test_isolated_atoms_are_told_and_where_they_disagree_it_is_a_warning(make_rows):
+    rows = make_rows(2)
+    for row, energy in zip(rows, (3.5, 3.6), strict=True):
+        row.data['isolated_atoms'] = {'Cu': energy, 'Au': 3.8}
+    assert describe_dataset(rows[:1])['isolated_atom_energies_eV'] == {'Cu': 3.5, 'Au': 3.8}
+    assert 'Isolated atoms, eV: Cu 3.5, Au 3.8.' in render_card(describe_dataset(rows[:1]), 'x')
+    card = describe_dataset(rows)
+    assert card['isolated_atom_energies_eV'] is None
+    assert any('for an isolated atom of Cu' in warning for warning in card['warnings'])
 
 
 def test_many_values_are_cut_short(make_rows):
