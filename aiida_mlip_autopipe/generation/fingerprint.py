@@ -9,7 +9,7 @@ from math import gcd
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.generation.cells import complete_cell
+from aiida_mlip_autopipe.generation.cells import complete_cell, largest_gap
 
 REACH = 1.6  # sums of covalent radii seen from an atom; refinement carries what lies beyond
 N_REFINEMENTS = 3
@@ -23,7 +23,8 @@ def fingerprint(atoms: Atoms) -> str:
 
     Every atom is coloured by its element, charge, moment and whether it is fixed; then, three times, anew by its colour
     and those of its neighbours with their distances (colour refinement, Weisfeiler and Lehman 1968). The fingerprint is
-    the share of each colour. Neighbours are those within 1.6 times the largest sum of covalent radii.
+    the share of each colour, and the thickness of a vacuum, which no atom sees. Neighbours are those within 1.6 times
+    the largest sum of covalent radii.
     """
     from ase.data import covalent_radii
     from matscipy.neighbours import neighbour_list
@@ -53,6 +54,8 @@ def fingerprint(atoms: Atoms) -> str:
     counts = Counter(colours.tolist())
     divisor = gcd(*counts.values()) if atoms.pbc.any() else 1
     text = ','.join(f'{colour}:{count // divisor}' for colour, count in sorted(counts.items()))
+    if atoms.pbc.all() and (gap := largest_gap(atoms)) > reach:
+        text += f';{np.floor((gap + OFFSET) / STEP):.0f}'
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

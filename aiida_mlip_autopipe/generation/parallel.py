@@ -9,7 +9,8 @@ from itertools import groupby
 from typing import Any
 
 from aiida_mlip_autopipe.generation.base import GeneratorSettings
-from aiida_mlip_autopipe.generation.generate import Entry, iterate_seeds, list_entries
+from aiida_mlip_autopipe.generation.entry import Entry
+from aiida_mlip_autopipe.generation.generate import iterate_seeds, list_entries
 from aiida_mlip_autopipe.generation.processes import crew, spread
 from aiida_mlip_autopipe.generation.report import Rejections
 from aiida_mlip_autopipe.seeds import Seed
@@ -41,16 +42,17 @@ def iterate_seeds_in_processes(
         yield from iterate_seeds(entries, random_seed=random_seed, cutoff_A=cutoff_A, rejections=rejections)
         return
     listed = list_entries(entries, random_seed=random_seed, cutoff_A=cutoff_A)
+    known: set[str] = set()
     with crew(processes):
         for spreads_itself, group in groupby(listed, key=lambda entry: entry.generator.spreads_itself):
             if spreads_itself:
                 for entry in group:
-                    yield from entry.make(0, entry.n_seeds, rejections)
+                    yield from entry.make(0, entry.n_seeds, rejections, known)
             else:
-                yield from _make_group(list(group), processes, rejections)
+                yield from _make_group(list(group), processes, rejections, known)
 
 
-def _make_group(entries: list[Entry], processes: int, rejections: Rejections) -> Iterator[Seed]:
+def _make_group(entries: list[Entry], processes: int, rejections: Rejections, known: set[str]) -> Iterator[Seed]:
     calls = [
         (number, range(first, min(first + step, entry.n_seeds)))
         for number, entry in enumerate(entries)
@@ -58,20 +60,25 @@ def _make_group(entries: list[Entry], processes: int, rejections: Rejections) ->
         for first in range(0, entry.n_seeds, step)
     ]
     pickled = [pickle.dumps(entry.arguments) for entry in entries]
-    fingerprints: list[set[str]] = [set() for _ in entries]
+    own: set[str] = set()
+    current = 0
     results = spread(_make_alone, ((pickled[number], indices) for number, indices in calls), queued=processes)
     for (number, indices), made in zip(calls, results, strict=True):
+        if number != current:
+            known |= own if entries[current].is_compared else set()
+            own, current = set(), number
         for index, one in zip(indices, made, strict=True):
             seed, mark, report = one
-            if mark in fingerprints[number]:
+            if mark in own or mark in known:
                 # Made without knowing the others, it is the first draw only: go on from there as one process would.
                 counted = Rejections()
-                seed, report = entries[number].make_one(index, fingerprints[number], counted), counted.as_dict()
+                seed, report = entries[number].make_one(index, own, counted, known), counted.as_dict()
             elif mark is not None:
-                fingerprints[number].add(mark)
+                own.add(mark)
             rejections.merge(report)
             if seed is not None:
                 yield seed
+    known |= own if entries[current].is_compared else set()
 
 
 def _make_alone(pickled: bytes, indices: range) -> list[_Made]:

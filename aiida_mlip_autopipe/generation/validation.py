@@ -52,6 +52,9 @@ class ValidationSettings(Settings):
     """Refuse a parent structure whose volume per atom or density no condensed matter has."""
     neutral: bool = True
     """Refuse a structure whose formal charges, where they are known, do not sum to zero."""
+    unique: bool = True
+    """Leave out a seed that is the same as an earlier one up to symmetry and supercell, where nothing random deforms or
+    rattles the seeds; between entries where nothing is drawn at all."""
     max_redraws: int = Field(default=20, ge=0)
     """How often a seed that breaks a rule is drawn again."""
     on_failure: Literal['fail', 'skip'] | None = None

@@ -6,7 +6,7 @@ from multiprocessing import get_context
 
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase.build import bulk, fcc111
 from ase.io import write
 
 from aiida_mlip_autopipe.errors import PhysicsViolationError
@@ -151,6 +151,38 @@ def test_unperturbed_arrangements_that_repeat_are_drawn_anew_or_left_out(generat
     # All ways to put two Cu and two Au on the four sites of the cubic cell give L1_0.
     assert len(result.seeds) == 1
     assert result.report['duplicates'] == 3
+
+
+ORDERED = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'arrangement': 'L1_0'}
+# The same crystals in larger cells, and a third one: of its three volumes the first is that of the other entries.
+SCANNED = {**ORDERED, 'supercell': [2, 1, 1], 'perturb': {'volume_scan': [0.0, 0.1, 0.2]}}
+
+
+def test_a_structure_of_an_earlier_entry_is_left_out_and_no_other_is_changed(generate):
+    alone, last = generate(SCANNED), generate(ALLOY)
+    result = generate(ORDERED, ALLOY, SCANNED, {**ORDERED, 'supercell': [1, 1, 2]})
+    assert ids(result) == [*ids(generate(ORDERED)), *ids(last), *ids(alone)[1:]]
+    assert result.report['duplicates'] == 2
+    kept = {'validation': {'unique': False}}
+    assert len(generate(ORDERED, {**SCANNED, **kept}, {**ORDERED, 'supercell': [1, 1, 2], **kept}).seeds) == 5
+    entries = ORDERED, ALLOY, SCANNED, SCANNED
+    parts = [generate(*entries, start=start, stop=start + 4) for start in (0, 4, 8)]
+    whole = generate(*entries)
+    assert [seed_id for part in parts for seed_id in ids(part)] == ids(whole)
+    assert merge_reports(part.report for part in parts) == whole.report
+
+
+def test_what_is_drawn_is_never_drawn_again_because_of_another_entry(generate):
+    small = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'supercell': [1, 1, 1], 'n_seeds': 1}
+    first, second = generate(ORDERED, small).seeds  # also L1_0, by chance
+    assert second.seed_id == generate(small).seeds[0].seed_id != first.seed_id
+
+
+def test_slabs_that_differ_in_their_vacuum_alone_are_two(generate, tmp_path):
+    slabs = [fcc111('Cu', (1, 1, 4), vacuum=vacuum, periodic=True) for vacuum in (6.0, 8.0, 6.0)]
+    write(tmp_path / 'slabs.traj', slabs)
+    result = generate({'kind': 'structures', 'files': [str(tmp_path / 'slabs.traj')]})
+    assert (len(result.seeds), result.report['duplicates']) == (2, 1)
 
 
 def test_a_place_depends_on_the_seed_in_its_entry_alone(generate):

@@ -17,6 +17,9 @@ REPEATING = [
     {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'supercell': [1, 1, 1], 'n_seeds': 4},
     {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'supercell': [2, 1, 1], 'n_seeds': 8,
      'validation': {'max_redraws': 2}},
+    {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'arrangement': 'L1_0'},
+    {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'arrangement': 'L1_0', 'supercell': [2, 1, 1],
+     'perturb': {'volume_scan': [0.0, 0.1]}},
 ]  # fmt: skip
 SQS = {'kind': 'alloy', 'arrangement': 'sqs', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'supercell': [2, 2, 1],
        'n_seeds': 2, 'sqs': {'n_steps': 100, 'n_restarts': 3}}  # fmt: skip

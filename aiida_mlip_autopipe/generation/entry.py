@@ -1,0 +1,221 @@
+"""One entry of the config's list: which parent and which variant each of its seeds is, and its random streams."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from aiida_mlip_autopipe.errors import PhysicsViolationError
+from aiida_mlip_autopipe.generation.base import (
+    GENERATORS,
+    Generator,
+    GeneratorSettings,
+    Parent,
+    Requirements,
+    round_floats,
+)
+from aiida_mlip_autopipe.generation.fingerprint import fingerprint
+from aiida_mlip_autopipe.generation.nested import grow
+from aiida_mlip_autopipe.generation.perturb import perturb_atoms
+from aiida_mlip_autopipe.generation.report import Rejections
+from aiida_mlip_autopipe.generation.validation import check_atoms, check_parent
+from aiida_mlip_autopipe.randomness import derive_random_seed, make_rng
+from aiida_mlip_autopipe.seeds import Place, Seed
+
+
+class Entry:
+    """An entry with its generator and its streams."""
+
+    def __init__(
+        self, settings: GeneratorSettings, random_seed: int, label: str = '', occurrence: int = 0, cutoff_A: float = 0.0
+    ):
+        self.arguments = (settings, random_seed, label, occurrence, cutoff_A)
+        self.settings = settings
+        self.generator: Generator = GENERATORS.make(settings)
+        self.cutoff_A = cutoff_A
+        self.streams = (random_seed, 'generation', label, str(occurrence))
+        self.rules, perturb = settings.rules, settings.perturb
+        self.requirements = Requirements(
+            (self.rules.min_height_factor or 0.0) * cutoff_A / perturb.smallest_stretch / min(perturb.supercell),
+            self.rules.max_atoms,
+        )
+        self.n_parents = self.generator.n_parents()
+        self.period = self.generator.period()
+        self.offset = derive_random_seed(random_seed, 'place', label, str(occurrence)) % 2**32
+        self.n_seeds = self.generator.default_n_seeds() if settings.n_seeds is None else settings.n_seeds
+        self._last_parent: tuple[int, Parent] | None = None
+
+    def locate(self, index: int) -> tuple[int, int]:
+        """Return which parent a seed comes from and which of its variants it is."""
+        if self.n_parents is None:
+            return divmod(index, self.settings.perturb.variants)
+        variant, parent = divmod(index, self.n_parents)
+        return parent, variant
+
+    def place(self, index: int) -> Place:
+        """Return where a seed stands in the entry."""
+        parent, variant = self.locate(index)
+        perturb = self.settings.perturb
+        scan, period = max(1, len(perturb.volume_scan)), self.period
+        return Place(
+            self.offset,
+            parent % period * scan + variant % scan,
+            parent // period * -(-perturb.variants // scan) + variant // scan,
+        )
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether two seeds may be the same structure and only one of them is wanted."""
+        return self.rules.unique and not self.settings.perturb.is_random
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether its seeds are compared with those of other entries: where nothing is drawn at random."""
+        return self.may_repeat and self.n_parents is not None
+
+    def make(self, first: int, last: int, rejections: Rejections, known: set[str]) -> Iterator[Seed]:
+        """Make seeds `first` to `last`; where duplicates can occur the earlier ones are made too, to know them.
+
+        Parameters
+        ----------
+        first, last
+            Which seeds of the entry.
+        rejections
+            What is counted.
+        known
+            Fingerprints of the entries before it, to which those of this one are added if they are compared.
+        """
+        own: set[str] | None = set() if self.may_repeat else None
+        for index in range(first if own is None else 0, last):
+            seed = self.make_one(index, own, rejections if index >= first else Rejections(), known)
+            if seed is not None and index >= first:
+                yield seed
+        if own and self.is_compared:
+            known |= own
+
+    def make_one(
+        self, index: int, own: set[str] | None, rejections: Rejections, known: Collection[str] = ()
+    ) -> Seed | None:
+        """Make one seed and count it; None if it is left out.
+
+        Parameters
+        ----------
+        index
+            Which seed of the entry.
+        own
+            Fingerprints of the entry's seeds before it, to which its own is added; None where seeds cannot repeat.
+        rejections
+            What is counted.
+        known
+            Fingerprints of other entries. What is among them is left out and not drawn again, so that no entry changes
+            a seed of another.
+        """
+        rejections.requested += 1
+        try:
+            seed, mark = self._draw_seed(index, own, rejections)
+        except PhysicsViolationError as violation:
+            if self.rules.on_failure == 'fail':
+                raise PhysicsViolationError(
+                    violation.rule, violation.atoms, violation.value, violation.limit,
+                    f'{self._name()}: {violation}',
+                ) from None  # fmt: skip
+            rejections.skipped += 1
+            return None
+        if seed is None or (self.is_compared and mark in known):
+            rejections.duplicates += 1
+            return None
+        rejections.made += 1
+        return replace(seed, place=self.place(index))
+
+    def _name(self) -> str:
+        settings = self.settings
+        label = f' {settings.label!r}' if settings.label else ''
+        return f'no valid seed of the {settings.kind} entry{label} after {self.rules.max_redraws} redraws'
+
+    def _draw_seed(self, index: int, own: set[str] | None, rejections: Rejections) -> tuple[Seed | None, str | None]:
+        """Return a valid seed with its fingerprint, if it has one; no seed if it is a duplicate of an earlier one."""
+        number, variant = self.locate(index)
+        if own is None or self.settings.perturb.variants > 1:
+            parent = self._parent(number, rejections)
+            return self._vary(parent, number, variant, own, rejections)
+        rng = make_rng(*self.streams, 'parent', str(number))
+        for _ in range(self.rules.max_redraws + 1):
+            state = rng.bit_generator.state
+            parent = self._draw_parent(number, rng, rejections)
+            seed, mark = self._vary(parent, number, variant, own, rejections)
+            if seed is not None or rng.bit_generator.state == state:
+                return seed, mark
+        return None, None
+
+    def _parent(self, number: int, rejections: Rejections) -> Parent:
+        if self._last_parent is None or self._last_parent[0] != number:
+            rng = make_rng(*self.streams, 'parent', str(number))
+            self._last_parent = (number, self._draw_parent(number, rng, rejections))
+        return self._last_parent[1]
+
+    def _draw_parent(self, number: int, rng: np.random.Generator, rejections: Rejections) -> Parent:
+        """Draw a parent until it is valid; a draw that used no random number cannot go better the next time."""
+        rules = self.rules
+        for attempt in range(rules.max_redraws + 1):
+            state = rng.bit_generator.state
+            try:
+                parent = self.generator.draw_parent(number, rng, self.requirements)
+                _set_moments(parent.atoms, self.settings.magnetic_moments)
+                parent = grow(parent, self.requirements)
+                check_parent(parent.atoms, rules, charge_allowed=parent.charge_allowed)
+                if self.settings.perturb.supercell == (1, 1, 1):
+                    check_atoms(parent.atoms, rules, self.cutoff_A)
+                return parent
+            except PhysicsViolationError as violation:
+                rejections.add(violation)
+                if attempt == rules.max_redraws or rng.bit_generator.state == state:
+                    raise
+        raise AssertionError('the last attempt returns or raises')
+
+    def _vary(
+        self, parent: Parent, number: int, variant: int, own: set[str] | None, rejections: Rejections
+    ) -> tuple[Seed | None, str | None]:
+        rules, perturb = self.rules, self.settings.perturb
+        atoms = parent.atoms
+        perturbation: dict[str, Any] = {}
+        if not perturb.is_identity:
+            rng = make_rng(*self.streams, 'variant', str(number), str(variant))
+            for attempt in range(rules.max_redraws + 1):
+                atoms, perturbation = perturb_atoms(parent.atoms, perturb, variant, rng, parent.deformable)
+                try:
+                    check_atoms(atoms, rules, self.cutoff_A)
+                    break
+                except PhysicsViolationError as violation:
+                    rejections.add(violation)
+                    if attempt == rules.max_redraws or not perturb.is_random:
+                        raise
+        mark = None if own is None else fingerprint(atoms)
+        if own is not None and mark is not None:
+            if mark in own:
+                return None, mark
+            own.add(mark)
+        record = {'kind': self.settings.kind, **parent.record, 'ancestor': ancestor_id(parent.atoms)}
+        if perturbation:
+            record['perturbation'] = perturbation
+        if self.settings.label:
+            record['label'] = self.settings.label
+        return Seed(atoms.copy() if atoms is parent.atoms else atoms, round_floats(record)), mark
+
+
+def ancestor_id(parent: Atoms) -> str:
+    """Return the hash of a structure before perturbation, 16 hexadecimal digits."""
+    return hashlib.sha256(Seed(parent).seed_id.encode()).hexdigest()[:16]
+
+
+def _set_moments(atoms: Atoms, moments: dict[str, float]) -> None:
+    if not moments:
+        return
+    values = atoms.get_initial_magnetic_moments()
+    for symbol, moment in moments.items():
+        values[atoms.symbols == symbol] = moment
+    atoms.set_initial_magnetic_moments(values)
