@@ -22,6 +22,17 @@ def complete_cell(atoms: Atoms) -> np.ndarray:
     return completed
 
 
+def sort_sites(atoms: Atoms) -> Atoms:
+    """Return a crystal with its sites in [0, 1), by element and position.
+
+    Libraries sort the sites of an orbit by numbers that are equal but for rounding, so by chance of the processor.
+    """
+    fractions = atoms.cell.scaled_positions(atoms.positions) % 1.0
+    fractions[fractions > 1 - 1e-9] = 0.0
+    order = np.lexsort([*np.round(fractions, 6).T[::-1], atoms.numbers])
+    return Atoms(numbers=atoms.numbers[order], scaled_positions=fractions[order], cell=atoms.cell, pbc=True)
+
+
 def cell_heights(atoms: Atoms) -> np.ndarray:
     """Return the distance of opposite faces along each cell vector in Å, shape (3,)."""
     cell = complete_cell(atoms)

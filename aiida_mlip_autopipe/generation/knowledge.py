@@ -13,6 +13,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from aiida_mlip_autopipe.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
+from aiida_mlip_autopipe.generation.cells import sort_sites
 from aiida_mlip_autopipe.generation.elements import Element, Formula
 from aiida_mlip_autopipe.generation.lattices import atomic_volume
 from aiida_mlip_autopipe.generation.oxidation import guess_states, has_no_ions, ionic_radius, states_about
@@ -205,8 +206,7 @@ class KnowledgeGenerator(Generator):
             except (Comp_CompatibilityError, RuntimeError, ValueError):
                 continue
             if crystal.valid:
-                found = crystal.to_ase()
-                return Atoms(found.symbols, found.positions, cell=found.cell, pbc=True), {'spacegroup': group}
+                return sort_sites(crystal.to_ase()), {'spacegroup': group}
         raise PhysicsViolationError(
             'random_crystal', (), 0.0, 1.0,
             f'{N_TRIALS} random cells of {self.settings.formula} fitted no space group or held atoms too close',

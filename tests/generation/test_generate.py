@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -10,17 +8,12 @@ from ase.build import bulk, fcc111
 from ase.io import write
 
 from aiida_mlip_autopipe.errors import PhysicsViolationError
-from aiida_mlip_autopipe.generation import count_seeds, generate_seeds, merge_reports
+from aiida_mlip_autopipe.generation import count_seeds, merge_reports
 
 ALLOY = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'n_atoms': 32, 'n_seeds': 5,
          'perturb': {'rattle_A': 0.05, 'anisotropic_strain': 0.03}}  # fmt: skip
 OTHER = {'kind': 'alloy', 'composition': {'Fe': 1.0}, 'lattice': 'bcc', 'n_atoms': 16, 'n_seeds': 3,
          'perturb': {'shear': 0.02}}  # fmt: skip
-
-
-def seed_ids(entries, start: int, stop: int) -> list[str]:
-    result = generate_seeds(entries, random_seed=7, cutoff_A=0.0, start=start, stop=stop)
-    return [seed.seed_id for seed in result.seeds]
 
 
 def ids(result) -> list[str]:
@@ -68,15 +61,6 @@ def test_slices_join_to_the_whole(generate, make_entries, perturb):
     assert [seed_id for part in parts for seed_id in ids(part)] == ids(whole)
     assert merge_reports(part.report for part in parts) == whole.report
     assert count_seeds(make_entries(*entries)) == 8
-
-
-def test_other_processes_make_the_same_seeds(generate, make_entries):
-    entries = make_entries(ALLOY, OTHER)
-    slices = [(0, 3), (3, 8)]
-    with ProcessPoolExecutor(2, mp_context=get_context('spawn')) as pool:
-        jobs = [pool.submit(seed_ids, entries, start, stop) for start, stop in slices]
-        made = [seed_id for job in jobs for seed_id in job.result()]
-    assert made == ids(generate(ALLOY, OTHER))
 
 
 def test_a_record_is_json_and_names_no_campaign_or_index(generate):

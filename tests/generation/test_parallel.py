@@ -39,19 +39,16 @@ def impatient(monkeypatch):
     monkeypatch.setattr(processes, 'PATIENCE_S', 0.0)
 
 
-@pytest.mark.parametrize(
-    'entries', [[CROWDED, *REPEATING, CROWDED], pytest.param([CROWDED, SQS], marks=pytest.mark.integration)]
-)
+@pytest.mark.integration
+@pytest.mark.parametrize('entries', [[CROWDED, *REPEATING, CROWDED], [CROWDED, SQS]])
 def test_any_number_of_processes_makes_the_same_bits_and_the_same_report(make_entries, impatient, entries):
     entries = make_entries(*entries)
     expected = generate_seeds(entries, random_seed=7, cutoff_A=0.0)
     wanted = [(seed.seed_id, seed.atoms.positions.tobytes(), seed.record) for seed in expected.seeds]
     assert expected.report['rules']['min_distance']['count'] > 0
     assert make(entries, 1) == (wanted, expected.report)
-    assert make(entries, 2) == (wanted, expected.report)
-    if len(entries) > 2:
-        assert expected.report['duplicates'] > 3
-        assert make(entries, 3) == (wanted, expected.report)
+    assert make(entries, 3 if len(entries) > 2 else 2) == (wanted, expected.report)
+    assert len(entries) == 2 or expected.report['duplicates'] > 4
 
 
 def test_what_is_done_within_a_second_starts_no_process(make_entries, monkeypatch):

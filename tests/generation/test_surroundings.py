@@ -1,0 +1,86 @@
+"""Seeds do not depend on the order of sets, the number of threads or anything else of the process that makes them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+from aiida_mlip_autopipe.generation import GENERATORS, generate_seeds
+
+COPPER = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
+LOW = {'min_height_factor': 0}
+SLAB = {'kind': 'surface', 'of': COPPER, 'miller_indices': [[1, 1, 1]], 'thickness_A': 6}
+ENTRIES = [
+    {'kind': 'alloy', 'composition': {'Cr': 0.2, 'Mn': 0.2, 'Fe': 0.2, 'Co': 0.2, 'Ni': 0.2}, 'n_atoms': 32,
+     'n_seeds': 3, 'perturb': {'rattle_A': 0.05, 'anisotropic_strain': 0.03, 'shear': 0.02}},
+    {'kind': 'alloy', 'arrangement': 'sqs', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'supercell': [2, 2, 1], 'n_seeds': 1,
+     'sqs': {'n_steps': 100}},
+    {'kind': 'ionic', 'prototype': 'spinel', 'sites': {'A': 'Fe', 'B': 'Fe', 'X': 'O'}, 'n_seeds': 2},
+    {'kind': 'ionic', 'prototype': 'fluorite', 'sites': {'A': {'Zr': 0.875, 'Y': 0.125}, 'X': 'O'},
+     'supercell': [2, 2, 2], 'schottky': 1, 'frenkel': {'O': 1}, 'n_seeds': 2},
+    {'kind': 'covalent', 'structure': 'graphite', 'sites': {'A': 'C'}, 'perturb': {'rattle_A': 0.02}},
+    {**SLAB, 'perturb': {'rattle_temperature_K': 300}},
+    {'kind': 'adsorption', 'of': SLAB, 'molecules': ['CO', 'H2O'], 'n_seeds': 3},
+    {'kind': 'interface', 'of': COPPER, 'sigmas': [5], 'characters': ['twist'], 'rigid_shift': True, 'n_seeds': 1},
+    {'kind': 'defect', 'of': {**COPPER, 'n_atoms': 32}, 'vacancies': {'Cu': 2}, 'interstitials': {'Ni': 1},
+     'n_seeds': 2},
+    {'kind': 'knowledge', 'formula': 'Fe3O4', 'max_prototypes': 0, 'n_random': 2},
+]  # fmt: skip
+SCRIPT = """
+import json, sys
+from pydantic import TypeAdapter
+from aiida_mlip_autopipe.generation import GENERATORS, generate_seeds
+
+entries = TypeAdapter(tuple[GENERATORS.settings_union(), ...]).validate_python(json.load(sys.stdin))
+result = generate_seeds(entries, random_seed=7, cutoff_A=0.0)
+seeds = [[s.seed_id, s.atoms.numbers.tolist(), s.atoms.positions.tolist(), s.atoms.cell.tolist()] for s in result.seeds]
+print(json.dumps([seeds, result.report]))
+"""
+
+
+@pytest.fixture(scope='module')
+def entries():
+    return [{**entry, 'validation': LOW} for entry in ENTRIES]
+
+
+@pytest.fixture(scope='module')
+def here(entries):
+    settings = TypeAdapter(tuple[GENERATORS.settings_union(), ...]).validate_python(entries)
+    return generate_seeds(settings, random_seed=7, cutoff_A=0.0)
+
+
+def make_elsewhere(entries, **environment: str):
+    """Make the seeds in another process."""
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', SCRIPT], input=json.dumps(entries), env={**os.environ, **environment},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.integration
+def test_other_hashes_and_threads_make_the_same_bits(entries, here):
+    threads = dict.fromkeys(('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'), '3')
+    seeds, report = make_elsewhere(entries, PYTHONHASHSEED='12345', TZ='Asia/Tokyo', LC_ALL='C', **threads)
+    assert [seed_id for seed_id, *_ in seeds] == [seed.seed_id for seed in here.seeds]
+    assert report == json.loads(json.dumps(here.report))
+    assert {seed.record['kind'] for seed in here.seeds} == {entry['kind'] for entry in ENTRIES}
+
+
+@pytest.mark.integration
+def test_the_arithmetic_of_another_processor_makes_the_same_structures(entries, here):
+    # The linear algebra of a Pentium 4, and NumPy without the vector instructions that it chose for this one.
+    dispatched = np.show_config(mode='dicts')['SIMD Extensions']['found']
+    seeds, _ = make_elsewhere(entries, OPENBLAS_CORETYPE='Prescott', NPY_DISABLE_CPU_FEATURES=' '.join(dispatched))
+    assert len(seeds) == len(here.seeds)
+    for (_, numbers, positions, cell), seed in zip(seeds, here.seeds, strict=True):
+        assert numbers == seed.atoms.numbers.tolist()
+        np.testing.assert_allclose(positions, seed.atoms.positions, rtol=0, atol=1e-8)
+        np.testing.assert_allclose(cell, seed.atoms.cell.array, rtol=0, atol=1e-8)
