@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -12,14 +14,17 @@ from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_va
 from aiida_mlip_autopipe.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.fields import fault
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
+from aiida_mlip_autopipe.generation.distinct_sites import NEIGHBOUR_FACTOR, SymmetrySites
 from aiida_mlip_autopipe.generation.elements import Element, check_symbol
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
 from aiida_mlip_autopipe.generation.oxidation import known_states
 from aiida_mlip_autopipe.generation.voids import find_voids
+from aiida_mlip_autopipe.randomness import make_rng
 from aiida_mlip_autopipe.seeds import fixed_mask
 
 N_RANDOM_SEEDS = 10
 NOT_REPEATED = (False, False, False)
+MAX_SHIFT = 0.1  # Å between a place and its atom
 
 
 def _check_amount(amount: float) -> float:
@@ -43,7 +48,7 @@ Pairs = Annotated[dict[str, Amount], AfterValidator(_check_pairs)]
 
 
 class DefectSettings(ComposedSettings):
-    """Point defects on random sites; all of one entry are in every seed."""
+    """Point defects; all of one entry are in every seed."""
 
     kind: Literal['defect'] = 'defect'
     """Point defects."""
@@ -57,6 +62,8 @@ class DefectSettings(ComposedSettings):
     """Pairs of atoms of two elements that change places, as {Ga-As: 1}."""
     interstitials: dict[Element, PositiveInt] = Field(default_factory=dict)
     """Atoms of each element put into the largest voids."""
+    sites: Literal['random', 'distinct'] = 'random'
+    """Draw the sites anew in each seed, or make each symmetry-distinct place of one single defect in turn."""
     oxidation_states: dict[Element, int] = Field(default_factory=dict)
     """Formal charge of atoms that come in, where formal charges are known; by default that of the element's atoms
     there, else its most common state of the sign of the site."""
@@ -67,43 +74,98 @@ class DefectSettings(ComposedSettings):
     def _check(self) -> Self:
         if not any([self.vacancies, self.divacancies, self.substitutions, self.antisites, self.interstitials]):
             raise ValueError('give vacancies, divacancies, substitutions, antisites or interstitials')
+        if self.sites == 'distinct' and self.single is None:
+            raise ValueError(
+                'distinct sites are those of one single defect, as vacancies: {Cu: 1}; else take random ones'
+            )
         return self
+
+    @property
+    def single(self) -> tuple[str, str] | None:
+        """The field and the element or pair of the defect, if it is one single one."""
+        fields: dict[str, Mapping[str, float]] = {
+            'vacancies': self.vacancies,
+            'divacancies': self.divacancies,
+            'substitutions': {old: sum(new.values()) for old, new in self.substitutions.items()},
+            'antisites': self.antisites,
+            'interstitials': self.interstitials,
+        }
+        amounts = {(name, key): amount for name, given in fields.items() for key, amount in given.items()}
+        return next(iter(amounts)) if list(amounts.values()) == [1] else None
 
 
 class DefectGenerator(ComposedGenerator):
-    """Puts defects on random sites of the inner kind's structures, which are taken in turn."""
+    """Puts defects on sites of the inner kind's structures, which are taken in turn."""
 
     settings_class = DefectSettings
     settings: DefectSettings
 
+    @cached_property
+    def _places(self) -> list[tuple[int, np.ndarray]]:
+        """Host and positions of each distinct place of a single defect, before the hosts are repeated."""
+        if self.inner.n_parents() is None:
+            raise AutopipeError(
+                f'distinct sites are those of crystals that can be listed; {self.settings.of.kind} draws each anew, so '
+                'take sites: random'
+            )
+        places = []
+        for number in range(self.inner.n_parents() or 0):
+            host = self.inner_parent(number, make_rng(0, 'sites'), Requirements()).atoms
+            places += [(number, place) for place in self._places_in(host)]
+        return places
+
+    def _places_in(self, host: Atoms) -> list[np.ndarray]:
+        name, key = self.settings.single or ('', '')
+        found = SymmetrySites(host)
+        if name == 'interstitials':
+            places = found.voids()
+        elif name in ('vacancies', 'substitutions'):
+            places = found.atoms_of(key)
+        else:
+            first, second = key.split('-')
+            places = found.pairs(first, second)
+        if not places:
+            raise AutopipeError(f'{host.get_chemical_formula()} has no place for {name} of {key}')
+        return places
+
+    def n_parents(self) -> int | None:
+        """Return the number of distinct places; None where sites are random."""
+        return len(self._places) if self.settings.sites == 'distinct' else None
+
     def default_n_seeds(self) -> int:
-        """Return ten arrangements, or one of each structure where there are more."""
+        """Return ten arrangements, or one of each structure where there are more; one of each distinct place."""
+        if self.settings.sites == 'distinct':
+            return super().default_n_seeds()
         return max(N_RANDOM_SEEDS, self.inner.n_parents() or 0) * self.settings.perturb.variants
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
         """Return a structure with its defects."""
         settings = self.settings
-        host = self.inner_parent(index, rng, requirements)
+        number, place = self._places[index] if settings.sites == 'distinct' else (index, None)
+        host = self.inner_parent(number, rng, requirements)
         atoms = host.atoms.copy()
         free = ~fixed_mask(atoms)
+        given = None if place is None or settings.interstitials else _atoms_at(atoms, place)
         # Interstitials first: the voids are those of the perfect structure.
-        places = _draw_voids(atoms, sum(settings.interstitials.values()), rng) if settings.interstitials else None
+        voids = None
+        if settings.interstitials:
+            voids = _draw_voids(atoms, sum(settings.interstitials.values()), rng) if place is None else place
         record: dict[str, Any] = {}
         for symbol, replacements in settings.substitutions.items():
             for new, amount in replacements.items():
-                sites = _draw(atoms, free, symbol, amount, rng)
+                sites = _draw(atoms, free, symbol, amount, rng) if given is None else given
                 self._replace(atoms, sites, new)
                 free[sites] = False
                 record.setdefault('substitutions', {})[f'{symbol}-{new}'] = len(sites)
         for pair, amount in settings.antisites.items():
-            record.setdefault('antisites', {})[pair] = _swap(atoms, free, pair, amount, rng)
+            record.setdefault('antisites', {})[pair] = _swap(atoms, free, pair, amount, rng, given)
         gone: list[int] = []
         for pair, amount in settings.divacancies.items():
-            found = _draw_pairs(atoms, free, pair, amount, rng)
+            found = _draw_pairs(atoms, free, pair, amount, rng) if given is None else given.tolist()
             gone += found
             record.setdefault('divacancies', {})[pair] = len(found) // 2
         for symbol, amount in settings.vacancies.items():
-            sites = _draw(atoms, free, symbol, amount, rng)
+            sites = _draw(atoms, free, symbol, amount, rng) if given is None else given
             gone += sites.tolist()
             free[sites] = False
             record.setdefault('vacancies', {})[symbol] = len(sites)
@@ -111,8 +173,8 @@ class DefectGenerator(ComposedGenerator):
             raise AutopipeError(f'the vacancies would leave no atom of {atoms.get_chemical_formula()}')
         charges = _charge_of_elements(atoms)
         del atoms[gone]
-        if places is not None:
-            self._insert(atoms, places, charges)
+        if voids is not None:
+            self._insert(atoms, voids, charges)
             record['interstitials'] = dict(settings.interstitials)
         charge = float(atoms.get_initial_charges().sum())
         record = {'of': {'kind': settings.of.kind, **host.record}, **record, 'formal_charge': charge}
@@ -165,11 +227,27 @@ def _draw(atoms: Atoms, free: np.ndarray, symbol: str, amount: float, rng: np.ra
     return np.sort(rng.choice(sites, number, replace=False))
 
 
-def _swap(atoms: Atoms, free: np.ndarray, pair: str, amount: float, rng: np.random.Generator) -> int:
-    """Exchange the elements (with their charges and moments) of random sites; return how many pairs."""
+def _atoms_at(atoms: Atoms, places: np.ndarray) -> np.ndarray:
+    """Return the atoms at positions, which are those of the structure before it was repeated."""
+    from ase.geometry import get_distances
+
+    distances = get_distances(places, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)[1]
+    found = distances.argmin(axis=1)
+    if distances.min(axis=1).max() > MAX_SHIFT or len(set(found)) < len(places):
+        raise AutopipeError(
+            f'the defect does not fit into {atoms.get_chemical_formula()}: its atoms are one with their own images; '
+            'take a larger supercell'
+        )
+    return np.asarray(found)
+
+
+def _swap(
+    atoms: Atoms, free: np.ndarray, pair: str, amount: float, rng: np.random.Generator, given: np.ndarray | None
+) -> int:
+    """Exchange the elements (with their charges and moments) of two given or of random sites; return how many pairs."""
     first, second = pair.split('-')
-    one = _draw(atoms, free, first, amount, rng)
-    other = _draw(atoms, free, second, len(one), rng)
+    one = _draw(atoms, free, first, amount, rng) if given is None else given[:1]
+    other = _draw(atoms, free, second, len(one), rng) if given is None else given[1:]
     for name in ('numbers', 'initial_charges', 'initial_magmoms', 'tags'):
         if atoms.has(name):
             values = atoms.arrays[name]
@@ -179,7 +257,7 @@ def _swap(atoms: Atoms, free: np.ndarray, pair: str, amount: float, rng: np.rand
 
 
 def _draw_pairs(atoms: Atoms, free: np.ndarray, pair: str, amount: float, rng: np.random.Generator) -> list[int]:
-    """Return the atoms of random neighbouring pairs, at most 1.15 times the shortest distance of such a pair apart."""
+    """Return the atoms of random pairs of neighbours."""
     first, second = pair.split('-')
     chosen: list[int] = []
     for _ in range(_number(amount, int(np.sum(atoms.symbols == first)))):
@@ -190,7 +268,7 @@ def _draw_pairs(atoms: Atoms, free: np.ndarray, pair: str, amount: float, rng: n
         one = int(rng.choice(ones))
         others = others[others != one]
         distances = atoms.get_distances(one, others, mic=True)
-        near = others[distances <= 1.15 * distances.min()]
+        near = others[distances <= NEIGHBOUR_FACTOR * distances.min()]
         other = int(rng.choice(near))
         free[[one, other]] = False
         chosen += [one, other]

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import spglib
 from pydantic import ValidationError
 
 from aiida_mlip_autopipe.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.generation.defect import DefectSettings
+from aiida_mlip_autopipe.generation.fingerprint import fingerprint
 
 COPPER = {'kind': 'alloy', 'composition': {'Cu': 0.75, 'Au': 0.25}, 'arrangement': 'L1_2', 'supercell': [3, 3, 3]}
 MAGNESIA = {'kind': 'ionic', 'prototype': 'rocksalt', 'sites': {'A': 'Mg', 'X': 'O'}, 'supercell': [2, 2, 2]}
@@ -102,6 +104,59 @@ def test_antisites_carry_their_charges(generate):
     charges = seed.atoms.get_initial_charges()
     assert set(charges[seed.atoms.symbols == 'Ga']) == {3}
     assert set(charges[seed.atoms.symbols == 'As']) == {-3}
+
+
+SLAB = {'kind': 'surface', 'of': {'kind': 'alloy', 'composition': {'Cu': 1.0}}, 'miller_indices': [[1, 1, 1]],
+        'n_layers': 5}  # fmt: skip
+ORDERED = {**COPPER, 'supercell': None}
+HCP = {'kind': 'alloy', 'composition': {'Ti': 1.0}, 'lattice': 'hcp'}
+QUARTZ = {'kind': 'covalent', 'structure': 'quartz', 'sites': {'A': 'Si', 'X': 'O'}}
+CONTACT = {'kind': 'covalent', 'structure': 'zincblende', 'sites': {'A': 'Ga', 'X': 'As'}}
+
+
+# By hand: Cu3Au has one site of each element, octahedra of Cu6 and Cu4Au2 and one kind of tetrahedron; a slab of five
+# layers three kinds of layer, with pairs in each and between them; hcp pairs in the basal plane and out of it; quartz
+# two lengths of Si-O.
+@pytest.mark.parametrize(
+    ('of', 'defects', 'count'),
+    [
+        (ORDERED, {'vacancies': {'Cu': 1}}, 1), (ORDERED, {'interstitials': {'C': 1}}, 3),
+        (ORDERED, {'substitutions': {'Au': {'Ag': 1}}}, 1), (CONTACT, {'antisites': {'Ga-As': 1}}, 1),
+        (SLAB, {'vacancies': {'Cu': 1}}, 3), (SLAB, {'divacancies': {'Cu-Cu': 1}}, 5),
+        ({**SLAB, 'fixed_layers': 3}, {'vacancies': {'Cu': 1}}, 2),
+        (HCP, {'divacancies': {'Ti-Ti': 1}}, 2), (QUARTZ, {'divacancies': {'Si-O': 1}}, 2),
+    ],
+)  # fmt: skip
+def test_each_distinct_place_has_its_defect_once(generate, of, defects, count):
+    entry = {'kind': 'defect', 'of': of, **defects, 'sites': 'distinct'}
+    result = generate(entry, cutoff_A=3.5)
+    assert len(result.seeds) == result.report['requested'] == count
+    assert len({fingerprint(seed.atoms) for seed in result.seeds}) == count
+
+
+def test_distinct_places_are_all_that_random_ones_find(generate):
+    entry = defect(SLAB, vacancies={'Cu': 1})
+    distinct = generate({**entry, 'sites': 'distinct'}, cutoff_A=3.5).seeds
+    found = generate({**entry, 'n_seeds': 6}, cutoff_A=3.5)
+    assert {fingerprint(seed.atoms) for seed in found.seeds} == {fingerprint(seed.atoms) for seed in distinct}
+    perfect = generate(SLAB, cutoff_A=3.5).seeds[0].atoms
+    kinds = spglib.get_symmetry((perfect.cell.array, perfect.get_scaled_positions(), perfect.numbers))
+    assert len(distinct) == len(set(kinds['equivalent_atoms']))
+
+
+@pytest.mark.parametrize(
+    ('fields', 'error', 'sentence'),
+    [
+        ({'vacancies': {'Cu': 2}}, ValidationError, 'distinct sites are those of one single defect'),
+        ({'vacancies': {'Cu': 1}, 'interstitials': {'C': 1}}, ValidationError, 'distinct sites are those of one'),
+        ({'vacancies': {'Zn': 1}}, AutopipeError, 'has no place for vacancies of Zn'),
+        ({'vacancies': {'Cu': 1}, 'of': {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}}}, AutopipeError,
+         'alloy draws each anew, so take sites: random'),
+    ],
+)  # fmt: skip
+def test_distinct_places_of_what_has_none_are_refused(generate, fields, error, sentence):
+    with pytest.raises(error, match=sentence):
+        generate({**defect(ORDERED), 'sites': 'distinct', **fields})
 
 
 def test_more_defects_than_atoms_are_refused(generate):

@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase.build import bulk, fcc111, molecule
+from ase.data import atomic_masses, atomic_numbers
 from pydantic import ValidationError
+from scipy import constants
 
 from aiida_mlip_autopipe.generation import PerturbSettings
 from aiida_mlip_autopipe.generation.perturb import perturb_atoms
@@ -59,6 +61,59 @@ def test_rattle_by_temperature_is_that_of_the_debye_model():
     atoms = bulk('Cu', cubic=True) * (4, 4, 4)
     _, record = perturb(atoms, rattle_temperature_K=300, debye_temperature_K=343)
     assert record['rattle_A'] ** 2 == pytest.approx(0.0058, rel=0.05)
+
+
+@pytest.mark.parametrize('temperature_K', [100, 600])
+def test_the_variance_of_the_rattle_grows_with_temperature_and_falls_with_the_mass(temperature_K):
+    salt = bulk('NaCl', 'rocksalt', a=5.64, cubic=True) * (6, 6, 6)
+    rattled, _ = perturb(salt, rattle_temperature_K=temperature_K, debye_temperature_K=320)
+    moved = rattled.positions - salt.positions
+    for symbol in ('Na', 'Cl'):
+        # <u^2> = 3 hbar^2 T / (m k theta^2) a component, with constants of SciPy's and not of ASE's.
+        mass = atomic_masses[atomic_numbers[symbol]] * constants.atomic_mass
+        variance = 3 * constants.hbar**2 * temperature_K / (mass * constants.k * 320**2) * 1e20
+        # The relative error of the variance of 3 x 864 components is the root of 2 / 2592.
+        assert moved[salt.symbols == symbol].var() == pytest.approx(variance, rel=5 * np.sqrt(2 / 2592))
+
+
+def test_a_supercell_is_made_before_the_atoms_move():
+    atoms = bulk('Cu', cubic=True)
+    big, record = perturb(atoms, supercell=(3, 2, 1), rattle_A=0.1)
+    assert record['supercell'] == [3, 2, 1]
+    assert len(big) == 24
+    assert np.allclose(big.cell.lengths(), 3.61 * np.array([3, 2, 1]))
+    moved = (big.positions - (atoms * (3, 2, 1)).positions).reshape(6, 4, 3)
+    assert not np.allclose(moved[0], moved[1])  # each image moves by itself
+
+
+def test_shear_keeps_the_volume_to_first_order_and_isotropic_strain_all_angles():
+    atoms = bulk('Ti')
+    sheared, _ = perturb(atoms, shear=0.05)
+    assert sheared.get_volume() == pytest.approx(atoms.get_volume(), rel=3 * 0.05**2)
+    assert not np.allclose(sheared.cell.angles(), atoms.cell.angles(), atol=0.1)
+    scaled, record = perturb(atoms, isotropic_strain=0.1)
+    assert np.allclose(scaled.cell.angles(), atoms.cell.angles())
+    assert scaled.get_volume() == pytest.approx(atoms.get_volume() * (1 + record['strain_voigt'][0]) ** 3)
+    # Distances scale alike, so neighbours stay neighbours.
+    both = [np.sort((x * (2, 2, 2)).get_all_distances(mic=True)[0])[1:13] for x in (scaled, atoms)]
+    assert both[0] / both[1] == pytest.approx(1 + record['strain_voigt'][0])
+
+
+def test_a_volume_scan_of_a_slab_scales_its_plane_and_leaves_its_vacuum():
+    slab = fcc111('Cu', (2, 2, 3), vacuum=8.0)
+    scaled, _ = perturb(slab, deformable=(True, True, False), volume_scan=(0.331,))
+    assert np.linalg.norm(scaled.cell.array, axis=1) == pytest.approx(slab.cell.lengths() * [1.1, 1.1, 1.0])
+    assert np.allclose(scaled.positions[:, 2], slab.positions[:, 2])
+
+
+def test_variants_of_a_composed_parent_share_its_ancestor_whatever_is_done_to_them(generate):
+    slab = {'kind': 'surface', 'of': {'kind': 'alloy', 'composition': {'Cu': 0.75, 'Au': 0.25}},
+            'miller_indices': [[1, 0, 0]], 'n_layers': 4}  # fmt: skip
+    perturb = {'rattle_A': 0.02, 'anisotropic_strain': 0.02, 'volume_scan': [-0.1, 0.1], 'supercell': [2, 1, 1]}
+    entry = {'kind': 'defect', 'of': slab, 'vacancies': {'Cu': 1}, 'n_seeds': 4, 'perturb': perturb}
+    ancestors = [seed.record['ancestor'] for seed in generate(entry, cutoff_A=2.5).seeds]
+    assert ancestors[0] == ancestors[1] != ancestors[2] == ancestors[3]
+    assert ancestors == [seed.record['ancestor'] for seed in generate(entry, cutoff_A=2.5).seeds]
 
 
 def test_light_atoms_move_more():

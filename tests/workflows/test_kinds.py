@@ -2,9 +2,11 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from aiida import orm
 
+from aiida_mlip_autopipe.seeds import fixed_mask
 from aiida_mlip_autopipe.storage import Dataset
 from aiida_mlip_autopipe.workflows.export import write_dataset
 
@@ -17,7 +19,7 @@ THIN_SLAB = {'kind': 'surface', 'of': COPPER, 'miller_indices': [[1, 1, 1]], 'th
 ENTRIES = {
     'alloy': {'composition': {'Cu': 0.5, 'Au': 0.5}, 'n_atoms': 8, 'n_seeds': 2},
     'surface': {name: value for name, value in THIN_SLAB.items() if name != 'kind'},
-    'interface': {'of': COPPER, 'characters': ['twist'], 'thickness_A': 3},
+    'interface': {'of': COPPER, 'characters': ['twist'], 'thickness_A': 3, 'magnetic_moments': {'Cu': 0.6}},
     'defect': {'of': {**COPPER, 'composition': {'Al': 1.0}}, 'vacancies': {'Al': 1}, 'n_seeds': 1},
     'adsorption': {'of': THIN_SLAB, 'molecules': ['O'], 'sites': ['ontop'], 'n_seeds': 1},
 }
@@ -41,6 +43,15 @@ def test_a_campaign_of_five_kinds_ends_in_a_dataset_with_rows_of_each(run_campai
         ENTRIES
     )
     for row in rows:
-        # What the surface holds fixed is fixed in the dataset too, and nothing else is.
-        on_slab = row.data['seed']['kind'] in ('surface', 'adsorption')
-        assert bool(row.atoms.constraints) == on_slab
+        seed = orm.load_node(row.provenance.exploration).inputs.seed.to_seed().atoms
+        # What the surface holds fixed stayed where it was, is fixed in the dataset too, and nothing else is.
+        fixed = fixed_mask(row.atoms)
+        assert fixed.any() == (row.data['seed']['kind'] in ('surface', 'adsorption'))
+        assert np.array_equal(fixed, fixed_mask(seed))
+        moved = np.linalg.norm(row.atoms.positions - seed.positions, axis=1)
+        assert (moved[fixed] < 1e-9).all()
+        assert (moved[~fixed] > 1e-6).any() == (row.provenance.step > 0)
+        # Moments asked for are those of the seed and of the row.
+        expected = 0.6 * (row.data['seed']['kind'] == 'interface')
+        assert (seed.get_initial_magnetic_moments() == expected).all()
+        assert (row.atoms.get_initial_magnetic_moments() == expected).all()
