@@ -109,7 +109,8 @@ class ExplorationCalculation(CalcJob):
         calculation.retrieve_temporary_list = [
             contract.TRAJECTORY_FILE,
             contract.CHECKPOINT_FILE,
-            contract.CRASH_FILE,
+            # Into the same folder as where it was.
+            (contract.CRASH_FILE, '.', len(Path(contract.CRASH_FILE).parts)),
         ]
         if 'checkpoint' in self.inputs:
             checkpoint = self.inputs.checkpoint

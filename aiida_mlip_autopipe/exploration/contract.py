@@ -15,7 +15,7 @@ SEED_FILE = 'seed.traj'
 RESULT_FILE = 'result.json'
 TRAJECTORY_FILE = 'trajectory.traj'
 CHECKPOINT_FILE = 'checkpoint.npz'
-CRASH_FILE = 'crash.traj'
+CRASH_FILE = 'crash/crash.traj'
 STOP_FILE = 'stop'
 MODEL_FOLDER = 'model'
 

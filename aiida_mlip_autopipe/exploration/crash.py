@@ -41,6 +41,7 @@ def write_crash(path: Path, template: Atoms, snapshots: Iterable[Snapshot], alar
         The guard.
     """
     recent = list(snapshots)
+    path.parent.mkdir(exist_ok=True)
     with TrajectoryWriter(path, 'w') as writer:
         for snapshot in recent:
             info = {

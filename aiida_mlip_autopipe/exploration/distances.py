@@ -9,6 +9,8 @@ from itertools import product
 import numpy as np
 from ase.data import covalent_radii
 from ase.geometry import complete_cell
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 # Pairs that are looked at together; bounds the memory for large structures.
 BLOCK_PAIRS = 250_000
@@ -54,11 +56,26 @@ def find_overlap(
 
 
 def find_detached(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:
-    """Return the indices of the atoms that have no other atom, nor an image of one, within a cutoff in Å."""
-    # Distances that are not exact are never too short: who has a neighbour by them has one, and few have none.
-    if (nearest_distances(positions, cell, pbc, 0.0) <= cutoff).all():
-        return np.array([], dtype=int)
-    return np.flatnonzero(nearest_distances(positions, cell, pbc, cutoff) > cutoff)
+    """Return the indices of the smallest piece farther than a cutoff in Å from all else, if there is one.
+
+    Two atoms hang together if a chain of atoms, or images of them, with no gap above the cutoff joins them.
+    """
+    # Distances that are not exact are never too short: what hangs together by them does, and little does not.
+    for exact_below in (0.0, cutoff):
+        pieces = _find_pieces(positions, cell, pbc, cutoff, exact_below)
+        if pieces.max() == 0:
+            return np.array([], dtype=int)
+    sizes = np.bincount(pieces)
+    return np.flatnonzero(pieces == np.argmin(sizes))
+
+
+def _find_pieces(
+    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float, exact_below: float
+) -> np.ndarray:
+    blocks = distance_blocks(positions, cell, pbc, exact_below)
+    near = np.concatenate([block <= cutoff for _, block in blocks])
+    pieces: np.ndarray = connected_components(csr_array(near), directed=False)[1]
+    return pieces
 
 
 def nearest_distances(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:

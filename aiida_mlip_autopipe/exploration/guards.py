@@ -43,8 +43,9 @@ class Guards:
         if settings.detached_factor is not None:
             limit = settings.detached_factor * 2.0 * float(covalent_radii[atoms.numbers].max())
             nearest = nearest_distances(atoms.positions, atoms.cell.array, self._pbc, limit)
-            # A gas is sparse from the start, which is no evaporation.
+            # A gas is sparse from the start, which is no evaporation, and its molecules come and go.
             self._detached_A = max(limit, 1.5 * float(nearest.max()))
+            self._in_one_piece = not len(find_detached(atoms.positions, atoms.cell.array, self._pbc, self._detached_A))
 
     def check_step(
         self, system: PhaseSpace, evaluation: Evaluation, energy_before: float, target_K: float
@@ -89,11 +90,15 @@ class Guards:
                 )
         if self._detached_A is not None:
             gone = find_detached(system.positions, system.cell, self._pbc, self._detached_A)
-            if len(gone):
-                return Alarm(
-                    'detached', f'{self._symbols[gone[0]]}{gone[0]} has no neighbour within {self._detached_A:.1f} Å'
-                )
+            if len(gone) == 1 or (len(gone) and self._in_one_piece):
+                return Alarm('detached', f'{self._name(gone)} no neighbour within {self._detached_A:.1f} Å')
         return None
+
+    def _name(self, piece: np.ndarray) -> str:
+        first = f'{self._symbols[piece[0]]}{piece[0]}'
+        if len(piece) == 1:
+            return f'{first} has'
+        return f'{first} and {len(piece) - 1} more atoms, a piece by themselves, have'
 
 
 def temperature_limit(target_K: float, n_dof: int) -> float:

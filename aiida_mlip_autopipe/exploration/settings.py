@@ -71,8 +71,8 @@ class GuardSettings(Settings):
     volume_factor: float | None = Field(default=2.0, gt=1)
     """Largest ratio of the volume to the seed's, and of the seed's to the volume; the density's limit at once."""
     detached_factor: float | None = Field(default=3.0, gt=1)
-    """An atom whose nearest neighbour is farther than this times the sum of the largest covalent radii, and farther
-    than one and a half times where it was in the seed, has evaporated."""
+    """An atom, or a piece of a seed that hung together, whose nearest neighbour is farther than this times the sum of
+    the largest covalent radii, and farther than one and a half times where an atom had one in the seed, is gone."""
     interval: int = Field(default=10, ge=1)
     """Steps between looks at the distances; every stored frame is looked at besides."""
 

@@ -1,4 +1,4 @@
 """The version of the runner's science."""
 
-RUNNER_VERSION = '1'
+RUNNER_VERSION = '2'
 """Changes with every change that makes a job give other frames; results and checkpoints of another one are not used."""

@@ -64,7 +64,7 @@ class ExplorationParser(Parser):
         folder = Path(kwargs['retrieved_temporary_folder'])
         for label, name in (('checkpoint', contract.CHECKPOINT_FILE), ('crash', contract.CRASH_FILE)):
             if (folder / name).is_file():
-                self.out(label, orm.SinglefileData(folder / name, filename=name))
+                self.out(label, orm.SinglefileData(folder / name, filename=Path(name).name))
         return self._attach_frames(result, folder / contract.TRAJECTORY_FILE) or self._judge(result)
 
     def _attach_frames(self, result: contract.Result, path: Path) -> ExitCode | None:

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 from ase import Atoms, units
-from ase.build import bulk, fcc111, molecule
+from ase.build import add_adsorbate, bulk, fcc111, molecule
 
 from aiida_mlip_autopipe.exploration.distances import (
     distance_blocks,
@@ -136,6 +136,33 @@ def test_an_atom_that_evaporates_is_missed():
     alarm = guards.check_distances(system)
     assert alarm.rule == 'detached'
     assert 'Cu11 has no neighbour within 7.9 Å' in alarm.message
+
+
+def test_a_piece_that_leaves_is_missed_be_it_a_molecule_or_half_of_a_slab():
+    slab = fcc111('Cu', (2, 2, 3), vacuum=12.0)
+    add_adsorbate(slab, molecule('H2O'), 2.0)
+    for piece, message in (
+        (slice(12, 15), 'O12 and 2 more atoms, a piece by themselves, have no neighbour within 7.9 Å'),
+        (slice(0, 4), 'Cu0 and 3 more atoms, a piece by themselves, have no neighbour within 7.9 Å'),
+    ):
+        guards, system = Guards(GuardSettings(), slab), system_of(slab)
+        assert guards.check_distances(system) is None
+        system.positions[piece, 2] += 8.0 if piece.start else -8.0
+        assert guards.check_distances(system).message == message
+
+
+def test_the_molecules_of_a_gas_come_and_go():
+    """Those that began near to each other may part; an atom that leaves its molecule is gone all the same."""
+    gas = molecule('H2O')
+    for shift in (3.0, 12.0):
+        other = molecule('H2O')
+        other.positions += [0.0, 0.0, shift]
+        gas += other
+    guards, system = Guards(GuardSettings(), gas), system_of(gas)
+    system.positions[3:6, 1] += 6.0
+    assert guards.check_distances(system) is None
+    system.positions[1, 0] += 6.0
+    assert 'H1 has no neighbour' in guards.check_distances(system).message
 
 
 def test_a_gas_is_not_evaporated():

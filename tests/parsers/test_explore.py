@@ -50,6 +50,7 @@ def parse(emt_code, tmp_path):
         retrieved.base.links.add_incoming(node, LinkType.CREATE, 'retrieved')
         retrieved.store()
         for name, write in files:
+            (tmp_path / name).parent.mkdir(exist_ok=True)
             write(tmp_path / name)
         parser = ParserFactory('mlip_autopipe.explore')
         outputs, process = parser.parse_from_node(
@@ -124,7 +125,7 @@ def test_crash_frames_are_kept(parse):
         [FRAMES, (contract.CRASH_FILE, lambda path: write_trajectory(path, 1))],
     )
     assert process.exit_status == 410
-    assert outputs['crash'].filename == contract.CRASH_FILE
+    assert outputs['crash'].filename == 'crash.traj'
 
 
 def test_codes_below_400_do_not_serve_as_cache():
