@@ -1,8 +1,9 @@
-"""Coincidence-site rotations of cubic lattices and the cells of their boundaries, in integers."""
+"""Coincidence-site rotations of cubic and hexagonal lattices and the cells of their boundaries, in integers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from math import atan, degrees, gcd, isqrt, sqrt
 
@@ -14,8 +15,25 @@ REACH = 9
 
 
 @dataclass(frozen=True)
+class Boundary:
+    """A plane between two grains.
+
+    Attributes
+    ----------
+    cells
+        The cell of each grain, as rows of integers in its unit cell: two vectors that both have in the plane, then one
+        along the normal, which may be of another length in each.
+    planes
+        Miller indices of the plane in each grain.
+    """
+
+    cells: tuple[np.ndarray, np.ndarray]
+    planes: tuple[list[int], list[int]]
+
+
+@dataclass(frozen=True)
 class Rotation:
-    """A rotation that leaves one lattice site in Σ where it is.
+    """A rotation of a cubic lattice that leaves one lattice site in Σ where it is.
 
     Attributes
     ----------
@@ -23,19 +41,120 @@ class Rotation:
         Reciprocal density of coincidence sites.
     angle
         Degrees about the axis.
+    axis
+        The axis.
     matrix
         The rotation times `denominator`, in integers (3, 3).
     """
 
     sigma: int
     angle: float
+    axis: IntVector
     matrix: np.ndarray
     denominator: int
 
-    def back(self, vector: np.ndarray) -> np.ndarray | None:
-        """Return the vector turned back, if it is an integer one."""
-        turned = vector @ self.matrix  # the inverse is the transpose
-        return None if (turned % self.denominator).any() else turned // self.denominator
+    def back(self, vector: np.ndarray) -> np.ndarray:
+        """Return a coincidence vector turned back."""
+        return np.asarray(vector @ self.matrix // self.denominator)  # the inverse is the transpose
+
+    def shared(self, normal: np.ndarray) -> np.ndarray:
+        """Return the coincidence vectors normal to a direction, shape (n, 3), the shortest first."""
+        plane = _vectors()[_vectors() @ normal == 0]
+        return np.asarray(plane[~(plane @ self.matrix % self.denominator).any(axis=1)])
+
+    def boundaries(self, character: str, n_planes: int) -> list[Boundary]:
+        """Return the twist boundary, or tilt boundaries up to a number.
+
+        Those that are symmetric, with like indices in both grains, come first, then the others, by the length of their
+        normals; of planes with the same indices in both grains one is taken.
+        """
+        if character == 'twist':
+            return [self._boundary(np.array(self.axis))]
+        symmetric: dict[tuple[int, ...], np.ndarray] = {}
+        asymmetric: dict[tuple[tuple[int, ...], ...], np.ndarray] = {}
+        for vector in self.shared(np.array(self.axis)):
+            other = self.back(vector)
+            if (other == vector).all() or np.gcd.reduce(np.concatenate([vector, other])) != 1:
+                continue
+            one_kind, other_kind = _kind(vector), _kind(other)
+            if one_kind == other_kind:
+                symmetric.setdefault(one_kind, vector)
+            else:
+                asymmetric.setdefault(tuple(sorted((one_kind, other_kind))), vector)
+        return [self._boundary(normal) for normal in [*symmetric.values(), *asymmetric.values()][:n_planes]]
+
+    def _boundary(self, normal: np.ndarray) -> Boundary:
+        """Return a plane with its two shortest coincidence vectors and each grain's shortest one along the normal."""
+        plane = self.shared(normal)
+        first = plane[0]
+        second = next(v for v in plane if np.cross(first, v).any())
+        if np.cross(first, second) @ normal < 0:
+            second = -second
+        rows = [first, second, normal]
+        one, other = np.array(rows), np.array([self.back(row) for row in rows])
+        for cell in (one, other):
+            cell[2] //= np.gcd.reduce(cell[2])
+        return Boundary((one, other), (one[2].tolist(), other[2].tolist()))
+
+
+@dataclass(frozen=True)
+class HexagonalRotation:
+    """A rotation about [001] of a hexagonal lattice (120° between its vectors) that leaves one site in Σ where it is.
+
+    Attributes
+    ----------
+    sigma
+        Reciprocal density of coincidence sites.
+    angle
+        Degrees about the axis.
+    vector
+        A coincidence vector in the one grain; in the other it is its mirror image at the first cell vector.
+    """
+
+    sigma: int
+    angle: float
+    vector: tuple[int, int]
+
+    def boundaries(self, character: str, n_planes: int) -> list[Boundary]:
+        """Return the twist boundary, or the symmetric tilt boundaries, of which there are two."""
+        m, n = self.vector
+        grains = ((m, n), (m - n, -n))
+        axis = np.array([0, 0, 1])
+        if character == 'twist':
+            one, other = (np.array([[m, n, 0], [-n, m - n, 0], axis]) for m, n in grains)
+            return [Boundary((one, other), ([0, 0, 1], [0, 0, 1]))]
+        along = [np.array([m, n, 0]) for m, n in grains]
+        across = [np.array([m - 2 * n, 2 * m - n, 0]) for m, n in grains]
+        one, other = (np.array([w, axis, v]) for v, w in zip(along, across, strict=True))
+        first = Boundary((one, other), (_hexagonal_plane(one[2]), _hexagonal_plane(other[2])))
+        one, other = (np.array([v, axis, -w]) for v, w in zip(along, across, strict=True))
+        return [first, Boundary((one, other), (_hexagonal_plane(one[2]), _hexagonal_plane(other[2])))][:n_planes]
+
+
+def _kind(vector: np.ndarray) -> tuple[int, ...]:
+    """Return what all equivalent directions of a cubic crystal share."""
+    return tuple(sorted(abs(vector // np.gcd.reduce(vector)).tolist(), reverse=True))
+
+
+def _hexagonal_plane(direction: np.ndarray) -> list[int]:
+    """Return the Miller indices of the plane normal to a direction in the basal plane."""
+    m, n, _ = direction.tolist()
+    divisor = gcd(2 * m - n, 2 * n - m)
+    return [(2 * m - n) // divisor, (2 * n - m) // divisor, 0]
+
+
+def hexagonal_rotations(max_sigma: int) -> list[HexagonalRotation]:
+    """Return the coincidence rotations about [001] of a hexagonal lattice, by Σ.
+
+    They turn a lattice vector (m, n) at an angle φ to the first one by 2φ, and ``Σ = m² - mn + n²`` where that is not a
+    multiple of 3 (Σ 7, 13, 19 … as of H. Grimmer, Acta Cryst. A 45, 505, 1989).
+    """
+    found: dict[int, HexagonalRotation] = {}
+    for m, n in product(range(1, 2 * isqrt(max_sigma) + 2), repeat=2):
+        sigma = m * m - m * n + n * n
+        if 2 * n < m and gcd(m, n) == 1 and sigma % 3 and sigma <= max_sigma:
+            found.setdefault(sigma, HexagonalRotation(sigma, 2 * degrees(atan(n * sqrt(3) / (2 * m - n))), (m, n)))
+    return [found[sigma] for sigma in sorted(found)]
 
 
 def rotations(axis: IntVector, max_sigma: int) -> list[Rotation]:
@@ -55,7 +174,7 @@ def rotations(axis: IntVector, max_sigma: int) -> list[Rotation]:
             continue
         angle = degrees(2 * atan(y * sqrt(square) / x))
         if sigma not in found or angle < found[sigma].angle - 1e-9:
-            found[sigma] = Rotation(sigma, angle, _matrix(x, y, axis), norm)
+            found[sigma] = Rotation(sigma, angle, axis, _matrix(x, y, axis), norm)
     return [found[sigma] for sigma in sorted(found)]
 
 
@@ -71,39 +190,11 @@ def _matrix(x: int, y: int, axis: IntVector) -> np.ndarray:
     )
 
 
-def tilt_planes(axis: IntVector, rotation: Rotation) -> list[np.ndarray]:
-    """Return normals of symmetric tilt boundaries: planes along the axis with like indices in both grains."""
-    found: dict[tuple[int, ...], np.ndarray] = {}
-    for vector in _vectors():
-        if vector @ np.array(axis) or np.gcd.reduce(vector) != 1:
-            continue
-        other = rotation.back(vector)
-        like = tuple(sorted(abs(vector).tolist(), reverse=True))
-        if other is None or tuple(sorted(abs(other).tolist(), reverse=True)) != like or (other == vector).all():
-            continue
-        found.setdefault(like, vector)
-    return list(found.values())[:2]
-
-
-def boundary_cells(normal: np.ndarray, rotation: Rotation) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cells of the two grains at a boundary plane as rows of integers: both span the same box.
-
-    The first two rows are the shortest coincidence vectors of the plane, the third is the normal.
-    """
-    plane = [v for v in _vectors() if not v @ normal and rotation.back(v) is not None]
-    first = plane[0]
-    second = next(v for v in plane if np.cross(first, v).any())
-    if np.cross(first, second) @ normal < 0:
-        second = -second
-    one = np.array([first, second, normal])
-    other = np.array([rotation.back(row) for row in one])
-    return one, other
-
-
-def _vectors() -> list[np.ndarray]:
+@cache
+def _vectors() -> np.ndarray:
     """Return integer vectors, the shortest first; of equal ones those with positive components first."""
     span = range(-REACH, REACH + 1)
     vectors = np.array(list(product(span, span, span)))
     vectors = vectors[vectors.any(axis=1)]
     order = np.lexsort((*(-vectors.T[::-1]), (vectors**2).sum(axis=1)))
-    return list(vectors[order])
+    return vectors[order]

@@ -1,20 +1,27 @@
-"""Grain boundaries: two grains of a cubic crystal that share a lattice of coincidence sites."""
+"""Grain boundaries: two grains of a cubic or hexagonal crystal that share a lattice of coincidence sites."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Literal
 
 import numpy as np
 from ase import Atoms
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
-from aiida_mlip_autopipe.generation.coincidence import Rotation, boundary_cells, rotations, tilt_planes
+from aiida_mlip_autopipe.generation.coincidence import (
+    Boundary,
+    HexagonalRotation,
+    Rotation,
+    hexagonal_rotations,
+    rotations,
+)
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
-from aiida_mlip_autopipe.generation.slabs import charges_by_element
+from aiida_mlip_autopipe.generation.slabs import Plane, charges_by_element
 from aiida_mlip_autopipe.generation.surface import MillerIndex
 
 N_RANDOM_SEEDS = 10
@@ -22,14 +29,16 @@ LARGEST_SIGMA = 51
 
 
 class InterfaceSettings(ComposedSettings):
-    """Grain boundaries of a cubic crystal; a cell holds two, one where the grains meet and one at its faces."""
+    """Grain boundaries of a cubic or hexagonal crystal; a cell holds two, where the grains meet and at its faces."""
 
     kind: Literal['interface'] = 'interface'
     """Grain boundaries."""
     axes: Annotated[tuple[MillerIndex, ...], Field(min_length=1)] = ((0, 0, 1),)
-    """Axes about which one grain is turned."""
+    """Axes about which one grain is turned; in a hexagonal crystal [0, 0, 1]."""
     characters: tuple[Literal['tilt', 'twist'], ...] = ('tilt', 'twist')
-    """Symmetric tilt boundaries, whose plane holds the axis, and twist boundaries, whose plane is normal to it."""
+    """Tilt boundaries, whose plane holds the axis, and twist boundaries, whose plane is normal to it."""
+    n_tilt_planes: PositiveInt = 2
+    """Tilt boundaries of each rotation: the two symmetric ones first, then, of cubic crystals, asymmetric ones."""
     max_sigma: int = Field(default=5, ge=3, le=LARGEST_SIGMA)
     """Largest Σ, of those that the axis has."""
     sigmas: tuple[int, ...] = ()
@@ -48,11 +57,12 @@ class InterfaceSettings(ComposedSettings):
 class _Boundary:
     """A boundary of one crystal."""
 
+    unit: Atoms
     crystal: int
-    axis: tuple[int, int, int]
+    axis: Plane
     character: str
-    normal: np.ndarray
-    rotation: Rotation
+    rotation: Rotation | HexagonalRotation
+    boundary: Boundary
 
 
 class InterfaceGenerator(ComposedGenerator):
@@ -64,17 +74,24 @@ class InterfaceGenerator(ComposedGenerator):
     @cached_property
     def _boundaries(self) -> list[_Boundary]:
         settings = self.settings
+        units = [conventional_cell(self.inner.draw_unit(crystal)) for crystal in self.crystals()]
         return [
-            _Boundary(crystal, axis, character, normal, rotation)
-            for crystal in self.crystals()
+            _Boundary(unit, crystal, axis, character, rotation, boundary)
+            for crystal, (unit, system) in enumerate(units)
             for axis in settings.axes
-            for rotation in self._rotations(axis)
+            for rotation in self._rotations(axis, system)
             for character in settings.characters
-            for normal in ([np.array(axis)] if character == 'twist' else tilt_planes(axis, rotation))
+            for boundary in rotation.boundaries(character, settings.n_tilt_planes)
         ]
 
-    def _rotations(self, axis: tuple[int, int, int]) -> list[Rotation]:
-        known = rotations(axis, LARGEST_SIGMA)
+    def _rotations(self, axis: Plane, system: str) -> Sequence[Rotation | HexagonalRotation]:
+        if system == 'hexagonal' and axis != (0, 0, 1):
+            raise AutopipeError(
+                f'boundaries of a hexagonal crystal are made about the axis 0 0 1, not about {_words(axis)}'
+            )
+        known: Sequence[Rotation | HexagonalRotation] = (
+            hexagonal_rotations(LARGEST_SIGMA) if system == 'hexagonal' else rotations(axis, LARGEST_SIGMA)
+        )
         if not self.settings.sigmas:
             chosen = [rotation for rotation in known if rotation.sigma <= self.settings.max_sigma]
             if chosen:
@@ -109,9 +126,9 @@ class InterfaceGenerator(ComposedGenerator):
         """Return two grains in one cell, repeated along the boundary to the height asked for."""
         settings = self.settings
         boundary = self._boundaries[index % len(self._boundaries)]
-        unit = _cubic(self.inner.draw_unit(boundary.crystal))
+        unit = boundary.unit
         shift = rng.uniform(0, 1, 2) if settings.rigid_shift else np.zeros(2)
-        atoms = _join(unit, boundary, settings.thickness_A, settings.gap_A, shift)
+        atoms = _join(unit, boundary.boundary, settings.thickness_A, settings.gap_A, shift)
         atoms, merged = _merge(atoms, unit, settings.merge_factor)
         charges = charges_by_element(unit)
         if charges:
@@ -123,70 +140,70 @@ class InterfaceGenerator(ComposedGenerator):
             'character': boundary.character,
             'sigma': boundary.rotation.sigma,
             'angle_deg': boundary.rotation.angle,
-            'plane': boundary.normal.tolist(),
+            'plane': boundary.boundary.planes[0],
+            'other_plane': boundary.boundary.planes[1],
             'shift': shift.tolist(),
             'n_merged': merged,
         }
         return Parent(atoms, record, repeatable=(False, False, False), charge_allowed=self.inner.charge_allowed)
 
 
-def _words(index: tuple[int, int, int]) -> str:
+def _words(index: Plane) -> str:
     return ' '.join(map(str, index))
 
 
-def _cubic(unit: Atoms) -> Atoms:
-    """Return the conventional cell of a cubic crystal."""
-    lengths, angles = unit.cell.lengths(), unit.cell.angles()
-    if np.ptp(lengths) < 1e-6 and np.allclose(angles, 90):
-        return unit
+def conventional_cell(unit: Atoms) -> tuple[Atoms, str]:
+    """Return the conventional cell of a crystal, and whether its lattice is cubic or hexagonal.
+
+    Raises
+    ------
+    AutopipeError
+        If it is neither.
+    """
     from pymatgen.io.ase import AseAtomsAdaptor
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
+    lengths, angles = unit.cell.lengths(), unit.cell.angles()
+    if np.ptp(lengths) < 1e-6 and np.allclose(angles, 90):
+        return unit, 'cubic'
     charges = charges_by_element(unit)
     plain = Atoms(unit.symbols, unit.positions, cell=unit.cell, pbc=True)
     analyzer = SpacegroupAnalyzer(AseAtomsAdaptor.get_structure(plain))
-    if analyzer.get_crystal_system() != 'cubic':
+    system = str(analyzer.get_crystal_system())
+    if system not in ('cubic', 'hexagonal', 'trigonal'):
         raise AutopipeError(
-            f'grain boundaries are made of cubic crystals; {unit.get_chemical_formula()} '
-            f'is {analyzer.get_crystal_system()}'
+            f'grain boundaries are made of cubic and hexagonal crystals; {unit.get_chemical_formula()} is {system}'
         )
     found = AseAtomsAdaptor.get_atoms(analyzer.get_conventional_standard_structure())
-    cubic = Atoms(found.symbols, found.positions, cell=found.cell, pbc=True)
+    cell = Atoms(found.symbols, found.positions, cell=found.cell, pbc=True)
     if charges:
-        cubic.set_initial_charges([charges[symbol] for symbol in cubic.get_chemical_symbols()])
-    return cubic
+        cell.set_initial_charges([charges[symbol] for symbol in cell.get_chemical_symbols()])
+    return cell, 'cubic' if system == 'cubic' else 'hexagonal'
 
 
-def _join(unit: Atoms, boundary: _Boundary, thickness_A: float, gap_A: float, shift: np.ndarray) -> Atoms:
+def _join(unit: Atoms, boundary: Boundary, thickness_A: float, gap_A: float, shift: np.ndarray) -> Atoms:
     """Return the two grains one above the other, the boundary's normal along z."""
     from ase.build import make_supercell
     from ase.geometry import cellpar_to_cell
 
-    a_A = float(unit.cell.lengths()[0])
-    rows = boundary_cells(boundary.normal, boundary.rotation)
-    length = a_A * float(np.linalg.norm(boundary.normal))
-    n_repeats = int(np.ceil(thickness_A / length - 1e-9))
-    grains = [make_supercell(Atoms(unit.symbols, unit.positions, cell=unit.cell, pbc=True), cell) for cell in rows]
-    first, second, _ = grains[0].cell.array
-    cosine = first @ second / np.linalg.norm(first) / np.linalg.norm(second)
-    plane = cellpar_to_cell(
-        [np.linalg.norm(first), np.linalg.norm(second), length, 90, 90, float(np.degrees(np.arccos(cosine)))]
-    )
-    parts = []
-    for number, grain in enumerate(grains):
+    plain = Atoms(unit.symbols, unit.positions, cell=unit.cell, pbc=True)
+    bottom, parts = 0.0, Atoms()
+    for number, rows in enumerate(boundary.cells):
+        grain = make_supercell(plain, rows)
+        first, second, third = grain.cell.lengths()
+        n_repeats = int(np.ceil(thickness_A / third - 1e-9))
+        # Both grains have the same first two vectors, turned.
+        box = cellpar_to_cell([first, second, third, 90, 90, grain.cell.angles()[2]])
         fractions = grain.get_scaled_positions()
         fractions[np.isclose(fractions, 1, atol=1e-8)] = 0
         layers = np.concatenate([fractions + np.array([0, 0, layer]) for layer in range(n_repeats)])
         layers[:, :2] += number * shift
-        positions = layers @ plane + [0, 0, number * (n_repeats * length + gap_A)]
-        parts.append(Atoms(np.tile(grain.numbers, n_repeats), positions))
-    box = plane.copy()
-    box[2] = [0, 0, 2 * (n_repeats * length + gap_A)]
-    joined = parts[0] + parts[1]
-    joined.set_cell(box)
-    joined.pbc = True
-    joined.wrap()
-    return joined
+        parts += Atoms(np.tile(grain.numbers, n_repeats), layers @ box + [0, 0, bottom])
+        bottom += n_repeats * third + gap_A
+    parts.set_cell([box[0], box[1], [0, 0, bottom]])
+    parts.pbc = True
+    parts.wrap()
+    return parts
 
 
 def _merge(atoms: Atoms, unit: Atoms, factor: float) -> tuple[Atoms, int]:

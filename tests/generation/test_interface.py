@@ -4,6 +4,7 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
+from ase.build import bulk
 from matscipy.neighbours import neighbour_list
 from pydantic import ValidationError
 
@@ -13,6 +14,8 @@ from aiida_mlip_autopipe.generation.interface import InterfaceSettings
 
 COPPER = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
 A_CU = 3.61
+TITANIUM = {'kind': 'alloy', 'composition': {'Ti': 1.0}, 'lattice': 'hcp'}
+A_TI = 2.95
 
 
 def interface(of: dict = COPPER, **fields) -> dict:
@@ -45,6 +48,15 @@ def disorientation(atoms) -> float:
     return float(min(angles))
 
 
+def coincidence_index(atoms, split: float = 0.5) -> int:
+    """The smallest number by which the rotation between the grains is an integer matrix.
+
+    H. Grimmer, Acta Cryst. A 32, 783 (1976).
+    """
+    turn = cube_axes(atoms, 0, split) @ cube_axes(atoms, split, 1).T
+    return next(n for n in range(1, 100) if np.abs(n * turn - np.round(n * turn)).max() < 1e-4)
+
+
 # Σ and disorientation angles from H. Grimmer, W. Bollmann, D. H. Warrington, Acta Cryst. A 30, 197 (1974).
 @pytest.mark.parametrize(
     ('axis', 'sigma', 'angle'),
@@ -64,6 +76,7 @@ def test_grains_are_turned_by_the_angle_of_their_sigma(generate, axis, sigma, an
         # About [110] the twin is turned by 70.53°, which the cube's symmetry makes 60°.
         assert seed.record['angle_deg'] == pytest.approx(70.53 if (axis, sigma) == ((1, 1, 0), 3) else angle, abs=0.01)
         assert disorientation(seed.atoms) == pytest.approx(angle, abs=0.01)
+        assert coincidence_index(seed.atoms) == sigma
 
 
 def test_planes_of_tilt_boundaries_hold_the_axis_and_those_of_twist_boundaries_are_normal_to_it(generate):
@@ -72,6 +85,69 @@ def test_planes_of_tilt_boundaries_hold_the_axis_and_those_of_twist_boundaries_a
         assert (product_ == 0) == (seed.record['character'] == 'tilt')
     tilts = generate(interface(sigmas=[5], characters=['tilt'])).seeds
     assert sorted(tuple(sorted(np.abs(seed.record['plane']))) for seed in tilts) == [(0, 1, 2), (0, 1, 3)]
+
+
+def test_asymmetric_tilt_boundaries_follow_the_symmetric_ones(generate):
+    entry = interface(sigmas=[5], characters=['tilt'], n_tilt_planes=4, merge_factor=0.0, thickness_A=8,
+                      validation={'min_distance_factor': 0, 'max_atoms': 2000})  # fmt: skip
+    seeds = generate(entry).seeds
+    kinds = []
+    for seed in seeds:
+        atoms, planes = seed.atoms, [np.abs(seed.record[name]) for name in ('plane', 'other_plane')]
+        kinds.append([sorted(plane.tolist()) for plane in planes])
+        lengths = [np.ceil(8 / (A_CU * np.linalg.norm(plane))) * np.linalg.norm(plane) for plane in planes]
+        split = lengths[0] / sum(lengths)
+        assert coincidence_index(atoms, split) == 5
+        # The boundary's normal, z, in the axes of each grain is that of its plane.
+        for plane, (low, high) in zip(planes, [(0, split), (split, 1)], strict=True):
+            normal = np.sort(np.abs(cube_axes(atoms, low, high)[:, 2]))
+            assert normal == pytest.approx(np.sort(plane) / np.linalg.norm(plane), abs=1e-4)
+        assert atoms.get_volume() / len(atoms) == pytest.approx(A_CU**3 / 4)
+    assert kinds[:2] == [[[0, 1, 2]] * 2, [[0, 1, 3]] * 2]
+    assert sorted(kinds[2]) == [[0, 0, 1], [0, 3, 4]]
+    assert all(one != other for one, other in kinds[2:])
+
+
+# H. Grimmer, Acta Cryst. A 45, 505 (1989), for rotations about [001] of any hexagonal lattice.
+@pytest.mark.parametrize(('sigma', 'angle'), [(7, 21.79), (13, 27.80), (19, 13.17)])
+@pytest.mark.parametrize('character', ['tilt', 'twist'])
+def test_hexagonal_grains_are_turned_by_the_angle_of_their_sigma(generate, sigma, angle, character):
+    entry = interface(TITANIUM, sigmas=[sigma], characters=[character], merge_factor=0.0, thickness_A=9,
+                      validation={'min_distance_factor': 0, 'max_atoms': 2000})  # fmt: skip
+    seeds = generate(entry).seeds
+    assert len(seeds) == (2 if character == 'tilt' else 1)
+    volume = bulk('Ti').get_volume() / 2
+    for seed in seeds:
+        one, other = basal_vectors(seed.atoms, 0, 0.5), basal_vectors(seed.atoms, 0.5, 1)
+        axis = np.cross(one[0], one[1])
+        axis /= np.linalg.norm(axis)
+        assert np.abs(other @ axis).max() < 1e-6  # both grains have their c axis there
+        assert abs(axis[2]) == pytest.approx(1 if character == 'twist' else 0, abs=1e-6)
+        turned = np.degrees(np.arccos(np.clip(other @ one[0] / A_TI**2, -1, 1))).min()
+        assert min(turned, 60 - turned) == pytest.approx(angle, abs=0.01)
+        assert seed.atoms.get_volume() / len(seed.atoms) == pytest.approx(volume)
+        # Vectors of one lattice that the other has too: the shortest one's length is the root of Σ.
+        steps = np.array([[m, n] for m, n in product(range(-6, 7), repeat=2) if m or n])
+        inverse = np.linalg.pinv(np.array([other[0], second_basal(other)]))
+        vectors = steps @ np.array([one[0], second_basal(one)])
+        shared = np.abs(vectors @ inverse - np.round(vectors @ inverse)).max(axis=1) < 1e-3
+        assert (np.linalg.norm(vectors[shared], axis=1).min() / A_TI) ** 2 == pytest.approx(sigma, abs=0.01)
+
+
+def basal_vectors(atoms, low: float, high: float) -> np.ndarray:
+    """The six shortest vectors of the basal plane in the middle of a grain, of length a."""
+    i, vectors, distances = neighbour_list(
+        'iDd', positions=atoms.positions, cell=atoms.cell.array, pbc=atoms.pbc, cutoff=A_TI + 0.02
+    )
+    atom = int(np.argmin(np.abs(atoms.get_scaled_positions()[:, 2] - (low + high) / 2)))
+    found = vectors[(i == atom) & (np.abs(distances - A_TI) < 2e-3)]
+    assert len(found) == 6
+    return found
+
+
+def second_basal(vectors: np.ndarray) -> np.ndarray:
+    """The basal vector at 60° to the first one."""
+    return next(v for v in vectors if abs(v @ vectors[0] / A_TI**2 - 0.5) < 1e-3)
 
 
 def test_the_sigmas_of_an_axis_are_the_known_ones():
@@ -130,10 +206,14 @@ def test_a_sigma_that_the_axis_has_not_is_refused_with_the_nearest(generate):
         generate(interface(max_sigma=3))
 
 
-def test_a_crystal_that_is_not_cubic_is_refused(generate):
-    titanium = {'kind': 'alloy', 'composition': {'Ti': 1.0}, 'lattice': 'hcp'}
-    with pytest.raises(AutopipeError, match='made of cubic crystals; Ti2 is hexagonal'):
-        generate(interface(titanium))
+def test_a_crystal_or_an_axis_without_coincidences_is_refused(generate):
+    rutile = {'kind': 'ionic', 'prototype': 'rutile', 'sites': {'A': 'Ti', 'X': 'O'}}
+    with pytest.raises(AutopipeError, match=r'made of cubic and hexagonal crystals; .* is tetragonal'):
+        generate(interface(rutile))
+    with pytest.raises(AutopipeError, match='hexagonal crystal are made about the axis 0 0 1, not about 1 1 0'):
+        generate(interface(TITANIUM, axes=[[1, 1, 0]]))
+    with pytest.raises(AutopipeError, match=r'the axis 0 0 1 has no Σ up to 5; 7 is its first'):
+        generate(interface(TITANIUM))
 
 
 def test_an_axis_without_direction_is_refused():
