@@ -53,17 +53,17 @@ def iterate_seeds_in_processes(
 
 
 def _make_group(entries: list[Entry], processes: int, rejections: Rejections, known: set[str]) -> Iterator[Seed]:
-    calls = [
-        (number, range(first, min(first + step, entry.n_seeds)))
-        for number, entry in enumerate(entries)
-        for step in [max(1, min(SEEDS_PER_CALL, entry.n_seeds // (4 * processes)))]
-        for first in range(0, entry.n_seeds, step)
-    ]
+    def calls() -> Iterator[tuple[int, range]]:
+        for number, entry in enumerate(entries):
+            step = max(1, min(SEEDS_PER_CALL, entry.n_seeds // (4 * processes)))
+            for first in range(0, entry.n_seeds, step):
+                yield number, range(first, min(first + step, entry.n_seeds))
+
     pickled = [pickle.dumps(entry.arguments) for entry in entries]
     own: set[str] = set()
     current = 0
-    results = spread(_make_alone, ((pickled[number], indices) for number, indices in calls), queued=processes)
-    for (number, indices), made in zip(calls, results, strict=True):
+    results = spread(_make_alone, ((pickled[number], indices) for number, indices in calls()), queued=processes)
+    for (number, indices), made in zip(calls(), results, strict=True):
         if number != current:
             known |= own if entries[current].is_compared else set()
             own, current = set(), number

@@ -1,5 +1,6 @@
 import json
 import os
+import tracemalloc
 from io import StringIO
 from pathlib import Path
 
@@ -165,6 +166,24 @@ def test_a_campaign_of_twenty_entries_shows_progress_and_what_was_rejected(run, 
     assert worst['worst']['message'] in row
     assert f'✓ {report["made"]} seeds in initial_structures.extxyz' in result.stdout
     assert f'/{report["requested"]}' in terminal.file.getvalue()
+
+
+@pytest.mark.integration
+def test_memory_does_not_grow_with_the_number_of_seeds(run, empty_folder):
+    def peak_kB(n_seeds: int) -> float:
+        entry = (
+            f'kind: alloy, composition: {{Cu: 1}}, n_atoms: 4, n_seeds: {n_seeds}, perturb: {{rattle_A: 0.02}}, {LOW}'
+        )
+        Path('many.yaml').write_text(f'name: many\ngeneration: [{{{entry}}}]\n')
+        tracemalloc.start()
+        result = run('generate', 'many.yaml', '--force', '--processes', '1')
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert result.exit_code == 0
+        return peak / 1000
+
+    peak_kB(2)  # what is imported and kept for good
+    assert peak_kB(100) - peak_kB(10) < 20  # a seed takes 3 kB
 
 
 @pytest.mark.integration
