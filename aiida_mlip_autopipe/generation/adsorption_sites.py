@@ -31,7 +31,11 @@ def find_sites(slab: Atoms, *, distinct: bool, depth_A: float = 0.9) -> list[Sit
 
     plain = Atoms(slab.symbols, slab.positions, cell=slab.cell, pbc=True)
     finder = AdsorbateSiteFinder(AseAtomsAdaptor.get_structure(plain), selective_dynamics=False, height=depth_A)
-    found = finder.find_adsorption_sites(distance=0.0, symm_reduce=0.01 if distinct else 0, put_inside=False)['all']
+    found = finder.find_adsorption_sites(distance=0.0, symm_reduce=0, put_inside=False)['all']
+    # Of equivalent sites the first stays, so their order must not hang on rounding as the triangulation's does.
+    found = _sort_positions(np.array(found), plain)
+    if distinct:
+        found = finder.symm_reduce(found, 0.01)
     surface = plain.positions[[bool(s == 'surface') for s in finder.slab.site_properties['surface_properties']]]
     sites = []
     for position in found:
@@ -45,6 +49,14 @@ def find_sites(slab: Atoms, *, distinct: bool, depth_A: float = 0.9) -> list[Sit
         sites.append(Site(name, np.asarray(position)))
     order = {'ontop': 0, 'bridge': 1, 'hollow': 2}
     return sorted(sites, key=lambda site: (order[site.name], *np.round(site.position, 3)))
+
+
+def _sort_positions(positions: np.ndarray, slab: Atoms) -> np.ndarray:
+    """Return positions moved into the cell and sorted, however they were calculated."""
+    cell = slab.cell.array
+    fractions = positions @ np.linalg.inv(cell)
+    fractions[:, :2] -= np.floor(fractions[:, :2] + 1e-6)
+    return np.asarray((fractions @ cell)[np.lexsort(np.round(fractions, 4).T[::-1])])
 
 
 def repeat_sites(sites: list[Site], slab: Atoms, repeated: Atoms) -> list[Site]:

@@ -92,7 +92,7 @@ def _anneal(
     cutoffs = [factor * nearest for factor in (settings.pair_cutoff, settings.triplet_cutoff) if factor]
     space = ClusterSpace(lattice, cutoffs, list(counts))
     concentrations = {symbol: count / len(supercell) for symbol, count in counts.items()}
-    with _global_state_kept():
+    with _global_state_kept(), _scores_rounded():
         found = generate_sqs_from_supercells(
             space, [supercell], concentrations, n_steps=settings.n_steps, random_seed=stream
         )
@@ -127,3 +127,16 @@ def _global_state_kept() -> Iterator[None]:
     finally:
         random.setstate(state)
         np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+@contextmanager
+def _scores_rounded() -> Iterator[None]:
+    """Round icet's scores: of two that are equal but for the last bit, the sign decides whether a number is drawn."""
+    from mchammer.calculators import target_vector_calculator as module
+
+    exact = module.compare_cluster_vectors
+    module.compare_cluster_vectors = lambda *args, **kwargs: round(float(exact(*args, **kwargs)), 9)
+    try:
+        yield
+    finally:
+        module.compare_cluster_vectors = exact

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.fields import InputFile, fault
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
+from aiida_mlip_autopipe.generation.cells import complete_cell
 from aiida_mlip_autopipe.generation.query import QuerySettings
 from aiida_mlip_autopipe.seeds import fixed_mask
 
@@ -141,7 +142,7 @@ def _clean(atoms: Atoms, name: str) -> Atoms:
     pbc = atoms.pbc & atoms.cell.array.any(axis=1)
     if pbc.all() and abs(atoms.cell.volume) < 1e-6:
         raise AutopipeError(f'{name} has a cell without volume')
-    kept = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=pbc)
+    kept = Atoms(numbers=atoms.numbers, positions=_off_far_faces(atoms, pbc), cell=atoms.cell, pbc=pbc)
     kept.set_constraint(atoms.constraints)
     kept.info = {DATABASE_ID: atoms.info[DATABASE_ID]} if DATABASE_ID in atoms.info else {}
     if atoms.get_tags().any():
@@ -151,6 +152,15 @@ def _clean(atoms: Atoms, name: str) -> Atoms:
     if atoms.has('initial_charges'):
         kept.set_initial_charges(atoms.get_initial_charges())
     return kept
+
+
+def _off_far_faces(atoms: Atoms, pbc: np.ndarray) -> np.ndarray:
+    """Return the positions with atoms on a far face of the cell on the near one, where readers put them by rounding."""
+    if not pbc.any():
+        return np.asarray(atoms.positions)
+    fractions = atoms.positions @ np.linalg.inv(complete_cell(atoms))
+    far = (np.abs(fractions - 1) < 1e-9) & pbc
+    return np.asarray(atoms.positions - far.astype(float) @ atoms.cell.array)
 
 
 def file_sha256(path: Path) -> str:

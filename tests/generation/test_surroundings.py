@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,23 +14,25 @@ from pydantic import TypeAdapter
 
 from aiida_mlip_autopipe.generation import GENERATORS, generate_seeds
 
+CONFIGS = Path(__file__).parents[2] / 'workchains' / 'configs'
 COPPER = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
 LOW = {'min_height_factor': 0}
 SLAB = {'kind': 'surface', 'of': COPPER, 'miller_indices': [[1, 1, 1]], 'thickness_A': 6}
 ENTRIES = [
     {'kind': 'alloy', 'composition': {'Cr': 0.2, 'Mn': 0.2, 'Fe': 0.2, 'Co': 0.2, 'Ni': 0.2}, 'n_atoms': 32,
      'n_seeds': 3, 'perturb': {'rattle_A': 0.05, 'anisotropic_strain': 0.03, 'shear': 0.02}},
-    {'kind': 'alloy', 'arrangement': 'sqs', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'supercell': [2, 2, 1], 'n_seeds': 1,
-     'sqs': {'n_steps': 100}},
+    {'kind': 'alloy', 'arrangement': 'sqs', 'composition': {'Ti': 0.5, 'V': 0.5}, 'lattice': 'bcc',
+     'supercell': [4, 4, 4], 'n_seeds': 1, 'sqs': {'pair_cutoff': 1.7, 'n_steps': 300}},
     {'kind': 'ionic', 'prototype': 'spinel', 'sites': {'A': 'Fe', 'B': 'Fe', 'X': 'O'}, 'n_seeds': 2},
     {'kind': 'ionic', 'prototype': 'fluorite', 'sites': {'A': {'Zr': 0.875, 'Y': 0.125}, 'X': 'O'},
      'supercell': [2, 2, 2], 'schottky': 1, 'frenkel': {'O': 1}, 'n_seeds': 2},
     {'kind': 'covalent', 'structure': 'graphite', 'sites': {'A': 'C'}, 'perturb': {'rattle_A': 0.02}},
     {**SLAB, 'perturb': {'rattle_temperature_K': 300}},
-    {'kind': 'adsorption', 'of': SLAB, 'molecules': ['CO', 'H2O'], 'n_seeds': 3},
+    {'kind': 'adsorption', 'of': {**SLAB, 'miller_indices': [[1, 1, 0], [1, 1, 1]]}, 'molecules': ['CO']},
     {'kind': 'interface', 'of': COPPER, 'sigmas': [5], 'characters': ['twist'], 'rigid_shift': True, 'n_seeds': 1},
     {'kind': 'defect', 'of': {**COPPER, 'n_atoms': 32}, 'vacancies': {'Cu': 2}, 'interstitials': {'Ni': 1},
      'n_seeds': 2},
+    {'kind': 'structures', 'files': [str(CONFIGS / 'structures' / 'quartz.cif')]},
     {'kind': 'knowledge', 'formula': 'Fe3O4', 'max_prototypes': 0, 'n_random': 2},
 ]  # fmt: skip
 SCRIPT = """
