@@ -27,7 +27,7 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION
 from aiida_mlip_autopipe.exploration.contract import JOB_FILE, SEED_FILE, Job, JobSeed
 from aiida_mlip_autopipe.exploration.preparation import make_loader
-from aiida_mlip_autopipe.exploration.runner import run_job
+from aiida_mlip_autopipe.exploration.runner import explore, run_job
 
 N_REPEATS = 5
 
@@ -76,7 +76,7 @@ def outside_of_exploration(atoms: Atoms, settings: dict[str, Any], stopwatch: St
         )
         (folder / JOB_FILE).write_text(job.model_dump_json())
         stopwatch.reset()
-        result = run_job(folder / JOB_FILE)
+        result = run_job(folder / JOB_FILE, explore)
         assert result.outcome == 'completed', result.message
         return (result.loop_s - stopwatch.inside) / n_steps
 

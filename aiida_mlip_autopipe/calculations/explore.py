@@ -5,64 +5,42 @@ from __future__ import annotations
 from pathlib import Path
 
 from aiida import orm
-from aiida.common.datastructures import CalcInfo, CodeInfo
+from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
-from aiida.engine import CalcJob, CalcJobProcessSpec
+from aiida.engine import CalcJobProcessSpec
 
+from aiida_mlip_autopipe.calculations.job import CalculatorJob
 from aiida_mlip_autopipe.calculations.model_link import link_model
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import contract
 from aiida_mlip_autopipe.randomness import derive_random_seed
 
 
-class ExplorationCalculation(CalcJob):
+class ExplorationCalculation(CalculatorJob):
     """Runs ``python -m aiida_mlip_autopipe.exploration job.json`` where the code says."""
-
-    LOG_FILE = 'exploration.log'
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
-        """Define inputs, outputs and one exit code for each way to fail."""
+        """Define inputs, outputs and exit codes."""
         super().define(spec)
         spec.input('seed', valid_type=SeedData, help='The seed to explore.')
         spec.input('exploration', valid_type=orm.Dict, help='Settings of the exploration.')
-        spec.input('calculator', valid_type=orm.Dict, help='Settings of the calculator, with the sha256 of its model.')
         spec.input('random_seed', valid_type=orm.Int, help="The campaign's number; the stream is derived from it.")
         spec.input('runner_version', valid_type=orm.Str, help='Version of the science behind the runner.')
-        spec.input(
-            'image_sha256', valid_type=orm.Str, required=False, help='sha256 of the image, where the code has one.'
-        )
         spec.input(
             'checkpoint', valid_type=orm.SinglefileData, required=False, help='Where an earlier leg of this seed ended.'
         )
         spec.input(
             'rescues', valid_type=orm.Int, required=False, help='How often the run was unstable and is taken up again.'
         )
-        options = spec.inputs['metadata']['options']
-        options['parser_name'].default = 'mlip_autopipe.explore'
-        options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
-        options['withmpi'].default = False
+        spec.inputs['metadata']['options']['parser_name'].default = 'mlip_autopipe.explore'
 
         spec.output('trajectory', valid_type=orm.TrajectoryData, required=False, help='The good frames of this leg.')
-        spec.output('result', valid_type=orm.Dict, required=False, help='What the job says of itself.')
         spec.output('checkpoint', valid_type=orm.SinglefileData, required=False, help='Where this leg ended.')
         spec.output(
             'crash', valid_type=orm.SinglefileData, required=False, help='Frames around an event that stopped the run.'
         )
 
-        for status, label, message in (
-            (300, 'ERROR_RESULT_MISSING', 'The job left no result.'),
-            (301, 'ERROR_RESULT_UNREADABLE', 'The result cannot be read: {reason}'),
-            (302, 'ERROR_TRAJECTORY_MISSING', 'The job left no trajectory though its result speaks of frames.'),
-            (303, 'ERROR_TRAJECTORY_UNREADABLE', 'The trajectory cannot be read: {reason}'),
-            (310, 'ERROR_CONTRACT_VERSION', 'The two sides have different versions: {reason}'),
-            (311, 'ERROR_SETTINGS_REFUSED', 'The job refused its settings: {reason}'),
-            (320, 'ERROR_CALCULATOR_MISSING', 'The calculator cannot be imported: {reason}'),
-            (321, 'ERROR_MODEL_NOT_LOADED', 'The model cannot be loaded: {reason}'),
-            (322, 'ERROR_MODEL_MISMATCH', 'The model or image is not the one expected: {reason}'),
-            (350, 'ERROR_RUNNER_RAISED', 'The runner raised: {reason}'),
-        ):
-            spec.exit_code(status, label, message=message, invalidates_cache=True)
         for status, label, message in (
             (400, 'ERROR_OUT_OF_WALLTIME', 'The job stopped before its last step; its checkpoint is attached.'),
             (410, 'ERROR_UNSTABLE', 'The run was stopped by a guard; the good frames are attached: {reason}'),
@@ -95,16 +73,8 @@ class ExplorationCalculation(CalcJob):
         with TrajectoryFile(folder.get_abs_path(contract.SEED_FILE), mode='w') as file:
             file.write(seed.atoms)
 
-        code = CodeInfo()
-        code.code_uuid = self.inputs.code.uuid
-        code.cmdline_params = ['-m', 'aiida_mlip_autopipe.exploration', contract.JOB_FILE]
-        code.stdout_name = self.LOG_FILE
-        code.join_files = True
-
-        calculation = CalcInfo()
-        calculation.codes_info = [code]
+        calculation = self._call_runner(contract.JOB_FILE)
         calculation.remote_symlink_list = links
-        calculation.retrieve_list = [contract.RESULT_FILE, self.LOG_FILE]
         # The parser turns these into nodes of their own; keeping the files too would double the repository.
         calculation.retrieve_temporary_list = [
             contract.TRAJECTORY_FILE,

@@ -5,16 +5,20 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode, calcfunction
 
+from aiida_mlip_autopipe.committee import FIGURES
+from aiida_mlip_autopipe.data.committee import evaluated_trajectory, evaluation_label
 from aiida_mlip_autopipe.data.seed import SeedData
-from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.storage import Provenance, Row, make_row
 from aiida_mlip_autopipe.storage import export_dataset as export
+from aiida_mlip_autopipe.storage.provenance import mlip_label_source
+from aiida_mlip_autopipe.trajectories import Trajectory
 
 ERROR_STORAGE = 400
 
@@ -36,7 +40,8 @@ def export_dataset(
     stage_version
         Version of the science behind this function.
     **nodes
-        The legs that the selection names, by the same labels, and their seeds as ``seed_<seed_id>``.
+        The legs that the selection names, by the same labels, what a committee says of them as ``committee_…``, and
+        their seeds as ``seed_<seed_id>``.
 
     Returns
     -------
@@ -56,7 +61,7 @@ def _rows(
     selection: orm.ArrayData, campaign: orm.Dict, random_seed: int, nodes: Mapping[str, orm.Data]
 ) -> Iterator[Row]:
     labels = selection.base.attributes.get('legs')
-    trajectories = {label: trajectory_from_node(nodes[label]) for label in set(labels)}
+    trajectories = {label: evaluated_trajectory(label, nodes) for label in set(labels)}
     distances = selection.get_array('distance')
     for rank, (label, index) in enumerate(zip(labels, selection.get_array('frame'), strict=True)):
         trajectory, about = trajectories[label], nodes[label].base.attributes.get('about')
@@ -64,7 +69,7 @@ def _rows(
         assert isinstance(seed_node, SeedData)
         seed = seed_node.to_seed()
         targets = trajectory.extra.get('target_temperature_K')
-        provenance = Provenance(  # type: ignore[call-arg]  # label_source follows from the others
+        provenance = Provenance(  # label_source follows from the others
             campaign=campaign['name'],
             random_seed=random_seed,
             config_sha256=campaign['config_hash'],
@@ -80,10 +85,24 @@ def _rows(
             package_version=about['versions']['package'],
             rank=rank,
             split=selection.base.attributes.get('splits')[rank],
-            distance=float(distances[rank]) if np.isfinite(distances[rank]) else None,
+            distance=_known(distances[rank]),
+            **_committee(label, int(index), trajectory, nodes),
         )
         frame = trajectory.frame(index, template=seed.atoms)
         yield make_row(frame, provenance, seed.record, about.get('isolated_atom_energies_eV'))
+
+
+def _committee(leg: str, index: int, trajectory: Trajectory, nodes: Mapping[str, orm.Data]) -> dict[str, Any]:
+    """Return what a row says of the committee; nothing where it has not looked at the frame."""
+    if FIGURES[0] not in trajectory.extra or not np.isfinite(trajectory.extra[FIGURES[0]][index]):
+        return {}
+    about = nodes[evaluation_label(leg)].base.attributes.get('about')
+    figures = {name: _known(trajectory.extra[name][index]) for name in FIGURES}
+    return {'committee': mlip_label_source(about['calculator_name'], about['model_name']), **figures}
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def _job_uuid(leg: orm.Data) -> str:

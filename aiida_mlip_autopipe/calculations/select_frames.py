@@ -10,7 +10,7 @@ from aiida import orm
 from aiida.engine import ExitCode, calcfunction
 from pydantic import TypeAdapter
 
-from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
+from aiida_mlip_autopipe.data.committee import LEG_PREFIX, evaluated_trajectory
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.sampling import SAMPLERS
 from aiida_mlip_autopipe.sampling import select_frames as select
@@ -24,7 +24,7 @@ def select_frames(
     random_seed: orm.Int,
     lineages: orm.Dict,
     stage_version: orm.Str,
-    **legs: orm.TrajectoryData,
+    **nodes: orm.Data,
 ) -> Mapping[str, orm.Data] | ExitCode:
     """Select the most informative frames of all legs.
 
@@ -38,8 +38,9 @@ def select_frames(
         The ancestor of each seed, by its id.
     stage_version
         Version of the science behind this function.
-    **legs
-        The frames, by a label that the selection refers to.
+    **nodes
+        The frames of each leg as ``frames_…``, which the selection refers to, and what a committee says of them, where
+        there is one, as ``committee_…``.
 
     Returns
     -------
@@ -47,9 +48,9 @@ def select_frames(
         ``selection``: arrays ``frame`` (index within the leg), ``step`` and ``distance`` in the order of choice, with
         the attributes ``legs``, naming each pick's leg, and ``splits``, what it is for; ``report``.
     """
-    labels = sorted(legs)
+    labels = sorted(label for label in nodes if label.startswith(LEG_PREFIX))
     adapter: TypeAdapter[Any] = TypeAdapter(SAMPLERS.settings_union())
-    trajectories = [trajectory_from_node(legs[label]) for label in labels]
+    trajectories = [evaluated_trajectory(label, nodes) for label in labels]
     try:
         chosen = select(
             trajectories,

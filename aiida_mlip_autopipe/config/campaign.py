@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
+from aiida_mlip_autopipe.config.committee import ExplorationSection
 from aiida_mlip_autopipe.config.execution import AnyCalculator, ExecutionSettings
 from aiida_mlip_autopipe.config.yaml_file import yaml_text
-from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorSettings, ExplorationSettings
+from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorSettings
 from aiida_mlip_autopipe.fields import fault
 from aiida_mlip_autopipe.generation import GENERATORS, GeneratorSettings
 from aiida_mlip_autopipe.registry import Registry
@@ -54,7 +55,7 @@ class CampaignConfig(Settings):
     """The systems to make seeds of: a list, each entry of a ``kind``."""
     calculator: AnyCalculator = _default(CALCULATORS, 'calculator')
     """What computes energies and forces; SevenNet with the weights that its package ships by default."""
-    exploration: ExplorationSettings = ExplorationSettings()
+    exploration: ExplorationSection = ExplorationSection()
     """How each seed is explored: temperature, steps, ensemble, and when a run is stopped."""
     sampling: AnySampler = _default(SAMPLERS, 'sampling')
     """Which frames are chosen; farthest-point selection by default."""

@@ -11,6 +11,8 @@ from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError,
 from aiida_mlip_autopipe.generation import GeneratorSettings, check_entry
 from aiida_mlip_autopipe.seeds import Seed
 
+COMMITTEE = 'exploration.committee.calculator'
+
 
 def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
     """Return the faults that no section shows alone.
@@ -22,6 +24,10 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
     """
     places = dict(_calculators(sections))
     faults = [fault for path, calculator in places.items() for fault in _model_faults(path, calculator)]
+    second = places.get(COMMITTEE)
+    if second is not None and second in [one for path, one in places.items() if path != COMMITTEE]:
+        allowed = 'must differ from the calculator that explores, which never disagrees with itself'
+        faults.append(Fault(COMMITTEE, f'kind {second.kind}', allowed))
     return faults + list(_seed_faults(sections.get('generation', ()), places.values()))
 
 
@@ -43,13 +49,15 @@ def check_seeds(entries: Sequence[GeneratorSettings], *, random_seed: int, cutof
 
 
 def _calculators(sections: Mapping[str, Any]) -> Iterator[tuple[str, CalculatorSettings]]:
-    """Yield the calculators that seeds are explored with, each with its place in the config."""
+    """Yield the calculators that evaluate what becomes of the seeds, each with its place in the config."""
     codes = sections['execution'].codes if 'execution' in sections else ()
     for number, code in enumerate(codes):
         if code.calculator is not None:
             yield f'execution.codes[{number}].calculator', code.calculator
     if 'calculator' in sections and (not codes or any(code.calculator is None for code in codes)):
         yield 'calculator', sections['calculator']
+    if 'exploration' in sections and sections['exploration'].committee is not None:
+        yield COMMITTEE, sections['exploration'].committee.calculator
 
 
 def _model_faults(path: str, calculator: CalculatorSettings) -> Iterator[Fault]:

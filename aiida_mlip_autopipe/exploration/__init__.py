@@ -10,10 +10,11 @@ from aiida_mlip_autopipe.exploration.calculators import (
     resolve_model,
 )
 from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
-from aiida_mlip_autopipe.exploration.version import RUNNER_VERSION
+from aiida_mlip_autopipe.exploration.version import EVALUATION_VERSION, RUNNER_VERSION
 
 __all__ = [
     'CALCULATORS',
+    'EVALUATION_VERSION',
     'RUNNER_VERSION',
     'CalculatorRefusedError',
     'CalculatorSettings',

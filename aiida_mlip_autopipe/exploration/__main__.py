@@ -19,6 +19,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog='python -m aiida_mlip_autopipe.exploration', description=__doc__)
     parser.add_argument('job', nargs='?', type=Path, help='job.json; results are written beside it')
     parser.add_argument(
+        '--evaluate', action='store_true', help='the job is to evaluate the frames of a trajectory, not to explore'
+    )
+    parser.add_argument(
         '--self-test',
         metavar='CALCULATOR',
         nargs='?',
@@ -37,9 +40,10 @@ def main() -> int:
         return 0 if report['ok'] else 1
     if arguments.job is None:
         parser.error('a job file, or --self-test')
-    from aiida_mlip_autopipe.exploration.runner import run_job
+    from aiida_mlip_autopipe.exploration.committee import evaluate_frames
+    from aiida_mlip_autopipe.exploration.runner import explore, run_job
 
-    result = run_job(arguments.job.resolve())
+    result = run_job(arguments.job.resolve(), evaluate_frames if arguments.evaluate else explore)
     print(f'{result.outcome}: {result.message}' if result.message else result.outcome, file=sys.stderr)
     return 0
 

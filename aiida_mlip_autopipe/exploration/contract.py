@@ -16,6 +16,7 @@ RESULT_FILE = 'result.json'
 TRAJECTORY_FILE = 'trajectory.traj'
 CHECKPOINT_FILE = 'checkpoint.npz'
 CRASH_FILE = 'crash/crash.traj'
+EVALUATION_FILE = 'evaluation.traj'
 STOP_FILE = 'stop'
 MODEL_FOLDER = 'model'
 
@@ -68,6 +69,25 @@ class Job(Settings):
     rescues: int = Field(default=0, ge=0)
     """How often the run became unstable before. One more than the checkpoint's: it is taken up from its last good
     frame, cooler and with a smaller step as ``exploration.rescue`` says."""
+
+
+class EvaluationJob(Settings):
+    """``job.json`` of an evaluation: a second calculator looks at the frames of a trajectory."""
+
+    contract_version: int = CONTRACT_VERSION
+    """Version of this contract on the side that wrote the file."""
+    evaluation_version: str
+    """Version of the science of the evaluation that is expected."""
+    seed_id: str
+    """The seed that was explored."""
+    trajectory: str = TRAJECTORY_FILE
+    """The file with the frames, in ASE's binary trajectory format."""
+    calculator: dict[str, Any]
+    """Settings of the calculator, with ``kind`` and, where it has a model file, ``model_sha256``."""
+    image_sha256: str | None = Field(default=None, pattern='^[0-9a-f]{64}$')
+    """sha256 of the container image that is expected; None where there is no container."""
+    max_wallclock_s: float | None = Field(default=None, gt=0)
+    """Wall time that the scheduler grants, if it does, counted from the start of the job's process."""
 
 
 class Event(Settings):

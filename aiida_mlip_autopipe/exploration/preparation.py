@@ -62,12 +62,33 @@ class PreparedJob:
 
 
 def read_job(path: Path) -> Job:
-    """Read ``job.json``.
+    """Read ``job.json`` of an exploration.
 
     Raises
     ------
     JobRefusedError
-        If it is missing, of another contract version, or not valid.
+        If it is missing, of another contract version, not valid, for another runner or for another image.
+    """
+    content = read_content(path)
+    with refused_as('settings', JOB_FILE):
+        job = Job.model_validate(content)
+    if job.runner_version != RUNNER_VERSION:
+        raise JobRefusedError(
+            'contract',
+            f'{path.name} was made for version {job.runner_version} of the runner, the package in this environment has '
+            f'{RUNNER_VERSION}; install the same version of aiida-mlip-autopipe on both sides',
+        )
+    check_image(job.image_sha256)
+    return job
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """Read a ``job.json`` of this version of the contract.
+
+    Raises
+    ------
+    JobRefusedError
+        If it is missing or of another version.
     """
     try:
         content = json.loads(path.read_text())
@@ -80,16 +101,7 @@ def read_job(path: Path) -> Job:
             f'{path.name} has contract version {version}, the package in this environment has {CONTRACT_VERSION}; '
             'install the same version of aiida-mlip-autopipe on both sides',
         )
-    with _refused_as('settings', JOB_FILE):
-        job = Job.model_validate(content)
-    if job.runner_version != RUNNER_VERSION:
-        raise JobRefusedError(
-            'contract',
-            f'{path.name} was made for version {job.runner_version} of the runner, the package in this environment has '
-            f'{RUNNER_VERSION}; install the same version of aiida-mlip-autopipe on both sides',
-        )
-    check_image(job.image_sha256)
-    return job
+    return dict(content)
 
 
 def check_image(expected: str | None) -> None:
@@ -118,7 +130,7 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
         If it cannot be run.
     """
     seed = job.seeds[0]
-    with _refused_as('settings', 'exploration'):
+    with refused_as('settings', 'exploration'):
         settings = ExplorationSettings.model_validate(job.exploration)
         factors = settings.rescue
         schedule = Schedule(settings, factors.temperature_factor**job.rescues)
@@ -152,7 +164,7 @@ def make_loader(content: dict[str, Any]) -> CalculatorLoader:
     JobRefusedError
         If the kind is unknown or the settings are not valid.
     """
-    with _refused_as('settings', 'calculator'):
+    with refused_as('settings', 'calculator'):
         loader = CALCULATORS.load(str(content.get('kind')))
         return loader(loader.settings_class.model_validate(content))
 
@@ -235,7 +247,8 @@ def _read_checkpoint(path: Path, job: Job, job_hash: str, atoms: Atoms) -> Check
 
 
 @contextmanager
-def _refused_as(refusal: Refusal, place: str) -> Iterator[None]:
+def refused_as(refusal: Refusal, place: str) -> Iterator[None]:
+    """Refuse a job where a part of it, which ``place`` names, is not valid."""
     try:
         yield
     except ValidationError as error:

@@ -8,12 +8,20 @@ import os
 import platform
 import time
 import traceback
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ase import Atoms
+
 from aiida_mlip_autopipe import __version__
-from aiida_mlip_autopipe.exploration.calculators.base import CalculatorRefusedError, Loaded, random_streams_kept
+from aiida_mlip_autopipe.exploration.calculators.base import (
+    CalculatorLoader,
+    CalculatorRefusedError,
+    Loaded,
+    random_streams_kept,
+)
 from aiida_mlip_autopipe.exploration.contract import RESULT_FILE, STOP_FILE, Event, Result, Versions
 from aiida_mlip_autopipe.exploration.ensembles import EnsembleRefusedError, choose_ensemble
 from aiida_mlip_autopipe.exploration.granted import granted_threads
@@ -22,12 +30,22 @@ from aiida_mlip_autopipe.exploration.isolated_atoms import evaluate_isolated_ato
 from aiida_mlip_autopipe.exploration.preparation import JobRefusedError, PreparedJob, prepare, read_job
 from aiida_mlip_autopipe.exploration.simulation import Simulation
 
+Work = Callable[[Path, dict[str, Any], Interruptions], None]
+"""Does a job from its file, notes in a dictionary what the result shall say, and ends when it is interrupted."""
 
-def run_job(job_file: Path) -> Result:
+
+def run_job(job_file: Path, work: Work) -> Result:
     """Run a job in the folder of its file and write ``result.json`` there.
 
     A folder with a checkpoint of the same job is continued. Signals, the stop file and the end of the wall time make
     the run write a checkpoint and end.
+
+    Parameters
+    ----------
+    job_file
+        The file ``job.json``.
+    work
+        What the job does.
     """
     folder = job_file.parent
     # What an earlier process of a requeued job said is no longer true, and this one may die without a word.
@@ -36,7 +54,7 @@ def run_job(job_file: Path) -> Result:
     interruptions = Interruptions(folder / STOP_FILE)
     with interruptions.listening():
         try:
-            _run(job_file, facts, interruptions)
+            work(job_file, facts, interruptions)
         except (JobRefusedError, CalculatorRefusedError) as error:
             facts.update(outcome='refused', refusal=error.refusal, message=str(error))
         except Interrupted:
@@ -61,9 +79,29 @@ def load_calculator(prepared: PreparedJob) -> Loaded:
         If it cannot be imported, the model cannot be loaded, or an element is not known to it.
     """
     loader = prepared.loader
+    loaded = load_model(loader)
+    declared = loader.settings.cutoff_A
+    if loaded.cutoff_A is not None and loaded.cutoff_A > declared + 1e-6:
+        raise CalculatorRefusedError(
+            'settings',
+            f'calculator.cutoff_A is {declared:g} Å, but the range of the model is {loaded.cutoff_A:g} Å; '
+            'the seeds were made for the smaller one',
+        )
+    check_elements(loader, loaded, prepared.atoms)
+    return loaded
+
+
+def load_model(loader: CalculatorLoader) -> Loaded:
+    """Import and load a calculator.
+
+    Raises
+    ------
+    CalculatorRefusedError
+        If it cannot be imported, or the model cannot be loaded.
+    """
     try:
         with random_streams_kept():
-            loaded = loader.load()
+            return loader.load()
     except CalculatorRefusedError:
         raise
     except ImportError as error:
@@ -75,27 +113,34 @@ def load_calculator(prepared: PreparedJob) -> Loaded:
         raise CalculatorRefusedError(
             'model_not_loaded', f'the model {model!r} cannot be loaded: {type(error).__name__}: {error}'
         ) from error
-    declared = loader.settings.cutoff_A
-    if loaded.cutoff_A is not None and loaded.cutoff_A > declared + 1e-6:
-        raise CalculatorRefusedError(
-            'settings',
-            f'calculator.cutoff_A is {declared:g} Å, but the range of the model is {loaded.cutoff_A:g} Å; '
-            'the seeds were made for the smaller one',
-        )
+
+
+def check_elements(loader: CalculatorLoader, loaded: Loaded, atoms: Atoms) -> None:
+    """Refuse a structure with an element that the calculator does not know.
+
+    Raises
+    ------
+    CalculatorRefusedError
+        If there is one.
+    """
     if loaded.elements is not None:
         unknown = {
-            symbol
-            for symbol, number in zip(prepared.atoms.symbols, prepared.atoms.numbers, strict=True)
-            if number not in loaded.elements
+            symbol for symbol, number in zip(atoms.symbols, atoms.numbers, strict=True) if number not in loaded.elements
         }
         if unknown:
             raise CalculatorRefusedError(
                 'element', f'the calculator {loader.settings.kind!r} does not know {", ".join(sorted(unknown))}'
             )
-    return loaded
 
 
-def _run(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) -> None:
+def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) -> None:
+    """Explore a seed by molecular dynamics and Monte Carlo.
+
+    Raises
+    ------
+    JobRefusedError, CalculatorRefusedError
+        If the job cannot be run.
+    """
     with interruptions.raising():
         job = read_job(job_file)
         facts.update(
@@ -113,7 +158,7 @@ def _run(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) ->
             load_s=time.monotonic() - started,
             device=loaded.device,
             precision=loaded.precision,
-            versions=_versions(loader.version()),
+            versions=software_versions(loader.version()),
         )
     has_stress = 'stress' in loaded.calculator.implemented_properties
     try:
@@ -149,7 +194,8 @@ def _run(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) ->
         facts['events'] += tuple(Event(step=simulation.step, rule='isolated_atom', message=fault) for fault in faults)
 
 
-def _versions(calculator: str | None) -> Versions:
+def software_versions(calculator: str | None) -> Versions:
+    """Return what this process runs with; the version of the calculator's package is given."""
     try:
         torch: str | None = version('torch')
     except PackageNotFoundError:

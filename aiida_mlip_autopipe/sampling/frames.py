@@ -94,6 +94,15 @@ class FramePool:
         excess: np.ndarray = energies - lowest[groups]
         return excess
 
+    def extra(self, name: str) -> np.ndarray:
+        """Return a further array of the trajectories for each candidate (m,); NaN where a trajectory lacks it."""
+        return np.array(
+            [
+                self.trajectories[t].extra[name][f] if name in self.trajectories[t].extra else np.nan
+                for t, f in zip(self.trajectory_indices, self.frame_indices, strict=True)
+            ]
+        )
+
     def leave_out(self, unwanted: np.ndarray, reason: str) -> FramePool:
         """Return the pool without some of the candidates (m,), which are counted under a reason."""
         passed_over = self.passed_over | {reason: int(unwanted.sum())}

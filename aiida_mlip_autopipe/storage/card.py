@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from ase.units import GPa
 
+from aiida_mlip_autopipe.committee import LARGEST
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.storage.alike import join_alike
 from aiida_mlip_autopipe.storage.isolated_atoms import isolated_atom_energies
@@ -168,6 +169,9 @@ def _distributions(rows: Sequence[Row]) -> dict[str, list[float]]:
         ],
         'temperature, K': [
             row.key_value_pairs['temperature_K'] for row in rows if 'temperature_K' in row.key_value_pairs
+        ],
+        'force disagreement of a committee, eV/Å': [
+            row.key_value_pairs[LARGEST] for row in rows if LARGEST in row.key_value_pairs
         ],
     }
     return {name: [float(x) for x in np.quantile(found, QUANTILES)] for name, found in values.items() if len(found)}

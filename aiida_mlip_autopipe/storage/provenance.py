@@ -55,6 +55,16 @@ class Provenance(Settings):
     """Distance to the frames selected before, where the sampler has one."""
     split: Split | None = None
     """What the row is for, where a set was held out of the selection: ``train``, ``valid`` or ``test``."""
+    committee: str | None = None
+    """Level of theory of the second calculator that looked at the frame, where there was one."""
+    committee_force_disagreement_eV_A: float | None = Field(default=None, ge=0)
+    """Largest difference of the two forces on an atom, eV/Å; an indicator, not an error bar."""
+    committee_mean_force_disagreement_eV_A: float | None = Field(default=None, ge=0)
+    """Mean difference of the two forces on an atom, eV/Å."""
+    committee_relative_force_disagreement: float | None = Field(default=None, ge=0)
+    """Sum of these differences over the sum of the forces' mean sizes: 0 where the two agree, 2 at most."""
+    committee_energy_difference_eV: float | None = None
+    """Energy of the second calculator less that of the label, eV per atom; a constant of each composition is in it."""
     label_source: str = Field(pattern=r'^(mlip|dft):.+')
     """Level of theory of energy, forces and stress; by default ``mlip:<architecture>:<model>``."""
 

@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from aiida import orm
-from aiida.common import AttributeDict
-from aiida.engine import ExitCode, ProcessState, while_
-from aiida.engine.processes.workchains.awaitable import Awaitable
+from aiida.engine import ExitCode, while_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mlip_autopipe import generation, sampling, storage
+from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.calculations.export_dataset import export_dataset
 from aiida_mlip_autopipe.calculations.generate_seeds import generate_seeds
 from aiida_mlip_autopipe.calculations.select_frames import select_frames
+from aiida_mlip_autopipe.data.committee import evaluation_label
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import ExplorationSettings
 from aiida_mlip_autopipe.seeds import Place
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_ended
 from aiida_mlip_autopipe.workflows.jobs import choose_code
-from aiida_mlip_autopipe.workflows.paused import find_paused
 from aiida_mlip_autopipe.workflows.reuse import reuse_finished
-from aiida_mlip_autopipe.workflows.submit_once import SubmitOnceWorkChain
+from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 
-# A paused job tells nobody, so the campaign looks for one now and then while seeds wait for a slot.
-PAUSED_POLL_S = 60.0
 # A calcfunction blocks its daemon worker, so it makes at most this many seeds at a time.
 SEEDS_PER_CHUNK = 100
 
 
-class DatasetWorkChain(SubmitOnceWorkChain):
+class DatasetWorkChain(ThrottledWorkChain):
     """Makes a dataset from a config; its outline is the whole flow of the program."""
-
-    _watch: asyncio.TimerHandle | None = None
 
     @classmethod
     def define(cls, spec: WorkChainSpec) -> None:
@@ -53,6 +47,12 @@ class DatasetWorkChain(SubmitOnceWorkChain):
             ExplorationCalculation,
             namespace='job',
             exclude=('seed', 'checkpoint', 'rescues', 'random_seed', 'code', 'calculator', 'image_sha256', 'metadata'),
+        )
+        spec.expose_inputs(
+            EvaluationCalculation,
+            namespace='committee',
+            exclude=('trajectory', 'seed'),
+            namespace_options={'required': False, 'populate_defaults': False},
         )
         spec.input_namespace(
             'codes', dynamic=True, help='For each code by its key `code`, `calculator` and `image_sha256` of its jobs.'
@@ -91,7 +91,7 @@ class DatasetWorkChain(SubmitOnceWorkChain):
         spec.outline(
             cls.setup,
             while_(cls.has_seeds_to_generate)(cls.generate_seeds),
-            while_(cls.has_unfinished_explorations)(cls.fill_slots),
+            while_(cls.has_unfinished)(cls.fill_slots),
             cls.inspect_explorations,
             cls.select_frames,
             cls.export_dataset,
@@ -99,13 +99,11 @@ class DatasetWorkChain(SubmitOnceWorkChain):
 
     def setup(self) -> None:
         """Start with no seed."""
+        self.start_empty()
         self.ctx.n_generated = 0
         self.ctx.seeds = {}
         # Where each seed stands in its entry, by which temperatures and pressures are spread.
         self.ctx.places = {}
-        self.ctx.waiting = []
-        self.ctx.running = {}
-        self.ctx.ended = {}
 
     # Generation
 
@@ -144,23 +142,8 @@ class DatasetWorkChain(SubmitOnceWorkChain):
 
     # Exploration
 
-    def has_unfinished_explorations(self) -> bool:
-        """Return whether a seed waits or runs."""
-        return bool(self.ctx.waiting or self.ctx.running)
-
-    def fill_slots(self) -> None:
-        """Note the explorations that ended, start as many as there are free slots, and await all that run."""
-        for label, pk in list(self.ctx.running.items()):
-            if orm.load_node(pk).is_terminated:
-                self.ctx.ended[label] = self.ctx.running.pop(label)
-        for _ in range(self._count_free_slots()):
-            label = self.ctx.waiting.pop(0)
-            self.ctx.running[label] = self._submit_exploration(label).pk
-        self._watch_for_paused()
-        self.ctx.awaited = AttributeDict()
-        self.to_context(**{f'awaited.{label}': orm.load_node(pk) for label, pk in self.ctx.running.items()})
-
-    def _submit_exploration(self, label: str) -> orm.WorkChainNode:
+    def submit_one(self, label: str) -> orm.WorkChainNode:
+        """Submit the exploration of a seed."""
         job = self.exposed_inputs(ExplorationCalculation, 'job')
         settings = ExplorationSettings(**job.exploration.get_dict())
         own = settings.for_seed(Place(*self.ctx.places[label]))
@@ -171,52 +154,16 @@ class DatasetWorkChain(SubmitOnceWorkChain):
         key = choose_code(job.random_seed.value, label, self.inputs.codes)
         job.update(self.inputs.codes[key])
         job.metadata = {'options': dict(self.inputs.options[key])}
+        committee = self.exposed_inputs(EvaluationCalculation, 'committee') if 'committee' in self.inputs else None
         return self.submit(
             ExplorationWorkChain,
             job=job,
+            **({} if committee is None else {'committee': committee}),
             max_iterations=orm.Int(self.inputs.max_legs),
             retry_memory_factor=self.inputs.retry_memory_factor,
             reuse_finished=self.inputs.reuse_finished,
             metadata={'call_link_label': f'explore_{label}'},
         )
-
-    def _count_free_slots(self) -> int:
-        """Return how many explorations can start now; one whose job is paused holds no slot."""
-        busy = len(self.ctx.running) - len(find_paused(self.ctx.running.values()))
-        return min(len(self.ctx.waiting), max(0, self.inputs.max_concurrent_jobs - busy))
-
-    def _watch_for_paused(self) -> None:
-        """Look for slots that a paused job has freed, now and again until no seed waits."""
-        if self._watch is not None:
-            self._watch.cancel()
-        self._watch = self.loop.call_later(PAUSED_POLL_S, self._use_slots_of_paused) if self.ctx.waiting else None
-
-    def _use_slots_of_paused(self) -> None:
-        if self.has_terminated():
-            return
-        if self.state == ProcessState.WAITING and self._count_free_slots():
-            self.resume()
-        else:
-            self._watch_for_paused()
-
-    def load_instance_state(self, saved_state: Any, load_context: Any) -> None:
-        """Take up the watch again after a restart of the daemon."""
-        super().load_instance_state(saved_state, load_context)
-        if 'waiting' in self.ctx:
-            self._watch_for_paused()
-
-    def _on_awaitable_finished(self, awaitable: Awaitable) -> None:
-        """Go on as soon as one exploration ends, so that its slot is refilled at once.
-
-        AiiDA itself goes on when all have ended. Every refill awaits what runs anew, so a callback may come from an
-        earlier refill: it names the same process by another object, or one that is no longer awaited.
-        """
-        current = next((one for one in self._awaitables if one.pk == awaitable.pk), None)
-        if current is None:
-            return
-        self._resolve_awaitable(current, orm.load_node(awaitable.pk))
-        if self.state == ProcessState.WAITING:
-            self.resume()
 
     def inspect_explorations(self) -> ExitCode | None:
         """Tell how the explorations ended; stop the campaign only where too few succeeded."""
@@ -236,6 +183,14 @@ class DatasetWorkChain(SubmitOnceWorkChain):
             if 'legs' in node.outputs
             for leg, trajectory in sorted(node.outputs.legs.items())
         }
+        self.ctx.evaluations = {
+            f'{label.replace("seed", "committee")}_{leg}': evaluation.pk
+            for label, node in ended.items()
+            if 'committee' in node.outputs
+            for leg, evaluation in sorted(node.outputs.committee.items())
+        }
+        if 'committee' in self.inputs:
+            self.report(f'the committee has evaluated {len(self.ctx.evaluations)} of {len(self.ctx.legs)} legs')
         return None if self.ctx.legs else self.exit_codes.ERROR_NO_FRAMES
 
     # Sampling and storage
@@ -248,7 +203,7 @@ class DatasetWorkChain(SubmitOnceWorkChain):
             random_seed=self.inputs.random_seed,
             lineages=orm.Dict(self._lineages()),
             stage_version=orm.Str(sampling.STAGE_VERSION),
-            **{label: orm.load_node(pk) for label, pk in self.ctx.legs.items()},
+            **{label: orm.load_node(pk) for label, pk in (self.ctx.legs | self.ctx.evaluations).items()},
         )
         if not node.is_finished_ok:
             return self.exit_codes.ERROR_SAMPLING.format(reason=node.exit_message)
@@ -267,6 +222,11 @@ class DatasetWorkChain(SubmitOnceWorkChain):
         chosen = {
             label: orm.load_node(self.ctx.legs[label]) for label in self.ctx.selection.base.attributes.get('legs')
         }
+        evaluations = {
+            label: orm.load_node(self.ctx.evaluations[label])
+            for label in map(evaluation_label, chosen)
+            if label in self.ctx.evaluations
+        }
         seeds = {
             f'seed_{leg.base.attributes.get("seed_id")}': orm.load_node(
                 self.ctx.seeds[f'seed_{leg.base.attributes.get("seed_id")}']
@@ -280,6 +240,7 @@ class DatasetWorkChain(SubmitOnceWorkChain):
             random_seed=self.inputs.random_seed,
             stage_version=orm.Str(storage.STAGE_VERSION),
             **chosen,
+            **evaluations,
             **seeds,
         )
         if not node.is_finished_ok:

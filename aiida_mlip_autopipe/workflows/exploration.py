@@ -13,6 +13,7 @@ from aiida.engine import (
 )
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
+from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.exploration import ExplorationSettings
 from aiida_mlip_autopipe.workflows.reuse import reuse_finished
@@ -39,8 +40,21 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
             default=1.0,
             help='A leg that ran out of memory is submitted once more with so much more; 1 gives up.',
         )
+        spec.expose_inputs(
+            EvaluationCalculation,
+            namespace='committee',
+            exclude=('trajectory', 'seed'),
+            namespace_options={
+                'required': False,
+                'populate_defaults': False,
+                'help': 'A second calculator that looks at the frames of every leg.',
+            },
+        )
         spec.output_namespace('legs', valid_type=orm.TrajectoryData, help='The good frames, a trajectory a leg.')
         spec.output_namespace('crashes', valid_type=orm.SinglefileData, help='Frames around events, for each leg.')
+        spec.output_namespace(
+            'committee', valid_type=orm.ArrayData, help='What the second calculator says of the frames, for each leg.'
+        )
         spec.output('result', valid_type=orm.Dict, required=False, help='What the last leg says of itself.')
         spec.exit_code(403, 'ERROR_NO_PROGRESS', message='A leg used up its wall time without a single step.')
         spec.exit_code(
@@ -54,6 +68,11 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
                 cls.run_process,
                 cls.inspect_process,
             ),
+            while_(cls.has_leg_to_evaluate)(
+                cls.evaluate_leg,
+                cls.keep_evaluation,
+            ),
+            cls.conclude,
         )
 
     def setup(self) -> None:
@@ -62,6 +81,8 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
         self.ctx.inputs = self.exposed_inputs(ExplorationCalculation, 'job')
         self.ctx.rescues = 0
         self.ctx.has_more_memory = False
+        self.ctx.failure = None
+        self.ctx.legs_to_evaluate = []
 
     def run_process(self) -> ToContext:
         """Submit the next leg."""
@@ -69,11 +90,12 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
             return super().run_process()
 
     def inspect_process(self) -> ExitCode | None:
-        """Keep what the leg brought, however it ended, then let the handlers decide."""
+        """Keep what the leg brought, however it ended, then let the handlers decide whether there is another."""
         leg = self.ctx.iteration
         outputs = self.ctx.children[leg - 1].outputs
         if 'trajectory' in outputs:
             self.out(f'legs.leg_{leg:02d}', outputs.trajectory)
+            self.ctx.legs_to_evaluate.append(leg)
         if 'crash' in outputs:
             self.out(f'crashes.leg_{leg:02d}', outputs.crash)
         if 'result' in outputs:
@@ -81,7 +103,37 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
         exit_code = super().inspect_process()
         if (self.ctx.is_finished or exit_code is not None) and 'result' in self.ctx:
             self.out('result', self.ctx.result)
+        if exit_code is not None and exit_code.status:
+            # The frames before a failure are candidates like all others, and are evaluated like them.
+            self.ctx.failure, self.ctx.is_finished = exit_code, True
+            return None
         return exit_code
+
+    def has_leg_to_evaluate(self) -> bool:
+        """Return whether there is a committee, and a leg that it has not looked at."""
+        return 'committee' in self.inputs and bool(self.ctx.legs_to_evaluate)
+
+    def evaluate_leg(self) -> ToContext:
+        """Let the second calculator look at the next leg; one at a time, so that a seed holds two slots of a worker."""
+        leg = self.ctx.legs_to_evaluate[0]
+        inputs = self.exposed_inputs(EvaluationCalculation, 'committee')
+        inputs.trajectory = self.ctx.children[leg - 1].outputs.trajectory
+        inputs.seed = self.inputs.job.seed
+        inputs.metadata['call_link_label'] = f'committee_{leg:02d}'
+        with reuse_finished('mlip_autopipe.evaluate', self.inputs.reuse_finished):
+            return ToContext(evaluation=self.submit(EvaluationCalculation, inputs))
+
+    def keep_evaluation(self) -> None:
+        """Keep what there is of it; a failure is told and fails nothing."""
+        leg, node = self.ctx.legs_to_evaluate.pop(0), self.ctx.evaluation
+        if not node.is_finished_ok:
+            self.report(f'the committee has not evaluated all of leg {leg}: {node.exit_message or node.process_state}')
+        if 'evaluation' in node.outputs:
+            self.out(f'committee.leg_{leg:02d}', node.outputs.evaluation)
+
+    def conclude(self) -> ExitCode | None:
+        """End as the last leg ended."""
+        return self.ctx.failure
 
     @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_OUT_OF_WALLTIME])
     def continue_from_checkpoint(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
@@ -152,7 +204,7 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
 
 def why_ended(node: orm.WorkChainNode) -> str:
     """Return why an exploration ended as it did: what its last job says, where that says more."""
-    jobs = [job for job in node.called if isinstance(job, orm.CalcJobNode)]
+    jobs = [job for job in node.called if job.process_class is ExplorationCalculation]
     last = max(jobs, key=lambda job: job.pk, default=node)
     return last.exit_message or node.exit_message or node.process_status or str(node.process_state)
 

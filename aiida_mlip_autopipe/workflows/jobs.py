@@ -59,9 +59,7 @@ def job_codes(config: CampaignConfig) -> list[JobCode]:
     """
     execution = config.execution
     if not execution.codes:
-        label = execution.code or f'{code_label(config.calculator.kind)}@{LOCAL_COMPUTER}'
-        remedy = '' if execution.code else f"; run 'mlip-autopipe setup --calculator {config.calculator.kind}'"
-        code = load_code(label, 'execution.code', remedy)
+        code = _own_code(execution.code, config.calculator.kind, 'execution.code')
         return [JobCode(code, pin_model(config.calculator, code), execution.resources())]
     codes = []
     for number, one in enumerate(execution.codes):
@@ -69,6 +67,27 @@ def job_codes(config: CampaignConfig) -> list[JobCode]:
         calculator = pin_model(one.calculator or config.calculator, code)
         codes.append(JobCode(code, calculator, one.resources or execution.resources()))
     return codes
+
+
+def committee_code(config: CampaignConfig) -> JobCode | None:
+    """Return what runs the second calculator, with the sha256 of its model; None where there is no committee.
+
+    Raises
+    ------
+    AutopipeError
+        If the code does not exist, or the model is not where its jobs run.
+    """
+    settings = config.exploration.committee
+    if settings is None:
+        return None
+    code = _own_code(settings.code, settings.calculator.kind, 'exploration.committee.code')
+    return JobCode(code, pin_model(settings.calculator, code), settings.resources or config.execution.resources())
+
+
+def _own_code(label: str | None, kind: str, where: str) -> orm.AbstractCode:
+    """Return a code by its label, or by default the one that the set-up made for a calculator."""
+    remedy = '' if label else f"; run 'mlip-autopipe setup --calculator {kind}'"
+    return load_code(label or f'{code_label(kind)}@{LOCAL_COMPUTER}', where, remedy)
 
 
 def choose_code(random_seed: int, seed_id: str, keys: Collection[str]) -> str:

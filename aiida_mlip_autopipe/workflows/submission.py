@@ -11,10 +11,10 @@ from aiida.engine import ProcessBuilder
 from aiida_mlip_autopipe.calculations.files import rewrite_files
 from aiida_mlip_autopipe.config import CampaignConfig, ask_databases, config_hash
 from aiida_mlip_autopipe.config.checks import check_seeds
-from aiida_mlip_autopipe.exploration import RUNNER_VERSION
+from aiida_mlip_autopipe.exploration import EVALUATION_VERSION, RUNNER_VERSION
 from aiida_mlip_autopipe.generation import count_seeds
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
-from aiida_mlip_autopipe.workflows.jobs import job_codes, job_options, max_concurrent_jobs
+from aiida_mlip_autopipe.workflows.jobs import committee_code, job_codes, job_options, max_concurrent_jobs
 
 
 def build_campaign(config: CampaignConfig) -> ProcessBuilder:
@@ -27,6 +27,7 @@ def build_campaign(config: CampaignConfig) -> ProcessBuilder:
     """
     execution = config.execution
     codes = {one.key: one for one in job_codes(config)}
+    committee = committee_code(config)
     config = ask_databases(config)
     check_seeds(config.generation, random_seed=config.random_seed, cutoff_A=config.cutoff_A)
     files: dict[str, orm.SinglefileData] = {}
@@ -42,10 +43,17 @@ def build_campaign(config: CampaignConfig) -> ProcessBuilder:
     builder.n_seeds = count_seeds(config.generation)
     builder.files = files
     builder.sampling = orm.Dict(config.sampling.model_dump(mode='json'))
-    builder.job.exploration = orm.Dict(config.exploration.model_dump(mode='json'))
+    builder.job.exploration = orm.Dict(config.exploration.model_dump(mode='json', exclude={'committee'}))
     builder.job.runner_version = orm.Str(RUNNER_VERSION)
     builder.codes = {key: one.inputs() for key, one in codes.items()}
     builder.options = {key: job_options(one.resources, one.code.computer) for key, one in codes.items()}
+    if committee is not None:
+        options = job_options(committee.resources, committee.code.computer)
+        builder.committee = {
+            **committee.inputs(),
+            'evaluation_version': orm.Str(EVALUATION_VERSION),
+            'metadata': {'options': options},
+        }
     builder.retry_memory_factor = execution.retry_memory_factor
     builder.max_concurrent_jobs = max_concurrent_jobs(execution, codes.values())
     builder.max_legs = execution.max_legs

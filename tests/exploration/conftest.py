@@ -18,7 +18,7 @@ from ase.io.trajectory import TrajectoryWriter
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION
 from aiida_mlip_autopipe.exploration.contract import JOB_FILE, SEED_FILE, TRAJECTORY_FILE, Job, JobSeed, Result
 from aiida_mlip_autopipe.exploration.interruptions import Interruptions
-from aiida_mlip_autopipe.exploration.runner import run_job
+from aiida_mlip_autopipe.exploration.runner import explore, run_job
 from aiida_mlip_autopipe.exploration.trajectory_file import read_trajectory
 from aiida_mlip_autopipe.seeds import Seed
 from aiida_mlip_autopipe.trajectories import Trajectory
@@ -51,7 +51,7 @@ class JobFolder:
         return self
 
     def run(self) -> Result:
-        return run_job(self.path / JOB_FILE)
+        return run_job(self.path / JOB_FILE, explore)
 
     def frames(self) -> Trajectory:
         return read_trajectory(self.path / TRAJECTORY_FILE, 'seed')

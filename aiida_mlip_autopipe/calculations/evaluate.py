@@ -1,0 +1,62 @@
+"""A second calculator's view of the frames of one leg as a CalcJob."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aiida import orm
+from aiida.common.datastructures import CalcInfo
+from aiida.common.folders import Folder
+from aiida.engine import CalcJobProcessSpec
+
+from aiida_mlip_autopipe.calculations.job import CalculatorJob
+from aiida_mlip_autopipe.calculations.model_link import link_model
+from aiida_mlip_autopipe.data.seed import SeedData
+from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
+from aiida_mlip_autopipe.exploration import contract
+from aiida_mlip_autopipe.exploration.trajectory_file import write_trajectory
+
+
+class EvaluationCalculation(CalculatorJob):
+    """Runs ``python -m aiida_mlip_autopipe.exploration --evaluate job.json`` where the code says."""
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define inputs, outputs and exit codes."""
+        super().define(spec)
+        spec.input('trajectory', valid_type=orm.TrajectoryData, help='The frames of a leg.')
+        spec.input('seed', valid_type=SeedData, help='The seed of the leg: its tags, moments and constraints.')
+        spec.input('evaluation_version', valid_type=orm.Str, help='Version of the science behind the evaluation.')
+        spec.inputs['metadata']['options']['parser_name'].default = 'mlip_autopipe.evaluate'
+        spec.output(
+            'evaluation',
+            valid_type=orm.ArrayData,
+            required=False,
+            help='Energies and forces of the second calculator, and how far the two disagree, for each frame.',
+        )
+        spec.exit_code(
+            400,
+            'ERROR_OUT_OF_WALLTIME',
+            message='The job stopped before its last frame; those evaluated are attached.',
+            invalidates_cache=True,
+        )
+        spec.exit_code(411, 'ERROR_NO_FRAME', message='No frame could be evaluated: {reason}')
+
+    def prepare_for_submission(self, folder: Folder) -> CalcInfo:
+        """Write the job's input files."""
+        calculator, links = link_model(self.inputs.calculator.get_dict(), self.inputs.code.computer)
+        trajectory = trajectory_from_node(self.inputs.trajectory)
+        job = contract.EvaluationJob(
+            evaluation_version=self.inputs.evaluation_version.value,
+            seed_id=trajectory.seed_id,
+            calculator=calculator,
+            image_sha256=self.inputs.image_sha256.value if 'image_sha256' in self.inputs else None,
+            max_wallclock_s=self.inputs.metadata.options.get('max_wallclock_seconds'),
+        )
+        Path(folder.get_abs_path(contract.JOB_FILE)).write_text(job.model_dump_json(indent=2))
+        template = self.inputs.seed.to_seed().atoms
+        write_trajectory(folder.get_abs_path(contract.TRAJECTORY_FILE), trajectory, template)
+        calculation = self._call_runner('--evaluate', contract.JOB_FILE)
+        calculation.remote_symlink_list = links
+        calculation.retrieve_temporary_list = [contract.EVALUATION_FILE]
+        return calculation

@@ -1,0 +1,53 @@
+"""What the jobs of this package have in common: a calculator, its environment, and the ways to fail."""
+
+from __future__ import annotations
+
+from aiida import orm
+from aiida.common.datastructures import CalcInfo, CodeInfo
+from aiida.engine import CalcJob, CalcJobProcessSpec
+
+from aiida_mlip_autopipe.exploration import contract
+
+
+class CalculatorJob(CalcJob):
+    """A job that runs ``python -m aiida_mlip_autopipe.exploration`` with one calculator where the code says."""
+
+    LOG_FILE = 'exploration.log'
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define the inputs of the calculator, and an exit code for each way to fail that all jobs have."""
+        super().define(spec)
+        spec.input('calculator', valid_type=orm.Dict, help='Settings of the calculator, with the sha256 of its model.')
+        spec.input(
+            'image_sha256', valid_type=orm.Str, required=False, help='sha256 of the image, where the code has one.'
+        )
+        options = spec.inputs['metadata']['options']
+        options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
+        options['withmpi'].default = False
+        spec.output('result', valid_type=orm.Dict, required=False, help='What the job says of itself.')
+        for status, label, message in (
+            (300, 'ERROR_RESULT_MISSING', 'The job left no result.'),
+            (301, 'ERROR_RESULT_UNREADABLE', 'The result cannot be read: {reason}'),
+            (302, 'ERROR_TRAJECTORY_MISSING', 'The job left no trajectory though its result speaks of frames.'),
+            (303, 'ERROR_TRAJECTORY_UNREADABLE', 'The trajectory cannot be read: {reason}'),
+            (310, 'ERROR_CONTRACT_VERSION', 'The two sides have different versions: {reason}'),
+            (311, 'ERROR_SETTINGS_REFUSED', 'The job refused its settings: {reason}'),
+            (320, 'ERROR_CALCULATOR_MISSING', 'The calculator cannot be imported: {reason}'),
+            (321, 'ERROR_MODEL_NOT_LOADED', 'The model cannot be loaded: {reason}'),
+            (322, 'ERROR_MODEL_MISMATCH', 'The model or image is not the one expected: {reason}'),
+            (350, 'ERROR_RUNNER_RAISED', 'The runner raised: {reason}'),
+        ):
+            spec.exit_code(status, label, message=message, invalidates_cache=True)
+
+    def _call_runner(self, *arguments: str) -> CalcInfo:
+        """Return what AiiDA is to run and to retrieve: the runner with arguments, its result and its log."""
+        code = CodeInfo()
+        code.code_uuid = self.inputs.code.uuid
+        code.cmdline_params = ['-m', 'aiida_mlip_autopipe.exploration', *arguments]
+        code.stdout_name = self.LOG_FILE
+        code.join_files = True
+        calculation = CalcInfo()
+        calculation.codes_info = [code]
+        calculation.retrieve_list = [contract.RESULT_FILE, self.LOG_FILE]
+        return calculation

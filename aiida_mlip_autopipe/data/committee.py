@@ -1,0 +1,56 @@
+"""The node that holds what a second calculator says of the frames of a leg."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from aiida import orm
+
+from aiida_mlip_autopipe.committee import compare_labels, frames_in_common, with_figures
+from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
+from aiida_mlip_autopipe.trajectories import Trajectory
+
+LEG_PREFIX, EVALUATION_PREFIX = 'frames_', 'committee_'
+
+
+def node_from_evaluation(first: Trajectory, second: Trajectory, about: dict[str, Any]) -> orm.ArrayData:
+    """Return the unstored node of an evaluation.
+
+    Parameters
+    ----------
+    first
+        The frames of the leg, with the labels that it was explored with.
+    second
+        The same frames with the labels of the second calculator; some may lack.
+    about
+        Who the second calculator is.
+
+    Returns
+    -------
+    aiida.orm.ArrayData
+        ``steps`` (f,), ``energies`` eV (f,), ``forces`` eV/Å (f, n, 3), and the figures of `compare_labels`, in the
+        order of the leg's frames; NaN where there is no number.
+    """
+    rows, others = frames_in_common(first, second)
+    energies, forces = np.full(len(first), np.nan), np.full(first.forces.shape, np.nan)
+    energies[rows], forces[rows] = second.energies[others], second.forces[others]
+    arrays = {'steps': np.asarray(first.steps), 'energies': energies, 'forces': forces}
+    node = orm.ArrayData({**arrays, **compare_labels(first, second)})
+    node.base.attributes.set('about', about)
+    return node
+
+
+def evaluation_label(leg: str) -> str:
+    """Return the label of the evaluation of a leg, as ``committee_…`` for ``frames_…``."""
+    return EVALUATION_PREFIX + leg.removeprefix(LEG_PREFIX)
+
+
+def evaluated_trajectory(leg: str, nodes: Mapping[str, orm.Data]) -> Trajectory:
+    """Return the frames of a leg, with the figures of a committee where the nodes have its evaluation."""
+    trajectory = trajectory_from_node(nodes[leg])
+    evaluation = nodes.get(evaluation_label(leg))
+    if evaluation is None:
+        return trajectory
+    return with_figures(trajectory, {name: evaluation.get_array(name) for name in evaluation.get_arraynames()})

@@ -1,0 +1,66 @@
+"""What the parsers of all jobs do: attach the result first and judge then, from the retrieved files alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from aiida import orm
+from aiida.engine import ExitCode
+from aiida.parsers import Parser
+from pydantic import ValidationError
+
+from aiida_mlip_autopipe.exploration import contract
+
+REFUSALS = {
+    'contract': 'ERROR_CONTRACT_VERSION',
+    'settings': 'ERROR_SETTINGS_REFUSED',
+    'structure': 'ERROR_SETTINGS_REFUSED',
+    'checkpoint': 'ERROR_SETTINGS_REFUSED',
+    'element': 'ERROR_SETTINGS_REFUSED',
+    'calculator_missing': 'ERROR_CALCULATOR_MISSING',
+    'model_not_loaded': 'ERROR_MODEL_NOT_LOADED',
+    'model_mismatch': 'ERROR_MODEL_MISMATCH',
+}
+
+
+class JobParser(Parser):
+    """Reads what a job left in the retrieved files, never in the remote folder."""
+
+    OUTCOMES: ClassVar[dict[str, str]] = {
+        'failed': 'ERROR_RUNNER_RAISED',
+        'out_of_walltime': 'ERROR_OUT_OF_WALLTIME',
+        'stopped': 'ERROR_OUT_OF_WALLTIME',
+        'no_frame': 'ERROR_NO_FRAME',
+    }
+    """The exit code of each outcome but ``completed`` and ``refused``."""
+
+    def parse(self, **kwargs: Any) -> ExitCode | None:
+        """Attach what the job left; return an exit code unless all is well."""
+        try:
+            text = self.retrieved.base.repository.get_object_content(contract.RESULT_FILE)
+        except FileNotFoundError:
+            # The scheduler may know better why (out of memory, wall time, node failure): its code stands then.
+            return None if self.node.exit_status else self.exit_codes.ERROR_RESULT_MISSING
+        try:
+            result = contract.Result.model_validate_json(text)
+        except ValidationError as error:
+            return self.exit_codes.ERROR_RESULT_UNREADABLE.format(reason=first_line(error))
+        self.out('result', orm.Dict(result.model_dump(mode='json')))
+        return self.attach(result, Path(kwargs['retrieved_temporary_folder'])) or self._judge(result)
+
+    def attach(self, result: contract.Result, folder: Path) -> ExitCode | None:
+        """Attach the other outputs; return an exit code if one of them is missing or cannot be read."""
+        raise NotImplementedError
+
+    def _judge(self, result: contract.Result) -> ExitCode | None:
+        if result.outcome == 'completed':
+            # Not ExitCode(0), which would hide what the scheduler reported.
+            return None
+        label = REFUSALS[result.refusal] if result.refusal else self.OUTCOMES[result.outcome]
+        return getattr(self.exit_codes, label).format(reason=result.message)
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, or else its class."""
+    return (str(error) or type(error).__name__).splitlines()[0]

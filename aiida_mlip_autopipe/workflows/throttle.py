@@ -1,0 +1,91 @@
+"""Work chains that keep at most so many children in flight, and refill a slot as soon as one ends."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from typing import Any
+
+from aiida import orm
+from aiida.common import AttributeDict
+from aiida.engine import ProcessState
+from aiida.engine.processes.workchains.awaitable import Awaitable
+
+from aiida_mlip_autopipe.workflows.paused import find_paused
+from aiida_mlip_autopipe.workflows.submit_once import SubmitOnceWorkChain
+
+# A paused job tells nobody, so the work chain looks for one now and then while others wait for a slot.
+PAUSED_POLL_S = 60.0
+
+
+class ThrottledWorkChain(SubmitOnceWorkChain):
+    """Takes the labels in ``ctx.waiting`` one after another, at most ``max_concurrent_jobs`` of them at a time.
+
+    Its outline has ``while_(cls.has_unfinished)(cls.fill_slots)``; ``ctx.ended`` then has the pk of each by its label.
+    """
+
+    _watch: asyncio.TimerHandle | None = None
+
+    @abstractmethod
+    def submit_one(self, label: str) -> orm.WorkChainNode:
+        """Submit what belongs to a label."""
+
+    def start_empty(self) -> None:
+        """Start with nothing that waits, runs or has ended."""
+        self.ctx.waiting = []
+        self.ctx.running = {}
+        self.ctx.ended = {}
+
+    def has_unfinished(self) -> bool:
+        """Return whether one waits or runs."""
+        return bool(self.ctx.waiting or self.ctx.running)
+
+    def fill_slots(self) -> None:
+        """Note the explorations that ended, start as many as there are free slots, and await all that run."""
+        for label, pk in list(self.ctx.running.items()):
+            if orm.load_node(pk).is_terminated:
+                self.ctx.ended[label] = self.ctx.running.pop(label)
+        for _ in range(self._count_free_slots()):
+            label = self.ctx.waiting.pop(0)
+            self.ctx.running[label] = self.submit_one(label).pk
+        self._watch_for_paused()
+        self.ctx.awaited = AttributeDict()
+        self.to_context(**{f'awaited.{label}': orm.load_node(pk) for label, pk in self.ctx.running.items()})
+
+    def _count_free_slots(self) -> int:
+        """Return how many explorations can start now; one whose job is paused holds no slot."""
+        busy = len(self.ctx.running) - len(find_paused(self.ctx.running.values()))
+        return min(len(self.ctx.waiting), max(0, self.inputs.max_concurrent_jobs - busy))
+
+    def _watch_for_paused(self) -> None:
+        """Look for slots that a paused job has freed, now and again until no seed waits."""
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch = self.loop.call_later(PAUSED_POLL_S, self._use_slots_of_paused) if self.ctx.waiting else None
+
+    def _use_slots_of_paused(self) -> None:
+        if self.has_terminated():
+            return
+        if self.state == ProcessState.WAITING and self._count_free_slots():
+            self.resume()
+        else:
+            self._watch_for_paused()
+
+    def load_instance_state(self, saved_state: Any, load_context: Any) -> None:
+        """Take up the watch again after a restart of the daemon."""
+        super().load_instance_state(saved_state, load_context)
+        if 'waiting' in self.ctx:
+            self._watch_for_paused()
+
+    def _on_awaitable_finished(self, awaitable: Awaitable) -> None:
+        """Go on as soon as one exploration ends, so that its slot is refilled at once.
+
+        AiiDA itself goes on when all have ended. Every refill awaits what runs anew, so a callback may come from an
+        earlier refill: it names the same process by another object, or one that is no longer awaited.
+        """
+        current = next((one for one in self._awaitables if one.pk == awaitable.pk), None)
+        if current is None:
+            return
+        self._resolve_awaitable(current, orm.load_node(awaitable.pk))
+        if self.state == ProcessState.WAITING:
+            self.resume()
