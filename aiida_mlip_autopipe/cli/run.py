@@ -70,10 +70,11 @@ def _show_estimate(config: CampaignConfig, profile: str | None) -> None:
     from aiida_mlip_autopipe.config import ask_databases
     from aiida_mlip_autopipe.installation.profile import open_profile
     from aiida_mlip_autopipe.workflows.estimate import estimate_campaign
-    from aiida_mlip_autopipe.workflows.jobs import job_codes, max_concurrent_jobs
+    from aiida_mlip_autopipe.workflows.jobs import committee_code, job_codes, max_concurrent_jobs
 
     open_profile(profile)
     codes = job_codes(config)
+    committee_code(config)
     in_flight = max_concurrent_jobs(config.execution, codes)
     estimate = estimate_campaign(ask_databases(config), in_flight)
     table = Table(show_header=False, box=None)

@@ -64,16 +64,18 @@ def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
     mean_atoms = sum(len(seed.atoms) for seed in first) / len(first)
     n_steps = config.exploration.total_steps
     n_frames = n_seeds * (n_steps // config.exploration.frame_interval)
-    kind = config.calculator.kind
+    jobs = [(config.calculator.kind, n_steps)]
+    if config.exploration.committee is not None:
+        jobs.append((config.exploration.committee.calculator.kind, n_frames // n_seeds))
     wall_s = None
-    if kind in MS_PER_ATOM:
-        job_s = n_steps * mean_atoms * MS_PER_ATOM[kind] / 1000 + JOB_OVERHEAD_S[kind]
-        wall_s = job_s * -(-n_seeds // concurrent_jobs)
+    if all(kind in MS_PER_ATOM for kind, _ in jobs):
+        seed_s = sum(calls * mean_atoms * MS_PER_ATOM[kind] / 1000 + JOB_OVERHEAD_S[kind] for kind, calls in jobs)
+        wall_s = seed_s * -(-n_seeds // concurrent_jobs)
     return Estimate(
         n_seeds=n_seeds,
-        n_jobs=n_seeds,
+        n_jobs=n_seeds * len(jobs),
         mean_atoms=mean_atoms,
-        force_calls=n_seeds * (n_steps + 1),
+        force_calls=n_seeds * (1 + sum(calls for _, calls in jobs)),
         n_frames=n_frames,
         wall_s=wall_s,
         disk_MB=n_frames * mean_atoms * BYTES_PER_ATOM / 1e6,

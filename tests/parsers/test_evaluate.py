@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.common import LinkType
+from aiida.plugins import ParserFactory
+from ase.build import bulk
+
+from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
+from aiida_mlip_autopipe.committee import ENERGY, FIGURES, LARGEST
+from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
+from aiida_mlip_autopipe.exploration import contract
+from aiida_mlip_autopipe.exploration.trajectory_file import write_trajectory
+from aiida_mlip_autopipe.trajectories import Trajectory
+
+VERSIONS = contract.Versions(package='0', python='3', ase='3')
+COPPER = bulk('Cu', cubic=True)
+
+
+def frames(n_frames, force=0.0):
+    return Trajectory(
+        seed_id='seed',
+        numbers=COPPER.numbers,
+        pbc=COPPER.pbc,
+        steps=10 * np.arange(1, n_frames + 1),
+        positions=np.tile(COPPER.positions, (n_frames, 1, 1)),
+        cells=np.tile(COPPER.cell.array, (n_frames, 1, 1)),
+        energies=np.zeros(n_frames),
+        forces=np.full((n_frames, 4, 3), force),
+        stresses=np.zeros((n_frames, 6)),
+        temperatures=np.full(n_frames, 300.0),
+    )
+
+
+@pytest.fixture
+def parse(emt_code, tmp_path):
+    """Parse what a job left of a leg of three frames."""
+
+    def run(result=None, n_evaluated=None, torn=False, scheduler_status=None):
+        process_type = EvaluationCalculation.build_process_type()
+        node = orm.CalcJobNode(computer=emt_code.computer, process_type=process_type)
+        leg = node_from_trajectory(frames(3), 2.0, {}).store()
+        node.base.links.add_incoming(leg, LinkType.INPUT_CALC, 'trajectory')
+        if scheduler_status is not None:
+            node.set_exit_status(scheduler_status)
+        node.store()
+        retrieved = orm.FolderData()
+        if result is not None:
+            text = result if isinstance(result, str) else result.model_dump_json()
+            retrieved.put_object_from_bytes(text.encode(), contract.RESULT_FILE)
+        retrieved.base.links.add_incoming(node, LinkType.CREATE, 'retrieved')
+        retrieved.store()
+        if n_evaluated:
+            write_trajectory(tmp_path / contract.EVALUATION_FILE, frames(n_evaluated, force=1.0), COPPER)
+        if torn:
+            (tmp_path / contract.EVALUATION_FILE).write_bytes(b'- of Ulm torn')
+        parser = ParserFactory('mlip_autopipe.evaluate')
+        outputs, process = parser.parse_from_node(
+            node, store_provenance=False, retrieved_temporary_folder=str(tmp_path)
+        )
+        return ({'result': outputs} if isinstance(outputs, orm.Dict) else outputs), process
+
+    return run
+
+
+def make_result(**fields):
+    return contract.Result(**{'outcome': 'completed', 'versions': VERSIONS, 'calculator_name': 'lj', **fields})
+
+
+def test_an_evaluation_has_the_second_labels_and_how_far_the_two_disagree(parse):
+    outputs, process = parse(make_result(n_frames=3), 3)
+    assert process.exit_status == 0
+    evaluation = outputs['evaluation']
+    assert set(evaluation.get_arraynames()) == {'steps', 'energies', 'forces', *FIGURES}
+    np.testing.assert_array_equal(evaluation.get_array('forces'), np.ones((3, 4, 3)))
+    np.testing.assert_allclose(evaluation.get_array(LARGEST), np.sqrt(3))
+    np.testing.assert_array_equal(evaluation.get_array(ENERGY), 0.0)
+    assert evaluation.base.attributes.get('about')['calculator_name'] == 'lj'
+
+
+def test_frames_that_were_not_reached_have_no_number(parse):
+    outputs, process = parse(make_result(outcome='out_of_walltime', n_frames=2), 2)
+    assert process.exit_status == 400
+    assert np.isfinite(outputs['evaluation'].get_array(LARGEST)).tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ('result', 'torn', 'status'),
+    [
+        (None, False, 300),
+        ('{"outcome": "comp', False, 301),
+        (make_result(n_frames=3), False, 302),
+        (make_result(n_frames=3), True, 303),
+        (make_result(outcome='refused', refusal='contract', message='1, not 2'), False, 310),
+        (make_result(outcome='refused', refusal='element', message='no W'), False, 311),
+        (make_result(outcome='refused', refusal='calculator_missing', message='no'), False, 320),
+        (make_result(outcome='refused', refusal='model_not_loaded', message='no'), False, 321),
+        (make_result(outcome='refused', refusal='model_mismatch', message='no'), False, 322),
+        (make_result(outcome='failed', message='ZeroDivisionError', traceback='…'), False, 350),
+        (make_result(outcome='stopped'), False, 400),
+        (make_result(outcome='no_frame', message='no neighbour'), False, 411),
+    ],
+)
+def test_every_way_to_fail_has_an_exit_code_of_its_own(parse, result, torn, status):
+    _, process = parse(result, torn=torn)
+    assert process.exit_status == status
+    if isinstance(result, contract.Result) and result.message:
+        assert result.message in process.exit_message
+
+
+def test_what_the_scheduler_knows_better_stands(parse):
+    _, process = parse(None, scheduler_status=110)
+    assert process.exit_status == 0
+
+
+def test_an_evaluation_that_was_cut_off_does_not_serve_as_cache():
+    codes = EvaluationCalculation.exit_codes
+    assert codes.ERROR_OUT_OF_WALLTIME.invalidates_cache
+    assert not codes.ERROR_NO_FRAME.invalidates_cache

@@ -1,0 +1,144 @@
+"""A second calculator looks at the frames of a campaign."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from aiida import orm
+
+from aiida_mlip_autopipe.committee import FIGURES, LARGEST
+from aiida_mlip_autopipe.installation.codes import ensure_code
+from aiida_mlip_autopipe.storage import Dataset
+from aiida_mlip_autopipe.workflows.export import write_dataset
+
+pytestmark = pytest.mark.integration
+
+LJ = {'kind': 'lj', 'epsilon_eV': 0.4, 'sigma_A': 2.3, 'cutoff_A': 6.0}
+
+
+def explored(reuse, committee, **exploration):
+    """Return the sections of a campaign of one seed."""
+    entry = {'kind': 'structures', 'files': ['al.xyz'], 'perturb': {'rattle_A': 0.05}}
+    settings = {'n_steps': 12, 'frame_interval': 2, 'committee': committee, **exploration}
+    return {
+        'reuse': reuse,
+        'generation': [entry],
+        'exploration': settings,
+        'sampling': {'kind': 'fps', 'n_structures': 4},
+    }
+
+
+def jobs_of(campaign, name):
+    return [node for node in campaign.called_descendants if node.process_label == name]
+
+
+def is_cached(campaign, name):
+    return [node.base.caching.is_created_from_cache for node in jobs_of(campaign, name)]
+
+
+@pytest.fixture(scope='module')
+def lj_code(emt_code):
+    return ensure_code(emt_code.computer, 'lj')[0]
+
+
+@pytest.fixture(scope='module')
+def evaluated(lj_code, run_campaign):
+    """A campaign without a committee, and then the same with one."""
+    plain = run_campaign(**explored(True, None))
+    return plain, run_campaign(**explored(True, {'calculator': LJ}))
+
+
+def test_a_committee_is_added_without_an_exploration_run_again(evaluated):
+    plain, campaign = evaluated
+    assert plain.is_finished_ok
+    assert campaign.is_finished_ok, campaign.exit_message
+    assert not jobs_of(plain, 'EvaluationCalculation')
+    assert is_cached(campaign, 'ExplorationCalculation') == [True]
+    assert is_cached(campaign, 'EvaluationCalculation') == [False]
+
+
+def test_the_second_calculator_runs_in_its_own_job_with_its_own_code(evaluated, lj_code):
+    (job,) = jobs_of(evaluated[1], 'EvaluationCalculation')
+    assert job.inputs.code.uuid == lj_code.uuid
+    assert job.inputs.calculator['kind'] == 'lj'
+    assert job.caller.outputs.committee.leg_01.uuid == job.outputs.evaluation.uuid
+    leg = job.inputs.trajectory
+    assert job.caller.outputs.legs.leg_01.uuid == leg.uuid
+    evaluation = job.outputs.evaluation
+    np.testing.assert_array_equal(evaluation.get_array('steps'), leg.get_stepids())
+    differences = np.linalg.norm(evaluation.get_array('forces') - leg.get_array('forces'), axis=2)
+    np.testing.assert_allclose(evaluation.get_array(LARGEST), differences.max(axis=1))
+
+
+def test_rows_and_report_say_how_far_the_two_disagree(evaluated, tmp_path):
+    campaign = evaluated[1]
+    write_dataset(campaign, tmp_path / 'a.db')
+    (job,) = jobs_of(campaign, 'EvaluationCalculation')
+    values = dict(
+        zip(job.outputs.evaluation.get_array('steps'), job.outputs.evaluation.get_array(LARGEST), strict=True)
+    )
+    with Dataset(tmp_path / 'a.db') as dataset:
+        rows = list(dataset.query(f'{LARGEST}>0'))
+        assert len(rows) == len(dataset) == 4
+    for row in rows:
+        assert row.key_value_pairs[LARGEST] == pytest.approx(values[row.provenance.step])
+        assert set(FIGURES) <= set(row.key_value_pairs)
+        assert row.provenance.committee == 'mlip:lj'
+        assert row.provenance.label_source == 'mlip:emt'
+    report = campaign.outputs.selection_report['committee']
+    assert report['candidates']['n_evaluated'] == 6
+    assert report['candidates']['largest_eV_A'] == pytest.approx(max(values.values()))
+    assert report['selected']['n_evaluated'] == 4
+
+
+def test_the_same_campaign_again_evaluates_nothing(evaluated, run_campaign):
+    again = run_campaign(**explored(True, {'calculator': LJ}))
+    for name in ('ExplorationCalculation', 'EvaluationCalculation', 'select_frames', 'export_dataset'):
+        assert is_cached(again, name) == [True], name
+
+
+def test_frames_before_a_crash_are_evaluated_and_a_failed_evaluation_fails_no_seed(lj_code, run_campaign, tmp_path):
+    """The run is unstable and not taken up; the committee's model is then not the one expected, so that it fails."""
+    crash = {'guards': {'force_eV_per_A': 0.9}, 'rescue': {'max_rescues': 0}, 'frame_interval': 1, 'n_steps': 60}
+
+    def accept(builder):
+        builder.min_success_share = 0.0
+
+    campaign = run_campaign(accept, **explored(False, {'calculator': LJ}, **crash))
+    (exploration,) = jobs_of(campaign, 'ExplorationWorkChain')
+    assert exploration.exit_status == 410
+    assert (
+        exploration.outputs.committee.leg_01.get_array(LARGEST).shape
+        == exploration.outputs.legs.leg_01.get_stepids().shape
+    )
+
+    def accept_and_mistake_the_version(builder):
+        builder.min_success_share = 1.0
+        builder.committee['evaluation_version'] = orm.Str('another')
+
+    campaign = run_campaign(accept_and_mistake_the_version, **explored(False, {'calculator': LJ}))
+    assert campaign.is_finished_ok, campaign.exit_message
+    (job,) = jobs_of(campaign, 'EvaluationCalculation')
+    assert job.exit_status == 310
+    logs = [entry.message for node in campaign.called for entry in orm.Log.collection.get_logs_for(node)]
+    assert any('the committee has not evaluated all of leg 1' in message for message in logs)
+    write_dataset(campaign, tmp_path / 'b.db')
+    with Dataset(tmp_path / 'b.db') as dataset:
+        assert all(row.provenance.committee is None for row in dataset.query())
+
+
+@pytest.mark.mlip
+def test_two_real_models_in_jobs_of_their_own(emt_code, run_campaign):
+    """SevenNet explores and CHGNet looks at its frames, both with the weights that they ship and no network."""
+    for kind in ('sevennet', 'chgnet'):
+        ensure_code(emt_code.computer, kind)
+    sections = explored(False, {'calculator': {'kind': 'chgnet'}}, n_steps=4)
+    campaign = run_campaign(**{**sections, 'calculator': {'kind': 'sevennet'}, 'sampling': {'n_structures': 2}})
+    assert campaign.is_finished_ok, campaign.exit_message
+    (job,) = jobs_of(campaign, 'EvaluationCalculation')
+    assert len(job.inputs.calculator['model_sha256']) == 64
+    assert job.outputs.result['model_sha256'] == job.inputs.calculator['model_sha256']
+    values = job.outputs.evaluation.get_array(LARGEST)
+    # Two universal models for rattled aluminium: they differ, by less than the forces themselves.
+    assert (values > 1e-3).all()
+    assert (values < 1.0).all()
