@@ -28,6 +28,9 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
     if second is not None and second in [one for path, one in places.items() if path != COMMITTEE]:
         allowed = 'must differ from the calculator that explores, which never disagrees with itself'
         faults.append(Fault(COMMITTEE, f'kind {second.kind}', allowed))
+    if 'sampling' in sections and 'exploration' in sections and second is None:
+        allowed = 'needs exploration.committee, a second calculator to disagree with'
+        faults += [Fault(path, "'disagreement'", allowed) for path in _disagreements(sections['sampling'].model_dump())]
     return faults + list(_seed_faults(sections.get('generation', ()), places.values()))
 
 
@@ -58,6 +61,18 @@ def _calculators(sections: Mapping[str, Any]) -> Iterator[tuple[str, CalculatorS
         yield 'calculator', sections['calculator']
     if 'exploration' in sections and sections['exploration'].committee is not None:
         yield COMMITTEE, sections['exploration'].committee.calculator
+
+
+def _disagreements(settings: Any, path: str = 'sampling') -> Iterator[str]:
+    """Yield where samplers choose by the disagreement of a committee, also those within others."""
+    if isinstance(settings, dict):
+        if settings.get('kind') == 'disagreement':
+            yield f'{path}.kind'
+        for name, value in settings.items():
+            yield from _disagreements(value, f'{path}.{name}')
+    elif isinstance(settings, list | tuple):
+        for number, value in enumerate(settings):
+            yield from _disagreements(value, f'{path}[{number}]')
 
 
 def _model_faults(path: str, calculator: CalculatorSettings) -> Iterator[Fault]:

@@ -123,6 +123,7 @@ SAMPLERS: Registry[Sampler] = Registry(
         'fps': 'aiida_mlip_autopipe.sampling.fps:FpsSampler',
         'direct': 'aiida_mlip_autopipe.sampling.direct:DirectSampler',
         'environment': 'aiida_mlip_autopipe.sampling.environment:EnvironmentSampler',
+        'disagreement': 'aiida_mlip_autopipe.sampling.disagreement:DisagreementSampler',
         'stratified': 'aiida_mlip_autopipe.sampling.stratified:StratifiedSampler',
         'mix': 'aiida_mlip_autopipe.sampling.mix:MixSampler',
     },

@@ -1,52 +1,77 @@
-"""What a committee of two calculators says of the candidates."""
+"""The frames about which a committee of two calculators disagrees most, and among them the widest variety."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
-from aiida_mlip_autopipe.committee import ENERGY, LARGEST
+from aiida_mlip_autopipe.committee import LARGEST, MEAN, RELATIVE
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.sampling.base import Picks, Sampler, SamplerSettings
+from aiida_mlip_autopipe.sampling.fps import FpsSampler, FpsSettings
 from aiida_mlip_autopipe.sampling.frames import FramePool
+from aiida_mlip_autopipe.sampling.soap import SoapSettings
+
+FIGURES = {'largest': LARGEST, 'mean': MEAN, 'relative': RELATIVE}
 
 
-def report_committee(pool: FramePool, chosen: np.ndarray) -> dict[str, Any]:
-    """Return how far the committee disagrees about the candidates and about those chosen; nothing without a committee.
+class DisagreementSettings(SamplerSettings):
+    """Frames about which two calculators disagree; it needs ``exploration.committee``."""
 
-    Parameters
-    ----------
-    pool
-        The candidates.
-    chosen
-        Positions in the pool.
-
-    Returns
-    -------
-    dict
-        ``committee``, JSON only: for both groups how many frames it has evaluated, and the median, the 95th percentile
-        and the largest of the force disagreement in eV/Å; for the candidates also the spread (standard deviation) of
-        the energy difference in eV per atom about its mean for each composition.
-    """
-    if not any(LARGEST in trajectory.extra for trajectory in pool.trajectories):
-        return {}
-    values = pool.extra(LARGEST)
-    groups = {'candidates': _describe(values), 'selected': _describe(values[chosen])}
-    return {'committee': {**groups, 'energy_spread_eV': _energy_spread(pool)}}
+    kind: Literal['disagreement'] = 'disagreement'
+    """Takes the frames with the largest disagreement, and farthest points among them."""
+    by: Literal['largest', 'mean', 'relative'] = 'largest'
+    """Disagreement of a frame: the largest or the mean difference of the two forces on an atom, or that relative to the
+    forces, which frames of small forces have in large measure."""
+    pool_factor: float = Field(default=5.0, ge=1)
+    """Farthest points are chosen among this times ``n_structures`` frames, those with the largest disagreement."""
+    min_disagreement: float = Field(default=0.0, ge=0)
+    """Frames below this are passed over, in eV/Å, or in parts of the force for ``relative``."""
+    descriptor: SoapSettings = SoapSettings()
+    """What distances are measured in."""
+    duplicate_tolerance: float = Field(default=1e-4, ge=0)
+    """Frames whose descriptors are not farther apart than this are the same structure."""
 
 
-def _describe(values: np.ndarray) -> dict[str, float | int | None]:
-    known = values[np.isfinite(values)]
-    quantiles = {'median_eV_A': 0.5, 'p95_eV_A': 0.95, 'largest_eV_A': 1.0}
-    figures = {name: float(np.quantile(known, share)) if len(known) else None for name, share in quantiles.items()}
-    return {'n_evaluated': len(known), **figures}
+class DisagreementSampler(Sampler):
+    """Sort by disagreement, keep the first, and choose farthest points among these; no chance is involved."""
 
+    settings_class = DisagreementSettings
+    settings: DisagreementSettings
 
-def _energy_spread(pool: FramePool) -> float | None:
-    differences, names = pool.extra(ENERGY), np.array(pool.compositions())
-    known = np.isfinite(differences)
-    if not known.any():
-        return None
-    differences, names = differences[known], names[known]
-    _, groups = np.unique(names, return_inverse=True)
-    means = np.bincount(groups, differences) / np.bincount(groups)
-    return float(np.sqrt(np.mean((differences - means[groups]) ** 2)))
+    def pick(self, pool: FramePool, rng: np.random.Generator) -> Picks:
+        """Choose among the frames that the committee has evaluated.
+
+        Raises
+        ------
+        AutopipeError
+            If there is none.
+        """
+        settings = self.settings
+        values = pool.extra(FIGURES[settings.by])
+        known = np.flatnonzero(np.isfinite(values))
+        if not len(known):
+            raise AutopipeError(
+                "the sampler 'disagreement' chooses by what a committee says of the frames, and none of the "
+                f'{len(pool)} candidates was evaluated by one; set exploration.committee, or take another sampler'
+            )
+        wide = known[values[known] >= settings.min_disagreement]
+        ordered = wide[np.argsort(-values[wide], kind='stable')]
+        kept = np.sort(ordered[: round(settings.pool_factor * settings.n_structures)])
+        report = {
+            'disagreement_by': settings.by,
+            'n_without_disagreement': len(pool) - len(known),
+            'n_disagreed_most': len(kept),
+            'least_disagreement': float(values[kept].min()) if len(kept) else None,
+        }
+        if not len(kept):
+            return Picks(kept, np.empty(0), report)
+        farthest = FpsSettings(
+            n_structures=settings.n_structures,
+            descriptor=settings.descriptor,
+            duplicate_tolerance=settings.duplicate_tolerance,
+        )
+        picks = FpsSampler(farthest).pick(pool.subset(kept), rng)
+        return Picks(kept[picks.indices], picks.distances, picks.report | report)

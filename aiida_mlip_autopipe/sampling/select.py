@@ -11,7 +11,7 @@ import numpy as np
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.randomness import make_rng
 from aiida_mlip_autopipe.sampling.base import SAMPLERS, SamplerSettings
-from aiida_mlip_autopipe.sampling.disagreement import report_committee
+from aiida_mlip_autopipe.sampling.committee import report_committee
 from aiida_mlip_autopipe.sampling.frames import FramePool, collect_frames
 from aiida_mlip_autopipe.sampling.given import read_given
 from aiida_mlip_autopipe.sampling.held_out import hold_out

@@ -39,3 +39,19 @@ def test_a_second_calculator_is_part_of_the_exploration(tmp_path):
 def test_a_committee_that_makes_no_sense_is_refused_with_its_place(tmp_path, committee, sections, sentence):
     with pytest.raises(ConfigError, match=re.escape(sentence)):
         config(committee, tmp_path, **sections)
+
+
+@pytest.mark.parametrize(
+    ('sampling', 'path'),
+    [
+        ({'kind': 'disagreement'}, 'sampling.kind'),
+        (
+            {'kind': 'mix', 'parts': [{'share': 1.0, 'sampler': {'kind': 'disagreement'}}]},
+            'sampling.parts[0].sampler.kind',
+        ),
+    ],
+)
+def test_a_selection_by_disagreement_needs_a_committee(tmp_path, sampling, path):
+    with pytest.raises(ConfigError, match=re.escape(f"{path}: got 'disagreement'; needs exploration.committee")):
+        config(None, tmp_path, sampling=sampling)
+    config({'calculator': {'kind': 'chgnet'}}, tmp_path, sampling=sampling)
