@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.cli.faults import FaultTellingGroup
 from aiida_mlip_autopipe.cli.generate import generate
 from aiida_mlip_autopipe.cli.run import run
 from aiida_mlip_autopipe.cli.setup import setup
-from aiida_mlip_autopipe.cli.status import export, resume, status
+from aiida_mlip_autopipe.cli.status import export, report, resume, status
 
 app = typer.Typer(
     cls=FaultTellingGroup,
@@ -56,6 +56,7 @@ app.command()(run)
 app.command()(status)
 app.command()(resume)
 app.command()(export)
+app.command()(report)
 app.add_typer(dataset_app, name='dataset')
 
 

@@ -1,4 +1,4 @@
-"""``mlip-autopipe status``, ``resume`` and ``export``: what became of a campaign."""
+"""``mlip-autopipe status``, ``resume``, ``export`` and ``report``: what became of a campaign."""
 
 from __future__ import annotations
 
@@ -76,6 +76,32 @@ def export(
     open_profile(profile)
     n_rows = write_dataset(load_campaign(identifier), output, force=force)
     console.print(f'[green]✓[/] {n_rows} structures in [bold]{output}[/]')
+
+
+def report(
+    identifier: Identifier,
+    output: Annotated[
+        Path,
+        typer.Option('--output', '-o', help='The .html file to write; its numbers stand beside.', show_default=False),
+    ],
+    force: Annotated[bool, typer.Option('--force', help='Overwrite existing files.')] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Write the report card of a finished campaign: what its selection is worth, and what it cost."""
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.errors import AutopipeError
+    from aiida_mlip_autopipe.installation.profile import open_profile
+    from aiida_mlip_autopipe.whole_file import refuse_existing
+    from aiida_mlip_autopipe.workflows.progress import load_campaign
+    from aiida_mlip_autopipe.workflows.report import write_campaign_report
+
+    if output.suffix != '.html':
+        raise AutopipeError(f'a report card is written to a file that ends in .html, not to {output}')
+    for path in (output, output.with_suffix('.json')):
+        refuse_existing(path, force)
+    open_profile(profile)
+    n_rows = write_campaign_report(load_campaign(identifier), output, force=force)
+    console.print(f'[green]✓[/] the report card of {n_rows} structures in [bold]{output}[/]')
 
 
 def _list_campaigns() -> None:

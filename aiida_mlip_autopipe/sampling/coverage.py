@@ -9,6 +9,7 @@ import numpy as np
 
 from aiida_mlip_autopipe.randomness import make_rng
 from aiida_mlip_autopipe.sampling.descriptors import describe_pool
+from aiida_mlip_autopipe.sampling.entropy import describe_environments, entropy_and_diversity
 from aiida_mlip_autopipe.sampling.frames import FramePool, collect_frames
 from aiida_mlip_autopipe.sampling.projection import fit_projection
 from aiida_mlip_autopipe.sampling.select import Selection
@@ -19,6 +20,8 @@ from aiida_mlip_autopipe.trajectories import Trajectory
 MAX_MAPPED = 4000
 # Structures whose similarity enters the Vendi score at most: it costs the cube of their number.
 MAX_VENDI = 1000
+# Structures and environments that enter the entropy at most: it costs the square of their number.
+MAX_SAMPLED, MAX_ENVIRONMENTS = 200, 2000
 # Bins of each principal component that the coverage score counts, and how many components.
 N_BINS, N_COMPONENTS = 50, 10
 
@@ -52,8 +55,10 @@ def assess_selection(
         JSON only: ``curve`` and ``random_curve``, the largest and the mean distance of a candidate to the nearest
         chosen frame (``radius``, ``mean``) after ``n`` choices; ``scores`` and ``random_scores``: ``vendi`` (Friedman
         and Dieng, TMLR 2023: the effective number of different structures), ``occupied`` (Qi et al., npj Comput. Mater.
-        10, 43, 2024: occupied bins of the selection over those of all candidates, mean over principal components) and
-        ``nearest`` (median distance of a chosen frame to the nearest other); ``map``, two principal components of
+        10, 43, 2024: occupied bins of the selection over those of all candidates, mean over principal components),
+        ``nearest`` (median distance of a chosen frame to the nearest other), ``entropy`` and ``diversity`` of a sample
+        of the environments (see `entropy_and_diversity`), ``force_95_eV_A`` (95 % quantile of the largest forces) and
+        ``atoms_cubed`` (what labelling by DFT grows with); ``map``, two principal components of
         candidates and chosen frames with their names.
     """
     pool = collect_frames(trajectories)
@@ -69,13 +74,13 @@ def assess_selection(
         rng = make_rng(random_seed, 'assessment', str(place))
         drawn = rng.permutation(len(pool))[: len(chosen)]
         curves.append(_curve(features, drawn, steps))
-        scores.append(_scores(features, components, drawn))
+        scores.append(_scores(features, components, drawn) | _traits(pool, drawn))
     return {
         'descriptor': described,
         'n_candidates': len(pool),
         'curve': _curve(features, chosen, steps),
         'random_curve': {name: np.median([curve[name] for curve in curves], axis=0).tolist() for name in curves[0]},
-        'scores': _scores(features, components, chosen),
+        'scores': _scores(features, components, chosen) | _traits(pool, chosen),
         'random_scores': {name: float(np.median([score[name] for score in scores])) for name in scores[0]},
         'map': _map(pool, components, chosen),
     }
@@ -109,6 +114,19 @@ def _scores(features: np.ndarray, components: np.ndarray, chosen: np.ndarray) ->
         'vendi': float(np.exp(-(eigenvalues * np.log(eigenvalues)).sum())),
         'occupied': float(np.mean(occupied)),
         'nearest': float(np.median(others.min(axis=1))) if len(some) > 1 else 0.0,
+    }
+
+
+def _traits(pool: FramePool, chosen: np.ndarray) -> dict[str, float]:
+    some = chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), MAX_SAMPLED)).astype(np.int64)]
+    environments = describe_environments(pool.subset(some).structures())
+    sample = np.linspace(0, len(environments) - 1, min(len(environments), MAX_ENVIRONMENTS)).astype(np.int64)
+    entropy, diversity = entropy_and_diversity(environments[sample])
+    return {
+        'entropy': entropy,
+        'diversity': diversity,
+        'force_95_eV_A': float(np.quantile(pool.subset(chosen).largest_forces(), 0.95)),
+        'atoms_cubed': float((pool.n_atoms()[chosen].astype(float) ** 3).sum()),
     }
 
 

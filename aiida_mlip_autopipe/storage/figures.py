@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 # Structures that enter the radial distribution at most, and how far it goes, Å.
 MAX_RADIAL = 200
 RADIAL_CUTOFF = 6.0
+# Spans that the temperatures are divided in.
+N_TEMPERATURES = 8
+DALTON_PER_A3 = 1.66053907
+"""g/cm³; CODATA 2018."""
+EXCESS = 'energy above the lowest, eV/atom'
 CHOSEN, OTHER = '#c2410c', '#94a3b8'
 
 
@@ -34,13 +39,8 @@ def draw_compositions(rows: Sequence[Row]) -> Figure:
 
 def draw_energies(rows: Sequence[Row]) -> Figure:
     """Draw the energy per atom above the lowest of the same composition, by kind of seed."""
-    energies = np.array([row.labels['energy'] / len(row.atoms) for row in rows])
-    formulas = [row.atoms.symbols.formula.reduce()[0].format('hill') for row in rows]
-    lowest = {
-        formula: min(e for e, f in zip(energies, formulas, strict=True) if f == formula) for formula in set(formulas)
-    }
-    excess = energies - np.array([lowest[formula] for formula in formulas])
-    return _histograms(rows, lambda place: [excess[place]], 'energy above the lowest of the composition, eV/atom')
+    excess = _excess_energies(rows)
+    return _histograms(rows, lambda place: excess[place : place + 1], EXCESS, log=True)
 
 
 def draw_forces(rows: Sequence[Row]) -> Figure:
@@ -49,23 +49,38 @@ def draw_forces(rows: Sequence[Row]) -> Figure:
     return _histograms(rows, lambda place: norms[place], 'force, eV/Å', log=True)
 
 
+def draw_energies_by_temperature(rows: Sequence[Row]) -> Figure | None:
+    """Draw the energies above the lowest of the composition by temperature; None where no temperature is known."""
+    return _boxes(rows, _excess_energies(rows), EXCESS)
+
+
 def draw_forces_by_temperature(rows: Sequence[Row]) -> Figure | None:
-    """Draw the largest force of each structure against its temperature; None where no temperature is known."""
-    known = [row for row in rows if 'temperature_K' in row.key_value_pairs]
-    if not known:
+    """Draw the largest force of each structure by temperature; None where no temperature is known."""
+    largest = np.array([np.linalg.norm(row.labels['forces'], axis=1).max() for row in rows])
+    return _boxes(rows, largest, 'largest force, eV/Å')
+
+
+def draw_cells(rows: Sequence[Row]) -> Figure | None:
+    """Draw the lengths of the periodic cell vectors by kind of seed; None where nothing is periodic."""
+    periodic = [row for row in rows if row.atoms.pbc.any()]
+    if not periodic:
         return None
-    points = {
-        'type': 'scattergl',
-        'mode': 'markers',
-        'x': [row.key_value_pairs['temperature_K'] for row in known],
-        'y': [float(np.linalg.norm(row.labels['forces'], axis=1).max()) for row in known],
-        'text': [row.atoms.get_chemical_formula() for row in known],
-        'marker': {'color': CHOSEN, 'size': 5},
-    }
-    return _figure([points], 'temperature, K', 'largest force, eV/Å')
+    return _histograms(
+        periodic,
+        lambda place: periodic[place].atoms.cell.lengths()[periodic[place].atoms.pbc],
+        'length of a cell vector, Å',
+    )
 
 
-def draw_densities(rows: Sequence[Row]) -> Figure | None:
+def draw_angles(rows: Sequence[Row]) -> Figure | None:
+    """Draw the angles of cells that are periodic in all directions, by kind of seed; None where there are none."""
+    periodic = [row for row in rows if row.atoms.pbc.all()]
+    if not periodic:
+        return None
+    return _histograms(periodic, lambda place: periodic[place].atoms.cell.angles(), 'angle of a cell, °')
+
+
+def draw_volumes(rows: Sequence[Row]) -> Figure | None:
     """Draw the volume per atom of periodic structures by kind of seed; None where there are none."""
     periodic = [row for row in rows if row.atoms.pbc.all()]
     if not periodic:
@@ -73,6 +88,15 @@ def draw_densities(rows: Sequence[Row]) -> Figure | None:
     return _histograms(
         periodic, lambda place: [periodic[place].atoms.cell.volume / len(periodic[place].atoms)], 'Å³/atom'
     )
+
+
+def draw_densities(rows: Sequence[Row]) -> Figure | None:
+    """Draw the densities of periodic structures by kind of seed; None where there are none."""
+    periodic = [row.atoms for row in rows if row.atoms.pbc.all()]
+    if not periodic:
+        return None
+    densities = [atoms.get_masses().sum() / atoms.cell.volume * DALTON_PER_A3 for atoms in periodic]
+    return _histograms([row for row in rows if row.atoms.pbc.all()], lambda place: [densities[place]], 'g/cm³')
 
 
 def draw_radial(rows: Sequence[Row]) -> Figure:
@@ -85,7 +109,11 @@ def draw_radial(rows: Sequence[Row]) -> Figure:
     n_atoms: Counter[int] = Counter()
     for atoms in some:
         n_atoms.update(int(z) for z in atoms.numbers)
-        first, second, distances = neighbour_list('ijd', atoms, RADIAL_CUTOFF)
+        # A molecule may have no cell, which the search needs only as a frame.
+        cell = atoms.cell.complete().array
+        first, second, distances = neighbour_list(
+            'ijd', positions=atoms.positions, cell=cell, pbc=atoms.pbc, cutoff=RADIAL_CUTOFF
+        )
         for pair in combinations_with_replacement(sorted(set(atoms.numbers.tolist())), 2):
             found = (atoms.numbers[first] == pair[0]) & (atoms.numbers[second] == pair[1])
             counts[pair] = counts.get(pair, 0) + np.histogram(distances[found], edges)[0]
@@ -146,6 +174,39 @@ def _by_kind(rows: Sequence[Row]) -> dict[str, list[int]]:
     for place, row in enumerate(rows):
         kinds.setdefault(str(row.key_value_pairs.get('seed_kind', 'structures')), []).append(place)
     return dict(sorted(kinds.items()))
+
+
+def _excess_energies(rows: Sequence[Row]) -> np.ndarray:
+    energies = np.array([row.labels['energy'] / len(row.atoms) for row in rows])
+    formulas = [row.atoms.symbols.formula.reduce()[0].format('hill') for row in rows]
+    lowest: dict[str, float] = {}
+    for energy, formula in zip(energies, formulas, strict=True):
+        lowest[formula] = min(energy, lowest.get(formula, energy))
+    excess: np.ndarray = energies - np.array([lowest[formula] for formula in formulas])
+    return excess
+
+
+def _boxes(rows: Sequence[Row], values: np.ndarray, title: str) -> Figure | None:
+    """Draw values by temperature and kind of seed: the middle half as a box, tails point by point."""
+    temperatures = np.array([_temperature(row) for row in rows])
+    if np.isnan(temperatures).all():
+        return None
+    edges = np.linspace(np.nanmin(temperatures), np.nanmax(temperatures), N_TEMPERATURES + 1)
+    spans = np.clip(np.searchsorted(edges, temperatures, side='right') - 1, 0, N_TEMPERATURES - 1)
+    labels = np.array([f'{low:.0f}–{high:.0f}' for low, high in pairwise(edges)])
+    boxes = []
+    for kind, places in _by_kind(rows).items():
+        known = np.array([place for place in places if not np.isnan(temperatures[place])], dtype=np.int64)
+        found = {'x': labels[spans[known]].tolist(), 'y': values[known].tolist()}
+        boxes.append({'type': 'box', 'name': kind, 'boxpoints': 'outliers', **found})
+    figure = _figure(boxes, 'temperature, K', title, boxmode='group')
+    figure.update_xaxes(type='category', categoryorder='array', categoryarray=labels.tolist())
+    return figure
+
+
+def _temperature(row: Row) -> float:
+    pairs = row.key_value_pairs
+    return float(pairs.get('target_temperature_K', pairs.get('temperature_K', np.nan)))
 
 
 def _histograms(rows: Sequence[Row], values: Any, title: str, *, log: bool = False) -> Figure:

@@ -24,9 +24,25 @@ td, th { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #e2e8
 td:first-child, th:first-child { text-align: left; } .warning { background: #fef3c7; padding: .5rem 1rem; }
 """
 
+# What the scores of an assessment mean.
+SCORES = {
+    'vendi': 'effective number of different structures (Vendi score)',
+    'occupied': 'share of the occupied bins of the principal components (coverage score)',
+    'nearest': 'median distance of a structure to the nearest other',
+    'entropy': 'entropy of the environments, nats (QUESTS)',
+    'diversity': 'diversity of the environments, nats (QUESTS)',
+    'force_95_eV_A': '95 % quantile of the largest forces, eV/Å',
+    'atoms_cubed': 'sum of the cubed numbers of atoms, which the time of DFT grows with',
+}
+
 
 def write_report_card(
-    path: Path, rows: Sequence[Row], *, assessment: Mapping[str, Any] | None = None, overwrite: bool = False
+    path: Path,
+    rows: Sequence[Row],
+    *,
+    assessment: Mapping[str, Any] | None = None,
+    campaign: Mapping[str, Mapping[str, Any]] | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write the report card to a path that ends in ``.html``, and its numbers to a ``.json`` beside it.
 
@@ -41,6 +57,8 @@ def write_report_card(
     assessment
         What ``aiida_mlip_autopipe.sampling.coverage.assess_selection`` found, where the explored frames are at hand:
         with it the card has a map, the coverage and the scores, beside random selections.
+    campaign
+        Tables about the campaign by their titles, as what was rejected by reason: names and numbers or text.
     overwrite
         Whether to replace existing files.
 
@@ -54,6 +72,8 @@ def write_report_card(
     numbers: dict[str, Any] = {'dataset': describe_dataset(rows), 'dft_cost': estimate_dft_cost(rows)}
     if assessment is not None:
         numbers['assessment'] = dict(assessment)
+    if campaign is not None:
+        numbers['campaign'] = {title: dict(table) for title, table in campaign.items()}
     page = render_report_card(numbers, _draw(rows, assessment), path.stem)
     with (
         whole_file(path, overwrite=overwrite) as html,
@@ -95,44 +115,48 @@ def render_report_card(numbers: Mapping[str, Any], drawn: Mapping[str, Figure], 
         _table(['', 'least', '5 %', 'median', '95 %', 'most'], dataset['distributions']),
     ]
     if 'assessment' in numbers:
-        found = numbers['assessment']
-        meanings = {
-            'vendi': 'effective number of different structures (Vendi score)',
-            'occupied': 'share of the occupied bins of the principal components',
-            'nearest': 'median distance of a structure to the nearest other',
-        }
-        scores = {
-            meaning: [found['scores'][score], found['random_scores'][score]] for score, meaning in meanings.items()
-        }
-        for value, meaning in (('radius', 'largest'), ('mean', 'mean')):
-            scores[f'{meaning} distance of an explored frame to the nearest chosen one'] = [
-                found['curve'][value][-1],
-                found['random_curve'][value][-1],
-            ]
-        parts += [
-            '<h2>Against random selection of the same size</h2>',
-            f'<p>{found["n_candidates"]} frames to choose from.</p>',
-            _table(['', 'this selection', 'random'], scores),
-        ]
+        parts += _compare(numbers['assessment'])
     cost = numbers['dft_cost']
     parts += [
         '<h2>What labelling it by DFT would take</h2><p>',
         f'{cost["atoms"]:.0f} atoms, {cost["electrons"]:.0f} electrons; the sum of the cubed numbers of atoms, ',
         f'which the time grows with for large cells, is {cost["atoms_cubed"]:.3g}.</p>',
     ]
+    for title, table in numbers.get('campaign', {}).items():
+        parts += [f'<h2>{escape(title)}</h2>', _table(['', ''], {name: [value] for name, value in table.items()})]
     for title, figure in drawn.items():
         parts.append(f'<h2>{escape(title)}</h2>')
         parts.append(figure.to_html(full_html=False, include_plotlyjs=False, div_id=f'figure-{len(parts)}'))
     return '\n'.join([*parts, '</body></html>\n'])
 
 
+def _compare(assessment: Mapping[str, Any]) -> list[str]:
+    scores = {
+        meaning: [assessment[which][score] for which in ('scores', 'random_scores')]
+        for score, meaning in SCORES.items()
+    }
+    for value, meaning in (('radius', 'largest'), ('mean', 'mean')):
+        scores[f'{meaning} distance of an explored frame to the nearest chosen one'] = [
+            assessment[curve][value][-1] for curve in ('curve', 'random_curve')
+        ]
+    return [
+        '<h2>Against random selection of the same size</h2>',
+        f'<p>{assessment["n_candidates"]} frames to choose from.</p>',
+        _table(['', 'this selection', 'random'], scores),
+    ]
+
+
 def _draw(rows: Sequence[Row], assessment: Mapping[str, Any] | None) -> dict[str, Figure]:
     drawn = {
         'Compositions': figures.draw_compositions(rows),
+        'Cell vectors': figures.draw_cells(rows),
+        'Cell angles': figures.draw_angles(rows),
+        'Volumes': figures.draw_volumes(rows),
+        'Densities': figures.draw_densities(rows),
         'Energies': figures.draw_energies(rows),
+        'Energies by temperature': figures.draw_energies_by_temperature(rows),
         'Forces': figures.draw_forces(rows),
         'Forces by temperature': figures.draw_forces_by_temperature(rows),
-        'Volumes': figures.draw_densities(rows),
         'Neighbours': figures.draw_radial(rows),
     }
     if assessment is not None:
@@ -141,9 +165,15 @@ def _draw(rows: Sequence[Row], assessment: Mapping[str, Any] | None) -> dict[str
     return {title: figure for title, figure in drawn.items() if figure is not None}
 
 
-def _table(head: Sequence[str], lines: Mapping[str, Sequence[float]]) -> str:
+def _table(head: Sequence[str], lines: Mapping[str, Sequence[float | str]]) -> str:
     body = ''.join(
-        f'<tr><td>{escape(name)}</td>' + ''.join(f'<td>{value:.4g}</td>' for value in values) + '</tr>'
+        f'<tr><td>{escape(name)}</td>' + ''.join(f'<td>{_cell(value)}</td>' for value in values) + '</tr>'
         for name, values in lines.items()
     )
     return f'<table><tr>{"".join(f"<th>{escape(cell)}</th>" for cell in head)}</tr>{body}</table>'
+
+
+def _cell(value: float | str) -> str:
+    if isinstance(value, str):
+        return escape(value)
+    return f'{value:,}' if isinstance(value, int) else f'{value:.4g}'

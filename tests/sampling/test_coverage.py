@@ -28,7 +28,7 @@ def assess(trajectories, kind, n):
 def test_farthest_points_cover_more_than_chance(trajectories):
     _, assessment = assess(trajectories, 'fps', 10)
     assert assessment['curve']['radius'][-1] < 0.6 * assessment['random_curve']['radius'][-1]
-    for name in ('vendi', 'occupied', 'nearest'):
+    for name in ('vendi', 'occupied', 'nearest', 'entropy', 'diversity'):
         assert assessment['scores'][name] > assessment['random_scores'][name]
 
 

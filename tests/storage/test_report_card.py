@@ -5,11 +5,12 @@ import subprocess
 
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase.build import bulk, molecule
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.storage import Row, figures, make_row
-from aiida_mlip_autopipe.storage.report_card import estimate_dft_cost, write_report_card
+from aiida_mlip_autopipe.storage.report_card import SCORES, estimate_dft_cost, write_report_card
 
 CURVE = {'n': [1, 2], 'radius': [0.4, 0.2], 'mean': [0.2, 0.1]}
 POINTS = {'x': [0.0, 1.0], 'y': [1.0, 0.0], 'name': ['Cu, seed <a>', 'Cu, seed b']}
@@ -17,8 +18,8 @@ ASSESSMENT = {
     'n_candidates': 77,
     'curve': CURVE,
     'random_curve': CURVE | {'radius': [0.5, 0.375]},
-    'scores': {'vendi': 7.25, 'occupied': 0.5, 'nearest': 0.1},
-    'random_scores': {'vendi': 3.125, 'occupied': 0.25, 'nearest': 0.05},
+    'scores': dict.fromkeys(SCORES, 0.5) | {'vendi': 7.25},
+    'random_scores': dict.fromkeys(SCORES, 0.25) | {'vendi': 3.125},
     'map': {'candidates': POINTS, 'chosen': POINTS},
 }
 
@@ -38,10 +39,14 @@ def test_a_card_of_rows_alone_has_their_figures_and_numbers(path, make_rows):
         'In numbers',
         'What labelling it by DFT would take',
         'Compositions',
+        'Cell vectors',
+        'Cell angles',
+        'Volumes',
+        'Densities',
         'Energies',
+        'Energies by temperature',
         'Forces',
         'Forces by temperature',
-        'Volumes',
         'Neighbours',
     ]
     assert json.loads(path.with_suffix('.json').read_text())['dataset']['n_rows'] == 4
@@ -54,6 +59,36 @@ def test_an_assessment_adds_the_map_and_the_comparison_with_chance(path, make_ro
     assert '77 frames to choose from' in page
     assert '(Vendi score)</td><td>7.25</td><td>3.125</td>' in page
     assert json.loads(path.with_suffix('.json').read_text())['assessment']['scores']['vendi'] == 7.25
+
+
+def test_what_the_campaign_did_is_told_in_tables(path, make_rows):
+    write_report_card(path, make_rows(2), campaign={'Seeds <all>': {'made': 12345, 'hours': 0.25, 'why': 'a<b'}})
+    page = path.read_text()
+    assert '<h2>Seeds &lt;all&gt;</h2>' in page
+    for cells in ('made</td><td>12,345</td>', 'hours</td><td>0.25</td>', 'why</td><td>a&lt;b</td>'):
+        assert cells in page
+    assert json.loads(path.with_suffix('.json').read_text())['campaign']['Seeds <all>']['made'] == 12345
+
+
+def test_temperatures_are_divided_in_spans_whose_boxes_hold_every_structure(make_rows):
+    rows = [row for T in (300.0, 500.0, 1100.0) for row in make_rows(4, temperature_K=T)]
+    (box,) = figures.draw_energies_by_temperature(rows).data
+    assert sorted(set(box.x)) == ['1000–1100', '300–400', '500–600']
+    assert len(box.y) == 12
+    (box,) = figures.draw_forces_by_temperature(make_rows(3, target_temperature_K=600.0)).data
+    assert set(box.x) == {'600–600'}
+
+
+def test_the_density_of_copper_is_that_of_the_tables(make_provenance):
+    copper = bulk('Cu', a=3.615)
+    copper.calc = SinglePointCalculator(copper, energy=0.0, forces=np.zeros((1, 3)))
+    (bars,) = figures.draw_densities([make_row(copper, make_provenance(), {})]).data
+    assert np.dot(bars.x, bars.y) == pytest.approx(8.93, abs=0.02)
+
+
+def test_a_molecule_without_a_cell_has_neighbours():
+    (line,) = figures.draw_radial([Row(molecule('N2'))]).data
+    assert np.asarray(line.x)[np.argmax(line.y)] == pytest.approx(1.1, abs=0.05)
 
 
 def test_a_card_holds_all_it_needs(path, make_rows):
@@ -88,7 +123,8 @@ def test_what_is_not_known_is_not_drawn(path, slab, make_provenance):
     slab.pbc = False
     slab.calc.atoms.pbc = False
     write_report_card(path, [make_row(slab, make_provenance(temperature_K=None), {})])
-    assert not {'Forces by temperature', 'Volumes'} & set(titles(path))
+    gone = {'Forces by temperature', 'Energies by temperature', 'Volumes', 'Densities', 'Cell vectors', 'Cell angles'}
+    assert not gone & set(titles(path))
 
 
 def test_the_cost_of_dft_grows_with_the_cube_of_the_atoms(make_rows):
@@ -119,6 +155,6 @@ def test_a_browser_without_network_draws_every_figure(path, tmp_path, make_rows)
     )
     # Scripts would be counted with the page: what plotly drew is outside them.
     drawn = re.sub(r'<script.*?</script>', '', done.stdout, flags=re.DOTALL)
-    assert len(re.findall(r'class="main-svg"', drawn)) >= 8
-    assert drawn.count('class="plot-container') == 8
+    assert len(re.findall(r'class="main-svg"', drawn)) >= 12
+    assert drawn.count('class="plot-container') == 12
     assert 'first principal component' in drawn

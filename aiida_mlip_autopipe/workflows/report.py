@@ -1,0 +1,138 @@
+"""The report card of a campaign: of its dataset, beside all frames that it explored, and of what the campaign did."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from aiida import orm
+
+from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
+from aiida_mlip_autopipe.sampling import Selection
+from aiida_mlip_autopipe.sampling.coverage import assess_selection
+from aiida_mlip_autopipe.sampling.soap import SoapSettings
+from aiida_mlip_autopipe.storage import Dataset
+from aiida_mlip_autopipe.storage.report_card import write_report_card
+from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
+from aiida_mlip_autopipe.workflows.export import write_dataset
+
+
+def write_campaign_report(campaign: orm.WorkChainNode, path: Path, *, force: bool = False) -> int:
+    """Write the report card of a finished campaign, and its numbers to a ``.json`` beside it.
+
+    Parameters
+    ----------
+    campaign
+        A campaign that has finished.
+    path
+        The file, which ends in ``.html``.
+    force
+        Whether existing files are overwritten.
+
+    Returns
+    -------
+    int
+        The number of rows.
+
+    Raises
+    ------
+    AutopipeError
+        If the campaign has no dataset yet, the suffix is another or a file exists.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        database = Path(folder, 'dataset.db')
+        write_dataset(campaign, database)
+        with Dataset(database) as dataset:
+            rows = list(dataset.query())
+    legs = _legs(campaign)
+    labels = sorted(legs)
+    assessment = assess_selection(
+        [trajectory_from_node(legs[label]) for label in labels],
+        _selection(campaign, labels),
+        _descriptor(campaign.inputs.sampling.get_dict()),
+        random_seed=campaign.inputs.random_seed.value,
+    )
+    facts = describe_campaign(campaign)
+    write_report_card(path, rows, assessment=assessment, campaign=facts, overwrite=force)
+    return len(rows)
+
+
+def describe_campaign(campaign: orm.WorkChainNode) -> dict[str, dict[str, Any]]:
+    """Return what was rejected, how the explorations ended, and what it cost, as tables by title."""
+    explorations = [node for node in campaign.called if node.process_class is ExplorationWorkChain]
+    jobs = [job for node in explorations for job in node.called if isinstance(job, orm.CalcJobNode)]
+    results = [job.outputs.result.get_dict() for job in jobs if 'result' in job.outputs]
+    seeds: Counter[str] = Counter()
+    for report in campaign.outputs.generation_reports.values():
+        counts = report.get_dict()
+        seeds.update({'asked for': counts['requested'], 'made': counts['made']})
+        seeds.update({name: counts[name] for name in ('duplicates', 'skipped') if counts[name]})
+        seeds.update({f'redrawn: {rule}': entry['count'] for rule, entry in counts['rules'].items()})
+    selection = campaign.outputs.selection_report.get_dict()
+    passed_over = {f'passed over: {reason.replace("_", " ")}': n for reason, n in selection['passed_over'].items() if n}
+    # Where a run was too short for its energy to forget itself, this is not known.
+    independent = [n for result in results if (n := result['statistics'].get('n_independent_frames')) is not None]
+    tables: dict[str, dict[str, Any]] = {
+        'Seeds': dict(seeds),
+        'Explorations': dict(Counter(_ending(node) for node in explorations)),
+        'Crashes by what noticed them': count_crashes(results),
+        'Frames': {
+            'explored': selection['n_frames'],
+            **({'independent of one another, by the energy': round(sum(independent), 1)} if independent else {}),
+            **passed_over,
+            'to choose from': selection['n_candidates'],
+            'chosen': selection['n_selected'],
+        },
+        'Time': {
+            'jobs': len(jobs),
+            'force calls': sum(result['force_calls'] for result in results),
+            'hours of dynamics': sum(result['loop_s'] for result in results) / 3600,
+            'hours of loading models': sum(result['load_s'] for result in results) / 3600,
+            'hours from start to end': (campaign.mtime - campaign.ctime).total_seconds() / 3600,
+        },
+    }
+    return {title: table for title, table in tables.items() if table}
+
+
+def count_crashes(results: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return how many jobs a guard stopped, by the guard: also those of explorations that were taken up again."""
+    stopped = [result for result in results if result['outcome'] in ('unstable', 'no_frame')]
+    return dict(Counter(result['events'][-1]['rule'] for result in stopped if result['events']))
+
+
+def _ending(exploration: orm.WorkChainNode) -> str:
+    if exploration.is_finished_ok:
+        return 'completed'
+    jobs = sorted((job for job in exploration.called if isinstance(job, orm.CalcJobNode)), key=lambda job: job.pk)
+    last = jobs[-1] if jobs and jobs[-1].exit_status else exploration
+    known = last.process_class.spec().exit_codes.values()
+    message = next((code.message for code in known if code.status == last.exit_status), last.process_state.value)
+    return message.partition(':')[0].rstrip('.')
+
+
+def _legs(campaign: orm.WorkChainNode) -> Mapping[str, orm.TrajectoryData]:
+    """Return what `select_frames` was given, by label."""
+    selecting = campaign.outputs.selection.creator
+    links = selecting.base.links.get_incoming(node_class=orm.TrajectoryData)
+    return {link.link_label: link.node for link in links.all()}
+
+
+def _selection(campaign: orm.WorkChainNode, labels: list[str]) -> Selection:
+    node = campaign.outputs.selection
+    return Selection(
+        trajectory_indices=np.array([labels.index(label) for label in node.base.attributes.get('legs')]),
+        frame_indices=node.get_array('frame'),
+        distances=node.get_array('distance'),
+        splits=tuple(node.base.attributes.get('splits')),
+        report=campaign.outputs.selection_report.get_dict(),
+    )
+
+
+def _descriptor(sampling: Mapping[str, Any]) -> SoapSettings | None:
+    """Return the descriptor that the sampler measured with, where it is one that the report can compute."""
+    settings = sampling.get('descriptor')
+    return SoapSettings(**settings) if settings and settings.get('kind', 'soap') == 'soap' else None
