@@ -17,9 +17,9 @@ from aiida_mlip_autopipe.settings import Settings
 
 NOBLE_GASES = (2, 10, 18, 36, 54, 86)
 # Ions of one sign keep farther apart than bonded atoms; fractions of the sum of their covalent radii. The shortest
-# O–O contacts of oxides (stishovite 2.29 Å, borates and carbonates 2.2–2.4 Å) give the anions' value, metal–metal bonds
-# along the rutile chain of MoO2 (2.51 Å, 0.81) the cations'.
-ANION_FACTOR = 1.5
+# contacts of anions about one cation give theirs (O–O in nitrates and carbonates 2.17–2.25 Å, else CI4 1.26, CBr4 1.31,
+# CCl4 1.42), metal–metal bonds along the rutile chain of MoO2 (2.51 Å, 0.81) the cations'.
+ANION_FACTOR, ANION_DISTANCE_O = 1.25, 2.0
 CATION_FACTOR = 0.75
 # Å³ per atom over the mean volume of the covalent spheres: α-U has 0.66, close-packed metals about 1.2, diamond 3.
 MIN_VOLUME_FACTOR = 0.4
@@ -140,8 +140,12 @@ def check_atoms(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) -> 
     reach = 1.25 * 2 * float(radii[species].max())
     limits = {pair: limit for pair, limit in settings.pair_limits.items() if pair[0] in species and pair[1] in species}
     charged = settings.like_charges and atoms.has('initial_charges')
-    largest_factor = max(settings.min_distance_factor, ANION_FACTOR if charged else 0.0)
-    cutoff = max(largest_factor * 2 * float(radii[species].max()), *limits.values(), 0.1)
+    charges = atoms.get_initial_charges() if charged else np.zeros(len(atoms))
+    # Anions that lack electrons, as in peroxides, pyrite and carbides, are bonded to each other.
+    anions = charges <= _closed_shells()[numbers] + 0.5
+    factor = max(settings.min_distance_factor, CATION_FACTOR if charged else 0.0)
+    widest = max(factor * float(radii[species].max()), ANION_FACTOR * float(radii[numbers[anions]].max(initial=0.0)))
+    cutoff = max(2 * widest, ANION_DISTANCE_O if anions.any() else 0.0, *limits.values(), 0.1)
     if settings.max_neighbour_factor:
         cutoff = max(cutoff, reach)
     cell = complete_cell(atoms)
@@ -149,12 +153,11 @@ def check_atoms(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) -> 
     sums = radii[numbers[first]] + radii[numbers[second]]
     lowest = settings.min_distance_factor * sums
     if charged:
-        charges = atoms.get_initial_charges()
-        product = charges[first] * charges[second]
-        factors = np.where(charges[first] < 0, ANION_FACTOR, CATION_FACTOR)
-        lowest = np.where(product > 0, np.maximum(lowest, factors * sums), lowest)
-        oxygen = (product > 0) & (numbers[first] == 8) & (numbers[second] == 8) & (charges[first] < 0)
-        lowest[oxygen] = 2.0
+        both = anions[first] & anions[second]
+        cations = (charges[first] > 0) & (charges[second] > 0)
+        factors = np.where(both, ANION_FACTOR, np.where(cations, CATION_FACTOR, 0.0))
+        lowest = np.maximum(lowest, factors * sums)
+        lowest[both & (numbers[first] == 8) & (numbers[second] == 8)] = ANION_DISTANCE_O
     for (one, other), limit in limits.items():
         lowest[(numbers[first] == one) & (numbers[second] == other)] = limit
     _check_distances(atoms, first, second, distances, lowest)
@@ -225,6 +228,20 @@ def _check_height(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) -
             f'{limit:.2f} Å ({factor:g} times the cutoff of {cutoff_A:g} Å), so repeat it '
             f'{int(np.ceil(limit / value))} times or lower validation.min_height_factor',
         )  # fmt: skip
+
+
+@cache
+def _closed_shells() -> np.ndarray:
+    """Return the charge of the closed shell by atomic number, as -2 of oxygen; no charge is that low where none is."""
+    from pymatgen.core import Element
+
+    shells = np.full(119, -np.inf)
+    shells[1] = -1
+    for number in range(2, 119):
+        group = Element.from_Z(number).group
+        if 14 <= group <= 17:
+            shells[number] = group - 18
+    return shells
 
 
 @cache

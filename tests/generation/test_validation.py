@@ -61,6 +61,31 @@ def test_ions_of_one_sign_keep_farther_apart():
     assert broken_rule(bound) is None
 
 
+@pytest.mark.parametrize(
+    ('symbols', 'charge', 'distance', 'limit'),
+    [('S2', -2, 2.2, 1.25 * 2.10), ('Cl2', -1, 2.5, 1.25 * 2.04), ('OF', [-2, -1], 1.5, 1.25 * 1.23),
+     ('Mg2', 2, 2.0, 0.75 * 2.82), ('O2', -2, 1.99, 2.0)],
+)  # fmt: skip
+def test_each_sign_has_its_limit(symbols, charge, distance, limit):
+    ions = pair(symbols, distance)
+    ions.set_initial_charges(np.broadcast_to(charge, 2))
+    for reach in (1.7, 0):
+        assert broken_rule(ions, neutral=False, max_neighbour_factor=reach).limit == pytest.approx(limit)
+    ions.positions[1, 2] = limit + 1e-6
+    assert broken_rule(ions, neutral=False) is None
+
+
+def test_anions_that_are_bonded_to_each_other_are_allowed():
+    # Peroxide, the pair of pyrite, carbide, superoxide; and the contacts within a tetrahedron.
+    for symbols, charge, distance in (('O2', -1, 1.49), ('S2', -1, 2.16), ('C2', -1, 1.2), ('O2', -0.5, 1.28)):
+        ions = pair(symbols, distance)
+        ions.set_initial_charges([charge, charge])
+        assert broken_rule(ions, neutral=False) is None
+    tetrahedron = molecule('CCl4')
+    tetrahedron.set_initial_charges([4, -1, -1, -1, -1])
+    assert broken_rule(tetrahedron) is None
+
+
 def test_noble_gases_are_judged_by_van_der_waals_radii():
     assert broken_rule(pair('Ar2', 2.0)).limit == pytest.approx(0.6 * 2 * 1.88)
     assert broken_rule(pair('Ar2', 3.8)) is None
