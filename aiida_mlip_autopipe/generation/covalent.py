@@ -24,7 +24,7 @@ NETWORKS = {
     'cristobalite': (92, 1.3923, (0.3003, 0.3003, 0), (0.2392, 0.1044, 0.1787), 90.0),
 }
 # Shift of a layer in thirds of the in-plane diagonal, layer by layer.
-STACKINGS = {'AA': (0,), 'AB': (0, 1), 'ABC': (0, 1, 2)}
+STACKINGS = {'AA': (0,), "AA'": (0, 0), 'AB': (0, 1), 'ABC': (0, 1, 2)}
 SLAB_AXES = (True, True, False)
 # They keep the sites apart while a surface is cut.
 PLACEHOLDERS = {'A': 'Li', 'X': 'F'}
@@ -45,8 +45,9 @@ class CovalentSettings(GeneratorSettings):
     bond_A: PositiveFloat | None = None
     """Mean length of an A–X bond in Å; by default the sum of covalent radii, in quartz and cristobalite
     of Shannon's."""
-    stacking: Literal['AA', 'AB', 'ABC'] = 'AB'
-    """How the layers of graphite and of graphene stacks follow one another."""
+    stacking: Literal['AA', "AA'", 'AB', 'ABC'] = 'AB'
+    """How the layers of graphite and of graphene stacks follow one another; in AA' every other layer has A above X, as
+    in hexagonal boron nitride."""
     n_layers: PositiveInt = 1
     """Layers of a graphene stack."""
     interlayer_A: PositiveFloat = 3.35
@@ -229,4 +230,5 @@ def _layers(settings: CovalentSettings, bond_A: float) -> tuple[Atoms, np.ndarra
     ]
     atoms = Atoms('C' * len(positions), positions=positions, cell=cell, pbc=True)
     atoms.wrap()
-    return atoms, np.array(['A', 'X'] * n_layers)
+    swapped = settings.stacking == "AA'"
+    return atoms, np.array([role for layer in range(n_layers) for role in ('XA' if swapped and layer % 2 else 'AX')])

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from ase import Atoms
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, model_validator
 
 from aiida_mlip_autopipe.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.fields import fault
@@ -60,8 +60,8 @@ class DefectSettings(ComposedSettings):
     """Atoms of an element replaced by others, as {Cu: {Au: 2}}."""
     antisites: Pairs = Field(default_factory=dict)
     """Pairs of atoms of two elements that change places, as {Ga-As: 1}."""
-    interstitials: dict[Element, PositiveInt] = Field(default_factory=dict)
-    """Atoms of each element put into the largest voids."""
+    interstitials: dict[Element, Amount] = Field(default_factory=dict)
+    """Atoms of each element put into the largest voids: a whole number, or a share below 1 of the structure's atoms."""
     sites: Literal['random', 'distinct'] = 'random'
     """Draw the sites anew in each seed, or make each symmetry-distinct place of one single defect in turn."""
     oxidation_states: dict[Element, int] = Field(default_factory=dict)
@@ -147,9 +147,8 @@ class DefectGenerator(ComposedGenerator):
         free = ~fixed_mask(atoms)
         given = None if place is None or settings.interstitials else _atoms_at(atoms, place)
         # Interstitials first: the voids are those of the perfect structure.
-        voids = None
-        if settings.interstitials:
-            voids = _draw_voids(atoms, sum(settings.interstitials.values()), rng) if place is None else place
+        added = {symbol: _number(amount, len(atoms)) for symbol, amount in settings.interstitials.items()}
+        voids = _draw_voids(atoms, sum(added.values()), rng) if added and place is None else place
         record: dict[str, Any] = {}
         for symbol, replacements in settings.substitutions.items():
             for new, amount in replacements.items():
@@ -173,9 +172,9 @@ class DefectGenerator(ComposedGenerator):
             raise AutopipeError(f'the vacancies would leave no atom of {atoms.get_chemical_formula()}')
         charges = _charge_of_elements(atoms)
         del atoms[gone]
-        if voids is not None:
-            self._insert(atoms, voids, charges)
-            record['interstitials'] = dict(settings.interstitials)
+        if added and voids is not None:
+            self._insert(atoms, [symbol for symbol, number in added.items() for _ in range(number)], voids, charges)
+            record['interstitials'] = added
         charge = float(atoms.get_initial_charges().sum())
         record = {'of': {'kind': settings.of.kind, **host.record}, **record, 'formal_charge': charge}
         return replace(
@@ -190,23 +189,24 @@ class DefectGenerator(ComposedGenerator):
         """Put an element on sites; where formal charges are known it brings its own."""
         old = atoms.get_initial_charges()
         if old.any():
-            new = _charge_of_elements(atoms).get(symbol)
+            present = _charge_of_elements(atoms)
             for site in sites:
                 sign = -1 if old[site] < 0 else 1
-                old[site] = self._state(symbol, sign) if new is None or new * sign < 0 else new
+                here = present.get(symbol, 0.0)
+                old[site] = self._state(symbol, sign, here if here * sign > 0 else 0.0)
             atoms.set_initial_charges(old)
         atoms.symbols[sites] = symbol
 
-    def _insert(self, atoms: Atoms, places: np.ndarray, charges: dict[str, float]) -> None:
-        symbols = [symbol for symbol, number in self.settings.interstitials.items() for _ in range(number)]
+    def _insert(self, atoms: Atoms, symbols: list[str], places: np.ndarray, charges: dict[str, float]) -> None:
         added = Atoms(symbols, positions=places)
         if charges:
-            added.set_initial_charges([charges.get(symbol, self._state(symbol, 1)) for symbol in symbols])
+            added.set_initial_charges([self._state(symbol, 1, charges.get(symbol, 0.0)) for symbol in symbols])
         atoms += added
 
-    def _state(self, symbol: str, sign: int) -> int:
-        if symbol in self.settings.oxidation_states:
-            return self.settings.oxidation_states[symbol]
+    def _state(self, symbol: str, sign: int, here: float) -> float:
+        """Return the charge of an atom that comes in: given, that of the element's atoms here, or a common one."""
+        if symbol in self.settings.oxidation_states or here:
+            return self.settings.oxidation_states.get(symbol, here)
         states = known_states(symbol, sign, common=True) or known_states(symbol, -sign, common=True)
         return states[0] if states else 0
 

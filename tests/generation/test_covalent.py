@@ -60,6 +60,14 @@ def test_graphite_stacks_as_named(generate, stacking, number, n_atoms):
     assert seed.atoms.cell[2, 2] == pytest.approx(3.35 * n_atoms / 2)
 
 
+def test_boron_nitride_has_boron_above_nitrogen(generate):
+    (seed,) = generate(covalent('graphite', {'stacking': "AA'"}, A='B', X='N')).seeds
+    assert spacegroup(seed.atoms) == 194
+    for atom in seed.atoms:
+        above = [other.symbol for other in seed.atoms if np.allclose(other.position[:2], atom.position[:2])]
+        assert sorted(above) == ['B', 'N']
+
+
 def test_a_stack_of_graphene_has_its_layers_and_vacuum_and_grows_in_its_plane(generate):
     entry = covalent('graphene', {'n_layers': 3, 'vacuum_A': 12}, A='C')
     (seed,) = generate(entry, cutoff_A=5.0).seeds

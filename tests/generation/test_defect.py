@@ -27,6 +27,7 @@ def defect(of: dict, **fields) -> dict:
         ({'substitutions': {'Cu': {'Ag': 3, 'Pd': 1}}}, {'Cu': 77, 'Au': 27, 'Ag': 3, 'Pd': 1}),
         ({'antisites': {'Cu-Au': 2}}, {'Cu': 81, 'Au': 27}),
         ({'interstitials': {'C': 2}}, {'Cu': 81, 'Au': 27, 'C': 2}),
+        ({'interstitials': {'C': 0.03}}, {'Cu': 81, 'Au': 27, 'C': 3}),
         ({'vacancies': {'Cu': 1}, 'interstitials': {'Cu': 1}}, {'Cu': 81, 'Au': 27}),
     ],
 )
@@ -97,6 +98,14 @@ def test_atoms_that_come_in_bring_their_charge(generate):
         MAGNESIA, substitutions={'Mg': {'Li': 1}}, interstitials={'Li': 1}, validation={'like_charges': False}
     )
     assert generate(lithiated).seeds[0].record['formal_charge'] == 0
+
+
+def test_charges_that_are_given_come_before_those_of_the_host(generate):
+    iron = {'kind': 'ionic', 'prototype': 'rocksalt', 'sites': {'A': 'Fe', 'X': 'O'}, 'supercell': [2, 2, 2]}
+    oxidised = defect(iron, n_seeds=1, substitutions={'Fe': {'Fe': 2}}, vacancies={'Fe': 1}, oxidation_states={'Fe': 3})
+    charges = generate(oxidised).seeds[0].atoms.get_initial_charges()
+    assert (charges == 3).sum() == 2  # wüstite: two Fe3+ make up for a vacancy
+    assert charges.sum() == 0
 
 
 def test_antisites_carry_their_charges(generate):
