@@ -6,16 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 import yaml
 from ase import Atoms
+from ase.data import covalent_radii
 from pydantic import TypeAdapter
 from sphinx.application import Sphinx
 
 from aiida_mlip_autopipe.generation import GENERATORS, generate_seeds
+from aiida_mlip_autopipe.generation.voids import find_voids
 
 CUTOFF_A = 5.0
-# Two angles from above in ASE's notation; slabs and boundaries are seen from the side.
-ROTATION = '-80x,15y,5z'
+# In ASE's notation. Most are seen from a little above, slabs from the side, boundaries along the axis of their tilt.
+ROTATION = '-75x,20y,5z'
+ROTATIONS = {'surface': '-88x,8y', 'adsorption': '-88x,8y', 'interface': '-90x,-90y'}
+NETWORKS = ('covalent', 'structures', 'knowledge')
+FEW = 20  # atoms, of which more than one cell is shown
+BOND_FACTOR = 1.2  # sums of covalent radii
 
 
 def write_gallery(app: Sphinx) -> None:
@@ -33,18 +40,49 @@ def write_gallery(app: Sphinx) -> None:
             yaml.safe_load(config.read_text(encoding='utf8'))['generation'], context={'folder': config.parent}
         )
         (seed, *_) = generate_seeds(entries, random_seed=1, cutoff_A=CUTOFF_A, stop=3).seeds
-        _draw(seed.atoms, picture)
+        _draw(kind, seed.atoms, picture)
 
 
-def _draw(atoms: Atoms, path: Path) -> None:
+def _draw(kind: str, atoms: Atoms, path: Path) -> None:
+    """Draw a structure: networks with their bonds, a vacancy as a red sphere in a cut through the crystal."""
     import matplotlib.pyplot as plt
+    from ase.data.colors import jmol_colors
     from ase.visualize.plot import plot_atoms
 
-    figure, axes = plt.subplots(figsize=(4, 4))
-    plot_atoms(atoms, axes, rotation=ROTATION, radii=0.6)
+    if len(atoms) < FEW:
+        atoms = atoms.repeat(2)
+    colors = jmol_colors[atoms.numbers]
+    if kind == 'defect':
+        vacancy = atoms.cell.array.sum(axis=0) / 2
+        atoms.positions += vacancy - find_voids(atoms)[0]
+        atoms.wrap()
+        behind = atoms[atoms.positions[:, 1] > vacancy[1] - 1.0]
+        atoms, colors = behind + Atoms('X', [vacancy]), np.vstack([jmol_colors[behind.numbers], (0.9, 0.1, 0.1)])
+    radii = (0.45 if kind in NETWORKS else 0.85) * covalent_radii[atoms.numbers]
+    if kind == 'defect':
+        radii[-1] = 0.9
+    if kind in NETWORKS:
+        atoms, colors, radii = _with_bonds(atoms, colors, radii)
+    figure, axes = plt.subplots(figsize=(5, 5))
+    plot_atoms(atoms, axes, rotation=ROTATIONS.get(kind, ROTATION), radii=radii, colors=colors)
     axes.set_axis_off()
-    figure.savefig(path, dpi=110, bbox_inches='tight', transparent=True)
+    figure.savefig(path, dpi=110, bbox_inches='tight', facecolor='white')
     plt.close(figure)
+
+
+def _with_bonds(atoms: Atoms, colors: np.ndarray, radii: np.ndarray) -> tuple[Atoms, np.ndarray, np.ndarray]:
+    """Return the structure with each bond as a row of small grey spheres, which hide one another as atoms do."""
+    limit = BOND_FACTOR * (covalent_radii[atoms.numbers][:, None] + covalent_radii[atoms.numbers])
+    vectors = atoms.positions[None] - atoms.positions[:, None]
+    first, second = np.nonzero(np.triu(np.linalg.norm(vectors, axis=2) < limit, 1))
+    steps = np.linspace(0.15, 0.85, 20)[:, None]
+    beads = [atoms.positions[i] + steps * vectors[i, j] for i, j in zip(first, second, strict=True)]
+    if not beads:
+        return atoms, colors, radii
+    rows = np.concatenate(beads)
+    joined = atoms + Atoms(['X'] * len(rows), rows)
+    grey = np.full((len(rows), 3), 0.6)
+    return joined, np.vstack([colors, grey]), np.concatenate([radii, np.full(len(rows), 0.06)])
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
