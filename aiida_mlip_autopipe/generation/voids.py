@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.generation.cells import cell_heights, complete_cell
 # Å; beyond it is vacuum, not a void: an interstitial site has atoms on all sides.
 MAX_RADIUS = 4.0
 MERGED = 0.3  # Å; vertices nearer than this are one void
-PROBE = 0.05  # Å
+TOUCH = 0.01  # Å; atoms at a void's radius and so much more touch it
 
 
 def find_voids(atoms: Atoms, share: float = 0.85) -> np.ndarray:
@@ -47,11 +47,10 @@ def find_voids(atoms: Atoms, share: float = 0.85) -> np.ndarray:
         return np.zeros((0, 3))
     tree = cKDTree(images)
     radii = tree.query(vertices)[0]
-    # A vertex from which a small step in some direction leads away from all atoms is on the flank of a larger void.
-    steps = PROBE * np.array([step for step in product((-1, 0, 1), repeat=3) if any(step)])
-    summits = tree.query((vertices[:, None] + steps).reshape(-1, 3))[0].reshape(len(vertices), -1).max(axis=1) <= radii
-    vertices, radii = vertices[summits], radii[summits]
     vertices, radii = vertices[radii < MAX_RADIUS], radii[radii < MAX_RADIUS]
+    touching = tree.query_ball_point(vertices, radii + TOUCH)
+    summits = [_is_enclosed(vertex, images[near]) for vertex, near in zip(vertices, touching, strict=True)]
+    vertices, radii = vertices[summits], radii[summits]
     if not len(vertices):
         return np.zeros((0, 3))
     order = np.lexsort((*np.round(vertices, 2).T, -np.round(radii, 2)))
@@ -66,3 +65,15 @@ def find_voids(atoms: Atoms, share: float = 0.85) -> np.ndarray:
         if not close[index, kept].any():
             kept.append(index)
     return np.asarray(vertices[order[kept]])
+
+
+def _is_enclosed(point: np.ndarray, atoms: np.ndarray) -> bool:
+    """Return whether a point lies within the hull of the atoms that touch it; else it is on the flank of a larger void.
+
+    It does if some weights, none negative, of the directions to the atoms cancel.
+    """
+    from scipy.optimize import nnls
+
+    directions = atoms - point
+    directions /= np.linalg.norm(directions, axis=1)[:, None]
+    return bool(nnls(np.vstack([directions.T, np.ones(len(atoms))]), np.array([0.0, 0.0, 0.0, 1.0]))[1] < 1e-6)
