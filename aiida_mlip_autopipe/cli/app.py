@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from aiida_mlip_autopipe.cli.calculator import calculator_app
+from aiida_mlip_autopipe.cli.computer import computer_app
 from aiida_mlip_autopipe.cli.config import config_app
 from aiida_mlip_autopipe.cli.dataset import dataset_app
 from aiida_mlip_autopipe.cli.faults import FaultTellingGroup
@@ -51,6 +53,8 @@ def _root(
 # The order is that of a campaign, and of the help.
 app.add_typer(config_app, name='config')
 app.command()(setup)
+app.add_typer(computer_app, name='computer')
+app.add_typer(calculator_app, name='calculator')
 app.command()(generate)
 app.command()(run)
 app.command()(status)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -30,7 +30,7 @@ def setup(
     # AiiDA warns of what the user has just asked for.
     warnings.filterwarnings('ignore', message='Creating AiiDA configuration folder')
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.installation.codes import ensure_code, ensure_computer, run_self_test
+    from aiida_mlip_autopipe.installation.codes import describe_self_test, ensure_code, ensure_computer, run_self_test
     from aiida_mlip_autopipe.installation.profile import ensure_profile
 
     kinds = calculator or _installed_calculators()
@@ -44,16 +44,7 @@ def setup(
     for kind, report in reports.items():
         code, done = ensure_code(computer, kind, python)
         _say('code', code.full_label, done)
-        console.print(f'  {_describe(kind, report)}', style='dim')
-
-
-def _describe(kind: str, report: dict[str, Any]) -> str:
-    """Return what the self-test found, in a line."""
-    found = f'{kind} {report["calculator_version"]}, Python {report["python"]}'
-    if 'device' not in report:
-        return f'{found}; {report["message"]}'
-    speed = f'loads in {report["load_s"]:.1f} s, a force call takes {report["force_call_s"]:.2f} s'
-    return f'{found}; on {report["device"]} it {speed}'
+        console.print(f'  {describe_self_test(report)}', style='dim')
 
 
 def _installed_calculators() -> list[str]:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from aiida_mlip_autopipe.settings import Settings
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 
 JOB_FILE = 'job.json'
 SEED_FILE = 'seed.traj'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -13,8 +14,9 @@ from ase.data import chemical_symbols
 from aiida_mlip_autopipe import __version__
 from aiida_mlip_autopipe.exploration.calculators import CALCULATORS
 from aiida_mlip_autopipe.exploration.calculators.base import CalculatorRefusedError
-from aiida_mlip_autopipe.exploration.contract import CONTRACT_VERSION
+from aiida_mlip_autopipe.exploration.contract import CONTRACT_VERSION, IMAGE_VARIABLE
 from aiida_mlip_autopipe.exploration.evaluation import Evaluator
+from aiida_mlip_autopipe.exploration.granted import granted_threads
 from aiida_mlip_autopipe.exploration.preparation import JobRefusedError, make_loader
 from aiida_mlip_autopipe.exploration.version import RUNNER_VERSION
 
@@ -40,6 +42,8 @@ def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
         'contract_version': CONTRACT_VERSION,
         'runner_version': RUNNER_VERSION,
         'python': platform.python_version(),
+        'threads': granted_threads(os.environ),
+        'image_sha256': os.environ.get(IMAGE_VARIABLE) or None,
         'calculator': calculator.get('kind'),
     }
     try:

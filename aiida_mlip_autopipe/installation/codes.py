@@ -19,6 +19,8 @@ LOCAL_COMPUTER = 'localhost'
 
 IMAGE_SHA256 = 'mlip_autopipe_image_sha256'
 """Extra of a code: the sha256 of its image when it was registered."""
+SELF_TEST = 'mlip_autopipe_self_test'
+"""Extra of a code: what its self-test found."""
 TESTED_MODELS = 'mlip_autopipe_models'
 """Extra of a code: the sha256 of the models that it was tried with, by their names."""
 
@@ -118,3 +120,19 @@ def run_self_test(kind: str, python: str = sys.executable, model: str | None = N
     if not report['ok']:
         raise AutopipeError(f'the calculator {kind!r} does not run with {python}: {report["message"]}')
     return report
+
+
+def describe_self_test(report: dict[str, Any]) -> str:
+    """Return what a self-test found, in a line."""
+    found = f'{report["calculator"]} {report["calculator_version"]}, Python {report["python"]}'
+    if 'device' not in report:
+        return f'{found}; {report["message"]}'
+    speed = f'loads in {report["load_s"]:.1f} s, a force call takes {report["force_call_s"]:.2f} s'
+    return f'{found}; on {report["device"]} it {speed}'
+
+
+def list_codes() -> list[tuple[orm.InstalledCode, dict[str, Any]]]:
+    """Return the codes of the profile that run explorations, each with what its last self-test found."""
+    plugin = {'attributes.input_plugin': 'mlip_autopipe.explore'}
+    query = orm.QueryBuilder().append(orm.InstalledCode, filters=plugin).order_by({orm.InstalledCode: {'id': 'asc'}})
+    return [(code, code.base.extras.get(SELF_TEST, {})) for code in query.all(flat=True)]

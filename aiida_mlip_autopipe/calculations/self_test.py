@@ -1,0 +1,54 @@
+"""The self-test of a code as a CalcJob: it takes the way that every job takes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from aiida import orm
+from aiida.common.datastructures import CalcInfo, CodeInfo
+from aiida.common.folders import Folder
+from aiida.engine import CalcJob, CalcJobProcessSpec
+
+from aiida_mlip_autopipe.calculations.model_link import link_model
+from aiida_mlip_autopipe.job_failures import define_failures
+
+
+class SelfTestCalculation(CalcJob):
+    """Runs ``python -m aiida_mlip_autopipe.exploration --self-test`` where the code says."""
+
+    SETTINGS_FILE = 'calculator.json'
+    REPORT_FILE = 'self_test.json'
+    LOG_FILE = 'self_test.log'
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define inputs, outputs and exit codes."""
+        super().define(spec)
+        spec.input('calculator', valid_type=orm.Dict, help='Settings of the calculator; its `kind` alone may do.')
+        options = spec.inputs['metadata']['options']
+        options['parser_name'].default = 'mlip_autopipe.self_test'
+        options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
+        options['withmpi'].default = False
+        spec.output('report', valid_type=orm.Dict, required=False, help='What the self-test found.')
+        define_failures(spec)
+        spec.exit_code(
+            301, 'ERROR_REPORT_UNREADABLE', invalidates_cache=True, message='The job left no report: {reason}'
+        )
+        spec.exit_code(320, 'ERROR_SELF_TEST_FAILED', invalidates_cache=True, message='{reason}')
+
+    def prepare_for_submission(self, folder: Folder) -> CalcInfo:
+        """Write the settings of the calculator."""
+        calculator, links = link_model(self.inputs.calculator.get_dict(), self.inputs.code.computer)
+        Path(folder.get_abs_path(self.SETTINGS_FILE)).write_text(json.dumps(calculator))
+        code = CodeInfo()
+        code.code_uuid = self.inputs.code.uuid
+        code.cmdline_params = ['-m', 'aiida_mlip_autopipe.exploration', '--self-test', self.SETTINGS_FILE]
+        code.stdout_name = self.REPORT_FILE
+        code.stderr_name = self.LOG_FILE
+
+        calculation = CalcInfo()
+        calculation.codes_info = [code]
+        calculation.remote_symlink_list = links
+        calculation.retrieve_list = [self.REPORT_FILE, self.LOG_FILE]
+        return calculation

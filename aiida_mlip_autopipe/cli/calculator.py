@@ -1,0 +1,158 @@
+"""``mlip-autopipe calculator``: what computes energies and forces, and where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from aiida_mlip_autopipe.config.execution import JobResources
+
+calculator_app = typer.Typer(
+    help='List, install, build and register calculators, and place models.', no_args_is_help=True
+)
+
+Name = Annotated[str, typer.Argument(help='emt, sevennet, mace, chgnet …', show_default=False)]
+ProfileOption = Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')]
+ComputerOption = Annotated[str, typer.Option('--computer', help='AiiDA computer; see `mlip-autopipe computer add`.')]
+
+
+@calculator_app.command('list')
+def list_calculators(profile: ProfileOption = None) -> None:
+    """List the calculators, and the codes that run them with what their self-tests found."""
+    from rich.table import Table
+
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.exploration import CALCULATORS
+    from aiida_mlip_autopipe.installation.codes import list_codes
+    from aiida_mlip_autopipe.installation.environments import installed_version
+    from aiida_mlip_autopipe.installation.profile import open_profile
+
+    open_profile(profile)
+    table = Table('calculator', 'in this environment', box=None, padding=(0, 2, 0, 0))
+    for kind in CALCULATORS:
+        table.add_row(kind, installed_version(kind) or '-')
+    console.print(table)
+    codes = Table('code', 'runs', 'version', 'device', box=None, padding=(0, 2, 0, 0))
+    for code, report in list_codes():
+        program = getattr(code, 'image_name', None) or str(code.filepath_executable)
+        codes.add_row(code.full_label, program, report.get('calculator_version', '-'), report.get('device', '-'))
+    console.print()
+    console.print(codes if codes.rows else "no code yet; 'mlip-autopipe setup' makes one for this machine")
+
+
+@calculator_app.command()
+def install(
+    name: Name,
+    folder: Annotated[Path | None, typer.Option(help='The environment; by default below ~/.local/share.')] = None,
+    requirement: Annotated[
+        str | None, typer.Option(help='What pip installs, as a wheel; by default this package as it is here.')
+    ] = None,
+    constraint: Annotated[Path | None, typer.Option(help="pip's constraints: versions that were tested.")] = None,
+    model: Annotated[str | None, typer.Option(help='Model to try it with.')] = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Install a calculator in a virtual environment of its own on this machine, and make its code."""
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.installation.codes import describe_self_test, ensure_code, ensure_computer, run_self_test
+    from aiida_mlip_autopipe.installation.environments import install_environment
+    from aiida_mlip_autopipe.installation.profile import open_profile
+
+    open_profile(profile)
+    with console.status(f'installing {name}, which takes minutes …'):
+        python = install_environment(name, folder, requirement, constraint)
+    report = run_self_test(name, str(python), model)
+    code, done = ensure_code(ensure_computer()[0], name, str(python))
+    console.print(f'[green]✓[/] code {code.full_label}: {done}')
+    console.print(f'  {describe_self_test(report)}', style='dim')
+
+
+@calculator_app.command(context_settings={'allow_extra_args': True, 'ignore_unknown_options': True})
+def build(context: typer.Context, name: Name) -> None:
+    """Build the Apptainer image of a calculator; the options are those of containers/build.sh."""
+    from aiida_mlip_autopipe.installation.environments import build_image
+
+    build_image(name, context.args)
+
+
+@calculator_app.command()
+def register(
+    name: Name,
+    computer: ComputerOption,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help='What the self-test asks for, as queue=gpu gpus_per_job=1.', show_default=False),
+    ] = None,
+    image: Annotated[str | None, typer.Option(help='Apptainer image, its path on the computer.')] = None,
+    python: Annotated[
+        str | None, typer.Option(help='Interpreter on the computer, or within the image.', show_default=False)
+    ] = None,
+    model: Annotated[str | None, typer.Option(help='Model to try: a name, or a file that was placed there.')] = None,
+    prepend: Annotated[str, typer.Option(help="Shell lines before each job, as 'module load apptainer'.")] = '',
+    timeout_s: Annotated[float, typer.Option('--timeout', help='Seconds to wait for the self-test.')] = 1800,
+    profile: ProfileOption = None,
+) -> None:
+    """Make the code of a calculator on a computer, after a job there has passed the runner's self-test."""
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.launch import submit_and_wait
+    from aiida_mlip_autopipe.installation.codes import describe_self_test
+    from aiida_mlip_autopipe.installation.computers import load_computer
+    from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
+    from aiida_mlip_autopipe.workflows.registration import Program, register_code
+
+    open_profile(profile)
+    program = Program(load_computer(computer), python, image, prepend)
+    resources = _read_resources(overrides or [])
+    ensure_daemon()
+    registered = register_code(
+        name, program, lambda builder: submit_and_wait(builder, timeout_s), model=model, resources=resources
+    )
+    report = registered.report
+    console.print(f'[green]✓[/] code [bold]{registered.code.full_label}[/]: {registered.done}')
+    console.print(f'  {describe_self_test(report)}', style='dim')
+    console.print(f'  package {report["package"]}, contract {report["contract_version"]}', style='dim')
+    for what in ('model', 'image'):
+        if report.get(f'{what}_sha256'):
+            console.print(f'  {what} sha256 {report[f"{what}_sha256"]}', style='dim')
+
+
+@calculator_app.command()
+def place(
+    model: Annotated[Path, typer.Argument(help='The model file on this machine.', show_default=False)],
+    computer: ComputerOption,
+    profile: ProfileOption = None,
+) -> None:
+    """Put a model file on a computer, once; jobs there are linked to it."""
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.installation.computers import load_computer
+    from aiida_mlip_autopipe.installation.models import place_model
+    from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
+
+    open_profile(profile)
+    # AiiDA's transport to other machines needs the broker, which the daemon starts.
+    ensure_daemon()
+    path, copied = place_model(load_computer(computer), model)
+    console.print(f'[green]✓[/] {path} on {computer}: {"copied" if copied else "found"}, and its sha256 is right')
+
+
+def _read_resources(overrides: list[str]) -> JobResources:
+    from pydantic import ValidationError
+
+    from aiida_mlip_autopipe.config.execution import JobResources
+    from aiida_mlip_autopipe.errors import AutopipeError
+
+    values: dict[str, Any] = {}
+    for override in overrides:
+        key, equals, value = override.partition('=')
+        if not equals:
+            raise AutopipeError(
+                f'{override!r} is not of the form key=value; keys are {", ".join(JobResources.model_fields)}'
+            )
+        values[key] = value
+    try:
+        return JobResources.model_validate(values)
+    except ValidationError as error:
+        faults = [f'{".".join(map(str, fault["loc"]))}: {fault["msg"]}' for fault in error.errors()]
+        raise AutopipeError('; '.join(faults)) from None

@@ -1,0 +1,99 @@
+"""Environments and images of calculators on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+from aiida_mlip_autopipe import __version__
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.exploration import CALCULATORS
+
+PACKAGE = 'aiida-mlip-autopipe'
+CHECKOUT = Path(__file__).parents[2]
+
+
+def installed_version(kind: str) -> str | None:
+    """Return the version of a calculator's package in this environment; None where it is not installed."""
+    try:
+        return version(CALCULATORS.load(kind).package)
+    except (PackageNotFoundError, AttributeError):
+        return None
+
+
+def install_environment(
+    kind: str, folder: Path | None = None, requirement: str | None = None, constraint: Path | None = None
+) -> Path:
+    """Make a virtual environment with a calculator, or bring one up to date, and return its interpreter.
+
+    Parameters
+    ----------
+    kind
+        The calculator.
+    folder
+        The environment; by default ``~/.local/share/mlip-autopipe/KIND``.
+    requirement
+        What pip installs in place of this package as it is here: a wheel, say.
+    constraint
+        pip's constraints; by default those of the checkout that this package runs from, if it does.
+
+    Raises
+    ------
+    AutopipeError
+        If pip fails; the message is its last line.
+    """
+    extra = CALCULATORS.load(kind).extra
+    data = Path(os.environ.get('XDG_DATA_HOME') or Path.home() / '.local' / 'share')
+    folder = folder or data / 'mlip-autopipe' / kind
+    python = folder / 'bin' / 'python'
+    source = requirement or _this_package()
+    if constraint is None:
+        file = CHECKOUT / ('constraints-mace.txt' if kind == 'mace' else 'constraints.txt')
+        constraint = file if file.is_file() else None
+    if not python.is_file():
+        _run([sys.executable, '-m', 'venv', str(folder)], f'the environment {folder} cannot be made')
+    what = f'{source}[{extra}]' if extra else source
+    options = ['--constraint', str(constraint)] if constraint else []
+    _run([str(python), '-m', 'pip', 'install', '--quiet', *options, what], f'pip cannot install {what}')
+    return python
+
+
+def build_image(kind: str, options: Sequence[str]) -> None:
+    """Build a calculator's image by ``containers/build.sh`` of the checkout that this package runs from.
+
+    Raises
+    ------
+    AutopipeError
+        If there is no checkout, or the image cannot be built; the script has said why.
+    """
+    script = CHECKOUT / 'containers' / 'build.sh'
+    if not script.is_file():
+        raise AutopipeError(
+            'images are built from a checkout of the project, where this package is not installed from; '
+            f"get it for version {__version__} and run 'containers/build.sh {kind}' there"
+        )
+    name = 'base' if kind == 'emt' else kind
+    if subprocess.run([script, name, *options], check=False).returncode:
+        raise AutopipeError(f'the image of {kind} was not built')
+
+
+def _this_package() -> str:
+    """Return what pip installs to get this package as it is here: its source, or its version."""
+    text = distribution(PACKAGE).read_text('direct_url.json')
+    url = urlparse(json.loads(text)['url']) if text else None
+    if url is not None and url.scheme == 'file' and Path(unquote(url.path)).exists():
+        return unquote(url.path)
+    return f'{PACKAGE}=={__version__}'
+
+
+def _run(command: list[str], trouble: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = ((done.stderr or done.stdout).strip().splitlines() or ['no output'])[-1]
+        raise AutopipeError(f'{trouble}: {last}')

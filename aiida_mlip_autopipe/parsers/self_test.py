@@ -1,0 +1,39 @@
+"""The parser of a code's self-test."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ExitCode
+from aiida.parsers import Parser
+
+from aiida_mlip_autopipe.job_failures import find_failure
+
+REPORT_FILE, LOG_FILE = 'self_test.json', 'self_test.log'
+
+
+class SelfTestParser(Parser):
+    """Reads the report, or why there is none."""
+
+    def parse(self, **kwargs: Any) -> ExitCode | None:
+        """Attach the report; return an exit code unless the test passed."""
+        log = self._read(LOG_FILE)
+        try:
+            report = json.loads(self._read(REPORT_FILE))
+        except ValueError:
+            failure = find_failure(log, self.node.get_scheduler_stderr())
+            if failure is not None:
+                return getattr(self.exit_codes, failure.label).format(reason=failure.reason)
+            last = (log.strip().splitlines() or ['no output'])[-1]
+            return None if self.node.exit_status else self.exit_codes.ERROR_REPORT_UNREADABLE.format(reason=last)
+        self.out('report', orm.Dict(report))
+        return None if report['ok'] else self.exit_codes.ERROR_SELF_TEST_FAILED.format(reason=report['message'])
+
+    def _read(self, name: str) -> str:
+        try:
+            content: str = self.retrieved.base.repository.get_object_content(name)
+        except FileNotFoundError:
+            return ''
+        return content
