@@ -43,6 +43,7 @@ class ExplorationCalculation(CalculatorJob):
 
         for status, label, message in (
             (400, 'ERROR_OUT_OF_WALLTIME', 'The job stopped before its last step; its checkpoint is attached.'),
+            (401, 'ERROR_KILLED', 'The job was killed; its last checkpoint and the frames before it are attached.'),
             (410, 'ERROR_UNSTABLE', 'The run was stopped by a guard; the good frames are attached: {reason}'),
             (411, 'ERROR_NO_FRAME', 'The run ended without any good frame: {reason}'),
         ):

@@ -7,6 +7,7 @@ from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.engine import CalcJob, CalcJobProcessSpec
 
 from aiida_mlip_autopipe.exploration import contract
+from aiida_mlip_autopipe.job_failures import define_failures
 
 
 class CalculatorJob(CalcJob):
@@ -39,6 +40,7 @@ class CalculatorJob(CalcJob):
             (350, 'ERROR_RUNNER_RAISED', 'The runner raised: {reason}'),
         ):
             spec.exit_code(status, label, message=message, invalidates_cache=True)
+        define_failures(spec)
 
     def _call_runner(self, *arguments: str) -> CalcInfo:
         """Return what AiiDA is to run and to retrieve: the runner with arguments, its result and its log."""

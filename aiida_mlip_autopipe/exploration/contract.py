@@ -23,7 +23,7 @@ MODEL_FOLDER = 'model'
 IMAGE_VARIABLE = 'MLIP_AUTOPIPE_IMAGE_SHA256'
 """Environment variable by which the submission script tells a job the sha256 of its image."""
 
-Outcome = Literal['completed', 'out_of_walltime', 'stopped', 'unstable', 'no_frame', 'refused', 'failed']
+Outcome = Literal['completed', 'out_of_walltime', 'stopped', 'killed', 'unstable', 'no_frame', 'refused', 'failed']
 Refusal = Literal[
     'contract',
     'settings',
@@ -122,7 +122,8 @@ class Result(Settings):
     contract_version: int = CONTRACT_VERSION
     """Version of this contract on the side that ran."""
     outcome: Outcome
-    """How the run ended."""
+    """How the run ended. From the first checkpoint on it says ``killed`` until the run has ended: a process that is
+    killed writes nothing any more."""
     message: str = ''
     """Why, as one sentence, unless it was completed."""
     refusal: Refusal | None = None

@@ -168,6 +168,14 @@ def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions)
     facts.update(ensemble=choice.ensemble, ensemble_reason=choice.reason, timestep_fs=prepared.timestep_fs)
 
     simulation = Simulation(prepared, loaded.calculator, choice.ensemble, job_file.parent, interruptions)
+
+    def tell_in_advance() -> None:
+        """Write what is true if the process is killed from now on: nobody can write it then."""
+        message = f'killed after its checkpoint at step {simulation.step} of {simulation.schedule.n_steps}'
+        result = _make_result(facts | _describe(simulation) | {'outcome': 'killed', 'message': message})
+        _write_result(result, job_file.with_name(RESULT_FILE))
+
+    simulation.on_checkpoint = tell_in_advance
     if choice.ensemble != 'npt' and any(any(segment.pressures_GPa) for segment in prepared.schedule.segments):
         simulation.events.append(
             Event(step=0, rule='pressure', message=f'the pressure is not applied in {choice.ensemble.upper()}')
@@ -175,23 +183,28 @@ def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions)
     try:
         facts['outcome'] = simulation.run()
     finally:
-        leg = simulation.leg
-        facts.update(
-            message=simulation.message,
-            events=tuple(simulation.events),
-            first_step=leg.first_step,
-            last_step=simulation.step,
-            n_frames=leg.n_frames,
-            force_calls=leg.force_calls,
-            loop_s=leg.loop_s,
-            mean_temperature_K=leg.temperature_sum / leg.n_frames if leg.n_frames else None,
-            statistics=simulation.statistics(),
-        )
+        facts.update(_describe(simulation))
     if facts['outcome'] == 'completed':
         # Last, so that the dynamics are those of a job without it; not when time is up, or the calculator in trouble.
         energies, faults = evaluate_isolated_atoms(prepared.atoms.symbols, loaded.calculator)
         facts['isolated_atom_energies_eV'] = energies
         facts['events'] += tuple(Event(step=simulation.step, rule='isolated_atom', message=fault) for fault in faults)
+
+
+def _describe(simulation: Simulation) -> dict[str, Any]:
+    """Return what can be said of a run at any time."""
+    leg = simulation.leg
+    return {
+        'message': simulation.message,
+        'events': tuple(simulation.events),
+        'first_step': leg.first_step,
+        'last_step': simulation.step,
+        'n_frames': leg.n_frames,
+        'force_calls': leg.force_calls,
+        'loop_s': leg.loop_s,
+        'mean_temperature_K': leg.temperature_sum / leg.n_frames if leg.n_frames else None,
+        'statistics': simulation.statistics(),
+    }
 
 
 def software_versions(calculator: str | None) -> Versions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,8 @@ class Simulation:
         Where the files go.
     interruptions
         Says when to end early.
+    on_checkpoint
+        Called after each checkpoint was written.
     """
 
     prepared: PreparedJob
@@ -67,6 +70,7 @@ class Simulation:
     ensemble: str
     folder: Path
     interruptions: Interruptions
+    on_checkpoint: Callable[[], None] = lambda: None
     events: list[Event] = field(default_factory=list)
     message: str = ''
     step: int = 0
@@ -292,6 +296,7 @@ class Simulation:
     def _write_checkpoint(self) -> None:
         self.trajectory.flush()
         self._make_checkpoint().write(self.folder / CHECKPOINT_FILE)
+        self.on_checkpoint()
 
     def _crash(self, alarm: Alarm) -> Outcome:
         self._note(alarm.rule, alarm.message)

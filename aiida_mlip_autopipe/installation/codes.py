@@ -131,8 +131,8 @@ def describe_self_test(report: dict[str, Any]) -> str:
     return f'{found}; on {report["device"]} it {speed}'
 
 
-def list_codes() -> list[tuple[orm.InstalledCode, dict[str, Any]]]:
+def list_codes() -> list[tuple[orm.AbstractCode, dict[str, Any]]]:
     """Return the codes of the profile that run explorations, each with what its last self-test found."""
     plugin = {'attributes.input_plugin': 'mlip_autopipe.explore'}
-    query = orm.QueryBuilder().append(orm.InstalledCode, filters=plugin).order_by({orm.InstalledCode: {'id': 'asc'}})
-    return [(code, code.base.extras.get(SELF_TEST, {})) for code in query.all(flat=True)]
+    query = orm.QueryBuilder().append(orm.AbstractCode, filters=plugin).order_by({orm.AbstractCode: {'id': 'asc'}})
+    return [(code, code.base.extras.get(SELF_TEST, {})) for code in query.all(flat=True) if not code.is_hidden]

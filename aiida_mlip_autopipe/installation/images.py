@@ -28,7 +28,8 @@ autopipe_sha256() {
     mkdir -p "$HOME/.mlip-autopipe" 2>/dev/null
     for folder in "$(dirname "$1")" "$HOME/.mlip-autopipe"; do
         note="$folder/.$(basename "$1").sha256"
-        { echo "$sum $state" > "$note.$$" && mv "$note.$$" "$note"; } 2>/dev/null && break
+        { echo "$sum $state" > "$note.$$" && mv -T "$note.$$" "$note"; } 2>/dev/null && break
+        rm -f "$note.$$"
     done
     echo "$sum"
 }"""

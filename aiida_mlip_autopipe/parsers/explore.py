@@ -7,10 +7,12 @@ from typing import ClassVar
 
 from aiida import orm
 from aiida.engine import ExitCode
+from ase import Atoms
 
 from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
 from aiida_mlip_autopipe.exploration import contract
-from aiida_mlip_autopipe.exploration.trajectory_file import read_trajectory
+from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint, CheckpointError
+from aiida_mlip_autopipe.exploration.trajectory_file import TrajectoryFile, read_trajectory
 from aiida_mlip_autopipe.parsers.job import JobParser, first_line
 
 # What the frames' origin is, beside the seed and the step: kept with the trajectory, so that each row can tell it.
@@ -34,6 +36,8 @@ class ExplorationParser(JobParser):
 
     def attach(self, result: contract.Result, folder: Path) -> ExitCode | None:
         """Attach what there is; a checkpoint and crash frames may be missing."""
+        if result.outcome == 'killed':
+            result = _keep_until_checkpoint(result, folder)
         for label, name in (('checkpoint', contract.CHECKPOINT_FILE), ('crash', contract.CRASH_FILE)):
             if (folder / name).is_file():
                 self.out(label, orm.SinglefileData(folder / name, filename=Path(name).name))
@@ -49,3 +53,13 @@ class ExplorationParser(JobParser):
         about = result.model_dump(mode='json', include=set(ABOUT))
         self.out('trajectory', node_from_trajectory(trajectory, result.timestep_fs or 0.0, about))
         return None
+
+
+def _keep_until_checkpoint(result: contract.Result, folder: Path) -> contract.Result:
+    """Leave out the frames after the checkpoint, which the next leg makes again, and what was half written."""
+    try:
+        step = Checkpoint.read(folder / contract.CHECKPOINT_FILE).step
+    except CheckpointError:
+        step = result.last_step
+    n_frames = TrajectoryFile(folder / contract.TRAJECTORY_FILE, Atoms()).keep_until(step)
+    return result.model_copy(update={'n_frames': n_frames})

@@ -11,7 +11,9 @@ from aiida.parsers import Parser
 from pydantic import ValidationError
 
 from aiida_mlip_autopipe.exploration import contract
+from aiida_mlip_autopipe.job_failures import find_failure
 
+LOG_FILE = 'exploration.log'
 REFUSALS = {
     'contract': 'ERROR_CONTRACT_VERSION',
     'settings': 'ERROR_SETTINGS_REFUSED',
@@ -40,8 +42,7 @@ class JobParser(Parser):
         try:
             text = self.retrieved.base.repository.get_object_content(contract.RESULT_FILE)
         except FileNotFoundError:
-            # The scheduler may know better why (out of memory, wall time, node failure): its code stands then.
-            return None if self.node.exit_status else self.exit_codes.ERROR_RESULT_MISSING
+            return self._find_cause(self.exit_codes.ERROR_RESULT_MISSING)
         try:
             result = contract.Result.model_validate_json(text)
         except ValidationError as error:
@@ -57,8 +58,27 @@ class JobParser(Parser):
         if result.outcome == 'completed':
             # Not ExitCode(0), which would hide what the scheduler reported.
             return None
+        if result.outcome == 'killed':
+            return self._find_cause(self.exit_codes.ERROR_KILLED)
+        if result.outcome == 'failed' and (failure := find_failure(result.message)):
+            return getattr(self.exit_codes, failure.label).format(reason=result.message)
         label = REFUSALS[result.refusal] if result.refusal else self.OUTCOMES[result.outcome]
         return getattr(self.exit_codes, label).format(reason=result.message)
+
+    def _find_cause(self, otherwise: ExitCode) -> ExitCode | None:
+        """Return why a job ended that could not say so itself."""
+        if self.node.exit_status:
+            # The scheduler knows best (out of memory, wall time, node failure), and AiiDA keeps its code.
+            return None
+        failure = find_failure(self.node.get_scheduler_stderr(), self._read_log())
+        return getattr(self.exit_codes, failure.label).format(reason=failure.reason) if failure else otherwise
+
+    def _read_log(self) -> str:
+        try:
+            log: str = self.retrieved.base.repository.get_object_content(LOG_FILE)
+        except FileNotFoundError:
+            return ''
+        return log
 
 
 def first_line(error: Exception) -> str:

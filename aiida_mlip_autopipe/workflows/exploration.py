@@ -135,7 +135,12 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
         """End as the last leg ended."""
         return self.ctx.failure
 
-    @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_OUT_OF_WALLTIME])
+    @process_handler(
+        exit_codes=[
+            ExplorationCalculation.exit_codes.ERROR_OUT_OF_WALLTIME,
+            ExplorationCalculation.exit_codes.ERROR_KILLED,
+        ]
+    )
     def continue_from_checkpoint(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
         """Continue where the leg ended; give up where it did not move at all."""
         result = node.outputs.result

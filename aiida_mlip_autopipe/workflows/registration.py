@@ -86,7 +86,7 @@ def register_code(
     Raises
     ------
     AutopipeError
-        If the self-test fails; then nothing is left of the code.
+        If the self-test fails; the code is then set aside under another label.
     """
     CALCULATORS.load(kind)
     image_sha256 = hash_image(program.computer, program.image) if program.image else None
@@ -103,7 +103,7 @@ def register_code(
         _check_report(report, image_sha256)
     except BaseException:
         if code is wanted:
-            _forget(code, before)
+            _set_aside(code, before)
         raise
     code.base.extras.set(SELF_TEST, report)
     if image_sha256 is not None:
@@ -202,11 +202,13 @@ def _check_report(report: dict[str, Any], image_sha256: str | None) -> None:
         raise AutopipeError(f'the job ran in an image of sha256 {report["image_sha256"]}, expected was {image_sha256}')
 
 
-def _forget(code: orm.InstalledCode, before: orm.AbstractCode | None) -> None:
-    """Remove a code that does not work with its self-test, and give the label back to the one before."""
-    from aiida.tools import delete_nodes
+def _set_aside(code: orm.InstalledCode, before: orm.AbstractCode | None) -> None:
+    """Hide a code that does not work, and give its label back to the one before.
 
+    It is not deleted: SQLite would give its number to another node, which a running daemon takes for this one.
+    """
     label = code.label
-    delete_nodes([code.pk], dry_run=False)
+    code.label = f'{label}-failed-{code.pk}'
+    code.is_hidden = True
     if before is not None:
         before.label = label

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import subprocess
 import sys
 import time
 
@@ -22,6 +23,7 @@ from aiida_mlip_autopipe.exploration.calculators.emt import EMTLoader
 from aiida_mlip_autopipe.exploration.contract import (
     CHECKPOINT_FILE,
     CRASH_FILE,
+    IMAGE_VARIABLE,
     JOB_FILE,
     RESULT_FILE,
     SEED_FILE,
@@ -338,3 +340,47 @@ def test_a_seed_is_relaxed_on_request_unless_it_was_perturbed(job_folder, copper
     assert np.abs(plain.frames().forces).max() > 0.5
     assert np.abs(relaxed.frames().forces).max() < 0.1
     assert np.array_equal(perturbed.frames().positions, plain.frames().positions)
+
+
+def test_a_job_in_another_image_than_the_one_expected_is_refused(job_folder, copper, monkeypatch):
+    monkeypatch.setenv(IMAGE_VARIABLE, 'b' * 64)
+    result = job_folder().write(copper, image_sha256='a' * 64).run()
+    assert (result.outcome, result.refusal) == ('refused', 'model_mismatch')
+    assert 'bbbbbbbbbbbb…, expected was aaaaaaaaaaaa…' in result.message
+
+
+def test_a_job_that_was_not_told_its_image_is_refused_where_one_is_expected(job_folder, copper, monkeypatch):
+    monkeypatch.delenv(IMAGE_VARIABLE, raising=False)
+    result = job_folder().write(copper, image_sha256='a' * 64).run()
+    assert (result.outcome, result.refusal) == ('refused', 'model_mismatch')
+
+
+def test_the_result_tells_the_image_of_a_job(job_folder, copper, monkeypatch):
+    monkeypatch.setenv(IMAGE_VARIABLE, 'a' * 64)
+    result = job_folder().write(copper, {'n_steps': 2}, image_sha256='a' * 64).run()
+    assert (result.outcome, result.image_sha256) == ('completed', 'a' * 64)
+
+
+def test_a_killed_process_leaves_a_result_that_says_so_and_is_continued_to_the_same_bits(job_folder, copper):
+    settings = {'n_steps': 30, 'frame_interval': 2, 'checkpoint_interval': 10}
+    whole = job_folder('whole').write(copper, settings)
+    assert whole.run().outcome == 'completed'
+    folder = job_folder().write(copper, settings)
+    code = (
+        'import os, sys\nfrom pathlib import Path\n'
+        'from aiida_mlip_autopipe.exploration import simulation\n'
+        'from aiida_mlip_autopipe.exploration.runner import explore, run_job\n'
+        'store = simulation.Simulation._store_frame\n'
+        'def die(self, *targets):\n'
+        '    store(self, *targets)\n'
+        '    if self.step == 16: os.kill(os.getpid(), 9)\n'
+        'simulation.Simulation._store_frame = die\n'
+        'run_job(Path(sys.argv[1]), explore)'
+    )
+    done = subprocess.run([sys.executable, '-c', code, folder.path / JOB_FILE], check=False)
+    assert done.returncode == -9
+    result = Result.model_validate_json((folder.path / RESULT_FILE).read_text())
+    assert (result.outcome, result.last_step, result.n_frames) == ('killed', 10, 5)
+    assert result.message == 'killed after its checkpoint at step 10 of 30'
+    assert folder.run().outcome == 'completed'
+    np.testing.assert_array_equal(folder.frames().positions, whole.frames().positions)

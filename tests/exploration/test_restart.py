@@ -161,7 +161,8 @@ def test_a_process_that_is_stopped_goes_on_exactly(job_folder, copper, same_fram
         os.kill(process.pid, getattr(signal, how))
     status = process.wait(30)
     if how == 'SIGKILL':
-        assert not (folder.path / RESULT_FILE).exists()
+        written_in_advance = folder.path / RESULT_FILE
+        assert not written_in_advance.exists() or json.loads(written_in_advance.read_text())['outcome'] == 'killed'
     else:
         assert status == 0
         result = json.loads((folder.path / RESULT_FILE).read_text())

@@ -36,14 +36,18 @@ def write_trajectory(path, n_frames=2):
 def parse(emt_code, tmp_path):
     """Parse what a job left: its files, and the exit status that the scheduler's output gave, if any."""
 
-    def run(result=None, files=(), scheduler_status=None):
+    def run(result=None, files=(), scheduler_status=None, scheduler_stderr='', log=''):
         node = orm.CalcJobNode(computer=emt_code.computer, process_type=ExplorationCalculation.build_process_type())
         seed = SeedData.from_seed(Seed(bulk('Cu', cubic=True), {'kind': 'structures'})).store()
         node.base.links.add_incoming(seed, LinkType.INPUT_CALC, 'seed')
         if scheduler_status is not None:
             node.set_exit_status(scheduler_status)
+        node.set_option('scheduler_stderr', '_scheduler-stderr.txt')
         node.store()
         retrieved = orm.FolderData()
+        for name, text in (('_scheduler-stderr.txt', scheduler_stderr), ('exploration.log', log)):
+            if text:
+                retrieved.put_object_from_bytes(text.encode(), name)
         if result is not None:
             text = result if isinstance(result, str) else result.model_dump_json()
             retrieved.put_object_from_bytes(text.encode(), contract.RESULT_FILE)
@@ -117,6 +121,73 @@ def test_what_the_scheduler_knows_better_stands(parse):
     """Out of memory: the job was killed before it could write its result, and the parser adds no code of its own."""
     _, process = parse(None, scheduler_status=110)
     assert process.exit_status == 0
+
+
+NOTES = 'INFO:    fuse2fs not found, will not be able to mount EXT3 filesystems\n'
+
+
+@pytest.mark.parametrize(
+    ('line', 'status'),
+    [
+        ('FATAL:   While checking container encryption: could not open image /x.sif: failed to retrieve path', 330),
+        ('FATAL:   While checking container encryption: could not open image /x.sif: image format not recognized', 330),
+        ('FATAL:   container creation failed: image driver mount failure: image driver squashfuse_ll exited', 330),
+        ('FATAL:   stat /nowhere/python: no such file or directory', 331),
+        ('FATAL:   "pythonx": executable file not found in $PATH', 331),
+        ('/spool/job00018/slurm_script: line 16: /nowhere/python: No such file or directory', 331),
+        ('/x/_aiidasubmit.sh: line 9: apptainer: command not found', 331),
+        ("/usr/bin/python3: Error while finding module specification … No module named 'aiida_mlip_autopipe'", 331),
+        ('/x/_aiidasubmit.sh: line 4: ./arm: cannot execute binary file: Exec format error', 332),
+        ("FATAL:   the image's architecture (arm64) could not run on the host's (amd64)", 332),
+        ("FATAL:   container creation failed: mount hook function failure: mount source /x doesn't exist", 333),
+        ('OSError: [Errno 122] Disk quota exceeded', 334),
+        (
+            'slurmstepd: error: Detected 1 oom_kill event in StepId=5.batch. Some of the tasks have been OOM Killed.',
+            110,
+        ),
+        ('slurmstepd: error: *** JOB 5 ON node1 CANCELLED AT 2026-01-01T00:00:00 DUE TO TIME LIMIT ***', 120),
+        ('slurmstepd: error: *** JOB 5 ON node1 CANCELLED AT 2026-01-01T00:00:00 DUE TO NODE FAILURE ***', 140),
+        ('nothing that anybody knows', 300),
+    ],
+)
+@pytest.mark.parametrize('where', ['scheduler_stderr', 'log'])
+def test_a_job_that_never_began_is_told_from_what_its_surroundings_wrote(parse, line, status, where):
+    _, process = parse(None, **{where: NOTES + line + '\n'})
+    assert process.exit_status == status
+    if 330 <= status < 340:
+        assert line in process.exit_message
+
+
+def write_checkpoint(step):
+    from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
+
+    nothing = np.zeros((4, 3))
+    state = dict.fromkeys(('positions', 'momenta', 'cell', 'forces', 'stress', 'last_frame'), nothing)
+    checkpoint = Checkpoint('hash', step, np.full(4, 29), **state, energy=0.0, cell_momentum=0.0, rng_state={})
+    return (contract.CHECKPOINT_FILE, checkpoint.write)
+
+
+def tear(path):
+    write_trajectory(path, 3)
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+@pytest.mark.parametrize(('scheduler_status', 'status'), [(None, 401), (110, 0)])
+def test_what_a_killed_job_had_done_up_to_its_checkpoint_is_kept(parse, scheduler_status, status):
+    """Frames after the checkpoint are made again by the next leg, and one that was half written is none."""
+    result = make_result(outcome='killed', last_step=15, message='killed')
+    files = [(contract.TRAJECTORY_FILE, tear), write_checkpoint(15)]
+    outputs, process = parse(result, files, scheduler_status=scheduler_status)
+    assert process.exit_status == status
+    assert list(outputs['trajectory'].get_stepids()) == [10]
+    assert 'checkpoint' in outputs
+
+
+def test_a_full_disk_is_told_by_a_code_of_its_own(parse):
+    result = make_result(outcome='failed', message='OSError: [Errno 28] No space left on device', n_frames=2)
+    outputs, process = parse(result, [FRAMES])
+    assert process.exit_status == 334
+    assert 'trajectory' in outputs
 
 
 def test_crash_frames_are_kept(parse):
