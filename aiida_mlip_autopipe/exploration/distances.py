@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 from ase.data import covalent_radii
 from ase.geometry import complete_cell
-from scipy.sparse import csr_array
+from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 # Pairs that are looked at together; bounds the memory for large structures.
@@ -55,27 +55,47 @@ def find_overlap(
     return closest
 
 
-def find_detached(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:
-    """Return the indices of the smallest piece farther than a cutoff in Å from all else, if there is one.
-
-    Two atoms hang together if a chain of atoms, or images of them, with no gap above the cutoff joins them.
-    """
-    # Distances that are not exact are never too short: what hangs together by them does, and little does not.
-    for exact_below in (0.0, cutoff):
-        pieces = _find_pieces(positions, cell, pbc, cutoff, exact_below)
-        if pieces.max() == 0:
-            return np.array([], dtype=int)
-    sizes = np.bincount(pieces)
-    return np.flatnonzero(pieces == np.argmin(sizes))
-
-
-def _find_pieces(
-    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float, exact_below: float
+def find_detached(
+    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, reach: float, groups: np.ndarray
 ) -> np.ndarray:
+    """Return the indices of the atoms that have come off the largest part of the group that they were of.
+
+    Parameters
+    ----------
+    positions, cell, pbc
+        The structure in Å.
+    reach
+        Atoms within it, by the nearest image, hold together, and all that these hold, in Å.
+    groups
+        Number of the group of each atom (n,), as `find_groups` gives it.
+    """
+    # Distances that are not exact are never too short: what holds together by them does, and few do not.
+    for cutoff in (0.0, reach):
+        parts = find_groups(positions, cell, pbc, reach, cutoff)
+        _, first, of_group = np.unique(groups, return_index=True, return_inverse=True)
+        if (parts == parts[first][of_group]).all():
+            return np.array([], dtype=int)
+    detached: list[np.ndarray] = []
+    for group in np.unique(groups):
+        members = np.flatnonzero(groups == group)
+        sizes = np.bincount(parts[members])
+        detached.append(members[parts[members] != sizes.argmax()])
+    return np.sort(np.concatenate(detached))
+
+
+def find_groups(
+    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, reach: float, exact_below: float
+) -> np.ndarray:
+    """Return for each atom the number of its group (n,): atoms within a reach, in Å, and all that these reach.
+
+    Distances are exact below ``exact_below``; longer ones are never too short.
+    """
     blocks = distance_blocks(positions, cell, pbc, exact_below)
-    near = np.concatenate([block <= cutoff for _, block in blocks])
-    pieces: np.ndarray = connected_components(csr_array(near), directed=False)[1]
-    return pieces
+    first, second = np.concatenate([np.argwhere(block <= reach) + np.array([start, 0]) for start, block in blocks]).T
+    n = len(positions)
+    links = coo_array((np.ones(len(first), dtype=bool), (first, second)), shape=(n, n))
+    groups: np.ndarray = connected_components(links, directed=False)[1]
+    return groups
 
 
 def nearest_distances(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:

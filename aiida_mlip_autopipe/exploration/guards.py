@@ -8,10 +8,15 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 
-from aiida_mlip_autopipe.exploration.distances import find_detached, find_overlap, nearest_distances
+from aiida_mlip_autopipe.exploration.distances import find_detached, find_groups, find_overlap, nearest_distances
 from aiida_mlip_autopipe.exploration.dynamics import PhaseSpace
 from aiida_mlip_autopipe.exploration.evaluation import Evaluation
 from aiida_mlip_autopipe.exploration.settings import GuardSettings
+
+# How much farther apart than in the seed atoms may be that held together there.
+SPARE = 1.5
+# Atoms of a fragment that are named in a message.
+MAX_NAMED = 6
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,11 @@ class Guards:
         if settings.detached_factor is not None:
             limit = settings.detached_factor * 2.0 * float(covalent_radii[atoms.numbers].max())
             nearest = nearest_distances(atoms.positions, atoms.cell.array, self._pbc, limit)
-            # A gas is sparse from the start, which is no evaporation, and its molecules come and go.
-            self._detached_A = max(limit, 1.5 * float(nearest.max()))
-            self._in_one_piece = not len(find_detached(atoms.positions, atoms.cell.array, self._pbc, self._detached_A))
+            # A gas is sparse from the start, which is no evaporation.
+            self._detached_A = max(limit, SPARE * float(nearest.max()))
+            # What was nearer than this held together in the seed; vibrations take no pair from here over the limit.
+            reach = (1.0 + 1e-9) * self._detached_A / SPARE
+            self._groups = find_groups(atoms.positions, atoms.cell.array, self._pbc, reach, reach)
 
     def check_step(
         self, system: PhaseSpace, evaluation: Evaluation, energy_before: float, target_K: float
@@ -89,16 +96,14 @@ class Guards:
                     f'limit {factor:g}',
                 )
         if self._detached_A is not None:
-            gone = find_detached(system.positions, system.cell, self._pbc, self._detached_A)
-            if len(gone) == 1 or (len(gone) and self._in_one_piece):
-                return Alarm('detached', f'{self._name(gone)} no neighbour within {self._detached_A:.1f} Å')
+            gone = find_detached(system.positions, system.cell, self._pbc, self._detached_A, self._groups)
+            if len(gone):
+                names = ', '.join(f'{self._symbols[index]}{index}' for index in gone[:MAX_NAMED])
+                more = f' and {len(gone) - MAX_NAMED} more' if len(gone) > MAX_NAMED else ''
+                return Alarm(
+                    'detached', f'{names}{more} came off: nothing else of the seed is within {self._detached_A:.1f} Å'
+                )
         return None
-
-    def _name(self, piece: np.ndarray) -> str:
-        first = f'{self._symbols[piece[0]]}{piece[0]}'
-        if len(piece) == 1:
-            return f'{first} has'
-        return f'{first} and {len(piece) - 1} more atoms, a piece by themselves, have'
 
 
 def temperature_limit(target_K: float, n_dof: int) -> float:

@@ -141,6 +141,7 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
         choice = choose_ensemble(atoms, settings.ensemble, settings.vacuum_A)
     except EnsembleRefusedError as error:
         raise JobRefusedError('settings', str(error)) from error
+    loader.check_elements(atoms.get_chemical_symbols())
     job_hash = hash_job(identify(job, settings, loader, model_sha256))
     return PreparedJob(
         job=job,

@@ -127,10 +127,7 @@ def check_elements(loader: CalculatorLoader, loaded: Loaded, atoms: Atoms) -> No
         unknown = {
             symbol for symbol, number in zip(atoms.symbols, atoms.numbers, strict=True) if number not in loaded.elements
         }
-        if unknown:
-            raise CalculatorRefusedError(
-                'element', f'the calculator {loader.settings.kind!r} does not know {", ".join(sorted(unknown))}'
-            )
+        loader.refuse_elements(unknown)
 
 
 def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) -> None:

@@ -71,8 +71,9 @@ class GuardSettings(Settings):
     volume_factor: float | None = Field(default=2.0, gt=1)
     """Largest ratio of the volume to the seed's, and of the seed's to the volume; the density's limit at once."""
     detached_factor: float | None = Field(default=3.0, gt=1)
-    """An atom, or a piece of a seed that hung together, whose nearest neighbour is farther than this times the sum of
-    the largest covalent radii, and farther than one and a half times where an atom had one in the seed, is gone."""
+    """Atoms that held together in the seed and between which now lies more than this times the sum of the two largest
+    covalent radii have come apart: an atom, a cluster or a molecule is gone. Never less than one and a half times the
+    distance of the seed's loneliest atom to its neighbour."""
     interval: int = Field(default=10, ge=1)
     """Steps between looks at the distances; every stored frame is looked at besides."""
 

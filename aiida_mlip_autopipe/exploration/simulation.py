@@ -13,9 +13,14 @@ from typing import Any
 import numpy as np
 from ase import units
 
-from aiida_mlip_autopipe.exploration.averages import Blocking
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
-from aiida_mlip_autopipe.exploration.contract import CHECKPOINT_FILE, CRASH_FILE, TRAJECTORY_FILE, Event, Outcome
+from aiida_mlip_autopipe.exploration.contract import (
+    CHECKPOINT_FILE,
+    CRASH_FILE,
+    TRAJECTORY_FILE,
+    Event,
+    Outcome,
+)
 from aiida_mlip_autopipe.exploration.crash import Snapshot, write_crash
 from aiida_mlip_autopipe.exploration.dynamics import PhaseSpace
 from aiida_mlip_autopipe.exploration.evaluation import Evaluation, Evaluator
@@ -25,24 +30,13 @@ from aiida_mlip_autopipe.exploration.interruptions import Interruptions
 from aiida_mlip_autopipe.exploration.montecarlo import MonteCarlo
 from aiida_mlip_autopipe.exploration.moves import MoveRefusedError
 from aiida_mlip_autopipe.exploration.preparation import JobRefusedError, PreparedJob
+from aiida_mlip_autopipe.exploration.recorder import LegCounters, Recorder
 from aiida_mlip_autopipe.exploration.relaxation import relax
-from aiida_mlip_autopipe.exploration.trajectory_file import TrajectoryFile
 from aiida_mlip_autopipe.seeds import fixed_mask
 
 # The failing structure and those just before it that go into the crash file.
 N_CRASH_FRAMES = 6
 PROGRESS_INTERVAL_S = 10.0
-
-
-@dataclass
-class LegCounters:
-    """Figures of one leg; a job that is requeued into its folder goes on with the leg."""
-
-    first_step: int = 0
-    n_frames: int = 0
-    force_calls: int = 0
-    temperature_sum: float = 0.0
-    loop_s: float = 0.0
 
 
 @dataclass
@@ -74,14 +68,13 @@ class Simulation:
     events: list[Event] = field(default_factory=list)
     message: str = ''
     step: int = 0
-    leg: LegCounters = field(default_factory=LegCounters)
 
     def __post_init__(self) -> None:
         job, settings, atoms = self.prepared.job, self.prepared.settings, self.prepared.atoms
         self.settings = settings
         self.schedule = self.prepared.schedule
         self.rng = np.random.Generator(np.random.PCG64(job.seeds[0].random_seed))
-        self.trajectory = TrajectoryFile(self.folder / TRAJECTORY_FILE, atoms)
+        self.recorder = Recorder(self.folder / TRAJECTORY_FILE, atoms, settings.frame_min_change_A)
         self.guards = Guards(settings.guards, atoms)
         with_stress = 'stress' in self.calculator.implemented_properties and bool(atoms.pbc.all())
         self.evaluator = Evaluator(atoms.copy(), self.calculator, with_stress)
@@ -93,10 +86,13 @@ class Simulation:
             free=~fixed_mask(atoms),
         )
         self.monte_carlo = self._make_monte_carlo()
-        self.averages = {'energy_eV': Blocking(), 'temperature_K': Blocking(), 'volume_A3': Blocking()}
-        self._last_frame = self.system.positions
         self._calls_before = 0
         self._recent: deque[Snapshot] = deque(maxlen=N_CRASH_FRAMES)
+
+    @property
+    def leg(self) -> LegCounters:
+        """Figures of this leg."""
+        return self.recorder.leg
 
     def run(self) -> Outcome:
         """Run until the steps are done, something is wrong or the job has to end."""
@@ -107,17 +103,14 @@ class Simulation:
             alarm = self._begin()
             outcome = self._crash(alarm) if alarm else self._loop()
         finally:
-            self.trajectory.close()
+            self.recorder.close()
             self.leg.loop_s += time.monotonic() - started
             self.leg.force_calls = self._calls_before + self.evaluator.calls
         return outcome
 
     def statistics(self) -> dict[str, Any]:
         """Return averages over the sampled steps of the run so far, and the acceptance by move; JSON only."""
-        figures: dict[str, Any] = {name: average.summary() for name, average in self.averages.items() if average.count}
-        independent = figures.get('energy_eV', {}).get('n_independent')
-        if independent is not None:
-            figures['n_independent_frames'] = min(float(self.leg.n_frames), independent)
+        figures = self.recorder.statistics()
         if self.monte_carlo is not None:
             figures['moves'] = self.monte_carlo.summary()
         return figures
@@ -127,7 +120,7 @@ class Simulation:
         if checkpoint is not None:
             evaluation = self._restore(checkpoint)
         else:
-            self.trajectory.keep_until(-1)
+            self.recorder.begin()
             relaxation = self.settings.relaxation
             if relaxation is not None and not self.prepared.job.seeds[0].perturbed:
                 self.system.positions, message = relax(self.prepared.atoms, self.evaluator, relaxation)
@@ -157,22 +150,9 @@ class Simulation:
         system.positions, system.momenta, system.cell = checkpoint.positions, checkpoint.momenta, checkpoint.cell
         system.cell_momentum = checkpoint.cell_momentum
         self.rng.bit_generator.state = checkpoint.rng_state
-        self._last_frame = checkpoint.last_frame
-        counters = checkpoint.counters
-        self.averages = {name: Blocking(levels) for name, levels in counters['averages'].items()}
         if self.monte_carlo is not None:
-            self.monte_carlo.restore(counters['moves'])
-        kept = self.trajectory.keep_until(self.step)
-        if kept:
-            self.leg = LegCounters(**counters['leg'])
-            if kept != self.leg.n_frames:
-                raise JobRefusedError(
-                    'checkpoint',
-                    f'the trajectory has {kept} frames up to step {self.step}, the checkpoint knows of '
-                    f'{self.leg.n_frames}; remove both to start from the seed',
-                )
-        else:
-            self.leg = LegCounters(first_step=self.step)
+            self.monte_carlo.restore(checkpoint.counters['moves'])
+        self.recorder.restore(checkpoint)
         self._calls_before = self.leg.force_calls
         if self.prepared.job.rescues > checkpoint.rescues:
             temperature = self.schedule.targets(min(self.step, self.schedule.n_steps - 1))[0]
@@ -221,7 +201,7 @@ class Simulation:
             if alarm is not None:
                 return self._crash(alarm)
             if sampled:
-                self._average()
+                self.recorder.average(system, self.integrator.evaluation, self.ensemble == 'npt')
             if frame_due:
                 self._store_frame(temperature, pressure)
             if self.step % settings.checkpoint_interval == 0:
@@ -232,32 +212,16 @@ class Simulation:
         self._write_checkpoint()
         return 'completed'
 
-    def _average(self) -> None:
-        self.averages['energy_eV'].add(self.integrator.evaluation.energy)
-        self.averages['temperature_K'].add(self.system.temperature_K)
-        if self.ensemble == 'npt':
-            self.averages['volume_A3'].add(self.system.volume)
-
     def _store_frame(self, target_temperature_K: float, target_pressure_GPa: float) -> None:
-        system = self.system
-        if self.settings.frame_min_change_A > 0.0:
-            moved = np.sqrt(((system.positions - self._last_frame) ** 2).sum(axis=1).max())
-            if moved < self.settings.frame_min_change_A:
-                return
-        temperature = system.temperature_K
-        info = {
+        info: dict[str, Any] = {
             'step': self.step,
-            'temperature_K': temperature,
             'target_temperature_K': target_temperature_K,
             'target_pressure_GPa': target_pressure_GPa,
         }
         if self.monte_carlo is not None:
             info['accepted_swaps'] = self.monte_carlo.n_accepted_swaps
-        self.trajectory.append(system.positions, system.cell, self.integrator.evaluation, info)
-        self._last_frame = system.positions
-        self.leg.n_frames += 1
-        self.leg.temperature_sum += temperature
-        self._keep_as_good()
+        if self.recorder.store_frame(self.system, self.integrator.evaluation, info):
+            self._keep_as_good()
 
     def _remember(self) -> None:
         # The integrators replace these arrays and never write into them, so that keeping them costs nothing.
@@ -281,20 +245,20 @@ class Simulation:
             cell=system.cell,
             forces=evaluation.forces,
             stress=evaluation.stress,
-            last_frame=self._last_frame,
+            last_frame=self.recorder.last_frame,
             energy=evaluation.energy,
             cell_momentum=system.cell_momentum,
             rng_state=dict(self.rng.bit_generator.state),
             rescues=self.prepared.job.rescues,
             counters={
                 'leg': leg,
-                'averages': {name: average.dump() for name, average in self.averages.items()},
+                'averages': self.recorder.dump_averages(),
                 'moves': self.monte_carlo.dump() if self.monte_carlo else [],
             },
         )
 
     def _write_checkpoint(self) -> None:
-        self.trajectory.flush()
+        self.recorder.flush()
         self._make_checkpoint().write(self.folder / CHECKPOINT_FILE)
         self.on_checkpoint()
 
@@ -304,7 +268,7 @@ class Simulation:
         write_crash(self.folder / CRASH_FILE, self.prepared.atoms, self._recent, alarm)
         if self.step == 0:
             return 'no_frame'
-        self.trajectory.flush()
+        self.recorder.flush()
         self._good.write(self.folder / CHECKPOINT_FILE)
         return 'unstable' if self.leg.n_frames else 'no_frame'
 

@@ -89,9 +89,9 @@ def test_memory_does_not_grow_with_the_number_of_steps(job_folder, copper, monke
 
     monkeypatch.setattr(Simulation, '_write_checkpoint', measure)
     settings = {
-        'n_steps': 600,
-        'frame_interval': 3,
-        'checkpoint_interval': 200,
+        'n_steps': 180,
+        'frame_interval': 1,
+        'checkpoint_interval': 60,
         'ensemble': 'nvt',
         'guards': {'distance_factor': None, 'detached_factor': None},
     }
@@ -101,5 +101,5 @@ def test_memory_does_not_grow_with_the_number_of_steps(job_folder, copper, monke
         assert folder.run().outcome == 'completed'
     finally:
         tracemalloc.stop()
-    # 133 frames held in memory would take several hundred kB.
-    assert sizes[600] - sizes[200] < 80_000
+    # 120 frames held in memory would take several hundred kB.
+    assert sizes[180] - sizes[60] < 80_000

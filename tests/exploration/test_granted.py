@@ -28,6 +28,7 @@ def test_threads_are_as_many_as_cores_were_granted(environment, threads):
     assert granted_threads(environment) == threads
 
 
+@pytest.mark.integration
 def test_a_job_starts_over_with_the_threads_it_was_granted_before_numpy_has_counted_the_cores():
     environment = {**os.environ, 'OMP_NUM_THREADS': '7', 'SLURM_CPUS_PER_TASK': '1'}
     code = (

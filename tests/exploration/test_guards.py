@@ -12,6 +12,7 @@ from ase.build import add_adsorbate, bulk, fcc111, molecule
 from aiida_mlip_autopipe.exploration.distances import (
     distance_blocks,
     find_detached,
+    find_groups,
     find_overlap,
 )
 from aiida_mlip_autopipe.exploration.dynamics import PhaseSpace
@@ -135,26 +136,42 @@ def test_an_atom_that_evaporates_is_missed():
     system.positions[-1, 2] += 8.0
     alarm = guards.check_distances(system)
     assert alarm.rule == 'detached'
-    assert 'Cu11 has no neighbour within 7.9 Å' in alarm.message
+    assert 'Cu11 came off: nothing else of the seed is within 7.9 Å' in alarm.message
 
 
-def test_a_piece_that_leaves_is_missed_be_it_a_molecule_or_half_of_a_slab():
-    slab = fcc111('Cu', (2, 2, 3), vacuum=12.0)
-    add_adsorbate(slab, molecule('H2O'), 2.0)
-    for piece, message in (
-        (slice(12, 15), 'O12 and 2 more atoms, a piece by themselves, have no neighbour within 7.9 Å'),
-        (slice(0, 4), 'Cu0 and 3 more atoms, a piece by themselves, have no neighbour within 7.9 Å'),
-    ):
-        guards, system = Guards(GuardSettings(), slab), system_of(slab)
-        assert guards.check_distances(system) is None
-        system.positions[piece, 2] += 8.0 if piece.start else -8.0
-        assert guards.check_distances(system).message == message
+def test_a_fragment_that_leaves_is_missed_though_its_atoms_have_neighbours():
+    slab = fcc111('Cu', (3, 3, 3), vacuum=20.0)
+    guards, system = Guards(GuardSettings(), slab), system_of(slab)
+    system.positions[-3:, 2] += 5.0
+    assert guards.check_distances(system) is None
+    system.positions[-3:, 2] += 3.5
+    alarm = guards.check_distances(system)
+    assert alarm.rule == 'detached'
+    assert 'Cu24, Cu25, Cu26 came off' in alarm.message
+    system.positions[-9:-3, 2] += 8.5
+    assert 'Cu18, Cu19, Cu20, Cu21, Cu22, Cu23 and 3 more came off' in guards.check_distances(system).message
+
+
+@pytest.mark.parametrize(('height', 'rule'), [(1.8, 'detached'), (9.0, None)], ids=['adsorbed', 'above the surface'])
+def test_a_molecule_is_missed_only_where_the_surface_held_it(height, rule):
+    slab = fcc111('Cu', (2, 2, 3), vacuum=20.0)
+    add_adsorbate(slab, molecule('H2O'), height, 'ontop', mol_index=0)
+    guards, system = Guards(GuardSettings(), slab), system_of(slab)
+    assert guards.check_distances(system) is None
+    system.positions[-3:, 2] += 9.0
+    alarm = guards.check_distances(system)
+    assert (alarm.rule if alarm else None) == rule
+    if alarm:
+        assert 'O12, H13, H14 came off' in alarm.message
+    # Either way the molecule itself is seen to fall to pieces.
+    system.positions[-1, 2] += 12.0
+    assert 'H14' in guards.check_distances(system).message
 
 
 def test_the_molecules_of_a_gas_come_and_go():
-    """Those that began near to each other may part; an atom that leaves its molecule is gone all the same."""
+    """They may part, unless they began in contact; an atom that leaves its molecule is gone all the same."""
     gas = molecule('H2O')
-    for shift in (3.0, 12.0):
+    for shift in (4.0, 12.0):
         other = molecule('H2O')
         other.positions += [0.0, 0.0, shift]
         gas += other
@@ -162,7 +179,7 @@ def test_the_molecules_of_a_gas_come_and_go():
     system.positions[3:6, 1] += 6.0
     assert guards.check_distances(system) is None
     system.positions[1, 0] += 6.0
-    assert 'H1 has no neighbour' in guards.check_distances(system).message
+    assert 'H1 came off' in guards.check_distances(system).message
 
 
 def test_a_gas_is_not_evaporated():
@@ -215,4 +232,7 @@ def test_a_cell_smaller_than_the_cutoff_is_looked_at_with_its_images():
 def test_who_is_detached_in_a_flat_cell_is_told_by_true_distances():
     cell = np.array([[10.0, 0, 0], [28.0, 3.0, 0], [0, 0, 30.0]])
     positions = np.array([[0.0, 0, 0], [1.0, 2.8, 0], [5.0, 1.5, 15.0]])
-    assert find_detached(positions, cell, np.array([True] * 3), 3.5).tolist() == [2]
+    periodic = np.array([True] * 3)
+    assert find_groups(positions, cell, periodic, 3.5, 3.5).tolist() == [0, 0, 1]
+    assert find_detached(positions, cell, periodic, 3.5, np.zeros(3, dtype=int)).tolist() == [2]
+    assert find_detached(positions, cell, periodic, 3.5, np.array([0, 0, 1])).tolist() == []

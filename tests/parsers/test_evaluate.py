@@ -91,7 +91,7 @@ def test_frames_that_were_not_reached_have_no_number(parse):
         (make_result(n_frames=3), False, 302),
         (make_result(n_frames=3), True, 303),
         (make_result(outcome='refused', refusal='contract', message='1, not 2'), False, 310),
-        (make_result(outcome='refused', refusal='element', message='no W'), False, 311),
+        (make_result(outcome='refused', refusal='element', message='no W'), False, 323),
         (make_result(outcome='refused', refusal='calculator_missing', message='no'), False, 320),
         (make_result(outcome='refused', refusal='model_not_loaded', message='no'), False, 321),
         (make_result(outcome='refused', refusal='model_mismatch', message='no'), False, 322),

@@ -32,6 +32,11 @@ def write_trajectory(path, n_frames=2):
             file.write(frame)
 
 
+def write_crash(path):
+    path.parent.mkdir()
+    write_trajectory(path, 1)
+
+
 @pytest.fixture
 def parse(emt_code, tmp_path):
     """Parse what a job left: its files, and the exit status that the scheduler's output gave, if any."""
@@ -97,6 +102,7 @@ def test_a_completed_job_gives_frames_result_and_checkpoint(parse):
         (make_result(outcome='refused', refusal='calculator_missing', message='no'), [], 320),
         (make_result(outcome='refused', refusal='model_not_loaded', message='no'), [], 321),
         (make_result(outcome='refused', refusal='model_mismatch', message='no'), [], 322),
+        (make_result(outcome='refused', refusal='element', message='no'), [], 323),
         (make_result(outcome='failed', message='ZeroDivisionError', traceback='…'), [], 350),
         (make_result(outcome='out_of_walltime', n_frames=2), [FRAMES, CHECKPOINT], 400),
         (make_result(outcome='stopped', n_frames=2), [FRAMES, CHECKPOINT], 400),
@@ -193,7 +199,7 @@ def test_a_full_disk_is_told_by_a_code_of_its_own(parse):
 def test_crash_frames_are_kept(parse):
     outputs, process = parse(
         make_result(outcome='unstable', n_frames=2, message='too hot'),
-        [FRAMES, (contract.CRASH_FILE, lambda path: write_trajectory(path, 1))],
+        [FRAMES, (contract.CRASH_FILE, write_crash)],
     )
     assert process.exit_status == 410
     assert outputs['crash'].filename == 'crash.traj'

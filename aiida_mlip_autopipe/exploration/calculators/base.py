@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -137,6 +137,24 @@ class CalculatorLoader(ABC):
                 f'the model file {path} has the sha256 {found[:12]}…, expected was {self.settings.model_sha256[:12]}…',
             )
         return found
+
+    def check_elements(self, symbols: Iterable[str]) -> None:
+        """Refuse elements that no model of this kind knows, where that can be told without loading one.
+
+        Raises
+        ------
+        CalculatorRefusedError
+            If there is one.
+        """
+        if self.known_elements is not None:
+            self.refuse_elements(set(symbols) - self.known_elements)
+
+    def refuse_elements(self, unknown: Collection[str]) -> None:
+        """Refuse the elements, if there are any, that the calculator does not know."""
+        if unknown:
+            raise CalculatorRefusedError(
+                'element', f'the calculator {self.settings.kind!r} does not know {", ".join(sorted(unknown))}'
+            )
 
     def version(self) -> str | None:
         """Return the version of the calculator's package, without importing it."""

@@ -1,0 +1,143 @@
+"""Every exit code of an exploration, provoked with a real job through AiiDA."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.engine import ToContext, WorkChain, run_get_node
+from ase import Atoms
+from ase.build import bulk
+
+from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.data.seed import SeedData
+from aiida_mlip_autopipe.exploration import RUNNER_VERSION
+from aiida_mlip_autopipe.exploration.contract import RESULT_FILE, TRAJECTORY_FILE
+from aiida_mlip_autopipe.seeds import Seed
+from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
+
+pytestmark = pytest.mark.integration
+
+COPPER = bulk('Cu', cubic=True)
+
+
+def overlapping() -> Atoms:
+    atoms = COPPER.copy()
+    atoms.positions[1] = atoms.positions[0] + [0.5, 0.0, 0.0]
+    return atoms
+
+
+def after_the_job(command: str) -> dict:
+    """Have the submission script do something to what the job left, as a full disk or a torn transfer does."""
+    return {'options': {'append_text': command}}
+
+
+# What makes a job end with each code: changes of its inputs.
+PROVOCATIONS = {
+    300: after_the_job(f'rm {RESULT_FILE}'),
+    301: after_the_job(f'truncate -s 100 {RESULT_FILE}'),
+    302: after_the_job(f'rm {TRAJECTORY_FILE}'),
+    303: after_the_job(f'truncate -s 700 {TRAJECTORY_FILE}'),
+    310: {'runner_version': 'another'},
+    311: {'exploration': {'temperature_K': -1}},
+    320: {'calculator': {'kind': 'custom', 'calculator': 'no_such_package:Thing', 'cutoff_A': 5.0}},
+    321: {'calculator': {'kind': 'sevennet', 'model': '/no/such.pth'}},
+    322: {'calculator': {'kind': 'sevennet', 'model': '7net-0', 'model_sha256': '0' * 64}},
+    323: {'atoms': bulk('Fe', cubic=True)},
+    # ASE's base class computes nothing, and its result lacks the energy.
+    350: {'calculator': {'kind': 'custom', 'calculator': 'ase.calculators.calculator:Calculator', 'cutoff_A': 5.0}},
+    400: {'options': {'max_wallclock_seconds': 1}},
+    410: {'exploration': {'guards': {'force_eV_per_A': 0.3}}},
+    411: {'atoms': overlapping()},
+}
+# What the work chain makes of them, where it knows more than that a job failed.
+RESTARTED = {400: 403, 410: 410, 411: 411}
+SENTENCES = {
+    303: 'trajectory.traj cannot be read',
+    310: 'version another of the runner',
+    311: 'temperature_K',
+    320: "needs the package 'no_such_package'",
+    321: 'the model file /no/such.pth does not exist',
+    322: 'expected was 000000000000',
+    323: "the calculator 'emt' does not know Fe",
+    350: 'KeyError',
+    410: 'limit 0.3',
+    411: 'limit 100, at step 0',
+}
+
+
+class Provocations(WorkChain):
+    """Runs all jobs at once."""
+
+    @classmethod
+    def define(cls, spec):
+        super().define(spec)
+        spec.input('code', valid_type=orm.AbstractCode)
+        spec.outline(cls.submit_all, cls.end)
+
+    def submit_all(self):
+        children = {}
+        for status, changes in PROVOCATIONS.items():
+            job = self._job(**changes)
+            if status in RESTARTED:
+                child = self.submit(ExplorationWorkChain, job=job)
+            else:
+                child = self.submit(ExplorationCalculation, **job)
+            children[f'status_{status}'] = child
+        return ToContext(**children)
+
+    def end(self):
+        """Come after them: a last step would not wait for what it submits."""
+
+    def _job(self, atoms=COPPER, calculator=None, exploration=None, runner_version=RUNNER_VERSION, options=None):
+        settings = {'temperature_K': 600, 'n_steps': 20, 'frame_interval': 1, 'rescue': {'max_rescues': 0}}
+        resources = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
+        return {
+            'code': self.inputs.code,
+            'seed': SeedData.from_seed(Seed(atoms, {'kind': 'structures'})),
+            'random_seed': orm.Int(1),
+            'calculator': orm.Dict(calculator or {'kind': 'emt'}),
+            'exploration': orm.Dict({**settings, **(exploration or {})}),
+            'runner_version': orm.Str(runner_version),
+            'metadata': {'options': {'resources': resources, **(options or {})}},
+        }
+
+
+@pytest.fixture(scope='module')
+def provoked(emt_code):
+    """The processes by the status that they were provoked to end with."""
+    _, node = run_get_node(Provocations, code=emt_code)
+    links = node.base.links.get_outgoing().all()
+    children = sorted((link.node for link in links), key=lambda child: child.pk)
+    return dict(zip(PROVOCATIONS, children, strict=True))
+
+
+def job_of(process):
+    return process if isinstance(process, orm.CalcJobNode) else process.called[-1]
+
+
+@pytest.mark.parametrize('status', PROVOCATIONS)
+def test_a_job_that_fails_in_this_way_ends_with_its_code_and_a_sentence(provoked, status):
+    job = job_of(provoked[status])
+    assert job.exit_status == status, job.exit_message
+    assert SENTENCES.get(status, '') in job.exit_message
+    assert '\n' not in job.exit_message
+
+
+@pytest.mark.parametrize(('status', 'restarted'), RESTARTED.items())
+def test_the_work_chain_says_what_became_of_it(provoked, status, restarted):
+    assert provoked[status].exit_status == restarted
+
+
+def test_every_code_of_the_job_is_provoked():
+    codes = {code.status for code in ExplorationCalculation.exit_codes.values() if code.status >= 300}
+    assert codes == set(PROVOCATIONS)
+
+
+def test_what_was_good_and_what_failed_is_attached(provoked):
+    unstable, broken = provoked[410].outputs, provoked[411].outputs
+    assert np.isfinite(unstable.legs.leg_01.get_array('energies')).all()
+    assert unstable.crashes.leg_01.filename == 'crash.traj'
+    assert 'legs' not in broken
+    assert broken.crashes.leg_01.filename == 'crash.traj'
+    assert 'checkpoint' in job_of(provoked[400]).outputs
