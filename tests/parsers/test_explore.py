@@ -32,11 +32,6 @@ def write_trajectory(path, n_frames=2):
             file.write(frame)
 
 
-def write_crash(path):
-    path.parent.mkdir()
-    write_trajectory(path, 1)
-
-
 @pytest.fixture
 def parse(emt_code, tmp_path):
     """Parse what a job left: its files, and the exit status that the scheduler's output gave, if any."""
@@ -199,7 +194,7 @@ def test_a_full_disk_is_told_by_a_code_of_its_own(parse):
 def test_crash_frames_are_kept(parse):
     outputs, process = parse(
         make_result(outcome='unstable', n_frames=2, message='too hot'),
-        [FRAMES, (contract.CRASH_FILE, write_crash)],
+        [FRAMES, (contract.CRASH_FILE, lambda path: write_trajectory(path, 1))],
     )
     assert process.exit_status == 410
     assert outputs['crash'].filename == 'crash.traj'
