@@ -12,6 +12,7 @@ from ase import Atoms
 from aiida_mlip_autopipe.generation.cells import complete_cell, largest_gap
 
 REACH = 1.6  # sums of covalent radii seen from an atom; refinement carries what lies beyond
+LEAST_REACH = 4.5  # Å, so that layers without bonds between them see one another
 N_REFINEMENTS = 3
 # Distances are compared in steps of 0.01 Å. The offset keeps ideal lattices, whose distances are round numbers, away
 # from the edges between two steps.
@@ -24,14 +25,14 @@ def fingerprint(atoms: Atoms) -> str:
     Every atom is coloured by its element, charge, moment and whether it is fixed; then, three times, anew by its colour
     and those of its neighbours with their distances (colour refinement, Weisfeiler and Lehman 1968). The fingerprint is
     the share of each colour, and the thickness of a vacuum, which no atom sees. Neighbours are those within 1.6 times
-    the largest sum of covalent radii.
+    the largest sum of covalent radii, and at least those within 4.5 Å.
     """
     from ase.data import covalent_radii
     from matscipy.neighbours import neighbour_list
 
     from aiida_mlip_autopipe.seeds import fixed_mask
 
-    reach = REACH * 2 * float(covalent_radii[atoms.numbers].max())
+    reach = max(LEAST_REACH, REACH * 2 * float(covalent_radii[atoms.numbers].max()))
     first, second, distances = neighbour_list(
         'ijd', positions=atoms.positions, cell=complete_cell(atoms), pbc=atoms.pbc, cutoff=reach
     )

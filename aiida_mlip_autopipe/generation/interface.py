@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from ase import Atoms
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.generation.alloy import AlloySettings
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
 from aiida_mlip_autopipe.generation.coincidence import (
     Boundary,
@@ -51,6 +52,12 @@ class InterfaceSettings(ComposedSettings):
     """Distance in Å put between the grains at each boundary."""
     merge_factor: float = Field(default=0.7, ge=0, lt=1)
     """Two atoms of an element that are nearer than this share of its distance in the crystal become one, half way."""
+
+    @model_validator(mode='after')
+    def _check(self) -> Self:
+        if isinstance(self.of, AlloySettings) and self.of.arrangement == 'sqs':
+            raise ValueError('a boundary has no shells of neighbours to make quasi-random; take arrangement: random')
+        return self
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from math import gcd
 import numpy as np
 from ase import Atoms
 
-LAYER_TOLERANCE = 0.3  # Å between two layers of atoms
+LAYER_TOLERANCE = 0.3  # Å, the largest thickness of a layer of atoms
+VACUUM = 4.5  # Å without an atom's centre, which no crystal has
 POLARITY_LIMIT = 1e-3  # e/Å, the dipole along the normal over the area
 SYMMETRY_TOLERANCE = 0.05  # Å
 
@@ -95,11 +96,14 @@ def upside_down(slab: Atoms) -> Atoms:
 
 
 def layers(slab: Atoms) -> np.ndarray:
-    """Return the layer of each atom, counted from the bottom, shape (n,)."""
+    """Return the layer of each atom, counted from the bottom, shape (n,); no layer is thicker than the tolerance."""
     heights = slab.positions[:, 2]
-    order = np.argsort(heights)
     numbers = np.empty(len(slab), dtype=int)
-    numbers[order] = np.concatenate([[0], np.cumsum(np.diff(heights[order]) > LAYER_TOLERANCE)])
+    number, lowest = -1, -np.inf
+    for atom in np.argsort(heights, kind='stable'):
+        if heights[atom] > lowest + LAYER_TOLERANCE:
+            number, lowest = number + 1, heights[atom]
+        numbers[atom] = number
     return numbers
 
 

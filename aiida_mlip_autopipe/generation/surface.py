@@ -18,6 +18,7 @@ from aiida_mlip_autopipe.generation.fingerprint import fingerprint
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
 from aiida_mlip_autopipe.generation.oxidation import guess_charges
 from aiida_mlip_autopipe.generation.slabs import (
+    VACUUM,
     Plane,
     charges_by_element,
     distinct_planes,
@@ -163,6 +164,8 @@ class SurfaceGenerator(ComposedGenerator):
             raise AutopipeError(
                 f'a surface is cut from a crystal; {unit.get_chemical_formula()} is not periodic in three directions'
             )
+        if largest_gap(unit) > VACUUM:
+            raise AutopipeError(f'a surface is cut from a crystal; {unit.get_chemical_formula()} has vacuum already')
         guess_charges(unit)
         structure = AseAtomsAdaptor.get_structure(Atoms(unit.symbols, unit.positions, cell=unit.cell, pbc=True))
         charges = charges_by_element(unit)

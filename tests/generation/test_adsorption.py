@@ -139,6 +139,13 @@ def test_coverage_counts_molecules_per_surface_atom(generate):
         assert seed.record['coverage'] == 6 / top
 
 
+def test_sites_that_differ_in_the_layer_below_only_are_kept_apart(generate):
+    bilayer = {'kind': 'covalent', 'structure': 'graphene', 'sites': {'A': 'C'}, 'n_layers': 2}
+    entry = {'kind': 'adsorption', 'of': bilayer, 'molecules': ['H'], 'orientation': 'upright', 'sites': ['ontop']}
+    seeds = generate(entry).seeds
+    assert len(seeds) == 2  # above an atom of the lower layer, and above its hollow
+
+
 def test_more_molecules_than_fit_are_refused(generate):
     with pytest.raises(PhysicsViolationError, match=r'molecules C6H6 do not fit on') as caught:
         generate(adsorption(molecules=['C6H6'], n_molecules=6, n_seeds=1, validation={'max_redraws': 1}))

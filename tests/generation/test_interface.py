@@ -216,6 +216,11 @@ def test_a_crystal_or_an_axis_without_coincidences_is_refused(generate):
         generate(interface(TITANIUM))
 
 
+def test_a_quasi_random_boundary_is_refused():
+    with pytest.raises(ValidationError, match='a boundary has no shells of neighbours to make quasi-random'):
+        InterfaceSettings(of={**COPPER, 'arrangement': 'sqs'})
+
+
 def test_an_axis_without_direction_is_refused():
     with pytest.raises(ValidationError, match='0 0 0'):
         InterfaceSettings(of=COPPER, axes=[[0, 0, 0]])

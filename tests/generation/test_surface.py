@@ -198,6 +198,20 @@ def test_a_molecule_has_no_surface(generate, tmp_path):
         generate(surface({'kind': 'structures', 'files': [str(tmp_path / 'methane.xyz')]}))
 
 
+def test_what_has_vacuum_already_has_no_surface(generate):
+    sheet = {'kind': 'covalent', 'structure': 'graphene', 'sites': {'A': 'C'}}
+    for of in (sheet, surface(COPPER, miller_indices=[[1, 0, 0]])):
+        with pytest.raises(AutopipeError, match='has vacuum already'):
+            generate(surface(of))
+
+
+def test_layers_of_a_steep_plane_are_not_taken_for_one(generate):
+    (seed,) = generate(surface(COPPER, miller_indices=[[4, 4, 3]], thickness_A=5, fixed_layers=2)).seeds
+    numbers, heights = layers(seed.atoms), seed.atoms.positions[:, 2]
+    assert all(np.ptp(heights[numbers == number]) < 0.3 for number in range(numbers.max() + 1))
+    assert 0 < seed.record['n_fixed'] < len(seed.atoms) / 2
+
+
 def test_each_draw_is_to_be_of_the_same_crystal(generate):
     vacancy = {'kind': 'defect', 'of': COPPER, 'vacancies': {'Cu': 1}}
     with pytest.raises(AutopipeError, match="this entry of kind 'defect' draws each anew: take defect of surface"):
