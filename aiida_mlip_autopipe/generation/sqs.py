@@ -16,6 +16,8 @@ from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.generation.processes import spread
 from aiida_mlip_autopipe.settings import Settings
 
+STEPS_PER_PAIR = 5000
+
 
 class SqsSettings(Settings):
     """How a special quasi-random structure is searched for."""
@@ -24,8 +26,8 @@ class SqsSettings(Settings):
     """Pairs of sites up to this distance, in nearest-neighbour distances, are to be uncorrelated."""
     triplet_cutoff: float = Field(default=1.05, ge=0)
     """The same for triplets; 0 leaves them out."""
-    n_steps: PositiveInt = 5000
-    """Steps of one annealing."""
+    n_steps: PositiveInt | None = None
+    """Steps of one annealing; by default 5000 for each pair of elements, since more of them are harder to arrange."""
     n_restarts: PositiveInt = 1
     """Annealings, of which the best result is kept; `mlip-autopipe generate` spreads them over its processes."""
     time_limit_s: PositiveFloat | None = None
@@ -92,10 +94,9 @@ def _anneal(
     cutoffs = [factor * nearest for factor in (settings.pair_cutoff, settings.triplet_cutoff) if factor]
     space = ClusterSpace(lattice, cutoffs, list(counts))
     concentrations = {symbol: count / len(supercell) for symbol, count in counts.items()}
+    n_steps = settings.n_steps or STEPS_PER_PAIR * (len(counts) * (len(counts) - 1) // 2)
     with _global_state_kept(), _scores_rounded():
-        found = generate_sqs_from_supercells(
-            space, [supercell], concentrations, n_steps=settings.n_steps, random_seed=stream
-        )
+        found = generate_sqs_from_supercells(space, [supercell], concentrations, n_steps=n_steps, random_seed=stream)
     return found, largest_short_range_order(found, settings.pair_cutoff * nearest)
 
 
