@@ -36,6 +36,12 @@ test: lint docs mace  ## the whole test suite: lint, types, documentation, every
 	MLIP_AUTOPIPE_MACE_PYTHON=$(CURDIR)/$(MACE_VENV)/bin/python \
 		pytest -m 'not cluster' --numprocesses $(WORKERS) --dist loadgroup --durations 15
 
+.PHONY: test-cluster
+test-cluster: $(TOOLS_STAMP) $(MACE_STAMP)  ## the tests on Slurm, SSH and Apptainer, which it sets up here; root of a Debian 12
+	tests/cluster/up.sh
+	tests/cluster/stack/images.sh base sevennet mace
+	status=0; pytest -m cluster tests/cluster --durations 15 || status=$$?; tests/cluster/down.sh; exit $$status
+
 .PHONY: lint
 lint: $(TOOLS_STAMP)  ## ruff, mypy and the contracts between packages
 	ruff check .

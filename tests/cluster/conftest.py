@@ -1,0 +1,202 @@
+"""The cluster that ``up.sh`` brought up, computers and codes on it, and a campaign or an exploration on any of them."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from aiida import orm
+from support.aiida_fixtures import *  # noqa: F403
+from support.cluster import IMAGES, SOFTWARE, STACK, Cluster
+from support.tiny_campaign import change_campaign, write_structures
+
+from aiida_mlip_autopipe.data.seed import SeedData
+from aiida_mlip_autopipe.exploration import RUNNER_VERSION, ExplorationSettings
+from aiida_mlip_autopipe.exploration.calculators.emt import EMTSettings
+from aiida_mlip_autopipe.seeds import Seed
+from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
+
+ENGINE = 'apptainer exec --bind $PWD --pwd $PWD {image_name}'
+
+
+def wait_for(condition, seconds, what):
+    """Wait until a condition holds and return what it returns; fail after the time allowed."""
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f'{what}: not within {seconds} s'
+        time.sleep(0.2)
+    return result
+
+
+@pytest.fixture(scope='session', autouse=True)
+def cluster():
+    """The cluster; ``make test-cluster`` brings it up."""
+    assert (STACK / 'environment').is_file(), f'no cluster in {STACK}; tests/cluster/up.sh brings it up'
+    with pytest.MonkeyPatch.context() as patch:
+        # Connections read ~/.ssh/config, also those of the daemon.
+        patch.setenv('HOME', str(STACK / 'home'))
+        patch.setenv('SLURM_CONF', str(STACK / 'slurm' / 'slurm.conf'))
+        # A folder that the user's own Python looks into is not one of the cluster's.
+        patch.delenv('PYTHONPATH', raising=False)
+        # Only for jobs without SSH, which run as root: the root of a container may lack privileges.
+        patch.setenv('APPTAINER_NO_PRIVS', '1')
+        yield Cluster()
+
+
+@pytest.fixture(scope='session')
+def daemon(cluster, aiida_profile):
+    """A daemon with this machine's patience: what is tried again after a failure is tried after 4 s, 8 s, 16 s, 32 s."""
+    from aiida.engine.daemon.client import get_daemon_client
+    from aiida.manage.configuration import get_config
+
+    config = get_config()
+    config.set_option('transport.task_retry_initial_interval', 4, scope=aiida_profile.name)
+    config.store()
+    client = get_daemon_client()
+    client.start_daemon()
+    yield client
+    client.stop_daemon(wait=True, timeout=60)
+
+
+@pytest.fixture(scope='session')
+def computers(cluster, aiida_profile):
+    """``local``: this machine without a scheduler. ``hpc``: the cluster, over SSH."""
+    from aiida_mlip_autopipe.installation.codes import ensure_computer
+
+    local, _ = ensure_computer()
+    local.set_use_double_quotes(True)
+    return {'local': local, 'hpc': make_cluster_computer('hpc', cluster.home / 'scratch')}
+
+
+def make_cluster_computer(label, work_folder):
+    computer = orm.Computer(
+        label=label,
+        hostname='hpc',
+        transport_type='core.ssh_async',
+        scheduler_type='core.slurm',
+        workdir=str(work_folder),
+    ).store()
+    computer.set_use_double_quotes(True)
+    computer.set_minimum_job_poll_interval(1)
+    computer.set_default_mpiprocs_per_machine(1)
+    computer.configure(safe_interval=0)
+    return computer
+
+
+@pytest.fixture(scope='session')
+def make_code(computers):
+    """Return a function that makes a code, or returns the one that it made: of an environment, or of an image."""
+    made = {}
+
+    def make(computer, name, image=None, python=SOFTWARE / 'base' / 'bin' / 'python'):
+        if (computer, name) not in made:
+            common = {
+                'label': name,
+                'computer': computers.get(computer) or orm.load_computer(computer),
+                'default_calc_job_plugin': 'mlip_autopipe.explore',
+                'with_mpi': False,
+            }
+            if image is None:
+                code = orm.InstalledCode(filepath_executable=str(python), **common)
+            else:
+                code = orm.ContainerizedCode(
+                    filepath_executable='/opt/mlip/bin/python', engine_command=ENGINE, image_name=str(image), **common
+                )
+            made[computer, name] = code.store()
+        return made[computer, name]
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def emt(make_code):
+    """EMT in an environment of the cluster."""
+    return make_code('hpc', 'emt-installed')
+
+
+@pytest.fixture(scope='session')
+def emt_image(make_code):
+    """EMT in a container on the cluster."""
+    return make_code('hpc', 'emt-image', IMAGES / 'base.sif')
+
+
+@pytest.fixture(scope='session')
+def run_campaign(daemon, tmp_path_factory):
+    """Return a function that runs the integration campaign with some sections changed, and returns its node."""
+    from aiida.engine import submit
+
+    from aiida_mlip_autopipe.workflows.submission import build_campaign
+
+    folder = write_structures(tmp_path_factory.mktemp('campaign'))
+
+    def run(execution, seconds=120, **sections):
+        config = change_campaign(folder, {'execution': {'reuse_finished': False, **execution}, **sections})
+        node = submit(build_campaign(config))
+        wait_for(lambda: node.is_terminated, seconds, f'the campaign {node.pk}')
+        return node
+
+    return run
+
+
+@pytest.fixture
+def start_exploration(daemon):
+    """Return a function that submits the exploration of a seed of copper and returns its node."""
+    from aiida.engine import submit
+    from ase.build import bulk
+
+    def start(code, options=None, calculator=None, retry_memory_factor=1.0, image_sha256=None, **settings):
+        exploration = ExplorationSettings(
+            **{'temperature_K': 300, 'n_steps': 100, 'frame_interval': 10, 'checkpoint_interval': 50, **settings}
+        )
+        job = {
+            'code': code,
+            'seed': SeedData.from_seed(Seed(bulk('Cu', cubic=True) * (2, 2, 2), {'kind': 'structures'})),
+            'random_seed': orm.Int(1),
+            'calculator': orm.Dict(calculator or EMTSettings().model_dump(mode='json')),
+            'exploration': orm.Dict(exploration.model_dump(mode='json')),
+            'runner_version': orm.Str(RUNNER_VERSION),
+            'metadata': {
+                'options': {
+                    'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1},
+                    'max_wallclock_seconds': 600,
+                    'rerunnable': True,
+                    **(options or {}),
+                }
+            },
+        }
+        if image_sha256:
+            job['image_sha256'] = orm.Str(image_sha256)
+        return submit(ExplorationWorkChain, job=job, max_iterations=orm.Int(6), retry_memory_factor=retry_memory_factor)
+
+    return start
+
+
+@pytest.fixture
+def ended():
+    """Return a function that waits until a process has ended and returns its node."""
+
+    def wait(node, seconds=120):
+        wait_for(lambda: node.is_terminated, seconds, f'{node.process_label} {node.pk}')
+        return node
+
+    return wait
+
+
+@pytest.fixture
+def job_at_work():
+    """Return a function that waits until a leg of an exploration has written its first checkpoint; returns its job."""
+
+    def wait(node, leg=1, seconds=60):
+        def find():
+            jobs = sorted((job for job in node.called if isinstance(job, orm.CalcJobNode)), key=lambda job: job.pk)
+            if len(jobs) < leg or 'remote_folder' not in jobs[leg - 1].outputs:
+                return None
+            job = jobs[leg - 1]
+            folder = Path(job.outputs.remote_folder.get_remote_path())
+            return job if job.get_job_id() and os.path.exists(folder / 'checkpoint.npz') else None
+
+        return wait_for(find, seconds, f'leg {leg} of {node.pk}')
+
+    return wait

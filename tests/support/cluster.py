@@ -1,0 +1,49 @@
+"""The cluster that ``tests/cluster/up.sh`` brings up: where its parts are, and what an administrator does to it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+STACK = Path(os.environ.get('MLIP_AUTOPIPE_STACK', '/var/lib/mlip-autopipe-cluster'))
+IMAGES = STACK / 'images'
+SOFTWARE = STACK / 'software'
+SCRIPTS = Path(__file__).parents[1] / 'cluster' / 'stack'
+USER = 'mlipuser'
+
+
+class Cluster:
+    """What an administrator and a user of the cluster can do."""
+
+    home = STACK / 'users' / USER
+
+    def run(self, *command: str) -> str:
+        """Run a command as the administrator and return what it printed."""
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f'{command}: {done.stdout} {done.stderr}'
+        return done.stdout
+
+    def ssh(self, command: str) -> str:
+        """Run a command as the user, over SSH."""
+        return self.run('ssh', '-F', str(STACK / 'home' / '.ssh' / 'config'), 'hpc', command)
+
+    def job_facts(self, job_id: str, *fields: str) -> list[str]:
+        """Return what the accounting has on the last run of a job."""
+        line = self.run('sacct', '-X', '-n', '-P', '-j', job_id, '--format', ','.join(fields)).splitlines()[-1]
+        return line.split('|')
+
+    def queue_facts(self, job_id: str) -> dict[str, str]:
+        """Return what the controller has on a job."""
+        words = self.run('scontrol', 'show', 'job', '--oneliner', job_id).split()
+        return dict(word.split('=', 1) for word in words if '=' in word)
+
+    def stop_sshd(self) -> None:
+        """Stop sshd with all its connections."""
+        listener = (STACK / 'run' / 'sshd.pid').read_text().strip()
+        connections = subprocess.run(['pgrep', '-P', listener], capture_output=True, text=True, check=False).stdout
+        self.run('kill', listener, *connections.split())
+
+    def start_sshd(self) -> None:
+        """Start sshd again."""
+        self.run(str(SCRIPTS / 'sshd.sh'))
