@@ -47,7 +47,7 @@ def cluster():
 
 @pytest.fixture(scope='session')
 def daemon(cluster, aiida_profile):
-    """A daemon with this machine's patience: what is tried again after a failure is tried after 4 s, 8 s, 16 s, 32 s."""
+    """A daemon that tries again what failed after 4 s, 8 s, 16 s and 32 s."""
     from aiida.engine.daemon.client import get_daemon_client
     from aiida.manage.configuration import get_config
 

@@ -1,8 +1,8 @@
-"""The integration campaign of this machine, in containers, over SSH and on Slurm: one fixture swapped, the same rows."""
+"""The integration campaign on this machine, in containers, over SSH and on Slurm: one fixture swapped, the same rows."""
 
 import numpy as np
 import pytest
-from support.cluster import IMAGES, SOFTWARE
+from support.cluster import IMAGES
 
 from aiida_mlip_autopipe.storage import Dataset
 from aiida_mlip_autopipe.workflows.exploration import why_ended
