@@ -1,4 +1,4 @@
-"""The integration campaign on this machine, in containers, over SSH and on Slurm: one fixture swapped, the same rows."""
+"""The integration campaign on this machine, in containers, over SSH and on Slurm: the same rows everywhere."""
 
 import numpy as np
 import pytest

@@ -73,13 +73,14 @@ ConstrainDevices=no
 CONFIG
     # Slurm only counts them: any device file serves.
     printf 'Name=gpu File=%s\n' /dev/zero /dev/full >"$STACK/slurm/gres.conf"
+    # cred_expire: a requeued job waits so long, by default two minutes.
     cat >"$STACK/slurm/slurm.conf" <<CONFIG
 ClusterName=mlip
 SlurmctldHost=$host(127.0.0.1)
 SlurmctldPort=$SLURMCTLD_PORT
 SlurmUser=slurm
 AuthType=auth/munge
-AuthInfo=socket=$PIDS/munge/socket
+AuthInfo=socket=$PIDS/munge/socket,cred_expire=10
 CredType=cred/munge
 SlurmctldPidFile=$PIDS/slurm/slurmctld.pid
 SlurmdPidFile=$PIDS/slurm/slurmd.%n.pid
