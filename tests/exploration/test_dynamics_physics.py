@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase import units
-from scipy import stats
+from scipy import linalg, stats
 from support.model_systems import (
     KT,
     TEMPERATURE_K,
@@ -133,6 +133,68 @@ def test_a_harmonic_solid_has_its_mean_energies_at_any_time_step(omega_dt):
     half = 0.5 * 9 * KT
     assert_mean(potential[100:], half, resolution=0.1)
     assert_mean(kinetic[100:], half * (1 - omega_dt**2 / 4), resolution=0.1)
+
+
+class Loud:
+    """A generator whose every normal number is the same."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def standard_normal(self, shape):
+        return np.full(shape, self.number)
+
+
+def linear_step(timestep_fs, constant, mass, relaxation_fs):
+    """Return M and b of ``(q, p) ← M (q, p) + b ξ``, what one step makes of a tethered atom along one axis."""
+    columns = []
+    for q, p, noise in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)):
+        places = np.zeros((2, 3))
+        system = make_system(places, 20 * np.eye(3), mass, np.array([True, False]))
+        system.positions[0, 0], system.momenta[:] = q, 0.0
+        system.momenta[0, 0] = p
+        tethers = Tethers(places, constant)
+        make('langevin', system, tethers, timestep_fs, Loud(noise), thermostat_time_fs=relaxation_fs).step()
+        columns.append((system.positions[0, 0], system.momenta[0, 0]))
+    map_and_noise = np.array(columns).T
+    return map_and_noise[:, :2], map_and_noise[:, 2:]
+
+
+@pytest.mark.parametrize('omega_dt', [0.3, 1.2])
+def test_one_step_leaves_the_canonical_distribution_of_positions_as_it_is(omega_dt):
+    """The covariance that the map of a step leaves as it is, ``C = M C Mᵀ + b bᵀ``, without any sampling.
+
+    It has ``k T / k`` for the positions at any time step, and no correlation of positions and momenta; B and A of
+    unequal halves have neither.
+    """
+    mass, timestep_fs = 50.0, 2.0
+    constant = mass * (omega_dt / (timestep_fs * units.fs)) ** 2
+    step, noise = linear_step(timestep_fs, constant, mass, relaxation_fs=10.0)
+    covariance = linalg.solve_discrete_lyapunov(step, noise @ noise.T)
+    assert covariance[0, 0] == pytest.approx(KT / constant, rel=1e-10)
+    assert covariance[1, 1] == pytest.approx(mass * KT * (1 - omega_dt**2 / 4), rel=1e-10)
+    assert abs(covariance[0, 1]) < 1e-10 * np.sqrt(covariance[0, 0] * covariance[1, 1])
+
+
+def test_the_langevin_thermostat_forgets_a_momentum_in_its_time():
+    step, _ = linear_step(2.0, 0.0, 50.0, relaxation_fs=10.0)
+    assert step[1, 1] == pytest.approx(np.exp(-0.2), rel=1e-12)
+
+
+@pytest.mark.parametrize('start', [0.2, 3.0])
+def test_the_bussi_thermostat_forgets_a_kinetic_energy_in_its_time(start):
+    """``<K> → K̄ + (K - K̄) exp(-Δt/τ)`` in one step; with only a part forgotten it is no stationary average."""
+    rng = np.random.default_rng(10)
+    system = fluid_system((), rng)
+    integrator = make('bussi', system, FLUID, 1.0, rng, thermostat_time_fs=20.0)
+    canonical = 0.5 * system.n_dof * KT
+    momenta = system.momenta * np.sqrt(start * canonical / system.kinetic_energy)
+    kinetic = []
+    for _ in range(4000):
+        system.momenta = momenta
+        integrator.thermalise(10 * units.fs)
+        kinetic.append(system.kinetic_energy)
+    assert_mean(kinetic, canonical * (1 + (start - 1) * np.exp(-0.5)), resolution=0.05)
 
 
 def test_nve_keeps_its_energy_to_second_order():

@@ -84,6 +84,24 @@ def test_a_spinel_inverts_unless_only_equal_charges_may_swap(spinel):
         swapped_pairs(spinel, partners='same_charge')
 
 
+def test_the_seeds_own_charges_decide_and_not_what_an_element_mostly_is():
+    sulfate = Atoms('BaSO4', positions=np.arange(18.0).reshape(6, 3) * 2, cell=[50, 50, 50], pbc=True)
+    assert swapped_pairs(sulfate) == {('O', 'S')}
+    sulfate.set_initial_charges([2, 6, -2, -2, -2, -2])
+    assert swapped_pairs(sulfate) == {('Ba', 'S')}
+
+
+def test_a_job_keeps_the_charges_of_its_seed(job_folder):
+    """Gold as an anion, as in CsAu: with the seed's charges nothing can change places, and the job says so."""
+    atoms = bulk('CuAu', 'cesiumchloride', a=3.2) * (2, 1, 1)
+    settings = {'ensemble': 'nvt', 'n_steps': 2, 'monte_carlo': {'moves': [{'kind': 'swap'}]}}
+    assert job_folder('alloy').write(atoms, settings).run().outcome == 'completed'
+    atoms.set_initial_charges([1, -1, 1, -1])
+    result = job_folder('salt').write(atoms, settings).run()
+    assert (result.outcome, result.refusal) == ('refused', 'settings')
+    assert 'different elements and partners' in result.message
+
+
 def test_partners_of_the_same_charge_need_charges(salt):
     with pytest.raises(MoveRefusedError, match='formal charges'):
         swapped_pairs(salt, partners='same_charge')
