@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,8 @@ class Evaluator:
         self.calculator = calculator
         self.with_stress = with_stress
         self.calls = 0
+        # ASE's sums of calculators have none: they keep nothing, and their parts see for themselves what has changed.
+        self._reset: Callable[[], None] = getattr(calculator, 'reset', _keeps_nothing)
         self._properties = ['energy', 'forces', 'stress'] if with_stress else ['energy', 'forces']
 
     def evaluate(self, positions: np.ndarray, cell: np.ndarray) -> Evaluation:
@@ -70,7 +73,7 @@ class Evaluator:
         self.atoms.cell[:] = cell
         # Nothing else ever changes; to compare the whole structure as ASE does takes longer than a step.
         changes = ['positions', 'cell'] if self.calls else list(all_changes)
-        self.calculator.reset()
+        self._reset()
         self.calculator.calculate(self.atoms, self._properties, changes)
         self.calls += 1
         results = self.calculator.results
@@ -78,6 +81,10 @@ class Evaluator:
         if stress.shape == (3, 3):
             stress = stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
         return Evaluation(float(results['energy']), np.array(results['forces'], dtype=float), np.array(stress))
+
+
+def _keeps_nothing() -> None:
+    pass
 
 
 class EvaluatingCalculator(Calculator):  # type: ignore[misc]
