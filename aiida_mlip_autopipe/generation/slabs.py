@@ -120,8 +120,11 @@ def slab_to_atoms(slab: object, charges: dict[str, float], vacuum_A: float) -> A
     from pymatgen.io.ase import AseAtomsAdaptor
 
     found = AseAtomsAdaptor.get_atoms(slab)
-    # The slab is one piece in the middle of the cell; its atoms are wrapped, so that z is continuous.
     fractions = found.get_scaled_positions(wrap=True)
+    # The slab begins above the widest gap, so that it is one piece.
+    heights = np.sort(fractions[:, 2])
+    widest = int(np.argmax(np.diff(heights, prepend=heights[-1] - 1)))
+    fractions[:, 2] = (fractions[:, 2] - heights[widest] + 1e-9) % 1
     cell = cellpar_to_cell([*found.cell.lengths()[:2], found.cell.lengths()[2], 90, 90, found.cell.angles()[2]])
     atoms = Atoms(found.symbols, scaled_positions=fractions, cell=cell, pbc=True)
     set_vacuum(atoms, vacuum_A)

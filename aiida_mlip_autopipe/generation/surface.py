@@ -201,7 +201,7 @@ class SurfaceGenerator(ComposedGenerator):
         in_planes = settings.n_layers or settings.n_planes
         generator = SlabGenerator(
             bulk, plane, in_planes or settings.thickness_A, 1 if in_planes else settings.vacuum_A,
-            in_unit_planes=in_planes is not None, center_slab=True,
+            in_unit_planes=in_planes is not None, center_slab=False,
         )  # fmt: skip
         # The fingerprint finds like slabs sooner than pymatgen's matching, whose tolerance grows with the vacuum.
         slabs = sorted(generator.get_slabs(filter_out_sym_slabs=False), key=lambda slab: slab.shift)

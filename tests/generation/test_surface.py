@@ -34,7 +34,7 @@ def by_plane(seeds) -> dict[tuple[int, ...], int]:
 
 def test_all_distinct_planes_are_cut(generate):
     assert by_plane(generate(surface(COPPER)).seeds) == {(1, 0, 0): 1, (1, 1, 0): 1, (1, 1, 1): 1}
-    planes = by_plane(generate(surface(COPPER, max_miller=2, thickness_A=4)).seeds)
+    planes = by_plane(generate(surface(COPPER, max_miller=2, thickness_A=2)).seeds)
     assert set(planes) == {(1, 0, 0), (1, 1, 0), (1, 1, 1), (2, 1, 0), (2, 1, 1), (2, 2, 1)}
 
 
