@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from aiida_mlip_autopipe.alike import Fingerprints, force_quantiles, join_alike
 from aiida_mlip_autopipe.randomness import make_rng
 from aiida_mlip_autopipe.sampling.base import SamplerSettings
 from aiida_mlip_autopipe.sampling.frames import FramePool
@@ -28,7 +29,8 @@ class HeldOut:
     n_wanted
         How many frames these sets were to have together.
     report, warnings
-        How many lineages each set has, and where a set is not what was asked for.
+        How many lineages each set has, how many were joined for a structure that they share, and where a set is not
+        what was asked for.
     """
 
     left: np.ndarray
@@ -39,12 +41,16 @@ class HeldOut:
 
 
 def hold_out(pool: FramePool, settings: SamplerSettings, lineages: Mapping[str, str], random_seed: int) -> HeldOut:
-    """Divide the lineages of the candidates, and draw the frames for validation and testing by chance."""
+    """Divide the lineages of the candidates, and draw the frames for validation and testing by chance.
+
+    Lineages that share a structure, also turned, renumbered or repeated, count as one.
+    """
     shares: dict[Split, float] = {'valid': settings.valid_share, 'test': settings.test_share}
     shares = {split: share for split, share in shares.items() if share > 0}
     if not shares:
         return HeldOut(np.arange(len(pool)), {}, 0, {}, [])
-    names = [lineages.get(seed_id, seed_id) for seed_id in pool.seed_ids()]
+    lineages_of_frames = [lineages.get(seed_id, seed_id) for seed_id in pool.seed_ids()]
+    names = join_alike(_fingerprints(pool), lineages_of_frames)
     assigned = assign_groups(
         Counter(names), valid_share=settings.valid_share, test_share=settings.test_share, random_seed=random_seed
     )
@@ -64,8 +70,20 @@ def hold_out(pool: FramePool, settings: SamplerSettings, lineages: Mapping[str, 
         drawn=drawn,
         n_wanted=sum(wanted.values()),
         report={
+            'n_lineages_joined': len(set(lineages_of_frames)) - len(set(names)),
             'n_lineages': {split: sum(found == split for found in assigned.values()) for split in SPLITS},
             'n_held_out': {split: len(found) for split, found in drawn.items()},
         },
         warnings=warnings,
+    )
+
+
+def _fingerprints(pool: FramePool) -> Fingerprints:
+    places = list(zip(pool.trajectory_indices, pool.frame_indices, strict=True))
+    cells = np.array([pool.trajectories[t].cells[f] for t, f in places])
+    return Fingerprints(
+        formulas=pool.compositions(),
+        energies=pool.energies_per_atom(),
+        volumes=np.abs(np.linalg.det(cells)) / pool.n_atoms(),
+        forces=np.array([force_quantiles(pool.trajectories[t].forces[f]) for t, f in places]),
     )

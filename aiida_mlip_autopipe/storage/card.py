@@ -14,7 +14,7 @@ from ase.units import GPa
 
 from aiida_mlip_autopipe.committee import LARGEST
 from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.storage.alike import join_alike
+from aiida_mlip_autopipe.storage.alike import join_alike_rows
 from aiida_mlip_autopipe.storage.isolated_atoms import isolated_atom_energies
 from aiida_mlip_autopipe.storage.licences import licence_of
 from aiida_mlip_autopipe.storage.row import Row
@@ -182,7 +182,7 @@ def _warnings(rows: Sequence[Row]) -> list[str]:
     sources = _count(rows, COUNTED['level of theory'])
     if len(sources) > 1:
         warnings.append(f'labels of {len(sources)} levels of theory; no model can be trained on all of them at once')
-    n_copies = len(rows) - len(set(join_alike(rows, [str(place) for place in range(len(rows))])))
+    n_copies = len(rows) - len(set(join_alike_rows(rows, [str(place) for place in range(len(rows))])))
     if n_copies:
         warnings.append(f'{n_copies} structures are copies of others, perhaps turned, renumbered or repeated')
     n_without = sum('stress' not in row.labels and row.atoms.pbc.all() for row in rows)

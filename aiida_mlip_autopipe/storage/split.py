@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.settings import Settings
 from aiida_mlip_autopipe.splits import SPLITS, Split, assign_groups
-from aiida_mlip_autopipe.storage.alike import join_alike
+from aiida_mlip_autopipe.storage.alike import join_alike_rows
 from aiida_mlip_autopipe.storage.export import export_dataset
 from aiida_mlip_autopipe.storage.row import Row
 
@@ -57,7 +57,7 @@ class SplitResult:
 def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int) -> SplitResult:
     """Divide rows by groups.
 
-    Groups that share a structure (see `join_alike`) are kept together.
+    Groups that share a structure (see `aiida_mlip_autopipe.alike.join_alike`) are kept together.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
     """
     if settings.by == 'stored':
         return _stored_splits(rows)
-    joined = join_alike(rows, [_group(row, place, settings.by) for place, row in enumerate(rows)])
+    joined = join_alike_rows(rows, [_group(row, place, settings.by) for place, row in enumerate(rows)])
     held = {place for place, row in enumerate(rows) if settings.hold_out and _kind(row, place) == settings.hold_out}
     if settings.hold_out and len(held) in (0, len(rows)):
         kinds = sorted({_kind(row, place) for place, row in enumerate(rows)})

@@ -1,19 +1,32 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from ase.calculators.emt import EMT
 from pydantic import ValidationError
 
 from aiida_mlip_autopipe.sampling import select_frames
 from aiida_mlip_autopipe.sampling.fps import FpsSettings
 from aiida_mlip_autopipe.sampling.random_sampler import RandomSettings
 from aiida_mlip_autopipe.sampling.stride import StrideSettings
+from aiida_mlip_autopipe.trajectories import Trajectory
 
 SOAP = {'n_max': 4, 'l_max': 3}
+
+
+def labelled(trajectory):
+    """Return a trajectory with the energies and forces of EMT, by which equal structures are known."""
+    frames = [trajectory.frame(place) for place in range(len(trajectory))]
+    for atoms in frames:
+        atoms.calc = EMT()
+    energies = np.array([atoms.get_potential_energy() for atoms in frames])
+    return replace(trajectory, energies=energies, forces=np.array([atoms.get_forces() for atoms in frames]))
 
 
 @pytest.fixture
 def trajectories(make_trajectory, rattled):
     """Return ten seeds of twelve frames; seeds 0 and 1, 2 and 3 and so on are of one lineage."""
-    return [make_trajectory(rattled(12, seed), f'seed{seed}') for seed in range(10)]
+    return [labelled(make_trajectory(rattled(12, seed), f'seed{seed}')) for seed in range(10)]
 
 
 @pytest.fixture
@@ -40,6 +53,34 @@ def test_no_lineage_is_in_two_sets_and_the_shares_are_those_asked_for(trajectori
     assert selection.report['n_lineages'] == {'train': 3, 'valid': 1, 'test': 1}
     assert selection.report['n_held_out'] == {'valid': 2, 'test': 4}
     assert selection.report['warnings'] == []
+
+
+def test_lineages_that_share_a_structure_are_one_also_where_it_is_turned_and_repeated(trajectories, lineages):
+    # Every lineage holds a frame of the next, but for the last.
+    chained = list(trajectories)
+    for seed in range(0, 8, 2):
+        copy = trajectories[seed + 2].frame(3).repeat((1, 1, 2))
+        copy = copy[np.random.default_rng(1).permutation(len(copy))]
+        copy.rotate(30, (1, 2, 3), rotate_cell=True)
+        extra = Trajectory(
+            seed_id=f'seed{seed}',
+            numbers=copy.numbers,
+            pbc=copy.pbc,
+            steps=np.array([1000]),
+            positions=copy.positions[None],
+            cells=copy.cell.array[None],
+            energies=np.zeros(1),
+            forces=np.zeros((1, len(copy), 3)),
+            stresses=np.zeros((1, 6)),
+            temperatures=np.zeros(1),
+        )
+        chained.append(labelled(extra))
+    settings = RandomSettings(n_structures=20, test_share=0.2, valid_share=0.2)
+    apart = select_frames(trajectories, settings, random_seed=1, lineages=lineages)
+    assert apart.report['n_lineages_joined'] == 0
+    joined = select_frames(chained, settings, random_seed=1, lineages=lineages)
+    assert joined.report['n_lineages_joined'] == 4
+    assert joined.report['n_lineages'] == {'train': 1, 'valid': 0, 'test': 0}
 
 
 def test_the_test_set_does_not_depend_on_the_sampler(trajectories, lineages):
