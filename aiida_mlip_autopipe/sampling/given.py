@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ def read_given(path: Path, sha256: str | None) -> list[Atoms]:
     AutopipeError
         If the file is missing, has another content or cannot be read.
     """
+    from ase.db import connect
     from ase.io import read
 
     if not path.is_file():
@@ -40,7 +42,20 @@ def read_given(path: Path, sha256: str | None) -> list[Atoms]:
     if sha256 is not None and file_sha256(path) != sha256:
         raise AutopipeError(f'the content of {path} has changed since the config was read')
     try:
+        if path.suffix == '.db':
+            # ASE's reader leaves out what a row says of itself.
+            return [row.toatoms(add_additional_information=True) for row in connect(path).select()]
         structures = read(path, ':')
     except Exception as error:  # ASE's readers raise whatever they stumble over
         raise AutopipeError(f'{path} cannot be read as structures: {error}') from error
     return [structures] if not isinstance(structures, list) else structures
+
+
+def label_sources(structures: Iterable[Atoms]) -> list[str]:
+    """Return the levels of theory that structures say their labels have, as read from a database or extended XYZ."""
+    found = set()
+    for atoms in structures:
+        pairs = {**atoms.info, **atoms.info.get('key_value_pairs', {})}
+        if 'label_source' in pairs:
+            found.add(str(pairs['label_source']))
+    return sorted(found)

@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.randomness import make_rng
 from aiida_mlip_autopipe.sampling.base import SAMPLERS, SamplerSettings
 from aiida_mlip_autopipe.sampling.committee import report_committee
 from aiida_mlip_autopipe.sampling.frames import FramePool, collect_frames
-from aiida_mlip_autopipe.sampling.given import read_given
+from aiida_mlip_autopipe.sampling.given import label_sources, read_given
 from aiida_mlip_autopipe.sampling.held_out import hold_out
 from aiida_mlip_autopipe.splits import Split
 from aiida_mlip_autopipe.trajectories import Trajectory
@@ -102,6 +102,7 @@ def select_frames(
         'n_frames': n_frames,
         'n_candidates': len(pool),
         'n_given': len(given),
+        'given_label_sources': label_sources(given),
         'n_requested': settings.n_structures,
         'n_selected': len(indices),
         'passed_over': pool.passed_over,

@@ -42,6 +42,7 @@ def write_report_card(
     *,
     assessment: Mapping[str, Any] | None = None,
     campaign: Mapping[str, Mapping[str, Any]] | None = None,
+    warnings: Sequence[str] = (),
     overwrite: bool = False,
 ) -> None:
     """Write the report card to a path that ends in ``.html``, and its numbers to a ``.json`` beside it.
@@ -59,6 +60,8 @@ def write_report_card(
         with it the card has a map, the coverage and the scores, beside random selections.
     campaign
         Tables about the campaign by their titles, as what was rejected by reason: names and numbers or text.
+    warnings
+        What a person should know beside what the rows themselves tell.
     overwrite
         Whether to replace existing files.
 
@@ -70,6 +73,7 @@ def write_report_card(
     if path.suffix != '.html':
         raise AutopipeError(f'a report card is written to a file that ends in .html, not to {path}')
     numbers: dict[str, Any] = {'dataset': describe_dataset(rows), 'dft_cost': estimate_dft_cost(rows)}
+    numbers['dataset']['warnings'] += warnings
     if assessment is not None:
         numbers['assessment'] = dict(assessment)
     if campaign is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
 from aiida_mlip_autopipe.sampling import Selection
 from aiida_mlip_autopipe.sampling.coverage import assess_selection
 from aiida_mlip_autopipe.sampling.soap import SoapSettings
-from aiida_mlip_autopipe.storage import Dataset
+from aiida_mlip_autopipe.storage import Dataset, Row
 from aiida_mlip_autopipe.storage.report_card import write_report_card
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 from aiida_mlip_autopipe.workflows.export import write_dataset
@@ -56,8 +56,14 @@ def write_campaign_report(campaign: orm.WorkChainNode, path: Path, *, force: boo
         _descriptor(campaign.inputs.sampling.get_dict()),
         random_seed=campaign.inputs.random_seed.value,
     )
-    facts = describe_campaign(campaign)
-    write_report_card(path, rows, assessment=assessment, campaign=facts, overwrite=force)
+    write_report_card(
+        path,
+        rows,
+        assessment=assessment,
+        campaign=describe_campaign(campaign),
+        warnings=selection_warnings(campaign.outputs.selection_report.get_dict(), rows),
+        overwrite=force,
+    )
     return len(rows)
 
 
@@ -96,6 +102,19 @@ def describe_campaign(campaign: orm.WorkChainNode) -> dict[str, dict[str, Any]]:
         },
     }
     return {title: table for title, table in tables.items() if table}
+
+
+def selection_warnings(report: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
+    """Return what the selection warned of, and whether the dataset it extends has labels of another kind."""
+    own = {str(row.key_value_pairs['label_source']) for row in rows}
+    others = sorted(set(report.get('given_label_sources', ())) - own)
+    if not others:
+        return list(report['warnings'])
+    return [
+        *report['warnings'],
+        f'the structures given have labels of {", ".join(others)}, these of {", ".join(sorted(own))}: the two datasets '
+        'cannot be merged, and no model can be trained on both at once',
+    ]
 
 
 def count_crashes(results: Iterable[Mapping[str, Any]]) -> dict[str, int]:

@@ -1,6 +1,7 @@
 import hashlib
 
 import pytest
+from ase.db import connect
 from ase.io import write
 from pydantic import TypeAdapter
 
@@ -37,6 +38,21 @@ def test_structures_given_are_not_chosen_again(frames, old, make_trajectory, kin
     assert sorted(indices) == list(range(3, 12))
     assert report['n_given'] == report['passed_over']['given'] == 3
     assert report['n_candidates'] == 9
+
+
+@pytest.mark.parametrize('name', ['old.db', 'old.extxyz'])
+def test_the_level_of_theory_of_a_dataset_given_is_reported(frames, tmp_path, make_trajectory, name):
+    structures = [atoms.copy() for atoms in frames[:2]]
+    if name.endswith('.db'):
+        with connect(tmp_path / name) as database:
+            for atoms in structures:
+                database.write(atoms, label_source='dft:vasp:pbe')
+    else:
+        for atoms in structures:
+            atoms.info['label_source'] = 'dft:vasp:pbe'
+        write(tmp_path / name, structures)
+    _, report = choose(frames, make_trajectory, RandomSettings(n_structures=2, given=tmp_path / name))
+    assert report['given_label_sources'] == ['dft:vasp:pbe']
 
 
 def test_a_selection_goes_on_where_the_dataset_given_ended(frames, tmp_path, make_trajectory):

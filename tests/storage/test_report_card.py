@@ -98,6 +98,11 @@ def test_a_card_holds_all_it_needs(path, make_rows):
     assert not re.search(r'<script[^>]+src=|<link[^>]+href=', page)
 
 
+def test_warnings_of_the_selection_stand_with_those_of_the_rows(path, make_rows):
+    write_report_card(path, make_rows(1), warnings=['fewer frames than asked for <2>'])
+    assert '<p class="warning">fewer frames than asked for &lt;2&gt;</p>' in path.read_text()
+
+
 def test_names_are_escaped(tmp_path, make_rows):
     path = tmp_path / 'a<b>.html'
     write_report_card(path, make_rows(1))

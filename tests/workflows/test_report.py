@@ -1,8 +1,10 @@
 import json
 
 import pytest
+from ase.build import bulk
 
-from aiida_mlip_autopipe.workflows.report import count_crashes, write_campaign_report
+from aiida_mlip_autopipe.storage import Row
+from aiida_mlip_autopipe.workflows.report import count_crashes, selection_warnings, write_campaign_report
 
 pytestmark = pytest.mark.integration
 
@@ -37,3 +39,12 @@ def test_crashes_are_counted_by_the_guard_that_noticed_them():
         {'outcome': 'completed', 'events': events},
     ]
     assert count_crashes(results) == {'temperature': 2, 'relaxation': 1}
+
+
+def test_a_dataset_that_is_extended_by_other_labels_is_warned_of():
+    rows = [Row(bulk('Cu'), {'label_source': 'mlip:emt'})]
+    report = {'warnings': ['too few frames'], 'given_label_sources': ['dft:vasp:pbe', 'mlip:emt']}
+    first, second = selection_warnings(report, rows)
+    assert first == 'too few frames'
+    assert second.startswith('the structures given have labels of dft:vasp:pbe, these of mlip:emt: the two datasets')
+    assert selection_warnings(report | {'given_label_sources': ['mlip:emt']}, rows) == ['too few frames']
