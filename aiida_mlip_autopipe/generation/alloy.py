@@ -147,6 +147,10 @@ class AlloyGenerator(Generator):
         """Return the number of compositions."""
         return len(self.compositions)
 
+    def n_samples(self) -> int:
+        """Return 1: `check` looks at all compositions without searching for quasi-random structures."""
+        return 1
+
     def default_n_seeds(self) -> int:
         """Return one seed for each composition of a grid, ten of a single random composition."""
         if self.n_parents() is not None:

@@ -134,6 +134,10 @@ class Generator(ABC):
         """Return after how many parents the kind is back where it began, as at the first composition of a grid."""
         return self.n_parents() or 1
 
+    def n_samples(self) -> int:
+        """Return how many of the first parents show whether the settings ask for what does not exist."""
+        return self.period()
+
     def default_n_seeds(self) -> int:
         """Return how many seeds are made if the entry does not say."""
         n_parents = self.n_parents()

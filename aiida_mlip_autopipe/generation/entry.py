@@ -57,6 +57,14 @@ class Entry:
         variant, parent = divmod(index, self.n_parents)
         return parent, variant
 
+    def samples(self) -> list[int]:
+        """Return the seeds that show together what is impossible."""
+        perturb, n_samples = self.settings.perturb, self.generator.n_samples()
+        stride = 1 if self.n_parents is None else self.n_parents
+        each = [number * (perturb.variants if self.n_parents is None else 1) for number in range(n_samples)]
+        scanned = [variant * stride for variant in range(min(len(perturb.volume_scan), perturb.variants))]
+        return [index for index in sorted({*each, *scanned}) if index < self.n_seeds]
+
     def place(self, index: int) -> Place:
         """Return where a seed stands in the entry."""
         parent, variant = self.locate(index)

@@ -41,12 +41,15 @@ def count_seeds(entries: Sequence[GeneratorSettings]) -> int:
 
 
 def check_entry(settings: GeneratorSettings, *, random_seed: int, cutoff_A: float) -> Seed | None:
-    """Refuse an entry that asks for what does not exist, and return its first seed, or None if that is left out.
+    """Refuse an entry that asks for what does not exist, and return its first seed, or None if all are left out.
+
+    One seed is made of each parent that is listed, and one at each point of a volume scan; of what is drawn at random
+    the first of each structure that is taken in turn.
 
     Raises
     ------
     AutopipeError
-        If the entry is impossible, or its first seed breaks a rule; the sentence names what is possible.
+        If the entry is impossible, or one of these seeds breaks a rule; the sentence names what is possible.
     """
     (entry,) = list_entries([settings], random_seed=random_seed, cutoff_A=cutoff_A)
     try:
@@ -54,7 +57,11 @@ def check_entry(settings: GeneratorSettings, *, random_seed: int, cutoff_A: floa
     except PhysicsViolationError:
         if entry.rules.on_failure == 'fail':
             raise
-    return next(entry.make(0, entry.n_seeds, Rejections(), set()), None)
+    first = None
+    for index in entry.samples():
+        made = entry.make_one(index, None, Rejections())
+        first = first or made
+    return first
 
 
 def generate_seeds(

@@ -1,7 +1,8 @@
 """What cannot exist is refused by `config check`, in one sentence that names what can."""
 
 import pytest
-from ase.build import molecule
+from ase.build import bulk, molecule
+from ase.io import write
 
 COPPER = 'of: {kind: alloy, composition: {Cu: 1}}'
 SLAB = f'of: {{kind: surface, {COPPER}, miller_indices: [[1, 1, 1]], thickness_A: 6}}'
@@ -55,6 +56,18 @@ IMPOSSIBLE = {
         'min_height_factor: 0}',
         'the slab is 2.2 Å wide; validation.max_atoms: 60 lets',
     ),
+    'a volume of a scan that is not its first': (
+        'kind: alloy, composition: {Cu: 1}, perturb: {volume_scan: [0.0, -0.8]}',
+        'no valid seed of the alloy entry after 20 redraws: atoms',
+    ),
+    'a structure of a file that is not its first': (
+        'kind: structures, files: [two.xyz]',
+        'no valid seed of the structures entry after 20 redraws: atoms 0 (Cu) and 1 (Cu) are 0.500 Å apart',
+    ),
+    'a defect in a structure that is not the first': (
+        'kind: defect, of: {kind: structures, files: [hosts.xyz]}, vacancies: {Au: 1}',
+        'Au',
+    ),
     'an adsorbate by name': (f'kind: adsorption, {SLAB}, molecules: [CO2x]', "did you mean 'CO2'?"),
 }
 
@@ -62,6 +75,10 @@ IMPOSSIBLE = {
 @pytest.mark.parametrize(('entry', 'sentence'), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
 def test_what_cannot_exist_is_refused_in_a_sentence(run, empty_folder, entry, sentence):
     molecule('C6H6').write('benzene.xyz')
+    copper, close = bulk('Cu', cubic=True), bulk('Cu', cubic=True)
+    close.positions[1] = close.positions[0] + [0.5, 0, 0]
+    write('two.xyz', [copper, close], format='extxyz')
+    write('hosts.xyz', [bulk('Au', cubic=True), copper], format='extxyz')
     (empty_folder / 'bad.yaml').write_text(
         f'name: bad\ncalculator: {{kind: lj, cutoff_A: 5}}\ngeneration:\n  - {{{entry}}}\n'
     )
