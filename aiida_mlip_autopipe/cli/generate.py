@@ -39,6 +39,7 @@ def generate(
 
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.config import ask_databases, load_config
+    from aiida_mlip_autopipe.config.checks import check_seeds
     from aiida_mlip_autopipe.errors import AutopipeError
     from aiida_mlip_autopipe.whole_file import refuse_existing, whole_file
 
@@ -48,6 +49,8 @@ def generate(
     refuse_existing(output, force)
     refuse_existing(report_file, force)
     config = ask_databases(load_config(file, overrides or ()))
+    # What the last entry cannot be is told before the first one's seeds are made.
+    check_seeds(config.generation, random_seed=config.random_seed, cutoff_A=config.calculator.cutoff_A)
     with whole_file(output, overwrite=force) as unfinished:
         report = _write_seeds(config, unfinished, processes or len(os.sched_getaffinity(0)))
     with whole_file(report_file, overwrite=force) as unfinished:

@@ -193,3 +193,13 @@ def test_the_number_of_processes_changes_no_byte(run, twenty, monkeypatch):
         assert run('generate', twenty, '-o', f'{count}.extxyz', '--processes', count).exit_code == 0
     for suffix in ('extxyz', 'report.json'):
         assert Path(f'1.{suffix}').read_bytes() == Path(f'2.{suffix}').read_bytes()
+
+
+def test_what_the_last_entry_cannot_be_is_told_before_a_seed_is_made(run, empty_folder, monkeypatch):
+    monkeypatch.setattr('aiida_mlip_autopipe.generation.iterate_seeds_in_processes', None)
+    Path('bad.yaml').write_text(
+        f'name: bad\ngeneration:\n  - {ALLOYS[0]}\n  - {{kind: ionic, prototype: rocksalt, sites: {{A: Na, X: O}}}}\n'
+    )
+    result = run('generate', 'bad.yaml')
+    assert result.exit_code == 2
+    assert result.stderr.startswith('generation[1]: no oxidation states balance Na4O4 in rocksalt')
