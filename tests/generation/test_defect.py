@@ -6,6 +6,7 @@ import spglib
 from pydantic import ValidationError
 
 from aiida_mlip_autopipe.errors import AutopipeError, PhysicsViolationError
+from aiida_mlip_autopipe.generation.cells import largest_gap
 from aiida_mlip_autopipe.generation.defect import DefectSettings
 from aiida_mlip_autopipe.generation.fingerprint import fingerprint
 
@@ -87,6 +88,18 @@ def test_a_defect_that_leaves_a_charge_must_be_allowed(generate):
     for seed in generate(defect(MAGNESIA, vacancies={'Mg': 1}, charged=True)).seeds:
         assert seed.record['formal_charge'] == -2
     assert generate(defect(MAGNESIA, vacancies={'Mg': 1, 'O': 1})).seeds[0].record['formal_charge'] == 0
+
+
+def test_a_pair_of_ions_leaves_a_slab_neutral_and_its_vacuum_as_it_was(generate):
+    slab = {'kind': 'surface', 'of': {**MAGNESIA, 'supercell': None}, 'miller_indices': [[1, 0, 0]], 'n_layers': 4}
+    seeds = generate(defect(slab, divacancies={'Mg-O': 1}, sites='distinct', n_seeds=None), cutoff_A=2.5).seeds
+    # Side by side in two kinds of layer; between layers 1 and 2 with either ion on top; between 2 and 3.
+    assert len(seeds) == 5
+    for seed in seeds:
+        assert seed.record['formal_charge'] == seed.atoms.get_initial_charges().sum() == 0
+        assert largest_gap(seed.atoms, axis=2) > 14.9
+    with pytest.raises(PhysicsViolationError, match='sum to -2 e'):
+        generate(defect(slab, vacancies={'Mg': 1}), cutoff_A=2.5)
 
 
 def test_atoms_that_come_in_bring_their_charge(generate):
