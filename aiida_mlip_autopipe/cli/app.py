@@ -19,6 +19,7 @@ from aiida_mlip_autopipe.cli.generate import generate
 from aiida_mlip_autopipe.cli.run import run
 from aiida_mlip_autopipe.cli.setup import setup
 from aiida_mlip_autopipe.cli.status import export, report, resume, status
+from aiida_mlip_autopipe.cli.stop import clean, kill
 
 app = typer.Typer(
     cls=FaultTellingGroup,
@@ -59,7 +60,9 @@ app.command()(generate)
 app.command()(run)
 app.command()(status)
 app.command()(resume)
+app.command()(kill)
 app.command()(export)
+app.command()(clean)
 app.command()(report)
 app.add_typer(dataset_app, name='dataset')
 

@@ -21,6 +21,7 @@ from aiida_mlip_autopipe.seeds import Place
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_ended
 from aiida_mlip_autopipe.workflows.jobs import choose_code
 from aiida_mlip_autopipe.workflows.reuse import reuse_finished
+from aiida_mlip_autopipe.workflows.stopping import is_asked_to_stop
 from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 
 # A calcfunction blocks its daemon worker, so it makes at most this many seeds at a time.
@@ -87,6 +88,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         spec.exit_code(402, 'ERROR_NO_FRAMES', message='No exploration left a frame.')
         spec.exit_code(403, 'ERROR_SAMPLING', message='The frames cannot be selected: {reason}')
         spec.exit_code(404, 'ERROR_EXPORT', message='The dataset cannot be written: {reason}')
+        spec.exit_code(405, 'ERROR_STOPPED', message='Stopped by a user; the same file again goes on where it was.')
 
         spec.outline(
             cls.setup,
@@ -173,6 +175,8 @@ class DatasetWorkChain(ThrottledWorkChain):
             self.report(f'{label}: {why_ended(node)}')
         n_ok, n = len(ended) - len(failed), len(ended)
         self.report(f'{n_ok} of {n} explorations succeeded')
+        if is_asked_to_stop(self.node.pk):
+            return self.exit_codes.ERROR_STOPPED
         if n_ok < self.inputs.min_success_share * n:
             return self.exit_codes.ERROR_TOO_FEW_EXPLORATIONS.format(
                 n_ok=n_ok, n=n, share=self.inputs.min_success_share

@@ -17,6 +17,7 @@ from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.exploration import ExplorationSettings
 from aiida_mlip_autopipe.workflows.reuse import reuse_finished
+from aiida_mlip_autopipe.workflows.stopping import is_asked_to_stop
 from aiida_mlip_autopipe.workflows.submit_once import SubmitOnceWorkChain
 
 
@@ -60,6 +61,7 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
         spec.exit_code(
             404, 'ERROR_OUT_OF_MEMORY', message='The job ran out of memory; execution.memory_MB sets how much it has.'
         )
+        spec.exit_code(405, 'ERROR_STOPPED', message='The campaign was stopped; the checkpoint is kept.')
         spec.exit_code(410, 'ERROR_UNSTABLE', message='A guard stopped the run; the frames before it are attached.')
         spec.exit_code(411, 'ERROR_NO_FRAME', message='The run ended without any good frame.')
         spec.outline(
@@ -111,7 +113,7 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
 
     def has_leg_to_evaluate(self) -> bool:
         """Return whether there is a committee, and a leg that it has not looked at."""
-        return 'committee' in self.inputs and bool(self.ctx.legs_to_evaluate)
+        return 'committee' in self.inputs and bool(self.ctx.legs_to_evaluate) and not self._is_asked_to_stop()
 
     def evaluate_leg(self) -> ToContext:
         """Let the second calculator look at the next leg; one at a time, so that a seed holds two slots of a worker."""
@@ -134,6 +136,16 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
     def conclude(self) -> ExitCode | None:
         """End as the last leg ended."""
         return self.ctx.failure
+
+    def _is_asked_to_stop(self) -> bool:
+        return self.node.caller is not None and is_asked_to_stop(self.node.caller.pk)
+
+    @process_handler(priority=1000)
+    def stop_when_asked(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """Let no leg follow one that a person has stopped."""
+        if not node.is_failed or not self._is_asked_to_stop():
+            return None
+        return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_STOPPED)
 
     @process_handler(
         exit_codes=[

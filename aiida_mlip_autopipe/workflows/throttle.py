@@ -12,6 +12,7 @@ from aiida.engine import ProcessState
 from aiida.engine.processes.workchains.awaitable import Awaitable
 
 from aiida_mlip_autopipe.workflows.paused import find_paused
+from aiida_mlip_autopipe.workflows.stopping import is_asked_to_stop
 from aiida_mlip_autopipe.workflows.submit_once import SubmitOnceWorkChain
 
 # A paused job tells nobody, so the work chain looks for one now and then while others wait for a slot.
@@ -45,6 +46,8 @@ class ThrottledWorkChain(SubmitOnceWorkChain):
         for label, pk in list(self.ctx.running.items()):
             if orm.load_node(pk).is_terminated:
                 self.ctx.ended[label] = self.ctx.running.pop(label)
+        if is_asked_to_stop(self.node.pk):
+            self.ctx.waiting = []
         for _ in range(self._count_free_slots()):
             label = self.ctx.waiting.pop(0)
             self.ctx.running[label] = self.submit_one(label).pk

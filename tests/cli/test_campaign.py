@@ -286,3 +286,49 @@ def test_a_campaign_of_a_kind_that_another_package_adds_reaches_its_dataset(make
     assert len(rows) == 6
     assert {row.data['seed']['kind'] for row in rows} == {'molecular_crystal'}
     assert {row.atoms.get_chemical_formula(empirical=True) for row in rows} == {'H2O'}
+
+
+def test_a_campaign_that_is_killed_keeps_what_it_did_and_goes_on_from_there(make_home, config):
+    home = make_home()
+    # Never done by itself, with a checkpoint every few steps.
+    endless = (
+        'exploration.n_steps=1000000',
+        'exploration.checkpoint_interval=20',
+        'generation[0].perturb.n_variants=2',
+    )
+
+    def submit():
+        output = home('mlip-autopipe', 'run', config, *endless, '--detach').stdout
+        return re.search(r'submitted, id (\d+)', output).group(1)
+
+    def wait_for_jobs(campaign, what):
+        """Wait until something of a campaign's jobs is not empty, and return it."""
+        code = f"""
+            jobs = [job for job in orm.load_node({campaign}).called_descendants if isinstance(job, orm.CalcJobNode)]
+            print(json.dumps([{what}]))
+        """
+        deadline = time.monotonic() + 120
+        while not (found := home.ask(code)):
+            assert time.monotonic() < deadline
+        return found
+
+    campaign = submit()
+    wait_for_jobs(campaign, "job.pk for job in jobs if 'RUNNING' in str(job.get_scheduler_state())")
+    done = home('mlip-autopipe', 'kill', campaign).stdout
+    assert re.search(r'[12] jobs stopped at a checkpoint, [01] killed', done)
+    assert 'Stopped by a user' in home('mlip-autopipe', 'status', campaign).stdout
+    assert 'has ended already' in home('mlip-autopipe', 'kill', campaign, check=False).stderr
+    stopped = wait_for_jobs(campaign, "job.exit_status for job in jobs if 'checkpoint' in job.outputs")
+    assert set(stopped) == {400}
+
+    folders = home.folder / '.aiida' / 'scratch'
+    assert list(folders.rglob('job.json'))
+    assert re.fullmatch(r'[12] folders removed\n', home('mlip-autopipe', 'clean', campaign).stdout)
+    assert not list(folders.rglob('job.json'))
+    assert home('mlip-autopipe', 'clean', campaign).stdout == '0 folders removed\n'
+
+    again = submit()
+    from_cache = 'job.base.caching.is_created_from_cache'
+    assert wait_for_jobs(again, f'job.exit_status for job in jobs if {from_cache}')[0] == 400
+    assert wait_for_jobs(again, f"job.pk for job in jobs if 'checkpoint' in job.inputs and not {from_cache}")
+    home('mlip-autopipe', 'kill', again, '--wait', 1)

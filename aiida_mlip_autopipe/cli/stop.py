@@ -1,0 +1,52 @@
+"""``mlip-autopipe kill`` and ``clean``: an end before the end, and what is left on the computers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from aiida_mlip_autopipe.cli.status import Identifier, ProfileOption
+
+KILL_TIMEOUT_S = 30.0
+
+
+def kill(
+    identifier: Identifier,
+    wait_s: Annotated[float, typer.Option('--wait', help='Seconds that running jobs may take to end.')] = 120.0,
+    profile: ProfileOption = None,
+) -> None:
+    """Stop a campaign: jobs that run write a checkpoint and are read, the others are killed.
+
+    The same file again goes on where it was.
+    """
+    from aiida.engine.processes.control import kill_processes
+
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.errors import AutopipeError
+    from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
+    from aiida_mlip_autopipe.workflows.progress import load_campaign
+    from aiida_mlip_autopipe.workflows.stopping import stop_campaign
+
+    open_profile(profile)
+    campaign = load_campaign(identifier)
+    if campaign.is_terminated:
+        raise AutopipeError(f'campaign {campaign.pk} has ended already')
+    ensure_daemon()
+    with console.status('waiting for the jobs to write their checkpoints …'):
+        stopped = stop_campaign(campaign, lambda nodes: kill_processes(nodes, timeout=KILL_TIMEOUT_S), wait_s)
+    console.print(f'{stopped.n_asked} jobs stopped at a checkpoint, {stopped.n_killed} killed')
+
+
+def clean(identifier: Identifier, profile: ProfileOption = None) -> None:
+    """Remove the folders of a campaign's ended explorations on the computers; all that was retrieved stays."""
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
+    from aiida_mlip_autopipe.workflows.progress import load_campaign
+    from aiida_mlip_autopipe.workflows.stopping import clean_campaign
+
+    open_profile(profile)
+    campaign = load_campaign(identifier)
+    # AiiDA's transport to other machines needs the broker, which the daemon starts.
+    ensure_daemon()
+    console.print(f'{clean_campaign(campaign)} folders removed')

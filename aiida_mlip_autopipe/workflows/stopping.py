@@ -1,0 +1,118 @@
+"""A campaign that a person stops: its jobs write a checkpoint, end and are read; then what is left is killed."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from aiida import orm
+from aiida.common.exceptions import NotExistent
+from aiida.schedulers import JobState
+
+from aiida_mlip_autopipe.exploration.contract import STOP_FILE
+from aiida_mlip_autopipe.workflows.paused import ENDED
+
+STOP_ASKED = 'mlip_autopipe_stop_asked'
+POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """What became of a campaign that was to stop.
+
+    Attributes
+    ----------
+    n_asked
+        Jobs that ran and were asked to stop.
+    n_killed
+        Jobs that were killed: those that had not begun, were paused, or did not end in time.
+    """
+
+    n_asked: int
+    n_killed: int
+
+
+def is_asked_to_stop(pk: int | None) -> bool:
+    """Return whether a person has asked a campaign to stop; asks the database, since another process has written it."""
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': pk}, project=f'extras.{STOP_ASKED}')
+    return bool(query.first(flat=True))
+
+
+def stop_campaign(campaign: orm.WorkChainNode, kill: Callable[[list[orm.ProcessNode]], None], wait_s: float) -> Stopped:
+    """Stop a campaign so that nothing is lost that its jobs have done.
+
+    Parameters
+    ----------
+    campaign
+        The campaign.
+    kill
+        Kills processes.
+    wait_s
+        How long the jobs that run may take to end.
+    """
+    campaign.base.extras.set(STOP_ASKED, True)
+    deadline = time.monotonic() + wait_s
+    asked: set[int] = set()
+    killed: set[int] = set()
+    # A job may begin, or be submitted, while others are being asked.
+    while not campaign.is_terminated and time.monotonic() < deadline:
+        jobs = [job for job in _active_jobs(campaign) if job.pk not in asked | killed]
+        running = [job for job in jobs if job.get_scheduler_state() is JobState.RUNNING and not job.paused]
+        others = [job for job in jobs if job not in running]
+        _write_stop_files(running)
+        asked |= {job.pk for job in running}
+        if others:
+            kill(others)
+            killed |= {job.pk for job in others}
+        time.sleep(POLL_S)
+    if not campaign.is_terminated:
+        killed |= {job.pk for job in _active_jobs(campaign)}
+        kill([campaign])
+    return Stopped(len(asked - killed), len(killed))
+
+
+def _active_jobs(campaign: orm.WorkChainNode) -> list[orm.CalcJobNode]:
+    active = {'attributes.process_state': {'!in': list(ENDED)}}
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
+    query.append(orm.WorkChainNode, with_incoming='campaign', filters=active, tag='exploration')
+    query.append(orm.CalcJobNode, with_incoming='exploration', filters=active)
+    return query.all(flat=True)
+
+
+def _write_stop_files(jobs: Iterable[orm.CalcJobNode]) -> None:
+    folders = defaultdict(list)
+    for job in jobs:
+        if folder := job.get_remote_workdir():
+            folders[job.computer.pk].append(folder)
+    for pk, paths in folders.items():
+        files = ' '.join(shlex.quote(f'{path}/{STOP_FILE}') for path in paths)
+        with orm.load_computer(pk).get_transport() as transport:
+            transport.exec_command_wait(f'touch {files}')
+
+
+def clean_campaign(campaign: orm.WorkChainNode) -> int:
+    """Remove the remote folders of the explorations of a campaign that have ended; return how many there were.
+
+    What was retrieved stays; so does the folder of an exploration that still runs, and of another campaign's job that
+    this one took from the cache.
+    """
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
+    ended = {'attributes.process_state': {'in': list(ENDED)}}
+    query.append(orm.WorkChainNode, with_incoming='campaign', filters=ended, tag='exploration')
+    query.append(orm.CalcJobNode, with_incoming='exploration', filters=ended)
+    folders = defaultdict(list)
+    for job in query.all(flat=True):
+        try:
+            remote = job.outputs.remote_folder
+        except (AttributeError, NotExistent):
+            continue
+        if not remote.is_cleaned and not job.base.caching.is_created_from_cache:
+            folders[remote.computer.pk].append(remote)
+    for pk, remotes in folders.items():
+        with orm.load_computer(pk).get_transport() as transport:
+            for remote in remotes:
+                remote._clean(transport)
+    return sum(len(remotes) for remotes in folders.values())
