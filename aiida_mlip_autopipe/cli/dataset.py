@@ -156,7 +156,7 @@ def merge(
 @dataset_app.command()
 def convert(
     file: DatasetFile,
-    output: Annotated[Path, typer.Option('--output', '-o', help='A .extxyz or .db file.')],
+    output: Annotated[Path, typer.Option('--output', '-o', help='A .extxyz, .db or .aselmdb file.')],
     select: Annotated[str, typer.Option(help='Only these rows, in ASE\'s words, as "temperature_K>900,Cu>2".')] = '',
     force: Force = False,
 ) -> None:

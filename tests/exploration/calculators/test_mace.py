@@ -37,6 +37,10 @@ def test_a_run_goes_on_exactly(job_folder, alloy, same_frames, model, dtype):
     result = whole.run()
     assert (result.outcome, result.precision, result.model_name) == ('completed', dtype, 'tiny.model')
     assert result.model_sha256 == model_sha256(MACESettings(model=str(model)))
+    loaded = MACELoader(MACESettings(**calculator)).load().calculator
+    pair = Atoms('Cu2', [[0, 0, 0], [0, 0, 15]])
+    assert set(result.isolated_atom_energies_eV) == set(alloy.symbols)
+    assert result.isolated_atom_energies_eV['Cu'] == pytest.approx(energy_of(loaded, pair) / 2, abs=1e-5)
     parts.run()
     parts.write(alloy, settings, calculator=calculator).run()
     same_frames(parts.frames(), whole.frames())

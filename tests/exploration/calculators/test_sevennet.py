@@ -14,6 +14,7 @@ from ase.build import add_adsorbate, bulk, fcc111, molecule
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError, model_sha256, resolve_model
 from aiida_mlip_autopipe.exploration.calculators.sevennet import SHIPPED, SevenNetLoader, SevenNetSettings
 from aiida_mlip_autopipe.exploration.contract import CHECKPOINT_FILE, JOB_FILE, RESULT_FILE
+from aiida_mlip_autopipe.exploration.isolated_atoms import evaluate_isolated_atoms
 
 SHA256_OF_7NET_0 = '7052cb42b7b3be42b40b97fa0d21077a48c54b5548948fc4dcf346629f813c36'
 
@@ -104,6 +105,15 @@ def test_the_saved_model_gives_the_numbers_of_the_original(scripted, original, a
     assert energy == pytest.approx(expected_energy, abs=1e-6)
     assert forces == pytest.approx(expected_forces, abs=1e-6 * max(1.0, np.abs(expected_forces).max()))
     assert stress == pytest.approx(expected_stress, abs=1e-7)
+
+
+@pytest.mark.mlip
+def test_an_isolated_atom_is_half_of_two_that_are_far_apart(scripted):
+    energies, faults = evaluate_isolated_atoms(['Ar'], scripted)
+    pair = far_apart()
+    pair.calc = scripted
+    assert faults == []
+    assert energies == {'Ar': pytest.approx(pair.get_potential_energy() / 2, abs=1e-6)}
 
 
 @pytest.mark.mlip
