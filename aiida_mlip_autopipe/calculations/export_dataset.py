@@ -62,7 +62,7 @@ def _rows(
 ) -> Iterator[Row]:
     labels = selection.base.attributes.get('legs')
     trajectories = {label: evaluated_trajectory(label, nodes) for label in set(labels)}
-    distances = selection.get_array('distance')
+    distances, gains = (selection.get_array(name) for name in ('distance', 'gain'))
     for rank, (label, index) in enumerate(zip(labels, selection.get_array('frame'), strict=True)):
         trajectory, about = trajectories[label], nodes[label].base.attributes.get('about')
         seed_node = nodes[f'seed_{trajectory.seed_id}']
@@ -86,6 +86,7 @@ def _rows(
             rank=rank,
             split=selection.base.attributes.get('splits')[rank],
             distance=_known(distances[rank]),
+            gain=_known(gains[rank]),
             **_committee(label, int(index), trajectory, nodes),
         )
         frame = trajectory.frame(index, template=seed.atoms)

@@ -23,6 +23,7 @@ def select_frames(
     settings: orm.Dict,
     random_seed: orm.Int,
     lineages: orm.Dict,
+    kinds: orm.Dict,
     stage_version: orm.Str,
     **nodes: orm.Data,
 ) -> Mapping[str, orm.Data] | ExitCode:
@@ -36,6 +37,8 @@ def select_frames(
         The campaign's number.
     lineages
         The ancestor of each seed, by its id.
+    kinds
+        The kind of each seed, by its id.
     stage_version
         Version of the science behind this function.
     **nodes
@@ -45,8 +48,8 @@ def select_frames(
     Returns
     -------
     dict
-        ``selection``: arrays ``frame`` (index within the leg), ``step`` and ``distance`` in the order of choice, with
-        the attributes ``legs``, naming each pick's leg, and ``splits``, what it is for; ``report``.
+        ``selection``: arrays ``frame`` (index within the leg), ``step``, ``distance`` and ``gain`` in the order of
+        choice, with the attributes ``legs``, naming each pick's leg, and ``splits``, what it is for; ``report``.
     """
     labels = sorted(label for label in nodes if label.startswith(LEG_PREFIX))
     adapter: TypeAdapter[Any] = TypeAdapter(SAMPLERS.settings_union())
@@ -57,6 +60,7 @@ def select_frames(
             adapter.validate_python(settings.get_dict()),
             random_seed=random_seed.value,
             lineages=lineages.get_dict(),
+            kinds=kinds.get_dict(),
         )
     except AutopipeError as error:
         return ExitCode(ERROR_SAMPLING, str(error), invalidates_cache=True)
@@ -67,6 +71,7 @@ def select_frames(
             'frame': np.asarray(chosen.frame_indices, dtype=np.int64),
             'step': np.asarray(steps, dtype=np.int64),
             'distance': np.asarray(chosen.distances, dtype=np.float64),
+            'gain': np.asarray(chosen.gains, dtype=np.float64),
         }
     )
     selection.base.attributes.set('legs', [labels[index] for index in chosen.trajectory_indices])

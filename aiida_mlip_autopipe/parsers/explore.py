@@ -50,6 +50,8 @@ class ExplorationParser(JobParser):
             trajectory = read_trajectory(path, self.node.inputs.seed.seed_id)
         except Exception as error:  # whatever a torn binary file makes the reader raise
             return self.exit_codes.ERROR_TRAJECTORY_UNREADABLE.format(reason=first_line(error))
+        if result.outcome == 'unstable' and result.timestep_fs:
+            trajectory.extra['time_to_crash_fs'] = (result.last_step - trajectory.steps) * result.timestep_fs
         about = result.model_dump(mode='json', include=set(ABOUT))
         self.out('trajectory', node_from_trajectory(trajectory, result.timestep_fs or 0.0, about))
         return None

@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.sampling.given import file_sha256
 from aiida_mlip_autopipe.settings import Settings
 
 # Changes with the science of this room: results of another version are not taken from a cache.
-STAGE_VERSION = '2'
+STAGE_VERSION = '3'
 
 
 class SamplerSettings(Settings):
@@ -37,6 +37,11 @@ class SamplerSettings(Settings):
     max_excess_energy_eV: float | None = Field(default=None, gt=0)
     """Frames with more energy than this above the lowest of the same composition, in eV per atom, are passed over;
     none are by default."""
+    crash_share: float = Field(default=0.1, ge=0, le=1)
+    """Share of ``n_structures`` that may be frames on the way to a crash: those of the last ``crash_window_fs`` before
+    a run became unstable. Of more of them as many stay candidates, drawn by chance. Failing frames never are."""
+    crash_window_fs: float = Field(default=100.0, ge=0)
+    """How long before the crash a frame is on the way to it, in fs."""
     given: InputFile | None = None
     """Structures that the dataset shall extend, in any format that ASE reads, as ``old.db``: none of them is chosen
     again, and samplers that look for variety count them as chosen."""
@@ -70,6 +75,8 @@ class Picks:
     distances
         Distance of each pick to those chosen before it (k,), in the unit of the sampler's descriptor; NaN where
         that has no meaning.
+    gains
+        What each pick added, in the sampler's own measure (k,); None where that is its distance.
     report
         What else a person should know, JSON only.
     complete
@@ -80,6 +87,7 @@ class Picks:
     distances: np.ndarray
     report: dict[str, Any] = field(default_factory=dict)
     complete: bool = False
+    gains: np.ndarray | None = None
 
 
 class Sampler(ABC):

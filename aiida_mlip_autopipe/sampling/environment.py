@@ -55,7 +55,6 @@ class EnvironmentSampler(Sampler):
             indices.append(index)
             gains.append(gain)
         report = kinds.report | {
-            'gains': gains,
             'coverage': cover.n_covered / n_kinds,
             'rounds': cover.n_rounds,
         }
@@ -63,6 +62,7 @@ class EnvironmentSampler(Sampler):
             np.array(indices, dtype=np.int64),
             np.full(len(indices), np.nan),
             report,
+            gains=np.array(gains, dtype=np.float64),
             complete=settings.coverage is not None and cover.n_covered >= settings.coverage * n_kinds,
         )
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from ase import Atoms
@@ -28,6 +28,8 @@ class FramePool:
         How many frames are not candidates, by reason.
     given
         Structures that count as chosen already.
+    kind_of_seed
+        What kind of structure each seed is, by its id.
     """
 
     trajectories: Sequence[Trajectory]
@@ -35,6 +37,7 @@ class FramePool:
     frame_indices: np.ndarray
     passed_over: dict[str, int]
     given: tuple[Atoms, ...] = ()
+    kind_of_seed: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.frame_indices)
@@ -75,6 +78,10 @@ class FramePool:
     def seed_ids(self) -> list[str]:
         """Return the seed of each candidate."""
         return [self.trajectories[t].seed_id for t in self.trajectory_indices]
+
+    def kinds(self) -> list[str]:
+        """Return the kind of each candidate's seed, ``unknown`` where nobody told."""
+        return [self.kind_of_seed.get(seed_id, 'unknown') for seed_id in self.seed_ids()]
 
     def largest_forces(self) -> np.ndarray:
         """Return the largest norm of a force of each candidate, eV/Å (m,)."""

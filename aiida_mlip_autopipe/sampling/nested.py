@@ -32,6 +32,7 @@ class Rounds:
         self.rng = rng
         self.indices = np.empty(0, dtype=np.int64)
         self.distances = np.empty(0)
+        self.gains = np.empty(0)
 
     def pick(self, settings: SamplerSettings, n_structures: int, candidates: np.ndarray) -> int:
         """Let a sampler choose among candidates that are not chosen yet.
@@ -57,8 +58,9 @@ class Rounds:
         picks = SAMPLERS.make(settings.model_copy(update={'n_structures': n_structures})).pick(pool, self.rng)
         self.indices = np.concatenate([self.indices, free[picks.indices]])
         self.distances = np.concatenate([self.distances, picks.distances])
+        self.gains = np.concatenate([self.gains, picks.distances if picks.gains is None else picks.gains])
         return len(picks.indices)
 
     def finish(self, report: dict[str, object]) -> Picks:
         """Return all that was chosen, in order."""
-        return Picks(self.indices, self.distances, report)
+        return Picks(self.indices, self.distances, report, gains=self.gains)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.randomness import make_rng
-from aiida_mlip_autopipe.sampling.base import SAMPLERS, SamplerSettings
+from aiida_mlip_autopipe.sampling.base import SAMPLERS, Picks, SamplerSettings
 from aiida_mlip_autopipe.sampling.committee import report_committee
 from aiida_mlip_autopipe.sampling.frames import FramePool, collect_frames
 from aiida_mlip_autopipe.sampling.given import label_sources, read_given
-from aiida_mlip_autopipe.sampling.held_out import hold_out
+from aiida_mlip_autopipe.sampling.held_out import HeldOut, hold_out
 from aiida_mlip_autopipe.splits import Split
 from aiida_mlip_autopipe.trajectories import Trajectory
 
@@ -29,6 +29,9 @@ class Selection:
         Where each frame stands among the trajectories that were given (k,).
     distances
         Distance of each frame to those chosen before it (k,); NaN where that has no meaning.
+    gains
+        What each frame added to those chosen before it, in the sampler's own measure: new kinds of environment for
+        ``environment``, the distance for others; NaN where that has no meaning (k,).
     splits
         What each frame is for, ``train``, ``valid`` or ``test``; None where nothing is held out (k).
     report
@@ -38,6 +41,7 @@ class Selection:
     trajectory_indices: np.ndarray
     frame_indices: np.ndarray
     distances: np.ndarray
+    gains: np.ndarray
     splits: tuple[Split | None, ...]
     report: dict[str, Any]
 
@@ -51,6 +55,7 @@ def select_frames(
     *,
     random_seed: int,
     lineages: Mapping[str, str] | None = None,
+    kinds: Mapping[str, str] | None = None,
 ) -> Selection:
     """Choose frames for a dataset.
 
@@ -68,48 +73,35 @@ def select_frames(
         The campaign's number.
     lineages
         The lineage of each seed, by its id, for what is held out; a seed without one is a lineage of its own.
+    kinds
+        What kind of structure each seed is, by its id, for strata of kinds.
 
     Raises
     ------
     AutopipeError
         If there is no frame to choose from, or the file of given structures is not the one the settings name.
     """
-    given = read_given(settings.given, settings.given_sha256) if settings.given else []
-    pool = _leave_out_extremes(collect_frames(trajectories, given), settings)
-    n_frames = sum(len(trajectory) for trajectory in trajectories)
-    if not len(pool):
-        reasons = ', '.join(f'{n} {reason.replace("_", " ")}' for reason, n in pool.passed_over.items() if n)
-        raise AutopipeError(
-            f'there is no frame to choose from: {n_frames} frames in {len(trajectories)} trajectories'
-            + (f', of which {reasons}' if reasons else '')
-        )
+    pool = collect_candidates(trajectories, settings, random_seed=random_seed, kinds=kinds)
     held_out = hold_out(pool, settings, lineages or {}, random_seed)
     n_wanted = settings.n_structures - held_out.n_wanted
     sampler = SAMPLERS.make(settings.model_copy(update={'n_structures': n_wanted}))
     picks = sampler.pick(pool.subset(held_out.left), make_rng(random_seed, 'sampling', settings.kind))
-    warnings = [*held_out.warnings, *picks.report.pop('warnings', [])]
-    if len(picks.indices) < n_wanted and not picks.complete:
-        which = 'finite, distinct, new and not held out' if held_out.drawn else 'finite, distinct and new'
-        warnings.append(
-            f'{n_wanted} structures were asked for, but only {len(picks.indices)} of {n_frames} frames are {which}: '
-            'all of these were taken'
-        )
     indices = np.concatenate([held_out.left[picks.indices], *held_out.drawn.values()])
-    n_drawn = len(indices) - len(picks.indices)
+    none_for_drawn = np.full(len(indices) - len(picks.indices), np.nan)
     report = {
         'sampler': settings.kind,
         'n_trajectories': len(trajectories),
-        'n_frames': n_frames,
+        'n_frames': sum(map(len, trajectories)),
         'n_candidates': len(pool),
-        'n_given': len(given),
-        'given_label_sources': label_sources(given),
+        'n_given': len(pool.given),
+        'given_label_sources': label_sources(pool.given),
         'n_requested': settings.n_structures,
         'n_selected': len(indices),
         'passed_over': pool.passed_over,
-        'warnings': warnings,
         **held_out.report,
         **picks.report,
         **report_committee(pool, indices),
+        'warnings': _warnings(picks, held_out, n_wanted, sum(map(len, trajectories))),
     }
     splits: list[Split | None] = ['train' if held_out.drawn else None] * len(picks.indices)
     for split, drawn in held_out.drawn.items():
@@ -117,10 +109,48 @@ def select_frames(
     return Selection(
         pool.trajectory_indices[indices],
         pool.frame_indices[indices],
-        np.concatenate([picks.distances, np.full(n_drawn, np.nan)]),
+        np.concatenate([picks.distances, none_for_drawn]),
+        np.concatenate([picks.distances if picks.gains is None else picks.gains, none_for_drawn]),
         tuple(splits),
         report,
     )
+
+
+def collect_candidates(
+    trajectories: Sequence[Trajectory],
+    settings: SamplerSettings,
+    *,
+    random_seed: int,
+    kinds: Mapping[str, str] | None = None,
+) -> FramePool:
+    """Gather the frames that a sampler with these settings may choose from.
+
+    Raises
+    ------
+    AutopipeError
+        If there is none, or the file of given structures is not the one the settings name.
+    """
+    given = read_given(settings.given, settings.given_sha256) if settings.given else []
+    pool = replace(collect_frames(trajectories, given), kind_of_seed=kinds or {})
+    pool = _thin_crashes(_leave_out_extremes(pool, settings), settings, make_rng(random_seed, 'sampling', 'crashes'))
+    if not len(pool):
+        reasons = ', '.join(f'{n} {reason.replace("_", " ")}' for reason, n in pool.passed_over.items() if n)
+        raise AutopipeError(
+            f'there is no frame to choose from: {sum(map(len, trajectories))} frames in {len(trajectories)} '
+            'trajectories' + (f', of which {reasons}' if reasons else '')
+        )
+    return pool
+
+
+def _warnings(picks: Picks, held_out: HeldOut, n_wanted: int, n_frames: int) -> list[str]:
+    warnings = [*held_out.warnings, *picks.report.get('warnings', [])]
+    if len(picks.indices) < n_wanted and not picks.complete:
+        which = 'finite, distinct, new and not held out' if held_out.drawn else 'finite, distinct and new'
+        warnings.append(
+            f'{n_wanted} structures were asked for, but only {len(picks.indices)} of {n_frames} frames are {which}: '
+            'all of these were taken'
+        )
+    return warnings
 
 
 def _leave_out_extremes(pool: FramePool, settings: SamplerSettings) -> FramePool:
@@ -129,3 +159,14 @@ def _leave_out_extremes(pool: FramePool, settings: SamplerSettings) -> FramePool
     if settings.max_excess_energy_eV is not None and len(pool):
         pool = pool.leave_out(pool.excess_energies() > settings.max_excess_energy_eV, 'energy_too_high')
     return pool
+
+
+def _thin_crashes(pool: FramePool, settings: SamplerSettings, rng: np.random.Generator) -> FramePool:
+    """Keep as many frames on the way to a crash as may be chosen, so that no sampler can take more."""
+    near = np.flatnonzero(pool.extra('time_to_crash_fs') <= settings.crash_window_fs)
+    n_allowed = int(settings.crash_share * settings.n_structures)
+    if len(near) <= n_allowed:
+        return pool
+    unwanted = np.zeros(len(pool), dtype=bool)
+    unwanted[rng.permutation(near)[n_allowed:]] = True
+    return pool.leave_out(unwanted, 'near_crash')

@@ -1,4 +1,4 @@
-"""Every stratum of temperature, energy, composition or seed has its share, and so have structures near equilibrium."""
+"""Every stratum of a property has its share, and so have structures near equilibrium."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ class StratifiedSettings(SamplerSettings):
 
     kind: Literal['stratified'] = 'stratified'
     """Gives every stratum the same share."""
-    by: Literal['temperature', 'energy', 'composition', 'seed'] = 'temperature'
-    """What tells the strata apart. ``energy`` is that per atom above the lowest of the same composition."""
+    by: Literal['temperature', 'energy', 'composition', 'kind', 'seed'] = 'temperature'
+    """What tells the strata apart. ``energy`` is that per atom above the lowest of the same composition, ``kind`` the
+    generator that made the seed."""
     n_strata: int = Field(default=5, ge=1)
     """Into how many strata of equal width the range of temperature or energy is cut."""
     near_equilibrium_share: float = Field(default=0.2, ge=0, le=1)
@@ -69,7 +70,7 @@ class StratifiedSampler(Sampler):
             return _cut(pool.temperatures(), self.settings.n_strata, 'K')
         if by == 'energy':
             return _cut(excess, self.settings.n_strata, 'eV/atom')
-        names = np.array(pool.compositions() if by == 'composition' else pool.seed_ids())
+        names = np.array({'composition': pool.compositions, 'kind': pool.kinds, 'seed': pool.seed_ids}[by]())
         return {str(name): np.flatnonzero(names == name) for name in np.unique(names)}
 
 

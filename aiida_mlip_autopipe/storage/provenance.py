@@ -53,6 +53,8 @@ class Provenance(Settings):
     """Place in the order of selection, from 0."""
     distance: float | None = None
     """Distance to the frames selected before, where the sampler has one."""
+    gain: float | None = None
+    """What it added to the frames selected before, in the sampler's own measure, where it has one."""
     split: Split | None = None
     """What the row is for, where a set was held out of the selection: ``train``, ``valid`` or ``test``."""
     committee: str | None = None

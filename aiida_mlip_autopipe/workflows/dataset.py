@@ -206,6 +206,7 @@ class DatasetWorkChain(ThrottledWorkChain):
             settings=self.inputs.sampling,
             random_seed=self.inputs.random_seed,
             lineages=orm.Dict(self._lineages()),
+            kinds=orm.Dict(self._kinds()),
             stage_version=orm.Str(sampling.STAGE_VERSION),
             **{label: orm.load_node(pk) for label, pk in (self.ctx.legs | self.ctx.evaluations).items()},
         )
@@ -220,6 +221,11 @@ class DatasetWorkChain(ThrottledWorkChain):
         """Return the ancestor of each seed, by its id; a seed without one is a lineage of its own."""
         seeds = [orm.load_node(pk).base.attributes for pk in self.ctx.seeds.values()]
         return {seed.get('seed_id'): seed.get('ancestor') or seed.get('seed_id') for seed in seeds}
+
+    def _kinds(self) -> dict[str, str]:
+        """Return the kind of each seed, by its id."""
+        seeds = [orm.load_node(pk).base.attributes for pk in self.ctx.seeds.values()]
+        return {seed.get('seed_id'): seed.get('kind') or 'unknown' for seed in seeds}
 
     def export_dataset(self) -> ExitCode | None:
         """Write the database from the legs and seeds that the selection refers to."""

@@ -200,6 +200,13 @@ def test_crash_frames_are_kept(parse):
     assert outputs['crash'].filename == 'crash.traj'
 
 
+def test_frames_of_an_unstable_run_know_how_long_before_the_crash_they_are(parse):
+    outputs, _ = parse(make_result(outcome='unstable', n_frames=2, last_step=25, message='too hot'), [FRAMES])
+    np.testing.assert_array_equal(outputs['trajectory'].get_array('extra_time_to_crash_fs'), [30.0, 10.0])
+    outputs, _ = parse(make_result(n_frames=2, last_step=25), [FRAMES])
+    assert 'extra_time_to_crash_fs' not in outputs['trajectory'].get_arraynames()
+
+
 def test_codes_below_400_do_not_serve_as_cache():
     for code in ExplorationCalculation.exit_codes.values():
         if code.status >= 300:

@@ -79,3 +79,10 @@ def test_of_no_points_none_is_chosen():
 
 def test_more_points_asked_for_than_there_are_gives_all():
     assert sorted(farthest_points(np.arange(3.0)[:, None], 10)[0]) == [0, 1, 2]
+
+
+def test_the_choice_is_that_of_scikit_matter():
+    points = np.random.RandomState(7).normal(size=(60, 8)).astype(np.float32)
+    # FPS(n_to_select=20, initialize=...).fit(points).selected_idx_ of skmatter 0.4.1, started at 26.
+    expected = [26, 5, 57, 24, 43, 20, 19, 46, 38, 7, 48, 52, 44, 37, 12, 39, 4, 30, 32, 33]
+    assert farthest_points(points, 20)[0].tolist() == expected

@@ -197,3 +197,52 @@ def test_bad_settings_are_refused(kind, fields):
 def test_an_unknown_kind_is_one_sentence():
     with pytest.raises(AutopipeError, match="'grid'; there are random, stride, fps, direct"):
         SAMPLERS.load('grid')
+
+
+@pytest.mark.parametrize('by_kind', [{'seed0': 'alloy', 'seed1': 'alloy', 'seed2': 'surface'}])
+def test_kinds_of_seed_are_strata(trajectories, by_kind):
+    settings = make_settings('stratified', by='kind', n_structures=8, near_equilibrium_share=0)
+    selection = select_frames(trajectories, settings, random_seed=1, kinds=by_kind)
+    assert [by_kind[seed] for seed, _ in identities(selection, trajectories)].count('surface') == 4
+    assert selection.report['strata'] == [
+        {'stratum': 'alloy', 'n_candidates': 16, 'n_selected': 4},
+        {'stratum': 'surface', 'n_candidates': 8, 'n_selected': 4},
+    ]
+
+
+@pytest.fixture
+def crashing(trajectories):
+    """Return trajectories of which the first two became unstable just after their last frame."""
+    for trajectory in trajectories[:2]:
+        trajectory.extra['time_to_crash_fs'] = 20.0 * np.arange(8, 0, -1)
+    return trajectories
+
+
+def on_the_way(selection, trajectories, window_fs=100.0):
+    places = zip(selection.trajectory_indices, selection.frame_indices, strict=True)
+    return sum(trajectories[t].extra.get('time_to_crash_fs', np.full(8, np.inf))[f] <= window_fs for t, f in places)
+
+
+def test_frames_on_the_way_to_a_crash_are_chosen_up_to_their_share(crashing, kind):
+    # Ten frames are within 100 fs of a crash.
+    selection = select_frames(crashing, make_settings(kind, n_structures=24, crash_share=0.25), random_seed=1)
+    assert on_the_way(selection, crashing) == 6
+    assert selection.report['passed_over']['near_crash'] == 4
+    assert len(selection) == 20
+
+
+@pytest.mark.parametrize(('share', 'window_fs', 'expected'), [(0.0, 100.0, 14), (1.0, 100.0, 24), (0.0, 39.0, 22)])
+def test_the_share_and_the_window_say_which(crashing, share, window_fs, expected):
+    settings = RandomSettings(n_structures=24, crash_share=share, crash_window_fs=window_fs)
+    assert len(select_frames(crashing, settings, random_seed=1)) == expected
+
+
+def test_every_pick_has_the_gain_of_its_sampler(trajectories, kind):
+    selection = select_frames(trajectories, make_settings(kind, n_structures=6), random_seed=1)
+    if kind == 'environment':
+        assert (selection.gains == selection.gains.astype(int)).all()
+        assert selection.gains[0] == selection.gains.max() > 0
+    else:
+        np.testing.assert_array_equal(selection.gains, selection.distances)
+    if kind in ('random', 'stride', 'mix'):
+        assert np.isnan(selection.gains).all()
