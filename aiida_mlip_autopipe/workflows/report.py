@@ -146,6 +146,7 @@ def _selection(campaign: orm.WorkChainNode, labels: list[str]) -> Selection:
         trajectory_indices=np.array([labels.index(label) for label in node.base.attributes.get('legs')]),
         frame_indices=node.get_array('frame'),
         distances=node.get_array('distance'),
+        gains=node.get_array('gain'),
         splits=tuple(node.base.attributes.get('splits')),
         report=campaign.outputs.selection_report.get_dict(),
     )
