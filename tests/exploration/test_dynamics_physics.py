@@ -261,6 +261,31 @@ def test_the_barostat_leaves_the_temperature_alone():
     assert_mean(virials[1000:], KT / 30, resolution=0.15)
 
 
+def test_without_friction_the_piston_keeps_its_enthalpy_to_second_order():
+    """``U + K + p_ε²/2W + P V - c k T ε`` is conserved: every force of atoms and cell is one end of a pair.
+
+    Where the thermostat is quick it mends what the coupling of atoms and cell lacks, and no average would show it.
+    """
+
+    def wander(timestep_fs):
+        rng = np.random.default_rng(11)
+        system = fluid_system((), rng)
+        pressure = KT / 30
+        integrator = make('npt', system, FLUID, timestep_fs, rng, pressure, thermostat_time_fs=1e15)
+        integrator.cell_friction = 0.0
+        enthalpies = []
+        for _ in range(int(4000 / timestep_fs)):
+            integrator.step()
+            cell = 0.5 * system.cell_momentum**2 / integrator.cell_mass
+            volume_term = pressure * system.volume - 3.0 * KT * np.log(system.volume) / 3.0
+            enthalpies.append(integrator.evaluation.energy + system.kinetic_energy + cell + volume_term)
+        return np.array(enthalpies)
+
+    coarse, fine = wander(2.0), wander(1.0)
+    assert np.std(coarse) / np.std(fine) == pytest.approx(4.0, rel=0.4)
+    assert np.ptp(fine) / 21 < 0.05 * KT
+
+
 def test_the_volume_of_a_crystal_fluctuates_as_its_bulk_modulus_says():
     """``<δV²> = k T V / B``, with B from the curvature of the static energy."""
     rng = np.random.default_rng(9)
