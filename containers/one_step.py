@@ -39,7 +39,7 @@ def run_one_step(calculator: dict[str, Any], folder: Path) -> Any:
 
     from aiida_mlip_autopipe.exploration import RUNNER_VERSION
     from aiida_mlip_autopipe.exploration.contract import JOB_FILE, SEED_FILE, Job, JobSeed
-    from aiida_mlip_autopipe.exploration.runner import run_job
+    from aiida_mlip_autopipe.exploration.runner import explore, run_job
     from aiida_mlip_autopipe.seeds import Seed
 
     atoms = bulk('Cu', cubic=True) * (2, 2, 2)
@@ -52,7 +52,7 @@ def run_one_step(calculator: dict[str, Any], folder: Path) -> Any:
         exploration={'temperature_K': 300, 'n_steps': 1, 'frame_interval': 1},
     )
     (folder / JOB_FILE).write_text(job.model_dump_json())
-    return run_job(folder / JOB_FILE)
+    return run_job(folder / JOB_FILE, explore)
 
 
 def write_random_mace(path: Path) -> Path:
