@@ -149,10 +149,23 @@ def test_existing_files_and_other_suffixes_are_refused(path, make_rows):
         write_report_card(path.with_suffix('.pdf'), make_rows(1))
 
 
+# Moves the mouse over the last point of the map, which is the first figure.
+HOVER = """<script>window.addEventListener('load', () => setTimeout(() => {
+  const div = document.querySelector('.plotly-graph-div'), layout = div._fullLayout, at = div.getBoundingClientRect();
+  const trace = div._fullData[1], last = trace.x.length - 1;
+  const clientX = at.left + layout.margin.l + layout.xaxis.d2p(trace.x[last]);
+  const clientY = at.top + layout.margin.t + layout.yaxis.d2p(trace.y[last]);
+  div.querySelector('.nsewdrag').dispatchEvent(new MouseEvent('mousemove', {clientX, clientY, bubbles: true}));
+}, 2000));</script></body>"""
+
+
 @pytest.mark.browser
 @pytest.mark.skipif(shutil.which('chromium') is None, reason='there is no Chromium')
-def test_a_browser_without_network_draws_every_figure(path, tmp_path, make_rows):
+def test_a_browser_without_network_draws_every_figure_and_tells_the_structure_under_the_mouse(
+    path, tmp_path, make_rows
+):
     write_report_card(path, make_rows(30), assessment=ASSESSMENT)
+    path.write_text(path.read_text().replace('</body>', HOVER))
     options = ['--headless', '--no-sandbox', '--disable-gpu', '--host-resolver-rules=MAP * ~NOTFOUND']
     options += [f'--user-data-dir={tmp_path / "profile"}', '--virtual-time-budget=20000', '--dump-dom']
     done = subprocess.run(
@@ -163,3 +176,5 @@ def test_a_browser_without_network_draws_every_figure(path, tmp_path, make_rows)
     assert len(re.findall(r'class="main-svg"', drawn)) >= 12
     assert drawn.count('class="plot-container') == 12
     assert 'first principal component' in drawn
+    (shown,) = re.findall(r'class="hovertext".*?</g>', drawn, flags=re.DOTALL)
+    assert 'Cu, seed b' in shown
