@@ -143,7 +143,10 @@ def _count(rows: Sequence[Row], of: Callable[[Row], list[str]]) -> dict[str, int
 
 
 def _origins(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    keys = ('campaign', 'random_seed', 'config_sha256', 'package_version', 'architecture', 'model', 'model_sha256')
+    keys = (
+        *('campaign', 'random_seed', 'config_sha256', 'package_version', 'ase_version'),
+        *('architecture', 'calculator_version', 'torch_version', 'precision', 'model', 'model_sha256'),
+    )
     counts = Counter(tuple(row.key_value_pairs.get(key) for key in keys) for row in rows)
     return [{'n_rows': n, **dict(zip(keys, values, strict=True))} for values, n in counts.most_common()]
 

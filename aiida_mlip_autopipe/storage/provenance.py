@@ -49,6 +49,14 @@ class Provenance(Settings):
     """Hash of the model file."""
     package_version: str
     """Version of this package."""
+    ase_version: str | None = None
+    """Version of ASE in the job."""
+    calculator_version: str | None = None
+    """Version of the calculator's package in the job."""
+    torch_version: str | None = None
+    """Version of torch in the job, where the calculator uses it."""
+    precision: str | None = None
+    """Floating point type of the model, as ``float32``."""
     rank: int = Field(ge=0)
     """Place in the order of selection, from 0."""
     distance: float | None = None

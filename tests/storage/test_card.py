@@ -39,6 +39,15 @@ def test_rows_are_grouped_by_origin(make_rows):
     ]
 
 
+def test_a_card_tells_the_versions_that_made_the_labels(make_rows):
+    rows = make_rows(1, ase_version='3.29.0', calculator_version='0.13.0', torch_version='2.13.0', precision='float32')
+    text = render_card(describe_dataset(rows), 'x')
+    assert (
+        'ase_version 3.29.0, architecture emt, calculator_version 0.13.0, torch_version 2.13.0, precision float32'
+        in text
+    )
+
+
 def test_a_clean_dataset_has_no_warning(make_rows):
     assert describe_dataset(make_rows(3))['warnings'] == []
 

@@ -35,6 +35,7 @@ def test_a_campaign_ends_in_the_structures_asked_for_each_labelled_and_of_known_
         assert row.provenance.rank == rank
         assert row.provenance.label_source == 'mlip:emt'
         assert row.provenance.campaign == 'tiny'
+        assert (row.provenance.ase_version, row.provenance.precision) == (ase.__version__, 'float64')
         assert row.data['isolated_atoms'] == {
             symbol: {'Al': 3.28, 'Cu': 3.51, 'Au': 3.80}[symbol] for symbol in row.atoms.symbols
         }
