@@ -78,6 +78,22 @@ class AdsorptionSettings(ComposedSettings):
         """Return what the random streams are derived from: the files' content, not their paths."""
         return {**super().stream_content(), 'files': [file_sha256(path) for path in self.files]}
 
+    def elements(self) -> frozenset[str]:
+        """Return the elements of the surface and of the molecules."""
+        found = [atoms for _, atoms in load_molecules(self)]
+        return super().elements() | {str(symbol) for atoms in found for symbol in atoms.symbols}
+
+
+def load_molecules(settings: AdsorptionSettings) -> list[tuple[str, Atoms]]:
+    """Return the molecules with their names: those of ASE's G2 set, single atoms, and those in files."""
+    from ase.build import molecule
+    from ase.collections import g2
+
+    found = [(name, molecule(name) if name in g2.names else Atoms(name)) for name in settings.molecules]
+    for path in settings.files:
+        found += [(f'{file_sha256(path)[:8]}:{i}', atoms) for i, atoms in enumerate(read_structures(path))]
+    return found
+
 
 @dataclass(frozen=True)
 class _Slab:
@@ -98,13 +114,7 @@ class AdsorptionGenerator(ComposedGenerator):
 
     @cached_property
     def _molecules(self) -> list[tuple[str, Atoms]]:
-        from ase.build import molecule
-        from ase.collections import g2
-
-        found = [(n, molecule(n) if n in g2.names else Atoms(n)) for n in self.settings.molecules]
-        for path in self.settings.files:
-            found += [(f'{file_sha256(path)[:8]}:{i}', atoms) for i, atoms in enumerate(read_structures(path))]
-        return found
+        return load_molecules(self.settings)
 
     @cached_property
     def _slabs(self) -> list[_Slab]:

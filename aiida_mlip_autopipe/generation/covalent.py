@@ -73,6 +73,10 @@ class CovalentSettings(GeneratorSettings):
             raise ValueError('give supercell or n_atoms, not both')
         return self
 
+    def elements(self) -> frozenset[str]:
+        """Return the elements on all sites."""
+        return frozenset(symbol for shares in self.sites.values() for symbol in shares)
+
     @property
     def occupation(self) -> dict[str, dict[str, float]]:
         """What is on A and on X; X has A's elements in an elemental network."""

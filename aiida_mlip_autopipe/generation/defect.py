@@ -80,6 +80,10 @@ class DefectSettings(ComposedSettings):
             )
         return self
 
+    def elements(self) -> frozenset[str]:
+        """Return the elements of the host and those that come in."""
+        return super().elements().union(*self.substitutions.values(), self.interstitials)
+
     @property
     def single(self) -> tuple[str, str] | None:
         """The field and the element or pair of the defect, if it is one single one."""
@@ -104,10 +108,8 @@ class DefectGenerator(ComposedGenerator):
     def _places(self) -> list[tuple[int, np.ndarray]]:
         """Host and positions of each distinct place of a single defect, before the hosts are repeated."""
         if self.inner.n_parents() is None:
-            raise AutopipeError(
-                f'distinct sites are those of crystals that can be listed; {self.settings.of.kind} draws each anew, so '
-                'take sites: random'
-            )
+            kind = self.settings.of.kind
+            raise AutopipeError(f'{kind} draws each crystal anew, which has no distinct sites: take sites: random')
         places = []
         for number in range(self.inner.n_parents() or 0):
             host = self.inner_parent(number, make_rng(0, 'sites'), Requirements()).atoms

@@ -74,6 +74,10 @@ class ComposedSettings(GeneratorSettings):
         """Return what the random streams are derived from, the inner entry's included."""
         return {**super().stream_content(), 'of': self.of.stream_content()}
 
+    def elements(self) -> frozenset[str]:
+        """Return the elements of the inner entry."""
+        return self.of.elements()
+
 
 class ComposedGenerator(Generator):
     """Makes its parents from those of another generator."""

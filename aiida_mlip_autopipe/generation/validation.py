@@ -142,7 +142,7 @@ def check_atoms(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) -> 
     charged = settings.like_charges and atoms.has('initial_charges')
     charges = atoms.get_initial_charges() if charged else np.zeros(len(atoms))
     # Anions that lack electrons, as in peroxides, pyrite and carbides, are bonded to each other.
-    anions = charges <= _closed_shells()[numbers] + 0.5
+    anions = charges <= _closed_shells()[numbers] + 0.5 if charged else np.zeros(len(atoms), dtype=bool)
     factor = max(settings.min_distance_factor, CATION_FACTOR if charged else 0.0)
     widest = max(factor * float(radii[species].max()), ANION_FACTOR * float(radii[numbers[anions]].max(initial=0.0)))
     cutoff = max(2 * widest, ANION_DISTANCE_O if anions.any() else 0.0, *limits.values(), 0.1)

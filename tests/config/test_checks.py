@@ -33,6 +33,19 @@ def test_the_elements_of_structure_files_are_checked_too(tmp_path):
     assert line.startswith('generation[0]: got Fe; the calculator emt knows')
 
 
+def test_the_elements_of_composed_entries_are_checked_too(tmp_path):
+    host = {**ALLOY, 'composition': {'Cu': 1.0}}
+    slab = {'kind': 'surface', 'of': host}
+    entries = [
+        slab,
+        {'kind': 'adsorption', 'of': slab, 'molecules': ['CO', 'SiH4']},
+        {'kind': 'defect', 'of': slab, 'substitutions': {'Cu': {'Zn': 1}}, 'interstitials': {'B': 1}},
+        {'kind': 'surface', 'of': {'kind': 'covalent', 'structure': 'diamond', 'sites': {'A': 'Ge'}}},
+    ]
+    found = [line.split(';')[0] for line in faults(tmp_path, generation=entries, calculator={'kind': 'emt'})]
+    assert found == ['generation[1]: got Si', 'generation[2]: got B, Zn', 'generation[3]: got Ge']
+
+
 def test_the_elements_that_are_known_of_emt_are_those_of_ase():
     assert CALCULATORS.load('emt').known_elements == set(parameters)
 

@@ -173,7 +173,7 @@ def test_distinct_places_are_all_that_random_ones_find(generate):
         ({'vacancies': {'Cu': 1}, 'interstitials': {'C': 1}}, ValidationError, 'distinct sites are those of one'),
         ({'vacancies': {'Zn': 1}}, AutopipeError, 'has no place for vacancies of Zn'),
         ({'vacancies': {'Cu': 1}, 'of': {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}}}, AutopipeError,
-         'alloy draws each anew, so take sites: random'),
+         'alloy draws each crystal anew, which has no distinct sites'),
     ],
 )  # fmt: skip
 def test_distinct_places_of_what_has_none_are_refused(generate, fields, error, sentence):
