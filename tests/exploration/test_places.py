@@ -47,6 +47,16 @@ def test_any_number_of_seeds_covers_a_range_evenly(along, offset):
             assert abs(np.corrcoef(pairs.T)[0, 1]) < 0.2
 
 
+def test_no_two_places_of_an_entry_share_a_value_of_a_range():
+    settings = ExplorationSettings(
+        temperature_K={'lowest': 100, 'highest': 1100}, pressure_GPa={'lowest': -2, 'highest': 8}
+    )
+    found = [settings.for_seed(Place(5, position, number)) for position in range(6) for number in range(6)]
+    assert (
+        len({round(one.temperature_K, 6) for one in found}) == len({round(one.pressure_GPa, 6) for one in found}) == 36
+    )
+
+
 def test_one_value_stays_as_it_is():
     settings = ExplorationSettings(temperature_K=500, pressure_GPa=1)
     assert settings.for_seed(Place(3, 2, 1)) == settings

@@ -8,7 +8,7 @@ from ase.build import bulk, fcc111
 from ase.io import write
 
 from aiida_mlip_autopipe.errors import PhysicsViolationError
-from aiida_mlip_autopipe.generation import count_seeds, merge_reports
+from aiida_mlip_autopipe.generation import Rejections, count_seeds, merge_reports
 
 ALLOY = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'n_atoms': 32, 'n_seeds': 5,
          'perturb': {'rattle_A': 0.05, 'anisotropic_strain': 0.03}}  # fmt: skip
@@ -180,3 +180,15 @@ def test_a_place_depends_on_the_seed_in_its_entry_alone(generate):
     listed = generate({**OTHER, 'n_seeds': None, 'perturb': {'rattle_A': 0.01, 'n_variants': 3}}).seeds
     assert [seed.place[1:] for seed in listed] == [(0, 0), (0, 1), (0, 2)]
     assert 'place' not in str(listed[0].record)
+
+
+def test_the_worst_example_of_a_rule_is_the_farthest_beyond_its_limit():
+    def report(*values: float) -> dict:
+        rejections = Rejections()
+        for value in values:
+            rejections.add(PhysicsViolationError('min_distance', (0, 1), value, 1.6, f'{value} apart'))
+        return rejections.as_dict()
+
+    assert report(1.5, 0.4, 1.1)['rules']['min_distance']['worst']['message'] == '0.4 apart'
+    merged = merge_reports([report(1.5), report(1.1, 0.9), report(1.2)])['rules']['min_distance']
+    assert (merged['count'], merged['worst']['value']) == (4, 0.9)
