@@ -246,3 +246,16 @@ def test_every_pick_has_the_gain_of_its_sampler(trajectories, kind):
         np.testing.assert_array_equal(selection.gains, selection.distances)
     if kind in ('random', 'stride', 'mix'):
         assert np.isnan(selection.gains).all()
+
+
+@pytest.mark.parametrize('kind', ['fps', 'direct', 'environment', 'stratified'])
+def test_turning_the_frames_and_reordering_their_atoms_changes_no_choice(make_trajectory, rattled, kind):
+    frames = rattled(12, random_seed=4)
+    turned = []
+    for angle, atoms in enumerate(frames, start=17):
+        turned.append(atoms[[2, 0, 3, 1]])
+        turned[-1].rotate(angle, (1, 2, 3), rotate_cell=True)
+    settings = make_settings(kind, n_structures=5)
+    chosen, again = (select_frames([make_trajectory(some)], settings, random_seed=1) for some in (frames, turned))
+    np.testing.assert_array_equal(chosen.frame_indices, again.frame_indices)
+    np.testing.assert_allclose(chosen.gains, again.gains, rtol=1e-3)

@@ -1,0 +1,189 @@
+"""Make a pool of labelled frames for `compare.py`.
+
+Six kinds of structure of two metals, ten lineages a kind, each explored by EMT dynamics at four temperatures,
+labelled by 7net-0.
+
+    python benchmarks/worth/pool.py Cu Au pool_CuAu
+
+It saves what it has now and then and goes on from there when it is run again.
+"""
+
+import argparse
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms, units
+from ase.build import bulk, fcc100, fcc110, fcc111
+from ase.calculators.emt import EMT
+from ase.data import atomic_numbers
+from ase.io import Trajectory, read
+from ase.md.langevin import Langevin
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+
+# PBE lattice constants of the face-centred cubic metals, Å (Haas, Tran and Blaha, Phys. Rev. B 79, 085104, 2009).
+LATTICE_A = {'Cu': 3.63, 'Au': 4.16, 'Ag': 4.15, 'Pd': 3.94, 'Ni': 3.52, 'Pt': 3.97}
+TEMPERATURES_K = (300, 700, 1300, 2200)
+N_LINEAGES = 10
+N_FRAMES = 6
+TIMESTEP_FS = 4.0
+N_STEPS_APART = 20
+
+
+def lattice_of(numbers, metals):
+    """Return the lattice constant by Vegard's rule."""
+    share = np.mean(np.asarray(numbers) == atomic_numbers[metals[0]])
+    return share * LATTICE_A[metals[0]] + (1 - share) * LATTICE_A[metals[1]]
+
+
+def decorate(n_atoms, metals, rng):
+    """Return atomic numbers of a random composition, the pure metals among them."""
+    share = rng.choice([0.0, 0.25, 0.5, 0.75, 1.0])
+    numbers = np.where(rng.random(n_atoms) < share, atomic_numbers[metals[0]], atomic_numbers[metals[1]])
+    return rng.permutation(numbers)
+
+
+def make_alloy(metals, rng):
+    """Return a random alloy on the face-centred lattice, strained a little."""
+    crystal = bulk('Cu', cubic=True, a=1.0) * ((1, 1, 2), (1, 2, 2), (2, 2, 1))[rng.integers(3)]
+    crystal.numbers = decorate(len(crystal), metals, rng)
+    crystal.set_cell(crystal.cell * lattice_of(crystal.numbers, metals) * (1 + 0.02 * rng.normal()), scale_atoms=True)
+    return crystal
+
+
+def make_surface(metals, rng, size=(2, 2, 3)):
+    """Return a slab of a low-index surface."""
+    numbers = decorate(np.prod(size), metals, rng)
+    build = (fcc111, fcc100, fcc110)[rng.integers(3)]
+    slab = build('Cu', size, a=lattice_of(numbers, metals), vacuum=6.0, periodic=True)
+    slab.numbers = numbers
+    return slab
+
+
+def make_defect(metals, rng):
+    """Return an alloy with a vacancy or an interstitial atom."""
+    crystal = make_alloy(metals, rng)
+    while len(crystal) < 16:
+        crystal = make_alloy(metals, rng)
+    if rng.random() < 0.6:
+        del crystal[[int(rng.integers(len(crystal)))]]
+        return crystal
+    a = crystal.cell.lengths().min() / (1 if crystal.cell.lengths().min() < 5 else 2)
+    crystal += Atoms(crystal.get_chemical_symbols()[0], positions=[[a / 2, a / 2, a / 2]])
+    return crystal
+
+
+def make_interface(metals, rng):
+    """Return layers of one metal on layers of the other at their mean lattice constant."""
+    n_layers = int(rng.integers(4, 6))
+    build = (fcc111, fcc100)[rng.integers(2)]
+    a = np.mean([LATTICE_A[metal] for metal in metals])
+    stack = build('Cu', (2, 2, n_layers), a=a, vacuum=None, periodic=True)
+    spacing = np.ptp(stack.positions[:, 2]) / (n_layers - 1)
+    vacuum = 0.0 if rng.random() < 0.5 else 10.0
+    stack.cell[2] = [0, 0, n_layers * spacing + vacuum]
+    lower = stack.positions[:, 2] < spacing * (rng.integers(1, n_layers) - 0.5)
+    stack.numbers = np.where(lower, atomic_numbers[metals[0]], atomic_numbers[metals[1]])
+    return stack
+
+
+def make_adsorption(metals, rng):
+    """Return a slab with one to three atoms on it."""
+    slab = make_surface(metals, rng, size=(2, 2, 2))
+    for _ in range(rng.integers(1, 4)):
+        top = slab.positions[:, 2].max()
+        shift = rng.random(2) @ slab.cell.array[:2, :2]
+        slab += Atoms(metals[rng.integers(2)], positions=[[*shift, top + 1.6]])
+    slab.center(vacuum=6.0, axis=2)
+    return slab
+
+
+def make_perturbed(metals, rng):
+    """Return another lattice, strained and rattled."""
+    lattice, ratio, repeat = [('bcc', 0.80, (2, 2, 2)), ('sc', 0.66, (2, 2, 2)), ('hcp', 0.71, (2, 2, 2))][
+        rng.integers(3)
+    ]
+    crystal = bulk('Cu', lattice, a=1.0) * repeat
+    crystal.numbers = decorate(len(crystal), metals, rng)
+    strain = np.eye(3) + 0.04 * rng.normal(size=(3, 3))
+    crystal.set_cell(crystal.cell.array @ strain * ratio * lattice_of(crystal.numbers, metals), scale_atoms=True)
+    crystal.rattle(0.1, rng=rng)
+    return crystal
+
+
+KINDS = {
+    'alloy': make_alloy,
+    'surface': make_surface,
+    'defect': make_defect,
+    'interface': make_interface,
+    'adsorption': make_adsorption,
+    'perturbed': make_perturbed,
+}
+
+
+def explore(seed, temperature_K, rng):
+    """Yield frames of a run at a temperature; a run that flies apart ends."""
+    atoms = seed.copy()
+    atoms.calc = EMT()
+    MaxwellBoltzmannDistribution(atoms, temperature_K=temperature_K, rng=rng)
+    dynamics = Langevin(
+        atoms, TIMESTEP_FS * units.fs, temperature_K=temperature_K, friction=0.02 / units.fs, rng=rng, fixcm=False
+    )
+    for _ in range(N_FRAMES):
+        dynamics.run(N_STEPS_APART)
+        if np.abs(atoms.get_forces()).max() > 20 or atoms.get_temperature() > 3 * temperature_K + 1000:
+            return
+        yield Atoms(atoms.numbers, positions=atoms.get_positions(wrap=True), cell=atoms.cell, pbc=atoms.pbc)
+
+
+def make_frames(metals):
+    """Return all frames, unlabelled, with what they come from in ``info``."""
+    frames = []
+    for kind, make in KINDS.items():
+        for lineage in range(N_LINEAGES):
+            label = f'{"-".join(metals)} {kind} {lineage}'
+            rng = np.random.default_rng(int(hashlib.sha256(label.encode()).hexdigest()[:16], 16))
+            seed = make(metals, rng)
+            for temperature_K in TEMPERATURES_K:
+                for step, atoms in enumerate(explore(seed, temperature_K, rng), start=1):
+                    atoms.info = {
+                        'kind': kind,
+                        'lineage': f'{kind}{lineage}',
+                        'temperature_K': temperature_K,
+                        'step': step * N_STEPS_APART,
+                    }
+                    frames.append(atoms)
+    # In a random order, so that a pool that is labelled in part is a fair sample of the whole.
+    return [frames[i] for i in np.random.default_rng(0).permutation(len(frames))]
+
+
+def label(frames, path):
+    """Label by 7net-0 what is not labelled yet, and append it to a trajectory."""
+    from sevenn.calculator import SevenNetCalculator
+
+    calculator = SevenNetCalculator('7net-0', device='cpu')
+    done = len(read(path, ':')) if path.is_file() else 0
+    with Trajectory(path, 'a') as file:
+        for atoms in frames[done:]:
+            atoms.calc = calculator
+            atoms.get_forces()
+            file.write(atoms)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('metals', nargs=2, choices=LATTICE_A)
+    parser.add_argument('path', type=Path, help='where the pool is kept, without ending')
+    options = parser.parse_args()
+    bare, labelled = (options.path.with_suffix(ending) for ending in ('.bare.traj', '.traj'))
+    if not bare.is_file():
+        with Trajectory(bare, 'w') as file:
+            for atoms in make_frames(options.metals):
+                file.write(atoms)
+    frames = read(bare, ':')
+    print(len(frames), 'frames,', sum(map(len, frames)), 'atoms', flush=True)
+    label(frames, labelled)
+
+
+if __name__ == '__main__':
+    main()
