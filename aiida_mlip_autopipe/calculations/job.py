@@ -43,11 +43,11 @@ class CalculatorJob(CalcJob):
             spec.exit_code(status, label, message=message, invalidates_cache=True)
         define_failures(spec)
 
-    def _call_runner(self, *arguments: str) -> CalcInfo:
-        """Return what AiiDA is to run and to retrieve: the runner with arguments, its result and its log."""
+    def _call_runner(self, *arguments: str, module: str = 'aiida_mlip_autopipe.exploration') -> CalcInfo:
+        """Return what AiiDA is to run and to retrieve: a module with arguments, its result and its log."""
         code = CodeInfo()
         code.code_uuid = self.inputs.code.uuid
-        code.cmdline_params = ['-m', 'aiida_mlip_autopipe.exploration', *arguments]
+        code.cmdline_params = ['-m', module, *arguments]
         code.stdout_name = self.LOG_FILE
         code.join_files = True
         calculation = CalcInfo()

@@ -11,11 +11,13 @@ from aiida.engine import ExitCode, calcfunction
 from pydantic import TypeAdapter
 
 from aiida_mlip_autopipe.data.committee import LEG_PREFIX, evaluated_trajectory
+from aiida_mlip_autopipe.data.descriptors import descriptions_from_nodes
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.sampling import SAMPLERS
 from aiida_mlip_autopipe.sampling import select_frames as select
 
 ERROR_SAMPLING = 400
+DESCRIPTORS_PREFIX = 'descriptors_'
 
 
 @calcfunction
@@ -43,7 +45,7 @@ def select_frames(
         Version of the science behind this function.
     **nodes
         The frames of each leg as ``frames_…``, which the selection refers to, and what a committee says of them, where
-        there is one, as ``committee_…``.
+        there is one, as ``committee_…``; descriptors that jobs have computed as ``descriptors_…``.
 
     Returns
     -------
@@ -54,6 +56,9 @@ def select_frames(
     labels = sorted(label for label in nodes if label.startswith(LEG_PREFIX))
     adapter: TypeAdapter[Any] = TypeAdapter(SAMPLERS.settings_union())
     trajectories = [evaluated_trajectory(label, nodes) for label in labels]
+    described = descriptions_from_nodes(
+        [node for label, node in sorted(nodes.items()) if label.startswith(DESCRIPTORS_PREFIX)], labels
+    )
     try:
         chosen = select(
             trajectories,
@@ -61,6 +66,7 @@ def select_frames(
             random_seed=random_seed.value,
             lineages=lineages.get_dict(),
             kinds=kinds.get_dict(),
+            described=described,
         )
     except AutopipeError as error:
         return ExitCode(ERROR_SAMPLING, str(error), invalidates_cache=True)

@@ -9,6 +9,7 @@ from typing import Any
 from aiida_mlip_autopipe.errors import AutopipeError, Fault
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError, CalculatorSettings
 from aiida_mlip_autopipe.generation import GeneratorSettings, check_entry
+from aiida_mlip_autopipe.sampling.descriptors import structure_descriptors
 from aiida_mlip_autopipe.seeds import Seed
 
 COMMITTEE = 'exploration.committee.calculator'
@@ -31,7 +32,11 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
     if 'sampling' in sections and 'exploration' in sections and second is None:
         allowed = 'needs exploration.committee, a second calculator to disagree with'
         faults += [Fault(path, "'disagreement'", allowed) for path in _disagreements(sections['sampling'].model_dump())]
-    return faults + list(_seed_faults(sections.get('generation', ()), places.values()))
+    return (
+        faults
+        + list(_descriptor_faults(sections))
+        + list(_seed_faults(sections.get('generation', ()), places.values()))
+    )
 
 
 def check_seeds(entries: Sequence[GeneratorSettings], *, random_seed: int, cutoff_A: float) -> list[Seed | None]:
@@ -61,6 +66,21 @@ def _calculators(sections: Mapping[str, Any]) -> Iterator[tuple[str, CalculatorS
         yield 'calculator', sections['calculator']
     if 'exploration' in sections and sections['exploration'].committee is not None:
         yield COMMITTEE, sections['exploration'].committee.calculator
+
+
+def _descriptor_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield where learned descriptors are asked for that no job can compute."""
+    if not {'sampling', 'calculator', 'execution'} <= sections.keys():
+        return
+    codes = sections['execution'].codes
+    calculator = (codes[0].calculator if codes else None) or sections['calculator']
+    describing = [kind for kind in CALCULATORS if CALCULATORS.load(kind).has_descriptors]
+    for place, found in structure_descriptors(sections['sampling'].model_dump()):
+        if found['kind'] == 'learned' and calculator.kind not in describing:
+            allowed = f'the calculator {calculator.kind} has none; there are those of {", ".join(describing)}'
+            yield Fault(f'sampling{place}.kind', "'learned'", allowed)
+        elif found['kind'] == 'learned' and sections['sampling'].given is not None:
+            yield Fault(f'sampling{place}.kind', "'learned'", 'structures that are given are described by soap only')
 
 
 def _disagreements(settings: Any, path: str = 'sampling') -> Iterator[str]:

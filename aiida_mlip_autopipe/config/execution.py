@@ -54,6 +54,17 @@ class CodeSettings(Settings):
     """What its jobs ask for, in place of what ``execution`` says for all codes."""
 
 
+class DescriptorJobSettings(Settings):
+    """Jobs that describe the frames before they are selected, many trajectories a job."""
+
+    min_frames: int = Field(default=2000, ge=0)
+    """With fewer frames SOAP is computed when the frames are selected. Learned descriptors always need a job."""
+    code: str | None = None
+    """AiiDA code, as ``label@computer``; by default the first that explores. SOAP needs no calculator there."""
+    resources: JobResources | None = None
+    """What its jobs ask for, in place of what ``execution`` says for all codes."""
+
+
 class ExecutionSettings(JobResources):
     """Where and how the exploration jobs run."""
 
@@ -62,6 +73,8 @@ class ExecutionSettings(JobResources):
     codes: tuple[CodeSettings, ...] = ()
     """Several codes in place of one: each seed is explored by one of them, always the same. Where they run different
     calculators, each row says by ``label_source`` which of them labelled it."""
+    descriptors: DescriptorJobSettings = DescriptorJobSettings()
+    """Jobs that describe the frames; their results are kept, so that another selection takes seconds."""
     max_concurrent_jobs: int | None = Field(default=None, ge=1, le=MAX_CONCURRENT_JOBS)
     """Jobs in flight at most; by default as many as this machine's cores allow, and 50 behind a scheduler."""
     max_legs: int = Field(default=20, ge=1)

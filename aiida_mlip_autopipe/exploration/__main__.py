@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from aiida_mlip_autopipe.exploration.granted import granted_threads
+from aiida_mlip_autopipe.exploration.granted import take_granted_threads
 
 
 def main() -> int:
     """Run a job, or the self-test; 0 whenever ``result.json`` was written."""
-    _take_granted_threads()
+    take_granted_threads()
     parser = argparse.ArgumentParser(prog='python -m aiida_mlip_autopipe.exploration', description=__doc__)
     parser.add_argument('job', nargs='?', type=Path, help='job.json; results are written beside it')
     parser.add_argument(
@@ -46,14 +45,6 @@ def main() -> int:
     result = run_job(arguments.job.resolve(), evaluate_frames if arguments.evaluate else explore)
     print(f'{result.outcome}: {result.message}' if result.message else result.outcome, file=sys.stderr)
     return 0
-
-
-def _take_granted_threads() -> None:
-    """Start over where the number of threads is not the one granted: libraries that read it are loaded already."""
-    threads = str(granted_threads(os.environ))
-    if os.environ.get('OMP_NUM_THREADS') != threads:
-        os.environ['OMP_NUM_THREADS'] = threads
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _read_settings(text: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 
 # Cores of a task, as each scheduler tells them to a job: Slurm, PBS Pro, Torque, Grid Engine, LSF.
@@ -24,3 +25,11 @@ def granted_threads(environ: Mapping[str, str]) -> int:
         (environ[name] for name in (*CORE_VARIABLES, 'OMP_NUM_THREADS') if environ.get(name, '').isdigit()), '1'
     )
     return max(1, min(int(asked), len(os.sched_getaffinity(0))))
+
+
+def take_granted_threads() -> None:
+    """Start over where the number of threads is not the one granted: libraries that read it are loaded already."""
+    threads = str(granted_threads(os.environ))
+    if os.environ.get('OMP_NUM_THREADS') != threads:
+        os.environ['OMP_NUM_THREADS'] = threads
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -8,7 +8,8 @@ import os
 import platform
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -99,9 +100,22 @@ def load_model(loader: CalculatorLoader) -> Loaded:
     CalculatorRefusedError
         If it cannot be imported, or the model cannot be loaded.
     """
+    with refusing_to_load(loader):
+        return loader.load()
+
+
+@contextmanager
+def refusing_to_load(loader: CalculatorLoader) -> Iterator[None]:
+    """Tell an error while a calculator is loaded as a refusal, and keep the global random streams.
+
+    Raises
+    ------
+    CalculatorRefusedError
+        If it cannot be imported, or the model cannot be loaded.
+    """
     try:
         with random_streams_kept():
-            return loader.load()
+            yield
     except CalculatorRefusedError:
         raise
     except ImportError as error:

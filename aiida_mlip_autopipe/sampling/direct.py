@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from aiida_mlip_autopipe.sampling.base import Picks, Sampler, SamplerSettings
-from aiida_mlip_autopipe.sampling.descriptors import describe_pool
+from aiida_mlip_autopipe.sampling.descriptors import AnyDescriptor, describe_pool
 from aiida_mlip_autopipe.sampling.farthest_point import farthest_points
 from aiida_mlip_autopipe.sampling.frames import FramePool
 from aiida_mlip_autopipe.sampling.projection import fit_projection
@@ -24,7 +24,7 @@ class DirectSettings(SamplerSettings):
     """Principal components, BIRCH clusters, some frames of each."""
     per_cluster: int = Field(default=1, ge=1)
     """How many frames are chosen of a cluster; there are as many clusters as that takes."""
-    descriptor: SoapSettings = SoapSettings()
+    descriptor: AnyDescriptor = SoapSettings()
     """What the clusters are made in."""
     duplicate_tolerance: float = Field(default=1e-4, ge=0)
     """Frames whose descriptors are not farther apart than this are the same structure, and one of them is chosen at

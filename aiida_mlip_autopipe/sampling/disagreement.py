@@ -10,6 +10,7 @@ from pydantic import Field
 from aiida_mlip_autopipe.committee import LARGEST, MEAN, RELATIVE
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.sampling.base import Picks, Sampler, SamplerSettings
+from aiida_mlip_autopipe.sampling.descriptors import AnyDescriptor
 from aiida_mlip_autopipe.sampling.fps import FpsSampler, FpsSettings
 from aiida_mlip_autopipe.sampling.frames import FramePool
 from aiida_mlip_autopipe.sampling.soap import SoapSettings
@@ -29,7 +30,7 @@ class DisagreementSettings(SamplerSettings):
     """Farthest points are chosen among this times ``n_structures`` frames, those with the largest disagreement."""
     min_disagreement: float = Field(default=0.0, ge=0)
     """Frames below this are passed over, in eV/Å, or in parts of the force for ``relative``."""
-    descriptor: SoapSettings = SoapSettings()
+    descriptor: AnyDescriptor = SoapSettings()
     """What distances are measured in."""
     duplicate_tolerance: float = Field(default=1e-4, ge=0)
     """Frames whose descriptors are not farther apart than this are the same structure."""

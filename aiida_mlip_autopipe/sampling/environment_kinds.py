@@ -72,7 +72,7 @@ def find_kinds(pool: FramePool, settings: SoapSettings, n_kinds: int) -> Environ
     present[np.repeat(np.arange(len(pool)), n_atoms), kinds] = True
     covered = np.zeros(len(centres), dtype=bool)
     given_means = np.empty((0, environments.shape[1]))
-    if pool.given:
+    if pool.n_given:
         given, n_given_atoms = _project(pool.given_structures(), species, settings, projection)
         given_kinds, given_distances = _nearest_centres(given, environments[centres])
         covered[given_kinds[given_distances <= max(radius, ALIKE)]] = True

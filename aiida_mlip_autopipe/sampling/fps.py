@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from aiida_mlip_autopipe.sampling.base import Picks, Sampler, SamplerSettings
-from aiida_mlip_autopipe.sampling.descriptors import describe_pool
+from aiida_mlip_autopipe.sampling.descriptors import AnyDescriptor, describe_pool
 from aiida_mlip_autopipe.sampling.farthest_point import farthest_points
 from aiida_mlip_autopipe.sampling.frames import FramePool
 from aiida_mlip_autopipe.sampling.soap import SoapSettings
@@ -19,7 +19,7 @@ class FpsSettings(SamplerSettings):
 
     kind: Literal['fps'] = 'fps'
     """Farthest-point selection."""
-    descriptor: SoapSettings = SoapSettings()
+    descriptor: AnyDescriptor = SoapSettings()
     """What distances are measured in."""
     coverage_radius: float | None = Field(default=None, gt=0)
     """Stop when every frame is within this distance of one chosen, also before there are ``n_structures``."""

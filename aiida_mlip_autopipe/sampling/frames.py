@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
 from aiida_mlip_autopipe.trajectories import Trajectory
+
+if TYPE_CHECKING:
+    from aiida_mlip_autopipe.sampling.descriptors import Description
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +34,10 @@ class FramePool:
         Structures that count as chosen already.
     kind_of_seed
         What kind of structure each seed is, by its id.
+    counted
+        Frames of the trajectories that count as chosen already (c, 2): which trajectory, and which of its frames.
+    described
+        What jobs have found, by the key of the descriptor.
     """
 
     trajectories: Sequence[Trajectory]
@@ -38,6 +46,8 @@ class FramePool:
     passed_over: dict[str, int]
     given: tuple[Atoms, ...] = ()
     kind_of_seed: Mapping[str, str] = field(default_factory=dict)
+    counted: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
+    described: Mapping[str, Description] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.frame_indices)
@@ -45,8 +55,14 @@ class FramePool:
     @property
     def species(self) -> list[int]:
         """Atomic numbers of all elements among the candidates and the given structures, ascending."""
-        candidates = {int(z) for i in set(self.trajectory_indices) for z in self.trajectories[i].numbers}
+        indices = {*self.trajectory_indices.tolist(), *self.counted[:, 0].tolist()}
+        candidates = {int(z) for i in indices for z in self.trajectories[i].numbers}
         return sorted(candidates.union(*(map(int, atoms.numbers) for atoms in self.given)))
+
+    @property
+    def n_given(self) -> int:
+        """How many structures and frames count as chosen already."""
+        return len(self.given) + len(self.counted)
 
     def temperatures(self) -> np.ndarray:
         """Return the thermostat's temperature of each candidate, or else the instantaneous one, K (m,)."""
@@ -115,20 +131,29 @@ class FramePool:
         passed_over = self.passed_over | {reason: int(unwanted.sum())}
         return replace(self.subset(np.flatnonzero(~unwanted)), passed_over=passed_over)
 
-    def subset(self, indices: np.ndarray, given: Sequence[Atoms] = ()) -> FramePool:
-        """Return the pool of some of the candidates, with further structures that count as chosen."""
+    def subset(self, indices: np.ndarray, counted: np.ndarray | None = None) -> FramePool:
+        """Return the pool of some of the candidates; those ``counted``, by their positions, count as chosen."""
+        more = np.empty(0, dtype=np.int64) if counted is None else counted
+        pairs = np.stack([self.trajectory_indices[more], self.frame_indices[more]], axis=1)
         return replace(
             self,
             trajectory_indices=self.trajectory_indices[indices],
             frame_indices=self.frame_indices[indices],
-            given=(*self.given, *given),
+            counted=np.concatenate([self.counted, pairs]),
         )
 
     def structures(self, start: int = 0, stop: int | None = None) -> Iterator[Atoms]:
         """Yield the candidates' bare structures, without results and constraints."""
-        for trajectory_index, frame_index in zip(
-            self.trajectory_indices[start:stop], self.frame_indices[start:stop], strict=True
-        ):
+        return self._bare(zip(self.trajectory_indices[start:stop], self.frame_indices[start:stop], strict=True))
+
+    def given_structures(self) -> Iterator[Atoms]:
+        """Yield the structures that count as chosen, bare like the candidates: those given, then the frames."""
+        for atoms in self.given:
+            yield Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+        yield from self._bare(self.counted)
+
+    def _bare(self, places: Iterable[Sequence[int]]) -> Iterator[Atoms]:
+        for trajectory_index, frame_index in places:
             trajectory = self.trajectories[trajectory_index]
             yield Atoms(
                 numbers=trajectory.numbers,
@@ -136,11 +161,6 @@ class FramePool:
                 cell=trajectory.cells[frame_index],
                 pbc=trajectory.pbc,
             )
-
-    def given_structures(self) -> Iterator[Atoms]:
-        """Yield the structures that count as chosen, bare like the candidates."""
-        for atoms in self.given:
-            yield Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
 
 
 def collect_frames(trajectories: Sequence[Trajectory], given: Sequence[Atoms] = ()) -> FramePool:

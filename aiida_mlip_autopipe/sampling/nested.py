@@ -54,7 +54,7 @@ class Rounds:
         free = np.setdiff1d(candidates, self.indices)
         if not len(free) or n_structures < 1:
             return 0
-        pool = self.pool.subset(free, given=tuple(self.pool.subset(self.indices).structures()))
+        pool = self.pool.subset(free, counted=self.indices)
         picks = SAMPLERS.make(settings.model_copy(update={'n_structures': n_structures})).pick(pool, self.rng)
         self.indices = np.concatenate([self.indices, free[picks.indices]])
         self.distances = np.concatenate([self.distances, picks.distances])

@@ -12,6 +12,7 @@ from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.randomness import make_rng
 from aiida_mlip_autopipe.sampling.base import SAMPLERS, Picks, SamplerSettings
 from aiida_mlip_autopipe.sampling.committee import report_committee
+from aiida_mlip_autopipe.sampling.descriptors import Description
 from aiida_mlip_autopipe.sampling.frames import FramePool, collect_frames
 from aiida_mlip_autopipe.sampling.given import label_sources, read_given
 from aiida_mlip_autopipe.sampling.held_out import HeldOut, hold_out
@@ -56,6 +57,7 @@ def select_frames(
     random_seed: int,
     lineages: Mapping[str, str] | None = None,
     kinds: Mapping[str, str] | None = None,
+    described: Mapping[str, Description] | None = None,
 ) -> Selection:
     """Choose frames for a dataset.
 
@@ -75,6 +77,8 @@ def select_frames(
         The lineage of each seed, by its id, for what is held out; a seed without one is a lineage of its own.
     kinds
         What kind of structure each seed is, by its id, for strata of kinds.
+    described
+        Descriptors of the trajectories that jobs have computed, by their keys.
 
     Raises
     ------
@@ -82,6 +86,7 @@ def select_frames(
         If there is no frame to choose from, or the file of given structures is not the one the settings name.
     """
     pool = collect_candidates(trajectories, settings, random_seed=random_seed, kinds=kinds)
+    pool = replace(pool, described=described or {})
     held_out = hold_out(pool, settings, lineages or {}, random_seed)
     n_wanted = settings.n_structures - held_out.n_wanted
     sampler = SAMPLERS.make(settings.model_copy(update={'n_structures': n_wanted}))

@@ -79,16 +79,27 @@ def describe_structures(
     numpy.ndarray
         float32 (n_structures, n_features).
     """
-    soap = _make_soap(settings, species)
-    features = np.empty((n_structures, soap.get_number_of_features()), dtype=np.float32)
-    remaining = iter(structures)
     n_jobs = _count_cores() if n_structures >= MANY else 1
-    size = n_jobs * BLOCK
-    for start in range(0, n_structures, size):
-        block = [_with_volume(atoms) for atoms in islice(remaining, size)]
-        described = soap.create(block, n_jobs=n_jobs).reshape(len(block), -1)
-        features[start : start + size] = described / np.linalg.norm(described, axis=1, keepdims=True)
+    features: np.ndarray | None = None
+    start = 0
+    for block in describe_in_blocks(structures, species, settings, n_jobs):
+        if features is None:
+            features = np.empty((n_structures, block.shape[1]), dtype=np.float32)
+        features[start : start + len(block)] = block
+        start += len(block)
+    assert features is not None
     return features
+
+
+def describe_in_blocks(
+    structures: Iterable[Atoms], species: Sequence[int], settings: SoapSettings, n_jobs: int
+) -> Iterator[np.ndarray]:
+    """Yield the descriptors of some structures at a time, float32 (b, n_features), by so many processes."""
+    soap = _make_soap(settings, species)
+    remaining = iter(structures)
+    while block := [_with_volume(atoms) for atoms in islice(remaining, n_jobs * BLOCK)]:
+        described = soap.create(block, n_jobs=n_jobs).reshape(len(block), -1)
+        yield (described / np.linalg.norm(described, axis=1, keepdims=True)).astype(np.float32)
 
 
 def _count_cores() -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from aiida import orm
-from aiida.engine import ExitCode, while_
+from aiida.engine import ExitCode, ToContext, while_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mlip_autopipe import generation, sampling, storage
+from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
 from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.calculations.export_dataset import export_dataset
@@ -17,7 +18,9 @@ from aiida_mlip_autopipe.calculations.select_frames import select_frames
 from aiida_mlip_autopipe.data.committee import evaluation_label
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import ExplorationSettings
+from aiida_mlip_autopipe.sampling.descriptors import structure_descriptors
 from aiida_mlip_autopipe.seeds import Place
+from aiida_mlip_autopipe.workflows.description import DescriptionWorkChain
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_ended
 from aiida_mlip_autopipe.workflows.jobs import choose_code
 from aiida_mlip_autopipe.workflows.reuse import reuse_finished
@@ -55,6 +58,19 @@ class DatasetWorkChain(ThrottledWorkChain):
             exclude=('trajectory', 'seed'),
             namespace_options={'required': False, 'populate_defaults': False},
         )
+        spec.expose_inputs(
+            DescriptionCalculation,
+            namespace='description',
+            exclude=('legs', 'descriptor', 'species'),
+            namespace_options={'required': False, 'populate_defaults': False},
+        )
+        spec.input(
+            'describe_in_jobs_from',
+            valid_type=int,
+            is_metadata=True,
+            default=0,
+            help='Frames from which on descriptors are computed in jobs; learned ones always are.',
+        )
         spec.input_namespace(
             'codes', dynamic=True, help='For each code by its key `code`, `calculator` and `image_sha256` of its jobs.'
         )
@@ -87,6 +103,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         )
         spec.exit_code(402, 'ERROR_NO_FRAMES', message='No exploration left a frame.')
         spec.exit_code(403, 'ERROR_SAMPLING', message='The frames cannot be selected: {reason}')
+        spec.exit_code(405, 'ERROR_DESCRIPTION', message='The frames cannot be described: {reason}')
         spec.exit_code(404, 'ERROR_EXPORT', message='The dataset cannot be written: {reason}')
         spec.exit_code(405, 'ERROR_STOPPED', message='Stopped by a user; the same file again goes on where it was.')
 
@@ -95,6 +112,7 @@ class DatasetWorkChain(ThrottledWorkChain):
             while_(cls.has_seeds_to_generate)(cls.generate_seeds),
             while_(cls.has_unfinished)(cls.fill_slots),
             cls.inspect_explorations,
+            cls.describe_frames,
             cls.select_frames,
             cls.export_dataset,
         )
@@ -199,8 +217,36 @@ class DatasetWorkChain(ThrottledWorkChain):
 
     # Sampling and storage
 
+    def describe_frames(self) -> ToContext | None:
+        """Have the frames described by jobs, where the sampling needs descriptors and there are many frames."""
+        asked = [found for _, found in structure_descriptors(self.inputs.sampling.get_dict())]
+        legs = {label: orm.load_node(pk) for label, pk in self.ctx.legs.items()}
+        n_frames = sum(leg.base.attributes.get('array|steps')[0] for leg in legs.values())
+        is_many = n_frames >= self.inputs.describe_in_jobs_from
+        by_job = [one for one in asked if one['kind'] == 'learned' or is_many]
+        wanted = [one for place, one in enumerate(by_job) if one not in by_job[:place]]
+        if 'description' not in self.inputs or not wanted:
+            return None
+        return ToContext(
+            description=self.submit(
+                DescriptionWorkChain,
+                legs=legs,
+                descriptors=orm.List(wanted),
+                job=self.exposed_inputs(DescriptionCalculation, 'description'),
+                max_concurrent_jobs=self.inputs.max_concurrent_jobs,
+                reuse_finished=self.inputs.reuse_finished,
+                metadata={'call_link_label': 'describe_frames'},
+            )
+        )
+
     def select_frames(self) -> ExitCode | None:
         """Choose the frames of the dataset among those of all legs, also of explorations that failed later."""
+        descriptors = {}
+        if 'description' in self.ctx:
+            if not self.ctx.description.is_finished_ok:
+                reason = self.ctx.description.exit_message or self.ctx.description.process_state
+                return self.exit_codes.ERROR_DESCRIPTION.format(reason=reason)
+            descriptors = dict(self.ctx.description.outputs.descriptors)
         outputs, node = self._call(
             select_frames,
             settings=self.inputs.sampling,
@@ -209,6 +255,7 @@ class DatasetWorkChain(ThrottledWorkChain):
             kinds=orm.Dict(self._kinds()),
             stage_version=orm.Str(sampling.STAGE_VERSION),
             **{label: orm.load_node(pk) for label, pk in (self.ctx.legs | self.ctx.evaluations).items()},
+            **descriptors,
         )
         if not node.is_finished_ok:
             return self.exit_codes.ERROR_SAMPLING.format(reason=node.exit_message)

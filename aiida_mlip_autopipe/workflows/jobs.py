@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from aiida_mlip_autopipe.exploration.calculators.base import file_sha256
 from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, LOCAL_COMPUTER, TESTED_MODELS, code_label
 from aiida_mlip_autopipe.model_store import find_model
 from aiida_mlip_autopipe.randomness import derive_random_seed
+from aiida_mlip_autopipe.sampling.descriptors import structure_descriptors
 
 LOCAL_SCHEDULER = 'core.direct'
 CONCURRENT_JOBS_BEHIND_SCHEDULER = 50
@@ -82,6 +83,24 @@ def committee_code(config: CampaignConfig) -> JobCode | None:
         return None
     code = _own_code(settings.code, settings.calculator.kind, 'exploration.committee.code')
     return JobCode(code, pin_model(settings.calculator, code), settings.resources or config.execution.resources())
+
+
+def descriptor_code(config: CampaignConfig, codes: Sequence[JobCode]) -> JobCode:
+    """Return what describes the frames, with the calculator of the first code that explores.
+
+    Raises
+    ------
+    AutopipeError
+        If the code does not exist, or a model that it needs is not where its jobs run.
+    """
+    first, settings = codes[0], config.execution.descriptors
+    resources = settings.resources or first.resources
+    if settings.code is None:
+        return JobCode(first.code, first.calculator, resources)
+    code = load_code(settings.code, 'execution.descriptors.code')
+    asked = structure_descriptors(config.sampling.model_dump(mode='json'))
+    is_learned = any(one['kind'] == 'learned' for _, one in asked)
+    return JobCode(code, pin_model(first.calculator, code) if is_learned else first.calculator, resources)
 
 
 def _own_code(label: str | None, kind: str, where: str) -> orm.AbstractCode:

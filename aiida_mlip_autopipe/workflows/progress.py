@@ -14,7 +14,12 @@ from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 from aiida_mlip_autopipe.workflows.paused import ENDED, PausedJob, find_paused
 
-STAGES = {'generate_seeds': 'generation', 'select_frames': 'sampling', 'export_dataset': 'storage'}
+STAGES = {
+    'generate_seeds': 'generation',
+    'DescriptionWorkChain': 'sampling',
+    'select_frames': 'sampling',
+    'export_dataset': 'storage',
+}
 
 
 @dataclass(frozen=True)

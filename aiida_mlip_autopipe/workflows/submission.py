@@ -11,10 +11,17 @@ from aiida.engine import ProcessBuilder
 from aiida_mlip_autopipe.calculations.files import rewrite_files
 from aiida_mlip_autopipe.config import CampaignConfig, ask_databases, config_hash
 from aiida_mlip_autopipe.config.checks import check_seeds
+from aiida_mlip_autopipe.description import DESCRIPTION_VERSION
 from aiida_mlip_autopipe.exploration import EVALUATION_VERSION, RUNNER_VERSION
 from aiida_mlip_autopipe.generation import count_seeds
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
-from aiida_mlip_autopipe.workflows.jobs import committee_code, job_codes, job_options, max_concurrent_jobs
+from aiida_mlip_autopipe.workflows.jobs import (
+    committee_code,
+    descriptor_code,
+    job_codes,
+    job_options,
+    max_concurrent_jobs,
+)
 
 
 def build_campaign(config: CampaignConfig) -> ProcessBuilder:
@@ -54,6 +61,13 @@ def build_campaign(config: CampaignConfig) -> ProcessBuilder:
             'evaluation_version': orm.Str(EVALUATION_VERSION),
             'metadata': {'options': options},
         }
+    describer = descriptor_code(config, list(codes.values()))
+    builder.description = {
+        **describer.inputs(),
+        'description_version': orm.Str(DESCRIPTION_VERSION),
+        'metadata': {'options': job_options(describer.resources, describer.code.computer)},
+    }
+    builder.describe_in_jobs_from = execution.descriptors.min_frames
     builder.retry_memory_factor = execution.retry_memory_factor
     builder.max_concurrent_jobs = max_concurrent_jobs(execution, codes.values())
     builder.max_legs = execution.max_legs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from ase import Atoms
 from pydantic import Field
 
 from aiida_mlip_autopipe.errors import AutopipeError
@@ -75,6 +76,10 @@ class Loaded:
     cutoff_A: float | None = None
 
 
+Describer = Callable[[Atoms], np.ndarray]
+"""Returns the learned descriptors of the atoms of a structure, (n, d), which do not change when it is turned."""
+
+
 class CalculatorLoader(ABC):
     """Loads one kind of calculator.
 
@@ -93,6 +98,8 @@ class CalculatorLoader(ABC):
     """The extra of this package that installs it."""
     known_elements: ClassVar[frozenset[str] | None] = None
     """Symbols of the elements it knows, where they are the same for every model; None where only the model knows."""
+    has_descriptors: ClassVar[bool] = False
+    """Whether `load_describer` gives the learned descriptors of a structure's atoms."""
     shipped_models: ClassVar[tuple[str, ...]] = ()
     """Names of the models that its package ships."""
 
@@ -106,6 +113,16 @@ class CalculatorLoader(ABC):
     @abstractmethod
     def load(self) -> Loaded:
         """Import the calculator and load its model."""
+
+    def load_describer(self) -> tuple[Loaded, Describer]:
+        """Import and load the calculator, and return it with what computes its learned descriptors.
+
+        Raises
+        ------
+        CalculatorRefusedError
+            If it has none.
+        """
+        raise CalculatorRefusedError('settings', f'the calculator {self.settings.kind!r} has no learned descriptors')
 
     def check(self) -> str | None:
         """Check all that is cheaper than importing: the package, the model file and its hash.

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from ase import Atoms
 from pydantic import Field
 
 from aiida_mlip_autopipe.exploration.calculators.base import (
     CalculatorLoader,
+    Describer,
     Loaded,
     ModelSettings,
     existing_file,
@@ -42,6 +45,7 @@ class MACELoader(CalculatorLoader):
     package = 'mace-torch'
     module = 'mace'
     extra = 'mace'
+    has_descriptors = True
 
     def resolve_model(self) -> Path:
         """Return the model file."""
@@ -61,6 +65,16 @@ class MACELoader(CalculatorLoader):
         if self.settings.dispersion:
             calculator = self._add_dispersion(calculator, device)
         return Loaded(calculator, device, self.settings.dtype, elements, cutoff)
+
+    def load_describer(self) -> tuple[Loaded, Describer]:
+        """Return MACE's calculator and the invariant features of all its layers; dispersion has none."""
+        loaded = type(self)(self.settings.model_copy(update={'dispersion': False})).load()
+
+        def describe(atoms: Atoms) -> np.ndarray:
+            features: np.ndarray = loaded.calculator.get_descriptors(atoms, invariants_only=True)
+            return features.reshape(len(atoms), -1)
+
+        return loaded, describe
 
     def _add_dispersion(self, calculator: Any, device: str) -> Any:
         import torch

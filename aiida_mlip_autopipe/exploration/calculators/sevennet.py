@@ -7,11 +7,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import all_changes
 from pydantic import Field
 
 from aiida_mlip_autopipe.exploration.calculators.base import (
     CalculatorLoader,
     CalculatorRefusedError,
+    Describer,
     Loaded,
     ModelSettings,
     existing_file,
@@ -52,6 +56,7 @@ class SevenNetLoader(CalculatorLoader):
     package = 'sevenn'
     module = 'sevenn'
     extra = 'sevennet'
+    has_descriptors = True
     shipped_models = tuple(SHIPPED)
 
     def resolve_model(self) -> Path:
@@ -97,3 +102,18 @@ class SevenNetLoader(CalculatorLoader):
             calculator = SevenNetCalculator(str(self.resolve_model()), device=device, modal=self.settings.modal)
         elements = frozenset(int(number) for number in calculator.type_map)
         return Loaded(calculator, device, 'float32', elements, float(calculator.cutoff))
+
+    def load_describer(self) -> tuple[Loaded, Describer]:
+        """Return SevenNet's own calculator, and its node features after the last convolution: all of them scalars."""
+        loaded = self.load_original(resolve_device(self.settings.device))
+        found: list[np.ndarray] = []
+        # What enters the readout; the saved model does not give it away.
+        readout = loaded.calculator.model.get_submodule('reduce_input_to_hidden')
+        readout.register_forward_pre_hook(lambda module, data: found.append(data[0]['x'].detach().cpu().numpy()))
+
+        def describe(atoms: Atoms) -> np.ndarray:
+            found.clear()
+            loaded.calculator.calculate(atoms, ['energy'], all_changes)
+            return found[0]
+
+        return loaded, describe

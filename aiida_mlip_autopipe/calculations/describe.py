@@ -1,0 +1,70 @@
+"""The descriptors of the frames of many legs as a CalcJob."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aiida import orm
+from aiida.common.datastructures import CalcInfo
+from aiida.common.folders import Folder
+from aiida.engine import CalcJobProcessSpec
+
+from aiida_mlip_autopipe.calculations.job import CalculatorJob
+from aiida_mlip_autopipe.calculations.model_link import RemoteLink, link_model
+from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
+from aiida_mlip_autopipe.description.contract import DESCRIPTORS_FILE, STRUCTURES_FILE, DescriptionJob
+from aiida_mlip_autopipe.description.structures_file import write_structures
+from aiida_mlip_autopipe.exploration import contract
+
+
+class DescriptionCalculation(CalculatorJob):
+    """Runs ``python -m aiida_mlip_autopipe.description job.json`` where the code says."""
+
+    LOG_FILE = 'description.log'
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define inputs, outputs and exit codes."""
+        super().define(spec)
+        spec.input_namespace('legs', valid_type=orm.TrajectoryData, help='The frames to describe.')
+        spec.input('descriptor', valid_type=orm.Dict, help='Settings of the descriptor.')
+        spec.input('species', valid_type=orm.List, help='Atomic numbers that the descriptor is built for.')
+        spec.input('description_version', valid_type=orm.Str, help='Version of the science behind the description.')
+        # Only learned descriptors depend on it.
+        spec.inputs['calculator'].required = False
+        spec.inputs['metadata']['options']['parser_name'].default = 'mlip_autopipe.describe'
+        spec.output(
+            'descriptors',
+            valid_type=orm.ArrayData,
+            required=False,
+            help='`features`: a vector for each frame, leg after leg in the order of their labels.',
+        )
+        spec.exit_code(
+            400,
+            'ERROR_OUT_OF_WALLTIME',
+            message='The job stopped before its last frame: {reason}',
+            invalidates_cache=True,
+        )
+
+    def prepare_for_submission(self, folder: Folder) -> CalcInfo:
+        """Write the job's input files."""
+        calculator: dict[str, Any] | None = None
+        links: list[RemoteLink] = []
+        if 'calculator' in self.inputs:
+            calculator, links = link_model(self.inputs.calculator.get_dict(), self.inputs.code.computer)
+        job = DescriptionJob(
+            description_version=self.inputs.description_version.value,
+            descriptor=self.inputs.descriptor.get_dict(),
+            species=tuple(self.inputs.species.get_list()),
+            calculator=calculator,
+            image_sha256=self.inputs.image_sha256.value if 'image_sha256' in self.inputs else None,
+            max_wallclock_s=self.inputs.metadata.options.get('max_wallclock_seconds'),
+        )
+        Path(folder.get_abs_path(contract.JOB_FILE)).write_text(job.model_dump_json(indent=2))
+        legs = [trajectory_from_node(leg) for _, leg in sorted(self.inputs.legs.items())]
+        write_structures(folder.get_abs_path(STRUCTURES_FILE), legs)
+        calculation = self._call_runner(contract.JOB_FILE, module='aiida_mlip_autopipe.description')
+        calculation.remote_symlink_list = links
+        calculation.retrieve_temporary_list = [DESCRIPTORS_FILE]
+        return calculation

@@ -1,0 +1,62 @@
+"""The node that holds the descriptors of the frames of many legs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from pydantic import TypeAdapter
+
+from aiida_mlip_autopipe.sampling.descriptors import AnyDescriptor, Description, descriptor_key
+
+
+def node_from_features(
+    features: np.ndarray,
+    n_frames: Mapping[str, int],
+    descriptor: dict[str, Any],
+    species: Sequence[int],
+    about: dict[str, Any],
+) -> orm.ArrayData:
+    """Return the unstored node.
+
+    Parameters
+    ----------
+    features
+        float32 (f, d), leg after leg.
+    n_frames
+        How many frames each leg has, by its label and in order.
+    descriptor, species
+        Settings of the descriptor, and the atomic numbers that it was built for.
+    about
+        What computed it.
+    """
+    node = orm.ArrayData({'features': features})
+    attributes = {'legs': list(n_frames), 'n_frames': list(n_frames.values()), 'about': about}
+    node.base.attributes.set_many({**attributes, 'descriptor': descriptor, 'species': list(species)})
+    return node
+
+
+def descriptions_from_nodes(nodes: Iterable[orm.ArrayData], legs: Sequence[str]) -> dict[str, Description]:
+    """Return what jobs have found about some legs, by the key of the descriptor.
+
+    A descriptor is left out where a leg lacks it.
+    """
+    adapter: TypeAdapter[Any] = TypeAdapter(AnyDescriptor)
+    found: dict[str, dict[str, np.ndarray]] = {}
+    facts: dict[str, dict[str, Any]] = {}
+    for node in nodes:
+        attributes = node.base.attributes.all
+        key = descriptor_key(adapter.validate_python(attributes['descriptor']))
+        ends = np.cumsum(attributes['n_frames'])[:-1]
+        parts = np.split(node.get_array('features'), ends)
+        found.setdefault(key, {}).update(zip(attributes['legs'], parts, strict=True))
+        facts[key] = attributes
+    return {
+        key: Description(
+            [parts[leg] for leg in legs], tuple(facts[key]['species']), dict(facts[key]['about']['statistics'])
+        )
+        for key, parts in found.items()
+        if parts.keys() >= set(legs)
+    }

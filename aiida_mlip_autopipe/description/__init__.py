@@ -1,0 +1,4 @@
+"""Descriptors of the frames of many trajectories, in a job: SOAP, or what a calculator has learned."""
+
+DESCRIPTION_VERSION = '1'
+"""Changes with every change that makes a job give other descriptors."""

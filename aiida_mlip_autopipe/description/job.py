@@ -1,0 +1,148 @@
+"""What a description job does."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from pydantic import TypeAdapter
+
+from aiida_mlip_autopipe.description import DESCRIPTION_VERSION
+from aiida_mlip_autopipe.description.contract import DESCRIPTORS_FILE, DescriptionJob
+from aiida_mlip_autopipe.description.structures_file import Structures
+from aiida_mlip_autopipe.exploration.calculators.base import Describer
+from aiida_mlip_autopipe.exploration.contract import JOB_FILE
+from aiida_mlip_autopipe.exploration.granted import granted_threads
+from aiida_mlip_autopipe.exploration.interruptions import Interruptions
+from aiida_mlip_autopipe.exploration.preparation import (
+    JobRefusedError,
+    check_image,
+    make_loader,
+    read_content,
+    refused_as,
+)
+from aiida_mlip_autopipe.exploration.runner import check_elements, refusing_to_load, software_versions
+from aiida_mlip_autopipe.sampling.descriptors import AnyDescriptor
+from aiida_mlip_autopipe.sampling.learned import LearnedSettings
+from aiida_mlip_autopipe.sampling.soap import choose_compression, describe_in_blocks
+
+BLOCK = 64
+
+
+def describe_frames(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) -> None:
+    """Describe the structures of a job in blocks, each written to the disk before the next.
+
+    Raises
+    ------
+    JobRefusedError, CalculatorRefusedError
+        If the job cannot be run.
+    """
+    folder = job_file.parent
+    with interruptions.raising():
+        job = _read_job(job_file)
+        facts.update(image_sha256=job.image_sha256)
+        interruptions.set_limit(job.max_wallclock_s, None)
+        with refused_as('settings', 'descriptor'):
+            settings = TypeAdapter(AnyDescriptor).validate_python(job.descriptor)
+        structures = _read_structures(folder / job.structures, job)
+        report: dict[str, Any] = {}
+        if isinstance(settings, LearnedSettings):
+            blocks = _describe_by_calculator(structures, job, facts)
+        else:
+            n_jobs = granted_threads(os.environ)
+            facts.update(versions=software_versions(None))
+            report['compression'] = choose_compression(settings, len(job.species))
+            blocks = describe_in_blocks(structures, job.species, settings, n_jobs)
+    _write(folder / DESCRIPTORS_FILE, blocks, len(structures), facts, interruptions)
+    facts['statistics'] |= report
+
+
+def _read_job(path: Path) -> DescriptionJob:
+    content = read_content(path)
+    with refused_as('settings', JOB_FILE):
+        job = DescriptionJob.model_validate(content)
+    if job.description_version != DESCRIPTION_VERSION:
+        raise JobRefusedError(
+            'contract',
+            f'{path.name} was made for version {job.description_version} of the description, the package in this '
+            f'environment has {DESCRIPTION_VERSION}; install the same version of aiida-mlip-autopipe on both sides',
+        )
+    check_image(job.image_sha256)
+    return job
+
+
+def _read_structures(path: Path, job: DescriptionJob) -> Structures:
+    try:
+        structures = Structures(path)
+    except Exception as error:  # whatever a file that is missing or torn makes NumPy raise
+        raise JobRefusedError('structure', f'the structures {path.name} cannot be read: {error}') from error
+    unknown = structures.numbers - set(job.species)
+    if unknown:
+        symbols = ', '.join(chemical_symbols[z] for z in sorted(unknown))
+        raise JobRefusedError('element', f'the descriptor is not built for {symbols}')
+    return structures
+
+
+def _describe_by_calculator(structures: Structures, job: DescriptionJob, facts: dict[str, Any]) -> Iterator[np.ndarray]:
+    """Load the calculator, and return what yields the mean of its descriptors over the atoms, block by block."""
+    if job.calculator is None:
+        raise JobRefusedError('settings', 'learned descriptors need a calculator, and the job names none')
+    facts.update(calculator_name=str(job.calculator.get('kind', '')))
+    loader = make_loader(job.calculator)
+    facts.update(model_name=loader.model_name(), model_sha256=loader.check())
+    started = time.monotonic()
+    with refusing_to_load(loader):
+        loaded, describe = loader.load_describer()
+    for atoms in structures:
+        check_elements(loader, loaded, atoms)
+    facts.update(
+        load_s=time.monotonic() - started,
+        device=loaded.device,
+        precision=loaded.precision,
+        versions=software_versions(loader.version()),
+    )
+    return _means(structures, describe)
+
+
+def _means(structures: Structures, describe: Describer) -> Iterator[np.ndarray]:
+    remaining = iter(structures)
+    while block := list(islice(remaining, BLOCK)):
+        yield np.array([_mean(describe, atoms) for atoms in block], dtype=np.float32)
+
+
+def _mean(describe: Describer, atoms: Atoms) -> np.ndarray:
+    mean = np.asarray(describe(atoms), dtype=np.float64).mean(axis=0)
+    scaled: np.ndarray = mean / np.linalg.norm(mean)
+    return scaled
+
+
+def _write(
+    path: Path, blocks: Iterator[np.ndarray], n_structures: int, facts: dict[str, Any], stops: Interruptions
+) -> None:
+    """Write the blocks to a file of all structures; where one is not finite, the job has failed."""
+    started, n_done, features = time.monotonic(), 0, None
+    stops.restart_stopwatch()
+    for block in blocks:
+        if not np.isfinite(block).all():
+            raise ValueError(f'the descriptors of structures {n_done} to {n_done + len(block)} are not finite')
+        if features is None:
+            shape = (n_structures, block.shape[1])
+            features = np.lib.format.open_memmap(path, mode='w+', dtype=np.float32, shape=shape)
+        features[n_done : n_done + len(block)] = block
+        n_done += len(block)
+        if n_done < n_structures and (reason := stops.look()) is not None:
+            facts.update(outcome=reason, message=f'{stops.message}; {n_done} of {n_structures} structures were done')
+            break
+    else:
+        facts.update(outcome='completed')
+    if features is not None:
+        features.flush()
+        facts.update(statistics={'n_features': features.shape[1]})
+    facts.update(n_frames=n_done, loop_s=time.monotonic() - started)

@@ -1,0 +1,80 @@
+"""What a description job leaves: the descriptors that would have been computed in place, or one sentence."""
+
+import numpy as np
+import pytest
+
+from aiida_mlip_autopipe.description.contract import DESCRIPTORS_FILE, STRUCTURES_FILE
+from aiida_mlip_autopipe.description.structures_file import Structures, write_structures
+from aiida_mlip_autopipe.exploration.contract import STOP_FILE
+from aiida_mlip_autopipe.sampling.soap import SoapSettings, describe_structures
+
+SMALL = SoapSettings(n_max=3, l_max=2)
+
+
+def test_structures_are_read_as_they_were_written_to_the_last_bit(trajectories, tmp_path):
+    write_structures(tmp_path / 'structures.npz', trajectories)
+    read = list(Structures(tmp_path / 'structures.npz'))
+    frames = [one.frame(index) for one in trajectories for index in range(len(one))]
+    assert len(read) == len(frames) == 9
+    for one, other in zip(read, frames, strict=True):
+        for array in ('numbers', 'positions', 'cell', 'pbc'):
+            np.testing.assert_array_equal(getattr(one, array), getattr(other, array))
+
+
+def test_soap_of_a_job_is_that_of_the_selection_bit_for_bit(trajectories, describe):
+    result = describe(trajectories, descriptor=SMALL.model_dump())
+    assert (result.outcome, result.n_frames) == ('completed', 9)
+    features = np.load(describe.folder / DESCRIPTORS_FILE)
+    assert features.dtype == np.float32
+    structures = [one.frame(index) for one in trajectories for index in range(len(one))]
+    np.testing.assert_array_equal(features, describe_structures(structures, 9, (1, 8, 29, 79), SMALL))
+    assert result.statistics == {'n_features': features.shape[1], 'compression': 'off'}
+
+
+def test_an_element_that_the_descriptor_was_not_built_for_is_refused(trajectories, describe):
+    result = describe(trajectories, species=(29, 79))
+    assert (result.outcome, result.refusal) == ('refused', 'element')
+    assert result.message == 'the descriptor is not built for H, O'
+
+
+@pytest.mark.parametrize(
+    ('changes', 'refusal', 'words'),
+    [
+        ({'contract_version': 99}, 'contract', 'contract version 99'),
+        ({'description_version': '0'}, 'contract', 'version 0 of the description'),
+        ({'descriptor': {'kind': 'sope'}}, 'settings', 'sope'),
+        ({'descriptor': {'kind': 'soap', 'n_max': 0}}, 'settings', 'n_max'),
+        ({'descriptor': {'kind': 'learned'}}, 'settings', 'need a calculator'),
+        ({'descriptor': {'kind': 'learned'}, 'calculator': {'kind': 'emt'}}, 'settings', "'emt' has no learned"),
+        ({'structures': 'other.npz'}, 'structure', 'other.npz cannot be read'),
+        ({'image_sha256': 'a' * 64}, 'model_mismatch', 'the image of this job'),
+    ],
+)
+def test_a_job_that_cannot_be_run_is_refused_in_one_sentence(trajectories, describe, changes, refusal, words):
+    result = describe(trajectories, **changes)
+    assert (result.outcome, result.refusal) == ('refused', refusal)
+    assert words in result.message
+
+
+def test_a_job_that_is_told_to_stop_says_how_far_it_came(trajectories, describe, monkeypatch):
+    monkeypatch.setattr('aiida_mlip_autopipe.sampling.soap.BLOCK', 4)
+    (describe.folder / STOP_FILE).touch()
+    result = describe(trajectories, descriptor=SMALL.model_dump())
+    assert result.outcome == 'stopped'
+    assert '4 of 9 structures were done' in result.message
+
+
+def test_descriptors_that_are_not_finite_fail_the_job(trajectories, describe, monkeypatch):
+    monkeypatch.setattr(
+        'aiida_mlip_autopipe.description.job.describe_in_blocks', lambda *_: iter([np.full((9, 2), np.nan)])
+    )
+    result = describe(trajectories)
+    assert result.outcome == 'failed'
+    assert 'structures 0 to 9 are not finite' in result.message
+
+
+def test_the_file_of_structures_is_small(trajectories, tmp_path):
+    """Little but the numbers: of an atom 24 bytes for its position and 8 for its element, of a frame some 90."""
+    many = [trajectories[1]] * 100
+    write_structures(tmp_path / STRUCTURES_FILE, many)
+    assert (tmp_path / STRUCTURES_FILE).stat().st_size < 400 * (8 * 32 + 100) + 2000

@@ -1,0 +1,115 @@
+"""Descriptors by jobs: another selection from the same frames computes none again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from aiida import orm
+
+from aiida_mlip_autopipe.installation.codes import ensure_code
+
+pytestmark = pytest.mark.integration
+
+BY_JOB = {'reuse_finished': True, 'descriptors': {'min_frames': 1}}
+IN_PLACE = {'reuse_finished': True}
+
+
+def fps(**settings):
+    return {'kind': 'fps', 'n_structures': 5, 'descriptor': {'n_max': 4, 'l_max': 3}, **settings}
+
+
+def hits(campaign, name):
+    """Return for each job of a name whether it was taken from the cache."""
+    jobs = [node for node in campaign.called_descendants if node.process_label == name]
+    return [node.base.caching.is_created_from_cache for node in jobs]
+
+
+@pytest.fixture(scope='module')
+def run(run_campaign, campaign_config):
+    """Return a function that runs a campaign of two seeds."""
+    alloy = campaign_config().generation[0].model_dump(mode='json')
+
+    def run(sampling, execution):
+        campaign = run_campaign(sampling=sampling, execution=execution, generation=[alloy])
+        assert campaign.is_finished_ok, campaign.exit_message
+        return campaign
+
+    return run
+
+
+@pytest.fixture(scope='module')
+def in_place(run):
+    return run(fps(), IN_PLACE)
+
+
+@pytest.fixture(scope='module')
+def by_job(in_place, run):
+    return run(fps(), BY_JOB)
+
+
+def test_a_job_computes_the_descriptors_and_the_selection_is_the_same(in_place, by_job):
+    assert hits(in_place, 'DescriptionCalculation') == []
+    assert hits(by_job, 'DescriptionCalculation') == [False]
+    assert hits(by_job, 'ExplorationCalculation') == [True] * 2
+    for name in ('frame', 'step'):
+        expected = in_place.outputs.selection.get_array(name)
+        np.testing.assert_array_equal(by_job.outputs.selection.get_array(name), expected)
+    np.testing.assert_allclose(
+        by_job.outputs.selection.get_array('distance'), in_place.outputs.selection.get_array('distance'), rtol=1e-5
+    )
+    assert by_job.outputs.selection_report['descriptor'] == in_place.outputs.selection_report['descriptor']
+
+
+def test_the_descriptors_of_all_trajectories_are_in_one_node(by_job):
+    (job,) = (node for node in by_job.called_descendants if node.process_label == 'DescriptionCalculation')
+    assert len(job.inputs.legs) == 2
+    features = job.outputs.descriptors.get_array('features')
+    assert features.dtype == np.float32
+    assert len(features) == sum(len(leg.get_stepids()) for leg in job.inputs.legs.values())
+    # SOAP knows no calculator: another one that left the same frames would find these descriptors.
+    assert 'calculator' not in job.inputs
+
+
+def test_another_selection_explores_and_describes_nothing_again(by_job, run):
+    parts = [{'share': 0.5, 'sampler': {**fps(), 'kind': 'direct'}}, {'share': 0.5, 'sampler': fps()}]
+    campaign = run({'kind': 'mix', 'n_structures': 6, 'parts': parts}, BY_JOB)
+    assert hits(campaign, 'ExplorationCalculation') == [True] * 2
+    assert hits(campaign, 'DescriptionCalculation') == [True]
+    assert hits(campaign, 'select_frames') == [False]
+
+
+def test_another_descriptor_is_computed(by_job, run):
+    campaign = run(fps(descriptor={'n_max': 3, 'l_max': 2}), BY_JOB)
+    assert hits(campaign, 'ExplorationCalculation') == [True] * 2
+    assert hits(campaign, 'DescriptionCalculation') == [False]
+
+
+def test_frames_that_cannot_be_described_end_the_campaign_with_the_reason(run_campaign, campaign_config):
+    def mistake_the_version(builder):
+        builder.description['description_version'] = orm.Str('another')
+
+    alloy = campaign_config().generation[0].model_dump(mode='json')
+    campaign = run_campaign(mistake_the_version, sampling=fps(), execution=BY_JOB, generation=[alloy])
+    assert campaign.exit_status == 405
+    assert 'version another of the description' in campaign.exit_message
+
+
+@pytest.mark.mlip
+def test_what_the_calculator_has_learned_selects_and_is_computed_once(emt_code, run_campaign):
+    ensure_code(emt_code.computer, 'sevennet')
+    sections = {
+        'calculator': {'kind': 'sevennet'},
+        'generation': [{'kind': 'structures', 'files': ['al.xyz'], 'perturb': {'rattle_A': 0.05}}],
+        'exploration': {'n_steps': 6, 'frame_interval': 1},
+        'execution': IN_PLACE,
+    }
+    learned = {'kind': 'fps', 'n_structures': 3, 'descriptor': {'kind': 'learned'}}
+    campaign = run_campaign(sampling=learned, **sections)
+    assert campaign.is_finished_ok, campaign.exit_message
+    described = campaign.outputs.selection_report['descriptor']
+    assert (described['kind'], described['n_features']) == ('learned', 128)
+    (job,) = (node for node in campaign.called_descendants if node.process_label == 'DescriptionCalculation')
+    assert job.outputs.result['model_sha256'] == job.inputs.calculator['model_sha256']
+    again = run_campaign(sampling={**learned, 'n_structures': 4}, **sections)
+    assert hits(again, 'DescriptionCalculation') == [True]
+    assert len(again.outputs.selection.get_array('frame')) == 4
