@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.common import LinkType
+from aiida.plugins import ParserFactory
+from ase.build import bulk
+
+from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
+from aiida_mlip_autopipe.data.descriptors import descriptions_from_nodes
+from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
+from aiida_mlip_autopipe.description.contract import DESCRIPTORS_FILE
+from aiida_mlip_autopipe.exploration import contract
+from aiida_mlip_autopipe.sampling.descriptors import descriptor_key
+from aiida_mlip_autopipe.sampling.soap import SoapSettings
+from aiida_mlip_autopipe.trajectories import Trajectory
+
+COPPER = bulk('Cu', cubic=True)
+
+
+def leg(n_frames):
+    return node_from_trajectory(
+        Trajectory(
+            seed_id='seed',
+            numbers=COPPER.numbers,
+            pbc=COPPER.pbc,
+            steps=np.arange(n_frames),
+            positions=np.tile(COPPER.positions, (n_frames, 1, 1)),
+            cells=np.tile(COPPER.cell.array, (n_frames, 1, 1)),
+            energies=np.zeros(n_frames),
+            forces=np.zeros((n_frames, 4, 3)),
+            stresses=np.zeros((n_frames, 6)),
+            temperatures=np.zeros(n_frames),
+        ),
+        2.0,
+        {},
+    )
+
+
+@pytest.fixture
+def parse(emt_code, tmp_path):
+    """Parse what a job left of two legs, of two frames and of one."""
+
+    def run(result, features=None):
+        process_type = DescriptionCalculation.build_process_type()
+        node = orm.CalcJobNode(computer=emt_code.computer, process_type=process_type)
+        inputs = {
+            'legs__frames_b': leg(1),
+            'legs__frames_a': leg(2),
+            'descriptor': orm.Dict(SoapSettings().model_dump()),
+            'species': orm.List([29]),
+        }
+        for label, value in inputs.items():
+            node.base.links.add_incoming(value.store(), LinkType.INPUT_CALC, label)
+        node.store()
+        retrieved = orm.FolderData()
+        retrieved.put_object_from_bytes(result.model_dump_json().encode(), contract.RESULT_FILE)
+        retrieved.base.links.add_incoming(node, LinkType.CREATE, 'retrieved')
+        retrieved.store()
+        if features is not None:
+            np.save(tmp_path / DESCRIPTORS_FILE, features)
+        parser = ParserFactory('mlip_autopipe.describe')
+        outputs, process = parser.parse_from_node(
+            node, store_provenance=False, retrieved_temporary_folder=str(tmp_path)
+        )
+        return ({'result': outputs} if isinstance(outputs, orm.Dict) else outputs), process
+
+    return run
+
+
+def make_result(**fields):
+    return contract.Result(**{'outcome': 'completed', 'statistics': {'n_features': 2}, **fields})
+
+
+def test_each_leg_finds_its_own_descriptors_again(parse):
+    features = np.arange(6, dtype=np.float32).reshape(3, 2)
+    outputs, process = parse(make_result(), features)
+    assert process.exit_status == 0
+    found = descriptions_from_nodes([outputs['descriptors']], ['frames_b', 'frames_a'])
+    description = found[descriptor_key(SoapSettings())]
+    np.testing.assert_array_equal(description.features[0], features[2:])
+    np.testing.assert_array_equal(description.features[1], features[:2])
+    assert description.species == (29,)
+    assert description.report == {'n_features': 2}
+    # A leg that no job has described leaves the whole descriptor out.
+    assert descriptions_from_nodes([outputs['descriptors']], ['frames_a', 'frames_c']) == {}
+
+
+@pytest.mark.parametrize(
+    ('result', 'features', 'status'),
+    [
+        (make_result(), None, 302),
+        (make_result(), np.zeros((2, 2)), 303),
+        (make_result(outcome='refused', refusal='contract', message='1, not 2'), None, 310),
+        (make_result(outcome='refused', refusal='element', message='no W'), None, 311),
+        (make_result(outcome='refused', refusal='calculator_missing', message='no'), None, 320),
+        (make_result(outcome='refused', refusal='model_not_loaded', message='no'), None, 321),
+        (make_result(outcome='refused', refusal='model_mismatch', message='no'), None, 322),
+        (make_result(outcome='failed', message='ZeroDivisionError', traceback='…'), None, 350),
+        (make_result(outcome='out_of_walltime', message='2 of 3'), np.zeros((3, 2)), 400),
+    ],
+)
+def test_every_way_to_fail_has_an_exit_code_of_its_own(parse, result, features, status):
+    outputs, process = parse(result, features)
+    assert process.exit_status == status
+    assert set(outputs) == {'result'}
