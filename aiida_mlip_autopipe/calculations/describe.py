@@ -21,8 +21,6 @@ from aiida_mlip_autopipe.exploration import contract
 class DescriptionCalculation(CalculatorJob):
     """Runs ``python -m aiida_mlip_autopipe.description job.json`` where the code says."""
 
-    LOG_FILE = 'description.log'
-
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define inputs, outputs and exit codes."""

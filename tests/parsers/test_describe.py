@@ -91,7 +91,7 @@ def test_each_leg_finds_its_own_descriptors_again(parse):
         (make_result(), None, 302),
         (make_result(), np.zeros((2, 2)), 303),
         (make_result(outcome='refused', refusal='contract', message='1, not 2'), None, 310),
-        (make_result(outcome='refused', refusal='element', message='no W'), None, 311),
+        (make_result(outcome='refused', refusal='element', message='no W'), None, 323),
         (make_result(outcome='refused', refusal='calculator_missing', message='no'), None, 320),
         (make_result(outcome='refused', refusal='model_not_loaded', message='no'), None, 321),
         (make_result(outcome='refused', refusal='model_mismatch', message='no'), None, 322),
