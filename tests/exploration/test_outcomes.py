@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -270,6 +271,18 @@ def test_a_structure_that_is_not_finite_is_never_shown_to_the_calculator(job_fol
     result = job_folder().write(copper, {'n_steps': 20, 'ensemble': 'nvt', 'guards': guards}).run()
     assert result.outcome == 'unstable'
     assert result.events[-1].rule == 'not_finite'
+
+
+def test_the_page_on_crashes_reads_one(job_folder, copper, monkeypatch, capsys):
+    page = Path(__file__).parents[2] / 'docs' / 'howto' / 'read_a_crash.md'
+    _, _, rest = page.read_text().partition('```python\n')
+    folder = job_folder().write(copper, {'n_steps': 20, 'guards': {'force_eV_per_A': 0.2}, 'temperature_K': 900})
+    assert folder.run().outcome in ('unstable', 'no_frame')
+    monkeypatch.chdir(folder.path)
+    exec(rest.partition('```')[0], {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 1
+    assert ['True force' in line for line in lines] == [False] * (len(lines) - 1) + [True]
 
 
 def test_a_seed_that_is_broken_from_the_start_leaves_no_frame(job_folder):
