@@ -133,6 +133,16 @@ def describe_self_test(report: dict[str, Any]) -> str:
 
 def list_codes() -> list[tuple[orm.AbstractCode, dict[str, Any]]]:
     """Return the codes of the profile that run explorations, each with what its last self-test found."""
-    plugin = {'attributes.input_plugin': 'mlip_autopipe.explore'}
-    query = orm.QueryBuilder().append(orm.AbstractCode, filters=plugin).order_by({orm.AbstractCode: {'id': 'asc'}})
-    return [(code, code.base.extras.get(SELF_TEST, {})) for code in query.all(flat=True) if not code.is_hidden]
+    return [
+        (code, code.base.extras.get(SELF_TEST, {}))
+        for code in find_codes()
+        if code.default_calc_job_plugin == 'mlip_autopipe.explore'
+    ]
+
+
+def find_codes() -> list[orm.AbstractCode]:
+    """Return the codes of the profile, in the order they were made, without those that were set aside."""
+    # AiiDA's query for `AbstractCode` finds nodes of all kinds.
+    query = orm.QueryBuilder().append([orm.InstalledCode, orm.ContainerizedCode, orm.PortableCode], tag='code')
+    query.order_by({'code': {'id': 'asc'}})
+    return [code for code in query.all(flat=True) if not code.is_hidden]

@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.config.execution import MAX_CONCURRENT_JOBS, ExecutionS
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.exploration.calculators import CalculatorRefusedError, CalculatorSettings, resolve_model
 from aiida_mlip_autopipe.exploration.calculators.base import file_sha256
-from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, LOCAL_COMPUTER, TESTED_MODELS, code_label
+from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, LOCAL_COMPUTER, TESTED_MODELS, code_label, find_codes
 from aiida_mlip_autopipe.model_store import find_model
 from aiida_mlip_autopipe.randomness import derive_random_seed
 from aiida_mlip_autopipe.sampling.descriptors import structure_descriptors
@@ -149,7 +149,7 @@ def load_code(label: str, where: str, remedy: str = '') -> orm.AbstractCode:
     except MultipleObjectsError as error:
         raise AutopipeError(f'{where}: {label!r} names several codes; write it as label@computer') from error
     except NotExistent as error:
-        known = sorted(code.full_label for (code,) in orm.QueryBuilder().append(orm.AbstractCode).iterall())
+        known = sorted(code.full_label for code in find_codes())
         hint = f'there are {", ".join(known)}' if known else 'there is none'
         raise AutopipeError(f'{where}: no code {label!r} in this profile, {hint}{remedy}') from error
 

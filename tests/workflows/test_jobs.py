@@ -123,6 +123,14 @@ def test_several_codes_are_told_apart_by_code_and_calculator(emt_code, campaign_
     assert alone.key == emt.key
 
 
+def test_a_code_that_does_not_exist_is_told_with_those_that_do(emt_code, campaign_config):
+    orm.Dict({'a': 'node of another kind'}).store()
+    with pytest.raises(
+        AutopipeError, match=rf"no code 'gone@localhost' in this profile, there .*{emt_code.full_label}"
+    ):
+        job_codes(campaign_config(execution={'code': 'gone@localhost'}))
+
+
 def test_jobs_in_flight_are_counted_once_a_computer(emt_code, remote_code, campaign_config):
     codes = [
         {'code': emt_code.full_label},
