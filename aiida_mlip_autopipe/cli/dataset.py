@@ -134,8 +134,7 @@ def split(
         n_rows, n_groups = result.report['n_rows'][found], result.report['n_groups'][found]
         console.print(f'[green]✓[/] {n_rows} rows of {n_groups} groups in [bold]{path}[/]')
     for name, path in configs.items():
-        training = [row for row, found in zip(rows, result.splits, strict=True) if found == 'train']
-        write_trainer_config(path, name, paths, training, random_seed=random_seed, overwrite=force)
+        write_trainer_config(path, name, paths, rows, result.splits, random_seed=random_seed, overwrite=force)
         console.print(f'[green]✓[/] config of {name} in [bold]{path}[/]')
 
 

@@ -36,6 +36,7 @@ def write_trainer_config(
     trainer: str,
     files: Mapping[Split, Path],
     rows: Sequence[Row],
+    splits: Sequence[Split],
     *,
     random_seed: int,
     overwrite: bool = False,
@@ -50,8 +51,8 @@ def write_trainer_config(
         ``mace``, for ``mace_run_train --config FILE``, or ``sevennet``, for ``sevenn train FILE``.
     files
         The extended XYZ files of the sets, in the folder of ``path``; the trainer is started there.
-    rows
-        The rows of the training set.
+    rows, splits
+        All rows, and the set of each.
     random_seed
         For the trainer.
     overwrite
@@ -64,15 +65,17 @@ def write_trainer_config(
     """
     if trainer not in TRAINERS:
         raise AutopipeError(f'{trainer} is no trainer with a config file here; there are {", ".join(TRAINERS)}')
-    if 'train' not in files or not rows:
+    training = [row for row, split in zip(rows, splits, strict=True) if split == 'train']
+    if 'train' not in files or not training:
         raise AutopipeError('there is no training set to write a config file for')
     command, make = TRAINERS[trainer]
     facts = _Facts(
         name=path.stem,
         files=files,
         # A trainer leaves out the last batch where it is not full: a batch larger than the set would train nothing.
-        batch_size=min(BATCH_SIZE, max(1, len(rows) // 4)),
-        has_stress=any('stress' in row.labels for row in rows),
+        batch_size=min(BATCH_SIZE, max(1, len(training) // 4)),
+        has_stress=any('stress' in row.labels for row in training),
+        # Of all sets: a trainer wants to know each element that it will meet.
         isolated_atoms=isolated_atom_energies(rows),
         random_seed=random_seed,
     )

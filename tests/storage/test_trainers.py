@@ -42,9 +42,8 @@ def rows(make_provenance):
 def write(tmp_path):
     def write(rows, trainer, splits=(*['train'] * 8, 'valid', 'test')):
         files = export_splits(tmp_path / 'cu.extxyz', rows, splits)
-        train = [row for row, split in zip(rows, splits, strict=True) if split == 'train']
         path = tmp_path / f'cu-{trainer}.yaml'
-        write_trainer_config(path, trainer, files, train, random_seed=3)
+        write_trainer_config(path, trainer, files, rows, splits, random_seed=3)
         return path
 
     return write
@@ -67,6 +66,11 @@ def test_mace_is_told_of_the_sets_and_of_isolated_atoms(rows, write):
     ]
     assert 'valid_fraction' not in config
     assert config['E0s'] == '{29: 3.51, 79: 3.8}'
+
+
+def test_elements_that_only_the_other_sets_have_are_known_to_mace(rows, write):
+    splits = ['test' if 'Au' in row.atoms.symbols else 'train' for row in rows]
+    assert yaml.safe_load(write(rows, 'mace', splits).read_text())['E0s'] == '{29: 3.51, 79: 3.8}'
 
 
 def test_without_isolated_atoms_stress_or_validation_set_mace_does_without(rows, write):
@@ -98,9 +102,10 @@ def test_isolated_atoms_of_two_models_are_refused(rows):
 
 def test_what_cannot_be_written_is_one_sentence(rows, tmp_path):
     with pytest.raises(AutopipeError, match='there are mace, sevennet'):
-        write_trainer_config(tmp_path / 'a.yaml', 'nequip', {'train': Path('a.extxyz')}, rows, random_seed=0)
+        write_trainer_config(tmp_path / 'a.yaml', 'nequip', {'train': Path('a.extxyz')}, rows, [], random_seed=0)
+    splits = ['test'] * len(rows)
     with pytest.raises(AutopipeError, match='no training set'):
-        write_trainer_config(tmp_path / 'a.yaml', 'mace', {'test': Path('a.extxyz')}, rows, random_seed=0)
+        write_trainer_config(tmp_path / 'a.yaml', 'mace', {'test': Path('a.extxyz')}, rows, splits, random_seed=0)
 
 
 def run(command, folder):
