@@ -27,6 +27,7 @@ class _Facts:
     files: Mapping[Split, Path]
     batch_size: int
     has_stress: bool
+    numbers: list[int]
     isolated_atoms: dict[str, float] | None
     random_seed: int
 
@@ -75,6 +76,7 @@ def write_trainer_config(
         # A trainer leaves out the last batch where it is not full: a batch larger than the set would train nothing.
         batch_size=min(BATCH_SIZE, max(1, len(training) // 4)),
         has_stress=any('stress' in row.labels for row in training),
+        numbers=sorted({int(number) for row in rows for number in row.atoms.numbers}),
         # Of all sets: a trainer wants to know each element that it will meet.
         isolated_atoms=isolated_atom_energies(rows),
         random_seed=random_seed,
@@ -101,6 +103,8 @@ def _mace(facts: _Facts) -> dict[str, Any]:
         'energy_key': 'REF_energy',
         'forces_key': 'REF_forces',
         'stress_key': 'REF_stress',
+        # It would not build a model for an element that only the test set has.
+        'atomic_numbers': str(facts.numbers),
         'E0s': 'average' if atoms is None else str({atomic_numbers[symbol]: e for symbol, e in atoms.items()}),
         'model': 'MACE',
         'r_max': CUTOFF_A,
