@@ -79,6 +79,39 @@ def test_frames_of_the_equilibration_and_of_unsampled_stages_are_not_stored(job_
     assert result.statistics['energy_eV']['n'] == 12
 
 
+def test_frames_by_change_have_moved_since_the_one_before(job_folder, copper):
+    settings = {'n_steps': 30, 'frame_interval': 1, 'frame_min_change_A': 0.1, 'temperature_K': 900, 'ensemble': 'nvt'}
+    folder = job_folder().write(copper, settings)
+    folder.run()
+    positions = np.array([copper.positions, *folder.frames().positions])
+    moved = np.sqrt((np.diff(positions, axis=0) ** 2).sum(axis=2)).max(axis=1)
+    assert 1 < len(moved) < 15
+    assert (moved >= 0.1).all()
+    assert moved.max() < 0.2
+
+
+def test_a_quench_takes_the_heat_at_once(job_folder, copper):
+    """A hold would take the thermostat's time of 100 fs for it, which is fifty steps."""
+    stages = [{'n_steps': 4, 'temperature_K': 3000}, {'kind': 'quench', 'n_steps': 4, 'temperature_K': 1}]
+    settings = {'temperature_K': 3000, 'stages': stages, 'frame_interval': 1, 'ensemble': 'nvt'}
+    folder = job_folder().write(copper * (2, 2, 2), settings)
+    folder.run()
+    temperatures = folder.frames().temperatures
+    assert temperatures[3] > 1500
+    assert temperatures[4] < 100
+
+
+def test_a_left_handed_cell_gives_the_run_of_its_right_handed_twin(job_folder, copper):
+    twin = copper.copy()
+    twin.set_cell(copper.cell.array[[1, 0, 2]])
+    assert np.linalg.det(twin.cell.array) < 0 < np.linalg.det(copper.cell.array)
+    settings = {'n_steps': 10, 'ensemble': 'npt', 'pressure_GPa': 5.0}
+    right, left = job_folder('right').write(copper, settings), job_folder('left').write(twin, settings)
+    assert right.run().outcome == left.run().outcome == 'completed'
+    assert left.frames().positions == pytest.approx(right.frames().positions, abs=1e-9)
+    assert left.frames().cells[:, [1, 0, 2]] == pytest.approx(right.frames().cells, abs=1e-9)
+
+
 @pytest.mark.parametrize('content', ['{', '[]', '{"contract_version": 99}'])
 def test_a_job_of_another_contract_is_refused(job_folder, copper, content):
     folder = job_folder().write(copper)
