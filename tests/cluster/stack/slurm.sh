@@ -24,10 +24,10 @@ start_database() {
         mariadb-install-db --no-defaults --user=mysql --datadir="$folder" --skip-test-db >"$LOGS/mariadb-install.log" 2>&1
     fi
     install -d -o mysql -g mysql -m 755 "$PIDS/mariadb"
-    is_running mariadb/mariadb || setsid mariadbd --no-defaults --user=mysql --datadir="$folder" \
+    is_running mariadb/mariadb || setsid --fork mariadbd --no-defaults --user=mysql --datadir="$folder" \
         --socket="$PIDS/mariadb/socket" --pid-file="$PIDS/mariadb/mariadb.pid" --log-error="$folder/error.log" \
         --bind-address=127.0.0.1 --port="$MARIADB_PORT" --innodb-buffer-pool-size=64M \
-        --innodb-flush-log-at-trx-commit=0 </dev/null >/dev/null 2>&1 &
+        --innodb-flush-log-at-trx-commit=0 </dev/null >/dev/null 2>&1
     wait_until 60 MariaDB mariadb-admin --no-defaults --socket="$PIDS/mariadb/socket" ping
     mariadb --no-defaults --socket="$PIDS/mariadb/socket" --execute "
         CREATE DATABASE IF NOT EXISTS slurm_acct_db;
