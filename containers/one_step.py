@@ -6,6 +6,8 @@ the image is used, or one with random weights.
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -17,14 +19,16 @@ MODELS = Path(__file__).parent / 'models'
 def main(kind: str) -> int:
     """Run the job in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
-        result = run_one_step(make_settings(kind, Path(folder)), Path(folder))
-    print(f'{kind}: {result.outcome} {result.message} {result.versions}')
-    return 0 if result.outcome == 'completed' else 1
+        write_job(make_settings(kind, Path(folder)), Path(folder))
+        subprocess.run([sys.executable, '-m', 'aiida_mlip_autopipe.exploration', 'job.json'], cwd=folder, check=True)
+        result = json.loads((Path(folder) / 'result.json').read_text())
+    print(f'{kind}: {result["outcome"]} {result["message"]} {result["versions"]}')
+    return 0 if result['outcome'] == 'completed' else 1
 
 
 def make_settings(kind: str, folder: Path) -> dict[str, Any]:
     """Return the settings of the calculator, with a model where it has none of its own."""
-    models = sorted(MODELS.iterdir())
+    models = sorted(MODELS.glob('*'))
     if models:
         return {'kind': kind, 'model': str(models[0])}
     if kind == 'mace':
@@ -32,14 +36,13 @@ def make_settings(kind: str, folder: Path) -> dict[str, Any]:
     return {'kind': kind}
 
 
-def run_one_step(calculator: dict[str, Any], folder: Path) -> Any:
-    """Write the files of a job, run it and return its result."""
+def write_job(calculator: dict[str, Any], folder: Path) -> None:
+    """Write the files of a job."""
     from ase.build import bulk
     from ase.io.trajectory import TrajectoryWriter
 
     from aiida_mlip_autopipe.exploration import RUNNER_VERSION
     from aiida_mlip_autopipe.exploration.contract import JOB_FILE, SEED_FILE, Job, JobSeed
-    from aiida_mlip_autopipe.exploration.runner import explore, run_job
     from aiida_mlip_autopipe.seeds import Seed
 
     atoms = bulk('Cu', cubic=True) * (2, 2, 2)
@@ -52,7 +55,6 @@ def run_one_step(calculator: dict[str, Any], folder: Path) -> Any:
         exploration={'temperature_K': 300, 'n_steps': 1, 'frame_interval': 1},
     )
     (folder / JOB_FILE).write_text(job.model_dump_json())
-    return run_job(folder / JOB_FILE, explore)
 
 
 def write_random_mace(path: Path) -> Path:

@@ -52,5 +52,8 @@ class CalculatorJob(CalcJob):
         code.join_files = True
         calculation = CalcInfo()
         calculation.codes_info = [code]
+        # A scheduler that ends a job signals all its processes. The shell of the script would die of it at once, which
+        # ends the job before the runner has written its checkpoint; with a trap it waits for the runner.
+        calculation.prepend_text = 'trap : TERM'
         calculation.retrieve_list = [contract.RESULT_FILE, self.LOG_FILE]
         return calculation

@@ -61,28 +61,35 @@ def daemon(cluster, aiida_profile):
 
 
 @pytest.fixture(scope='session')
-def computers(cluster, aiida_profile):
-    """``local``: this machine without a scheduler. ``hpc``: the cluster, over SSH."""
+def computers(cluster, add_computer):
+    """``localhost``: this machine without a scheduler. ``hpc``: the cluster, over SSH."""
     from aiida_mlip_autopipe.installation.codes import ensure_computer
 
     local, _ = ensure_computer()
     local.set_use_double_quotes(True)
-    return {'local': local, 'hpc': make_cluster_computer('hpc', cluster.home / 'scratch')}
+    add_computer('hpc', cluster.home / 'scratch')
+    return ('localhost', 'hpc')
 
 
-def make_cluster_computer(label, work_folder):
-    computer = orm.Computer(
-        label=label,
-        hostname='hpc',
-        transport_type='core.ssh_async',
-        scheduler_type='core.slurm',
-        workdir=str(work_folder),
-    ).store()
-    computer.set_use_double_quotes(True)
-    computer.set_minimum_job_poll_interval(1)
-    computer.set_default_mpiprocs_per_machine(1)
-    computer.configure(safe_interval=0)
-    return computer
+@pytest.fixture(scope='session')
+def add_computer(aiida_profile):
+    """Return a function that adds the cluster as a computer, with a folder for its jobs."""
+
+    def add(label, work_folder):
+        computer = orm.Computer(
+            label=label,
+            hostname='hpc',
+            transport_type='core.ssh_async',
+            scheduler_type='core.slurm',
+            workdir=str(work_folder),
+        ).store()
+        computer.set_use_double_quotes(True)
+        computer.set_minimum_job_poll_interval(1)
+        computer.set_default_mpiprocs_per_machine(1)
+        computer.configure(safe_interval=0)
+        return computer
+
+    return add
 
 
 @pytest.fixture(scope='session')
@@ -94,7 +101,7 @@ def make_code(computers):
         if (computer, name) not in made:
             common = {
                 'label': name,
-                'computer': computers.get(computer) or orm.load_computer(computer),
+                'computer': orm.load_computer(computer),
                 'default_calc_job_plugin': 'mlip_autopipe.explore',
                 'with_mpi': False,
             }
@@ -177,7 +184,7 @@ def start_exploration(daemon):
 def ended():
     """Return a function that waits until a process has ended and returns its node."""
 
-    def wait(node, seconds=120):
+    def wait(node, seconds=200):
         wait_for(lambda: node.is_terminated, seconds, f'{node.process_label} {node.pk}')
         return node
 
@@ -188,7 +195,7 @@ def ended():
 def job_at_work():
     """Return a function that waits until a leg of an exploration has written its first checkpoint; returns its job."""
 
-    def wait(node, leg=1, seconds=60):
+    def wait(node, leg=1, seconds=120):
         def find():
             jobs = sorted((job for job in node.called if isinstance(job, orm.CalcJobNode)), key=lambda job: job.pk)
             if len(jobs) < leg or 'remote_folder' not in jobs[leg - 1].outputs:

@@ -34,13 +34,13 @@ def assert_same_rows(left, right):
 
 @pytest.fixture(scope='module')
 def local_rows(run_campaign, make_code, tmp_path_factory):
-    code = make_code('local', 'emt-installed')
+    code = make_code('localhost', 'emt-installed')
     return read_rows(run_campaign({'code': code.full_label}), tmp_path_factory.mktemp('rows'))
 
 
 @pytest.mark.parametrize(
     ('computer', 'name', 'image'),
-    [('local', 'emt-image', 'base.sif'), ('hpc', 'emt-installed', None), ('hpc', 'emt-image', 'base.sif')],
+    [('localhost', 'emt-image', 'base.sif'), ('hpc', 'emt-installed', None), ('hpc', 'emt-image', 'base.sif')],
     ids=['in a container', 'over SSH on Slurm', 'over SSH on Slurm in a container'],
 )
 def test_a_campaign_gives_the_same_rows_elsewhere(local_rows, run_campaign, make_code, tmp_path, computer, name, image):
