@@ -6,6 +6,7 @@ from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.engine import CalcJob, CalcJobProcessSpec
 
+from aiida_mlip_autopipe.calculations.batch_shell import PASS_SIGNALS_ON
 from aiida_mlip_autopipe.exploration import contract
 from aiida_mlip_autopipe.job_failures import define_failures
 
@@ -52,8 +53,7 @@ class CalculatorJob(CalcJob):
         code.join_files = True
         calculation = CalcInfo()
         calculation.codes_info = [code]
-        # A scheduler that ends a job signals all its processes. The shell of the script would die of it at once, which
-        # ends the job before the runner has written its checkpoint; with a trap it waits for the runner.
-        calculation.prepend_text = 'trap : TERM'
+        if self.inputs.code.computer.scheduler_type == 'core.slurm':
+            calculation.prepend_text = PASS_SIGNALS_ON
         calculation.retrieve_list = [contract.RESULT_FILE, self.LOG_FILE]
         return calculation

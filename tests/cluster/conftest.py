@@ -57,7 +57,8 @@ def daemon(cluster, aiida_profile):
     client = get_daemon_client()
     client.start_daemon()
     yield client
-    client.stop_daemon(wait=True, timeout=60)
+    client.stop_daemon(wait=False)
+    wait_for(lambda: not client.is_daemon_running, 60, 'the end of the daemon')
 
 
 @pytest.fixture(scope='session')

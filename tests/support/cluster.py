@@ -38,6 +38,11 @@ class Cluster:
         words = self.run('scontrol', 'show', 'job', '--oneliner', job_id).split()
         return dict(word.split('=', 1) for word in words if '=' in word)
 
+    def bring_up(self, node: str) -> None:
+        """Let a node that was set down work again; it may have come back by itself."""
+        if 'DOWN' in self.run('scontrol', 'show', 'node', node):
+            self.run('scontrol', 'update', f'nodename={node}', 'state=resume')
+
     def stop_sshd(self) -> None:
         """Stop sshd with all its connections."""
         listener = (STACK / 'run' / 'sshd.pid').read_text().strip()
