@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# Where Slurm tracks processes by cgroups, as clusters do, `scancel`, preemption and the time limit signal only the shell
-# of the script, which would die of it at once, and the runner be killed without having written its checkpoint. So the
+# Where Slurm tracks processes by cgroups, as clusters do, `scancel`, preemption and the time limit signal only the
+# shell of the script. It would die of it at once, and the runner be killed before it has written its checkpoint. So the
 # script runs itself once more, in a process group of its own, and passes the signal to all of that.
 PASS_SIGNALS_ON = """\
 if [ -z "${MLIP_AUTOPIPE_INNER:-}" ] && [ -f "$0" ]; then
