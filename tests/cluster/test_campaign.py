@@ -1,14 +1,24 @@
 """The integration campaign on this machine, in containers, over SSH and on Slurm: the same rows everywhere."""
 
+import os
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 from support.cluster import IMAGES
+from support.tiny_campaign import CAMPAIGN
 
+from aiida_mlip_autopipe.exploration.calculators.base import file_sha256
+from aiida_mlip_autopipe.model_store import note_model
 from aiida_mlip_autopipe.storage import Dataset
 from aiida_mlip_autopipe.workflows.exploration import why_ended
 from aiida_mlip_autopipe.workflows.export import write_dataset
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parents[2]
+TINY_MACE = ROOT / 'tests' / 'support' / 'tiny_mace.py'
 
 
 def read_rows(campaign, folder):
@@ -47,3 +57,35 @@ def test_a_campaign_gives_the_same_rows_elsewhere(local_rows, run_campaign, make
     code = make_code(computer, name, image and IMAGES / image)
     campaign = run_campaign({'code': code.full_label})
     assert_same_rows(local_rows, read_rows(campaign, tmp_path))
+
+
+def test_two_images_share_the_seeds_of_one_campaign(run_campaign, make_code, cluster, tmp_path):
+    """SevenNet and MACE, which cannot share an environment, each in an image of its own."""
+    model = tmp_path / 'tiny.model'
+    cluster.run(os.environ.get('MLIP_AUTOPIPE_MACE_PYTHON', ROOT / '.venv-mace/bin/python'), TINY_MACE, model)
+    sevennet = make_code('hpc', 'sevennet-image', IMAGES / 'sevennet.sif')
+    mace = make_code('hpc', 'mace-image', IMAGES / 'mace.sif')
+    placed = cluster.home / 'tiny.model'
+    shutil.copy(model, placed)
+    note_model(sevennet.computer, file_sha256(model), str(placed))
+    resources = {'memory_MB': 4000}
+    codes = [
+        {'code': sevennet.full_label, 'resources': resources},
+        {
+            'code': mace.full_label,
+            'resources': resources,
+            'calculator': {'kind': 'mace', 'model': str(model), 'cutoff_A': 4.0, 'device': 'cpu'},
+        },
+    ]
+    alloy = {**CAMPAIGN['generation'][0], 'supercell': [1, 1, 2], 'composition': {'Cu': 0.5, 'Au': 0.5}, 'n_seeds': 4}
+    campaign = run_campaign(
+        {'codes': codes},
+        seconds=400,
+        generation=[alloy],
+        calculator={'kind': 'sevennet', 'device': 'cpu'},
+        exploration={'n_steps': 4},
+        sampling={'n_structures': 6},
+    )
+    rows = read_rows(campaign, tmp_path)
+    labels = {row.provenance.label_source.split(':')[1] for row in rows}
+    assert labels == {'sevennet', 'mace'}

@@ -150,27 +150,6 @@ def test_a_model_that_is_not_the_one_expected_is_refused(make_code, start_explor
     assert '7net-0' in why_ended(node)
 
 
-@pytest.fixture
-def small_disk(cluster):
-    """A work folder on the cluster that holds two megabytes."""
-    folder = cluster.home / 'small'
-    cluster.ssh(f'mkdir -p {folder}')
-    cluster.run('mount', '-t', 'tmpfs', '-o', 'size=2m,mode=777', 'tmpfs', str(folder))
-    yield folder
-    cluster.run('umount', '--lazy', str(folder))
-
-
-def test_a_disk_that_is_full_leaves_the_frames_that_were_written(
-    small_disk, add_computer, make_code, start_exploration, ended
-):
-    add_computer('small', small_disk)
-    node = start_exploration(make_code('small', 'emt-small'), n_steps=3000, frame_interval=1)
-    ended(node)
-    job = jobs_of(node)[-1]
-    assert job.exit_status == JOB.ERROR_DISK_FULL.status
-    assert len(steps_of(node)) > 100
-
-
 def test_a_job_that_reaches_its_wall_time_is_continued_from_its_checkpoint(cluster, emt, start_exploration, ended):
     """Slurm's limits are whole minutes, so this test takes one."""
     settings = {'n_steps': 22000, 'frame_interval': 1000, 'checkpoint_interval': 1000}
