@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.seeds import Seed
 
 # Changes whenever the same settings and random_seed give other seeds than before, or the report other figures: a cached
 # result of the stage is then made anew.
-STAGE_VERSION = '7'
+STAGE_VERSION = '8'
 
 
 @dataclass(frozen=True)

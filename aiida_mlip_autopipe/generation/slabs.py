@@ -129,9 +129,27 @@ def slab_to_atoms(slab: object, charges: dict[str, float], vacuum_A: float) -> A
     atoms = Atoms(found.symbols, scaled_positions=fractions, cell=cell, pbc=True)
     set_vacuum(atoms, vacuum_A)
     minimize_plane(atoms)
+    anchor_in_plane(atoms)
     if charges:
         atoms.set_initial_charges([charges[symbol] for symbol in atoms.get_chemical_symbols()])
     return atoms[np.lexsort((*np.round(atoms.positions.T[:2], 3), np.round(atoms.positions[:, 2], 3)))]
+
+
+def anchor_in_plane(atoms: Atoms) -> None:
+    """Shift a slab in its plane so that an atom of its lowest layer is at the origin.
+
+    It is the one with which the list of all atoms comes first, since cuts that differ by a vector of the crystal are
+    one slab, of which rounding would choose another on another machine.
+    """
+    fractions = atoms.get_scaled_positions(wrap=False)
+    tables = []
+    for origin in fractions[layers(atoms) == 0]:
+        moved = fractions.copy()
+        # What is just below a cell wall by rounding is on it.
+        moved[:, :2] = (fractions[:, :2] - origin[:2] + 1e-6) % 1 - 1e-6
+        rounded = np.round(np.column_stack([atoms.positions[:, 2], moved[:, :2], atoms.numbers]), 3) + 0.0
+        tables.append((rounded[np.lexsort(rounded.T[::-1])].tolist(), moved))
+    atoms.set_scaled_positions(min(tables, key=lambda table: table[0])[1])
 
 
 def minimize_plane(atoms: Atoms) -> None:

@@ -29,6 +29,8 @@ ENTRIES = [
     {'kind': 'covalent', 'structure': 'graphite', 'sites': {'A': 'C'}, 'perturb': {'rattle_A': 0.02}},
     {**SLAB, 'perturb': {'rattle_temperature_K': 300}},
     {'kind': 'adsorption', 'of': {**SLAB, 'miller_indices': [[1, 1, 0], [1, 1, 1]]}, 'molecules': ['CO']},
+    {'kind': 'surface', 'of': {'kind': 'ionic', 'prototype': 'rocksalt', 'sites': {'A': 'Mg', 'X': 'O'}},
+     'miller_indices': [[1, 1, 0]], 'thickness_A': 8},
     {'kind': 'interface', 'of': COPPER, 'sigmas': [5], 'characters': ['twist'], 'rigid_shift': True, 'n_seeds': 1},
     {'kind': 'defect', 'of': {**COPPER, 'n_atoms': 32}, 'vacancies': {'Cu': 2}, 'interstitials': {'Ni': 1},
      'n_seeds': 2},
