@@ -133,7 +133,8 @@ def read_progress(campaign: orm.WorkChainNode) -> Progress:
         stage=_stage(campaign, bool(explorations)),
         n_seeds=campaign.get_metadata_inputs()['n_seeds'],
         explorations=tuple(sorted(explorations, key=lambda one: one.pk)),
-        paused=tuple(find_paused([one.pk for one in explorations])),
+        # Beside the explorations there is the work chain that has the frames described.
+        paused=tuple(find_paused([node.pk for node in campaign.called if isinstance(node, orm.WorkChainNode)])),
     )
 
 
@@ -145,8 +146,8 @@ def elapsed(campaign: orm.WorkChainNode) -> timedelta:
 def _stage(campaign: orm.WorkChainNode, exploring: bool) -> str:
     if campaign.is_terminated:
         return 'finished' if campaign.is_finished_ok else 'failed'
-    called = {node.process_label for node in campaign.called if isinstance(node, orm.CalcFunctionNode)}
-    for function in ('export_dataset', 'select_frames'):
-        if function in called:
-            return STAGES[function]
+    called = {node.process_label for node in campaign.called}
+    for process in ('export_dataset', 'select_frames', 'DescriptionWorkChain'):
+        if process in called:
+            return STAGES[process]
     return 'exploration' if exploring else 'generation'

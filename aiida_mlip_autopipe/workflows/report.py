@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from aiida import orm
 
+from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
 from aiida_mlip_autopipe.sampling import Selection
 from aiida_mlip_autopipe.sampling.coverage import assess_selection
@@ -71,7 +72,8 @@ def describe_campaign(campaign: orm.WorkChainNode) -> dict[str, dict[str, Any]]:
     """Return what was rejected, how the explorations ended, and what it cost, as tables by title."""
     explorations = [node for node in campaign.called if node.process_class is ExplorationWorkChain]
     jobs = [job for node in explorations for job in node.called if isinstance(job, orm.CalcJobNode)]
-    results = [job.outputs.result.get_dict() for job in jobs if 'result' in job.outputs]
+    # What a committee says is no exploration: it ends in its own ways.
+    results = [job.outputs.result.get_dict() for job in jobs if _explores(job) and 'result' in job.outputs]
     seeds: Counter[str] = Counter()
     for report in campaign.outputs.generation_reports.values():
         counts = report.get_dict()
@@ -126,11 +128,15 @@ def count_crashes(results: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 def _ending(exploration: orm.WorkChainNode) -> str:
     if exploration.is_finished_ok:
         return 'completed'
-    jobs = sorted((job for job in exploration.called if isinstance(job, orm.CalcJobNode)), key=lambda job: job.pk)
+    jobs = sorted((job for job in exploration.called if _explores(job)), key=lambda job: job.pk)
     last = jobs[-1] if jobs and jobs[-1].exit_status else exploration
     known = last.process_class.spec().exit_codes.values()
     message = next((code.message for code in known if code.status == last.exit_status), last.process_state.value)
     return message.partition(':')[0].rstrip('.')
+
+
+def _explores(node: orm.ProcessNode) -> bool:
+    return node.process_class is ExplorationCalculation
 
 
 def _legs(campaign: orm.WorkChainNode) -> Mapping[str, orm.TrajectoryData]:

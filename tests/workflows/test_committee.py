@@ -10,6 +10,7 @@ from aiida_mlip_autopipe.committee import FIGURES, LARGEST
 from aiida_mlip_autopipe.installation.codes import ensure_code
 from aiida_mlip_autopipe.storage import Dataset
 from aiida_mlip_autopipe.workflows.export import write_dataset
+from aiida_mlip_autopipe.workflows.report import describe_campaign
 
 pytestmark = pytest.mark.integration
 
@@ -122,6 +123,10 @@ def test_frames_before_a_crash_are_evaluated_and_a_failed_evaluation_fails_no_se
     assert job.exit_status == 310
     logs = [entry.message for node in campaign.called for entry in orm.Log.collection.get_logs_for(node)]
     assert any('the committee has not evaluated all of leg 1' in message for message in logs)
+    tables = describe_campaign(campaign)
+    assert tables['Explorations'] == {'completed': 1}
+    assert tables['Time']['jobs'] == 2
+    assert 'Crashes by what noticed them' not in tables
     write_dataset(campaign, tmp_path / 'b.db')
     with Dataset(tmp_path / 'b.db') as dataset:
         assert all(row.provenance.committee is None for row in dataset.query())
