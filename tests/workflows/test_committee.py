@@ -105,13 +105,19 @@ def test_frames_before_a_crash_are_evaluated_and_a_failed_evaluation_fails_no_se
     def accept(builder):
         builder.min_success_share = 0.0
 
-    campaign = run_campaign(accept, **explored(False, {'calculator': LJ}, **crash))
+    sections = explored(False, {'calculator': LJ}, **crash)
+    campaign = run_campaign(accept, **{**sections, 'sampling': {'n_structures': 4, 'crash_share': 1.0}})
     (exploration,) = jobs_of(campaign, 'ExplorationWorkChain')
     assert exploration.exit_status == 410
+    assert campaign.is_finished_ok, campaign.exit_message
     assert (
         exploration.outputs.committee.leg_01.get_array(LARGEST).shape
         == exploration.outputs.legs.leg_01.get_stepids().shape
     )
+
+    tables = describe_campaign(campaign)
+    assert tables['Explorations'] == {'The run was stopped by a guard; the good frames are attached': 1}
+    assert tables['Crashes by what noticed them'] == {'force': 1}
 
     def accept_and_mistake_the_version(builder):
         builder.min_success_share = 1.0
@@ -123,10 +129,6 @@ def test_frames_before_a_crash_are_evaluated_and_a_failed_evaluation_fails_no_se
     assert job.exit_status == 310
     logs = [entry.message for node in campaign.called for entry in orm.Log.collection.get_logs_for(node)]
     assert any('the committee has not evaluated all of leg 1' in message for message in logs)
-    tables = describe_campaign(campaign)
-    assert tables['Explorations'] == {'completed': 1}
-    assert tables['Time']['jobs'] == 2
-    assert 'Crashes by what noticed them' not in tables
     write_dataset(campaign, tmp_path / 'b.db')
     with Dataset(tmp_path / 'b.db') as dataset:
         assert all(row.provenance.committee is None for row in dataset.query())
