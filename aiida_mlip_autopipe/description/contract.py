@@ -6,18 +6,15 @@ from typing import Any
 
 from pydantic import Field
 
-from aiida_mlip_autopipe.exploration.contract import CONTRACT_VERSION
-from aiida_mlip_autopipe.settings import Settings
+from aiida_mlip_autopipe.exploration.contract import AnyJob
 
 STRUCTURES_FILE = 'structures.npz'
 DESCRIPTORS_FILE = 'descriptors.npy'
 
 
-class DescriptionJob(Settings):
+class DescriptionJob(AnyJob):
     """``job.json``: which descriptor, of which elements."""
 
-    contract_version: int = CONTRACT_VERSION
-    """Version of this contract on the side that wrote the file."""
     description_version: str
     """Version of the science of the description that is expected."""
     descriptor: dict[str, Any]
@@ -28,7 +25,3 @@ class DescriptionJob(Settings):
     """The file with the structures."""
     calculator: dict[str, Any] | None = None
     """Settings of the calculator, for its learned descriptors."""
-    image_sha256: str | None = Field(default=None, pattern='^[0-9a-f]{64}$')
-    """sha256 of the container image that is expected; None where there is no container."""
-    max_wallclock_s: float | None = Field(default=None, gt=0)
-    """Wall time that the scheduler grants, if it does, counted from the start of the job's process."""

@@ -18,14 +18,12 @@ from aiida_mlip_autopipe.description import DESCRIPTION_VERSION
 from aiida_mlip_autopipe.description.contract import DESCRIPTORS_FILE, DescriptionJob
 from aiida_mlip_autopipe.description.structures_file import Structures
 from aiida_mlip_autopipe.exploration.calculators.base import Describer
-from aiida_mlip_autopipe.exploration.contract import JOB_FILE
 from aiida_mlip_autopipe.exploration.granted import granted_threads
 from aiida_mlip_autopipe.exploration.interruptions import Interruptions
 from aiida_mlip_autopipe.exploration.preparation import (
     JobRefusedError,
-    check_image,
     make_loader,
-    read_content,
+    read_job_as,
     refused_as,
 )
 from aiida_mlip_autopipe.exploration.runner import check_elements, refusing_to_load, software_versions
@@ -46,7 +44,7 @@ def describe_frames(job_file: Path, facts: dict[str, Any], interruptions: Interr
     """
     folder = job_file.parent
     with interruptions.raising():
-        job = _read_job(job_file)
+        job = read_job_as(DescriptionJob, job_file, 'description', DESCRIPTION_VERSION)
         facts.update(image_sha256=job.image_sha256)
         interruptions.set_limit(job.max_wallclock_s, None)
         with refused_as('settings', 'descriptor'):
@@ -62,20 +60,6 @@ def describe_frames(job_file: Path, facts: dict[str, Any], interruptions: Interr
             blocks = describe_in_blocks(structures, job.species, settings, n_jobs)
     _write(folder / DESCRIPTORS_FILE, blocks, len(structures), facts, interruptions)
     facts['statistics'] |= report
-
-
-def _read_job(path: Path) -> DescriptionJob:
-    content = read_content(path)
-    with refused_as('settings', JOB_FILE):
-        job = DescriptionJob.model_validate(content)
-    if job.description_version != DESCRIPTION_VERSION:
-        raise JobRefusedError(
-            'contract',
-            f'{path.name} was made for version {job.description_version} of the description, the package in this '
-            f'environment has {DESCRIPTION_VERSION}; install the same version of aiida-mlip-autopipe on both sides',
-        )
-    check_image(job.image_sha256)
-    return job
 
 
 def _read_structures(path: Path, job: DescriptionJob) -> Structures:

@@ -12,15 +12,13 @@ import numpy as np
 from ase import Atoms
 from ase.io.trajectory import TrajectoryReader
 
-from aiida_mlip_autopipe.exploration.contract import EVALUATION_FILE, JOB_FILE, EvaluationJob, Event
+from aiida_mlip_autopipe.exploration.contract import EVALUATION_FILE, EvaluationJob, Event
 from aiida_mlip_autopipe.exploration.evaluation import Evaluation, Evaluator
 from aiida_mlip_autopipe.exploration.interruptions import Interruptions
 from aiida_mlip_autopipe.exploration.preparation import (
     JobRefusedError,
-    check_image,
     make_loader,
-    read_content,
-    refused_as,
+    read_job_as,
 )
 from aiida_mlip_autopipe.exploration.runner import check_elements, load_model, software_versions
 from aiida_mlip_autopipe.exploration.trajectory_file import TrajectoryFile
@@ -31,24 +29,8 @@ MAX_EVENTS = 10
 
 
 def read_evaluation_job(path: Path) -> EvaluationJob:
-    """Read ``job.json`` of an evaluation.
-
-    Raises
-    ------
-    JobRefusedError
-        If it is missing, of another contract version, not valid, for another version of the science or another image.
-    """
-    content = read_content(path)
-    with refused_as('settings', JOB_FILE):
-        job = EvaluationJob.model_validate(content)
-    if job.evaluation_version != EVALUATION_VERSION:
-        raise JobRefusedError(
-            'contract',
-            f'{path.name} was made for version {job.evaluation_version} of the evaluation, the package in this '
-            f'environment has {EVALUATION_VERSION}; install the same version of aiida-mlip-autopipe on both sides',
-        )
-    check_image(job.image_sha256)
-    return job
+    """Read ``job.json`` of an evaluation, as `read_job_as` does."""
+    return read_job_as(EvaluationJob, path, 'evaluation', EVALUATION_VERSION)
 
 
 def evaluate_frames(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) -> None:

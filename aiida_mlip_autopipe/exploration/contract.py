@@ -49,11 +49,20 @@ class JobSeed(Settings):
     """Whether the structure was strained or rattled on purpose; such a seed is not relaxed."""
 
 
-class Job(Settings):
-    """``job.json``: all that a job needs to know. It names its calculator and model; only the job loads them."""
+class AnyJob(Settings):
+    """What ``job.json`` says of every job."""
 
     contract_version: int = CONTRACT_VERSION
     """Version of this contract on the side that wrote the file."""
+    image_sha256: str | None = Field(default=None, pattern='^[0-9a-f]{64}$')
+    """sha256 of the container image that is expected; None where there is no container."""
+    max_wallclock_s: float | None = Field(default=None, gt=0)
+    """Wall time that the scheduler grants, if it does, counted from the start of the job's process."""
+
+
+class Job(AnyJob):
+    """``job.json``: all that a job needs to know. It names its calculator and model; only the job loads them."""
+
     runner_version: str
     """Version of the science of the runner that is expected; another one would give other frames."""
     seeds: tuple[JobSeed, ...] = Field(min_length=1, max_length=1)
@@ -62,20 +71,14 @@ class Job(Settings):
     """Settings of the calculator, with ``kind`` and, where it has a model file, ``model_sha256``."""
     exploration: dict[str, Any]
     """Settings of the exploration."""
-    image_sha256: str | None = Field(default=None, pattern='^[0-9a-f]{64}$')
-    """sha256 of the container image that is expected; None where there is no container."""
-    max_wallclock_s: float | None = Field(default=None, gt=0)
-    """Wall time that the scheduler grants, if it does, counted from the start of the job's process."""
     rescues: int = Field(default=0, ge=0)
     """How often the run became unstable before. One more than the checkpoint's: it is taken up from its last good
     frame, cooler and with a smaller step as ``exploration.rescue`` says."""
 
 
-class EvaluationJob(Settings):
+class EvaluationJob(AnyJob):
     """``job.json`` of an evaluation: a second calculator looks at the frames of a trajectory."""
 
-    contract_version: int = CONTRACT_VERSION
-    """Version of this contract on the side that wrote the file."""
     evaluation_version: str
     """Version of the science of the evaluation that is expected."""
     seed_id: str
@@ -84,10 +87,6 @@ class EvaluationJob(Settings):
     """The file with the frames, in ASE's binary trajectory format."""
     calculator: dict[str, Any]
     """Settings of the calculator, with ``kind`` and, where it has a model file, ``model_sha256``."""
-    image_sha256: str | None = Field(default=None, pattern='^[0-9a-f]{64}$')
-    """sha256 of the container image that is expected; None where there is no container."""
-    max_wallclock_s: float | None = Field(default=None, gt=0)
-    """Wall time that the scheduler grants, if it does, counted from the start of the job's process."""
 
 
 class Event(Settings):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -23,6 +23,7 @@ from aiida_mlip_autopipe.exploration.contract import (
     CONTRACT_VERSION,
     IMAGE_VARIABLE,
     JOB_FILE,
+    AnyJob,
     Job,
     Refusal,
 )
@@ -35,6 +36,8 @@ from aiida_mlip_autopipe.seeds import fixed_mask
 # What may differ between the job that wrote a checkpoint and the one that goes on from it.
 NOT_IDENTITY = {'checkpoint_interval', 'walltime_margin_s', 'rescue', 'guards'}
 NOT_CALCULATOR_IDENTITY = {'model', 'model_sha256', 'device'}
+
+J = TypeVar('J', bound=AnyJob)
 
 
 class JobRefusedError(AutopipeError):
@@ -62,21 +65,38 @@ class PreparedJob:
 
 
 def read_job(path: Path) -> Job:
-    """Read ``job.json`` of an exploration.
+    """Read ``job.json`` of an exploration, as `read_job_as` does."""
+    return read_job_as(Job, path, 'runner', RUNNER_VERSION)
+
+
+def read_job_as(kind: type[J], path: Path, science: str, version: str) -> J:
+    """Read a ``job.json``.
+
+    Parameters
+    ----------
+    kind
+        The model of the job.
+    path
+        The file.
+    science
+        What the job does, as its field ``{science}_version`` names it.
+    version
+        The version of that science here.
 
     Raises
     ------
     JobRefusedError
-        If it is missing, of another contract version, not valid, for another runner or for another image.
+        If it is missing, of another contract version, not valid, for another version of the science or another image.
     """
     content = read_content(path)
     with refused_as('settings', JOB_FILE):
-        job = Job.model_validate(content)
-    if job.runner_version != RUNNER_VERSION:
+        job = kind.model_validate(content)
+    expected = getattr(job, f'{science}_version')
+    if expected != version:
         raise JobRefusedError(
             'contract',
-            f'{path.name} was made for version {job.runner_version} of the runner, the package in this environment has '
-            f'{RUNNER_VERSION}; install the same version of aiida-mlip-autopipe on both sides',
+            f'{path.name} was made for version {expected} of the {science}, the package in this environment has '
+            f'{version}; install the same version of aiida-mlip-autopipe on both sides',
         )
     check_image(job.image_sha256)
     return job

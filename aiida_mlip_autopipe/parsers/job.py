@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -50,9 +51,9 @@ class JobParser(Parser):
         self.out('result', orm.Dict(result.model_dump(mode='json')))
         return self.attach(result, Path(kwargs['retrieved_temporary_folder'])) or self._judge(result)
 
+    @abstractmethod
     def attach(self, result: contract.Result, folder: Path) -> ExitCode | None:
         """Attach the other outputs; return an exit code if one of them is missing or cannot be read."""
-        raise NotImplementedError
 
     def _judge(self, result: contract.Result) -> ExitCode | None:
         if result.outcome == 'completed':

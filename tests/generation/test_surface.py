@@ -278,7 +278,6 @@ def test_a_cut_grows_in_its_plane_until_it_holds_the_composition(generate):
 
 @pytest.mark.integration  # icet takes seconds
 def test_the_slab_of_a_quasi_random_alloy_has_its_pair_correlations(generate):
-    pytest.importorskip('icet')
     alloy = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'sqs': {'n_steps': 800, 'triplet_cutoff': 0}}
     entry = surface({**alloy, 'arrangement': 'sqs'}, miller_indices=[[1, 1, 1]], n_layers=2, n_seeds=1)
     (quasi,) = generate(entry, cutoff_A=4.0).seeds
