@@ -32,8 +32,8 @@ def test_threads_are_as_many_as_cores_were_granted(environment, threads):
 def test_a_job_starts_over_with_the_threads_it_was_granted_before_numpy_has_counted_the_cores():
     environment = {**os.environ, 'OMP_NUM_THREADS': '7', 'SLURM_CPUS_PER_TASK': '1'}
     code = (
-        'import os, sys; from aiida_mlip_autopipe.exploration import __main__ as program\n'
-        'print("start", os.environ["OMP_NUM_THREADS"]); program._take_granted_threads()'
+        'import os; from aiida_mlip_autopipe.exploration.granted import take_granted_threads\n'
+        'print("start", os.environ["OMP_NUM_THREADS"]); take_granted_threads()'
     )
     done = subprocess.run(
         [sys.executable, '-u', '-c', code], env=environment, capture_output=True, text=True, check=True

@@ -61,9 +61,9 @@ STRUCTURES = {
 
 
 @pytest.mark.parametrize('name', SHIPPED)
-def test_shipped_weights_are_found_without_an_import(name):
-    if 'sevenn' in sys.modules:
-        pytest.skip('something imported it before')
+def test_shipped_weights_are_found_without_an_import(name, monkeypatch):
+    for imported in [module for module in sys.modules if module.partition('.')[0] == 'sevenn']:
+        monkeypatch.delitem(sys.modules, imported)
     path = resolve_model(SevenNetSettings(model=name))
     assert path.is_file()
     assert 'sevenn' not in sys.modules
