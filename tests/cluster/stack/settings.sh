@@ -13,6 +13,8 @@ CLUSTER_HOME=$STACK/users/$CLUSTER_USER
 PIDS=$STACK/run
 LOGS=$STACK/log
 export SLURM_CONF=$STACK/slurm/slurm.conf
+# Services run under users of their own, to whom a caller's folder may be closed.
+export TMPDIR=/tmp
 
 say() { printf '== %s (%d s)\n' "$*" "$SECONDS"; }
 fail() {
