@@ -59,7 +59,7 @@ def assess_selection(
         ``nearest`` (median distance of a chosen frame to the nearest other), ``entropy`` and ``diversity`` of a sample
         of the environments (see `entropy_and_diversity`), ``force_95_eV_A`` (95 % quantile of the largest forces) and
         ``atoms_cubed`` (what labelling by DFT grows with); ``map``, two principal components of
-        candidates and chosen frames with their names.
+        candidates and chosen frames with their names and their places, ``trajectory`` and ``frame``.
     """
     pool = collect_frames(trajectories)
     features, _, described = describe_pool(pool, descriptor or SoapSettings())
@@ -159,4 +159,6 @@ def _points(pool: FramePool, components: np.ndarray, indices: np.ndarray) -> dic
         'name': [
             f'{formula}, seed {seed}, step {step}, {T:.0f} K, {E:.3f} eV/atom' for formula, seed, step, T, E in facts
         ],
+        'trajectory': some.trajectory_indices.tolist(),
+        'frame': some.frame_indices.tolist(),
     }

@@ -12,9 +12,11 @@ from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.storage import figures
 from aiida_mlip_autopipe.storage.card import describe_dataset
 from aiida_mlip_autopipe.storage.row import Row
+from aiida_mlip_autopipe.storage.structure_view import render_structure_view
 from aiida_mlip_autopipe.whole_file import whole_file
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from plotly.graph_objects import Figure
 
 STYLE = """
@@ -23,6 +25,8 @@ table { border-collapse: collapse; }
 td, th { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #e2e8f0; }
 td:first-child, th:first-child { text-align: left; } .warning { background: #fef3c7; padding: .5rem 1rem; }
 """
+
+MAP = 'Map'
 
 # What the scores of an assessment mean.
 SCORES = {
@@ -41,6 +45,7 @@ def write_report_card(
     rows: Sequence[Row],
     *,
     assessment: Mapping[str, Any] | None = None,
+    structures: Mapping[str, Sequence[Atoms]] | None = None,
     campaign: Mapping[str, Mapping[str, Any]] | None = None,
     warnings: Sequence[str] = (),
     overwrite: bool = False,
@@ -58,6 +63,9 @@ def write_report_card(
     assessment
         What ``aiida_mlip_autopipe.sampling.coverage.assess_selection`` found, where the explored frames are at hand:
         with it the card has a map, the coverage and the scores, beside random selections.
+    structures
+        The structures of the points of the assessment's map, by its layers ``candidates`` and ``chosen``: with them the
+        card draws the one under the mouse.
     campaign
         Tables about the campaign by their titles, as what was rejected by reason: names and numbers or text.
     warnings
@@ -78,7 +86,7 @@ def write_report_card(
         numbers['assessment'] = dict(assessment)
     if campaign is not None:
         numbers['campaign'] = {title: dict(table) for title, table in campaign.items()}
-    page = render_report_card(numbers, _draw(rows, assessment), path.stem)
+    page = render_report_card(numbers, _draw(rows, assessment), path.stem, structures)
     with (
         whole_file(path, overwrite=overwrite) as html,
         whole_file(path.with_suffix('.json'), overwrite=overwrite) as data,
@@ -103,7 +111,12 @@ def estimate_dft_cost(rows: Sequence[Row]) -> dict[str, float]:
     }
 
 
-def render_report_card(numbers: Mapping[str, Any], drawn: Mapping[str, Figure], name: str) -> str:
+def render_report_card(
+    numbers: Mapping[str, Any],
+    drawn: Mapping[str, Figure],
+    name: str,
+    structures: Mapping[str, Sequence[Atoms]] | None = None,
+) -> str:
     """Return the page."""
     from plotly.offline import get_plotlyjs
 
@@ -130,7 +143,10 @@ def render_report_card(numbers: Mapping[str, Any], drawn: Mapping[str, Figure], 
         parts += [f'<h2>{escape(title)}</h2>', _table(['', ''], {name: [value] for name, value in table.items()})]
     for title, figure in drawn.items():
         parts.append(f'<h2>{escape(title)}</h2>')
-        parts.append(figure.to_html(full_html=False, include_plotlyjs=False, div_id=f'figure-{len(parts)}'))
+        figure_id = f'figure-{len(parts)}'
+        parts.append(figure.to_html(full_html=False, include_plotlyjs=False, div_id=figure_id))
+        if title == MAP and structures is not None:
+            parts.append(render_structure_view(structures, figure_id))
     return '\n'.join([*parts, '</body></html>\n'])
 
 
@@ -164,7 +180,7 @@ def _draw(rows: Sequence[Row], assessment: Mapping[str, Any] | None) -> dict[str
         'Neighbours': figures.draw_radial(rows),
     }
     if assessment is not None:
-        coverage = {'Map': figures.draw_map(assessment), 'Coverage': figures.draw_coverage(assessment)}
+        coverage = {MAP: figures.draw_map(assessment), 'Coverage': figures.draw_coverage(assessment)}
         drawn = coverage | drawn
     return {title: figure for title, figure in drawn.items() if figure is not None}
 

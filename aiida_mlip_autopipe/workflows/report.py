@@ -51,8 +51,9 @@ def write_campaign_report(campaign: orm.WorkChainNode, path: Path, *, force: boo
             rows = list(dataset.query())
     legs = _legs(campaign)
     labels = sorted(legs)
+    trajectories = [trajectory_from_node(legs[label]) for label in labels]
     assessment = assess_selection(
-        [trajectory_from_node(legs[label]) for label in labels],
+        trajectories,
         _selection(campaign, labels),
         _descriptor(campaign.inputs.sampling.get_dict()),
         random_seed=campaign.inputs.random_seed.value,
@@ -61,6 +62,10 @@ def write_campaign_report(campaign: orm.WorkChainNode, path: Path, *, force: boo
         path,
         rows,
         assessment=assessment,
+        structures={
+            layer: [trajectories[t].frame(f) for t, f in zip(points['trajectory'], points['frame'], strict=True)]
+            for layer, points in assessment['map'].items()
+        },
         campaign=describe_campaign(campaign),
         warnings=selection_warnings(campaign.outputs.selection_report.get_dict(), rows),
         overwrite=force,

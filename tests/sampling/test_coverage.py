@@ -65,6 +65,7 @@ def test_the_map_names_every_chosen_frame(trajectories):
     assert [len(shown['chosen'][key]) for key in ('x', 'y', 'name')] == [10, 10, 10]
     assert len(shown['candidates']['x']) == 55
     t, f = selection.trajectory_indices[0], selection.frame_indices[0]
+    assert (shown['chosen']['trajectory'][0], shown['chosen']['frame'][0]) == (t, f)
     assert shown['chosen']['name'][0] == (
         f'AuCu3, seed {trajectories[t].seed_id}, step {trajectories[t].steps[f]}, 300 K, 0.000 eV/atom'
     )

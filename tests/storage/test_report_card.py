@@ -1,3 +1,4 @@
+import base64
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.storage import Row, figures, make_row
 from aiida_mlip_autopipe.storage.report_card import SCORES, estimate_dft_cost, write_report_card
+from aiida_mlip_autopipe.storage.structure_view import VIEW_ID, encode_structure
 
 CURVE = {'n': [1, 2], 'radius': [0.4, 0.2], 'mean': [0.2, 0.1]}
 POINTS = {'x': [0.0, 1.0], 'y': [1.0, 0.0], 'name': ['Cu, seed <a>', 'Cu, seed b']}
@@ -149,13 +151,30 @@ def test_existing_files_and_other_suffixes_are_refused(path, make_rows):
         write_report_card(path.with_suffix('.pdf'), make_rows(1))
 
 
-# Moves the mouse over the last point of the map, which is the first figure.
+def test_a_structure_is_kept_to_a_hundredth_of_an_angstrom():
+    atoms = bulk('NaCl', 'rocksalt', a=5.64)
+    atoms.positions[1] += [-0.004, 0.004, 0.126]
+    values = np.frombuffer(base64.b64decode(encode_structure(atoms)), '<i2')
+    np.testing.assert_array_equal(values[:9].reshape(3, 3), [[0, 282, 282], [282, 0, 282], [282, 282, 0]])
+    np.testing.assert_array_equal(values[9:].reshape(-1, 4), [[11, 0, 0, 0], [17, 282, 0, 13]])
+
+
+def test_without_structures_there_is_no_view_of_them(path, make_rows):
+    write_report_card(path, make_rows(1), assessment=ASSESSMENT)
+    assert VIEW_ID not in path.read_text()
+
+
+# Moves the mouse over the last point of the map, which is the first figure, and notes which structure is drawn then.
 HOVER = """<script>window.addEventListener('load', () => setTimeout(() => {
   const div = document.querySelector('.plotly-graph-div'), layout = div._fullLayout, at = div.getBoundingClientRect();
   const trace = div._fullData[1], last = trace.x.length - 1;
   const clientX = at.left + layout.margin.l + layout.xaxis.d2p(trace.x[last]);
   const clientY = at.top + layout.margin.t + layout.yaxis.d2p(trace.y[last]);
   div.querySelector('.nsewdrag').dispatchEvent(new MouseEvent('mousemove', {clientX, clientY, bubbles: true}));
+  setTimeout(() => {
+    const view = document.getElementById('structure-under-the-mouse');
+    document.title = view._fullData.map(trace => trace.name + ' ' + trace.x.length).join(', ');
+  }, 2000);
 }, 2000));</script></body>"""
 
 
@@ -164,7 +183,10 @@ HOVER = """<script>window.addEventListener('load', () => setTimeout(() => {
 def test_a_browser_without_network_draws_every_figure_and_tells_the_structure_under_the_mouse(
     path, tmp_path, make_rows
 ):
-    write_report_card(path, make_rows(30), assessment=ASSESSMENT)
+    salt = bulk('NaCl', 'rocksalt', a=5.64, cubic=True)
+    # The layers of this map have their points in the same places.
+    structures = {layer: [bulk('Cu'), salt] for layer in ('candidates', 'chosen')}
+    write_report_card(path, make_rows(30), assessment=ASSESSMENT, structures=structures)
     path.write_text(path.read_text().replace('</body>', HOVER))
     options = ['--headless', '--no-sandbox', '--disable-gpu', '--host-resolver-rules=MAP * ~NOTFOUND']
     options += [f'--user-data-dir={tmp_path / "profile"}', '--virtual-time-budget=20000', '--dump-dom']
@@ -174,7 +196,8 @@ def test_a_browser_without_network_draws_every_figure_and_tells_the_structure_un
     # Scripts would be counted with the page: what plotly drew is outside them.
     drawn = re.sub(r'<script.*?</script>', '', done.stdout, flags=re.DOTALL)
     assert len(re.findall(r'class="main-svg"', drawn)) >= 12
-    assert drawn.count('class="plot-container') == 12
+    assert drawn.count('class="plot-container') == 13
     assert 'first principal component' in drawn
     (shown,) = re.findall(r'class="hovertext".*?</g>', drawn, flags=re.DOTALL)
     assert 'Cu, seed b' in shown
+    assert '<title>Na 4, Cl 4, trace 2 36</title>' in done.stdout

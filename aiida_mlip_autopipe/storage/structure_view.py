@@ -1,0 +1,59 @@
+"""The structure under the mouse: what the map of a report card shows beside its points."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols, covalent_radii
+from ase.data.colors import jmol_colors
+
+# Coordinates are kept as whole multiples of this, Å, in two bytes each: a cell may be 327 Å long.
+RESOLUTION_A = 0.01
+VIEW_ID = 'structure-under-the-mouse'
+
+
+def render_structure_view(structures: Mapping[str, Sequence[Atoms]], map_id: str) -> str:
+    """Return the part of a page that draws a structure when its point on the map is under the mouse.
+
+    The page must have plotly.js, and the map before this part.
+
+    Parameters
+    ----------
+    structures
+        For each layer of the map, by its name, the structure of each of its points.
+    map_id
+        Id of the map's element.
+    """
+    numbers = sorted({int(z) for layer in structures.values() for atoms in layer for z in np.unique(atoms.numbers)})
+    facts = {
+        'map': map_id,
+        'view': VIEW_ID,
+        'resolution': RESOLUTION_A,
+        'elements': {
+            z: {
+                'symbol': chemical_symbols[z],
+                'color': '#' + ''.join(f'{round(255 * channel):02x}' for channel in jmol_colors[z]),
+                'radius': round(float(covalent_radii[z]), 2),
+            }
+            for z in numbers
+        },
+        'layers': {name: [encode_structure(atoms) for atoms in layer] for name, layer in structures.items()},
+    }
+    script = resources.files(__package__).joinpath('structure_view.js').read_text(encoding='utf-8')
+    return f'<div id="{VIEW_ID}"></div><script>({script})({json.dumps(facts)})</script>'
+
+
+def encode_structure(atoms: Atoms) -> str:
+    """Return a structure as text: base64 of int16, the cell (9), then number, x, y and z of each atom.
+
+    Lengths are in units of `RESOLUTION_A`. What lies beyond the range of the numbers is moved to its end.
+    """
+    lengths = np.concatenate([atoms.cell.array.ravel(), atoms.positions.ravel()]) / RESOLUTION_A
+    whole = np.clip(np.rint(lengths), -32768, 32767).astype('<i2')
+    sites = np.column_stack([atoms.numbers.astype('<i2'), whole[9:].reshape(-1, 3)])
+    return base64.b64encode(np.concatenate([whole[:9], sites.ravel()]).tobytes()).decode('ascii')
