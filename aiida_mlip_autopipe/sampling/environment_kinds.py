@@ -14,12 +14,12 @@ from aiida_mlip_autopipe.sampling.frames import FramePool
 from aiida_mlip_autopipe.sampling.projection import Projection, fit_projection
 from aiida_mlip_autopipe.sampling.soap import SoapSettings, choose_compression, describe_environments
 
-# Principal components that are kept at most, and the share of the variance that is enough.
+# Principal components that are kept at most.
 MAX_COMPONENTS = 64
-EXPLAINED = 0.999
 # The components are found from about so many environments of evenly spaced frames.
 N_SAMPLE = 20_000
-# Environments that are not farther apart than this are the same kind.
+# Environments that are not farther apart than this are the same kind. Components are kept until the others are well
+# below it: a share of the variance would not do, since elements differ by so much more than what moves atoms.
 ALIKE = 1e-4
 BLOCK = 4096
 
@@ -97,8 +97,9 @@ def _fit_to_sample(pool: FramePool, species: list[int], settings: SoapSettings) 
     n_frames = max(1, min(len(pool), N_SAMPLE * len(pool) // int(pool.n_atoms().sum())))
     sample = pool.subset(np.linspace(0, len(pool) - 1, n_frames).astype(np.int64))
     projection = fit_projection(np.concatenate(list(describe_environments(sample.structures(), species, settings))))
-    total = projection.variances.sum()
-    enough = int(np.searchsorted(np.cumsum(projection.variances), EXPLAINED * total)) + 1
+    # What is left out when so many are kept: none, one, two …
+    left_out = np.cumsum(projection.variances[::-1])[::-1]
+    enough = int((left_out > (0.1 * ALIKE) ** 2).sum())
     return projection.keep(min(enough, MAX_COMPONENTS))
 
 

@@ -5,6 +5,7 @@ from ase.io import write
 
 from aiida_mlip_autopipe.sampling import select_frames
 from aiida_mlip_autopipe.sampling.environment import EnvironmentSettings
+from aiida_mlip_autopipe.sampling.fps import FpsSettings
 
 SOAP = {'n_max': 4, 'l_max': 3, 'r_cut_A': 3.0}
 
@@ -98,3 +99,14 @@ def test_crystals_of_different_size_are_chosen_among(make_trajectory, rattled):
     assert len(selection) == 6
     assert np.isnan(selection.distances).all()
     assert selection.report['n_environments'] == 6 * 4 + 3 * 32
+
+
+@pytest.mark.parametrize('amplitude_A', [0.02, 0.1])
+def test_frames_that_differ_less_than_their_elements_do_are_told_apart(make_trajectory, rattled, amplitude_A):
+    trajectory = make_trajectory(rattled(30, amplitude=amplitude_A))
+    selections = [
+        select_frames([trajectory], settings(n_structures=30), random_seed=1)
+        for settings in (EnvironmentSettings, FpsSettings)
+    ]
+    # Farthest points know all components, and two of the frames are alike in them at the smaller amplitude.
+    assert len(selections[0]) == len(selections[1]) >= 29
