@@ -12,12 +12,13 @@ from pydantic import Field, ValidationInfo, model_validator
 
 from aiida_mlip_autopipe.fields import InputFile
 from aiida_mlip_autopipe.registry import Registry
+from aiida_mlip_autopipe.sampling.coverage_score import CoverageTarget
 from aiida_mlip_autopipe.sampling.frames import FramePool
 from aiida_mlip_autopipe.sampling.given import file_sha256
 from aiida_mlip_autopipe.settings import Settings
 
 # Changes with the science of this room: results of another version are not taken from a cache.
-STAGE_VERSION = '3'
+STAGE_VERSION = '4'
 
 
 class SamplerSettings(Settings):
@@ -27,6 +28,9 @@ class SamplerSettings(Settings):
     """Which sampler."""
     n_structures: int = Field(default=100, ge=1)
     """How many frames to choose. Where there are fewer distinct ones, all of them are taken and the report says so."""
+    coverage_target: CoverageTarget | None = None
+    """A target for the selection: as few structures as reach it are chosen, ``n_structures`` at most. Shares of
+    ``n_structures`` stay what they are."""
     test_share: float = Field(default=0.0, ge=0, lt=1)
     """Share of ``n_structures`` for testing: drawn by chance, before the selection, from lineages that are kept out of
     it. A lineage is all that comes from one structure before strain and rattle."""

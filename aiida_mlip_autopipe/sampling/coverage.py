@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from aiida_mlip_autopipe.randomness import make_rng
+from aiida_mlip_autopipe.sampling.coverage_score import N_COMPONENTS, CoverageScore
 from aiida_mlip_autopipe.sampling.descriptors import describe_pool
 from aiida_mlip_autopipe.sampling.entropy import describe_environments, entropy_and_diversity
 from aiida_mlip_autopipe.sampling.frames import FramePool, collect_frames
@@ -22,8 +23,6 @@ MAX_MAPPED = 4000
 MAX_VENDI = 1000
 # Structures and environments that enter the entropy at most: it costs the square of their number.
 MAX_SAMPLED, MAX_ENVIRONMENTS = 200, 2000
-# Bins of each principal component that the coverage score counts, and how many components.
-N_BINS, N_COMPONENTS = 50, 10
 
 
 def assess_selection(
@@ -54,8 +53,7 @@ def assess_selection(
     dict
         JSON only: ``curve`` and ``random_curve``, the largest and the mean distance of a candidate to the nearest
         chosen frame (``radius``, ``mean``) after ``n`` choices; ``scores`` and ``random_scores``: ``vendi`` (Friedman
-        and Dieng, TMLR 2023: the effective number of different structures), ``occupied`` (Qi et al., npj Comput. Mater.
-        10, 43, 2024: occupied bins of the selection over those of all candidates, mean over principal components),
+        and Dieng, TMLR 2023: the effective number of different structures), ``occupied`` (see `CoverageScore`),
         ``nearest`` (median distance of a chosen frame to the nearest other), ``entropy`` and ``diversity`` of a sample
         of the environments (see `entropy_and_diversity`), ``force_95_eV_A`` (95 % quantile of the largest forces) and
         ``atoms_cubed`` (what labelling by DFT grows with); ``map``, two principal components of
@@ -104,15 +102,10 @@ def _scores(features: np.ndarray, components: np.ndarray, chosen: np.ndarray) ->
     some = features[chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), MAX_VENDI)).astype(np.int64)]]
     similarity = (some @ some.T).astype(np.float64)
     eigenvalues = np.clip(np.linalg.eigvalsh(similarity / len(some)), 1e-300, None)
-    occupied = [
-        len(np.intersect1d(_bins(component, component[chosen]), _bins(component, component)))
-        / len(_bins(component, component))
-        for component in components.T
-    ]
     others = np.sqrt(np.maximum(2.0 - 2.0 * similarity, 0.0)) + np.diag(np.full(len(some), np.inf))
     return {
         'vendi': float(np.exp(-(eigenvalues * np.log(eigenvalues)).sum())),
-        'occupied': float(np.mean(occupied)),
+        'occupied': CoverageScore(components).of(components[chosen]),
         'nearest': float(np.median(others.min(axis=1))) if len(some) > 1 else 0.0,
     }
 
@@ -128,11 +121,6 @@ def _traits(pool: FramePool, chosen: np.ndarray) -> dict[str, float]:
         'force_95_eV_A': float(np.quantile(pool.subset(chosen).largest_forces(), 0.95)),
         'atoms_cubed': float((pool.n_atoms()[chosen].astype(float) ** 3).sum()),
     }
-
-
-def _bins(whole: np.ndarray, values: np.ndarray) -> np.ndarray:
-    width = max(float(np.ptp(whole)), 1e-12)
-    return np.unique(np.minimum(((values - whole.min()) / width * N_BINS).astype(np.int64), N_BINS - 1))
 
 
 def _map(pool: FramePool, components: np.ndarray, chosen: np.ndarray) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, TypeAdapter
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.sampling.frames import FramePool
@@ -41,11 +41,14 @@ class Description:
         Atomic numbers that the descriptor was built for.
     report
         Compression and length of the descriptor, JSON only.
+    given
+        Of the structures given, float32 (g, d); None where they were not described.
     """
 
     features: Sequence[np.ndarray]
     species: Sequence[int]
     report: dict[str, Any]
+    given: np.ndarray | None = None
 
 
 def descriptor_key(settings: SoapSettings | LearnedSettings) -> str:
@@ -102,7 +105,8 @@ def describe_pool(
     description = pool.described.get(descriptor_key(settings))
     if description is not None:
         others = {int(z) for atoms in pool.given for z in atoms.numbers}
-        if (settings.kind == 'soap' and others <= set(description.species)) or not pool.given:
+        can_describe = settings.kind == 'soap' and others <= set(description.species)
+        if can_describe or description.given is not None or not pool.given:
             return _take(pool, settings, description)
     if isinstance(settings, LearnedSettings):
         raise AutopipeError(
@@ -121,12 +125,38 @@ def describe_pool(
     return features, given, report
 
 
+def describe_once(pool: FramePool, settings: Any) -> FramePool:
+    """Return the pool with all descriptors of whole structures that a sampler and those within it ask for.
+
+    Parameters
+    ----------
+    pool
+        The candidates.
+    settings
+        Of the sampler, as dumped to JSON.
+    """
+    adapter: TypeAdapter[SoapSettings | LearnedSettings] = TypeAdapter(AnyDescriptor)
+    for _, found in structure_descriptors(settings):
+        descriptor = adapter.validate_python(found)
+        features, given, report = describe_pool(pool, descriptor)
+        spread = [np.zeros((len(one), features.shape[1]), dtype=np.float32) for one in pool.trajectories]
+        for index in np.unique(pool.trajectory_indices):
+            rows = pool.trajectory_indices == index
+            spread[index][pool.frame_indices[rows]] = features[rows]
+        about = {name: value for name, value in report.items() if name not in ('kind', 'species')}
+        description = Description(spread, report['species'], about, given)
+        pool = replace(pool, described={**pool.described, descriptor_key(descriptor): description})
+    return pool
+
+
 def _take(
     pool: FramePool, settings: SoapSettings | LearnedSettings, description: Description
 ) -> tuple[np.ndarray, np.ndarray | None, dict[str, Any]]:
     features = _gather(description, pool.trajectory_indices, pool.frame_indices)
     parts = []
-    if pool.given:
+    if description.given is not None:
+        parts.append(description.given)
+    elif pool.given:
         assert isinstance(settings, SoapSettings)
         parts.append(describe_structures(pool.given, len(pool.given), description.species, settings))
     if len(pool.counted):

@@ -54,10 +54,12 @@ class FramePool:
 
     @property
     def species(self) -> list[int]:
-        """Atomic numbers of all elements among the candidates and the given structures, ascending."""
-        indices = {*self.trajectory_indices.tolist(), *self.counted[:, 0].tolist()}
-        candidates = {int(z) for i in indices for z in self.trajectories[i].numbers}
-        return sorted(candidates.union(*(map(int, atoms.numbers) for atoms in self.given)))
+        """Atomic numbers of all elements in the trajectories and the given structures, ascending.
+
+        They are the same for every part of a pool, and so are its descriptors.
+        """
+        explored = {int(z) for trajectory in self.trajectories for z in trajectory.numbers}
+        return sorted(explored.union(*(map(int, atoms.numbers) for atoms in self.given)))
 
     @property
     def n_given(self) -> int:

@@ -12,7 +12,8 @@ from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.randomness import make_rng
 from aiida_mlip_autopipe.sampling.base import SAMPLERS, Picks, SamplerSettings
 from aiida_mlip_autopipe.sampling.committee import report_committee
-from aiida_mlip_autopipe.sampling.descriptors import Description
+from aiida_mlip_autopipe.sampling.descriptors import Description, describe_once
+from aiida_mlip_autopipe.sampling.fewest import pick_fewest
 from aiida_mlip_autopipe.sampling.frames import FramePool, collect_frames
 from aiida_mlip_autopipe.sampling.given import label_sources, read_given
 from aiida_mlip_autopipe.sampling.held_out import HeldOut, hold_out
@@ -89,8 +90,7 @@ def select_frames(
     pool = replace(pool, described=described or {})
     held_out = hold_out(pool, settings, lineages or {}, random_seed)
     n_wanted = settings.n_structures - held_out.n_wanted
-    sampler = SAMPLERS.make(settings.model_copy(update={'n_structures': n_wanted}))
-    picks = sampler.pick(pool.subset(held_out.left), make_rng(random_seed, 'sampling', settings.kind))
+    picks = _pick(pool.subset(held_out.left), settings, n_wanted, random_seed)
     indices = np.concatenate([held_out.left[picks.indices], *held_out.drawn.values()])
     none_for_drawn = np.full(len(indices) - len(picks.indices), np.nan)
     report = {
@@ -145,6 +145,20 @@ def collect_candidates(
             'trajectories' + (f', of which {reasons}' if reasons else '')
         )
     return pool
+
+
+def _pick(pool: FramePool, settings: SamplerSettings, n_wanted: int, random_seed: int) -> Picks:
+    """Let the sampler choose so many frames, or as few as reach the target of coverage."""
+    target = settings.coverage_target
+    if target is not None:
+        # The search for their number lets the sampler choose several times.
+        pool = describe_once(pool, settings.model_dump(mode='json'))
+
+    def pick(n_structures: int) -> Picks:
+        sampler = SAMPLERS.make(settings.model_copy(update={'n_structures': n_structures}))
+        return sampler.pick(pool, make_rng(random_seed, 'sampling', settings.kind))
+
+    return pick(n_wanted) if target is None else pick_fewest(pool, target, pick, n_wanted)
 
 
 def _warnings(picks: Picks, held_out: HeldOut, n_wanted: int, n_frames: int) -> list[str]:

@@ -13,6 +13,7 @@ from aiida_mlip_autopipe.sampling.direct import DirectSettings
 from aiida_mlip_autopipe.sampling.fps import FpsSettings
 from aiida_mlip_autopipe.sampling.learned import LearnedSettings
 from aiida_mlip_autopipe.sampling.mix import MixSettings
+from aiida_mlip_autopipe.sampling.random_sampler import RandomSettings
 from aiida_mlip_autopipe.sampling.soap import SoapSettings, describe_structures
 from aiida_mlip_autopipe.sampling.stratified import StratifiedSettings
 
@@ -105,6 +106,11 @@ def test_the_descriptors_that_jobs_can_compute_are_found_within_other_samplers()
         ],
     }
     assert list(structure_descriptors(nested)) == [('.parts[1].sampler.descriptor', {'kind': 'learned'})]
+
+
+def test_the_descriptor_of_a_target_of_coverage_is_found():
+    settings = RandomSettings(coverage_target={'score': 0.9, 'descriptor': {'kind': 'learned'}})
+    assert list(structure_descriptors(settings.model_dump())) == [('.coverage_target.descriptor', {'kind': 'learned'})]
 
 
 def test_a_descriptor_is_soap_where_it_does_not_say_which():

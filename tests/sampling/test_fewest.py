@@ -1,0 +1,164 @@
+"""Every sampler stops at a target of coverage: on frames whose descriptors are laid out by hand."""
+
+from importlib.metadata import EntryPoint
+from typing import Literal
+
+import numpy as np
+import pytest
+from ase.io import write
+from pydantic import ValidationError
+
+from aiida_mlip_autopipe.committee import LARGEST
+from aiida_mlip_autopipe.sampling import SAMPLERS, Picks, Sampler, SamplerSettings, descriptors, select_frames
+from aiida_mlip_autopipe.sampling.descriptors import Description, descriptor_key
+from aiida_mlip_autopipe.sampling.fps import FpsSettings
+from aiida_mlip_autopipe.sampling.learned import LearnedSettings
+from aiida_mlip_autopipe.sampling.random_sampler import RandomSettings
+from aiida_mlip_autopipe.sampling.soap import SoapSettings
+
+LEARNED = {'kind': 'learned'}
+SMALL = {'n_max': 3, 'l_max': 2}
+FIELDS = {
+    'random': {},
+    'stride': {},
+    'fps': {'descriptor': LEARNED},
+    'direct': {'descriptor': LEARNED},
+    'environment': {'descriptor': SMALL, 'n_kinds': 20},
+    'disagreement': {'descriptor': LEARNED},
+    'stratified': {'within': {'kind': 'fps', 'descriptor': LEARNED}},
+    'mix': {'parts': [{'share': 1, 'sampler': {'kind': 'random'}}, {'share': 1, 'sampler': {'kind': 'stride'}}]},
+}
+
+
+class BackwardSettings(SamplerSettings):
+    kind: Literal['backward'] = 'backward'
+
+
+class BackwardSampler(Sampler):
+    """As another package may have it: it knows nothing of targets."""
+
+    settings_class = BackwardSettings
+
+    def pick(self, pool, rng):
+        indices = np.arange(len(pool))[::-1][: self.settings.n_structures]
+        return Picks(indices, np.full(len(indices), np.nan))
+
+
+@pytest.fixture(params=[*FIELDS, 'backward'])
+def kind(request, monkeypatch):
+    point = EntryPoint('backward', f'{__name__}:BackwardSampler', SAMPLERS.group)
+    monkeypatch.setitem(SAMPLERS._entry_points, 'backward', point)
+    return request.param
+
+
+@pytest.fixture
+def trajectories(make_trajectory, rattled):
+    made = [make_trajectory(rattled(20, number), f'seed{number}') for number in range(2)]
+    for one in made:
+        one.extra[LARGEST] = np.linspace(1.0, 0.1, 20)
+    return made
+
+
+@pytest.fixture
+def laid_out():
+    """Return descriptors on a line: the first seed's frames crowd in one bin, each of the second's has its own."""
+    crowd = np.linspace(0.0, 0.015, 20)
+    apart = np.linspace(0.05, 1.0, 20)
+    features = [np.stack([x, 0.0 * x], axis=1).astype(np.float32) for x in (crowd, apart)]
+    return {descriptor_key(LearnedSettings()): Description(features, (29, 79), {'n_features': 2})}
+
+
+def choose(trajectories, laid_out, kind, score, n_structures=40, **fields):
+    target = {'score': score, 'descriptor': LEARNED}
+    settings_class = SAMPLERS.load(kind).settings_class
+    fields = FIELDS.get(kind, {}) | fields
+    settings = settings_class(n_structures=n_structures, coverage_target=target, **fields)
+    return select_frames(trajectories, settings, random_seed=1, described=laid_out)
+
+
+def occupied(selection):
+    """Return the score as it can be told by hand: 21 bins, one of them of all frames of the first seed."""
+    first = int((selection.trajectory_indices == 0).any())
+    return (first + int((selection.trajectory_indices == 1).sum())) / 21
+
+
+def test_the_target_is_reached_and_not_with_one_structure_fewer(trajectories, laid_out, kind):
+    selection = choose(trajectories, laid_out, kind, 0.5)
+    assert 11 <= len(selection) < 40
+    assert selection.report['coverage_score'] == pytest.approx(occupied(selection))
+    assert occupied(selection) >= 0.5
+    assert selection.report['warnings'] == []
+    fewer = choose(trajectories, laid_out, kind, 0.5, n_structures=len(selection) - 1)
+    assert len(fewer) == len(selection) - 1
+    assert occupied(fewer) < 0.5
+
+
+@pytest.mark.parametrize('kind', ['fps', 'backward'], indirect=True)
+def test_samplers_that_take_each_bin_once_need_as_many_structures_as_bins(trajectories, laid_out, kind):
+    selection = choose(trajectories, laid_out, kind, 0.9)
+    assert len(selection) == 19
+    # 0.9 of 21 bins are 18.9.
+    assert occupied(selection) == pytest.approx(19 / 21)
+
+
+def test_a_target_out_of_reach_gives_as_many_as_may_be_and_a_warning(trajectories, laid_out, kind):
+    selection = choose(trajectories, laid_out, kind, 1.0, n_structures=6)
+    assert len(selection) == 6
+    (warning,) = selection.report['warnings']
+    assert warning.startswith('the coverage target of 1 was not reached: 6 structures have a score of 0.')
+    assert selection.report['coverage_score'] == pytest.approx(occupied(selection))
+
+
+def test_all_frames_reach_every_target_also_where_more_may_be_chosen(trajectories, laid_out):
+    selection = choose(trajectories, laid_out, 'stride', 1.0, n_structures=1000)
+    assert selection.report['coverage_score'] == 1.0
+    assert selection.report['warnings'] == []
+
+
+def test_structures_given_cover_too_and_one_is_chosen_at_least(trajectories, tmp_path):
+    frames = [one.frame(place) for one in trajectories for place in range(20)]
+    frames[0].write(tmp_path / 'one.traj')
+    for atoms in frames:
+        atoms.rotate(90, 'z', rotate_cell=True)
+    write(tmp_path / 'all.traj', frames)
+    target = {'score': 0.9, 'descriptor': SMALL}
+    numbers = [
+        len(select_frames(trajectories, RandomSettings(coverage_target=target, given=tmp_path / name), random_seed=1))
+        for name in ('one.traj', 'all.traj')
+    ]
+    assert numbers[0] > 10
+    assert numbers[1] == 1
+
+
+def test_the_frames_are_described_once(trajectories, monkeypatch):
+    calls, describe = [], descriptors.describe_structures
+
+    def count(structures, n_structures, species, settings):
+        calls.append(n_structures)
+        return describe(structures, n_structures, species, settings)
+
+    monkeypatch.setattr(descriptors, 'describe_structures', count)
+    settings = FpsSettings(n_structures=40, descriptor=SMALL, coverage_target={'score': 0.5, 'descriptor': SMALL})
+    chosen = select_frames(trajectories, settings, random_seed=1)
+    assert calls == [40]
+    plain = select_frames(trajectories, FpsSettings(n_structures=len(chosen), descriptor=SMALL), random_seed=1)
+    np.testing.assert_array_equal(chosen.frame_indices, plain.frame_indices)
+    np.testing.assert_array_equal(chosen.distances, plain.distances)
+
+
+def test_sets_held_out_keep_their_share_of_the_bound(trajectories, laid_out):
+    # With other energies no frame is a copy of one of the other lineage.
+    trajectories[0].energies[:] = 1.0
+    selection = choose(trajectories, laid_out, 'random', 0.1, n_structures=20, test_share=0.2)
+    assert selection.splits.count('test') == 4
+    assert 1 <= selection.splits.count('train') < 16
+
+
+def test_the_descriptor_of_the_target_is_soap_by_default():
+    assert RandomSettings(coverage_target={'score': 0.9}).coverage_target.descriptor == SoapSettings()
+
+
+@pytest.mark.parametrize('target', [{}, {'score': 0}, {'score': 1.1}, {'score': 0.5, 'descriptor': {'kind': 'x'}}])
+def test_a_bad_target_is_refused(target):
+    with pytest.raises(ValidationError):
+        RandomSettings(coverage_target=target)
