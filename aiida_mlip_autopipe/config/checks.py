@@ -35,6 +35,7 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
     return (
         faults
         + list(_descriptor_faults(sections))
+        + list(_held_out_faults(sections))
         + list(_seed_faults(sections.get('generation', ()), places.values()))
     )
 
@@ -81,6 +82,21 @@ def _descriptor_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
             yield Fault(f'sampling{place}.kind', "'learned'", allowed)
         elif found['kind'] == 'learned' and sections['sampling'].given is not None:
             yield Fault(f'sampling{place}.kind', "'learned'", 'structures that are given are described by soap only')
+
+
+def _held_out_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield the kinds to be held out that no seed has, or that leave none to train on."""
+    if not {'sampling', 'generation'} <= sections.keys():
+        return
+    held, kinds = sections['sampling'].held_out_kinds, sorted({entry.kind for entry in sections['generation']})
+    for number, kind in enumerate(held):
+        if kind not in kinds:
+            nearest = get_close_matches(kind, kinds, n=1)
+            allowed = f'no seed is of this kind; there are {", ".join(kinds)}'
+            yield Fault(f'sampling.held_out_kinds[{number}]', repr(kind), allowed, nearest[0] if nearest else None)
+    if set(kinds) <= set(held):
+        allowed = 'must leave a kind to train on: the seeds have no others'
+        yield Fault('sampling.held_out_kinds', ', '.join(held), allowed)
 
 
 def _disagreements(settings: Any, path: str = 'sampling') -> Iterator[str]:

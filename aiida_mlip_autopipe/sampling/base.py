@@ -34,6 +34,9 @@ class SamplerSettings(Settings):
     test_share: float = Field(default=0.0, ge=0, lt=1)
     """Share of ``n_structures`` for testing: drawn by chance, before the selection, from lineages that are kept out of
     it. A lineage is all that comes from one structure before strain and rattle."""
+    held_out_kinds: tuple[str, ...] = ()
+    """Kinds of seed, by the ``kind`` of their entries, that are never trained on: ``test_share`` is then drawn by
+    chance from frames of these kinds, and from no others."""
     valid_share: float = Field(default=0.0, ge=0, lt=1)
     """Share of ``n_structures`` for validation, drawn like that for testing."""
     max_force_eV_A: float | None = Field(default=None, gt=0)
@@ -56,6 +59,8 @@ class SamplerSettings(Settings):
     def _leave_some_to_train_on(self) -> Self:
         if self.test_share + self.valid_share >= 1:
             raise ValueError('test_share and valid_share must leave something to train on: their sum is below 1')
+        if self.held_out_kinds and not self.test_share:
+            raise ValueError('held_out_kinds need a test_share, which says how many frames of them are drawn')
         return self
 
     @model_validator(mode='before')

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from aiida_mlip_autopipe.alike import Fingerprints, force_quantiles, join_alike
+from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.randomness import make_rng
 from aiida_mlip_autopipe.sampling.base import SamplerSettings
 from aiida_mlip_autopipe.sampling.frames import FramePool
@@ -43,7 +44,13 @@ class HeldOut:
 def hold_out(pool: FramePool, settings: SamplerSettings, lineages: Mapping[str, str], random_seed: int) -> HeldOut:
     """Divide the lineages of the candidates, and draw the frames for validation and testing by chance.
 
-    Lineages that share a structure, also turned, renumbered or repeated, count as one.
+    Lineages that share a structure, also turned, renumbered or repeated, count as one. Where kinds are held out, all
+    lineages with a frame of these are, and the test set is drawn from the frames of these kinds.
+
+    Raises
+    ------
+    AutopipeError
+        If all frames are of kinds that are held out, or of lineages that share a structure with one.
     """
     shares: dict[Split, float] = {'valid': settings.valid_share, 'test': settings.test_share}
     shares = {split: share for split, share in shares.items() if share > 0}
@@ -51,19 +58,27 @@ def hold_out(pool: FramePool, settings: SamplerSettings, lineages: Mapping[str, 
         return HeldOut(np.arange(len(pool)), {}, 0, {}, [])
     lineages_of_frames = [lineages.get(seed_id, seed_id) for seed_id in pool.seed_ids()]
     names = join_alike(_fingerprints(pool), lineages_of_frames)
+    is_held = np.isin(pool.kinds(), settings.held_out_kinds)
+    held = {name for name, is_of_them in zip(names, is_held, strict=True) if is_of_them}
+    sizes = Counter(name for name in names if name not in held)
+    if not sizes:
+        kinds = ', '.join(sorted(set(pool.kinds())))
+        raise AutopipeError(f'held_out_kinds: no frame is left to train on; the candidates are of {kinds}')
+    test_share = 0.0 if settings.held_out_kinds else settings.test_share
     assigned = assign_groups(
-        Counter(names), valid_share=settings.valid_share, test_share=settings.test_share, random_seed=random_seed
-    )
+        sizes, valid_share=settings.valid_share, test_share=test_share, random_seed=random_seed
+    ) | dict.fromkeys(held, 'test')
     splits = np.array([assigned[name] for name in names])
     wanted = {split: round(share * settings.n_structures) for split, share in shares.items()}
     drawn, warnings = {}, []
     for split, n_wanted in wanted.items():
-        members = np.flatnonzero(splits == split)
+        by_kind = split == 'test' and settings.held_out_kinds
+        members = np.flatnonzero(is_held if by_kind else splits == split)
         drawn[split] = make_rng(random_seed, 'sampling', split).permutation(members)[:n_wanted]
         if len(drawn[split]) < n_wanted:
             warnings.append(
-                f'{n_wanted} structures were asked for the {split} set, but the lineages held out for it have only '
-                f'{len(members)} frames'
+                f'{n_wanted} structures were asked for the {split} set, but the '
+                f'{"kinds" if by_kind else "lineages"} held out for it have only {len(members)} frames'
             )
     return HeldOut(
         left=np.flatnonzero(splits == 'train'),

@@ -26,6 +26,31 @@ def test_an_element_that_the_calculator_does_not_know_is_a_fault_of_the_entry(tm
     assert validate_config({'name': 'x', 'generation': [IRON]}, tmp_path).calculator.kind == 'sevennet'
 
 
+SLAB = {'kind': 'surface', 'of': ALLOY}
+
+
+@pytest.mark.parametrize(
+    ('held', 'line'),
+    [
+        (['surfaces'], "sampling.held_out_kinds[0]: got 'surfaces'; no seed is of this kind; there are alloy, surface; "
+                       "did you mean 'surface'?"),
+        (['surface', 'alloy'], 'sampling.held_out_kinds: got surface, alloy; must leave a kind to train on: the seeds '
+                               'have no others'),
+    ],
+)  # fmt: skip
+def test_a_kind_to_be_held_out_is_one_of_those_there_are_and_not_all(tmp_path, held, line):
+    sampling = {'kind': 'random', 'test_share': 0.1, 'held_out_kinds': held}
+    assert faults(tmp_path, generation=[ALLOY, SLAB], sampling=sampling) == [line]
+    sampling['held_out_kinds'] = ['surface']
+    config = validate_config({'name': 'x', 'generation': [ALLOY, SLAB], 'sampling': sampling}, tmp_path)
+    assert config.sampling.held_out_kinds == ('surface',)
+
+
+def test_kinds_are_held_out_with_a_share_for_testing(tmp_path):
+    (line,) = faults(tmp_path, generation=[ALLOY, SLAB], sampling={'kind': 'fps', 'held_out_kinds': ['surface']})
+    assert 'held_out_kinds need a test_share, which says how many frames of them are drawn' in line
+
+
 def test_the_elements_of_structure_files_are_checked_too(tmp_path):
     write_atoms(tmp_path / 'fe.xyz', bulk('Fe'))
     entry = {'kind': 'structures', 'files': ['fe.xyz']}

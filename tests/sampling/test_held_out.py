@@ -5,6 +5,7 @@ import pytest
 from ase.calculators.emt import EMT
 from pydantic import ValidationError
 
+from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.sampling import select_frames
 from aiida_mlip_autopipe.sampling.fps import FpsSettings
 from aiida_mlip_autopipe.sampling.random_sampler import RandomSettings
@@ -124,6 +125,63 @@ def test_one_lineage_alone_is_for_training_and_the_report_warns(trajectories):
         '16 structures were asked for, but only 12 of 12 frames are finite, distinct, new and not held out: '
         'all of these were taken',
     ]
+
+
+KINDS = {f'seed{seed}': 'surface' if seed in (2, 3, 8) else 'alloy' for seed in range(10)}
+
+
+def kinds_by_split(selection, trajectories):
+    found = {}
+    for t, split in zip(selection.trajectory_indices, selection.splits, strict=True):
+        found.setdefault(split, []).append(KINDS[trajectories[t].seed_id])
+    return found
+
+
+def test_a_kind_that_is_held_out_is_the_test_set_and_nothing_else(trajectories):
+    settings = FpsSettings(
+        n_structures=30, test_share=0.2, valid_share=0.1, held_out_kinds=['surface'], descriptor=SOAP
+    )
+    selection = select_frames(trajectories, settings, random_seed=1, kinds=KINDS)
+    assert kinds_by_split(selection, trajectories) == {
+        'train': ['alloy'] * 21,
+        'valid': ['alloy'] * 3,
+        'test': ['surface'] * 6,
+    }
+    assert selection.report['n_lineages']['test'] == 3
+    # By chance, and so from more than one of the seeds.
+    drawn = [t for t, split in zip(selection.trajectory_indices, selection.splits, strict=True) if split == 'test']
+    assert len(set(drawn)) > 1
+    stride = StrideSettings(n_structures=30, test_share=0.2, held_out_kinds=['surface'])
+    other = select_frames(trajectories, stride, random_seed=1, kinds=KINDS)
+    assert other.frame_indices[-6:].tolist() == selection.frame_indices[-6:].tolist()
+
+
+def test_a_lineage_of_a_kind_held_out_is_not_trained_on_nor_tested_where_it_is_of_another_kind(trajectories, lineages):
+    settings = RandomSettings(n_structures=120, test_share=0.4, held_out_kinds=['surface'])
+    selection = select_frames(trajectories, settings, random_seed=1, kinds=KINDS, lineages=lineages)
+    # Seed 9 is an alloy of the lineage of seed 8.
+    assert 'seed9' not in {trajectories[t].seed_id for t in selection.trajectory_indices}
+    assert {kind: len(found) for kind, found in kinds_by_split(selection, trajectories).items()} == {
+        'train': 72,
+        'test': 36,
+    }
+    assert (
+        '48 structures were asked for the test set, but the kinds held out for it have only 36 frames'
+        in selection.report['warnings']
+    )
+
+
+def test_a_kind_of_which_no_frame_is_left_gives_no_other_test_set(trajectories):
+    settings = RandomSettings(n_structures=20, test_share=0.2, held_out_kinds=['defect'])
+    selection = select_frames(trajectories, settings, random_seed=1, kinds=KINDS)
+    assert selection.splits == ('train',) * 16
+    assert 'only 0 frames' in selection.report['warnings'][0]
+
+
+def test_kinds_that_leave_nothing_to_train_on_are_one_sentence(trajectories):
+    settings = RandomSettings(n_structures=20, test_share=0.2, held_out_kinds=['surface', 'alloy'])
+    with pytest.raises(AutopipeError, match='no frame is left to train on; the candidates are of alloy, surface'):
+        select_frames(trajectories, settings, random_seed=1, kinds=KINDS)
 
 
 def test_shares_must_leave_something_to_train_on():

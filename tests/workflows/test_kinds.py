@@ -7,7 +7,7 @@ import pytest
 from aiida import orm
 
 from aiida_mlip_autopipe.seeds import fixed_mask
-from aiida_mlip_autopipe.storage import Dataset
+from aiida_mlip_autopipe.storage import Dataset, SplitSettings, split_rows
 from aiida_mlip_autopipe.workflows.export import write_dataset
 
 pytestmark = pytest.mark.integration
@@ -55,3 +55,15 @@ def test_a_campaign_of_five_kinds_ends_in_a_dataset_with_rows_of_each(run_campai
         expected = 0.6 * (row.data['seed']['kind'] == 'interface')
         assert (seed.get_initial_magnetic_moments() == expected).all()
         assert (row.atoms.get_initial_magnetic_moments() == expected).all()
+
+
+def test_a_kind_that_is_held_out_of_the_selection_is_the_stored_test_set(run_campaign, tmp_path):
+    sampling = {'kind': 'random', 'n_structures': 10, 'test_share': 0.3, 'held_out_kinds': ['structures']}
+    campaign = run_campaign(sampling=sampling)
+    assert campaign.is_finished_ok, campaign.exit_message
+    write_dataset(campaign, tmp_path / 'held.db')
+    with Dataset(tmp_path / 'held.db') as dataset:
+        rows = list(dataset.query())
+    result = split_rows(rows, SplitSettings(by='stored'), random_seed=0)
+    kinds = Counter((row.data['seed']['kind'], split) for row, split in zip(rows, result.splits, strict=True))
+    assert kinds == {('alloy', 'train'): 7, ('structures', 'test'): 3}
