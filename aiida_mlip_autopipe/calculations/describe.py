@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from aiida import orm
 from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
@@ -26,6 +27,9 @@ class DescriptionCalculation(CalculatorJob):
         """Define inputs, outputs and exit codes."""
         super().define(spec)
         spec.input_namespace('legs', valid_type=orm.TrajectoryData, help='The frames to describe.')
+        spec.input(
+            'given', valid_type=orm.ArrayData, required=False, help='Structures to describe in place of the frames.'
+        )
         spec.input('descriptor', valid_type=orm.Dict, help='Settings of the descriptor.')
         spec.input('species', valid_type=orm.List, help='Atomic numbers that the descriptor is built for.')
         spec.input('description_version', valid_type=orm.Str, help='Version of the science behind the description.')
@@ -36,7 +40,7 @@ class DescriptionCalculation(CalculatorJob):
             'descriptors',
             valid_type=orm.ArrayData,
             required=False,
-            help='`features`: a vector for each frame, leg after leg in the order of their labels.',
+            help='`features`: a vector for each frame, leg after leg in the order of their labels, or of those given.',
         )
         spec.exit_code(
             400,
@@ -60,8 +64,12 @@ class DescriptionCalculation(CalculatorJob):
             max_wallclock_s=self.inputs.metadata.options.get('max_wallclock_seconds'),
         )
         Path(folder.get_abs_path(contract.JOB_FILE)).write_text(job.model_dump_json(indent=2))
-        legs = [trajectory_from_node(leg) for _, leg in sorted(self.inputs.legs.items())]
-        write_structures(folder.get_abs_path(STRUCTURES_FILE), legs)
+        structures_file = folder.get_abs_path(STRUCTURES_FILE)
+        if 'given' in self.inputs:
+            np.savez(structures_file, **dict(self.inputs.given.get_iterarrays()))
+        else:
+            legs = [trajectory_from_node(leg) for _, leg in sorted(self.inputs.legs.items())]
+            write_structures(structures_file, legs)
         calculation = self._call_runner(contract.JOB_FILE, module='aiida_mlip_autopipe.description')
         calculation.remote_symlink_list = links
         calculation.retrieve_temporary_list = [DESCRIPTORS_FILE]

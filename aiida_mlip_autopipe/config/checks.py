@@ -80,8 +80,6 @@ def _descriptor_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
         if found['kind'] == 'learned' and calculator.kind not in describing:
             allowed = f'the calculator {calculator.kind} has none; there are those of {", ".join(describing)}'
             yield Fault(f'sampling{place}.kind', "'learned'", allowed)
-        elif found['kind'] == 'learned' and sections['sampling'].given is not None:
-            yield Fault(f'sampling{place}.kind', "'learned'", 'structures that are given are described by soap only')
 
 
 def _held_out_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:

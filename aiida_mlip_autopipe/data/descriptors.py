@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.sampling.descriptors import AnyDescriptor, Description,
 
 def node_from_features(
     features: np.ndarray,
-    n_frames: Mapping[str, int],
+    n_rows: Mapping[str, int],
     descriptor: dict[str, Any],
     species: Sequence[int],
     about: dict[str, Any],
@@ -24,16 +24,16 @@ def node_from_features(
     Parameters
     ----------
     features
-        float32 (f, d), leg after leg.
-    n_frames
-        How many frames each leg has, by its label and in order.
+        float32 (f, d), leg after leg; without a leg they are those of the structures given.
+    n_rows
+        How many of them each leg has, by its label and in order.
     descriptor, species
         Settings of the descriptor, and the atomic numbers that it was built for.
     about
         What computed it.
     """
     node = orm.ArrayData({'features': features})
-    attributes = {'legs': list(n_frames), 'n_frames': list(n_frames.values()), 'about': about}
+    attributes = {'legs': list(n_rows), 'n_rows': list(n_rows.values()), 'about': about}
     node.base.attributes.set_many({**attributes, 'descriptor': descriptor, 'species': list(species)})
     return node
 
@@ -46,16 +46,23 @@ def descriptions_from_nodes(nodes: Iterable[orm.ArrayData], legs: Sequence[str])
     adapter: TypeAdapter[Any] = TypeAdapter(AnyDescriptor)
     found: dict[str, dict[str, np.ndarray]] = {}
     facts: dict[str, dict[str, Any]] = {}
+    given: dict[str, np.ndarray] = {}
     for node in nodes:
         attributes = node.base.attributes.all
         key = descriptor_key(adapter.validate_python(attributes['descriptor']))
-        ends = np.cumsum(attributes['n_frames'])[:-1]
+        if not attributes['legs']:
+            given[key] = node.get_array('features')
+            continue
+        ends = np.cumsum(attributes['n_rows'])[:-1]
         parts = np.split(node.get_array('features'), ends)
         found.setdefault(key, {}).update(zip(attributes['legs'], parts, strict=True))
         facts[key] = attributes
     return {
         key: Description(
-            [parts[leg] for leg in legs], tuple(facts[key]['species']), dict(facts[key]['about']['statistics'])
+            [parts[leg] for leg in legs],
+            tuple(facts[key]['species']),
+            dict(facts[key]['about']['statistics']),
+            given.get(key),
         )
         for key, parts in found.items()
         if parts.keys() >= set(legs)

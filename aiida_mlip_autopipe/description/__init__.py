@@ -1,4 +1,4 @@
 """Descriptors of the frames of many trajectories, in a job: SOAP, or what a calculator has learned."""
 
-DESCRIPTION_VERSION = '1'
+DESCRIPTION_VERSION = '2'
 """Changes with every change that makes a job give other descriptors."""

@@ -24,6 +24,17 @@ def write_structures(path: str | Path, trajectories: Sequence[Trajectory]) -> No
     )
 
 
+def structure_arrays(structures: Sequence[Atoms]) -> dict[str, np.ndarray]:
+    """Return bare structures as the arrays that such a file has."""
+    return {
+        'n_atoms': np.array([len(atoms) for atoms in structures]),
+        'numbers': np.concatenate([atoms.numbers for atoms in structures]),
+        'positions': np.concatenate([atoms.positions for atoms in structures]),
+        'cells': np.array([atoms.cell.array for atoms in structures]),
+        'pbc': np.array([atoms.pbc for atoms in structures]),
+    }
+
+
 class Structures:
     """The structures of a file, made one after another.
 

@@ -24,14 +24,16 @@ class DescriptionParser(JobParser):
         if not path.is_file():
             return self.exit_codes.ERROR_TRAJECTORY_MISSING
         inputs = self.node.inputs
-        n_frames = {label: len(leg.get_stepids()) for label, leg in sorted(inputs.legs.items())}
+        legs = inputs.legs if 'legs' in inputs else {}
+        n_rows = {label: len(leg.get_stepids()) for label, leg in sorted(legs.items())}
+        n_expected = sum(n_rows.values()) if n_rows else len(inputs.given.get_array('n_atoms'))
         try:
             features = np.load(path)
-            if len(features) != sum(n_frames.values()):
-                raise ValueError(f'{len(features)} descriptors of {sum(n_frames.values())} frames')
+            if len(features) != n_expected:
+                raise ValueError(f'{len(features)} descriptors of {n_expected} frames')
         except Exception as error:  # whatever a torn file makes NumPy raise
             return self.exit_codes.ERROR_TRAJECTORY_UNREADABLE.format(reason=first_line(error))
         about = result.model_dump(mode='json', include={'calculator_name', 'model_name', 'model_sha256', 'statistics'})
         descriptor, species = inputs.descriptor.get_dict(), inputs.species.get_list()
-        self.out('descriptors', node_from_features(features, n_frames, descriptor, species, about))
+        self.out('descriptors', node_from_features(features, n_rows, descriptor, species, about))
         return None

@@ -110,8 +110,8 @@ def describe_pool(
             return _take(pool, settings, description)
     if isinstance(settings, LearnedSettings):
         raise AutopipeError(
-            'learned descriptors are computed by a job of a campaign, and only for its own frames; '
-            'take the descriptor soap' + (' where structures are given' if pool.given else '')
+            'learned descriptors are computed by a job of a campaign, and none has for all of these structures; '
+            'take the descriptor soap'
         )
     species = pool.species
     features = describe_structures(pool.structures(), len(pool), species, settings)

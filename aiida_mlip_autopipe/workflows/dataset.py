@@ -17,10 +17,10 @@ from aiida_mlip_autopipe.calculations.generate_seeds import generate_seeds
 from aiida_mlip_autopipe.calculations.select_frames import select_frames
 from aiida_mlip_autopipe.data.committee import evaluation_label
 from aiida_mlip_autopipe.data.seed import SeedData
+from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.exploration import ExplorationSettings
-from aiida_mlip_autopipe.sampling.descriptors import structure_descriptors
 from aiida_mlip_autopipe.seeds import Place
-from aiida_mlip_autopipe.workflows.description import DescriptionWorkChain
+from aiida_mlip_autopipe.workflows.description import DescriptionWorkChain, find_wanted, read_given_node
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_ended
 from aiida_mlip_autopipe.workflows.jobs import choose_code
 from aiida_mlip_autopipe.workflows.reuse import reuse_finished
@@ -61,7 +61,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         spec.expose_inputs(
             DescriptionCalculation,
             namespace='description',
-            exclude=('legs', 'descriptor', 'species'),
+            exclude=('legs', 'given', 'descriptor', 'species'),
             namespace_options={'required': False, 'populate_defaults': False},
         )
         spec.input(
@@ -103,9 +103,9 @@ class DatasetWorkChain(ThrottledWorkChain):
         )
         spec.exit_code(402, 'ERROR_NO_FRAMES', message='No exploration left a frame.')
         spec.exit_code(403, 'ERROR_SAMPLING', message='The frames cannot be selected: {reason}')
-        spec.exit_code(405, 'ERROR_DESCRIPTION', message='The frames cannot be described: {reason}')
         spec.exit_code(404, 'ERROR_EXPORT', message='The dataset cannot be written: {reason}')
         spec.exit_code(405, 'ERROR_STOPPED', message='Stopped by a user; the same file again goes on where it was.')
+        spec.exit_code(406, 'ERROR_DESCRIPTION', message='The frames cannot be described: {reason}')
 
         spec.outline(
             cls.setup,
@@ -217,20 +217,23 @@ class DatasetWorkChain(ThrottledWorkChain):
 
     # Sampling and storage
 
-    def describe_frames(self) -> ToContext | None:
+    def describe_frames(self) -> ToContext | ExitCode | None:
         """Have the frames described by jobs, where the sampling needs descriptors and there are many frames."""
-        asked = [found for _, found in structure_descriptors(self.inputs.sampling.get_dict())]
+        sampling_settings = self.inputs.sampling.get_dict()
         legs = {label: orm.load_node(pk) for label, pk in self.ctx.legs.items()}
         n_frames = sum(leg.base.attributes.get('array|steps')[0] for leg in legs.values())
-        is_many = n_frames >= self.inputs.describe_in_jobs_from
-        by_job = [one for one in asked if one['kind'] == 'learned' or is_many]
-        wanted = [one for place, one in enumerate(by_job) if one not in by_job[:place]]
+        wanted = find_wanted(sampling_settings, n_frames, self.inputs.describe_in_jobs_from)
         if 'description' not in self.inputs or not wanted:
             return None
+        try:
+            given = {'given': read_given_node(sampling_settings)} if sampling_settings['given'] else {}
+        except AutopipeError as error:
+            return self.exit_codes.ERROR_DESCRIPTION.format(reason=error)
         return ToContext(
             description=self.submit(
                 DescriptionWorkChain,
                 legs=legs,
+                **given,
                 descriptors=orm.List(wanted),
                 job=self.exposed_inputs(DescriptionCalculation, 'description'),
                 max_concurrent_jobs=self.inputs.max_concurrent_jobs,
@@ -251,8 +254,8 @@ class DatasetWorkChain(ThrottledWorkChain):
             select_frames,
             settings=self.inputs.sampling,
             random_seed=self.inputs.random_seed,
-            lineages=orm.Dict(self._lineages()),
-            kinds=orm.Dict(self._kinds()),
+            lineages=orm.Dict(self._told_by_seeds('ancestor')),
+            kinds=orm.Dict(self._told_by_seeds('kind')),
             stage_version=orm.Str(sampling.STAGE_VERSION),
             **{label: orm.load_node(pk) for label, pk in (self.ctx.legs | self.ctx.evaluations).items()},
             **descriptors,
@@ -264,15 +267,10 @@ class DatasetWorkChain(ThrottledWorkChain):
         self.out('selection_report', outputs['report'])
         return None
 
-    def _lineages(self) -> dict[str, str]:
-        """Return the ancestor of each seed, by its id; a seed without one is a lineage of its own."""
+    def _told_by_seeds(self, name: str) -> dict[str, str]:
+        """Return what seeds tell of themselves, by their ids; those that do not are left out."""
         seeds = [orm.load_node(pk).base.attributes for pk in self.ctx.seeds.values()]
-        return {seed.get('seed_id'): seed.get('ancestor') or seed.get('seed_id') for seed in seeds}
-
-    def _kinds(self) -> dict[str, str]:
-        """Return the kind of each seed, by its id."""
-        seeds = [orm.load_node(pk).base.attributes for pk in self.ctx.seeds.values()]
-        return {seed.get('seed_id'): seed.get('kind') or 'unknown' for seed in seeds}
+        return {seed.get('seed_id'): told for seed in seeds if (told := seed.get(name))}
 
     def export_dataset(self) -> ExitCode | None:
         """Write the database from the legs and seeds that the selection refers to."""

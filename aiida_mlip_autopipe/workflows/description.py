@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 from aiida import orm
 from aiida.engine import ExitCode, while_
@@ -10,6 +12,9 @@ from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from ase.data import atomic_numbers
 
 from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
+from aiida_mlip_autopipe.description.structures_file import structure_arrays
+from aiida_mlip_autopipe.sampling.descriptors import structure_descriptors
+from aiida_mlip_autopipe.sampling.given import read_given
 from aiida_mlip_autopipe.workflows.reuse import reuse_finished
 from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 
@@ -26,7 +31,8 @@ class DescriptionWorkChain(ThrottledWorkChain):
         super().define(spec)
         spec.input_namespace('legs', valid_type=orm.TrajectoryData, help='The frames, by the labels of their legs.')
         spec.input('descriptors', valid_type=orm.List, help='Settings of the descriptors.')
-        spec.expose_inputs(DescriptionCalculation, namespace='job', exclude=('legs', 'descriptor', 'species'))
+        spec.input('given', valid_type=orm.ArrayData, required=False, help='Structures that are described beside them.')
+        spec.expose_inputs(DescriptionCalculation, namespace='job', exclude=('legs', 'given', 'descriptor', 'species'))
         spec.input('max_concurrent_jobs', valid_type=int, is_metadata=True, help='Jobs in flight at most.')
         spec.input('reuse_finished', valid_type=bool, is_metadata=True, default=False, help='Take jobs from cache.')
         spec.output_namespace('descriptors', valid_type=orm.ArrayData, help='The descriptors, for each job.')
@@ -37,15 +43,18 @@ class DescriptionWorkChain(ThrottledWorkChain):
         """Divide the legs among jobs, and let the jobs of each descriptor wait."""
         self.start_empty()
         sizes = {label: leg.base.attributes.get('array|steps')[0] for label, leg in self.inputs.legs.items()}
-        chunks = list(enumerate(_chunks(sizes)))
+        # Those given, by a job without a leg.
+        chunks = [*enumerate(_chunks(sizes)), *([('given', [])] if 'given' in self.inputs else [])]
         self.ctx.plan = {
             f'descriptors_{number}_{place}': [number, labels]
             for number in range(len(self.inputs.descriptors.get_list()))
             for place, labels in chunks
         }
         self.ctx.waiting = list(self.ctx.plan)
-        symbols = {symbol for leg in self.inputs.legs.values() for symbol in leg.symbols}
-        self.ctx.species = orm.List(sorted(atomic_numbers[symbol] for symbol in symbols))
+        species = {atomic_numbers[symbol] for leg in self.inputs.legs.values() for symbol in leg.symbols}
+        if 'given' in self.inputs:
+            species |= {int(z) for z in self.inputs.given.get_array('numbers')}
+        self.ctx.species = orm.List(sorted(species))
 
     def submit_one(self, label: str) -> orm.CalcJobNode:
         """Submit a job."""
@@ -54,7 +63,10 @@ class DescriptionWorkChain(ThrottledWorkChain):
         inputs = self.exposed_inputs(DescriptionCalculation, 'job')
         if descriptor['kind'] != 'learned':
             inputs.pop('calculator', None)
-        inputs.legs = {leg: self.inputs.legs[leg] for leg in legs}
+        if legs:
+            inputs.legs = {leg: self.inputs.legs[leg] for leg in legs}
+        else:
+            inputs.given = self.inputs.given
         inputs.descriptor = orm.Dict(descriptor)
         inputs.species = self.ctx.species
         inputs.metadata['call_link_label'] = label
@@ -71,6 +83,35 @@ class DescriptionWorkChain(ThrottledWorkChain):
             else:
                 failure = node.exit_message or str(node.process_state)
         return None if failure is None else self.exit_codes.ERROR_DESCRIPTION.format(reason=failure)
+
+
+def find_wanted(sampling: Mapping[str, Any], n_frames: int, min_frames: int) -> list[dict[str, Any]]:
+    """Return the settings of the descriptors that jobs shall compute for a sampling, each once.
+
+    Parameters
+    ----------
+    sampling
+        The settings of the sampling.
+    n_frames
+        How many frames there are to choose from.
+    min_frames
+        From how many frames on jobs compute all that is needed; what a calculator has learned they always do.
+    """
+    asked = [found for _, found in structure_descriptors(sampling)]
+    by_job = [one for one in asked if one['kind'] == 'learned' or n_frames >= min_frames]
+    return [one for place, one in enumerate(by_job) if one not in by_job[:place]]
+
+
+def read_given_node(sampling: Mapping[str, Any]) -> orm.ArrayData:
+    """Return the structures that a sampling extends, unstored; the same content has the same hash wherever it lies.
+
+    Raises
+    ------
+    AutopipeError
+        If the file is missing, has another content than the settings say or cannot be read.
+    """
+    structures = read_given(Path(sampling['given']), sampling['given_sha256'])
+    return orm.ArrayData(structure_arrays(structures))
 
 
 def _chunks(sizes: Mapping[str, int]) -> Iterator[list[str]]:

@@ -24,7 +24,6 @@ def test_a_calculator_that_has_learned_nothing_is_refused_with_the_place(tmp_pat
         config(tmp_path, calculator={'kind': 'emt'}, sampling=LEARNED)
 
 
-def test_structures_given_are_not_described_by_the_calculator(tmp_path):
+def test_structures_given_are_described_by_the_calculator_too(tmp_path):
     bulk('Cu').write(tmp_path / 'old.traj')
-    with pytest.raises(ConfigError, match='structures that are given are described by soap only'):
-        config(tmp_path, sampling={**LEARNED, 'given': 'old.traj'})
+    assert config(tmp_path, sampling={**LEARNED, 'given': 'old.traj'}).sampling.given == tmp_path / 'old.traj'

@@ -91,6 +91,19 @@ def test_learned_descriptors_serve_a_sampler_like_others(trajectories):
     assert by_job.report['descriptor']['kind'] == 'learned'
 
 
+def test_structures_given_count_by_what_a_job_has_learned_of_them(trajectories, tmp_path):
+    """The job describes them as a calculator that takes them for the first frame of the first seed."""
+    bulk('Al').write(tmp_path / 'given.traj')
+    ((key, description),) = described(trajectories, LearnedSettings()).items()
+    found = {key: replace(description, given=description.features[0][:1])}
+    settings = FpsSettings(n_structures=24, descriptor=LearnedSettings(), given=tmp_path / 'given.traj')
+    selection = select_frames(trajectories, settings, random_seed=1, described=found)
+    assert len(selection) == 23
+    assert np.isfinite(selection.distances[0])
+    with pytest.raises(AutopipeError, match='none has for all of these structures'):
+        select_frames(trajectories, settings, random_seed=1, described={key: description})
+
+
 def test_learned_descriptors_without_a_job_are_refused_in_one_sentence(trajectories):
     with pytest.raises(AutopipeError, match='learned descriptors are computed by a job of a campaign'):
         select_frames(trajectories, FpsSettings(descriptor=LearnedSettings()), random_seed=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aiida import orm
+from ase.build import bulk
 
 from aiida_mlip_autopipe.installation.codes import ensure_code
 
@@ -84,18 +85,44 @@ def test_another_descriptor_is_computed(by_job, run):
     assert hits(campaign, 'DescriptionCalculation') == [False]
 
 
+def test_structures_given_are_described_by_a_job_too_and_once(by_job, run, campaign_folder):
+    # An element that no frame has: the descriptor is built for it, and so is another one for all.
+    bulk('Pt', cubic=True).write(campaign_folder / 'old.traj')
+    extended = fps(given='old.traj')
+    in_place = run(extended, IN_PLACE)
+    first, second = run(extended, BY_JOB), run({**extended, 'n_structures': 4}, BY_JOB)
+    assert hits(first, 'DescriptionCalculation') == [False] * 2
+    assert hits(second, 'DescriptionCalculation') == [True] * 2
+    for name in ('frame', 'step'):
+        expected = in_place.outputs.selection.get_array(name)
+        np.testing.assert_array_equal(first.outputs.selection.get_array(name), expected)
+    assert first.outputs.selection_report['descriptor']['species'] == [29, 78, 79]
+    assert np.isfinite(first.outputs.selection.get_array('distance')).all()
+
+
+def test_given_structures_that_have_changed_end_the_campaign_with_the_reason(run_campaign, campaign_folder):
+    bulk('Pt', cubic=True).write(campaign_folder / 'older.traj')
+
+    def change_the_file(_):
+        bulk('Au', cubic=True).write(campaign_folder / 'older.traj')
+
+    campaign = run_campaign(change_the_file, sampling=fps(given='older.traj'), execution=BY_JOB)
+    assert campaign.exit_status == 406
+    assert 'has changed since the config was read' in campaign.exit_message
+
+
 def test_frames_that_cannot_be_described_end_the_campaign_with_the_reason(run_campaign, campaign_config):
     def mistake_the_version(builder):
         builder.description['description_version'] = orm.Str('another')
 
     alloy = campaign_config().generation[0].model_dump(mode='json')
     campaign = run_campaign(mistake_the_version, sampling=fps(), execution=BY_JOB, generation=[alloy])
-    assert campaign.exit_status == 405
+    assert campaign.exit_status == 406
     assert 'version another of the description' in campaign.exit_message
 
 
 @pytest.mark.mlip
-def test_what_the_calculator_has_learned_selects_and_is_computed_once(emt_code, run_campaign):
+def test_what_the_calculator_has_learned_selects_and_is_computed_once(emt_code, run_campaign, campaign_folder):
     ensure_code(emt_code.computer, 'sevennet')
     sections = {
         'calculator': {'kind': 'sevennet'},
@@ -113,3 +140,10 @@ def test_what_the_calculator_has_learned_selects_and_is_computed_once(emt_code, 
     again = run_campaign(sampling={**learned, 'n_structures': 4}, **sections)
     assert hits(again, 'DescriptionCalculation') == [True]
     assert len(again.outputs.selection.get_array('frame')) == 4
+    rattled = bulk('Al', cubic=True)
+    rattled.rattle(0.05, seed=3)
+    rattled.write(campaign_folder / 'old_al.traj')
+    extended = run_campaign(sampling={**learned, 'given': 'old_al.traj'}, **sections)
+    assert sorted(hits(extended, 'DescriptionCalculation')) == [False, True]
+    # They count as chosen: the first frame has a distance.
+    assert np.isfinite(extended.outputs.selection.get_array('distance')).all()
