@@ -14,7 +14,12 @@ from aiida.engine import CalcJobProcessSpec
 from aiida_mlip_autopipe.calculations.job import CalculatorJob
 from aiida_mlip_autopipe.calculations.model_link import RemoteLink, link_model
 from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
-from aiida_mlip_autopipe.description.contract import DESCRIPTORS_FILE, STRUCTURES_FILE, DescriptionJob
+from aiida_mlip_autopipe.description.contract import (
+    DESCRIPTORS_FILE,
+    PROJECTION_FILE,
+    STRUCTURES_FILE,
+    DescriptionJob,
+)
 from aiida_mlip_autopipe.description.structures_file import write_structures
 from aiida_mlip_autopipe.exploration import contract
 
@@ -31,6 +36,12 @@ class DescriptionCalculation(CalculatorJob):
             'given', valid_type=orm.ArrayData, required=False, help='Structures to describe in place of the frames.'
         )
         spec.input('descriptor', valid_type=orm.Dict, help='Settings of the descriptor.')
+        spec.input(
+            'projection',
+            valid_type=orm.ArrayData,
+            required=False,
+            help='Principal components: with them each atom is described, in these components.',
+        )
         spec.input('species', valid_type=orm.List, help='Atomic numbers that the descriptor is built for.')
         spec.input('description_version', valid_type=orm.Str, help='Version of the science behind the description.')
         # Only learned descriptors depend on it.
@@ -60,6 +71,7 @@ class DescriptionCalculation(CalculatorJob):
             descriptor=self.inputs.descriptor.get_dict(),
             species=tuple(self.inputs.species.get_list()),
             calculator=calculator,
+            projection=PROJECTION_FILE if 'projection' in self.inputs else None,
             image_sha256=self.inputs.image_sha256.value if 'image_sha256' in self.inputs else None,
             max_wallclock_s=self.inputs.metadata.options.get('max_wallclock_seconds'),
         )
@@ -70,6 +82,9 @@ class DescriptionCalculation(CalculatorJob):
         else:
             legs = [trajectory_from_node(leg) for _, leg in sorted(self.inputs.legs.items())]
             write_structures(structures_file, legs)
+        if 'projection' in self.inputs:
+            projection_file = folder.get_abs_path(PROJECTION_FILE)
+            np.savez(projection_file, **dict(self.inputs.projection.get_iterarrays()))
         calculation = self._call_runner(contract.JOB_FILE, module='aiida_mlip_autopipe.description')
         calculation.remote_symlink_list = links
         calculation.retrieve_temporary_list = [DESCRIPTORS_FILE]

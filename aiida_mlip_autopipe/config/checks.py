@@ -9,7 +9,7 @@ from typing import Any
 from aiida_mlip_autopipe.errors import AutopipeError, Fault
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError, CalculatorSettings
 from aiida_mlip_autopipe.generation import GeneratorSettings, check_entry
-from aiida_mlip_autopipe.sampling.descriptors import structure_descriptors
+from aiida_mlip_autopipe.sampling.descriptors import asked_descriptors
 from aiida_mlip_autopipe.seeds import Seed
 
 COMMITTEE = 'exploration.committee.calculator'
@@ -76,7 +76,7 @@ def _descriptor_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
     codes = sections['execution'].codes
     calculator = (codes[0].calculator if codes else None) or sections['calculator']
     describing = [kind for kind in CALCULATORS if CALCULATORS.load(kind).has_descriptors]
-    for place, found in structure_descriptors(sections['sampling'].model_dump()):
+    for place, _, found in asked_descriptors(sections['sampling'].model_dump()):
         if found['kind'] == 'learned' and calculator.kind not in describing:
             allowed = f'the calculator {calculator.kind} has none; there are those of {", ".join(describing)}'
             yield Fault(f'sampling{place}.kind', "'learned'", allowed)

@@ -58,7 +58,8 @@ class DescriptorJobSettings(Settings):
     """Jobs that describe the frames before they are selected, many trajectories a job."""
 
     min_frames: int = Field(default=2000, ge=0)
-    """With fewer frames SOAP is computed when the frames are selected. Learned descriptors always need a job."""
+    """With fewer frames SOAP, of structures and of environments, is computed when the frames are selected. Learned
+    descriptors always need a job."""
     code: str | None = None
     """AiiDA code, as ``label@computer``; by default the first that explores. SOAP needs no calculator there."""
     resources: JobResources | None = None

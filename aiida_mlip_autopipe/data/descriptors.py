@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.sampling.descriptors import AnyDescriptor, Description,
 def node_from_features(
     features: np.ndarray,
     n_rows: Mapping[str, int],
-    descriptor: dict[str, Any],
+    asked: Mapping[str, Any],
     species: Sequence[int],
     about: dict[str, Any],
 ) -> orm.ArrayData:
@@ -24,17 +24,19 @@ def node_from_features(
     Parameters
     ----------
     features
-        float32 (f, d), leg after leg; without a leg they are those of the structures given.
+        float32 (r, d), leg after leg; without a leg they are those of the structures given.
     n_rows
         How many of them each leg has, by its label and in order.
-    descriptor, species
-        Settings of the descriptor, and the atomic numbers that it was built for.
+    asked
+        ``of`` what the descriptors are, and the settings of the ``descriptor``.
+    species
+        The atomic numbers that it was built for.
     about
         What computed it.
     """
     node = orm.ArrayData({'features': features})
     attributes = {'legs': list(n_rows), 'n_rows': list(n_rows.values()), 'about': about}
-    node.base.attributes.set_many({**attributes, 'descriptor': descriptor, 'species': list(species)})
+    node.base.attributes.set_many({**attributes, **asked, 'species': list(species)})
     return node
 
 
@@ -49,7 +51,7 @@ def descriptions_from_nodes(nodes: Iterable[orm.ArrayData], legs: Sequence[str])
     given: dict[str, np.ndarray] = {}
     for node in nodes:
         attributes = node.base.attributes.all
-        key = descriptor_key(adapter.validate_python(attributes['descriptor']))
+        key = descriptor_key(adapter.validate_python(attributes['descriptor']), attributes['of'])
         if not attributes['legs']:
             given[key] = node.get_array('features')
             continue

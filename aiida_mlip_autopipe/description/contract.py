@@ -9,6 +9,7 @@ from pydantic import Field
 from aiida_mlip_autopipe.exploration.contract import AnyJob
 
 STRUCTURES_FILE = 'structures.npz'
+PROJECTION_FILE = 'projection.npz'
 DESCRIPTORS_FILE = 'descriptors.npy'
 
 
@@ -23,5 +24,7 @@ class DescriptionJob(AnyJob):
     """Atomic numbers of all elements that the descriptor is built for, also where this job does not meet them."""
     structures: str = STRUCTURES_FILE
     """The file with the structures."""
+    projection: str | None = None
+    """The file with principal components: each atom is then described by SOAP, in these components."""
     calculator: dict[str, Any] | None = None
     """Settings of the calculator, for its learned descriptors."""

@@ -28,7 +28,9 @@ from aiida_mlip_autopipe.exploration.preparation import (
 )
 from aiida_mlip_autopipe.exploration.runner import check_elements, refusing_to_load, software_versions
 from aiida_mlip_autopipe.sampling.descriptors import AnyDescriptor
+from aiida_mlip_autopipe.sampling.environments import project_environments, report_environments
 from aiida_mlip_autopipe.sampling.learned import LearnedSettings
+from aiida_mlip_autopipe.sampling.projection import Projection
 from aiida_mlip_autopipe.sampling.soap import choose_compression, describe_in_blocks
 
 BLOCK = 64
@@ -51,14 +53,21 @@ def describe_frames(job_file: Path, facts: dict[str, Any], interruptions: Interr
             settings = TypeAdapter(AnyDescriptor).validate_python(job.descriptor)
         structures = _read_structures(folder / job.structures, job)
         report: dict[str, Any] = {}
+        n_rows = np.ones(len(structures), dtype=np.int64)
         if isinstance(settings, LearnedSettings):
             blocks = _describe_by_calculator(structures, job, facts)
         else:
             n_jobs = granted_threads(os.environ)
             facts.update(versions=software_versions(None))
-            report['compression'] = choose_compression(settings, len(job.species))
-            blocks = describe_in_blocks(structures, job.species, settings, n_jobs)
-    _write(folder / DESCRIPTORS_FILE, blocks, len(structures), facts, interruptions)
+            if job.projection is None:
+                report['compression'] = choose_compression(settings, len(job.species))
+                blocks = describe_in_blocks(structures, job.species, settings, n_jobs)
+            else:
+                projection = _read_projection(folder / job.projection)
+                report = report_environments(settings, job.species, projection)
+                blocks = project_environments(structures, job.species, settings, projection)
+                n_rows = structures.sizes
+    _write(folder / DESCRIPTORS_FILE, blocks, n_rows, facts, interruptions)
     facts['statistics'] |= report
 
 
@@ -72,6 +81,14 @@ def _read_structures(path: Path, job: DescriptionJob) -> Structures:
         symbols = ', '.join(chemical_symbols[z] for z in sorted(unknown))
         raise JobRefusedError('element', f'the descriptor is not built for {symbols}')
     return structures
+
+
+def _read_projection(path: Path) -> Projection:
+    try:
+        with np.load(path) as arrays:
+            return Projection(arrays['mean'], arrays['directions'], arrays['variances'])
+    except Exception as error:  # whatever a file that is missing or torn makes NumPy raise
+        raise JobRefusedError('structure', f'the components {path.name} cannot be read: {error}') from error
 
 
 def _describe_by_calculator(structures: Structures, job: DescriptionJob, facts: dict[str, Any]) -> Iterator[np.ndarray]:
@@ -108,21 +125,38 @@ def _mean(describe: Describer, atoms: Atoms) -> np.ndarray:
 
 
 def _write(
-    path: Path, blocks: Iterator[np.ndarray], n_structures: int, facts: dict[str, Any], stops: Interruptions
+    path: Path, blocks: Iterator[np.ndarray], n_rows: np.ndarray, facts: dict[str, Any], stops: Interruptions
 ) -> None:
-    """Write the blocks to a file of all structures; where one is not finite, the job has failed."""
-    started, n_done, features = time.monotonic(), 0, None
+    """Write the blocks to a file of all structures; where one is not finite, the job has failed.
+
+    Parameters
+    ----------
+    path
+        The file.
+    blocks
+        The descriptors of some structures at a time, in order.
+    n_rows
+        How many rows each structure has in them.
+    facts
+        What the job says of itself, to be told the outcome.
+    stops
+        What may end it earlier.
+    """
+    started, n_written, n_done, features = time.monotonic(), 0, 0, None
+    ends = np.cumsum(n_rows)
     stops.restart_stopwatch()
     for block in blocks:
         if not np.isfinite(block).all():
-            raise ValueError(f'the descriptors of structures {n_done} to {n_done + len(block)} are not finite')
+            n_bad = int(np.searchsorted(ends, n_written + len(block), side='right'))
+            raise ValueError(f'the descriptors of structures {n_done} to {n_bad} are not finite')
         if features is None:
-            shape = (n_structures, block.shape[1])
+            shape = (int(ends[-1]), block.shape[1])
             features = np.lib.format.open_memmap(path, mode='w+', dtype=np.float32, shape=shape)
-        features[n_done : n_done + len(block)] = block
-        n_done += len(block)
-        if n_done < n_structures and (reason := stops.look()) is not None:
-            facts.update(outcome=reason, message=f'{stops.message}; {n_done} of {n_structures} structures were done')
+        features[n_written : n_written + len(block)] = block
+        n_written += len(block)
+        n_done = int(np.searchsorted(ends, n_written, side='right'))
+        if n_done < len(ends) and (reason := stops.look()) is not None:
+            facts.update(outcome=reason, message=f'{stops.message}; {n_done} of {len(ends)} structures were done')
             break
     else:
         facts.update(outcome='completed')

@@ -63,6 +63,12 @@ class Structures:
             )
 
     @property
+    def sizes(self) -> np.ndarray:
+        """How many atoms each structure has."""
+        sizes: np.ndarray = self._arrays['n_atoms']
+        return sizes
+
+    @property
     def numbers(self) -> set[int]:
         """Atomic numbers that occur."""
         return {int(z) for z in np.unique(self._arrays['numbers'])}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from aiida import orm
 from aiida.engine import ExitCode
 
 from aiida_mlip_autopipe.data.descriptors import node_from_features
 from aiida_mlip_autopipe.description.contract import DESCRIPTORS_FILE
 from aiida_mlip_autopipe.exploration import contract
 from aiida_mlip_autopipe.parsers.job import JobParser, first_line
+from aiida_mlip_autopipe.sampling.descriptors import Of
 
 
 class DescriptionParser(JobParser):
@@ -24,16 +27,33 @@ class DescriptionParser(JobParser):
         if not path.is_file():
             return self.exit_codes.ERROR_TRAJECTORY_MISSING
         inputs = self.node.inputs
-        legs = inputs.legs if 'legs' in inputs else {}
-        n_rows = {label: len(leg.get_stepids()) for label, leg in sorted(legs.items())}
-        n_expected = sum(n_rows.values()) if n_rows else len(inputs.given.get_array('n_atoms'))
+        n_rows = {label: _count_rows(leg, inputs) for label, leg in _legs(inputs)}
+        n_expected = sum(n_rows.values()) if n_rows else _count_given_rows(inputs)
         try:
             features = np.load(path)
             if len(features) != n_expected:
-                raise ValueError(f'{len(features)} descriptors of {n_expected} frames')
+                raise ValueError(f'{len(features)} descriptors in place of {n_expected}')
         except Exception as error:  # whatever a torn file makes NumPy raise
             return self.exit_codes.ERROR_TRAJECTORY_UNREADABLE.format(reason=first_line(error))
         about = result.model_dump(mode='json', include={'calculator_name', 'model_name', 'model_sha256', 'statistics'})
-        descriptor, species = inputs.descriptor.get_dict(), inputs.species.get_list()
-        self.out('descriptors', node_from_features(features, n_rows, descriptor, species, about))
+        asked: dict[str, Any] = {'of': _of(inputs), 'descriptor': inputs.descriptor.get_dict()}
+        self.out('descriptors', node_from_features(features, n_rows, asked, inputs.species.get_list(), about))
         return None
+
+
+def _of(inputs: Any) -> Of:
+    return 'environments' if 'projection' in inputs else 'structures'
+
+
+def _legs(inputs: Any) -> list[tuple[str, orm.TrajectoryData]]:
+    return sorted(inputs.legs.items()) if 'legs' in inputs else []
+
+
+def _count_rows(leg: orm.TrajectoryData, inputs: Any) -> int:
+    n_frames, n_atoms, _ = leg.base.attributes.get('array|positions')
+    return int(n_frames * n_atoms if _of(inputs) == 'environments' else n_frames)
+
+
+def _count_given_rows(inputs: Any) -> int:
+    n_atoms = inputs.given.get_array('n_atoms')
+    return int(n_atoms.sum()) if _of(inputs) == 'environments' else len(n_atoms)

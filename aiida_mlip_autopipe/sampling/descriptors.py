@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BeforeValidator, Field, TypeAdapter
+from pydantic import BeforeValidator, Field
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.sampling.frames import FramePool
@@ -17,6 +17,8 @@ from aiida_mlip_autopipe.sampling.learned import LearnedSettings
 from aiida_mlip_autopipe.sampling.soap import SoapSettings, choose_compression, describe_structures
 
 KINDS = ('soap', 'learned')
+Of = Literal['structures', 'environments']
+"""Whether a description has a vector for each structure, or one for each of its atoms."""
 
 
 def _default_kind(value: Any) -> Any:
@@ -36,7 +38,7 @@ class Description:
     Attributes
     ----------
     features
-        For each trajectory of a pool float32 (f, d), f its frames.
+        For each trajectory of a pool float32 (f, d), f its frames or, of environments, the atoms of its frames.
     species
         Atomic numbers that the descriptor was built for.
     report
@@ -50,15 +52,27 @@ class Description:
     report: dict[str, Any]
     given: np.ndarray | None = None
 
+    def knows_given(self, pool: FramePool) -> bool:
+        """Return whether nothing is left to describe of a pool."""
+        return self.given is not None or not pool.given
 
-def descriptor_key(settings: SoapSettings | LearnedSettings) -> str:
-    """Return what tells the descriptions of different settings apart."""
-    content = json.dumps(settings.model_dump(mode='json'), sort_keys=True)
+
+def descriptor_key(settings: SoapSettings | LearnedSettings, of: Of = 'structures') -> str:
+    """Return what tells the descriptions by different settings, and of different things, apart."""
+    content = json.dumps([of, settings.model_dump(mode='json')], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
-def structure_descriptors(settings: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the descriptors of whole structures among the settings of a sampler and of those within it.
+class Asked(NamedTuple):
+    """A description that a sampler asks for: its place in the settings, of what it is, and the descriptor there."""
+
+    place: str
+    of: Of
+    descriptor: dict[str, Any]
+
+
+def asked_descriptors(settings: Any) -> Iterator[Asked]:
+    """Yield the descriptors among the settings of a sampler and of those within it.
 
     Parameters
     ----------
@@ -67,20 +81,20 @@ def structure_descriptors(settings: Any) -> Iterator[tuple[str, dict[str, Any]]]
 
     Yields
     ------
-    tuple
-        The place, as ``.parts[0].sampler.descriptor``, and the settings there.
+    Asked
+        With a place as ``.parts[0].sampler.descriptor``.
     """
     if isinstance(settings, list | tuple):
         for number, one in enumerate(settings):
-            yield from ((f'[{number}]{place}', found) for place, found in structure_descriptors(one))
+            yield from (asked._replace(place=f'[{number}]{asked.place}') for asked in asked_descriptors(one))
     elif isinstance(settings, dict):
         for name, one in settings.items():
-            is_known = isinstance(one, dict) and one.get('kind') in KINDS
-            # Environments are described atom by atom, which is too much to keep.
-            if name == 'descriptor' and is_known and settings.get('kind') != 'environment':
-                yield '.descriptor', one
+            if name == 'descriptor' and isinstance(one, dict) and one.get('kind') in KINDS:
+                yield Asked(
+                    '.descriptor', 'environments' if settings.get('kind') == 'environment' else 'structures', one
+                )
             else:
-                yield from ((f'.{name}{place}', found) for place, found in structure_descriptors(one))
+                yield from (asked._replace(place=f'.{name}{asked.place}') for asked in asked_descriptors(one))
 
 
 def describe_pool(
@@ -106,7 +120,7 @@ def describe_pool(
     if description is not None:
         others = {int(z) for atoms in pool.given for z in atoms.numbers}
         can_describe = settings.kind == 'soap' and others <= set(description.species)
-        if can_describe or description.given is not None or not pool.given:
+        if can_describe or description.knows_given(pool):
             return _take(pool, settings, description)
     if isinstance(settings, LearnedSettings):
         raise AutopipeError(
@@ -123,30 +137,6 @@ def describe_pool(
         'n_features': features.shape[1],
     }
     return features, given, report
-
-
-def describe_once(pool: FramePool, settings: Any) -> FramePool:
-    """Return the pool with all descriptors of whole structures that a sampler and those within it ask for.
-
-    Parameters
-    ----------
-    pool
-        The candidates.
-    settings
-        Of the sampler, as dumped to JSON.
-    """
-    adapter: TypeAdapter[SoapSettings | LearnedSettings] = TypeAdapter(AnyDescriptor)
-    for _, found in structure_descriptors(settings):
-        descriptor = adapter.validate_python(found)
-        features, given, report = describe_pool(pool, descriptor)
-        spread = [np.zeros((len(one), features.shape[1]), dtype=np.float32) for one in pool.trajectories]
-        for index in np.unique(pool.trajectory_indices):
-            rows = pool.trajectory_indices == index
-            spread[index][pool.frame_indices[rows]] = features[rows]
-        about = {name: value for name, value in report.items() if name not in ('kind', 'species')}
-        description = Description(spread, report['species'], about, given)
-        pool = replace(pool, described={**pool.described, descriptor_key(descriptor): description})
-    return pool
 
 
 def _take(

@@ -12,11 +12,12 @@ from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.randomness import make_rng
 from aiida_mlip_autopipe.sampling.base import SAMPLERS, Picks, SamplerSettings
 from aiida_mlip_autopipe.sampling.committee import report_committee
-from aiida_mlip_autopipe.sampling.descriptors import Description, describe_once
+from aiida_mlip_autopipe.sampling.descriptors import Description, asked_descriptors
 from aiida_mlip_autopipe.sampling.fewest import pick_fewest
 from aiida_mlip_autopipe.sampling.frames import FramePool, collect_frames
 from aiida_mlip_autopipe.sampling.given import label_sources, read_given
 from aiida_mlip_autopipe.sampling.held_out import HeldOut, hold_out
+from aiida_mlip_autopipe.sampling.once import describe_once
 from aiida_mlip_autopipe.splits import Split
 from aiida_mlip_autopipe.trajectories import Trajectory
 
@@ -149,10 +150,10 @@ def collect_candidates(
 
 def _pick(pool: FramePool, settings: SamplerSettings, n_wanted: int, random_seed: int) -> Picks:
     """Let the sampler choose so many frames, or as few as reach the target of coverage."""
-    target = settings.coverage_target
-    if target is not None:
-        # The search for their number lets the sampler choose several times.
-        pool = describe_once(pool, settings.model_dump(mode='json'))
+    target, dumped = settings.coverage_target, settings.model_dump(mode='json')
+    # The search for their number lets the sampler choose several times, and so do those made of others.
+    if target is not None or any(asked.place != '.descriptor' for asked in asked_descriptors(dumped)):
+        pool = describe_once(pool, dumped)
 
     def pick(n_structures: int) -> Picks:
         sampler = SAMPLERS.make(settings.model_copy(update={'n_structures': n_structures}))

@@ -61,7 +61,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         spec.expose_inputs(
             DescriptionCalculation,
             namespace='description',
-            exclude=('legs', 'given', 'descriptor', 'species'),
+            exclude=('legs', 'given', 'descriptor', 'species', 'projection'),
             namespace_options={'required': False, 'populate_defaults': False},
         )
         spec.input(

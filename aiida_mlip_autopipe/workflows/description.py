@@ -11,15 +11,19 @@ from aiida.engine import ExitCode, while_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from ase.data import atomic_numbers
 
+from aiida_mlip_autopipe import sampling
 from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
+from aiida_mlip_autopipe.calculations.fit_environments import fit_environments
 from aiida_mlip_autopipe.description.structures_file import structure_arrays
-from aiida_mlip_autopipe.sampling.descriptors import structure_descriptors
+from aiida_mlip_autopipe.sampling.descriptors import asked_descriptors
 from aiida_mlip_autopipe.sampling.given import read_given
 from aiida_mlip_autopipe.workflows.reuse import reuse_finished
 from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 
 # Frames of a job: of 64 atoms it takes a minute on one core, and its descriptors some 20 MB.
 FRAMES_PER_JOB = 10_000
+# Atoms of a job that describes each of them: half a minute, and 80 MB in 64 components.
+ENVIRONMENTS_PER_JOB = 320_000
 
 
 class DescriptionWorkChain(ThrottledWorkChain):
@@ -30,36 +34,61 @@ class DescriptionWorkChain(ThrottledWorkChain):
         """Define inputs, the outline and exit codes."""
         super().define(spec)
         spec.input_namespace('legs', valid_type=orm.TrajectoryData, help='The frames, by the labels of their legs.')
-        spec.input('descriptors', valid_type=orm.List, help='Settings of the descriptors.')
+        spec.input('descriptors', valid_type=orm.List, help='For each `of` what it is, and the `descriptor`.')
         spec.input('given', valid_type=orm.ArrayData, required=False, help='Structures that are described beside them.')
-        spec.expose_inputs(DescriptionCalculation, namespace='job', exclude=('legs', 'given', 'descriptor', 'species'))
+        spec.expose_inputs(
+            DescriptionCalculation, namespace='job', exclude=('legs', 'given', 'descriptor', 'species', 'projection')
+        )
         spec.input('max_concurrent_jobs', valid_type=int, is_metadata=True, help='Jobs in flight at most.')
         spec.input('reuse_finished', valid_type=bool, is_metadata=True, default=False, help='Take jobs from cache.')
         spec.output_namespace('descriptors', valid_type=orm.ArrayData, help='The descriptors, for each job.')
         spec.exit_code(401, 'ERROR_DESCRIPTION', message='Not all frames could be described: {reason}')
         spec.outline(cls.plan, while_(cls.has_unfinished)(cls.fill_slots), cls.gather)
 
-    def plan(self) -> None:
+    def plan(self) -> ExitCode | None:
         """Divide the legs among jobs, and let the jobs of each descriptor wait."""
         self.start_empty()
-        sizes = {label: leg.base.attributes.get('array|steps')[0] for label, leg in self.inputs.legs.items()}
-        # Those given, by a job without a leg.
-        chunks = [*enumerate(_chunks(sizes)), *([('given', [])] if 'given' in self.inputs else [])]
-        self.ctx.plan = {
-            f'descriptors_{number}_{place}': [number, labels]
-            for number in range(len(self.inputs.descriptors.get_list()))
-            for place, labels in chunks
-        }
-        self.ctx.waiting = list(self.ctx.plan)
+        shapes = {label: leg.base.attributes.get('array|positions') for label, leg in self.inputs.legs.items()}
+        self.ctx.plan, self.ctx.projections = {}, {}
         species = {atomic_numbers[symbol] for leg in self.inputs.legs.values() for symbol in leg.symbols}
         if 'given' in self.inputs:
             species |= {int(z) for z in self.inputs.given.get_array('numbers')}
         self.ctx.species = orm.List(sorted(species))
+        for number, asked in enumerate(self.inputs.descriptors.get_list()):
+            if asked['of'] == 'environments':
+                sizes = {label: n_frames * n_atoms for label, (n_frames, n_atoms, _) in shapes.items()}
+                chunks = list(_chunks(sizes, ENVIRONMENTS_PER_JOB))
+                failure = self._fit_environments(number, asked['descriptor'])
+                if failure is not None:
+                    return failure
+            else:
+                sizes = {label: n_frames for label, (n_frames, _, _) in shapes.items()}
+                chunks = list(_chunks(sizes, FRAMES_PER_JOB))
+            self.ctx.plan |= {f'descriptors_{number}_{place}': [number, legs] for place, legs in enumerate(chunks)}
+            if 'given' in self.inputs:
+                # Those given, by a job without a leg.
+                self.ctx.plan[f'descriptors_{number}_given'] = [number, []]
+        self.ctx.waiting = list(self.ctx.plan)
+        return None
+
+    def _fit_environments(self, number: int, descriptor: dict[str, Any]) -> ExitCode | None:
+        """Find the components in which the jobs of a descriptor hand back the environments."""
+        with reuse_finished('mlip_autopipe.fit_environments', self.inputs.reuse_finished):
+            outputs, node = fit_environments.run_get_node(
+                descriptor=orm.Dict(descriptor),
+                species=self.ctx.species,
+                stage_version=orm.Str(sampling.STAGE_VERSION),
+                **self.inputs.legs,
+            )
+        if not node.is_finished_ok:
+            return self.exit_codes.ERROR_DESCRIPTION.format(reason=node.exit_message)
+        self.ctx.projections[number] = outputs['projection'].pk
+        return None
 
     def submit_one(self, label: str) -> orm.CalcJobNode:
         """Submit a job."""
         number, legs = self.ctx.plan[label]
-        descriptor = self.inputs.descriptors.get_list()[number]
+        descriptor = self.inputs.descriptors.get_list()[number]['descriptor']
         inputs = self.exposed_inputs(DescriptionCalculation, 'job')
         if descriptor['kind'] != 'learned':
             inputs.pop('calculator', None)
@@ -69,6 +98,8 @@ class DescriptionWorkChain(ThrottledWorkChain):
             inputs.given = self.inputs.given
         inputs.descriptor = orm.Dict(descriptor)
         inputs.species = self.ctx.species
+        if number in self.ctx.projections:
+            inputs.projection = orm.load_node(self.ctx.projections[number])
         inputs.metadata['call_link_label'] = label
         with reuse_finished('mlip_autopipe.describe', self.inputs.reuse_finished):
             return self.submit(DescriptionCalculation, inputs)
@@ -86,7 +117,7 @@ class DescriptionWorkChain(ThrottledWorkChain):
 
 
 def find_wanted(sampling: Mapping[str, Any], n_frames: int, min_frames: int) -> list[dict[str, Any]]:
-    """Return the settings of the descriptors that jobs shall compute for a sampling, each once.
+    """Return ``of`` what and by which ``descriptor`` jobs shall describe the frames for a sampling, each once.
 
     Parameters
     ----------
@@ -97,8 +128,11 @@ def find_wanted(sampling: Mapping[str, Any], n_frames: int, min_frames: int) -> 
     min_frames
         From how many frames on jobs compute all that is needed; what a calculator has learned they always do.
     """
-    asked = [found for _, found in structure_descriptors(sampling)]
-    by_job = [one for one in asked if one['kind'] == 'learned' or n_frames >= min_frames]
+    by_job = [
+        {'of': asked.of, 'descriptor': asked.descriptor}
+        for asked in asked_descriptors(sampling)
+        if asked.descriptor['kind'] == 'learned' or n_frames >= min_frames
+    ]
     return [one for place, one in enumerate(by_job) if one not in by_job[:place]]
 
 
@@ -114,15 +148,15 @@ def read_given_node(sampling: Mapping[str, Any]) -> orm.ArrayData:
     return orm.ArrayData(structure_arrays(structures))
 
 
-def _chunks(sizes: Mapping[str, int]) -> Iterator[list[str]]:
-    """Yield the labels of legs that together have no more frames than a job; one that has more is alone."""
+def _chunks(sizes: Mapping[str, int], most: int) -> Iterator[list[str]]:
+    """Yield the labels of legs that together are not larger than a job may be; one that is larger is alone."""
     chunk: list[str] = []
-    n_frames = 0
+    total = 0
     for label, size in sorted(sizes.items()):
-        if chunk and n_frames + size > FRAMES_PER_JOB:
+        if chunk and total + size > most:
             yield chunk
-            chunk, n_frames = [], 0
+            chunk, total = [], 0
         chunk.append(label)
-        n_frames += size
+        total += size
     if chunk:
         yield chunk

@@ -21,7 +21,7 @@ from aiida_mlip_autopipe.exploration.calculators.base import file_sha256
 from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, LOCAL_COMPUTER, TESTED_MODELS, code_label, find_codes
 from aiida_mlip_autopipe.model_store import find_model
 from aiida_mlip_autopipe.randomness import derive_random_seed
-from aiida_mlip_autopipe.sampling.descriptors import structure_descriptors
+from aiida_mlip_autopipe.sampling.descriptors import asked_descriptors
 
 LOCAL_SCHEDULER = 'core.direct'
 CONCURRENT_JOBS_BEHIND_SCHEDULER = 50
@@ -98,8 +98,8 @@ def descriptor_code(config: CampaignConfig, codes: Sequence[JobCode]) -> JobCode
     if settings.code is None:
         return JobCode(first.code, first.calculator, resources)
     code = load_code(settings.code, 'execution.descriptors.code')
-    asked = structure_descriptors(config.sampling.model_dump(mode='json'))
-    is_learned = any(one['kind'] == 'learned' for _, one in asked)
+    asked = asked_descriptors(config.sampling.model_dump(mode='json'))
+    is_learned = any(one.descriptor['kind'] == 'learned' for one in asked)
     return JobCode(code, pin_model(first.calculator, code) if is_learned else first.calculator, resources)
 
 

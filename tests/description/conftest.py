@@ -9,7 +9,7 @@ import pytest
 from ase.build import bulk, molecule
 
 from aiida_mlip_autopipe.description import DESCRIPTION_VERSION
-from aiida_mlip_autopipe.description.contract import STRUCTURES_FILE, DescriptionJob
+from aiida_mlip_autopipe.description.contract import PROJECTION_FILE, STRUCTURES_FILE, DescriptionJob
 from aiida_mlip_autopipe.description.job import describe_frames
 from aiida_mlip_autopipe.description.structures_file import write_structures
 from aiida_mlip_autopipe.exploration.contract import JOB_FILE
@@ -47,10 +47,15 @@ def trajectories():
 def describe(tmp_path):
     """Return a function that runs a job; its folder is an attribute."""
 
-    def run(trajectories, species=(1, 8, 29, 79), descriptor=None, **changes):
+    def run(trajectories, species=(1, 8, 29, 79), descriptor=None, components=None, **changes):
         job = DescriptionJob(
-            description_version=DESCRIPTION_VERSION, descriptor=descriptor or {'kind': 'soap'}, species=species
+            description_version=DESCRIPTION_VERSION,
+            descriptor=descriptor or {'kind': 'soap'},
+            species=species,
+            projection=None if components is None else PROJECTION_FILE,
         )
+        if components is not None:
+            np.savez(tmp_path / PROJECTION_FILE, **vars(components))
         (tmp_path / JOB_FILE).write_text(json.dumps(job.model_dump(mode='json') | changes))
         write_structures(tmp_path / STRUCTURES_FILE, trajectories)
         return run_job(tmp_path / JOB_FILE, describe_frames)

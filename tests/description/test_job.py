@@ -6,6 +6,7 @@ import pytest
 from aiida_mlip_autopipe.description.contract import DESCRIPTORS_FILE, STRUCTURES_FILE
 from aiida_mlip_autopipe.description.structures_file import Structures, write_structures
 from aiida_mlip_autopipe.exploration.contract import STOP_FILE
+from aiida_mlip_autopipe.sampling.environments import fit_environments, project_environments, report_environments
 from aiida_mlip_autopipe.sampling.soap import SoapSettings, describe_structures
 
 SMALL = SoapSettings(n_max=3, l_max=2)
@@ -31,6 +32,28 @@ def test_soap_of_a_job_is_that_of_the_selection_bit_for_bit(trajectories, descri
     assert result.statistics == {'n_features': features.shape[1], 'compression': 'off'}
 
 
+def test_environments_of_a_job_are_those_of_the_selection_bit_for_bit(trajectories, describe):
+    species = (1, 8, 29, 79)
+    projection = fit_environments(trajectories, species, SMALL)
+    result = describe(trajectories, descriptor=SMALL.model_dump(), components=projection)
+    assert (result.outcome, result.n_frames) == ('completed', 9)
+    structures = [one.frame(index) for one in trajectories for index in range(len(one))]
+    expected = np.concatenate(list(project_environments(structures, species, SMALL, projection)))
+    features = np.load(describe.folder / DESCRIPTORS_FILE)
+    assert features.dtype == np.float32
+    assert features.shape == (3 * 4 + 4 * 8 + 2 * 3, expected.shape[1])
+    np.testing.assert_array_equal(features, expected)
+    assert result.statistics == report_environments(SMALL, species, projection)
+
+
+def test_a_job_of_environments_that_is_told_to_stop_says_how_many_structures_it_did(trajectories, describe):
+    projection = fit_environments(trajectories, (1, 8, 29, 79), SMALL)
+    (describe.folder / STOP_FILE).touch()
+    result = describe(trajectories, descriptor=SMALL.model_dump(), components=projection)
+    assert (result.outcome, result.n_frames) == ('stopped', 1)
+    assert '1 of 9 structures were done' in result.message
+
+
 def test_an_element_that_the_descriptor_was_not_built_for_is_refused(trajectories, describe):
     result = describe(trajectories, species=(29, 79))
     assert (result.outcome, result.refusal) == ('refused', 'element')
@@ -47,6 +70,7 @@ def test_an_element_that_the_descriptor_was_not_built_for_is_refused(trajectorie
         ({'descriptor': {'kind': 'learned'}}, 'settings', 'need a calculator'),
         ({'descriptor': {'kind': 'learned'}, 'calculator': {'kind': 'emt'}}, 'settings', "'emt' has no learned"),
         ({'structures': 'other.npz'}, 'structure', 'other.npz cannot be read'),
+        ({'projection': 'other.npz'}, 'structure', 'the components other.npz cannot be read'),
         ({'image_sha256': 'a' * 64}, 'model_mismatch', 'the image of this job'),
     ],
 )

@@ -9,6 +9,7 @@ from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
 from aiida_mlip_autopipe.data.descriptors import descriptions_from_nodes
 from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
 from aiida_mlip_autopipe.description.contract import DESCRIPTORS_FILE
+from aiida_mlip_autopipe.description.structures_file import structure_arrays
 from aiida_mlip_autopipe.exploration import contract
 from aiida_mlip_autopipe.sampling.descriptors import descriptor_key
 from aiida_mlip_autopipe.sampling.soap import SoapSettings
@@ -38,14 +39,13 @@ def leg(n_frames):
 
 @pytest.fixture
 def parse(emt_code, tmp_path):
-    """Parse what a job left of two legs, of two frames and of one."""
+    """Parse what a job left of two legs, of two frames and of one, or of other inputs in their place."""
 
-    def run(result, features=None):
+    def run(result, features=None, inputs=None):
         process_type = DescriptionCalculation.build_process_type()
         node = orm.CalcJobNode(computer=emt_code.computer, process_type=process_type)
         inputs = {
-            'legs__frames_b': leg(1),
-            'legs__frames_a': leg(2),
+            **(inputs or {'legs__frames_b': leg(1), 'legs__frames_a': leg(2)}),
             'descriptor': orm.Dict(SoapSettings().model_dump()),
             'species': orm.List([29]),
         }
@@ -83,6 +83,33 @@ def test_each_leg_finds_its_own_descriptors_again(parse):
     assert description.report == {'n_features': 2}
     # A leg that no job has described leaves the whole descriptor out.
     assert descriptions_from_nodes([outputs['descriptors']], ['frames_a', 'frames_c']) == {}
+
+
+def test_environments_are_told_from_structures_and_divided_by_the_atoms_of_each_leg(parse):
+    points = np.arange(24, dtype=np.float32).reshape(12, 2)
+    projection = {'projection': orm.ArrayData({'mean': np.zeros(3)})}
+    outputs, _ = parse(make_result(), points, {'legs__frames_b': leg(1), 'legs__frames_a': leg(2), **projection})
+    copper = orm.ArrayData(structure_arrays([COPPER, COPPER * (2, 1, 1)]))
+    given, _ = parse(make_result(), points, {'given': copper, 'projection': orm.ArrayData({'mean': np.zeros(3)})})
+    found = descriptions_from_nodes([outputs['descriptors'], given['descriptors']], ['frames_a', 'frames_b'])
+    description = found[descriptor_key(SoapSettings(), 'environments')]
+    np.testing.assert_array_equal(description.features[0], points[:8])
+    np.testing.assert_array_equal(description.features[1], points[8:])
+    np.testing.assert_array_equal(description.given, points)
+    assert descriptor_key(SoapSettings()) not in found
+
+
+def test_structures_given_are_no_leg(parse):
+    def given():
+        return {'given': orm.ArrayData(structure_arrays([COPPER, COPPER * (2, 1, 1)]))}
+
+    frames, _ = parse(make_result(), np.zeros((3, 2), dtype=np.float32))
+    others, process = parse(make_result(), np.ones((2, 2), dtype=np.float32), given())
+    assert process.exit_status == 0
+    found = descriptions_from_nodes([frames['descriptors'], others['descriptors']], ['frames_a', 'frames_b'])
+    assert found[descriptor_key(SoapSettings())].given.tolist() == [[1, 1], [1, 1]]
+    _, process = parse(make_result(), np.ones((3, 2)), given())
+    assert process.exit_status == 303
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from ase.build import bulk
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.sampling import select_frames
-from aiida_mlip_autopipe.sampling.descriptors import Description, descriptor_key, structure_descriptors
+from aiida_mlip_autopipe.sampling.descriptors import Description, asked_descriptors, descriptor_key
 from aiida_mlip_autopipe.sampling.direct import DirectSettings
 from aiida_mlip_autopipe.sampling.fps import FpsSettings
 from aiida_mlip_autopipe.sampling.learned import LearnedSettings
@@ -118,12 +118,16 @@ def test_the_descriptors_that_jobs_can_compute_are_found_within_other_samplers()
             {'share': 0.5, 'sampler': {'kind': 'of a third party', 'descriptor': 7}},
         ],
     }
-    assert list(structure_descriptors(nested)) == [('.parts[1].sampler.descriptor', {'kind': 'learned'})]
+    assert list(asked_descriptors(nested)) == [
+        ('.parts[0].sampler.descriptor', 'environments', {'kind': 'soap'}),
+        ('.parts[1].sampler.descriptor', 'structures', {'kind': 'learned'}),
+    ]
 
 
 def test_the_descriptor_of_a_target_of_coverage_is_found():
     settings = RandomSettings(coverage_target={'score': 0.9, 'descriptor': {'kind': 'learned'}})
-    assert list(structure_descriptors(settings.model_dump())) == [('.coverage_target.descriptor', {'kind': 'learned'})]
+    expected = ('.coverage_target.descriptor', 'structures', {'kind': 'learned'})
+    assert list(asked_descriptors(settings.model_dump())) == [expected]
 
 
 def test_a_descriptor_is_soap_where_it_does_not_say_which():

@@ -85,6 +85,36 @@ def test_another_descriptor_is_computed(by_job, run):
     assert hits(campaign, 'DescriptionCalculation') == [False]
 
 
+def environment(**settings):
+    return {**fps(), 'kind': 'environment', 'n_structures': 6, **settings}
+
+
+def test_environments_are_described_by_jobs_and_another_selection_takes_them_from_the_cache(by_job, run, monkeypatch):
+    # Each seed has more environments, and so a job for each.
+    monkeypatch.setattr('aiida_mlip_autopipe.workflows.description.ENVIRONMENTS_PER_JOB', 1)
+    in_place = run(environment(), IN_PLACE)
+    assert hits(in_place, 'DescriptionCalculation') == []
+    first = run(environment(), BY_JOB)
+    assert hits(first, 'fit_environments') == [False]
+    assert hits(first, 'DescriptionCalculation') == [False] * 2
+    for name in ('frame', 'step', 'gain'):
+        expected = in_place.outputs.selection.get_array(name)
+        np.testing.assert_array_equal(first.outputs.selection.get_array(name), expected)
+    assert first.outputs.selection_report['descriptor'] == in_place.outputs.selection_report['descriptor']
+    (job, _) = (node for node in first.called_descendants if node.process_label == 'DescriptionCalculation')
+    (leg,) = job.inputs.legs.values()
+    points = job.outputs.descriptors.get_array('features')
+    assert points.dtype == np.float32
+    assert len(points) == len(leg.symbols) * len(leg.get_stepids())
+    within = {'kind': 'stratified', 'n_structures': 5, 'by': 'seed', 'within': environment(n_kinds=20)}
+    for another in (environment(n_structures=4, n_kinds=9), within):
+        again = run(another, BY_JOB)
+        assert hits(again, 'ExplorationCalculation') == [True] * 2
+        assert hits(again, 'fit_environments') == [True]
+        assert hits(again, 'DescriptionCalculation') == [True] * 2
+        assert hits(again, 'select_frames') == [False]
+
+
 def test_structures_given_are_described_by_a_job_too_and_once(by_job, run, campaign_folder):
     # An element that no frame has: the descriptor is built for it, and so is another one for all.
     bulk('Pt', cubic=True).write(campaign_folder / 'old.traj')

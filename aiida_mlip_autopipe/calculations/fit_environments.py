@@ -1,0 +1,48 @@
+"""The principal components of the atoms' environments as a calcfunction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aiida import orm
+from aiida.engine import ExitCode, calcfunction
+
+from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.sampling import environments
+from aiida_mlip_autopipe.sampling.soap import SoapSettings
+
+ERROR_DESCRIPTION = 400
+
+
+@calcfunction
+def fit_environments(
+    descriptor: orm.Dict, species: orm.List, stage_version: orm.Str, **legs: orm.TrajectoryData
+) -> Mapping[str, orm.Data] | ExitCode:
+    """Find the components in which jobs hand back the environments, from a sample of all frames.
+
+    Parameters
+    ----------
+    descriptor
+        Settings of SOAP.
+    species
+        Atomic numbers that the descriptor is built for.
+    stage_version
+        Version of the science behind this function.
+    **legs
+        The frames.
+
+    Returns
+    -------
+    dict
+        ``projection``: the arrays ``mean``, ``directions`` and ``variances``.
+    """
+    trajectories = [trajectory_from_node(leg) for _, leg in sorted(legs.items())]
+    try:
+        projection = environments.fit_environments(
+            trajectories, species.get_list(), SoapSettings(**descriptor.get_dict())
+        )
+    except AutopipeError as error:
+        return ExitCode(ERROR_DESCRIPTION, str(error), invalidates_cache=True)
+    arrays = {'mean': projection.mean, 'directions': projection.directions, 'variances': projection.variances}
+    return {'projection': orm.ArrayData(arrays)}
