@@ -62,6 +62,7 @@ def describe(campaign: WorkChainNode, progress: Progress) -> RenderableType:
         Text(f'job {one.pk} is paused: {one.reason}; mlip-autopipe resume {campaign.pk} plays it', style='yellow')
         for one in progress.paused
     ]
+    lines += [Text(warning, style='yellow') for warning in _warnings(campaign)]
     return Group(*lines)
 
 
@@ -94,8 +95,17 @@ def _follow_in_lines(campaign: WorkChainNode) -> None:
             console.print(f'[{_whole_seconds(elapsed(campaign))}] {line}', markup=False)
             last = line
         if ended:
+            for warning in _warnings(campaign):
+                console.print(warning, style='yellow', markup=False)
             return
         time.sleep(POLL_S)
+
+
+def _warnings(campaign: WorkChainNode) -> list[str]:
+    """Return where the selection is not what was asked for."""
+    if 'selection_report' not in campaign.outputs:
+        return []
+    return [f'attention: {warning}' for warning in campaign.outputs.selection_report['warnings']]
 
 
 def _pace(progress: Progress) -> str:

@@ -332,3 +332,11 @@ def test_a_campaign_that_is_killed_keeps_what_it_did_and_goes_on_from_there(make
     assert wait_for_jobs(again, f'job.exit_status for job in jobs if {from_cache}')[0] == 400
     assert wait_for_jobs(again, f"job.pk for job in jobs if 'checkpoint' in job.inputs and not {from_cache}")
     home('mlip-autopipe', 'kill', again, '--wait', 1)
+
+
+def test_a_selection_that_is_not_what_was_asked_for_is_told_at_the_end_and_by_status(shared_home, config):
+    changes = ('sampling.n_structures=1000', 'exploration.n_steps=20')
+    output = shared_home('mlip-autopipe', 'run', config, *changes).stdout
+    warning = r'attention: 1000 structures were asked for, but only \d+ of \d+ frames are finite, distinct and new'
+    assert len(re.findall(warning, output)) == 1
+    assert re.search(warning, shared_home('mlip-autopipe', 'status', 'aluminium').stdout)
