@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from aiida_mlip_autopipe.sampling.projection import fit_projection
 
 
 def pick_fewest(pool: FramePool, target: CoverageTarget, pick: Callable[[int], Picks], n_most: int) -> Picks:
-    """Search the number of structures with which a sampler reaches the target, by halving.
+    """Search the number of structures with which a sampler reaches the target, by a guess and by halving.
 
     With as many as are returned the target is reached, with one fewer it is not. Where a sampler's shorter selections
     are the beginnings of its longer ones, none smaller reaches it.
@@ -42,12 +43,12 @@ def pick_fewest(pool: FramePool, target: CoverageTarget, pick: Callable[[int], P
     covered = np.empty((0, components.shape[1])) if given is None else projection.apply(given)
     score = CoverageScore(components)
 
-    def reached(picks: Picks) -> float:
-        return score.of(np.concatenate([components[picks.indices], covered]))
+    def reached(indices: np.ndarray) -> float:
+        return score.of(np.concatenate([components[indices], covered]))
 
     too_few, enough = 0, min(n_most, len(pool))
     picks = pick(enough)
-    found = reached(picks)
+    found = reached(picks.indices)
     if found < target.score:
         warning = (
             f'the coverage target of {target.score:g} was not reached: {len(picks.indices)} structures have a score of '
@@ -55,11 +56,15 @@ def pick_fewest(pool: FramePool, target: CoverageTarget, pick: Callable[[int], P
         )
         report = {'coverage_score': found, 'warnings': [*picks.report.get('warnings', []), warning]}
         return replace(picks, report=picks.report | report)
+    # Where shorter selections begin longer ones, the beginning that is enough is the answer, and two picks show it.
+    longest = picks.indices
+    guess = 1 + bisect_left(range(1, len(longest) + 1), target.score, key=lambda n: reached(longest[:n]))
     while enough - too_few > 1:
-        middle = (too_few + enough) // 2
+        guesses = [n for n in (guess, guess - 1) if too_few < n < enough]
+        middle = guesses[0] if guesses else (too_few + enough) // 2
         fewer = pick(middle)
-        if reached(fewer) >= target.score:
+        if reached(fewer.indices) >= target.score:
             enough, picks = middle, fewer
         else:
             too_few = middle
-    return replace(picks, report=picks.report | {'coverage_score': reached(picks)}, complete=True)
+    return replace(picks, report=picks.report | {'coverage_score': reached(picks.indices)}, complete=True)

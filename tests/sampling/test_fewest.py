@@ -115,6 +115,22 @@ def test_all_frames_reach_every_target_also_where_more_may_be_chosen(trajectorie
     assert selection.report['warnings'] == []
 
 
+@pytest.mark.parametrize(('kind', 'n_at_most'), [('random', 3), ('fps', 3), ('stride', 8)], indirect=['kind'])
+def test_few_selections_are_made_to_find_the_number(trajectories, laid_out, kind, n_at_most, monkeypatch):
+    sampler, numbers = SAMPLERS.load(kind), []
+    pick = sampler.pick
+
+    def count(self, pool, rng):
+        numbers.append(self.settings.n_structures)
+        return pick(self, pool, rng)
+
+    monkeypatch.setattr(sampler, 'pick', count)
+    selection = choose(trajectories, laid_out, kind, 0.5)
+    assert numbers[0] == 40
+    assert {len(selection), len(selection) - 1} <= set(numbers)
+    assert len(numbers) <= n_at_most
+
+
 def test_structures_given_cover_too_and_one_is_chosen_at_least(trajectories, tmp_path):
     frames = [one.frame(place) for one in trajectories for place in range(20)]
     frames[0].write(tmp_path / 'one.traj')
