@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -61,18 +61,24 @@ class DisagreementSampler(Sampler):
         wide = known[values[known] >= settings.min_disagreement]
         ordered = wide[np.argsort(-values[wide], kind='stable')]
         kept = np.sort(ordered[: round(settings.pool_factor * settings.n_structures)])
-        report = {
+        report: dict[str, Any] = {
             'disagreement_by': settings.by,
             'n_without_disagreement': len(pool) - len(known),
             'n_disagreed_most': len(kept),
             'least_disagreement': float(values[kept].min()) if len(kept) else None,
         }
+        is_short = len(kept) < settings.n_structures
+        if is_short:
+            report['warnings'] = [
+                f'{settings.n_structures} structures were asked for, but of only {len(kept)} candidates the committee '
+                f'has said that it disagrees by {settings.min_disagreement:g} or more'
+            ]
         if not len(kept):
-            return Picks(kept, np.empty(0), report)
+            return Picks(kept, np.empty(0), report, complete=True)
         farthest = FpsSettings(
             n_structures=settings.n_structures,
             descriptor=settings.descriptor,
             duplicate_tolerance=settings.duplicate_tolerance,
         )
         picks = FpsSampler(farthest).pick(pool.subset(kept), rng)
-        return Picks(kept[picks.indices], picks.distances, picks.report | report)
+        return Picks(kept[picks.indices], picks.distances, picks.report | report, complete=is_short)

@@ -61,6 +61,9 @@ def test_frames_that_nobody_has_evaluated_are_never_chosen(evaluated, make_traje
     assert len(selection) == 38
     assert set(selection.trajectory_indices) == {0}
     assert selection.report['n_without_disagreement'] == 7
+    assert selection.report['warnings'] == [
+        '50 structures were asked for, but of only 38 candidates the committee has said that it disagrees by 0 or more'
+    ]
 
 
 def test_frames_below_a_limit_are_passed_over(evaluated):
