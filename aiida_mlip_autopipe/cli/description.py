@@ -36,7 +36,9 @@ def describe_config(config: CampaignConfig) -> Table:
     table.add_row('exploration', Text(_describe_exploration(exploration)))
     n_frames = count_seeds(config.generation) * _frames_per_seed(exploration)
     selection = Text(f'{sampling.n_structures} of about {n_frames} frames by {sampling.kind}')
-    if sampling.n_structures > n_frames:
+    if sampling.coverage_target is not None:
+        selection.append(f', or as few as reach a coverage score of {sampling.coverage_target.score:g}')
+    elif sampling.n_structures > n_frames:
         selection.append('; there are fewer frames than structures asked for', style='yellow')
     table.add_row('selection', selection)
     table.add_row('dataset', Text(str(config.storage.database or Path(f'{config.name}.db'))))

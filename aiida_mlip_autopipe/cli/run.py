@@ -83,7 +83,8 @@ def _show_estimate(config: CampaignConfig, profile: str | None) -> None:
     table.add_row('seeds', f'{estimate.n_seeds}, {estimate.mean_atoms:.0f} atoms on average')
     table.add_row('jobs', str(estimate.n_jobs))
     table.add_row('force calls', f'{estimate.force_calls:,}')
-    table.add_row('frames', f'{estimate.n_frames:,}, of which {config.sampling.n_structures} are selected')
+    bound = '' if config.sampling.coverage_target is None else 'at most '
+    table.add_row('frames', f'{estimate.n_frames:,}, of which {bound}{config.sampling.n_structures} are selected')
     table.add_row(
         'time',
         'not known for this calculator'

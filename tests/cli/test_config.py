@@ -52,6 +52,11 @@ def test_check_warns_of_more_structures_than_frames(run, campaign):
     assert 'at 1 to 2 K' in result.stdout
 
 
+def test_check_tells_a_target_of_coverage(run, campaign):
+    result = run('config', 'check', 'campaign.yaml', 'sampling.n_structures=500', 'sampling.coverage_target.score=0.9')
+    assert '500 of about 150 frames by fps, or as few as reach a coverage score of 0.9' in result.stdout
+
+
 def test_schema_is_json(run):
     assert 'generation' in json.loads(run('config', 'schema').stdout)['properties']
 
