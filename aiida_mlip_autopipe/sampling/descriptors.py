@@ -71,13 +71,15 @@ class Asked(NamedTuple):
     descriptor: dict[str, Any]
 
 
-def asked_descriptors(settings: Any) -> Iterator[Asked]:
+def asked_descriptors(settings: Any, *, is_within: bool = False) -> Iterator[Asked]:
     """Yield the descriptors among the settings of a sampler and of those within it.
 
     Parameters
     ----------
     settings
         As dumped to JSON.
+    is_within
+        Whether they are a part of others: a target of coverage does not count there.
 
     Yields
     ------
@@ -86,15 +88,17 @@ def asked_descriptors(settings: Any) -> Iterator[Asked]:
     """
     if isinstance(settings, list | tuple):
         for number, one in enumerate(settings):
-            yield from (asked._replace(place=f'[{number}]{asked.place}') for asked in asked_descriptors(one))
+            found = asked_descriptors(one, is_within=True)
+            yield from (asked._replace(place=f'[{number}]{asked.place}') for asked in found)
     elif isinstance(settings, dict):
         for name, one in settings.items():
             if name == 'descriptor' and isinstance(one, dict) and one.get('kind') in KINDS:
                 yield Asked(
                     '.descriptor', 'environments' if settings.get('kind') == 'environment' else 'structures', one
                 )
-            else:
-                yield from (asked._replace(place=f'.{name}{asked.place}') for asked in asked_descriptors(one))
+            elif not (is_within and name == 'coverage_target'):
+                found = asked_descriptors(one, is_within=True)
+                yield from (asked._replace(place=f'.{name}{asked.place}') for asked in found)
 
 
 def describe_pool(

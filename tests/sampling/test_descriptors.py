@@ -128,6 +128,9 @@ def test_the_descriptor_of_a_target_of_coverage_is_found():
     settings = RandomSettings(coverage_target={'score': 0.9, 'descriptor': {'kind': 'learned'}})
     expected = ('.coverage_target.descriptor', 'structures', {'kind': 'learned'})
     assert list(asked_descriptors(settings.model_dump())) == [expected]
+    # Within another sampler it does not count.
+    mix = MixSettings(parts=[{'share': 1, 'sampler': settings.model_dump()}])
+    assert list(asked_descriptors(mix.model_dump())) == []
 
 
 def test_a_descriptor_is_soap_where_it_does_not_say_which():
