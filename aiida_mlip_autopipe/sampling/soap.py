@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from ase import Atoms
-from ase.geometry.cell import complete_cell
 from pydantic import Field
 
+from aiida_mlip_autopipe.sampling.density_expansion import DensityExpansion
+from aiida_mlip_autopipe.sampling.power_spectrum import Compression, PowerSpectrum
 from aiida_mlip_autopipe.settings import Settings
-
-Compression = Literal['off', 'mu1nu1', 'crossover', 'mu2']
 
 # From this many features on, more of them cost time and memory and hardly tell more structures apart.
 MAX_FEATURES = 2300
 # Structures described at a time by each process; bounds the memory beside the result.
-BLOCK = 256
+BLOCK = 512
+# Structures that a process is given at a time, few enough that all end at the same time.
+PART = 64
 # From so many structures on, all cores at hand are used: for fewer, starting the processes costs more than they save.
 MANY = 2000
 
@@ -95,11 +96,18 @@ def describe_in_blocks(
     structures: Iterable[Atoms], species: Sequence[int], settings: SoapSettings, n_jobs: int
 ) -> Iterator[np.ndarray]:
     """Yield the descriptors of some structures at a time, float32 (b, n_features), by so many processes."""
-    soap = _make_soap(settings, species)
     remaining = iter(structures)
-    while block := [_with_volume(atoms) for atoms in islice(remaining, n_jobs * BLOCK)]:
-        described = soap.create(block, n_jobs=n_jobs).reshape(len(block), -1)
-        yield (described / np.linalg.norm(described, axis=1, keepdims=True)).astype(np.float32)
+    if n_jobs == 1:
+        describe = _make_soap(settings, species).average
+        while block := list(islice(remaining, BLOCK)):
+            yield _describe(describe, block)
+        return
+    from joblib import Parallel, delayed
+
+    parallel = Parallel(n_jobs)
+    while block := list(islice(remaining, n_jobs * BLOCK)):
+        parts = [block[start : start + PART] for start in range(0, len(block), PART)]
+        yield np.concatenate(parallel(delayed(_describe_part)(part, species, settings) for part in parts))
 
 
 def _count_cores() -> int:
@@ -112,35 +120,26 @@ def describe_environments(
     structures: Iterable[Atoms], species: Sequence[int], settings: SoapSettings
 ) -> Iterator[np.ndarray]:
     """Yield the descriptors of the atoms of each structure, not averaged: float32 (n_atoms, n_features), length one."""
-    soap = _make_soap(settings, species, average='off')
+    soap = _make_soap(settings, species)
     for atoms in structures:
-        described = soap.create(_with_volume(atoms))
-        yield (described / np.linalg.norm(described, axis=1, keepdims=True)).astype(np.float32)
+        yield _scale(soap.environments(atoms))
 
 
-def _make_soap(settings: SoapSettings, species: Sequence[int], average: Literal['outer', 'off'] = 'outer') -> Any:
-    from ase.data import chemical_symbols
-    from dscribe.descriptors import SOAP
-
-    compression: dict[str, Any] = {'mode': choose_compression(settings, len(species))}
-    if compression['mode'] == 'mu2':
-        # Without weights all elements would look the same.
-        compression['species_weighting'] = {chemical_symbols[z]: 1.0 + z / 100.0 for z in species}
-    return SOAP(
-        species=[chemical_symbols[z] for z in species],
-        r_cut=settings.r_cut_A,
-        n_max=settings.n_max,
-        l_max=settings.l_max,
-        sigma=settings.sigma_A,
-        compression=compression,
-        average=average,
-        periodic=True,
-        dtype='float64',
-    )
+def _describe_part(structures: list[Atoms], species: Sequence[int], settings: SoapSettings) -> np.ndarray:
+    return _describe(_make_soap(settings, species).average, structures)
 
 
-def _with_volume(atoms: Atoms) -> Atoms:
-    """Give a molecule the cell that dscribe asks for; directions that are not periodic do not enter."""
-    if atoms.cell.rank < 3:
-        atoms.set_cell(complete_cell(atoms.cell))
-    return atoms
+def _describe(describe: Callable[[Atoms], np.ndarray], structures: list[Atoms]) -> np.ndarray:
+    return _scale(np.array([describe(atoms) for atoms in structures]))
+
+
+def _scale(described: np.ndarray) -> np.ndarray:
+    scaled: np.ndarray = described / np.linalg.norm(described, axis=1, keepdims=True)
+    return scaled.astype(np.float32)
+
+
+def _make_soap(settings: SoapSettings, species: Sequence[int]) -> PowerSpectrum:
+    # Without weights all elements would look the same to mu2.
+    weights = 1.0 + np.array(species) / 100.0
+    expansion = DensityExpansion(settings.r_cut_A, settings.n_max, settings.l_max, settings.sigma_A)
+    return PowerSpectrum(expansion, species, choose_compression(settings, len(species)), weights)

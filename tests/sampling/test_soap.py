@@ -1,10 +1,15 @@
-import joblib
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
+from threadpoolctl import threadpool_limits
 
-from aiida_mlip_autopipe.sampling.soap import SoapSettings, choose_compression, describe_structures
+from aiida_mlip_autopipe.sampling.soap import (
+    SoapSettings,
+    choose_compression,
+    describe_environments,
+    describe_structures,
+)
 
 SMALL = SoapSettings(n_max=4, l_max=3)
 
@@ -35,6 +40,13 @@ def test_a_translation_does_not_matter(alloy):
     moved = alloy.copy()
     moved.translate([0.7, 1.9, -3.0])
     first, second = describe(alloy, moved)
+    np.testing.assert_allclose(first, second, atol=1e-6)
+
+
+def test_an_atom_that_has_left_its_cell_is_where_its_image_is(alloy):
+    strayed = alloy.copy()
+    strayed.positions[0] += 2 * alloy.cell[0] - 3 * alloy.cell[2]
+    first, second = describe(alloy, strayed)
     np.testing.assert_allclose(first, second, atol=1e-6)
 
 
@@ -71,21 +83,36 @@ def test_directions_that_are_not_periodic_do_not_enter():
     np.testing.assert_allclose(first, second, atol=1e-6)
 
 
-def test_blocks_give_what_one_call_gives(rattled, monkeypatch):
-    structures = rattled(7)
-    whole = describe(*structures)
+def test_a_structure_has_the_same_bits_whatever_is_described_with_it(rattled, monkeypatch):
+    # Of other sizes and elements, so that whatever is shared between them would show.
+    structures = [*rattled(7), molecule('H2O'), bulk('Cu') * (3, 3, 3), bulk('Au')]
+    species = [1, 8, 29, 79]
+    whole = describe_structures(structures, len(structures), species, SMALL)
+    alone = [describe_structures([atoms], 1, species, SMALL)[0] for atoms in reversed(structures)]
+    np.testing.assert_array_equal(whole, alone[::-1])
     monkeypatch.setattr('aiida_mlip_autopipe.sampling.soap.BLOCK', 3)
-    np.testing.assert_array_equal(describe(*structures), whole)
+    np.testing.assert_array_equal(describe_structures(structures, len(structures), species, SMALL), whole)
 
 
-def test_several_workers_give_what_one_does(rattled, monkeypatch):
+def test_several_processes_give_what_one_does(rattled, monkeypatch):
     structures = rattled(7)
     alone = describe(*structures)
     monkeypatch.setattr('aiida_mlip_autopipe.sampling.soap.MANY', 7)
+    monkeypatch.setattr('aiida_mlip_autopipe.sampling.soap.BLOCK', 3)
+    monkeypatch.setattr('aiida_mlip_autopipe.sampling.soap.PART', 2)
     monkeypatch.setattr('joblib.cpu_count', lambda: 2)
-    # Threads start at once, where processes would have to import everything first.
-    with joblib.parallel_config(backend='threading'):
-        np.testing.assert_array_equal(describe(*structures), alone)
+    np.testing.assert_array_equal(describe(*structures), alone)
+
+
+def test_the_bits_do_not_depend_on_the_number_of_threads(alloy):
+    crystal = alloy * (3, 3, 2)
+    found = []
+    for n_threads in (1, 2):
+        with threadpool_limits(n_threads):
+            averaged = describe(crystal, settings=SoapSettings())
+            (environments,) = describe_environments([crystal], [29, 79], SoapSettings())
+            found.append((averaged.tobytes(), environments.tobytes()))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(
