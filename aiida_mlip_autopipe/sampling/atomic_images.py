@@ -109,15 +109,21 @@ def find_images(atoms: Atoms, species: Sequence[int], reach_A: float) -> AtomicI
     positions -= positions.mean(axis=0)
     # A column of the inverse is one over the distance of two opposite faces long.
     reach = np.where(periodic, reach_A * np.linalg.norm(inverse, axis=0), 0.0)
-    lowest, highest = fractions.min(axis=0) - reach - MARGIN, fractions.max(axis=0) + reach + MARGIN
-    repeats = [np.arange(-n, n + 1) for n in np.ceil(reach).astype(int)]
-    shifts = np.stack(np.meshgrid(*repeats, indexing='ij'), axis=-1).reshape(-1, 3)
     order = np.argsort(elements, kind='stable')
-    images = fractions[order, None] + shifts
-    near = ((images >= lowest) & (images <= highest)).all(axis=-1)
-    counts = np.bincount(elements[order], weights=near.sum(axis=1), minlength=len(species)).astype(int)
-    return AtomicImages(
-        positions,
-        (positions[order, None] + shifts @ cell)[near].T.copy(),
-        np.concatenate([[0], np.cumsum(counts)]),
-    )
+    shifts, near = zip(*map(_find_repeats, fractions[order].T, reach), strict=True)
+    first, second, third = near
+    within = first[:, :, None, None] & second[:, None, :, None] & third[:, None, None, :]
+    found, repeats = np.divmod(np.flatnonzero(within), within[0].size)
+    steps = np.indices(within.shape[1:]).reshape(3, -1)
+    moves = cell.T @ np.array([shift[step] for shift, step in zip(shifts, steps, strict=True)])
+    images = positions[order].T.take(found, axis=1) + moves.take(repeats, axis=1)
+    bounds = np.searchsorted(elements[order].take(found), np.arange(len(species) + 1))
+    return AtomicImages(positions, images, bounds)
+
+
+def _find_repeats(fractions: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return by how many cells along an axis to move (k,), and which atoms are then still within reach (n, k)."""
+    n_cells = int(np.ceil(reach))
+    shifts = np.arange(-n_cells, n_cells + 1.0)
+    moved = np.add.outer(fractions, shifts)
+    return shifts, (moved >= fractions.min() - reach - MARGIN) & (moved <= fractions.max() + reach + MARGIN)
