@@ -19,7 +19,7 @@ MAX_FEATURES = 2300
 # Structures described at a time by each process; bounds the memory beside the result.
 BLOCK = 512
 # Structures that a process is given at a time, few enough that all end at the same time.
-PART = 64
+PART = 128
 # From so many structures on, all cores at hand are used: for fewer, starting the processes costs more than they save.
 MANY = 2000
 

@@ -7,7 +7,7 @@ import pytest
 from aiida_mlip_autopipe import __version__
 
 # Typer itself imports pydantic for the parameters of a command.
-HEAVY = ('aiida', 'ase', 'dscribe', 'hydra', 'numpy', 'omegaconf', 'pymatgen', 'scipy', 'torch', 'yaml')
+HEAVY = ('aiida', 'ase', 'hydra', 'numpy', 'omegaconf', 'pymatgen', 'scipy', 'torch', 'yaml')
 
 
 @pytest.mark.parametrize(

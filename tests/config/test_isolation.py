@@ -33,7 +33,7 @@ from aiida_mlip_autopipe.config import load_config
 from aiida_mlip_autopipe.generation import generate_seeds
 config = load_config({str(path)!r}, ['generation[0].n_seeds=3'])
 print(len(generate_seeds(config.generation, random_seed=1, cutoff_A=config.calculator.cutoff_A).seeds))
-print(*(name for name in ('torch', 'dscribe', 'pymatgen', 'sevenn', 'matplotlib') if name in sys.modules))
+print(*(name for name in ('torch', 'pymatgen', 'sevenn', 'matplotlib') if name in sys.modules))
 """
     done = run(('aiida', 'typer'), code)
     assert (done.stdout, done.stderr) == ('3\n\n', '')
