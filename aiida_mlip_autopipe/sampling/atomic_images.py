@@ -75,7 +75,13 @@ class Neighbours:
             shapes.append(place.shape)
         chosen = found.take(np.concatenate(places), mode='clip')
         centres = np.concatenate([np.repeat(np.arange(n), width) for n, width in shapes])
-        return cls(centres, chosen % n_images, np.concatenate(taken).astype(np.float64), shapes)
+        # What stands at an empty place may be beyond the last image.
+        return cls(
+            centres,
+            np.minimum(chosen - n_images * centres, n_images - 1),
+            np.concatenate(taken).astype(np.float64),
+            shapes,
+        )
 
 
 def find_images(atoms: Atoms, species: Sequence[int], reach_A: float) -> AtomicImages:

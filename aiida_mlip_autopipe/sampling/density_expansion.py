@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from math import factorial, gamma, pi
+from itertools import pairwise
+from math import factorial, gamma, log, pi
 from typing import Any
 
 import numpy as np
 
-from aiida_mlip_autopipe.sampling.atomic_images import AtomicImages
+from aiida_mlip_autopipe.sampling.atomic_images import AtomicImages, Neighbours
 
 # An atom is a neighbour until its Gaussian has decayed to this at the radius of the environment.
 TAIL = 1e-3
@@ -25,7 +26,8 @@ class DensityExpansion:
 
     Each neighbour is a Gaussian exp(-η|r|²), η = 1/(2σ²). The radial functions g_nl(r) = r^l Σ_k β_nkl exp(-α_kl r²)
     are orthonormal. The overlap of a Gaussian at R with r^l exp(-α r²) Y_lm is, by completing the square,
-    (π/η)^(3/2) (1 + α/η)^-(l + 3/2) exp(-R² α/(1 + α/η)) R^l Y_lm.
+    (π/η)^(3/2) (1 + α/η)^-(l + 3/2) exp(-R² α/(1 + α/η)) R^l Y_lm. R^l Y_lm is, but for a factor, the real or imaginary
+    part of (x + iy)^m times a polynomial of z: H_lm = z H_(l-1)m - b R² H_(l-2)m, whose highest power has the factor 1.
 
     Parameters
     ----------
@@ -57,15 +59,21 @@ class DensityExpansion:
         with self.one_thread():
             exponents, mixing = zip(*(_radial_functions(r_cut_A, n_max, degree) for degree in degrees), strict=True)
         narrowing = [1.0 / (1.0 + alpha / eta) for alpha in exponents]
-        self._decays = [-(alpha * factor)[:, None] for alpha, factor in zip(exponents, narrowing, strict=True)]
+        # To the base of 2, whose powers are quicker.
+        self._decays = [
+            -(alpha * factor)[:, None] / log(2.0) for alpha, factor in zip(exponents, narrowing, strict=True)
+        ]
         self._mixing = [
             (pi / eta) ** 1.5 * beta * factor ** (degree + 1.5)
             for degree, beta, factor in zip(degrees, mixing, narrowing, strict=True)
         ]
         self._norms = [_norms(degree) for degree in degrees]
         self._recursion = [_recursion(degree) for degree in degrees]
-        # Offsets and squared distance, three degrees of harmonics and as much scratch, the exponentials of one degree.
-        self._space = np.empty((3 + 1 + 4 * (2 * l_max + 1) + n_max, 0))
+        # Rows of offsets and squared distance, powers of x + iy, three degrees of polynomials in z and one of scratch,
+        # harmonics and exponentials of one degree.
+        ends = np.cumsum([3, 1, *6 * (l_max + 1,), 2 * l_max + 1, n_max]).tolist()
+        self._rows = [slice(*bounds) for bounds in pairwise([0, *ends])]
+        self._space = np.empty((ends[-1], 0))
 
     def one_thread(self) -> AbstractContextManager[Any]:
         """Return a context in which sums have one order: BLAS has another with more threads."""
@@ -88,64 +96,44 @@ class DensityExpansion:
             For each degree l the coefficients (elements, n_max, atoms, 2 l + 1).
         """
         neighbours = images.find_neighbours(part, self.cutoff_A)
-        offsets, squared, degrees, scratch, radial = self._make_room(len(neighbours.taken))
-        # In the order of the harmonics of degree 1.
-        for axis, offset in zip((1, 2, 0), offsets, strict=True):
+        offsets, (squared,), cosines, sines, *heights, scratch, harmonics, radial = self._make_room(neighbours)
+        for axis, offset in enumerate(offsets):
             images.positions[axis].take(neighbours.images, out=offset, mode='clip')
             offset -= images.centres[part, axis].take(neighbours.centres)
-            # An empty place then adds exactly nothing.
             offset *= neighbours.taken
-        np.multiply(offsets[0], offsets[0], out=squared)
-        for offset in offsets[1:]:
-            squared += np.multiply(offset, offset, out=scratch[0])
+        x, y, z = offsets
+        np.multiply(x, x, out=squared)
+        squared += np.multiply(y, y, out=scratch[0])
+        squared += np.multiply(z, z, out=scratch[0])
+        # An empty place adds exactly nothing, since this is a factor of all harmonics.
+        cosines[0], sines[0] = neighbours.taken, 0.0
+        for m in range(self.l_max):
+            np.multiply(x, cosines[m], out=cosines[m + 1])
+            cosines[m + 1] -= np.multiply(y, sines[m], out=scratch[0])
+            np.multiply(x, sines[m], out=sines[m + 1])
+            sines[m + 1] += np.multiply(y, cosines[m], out=scratch[0])
         coefficients = []
         for degree in range(self.l_max + 1):
-            if degree == 0:
-                harmonics = neighbours.taken[None]
-            elif degree == 1:
-                before, harmonics = harmonics, offsets
-            else:
-                out = degrees[degree % 3][: 2 * degree + 1]
-                self._raise_degree(degree, before, harmonics, offsets, squared, scratch, out)
-                before, harmonics = harmonics, out
+            height, last, before = (heights[(degree - i) % 3] for i in range(3))
+            height[degree] = 1.0
+            np.multiply(last[:degree], z, out=height[:degree])
+            if degree > 1:
+                product = np.multiply(before[: degree - 1], squared, out=scratch[: degree - 1])
+                product *= self._recursion[degree]
+                height[: degree - 1] -= product
+            np.multiply(height[1 : degree + 1], sines[1 : degree + 1], out=harmonics[:degree])
+            np.multiply(height[: degree + 1], cosines[: degree + 1], out=harmonics[degree : 2 * degree + 1])
             np.multiply(self._decays[degree], squared, out=radial)
-            np.exp(radial, out=radial)
-            coefficients.append(self._sum(degree, radial, harmonics, neighbours.shapes))
+            np.exp2(radial, out=radial)
+            coefficients.append(self._sum(degree, radial, harmonics[: 2 * degree + 1], neighbours.shapes))
         return coefficients
 
-    def _make_room(self, n_places: int) -> tuple[np.ndarray, np.ndarray, list[np.ndarray], np.ndarray, np.ndarray]:
+    def _make_room(self, neighbours: Neighbours) -> list[np.ndarray]:
         """Return arrays to work in, the same memory each time: fresh memory costs as much as filling it."""
+        n_places = len(neighbours.taken)
         if self._space.shape[1] < n_places:
             self._space = np.empty((len(self._space), n_places))
-        space = self._space[:, :n_places]
-        *degrees, scratch = space[4 : -self.n_max].reshape(4, -1, n_places)
-        return space[:3], space[3], degrees, scratch, space[-self.n_max :]
-
-    def _raise_degree(
-        self,
-        degree: int,
-        before: np.ndarray,
-        last: np.ndarray,
-        offsets: np.ndarray,
-        squared: np.ndarray,
-        scratch: np.ndarray,
-        out: np.ndarray,
-    ) -> None:
-        """Compute the solid harmonics of a degree, m from -l to l, from those of the two below it.
-
-        They are scaled so that the highest power of z has the factor 1: R_lm = z R_(l-1)m - b r² R_(l-2)m, and for
-        m = ±l the imaginary and real part of (x + iy)^l.
-        """
-        y, z, x = offsets
-        np.multiply(last, z, out=out[1:-1])
-        product = np.multiply(before, squared, out=scratch[: len(before)])
-        product *= self._recursion[degree]
-        out[2:-2] -= product
-        sine, cosine = last[0], last[-1]
-        np.multiply(x, cosine, out=out[-1])
-        out[-1] -= np.multiply(y, sine, out=scratch[0])
-        np.multiply(x, sine, out=out[0])
-        out[0] += np.multiply(y, cosine, out=scratch[0])
+        return [self._space[rows, :n_places] for rows in self._rows]
 
     def _sum(self, degree: int, radial: np.ndarray, harmonics: np.ndarray, shapes: list[tuple[int, int]]) -> np.ndarray:
         """Sum the products of radial functions and harmonics over the neighbours of each centre."""
@@ -178,9 +166,9 @@ def _radial_functions(r_cut_A: float, n_max: int, degree: int) -> tuple[np.ndarr
 
 
 def _norms(degree: int) -> np.ndarray:
-    """Return what makes real spherical harmonics, m from -l to l, of the solid ones of `_raise_degree`."""
+    """Return what makes real spherical harmonics of the solid ones: m = 1 to l of the sines, 0 to l of the cosines."""
     norms = []
-    for m in map(abs, range(-degree, degree + 1)):
+    for m in (*range(1, degree + 1), *range(degree + 1)):
         highest = factorial(2 * degree) / (2**degree * factorial(degree) * factorial(degree - m))
         squared = (2 * degree + 1) / (4 * pi) * factorial(degree - m) / factorial(degree + m)
         norms.append(highest * np.sqrt(squared * (2 if m else 1)))
@@ -188,7 +176,7 @@ def _norms(degree: int) -> np.ndarray:
 
 
 def _recursion(degree: int) -> np.ndarray:
-    """Return the factors b of `_raise_degree`, m from -(l-2) to l-2 (2 l - 3, 1)."""
-    m = np.arange(2 - degree, degree - 1)[:, None]
+    """Return the factors b, m from 0 to l - 2 (l - 1, 1)."""
+    m = np.arange(degree - 1)[:, None]
     factors: np.ndarray = ((degree - 1) ** 2 - m**2) / ((2 * degree - 1) * (2 * degree - 3))
     return factors
