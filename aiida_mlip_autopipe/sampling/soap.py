@@ -139,7 +139,8 @@ def _scale(described: np.ndarray) -> np.ndarray:
 
 
 def _make_soap(settings: SoapSettings, species: Sequence[int]) -> PowerSpectrum:
+    ordered = sorted(species)
     # Without weights all elements would look the same to mu2.
-    weights = 1.0 + np.array(species) / 100.0
+    weights = 1.0 + np.array(ordered) / 100.0
     expansion = DensityExpansion(settings.r_cut_A, settings.n_max, settings.l_max, settings.sigma_A)
-    return PowerSpectrum(expansion, species, choose_compression(settings, len(species)), weights)
+    return PowerSpectrum(expansion, ordered, choose_compression(settings, len(species)), weights)

@@ -83,6 +83,11 @@ def test_directions_that_are_not_periodic_do_not_enter():
     np.testing.assert_allclose(first, second, atol=1e-6)
 
 
+def test_the_order_of_the_elements_does_not_matter(alloy):
+    first, second = (describe_structures([alloy], 1, species, SMALL) for species in ([29, 79], [79, 29]))
+    np.testing.assert_array_equal(first, second)
+
+
 def test_a_structure_has_the_same_bits_whatever_is_described_with_it(rattled, monkeypatch):
     # Of other sizes and elements, so that whatever is shared between them would show.
     structures = [*rattled(7), molecule('H2O'), bulk('Cu') * (3, 3, 3), bulk('Au')]
