@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aiida.engine import CalcJobProcessSpec
 
-# What cannot mend itself: no restart helps before a person has done something.
+# All but the last cannot mend themselves: no restart helps before a person has done something.
 FAILURES = (
     (330, 'ERROR_IMAGE_MISSING', 'The container image cannot be opened: {reason}'),
     (331, 'ERROR_EXECUTABLE_MISSING', 'The program cannot be started: {reason}'),
     (332, 'ERROR_WRONG_ARCHITECTURE', 'The program or image is for another kind of processor: {reason}'),
     (333, 'ERROR_CONTAINER', 'The container cannot be started: {reason}'),
     (334, 'ERROR_DISK_FULL', 'The job cannot write to its folder: {reason}'),
+    (335, 'ERROR_CANCELLED', 'The job was cancelled before its runner began: {reason}'),
 )
 
 # The first that fits a line wins, so what is particular comes first. Apptainer's lines begin with FATAL, the shell's
@@ -32,6 +33,8 @@ PATTERNS = tuple(
         ('ERROR_EXECUTABLE_MISSING', 'FATAL: .*executable file not found|FATAL: +stat .*no such file'),
         ('ERROR_EXECUTABLE_MISSING', "No module named '?aiida_mlip_autopipe"),
         ('ERROR_CONTAINER', 'FATAL: '),
+        # The accounting's state, all that there is of a job that still waited, and what Slurm writes for one that ran.
+        ('ERROR_CANCELLED', r'^(cancelled|preempted)\b|\*\*\* (job|step) .* (cancelled|preempted) at '),
         (
             'ERROR_EXECUTABLE_MISSING',
             r': line \d+: .*(command not found|no such file or directory|permission denied|not a directory)',
@@ -52,6 +55,20 @@ def define_failures(spec: CalcJobProcessSpec) -> None:
     """Define the exit codes of these failures; none of them serves as cache."""
     for status, label, message in FAILURES:
         spec.exit_code(status, label, message=message, invalidates_cache=True)
+
+
+def accounting_state(details: dict[str, Any] | None) -> str:
+    """Return the state that Slurm's accounting tells of a job, as ``CANCELLED by 0``; empty where there is none.
+
+    Parameters
+    ----------
+    details
+        What AiiDA keeps as a job's detailed information: a table with ``|`` between its columns.
+    """
+    lines = str((details or {}).get('stdout', '')).splitlines()
+    if len(lines) < 2:
+        return ''
+    return dict(zip(lines[0].split('|'), lines[1].split('|'), strict=False)).get('State', '')
 
 
 def find_failure(*texts: str | None) -> Failure | None:

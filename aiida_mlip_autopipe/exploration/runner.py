@@ -29,6 +29,7 @@ from aiida_mlip_autopipe.exploration.granted import granted_threads
 from aiida_mlip_autopipe.exploration.interruptions import Interrupted, Interruptions
 from aiida_mlip_autopipe.exploration.isolated_atoms import evaluate_isolated_atoms
 from aiida_mlip_autopipe.exploration.preparation import JobRefusedError, PreparedJob, prepare, read_job
+from aiida_mlip_autopipe.exploration.reserve import space_reserved
 from aiida_mlip_autopipe.exploration.simulation import Simulation
 
 Work = Callable[[Path, dict[str, Any], Interruptions], None]
@@ -55,7 +56,8 @@ def run_job(job_file: Path, work: Work) -> Result:
     interruptions = Interruptions(folder / STOP_FILE)
     with interruptions.listening():
         try:
-            work(job_file, facts, interruptions)
+            with space_reserved(folder):
+                work(job_file, facts, interruptions)
         except (JobRefusedError, CalculatorRefusedError) as error:
             facts.update(outcome='refused', refusal=error.refusal, message=str(error))
         except Interrupted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from aiida import orm
@@ -63,6 +64,19 @@ def load_computer(label: str) -> orm.Computer:
     if not computer.is_configured:
         raise AutopipeError(f"the computer {label!r} is not configured; 'verdi computer configure' does it")
     return computer
+
+
+def home_folder(transport: orm.Computer) -> str:
+    """Return the user's home on a computer, through an open connection to it."""
+    return str(transport.exec_command_wait('echo "$HOME"')[1].split()[-1])
+
+
+def absolute_path(computer: orm.Computer, path: str) -> str:
+    """Return a path on a computer as an absolute one: ``~/x`` and ``x`` lie in the user's home there."""
+    if path.startswith('/'):
+        return path
+    with computer.get_transport() as transport:
+        return str(PurePosixPath(home_folder(transport), path.removeprefix('~/')))
 
 
 def add_computer(site: Site) -> tuple[orm.Computer, list[str]]:

@@ -9,13 +9,14 @@ from aiida import orm
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.exploration.calculators.base import file_sha256
+from aiida_mlip_autopipe.installation.computers import home_folder
 from aiida_mlip_autopipe.model_store import model_folder, note_model
 
 
 def ensure_model_folder(computer: orm.Computer) -> str:
     """Return the folder for models on a computer, made if there is none."""
     with computer.get_transport() as transport:
-        folder = model_folder(computer, _home(transport))
+        folder = model_folder(computer, home_folder(transport))
         transport.makedirs(folder, ignore_existing=True)
     return folder
 
@@ -44,7 +45,7 @@ def place_model(computer: orm.Computer, model: Path) -> tuple[str, bool]:
         raise AutopipeError(f'there is no model file {model}')
     sha256 = file_sha256(model)
     with computer.get_transport() as transport:
-        folder = PurePosixPath(model_folder(computer, _home(transport)), sha256[:16])
+        folder = PurePosixPath(model_folder(computer, home_folder(transport)), sha256[:16])
         path = str(folder / model.name)
         copied = _remote_sha256(transport, path) != sha256
         if copied:
@@ -59,10 +60,6 @@ def place_model(computer: orm.Computer, model: Path) -> tuple[str, bool]:
             transport.rename(unfinished, path)
     note_model(computer, sha256, path)
     return path, copied
-
-
-def _home(transport: orm.Computer) -> str:
-    return str(transport.exec_command_wait('echo "$HOME"')[1].split()[-1])
 
 
 def _remote_sha256(transport: orm.Computer, path: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -36,8 +37,8 @@ class ExplorationParser(JobParser):
 
     def attach(self, result: contract.Result, folder: Path) -> ExitCode | None:
         """Attach what there is; a checkpoint and crash frames may be missing."""
-        if result.outcome == 'killed':
-            result = _keep_until_checkpoint(result, folder)
+        if result.outcome in ('killed', 'failed'):
+            result = _keep_whole_frames(result, folder)
         for label, name in (('checkpoint', contract.CHECKPOINT_FILE), ('crash', contract.CRASH_FILE)):
             if (folder / name).is_file():
                 self.out(label, orm.SinglefileData(folder / name, filename=Path(name).name))
@@ -57,11 +58,11 @@ class ExplorationParser(JobParser):
         return None
 
 
-def _keep_until_checkpoint(result: contract.Result, folder: Path) -> contract.Result:
-    """Leave out the frames after the checkpoint, which the next leg makes again, and what was half written."""
-    try:
-        step = Checkpoint.read(folder / contract.CHECKPOINT_FILE).step
-    except CheckpointError:
-        step = result.last_step
+def _keep_whole_frames(result: contract.Result, folder: Path) -> contract.Result:
+    """Leave out what was half written, and after a kill the frames after the checkpoint: the next leg makes them again."""
+    step = result.last_step
+    if result.outcome == 'killed':
+        with suppress(CheckpointError):
+            step = Checkpoint.read(folder / contract.CHECKPOINT_FILE).step
     n_frames = TrajectoryFile(folder / contract.TRAJECTORY_FILE, Atoms()).keep_until(step)
     return result.model_copy(update={'n_frames': n_frames})

@@ -12,7 +12,7 @@ from aiida.parsers import Parser
 from pydantic import ValidationError
 
 from aiida_mlip_autopipe.exploration import contract
-from aiida_mlip_autopipe.job_failures import find_failure
+from aiida_mlip_autopipe.job_failures import accounting_state, find_failure
 
 LOG_FILE = 'exploration.log'
 REFUSALS = {
@@ -60,19 +60,22 @@ class JobParser(Parser):
             # Not ExitCode(0), which would hide what the scheduler reported.
             return None
         if result.outcome == 'killed':
-            return self._find_cause(self.exit_codes.ERROR_KILLED)
+            return self._find_cause(self.exit_codes.ERROR_KILLED, began=True)
         if result.outcome == 'failed' and (failure := find_failure(result.message)):
             return getattr(self.exit_codes, failure.label).format(reason=result.message)
         label = REFUSALS[result.refusal] if result.refusal else self.OUTCOMES[result.outcome]
         return getattr(self.exit_codes, label).format(reason=result.message)
 
-    def _find_cause(self, otherwise: ExitCode) -> ExitCode | None:
-        """Return why a job ended that could not say so itself."""
+    def _find_cause(self, otherwise: ExitCode, began: bool = False) -> ExitCode | None:
+        """Return why a job ended that could not say so itself; one that began and was cancelled is no failure to begin."""
         if self.node.exit_status:
             # The scheduler knows best (out of memory, wall time, node failure), and AiiDA keeps its code.
             return None
-        failure = find_failure(self.node.get_scheduler_stderr(), self._read_log())
-        return getattr(self.exit_codes, failure.label).format(reason=failure.reason) if failure else otherwise
+        state = accounting_state(self.node.get_detailed_job_info())
+        failure = find_failure(self.node.get_scheduler_stderr(), self._read_log(), state)
+        if failure is None or (began and failure.label == 'ERROR_CANCELLED'):
+            return otherwise
+        return getattr(self.exit_codes, failure.label).format(reason=failure.reason)
 
     def _read_log(self) -> str:
         try:

@@ -21,6 +21,10 @@ from aiida_mlip_autopipe.workflows.stopping import is_asked_to_stop
 from aiida_mlip_autopipe.workflows.submit_once import SubmitOnceWorkChain
 
 
+# In a row; who cancels more often than that means it.
+MAX_CANCELLED = 2
+
+
 class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
     """Explores one seed; each submission is a leg that continues from the checkpoint of the one before."""
 
@@ -62,6 +66,7 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
             404, 'ERROR_OUT_OF_MEMORY', message='The job ran out of memory; execution.memory_MB sets how much it has.'
         )
         spec.exit_code(405, 'ERROR_STOPPED', message='The campaign was stopped; the checkpoint is kept.')
+        spec.exit_code(406, 'ERROR_CANCELLED', message='The jobs were cancelled again and again before they began.')
         spec.exit_code(410, 'ERROR_UNSTABLE', message='A guard stopped the run; the frames before it are attached.')
         spec.exit_code(411, 'ERROR_NO_FRAME', message='The run ended without any good frame.')
         spec.outline(
@@ -82,6 +87,7 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
         super().setup()
         self.ctx.inputs = self.exposed_inputs(ExplorationCalculation, 'job')
         self.ctx.rescues = 0
+        self.ctx.n_cancelled = 0
         self.ctx.has_more_memory = False
         self.ctx.failure = None
         self.ctx.legs_to_evaluate = []
@@ -157,9 +163,24 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
         """Continue where the leg ended; give up where it did not move at all."""
         result = node.outputs.result
         if result['last_step'] == result['first_step']:
+            if result['outcome'] == 'stopped':
+                return self._submit_again()
             return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_NO_PROGRESS)
+        self.ctx.n_cancelled = 0
         self.ctx.inputs.checkpoint = node.outputs.checkpoint
         self.report(f'leg {self.ctx.iteration} stopped at step {result["last_step"]}, continuing')
+        return ProcessHandlerReport(do_break=True)
+
+    @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_CANCELLED])
+    def go_on_after_a_cancel(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Submit again a job that was cancelled while it waited, or before its runner listened."""
+        return self._submit_again()
+
+    def _submit_again(self) -> ProcessHandlerReport:
+        self.ctx.n_cancelled += 1
+        if self.ctx.n_cancelled > MAX_CANCELLED:
+            return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_CANCELLED)
+        self.report(f'leg {self.ctx.iteration} was cancelled before its first step, submitting again')
         return ProcessHandlerReport(do_break=True)
 
     @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_UNSTABLE])

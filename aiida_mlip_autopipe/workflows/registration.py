@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiida import orm
@@ -17,6 +17,7 @@ from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.exploration import CALCULATORS, RUNNER_VERSION
 from aiida_mlip_autopipe.exploration.contract import CONTRACT_VERSION
 from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, SELF_TEST, TESTED_MODELS, code_label
+from aiida_mlip_autopipe.installation.computers import absolute_path
 from aiida_mlip_autopipe.installation.images import PYTHON_IN_IMAGE, engine_command, hash_image, tell_image_hash
 from aiida_mlip_autopipe.installation.models import ensure_model_folder
 from aiida_mlip_autopipe.workflows.jobs import job_options, pin_model
@@ -35,7 +36,7 @@ class Program:
     python
         The interpreter there, or within the image; None with an image for the one of the package's own images.
     image
-        The image's file on the computer; None for an environment without one.
+        The image's file on the computer; None for an environment without one. Paths may begin with ``~/``.
     prepend_text
         Lines of shell before it, as ``module load apptainer``.
     """
@@ -89,6 +90,7 @@ def register_code(
         If the self-test fails; the code is then set aside under another label.
     """
     CALCULATORS.load(kind)
+    program = _with_absolute_paths(program)
     image_sha256 = hash_image(program.computer, program.image) if program.image else None
     wanted = _make_code(kind, program)
     before = _load_code(wanted.full_label)
@@ -113,6 +115,15 @@ def register_code(
         code.base.extras.set(TESTED_MODELS, {**code.base.extras.get(TESTED_MODELS, {}), name: report['model_sha256']})
     done = 'found' if code is before else 'created' if before is None else 'replaced'
     return Registered(code, done, report)
+
+
+def _with_absolute_paths(program: Program) -> Program:
+    """Return a program whose files are found from every job's folder; an image's own paths are left as they are."""
+    if program.image is not None:
+        return replace(program, image=absolute_path(program.computer, program.image))
+    if program.python is not None and '/' in program.python:
+        return replace(program, python=absolute_path(program.computer, program.python))
+    return program
 
 
 def _make_code(kind: str, program: Program) -> orm.InstalledCode:

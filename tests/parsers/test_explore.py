@@ -36,13 +36,15 @@ def write_trajectory(path, n_frames=2):
 def parse(emt_code, tmp_path):
     """Parse what a job left: its files, and the exit status that the scheduler's output gave, if any."""
 
-    def run(result=None, files=(), scheduler_status=None, scheduler_stderr='', log=''):
+    def run(result=None, files=(), scheduler_status=None, scheduler_stderr='', log='', state=''):
         node = orm.CalcJobNode(computer=emt_code.computer, process_type=ExplorationCalculation.build_process_type())
         seed = SeedData.from_seed(Seed(bulk('Cu', cubic=True), {'kind': 'structures'})).store()
         node.base.links.add_incoming(seed, LinkType.INPUT_CALC, 'seed')
         if scheduler_status is not None:
             node.set_exit_status(scheduler_status)
         node.set_option('scheduler_stderr', '_scheduler-stderr.txt')
+        if state:
+            node.set_detailed_job_info({'retval': 0, 'stderr': '', 'stdout': f'JobID|State|\n5|{state}|\n'})
         node.store()
         retrieved = orm.FolderData()
         for name, text in (('_scheduler-stderr.txt', scheduler_stderr), ('exploration.log', log)):
@@ -148,6 +150,8 @@ NOTES = 'INFO:    fuse2fs not found, will not be able to mount EXT3 filesystems\
         ),
         ('slurmstepd: error: *** JOB 5 ON node1 CANCELLED AT 2026-01-01T00:00:00 DUE TO TIME LIMIT ***', 120),
         ('slurmstepd: error: *** JOB 5 ON node1 CANCELLED AT 2026-01-01T00:00:00 DUE TO NODE FAILURE ***', 140),
+        ('slurmstepd: error: *** JOB 5 ON node1 CANCELLED AT 2026-01-01T00:00:00 ***', 335),
+        ('slurmstepd: error: *** JOB 5 ON node1 CANCELLED AT 2026-01-01T00:00:00 DUE TO PREEMPTION ***', 335),
         ('nothing that anybody knows', 300),
     ],
 )
@@ -157,6 +161,19 @@ def test_a_job_that_never_began_is_told_from_what_its_surroundings_wrote(parse, 
     assert process.exit_status == status
     if 330 <= status < 340:
         assert line in process.exit_message
+
+
+@pytest.mark.parametrize(('state', 'status'), [('CANCELLED by 1000', 335), ('PREEMPTED', 335), ('FAILED', 300)])
+def test_a_job_that_was_cancelled_while_it_waited_is_told_from_the_accounting(parse, state, status):
+    _, process = parse(None, state=state)
+    assert process.exit_status == status
+
+
+def test_a_job_that_began_before_it_was_cancelled_is_continued_and_not_begun_anew(parse):
+    result = make_result(outcome='killed', last_step=15, message='killed')
+    files = [(contract.TRAJECTORY_FILE, tear), write_checkpoint(15)]
+    _, process = parse(result, files, state='CANCELLED by 1000')
+    assert process.exit_status == 401
 
 
 def write_checkpoint(step):
@@ -185,10 +202,20 @@ def test_what_a_killed_job_had_done_up_to_its_checkpoint_is_kept(parse, schedule
 
 
 def test_a_full_disk_is_told_by_a_code_of_its_own(parse):
-    result = make_result(outcome='failed', message='OSError: [Errno 28] No space left on device', n_frames=2)
+    result = make_result(
+        outcome='failed', message='OSError: [Errno 28] No space left on device', n_frames=2, last_step=20
+    )
     outputs, process = parse(result, [FRAMES])
     assert process.exit_status == 334
     assert 'trajectory' in outputs
+
+
+def test_of_a_trajectory_that_a_full_disk_has_torn_the_whole_frames_are_kept(parse):
+    message = 'OSError: [Errno 122] Disk quota exceeded'
+    result = make_result(outcome='failed', message=message, n_frames=3, last_step=30)
+    outputs, process = parse(result, [(contract.TRAJECTORY_FILE, tear)])
+    assert process.exit_status == 334
+    assert list(outputs['trajectory'].get_stepids()) == [10, 20]
 
 
 def test_crash_frames_are_kept(parse):

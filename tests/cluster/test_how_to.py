@@ -1,0 +1,134 @@
+"""The commands of docs/howto/run_on_a_cluster.md, read out of the page and run one after another, as a reader would."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from support.cluster import SOFTWARE, STACK
+
+from aiida_mlip_autopipe.storage import Dataset
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / 'docs' / 'howto' / 'run_on_a_cluster.md').read_text()
+COMMANDS = re.search(r'```shell\n(.*?)```', PAGE, re.DOTALL).group(1).splitlines()
+CAMPAIGN = re.search(r'```yaml\n(.*?)```', PAGE, re.DOTALL).group(1)
+
+# All that is not as on the page, with the reason.
+ADAPTED = {
+    # There is no image registry: the image stands on a folder, and is compressed less.
+    'containers/build.sh base': f'containers/build.sh base --base {STACK}/roots/base --fast',
+}
+# After a command, what saves a download: pip then finds all that the package needs, in the versions of constraints.txt.
+AFTERWARDS = {
+    'python3.11 -m venv .venv && . .venv/bin/activate': (
+        f'cp {SOFTWARE}/base/lib/python3.11/site-packages/shared.pth .venv/lib/python3.11/site-packages/ && '
+        # The one program of another package that is called.
+        'printf "#!%s\nfrom aiida.cmdline.commands.cmd_verdi import verdi\nverdi()\n" "$(which python)" >.venv/bin/verdi && '
+        'chmod +x .venv/bin/verdi'
+    )
+}
+
+
+class Shell:
+    """A reader's terminal: one shell for all commands, with a home of its own."""
+
+    def __init__(self, home: Path, folder: Path):
+        path = f'{home}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin'
+        kept = {name: value for name, value in os.environ.items() if name.startswith(('PIP_', 'SSL_', 'REQUESTS_'))}
+        self.log = home / 'terminal.log'
+        self._process = subprocess.Popen(
+            ['bash', '--noprofile', '--norc'],
+            cwd=folder,
+            env={**kept, 'HOME': str(home), 'PATH': path, 'LANG': 'C.UTF-8', 'COLUMNS': '200'},
+            stdin=subprocess.PIPE,
+            stdout=self.log.open('w'),
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def __call__(self, command: str, seconds: float = 300) -> str:
+        """Run a command and return what it printed."""
+        before = self.log.stat().st_size
+        self._process.stdin.write(f'{command}\necho "== ended with $?"\n')
+        self._process.stdin.flush()
+        deadline = time.monotonic() + seconds
+        while (end := re.search(r'^== ended with (\d+)$', text := self._read(before), re.MULTILINE)) is None:
+            assert time.monotonic() < deadline, f'{command}: not within {seconds} s\n{text}'
+            assert self._process.poll() is None, f'{command} ended the shell\n{text}'
+            time.sleep(0.1)
+        output = text[: end.start()]
+        assert end.group(1) == '0', f'{command}\n{output}'
+        return output
+
+    def _read(self, start: int) -> str:
+        return self.log.read_bytes()[start:].decode(errors='replace')
+
+    def close(self) -> None:
+        """Stop the reader's daemon and leave."""
+        try:
+            self('if command -v verdi >/dev/null; then verdi daemon stop; fi', seconds=60)
+        finally:
+            self._process.stdin.close()
+            self._process.wait(30)
+
+
+@pytest.fixture
+def shell(cluster, tmp_path):
+    """A home in which `ssh hpc` works, and a fresh checkout as the working folder."""
+    home, checkout = tmp_path / 'home', tmp_path / 'checkout'
+    (home / 'bin').mkdir(parents=True)
+    shutil.copytree(STACK / 'home' / '.ssh', home / '.ssh')
+    # OpenSSH looks into the home that the machine's list of users has, whatever HOME says.
+    for program in ('ssh', 'scp'):
+        wrapper = home / 'bin' / program
+        wrapper.write_text(f'#!/bin/sh\nexec /usr/bin/{program} -F {home}/.ssh/config "$@"\n')
+        wrapper.chmod(0o755)
+    listed = ['git', '-C', ROOT, 'ls-files', '--cached', '--others', '--exclude-standard', '-z']
+    for name in filter(None, subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split('\0')):
+        if (ROOT / name).is_file():
+            (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, checkout / name)
+    terminal = Shell(home, checkout)
+    yield terminal
+    terminal.close()
+    cluster.ssh('rm -rf base.sif mlip-autopipe')
+
+
+def test_the_commands_of_the_page_lead_from_nothing_to_a_dataset(shell, cluster, tmp_path):
+    checkout = tmp_path / 'checkout'
+    (checkout / 'campaign.yaml').write_text(CAMPAIGN)
+    assert len(COMMANDS) == 10
+    outputs = []
+    for line in COMMANDS:
+        command = re.sub(r'\s+#\s+\d+.*', '', line)
+        outputs.append(shell(ADAPTED.get(command, command)))
+        if command in AFTERWARDS:
+            shell(AFTERWARDS[command])
+        if command.startswith('mlip-autopipe run'):
+            folder = re.search(r'jobs write to (\S+)', outputs[5]).group(1)
+            assert cluster.ssh(f'find {shlex.quote(folder)} -name job.json | wc -l').strip() == '4'
+
+    config = yaml.safe_load(CAMPAIGN)
+    with Dataset(checkout / f'{config["name"]}.db') as dataset:
+        rows = list(dataset.query())
+    assert len(rows) == config['sampling']['n_structures'] == 20
+    assert len({row.provenance.seed_id for row in rows}) > 1
+    setup, image, computer, code, run, status, clean = (outputs[index] for index in (2, 3, 5, 6, 7, 8, 9))
+    assert 'created (SQLite, ZeroMQ)' in setup
+    assert re.search(r'base.sif: \d+ MB, sha256 [0-9a-f]{64}', image)
+    assert 'computer hpc (core.ssh_async, core.slurm) works' in computer
+    assert 'code autopipe-emt@hpc: created' in code
+    assert '20 structures in cu_au.db' in run
+    assert re.search(r'cu_au .* finished +4 of 4 done', status)
+    assert '4 folders removed' in clean
+    assert cluster.ssh(f'find {shlex.quote(folder)} -name job.json | wc -l').strip() == '0'
