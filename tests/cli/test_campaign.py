@@ -1,24 +1,21 @@
 """Campaigns as a person runs them: the installed program, its own profile, a real daemon."""
 
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
-import textwrap
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 from ase.build import bulk
+from support.home import BIN, Home
 
 from aiida_mlip_autopipe.storage import Dataset
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
-BIN = Path(sys.executable).parent
 MOLECULAR_CRYSTALS = Path(__file__).parents[1] / 'support' / 'molecular_crystals'
 # Four small crystals of aluminium, a few seconds each.
 CONFIG = """\
@@ -31,51 +28,6 @@ exploration: {temperature_K: 400, n_steps: 400, frame_interval: 20}
 sampling: {n_structures: 12}
 execution: {max_concurrent_jobs: 2}
 """
-
-
-class Home:
-    """A machine of its own: an AiiDA folder and the programs that use it."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.environment = {**os.environ, 'AIIDA_PATH': str(folder), 'PATH': f'{BIN}:{os.environ["PATH"]}'}
-        self.environment.pop('AIIDA_PROFILE', None)
-
-    def __call__(self, program, *arguments, check=True):
-        done = subprocess.run(
-            [BIN / program, *map(str, arguments)], env=self.environment, capture_output=True, text=True, timeout=300
-        )
-        assert not check or done.returncode == 0, done.stdout + done.stderr
-        return done
-
-    def ask(self, code):
-        """Run Python with the profile loaded; return what it prints as JSON."""
-        script = 'from aiida import load_profile, orm\nload_profile()\nimport json\n' + textwrap.dedent(code)
-        return json.loads(self('python', '-W', 'ignore', '-c', script).stdout)
-
-    def submit(self, config):
-        output = self('mlip-autopipe', 'run', config, '--detach').stdout
-        return re.search(r'submitted, id (\d+)', output).group(1)
-
-    def wait_for(self, campaign, pattern, seconds=240):
-        """Wait until the status of a campaign shows something."""
-        deadline = time.monotonic() + seconds
-        while not re.search(pattern, text := self('mlip-autopipe', 'status', campaign).stdout):
-            assert time.monotonic() < deadline, text
-            time.sleep(0.5)
-        return text
-
-    def aiida_processes(self):
-        """Return daemon, workers and broker of this machine, not the jobs, which outlive them."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                ours = str(self.folder) in process.environ().get('AIIDA_PATH', '')
-                if ours and not any('aiida_mlip_autopipe.exploration' in word for word in process.cmdline()):
-                    found.append(process)
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-        return [one for one in found if 'bash' not in Path(one.exe()).name]
 
 
 @pytest.fixture

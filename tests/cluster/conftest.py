@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -11,23 +10,16 @@ from aiida import orm
 from support.aiida_fixtures import *  # noqa: F403
 from support.cluster import IMAGES, SOFTWARE, STACK, Cluster
 from support.tiny_campaign import change_campaign, write_structures
+from support.waiting import wait_for
 
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION, ExplorationSettings
 from aiida_mlip_autopipe.exploration.calculators.emt import EMTSettings
+from aiida_mlip_autopipe.installation.images import PYTHON_IN_IMAGE
 from aiida_mlip_autopipe.seeds import Seed
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 
 ENGINE = 'apptainer exec --bind $PWD --pwd $PWD {image_name}'
-
-
-def wait_for(condition, seconds, what):
-    """Wait until a condition holds and return what it returns; fail after the time allowed."""
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, f'{what}: not within {seconds} s'
-        time.sleep(0.2)
-    return result
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -98,19 +90,25 @@ def make_code(computers):
     """Return a function that makes a code, or returns the one that it made: of an environment, or of an image."""
     made = {}
 
-    def make(computer, name, image=None, python=SOFTWARE / 'base' / 'bin' / 'python'):
+    def make(computer, name, image=None, python=None, engine=ENGINE, prepend_text=''):
         if (computer, name) not in made:
             common = {
+                'prepend_text': prepend_text,
                 'label': name,
                 'computer': orm.load_computer(computer),
                 'default_calc_job_plugin': 'mlip_autopipe.explore',
                 'with_mpi': False,
             }
             if image is None:
-                code = orm.InstalledCode(filepath_executable=str(python), **common)
+                code = orm.InstalledCode(
+                    filepath_executable=str(python or SOFTWARE / 'base' / 'bin' / 'python'), **common
+                )
             else:
                 code = orm.ContainerizedCode(
-                    filepath_executable='/opt/mlip/bin/python', engine_command=ENGINE, image_name=str(image), **common
+                    filepath_executable=python or PYTHON_IN_IMAGE,
+                    engine_command=engine,
+                    image_name=str(image),
+                    **common,
                 )
             made[computer, name] = code.store()
         return made[computer, name]
@@ -131,25 +129,33 @@ def emt_image(make_code):
 
 
 @pytest.fixture(scope='session')
-def run_campaign(daemon, tmp_path_factory):
+def campaign_config(tmp_path_factory):
+    """Return a function that returns the integration campaign with some sections changed."""
+    folder = write_structures(tmp_path_factory.mktemp('campaign'))
+
+    def make(execution, **sections):
+        return change_campaign(folder, {'execution': {'reuse_finished': False, **execution}, **sections})
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def run_campaign(daemon, campaign_config):
     """Return a function that runs the integration campaign with some sections changed, and returns its node."""
     from aiida.engine import submit
 
     from aiida_mlip_autopipe.workflows.submission import build_campaign
 
-    folder = write_structures(tmp_path_factory.mktemp('campaign'))
-
     def run(execution, seconds=120, **sections):
-        config = change_campaign(folder, {'execution': {'reuse_finished': False, **execution}, **sections})
-        node = submit(build_campaign(config))
+        node = submit(build_campaign(campaign_config(execution, **sections)))
         wait_for(lambda: node.is_terminated, seconds, f'the campaign {node.pk}')
         return node
 
     return run
 
 
-@pytest.fixture
-def start_exploration(daemon):
+@pytest.fixture(scope='session')
+def explore(daemon):
     """Return a function that submits the exploration of a seed of copper and returns its node."""
     from aiida.engine import submit
     from ase.build import bulk
@@ -181,7 +187,7 @@ def start_exploration(daemon):
     return start
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def ended():
     """Return a function that waits until a process has ended and returns its node."""
 
@@ -192,7 +198,7 @@ def ended():
     return wait
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def job_at_work():
     """Return a function that waits until a leg of an exploration has written its first checkpoint; returns its job."""
 

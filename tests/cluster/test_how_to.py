@@ -28,14 +28,15 @@ ADAPTED = {
     # There is no image registry: the image stands on a folder, and is compressed less.
     'containers/build.sh base': f'containers/build.sh base --base {STACK}/roots/base --fast',
 }
+SITE_PACKAGES = '.venv/lib/python3.11/site-packages'
+VERDI = '#!%s\\nfrom aiida.cmdline.commands.cmd_verdi import verdi\\nverdi()\\n'
 # After a command, what saves a download: pip then finds all that the package needs, in the versions of constraints.txt.
 AFTERWARDS = {
-    'python3.11 -m venv .venv && . .venv/bin/activate': (
-        f'cp {SOFTWARE}/base/lib/python3.11/site-packages/shared.pth .venv/lib/python3.11/site-packages/ && '
+    'python3.11 -m venv .venv && . .venv/bin/activate': [
+        f'cp {SOFTWARE}/base/lib/python3.11/site-packages/shared.pth {SITE_PACKAGES}',
         # The one program of another package that is called.
-        'printf "#!%s\nfrom aiida.cmdline.commands.cmd_verdi import verdi\nverdi()\n" "$(which python)" >.venv/bin/verdi && '
-        'chmod +x .venv/bin/verdi'
-    )
+        f'printf "{VERDI}" "$(which python)" >.venv/bin/verdi && chmod +x .venv/bin/verdi',
+    ]
 }
 
 
@@ -112,8 +113,8 @@ def test_the_commands_of_the_page_lead_from_nothing_to_a_dataset(shell, cluster,
     for line in COMMANDS:
         command = re.sub(r'\s+#\s+\d+.*', '', line)
         outputs.append(shell(ADAPTED.get(command, command)))
-        if command in AFTERWARDS:
-            shell(AFTERWARDS[command])
+        for further in AFTERWARDS.get(command, ()):
+            shell(further)
         if command.startswith('mlip-autopipe run'):
             folder = re.search(r'jobs write to (\S+)', outputs[5]).group(1)
             assert cluster.ssh(f'find {shlex.quote(folder)} -name job.json | wc -l').strip() == '4'

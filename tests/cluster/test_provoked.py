@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from aiida import orm
 from support.cluster import IMAGES
+from support.waiting import wait_for
 
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.generation import generate_seeds
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_ended
+from aiida_mlip_autopipe.workflows.jobs import choose_code, job_codes
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
@@ -38,8 +41,8 @@ def remote_folder(job):
     return Path(job.outputs.remote_folder.get_remote_path())
 
 
-def test_a_job_that_is_cancelled_by_hand_is_parsed_and_continued(cluster, emt, start_exploration, job_at_work, ended):
-    node = start_exploration(emt, **DISTURBED)
+def test_a_job_that_is_cancelled_by_hand_is_parsed_and_continued(cluster, emt, explore, job_at_work, ended):
+    node = explore(emt, **DISTURBED)
     job = job_at_work(node)
     cluster.run('scancel', job.get_job_id())
     ended(node)
@@ -49,8 +52,51 @@ def test_a_job_that_is_cancelled_by_hand_is_parsed_and_continued(cluster, emt, s
     assert_nothing_is_lost(node)
 
 
-def test_a_folder_purged_between_legs_is_not_missed(cluster, emt_image, start_exploration, job_at_work, ended):
-    node = start_exploration(emt_image, **DISTURBED)
+# Deaf to the signal, as a job's prologue may be; only the first job of its folder sleeps.
+DEAF = "if [ -e $HOME/once ]; then rm $HOME/once; (trap '' TERM; sleep 300); fi"
+
+
+def test_a_job_that_is_cancelled_before_its_runner_begins_is_submitted_again(cluster, explore, make_code, ended):
+    """One while it waits in the queue, one before the runner has begun."""
+    cluster.ssh('touch $HOME/once')
+    deaf = explore(make_code('hpc', 'emt-deaf', prepend_text=DEAF))
+    cluster.run('scontrol', 'update', 'partitionname=urgent', 'state=down')
+    try:
+        waiting = explore(make_code('hpc', 'emt-installed'), options={'queue_name': 'urgent'})
+        wait_for(lambda: submitted(waiting), 60, 'the waiting job')
+        assert cluster.queue_facts(submitted(waiting).get_job_id())['JobState'] == 'PENDING'
+        cluster.run('scancel', submitted(waiting).get_job_id())
+        wait_for(lambda: submitted(deaf) and not (cluster.home / 'once').exists(), 60, 'the deaf job')
+        cluster.run('scancel', submitted(deaf).get_job_id())
+        wait_for(lambda: jobs_of(waiting)[0].is_terminated, 60, 'the end of the waiting job')
+    finally:
+        cluster.run('scontrol', 'update', 'partitionname=urgent', 'state=up')
+    for node in (waiting, deaf):
+        ended(node)
+        first, second = jobs_of(node)
+        assert first.exit_status == JOB.ERROR_CANCELLED.status, first.exit_message
+        assert second.is_finished_ok
+        assert node.is_finished_ok, why_ended(node)
+
+
+def test_a_job_that_is_cancelled_again_and_again_is_given_up(cluster, emt, explore, ended):
+    node = explore(emt, options={'custom_scheduler_commands': '#SBATCH --hold'})
+    for number in (1, 2, 3):
+        job = wait_for(lambda number=number: submitted(node, number), 60, f'job {number}')
+        cluster.run('scancel', job.get_job_id())
+    ended(node)
+    assert node.exit_status == ExplorationWorkChain.exit_codes.ERROR_CANCELLED.status
+    assert len(jobs_of(node)) == 3
+
+
+def submitted(node, number=1):
+    """Return a job of an exploration once the scheduler has it."""
+    jobs = jobs_of(node)
+    return jobs[number - 1] if len(jobs) >= number and jobs[number - 1].get_job_id() else None
+
+
+def test_a_folder_purged_between_legs_is_not_missed(cluster, emt_image, explore, job_at_work, ended):
+    node = explore(emt_image, **DISTURBED)
     first = job_at_work(node)
     cluster.run('scancel', first.get_job_id())
     job_at_work(node, leg=2)
@@ -61,8 +107,8 @@ def test_a_folder_purged_between_legs_is_not_missed(cluster, emt_image, start_ex
     assert_nothing_is_lost(node)
 
 
-def test_a_job_that_is_requeued_continues_its_own_checkpoint(cluster, emt_image, start_exploration, job_at_work, ended):
-    node = start_exploration(emt_image, **DISTURBED)
+def test_a_job_that_is_requeued_continues_its_own_checkpoint(cluster, emt_image, explore, job_at_work, ended):
+    node = explore(emt_image, **DISTURBED)
     job = job_at_work(node)
     cluster.run('scontrol', 'requeue', job.get_job_id())
     ended(node)
@@ -74,8 +120,8 @@ def test_a_job_that_is_requeued_continues_its_own_checkpoint(cluster, emt_image,
 
 
 @pytest.mark.parametrize('requeue', [True, False], ids=['that Slurm runs again', 'that Slurm gives up'])
-def test_a_job_whose_node_goes_down(cluster, emt, start_exploration, job_at_work, ended, requeue):
-    node = start_exploration(emt, options={'rerunnable': requeue}, **DISTURBED)
+def test_a_job_whose_node_goes_down(cluster, emt, explore, job_at_work, ended, requeue):
+    node = explore(emt, options={'rerunnable': requeue}, **DISTURBED)
     job = job_at_work(node)
     where = cluster.queue_facts(job.get_job_id())['NodeList']
     cluster.run('scontrol', 'update', f'nodename={where}', 'state=down', 'reason=test')
@@ -94,8 +140,8 @@ def test_a_job_whose_node_goes_down(cluster, emt, start_exploration, job_at_work
     assert_nothing_is_lost(node)
 
 
-def test_a_job_out_of_memory_is_run_once_more_with_more(cluster, emt, start_exploration, ended):
-    node = start_exploration(emt, options={'max_memory_kb': 30 * 1024}, retry_memory_factor=20.0)
+def test_a_job_out_of_memory_is_run_once_more_with_more(cluster, emt, explore, ended):
+    node = explore(emt, options={'max_memory_kb': 30 * 1024}, retry_memory_factor=20.0)
     ended(node)
     first, second = jobs_of(node)
     assert cluster.job_facts(first.get_job_id(), 'State') == ['OUT_OF_MEMORY']
@@ -104,17 +150,15 @@ def test_a_job_out_of_memory_is_run_once_more_with_more(cluster, emt, start_expl
     assert node.is_finished_ok, why_ended(node)
 
 
-def test_a_job_out_of_memory_again_is_given_up(emt, start_exploration, ended):
-    node = start_exploration(emt, options={'max_memory_kb': 15 * 1024}, retry_memory_factor=2.0)
+def test_a_job_out_of_memory_again_is_given_up(emt, explore, ended):
+    node = explore(emt, options={'max_memory_kb': 15 * 1024}, retry_memory_factor=2.0)
     ended(node)
     assert len(jobs_of(node)) == 2
     assert node.exit_status == ExplorationWorkChain.exit_codes.ERROR_OUT_OF_MEMORY.status
 
 
-def test_a_cluster_that_cannot_be_reached_for_half_a_minute_loses_nothing(
-    cluster, emt, start_exploration, job_at_work, ended
-):
-    node = start_exploration(emt, **DISTURBED)
+def test_a_cluster_that_cannot_be_reached_for_half_a_minute_loses_nothing(cluster, emt, explore, job_at_work, ended):
+    node = explore(emt, **DISTURBED)
     job_at_work(node)
     cluster.stop_sshd()
     try:
@@ -126,36 +170,87 @@ def test_a_cluster_that_cannot_be_reached_for_half_a_minute_loses_nothing(
     assert_nothing_is_lost(node)
 
 
-def test_an_image_that_is_not_there_ends_the_seed_at_once(make_code, start_exploration, ended):
-    node = start_exploration(make_code('hpc', 'emt-nowhere', '/nowhere/base.sif'))
+@pytest.fixture
+def small_disk(cluster, add_computer):
+    """The cluster with a work directory of one megabyte."""
+    folder = cluster.home / 'small'
+    folder.mkdir(exist_ok=True)
+    cluster.run('mount', '-t', 'tmpfs', '-o', 'size=1m,mode=777', 'tmpfs', folder)
+    yield add_computer('small', folder).label
+    cluster.run('umount', '--lazy', folder)
+    folder.rmdir()
+
+
+def split_in_two(random_seeds, codes, config):
+    """Return the first random seed with which each of two seeds goes to a code of its own."""
+    keys = [one.key for one in codes]
+    for random_seed in random_seeds:
+        seeds = generate_seeds(config.generation, random_seed=random_seed, cutoff_A=5.0).seeds
+        chosen = {choose_code(random_seed, f'seed_{seed.seed_id}', keys) for seed in seeds}
+        if len(seeds) == len(chosen) == 2:
+            return random_seed
+    raise AssertionError('no random seed splits them')
+
+
+def test_a_full_disk_ends_its_seed_with_what_was_written_and_the_campaign_goes_on(
+    small_disk, emt, make_code, run_campaign, campaign_config
+):
+    """A frame of copper takes 2 kB, so the disk is full before the last of 1,500."""
+    crowded = make_code(small_disk, 'emt-crowded')
+    sections = {
+        'generation': [{'kind': 'structures', 'files': ['al.xyz'], 'perturb': {'rattle_A': 0.05, 'n_variants': 2}}],
+        'exploration': {'n_steps': 1500, 'frame_interval': 1, 'checkpoint_interval': 100},
+        'sampling': {'kind': 'random', 'n_structures': 10},
+        'execution': {'codes': [{'code': emt.full_label}, {'code': crowded.full_label}]},
+    }
+    config = campaign_config(**sections)
+    sections['random_seed'] = split_in_two(range(50), job_codes(config), config)
+    campaign = run_campaign(sections.pop('execution'), seconds=200, **sections)
+    nodes = [node for node in campaign.called if node.process_class is ExplorationWorkChain]
+    (full,) = [node for node in nodes if jobs_of(node)[0].computer.label == small_disk]
+    (fine,) = [node for node in nodes if node != full]
+    (job,) = jobs_of(full)
+    assert job.exit_status == JOB.ERROR_DISK_FULL.status
+    assert 'No space left on device' in why_ended(full)
+    # All that the disk held is there, also what came after the last checkpoint.
+    kept = steps_of(full)
+    assert len(kept) > 100
+    np.testing.assert_array_equal(kept, range(1, len(kept) + 1))
+    assert len(kept) >= job.outputs.result['n_frames'] - 1
+    assert fine.is_finished_ok
+    assert campaign.is_finished_ok, campaign.exit_message
+
+
+def test_an_image_that_is_not_there_ends_the_seed_at_once(make_code, explore, ended):
+    node = explore(make_code('hpc', 'emt-nowhere', '/nowhere/base.sif'))
     ended(node)
     (job,) = jobs_of(node)
     assert job.exit_status == JOB.ERROR_IMAGE_MISSING.status
     assert '/nowhere/base.sif' in why_ended(node)
 
 
-def test_an_image_that_is_not_the_one_expected_is_refused(emt_image, start_exploration, ended):
-    node = start_exploration(emt_image, image_sha256='0' * 64)
+def test_an_image_that_is_not_the_one_expected_is_refused(emt_image, explore, ended):
+    node = explore(emt_image, image_sha256='0' * 64)
     ended(node)
     (job,) = jobs_of(node)
     assert job.exit_status == JOB.ERROR_MODEL_MISMATCH.status
     assert 'image' in why_ended(node)
 
 
-def test_a_model_that_is_not_the_one_expected_is_refused(make_code, start_exploration, ended):
+def test_a_model_that_is_not_the_one_expected_is_refused(make_code, explore, ended):
     code = make_code('hpc', 'sevennet-image', IMAGES / 'sevennet.sif')
     calculator = {'kind': 'sevennet', 'model': '7net-0', 'model_sha256': '0' * 64}
-    node = start_exploration(code, calculator=calculator)
+    node = explore(code, calculator=calculator)
     ended(node)
     (job,) = jobs_of(node)
     assert job.exit_status == JOB.ERROR_MODEL_MISMATCH.status
     assert 'expected was 000000000000' in why_ended(node)
 
 
-def test_a_job_that_reaches_its_wall_time_is_continued_from_its_checkpoint(cluster, emt, start_exploration, ended):
+def test_a_job_that_reaches_its_wall_time_is_continued_from_its_checkpoint(cluster, emt, explore, ended):
     """Slurm's limits are whole minutes, so this test takes one."""
     settings = {'n_steps': 22000, 'frame_interval': 1000, 'checkpoint_interval': 1000}
-    node = start_exploration(emt, options={'max_wallclock_seconds': 60}, **settings)
+    node = explore(emt, options={'max_wallclock_seconds': 60}, **settings)
     ended(node, 360)
     assert node.is_finished_ok, why_ended(node)
     jobs = jobs_of(node)

@@ -59,7 +59,7 @@ CONFIG
 write_slurm_conf() {
     local host cpus memory_MB
     host=$(hostname -s)
-    cpus=$(nproc)
+    cpus=$(getconf _NPROCESSORS_ONLN)
     memory_MB=$(($(awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo) * 9 / 10))
     [[ -d /sys/fs/cgroup/memory && -d /sys/fs/cgroup/freezer ]] ||
         fail 'memory limits need the cgroups of version 1 under /sys/fs/cgroup, which this machine does not have'

@@ -1,0 +1,78 @@
+"""A person's machine: the installed program, an AiiDA folder of its own, a real daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+BIN = Path(sys.executable).parent
+
+
+class Home:
+    """A machine of its own: an AiiDA folder and the programs that use it.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    variables
+        Of the environment, beside those of the test.
+    """
+
+    def __init__(self, folder: Path, **variables: str):
+        self.folder = folder
+        path = f'{BIN}:{os.environ["PATH"]}'
+        self.environment = {**os.environ, 'COLUMNS': '250', 'AIIDA_PATH': str(folder), 'PATH': path, **variables}
+        self.environment.pop('AIIDA_PROFILE', None)
+
+    def __call__(self, program: str, *arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a program; it must end well unless told otherwise."""
+        done = subprocess.run(
+            [BIN / program, *map(str, arguments)],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def ask(self, code: str) -> Any:
+        """Run Python with the profile loaded; return what it prints as JSON."""
+        script = 'from aiida import load_profile, orm\nload_profile()\nimport json\n' + textwrap.dedent(code)
+        return json.loads(self('python', '-W', 'ignore', '-c', script).stdout)
+
+    def submit(self, config: Path, *overrides: str) -> str:
+        """Submit a campaign and return its pk."""
+        output = self('mlip-autopipe', 'run', config, *overrides, '--detach').stdout
+        return re.search(r'submitted, id (\d+)', output).group(1)
+
+    def wait_for(self, campaign: str, pattern: str, seconds: float = 240) -> str:
+        """Wait until the status of a campaign shows something."""
+        deadline = time.monotonic() + seconds
+        while not re.search(pattern, text := self('mlip-autopipe', 'status', campaign).stdout):
+            assert time.monotonic() < deadline, text
+            time.sleep(0.5)
+        return text
+
+    def aiida_processes(self) -> list[psutil.Process]:
+        """Return daemon, workers and broker of this machine, not the jobs, which outlive them."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                ours = str(self.folder) in process.environ().get('AIIDA_PATH', '')
+                if ours and not any('aiida_mlip_autopipe.exploration' in word for word in process.cmdline()):
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return [one for one in found if 'bash' not in Path(one.exe()).name]
