@@ -59,7 +59,7 @@ class ExplorationParser(JobParser):
 
 
 def _keep_whole_frames(result: contract.Result, folder: Path) -> contract.Result:
-    """Leave out what was half written, and after a kill the frames after the checkpoint: the next leg makes them again."""
+    """Leave out what was half written, and after a kill what the next leg makes again: the frames after the checkpoint."""
     step = result.last_step
     if result.outcome == 'killed':
         with suppress(CheckpointError):

@@ -20,7 +20,6 @@ from aiida_mlip_autopipe.workflows.reuse import reuse_finished
 from aiida_mlip_autopipe.workflows.stopping import is_asked_to_stop
 from aiida_mlip_autopipe.workflows.submit_once import SubmitOnceWorkChain
 
-
 # In a row; who cancels more often than that means it.
 MAX_CANCELLED = 2
 

@@ -1,0 +1,144 @@
+"""What a job costs each way: on this machine and on the cluster of the tests, in an environment and in an image.
+
+    tests/cluster/up.sh && tests/cluster/stack/images.sh base sevennet mace
+    . /var/lib/mlip-autopipe-cluster/environment
+    .venv-mace/bin/python tests/support/tiny_mace.py tiny.model
+    python benchmarks/cluster_ways.py --mace-model tiny.model [--repeat 3] [--kinds emt sevennet mace]
+
+The start-up is the time from the start of the program to the end of its self-test (load the calculator, evaluate four
+atoms). The overhead is what a job takes from its submission to its end in AiiDA beside the time that its program runs.
+Both are medians. AiiDA may ask scheduler and host as often as it likes; a site that is asked less often adds its interval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+STACK = Path(os.environ.get('MLIP_AUTOPIPE_STACK', '/var/lib/mlip-autopipe-cluster'))
+IMAGES = {'emt': 'base.sif', 'sevennet': 'sevennet.sif', 'mace': 'mace.sif'}
+RUNNER = ('-m', 'aiida_mlip_autopipe.exploration')
+POLL_S = 0.1
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--repeat', type=int, default=3)
+    parser.add_argument('--kinds', nargs='+', choices=IMAGES, default=[*IMAGES])
+    parser.add_argument('--mace-model', type=Path, help='a small one is made by tests/support/tiny_mace.py')
+    arguments = parser.parse_args()
+    os.environ |= {'OMP_NUM_THREADS': '1', 'APPTAINER_NO_PRIVS': '1'}
+    with tempfile.TemporaryDirectory() as folder, a_profile(folder):
+        print('| way | start-up, s | overhead per job, s | image, MB |\n|---|---|---|---|')
+        for kind in arguments.kinds:
+            settings = {'kind': kind}
+            if kind == 'mace':
+                settings |= {'model': str(arguments.mace_model.resolve()), 'cutoff_A': 4.0, 'device': 'cpu'}
+            for image in (None, STACK / 'images' / IMAGES[kind]):
+                start_up = median(time_start_up(settings, image) for _ in range(arguments.repeat))
+                for computer in ('localhost', 'hpc'):
+                    overheads = [time_overhead(computer, settings, image) for _ in range(arguments.repeat)]
+                    size = f'{image.stat().st_size / 1e6:.0f}' if image else ''
+                    where = f'{computer}, {image.name if image else "environment"}'
+                    print(f'| {kind}, {where} | {start_up:.1f} | {median(overheads):.1f} | {size} |', flush=True)
+
+
+@contextmanager
+def a_profile(folder: str) -> Iterator[None]:
+    """A profile with a daemon, and the computers ``localhost`` and ``hpc``."""
+    os.environ['AIIDA_PATH'] = folder
+    from aiida import orm
+    from aiida.engine.daemon.client import get_daemon_client
+
+    from aiida_mlip_autopipe.installation.codes import ensure_computer
+    from aiida_mlip_autopipe.installation.computers import Site, add_computer
+    from aiida_mlip_autopipe.installation.profile import ensure_daemon, ensure_profile
+
+    ensure_profile(None)
+    ensure_daemon()
+    try:
+        computer, _ = ensure_computer()
+        computer.set_use_double_quotes(True)
+        workdir = str(STACK / 'users' / 'mlipuser' / 'benchmark')
+        _, troubles = add_computer(Site('hpc', 'hpc', 'slurm', workdir, poll_interval_s=1.0, connection_interval_s=0.0))
+        assert not troubles, troubles
+        assert orm.load_computer('hpc').is_configured
+        yield
+    finally:
+        get_daemon_client().stop_daemon(wait=True)
+
+
+def interpreter(kind: str) -> Path:
+    """Return that of the environment of a calculator."""
+    return STACK / 'software' / IMAGES[kind].removesuffix('.sif') / 'bin' / 'python'
+
+
+def time_start_up(settings: dict[str, object], image: Path | None) -> float:
+    """Return how long a self-test takes, in s."""
+    python = [interpreter(str(settings['kind']))]
+    if image is not None:
+        model = settings.get('model')
+        bind = ['--bind', str(Path(str(model)).parent)] if model else []
+        python = ['apptainer', 'exec', *bind, str(image), '/opt/mlip/bin/python']
+    started = time.perf_counter()
+    subprocess.run([*python, *RUNNER, '--self-test', json.dumps(settings)], check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def time_overhead(computer: str, settings: dict[str, object], image: Path | None) -> float:
+    """Return how long a self-test takes as a job, beside the time in which its script ran, in s."""
+    from aiida import orm
+    from aiida.engine import submit
+
+    from aiida_mlip_autopipe.calculations.self_test import SelfTestCalculation
+    from aiida_mlip_autopipe.config.execution import JobResources
+    from aiida_mlip_autopipe.exploration.calculators.base import file_sha256
+    from aiida_mlip_autopipe.installation.images import PYTHON_IN_IMAGE, engine_command
+    from aiida_mlip_autopipe.installation.models import ensure_model_folder, place_model
+    from aiida_mlip_autopipe.workflows.jobs import job_options
+
+    node = orm.load_computer(computer)
+    common = {
+        'label': f'code-{time.time_ns()}',
+        'computer': node,
+        'default_calc_job_plugin': 'mlip_autopipe.self_test',
+        'prepend_text': 'date +%s.%N >began',
+        'append_text': 'date +%s.%N >ended',
+        'with_mpi': False,
+    }
+    if image is None:
+        python = str(interpreter(str(settings['kind'])))
+        code = orm.InstalledCode(filepath_executable=python, **common).store()
+    else:
+        engine = engine_command(ensure_model_folder(node))
+        about = {'filepath_executable': PYTHON_IN_IMAGE, 'engine_command': engine, 'image_name': str(image)}
+        code = orm.ContainerizedCode(**about, **common).store()
+    if 'model' in settings:
+        model = Path(str(settings['model']))
+        place_model(node, model)
+        settings = settings | {'model_sha256': file_sha256(model)}
+    builder = SelfTestCalculation.get_builder()
+    builder.code = code
+    builder.calculator = orm.Dict(settings)
+    builder.metadata.options = job_options(JobResources(memory_MB=4000), node)
+    started = time.time()
+    job = submit(builder)
+    while not job.is_terminated:
+        time.sleep(POLL_S)
+    took = time.time() - started
+    assert job.is_finished_ok, job.exit_message
+    folder = Path(job.outputs.remote_folder.get_remote_path())
+    return took - (float((folder / 'ended').read_text()) - float((folder / 'began').read_text()))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,152 @@
+"""Computers, codes, models and images from the command line, as a person at the real cluster."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.cluster import IMAGES, SOFTWARE, STACK
+from support.home import Home
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+
+HOSTS = """
+Host hpc-stranger
+    UserKnownHostsFile /dev/null
+Host hpc-closed
+    Port 1
+Host hpc-locked
+    User nobody
+Host hpc-stranger hpc-closed hpc-locked
+"""
+WELCOME = 'echo "Welcome to the cluster"\n'
+
+
+@pytest.fixture(scope='module')
+def home(cluster, tmp_path_factory):
+    """A profile with the cluster as the computer `hpc`; other hosts of the same machine that cannot be reached."""
+    folder = tmp_path_factory.mktemp('home')
+    shutil.copytree(STACK / 'home' / '.ssh', folder / '.ssh')
+    config = folder / '.ssh' / 'config'
+    # OpenSSH takes the first value that it finds, so what is wrong stands before what they have in common.
+    config.write_text(HOSTS + config.read_text().partition('\n')[2] + config.read_text())
+    home = Home(folder, HOME=str(folder), XDG_DATA_HOME=str(folder / 'data'))
+    home('mlip-autopipe', 'setup', '--calculator', 'emt')
+    added = add(home, 'hpc')
+    assert added.returncode == 0, added.stderr
+    assert 'computer hpc (core.ssh_async, core.slurm) works' in added.stdout
+    yield home
+    home('verdi', 'daemon', 'stop', check=False)
+
+
+def add(home, name, host='hpc', scheduler='slurm'):
+    """Add a computer, which may fail."""
+    options = ('--poll', '1', '--connection-interval', '0', '--workdir', f'{STACK}/users/mlipuser/by-hand')
+    return home(
+        'mlip-autopipe', 'computer', 'add', name, '--host', host, '--scheduler', scheduler, *options, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ('host', 'words'),
+    [
+        ('hpc-stranger', 'the host key of hpc-stranger is not known here: run `ssh hpc-stranger` once'),
+        ('hpc-closed', 'no SSH server listens on hpc-closed: check HostName and Port'),
+        ('hpc-locked', 'hpc-locked lets you not in'),
+        ('no-such-host', 'no machine answers to the name no-such-host: add a Host entry'),
+    ],
+)
+def test_a_host_that_cannot_be_reached_is_told_in_plain_words_and_not_kept(home, host, words):
+    done = add(home, 'elsewhere', host)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert 'elsewhere' not in home('verdi', 'computer', 'list', '--all').stdout
+
+
+def test_another_scheduler_than_the_one_there_is_told(home):
+    done = add(home, 'pbs', scheduler='pbspro')
+    assert done.returncode == 2
+    assert 'the commands of pbspro are not found on hpc' in done.stderr
+
+
+@pytest.mark.alone
+def test_login_scripts_that_print_are_told(home, cluster):
+    profile = cluster.home / '.bash_profile'
+    profile.write_text(WELCOME)
+    try:
+        done = add(home, 'loud')
+    finally:
+        profile.unlink()
+    assert done.returncode == 2
+    assert 'the login scripts of hpc print something' in done.stderr
+
+
+def test_a_model_travels_once_and_a_damaged_one_again(home, cluster, tmp_path):
+    model = tmp_path / 'some.model'
+    model.write_bytes(b'weights' * 1000)
+    sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
+    done = home('mlip-autopipe', 'calculator', 'place', model, '--computer', 'hpc').stdout
+    path = re.search(r'(/\S+some\.model) on hpc: copied', done).group(1)
+    assert path == f'{cluster.home}/.mlip-autopipe/models/{sha256[:16]}/some.model'
+    assert cluster.ssh(f'sha256sum {path}').startswith(sha256)
+    assert 'on hpc: found' in home('mlip-autopipe', 'calculator', 'place', model, '--computer', 'hpc').stdout
+    cluster.ssh(f'echo damage >>{path}')
+    assert 'on hpc: copied' in home('mlip-autopipe', 'calculator', 'place', model, '--computer', 'hpc').stdout
+    assert cluster.ssh(f'sha256sum {path}').startswith(sha256)
+
+
+def test_a_code_of_an_environment_and_of_an_image_are_registered_after_a_job_there(home, cluster):
+    """Paths may begin with the home there."""
+    cluster.ssh(f'ln -sfn {SOFTWARE}/base/bin/python python-base; ln -sfn {IMAGES}/base.sif base-link.sif')
+    register = ('mlip-autopipe', 'calculator', 'register', 'emt', '--computer', 'hpc')
+    done = home(*register, '--python', f'{SOFTWARE}/base/bin/python', 'cpus_per_job=1', 'queue=urgent').stdout
+    assert 'code autopipe-emt@hpc: created' in done
+    assert re.search(r'package \S+, contract \d+', done)
+    assert 'image sha256' not in done
+    done = home(*register, '--image', '~/base-link.sif', 'memory_MB=900').stdout
+    assert 'code autopipe-emt@hpc: replaced' in done
+    assert f'image sha256 {hashlib.sha256((IMAGES / "base.sif").read_bytes()).hexdigest()}' in done
+    assert re.search(
+        rf'autopipe-emt@hpc +{cluster.home}/base-link\.sif', home('mlip-autopipe', 'calculator', 'list').stdout
+    )
+
+    failed = home(*register, '--python', '~/no/python', check=False)
+    assert failed.returncode == 2
+    assert 'The program cannot be started' in failed.stderr
+    missing = home(*register, '--image', 'nowhere.sif', check=False)
+    assert missing.returncode == 2
+    assert f'there is no image {cluster.home}/nowhere.sif on hpc' in missing.stderr
+    wrong = home(*register, '--image', '~/base-link.sif', 'queue=nowhere', check=False)
+    assert wrong.returncode == 2
+    assert 'invalid partition' in wrong.stderr
+
+
+def test_a_calculator_is_installed_in_an_environment_of_its_own(home, tmp_path):
+    """The environment has what the package needs already, in place of a download."""
+    folder = home.folder / 'data' / 'mlip-autopipe' / 'emt'
+    subprocess.run([sys.executable, '-m', 'venv', folder], check=True)
+    packages = 'lib/python3.11/site-packages'
+    shutil.copy(SOFTWARE / 'base' / packages / 'shared.pth', folder / packages)
+    done = home('mlip-autopipe', 'calculator', 'install', 'emt').stdout
+    assert 'code autopipe-emt@localhost: replaced' in done
+    assert 'Python 3.11' in done
+    installed = list((folder / packages).glob('aiida_mlip_autopipe-*.dist-info'))
+    assert len(installed) == 1
+    assert str(folder / 'bin' / 'python') in home('mlip-autopipe', 'calculator', 'list').stdout
+
+
+def test_an_image_is_built_from_another_and_what_is_wrong_is_told(home, cluster, tmp_path):
+    image = tmp_path / 'built.sif'
+    options = ('--base', IMAGES / 'base.sif', '--fast', '--output', image)
+    done = home('mlip-autopipe', 'calculator', 'build', 'emt', *options).stdout
+    found = re.search(r'built\.sif: \d+ MB, sha256 ([0-9a-f]{64})', done)
+    assert found.group(1) == hashlib.sha256(image.read_bytes()).hexdigest()
+    assert 'calculator: emt' in cluster.run('apptainer', 'inspect', image)
+    failed = home('mlip-autopipe', 'calculator', 'build', 'emt', '--base', Path('no/such/folder'), check=False)
+    assert failed.returncode == 2
+    assert "there is no base 'no/such/folder'" in failed.stderr

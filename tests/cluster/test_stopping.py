@@ -1,0 +1,139 @@
+"""A person stops a campaign on the cluster, loses the connection to it, and frees its folders."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+from support.cluster import IMAGES, STACK
+from support.home import Home
+from support.tiny_campaign import write_structures
+from support.waiting import wait_for
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
+
+# Two crystals of aluminium.
+CONFIG = """\
+name: aluminium
+generation:
+  - {{kind: structures, files: [al.xyz], perturb: {{rattle_A: 0.05, n_variants: 2}}}}
+calculator: {{kind: emt}}
+exploration: {{temperature_K: 400, n_steps: {n_steps}, frame_interval: 20, checkpoint_interval: 20}}
+sampling: {{n_structures: 6}}
+execution: {{{execution}}}
+"""
+ENDLESS = 10_000_000
+
+
+@pytest.fixture(scope='module')
+def home(cluster, tmp_path_factory):
+    """A profile with the code `autopipe-emt` on this machine and on the cluster; AiiDA gives up after 15 s."""
+    home = Home(tmp_path_factory.mktemp('home'))
+    home('mlip-autopipe', 'setup', '--calculator', 'emt')
+    home('verdi', 'config', 'set', 'transport.task_retry_initial_interval', 1)
+    options = ('--poll', '1', '--connection-interval', '0', '--workdir', STACK / 'users' / 'mlipuser' / 'stopping')
+    home('mlip-autopipe', 'computer', 'add', 'hpc', '--host', 'hpc', '--scheduler', 'slurm', *options)
+    home('mlip-autopipe', 'calculator', 'register', 'emt', '--computer', 'hpc', '--image', IMAGES / 'base.sif')
+    yield home
+    home('verdi', 'daemon', 'stop', check=False)
+
+
+@pytest.fixture
+def submit(home, tmp_path):
+    """Return a function that submits the campaign and returns its pk."""
+
+    def run(n_steps, execution='code: autopipe-emt@hpc'):
+        path = write_structures(tmp_path) / 'campaign.yaml'
+        path.write_text(CONFIG.format(n_steps=n_steps, execution=execution))
+        return home.submit(path)
+
+    return run
+
+
+def read_jobs(home, campaign):
+    """Return pk, computer, Slurm's number, folder and exit status of a campaign's jobs."""
+    return home.ask(f"""
+        jobs = [job for job in orm.load_node({campaign}).called_descendants if isinstance(job, orm.CalcJobNode)]
+        facts = lambda job: [job.pk, job.computer.label, job.get_job_id(), job.get_remote_workdir(), job.exit_status]
+        print(json.dumps([facts(job) for job in sorted(jobs, key=lambda job: job.pk)]))
+    """)
+
+
+def folders_at_work(home, campaign, number, computer='hpc'):
+    """Return the folders of a campaign's jobs once that many have written a checkpoint."""
+
+    def find():
+        folders = [Path(one[3]) for one in read_jobs(home, campaign) if one[1] == computer and one[3]]
+        at_work = [folder for folder in folders if os.path.exists(folder / 'checkpoint.npz')]
+        return at_work if len(at_work) >= number else None
+
+    return wait_for(find, 120, f'{number} jobs at work')
+
+
+def runner_of(folder):
+    """Return the number of the process that works in a folder."""
+    for process in Path('/proc').glob('[0-9]*'):
+        try:
+            # Not the container's shell, whose command line names the runner too.
+            program = (process / 'cmdline').read_bytes().split(b'\0')
+            if program[1:3] == [b'-m', b'aiida_mlip_autopipe.exploration'] and os.readlink(process / 'cwd') == str(
+                folder
+            ):
+                return int(process.name)
+        except OSError:
+            continue
+    raise AssertionError(f'nothing works in {folder}')
+
+
+def test_jobs_that_are_killed_write_a_checkpoint_and_are_read_and_their_folders_are_freed(home, submit, cluster):
+    campaign = submit(ENDLESS)
+    folders = folders_at_work(home, campaign, 2)
+    assert '2 jobs stopped at a checkpoint, 0 killed' in home('mlip-autopipe', 'kill', campaign).stdout
+    jobs = read_jobs(home, campaign)
+    assert [job[4] for job in jobs] == [400, 400]
+    assert [cluster.job_facts(job[2], 'State') for job in jobs] == [['COMPLETED']] * 2
+    frames = home.ask(f"""
+        jobs = [job for job in orm.load_node({campaign}).called_descendants if isinstance(job, orm.CalcJobNode)]
+        print(json.dumps([len(job.outputs.trajectory.get_stepids()) for job in jobs if 'checkpoint' in job.outputs]))
+    """)
+    assert len(frames) == 2
+    assert min(frames) >= 1
+    assert home('mlip-autopipe', 'clean', campaign).stdout == '2 folders removed\n'
+    assert not any((folder / 'job.json').exists() for folder in folders)
+
+
+def test_a_job_that_does_not_end_when_it_is_asked_is_killed_after_the_time_given(home, submit, cluster):
+    campaign = submit(ENDLESS)
+    folders = folders_at_work(home, campaign, 2)
+    # It hangs, as in a file system that does not answer.
+    os.kill(runner_of(folders[0]), signal.SIGSTOP)
+    output = home('mlip-autopipe', 'kill', campaign, '--wait', 25).stdout
+    assert '1 jobs stopped at a checkpoint, 1 killed' in output
+    numbers = {job[3]: job[2] for job in read_jobs(home, campaign)}
+    assert cluster.job_facts(numbers[str(folders[1])], 'State') == ['COMPLETED']
+    hung = numbers[str(folders[0])]
+    wait_for(lambda: cluster.job_facts(hung, 'State')[0].startswith('CANCELLED'), 60, 'the end of the job that hung')
+
+
+@pytest.mark.alone
+def test_a_connection_that_is_lost_for_long_pauses_its_jobs_and_nothing_else(home, submit, cluster):
+    campaign = submit(3000, 'code: autopipe-emt@hpc, max_concurrent_jobs: 1')
+    folders_at_work(home, campaign, 1)
+    cluster.stop_sshd()
+    try:
+        text = home.wait_for(campaign, 'is paused', 120)
+        assert re.search(
+            r'job \d+ is paused: .* failed 5 times consecutively: .*\[Errno 111\] Connect call failed', text
+        )
+        assert f'mlip-autopipe resume {campaign}' in text
+        # Its slot is free, so the other seed has its turn, and is paused in turn.
+        home.wait_for(campaign, r'(?s)(is paused.*){2}', 150)
+    finally:
+        cluster.start_sshd()
+    assert '2 jobs played' in home('mlip-autopipe', 'resume', campaign).stdout
+    home.wait_for(campaign, r'stage\s+finished', 120)
+    assert [job[4] for job in read_jobs(home, campaign)] == [0, 0]
+    assert home('mlip-autopipe', 'clean', campaign).stdout == '2 folders removed\n'
