@@ -7,7 +7,7 @@
 
 The start-up is the time from the start of the program to the end of its self-test (load the calculator, evaluate four
 atoms). The overhead is what a job takes from its submission to its end in AiiDA beside the time that its program runs.
-Both are medians. AiiDA may ask scheduler and host as often as it likes; a site that is asked less often adds its interval.
+Both are medians. AiiDA may ask the scheduler every second here; a site that is asked less often adds its interval.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main() -> None:
 
 @contextmanager
 def a_profile(folder: str) -> Iterator[None]:
-    """A profile with a daemon, and the computers ``localhost`` and ``hpc``."""
+    """Make a profile with a daemon, and the computers ``localhost`` and ``hpc``."""
     os.environ['AIIDA_PATH'] = folder
     from aiida import orm
     from aiida.engine.daemon.client import get_daemon_client

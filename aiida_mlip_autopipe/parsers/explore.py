@@ -59,7 +59,7 @@ class ExplorationParser(JobParser):
 
 
 def _keep_whole_frames(result: contract.Result, folder: Path) -> contract.Result:
-    """Leave out what was half written, and after a kill what the next leg makes again: the frames after the checkpoint."""
+    """Leave out what was half written, and after a kill the frames after the checkpoint, which are made again."""
     step = result.last_step
     if result.outcome == 'killed':
         with suppress(CheckpointError):

@@ -67,7 +67,7 @@ class JobParser(Parser):
         return getattr(self.exit_codes, label).format(reason=result.message)
 
     def _find_cause(self, otherwise: ExitCode, began: bool = False) -> ExitCode | None:
-        """Return why a job ended that could not say so itself; to be cancelled after it began is no failure to begin."""
+        """Return why a job ended that could not say so itself; a cancelled one that began has not failed to begin."""
         if self.node.exit_status:
             # The scheduler knows best (out of memory, wall time, node failure), and AiiDA keeps its code.
             return None
