@@ -40,7 +40,10 @@ test: lint docs mace  ## the whole test suite: lint, types, documentation, every
 test-cluster: $(TOOLS_STAMP) $(MACE_STAMP)  ## the tests on Slurm, SSH and Apptainer, which it sets up here; root of a Debian 12
 	tests/cluster/up.sh
 	tests/cluster/stack/images.sh base sevennet mace
-	status=0; pytest -m cluster tests/cluster --durations 15 || status=$$?; tests/cluster/down.sh; exit $$status
+	status=0; \
+	pytest -m 'cluster and not alone' tests/cluster --numprocesses $(WORKERS) --dist loadfile --durations 15 || status=$$?; \
+	pytest -m 'cluster and alone' tests/cluster --durations 15 || status=$$?; \
+	tests/cluster/down.sh; exit $$status
 
 .PHONY: lint
 lint: $(TOOLS_STAMP)  ## ruff, mypy and the contracts between packages

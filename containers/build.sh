@@ -45,8 +45,8 @@ done
 for file in "$model" "$wheel"; do [[ -z $file || -f $file ]] || fail "there is no file '$file'"; done
 case $base in
 docker://* | oras://* | library://*) bootstrap=${base%%://*} from=${base#*://} ;;
-*.tar) bootstrap=docker-archive from=$(realpath "$base") ;;
-*) bootstrap=localimage from=$(realpath "$base") ;;
+*.tar) bootstrap=docker-archive from=$(realpath --canonicalize-missing "$base") ;;
+*) bootstrap=localimage from=$(realpath --canonicalize-missing "$base") ;;
 esac
 [[ $base == *://* || -e $from ]] || fail "there is no base '$base'"
 command -v apptainer >/dev/null || fail 'apptainer is not installed here (https://apptainer.org)'

@@ -25,6 +25,7 @@ def submit_and_wait(builder: ProcessBuilder, timeout_s: float) -> CalcJobNode:
     from aiida.engine import submit
 
     from aiida_mlip_autopipe.cli.console import error_console
+    from aiida_mlip_autopipe.workflows.paused import tell_reason
 
     node: Any = submit(builder)
     deadline = time.monotonic() + timeout_s
@@ -34,7 +35,7 @@ def submit_and_wait(builder: ProcessBuilder, timeout_s: float) -> CalcJobNode:
                 state = node.get_scheduler_state()
                 status.update(f'job {node.pk}: {node.process_status or (state and state.value) or "being submitted"}')
                 if node.paused:
-                    raise AutopipeError(f'job {node.pk} is paused: {node.process_status}')
+                    raise AutopipeError(f'job {node.pk} is paused: {tell_reason(node.pk, node.process_status)}')
                 if time.monotonic() > deadline:
                     raise AutopipeError(f'job {node.pk} has not ended in {timeout_s:g} s: {node.process_status}')
                 time.sleep(POLL_S)

@@ -31,15 +31,25 @@ def find_paused(exploration_pks: Collection[int]) -> list[PausedJob]:
         project=['id', 'attributes.process_status'],
     )
     return [
-        PausedJob(pk, exploration_pk, reason + _last_error(pk) if reason else 'paused by a user')
+        PausedJob(pk, exploration_pk, tell_reason(pk, reason))
         for exploration_pk, pk, reason in (query.all() if exploration_pks else ())
     ]
 
 
-def _last_error(pk: int) -> str:
-    """Return the error for which AiiDA gave up, which it logs as a traceback and does not give as the reason."""
+def tell_reason(pk: int, status: str | None) -> str:
+    """Return why a job is paused, with the error for which AiiDA gave up: it logs it as a traceback only.
+
+    Parameters
+    ----------
+    pk
+        The job.
+    status
+        What AiiDA says.
+    """
+    if not status:
+        return 'paused by a user'
     query = orm.QueryBuilder().append(orm.Node, filters={'id': pk}, tag='job')
     query.append(orm.Log, with_node='job', filters={'levelname': 'ERROR'}, project='message', tag='log')
     message = query.order_by({'log': {'id': 'desc'}}).first(flat=True)
     lines = (message or '').strip().splitlines()
-    return f': {lines[-1]}' if lines else ''
+    return f'{status}: {lines[-1]}' if lines else status

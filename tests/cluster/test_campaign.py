@@ -1,16 +1,16 @@
 """The integration campaign on this machine, in containers, over SSH and on Slurm: the same rows everywhere."""
 
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support.cluster import IMAGES
+from aiida import orm
+from support.cluster import IMAGES, SOFTWARE
 from support.tiny_campaign import CAMPAIGN
 
 from aiida_mlip_autopipe.exploration.calculators.base import file_sha256
-from aiida_mlip_autopipe.model_store import note_model
+from aiida_mlip_autopipe.installation.models import place_model
 from aiida_mlip_autopipe.storage import Dataset
 from aiida_mlip_autopipe.workflows.exploration import why_ended
 from aiida_mlip_autopipe.workflows.export import write_dataset
@@ -59,22 +59,53 @@ def test_a_campaign_gives_the_same_rows_elsewhere(local_rows, run_campaign, make
     assert_same_rows(local_rows, read_rows(campaign, tmp_path))
 
 
-def test_two_images_share_the_seeds_of_one_campaign(run_campaign, make_code, cluster, tmp_path):
-    """SevenNet and MACE, which cannot share an environment, each in an image of its own."""
-    model = tmp_path / 'tiny.model'
+@pytest.fixture(scope='module')
+def tiny_mace(cluster, make_code, tmp_path_factory):
+    """A small model of MACE on this machine, placed on the cluster."""
+    model = tmp_path_factory.mktemp('mace') / 'tiny.model'
     cluster.run(os.environ.get('MLIP_AUTOPIPE_MACE_PYTHON', ROOT / '.venv-mace/bin/python'), TINY_MACE, model)
+    place_model(orm.load_computer('hpc'), model)
+    return model
+
+
+def mace_settings(model):
+    return {'kind': 'mace', 'model': str(model), 'cutoff_A': 4.0, 'device': 'cpu'}
+
+
+def test_a_potential_gives_the_same_in_its_image_on_the_cluster_as_in_its_environment_here(
+    explore, ended, make_code, tiny_mace
+):
+    calculators = {
+        'sevennet': {'kind': 'sevennet', 'device': 'cpu'},
+        'mace': {**mace_settings(tiny_mace), 'model_sha256': file_sha256(tiny_mace)},
+    }
+    started = {}
+    for name, calculator in calculators.items():
+        here = make_code('localhost', f'{name}-installed', python=SOFTWARE / name / 'bin' / 'python')
+        there = make_code('hpc', f'{name}-image', IMAGES / f'{name}.sif')
+        for code in (here, there):
+            started[name, code.computer.label] = explore(
+                code, {'max_memory_kb': 4000 * 1024}, calculator, n_steps=6, frame_interval=2
+            )
+    for node in started.values():
+        assert ended(node, 300).is_finished_ok, why_ended(node)
+    for name in calculators:
+        here, there = (started[name, computer].outputs.legs.leg_01 for computer in ('localhost', 'hpc'))
+        for array in ('steps', 'positions', 'cells', 'energies', 'forces', 'stresses'):
+            np.testing.assert_array_equal(here.get_array(array), there.get_array(array))
+
+
+def test_two_images_share_the_seeds_of_one_campaign(run_campaign, make_code, tiny_mace, tmp_path):
+    """SevenNet and MACE, which cannot share an environment, each in an image of its own."""
     sevennet = make_code('hpc', 'sevennet-image', IMAGES / 'sevennet.sif')
     mace = make_code('hpc', 'mace-image', IMAGES / 'mace.sif')
-    placed = cluster.home / 'tiny.model'
-    shutil.copy(model, placed)
-    note_model(sevennet.computer, file_sha256(model), str(placed))
     resources = {'memory_MB': 4000}
     codes = [
         {'code': sevennet.full_label, 'resources': resources},
         {
             'code': mace.full_label,
             'resources': resources,
-            'calculator': {'kind': 'mace', 'model': str(model), 'cutoff_A': 4.0, 'device': 'cpu'},
+            'calculator': mace_settings(tiny_mace),
         },
     ]
     alloy = {**CAMPAIGN['generation'][0], 'supercell': [1, 1, 2], 'composition': {'Cu': 0.5, 'Au': 0.5}, 'n_seeds': 4}

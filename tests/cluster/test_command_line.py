@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -37,6 +38,8 @@ def home(cluster, tmp_path_factory):
     config.write_text(HOSTS + config.read_text().partition('\n')[2] + config.read_text())
     home = Home(folder, HOME=str(folder), XDG_DATA_HOME=str(folder / 'data'))
     home('mlip-autopipe', 'setup', '--calculator', 'emt')
+    # What cannot be submitted is tried five times: within 15 s here, five minutes by default.
+    home('verdi', 'config', 'set', 'transport.task_retry_initial_interval', 1)
     added = add(home, 'hpc')
     assert added.returncode == 0, added.stderr
     assert 'computer hpc (core.ssh_async, core.slurm) works' in added.stdout
@@ -104,7 +107,7 @@ def test_a_code_of_an_environment_and_of_an_image_are_registered_after_a_job_the
     """Paths may begin with the home there."""
     cluster.ssh(f'ln -sfn {SOFTWARE}/base/bin/python python-base; ln -sfn {IMAGES}/base.sif base-link.sif')
     register = ('mlip-autopipe', 'calculator', 'register', 'emt', '--computer', 'hpc')
-    done = home(*register, '--python', f'{SOFTWARE}/base/bin/python', 'cpus_per_job=1', 'queue=urgent').stdout
+    done = home(*register, '--python', f'{SOFTWARE}/base/bin/python', 'cpus_per_job=1', 'queue=spare').stdout
     assert 'code autopipe-emt@hpc: created' in done
     assert re.search(r'package \S+, contract \d+', done)
     assert 'image sha256' not in done
@@ -147,6 +150,8 @@ def test_an_image_is_built_from_another_and_what_is_wrong_is_told(home, cluster,
     found = re.search(r'built\.sif: \d+ MB, sha256 ([0-9a-f]{64})', done)
     assert found.group(1) == hashlib.sha256(image.read_bytes()).hexdigest()
     assert 'calculator: emt' in cluster.run('apptainer', 'inspect', image)
+    # What an image runs is the job.
+    assert json.loads(cluster.run('apptainer', 'run', image, '--self-test'))['ok']
     failed = home('mlip-autopipe', 'calculator', 'build', 'emt', '--base', Path('no/such/folder'), check=False)
     assert failed.returncode == 2
     assert "there is no base 'no/such/folder'" in failed.stderr

@@ -60,9 +60,9 @@ def test_a_job_that_is_cancelled_before_its_runner_begins_is_submitted_again(clu
     """One while it waits in the queue, one before the runner has begun."""
     cluster.ssh('touch $HOME/once')
     deaf = explore(make_code('hpc', 'emt-deaf', prepend_text=DEAF))
-    cluster.run('scontrol', 'update', 'partitionname=urgent', 'state=down')
+    cluster.run('scontrol', 'update', 'partitionname=spare', 'state=down')
     try:
-        waiting = explore(make_code('hpc', 'emt-installed'), options={'queue_name': 'urgent'})
+        waiting = explore(make_code('hpc', 'emt-installed'), options={'queue_name': 'spare'})
         wait_for(lambda: submitted(waiting), 60, 'the waiting job')
         assert cluster.queue_facts(submitted(waiting).get_job_id())['JobState'] == 'PENDING'
         cluster.run('scancel', submitted(waiting).get_job_id())
@@ -70,7 +70,7 @@ def test_a_job_that_is_cancelled_before_its_runner_begins_is_submitted_again(clu
         cluster.run('scancel', submitted(deaf).get_job_id())
         wait_for(lambda: jobs_of(waiting)[0].is_terminated, 60, 'the end of the waiting job')
     finally:
-        cluster.run('scontrol', 'update', 'partitionname=urgent', 'state=up')
+        cluster.run('scontrol', 'update', 'partitionname=spare', 'state=up')
     for node in (waiting, deaf):
         ended(node)
         first, second = jobs_of(node)
@@ -119,6 +119,20 @@ def test_a_job_that_is_requeued_continues_its_own_checkpoint(cluster, emt_image,
     assert_nothing_is_lost(node)
 
 
+@pytest.mark.alone
+def test_a_job_that_is_preempted_by_an_urgent_one_continues_its_own_checkpoint(
+    cluster, emt, explore, job_at_work, ended
+):
+    node = explore(emt, **DISTURBED)
+    job = job_at_work(node)
+    cluster.ssh('sbatch --partition=urgent --nodes=2 --exclusive --output=/dev/null --wrap=true')
+    ended(node)
+    assert cluster.queue_facts(job.get_job_id())['Restarts'] == '1'
+    assert [one.pk for one in jobs_of(node)] == [job.pk]
+    assert_nothing_is_lost(node)
+
+
+@pytest.mark.alone
 @pytest.mark.parametrize('requeue', [True, False], ids=['that Slurm runs again', 'that Slurm gives up'])
 def test_a_job_whose_node_goes_down(cluster, emt, explore, job_at_work, ended, requeue):
     node = explore(emt, options={'rerunnable': requeue}, **DISTURBED)
@@ -157,6 +171,7 @@ def test_a_job_out_of_memory_again_is_given_up(emt, explore, ended):
     assert node.exit_status == ExplorationWorkChain.exit_codes.ERROR_OUT_OF_MEMORY.status
 
 
+@pytest.mark.alone
 def test_a_cluster_that_cannot_be_reached_for_half_a_minute_loses_nothing(cluster, emt, explore, job_at_work, ended):
     node = explore(emt, **DISTURBED)
     job_at_work(node)

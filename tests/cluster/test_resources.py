@@ -26,6 +26,7 @@ def job_of(campaign):
     return job
 
 
+@pytest.mark.alone
 def test_all_that_a_job_asks_for_arrives_at_slurm_and_it_uses_what_it_was_granted(cluster, run_campaign, make_code):
     code = make_code('hpc', 'emt-noting', IMAGES / 'base.sif', prepend_text=NOTE)
     campaign = run_campaign(

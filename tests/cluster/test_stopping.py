@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from support.cluster import IMAGES, STACK
+from support.cluster import IMAGES, Cluster
 from support.home import Home
 from support.tiny_campaign import write_structures
 from support.waiting import wait_for
@@ -26,6 +26,7 @@ sampling: {{n_structures: 6}}
 execution: {{{execution}}}
 """
 ENDLESS = 10_000_000
+WORK = Cluster.home / 'stopping'
 
 
 @pytest.fixture(scope='module')
@@ -34,7 +35,7 @@ def home(cluster, tmp_path_factory):
     home = Home(tmp_path_factory.mktemp('home'))
     home('mlip-autopipe', 'setup', '--calculator', 'emt')
     home('verdi', 'config', 'set', 'transport.task_retry_initial_interval', 1)
-    options = ('--poll', '1', '--connection-interval', '0', '--workdir', STACK / 'users' / 'mlipuser' / 'stopping')
+    options = ('--poll', '1', '--connection-interval', '0', '--workdir', WORK)
     home('mlip-autopipe', 'computer', 'add', 'hpc', '--host', 'hpc', '--scheduler', 'slurm', *options)
     home('mlip-autopipe', 'calculator', 'register', 'emt', '--computer', 'hpc', '--image', IMAGES / 'base.sif')
     yield home
@@ -42,10 +43,12 @@ def home(cluster, tmp_path_factory):
 
 
 @pytest.fixture
-def submit(home, tmp_path):
+def submit(home, cluster, tmp_path):
     """Return a function that submits the campaign and returns its pk."""
 
     def run(n_steps, execution='code: autopipe-emt@hpc'):
+        # Of the campaign before, so that what is found is of this one.
+        cluster.ssh(f'rm -rf {WORK}/*')
         path = write_structures(tmp_path) / 'campaign.yaml'
         path.write_text(CONFIG.format(n_steps=n_steps, execution=execution))
         return home.submit(path)
@@ -62,13 +65,12 @@ def read_jobs(home, campaign):
     """)
 
 
-def folders_at_work(home, campaign, number, computer='hpc'):
-    """Return the folders of a campaign's jobs once that many have written a checkpoint."""
+def folders_at_work(number):
+    """Return the folders of the campaign's jobs once that many have written a checkpoint."""
 
     def find():
-        folders = [Path(one[3]) for one in read_jobs(home, campaign) if one[1] == computer and one[3]]
-        at_work = [folder for folder in folders if os.path.exists(folder / 'checkpoint.npz')]
-        return at_work if len(at_work) >= number else None
+        folders = [path.parent for path in WORK.rglob('checkpoint.npz')]
+        return folders if len(folders) >= number else None
 
     return wait_for(find, 120, f'{number} jobs at work')
 
@@ -90,7 +92,7 @@ def runner_of(folder):
 
 def test_jobs_that_are_killed_write_a_checkpoint_and_are_read_and_their_folders_are_freed(home, submit, cluster):
     campaign = submit(ENDLESS)
-    folders = folders_at_work(home, campaign, 2)
+    folders = folders_at_work(2)
     assert '2 jobs stopped at a checkpoint, 0 killed' in home('mlip-autopipe', 'kill', campaign).stdout
     jobs = read_jobs(home, campaign)
     assert [job[4] for job in jobs] == [400, 400]
@@ -107,7 +109,7 @@ def test_jobs_that_are_killed_write_a_checkpoint_and_are_read_and_their_folders_
 
 def test_a_job_that_does_not_end_when_it_is_asked_is_killed_after_the_time_given(home, submit, cluster):
     campaign = submit(ENDLESS)
-    folders = folders_at_work(home, campaign, 2)
+    folders = folders_at_work(2)
     # It hangs, as in a file system that does not answer.
     os.kill(runner_of(folders[0]), signal.SIGSTOP)
     output = home('mlip-autopipe', 'kill', campaign, '--wait', 25).stdout
@@ -121,7 +123,7 @@ def test_a_job_that_does_not_end_when_it_is_asked_is_killed_after_the_time_given
 @pytest.mark.alone
 def test_a_connection_that_is_lost_for_long_pauses_its_jobs_and_nothing_else(home, submit, cluster):
     campaign = submit(3000, 'code: autopipe-emt@hpc, max_concurrent_jobs: 1')
-    folders_at_work(home, campaign, 1)
+    folders_at_work(1)
     cluster.stop_sshd()
     try:
         text = home.wait_for(campaign, 'is paused', 120)

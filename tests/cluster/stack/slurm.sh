@@ -119,6 +119,7 @@ CONFIG
     done
     cat >>"$STACK/slurm/slurm.conf" <<CONFIG
 PartitionName=debug Nodes=ALL Default=YES MaxTime=01:00:00 PriorityTier=1 State=UP
+PartitionName=spare Nodes=ALL MaxTime=01:00:00 PriorityTier=1 State=UP
 PartitionName=urgent Nodes=ALL MaxTime=01:00:00 PriorityTier=2 State=UP
 CONFIG
     chmod 644 "$STACK/slurm/"{slurm,cgroup,gres}.conf
