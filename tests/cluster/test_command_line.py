@@ -126,7 +126,7 @@ def test_a_code_of_an_environment_and_of_an_image_are_registered_after_a_job_the
     assert f'there is no image {cluster.home}/nowhere.sif on hpc' in missing.stderr
     wrong = home(*register, '--image', '~/base-link.sif', 'queue=nowhere', check=False)
     assert wrong.returncode == 2
-    assert 'invalid partition' in wrong.stderr
+    assert 'Invalid partition name specified' in wrong.stderr
 
 
 def test_a_calculator_is_installed_in_an_environment_of_its_own(home, tmp_path):
