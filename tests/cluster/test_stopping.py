@@ -136,6 +136,6 @@ def test_a_connection_that_is_lost_for_long_pauses_its_jobs_and_nothing_else(hom
     finally:
         cluster.start_sshd()
     assert '2 jobs played' in home('mlip-autopipe', 'resume', campaign).stdout
-    home.wait_for(campaign, r'stage\s+finished', 120)
+    home.wait_for(campaign, r'stage\s+finished')
     assert [job[4] for job in read_jobs(home, campaign)] == [0, 0]
     assert home('mlip-autopipe', 'clean', campaign).stdout == '2 folders removed\n'
