@@ -1,12 +1,13 @@
 """The integration campaign on this machine, in containers, over SSH and on Slurm: the same rows everywhere."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from aiida import orm
-from support.cluster import IMAGES, SOFTWARE
+from support.cluster import IMAGES
 from support.tiny_campaign import CAMPAIGN
 
 from aiida_mlip_autopipe.exploration.calculators.base import file_sha256
@@ -18,6 +19,10 @@ from aiida_mlip_autopipe.workflows.export import write_dataset
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
+PYTHONS = {
+    'sevennet': sys.executable,
+    'mace': os.environ.get('MLIP_AUTOPIPE_MACE_PYTHON', ROOT / '.venv-mace' / 'bin' / 'python'),
+}
 TINY_MACE = ROOT / 'tests' / 'support' / 'tiny_mace.py'
 
 
@@ -63,7 +68,7 @@ def test_a_campaign_gives_the_same_rows_elsewhere(local_rows, run_campaign, make
 def tiny_mace(cluster, make_code, tmp_path_factory):
     """A small model of MACE on this machine, placed on the cluster."""
     model = tmp_path_factory.mktemp('mace') / 'tiny.model'
-    cluster.run(os.environ.get('MLIP_AUTOPIPE_MACE_PYTHON', ROOT / '.venv-mace/bin/python'), TINY_MACE, model)
+    cluster.run(PYTHONS['mace'], TINY_MACE, model)
     place_model(orm.load_computer('hpc'), model)
     return model
 
@@ -81,7 +86,7 @@ def test_a_potential_gives_the_same_in_its_image_on_the_cluster_as_in_its_enviro
     }
     started = {}
     for name, calculator in calculators.items():
-        here = make_code('localhost', f'{name}-installed', python=SOFTWARE / name / 'bin' / 'python')
+        here = make_code('localhost', f'{name}-installed', python=PYTHONS[name])
         there = make_code('hpc', f'{name}-image', IMAGES / f'{name}.sif')
         for code in (here, there):
             started[name, code.computer.label] = explore(
