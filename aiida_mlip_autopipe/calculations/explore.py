@@ -28,6 +28,12 @@ class ExplorationCalculation(CalculatorJob):
         spec.input('random_seed', valid_type=orm.Int, help="The campaign's number; the stream is derived from it.")
         spec.input('runner_version', valid_type=orm.Str, help='Version of the science behind the runner.')
         spec.input(
+            'full_trajectory_interval',
+            valid_type=orm.Int,
+            required=False,
+            help="Steps between the frames of a full trajectory that stays in the job's folder.",
+        )
+        spec.input(
             'checkpoint', valid_type=orm.SinglefileData, required=False, help='Where an earlier leg of this seed ended.'
         )
         spec.input(
@@ -66,6 +72,9 @@ class ExplorationCalculation(CalculatorJob):
             ),
             calculator=calculator,
             exploration=self.inputs.exploration.get_dict(),
+            full_trajectory_interval=(
+                self.inputs.full_trajectory_interval.value if 'full_trajectory_interval' in self.inputs else None
+            ),
             rescues=self.inputs.rescues.value if 'rescues' in self.inputs else 0,
             image_sha256=self.inputs.image_sha256.value if 'image_sha256' in self.inputs else None,
             max_wallclock_s=self.inputs.metadata.options.get('max_wallclock_seconds'),

@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.cli.faults import FaultTellingGroup
 from aiida_mlip_autopipe.cli.generate import generate
 from aiida_mlip_autopipe.cli.run import run
 from aiida_mlip_autopipe.cli.setup import setup
-from aiida_mlip_autopipe.cli.status import export, report, resume, status
+from aiida_mlip_autopipe.cli.status import export, report, resume, status, trajectories
 from aiida_mlip_autopipe.cli.stop import clean, kill
 
 app = typer.Typer(
@@ -62,6 +62,7 @@ app.command()(status)
 app.command()(resume)
 app.command()(kill)
 app.command()(export)
+app.command()(trajectories)
 app.command()(clean)
 app.command()(report)
 app.add_typer(dataset_app, name='dataset')

@@ -1,11 +1,14 @@
-"""``mlip-autopipe status``, ``resume``, ``export`` and ``report``: what became of a campaign."""
+"""``mlip-autopipe status``, ``resume``, ``trajectories``, ``export`` and ``report``: what became of a campaign."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from aiida import orm
 
 Identifier = Annotated[str, typer.Argument(metavar='ID', help='pk, uuid or name of a campaign.', show_default=False)]
 ProfileOption = Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')]
@@ -38,6 +41,7 @@ def status(
     if campaign.is_terminated and campaign.exit_message:
         console.print(f'failed: {campaign.exit_message}', style='red', markup=False)
     _print_failures(progress.explorations)
+    _print_full_trajectories(campaign)
 
 
 def resume(identifier: Identifier, profile: ProfileOption = None) -> None:
@@ -59,6 +63,40 @@ def resume(identifier: Identifier, profile: ProfileOption = None) -> None:
     if paused:
         play_processes([orm.load_node(one.pk) for one in paused], timeout=30)
     console.print(f'{len(paused)} jobs played')
+
+
+def trajectories(
+    identifier: Identifier,
+    seed: Annotated[str | None, typer.Option('--seed', help='Only those of this seed.')] = None,
+    step: Annotated[int | None, typer.Option('--step', min=0, help='Only those that reach over this step.')] = None,
+    profile: ProfileOption = None,
+) -> None:
+    """List the full trajectories of a campaign: seed, steps, size, and where each file is."""
+    from rich.filesize import decimal
+    from rich.table import Table
+
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.installation.profile import open_profile
+    from aiida_mlip_autopipe.workflows.full_trajectories import find_full_trajectories
+    from aiida_mlip_autopipe.workflows.progress import load_campaign
+
+    open_profile(profile)
+    table = Table('seed', 'steps', 'frames', 'size', 'sha256', 'state', 'file', box=None, padding=(0, 2, 0, 0))
+    for one in find_full_trajectories(load_campaign(identifier)):
+        told = one.told
+        is_of_seed = seed is None or one.seed_id == seed.removeprefix('seed_').removeprefix('seed-')
+        if not is_of_seed or (step is not None and not told.first_step <= step <= told.last_step):
+            continue
+        table.add_row(
+            one.seed_id,
+            f'{told.first_step}-{told.last_step}',
+            str(told.n_frames),
+            decimal(told.size_bytes),
+            told.sha256[:12],
+            one.state,
+            f'{one.computer}:{one.path}',
+        )
+    console.print(table if table.rows else 'no full trajectory', soft_wrap=True)
 
 
 def export(
@@ -136,3 +174,19 @@ def _print_failures(explorations: tuple) -> None:  # type: ignore[type-arg]
             console.print(
                 f'seed {one.seed_id} (exploration {one.pk}): {why_ended(orm.load_node(one.pk))}', markup=False
             )
+
+
+def _print_full_trajectories(campaign: orm.WorkChainNode) -> None:
+    from collections import Counter
+
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.workflows.full_trajectories import find_full_trajectories, keeps_full_trajectories
+
+    if not keeps_full_trajectories(campaign):
+        return
+    found = find_full_trajectories(campaign)
+    states = Counter(one.state for one in found)
+    console.print('full trajectories: ' + (', '.join(f'{n} {state}' for state, n in states.items()) or 'none yet'))
+    for one in found:
+        if one.why_not:
+            console.print(f'{one.computer}:{one.path} could not be stashed: {one.why_not}', markup=False)

@@ -38,15 +38,31 @@ def kill(
     console.print(f'{stopped.n_asked} jobs stopped at a checkpoint, {stopped.n_killed} killed')
 
 
-def clean(identifier: Identifier, profile: ProfileOption = None) -> None:
-    """Remove the folders of a campaign's ended explorations on the computers; all that was retrieved stays."""
+def clean(
+    identifier: Identifier,
+    force: Annotated[
+        bool, typer.Option('--force', help='Also remove full trajectories that were not stashed.')
+    ] = False,
+    profile: ProfileOption = None,
+) -> None:
+    """Remove the folders of a campaign's ended explorations on the computers; all that was retrieved stays.
+
+    A folder that holds the only copy of a full trajectory stays too, unless --force is given.
+    """
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
+    from aiida_mlip_autopipe.workflows.cleaning import clean_campaign
     from aiida_mlip_autopipe.workflows.progress import load_campaign
-    from aiida_mlip_autopipe.workflows.stopping import clean_campaign
 
     open_profile(profile)
     campaign = load_campaign(identifier)
     # AiiDA's transport to other machines needs the broker, which the daemon starts.
     ensure_daemon()
-    console.print(f'{clean_campaign(campaign)} folders removed')
+    cleaned = clean_campaign(campaign, force=force)
+    console.print(f'{cleaned.n_removed} folders removed')
+    if cleaned.kept:
+        console.print(
+            f'{len(cleaned.kept)} folders stay: each holds the only copy of a full trajectory '
+            f"('mlip-autopipe trajectories {identifier}' lists them, 'clean --force' removes them)",
+            style='yellow',
+        )

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from aiida_mlip_autopipe.config.committee import ExplorationSection
 from aiida_mlip_autopipe.config.execution import AnyCalculator, ExecutionSettings
+from aiida_mlip_autopipe.config.exploration import ExplorationSection
 from aiida_mlip_autopipe.config.yaml_file import yaml_text
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorSettings
 from aiida_mlip_autopipe.fields import fault

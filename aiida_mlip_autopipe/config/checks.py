@@ -36,6 +36,7 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
         faults
         + list(_descriptor_faults(sections))
         + list(_held_out_faults(sections))
+        + list(_stash_faults(sections))
         + list(_seed_faults(sections.get('generation', ()), places.values()))
     )
 
@@ -95,6 +96,19 @@ def _held_out_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
     if set(kinds) <= set(held):
         allowed = 'must leave a kind to train on: the seeds have no others'
         yield Fault('sampling.held_out_kinds', ', '.join(held), allowed)
+
+
+def _stash_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield where full trajectories are to be copied that nobody writes."""
+    if not {'exploration', 'execution'} <= sections.keys():
+        return
+    if sections['exploration'].full_trajectory_interval is None:
+        execution = sections['execution']
+        places = {f'execution.codes[{number}]': code.stash for number, code in enumerate(execution.codes)}
+        for place, stash in ({'execution': execution.stash} | places).items():
+            if stash is not None:
+                allowed = 'needs exploration.full_trajectory_interval: without it there is nothing to copy'
+                yield Fault(f'{place}.stash', repr(stash.folder), allowed)
 
 
 def _disagreements(settings: Any, path: str = 'sampling') -> Iterator[str]:

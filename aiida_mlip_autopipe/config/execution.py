@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorSettings
 from aiida_mlip_autopipe.fields import fault
@@ -43,6 +44,26 @@ class JobResources(Settings):
     """Further lines for the head of the submission script, as ``#SBATCH --constraint=a100``."""
 
 
+def _absolute(folder: str) -> str:
+    if not PurePosixPath(folder).is_absolute():
+        raise fault('must be an absolute path on the computer where the jobs run, as /archive/me')
+    return folder
+
+
+class StashSettings(Settings):
+    """Full trajectories are copied by jobs of their own, each when its exploration has been retrieved.
+
+    The copy's sha256 must be the one that the exploration told. A copy that fails is told and fails nothing: the
+    original stays in the folder of its job.
+    """
+
+    folder: Annotated[str, AfterValidator(_absolute)]
+    """Folder on the computer where the jobs run, as ``/archive/me``. It is made where there is none, and gets
+    ``seed_…/`` and in it a folder for each job of an exploration."""
+    resources: JobResources | None = None
+    """What a copy asks for; by default one core, in the queue and on the account of the exploration."""
+
+
 class CodeSettings(Settings):
     """One of several codes of a campaign."""
 
@@ -52,6 +73,8 @@ class CodeSettings(Settings):
     """What this code runs; by default the campaign's ``calculator``."""
     resources: JobResources | None = None
     """What its jobs ask for, in place of what ``execution`` says for all codes."""
+    stash: StashSettings | None = None
+    """Where its full trajectories are copied to, in place of what ``execution`` says for all codes."""
 
 
 class DescriptorJobSettings(Settings):
@@ -76,6 +99,9 @@ class ExecutionSettings(JobResources):
     calculators, each row says by ``label_source`` which of them labelled it."""
     descriptors: DescriptorJobSettings = DescriptorJobSettings()
     """Jobs that describe the frames; their results are kept, so that another selection takes seconds."""
+    stash: StashSettings | None = None
+    """Where full trajectories (``exploration.full_trajectory_interval``) are copied to; by default they stay in the
+    folders of their jobs."""
     max_concurrent_jobs: int | None = Field(default=None, ge=1, le=MAX_CONCURRENT_JOBS)
     """Jobs in flight at most; by default as many as this machine's cores allow, and 50 behind a scheduler."""
     max_legs: int = Field(default=20, ge=1)

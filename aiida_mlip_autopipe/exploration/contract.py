@@ -8,12 +8,13 @@ from pydantic import Field
 
 from aiida_mlip_autopipe.settings import Settings
 
-CONTRACT_VERSION = 2
+CONTRACT_VERSION = 3
 
 JOB_FILE = 'job.json'
 SEED_FILE = 'seed.traj'
 RESULT_FILE = 'result.json'
 TRAJECTORY_FILE = 'trajectory.traj'
+FULL_TRAJECTORY_FILE = 'full_trajectory.frames'
 CHECKPOINT_FILE = 'checkpoint.npz'
 CRASH_FILE = 'crash/crash.traj'
 EVALUATION_FILE = 'evaluation.traj'
@@ -71,6 +72,8 @@ class Job(AnyJob):
     """Settings of the calculator, with ``kind`` and, where it has a model file, ``model_sha256``."""
     exploration: dict[str, Any]
     """Settings of the exploration."""
+    full_trajectory_interval: int | None = Field(default=None, ge=1)
+    """Steps between the frames of the full trajectory, which stays in the job's folder; None for none."""
     rescues: int = Field(default=0, ge=0)
     """How often the run became unstable before. One more than the checkpoint's: it is taken up from its last good
     frame, cooler and with a smaller step as ``exploration.rescue`` says."""
@@ -87,6 +90,23 @@ class EvaluationJob(AnyJob):
     """The file with the frames, in ASE's binary trajectory format."""
     calculator: dict[str, Any]
     """Settings of the calculator, with ``kind`` and, where it has a model file, ``model_sha256``."""
+
+
+class FullTrajectory(Settings):
+    """The full trajectory of a leg as far as it is certain: what its file holds beyond is left from a killed job."""
+
+    file: str = FULL_TRAJECTORY_FILE
+    """Name of the file in the job's folder."""
+    n_frames: int
+    """Frames in it."""
+    first_step: int
+    """Absolute step of the first one."""
+    last_step: int
+    """Absolute step of the last one."""
+    size_bytes: int
+    """Length of the file up to there."""
+    sha256: str
+    """sha256 of that length."""
 
 
 class Event(Settings):
@@ -141,6 +161,8 @@ class Result(Settings):
     """Absolute step this leg reached."""
     n_frames: int = 0
     """Frames in this leg's trajectory file."""
+    full_trajectory: FullTrajectory | None = None
+    """The full trajectory that lies in the job's folder, where one was asked for and has a frame."""
     force_calls: int = 0
     """Evaluations of the calculator in this leg."""
     loop_s: float = 0.0

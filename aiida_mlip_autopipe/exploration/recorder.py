@@ -13,6 +13,7 @@ from aiida_mlip_autopipe.exploration.averages import Blocking
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
 from aiida_mlip_autopipe.exploration.dynamics import PhaseSpace
 from aiida_mlip_autopipe.exploration.evaluation import Evaluation
+from aiida_mlip_autopipe.exploration.full_trajectory import FullTrajectoryFile
 from aiida_mlip_autopipe.exploration.preparation import JobRefusedError
 from aiida_mlip_autopipe.exploration.trajectory_file import TrajectoryFile
 
@@ -23,6 +24,7 @@ class LegCounters:
 
     first_step: int = 0
     n_frames: int = 0
+    n_full_frames: int = 0
     force_calls: int = 0
     temperature_sum: float = 0.0
     loop_s: float = 0.0
@@ -39,11 +41,16 @@ class Recorder:
         The seed.
     min_change_A
         A frame is stored only if an atom has moved by at least this since the one before, in Å.
+    full_trajectory
+        The file of the full trajectory; None where none is kept.
     """
 
-    def __init__(self, path: Path, atoms: Atoms, min_change_A: float):
+    def __init__(
+        self, path: Path, atoms: Atoms, min_change_A: float, full_trajectory: FullTrajectoryFile | None = None
+    ):
         self.leg = LegCounters()
         self.last_frame = atoms.positions.copy()
+        self.full_trajectory = full_trajectory
         self._trajectory = TrajectoryFile(path, atoms)
         self._min_change_A = min_change_A
         self._averages = {'energy_eV': Blocking(), 'temperature_K': Blocking(), 'volume_A3': Blocking()}
@@ -51,6 +58,8 @@ class Recorder:
     def begin(self) -> None:
         """Start from the seed: no frame of an earlier attempt stays."""
         self._trajectory.keep_until(-1)
+        if self.full_trajectory is not None:
+            self.full_trajectory.keep(0)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint, in its folder or in a new one.
@@ -58,18 +67,19 @@ class Recorder:
         Raises
         ------
         JobRefusedError
-            If the trajectory has lost frames that the checkpoint knows of.
+            If a trajectory has lost frames that the checkpoint knows of.
         """
         self.last_frame = checkpoint.last_frame
         self._averages = {name: Blocking(levels) for name, levels in checkpoint.counters['averages'].items()}
         kept = self._trajectory.keep_until(checkpoint.step)
-        self.leg = LegCounters(**checkpoint.counters['leg']) if kept else LegCounters(first_step=checkpoint.step)
-        if kept != self.leg.n_frames:
-            raise JobRefusedError(
-                'checkpoint',
-                f'the trajectory has {kept} frames up to step {checkpoint.step}, the checkpoint knows of '
-                f'{self.leg.n_frames}; remove both to start from the seed',
-            )
+        full = self.full_trajectory
+        # Without any frame this is a folder of its own, and so another leg.
+        is_same_leg = bool(kept) or (full is not None and full.has_frames())
+        self.leg = LegCounters(**checkpoint.counters['leg']) if is_same_leg else LegCounters(first_step=checkpoint.step)
+        _check_kept('trajectory', kept, self.leg.n_frames, checkpoint.step)
+        if full is not None:
+            expected = self.leg.n_full_frames
+            _check_kept('full trajectory', full.keep(expected), expected, checkpoint.step)
 
     def average(self, system: PhaseSpace, evaluation: Evaluation, with_volume: bool) -> None:
         """Add a sampled step to the averages."""
@@ -91,13 +101,23 @@ class Recorder:
         self.leg.temperature_sum += temperature
         return True
 
+    def store_full_frame(self, step: int, system: PhaseSpace, evaluation: Evaluation) -> None:
+        """Store a frame of the full trajectory."""
+        if self.full_trajectory is not None:
+            self.full_trajectory.append(step, system, evaluation)
+            self.leg.n_full_frames += 1
+
     def flush(self) -> None:
         """Have the frames on the disk, so that a checkpoint can rely on them."""
         self._trajectory.flush()
+        if self.full_trajectory is not None:
+            self.full_trajectory.flush()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the files."""
         self._trajectory.close()
+        if self.full_trajectory is not None:
+            self.full_trajectory.close()
 
     def dump_averages(self) -> dict[str, list[list[float]]]:
         """Return the state of the averages for a checkpoint."""
@@ -110,3 +130,12 @@ class Recorder:
         if independent is not None:
             figures['n_independent_frames'] = min(float(self.leg.n_frames), independent)
         return figures
+
+
+def _check_kept(what: str, kept: int, expected: int, step: int) -> None:
+    if kept != expected:
+        raise JobRefusedError(
+            'checkpoint',
+            f'the {what} has {kept} frames up to step {step}, the checkpoint knows of {expected}; remove both to start '
+            'from the seed',
+        )

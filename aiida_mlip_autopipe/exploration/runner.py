@@ -206,13 +206,14 @@ def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions)
 
 def _describe(simulation: Simulation) -> dict[str, Any]:
     """Return what can be said of a run at any time."""
-    leg = simulation.leg
+    leg, full_trajectory = simulation.leg, simulation.recorder.full_trajectory
     return {
         'message': simulation.message,
         'events': tuple(simulation.events),
         'first_step': leg.first_step,
         'last_step': simulation.step,
         'n_frames': leg.n_frames,
+        'full_trajectory': full_trajectory and full_trajectory.describe(),
         'force_calls': leg.force_calls,
         'loop_s': leg.loop_s,
         'mean_temperature_K': leg.temperature_sum / leg.n_frames if leg.n_frames else None,

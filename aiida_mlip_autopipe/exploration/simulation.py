@@ -17,6 +17,7 @@ from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
 from aiida_mlip_autopipe.exploration.contract import (
     CHECKPOINT_FILE,
     CRASH_FILE,
+    FULL_TRAJECTORY_FILE,
     TRAJECTORY_FILE,
     Event,
     Outcome,
@@ -24,6 +25,7 @@ from aiida_mlip_autopipe.exploration.contract import (
 from aiida_mlip_autopipe.exploration.crash import Snapshot, write_crash
 from aiida_mlip_autopipe.exploration.dynamics import PhaseSpace
 from aiida_mlip_autopipe.exploration.evaluation import Evaluation, Evaluator
+from aiida_mlip_autopipe.exploration.full_trajectory import FullTrajectoryFile
 from aiida_mlip_autopipe.exploration.guards import Alarm, Guards
 from aiida_mlip_autopipe.exploration.integrators import make_integrator
 from aiida_mlip_autopipe.exploration.interruptions import Interruptions
@@ -74,7 +76,9 @@ class Simulation:
         self.settings = settings
         self.schedule = self.prepared.schedule
         self.rng = np.random.Generator(np.random.PCG64(job.seeds[0].random_seed))
-        self.recorder = Recorder(self.folder / TRAJECTORY_FILE, atoms, settings.frame_min_change_A)
+        self.recorder = Recorder(
+            self.folder / TRAJECTORY_FILE, atoms, settings.frame_min_change_A, self._make_full_trajectory()
+        )
         self.guards = Guards(settings.guards, atoms)
         with_stress = 'stress' in self.calculator.implemented_properties and bool(atoms.pbc.all())
         self.evaluator = Evaluator(atoms.copy(), self.calculator, with_stress)
@@ -161,6 +165,12 @@ class Simulation:
             self._note('rescue', f'taken up from the last good frame at {temperature:.0f} K with new momenta')
         return Evaluation(checkpoint.energy, checkpoint.forces, checkpoint.stress)
 
+    def _make_full_trajectory(self) -> FullTrajectoryFile | None:
+        job = self.prepared.job
+        if job.full_trajectory_interval is None:
+            return None
+        return FullTrajectoryFile(self.folder / FULL_TRAJECTORY_FILE, job.seeds[0].seed_id, self.prepared.atoms)
+
     def _make_monte_carlo(self) -> MonteCarlo | None:
         settings = self.settings
         if settings.monte_carlo is None:
@@ -173,6 +183,7 @@ class Simulation:
 
     def _loop(self) -> Outcome:
         settings, system = self.settings, self.system
+        full_interval = self.prepared.job.full_trajectory_interval
         progress = time.monotonic()
         self.interruptions.restart_stopwatch()
         while self.step < self.schedule.n_steps:
@@ -200,6 +211,9 @@ class Simulation:
             self._remember()
             if alarm is not None:
                 return self._crash(alarm)
+            # Before the stored frame, from which a run may be taken up again.
+            if full_interval is not None and self.step % full_interval == 0:
+                self.recorder.store_full_frame(self.step, system, self.integrator.evaluation)
             if sampled:
                 self.recorder.average(system, self.integrator.evaluation, self.ensemble == 'npt')
             if frame_due:

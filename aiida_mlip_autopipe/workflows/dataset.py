@@ -77,6 +77,20 @@ class DatasetWorkChain(ThrottledWorkChain):
         spec.input(
             'options', valid_type=dict, is_metadata=True, help='By the key of the code: resources, wall time, queue.'
         )
+        spec.input_namespace(
+            'stash',
+            dynamic=True,
+            valid_type=orm.Str,
+            required=False,
+            help='By the key of the code, the folder to which full trajectories are copied.',
+        )
+        spec.input(
+            'stash_options',
+            valid_type=dict,
+            is_metadata=True,
+            default=dict,
+            help='By the key of the code.',
+        )
         spec.input(
             'retry_memory_factor', valid_type=float, is_metadata=True, default=1.0, help='Out of memory: so much more.'
         )
@@ -174,11 +188,16 @@ class DatasetWorkChain(ThrottledWorkChain):
         key = choose_code(job.random_seed.value, label, self.inputs.codes)
         job.update(self.inputs.codes[key])
         job.metadata = {'options': dict(self.inputs.options[key])}
-        committee = self.exposed_inputs(EvaluationCalculation, 'committee') if 'committee' in self.inputs else None
+        further = {}
+        if 'committee' in self.inputs:
+            further['committee'] = self.exposed_inputs(EvaluationCalculation, 'committee')
+        if key in self.inputs.get('stash', {}):
+            metadata = {'computer': job.code.computer, 'options': dict(self.inputs.stash_options[key])}
+            further['stash'] = {'folder': self.inputs.stash[key], 'metadata': metadata}
         return self.submit(
             ExplorationWorkChain,
             job=job,
-            **({} if committee is None else {'committee': committee}),
+            **further,
             max_iterations=orm.Int(self.inputs.max_legs),
             retry_memory_factor=self.inputs.retry_memory_factor,
             reuse_finished=self.inputs.reuse_finished,

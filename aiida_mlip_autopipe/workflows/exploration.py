@@ -15,6 +15,7 @@ from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.calculations.stash import StashCalculation
 from aiida_mlip_autopipe.exploration import ExplorationSettings
 from aiida_mlip_autopipe.workflows.reuse import reuse_finished
 from aiida_mlip_autopipe.workflows.stopping import is_asked_to_stop
@@ -54,10 +55,23 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
                 'help': 'A second calculator that looks at the frames of every leg.',
             },
         )
+        spec.expose_inputs(
+            StashCalculation,
+            namespace='stash',
+            exclude=('source', 'result', 'code'),
+            namespace_options={
+                'required': False,
+                'populate_defaults': False,
+                'help': 'Where the full trajectory of every leg is copied to once the leg has been read.',
+            },
+        )
         spec.output_namespace('legs', valid_type=orm.TrajectoryData, help='The good frames, a trajectory a leg.')
         spec.output_namespace('crashes', valid_type=orm.SinglefileData, help='Frames around events, for each leg.')
         spec.output_namespace(
             'committee', valid_type=orm.ArrayData, help='What the second calculator says of the frames, for each leg.'
+        )
+        spec.output_namespace(
+            'stashed', valid_type=orm.RemoteStashFolderData, help='Copies of the full trajectories, for each leg.'
         )
         spec.output('result', valid_type=orm.Dict, required=False, help='What the last leg says of itself.')
         spec.exit_code(403, 'ERROR_NO_PROGRESS', message='A leg used up its wall time without a single step.')
@@ -78,6 +92,10 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
                 cls.evaluate_leg,
                 cls.keep_evaluation,
             ),
+            while_(cls.has_leg_to_stash)(
+                cls.stash_leg,
+                cls.keep_stashed,
+            ),
             cls.conclude,
         )
 
@@ -90,6 +108,7 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
         self.ctx.has_more_memory = False
         self.ctx.failure = None
         self.ctx.legs_to_evaluate = []
+        self.ctx.legs_to_stash = []
 
     def run_process(self) -> ToContext:
         """Submit the next leg."""
@@ -107,6 +126,8 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
             self.out(f'crashes.leg_{leg:02d}', outputs.crash)
         if 'result' in outputs:
             self.ctx.result = outputs.result
+            if outputs.result.get('full_trajectory'):
+                self.ctx.legs_to_stash.append(leg)
         exit_code = super().inspect_process()
         if (self.ctx.is_finished or exit_code is not None) and 'result' in self.ctx:
             self.out('result', self.ctx.result)
@@ -137,6 +158,31 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
             self.report(f'the committee has not evaluated all of leg {leg}: {node.exit_message or node.process_state}')
         if 'evaluation' in node.outputs:
             self.out(f'committee.leg_{leg:02d}', node.outputs.evaluation)
+
+    def has_leg_to_stash(self) -> bool:
+        """Return whether full trajectories are to be copied, and one is not yet."""
+        return 'stash' in self.inputs and bool(self.ctx.legs_to_stash) and not self._is_asked_to_stop()
+
+    def stash_leg(self) -> ToContext:
+        """Copy the full trajectory of the next leg; all that the seed brings to the dataset has been retrieved."""
+        leg = self.ctx.legs_to_stash[0]
+        job = self.ctx.children[leg - 1]
+        inputs = self.exposed_inputs(StashCalculation, 'stash')
+        inputs.source, inputs.result = job.outputs.remote_folder, job.outputs.result
+        inputs.metadata['call_link_label'] = f'stash_{leg:02d}'
+        with reuse_finished('mlip_autopipe.stash', self.inputs.reuse_finished):
+            return ToContext(stashed=self.submit(StashCalculation, inputs))
+
+    def keep_stashed(self) -> None:
+        """Keep where the copy is; where there is none the original stays, and the seed is none the worse."""
+        leg, node = self.ctx.legs_to_stash.pop(0), self.ctx.stashed
+        if node.is_finished_ok:
+            self.out(f'stashed.leg_{leg:02d}', node.outputs.stashed)
+        else:
+            self.report(
+                f'the full trajectory of leg {leg} stays in {node.inputs.source.get_remote_path()}, it could not be '
+                f'stashed: {node.exit_message or node.process_state}'
+            )
 
     def conclude(self) -> ExitCode | None:
         """End as the last leg ended."""

@@ -14,7 +14,7 @@ from aiida import orm
 from aiida.common.exceptions import MultipleObjectsError, NotExistent
 
 from aiida_mlip_autopipe.config import CampaignConfig
-from aiida_mlip_autopipe.config.execution import MAX_CONCURRENT_JOBS, ExecutionSettings, JobResources
+from aiida_mlip_autopipe.config.execution import MAX_CONCURRENT_JOBS, ExecutionSettings, JobResources, StashSettings
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.exploration.calculators import CalculatorRefusedError, CalculatorSettings, resolve_model
 from aiida_mlip_autopipe.exploration.calculators.base import file_sha256
@@ -35,6 +35,7 @@ class JobCode:
     code: orm.AbstractCode
     calculator: CalculatorSettings
     resources: JobResources
+    stash: StashSettings | None = None
 
     @property
     def key(self) -> str:
@@ -61,12 +62,13 @@ def job_codes(config: CampaignConfig) -> list[JobCode]:
     execution = config.execution
     if not execution.codes:
         code = _own_code(execution.code, config.calculator.kind, 'execution.code')
-        return [JobCode(code, pin_model(config.calculator, code), execution.resources())]
+        return [JobCode(code, pin_model(config.calculator, code), execution.resources(), execution.stash)]
     codes = []
     for number, one in enumerate(execution.codes):
         code = load_code(one.code, f'execution.codes[{number}].code')
         calculator = pin_model(one.calculator or config.calculator, code)
-        codes.append(JobCode(code, calculator, one.resources or execution.resources()))
+        resources, stash = one.resources or execution.resources(), one.stash or execution.stash
+        codes.append(JobCode(code, calculator, resources, stash))
     return codes
 
 
@@ -202,6 +204,13 @@ def _check_placed(settings: CalculatorSettings, code: orm.AbstractCode) -> None:
         f'calculator.model: {model} is not yet where {code.full_label} runs; '
         f"'mlip-autopipe calculator place {model} --computer {code.computer.label}' puts it there, once"
     )
+
+
+def stash_resources(stash: StashSettings, exploring: JobResources) -> JobResources:
+    """Return what a job that copies a full trajectory asks for: by default one core, where the exploration ran."""
+    if stash.resources is not None:
+        return stash.resources
+    return JobResources(queue=exploring.queue, account=exploring.account, scheduler_lines=exploring.scheduler_lines)
 
 
 def job_options(resources: JobResources, computer: orm.Computer) -> dict[str, Any]:

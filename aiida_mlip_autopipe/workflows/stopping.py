@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from aiida import orm
-from aiida.common.exceptions import NotExistent
 from aiida.schedulers import JobState
 
 from aiida_mlip_autopipe.exploration.contract import STOP_FILE
@@ -91,28 +90,3 @@ def _write_stop_files(jobs: Iterable[orm.CalcJobNode]) -> None:
         files = ' '.join(shlex.quote(f'{path}/{STOP_FILE}') for path in paths)
         with orm.load_computer(pk).get_transport() as transport:
             transport.exec_command_wait(f'touch {files}')
-
-
-def clean_campaign(campaign: orm.WorkChainNode) -> int:
-    """Remove the remote folders of the explorations of a campaign that have ended; return how many there were.
-
-    What was retrieved stays; so does the folder of an exploration that still runs, and of another campaign's job that
-    this one took from the cache.
-    """
-    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
-    ended = {'attributes.process_state': {'in': list(ENDED)}}
-    query.append(orm.WorkChainNode, with_incoming='campaign', filters=ended, tag='exploration')
-    query.append(orm.CalcJobNode, with_incoming='exploration', filters=ended)
-    folders = defaultdict(list)
-    for job in query.all(flat=True):
-        try:
-            remote = job.outputs.remote_folder
-        except (AttributeError, NotExistent):
-            continue
-        if not remote.is_cleaned and not job.base.caching.is_created_from_cache:
-            folders[remote.computer.pk].append(remote)
-    for pk, remotes in folders.items():
-        with orm.load_computer(pk).get_transport() as transport:
-            for remote in remotes:
-                remote._clean(transport)
-    return sum(len(remotes) for remotes in folders.values())

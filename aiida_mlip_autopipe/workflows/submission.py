@@ -21,7 +21,11 @@ from aiida_mlip_autopipe.workflows.jobs import (
     job_codes,
     job_options,
     max_concurrent_jobs,
+    stash_resources,
 )
+
+# What is an input of its own, or of other jobs: an exploration that goes without has the inputs that it always had.
+NOT_TOLD_WITH_SETTINGS = {'committee', 'full_trajectory_interval'}
 
 
 def build_campaign(config: CampaignConfig) -> ProcessBuilder:
@@ -50,10 +54,18 @@ def build_campaign(config: CampaignConfig) -> ProcessBuilder:
     builder.n_seeds = count_seeds(config.generation)
     builder.files = files
     builder.sampling = orm.Dict(config.sampling.model_dump(mode='json'))
-    builder.job.exploration = orm.Dict(config.exploration.model_dump(mode='json', exclude={'committee'}))
+    builder.job.exploration = orm.Dict(config.exploration.model_dump(mode='json', exclude=NOT_TOLD_WITH_SETTINGS))
+    if config.exploration.full_trajectory_interval is not None:
+        builder.job.full_trajectory_interval = orm.Int(config.exploration.full_trajectory_interval)
     builder.job.runner_version = orm.Str(RUNNER_VERSION)
     builder.codes = {key: one.inputs() for key, one in codes.items()}
     builder.options = {key: job_options(one.resources, one.code.computer) for key, one in codes.items()}
+    stashes = {key: one.stash for key, one in codes.items() if one.stash is not None}
+    builder.stash = {key: orm.Str(stash.folder) for key, stash in stashes.items()}
+    builder.stash_options = {
+        key: job_options(stash_resources(stash, codes[key].resources), codes[key].code.computer)
+        for key, stash in stashes.items()
+    }
     if committee is not None:
         options = job_options(committee.resources, committee.code.computer)
         builder.committee = {

@@ -292,3 +292,33 @@ def test_a_selection_that_is_not_what_was_asked_for_is_told_at_the_end_and_by_st
     warning = r'attention: 1000 structures were asked for, but only \d+ of \d+ frames are finite, distinct and new'
     assert len(re.findall(warning, output)) == 1
     assert re.search(warning, shared_home('mlip-autopipe', 'status', 'aluminium').stdout)
+
+
+def test_full_trajectories_are_stashed_listed_and_not_cleaned_away(make_home, config, tmp_path):
+    """One seed's copy fails, since a file is where its folder would be."""
+    config.write_text(CONFIG.replace('n_variants: 4', 'n_variants: 2'))
+    home = make_home()
+    kept = ('exploration.full_trajectory_interval=1', 'exploration.n_steps=60')
+    home('mlip-autopipe', 'run', config, *kept)
+    listed = home('mlip-autopipe', 'trajectories', 'aluminium').stdout
+    assert len(re.findall(r" 1-60 +60 .* in the job's folder +localhost:/", listed)) == 2
+    (seed, *_) = re.findall(r'^(\w+) +1-60', listed, re.MULTILINE)
+    archive = tmp_path / 'archive'
+    archive.mkdir()
+    (archive / f'seed_{seed}').touch()
+
+    home('mlip-autopipe', 'run', config, *kept, f'+execution.stash.folder={archive}', '--force')
+    status = home('mlip-autopipe', 'status', 'aluminium').stdout
+    assert re.search(r"full trajectories: (1 stashed, 1 in the job's folder|1 in the job's folder, 1 stashed)", status)
+    assert 'could not be stashed' in status
+    (line,) = home('mlip-autopipe', 'trajectories', 'aluminium', '--seed', seed, '--step', 30).stdout.splitlines()[1:]
+    assert "in the job's folder" in line
+    assert len(list(archive.rglob('*.frames'))) == 1
+
+    first = home.ask("""
+        from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
+        print(json.dumps(sorted(orm.QueryBuilder().append(DatasetWorkChain, project='id').all(flat=True))[0]))
+    """)
+    cleaned = home('mlip-autopipe', 'clean', first).stdout
+    assert '1 folders removed' in cleaned
+    assert '1 folders stay: each holds the only copy of a full trajectory' in cleaned

@@ -160,7 +160,16 @@ def explore(daemon):
     from aiida.engine import submit
     from ase.build import bulk
 
-    def start(code, options=None, calculator=None, retry_memory_factor=1.0, image_sha256=None, **settings):
+    def start(
+        code,
+        options=None,
+        calculator=None,
+        retry_memory_factor=1.0,
+        image_sha256=None,
+        full_trajectory_interval=None,
+        stash=None,
+        **settings,
+    ):
         exploration = ExplorationSettings(
             **{'temperature_K': 300, 'n_steps': 100, 'frame_interval': 10, 'checkpoint_interval': 50, **settings}
         )
@@ -182,7 +191,15 @@ def explore(daemon):
         }
         if image_sha256:
             job['image_sha256'] = orm.Str(image_sha256)
-        return submit(ExplorationWorkChain, job=job, max_iterations=orm.Int(6), retry_memory_factor=retry_memory_factor)
+        if full_trajectory_interval:
+            job['full_trajectory_interval'] = orm.Int(full_trajectory_interval)
+        return submit(
+            ExplorationWorkChain,
+            job=job,
+            **({} if stash is None else {'stash': stash}),
+            max_iterations=orm.Int(6),
+            retry_memory_factor=retry_memory_factor,
+        )
 
     return start
 

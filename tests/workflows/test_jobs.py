@@ -1,17 +1,27 @@
 """What the jobs of a campaign are given."""
 
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from aiida import orm
 
-from aiida_mlip_autopipe.config.execution import JobResources
+from aiida_mlip_autopipe.config.execution import JobResources, StashSettings
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.exploration.calculators.mace import MACESettings
 from aiida_mlip_autopipe.exploration.calculators.sevennet import SevenNetSettings
 from aiida_mlip_autopipe.installation.codes import TESTED_MODELS
+from aiida_mlip_autopipe.installation.images import PYTHON_IN_IMAGE, engine_command
 from aiida_mlip_autopipe.model_store import note_model
-from aiida_mlip_autopipe.workflows.jobs import choose_code, job_codes, job_options, max_concurrent_jobs, pin_model
+from aiida_mlip_autopipe.workflows.jobs import (
+    choose_code,
+    job_codes,
+    job_options,
+    max_concurrent_jobs,
+    pin_model,
+    stash_resources,
+)
 
 
 @pytest.fixture(scope='module')
@@ -102,6 +112,35 @@ def test_jobs_with_a_gpu_bring_it_into_the_container(slurm):
     assert 'APPTAINER_NV' not in job_options(JobResources(), slurm)['environment_variables']
 
 
+def test_the_submission_script_of_a_job_with_a_gpu_asks_slurm_for_it_and_apptainer_to_bring_it_in(
+    slurm, tmp_path, monkeypatch
+):
+    from aiida.engine import run_get_node
+
+    from aiida_mlip_autopipe.calculations.self_test import SelfTestCalculation
+
+    # A dry run writes to the current folder.
+    monkeypatch.chdir(tmp_path)
+    builder = SelfTestCalculation.get_builder()
+    builder.code = orm.ContainerizedCode(
+        label='image',
+        computer=slurm,
+        filepath_executable=PYTHON_IN_IMAGE,
+        image_name='/images/mace.sif',
+        engine_command=engine_command('/models'),
+    ).store()
+    builder.calculator = orm.Dict({'kind': 'emt'})
+    builder.metadata.options = job_options(ALL, slurm)
+    builder.metadata.dry_run = True
+    builder.metadata.store_provenance = False
+    folder = run_get_node(builder)[1].dry_run_info['folder']
+    script = Path(folder, '_aiidasubmit.sh').read_text()
+    lines = script.splitlines()
+    assert '#SBATCH --gres=gpu:1' in lines
+    starts = next(number for number, line in enumerate(lines) if "'apptainer'" in line or line.startswith('apptainer'))
+    assert any(re.fullmatch('export APPTAINER_NV=["\']?1["\']?', line) for line in lines[:starts])
+
+
 def test_another_seed_changes_the_code_of_no_other_and_another_code_takes_only_its_share():
     seeds = [f'seed_{number}' for number in range(300)]
     before = {seed: choose_code(1, seed, ['a', 'b']) for seed in seeds}
@@ -162,6 +201,24 @@ def test_weights_that_only_the_code_has_are_pinned_by_what_its_self_test_found(r
         pin_model(settings, remote_code)
     remote_code.base.extras.set(TESTED_MODELS, {'7net-0': 'f' * 64})
     assert pin_model(settings, remote_code).model_sha256 == 'f' * 64
+
+
+def test_a_copy_asks_for_one_core_where_the_exploration_ran():
+    stash = StashSettings(folder='/archive')
+    assert stash_resources(stash, ALL) == JobResources(
+        queue='gpu', account='mat', scheduler_lines='#SBATCH --constraint=a100'
+    )
+    transfer = JobResources(queue='transfer')
+    assert stash_resources(StashSettings(folder='/archive', resources=transfer), ALL) == transfer
+
+
+def test_each_code_may_have_a_folder_of_its_own_for_full_trajectories(emt_code, campaign_config):
+    label = emt_code.full_label
+    codes = [{'code': label}, {'code': label, 'calculator': {'kind': 'lj'}, 'stash': {'folder': '/other'}}]
+    config = campaign_config(
+        execution={'codes': codes, 'stash': {'folder': '/archive'}}, exploration={'full_trajectory_interval': 1}
+    )
+    assert [one.stash.folder for one in job_codes(config)] == ['/archive', '/other']
 
 
 @pytest.mark.integration

@@ -1,0 +1,226 @@
+"""The file of a full trajectory: records of one size behind a line that describes them, only ever appended to.
+
+What it held at a checkpoint is its beginning at any later time. So a checkpoint tells its length and sha256 without
+reading it, a run that goes on cuts off what came after, and what a killed job had written beyond is no harm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.exploration.contract import FullTrajectory
+from aiida_mlip_autopipe.exploration.dynamics import PhaseSpace
+from aiida_mlip_autopipe.exploration.evaluation import Evaluation
+
+FORMAT = 'mlip-autopipe full trajectory 1'
+READ_BYTES = 2**20
+
+
+class FullTrajectoryError(AutopipeError):
+    """A file that is no full trajectory, or a step that is not in it."""
+
+
+class FullTrajectoryFile:
+    """Frames on disk, appended one by one.
+
+    Parameters
+    ----------
+    path
+        The file. It need not exist; it is made with the first frame.
+    seed_id
+        The seed that is explored.
+    atoms
+        The seed's structure.
+    """
+
+    def __init__(self, path: Path, seed_id: str, atoms: Atoms):
+        self.path = path
+        self.n_frames = 0
+        self._record = np.dtype(
+            [
+                ('step', '<i8'),
+                ('energy_eV', '<f8'),
+                ('temperature_K', '<f8'),
+                ('cell_A', '<f8', (3, 3)),
+                ('stress_eV_A3', '<f8', (6,)),
+                ('positions_A', '<f8', (len(atoms), 3)),
+                ('momenta', '<f8', (len(atoms), 3)),
+                ('forces_eV_A', '<f8', (len(atoms), 3)),
+            ]
+        )
+        about = {
+            'format': FORMAT,
+            'seed_id': seed_id,
+            'numbers': atoms.numbers.tolist(),
+            'pbc': atoms.pbc.tolist(),
+            'record': self._record.descr,
+        }
+        self._header = json.dumps(about).encode() + b'\n'
+        self._file: IO[bytes] | None = None
+        self._steps: list[int] = []
+        self._hash = hashlib.sha256()
+
+    def keep(self, n_frames: int) -> int:
+        """Drop all but the first frames, and what was cut off while it was written; return how many are left."""
+        n_found = max(0, self._size_on_disk() - len(self._header)) // self._record.itemsize
+        self.n_frames = min(n_frames, n_found)
+        self._hash = hashlib.sha256()
+        if not self.n_frames:
+            self.path.unlink(missing_ok=True)
+            return 0
+        os.truncate(self.path, self._size)
+        with open(self.path, 'rb') as file:
+            while block := file.read(READ_BYTES):
+                self._hash.update(block)
+        steps = np.memmap(self.path, self._record, 'r', len(self._header), (self.n_frames,))['step']
+        self._steps = [int(steps[0]), int(steps[-1])]
+        return self.n_frames
+
+    def has_frames(self) -> bool:
+        """Return whether there is a whole frame on disk."""
+        return self._size_on_disk() >= len(self._header) + self._record.itemsize
+
+    def append(self, step: int, system: PhaseSpace, evaluation: Evaluation) -> None:
+        """Append a frame."""
+        record = np.empty((), self._record)
+        record['step'] = step
+        record['energy_eV'], record['stress_eV_A3'] = evaluation.energy, evaluation.stress
+        record['temperature_K'], record['cell_A'] = system.temperature_K, system.cell
+        record['positions_A'], record['momenta'] = system.positions, system.momenta
+        record['forces_eV_A'] = evaluation.forces
+        data = record.tobytes()
+        if self._file is None:
+            # Without a buffer: what could not be written to a full disk is not tried again when the file is closed.
+            self._file = open(self.path, 'ab', buffering=0)  # noqa: SIM115
+        if not self.n_frames:
+            data = self._header + data
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+        self._hash.update(data)
+        self._steps = [*self._steps[:1], step]
+        self.n_frames += 1
+
+    def flush(self) -> None:
+        """Have the frames on the disk, so that a checkpoint can rely on them."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def describe(self) -> FullTrajectory | None:
+        """Return what there is to tell of the file; None while it has no frame."""
+        if not self.n_frames:
+            return None
+        return FullTrajectory(
+            file=self.path.name,
+            n_frames=self.n_frames,
+            first_step=self._steps[0],
+            last_step=self._steps[-1],
+            size_bytes=self._size,
+            sha256=self._hash.hexdigest(),
+        )
+
+    @property
+    def _size(self) -> int:
+        return len(self._header) + self.n_frames * self._record.itemsize
+
+    def _size_on_disk(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+
+class FullTrajectoryReader:
+    """The frames of a file; only what is looked at is read.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Attributes
+    ----------
+    seed_id
+        The seed that was explored.
+    numbers, pbc
+        Atomic numbers (n,) and periodic directions (3,).
+    records
+        The frames as a NumPy array of records that is mapped to the file, (f,): ``step``, ``energy_eV``,
+        ``temperature_K``, ``cell_A`` (3, 3), ``stress_eV_A3`` (6,) in ASE's sign and Voigt order, ``positions_A``,
+        ``momenta`` in ASE's unit and ``forces_eV_A`` (n, 3). A stress that is not defined is NaN.
+
+    Raises
+    ------
+    FullTrajectoryError
+        If it is no such file.
+    """
+
+    def __init__(self, path: str | Path):
+        try:
+            with open(path, 'rb') as file:
+                about = json.loads(file.readline())
+                start = file.tell()
+            if about['format'] != FORMAT:
+                raise ValueError(f'its format is {about["format"]!r}')
+            self.seed_id: str = about['seed_id']
+            self.numbers, self.pbc = np.array(about['numbers']), np.array(about['pbc'])
+            record = np.dtype([(name, kind, *map(tuple, shape)) for name, kind, *shape in about['record']])
+            # A frame that was cut off while it was written is left out.
+            n_frames = (os.path.getsize(path) - start) // record.itemsize
+            self.records: np.ndarray = np.memmap(path, record, 'r', start, (n_frames,))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise FullTrajectoryError(f'{path} cannot be read as a full trajectory: {error}') from error
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Atoms:
+        """Return a frame with momenta, and energy, forces and stress as calculator results."""
+        record = self.records[index]
+        atoms = Atoms(self.numbers, record['positions_A'], cell=record['cell_A'], pbc=self.pbc)
+        atoms.set_momenta(record['momenta'])
+        atoms.info = {
+            'seed_id': self.seed_id,
+            'step': int(record['step']),
+            'temperature_K': float(record['temperature_K']),
+        }
+        results: dict[str, Any] = {'energy': float(record['energy_eV']), 'forces': np.array(record['forces_eV_A'])}
+        if np.isfinite(record['stress_eV_A3']).all():
+            results['stress'] = np.array(record['stress_eV_A3'])
+        atoms.calc = SinglePointCalculator(atoms, **results)
+        return atoms
+
+    def at_step(self, step: int) -> Atoms:
+        """Return the frame of an absolute step.
+
+        Raises
+        ------
+        FullTrajectoryError
+            If it is not in the file.
+        """
+        steps = self.records['step']
+        index = int(np.searchsorted(steps, step))
+        if index == len(steps) or steps[index] != step:
+            there = f'from {steps[0]} to {steps[-1]}' if len(steps) else 'none'
+            raise FullTrajectoryError(f'step {step} is not in the file; its steps are {there}')
+        return self[index]
+
+
+def read_mlip_autopipe_full(file: IO[bytes], index: slice) -> Iterator[Atoms]:
+    """Yield frames for `ase.io`, which takes the name of this function from that of the format."""
+    reader = FullTrajectoryReader(file.name)
+    for number in range(*index.indices(len(reader))):
+        yield reader[number]

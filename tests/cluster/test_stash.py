@@ -1,0 +1,72 @@
+"""Full trajectories on the cluster: they stay there, and are copied to another folder of it by jobs of their own."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from aiida import orm
+
+from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.calculations.stash import StashCalculation
+from aiida_mlip_autopipe.exploration.full_trajectory import FullTrajectoryReader
+from aiida_mlip_autopipe.workflows.exploration import why_ended
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+
+LONG = {'n_steps': 1500, 'frame_interval': 50, 'checkpoint_interval': 50}
+
+
+def jobs_of(node, kind):
+    return sorted((job for job in node.called if job.process_class is kind), key=lambda job: job.pk)
+
+
+@pytest.fixture
+def stash_to(cluster):
+    """Return a function that gives the inputs of an exploration whose full trajectory is copied to a folder."""
+
+    def make(code, folder):
+        options = {'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1}, 'max_wallclock_seconds': 600}
+        return {'folder': orm.Str(str(folder)), 'metadata': {'computer': code.computer, 'options': options}}
+
+    return make
+
+
+def test_a_requeued_exploration_in_a_container_leaves_every_step_once_and_it_is_stashed(
+    cluster, emt_image, start_exploration, stash_to, job_at_work, ended
+):
+    archive = cluster.home / 'archive of trajectories'
+    node = start_exploration(emt_image, full_trajectory_interval=1, stash=stash_to(emt_image, archive), **LONG)
+    job = job_at_work(node)
+    cluster.run('scontrol', 'requeue', job.get_job_id())
+    ended(node)
+    assert node.is_finished_ok, why_ended(node)
+    assert cluster.queue_facts(job.get_job_id())['Restarts'] == '1'
+    (job,), (copy,) = jobs_of(node, ExplorationCalculation), jobs_of(node, StashCalculation)
+    assert 'full_trajectory.frames' not in job.outputs.retrieved.base.repository.list_object_names()
+    assert copy.is_finished_ok, copy.exit_message
+    # A job of its own, which Slurm ran.
+    assert cluster.job_facts(copy.get_job_id(), 'State') == ['COMPLETED']
+    path = Path(node.outputs.stashed.leg_01.target_basepath, 'full_trajectory.frames')
+    assert path.is_relative_to(archive)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == job.outputs.result['full_trajectory']['sha256']
+    assert FullTrajectoryReader(path).records['step'].tolist() == list(range(1, 1501))
+
+
+def test_a_cancelled_job_leaves_its_part_and_a_folder_of_another_user_fails_no_seed(
+    cluster, emt, start_exploration, stash_to, job_at_work, ended
+):
+    node = start_exploration(emt, full_trajectory_interval=1, stash=stash_to(emt, '/root/archive'), **LONG)
+    cluster.run('scancel', job_at_work(node).get_job_id())
+    ended(node)
+    assert node.is_finished_ok, why_ended(node)
+    legs, copies = jobs_of(node, ExplorationCalculation), jobs_of(node, StashCalculation)
+    assert len(legs) == len(copies) == 2
+    for copy in copies:
+        assert copy.exit_status == StashCalculation.exit_codes.ERROR_FOLDER.status
+        assert 'Permission denied' in copy.exit_message
+    assert 'stashed' not in node.outputs
+    originals = [Path(leg.outputs.remote_folder.get_remote_path(), 'full_trajectory.frames') for leg in legs]
+    steps = [step for original in originals for step in FullTrajectoryReader(original).records['step'].tolist()]
+    assert steps == list(range(1, 1501))
