@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Build the image of a calculator: the wheel of this checkout, then the image. Prints its size and sha256.
+# Build the image of a calculator: the wheel of this checkout, then the image. Prints its size and sha256 (of an image
+# for Docker or Podman its id).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -8,13 +9,17 @@ usage() {
 usage: containers/build.sh NAME [options]
 
   NAME             base (EMT), sevennet, mace or chgnet
-  --base BASE      what the image stands on: docker://IMAGE, oras://IMAGE, a folder, a .sif, or an archive that docker
-                   or podman saved (.tar); default docker://python:3.11-slim
+  --engine ENGINE  apptainer (default), podman or docker: what builds the image
+  --base BASE      what the image stands on; default docker://docker.io/library/python:3.11-slim. For
+                   Apptainer docker://IMAGE, oras://IMAGE, a folder, a .sif, or an archive that docker or podman
+                   saved (.tar); for Docker and Podman docker://IMAGE, or the name of an image that they have
   --device DEVICE  cpu (default) or cuda; a cuda image runs on both, with 'apptainer exec --nv' on a GPU
   --model FILE     a model file to build into the image, under /opt/mlip/share/models
   --wheel FILE     the wheel of this package; default: built from this checkout
-  --output FILE    default: NAME.sif
+  --output OUTPUT  the file, by default NAME.sif; for Docker and Podman the image's name, mlip-autopipe-NAME
   --fast           compress less: for tests
+
+For Docker and Podman, words in the variable BUILD_OPTIONS are given to their build, as --network=host.
 USAGE
 }
 fail() {
@@ -28,10 +33,10 @@ base | sevennet | mace | chgnet) shift ;;
 '' | -h | --help) usage && exit 0 ;;
 *) fail "there is no image '$name'; there are base, sevennet, mace and chgnet" ;;
 esac
-base=docker://python:3.11-slim device=cpu model='' wheel='' output=$name.sif compression=()
+base=docker://docker.io/library/python:3.11-slim engine=apptainer device=cpu model='' wheel='' output='' compression=()
 while (($#)); do
     case $1 in
-    --base | --device | --model | --wheel | --output)
+    --engine | --base | --device | --model | --wheel | --output)
         (($# > 1)) || fail "$1 wants a value"
         declare "${1#--}=$2"
         shift
@@ -43,13 +48,20 @@ while (($#)); do
 done
 [[ $device == cpu || $device == cuda ]] || fail "--device is cpu or cuda, not '$device'"
 for file in "$model" "$wheel"; do [[ -z $file || -f $file ]] || fail "there is no file '$file'"; done
+case $engine in
+apptainer | podman | docker) ;;
+*) fail "--engine is apptainer, podman or docker, not '$engine'" ;;
+esac
+command -v "$engine" >/dev/null || fail "$engine is not installed here"
 case $base in
 docker://* | oras://* | library://*) bootstrap=${base%%://*} from=${base#*://} ;;
-*.tar) bootstrap=docker-archive from=$(realpath --canonicalize-missing "$base") ;;
-*) bootstrap=localimage from=$(realpath --canonicalize-missing "$base") ;;
+*) bootstrap=localimage from=$base ;;
 esac
-[[ $base == *://* || -e $from ]] || fail "there is no base '$base'"
-command -v apptainer >/dev/null || fail 'apptainer is not installed here (https://apptainer.org)'
+if [[ $engine == apptainer && $base != *://* ]]; then
+    [[ -e $base ]] || fail "there is no base '$base'"
+    [[ $base != *.tar ]] || bootstrap=docker-archive
+    from=$(realpath "$base")
+fi
 
 # The files that go into the image are gathered in a folder, from which the definition takes them.
 folder=$(mktemp -d)
@@ -65,6 +77,16 @@ else
 fi
 commit=$(git -C "$here" describe --always --abbrev=40 --dirty --exclude '*' 2>/dev/null || echo unknown)
 
+if [[ $engine != apptainer ]]; then
+    output=${output:-mlip-autopipe-$name}
+    # shellcheck disable=SC2086  # words
+    "$engine" build ${BUILD_OPTIONS:-} --file "$here/Containerfile" --tag "$output" --build-arg FROM="$from" \
+        --build-arg CALCULATOR="$name" --build-arg DEVICE="$device" --build-arg COMMIT="$commit" "$context"
+    echo "$output: $("$engine" image inspect --format '{{.Size}} bytes, {{.Id}}' "$output")"
+    exit 0
+fi
+
+output=${output:-$name.sif}
 target=$(realpath "$output")
 cd "$folder"
 # --fakeroot: an ordinary user builds too. A build as the machine's root wants no privilege that it may lack.

@@ -1,7 +1,7 @@
 """The test of an image: one step of molecular dynamics of copper, run as the job that it is in a campaign.
 
-``one_step.py KIND`` ends with 0 where the job is completed. MACE comes without weights: the model that was built into
-the image is used, or one with random weights.
+``one_step.py NAME`` ends with 0 where the job is completed; the image ``base`` has EMT. MACE comes without weights: the
+model that was built into the image is used, or one with random weights.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any
 MODELS = Path(__file__).parent / 'models'
 
 
-def main(kind: str) -> int:
+def main(image: str) -> int:
     """Run the job in a temporary folder."""
+    kind = 'emt' if image == 'base' else image
     with tempfile.TemporaryDirectory() as folder:
         write_job(make_settings(kind, Path(folder)), Path(folder))
         subprocess.run([sys.executable, '-m', 'aiida_mlip_autopipe.exploration', 'job.json'], cwd=folder, check=True)

@@ -1,0 +1,46 @@
+"""The definitions of the images, without building one."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+CONTAINERS = Path(__file__).parents[2] / 'containers'
+NAMES = ('base', 'sevennet', 'mace', 'chgnet')
+
+
+def test_the_definitions_differ_in_the_name_of_the_calculator_alone():
+    """Apptainer's format has no means to include a file."""
+    bodies = set()
+    for name in NAMES:
+        lines = (CONTAINERS / f'{name}.def').read_text().splitlines()
+        assert sum(name in line for line in lines if not line.startswith('#')) == 2
+        bodies.add('\n'.join(re.sub(rf'\b{name}\b', 'NAME', line) for line in lines if not line.startswith('#')))
+    assert len(bodies) == 1
+
+
+def test_docker_and_podman_install_test_and_run_as_apptainer_does():
+    recipe = (CONTAINERS / 'Containerfile').read_text()
+    definition = (CONTAINERS / 'base.def').read_text()
+    for line in ('cp -r one_step.py models /opt/mlip/share/', '/opt/mlip/bin/python /opt/mlip/share/one_step.py'):
+        assert line in recipe
+        assert line in definition
+    assert 'exec /opt/mlip/bin/python -m aiida_mlip_autopipe.exploration' in definition
+    assert 'ENTRYPOINT ["/opt/mlip/bin/python", "-m", "aiida_mlip_autopipe.exploration"]' in recipe
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'sentence'),
+    [
+        (('emt',), "there is no image 'emt'"),
+        (('base', '--engine', 'buildah'), "--engine is apptainer, podman or docker, not 'buildah'"),
+        (('base', '--device', 'tpu'), "--device is cpu or cuda, not 'tpu'"),
+        (('base', '--wheel', '/nowhere.whl'), "there is no file '/nowhere.whl'"),
+        (('base', '--engine'), '--engine wants a value'),
+    ],
+)
+def test_what_cannot_be_built_is_told_before_anything_is(arguments, sentence):
+    done = subprocess.run(['bash', CONTAINERS / 'build.sh', *arguments], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert sentence in done.stderr
