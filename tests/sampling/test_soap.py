@@ -12,6 +12,7 @@ from aiida_mlip_autopipe.sampling.soap import (
 )
 
 SMALL = SoapSettings(n_max=4, l_max=3)
+BOTH = ('autopipe', 'dscribe')
 
 
 def describe(*structures, settings=SMALL):
@@ -148,3 +149,19 @@ def test_elements_are_told_apart_with_every_compression(alloy, compression):
 def test_five_elements_do_not_mean_thousands_of_features():
     alloy = Atoms('CuAuNiPdPt', positions=2.5 * np.arange(5)[:, None] * [1, 0, 0])
     assert describe(alloy, settings=SoapSettings()).shape[1] == 2240
+
+
+@pytest.mark.parametrize('compression', ['off', 'mu1nu1', 'crossover', 'mu2'])
+def test_dscribe_may_compute_the_same_numbers(alloy, compression):
+    strayed = alloy.copy()
+    strayed.positions[0] += 2 * alloy.cell[0]
+    structures = [alloy, strayed, fcc111('Au', (1, 1, 2), vacuum=4.0), molecule('H2O')]
+    species = [1, 8, 29, 79]
+    ours, theirs = (SMALL.model_copy(update={'compression': compression, 'computed_by': name}) for name in BOTH)
+    np.testing.assert_allclose(
+        describe_structures(structures, 4, species, theirs),
+        describe_structures(structures, 4, species, ours),
+        atol=1e-6,
+    )
+    for their, our in zip(*(describe_environments(structures, species, one) for one in (theirs, ours)), strict=True):
+        np.testing.assert_allclose(their, our, atol=1e-6)
