@@ -82,6 +82,8 @@ def test_a_job_that_cannot_be_run_is_refused_in_one_sentence(trajectories, descr
 
 def test_a_job_that_is_told_to_stop_says_how_far_it_came(trajectories, describe, monkeypatch):
     monkeypatch.setattr('aiida_mlip_autopipe.sampling.soap.BLOCK', 4)
+    # A block is as much larger as there are threads.
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')
     (describe.folder / STOP_FILE).touch()
     result = describe(trajectories, descriptor=SMALL.model_dump())
     assert result.outcome == 'stopped'
