@@ -10,7 +10,6 @@ from aiida import orm
 from support.cluster import IMAGES
 from support.tiny_campaign import CAMPAIGN
 
-from aiida_mlip_autopipe.exploration.calculators.base import file_sha256
 from aiida_mlip_autopipe.installation.models import place_model
 from aiida_mlip_autopipe.storage import Dataset
 from aiida_mlip_autopipe.workflows.exploration import why_ended
@@ -19,10 +18,7 @@ from aiida_mlip_autopipe.workflows.export import write_dataset
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
-PYTHONS = {
-    'sevennet': sys.executable,
-    'mace': os.environ.get('MLIP_AUTOPIPE_MACE_PYTHON', ROOT / '.venv-mace' / 'bin' / 'python'),
-}
+MACE_PYTHON = os.environ.get('MLIP_AUTOPIPE_MACE_PYTHON', ROOT / '.venv-mace' / 'bin' / 'python')
 TINY_MACE = ROOT / 'tests' / 'support' / 'tiny_mace.py'
 
 
@@ -68,7 +64,7 @@ def test_a_campaign_gives_the_same_rows_elsewhere(local_rows, run_campaign, make
 def tiny_mace(cluster, make_code, tmp_path_factory):
     """A small model of MACE on this machine, placed on the cluster."""
     model = tmp_path_factory.mktemp('mace') / 'tiny.model'
-    cluster.run(PYTHONS['mace'], TINY_MACE, model)
+    cluster.run(MACE_PYTHON, TINY_MACE, model)
     place_model(orm.load_computer('hpc'), model)
     return model
 
@@ -77,27 +73,16 @@ def mace_settings(model):
     return {'kind': 'mace', 'model': str(model), 'cutoff_A': 4.0, 'device': 'cpu'}
 
 
-def test_a_potential_gives_the_same_in_its_image_on_the_cluster_as_in_its_environment_here(
-    explore, ended, make_code, tiny_mace
-):
-    calculators = {
-        'sevennet': {'kind': 'sevennet', 'device': 'cpu'},
-        'mace': {**mace_settings(tiny_mace), 'model_sha256': file_sha256(tiny_mace)},
-    }
-    started = {}
-    for name, calculator in calculators.items():
-        here = make_code('localhost', f'{name}-installed', python=PYTHONS[name])
-        there = make_code('hpc', f'{name}-image', IMAGES / f'{name}.sif')
-        for code in (here, there):
-            started[name, code.computer.label] = explore(
-                code, {'max_memory_kb': 4000 * 1024}, calculator, n_steps=6, frame_interval=2
-            )
-    for node in started.values():
+def test_a_potential_gives_the_same_in_its_image_on_the_cluster_as_in_its_environment_here(explore, ended, make_code):
+    here = make_code('localhost', 'sevennet-installed', python=sys.executable)
+    there = make_code('hpc', 'sevennet-image', IMAGES / 'sevennet.sif')
+    calculator, options = {'kind': 'sevennet', 'device': 'cpu'}, {'max_memory_kb': 4000 * 1024}
+    nodes = [explore(code, options, calculator, n_steps=6, frame_interval=2) for code in (here, there)]
+    for node in nodes:
         assert ended(node, 300).is_finished_ok, why_ended(node)
-    for name in calculators:
-        here, there = (started[name, computer].outputs.legs.leg_01 for computer in ('localhost', 'hpc'))
-        for array in ('steps', 'positions', 'cells', 'energies', 'forces', 'stresses'):
-            np.testing.assert_array_equal(here.get_array(array), there.get_array(array))
+    left, right = (node.outputs.legs.leg_01 for node in nodes)
+    for array in ('steps', 'positions', 'cells', 'energies', 'forces', 'stresses'):
+        np.testing.assert_array_equal(left.get_array(array), right.get_array(array))
 
 
 def test_two_images_share_the_seeds_of_one_campaign(run_campaign, make_code, tiny_mace, tmp_path):
