@@ -1,16 +1,19 @@
 """Make a pool of labelled frames for `compare.py`.
 
-Six kinds of structure of two metals, ten lineages a kind, each explored by EMT dynamics at four temperatures,
-labelled by 7net-0.
+Six kinds of structure of two metals, explored by EMT dynamics and labelled by 7net-0. An even pool has as many
+lineages of each kind, and as many frames of each at each temperature. An uneven one is as campaigns leave them: most
+frames are of bulk alloys at low temperature and 20 fs apart; few are hot, of other kinds, or of runs that fly apart.
 
-    python benchmarks/worth/pool.py Cu Au pool_CuAu
+    python benchmarks/worth/pool.py Cu Au even_CuAu
+    python benchmarks/worth/pool.py Cu Au uneven_CuAu --uneven
 
-It saves what it has now and then and goes on from there when it is run again.
+It saves each frame that is labelled and goes on from there when it is run again.
 """
 
 import argparse
 import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms, units
@@ -21,13 +24,36 @@ from ase.io import Trajectory, read
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
+from aiida_mlip_autopipe.exploration.calculators.sevennet import SevenNetLoader, SevenNetSettings
+
 # PBE lattice constants of the face-centred cubic metals, Å (Haas, Tran and Blaha, Phys. Rev. B 79, 085104, 2009).
 LATTICE_A = {'Cu': 3.63, 'Au': 4.16, 'Ag': 4.15, 'Pd': 3.94, 'Ni': 3.52, 'Pt': 3.97}
-TEMPERATURES_K = (300, 700, 1300, 2200)
-N_LINEAGES = 10
-N_FRAMES = 6
 TIMESTEP_FS = 4.0
-N_STEPS_APART = 20
+
+
+class Run(NamedTuple):
+    """How a lineage is explored at a temperature; of every so many lineages only the first is."""
+
+    temperature_K: int
+    n_frames: int
+    n_steps_apart: int
+    every: int = 1
+
+
+EVEN = [Run(300, 6, 20), Run(700, 6, 20), Run(1300, 6, 20), Run(2200, 6, 20)]
+# Atoms at 3500 K fly apart: what the last frames before a crash look like.
+COMMON = [Run(300, 60, 5), Run(700, 24, 5), Run(1300, 6, 20), Run(2200, 3, 20), Run(3500, 2, 20, every=3)]
+RARE = [Run(300, 20, 5), Run(700, 6, 5), Run(1300, 3, 20), Run(2200, 2, 20), Run(3500, 2, 20, every=3)]
+# Lineages of each kind, and the runs of each.
+EVEN_RECIPE = dict.fromkeys(('alloy', 'surface', 'defect', 'interface', 'adsorption', 'perturbed'), (10, EVEN))
+UNEVEN_RECIPE = {
+    'alloy': (16, COMMON),
+    'surface': (6, RARE),
+    'defect': (4, RARE),
+    'interface': (4, RARE),
+    'adsorption': (4, RARE),
+    'perturbed': (4, RARE),
+}
 
 
 def lattice_of(numbers, metals):
@@ -121,36 +147,39 @@ KINDS = {
 }
 
 
-def explore(seed, temperature_K, rng):
+def explore(seed, run, rng):
     """Yield frames of a run at a temperature; a run that flies apart ends."""
+    temperature_K = run.temperature_K
     atoms = seed.copy()
     atoms.calc = EMT()
     MaxwellBoltzmannDistribution(atoms, temperature_K=temperature_K, rng=rng)
     dynamics = Langevin(
         atoms, TIMESTEP_FS * units.fs, temperature_K=temperature_K, friction=0.02 / units.fs, rng=rng, fixcm=False
     )
-    for _ in range(N_FRAMES):
-        dynamics.run(N_STEPS_APART)
+    for _ in range(run.n_frames):
+        dynamics.run(run.n_steps_apart)
         if np.abs(atoms.get_forces()).max() > 20 or atoms.get_temperature() > 3 * temperature_K + 1000:
             return
         yield Atoms(atoms.numbers, positions=atoms.get_positions(wrap=True), cell=atoms.cell, pbc=atoms.pbc)
 
 
-def make_frames(metals):
+def make_frames(metals, uneven):
     """Return all frames, unlabelled, with what they come from in ``info``."""
     frames = []
-    for kind, make in KINDS.items():
-        for lineage in range(N_LINEAGES):
-            label = f'{"-".join(metals)} {kind} {lineage}'
+    for kind, (n_lineages, runs) in (UNEVEN_RECIPE if uneven else EVEN_RECIPE).items():
+        for lineage in range(n_lineages):
+            label = f'{"-".join(metals)} {kind} {lineage}{" uneven" if uneven else ""}'
             rng = np.random.default_rng(int(hashlib.sha256(label.encode()).hexdigest()[:16], 16))
-            seed = make(metals, rng)
-            for temperature_K in TEMPERATURES_K:
-                for step, atoms in enumerate(explore(seed, temperature_K, rng), start=1):
+            seed = KINDS[kind](metals, rng)
+            for run in runs:
+                if lineage % run.every:
+                    continue
+                for step, atoms in enumerate(explore(seed, run, rng), start=1):
                     atoms.info = {
                         'kind': kind,
                         'lineage': f'{kind}{lineage}',
-                        'temperature_K': temperature_K,
-                        'step': step * N_STEPS_APART,
+                        'temperature_K': run.temperature_K,
+                        'step': step * run.n_steps_apart,
                     }
                     frames.append(atoms)
     # In a random order, so that a pool that is labelled in part is a fair sample of the whole.
@@ -159,9 +188,7 @@ def make_frames(metals):
 
 def label(frames, path):
     """Label by 7net-0 what is not labelled yet, and append it to a trajectory."""
-    from sevenn.calculator import SevenNetCalculator
-
-    calculator = SevenNetCalculator('7net-0', device='cpu')
+    calculator = SevenNetLoader(SevenNetSettings(device='cpu')).load().calculator
     done = len(read(path, ':')) if path.is_file() else 0
     with Trajectory(path, 'a') as file:
         for atoms in frames[done:]:
@@ -174,11 +201,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('metals', nargs=2, choices=LATTICE_A)
     parser.add_argument('path', type=Path, help='where the pool is kept, without ending')
+    parser.add_argument('--uneven', action='store_true', help='as campaigns leave them')
     options = parser.parse_args()
     bare, labelled = (options.path.with_suffix(ending) for ending in ('.bare.traj', '.traj'))
     if not bare.is_file():
         with Trajectory(bare, 'w') as file:
-            for atoms in make_frames(options.metals):
+            for atoms in make_frames(options.metals, options.uneven):
                 file.write(atoms)
     frames = read(bare, ':')
     print(len(frames), 'frames,', sum(map(len, frames)), 'atoms', flush=True)
