@@ -1,0 +1,36 @@
+"""The samplers that are compared, as a config would have them."""
+
+FPS, ENVIRONMENT = {'kind': 'fps'}, {'kind': 'environment'}
+RANDOM, STRIDE = {'kind': 'random'}, {'kind': 'stride'}
+
+
+def strata(by, within):
+    """Return strata with a sampler in each."""
+    return {'kind': 'stratified', 'by': by, 'within': within}
+
+
+def halves(*samplers):
+    """Return a mix of equal parts."""
+    return {'kind': 'mix', 'parts': [{'share': 1, 'sampler': sampler} for sampler in samplers]}
+
+
+CHOICES = {
+    'random': RANDOM,
+    'stride': STRIDE,
+    'fps': FPS,
+    'direct': {'kind': 'direct'},
+    'environment': ENVIRONMENT,
+    # The committee is of EMT, which explored, and of SevenNet, which labels.
+    'disagreement': {'kind': 'disagreement'},
+    'stratified by temperature, fps': strata('temperature', FPS),
+    'stratified by temperature, stride': strata('temperature', STRIDE),
+    'stratified by temperature, random': strata('temperature', RANDOM),
+    'stratified by energy, fps': strata('energy', FPS),
+    'stratified by energy, stride': strata('energy', STRIDE),
+    'stratified by kind, fps': strata('kind', FPS),
+    'stratified by kind, stride': strata('kind', STRIDE),
+    'mix of fps and random': halves(FPS, RANDOM),
+    'mix of fps and stride': halves(FPS, STRIDE),
+    'mix of environment and random': halves(ENVIRONMENT, RANDOM),
+    'mix of environment and stride': halves(ENVIRONMENT, STRIDE),
+}

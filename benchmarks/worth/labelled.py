@@ -1,0 +1,108 @@
+"""Pools of labelled frames: what is held out of them, and what a sampler chooses of the rest."""
+
+import numpy as np
+from ase.calculators.emt import EMT
+from ase.io import read
+
+from aiida_mlip_autopipe.committee import LARGEST
+from aiida_mlip_autopipe.sampling import SAMPLERS, select_frames
+from aiida_mlip_autopipe.trajectories import Trajectory
+
+# Share of the lineages of each kind, and then of the frames that are left, that no sampler may choose.
+HELD_OUT = 0.2
+
+
+class Pool:
+    """Labelled frames to choose from, and some to test on.
+
+    Parameters
+    ----------
+    path
+        The frames to choose from.
+    everywhere
+        An even pool to test on; None to test on what is held out of the other.
+    """
+
+    def __init__(self, path, everywhere=None):
+        own = read(path, ':')
+        even = read(everywhere, ':') if everywhere else []
+        self.frames = own + even
+        self.n_own = len(own)
+        self.is_own = np.arange(len(self.frames)) < len(own)
+        self.info = [atoms.info for atoms in self.frames]
+        self.kinds = np.array([info['kind'] for info in self.info])
+        self.lineages = np.array(
+            [('' if own else 'even ') + info['lineage'] for own, info in zip(self.is_own, self.info, strict=True)]
+        )
+        self.forces = [atoms.get_forces() for atoms in self.frames]
+        self.energies = [atoms.get_potential_energy() for atoms in self.frames]
+        self.disagreements = [self._disagreement(i) for i in range(len(own))]
+
+    def _disagreement(self, i):
+        atoms = self.frames[i].copy()
+        atoms.calc = EMT()
+        return np.linalg.norm(atoms.get_forces() - self.forces[i], axis=1).max()
+
+    def trajectories(self, indices):
+        """Return frames as the explorations of their lineages, and which frame each is."""
+        runs = {}
+        for i in sorted(indices, key=lambda i: (self.info[i]['temperature_K'], self.info[i]['step'])):
+            runs.setdefault(self.lineages[i], []).append(i)
+        trajectories = []
+        for lineage, members in runs.items():
+            frames = [self.frames[i] for i in members]
+            trajectories.append(
+                Trajectory(
+                    seed_id=str(lineage),
+                    numbers=frames[0].numbers,
+                    pbc=frames[0].pbc,
+                    steps=np.array([10_000 * self.info[i]['temperature_K'] + self.info[i]['step'] for i in members]),
+                    positions=np.array([atoms.positions for atoms in frames]),
+                    cells=np.array([atoms.cell.array for atoms in frames]),
+                    energies=np.array([self.energies[i] for i in members]),
+                    forces=np.array([self.forces[i] for i in members]),
+                    stresses=np.zeros((len(frames), 6)),
+                    temperatures=np.array([self.info[i]['temperature_K'] for i in members], dtype=float),
+                    extra={LARGEST: np.array([self.disagreements[i] for i in members])},
+                )
+            )
+        return trajectories, list(runs.values())
+
+    def choose(self, candidates, fields, n, random_seed):
+        """Let a sampler choose among candidates."""
+        trajectories, members = self.trajectories(candidates)
+        settings = SAMPLERS.load(fields['kind']).settings_class
+        selection = select_frames(
+            trajectories,
+            settings.model_validate(fields | {'n_structures': n}),
+            random_seed=random_seed,
+            kinds=dict(zip(self.lineages.tolist(), self.kinds.tolist(), strict=True)),
+        )
+        places = zip(selection.trajectory_indices, selection.frame_indices, strict=True)
+        return [members[t][f] for t, f in places]
+
+    def divide(self, repeat):
+        """Yield candidates and test sets of a repeat: lineages and frames held out, then a kind held out.
+
+        Where there is an even pool, ``seeds`` and ``kind`` are of it: half of its lineages, none of which any sampler
+        could choose, and all of the kind. ``own seeds`` and ``frames`` have the proportions of the pool itself.
+        """
+        rng = np.random.default_rng([repeat, 20])
+        everything = np.arange(len(self.frames))
+        kinds = np.unique(self.kinds)
+        own = self._draw_lineages(self.is_own, HELD_OUT, rng)
+        frames = self.is_own & ~own & (rng.random(len(everything)) < HELD_OUT)
+        tests = {'seeds': own, 'frames': frames}
+        if not self.is_own.all():
+            tests = {'seeds': self._draw_lineages(~self.is_own, 0.5, rng), 'frames': frames, 'own seeds': own}
+        yield everything[self.is_own & ~own & ~frames], {name: everything[of] for name, of in tests.items()}
+        kind = self.kinds == kinds[repeat % len(kinds)]
+        frames = self.is_own & ~kind & (rng.random(len(everything)) < HELD_OUT)
+        test = kind if self.is_own.all() else kind & ~self.is_own
+        yield everything[self.is_own & ~kind & ~frames], {'kind': everything[test]}
+
+    def _draw_lineages(self, among, share, rng):
+        """Return which frames are of a share of the lineages of each kind."""
+        names = [np.unique(self.lineages[among & (self.kinds == kind)]) for kind in np.unique(self.kinds)]
+        drawn = [rng.choice(some, round(share * len(some)), replace=False) for some in names]
+        return np.isin(self.lineages, np.concatenate(drawn))
