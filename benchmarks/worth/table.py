@@ -1,11 +1,12 @@
-"""Make the table of the docs from what `compare.py` found.
+"""Make the tables of the docs from what `compare.py` and `train_mace.py` found.
 
-    python benchmarks/worth/table.py benchmarks/worth/validation.csv
+    python benchmarks/worth/table.py uneven_CuAu.csv uneven_NiPt.csv --tests seeds kind
 
-For each test it gives the 95th percentile of the force error in eV/Å at each size; its ratio to random's in the same
-repeat, and that of the mean error, as the geometric mean over all sizes; and which share of 200 structures gives the
-95th percentile that random has with 200; 0.25 and 2 are the ends of what was tried and mean less or more. Intervals
-are 95 % by bootstrap over the repeats.
+The first table has the 95th percentile of the force error and the mean error beside random's in the same repeat, as
+geometric means over all sizes, for each result and test, and for all of them together; and the 95th percentile of all
+beside that of the lowest sampler. The second has the 95th percentile at each size, and what share of so many structures
+gives the 95th percentile that random has with them; the ends of what was tried mean less or more. Intervals are 95 % by
+bootstrap over the repeats.
 """
 
 import argparse
@@ -14,79 +15,122 @@ from pathlib import Path
 
 import numpy as np
 
-SIZES = (50, 100, 200, 400)
 REFERENCE = 'random'
-AT = 200
 N_RESAMPLES = 5000
+MEAN, TAIL = 'mean_eV_A', 'p95_eV_A'
 
 
-def read_result(path):
-    """Return errors by test and figure: samplers, and an array (sampler, repeat, size)."""
-    with path.open() as file:
-        rows = list(csv.DictReader(file))
-    samplers = list(dict.fromkeys(row['sampler'] for row in rows))
-    every = {(row['test'], row['sampler'], int(row['repeat']), int(row['n'])): row for row in rows}
-    repeats = [
-        repeat
-        for repeat in sorted({key[2] for key in every})
-        if all(('kind', name, repeat, n) in every for name in samplers for n in SIZES)
-    ]
-    tables = {
-        (test, figure): np.array(
-            [[[float(every[test, name, repeat, n][figure]) for n in SIZES] for repeat in repeats] for name in samplers]
+class Result:
+    """Logarithms of errors by test and figure, each an array (sampler, repeat, size)."""
+
+    def __init__(self, path, tests, place):
+        with path.open() as file:
+            rows = list(csv.DictReader(file))
+        self.name = path.stem
+        self.samplers = list(dict.fromkeys(row['sampler'] for row in rows))
+        self.sizes = sorted({int(row['n']) for row in rows})
+        every = {(row['test'], row['sampler'], int(row['repeat']), int(row['n'])): row for row in rows}
+        keys = [(test, name, n) for test in tests for name in self.samplers for n in self.sizes]
+        self.repeats = [
+            repeat
+            for repeat in sorted({key[2] for key in every})
+            if all((test, name, repeat, n) in every for test, name, n in keys)
+        ]
+        self.logs = {
+            (test, figure): np.log(
+                [
+                    [[float(every[test, name, repeat, n][figure]) for n in self.sizes] for repeat in self.repeats]
+                    for name in self.samplers
+                ]
+            )
+            for test in tests
+            for figure in (MEAN, TAIL)
+        }
+        # Of each result by itself: they are of different pools.
+        draws = np.random.default_rng(place).integers(0, len(self.repeats), (N_RESAMPLES, len(self.repeats)))
+        # The first is the result itself.
+        self.draws = np.concatenate([np.arange(len(self.repeats))[None], draws])
+
+    def level(self, test, figure, name):
+        """Return the mean logarithm over sizes in each resample of the repeats (1 + resamples)."""
+        return self.logs[test, figure][self.samplers.index(name)].mean(axis=1)[self.draws].mean(axis=1)
+
+    def curve(self, test, figure, name):
+        """Return the geometric mean over the repeats at each size."""
+        return np.exp(self.logs[test, figure][self.samplers.index(name)].mean(axis=0))
+
+    def share(self, test, name, at):
+        """Return which share of ``at`` structures gives random's error with them, in some resamples."""
+        some = self.draws[:500]
+        errors = self.logs[test, TAIL][self.samplers.index(name)][some].mean(axis=1)
+        reference = self.logs[test, TAIL][self.samplers.index(REFERENCE)][some].mean(axis=1)
+        targets = reference[:, self.sizes.index(at)]
+        return np.array(
+            [structures_needed(one, target, self.sizes) / at for one, target in zip(errors, targets, strict=True)]
         )
-        for test in ('frames', 'seeds', 'kind')
-        for figure in ('mean_eV_A', 'p95_eV_A')
-    }
-    return samplers, repeats, tables
 
 
-def structures_needed(errors, target):
-    """Return at how many structures an error is reached, between the sizes on a double logarithmic scale.
-
-    The first or the last size stands for all beyond it.
-    """
-    falling = np.minimum.accumulate(np.log(errors))
-    if np.log(target) < falling[-1]:
-        return float(SIZES[-1])
-    return float(np.exp(np.interp(-np.log(target), -falling, np.log(SIZES))))
+def structures_needed(errors, target, sizes):
+    """Return at how many structures an error is reached, between the sizes on a double logarithmic scale."""
+    falling = np.minimum.accumulate(errors)
+    if target < falling[-1]:
+        return float(sizes[-1])
+    return float(np.exp(np.interp(-target, -falling, np.log(sizes))))
 
 
-def interval(values):
-    """Return the 95 % interval."""
-    low, high = np.quantile(values, [0.025, 0.975])
-    return f'{low:.2f} to {high:.2f}'
+def cell(values):
+    """Return a figure and its interval; the first value is the figure."""
+    low, high = np.quantile(values[1:], [0.025, 0.975])
+    return f'{values[0]:.2f} ({low:.2f} to {high:.2f})'
+
+
+def table(head, rows):
+    """Print a table."""
+    print('| ' + ' | '.join(head) + ' |')
+    print('|' + '---|' * len(head))
+    for row in rows:
+        print('| ' + ' | '.join(row) + ' |')
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('result', type=Path)
+    parser.add_argument('results', type=Path, nargs='+')
+    parser.add_argument('--tests', nargs='+', default=['seeds', 'kind'])
+    parser.add_argument('--at', type=int, default=200, help='how many structures of random')
     options = parser.parse_args()
-    samplers, repeats, tables = read_result(options.result)
-    draws = np.random.default_rng(0).integers(0, len(repeats), (N_RESAMPLES, len(repeats)))
-    reference = samplers.index(REFERENCE)
-    print(f'{len(repeats)} repeats')
-    for test in ('seeds', 'frames', 'kind'):
-        p95, mean = (tables[test, figure] for figure in ('p95_eV_A', 'mean_eV_A'))
-        print(f'\nHeld-out {test}\n')
-        print('| sampler |', ' | '.join(f'p95 at {n}' for n in SIZES), '| p95 / random | mean / random | structures |')
-        print('|' + '---|' * (len(SIZES) + 4))
-        for place, name in enumerate(samplers):
-            cells = [name, *(f'{value:.3f}' for value in p95[place].mean(axis=0))]
-            for errors in (p95, mean):
-                ratios = np.log(errors[place] / errors[reference]).mean(axis=1)
-                resampled = np.exp(ratios[draws].mean(axis=1))
-                cells.append(f'{np.exp(ratios.mean()):.2f} ({interval(resampled)})')
-            if test == 'kind':
-                cells.append('')
-            else:
-                target = SIZES.index(AT)
-                found = [
-                    structures_needed(p95[place, some].mean(axis=0), p95[reference, some].mean(axis=0)[target]) / AT
-                    for some in [np.arange(len(repeats)), *draws[:500]]
+    results = [Result(path, options.tests, place) for place, path in enumerate(options.results)]
+    names = [name for name in results[0].samplers if all(name in result.samplers for result in results)]
+    cases = [(result, test) for result in results for test in options.tests]
+
+    def over_cases(figure, name):
+        return np.mean([result.level(test, figure, name) for result, test in cases], axis=0)
+
+    levels = {name: over_cases(TAIL, name) for name in names}
+    best = min(names, key=lambda name: levels[name][0])
+    order = sorted(names, key=lambda name: levels[name][0])
+    head = ['sampler', *(f'{result.name}, {test}' for result, test in cases), 'all', 'mean error', f'beside {best}']
+    rows = []
+    for name in order:
+        ratios = [result.level(test, TAIL, name) - result.level(test, TAIL, REFERENCE) for result, test in cases]
+        mean = over_cases(MEAN, name) - over_cases(MEAN, REFERENCE)
+        columns = [*ratios, np.mean(ratios, axis=0), mean, levels[name] - levels[best]]
+        rows.append([name, *(cell(np.exp(column)) for column in columns)])
+    print(f'Repeats: {", ".join(f"{result.name} {len(result.repeats)}" for result in results)}\n')
+    table(head, rows)
+    for result, test in cases:
+        print(f'\n{result.name}, held-out {test}\n')
+        table(
+            ['sampler', *(f'p95 at {n}' for n in result.sizes), f'mean at {options.at}', f'of {options.at} structures'],
+            [
+                [
+                    name,
+                    *(f'{error:.3f}' for error in result.curve(test, TAIL, name)),
+                    f'{result.curve(test, MEAN, name)[result.sizes.index(options.at)]:.3f}',
+                    cell(result.share(test, name, options.at)),
                 ]
-                cells.append(f'{found[0]:.2f} ({interval(found[1:])})')
-            print('| ' + ' | '.join(cells) + ' |')
+                for name in order
+            ],
+        )
 
 
 if __name__ == '__main__':

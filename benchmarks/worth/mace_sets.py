@@ -1,0 +1,51 @@
+"""Write what samplers choose as sets that MACE trains on, with the tests beside them.
+
+    python benchmarks/worth/mace_sets.py uneven_AgPd.traj --everywhere even_AgPd.traj --folder sets \
+        --samplers fps stride random --sizes 100 200
+
+The choices are those of `compare.py`. Sets and configs are written as `mlip-autopipe dataset split --trainer mace`
+writes them; `train_mace.py` trains on them in an environment that has MACE.
+"""
+
+import argparse
+from pathlib import Path
+
+from choices import CHOICES
+from labelled import Pool
+
+from aiida_mlip_autopipe.storage.extxyz import write_extxyz
+from aiida_mlip_autopipe.storage.row import Row
+from aiida_mlip_autopipe.storage.trainers import write_trainer_config
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('pool', type=Path)
+    parser.add_argument('--everywhere', type=Path, required=True, help='an even pool to test on')
+    parser.add_argument('--folder', type=Path, required=True)
+    parser.add_argument('--repeats', type=int, default=3)
+    parser.add_argument('--sizes', type=int, nargs='+', default=[100, 200])
+    parser.add_argument('--samplers', nargs='+', choices=CHOICES, required=True, metavar='NAME')
+    options = parser.parse_args()
+    pool = Pool(options.pool, options.everywhere)
+    for repeat in range(options.repeats):
+        for candidates, tests in pool.divide(repeat):
+            # The tests that weigh all that there is alike: seeds, or a kind.
+            test = next(iter(tests))
+            folder = options.folder / f'{repeat}-{test}'
+            folder.mkdir(parents=True)
+            write_extxyz(folder / 'test.extxyz', [Row(pool.frames[i]) for i in tests[test]])
+            for name in options.samplers:
+                for n in options.sizes:
+                    rows = [Row(pool.frames[i]) for i in pool.choose(candidates, CHOICES[name], n, repeat)]
+                    place = folder / f'{name}-{n}'
+                    place.mkdir()
+                    write_extxyz(place / 'train.extxyz', rows)
+                    files = {'train': place / 'train.extxyz'}
+                    write_trainer_config(
+                        place / 'mace.yaml', 'mace', files, rows, ['train'] * len(rows), random_seed=repeat
+                    )
+
+
+if __name__ == '__main__':
+    main()
