@@ -17,7 +17,7 @@ from mace import data, tools
 from mace.cli.run_train import run
 from mace.tools import torch_geometric
 
-N_SEEN = 3000
+N_SEEN = 4000
 # The network is as small as it can be and still learn more than a linear potential.
 OVERRIDES = {
     'num_channels': 16,
@@ -25,6 +25,8 @@ OVERRIDES = {
     'max_ell': 2,
     'correlation': 2,
     'default_dtype': 'float32',
+    'batch_size': 5,
+    'r_max': 4.0,
     'scheduler': 'ExponentialLR',
     'plot': False,
     'error_table': 'PerAtomMAE',
