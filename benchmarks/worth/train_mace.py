@@ -17,7 +17,7 @@ from mace import data, tools
 from mace.cli.run_train import run
 from mace.tools import torch_geometric
 
-N_SEEN = 4000
+N_SEEN = 3000
 # The network is as small as it can be and still learn more than a linear potential.
 OVERRIDES = {
     'num_channels': 16,
