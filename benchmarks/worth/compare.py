@@ -9,6 +9,7 @@ pairs. `table.py` makes the tables of the docs from the results.
 
 import argparse
 import csv
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,11 @@ NESTED = ('random', 'fps')
 class LinearModel:
     """Rows of the linear potential for all frames of a pool."""
 
-    def __init__(self, pool):
+    def __init__(self, pool, processes):
         self.pool = pool
         basis = fit_basis(pool.frames)
-        self.rows = [basis.rows(atoms) for atoms in pool.frames]
+        with get_context('fork').Pool(processes) as workers:
+            self.rows = workers.map(basis.rows, pool.frames, chunksize=20)
 
     def train(self, chosen, rng):
         """Return the weights of a fit to some frames."""
@@ -46,6 +48,34 @@ class LinearModel:
         return every.mean(), np.quantile(every, 0.95), np.mean(energies)
 
 
+class Comparison:
+    """What is done in each repeat; the processes that share the repeats share the pool and its rows."""
+
+    def __init__(self, pool, model, samplers):
+        self.pool = pool
+        self.model = model
+        self.samplers = samplers
+
+    def __call__(self, repeat):
+        """Return the lines of a repeat."""
+        lines = []
+        for candidates, tests in self.pool.divide(repeat):
+            for name in self.samplers:
+                nested = name in NESTED
+                most = self.pool.choose(candidates, CHOICES[name], max(SIZES), repeat) if nested else []
+                for n in SIZES:
+                    chosen = most[:n] if nested else self.pool.choose(candidates, CHOICES[name], n, repeat)
+                    weights = self.model.train(chosen, np.random.default_rng(repeat))
+                    for test, indices in tests.items():
+                        figures = [f'{figure:.5f}' for figure in self.model.errors(weights, indices)]
+                        lines.append([repeat, name, len(chosen), test, *figures])
+        return lines
+
+
+def _run(repeat):
+    return Comparison.shared(repeat)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('pool', type=Path)
@@ -55,30 +85,24 @@ def main():
     parser.add_argument(
         '--first', type=int, default=0, help='the first repeat; with more than 0 the result is added to'
     )
+    parser.add_argument('--processes', type=int, default=1)
     parser.add_argument('--samplers', nargs='+', choices=CHOICES, default=list(CHOICES), metavar='NAME')
     options = parser.parse_args()
     remember_what_repeats()
     pool = Pool(options.pool, options.everywhere)
-    model = LinearModel(pool)
+    # Forked processes find it here: it is too large to be sent to each.
+    Comparison.shared = Comparison(pool, LinearModel(pool, options.processes), options.samplers)
     print(pool.n_own, 'frames', flush=True)
     fields = ['repeat', 'sampler', 'n', 'test', 'mean_eV_A', 'p95_eV_A', 'energy_eV_atom']
     with options.result.open('a' if options.first else 'w', newline='') as file:
         writer = csv.writer(file, lineterminator='\n')
         if not options.first:
             writer.writerow(fields)
-        for repeat in range(options.first, options.repeats):
-            for candidates, tests in pool.divide(repeat):
-                for name in options.samplers:
-                    nested = name in NESTED
-                    most = pool.choose(candidates, CHOICES[name], max(SIZES), repeat) if nested else []
-                    for n in SIZES:
-                        chosen = most[:n] if nested else pool.choose(candidates, CHOICES[name], n, repeat)
-                        weights = model.train(chosen, np.random.default_rng(repeat))
-                        for test, indices in tests.items():
-                            figures = [f'{figure:.5f}' for figure in model.errors(weights, indices)]
-                            writer.writerow([repeat, name, len(chosen), test, *figures])
-            file.flush()
-            print('repeat', repeat, 'done', flush=True)
+        with get_context('fork').Pool(options.processes) as workers:
+            for repeat, lines in enumerate(workers.imap(_run, range(options.first, options.repeats)), options.first):
+                writer.writerows(lines)
+                file.flush()
+                print('repeat', repeat, 'done', flush=True)
 
 
 if __name__ == '__main__':
