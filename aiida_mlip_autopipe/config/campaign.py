@@ -21,7 +21,7 @@ from aiida_mlip_autopipe.sampling import SAMPLERS, SamplerSettings
 from aiida_mlip_autopipe.settings import Settings
 from aiida_mlip_autopipe.storage import StorageSettings
 
-DEFAULT_KINDS = {'calculator': 'sevennet', 'sampling': 'fps'}
+DEFAULT_KINDS = {'calculator': 'sevennet', 'sampling': 'environment'}
 """The variant that is taken where a section does not name its ``kind``."""
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class CampaignConfig(Settings):
     exploration: ExplorationSection = ExplorationSection()
     """How each seed is explored: temperature, steps, ensemble, and when a run is stopped."""
     sampling: AnySampler = _default(SAMPLERS, 'sampling')
-    """Which frames are chosen; farthest-point selection by default."""
+    """Which frames are chosen; by default those that cover all local environments."""
     storage: StorageSettings = StorageSettings()
     """Where the dataset is written."""
     execution: ExecutionSettings = ExecutionSettings()

@@ -75,7 +75,9 @@ def structures_needed(errors, target, sizes):
     falling = np.minimum.accumulate(errors)
     if target < falling[-1]:
         return float(sizes[-1])
-    return float(np.exp(np.interp(-target, -falling, np.log(sizes))))
+    # Where more structures gain nothing, the fewest that do it count.
+    gains = np.concatenate([[True], np.diff(falling) < 0])
+    return float(np.exp(np.interp(-target, -falling[gains], np.log(np.asarray(sizes)[gains]))))
 
 
 def cell(values):

@@ -13,14 +13,14 @@ def test_a_minimal_file_has_defaults_for_all_the_rest(write):
     assert (config.name, config.random_seed) == ('cu_au', 0)
     assert [entry.kind for entry in config.generation] == ['alloy']
     assert (config.calculator.kind, config.calculator.model) == ('sevennet', '7net-0')
-    assert (config.sampling.kind, config.sampling.n_structures) == ('fps', 100)
+    assert (config.sampling.kind, config.sampling.n_structures) == ('environment', 100)
     assert config.storage.database is None
 
 
 def test_a_section_without_a_kind_has_the_default_one(write):
     config = load_config(write(MINIMAL + 'calculator: {device: cpu}\nsampling: {n_structures: 5}\n'))
     assert (config.calculator.kind, config.calculator.device) == ('sevennet', 'cpu')
-    assert (config.sampling.kind, config.sampling.n_structures) == ('fps', 5)
+    assert (config.sampling.kind, config.sampling.n_structures) == ('environment', 5)
 
 
 def test_a_section_that_was_left_empty_has_its_defaults(write):
