@@ -28,7 +28,7 @@ def test_check_says_what_the_file_describes(run, campaign):
     assert told['seeds'].startswith('3 of kind alloy, Au')
     assert told['calculator'] == 'emt'
     assert told['exploration'] == '1000 steps at 300, 900 K, ensemble auto, a frame every 20 steps'
-    assert told['selection'] == '100 of about 150 frames by fps'
+    assert told['selection'] == '100 of about 150 frames by environment'
     assert told['dataset'] == 'cu_au.db'
     assert lines[-1] == '✓ campaign.yaml is valid'
 
@@ -48,7 +48,7 @@ def test_check_warns_of_more_structures_than_frames(run, campaign):
         'exploration.temperature_K={lowest: 1, highest: 2}',
     )
     assert result.exit_code == 0
-    assert '500 of about 150 frames by fps; there are fewer frames than structures asked for' in result.stdout
+    assert '500 of about 150 frames by environment; there are fewer frames than structures asked for' in result.stdout
     assert 'at 1 to 2 K' in result.stdout
 
 
