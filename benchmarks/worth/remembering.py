@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from aiida_mlip_autopipe.sampling import direct, environment_kinds, soap
+from aiida_mlip_autopipe.sampling import direct, environment_kinds, environments, soap
 
 
 class Remembering:
@@ -13,27 +13,28 @@ class Remembering:
 
     known: ClassVar = {}
 
-    def __init__(self, inner, average, species):
+    def __init__(self, inner):
         self.inner = inner
-        self.key = (average, tuple(species))
 
-    def get_number_of_features(self):
-        """Return what the descriptor says."""
-        return self.inner.get_number_of_features()
+    def average(self, atoms):
+        """Return the mean over the atoms."""
+        return self._remember(self.inner.average, atoms)
 
-    def create(self, systems, n_jobs=1):
-        """Describe one structure or several."""
-        if not isinstance(systems, list):
-            key = (*self.key, systems.positions.tobytes(), systems.numbers.tobytes(), systems.cell.array.tobytes())
-            if key not in self.known:
-                self.known[key] = self.inner.create(systems).astype(np.float32)
-            return self.known[key]
-        return np.stack([self.create(atoms) for atoms in systems])
+    def environments(self, atoms):
+        """Return the features of each atom."""
+        return self._remember(self.inner.environments, atoms)
+
+    def _remember(self, describe, atoms):
+        shape = (describe.__name__, tuple(self.inner.species))
+        key = (*shape, atoms.positions.tobytes(), atoms.numbers.tobytes(), atoms.cell.array.tobytes())
+        if key not in self.known:
+            self.known[key] = describe(atoms).astype(np.float32)
+        return self.known[key]
 
 
 def remember_what_repeats():
     """Let the samplers use `Remembering`, and find centres of environments and principal components once."""
-    make, choose, fit_once = soap._make_soap, environment_kinds.farthest_points, environment_kinds.fit_projection
+    make, choose, fit_once = soap._make_soap, environment_kinds.farthest_points, environments.fit_projection
     orders, projections = {}, {}
 
     def farthest_points(points, n_points, *, tolerance):
@@ -52,8 +53,6 @@ def remember_what_repeats():
             projections[key] = fit_once(points)
         return projections[key]
 
-    soap._make_soap = lambda settings, species, average='outer': Remembering(
-        make(settings, species, average), average, species
-    )
+    soap._make_soap = lambda settings, species: Remembering(make(settings, species))
     environment_kinds.farthest_points = farthest_points
-    environment_kinds.fit_projection = direct.fit_projection = fit_projection
+    environments.fit_projection = direct.fit_projection = fit_projection
