@@ -54,7 +54,7 @@ def test_check_warns_of_more_structures_than_frames(run, campaign):
 
 def test_check_tells_a_target_of_coverage(run, campaign):
     result = run('config', 'check', 'campaign.yaml', 'sampling.n_structures=500', 'sampling.coverage_target.score=0.9')
-    assert '500 of about 150 frames by fps, or as few as reach a coverage score of 0.9' in result.stdout
+    assert '500 of about 150 frames by environment, or as few as reach a coverage score of 0.9' in result.stdout
 
 
 def test_schema_is_json(run):
