@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -91,7 +92,8 @@ def test_login_scripts_that_print_are_told(home, cluster):
 
 def test_a_model_travels_once_and_a_damaged_one_again(home, cluster, tmp_path):
     model = tmp_path / 'some.model'
-    model.write_bytes(b'weights' * 1000)
+    # Weights that no run before has left there.
+    model.write_bytes(os.urandom(7000))
     sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
     done = home('mlip-autopipe', 'calculator', 'place', model, '--computer', 'hpc').stdout
     path = re.search(r'(/\S+some\.model) on hpc: copied', done).group(1)

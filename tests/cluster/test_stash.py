@@ -34,10 +34,10 @@ def stash_to(cluster):
 
 
 def test_a_requeued_exploration_in_a_container_leaves_every_step_once_and_it_is_stashed(
-    cluster, emt_image, start_exploration, stash_to, job_at_work, ended
+    cluster, emt_image, explore, stash_to, job_at_work, ended
 ):
     archive = cluster.home / 'archive of trajectories'
-    node = start_exploration(emt_image, full_trajectory_interval=1, stash=stash_to(emt_image, archive), **LONG)
+    node = explore(emt_image, full_trajectory_interval=1, stash=stash_to(emt_image, archive), **LONG)
     job = job_at_work(node)
     cluster.run('scontrol', 'requeue', job.get_job_id())
     ended(node)
@@ -55,9 +55,9 @@ def test_a_requeued_exploration_in_a_container_leaves_every_step_once_and_it_is_
 
 
 def test_a_cancelled_job_leaves_its_part_and_a_folder_of_another_user_fails_no_seed(
-    cluster, emt, start_exploration, stash_to, job_at_work, ended
+    cluster, emt, explore, stash_to, job_at_work, ended
 ):
-    node = start_exploration(emt, full_trajectory_interval=1, stash=stash_to(emt, '/root/archive'), **LONG)
+    node = explore(emt, full_trajectory_interval=1, stash=stash_to(emt, '/root/archive'), **LONG)
     cluster.run('scancel', job_at_work(node).get_job_id())
     ended(node)
     assert node.is_finished_ok, why_ended(node)
