@@ -221,6 +221,10 @@ def job_options(resources: JobResources, computer: orm.Computer) -> dict[str, An
     lines = [resources.scheduler_lines] if resources.scheduler_lines else []
     # PyTorch and the linear algebra libraries read the number of their threads when they are loaded.
     environment = {'OMP_NUM_THREADS': str(resources.cpus_per_job)}
+    if computer.transport_type == 'core.local':
+        # AiiDA's daemon hands the packages of its own environment on to what it starts, where they would go before
+        # those of a calculator that has another environment.
+        environment['PYTHONPATH'] = os.environ.get('PYTHONPATH', '')
     if behind_scheduler:
         resource_options['num_cores_per_mpiproc'] = resources.cpus_per_job
         wallclock = wallclock or WALLCLOCK_S_BEHIND_SCHEDULER

@@ -102,9 +102,18 @@ def test_another_scheduler_gets_the_extra_lines_and_no_words_of_slurm(make_compu
 
 def test_on_this_machine_a_job_has_no_wall_time_and_the_threads_it_asked_for(emt_code):
     options = job_options(JobResources(cpus_per_job=2), emt_code.computer)
-    assert options['environment_variables'] == {'OMP_NUM_THREADS': '2'}
+    assert options['environment_variables']['OMP_NUM_THREADS'] == '2'
     assert 'max_wallclock_seconds' not in options
     assert 'rerunnable' not in options
+
+
+def test_on_this_machine_a_job_has_the_users_packages_and_not_those_of_the_daemon(emt_code, slurm, monkeypatch):
+    monkeypatch.delenv('PYTHONPATH', raising=False)
+    assert job_options(JobResources(), emt_code.computer)['environment_variables']['PYTHONPATH'] == ''
+    monkeypatch.setenv('PYTHONPATH', '/of/the/user')
+    assert job_options(JobResources(), emt_code.computer)['environment_variables']['PYTHONPATH'] == '/of/the/user'
+    # Behind a scheduler the login there says what there is.
+    assert 'PYTHONPATH' not in job_options(JobResources(), slurm)['environment_variables']
 
 
 def test_jobs_with_a_gpu_bring_it_into_the_container(slurm):
