@@ -262,12 +262,11 @@ def test_a_model_that_is_not_the_one_expected_is_refused(make_code, explore, end
     assert 'expected was 000000000000' in why_ended(node)
 
 
-@pytest.mark.timeout(700)
 def test_a_job_that_reaches_its_wall_time_is_continued_from_its_checkpoint(cluster, emt, explore, ended):
-    """Slurm's limits are whole minutes, so this test takes one, and several on a busy machine."""
+    """Slurm's limits are whole minutes, so this test takes one."""
     settings = {'n_steps': 22000, 'frame_interval': 1000, 'checkpoint_interval': 1000}
     node = explore(emt, options={'max_wallclock_seconds': 60}, **settings)
-    ended(node, 600)
+    ended(node, 360)
     assert node.is_finished_ok, why_ended(node)
     jobs = jobs_of(node)
     assert len(jobs) > 1

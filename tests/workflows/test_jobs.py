@@ -100,9 +100,10 @@ def test_another_scheduler_gets_the_extra_lines_and_no_words_of_slurm(make_compu
     assert not any('gres' in line for line in head)
 
 
-def test_on_this_machine_a_job_has_no_wall_time_and_the_threads_it_asked_for(emt_code):
+def test_on_this_machine_a_job_has_no_wall_time_and_the_threads_it_asked_for(emt_code, monkeypatch):
+    monkeypatch.delenv('PYTHONPATH', raising=False)
     options = job_options(JobResources(cpus_per_job=2), emt_code.computer)
-    assert options['environment_variables']['OMP_NUM_THREADS'] == '2'
+    assert options['environment_variables'] == {'OMP_NUM_THREADS': '2', 'PYTHONPATH': ''}
     assert 'max_wallclock_seconds' not in options
     assert 'rerunnable' not in options
 
