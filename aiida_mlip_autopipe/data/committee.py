@@ -9,8 +9,12 @@ import numpy as np
 from aiida import orm
 
 from aiida_mlip_autopipe.committee import compare_labels, frames_in_common, with_figures
+from aiida_mlip_autopipe.data.schema import check_schema, set_schema
 from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
 from aiida_mlip_autopipe.trajectories import Trajectory
+
+EVALUATION_NODE_VERSION = 1
+"""Version of what the node of an evaluation holds."""
 
 LEG_PREFIX, EVALUATION_PREFIX = 'frames_', 'committee_'
 
@@ -38,6 +42,7 @@ def node_from_evaluation(first: Trajectory, second: Trajectory, about: dict[str,
     energies[rows], forces[rows] = second.energies[others], second.forces[others]
     arrays = {'steps': np.asarray(first.steps), 'energies': energies, 'forces': forces}
     node = orm.ArrayData({**arrays, **compare_labels(first, second)})
+    set_schema(node, EVALUATION_NODE_VERSION)
     node.base.attributes.set('about', about)
     return node
 
@@ -48,9 +53,16 @@ def evaluation_label(leg: str) -> str:
 
 
 def evaluated_trajectory(leg: str, nodes: Mapping[str, orm.Data]) -> Trajectory:
-    """Return the frames of a leg, with the figures of a committee where the nodes have its evaluation."""
+    """Return the frames of a leg, with the figures of a committee where the nodes have its evaluation.
+
+    Raises
+    ------
+    SchemaVersionError
+        If another version of the package wrote one of them, and this one cannot read it.
+    """
     trajectory = trajectory_from_node(nodes[leg])
     evaluation = nodes.get(evaluation_label(leg))
     if evaluation is None:
         return trajectory
+    check_schema(evaluation, EVALUATION_NODE_VERSION)
     return with_figures(trajectory, {name: evaluation.get_array(name) for name in evaluation.get_arraynames()})

@@ -9,7 +9,11 @@ import numpy as np
 from aiida import orm
 from pydantic import TypeAdapter
 
+from aiida_mlip_autopipe.data.schema import check_schema, set_schema
 from aiida_mlip_autopipe.sampling.descriptors import AnyDescriptor, Description, descriptor_key
+
+DESCRIPTORS_VERSION = 1
+"""Version of what a node of descriptors holds."""
 
 
 def node_from_features(
@@ -37,6 +41,7 @@ def node_from_features(
     node = orm.ArrayData({'features': features})
     attributes = {'legs': list(n_rows), 'n_rows': list(n_rows.values()), 'about': about}
     node.base.attributes.set_many({**attributes, **asked, 'species': list(species)})
+    set_schema(node, DESCRIPTORS_VERSION)
     return node
 
 
@@ -44,12 +49,18 @@ def descriptions_from_nodes(nodes: Iterable[orm.ArrayData], legs: Sequence[str])
     """Return what jobs have found about some legs, by the key of the descriptor.
 
     A descriptor is left out where a leg lacks it.
+
+    Raises
+    ------
+    SchemaVersionError
+        If another version of the package wrote a node, and this one cannot read it.
     """
     adapter: TypeAdapter[Any] = TypeAdapter(AnyDescriptor)
     found: dict[str, dict[str, np.ndarray]] = {}
     facts: dict[str, dict[str, Any]] = {}
     given: dict[str, np.ndarray] = {}
     for node in nodes:
+        check_schema(node, DESCRIPTORS_VERSION)
         attributes = node.base.attributes.all
         key = descriptor_key(adapter.validate_python(attributes['descriptor']), attributes['of'])
         if not attributes['legs']:

@@ -8,7 +8,11 @@ import json
 import numpy as np
 from aiida.orm import StructureData
 
+from aiida_mlip_autopipe.data.schema import check_schema, set_schema
 from aiida_mlip_autopipe.seeds import Seed
+
+SEED_VERSION = 1
+"""Version of what a `SeedData` holds."""
 
 
 class SeedData(StructureData):
@@ -32,6 +36,7 @@ class SeedData(StructureData):
         np.savez(buffer, **seed.arrays())  # type: ignore[arg-type]
         node.base.repository.put_object_from_bytes(buffer.getvalue(), cls._ARRAYS)
         node.base.repository.put_object_from_bytes(json.dumps(seed.record, sort_keys=True).encode(), cls._RECORD)
+        set_schema(node, SEED_VERSION)
         for name in ('kind', 'ancestor'):
             node.base.attributes.set(name, seed.record.get(name))
         node.base.attributes.set('seed_id', seed.seed_id)
@@ -43,7 +48,14 @@ class SeedData(StructureData):
         return str(self.base.attributes.get('seed_id'))
 
     def to_seed(self) -> Seed:
-        """Return the seed, exact to the last bit."""
+        """Return the seed, exact to the last bit.
+
+        Raises
+        ------
+        SchemaVersionError
+            If another version of the package wrote the node, and this one cannot read it.
+        """
+        check_schema(self, SEED_VERSION)
         with self.base.repository.open(self._ARRAYS, mode='rb') as handle, np.load(handle) as arrays:
             content = {name: arrays[name] for name in arrays.files}
         return Seed.from_arrays(content, json.loads(self.base.repository.get_object_content(self._RECORD)))

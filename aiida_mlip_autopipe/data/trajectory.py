@@ -8,7 +8,11 @@ import numpy as np
 from aiida.orm import TrajectoryData
 from ase.data import atomic_numbers, chemical_symbols
 
+from aiida_mlip_autopipe.data.schema import check_schema, set_schema
 from aiida_mlip_autopipe.trajectories import Trajectory
+
+TRAJECTORY_VERSION = 1
+"""Version of what the node of a leg's frames holds."""
 
 LABEL_ARRAYS = ('energies', 'forces', 'stresses', 'temperatures')
 EXTRA_PREFIX = 'extra_'
@@ -39,13 +43,21 @@ def node_from_trajectory(trajectory: Trajectory, timestep_fs: float, about: dict
         node.set_array(name, np.asarray(getattr(trajectory, name), dtype=np.float64))
     for name, array in trajectory.extra.items():
         node.set_array(EXTRA_PREFIX + name, array)
+    set_schema(node, TRAJECTORY_VERSION)
     node.base.attributes.set('seed_id', trajectory.seed_id)
     node.base.attributes.set('about', about)
     return node
 
 
 def trajectory_from_node(node: TrajectoryData) -> Trajectory:
-    """Return the frames that a node holds."""
+    """Return the frames that a node holds.
+
+    Raises
+    ------
+    SchemaVersionError
+        If another version of the package wrote the node, and this one cannot read it.
+    """
+    check_schema(node, TRAJECTORY_VERSION)
     extra = {name.removeprefix(EXTRA_PREFIX) for name in node.get_arraynames() if name.startswith(EXTRA_PREFIX)}
     return Trajectory(
         seed_id=node.base.attributes.get('seed_id'),

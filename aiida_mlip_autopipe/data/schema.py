@@ -1,0 +1,46 @@
+"""The version of what a node holds, which is stored on it and checked before it is read."""
+
+from __future__ import annotations
+
+from aiida import orm
+
+from aiida_mlip_autopipe.errors import AutopipeError
+
+SCHEMA_VERSION = 'schema_version'
+
+
+class SchemaVersionError(AutopipeError):
+    """A node whose content this version of the package cannot read."""
+
+
+def set_schema(node: orm.Data, version: int) -> None:
+    """Write the version of its content on an unstored node."""
+    node.base.attributes.set(SCHEMA_VERSION, version)
+
+
+def check_schema(node: orm.Data, newest: int, oldest: int = 1) -> int:
+    """Return the version of a node's content, if it can be read.
+
+    Parameters
+    ----------
+    node
+        The node.
+    newest
+        The version that this package writes.
+    oldest
+        The oldest version that this package still reads.
+
+    Raises
+    ------
+    SchemaVersionError
+        If the node is newer, older, or has no version at all.
+    """
+    found = node.base.attributes.get(SCHEMA_VERSION, None)
+    if isinstance(found, int) and oldest <= found <= newest:
+        return found
+    name = f'{type(node).__name__} {node.uuid}'
+    readable = f'version {newest}' if oldest == newest else f'versions {oldest} to {newest}'
+    if found is None:
+        raise SchemaVersionError(f'{name} has no {SCHEMA_VERSION}; this package reads {readable}')
+    remedy = '; update aiida-mlip-autopipe' if isinstance(found, int) and found > newest else ''
+    raise SchemaVersionError(f'{name} has {SCHEMA_VERSION} {found!r}; this package reads {readable}{remedy}')

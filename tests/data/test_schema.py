@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+from aiida import orm
+from ase.build import bulk
+
+from aiida_mlip_autopipe.data import committee, descriptors, schema, seed, trajectory
+from aiida_mlip_autopipe.data.schema import SchemaVersionError, check_schema, set_schema
+from aiida_mlip_autopipe.sampling.soap import SoapSettings
+from aiida_mlip_autopipe.seeds import Seed
+from aiida_mlip_autopipe.trajectories import Trajectory
+
+COPPER = bulk('Cu', cubic=True)
+LEG = Trajectory(
+    seed_id='seed',
+    numbers=COPPER.numbers,
+    pbc=COPPER.pbc,
+    steps=np.arange(2),
+    positions=np.tile(COPPER.positions, (2, 1, 1)),
+    cells=np.tile(COPPER.cell.array, (2, 1, 1)),
+    energies=np.zeros(2),
+    forces=np.zeros((2, 4, 3)),
+    stresses=np.zeros((2, 6)),
+    temperatures=np.zeros(2),
+)
+
+
+def make_leg():
+    return trajectory.node_from_trajectory(LEG, 2.0, {})
+
+
+def make_descriptors():
+    asked = {'of': 'frames', 'descriptor': SoapSettings().model_dump()}
+    return descriptors.node_from_features(np.zeros((2, 3)), {'frames_a': 2}, asked, [29], {'statistics': {}})
+
+
+# What makes a node, its version, and what reads it.
+NODES = {
+    'seed': (lambda: seed.SeedData.from_seed(Seed(COPPER)), seed.SEED_VERSION, seed.SeedData.to_seed),
+    'trajectory': (make_leg, trajectory.TRAJECTORY_VERSION, trajectory.trajectory_from_node),
+    'evaluation': (
+        lambda: committee.node_from_evaluation(LEG, LEG, {}),
+        committee.EVALUATION_NODE_VERSION,
+        lambda node: committee.evaluated_trajectory('frames_a', {'frames_a': make_leg(), 'committee_a': node}),
+    ),
+    'descriptors': (
+        make_descriptors,
+        descriptors.DESCRIPTORS_VERSION,
+        lambda node: descriptors.descriptions_from_nodes([node], ['frames_a']),
+    ),
+}
+
+
+@pytest.mark.parametrize('kind', NODES)
+def test_a_node_carries_its_version_and_is_read(kind):
+    make, version, read = NODES[kind]
+    node = make()
+    assert node.base.attributes.get(schema.SCHEMA_VERSION) == version
+    assert read(node)
+
+
+@pytest.mark.parametrize('kind', NODES)
+def test_a_node_of_a_newer_version_is_refused(kind):
+    make, version, read = NODES[kind]
+    node = make()
+    set_schema(node, version + 1)
+    with pytest.raises(SchemaVersionError):
+        read(node)
+
+
+@pytest.mark.parametrize('kind', NODES)
+def test_a_node_without_a_version_is_refused(kind):
+    make, _, read = NODES[kind]
+    node = make()
+    node.base.attributes.delete(schema.SCHEMA_VERSION)
+    with pytest.raises(SchemaVersionError):
+        read(node)
+
+
+def test_an_older_version_that_is_still_read_is_returned():
+    node = orm.Dict()
+    set_schema(node, 2)
+    assert check_schema(node, newest=3, oldest=2) == 2
+    with pytest.raises(SchemaVersionError):
+        check_schema(node, newest=4, oldest=3)
+
+
+def test_only_a_newer_node_asks_for_another_version_of_the_package():
+    node = orm.Dict()
+    set_schema(node, 2)
+    with pytest.raises(SchemaVersionError, match='update'):
+        check_schema(node, newest=1)
+    with pytest.raises(SchemaVersionError, match=r'reads version 3$'):
+        check_schema(node, newest=3, oldest=3)
