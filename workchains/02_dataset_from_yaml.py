@@ -5,13 +5,11 @@ It does what ``mlip-autopipe run FILE --detach`` does, with AiiDA's own tools; t
 """
 
 import sys
-from pathlib import Path
 
 from aiida.engine import submit
 
-from aiida_mlip_autopipe.config import load_config
 from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.workflows.submission import build_campaign
+from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 
 
 def main() -> None:
@@ -19,7 +17,7 @@ def main() -> None:
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     try:
-        campaign = submit(build_campaign(load_config(Path(sys.argv[1]), sys.argv[2:])))
+        campaign = submit(DatasetWorkChain.get_builder_from_config(sys.argv[1], sys.argv[2:]))
     except AutopipeError as error:
         sys.exit(str(error))
     print(f'submitted DatasetWorkChain<{campaign.pk}>')

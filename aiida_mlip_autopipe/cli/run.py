@@ -41,11 +41,11 @@ def run(
 
     from aiida_mlip_autopipe.cli.follow import follow_campaign
     from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
+    from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
     from aiida_mlip_autopipe.workflows.export import write_dataset
-    from aiida_mlip_autopipe.workflows.submission import build_campaign
 
     open_profile(profile)
-    builder = build_campaign(config)
+    builder = DatasetWorkChain.get_builder_from_config(config)
     if ensure_daemon():
         console.print('daemon started', style='dim')
     campaign = submit(builder)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from aiida import orm
-from aiida.engine import ExitCode, ToContext, while_
+from aiida.engine import ExitCode, ProcessBuilder, ToContext, while_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mlip_autopipe import generation, sampling, storage
@@ -15,6 +17,7 @@ from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.calculations.export_dataset import export_dataset
 from aiida_mlip_autopipe.calculations.generate_seeds import generate_seeds
 from aiida_mlip_autopipe.calculations.select_frames import select_frames
+from aiida_mlip_autopipe.config import CampaignConfig, load_config
 from aiida_mlip_autopipe.data.committee import evaluation_label
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.errors import AutopipeError
@@ -25,6 +28,7 @@ from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_
 from aiida_mlip_autopipe.workflows.jobs import choose_code
 from aiida_mlip_autopipe.workflows.reuse import reuse_finished
 from aiida_mlip_autopipe.workflows.stopping import is_asked_to_stop
+from aiida_mlip_autopipe.workflows.submission import campaign_inputs
 from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 
 # A calcfunction blocks its daemon worker, so it makes at most this many seeds at a time.
@@ -36,91 +40,10 @@ class DatasetWorkChain(ThrottledWorkChain):
 
     @classmethod
     def define(cls, spec: WorkChainSpec) -> None:
-        """Define inputs, the outline and exit codes."""
+        """Define inputs, outputs, exit codes and the outline."""
         super().define(spec)
-        spec.input('config', valid_type=orm.Dict, help='The whole config as it was composed, for provenance.')
-        spec.input('random_seed', valid_type=orm.Int, help='From which every random number is derived.')
-        spec.input('generation', valid_type=orm.Dict, help='`entries` with files as keys, and `cutoff_A`.')
-        spec.input('n_seeds', valid_type=int, is_metadata=True, help='How many seeds the entries give.')
-        spec.input_namespace('files', valid_type=orm.SinglefileData, required=False, help="The user's structure files.")
-        spec.input('sampling', valid_type=orm.Dict, help='Settings of the sampling.')
-        spec.input(
-            'campaign', valid_type=orm.Dict, help='`name` and `config_hash`: what each row says of its campaign.'
-        )
-        spec.expose_inputs(
-            ExplorationCalculation,
-            namespace='job',
-            exclude=('seed', 'checkpoint', 'rescues', 'random_seed', 'code', 'calculator', 'image_sha256', 'metadata'),
-        )
-        spec.expose_inputs(
-            EvaluationCalculation,
-            namespace='committee',
-            exclude=('trajectory', 'seed'),
-            namespace_options={'required': False, 'populate_defaults': False},
-        )
-        spec.expose_inputs(
-            DescriptionCalculation,
-            namespace='description',
-            exclude=('legs', 'given', 'descriptor', 'species', 'projection'),
-            namespace_options={'required': False, 'populate_defaults': False},
-        )
-        spec.input(
-            'describe_in_jobs_from',
-            valid_type=int,
-            is_metadata=True,
-            default=0,
-            help='Frames from which on descriptors are computed in jobs; learned ones always are.',
-        )
-        spec.input_namespace(
-            'codes', dynamic=True, help='For each code by its key `code`, `calculator` and `image_sha256` of its jobs.'
-        )
-        spec.input(
-            'options', valid_type=dict, is_metadata=True, help='By the key of the code: resources, wall time, queue.'
-        )
-        spec.input_namespace(
-            'stash',
-            dynamic=True,
-            valid_type=orm.Str,
-            required=False,
-            help='By the key of the code, the folder to which full trajectories are copied.',
-        )
-        spec.input(
-            'stash_options',
-            valid_type=dict,
-            is_metadata=True,
-            default=dict,
-            help='By the key of the code.',
-        )
-        spec.input(
-            'retry_memory_factor', valid_type=float, is_metadata=True, default=1.0, help='Out of memory: so much more.'
-        )
-        spec.input('max_concurrent_jobs', valid_type=int, is_metadata=True, help='Explorations in flight at most.')
-        spec.input('max_legs', valid_type=int, is_metadata=True, help='Legs of one exploration at most.')
-        spec.input(
-            'min_success_share', valid_type=float, is_metadata=True, help='Share of explorations that must succeed.'
-        )
-        spec.input(
-            'reuse_finished', valid_type=bool, is_metadata=True, default=False, help='Take equal leaves from cache.'
-        )
-
-        spec.output_namespace('seeds', valid_type=SeedData, help='The seeds.')
-        spec.output_namespace('generation_reports', valid_type=orm.Dict, help='What was rejected, for each chunk.')
-        spec.output('selection', valid_type=orm.ArrayData, help='The frames chosen, in the order of choice.')
-        spec.output('selection_report', valid_type=orm.Dict, help='Counts and coverage of the selection.')
-        spec.output('dataset', valid_type=orm.SinglefileData, help='The ASE database.')
-
-        spec.exit_code(400, 'ERROR_GENERATION', message='The seeds cannot be made: {reason}')
-        spec.exit_code(
-            401,
-            'ERROR_TOO_FEW_EXPLORATIONS',
-            message='{n_ok} of {n} explorations succeeded, fewer than the share of {share} asked for.',
-        )
-        spec.exit_code(402, 'ERROR_NO_FRAMES', message='No exploration left a frame.')
-        spec.exit_code(403, 'ERROR_SAMPLING', message='The frames cannot be selected: {reason}')
-        spec.exit_code(404, 'ERROR_EXPORT', message='The dataset cannot be written: {reason}')
-        spec.exit_code(405, 'ERROR_STOPPED', message='Stopped by a user; the same file again goes on where it was.')
-        spec.exit_code(406, 'ERROR_DESCRIPTION', message='The frames cannot be described: {reason}')
-
+        _define_inputs(spec)
+        _define_outputs(spec)
         spec.outline(
             cls.setup,
             while_(cls.has_seeds_to_generate)(cls.generate_seeds),
@@ -130,6 +53,36 @@ class DatasetWorkChain(ThrottledWorkChain):
             cls.select_frames,
             cls.export_dataset,
         )
+
+    @classmethod
+    def get_builder_from_config(
+        cls, config: CampaignConfig | Path | str, overrides: Sequence[str] = ()
+    ) -> ProcessBuilder:
+        """Return a builder with all inputs of a campaign.
+
+        Parameters
+        ----------
+        config
+            The validated config, or the path of its YAML file.
+        overrides
+            Changes to the file, as ``sampling.n_structures=500``.
+
+        Raises
+        ------
+        ConfigError
+            With every fault of the file.
+        AutopipeError
+            If a code does not exist or lacks its model, a query to a database has no answer, or a seed cannot be made.
+        """
+        if not isinstance(config, CampaignConfig):
+            config = load_config(config, overrides)
+        elif overrides:
+            raise AutopipeError('overrides change a config file; a validated config is taken as it is')
+        builder = cls.get_builder()
+        for name, value in campaign_inputs(config).items():
+            setattr(builder, name, value)
+        builder.metadata.label = config.name
+        return builder
 
     def setup(self) -> None:
         """Start with no seed."""
@@ -186,19 +139,21 @@ class DatasetWorkChain(ThrottledWorkChain):
         job.seed = orm.load_node(self.ctx.seeds[label])
         job.random_seed = self.inputs.random_seed
         key = choose_code(job.random_seed.value, label, self.inputs.codes)
-        job.update(self.inputs.codes[key])
-        job.metadata = {'options': dict(self.inputs.options[key])}
+        code = dict(self.inputs.codes[key])
+        job.metadata = {'options': code.pop('options').get_dict()}
+        stash = code.pop('stash', None)
+        job.update(code)
         further = {}
         if 'committee' in self.inputs:
             further['committee'] = self.exposed_inputs(EvaluationCalculation, 'committee')
-        if key in self.inputs.get('stash', {}):
-            metadata = {'computer': job.code.computer, 'options': dict(self.inputs.stash_options[key])}
-            further['stash'] = {'folder': self.inputs.stash[key], 'metadata': metadata}
+        if stash is not None:
+            metadata = {'computer': job.code.computer, 'options': stash['options'].get_dict()}
+            further['stash'] = {'folder': stash['folder'], 'metadata': metadata}
         return self.submit(
             ExplorationWorkChain,
             job=job,
             **further,
-            max_iterations=orm.Int(self.inputs.max_legs),
+            max_iterations=self.inputs.max_iterations,
             retry_memory_factor=self.inputs.retry_memory_factor,
             reuse_finished=self.inputs.reuse_finished,
             metadata={'call_link_label': f'explore_{label}'},
@@ -326,3 +281,66 @@ class DatasetWorkChain(ThrottledWorkChain):
         with reuse_finished(f'mlip_autopipe.{function.__name__}', self.inputs.reuse_finished):
             outputs, node = function.run_get_node(**inputs)
         return outputs, node
+
+
+def _define_inputs(spec: WorkChainSpec) -> None:
+    spec.input('config', valid_type=orm.Dict, help='The whole config as it was composed, for provenance.')
+    spec.input('campaign', valid_type=orm.Dict, help='`name` and `config_hash`: what each row says of its campaign.')
+    spec.input('random_seed', valid_type=orm.Int, help='From which every random number is derived.')
+    spec.input('generation', valid_type=orm.Dict, help='`entries` with files as keys, and `cutoff_A`.')
+    spec.input_namespace('files', valid_type=orm.SinglefileData, required=False, help="The user's structure files.")
+    spec.input('sampling', valid_type=orm.Dict, help='Settings of the sampling.')
+    spec.input_namespace(
+        'codes',
+        dynamic=True,
+        help='For each code by its key: `code`, `calculator` and `image_sha256` of its jobs, their `options` as a Dict, and '
+        '`stash` with `folder` and `options` where full trajectories are copied.',
+    )
+    spec.expose_inputs(
+        ExplorationCalculation,
+        namespace='job',
+        exclude=('seed', 'checkpoint', 'rescues', 'random_seed', 'code', 'calculator', 'image_sha256', 'metadata'),
+    )
+    optional = {'required': False, 'populate_defaults': False}
+    spec.expose_inputs(
+        EvaluationCalculation, namespace='committee', exclude=('trajectory', 'seed'), namespace_options=optional
+    )
+    spec.expose_inputs(
+        DescriptionCalculation,
+        namespace='description',
+        exclude=('legs', 'given', 'descriptor', 'species', 'projection'),
+        namespace_options=optional,
+    )
+    # Shared by all explorations, so that it is one node and not one a seed.
+    spec.input('max_iterations', valid_type=orm.Int, help='Legs of one exploration at most.')
+    for name, valid_type, text, default in (
+        ('n_seeds', int, 'How many seeds the entries give.', {}),
+        ('describe_in_jobs_from', int, 'Frames from which on descriptors are computed in jobs.', {'default': 0}),
+        ('retry_memory_factor', float, 'Out of memory: submitted again with so much more.', {'default': 1.0}),
+        ('max_concurrent_jobs', int, 'Explorations in flight at most.', {}),
+        ('min_success_share', float, 'Share of explorations that must succeed.', {}),
+        ('reuse_finished', bool, 'Take equal leaves from the cache.', {'default': False}),
+    ):
+        spec.input(name, valid_type=valid_type, is_metadata=True, help=text, **default)
+
+
+def _define_outputs(spec: WorkChainSpec) -> None:
+    spec.output_namespace('seeds', valid_type=SeedData, help='The seeds.')
+    spec.output_namespace('generation_reports', valid_type=orm.Dict, help='What was rejected, for each chunk.')
+    spec.output('selection', valid_type=orm.ArrayData, help='The frames chosen, in the order of choice.')
+    spec.output('selection_report', valid_type=orm.Dict, help='Counts and coverage of the selection.')
+    spec.output('dataset', valid_type=orm.SinglefileData, help='The ASE database.')
+    for status, label, message in (
+        (400, 'ERROR_GENERATION', 'The seeds cannot be made: {reason}'),
+        (
+            401,
+            'ERROR_TOO_FEW_EXPLORATIONS',
+            '{n_ok} of {n} explorations succeeded, fewer than the share of {share} asked for.',
+        ),
+        (402, 'ERROR_NO_FRAMES', 'No exploration left a frame.'),
+        (403, 'ERROR_SAMPLING', 'The frames cannot be selected: {reason}'),
+        (404, 'ERROR_EXPORT', 'The dataset cannot be written: {reason}'),
+        (405, 'ERROR_STOPPED', 'Stopped by a user; the same file again goes on where it was.'),
+        (406, 'ERROR_DESCRIPTION', 'The frames cannot be described: {reason}'),
+    ):
+        spec.exit_code(status, label, message=message)

@@ -1,12 +1,12 @@
-"""From a config to the inputs of a campaign's work chain, for the command line and the launchers of ``workchains/``."""
+"""From a config to the inputs of a campaign's work chain."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from aiida import orm
-from aiida.engine import ProcessBuilder
 
 from aiida_mlip_autopipe.calculations.files import rewrite_files
 from aiida_mlip_autopipe.config import CampaignConfig, ask_databases, config_hash
@@ -14,8 +14,8 @@ from aiida_mlip_autopipe.config.checks import check_seeds
 from aiida_mlip_autopipe.description import DESCRIPTION_VERSION
 from aiida_mlip_autopipe.exploration import EVALUATION_VERSION, RUNNER_VERSION
 from aiida_mlip_autopipe.generation import count_seeds
-from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 from aiida_mlip_autopipe.workflows.jobs import (
+    JobCode,
     committee_code,
     descriptor_code,
     job_codes,
@@ -28,8 +28,8 @@ from aiida_mlip_autopipe.workflows.jobs import (
 NOT_TOLD_WITH_SETTINGS = {'committee', 'full_trajectory_interval'}
 
 
-def build_campaign(config: CampaignConfig) -> ProcessBuilder:
-    """Return the inputs of a campaign's work chain.
+def campaign_inputs(config: CampaignConfig) -> dict[str, Any]:
+    """Return the inputs of `DatasetWorkChain` for a config; the nodes among them are not stored yet.
 
     Raises
     ------
@@ -45,47 +45,49 @@ def build_campaign(config: CampaignConfig) -> ProcessBuilder:
     entries = rewrite_files(
         [entry.model_dump(mode='json') for entry in config.generation], lambda path: _file_key(path, files)
     )
-    builder = DatasetWorkChain.get_builder()
-    builder.metadata.label = config.name
-    builder.config = orm.Dict(config.model_dump(mode='json'))
-    builder.campaign = orm.Dict({'name': config.name, 'config_hash': config_hash(config)})
-    builder.random_seed = orm.Int(config.random_seed)
-    builder.generation = orm.Dict({'entries': entries, 'cutoff_A': config.cutoff_A})
-    builder.n_seeds = count_seeds(config.generation)
-    builder.files = files
-    builder.sampling = orm.Dict(config.sampling.model_dump(mode='json'))
-    builder.job.exploration = orm.Dict(config.exploration.model_dump(mode='json', exclude=NOT_TOLD_WITH_SETTINGS))
+    job = {
+        'exploration': orm.Dict(config.exploration.model_dump(mode='json', exclude=NOT_TOLD_WITH_SETTINGS)),
+        'runner_version': orm.Str(RUNNER_VERSION),
+    }
     if config.exploration.full_trajectory_interval is not None:
-        builder.job.full_trajectory_interval = orm.Int(config.exploration.full_trajectory_interval)
-    builder.job.runner_version = orm.Str(RUNNER_VERSION)
-    builder.codes = {key: one.inputs() for key, one in codes.items()}
-    builder.options = {key: job_options(one.resources, one.code.computer) for key, one in codes.items()}
-    stashes = {key: one.stash for key, one in codes.items() if one.stash is not None}
-    builder.stash = {key: orm.Str(stash.folder) for key, stash in stashes.items()}
-    builder.stash_options = {
-        key: job_options(stash_resources(stash, codes[key].resources), codes[key].code.computer)
-        for key, stash in stashes.items()
+        job['full_trajectory_interval'] = orm.Int(config.exploration.full_trajectory_interval)
+    inputs: dict[str, Any] = {
+        'config': orm.Dict(config.model_dump(mode='json')),
+        'campaign': orm.Dict({'name': config.name, 'config_hash': config_hash(config)}),
+        'random_seed': orm.Int(config.random_seed),
+        'generation': orm.Dict({'entries': entries, 'cutoff_A': config.cutoff_A}),
+        'n_seeds': count_seeds(config.generation),
+        'files': files,
+        'sampling': orm.Dict(config.sampling.model_dump(mode='json')),
+        'codes': {key: _code_inputs(one) for key, one in codes.items()},
+        'job': job,
+        'description': _job_inputs(
+            descriptor_code(config, list(codes.values())), description_version=orm.Str(DESCRIPTION_VERSION)
+        ),
+        'describe_in_jobs_from': execution.descriptors.min_frames,
+        'retry_memory_factor': execution.retry_memory_factor,
+        'max_concurrent_jobs': max_concurrent_jobs(execution, codes.values()),
+        'max_iterations': orm.Int(execution.max_legs),
+        'min_success_share': execution.min_success_share,
+        'reuse_finished': execution.reuse_finished,
     }
     if committee is not None:
-        options = job_options(committee.resources, committee.code.computer)
-        builder.committee = {
-            **committee.inputs(),
-            'evaluation_version': orm.Str(EVALUATION_VERSION),
-            'metadata': {'options': options},
-        }
-    describer = descriptor_code(config, list(codes.values()))
-    builder.description = {
-        **describer.inputs(),
-        'description_version': orm.Str(DESCRIPTION_VERSION),
-        'metadata': {'options': job_options(describer.resources, describer.code.computer)},
-    }
-    builder.describe_in_jobs_from = execution.descriptors.min_frames
-    builder.retry_memory_factor = execution.retry_memory_factor
-    builder.max_concurrent_jobs = max_concurrent_jobs(execution, codes.values())
-    builder.max_legs = execution.max_legs
-    builder.min_success_share = execution.min_success_share
-    builder.reuse_finished = execution.reuse_finished
-    return builder
+        inputs['committee'] = _job_inputs(committee, evaluation_version=orm.Str(EVALUATION_VERSION))
+    return inputs
+
+
+def _code_inputs(one: JobCode) -> dict[str, Any]:
+    """Return the namespace of one code that explores."""
+    inputs: dict[str, Any] = {**one.inputs(), 'options': orm.Dict(job_options(one.resources, one.code.computer))}
+    if one.stash is not None:
+        options = job_options(stash_resources(one.stash, one.resources), one.code.computer)
+        inputs['stash'] = {'folder': orm.Str(one.stash.folder), 'options': orm.Dict(options)}
+    return inputs
+
+
+def _job_inputs(one: JobCode, **further: orm.Data) -> dict[str, Any]:
+    """Return the inputs of the jobs of one code, their options as metadata."""
+    return {**one.inputs(), **further, 'metadata': {'options': job_options(one.resources, one.code.computer)}}
 
 
 def _file_key(path: str, files: dict[str, orm.SinglefileData]) -> str:

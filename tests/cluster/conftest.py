@@ -144,10 +144,10 @@ def run_campaign(daemon, campaign_config):
     """Return a function that runs the integration campaign with some sections changed, and returns its node."""
     from aiida.engine import submit
 
-    from aiida_mlip_autopipe.workflows.submission import build_campaign
+    from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 
     def run(execution, seconds=120, **sections):
-        node = submit(build_campaign(campaign_config(execution, **sections)))
+        node = submit(DatasetWorkChain.get_builder_from_config(campaign_config(execution, **sections)))
         wait_for(lambda: node.is_terminated, seconds, f'the campaign {node.pk}')
         return node
 

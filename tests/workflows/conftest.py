@@ -25,10 +25,10 @@ def run_campaign(emt_code, campaign_config):
     """Return a function that runs a campaign in this process and returns its node."""
     from aiida.engine import run_get_node
 
-    from aiida_mlip_autopipe.workflows.submission import build_campaign
+    from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 
     def run(prepare=None, **sections):
-        builder = build_campaign(campaign_config(**sections))
+        builder = DatasetWorkChain.get_builder_from_config(campaign_config(**sections))
         if prepare:
             prepare(builder)
         return run_get_node(builder)[1]

@@ -8,7 +8,9 @@ from aiida import orm
 from aiida.engine import WorkChain
 from ase.build import bulk
 
+from aiida_mlip_autopipe.config import config_text
 from aiida_mlip_autopipe.data.seed import SeedData
+from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.storage import Dataset
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
@@ -162,3 +164,20 @@ def test_aiida_still_has_the_method_that_the_throttle_leans_on():
     assert callable(WorkChain._on_awaitable_finished)
     assert DatasetWorkChain._on_awaitable_finished is not WorkChain._on_awaitable_finished
     assert issubclass(ExplorationWorkChain, WorkChain)
+
+
+def test_a_builder_from_a_config_file_has_the_overrides_and_one_namespace_for_each_code(
+    emt_code, campaign_config, tmp_path
+):
+    file = tmp_path / 'campaign.yaml'
+    file.write_text(config_text(campaign_config()))
+    builder = DatasetWorkChain.get_builder_from_config(file, ['execution.max_legs=3'])
+    assert builder.max_iterations.value == 3
+    (code,) = builder.codes.values()
+    assert code['code'].uuid == emt_code.uuid
+    assert code['options']['resources'] == {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
+
+
+def test_a_validated_config_takes_no_overrides(emt_code, campaign_config):
+    with pytest.raises(AutopipeError):
+        DatasetWorkChain.get_builder_from_config(campaign_config(), ['execution.max_legs=3'])

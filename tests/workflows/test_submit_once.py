@@ -6,7 +6,7 @@ from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
 
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
-from aiida_mlip_autopipe.workflows.submission import build_campaign
+from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 
 pytestmark = pytest.mark.integration
 
@@ -16,7 +16,9 @@ LABEL = 'explore_seed_a'
 @pytest.fixture
 def campaign(emt_code, campaign_config):
     """A campaign's process that has not taken its first step."""
-    return instantiate_process(get_manager().create_runner(communicator=None), build_campaign(campaign_config()))
+    return instantiate_process(
+        get_manager().create_runner(communicator=None), DatasetWorkChain.get_builder_from_config(campaign_config())
+    )
 
 
 def add_child(campaign, state):
