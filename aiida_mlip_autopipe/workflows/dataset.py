@@ -293,8 +293,8 @@ def _define_inputs(spec: WorkChainSpec) -> None:
     spec.input_namespace(
         'codes',
         dynamic=True,
-        help='For each code by its key: `code`, `calculator` and `image_sha256` of its jobs, their `options` as a Dict, and '
-        '`stash` with `folder` and `options` where full trajectories are copied.',
+        help='For each code by its key: `code`, `calculator` and `image_sha256` of its jobs, their `options`, '
+        'and `stash` with `folder` and `options` where full trajectories are copied.',
     )
     spec.expose_inputs(
         ExplorationCalculation,
