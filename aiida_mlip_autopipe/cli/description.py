@@ -27,15 +27,15 @@ def describe_config(config: CampaignConfig) -> Table:
     exploration, sampling = config.exploration, config.sampling
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_row('campaign', Text(config.name, style='bold'))
-    seeds = check_seeds(config.generation, random_seed=config.random_seed, cutoff_A=config.cutoff_A)
+    seeds = check_seeds(config)
     for number, (entry, seed) in enumerate(zip(config.generation, seeds, strict=True)):
         example = f', {seed.atoms.get_chemical_formula()} for example' if seed else ''
         table.add_row('' if number else 'seeds', Text(f'{count_seeds([entry])} of kind {entry.kind}{example}'))
     model = getattr(config.calculator, 'model', None)
     table.add_row('calculator', Text(f'{config.calculator.kind}{f", {model}" if model else ""}'))
     table.add_row('exploration', Text(_describe_exploration(exploration)))
-    n_frames = count_seeds(config.generation) * _frames_per_seed(exploration)
-    selection = Text(f'{sampling.n_structures} of about {n_frames} frames by {sampling.kind}')
+    n_frames = config.n_frames
+    selection = Text(f'{sampling.n_structures} of at most {n_frames} frames by {sampling.kind}')
     if sampling.coverage_target is not None:
         selection.append(f', or as few as reach a coverage score of {sampling.coverage_target.score:g}')
     elif sampling.n_structures > n_frames:
@@ -43,12 +43,6 @@ def describe_config(config: CampaignConfig) -> Table:
     table.add_row('selection', selection)
     table.add_row('dataset', Text(str(config.storage.database or Path(f'{config.name}.db'))))
     return table
-
-
-def _frames_per_seed(exploration: ExplorationSettings) -> int:
-    stages = exploration.stages
-    sampled = sum(stage.n_steps for stage in stages if stage.sampled) if stages else exploration.n_steps
-    return max(0, sampled - exploration.n_equilibration_steps) // exploration.frame_interval
 
 
 def _describe_exploration(exploration: ExplorationSettings) -> str:

@@ -50,7 +50,7 @@ def generate(
     refuse_existing(report_file, force)
     config = ask_databases(load_config(file, overrides or ()))
     # What the last entry cannot be is told before the first one's seeds are made.
-    check_seeds(config.generation, random_seed=config.random_seed, cutoff_A=config.calculator.cutoff_A)
+    check_seeds(config)
     with whole_file(output, overwrite=force) as unfinished:
         report = _write_seeds(config, unfinished, processes or len(os.sched_getaffinity(0)))
     with whole_file(report_file, overwrite=force) as unfinished:
@@ -64,15 +64,14 @@ def _write_seeds(config: CampaignConfig, output: Path, processes: int) -> dict[s
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from aiida_mlip_autopipe.cli.console import error_console
-    from aiida_mlip_autopipe.generation import Rejections, count_seeds, iterate_seeds_in_processes
+    from aiida_mlip_autopipe.generation import Rejections, iterate_seeds_in_processes
 
     rejections = Rejections()
-    n_seeds = count_seeds(config.generation)
     columns = (TextColumn('seeds'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     quiet = not error_console.is_terminal
     bar = Progress(*columns, console=error_console, transient=True, disable=quiet)
     with output.open('w', encoding='utf-8') as out, bar:
-        task = bar.add_task('seeds', total=n_seeds)
+        task = bar.add_task('seeds', total=config.n_seeds)
         for seed in iterate_seeds_in_processes(
             config.generation,
             random_seed=config.random_seed,

@@ -30,10 +30,11 @@ def setup(
     # AiiDA warns of what the user has just asked for.
     warnings.filterwarnings('ignore', message='Creating AiiDA configuration folder')
     from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.exploration.calculators import installed_calculators
     from aiida_mlip_autopipe.installation.codes import describe_self_test, ensure_code, ensure_computer, run_self_test
     from aiida_mlip_autopipe.installation.profile import ensure_profile
 
-    kinds = calculator or _installed_calculators()
+    kinds = calculator or installed_calculators()
     python = python or sys.executable
     reports = {kind: run_self_test(kind, python, model) for kind in kinds}
 
@@ -45,13 +46,6 @@ def setup(
         code, done = ensure_code(computer, kind, python)
         _say('code', code.full_label, done)
         console.print(f'  {describe_self_test(report)}', style='dim')
-
-
-def _installed_calculators() -> list[str]:
-    """Return the calculators whose package is installed beside this one; EMT comes with ASE."""
-    from importlib.util import find_spec
-
-    return ['emt', *(kind for kind, module in (('sevennet', 'sevenn'), ('mace', 'mace')) if find_spec(module))]
 
 
 def _say(what: str, name: str, done: str) -> None:

@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.config.exploration import ExplorationSection
 from aiida_mlip_autopipe.config.yaml_file import yaml_text
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorSettings
 from aiida_mlip_autopipe.fields import fault
-from aiida_mlip_autopipe.generation import GENERATORS, GeneratorSettings
+from aiida_mlip_autopipe.generation import GENERATORS, GeneratorSettings, count_seeds
 from aiida_mlip_autopipe.registry import Registry
 from aiida_mlip_autopipe.sampling import SAMPLERS, SamplerSettings
 from aiida_mlip_autopipe.settings import Settings
@@ -73,6 +73,16 @@ class CampaignConfig(Settings):
     def cutoff_A(self) -> float:
         """The longest range of the calculators, which the seeds are made for."""
         return max(calculator.cutoff_A for calculator in self.calculators)
+
+    @property
+    def n_seeds(self) -> int:
+        """Seeds that the entries ask for; duplicates and skipped ones are found only by making them."""
+        return count_seeds(self.generation)
+
+    @property
+    def n_frames(self) -> int:
+        """Frames that the explorations of all seeds store, at most."""
+        return self.n_seeds * self.exploration.n_frames
 
     @model_validator(mode='before')
     @classmethod

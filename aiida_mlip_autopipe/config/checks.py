@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from aiida_mlip_autopipe.config.campaign import CampaignConfig
 from aiida_mlip_autopipe.errors import AutopipeError, Fault
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError, CalculatorSettings
 from aiida_mlip_autopipe.generation import GeneratorSettings, check_entry
@@ -41,8 +42,10 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
     )
 
 
-def check_seeds(entries: Sequence[GeneratorSettings], *, random_seed: int, cutoff_A: float) -> list[Seed | None]:
+def check_seeds(config: CampaignConfig) -> list[Seed | None]:
     """Return the first seed of each entry, so that what asks for the impossible is refused before anything runs.
+
+    Like all seeds they are made for the longest range of the calculators of all codes.
 
     Raises
     ------
@@ -50,9 +53,9 @@ def check_seeds(entries: Sequence[GeneratorSettings], *, random_seed: int, cutof
         With the entry's place in the config, if a seed cannot be made.
     """
     seeds = []
-    for number, entry in enumerate(entries):
+    for number, entry in enumerate(config.generation):
         try:
-            seeds.append(check_entry(entry, random_seed=random_seed, cutoff_A=cutoff_A))
+            seeds.append(check_entry(entry, random_seed=config.random_seed, cutoff_A=config.cutoff_A))
         except AutopipeError as error:
             raise AutopipeError(f'generation[{number}]: {error}') from error
     return seeds

@@ -158,6 +158,34 @@ class ExplorationSettings(Settings):
         """Steps of the whole run."""
         return sum(stage.n_steps for stage in self.stages) if self.stages else self.n_steps
 
+    @property
+    def frame_steps(self) -> tuple[range, ...]:
+        """Absolute steps after which a frame is stored, stage by stage; ``frame_min_change_A`` may leave some out."""
+        windows, first = [], 0
+        for stage in self.stages or (StageSettings(n_steps=self.n_steps),):
+            last = first + stage.n_steps
+            if stage.sampled:
+                # The first multiple of the interval after the stage has begun and the equilibration is over.
+                start = (max(first, self.n_equilibration_steps) // self.frame_interval + 1) * self.frame_interval
+                windows.append(range(start, last + 1, self.frame_interval))
+            first = last
+        return tuple(windows)
+
+    @property
+    def n_frames(self) -> int:
+        """Frames that a run stores, at most."""
+        return sum(len(steps) for steps in self.frame_steps)
+
+    @property
+    def n_force_calls(self) -> int:
+        """Evaluations of the calculator in a run, at most."""
+        calls = 1 + self.total_steps
+        if self.monte_carlo is not None:
+            calls += self.total_steps // self.monte_carlo.n_md_steps * self.monte_carlo.n_trials
+        if self.relaxation is not None:
+            calls += self.relaxation.max_steps + 1
+        return calls
+
     @model_validator(mode='after')
     def _consistent(self) -> ExplorationSettings:
         if self.n_equilibration_steps >= self.total_steps:

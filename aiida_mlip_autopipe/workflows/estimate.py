@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aiida_mlip_autopipe.config import CampaignConfig
-from aiida_mlip_autopipe.generation import count_seeds, generate_seeds
+from aiida_mlip_autopipe.generation import generate_seeds
 
 # Milliseconds for the forces on one atom, one thread of a 2024 server core, float32 (measured in cells of 32 to 64
 # atoms). A graphics card is one to two orders of magnitude faster.
@@ -28,7 +28,7 @@ class Estimate:
     mean_atoms
         Atoms of a seed, the mean of the first few.
     force_calls, n_frames
-        Evaluations of the calculator and frames stored, in all.
+        Evaluations of the calculators and frames stored, in all, at most.
     wall_s
         Seconds until the end on the CPU; None for a calculator whose speed is not known.
     disk_MB
@@ -54,7 +54,7 @@ def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
     concurrent_jobs
         Jobs in flight.
     """
-    n_seeds = count_seeds(config.generation)
+    n_seeds, n_frames, exploration = config.n_seeds, config.n_frames, config.exploration
     first = generate_seeds(
         config.generation,
         random_seed=config.random_seed,
@@ -62,11 +62,9 @@ def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
         stop=min(n_seeds, SAMPLE),
     ).seeds
     mean_atoms = sum(len(seed.atoms) for seed in first) / len(first)
-    n_steps = config.exploration.total_steps
-    n_frames = n_seeds * (n_steps // config.exploration.frame_interval)
-    jobs = [(config.calculator.kind, n_steps)]
-    if config.exploration.committee is not None:
-        jobs.append((config.exploration.committee.calculator.kind, n_frames // n_seeds))
+    jobs = [(config.calculator.kind, exploration.n_force_calls)]
+    if exploration.committee is not None:
+        jobs.append((exploration.committee.calculator.kind, exploration.n_frames))
     wall_s = None
     if all(kind in MS_PER_ATOM for kind, _ in jobs):
         seed_s = sum(calls * mean_atoms * MS_PER_ATOM[kind] / 1000 + JOB_OVERHEAD_S[kind] for kind, calls in jobs)
@@ -75,7 +73,7 @@ def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
         n_seeds=n_seeds,
         n_jobs=n_seeds * len(jobs),
         mean_atoms=mean_atoms,
-        force_calls=n_seeds * (1 + sum(calls for _, calls in jobs)),
+        force_calls=n_seeds * sum(calls for _, calls in jobs),
         n_frames=n_frames,
         wall_s=wall_s,
         disk_MB=n_frames * mean_atoms * BYTES_PER_ATOM / 1e6,

@@ -13,7 +13,6 @@ from aiida_mlip_autopipe.config import CampaignConfig, ask_databases, config_has
 from aiida_mlip_autopipe.config.checks import check_seeds
 from aiida_mlip_autopipe.description import DESCRIPTION_VERSION
 from aiida_mlip_autopipe.exploration import EVALUATION_VERSION, RUNNER_VERSION
-from aiida_mlip_autopipe.generation import count_seeds
 from aiida_mlip_autopipe.workflows.jobs import (
     JobCode,
     committee_code,
@@ -40,7 +39,7 @@ def campaign_inputs(config: CampaignConfig) -> dict[str, Any]:
     codes = {one.key: one for one in job_codes(config)}
     committee = committee_code(config)
     config = ask_databases(config)
-    check_seeds(config.generation, random_seed=config.random_seed, cutoff_A=config.cutoff_A)
+    check_seeds(config)
     files: dict[str, orm.SinglefileData] = {}
     entries = rewrite_files(
         [entry.model_dump(mode='json') for entry in config.generation], lambda path: _file_key(path, files)
@@ -56,7 +55,7 @@ def campaign_inputs(config: CampaignConfig) -> dict[str, Any]:
         'campaign': orm.Dict({'name': config.name, 'config_hash': config_hash(config)}),
         'random_seed': orm.Int(config.random_seed),
         'generation': orm.Dict({'entries': entries, 'cutoff_A': config.cutoff_A}),
-        'n_seeds': count_seeds(config.generation),
+        'n_seeds': config.n_seeds,
         'files': files,
         'sampling': orm.Dict(config.sampling.model_dump(mode='json')),
         'codes': {key: _code_inputs(one) for key, one in codes.items()},

@@ -28,7 +28,7 @@ def test_check_says_what_the_file_describes(run, campaign):
     assert told['seeds'].startswith('3 of kind alloy, Au')
     assert told['calculator'] == 'emt'
     assert told['exploration'] == '1000 steps at 300, 900 K, ensemble auto, a frame every 20 steps'
-    assert told['selection'] == '100 of about 150 frames by environment'
+    assert told['selection'] == '100 of at most 150 frames by environment'
     assert told['dataset'] == 'cu_au.db'
     assert lines[-1] == '✓ campaign.yaml is valid'
 
@@ -36,7 +36,7 @@ def test_check_says_what_the_file_describes(run, campaign):
 def test_check_counts_the_frames_of_the_stages_that_are_sampled(run, campaign):
     result = run('config', 'check', 'campaign.yaml', '+exploration=melt_quench', 'generation[0].n_seeds=1')
     assert '7000 steps in 3 stages at 3000 K' in result.stdout
-    assert '100 of about 250 frames' in result.stdout
+    assert '100 of at most 250 frames' in result.stdout
 
 
 def test_check_warns_of_more_structures_than_frames(run, campaign):
@@ -48,13 +48,13 @@ def test_check_warns_of_more_structures_than_frames(run, campaign):
         'exploration.temperature_K={lowest: 1, highest: 2}',
     )
     assert result.exit_code == 0
-    assert '500 of about 150 frames by environment; there are fewer frames than structures asked for' in result.stdout
+    assert '500 of at most 150 frames by environment; there are fewer frames than structures asked for' in result.stdout
     assert 'at 1 to 2 K' in result.stdout
 
 
 def test_check_tells_a_target_of_coverage(run, campaign):
     result = run('config', 'check', 'campaign.yaml', 'sampling.n_structures=500', 'sampling.coverage_target.score=0.9')
-    assert '500 of about 150 frames by environment, or as few as reach a coverage score of 0.9' in result.stdout
+    assert '500 of at most 150 frames by environment, or as few as reach a coverage score of 0.9' in result.stdout
 
 
 def test_schema_is_json(run):

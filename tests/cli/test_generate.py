@@ -203,3 +203,26 @@ def test_what_the_last_entry_cannot_be_is_told_before_a_seed_is_made(run, empty_
     result = run('generate', 'bad.yaml')
     assert result.exit_code == 2
     assert result.stderr.startswith('generation[1]: no oxidation states balance Na4O4 in rocksalt')
+
+
+TWO_CODES = 'execution.codes=[{code: a@here}, {code: b@here, calculator: {kind: lj, cutoff_A: 9}}]'
+
+
+def test_seeds_are_made_for_the_longest_range_of_the_codes(run, campaign):
+    assert run('generate', 'campaign.yaml', TWO_CODES).exit_code == 0
+    config = load_config('campaign.yaml')
+    seeds = generate_seeds(config.generation, random_seed=0, cutoff_A=9.0).seeds
+    written = read('initial_structures.extxyz', ':')
+    assert [len(atoms) for atoms in written] == [len(seed.atoms) for seed in seeds]
+    assert len(written[0]) > len(generate_seeds(config.generation, random_seed=0, cutoff_A=6.6).seeds[0].atoms)
+
+
+@pytest.mark.parametrize('command', ['generate', 'config check'])
+def test_seeds_too_small_for_the_longest_range_are_refused_before_one_is_made(run, campaign, monkeypatch, command):
+    monkeypatch.setattr('aiida_mlip_autopipe.generation.iterate_seeds_in_processes', None)
+    # 15.4 Å: more than twice the range of EMT, less than twice that of the second code.
+    small = 'generation[0].supercell=[4,4,4]'
+    assert run('config', 'check', 'campaign.yaml', small).exit_code == 0
+    result = run(*command.split(), 'campaign.yaml', small, TWO_CODES)
+    assert result.exit_code == 2
+    assert '18.00 Å' in result.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from aiida_mlip_autopipe.exploration.calculators.base import (
@@ -46,11 +47,26 @@ def model_sha256(settings: CalculatorSettings) -> str | None:
     return CALCULATORS.make(settings).check()
 
 
+def installed_calculators() -> list[str]:
+    """Return the kinds whose package is installed in this environment and that can be tried by their kind alone.
+
+    Those that need a model file are among them: their self-test looks for the package. ``custom`` is not.
+    """
+    kinds = []
+    for kind in CALCULATORS:
+        loader = CALCULATORS.load(kind)
+        required = {name for name, field in loader.settings_class.model_fields.items() if field.is_required()}
+        if required <= {'kind', 'model'} and find_spec(loader.module.partition('.')[0]) is not None:
+            kinds.append(kind)
+    return kinds
+
+
 __all__ = [
     'CALCULATORS',
     'CalculatorLoader',
     'CalculatorRefusedError',
     'CalculatorSettings',
+    'installed_calculators',
     'model_sha256',
     'resolve_model',
 ]

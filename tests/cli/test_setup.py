@@ -1,0 +1,15 @@
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.exploration.calculators import installed_calculators
+from aiida_mlip_autopipe.installation import codes, profile
+
+
+def test_setup_tries_every_installed_calculator_before_it_makes_anything(run, monkeypatch):
+    tried = []
+
+    def refuse(name):
+        raise AutopipeError('the test ends here')
+
+    monkeypatch.setattr(codes, 'run_self_test', lambda kind, python, model: tried.append(kind))
+    monkeypatch.setattr(profile, 'ensure_profile', refuse)
+    assert run('setup').exit_code == 2
+    assert tried == installed_calculators()
