@@ -25,7 +25,6 @@ from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSet
 from aiida_mlip_autopipe.generation.slabs import Plane, charges_by_element
 from aiida_mlip_autopipe.generation.surface import MillerIndex
 
-N_RANDOM_SEEDS = 10
 LARGEST_SIGMA = 51
 
 

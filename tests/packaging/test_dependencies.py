@@ -9,9 +9,12 @@ from pathlib import Path
 
 # pydantic_core stands and falls with pydantic, torch comes with every calculator that is a network.
 IMPLIED = {'pydantic_core', 'torch'}
+# Labelling by DFT codes will run the CalcJob of aiida-ase.
+NOT_YET_IMPORTED = {'aiida-ase'}
 
 
 def _imported(root: Path) -> set[str]:
+    """Return the modules of others that the package imports."""
     modules = set()
     for path in (root / 'aiida_mlip_autopipe').rglob('*.py'):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -22,16 +25,41 @@ def _imported(root: Path) -> set[str]:
     return modules - sys.stdlib_module_names - IMPLIED - {'aiida_mlip_autopipe'}
 
 
-def test_every_package_that_is_imported_is_a_declared_dependency(root: Path) -> None:
-    project = tomllib.loads((root / 'pyproject.toml').read_text())['project']
-    extras = project['optional-dependencies'].values()
-    requirements = [*project['dependencies'], *(line for extra in extras for line in extra)]
-    declared = {re.split(r'[^A-Za-z0-9._-]', line)[0].lower() for line in requirements}
+def _owners(module: str) -> set[str]:
+    """Return the distributions that bring a module."""
     # A package that this environment lacks is known by its module's name, mace by that of its distribution.
     owners = {'mace': ['mace-torch']} | packages_distributions()
-    undeclared = {
-        module
-        for module in _imported(root)
-        if not {owner.lower() for owner in owners.get(module, [module.replace('_', '-')])} & declared
-    }
-    assert undeclared == set()
+    return {owner.lower() for owner in owners.get(module, [module.replace('_', '-')])}
+
+
+def _declared(project: dict) -> set[str]:
+    """Return the distributions that the project depends on, with all extras."""
+    extras = project['optional-dependencies'].values()
+    requirements = [*project['dependencies'], *(line for extra in extras for line in extra)]
+    return {re.split(r'[^A-Za-z0-9._-]', line)[0].lower() for line in requirements}
+
+
+def _unused(declared: set[str], modules: set[str]) -> set[str]:
+    """Return the distributions of which no module is imported, however their names are spelled."""
+    used = {owner.replace('_', '-') for module in modules for owner in _owners(module)}
+    return {name for name in declared if name.replace('_', '-') not in used}
+
+
+def _project(root: Path) -> dict:
+    return tomllib.loads((root / 'pyproject.toml').read_text())['project']
+
+
+def test_every_package_that_is_imported_is_a_declared_dependency(root: Path) -> None:
+    declared = _declared(_project(root))
+    assert {module for module in _imported(root) if not _owners(module) & declared} == set()
+
+
+def test_every_declared_dependency_is_imported(root: Path) -> None:
+    assert _unused(_declared(_project(root)), _imported(root)) == NOT_YET_IMPORTED
+
+
+def test_an_invented_dependency_counts_as_unused(root: Path) -> None:
+    project = _project(root)
+    project['dependencies'].append('numpy-of-the-future>=3')
+    project['optional-dependencies']['dreams'] = ['telepathy']
+    assert _unused(_declared(project), _imported(root)) >= {'numpy-of-the-future', 'telepathy'}
