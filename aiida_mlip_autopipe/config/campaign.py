@@ -21,6 +21,9 @@ from aiida_mlip_autopipe.sampling import SAMPLERS, SamplerSettings
 from aiida_mlip_autopipe.settings import Settings
 from aiida_mlip_autopipe.storage import StorageSettings
 
+CONFIG_VERSION = 1
+"""Version of the schema of a config file; a change that older files do not survive raises it."""
+
 DEFAULT_KINDS = {'calculator': 'sevennet', 'sampling': 'environment'}
 """The variant that is taken where a section does not name its ``kind``."""
 
@@ -44,11 +47,21 @@ def _check_name(name: str) -> str:
     return name
 
 
+def _check_version(version: int) -> int:
+    if version > CONFIG_VERSION:
+        raise fault(
+            f'this aiida-mlip-autopipe reads config files up to version {CONFIG_VERSION}; update it to read this file'
+        )
+    return version
+
+
 class CampaignConfig(Settings):
     """A campaign: everything that is needed to make one dataset."""
 
     name: Annotated[str, AfterValidator(_check_name)]
     """Name of the campaign: letters, digits, _ and -."""
+    schema_version: Annotated[int, AfterValidator(_check_version)] = Field(default=CONFIG_VERSION, ge=1)
+    """Version of this schema that the file was written for; by default the current one."""
     random_seed: int = Field(default=0, ge=0, lt=2**63)
     """The number that all chance in the campaign is derived from; another number gives another dataset."""
     generation: tuple[AnyGenerator, ...] = Field(min_length=1)

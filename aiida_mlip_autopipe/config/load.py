@@ -57,15 +57,19 @@ def validate_config(data: Mapping[str, Any], folder: Path) -> CampaignConfig:
     Raises
     ------
     ConfigError
-        With every fault of the config.
+        With every fault of the config; of a file with a newer ``schema_version`` with that alone.
     """
     data = complete_sections(data)
     try:
         config = CampaignConfig.model_validate(data, context={'folder': folder})
     except ValidationError as error:
+        faults = faults_of(error, data, CampaignConfig)
         faulty = {details['loc'][0] for details in error.errors() if details['loc']}
+        if 'schema_version' in faulty:
+            # By which rules the rest was written is not known.
+            raise ConfigError([fault for fault in faults if fault.path == 'schema_version']) from None
         sections = _validate_sections(data, folder, faulty)
-        raise ConfigError([*faults_of(error, data, CampaignConfig), *find_conflicts(sections)]) from None
+        raise ConfigError([*faults, *find_conflicts(sections)]) from None
     conflicts = find_conflicts({name: getattr(config, name) for name in CampaignConfig.model_fields})
     if conflicts:
         raise ConfigError(conflicts)

@@ -22,7 +22,10 @@ from aiida_mlip_autopipe.exploration.contract import FullTrajectory
 from aiida_mlip_autopipe.exploration.dynamics import PhaseSpace
 from aiida_mlip_autopipe.exploration.evaluation import Evaluation
 
-FORMAT = 'mlip-autopipe full trajectory 1'
+FULL_TRAJECTORY_VERSION = 1
+"""Version of the file's header and of its records."""
+
+FORMAT = f'mlip-autopipe full trajectory {FULL_TRAJECTORY_VERSION}'
 READ_BYTES = 2**20
 
 

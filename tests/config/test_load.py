@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from aiida_mlip_autopipe.config import CampaignConfig, config_hash, config_text, load_config, validate_config
+from aiida_mlip_autopipe.config.campaign import CONFIG_VERSION
 from aiida_mlip_autopipe.errors import AutopipeError, ConfigError
 
 MINIMAL = 'name: cu_au\ngeneration:\n  - {kind: alloy, composition: {Cu: 0.5, Au: 0.5}}\n'
@@ -125,3 +126,18 @@ def test_the_hash_of_a_config_never_changes_between_runs():
 def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path):
     with pytest.raises(AutopipeError, match='there is no file'):
         load_config(tmp_path / 'nowhere.yaml')
+
+
+def test_a_file_of_a_newer_schema_is_refused_for_that_alone(write):
+    newer = f'schema_version: {CONFIG_VERSION + 1}\nnew_section: {{what: ever}}\nrandom_seed: many\n'
+    with pytest.raises(ConfigError) as raised:
+        load_config(write(MINIMAL + newer))
+    (fault,) = raised.value.faults
+    assert (fault.path, fault.given) == ('schema_version', str(CONFIG_VERSION + 1))
+
+
+def test_the_version_of_the_schema_is_the_current_one_by_default_and_shown(write):
+    config = load_config(write(MINIMAL))
+    assert config.schema_version == CONFIG_VERSION
+    assert f'\nschema_version: {CONFIG_VERSION}\n' in config_text(config)
+    assert load_config(write(MINIMAL + f'schema_version: {CONFIG_VERSION}\n')) == config
