@@ -75,8 +75,8 @@ def test_a_bad_value_is_told_with_what_is_allowed(tmp_path, sections, line):
 
 def test_an_unknown_key_brings_the_known_ones_and_the_nearest(tmp_path):
     assert one_fault(tmp_path, samplign={}) == (
-        'samplign: got {}; there is no such key here, there are name, schema_version, random_seed, generation, calculator, '
-        "exploration, sampling, storage, execution; did you mean 'sampling'?"
+        'samplign: got {}; there is no such key here, there are name, schema_version, random_seed, generation, '
+        "calculator, exploration, sampling, storage, execution; did you mean 'sampling'?"
     )
     line = one_fault(tmp_path, calculator={'kind': 'emt', 'modle': 'x'})
     assert line.startswith("calculator.modle: got 'x'; there is no such key here, there are kind, ")
