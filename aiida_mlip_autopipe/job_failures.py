@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aiida.engine import CalcJobProcessSpec
 
-# All but the last cannot mend themselves: no restart helps before a person has done something.
+# All but ERROR_CANCELLED cannot mend themselves: no restart helps before a person has done something.
 FAILURES = (
     (330, 'ERROR_IMAGE_MISSING', 'The container image cannot be opened: {reason}'),
     (331, 'ERROR_EXECUTABLE_MISSING', 'The program cannot be started: {reason}'),
@@ -17,6 +17,11 @@ FAILURES = (
     (333, 'ERROR_CONTAINER', 'The container cannot be started: {reason}'),
     (334, 'ERROR_DISK_FULL', 'The job cannot write to its folder: {reason}'),
     (335, 'ERROR_CANCELLED', 'The job was cancelled before its runner began: {reason}'),
+    (
+        336,
+        'ERROR_DEVICE_OUT_OF_MEMORY',
+        'The GPU ran out of memory; smaller seeds, a larger GPU or fewer jobs per GPU help: {reason}',
+    ),
 )
 
 # The first that fits a line wins, so what is particular comes first. Apptainer's lines begin with FATAL, the shell's
@@ -24,6 +29,11 @@ FAILURES = (
 PATTERNS = tuple(
     (re.compile(pattern, re.IGNORECASE), label)
     for label, pattern in (
+        # As torch says it, of CUDA, HIP or XPU; the host's memory is not concerned.
+        (
+            'ERROR_DEVICE_OUT_OF_MEMORY',
+            r'\b(cuda|hip|xpu)\b.*out of memory|torch\.(cuda\.)?OutOfMemoryError|CUBLAS_STATUS_ALLOC_FAILED',
+        ),
         ('ERROR_SCHEDULER_OUT_OF_MEMORY', 'oom.?kill|out of memory|exceeded.*memory limit'),
         ('ERROR_SCHEDULER_NODE_FAILURE', 'due to node failure'),
         ('ERROR_SCHEDULER_OUT_OF_WALLTIME', 'due to time limit'),

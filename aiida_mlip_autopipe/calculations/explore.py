@@ -54,6 +54,12 @@ class ExplorationCalculation(CalculatorJob):
             (411, 'ERROR_NO_FRAME', 'The run ended without any good frame: {reason}'),
         ):
             spec.exit_code(status, label, message=message)
+        spec.exit_code(
+            304,
+            'ERROR_CHECKPOINT_UNREADABLE',
+            message='The checkpoint cannot be read, nothing of this leg is kept: {reason}',
+            invalidates_cache=True,
+        )
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the job's input files."""
@@ -94,5 +100,5 @@ class ExplorationCalculation(CalculatorJob):
         ]
         if 'checkpoint' in self.inputs:
             checkpoint = self.inputs.checkpoint
-            calculation.local_copy_list = [(checkpoint.uuid, checkpoint.filename, contract.CHECKPOINT_FILE)]
+            calculation.local_copy_list = [(checkpoint.uuid, checkpoint.filename, contract.START_FILE)]
         return calculation

@@ -18,30 +18,30 @@ LABEL_ARRAYS = ('energies', 'forces', 'stresses', 'temperatures')
 EXTRA_PREFIX = 'extra_'
 
 
-def node_from_trajectory(trajectory: Trajectory, timestep_fs: float, about: dict[str, Any]) -> TrajectoryData:
+def node_from_trajectory(trajectory: Trajectory, about: dict[str, Any]) -> TrajectoryData:
     """Return the unstored node of a leg.
 
     Parameters
     ----------
     trajectory
-        The frames.
-    timestep_fs
-        From which the times (ps) are computed.
+        The frames. Their extra array ``time_fs``, where there is one, becomes the times of the node (ps).
     about
         What produced the frames, kept as attributes for provenance: ensemble, calculator, model and versions.
     """
+    extra = dict(trajectory.extra)
+    times_fs = extra.pop('time_fs', None)
     node = TrajectoryData()
     node.set_trajectory(
         symbols=[chemical_symbols[number] for number in trajectory.numbers],
         positions=np.asarray(trajectory.positions, dtype=np.float64),
         stepids=np.asarray(trajectory.steps),
         cells=np.asarray(trajectory.cells, dtype=np.float64),
-        times=np.asarray(trajectory.steps) * timestep_fs * 1e-3,
+        times=None if times_fs is None else np.asarray(times_fs, dtype=np.float64) * 1e-3,
         pbc=[bool(periodic) for periodic in trajectory.pbc],
     )
     for name in LABEL_ARRAYS:
         node.set_array(name, np.asarray(getattr(trajectory, name), dtype=np.float64))
-    for name, array in trajectory.extra.items():
+    for name, array in extra.items():
         node.set_array(EXTRA_PREFIX + name, array)
     set_schema(node, TRAJECTORY_VERSION)
     node.base.attributes.set('seed_id', trajectory.seed_id)
@@ -58,7 +58,10 @@ def trajectory_from_node(node: TrajectoryData) -> Trajectory:
         If another version of the package wrote the node, and this one cannot read it.
     """
     check_schema(node, TRAJECTORY_VERSION)
-    extra = {name.removeprefix(EXTRA_PREFIX) for name in node.get_arraynames() if name.startswith(EXTRA_PREFIX)}
+    names = node.get_arraynames()
+    extra = {name: node.get_array(name) for name in sorted(names) if name.startswith(EXTRA_PREFIX)}
+    if 'times' in names:
+        extra[EXTRA_PREFIX + 'time_fs'] = node.get_times() * 1e3
     return Trajectory(
         seed_id=node.base.attributes.get('seed_id'),
         numbers=np.array([atomic_numbers[symbol] for symbol in node.symbols]),
@@ -67,5 +70,5 @@ def trajectory_from_node(node: TrajectoryData) -> Trajectory:
         positions=node.get_positions(),
         cells=node.get_cells(),
         **{name: node.get_array(name) for name in LABEL_ARRAYS},
-        extra={name: node.get_array(EXTRA_PREFIX + name) for name in sorted(extra)},
+        extra={name.removeprefix(EXTRA_PREFIX): array for name, array in extra.items()},
     )

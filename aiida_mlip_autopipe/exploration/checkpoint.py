@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from dataclasses import dataclass, field
@@ -13,9 +14,11 @@ import numpy as np
 
 from aiida_mlip_autopipe.errors import AutopipeError
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 
 ARRAYS = ('numbers', 'positions', 'momenta', 'cell', 'forces', 'stress', 'last_frame')
+# A sha256 in hexadecimal digits stands behind the archive: its own checksums leave out names, dates and offsets.
+N_DIGITS = 64
 
 
 class CheckpointError(AutopipeError):
@@ -32,6 +35,8 @@ class Checkpoint:
         Identity of the job that wrote it.
     step
         Absolute step of the state.
+    time_fs
+        Time of the state since the start of the first leg, in fs.
     numbers, positions, momenta, cell
         The atoms, in ASE's units.
     forces, stress, energy
@@ -50,6 +55,7 @@ class Checkpoint:
 
     job_hash: str
     step: int
+    time_fs: float
     numbers: np.ndarray
     positions: np.ndarray
     momenta: np.ndarray
@@ -63,13 +69,21 @@ class Checkpoint:
     rescues: int = 0
     counters: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def n_frames(self) -> int:
+        """Frames that the leg had stored when it was written."""
+        return int(self.counters['leg']['n_frames'])
+
     def write(self, path: Path) -> None:
         """Write the file; whoever looks sees the old one or the new one, whole."""
         scalars = {key: value for key, value in vars(self).items() if key not in ARRAYS}
         text = json.dumps({'checkpoint_version': CHECKPOINT_VERSION, **scalars})
+        archive = io.BytesIO()
+        np.savez(archive, scalars=np.array(text), **{key: getattr(self, key) for key in ARRAYS})
+        data = archive.getvalue()
         temporary = path.with_name(path.name + '.new')
         with open(temporary, 'wb') as file:
-            np.savez(file, scalars=np.array(text), **{key: getattr(self, key) for key in ARRAYS})
+            file.write(data + hashlib.sha256(data).hexdigest().encode())
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -81,10 +95,14 @@ class Checkpoint:
         Raises
         ------
         CheckpointError
-            If the file is damaged or of another version.
+            If a byte of the file has changed or is missing, or it is of another version.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            content = path.read_bytes()
+            data, digits = content[:-N_DIGITS], content[-N_DIGITS:]
+            if hashlib.sha256(data).hexdigest().encode() != digits:
+                raise ValueError('its content does not match its sha256')
+            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
                 scalars = json.loads(str(archive['scalars']))
                 arrays = {key: archive[key] for key in ARRAYS}
         except Exception as error:
@@ -94,7 +112,21 @@ class Checkpoint:
             raise CheckpointError(
                 f'the checkpoint {path.name} has version {found}, this package reads {CHECKPOINT_VERSION}'
             )
+        _check_shapes(path, arrays)
         return cls(**scalars, **arrays)
+
+
+def _check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    per_atom = (len(arrays['numbers']), 3)
+    expected = dict.fromkeys(('positions', 'momenta', 'forces', 'last_frame'), per_atom) | {
+        'cell': (3, 3),
+        'stress': (6,),
+    }
+    for name, shape in expected.items():
+        if arrays[name].shape != shape:
+            raise CheckpointError(
+                f'the checkpoint {path.name} has {name} of shape {arrays[name].shape}, {shape} was expected'
+            )
 
 
 def hash_job(identity: dict[str, Any]) -> str:

@@ -8,13 +8,14 @@ from pydantic import Field
 
 from aiida_mlip_autopipe.settings import Settings
 
-CONTRACT_VERSION = 3
+CONTRACT_VERSION = 4
 
 JOB_FILE = 'job.json'
 SEED_FILE = 'seed.traj'
 RESULT_FILE = 'result.json'
 TRAJECTORY_FILE = 'trajectory.traj'
 FULL_TRAJECTORY_FILE = 'full_trajectory.frames'
+START_FILE = 'start.npz'
 CHECKPOINT_FILE = 'checkpoint.npz'
 CRASH_FILE = 'crash/crash.traj'
 EVALUATION_FILE = 'evaluation.traj'
@@ -30,6 +31,7 @@ Refusal = Literal[
     'settings',
     'structure',
     'checkpoint',
+    'checkpoint_unreadable',
     'element',
     'calculator_missing',
     'model_not_loaded',

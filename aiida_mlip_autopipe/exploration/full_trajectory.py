@@ -22,7 +22,7 @@ from aiida_mlip_autopipe.exploration.contract import FullTrajectory
 from aiida_mlip_autopipe.exploration.dynamics import PhaseSpace
 from aiida_mlip_autopipe.exploration.evaluation import Evaluation
 
-FULL_TRAJECTORY_VERSION = 1
+FULL_TRAJECTORY_VERSION = 2
 """Version of the file's header and of its records."""
 
 FORMAT = f'mlip-autopipe full trajectory {FULL_TRAJECTORY_VERSION}'
@@ -52,6 +52,7 @@ class FullTrajectoryFile:
         self._record = np.dtype(
             [
                 ('step', '<i8'),
+                ('time_fs', '<f8'),
                 ('energy_eV', '<f8'),
                 ('temperature_K', '<f8'),
                 ('cell_A', '<f8', (3, 3)),
@@ -89,14 +90,10 @@ class FullTrajectoryFile:
         self._steps = [int(steps[0]), int(steps[-1])]
         return self.n_frames
 
-    def has_frames(self) -> bool:
-        """Return whether there is a whole frame on disk."""
-        return self._size_on_disk() >= len(self._header) + self._record.itemsize
-
-    def append(self, step: int, system: PhaseSpace, evaluation: Evaluation) -> None:
+    def append(self, step: int, time_fs: float, system: PhaseSpace, evaluation: Evaluation) -> None:
         """Append a frame."""
         record = np.empty((), self._record)
-        record['step'] = step
+        record['step'], record['time_fs'] = step, time_fs
         record['energy_eV'], record['stress_eV_A3'] = evaluation.energy, evaluation.stress
         record['temperature_K'], record['cell_A'] = system.temperature_K, system.cell
         record['positions_A'], record['momenta'] = system.positions, system.momenta
@@ -161,7 +158,7 @@ class FullTrajectoryReader:
     numbers, pbc
         Atomic numbers (n,) and periodic directions (3,).
     records
-        The frames as a NumPy array of records that is mapped to the file, (f,): ``step``, ``energy_eV``,
+        The frames as a NumPy array of records that is mapped to the file, (f,): ``step``, ``time_fs``, ``energy_eV``,
         ``temperature_K``, ``cell_A`` (3, 3), ``stress_eV_A3`` (6,) in ASE's sign and Voigt order, ``positions_A``,
         ``momenta`` in ASE's unit and ``forces_eV_A`` (n, 3). A stress that is not defined is NaN.
 
@@ -198,6 +195,7 @@ class FullTrajectoryReader:
         atoms.info = {
             'seed_id': self.seed_id,
             'step': int(record['step']),
+            'time_fs': float(record['time_fs']),
             'temperature_K': float(record['temperature_K']),
         }
         results: dict[str, Any] = {'energy': float(record['energy_eV']), 'forces': np.array(record['forces_eV_A'])}

@@ -6,7 +6,8 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from aiida_mlip_autopipe.exploration.contract import (
     CONTRACT_VERSION,
     IMAGE_VARIABLE,
     JOB_FILE,
+    START_FILE,
     AnyJob,
     Job,
     Refusal,
@@ -34,7 +36,8 @@ from aiida_mlip_autopipe.exploration.version import RUNNER_VERSION
 from aiida_mlip_autopipe.seeds import fixed_mask
 
 # What may differ between the job that wrote a checkpoint and the one that goes on from it.
-NOT_IDENTITY = {'checkpoint_interval', 'walltime_margin_s', 'rescue', 'guards'}
+# The stages and their steps are compared as a schedule, up to the step of the checkpoint.
+NOT_IDENTITY = {'checkpoint_interval', 'walltime_margin_s', 'rescue', 'guards', 'n_steps', 'stages'}
 NOT_CALCULATOR_IDENTITY = {'model', 'model_sha256', 'device'}
 
 J = TypeVar('J', bound=AnyJob)
@@ -50,7 +53,11 @@ class JobRefusedError(AutopipeError):
 
 @dataclass(frozen=True, eq=False)
 class PreparedJob:
-    """A job whose settings, files and structure are in order."""
+    """A job whose settings, files and structure are in order.
+
+    ``start`` is the checkpoint of the leg before, ``own`` the one that this leg wrote before it was requeued. Where
+    that cannot be read, ``damage`` says why.
+    """
 
     job: Job
     settings: ExplorationSettings
@@ -60,8 +67,26 @@ class PreparedJob:
     choice: EnsembleChoice
     schedule: Schedule
     timestep_fs: float
-    job_hash: str
-    checkpoint: Checkpoint | None
+    start: Checkpoint | None
+    own: Checkpoint | None
+    damage: str
+
+    def hash_at(self, step: int) -> str:
+        """Return the identity of a run up to a step: a job of the same hash may go on from there.
+
+        What the schedule says of later steps is left out, so that a finished run can be made longer.
+        """
+        segments = [asdict(segment) for segment in self._unrescued.until(step)]
+        highest = self._unrescued.highest_temperature_K
+        return hash_job(self._identity | {'schedule': segments, 'highest_temperature_K': highest})
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        return identify(self.job, self.settings, self.loader, self.model_sha256)
+
+    @cached_property
+    def _unrescued(self) -> Schedule:
+        return Schedule(self.settings)
 
 
 def read_job(path: Path) -> Job:
@@ -162,8 +187,7 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
     except EnsembleRefusedError as error:
         raise JobRefusedError('settings', str(error)) from error
     loader.check_elements(atoms.get_chemical_symbols())
-    job_hash = hash_job(identify(job, settings, loader, model_sha256))
-    return PreparedJob(
+    prepared = PreparedJob(
         job=job,
         settings=settings,
         loader=loader,
@@ -172,9 +196,18 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
         choice=choice,
         schedule=schedule,
         timestep_fs=(settings.timestep_fs or automatic_timestep(atoms)) * factors.timestep_factor**job.rescues,
-        job_hash=job_hash,
-        checkpoint=_read_checkpoint(folder / CHECKPOINT_FILE, job, job_hash, atoms),
+        start=None,
+        own=None,
+        damage='',
     )
+    try:
+        start = _read_checkpoint(folder / START_FILE, prepared)
+    except CheckpointError as error:
+        raise JobRefusedError('checkpoint_unreadable', str(error)) from error
+    try:
+        return replace(prepared, start=start, own=_read_checkpoint(folder / CHECKPOINT_FILE, prepared))
+    except CheckpointError as error:
+        return replace(prepared, start=start, damage=str(error))
 
 
 def make_loader(content: dict[str, Any]) -> CalculatorLoader:
@@ -193,18 +226,15 @@ def make_loader(content: dict[str, Any]) -> CalculatorLoader:
 def identify(
     job: Job, settings: ExplorationSettings, loader: CalculatorLoader, model_sha256: str | None
 ) -> dict[str, Any]:
-    """Return what must be the same for two jobs to be parts of one run; JSON only.
+    """Return what must be the same for two jobs to be parts of one run, beside the schedule; JSON only.
 
-    Where the job runs and how often it writes are left out, and without stages the number of steps too: a finished run
-    can be made longer.
+    Where the job runs and how often it writes are left out.
     """
-    excluded = NOT_IDENTITY if settings.stages else NOT_IDENTITY | {'n_steps'}
-    exploration = settings.model_dump(mode='json', exclude=excluded)
     return {
         'runner_version': RUNNER_VERSION,
         'seed_id': job.seeds[0].seed_id,
         'random_seed': job.seeds[0].random_seed,
-        'exploration': exploration,
+        'exploration': settings.model_dump(mode='json', exclude=NOT_IDENTITY),
         'calculator': loader.settings.model_dump(mode='json', exclude=NOT_CALCULATOR_IDENTITY),
         'model_sha256': model_sha256,
     }
@@ -245,24 +275,21 @@ def automatic_timestep(atoms: Atoms) -> float:
     return float(np.clip(0.35 * np.sqrt(masses.min()), 0.25, 2.0))
 
 
-def _read_checkpoint(path: Path, job: Job, job_hash: str, atoms: Atoms) -> Checkpoint | None:
+def _read_checkpoint(path: Path, prepared: PreparedJob) -> Checkpoint | None:
     if not path.exists():
         return None
-    try:
-        checkpoint = Checkpoint.read(path)
-    except CheckpointError as error:
-        raise JobRefusedError('checkpoint', str(error)) from error
-    same_atoms = np.array_equal(checkpoint.numbers, atoms.numbers)
-    if checkpoint.job_hash != job_hash or not same_atoms:
+    checkpoint = Checkpoint.read(path)
+    same_atoms = np.array_equal(checkpoint.numbers, prepared.atoms.numbers)
+    if checkpoint.job_hash != prepared.hash_at(checkpoint.step) or not same_atoms:
         raise JobRefusedError(
             'checkpoint',
             f'the checkpoint {path.name} in this folder is from another job: its seed, its settings or its calculator '
             'differ; remove it to start from the seed',
         )
-    if checkpoint.rescues > job.rescues:
+    rescues = prepared.job.rescues
+    if checkpoint.rescues > rescues:
         raise JobRefusedError(
-            'checkpoint',
-            f'the checkpoint was written after {checkpoint.rescues} rescues, this job is for {job.rescues}',
+            'checkpoint', f'the checkpoint was written after {checkpoint.rescues} rescues, this job is for {rescues}'
         )
     return checkpoint
 

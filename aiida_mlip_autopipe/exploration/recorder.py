@@ -9,13 +9,17 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.exploration.averages import Blocking
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
 from aiida_mlip_autopipe.exploration.dynamics import PhaseSpace
 from aiida_mlip_autopipe.exploration.evaluation import Evaluation
 from aiida_mlip_autopipe.exploration.full_trajectory import FullTrajectoryFile
-from aiida_mlip_autopipe.exploration.preparation import JobRefusedError
 from aiida_mlip_autopipe.exploration.trajectory_file import TrajectoryFile
+
+
+class LostFramesError(AutopipeError):
+    """A trajectory in a job's folder that has fewer frames than its checkpoint knows of."""
 
 
 @dataclass
@@ -55,31 +59,34 @@ class Recorder:
         self._min_change_A = min_change_A
         self._averages = {'energy_eV': Blocking(), 'temperature_K': Blocking(), 'volume_A3': Blocking()}
 
-    def begin(self) -> None:
-        """Start from the seed: no frame of an earlier attempt stays."""
+    def begin(self, start: Checkpoint | None) -> None:
+        """Begin a leg, from the seed or where the leg before ended: no frame of an earlier attempt stays."""
         self._trajectory.keep_until(-1)
         if self.full_trajectory is not None:
             self.full_trajectory.keep(0)
+        if start is not None:
+            self._take_over(start)
+            self.leg = LegCounters(first_step=start.step)
 
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint, in its folder or in a new one.
+    def restore(self, own: Checkpoint) -> None:
+        """Go on with the leg that wrote a checkpoint, in its folder.
 
         Raises
         ------
-        JobRefusedError
+        LostFramesError
             If a trajectory has lost frames that the checkpoint knows of.
         """
+        leg = LegCounters(**own.counters['leg'])
+        _check_kept('trajectory', self._trajectory.keep_until(own.step), leg.n_frames, own.step)
+        full = self.full_trajectory
+        if full is not None:
+            _check_kept('full trajectory', full.keep(leg.n_full_frames), leg.n_full_frames, own.step)
+        self._take_over(own)
+        self.leg = leg
+
+    def _take_over(self, checkpoint: Checkpoint) -> None:
         self.last_frame = checkpoint.last_frame
         self._averages = {name: Blocking(levels) for name, levels in checkpoint.counters['averages'].items()}
-        kept = self._trajectory.keep_until(checkpoint.step)
-        full = self.full_trajectory
-        # Without any frame this is a folder of its own, and so another leg.
-        is_same_leg = bool(kept) or (full is not None and full.has_frames())
-        self.leg = LegCounters(**checkpoint.counters['leg']) if is_same_leg else LegCounters(first_step=checkpoint.step)
-        _check_kept('trajectory', kept, self.leg.n_frames, checkpoint.step)
-        if full is not None:
-            expected = self.leg.n_full_frames
-            _check_kept('full trajectory', full.keep(expected), expected, checkpoint.step)
 
     def average(self, system: PhaseSpace, evaluation: Evaluation, with_volume: bool) -> None:
         """Add a sampled step to the averages."""
@@ -101,10 +108,10 @@ class Recorder:
         self.leg.temperature_sum += temperature
         return True
 
-    def store_full_frame(self, step: int, system: PhaseSpace, evaluation: Evaluation) -> None:
+    def store_full_frame(self, step: int, time_fs: float, system: PhaseSpace, evaluation: Evaluation) -> None:
         """Store a frame of the full trajectory."""
         if self.full_trajectory is not None:
-            self.full_trajectory.append(step, system, evaluation)
+            self.full_trajectory.append(step, time_fs, system, evaluation)
             self.leg.n_full_frames += 1
 
     def flush(self) -> None:
@@ -134,8 +141,4 @@ class Recorder:
 
 def _check_kept(what: str, kept: int, expected: int, step: int) -> None:
     if kept != expected:
-        raise JobRefusedError(
-            'checkpoint',
-            f'the {what} has {kept} frames up to step {step}, the checkpoint knows of {expected}; remove both to start '
-            'from the seed',
-        )
+        raise LostFramesError(f'the {what} has {kept} frames up to step {step}, the checkpoint knows of {expected}')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiida_mlip_autopipe.exploration.settings import ExplorationSettings, StageSettings
 
@@ -17,6 +17,11 @@ class Segment:
     pressures_GPa: tuple[float, float]
     sampled: bool
     quenched: bool
+
+    @property
+    def is_hold(self) -> bool:
+        """Whether temperature and pressure are the same at each of its steps."""
+        return self.temperatures_K[0] == self.temperatures_K[1] and self.pressures_GPa[0] == self.pressures_GPa[1]
 
 
 class Schedule:
@@ -58,6 +63,33 @@ class Schedule:
     def highest_temperature_K(self) -> float:
         """The highest temperature of the run."""
         return max(max(segment.temperatures_K) for segment in self.segments)
+
+    def until(self, step: int) -> tuple[Segment, ...]:
+        """Return the segments that the first steps belong to: all that decides those steps.
+
+        A hold is cut at the last of them. A ramp stays whole, since one of another length has other temperatures.
+
+        Parameters
+        ----------
+        step
+            How many steps.
+        """
+        begun = [segment for segment in self.segments if segment.first < step]
+        return tuple(
+            replace(segment, last=min(segment.last, step)) if segment.is_hold else segment for segment in begun
+        )
+
+    def continues(self, other: Schedule) -> bool:
+        """Return whether the other schedule, run to its end, is the beginning of this one.
+
+        The highest temperature of the run counts, since in NPT it sets the inertia of the cell.
+        """
+        n = other.n_steps
+        return (
+            n <= self.n_steps
+            and self.until(n) == other.until(n)
+            and self.highest_temperature_K == other.highest_temperature_K
+        )
 
     def segment(self, step: int) -> Segment:
         """Return the segment that takes the system from ``step`` to ``step + 1``."""

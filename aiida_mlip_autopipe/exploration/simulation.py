@@ -32,7 +32,7 @@ from aiida_mlip_autopipe.exploration.interruptions import Interruptions
 from aiida_mlip_autopipe.exploration.montecarlo import MonteCarlo
 from aiida_mlip_autopipe.exploration.moves import MoveRefusedError
 from aiida_mlip_autopipe.exploration.preparation import JobRefusedError, PreparedJob
-from aiida_mlip_autopipe.exploration.recorder import LegCounters, Recorder
+from aiida_mlip_autopipe.exploration.recorder import LegCounters, LostFramesError, Recorder
 from aiida_mlip_autopipe.exploration.relaxation import relax
 from aiida_mlip_autopipe.seeds import fixed_mask
 
@@ -70,6 +70,7 @@ class Simulation:
     events: list[Event] = field(default_factory=list)
     message: str = ''
     step: int = 0
+    time_fs: float = 0.0
 
     def __post_init__(self) -> None:
         job, settings, atoms = self.prepared.job, self.prepared.settings, self.prepared.atoms
@@ -120,11 +121,10 @@ class Simulation:
         return figures
 
     def _begin(self) -> Alarm | None:
-        checkpoint = self.prepared.checkpoint
+        checkpoint = self._find_beginning()
         if checkpoint is not None:
             evaluation = self._restore(checkpoint)
         else:
-            self.recorder.begin()
             relaxation = self.settings.relaxation
             if relaxation is not None and not self.prepared.job.seeds[0].perturbed:
                 self.system.positions, message = relax(self.prepared.atoms, self.evaluator, relaxation)
@@ -148,15 +148,33 @@ class Simulation:
         self._keep_as_good()
         return None
 
+    def _find_beginning(self) -> Checkpoint | None:
+        """Return the checkpoint to go on from, with its frames in place; None to begin at the seed.
+
+        Where what this leg has left in its folder is damaged, the leg starts again without it.
+        """
+        own, start, damage = self.prepared.own, self.prepared.start, self.prepared.damage
+        if own is not None:
+            try:
+                self.recorder.restore(own)
+                return own
+            except LostFramesError as error:
+                damage = str(error)
+        if damage:
+            (self.folder / CHECKPOINT_FILE).unlink()
+            self.step = start.step if start else 0
+            self._note('checkpoint', f'{damage}; the leg starts again at step {self.step}')
+        self.recorder.begin(start)
+        return start
+
     def _restore(self, checkpoint: Checkpoint) -> Evaluation:
         system = self.system
-        self.step = checkpoint.step
+        self.step, self.time_fs = checkpoint.step, checkpoint.time_fs
         system.positions, system.momenta, system.cell = checkpoint.positions, checkpoint.momenta, checkpoint.cell
         system.cell_momentum = checkpoint.cell_momentum
         self.rng.bit_generator.state = checkpoint.rng_state
         if self.monte_carlo is not None:
             self.monte_carlo.restore(checkpoint.counters['moves'])
-        self.recorder.restore(checkpoint)
         self._calls_before = self.leg.force_calls
         if self.prepared.job.rescues > checkpoint.rescues:
             temperature = self.schedule.targets(min(self.step, self.schedule.n_steps - 1))[0]
@@ -200,6 +218,7 @@ class Simulation:
             energy_before = self.integrator.evaluation.energy
             self.integrator.step()
             self.step += 1
+            self.time_fs += self.prepared.timestep_fs
             if self.monte_carlo is not None and self.monte_carlo.is_due(self.step):
                 self.monte_carlo.run_round(self.integrator)
 
@@ -213,7 +232,7 @@ class Simulation:
                 return self._crash(alarm)
             # Before the stored frame, from which a run may be taken up again.
             if full_interval is not None and self.step % full_interval == 0:
-                self.recorder.store_full_frame(self.step, system, self.integrator.evaluation)
+                self.recorder.store_full_frame(self.step, self.time_fs, system, self.integrator.evaluation)
             if sampled:
                 self.recorder.average(system, self.integrator.evaluation, self.ensemble == 'npt')
             if frame_due:
@@ -229,6 +248,7 @@ class Simulation:
     def _store_frame(self, target_temperature_K: float, target_pressure_GPa: float) -> None:
         info: dict[str, Any] = {
             'step': self.step,
+            'time_fs': self.time_fs,
             'target_temperature_K': target_temperature_K,
             'target_pressure_GPa': target_pressure_GPa,
         }
@@ -251,8 +271,9 @@ class Simulation:
         system, evaluation = self.system, self.integrator.evaluation
         leg = {**vars(self.leg), 'force_calls': self._calls_before + self.evaluator.calls}
         return Checkpoint(
-            job_hash=self.prepared.job_hash,
+            job_hash=self.prepared.hash_at(self.step),
             step=self.step,
+            time_fs=self.time_fs,
             numbers=self.prepared.atoms.numbers,
             positions=system.positions,
             momenta=system.momenta,

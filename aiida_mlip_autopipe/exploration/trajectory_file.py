@@ -16,8 +16,11 @@ from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.exploration.evaluation import Evaluation
 from aiida_mlip_autopipe.trajectories import Trajectory
 
+TRAJECTORY_FILE_VERSION = 1
+"""Version of what a trajectory file says of a frame."""
+
 # What a frame carries in its info besides the step; numbers only.
-FRAME_FIELDS = ('temperature_K', 'target_temperature_K', 'target_pressure_GPa', 'accepted_swaps')
+FRAME_FIELDS = ('time_fs', 'temperature_K', 'target_temperature_K', 'target_pressure_GPa', 'accepted_swaps')
 
 
 class TrajectoryFileError(AutopipeError):
@@ -48,7 +51,7 @@ class TrajectoryFile:
             return 0
         temporary = self.path.with_name(self.path.name + '.new')
         kept = 0
-        with TrajectoryWriter(temporary, 'w') as writer:
+        with _open_writer(temporary, 'w') as writer:
             for frame in _readable_frames(self.path):
                 if frame.info['step'] > step:
                     break
@@ -64,7 +67,7 @@ class TrajectoryFile:
     def append(self, positions: np.ndarray, cell: np.ndarray, evaluation: Evaluation, info: dict[str, Any]) -> None:
         """Append one frame; ``info`` has its ``step``."""
         if self._writer is None:
-            self._writer = TrajectoryWriter(self.path, 'a')
+            self._writer = _open_writer(self.path, 'a')
         self._writer.write(make_frame(self._template, positions, cell, evaluation, info))
 
     def flush(self) -> None:
@@ -107,11 +110,14 @@ def read_trajectory(path: str | Path, seed_id: str) -> Trajectory:
     Raises
     ------
     TrajectoryFileError
-        If it is not a trajectory file, is damaged, has no frame, or its steps do not grow.
+        If it is not a trajectory file, is damaged, of another version, has no frame, or its steps do not grow.
     """
     frames: list[Atoms] = []
     try:
         with TrajectoryReader(path) as reader:
+            version = reader.description.get('trajectory_version')
+            if version != TRAJECTORY_FILE_VERSION:
+                raise ValueError(f'its version is {version}, this package reads {TRAJECTORY_FILE_VERSION}')
             frames.extend(reader)
     except Exception as error:
         raise TrajectoryFileError(f'the trajectory {Path(path).name} cannot be read: {error}') from error
@@ -159,6 +165,12 @@ def write_trajectory(path: str | Path, trajectory: Trajectory, template: Atoms) 
         info |= {name: trajectory.extra[name][index].item() for name in FRAME_FIELDS if name in trajectory.extra}
         file.append(trajectory.positions[index], trajectory.cells[index], evaluation, info)
     file.close()
+
+
+def _open_writer(path: Path, mode: str) -> TrajectoryWriter:
+    writer = TrajectoryWriter(path, mode)
+    writer.set_description({'trajectory_version': TRAJECTORY_FILE_VERSION})
+    return writer
 
 
 def _readable_frames(path: Path) -> Iterator[Atoms]:

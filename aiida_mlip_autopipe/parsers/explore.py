@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode
 from ase import Atoms
@@ -28,6 +28,8 @@ ABOUT = (
     'versions',
     'isolated_atom_energies_eV',
 )
+# Outcomes after which another leg goes on from the checkpoint.
+CONTINUED = ('killed', 'out_of_walltime', 'stopped')
 
 
 class ExplorationParser(JobParser):
@@ -36,33 +38,51 @@ class ExplorationParser(JobParser):
     OUTCOMES: ClassVar = {**JobParser.OUTCOMES, 'unstable': 'ERROR_UNSTABLE'}
 
     def attach(self, result: contract.Result, folder: Path) -> ExitCode | None:
-        """Attach what there is; a checkpoint and crash frames may be missing."""
-        if result.outcome in ('killed', 'failed'):
-            result = _keep_whole_frames(result, folder)
+        """Attach what there is, once all of it has been read; crash frames may be missing."""
+        try:
+            checkpoint = self._read_checkpoint(result, folder)
+        except CheckpointError as error:
+            return self.exit_codes.ERROR_CHECKPOINT_UNREADABLE.format(reason=first_line(error))
+        path = folder / contract.TRAJECTORY_FILE
+        n_frames = result.n_frames
+        if result.outcome == 'killed' and checkpoint is not None:
+            # The frames behind the checkpoint are left out: they are made again.
+            n_frames, known = TrajectoryFile(path, Atoms()).keep_until(checkpoint.step), checkpoint.n_frames
+            if n_frames < known:
+                reason = f'{n_frames} whole frames, the checkpoint knows of {known}'
+                return self.exit_codes.ERROR_TRAJECTORY_UNREADABLE.format(reason=reason)
+        elif result.outcome == 'failed':
+            n_frames = TrajectoryFile(path, Atoms()).keep_until(result.last_step)
+        if n_frames:
+            if not path.is_file():
+                return self.exit_codes.ERROR_TRAJECTORY_MISSING
+            try:
+                trajectory = read_trajectory(path, self.node.inputs.seed.seed_id)
+            except Exception as error:  # whatever a torn binary file makes the reader raise
+                return self.exit_codes.ERROR_TRAJECTORY_UNREADABLE.format(reason=first_line(error))
+            if result.outcome == 'unstable' and result.timestep_fs:
+                trajectory.extra['time_to_crash_fs'] = (result.last_step - trajectory.steps) * result.timestep_fs
+            about = result.model_dump(mode='json', include=set(ABOUT))
+            self.out('trajectory', node_from_trajectory(trajectory, about))
         for label, name in (('checkpoint', contract.CHECKPOINT_FILE), ('crash', contract.CRASH_FILE)):
             if (folder / name).is_file():
                 self.out(label, orm.SinglefileData(folder / name, filename=Path(name).name))
-        if not result.n_frames:
-            return None
-        path = folder / contract.TRAJECTORY_FILE
-        if not path.is_file():
-            return self.exit_codes.ERROR_TRAJECTORY_MISSING
-        try:
-            trajectory = read_trajectory(path, self.node.inputs.seed.seed_id)
-        except Exception as error:  # whatever a torn binary file makes the reader raise
-            return self.exit_codes.ERROR_TRAJECTORY_UNREADABLE.format(reason=first_line(error))
-        if result.outcome == 'unstable' and result.timestep_fs:
-            trajectory.extra['time_to_crash_fs'] = (result.last_step - trajectory.steps) * result.timestep_fs
-        about = result.model_dump(mode='json', include=set(ABOUT))
-        self.out('trajectory', node_from_trajectory(trajectory, result.timestep_fs or 0.0, about))
         return None
 
+    def _read_checkpoint(self, result: contract.Result, folder: Path) -> Checkpoint | None:
+        """Return the checkpoint that the job left; None where it left none and the next leg needs none.
 
-def _keep_whole_frames(result: contract.Result, folder: Path) -> contract.Result:
-    """Leave out what was half written, and after a kill the frames after the checkpoint, which are made again."""
-    step = result.last_step
-    if result.outcome == 'killed':
-        with suppress(CheckpointError):
-            step = Checkpoint.read(folder / contract.CHECKPOINT_FILE).step
-    n_frames = TrajectoryFile(folder / contract.TRAJECTORY_FILE, Atoms()).keep_until(step)
-    return result.model_copy(update={'n_frames': n_frames})
+        Raises
+        ------
+        CheckpointError
+            If it is damaged, of other atoms, or missing where the next leg would start from it.
+        """
+        path = folder / contract.CHECKPOINT_FILE
+        if not path.is_file():
+            if result.outcome in CONTINUED and result.last_step > result.first_step:
+                raise CheckpointError(f'{path.name} is missing')
+            return None
+        checkpoint = Checkpoint.read(path)
+        if not np.array_equal(checkpoint.numbers, self.node.inputs.seed.to_seed().atoms.numbers):
+            raise CheckpointError(f'{path.name} has other atoms than the seed')
+        return checkpoint

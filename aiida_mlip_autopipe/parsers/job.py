@@ -20,6 +20,7 @@ REFUSALS = {
     'settings': 'ERROR_SETTINGS_REFUSED',
     'structure': 'ERROR_SETTINGS_REFUSED',
     'checkpoint': 'ERROR_SETTINGS_REFUSED',
+    'checkpoint_unreadable': 'ERROR_CHECKPOINT_UNREADABLE',
     'element': 'ERROR_ELEMENT_UNKNOWN',
     'calculator_missing': 'ERROR_CALCULATOR_MISSING',
     'model_not_loaded': 'ERROR_MODEL_NOT_LOADED',

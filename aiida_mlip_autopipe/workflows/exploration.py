@@ -21,8 +21,8 @@ from aiida_mlip_autopipe.workflows.reuse import reuse_finished
 from aiida_mlip_autopipe.workflows.stopping import is_asked_to_stop
 from aiida_mlip_autopipe.workflows.submit_once import SubmitOnceWorkChain
 
-# In a row; who cancels more often than that means it.
-MAX_CANCELLED = 2
+# Jobs in a row that are submitted again because the one before left nothing. Whoever cancels more often means it.
+MAX_LOST = 2
 
 
 class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
@@ -79,7 +79,20 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
             404, 'ERROR_OUT_OF_MEMORY', message='The job ran out of memory; execution.memory_MB sets how much it has.'
         )
         spec.exit_code(405, 'ERROR_STOPPED', message='The campaign was stopped; the checkpoint is kept.')
-        spec.exit_code(406, 'ERROR_CANCELLED', message='The jobs were cancelled again and again before they began.')
+        spec.exit_code(
+            406,
+            'ERROR_JOBS_LOST',
+            message='Several jobs in a row were cancelled, were killed before their first checkpoint, or lost their '
+            'folder.',
+        )
+        spec.exit_code(
+            407,
+            'ERROR_DEVICE_OUT_OF_MEMORY',
+            message='The GPU ran out of memory: take smaller seeds, a larger GPU or fewer jobs per GPU.',
+        )
+        spec.exit_code(
+            408, 'ERROR_FILES_UNREADABLE', message='The files that several jobs in a row left could not be read.'
+        )
         spec.exit_code(410, 'ERROR_UNSTABLE', message='A guard stopped the run; the frames before it are attached.')
         spec.exit_code(411, 'ERROR_NO_FRAME', message='The run ended without any good frame.')
         spec.outline(
@@ -104,7 +117,8 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
         super().setup()
         self.ctx.inputs = self.exposed_inputs(ExplorationCalculation, 'job')
         self.ctx.rescues = 0
-        self.ctx.n_cancelled = 0
+        self.ctx.n_lost = 0
+        self.ctx.legs = []
         self.ctx.has_more_memory = False
         self.ctx.failure = None
         self.ctx.legs_to_evaluate = []
@@ -117,17 +131,12 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
 
     def inspect_process(self) -> ExitCode | None:
         """Keep what the leg brought, however it ended, then let the handlers decide whether there is another."""
-        leg = self.ctx.iteration
-        outputs = self.ctx.children[leg - 1].outputs
-        if 'trajectory' in outputs:
-            self.out(f'legs.leg_{leg:02d}', outputs.trajectory)
-            self.ctx.legs_to_evaluate.append(leg)
-        if 'crash' in outputs:
-            self.out(f'crashes.leg_{leg:02d}', outputs.crash)
-        if 'result' in outputs:
-            self.ctx.result = outputs.result
-            if outputs.result.get('full_trajectory'):
-                self.ctx.legs_to_stash.append(leg)
+        job = self.ctx.children[-1]
+        if 'result' in job.outputs:
+            self.ctx.result = job.outputs.result
+        if _is_leg(job):
+            self.ctx.n_lost = 0
+            self._keep_leg(job)
         exit_code = super().inspect_process()
         if (self.ctx.is_finished or exit_code is not None) and 'result' in self.ctx:
             self.out('result', self.ctx.result)
@@ -137,6 +146,21 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
             return None
         return exit_code
 
+    def _keep_leg(self, job: orm.CalcJobNode) -> None:
+        """Make what a job brought the next leg of this exploration."""
+        self.ctx.legs.append(job.pk)
+        leg, outputs = len(self.ctx.legs), job.outputs
+        if 'trajectory' in outputs:
+            self.out(f'legs.leg_{leg:02d}', outputs.trajectory)
+            self.ctx.legs_to_evaluate.append(leg)
+        if 'crash' in outputs:
+            self.out(f'crashes.leg_{leg:02d}', outputs.crash)
+        if 'result' in outputs and outputs.result.get('full_trajectory'):
+            self.ctx.legs_to_stash.append(leg)
+
+    def _job_of(self, leg: int) -> orm.CalcJobNode:
+        return orm.load_node(self.ctx.legs[leg - 1])
+
     def has_leg_to_evaluate(self) -> bool:
         """Return whether there is a committee, and a leg that it has not looked at."""
         return 'committee' in self.inputs and bool(self.ctx.legs_to_evaluate) and not self._is_asked_to_stop()
@@ -145,7 +169,7 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
         """Let the second calculator look at the next leg; one at a time, so that a seed holds two slots of a worker."""
         leg = self.ctx.legs_to_evaluate[0]
         inputs = self.exposed_inputs(EvaluationCalculation, 'committee')
-        inputs.trajectory = self.ctx.children[leg - 1].outputs.trajectory
+        inputs.trajectory = self._job_of(leg).outputs.trajectory
         inputs.seed = self.inputs.job.seed
         inputs.metadata['call_link_label'] = f'committee_{leg:02d}'
         with reuse_finished('mlip_autopipe.evaluate', self.inputs.reuse_finished):
@@ -166,7 +190,7 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
     def stash_leg(self) -> ToContext:
         """Copy the full trajectory of the next leg; all that the seed brings to the dataset has been retrieved."""
         leg = self.ctx.legs_to_stash[0]
-        job = self.ctx.children[leg - 1]
+        job = self._job_of(leg)
         inputs = self.exposed_inputs(StashCalculation, 'stash')
         inputs.source, inputs.result = job.outputs.remote_folder, job.outputs.result
         inputs.metadata['call_link_label'] = f'stash_{leg:02d}'
@@ -208,30 +232,47 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
         """Continue where the leg ended; give up where it did not move at all."""
         result = node.outputs.result
         if result['last_step'] == result['first_step']:
-            if result['outcome'] == 'stopped':
-                return self._submit_again()
+            if result['outcome'] != 'out_of_walltime':
+                return self._submit_again(node, self.exit_codes.ERROR_JOBS_LOST)
             return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_NO_PROGRESS)
-        self.ctx.n_cancelled = 0
         self.ctx.inputs.checkpoint = node.outputs.checkpoint
-        self.report(f'leg {self.ctx.iteration} stopped at step {result["last_step"]}, continuing')
+        self.report(f'leg {self._leg} stopped at step {result["last_step"]}, continuing')
         return ProcessHandlerReport(do_break=True)
 
-    @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_CANCELLED])
-    def go_on_after_a_cancel(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Submit again a job that was cancelled while it waited, or before its runner listened."""
-        return self._submit_again()
+    @process_handler(
+        exit_codes=[
+            ExplorationCalculation.exit_codes.ERROR_CANCELLED,
+            ExplorationCalculation.exit_codes.ERROR_RESULT_MISSING,
+        ]
+    )
+    def replace_lost_job(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Submit again a job that was cancelled, was killed before its first checkpoint, or lost its folder."""
+        return self._submit_again(node, self.exit_codes.ERROR_JOBS_LOST)
 
-    def _submit_again(self) -> ProcessHandlerReport:
-        self.ctx.n_cancelled += 1
-        if self.ctx.n_cancelled > MAX_CANCELLED:
-            return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_CANCELLED)
-        self.report(f'leg {self.ctx.iteration} was cancelled before its first step, submitting again')
+    @process_handler(
+        exit_codes=[
+            ExplorationCalculation.exit_codes.ERROR_RESULT_UNREADABLE,
+            ExplorationCalculation.exit_codes.ERROR_TRAJECTORY_MISSING,
+            ExplorationCalculation.exit_codes.ERROR_TRAJECTORY_UNREADABLE,
+            ExplorationCalculation.exit_codes.ERROR_CHECKPOINT_UNREADABLE,
+        ]
+    )
+    def replace_unreadable_leg(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Submit a leg again of which a file is damaged; nothing of it was kept."""
+        return self._submit_again(node, self.exit_codes.ERROR_FILES_UNREADABLE)
+
+    def _submit_again(self, node: orm.CalcJobNode, give_up: ExitCode) -> ProcessHandlerReport:
+        """Submit a job again with the inputs it had; too often in a row, end with an exit code."""
+        self.ctx.n_lost += 1
+        if self.ctx.n_lost > MAX_LOST:
+            return ProcessHandlerReport(do_break=True, exit_code=give_up)
+        self.report(f'job {node.pk} left nothing to continue from ({node.exit_message}), submitting it again')
         return ProcessHandlerReport(do_break=True)
 
     @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_UNSTABLE])
     def rescue_from_last_good_frame(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
         """Go on from the last good frame, cooler and with a smaller step, as often as the settings allow."""
-        self.report(f'leg {self.ctx.iteration} was unstable: {node.outputs.result["message"]}')
+        self.report(f'leg {self._leg} was unstable: {node.outputs.result["message"]}')
         allowed = ExplorationSettings(**node.inputs.exploration.get_dict()).rescue.max_rescues
         if self.ctx.rescues == allowed or 'checkpoint' not in node.outputs:
             return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_UNSTABLE)
@@ -246,21 +287,25 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
         options = self.ctx.inputs.metadata.options
         factor, asked = self.inputs.retry_memory_factor, options.get('max_memory_kb')
         if self.ctx.has_more_memory or factor == 1 or asked is None:
-            self.report(f'leg {self.ctx.iteration} ran out of memory, of which it had {_megabytes(asked)}')
+            self.report(f'job {node.pk} ran out of memory, of which it had {_megabytes(asked)}')
             return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_OUT_OF_MEMORY)
         self.ctx.has_more_memory = True
         options['max_memory_kb'] = round(factor * asked)
         self._take_checkpoint(node)
-        self.report(
-            f'leg {self.ctx.iteration} ran out of memory; once more with {_megabytes(options["max_memory_kb"])}'
-        )
+        self.report(f'job {node.pk} ran out of memory; once more with {_megabytes(options["max_memory_kb"])}')
         return ProcessHandlerReport(do_break=True)
+
+    @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_DEVICE_OUT_OF_MEMORY])
+    def stop_without_device_memory(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Stop: the GPU has as much memory the next time, however much the host is asked for."""
+        self.report(f'job {node.pk}: {node.exit_message}')
+        return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_DEVICE_OUT_OF_MEMORY)
 
     @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_SCHEDULER_NODE_FAILURE])
     def go_on_after_node_failure(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
         """Submit again, from the last checkpoint where there is one."""
         self._take_checkpoint(node)
-        self.report(f'the node of leg {self.ctx.iteration} failed, submitting again')
+        self.report(f'the node of job {node.pk} failed, submitting again')
         return ProcessHandlerReport(do_break=True)
 
     @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_SCHEDULER_OUT_OF_WALLTIME])
@@ -268,8 +313,12 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
         """Continue a job that the scheduler cut off before it could end itself; give up where it left nothing."""
         if not self._take_checkpoint(node):
             return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_NO_PROGRESS)
-        self.report(f'leg {self.ctx.iteration} was cut off, continuing from its last checkpoint')
+        self.report(f'leg {self._leg} was cut off, continuing from its last checkpoint')
         return ProcessHandlerReport(do_break=True)
+
+    @property
+    def _leg(self) -> int:
+        return len(self.ctx.legs)
 
     def _take_checkpoint(self, node: orm.CalcJobNode) -> bool:
         """Let the next leg start from a leg's checkpoint; return whether it left one."""
@@ -290,6 +339,14 @@ def why_ended(node: orm.WorkChainNode) -> str:
     jobs = [job for job in node.called if job.process_class is ExplorationCalculation]
     last = max(jobs, key=lambda job: job.pk, default=node)
     return last.exit_message or node.exit_message or node.process_status or str(node.process_state)
+
+
+def _is_leg(job: orm.CalcJobNode) -> bool:
+    """Return whether a job brought something: frames, those around a crash, or a checkpoint of a later step."""
+    outputs = job.outputs
+    if 'trajectory' in outputs or 'crash' in outputs:
+        return True
+    return 'checkpoint' in outputs and outputs.result['last_step'] > outputs.result['first_step']
 
 
 def _megabytes(kilobytes: int | None) -> str:

@@ -85,7 +85,7 @@ def test_a_job_that_is_cancelled_again_and_again_is_given_up(cluster, emt, explo
         job = wait_for(lambda number=number: submitted(node, number), 60, f'job {number}')
         cluster.run('scancel', job.get_job_id())
     ended(node)
-    assert node.exit_status == ExplorationWorkChain.exit_codes.ERROR_CANCELLED.status
+    assert node.exit_status == ExplorationWorkChain.exit_codes.ERROR_JOBS_LOST.status
     assert len(jobs_of(node)) == 3
 
 

@@ -25,7 +25,7 @@ LEG = Trajectory(
 
 
 def make_leg():
-    return trajectory.node_from_trajectory(LEG, 2.0, {})
+    return trajectory.node_from_trajectory(LEG, {})
 
 
 def make_descriptors():

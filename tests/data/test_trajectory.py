@@ -20,23 +20,24 @@ def make_trajectory(n_frames=3):
         forces=rng.normal(size=(n_frames, n, 3)),
         stresses=np.full((n_frames, 6), np.nan),
         temperatures=rng.uniform(200, 400, size=n_frames),
-        extra={'swaps': np.arange(n_frames)},
+        extra={'swaps': np.arange(n_frames), 'time_fs': 20.0 * np.arange(n_frames)},
     )
 
 
 def test_frames_come_back_exact_from_a_stored_node():
     trajectory = make_trajectory()
-    node = node_from_trajectory(trajectory, timestep_fs=2.0, about={'ensemble': 'nvt'}).store()
+    node = node_from_trajectory(trajectory, about={'ensemble': 'nvt'}).store()
     back = trajectory_from_node(node)
     for name in ('numbers', 'pbc', 'steps', 'positions', 'cells', 'energies', 'forces', 'stresses', 'temperatures'):
         np.testing.assert_array_equal(getattr(back, name), getattr(trajectory, name))
     np.testing.assert_array_equal(back.extra['swaps'], trajectory.extra['swaps'])
+    np.testing.assert_allclose(back.extra['time_fs'], trajectory.extra['time_fs'], rtol=1e-15)
     assert back.seed_id == trajectory.seed_id
     assert node.base.attributes.get('about') == {'ensemble': 'nvt'}
 
 
 def test_times_are_in_picoseconds():
-    node = node_from_trajectory(make_trajectory(), timestep_fs=2.0, about={})
+    node = node_from_trajectory(make_trajectory(), about={})
     np.testing.assert_allclose(node.get_times(), [0, 0.02, 0.04])
 
 

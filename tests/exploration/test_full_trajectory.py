@@ -22,6 +22,7 @@ from aiida_mlip_autopipe.exploration.contract import (
     FULL_TRAJECTORY_FILE,
     JOB_FILE,
     RESULT_FILE,
+    START_FILE,
     TRAJECTORY_FILE,
     Result,
 )
@@ -156,7 +157,7 @@ def test_another_leg_has_a_file_of_its_own(job_folder, copper, stopping_after):
     with stopping_after(11):
         first.run()
     second = job_folder('second').write(copper, {'n_steps': 20}, **EVERY_STEP)
-    shutil.copy(first.path / CHECKPOINT_FILE, second.path)
+    shutil.copy(first.path / CHECKPOINT_FILE, second.path / START_FILE)
     result = second.run()
     assert steps_of(first) + steps_of(second) == list(range(1, 21))
     assert result.full_trajectory.first_step == 12
@@ -174,7 +175,7 @@ def test_a_crash_leaves_the_steps_on_the_way_to_it_and_a_rescue_begins_at_the_la
     rescued = job_folder('rescued').write(
         copper, settings | {'n_steps': int(good) + 3, 'guards': {}}, rescues=1, **EVERY_STEP
     )
-    shutil.copy(crashed.path / CHECKPOINT_FILE, rescued.path)
+    shutil.copy(crashed.path / CHECKPOINT_FILE, rescued.path / START_FILE)
     assert rescued.run().outcome == 'completed'
     assert steps_of(rescued) == [good + 1, good + 2, good + 3]
     # A job that is run once more in its folder begins there too, and keeps no step twice.
@@ -182,13 +183,15 @@ def test_a_crash_leaves_the_steps_on_the_way_to_it_and_a_rescue_begins_at_the_la
     assert steps_of(crashed) == list(range(1, result.last_step))
 
 
-def test_a_full_trajectory_that_lost_frames_is_refused(job_folder, copper):
+def test_a_leg_whose_full_trajectory_lost_frames_starts_again(job_folder, copper):
     folder = job_folder().write(copper, {'n_steps': 20}, **EVERY_STEP)
     folder.run()
     os.truncate(folder.path / FULL_TRAJECTORY_FILE, 3000)
     result = folder.write(copper, {'n_steps': 30}, **EVERY_STEP).run()
-    assert (result.outcome, result.refusal) == ('refused', 'checkpoint')
-    assert 'the full trajectory has 6 frames up to step 20, the checkpoint knows of 20' in result.message
+    assert (result.outcome, result.n_frames) == ('completed', 15)
+    assert [event.rule for event in result.events] == ['checkpoint']
+    assert steps_of(folder) == list(range(1, 31))
+    assert_told_truly(result, folder)
 
 
 def test_a_seed_started_anew_keeps_nothing_of_an_earlier_attempt(job_folder, copper):
@@ -204,9 +207,9 @@ def test_a_full_disk_ends_the_run_and_what_is_told_is_there(job_folder, copper, 
     folder = job_folder().write(copper, {'n_steps': 20}, **EVERY_STEP)
     append = FullTrajectoryFile.append
 
-    def write_to_a_full_disk(file, step, system, evaluation):
+    def write_to_a_full_disk(file, step, *others):
         if step < 8:
-            return append(file, step, system, evaluation)
+            return append(file, step, *others)
         with open(file.path, 'ab') as half:
             half.write(b'half a frame')
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -14,7 +14,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from aiida_mlip_autopipe.exploration.contract import CHECKPOINT_FILE, JOB_FILE, RESULT_FILE, STOP_FILE, TRAJECTORY_FILE
+from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint, CheckpointError
+from aiida_mlip_autopipe.exploration.contract import (
+    CHECKPOINT_FILE,
+    JOB_FILE,
+    RESULT_FILE,
+    START_FILE,
+    STOP_FILE,
+    TRAJECTORY_FILE,
+)
 
 SWAPS = {'moves': [{'kind': 'swap'}, {'kind': 'displacement'}], 'n_md_steps': 3, 'n_trials': 2}
 VOLUMES = {'moves': [{'kind': 'swap'}, {'kind': 'volume'}], 'n_md_steps': 3, 'n_trials': 2}
@@ -47,7 +55,7 @@ def test_two_halves_are_the_whole_in_one_folder_and_in_two(atoms_and_settings, j
     second = job_folder('second').write(atoms, settings | {'n_steps': 20})
     assert whole.run().outcome == 'completed'
     assert first.run().last_step == 11
-    shutil.copy(first.path / CHECKPOINT_FILE, second.path)
+    shutil.copy(first.path / CHECKPOINT_FILE, second.path / START_FILE)
     legs = [first.frames()]
 
     result = first.write(atoms, settings | {'n_steps': 20}).run()
@@ -102,14 +110,78 @@ def test_frames_after_the_last_checkpoint_are_not_written_twice(job_folder, copp
     assert result.first_step == 0
 
 
-def test_a_trajectory_that_lost_frames_is_refused(job_folder, copper):
-    folder = job_folder().write(copper, {'n_steps': 20})
+def halve(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize('damaged', [CHECKPOINT_FILE, TRAJECTORY_FILE])
+@pytest.mark.parametrize('has_start', [False, True], ids=['from the seed', 'from the leg before'])
+def test_a_leg_whose_files_are_damaged_starts_again_where_it_began(
+    job_folder, copper, same_frames, stopping_after, damaged, has_start
+):
+    first_step = 0
+    whole, folder = job_folder('whole').write(copper, {'n_steps': 30}), job_folder().write(copper, {'n_steps': 30})
+    if has_start:
+        with stopping_after(7):
+            first_step = job_folder('before').write(copper, {'n_steps': 30}).run().last_step
+        for one in (whole, folder):
+            shutil.copy(job_folder('before').path / CHECKPOINT_FILE, one.path / START_FILE)
+    whole.run()
+    with stopping_after(20):
+        folder.run()
+    halve(folder.path / damaged)
+    result = folder.run()
+    assert (result.outcome, result.first_step, result.last_step) == ('completed', first_step, 30)
+    assert [(event.rule, event.step) for event in result.events] == [('checkpoint', first_step)]
+    assert result.n_frames == len(whole.frames())
+    same_frames(folder.frames(), whole.frames())
+
+
+def test_a_changed_byte_anywhere_in_a_checkpoint_is_noticed(job_folder, copper):
+    folder = job_folder().write(copper, {'n_steps': 4})
     folder.run()
-    data = (folder.path / TRAJECTORY_FILE).read_bytes()
-    (folder.path / TRAJECTORY_FILE).write_bytes(data[: len(data) // 2])
-    result = folder.write(copper, {'n_steps': 30}).run()
-    assert (result.outcome, result.refusal) == ('refused', 'checkpoint')
-    assert 'the checkpoint knows of 10' in result.message
+    path = folder.path / CHECKPOINT_FILE
+    content = path.read_bytes()
+    assert Checkpoint.read(path).step == 4
+    for offset in range(len(content)):
+        path.write_bytes(content[:offset] + bytes([content[offset] ^ 1]) + content[offset + 1 :])
+        with pytest.raises(CheckpointError):
+            Checkpoint.read(path)
+    for damaged in (b'', content[:-1], content[: len(content) // 2], content + b'x'):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError):
+            Checkpoint.read(path)
+
+
+def test_a_checkpoint_whose_arrays_do_not_fit_together_is_refused(job_folder, copper):
+    folder = job_folder().write(copper, {'n_steps': 4})
+    folder.run()
+    path = folder.path / CHECKPOINT_FILE
+    good = Checkpoint.read(path)
+    for name in ('positions', 'momenta', 'forces', 'last_frame', 'cell', 'stress'):
+        replace(good, **{name: getattr(good, name)[:-1]}).write(path)
+        with pytest.raises(CheckpointError, match=name):
+            Checkpoint.read(path)
+
+
+def test_times_grow_by_the_time_step_of_each_leg(job_folder, copper):
+    settings = {
+        'n_steps': 60,
+        'temperature_K': 900,
+        'ensemble': 'nvt',
+        'guards': {'force_eV_per_A': 1.0},
+        'timestep_fs': 4.0,
+        'rescue': {'temperature_factor': 0.01, 'timestep_factor': 0.5},
+    }
+    first = job_folder('first').write(copper, settings)
+    assert first.run().outcome == 'unstable'
+    second = job_folder('second').write(copper, settings, rescues=1)
+    shutil.copy(first.path / CHECKPOINT_FILE, second.path / START_FILE)
+    assert second.run().outcome == 'completed'
+    before, after = first.frames(), second.frames()
+    np.testing.assert_array_equal(before.extra['time_fs'], 4.0 * before.steps)
+    good = before.steps[-1]
+    np.testing.assert_array_equal(after.extra['time_fs'], 4.0 * good + 2.0 * (after.steps - good))
 
 
 def test_a_finished_job_that_runs_again_does_nothing(job_folder, copper):
@@ -138,12 +210,11 @@ def test_the_checkpoint_of_another_job_is_refused(job_folder, copper, change):
     assert 'from another job' in result.message
 
 
-def test_a_damaged_checkpoint_is_refused(job_folder, copper):
+def test_a_damaged_checkpoint_of_the_leg_before_is_refused(job_folder, copper):
     folder = job_folder().write(copper, {'n_steps': 20})
-    (folder.path / CHECKPOINT_FILE).write_bytes(b'PK\x03\x04 nonsense')
+    (folder.path / START_FILE).write_bytes(b'PK\x03\x04 nonsense')
     result = folder.run()
-    assert (result.outcome, result.refusal) == ('refused', 'checkpoint')
-    assert 'cannot be read' in result.message
+    assert (result.outcome, result.refusal) == ('refused', 'checkpoint_unreadable')
 
 
 @pytest.mark.integration
@@ -170,8 +241,7 @@ def test_a_process_that_is_stopped_goes_on_exactly(job_folder, copper, same_fram
         assert result['outcome'] == 'stopped'
         assert how in result['message'].replace("the file 'stop'", 'stop file')
     (folder.path / STOP_FILE).unlink(missing_ok=True)
-    with np.load(folder.path / CHECKPOINT_FILE) as archive:
-        reached = json.loads(str(archive['scalars']))['step']
+    reached = Checkpoint.read(folder.path / CHECKPOINT_FILE).step
     assert reached > 0
 
     folder.write(copper, settings | {'n_steps': reached + 12}).run()

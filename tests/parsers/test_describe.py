@@ -32,7 +32,6 @@ def leg(n_frames):
             stresses=np.zeros((n_frames, 6)),
             temperatures=np.zeros(n_frames),
         ),
-        2.0,
         {},
     )
 

@@ -38,7 +38,7 @@ def parse(emt_code, tmp_path):
     def run(result=None, n_evaluated=None, torn=False, scheduler_status=None):
         process_type = EvaluationCalculation.build_process_type()
         node = orm.CalcJobNode(computer=emt_code.computer, process_type=process_type)
-        leg = node_from_trajectory(frames(3), 2.0, {}).store()
+        leg = node_from_trajectory(frames(3), {}).store()
         node.base.links.add_incoming(leg, LinkType.INPUT_CALC, 'trajectory')
         if scheduler_status is not None:
             node.set_exit_status(scheduler_status)

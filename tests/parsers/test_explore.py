@@ -13,6 +13,8 @@ from ase.io.trajectory import Trajectory as TrajectoryFile
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import contract
+from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
+from aiida_mlip_autopipe.exploration.trajectory_file import TRAJECTORY_FILE_VERSION
 from aiida_mlip_autopipe.seeds import Seed
 
 VERSIONS = contract.Versions(package='0', python='3', ase='3')
@@ -22,10 +24,11 @@ def write_trajectory(path, n_frames=2):
     atoms = bulk('Cu', cubic=True)
     atoms.calc = EMT()
     with TrajectoryFile(path, 'w') as file:
+        file.set_description({'trajectory_version': TRAJECTORY_FILE_VERSION})
         for step in range(1, n_frames + 1):
             atoms.rattle(0.01, seed=step)
             frame = atoms.copy()
-            frame.info = {'step': 10 * step, 'temperature_K': 300.0}
+            frame.info = {'step': 10 * step, 'time_fs': 25.0 * step, 'temperature_K': 300.0}
             frame.calc = SinglePointCalculator(
                 frame, energy=atoms.get_potential_energy(), forces=atoms.get_forces(), stress=atoms.get_stress()
             )
@@ -72,8 +75,27 @@ def make_result(**fields):
     return contract.Result(**{'outcome': 'completed', 'versions': VERSIONS, 'timestep_fs': 2.0, **fields})
 
 
+def write_checkpoint(step, n_atoms=4, n_frames=0):
+    state = dict.fromkeys(('positions', 'momenta', 'forces', 'last_frame'), np.zeros((n_atoms, 3)))
+    counters = {'leg': {'n_frames': n_frames}}
+    checkpoint = Checkpoint(
+        job_hash='hash',
+        step=step,
+        time_fs=2.0 * step,
+        numbers=np.full(n_atoms, 29),
+        cell=np.eye(3),
+        stress=np.zeros(6),
+        energy=0.0,
+        cell_momentum=0.0,
+        rng_state={},
+        counters=counters,
+        **state,
+    )
+    return (contract.CHECKPOINT_FILE, checkpoint.write)
+
+
 FRAMES = (contract.TRAJECTORY_FILE, write_trajectory)
-CHECKPOINT = (contract.CHECKPOINT_FILE, lambda path: path.write_bytes(b'state'))
+CHECKPOINT = write_checkpoint(20)
 
 
 def test_a_completed_job_gives_frames_result_and_checkpoint(parse):
@@ -82,7 +104,9 @@ def test_a_completed_job_gives_frames_result_and_checkpoint(parse):
     np.testing.assert_array_equal(outputs['trajectory'].get_stepids(), [10, 20])
     assert outputs['trajectory'].get_array('forces').shape == (2, 4, 3)
     assert outputs['trajectory'].base.attributes.get('about')['ensemble'] == 'npt'
-    assert outputs['checkpoint'].get_content(mode='rb') == b'state'
+    np.testing.assert_allclose(outputs['trajectory'].get_times(), [0.025, 0.05])
+    with outputs['checkpoint'].as_path() as path:
+        assert Checkpoint.read(path).step == 20
     assert outputs['result']['outcome'] == 'completed'
 
 
@@ -144,6 +168,10 @@ NOTES = 'INFO:    fuse2fs not found, will not be able to mount EXT3 filesystems\
         ("FATAL:   the image's architecture (arm64) could not run on the host's (amd64)", 332),
         ("FATAL:   container creation failed: mount hook function failure: mount source /x doesn't exist", 333),
         ('OSError: [Errno 122] Disk quota exceeded', 334),
+        ('torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity …', 336),
+        ('torch.OutOfMemoryError: HIP out of memory. Tried to allocate 20.00 MiB.', 336),
+        ('RuntimeError: CUDA error: out of memory', 336),
+        ('Out of memory: Killed process 41 (python)', 110),
         (
             'slurmstepd: error: Detected 1 oom_kill event in StepId=5.batch. Some of the tasks have been OOM Killed.',
             110,
@@ -176,15 +204,6 @@ def test_a_job_that_began_before_it_was_cancelled_is_continued_and_not_begun_ane
     assert process.exit_status == 401
 
 
-def write_checkpoint(step):
-    from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
-
-    nothing = np.zeros((4, 3))
-    state = dict.fromkeys(('positions', 'momenta', 'cell', 'forces', 'stress', 'last_frame'), nothing)
-    checkpoint = Checkpoint('hash', step, np.full(4, 29), **state, energy=0.0, cell_momentum=0.0, rng_state={})
-    return (contract.CHECKPOINT_FILE, checkpoint.write)
-
-
 def tear(path):
     write_trajectory(path, 3)
     path.write_bytes(path.read_bytes()[:-200])
@@ -199,6 +218,49 @@ def test_what_a_killed_job_had_done_up_to_its_checkpoint_is_kept(parse, schedule
     assert process.exit_status == status
     assert list(outputs['trajectory'].get_stepids()) == [10]
     assert 'checkpoint' in outputs
+
+
+def overwrite(path):
+    write_checkpoint(15)[1](path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    'checkpoint',
+    [[(contract.CHECKPOINT_FILE, overwrite)], [write_checkpoint(15, n_atoms=3)], []],
+    ids=['damaged', 'of other atoms', 'missing'],
+)
+def test_of_a_leg_whose_checkpoint_is_unreadable_nothing_is_kept(parse, checkpoint):
+    result = make_result(outcome='killed', n_frames=1, last_step=15, message='killed')
+    outputs, process = parse(result, [FRAMES, *checkpoint])
+    assert process.exit_status == 304
+    assert set(outputs) == {'result'}
+
+
+def test_a_killed_leg_that_lost_frames_before_its_checkpoint_is_not_kept(parse):
+    result = make_result(outcome='killed', n_frames=3, last_step=35, message='killed')
+    outputs, process = parse(result, [(contract.TRAJECTORY_FILE, tear), write_checkpoint(35, n_frames=3)])
+    assert process.exit_status == 303
+    assert set(outputs) == {'result'}
+
+
+def test_a_gpu_without_memory_is_told_from_a_host_without(parse):
+    result = make_result(outcome='failed', message='OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.')
+    _, process = parse(result)
+    assert process.exit_status == 336
+
+
+def test_a_trajectory_of_another_version_is_not_read(parse):
+    def write(path):
+        with TrajectoryFile(path, 'w') as file:
+            file.set_description({'trajectory_version': 99})
+            file.write(bulk('Cu', cubic=True))
+
+    _, process = parse(make_result(n_frames=1), [(contract.TRAJECTORY_FILE, write)])
+    assert process.exit_status == 303
+    assert '99' in process.exit_message
 
 
 def test_a_full_disk_is_told_by_a_code_of_its_own(parse):

@@ -38,6 +38,7 @@ PROVOCATIONS = {
     301: after_the_job(f'truncate -s 100 {RESULT_FILE}'),
     302: after_the_job(f'rm {TRAJECTORY_FILE}'),
     303: after_the_job(f'truncate -s 700 {TRAJECTORY_FILE}'),
+    304: after_the_job(f'truncate -s 700 {CHECKPOINT_FILE}'),
     310: {'runner_version': 'another'},
     311: {'exploration': {'temperature_K': -1}},
     320: {'calculator': {'kind': 'custom', 'calculator': 'no_such_package:Thing', 'cutoff_A': 5.0}},
@@ -59,6 +60,7 @@ PROVOCATIONS = {
 RESTARTED = {400: 403, 410: 410, 411: 411}
 SENTENCES = {
     303: 'trajectory.traj cannot be read',
+    304: 'checkpoint.npz cannot be read',
     310: 'version another of the runner',
     311: 'temperature_K',
     320: "needs the package 'no_such_package'",
