@@ -11,12 +11,14 @@ from aiida import orm
 from aiida.engine import run_get_node
 from pydantic import TypeAdapter
 
+from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import CALCULATORS, RUNNER_VERSION, ExplorationSettings
 from aiida_mlip_autopipe.installation.codes import LOCAL_COMPUTER, code_label
 from aiida_mlip_autopipe.seeds import Seed
+from aiida_mlip_autopipe.workflows.environments import Environments
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
-from aiida_mlip_autopipe.workflows.jobs import pin_model
+from aiida_mlip_autopipe.workflows.jobs import JobCode, pin_model
 
 
 def main() -> None:
@@ -27,13 +29,14 @@ def main() -> None:
     calculator = TypeAdapter(CALCULATORS.settings_union()).validate_python({'kind': kind})
     exploration = ExplorationSettings(temperature_K=600, n_steps=200, frame_interval=20)
     code = orm.load_code(f'{code_label(kind)}@{LOCAL_COMPUTER}')
+    # The code, its calculator with the model pinned, and the record of its environment, which the job verifies.
+    job_code = JobCode(code, pin_model(calculator, code), JobResources())
     _, node = run_get_node(
         ExplorationWorkChain,
         job={
-            'code': code,
+            **job_code.inputs(Environments(print).node(job_code)),
             'seed': SeedData.from_seed(Seed(ase.io.read(sys.argv[1]), {'kind': 'structures'})),
             'random_seed': orm.Int(1),
-            'calculator': orm.Dict(pin_model(calculator, code).model_dump(mode='json')),
             'exploration': orm.Dict(exploration.model_dump(mode='json')),
             'runner_version': orm.Str(RUNNER_VERSION),
         },

@@ -72,8 +72,7 @@ class DescriptionCalculation(CalculatorJob):
             species=tuple(self.inputs.species.get_list()),
             calculator=calculator,
             projection=PROJECTION_FILE if 'projection' in self.inputs else None,
-            image_sha256=self.inputs.image_sha256.value if 'image_sha256' in self.inputs else None,
-            max_wallclock_s=self.inputs.metadata.options.get('max_wallclock_seconds'),
+            **self._told_to_all(),
         )
         Path(folder.get_abs_path(contract.JOB_FILE)).write_text(job.model_dump_json(indent=2))
         structures_file = folder.get_abs_path(STRUCTURES_FILE)

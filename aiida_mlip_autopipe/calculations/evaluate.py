@@ -50,8 +50,7 @@ class EvaluationCalculation(CalculatorJob):
             evaluation_version=self.inputs.evaluation_version.value,
             seed_id=trajectory.seed_id,
             calculator=calculator,
-            image_sha256=self.inputs.image_sha256.value if 'image_sha256' in self.inputs else None,
-            max_wallclock_s=self.inputs.metadata.options.get('max_wallclock_seconds'),
+            **self._told_to_all(),
         )
         Path(folder.get_abs_path(contract.JOB_FILE)).write_text(job.model_dump_json(indent=2))
         template = self.inputs.seed.to_seed().atoms

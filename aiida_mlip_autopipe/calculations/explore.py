@@ -82,8 +82,7 @@ class ExplorationCalculation(CalculatorJob):
                 self.inputs.full_trajectory_interval.value if 'full_trajectory_interval' in self.inputs else None
             ),
             rescues=self.inputs.rescues.value if 'rescues' in self.inputs else 0,
-            image_sha256=self.inputs.image_sha256.value if 'image_sha256' in self.inputs else None,
-            max_wallclock_s=self.inputs.metadata.options.get('max_wallclock_seconds'),
+            **self._told_to_all(),
         )
         Path(folder.get_abs_path(contract.JOB_FILE)).write_text(job.model_dump_json(indent=2))
         with TrajectoryFile(folder.get_abs_path(contract.SEED_FILE), mode='w') as file:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.engine import CalcJob, CalcJobProcessSpec
+from pydantic import ValidationError
 
 from aiida_mlip_autopipe.calculations.batch_shell import PASS_SIGNALS_ON
 from aiida_mlip_autopipe.exploration import contract
+from aiida_mlip_autopipe.exploration.environment import Environment
 from aiida_mlip_autopipe.job_failures import define_failures
+
+
+def _validate_environment(node: orm.Dict, _: Any) -> str | None:
+    try:
+        Environment.model_validate(node.get_dict())
+    except ValidationError as error:
+        return f'no environment record: {error}'
+    return None
 
 
 class CalculatorJob(CalcJob):
@@ -21,6 +33,12 @@ class CalculatorJob(CalcJob):
         """Define the inputs of the calculator, and an exit code for each way to fail that all jobs have."""
         super().define(spec)
         spec.input('calculator', valid_type=orm.Dict, help='Settings of the calculator, with the sha256 of its model.')
+        spec.input(
+            'environment',
+            valid_type=orm.Dict,
+            validator=_validate_environment,
+            help='The record of the environment that the job must find.',
+        )
         spec.input(
             'image_sha256', valid_type=orm.Str, required=False, help='sha256 of the image, where the code has one.'
         )
@@ -39,10 +57,23 @@ class CalculatorJob(CalcJob):
             (321, 'ERROR_MODEL_NOT_LOADED', 'The model cannot be loaded: {reason}'),
             (322, 'ERROR_MODEL_MISMATCH', 'The model or image is not the one expected: {reason}'),
             (323, 'ERROR_ELEMENT_UNKNOWN', 'The calculator does not know an element: {reason}'),
+            (
+                324,
+                'ERROR_ENVIRONMENT_CHANGED',
+                'The environment is not the one that was recorded: {reason}; {remedy} records the one there is',
+            ),
             (350, 'ERROR_RUNNER_RAISED', 'The runner raised: {reason}'),
         ):
             spec.exit_code(status, label, message=message, invalidates_cache=True)
         define_failures(spec)
+
+    def _told_to_all(self) -> dict[str, Any]:
+        """Return what ``job.json`` says of every job."""
+        return {
+            'environment': Environment.model_validate(self.inputs.environment.get_dict()),
+            'image_sha256': self.inputs.image_sha256.value if 'image_sha256' in self.inputs else None,
+            'max_wallclock_s': self.inputs.metadata.options.get('max_wallclock_seconds'),
+        }
 
     def _call_runner(self, *arguments: str, module: str = 'aiida_mlip_autopipe.exploration') -> CalcInfo:
         """Return what AiiDA is to run and to retrieve: a module with arguments, its result and its log."""

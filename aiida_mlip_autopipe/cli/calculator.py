@@ -56,7 +56,14 @@ def install(
 ) -> None:
     """Install a calculator in a virtual environment of its own on this machine, and make its code."""
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.installation.codes import describe_self_test, ensure_code, ensure_computer, run_self_test
+    from aiida_mlip_autopipe.installation.codes import (
+        describe_self_test,
+        ensure_code,
+        ensure_computer,
+        keep_self_test,
+        run_self_test,
+        self_test_settings,
+    )
     from aiida_mlip_autopipe.installation.environments import install_environment
     from aiida_mlip_autopipe.installation.profile import open_profile
 
@@ -65,6 +72,7 @@ def install(
         python = install_environment(name, folder, requirement, constraint)
     report = run_self_test(name, str(python), model)
     code, done = ensure_code(ensure_computer()[0], name, str(python))
+    keep_self_test(code, self_test_settings(name, model), report)
     console.print(f'[green]✓[/] code {code.full_label}: {done}')
     console.print(f'  {describe_self_test(report)}', style='dim')
 

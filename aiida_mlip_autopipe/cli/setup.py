@@ -31,7 +31,14 @@ def setup(
     warnings.filterwarnings('ignore', message='Creating AiiDA configuration folder')
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.exploration.calculators import installed_calculators
-    from aiida_mlip_autopipe.installation.codes import describe_self_test, ensure_code, ensure_computer, run_self_test
+    from aiida_mlip_autopipe.installation.codes import (
+        describe_self_test,
+        ensure_code,
+        ensure_computer,
+        keep_self_test,
+        run_self_test,
+        self_test_settings,
+    )
     from aiida_mlip_autopipe.installation.profile import ensure_profile
 
     kinds = calculator or installed_calculators()
@@ -44,6 +51,7 @@ def setup(
     _say('computer', computer.label, 'created' if created else 'found')
     for kind, report in reports.items():
         code, done = ensure_code(computer, kind, python)
+        keep_self_test(code, self_test_settings(kind, model), report)
         _say('code', code.full_label, done)
         console.print(f'  {describe_self_test(report)}', style='dim')
 

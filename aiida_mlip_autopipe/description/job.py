@@ -22,6 +22,7 @@ from aiida_mlip_autopipe.exploration.granted import granted_threads
 from aiida_mlip_autopipe.exploration.interruptions import Interruptions
 from aiida_mlip_autopipe.exploration.preparation import (
     JobRefusedError,
+    check_environment,
     make_loader,
     read_job_as,
     refused_as,
@@ -57,6 +58,9 @@ def describe_frames(job_file: Path, facts: dict[str, Any], interruptions: Interr
         if isinstance(settings, LearnedSettings):
             blocks = _describe_by_calculator(structures, job, facts)
         else:
+            environment = job.environment.without_calculator()
+            check_environment(environment, None)
+            facts.update(environment=environment)
             n_jobs = granted_threads(os.environ)
             facts.update(versions=software_versions(None))
             if job.projection is None:
@@ -96,17 +100,20 @@ def _describe_by_calculator(structures: Structures, job: DescriptionJob, facts: 
     if job.calculator is None:
         raise JobRefusedError('settings', 'learned descriptors need a calculator, and the job names none')
     facts.update(calculator_name=str(job.calculator.get('kind', '')))
-    loader = make_loader(job.calculator)
+    loader = make_loader(job.calculator, job.environment.device)
     facts.update(model_name=loader.model_name(), model_sha256=loader.check())
+    check_environment(job.environment, loader)
     started = time.monotonic()
     with refusing_to_load(loader):
         loaded, describe = loader.load_describer()
+    check_environment(job.environment, loader, loaded.device)
     for atoms in structures:
         check_elements(loader, loaded, atoms)
     facts.update(
         load_s=time.monotonic() - started,
         device=loaded.device,
         precision=loaded.precision,
+        environment=job.environment,
         versions=software_versions(loader.version()),
     )
     return _means(structures, describe)

@@ -14,7 +14,6 @@ from aiida_mlip_autopipe.exploration.granted import take_granted_threads
 
 def main() -> int:
     """Run a job, or the self-test; 0 whenever ``result.json`` was written."""
-    take_granted_threads()
     parser = argparse.ArgumentParser(prog='python -m aiida_mlip_autopipe.exploration', description=__doc__)
     parser.add_argument('job', nargs='?', type=Path, help='job.json; results are written beside it')
     parser.add_argument(
@@ -28,7 +27,16 @@ def main() -> int:
         help='print versions, device and one force call of a calculator; its settings as JSON, or a file with them '
         '(default: EMT)',
     )
+    parser.add_argument(
+        '--environment',
+        metavar='CALCULATOR',
+        help='print the environment record of a calculator, as JSON, without loading it; settings as for --self-test, '
+        '{} for a job without a calculator',
+    )
     arguments = parser.parse_args()
+    if arguments.environment is not None:
+        return _print_environment(_read_settings(arguments.environment))
+    take_granted_threads()
     if arguments.self_test is not None:
         from aiida_mlip_autopipe.exploration.self_test import run_self_test
 
@@ -44,6 +52,20 @@ def main() -> int:
 
     result = run_job(arguments.job.resolve(), evaluate_frames if arguments.evaluate else explore)
     print(f'{result.outcome}: {result.message}' if result.message else result.outcome, file=sys.stderr)
+    return 0
+
+
+def _print_environment(calculator: dict[str, Any]) -> int:
+    from aiida_mlip_autopipe.errors import AutopipeError
+    from aiida_mlip_autopipe.exploration.environment import read_environment
+    from aiida_mlip_autopipe.exploration.preparation import make_loader
+
+    try:
+        environment = read_environment(make_loader(calculator) if calculator else None)
+    except AutopipeError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(environment.model_dump_json())
     return 0
 
 

@@ -17,6 +17,7 @@ from aiida_mlip_autopipe.exploration.evaluation import Evaluation, Evaluator
 from aiida_mlip_autopipe.exploration.interruptions import Interruptions
 from aiida_mlip_autopipe.exploration.preparation import (
     JobRefusedError,
+    check_environment,
     make_loader,
     read_job_as,
 )
@@ -50,18 +51,21 @@ def evaluate_frames(job_file: Path, facts: dict[str, Any], interruptions: Interr
         facts.update(
             image_sha256=job.image_sha256, seed_id=job.seed_id, calculator_name=str(job.calculator.get('kind', ''))
         )
-        loader = make_loader(job.calculator)
+        loader = make_loader(job.calculator, job.environment.device)
         interruptions.set_limit(job.max_wallclock_s, None)
         facts.update(model_name=loader.model_name(), model_sha256=loader.check())
+        check_environment(job.environment, loader)
         with _open_frames(folder / job.trajectory) as frames:
             template = frames[0]
         started = time.monotonic()
         loaded = load_model(loader)
+        check_environment(job.environment, loader, loaded.device)
         check_elements(loader, loaded, template)
         facts.update(
             load_s=time.monotonic() - started,
             device=loaded.device,
             precision=loaded.precision,
+            environment=job.environment,
             versions=software_versions(loader.version()),
         )
     with _open_frames(folder / job.trajectory) as frames:

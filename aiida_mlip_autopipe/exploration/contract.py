@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from aiida_mlip_autopipe.exploration.environment import Environment
 from aiida_mlip_autopipe.settings import Settings
 
 CONTRACT_VERSION = 4
@@ -36,6 +37,7 @@ Refusal = Literal[
     'calculator_missing',
     'model_not_loaded',
     'model_mismatch',
+    'environment',
 ]
 
 
@@ -57,6 +59,8 @@ class AnyJob(Settings):
 
     contract_version: int = CONTRACT_VERSION
     """Version of this contract on the side that wrote the file."""
+    environment: Environment
+    """The environment that is expected; another one would give other numbers."""
     image_sha256: str | None = Field(default=None, pattern='^[0-9a-f]{64}$')
     """sha256 of the container image that is expected; None where there is no container."""
     max_wallclock_s: float | None = Field(default=None, gt=0)
@@ -189,6 +193,8 @@ class Result(Settings):
     """sha256 of the container image that the job ran in."""
     precision: str = 'float64'
     """Floating point type of the model."""
+    environment: Environment | None = None
+    """The environment that the job ran in."""
     versions: Versions | None = None
     """Versions of the software."""
     isolated_atom_energies_eV: dict[str, float] = Field(default_factory=dict)

@@ -30,6 +30,12 @@ from aiida_mlip_autopipe.exploration.contract import (
     Refusal,
 )
 from aiida_mlip_autopipe.exploration.ensembles import EnsembleChoice, EnsembleRefusedError, choose_ensemble
+from aiida_mlip_autopipe.exploration.environment import (
+    Environment,
+    SourceNotFoundError,
+    compare_environments,
+    read_environment,
+)
 from aiida_mlip_autopipe.exploration.schedule import Schedule
 from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
 from aiida_mlip_autopipe.exploration.version import RUNNER_VERSION
@@ -179,8 +185,9 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
         settings = ExplorationSettings.model_validate(job.exploration)
         factors = settings.rescue
         schedule = Schedule(settings, factors.temperature_factor**job.rescues)
-    loader = make_loader(job.calculator)
+    loader = make_loader(job.calculator, job.environment.device)
     model_sha256 = loader.check()
+    check_environment(job.environment, loader)
     atoms = read_seed(folder / seed.structure)
     try:
         choice = choose_ensemble(atoms, settings.ensemble, settings.vacuum_A)
@@ -210,8 +217,15 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
         return replace(prepared, start=start, damage=str(error))
 
 
-def make_loader(content: dict[str, Any]) -> CalculatorLoader:
+def make_loader(content: dict[str, Any], device: str | None = None) -> CalculatorLoader:
     """Return the loader for the settings of a calculator.
+
+    Parameters
+    ----------
+    content
+        The settings.
+    device
+        Where it is to run, in place of what the settings say; None for that.
 
     Raises
     ------
@@ -220,7 +234,35 @@ def make_loader(content: dict[str, Any]) -> CalculatorLoader:
     """
     with refused_as('settings', 'calculator'):
         loader = CALCULATORS.load(str(content.get('kind')))
+        if device is not None and 'device' in loader.settings_class.model_fields:
+            content = content | {'device': device}
         return loader(loader.settings_class.model_validate(content))
+
+
+def check_environment(expected: Environment, loader: CalculatorLoader | None, device: str | None = None) -> None:
+    """Refuse to run in another environment than the one that a job was made for.
+
+    Parameters
+    ----------
+    expected
+        The record of the job.
+    loader
+        Its calculator; None where it loads none.
+    device
+        Where the calculator was loaded; None before.
+
+    Raises
+    ------
+    JobRefusedError
+        If anything differs; the message names all of it.
+    """
+    try:
+        found = read_environment(loader, device)
+    except SourceNotFoundError as error:
+        raise JobRefusedError('calculator_missing', str(error)) from error
+    differences = compare_environments(expected, found)
+    if differences:
+        raise JobRefusedError('environment', '; '.join(map(str, differences)))
 
 
 def identify(

@@ -28,7 +28,13 @@ from aiida_mlip_autopipe.exploration.ensembles import EnsembleRefusedError, choo
 from aiida_mlip_autopipe.exploration.granted import granted_threads
 from aiida_mlip_autopipe.exploration.interruptions import Interrupted, Interruptions
 from aiida_mlip_autopipe.exploration.isolated_atoms import evaluate_isolated_atoms
-from aiida_mlip_autopipe.exploration.preparation import JobRefusedError, PreparedJob, prepare, read_job
+from aiida_mlip_autopipe.exploration.preparation import (
+    JobRefusedError,
+    PreparedJob,
+    check_environment,
+    prepare,
+    read_job,
+)
 from aiida_mlip_autopipe.exploration.reserve import space_reserved
 from aiida_mlip_autopipe.exploration.simulation import Simulation
 
@@ -167,10 +173,12 @@ def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions)
         facts.update(model_name=loader.model_name(), model_sha256=prepared.model_sha256)
         started = time.monotonic()
         loaded = load_calculator(prepared)
+        check_environment(job.environment, loader, loaded.device)
         facts.update(
             load_s=time.monotonic() - started,
             device=loaded.device,
             precision=loaded.precision,
+            environment=job.environment,
             versions=software_versions(loader.version()),
         )
     has_stress = 'stress' in loaded.calculator.implemented_properties

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import platform
 import time
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ase.build import bulk
 from ase.data import chemical_symbols
 
 from aiida_mlip_autopipe import __version__
+from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.exploration.calculators import CALCULATORS
-from aiida_mlip_autopipe.exploration.calculators.base import CalculatorRefusedError
+from aiida_mlip_autopipe.exploration.calculators.base import resolve_device
 from aiida_mlip_autopipe.exploration.contract import CONTRACT_VERSION, IMAGE_VARIABLE
+from aiida_mlip_autopipe.exploration.environment import read_environment
 from aiida_mlip_autopipe.exploration.evaluation import Evaluator
 from aiida_mlip_autopipe.exploration.granted import granted_threads
-from aiida_mlip_autopipe.exploration.preparation import JobRefusedError, make_loader
+from aiida_mlip_autopipe.exploration.preparation import make_loader
 from aiida_mlip_autopipe.exploration.version import RUNNER_VERSION
 
 
@@ -32,8 +33,8 @@ def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        JSON only: ``ok``, ``message``, versions, and where a model was loaded ``device``, ``load_s`` and
-        ``force_call_s``.
+        JSON only: ``ok``, ``message``, versions, the ``environment`` record, and where a model was loaded ``device``,
+        ``load_s`` and ``force_call_s``.
     """
     report: dict[str, Any] = {
         'ok': False,
@@ -50,11 +51,13 @@ def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
         if _lacks_model(calculator):
             return report | _look_for_package(str(calculator['kind']))
         loader = make_loader(calculator)
+        report['environment'] = read_environment(loader).model_dump(mode='json')
         report['calculator_version'] = loader.version()
         report['model_sha256'] = loader.check()
         started = time.monotonic()
         loaded = loader.load()
         report.update(load_s=time.monotonic() - started, device=loaded.device, precision=loaded.precision)
+        report['environment']['device'] = loaded.device
         number = 29 if loaded.elements is None or 29 in loaded.elements else min(loaded.elements)
         atoms = bulk(chemical_symbols[number], 'fcc', a=3.6, cubic=True)
         started = time.monotonic()
@@ -62,7 +65,7 @@ def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
         report.update(force_call_s=time.monotonic() - started, ok=evaluation.finite)
         if not evaluation.finite:
             report['message'] = 'energy or forces are not finite'
-    except (JobRefusedError, CalculatorRefusedError) as error:
+    except AutopipeError as error:
         report['message'] = str(error)
     except Exception as error:
         report['message'] = f'{type(error).__name__}: {error}'
@@ -79,8 +82,15 @@ def _lacks_model(calculator: dict[str, Any]) -> bool:
 
 def _look_for_package(kind: str) -> dict[str, Any]:
     """Return what can be said of a calculator without a model: whether its package is installed, and its version."""
-    package = CALCULATORS.load(kind).package
-    try:
-        return {'ok': True, 'calculator_version': version(package), 'message': 'no model was given, so none was loaded'}
-    except PackageNotFoundError:
-        return {'message': f'the package {package!r} is not installed'}
+    loader_class = CALCULATORS.load(kind)
+    loader = loader_class(loader_class.settings_class.model_construct(kind=kind, cutoff_A=1.0))
+    found = loader.version()
+    if found is None:
+        return {'message': f'the package {loader.package!r} is not installed'}
+    device = resolve_device('auto') if loader.uses_torch else 'cpu'
+    return {
+        'ok': True,
+        'calculator_version': found,
+        'environment': read_environment(loader, device).model_dump(mode='json'),
+        'message': 'no model was given, so none was loaded',
+    }

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from aiida import orm
@@ -14,13 +15,17 @@ from aiida.manage import get_manager
 from aiida.manage.configuration import get_config
 
 from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.exploration.environment import Environment, environment_key
 
 LOCAL_COMPUTER = 'localhost'
+RUNNER = ('-m', 'aiida_mlip_autopipe.exploration')
 
 IMAGE_SHA256 = 'mlip_autopipe_image_sha256'
 """Extra of a code: the sha256 of its image when it was registered."""
 SELF_TEST = 'mlip_autopipe_self_test'
 """Extra of a code: what its self-test found."""
+ENVIRONMENTS = 'mlip_autopipe_environments'
+"""Extra of a code: by `environment_key`, the record of its environment and the settings that it was tested with."""
 TESTED_MODELS = 'mlip_autopipe_models'
 """Extra of a code: the sha256 of the models that it was tried with, by their names."""
 
@@ -107,19 +112,107 @@ def run_self_test(kind: str, python: str = sys.executable, model: str | None = N
     AutopipeError
         If it fails; the message says why.
     """
-    settings = {'kind': kind} | ({'model': model} if model else {})
-    command = [python, '-m', 'aiida_mlip_autopipe.exploration', '--self-test', json.dumps(settings)]
+    return _test(self_test_settings(kind, model), [python], python)
+
+
+def self_test_settings(kind: str, model: str | None = None) -> dict[str, Any]:
+    """Return the settings of a calculator for its self-test."""
+    return {'kind': kind} | ({'model': model} if model else {})
+
+
+def self_test(calculator: dict[str, Any], code: orm.AbstractCode) -> dict[str, Any]:
+    """Run the self-test of a calculator with a code of this machine, as its jobs run, and return what it found.
+
+    Raises
+    ------
+    AutopipeError
+        If it fails; the message says why.
+    """
+    with TemporaryDirectory() as folder:
+        return _test(calculator, _start(code), code.full_label, folder)
+
+
+def ask_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Environment:
+    """Return the record of a code of this machine as it is now; nothing is loaded for it, so it lacks the device.
+
+    Parameters
+    ----------
+    code
+        The code.
+    calculator
+        Settings of the calculator; empty for a job without one.
+
+    Raises
+    ------
+    AutopipeError
+        If the code cannot be run, or a module that the settings name is not there.
+    """
+    # A job's folder has none of the modules that may lie where the user is.
+    with TemporaryDirectory() as folder:
+        done = _run([*_start(code), *RUNNER, '--environment', json.dumps(calculator)], code.full_label, folder)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise AutopipeError(f'the interpreter {python} cannot be run: {error.strerror}') from error
+        return Environment.model_validate_json(done.stdout)
+    except ValueError as error:
+        raise AutopipeError(f'the environment of {code.full_label} cannot be read: {_last_line(done)}') from error
+
+
+def is_read_here(code: orm.AbstractCode) -> bool:
+    """Return whether the environment of a code is one of this machine, which can be asked at any time."""
+    return code.computer.transport_type == 'core.local' and not isinstance(code, orm.ContainerizedCode)
+
+
+def keep_self_test(
+    code: orm.AbstractCode, calculator: dict[str, Any], report: dict[str, Any], resources: dict[str, Any] | None = None
+) -> None:
+    """Keep with a code what its self-test of a calculator found, and what that had asked for."""
+    code.base.extras.set(SELF_TEST, report)
+    test = {'environment': report['environment'], 'calculator': calculator, 'resources': resources or {}}
+    kept = code.base.extras.get(ENVIRONMENTS, {})
+    code.base.extras.set(ENVIRONMENTS, {**kept, environment_key(calculator): test})
+
+
+def keep_environment(code: orm.AbstractCode, calculator: dict[str, Any], environment: Environment) -> None:
+    """Replace the record of a code that has one by another."""
+    kept = code.base.extras.get(ENVIRONMENTS)
+    key = environment_key(calculator)
+    test = {**kept[key], 'environment': environment.model_dump(mode='json')}
+    code.base.extras.set(ENVIRONMENTS, {**kept, key: test})
+
+
+def kept_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Environment | None:
+    """Return the record that a code keeps of a calculator; without one any of its records, None where there is none."""
+    kept = code.base.extras.get(ENVIRONMENTS, {})
+    test = kept.get(environment_key(calculator)) if calculator else next(iter(kept.values()), None)
+    return None if test is None else Environment.model_validate(test['environment'])
+
+
+def _start(code: orm.AbstractCode) -> list[str]:
+    """Return what starts the interpreter of a code of this machine, after the lines that jobs have before them."""
+    lines = '\n'.join(['{', ':', code.computer.get_prepend_text(), code.prepend_text, '} >&2', 'exec "$@"'])
+    return ['bash', '-c', lines, 'bash', str(code.filepath_executable)]
+
+
+def _test(calculator: dict[str, Any], start: list[str], where: str, folder: str | None = None) -> dict[str, Any]:
+    done = _run([*start, *RUNNER, '--self-test', json.dumps(calculator)], where, folder)
     try:
         report: dict[str, Any] = json.loads(done.stdout)
     except json.JSONDecodeError:
-        report = {'ok': False, 'message': (done.stderr.strip().splitlines() or ['no output'])[-1]}
+        report = {'ok': False, 'message': _last_line(done)}
     if not report['ok']:
-        raise AutopipeError(f'the calculator {kind!r} does not run with {python}: {report["message"]}')
+        raise AutopipeError(f'the calculator {calculator["kind"]!r} does not run with {where}: {report["message"]}')
     return report
+
+
+def _run(command: list[str], where: str, folder: str | None) -> subprocess.CompletedProcess[str]:
+    # With the user's PYTHONPATH, as jobs on this machine.
+    try:
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise AutopipeError(f'the interpreter {where} cannot be run: {error.strerror}') from error
+
+
+def _last_line(done: subprocess.CompletedProcess[str]) -> str:
+    return (done.stderr.strip().splitlines() or ['no output'])[-1]
 
 
 def describe_self_test(report: dict[str, Any]) -> str:

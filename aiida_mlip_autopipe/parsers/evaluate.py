@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.exploration.trajectory_file import read_trajectory
 from aiida_mlip_autopipe.parsers.job import JobParser, first_line
 
 # Who the second calculator was, kept with its numbers.
-ABOUT = ('calculator_name', 'model_name', 'model_sha256', 'device', 'precision', 'versions')
+ABOUT = ('calculator_name', 'model_name', 'model_sha256', 'device', 'precision', 'environment', 'versions')
 
 
 class EvaluationParser(JobParser):

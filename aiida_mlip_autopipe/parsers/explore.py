@@ -25,6 +25,7 @@ ABOUT = (
     'model_sha256',
     'device',
     'precision',
+    'environment',
     'versions',
     'isolated_atom_energies_eV',
 )

@@ -12,6 +12,7 @@ from aiida.parsers import Parser
 from pydantic import ValidationError
 
 from aiida_mlip_autopipe.exploration import contract
+from aiida_mlip_autopipe.exploration.environment import self_test_command
 from aiida_mlip_autopipe.job_failures import accounting_state, find_failure
 
 LOG_FILE = 'exploration.log'
@@ -25,6 +26,7 @@ REFUSALS = {
     'calculator_missing': 'ERROR_CALCULATOR_MISSING',
     'model_not_loaded': 'ERROR_MODEL_NOT_LOADED',
     'model_mismatch': 'ERROR_MODEL_MISMATCH',
+    'environment': 'ERROR_ENVIRONMENT_CHANGED',
 }
 
 
@@ -65,7 +67,15 @@ class JobParser(Parser):
         if result.outcome == 'failed' and (failure := find_failure(result.message)):
             return getattr(self.exit_codes, failure.label).format(reason=result.message)
         label = REFUSALS[result.refusal] if result.refusal else self.OUTCOMES[result.outcome]
-        return getattr(self.exit_codes, label).format(reason=result.message)
+        return getattr(self.exit_codes, label).format(reason=result.message, remedy=self._remedy())
+
+    def _remedy(self) -> str:
+        """Return the command that records a changed environment anew."""
+        return (
+            f"'{self_test_command(self.node.inputs.code.full_label)}'"
+            if 'code' in self.node.inputs
+            else 'the self-test'
+        )
 
     def _find_cause(self, otherwise: ExitCode, began: bool = False) -> ExitCode | None:
         """Return why a job ended that could not say so itself; a cancelled one that began has not failed to begin."""

@@ -24,6 +24,7 @@ from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.exploration import ExplorationSettings
 from aiida_mlip_autopipe.seeds import Place
 from aiida_mlip_autopipe.workflows.description import DescriptionWorkChain, find_wanted, read_given_node
+from aiida_mlip_autopipe.workflows.environments import Tell
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_ended
 from aiida_mlip_autopipe.workflows.jobs import choose_code
 from aiida_mlip_autopipe.workflows.reuse import reuse_finished
@@ -33,6 +34,9 @@ from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 
 # A calcfunction blocks its daemon worker, so it makes at most this many seeds at a time.
 SEEDS_PER_CHUNK = 100
+
+# The inputs of an exploration that stand in the namespace of its code.
+OF_A_CODE = ('code', 'calculator', 'environment', 'image_sha256')
 
 
 class DatasetWorkChain(ThrottledWorkChain):
@@ -56,7 +60,7 @@ class DatasetWorkChain(ThrottledWorkChain):
 
     @classmethod
     def get_builder_from_config(
-        cls, config: CampaignConfig | Path | str, overrides: Sequence[str] = ()
+        cls, config: CampaignConfig | Path | str, overrides: Sequence[str] = (), tell: Tell = print
     ) -> ProcessBuilder:
         """Return a builder with all inputs of a campaign.
 
@@ -66,20 +70,23 @@ class DatasetWorkChain(ThrottledWorkChain):
             The validated config, or the path of its YAML file.
         overrides
             Changes to the file, as ``sampling.n_structures=500``.
+        tell
+            Gets a sentence for each code whose environment has changed, so that nothing of it is reused.
 
         Raises
         ------
         ConfigError
             With every fault of the file.
         AutopipeError
-            If a code does not exist or lacks its model, a query to a database has no answer, or a seed cannot be made.
+            If a code does not exist, lacks its model or the record of its environment, a query to a database has no
+            answer, or a seed cannot be made.
         """
         if not isinstance(config, CampaignConfig):
             config = load_config(config, overrides)
         elif overrides:
             raise AutopipeError('overrides change a config file; a validated config is taken as it is')
         builder = cls.get_builder()
-        for name, value in campaign_inputs(config).items():
+        for name, value in campaign_inputs(config, tell).items():
             setattr(builder, name, value)
         builder.metadata.label = config.name
         return builder
@@ -293,13 +300,23 @@ def _define_inputs(spec: WorkChainSpec) -> None:
     spec.input_namespace(
         'codes',
         dynamic=True,
-        help='For each code by its key: `code`, `calculator` and `image_sha256` of its jobs, their `options`, '
-        'and `stash` with `folder` and `options` where full trajectories are copied.',
+        help='For each code by its key: `code`, `calculator`, `environment` and `image_sha256` of its jobs, their '
+        '`options`, and `stash` with `folder` and `options` where full trajectories are copied.',
     )
     spec.expose_inputs(
         ExplorationCalculation,
         namespace='job',
-        exclude=('seed', 'checkpoint', 'rescues', 'random_seed', 'code', 'calculator', 'image_sha256', 'metadata'),
+        exclude=(
+            'seed',
+            'checkpoint',
+            'rescues',
+            'random_seed',
+            'code',
+            'calculator',
+            'environment',
+            'image_sha256',
+            'metadata',
+        ),
     )
     optional = {'required': False, 'populate_defaults': False}
     spec.expose_inputs(

@@ -15,6 +15,7 @@ from aiida_mlip_autopipe import sampling
 from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
 from aiida_mlip_autopipe.calculations.fit_environments import fit_environments
 from aiida_mlip_autopipe.description.structures_file import structure_arrays
+from aiida_mlip_autopipe.exploration.environment import Environment
 from aiida_mlip_autopipe.sampling.descriptors import asked_descriptors
 from aiida_mlip_autopipe.sampling.given import read_given
 from aiida_mlip_autopipe.workflows.reuse import reuse_finished
@@ -54,6 +55,9 @@ class DescriptionWorkChain(ThrottledWorkChain):
         if 'given' in self.inputs:
             species |= {int(z) for z in self.inputs.given.get_array('numbers')}
         self.ctx.species = orm.List(sorted(species))
+        # Without a calculator the same descriptors, whether or not learned ones are asked for besides.
+        environment = Environment.model_validate(self.inputs.job.environment.get_dict()).without_calculator()
+        self.ctx.environment = orm.Dict(environment.model_dump(mode='json'))
         for number, asked in enumerate(self.inputs.descriptors.get_list()):
             if asked['of'] == 'environments':
                 sizes = {label: n_frames * n_atoms for label, (n_frames, n_atoms, _) in shapes.items()}
@@ -92,6 +96,7 @@ class DescriptionWorkChain(ThrottledWorkChain):
         inputs = self.exposed_inputs(DescriptionCalculation, 'job')
         if descriptor['kind'] != 'learned':
             inputs.pop('calculator', None)
+            inputs.environment = self.ctx.environment
         if legs:
             inputs.legs = {leg: self.inputs.legs[leg] for leg in legs}
         else:

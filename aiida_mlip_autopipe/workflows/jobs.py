@@ -44,9 +44,16 @@ class JobCode:
         label = re.sub(r'[\W_]+', '_', self.code.full_label).strip('_')
         return f'code_{label}_{hashlib.sha256(content.encode()).hexdigest()[:6]}'
 
-    def inputs(self) -> dict[str, orm.Data]:
-        """Return what differs between the codes of a campaign in the inputs of a job."""
-        inputs = {'code': self.code, 'calculator': orm.Dict(self.calculator.model_dump(mode='json'))}
+    def inputs(self, environment: orm.Dict) -> dict[str, orm.Data]:
+        """Return what differs between the codes of a campaign in the inputs of a job.
+
+        Parameters
+        ----------
+        environment
+            The record of its environment, which has the device.
+        """
+        calculator = orm.Dict(self.calculator.model_dump(mode='json', exclude={'device'}))
+        inputs = {'code': self.code, 'calculator': calculator, 'environment': environment}
         image = self.code.base.extras.get(IMAGE_SHA256, None)
         return inputs if image is None else {**inputs, 'image_sha256': orm.Str(image)}
 
@@ -100,9 +107,13 @@ def descriptor_code(config: CampaignConfig, codes: Sequence[JobCode]) -> JobCode
     if settings.code is None:
         return JobCode(first.code, first.calculator, resources)
     code = load_code(settings.code, 'execution.descriptors.code')
+    return JobCode(code, pin_model(first.calculator, code) if are_learned(config) else first.calculator, resources)
+
+
+def are_learned(config: CampaignConfig) -> bool:
+    """Return whether a campaign asks for descriptors that a calculator has learned."""
     asked = asked_descriptors(config.sampling.model_dump(mode='json'))
-    is_learned = any(one.descriptor['kind'] == 'learned' for one in asked)
-    return JobCode(code, pin_model(first.calculator, code) if is_learned else first.calculator, resources)
+    return any(one.descriptor['kind'] == 'learned' for one in asked)
 
 
 def _own_code(label: str | None, kind: str, where: str) -> orm.AbstractCode:

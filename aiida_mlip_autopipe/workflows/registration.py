@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.exploration import CALCULATORS, RUNNER_VERSION
 from aiida_mlip_autopipe.exploration.contract import CONTRACT_VERSION
-from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, SELF_TEST, TESTED_MODELS, code_label
+from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, TESTED_MODELS, code_label, keep_self_test
 from aiida_mlip_autopipe.installation.computers import absolute_path
 from aiida_mlip_autopipe.installation.images import PYTHON_IN_IMAGE, engine_command, hash_image, tell_image_hash
 from aiida_mlip_autopipe.installation.models import ensure_model_folder
@@ -107,7 +107,7 @@ def register_code(
         if code is wanted:
             _set_aside(code, before)
         raise
-    code.base.extras.set(SELF_TEST, report)
+    keep_self_test(code, settings, report, resources.model_dump(mode='json') if resources else None)
     if image_sha256 is not None:
         code.base.extras.set(IMAGE_SHA256, image_sha256)
     if report.get('model_sha256'):

@@ -13,8 +13,10 @@ from aiida_mlip_autopipe.config import CampaignConfig, ask_databases, config_has
 from aiida_mlip_autopipe.config.checks import check_seeds
 from aiida_mlip_autopipe.description import DESCRIPTION_VERSION
 from aiida_mlip_autopipe.exploration import EVALUATION_VERSION, RUNNER_VERSION
+from aiida_mlip_autopipe.workflows.environments import Environments, Tell
 from aiida_mlip_autopipe.workflows.jobs import (
     JobCode,
+    are_learned,
     committee_code,
     descriptor_code,
     job_codes,
@@ -27,19 +29,30 @@ from aiida_mlip_autopipe.workflows.jobs import (
 NOT_TOLD_WITH_SETTINGS = {'committee', 'full_trajectory_interval'}
 
 
-def campaign_inputs(config: CampaignConfig) -> dict[str, Any]:
+def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
     """Return the inputs of `DatasetWorkChain` for a config; the nodes among them are not stored yet.
+
+    Parameters
+    ----------
+    config
+        The campaign.
+    tell
+        Gets a sentence for each code whose environment has changed.
 
     Raises
     ------
     AutopipeError
-        If a code does not exist or lacks its model, a query to a database has no answer, or a seed cannot be made.
+        If a code does not exist, lacks its model or the record of its environment, a query to a database has no
+        answer, or a seed cannot be made.
     """
     execution = config.execution
     codes = {one.key: one for one in job_codes(config)}
     committee = committee_code(config)
     config = ask_databases(config)
     check_seeds(config)
+    environments = Environments(tell)
+    describer = descriptor_code(config, list(codes.values()))
+    of_describer = environments.node if are_learned(config) else environments.node_without_calculator
     files: dict[str, orm.SinglefileData] = {}
     entries = rewrite_files(
         [entry.model_dump(mode='json') for entry in config.generation], lambda path: _file_key(path, files)
@@ -58,10 +71,10 @@ def campaign_inputs(config: CampaignConfig) -> dict[str, Any]:
         'n_seeds': config.n_seeds,
         'files': files,
         'sampling': orm.Dict(config.sampling.model_dump(mode='json')),
-        'codes': {key: _code_inputs(one) for key, one in codes.items()},
+        'codes': {key: _code_inputs(one, environments.node(one)) for key, one in codes.items()},
         'job': job,
         'description': _job_inputs(
-            descriptor_code(config, list(codes.values())), description_version=orm.Str(DESCRIPTION_VERSION)
+            describer, of_describer(describer), description_version=orm.Str(DESCRIPTION_VERSION)
         ),
         'describe_in_jobs_from': execution.descriptors.min_frames,
         'retry_memory_factor': execution.retry_memory_factor,
@@ -71,22 +84,26 @@ def campaign_inputs(config: CampaignConfig) -> dict[str, Any]:
         'reuse_finished': execution.reuse_finished,
     }
     if committee is not None:
-        inputs['committee'] = _job_inputs(committee, evaluation_version=orm.Str(EVALUATION_VERSION))
+        inputs['committee'] = _job_inputs(
+            committee, environments.node(committee), evaluation_version=orm.Str(EVALUATION_VERSION)
+        )
     return inputs
 
 
-def _code_inputs(one: JobCode) -> dict[str, Any]:
+def _code_inputs(one: JobCode, environment: orm.Dict) -> dict[str, Any]:
     """Return the namespace of one code that explores."""
-    inputs: dict[str, Any] = {**one.inputs(), 'options': orm.Dict(job_options(one.resources, one.code.computer))}
+    options = job_options(one.resources, one.code.computer)
+    inputs: dict[str, Any] = {**one.inputs(environment), 'options': orm.Dict(options)}
     if one.stash is not None:
         options = job_options(stash_resources(one.stash, one.resources), one.code.computer)
         inputs['stash'] = {'folder': orm.Str(one.stash.folder), 'options': orm.Dict(options)}
     return inputs
 
 
-def _job_inputs(one: JobCode, **further: orm.Data) -> dict[str, Any]:
+def _job_inputs(one: JobCode, environment: orm.Dict, **further: orm.Data) -> dict[str, Any]:
     """Return the inputs of the jobs of one code, their options as metadata."""
-    return {**one.inputs(), **further, 'metadata': {'options': job_options(one.resources, one.code.computer)}}
+    options = job_options(one.resources, one.code.computer)
+    return {**one.inputs(environment), **further, 'metadata': {'options': options}}
 
 
 def _file_key(path: str, files: dict[str, orm.SinglefileData]) -> str:

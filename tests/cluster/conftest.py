@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from support.waiting import wait_for
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION, ExplorationSettings
 from aiida_mlip_autopipe.exploration.calculators.emt import EMTSettings
+from aiida_mlip_autopipe.installation.codes import keep_self_test, kept_environment
 from aiida_mlip_autopipe.installation.images import PYTHON_IN_IMAGE
 from aiida_mlip_autopipe.seeds import Seed
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
@@ -86,9 +89,35 @@ def add_computer(aiida_profile):
 
 
 @pytest.fixture(scope='session')
-def make_code(computers):
-    """Return a function that makes a code, or returns the one that it made: of an environment, or of an image."""
+def read_record(cluster):
+    """Return a function that reads the environment record of a program: of an image, or of an interpreter."""
+
+    @cache
+    def read(image, python, kind):
+        settings = json.dumps({'kind': kind, 'model': 'any'} if kind == 'mace' else {'kind': kind})
+        start = [python] if image is None else ['apptainer', '--quiet', 'exec', image, python]
+        found = cluster.run(*start, '-m', 'aiida_mlip_autopipe.exploration', '--environment', settings)
+        return {**json.loads(found), 'device': 'cpu', 'threads': 1}
+
+    return read
+
+
+@pytest.fixture(scope='session')
+def make_code(computers, read_record):
+    """Return a function that makes a code, or returns the one that it made: of an environment, or of an image.
+
+    It has the records that a self-test would make; one that cannot run has those of an environment that can.
+    """
     made = {}
+    base = str(SOFTWARE / 'base' / 'bin' / 'python')
+
+    def record(code, image, python):
+        for kind in ('emt', 'lj', 'sevennet', 'mace'):
+            try:
+                environment = read_record(image, python, kind)
+            except (AssertionError, OSError):
+                environment = read_record(None, base, kind)
+            keep_self_test(code, {'kind': kind}, {'calculator': kind, 'environment': environment})
 
     def make(computer, name, image=None, python=None, engine=ENGINE, prepend_text=''):
         if (computer, name) not in made:
@@ -100,9 +129,7 @@ def make_code(computers):
                 'with_mpi': False,
             }
             if image is None:
-                code = orm.InstalledCode(
-                    filepath_executable=str(python or SOFTWARE / 'base' / 'bin' / 'python'), **common
-                )
+                code = orm.InstalledCode(filepath_executable=str(python or base), **common)
             else:
                 code = orm.ContainerizedCode(
                     filepath_executable=python or PYTHON_IN_IMAGE,
@@ -111,6 +138,7 @@ def make_code(computers):
                     **common,
                 )
             made[computer, name] = code.store()
+            record(code, image and str(image), str(python or (base if image is None else PYTHON_IN_IMAGE)))
         return made[computer, name]
 
     return make
@@ -170,6 +198,7 @@ def explore(daemon):
         stash=None,
         **settings,
     ):
+        calculator = calculator or EMTSettings().model_dump(mode='json')
         exploration = ExplorationSettings(
             **{'temperature_K': 300, 'n_steps': 100, 'frame_interval': 10, 'checkpoint_interval': 50, **settings}
         )
@@ -177,7 +206,8 @@ def explore(daemon):
             'code': code,
             'seed': SeedData.from_seed(Seed(bulk('Cu', cubic=True) * (2, 2, 2), {'kind': 'structures'})),
             'random_seed': orm.Int(1),
-            'calculator': orm.Dict(calculator or EMTSettings().model_dump(mode='json')),
+            'calculator': orm.Dict(calculator),
+            'environment': orm.Dict(kept_environment(code, calculator).model_dump(mode='json')),
             'exploration': orm.Dict(exploration.model_dump(mode='json')),
             'runner_version': orm.Str(RUNNER_VERSION),
             'metadata': {

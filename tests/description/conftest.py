@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
+from support.environments import environment_of
 
 from aiida_mlip_autopipe.description import DESCRIPTION_VERSION
 from aiida_mlip_autopipe.description.contract import PROJECTION_FILE, STRUCTURES_FILE, DescriptionJob
@@ -49,6 +50,7 @@ def describe(tmp_path):
 
     def run(trajectories, species=(1, 8, 29, 79), descriptor=None, components=None, **changes):
         job = DescriptionJob(
+            environment=environment_of(changes.get('calculator')),
             description_version=DESCRIPTION_VERSION,
             descriptor=descriptor or {'kind': 'soap'},
             species=species,

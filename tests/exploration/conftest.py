@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.build import bulk, fcc111
 from ase.constraints import FixAtoms
 from ase.io.trajectory import TrajectoryWriter
+from support.environments import environment_of
 
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION
 from aiida_mlip_autopipe.exploration.contract import JOB_FILE, SEED_FILE, TRAJECTORY_FILE, Job, JobSeed, Result
@@ -43,6 +44,7 @@ class JobFolder:
         job = Job(
             runner_version=RUNNER_VERSION,
             seeds=(seed,),
+            environment=environment_of(changes.get('calculator')),
             calculator={'kind': 'emt'},
             exploration={'frame_interval': 2, 'checkpoint_interval': 10} | (exploration or {}),
         )

@@ -10,6 +10,7 @@ import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io.trajectory import TrajectoryReader
+from support.environments import environment_of
 
 from aiida_mlip_autopipe.committee import LARGEST, compare_labels
 from aiida_mlip_autopipe.exploration import EVALUATION_VERSION
@@ -43,7 +44,12 @@ def evaluation(job_folder, copper, tmp_path):
     shutil.copy(run.path / TRAJECTORY_FILE, folder)
 
     def evaluate(calculator=LJ, **changes):
-        job = EvaluationJob(evaluation_version=EVALUATION_VERSION, seed_id='seed', calculator=calculator)
+        job = EvaluationJob(
+            environment=environment_of(calculator),
+            evaluation_version=EVALUATION_VERSION,
+            seed_id='seed',
+            calculator=calculator,
+        )
         (folder / JOB_FILE).write_text(json.dumps(job.model_dump(mode='json') | changes))
         return run_job(folder / JOB_FILE, evaluate_frames)
 
@@ -178,7 +184,12 @@ def test_two_real_models_agree_about_copper_better_than_the_wrong_element_does(j
     first = run.frames()
     medians = {}
     for calculator in ({'kind': 'chgnet'}, {'kind': 'lj', 'epsilon_eV': 0.01, 'sigma_A': 3.4, 'cutoff_A': 8.0}):
-        job = EvaluationJob(evaluation_version=EVALUATION_VERSION, seed_id='seed', calculator=calculator)
+        job = EvaluationJob(
+            environment=environment_of(calculator),
+            evaluation_version=EVALUATION_VERSION,
+            seed_id='seed',
+            calculator=calculator,
+        )
         (run.path / JOB_FILE).write_text(job.model_dump_json())
         (run.path / EVALUATION_FILE).unlink(missing_ok=True)
         assert run_job(run.path / JOB_FILE, evaluate_frames).outcome == 'completed'

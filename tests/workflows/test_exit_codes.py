@@ -8,6 +8,7 @@ from aiida import orm
 from aiida.engine import ToContext, WorkChain, run_get_node
 from ase import Atoms
 from ase.build import bulk
+from support.environments import environment_of
 
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.data.seed import SeedData
@@ -45,6 +46,7 @@ PROVOCATIONS = {
     321: {'calculator': {'kind': 'sevennet', 'model': '/no/such.pth'}},
     322: {'calculator': {'kind': 'sevennet', 'model': '7net-0', 'model_sha256': '0' * 64}},
     323: {'atoms': bulk('Fe', cubic=True)},
+    324: {'environment': {'numpy': '1.0'}},
     # ASE's base class computes nothing, and its result lacks the energy.
     350: {'calculator': {'kind': 'custom', 'calculator': 'ase.calculators.calculator:Calculator', 'cutoff_A': 5.0}},
     400: {'options': {'max_wallclock_seconds': 1}},
@@ -67,6 +69,7 @@ SENTENCES = {
     321: 'the model file /no/such.pth does not exist',
     322: 'expected was 000000000000',
     323: "the calculator 'emt' does not know Fe",
+    324: 'mlip-autopipe calculator test autopipe-emt@localhost',
     350: 'KeyError',
     410: 'limit 0.3',
     411: 'limit 100, at step 0',
@@ -96,7 +99,15 @@ class Provocations(WorkChain):
     def end(self):
         """Come after them: a last step would not wait for what it submits."""
 
-    def _job(self, atoms=COPPER, calculator=None, exploration=None, runner_version=RUNNER_VERSION, options=None):
+    def _job(
+        self,
+        atoms=COPPER,
+        calculator=None,
+        environment=None,
+        exploration=None,
+        runner_version=RUNNER_VERSION,
+        options=None,
+    ):
         settings = {'temperature_K': 600, 'n_steps': 20, 'frame_interval': 1, 'rescue': {'max_rescues': 0}}
         resources = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
         return {
@@ -104,6 +115,7 @@ class Provocations(WorkChain):
             'seed': SeedData.from_seed(Seed(atoms, {'kind': 'structures'})),
             'random_seed': orm.Int(1),
             'calculator': orm.Dict(calculator or {'kind': 'emt'}),
+            'environment': orm.Dict({**environment_of(calculator).model_dump(mode='json'), **(environment or {})}),
             'exploration': orm.Dict({**settings, **(exploration or {})}),
             'runner_version': orm.Str(runner_version),
             'metadata': {'options': {'resources': resources, **(options or {})}},

@@ -3,6 +3,7 @@ import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 from ase.build import bulk
+from support.environments import environment_of
 
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION, ExplorationSettings
@@ -28,6 +29,7 @@ def explore(emt_code):
                 'seed': SeedData.from_seed(Seed(atoms, {'kind': 'structures'})),
                 'random_seed': orm.Int(random_seed),
                 'calculator': orm.Dict(EMTSettings().model_dump(mode='json')),
+                'environment': orm.Dict(environment_of().model_dump(mode='json')),
                 'exploration': orm.Dict(exploration.model_dump(mode='json')),
                 'runner_version': orm.Str(RUNNER_VERSION),
                 'metadata': {'options': options},

@@ -8,6 +8,7 @@ from aiida import orm
 from aiida.common import LinkType
 from aiida.engine import ToContext, WorkChain, run_get_node
 from ase.build import bulk
+from support.environments import environment_of
 
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION
@@ -64,6 +65,7 @@ class LosingJobs(WorkChain):
             'seed': SeedData.from_seed(Seed(bulk('Cu', cubic=True), {'kind': 'structures'})),
             'random_seed': orm.Int(1),
             'calculator': orm.Dict({'kind': 'emt'}),
+            'environment': orm.Dict(environment_of().model_dump(mode='json')),
             'exploration': orm.Dict(exploration),
             'runner_version': orm.Str(RUNNER_VERSION),
             'metadata': {'options': {'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1}, **options}},

@@ -51,7 +51,7 @@ def test_a_code_is_kept_when_its_self_test_passed_and_set_aside_when_it_failed(r
     assert orm.load_code(f'autopipe-emt-{created.code.pk}@bench').pk == created.code.pk
 
     monkeypatch.setattr(registration, 'CONTRACT_VERSION', 99)
-    with pytest.raises(AutopipeError, match='contract_version 3, here it is 99'):
+    with pytest.raises(AutopipeError, match='contract_version 4, here it is 99'):
         register()
     assert orm.load_code('autopipe-emt@bench').pk == replaced.code.pk
 

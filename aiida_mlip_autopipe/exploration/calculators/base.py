@@ -100,6 +100,8 @@ class CalculatorLoader(ABC):
     """Symbols of the elements it knows, where they are the same for every model; None where only the model knows."""
     has_descriptors: ClassVar[bool] = False
     """Whether `load_describer` gives the learned descriptors of a structure's atoms."""
+    uses_torch: ClassVar[bool] = True
+    """Whether its numbers may depend on torch."""
     shipped_models: ClassVar[tuple[str, ...]] = ()
     """Names of the models that its package ships."""
 
@@ -180,6 +182,10 @@ class CalculatorLoader(ABC):
         except PackageNotFoundError:
             return None
 
+    def sources(self) -> tuple[str, ...]:
+        """Return the names of the user's own modules and files that its numbers depend on."""
+        return ()
+
     def model_name(self) -> str | None:
         """Return the name of the model file or of the shipped weights."""
         model = getattr(self.settings, 'model', None)
@@ -218,7 +224,7 @@ def resolve_device(device: str) -> str:
 
     available = torch.cuda.is_available()
     if device == 'cuda' and not available:
-        raise CalculatorRefusedError('settings', 'the device is cuda, but torch finds no CUDA device on this machine')
+        raise CalculatorRefusedError('environment', 'the device is cuda, but torch finds no CUDA device here')
     return 'cuda' if available and device != 'cpu' else 'cpu'
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from aiida_mlip_autopipe.exploration.calculators.base import (
     CalculatorLoader,
@@ -13,6 +13,7 @@ from aiida_mlip_autopipe.exploration.calculators.base import (
     CalculatorSettings,
     Loaded,
 )
+from aiida_mlip_autopipe.fields import fault
 
 
 class CustomSettings(CalculatorSettings):
@@ -26,6 +27,18 @@ class CustomSettings(CalculatorSettings):
     """Keyword arguments for it."""
     distribution: str | None = None
     """The package that brings it, for the record of its version."""
+    extra_sources: tuple[str, ...] = ()
+    """Further code that its numbers depend on: names of modules and packages, or absolute paths of files. A change of
+    any of them, or of the calculator's own module, makes explorations anew."""
+
+    @field_validator('extra_sources')
+    @classmethod
+    def _refuse_relative_paths(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            is_module = all(part.isidentifier() for part in name.split('.'))
+            if not is_module and not name.startswith(('/', '~/')):
+                raise fault(f'{name!r} must be the name of a module, or an absolute path')
+        return names
 
 
 class CustomLoader(CalculatorLoader):
@@ -38,6 +51,10 @@ class CustomLoader(CalculatorLoader):
         super().__init__(settings)
         self.module = settings.calculator.partition(':')[0]
         self.package = settings.distribution or self.module.partition('.')[0]
+
+    def sources(self) -> tuple[str, ...]:
+        """Return the module of the class and what the user names besides."""
+        return (self.module, *self.settings.extra_sources)
 
     def load(self) -> Loaded:
         """Return the calculator."""

@@ -30,6 +30,7 @@ class EMTLoader(CalculatorLoader):
     settings: EMTSettings
     package = 'ase'
     module = 'ase'
+    uses_torch = False
     known_elements = frozenset({'H', 'C', 'N', 'O', 'Al', 'Ni', 'Cu', 'Pd', 'Ag', 'Pt', 'Au'})
 
     def load(self) -> Loaded:

@@ -79,6 +79,7 @@ class LennardJonesLoader(CalculatorLoader):
     settings: LennardJonesSettings
     package = 'ase'
     module = 'ase'
+    uses_torch = False
 
     def load(self) -> Loaded:
         """Return the calculator."""

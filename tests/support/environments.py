@@ -1,0 +1,17 @@
+"""Environment records of this interpreter, made without a self-test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.exploration.environment import Environment, read_environment
+from aiida_mlip_autopipe.exploration.preparation import make_loader
+
+
+def environment_of(calculator: dict[str, Any] | None = None, device: str = 'cpu') -> Environment:
+    """Return the record that a job with a calculator finds here; EMT's for a calculator that cannot be found."""
+    try:
+        return read_environment(make_loader(calculator or {'kind': 'emt'}), device)
+    except AutopipeError:
+        return read_environment(make_loader({'kind': 'emt'}), device)
