@@ -1,6 +1,10 @@
-"""How the script of a job passes on the signal by which Slurm announces that it ends the job."""
+"""What the script of a job does before its program: pass on Slurm's signal, and set variables."""
 
 from __future__ import annotations
+
+import shlex
+
+from aiida import orm
 
 # Where Slurm tracks processes by cgroups, as clusters do, `scancel`, preemption and the time limit signal only the
 # shell of the script. It would die of it at once, and the runner be killed before it has written its checkpoint. So the
@@ -22,3 +26,39 @@ if [ -z "${MLIP_AUTOPIPE_INNER:-}" ] && [ -f "$0" ]; then
 fi
 # With a trap of its own the inner shell waits for the runner, which has the signal too.
 trap : TERM"""
+
+# Apptainer then brings the GPU's driver into the container, as by its option --nv.
+GPU_INTO_CONTAINER = 'export APPTAINER_NV=1'
+IF_GRANTED = 'if [ -n "${SLURM_JOB_GPUS:-}${CUDA_VISIBLE_DEVICES:-}" ]; then %s; fi'
+
+
+def prepend_text(code: orm.AbstractCode, python_path: str, threads: int = 1, device: str | None = None) -> str:
+    """Return the lines of a job's script that come before its program.
+
+    They set variables that AiiDA would hash among the options of the job, though they change no number.
+
+    Parameters
+    ----------
+    code
+        What the job runs.
+    python_path
+        The user's own PYTHONPATH, for a job on this machine.
+    threads
+        Threads of the numerical libraries, which read their number when they are loaded.
+    device
+        Where the job computes; None where it is to find out.
+    """
+    computer, lines = code.computer, []
+    is_container = isinstance(code, orm.ContainerizedCode)
+    if computer.transport_type == 'core.local':
+        # AiiDA's daemon hands the packages of its own environment on to what it starts, where they would go before
+        # those of a calculator that has another environment.
+        lines.append(f'export PYTHONPATH={shlex.quote(python_path)}')
+        # AiiDA has put these before; what they add to the path is to be added to that of the user.
+        lines += [] if is_container else [text for text in (computer.get_prepend_text(), code.prepend_text) if text]
+    lines.append(f'export OMP_NUM_THREADS={threads}')
+    if is_container:
+        lines.append(GPU_INTO_CONTAINER if device == 'cuda' else IF_GRANTED % GPU_INTO_CONTAINER)
+    if computer.scheduler_type == 'core.slurm':
+        lines.append(PASS_SIGNALS_ON)
+    return '\n'.join(lines)

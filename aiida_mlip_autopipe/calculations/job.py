@@ -9,7 +9,7 @@ from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.engine import CalcJob, CalcJobProcessSpec
 from pydantic import ValidationError
 
-from aiida_mlip_autopipe.calculations.batch_shell import PASS_SIGNALS_ON
+from aiida_mlip_autopipe.calculations.batch_shell import prepend_text
 from aiida_mlip_autopipe.exploration import contract
 from aiida_mlip_autopipe.exploration.environment import Environment
 from aiida_mlip_autopipe.job_failures import define_failures
@@ -41,6 +41,13 @@ class CalculatorJob(CalcJob):
         )
         spec.input(
             'image_sha256', valid_type=orm.Str, required=False, help='sha256 of the image, where the code has one.'
+        )
+        spec.input(
+            'python_path',
+            valid_type=str,
+            is_metadata=True,
+            default='',
+            help="The user's PYTHONPATH, for jobs on this machine. What is found on it is in the environment record.",
         )
         options = spec.inputs['metadata']['options']
         options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
@@ -84,7 +91,7 @@ class CalculatorJob(CalcJob):
         code.join_files = True
         calculation = CalcInfo()
         calculation.codes_info = [code]
-        if self.inputs.code.computer.scheduler_type == 'core.slurm':
-            calculation.prepend_text = PASS_SIGNALS_ON
+        threads, device = (self.inputs.environment.get(name) for name in ('threads', 'device'))
+        calculation.prepend_text = prepend_text(self.inputs.code, self.inputs.python_path, threads, device)
         calculation.retrieve_list = [contract.RESULT_FILE, self.LOG_FILE]
         return calculation

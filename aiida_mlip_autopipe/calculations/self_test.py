@@ -10,6 +10,7 @@ from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.common.folders import Folder
 from aiida.engine import CalcJob, CalcJobProcessSpec
 
+from aiida_mlip_autopipe.calculations.batch_shell import prepend_text
 from aiida_mlip_autopipe.calculations.model_link import link_model
 from aiida_mlip_autopipe.job_failures import define_failures
 
@@ -26,6 +27,7 @@ class SelfTestCalculation(CalcJob):
         """Define inputs, outputs and exit codes."""
         super().define(spec)
         spec.input('calculator', valid_type=orm.Dict, help='Settings of the calculator; its `kind` alone may do.')
+        spec.input('python_path', valid_type=str, is_metadata=True, default='', help="The user's PYTHONPATH.")
         options = spec.inputs['metadata']['options']
         options['parser_name'].default = 'mlip_autopipe.self_test'
         options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
@@ -49,6 +51,7 @@ class SelfTestCalculation(CalcJob):
 
         calculation = CalcInfo()
         calculation.codes_info = [code]
+        calculation.prepend_text = prepend_text(self.inputs.code, self.inputs.python_path)
         calculation.remote_symlink_list = links
         calculation.retrieve_list = [self.REPORT_FILE, self.LOG_FILE]
         return calculation

@@ -230,23 +230,13 @@ def job_options(resources: JobResources, computer: orm.Computer) -> dict[str, An
     resource_options = {'num_machines': resources.nodes, 'num_mpiprocs_per_machine': 1}
     wallclock = resources.max_wallclock_s
     lines = [resources.scheduler_lines] if resources.scheduler_lines else []
-    # PyTorch and the linear algebra libraries read the number of their threads when they are loaded.
-    environment = {'OMP_NUM_THREADS': str(resources.cpus_per_job)}
-    if computer.transport_type == 'core.local':
-        # AiiDA's daemon hands the packages of its own environment on to what it starts, where they would go before
-        # those of a calculator that has another environment.
-        environment['PYTHONPATH'] = os.environ.get('PYTHONPATH', '')
     if behind_scheduler:
         resource_options['num_cores_per_mpiproc'] = resources.cpus_per_job
         wallclock = wallclock or WALLCLOCK_S_BEHIND_SCHEDULER
-    if resources.gpus_per_job:
-        # Apptainer then brings the GPU's driver into the container, as by its option --nv.
-        environment['APPTAINER_NV'] = '1'
-        if computer.scheduler_type == 'core.slurm':
-            lines.insert(0, f'#SBATCH --gres=gpu:{resources.gpus_per_job}')
+    if resources.gpus_per_job and computer.scheduler_type == 'core.slurm':
+        lines.insert(0, f'#SBATCH --gres=gpu:{resources.gpus_per_job}')
     options = {
         'resources': resource_options,
-        'environment_variables': environment,
         'max_wallclock_seconds': wallclock,
         'max_memory_kb': resources.memory_MB and resources.memory_MB * 1024,
         'queue_name': resources.queue,
@@ -256,6 +246,12 @@ def job_options(resources: JobResources, computer: orm.Computer) -> dict[str, An
         'rerunnable': behind_scheduler or None,
     }
     return {name: value for name, value in options.items() if value is not None}
+
+
+def user_python_path() -> str:
+    """Return the PYTHONPATH of the user's shell, which jobs on this machine have too; its folders are absolute."""
+    folders = os.environ.get('PYTHONPATH', '').split(os.pathsep)
+    return os.pathsep.join(os.path.abspath(folder) for folder in folders if folder)
 
 
 def max_concurrent_jobs(execution: ExecutionSettings, codes: Collection[JobCode]) -> int:

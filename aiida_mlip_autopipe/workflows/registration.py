@@ -20,7 +20,7 @@ from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, TESTED_MODELS, 
 from aiida_mlip_autopipe.installation.computers import absolute_path
 from aiida_mlip_autopipe.installation.images import PYTHON_IN_IMAGE, engine_command, hash_image, tell_image_hash
 from aiida_mlip_autopipe.installation.models import ensure_model_folder
-from aiida_mlip_autopipe.workflows.jobs import job_options, pin_model
+from aiida_mlip_autopipe.workflows.jobs import job_options, pin_model, user_python_path
 
 Launch = Callable[[ProcessBuilder], orm.CalcJobNode]
 
@@ -188,7 +188,12 @@ def _run_self_test(
     builder = SelfTestCalculation.get_builder()
     builder.code = code
     builder.calculator = orm.Dict(settings)
-    builder.metadata.options = job_options(resources, code.computer)
+    builder.python_path = user_python_path()
+    options = job_options(resources, code.computer)
+    if resources.gpus_per_job:
+        # Not every scheduler tells a job which GPU it has.
+        options['environment_variables'] = {'APPTAINER_NV': '1'}
+    builder.metadata.options = options
     job = launch(builder)
     if job.is_finished_ok:
         report: dict[str, Any] = job.outputs.report.get_dict()

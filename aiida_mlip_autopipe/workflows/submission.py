@@ -23,6 +23,7 @@ from aiida_mlip_autopipe.workflows.jobs import (
     job_options,
     max_concurrent_jobs,
     stash_resources,
+    user_python_path,
 )
 
 # What is an input of its own, or of other jobs: an exploration that goes without has the inputs that it always had.
@@ -57,9 +58,10 @@ def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
     entries = rewrite_files(
         [entry.model_dump(mode='json') for entry in config.generation], lambda path: _file_key(path, files)
     )
-    job = {
+    job: dict[str, Any] = {
         'exploration': orm.Dict(config.exploration.model_dump(mode='json', exclude=NOT_TOLD_WITH_SETTINGS)),
         'runner_version': orm.Str(RUNNER_VERSION),
+        'python_path': user_python_path(),
     }
     if config.exploration.full_trajectory_interval is not None:
         job['full_trajectory_interval'] = orm.Int(config.exploration.full_trajectory_interval)
@@ -103,7 +105,12 @@ def _code_inputs(one: JobCode, environment: orm.Dict) -> dict[str, Any]:
 def _job_inputs(one: JobCode, environment: orm.Dict, **further: orm.Data) -> dict[str, Any]:
     """Return the inputs of the jobs of one code, their options as metadata."""
     options = job_options(one.resources, one.code.computer)
-    return {**one.inputs(environment), **further, 'metadata': {'options': options}}
+    return {
+        **one.inputs(environment),
+        **further,
+        'python_path': user_python_path(),
+        'metadata': {'options': options},
+    }
 
 
 def _file_key(path: str, files: dict[str, orm.SinglefileData]) -> str:

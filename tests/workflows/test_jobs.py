@@ -1,8 +1,6 @@
 """What the jobs of a campaign are given."""
 
-import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from aiida import orm
@@ -12,7 +10,6 @@ from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.exploration.calculators.mace import MACESettings
 from aiida_mlip_autopipe.exploration.calculators.sevennet import SevenNetSettings
 from aiida_mlip_autopipe.installation.codes import TESTED_MODELS
-from aiida_mlip_autopipe.installation.images import PYTHON_IN_IMAGE, engine_command
 from aiida_mlip_autopipe.model_store import note_model
 from aiida_mlip_autopipe.workflows.jobs import (
     choose_code,
@@ -21,6 +18,7 @@ from aiida_mlip_autopipe.workflows.jobs import (
     max_concurrent_jobs,
     pin_model,
     stash_resources,
+    user_python_path,
 )
 
 
@@ -100,55 +98,24 @@ def test_another_scheduler_gets_the_extra_lines_and_no_words_of_slurm(make_compu
     assert not any('gres' in line for line in head)
 
 
-def test_on_this_machine_a_job_has_no_wall_time_and_the_threads_it_asked_for(emt_code, monkeypatch):
-    monkeypatch.delenv('PYTHONPATH', raising=False)
+def test_on_this_machine_a_job_has_no_wall_time(emt_code):
     options = job_options(JobResources(cpus_per_job=2), emt_code.computer)
-    assert options['environment_variables'] == {'OMP_NUM_THREADS': '2', 'PYTHONPATH': ''}
     assert 'max_wallclock_seconds' not in options
     assert 'rerunnable' not in options
 
 
-def test_on_this_machine_a_job_has_the_users_packages_and_not_those_of_the_daemon(emt_code, slurm, monkeypatch):
-    monkeypatch.delenv('PYTHONPATH', raising=False)
-    assert job_options(JobResources(), emt_code.computer)['environment_variables']['PYTHONPATH'] == ''
+def test_no_option_of_a_job_holds_variables_which_would_be_hashed(emt_code, slurm, monkeypatch):
     monkeypatch.setenv('PYTHONPATH', '/of/the/user')
-    assert job_options(JobResources(), emt_code.computer)['environment_variables']['PYTHONPATH'] == '/of/the/user'
-    # Behind a scheduler the login there says what there is.
-    assert 'PYTHONPATH' not in job_options(JobResources(), slurm)['environment_variables']
+    for computer in (emt_code.computer, slurm):
+        assert 'environment_variables' not in job_options(ALL, computer)
 
 
-def test_jobs_with_a_gpu_bring_it_into_the_container(slurm):
-    assert job_options(ALL, slurm)['environment_variables']['APPTAINER_NV'] == '1'
-    assert 'APPTAINER_NV' not in job_options(JobResources(), slurm)['environment_variables']
-
-
-def test_the_submission_script_of_a_job_with_a_gpu_asks_slurm_for_it_and_apptainer_to_bring_it_in(
-    slurm, tmp_path, monkeypatch
-):
-    from aiida.engine import run_get_node
-
-    from aiida_mlip_autopipe.calculations.self_test import SelfTestCalculation
-
-    # A dry run writes to the current folder.
+def test_the_python_path_of_the_user_has_absolute_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    builder = SelfTestCalculation.get_builder()
-    builder.code = orm.ContainerizedCode(
-        label='image',
-        computer=slurm,
-        filepath_executable=PYTHON_IN_IMAGE,
-        image_name='/images/mace.sif',
-        engine_command=engine_command('/models'),
-    ).store()
-    builder.calculator = orm.Dict({'kind': 'emt'})
-    builder.metadata.options = job_options(ALL, slurm)
-    builder.metadata.dry_run = True
-    builder.metadata.store_provenance = False
-    folder = run_get_node(builder)[1].dry_run_info['folder']
-    script = Path(folder, '_aiidasubmit.sh').read_text()
-    lines = script.splitlines()
-    assert '#SBATCH --gres=gpu:1' in lines
-    starts = next(number for number, line in enumerate(lines) if "'apptainer'" in line or line.startswith('apptainer'))
-    assert any(re.fullmatch('export APPTAINER_NV=["\']?1["\']?', line) for line in lines[:starts])
+    monkeypatch.setenv('PYTHONPATH', 'mods:/of/the/user:')
+    assert user_python_path() == f'{tmp_path}/mods:/of/the/user'
+    monkeypatch.delenv('PYTHONPATH')
+    assert user_python_path() == ''
 
 
 def test_another_seed_changes_the_code_of_no_other_and_another_code_takes_only_its_share():
