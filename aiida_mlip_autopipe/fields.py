@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, ValidationInfo
+from pydantic import AfterValidator, SerializationInfo, SerializerFunctionWrapHandler, ValidationInfo, WrapSerializer
 from pydantic_core import PydanticCustomError
+
+from aiida_mlip_autopipe.hashing import file_sha256
+
+BY_CONTENT = 'by_content'
+"""Key of the serialization context that has files dumped as the sha256 of their content, wherever they are."""
 
 
 def fault(allowed: str, *, nearest: str | None = None) -> PydanticCustomError:
@@ -53,8 +58,15 @@ def _resolve_model(model: str, info: ValidationInfo) -> str:
     return model if is_name else str(_resolve_input_file(Path(model), info))
 
 
-InputFile = Annotated[Path, AfterValidator(_resolve_input_file)]
+def _dump_file(path: Any, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> Any:
+    if not (info.context and info.context.get(BY_CONTENT)):
+        return handler(path)
+    is_name = isinstance(path, str) and '/' not in path and not Path(path).is_file()
+    return handler(path) if is_name else f'sha256:{file_sha256(Path(path).expanduser())}'
+
+
+InputFile = Annotated[Path, AfterValidator(_resolve_input_file), WrapSerializer(_dump_file)]
 """A file that must exist; in a config file its path is relative to the config file's folder."""
 
-InputModel = Annotated[str, AfterValidator(_resolve_model)]
+InputModel = Annotated[str, AfterValidator(_resolve_model), WrapSerializer(_dump_file)]
 """A model: a file, whose path is relative to the config file's folder, or a name that the calculator knows."""

@@ -105,7 +105,7 @@ def time_overhead(computer: str, settings: dict[str, object], image: Path | None
 
     from aiida_mlip_autopipe.calculations.self_test import SelfTestCalculation
     from aiida_mlip_autopipe.config.execution import JobResources
-    from aiida_mlip_autopipe.exploration.calculators.base import file_sha256
+    from aiida_mlip_autopipe.hashing import file_sha256
     from aiida_mlip_autopipe.installation.images import PYTHON_IN_IMAGE, engine_command
     from aiida_mlip_autopipe.installation.models import ensure_model_folder, place_model
     from aiida_mlip_autopipe.workflows.jobs import job_options

@@ -69,6 +69,7 @@ class CalculatorJob(CalcJob):
                 'ERROR_ENVIRONMENT_CHANGED',
                 'The environment is not the one that was recorded: {reason}; {remedy} records the one there is',
             ),
+            (325, 'ERROR_MODEL_MISSING', 'The model is no longer on the computer: {reason}'),
             (350, 'ERROR_RUNNER_RAISED', 'The runner raised: {reason}'),
         ):
             spec.exit_code(status, label, message=message, invalidates_cache=True)

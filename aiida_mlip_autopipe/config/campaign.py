@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticSerializationError
 
 from aiida_mlip_autopipe.config.execution import AnyCalculator, ExecutionSettings
 from aiida_mlip_autopipe.config.exploration import ExplorationSection
 from aiida_mlip_autopipe.config.yaml_file import yaml_text
+from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorSettings
-from aiida_mlip_autopipe.fields import fault
+from aiida_mlip_autopipe.fields import BY_CONTENT, fault
 from aiida_mlip_autopipe.generation import GENERATORS, GeneratorSettings, count_seeds
 from aiida_mlip_autopipe.registry import Registry
 from aiida_mlip_autopipe.sampling import SAMPLERS, SamplerSettings
@@ -127,7 +129,17 @@ def config_text(config: CampaignConfig) -> str:
 def config_hash(config: CampaignConfig) -> str:
     """Return the sha256 of a config as canonical JSON: all values and defaults, keys sorted, no spaces.
 
-    The files that a config names count by their paths, not by their contents.
+    The files that a config names count by the sha256 of their contents, and where the dataset is written does not
+    count, so that a campaign keeps its hash when it is moved to another folder.
+
+    Raises
+    ------
+    AutopipeError
+        If one of the files cannot be read.
     """
-    text = json.dumps(config.model_dump(mode='json'), sort_keys=True, separators=(',', ':'), ensure_ascii=False)
+    try:
+        content = config.model_dump(mode='json', context={BY_CONTENT: True}, exclude={'storage': {'database'}})
+    except PydanticSerializationError as error:
+        raise AutopipeError(f'a file that the config names cannot be read: {error}') from error
+    text = json.dumps(content, sort_keys=True, separators=(',', ':'), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

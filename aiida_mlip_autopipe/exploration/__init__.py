@@ -6,7 +6,6 @@ from aiida_mlip_autopipe.exploration.calculators import (
     CALCULATORS,
     CalculatorRefusedError,
     CalculatorSettings,
-    model_sha256,
     resolve_model,
 )
 from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
@@ -19,6 +18,5 @@ __all__ = [
     'CalculatorRefusedError',
     'CalculatorSettings',
     'ExplorationSettings',
-    'model_sha256',
     'resolve_model',
 ]

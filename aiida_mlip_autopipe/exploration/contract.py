@@ -35,6 +35,7 @@ Refusal = Literal[
     'checkpoint_unreadable',
     'element',
     'calculator_missing',
+    'model_missing',
     'model_not_loaded',
     'model_mismatch',
     'environment',

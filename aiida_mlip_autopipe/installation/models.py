@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from aiida import orm
 
 from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.exploration.calculators.base import file_sha256
+from aiida_mlip_autopipe.hashing import file_sha256
 from aiida_mlip_autopipe.installation.computers import home_folder
 from aiida_mlip_autopipe.model_store import model_folder, note_model
 

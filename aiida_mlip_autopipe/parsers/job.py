@@ -24,6 +24,7 @@ REFUSALS = {
     'checkpoint_unreadable': 'ERROR_CHECKPOINT_UNREADABLE',
     'element': 'ERROR_ELEMENT_UNKNOWN',
     'calculator_missing': 'ERROR_CALCULATOR_MISSING',
+    'model_missing': 'ERROR_MODEL_MISSING',
     'model_not_loaded': 'ERROR_MODEL_NOT_LOADED',
     'model_mismatch': 'ERROR_MODEL_MISMATCH',
     'environment': 'ERROR_ENVIRONMENT_CHANGED',

@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.config import CampaignConfig
 from aiida_mlip_autopipe.config.execution import MAX_CONCURRENT_JOBS, ExecutionSettings, JobResources, StashSettings
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.exploration.calculators import CalculatorRefusedError, CalculatorSettings, resolve_model
-from aiida_mlip_autopipe.exploration.calculators.base import file_sha256
+from aiida_mlip_autopipe.hashing import file_sha256
 from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, LOCAL_COMPUTER, TESTED_MODELS, code_label, find_codes
 from aiida_mlip_autopipe.model_store import find_model
 from aiida_mlip_autopipe.randomness import derive_random_seed

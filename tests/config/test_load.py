@@ -114,6 +114,38 @@ def test_the_hash_is_that_of_the_content_alone(write):
     assert config_hash(load_config(write(other_order))) == config_hash(config)
 
 
+FILES = """
+name: moved
+generation:
+  - {kind: structures, files: [seeds.xyz]}
+calculator: {kind: sevennet, model: my.pth}
+sampling: {kind: random, given: given.xyz}
+storage: {database: /somewhere/moved.db}
+"""
+
+
+def test_a_campaign_keeps_its_hash_in_another_folder_and_loses_it_with_the_content_of_a_file(write):
+    def load(folder, **changed):
+        for name in ('seeds.xyz', 'given.xyz'):
+            element = changed.get(name, 'Cu')
+            write(f'1\nLattice="4 0 0 0 4 0 0 0 4" pbc="T T T"\n{element} 0 0 0\n', f'{folder}/{name}')
+        write(changed.get('my.pth', b'weights'), f'{folder}/my.pth')
+        return load_config(write(FILES.replace('/somewhere', f'/{folder}'), f'{folder}/campaign.yaml'))
+
+    here = config_hash(load('here'))
+    assert config_hash(load('there')) == here
+    for name, content in {'seeds.xyz': 'Ag', 'given.xyz': 'Ag', 'my.pth': b'others'}.items():
+        assert config_hash(load('other', **{name: content})) != here, name
+
+
+def test_a_file_that_is_gone_when_the_config_is_hashed_is_an_error(write):
+    file = write('1\nLattice="4 0 0 0 4 0 0 0 4" pbc="T T T"\nCu 0 0 0\n', 'a.xyz')
+    config = load_config(write('name: x\ngeneration: [{kind: structures, files: [a.xyz]}]\n'))
+    file.unlink()
+    with pytest.raises(AutopipeError, match=r'a\.xyz'):
+        config_hash(config)
+
+
 def test_the_hash_of_a_config_never_changes_between_runs():
     data = {'name': 'é', 'generation': [{'kind': 'alloy', 'composition': {'Cu': 1}}]}
     with pytest.raises(ConfigError):

@@ -47,6 +47,10 @@ PROVOCATIONS = {
     322: {'calculator': {'kind': 'sevennet', 'model': '7net-0', 'model_sha256': '0' * 64}},
     323: {'atoms': bulk('Fe', cubic=True)},
     324: {'environment': {'numpy': '1.0'}},
+    325: {
+        'calculator': {'kind': 'sevennet', 'model': './gone.pth'},
+        'options': {'prepend_text': 'ln -s /no/such.pth gone.pth'},
+    },
     # ASE's base class computes nothing, and its result lacks the energy.
     350: {'calculator': {'kind': 'custom', 'calculator': 'ase.calculators.calculator:Calculator', 'cutoff_A': 5.0}},
     400: {'options': {'max_wallclock_seconds': 1}},
@@ -70,6 +74,7 @@ SENTENCES = {
     322: 'expected was 000000000000',
     323: "the calculator 'emt' does not know Fe",
     324: 'mlip-autopipe calculator test autopipe-emt@localhost',
+    325: 'is no longer at /no/such.pth',
     350: 'KeyError',
     410: 'limit 0.3',
     411: 'limit 100, at step 0',

@@ -36,17 +36,6 @@ def resolve_model(settings: CalculatorSettings) -> Path | None:
     return CALCULATORS.make(settings).resolve_model()
 
 
-def model_sha256(settings: CalculatorSettings) -> str | None:
-    """Return the sha256 of the model file that settings name; None where there is no file.
-
-    Raises
-    ------
-    CalculatorRefusedError
-        If there is no such file, or it is not the one that the settings expect.
-    """
-    return CALCULATORS.make(settings).check()
-
-
 def installed_calculators() -> list[str]:
     """Return the kinds whose package is installed in this environment and that can be tried by their kind alone.
 
@@ -67,6 +56,5 @@ __all__ = [
     'CalculatorRefusedError',
     'CalculatorSettings',
     'installed_calculators',
-    'model_sha256',
     'resolve_model',
 ]

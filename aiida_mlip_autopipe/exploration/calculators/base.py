@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +20,7 @@ from pydantic import Field
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.exploration.contract import Refusal
 from aiida_mlip_autopipe.fields import InputModel
+from aiida_mlip_autopipe.hashing import file_sha256
 from aiida_mlip_autopipe.settings import Settings
 
 
@@ -102,15 +103,57 @@ class CalculatorLoader(ABC):
     """Whether `load_describer` gives the learned descriptors of a structure's atoms."""
     uses_torch: ClassVar[bool] = True
     """Whether its numbers may depend on torch."""
-    shipped_models: ClassVar[tuple[str, ...]] = ()
-    """Names of the models that its package ships."""
+    shipped_models: ClassVar[Mapping[str, str]] = {}
+    """Models that its package ships: their files below the package's folder, by their names in lower case."""
 
     def __init__(self, settings: Any):
         self.settings = settings
 
+    @property
+    def uses_shipped_model(self) -> bool:
+        """Whether the settings name a model that the package ships; any other model is a file."""
+        model = getattr(self.settings, 'model', None)
+        if model is None or not self.shipped_models:
+            return False
+        return model.lower() in self.shipped_models or not ('/' in model or Path(model).is_file())
+
     def resolve_model(self) -> Path | None:
-        """Return the path of the model file without importing the calculator; None where there is no file."""
-        return None
+        """Return the path of the model file without importing the calculator; None where there is no file.
+
+        Raises
+        ------
+        CalculatorRefusedError
+            If there is no such file, or no shipped model of that name.
+        """
+        if not isinstance(self.settings, ModelSettings):
+            return None
+        if not self.uses_shipped_model:
+            return existing_file(self.settings.model, self.settings.model_sha256)
+        file = self.shipped_models.get(self.settings.model.lower())
+        if file is None:
+            raise CalculatorRefusedError(
+                'model_not_loaded',
+                f'there is no file {self.settings.model!r}, and no shipped model of that name; '
+                f'there are {", ".join(self.shipped_models)}',
+            )
+        spec = find_spec(self.module)
+        if spec is None or spec.origin is None:
+            raise CalculatorRefusedError(
+                'calculator_missing', f'the model comes with the package {self.package!r}, which is not installed'
+            )
+        return existing_file(str(Path(spec.origin).parent / file))
+
+    def model_file(self) -> Path:
+        """Return the path of the model file of a calculator that always has one.
+
+        Raises
+        ------
+        CalculatorRefusedError
+            As `resolve_model` does.
+        """
+        path = self.resolve_model()
+        assert path is not None
+        return path
 
     @abstractmethod
     def load(self) -> Loaded:
@@ -192,8 +235,15 @@ class CalculatorLoader(ABC):
         return Path(model).name if model else None
 
 
-def existing_file(path: str) -> Path:
+def existing_file(path: str, sha256: str | None = None) -> Path:
     """Return the path of a model file.
+
+    Parameters
+    ----------
+    path
+        The file, or in a job the link to where the model was placed on the computer.
+    sha256
+        Of its content, for the message.
 
     Raises
     ------
@@ -201,15 +251,15 @@ def existing_file(path: str) -> Path:
         If there is none.
     """
     file = Path(path).expanduser()
+    if file.is_symlink() and not file.exists():
+        raise CalculatorRefusedError(
+            'model_missing',
+            f'the model of sha256 {sha256} is no longer at {os.readlink(file)}; submit again to place it there, or do '
+            "so with 'mlip-autopipe calculator place'",
+        )
     if not file.is_file():
         raise CalculatorRefusedError('model_not_loaded', f'the model file {file} does not exist')
     return file
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file."""
-    with open(path, 'rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def resolve_device(device: str) -> str:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Literal
 
 from aiida_mlip_autopipe.exploration.calculators.base import (
     CalculatorLoader,
-    CalculatorRefusedError,
     Loaded,
     ModelSettings,
-    existing_file,
     resolve_device,
 )
+from aiida_mlip_autopipe.fields import InputModel
 
-# Weights that the package ships, below its folder pretrained.
+# Weights that the package ships.
 SHIPPED = {
-    '0.3.0': '0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar',
-    '0.2.0': '0.2.0/chgnet_0.2.0_e30f77s348m32.pth.tar',
-    'r2scan': 'r2scan/chgnet_r2scan_transfer_learning_e15f36s161m23.pth.tar',
+    '0.3.0': 'pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar',
+    '0.2.0': 'pretrained/0.2.0/chgnet_0.2.0_e30f77s348m32.pth.tar',
+    'r2scan': 'pretrained/r2scan/chgnet_r2scan_transfer_learning_e15f36s161m23.pth.tar',
 }
 LAST_ELEMENT = 94
 
@@ -29,7 +26,7 @@ class CHGNetSettings(ModelSettings):
 
     kind: Literal['chgnet'] = 'chgnet'
     """CHGNet."""
-    model: str = '0.3.0'
+    model: InputModel = '0.3.0'
     """A model file, or shipped weights: ``0.3.0``, ``0.2.0`` or ``r2scan``."""
     cutoff_A: float = 6.0
     """Range in Å; that of all shipped weights is 6."""
@@ -45,17 +42,7 @@ class CHGNetLoader(CalculatorLoader):
     package = 'chgnet'
     module = 'chgnet'
     extra = 'chgnet'
-
-    def resolve_model(self) -> Path:
-        """Return the model file; shipped weights are found without importing the package."""
-        if self.settings.model not in SHIPPED:
-            return existing_file(self.settings.model)
-        spec = find_spec('chgnet')
-        if spec is None or spec.origin is None:
-            raise CalculatorRefusedError(
-                'calculator_missing', "the weights come with the package 'chgnet', which is not installed"
-            )
-        return existing_file(str(Path(spec.origin).parent / 'pretrained' / SHIPPED[self.settings.model]))
+    shipped_models = SHIPPED
 
     def load(self) -> Loaded:
         """Return CHGNet's calculator."""
@@ -63,9 +50,9 @@ class CHGNetLoader(CalculatorLoader):
         from chgnet.model.model import CHGNet
 
         device = resolve_device(self.settings.device)
-        if self.settings.model in SHIPPED:
-            model = CHGNet.load(model_name=self.settings.model, use_device=device, verbose=False)
+        if self.uses_shipped_model:
+            model = CHGNet.load(model_name=self.settings.model.lower(), use_device=device, verbose=False)
         else:
-            model = CHGNet.from_file(str(self.resolve_model()))
+            model = CHGNet.from_file(str(self.model_file()))
         calculator = CHGNetCalculator(model, use_device=device, on_isolated_atoms='ignore')
         return Loaded(calculator, device, 'float32', frozenset(range(1, LAST_ELEMENT + 1)))

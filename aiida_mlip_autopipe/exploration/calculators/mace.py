@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +13,6 @@ from aiida_mlip_autopipe.exploration.calculators.base import (
     Describer,
     Loaded,
     ModelSettings,
-    existing_file,
     resolve_device,
 )
 from aiida_mlip_autopipe.fields import InputModel
@@ -47,10 +45,6 @@ class MACELoader(CalculatorLoader):
     extra = 'mace'
     has_descriptors = True
 
-    def resolve_model(self) -> Path:
-        """Return the model file."""
-        return existing_file(self.settings.model)
-
     def load(self) -> Loaded:
         """Return MACE's calculator."""
         from mace.calculators import MACECalculator
@@ -58,7 +52,7 @@ class MACELoader(CalculatorLoader):
         device = resolve_device(self.settings.device)
         options = {} if self.settings.head is None else {'head': self.settings.head}
         calculator = MACECalculator(
-            model_paths=str(self.resolve_model()), device=device, default_dtype=self.settings.dtype, **options
+            model_paths=str(self.model_file()), device=device, default_dtype=self.settings.dtype, **options
         )
         elements = frozenset(int(number) for number in calculator.z_table.zs)
         cutoff = float(calculator.r_max)

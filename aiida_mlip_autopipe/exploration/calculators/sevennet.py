@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,22 +12,20 @@ from pydantic import Field
 
 from aiida_mlip_autopipe.exploration.calculators.base import (
     CalculatorLoader,
-    CalculatorRefusedError,
     Describer,
     Loaded,
     ModelSettings,
-    existing_file,
-    file_sha256,
     resolve_device,
 )
 from aiida_mlip_autopipe.fields import InputModel
+from aiida_mlip_autopipe.hashing import file_sha256
 
-# Weights that the package ships, below its folder pretrained_potentials.
+# Weights that the package ships.
 SHIPPED = {
-    '7net-0': 'SevenNet_0__11Jul2024/checkpoint_sevennet_0.pth',
-    '7net-0_22may2024': 'SevenNet_0__22May2024/checkpoint_sevennet_0.pth',
-    '7net-l3i5': 'SevenNet_l3i5/checkpoint_l3i5.pth',
-    '7net-mf-0': 'SevenNet_MF_0/checkpoint_sevennet_mf_0.pth',
+    '7net-0': 'pretrained_potentials/SevenNet_0__11Jul2024/checkpoint_sevennet_0.pth',
+    '7net-0_22may2024': 'pretrained_potentials/SevenNet_0__22May2024/checkpoint_sevennet_0.pth',
+    '7net-l3i5': 'pretrained_potentials/SevenNet_l3i5/checkpoint_l3i5.pth',
+    '7net-mf-0': 'pretrained_potentials/SevenNet_MF_0/checkpoint_sevennet_mf_0.pth',
 }
 
 
@@ -57,30 +53,12 @@ class SevenNetLoader(CalculatorLoader):
     module = 'sevenn'
     extra = 'sevennet'
     has_descriptors = True
-    shipped_models = tuple(SHIPPED)
-
-    def resolve_model(self) -> Path:
-        """Return the checkpoint file; shipped weights are found without importing the package."""
-        name = self.settings.model.lower()
-        if name not in SHIPPED:
-            if '/' not in self.settings.model and not Path(self.settings.model).is_file():
-                raise CalculatorRefusedError(
-                    'model_not_loaded',
-                    f'there is no file {self.settings.model!r}, and no shipped weights of that name; '
-                    f'there are {", ".join(SHIPPED)}',
-                )
-            return existing_file(self.settings.model)
-        spec = find_spec('sevenn')
-        if spec is None or spec.origin is None:
-            raise CalculatorRefusedError(
-                'calculator_missing', "the weights come with the package 'sevenn', which is not installed"
-            )
-        return existing_file(str(Path(spec.origin).parent / 'pretrained_potentials' / SHIPPED[name]))
+    shipped_models = SHIPPED
 
     def load(self) -> Loaded:
         """Return a calculator: on a CPU the saved model, on a GPU or where that does not serve SevenNet's own."""
         device = resolve_device(self.settings.device)
-        checkpoint = self.resolve_model()
+        checkpoint = self.model_file()
         if device == 'cpu':
             from aiida_mlip_autopipe.exploration.calculators.sevennet_script import load_script
 
@@ -99,7 +77,7 @@ class SevenNetLoader(CalculatorLoader):
         with warnings.catch_warnings():
             # It advises an accelerator at each start.
             warnings.simplefilter('ignore', UserWarning)
-            calculator = SevenNetCalculator(str(self.resolve_model()), device=device, modal=self.settings.modal)
+            calculator = SevenNetCalculator(str(self.model_file()), device=device, modal=self.settings.modal)
         elements = frozenset(int(number) for number in calculator.type_map)
         return Loaded(calculator, device, 'float32', elements, float(calculator.cutoff))
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from aiida_mlip_autopipe.exploration import CalculatorRefusedError, model_sha256, resolve_model
-from aiida_mlip_autopipe.exploration.calculators.chgnet import SHIPPED, CHGNetSettings
+from aiida_mlip_autopipe.exploration import CalculatorRefusedError, resolve_model
+from aiida_mlip_autopipe.exploration.calculators.chgnet import SHIPPED, CHGNetLoader, CHGNetSettings
 
 needs_chgnet = pytest.mark.skipif(find_spec('chgnet') is None, reason='CHGNet is not installed')
 
@@ -17,7 +17,7 @@ needs_chgnet = pytest.mark.skipif(find_spec('chgnet') is None, reason='CHGNet is
 @pytest.mark.skipif(find_spec('chgnet') is not None, reason='CHGNet is installed')
 def test_without_the_package_it_is_refused_before_anything_is_imported(job_folder, copper):
     with pytest.raises(CalculatorRefusedError, match='not installed'):
-        model_sha256(CHGNetSettings())
+        CHGNetLoader(CHGNetSettings()).check()
     result = job_folder().write(copper, calculator={'kind': 'chgnet'}).run()
     assert (result.outcome, result.refusal) == ('refused', 'calculator_missing')
 

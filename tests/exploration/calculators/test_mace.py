@@ -8,7 +8,7 @@ import pytest
 from ase import Atoms
 from support.tiny_mace import write_tiny_mace
 
-from aiida_mlip_autopipe.exploration import CalculatorRefusedError, model_sha256
+from aiida_mlip_autopipe.exploration import CalculatorRefusedError
 from aiida_mlip_autopipe.exploration.calculators.mace import MACELoader, MACESettings
 
 needs_mace = pytest.mark.skipif(find_spec('mace') is None, reason='MACE is not installed')
@@ -17,7 +17,7 @@ needs_mace = pytest.mark.skipif(find_spec('mace') is None, reason='MACE is not i
 @pytest.mark.skipif(find_spec('mace') is not None, reason='MACE is installed')
 def test_without_the_package_it_is_refused_before_the_file_is_looked_for():
     with pytest.raises(CalculatorRefusedError, match='mace-torch') as caught:
-        model_sha256(MACESettings(model='/no/such.model'))
+        MACELoader(MACESettings(model='/no/such.model')).check()
     assert caught.value.refusal == 'calculator_missing'
 
 
@@ -36,7 +36,7 @@ def test_a_run_goes_on_exactly(job_folder, alloy, same_frames, model, dtype):
     parts = job_folder('parts').write(alloy, settings | {'n_steps': 3}, calculator=calculator)
     result = whole.run()
     assert (result.outcome, result.precision, result.model_name) == ('completed', dtype, 'tiny.model')
-    assert result.model_sha256 == model_sha256(MACESettings(model=str(model)))
+    assert result.model_sha256 == MACELoader(MACESettings(model=str(model))).check()
     loaded = MACELoader(MACESettings(**calculator)).load().calculator
     pair = Atoms('Cu2', [[0, 0, 0], [0, 0, 15]])
     assert set(result.isolated_atom_energies_eV) == set(alloy.symbols)

@@ -11,7 +11,7 @@ import pytest
 from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111, molecule
 
-from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError, model_sha256, resolve_model
+from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError, resolve_model
 from aiida_mlip_autopipe.exploration.calculators.sevennet import SHIPPED, SevenNetLoader, SevenNetSettings
 from aiida_mlip_autopipe.exploration.contract import CHECKPOINT_FILE, JOB_FILE, RESULT_FILE
 from aiida_mlip_autopipe.exploration.isolated_atoms import evaluate_isolated_atoms
@@ -71,8 +71,8 @@ def test_shipped_weights_are_found_without_an_import(name, monkeypatch):
 
 def test_the_default_is_the_model_that_is_known_by_its_hash():
     settings = SevenNetSettings()
-    assert model_sha256(settings) == SHA256_OF_7NET_0
-    assert model_sha256(SevenNetSettings(model='7net-0', model_sha256=SHA256_OF_7NET_0)) == SHA256_OF_7NET_0
+    assert SevenNetLoader(settings).check() == SHA256_OF_7NET_0
+    assert SevenNetLoader(SevenNetSettings(model_sha256=SHA256_OF_7NET_0)).check() == SHA256_OF_7NET_0
 
 
 def test_a_name_that_is_neither_a_file_nor_shipped_is_refused_with_the_names():
