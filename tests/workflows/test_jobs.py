@@ -170,9 +170,9 @@ def test_a_model_file_must_have_been_placed_where_its_jobs_run(remote_code, emt_
 
 
 def test_weights_that_only_the_code_has_are_pinned_by_what_its_self_test_found(remote_code, monkeypatch):
-    from aiida_mlip_autopipe.exploration.calculators import sevennet
+    from aiida_mlip_autopipe.exploration.calculators import base
 
-    monkeypatch.setattr(sevennet, 'find_spec', lambda name: None)
+    monkeypatch.setattr(base, 'find_spec', lambda name: None)
     settings = SevenNetSettings(model='7net-0')
     with pytest.raises(AutopipeError, match='--model 7net-0'):
         pin_model(settings, remote_code)
