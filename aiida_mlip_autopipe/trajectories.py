@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from ase import Atoms
@@ -46,6 +48,15 @@ class Trajectory:
 
     def __len__(self) -> int:
         return len(self.steps)
+
+    @cached_property
+    def trajectory_id(self) -> str:
+        """Hash of the seed's id, the steps, positions and cells, 16 hexadecimal digits; labels are no part of it."""
+        digest = hashlib.sha256(self.seed_id.encode())
+        for array, dtype in ((self.steps, '<i8'), (self.positions, '<f8'), (self.cells, '<f8')):
+            digest.update(str(array.shape).encode())
+            digest.update(np.ascontiguousarray(array, dtype=dtype).tobytes())
+        return digest.hexdigest()[:16]
 
     def frame(self, index: int, template: Atoms | None = None) -> Atoms:
         """Return one frame with energy, forces and stress as calculator results.

@@ -13,7 +13,7 @@ from aiida.engine import CalcJobProcessSpec
 
 from aiida_mlip_autopipe.calculations.job import CalculatorJob
 from aiida_mlip_autopipe.calculations.model_link import RemoteLink, link_model
-from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
+from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_from_node
 from aiida_mlip_autopipe.description.contract import (
     DESCRIPTORS_FILE,
     PROJECTION_FILE,
@@ -51,7 +51,7 @@ class DescriptionCalculation(CalculatorJob):
             'descriptors',
             valid_type=orm.ArrayData,
             required=False,
-            help='`features`: a vector for each frame, leg after leg in the order of their labels, or of those given.',
+            help='`features`: a vector for each frame, trajectory after trajectory, or for each structure given.',
         )
         spec.exit_code(
             400,
@@ -79,7 +79,7 @@ class DescriptionCalculation(CalculatorJob):
         if 'given' in self.inputs:
             np.savez(structures_file, **dict(self.inputs.given.get_iterarrays()))
         else:
-            legs = [trajectory_from_node(leg) for _, leg in sorted(self.inputs.legs.items())]
+            legs = [trajectory_from_node(leg) for leg in in_order(self.inputs.legs.values())]
             write_structures(structures_file, legs)
         if 'projection' in self.inputs:
             projection_file = folder.get_abs_path(PROJECTION_FILE)

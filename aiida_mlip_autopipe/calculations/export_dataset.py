@@ -12,8 +12,9 @@ from aiida import orm
 from aiida.engine import ExitCode, calcfunction
 
 from aiida_mlip_autopipe.committee import FIGURES
-from aiida_mlip_autopipe.data.committee import evaluated_trajectory, evaluation_label
+from aiida_mlip_autopipe.data.committee import evaluated_trajectories
 from aiida_mlip_autopipe.data.seed import SeedData
+from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_id
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.storage import Provenance, Row, make_row
 from aiida_mlip_autopipe.storage import export_dataset as export
@@ -25,7 +26,11 @@ ERROR_STORAGE = 400
 
 @calcfunction
 def export_dataset(
-    selection: orm.ArrayData, campaign: orm.Dict, random_seed: orm.Int, stage_version: orm.Str, **nodes: orm.Data
+    selection: orm.ArrayData,
+    campaign: orm.Dict,
+    random_seed: orm.Int,
+    stage_version: orm.Str,
+    **nodes: Mapping[str, orm.Data],
 ) -> Mapping[str, orm.Data] | ExitCode:
     """Write the selected frames with their labels and their origin to an ASE database.
 
@@ -40,8 +45,8 @@ def export_dataset(
     stage_version
         Version of the science behind this function.
     **nodes
-        The legs that the selection names, by the same labels, what a committee says of them as ``committee_…``, and
-        their seeds as ``seed_<seed_id>``.
+        The namespaces ``legs``, the trajectories that the selection names, ``evaluations``, what a committee says of
+        them, and ``seeds``, theirs. Their labels mean nothing.
 
     Returns
     -------
@@ -58,23 +63,25 @@ def export_dataset(
 
 
 def _rows(
-    selection: orm.ArrayData, campaign: orm.Dict, random_seed: int, nodes: Mapping[str, orm.Data]
+    selection: orm.ArrayData, campaign: orm.Dict, random_seed: int, nodes: Mapping[str, Mapping[str, orm.Data]]
 ) -> Iterator[Row]:
-    labels = selection.base.attributes.get('legs')
-    trajectories = {label: evaluated_trajectory(label, nodes) for label in set(labels)}
+    leg_of = {trajectory_id(leg): leg for leg in in_order(nodes['legs'].values())}
+    evaluations = nodes.get('evaluations', {}).values()
+    evaluation_of = {trajectory_id(one): one for one in evaluations}
+    trajectory_of = {one.trajectory_id: one for one in evaluated_trajectories(leg_of.values(), evaluations)}
+    seed_of = {node.seed_id: node.to_seed() for node in nodes['seeds'].values() if isinstance(node, SeedData)}
     distances, gains = (selection.get_array(name) for name in ('distance', 'gain'))
-    for rank, (label, index) in enumerate(zip(labels, selection.get_array('frame'), strict=True)):
-        trajectory, about = trajectories[label], nodes[label].base.attributes.get('about')
-        seed_node = nodes[f'seed_{trajectory.seed_id}']
-        assert isinstance(seed_node, SeedData)
-        seed = seed_node.to_seed()
+    chosen = selection.base.attributes.get('trajectory_ids')
+    for rank, (name, index) in enumerate(zip(chosen, selection.get_array('frame'), strict=True)):
+        trajectory, about = trajectory_of[name], leg_of[name].base.attributes.get('about')
+        seed = seed_of[trajectory.seed_id]
         targets = trajectory.extra.get('target_temperature_K')
         provenance = Provenance(  # label_source follows from the others
             campaign=campaign['name'],
             random_seed=random_seed,
             config_sha256=campaign['config_hash'],
             seed_id=trajectory.seed_id,
-            exploration=_job_uuid(nodes[label]),
+            exploration=_job_uuid(leg_of[name]),
             step=int(trajectory.steps[index]),
             ensemble=about['ensemble'],
             temperature_K=float(trajectory.temperatures[index]),
@@ -91,17 +98,17 @@ def _rows(
             split=selection.base.attributes.get('splits')[rank],
             distance=_known(distances[rank]),
             gain=_known(gains[rank]),
-            **_committee(label, int(index), trajectory, nodes),
+            **_committee(int(index), trajectory, evaluation_of.get(name)),
         )
         frame = trajectory.frame(index, template=seed.atoms)
         yield make_row(frame, provenance, seed.record, about.get('isolated_atom_energies_eV'))
 
 
-def _committee(leg: str, index: int, trajectory: Trajectory, nodes: Mapping[str, orm.Data]) -> dict[str, Any]:
+def _committee(index: int, trajectory: Trajectory, evaluation: orm.Data | None) -> dict[str, Any]:
     """Return what a row says of the committee; nothing where it has not looked at the frame."""
-    if FIGURES[0] not in trajectory.extra or not np.isfinite(trajectory.extra[FIGURES[0]][index]):
+    if evaluation is None or not np.isfinite(trajectory.extra[FIGURES[0]][index]):
         return {}
-    about = nodes[evaluation_label(leg)].base.attributes.get('about')
+    about = evaluation.base.attributes.get('about')
     figures = {name: _known(trajectory.extra[name][index]) for name in FIGURES}
     return {'committee': mlip_label_source(about['calculator_name'], about['model_name']), **figures}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from aiida import orm
 from aiida.engine import ExitCode, calcfunction
 
-from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
+from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_from_node
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.sampling import environments
 from aiida_mlip_autopipe.sampling.soap import SoapSettings
@@ -17,7 +17,7 @@ ERROR_DESCRIPTION = 400
 
 @calcfunction
 def fit_environments(
-    descriptor: orm.Dict, species: orm.List, stage_version: orm.Str, **legs: orm.TrajectoryData
+    descriptor: orm.Dict, species: orm.List, stage_version: orm.Str, **nodes: Mapping[str, orm.TrajectoryData]
 ) -> Mapping[str, orm.Data] | ExitCode:
     """Find the components in which jobs hand back the environments, from a sample of all frames.
 
@@ -29,15 +29,15 @@ def fit_environments(
         Atomic numbers that the descriptor is built for.
     stage_version
         Version of the science behind this function.
-    **legs
-        The frames.
+    **nodes
+        The namespace ``legs``, the frames.
 
     Returns
     -------
     dict
         ``projection``: the arrays ``mean``, ``directions`` and ``variances``.
     """
-    trajectories = [trajectory_from_node(leg) for _, leg in sorted(legs.items())]
+    trajectories = [trajectory_from_node(leg) for leg in in_order(nodes['legs'].values())]
     try:
         projection = environments.fit_environments(
             trajectories, species.get_list(), SoapSettings(**descriptor.get_dict())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,11 @@ from aiida import orm
 
 from aiida_mlip_autopipe.committee import compare_labels, frames_in_common, with_figures
 from aiida_mlip_autopipe.data.schema import check_schema, set_schema
-from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
+from aiida_mlip_autopipe.data.trajectory import trajectory_from_node, trajectory_id
 from aiida_mlip_autopipe.trajectories import Trajectory
 
 EVALUATION_NODE_VERSION = 1
 """Version of what the node of an evaluation holds."""
-
-LEG_PREFIX, EVALUATION_PREFIX = 'frames_', 'committee_'
 
 
 def node_from_evaluation(first: Trajectory, second: Trajectory, about: dict[str, Any]) -> orm.ArrayData:
@@ -43,25 +41,27 @@ def node_from_evaluation(first: Trajectory, second: Trajectory, about: dict[str,
     arrays = {'steps': np.asarray(first.steps), 'energies': energies, 'forces': forces}
     node = orm.ArrayData({**arrays, **compare_labels(first, second)})
     set_schema(node, EVALUATION_NODE_VERSION)
-    node.base.attributes.set('about', about)
+    ids = {'trajectory_id': first.trajectory_id, 'seed_id': first.seed_id}
+    node.base.attributes.set_many({**ids, 'about': about})
     return node
 
 
-def evaluation_label(leg: str) -> str:
-    """Return the label of the evaluation of a leg, as ``committee_…`` for ``frames_…``."""
-    return EVALUATION_PREFIX + leg.removeprefix(LEG_PREFIX)
-
-
-def evaluated_trajectory(leg: str, nodes: Mapping[str, orm.Data]) -> Trajectory:
-    """Return the frames of a leg, with the figures of a committee where the nodes have its evaluation.
+def evaluated_trajectories(
+    legs: Iterable[orm.TrajectoryData], evaluations: Iterable[orm.ArrayData]
+) -> list[Trajectory]:
+    """Return the frames of each leg, with the figures of a committee where there is an evaluation of them.
 
     Raises
     ------
     SchemaVersionError
-        If another version of the package wrote one of them, and this one cannot read it.
+        If another version of the package wrote one of the nodes, and this one cannot read it.
     """
-    trajectory = trajectory_from_node(nodes[leg])
-    evaluation = nodes.get(evaluation_label(leg))
+    evaluation_of = {trajectory_id(evaluation): evaluation for evaluation in evaluations}
+    return [_evaluated(leg, evaluation_of.get(trajectory_id(leg))) for leg in legs]
+
+
+def _evaluated(leg: orm.TrajectoryData, evaluation: orm.ArrayData | None) -> Trajectory:
+    trajectory = trajectory_from_node(leg)
     if evaluation is None:
         return trajectory
     check_schema(evaluation, EVALUATION_NODE_VERSION)

@@ -28,9 +28,9 @@ def node_from_features(
     Parameters
     ----------
     features
-        float32 (r, d), leg after leg; without a leg they are those of the structures given.
+        float32 (r, d), trajectory after trajectory; without one they are those of the structures given.
     n_rows
-        How many of them each leg has, by its label and in order.
+        How many of them each trajectory has, by its id and in order.
     asked
         ``of`` what the descriptors are, and the settings of the ``descriptor``.
     species
@@ -39,16 +39,16 @@ def node_from_features(
         What computed it.
     """
     node = orm.ArrayData({'features': features})
-    attributes = {'legs': list(n_rows), 'n_rows': list(n_rows.values()), 'about': about}
+    attributes = {'trajectory_ids': list(n_rows), 'n_rows': list(n_rows.values()), 'about': about}
     node.base.attributes.set_many({**attributes, **asked, 'species': list(species)})
     set_schema(node, DESCRIPTORS_VERSION)
     return node
 
 
-def descriptions_from_nodes(nodes: Iterable[orm.ArrayData], legs: Sequence[str]) -> dict[str, Description]:
-    """Return what jobs have found about some legs, by the key of the descriptor.
+def descriptions_from_nodes(nodes: Iterable[orm.ArrayData], trajectory_ids: Sequence[str]) -> dict[str, Description]:
+    """Return what jobs have found about some trajectories, by the key of the descriptor.
 
-    A descriptor is left out where a leg lacks it.
+    A descriptor is left out where a trajectory lacks it.
 
     Raises
     ------
@@ -63,20 +63,20 @@ def descriptions_from_nodes(nodes: Iterable[orm.ArrayData], legs: Sequence[str])
         check_schema(node, DESCRIPTORS_VERSION)
         attributes = node.base.attributes.all
         key = descriptor_key(adapter.validate_python(attributes['descriptor']), attributes['of'])
-        if not attributes['legs']:
+        if not attributes['trajectory_ids']:
             given[key] = node.get_array('features')
             continue
         ends = np.cumsum(attributes['n_rows'])[:-1]
         parts = np.split(node.get_array('features'), ends)
-        found.setdefault(key, {}).update(zip(attributes['legs'], parts, strict=True))
+        found.setdefault(key, {}).update(zip(attributes['trajectory_ids'], parts, strict=True))
         facts[key] = attributes
     return {
         key: Description(
-            [parts[leg] for leg in legs],
+            [parts[one] for one in trajectory_ids],
             tuple(facts[key]['species']),
             dict(facts[key]['about']['statistics']),
             given.get(key),
         )
         for key, parts in found.items()
-        if parts.keys() >= set(legs)
+        if parts.keys() >= set(trajectory_ids)
     }

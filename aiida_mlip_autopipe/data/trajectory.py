@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 import numpy as np
-from aiida.orm import TrajectoryData
+from aiida.orm import Data, TrajectoryData
 from ase.data import atomic_numbers, chemical_symbols
 
 from aiida_mlip_autopipe.data.schema import check_schema, set_schema
@@ -16,6 +17,8 @@ TRAJECTORY_VERSION = 1
 
 LABEL_ARRAYS = ('energies', 'forces', 'stresses', 'temperatures')
 EXTRA_PREFIX = 'extra_'
+
+D = TypeVar('D', bound=Data)
 
 
 def node_from_trajectory(trajectory: Trajectory, about: dict[str, Any]) -> TrajectoryData:
@@ -44,7 +47,8 @@ def node_from_trajectory(trajectory: Trajectory, about: dict[str, Any]) -> Traje
     for name, array in extra.items():
         node.set_array(EXTRA_PREFIX + name, array)
     set_schema(node, TRAJECTORY_VERSION)
-    node.base.attributes.set('seed_id', trajectory.seed_id)
+    ids = {'trajectory_id': trajectory.trajectory_id, 'seed_id': trajectory.seed_id}
+    node.base.attributes.set_many({**ids, 'first_step': int(trajectory.steps[0])})
     node.base.attributes.set('about', about)
     return node
 
@@ -72,3 +76,26 @@ def trajectory_from_node(node: TrajectoryData) -> Trajectory:
         **{name: node.get_array(name) for name in LABEL_ARRAYS},
         extra={name.removeprefix(EXTRA_PREFIX): array for name, array in extra.items()},
     )
+
+
+def in_order(nodes: Iterable[TrajectoryData]) -> list[TrajectoryData]:
+    """Return nodes of trajectories in an order that their contents alone decide: by seed, then by first step.
+
+    Of two legs that begin at the same step, that of fewer rescues is the earlier.
+    """
+
+    def place(node: TrajectoryData) -> tuple[str, int, int, str]:
+        told = node.base.attributes
+        return told.get('seed_id'), told.get('first_step'), told.get('about').get('rescues', 0), trajectory_id(node)
+
+    return sorted(nodes, key=place)
+
+
+def trajectory_id(node: Data) -> str:
+    """Return the id of a trajectory, or of the one that an evaluation is of."""
+    return str(node.base.attributes.get('trajectory_id'))
+
+
+def link_labels(name: str, nodes: Iterable[D]) -> dict[str, D]:
+    """Return nodes that have the id of a trajectory by a label for a link, which is for people: nothing reads it."""
+    return {f'{name}_{trajectory_id(node)}': node for node in nodes}

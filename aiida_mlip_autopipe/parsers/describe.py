@@ -10,6 +10,7 @@ from aiida import orm
 from aiida.engine import ExitCode
 
 from aiida_mlip_autopipe.data.descriptors import node_from_features
+from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_id
 from aiida_mlip_autopipe.description.contract import DESCRIPTORS_FILE
 from aiida_mlip_autopipe.exploration import contract
 from aiida_mlip_autopipe.parsers.job import JobParser, first_line
@@ -27,7 +28,7 @@ class DescriptionParser(JobParser):
         if not path.is_file():
             return self.exit_codes.ERROR_TRAJECTORY_MISSING
         inputs = self.node.inputs
-        n_rows = {label: _count_rows(leg, inputs) for label, leg in _legs(inputs)}
+        n_rows = {trajectory_id(leg): _count_rows(leg, inputs) for leg in _legs(inputs)}
         n_expected = sum(n_rows.values()) if n_rows else _count_given_rows(inputs)
         try:
             features = np.load(path)
@@ -45,8 +46,8 @@ def _of(inputs: Any) -> Of:
     return 'environments' if 'projection' in inputs else 'structures'
 
 
-def _legs(inputs: Any) -> list[tuple[str, orm.TrajectoryData]]:
-    return sorted(inputs.legs.items()) if 'legs' in inputs else []
+def _legs(inputs: Any) -> list[orm.TrajectoryData]:
+    return in_order(inputs.legs.values()) if 'legs' in inputs else []
 
 
 def _count_rows(leg: orm.TrajectoryData, inputs: Any) -> int:

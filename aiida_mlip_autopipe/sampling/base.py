@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.sampling.given import file_sha256
 from aiida_mlip_autopipe.settings import Settings
 
 # Changes with the science of this room: results of another version are not taken from a cache.
-STAGE_VERSION = '5'
+STAGE_VERSION = '6'
 
 
 class SamplerSettings(Settings):

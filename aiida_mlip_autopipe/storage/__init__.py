@@ -8,7 +8,7 @@ from aiida_mlip_autopipe.storage.settings import StorageSettings
 from aiida_mlip_autopipe.storage.split import SplitSettings, export_splits, split_rows
 
 # Changes with the science of this room: results of another version are not taken from a cache.
-STAGE_VERSION = '5'
+STAGE_VERSION = '6'
 
 __all__ = [
     'STAGE_VERSION',

@@ -18,8 +18,8 @@ from aiida_mlip_autopipe.calculations.export_dataset import export_dataset
 from aiida_mlip_autopipe.calculations.generate_seeds import generate_seeds
 from aiida_mlip_autopipe.calculations.select_frames import select_frames
 from aiida_mlip_autopipe.config import CampaignConfig, load_config
-from aiida_mlip_autopipe.data.committee import evaluation_label
 from aiida_mlip_autopipe.data.seed import SeedData
+from aiida_mlip_autopipe.data.trajectory import in_order, link_labels, trajectory_id
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.exploration import ExplorationSettings
 from aiida_mlip_autopipe.seeds import Place
@@ -180,18 +180,11 @@ class DatasetWorkChain(ThrottledWorkChain):
             return self.exit_codes.ERROR_TOO_FEW_EXPLORATIONS.format(
                 n_ok=n_ok, n=n, share=self.inputs.min_success_share
             )
-        self.ctx.legs = {
-            f'{label.replace("seed", "frames")}_{leg}': trajectory.pk
-            for label, node in ended.items()
-            if 'legs' in node.outputs
-            for leg, trajectory in sorted(node.outputs.legs.items())
-        }
-        self.ctx.evaluations = {
-            f'{label.replace("seed", "committee")}_{leg}': evaluation.pk
-            for label, node in ended.items()
-            if 'committee' in node.outputs
-            for leg, evaluation in sorted(node.outputs.committee.items())
-        }
+        legs = [leg for node in ended.values() if 'legs' in node.outputs for leg in node.outputs.legs.values()]
+        self.ctx.legs = [leg.pk for leg in in_order(legs)]
+        self.ctx.evaluations = [
+            one.pk for node in ended.values() if 'committee' in node.outputs for one in node.outputs.committee.values()
+        ]
         if 'committee' in self.inputs:
             self.report(f'the committee has evaluated {len(self.ctx.evaluations)} of {len(self.ctx.legs)} legs')
         return None if self.ctx.legs else self.exit_codes.ERROR_NO_FRAMES
@@ -201,8 +194,8 @@ class DatasetWorkChain(ThrottledWorkChain):
     def describe_frames(self) -> ToContext | ExitCode | None:
         """Have the frames described by jobs, where the sampling needs descriptors and there are many frames."""
         sampling_settings = self.inputs.sampling.get_dict()
-        legs = {label: orm.load_node(pk) for label, pk in self.ctx.legs.items()}
-        n_frames = sum(leg.base.attributes.get('array|steps')[0] for leg in legs.values())
+        legs = self._legs()
+        n_frames = sum(leg.base.attributes.get('array|steps')[0] for leg in legs)
         wanted = find_wanted(sampling_settings, n_frames, self.inputs.describe_in_jobs_from)
         if 'description' not in self.inputs or not wanted:
             return None
@@ -213,7 +206,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         return ToContext(
             description=self.submit(
                 DescriptionWorkChain,
-                legs=legs,
+                legs=link_labels('trajectory', legs),
                 **given,
                 descriptors=orm.List(wanted),
                 job=self.exposed_inputs(DescriptionCalculation, 'description'),
@@ -238,8 +231,9 @@ class DatasetWorkChain(ThrottledWorkChain):
             lineages=orm.Dict(self._told_by_seeds('ancestor')),
             kinds=orm.Dict(self._told_by_seeds('kind')),
             stage_version=orm.Str(sampling.STAGE_VERSION),
-            **{label: orm.load_node(pk) for label, pk in (self.ctx.legs | self.ctx.evaluations).items()},
-            **descriptors,
+            legs=link_labels('trajectory', self._legs()),
+            evaluations=link_labels('evaluation', self._evaluations()),
+            descriptors=descriptors,
         )
         if not node.is_finished_ok:
             return self.exit_codes.ERROR_SAMPLING.format(reason=node.exit_message)
@@ -250,34 +244,30 @@ class DatasetWorkChain(ThrottledWorkChain):
 
     def _told_by_seeds(self, name: str) -> dict[str, str]:
         """Return what seeds tell of themselves, by their ids; those that do not are left out."""
-        seeds = [orm.load_node(pk).base.attributes for pk in self.ctx.seeds.values()]
-        return {seed.get('seed_id'): told for seed in seeds if (told := seed.get(name))}
+        return {seed.seed_id: told for seed in self._seeds() if (told := seed.base.attributes.get(name))}
+
+    def _seeds(self) -> list[SeedData]:
+        return [orm.load_node(pk) for pk in self.ctx.seeds.values()]
+
+    def _legs(self) -> list[orm.TrajectoryData]:
+        return [orm.load_node(pk) for pk in self.ctx.legs]
+
+    def _evaluations(self) -> list[orm.ArrayData]:
+        return [orm.load_node(pk) for pk in self.ctx.evaluations]
 
     def export_dataset(self) -> ExitCode | None:
-        """Write the database from the legs and seeds that the selection refers to."""
-        chosen = {
-            label: orm.load_node(self.ctx.legs[label]) for label in self.ctx.selection.base.attributes.get('legs')
-        }
-        evaluations = {
-            label: orm.load_node(self.ctx.evaluations[label])
-            for label in map(evaluation_label, chosen)
-            if label in self.ctx.evaluations
-        }
-        seeds = {
-            f'seed_{leg.base.attributes.get("seed_id")}': orm.load_node(
-                self.ctx.seeds[f'seed_{leg.base.attributes.get("seed_id")}']
-            )
-            for leg in chosen.values()
-        }
+        """Write the database from the trajectories and seeds that the selection refers to."""
+        chosen = set(self.ctx.selection.base.attributes.get('trajectory_ids'))
+        seed_ids = set(self.ctx.selection.base.attributes.get('seed_ids'))
         outputs, node = self._call(
             export_dataset,
             selection=self.ctx.selection,
             campaign=self.inputs.campaign,
             random_seed=self.inputs.random_seed,
             stage_version=orm.Str(storage.STAGE_VERSION),
-            **chosen,
-            **evaluations,
-            **seeds,
+            legs=link_labels('trajectory', [one for one in self._legs() if trajectory_id(one) in chosen]),
+            evaluations=link_labels('evaluation', [one for one in self._evaluations() if trajectory_id(one) in chosen]),
+            seeds={f'seed_{seed.seed_id}': seed for seed in self._seeds() if seed.seed_id in seed_ids},
         )
         if not node.is_finished_ok:
             return self.exit_codes.ERROR_EXPORT.format(reason=node.exit_message)

@@ -14,6 +14,7 @@ from ase.data import atomic_numbers
 from aiida_mlip_autopipe import sampling
 from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
 from aiida_mlip_autopipe.calculations.fit_environments import fit_environments
+from aiida_mlip_autopipe.data.trajectory import in_order, link_labels, trajectory_id
 from aiida_mlip_autopipe.description.structures_file import structure_arrays
 from aiida_mlip_autopipe.exploration.environment import Environment
 from aiida_mlip_autopipe.sampling.descriptors import asked_descriptors
@@ -34,7 +35,7 @@ class DescriptionWorkChain(ThrottledWorkChain):
     def define(cls, spec: WorkChainSpec) -> None:
         """Define inputs, the outline and exit codes."""
         super().define(spec)
-        spec.input_namespace('legs', valid_type=orm.TrajectoryData, help='The frames, by the labels of their legs.')
+        spec.input_namespace('legs', valid_type=orm.TrajectoryData, help='The frames.')
         spec.input('descriptors', valid_type=orm.List, help='For each `of` what it is, and the `descriptor`.')
         spec.input('given', valid_type=orm.ArrayData, required=False, help='Structures that are described beside them.')
         spec.expose_inputs(
@@ -49,7 +50,9 @@ class DescriptionWorkChain(ThrottledWorkChain):
     def plan(self) -> ExitCode | None:
         """Divide the legs among jobs, and let the jobs of each descriptor wait."""
         self.start_empty()
-        shapes = {label: leg.base.attributes.get('array|positions') for label, leg in self.inputs.legs.items()}
+        legs = in_order(self.inputs.legs.values())
+        self.ctx.legs = {trajectory_id(leg): leg.pk for leg in legs}
+        shapes = {trajectory_id(leg): leg.base.attributes.get('array|positions') for leg in legs}
         self.ctx.plan, self.ctx.projections = {}, {}
         species = {atomic_numbers[symbol] for leg in self.inputs.legs.values() for symbol in leg.symbols}
         if 'given' in self.inputs:
@@ -60,15 +63,15 @@ class DescriptionWorkChain(ThrottledWorkChain):
         self.ctx.environment = orm.Dict(environment.model_dump(mode='json'))
         for number, asked in enumerate(self.inputs.descriptors.get_list()):
             if asked['of'] == 'environments':
-                sizes = {label: n_frames * n_atoms for label, (n_frames, n_atoms, _) in shapes.items()}
+                sizes = {name: n_frames * n_atoms for name, (n_frames, n_atoms, _) in shapes.items()}
                 chunks = list(_chunks(sizes, ENVIRONMENTS_PER_JOB))
                 failure = self._fit_environments(number, asked['descriptor'])
                 if failure is not None:
                     return failure
             else:
-                sizes = {label: n_frames for label, (n_frames, _, _) in shapes.items()}
+                sizes = {name: n_frames for name, (n_frames, _, _) in shapes.items()}
                 chunks = list(_chunks(sizes, FRAMES_PER_JOB))
-            self.ctx.plan |= {f'descriptors_{number}_{place}': [number, legs] for place, legs in enumerate(chunks)}
+            self.ctx.plan |= {f'descriptors_{number}_{place}': [number, ids] for place, ids in enumerate(chunks)}
             if 'given' in self.inputs:
                 # Those given, by a job without a leg.
                 self.ctx.plan[f'descriptors_{number}_given'] = [number, []]
@@ -82,7 +85,7 @@ class DescriptionWorkChain(ThrottledWorkChain):
                 descriptor=orm.Dict(descriptor),
                 species=self.ctx.species,
                 stage_version=orm.Str(sampling.STAGE_VERSION),
-                **self.inputs.legs,
+                legs=dict(self.inputs.legs),
             )
         if not node.is_finished_ok:
             return self.exit_codes.ERROR_DESCRIPTION.format(reason=node.exit_message)
@@ -91,14 +94,15 @@ class DescriptionWorkChain(ThrottledWorkChain):
 
     def submit_one(self, label: str) -> orm.CalcJobNode:
         """Submit a job."""
-        number, legs = self.ctx.plan[label]
+        number, trajectory_ids = self.ctx.plan[label]
         descriptor = self.inputs.descriptors.get_list()[number]['descriptor']
         inputs = self.exposed_inputs(DescriptionCalculation, 'job')
         if descriptor['kind'] != 'learned':
             inputs.pop('calculator', None)
             inputs.environment = self.ctx.environment
-        if legs:
-            inputs.legs = {leg: self.inputs.legs[leg] for leg in legs}
+        if trajectory_ids:
+            legs = [orm.load_node(self.ctx.legs[name]) for name in trajectory_ids]
+            inputs.legs = link_labels('trajectory', legs)
         else:
             inputs.given = self.inputs.given
         inputs.descriptor = orm.Dict(descriptor)
@@ -154,14 +158,14 @@ def read_given_node(sampling: Mapping[str, Any]) -> orm.ArrayData:
 
 
 def _chunks(sizes: Mapping[str, int], most: int) -> Iterator[list[str]]:
-    """Yield the labels of legs that together are not larger than a job may be; one that is larger is alone."""
+    """Yield names of trajectories that together are not larger than a job may be; one that is larger is alone."""
     chunk: list[str] = []
     total = 0
-    for label, size in sorted(sizes.items()):
+    for name, size in sizes.items():
         if chunk and total + size > most:
             yield chunk
             chunk, total = [], 0
-        chunk.append(label)
+        chunk.append(name)
         total += size
     if chunk:
         yield chunk

@@ -9,6 +9,7 @@ from aiida import orm
 from aiida.common import timezone
 from aiida.engine import ProcessState
 
+from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
@@ -120,14 +121,13 @@ def read_progress(campaign: orm.WorkChainNode) -> Progress:
     query.append(
         ExplorationWorkChain,
         with_incoming='campaign',
-        edge_project='label',
         project=['id', 'attributes.process_state', 'attributes.exit_status', 'ctime', 'mtime'],
-        edge_tag='call',
         tag='exploration',
     )
+    query.append(SeedData, with_outgoing='exploration', project='attributes.seed_id')
     explorations = tuple(
-        Exploration(pk, label.rpartition('seed_')[2], state, status, started, changed)
-        for pk, state, status, started, changed, label in query.iterall()
+        Exploration(pk, seed_id, state, status, started, changed)
+        for pk, state, status, started, changed, seed_id in query.iterall()
     )
     return Progress(
         stage=_stage(campaign, bool(explorations)),

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from aiida import orm
 
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
-from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
-from aiida_mlip_autopipe.sampling import Selection
+from aiida_mlip_autopipe.data.selection import selection_from_node
+from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_from_node
 from aiida_mlip_autopipe.sampling.coverage import assess_selection
 from aiida_mlip_autopipe.sampling.soap import SoapSettings
 from aiida_mlip_autopipe.storage import Dataset, Row
@@ -49,12 +48,11 @@ def write_campaign_report(campaign: orm.WorkChainNode, path: Path, *, force: boo
         write_dataset(campaign, database)
         with Dataset(database) as dataset:
             rows = list(dataset.query())
-    legs = _legs(campaign)
-    labels = sorted(legs)
-    trajectories = [trajectory_from_node(legs[label]) for label in labels]
+    trajectories = [trajectory_from_node(leg) for leg in _legs(campaign)]
+    report = campaign.outputs.selection_report.get_dict()
     assessment = assess_selection(
         trajectories,
-        _selection(campaign, labels),
+        selection_from_node(campaign.outputs.selection, report, [one.trajectory_id for one in trajectories]),
         _descriptor(campaign.inputs.sampling.get_dict()),
         random_seed=campaign.inputs.random_seed.value,
     )
@@ -67,7 +65,7 @@ def write_campaign_report(campaign: orm.WorkChainNode, path: Path, *, force: boo
             for layer, points in assessment['map'].items()
         },
         campaign=describe_campaign(campaign),
-        warnings=selection_warnings(campaign.outputs.selection_report.get_dict(), rows),
+        warnings=selection_warnings(report, rows),
         overwrite=force,
     )
     return len(rows)
@@ -144,23 +142,10 @@ def _explores(node: orm.ProcessNode) -> bool:
     return node.process_class is ExplorationCalculation
 
 
-def _legs(campaign: orm.WorkChainNode) -> Mapping[str, orm.TrajectoryData]:
-    """Return what `select_frames` was given, by label."""
+def _legs(campaign: orm.WorkChainNode) -> list[orm.TrajectoryData]:
+    """Return what the frames were selected from."""
     selecting = campaign.outputs.selection.creator
-    links = selecting.base.links.get_incoming(node_class=orm.TrajectoryData)
-    return {link.link_label: link.node for link in links.all()}
-
-
-def _selection(campaign: orm.WorkChainNode, labels: list[str]) -> Selection:
-    node = campaign.outputs.selection
-    return Selection(
-        trajectory_indices=np.array([labels.index(label) for label in node.base.attributes.get('legs')]),
-        frame_indices=node.get_array('frame'),
-        distances=node.get_array('distance'),
-        gains=node.get_array('gain'),
-        splits=tuple(node.base.attributes.get('splits')),
-        report=campaign.outputs.selection_report.get_dict(),
-    )
+    return in_order(selecting.base.links.get_incoming(node_class=orm.TrajectoryData).all_nodes())
 
 
 def _descriptor(sampling: Mapping[str, Any]) -> SoapSettings | None:

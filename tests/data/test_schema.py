@@ -3,8 +3,9 @@ import pytest
 from aiida import orm
 from ase.build import bulk
 
-from aiida_mlip_autopipe.data import committee, descriptors, schema, seed, trajectory
+from aiida_mlip_autopipe.data import committee, descriptors, schema, seed, selection, trajectory
 from aiida_mlip_autopipe.data.schema import SchemaVersionError, check_schema, set_schema
+from aiida_mlip_autopipe.sampling import Selection
 from aiida_mlip_autopipe.sampling.soap import SoapSettings
 from aiida_mlip_autopipe.seeds import Seed
 from aiida_mlip_autopipe.trajectories import Trajectory
@@ -22,6 +23,14 @@ LEG = Trajectory(
     stresses=np.zeros((2, 6)),
     temperatures=np.zeros(2),
 )
+CHOSEN = Selection(
+    trajectory_indices=np.array([0]),
+    frame_indices=np.array([1]),
+    distances=np.array([0.5]),
+    gains=np.array([np.nan]),
+    splits=('train',),
+    report={},
+)
 
 
 def make_leg():
@@ -30,7 +39,7 @@ def make_leg():
 
 def make_descriptors():
     asked = {'of': 'frames', 'descriptor': SoapSettings().model_dump()}
-    return descriptors.node_from_features(np.zeros((2, 3)), {'frames_a': 2}, asked, [29], {'statistics': {}})
+    return descriptors.node_from_features(np.zeros((2, 3)), {LEG.trajectory_id: 2}, asked, [29], {'statistics': {}})
 
 
 # What makes a node, its version, and what reads it.
@@ -40,12 +49,17 @@ NODES = {
     'evaluation': (
         lambda: committee.node_from_evaluation(LEG, LEG, {}),
         committee.EVALUATION_NODE_VERSION,
-        lambda node: committee.evaluated_trajectory('frames_a', {'frames_a': make_leg(), 'committee_a': node}),
+        lambda node: committee.evaluated_trajectories([make_leg()], [node]),
+    ),
+    'selection': (
+        lambda: selection.nodes_from_selection(CHOSEN, [LEG])['selection'],
+        selection.SELECTION_VERSION,
+        lambda node: selection.selection_from_node(node, {}, [LEG.trajectory_id]),
     ),
     'descriptors': (
         make_descriptors,
         descriptors.DESCRIPTORS_VERSION,
-        lambda node: descriptors.descriptions_from_nodes([node], ['frames_a']),
+        lambda node: descriptors.descriptions_from_nodes([node], [LEG.trajectory_id]),
     ),
 }
 

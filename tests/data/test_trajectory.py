@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from ase.build import bulk
 
-from aiida_mlip_autopipe.data.trajectory import node_from_trajectory, trajectory_from_node
+from aiida_mlip_autopipe.data.trajectory import in_order, node_from_trajectory, trajectory_from_node, trajectory_id
 from aiida_mlip_autopipe.trajectories import Trajectory
 
 
@@ -45,3 +48,28 @@ def test_a_frame_of_a_structure_without_stress_has_none():
     frame = make_trajectory().frame(1)
     assert 'stress' not in frame.calc.results
     assert frame.get_potential_energy() == make_trajectory().energies[1]
+
+
+@pytest.mark.parametrize(
+    ('field', 'is_another'),
+    [('seed_id', True), ('steps', True), ('positions', True), ('cells', True), ('energies', False), ('extra', False)],
+)
+def test_a_trajectory_is_identified_by_its_seed_steps_and_structures(field, is_another):
+    trajectory = make_trajectory()
+    value = getattr(trajectory, field)
+    changed = {'seed_id': 'fedcba9876543210', 'extra': {}}.get(field)
+    other = replace(trajectory, **{field: value + 1 if changed is None else changed})
+    assert len(trajectory.trajectory_id) == 16
+    assert (other.trajectory_id != trajectory.trajectory_id) is is_another
+    node = node_from_trajectory(trajectory, timestep_fs=2.0, about={})
+    assert trajectory_id(node) == trajectory_from_node(node.store()).trajectory_id == trajectory.trajectory_id
+
+
+def test_trajectories_are_ordered_by_seed_step_and_rescues():
+    def node(seed_id, first_step, rescues=0):
+        trajectory = make_trajectory()
+        moved = replace(trajectory, seed_id=seed_id, steps=trajectory.steps + first_step)
+        return node_from_trajectory(moved, timestep_fs=2.0, about={'rescues': rescues})
+
+    expected = [node('a', 0), node('a', 30, 1), node('a', 30, 2), node('a', 100), node('b', 0)]
+    assert in_order(expected[::-1]) == expected

@@ -7,7 +7,7 @@ from ase.build import bulk
 
 from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
 from aiida_mlip_autopipe.data.descriptors import descriptions_from_nodes
-from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
+from aiida_mlip_autopipe.data.trajectory import node_from_trajectory, trajectory_id
 from aiida_mlip_autopipe.description.contract import DESCRIPTORS_FILE
 from aiida_mlip_autopipe.description.structures_file import structure_arrays
 from aiida_mlip_autopipe.exploration import contract
@@ -19,12 +19,14 @@ COPPER = bulk('Cu', cubic=True)
 
 
 def leg(n_frames):
+    """A leg of which the one with two frames comes first."""
+    first_step = 0 if n_frames == 2 else 2
     return node_from_trajectory(
         Trajectory(
             seed_id='seed',
             numbers=COPPER.numbers,
             pbc=COPPER.pbc,
-            steps=np.arange(n_frames),
+            steps=first_step + np.arange(n_frames),
             positions=np.tile(COPPER.positions, (n_frames, 1, 1)),
             cells=np.tile(COPPER.cell.array, (n_frames, 1, 1)),
             energies=np.zeros(n_frames),
@@ -36,6 +38,10 @@ def leg(n_frames):
     )
 
 
+def ids(*n_frames):
+    return [trajectory_id(leg(n)) for n in n_frames]
+
+
 @pytest.fixture
 def parse(emt_code, tmp_path):
     """Parse what a job left of two legs, of two frames and of one, or of other inputs in their place."""
@@ -44,7 +50,7 @@ def parse(emt_code, tmp_path):
         process_type = DescriptionCalculation.build_process_type()
         node = orm.CalcJobNode(computer=emt_code.computer, process_type=process_type)
         inputs = {
-            **(inputs or {'legs__frames_b': leg(1), 'legs__frames_a': leg(2)}),
+            **(inputs or {'legs__a': leg(1), 'legs__b': leg(2)}),
             'descriptor': orm.Dict(SoapSettings().model_dump()),
             'species': orm.List([29]),
         }
@@ -74,23 +80,23 @@ def test_each_leg_finds_its_own_descriptors_again(parse):
     features = np.arange(6, dtype=np.float32).reshape(3, 2)
     outputs, process = parse(make_result(), features)
     assert process.exit_status == 0
-    found = descriptions_from_nodes([outputs['descriptors']], ['frames_b', 'frames_a'])
+    found = descriptions_from_nodes([outputs['descriptors']], ids(1, 2))
     description = found[descriptor_key(SoapSettings())]
     np.testing.assert_array_equal(description.features[0], features[2:])
     np.testing.assert_array_equal(description.features[1], features[:2])
     assert description.species == (29,)
     assert description.report == {'n_features': 2}
     # A leg that no job has described leaves the whole descriptor out.
-    assert descriptions_from_nodes([outputs['descriptors']], ['frames_a', 'frames_c']) == {}
+    assert descriptions_from_nodes([outputs['descriptors']], [*ids(2), 'another']) == {}
 
 
 def test_environments_are_told_from_structures_and_divided_by_the_atoms_of_each_leg(parse):
     points = np.arange(24, dtype=np.float32).reshape(12, 2)
     projection = {'projection': orm.ArrayData({'mean': np.zeros(3)})}
-    outputs, _ = parse(make_result(), points, {'legs__frames_b': leg(1), 'legs__frames_a': leg(2), **projection})
+    outputs, _ = parse(make_result(), points, {'legs__a': leg(1), 'legs__b': leg(2), **projection})
     copper = orm.ArrayData(structure_arrays([COPPER, COPPER * (2, 1, 1)]))
     given, _ = parse(make_result(), points, {'given': copper, 'projection': orm.ArrayData({'mean': np.zeros(3)})})
-    found = descriptions_from_nodes([outputs['descriptors'], given['descriptors']], ['frames_a', 'frames_b'])
+    found = descriptions_from_nodes([outputs['descriptors'], given['descriptors']], ids(2, 1))
     description = found[descriptor_key(SoapSettings(), 'environments')]
     np.testing.assert_array_equal(description.features[0], points[:8])
     np.testing.assert_array_equal(description.features[1], points[8:])
@@ -105,7 +111,7 @@ def test_structures_given_are_no_leg(parse):
     frames, _ = parse(make_result(), np.zeros((3, 2), dtype=np.float32))
     others, process = parse(make_result(), np.ones((2, 2), dtype=np.float32), given())
     assert process.exit_status == 0
-    found = descriptions_from_nodes([frames['descriptors'], others['descriptors']], ['frames_a', 'frames_b'])
+    found = descriptions_from_nodes([frames['descriptors'], others['descriptors']], ids(2, 1))
     assert found[descriptor_key(SoapSettings())].given.tolist() == [[1, 1], [1, 1]]
     _, process = parse(make_result(), np.ones((3, 2)), given())
     assert process.exit_status == 303
