@@ -80,13 +80,12 @@ def select_by_fps(scale, peer):
     """20,000 frames of 64 atoms, two elements, 1,000 chosen."""
     from joblib.externals.loky import get_reusable_executor
 
-    from aiida_mlip_autopipe.sampling import select_frames
-    from aiida_mlip_autopipe.sampling.fps import FpsSettings
+    from aiida_mlip_autopipe.sampling import section_class, select_frames
 
     trajectories = make_trajectories(round(20_000 * scale))
     n = round(1000 * scale)
     start, processor = time.perf_counter(), processor_seconds()
-    selection = select_frames(trajectories, FpsSettings(n_structures=n), random_seed=0)
+    selection = select_frames(trajectories, section_class('fps')(n_structures=n), random_seed=0)
     figures = {'frames': selection.report['n_candidates'], 'chosen': n, 'seconds': time.perf_counter() - start}
     # Workers that wait for more to do have not yet been counted.
     get_reusable_executor().shutdown()
@@ -118,9 +117,8 @@ def select_by_fps(scale, peer):
 
 def select_again(scale, peer):
     """20,000 frames of 64 atoms whose descriptors of 952 features a job has computed, 1,000 chosen."""
-    from aiida_mlip_autopipe.sampling import select_frames
+    from aiida_mlip_autopipe.sampling import section_class, select_frames
     from aiida_mlip_autopipe.sampling.descriptors import Description, descriptor_key
-    from aiida_mlip_autopipe.sampling.fps import FpsSettings
 
     trajectories = make_trajectories(round(20_000 * scale))
     rng = np.random.default_rng(0)
@@ -129,7 +127,7 @@ def select_again(scale, peer):
     for trajectory in trajectories:
         rows = rng.normal(size=(len(trajectory), 30)).astype(np.float32) @ basis + 5 * basis[0]
         features.append(rows / np.linalg.norm(rows, axis=1, keepdims=True))
-    settings = FpsSettings(n_structures=round(1000 * scale))
+    settings = section_class('fps')(n_structures=round(1000 * scale))
     described = {descriptor_key(settings.descriptor): Description(features, (29, 79), {'n_features': 952})}
     start, processor = time.perf_counter(), time.process_time()
     report = select_frames(trajectories, settings, random_seed=0, described=described).report
@@ -165,12 +163,11 @@ def farthest_points(scale, peer):
 
 def select_by_environment(scale, peer):
     """200,000 environments of two elements, 300 structures chosen."""
-    from aiida_mlip_autopipe.sampling import select_frames
-    from aiida_mlip_autopipe.sampling.environment import EnvironmentSettings
+    from aiida_mlip_autopipe.sampling import section_class, select_frames
 
     trajectories = make_trajectories(round(200_000 / 64 * scale))
     start = time.perf_counter()
-    settings = EnvironmentSettings(n_structures=round(300 * scale))
+    settings = section_class('environment')(n_structures=round(300 * scale))
     report = select_frames(trajectories, settings, random_seed=0).report
     return {
         'environments': report['n_environments'],

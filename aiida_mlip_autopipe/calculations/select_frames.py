@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.data.descriptors import descriptions_from_nodes
 from aiida_mlip_autopipe.data.selection import nodes_from_selection
 from aiida_mlip_autopipe.data.trajectory import in_order
 from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.sampling import SAMPLERS
+from aiida_mlip_autopipe.sampling import sampling_union
 from aiida_mlip_autopipe.sampling import select_frames as select
 
 ERROR_SAMPLING = 400
@@ -52,7 +52,7 @@ def select_frames(
     dict
         See `nodes_from_selection`.
     """
-    adapter: TypeAdapter[Any] = TypeAdapter(SAMPLERS.settings_union())
+    adapter: TypeAdapter[Any] = TypeAdapter(sampling_union())
     try:
         legs = in_order(nodes['legs'].values())
         trajectories = evaluated_trajectories(legs, nodes.get('evaluations', {}).values())

@@ -18,8 +18,7 @@ from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorSettings
 from aiida_mlip_autopipe.fields import BY_CONTENT, fault
 from aiida_mlip_autopipe.generation import GENERATORS, GeneratorSettings, count_seeds
-from aiida_mlip_autopipe.registry import Registry
-from aiida_mlip_autopipe.sampling import SAMPLERS, SamplerSettings
+from aiida_mlip_autopipe.sampling import SamplingSettings, sampling_union, section_class
 from aiida_mlip_autopipe.settings import Settings
 from aiida_mlip_autopipe.storage import StorageSettings
 
@@ -32,14 +31,10 @@ DEFAULT_KINDS = {'calculator': 'sevennet', 'sampling': 'environment'}
 if TYPE_CHECKING:
     # The members of the unions are known only when the registries are read.
     AnyGenerator = GeneratorSettings
-    AnySampler = SamplerSettings
+    AnySampling = SamplingSettings
 else:
     AnyGenerator = GENERATORS.settings_union()
-    AnySampler = SAMPLERS.settings_union()
-
-
-def _default(registry: Registry[Any], section: str) -> Any:
-    return registry.load(DEFAULT_KINDS[section]).settings_class.model_validate({})
+    AnySampling = sampling_union()
 
 
 def _check_name(name: str) -> str:
@@ -68,11 +63,11 @@ class CampaignConfig(Settings):
     """The number that all chance in the campaign is derived from; another number gives another dataset."""
     generation: tuple[AnyGenerator, ...] = Field(min_length=1)
     """The systems to make seeds of: a list, each entry of a ``kind``."""
-    calculator: AnyCalculator = _default(CALCULATORS, 'calculator')
+    calculator: AnyCalculator = CALCULATORS.load(DEFAULT_KINDS['calculator']).settings_class.model_validate({})
     """What computes energies and forces; SevenNet with the weights that its package ships by default."""
     exploration: ExplorationSection = ExplorationSection()
     """How each seed is explored: temperature, steps, ensemble, and when a run is stopped."""
-    sampling: AnySampler = _default(SAMPLERS, 'sampling')
+    sampling: AnySampling = section_class(DEFAULT_KINDS['sampling']).model_validate({})
     """Which frames are chosen; by default those that cover all local environments."""
     storage: StorageSettings = StorageSettings()
     """Where the dataset is written."""

@@ -1,6 +1,21 @@
 """Trajectories in, a selection out: which frames are worth a place in the dataset."""
 
 from aiida_mlip_autopipe.sampling.base import SAMPLERS, STAGE_VERSION, Picks, Sampler, SamplerSettings
+from aiida_mlip_autopipe.sampling.section import SamplingSettings, sampling_union, section_class, split_section
 from aiida_mlip_autopipe.sampling.select import Selection, select_frames
+from aiida_mlip_autopipe.sampling.selection_settings import SelectionSettings
 
-__all__ = ['SAMPLERS', 'STAGE_VERSION', 'Picks', 'Sampler', 'SamplerSettings', 'Selection', 'select_frames']
+__all__ = [
+    'SAMPLERS',
+    'STAGE_VERSION',
+    'Picks',
+    'Sampler',
+    'SamplerSettings',
+    'SamplingSettings',
+    'Selection',
+    'SelectionSettings',
+    'sampling_union',
+    'section_class',
+    'select_frames',
+    'split_section',
+]

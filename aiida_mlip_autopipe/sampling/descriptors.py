@@ -71,15 +71,13 @@ class Asked(NamedTuple):
     descriptor: dict[str, Any]
 
 
-def asked_descriptors(settings: Any, *, is_within: bool = False) -> Iterator[Asked]:
+def asked_descriptors(settings: Any) -> Iterator[Asked]:
     """Yield the descriptors among the settings of a sampler and of those within it.
 
     Parameters
     ----------
     settings
         As dumped to JSON.
-    is_within
-        Whether they are a part of others: a target of coverage does not count there.
 
     Yields
     ------
@@ -88,7 +86,7 @@ def asked_descriptors(settings: Any, *, is_within: bool = False) -> Iterator[Ask
     """
     if isinstance(settings, list | tuple):
         for number, one in enumerate(settings):
-            found = asked_descriptors(one, is_within=True)
+            found = asked_descriptors(one)
             yield from (asked._replace(place=f'[{number}]{asked.place}') for asked in found)
     elif isinstance(settings, dict):
         for name, one in settings.items():
@@ -96,8 +94,8 @@ def asked_descriptors(settings: Any, *, is_within: bool = False) -> Iterator[Ask
                 yield Asked(
                     '.descriptor', 'environments' if settings.get('kind') == 'environment' else 'structures', one
                 )
-            elif not (is_within and name == 'coverage_target'):
-                found = asked_descriptors(one, is_within=True)
+            else:
+                found = asked_descriptors(one)
                 yield from (asked._replace(place=f'.{name}{asked.place}') for asked in found)
 
 

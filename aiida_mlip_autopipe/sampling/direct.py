@@ -41,10 +41,10 @@ class DirectSampler(Sampler):
     settings_class = DirectSettings
     settings: DirectSettings
 
-    def pick(self, pool: FramePool, rng: np.random.Generator) -> Picks:
+    def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
         """Choose cluster by cluster, then fill up."""
         settings = self.settings
-        n, m = min(settings.n_structures, len(pool)), len(pool)
+        n, m = min(n_structures, len(pool)), len(pool)
         features, given, described = describe_pool(pool, settings.descriptor)
         reference = np.empty((0, features.shape[1]), np.float32) if given is None else given
         everything = np.concatenate([features, reference])

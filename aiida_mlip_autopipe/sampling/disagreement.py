@@ -42,7 +42,7 @@ class DisagreementSampler(Sampler):
     settings_class = DisagreementSettings
     settings: DisagreementSettings
 
-    def pick(self, pool: FramePool, rng: np.random.Generator) -> Picks:
+    def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
         """Choose among the frames that the committee has evaluated.
 
         Raises
@@ -60,25 +60,21 @@ class DisagreementSampler(Sampler):
             )
         wide = known[values[known] >= settings.min_disagreement]
         ordered = wide[np.argsort(-values[wide], kind='stable')]
-        kept = np.sort(ordered[: round(settings.pool_factor * settings.n_structures)])
+        kept = np.sort(ordered[: round(settings.pool_factor * n_structures)])
         report: dict[str, Any] = {
             'disagreement_by': settings.by,
             'n_without_disagreement': len(pool) - len(known),
             'n_disagreed_most': len(kept),
             'least_disagreement': float(values[kept].min()) if len(kept) else None,
         }
-        is_short = len(kept) < settings.n_structures
+        is_short = len(kept) < n_structures
         if is_short:
             report['warnings'] = [
-                f'{settings.n_structures} structures were asked for, but of only {len(kept)} candidates the committee '
+                f'{n_structures} structures were asked for, but of only {len(kept)} candidates the committee '
                 f'has said that it disagrees by {settings.min_disagreement:g} or more'
             ]
         if not len(kept):
             return Picks(kept, np.empty(0), report, complete=True)
-        farthest = FpsSettings(
-            n_structures=settings.n_structures,
-            descriptor=settings.descriptor,
-            duplicate_tolerance=settings.duplicate_tolerance,
-        )
-        picks = FpsSampler(farthest).pick(pool.subset(kept), rng)
+        farthest = FpsSettings(descriptor=settings.descriptor, duplicate_tolerance=settings.duplicate_tolerance)
+        picks = FpsSampler(farthest).pick(pool.subset(kept), n_structures, rng)
         return Picks(kept[picks.indices], picks.distances, picks.report | report, complete=is_short)

@@ -40,15 +40,15 @@ class EnvironmentSampler(Sampler):
     settings_class = EnvironmentSettings
     settings: EnvironmentSettings
 
-    def pick(self, pool: FramePool, rng: np.random.Generator) -> Picks:
+    def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
         """Choose until there are enough, the coverage is reached or nothing but duplicates is left."""
         settings = self.settings
-        kinds = find_kinds(pool, settings.descriptor, settings.n_kinds or 10 * settings.n_structures)
+        kinds = find_kinds(pool, settings.descriptor, settings.n_kinds or 10 * n_structures)
         n_kinds = len(kinds.covered)
         cover = _Cover(kinds, settings.duplicate_tolerance)
         indices: list[int] = []
         gains: list[int] = []
-        while len(indices) < settings.n_structures and cover.available.any():
+        while len(indices) < n_structures and cover.available.any():
             if settings.coverage is not None and cover.n_covered >= settings.coverage * n_kinds:
                 break
             index, gain = cover.take_best()

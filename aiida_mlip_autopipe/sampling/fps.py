@@ -37,13 +37,13 @@ class FpsSampler(Sampler):
     settings_class = FpsSettings
     settings: FpsSettings
 
-    def pick(self, pool: FramePool, rng: np.random.Generator) -> Picks:
+    def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
         """Choose until there are enough, or until every frame is a duplicate of one chosen."""
         settings = self.settings
         features, given, described = describe_pool(pool, settings.descriptor)
         indices, distances, nearest = farthest_points(
             features,
-            settings.n_structures,
+            n_structures,
             tolerance=max(settings.duplicate_tolerance, settings.coverage_radius or 0.0),
             given=given,
         )

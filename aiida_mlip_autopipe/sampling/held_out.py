@@ -12,8 +12,8 @@ import numpy as np
 from aiida_mlip_autopipe.alike import Fingerprints, force_quantiles, join_alike
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.randomness import make_rng
-from aiida_mlip_autopipe.sampling.base import SamplerSettings
 from aiida_mlip_autopipe.sampling.frames import FramePool
+from aiida_mlip_autopipe.sampling.selection_settings import SelectionSettings
 from aiida_mlip_autopipe.splits import SPLITS, Split, assign_groups
 
 
@@ -41,7 +41,7 @@ class HeldOut:
     warnings: list[str]
 
 
-def hold_out(pool: FramePool, settings: SamplerSettings, lineages: Mapping[str, str], random_seed: int) -> HeldOut:
+def hold_out(pool: FramePool, settings: SelectionSettings, lineages: Mapping[str, str], random_seed: int) -> HeldOut:
     """Divide the lineages of the candidates, and draw the frames for validation and testing by chance.
 
     Lineages that share a structure, also turned, renumbered or repeated, count as one. Where kinds are held out, all

@@ -19,7 +19,7 @@ class Part(Settings):
     share: float = Field(gt=0)
     """How much of the dataset it chooses; shares are relative to their sum."""
     sampler: InnerSampler
-    """The sampler; of what all samplers have, the values of the mix count and not its own."""
+    """The sampler, with its own settings only: those of the selection belong to the mix."""
 
 
 class MixSettings(SamplerSettings):
@@ -37,18 +37,18 @@ class MixSampler(Sampler):
     settings_class = MixSettings
     settings: MixSettings
 
-    def pick(self, pool: FramePool, rng: np.random.Generator) -> Picks:
+    def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
         """Choose part by part; what a part cannot fill goes to those after it, and at last to the first again."""
         settings = self.settings
         rounds = Rounds(pool, rng)
         everything = np.arange(len(pool))
         chosen = []
         for place, part in enumerate(settings.parts):
-            left = settings.n_structures - len(rounds.indices)
+            left = n_structures - len(rounds.indices)
             rest = sum(other.share for other in settings.parts[place:])
             chosen.append(rounds.pick(part.sampler, round(left * part.share / rest), everything))
         for place, part in enumerate(settings.parts):
-            chosen[place] += rounds.pick(part.sampler, settings.n_structures - len(rounds.indices), everything)
+            chosen[place] += rounds.pick(part.sampler, n_structures - len(rounds.indices), everything)
         return rounds.finish(
             {
                 'parts': [

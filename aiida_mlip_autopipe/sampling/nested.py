@@ -40,7 +40,7 @@ class Rounds:
         Parameters
         ----------
         settings
-            Of the sampler; its own number of structures does not count.
+            Of the sampler.
         n_structures
             How many to choose at most.
         candidates
@@ -55,7 +55,7 @@ class Rounds:
         if not len(free) or n_structures < 1:
             return 0
         pool = self.pool.subset(free, counted=self.indices)
-        picks = SAMPLERS.make(settings.model_copy(update={'n_structures': n_structures})).pick(pool, self.rng)
+        picks = SAMPLERS.make(settings).pick(pool, n_structures, self.rng)
         self.indices = np.concatenate([self.indices, free[picks.indices]])
         self.distances = np.concatenate([self.distances, picks.distances])
         self.gains = np.concatenate([self.gains, picks.distances if picks.gains is None else picks.gains])

@@ -22,7 +22,7 @@ class RandomSampler(Sampler):
 
     settings_class = RandomSettings
 
-    def pick(self, pool: FramePool, rng: np.random.Generator) -> Picks:
+    def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
         """Take the first of all candidates in a random order."""
-        indices = rng.permutation(len(pool))[: self.settings.n_structures]
+        indices = rng.permutation(len(pool))[:n_structures]
         return Picks(indices, np.full(len(indices), np.nan))

@@ -10,7 +10,7 @@ import numpy as np
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.randomness import make_rng
-from aiida_mlip_autopipe.sampling.base import SAMPLERS, Picks, SamplerSettings
+from aiida_mlip_autopipe.sampling.base import SAMPLERS, Picks
 from aiida_mlip_autopipe.sampling.committee import report_committee
 from aiida_mlip_autopipe.sampling.descriptors import Description, asked_descriptors
 from aiida_mlip_autopipe.sampling.fewest import pick_fewest
@@ -18,6 +18,8 @@ from aiida_mlip_autopipe.sampling.frames import FramePool, collect_frames
 from aiida_mlip_autopipe.sampling.given import label_sources, read_given
 from aiida_mlip_autopipe.sampling.held_out import HeldOut, hold_out
 from aiida_mlip_autopipe.sampling.once import describe_once
+from aiida_mlip_autopipe.sampling.section import SamplingSettings, split_section
+from aiida_mlip_autopipe.sampling.selection_settings import SelectionSettings
 from aiida_mlip_autopipe.splits import Split
 from aiida_mlip_autopipe.trajectories import Trajectory
 
@@ -54,7 +56,7 @@ class Selection:
 
 def select_frames(
     trajectories: Sequence[Trajectory],
-    settings: SamplerSettings,
+    settings: SamplingSettings,
     *,
     random_seed: int,
     lineages: Mapping[str, str] | None = None,
@@ -72,7 +74,7 @@ def select_frames(
     trajectories
         All legs of all explorations.
     settings
-        Of one of the samplers.
+        Of the selection and of its sampler.
     random_seed
         The campaign's number.
     lineages
@@ -87,21 +89,22 @@ def select_frames(
     AutopipeError
         If there is no frame to choose from, or the file of given structures is not the one the settings name.
     """
-    pool = collect_candidates(trajectories, settings, random_seed=random_seed, kinds=kinds)
+    selection, sampler = split_section(settings)
+    pool = collect_candidates(trajectories, selection, random_seed=random_seed, kinds=kinds)
     pool = replace(pool, described=described or {})
-    held_out = hold_out(pool, settings, lineages or {}, random_seed)
-    n_wanted = settings.n_structures - held_out.n_wanted
+    held_out = hold_out(pool, selection, lineages or {}, random_seed)
+    n_wanted = selection.n_structures - held_out.n_wanted
     picks = _pick(pool.subset(held_out.left), settings, n_wanted, random_seed)
     indices = np.concatenate([held_out.left[picks.indices], *held_out.drawn.values()])
     none_for_drawn = np.full(len(indices) - len(picks.indices), np.nan)
     report = {
-        'sampler': settings.kind,
+        'sampler': sampler.kind,
         'n_trajectories': len(trajectories),
         'n_frames': sum(map(len, trajectories)),
         'n_candidates': len(pool),
         'n_given': len(pool.given),
         'given_label_sources': label_sources(pool.given),
-        'n_requested': settings.n_structures,
+        'n_requested': selection.n_structures,
         'n_selected': len(indices),
         'passed_over': pool.passed_over,
         **held_out.report,
@@ -124,12 +127,12 @@ def select_frames(
 
 def collect_candidates(
     trajectories: Sequence[Trajectory],
-    settings: SamplerSettings,
+    settings: SelectionSettings,
     *,
     random_seed: int,
     kinds: Mapping[str, str] | None = None,
 ) -> FramePool:
-    """Gather the frames that a sampler with these settings may choose from.
+    """Gather the frames that a selection with these settings may choose from.
 
     Raises
     ------
@@ -148,16 +151,17 @@ def collect_candidates(
     return pool
 
 
-def _pick(pool: FramePool, settings: SamplerSettings, n_wanted: int, random_seed: int) -> Picks:
+def _pick(pool: FramePool, settings: SamplingSettings, n_wanted: int, random_seed: int) -> Picks:
     """Let the sampler choose so many frames, or as few as reach the target of coverage."""
     target, dumped = settings.coverage_target, settings.model_dump(mode='json')
     # The search for their number lets the sampler choose several times, and so do those made of others.
     if target is not None or any(asked.place != '.descriptor' for asked in asked_descriptors(dumped)):
         pool = describe_once(pool, dumped)
 
+    sampler = SAMPLERS.make(split_section(settings)[1])
+
     def pick(n_structures: int) -> Picks:
-        sampler = SAMPLERS.make(settings.model_copy(update={'n_structures': n_structures}))
-        return sampler.pick(pool, make_rng(random_seed, 'sampling', settings.kind))
+        return sampler.pick(pool, n_structures, make_rng(random_seed, 'sampling', settings.kind))
 
     return pick(n_wanted) if target is None else pick_fewest(pool, target, pick, n_wanted)
 
@@ -173,7 +177,7 @@ def _warnings(picks: Picks, held_out: HeldOut, n_wanted: int, n_frames: int) -> 
     return warnings
 
 
-def _leave_out_extremes(pool: FramePool, settings: SamplerSettings) -> FramePool:
+def _leave_out_extremes(pool: FramePool, settings: SelectionSettings) -> FramePool:
     if settings.max_force_eV_A is not None and len(pool):
         pool = pool.leave_out(pool.largest_forces() > settings.max_force_eV_A, 'force_too_large')
     if settings.max_excess_energy_eV is not None and len(pool):
@@ -181,7 +185,7 @@ def _leave_out_extremes(pool: FramePool, settings: SamplerSettings) -> FramePool
     return pool
 
 
-def _thin_crashes(pool: FramePool, settings: SamplerSettings, rng: np.random.Generator) -> FramePool:
+def _thin_crashes(pool: FramePool, settings: SelectionSettings, rng: np.random.Generator) -> FramePool:
     """Keep as many frames on the way to a crash as may be chosen, so that no sampler can take more."""
     near = np.flatnonzero(pool.extra('time_to_crash_fs') <= settings.crash_window_fs)
     n_allowed = int(settings.crash_share * settings.n_structures)

@@ -27,7 +27,7 @@ class StratifiedSettings(SamplerSettings):
     """Share that is chosen first, among the quarter of frames whose energy per atom is the least above the lowest of
     the same composition: variety alone starves these."""
     within: InnerSampler = FpsSettings()
-    """The sampler within a stratum; of what all samplers have, its own values do not count."""
+    """The sampler within a stratum, with its own settings only."""
 
 
 class StratifiedSampler(Sampler):
@@ -36,21 +36,21 @@ class StratifiedSampler(Sampler):
     settings_class = StratifiedSettings
     settings: StratifiedSettings
 
-    def pick(self, pool: FramePool, rng: np.random.Generator) -> Picks:
+    def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
         """Choose equal shares; what a stratum cannot fill goes to the others."""
         settings = self.settings
         rounds = Rounds(pool, rng)
         excess = pool.excess_energies()
         near = np.flatnonzero(excess <= np.quantile(excess, 0.25))
-        n_near = rounds.pick(settings.within, round(settings.near_equilibrium_share * settings.n_structures), near)
+        n_near = rounds.pick(settings.within, round(settings.near_equilibrium_share * n_structures), near)
         strata = self._strata(pool, excess)
         n_chosen = dict.fromkeys(strata, 0)
         # The smallest come first: what they cannot fill is shared by those after them.
         order = sorted(strata, key=lambda name: len(np.setdiff1d(strata[name], rounds.indices)))
         for place, name in enumerate(order):
-            n_left = settings.n_structures - len(rounds.indices)
+            n_left = n_structures - len(rounds.indices)
             n_chosen[name] = rounds.pick(settings.within, n_left // (len(order) - place), strata[name])
-        n_left = settings.n_structures - len(rounds.indices)
+        n_left = n_structures - len(rounds.indices)
         n_beyond = rounds.pick(settings.within, n_left, np.arange(len(pool)))
         return rounds.finish(
             {

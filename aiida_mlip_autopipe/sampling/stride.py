@@ -22,8 +22,8 @@ class StrideSampler(Sampler):
 
     settings_class = StrideSettings
 
-    def pick(self, pool: FramePool, rng: np.random.Generator) -> Picks:
+    def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
         """Take frames in the order of seeds and steps; no chance is involved."""
-        n = min(self.settings.n_structures, len(pool))
+        n = min(n_structures, len(pool))
         indices = (2 * np.arange(n) + 1) * len(pool) // (2 * n)
         return Picks(indices, np.full(n, np.nan))

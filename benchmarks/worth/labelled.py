@@ -5,7 +5,7 @@ from ase.calculators.emt import EMT
 from ase.io import read
 
 from aiida_mlip_autopipe.committee import LARGEST
-from aiida_mlip_autopipe.sampling import SAMPLERS, select_frames
+from aiida_mlip_autopipe.sampling import section_class, select_frames
 from aiida_mlip_autopipe.trajectories import Trajectory
 
 # Share of the lineages of each kind, and then of the frames that are left, that no sampler may choose.
@@ -71,10 +71,9 @@ class Pool:
     def choose(self, candidates, fields, n, random_seed):
         """Let a sampler choose among candidates."""
         trajectories, members = self.trajectories(candidates)
-        settings = SAMPLERS.load(fields['kind']).settings_class
         selection = select_frames(
             trajectories,
-            settings.model_validate(fields | {'n_structures': n}),
+            section_class(fields['kind']).model_validate(fields | {'n_structures': n}),
             random_seed=random_seed,
             kinds=dict(zip(self.lineages.tolist(), self.kinds.tolist(), strict=True)),
         )

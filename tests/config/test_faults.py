@@ -89,6 +89,12 @@ def test_an_unknown_key_brings_the_known_ones_and_the_nearest(tmp_path):
     assert 'rattle_temperature_K' in line
 
 
+def test_a_part_of_a_mix_has_no_setting_of_the_selection(tmp_path):
+    part = {'share': 1, 'sampler': {'kind': 'fps', 'test_share': 0.1}}
+    line = one_fault(tmp_path, sampling={'kind': 'mix', 'parts': [part]})
+    assert line.startswith('sampling.parts[0].sampler.test_share: got 0.1; there is no such key here')
+
+
 def test_an_unknown_kind_brings_the_known_ones(tmp_path):
     line = one_fault(tmp_path, generation=[ALLOY, {'kind': 'aloy'}])
     assert line.startswith(f"generation[1].kind: got 'aloy'; must be one of {', '.join(GENERATORS)}; ")

@@ -2,8 +2,9 @@ import json
 
 import numpy as np
 import pytest
+from support.sampling import sampling
 
-from aiida_mlip_autopipe.sampling import SAMPLERS, select_frames
+from aiida_mlip_autopipe.sampling import select_frames
 from aiida_mlip_autopipe.sampling.coverage import assess_selection
 from aiida_mlip_autopipe.sampling.soap import SoapSettings
 
@@ -20,7 +21,7 @@ def trajectories(make_trajectory, rattled):
 
 def assess(trajectories, kind, n):
     fields = {'descriptor': SOAP} if kind == 'fps' else {}
-    settings = SAMPLERS.load(kind).settings_class(n_structures=n, **fields)
+    settings = sampling(kind, n_structures=n, **fields)
     selection = select_frames(trajectories, settings, random_seed=1)
     return selection, assess_selection(trajectories, selection, SOAP, random_seed=1)
 

@@ -5,17 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase.build import bulk
+from support.sampling import sampling
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.sampling import select_frames
 from aiida_mlip_autopipe.sampling.descriptors import Description, asked_descriptors, descriptor_key
-from aiida_mlip_autopipe.sampling.direct import DirectSettings
 from aiida_mlip_autopipe.sampling.fps import FpsSettings
 from aiida_mlip_autopipe.sampling.learned import LearnedSettings
-from aiida_mlip_autopipe.sampling.mix import MixSettings
-from aiida_mlip_autopipe.sampling.random_sampler import RandomSettings
 from aiida_mlip_autopipe.sampling.soap import SoapSettings, describe_structures
-from aiida_mlip_autopipe.sampling.stratified import StratifiedSettings
 
 SMALL = SoapSettings(n_max=3, l_max=2)
 
@@ -34,10 +31,11 @@ def described(trajectories, settings=SMALL, species=(29, 79)):
 
 
 SAMPLERS = [
-    FpsSettings(n_structures=6, descriptor=SMALL),
-    DirectSettings(n_structures=6, descriptor=SMALL),
-    StratifiedSettings(n_structures=6, within=FpsSettings(descriptor=SMALL)),
-    MixSettings(
+    sampling('fps', n_structures=6, descriptor=SMALL),
+    sampling('direct', n_structures=6, descriptor=SMALL),
+    sampling('stratified', n_structures=6, within={'kind': 'fps', 'descriptor': SMALL}),
+    sampling(
+        'mix',
         n_structures=6,
         parts=[
             {'share': 0.5, 'sampler': {'kind': 'stride'}},
@@ -61,7 +59,7 @@ def test_a_sampler_chooses_the_same_by_descriptors_of_a_job(trajectories, settin
 def test_descriptors_of_other_settings_are_not_taken(trajectories):
     """A job has found nonsense for another descriptor: the selection is that without a job."""
     wrong = described(trajectories, SoapSettings(n_max=4, l_max=2))
-    settings = FpsSettings(n_structures=6, descriptor=SMALL)
+    settings = sampling('fps', n_structures=6, descriptor=SMALL)
     plain = select_frames(trajectories, settings, random_seed=1)
     for description in wrong.values():
         for features in description.features:
@@ -76,17 +74,17 @@ def test_structures_given_are_described_beside_them_also_with_another_element(tr
     atoms = bulk('Cu', cubic=True)
     atoms.symbols[0] = element
     atoms.write(tmp_path / 'given.traj')
-    settings = FpsSettings(n_structures=6, descriptor=SMALL, given=tmp_path / 'given.traj')
+    settings = sampling('fps', n_structures=6, descriptor=SMALL, given=tmp_path / 'given.traj')
     plain = select_frames(trajectories, settings, random_seed=1)
     by_job = select_frames(trajectories, settings, random_seed=1, described=described(trajectories))
     np.testing.assert_array_equal(by_job.frame_indices, plain.frame_indices)
 
 
 def test_learned_descriptors_serve_a_sampler_like_others(trajectories):
-    settings = FpsSettings(n_structures=6, descriptor=LearnedSettings())
+    settings = sampling('fps', n_structures=6, descriptor=LearnedSettings())
     found = described(trajectories, LearnedSettings())
     by_job = select_frames(trajectories, settings, random_seed=1, described=found)
-    soap = select_frames(trajectories, FpsSettings(n_structures=6, descriptor=SMALL), random_seed=1)
+    soap = select_frames(trajectories, sampling('fps', n_structures=6, descriptor=SMALL), random_seed=1)
     np.testing.assert_array_equal(by_job.frame_indices, soap.frame_indices)
     assert by_job.report['descriptor']['kind'] == 'learned'
 
@@ -96,7 +94,7 @@ def test_structures_given_count_by_what_a_job_has_learned_of_them(trajectories, 
     bulk('Al').write(tmp_path / 'given.traj')
     ((key, description),) = described(trajectories, LearnedSettings()).items()
     found = {key: replace(description, given=description.features[0][:1])}
-    settings = FpsSettings(n_structures=24, descriptor=LearnedSettings(), given=tmp_path / 'given.traj')
+    settings = sampling('fps', n_structures=24, descriptor=LearnedSettings(), given=tmp_path / 'given.traj')
     selection = select_frames(trajectories, settings, random_seed=1, described=found)
     assert len(selection) == 23
     assert np.isfinite(selection.distances[0])
@@ -106,7 +104,7 @@ def test_structures_given_count_by_what_a_job_has_learned_of_them(trajectories, 
 
 def test_learned_descriptors_without_a_job_are_refused_in_one_sentence(trajectories):
     with pytest.raises(AutopipeError, match='learned descriptors are computed by a job of a campaign'):
-        select_frames(trajectories, FpsSettings(descriptor=LearnedSettings()), random_seed=1)
+        select_frames(trajectories, sampling('fps', descriptor=LearnedSettings()), random_seed=1)
 
 
 def test_the_descriptors_that_jobs_can_compute_are_found_within_other_samplers():
@@ -125,12 +123,9 @@ def test_the_descriptors_that_jobs_can_compute_are_found_within_other_samplers()
 
 
 def test_the_descriptor_of_a_target_of_coverage_is_found():
-    settings = RandomSettings(coverage_target={'score': 0.9, 'descriptor': {'kind': 'learned'}})
+    settings = sampling('random', coverage_target={'score': 0.9, 'descriptor': {'kind': 'learned'}})
     expected = ('.coverage_target.descriptor', 'structures', {'kind': 'learned'})
     assert list(asked_descriptors(settings.model_dump())) == [expected]
-    # Within another sampler it does not count.
-    mix = MixSettings(parts=[{'share': 1, 'sampler': settings.model_dump()}])
-    assert list(asked_descriptors(mix.model_dump())) == []
 
 
 def test_a_descriptor_is_soap_where_it_does_not_say_which():
@@ -142,7 +137,7 @@ def test_candidates_of_a_subset_find_their_own_descriptors(trajectories):
     forces = np.zeros((12, 4, 3))
     forces[::2] = 9.0
     harder = [replace(trajectories[0], forces=forces), trajectories[1]]
-    settings = FpsSettings(n_structures=5, descriptor=SMALL, max_force_eV_A=5.0)
+    settings = sampling('fps', n_structures=5, descriptor=SMALL, max_force_eV_A=5.0)
     plain = select_frames(harder, settings, random_seed=1)
     by_job = select_frames(harder, settings, random_seed=1, described=described(harder))
     np.testing.assert_array_equal(by_job.frame_indices, plain.frame_indices)

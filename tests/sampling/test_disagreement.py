@@ -4,13 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.sampling import sampling
 
 from aiida_mlip_autopipe.committee import ENERGY, FIGURES, LARGEST, RELATIVE
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.sampling import select_frames
-from aiida_mlip_autopipe.sampling.disagreement import DisagreementSettings
-from aiida_mlip_autopipe.sampling.fps import FpsSettings
-from aiida_mlip_autopipe.sampling.mix import MixSettings
 
 
 @pytest.fixture
@@ -27,15 +25,15 @@ def chosen(trajectories, settings):
 
 
 def test_only_the_frames_of_the_largest_disagreement_are_chosen(evaluated):
-    picked = chosen([evaluated], DisagreementSettings(n_structures=4, pool_factor=2))
+    picked = chosen([evaluated], sampling('disagreement', n_structures=4, pool_factor=2))
     assert len(picked) == 4
     assert min(picked) >= 32
     # Without a wider choice there is nothing for farthest points to decide.
-    assert chosen([evaluated], DisagreementSettings(n_structures=4, pool_factor=1)) == [36, 37, 38, 39]
+    assert chosen([evaluated], sampling('disagreement', n_structures=4, pool_factor=1)) == [36, 37, 38, 39]
 
 
 def test_among_them_the_choice_is_that_of_farthest_points(evaluated):
-    settings = DisagreementSettings(n_structures=5, pool_factor=2)
+    settings = sampling('disagreement', n_structures=5, pool_factor=2)
     hardest = replace(
         evaluated,
         **{name: getattr(evaluated, name)[30:] for name in ('steps', 'positions', 'cells', 'energies', 'forces')},
@@ -43,21 +41,21 @@ def test_among_them_the_choice_is_that_of_farthest_points(evaluated):
         temperatures=evaluated.temperatures[30:],
         extra={},
     )
-    farthest = select_frames([hardest], FpsSettings(n_structures=5), random_seed=1)
+    farthest = select_frames([hardest], sampling('fps', n_structures=5), random_seed=1)
     picks = select_frames([evaluated], settings, random_seed=1)
     assert picks.frame_indices.tolist() == (30 + farthest.frame_indices).tolist()
     np.testing.assert_array_equal(picks.distances, farthest.distances)
 
 
 def test_the_relative_disagreement_may_decide(evaluated):
-    assert chosen([evaluated], DisagreementSettings(n_structures=3, pool_factor=1, by='relative')) == [0, 1, 2]
+    assert chosen([evaluated], sampling('disagreement', n_structures=3, pool_factor=1, by='relative')) == [0, 1, 2]
 
 
 def test_frames_that_nobody_has_evaluated_are_never_chosen(evaluated, make_trajectory, rattled):
     values = np.where(np.arange(40) < 38, evaluated.extra[LARGEST], np.nan)
     partly = replace(evaluated, extra=dict.fromkeys(FIGURES, values))
     other = make_trajectory(rattled(5, random_seed=9), seed_id='never seen')
-    selection = select_frames([partly, other], DisagreementSettings(n_structures=50), random_seed=1)
+    selection = select_frames([partly, other], sampling('disagreement', n_structures=50), random_seed=1)
     assert len(selection) == 38
     assert set(selection.trajectory_indices) == {0}
     assert selection.report['n_without_disagreement'] == 7
@@ -67,12 +65,12 @@ def test_frames_that_nobody_has_evaluated_are_never_chosen(evaluated, make_traje
 
 
 def test_frames_below_a_limit_are_passed_over(evaluated):
-    assert min(chosen([evaluated], DisagreementSettings(n_structures=40, min_disagreement=0.3))) == 29
+    assert min(chosen([evaluated], sampling('disagreement', n_structures=40, min_disagreement=0.3))) == 29
 
 
 def test_frames_without_a_committee_are_refused_in_one_sentence(make_trajectory, rattled):
     with pytest.raises(AutopipeError, match='none of the 4 candidates was evaluated by one'):
-        select_frames([make_trajectory(rattled(4))], DisagreementSettings(), random_seed=1)
+        select_frames([make_trajectory(rattled(4))], sampling('disagreement'), random_seed=1)
 
 
 def test_it_can_be_a_part_of_a_mix(evaluated):
@@ -80,13 +78,13 @@ def test_it_can_be_a_part_of_a_mix(evaluated):
         {'share': 0.5, 'sampler': {'kind': 'stride'}},
         {'share': 0.5, 'sampler': {'kind': 'disagreement', 'pool_factor': 1}},
     ]
-    picked = chosen([evaluated], MixSettings(n_structures=6, parts=parts))
+    picked = chosen([evaluated], sampling('mix', n_structures=6, parts=parts))
     assert len(picked) == 6
     assert {37, 38, 39} <= set(picked)
 
 
 def test_the_report_says_how_far_the_committee_disagrees(evaluated):
-    report = select_frames([evaluated], FpsSettings(n_structures=5), random_seed=1).report['committee']
+    report = select_frames([evaluated], sampling('fps', n_structures=5), random_seed=1).report['committee']
     assert report['candidates']['n_evaluated'] == 40
     assert report['candidates']['largest_eV_A'] == pytest.approx(0.4)
     assert report['selected']['n_evaluated'] == 5
@@ -101,5 +99,5 @@ def test_the_spread_of_energies_leaves_out_a_constant_of_each_composition(make_t
         figures = {name: np.ones(4) for name in FIGURES} | {ENERGY: energies}
         return replace(make_trajectory(structures, seed_id=str(number)), extra=figures)
 
-    report = select_frames([make(3.0, 29), make(-2.0, 79)], FpsSettings(n_structures=2), random_seed=1).report
+    report = select_frames([make(3.0, 29), make(-2.0, 79)], sampling('fps', n_structures=2), random_seed=1).report
     assert report['committee']['energy_spread_eV'] == pytest.approx(0.1)

@@ -4,27 +4,27 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.sampling import sampling
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.sampling import environments, select_frames
 from aiida_mlip_autopipe.sampling.descriptors import Description, descriptor_key
-from aiida_mlip_autopipe.sampling.environment import EnvironmentSettings
 from aiida_mlip_autopipe.sampling.environments import fit_environments, project_environments, report_environments
 from aiida_mlip_autopipe.sampling.given import read_given
-from aiida_mlip_autopipe.sampling.mix import MixSettings
 from aiida_mlip_autopipe.sampling.soap import SoapSettings
-from aiida_mlip_autopipe.sampling.stratified import StratifiedSettings
 
 SMALL = SoapSettings(n_max=3, l_max=2)
-ENVIRONMENT = EnvironmentSettings(n_structures=6, descriptor=SMALL)
+WITHIN = {'kind': 'environment', 'descriptor': SMALL.model_dump()}
+ENVIRONMENT = sampling('environment', n_structures=6, descriptor=SMALL)
 SAMPLERS = [
     ENVIRONMENT,
-    EnvironmentSettings(n_structures=6, descriptor=SMALL, max_force_eV_A=5.0),
-    MixSettings(
+    sampling('environment', n_structures=6, descriptor=SMALL, max_force_eV_A=5.0),
+    sampling(
+        'mix',
         n_structures=6,
-        parts=[{'share': 0.5, 'sampler': {'kind': 'stride'}}, {'share': 0.5, 'sampler': ENVIRONMENT.model_dump()}],
+        parts=[{'share': 0.5, 'sampler': {'kind': 'stride'}}, {'share': 0.5, 'sampler': WITHIN}],
     ),
-    StratifiedSettings(n_structures=8, by='seed', within=ENVIRONMENT),
+    sampling('stratified', n_structures=8, by='seed', within=WITHIN),
 ]
 
 
@@ -112,7 +112,7 @@ def test_a_search_for_coverage_describes_the_environments_once(trajectories, mon
 
     monkeypatch.setattr(environments, 'describe_environments', count)
     target = {'score': 0.5, 'descriptor': SMALL}
-    settings = EnvironmentSettings(n_structures=20, descriptor=SMALL, coverage_target=target)
+    settings = sampling('environment', n_structures=20, descriptor=SMALL, coverage_target=target)
     selection = select_frames(trajectories, settings, random_seed=1)
     assert 1 < len(selection) < 20
     # Once for the components, and once for all.

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from ase.io import write
 from pydantic import ValidationError
+from support.sampling import sampling
 
 from aiida_mlip_autopipe.committee import LARGEST
 from aiida_mlip_autopipe.sampling import SAMPLERS, Picks, Sampler, SamplerSettings, descriptors, select_frames
 from aiida_mlip_autopipe.sampling.descriptors import Description, descriptor_key
-from aiida_mlip_autopipe.sampling.fps import FpsSettings
 from aiida_mlip_autopipe.sampling.learned import LearnedSettings
-from aiida_mlip_autopipe.sampling.random_sampler import RandomSettings
 from aiida_mlip_autopipe.sampling.soap import SoapSettings
 
 LEARNED = {'kind': 'learned'}
@@ -39,8 +38,8 @@ class BackwardSampler(Sampler):
 
     settings_class = BackwardSettings
 
-    def pick(self, pool, rng):
-        indices = np.arange(len(pool))[::-1][: self.settings.n_structures]
+    def pick(self, pool, n_structures, rng):
+        indices = np.arange(len(pool))[::-1][:n_structures]
         return Picks(indices, np.full(len(indices), np.nan))
 
 
@@ -70,9 +69,8 @@ def laid_out():
 
 def choose(trajectories, laid_out, kind, score, n_structures=40, **fields):
     target = {'score': score, 'descriptor': LEARNED}
-    settings_class = SAMPLERS.load(kind).settings_class
     fields = FIELDS.get(kind, {}) | fields
-    settings = settings_class(n_structures=n_structures, coverage_target=target, **fields)
+    settings = sampling(kind, n_structures=n_structures, coverage_target=target, **fields)
     return select_frames(trajectories, settings, random_seed=1, described=laid_out)
 
 
@@ -120,9 +118,9 @@ def test_few_selections_are_made_to_find_the_number(trajectories, laid_out, kind
     sampler, numbers = SAMPLERS.load(kind), []
     pick = sampler.pick
 
-    def count(self, pool, rng):
-        numbers.append(self.settings.n_structures)
-        return pick(self, pool, rng)
+    def count(self, pool, n_structures, rng):
+        numbers.append(n_structures)
+        return pick(self, pool, n_structures, rng)
 
     monkeypatch.setattr(sampler, 'pick', count)
     selection = choose(trajectories, laid_out, kind, 0.5)
@@ -139,7 +137,11 @@ def test_structures_given_cover_too_and_one_is_chosen_at_least(trajectories, tmp
     write(tmp_path / 'all.traj', frames)
     target = {'score': 0.9, 'descriptor': SMALL}
     numbers = [
-        len(select_frames(trajectories, RandomSettings(coverage_target=target, given=tmp_path / name), random_seed=1))
+        len(
+            select_frames(
+                trajectories, sampling('random', coverage_target=target, given=tmp_path / name), random_seed=1
+            )
+        )
         for name in ('one.traj', 'all.traj')
     ]
     assert numbers[0] > 10
@@ -154,10 +156,10 @@ def test_the_frames_are_described_once(trajectories, monkeypatch):
         return describe(structures, n_structures, species, settings)
 
     monkeypatch.setattr(descriptors, 'describe_structures', count)
-    settings = FpsSettings(n_structures=40, descriptor=SMALL, coverage_target={'score': 0.5, 'descriptor': SMALL})
+    settings = sampling('fps', n_structures=40, descriptor=SMALL, coverage_target={'score': 0.5, 'descriptor': SMALL})
     chosen = select_frames(trajectories, settings, random_seed=1)
     assert calls == [40]
-    plain = select_frames(trajectories, FpsSettings(n_structures=len(chosen), descriptor=SMALL), random_seed=1)
+    plain = select_frames(trajectories, sampling('fps', n_structures=len(chosen), descriptor=SMALL), random_seed=1)
     np.testing.assert_array_equal(chosen.frame_indices, plain.frame_indices)
     np.testing.assert_array_equal(chosen.distances, plain.distances)
 
@@ -171,10 +173,10 @@ def test_sets_held_out_keep_their_share_of_the_bound(trajectories, laid_out):
 
 
 def test_the_descriptor_of_the_target_is_soap_by_default():
-    assert RandomSettings(coverage_target={'score': 0.9}).coverage_target.descriptor == SoapSettings()
+    assert sampling('random', coverage_target={'score': 0.9}).coverage_target.descriptor == SoapSettings()
 
 
 @pytest.mark.parametrize('target', [{}, {'score': 0}, {'score': 1.1}, {'score': 0.5, 'descriptor': {'kind': 'x'}}])
 def test_a_bad_target_is_refused(target):
     with pytest.raises(ValidationError):
-        RandomSettings(coverage_target=target)
+        sampling('random', coverage_target=target)

@@ -4,11 +4,10 @@ import pytest
 from ase.db import connect
 from ase.io import write
 from pydantic import TypeAdapter
+from support.sampling import sampling
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.sampling import SAMPLERS, select_frames
-from aiida_mlip_autopipe.sampling.fps import FpsSettings
-from aiida_mlip_autopipe.sampling.random_sampler import RandomSettings
 
 SOAP = {'n_max': 4, 'l_max': 3}
 
@@ -33,7 +32,7 @@ def choose(frames, make_trajectory, settings):
 
 @pytest.mark.parametrize('kind', ['random', 'stride', 'fps'])
 def test_structures_given_are_not_chosen_again(frames, old, make_trajectory, kind):
-    settings = SAMPLERS.load(kind).settings_class(n_structures=12, given=old)
+    settings = sampling(kind, n_structures=12, given=old)
     indices, report = choose(frames, make_trajectory, settings)
     assert sorted(indices) == list(range(3, 12))
     assert report['n_given'] == report['passed_over']['given'] == 3
@@ -51,14 +50,14 @@ def test_the_level_of_theory_of_a_dataset_given_is_reported(frames, tmp_path, ma
         for atoms in structures:
             atoms.info['label_source'] = 'dft:vasp:pbe'
         write(tmp_path / name, structures)
-    _, report = choose(frames, make_trajectory, RandomSettings(n_structures=2, given=tmp_path / name))
+    _, report = choose(frames, make_trajectory, sampling('random', n_structures=2, given=tmp_path / name))
     assert report['given_label_sources'] == ['dft:vasp:pbe']
 
 
 def test_a_selection_goes_on_where_the_dataset_given_ended(frames, tmp_path, make_trajectory):
-    whole, _ = choose(frames, make_trajectory, FpsSettings(n_structures=8, descriptor=SOAP))
+    whole, _ = choose(frames, make_trajectory, sampling('fps', n_structures=8, descriptor=SOAP))
     write(tmp_path / 'old.traj', [frames[i] for i in whole[:4]])
-    settings = FpsSettings(n_structures=4, descriptor=SOAP, given=tmp_path / 'old.traj')
+    settings = sampling('fps', n_structures=4, descriptor=SOAP, given=tmp_path / 'old.traj')
     selection = select_frames([make_trajectory(frames)], settings, random_seed=1)
     assert selection.frame_indices.tolist() == whole[4:]
     assert selection.distances[0] > 0
@@ -69,7 +68,7 @@ def test_a_rotated_copy_of_a_structure_given_is_not_chosen(frames, tmp_path, mak
     for atoms in copies:
         atoms.rotate(30, 'z', rotate_cell=True)
     write(tmp_path / 'old.traj', copies[:11])
-    settings = FpsSettings(n_structures=12, descriptor=SOAP, given=tmp_path / 'old.traj')
+    settings = sampling('fps', n_structures=12, descriptor=SOAP, given=tmp_path / 'old.traj')
     assert choose(frames, make_trajectory, settings)[0] == [11]
 
 
@@ -77,7 +76,7 @@ def test_elements_of_the_structures_given_need_not_be_among_the_frames(frames, t
     other = frames[0].copy()
     other.numbers[:] = 28
     write(tmp_path / 'old.traj', other)
-    settings = FpsSettings(n_structures=2, descriptor=SOAP, given=tmp_path / 'old.traj')
+    settings = sampling('fps', n_structures=2, descriptor=SOAP, given=tmp_path / 'old.traj')
     assert choose(frames, make_trajectory, settings)[1]['descriptor']['species'] == [28, 29, 79]
 
 
@@ -91,20 +90,20 @@ def test_the_hash_of_the_file_is_found_when_the_config_is_read(old):
 
 
 def test_a_file_that_has_changed_since_is_refused(frames, old, make_trajectory):
-    settings = RandomSettings(given=old, given_sha256='0' * 64)
+    settings = sampling('random', given=old, given_sha256='0' * 64)
     with pytest.raises(AutopipeError, match='has changed since the config was read'):
         choose(frames, make_trajectory, settings)
 
 
 def test_a_file_that_is_missing_or_unreadable_is_one_sentence(frames, tmp_path, make_trajectory):
     with pytest.raises(AutopipeError, match='there is no file'):
-        choose(frames, make_trajectory, RandomSettings(given=tmp_path / 'no.db'))
+        choose(frames, make_trajectory, sampling('random', given=tmp_path / 'no.db'))
     (tmp_path / 'bad.xyz').write_text('three\n')
     with pytest.raises(AutopipeError, match=r'bad\.xyz cannot be read as structures'):
-        choose(frames, make_trajectory, RandomSettings(given=tmp_path / 'bad.xyz'))
+        choose(frames, make_trajectory, sampling('random', given=tmp_path / 'bad.xyz'))
 
 
 def test_all_candidates_given_already_is_one_sentence(frames, tmp_path, make_trajectory):
     write(tmp_path / 'old.traj', frames)
     with pytest.raises(AutopipeError, match='there is no frame to choose from'):
-        choose(frames, make_trajectory, RandomSettings(given=tmp_path / 'old.traj'))
+        choose(frames, make_trajectory, sampling('random', given=tmp_path / 'old.traj'))

@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 from ase.calculators.emt import EMT
 from pydantic import ValidationError
+from support.sampling import sampling
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.sampling import select_frames
-from aiida_mlip_autopipe.sampling.fps import FpsSettings
-from aiida_mlip_autopipe.sampling.random_sampler import RandomSettings
-from aiida_mlip_autopipe.sampling.stride import StrideSettings
 from aiida_mlip_autopipe.trajectories import Trajectory
 
 SOAP = {'n_max': 4, 'l_max': 3}
@@ -43,7 +41,7 @@ def lineages_by_split(selection, trajectories, lineages):
 
 
 def test_no_lineage_is_in_two_sets_and_the_shares_are_those_asked_for(trajectories, lineages):
-    settings = FpsSettings(n_structures=20, test_share=0.2, valid_share=0.1, descriptor=SOAP)
+    settings = sampling('fps', n_structures=20, test_share=0.2, valid_share=0.1, descriptor=SOAP)
     selection = select_frames(trajectories, settings, random_seed=1, lineages=lineages)
     sets = lineages_by_split(selection, trajectories, lineages)
     assert set(sets) == {'train', 'valid', 'test'}
@@ -76,7 +74,7 @@ def test_lineages_that_share_a_structure_are_one_also_where_it_is_turned_and_rep
             temperatures=np.zeros(1),
         )
         chained.append(labelled(extra))
-    settings = RandomSettings(n_structures=20, test_share=0.2, valid_share=0.2)
+    settings = sampling('random', n_structures=20, test_share=0.2, valid_share=0.2)
     apart = select_frames(trajectories, settings, random_seed=1, lineages=lineages)
     assert apart.report['n_lineages_joined'] == 0
     joined = select_frames(chained, settings, random_seed=1, lineages=lineages)
@@ -87,8 +85,8 @@ def test_lineages_that_share_a_structure_are_one_also_where_it_is_turned_and_rep
 def test_the_test_set_does_not_depend_on_the_sampler(trajectories, lineages):
     tests = []
     for settings in (
-        FpsSettings(n_structures=20, test_share=0.3, descriptor=SOAP),
-        StrideSettings(n_structures=20, test_share=0.3),
+        sampling('fps', n_structures=20, test_share=0.3, descriptor=SOAP),
+        sampling('stride', n_structures=20, test_share=0.3),
     ):
         selection = select_frames(trajectories, settings, random_seed=1, lineages=lineages)
         picks = zip(selection.trajectory_indices, selection.frame_indices, selection.splits, strict=True)
@@ -98,7 +96,7 @@ def test_the_test_set_does_not_depend_on_the_sampler(trajectories, lineages):
 
 
 def test_frames_held_out_have_no_distance_and_come_last(trajectories, lineages):
-    settings = FpsSettings(n_structures=20, test_share=0.2, descriptor=SOAP)
+    settings = sampling('fps', n_structures=20, test_share=0.2, descriptor=SOAP)
     selection = select_frames(trajectories, settings, random_seed=1, lineages=lineages)
     assert selection.splits == ('train',) * 16 + ('test',) * 4
     assert np.isfinite(selection.distances[1:16]).all()
@@ -106,18 +104,18 @@ def test_frames_held_out_have_no_distance_and_come_last(trajectories, lineages):
 
 
 def test_a_seed_is_a_lineage_of_its_own_where_none_is_told(trajectories):
-    selection = select_frames(trajectories, RandomSettings(n_structures=20, test_share=0.2), random_seed=1)
+    selection = select_frames(trajectories, sampling('random', n_structures=20, test_share=0.2), random_seed=1)
     assert sum(selection.report['n_lineages'].values()) == 10
 
 
 def test_nothing_is_held_out_by_default(trajectories, lineages):
-    selection = select_frames(trajectories, RandomSettings(n_structures=5), random_seed=1, lineages=lineages)
+    selection = select_frames(trajectories, sampling('random', n_structures=5), random_seed=1, lineages=lineages)
     assert selection.splits == (None,) * 5
     assert 'n_lineages' not in selection.report
 
 
 def test_one_lineage_alone_is_for_training_and_the_report_warns(trajectories):
-    settings = RandomSettings(n_structures=20, test_share=0.2)
+    settings = sampling('random', n_structures=20, test_share=0.2)
     selection = select_frames(trajectories[:1], settings, random_seed=1)
     assert selection.splits == ('train',) * 12
     assert selection.report['warnings'] == [
@@ -138,8 +136,8 @@ def kinds_by_split(selection, trajectories):
 
 
 def test_a_kind_that_is_held_out_is_the_test_set_and_nothing_else(trajectories):
-    settings = FpsSettings(
-        n_structures=30, test_share=0.2, valid_share=0.1, held_out_kinds=['surface'], descriptor=SOAP
+    settings = sampling(
+        'fps', n_structures=30, test_share=0.2, valid_share=0.1, held_out_kinds=['surface'], descriptor=SOAP
     )
     selection = select_frames(trajectories, settings, random_seed=1, kinds=KINDS)
     assert kinds_by_split(selection, trajectories) == {
@@ -151,13 +149,13 @@ def test_a_kind_that_is_held_out_is_the_test_set_and_nothing_else(trajectories):
     # By chance, and so from more than one of the seeds.
     drawn = [t for t, split in zip(selection.trajectory_indices, selection.splits, strict=True) if split == 'test']
     assert len(set(drawn)) > 1
-    stride = StrideSettings(n_structures=30, test_share=0.2, held_out_kinds=['surface'])
+    stride = sampling('stride', n_structures=30, test_share=0.2, held_out_kinds=['surface'])
     other = select_frames(trajectories, stride, random_seed=1, kinds=KINDS)
     assert other.frame_indices[-6:].tolist() == selection.frame_indices[-6:].tolist()
 
 
 def test_a_lineage_of_a_kind_held_out_is_not_trained_on_nor_tested_where_it_is_of_another_kind(trajectories, lineages):
-    settings = RandomSettings(n_structures=120, test_share=0.4, held_out_kinds=['surface'])
+    settings = sampling('random', n_structures=120, test_share=0.4, held_out_kinds=['surface'])
     selection = select_frames(trajectories, settings, random_seed=1, kinds=KINDS, lineages=lineages)
     # Seed 9 is an alloy of the lineage of seed 8.
     assert 'seed9' not in {trajectories[t].seed_id for t in selection.trajectory_indices}
@@ -172,18 +170,18 @@ def test_a_lineage_of_a_kind_held_out_is_not_trained_on_nor_tested_where_it_is_o
 
 
 def test_a_kind_of_which_no_frame_is_left_gives_no_other_test_set(trajectories):
-    settings = RandomSettings(n_structures=20, test_share=0.2, held_out_kinds=['defect'])
+    settings = sampling('random', n_structures=20, test_share=0.2, held_out_kinds=['defect'])
     selection = select_frames(trajectories, settings, random_seed=1, kinds=KINDS)
     assert selection.splits == ('train',) * 16
     assert 'only 0 frames' in selection.report['warnings'][0]
 
 
 def test_kinds_that_leave_nothing_to_train_on_are_one_sentence(trajectories):
-    settings = RandomSettings(n_structures=20, test_share=0.2, held_out_kinds=['surface', 'alloy'])
+    settings = sampling('random', n_structures=20, test_share=0.2, held_out_kinds=['surface', 'alloy'])
     with pytest.raises(AutopipeError, match='no frame is left to train on; the candidates are of alloy, surface'):
         select_frames(trajectories, settings, random_seed=1, kinds=KINDS)
 
 
 def test_shares_must_leave_something_to_train_on():
     with pytest.raises(ValidationError, match='their sum is below 1'):
-        RandomSettings(test_share=0.5, valid_share=0.5)
+        sampling('random', test_share=0.5, valid_share=0.5)

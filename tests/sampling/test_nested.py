@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from support.sampling import sampling
 
-from aiida_mlip_autopipe.sampling import select_frames
-from aiida_mlip_autopipe.sampling.mix import MixSettings
-from aiida_mlip_autopipe.sampling.stratified import StratifiedSettings
+from aiida_mlip_autopipe.sampling import SelectionSettings, select_frames
 
 SOAP = {'n_max': 4, 'l_max': 3}
 FPS = {'kind': 'fps', 'descriptor': SOAP}
@@ -32,7 +31,7 @@ def hot_and_cold(make_trajectory, rattled):
 
 
 def test_every_stratum_has_the_same_share_and_what_one_cannot_fill_goes_to_the_others(hot_and_cold):
-    settings = StratifiedSettings(n_structures=18, n_strata=3, near_equilibrium_share=0, within=FPS)
+    settings = sampling('stratified', n_structures=18, n_strata=3, near_equilibrium_share=0, within=FPS)
     selection = select_frames(hot_and_cold, settings, random_seed=1)
     chosen = names(selection, hot_and_cold)
     assert {name: chosen.count(name) for name in set(chosen)} == {'1200': 2, '600': 8, '300': 8}
@@ -46,7 +45,7 @@ def test_every_stratum_has_the_same_share_and_what_one_cannot_fill_goes_to_the_o
 def test_the_thermostat_tells_the_strata_where_it_is_known(make_trajectory, rattled):
     trajectory = with_temperatures(make_trajectory(rattled(10)), np.linspace(100, 900, 10))
     trajectory.extra['target_temperature_K'] = np.repeat([300.0, 500.0], 5)
-    settings = StratifiedSettings(n_structures=4, n_strata=2, near_equilibrium_share=0, within={'kind': 'random'})
+    settings = sampling('stratified', n_structures=4, n_strata=2, near_equilibrium_share=0, within={'kind': 'random'})
     selection = select_frames([trajectory], settings, random_seed=1)
     assert [stratum['stratum'] for stratum in selection.report['strata']] == ['300 to 400 K', '400 to 500 K']
     assert sum(frame < 5 for frame in selection.frame_indices) == 2
@@ -62,7 +61,7 @@ def test_strata_by_name(make_trajectory, rattled, by, expected):
         make_trajectory(rattled(5, 2), 'b'),
         make_trajectory(pure, 'c'),
     ]
-    settings = StratifiedSettings(n_structures=6, by=by, near_equilibrium_share=0, within=FPS)
+    settings = sampling('stratified', n_structures=6, by=by, near_equilibrium_share=0, within=FPS)
     strata = select_frames(trajectories, settings, random_seed=1).report['strata']
     assert [stratum['stratum'] for stratum in strata] == expected
     assert {stratum['n_selected'] for stratum in strata} == {6 // len(expected)}
@@ -75,7 +74,7 @@ def test_energies_are_compared_within_a_composition(make_trajectory, rattled):
     trajectories = [make_trajectory(rattled(10, 1), 'a'), make_trajectory(pure, 'b')]
     trajectories[0].energies[:] = 4 * np.arange(10) / 10
     trajectories[1].energies[:] = -400 + 4 * np.arange(10) / 10
-    settings = StratifiedSettings(n_structures=9, by='energy', n_strata=3, near_equilibrium_share=0, within=FPS)
+    settings = sampling('stratified', n_structures=9, by='energy', n_strata=3, near_equilibrium_share=0, within=FPS)
     strata = select_frames(trajectories, settings, random_seed=1).report['strata']
     assert [stratum['stratum'] for stratum in strata] == [
         '0 to 0.3 eV/atom',
@@ -88,7 +87,7 @@ def test_energies_are_compared_within_a_composition(make_trajectory, rattled):
 def test_a_share_is_chosen_near_equilibrium_first(make_trajectory, rattled):
     trajectory = make_trajectory(rattled(40))
     trajectory.energies[:] = np.random.default_rng(0).permutation(40)
-    settings = StratifiedSettings(n_structures=10, near_equilibrium_share=0.5, within=FPS)
+    settings = sampling('stratified', n_structures=10, near_equilibrium_share=0.5, within=FPS)
     selection = select_frames([trajectory], settings, random_seed=1)
     assert selection.report['n_near_equilibrium'] == 5
     assert (trajectory.energies[selection.frame_indices[:5]] < 10).all()
@@ -96,7 +95,8 @@ def test_a_share_is_chosen_near_equilibrium_first(make_trajectory, rattled):
 
 
 def test_a_mix_gives_each_sampler_its_share(hot_and_cold):
-    settings = MixSettings(
+    settings = sampling(
+        'mix',
         n_structures=12,
         parts=[{'share': 2, 'sampler': {'kind': 'stride'}}, {'share': 1, 'sampler': FPS}],
     )
@@ -114,7 +114,8 @@ def test_a_mix_gives_each_sampler_its_share(hot_and_cold):
 
 def test_a_mix_fills_up_with_what_its_parts_leave(hot_and_cold):
     covers = {'kind': 'fps', 'descriptor': SOAP, 'coverage_radius': 2.0}
-    settings = MixSettings(
+    settings = sampling(
+        'mix',
         n_structures=12,
         parts=[{'share': 1, 'sampler': {'kind': 'random'}}, {'share': 1, 'sampler': covers}],
     )
@@ -124,8 +125,8 @@ def test_a_mix_fills_up_with_what_its_parts_leave(hot_and_cold):
 
 def test_more_than_there_are_gives_all_and_a_warning(hot_and_cold):
     for settings in (
-        MixSettings(n_structures=60, parts=[{'share': 1, 'sampler': FPS}]),
-        StratifiedSettings(n_structures=60, within=FPS),
+        sampling('mix', n_structures=60, parts=[{'share': 1, 'sampler': FPS}]),
+        sampling('stratified', n_structures=60, within=FPS),
     ):
         selection = select_frames(hot_and_cold, settings, random_seed=1)
         assert len(selection) == 50
@@ -143,9 +144,18 @@ def test_more_than_there_are_gives_all_and_a_warning(hot_and_cold):
 )
 def test_bad_parts_are_refused(parts):
     with pytest.raises(ValidationError):
-        MixSettings(parts=parts)
+        sampling('mix', parts=parts)
 
 
 def test_settings_survive_json():
-    settings = MixSettings(parts=[{'share': 1, 'sampler': FPS}, {'share': 0.5, 'sampler': {'kind': 'direct'}}])
-    assert MixSettings.model_validate(settings.model_dump(mode='json')) == settings
+    settings = sampling('mix', parts=[{'share': 1, 'sampler': FPS}, {'share': 0.5, 'sampler': {'kind': 'direct'}}])
+    assert sampling(**settings.model_dump(mode='json')) == settings
+
+
+@pytest.mark.parametrize('field', SelectionSettings.model_fields)
+def test_what_belongs_to_the_selection_is_no_setting_of_a_sampler_within(field):
+    part = {'kind': 'fps', field: None}
+    for fields in ({'kind': 'mix', 'parts': [{'share': 1, 'sampler': part}]}, {'kind': 'stratified', 'within': part}):
+        with pytest.raises(ValidationError) as caught:
+            sampling(**fields)
+        assert [fault['loc'][-1] for fault in caught.value.errors() if fault['type'] == 'extra_forbidden'] == [field]

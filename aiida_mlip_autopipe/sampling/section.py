@@ -1,0 +1,55 @@
+"""The ``sampling`` section of a config: the settings of a selection and of its sampler side by side."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, Any, Union, cast
+
+from pydantic import Field, create_model
+
+from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.sampling.base import SAMPLERS, SamplerSettings
+from aiida_mlip_autopipe.sampling.selection_settings import SelectionSettings
+
+
+class SamplingSettings(SelectionSettings, SamplerSettings):
+    """What all ``sampling`` sections have."""
+
+
+def sampling_union() -> Any:
+    """Return the union of the sections of all samplers, discriminated on ``kind``, to annotate a config field with."""
+    models = tuple(section_class(kind) for kind in SAMPLERS)
+    return Annotated[Union[models], Field(discriminator='kind')]  # noqa: UP007 (the members are not known here)
+
+
+def section_class(kind: str) -> type[SamplingSettings]:
+    """Return the model of the sections of a sampler, also of one from another package.
+
+    Raises
+    ------
+    AutopipeError
+        If there is no such sampler, or one of its settings has the name of one of the selection's.
+    """
+    return _combine(SAMPLERS.load(kind).settings_class)
+
+
+@cache
+def _combine(sampler: type[SamplerSettings]) -> type[SamplingSettings]:
+    shared = sorted(set(sampler.model_fields) & set(SelectionSettings.model_fields))
+    if shared:
+        raise AutopipeError(
+            f'{sampler.__name__}: {", ".join(shared)} belongs to the selection, and a sampler cannot have it'
+        )
+    name = sampler.__name__.removesuffix('Settings') + 'Sampling'
+    bases: Any = (sampler, SamplingSettings)
+    combined = create_model(name, __base__=bases, __doc__=sampler.__doc__, __module__=sampler.__module__)
+    return cast(type[SamplingSettings], combined)
+
+
+def split_section(section: SamplingSettings) -> tuple[SelectionSettings, SamplerSettings]:
+    """Return the settings of the selection, and those of its sampler."""
+
+    def part(model: type[Any]) -> Any:
+        return model(**{name: getattr(section, name) for name in model.model_fields})
+
+    return part(SelectionSettings), part(SAMPLERS.load(section.kind).settings_class)

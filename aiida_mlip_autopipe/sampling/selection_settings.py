@@ -1,0 +1,63 @@
+"""What a selection as a whole is told: how many frames, which are candidates, and what is held out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, ValidationInfo, model_validator
+
+from aiida_mlip_autopipe.fields import InputFile
+from aiida_mlip_autopipe.sampling.coverage_score import CoverageTarget
+from aiida_mlip_autopipe.sampling.given import file_sha256
+from aiida_mlip_autopipe.settings import Settings
+
+
+class SelectionSettings(Settings):
+    """The settings of a selection, whichever sampler makes it."""
+
+    n_structures: int = Field(default=100, ge=1)
+    """How many frames to choose. Where there are fewer distinct ones, all of them are taken and the report says so."""
+    coverage_target: CoverageTarget | None = None
+    """A target for the selection: as few structures as reach it are chosen, ``n_structures`` at most. Shares of
+    ``n_structures`` stay what they are."""
+    test_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of ``n_structures`` for testing: drawn by chance, before the selection, from lineages that are kept out of
+    it. A lineage is all that comes from one structure before strain and rattle."""
+    held_out_kinds: tuple[str, ...] = ()
+    """Kinds of seed, by the ``kind`` of their entries, that are never trained on: ``test_share`` is then drawn by
+    chance from frames of these kinds, and from no others."""
+    valid_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of ``n_structures`` for validation, drawn like that for testing."""
+    max_force_eV_A: float | None = Field(default=None, gt=0)
+    """Frames with a force above this, in eV/Å, are passed over; none are by default."""
+    max_excess_energy_eV: float | None = Field(default=None, gt=0)
+    """Frames with more energy than this above the lowest of the same composition, in eV per atom, are passed over;
+    none are by default."""
+    crash_share: float = Field(default=0.1, ge=0, le=1)
+    """Share of ``n_structures`` that may be frames on the way to a crash: those of the last ``crash_window_fs`` before
+    a run became unstable. Of more of them as many stay candidates, drawn by chance. Failing frames never are."""
+    crash_window_fs: float = Field(default=100.0, ge=0)
+    """How long before the crash a frame is on the way to it, in fs."""
+    given: InputFile | None = None
+    """Structures that the dataset shall extend, in any format that ASE reads, as ``old.db``: none of them is chosen
+    again, and samplers that look for variety count them as chosen."""
+    given_sha256: str | None = Field(default=None, pattern='^[0-9a-f]{64}$')
+    """Hash of the file ``given``; found when the config file is read. Another content is then refused."""
+
+    @model_validator(mode='after')
+    def _leave_some_to_train_on(self) -> Self:
+        if self.test_share + self.valid_share >= 1:
+            raise ValueError('test_share and valid_share must leave something to train on: their sum is below 1')
+        if self.held_out_kinds and not self.test_share:
+            raise ValueError('held_out_kinds need a test_share, which says how many frames of them are drawn')
+        return self
+
+    @model_validator(mode='before')
+    @classmethod
+    def _hash_given(cls, fields: Any, info: ValidationInfo) -> Any:
+        if info.context and isinstance(fields, dict) and fields.get('given') and not fields.get('given_sha256'):
+            path = Path(info.context['folder'], Path(fields['given']).expanduser())
+            if path.is_file():
+                return fields | {'given_sha256': file_sha256(path)}
+        return fields
