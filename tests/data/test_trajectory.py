@@ -61,7 +61,7 @@ def test_a_trajectory_is_identified_by_its_seed_steps_and_structures(field, is_a
     other = replace(trajectory, **{field: value + 1 if changed is None else changed})
     assert len(trajectory.trajectory_id) == 16
     assert (other.trajectory_id != trajectory.trajectory_id) is is_another
-    node = node_from_trajectory(trajectory, timestep_fs=2.0, about={})
+    node = node_from_trajectory(trajectory, about={})
     assert trajectory_id(node) == trajectory_from_node(node.store()).trajectory_id == trajectory.trajectory_id
 
 
@@ -69,7 +69,7 @@ def test_trajectories_are_ordered_by_seed_step_and_rescues():
     def node(seed_id, first_step, rescues=0):
         trajectory = make_trajectory()
         moved = replace(trajectory, seed_id=seed_id, steps=trajectory.steps + first_step)
-        return node_from_trajectory(moved, timestep_fs=2.0, about={'rescues': rescues})
+        return node_from_trajectory(moved, about={'rescues': rescues})
 
     expected = [node('a', 0), node('a', 30, 1), node('a', 30, 2), node('a', 100), node('b', 0)]
     assert in_order(expected[::-1]) == expected
