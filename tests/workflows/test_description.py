@@ -72,7 +72,7 @@ def test_the_descriptors_of_all_trajectories_are_in_one_node(by_job):
 
 
 def test_another_selection_explores_and_describes_nothing_again(by_job, run):
-    parts = [{'share': 0.5, 'sampler': {**fps(), 'kind': 'direct'}}, {'share': 0.5, 'sampler': fps()}]
+    parts = [{'share': 0.5, 'sampler': {'kind': kind, 'descriptor': fps()['descriptor']}} for kind in ('direct', 'fps')]
     campaign = run({'kind': 'mix', 'n_structures': 6, 'parts': parts}, BY_JOB)
     assert hits(campaign, 'ExplorationCalculation') == [True] * 2
     assert hits(campaign, 'DescriptionCalculation') == [True]
@@ -106,7 +106,8 @@ def test_environments_are_described_by_jobs_and_another_selection_takes_them_fro
     points = job.outputs.descriptors.get_array('features')
     assert points.dtype == np.float32
     assert len(points) == len(leg.symbols) * len(leg.get_stepids())
-    within = {'kind': 'stratified', 'n_structures': 5, 'by': 'seed', 'within': environment(n_kinds=20)}
+    part = {'kind': 'environment', 'descriptor': fps()['descriptor'], 'n_kinds': 20}
+    within = {'kind': 'stratified', 'n_structures': 5, 'by': 'seed', 'within': part}
     for another in (environment(n_structures=4, n_kinds=9), within):
         again = run(another, BY_JOB)
         assert hits(again, 'ExplorationCalculation') == [True] * 2
