@@ -10,6 +10,30 @@ class AutopipeError(Exception):
     """Base of every error that is shown to the user as one sentence, without a traceback."""
 
 
+class ModelMissingError(AutopipeError):
+    """A model that is neither stored nor at any of the places where it was.
+
+    Parameters
+    ----------
+    sha256
+        Of the file that is needed.
+    computer
+        Where it is needed.
+    """
+
+    def __init__(self, sha256: str, computer: str):
+        self.sha256 = sha256
+        self.computer = computer
+        super().__init__(
+            f'the model of sha256 {sha256} is not on {computer}, and its bytes are not stored; '
+            f"'mlip-autopipe calculator place FILE --computer {computer}' puts the file of that sha256 there"
+        )
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        """Return how it is made again in another process."""
+        return type(self), (self.sha256, self.computer)
+
+
 @dataclass(frozen=True)
 class Fault:
     """One fault of a config file.

@@ -105,7 +105,7 @@ def time_overhead(computer: str, settings: dict[str, object], image: Path | None
 
     from aiida_mlip_autopipe.calculations.self_test import SelfTestCalculation
     from aiida_mlip_autopipe.config.execution import JobResources
-    from aiida_mlip_autopipe.hashing import file_sha256
+    from aiida_mlip_autopipe.data.model import ModelData
     from aiida_mlip_autopipe.installation.images import PYTHON_IN_IMAGE, engine_command
     from aiida_mlip_autopipe.installation.models import ensure_model_folder, place_model
     from aiida_mlip_autopipe.workflows.jobs import job_options
@@ -126,11 +126,12 @@ def time_overhead(computer: str, settings: dict[str, object], image: Path | None
         engine = engine_command(ensure_model_folder(node))
         about = {'filepath_executable': PYTHON_IN_IMAGE, 'engine_command': engine, 'image_name': str(image)}
         code = orm.ContainerizedCode(**about, **common).store()
-    if 'model' in settings:
-        model = Path(str(settings['model']))
-        place_model(node, model)
-        settings = settings | {'model_sha256': file_sha256(model)}
     builder = SelfTestCalculation.get_builder()
+    if 'model' in settings:
+        file = Path(str(settings['model']))
+        place_model(node, file)
+        builder.model = ModelData.from_file(file, str(settings['kind']))
+        settings = {name: value for name, value in settings.items() if name != 'model'}
     builder.code = code
     builder.calculator = orm.Dict(settings)
     builder.metadata.options = job_options(JobResources(memory_MB=4000), node)

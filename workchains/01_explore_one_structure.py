@@ -18,7 +18,8 @@ from aiida_mlip_autopipe.installation.codes import LOCAL_COMPUTER, code_label
 from aiida_mlip_autopipe.seeds import Seed
 from aiida_mlip_autopipe.workflows.environments import Environments
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
-from aiida_mlip_autopipe.workflows.jobs import JobCode, pin_model
+from aiida_mlip_autopipe.workflows.jobs import JobCode
+from aiida_mlip_autopipe.workflows.models import model_node, place_models
 
 
 def main() -> None:
@@ -29,8 +30,9 @@ def main() -> None:
     calculator = TypeAdapter(CALCULATORS.settings_union()).validate_python({'kind': kind})
     exploration = ExplorationSettings(temperature_K=600, n_steps=200, frame_interval=20)
     code = orm.load_code(f'{code_label(kind)}@{LOCAL_COMPUTER}')
-    # The code, its calculator with the model pinned, and the record of its environment, which the job verifies.
-    job_code = JobCode(code, pin_model(calculator, code), JobResources())
+    # The code, its calculator with the node of its model, and the record of its environment, which the job verifies.
+    job_code = JobCode(code, calculator, JobResources(), model=model_node(calculator, code))
+    place_models([job_code], print)
     _, node = run_get_node(
         ExplorationWorkChain,
         job={

@@ -12,7 +12,7 @@ from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
 
 from aiida_mlip_autopipe.calculations.job import CalculatorJob
-from aiida_mlip_autopipe.calculations.model_link import RemoteLink, link_model
+from aiida_mlip_autopipe.calculations.model_link import RemoteLink
 from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_from_node
 from aiida_mlip_autopipe.description.contract import (
     DESCRIPTORS_FILE,
@@ -65,7 +65,7 @@ class DescriptionCalculation(CalculatorJob):
         calculator: dict[str, Any] | None = None
         links: list[RemoteLink] = []
         if 'calculator' in self.inputs:
-            calculator, links = link_model(self.inputs.calculator.get_dict(), self.inputs.code.computer)
+            calculator, links = self._link_model()
         job = DescriptionJob(
             description_version=self.inputs.description_version.value,
             descriptor=self.inputs.descriptor.get_dict(),

@@ -10,7 +10,6 @@ from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
 
 from aiida_mlip_autopipe.calculations.job import CalculatorJob
-from aiida_mlip_autopipe.calculations.model_link import link_model
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
 from aiida_mlip_autopipe.exploration import contract
@@ -44,7 +43,7 @@ class EvaluationCalculation(CalculatorJob):
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the job's input files."""
-        calculator, links = link_model(self.inputs.calculator.get_dict(), self.inputs.code.computer)
+        calculator, links = self._link_model()
         trajectory = trajectory_from_node(self.inputs.trajectory)
         job = contract.EvaluationJob(
             evaluation_version=self.inputs.evaluation_version.value,

@@ -10,7 +10,6 @@ from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
 
 from aiida_mlip_autopipe.calculations.job import CalculatorJob
-from aiida_mlip_autopipe.calculations.model_link import link_model
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import contract
 from aiida_mlip_autopipe.randomness import derive_random_seed
@@ -66,7 +65,7 @@ class ExplorationCalculation(CalculatorJob):
         from ase.io.trajectory import Trajectory as TrajectoryFile
 
         seed = self.inputs.seed.to_seed()
-        calculator, links = link_model(self.inputs.calculator.get_dict(), self.inputs.code.computer)
+        calculator, links = self._link_model()
         job = contract.Job(
             runner_version=self.inputs.runner_version.value,
             seeds=(

@@ -10,6 +10,8 @@ from aiida.engine import CalcJob, CalcJobProcessSpec
 from pydantic import ValidationError
 
 from aiida_mlip_autopipe.calculations.batch_shell import prepend_text
+from aiida_mlip_autopipe.calculations.model_link import RemoteLink, link_model, with_model_validator
+from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.exploration import contract
 from aiida_mlip_autopipe.exploration.environment import Environment
 from aiida_mlip_autopipe.job_failures import define_failures
@@ -32,7 +34,9 @@ class CalculatorJob(CalcJob):
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define the inputs of the calculator, and an exit code for each way to fail that all jobs have."""
         super().define(spec)
-        spec.input('calculator', valid_type=orm.Dict, help='Settings of the calculator, with the sha256 of its model.')
+        spec.input('calculator', valid_type=orm.Dict, help='Settings of the calculator, without its model.')
+        spec.input('model', valid_type=ModelData, required=False, help='The model, placed where the code runs.')
+        spec.inputs.validator = with_model_validator(spec.inputs.validator)
         spec.input(
             'environment',
             valid_type=orm.Dict,
@@ -74,6 +78,11 @@ class CalculatorJob(CalcJob):
         ):
             spec.exit_code(status, label, message=message, invalidates_cache=True)
         define_failures(spec)
+
+    def _link_model(self) -> tuple[dict[str, Any], list[RemoteLink]]:
+        """Return the settings of the calculator with its model, and the links that the job's folder needs."""
+        model = self.inputs.get('model')
+        return link_model(self.inputs.calculator.get_dict(), model, self.inputs.code.computer)
 
     def _told_to_all(self) -> dict[str, Any]:
         """Return what ``job.json`` says of every job."""

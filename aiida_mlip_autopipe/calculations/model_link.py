@@ -1,31 +1,88 @@
-"""Models that lie on a computer already are linked into a job's folder, not uploaded."""
+"""The model of a job: it lies on the computer already, and is linked into the job's folder, not uploaded."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
 from aiida import orm
 
+from aiida_mlip_autopipe.data.model import ModelData
+from aiida_mlip_autopipe.errors import ModelMissingError
+from aiida_mlip_autopipe.exploration import CALCULATORS
+from aiida_mlip_autopipe.exploration.calculators.base import ModelSettings
 from aiida_mlip_autopipe.exploration.contract import MODEL_FOLDER
 from aiida_mlip_autopipe.model_store import find_model
 
 RemoteLink = tuple[str, str, str]
+Validator = Callable[[Mapping[str, Any], Any], str | None]
 
 
-def link_model(calculator: dict[str, Any], computer: orm.Computer) -> tuple[dict[str, Any], list[RemoteLink]]:
-    """Return a calculator's settings for the job, and the links that its folder needs.
+def link_model(
+    calculator: dict[str, Any], model: ModelData | None, computer: orm.Computer
+) -> tuple[dict[str, Any], list[RemoteLink]]:
+    """Return a calculator's settings for the job, with its model, and the links that the job's folder needs.
 
     Parameters
     ----------
     calculator
         Settings of the calculator.
+    model
+        Its model; None for a calculator without one.
     computer
         Where the job runs.
+
+    Raises
+    ------
+    ModelMissingError
+        If the model was never placed on the computer.
     """
-    placed = find_model(computer, calculator.get('model_sha256'))
-    # A name without a folder means weights that the calculator's package ships.
-    if placed is None or '/' not in calculator['model']:
+    if model is None:
         return calculator, []
-    link = str(PurePosixPath(MODEL_FOLDER, PurePosixPath(calculator['model']).name))
-    return {**calculator, 'model': link}, [(computer.uuid, placed, link)]
+    settings = {**calculator, 'model': model.name, 'model_sha256': model.sha256}
+    if model.is_shipped:
+        return settings, []
+    placed = find_model(computer, model.sha256)
+    if placed is None:
+        raise ModelMissingError(model.sha256, computer.label)
+    link = str(PurePosixPath(MODEL_FOLDER, model.name))
+    return {**settings, 'model': link}, [(computer.uuid, placed, link)]
+
+
+def with_model_validator(inherited: Validator | None) -> Validator:
+    """Return a validator of a job's inputs that also looks at the model, so that a bad one starts no job.
+
+    Parameters
+    ----------
+    inherited
+        What else validates the inputs.
+    """
+
+    def validate(inputs: Mapping[str, Any], namespace: Any) -> str | None:
+        return (inherited(inputs, namespace) if inherited else None) or find_model_fault(inputs)
+
+    return validate
+
+
+def find_model_fault(inputs: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the model among a job's inputs; None where nothing is, or they are not complete."""
+    if 'calculator' not in inputs or 'code' not in inputs:
+        return None
+    calculator, model = inputs['calculator'].get_dict(), inputs.get('model')
+    kind = str(calculator.get('kind'))
+    needs_model = kind in CALCULATORS and issubclass(CALCULATORS.load(kind).settings_class, ModelSettings)
+    if {'model', 'model_sha256'} & calculator.keys():
+        return 'calculator: names a model; it is the input `model`, which `model_node` of workflows.models makes'
+    if model is None:
+        missing = f'model: the calculator {kind!r} needs one; `model_node` of workflows.models makes its node'
+        return missing if needs_model else None
+    if model.architecture != kind:
+        return f'model: it is for the calculator {model.architecture!r}, not for {kind!r}'
+    computer = inputs['code'].computer
+    if not model.is_shipped and find_model(computer, model.sha256) is None:
+        return (
+            f'model: {model.name} was not placed on {computer.label}; `ensure_placed` of installation.models or '
+            f"'mlip-autopipe calculator place FILE --computer {computer.label}' does so, once"
+        )
+    return None

@@ -12,6 +12,7 @@ from aiida.engine import CalcJob, CalcJobProcessSpec
 
 from aiida_mlip_autopipe.calculations.batch_shell import prepend_text
 from aiida_mlip_autopipe.calculations.model_link import link_model
+from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.job_failures import define_failures
 
 
@@ -27,6 +28,7 @@ class SelfTestCalculation(CalcJob):
         """Define inputs, outputs and exit codes."""
         super().define(spec)
         spec.input('calculator', valid_type=orm.Dict, help='Settings of the calculator; its `kind` alone may do.')
+        spec.input('model', valid_type=ModelData, required=False, help='The model to try; by default a shipped one.')
         spec.input('python_path', valid_type=str, is_metadata=True, default='', help="The user's PYTHONPATH.")
         options = spec.inputs['metadata']['options']
         options['parser_name'].default = 'mlip_autopipe.self_test'
@@ -41,7 +43,9 @@ class SelfTestCalculation(CalcJob):
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the settings of the calculator."""
-        calculator, links = link_model(self.inputs.calculator.get_dict(), self.inputs.code.computer)
+        calculator, links = link_model(
+            self.inputs.calculator.get_dict(), self.inputs.get('model'), self.inputs.code.computer
+        )
         Path(folder.get_abs_path(self.SETTINGS_FILE)).write_text(json.dumps(calculator))
         code = CodeInfo()
         code.code_uuid = self.inputs.code.uuid

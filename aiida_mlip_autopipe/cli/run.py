@@ -45,9 +45,10 @@ def run(
     from aiida_mlip_autopipe.workflows.export import write_dataset
 
     open_profile(profile)
-    builder = DatasetWorkChain.get_builder_from_config(config)
+    # First: placing a model on another machine needs the broker, which the daemon starts.
     if ensure_daemon():
         console.print('daemon started', style='dim')
+    builder = DatasetWorkChain.get_builder_from_config(config)
     campaign = submit(builder)
     console.print(f'campaign [bold]{config.name}[/] submitted, id {campaign.pk}')
     if detach:

@@ -34,7 +34,7 @@ def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
     -------
     dict
         JSON only: ``ok``, ``message``, versions, the ``environment`` record, and where a model was loaded ``device``,
-        ``load_s`` and ``force_call_s``.
+        ``load_s``, ``force_call_s``, its ``elements`` (symbols) and ``cutoff_A`` (Å).
     """
     report: dict[str, Any] = {
         'ok': False,
@@ -54,10 +54,13 @@ def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
         report['environment'] = read_environment(loader).model_dump(mode='json')
         report['calculator_version'] = loader.version()
         report['model_sha256'] = loader.check()
+        report.update(model_name=loader.model_name(), model_is_shipped=loader.uses_shipped_model)
         started = time.monotonic()
         loaded = loader.load()
         report.update(load_s=time.monotonic() - started, device=loaded.device, precision=loaded.precision)
         report['environment']['device'] = loaded.device
+        elements = None if loaded.elements is None else [chemical_symbols[number] for number in sorted(loaded.elements)]
+        report.update(elements=elements, cutoff_A=loaded.cutoff_A, versions={loader.package: loader.version()})
         number = 29 if loaded.elements is None or 29 in loaded.elements else min(loaded.elements)
         atoms = bulk(chemical_symbols[number], 'fcc', a=3.6, cubic=True)
         started = time.monotonic()

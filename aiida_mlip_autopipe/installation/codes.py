@@ -27,7 +27,7 @@ SELF_TEST = 'mlip_autopipe_self_test'
 ENVIRONMENTS = 'mlip_autopipe_environments'
 """Extra of a code: by `environment_key`, the record of its environment and the settings that it was tested with."""
 TESTED_MODELS = 'mlip_autopipe_models'
-"""Extra of a code: the sha256 of the models that it was tried with, by their names."""
+"""Extra of a code: the models that it was tried with, by their sha256."""
 
 
 def code_label(kind: str) -> str:
@@ -166,9 +166,23 @@ def keep_self_test(
 ) -> None:
     """Keep with a code what its self-test of a calculator found, and what that had asked for."""
     code.base.extras.set(SELF_TEST, report)
+    if report.get('model_sha256'):
+        tested = {name: report[name] for name in ('elements', 'cutoff_A')}
+        tested |= {'name': report['model_name'], 'shipped': report['model_is_shipped'], 'versions': report['versions']}
+        code.base.extras.set(TESTED_MODELS, {**models_tried(code), report['model_sha256']: tested})
     test = {'environment': report['environment'], 'calculator': calculator, 'resources': resources or {}}
     kept = code.base.extras.get(ENVIRONMENTS, {})
     code.base.extras.set(ENVIRONMENTS, {**kept, environment_key(calculator): test})
+
+
+def models_tried(code: orm.AbstractCode) -> dict[str, dict[str, Any]]:
+    """Return what the self-tests of a code found of models, by their sha256.
+
+    Of each the ``name``, whether it is ``shipped``, its ``elements`` (symbols) and ``cutoff_A`` (Å), None where it does
+    not say, and the ``versions`` of the package that loaded it.
+    """
+    found: dict[str, dict[str, Any]] = code.base.extras.get(TESTED_MODELS, {})
+    return found
 
 
 def keep_environment(code: orm.AbstractCode, calculator: dict[str, Any], environment: Environment) -> None:

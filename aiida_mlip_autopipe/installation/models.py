@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import shlex
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
 from aiida import orm
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.data.model import ModelData
+from aiida_mlip_autopipe.errors import AutopipeError, ModelMissingError
 from aiida_mlip_autopipe.hashing import file_sha256
+from aiida_mlip_autopipe.installation.codes import is_read_here
 from aiida_mlip_autopipe.installation.computers import home_folder
-from aiida_mlip_autopipe.model_store import model_folder, note_model
+from aiida_mlip_autopipe.model_store import find_model, model_folder, note_model
 
 
 def ensure_model_folder(computer: orm.Computer) -> str:
@@ -45,23 +51,92 @@ def place_model(computer: orm.Computer, model: Path) -> tuple[str, bool]:
         raise AutopipeError(f'there is no model file {model}')
     sha256 = file_sha256(model)
     with computer.get_transport() as transport:
-        folder = PurePosixPath(model_folder(computer, home_folder(transport)), sha256[:16])
-        path = str(folder / model.name)
-        copied = _remote_sha256(transport, path) != sha256
-        if copied:
-            transport.makedirs(str(folder), ignore_existing=True)
-            unfinished = f'{path}.part'
-            transport.put(str(model.absolute()), unfinished)
-            found = _remote_sha256(transport, unfinished)
-            if found != sha256:
-                raise AutopipeError(f'{unfinished} on {computer.label} has the sha256 {found}, not {sha256}: try again')
-            if transport.isfile(path):
-                transport.remove(path)
-            transport.rename(unfinished, path)
-    note_model(computer, sha256, path)
-    return path, copied
+        folder = model_folder(computer, home_folder(transport))
+        noted = _find_noted(computer, transport, sha256, folder)
+        if noted is not None:
+            return noted, False
+        return _fill(computer, transport, model, sha256, folder)
+
+
+def ensure_placed(model: ModelData, code: orm.AbstractCode, file: Path | None = None) -> tuple[str, bool] | None:
+    """Put a model where a code runs, unless it is there already.
+
+    Parameters
+    ----------
+    model
+        The model.
+    code
+        What runs it.
+    file
+        A file on this machine with the model's content, for one whose node stores no bytes. Jobs on this machine read
+        this file itself.
+
+    Returns
+    -------
+    tuple or None
+        Its path on the code's computer, and whether it was copied; None for a shipped model, which comes with the code.
+
+    Raises
+    ------
+    ModelMissingError
+        If the model is not there, not stored, and the file is gone or another one.
+    AutopipeError
+        If what arrived is not the same.
+    """
+    if model.is_shipped:
+        return None
+    computer, reads_in_place = code.computer, not model.has_bytes and is_read_here(code)
+    with computer.get_transport() as transport:
+        folder = model_folder(computer, home_folder(transport))
+        noted = _find_noted(computer, transport, model.sha256, None if reads_in_place else folder)
+        if noted is not None:
+            return noted, False
+        with _bytes_of(model, file, computer) as source:
+            if not reads_in_place:
+                return _fill(computer, transport, source, model.sha256, folder)
+            note_model(computer, model.sha256, str(source.absolute()))
+            return str(source.absolute()), False
+
+
+@contextmanager
+def _bytes_of(model: ModelData, file: Path | None, computer: orm.Computer) -> Iterator[Path]:
+    """Yield a file on this machine with the content of a model."""
+    if model.has_bytes:
+        with TemporaryDirectory() as folder:
+            yield model.write(Path(folder))
+    elif file is not None and file.is_file() and file_sha256(file) == model.sha256:
+        yield file
+    else:
+        raise ModelMissingError(model.sha256, computer.label)
+
+
+def _find_noted(computer: orm.Computer, transport: orm.Computer, sha256: str, folder: str | None) -> str | None:
+    """Return the noted place of a model if the model is still there, below a folder where one is given."""
+    noted = find_model(computer, sha256)
+    if noted is None or (folder is not None and PurePosixPath(folder) not in PurePosixPath(noted).parents):
+        return None
+    return noted if _remote_sha256(transport, noted) == sha256 else None
+
+
+def _fill(computer: orm.Computer, transport: orm.Computer, source: Path, sha256: str, folder: str) -> tuple[str, bool]:
+    """Copy a file below the folder for models, note its place, and return it; whole, or not at all."""
+    place = str(PurePosixPath(folder, sha256[:16], source.name))
+    is_there = _remote_sha256(transport, place) == sha256
+    if not is_there:
+        transport.makedirs(str(PurePosixPath(place).parent), ignore_existing=True)
+        unfinished = f'{place}.{uuid.uuid4().hex[:8]}.part'
+        transport.put(str(source.absolute()), unfinished)
+        found = _remote_sha256(transport, unfinished)
+        if found != sha256:
+            raise AutopipeError(f'{unfinished} on {computer.label} has the sha256 {found}, not {sha256}: try again')
+        if transport.isfile(place):
+            transport.remove(place)
+        transport.rename(unfinished, place)
+    note_model(computer, sha256, place)
+    return place, not is_there
 
 
 def _remote_sha256(transport: orm.Computer, path: str) -> str | None:
     status, output, _ = transport.exec_command_wait(f'sha256sum {shlex.quote(path)}')
-    return None if status else str(output.split()[0])
+    # A name with a backslash has one before its sum.
+    return None if status else str(output.split()[0]).lstrip('\\')

@@ -36,7 +36,7 @@ from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 SEEDS_PER_CHUNK = 100
 
 # The inputs of an exploration that stand in the namespace of its code.
-OF_A_CODE = ('code', 'calculator', 'environment', 'image_sha256')
+OF_A_CODE = ('code', 'calculator', 'model', 'environment', 'image_sha256')
 
 
 class DatasetWorkChain(ThrottledWorkChain):
@@ -290,8 +290,8 @@ def _define_inputs(spec: WorkChainSpec) -> None:
     spec.input_namespace(
         'codes',
         dynamic=True,
-        help='For each code by its key: `code`, `calculator`, `environment` and `image_sha256` of its jobs, their '
-        '`options`, and `stash` with `folder` and `options` where full trajectories are copied.',
+        help='For each code by its key: `code`, `calculator`, `model`, `environment` and `image_sha256` of its jobs, '
+        'their `options`, and `stash` with `folder` and `options` where full trajectories are copied.',
     )
     spec.expose_inputs(
         ExplorationCalculation,
@@ -303,6 +303,7 @@ def _define_inputs(spec: WorkChainSpec) -> None:
             'random_seed',
             'code',
             'calculator',
+            'model',
             'environment',
             'image_sha256',
             'metadata',

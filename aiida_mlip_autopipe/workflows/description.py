@@ -99,6 +99,7 @@ class DescriptionWorkChain(ThrottledWorkChain):
         inputs = self.exposed_inputs(DescriptionCalculation, 'job')
         if descriptor['kind'] != 'learned':
             inputs.pop('calculator', None)
+            inputs.pop('model', None)
             inputs.environment = self.ctx.environment
         if trajectory_ids:
             legs = [orm.load_node(self.ctx.legs[name]) for name in trajectory_ids]

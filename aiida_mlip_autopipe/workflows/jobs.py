@@ -1,4 +1,4 @@
-"""What the exploration jobs of a campaign are given: codes, calculators with pinned models, and options for AiiDA."""
+"""What the exploration jobs of a campaign are given: codes, calculators with their models, and options for AiiDA."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from aiida.common.exceptions import MultipleObjectsError, NotExistent
 
 from aiida_mlip_autopipe.config import CampaignConfig
 from aiida_mlip_autopipe.config.execution import MAX_CONCURRENT_JOBS, ExecutionSettings, JobResources, StashSettings
+from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.exploration.calculators import CalculatorRefusedError, CalculatorSettings, resolve_model
-from aiida_mlip_autopipe.hashing import file_sha256
-from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, LOCAL_COMPUTER, TESTED_MODELS, code_label, find_codes
-from aiida_mlip_autopipe.model_store import find_model
+from aiida_mlip_autopipe.exploration.calculators import CalculatorSettings
+from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, LOCAL_COMPUTER, code_label, find_codes
 from aiida_mlip_autopipe.randomness import derive_random_seed
 from aiida_mlip_autopipe.sampling.descriptors import asked_descriptors
+from aiida_mlip_autopipe.workflows.models import model_node
 
 LOCAL_SCHEDULER = 'core.direct'
 CONCURRENT_JOBS_BEHIND_SCHEDULER = 50
 WALLCLOCK_S_BEHIND_SCHEDULER = 3600
+
+# The model is an input of its own, known by its content.
+OF_THE_MODEL = {'model', 'model_sha256', 'store_model'}
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,14 @@ class JobCode:
     calculator: CalculatorSettings
     resources: JobResources
     stash: StashSettings | None = None
+    model: ModelData | None = None
 
     @property
     def key(self) -> str:
-        """Its name in the graph; the same for the same code and calculator, whichever others there are."""
-        content = json.dumps([self.code.full_label, self.calculator.model_dump(mode='json')], sort_keys=True)
+        """Its name in the graph; the same for the same code, calculator and content of the model."""
+        calculator = self.calculator.model_dump(mode='json', exclude=OF_THE_MODEL)
+        model = None if self.model is None else self.model.sha256
+        content = json.dumps([self.code.full_label, calculator, model], sort_keys=True)
         label = re.sub(r'[\W_]+', '_', self.code.full_label).strip('_')
         return f'code_{label}_{hashlib.sha256(content.encode()).hexdigest()[:6]}'
 
@@ -52,46 +58,50 @@ class JobCode:
         environment
             The record of its environment, which has the device.
         """
-        calculator = orm.Dict(self.calculator.model_dump(mode='json', exclude={'device'}))
+        calculator = orm.Dict(self.calculator.model_dump(mode='json', exclude=OF_THE_MODEL | {'device'}))
         inputs = {'code': self.code, 'calculator': calculator, 'environment': environment}
+        if self.model is not None:
+            inputs['model'] = self.model
         image = self.code.base.extras.get(IMAGE_SHA256, None)
         return inputs if image is None else {**inputs, 'image_sha256': orm.Str(image)}
 
 
 def job_codes(config: CampaignConfig) -> list[JobCode]:
-    """Return the codes of a campaign, each calculator with the sha256 of its model.
+    """Return the codes of a campaign, each with the node of its model.
 
     Raises
     ------
     AutopipeError
-        If a code does not exist, or a model is not where its jobs run.
+        If a code does not exist or is listed twice with the same model, or as `model_node` does.
     """
     execution = config.execution
     if not execution.codes:
         code = _own_code(execution.code, config.calculator.kind, 'execution.code')
-        return [JobCode(code, pin_model(config.calculator, code), execution.resources(), execution.stash)]
-    codes = []
+        return [_job_code(code, config.calculator, execution.resources(), execution.stash)]
+    codes: dict[str, JobCode] = {}
     for number, one in enumerate(execution.codes):
         code = load_code(one.code, f'execution.codes[{number}].code')
-        calculator = pin_model(one.calculator or config.calculator, code)
         resources, stash = one.resources or execution.resources(), one.stash or execution.stash
-        codes.append(JobCode(code, calculator, resources, stash))
-    return codes
+        made = _job_code(code, one.calculator or config.calculator, resources, stash)
+        if made.key in codes:
+            raise AutopipeError(f'execution.codes[{number}]: {one.code} is listed twice with this calculator and model')
+        codes[made.key] = made
+    return list(codes.values())
 
 
 def committee_code(config: CampaignConfig) -> JobCode | None:
-    """Return what runs the second calculator, with the sha256 of its model; None where there is no committee.
+    """Return what runs the second calculator, with the node of its model; None where there is no committee.
 
     Raises
     ------
     AutopipeError
-        If the code does not exist, or the model is not where its jobs run.
+        If the code does not exist, or as `model_node` does.
     """
     settings = config.exploration.committee
     if settings is None:
         return None
     code = _own_code(settings.code, settings.calculator.kind, 'exploration.committee.code')
-    return JobCode(code, pin_model(settings.calculator, code), settings.resources or config.execution.resources())
+    return _job_code(code, settings.calculator, settings.resources or config.execution.resources())
 
 
 def descriptor_code(config: CampaignConfig, codes: Sequence[JobCode]) -> JobCode:
@@ -100,20 +110,28 @@ def descriptor_code(config: CampaignConfig, codes: Sequence[JobCode]) -> JobCode
     Raises
     ------
     AutopipeError
-        If the code does not exist, or a model that it needs is not where its jobs run.
+        If the code does not exist, or as `model_node` does.
     """
     first, settings = codes[0], config.execution.descriptors
     resources = settings.resources or first.resources
     if settings.code is None:
-        return JobCode(first.code, first.calculator, resources)
+        return JobCode(first.code, first.calculator, resources, model=first.model)
     code = load_code(settings.code, 'execution.descriptors.code')
-    return JobCode(code, pin_model(first.calculator, code) if are_learned(config) else first.calculator, resources)
+    if not are_learned(config):
+        return JobCode(code, first.calculator, resources)
+    return _job_code(code, first.calculator, resources)
 
 
 def are_learned(config: CampaignConfig) -> bool:
     """Return whether a campaign asks for descriptors that a calculator has learned."""
     asked = asked_descriptors(config.sampling.model_dump(mode='json'))
     return any(one.descriptor['kind'] == 'learned' for one in asked)
+
+
+def _job_code(
+    code: orm.AbstractCode, settings: CalculatorSettings, resources: JobResources, stash: StashSettings | None = None
+) -> JobCode:
+    return JobCode(code, settings, resources, stash, model_node(settings, code))
 
 
 def _own_code(label: str | None, kind: str, where: str) -> orm.AbstractCode:
@@ -165,56 +183,6 @@ def load_code(label: str, where: str, remedy: str = '') -> orm.AbstractCode:
         known = sorted(code.full_label for code in find_codes())
         hint = f'there are {", ".join(known)}' if known else 'there is none'
         raise AutopipeError(f'{where}: no code {label!r} in this profile, {hint}{remedy}') from error
-
-
-def pin_model(settings: CalculatorSettings, code: orm.AbstractCode) -> CalculatorSettings:
-    """Return a calculator's settings with the sha256 of its model file: jobs then refuse another file.
-
-    Parameters
-    ----------
-    settings
-        The settings of the calculator.
-    code
-        What runs it.
-
-    Raises
-    ------
-    AutopipeError
-        If there is no such file here, or it was not placed where the code runs.
-    """
-    if getattr(settings, 'model_sha256', '') is None:
-        tested = code.base.extras.get(TESTED_MODELS, {})
-        known = tested.get(settings.model) or _model_sha256(settings)  # type: ignore[attr-defined]
-        settings = settings.model_copy(update={'model_sha256': known})
-    _check_placed(settings, code)
-    return settings
-
-
-def _model_sha256(settings: CalculatorSettings) -> str | None:
-    try:
-        path = resolve_model(settings)
-    except CalculatorRefusedError as refused:
-        if refused.refusal != 'calculator_missing':
-            raise
-        model = settings.model  # type: ignore[attr-defined]
-        raise AutopipeError(
-            f'the sha256 of the weights {model!r} is not known here: {refused}; give it as calculator.model_sha256, or '
-            f"register the code again with '--model {model}', which asks the code for it"
-        ) from refused
-    return None if path is None else file_sha256(path)
-
-
-def _check_placed(settings: CalculatorSettings, code: orm.AbstractCode) -> None:
-    """Refuse a model file that the code's jobs could not open: it must have been placed there once."""
-    model = getattr(settings, 'model', None)
-    is_file = model is not None and '/' in model
-    is_here = code.computer.transport_type == 'core.local' and not isinstance(code, orm.ContainerizedCode)
-    if not is_file or is_here or find_model(code.computer, settings.model_sha256):  # type: ignore[attr-defined]
-        return
-    raise AutopipeError(
-        f'calculator.model: {model} is not yet where {code.full_label} runs; '
-        f"'mlip-autopipe calculator place {model} --computer {code.computer.label}' puts it there, once"
-    )
 
 
 def stash_resources(stash: StashSettings, exploring: JobResources) -> JobResources:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from aiida import orm
 from aiida.common.exceptions import NotExistent
 from aiida.engine import ProcessBuilder
-from pydantic import TypeAdapter
 
 from aiida_mlip_autopipe.calculations.self_test import SelfTestCalculation
 from aiida_mlip_autopipe.config.execution import JobResources
+from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.exploration import CALCULATORS, RUNNER_VERSION
 from aiida_mlip_autopipe.exploration.contract import CONTRACT_VERSION
-from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, TESTED_MODELS, code_label, keep_self_test
+from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, code_label, keep_self_test
 from aiida_mlip_autopipe.installation.computers import absolute_path
 from aiida_mlip_autopipe.installation.images import PYTHON_IN_IMAGE, engine_command, hash_image, tell_image_hash
-from aiida_mlip_autopipe.installation.models import ensure_model_folder
-from aiida_mlip_autopipe.workflows.jobs import job_options, pin_model, user_python_path
+from aiida_mlip_autopipe.installation.models import ensure_model_folder, ensure_placed
+from aiida_mlip_autopipe.workflows.jobs import job_options, user_python_path
+from aiida_mlip_autopipe.workflows.models import model_node
 
 Launch = Callable[[ProcessBuilder], orm.CalcJobNode]
 
@@ -100,7 +102,7 @@ def register_code(
         before.label = f'{before.label}-{before.pk}'
     code.store()
     try:
-        settings = _settings(kind, model, code)
+        settings = _settings(kind, model)
         report = _run_self_test(code, settings, launch, resources or JobResources())
         _check_report(report, image_sha256)
     except BaseException:
@@ -110,9 +112,6 @@ def register_code(
     keep_self_test(code, settings, report, resources.model_dump(mode='json') if resources else None)
     if image_sha256 is not None:
         code.base.extras.set(IMAGE_SHA256, image_sha256)
-    if report.get('model_sha256'):
-        name = settings.get('model') or _default_model(kind)
-        code.base.extras.set(TESTED_MODELS, {**code.base.extras.get(TESTED_MODELS, {}), name: report['model_sha256']})
     done = 'found' if code is before else 'created' if before is None else 'replaced'
     return Registered(code, done, report)
 
@@ -166,20 +165,24 @@ def _are_same(code: orm.AbstractCode, other: orm.AbstractCode) -> bool:
     return type(code) is type(other) and all(getattr(code, name, '') == getattr(other, name, '') for name in names)
 
 
-def _settings(kind: str, model: str | None, code: orm.AbstractCode) -> dict[str, Any]:
+def _settings(kind: str, model: str | None) -> dict[str, Any]:
     if model is None:
         return {'kind': kind}
-    adapter: TypeAdapter[Any] = TypeAdapter(CALCULATORS.load(kind).settings_class)
-    settings = adapter.validate_python({'kind': kind, 'model': model})
-    if '/' not in model:
-        # The weights come with the code, which is about to say which they are.
-        return {'kind': kind, 'model': model}
-    pinned: dict[str, Any] = pin_model(settings, code).model_dump(mode='json')
-    return pinned
+    return {'kind': kind, 'model': str(Path(model).expanduser().absolute()) if Path(model).is_file() else model}
 
 
-def _default_model(kind: str) -> str:
-    return str(CALCULATORS.load(kind).settings_class.model_fields['model'].default)
+def _model_to_try(settings: dict[str, Any], code: orm.AbstractCode) -> ModelData | None:
+    """Return the node of the model file that a self-test tries, placed on the computer; None where there is no file."""
+    if 'model' not in settings:
+        return None
+    parsed = CALCULATORS.load(settings['kind']).settings_class.model_validate(settings)
+    if CALCULATORS.make(parsed).uses_shipped_model:
+        # It comes with the code, which is about to say what its sha256 is.
+        return None
+    model = model_node(parsed, code, try_it=False)
+    if model is not None:
+        ensure_placed(model, code)
+    return model
 
 
 def _run_self_test(
@@ -187,7 +190,11 @@ def _run_self_test(
 ) -> dict[str, Any]:
     builder = SelfTestCalculation.get_builder()
     builder.code = code
-    builder.calculator = orm.Dict(settings)
+    model = _model_to_try(settings, code)
+    if model is None:
+        builder.calculator = orm.Dict(settings)
+    else:
+        builder.calculator, builder.model = orm.Dict({'kind': settings['kind']}), model
     builder.python_path = user_python_path()
     options = job_options(resources, code.computer)
     if resources.gpus_per_job:

@@ -25,6 +25,7 @@ from aiida_mlip_autopipe.workflows.jobs import (
     stash_resources,
     user_python_path,
 )
+from aiida_mlip_autopipe.workflows.models import place_models
 
 # What is an input of its own, or of other jobs: an exploration that goes without has the inputs that it always had.
 NOT_TOLD_WITH_SETTINGS = {'committee', 'full_trajectory_interval'}
@@ -38,7 +39,7 @@ def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
     config
         The campaign.
     tell
-        Gets a sentence for each code whose environment has changed.
+        Gets a sentence for each code whose environment has changed, and for each model that was copied to a computer.
 
     Raises
     ------
@@ -53,7 +54,6 @@ def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
     check_seeds(config)
     environments = Environments(tell)
     describer = descriptor_code(config, list(codes.values()))
-    of_describer = environments.node if are_learned(config) else environments.node_without_calculator
     files: dict[str, orm.SinglefileData] = {}
     entries = rewrite_files(
         [entry.model_dump(mode='json') for entry in config.generation], lambda path: _file_key(path, files)
@@ -75,9 +75,7 @@ def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
         'sampling': orm.Dict(config.sampling.model_dump(mode='json')),
         'codes': {key: _code_inputs(one, environments.node(one)) for key, one in codes.items()},
         'job': job,
-        'description': _job_inputs(
-            describer, of_describer(describer), description_version=orm.Str(DESCRIPTION_VERSION)
-        ),
+        'description': _description_inputs(describer, environments, are_learned(config)),
         'describe_in_jobs_from': execution.descriptors.min_frames,
         'retry_memory_factor': execution.retry_memory_factor,
         'max_concurrent_jobs': max_concurrent_jobs(execution, codes.values()),
@@ -89,6 +87,8 @@ def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
         inputs['committee'] = _job_inputs(
             committee, environments.node(committee), evaluation_version=orm.Str(EVALUATION_VERSION)
         )
+    # Last, so that nothing is copied for a campaign that is refused.
+    place_models([*codes.values(), *([committee] if committee else []), describer], tell)
     return inputs
 
 
@@ -111,6 +111,15 @@ def _job_inputs(one: JobCode, environment: orm.Dict, **further: orm.Data) -> dic
         'python_path': user_python_path(),
         'metadata': {'options': options},
     }
+
+
+def _description_inputs(describer: JobCode, environments: Environments, with_calculator: bool) -> dict[str, Any]:
+    """Return the inputs of the jobs that describe the frames; only learned descriptors need a calculator."""
+    version = orm.Str(DESCRIPTION_VERSION)
+    if with_calculator:
+        return _job_inputs(describer, environments.node(describer), description_version=version)
+    inputs = _job_inputs(describer, environments.node_without_calculator(describer), description_version=version)
+    return {name: value for name, value in inputs.items() if name not in ('calculator', 'model')}
 
 
 def _file_key(path: str, files: dict[str, orm.SinglefileData]) -> str:

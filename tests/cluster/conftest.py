@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -14,13 +15,15 @@ from support.cluster import IMAGES, SOFTWARE, STACK, Cluster
 from support.tiny_campaign import change_campaign, write_structures
 from support.waiting import wait_for
 
+from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.data.seed import SeedData
-from aiida_mlip_autopipe.exploration import RUNNER_VERSION, ExplorationSettings
-from aiida_mlip_autopipe.exploration.calculators.emt import EMTSettings
+from aiida_mlip_autopipe.exploration import CALCULATORS, RUNNER_VERSION, ExplorationSettings
 from aiida_mlip_autopipe.installation.codes import keep_self_test, kept_environment
 from aiida_mlip_autopipe.installation.images import PYTHON_IN_IMAGE
 from aiida_mlip_autopipe.seeds import Seed
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
+from aiida_mlip_autopipe.workflows.jobs import JobCode
+from aiida_mlip_autopipe.workflows.models import model_node, place_models
 
 ENGINE = 'apptainer exec --bind $PWD --pwd $PWD {image_name}'
 
@@ -196,18 +199,20 @@ def explore(daemon):
         image_sha256=None,
         full_trajectory_interval=None,
         stash=None,
+        model=None,
         **settings,
     ):
-        calculator = calculator or EMTSettings().model_dump(mode='json')
+        calculator = calculator or {'kind': 'emt'}
+        job_code = JobCode(code, CALCULATORS.load(calculator['kind']).settings_class(**calculator), JobResources())
+        job_code = replace(job_code, model=model or model_node(job_code.calculator, code))
+        place_models([job_code], print)
         exploration = ExplorationSettings(
             **{'temperature_K': 300, 'n_steps': 100, 'frame_interval': 10, 'checkpoint_interval': 50, **settings}
         )
         job = {
-            'code': code,
+            **job_code.inputs(orm.Dict(kept_environment(code, calculator).model_dump(mode='json'))),
             'seed': SeedData.from_seed(Seed(bulk('Cu', cubic=True) * (2, 2, 2), {'kind': 'structures'})),
             'random_seed': orm.Int(1),
-            'calculator': orm.Dict(calculator),
-            'environment': orm.Dict(kept_environment(code, calculator).model_dump(mode='json')),
             'exploration': orm.Dict(exploration.model_dump(mode='json')),
             'runner_version': orm.Str(RUNNER_VERSION),
             'metadata': {

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aiida import orm
 from support.cluster import IMAGES
 from support.tiny_campaign import CAMPAIGN
 
-from aiida_mlip_autopipe.installation.models import place_model
 from aiida_mlip_autopipe.storage import Dataset
 from aiida_mlip_autopipe.workflows.exploration import why_ended
 from aiida_mlip_autopipe.workflows.export import write_dataset
@@ -62,10 +60,9 @@ def test_a_campaign_gives_the_same_rows_elsewhere(local_rows, run_campaign, make
 
 @pytest.fixture(scope='module')
 def tiny_mace(cluster, make_code, tmp_path_factory):
-    """A small model of MACE on this machine, placed on the cluster."""
+    """A small model of MACE on this machine; campaigns place it on the cluster."""
     model = tmp_path_factory.mktemp('mace') / 'tiny.model'
     cluster.run(MACE_PYTHON, TINY_MACE, model)
-    place_model(orm.load_computer('hpc'), model)
     return model
 
 

@@ -12,6 +12,7 @@ from support.cluster import IMAGES
 from support.waiting import wait_for
 
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.generation import generate_seeds
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_ended
 from aiida_mlip_autopipe.workflows.jobs import choose_code, job_codes
@@ -254,8 +255,8 @@ def test_an_image_that_is_not_the_one_expected_is_refused(emt_image, explore, en
 
 def test_a_model_that_is_not_the_one_expected_is_refused(make_code, explore, ended):
     code = make_code('hpc', 'sevennet-image', IMAGES / 'sevennet.sif')
-    calculator = {'kind': 'sevennet', 'model': '7net-0', 'model_sha256': '0' * 64}
-    node = explore(code, calculator=calculator)
+    model = ModelData.from_shipped('7net-0', '0' * 64, 'sevennet')
+    node = explore(code, calculator={'kind': 'sevennet'}, model=model)
     ended(node)
     (job,) = jobs_of(node)
     assert job.exit_status == JOB.ERROR_MODEL_MISMATCH.status

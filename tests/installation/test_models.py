@@ -4,17 +4,21 @@ from pathlib import Path
 import pytest
 from aiida import orm
 
-from aiida_mlip_autopipe.calculations.model_link import link_model
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.calculations.model_link import find_model_fault, link_model
+from aiida_mlip_autopipe.data.model import ModelData
+from aiida_mlip_autopipe.errors import AutopipeError, ModelMissingError
 from aiida_mlip_autopipe.installation.codes import ensure_computer
-from aiida_mlip_autopipe.installation.models import ensure_model_folder, place_model
-from aiida_mlip_autopipe.model_store import FOLDER
+from aiida_mlip_autopipe.installation.models import ensure_model_folder, ensure_placed, place_model
+from aiida_mlip_autopipe.model_store import FOLDER, PLACED, find_model
+
+SHA256 = hashlib.sha256(b'weights').hexdigest()
 
 
 @pytest.fixture
 def computer(aiida_profile, tmp_path) -> orm.Computer:
     computer, _ = ensure_computer()
     computer.set_property(FOLDER, str(tmp_path / 'models'))
+    computer.set_property(PLACED, {})
     return computer
 
 
@@ -23,6 +27,22 @@ def model(tmp_path) -> Path:
     file = tmp_path / 'tiny.model'
     file.write_bytes(b'weights')
     return file
+
+
+@pytest.fixture
+def code(computer):
+    return orm.InstalledCode(label='python', computer=computer, filepath_executable='/usr/bin/python3').store()
+
+
+@pytest.fixture
+def image(computer):
+    return orm.ContainerizedCode(
+        label='image',
+        computer=computer,
+        filepath_executable='/python',
+        image_name='/mace.sif',
+        engine_command='apptainer exec {image_name}',
+    ).store()
 
 
 def test_a_model_is_copied_once_and_mended_where_it_was_damaged(computer, model):
@@ -34,6 +54,12 @@ def test_a_model_is_copied_once_and_mended_where_it_was_damaged(computer, model)
     Path(path).write_bytes(b'weight')
     assert place_model(computer, model) == (path, True)
     assert Path(path).read_bytes() == b'weights'
+    assert [file.name for file in Path(path).parent.iterdir()] == ['tiny.model']
+
+
+def test_the_same_content_under_another_name_is_not_copied_again(computer, model):
+    path, _ = place_model(computer, model)
+    assert place_model(computer, model.rename(model.with_name('renamed.model'))) == (path, False)
 
 
 def test_models_of_one_name_and_other_content_lie_side_by_side(computer, model):
@@ -43,20 +69,84 @@ def test_models_of_one_name_and_other_content_lie_side_by_side(computer, model):
     assert Path(first).read_bytes() != Path(second).read_bytes()
 
 
-def test_a_job_is_linked_to_its_model_by_the_sha256_and_not_by_the_name(computer, model):
+def test_a_stored_model_is_placed_from_its_node_once_and_again_where_its_place_is_gone(code, model):
+    node = ModelData.from_file(model, 'mace').store()
+    model.unlink()
+    path, copied = ensure_placed(node, code)
+    assert copied
+    assert Path(path).read_bytes() == b'weights'
+    assert ensure_placed(node, code) == (path, False)
+    Path(path).unlink()
+    assert ensure_placed(node, code) == (path, True)
+    assert find_model(code.computer, SHA256) == path
+
+
+def test_a_model_that_is_not_stored_is_read_in_place_on_this_machine(code, model):
+    node = ModelData.from_file(model, 'mace', store_bytes=False)
+    assert ensure_placed(node, code, model) == (str(model), False)
+    assert find_model(code.computer, SHA256) == str(model)
+    # A stored one must not depend on the user's file.
+    stored, copied = ensure_placed(ModelData.from_file(model, 'mace'), code)
+    assert copied
+    assert Path(stored) != model
+
+
+def test_an_image_sees_the_folder_of_models_only(image, code, model):
+    node = ModelData.from_file(model, 'mace', store_bytes=False)
+    ensure_placed(node, code, model)
+    path, copied = ensure_placed(node, image, model)
+    assert copied
+    assert Path(path) != model
+
+
+def test_a_model_that_is_neither_stored_nor_there_is_an_error_with_its_sha256(code, model):
+    node = ModelData.from_file(model, 'mace', store_bytes=False)
+    other = model.with_name('other.model')
+    other.write_bytes(b'others')
+    for file in (None, other, model.with_name('gone.model')):
+        with pytest.raises(ModelMissingError, match=r'calculator place FILE --computer localhost') as caught:
+            ensure_placed(node, code, file)
+        assert caught.value.sha256 == SHA256
+    # Placed by hand, nothing else is needed.
+    path, _ = place_model(code.computer, model)
+    assert ensure_placed(node, code) == (path, False)
+
+
+def test_a_shipped_model_has_no_place(code):
+    assert ensure_placed(ModelData.from_shipped('7net-0', SHA256, 'sevennet'), code) is None
+
+
+def test_a_job_is_linked_to_its_model_by_the_sha256(computer, model):
     path, _ = place_model(computer, model)
-    sha256 = hashlib.sha256(b'weights').hexdigest()
-    settings = {'kind': 'mace', 'model': '/elsewhere/renamed.model', 'model_sha256': sha256}
-    changed, links = link_model(settings, computer)
-    assert changed == {**settings, 'model': 'model/renamed.model'}
+    node = ModelData.from_file(model.rename(model.with_name('renamed.model')), 'mace')
+    changed, links = link_model({'kind': 'mace'}, node, computer)
+    assert changed == {'kind': 'mace', 'model': 'model/renamed.model', 'model_sha256': SHA256}
     assert links == [(computer.uuid, path, 'model/renamed.model')]
 
 
-def test_weights_that_a_package_ships_are_never_linked(computer, model):
+def test_shipped_models_are_named_and_never_linked(computer, model):
     place_model(computer, model)
-    settings = {'kind': 'sevennet', 'model': '7net-0', 'model_sha256': hashlib.sha256(b'weights').hexdigest()}
-    assert link_model(settings, computer) == (settings, [])
-    assert link_model({'kind': 'emt'}, computer) == ({'kind': 'emt'}, [])
+    shipped = ModelData.from_shipped('7net-0', SHA256, 'sevennet')
+    named = {'kind': 'sevennet', 'model': '7net-0', 'model_sha256': SHA256}
+    assert link_model({'kind': 'sevennet'}, shipped, computer) == (named, [])
+    assert link_model({'kind': 'emt'}, None, computer) == ({'kind': 'emt'}, [])
+
+
+def test_a_model_that_was_never_placed_cannot_be_linked(computer, model):
+    with pytest.raises(ModelMissingError):
+        link_model({'kind': 'mace'}, ModelData.from_file(model, 'mace'), computer)
+
+
+def test_what_is_wrong_with_the_model_of_a_job_is_said_before_it_starts(code, model):
+    node = ModelData.from_file(model, 'mace')
+    inputs = {'code': code, 'calculator': orm.Dict({'kind': 'mace'})}
+    assert 'needs one' in find_model_fault(inputs)
+    assert 'calculator place FILE --computer localhost' in find_model_fault({**inputs, 'model': node})
+    ensure_placed(node, code)
+    assert find_model_fault({**inputs, 'model': node}) is None
+    assert 'sevennet' in find_model_fault({**inputs, 'model': node, 'calculator': orm.Dict({'kind': 'sevennet'})})
+    assert 'input `model`' in find_model_fault({**inputs, 'calculator': orm.Dict({'kind': 'mace', 'model': 'x'})})
+    assert find_model_fault({'code': code, 'calculator': orm.Dict({'kind': 'emt'})}) is None
 
 
 def test_the_folder_of_models_is_made(computer):

@@ -143,8 +143,8 @@ def test_two_real_models_in_jobs_of_their_own(emt_code, run_campaign):
     campaign = run_campaign(**{**sections, 'calculator': {'kind': 'sevennet'}, 'sampling': {'n_structures': 2}})
     assert campaign.is_finished_ok, campaign.exit_message
     (job,) = jobs_of(campaign, 'EvaluationCalculation')
-    assert len(job.inputs.calculator['model_sha256']) == 64
-    assert job.outputs.result['model_sha256'] == job.inputs.calculator['model_sha256']
+    assert job.inputs.model.is_shipped
+    assert job.outputs.result['model_sha256'] == job.inputs.model.sha256
     values = job.outputs.evaluation.get_array(LARGEST)
     # Two universal models for rattled aluminium: they differ, by less than the forces themselves.
     assert (values > 1e-3).all()

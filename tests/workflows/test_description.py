@@ -167,7 +167,7 @@ def test_what_the_calculator_has_learned_selects_and_is_computed_once(emt_code, 
     described = campaign.outputs.selection_report['descriptor']
     assert (described['kind'], described['n_features']) == ('learned', 128)
     (job,) = (node for node in campaign.called_descendants if node.process_label == 'DescriptionCalculation')
-    assert job.outputs.result['model_sha256'] == job.inputs.calculator['model_sha256']
+    assert job.outputs.result['model_sha256'] == job.inputs.model.sha256
     again = run_campaign(sampling={**learned, 'n_structures': 4}, **sections)
     assert hits(again, 'DescriptionCalculation') == [True]
     assert len(again.outputs.selection.get_array('frame')) == 4

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import pytest
 from aiida import orm
@@ -11,15 +15,18 @@ from ase.build import bulk
 from support.environments import environment_of
 
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION
 from aiida_mlip_autopipe.exploration.contract import CHECKPOINT_FILE, RESULT_FILE, TRAJECTORY_FILE
+from aiida_mlip_autopipe.model_store import note_model
 from aiida_mlip_autopipe.seeds import Seed
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 
 pytestmark = pytest.mark.integration
 
 COPPER = bulk('Cu', cubic=True)
+WEIGHTS = b'weights'
 
 
 def overlapping() -> Atoms:
@@ -43,14 +50,11 @@ PROVOCATIONS = {
     310: {'runner_version': 'another'},
     311: {'exploration': {'temperature_K': -1}},
     320: {'calculator': {'kind': 'custom', 'calculator': 'no_such_package:Thing', 'cutoff_A': 5.0}},
-    321: {'calculator': {'kind': 'sevennet', 'model': '/no/such.pth'}},
-    322: {'calculator': {'kind': 'sevennet', 'model': '7net-0', 'model_sha256': '0' * 64}},
+    321: {'calculator': {'kind': 'sevennet'}, 'model': 'no-such-model'},
+    322: {'calculator': {'kind': 'sevennet'}, 'model': '7net-0'},
     323: {'atoms': bulk('Fe', cubic=True)},
     324: {'environment': {'numpy': '1.0'}},
-    325: {
-        'calculator': {'kind': 'sevennet', 'model': './gone.pth'},
-        'options': {'prepend_text': 'ln -s /no/such.pth gone.pth'},
-    },
+    325: {'calculator': {'kind': 'sevennet'}, 'model': Path('/no/such.pth')},
     # ASE's base class computes nothing, and its result lacks the energy.
     350: {'calculator': {'kind': 'custom', 'calculator': 'ase.calculators.calculator:Calculator', 'cutoff_A': 5.0}},
     400: {'options': {'max_wallclock_seconds': 1}},
@@ -70,11 +74,11 @@ SENTENCES = {
     310: 'version another of the runner',
     311: 'temperature_K',
     320: "needs the package 'no_such_package'",
-    321: 'the model file /no/such.pth does not exist',
+    321: 'no shipped model of that name',
     322: 'expected was 000000000000',
     323: "the calculator 'emt' does not know Fe",
     324: 'mlip-autopipe calculator test autopipe-emt@localhost',
-    325: 'is no longer at /no/such.pth',
+    325: f'{hashlib.sha256(WEIGHTS).hexdigest()} is no longer at /no/such.pth',
     350: 'KeyError',
     410: 'limit 0.3',
     411: 'limit 100, at step 0',
@@ -112,11 +116,13 @@ class Provocations(WorkChain):
         exploration=None,
         runner_version=RUNNER_VERSION,
         options=None,
+        model=None,
     ):
         settings = {'temperature_K': 600, 'n_steps': 20, 'frame_interval': 1, 'rescue': {'max_rescues': 0}}
         resources = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
         return {
             'code': self.inputs.code,
+            **({} if model is None else {'model': self._model(model)}),
             'seed': SeedData.from_seed(Seed(atoms, {'kind': 'structures'})),
             'random_seed': orm.Int(1),
             'calculator': orm.Dict(calculator or {'kind': 'emt'}),
@@ -125,6 +131,17 @@ class Provocations(WorkChain):
             'runner_version': orm.Str(runner_version),
             'metadata': {'options': {'resources': resources, **(options or {})}},
         }
+
+    def _model(self, model):
+        """Return a shipped model by its name with a wrong sha256, or a model whose noted place is empty."""
+        if isinstance(model, str):
+            return ModelData.from_shipped(model, '0' * 64, 'sevennet')
+        with TemporaryDirectory() as folder:
+            file = Path(folder, model.name)
+            file.write_bytes(WEIGHTS)
+            node = ModelData.from_file(file, 'sevennet')
+        note_model(self.inputs.code.computer, node.sha256, str(model))
+        return node
 
 
 @pytest.fixture(scope='module')

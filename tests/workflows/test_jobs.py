@@ -8,18 +8,16 @@ from aiida import orm
 from aiida_mlip_autopipe.config.execution import JobResources, StashSettings
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.exploration.calculators.mace import MACESettings
-from aiida_mlip_autopipe.exploration.calculators.sevennet import SevenNetSettings
-from aiida_mlip_autopipe.installation.codes import TESTED_MODELS
-from aiida_mlip_autopipe.model_store import note_model
 from aiida_mlip_autopipe.workflows.jobs import (
+    JobCode,
     choose_code,
     job_codes,
     job_options,
     max_concurrent_jobs,
-    pin_model,
     stash_resources,
     user_python_path,
 )
+from aiida_mlip_autopipe.workflows.models import model_node
 
 
 @pytest.fixture(scope='module')
@@ -157,27 +155,27 @@ def test_jobs_in_flight_are_counted_once_a_computer(emt_code, remote_code, campa
     assert max_concurrent_jobs(config.execution, job_codes(config)) == 1 + 50
 
 
-def test_a_model_file_must_have_been_placed_where_its_jobs_run(remote_code, emt_code, tmp_path):
-    model = tmp_path / 'm.model'
-    model.write_bytes(b'weights')
-    settings = MACESettings(model=str(model))
-    pinned = pin_model(settings, emt_code)
-    assert pinned.model_sha256 is not None
-    with pytest.raises(AutopipeError, match=r'calculator place .*m\.model --computer slurm'):
-        pin_model(settings, remote_code)
-    note_model(remote_code.computer, pinned.model_sha256, '/models/m.model')
-    assert pin_model(settings, remote_code) == pinned
+def test_the_key_of_a_code_depends_on_the_content_of_its_model_and_not_on_its_path(remote_code, tmp_path):
+    def key(name, content=b'weights', **changed):
+        file = tmp_path / name
+        file.write_bytes(content)
+        settings = MACESettings(model=str(file), **changed)
+        return JobCode(remote_code, settings, JobResources(), model=model_node(settings, remote_code)).key
+
+    assert key('a.model') == key('b.model') == key('c.model', store_model=False)
+    assert key('a.model', b'others') != key('b.model')
+    assert key('b.model', head='other') != key('b.model')
 
 
-def test_weights_that_only_the_code_has_are_pinned_by_what_its_self_test_found(remote_code, monkeypatch):
-    from aiida_mlip_autopipe.exploration.calculators import base
-
-    monkeypatch.setattr(base, 'find_spec', lambda name: None)
-    settings = SevenNetSettings(model='7net-0')
-    with pytest.raises(AutopipeError, match='--model 7net-0'):
-        pin_model(settings, remote_code)
-    remote_code.base.extras.set(TESTED_MODELS, {'7net-0': 'f' * 64})
-    assert pin_model(settings, remote_code).model_sha256 == 'f' * 64
+def test_a_code_is_not_listed_twice_with_the_same_model_at_two_paths(remote_code, campaign_config, tmp_path):
+    for name in ('a.model', 'b.model'):
+        (tmp_path / name).write_bytes(b'weights')
+    codes = [
+        {'code': remote_code.full_label, 'calculator': {'kind': 'mace', 'model': str(tmp_path / name)}}
+        for name in ('a.model', 'b.model')
+    ]
+    with pytest.raises(AutopipeError, match=r'execution\.codes\[1\]'):
+        job_codes(campaign_config(execution={'codes': codes}))
 
 
 def test_a_copy_asks_for_one_core_where_the_exploration_ran():

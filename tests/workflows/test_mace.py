@@ -33,4 +33,5 @@ def test_a_campaign_runs_with_a_calculator_of_another_environment(emt_code, run_
     assert campaign.is_finished_ok, campaign.exit_message
     job = next(node for node in campaign.called_descendants if isinstance(node, orm.CalcJobNode))
     assert job.outputs.result['calculator_name'] == 'mace'
-    assert job.outputs.result['model_sha256'] == job.inputs.calculator['model_sha256']
+    assert job.outputs.result['model_sha256'] == job.inputs.model.sha256
+    assert job.inputs.model.base.attributes.get('elements')

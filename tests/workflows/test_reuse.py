@@ -1,10 +1,16 @@
 """Restart points: which leaves of a campaign are taken from AiiDA's cache, and which are not."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 from aiida import orm
+from aiida.engine import run_get_node
+from support.tiny_campaign import change_campaign
 
 from aiida_mlip_autopipe import sampling
 from aiida_mlip_autopipe.workflows import submission
+from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 
 pytestmark = pytest.mark.integration
 
@@ -76,34 +82,12 @@ def test_another_version_of_the_runner_misses_and_is_refused_by_the_job(first, r
     assert not any(job.base.caching.is_created_from_cache for job in jobs)
 
 
-@pytest.mark.mlip
-def test_another_model_file_of_the_same_name_misses_and_all_behind_it(
-    emt_code, run_campaign, campaign_config, campaign_folder
-):
-    from aiida_mlip_autopipe.exploration import resolve_model
-    from aiida_mlip_autopipe.exploration.calculators.sevennet import SevenNetSettings
-    from aiida_mlip_autopipe.installation.codes import ensure_code
-
-    ensure_code(emt_code.computer, 'sevennet')
-    model = campaign_folder / 'model.pth'
-    sections = {
-        'reuse': True,
-        'calculator': {'kind': 'sevennet', 'model': str(model)},
-        'generation': [campaign_config().generation[1].model_dump(mode='json')],
-        'exploration': {'n_steps': 4},
-        'sampling': {'n_structures': 2},
-    }
-    model.write_bytes(resolve_model(SevenNetSettings(model='7net-0')).read_bytes())
-    assert run_campaign(**sections).is_finished_ok
-    assert all(all(hits) for hits in leaves(run_campaign(**sections)).values())
-
-    model.write_bytes(resolve_model(SevenNetSettings(model='7net-0_22May2024')).read_bytes())
-    assert leaves(run_campaign(**sections)) == {
-        'generate_seeds': [True],
-        'ExplorationCalculation': [False],
-        'select_frames': [False],
-        'export_dataset': [False],
-    }
+def test_a_campaign_moved_to_another_folder_is_reused_whole(first, campaign_folder, tmp_path):
+    moved = Path(shutil.copytree(campaign_folder, tmp_path / 'moved'))
+    builder = DatasetWorkChain.get_builder_from_config(change_campaign(moved, {}))
+    _, second = run_get_node(builder)
+    assert first.is_finished_ok
+    assert all(all(hits) for hits in leaves(second).values())
 
 
 def test_nothing_is_reused_unless_asked_for(first, run_campaign):

@@ -48,6 +48,9 @@ class ModelSettings(CalculatorSettings):
     """The model file, or the name of weights that the calculator's package ships."""
     model_sha256: str | None = Field(default=None, pattern='^[0-9a-f]{64}$')
     """sha256 of the model file; a job refuses a file with another one. Found at submission where not given."""
+    store_model: bool = True
+    """Whether AiiDA's graph stores the content of a model file, which may then be deleted after submission. With
+    ``false`` it stores the sha256 alone, and jobs on this machine read the file itself. Shipped models never are."""
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
     """``auto`` takes a GPU if there is one."""
     dtype: Literal['float32', 'float64'] = 'float32'
@@ -232,7 +235,9 @@ class CalculatorLoader(ABC):
     def model_name(self) -> str | None:
         """Return the name of the model file or of the shipped weights."""
         model = getattr(self.settings, 'model', None)
-        return Path(model).name if model else None
+        if not model:
+            return None
+        return str(model).lower() if self.uses_shipped_model else Path(model).name
 
 
 def existing_file(path: str, sha256: str | None = None) -> Path:

@@ -1,0 +1,104 @@
+import hashlib
+
+import pytest
+from aiida import orm
+from aiida.common.exceptions import ValidationError
+
+from aiida_mlip_autopipe.data.model import MODEL_VERSION, ModelData, find_model_node
+from aiida_mlip_autopipe.data.schema import SCHEMA_VERSION, SchemaVersionError
+from aiida_mlip_autopipe.errors import AutopipeError
+
+SHA256 = hashlib.sha256(b'weights').hexdigest()
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that writes a model file and returns its path."""
+
+    def write_file(name='my.model', content=b'weights'):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    return write_file
+
+
+def hash_of(node):
+    return node.store().base.caching.get_hash()
+
+
+def test_a_model_holds_its_bytes_and_what_is_known_of_it(write, tmp_path):
+    facts = {'elements': ['O', 'Cu'], 'cutoff_A': 5.0, 'versions': {'mace-torch': '0.3'}}
+    node = ModelData.from_file(write('mace-mpa-0.model'), 'mace', facts=facts).store()
+    attributes = orm.load_node(node.pk).base.attributes.all
+    assert attributes == {
+        SCHEMA_VERSION: MODEL_VERSION,
+        'architecture': 'mace',
+        'sha256': SHA256,
+        'name': 'mace-mpa-0.model',
+        'shipped': False,
+        'stored': True,
+        'elements': ['Cu', 'O'],
+        'cutoff_A': 5.0,
+        'licence': 'MIT',
+        'versions': {'mace-torch': '0.3'},
+    }
+    folder = tmp_path / 'written'
+    folder.mkdir()
+    assert node.write(folder).read_bytes() == b'weights'
+    assert node.base.repository.list_object_names() == [ModelData.FILE]
+
+
+def test_the_hash_is_that_of_architecture_and_content_alone(write):
+    known = hash_of(ModelData.from_file(write(), 'mace'))
+    assert hash_of(ModelData.from_file(write('elsewhere/other.pt'), 'mace', facts={'elements': ['Cu']})) == known
+    assert hash_of(ModelData.from_file(write(), 'mace', store_bytes=False)) == known
+    assert hash_of(ModelData.from_shipped('small', SHA256, 'mace')) == known
+    assert hash_of(ModelData.from_file(write(), 'sevennet')) != known
+    assert hash_of(ModelData.from_file(write(content=b'others'), 'mace')) != known
+
+
+def test_the_bytes_are_known_again_and_not_put_twice(write):
+    first = ModelData.from_file(write(), 'mace').store()
+    second = ModelData.from_file(write('other.model'), 'mace').store()
+    keys = [node.base.repository.metadata['o'][ModelData.FILE]['k'] for node in (first, second)]
+    assert keys[0] == keys[1]
+
+
+@pytest.mark.parametrize(
+    ('attribute', 'value', 'reason'),
+    [('sha256', '0' * 64, 'the bytes have the sha256'), ('stored', False, '`stored`'), ('shipped', True, 'shipped')],
+)
+def test_a_node_whose_attributes_do_not_fit_its_bytes_is_not_stored(write, attribute, value, reason):
+    node = ModelData.from_file(write(), 'mace')
+    node.base.attributes.set(attribute, value)
+    with pytest.raises(ValidationError, match=reason):
+        node.store()
+
+
+def test_a_node_made_without_its_attributes_is_not_stored(aiida_profile):
+    with pytest.raises(ValidationError, match='sha256'):
+        ModelData().store()
+
+
+def test_a_model_of_which_only_the_hash_is_stored_has_no_bytes_to_write(write, tmp_path):
+    with pytest.raises(AutopipeError, match=SHA256):
+        ModelData.from_file(write(), 'mace', store_bytes=False).write(tmp_path)
+
+
+def test_a_newer_node_is_not_written(write, tmp_path):
+    node = ModelData.from_file(write(), 'mace')
+    node.base.attributes.set(SCHEMA_VERSION, MODEL_VERSION + 1)
+    with pytest.raises(SchemaVersionError):
+        node.write(tmp_path)
+
+
+def test_a_stored_model_is_found_by_its_content_first_one_with_bytes(write):
+    content, sha256 = b'only here', hashlib.sha256(b'only here').hexdigest()
+    assert find_model_node('mace', sha256) is None
+    without = ModelData.from_file(write(content=content), 'mace', store_bytes=False).store()
+    assert find_model_node('mace', sha256).pk == without.pk
+    node = ModelData.from_file(write(content=content), 'mace').store()
+    assert find_model_node('mace', sha256).pk == node.pk
+    assert find_model_node('sevennet', sha256) is None
