@@ -16,6 +16,7 @@ from aiida_mlip_autopipe.data.committee import evaluated_trajectories
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_id
 from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.exploration.environment import Environment
 from aiida_mlip_autopipe.storage import Provenance, Row, make_row
 from aiida_mlip_autopipe.storage import export_dataset as export
 from aiida_mlip_autopipe.storage.provenance import mlip_label_source
@@ -90,9 +91,7 @@ def _rows(
             model=about['model_name'],
             model_sha256=about['model_sha256'],
             package_version=about['versions']['package'],
-            ase_version=about['versions'].get('ase'),
-            calculator_version=about['versions'].get('calculator'),
-            torch_version=about['versions'].get('torch'),
+            **environment_of_label(about),
             precision=about.get('precision'),
             rank=rank,
             split=selection.base.attributes.get('splits')[rank],
@@ -110,7 +109,19 @@ def _committee(index: int, trajectory: Trajectory, evaluation: orm.Data | None) 
         return {}
     about = evaluation.base.attributes.get('about')
     figures = {name: _known(trajectory.extra[name][index]) for name in FIGURES}
-    return {'committee': mlip_label_source(about['calculator_name'], about['model_name']), **figures}
+    return {
+        'committee': mlip_label_source(about['calculator_name'], about['model_name']),
+        'committee_environment': environment_of_label(about)['environment'],
+        **figures,
+    }
+
+
+def environment_of_label(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a row says of the software that its label was computed with."""
+    found = Environment.model_validate(about['environment'])
+    versions = {f'{name}_version': getattr(found, name) for name in ('ase', 'calculator', 'torch', 'numpy', 'scipy')}
+    module = (about['model_name'] or '').partition(':')[0]
+    return {**versions, 'environment': found.identity, 'source_sha256': found.sources.get(module)}
 
 
 def _known(value: float) -> float | None:

@@ -126,6 +126,50 @@ def register(
             console.print(f'  {what} sha256 {report[f"{what}_sha256"]}', style='dim')
 
 
+@calculator_app.command('test')
+def repeat_self_test(
+    code: Annotated[str, typer.Argument(help='As LABEL@COMPUTER; see `mlip-autopipe calculator list`.')],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help='What the self-test asks for, as queue=gpu gpus_per_job=1.', show_default=False),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help='A campaign, whose calculators for this code are tried.', show_default=False)
+    ] = None,
+    timeout_s: Annotated[float, typer.Option('--timeout', help='Seconds to wait for the self-test.')] = 1800,
+    profile: ProfileOption = None,
+) -> None:
+    """Repeat the self-test of a code, and record the environment that its jobs are to find.
+
+    By default with the calculators and the resources that it was tested with before.
+    """
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.launch import submit_and_wait
+    from aiida_mlip_autopipe.config import load_config
+    from aiida_mlip_autopipe.exploration.environment import Environment, compare_environments
+    from aiida_mlip_autopipe.installation.codes import describe_self_test, is_read_here, kept_environment
+    from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
+    from aiida_mlip_autopipe.workflows.jobs import load_code
+    from aiida_mlip_autopipe.workflows.self_tests import find_trials, record_self_test
+
+    campaign = None if config is None else load_config(config)
+    asked = _read_resources(overrides) if overrides else None
+    open_profile(profile)
+    tested = load_code(code, 'the code to test')
+    if not is_read_here(tested):
+        ensure_daemon()
+    for calculator, resources in find_trials(tested, campaign):
+        before = kept_environment(tested, calculator)
+        report = record_self_test(
+            tested, calculator, asked or resources, lambda builder: submit_and_wait(builder, timeout_s)
+        )
+        found = Environment.model_validate(report['environment'])
+        console.print(f'[green]✓[/] code [bold]{tested.full_label}[/]: {calculator["kind"]} recorded, {found.identity}')
+        console.print(f'  {describe_self_test(report)}', style='dim')
+        for change in [] if before is None else compare_environments(before, found):
+            console.print(f'  {change.name} {change.shown}')
+
+
 @calculator_app.command()
 def place(
     model: Annotated[Path, typer.Argument(help='The model file on this machine.', show_default=False)],

@@ -48,7 +48,7 @@ def run(
     # First: placing a model on another machine needs the broker, which the daemon starts.
     if ensure_daemon():
         console.print('daemon started', style='dim')
-    builder = DatasetWorkChain.get_builder_from_config(config)
+    builder = DatasetWorkChain.get_builder_from_config(config, tell=console.print)
     campaign = submit(builder)
     console.print(f'campaign [bold]{config.name}[/] submitted, id {campaign.pk}')
     if detach:

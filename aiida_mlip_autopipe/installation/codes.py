@@ -193,6 +193,11 @@ def keep_environment(code: orm.AbstractCode, calculator: dict[str, Any], environ
     code.base.extras.set(ENVIRONMENTS, {**kept, key: test})
 
 
+def kept_tests(code: orm.AbstractCode) -> list[dict[str, Any]]:
+    """Return what a code was tested with: for each calculator `calculator`, `resources` and `environment`."""
+    return list(code.base.extras.get(ENVIRONMENTS, {}).values())
+
+
 def kept_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Environment | None:
     """Return the record that a code keeps of a calculator; without one any of its records, None where there is none."""
     kept = code.base.extras.get(ENVIRONMENTS, {})

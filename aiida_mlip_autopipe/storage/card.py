@@ -146,6 +146,7 @@ def _origins(rows: Sequence[Row]) -> list[dict[str, Any]]:
     keys = (
         *('campaign', 'random_seed', 'config_sha256', 'package_version', 'ase_version'),
         *('architecture', 'calculator_version', 'torch_version', 'precision', 'model', 'model_sha256'),
+        *('source_sha256', 'numpy_version', 'scipy_version', 'environment'),
     )
     counts = Counter(tuple(row.key_value_pairs.get(key) for key in keys) for row in rows)
     return [{'n_rows': n, **dict(zip(keys, values, strict=True))} for values, n in counts.most_common()]

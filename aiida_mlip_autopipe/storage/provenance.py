@@ -44,7 +44,7 @@ class Provenance(Settings):
     architecture: str
     """Kind of the calculator that made the label, as ``sevennet``."""
     model: str | None = None
-    """Name of the model file or of the shipped weights."""
+    """Name of the model file or of the shipped weights; the class of a custom calculator."""
     model_sha256: str | None = None
     """Hash of the model file."""
     package_version: str
@@ -55,6 +55,15 @@ class Provenance(Settings):
     """Version of the calculator's package in the job."""
     torch_version: str | None = None
     """Version of torch in the job, where the calculator uses it."""
+    numpy_version: str | None = None
+    """Version of NumPy in the job."""
+    scipy_version: str | None = None
+    """Version of SciPy in the job."""
+    environment: str | None = None
+    """Identity of the job's environment record, ``env-`` and 16 hexadecimal digits; the record has the versions above,
+    device, threads and the sources of a custom calculator."""
+    source_sha256: str | None = None
+    """Hash of the module of a custom calculator."""
     precision: str | None = None
     """Floating point type of the model, as ``float32``."""
     rank: int = Field(ge=0)
@@ -67,6 +76,8 @@ class Provenance(Settings):
     """What the row is for, where a set was held out of the selection: ``train``, ``valid`` or ``test``."""
     committee: str | None = None
     """Level of theory of the second calculator that looked at the frame, where there was one."""
+    committee_environment: str | None = None
+    """Identity of the environment record of the second calculator's job."""
     committee_force_disagreement_eV_A: float | None = Field(default=None, ge=0)
     """Largest difference of the two forces on an atom, eV/Å; an indicator, not an error bar."""
     committee_mean_force_disagreement_eV_A: float | None = Field(default=None, ge=0)
@@ -89,7 +100,7 @@ class Provenance(Settings):
         """Return what the database can be searched for: the fields that are known, in words that ASE accepts."""
         pairs = self.model_dump(exclude_none=True)
         pairs['seed'] = SEED_PREFIX + pairs.pop('seed_id')
-        for key in ('config_sha256', 'model_sha256'):
+        for key in ('config_sha256', 'model_sha256', 'source_sha256'):
             if key in pairs:
                 pairs[key] = HASH_PREFIX + pairs[key]
         return {key: searchable(value) if isinstance(value, str) else value for key, value in pairs.items()}

@@ -104,6 +104,8 @@ def find_environment(code: orm.AbstractCode, calculator: dict[str, Any], tell: T
     if not calculator:
         return ask_environment(code, calculator)
     if kept is None:
+        # The device is what the test is to find.
+        calculator = {name: value for name, value in calculator.items() if name != 'device'}
         report = self_test(calculator, code)
         keep_self_test(code, calculator, report)
         return Environment.model_validate(report['environment'])

@@ -63,7 +63,8 @@ def model_node(settings: CalculatorSettings, code: orm.AbstractCode, *, try_it: 
             'model_mismatch', f'calculator.model_sha256: {path} has the sha256 {sha256}, not {settings.model_sha256}'
         )
     if try_it and sha256 not in models_tried(code) and is_read_here(code):
-        calculator = settings.model_dump(mode='json', exclude={'store_model'})
+        # The device is what the test is to find.
+        calculator = settings.model_dump(mode='json', exclude={'store_model', 'device'})
         keep_self_test(code, calculator, self_test(calculator, code))
     facts = models_tried(code).get(sha256)
     node = ModelData.from_file(path, settings.kind, store_bytes=settings.store_model, facts=facts)

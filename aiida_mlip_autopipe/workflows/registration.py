@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from aiida import orm
 from aiida.common.exceptions import NotExistent
-from aiida.engine import ProcessBuilder
 
-from aiida_mlip_autopipe.calculations.self_test import SelfTestCalculation
 from aiida_mlip_autopipe.config.execution import JobResources
-from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.exploration import CALCULATORS, RUNNER_VERSION
-from aiida_mlip_autopipe.exploration.contract import CONTRACT_VERSION
+from aiida_mlip_autopipe.exploration import CALCULATORS
 from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, code_label, keep_self_test
 from aiida_mlip_autopipe.installation.computers import absolute_path
 from aiida_mlip_autopipe.installation.images import PYTHON_IN_IMAGE, engine_command, hash_image, tell_image_hash
-from aiida_mlip_autopipe.installation.models import ensure_model_folder, ensure_placed
-from aiida_mlip_autopipe.workflows.jobs import job_options, user_python_path
-from aiida_mlip_autopipe.workflows.models import model_node
-
-Launch = Callable[[ProcessBuilder], orm.CalcJobNode]
+from aiida_mlip_autopipe.installation.models import ensure_model_folder
+from aiida_mlip_autopipe.workflows.self_tests import Launch, check_report, run_self_test_job
 
 
 @dataclass(frozen=True)
@@ -92,6 +84,7 @@ def register_code(
         If the self-test fails; the code is then set aside under another label.
     """
     CALCULATORS.load(kind)
+    resources = resources or JobResources()
     program = _with_absolute_paths(program)
     image_sha256 = hash_image(program.computer, program.image) if program.image else None
     wanted = _make_code(kind, program)
@@ -103,13 +96,13 @@ def register_code(
     code.store()
     try:
         settings = _settings(kind, model)
-        report = _run_self_test(code, settings, launch, resources or JobResources())
-        _check_report(report, image_sha256)
+        report = run_self_test_job(code, settings, launch, resources)
+        check_report(report, image_sha256)
     except BaseException:
         if code is wanted:
             _set_aside(code, before)
         raise
-    keep_self_test(code, settings, report, resources.model_dump(mode='json') if resources else None)
+    keep_self_test(code, settings, report, resources.model_dump(mode='json'))
     if image_sha256 is not None:
         code.base.extras.set(IMAGE_SHA256, image_sha256)
     done = 'found' if code is before else 'created' if before is None else 'replaced'
@@ -169,60 +162,6 @@ def _settings(kind: str, model: str | None) -> dict[str, Any]:
     if model is None:
         return {'kind': kind}
     return {'kind': kind, 'model': str(Path(model).expanduser().absolute()) if Path(model).is_file() else model}
-
-
-def _model_to_try(settings: dict[str, Any], code: orm.AbstractCode) -> ModelData | None:
-    """Return the node of the model file that a self-test tries, placed on the computer; None where there is no file."""
-    if 'model' not in settings:
-        return None
-    parsed = CALCULATORS.load(settings['kind']).settings_class.model_validate(settings)
-    if CALCULATORS.make(parsed).uses_shipped_model:
-        # It comes with the code, which is about to say what its sha256 is.
-        return None
-    model = model_node(parsed, code, try_it=False)
-    if model is not None:
-        ensure_placed(model, code)
-    return model
-
-
-def _run_self_test(
-    code: orm.AbstractCode, settings: dict[str, Any], launch: Launch, resources: JobResources
-) -> dict[str, Any]:
-    builder = SelfTestCalculation.get_builder()
-    builder.code = code
-    model = _model_to_try(settings, code)
-    if model is None:
-        builder.calculator = orm.Dict(settings)
-    else:
-        builder.calculator, builder.model = orm.Dict({'kind': settings['kind']}), model
-    builder.python_path = user_python_path()
-    options = job_options(resources, code.computer)
-    if resources.gpus_per_job:
-        # Not every scheduler tells a job which GPU it has.
-        options['environment_variables'] = {'APPTAINER_NV': '1'}
-    builder.metadata.options = options
-    job = launch(builder)
-    if job.is_finished_ok:
-        report: dict[str, Any] = job.outputs.report.get_dict()
-        return report
-    reason = job.exit_message or job.process_status or f'its job is {job.process_state.value}'
-    where = job.outputs.remote_folder.get_remote_path() if 'remote_folder' in job.outputs else 'nowhere'
-    raise AutopipeError(
-        f'the calculator {settings["kind"]!r} does not run with {code.full_label}: {reason} '
-        f'(its job was in {where} on {code.computer.label})'
-    )
-
-
-def _check_report(report: dict[str, Any], image_sha256: str | None) -> None:
-    """Refuse a code whose package is another version where that matters, or that was started from another image."""
-    here = {'contract_version': CONTRACT_VERSION, 'runner_version': RUNNER_VERSION}
-    differ = [f'{name} {report.get(name)}, here it is {value}' for name, value in here.items() if report[name] != value]
-    if differ:
-        raise AutopipeError(
-            f'the package there is version {report["package"]} with {"; ".join(differ)}: install the same version'
-        )
-    if report['image_sha256'] != image_sha256:
-        raise AutopipeError(f'the job ran in an image of sha256 {report["image_sha256"]}, expected was {image_sha256}')
 
 
 def _set_aside(code: orm.InstalledCode, before: orm.AbstractCode | None) -> None:

@@ -210,6 +210,23 @@ def shared_home(tmp_path_factory):
     home('verdi', 'daemon', 'stop', check=False)
 
 
+def test_the_self_test_of_a_code_is_repeated_and_tells_what_has_changed(shared_home):
+    shared_home.ask(
+        """
+        code = orm.load_code('autopipe-emt@localhost')
+        tests = code.base.extras.get('mlip_autopipe_environments')
+        tests['emt']['environment']['numpy'] = '1.0.0'
+        code.base.extras.set('mlip_autopipe_environments', tests)
+        print(json.dumps(list(tests)))
+        """
+    )
+    output = shared_home('mlip-autopipe', 'calculator', 'test', 'autopipe-emt@localhost').stdout
+    assert 'numpy 1.0.0 -> ' in output
+    assert '->' not in shared_home('mlip-autopipe', 'calculator', 'test', 'autopipe-emt@localhost').stdout
+    unknown = shared_home('mlip-autopipe', 'calculator', 'test', 'gone@localhost', check=False)
+    assert (unknown.returncode, 'gone@localhost' in unknown.stderr) == (2, True)
+
+
 def test_an_existing_database_is_refused_before_anything_starts(shared_home, config):
     Path('aluminium.db').write_text('precious')
     done = shared_home('mlip-autopipe', 'run', config, check=False)

@@ -20,6 +20,7 @@ def test_identifiers_that_look_like_numbers_get_a_prefix(make_provenance):
     pairs = make_provenance(seed_id='12e4567890123456', model_sha256='9' * 64).key_value_pairs()
     assert pairs['seed'] == 'seed-12e4567890123456'
     assert pairs['model_sha256'] == 'sha256:' + '9' * 64
+    assert make_provenance(source_sha256='9' * 64).key_value_pairs()['source_sha256'] == 'sha256:' + '9' * 64
 
 
 def test_what_is_not_known_is_left_out(make_provenance):

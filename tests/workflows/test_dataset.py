@@ -7,6 +7,7 @@ import pytest
 from aiida import orm
 from aiida.engine import WorkChain
 from ase.build import bulk
+from support.environments import environment_of
 
 from aiida_mlip_autopipe.config import config_text
 from aiida_mlip_autopipe.data.seed import SeedData
@@ -38,6 +39,8 @@ def test_a_campaign_ends_in_the_structures_asked_for_each_labelled_and_of_known_
         assert row.provenance.label_source == 'mlip:emt'
         assert row.provenance.campaign == 'tiny'
         assert (row.provenance.ase_version, row.provenance.precision) == (ase.__version__, 'float64')
+        assert (row.provenance.numpy_version, row.provenance.torch_version) == (np.__version__, None)
+        assert row.provenance.environment == environment_of().identity
         assert row.data['isolated_atoms'] == {
             symbol: {'Al': 3.28, 'Cu': 3.51, 'Au': 3.80}[symbol] for symbol in row.atoms.symbols
         }

@@ -12,6 +12,7 @@ from ase.build import bulk
 from support.environments import environment_of
 
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.calculations.export_dataset import environment_of_label
 from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.errors import AutopipeError
@@ -85,8 +86,9 @@ def test_an_edited_custom_calculator_is_told_and_explored_anew_and_its_first_ver
     assert not edited.base.caching.is_created_from_cache
     energies = [node.outputs.trajectory.get_array('energies') for node in (first, edited)]
     assert not np.allclose(*energies)
-    about = [node.outputs.trajectory.base.attributes.get('about') for node in (first, edited)]
-    assert about[0]['environment']['sources'] != about[1]['environment']['sources']
+    rows = [environment_of_label(node.outputs.trajectory.base.attributes.get('about')) for node in (first, edited)]
+    assert {name for name in rows[0] if rows[0][name] != rows[1][name]} == {'environment', 'source_sha256'}
+    assert rows[0]['source_sha256'] is not None
     mine(1.0)
     again = explore(CUSTOM)
     assert again.base.caching.get_cache_source() == first.uuid

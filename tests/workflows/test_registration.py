@@ -8,7 +8,7 @@ from aiida.engine import run_get_node
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.installation.codes import list_codes
-from aiida_mlip_autopipe.workflows import registration
+from aiida_mlip_autopipe.workflows import self_tests
 from aiida_mlip_autopipe.workflows.registration import Program, register_code
 
 pytestmark = pytest.mark.integration
@@ -50,7 +50,7 @@ def test_a_code_is_kept_when_its_self_test_passed_and_set_aside_when_it_failed(r
     assert orm.load_code('autopipe-emt@bench').pk == replaced.code.pk
     assert orm.load_code(f'autopipe-emt-{created.code.pk}@bench').pk == created.code.pk
 
-    monkeypatch.setattr(registration, 'CONTRACT_VERSION', 99)
+    monkeypatch.setattr(self_tests, 'CONTRACT_VERSION', 99)
     with pytest.raises(AutopipeError, match='contract_version 4, here it is 99'):
         register()
     assert orm.load_code('autopipe-emt@bench').pk == replaced.code.pk

@@ -56,6 +56,10 @@ class CustomLoader(CalculatorLoader):
         """Return the module of the class and what the user names besides."""
         return (self.module, *self.settings.extra_sources)
 
+    def model_name(self) -> str:
+        """Return the class, which is all that tells one custom calculator from another by name."""
+        return self.settings.calculator
+
     def load(self) -> Loaded:
         """Return the calculator."""
         from ase.calculators.calculator import Calculator
