@@ -11,6 +11,7 @@ from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
 
+from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.job import CalculatorJob
 from aiida_mlip_autopipe.calculations.model_link import RemoteLink
 from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_from_node
@@ -46,6 +47,7 @@ class DescriptionCalculation(CalculatorJob):
         spec.input('description_version', valid_type=orm.Str, help='Version of the science behind the description.')
         # Only learned descriptors depend on it.
         spec.inputs['calculator'].required = False
+        validators.guard(spec.inputs, validators.DESCRIPTION, validators.description)
         spec.inputs['metadata']['options']['parser_name'].default = 'mlip_autopipe.describe'
         spec.output(
             'descriptors',

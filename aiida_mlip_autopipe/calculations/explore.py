@@ -9,6 +9,7 @@ from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
 
+from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.job import CalculatorJob
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import contract
@@ -38,6 +39,7 @@ class ExplorationCalculation(CalculatorJob):
         spec.input(
             'rescues', valid_type=orm.Int, required=False, help='How often the run was unstable and is taken up again.'
         )
+        validators.guard(spec.inputs, validators.EXPLORATION, validators.exploration(of_one_seed=True))
         spec.inputs['metadata']['options']['parser_name'].default = 'mlip_autopipe.explore'
 
         spec.output('trajectory', valid_type=orm.TrajectoryData, required=False, help='The good frames of this leg.')

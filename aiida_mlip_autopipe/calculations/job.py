@@ -7,22 +7,14 @@ from typing import Any
 from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.engine import CalcJob, CalcJobProcessSpec
-from pydantic import ValidationError
 
+from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.batch_shell import prepend_text
-from aiida_mlip_autopipe.calculations.model_link import RemoteLink, link_model, with_model_validator
+from aiida_mlip_autopipe.calculations.model_link import RemoteLink, link_model
 from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.exploration import contract
 from aiida_mlip_autopipe.exploration.environment import Environment
 from aiida_mlip_autopipe.job_failures import define_failures
-
-
-def _validate_environment(node: orm.Dict, _: Any) -> str | None:
-    try:
-        Environment.model_validate(node.get_dict())
-    except ValidationError as error:
-        return f'no environment record: {error}'
-    return None
 
 
 class CalculatorJob(CalcJob):
@@ -36,13 +28,7 @@ class CalculatorJob(CalcJob):
         super().define(spec)
         spec.input('calculator', valid_type=orm.Dict, help='Settings of the calculator, without its model.')
         spec.input('model', valid_type=ModelData, required=False, help='The model, placed where the code runs.')
-        spec.inputs.validator = with_model_validator(spec.inputs.validator)
-        spec.input(
-            'environment',
-            valid_type=orm.Dict,
-            validator=_validate_environment,
-            help='The record of the environment that the job must find.',
-        )
+        spec.input('environment', valid_type=orm.Dict, help='The record of the environment that the job must find.')
         spec.input(
             'image_sha256', valid_type=orm.Str, required=False, help='sha256 of the image, where the code has one.'
         )
@@ -53,6 +39,7 @@ class CalculatorJob(CalcJob):
             default='',
             help="The user's PYTHONPATH, for jobs on this machine. What is found on it is in the environment record.",
         )
+        validators.guard(spec.inputs, validators.JOB, validators.calculator)
         options = spec.inputs['metadata']['options']
         options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
         options['withmpi'].default = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -16,7 +16,6 @@ from aiida_mlip_autopipe.exploration.contract import MODEL_FOLDER
 from aiida_mlip_autopipe.model_store import find_model
 
 RemoteLink = tuple[str, str, str]
-Validator = Callable[[Mapping[str, Any], Any], str | None]
 
 
 def link_model(
@@ -50,19 +49,9 @@ def link_model(
     return {**settings, 'model': link}, [(computer.uuid, placed, link)]
 
 
-def with_model_validator(inherited: Validator | None) -> Validator:
-    """Return a validator of a job's inputs that also looks at the model, so that a bad one starts no job.
-
-    Parameters
-    ----------
-    inherited
-        What else validates the inputs.
-    """
-
-    def validate(inputs: Mapping[str, Any], namespace: Any) -> str | None:
-        return (inherited(inputs, namespace) if inherited else None) or find_model_fault(inputs)
-
-    return validate
+def has_model(kind: str) -> bool:
+    """Return whether calculators of a kind have a model."""
+    return kind in CALCULATORS and issubclass(CALCULATORS.load(kind).settings_class, ModelSettings)
 
 
 def find_model_fault(inputs: Mapping[str, Any]) -> str | None:
@@ -71,12 +60,11 @@ def find_model_fault(inputs: Mapping[str, Any]) -> str | None:
         return None
     calculator, model = inputs['calculator'].get_dict(), inputs.get('model')
     kind = str(calculator.get('kind'))
-    needs_model = kind in CALCULATORS and issubclass(CALCULATORS.load(kind).settings_class, ModelSettings)
     if {'model', 'model_sha256'} & calculator.keys():
         return 'calculator: names a model; it is the input `model`, which `model_node` of workflows.models makes'
     if model is None:
         missing = f'model: the calculator {kind!r} needs one; `model_node` of workflows.models makes its node'
-        return missing if needs_model else None
+        return missing if has_model(kind) else None
     if model.architecture != kind:
         return f'model: it is for the calculator {model.architecture!r}, not for {kind!r}'
     computer = inputs['code'].computer

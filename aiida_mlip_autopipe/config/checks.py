@@ -32,7 +32,9 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
         faults.append(Fault(COMMITTEE, f'kind {second.kind}', allowed))
     if 'sampling' in sections and 'exploration' in sections and second is None:
         allowed = 'needs exploration.committee, a second calculator to disagree with'
-        faults += [Fault(path, "'disagreement'", allowed) for path in _disagreements(sections['sampling'].model_dump())]
+        faults += [
+            Fault(path, "'disagreement'", allowed) for path in disagreement_places(sections['sampling'].model_dump())
+        ]
     return (
         faults
         + list(_descriptor_faults(sections))
@@ -114,16 +116,16 @@ def _stash_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
                 yield Fault(f'{place}.stash', repr(stash.folder), allowed)
 
 
-def _disagreements(settings: Any, path: str = 'sampling') -> Iterator[str]:
+def disagreement_places(settings: Any, path: str = 'sampling') -> Iterator[str]:
     """Yield where samplers choose by the disagreement of a committee, also those within others."""
     if isinstance(settings, dict):
         if settings.get('kind') == 'disagreement':
             yield f'{path}.kind'
         for name, value in settings.items():
-            yield from _disagreements(value, f'{path}.{name}')
+            yield from disagreement_places(value, f'{path}.{name}')
     elif isinstance(settings, list | tuple):
         for number, value in enumerate(settings):
-            yield from _disagreements(value, f'{path}[{number}]')
+            yield from disagreement_places(value, f'{path}[{number}]')
 
 
 def _model_faults(path: str, calculator: CalculatorSettings) -> Iterator[Fault]:

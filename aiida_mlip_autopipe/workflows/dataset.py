@@ -11,6 +11,7 @@ from aiida.engine import ExitCode, ProcessBuilder, ToContext, while_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mlip_autopipe import generation, sampling, storage
+from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
 from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
@@ -330,6 +331,7 @@ def _define_inputs(spec: WorkChainSpec) -> None:
         ('reuse_finished', bool, 'Take equal leaves from the cache.', {'default': False}),
     ):
         spec.input(name, valid_type=valid_type, is_metadata=True, help=text, **default)
+    validators.guard(spec.inputs, validators.DATASET, validators.dataset)
 
 
 def _define_outputs(spec: WorkChainSpec) -> None:

@@ -12,6 +12,7 @@ from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from ase.data import atomic_numbers
 
 from aiida_mlip_autopipe import sampling
+from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
 from aiida_mlip_autopipe.calculations.fit_environments import fit_environments
 from aiida_mlip_autopipe.data.trajectory import in_order, link_labels, trajectory_id
@@ -43,6 +44,7 @@ class DescriptionWorkChain(ThrottledWorkChain):
         )
         spec.input('max_concurrent_jobs', valid_type=int, is_metadata=True, help='Jobs in flight at most.')
         spec.input('reuse_finished', valid_type=bool, is_metadata=True, default=False, help='Take jobs from cache.')
+        validators.guard(spec.inputs, validators.DESCRIPTIONS, validators.descriptions)
         spec.output_namespace('descriptors', valid_type=orm.ArrayData, help='The descriptors, for each job.')
         spec.exit_code(401, 'ERROR_DESCRIPTION', message='Not all frames could be described: {reason}')
         spec.outline(cls.plan, while_(cls.has_unfinished)(cls.fill_slots), cls.gather)

@@ -13,6 +13,7 @@ from aiida.engine import (
 )
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
+from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.calculations.stash import StashCalculation
@@ -45,6 +46,7 @@ class ExplorationWorkChain(SubmitOnceWorkChain, BaseRestartWorkChain):
             default=1.0,
             help='A leg that ran out of memory is submitted once more with so much more; 1 gives up.',
         )
+        validators.guard(spec.inputs, validators.EXPLORATIONS)
         spec.expose_inputs(
             EvaluationCalculation,
             namespace='committee',

@@ -1,0 +1,267 @@
+"""Validators of ports: what is wrong in a config file is as wrong in a process that is submitted without one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any
+
+import numpy as np
+from aiida import orm
+from aiida.engine.processes.ports import PortNamespace
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from aiida_mlip_autopipe.calculations.files import rewrite_files
+from aiida_mlip_autopipe.calculations.model_link import find_model_fault, has_model
+from aiida_mlip_autopipe.config import CampaignConfig
+from aiida_mlip_autopipe.config.checks import disagreement_places
+from aiida_mlip_autopipe.config.execution import AnyCalculator, DescriptorJobSettings, ExecutionSettings
+from aiida_mlip_autopipe.config.faults import faults_of
+from aiida_mlip_autopipe.exploration import ExplorationSettings
+from aiida_mlip_autopipe.exploration.contract import Job
+from aiida_mlip_autopipe.exploration.environment import Environment
+from aiida_mlip_autopipe.sampling.descriptors import AnyDescriptor, Of
+from aiida_mlip_autopipe.settings import Settings
+
+Validator = Callable[[Any, Any], str | None]
+"""Returns one sentence for each fault of what a port was given, each a line; None where there is none."""
+
+Sha256 = Annotated[str, Field(pattern='^[0-9a-f]{64}$')]
+CODE = ('code', 'calculator', 'environment')
+AtomicNumbers = Annotated[list[Annotated[int, Field(ge=1, le=118)]], Field(min_length=1)]
+
+
+class Asked(Settings):
+    """A descriptor, and of what it is."""
+
+    of: Of
+    descriptor: AnyDescriptor
+
+
+def guard(namespace: PortNamespace, ports: Mapping[str, Validator], together: Validator | None = None) -> None:
+    """Give ports their validators.
+
+    Parameters
+    ----------
+    namespace
+        The ports of a process.
+    ports
+        The validator of each port by its name.
+    together
+        Looks at all inputs, where they depend on one another, after the one that the namespace has already.
+    """
+    for name, validator in ports.items():
+        namespace[name].validator = validator
+    if together is not None:
+        namespace.validator = _all_of(namespace.validator, together)
+
+
+def validate_as(name: str, annotation: Any) -> Validator:
+    """Return the validator of a port.
+
+    Parameters
+    ----------
+    name
+        The port's name, with which the place of a fault begins.
+    annotation
+        What the content of the node, or the value that is no node, must be: a pydantic model or any annotated type.
+    """
+    model = _model(**{name: annotation})
+
+    def validate(value: Any, port: Any) -> str | None:
+        data = {name: content(value)}
+        try:
+            model.model_validate(data)
+        except ValidationError as error:
+            return _lines(str(fault) for fault in faults_of(error, data, model))
+        return None
+
+    return validate
+
+
+def like(model: type[BaseModel], field: str, name: str | None = None) -> Validator:
+    """Return the validator of a port that is what a field of a model is, with its bounds; by default with its name."""
+    return validate_as(name or field, _annotation(model, field))
+
+
+def content(value: Any) -> Any:
+    """Return what a node holds as plain data; what is no node as it is."""
+    if isinstance(value, orm.Dict):
+        return value.get_dict()
+    if isinstance(value, orm.List):
+        return value.get_list()
+    return value.value if isinstance(value, orm.BaseType) else value
+
+
+def calculator(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
+    """Refuse settings of a calculator that cannot be, and those that do not fit its model or its environment."""
+    if 'calculator' not in inputs:
+        return None
+    data = inputs['calculator'].get_dict()
+    # The model is an input of its own; whatever its name is, it fits the settings.
+    settings = {'model': 'model', **data} if has_model(str(data.get('kind'))) else data
+    faults = _calculator(settings, None) or find_model_fault(inputs)
+    if faults is None and 'environment' in inputs:
+        asked, device = data.get('device', 'auto'), inputs['environment'].get('device')
+        if asked not in ('auto', device):
+            return f'calculator.device: got {asked!r}; the environment record says {device!r}'
+    return faults
+
+
+def exploration(*, of_one_seed: bool) -> Validator:
+    """Return the validator of a namespace with the settings of an exploration and what goes with them.
+
+    Parameters
+    ----------
+    of_one_seed
+        Whether there must be one temperature and one pressure; a campaign spreads lists and ranges over its seeds.
+    """
+
+    def validate(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
+        if 'exploration' not in inputs:
+            return None
+        data, faults = _with_own_inputs('exploration', inputs, namespace, ExplorationSettings)
+        faults = faults or _exploration(data, None)
+        if faults is not None:
+            return faults
+        settings, found = ExplorationSettings.model_validate(data), []
+        for name in ('temperature_K', 'pressure_GPa') if of_one_seed else ():
+            if not isinstance(getattr(settings, name), float):
+                found.append(f'exploration.{name}: got {data[name]}; must be one value, since one seed is explored')
+        interval = content(inputs.get('full_trajectory_interval'))
+        if interval is not None and interval > settings.total_steps:
+            allowed = f'must be at most the {settings.total_steps} steps of the run, or nothing would be written'
+            found.append(f'full_trajectory_interval: got {interval}; {allowed}')
+        return _lines(found)
+
+    return validate
+
+
+def description(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
+    """Refuse a descriptor that a job cannot compute from its other inputs."""
+    if 'descriptor' not in inputs:
+        return None
+    found = []
+    if ('given' in inputs) == bool(inputs.get('legs')):
+        found.append('legs: there must be either frames or given structures to describe')
+    if inputs['descriptor'].get_dict().get('kind') == 'learned':
+        if 'calculator' not in inputs:
+            found.append('calculator: got nothing; a learned descriptor needs the calculator that has learned it')
+        if 'projection' in inputs:
+            found.append('projection: only descriptors of kind soap can be projected, the kind is learned')
+    return _lines(found)
+
+
+def descriptions(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
+    """Refuse to describe nothing, and learned descriptors where the jobs have no calculator."""
+    found = [] if inputs.get('legs') else ['legs: got nothing; there must be frames to describe']
+    kinds = {asked['descriptor'].get('kind') for asked in inputs['descriptors'].get_list()}
+    if 'learned' in kinds and 'calculator' not in inputs['job']:
+        found.append('job.calculator: got nothing; a learned descriptor needs the calculator that has learned it')
+    return _lines(found)
+
+
+def projection(node: orm.ArrayData, port: Any) -> str | None:
+    """Refuse arrays that are no principal components: ``mean`` (d,), ``directions`` (d, c), ``variances`` (d,)."""
+    arrays = dict(node.get_iterarrays())
+    if arrays.keys() != {'mean', 'directions', 'variances'}:
+        return f'projection: got the arrays {sorted(arrays)}; must be mean, directions and variances'
+    shapes = [arrays[name].shape for name in ('mean', 'directions', 'variances')]
+    if [len(shape) for shape in shapes] != [1, 2, 1] or len({shape[0] for shape in shapes}) != 1:
+        return f'projection: got arrays of the shapes {shapes}; must be (d,), (d, c) and (d,)'
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        return 'projection: got a number that is not finite; all must be'
+    return None
+
+
+def codes(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
+    """Refuse codes without what each needs, or with a calculator that cannot be."""
+    found = [] if inputs else ['codes: got nothing; there must be at least one code']
+    for key, one in inputs.items():
+        missing = [f'{name}: got nothing; every code needs it' for name in CODE if name not in one]
+        faults = _lines([*missing, _environment(one['environment'], None) if 'environment' in one else None])
+        found += [f'codes.{key}.{fault}' for fault in (faults or calculator(one, one) or '').splitlines()]
+    return _lines(found)
+
+
+def dataset(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
+    """Refuse inputs of a campaign that do not fit together."""
+    named: dict[str, str] = {}
+    rewrite_files(inputs['generation'].get_dict()['entries'], lambda key: named.setdefault(key, key))
+    missing = sorted(named.keys() - inputs.get('files', {}).keys())
+    found = [f'files.{key}: got nothing; generation names this file' for key in missing]
+    if 'committee' not in inputs:
+        places = disagreement_places(inputs['sampling'].get_dict())
+        found += [f"{place}: got 'disagreement'; needs a committee to disagree with" for place in places]
+    return _lines(found)
+
+
+def _with_own_inputs(
+    name: str, inputs: Mapping[str, Any], namespace: Iterable[str], model: type[BaseModel]
+) -> tuple[dict[str, Any], str | None]:
+    """Return settings with those of their fields that have ports of their own, and the faults of fields given twice."""
+    data, own = content(inputs[name]), model.model_fields.keys() & set(namespace)
+    twice = [f'{name}.{field}: got {data[field]!r}; it is an input of its own' for field in sorted(own & data.keys())]
+    return data | {field: content(inputs[field]) for field in own & inputs.keys()}, _lines(twice)
+
+
+def _all_of(*validators: Validator | None) -> Validator:
+    def validate(value: Any, port: Any) -> str | None:
+        return _lines(validator(value, port) for validator in validators if validator is not None)
+
+    return validate
+
+
+def _lines(faults: Iterable[str | None]) -> str | None:
+    return '\n'.join(fault for fault in faults if fault) or None
+
+
+def _model(**annotations: Any) -> type[BaseModel]:
+    """Return a model that requires all of these fields."""
+    fields: dict[str, Any] = {name: (annotation, ...) for name, annotation in annotations.items()}
+    config = ConfigDict(extra='forbid', allow_inf_nan=False)
+    model: type[BaseModel] = create_model('Port', __config__=config, **fields)
+    return model
+
+
+def _annotation(model: type[BaseModel], field: str) -> Any:
+    return model.model_fields[field].rebuild_annotation()
+
+
+_environment = validate_as('environment', Environment)
+_calculator = validate_as('calculator', AnyCalculator)
+_exploration = validate_as('exploration', ExplorationSettings)
+
+# The ports of each process that can be looked at alone.
+JOB = {'environment': _environment}
+EXPLORATION = {
+    'random_seed': like(CampaignConfig, 'random_seed'),
+    'rescues': like(Job, 'rescues'),
+    'full_trajectory_interval': validate_as('full_trajectory_interval', Annotated[int, Field(ge=1)]),
+}
+EXPLORATIONS = {
+    'max_iterations': like(ExecutionSettings, 'max_legs', 'max_iterations'),
+    'retry_memory_factor': like(ExecutionSettings, 'retry_memory_factor'),
+}
+DESCRIPTION = {
+    'descriptor': validate_as('descriptor', AnyDescriptor),
+    'species': validate_as('species', AtomicNumbers),
+    'projection': projection,
+}
+DESCRIPTIONS = {
+    'descriptors': validate_as('descriptors', Annotated[list[Asked], Field(min_length=1)]),
+    'max_concurrent_jobs': like(ExecutionSettings, 'max_concurrent_jobs'),
+}
+DATASET = EXPLORATIONS | {
+    'campaign': validate_as('campaign', _model(name=_annotation(CampaignConfig, 'name'), config_hash=Sha256)),
+    'random_seed': like(CampaignConfig, 'random_seed'),
+    'generation': validate_as(
+        'generation', _model(entries=_annotation(CampaignConfig, 'generation'), cutoff_A=Annotated[float, Field(gt=0)])
+    ),
+    'sampling': like(CampaignConfig, 'sampling'),
+    'codes': codes,
+    'job': exploration(of_one_seed=False),
+    'n_seeds': validate_as('n_seeds', Annotated[int, Field(ge=1)]),
+    'describe_in_jobs_from': like(DescriptorJobSettings, 'min_frames', 'describe_in_jobs_from'),
+    'max_concurrent_jobs': like(ExecutionSettings, 'max_concurrent_jobs'),
+    'min_success_share': like(ExecutionSettings, 'min_success_share'),
+}

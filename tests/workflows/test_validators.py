@@ -1,0 +1,323 @@
+"""Who submits a process without a config file meets an error before anything is stored."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.engine import run
+from ase.build import bulk
+from support.environments import environment_of
+
+from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
+from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
+from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.data.seed import SeedData
+from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
+from aiida_mlip_autopipe.description.structures_file import structure_arrays
+from aiida_mlip_autopipe.seeds import Seed
+from aiida_mlip_autopipe.trajectories import Trajectory
+from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
+from aiida_mlip_autopipe.workflows.description import DescriptionWorkChain
+from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
+
+COPPER = bulk('Cu', cubic=True)
+SOAP = {'kind': 'soap'}
+LEARNED = {'kind': 'learned'}
+
+
+def make_leg():
+    trajectory = Trajectory(
+        seed_id='seed',
+        numbers=COPPER.numbers,
+        pbc=COPPER.pbc,
+        steps=np.arange(1),
+        positions=COPPER.positions[None],
+        cells=COPPER.cell.array[None],
+        energies=np.zeros(1),
+        forces=np.zeros((1, 4, 3)),
+        stresses=np.zeros((1, 6)),
+        temperatures=np.zeros(1),
+    )
+    return node_from_trajectory(trajectory, {})
+
+
+def components(**changes):
+    arrays = {'mean': np.zeros(4), 'directions': np.zeros((4, 2)), 'variances': np.zeros(4)}
+    return {name: array for name, array in (arrays | changes).items() if array is not None}
+
+
+# The nodes of ports, which the tables below fill with plain values: no profile is loaded when they are read.
+NODES = {
+    'campaign': orm.Dict,
+    'descriptor': orm.Dict,
+    'descriptors': orm.List,
+    'full_trajectory_interval': orm.Int,
+    'generation': orm.Dict,
+    'given': orm.ArrayData,
+    'max_iterations': orm.Int,
+    'projection': orm.ArrayData,
+    'random_seed': orm.Int,
+    'sampling': orm.Dict,
+    'species': orm.List,
+}
+
+
+def nodes(change):
+    return {name: NODES[name](value) if name in NODES else value for name, value in change.items()}
+
+
+@pytest.fixture
+def job(emt_code):
+    """What the jobs of all kinds need."""
+    return {
+        'code': emt_code,
+        'calculator': orm.Dict({'kind': 'emt'}),
+        'environment': orm.Dict(environment_of({'kind': 'emt'}).model_dump(mode='json')),
+    }
+
+
+@pytest.fixture
+def exploration(job):
+    return job | {
+        'seed': SeedData.from_seed(Seed(COPPER)),
+        'exploration': orm.Dict({'temperature_K': 300.0, 'n_steps': 20}),
+        'random_seed': orm.Int(1),
+        'runner_version': orm.Str('none'),
+        'full_trajectory_interval': orm.Int(20),
+    }
+
+
+@pytest.fixture
+def evaluation(job):
+    return job | {
+        'trajectory': make_leg(),
+        'seed': SeedData.from_seed(Seed(COPPER)),
+        'evaluation_version': orm.Str('none'),
+    }
+
+
+@pytest.fixture
+def description(job):
+    return job | {
+        'legs': {'frames_a': make_leg()},
+        'descriptor': orm.Dict(SOAP),
+        'species': orm.List([29]),
+        'description_version': orm.Str('none'),
+    }
+
+
+@pytest.fixture
+def descriptions(job):
+    return {
+        'legs': {'frames_a': make_leg()},
+        'descriptors': orm.List([{'of': 'structures', 'descriptor': SOAP}]),
+        'job': job | {'description_version': orm.Str('none')},
+        'max_concurrent_jobs': 1,
+    }
+
+
+@pytest.fixture
+def dataset(emt_code, campaign_config):
+    """The inputs of a campaign, as plain dictionaries."""
+    builder = DatasetWorkChain.get_builder_from_config(campaign_config())
+    return builder._inputs(prune=True)
+
+
+def refuse(process, inputs, *places):
+    """Check that a process is refused for faults at these places, before any node is stored."""
+    before = orm.QueryBuilder().append(orm.Node).count()
+    with pytest.raises(ValueError, match='validating') as raised:
+        run(process, **inputs)
+    sentences = str(raised.value).splitlines()
+    assert len(sentences) == len(places)
+    assert all(place in sentence for place, sentence in zip(places, sentences, strict=True)), sentences
+    assert orm.QueryBuilder().append(orm.Node).count() == before
+
+
+def fault_of(process, inputs):
+    ports = process.spec().inputs
+    return ports.validate(ports.pre_process(dict(inputs)))
+
+
+def test_good_inputs_pass(exploration, evaluation, description, descriptions, dataset):
+    for process, inputs in (
+        (ExplorationCalculation, exploration),
+        (ExplorationCalculation, exploration | {'rescues': orm.Int(0)}),
+        (ExplorationWorkChain, {'job': exploration}),
+        (EvaluationCalculation, evaluation),
+        (DescriptionCalculation, description),
+        (DescriptionCalculation, description | {'descriptor': orm.Dict(LEARNED)}),
+        (DescriptionCalculation, description | nodes({'projection': components()})),
+        (DescriptionWorkChain, descriptions),
+        (DatasetWorkChain, dataset),
+    ):
+        assert fault_of(process, inputs) is None, process
+
+
+EXPLORATIONS = {
+    'a value out of range': ({'temperature_K': -5.0}, ['exploration.temperature_K']),
+    'a misspelt key': ({'temprature_K': 300.0}, ['exploration.temprature_K']),
+    'several temperatures': ({'temperature_K': [300.0, 500.0]}, ['exploration.temperature_K']),
+    'a range of pressures': ({'pressure_GPa': {'lowest': 0, 'highest': 1}}, ['exploration.pressure_GPa']),
+    'a text': ({'frame_interval': 'often'}, ['exploration.frame_interval']),
+    'two faults': ({'temperature_K': -5.0, 'ensemble': 'nvp'}, ['exploration.ensemble', 'exploration.temperature_K']),
+    'fewer steps than those of the equilibration': ({'n_equilibration_steps': 30}, ['exploration']),
+    'an unknown move': ({'monte_carlo': {'moves': [{'kind': 'jump'}]}}, ['exploration.monte_carlo.moves[0].kind']),
+}
+
+
+@pytest.mark.parametrize(('change', 'places'), EXPLORATIONS.values(), ids=EXPLORATIONS)
+def test_settings_that_cannot_be_explored_are_refused(exploration, change, places):
+    exploration['exploration'] = orm.Dict({'n_steps': 20} | change)
+    refuse(ExplorationCalculation, exploration, *places)
+    refuse(ExplorationWorkChain, {'job': exploration}, *places)
+
+
+CALCULATORS = {
+    'no kind': ({}, 'calculator.kind'),
+    'an unknown kind': ({'kind': 'vasp'}, 'calculator.kind'),
+    'a misspelt key': ({'kind': 'emt', 'cutof_A': 5.0}, 'calculator.cutof_A'),
+    'a negative range': ({'kind': 'emt', 'cutoff_A': -1.0}, 'calculator.cutoff_A'),
+    'no model': ({'kind': 'mace'}, 'model'),
+    'a model by its name': ({'kind': 'sevennet', 'model': '7net-0'}, 'calculator'),
+}
+
+
+@pytest.mark.parametrize(('settings', 'place'), CALCULATORS.values(), ids=CALCULATORS)
+def test_a_calculator_that_cannot_be_is_refused_by_every_process(
+    exploration, evaluation, description, descriptions, dataset, settings, place
+):
+    bad = {'calculator': orm.Dict(settings)}
+    refuse(ExplorationCalculation, exploration | bad, place)
+    refuse(EvaluationCalculation, evaluation | bad, place)
+    refuse(DescriptionCalculation, description | bad, place)
+    refuse(ExplorationWorkChain, {'job': exploration | bad}, place)
+    refuse(DescriptionWorkChain, descriptions | {'job': descriptions['job'] | bad}, place)
+    codes = {key: one | bad for key, one in dataset['codes'].items()}
+    refuse(DatasetWorkChain, dataset | {'codes': codes}, f'codes.{next(iter(codes))}.{place}')
+
+
+NUMBERS = {
+    'a negative random seed': ({'random_seed': -1}, 'random_seed'),
+    'a random seed beyond 63 bits': ({'random_seed': 2**63}, 'random_seed'),
+    'an interval of no step': ({'full_trajectory_interval': 0}, 'full_trajectory_interval'),
+    'an interval longer than the run': ({'full_trajectory_interval': 21}, 'full_trajectory_interval'),
+}
+
+
+@pytest.mark.parametrize(('change', 'place'), NUMBERS.values(), ids=NUMBERS)
+def test_numbers_out_of_range_are_refused(exploration, change, place):
+    refuse(ExplorationCalculation, exploration | nodes(change), place)
+    refuse(ExplorationWorkChain, {'job': exploration | nodes(change)}, place)
+
+
+def test_fewer_than_no_rescues_and_no_leg_at_all_are_refused(exploration):
+    refuse(ExplorationCalculation, exploration | {'rescues': orm.Int(-1)}, 'rescues')
+    refuse(ExplorationWorkChain, {'job': exploration, 'max_iterations': orm.Int(0)}, 'max_iterations')
+    refuse(ExplorationWorkChain, {'job': exploration, 'retry_memory_factor': 0.5}, 'retry_memory_factor')
+
+
+DESCRIPTIONS = {
+    'an unknown descriptor': ({'descriptor': {'kind': 'acsf'}}, 'descriptor'),
+    'a misspelt key': ({'descriptor': {'kind': 'soap', 'n_maxx': 3}}, 'descriptor.n_maxx'),
+    'no species': ({'species': []}, 'species'),
+    'a species that is no element': ({'species': [29, 130]}, 'species[1]'),
+    'arrays that are missing': ({'projection': components(variances=None)}, 'projection'),
+    'arrays that do not fit together': ({'projection': components(mean=np.zeros(3))}, 'projection'),
+    'directions that are not finite': ({'projection': components(directions=np.full((4, 2), np.nan))}, 'projection'),
+    'no frames': ({'legs': {}}, 'legs'),
+    'frames and given structures': ({'given': structure_arrays([COPPER])}, 'legs'),
+    'a projection of learned descriptors': ({'descriptor': LEARNED, 'projection': components()}, 'projection'),
+}
+
+
+@pytest.mark.parametrize(('change', 'place'), DESCRIPTIONS.values(), ids=DESCRIPTIONS)
+def test_what_cannot_be_described_is_refused(description, change, place):
+    refuse(DescriptionCalculation, description | nodes(change), place)
+
+
+def test_learned_descriptors_need_a_calculator(description, descriptions):
+    del description['calculator'], descriptions['job']['calculator']
+    refuse(DescriptionCalculation, description | {'descriptor': orm.Dict(LEARNED)}, 'calculator')
+    asked = orm.List([{'of': 'structures', 'descriptor': LEARNED}])
+    refuse(DescriptionWorkChain, descriptions | {'descriptors': asked}, 'job.calculator')
+
+
+@pytest.mark.parametrize(
+    ('change', 'place'),
+    [
+        ({'descriptors': []}, 'descriptors'),
+        ({'descriptors': [{'of': 'atoms', 'descriptor': SOAP}]}, 'descriptors[0].of'),
+        ({'descriptors': [{'of': 'structures', 'descriptor': {'kind': 'soap', 'x': 1}}]}, 'descriptors[0]'),
+        ({'legs': {}}, 'legs'),
+        ({'max_concurrent_jobs': 0}, 'max_concurrent_jobs'),
+    ],
+)
+def test_descriptors_that_no_job_can_compute_are_refused(descriptions, change, place):
+    refuse(DescriptionWorkChain, descriptions | nodes(change), place)
+
+
+CAMPAIGNS = {
+    'a name with a space': ({'campaign': {'name': 'my set', 'config_hash': 'a' * 64}}, 'campaign.name'),
+    'a hash that is none': ({'campaign': {'name': 'mine', 'config_hash': 'none'}}, 'campaign.config_hash'),
+    'a negative random seed': ({'random_seed': -1}, 'random_seed'),
+    'no entry': ({'generation': {'entries': [], 'cutoff_A': 6.0}}, 'generation.entries'),
+    'no range': ({'generation': {'entries': [{'kind': 'alloy', 'composition': {'Cu': 1}}]}}, 'generation.cutoff_A'),
+    'an unknown system': (
+        {'generation': {'entries': [{'kind': 'gas'}], 'cutoff_A': 6.0}},
+        'generation.entries[0].kind',
+    ),
+    'a file that is not there': (
+        {'generation': {'entries': [{'kind': 'structures', 'files': ['file_x']}], 'cutoff_A': 6.0}},
+        'files.file_x',
+    ),
+    'an unknown sampler': ({'sampling': {'kind': 'best'}}, 'sampling.kind'),
+    'disagreement without a committee': ({'sampling': {'kind': 'disagreement'}}, 'sampling.kind'),
+    'no code': ({'codes': {}}, 'codes'),
+    'no seed': ({'n_seeds': 0}, 'n_seeds'),
+    'no job in flight': ({'max_concurrent_jobs': 0}, 'max_concurrent_jobs'),
+    'more jobs than a worker has slots for': ({'max_concurrent_jobs': 1000}, 'max_concurrent_jobs'),
+    'more successes than seeds': ({'min_success_share': 1.5}, 'min_success_share'),
+    'less memory than before': ({'retry_memory_factor': 0.5}, 'retry_memory_factor'),
+    'fewer than no frames': ({'describe_in_jobs_from': -1}, 'describe_in_jobs_from'),
+    'no leg': ({'max_iterations': 0}, 'max_iterations'),
+}
+
+
+@pytest.mark.parametrize(('change', 'place'), CAMPAIGNS.values(), ids=CAMPAIGNS)
+def test_a_campaign_that_cannot_be_is_refused(dataset, change, place):
+    refuse(DatasetWorkChain, dataset | nodes(change), place)
+
+
+def test_a_campaign_spreads_several_temperatures_and_refuses_one_that_cannot_be(dataset):
+    settings = dataset['job']['exploration'].get_dict()
+    dataset['job'] = dict(dataset['job'], exploration=orm.Dict(settings | {'temperature_K': [300.0, 500.0]}))
+    assert fault_of(DatasetWorkChain, dataset) is None
+    dataset['job']['exploration'] = orm.Dict(settings | {'temperature_K': [300.0, -500.0]})
+    refuse(DatasetWorkChain, dataset, 'exploration.temperature_K')
+
+
+@pytest.mark.parametrize('name', ['code', 'calculator', 'environment'])
+def test_a_code_without_what_its_jobs_need_is_refused(dataset, job, name):
+    del job[name]
+    refuse(DatasetWorkChain, dataset | {'codes': {'mine': job}}, f'codes.mine.{name}')
+
+
+def test_a_record_that_is_none_and_a_device_that_it_does_not_have_are_refused(exploration, dataset, job):
+    bad = {'environment': orm.Dict({'ase': '3.29.0'})}
+    with pytest.raises(ValueError, match=r'environment\.numpy'):
+        run(ExplorationCalculation, **(exploration | bad))
+    with pytest.raises(ValueError, match=r'codes\.mine\.environment\.numpy'):
+        run(DatasetWorkChain, **(dataset | {'codes': {'mine': job | bad}}))
+    other = {'calculator': orm.Dict({'kind': 'emt', 'device': 'cpu'})}
+    elsewhere = orm.Dict(job['environment'].get_dict() | {'device': 'cuda'})
+    refuse(ExplorationCalculation, exploration | other | {'environment': elsewhere}, 'calculator.device')
+
+
+def test_a_builder_refuses_a_bad_value_where_it_is_set(emt_code):
+    builder = emt_code.get_builder()
+    with pytest.raises(ValueError, match='random_seed'):
+        builder.random_seed = orm.Int(-1)
+    with pytest.raises(ValueError, match=r'sampling\.kind'):
+        DatasetWorkChain.get_builder().sampling = orm.Dict({'kind': 'best'})
