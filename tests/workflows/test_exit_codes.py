@@ -48,7 +48,8 @@ PROVOCATIONS = {
     303: after_the_job(f'truncate -s 700 {TRAJECTORY_FILE}'),
     304: after_the_job(f'truncate -s 700 {CHECKPOINT_FILE}'),
     310: {'runner_version': 'another'},
-    311: {'exploration': {'temperature_K': -1}},
+    # What depends on the seed no port can tell.
+    311: {'atoms': bulk('Cu')},
     320: {'calculator': {'kind': 'custom', 'calculator': 'no_such_package:Thing', 'cutoff_A': 5.0}},
     321: {'calculator': {'kind': 'sevennet'}, 'model': 'no-such-model'},
     322: {'calculator': {'kind': 'sevennet'}, 'model': '7net-0'},
@@ -72,7 +73,7 @@ SENTENCES = {
     303: 'trajectory.traj cannot be read',
     304: 'checkpoint.npz cannot be read',
     310: 'version another of the runner',
-    311: 'temperature_K',
+    311: 'a single atom',
     320: "needs the package 'no_such_package'",
     321: 'no shipped model of that name',
     322: 'expected was 000000000000',
