@@ -70,7 +70,7 @@ class Dataset:
         return int(self._database.count())
 
     def create(self, rows: Iterable[Row]) -> list[int]:
-        """Add rows.
+        """Add rows; the number that one has in another database does not count.
 
         Returns
         -------
@@ -82,7 +82,7 @@ class Dataset:
         AutopipeError
             If the database refuses a key or a value; the message says of which row.
         """
-        return [self._write(row, f'row {position}') for position, row in enumerate(rows)]
+        return [self._write(row, f'row {position}', None) for position, row in enumerate(rows)]
 
     def read(self, row_id: int) -> Row:
         """Return one row.
@@ -108,7 +108,7 @@ class Dataset:
         if row.id is None:
             raise AutopipeError('a row that is in no database cannot be updated; create it')
         self.read(row.id)
-        self._write(row, f'row {row.id}')
+        self._write(row, f'row {row.id}', row.id)
 
     def delete(self, row_ids: Sequence[int]) -> None:
         """Remove rows.
@@ -135,9 +135,9 @@ class Dataset:
         for found in self._database.select(selection or None, sort='id', **equal):
             yield _from_database(found)
 
-    def _write(self, row: Row, where: str) -> int:
+    def _write(self, row: Row, where: str, row_id: int | None) -> int:
         try:
-            return int(self._database.write(to_entry(row, where), row.key_value_pairs, row.data, row.id))
+            return int(self._database.write(to_entry(row, where), row.key_value_pairs, row.data, row_id))
         except ValueError as error:
             raise AutopipeError(f'{where} cannot be written to {self.path}: {error}') from error
 

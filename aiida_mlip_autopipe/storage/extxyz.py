@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
@@ -17,8 +18,9 @@ def write_extxyz(path: Path, rows: Iterable[Row]) -> int:
 
     ASE turns the first into a calculator, which SevenNet reads; the second survive as they are, which MACE reads by
     default. Stress stands in ASE's sign and unit (eV/Å³, negative on the diagonal of a compressed crystal), and
-    ``REF_stress`` in Voigt order. The key-value pairs stand in the comment line. Constraints are left out, since a
-    reader would take the forces of fixed atoms for zero. The text keeps eight decimals.
+    ``REF_stress`` in Voigt order. The key-value pairs stand in the comment line. Which atoms are fixed
+    stands in the column ``fixed`` and is no constraint to ASE: a reader would take the forces on them for zero. The
+    text keeps eight decimals.
 
     Parameters
     ----------
@@ -48,9 +50,14 @@ def write_extxyz(path: Path, rows: Iterable[Row]) -> int:
 
 
 def _with_references(row: Row) -> Atoms:
+    from ase.constraints import FixAtoms, constrained_indices
+
     results = row.labels
     atoms = row.atoms.copy()
+    fixed = constrained_indices(atoms, only_include=FixAtoms)
     atoms.set_constraint()
+    if len(fixed):
+        atoms.set_array('fixed', np.isin(np.arange(len(atoms)), fixed))
     atoms.info = dict(row.key_value_pairs)
     atoms.info['REF_energy'] = results['energy']
     atoms.arrays['REF_forces'] = results['forces']

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from ase import Atoms
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dataset import Dataset
@@ -25,7 +27,8 @@ class Difference:
     only_first, only_second
         Rows that only one of them has.
     changed
-        Rows that both have, with other positions, cell or labels.
+        Rows that both have, with another structure (tags, moments, charges and which atoms are fixed are part of it) or
+        other labels.
     same
         How many rows agree to the last bit.
     """
@@ -56,14 +59,16 @@ def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = F
     Raises
     ------
     AutopipeError
-        If the datasets have labels of different levels of theory, or the same frame with different labels.
+        If the datasets have labels of different levels of theory, or the same frame with different labels or
+        another structure; tags, moments, charges and which atoms are fixed are part of it.
     """
     merged: dict[Identity, Row] = {}
     for source in sources:
         for identity, row in _rows_by_identity(source).items():
             if identity in merged and not _agree(merged[identity], row):
                 raise AutopipeError(
-                    f'{source} has other labels for step {identity[1]} of {identity[0]} than those before it'
+                    f'{source} has another structure or other labels for step {identity[1]} of {identity[0]} '
+                    'than those before it'
                 )
             merged.setdefault(identity, replace(row, id=None))
     levels = sorted({identity[2] for identity in merged})
@@ -100,8 +105,16 @@ def _rows_by_identity(path: Path) -> dict[Identity, Row]:
 
 
 def _agree(first: Row, second: Row) -> bool:
-    arrays = [
-        (row.atoms.numbers, row.atoms.positions, row.atoms.cell.array, row.atoms.pbc, *row.labels.values())
-        for row in (first, second)
-    ]
+    arrays = [(*_structure(row.atoms), *row.labels.values()) for row in (first, second)]
     return len(arrays[0]) == len(arrays[1]) and all(np.array_equal(a, b) for a, b in zip(*arrays, strict=True))
+
+
+def _structure(atoms: Atoms) -> tuple[Any, ...]:
+    """Return all that makes a structure, as arrays."""
+    from ase.constraints import constrained_indices
+
+    return (
+        *(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc),
+        *(atoms.get_tags(), atoms.get_initial_magnetic_moments(), atoms.get_initial_charges()),
+        constrained_indices(atoms),
+    )

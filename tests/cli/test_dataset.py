@@ -7,7 +7,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read
 
-from aiida_mlip_autopipe.storage import Provenance, export_dataset, make_row
+from aiida_mlip_autopipe.storage import Dataset, Provenance, export_dataset, make_row
 
 
 def make_rows(n_lineages, **fields):
@@ -99,6 +99,13 @@ def test_merge_and_convert_write_the_format_of_the_suffix(run):
     result = run('dataset', 'convert', 'all.db', '-o', 'some.extxyz', '--select', 'step>=100')
     assert result.stdout == '✓ 2 rows in some.extxyz\n'
     assert [atoms.info['step'] for atoms in read('some.extxyz', ':')] == [100, 110]
+
+
+def test_a_database_is_converted_to_a_database(run):
+    result = run('dataset', 'convert', 'cu.db', '-o', 'some.db', '--select', 'step>=70')
+    assert result.stdout == '✓ 3 rows in some.db\n'
+    with Dataset(Path('some.db')) as dataset:
+        assert [row.provenance.step for row in dataset.query()] == [70, 80, 90]
 
 
 def test_inputs_for_a_dft_code_are_written_and_what_is_missing_is_told_row_by_row(run):

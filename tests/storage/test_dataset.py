@@ -96,6 +96,13 @@ def test_a_row_is_replaced_by_update(dataset):
         assert [row.id for row in rows.query(campaign='again')] == [2]
 
 
+def test_rows_of_another_dataset_are_added_and_replace_none(dataset, tmp_path):
+    with Dataset(dataset) as rows, Dataset(tmp_path / 'other.db', create=True) as other:
+        assert other.create(rows.query('step>=2')) == [1, 2, 3]
+        assert other.create(rows.query('step<2')) == [4, 5]
+        assert [row.provenance.step for row in other.query()] == [2, 3, 4, 0, 1]
+
+
 def test_rows_are_deleted(dataset):
     with Dataset(dataset) as rows:
         rows.delete([1, 3])

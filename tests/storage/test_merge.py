@@ -33,7 +33,9 @@ def test_levels_of_theory_are_not_merged(make_rows, write, tmp_path):
 def test_the_same_frame_with_other_labels_is_refused(make_rows, write, tmp_path):
     rows = make_rows(2)
     rows[1].atoms.calc.results['energy'] += 1e-12
-    with pytest.raises(AutopipeError, match=r'b\.db has other labels for step 1 of seed-1234567890123456'):
+    with pytest.raises(
+        AutopipeError, match=r'b\.db has another structure or other labels for step 1 of seed-1234567890123456'
+    ):
         merge_datasets([write('a.db', make_rows(2)), write('b.db', rows)], tmp_path / 'all.db')
 
 
@@ -52,3 +54,26 @@ def test_rows_of_no_campaign_are_one_sentence(make_rows, write):
     path = write('a.db', [Row(make_rows(1)[0].atoms, {'label_source': 'mlip:emt'})])
     with pytest.raises(AutopipeError, match=r'row 1 of .* has no seed: it is no row of a campaign'):
         compare_datasets(path, path)
+
+
+@pytest.mark.parametrize('lost', ['constraints', 'tags', 'moments', 'charges'])
+def test_what_a_structure_lost_is_a_difference_and_is_not_merged(make_rows, write, tmp_path, lost):
+    whole, poorer = make_rows(2), make_rows(2)
+    for rows in (whole, poorer):
+        for row in rows:
+            row.atoms.set_initial_charges(range(len(row.atoms)))
+            row.atoms.calc.atoms = row.atoms.copy()
+    atoms = poorer[1].atoms
+    {
+        'constraints': atoms.set_constraint,
+        'tags': lambda: atoms.set_tags(0),
+        'moments': lambda: atoms.set_initial_magnetic_moments(None),
+        'charges': lambda: atoms.set_initial_charges(None),
+    }[lost]()
+    poorer[1].atoms.calc.atoms = atoms.copy()
+    first, second = write('a.db', whole), write('b.db', poorer)
+    difference = compare_datasets(first, second)
+    assert difference.changed == (('seed-1234567890123456', 1, 'mlip:emt'),)
+    assert difference.same == 1
+    with pytest.raises(AutopipeError, match=r'b\.db has another structure or other labels for step 1 of'):
+        merge_datasets([first, second], tmp_path / 'all.db')

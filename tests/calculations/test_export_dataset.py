@@ -1,0 +1,248 @@
+"""Each row of a dataset is of the frame that the selection names, in all that it says."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.common.links import LinkType
+from ase import Atoms
+from ase.build import bulk, fcc111
+from ase.constraints import FixAtoms
+from support.environments import environment_of
+from support.structures import assert_same_structure
+
+from aiida_mlip_autopipe.calculations.export_dataset import export_dataset
+from aiida_mlip_autopipe.committee import FIGURES, compare_labels
+from aiida_mlip_autopipe.data.committee import node_from_evaluation
+from aiida_mlip_autopipe.data.seed import SeedData
+from aiida_mlip_autopipe.data.selection import nodes_from_selection
+from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
+from aiida_mlip_autopipe.exploration.environment import Environment
+from aiida_mlip_autopipe.sampling import Selection
+from aiida_mlip_autopipe.seeds import Seed
+from aiida_mlip_autopipe.storage import Dataset
+from aiida_mlip_autopipe.trajectories import Trajectory
+
+N_FRAMES = 4
+# Which frame of which leg, in the order of choice: neither legs nor frames are in order.
+PICKS = [(3, 1), (0, 2), (2, 3), (1, 0), (0, 0), (3, 0), (1, 3), (2, 1)]
+DISTANCES = [np.nan, 0.9, 0.7, 0.8, 0.55, 0.6, 0.45, 0.5]
+GAINS = [12.0, np.nan, 7.0, 9.0, 3.0, 5.0, 1.0, 2.0]
+SPLITS = ('train', 'valid', 'train', 'test', 'train', 'test', 'valid', 'train')
+
+
+def make_seeds() -> list[Seed]:
+    """Return three seeds of as many atoms, which differ in everything else."""
+    fixed = ([0, 1, 2], [5, 3], [])
+    found = []
+    for place, atoms in enumerate(
+        (fcc111('Cu', (2, 2, 2), vacuum=5.0), *(bulk(x, cubic=True) * (2, 1, 1) for x in ('Au', 'Al')))
+    ):
+        rng = np.random.default_rng(place)
+        atoms.set_tags(rng.permutation(8))
+        atoms.set_initial_magnetic_moments(rng.normal(size=8))
+        atoms.set_initial_charges(rng.normal(size=8))
+        atoms.pbc = (True, True, place > 0)
+        atoms.set_constraint(FixAtoms(fixed[place]) if fixed[place] else None)
+        found.append(Seed(atoms, {'kind': ('surface', 'alloy', 'defect')[place], 'ancestor': f'ancestor{place}'}))
+    return found
+
+
+def make_leg(place: int, seed: Seed, first_step: int) -> Trajectory:
+    """Return a leg of which no frame shares a number with another frame or leg."""
+    rng = np.random.default_rng(100 + place)
+    n_atoms = len(seed.atoms)
+    has_stress = seed.atoms.pbc.all()
+    return Trajectory(
+        seed_id=seed.seed_id,
+        numbers=seed.atoms.numbers,
+        pbc=seed.atoms.pbc,
+        steps=first_step + 10 * (1 + np.arange(N_FRAMES)),
+        positions=seed.atoms.positions + rng.normal(scale=0.1, size=(N_FRAMES, n_atoms, 3)),
+        cells=seed.atoms.cell.array * rng.uniform(0.98, 1.02, size=(N_FRAMES, 1, 1)),
+        energies=rng.normal(size=N_FRAMES),
+        forces=rng.normal(size=(N_FRAMES, n_atoms, 3)),
+        stresses=rng.normal(size=(N_FRAMES, 6)) if has_stress else np.full((N_FRAMES, 6), np.nan),
+        temperatures=rng.uniform(200, 900, size=N_FRAMES),
+        # One leg had no thermostat.
+        extra={} if place == 2 else {'target_temperature_K': rng.uniform(200, 900, size=N_FRAMES)},
+    )
+
+
+def make_about(name: str) -> dict[str, Any]:
+    """Return what a job says of itself: no two jobs the same."""
+    versions = {key: f'{key}-{name}' for key in ('ase', 'calculator', 'torch', 'numpy', 'scipy')}
+    told = {**versions, 'sources': {f'model-{name}': f'source-{name}'}}
+    return {
+        'ensemble': f'ensemble-{name}',
+        'calculator_name': f'architecture-{name}',
+        'model_name': f'model-{name}',
+        'model_sha256': f'sha256-{name}',
+        'versions': {'package': f'package-{name}', **versions},
+        'environment': environment_of().model_copy(update=told).model_dump(mode='json'),
+        'precision': f'precision-{name}',
+        'isolated_atom_energies_eV': {'Cu': -float(len(name)) - ord(name[-1])},
+        'rescues': 0,
+    }
+
+
+def stored(node: orm.Data, cached_from: str | None = None) -> orm.Data:
+    """Return a node as the output of a job, which may have been taken from the cache."""
+    job = orm.CalcFunctionNode().store()
+    if cached_from:
+        job.base.extras.set(job.base.caching.CACHED_FROM_KEY, cached_from)
+    node.base.links.add_incoming(job, LinkType.CREATE, 'result')
+    return node.store()
+
+
+@pytest.fixture(scope='module')
+def campaign():
+    """Return seeds, legs, what their nodes say, the exploration of each leg, and the rows of their selection."""
+    seeds = make_seeds()
+    # The first two are legs of one seed.
+    legs = [
+        make_leg(place, seeds[seed], first) for place, (seed, first) in enumerate([(0, 0), (0, 40), (1, 0), (2, 0)])
+    ]
+    abouts = [make_about(f'leg{place}') for place in range(len(legs))]
+    first_job = orm.CalcFunctionNode().store().uuid
+    nodes = [
+        stored(node_from_trajectory(leg, about), first_job if place == 1 else None)
+        for place, (leg, about) in enumerate(zip(legs, abouts, strict=True))
+    ]
+    jobs = [first_job if place == 1 else node.creator.uuid for place, node in enumerate(nodes)]
+    # A committee has looked at two legs, and at all but the last frame of the second.
+    seconds = {0: _relabelled(legs[0], N_FRAMES), 3: _relabelled(legs[3], N_FRAMES), 1: _relabelled(legs[1], 3)}
+    committee = {place: make_about(f'committee{place}') for place in seconds}
+    evaluations = [
+        stored(node_from_evaluation(legs[place], second, committee[place])) for place, second in seconds.items()
+    ]
+    chosen = Selection(
+        trajectory_indices=np.array([leg for leg, _ in PICKS]),
+        frame_indices=np.array([frame for _, frame in PICKS]),
+        distances=np.array(DISTANCES),
+        gains=np.array(GAINS),
+        splits=SPLITS,
+        report={},
+    )
+    selection = stored(nodes_from_selection(chosen, legs)['selection'])
+    outputs, node = export_dataset.run_get_node(
+        selection=selection,
+        campaign=orm.Dict({'name': 'rows', 'config_hash': '1' * 64}),
+        random_seed=orm.Int(7),
+        stage_version=orm.Str('test'),
+        # Neither order nor labels mean anything.
+        legs={f'leg{number}': nodes[place] for number, place in enumerate((2, 0, 3, 1))},
+        evaluations={f'evaluation{number}': one for number, one in enumerate(evaluations)},
+        seeds={f'seed{number}': SeedData.from_seed(seeds[place]).store() for number, place in enumerate((1, 2, 0))},
+    )
+    assert node.is_finished_ok, node.exit_message
+    with outputs['dataset'].as_path() as path, Dataset(path) as dataset:
+        rows = list(dataset.query())
+    return seeds, legs, abouts, jobs, seconds, committee, rows
+
+
+def _relabelled(leg: Trajectory, n_frames: int) -> Trajectory:
+    rng = np.random.default_rng(int(leg.steps[0]))
+    return Trajectory(
+        seed_id=leg.seed_id,
+        numbers=leg.numbers,
+        pbc=leg.pbc,
+        steps=leg.steps[:n_frames],
+        positions=leg.positions[:n_frames],
+        cells=leg.cells[:n_frames],
+        energies=leg.energies[:n_frames] + rng.normal(size=n_frames),
+        forces=leg.forces[:n_frames] + rng.normal(size=(n_frames, len(leg.numbers), 3)),
+        stresses=leg.stresses[:n_frames],
+        temperatures=leg.temperatures[:n_frames],
+    )
+
+
+def expected_provenance(campaign, rank: int) -> dict[str, Any]:
+    """Return what a row has to say, taken from what the nodes were made of and not from them."""
+    _, legs, abouts, jobs, seconds, committee, _ = campaign
+    place, frame = PICKS[rank]
+    leg, about = legs[place], abouts[place]
+    expected = {
+        'campaign': 'rows',
+        'random_seed': 7,
+        'config_sha256': '1' * 64,
+        'seed_id': leg.seed_id,
+        'exploration': jobs[place],
+        'step': leg.steps[frame],
+        'temperature_K': leg.temperatures[frame],
+        'target_temperature_K': None if place == 2 else leg.extra['target_temperature_K'][frame],
+        'ensemble': about['ensemble'],
+        'architecture': about['calculator_name'],
+        'model': about['model_name'],
+        'model_sha256': about['model_sha256'],
+        'label_source': f'mlip:architecture-leg{place}:model-leg{place}',
+        'package_version': about['versions']['package'],
+        **{f'{name}_version': about['versions'][name] for name in ('ase', 'calculator', 'torch', 'numpy', 'scipy')},
+        'environment': Environment.model_validate(about['environment']).identity,
+        'source_sha256': f'source-leg{place}',
+        'precision': about['precision'],
+        'rank': rank,
+        'distance': None if np.isnan(DISTANCES[rank]) else DISTANCES[rank],
+        'gain': None if np.isnan(GAINS[rank]) else GAINS[rank],
+        'split': SPLITS[rank],
+        'committee': None,
+        'committee_environment': None,
+        **dict.fromkeys(FIGURES),
+    }
+    if place in seconds and frame < len(seconds[place]):
+        told = committee[place]
+        figures = compare_labels(legs[place], seconds[place])
+        expected['committee'] = f'mlip:{told["calculator_name"]}:{told["model_name"]}'
+        expected['committee_environment'] = Environment.model_validate(told['environment']).identity
+        expected |= {name: values[frame] for name, values in figures.items()}
+    return expected
+
+
+def test_what_the_rows_are_told_apart_by_differs_in_every_frame(campaign):
+    """Or the other tests could not see a row of another frame."""
+    _, legs, abouts, jobs, *_ = campaign
+    for values in (
+        [leg.temperatures for leg in legs],
+        [leg.energies for leg in legs],
+        [leg.extra['target_temperature_K'] for leg in legs if leg.extra],
+        [[value for value in DISTANCES if value == value]],
+        [[value for value in GAINS if value == value]],
+    ):
+        together = np.concatenate(values)
+        assert len(set(together)) == len(together)
+    assert len(set(jobs)) == len(jobs) == len({about['model_name'] for about in abouts}) == len(legs)
+    assert sorted(PICKS) != PICKS
+
+
+@pytest.mark.parametrize('rank', range(len(PICKS)))
+def test_a_row_says_where_the_frame_that_was_picked_came_from(campaign, rank):
+    row = campaign[-1][rank]
+    expected, found = expected_provenance(campaign, rank), row.provenance.model_dump()
+    assert found == expected
+    searchable = {name: value for name, value in expected.items() if value is not None}
+    searchable['seed'] = f'seed-{searchable.pop("seed_id")}'
+    for name in ('config_sha256', 'model_sha256', 'source_sha256'):
+        searchable[name] = f'sha256:{searchable[name]}'
+    assert {name: row.key_value_pairs.get(name) for name in searchable} == searchable
+
+
+@pytest.mark.parametrize('rank', range(len(PICKS)))
+def test_a_row_has_the_structure_and_the_labels_of_the_frame_that_was_picked(campaign, rank):
+    seeds, legs, abouts, *_, rows = campaign
+    place, frame = PICKS[rank]
+    leg, row = legs[place], rows[rank]
+    seed = next(seed for seed in seeds if seed.seed_id == leg.seed_id)
+    expected: Atoms = seed.atoms.copy()
+    expected.set_cell(leg.cells[frame])
+    expected.set_positions(leg.positions[frame], apply_constraint=False)
+    assert_same_structure(row.atoms, expected)
+    assert row.labels['energy'] == leg.energies[frame]
+    np.testing.assert_array_equal(row.labels['forces'], leg.forces[frame])
+    if expected.pbc.all():
+        np.testing.assert_array_equal(row.labels['stress'], leg.stresses[frame])
+    else:
+        assert 'stress' not in row.labels
+    assert row.data['seed'] == seed.record
+    assert (row.key_value_pairs['seed_kind'], row.key_value_pairs['ancestor']) == tuple(seed.record.values())
+    assert row.data['isolated_atoms'] == abouts[place]['isolated_atom_energies_eV']

@@ -1,0 +1,36 @@
+"""What makes a structure, compared as a whole."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+from ase.constraints import FixAtoms, constrained_indices
+
+
+def assert_same_structure(found: Atoms, expected: Atoms, tolerance: float = 0.0) -> None:
+    """Fail where two structures differ: in atoms, cell, periodic directions, tags, moments, charges or fixed atoms.
+
+    Parameters
+    ----------
+    found, expected
+        The structures. What is fixed may stand in an array ``fixed`` in place of a constraint, as in a text file.
+    tolerance
+        How far positions, cell, moments and charges may be off.
+    """
+    np.testing.assert_array_equal(found.numbers, expected.numbers)
+    np.testing.assert_array_equal(found.pbc, expected.pbc)
+    np.testing.assert_array_equal(found.get_tags(), expected.get_tags())
+    np.testing.assert_array_equal(_fixed(found), _fixed(expected))
+    for name, one, other in (
+        ('positions', found.positions, expected.positions),
+        ('cell', found.cell.array, expected.cell.array),
+        ('magnetic moments', found.get_initial_magnetic_moments(), expected.get_initial_magnetic_moments()),
+        ('charges', found.get_initial_charges(), expected.get_initial_charges()),
+    ):
+        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance, err_msg=name)
+
+
+def _fixed(atoms: Atoms) -> np.ndarray:
+    if 'fixed' in atoms.arrays:
+        return np.flatnonzero(atoms.arrays['fixed'])
+    return constrained_indices(atoms, only_include=FixAtoms).astype(int)
