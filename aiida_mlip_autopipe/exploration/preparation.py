@@ -240,16 +240,9 @@ def make_loader(content: dict[str, Any], device: str | None = None) -> Calculato
 
 
 def check_environment(expected: Environment, loader: CalculatorLoader | None, device: str | None = None) -> None:
-    """Refuse to run in another environment than the one that a job was made for.
+    """Refuse to run in another environment than that of the job's record.
 
-    Parameters
-    ----------
-    expected
-        The record of the job.
-    loader
-        Its calculator; None where it loads none.
-    device
-        Where the calculator was loaded; None before.
+    The loader is None for a job without a calculator, the device is None until the calculator is loaded.
 
     Raises
     ------
