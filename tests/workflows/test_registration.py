@@ -1,5 +1,6 @@
 """Codes are kept when a job there has passed the self-test. Images are tried on the real stack, in tests/cluster."""
 
+import shutil
 import sys
 
 import pytest
@@ -7,8 +8,13 @@ from aiida import orm
 from aiida.engine import run_get_node
 
 from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.installation.codes import list_codes
+from aiida_mlip_autopipe.exploration import resolve_model
+from aiida_mlip_autopipe.exploration.calculators.sevennet import SevenNetSettings
+from aiida_mlip_autopipe.hashing import file_sha256
+from aiida_mlip_autopipe.installation.codes import list_codes, models_tried
+from aiida_mlip_autopipe.model_store import FOLDER, find_model
 from aiida_mlip_autopipe.workflows import self_tests
+from aiida_mlip_autopipe.workflows.models import model_node
 from aiida_mlip_autopipe.workflows.registration import Program, register_code
 
 pytestmark = pytest.mark.integration
@@ -16,15 +22,15 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def register(aiida_profile, tmp_path):
-    """Register EMT on a computer of the test's own."""
+    """Register a calculator on a computer of the test's own."""
     from aiida_mlip_autopipe.installation.computers import Site, add_computer
 
     site = Site('bench', 'localhost', 'direct', str(tmp_path / 'work'), 0.0, 0.0)
     computer, troubles = add_computer(site)
     assert not troubles
 
-    def run(python=sys.executable):
-        return register_code('emt', Program(computer, python), lambda builder: run_get_node(builder)[1])
+    def run(python=sys.executable, kind='emt', model=None):
+        return register_code(kind, Program(computer, python), lambda builder: run_get_node(builder)[1], model=model)
 
     return run
 
@@ -54,6 +60,21 @@ def test_a_code_is_kept_when_its_self_test_passed_and_set_aside_when_it_failed(r
     with pytest.raises(AutopipeError, match='contract_version 4, here it is 99'):
         register()
     assert orm.load_code('autopipe-emt@bench').pk == replaced.code.pk
+
+
+@pytest.mark.mlip
+def test_the_model_file_of_a_self_test_is_placed_and_what_is_found_of_it_is_kept(register, tmp_path):
+    orm.load_computer('bench').set_property(FOLDER, str(tmp_path / 'models'))
+    model = tmp_path / 'my.pth'
+    shutil.copy(resolve_model(SevenNetSettings()), model)
+    code = register(kind='sevennet', model=str(model)).code
+    sha256 = file_sha256(model)
+    assert models_tried(code)[sha256]['cutoff_A'] == 5.0
+    assert models_tried(code)[sha256]['shipped'] is False
+    assert find_model(code.computer, sha256).startswith(str(tmp_path / 'models'))
+    model.unlink()
+    # The node has the bytes, so the file is not needed any more.
+    assert model_node(SevenNetSettings(model=str(model), model_sha256=sha256), code).has_bytes
 
 
 def test_a_code_needs_an_interpreter_or_an_image(register):
