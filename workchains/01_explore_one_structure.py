@@ -11,6 +11,7 @@ from aiida import orm
 from aiida.engine import run_get_node
 from pydantic import TypeAdapter
 
+from aiida_mlip_autopipe.calculations.explore import exploration_inputs
 from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import CALCULATORS, RUNNER_VERSION, ExplorationSettings
@@ -39,7 +40,7 @@ def main() -> None:
             **job_code.inputs(Environments(print).node(job_code)),
             'seed': SeedData.from_seed(Seed(ase.io.read(sys.argv[1]), {'kind': 'structures'})),
             'random_seed': orm.Int(1),
-            'exploration': orm.Dict(exploration.model_dump(mode='json')),
+            **exploration_inputs(exploration),
             'runner_version': orm.Str(RUNNER_VERSION),
         },
     )

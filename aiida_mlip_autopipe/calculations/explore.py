@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from aiida import orm
 from aiida.common.datastructures import CalcInfo
@@ -12,8 +14,21 @@ from aiida.engine import CalcJobProcessSpec
 from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.job import CalculatorJob
 from aiida_mlip_autopipe.data.seed import SeedData
-from aiida_mlip_autopipe.exploration import contract
+from aiida_mlip_autopipe.exploration import ExplorationSettings, contract
+from aiida_mlip_autopipe.exploration.job_settings import WRITING, join_settings, split_settings
 from aiida_mlip_autopipe.randomness import derive_random_seed
+
+
+def exploration_inputs(settings: ExplorationSettings) -> dict[str, Any]:
+    """Return the inputs of a job that its settings become: nodes for what decides the frames, plain values beside."""
+    content, n_steps, writing = split_settings(settings)
+    given = {name: value for name, value in writing.items() if value is not None}
+    return {'exploration': orm.Dict(content), 'n_steps': orm.Int(n_steps), **given}
+
+
+def read_settings(inputs: Mapping[str, Any]) -> ExplorationSettings:
+    """Return the settings in the inputs of a job, with what is written how often at its default."""
+    return ExplorationSettings(**join_settings(inputs['exploration'].get_dict(), inputs['n_steps'].value))
 
 
 class ExplorationCalculation(CalculatorJob):
@@ -24,7 +39,26 @@ class ExplorationCalculation(CalculatorJob):
         """Define inputs, outputs and exit codes."""
         super().define(spec)
         spec.input('seed', valid_type=SeedData, help='The seed to explore.')
-        spec.input('exploration', valid_type=orm.Dict, help='Settings of the exploration.')
+        spec.input(
+            'exploration',
+            valid_type=orm.Dict,
+            help='Settings of the exploration beside its steps, and beside those of the last stage that is no ramp.',
+        )
+        spec.input('n_steps', valid_type=orm.Int, help='Steps of the whole run.')
+        spec.input(
+            'checkpoint_interval',
+            valid_type=int,
+            is_metadata=True,
+            default=ExplorationSettings().checkpoint_interval,
+            help='Steps between checkpoints.',
+        )
+        spec.input(
+            'walltime_margin_s',
+            valid_type=float,
+            is_metadata=True,
+            required=False,
+            help='Seconds before the end of the wall time at which the job ends itself.',
+        )
         spec.input('random_seed', valid_type=orm.Int, help="The campaign's number; the stream is derived from it.")
         spec.input('runner_version', valid_type=orm.Str, help='Version of the science behind the runner.')
         spec.input(
@@ -78,7 +112,11 @@ class ExplorationCalculation(CalculatorJob):
                 ),
             ),
             calculator=calculator,
-            exploration=self.inputs.exploration.get_dict(),
+            exploration=join_settings(
+                self.inputs.exploration.get_dict(),
+                self.inputs.n_steps.value,
+                {name: self.inputs[name] for name in WRITING if name in self.inputs},
+            ),
             full_trajectory_interval=(
                 self.inputs.full_trajectory_interval.value if 'full_trajectory_interval' in self.inputs else None
             ),

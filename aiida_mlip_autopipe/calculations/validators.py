@@ -19,6 +19,7 @@ from aiida_mlip_autopipe.config.faults import faults_of
 from aiida_mlip_autopipe.exploration import ExplorationSettings
 from aiida_mlip_autopipe.exploration.contract import Job
 from aiida_mlip_autopipe.exploration.environment import Environment
+from aiida_mlip_autopipe.exploration.job_settings import join_settings
 from aiida_mlip_autopipe.sampling.descriptors import AnyDescriptor, Of
 from aiida_mlip_autopipe.settings import Settings
 
@@ -120,6 +121,11 @@ def exploration(*, of_one_seed: bool) -> Validator:
         if 'exploration' not in inputs:
             return None
         data, faults = _with_own_inputs('exploration', inputs, namespace, ExplorationSettings)
+        if faults is None and 'n_steps' in inputs:
+            try:
+                data = join_settings(data, data.pop('n_steps'))
+            except (ValueError, TypeError, KeyError) as error:
+                return f'exploration.stages: {error}'
         faults = faults or _exploration(data, None)
         if faults is not None:
             return faults

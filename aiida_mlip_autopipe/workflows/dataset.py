@@ -14,7 +14,7 @@ from aiida_mlip_autopipe import generation, sampling, storage
 from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
 from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
-from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, exploration_inputs, read_settings
 from aiida_mlip_autopipe.calculations.export_dataset import export_dataset
 from aiida_mlip_autopipe.calculations.generate_seeds import generate_seeds
 from aiida_mlip_autopipe.calculations.select_frames import select_frames
@@ -22,7 +22,6 @@ from aiida_mlip_autopipe.config import CampaignConfig, load_config
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.data.trajectory import in_order, link_labels, trajectory_id
 from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.exploration import ExplorationSettings
 from aiida_mlip_autopipe.seeds import Place
 from aiida_mlip_autopipe.workflows.description import DescriptionWorkChain, find_wanted, read_given_node
 from aiida_mlip_autopipe.workflows.environments import Tell
@@ -140,10 +139,10 @@ class DatasetWorkChain(ThrottledWorkChain):
     def submit_one(self, label: str) -> orm.WorkChainNode:
         """Submit the exploration of a seed."""
         job = self.exposed_inputs(ExplorationCalculation, 'job')
-        settings = ExplorationSettings(**job.exploration.get_dict())
+        settings = read_settings(job)
         own = settings.for_seed(Place(*self.ctx.places[label]))
         if own != settings:
-            job.exploration = orm.Dict(own.model_dump(mode='json'))
+            job.exploration = exploration_inputs(own)['exploration']
         job.seed = orm.load_node(self.ctx.seeds[label])
         job.random_seed = self.inputs.random_seed
         key = choose_code(job.random_seed.value, label, self.inputs.codes)

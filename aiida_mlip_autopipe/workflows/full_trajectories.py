@@ -61,9 +61,10 @@ def keeps_full_trajectories(campaign: orm.WorkChainNode) -> bool:
 
 def find_full_trajectories(campaign: orm.WorkChainNode) -> list[FoundTrajectory]:
     """Return the full trajectories of all explorations of a campaign, in the order of their jobs."""
-    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
-    query.append(ExplorationWorkChain, with_incoming='campaign', tag='exploration')
-    query.append(ExplorationCalculation, with_incoming='exploration', tag='job', project='id')
+    jobs = _find_jobs(campaign)
+    if not jobs:
+        return []
+    query = orm.QueryBuilder().append(ExplorationCalculation, filters={'id': {'in': jobs}}, tag='job', project='id')
     query.append(orm.Dict, with_incoming='job', edge_filters={'label': 'result'}, project='attributes')
     query.append(
         orm.RemoteData, with_incoming='job', edge_filters={'label': 'remote_folder'}, tag='folder', project='*'
@@ -75,6 +76,19 @@ def find_full_trajectories(campaign: orm.WorkChainNode) -> list[FoundTrajectory]
         _locate(pk, result, folder, computer, copies.get((folder.computer.pk, folder.get_remote_path()), []))
         for pk, result, folder, computer in found
     ]
+
+
+def _find_jobs(campaign: orm.WorkChainNode) -> list[int]:
+    """Return the pks of the jobs of all legs, also of those taken over from an earlier exploration."""
+
+    def explorations() -> orm.QueryBuilder:
+        query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
+        return query.append(ExplorationWorkChain, with_incoming='campaign', tag='exploration')
+
+    called = explorations().append(ExplorationCalculation, with_incoming='exploration', project='id')
+    taken_over = explorations().append(orm.TrajectoryData, with_incoming='exploration', tag='leg')
+    taken_over.append(ExplorationCalculation, with_outgoing='leg', project='id')
+    return sorted({*called.all(flat=True), *taken_over.all(flat=True)})
 
 
 def _locate(

@@ -8,6 +8,7 @@ from typing import Any
 
 from aiida import orm
 
+from aiida_mlip_autopipe.calculations.explore import exploration_inputs
 from aiida_mlip_autopipe.calculations.files import rewrite_files
 from aiida_mlip_autopipe.config import CampaignConfig, ask_databases, config_hash
 from aiida_mlip_autopipe.config.checks import check_seeds
@@ -26,9 +27,6 @@ from aiida_mlip_autopipe.workflows.jobs import (
     user_python_path,
 )
 from aiida_mlip_autopipe.workflows.models import place_models
-
-# What is an input of its own, or of other jobs: an exploration that goes without has the inputs that it always had.
-NOT_TOLD_WITH_SETTINGS = {'committee', 'full_trajectory_interval'}
 
 
 def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
@@ -59,7 +57,7 @@ def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
         [entry.model_dump(mode='json') for entry in config.generation], lambda path: _file_key(path, files)
     )
     job: dict[str, Any] = {
-        'exploration': orm.Dict(config.exploration.model_dump(mode='json', exclude=NOT_TOLD_WITH_SETTINGS)),
+        **exploration_inputs(config.exploration),
         'runner_version': orm.Str(RUNNER_VERSION),
         'python_path': user_python_path(),
     }

@@ -15,6 +15,7 @@ from support.cluster import IMAGES, SOFTWARE, STACK, Cluster
 from support.tiny_campaign import change_campaign, write_structures
 from support.waiting import wait_for
 
+from aiida_mlip_autopipe.calculations.explore import exploration_inputs
 from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import CALCULATORS, RUNNER_VERSION, ExplorationSettings
@@ -213,7 +214,7 @@ def explore(daemon):
             **job_code.inputs(orm.Dict(kept_environment(code, calculator).model_dump(mode='json'))),
             'seed': SeedData.from_seed(Seed(bulk('Cu', cubic=True) * (2, 2, 2), {'kind': 'structures'})),
             'random_seed': orm.Int(1),
-            'exploration': orm.Dict(exploration.model_dump(mode='json')),
+            **exploration_inputs(exploration),
             'runner_version': orm.Str(RUNNER_VERSION),
             'metadata': {
                 'options': {

@@ -92,6 +92,47 @@ def test_a_ramp_goes_on_where_it_was(job_folder, copper, same_frames, stopping_a
     assert targets['target_pressure_GPa'][-1] == 5
 
 
+HOLD = {'n_steps': 8, 'temperature_K': 900}
+RAMP = {'kind': 'ramp', 'n_steps': 8, 'temperature_K': 300}
+QUENCH = {'kind': 'quench', 'n_steps': 8, 'temperature_K': 50}
+
+
+@pytest.mark.parametrize(
+    ('shorter', 'longer'),
+    [
+        ([RAMP, HOLD], [RAMP, HOLD | {'n_steps': 20}]),
+        ([HOLD, QUENCH], [HOLD, QUENCH | {'n_steps': 20}]),
+        ([HOLD], [HOLD, RAMP, QUENCH]),
+    ],
+    ids=['a longer hold', 'a longer quench', 'further stages'],
+)
+def test_a_finished_run_of_stages_can_be_made_longer(job_folder, copper, same_frames, shorter, longer):
+    whole = job_folder('whole').write(copper, {'ensemble': 'npt', 'stages': longer})
+    whole.run()
+    folder = job_folder().write(copper, {'ensemble': 'npt', 'stages': shorter})
+    folder.run()
+    assert folder.write(copper, {'ensemble': 'npt', 'stages': longer}).run().outcome == 'completed'
+    same_frames(folder.frames(), whole.frames())
+
+
+@pytest.mark.parametrize(
+    ('before', 'after'),
+    [
+        ([HOLD, RAMP], [HOLD, RAMP | {'n_steps': 20}]),
+        ([RAMP, HOLD], [RAMP, RAMP | {'temperature_K': 900}]),
+        # The inertia of the cell would be another one from the start.
+        ([HOLD], [HOLD, RAMP | {'temperature_K': 1200}]),
+        ([HOLD], [HOLD | {'sampled': False}, RAMP]),
+    ],
+    ids=['a longer ramp', 'another kind', 'a higher temperature later', 'other samples'],
+)
+def test_a_run_whose_schedule_was_another_is_not_gone_on_with(job_folder, copper, before, after):
+    folder = job_folder().write(copper, {'ensemble': 'npt', 'stages': before})
+    folder.run()
+    result = folder.write(copper, {'ensemble': 'npt', 'stages': after}).run()
+    assert (result.outcome, result.refusal) == ('refused', 'checkpoint')
+
+
 def test_frames_after_the_last_checkpoint_are_not_written_twice(job_folder, copper, same_frames):
     settings = {'n_steps': 28, 'checkpoint_interval': 10}
     whole = job_folder('whole').write(copper, settings)

@@ -11,7 +11,7 @@ from aiida.engine import run_get_node
 from ase.build import bulk
 from support.environments import environment_of
 
-from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, exploration_inputs
 from aiida_mlip_autopipe.calculations.export_dataset import environment_of_label
 from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.data.seed import SeedData
@@ -63,7 +63,7 @@ def explore(emt_code):
                 **one.inputs(Environments(told.append).node(one)),
                 seed=SeedData.from_seed(Seed(bulk('Cu', cubic=True), {'kind': 'structures'})),
                 random_seed=orm.Int(1),
-                exploration=orm.Dict(exploration.model_dump(mode='json')),
+                **exploration_inputs(exploration),
                 runner_version=orm.Str(RUNNER_VERSION),
                 python_path=user_python_path(),
             )

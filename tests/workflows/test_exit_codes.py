@@ -61,7 +61,7 @@ PROVOCATIONS = {
     400: {'options': {'max_wallclock_seconds': 1}},
     # The kernel kills it in its fifth second of work.
     401: {
-        'exploration': {'n_steps': 10_000_000, 'checkpoint_interval': 10},
+        'n_steps': 10_000_000,
         'options': {'prepend_text': 'ulimit -t 4'},
     },
     410: {'exploration': {'guards': {'force_eV_per_A': 0.3}}},
@@ -115,11 +115,12 @@ class Provocations(WorkChain):
         calculator=None,
         environment=None,
         exploration=None,
+        n_steps=20,
         runner_version=RUNNER_VERSION,
         options=None,
         model=None,
     ):
-        settings = {'temperature_K': 600, 'n_steps': 20, 'frame_interval': 1, 'rescue': {'max_rescues': 0}}
+        settings = {'temperature_K': 600, 'frame_interval': 1, 'rescue': {'max_rescues': 0}}
         resources = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
         return {
             'code': self.inputs.code,
@@ -129,6 +130,8 @@ class Provocations(WorkChain):
             'calculator': orm.Dict(calculator or {'kind': 'emt'}),
             'environment': orm.Dict({**environment_of(calculator).model_dump(mode='json'), **(environment or {})}),
             'exploration': orm.Dict({**settings, **(exploration or {})}),
+            'n_steps': orm.Int(n_steps),
+            'checkpoint_interval': 10,
             'runner_version': orm.Str(runner_version),
             'metadata': {'options': {'resources': resources, **(options or {})}},
         }

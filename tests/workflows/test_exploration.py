@@ -5,6 +5,7 @@ from aiida.engine import run_get_node
 from ase.build import bulk
 from support.environments import environment_of
 
+from aiida_mlip_autopipe.calculations.explore import exploration_inputs
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION, ExplorationSettings
 from aiida_mlip_autopipe.exploration.calculators.emt import EMTSettings
@@ -30,7 +31,7 @@ def explore(emt_code):
                 'random_seed': orm.Int(random_seed),
                 'calculator': orm.Dict(EMTSettings().model_dump(mode='json')),
                 'environment': orm.Dict(environment_of().model_dump(mode='json')),
-                'exploration': orm.Dict(exploration.model_dump(mode='json')),
+                **exploration_inputs(exploration),
                 'runner_version': orm.Str(RUNNER_VERSION),
                 'metadata': {'options': options},
             },

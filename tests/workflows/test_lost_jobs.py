@@ -10,11 +10,13 @@ from aiida.engine import ToContext, WorkChain, run_get_node
 from ase.build import bulk
 from support.environments import environment_of
 
+from aiida_mlip_autopipe.calculations.explore import exploration_inputs
 from aiida_mlip_autopipe.data.seed import SeedData
-from aiida_mlip_autopipe.exploration import RUNNER_VERSION
+from aiida_mlip_autopipe.exploration import RUNNER_VERSION, ExplorationSettings
 from aiida_mlip_autopipe.exploration.contract import CHECKPOINT_FILE, RESULT_FILE
 from aiida_mlip_autopipe.seeds import Seed
-from aiida_mlip_autopipe.workflows.exploration import MAX_LOST, ExplorationWorkChain
+from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
+from aiida_mlip_autopipe.workflows.restarts import MAX_LOST
 
 pytestmark = pytest.mark.integration
 
@@ -66,7 +68,7 @@ class LosingJobs(WorkChain):
             'random_seed': orm.Int(1),
             'calculator': orm.Dict({'kind': 'emt'}),
             'environment': orm.Dict(environment_of().model_dump(mode='json')),
-            'exploration': orm.Dict(exploration),
+            **exploration_inputs(ExplorationSettings(**exploration)),
             'runner_version': orm.Str(RUNNER_VERSION),
             'metadata': {'options': {'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1}, **options}},
         }

@@ -8,7 +8,7 @@ from aiida import orm
 from aiida.engine import run_get_node
 from ase.build import bulk
 
-from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, exploration_inputs
 from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.data.seed import SeedData
@@ -118,14 +118,12 @@ def test_a_file_is_tried_once_with_a_code_of_this_machine(local_code, monkeypatc
     assert first.base.attributes.get('elements') == second.base.attributes.get('elements') == ['Cu']
 
 
-def exploration_inputs(job_code, environment, n_steps=2):
+def inputs_of(job_code, environment, n_steps=2):
     return {
         **job_code.inputs(environment),
         'seed': SeedData.from_seed(Seed(bulk('Al', cubic=True), {'kind': 'structures'})),
         'random_seed': orm.Int(1),
-        'exploration': orm.Dict(
-            ExplorationSettings(temperature_K=300, n_steps=n_steps, frame_interval=1).model_dump(mode='json')
-        ),
+        **exploration_inputs(ExplorationSettings(temperature_K=300, n_steps=n_steps, frame_interval=1)),
         'runner_version': orm.Str(RUNNER_VERSION),
     }
 
@@ -134,7 +132,7 @@ def test_an_exploration_with_a_model_that_was_not_placed_is_refused_with_what_pl
     model = ModelData.from_file(file, 'mace')
     job_code = JobCode(emt_code, MACESettings(model=str(file)), JobResources(), model=model)
     emt = JobCode(emt_code, models.CALCULATORS.load('emt').settings_class(), JobResources())
-    job = exploration_inputs(job_code, Environments().node(emt))
+    job = inputs_of(job_code, Environments().node(emt))
     for process, inputs in ((ExplorationCalculation, job), (ExplorationWorkChain, {'job': job})):
         with pytest.raises(ValueError, match='calculator place FILE --computer localhost'):
             run_get_node(process, **inputs)
@@ -154,7 +152,7 @@ def test_an_exploration_knows_its_model_by_the_content_alone(local_code, tmp_pat
         environment = Environments().node(one)
         place_models([one], lambda sentence: None)
         path.unlink()
-        return run(exploration_inputs(one, environment))
+        return run(inputs_of(one, environment))
 
     def run(inputs):
         with reuse_finished('mlip_autopipe.explore', True):
@@ -177,7 +175,7 @@ def test_an_exploration_knows_its_model_by_the_content_alone(local_code, tmp_pat
     assert find_model(computer, model.sha256) is None
     note_model(computer, model.sha256, '/no/such/model.pth')
     one = JobCode(local_code, SevenNetSettings(device='cpu'), JobResources(), model=model)
-    lost = run(exploration_inputs(one, first.inputs.environment, n_steps=3))
+    lost = run(inputs_of(one, first.inputs.environment, n_steps=3))
     assert lost.exit_status == ExplorationCalculation.exit_codes.ERROR_MODEL_MISSING.status
     assert model.sha256 in lost.exit_message
 
@@ -185,7 +183,7 @@ def test_an_exploration_knows_its_model_by_the_content_alone(local_code, tmp_pat
     others = ModelData.from_file(tmp_path / 'others.pth', 'sevennet')
     note_model(computer, others.sha256, '/no/such/model.pth')
     one = JobCode(local_code, SevenNetSettings(device='cpu'), JobResources(), model=others)
-    missed = run(exploration_inputs(one, first.inputs.environment))
+    missed = run(inputs_of(one, first.inputs.environment))
     assert not missed.base.caching.is_created_from_cache
     # Placed again where the place was lost.
     place_models([JobCode(local_code, SevenNetSettings(), JobResources(), model=model)], lambda sentence: None)

@@ -81,7 +81,8 @@ def job(emt_code):
 def exploration(job):
     return job | {
         'seed': SeedData.from_seed(Seed(COPPER)),
-        'exploration': orm.Dict({'temperature_K': 300.0, 'n_steps': 20}),
+        'exploration': orm.Dict({'temperature_K': 300.0}),
+        'n_steps': orm.Int(20),
         'random_seed': orm.Int(1),
         'runner_version': orm.Str('none'),
         'full_trajectory_interval': orm.Int(20),
@@ -163,13 +164,18 @@ EXPLORATIONS = {
     'a text': ({'frame_interval': 'often'}, ['exploration.frame_interval']),
     'two faults': ({'temperature_K': -5.0, 'ensemble': 'nvp'}, ['exploration.ensemble', 'exploration.temperature_K']),
     'fewer steps than those of the equilibration': ({'n_equilibration_steps': 30}, ['exploration']),
+    'steps that are an input of their own': ({'n_steps': 20}, ['exploration.n_steps']),
+    'stages with more steps than all': (
+        {'stages': [{'n_steps': 15}, {'kind': 'ramp', 'n_steps': 6}]},
+        ['exploration.stages'],
+    ),
     'an unknown move': ({'monte_carlo': {'moves': [{'kind': 'jump'}]}}, ['exploration.monte_carlo.moves[0].kind']),
 }
 
 
 @pytest.mark.parametrize(('change', 'places'), EXPLORATIONS.values(), ids=EXPLORATIONS)
 def test_settings_that_cannot_be_explored_are_refused(exploration, change, places):
-    exploration['exploration'] = orm.Dict({'n_steps': 20} | change)
+    exploration['exploration'] = orm.Dict(change)
     refuse(ExplorationCalculation, exploration, *places)
     refuse(ExplorationWorkChain, {'job': exploration}, *places)
 

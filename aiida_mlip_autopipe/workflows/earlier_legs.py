@@ -1,0 +1,141 @@
+"""The legs of a finished exploration that a longer one, or the same one again, goes on from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiida import orm
+from aiida.common import LinkType
+
+from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.data.seed import SeedData
+from aiida_mlip_autopipe.exploration import ExplorationSettings
+from aiida_mlip_autopipe.exploration.job_settings import join_settings
+from aiida_mlip_autopipe.exploration.schedule import Schedule
+
+# What two runs may differ in, one of which is the beginning of the other; of the settings, only the stages.
+MAY_DIFFER = {'exploration', 'n_steps', 'checkpoint', 'rescues'}
+
+
+@dataclass(frozen=True)
+class EarlierLegs:
+    """Legs to go on from.
+
+    Attributes
+    ----------
+    exploration
+        The pk of the finished exploration that they are of.
+    jobs
+        The job of each leg.
+    step
+        The step that the last of them reached.
+    checkpoint
+        The state there.
+    rescues
+        How often the run had been rescued until then; None for never.
+    """
+
+    exploration: int
+    jobs: list[orm.CalcJobNode]
+    step: int
+    checkpoint: orm.SinglefileData
+    rescues: orm.Int | None
+
+
+@dataclass(frozen=True)
+class Search:
+    """What was found: legs to go on from, and otherwise equal shorter explorations whose schedule is no beginning."""
+
+    legs: EarlierLegs | None
+    of_other_schedules: list[int]
+
+
+def find_earlier_legs(inputs: Mapping[str, Any]) -> Search:
+    """Look for the longest finished exploration with equal inputs that is the beginning of another one, or all of it.
+
+    Of one with fewer steps all legs are taken. Of one with as many the last is left out, so that the job that starts
+    where it started is taken from AiiDA's cache.
+
+    Parameters
+    ----------
+    inputs
+        The inputs of the first job of the other exploration.
+    """
+    n_steps = inputs['n_steps'].value
+    others, settings = _hashes(inputs), inputs['exploration'].get_dict()
+    different = []
+    for exploration, job in _finished_jobs(inputs['seed'].seed_id, n_steps):
+        found, earlier = job.inputs.n_steps.value, job.inputs.exploration.get_dict()
+        if _hashes(_inputs_of(job)) != others or _without_stages(earlier) != _without_stages(settings):
+            continue
+        if not _schedule(settings, n_steps).continues(_schedule(earlier, found)):
+            if found < n_steps:
+                different.append(exploration)
+            continue
+        jobs = _legs_until(job)
+        if jobs is None or (found < n_steps and 'checkpoint' not in job.outputs):
+            continue
+        return Search(_take(exploration, jobs, found < n_steps), [])
+    return Search(None, different)
+
+
+def _take(exploration: int, jobs: list[orm.CalcJobNode], is_shorter: bool) -> EarlierLegs | None:
+    last = jobs[-1]
+    rescues = last.inputs.rescues if 'rescues' in last.inputs else None
+    if is_shorter:
+        return EarlierLegs(exploration, jobs, last.inputs.n_steps.value, last.outputs.checkpoint, rescues)
+    if len(jobs) == 1:
+        return None
+    return EarlierLegs(exploration, jobs[:-1], last.outputs.result['first_step'], last.inputs.checkpoint, rescues)
+
+
+def _finished_jobs(seed_id: str, n_steps: int) -> Iterator[tuple[int, orm.CalcJobNode]]:
+    """Yield finished explorations of a seed with their last jobs, the longest first, of equal ones the oldest."""
+    finished_ok = {'attributes.process_state': 'finished', 'attributes.exit_status': 0}
+    query = orm.QueryBuilder().append(SeedData, filters={'attributes.seed_id': seed_id}, tag='seed')
+    query.append(ExplorationCalculation, with_incoming='seed', filters=finished_ok, project='*', tag='job')
+    query.append(
+        orm.Int,
+        with_outgoing='job',
+        edge_filters={'label': 'n_steps'},
+        filters={'attributes.value': {'<=': n_steps}},
+        project='attributes.value',
+    )
+    query.append(orm.WorkChainNode, with_outgoing='job', filters=finished_ok, project='id')
+    found = [(steps, exploration, job) for job, steps, exploration in query.all()]
+    for _, exploration, job in sorted(found, key=lambda row: (-row[0], row[2].pk)):
+        yield exploration, job
+
+
+def _legs_until(job: orm.CalcJobNode) -> list[orm.CalcJobNode] | None:
+    """Return the jobs that led to one by their checkpoints, in order; None where one is not known."""
+    jobs = [job]
+    while 'checkpoint' in jobs[0].inputs:
+        creator = jobs[0].inputs.checkpoint.creator
+        if creator is None or creator.process_class is not ExplorationCalculation:
+            return None
+        jobs.insert(0, creator)
+    return jobs
+
+
+def _inputs_of(job: orm.CalcJobNode) -> dict[str, orm.Node]:
+    return {link.link_label: link.node for link in job.base.links.get_incoming(link_type=LinkType.INPUT_CALC).all()}
+
+
+def _hashes(inputs: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the hashes of the inputs that must be equal, by name; what is no node is not hashed by AiiDA either."""
+    return {
+        name: node.base.caching.compute_hash()
+        for name, node in inputs.items()
+        if isinstance(node, orm.Node) and name not in MAY_DIFFER
+    }
+
+
+def _without_stages(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name != 'stages'}
+
+
+def _schedule(settings: dict[str, Any], n_steps: int) -> Schedule:
+    return Schedule(ExplorationSettings.model_validate(join_settings(settings, n_steps)))

@@ -1,0 +1,183 @@
+"""How an exploration goes on after a leg that did not complete it: from its checkpoint, again, or not at all."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from aiida import orm
+from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, process_handler
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
+
+from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, read_settings
+from aiida_mlip_autopipe.workflows.stopping import is_asked_to_stop
+from aiida_mlip_autopipe.workflows.submit_once import SubmitOnceWorkChain
+
+# Jobs in a row that are submitted again because the one before left nothing. Whoever cancels more often means it.
+MAX_LOST = 2
+
+
+class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
+    """Decides after each leg whether and how there is another one."""
+
+    _process_class: ClassVar = ExplorationCalculation
+
+    @classmethod
+    def define(cls, spec: WorkChainSpec) -> None:
+        """Define what it needs to know, and an exit code for each way to give up."""
+        super().define(spec)
+        spec.input(
+            'retry_memory_factor',
+            valid_type=float,
+            is_metadata=True,
+            default=1.0,
+            help='A leg that ran out of memory is submitted once more with so much more; 1 gives up.',
+        )
+        spec.exit_code(403, 'ERROR_NO_PROGRESS', message='A leg used up its wall time without a single step.')
+        spec.exit_code(
+            404, 'ERROR_OUT_OF_MEMORY', message='The job ran out of memory; execution.memory_MB sets how much it has.'
+        )
+        spec.exit_code(405, 'ERROR_STOPPED', message='The campaign was stopped; the checkpoint is kept.')
+        spec.exit_code(
+            406,
+            'ERROR_JOBS_LOST',
+            message='Several jobs in a row were cancelled, were killed before their first checkpoint, or lost their '
+            'folder.',
+        )
+        spec.exit_code(
+            407,
+            'ERROR_DEVICE_OUT_OF_MEMORY',
+            message='The GPU ran out of memory: take smaller seeds, a larger GPU or fewer jobs per GPU.',
+        )
+        spec.exit_code(
+            408, 'ERROR_FILES_UNREADABLE', message='The files that several jobs in a row left could not be read.'
+        )
+        spec.exit_code(410, 'ERROR_UNSTABLE', message='A guard stopped the run; the frames before it are attached.')
+        spec.exit_code(411, 'ERROR_NO_FRAME', message='The run ended without any good frame.')
+
+    def setup(self) -> None:
+        """Start with nothing that has failed."""
+        super().setup()
+        self.ctx.rescues = 0
+        self.ctx.n_lost = 0
+        self.ctx.has_more_memory = False
+
+    def _is_asked_to_stop(self) -> bool:
+        return self.node.caller is not None and is_asked_to_stop(self.node.caller.pk)
+
+    @process_handler(priority=1000)
+    def stop_when_asked(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """Let no leg follow one that a person has stopped."""
+        if not node.is_failed or not self._is_asked_to_stop():
+            return None
+        return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_STOPPED)
+
+    @process_handler(
+        exit_codes=[
+            ExplorationCalculation.exit_codes.ERROR_OUT_OF_WALLTIME,
+            ExplorationCalculation.exit_codes.ERROR_KILLED,
+        ]
+    )
+    def continue_from_checkpoint(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Continue where the leg ended; give up where it did not move at all."""
+        result = node.outputs.result
+        if result['last_step'] == result['first_step']:
+            if result['outcome'] != 'out_of_walltime':
+                return self._submit_again(node, self.exit_codes.ERROR_JOBS_LOST)
+            return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_NO_PROGRESS)
+        self.ctx.inputs.checkpoint = node.outputs.checkpoint
+        self.report(f'leg {len(self.ctx.legs)} stopped at step {result["last_step"]}, continuing')
+        return ProcessHandlerReport(do_break=True)
+
+    @process_handler(
+        exit_codes=[
+            ExplorationCalculation.exit_codes.ERROR_CANCELLED,
+            ExplorationCalculation.exit_codes.ERROR_RESULT_MISSING,
+        ]
+    )
+    def replace_lost_job(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Submit again a job that was cancelled, was killed before its first checkpoint, or lost its folder."""
+        return self._submit_again(node, self.exit_codes.ERROR_JOBS_LOST)
+
+    @process_handler(
+        exit_codes=[
+            ExplorationCalculation.exit_codes.ERROR_RESULT_UNREADABLE,
+            ExplorationCalculation.exit_codes.ERROR_TRAJECTORY_MISSING,
+            ExplorationCalculation.exit_codes.ERROR_TRAJECTORY_UNREADABLE,
+            ExplorationCalculation.exit_codes.ERROR_CHECKPOINT_UNREADABLE,
+        ]
+    )
+    def replace_unreadable_leg(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Submit a leg again of which a file is damaged; nothing of it was kept."""
+        return self._submit_again(node, self.exit_codes.ERROR_FILES_UNREADABLE)
+
+    def _submit_again(self, node: orm.CalcJobNode, give_up: ExitCode) -> ProcessHandlerReport:
+        """Submit a job again with the inputs it had; too often in a row, end with an exit code."""
+        self.ctx.n_lost += 1
+        if self.ctx.n_lost > MAX_LOST:
+            return ProcessHandlerReport(do_break=True, exit_code=give_up)
+        self.report(f'job {node.pk} left nothing to continue from ({node.exit_message}), submitting it again')
+        return ProcessHandlerReport(do_break=True)
+
+    @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_UNSTABLE])
+    def rescue_from_last_good_frame(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Go on from the last good frame, cooler and with a smaller step, as often as the settings allow."""
+        self.report(f'leg {len(self.ctx.legs)} was unstable: {node.outputs.result["message"]}')
+        allowed = read_settings(node.inputs).rescue.max_rescues
+        if self.ctx.rescues == allowed or 'checkpoint' not in node.outputs:
+            return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_UNSTABLE)
+        self.ctx.rescues += 1
+        self.ctx.inputs.rescues = orm.Int(self.ctx.rescues)
+        self.ctx.inputs.checkpoint = node.outputs.checkpoint
+        return ProcessHandlerReport(do_break=True)
+
+    @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_SCHEDULER_OUT_OF_MEMORY])
+    def ask_for_more_memory(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Submit once more with more memory, from the last checkpoint; a second time it is given up."""
+        options = self.ctx.inputs.metadata.options
+        factor, asked = self.inputs.retry_memory_factor, options.get('max_memory_kb')
+        if self.ctx.has_more_memory or factor == 1 or asked is None:
+            self.report(f'job {node.pk} ran out of memory, of which it had {_megabytes(asked)}')
+            return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_OUT_OF_MEMORY)
+        self.ctx.has_more_memory = True
+        options['max_memory_kb'] = round(factor * asked)
+        self._take_checkpoint(node)
+        self.report(f'job {node.pk} ran out of memory; once more with {_megabytes(options["max_memory_kb"])}')
+        return ProcessHandlerReport(do_break=True)
+
+    @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_DEVICE_OUT_OF_MEMORY])
+    def stop_without_device_memory(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Stop: the GPU has as much memory the next time, however much the host is asked for."""
+        self.report(f'job {node.pk}: {node.exit_message}')
+        return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_DEVICE_OUT_OF_MEMORY)
+
+    @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_SCHEDULER_NODE_FAILURE])
+    def go_on_after_node_failure(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Submit again, from the last checkpoint where there is one."""
+        self._take_checkpoint(node)
+        self.report(f'the node of job {node.pk} failed, submitting again')
+        return ProcessHandlerReport(do_break=True)
+
+    @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_SCHEDULER_OUT_OF_WALLTIME])
+    def go_on_after_a_cut(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Continue a job that the scheduler cut off before it could end itself; give up where it left nothing."""
+        if not self._take_checkpoint(node):
+            return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_NO_PROGRESS)
+        self.report(f'leg {len(self.ctx.legs)} was cut off, continuing from its last checkpoint')
+        return ProcessHandlerReport(do_break=True)
+
+    def _take_checkpoint(self, node: orm.CalcJobNode) -> bool:
+        """Let the next leg start from a leg's checkpoint; return whether it left one."""
+        left = 'checkpoint' in node.outputs
+        if left:
+            self.ctx.inputs.checkpoint = node.outputs.checkpoint
+        return left
+
+    @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_NO_FRAME])
+    def stop_without_frame(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Stop: another leg would end the same way."""
+        self.report(f'no good frame: {node.exit_message}')
+        return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_NO_FRAME)
+
+
+def _megabytes(kilobytes: int | None) -> str:
+    return 'as much as the scheduler gives unasked' if kilobytes is None else f'{kilobytes // 1024} MB'

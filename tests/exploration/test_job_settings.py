@@ -1,0 +1,45 @@
+import pytest
+
+from aiida_mlip_autopipe.exploration import ExplorationSettings
+from aiida_mlip_autopipe.exploration.job_settings import join_settings, split_settings
+
+RAMP = {'kind': 'ramp', 'n_steps': 8, 'temperature_K': 300}
+
+
+def hold(n_steps):
+    return {'n_steps': n_steps}
+
+
+@pytest.mark.parametrize(
+    'settings',
+    [
+        {'n_steps': 50},
+        {'stages': [hold(5)]},
+        {'stages': [RAMP, hold(5)]},
+        {'stages': [hold(5), RAMP]},
+        {'n_steps': 50, 'checkpoint_interval': 7, 'walltime_margin_s': 3.0, 'temperature_K': [300, 400]},
+    ],
+)
+def test_settings_that_were_split_are_joined_to_the_same(settings):
+    whole = ExplorationSettings(**settings)
+    content, n_steps, writing = split_settings(whole)
+    assert n_steps == whole.total_steps
+    joined = ExplorationSettings(**join_settings(content, n_steps, writing))
+    assert joined.model_dump(exclude={'n_steps'}) == whole.model_dump(exclude={'n_steps'})
+    assert joined.total_steps == whole.total_steps
+
+
+def test_what_decides_the_frames_is_the_same_in_a_longer_run_and_in_one_that_writes_more_often():
+    def content(**settings):
+        return split_settings(ExplorationSettings(**settings))[0]
+
+    assert content(n_steps=50) == content(n_steps=60, checkpoint_interval=7, walltime_margin_s=3.0)
+    assert content(stages=[RAMP, hold(5)]) == content(stages=[RAMP, hold(50)])
+    assert content(stages=[hold(5), RAMP]) != content(stages=[hold(5), RAMP | {'n_steps': 9}])
+    assert content(stages=[RAMP, hold(5)]) != content(stages=[RAMP | {'n_steps': 9}, hold(5)])
+
+
+@pytest.mark.parametrize('n_steps', [12, 14])
+def test_stages_of_another_length_than_the_whole_run_are_an_error(n_steps):
+    with pytest.raises(ValueError, match=f'13 steps, but n_steps is {n_steps}'):
+        join_settings({'stages': [hold(5), RAMP]}, n_steps)

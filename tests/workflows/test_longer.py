@@ -1,0 +1,195 @@
+"""A longer exploration goes on from a finished shorter one, and only from one that is its beginning."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from aiida import orm
+from ase.build import bulk
+from support.at_once import run_at_once
+from support.environments import environment_of
+
+from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, exploration_inputs
+from aiida_mlip_autopipe.data.seed import SeedData
+from aiida_mlip_autopipe.exploration import EVALUATION_VERSION, RUNNER_VERSION, ExplorationSettings
+from aiida_mlip_autopipe.seeds import Seed
+from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
+
+pytestmark = pytest.mark.integration
+
+ARRAYS = ('steps', 'positions', 'cells', 'energies', 'forces', 'stresses', 'temperatures')
+
+
+def hold(n_steps):
+    return [{'kind': 'ramp', 'n_steps': 20, 'temperature_K': 500}, {'kind': 'hold', 'n_steps': n_steps}]
+
+
+def ramp(n_steps):
+    return [{'kind': 'ramp', 'n_steps': n_steps, 'temperature_K': 500}]
+
+
+# The first leg crashes, and the next one goes on so cold that nothing happens any more.
+RESCUED = {
+    'random_seed': 5,
+    'frame_interval': 1,
+    'guards': {'force_eV_per_A': 0.5},
+    'rescue': {'max_rescues': 1, 'temperature_factor': 0.02, 'timestep_factor': 0.5},
+}
+
+# Runs with changes of their inputs; those of a wave run at the same time. The whole runs come last, since a run of as
+# many steps as another is taken before a shorter one.
+WAVES = (
+    {
+        'short': {'n_steps': 40},
+        'short hold': {'stages': hold(20), 'random_seed': 2},
+        'short ramp': {'stages': ramp(40)},
+        'short rescued': {'n_steps': 40, **RESCUED},
+        'first long': {'n_steps': 60, 'random_seed': 4},
+    },
+    {
+        'long': {'n_steps': 100, 'checkpoint_interval': 30},
+        'long hold': {'stages': hold(60), 'random_seed': 2},
+        'long ramp': {'stages': ramp(80)},
+        'long rescued': {'n_steps': 100, **RESCUED},
+        'then short': {'n_steps': 30, 'random_seed': 4},
+        'other random seed': {'n_steps': 100, 'random_seed': 3},
+        'other temperature': {'n_steps': 100, 'temperature_K': 310},
+        'other model': {'n_steps': 100, 'calculator': {'kind': 'emt', 'cutoff_A': 7.0}},
+    },
+    {
+        'long again': {'n_steps': 100},
+        'short again': {'n_steps': 40},
+        'longer': {'n_steps': 110, 'committee': True},
+        'hold at once': {'stages': hold(60), 'random_seed': 2, 'reuse': False},
+        'at once': {'n_steps': 100, 'reuse': False},
+        'rescued at once': {'n_steps': 100, **RESCUED, 'reuse': False},
+    },
+)
+
+
+def inputs_of(code, reuse=True, random_seed=1, calculator=None, committee=False, **settings):
+    options = {'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1}}
+    common = {
+        'code': code,
+        'calculator': orm.Dict(calculator or {'kind': 'emt'}),
+        'environment': orm.Dict(environment_of(calculator).model_dump(mode='json')),
+        'metadata': {'options': options},
+    }
+    job = {
+        **common,
+        'seed': SeedData.from_seed(Seed(bulk('Cu', cubic=True), {'kind': 'structures'})),
+        'random_seed': orm.Int(random_seed),
+        'runner_version': orm.Str(RUNNER_VERSION),
+        **exploration_inputs(ExplorationSettings(**{'temperature_K': 300, 'frame_interval': 10, **settings})),
+    }
+    inputs = {'job': job, 'reuse_finished': reuse}
+    if committee:
+        inputs['committee'] = {**common, 'evaluation_version': orm.Str(EVALUATION_VERSION)}
+    return inputs
+
+
+@pytest.fixture(scope='module')
+def ended(emt_code):
+    """The explorations by name."""
+    nodes = {}
+    for wave in WAVES:
+        run = run_at_once(ExplorationWorkChain, [inputs_of(emt_code, **changes) for changes in wave.values()])
+        nodes |= dict(zip(wave, run, strict=True))
+    assert all(node.is_finished_ok for node in nodes.values())
+    return nodes
+
+
+def legs(exploration):
+    return [leg for _, leg in sorted(exploration.outputs.legs.items())]
+
+
+def jobs(exploration):
+    called = [job for job in exploration.called if job.process_class is ExplorationCalculation]
+    return sorted(called, key=lambda job: job.pk)
+
+
+def frames(exploration):
+    return {name: np.concatenate([leg.get_array(name) for leg in legs(exploration)]) for name in ARRAYS}
+
+
+def reports(exploration):
+    return [log.message for log in orm.Log.collection.get_logs_for(exploration)]
+
+
+@pytest.mark.parametrize(
+    ('long', 'short', 'whole'), [('long', 'short', 'at once'), ('long hold', 'short hold', 'hold at once')]
+)
+def test_a_longer_run_takes_the_legs_of_the_shorter_and_gives_the_frames_of_one_run(ended, long, short, whole):
+    (leg, new), (job,) = legs(ended[long]), jobs(ended[long])
+    assert leg.uuid == legs(ended[short])[0].uuid
+    assert job.inputs.checkpoint.uuid == jobs(ended[short])[0].outputs.checkpoint.uuid
+    assert any(f'exploration {ended[short].pk} from step 40' in message for message in reports(ended[long]))
+    assert new.get_stepids()[0] == 50
+    expected = frames(ended[whole])
+    assert len(expected['steps']) in (8, 10)
+    for name, array in frames(ended[long]).items():
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+
+
+def test_times_of_all_legs_grow(ended):
+    times = np.concatenate([leg.get_times() for leg in legs(ended['longer'])])
+    assert len(times) == 11
+    np.testing.assert_allclose(np.diff(times), 0.02, rtol=1e-12)
+
+
+def test_the_same_longer_run_again_is_taken_from_the_cache_whole(ended):
+    (job,) = jobs(ended['long again'])
+    assert job.base.caching.is_created_from_cache
+    expected = frames(ended['at once'])
+    for name, array in frames(ended['long again']).items():
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+
+
+def test_a_rescued_run_is_continued_as_it_was(ended):
+    assert [job.exit_status for job in jobs(ended['short rescued'])] == [410, 0]
+    (job,) = jobs(ended['long rescued'])
+    assert job.inputs.rescues.uuid == jobs(ended['short rescued'])[1].inputs.rescues.uuid
+    assert list(ended['long rescued'].outputs.crashes) == ['leg_01']
+    assert sorted(ended['long rescued'].outputs.legs) == ['leg_01', 'leg_02', 'leg_03']
+    expected = frames(ended['rescued at once'])
+    for name, array in frames(ended['long rescued']).items():
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+    times = np.concatenate([leg.get_times() for leg in legs(ended['long rescued'])])
+    assert (np.diff(times) > 0).all()
+
+
+def test_a_shorter_run_after_a_longer_has_exactly_its_own_steps(ended):
+    assert [job.base.caching.is_created_from_cache for job in jobs(ended['short again'])] == [True]
+    np.testing.assert_array_equal(frames(ended['short again'])['steps'], [10, 20, 30, 40])
+    np.testing.assert_array_equal(frames(ended['then short'])['steps'], [10, 20, 30])
+    longer = frames(ended['first long'])
+    for name, array in frames(ended['then short']).items():
+        np.testing.assert_array_equal(array, longer[name][:3], err_msg=name)
+
+
+def test_the_longest_run_is_continued_with_all_its_legs_and_all_are_evaluated(ended):
+    assert [leg.uuid for leg in legs(ended['longer'])[:2]] == [leg.uuid for leg in legs(ended['long'])]
+    assert len(legs(ended['longer'])) == 3
+    evaluations = ended['longer'].outputs.committee
+    assert sorted(evaluations) == ['leg_01', 'leg_02', 'leg_03']
+    assert [len(evaluations[leg].get_array('energies')) for leg in sorted(evaluations)] == [4, 6, 1]
+
+
+@pytest.mark.parametrize('name', ['other random seed', 'other temperature', 'other model', 'at once', 'then short'])
+def test_a_run_that_differs_in_anything_else_starts_at_the_seed(ended, name):
+    (job,) = jobs(ended[name])
+    assert 'checkpoint' not in job.inputs
+    assert len(legs(ended[name])) == 1
+
+
+def test_a_longer_ramp_starts_at_the_seed_and_says_so(ended):
+    (job,) = jobs(ended['long ramp'])
+    assert 'checkpoint' not in job.inputs
+    assert any(f'exploration {ended["short ramp"].pk} ' in message for message in reports(ended['long ramp']))
+
+
+def test_steps_that_contradict_the_stages_are_refused_before_anything_runs(emt_code):
+    inputs = inputs_of(emt_code, stages=ramp(40))
+    inputs['job']['n_steps'] = orm.Int(50)
+    with pytest.raises(ValueError, match='the stages have 40 steps, but n_steps is 50'):
+        run_at_once(ExplorationWorkChain, [inputs])
