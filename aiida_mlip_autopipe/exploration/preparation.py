@@ -36,15 +36,11 @@ from aiida_mlip_autopipe.exploration.environment import (
     compare_environments,
     read_environment,
 )
+from aiida_mlip_autopipe.exploration.identity import identify
 from aiida_mlip_autopipe.exploration.schedule import Schedule
 from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
 from aiida_mlip_autopipe.exploration.version import RUNNER_VERSION
 from aiida_mlip_autopipe.seeds import fixed_mask
-
-# What may differ between the job that wrote a checkpoint and the one that goes on from it.
-# The stages and their steps are compared as a schedule, up to the step of the checkpoint.
-NOT_IDENTITY = {'checkpoint_interval', 'walltime_margin_s', 'rescue', 'guards', 'n_steps', 'stages'}
-NOT_CALCULATOR_IDENTITY = {'model', 'model_sha256', 'device'}
 
 J = TypeVar('J', bound=AnyJob)
 
@@ -256,23 +252,6 @@ def check_environment(expected: Environment, loader: CalculatorLoader | None, de
     differences = compare_environments(expected, found)
     if differences:
         raise JobRefusedError('environment', '; '.join(map(str, differences)))
-
-
-def identify(
-    job: Job, settings: ExplorationSettings, loader: CalculatorLoader, model_sha256: str | None
-) -> dict[str, Any]:
-    """Return what must be the same for two jobs to be parts of one run, beside the schedule; JSON only.
-
-    Where the job runs and how often it writes are left out.
-    """
-    return {
-        'runner_version': RUNNER_VERSION,
-        'seed_id': job.seeds[0].seed_id,
-        'random_seed': job.seeds[0].random_seed,
-        'exploration': settings.model_dump(mode='json', exclude=NOT_IDENTITY),
-        'calculator': loader.settings.model_dump(mode='json', exclude=NOT_CALCULATOR_IDENTITY),
-        'model_sha256': model_sha256,
-    }
 
 
 def read_seed(path: Path) -> Atoms:
