@@ -46,6 +46,6 @@ def submit_and_wait(builder: ProcessBuilder, timeout_s: float) -> CalcJobNode:
 
 
 def _kill(node: CalcJobNode) -> None:
-    from aiida.engine.processes.control import kill_processes
+    from aiida_mlip_autopipe.aiida_internals import kill_processes
 
-    kill_processes([node], timeout=10)
+    kill_processes([node], timeout_s=10)

@@ -47,8 +47,8 @@ def status(
 def resume(identifier: Identifier, profile: ProfileOption = None) -> None:
     """Take up a campaign again: start the daemon, as after a crash, and play the jobs that AiiDA has paused."""
     from aiida import orm
-    from aiida.engine.processes.control import play_processes
 
+    from aiida_mlip_autopipe.aiida_internals import play_processes
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
     from aiida_mlip_autopipe.workflows.progress import load_campaign, read_progress
@@ -61,7 +61,7 @@ def resume(identifier: Identifier, profile: ProfileOption = None) -> None:
     for one in paused:
         console.print(f'job {one.pk} was paused: {one.reason}', markup=False)
     if paused:
-        play_processes([orm.load_node(one.pk) for one in paused], timeout=30)
+        play_processes([orm.load_node(one.pk) for one in paused], timeout_s=30)
     console.print(f'{len(paused)} jobs played')
 
 

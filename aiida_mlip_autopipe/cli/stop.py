@@ -20,8 +20,7 @@ def kill(
 
     The same file again goes on where it was.
     """
-    from aiida.engine.processes.control import kill_processes
-
+    from aiida_mlip_autopipe.aiida_internals import kill_processes
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.errors import AutopipeError
     from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
@@ -34,7 +33,7 @@ def kill(
         raise AutopipeError(f'campaign {campaign.pk} has ended already')
     ensure_daemon()
     with console.status('waiting for the jobs to write their checkpoints …'):
-        stopped = stop_campaign(campaign, lambda nodes: kill_processes(nodes, timeout=KILL_TIMEOUT_S), wait_s)
+        stopped = stop_campaign(campaign, lambda nodes: kill_processes(nodes, timeout_s=KILL_TIMEOUT_S), wait_s)
     console.print(f'{stopped.n_asked} jobs stopped at a checkpoint, {stopped.n_killed} killed')
 
 

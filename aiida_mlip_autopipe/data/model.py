@@ -10,8 +10,8 @@ from typing import Any
 
 from aiida import orm
 from aiida.common.exceptions import ValidationError
-from aiida.orm.nodes.caching import NodeCaching
 
+from aiida_mlip_autopipe.aiida_internals import hash_by_attributes
 from aiida_mlip_autopipe.data.schema import SCHEMA_VERSION, check_schema, set_schema
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.hashing import file_sha256
@@ -25,14 +25,7 @@ IDENTITY = ('architecture', 'sha256')
 """The attributes that two nodes of the same model share."""
 
 
-class ModelCaching(NodeCaching):
-    """Hashes a model by what it computes: architecture and content."""
-
-    def get_objects_to_hash(self) -> dict[str, Any]:
-        """Return what two nodes of the same model share."""
-        return {'class': str(type(self._node)), **{name: self._node.base.attributes.get(name) for name in IDENTITY}}
-
-
+@hash_by_attributes(*IDENTITY)
 class ModelData(orm.Data):
     """A model, known by the architecture and the sha256 of its file.
 
@@ -42,7 +35,6 @@ class ModelData(orm.Data):
 
     FILE = 'model'
     """Name of the stored bytes in the node's repository."""
-    _CLS_NODE_CACHING = ModelCaching
 
     @classmethod
     def from_file(

@@ -139,7 +139,7 @@ def _configure(computer: orm.Computer, site: Site) -> None:
 
 def _find_troubles(computer: orm.Computer, site: Site) -> Iterator[str]:
     """Yield what AiiDA's own tests of a computer find, and what the work directory lacks."""
-    from aiida.cmdline.commands import cmd_computer as tests
+    from aiida_mlip_autopipe.aiida_internals import check_computer
 
     authinfo = computer.get_authinfo(orm.User.collection.get_default())
     try:
@@ -150,20 +150,9 @@ def _find_troubles(computer: orm.Computer, site: Site) -> Iterator[str]:
                 yield trouble
             scheduler = computer.get_scheduler()
             scheduler.set_transport(transport)
-            for test in (
-                tests._computer_test_no_unexpected_output,
-                tests._computer_test_get_jobs,
-                tests._computer_get_remote_username,
-                tests._computer_create_temp_file,
-            ):
-                try:
-                    passed, message = test(
-                        transport=transport, scheduler=scheduler, authinfo=authinfo, computer=computer
-                    )
-                except Exception as error:
-                    passed, message = False, f'{type(error).__name__}: {error}'
+            for passed, message in check_computer(computer, transport, scheduler, authinfo):
                 if not passed:
-                    yield explain(str(message), site)
+                    yield explain(message, site)
     except Exception as error:
         yield explain(f'{type(error).__name__}: {error}', site)
 

@@ -27,7 +27,7 @@ def ensure_profile(name: str | None) -> tuple[Profile, bool]:
     tuple
         The loaded profile, and whether it was created.
     """
-    from aiida.brokers.zeromq import ZeromqBroker
+    from aiida.brokers import ZeromqBroker
 
     name = name or os.environ.get('AIIDA_PROFILE') or DEFAULT_PROFILE
     config = get_config(create=True)
@@ -89,7 +89,9 @@ def ensure_daemon() -> bool:
     AutopipeError
         If the profile has no broker or the daemon does not start.
     """
-    from aiida.engine.daemon.client import DaemonException, get_daemon_client
+    from aiida.engine import get_daemon_client
+
+    from aiida_mlip_autopipe.aiida_internals import DaemonException, forget_dead_broker, has_live_daemon
 
     profile = get_manager().get_profile()
     if profile is None or profile.process_control_backend is None:
@@ -97,28 +99,11 @@ def ensure_daemon() -> bool:
             f'the profile {profile and profile.name!r} has no broker, so no daemon can run; '
             "'verdi profile configure-broker core.zeromq' adds one"
         )
-    client = get_daemon_client()
-    # The property looks for the file of the daemon's pid alone, which a daemon that was killed leaves behind.
-    if client.is_daemon_running and not client._is_pid_file_stale:
+    if has_live_daemon(profile):
         return False
-    _forget_dead_broker(profile)
+    forget_dead_broker(profile)
     try:
-        client.start_daemon()
+        get_daemon_client(profile.name).start_daemon()
     except DaemonException as error:
         raise AutopipeError(f'the daemon of the profile {profile.name!r} does not start: {error}') from error
     return True
-
-
-def _forget_dead_broker(profile: Profile) -> None:
-    """Remove the address of a broker that was killed.
-
-    A worker that starts before the new broker has written its own address would otherwise connect to the dead one and
-    wait for ever: the daemon runs, and nothing moves.
-    """
-    from aiida.brokers.zeromq import ZeromqBroker
-    from aiida.brokers.zeromq.service import ZeromqBrokerService
-
-    if profile.process_control_backend != 'core.zeromq' or ZeromqBroker(profile).check_service_reachable():
-        return
-    folder = get_config().filepaths(profile)['broker_service']['dir']
-    ZeromqBrokerService.FilepathLayout(folder).sockets_file.unlink(missing_ok=True)

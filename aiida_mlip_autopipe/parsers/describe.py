@@ -51,7 +51,7 @@ def _legs(inputs: Any) -> list[orm.TrajectoryData]:
 
 
 def _count_rows(leg: orm.TrajectoryData, inputs: Any) -> int:
-    n_frames, n_atoms, _ = leg.base.attributes.get('array|positions')
+    n_frames, n_atoms, _ = leg.get_shape('positions')
     return int(n_frames * n_atoms if _of(inputs) == 'environments' else n_frames)
 
 

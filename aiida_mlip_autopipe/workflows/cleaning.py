@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from aiida import orm
 from aiida.common.exceptions import NotExistent
 
+from aiida_mlip_autopipe.aiida_internals import clean_folder
 from aiida_mlip_autopipe.workflows.full_trajectories import FoundTrajectory, find_full_trajectories
 from aiida_mlip_autopipe.workflows.paused import ENDED
 
@@ -62,5 +63,5 @@ def clean_campaign(campaign: orm.WorkChainNode, *, force: bool = False) -> Clean
     for pk, remotes in folders.items():
         with orm.load_computer(pk).get_transport() as transport:
             for remote in remotes:
-                remote._clean(transport)
+                clean_folder(remote, transport)
     return Cleaned(sum(len(remotes) for remotes in folders.values()), tuple(kept))

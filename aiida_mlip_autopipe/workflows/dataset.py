@@ -8,9 +8,9 @@ from typing import Any
 
 from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ToContext, while_
-from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_mlip_autopipe import generation, sampling, storage
+from aiida_mlip_autopipe.aiida_internals import WorkChainSpec
 from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
 from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
@@ -195,7 +195,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         """Have the frames described by jobs, where the sampling needs descriptors and there are many frames."""
         sampling_settings = self.inputs.sampling.get_dict()
         legs = self._legs()
-        n_frames = sum(leg.base.attributes.get('array|steps')[0] for leg in legs)
+        n_frames = sum(leg.get_shape('steps')[0] for leg in legs)
         wanted = find_wanted(sampling_settings, n_frames, self.inputs.describe_in_jobs_from)
         if 'description' not in self.inputs or not wanted:
             return None

@@ -8,10 +8,10 @@ from typing import Any
 
 from aiida import orm
 from aiida.engine import ExitCode, while_
-from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from ase.data import atomic_numbers
 
 from aiida_mlip_autopipe import sampling
+from aiida_mlip_autopipe.aiida_internals import WorkChainSpec
 from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
 from aiida_mlip_autopipe.calculations.fit_environments import fit_environments
@@ -54,7 +54,7 @@ class DescriptionWorkChain(ThrottledWorkChain):
         self.start_empty()
         legs = in_order(self.inputs.legs.values())
         self.ctx.legs = {trajectory_id(leg): leg.pk for leg in legs}
-        shapes = {trajectory_id(leg): leg.base.attributes.get('array|positions') for leg in legs}
+        shapes = {trajectory_id(leg): leg.get_shape('positions') for leg in legs}
         self.ctx.plan, self.ctx.projections = {}, {}
         species = {atomic_numbers[symbol] for leg in self.inputs.legs.values() for symbol in leg.symbols}
         if 'given' in self.inputs:

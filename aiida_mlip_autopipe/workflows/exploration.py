@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aiida import orm
 from aiida.engine import ExitCode, ToContext, while_
-from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
+from aiida_mlip_autopipe.aiida_internals import WorkChainSpec
 from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from aiida.manage.caching import enable_caching
+from aiida_mlip_autopipe.aiida_internals import use_cache
 
 
 @contextmanager
@@ -22,10 +22,5 @@ def reuse_finished(entry_point: str, enabled: bool) -> Iterator[None]:
     if not enabled:
         yield
         return
-    # AiiDA's context manager does not clean up when the block raises, so it is closed by hand.
-    context = enable_caching(identifier=f'aiida.calculations:{entry_point}')
-    context.__enter__()
-    try:
+    with use_cache(entry_point):
         yield
-    finally:
-        context.__exit__(None, None, None)

@@ -8,6 +8,8 @@ from aiida import orm
 from aiida.common import LinkType
 from aiida.engine import Process, ProcessState, WorkChain
 
+from aiida_mlip_autopipe.aiida_internals import run_stored_process
+
 
 class SubmitOnceWorkChain(WorkChain):
     """A work chain whose children are told apart by the labels of their links.
@@ -30,7 +32,7 @@ class SubmitOnceWorkChain(WorkChain):
             if child.process_state is not ProcessState.CREATED:
                 return child
             if child.checkpoint is not None:
-                # Whether the daemon was told to run it is not known; AiiDA rejects the second task of a process.
-                self.runner.controller.continue_process(child.pk, nowait=False, no_reply=True)
+                # Whether the daemon was told to run it is not known.
+                run_stored_process(self.runner, child.pk)
                 return child
         return None

@@ -9,8 +9,8 @@ from typing import Any
 from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import ProcessState
-from aiida.engine.processes.workchains.awaitable import Awaitable
 
+from aiida_mlip_autopipe.aiida_internals import EagerWorkChain
 from aiida_mlip_autopipe.workflows.paused import find_paused
 from aiida_mlip_autopipe.workflows.stopping import is_asked_to_stop
 from aiida_mlip_autopipe.workflows.submit_once import SubmitOnceWorkChain
@@ -19,7 +19,7 @@ from aiida_mlip_autopipe.workflows.submit_once import SubmitOnceWorkChain
 PAUSED_POLL_S = 60.0
 
 
-class ThrottledWorkChain(SubmitOnceWorkChain):
+class ThrottledWorkChain(EagerWorkChain, SubmitOnceWorkChain):
     """Takes the labels in ``ctx.waiting`` one after another, at most ``max_concurrent_jobs`` of them at a time.
 
     Its outline has ``while_(cls.has_unfinished)(cls.fill_slots)``; ``ctx.ended`` then has the pk of each by its label.
@@ -79,16 +79,3 @@ class ThrottledWorkChain(SubmitOnceWorkChain):
         super().load_instance_state(saved_state, load_context)
         if 'waiting' in self.ctx:
             self._watch_for_paused()
-
-    def _on_awaitable_finished(self, awaitable: Awaitable) -> None:
-        """Go on as soon as one exploration ends, so that its slot is refilled at once.
-
-        AiiDA itself goes on when all have ended. Every refill awaits what runs anew, so a callback may come from an
-        earlier refill: it names the same process by another object, or one that is no longer awaited.
-        """
-        current = next((one for one in self._awaitables if one.pk == awaitable.pk), None)
-        if current is None:
-            return
-        self._resolve_awaitable(current, orm.load_node(awaitable.pk))
-        if self.state == ProcessState.WAITING:
-            self.resume()

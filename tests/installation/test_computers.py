@@ -1,6 +1,5 @@
 import pytest
 from aiida import orm
-from aiida.cmdline.commands import cmd_computer
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.installation.computers import Site, add_computer, explain, load_computer
@@ -54,11 +53,3 @@ def test_what_is_not_known_is_told_with_what_there_is(aiida_profile):
         add_computer(Site('x', 'x', 'slum'))
     with pytest.raises(AutopipeError, match="no computer 'gone'"):
         load_computer('gone')
-
-
-def test_aiida_still_has_the_tests_of_a_computer():
-    """A canary: they are private to AiiDA's command line."""
-    for name in ('no_unexpected_output', 'get_jobs'):
-        assert callable(getattr(cmd_computer, f'_computer_test_{name}'))
-    assert callable(cmd_computer._computer_get_remote_username)
-    assert callable(cmd_computer._computer_create_temp_file)

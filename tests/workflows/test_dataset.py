@@ -1,20 +1,15 @@
 import io
-import itertools
 
 import ase.io
 import numpy as np
 import pytest
 from aiida import orm
-from aiida.engine import WorkChain
 from ase.build import bulk
 from support.environments import environment_of
 
-from aiida_mlip_autopipe.config import config_text
 from aiida_mlip_autopipe.data.seed import SeedData
-from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.storage import Dataset
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
-from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 from aiida_mlip_autopipe.workflows.export import write_dataset
 
 pytestmark = pytest.mark.integration
@@ -68,37 +63,6 @@ def test_a_test_set_is_held_out_of_the_selection_and_marked(run_campaign, tmp_pa
 def test_the_graph_shows_the_stages_in_their_order(tiny_campaign):
     called = [node.process_label for node in sorted(tiny_campaign.called, key=lambda node: node.pk)]
     assert called == ['generate_seeds', *['ExplorationWorkChain'] * 3, 'select_frames', 'export_dataset']
-
-
-def test_no_more_explorations_are_in_flight_than_allowed_and_a_free_slot_is_refilled_at_once(run_campaign):
-    def allow_one(builder):
-        builder.max_concurrent_jobs = 1
-
-    campaign = run_campaign(allow_one)
-    assert campaign.is_finished_ok
-    spans = sorted((node.ctime, node.mtime) for node in campaign.called if node.process_label == 'ExplorationWorkChain')
-    assert len(spans) == 3
-    for (_, ended), (started, _) in itertools.pairwise(spans):
-        assert started > ended
-
-
-def test_a_slot_is_refilled_before_the_other_explorations_of_its_batch_have_ended(run_campaign, campaign_config):
-    """One long exploration and two short ones in two slots: the third starts while the long one runs."""
-
-    def allow_two(builder):
-        builder.max_concurrent_jobs = 2
-
-    alloy, structures = (entry.model_dump(mode='json') for entry in campaign_config().generation)
-    entries = [
-        {**alloy, 'supercell': [4, 4, 4], 'n_seeds': 1},
-        structures,
-        {**structures, 'perturb': {'rattle_A': 0.06}},
-    ]
-    campaign = run_campaign(allow_two, generation=entries, exploration={'n_steps': 60})
-    assert campaign.is_finished_ok, campaign.exit_message
-    nodes = [node for node in campaign.called if node.process_label == 'ExplorationWorkChain']
-    long, _, third = sorted(nodes, key=lambda node: node.pk)
-    assert third.ctime < long.mtime
 
 
 def add_a_seed_that_fails(builder):
@@ -160,27 +124,3 @@ def test_a_seed_is_one_node_and_never_a_node_a_frame(tiny_campaign):
     query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': tiny_campaign.pk}, tag='campaign')
     query.append(SeedData, with_incoming='campaign')
     assert query.count() == 3
-
-
-def test_aiida_still_has_the_method_that_the_throttle_leans_on():
-    """A canary: it is private to AiiDA, and a release may rename it."""
-    assert callable(WorkChain._on_awaitable_finished)
-    assert DatasetWorkChain._on_awaitable_finished is not WorkChain._on_awaitable_finished
-    assert issubclass(ExplorationWorkChain, WorkChain)
-
-
-def test_a_builder_from_a_config_file_has_the_overrides_and_one_namespace_for_each_code(
-    emt_code, campaign_config, tmp_path
-):
-    file = tmp_path / 'campaign.yaml'
-    file.write_text(config_text(campaign_config()))
-    builder = DatasetWorkChain.get_builder_from_config(file, ['execution.max_legs=3'])
-    assert builder.max_iterations.value == 3
-    (code,) = builder.codes.values()
-    assert code['code'].uuid == emt_code.uuid
-    assert code['options']['resources'] == {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
-
-
-def test_a_validated_config_takes_no_overrides(emt_code, campaign_config):
-    with pytest.raises(AutopipeError):
-        DatasetWorkChain.get_builder_from_config(campaign_config(), ['execution.max_legs=3'])

@@ -92,20 +92,3 @@ def test_a_campaign_moved_to_another_folder_is_reused_whole(first, campaign_fold
 
 def test_nothing_is_reused_unless_asked_for(first, run_campaign):
     assert not any(any(hits) for hits in leaves(run_campaign(reuse=False)).values())
-
-
-def test_a_block_that_raises_leaves_caching_off():
-    from aiida.manage.caching import get_use_cache
-
-    from aiida_mlip_autopipe.workflows.reuse import reuse_finished
-
-    identifier = 'aiida.calculations:mlip_autopipe.explore'
-
-    def fail_in_the_block():
-        with reuse_finished('mlip_autopipe.explore', enabled=True):
-            assert get_use_cache(identifier=identifier)
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fail_in_the_block()
-    assert not get_use_cache(identifier=identifier)

@@ -1,0 +1,190 @@
+"""What this package uses of AiiDA beyond its public interface: all of it is here, and nowhere else.
+
+AiiDA keeps the names in `aiida.engine`, `aiida.orm` and the like from one minor release to the next, but not those that
+are used here. Each has a test of its behaviour; the upper bound on aiida-core is raised when a new release passes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aiida import orm
+from aiida.engine import Awaitable, ProcessState, WorkChain
+from aiida.engine.daemon.client import DaemonException
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
+from aiida.manage import Profile, enable_caching
+from aiida.orm.nodes.caching import NodeCaching
+
+if TYPE_CHECKING:
+    from aiida.engine.runners import Runner
+    from aiida.schedulers import Scheduler
+    from aiida.transports import Transport
+
+__all__ = [
+    'DaemonException',
+    'EagerWorkChain',
+    'WorkChainSpec',
+    'check_computer',
+    'clean_folder',
+    'forget_dead_broker',
+    'has_live_daemon',
+    'hash_by_attributes',
+    'kill_processes',
+    'play_processes',
+    'run_stored_process',
+    'use_cache',
+]
+
+
+DataClass = TypeVar('DataClass', bound=type[orm.Data])
+
+
+class EagerWorkChain(WorkChain):
+    """A work chain that resumes as soon as one of the processes it awaits has ended; AiiDA's own awaits them all."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._subscribed: set[int] = set()
+
+    def load_instance_state(self, saved_state: Any, load_context: Any) -> None:
+        """Forget the subscriptions of the process that wrote the checkpoint: it took them with it."""
+        self._subscribed = set()
+        super().load_instance_state(saved_state, load_context)
+
+    def _action_awaitables(self) -> None:
+        """Ask to be told when the processes end that are awaited now, once for each.
+
+        AiiDA asks anew for all of them every time that the work chain waits.
+        """
+        super()._update_process_status()
+        for awaitable in self._awaitables:
+            if awaitable.pk not in self._subscribed:
+                self._subscribed.add(awaitable.pk)
+                callback = partial(self.call_soon, self._on_awaitable_finished, awaitable)
+                self.runner.call_on_process_finish(awaitable.pk, callback)
+
+    def _update_process_status(self) -> None:
+        """Name the processes when the wait begins, not as each is added: every status is a write to the database."""
+        if not self._awaitables:
+            super()._update_process_status()
+
+    def _on_awaitable_finished(self, awaitable: Awaitable) -> None:
+        """Resume at once.
+
+        The awaitable may be of an earlier wait, which names the same process by another object. If the work chain does
+        not wait right now, nothing is done: should the process still be awaited next time, it is subscribed to again,
+        which tells at once that it has ended.
+        """
+        self._subscribed.discard(awaitable.pk)
+        current = next((one for one in self._awaitables if one.pk == awaitable.pk), None)
+        if current is not None and self.state == ProcessState.WAITING:
+            self._resolve_awaitable(current, orm.load_node(awaitable.pk))
+            self.resume()
+
+
+def run_stored_process(runner: Runner, pk: int) -> None:
+    """Have the daemon run a process whose node and checkpoint are stored; harmless if one of its workers does already.
+
+    AiiDA rejects a second task of a process.
+    """
+    assert runner.controller is not None, 'only a process that the daemon runs hands its children over'
+    runner.controller.continue_process(pk, nowait=False, no_reply=True)
+
+
+def kill_processes(nodes: list[orm.ProcessNode], timeout_s: float) -> None:
+    """Ask the daemon to kill processes, and wait for its answers."""
+    from aiida.engine.processes import control
+
+    control.kill_processes(nodes, timeout=timeout_s)
+
+
+def play_processes(nodes: list[orm.ProcessNode], timeout_s: float) -> None:
+    """Ask the daemon to go on with processes that are paused, and wait for its answers."""
+    from aiida.engine.processes import control
+
+    control.play_processes(nodes, timeout=timeout_s)
+
+
+@contextmanager
+def use_cache(entry_point: str) -> Iterator[None]:
+    """Let the calculation of an entry point hit the cache within the block, also if the block raises.
+
+    `enable_caching` does not end when its block raises, and then a long-lived worker would go on caching.
+    """
+    context = enable_caching(identifier=f'aiida.calculations:{entry_point}')
+    context.__enter__()
+    try:
+        yield
+    finally:
+        context.__exit__(None, None, None)
+
+
+def hash_by_attributes(*names: str) -> Callable[[DataClass], DataClass]:
+    """Return a decorator of a data class that lets AiiDA hash its nodes by these attributes and the class alone."""
+
+    class AttributeCaching(NodeCaching):
+        def get_objects_to_hash(self) -> dict[str, Any]:
+            return {'class': str(type(self._node)), **{name: self._node.base.attributes.get(name) for name in names}}
+
+    def decorate(data_class: DataClass) -> DataClass:
+        data_class._CLS_NODE_CACHING = AttributeCaching
+        return data_class
+
+    return decorate
+
+
+def clean_folder(remote: orm.RemoteData, transport: Transport) -> None:
+    """Remove what is in a folder on a computer through an open connection, and mark the node as cleaned."""
+    remote._clean(transport)
+
+
+def check_computer(
+    computer: orm.Computer, transport: Transport, scheduler: Scheduler, authinfo: orm.AuthInfo
+) -> Iterator[tuple[bool, str]]:
+    """Yield for each of the tests of ``verdi computer test`` that matter to jobs whether it passed, and its message.
+
+    A test that raises has failed, and its message is the error.
+    """
+    from aiida.cmdline.commands import cmd_computer
+
+    for test in (
+        cmd_computer._computer_test_no_unexpected_output,
+        cmd_computer._computer_test_get_jobs,
+        cmd_computer._computer_get_remote_username,
+        cmd_computer._computer_create_temp_file,
+    ):
+        try:
+            passed, message = test(transport=transport, scheduler=scheduler, authinfo=authinfo, computer=computer)
+        except Exception as error:
+            passed, message = False, f'{type(error).__name__}: {error}'
+        yield passed, str(message or '')
+
+
+def has_live_daemon(profile: Profile) -> bool:
+    """Return whether the daemon of a profile runs.
+
+    `DaemonClient.is_daemon_running` looks only for the file of its pid, which a daemon that was killed leaves behind.
+    """
+    from aiida.engine import get_daemon_client
+
+    client = get_daemon_client(profile.name)
+    return client.is_daemon_running and not client._is_pid_file_stale
+
+
+def forget_dead_broker(profile: Profile) -> None:
+    """Remove the address of a ZeroMQ broker that was killed.
+
+    A worker that starts before the new broker has written its own address would otherwise connect to the dead one and
+    wait for ever: the daemon runs, and nothing moves.
+    """
+    from aiida.brokers import ZeromqBroker
+    from aiida.brokers.zeromq.service import ZeromqBrokerService
+    from aiida.manage.configuration import get_config
+
+    if profile.process_control_backend != 'core.zeromq' or ZeromqBroker(profile).check_service_reachable():
+        return
+    folder = get_config().filepaths(profile)['broker_service']['dir']
+    ZeromqBrokerService.FilepathLayout(folder).sockets_file.unlink(missing_ok=True)

@@ -1,0 +1,223 @@
+"""How AiiDA behaves where this package uses private parts of it.
+
+`EagerWorkChain` is tested in `test_throttle.py`, `hash_by_attributes` in `tests/data/test_model.py`, and
+killing and playing, which take a daemon, in `tests/cli/test_campaign.py`.
+"""
+
+import ast
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import kiwipy
+import psutil
+import pytest
+from aiida import orm
+from aiida.cmdline.commands import cmd_computer
+from aiida.engine import CalcJob, DaemonClient, Process, WorkChain, get_daemon_client
+from aiida.engine.persistence import get_object_loader
+from aiida.engine.processes.launcher import ProcessLauncher
+from aiida.engine.utils import instantiate_process
+from aiida.manage import get_manager
+from aiida.manage.caching import get_use_cache
+from plumpy.persistence import LoadSaveContext
+from support.waiting import wait_for
+
+import aiida_mlip_autopipe
+from aiida_mlip_autopipe.aiida_internals import (
+    check_computer,
+    clean_folder,
+    forget_dead_broker,
+    has_live_daemon,
+    run_stored_process,
+    use_cache,
+)
+from aiida_mlip_autopipe.installation.codes import ensure_computer
+
+pytestmark = pytest.mark.usefixtures('aiida_profile')
+
+
+@pytest.fixture
+def computer():
+    return ensure_computer()[0]
+
+
+class TaskQueue(kiwipy.LocalCommunicator):
+    """Hands tasks to who takes them, at once; nobody listens to broadcasts."""
+
+    def broadcast_send(self, *_, **__):
+        return True
+
+
+class Counted(WorkChain):
+    """A process that counts how often it runs."""
+
+    runs = 0
+
+    @classmethod
+    def define(cls, spec):
+        super().define(spec)
+        spec.outline(cls.count)
+
+    def count(self):
+        type(self).runs += 1
+
+
+def test_a_stored_process_that_is_handed_over_twice_runs_once(monkeypatch):
+    monkeypatch.setattr(Counted, 'runs', 0)
+    communicator = TaskQueue()
+    runner = get_manager().create_runner(communicator=communicator)
+    context = {'load_context': LoadSaveContext(runner=runner), 'loader': get_object_loader()}
+    # What a worker of the daemon does with a task.
+    runner.communicator.add_task_subscriber(ProcessLauncher(loop=runner.loop, persister=runner.persister, **context))
+    process = instantiate_process(runner, Counted)
+    runner.persister.save_checkpoint(process)
+    process.close()
+    run_stored_process(runner, process.pid)
+    run_stored_process(runner, process.pid)
+
+    async def until_it_has_ended():
+        while not process.node.is_terminated:
+            await asyncio.sleep(0.01)
+
+    runner.run_until_complete(asyncio.wait_for(until_it_has_ended(), 30))
+    assert process.node.is_finished_ok
+    assert Counted.runs == 1
+
+
+def test_the_cache_is_used_within_the_block_only_also_if_it_raises():
+    identifier = 'aiida.calculations:mlip_autopipe.explore'
+
+    def fail_in_the_block():
+        with use_cache('mlip_autopipe.explore'):
+            assert get_use_cache(identifier=identifier)
+            assert not get_use_cache(identifier='aiida.calculations:mlip_autopipe.stash')
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_in_the_block()
+    assert not get_use_cache(identifier=identifier)
+
+
+def test_a_folder_is_emptied_and_its_node_marked_as_cleaned(computer, tmp_path):
+    (tmp_path / 'deep' / 'deeper').mkdir(parents=True)
+    (tmp_path / 'deep' / 'file').touch()
+    remote = orm.RemoteData(remote_path=str(tmp_path / 'deep'), computer=computer).store()
+    assert not remote.is_cleaned
+    with computer.get_transport() as transport:
+        clean_folder(remote, transport)
+    assert orm.load_node(remote.pk).is_cleaned
+    assert not list(tmp_path.rglob('*/*'))
+
+
+def check(computer):
+    authinfo = computer.get_authinfo(orm.User.collection.get_default())
+    with authinfo.get_transport() as transport:
+        scheduler = computer.get_scheduler()
+        scheduler.set_transport(transport)
+        return list(check_computer(computer, transport, scheduler, authinfo))
+
+
+def test_a_computer_that_works_passes_its_four_tests(computer):
+    assert [passed for passed, _ in check(computer)] == [True] * 4
+
+
+def test_a_login_script_that_prints_is_found(computer, tmp_path, monkeypatch):
+    (tmp_path / '.bash_profile').write_text('echo hello\n')
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (passed, message), *_ = check(computer)
+    assert not passed
+    assert 'hello' in message
+
+
+def test_a_scheduler_that_is_not_there_is_found(tmp_path):
+    computer = orm.Computer('without', 'localhost', '', 'core.local', 'core.lsf', str(tmp_path)).store()
+    computer.configure(safe_interval=0.0)
+    results = check(computer)
+    assert [passed for passed, _ in results] == [True, False, True, True]
+    assert 'Error' in results[1][1]
+
+
+def test_a_pid_file_that_a_killed_daemon_has_left_is_no_daemon(aiida_profile):
+    client = get_daemon_client()
+    assert not has_live_daemon(aiida_profile)
+    process = subprocess.Popen([sys.executable, '-c', ''])
+    process.wait()
+    pid_file = Path(client.circus_pid_file)
+    # The first is dead; the second lives and is none of AiiDA's.
+    for pid in (process.pid, psutil.Process().ppid()):
+        pid_file.write_text(str(pid))
+        assert client.is_daemon_running
+        assert not has_live_daemon(aiida_profile)
+    pid_file.unlink()
+
+
+def test_the_address_of_a_broker_is_removed_once_it_is_dead(aiida_profile):
+    from aiida.manage.configuration import get_config
+
+    folder = Path(get_config().filepaths(aiida_profile)['broker_service']['dir'])
+    command = [sys.executable, '-m', 'aiida.brokers.zeromq.service', '--service-dir', str(folder)]
+    environment = {**os.environ, 'AIIDA_PATH': str(get_config().dirpath)}
+    broker = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for((folder / 'broker.status').exists, 60, 'the broker')
+        forget_dead_broker(aiida_profile)
+        assert (folder / 'broker.sockets').exists()
+    finally:
+        broker.send_signal(signal.SIGKILL)
+        broker.wait()
+    forget_dead_broker(aiida_profile)
+    assert not (folder / 'broker.sockets').exists()
+
+
+# Interfaces of AiiDA that no promise of stability covers.
+PRIVATE_MODULES = (
+    'aiida.brokers.zeromq',
+    'aiida.cmdline',
+    'aiida.engine.daemon',
+    'aiida.engine.persistence',
+    'aiida.engine.processes',
+    'aiida.engine.runners',
+    'aiida.engine.utils',
+    'aiida.manage.caching',
+    'aiida.orm.nodes',
+)
+# AiiDA's documentation tells the authors of restart work chains and of data classes to define them.
+DOCUMENTED = {'_process_class', '_validate'}
+
+
+def private_names_of_aiida():
+    kinds = (
+        CalcJob,
+        DaemonClient,
+        orm.Data,
+        Process,
+        WorkChain,
+        orm.Computer,
+        orm.RemoteData,
+        orm.WorkChainNode,
+        cmd_computer,
+    )
+    names = {name for kind in kinds for name in dir(kind)}
+    return {name for name in names if name.startswith('_') and not name.endswith('__')} - DOCUMENTED
+
+
+def test_one_module_alone_uses_what_is_private_to_aiida():
+    private, found = private_names_of_aiida(), []
+    root = Path(aiida_mlip_autopipe.__file__).parent
+    sources = {path: path.read_text() for path in root.rglob('*.py')}
+    with_aiida = {path: text for path, text in sources.items() if re.search(r'^\s*(from|import) aiida\b', text, re.M)}
+    for path, text in with_aiida.items():
+        for node in ast.walk(ast.parse(text)):
+            names = [getattr(node, key, '') for key in ('attr', 'name', 'id')]
+            names += [node.module or ''] if isinstance(node, ast.ImportFrom) else []
+            found += [
+                (str(path.relative_to(root)), name)
+                for name in names
+                if name in private or (name or '').startswith(PRIVATE_MODULES)
+            ]
+    assert {path for path, _ in found} == {'aiida_internals.py'}, found

@@ -1,0 +1,112 @@
+"""The throttle, with children that are stubs."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+from aiida import orm
+from aiida.common import LinkType
+from aiida.engine import ProcessState
+from support.stub_campaign import load_campaign, make_campaign, run_to_end
+
+from aiida_mlip_autopipe.workflows import throttle
+from aiida_mlip_autopipe.workflows.stopping import STOP_ASKED
+
+pytestmark = pytest.mark.usefixtures('aiida_profile')
+
+
+def most_in_flight(events):
+    counts, n = [], 0
+    for what, _ in events:
+        n += 1 if what == 'start' else -1
+        counts.append(n)
+    return max(counts)
+
+
+def test_as_many_children_are_in_flight_as_allowed_and_all_have_their_turn():
+    campaign = make_campaign('abcdefg', slots=3)
+    events = run_to_end(campaign)
+    assert Counter(what for what, _ in events) == {'start': 7, 'end': 7}
+    assert most_in_flight(events) == 3
+    assert sorted(campaign.ctx.ended) == list('abcdefg')
+
+
+def test_with_one_slot_a_child_starts_when_the_one_before_has_ended():
+    events = run_to_end(make_campaign('abc', slots=1))
+    assert events == [(what, label) for label in 'abc' for what in ('start', 'end')]
+
+
+def test_a_slot_is_refilled_while_the_other_children_still_run():
+    def end_the_first_when_the_last_has_started(campaign, label):
+        if label == 'b':
+            campaign.end('b')
+        if label == 'c':
+            campaign.end('a')
+            campaign.end('c')
+
+    events = run_to_end(make_campaign('abc', 2, end_the_first_when_the_last_has_started))
+    assert events.index(('start', 'c')) < events.index(('end', 'a'))
+
+
+def test_the_end_of_each_child_is_subscribed_to_once():
+    """They end one by one, so that the campaign waits for each child several times."""
+
+    def end_the_oldest(campaign, label):
+        running = list(campaign.ctx.running)
+        for one in running if not campaign.ctx.waiting else running[:1] if len(running) == 5 else []:
+            campaign.end(one)
+
+    campaign = make_campaign([f'seed_{number}' for number in range(20)], 5, end_the_oldest)
+    events = run_to_end(campaign)
+    assert most_in_flight(events) == 5
+    assert len(campaign.runner.subscriptions) == len(set(campaign.runner.subscriptions)) == 20
+
+
+def test_a_campaign_that_is_loaded_from_its_checkpoint_subscribes_again_and_goes_on():
+    """The worker dies while two children run, one of which ends before another worker has taken over."""
+
+    def end_the_first(campaign, label):
+        if label == 'a':
+            campaign.end('a')
+
+    campaign = make_campaign('abcd', 2, end_the_first)
+
+    async def until_the_third_runs():
+        task = asyncio.ensure_future(campaign.step_until_terminated())
+        while campaign.state != ProcessState.WAITING or 'c' not in campaign.ctx.running:
+            await asyncio.sleep(0)
+        task.cancel()
+
+    campaign.runner.run_until_complete(asyncio.wait_for(until_the_third_runs(), 60))
+    campaign.end('b')
+
+    again = load_campaign(campaign.pid)
+    again.loop.call_soon(again.end, 'c')
+    run_to_end(again)
+    assert sorted(again.ctx.ended) == list('abcd')
+    assert again.runner.subscriptions == [again.ctx.ended[label] for label in 'bcd']
+
+
+def test_a_paused_job_holds_no_slot(monkeypatch):
+    monkeypatch.setattr(throttle, 'PAUSED_POLL_S', 0.01)
+
+    def pause_the_first(campaign, label):
+        if label == 'a':
+            job = orm.CalcJobNode()
+            job.set_process_state(ProcessState.WAITING)
+            job.pause()
+            job.base.links.add_incoming(orm.load_node(campaign.ctx.running['a']), LinkType.CALL_CALC, 'job')
+            job.store()
+        else:
+            campaign.end('b')
+            campaign.end('a')
+
+    assert run_to_end(make_campaign('ab', 1, pause_the_first))[:2] == [('start', 'a'), ('start', 'b')]
+
+
+def test_nothing_more_starts_in_a_campaign_that_is_asked_to_stop():
+    def stop(campaign, label):
+        campaign.node.base.extras.set(STOP_ASKED, True)
+        campaign.end(label)
+
+    assert run_to_end(make_campaign('abc', 1, stop)) == [('start', 'a'), ('end', 'a')]
