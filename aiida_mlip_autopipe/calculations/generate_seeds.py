@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from aiida_mlip_autopipe.calculations.files import rewrite_files
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.generation import GENERATORS
+from aiida_mlip_autopipe.generation import GENERATORS, Fingerprints
 from aiida_mlip_autopipe.generation import generate_seeds as generate
 
 ERROR_PHYSICS = 400
@@ -27,6 +27,7 @@ def generate_seeds(
     start: orm.Int,
     stop: orm.Int,
     stage_version: orm.Str,
+    fingerprints: orm.Dict | None = None,
     **files: orm.SinglefileData,
 ) -> Mapping[str, orm.Data] | ExitCode:
     """Generate the seeds ``start`` to ``stop`` of a campaign.
@@ -42,14 +43,17 @@ def generate_seeds(
         Which of the campaign's seeds.
     stage_version
         Version of the science behind this function, so that a cached result is not taken for another's.
+    fingerprints
+        What the seeds are compared with: the output of the chunk before, where it has one.
     **files
         The user's structure files by key.
 
     Returns
     -------
     dict
-        A `SeedData` for each seed under ``seed_<seed_id>``, and the ``report`` of rejections, which has the order of
-        the seeds as ``seed_ids`` and where each stands in its entry as ``places``.
+        A `SeedData` for each seed under ``seed_<seed_id>``; ``places``: where each stands in its entry, by its id;
+        the ``report`` of rejections, which has the order of the seeds as ``seed_ids``; and ``fingerprints`` where seeds
+        of the next chunk are compared with those so far.
     """
     with tempfile.TemporaryDirectory() as folder:
         paths = {key: _unpack(node, Path(folder) / key) for key, node in files.items()}
@@ -62,15 +66,18 @@ def generate_seeds(
                 cutoff_A=settings['cutoff_A'],
                 start=start.value,
                 stop=stop.value,
+                fingerprints=None if fingerprints is None else Fingerprints.from_dict(fingerprints.get_dict()),
             )
         except AutopipeError as error:
             return ExitCode(ERROR_PHYSICS, str(error), invalidates_cache=True)
     nodes: dict[str, orm.Data] = {f'seed_{seed.seed_id}': SeedData.from_seed(seed) for seed in result.seeds}
-    listed = {
-        'seed_ids': [seed.seed_id for seed in result.seeds],
-        'places': [list(seed.place) for seed in result.seeds],
-    }
-    nodes['report'] = orm.Dict({**result.report, **listed})
+    places: dict[str, list[int]] = {}
+    for seed in result.seeds:  # of two seeds of one content the first counts
+        places.setdefault(seed.seed_id, list(seed.place))
+    nodes['places'] = orm.Dict(places)
+    nodes['report'] = orm.Dict({**result.report, 'seed_ids': list(places)})
+    if result.fingerprints is not None:
+        nodes['fingerprints'] = orm.Dict(result.fingerprints.as_dict())
     return nodes
 
 

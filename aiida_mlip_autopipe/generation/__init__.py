@@ -2,6 +2,7 @@
 
 from aiida_mlip_autopipe.generation.answers import answer_queries
 from aiida_mlip_autopipe.generation.base import GENERATORS, Generator, GeneratorSettings, Parent, Requirements
+from aiida_mlip_autopipe.generation.fingerprint import Fingerprints
 from aiida_mlip_autopipe.generation.generate import (
     STAGE_VERSION,
     GenerationResult,
@@ -18,6 +19,7 @@ from aiida_mlip_autopipe.generation.validation import ValidationSettings
 __all__ = [
     'GENERATORS',
     'STAGE_VERSION',
+    'Fingerprints',
     'GenerationResult',
     'Generator',
     'GeneratorSettings',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from aiida_mlip_autopipe.generation.base import (
     Requirements,
     round_floats,
 )
-from aiida_mlip_autopipe.generation.fingerprint import fingerprint
+from aiida_mlip_autopipe.generation.fingerprint import Fingerprints, fingerprint
 from aiida_mlip_autopipe.generation.nested import grow
 from aiida_mlip_autopipe.generation.perturb import perturb_atoms
 from aiida_mlip_autopipe.generation.report import Rejections
@@ -86,8 +87,8 @@ class Entry:
         """Whether its seeds are compared with those of other entries: where nothing is drawn at random."""
         return self.may_repeat and self.n_parents is not None
 
-    def make(self, first: int, last: int, rejections: Rejections, known: set[str]) -> Iterator[Seed]:
-        """Make seeds `first` to `last`; where duplicates can occur the earlier ones are made too, to know them.
+    def make(self, first: int, last: int, rejections: Rejections, fingerprints: Fingerprints) -> Iterator[Seed]:
+        """Make seeds `first` to `last`.
 
         Parameters
         ----------
@@ -95,16 +96,26 @@ class Entry:
             Which seeds of the entry.
         rejections
             What is counted.
-        known
-            Fingerprints of the entries before it, to which those of this one are added if they are compared.
+        fingerprints
+            Those of the seeds before `first`, to which those of the seeds made are added.
         """
-        own: set[str] | None = set() if self.may_repeat else None
-        for index in range(first if own is None else 0, last):
-            seed = self.make_one(index, own, rejections if index >= first else Rejections(), known)
-            if seed is not None and index >= first:
+        self.begin_at(first)
+        for index in range(first, last):
+            own = fingerprints.own if self.may_repeat else None
+            seed = self.make_one(index, own, rejections, fingerprints.known)
+            if seed is not None:
                 yield seed
-        if own and self.is_compared:
-            known |= own
+        if last == self.n_seeds:
+            fingerprints.end_entry(is_compared=self.is_compared)
+
+    def begin_at(self, index: int) -> None:
+        """Begin as if the seeds before it had just been made: what went into their parent is not counted again."""
+        number = self.locate(index)[0]
+        if index == 0 or self.locate(index - 1)[0] != number:
+            self._last_parent = None
+        elif self._keeps_parents:
+            with suppress(PhysicsViolationError):
+                self._parent(number, Rejections())
 
     def make_one(
         self, index: int, own: set[str] | None, rejections: Rejections, known: Collection[str] = ()
@@ -148,7 +159,7 @@ class Entry:
     def _draw_seed(self, index: int, own: set[str] | None, rejections: Rejections) -> tuple[Seed | None, str | None]:
         """Return a valid seed with its fingerprint, if it has one; no seed if it is a duplicate of an earlier one."""
         number, variant = self.locate(index)
-        if own is None or self.settings.perturb.variants > 1:
+        if self._keeps_parents:
             parent = self._parent(number, rejections)
             return self._vary(parent, number, variant, own, rejections)
         rng = make_rng(*self.streams, 'parent', str(number))
@@ -159,6 +170,11 @@ class Entry:
             if seed is not None or rng.bit_generator.state == state:
                 return seed, mark
         return None, None
+
+    @property
+    def _keeps_parents(self) -> bool:
+        """Whether the variants of a parent share one draw; otherwise a duplicate has its parent drawn again."""
+        return not self.may_repeat or self.settings.perturb.variants > 1
 
     def _parent(self, number: int, rejections: Rejections) -> Parent:
         if self._last_parent is None or self._last_parent[0] != number:

@@ -1,9 +1,11 @@
-"""A fingerprint of a structure that does not see symmetry, the choice of cell, or supercells."""
+"""Fingerprints of structures, which do not see symmetry, the choice of cell, or supercells."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import gcd
 
 import numpy as np
@@ -17,6 +19,37 @@ N_REFINEMENTS = 3
 # Distances are compared in steps of 0.01 Å. The offset keeps ideal lattices, whose distances are round numbers, away
 # from the edges between two steps.
 STEP, OFFSET = 0.01, 0.0031415926
+
+
+@dataclass
+class Fingerprints:
+    """The fingerprints that the next seed is compared with.
+
+    Attributes
+    ----------
+    own
+        Those of the entry that is being made.
+    known
+        Those of the entries before it whose seeds are compared with the seeds of other entries.
+    """
+
+    own: set[str] = field(default_factory=set)
+    known: set[str] = field(default_factory=set)
+
+    def end_entry(self, *, is_compared: bool) -> None:
+        """Go on to the next entry, which is compared with this one where both are of that kind."""
+        if is_compared:
+            self.known |= self.own
+        self.own = set()
+
+    def as_dict(self) -> dict[str, list[str]]:
+        """Return them as JSON, the same for equal sets."""
+        return {'own': sorted(self.own), 'known': sorted(self.known)}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Sequence[str]]) -> Fingerprints:
+        """Return what `as_dict` wrote."""
+        return cls(set(stored['own']), set(stored['known']))
 
 
 def fingerprint(atoms: Atoms) -> str:

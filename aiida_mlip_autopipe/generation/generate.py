@@ -7,15 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiida_mlip_autopipe.errors import PhysicsViolationError
+from aiida_mlip_autopipe.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.generation.base import GeneratorSettings, content_label
 from aiida_mlip_autopipe.generation.entry import Entry
+from aiida_mlip_autopipe.generation.fingerprint import Fingerprints
 from aiida_mlip_autopipe.generation.report import Rejections
 from aiida_mlip_autopipe.seeds import Seed
 
 # Changes whenever the same settings and random_seed give other seeds than before, or the report other figures: a cached
 # result of the stage is then made anew.
-STAGE_VERSION = '8'
+STAGE_VERSION = '9'
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,13 @@ class GenerationResult:
     report
         JSON: ``requested``, ``made``, ``duplicates``, ``skipped`` and by rule ``count`` and ``worst``;
         `merge_reports` adds those of several slices.
+    fingerprints
+        What the next slice is compared with; None where it is compared with nothing.
     """
 
     seeds: tuple[Seed, ...]
     report: dict[str, Any] = field(default_factory=dict)
+    fingerprints: Fingerprints | None = None
 
 
 def count_seeds(entries: Sequence[GeneratorSettings]) -> int:
@@ -65,7 +69,13 @@ def check_entry(settings: GeneratorSettings, *, random_seed: int, cutoff_A: floa
 
 
 def generate_seeds(
-    entries: Sequence[GeneratorSettings], *, random_seed: int, cutoff_A: float, start: int = 0, stop: int | None = None
+    entries: Sequence[GeneratorSettings],
+    *,
+    random_seed: int,
+    cutoff_A: float,
+    start: int = 0,
+    stop: int | None = None,
+    fingerprints: Fingerprints | None = None,
 ) -> GenerationResult:
     """Make the seeds of a slice of the flat list over all entries.
 
@@ -83,46 +93,39 @@ def generate_seeds(
         Cutoff of the calculator, for the smallest height of the cells.
     start, stop
         The slice, as for a Python list of `count_seeds` items.
+    fingerprints
+        Those in the result of the slice before, which this one is compared with.
 
     Raises
     ------
     PhysicsViolationError
         If a seed still breaks a rule after the last redraw.
     AutopipeError
-        If an entry asks for what does not exist.
+        If an entry asks for what does not exist, or fingerprints are needed and not given.
     """
+    listed = list(list_entries(entries, random_seed=random_seed, cutoff_A=cutoff_A))
+    if fingerprints is None and _needs_fingerprints(listed, start):
+        raise AutopipeError(f'seeds from {start} on need the fingerprints of those before, to leave out duplicates')
+    # A copy, so that the same fingerprints can be given again.
+    marks = Fingerprints(set(fingerprints.own), set(fingerprints.known)) if fingerprints else Fingerprints()
     rejections = Rejections()
-    seeds = tuple(
-        iterate_seeds(
-            entries, random_seed=random_seed, cutoff_A=cutoff_A, start=start, stop=stop, rejections=rejections
-        )
-    )
-    return GenerationResult(seeds, rejections.as_dict())
+    seeds: list[Seed] = []
+    for entry, offset in _with_offsets(listed):
+        first, last = max(start - offset, 0), entry.n_seeds if stop is None else min(stop - offset, entry.n_seeds)
+        if first < last:
+            seeds += entry.make(first, last, rejections, marks)
+    more = stop is not None and _needs_fingerprints(listed, stop)
+    return GenerationResult(tuple(seeds), rejections.as_dict(), marks if more else None)
 
 
 def iterate_seeds(
-    entries: Sequence[GeneratorSettings],
-    *,
-    random_seed: int,
-    cutoff_A: float,
-    start: int = 0,
-    stop: int | None = None,
-    rejections: Rejections | None = None,
+    entries: Sequence[GeneratorSettings], *, random_seed: int, cutoff_A: float, rejections: Rejections | None = None
 ) -> Iterator[Seed]:
-    """Make seeds one by one, as `generate_seeds` does, and keep none but the fingerprints of those that may repeat."""
+    """Make all seeds one by one, as `generate_seeds` does, and keep only the fingerprints of those that may repeat."""
     rejections = Rejections() if rejections is None else rejections
-    slices: list[tuple[Entry, int, int]] = []
-    offset = 0
+    fingerprints = Fingerprints()
     for entry in list_entries(entries, random_seed=random_seed, cutoff_A=cutoff_A):
-        last = entry.n_seeds if stop is None else min(stop - offset, entry.n_seeds)
-        slices.append((entry, max(start - offset, 0), last))
-        offset += entry.n_seeds
-    compared = [number for number, (entry, first, last) in enumerate(slices) if entry.is_compared and first < last]
-    known: set[str] = set()
-    for number, (entry, first, last) in enumerate(slices):
-        # What lies before the slice is made where something in it is compared with it.
-        if first < last or (entry.is_compared and any(later > number for later in compared)):
-            yield from entry.make(first, last, rejections, known)
+        yield from entry.make(0, entry.n_seeds, rejections, fingerprints)
 
 
 def list_entries(entries: Sequence[GeneratorSettings], *, random_seed: int, cutoff_A: float) -> Iterator[Entry]:
@@ -132,3 +135,22 @@ def list_entries(entries: Sequence[GeneratorSettings], *, random_seed: int, cuto
         label = content_label(settings)
         yield Entry(settings, random_seed, label, seen[label], cutoff_A)
         seen[label] += 1
+
+
+def _with_offsets(entries: Sequence[Entry]) -> Iterator[tuple[Entry, int]]:
+    """Yield each entry with the number of seeds before it."""
+    offset = 0
+    for entry in entries:
+        yield entry, offset
+        offset += entry.n_seeds
+
+
+def _needs_fingerprints(entries: Sequence[Entry], start: int) -> bool:
+    """Return whether a seed from `start` on is compared with one before it."""
+    compared_before = False
+    for entry, offset in _with_offsets(entries):
+        begins_before, ends_after = offset < start and entry.n_seeds > 0, offset + entry.n_seeds > start
+        if ends_after and ((begins_before and entry.may_repeat) or (compared_before and entry.is_compared)):
+            return True
+        compared_before = compared_before or (begins_before and entry.is_compared)
+    return False

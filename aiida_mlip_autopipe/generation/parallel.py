@@ -10,6 +10,7 @@ from typing import Any
 
 from aiida_mlip_autopipe.generation.base import GeneratorSettings
 from aiida_mlip_autopipe.generation.entry import Entry
+from aiida_mlip_autopipe.generation.fingerprint import Fingerprints
 from aiida_mlip_autopipe.generation.generate import iterate_seeds, list_entries
 from aiida_mlip_autopipe.generation.processes import crew, spread
 from aiida_mlip_autopipe.generation.report import Rejections
@@ -42,17 +43,19 @@ def iterate_seeds_in_processes(
         yield from iterate_seeds(entries, random_seed=random_seed, cutoff_A=cutoff_A, rejections=rejections)
         return
     listed = list_entries(entries, random_seed=random_seed, cutoff_A=cutoff_A)
-    known: set[str] = set()
+    fingerprints = Fingerprints()
     with crew(processes):
         for spreads_itself, group in groupby(listed, key=lambda entry: entry.generator.spreads_itself):
             if spreads_itself:
                 for entry in group:
-                    yield from entry.make(0, entry.n_seeds, rejections, known)
+                    yield from entry.make(0, entry.n_seeds, rejections, fingerprints)
             else:
-                yield from _make_group(list(group), processes, rejections, known)
+                yield from _make_group(list(group), processes, rejections, fingerprints)
 
 
-def _make_group(entries: list[Entry], processes: int, rejections: Rejections, known: set[str]) -> Iterator[Seed]:
+def _make_group(
+    entries: list[Entry], processes: int, rejections: Rejections, fingerprints: Fingerprints
+) -> Iterator[Seed]:
     def calls() -> Iterator[tuple[int, range]]:
         for number, entry in enumerate(entries):
             step = max(1, min(SEEDS_PER_CALL, entry.n_seeds // (4 * processes)))
@@ -60,30 +63,34 @@ def _make_group(entries: list[Entry], processes: int, rejections: Rejections, kn
                 yield number, range(first, min(first + step, entry.n_seeds))
 
     pickled = [pickle.dumps(entry.arguments) for entry in entries]
-    own: set[str] = set()
     current = 0
     results = spread(_make_alone, ((pickled[number], indices) for number, indices in calls()), queued=processes)
     for (number, indices), made in zip(calls(), results, strict=True):
         if number != current:
-            known |= own if entries[current].is_compared else set()
-            own, current = set(), number
+            fingerprints.end_entry(is_compared=entries[current].is_compared)
+            current = number
         for index, one in zip(indices, made, strict=True):
             seed, mark, report = one
-            if mark in own or mark in known:
+            if mark in fingerprints.own or mark in fingerprints.known:
                 # Made without knowing the others, it is the first draw only: go on from there as one process would.
                 counted = Rejections()
-                seed, report = entries[number].make_one(index, own, counted, known), counted.as_dict()
+                entries[number].begin_at(index)
+                seed, report = (
+                    entries[number].make_one(index, fingerprints.own, counted, fingerprints.known),
+                    counted.as_dict(),
+                )
             elif mark is not None:
-                own.add(mark)
+                fingerprints.own.add(mark)
             rejections.merge(report)
             if seed is not None:
                 yield seed
-    known |= own if entries[current].is_compared else set()
+    fingerprints.end_entry(is_compared=entries[current].is_compared)
 
 
 def _make_alone(pickled: bytes, indices: range) -> list[_Made]:
     """Make seeds of an entry, each as if there were no other."""
     entry = _entry(pickled)
+    entry.begin_at(indices.start)
     made: list[_Made] = []
     for index in indices:
         marks: set[str] | None = set() if entry.may_repeat else None

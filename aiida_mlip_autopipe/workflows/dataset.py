@@ -98,6 +98,8 @@ class DatasetWorkChain(ThrottledWorkChain):
         self.ctx.seeds = {}
         # Where each seed stands in its entry, by which temperatures and pressures are spread.
         self.ctx.places = {}
+        # What the next chunk of seeds is compared with.
+        self.ctx.fingerprints = {}
 
     # Generation
 
@@ -116,19 +118,21 @@ class DatasetWorkChain(ThrottledWorkChain):
             start=orm.Int(start),
             stop=orm.Int(stop),
             stage_version=orm.Str(generation.STAGE_VERSION),
+            **self.ctx.fingerprints,
             **self.inputs.get('files', {}),
         )
         if not node.is_finished_ok:
             return self.exit_codes.ERROR_GENERATION.format(reason=node.exit_message)
-        report = outputs['report'].get_dict()
-        for seed_id, place in zip(report['seed_ids'], report['places'], strict=True):
+        places = outputs['places'].get_dict()
+        for seed_id in outputs['report']['seed_ids']:
             label = f'seed_{seed_id}'
             if label not in self.ctx.seeds:
                 self.ctx.seeds[label] = outputs[label].pk
-                self.ctx.places[label] = place
+                self.ctx.places[label] = places[seed_id]
                 self.ctx.waiting.append(label)
                 self.out(f'seeds.{label}', outputs[label])
         self.out(f'generation_reports.seeds_{start}', outputs['report'])
+        self.ctx.fingerprints = {name: outputs[name] for name in ('fingerprints',) if name in outputs}
         self.ctx.n_generated = stop
         if not self.has_seeds_to_generate():
             self.report(f'{len(self.ctx.seeds)} seeds from {stop} asked for')

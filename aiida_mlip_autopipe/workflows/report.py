@@ -13,6 +13,7 @@ from aiida import orm
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.data.selection import selection_from_node
 from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_from_node
+from aiida_mlip_autopipe.generation import merge_reports
 from aiida_mlip_autopipe.sampling.coverage import assess_selection
 from aiida_mlip_autopipe.sampling.soap import SoapSettings
 from aiida_mlip_autopipe.storage import Dataset, Row
@@ -77,18 +78,18 @@ def describe_campaign(campaign: orm.WorkChainNode) -> dict[str, dict[str, Any]]:
     jobs = [job for node in explorations for job in node.called if isinstance(job, orm.CalcJobNode)]
     # What a committee says is no exploration: it ends in its own ways.
     results = [job.outputs.result.get_dict() for job in jobs if _explores(job) and 'result' in job.outputs]
-    seeds: Counter[str] = Counter()
-    for report in campaign.outputs.generation_reports.values():
-        counts = report.get_dict()
-        seeds.update({'asked for': counts['requested'], 'made': counts['made']})
-        seeds.update({name: counts[name] for name in ('duplicates', 'skipped') if counts[name]})
-        seeds.update({f'redrawn: {rule}': entry['count'] for rule, entry in counts['rules'].items()})
+    generated = merge_reports(report.get_dict() for report in campaign.outputs.generation_reports.values())
     selection = campaign.outputs.selection_report.get_dict()
     passed_over = {f'passed over: {reason.replace("_", " ")}': n for reason, n in selection['passed_over'].items() if n}
     # Where a run was too short for its energy to forget itself, this is not known.
     independent = [n for result in results if (n := result['statistics'].get('n_independent_frames')) is not None]
     tables: dict[str, dict[str, Any]] = {
-        'Seeds': dict(seeds),
+        'Seeds': {
+            'asked for': generated['requested'],
+            'made': generated['made'],
+            **{name: generated[name] for name in ('duplicates', 'skipped') if generated[name]},
+            **{f'redrawn: {rule}': broken['count'] for rule, broken in generated['rules'].items()},
+        },
         'Explorations': dict(Counter(_ending(node) for node in explorations)),
         'Crashes by what noticed them': count_crashes(results),
         'Frames': {

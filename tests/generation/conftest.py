@@ -22,7 +22,7 @@ def make_entries():
 def generate():
     """Generate seeds from entries as dicts; `cutoff_A` is 0 by default, so that cells may be small."""
 
-    def run(*entries: dict[str, Any], random_seed: int = 7, cutoff_A: float = 0.0, **slices: int) -> GenerationResult:
+    def run(*entries: dict[str, Any], random_seed: int = 7, cutoff_A: float = 0.0, **slices: Any) -> GenerationResult:
         return generate_seeds(validate(*entries), random_seed=random_seed, cutoff_A=cutoff_A, **slices)
 
     return run

@@ -7,8 +7,10 @@ import pytest
 from ase.build import bulk, fcc111
 from ase.io import write
 
-from aiida_mlip_autopipe.errors import PhysicsViolationError
+from aiida_mlip_autopipe.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.generation import Rejections, count_seeds, merge_reports
+from aiida_mlip_autopipe.generation.alloy import AlloyGenerator
+from aiida_mlip_autopipe.generation.entry import Entry
 
 ALLOY = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'n_atoms': 32, 'n_seeds': 5,
          'perturb': {'rattle_A': 0.05, 'anisotropic_strain': 0.03}}  # fmt: skip
@@ -51,16 +53,6 @@ def test_label_and_validation_change_no_structure(generate):
     renamed = generate({**ALLOY, 'label': 'mine', 'validation': {'min_distance_factor': 0.5}}).seeds
     assert all(np.array_equal(a.atoms.positions, b.atoms.positions) for a, b in zip(plain, renamed, strict=True))
     assert renamed[0].record['label'] == 'mine'
-
-
-@pytest.mark.parametrize('perturb', [{}, {'rattle_A': 0.05}])
-def test_slices_join_to_the_whole(generate, make_entries, perturb):
-    entries = [{**ALLOY, 'perturb': perturb}, OTHER]
-    whole = generate(*entries)
-    parts = [generate(*entries, start=start, stop=start + 3) for start in (0, 3, 6)]
-    assert [seed_id for part in parts for seed_id in ids(part)] == ids(whole)
-    assert merge_reports(part.report for part in parts) == whole.report
-    assert count_seeds(make_entries(*entries)) == 8
 
 
 def test_a_record_is_json_and_names_no_campaign_or_index(generate):
@@ -149,11 +141,90 @@ def test_a_structure_of_an_earlier_entry_is_left_out_and_no_other_is_changed(gen
     assert result.report['duplicates'] == 2
     kept = {'validation': {'unique': False}}
     assert len(generate(ORDERED, {**SCANNED, **kept}, {**ORDERED, 'supercell': [1, 1, 2], **kept}).seeds) == 5
-    entries = ORDERED, ALLOY, SCANNED, SCANNED
-    parts = [generate(*entries, start=start, stop=start + 4) for start in (0, 4, 8)]
-    whole = generate(*entries)
-    assert [seed_id for part in parts for seed_id in ids(part)] == ids(whole)
+
+
+# Two Cu and two Au on four sites are L1_0 however they are put; of the larger cell some are alike.
+REPEATING = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'supercell': [2, 1, 1], 'n_seeds': 8,
+             'validation': {'max_redraws': 2}}  # fmt: skip
+# Draws that break a rule: of the variants of parents that are shared, and of parents.
+CROWDED = {**OTHER, 'n_seeds': 9, 'perturb': {'rattle_A': 0.12, 'n_variants': 4},
+           'validation': {'min_distance_factor': 0.78}}  # fmt: skip
+SLICED = [ORDERED, ALLOY, REPEATING, SCANNED, CROWDED, {**ORDERED, 'supercell': [1, 1, 2]}, SCANNED]
+
+
+def made_in_slices(generate, entries, size):
+    n_seeds, fingerprints, parts = 30, None, []
+    for start in range(0, n_seeds, size):
+        stop = min(start + size, n_seeds)
+        part = generate(*entries, start=start, stop=stop, fingerprints=fingerprints)
+        fingerprints = part.fingerprints
+        parts.append(part)
+    return parts
+
+
+@pytest.mark.parametrize('size', [1, 7, 100])
+def test_slices_of_any_size_join_to_the_whole_and_each_seed_is_made_once(generate, make_entries, monkeypatch, size):
+    whole = generate(*SLICED)
+    assert count_seeds(make_entries(*SLICED)) == whole.report['requested'] == 30
+    assert whole.report['duplicates'] > 5
+    assert whole.report['rules']['min_distance']['count'] > 0
+
+    made, make_one = [], Entry.make_one
+    monkeypatch.setattr(
+        Entry,
+        'make_one',
+        lambda entry, index, *rest: made.append((entry.streams, index)) or make_one(entry, index, *rest),
+    )
+    parts = made_in_slices(generate, SLICED, size)
+    assert len(made) == len(set(made)) == 30
+
+    seeds = [seed for part in parts for seed in part.seeds]
+    assert [(seed.seed_id, seed.place, seed.record) for seed in seeds] == [
+        (seed.seed_id, seed.place, seed.record) for seed in whole.seeds
+    ]
+    assert [seed.atoms.positions.tobytes() for seed in seeds] == [
+        seed.atoms.positions.tobytes() for seed in whole.seeds
+    ]
     assert merge_reports(part.report for part in parts) == whole.report
+    assert parts[-1].fingerprints is None
+
+
+def test_the_rejected_draws_of_a_parent_are_counted_once_wherever_a_slice_begins(generate, monkeypatch):
+    entry = {**ALLOY, 'n_seeds': 6, 'perturb': {'rattle_A': 0.01, 'n_variants': 3}}
+    refused, draw_parent = [], AlloyGenerator.draw_parent
+
+    def refuse_once_each(self, number, rng, requirements):
+        if rng.random() < 0.8:
+            refused.append(number)
+            raise PhysicsViolationError('min_distance', (0, 1), 1.0, 2.0, 'refused')
+        return draw_parent(self, number, rng, requirements)
+
+    monkeypatch.setattr(AlloyGenerator, 'draw_parent', refuse_once_each)
+    whole = generate(entry)
+    assert whole.report['rules']['min_distance']['count'] == len(refused) > 0
+    for size in (1, 2, 4):
+        parts = [generate(entry, start=start, stop=min(start + size, 6)) for start in range(0, 6, size)]
+        assert [seed_id for part in parts for seed_id in ids(part)] == ids(whole)
+        assert merge_reports(part.report for part in parts) == whole.report
+
+
+def test_a_slice_hands_on_fingerprints_only_where_the_next_one_is_compared_with_them(generate):
+    # Within an entry that may repeat, and between two entries that are compared whatever stands between them.
+    assert generate(REPEATING, stop=3).fingerprints.own
+    assert generate(ORDERED, ALLOY, SCANNED, stop=3).fingerprints.known
+    # At random, behind the last entry that is compared, and at the end.
+    assert generate(ALLOY, ALLOY, stop=3).fingerprints is None
+    assert generate(ORDERED, ALLOY, stop=1).fingerprints is None
+    assert generate(REPEATING, stop=8).fingerprints is None
+    with pytest.raises(AutopipeError, match='seeds from 3 on'):
+        generate(REPEATING, start=3)
+
+
+def test_fingerprints_given_are_left_as_they_are(generate):
+    given = generate(REPEATING, stop=3).fingerprints
+    first = generate(REPEATING, start=3, stop=6, fingerprints=given)
+    assert ids(generate(REPEATING, start=3, stop=6, fingerprints=given)) == ids(first)
+    assert first.fingerprints.own > given.own
 
 
 def test_what_is_drawn_is_never_drawn_again_because_of_another_entry(generate):
