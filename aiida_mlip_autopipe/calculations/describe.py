@@ -14,6 +14,7 @@ from aiida.engine import CalcJobProcessSpec
 from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.job import CalculatorJob
 from aiida_mlip_autopipe.calculations.model_link import RemoteLink
+from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_from_node
 from aiida_mlip_autopipe.description.contract import (
     DESCRIPTORS_FILE,
@@ -21,7 +22,7 @@ from aiida_mlip_autopipe.description.contract import (
     STRUCTURES_FILE,
     DescriptionJob,
 )
-from aiida_mlip_autopipe.description.structures_file import write_structures
+from aiida_mlip_autopipe.description.structures_file import structure_arrays, write_structures
 from aiida_mlip_autopipe.exploration import contract
 
 
@@ -34,7 +35,7 @@ class DescriptionCalculation(CalculatorJob):
         super().define(spec)
         spec.input_namespace('legs', valid_type=orm.TrajectoryData, help='The frames to describe.')
         spec.input(
-            'given', valid_type=orm.ArrayData, required=False, help='Structures to describe in place of the frames.'
+            'reference_dataset', valid_type=DatasetData, required=False, help='Described in place of the frames.'
         )
         spec.input('descriptor', valid_type=orm.Dict, help='Settings of the descriptor.')
         spec.input(
@@ -53,7 +54,7 @@ class DescriptionCalculation(CalculatorJob):
             'descriptors',
             valid_type=orm.ArrayData,
             required=False,
-            help='`features`: a vector for each frame, trajectory after trajectory, or for each structure given.',
+            help='`features`: a vector for each frame, trajectory after trajectory, or each reference structure.',
         )
         spec.exit_code(
             400,
@@ -78,8 +79,8 @@ class DescriptionCalculation(CalculatorJob):
         )
         Path(folder.get_abs_path(contract.JOB_FILE)).write_text(job.model_dump_json(indent=2))
         structures_file = folder.get_abs_path(STRUCTURES_FILE)
-        if 'given' in self.inputs:
-            np.savez(structures_file, **dict(self.inputs.given.get_iterarrays()))
+        if 'reference_dataset' in self.inputs:
+            np.savez(structures_file, **structure_arrays(self.inputs.reference_dataset.structures()))  # type: ignore[arg-type]
         else:
             legs = [trajectory_from_node(leg) for leg in in_order(self.inputs.legs.values())]
             write_structures(structures_file, legs)

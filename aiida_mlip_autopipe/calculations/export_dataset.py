@@ -13,6 +13,7 @@ from aiida.engine import ExitCode, calcfunction
 
 from aiida_mlip_autopipe.committee import FIGURES
 from aiida_mlip_autopipe.data.committee import evaluated_trajectories
+from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_id
 from aiida_mlip_autopipe.errors import AutopipeError
@@ -52,7 +53,7 @@ def export_dataset(
     Returns
     -------
     dict
-        ``dataset``: the database as a file.
+        ``dataset``: the database.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f'{campaign["name"]}.db'
@@ -60,7 +61,7 @@ def export_dataset(
             export(path, _rows(selection, campaign, random_seed.value, nodes))
         except AutopipeError as error:
             return ExitCode(ERROR_STORAGE, str(error), invalidates_cache=True)
-        return {'dataset': orm.SinglefileData(path)}
+        return {'dataset': DatasetData.from_file(path)}
 
 
 def _rows(

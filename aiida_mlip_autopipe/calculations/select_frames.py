@@ -10,6 +10,7 @@ from aiida.engine import ExitCode, calcfunction
 from pydantic import TypeAdapter
 
 from aiida_mlip_autopipe.data.committee import evaluated_trajectories
+from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.descriptors import descriptions_from_nodes
 from aiida_mlip_autopipe.data.selection import nodes_from_selection
 from aiida_mlip_autopipe.data.trajectory import in_order
@@ -27,6 +28,7 @@ def select_frames(
     lineages: orm.Dict,
     kinds: orm.Dict,
     stage_version: orm.Str,
+    reference_dataset: DatasetData | None = None,
     **nodes: Mapping[str, orm.Data],
 ) -> Mapping[str, orm.Data] | ExitCode:
     """Select the most informative frames of all legs.
@@ -34,7 +36,7 @@ def select_frames(
     Parameters
     ----------
     settings
-        The config's ``sampling`` section.
+        The config's ``sampling`` section without ``given``.
     random_seed
         The campaign's number.
     lineages
@@ -43,6 +45,8 @@ def select_frames(
         The kind of each seed, by its id.
     stage_version
         Version of the science behind this function.
+    reference_dataset
+        The structures that the dataset extends.
     **nodes
         The namespaces ``legs``, the frames, ``evaluations``, what a committee says of them, and ``descriptors``, what
         jobs have computed of them. Their labels mean nothing: each node says which trajectories it is of.
@@ -66,6 +70,7 @@ def select_frames(
             lineages=lineages.get_dict(),
             kinds=kinds.get_dict(),
             described=described,
+            given=[] if reference_dataset is None else reference_dataset.structures(),
         )
     except AutopipeError as error:
         return ExitCode(ERROR_SAMPLING, str(error), invalidates_cache=True)

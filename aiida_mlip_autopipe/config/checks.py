@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from aiida_mlip_autopipe.config.campaign import CampaignConfig
@@ -11,6 +12,7 @@ from aiida_mlip_autopipe.errors import AutopipeError, Fault
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError, CalculatorSettings
 from aiida_mlip_autopipe.generation import GeneratorSettings, check_entry
 from aiida_mlip_autopipe.sampling.descriptors import asked_descriptors
+from aiida_mlip_autopipe.sampling.given import check_given
 from aiida_mlip_autopipe.seeds import Seed
 
 COMMITTEE = 'exploration.committee.calculator'
@@ -39,6 +41,7 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
         faults
         + list(_descriptor_faults(sections))
         + list(_held_out_faults(sections))
+        + list(_given_faults(sections))
         + list(_stash_faults(sections))
         + list(_seed_faults(sections.get('generation', ()), places.values()))
     )
@@ -101,6 +104,16 @@ def _held_out_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
     if set(kinds) <= set(held):
         allowed = 'must leave a kind to train on: the seeds have no others'
         yield Fault('sampling.held_out_kinds', ', '.join(held), allowed)
+
+
+def _given_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield a file of given structures that cannot be read. A campaign is looked for when this one is submitted."""
+    given = sections['sampling'].given if 'sampling' in sections else None
+    if isinstance(given, Path):
+        try:
+            check_given(given)
+        except AutopipeError as error:
+            yield Fault('sampling.given', repr(str(given)), f'must be a file of structures: {error}')
 
 
 def _stash_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:

@@ -29,7 +29,7 @@ class DescriptionParser(JobParser):
             return self.exit_codes.ERROR_TRAJECTORY_MISSING
         inputs = self.node.inputs
         n_rows = {trajectory_id(leg): _count_rows(leg, inputs) for leg in _legs(inputs)}
-        n_expected = sum(n_rows.values()) if n_rows else _count_given_rows(inputs)
+        n_expected = sum(n_rows.values()) if n_rows else _count_reference_rows(inputs)
         try:
             features = np.load(path)
             if len(features) != n_expected:
@@ -55,6 +55,6 @@ def _count_rows(leg: orm.TrajectoryData, inputs: Any) -> int:
     return int(n_frames * n_atoms if _of(inputs) == 'environments' else n_frames)
 
 
-def _count_given_rows(inputs: Any) -> int:
-    n_atoms = inputs.given.get_array('n_atoms')
-    return int(n_atoms.sum()) if _of(inputs) == 'environments' else len(n_atoms)
+def _count_reference_rows(inputs: Any) -> int:
+    name = 'n_atoms' if _of(inputs) == 'environments' else 'n_structures'
+    return int(inputs.reference_dataset.base.attributes.get(name))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiida_mlip_autopipe.errors import AutopipeError
 
@@ -13,49 +13,64 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 
-def file_sha256(path: Path) -> str:
-    """Return the hash of a file's content, 64 hexadecimal digits."""
-    with path.open('rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
-
-
-def read_given(path: Path, sha256: str | None) -> list[Atoms]:
+def read_given(path: Path) -> list[Atoms]:
     """Read all structures of a file.
 
     Parameters
     ----------
     path
         In any format that ASE reads.
-    sha256
-        The content that the settings were made for; None for any.
 
     Raises
     ------
     AutopipeError
-        If the file is missing, has another content or cannot be read.
+        If the file is missing, cannot be read or has no structure.
     """
+    structures = list(_structures(path, ':'))
+    if not structures:
+        raise AutopipeError(f'{path} has no structure')
+    return structures
+
+
+def check_given(path: Path) -> None:
+    """Refuse a file whose first structure cannot be read; the others are not looked at, since there may be many.
+
+    Raises
+    ------
+    AutopipeError
+        If the file is missing, cannot be read or has no structure.
+    """
+    if next(_structures(path, '0'), None) is None:
+        raise AutopipeError(f'{path} has no structure')
+
+
+def _structures(path: Path, index: str) -> Iterator[Atoms]:
     from ase.db import connect
-    from ase.io import read
+    from ase.io import iread
 
     if not path.is_file():
         raise AutopipeError(f'there is no file {path} with the structures given')
-    if sha256 is not None and file_sha256(path) != sha256:
-        raise AutopipeError(f'the content of {path} has changed since the config was read')
     try:
         if path.suffix == '.db':
             # ASE's reader leaves out what a row says of itself.
-            return [row.toatoms(add_additional_information=True) for row in connect(path).select()]
-        structures = read(path, ':')
+            for row in connect(path).select():
+                yield row.toatoms(add_additional_information=True)
+        else:
+            yield from iread(path, index)
     except Exception as error:  # ASE's readers raise whatever they stumble over
         raise AutopipeError(f'{path} cannot be read as structures: {error}') from error
-    return [structures] if not isinstance(structures, list) else structures
 
 
 def label_sources(structures: Iterable[Atoms]) -> list[str]:
     """Return the levels of theory that structures say their labels have, as read from a database or extended XYZ."""
-    found = set()
-    for atoms in structures:
-        pairs = {**atoms.info, **atoms.info.get('key_value_pairs', {})}
-        if 'label_source' in pairs:
-            found.add(str(pairs['label_source']))
-    return sorted(found)
+    return sorted({str(pairs['label_source']) for pairs in map(_told_by, structures) if 'label_source' in pairs})
+
+
+def count_splits(structures: Iterable[Atoms]) -> dict[str, int]:
+    """Return how many structures say that they are for training, validation and testing; of others nothing."""
+    counts = Counter(str(pairs['split']) for pairs in map(_told_by, structures) if pairs.get('split'))
+    return dict(sorted(counts.items()))
+
+
+def _told_by(atoms: Atoms) -> dict[str, Any]:
+    return {**atoms.info, **atoms.info.get('key_value_pairs', {})}

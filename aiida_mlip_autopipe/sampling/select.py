@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.randomness import make_rng
@@ -15,7 +16,7 @@ from aiida_mlip_autopipe.sampling.committee import report_committee
 from aiida_mlip_autopipe.sampling.descriptors import Description, asked_descriptors
 from aiida_mlip_autopipe.sampling.fewest import pick_fewest
 from aiida_mlip_autopipe.sampling.frames import FramePool, collect_frames
-from aiida_mlip_autopipe.sampling.given import label_sources, read_given
+from aiida_mlip_autopipe.sampling.given import label_sources
 from aiida_mlip_autopipe.sampling.held_out import HeldOut, hold_out
 from aiida_mlip_autopipe.sampling.once import describe_once
 from aiida_mlip_autopipe.sampling.section import SamplingSettings, split_section
@@ -62,6 +63,7 @@ def select_frames(
     lineages: Mapping[str, str] | None = None,
     kinds: Mapping[str, str] | None = None,
     described: Mapping[str, Description] | None = None,
+    given: Sequence[Atoms] = (),
 ) -> Selection:
     """Choose frames for a dataset.
 
@@ -83,14 +85,17 @@ def select_frames(
         What kind of structure each seed is, by its id, for strata of kinds.
     described
         Descriptors of the trajectories that jobs have computed, by their keys.
+    given
+        The structures that the dataset extends. No file is opened here: what the settings name under ``given`` is for
+        the caller to read (`read_given`).
 
     Raises
     ------
     AutopipeError
-        If there is no frame to choose from, or the file of given structures is not the one the settings name.
+        If there is no frame to choose from, or the settings name given structures and there are none.
     """
     selection, sampler = split_section(settings)
-    pool = collect_candidates(trajectories, selection, random_seed=random_seed, kinds=kinds)
+    pool = collect_candidates(trajectories, selection, random_seed=random_seed, kinds=kinds, given=given)
     pool = replace(pool, described=described or {})
     held_out = hold_out(pool, selection, lineages or {}, random_seed)
     n_wanted = selection.n_structures - held_out.n_wanted
@@ -131,15 +136,17 @@ def collect_candidates(
     *,
     random_seed: int,
     kinds: Mapping[str, str] | None = None,
+    given: Sequence[Atoms] = (),
 ) -> FramePool:
     """Gather the frames that a selection with these settings may choose from.
 
     Raises
     ------
     AutopipeError
-        If there is none, or the file of given structures is not the one the settings name.
+        If there is none, or the settings name given structures and there are none.
     """
-    given = read_given(settings.given, settings.given_sha256) if settings.given else []
+    if settings.given is not None and not given:
+        raise AutopipeError(f'the settings name given structures ({settings.given}), but none were handed over')
     pool = replace(collect_frames(trajectories, given), kind_of_seed=kinds or {})
     pool = _thin_crashes(_leave_out_extremes(pool, settings), settings, make_rng(random_seed, 'sampling', 'crashes'))
     if not len(pool):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import Field, model_validator
 
 from aiida_mlip_autopipe.fields import InputFile
 from aiida_mlip_autopipe.sampling.coverage_score import CoverageTarget
-from aiida_mlip_autopipe.sampling.given import file_sha256
 from aiida_mlip_autopipe.settings import Settings
+
+
+class FromCampaign(Settings):
+    """The dataset of an earlier campaign."""
+
+    campaign: str = Field(coerce_numbers_to_str=True, min_length=1)
+    """The campaign's pk, uuid or name; of several of a name the newest. It must have finished when this one is
+    submitted."""
 
 
 class SelectionSettings(Settings):
@@ -39,11 +45,10 @@ class SelectionSettings(Settings):
     a run became unstable. Of more of them as many stay candidates, drawn by chance. Failing frames never are."""
     crash_window_fs: float = Field(default=100.0, ge=0)
     """How long before the crash a frame is on the way to it, in fs."""
-    given: InputFile | None = None
-    """Structures that the dataset shall extend, in any format that ASE reads, as ``old.db``: none of them is chosen
-    again, and samplers that look for variety count them as chosen."""
-    given_sha256: str | None = Field(default=None, pattern='^[0-9a-f]{64}$')
-    """Hash of the file ``given``; found when the config file is read. Another content is then refused."""
+    given: InputFile | FromCampaign | None = None
+    """Structures that the dataset shall extend: a file in any format that ASE reads, as ``old.db``, or the dataset of
+    an earlier campaign, as ``{campaign: 1234}``. None of them is chosen again, and samplers that look for variety
+    count them as chosen."""
 
     @model_validator(mode='after')
     def _leave_some_to_train_on(self) -> Self:
@@ -52,12 +57,3 @@ class SelectionSettings(Settings):
         if self.held_out_kinds and not self.test_share:
             raise ValueError('held_out_kinds need a test_share, which says how many frames of them are drawn')
         return self
-
-    @model_validator(mode='before')
-    @classmethod
-    def _hash_given(cls, fields: Any, info: ValidationInfo) -> Any:
-        if info.context and isinstance(fields, dict) and fields.get('given') and not fields.get('given_sha256'):
-            path = Path(info.context['folder'], Path(fields['given']).expanduser())
-            if path.is_file():
-                return fields | {'given_sha256': file_sha256(path)}
-        return fields

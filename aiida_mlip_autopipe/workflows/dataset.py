@@ -19,11 +19,12 @@ from aiida_mlip_autopipe.calculations.export_dataset import export_dataset
 from aiida_mlip_autopipe.calculations.generate_seeds import generate_seeds
 from aiida_mlip_autopipe.calculations.select_frames import select_frames
 from aiida_mlip_autopipe.config import CampaignConfig, load_config
+from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.data.trajectory import in_order, link_labels, trajectory_id
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.seeds import Place
-from aiida_mlip_autopipe.workflows.description import DescriptionWorkChain, find_wanted, read_given_node
+from aiida_mlip_autopipe.workflows.description import DescriptionWorkChain, find_wanted
 from aiida_mlip_autopipe.workflows.environments import Tell
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_ended
 from aiida_mlip_autopipe.workflows.jobs import choose_code
@@ -195,7 +196,7 @@ class DatasetWorkChain(ThrottledWorkChain):
 
     # Sampling and storage
 
-    def describe_frames(self) -> ToContext | ExitCode | None:
+    def describe_frames(self) -> ToContext | None:
         """Have the frames described by jobs, where the sampling needs descriptors and there are many frames."""
         sampling_settings = self.inputs.sampling.get_dict()
         legs = self._legs()
@@ -203,15 +204,11 @@ class DatasetWorkChain(ThrottledWorkChain):
         wanted = find_wanted(sampling_settings, n_frames, self.inputs.describe_in_jobs_from)
         if 'description' not in self.inputs or not wanted:
             return None
-        try:
-            given = {'given': read_given_node(sampling_settings)} if sampling_settings['given'] else {}
-        except AutopipeError as error:
-            return self.exit_codes.ERROR_DESCRIPTION.format(reason=error)
         return ToContext(
             description=self.submit(
                 DescriptionWorkChain,
                 legs=link_labels('trajectory', legs),
-                **given,
+                **self._reference_dataset(),
                 descriptors=orm.List(wanted),
                 job=self.exposed_inputs(DescriptionCalculation, 'description'),
                 max_concurrent_jobs=self.inputs.max_concurrent_jobs,
@@ -238,6 +235,7 @@ class DatasetWorkChain(ThrottledWorkChain):
             legs=link_labels('trajectory', self._legs()),
             evaluations=link_labels('evaluation', self._evaluations()),
             descriptors=descriptors,
+            **self._reference_dataset(),
         )
         if not node.is_finished_ok:
             return self.exit_codes.ERROR_SAMPLING.format(reason=node.exit_message)
@@ -245,6 +243,11 @@ class DatasetWorkChain(ThrottledWorkChain):
         self.out('selection', outputs['selection'])
         self.out('selection_report', outputs['report'])
         return None
+
+    def _reference_dataset(self) -> dict[str, DatasetData]:
+        """Return the input of what takes a reference dataset; nothing where there is none."""
+        name = 'reference_dataset'
+        return {name: self.inputs[name]} if name in self.inputs else {}
 
     def _told_by_seeds(self, name: str) -> dict[str, str]:
         """Return what seeds tell of themselves, by their ids; those that do not are left out."""
@@ -290,7 +293,8 @@ def _define_inputs(spec: WorkChainSpec) -> None:
     spec.input('random_seed', valid_type=orm.Int, help='From which every random number is derived.')
     spec.input('generation', valid_type=orm.Dict, help='`entries` with files as keys, and `cutoff_A`.')
     spec.input_namespace('files', valid_type=orm.SinglefileData, required=False, help="The user's structure files.")
-    spec.input('sampling', valid_type=orm.Dict, help='Settings of the sampling.')
+    spec.input('sampling', valid_type=orm.Dict, help='Settings of the sampling, without `given`.')
+    spec.input('reference_dataset', valid_type=DatasetData, required=False, help='Structures that the dataset extends.')
     spec.input_namespace(
         'codes',
         dynamic=True,
@@ -320,7 +324,7 @@ def _define_inputs(spec: WorkChainSpec) -> None:
     spec.expose_inputs(
         DescriptionCalculation,
         namespace='description',
-        exclude=('legs', 'given', 'descriptor', 'species', 'projection'),
+        exclude=('legs', 'reference_dataset', 'descriptor', 'species', 'projection'),
         namespace_options=optional,
     )
     # Shared by all explorations, so that it is one node and not one a seed.
@@ -342,7 +346,7 @@ def _define_outputs(spec: WorkChainSpec) -> None:
     spec.output_namespace('generation_reports', valid_type=orm.Dict, help='What was rejected, for each chunk.')
     spec.output('selection', valid_type=orm.ArrayData, help='The frames chosen, in the order of choice.')
     spec.output('selection_report', valid_type=orm.Dict, help='Counts and coverage of the selection.')
-    spec.output('dataset', valid_type=orm.SinglefileData, help='The ASE database.')
+    spec.output('dataset', valid_type=DatasetData, help='The ASE database.')
     for status, label, message in (
         (400, 'ERROR_GENERATION', 'The seeds cannot be made: {reason}'),
         (

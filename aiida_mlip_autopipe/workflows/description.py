@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from aiida import orm
@@ -15,11 +14,10 @@ from aiida_mlip_autopipe.aiida_internals import WorkChainSpec
 from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
 from aiida_mlip_autopipe.calculations.fit_environments import fit_environments
+from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.trajectory import in_order, link_labels, trajectory_id
-from aiida_mlip_autopipe.description.structures_file import structure_arrays
 from aiida_mlip_autopipe.exploration.environment import Environment
 from aiida_mlip_autopipe.sampling.descriptors import asked_descriptors
-from aiida_mlip_autopipe.sampling.given import read_given
 from aiida_mlip_autopipe.workflows.reuse import reuse_finished
 from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 
@@ -38,9 +36,13 @@ class DescriptionWorkChain(ThrottledWorkChain):
         super().define(spec)
         spec.input_namespace('legs', valid_type=orm.TrajectoryData, help='The frames.')
         spec.input('descriptors', valid_type=orm.List, help='For each `of` what it is, and the `descriptor`.')
-        spec.input('given', valid_type=orm.ArrayData, required=False, help='Structures that are described beside them.')
+        spec.input(
+            'reference_dataset', valid_type=DatasetData, required=False, help='Structures described beside them.'
+        )
         spec.expose_inputs(
-            DescriptionCalculation, namespace='job', exclude=('legs', 'given', 'descriptor', 'species', 'projection')
+            DescriptionCalculation,
+            namespace='job',
+            exclude=('legs', 'reference_dataset', 'descriptor', 'species', 'projection'),
         )
         spec.input('max_concurrent_jobs', valid_type=int, is_metadata=True, help='Jobs in flight at most.')
         spec.input('reuse_finished', valid_type=bool, is_metadata=True, default=False, help='Take jobs from cache.')
@@ -57,8 +59,10 @@ class DescriptionWorkChain(ThrottledWorkChain):
         shapes = {trajectory_id(leg): leg.get_shape('positions') for leg in legs}
         self.ctx.plan, self.ctx.projections = {}, {}
         species = {atomic_numbers[symbol] for leg in self.inputs.legs.values() for symbol in leg.symbols}
-        if 'given' in self.inputs:
-            species |= {int(z) for z in self.inputs.given.get_array('numbers')}
+        if 'reference_dataset' in self.inputs:
+            species |= {
+                atomic_numbers[symbol] for symbol in self.inputs.reference_dataset.base.attributes.get('elements')
+            }
         self.ctx.species = orm.List(sorted(species))
         # Without a calculator the same descriptors, whether or not learned ones are asked for besides.
         environment = Environment.model_validate(self.inputs.job.environment.get_dict()).without_calculator()
@@ -74,9 +78,9 @@ class DescriptionWorkChain(ThrottledWorkChain):
                 sizes = {name: n_frames for name, (n_frames, _, _) in shapes.items()}
                 chunks = list(_chunks(sizes, FRAMES_PER_JOB))
             self.ctx.plan |= {f'descriptors_{number}_{place}': [number, ids] for place, ids in enumerate(chunks)}
-            if 'given' in self.inputs:
-                # Those given, by a job without a leg.
-                self.ctx.plan[f'descriptors_{number}_given'] = [number, []]
+            if 'reference_dataset' in self.inputs:
+                # It is described by a job without a leg.
+                self.ctx.plan[f'descriptors_{number}_reference'] = [number, []]
         self.ctx.waiting = list(self.ctx.plan)
         return None
 
@@ -107,7 +111,7 @@ class DescriptionWorkChain(ThrottledWorkChain):
             legs = [orm.load_node(self.ctx.legs[name]) for name in trajectory_ids]
             inputs.legs = link_labels('trajectory', legs)
         else:
-            inputs.given = self.inputs.given
+            inputs.reference_dataset = self.inputs.reference_dataset
         inputs.descriptor = orm.Dict(descriptor)
         inputs.species = self.ctx.species
         if number in self.ctx.projections:
@@ -146,18 +150,6 @@ def find_wanted(sampling: Mapping[str, Any], n_frames: int, min_frames: int) -> 
         if asked.descriptor['kind'] == 'learned' or n_frames >= min_frames
     ]
     return [one for place, one in enumerate(by_job) if one not in by_job[:place]]
-
-
-def read_given_node(sampling: Mapping[str, Any]) -> orm.ArrayData:
-    """Return the structures that a sampling extends, unstored; the same content has the same hash wherever it lies.
-
-    Raises
-    ------
-    AutopipeError
-        If the file is missing, has another content than the settings say or cannot be read.
-    """
-    structures = read_given(Path(sampling['given']), sampling['given_sha256'])
-    return orm.ArrayData(structure_arrays(structures))
 
 
 def _chunks(sizes: Mapping[str, int], most: int) -> Iterator[list[str]]:

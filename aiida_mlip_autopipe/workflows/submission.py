@@ -27,6 +27,7 @@ from aiida_mlip_autopipe.workflows.jobs import (
     user_python_path,
 )
 from aiida_mlip_autopipe.workflows.models import place_models
+from aiida_mlip_autopipe.workflows.reference import reference_dataset
 
 
 def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
     ------
     AutopipeError
         If a code does not exist, lacks its model or the record of its environment, a query to a database has no
-        answer, or a seed cannot be made.
+        answer, the reference dataset cannot be had, or a seed cannot be made.
     """
     execution = config.execution
     codes = {one.key: one for one in job_codes(config)}
@@ -70,7 +71,7 @@ def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
         'generation': orm.Dict({'entries': entries, 'cutoff_A': config.cutoff_A}),
         'n_seeds': config.n_seeds,
         'files': files,
-        'sampling': orm.Dict(config.sampling.model_dump(mode='json')),
+        'sampling': orm.Dict(config.sampling.model_dump(mode='json', exclude={'given'})),
         'codes': {key: _code_inputs(one, environments.node(one)) for key, one in codes.items()},
         'job': job,
         'description': _description_inputs(describer, environments, are_learned(config)),
@@ -85,6 +86,8 @@ def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
         inputs['committee'] = _job_inputs(
             committee, environments.node(committee), evaluation_version=orm.Str(EVALUATION_VERSION)
         )
+    if config.sampling.given is not None:
+        inputs['reference_dataset'] = reference_dataset(config.sampling.given)
     # Last, so that nothing is copied for a campaign that is refused.
     place_models([*codes.values(), *([committee] if committee else []), describer], tell)
     return inputs

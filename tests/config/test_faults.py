@@ -89,6 +89,19 @@ def test_an_unknown_key_brings_the_known_ones_and_the_nearest(tmp_path):
     assert 'rattle_temperature_K' in line
 
 
+@pytest.mark.parametrize(
+    ('given', 'line'),
+    [
+        ('no.db', "sampling.given: got 'no.db'; there is no such file in"),
+        ('bad.xyz', "sampling.given: got '"),
+        ({'campaign': ''}, "sampling.given.campaign: got ''; "),
+    ],
+)
+def test_a_reference_dataset_that_cannot_be_had_is_one_fault(tmp_path, given, line):
+    (tmp_path / 'bad.xyz').write_text('three')
+    assert line in one_fault(tmp_path, sampling={'kind': 'fps', 'given': given})
+
+
 def test_a_part_of_a_mix_has_no_setting_of_the_selection(tmp_path):
     part = {'share': 1, 'sampler': {'kind': 'fps', 'test_share': 0.1}}
     line = one_fault(tmp_path, sampling={'kind': 'mix', 'parts': [part]})

@@ -1,9 +1,12 @@
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 from aiida import orm
 from ase.build import bulk
 
-from aiida_mlip_autopipe.data import committee, descriptors, schema, seed, selection, trajectory
+from aiida_mlip_autopipe.data import committee, dataset, descriptors, schema, seed, selection, trajectory
 from aiida_mlip_autopipe.data.schema import SchemaVersionError, check_schema, set_schema
 from aiida_mlip_autopipe.sampling import Selection
 from aiida_mlip_autopipe.sampling.soap import SoapSettings
@@ -37,6 +40,13 @@ def make_leg():
     return trajectory.node_from_trajectory(LEG, {})
 
 
+def make_dataset():
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, 'cu.traj')
+        COPPER.write(path)
+        return dataset.DatasetData.from_file(path)
+
+
 def make_descriptors():
     asked = {'of': 'frames', 'descriptor': SoapSettings().model_dump()}
     return descriptors.node_from_features(np.zeros((2, 3)), {LEG.trajectory_id: 2}, asked, [29], {'statistics': {}})
@@ -56,6 +66,7 @@ NODES = {
         selection.SELECTION_VERSION,
         lambda node: selection.selection_from_node(node, {}, [LEG.trajectory_id]),
     ),
+    'dataset': (make_dataset, dataset.DATASET_NODE_VERSION, dataset.DatasetData.structures),
     'descriptors': (
         make_descriptors,
         descriptors.DESCRIPTORS_VERSION,

@@ -4,12 +4,13 @@ from aiida import orm
 from aiida.common import LinkType
 from aiida.plugins import ParserFactory
 from ase.build import bulk
+from ase.io import write
 
 from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
+from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.descriptors import descriptions_from_nodes
 from aiida_mlip_autopipe.data.trajectory import node_from_trajectory, trajectory_id
 from aiida_mlip_autopipe.description.contract import DESCRIPTORS_FILE
-from aiida_mlip_autopipe.description.structures_file import structure_arrays
 from aiida_mlip_autopipe.exploration import contract
 from aiida_mlip_autopipe.sampling.descriptors import descriptor_key
 from aiida_mlip_autopipe.sampling.soap import SoapSettings
@@ -40,6 +41,17 @@ def leg(n_frames):
 
 def ids(*n_frames):
     return [trajectory_id(leg(n)) for n in n_frames]
+
+
+@pytest.fixture
+def make_reference(tmp_path):
+    """Return a function that makes the node of a dataset of a cell and two of it."""
+
+    def make():
+        write(tmp_path / 'old.traj', [COPPER, COPPER * (2, 1, 1)])
+        return DatasetData.from_file(tmp_path / 'old.traj')
+
+    return make
 
 
 @pytest.fixture
@@ -90,12 +102,12 @@ def test_each_leg_finds_its_own_descriptors_again(parse):
     assert descriptions_from_nodes([outputs['descriptors']], [*ids(2), 'another']) == {}
 
 
-def test_environments_are_told_from_structures_and_divided_by_the_atoms_of_each_leg(parse):
+def test_environments_are_told_from_structures_and_divided_by_the_atoms_of_each_leg(parse, make_reference):
     points = np.arange(24, dtype=np.float32).reshape(12, 2)
     projection = {'projection': orm.ArrayData({'mean': np.zeros(3)})}
     outputs, _ = parse(make_result(), points, {'legs__a': leg(1), 'legs__b': leg(2), **projection})
-    copper = orm.ArrayData(structure_arrays([COPPER, COPPER * (2, 1, 1)]))
-    given, _ = parse(make_result(), points, {'given': copper, 'projection': orm.ArrayData({'mean': np.zeros(3)})})
+    projection = {'projection': orm.ArrayData({'mean': np.zeros(3)})}
+    given, _ = parse(make_result(), points, {'reference_dataset': make_reference(), **projection})
     found = descriptions_from_nodes([outputs['descriptors'], given['descriptors']], ids(2, 1))
     description = found[descriptor_key(SoapSettings(), 'environments')]
     np.testing.assert_array_equal(description.features[0], points[:8])
@@ -104,16 +116,13 @@ def test_environments_are_told_from_structures_and_divided_by_the_atoms_of_each_
     assert descriptor_key(SoapSettings()) not in found
 
 
-def test_structures_given_are_no_leg(parse):
-    def given():
-        return {'given': orm.ArrayData(structure_arrays([COPPER, COPPER * (2, 1, 1)]))}
-
+def test_structures_given_are_no_leg(parse, make_reference):
     frames, _ = parse(make_result(), np.zeros((3, 2), dtype=np.float32))
-    others, process = parse(make_result(), np.ones((2, 2), dtype=np.float32), given())
+    others, process = parse(make_result(), np.ones((2, 2), dtype=np.float32), {'reference_dataset': make_reference()})
     assert process.exit_status == 0
     found = descriptions_from_nodes([frames['descriptors'], others['descriptors']], ids(2, 1))
     assert found[descriptor_key(SoapSettings())].given.tolist() == [[1, 1], [1, 1]]
-    _, process = parse(make_result(), np.ones((3, 2)), given())
+    _, process = parse(make_result(), np.ones((3, 2)), {'reference_dataset': make_reference()})
     assert process.exit_status == 303
 
 

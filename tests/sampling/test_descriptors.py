@@ -5,10 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase.build import bulk
-from support.sampling import sampling
+from support.sampling import sampling, select
 
 from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.sampling import select_frames
 from aiida_mlip_autopipe.sampling.descriptors import Description, asked_descriptors, descriptor_key
 from aiida_mlip_autopipe.sampling.fps import FpsSettings
 from aiida_mlip_autopipe.sampling.learned import LearnedSettings
@@ -47,10 +46,10 @@ SAMPLERS = [
 
 @pytest.mark.parametrize('settings', SAMPLERS, ids=lambda settings: settings.kind)
 def test_a_sampler_chooses_the_same_by_descriptors_of_a_job(trajectories, settings, monkeypatch):
-    in_place = select_frames(trajectories, settings, random_seed=1)
+    in_place = select(trajectories, settings)
     found = described(trajectories)
     monkeypatch.setattr('aiida_mlip_autopipe.sampling.descriptors.describe_structures', None)
-    by_job = select_frames(trajectories, settings, random_seed=1, described=found)
+    by_job = select(trajectories, settings, described=found)
     np.testing.assert_array_equal(by_job.trajectory_indices, in_place.trajectory_indices)
     np.testing.assert_array_equal(by_job.frame_indices, in_place.frame_indices)
     np.testing.assert_array_equal(by_job.distances, in_place.distances)
@@ -60,11 +59,11 @@ def test_descriptors_of_other_settings_are_not_taken(trajectories):
     """A job has found nonsense for another descriptor: the selection is that without a job."""
     wrong = described(trajectories, SoapSettings(n_max=4, l_max=2))
     settings = sampling('fps', n_structures=6, descriptor=SMALL)
-    plain = select_frames(trajectories, settings, random_seed=1)
+    plain = select(trajectories, settings)
     for description in wrong.values():
         for features in description.features:
             features[:] = 0.0
-    again = select_frames(trajectories, settings, random_seed=1, described=wrong)
+    again = select(trajectories, settings, described=wrong)
     np.testing.assert_array_equal(again.frame_indices, plain.frame_indices)
 
 
@@ -75,16 +74,16 @@ def test_structures_given_are_described_beside_them_also_with_another_element(tr
     atoms.symbols[0] = element
     atoms.write(tmp_path / 'given.traj')
     settings = sampling('fps', n_structures=6, descriptor=SMALL, given=tmp_path / 'given.traj')
-    plain = select_frames(trajectories, settings, random_seed=1)
-    by_job = select_frames(trajectories, settings, random_seed=1, described=described(trajectories))
+    plain = select(trajectories, settings)
+    by_job = select(trajectories, settings, described=described(trajectories))
     np.testing.assert_array_equal(by_job.frame_indices, plain.frame_indices)
 
 
 def test_learned_descriptors_serve_a_sampler_like_others(trajectories):
     settings = sampling('fps', n_structures=6, descriptor=LearnedSettings())
     found = described(trajectories, LearnedSettings())
-    by_job = select_frames(trajectories, settings, random_seed=1, described=found)
-    soap = select_frames(trajectories, sampling('fps', n_structures=6, descriptor=SMALL), random_seed=1)
+    by_job = select(trajectories, settings, described=found)
+    soap = select(trajectories, sampling('fps', n_structures=6, descriptor=SMALL))
     np.testing.assert_array_equal(by_job.frame_indices, soap.frame_indices)
     assert by_job.report['descriptor']['kind'] == 'learned'
 
@@ -95,16 +94,16 @@ def test_structures_given_count_by_what_a_job_has_learned_of_them(trajectories, 
     ((key, description),) = described(trajectories, LearnedSettings()).items()
     found = {key: replace(description, given=description.features[0][:1])}
     settings = sampling('fps', n_structures=24, descriptor=LearnedSettings(), given=tmp_path / 'given.traj')
-    selection = select_frames(trajectories, settings, random_seed=1, described=found)
+    selection = select(trajectories, settings, described=found)
     assert len(selection) == 23
     assert np.isfinite(selection.distances[0])
     with pytest.raises(AutopipeError, match='none has for all of these structures'):
-        select_frames(trajectories, settings, random_seed=1, described={key: description})
+        select(trajectories, settings, described={key: description})
 
 
 def test_learned_descriptors_without_a_job_are_refused_in_one_sentence(trajectories):
     with pytest.raises(AutopipeError, match='learned descriptors are computed by a job of a campaign'):
-        select_frames(trajectories, sampling('fps', descriptor=LearnedSettings()), random_seed=1)
+        select(trajectories, sampling('fps', descriptor=LearnedSettings()))
 
 
 def test_the_descriptors_that_jobs_can_compute_are_found_within_other_samplers():
@@ -138,7 +137,7 @@ def test_candidates_of_a_subset_find_their_own_descriptors(trajectories):
     forces[::2] = 9.0
     harder = [replace(trajectories[0], forces=forces), trajectories[1]]
     settings = sampling('fps', n_structures=5, descriptor=SMALL, max_force_eV_A=5.0)
-    plain = select_frames(harder, settings, random_seed=1)
-    by_job = select_frames(harder, settings, random_seed=1, described=described(harder))
+    plain = select(harder, settings)
+    by_job = select(harder, settings, described=described(harder))
     np.testing.assert_array_equal(by_job.frame_indices, plain.frame_indices)
     np.testing.assert_array_equal(by_job.trajectory_indices, plain.trajectory_indices)

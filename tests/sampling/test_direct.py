@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 from ase.io import write
-from support.sampling import sampling
+from support.sampling import sampling, select
 
-from aiida_mlip_autopipe.sampling import select_frames
 from aiida_mlip_autopipe.sampling.direct import cluster
 
 SOAP = {'n_max': 4, 'l_max': 3}
@@ -21,7 +20,7 @@ def families(rattled):
 
 
 def choose(make_trajectory, frames, **fields):
-    return select_frames([make_trajectory(frames)], sampling('direct', descriptor=SOAP, **fields), random_seed=1)
+    return select([make_trajectory(frames)], sampling('direct', descriptor=SOAP, **fields))
 
 
 def test_every_cluster_gives_one_frame_the_largest_first(make_trajectory, families):
@@ -62,7 +61,7 @@ def test_rotated_copies_are_not_chosen(make_trajectory, rattled):
     for atoms in copies:
         atoms.rotate(50, (1, 1, 0), rotate_cell=True)
     trajectories = [make_trajectory(frames, 'a'), make_trajectory(copies, 'b')]
-    selection = select_frames(trajectories, sampling('direct', n_structures=8, descriptor=SOAP), random_seed=1)
+    selection = select(trajectories, sampling('direct', n_structures=8, descriptor=SOAP))
     assert sorted(selection.frame_indices) == [0, 1, 2, 3]
     assert 'only 4 of 8' in selection.report['warnings'][0]
 

@@ -2,9 +2,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import write
-from support.sampling import sampling
-
-from aiida_mlip_autopipe.sampling import select_frames
+from support.sampling import sampling, select
 
 SOAP = {'n_max': 4, 'l_max': 3, 'r_cut_A': 3.0}
 
@@ -18,7 +16,7 @@ def dimers(*bonds):
 def choose(make_trajectory, structures, **fields):
     trajectories = [make_trajectory([atoms], f'{i}') for i, atoms in enumerate(structures)]
     settings = sampling('environment', descriptor=SOAP, **{'n_kinds': 50} | fields)
-    return select_frames(trajectories, settings, random_seed=1)
+    return select(trajectories, settings)
 
 
 STRUCTURES = [
@@ -87,14 +85,14 @@ def test_few_kinds_are_as_wide_as_they_must_be(make_trajectory):
 def test_the_order_of_the_trajectories_does_not_matter(make_trajectory, order):
     trajectories = [make_trajectory([STRUCTURES[i]], f'{i}') for i in order]
     settings = sampling('environment', descriptor=SOAP, n_structures=3)
-    selection = select_frames(trajectories, settings, random_seed=1)
+    selection = select(trajectories, settings)
     assert [trajectories[t].seed_id for t in selection.trajectory_indices] == ['1', '4', '3']
 
 
 def test_crystals_of_different_size_are_chosen_among(make_trajectory, rattled):
     trajectories = [make_trajectory(rattled(6), 'a'), make_trajectory([atoms * 2 for atoms in rattled(3, 5)], 'b')]
     settings = sampling('environment', descriptor={'n_max': 4, 'l_max': 3}, n_structures=6)
-    selection = select_frames(trajectories, settings, random_seed=1)
+    selection = select(trajectories, settings)
     assert len(selection) == 6
     assert np.isnan(selection.distances).all()
     assert selection.report['n_environments'] == 6 * 4 + 3 * 32
@@ -103,8 +101,6 @@ def test_crystals_of_different_size_are_chosen_among(make_trajectory, rattled):
 @pytest.mark.parametrize('amplitude_A', [0.02, 0.1])
 def test_frames_that_differ_less_than_their_elements_do_are_told_apart(make_trajectory, rattled, amplitude_A):
     trajectory = make_trajectory(rattled(30, amplitude=amplitude_A))
-    selections = [
-        select_frames([trajectory], sampling(kind, n_structures=30), random_seed=1) for kind in ('environment', 'fps')
-    ]
+    selections = [select([trajectory], sampling(kind, n_structures=30)) for kind in ('environment', 'fps')]
     # Farthest points know all components, and two of the frames are alike in them at the smaller amplitude.
     assert len(selections[0]) == len(selections[1]) >= 29

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.sampling import sampling
+from support.sampling import sampling, select
 
 from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.sampling import environments, select_frames
+from aiida_mlip_autopipe.sampling import environments
 from aiida_mlip_autopipe.sampling.descriptors import Description, descriptor_key
 from aiida_mlip_autopipe.sampling.environments import fit_environments, project_environments, report_environments
 from aiida_mlip_autopipe.sampling.given import read_given
@@ -52,10 +52,10 @@ def described(trajectories, given=(), species=(29, 79)):
 
 @pytest.mark.parametrize('settings', SAMPLERS, ids=lambda settings: settings.kind)
 def test_a_sampler_chooses_the_same_by_environments_of_a_job(trajectories, settings, monkeypatch):
-    in_place = select_frames(trajectories, settings, random_seed=1)
+    in_place = select(trajectories, settings)
     found = described(trajectories)
     monkeypatch.setattr(environments, 'describe_environments', None)
-    by_job = select_frames(trajectories[::-1], settings, random_seed=1, described={
+    by_job = select(trajectories[::-1], settings, described={
         key: replace(one, features=one.features[::-1]) for key, one in found.items()
     })  # fmt: skip
     np.testing.assert_array_equal(1 - by_job.trajectory_indices, in_place.trajectory_indices)
@@ -70,14 +70,14 @@ def test_structures_given_are_taken_from_the_job_too(trajectories, tmp_path, ele
     atoms.symbols[0] = element
     atoms.write(tmp_path / 'given.traj')
     settings = ENVIRONMENT.model_copy(update={'given': tmp_path / 'given.traj'})
-    in_place = select_frames(trajectories, settings, random_seed=1)
-    given = read_given(tmp_path / 'given.traj', None)
+    in_place = select(trajectories, settings)
+    given = read_given(tmp_path / 'given.traj')
     species = sorted({29, 79, *atoms.numbers.tolist()})
     without, found = described(trajectories), described(trajectories, given, tuple(species))
     # A job that has not described them is of no use.
-    assert select_frames(trajectories, settings, random_seed=1, described=without).report == in_place.report
+    assert select(trajectories, settings, described=without).report == in_place.report
     monkeypatch.setattr(environments, 'describe_environments', None)
-    by_job = select_frames(trajectories, settings, random_seed=1, described=found)
+    by_job = select(trajectories, settings, described=found)
     np.testing.assert_array_equal(by_job.frame_indices, in_place.frame_indices)
     assert by_job.report == in_place.report
 
@@ -90,7 +90,7 @@ def test_the_components_do_not_depend_on_what_a_selection_passes_over(trajectori
     calm = fit_environments(trajectories, (29, 79), SMALL)
     assert with_wild.variances[1] > 2 * calm.variances[1]
     limited = ENVIRONMENT.model_copy(update={'max_force_eV_A': 5.0})
-    reports = [select_frames(trajectories, one, random_seed=1).report for one in (ENVIRONMENT, limited)]
+    reports = [select(trajectories, one).report for one in (ENVIRONMENT, limited)]
     assert reports[0]['descriptor'] == reports[1]['descriptor']
     assert reports[0]['n_environments'] == reports[1]['n_environments'] + 6 * 4
 
@@ -113,7 +113,7 @@ def test_a_search_for_coverage_describes_the_environments_once(trajectories, mon
     monkeypatch.setattr(environments, 'describe_environments', count)
     target = {'score': 0.5, 'descriptor': SMALL}
     settings = sampling('environment', n_structures=20, descriptor=SMALL, coverage_target=target)
-    selection = select_frames(trajectories, settings, random_seed=1)
+    selection = select(trajectories, settings)
     assert 1 < len(selection) < 20
     # Once for the components, and once for all.
     assert sum(n_described) == 2 * (12 * 4 + 8 * 8)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from ase.io import write
 from pydantic import ValidationError
-from support.sampling import sampling
+from support.sampling import sampling, select
 
 from aiida_mlip_autopipe.committee import LARGEST
-from aiida_mlip_autopipe.sampling import SAMPLERS, Picks, Sampler, SamplerSettings, descriptors, select_frames
+from aiida_mlip_autopipe.sampling import SAMPLERS, Picks, Sampler, SamplerSettings, descriptors
 from aiida_mlip_autopipe.sampling.descriptors import Description, descriptor_key
 from aiida_mlip_autopipe.sampling.learned import LearnedSettings
 from aiida_mlip_autopipe.sampling.soap import SoapSettings
@@ -71,7 +71,7 @@ def choose(trajectories, laid_out, kind, score, n_structures=40, **fields):
     target = {'score': score, 'descriptor': LEARNED}
     fields = FIELDS.get(kind, {}) | fields
     settings = sampling(kind, n_structures=n_structures, coverage_target=target, **fields)
-    return select_frames(trajectories, settings, random_seed=1, described=laid_out)
+    return select(trajectories, settings, described=laid_out)
 
 
 def occupied(selection):
@@ -137,11 +137,7 @@ def test_structures_given_cover_too_and_one_is_chosen_at_least(trajectories, tmp
     write(tmp_path / 'all.traj', frames)
     target = {'score': 0.9, 'descriptor': SMALL}
     numbers = [
-        len(
-            select_frames(
-                trajectories, sampling('random', coverage_target=target, given=tmp_path / name), random_seed=1
-            )
-        )
+        len(select(trajectories, sampling('random', coverage_target=target, given=tmp_path / name)))
         for name in ('one.traj', 'all.traj')
     ]
     assert numbers[0] > 10
@@ -157,9 +153,9 @@ def test_the_frames_are_described_once(trajectories, monkeypatch):
 
     monkeypatch.setattr(descriptors, 'describe_structures', count)
     settings = sampling('fps', n_structures=40, descriptor=SMALL, coverage_target={'score': 0.5, 'descriptor': SMALL})
-    chosen = select_frames(trajectories, settings, random_seed=1)
+    chosen = select(trajectories, settings)
     assert calls == [40]
-    plain = select_frames(trajectories, sampling('fps', n_structures=len(chosen), descriptor=SMALL), random_seed=1)
+    plain = select(trajectories, sampling('fps', n_structures=len(chosen), descriptor=SMALL))
     np.testing.assert_array_equal(chosen.frame_indices, plain.frame_indices)
     np.testing.assert_array_equal(chosen.distances, plain.distances)
 

@@ -1,13 +1,13 @@
-import hashlib
-
 import pytest
 from ase.db import connect
 from ase.io import write
 from pydantic import TypeAdapter
-from support.sampling import sampling
+from support.sampling import sampling, select
 
 from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.sampling import SAMPLERS, select_frames
+from aiida_mlip_autopipe.sampling import sampling_union, select_frames
+from aiida_mlip_autopipe.sampling.given import check_given, read_given
+from aiida_mlip_autopipe.sampling.selection_settings import FromCampaign
 
 SOAP = {'n_max': 4, 'l_max': 3}
 
@@ -26,7 +26,7 @@ def old(request, tmp_path, frames):
 
 
 def choose(frames, make_trajectory, settings):
-    selection = select_frames([make_trajectory(frames)], settings, random_seed=1)
+    selection = select([make_trajectory(frames)], settings)
     return selection.frame_indices.tolist(), selection.report
 
 
@@ -58,7 +58,7 @@ def test_a_selection_goes_on_where_the_dataset_given_ended(frames, tmp_path, mak
     whole, _ = choose(frames, make_trajectory, sampling('fps', n_structures=8, descriptor=SOAP))
     write(tmp_path / 'old.traj', [frames[i] for i in whole[:4]])
     settings = sampling('fps', n_structures=4, descriptor=SOAP, given=tmp_path / 'old.traj')
-    selection = select_frames([make_trajectory(frames)], settings, random_seed=1)
+    selection = select([make_trajectory(frames)], settings)
     assert selection.frame_indices.tolist() == whole[4:]
     assert selection.distances[0] > 0
 
@@ -80,27 +80,36 @@ def test_elements_of_the_structures_given_need_not_be_among_the_frames(frames, t
     assert choose(frames, make_trajectory, settings)[1]['descriptor']['species'] == [28, 29, 79]
 
 
-def test_the_hash_of_the_file_is_found_when_the_config_is_read(old):
-    adapter = TypeAdapter(SAMPLERS.settings_union())
-    given = {'kind': 'random', 'given': old.name}
-    settings = adapter.validate_python(given, context={'folder': old.parent})
-    assert settings.given == old
-    assert settings.given_sha256 == hashlib.sha256(old.read_bytes()).hexdigest()
-    assert adapter.validate_python(settings.model_dump(mode='json')) == settings
+def test_a_file_or_the_dataset_of_a_campaign_is_named(old):
+    adapter = TypeAdapter(sampling_union())
+
+    def validate(given):
+        settings = adapter.validate_python({'kind': 'random', 'given': given}, context={'folder': old.parent})
+        assert adapter.validate_python(settings.model_dump(mode='json')) == settings
+        return settings.given
+
+    assert validate(old.name) == old
+    assert validate({'campaign': 1234}) == validate({'campaign': '1234'}) == FromCampaign(campaign='1234')
 
 
-def test_a_file_that_has_changed_since_is_refused(frames, old, make_trajectory):
-    settings = sampling('random', given=old, given_sha256='0' * 64)
-    with pytest.raises(AutopipeError, match='has changed since the config was read'):
-        choose(frames, make_trajectory, settings)
+def test_structures_that_the_settings_name_must_be_handed_over(frames, old, make_trajectory):
+    for given in (old, FromCampaign(campaign='old')):
+        with pytest.raises(AutopipeError, match='but none were handed over'):
+            select_frames([make_trajectory(frames)], sampling('random', given=given), random_seed=1)
 
 
-def test_a_file_that_is_missing_or_unreadable_is_one_sentence(frames, tmp_path, make_trajectory):
+@pytest.mark.parametrize('read', [read_given, check_given])
+def test_a_file_that_is_missing_or_unreadable_is_one_sentence(tmp_path, read):
     with pytest.raises(AutopipeError, match='there is no file'):
-        choose(frames, make_trajectory, sampling('random', given=tmp_path / 'no.db'))
+        read(tmp_path / 'no.db')
     (tmp_path / 'bad.xyz').write_text('three\n')
-    with pytest.raises(AutopipeError, match=r'bad\.xyz cannot be read as structures'):
-        choose(frames, make_trajectory, sampling('random', given=tmp_path / 'bad.xyz'))
+    (tmp_path / 'bad.db').write_text('no database')
+    for name in ('bad.xyz', 'bad.db'):
+        with pytest.raises(AutopipeError, match=f'{name} cannot be read as structures'):
+            read(tmp_path / name)
+    connect(tmp_path / 'empty.db').count()
+    with pytest.raises(AutopipeError, match=r'empty\.db has no structure'):
+        read(tmp_path / 'empty.db')
 
 
 def test_all_candidates_given_already_is_one_sentence(frames, tmp_path, make_trajectory):

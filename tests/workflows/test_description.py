@@ -131,17 +131,6 @@ def test_structures_given_are_described_by_a_job_too_and_once(by_job, run, campa
     assert np.isfinite(first.outputs.selection.get_array('distance')).all()
 
 
-def test_given_structures_that_have_changed_end_the_campaign_with_the_reason(run_campaign, campaign_folder):
-    bulk('Pt', cubic=True).write(campaign_folder / 'older.traj')
-
-    def change_the_file(_):
-        bulk('Au', cubic=True).write(campaign_folder / 'older.traj')
-
-    campaign = run_campaign(change_the_file, sampling=fps(given='older.traj'), execution=BY_JOB)
-    assert campaign.exit_status == 406
-    assert 'has changed since the config was read' in campaign.exit_message
-
-
 def test_frames_that_cannot_be_described_end_the_campaign_with_the_reason(run_campaign, campaign_config):
     def mistake_the_version(builder):
         builder.description['description_version'] = orm.Str('another')

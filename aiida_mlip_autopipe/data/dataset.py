@@ -1,0 +1,74 @@
+"""The node that holds a dataset: a file of structures with their labels, known by its content alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aiida import orm
+from aiida.orm.nodes.caching import NodeCaching
+from ase import Atoms
+
+from aiida_mlip_autopipe.data.schema import check_schema, set_schema
+from aiida_mlip_autopipe.hashing import file_sha256
+from aiida_mlip_autopipe.sampling.given import count_splits, label_sources, read_given
+
+DATASET_NODE_VERSION = 1
+"""Version of what a `DatasetData` holds."""
+
+
+class DatasetCaching(NodeCaching):
+    """Hashes a dataset by its content."""
+
+    def get_objects_to_hash(self) -> dict[str, Any]:
+        """Return what two nodes of the same dataset share."""
+        return {'class': str(type(self._node)), 'sha256': self._node.base.attributes.get('sha256')}
+
+
+class DatasetData(orm.SinglefileData):
+    """A file of structures in a format that ASE reads, as the database of a campaign.
+
+    Its identity is its content: the name of the file, which tells the format, and the folder that it came from do not
+    count. ``sha256``, ``n_structures``, ``n_atoms`` (of all structures), ``elements``, ``label_sources`` and ``splits``
+    (how many structures are of each) are attributes for queries.
+    """
+
+    _CLS_NODE_CACHING = DatasetCaching
+
+    @classmethod
+    def from_file(cls, path: Path) -> DatasetData:
+        """Return the unstored node of a file.
+
+        Raises
+        ------
+        AutopipeError
+            If the file is missing, cannot be read or has no structure.
+        """
+        structures = read_given(path)
+        node = cls(path.absolute())
+        set_schema(node, DATASET_NODE_VERSION)
+        node.base.attributes.set_many(
+            {
+                'sha256': file_sha256(path),
+                'n_structures': len(structures),
+                'n_atoms': sum(map(len, structures)),
+                'elements': sorted({symbol for atoms in structures for symbol in atoms.symbols}),
+                'label_sources': label_sources(structures),
+                'splits': count_splits(structures),
+            }
+        )
+        return node
+
+    def structures(self) -> list[Atoms]:
+        """Return all structures, with what each says of its labels.
+
+        Raises
+        ------
+        SchemaVersionError
+            If another version of the package wrote the node, and this one cannot read it.
+        AutopipeError
+            If the content cannot be read.
+        """
+        check_schema(self, DATASET_NODE_VERSION)
+        with self.as_path() as path:
+            return read_given(path)
