@@ -147,8 +147,8 @@ def description(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | No
     if 'descriptor' not in inputs:
         return None
     found = []
-    if ('given' in inputs) == bool(inputs.get('legs')):
-        found.append('legs: there must be either frames or given structures to describe')
+    if ('reference_dataset' in inputs) == bool(inputs.get('legs')):
+        found.append('legs: there must be either frames or a reference dataset to describe')
     if inputs['descriptor'].get_dict().get('kind') == 'learned':
         if 'calculator' not in inputs:
             found.append('calculator: got nothing; a learned descriptor needs the calculator that has learned it')
@@ -195,6 +195,8 @@ def dataset(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
     rewrite_files(inputs['generation'].get_dict()['entries'], lambda key: named.setdefault(key, key))
     missing = sorted(named.keys() - inputs.get('files', {}).keys())
     found = [f'files.{key}: got nothing; generation names this file' for key in missing]
+    if inputs['sampling'].get_dict().get('given') is not None:
+        found.append('sampling.given: it is an input of its own, reference_dataset')
     if 'committee' not in inputs:
         places = disagreement_places(inputs['sampling'].get_dict())
         found += [f"{place}: got 'disagreement'; needs a committee to disagree with" for place in places]

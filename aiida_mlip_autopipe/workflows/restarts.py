@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from aiida import orm
 from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, process_handler
-from aiida_mlip_autopipe.aiida_internals import WorkChainSpec
 
+from aiida_mlip_autopipe.aiida_internals import WorkChainSpec
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, read_settings
 from aiida_mlip_autopipe.workflows.stopping import is_asked_to_stop
 from aiida_mlip_autopipe.workflows.submit_once import SubmitOnceWorkChain

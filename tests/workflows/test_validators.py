@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run
 from ase.build import bulk
+from ase.io import write
 from support.environments import environment_of
 
 from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
 from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
-from aiida_mlip_autopipe.description.structures_file import structure_arrays
 from aiida_mlip_autopipe.seeds import Seed
 from aiida_mlip_autopipe.trajectories import Trajectory
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
@@ -47,6 +51,13 @@ def components(**changes):
     return {name: array for name, array in (arrays | changes).items() if array is not None}
 
 
+def make_dataset(structures):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, 'old.traj')
+        write(path, structures)
+        return DatasetData.from_file(path)
+
+
 # The nodes of ports, which the tables below fill with plain values: no profile is loaded when they are read.
 NODES = {
     'campaign': orm.Dict,
@@ -54,10 +65,10 @@ NODES = {
     'descriptors': orm.List,
     'full_trajectory_interval': orm.Int,
     'generation': orm.Dict,
-    'given': orm.ArrayData,
     'max_iterations': orm.Int,
     'projection': orm.ArrayData,
     'random_seed': orm.Int,
+    'reference_dataset': make_dataset,
     'sampling': orm.Dict,
     'species': orm.List,
 }
@@ -233,7 +244,7 @@ DESCRIPTIONS = {
     'arrays that do not fit together': ({'projection': components(mean=np.zeros(3))}, 'projection'),
     'directions that are not finite': ({'projection': components(directions=np.full((4, 2), np.nan))}, 'projection'),
     'no frames': ({'legs': {}}, 'legs'),
-    'frames and given structures': ({'given': structure_arrays([COPPER])}, 'legs'),
+    'frames and a reference dataset': ({'reference_dataset': [COPPER]}, 'legs'),
     'a projection of learned descriptors': ({'descriptor': LEARNED, 'projection': components()}, 'projection'),
 }
 
@@ -279,6 +290,7 @@ CAMPAIGNS = {
         'files.file_x',
     ),
     'an unknown sampler': ({'sampling': {'kind': 'best'}}, 'sampling.kind'),
+    'a path of given structures': ({'sampling': {'kind': 'fps', 'given': 'old.db'}}, 'sampling.given'),
     'disagreement without a committee': ({'sampling': {'kind': 'disagreement'}}, 'sampling.kind'),
     'no code': ({'codes': {}}, 'codes'),
     'no seed': ({'n_seeds': 0}, 'n_seeds'),
