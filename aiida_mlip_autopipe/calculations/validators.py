@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from aiida import orm
-from aiida.engine.processes.ports import PortNamespace
+from aiida.engine import PortNamespace
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from aiida_mlip_autopipe.calculations.files import rewrite_files
