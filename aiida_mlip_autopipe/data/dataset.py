@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from aiida import orm
-from aiida.orm.nodes.caching import NodeCaching
 from ase import Atoms
 
+from aiida_mlip_autopipe.aiida_internals import hash_by_attributes
 from aiida_mlip_autopipe.data.schema import check_schema, set_schema
 from aiida_mlip_autopipe.hashing import file_sha256
 from aiida_mlip_autopipe.sampling.given import count_splits, label_sources, read_given
@@ -17,14 +16,7 @@ DATASET_NODE_VERSION = 1
 """Version of what a `DatasetData` holds."""
 
 
-class DatasetCaching(NodeCaching):
-    """Hashes a dataset by its content."""
-
-    def get_objects_to_hash(self) -> dict[str, Any]:
-        """Return what two nodes of the same dataset share."""
-        return {'class': str(type(self._node)), 'sha256': self._node.base.attributes.get('sha256')}
-
-
+@hash_by_attributes('sha256')
 class DatasetData(orm.SinglefileData):
     """A file of structures in a format that ASE reads, as the database of a campaign.
 
@@ -32,8 +24,6 @@ class DatasetData(orm.SinglefileData):
     count. ``sha256``, ``n_structures``, ``n_atoms`` (of all structures), ``elements``, ``label_sources`` and ``splits``
     (how many structures are of each) are attributes for queries.
     """
-
-    _CLS_NODE_CACHING = DatasetCaching
 
     @classmethod
     def from_file(cls, path: Path) -> DatasetData:
