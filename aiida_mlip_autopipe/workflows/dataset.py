@@ -101,6 +101,8 @@ class DatasetWorkChain(ThrottledWorkChain):
         self.ctx.places = {}
         # What the next chunk of seeds is compared with.
         self.ctx.fingerprints = {}
+        # Shared by all explorations; left to its default it would be a node a seed.
+        self.ctx.clean_workdir = orm.Bool(False).store()
 
     # Generation
 
@@ -166,6 +168,7 @@ class DatasetWorkChain(ThrottledWorkChain):
             job=job,
             **further,
             max_iterations=self.inputs.max_iterations,
+            clean_workdir=self.ctx.clean_workdir,
             retry_memory_factor=self.inputs.retry_memory_factor,
             reuse_finished=self.inputs.reuse_finished,
             metadata={'call_link_label': f'explore_{label}'},
