@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 from aiida import orm
 from aiida.engine import ExitCode, calcfunction
-from pydantic import TypeAdapter
 
-from aiida_mlip_autopipe.data.committee import evaluated_trajectories
 from aiida_mlip_autopipe.data.dataset import DatasetData
-from aiida_mlip_autopipe.data.descriptors import descriptions_from_nodes
-from aiida_mlip_autopipe.data.selection import nodes_from_selection
+from aiida_mlip_autopipe.data.selection import nodes_from_selection, request_from_nodes
 from aiida_mlip_autopipe.data.trajectory import in_order
 from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.sampling import sampling_union
-from aiida_mlip_autopipe.sampling import select_frames as select
 
 ERROR_SAMPLING = 400
 
@@ -56,22 +51,12 @@ def select_frames(
     dict
         See `nodes_from_selection`.
     """
-    adapter: TypeAdapter[Any] = TypeAdapter(sampling_union())
+    inputs = {'settings': settings, 'random_seed': random_seed, 'lineages': lineages, 'kinds': kinds, **nodes}
     try:
-        legs = in_order(nodes['legs'].values())
-        trajectories = evaluated_trajectories(legs, nodes.get('evaluations', {}).values())
-        described = descriptions_from_nodes(
-            nodes.get('descriptors', {}).values(), [one.trajectory_id for one in trajectories]
-        )
-        chosen = select(
-            trajectories,
-            adapter.validate_python(settings.get_dict()),
-            random_seed=random_seed.value,
-            lineages=lineages.get_dict(),
-            kinds=kinds.get_dict(),
-            described=described,
-            given=[] if reference_dataset is None else reference_dataset.structures(),
-        )
+        request = request_from_nodes(inputs)
+        if reference_dataset is not None:
+            request = replace(request, given=reference_dataset.structures())
+        selection = request.select()
     except AutopipeError as error:
         return ExitCode(ERROR_SAMPLING, str(error), invalidates_cache=True)
-    return nodes_from_selection(chosen, trajectories)
+    return nodes_from_selection(selection, in_order(nodes['legs'].values()))

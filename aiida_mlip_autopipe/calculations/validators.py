@@ -157,6 +157,18 @@ def description(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | No
     return _lines(found)
 
 
+def selection(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
+    """Refuse to select from nothing, and by the disagreement of a committee that there is none of."""
+    found = [] if inputs.get('legs') else ['legs: got nothing; there must be frames to choose from']
+    settings = inputs['settings'].get_dict()
+    if settings.get('given') is not None:
+        found.append('settings.given: it is an input of its own, reference_dataset')
+    if not inputs.get('evaluations'):
+        places = disagreement_places(settings, 'settings')
+        found += [f"{place}: got 'disagreement'; needs evaluations by a committee" for place in places]
+    return _lines(found)
+
+
 def descriptions(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
     """Refuse to describe nothing, and learned descriptors where the jobs have no calculator."""
     found = [] if inputs.get('legs') else ['legs: got nothing; there must be frames to describe']
@@ -254,6 +266,10 @@ DESCRIPTION = {
     'descriptor': validate_as('descriptor', AnyDescriptor),
     'species': validate_as('species', AtomicNumbers),
     'projection': projection,
+}
+SELECTION = {
+    'settings': like(CampaignConfig, 'sampling', 'settings'),
+    'random_seed': like(CampaignConfig, 'random_seed'),
 }
 DESCRIPTIONS = {
     'descriptors': validate_as('descriptors', Annotated[list[Asked], Field(min_length=1)]),

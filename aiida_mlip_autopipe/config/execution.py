@@ -78,11 +78,11 @@ class CodeSettings(Settings):
 
 
 class DescriptorJobSettings(Settings):
-    """Jobs that describe the frames before they are selected, many trajectories a job."""
+    """Jobs that describe the frames before they are selected, many trajectories a job, and the job that selects."""
 
     min_frames: int = Field(default=2000, ge=0)
-    """With fewer frames SOAP, of structures and of environments, is computed when the frames are selected. Learned
-    descriptors always need a job."""
+    """From this number of frames on, jobs compute SOAP, of structures and of environments, and another job selects the
+    frames. With fewer, AiiDA's daemon does both at once. Learned descriptors always need a job."""
     code: str | None = None
     """AiiDA code, as ``label@computer``; by default the first that explores. SOAP needs no calculator there."""
     resources: JobResources | None = None

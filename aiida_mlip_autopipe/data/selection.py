@@ -1,4 +1,4 @@
-"""The nodes of a selection: which frames of which trajectories, and what the sampler has to say."""
+"""The nodes that a selection is made from, and those that it makes."""
 
 from __future__ import annotations
 
@@ -7,23 +7,53 @@ from typing import Any
 
 import numpy as np
 from aiida import orm
+from pydantic import TypeAdapter
 
+from aiida_mlip_autopipe.data.committee import evaluated_trajectories
+from aiida_mlip_autopipe.data.descriptors import descriptions_from_nodes
 from aiida_mlip_autopipe.data.schema import check_schema, set_schema
-from aiida_mlip_autopipe.sampling import Selection
-from aiida_mlip_autopipe.trajectories import Trajectory
+from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_id
+from aiida_mlip_autopipe.sampling import Selection, SelectionRequest, sampling_union
 
 SELECTION_VERSION = 1
 """Version of what the node of a selection holds."""
 
 
-def nodes_from_selection(selection: Selection, trajectories: Sequence[Trajectory]) -> dict[str, orm.Data]:
+def request_from_nodes(inputs: Mapping[str, Any]) -> SelectionRequest:
+    """Return what a selection is made from, but for the structures of a reference dataset.
+
+    Parameters
+    ----------
+    inputs
+        The inputs of the calcfunction or of the job that selects.
+
+    Raises
+    ------
+    SchemaVersionError
+        If another version of the package wrote one of the nodes, and this one cannot read it.
+    """
+    legs = in_order(inputs['legs'].values())
+    trajectories = evaluated_trajectories(legs, inputs.get('evaluations', {}).values())
+    described = descriptions_from_nodes(inputs.get('descriptors', {}).values(), [trajectory_id(leg) for leg in legs])
+    adapter: TypeAdapter[Any] = TypeAdapter(sampling_union())
+    return SelectionRequest(
+        trajectories=trajectories,
+        settings=adapter.validate_python(inputs['settings'].get_dict()),
+        random_seed=inputs['random_seed'].value,
+        lineages=inputs['lineages'].get_dict(),
+        kinds=inputs['kinds'].get_dict(),
+        described=described,
+    )
+
+
+def nodes_from_selection(selection: Selection, legs: Sequence[orm.TrajectoryData]) -> dict[str, orm.Data]:
     """Return the unstored nodes of a selection.
 
     Parameters
     ----------
     selection
         The frames chosen.
-    trajectories
+    legs
         What they were chosen from, in the order that the selection refers to.
 
     Returns
@@ -33,12 +63,12 @@ def nodes_from_selection(selection: Selection, trajectories: Sequence[Trajectory
         of choice, with the attributes ``trajectory_ids``, ``seed_ids`` and ``splits``, one of each for a frame;
         ``report``.
     """
-    chosen = [trajectories[index] for index in selection.trajectory_indices]
-    steps = [one.steps[frame] for one, frame in zip(chosen, selection.frame_indices, strict=True)]
+    steps_of = {place: legs[place].get_stepids() for place in set(selection.trajectory_indices.tolist())}
+    chosen = list(zip(selection.trajectory_indices.tolist(), selection.frame_indices.tolist(), strict=True))
     node = orm.ArrayData(
         {
             'frame': np.asarray(selection.frame_indices, dtype=np.int64),
-            'step': np.asarray(steps, dtype=np.int64),
+            'step': np.array([steps_of[place][frame] for place, frame in chosen], dtype=np.int64),
             'distance': np.asarray(selection.distances, dtype=np.float64),
             'gain': np.asarray(selection.gains, dtype=np.float64),
         }
@@ -46,8 +76,8 @@ def nodes_from_selection(selection: Selection, trajectories: Sequence[Trajectory
     set_schema(node, SELECTION_VERSION)
     node.base.attributes.set_many(
         {
-            'trajectory_ids': [one.trajectory_id for one in chosen],
-            'seed_ids': [one.seed_id for one in chosen],
+            'trajectory_ids': [trajectory_id(legs[place]) for place, _ in chosen],
+            'seed_ids': [legs[place].base.attributes.get('seed_id') for place, _ in chosen],
             'splits': list(selection.splits),
         }
     )

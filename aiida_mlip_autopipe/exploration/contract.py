@@ -39,6 +39,7 @@ Refusal = Literal[
     'model_not_loaded',
     'model_mismatch',
     'environment',
+    'selection',
 ]
 
 

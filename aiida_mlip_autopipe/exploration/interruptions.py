@@ -9,15 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Literal
+from typing import Any, Literal
 
 Reason = Literal['stopped', 'out_of_walltime']
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+WATCH_S = 0.5
 
 
 class Interrupted(BaseException):
-    """A signal that came while the calculator was being loaded, where nothing is lost by ending at once.
+    """A reason to end where nothing is lost by ending at once, as while the calculator is being loaded.
 
     Like `KeyboardInterrupt` it is not to be caught as an error.
     """
@@ -49,6 +50,7 @@ class Interruptions:
     def __init__(self, stop_file: Path, max_wallclock_s: float | None = None, margin_s: float | None = None):
         self.stop_file = stop_file
         self.message = ''
+        self.reason: Reason | None = None
         self._signal: int | None = None
         self._raise = False
         self._next_look = 0.0
@@ -83,6 +85,24 @@ class Interruptions:
             yield
         finally:
             self._raise = False
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Raise `Interrupted` once there is a reason to end, amid work that cannot look for one; it is kept."""
+
+        def look(*_: Any) -> None:
+            self.reason = self.look()
+            if self.reason is not None:
+                raise Interrupted
+
+        look()
+        before = signal.signal(signal.SIGALRM, look)
+        signal.setitimer(signal.ITIMER_REAL, WATCH_S, WATCH_S)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._signal = number

@@ -28,6 +28,7 @@ REFUSALS = {
     'model_not_loaded': 'ERROR_MODEL_NOT_LOADED',
     'model_mismatch': 'ERROR_MODEL_MISMATCH',
     'environment': 'ERROR_ENVIRONMENT_CHANGED',
+    'selection': 'ERROR_SAMPLING',
 }
 
 

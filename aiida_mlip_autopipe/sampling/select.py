@@ -55,6 +55,30 @@ class Selection:
         return len(self.frame_indices)
 
 
+@dataclass(frozen=True, eq=False)
+class SelectionRequest:
+    """All that decides a selection, as `select_frames` takes it: it is made in place or by a job.
+
+    Attributes
+    ----------
+    trajectories, settings, random_seed, lineages, kinds, described, given
+        See `select_frames`.
+    """
+
+    trajectories: Sequence[Trajectory]
+    settings: SamplingSettings
+    random_seed: int
+    lineages: Mapping[str, str]
+    kinds: Mapping[str, str]
+    described: Mapping[str, Description]
+    given: Sequence[Atoms] = ()
+
+    def select(self) -> Selection:
+        """Make the selection."""
+        fields = {name: getattr(self, name) for name in ('random_seed', 'lineages', 'kinds', 'described', 'given')}
+        return select_frames(self.trajectories, self.settings, **fields)
+
+
 def select_frames(
     trajectories: Sequence[Trajectory],
     settings: SamplingSettings,

@@ -9,6 +9,7 @@ from aiida import orm
 from aiida.common.exceptions import NotExistent
 
 from aiida_mlip_autopipe.aiida_internals import clean_folder
+from aiida_mlip_autopipe.workflows.campaign_jobs import find_jobs
 from aiida_mlip_autopipe.workflows.full_trajectories import FoundTrajectory, find_full_trajectories
 from aiida_mlip_autopipe.workflows.paused import ENDED
 
@@ -42,14 +43,10 @@ def clean_campaign(campaign: orm.WorkChainNode, *, force: bool = False) -> Clean
     force
         Whether folders go that hold the only copy of a full trajectory.
     """
-    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
-    ended = {'attributes.process_state': {'in': list(ENDED)}}
-    query.append(orm.WorkChainNode, with_incoming='campaign', filters=ended, tag='exploration')
-    query.append(orm.CalcJobNode, with_incoming='exploration', filters=ended)
     unique = {} if force else {one.job: one for one in find_full_trajectories(campaign) if not one.is_stashed}
     kept = []
     folders = defaultdict(list)
-    for job in query.all(flat=True):
+    for job in find_jobs(campaign, {'attributes.process_state': {'in': list(ENDED)}}):
         try:
             remote = job.outputs.remote_folder
         except (AttributeError, NotExistent):

@@ -17,6 +17,7 @@ from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, exploration_inputs, read_settings
 from aiida_mlip_autopipe.calculations.export_dataset import export_dataset
 from aiida_mlip_autopipe.calculations.generate_seeds import generate_seeds
+from aiida_mlip_autopipe.calculations.select import SelectionCalculation
 from aiida_mlip_autopipe.calculations.select_frames import select_frames
 from aiida_mlip_autopipe.config import CampaignConfig, load_config
 from aiida_mlip_autopipe.data.dataset import DatasetData
@@ -24,7 +25,7 @@ from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.data.trajectory import in_order, link_labels, trajectory_id
 from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.seeds import Place
-from aiida_mlip_autopipe.workflows.description import DescriptionWorkChain, find_wanted
+from aiida_mlip_autopipe.workflows.description import DescriptionWorkChain, find_wanted, selection_job
 from aiida_mlip_autopipe.workflows.environments import Tell
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_ended
 from aiida_mlip_autopipe.workflows.jobs import choose_code
@@ -56,6 +57,7 @@ class DatasetWorkChain(ThrottledWorkChain):
             cls.inspect_explorations,
             cls.describe_frames,
             cls.select_frames,
+            cls.keep_selection,
             cls.export_dataset,
         )
 
@@ -201,16 +203,14 @@ class DatasetWorkChain(ThrottledWorkChain):
 
     def describe_frames(self) -> ToContext | None:
         """Have the frames described by jobs, where the sampling needs descriptors and there are many frames."""
-        sampling_settings = self.inputs.sampling.get_dict()
-        legs = self._legs()
-        n_frames = sum(leg.get_shape('steps')[0] for leg in legs)
-        wanted = find_wanted(sampling_settings, n_frames, self.inputs.describe_in_jobs_from)
+        min_frames = self.inputs.describe_in_jobs_from
+        wanted = find_wanted(self.inputs.sampling.get_dict(), self._n_frames(), min_frames)
         if 'description' not in self.inputs or not wanted:
             return None
         return ToContext(
             description=self.submit(
                 DescriptionWorkChain,
-                legs=link_labels('trajectory', legs),
+                legs=link_labels('trajectory', self._legs()),
                 **self._reference_dataset(),
                 descriptors=orm.List(wanted),
                 job=self.exposed_inputs(DescriptionCalculation, 'description'),
@@ -220,32 +220,49 @@ class DatasetWorkChain(ThrottledWorkChain):
             )
         )
 
-    def select_frames(self) -> ExitCode | None:
-        """Choose the frames of the dataset among those of all legs, also of explorations that failed later."""
+    def select_frames(self) -> ToContext | ExitCode | None:
+        """Choose the frames of the dataset among those of all legs, also of explorations that failed later.
+
+        Many frames are left to a job, since this process would block its daemon worker for minutes.
+        """
         descriptors = {}
         if 'description' in self.ctx:
             if not self.ctx.description.is_finished_ok:
                 reason = self.ctx.description.exit_message or self.ctx.description.process_state
                 return self.exit_codes.ERROR_DESCRIPTION.format(reason=reason)
             descriptors = dict(self.ctx.description.outputs.descriptors)
-        outputs, node = self._call(
-            select_frames,
-            settings=self.inputs.sampling,
-            random_seed=self.inputs.random_seed,
-            lineages=orm.Dict(self._told_by_seeds('ancestor')),
-            kinds=orm.Dict(self._told_by_seeds('kind')),
-            stage_version=orm.Str(sampling.STAGE_VERSION),
-            legs=link_labels('trajectory', self._legs()),
-            evaluations=link_labels('evaluation', self._evaluations()),
-            descriptors=descriptors,
+        inputs = {
+            'settings': self.inputs.sampling,
+            'random_seed': self.inputs.random_seed,
+            'lineages': orm.Dict(self._told_by_seeds('ancestor')),
+            'kinds': orm.Dict(self._told_by_seeds('kind')),
+            'stage_version': orm.Str(sampling.STAGE_VERSION),
+            'legs': link_labels('trajectory', self._legs()),
+            'evaluations': link_labels('evaluation', self._evaluations()),
+            'descriptors': descriptors,
             **self._reference_dataset(),
-        )
+        }
+        if 'description' not in self.inputs or self._n_frames() < self.inputs.describe_in_jobs_from:
+            _, self.ctx.selecting = self._call(select_frames, **inputs)
+            return None
+        job = selection_job(self.exposed_inputs(DescriptionCalculation, 'description'))
+        with reuse_finished('mlip_autopipe.select', self.inputs.reuse_finished):
+            return ToContext(selecting=self.submit(SelectionCalculation, **job, **inputs))
+
+    def keep_selection(self) -> ExitCode | None:
+        """Keep the frames that were chosen."""
+        node = self.ctx.selecting
         if not node.is_finished_ok:
-            return self.exit_codes.ERROR_SAMPLING.format(reason=node.exit_message)
-        self.ctx.selection = outputs['selection']
-        self.out('selection', outputs['selection'])
-        self.out('selection_report', outputs['report'])
+            if is_asked_to_stop(self.node.pk):
+                return self.exit_codes.ERROR_STOPPED
+            return self.exit_codes.ERROR_SAMPLING.format(reason=node.exit_message or node.process_state)
+        self.ctx.selection = node.outputs.selection
+        self.out('selection', node.outputs.selection)
+        self.out('selection_report', node.outputs.report)
         return None
+
+    def _n_frames(self) -> int:
+        return sum(leg.get_shape('steps')[0] for leg in self._legs())
 
     def _reference_dataset(self) -> dict[str, DatasetData]:
         """Return the input of what takes a reference dataset; nothing where there is none."""

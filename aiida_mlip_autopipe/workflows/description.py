@@ -152,6 +152,23 @@ def find_wanted(sampling: Mapping[str, Any], n_frames: int, min_frames: int) -> 
     return [one for place, one in enumerate(by_job) if one not in by_job[:place]]
 
 
+def selection_job(describing: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the code and the options of a job that selects: those of a job that describes, without a calculator.
+
+    Parameters
+    ----------
+    describing
+        The inputs of the jobs that describe.
+    """
+    environment = Environment.model_validate(describing['environment'].get_dict()).without_calculator()
+    options = {**describing['metadata']['options'], 'parser_name': 'mlip_autopipe.select'}
+    return {
+        **{name: describing[name] for name in ('code', 'image_sha256', 'python_path') if name in describing},
+        'environment': orm.Dict(environment.model_dump(mode='json')),
+        'metadata': {'options': options, 'call_link_label': 'select_frames'},
+    }
+
+
 def _chunks(sizes: Mapping[str, int], most: int) -> Iterator[list[str]]:
     """Yield names of trajectories that together are not larger than a job may be; one that is larger is alone."""
     chunk: list[str] = []

@@ -19,6 +19,7 @@ STAGES = {
     'generate_seeds': 'generation',
     'DescriptionWorkChain': 'sampling',
     'select_frames': 'sampling',
+    'SelectionCalculation': 'sampling',
     'export_dataset': 'storage',
 }
 
@@ -133,8 +134,10 @@ def read_progress(campaign: orm.WorkChainNode) -> Progress:
         stage=_stage(campaign, bool(explorations)),
         n_seeds=campaign.get_metadata_inputs()['n_seeds'],
         explorations=tuple(sorted(explorations, key=lambda one: one.pk)),
-        # Beside the explorations there is the work chain that has the frames described.
-        paused=tuple(find_paused([node.pk for node in campaign.called if isinstance(node, orm.WorkChainNode)])),
+        # Beside the explorations there is the work chain that has the frames described, and the job that selects.
+        paused=tuple(
+            find_paused([campaign.pk, *(node.pk for node in campaign.called if isinstance(node, orm.WorkChainNode))])
+        ),
     )
 
 
@@ -147,7 +150,7 @@ def _stage(campaign: orm.WorkChainNode, exploring: bool) -> str:
     if campaign.is_terminated:
         return 'finished' if campaign.is_finished_ok else 'failed'
     called = {node.process_label for node in campaign.called}
-    for process in ('export_dataset', 'select_frames', 'DescriptionWorkChain'):
+    for process in ('export_dataset', 'select_frames', 'SelectionCalculation', 'DescriptionWorkChain'):
         if process in called:
             return STAGES[process]
     return 'exploration' if exploring else 'generation'

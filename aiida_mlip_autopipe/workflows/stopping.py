@@ -12,6 +12,7 @@ from aiida import orm
 from aiida.schedulers import JobState
 
 from aiida_mlip_autopipe.exploration.contract import STOP_FILE
+from aiida_mlip_autopipe.workflows.campaign_jobs import find_jobs
 from aiida_mlip_autopipe.workflows.paused import ENDED
 
 STOP_ASKED = 'mlip_autopipe_stop_asked'
@@ -74,11 +75,7 @@ def stop_campaign(campaign: orm.WorkChainNode, kill: Callable[[list[orm.ProcessN
 
 
 def _active_jobs(campaign: orm.WorkChainNode) -> list[orm.CalcJobNode]:
-    active = {'attributes.process_state': {'!in': list(ENDED)}}
-    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
-    query.append(orm.WorkChainNode, with_incoming='campaign', filters=active, tag='exploration')
-    query.append(orm.CalcJobNode, with_incoming='exploration', filters=active)
-    return query.all(flat=True)
+    return find_jobs(campaign, {'attributes.process_state': {'!in': list(ENDED)}})
 
 
 def _write_stop_files(jobs: Iterable[orm.CalcJobNode]) -> None:

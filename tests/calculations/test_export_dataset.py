@@ -125,7 +125,7 @@ def campaign():
         splits=SPLITS,
         report={},
     )
-    selection = stored(nodes_from_selection(chosen, legs)['selection'])
+    selection = stored(nodes_from_selection(chosen, nodes)['selection'])
     outputs, node = export_dataset.run_get_node(
         selection=selection,
         campaign=orm.Dict({'name': 'rows', 'config_hash': '1' * 64}),

@@ -62,7 +62,7 @@ NODES = {
         lambda node: committee.evaluated_trajectories([make_leg()], [node]),
     ),
     'selection': (
-        lambda: selection.nodes_from_selection(CHOSEN, [LEG])['selection'],
+        lambda: selection.nodes_from_selection(CHOSEN, [make_leg()])['selection'],
         selection.SELECTION_VERSION,
         lambda node: selection.selection_from_node(node, {}, [LEG.trajectory_id]),
     ),

@@ -49,8 +49,9 @@ def by_job(in_place, run):
 
 
 def test_a_job_computes_the_descriptors_and_the_selection_is_the_same(in_place, by_job):
-    assert hits(in_place, 'DescriptionCalculation') == []
-    assert hits(by_job, 'DescriptionCalculation') == [False]
+    assert hits(in_place, 'DescriptionCalculation') == hits(in_place, 'SelectionCalculation') == []
+    assert hits(by_job, 'DescriptionCalculation') == hits(by_job, 'SelectionCalculation') == [False]
+    assert hits(by_job, 'select_frames') == []
     assert hits(by_job, 'ExplorationCalculation') == [True] * 2
     for name in ('frame', 'step'):
         expected = in_place.outputs.selection.get_array(name)
@@ -76,7 +77,9 @@ def test_another_selection_explores_and_describes_nothing_again(by_job, run):
     campaign = run({'kind': 'mix', 'n_structures': 6, 'parts': parts}, BY_JOB)
     assert hits(campaign, 'ExplorationCalculation') == [True] * 2
     assert hits(campaign, 'DescriptionCalculation') == [True]
-    assert hits(campaign, 'select_frames') == [False]
+    assert hits(campaign, 'SelectionCalculation') == [False]
+    # The selection of a job is cached like the rest.
+    assert hits(run({'kind': 'mix', 'n_structures': 6, 'parts': parts}, BY_JOB), 'SelectionCalculation') == [True]
 
 
 def test_another_descriptor_is_computed(by_job, run):
@@ -113,7 +116,7 @@ def test_environments_are_described_by_jobs_and_another_selection_takes_them_fro
         assert hits(again, 'ExplorationCalculation') == [True] * 2
         assert hits(again, 'fit_environments') == [True]
         assert hits(again, 'DescriptionCalculation') == [True] * 2
-        assert hits(again, 'select_frames') == [False]
+        assert hits(again, 'SelectionCalculation') == [False]
 
 
 def test_structures_given_are_described_by_a_job_too_and_once(by_job, run, campaign_folder):

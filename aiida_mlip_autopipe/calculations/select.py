@@ -1,0 +1,98 @@
+"""The selection of frames as a CalcJob: of many frames it takes minutes, for which a daemon worker would be blocked."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from aiida import orm
+from aiida.common.datastructures import CalcInfo
+from aiida.common.folders import Folder
+from aiida.engine import CalcJobProcessSpec
+
+from aiida_mlip_autopipe.calculations import validators
+from aiida_mlip_autopipe.calculations.job import CalculatorJob
+from aiida_mlip_autopipe.data.dataset import DatasetData
+from aiida_mlip_autopipe.data.selection import request_from_nodes
+from aiida_mlip_autopipe.description.contract import (
+    FEATURES_FILE,
+    REFERENCE_FOLDER,
+    REPORT_FILE,
+    SELECTION_FILE,
+    TRAJECTORIES_FILE,
+    DescribedBy,
+    SelectionJob,
+)
+from aiida_mlip_autopipe.description.trajectories_file import write_features, write_trajectories
+from aiida_mlip_autopipe.exploration import contract
+
+
+class SelectionCalculation(CalculatorJob):
+    """Runs ``python -m aiida_mlip_autopipe.description --select job.json`` where the code says.
+
+    Inputs and outputs are those of the calcfunction `select_frames`, and so are the nodes that it makes.
+    """
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define inputs, outputs and exit codes."""
+        super().define(spec)
+        # No calculator takes part.
+        del spec.inputs['calculator'], spec.inputs['model']
+        spec.input('settings', valid_type=orm.Dict, help="The config's `sampling` section without `given`.")
+        spec.input('random_seed', valid_type=orm.Int, help="The campaign's number.")
+        spec.input('lineages', valid_type=orm.Dict, help='The ancestor of each seed, by its id.')
+        spec.input('kinds', valid_type=orm.Dict, help='The kind of each seed, by its id.')
+        spec.input('stage_version', valid_type=orm.Str, help='Version of the science of the sampling.')
+        spec.input(
+            'reference_dataset', valid_type=DatasetData, required=False, help='Structures that the dataset extends.'
+        )
+        spec.input_namespace('legs', valid_type=orm.TrajectoryData, help='The frames.')
+        spec.input_namespace(
+            'evaluations', valid_type=orm.ArrayData, required=False, help='What a committee says of the frames.'
+        )
+        spec.input_namespace(
+            'descriptors', valid_type=orm.ArrayData, required=False, help='What jobs have computed of the frames.'
+        )
+        validators.guard(spec.inputs, validators.SELECTION, validators.selection)
+        spec.inputs['metadata']['options']['parser_name'].default = 'mlip_autopipe.select'
+        spec.output('selection', valid_type=orm.ArrayData, required=False, help='The frames, in the order of choice.')
+        spec.output('report', valid_type=orm.Dict, required=False, help='Counts and coverage of the selection.')
+        spec.exit_code(
+            400,
+            'ERROR_OUT_OF_WALLTIME',
+            message='The job stopped before the selection was made: {reason}',
+            invalidates_cache=True,
+        )
+        spec.exit_code(401, 'ERROR_SAMPLING', message='The frames cannot be selected: {reason}', invalidates_cache=True)
+        spec.exit_code(
+            402, 'ERROR_SELECTION_UNREADABLE', message='The selection cannot be read: {reason}', invalidates_cache=True
+        )
+
+    def prepare_for_submission(self, folder: Folder) -> CalcInfo:
+        """Write the job's input files; the reference dataset is copied as it is."""
+        request = request_from_nodes(self.inputs)
+        calculation = self._call_runner('--select', contract.JOB_FILE, module='aiida_mlip_autopipe.description')
+        reference = None
+        if 'reference_dataset' in self.inputs:
+            node = self.inputs.reference_dataset
+            reference = str(PurePosixPath(REFERENCE_FOLDER, node.filename))
+            calculation.local_copy_list = [(node.uuid, node.filename, reference)]
+        job = SelectionJob(
+            sampling_version=self.inputs.stage_version.value,
+            sampling=self.inputs.settings.get_dict(),
+            random_seed=request.random_seed,
+            lineages=dict(request.lineages),
+            kinds=dict(request.kinds),
+            seed_ids=tuple(one.seed_id for one in request.trajectories),
+            described={
+                key: DescribedBy(species=tuple(one.species), report=one.report)
+                for key, one in request.described.items()
+            },
+            reference=reference,
+            **self._told_to_all(),
+        )
+        Path(folder.get_abs_path(contract.JOB_FILE)).write_text(job.model_dump_json(indent=2))
+        write_trajectories(Path(folder.get_abs_path(TRAJECTORIES_FILE)), request.trajectories)
+        write_features(Path(folder.get_abs_path(FEATURES_FILE)), request.described)
+        calculation.retrieve_temporary_list = [SELECTION_FILE, REPORT_FILE]
+        return calculation

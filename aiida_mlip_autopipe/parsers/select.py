@@ -1,0 +1,30 @@
+"""The parser of a selection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aiida.engine import ExitCode
+
+from aiida_mlip_autopipe.data.selection import nodes_from_selection
+from aiida_mlip_autopipe.data.trajectory import in_order
+from aiida_mlip_autopipe.description.select import read_selection
+from aiida_mlip_autopipe.exploration import contract
+from aiida_mlip_autopipe.parsers.job import JobParser, first_line
+
+
+class SelectionParser(JobParser):
+    """Attaches the nodes that the calcfunction would have made."""
+
+    def attach(self, result: contract.Result, folder: Path) -> ExitCode | None:
+        """Attach selection and report of a job that was completed."""
+        if result.outcome != 'completed':
+            return None
+        try:
+            selection = read_selection(folder)
+            nodes = nodes_from_selection(selection, in_order(self.node.inputs.legs.values()))
+        except Exception as error:  # whatever a file that is missing or torn makes its reader raise
+            return self.exit_codes.ERROR_SELECTION_UNREADABLE.format(reason=first_line(error))
+        for label, node in nodes.items():
+            self.out(label, node)
+        return None
