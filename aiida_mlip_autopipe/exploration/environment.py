@@ -183,7 +183,7 @@ def _find_module(name: str) -> ModuleSpec:
         locations = None if spec is None else spec.submodule_search_locations
         spec = None if locations is None else PathFinder.find_spec(part, list(locations))
     if spec is None:
-        raise SourceNotFoundError(f'there is no module {name!r}, which the calculator names as a source')
+        raise SourceNotFoundError(f'the calculator cannot be imported: there is no module {name!r}')
     return spec
 
 
