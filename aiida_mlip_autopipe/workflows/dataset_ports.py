@@ -1,0 +1,91 @@
+"""What a campaign takes and gives: the inputs, outputs and exit codes of `DatasetWorkChain`."""
+
+from __future__ import annotations
+
+from aiida import orm
+
+from aiida_mlip_autopipe.aiida_internals import WorkChainSpec
+from aiida_mlip_autopipe.calculations import validators
+from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
+from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
+from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.data.dataset import DatasetData
+from aiida_mlip_autopipe.data.seed import SeedData
+
+
+def define_inputs(spec: WorkChainSpec) -> None:
+    """Define the inputs, each with a validator."""
+    spec.input('config', valid_type=orm.Dict, help='The whole config as it was composed, for provenance.')
+    spec.input('campaign', valid_type=orm.Dict, help='`name` and `config_hash`: what each row says of its campaign.')
+    spec.input('random_seed', valid_type=orm.Int, help='From which every random number is derived.')
+    spec.input('generation', valid_type=orm.Dict, help='`entries` with files as keys, and `cutoff_A`.')
+    spec.input_namespace('files', valid_type=orm.SinglefileData, required=False, help="The user's structure files.")
+    spec.input('sampling', valid_type=orm.Dict, help='Settings of the sampling, without `given`.')
+    spec.input('reference_dataset', valid_type=DatasetData, required=False, help='Structures that the dataset extends.')
+    spec.input_namespace(
+        'codes',
+        dynamic=True,
+        help='For each code by its key: `code`, `calculator`, `model`, `environment` and `image_sha256` of its jobs, '
+        'their `options`, and `stash` with `folder` and `options` where full trajectories are copied.',
+    )
+    spec.expose_inputs(
+        ExplorationCalculation,
+        namespace='job',
+        exclude=(
+            'seed',
+            'checkpoint',
+            'rescues',
+            'random_seed',
+            'code',
+            'calculator',
+            'model',
+            'environment',
+            'image_sha256',
+            'metadata',
+        ),
+    )
+    optional = {'required': False, 'populate_defaults': False}
+    spec.expose_inputs(
+        EvaluationCalculation, namespace='committee', exclude=('trajectory', 'seed'), namespace_options=optional
+    )
+    spec.expose_inputs(
+        DescriptionCalculation,
+        namespace='description',
+        exclude=('legs', 'reference_dataset', 'descriptor', 'species', 'projection'),
+        namespace_options=optional,
+    )
+    # Shared by all explorations, so that it is one node and not one a seed.
+    spec.input('max_iterations', valid_type=orm.Int, help='Legs of one exploration at most.')
+    for name, valid_type, text, default in (
+        ('n_seeds', int, 'How many seeds the entries give.', {}),
+        ('describe_in_jobs_from', int, 'Frames from which on descriptors are computed in jobs.', {'default': 0}),
+        ('retry_memory_factor', float, 'Out of memory: submitted again with so much more.', {'default': 1.0}),
+        ('max_concurrent_jobs', int, 'Explorations in flight at most.', {}),
+        ('min_success_share', float, 'Share of explorations that must succeed.', {}),
+        ('reuse_finished', bool, 'Take equal leaves from the cache.', {'default': False}),
+    ):
+        spec.input(name, valid_type=valid_type, is_metadata=True, help=text, **default)
+    validators.guard(spec.inputs, validators.DATASET, validators.dataset)
+
+
+def define_outputs(spec: WorkChainSpec) -> None:
+    """Define the outputs, and an exit code for each stage that can fail."""
+    spec.output_namespace('seeds', valid_type=SeedData, help='The seeds.')
+    spec.output_namespace('generation_reports', valid_type=orm.Dict, help='What was rejected, for each chunk.')
+    spec.output('selection', valid_type=orm.ArrayData, help='The frames chosen, in the order of choice.')
+    spec.output('selection_report', valid_type=orm.Dict, help='Counts and coverage of the selection.')
+    spec.output('dataset', valid_type=DatasetData, help='The ASE database.')
+    for status, label, message in (
+        (400, 'ERROR_GENERATION', 'The seeds cannot be made: {reason}'),
+        (
+            401,
+            'ERROR_TOO_FEW_EXPLORATIONS',
+            '{n_ok} of {n} explorations succeeded, fewer than the share of {share} asked for.',
+        ),
+        (402, 'ERROR_NO_FRAMES', 'No exploration left a frame.'),
+        (403, 'ERROR_SAMPLING', 'The frames cannot be selected: {reason}'),
+        (404, 'ERROR_EXPORT', 'The dataset cannot be written: {reason}'),
+        (405, 'ERROR_STOPPED', 'Stopped by a user; the same file again goes on where it was.'),
+        (406, 'ERROR_DESCRIPTION', 'The frames cannot be described: {reason}'),
+    ):
+        spec.exit_code(status, label, message=message)
