@@ -42,7 +42,7 @@ class ExplorationCalculation(CalculatorJob):
         spec.input(
             'exploration',
             valid_type=orm.Dict,
-            help='Settings of the exploration beside its steps, and beside those of the last stage that is no ramp.',
+            help='Settings of the exploration without its steps and those of the last stage, unless it is a ramp.',
         )
         spec.input('n_steps', valid_type=orm.Int, help='Steps of the whole run.')
         spec.input(
@@ -57,7 +57,7 @@ class ExplorationCalculation(CalculatorJob):
             valid_type=float,
             is_metadata=True,
             required=False,
-            help='Seconds before the end of the wall time at which the job ends itself.',
+            help='Seconds before the wall time limit at which the job stops by itself.',
         )
         spec.input('random_seed', valid_type=orm.Int, help="The campaign's number; the stream is derived from it.")
         spec.input('runner_version', valid_type=orm.Str, help='Version of the science behind the runner.')

@@ -58,7 +58,7 @@ class CalculatorJob(CalcJob):
             (
                 324,
                 'ERROR_ENVIRONMENT_CHANGED',
-                'The environment is not the one that was recorded: {reason}; {remedy} records the one there is',
+                'The environment differs from the recorded one: {reason}; {remedy} records the current one',
             ),
             (325, 'ERROR_MODEL_MISSING', 'The model is no longer on the computer: {reason}'),
             (350, 'ERROR_RUNNER_RAISED', 'The runner raised: {reason}'),

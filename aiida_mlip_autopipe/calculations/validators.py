@@ -1,4 +1,4 @@
-"""Validators of ports: what is wrong in a config file is as wrong in a process that is submitted without one."""
+"""Validators of ports: processes submitted without a config file get the same checks as a config file."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def content(value: Any) -> Any:
 
 
 def calculator(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
-    """Refuse settings of a calculator that cannot be, and those that do not fit its model or its environment."""
+    """Refuse invalid settings of a calculator, and those that do not fit its model or its environment."""
     if 'calculator' not in inputs:
         return None
     data = inputs['calculator'].get_dict()
@@ -158,7 +158,7 @@ def description(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | No
 
 
 def selection(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
-    """Refuse to select from nothing, and by the disagreement of a committee that there is none of."""
+    """Refuse to select from nothing, or by disagreement without a committee."""
     found = [] if inputs.get('legs') else ['legs: got nothing; there must be frames to choose from']
     settings = inputs['settings'].get_dict()
     if settings.get('given') is not None:

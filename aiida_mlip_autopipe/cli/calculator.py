@@ -134,14 +134,14 @@ def repeat_self_test(
         typer.Argument(help='What the self-test asks for, as queue=gpu gpus_per_job=1.', show_default=False),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help='A campaign, whose calculators for this code are tried.', show_default=False)
+        Path | None, typer.Option(help='A campaign, to test its calculators for this code.', show_default=False)
     ] = None,
     timeout_s: Annotated[float, typer.Option('--timeout', help='Seconds to wait for the self-test.')] = 1800,
     profile: ProfileOption = None,
 ) -> None:
     """Repeat the self-test of a code, and record the environment that its jobs are to find.
 
-    By default with the calculators and the resources that it was tested with before.
+    By default it uses the calculators and resources of the last test.
     """
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.cli.launch import submit_and_wait

@@ -26,7 +26,7 @@ from aiida_mlip_autopipe.sampling.given import read_given
 
 
 def select_in_job(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) -> None:
-    """Make the selection of a job. What is interrupted leaves nothing: half a selection serves nobody.
+    """Make the selection of a job. An interrupted job leaves no selection.
 
     Raises
     ------

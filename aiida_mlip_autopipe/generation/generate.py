@@ -105,7 +105,7 @@ def generate_seeds(
     """
     listed = list(list_entries(entries, random_seed=random_seed, cutoff_A=cutoff_A))
     if fingerprints is None and _needs_fingerprints(listed, start):
-        raise AutopipeError(f'seeds from {start} on need the fingerprints of those before, to leave out duplicates')
+        raise AutopipeError(f'seeds from {start} on need the fingerprints of the earlier ones to find duplicates')
     # A copy, so that the same fingerprints can be given again.
     marks = Fingerprints(set(fingerprints.own), set(fingerprints.known)) if fingerprints else Fingerprints()
     rejections = Rejections()

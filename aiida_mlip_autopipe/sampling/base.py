@@ -65,7 +65,7 @@ class Sampler(ABC):
 
     @abstractmethod
     def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
-        """Choose at most so many frames of a pool, none twice.
+        """Choose up to ``n_structures`` frames of a pool, none twice.
 
         Parameters
         ----------

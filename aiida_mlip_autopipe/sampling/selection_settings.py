@@ -1,4 +1,4 @@
-"""What a selection as a whole is told: how many frames, which are candidates, and what is held out."""
+"""Settings of a selection as a whole: how many frames, which are candidates, and what is held out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class FromCampaign(Settings):
     """The dataset of an earlier campaign."""
 
     campaign: str = Field(coerce_numbers_to_str=True, min_length=1)
-    """The campaign's pk, uuid or name; of several of a name the newest. It must have finished when this one is
+    """The campaign's pk, uuid or name; the newest, if several have that name. It must have finished when this one is
     submitted."""
 
 
@@ -28,21 +28,21 @@ class SelectionSettings(Settings):
     """A target for the selection: as few structures as reach it are chosen, ``n_structures`` at most. Shares of
     ``n_structures`` stay what they are."""
     test_share: float = Field(default=0.0, ge=0, lt=1)
-    """Share of ``n_structures`` for testing: drawn by chance, before the selection, from lineages that are kept out of
+    """Share of ``n_structures`` for testing: drawn at random, before the selection, from lineages that are kept out of
     it. A lineage is all that comes from one structure before strain and rattle."""
     held_out_kinds: tuple[str, ...] = ()
-    """Kinds of seed, by the ``kind`` of their entries, that are never trained on: ``test_share`` is then drawn by
-    chance from frames of these kinds, and from no others."""
+    """Kinds of seed, by the ``kind`` of their entries, that are never trained on: ``test_share`` is then drawn at
+    random from frames of these kinds only."""
     valid_share: float = Field(default=0.0, ge=0, lt=1)
     """Share of ``n_structures`` for validation, drawn like that for testing."""
     max_force_eV_A: float | None = Field(default=None, gt=0)
-    """Frames with a force above this, in eV/Å, are passed over; none are by default."""
+    """Frames with a force above this, in eV/Å, are discarded; none are by default."""
     max_excess_energy_eV: float | None = Field(default=None, gt=0)
-    """Frames with more energy than this above the lowest of the same composition, in eV per atom, are passed over;
+    """Frames with more energy than this above the lowest of the same composition, in eV per atom, are discarded;
     none are by default."""
     crash_share: float = Field(default=0.1, ge=0, le=1)
     """Share of ``n_structures`` that may be frames on the way to a crash: those of the last ``crash_window_fs`` before
-    a run became unstable. Of more of them as many stay candidates, drawn by chance. Failing frames never are."""
+    a run became unstable. If there are more, that many stay candidates, drawn at random. Failing frames never do."""
     crash_window_fs: float = Field(default=100.0, ge=0)
     """How long before the crash a frame is on the way to it, in fs."""
     given: InputFile | FromCampaign | None = None

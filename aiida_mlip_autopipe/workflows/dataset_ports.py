@@ -17,7 +17,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
     """Define the inputs, each with a validator."""
     spec.input('config', valid_type=orm.Dict, help='The whole config as it was composed, for provenance.')
     spec.input('campaign', valid_type=orm.Dict, help='`name` and `config_hash`: what each row says of its campaign.')
-    spec.input('random_seed', valid_type=orm.Int, help='From which every random number is derived.')
+    spec.input('random_seed', valid_type=orm.Int, help='The number from which all random numbers are derived.')
     spec.input('generation', valid_type=orm.Dict, help='`entries` with files as keys, and `cutoff_A`.')
     spec.input_namespace('files', valid_type=orm.SinglefileData, required=False, help="The user's structure files.")
     spec.input('sampling', valid_type=orm.Dict, help='Settings of the sampling, without `given`.')
@@ -55,14 +55,14 @@ def define_inputs(spec: WorkChainSpec) -> None:
         namespace_options=optional,
     )
     # Shared by all explorations, so that it is one node and not one a seed.
-    spec.input('max_iterations', valid_type=orm.Int, help='Legs of one exploration at most.')
+    spec.input('max_iterations', valid_type=orm.Int, help='Maximum number of legs of one exploration.')
     for name, valid_type, text, default in (
         ('n_seeds', int, 'How many seeds the entries give.', {}),
-        ('describe_in_jobs_from', int, 'Frames from which on descriptors are computed in jobs.', {'default': 0}),
-        ('retry_memory_factor', float, 'Out of memory: submitted again with so much more.', {'default': 1.0}),
-        ('max_concurrent_jobs', int, 'Explorations in flight at most.', {}),
+        ('describe_in_jobs_from', int, 'Number of frames from which jobs compute the descriptors.', {'default': 0}),
+        ('retry_memory_factor', float, 'Factor on the memory after a job ran out of it.', {'default': 1.0}),
+        ('max_concurrent_jobs', int, 'Maximum number of explorations in flight.', {}),
         ('min_success_share', float, 'Share of explorations that must succeed.', {}),
-        ('reuse_finished', bool, 'Take equal leaves from the cache.', {'default': False}),
+        ('reuse_finished', bool, 'Reuse finished calculations with equal inputs.', {'default': False}),
     ):
         spec.input(name, valid_type=valid_type, is_metadata=True, help=text, **default)
     validators.guard(spec.inputs, validators.DATASET, validators.dataset)
@@ -85,7 +85,7 @@ def define_outputs(spec: WorkChainSpec) -> None:
         (402, 'ERROR_NO_FRAMES', 'No exploration left a frame.'),
         (403, 'ERROR_SAMPLING', 'The frames cannot be selected: {reason}'),
         (404, 'ERROR_EXPORT', 'The dataset cannot be written: {reason}'),
-        (405, 'ERROR_STOPPED', 'Stopped by a user; the same file again goes on where it was.'),
+        (405, 'ERROR_STOPPED', 'Stopped by a user; run the same file again to continue.'),
         (406, 'ERROR_DESCRIPTION', 'The frames cannot be described: {reason}'),
     ):
         spec.exit_code(status, label, message=message)

@@ -130,7 +130,8 @@ def _refuse_idle_gpu(code: orm.AbstractCode, calculator: CalculatorSettings) -> 
     if isinstance(calculator, ModelSettings):
         raise AutopipeError(
             f'gpus_per_job asks for a GPU, but the self-test of {code.full_label} found none: '
-            f"'{self_test_command(code.full_label)} gpus_per_job=1' looks again, calculator.device decides by hand"
+            f"'{self_test_command(code.full_label)} gpus_per_job=1' repeats the test with a GPU, "
+            'calculator.device overrides it'
         )
 
 

@@ -30,7 +30,7 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
             valid_type=float,
             is_metadata=True,
             default=1.0,
-            help='A leg that ran out of memory is submitted once more with so much more; 1 gives up.',
+            help='Factor by which memory is increased, once, after a leg ran out of it; 1 gives up.',
         )
         spec.exit_code(403, 'ERROR_NO_PROGRESS', message='A leg used up its wall time without a single step.')
         spec.exit_code(
@@ -136,7 +136,7 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
         options = self.ctx.inputs.metadata.options
         factor, asked = self.inputs.retry_memory_factor, options.get('max_memory_kb')
         if self.ctx.has_more_memory or factor == 1 or asked is None:
-            self.report(f'job {node.pk} ran out of memory, of which it had {_megabytes(asked)}')
+            self.report(f'job {node.pk} ran out of memory; it had {_megabytes(asked)}')
             return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_OUT_OF_MEMORY)
         self.ctx.has_more_memory = True
         options['max_memory_kb'] = round(factor * asked)
@@ -180,4 +180,4 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
 
 
 def _megabytes(kilobytes: int | None) -> str:
-    return 'as much as the scheduler gives unasked' if kilobytes is None else f'{kilobytes // 1024} MB'
+    return "the scheduler's default" if kilobytes is None else f'{kilobytes // 1024} MB'

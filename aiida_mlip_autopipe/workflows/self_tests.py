@@ -1,4 +1,4 @@
-"""The self-test of a code: on this machine by a process, elsewhere by a job that takes the way of every job."""
+"""The self-test of a code: on this machine by a process, elsewhere by a job like any other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How AiiDA behaves where this package uses private parts of it.
+"""How AiiDA behaves where this package uses AiiDA's private APIs.
 
 `EagerWorkChain` is tested in `test_throttle.py`, `hash_by_attributes` in `tests/data/test_model.py`, and
 killing and playing, which take a daemon, in `tests/cli/test_campaign.py`.

@@ -50,7 +50,8 @@ class ModelSettings(CalculatorSettings):
     """sha256 of the model file; a job refuses a file with another one. Found at submission where not given."""
     store_model: bool = True
     """Whether AiiDA's graph stores the content of a model file, which may then be deleted after submission. With
-    ``false`` it stores the sha256 alone, and jobs on this machine read the file itself. Shipped models never are."""
+    ``false`` it stores the sha256 alone, and jobs on this machine read the file itself. Shipped models are
+    never stored."""
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
     """``auto`` takes a GPU if there is one."""
     dtype: Literal['float32', 'float64'] = 'float32'

@@ -28,8 +28,8 @@ class CustomSettings(CalculatorSettings):
     distribution: str | None = None
     """The package that brings it, for the record of its version."""
     extra_sources: tuple[str, ...] = ()
-    """Further code that its numbers depend on: names of modules and packages, or absolute paths of files. A change of
-    any of them, or of the calculator's own module, makes explorations anew."""
+    """Further code that its numbers depend on: names of modules and packages, or absolute paths of files. Changing
+    any of them, or the calculator's own module, reruns the explorations."""
 
     @field_validator('extra_sources')
     @classmethod
