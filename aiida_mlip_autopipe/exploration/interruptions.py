@@ -97,12 +97,13 @@ class Interruptions:
 
         look()
         before = signal.signal(signal.SIGALRM, look)
-        signal.setitimer(signal.ITIMER_REAL, WATCH_S, WATCH_S)
+        timer = signal.setitimer(signal.ITIMER_REAL, WATCH_S, WATCH_S)
         try:
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
+            signal.setitimer(signal.ITIMER_REAL, *timer)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._signal = number
