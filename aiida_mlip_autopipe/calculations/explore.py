@@ -35,6 +35,19 @@ class ExplorationCalculation(CalculatorJob):
     """Runs ``python -m aiida_mlip_autopipe.exploration job.json`` where the code says."""
 
     @classmethod
+    def is_valid_cache(cls, node: orm.ProcessNode) -> bool:
+        """Return whether a job may stand for an equal one: not where it was ended before its first step.
+
+        A job that is submitted again would otherwise be the same failure from the cache.
+        """
+        early = (cls.exit_codes.ERROR_OUT_OF_WALLTIME.status, cls.exit_codes.ERROR_KILLED.status)
+        if node.exit_status in early:
+            result = node.outputs.result
+            if result['last_step'] == result['first_step']:
+                return False
+        return bool(super().is_valid_cache(node))
+
+    @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define inputs, outputs and exit codes."""
         super().define(spec)

@@ -27,7 +27,10 @@ Validator = Callable[[Any, Any], str | None]
 """Returns one sentence for each fault of what a port was given, each a line; None where there is none."""
 
 Sha256 = Annotated[str, Field(pattern='^[0-9a-f]{64}$')]
-CODE = ('code', 'calculator', 'environment')
+# What the namespace of a code must have, and what it may have besides.
+CODE = ('code', 'calculator', 'environment', 'options')
+OPTIONAL = ('model', 'image_sha256', 'stash')
+STASH = ('folder', 'options')
 AtomicNumbers = Annotated[list[Annotated[int, Field(ge=1, le=118)]], Field(min_length=1)]
 
 
@@ -158,14 +161,14 @@ def description(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | No
 
 
 def selection(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
-    """Refuse to select from nothing, or by disagreement without a committee."""
+    """Refuse to select from nothing, or with a reference dataset among the settings.
+
+    Whether a committee has evaluated anything is known only when all explorations have ended: the job finds it.
+    """
     found = [] if inputs.get('legs') else ['legs: got nothing; there must be frames to choose from']
     settings = inputs['settings'].get_dict()
     if settings.get('given') is not None:
         found.append('settings.given: it is an input of its own, reference_dataset')
-    if not inputs.get('evaluations'):
-        places = disagreement_places(settings, 'settings')
-        found += [f"{place}: got 'disagreement'; needs evaluations by a committee" for place in places]
     return _lines(found)
 
 
@@ -196,6 +199,9 @@ def codes(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
     found = [] if inputs else ['codes: got nothing; there must be at least one code']
     for key, one in inputs.items():
         missing = [f'{name}: got nothing; every code needs it' for name in CODE if name not in one]
+        missing += [f'{name}: is not an input of a code' for name in one if name not in CODE + OPTIONAL]
+        stash = one.get('stash', dict.fromkeys(STASH))
+        missing += [f'stash.{name}: got nothing; every copy needs it' for name in STASH if name not in stash]
         faults = _lines([*missing, _environment(one['environment'], None) if 'environment' in one else None])
         found += [f'codes.{key}.{fault}' for fault in (faults or calculator(one, one) or '').splitlines()]
     return _lines(found)

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from aiida import orm
+from aiida.common import timezone
 from aiida.common.exceptions import NotExistent
 from aiida.manage import get_manager
 from aiida.manage.configuration import get_config
@@ -28,6 +29,9 @@ ENVIRONMENTS = 'mlip_autopipe_environments'
 """Extra of a code: by `environment_key`, the record of its environment and the settings that it was tested with."""
 TESTED_MODELS = 'mlip_autopipe_models'
 """Extra of a code: the models that it was tried with, by their sha256."""
+
+RECORDED = 'recorded'
+"""In these extras, the time of the self-test: a database may order what an extra holds otherwise."""
 
 
 def code_label(kind: str) -> str:
@@ -169,8 +173,10 @@ def keep_self_test(
     if report.get('model_sha256'):
         tested = {name: report[name] for name in ('elements', 'cutoff_A')}
         tested |= {'name': report['model_name'], 'shipped': report['model_is_shipped'], 'versions': report['versions']}
+        tested[RECORDED] = timezone.now().isoformat()
         code.base.extras.set(TESTED_MODELS, {**models_tried(code), report['model_sha256']: tested})
     test = {'environment': report['environment'], 'calculator': calculator, 'resources': resources or {}}
+    test[RECORDED] = timezone.now().isoformat()
     kept = code.base.extras.get(ENVIRONMENTS, {})
     code.base.extras.set(ENVIRONMENTS, {**kept, environment_key(calculator): test})
 
@@ -189,7 +195,7 @@ def keep_environment(code: orm.AbstractCode, calculator: dict[str, Any], environ
     """Replace the record of a code that has one by another."""
     kept = code.base.extras.get(ENVIRONMENTS)
     key = environment_key(calculator)
-    test = {**kept[key], 'environment': environment.model_dump(mode='json')}
+    test = {**kept[key], 'environment': environment.model_dump(mode='json'), RECORDED: timezone.now().isoformat()}
     code.base.extras.set(ENVIRONMENTS, {**kept, key: test})
 
 
@@ -199,9 +205,10 @@ def kept_tests(code: orm.AbstractCode) -> list[dict[str, Any]]:
 
 
 def kept_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Environment | None:
-    """Return the record that a code keeps of a calculator; without one any of its records, None where there is none."""
+    """Return the record that a code keeps of a calculator; without one its newest record, None where there is none."""
     kept = code.base.extras.get(ENVIRONMENTS, {})
-    test = kept.get(environment_key(calculator)) if calculator else next(iter(kept.values()), None)
+    newest = max(kept.values(), key=lambda test: test[RECORDED], default=None)
+    test = kept.get(environment_key(calculator)) if calculator else newest
     return None if test is None else Environment.model_validate(test['environment'])
 
 

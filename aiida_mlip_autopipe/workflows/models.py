@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.errors import AutopipeError, ModelMissingError
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError, CalculatorSettings
 from aiida_mlip_autopipe.exploration.calculators.base import CalculatorLoader, ModelSettings
 from aiida_mlip_autopipe.hashing import file_sha256
-from aiida_mlip_autopipe.installation.codes import is_read_here, keep_self_test, models_tried, self_test
+from aiida_mlip_autopipe.installation.codes import RECORDED, is_read_here, keep_self_test, models_tried, self_test
 from aiida_mlip_autopipe.installation.models import ensure_placed
 
 if TYPE_CHECKING:
@@ -100,9 +100,10 @@ def _shipped_sha256(settings: ModelSettings, loader: CalculatorLoader, code: orm
     if settings.model_sha256 is not None:
         return settings.model_sha256
     name = settings.model.lower()
-    known = [sha256 for sha256, facts in models_tried(code).items() if facts['shipped'] and facts['name'] == name]
+    tried = models_tried(code)
+    known = [sha256 for sha256, facts in tried.items() if facts['shipped'] and facts['name'] == name]
     if known:
-        return known[-1]
+        return max(known, key=lambda sha256: str(tried[sha256][RECORDED]))
     try:
         return file_sha256(loader.model_file())
     except CalculatorRefusedError as refused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from aiida import orm
@@ -151,7 +152,7 @@ def _model_to_try(calculator: dict[str, Any], code: orm.AbstractCode) -> ModelDa
         return None
     model = model_node(parsed, code, try_it=False)
     if model is not None:
-        ensure_placed(model, code)
+        ensure_placed(model, code, Path(calculator['model']).expanduser())
     return model
 
 

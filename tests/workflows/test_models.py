@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.exploration import RUNNER_VERSION, CalculatorRefusedErr
 from aiida_mlip_autopipe.exploration.calculators import base
 from aiida_mlip_autopipe.exploration.calculators.mace import MACESettings
 from aiida_mlip_autopipe.exploration.calculators.sevennet import SevenNetSettings
-from aiida_mlip_autopipe.installation.codes import TESTED_MODELS, ensure_code, models_tried
+from aiida_mlip_autopipe.installation.codes import RECORDED, TESTED_MODELS, ensure_code, models_tried
 from aiida_mlip_autopipe.model_store import FOLDER, PLACED, find_model, note_model
 from aiida_mlip_autopipe.seeds import Seed
 from aiida_mlip_autopipe.workflows import models
@@ -60,7 +60,9 @@ def test_the_weights_that_only_a_code_has_are_known_by_what_its_self_test_found(
     with pytest.raises(AutopipeError, match='--model 7net-0'):
         model_node(settings, remote_code)
     about = {'name': '7net-0', 'shipped': True, 'elements': ['Cu'], 'cutoff_A': 5.0, 'versions': {'sevenn': '0.13'}}
-    remote_code.base.extras.set(TESTED_MODELS, {'f' * 64: about})
+    about[RECORDED] = '2026-01-02'
+    older = {**about, RECORDED: '2026-01-01'}
+    remote_code.base.extras.set(TESTED_MODELS, {'f' * 64: about, '0' * 64: older})
     node = model_node(settings, remote_code)
     assert (node.sha256, node.is_shipped, node.has_bytes) == ('f' * 64, True, False)
     assert node.base.attributes.get('elements') == ['Cu']

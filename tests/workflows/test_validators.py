@@ -319,7 +319,21 @@ def test_a_campaign_spreads_several_temperatures_and_refuses_one_that_cannot_be(
 @pytest.mark.parametrize('name', ['code', 'calculator', 'environment'])
 def test_a_code_without_what_its_jobs_need_is_refused(dataset, job, name):
     del job[name]
-    refuse(DatasetWorkChain, dataset | {'codes': {'mine': job}}, f'codes.mine.{name}')
+    refuse(DatasetWorkChain, dataset | {'codes': {'mine': job | {'options': orm.Dict({})}}}, f'codes.mine.{name}')
+
+
+@pytest.mark.parametrize(
+    ('change', 'place'),
+    [
+        ({}, 'codes.mine.options'),
+        ({'options': orm.Dict, 'image_sha265': orm.Str}, 'codes.mine.image_sha265'),
+        ({'options': orm.Dict, 'stash': lambda: {'folder': orm.Str('/archive')}}, 'codes.mine.stash.options'),
+    ],
+    ids=['no options', 'an unknown input', 'a stash without options'],
+)
+def test_the_namespace_of_a_code_is_complete_and_has_nothing_else(dataset, job, change, place):
+    mine = job | {name: make() for name, make in change.items()}
+    refuse(DatasetWorkChain, dataset | {'codes': {'mine': mine}}, place)
 
 
 def test_a_record_that_is_none_and_a_device_that_it_does_not_have_are_refused(exploration, dataset, job):
@@ -327,7 +341,7 @@ def test_a_record_that_is_none_and_a_device_that_it_does_not_have_are_refused(ex
     with pytest.raises(ValueError, match=r'environment\.numpy'):
         run(ExplorationCalculation, **(exploration | bad))
     with pytest.raises(ValueError, match=r'codes\.mine\.environment\.numpy'):
-        run(DatasetWorkChain, **(dataset | {'codes': {'mine': job | bad}}))
+        run(DatasetWorkChain, **(dataset | {'codes': {'mine': job | bad | {'options': orm.Dict({})}}}))
     other = {'calculator': orm.Dict({'kind': 'emt', 'device': 'cpu'})}
     elsewhere = orm.Dict(job['environment'].get_dict() | {'device': 'cuda'})
     refuse(ExplorationCalculation, exploration | other | {'environment': elsewhere}, 'calculator.device')

@@ -1,0 +1,28 @@
+import pytest
+from aiida import orm
+from aiida.common import LinkType
+from aiida.engine import ProcessState
+
+from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+
+CODES = ExplorationCalculation.exit_codes
+
+
+@pytest.mark.parametrize(
+    ('exit_code', 'last_step', 'serves'),
+    [
+        (CODES.ERROR_OUT_OF_WALLTIME, 40, True),
+        (CODES.ERROR_KILLED, 40, True),
+        (CODES.ERROR_OUT_OF_WALLTIME, 20, False),
+        (CODES.ERROR_KILLED, 20, False),
+        (CODES.ERROR_UNSTABLE, 20, True),
+    ],
+)
+def test_a_job_that_was_ended_before_its_first_step_does_not_stand_for_an_equal_one(exit_code, last_step, serves):
+    node = orm.CalcJobNode(process_type=ExplorationCalculation.build_process_type()).store()
+    result = orm.Dict({'first_step': 20, 'last_step': last_step})
+    result.base.links.add_incoming(node, LinkType.CREATE, 'result')
+    result.store()
+    node.set_exit_status(exit_code.status)
+    node.set_process_state(ProcessState.FINISHED)
+    assert ExplorationCalculation.is_valid_cache(node) is serves
