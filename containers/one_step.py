@@ -44,6 +44,8 @@ def write_job(calculator: dict[str, Any], folder: Path) -> None:
 
     from aiida_mlip_autopipe.exploration import RUNNER_VERSION
     from aiida_mlip_autopipe.exploration.contract import JOB_FILE, SEED_FILE, Job, JobSeed
+    from aiida_mlip_autopipe.exploration.environment import read_environment
+    from aiida_mlip_autopipe.exploration.preparation import make_loader
     from aiida_mlip_autopipe.seeds import Seed
 
     atoms = bulk('Cu', cubic=True) * (2, 2, 2)
@@ -53,6 +55,8 @@ def write_job(calculator: dict[str, Any], folder: Path) -> None:
         runner_version=RUNNER_VERSION,
         seeds=(JobSeed(seed_id=Seed(atoms).seed_id, random_seed=1),),
         calculator=calculator,
+        # The job runs by the same interpreter, on the CPU of the machine that builds the image.
+        environment=read_environment(make_loader(calculator), 'cpu'),
         exploration={'temperature_K': 300, 'n_steps': 1, 'frame_interval': 1},
     )
     (folder / JOB_FILE).write_text(job.model_dump_json())
