@@ -24,6 +24,7 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION
 from aiida_mlip_autopipe.exploration.contract import JOB_FILE, SEED_FILE, Job, JobSeed, Outcome
+from aiida_mlip_autopipe.exploration.environment import read_environment
 from aiida_mlip_autopipe.exploration.preparation import make_loader
 from aiida_mlip_autopipe.exploration.runner import explore, run_job
 from aiida_mlip_autopipe.exploration.simulation import Simulation
@@ -74,6 +75,7 @@ def outside_of_exploration(atoms: Atoms, settings: dict[str, Any], stopwatch: St
             runner_version=RUNNER_VERSION,
             seeds=(JobSeed(seed_id='benchmark', random_seed=0),),
             calculator=settings,
+            environment=read_environment(make_loader(settings), 'cpu'),
             exploration={'ensemble': 'nvt', 'n_steps': n_steps},
         )
         (folder / JOB_FILE).write_text(job.model_dump_json())
