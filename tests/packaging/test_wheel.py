@@ -38,12 +38,15 @@ exploration: {temperature_K: 300, n_steps: 20, frame_interval: 10}
 EXPLORE = """\
 import ase.io
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION, contract
+from aiida_mlip_autopipe.exploration.environment import read_environment
+from aiida_mlip_autopipe.exploration.preparation import make_loader
 
 ase.io.write(contract.SEED_FILE, ase.io.read('seeds.extxyz', index=0))
 job = contract.Job(
     runner_version=RUNNER_VERSION,
     seeds=[contract.JobSeed(seed_id='smoke', random_seed=1)],
     calculator={'kind': 'emt'},
+    environment=read_environment(make_loader({'kind': 'emt'}), 'cpu'),
     exploration={'ensemble': 'nvt', 'n_steps': 20, 'frame_interval': 10},
 )
 with open(contract.JOB_FILE, 'w') as file:
