@@ -11,6 +11,7 @@ from support.tiny_campaign import change_campaign, write_structures
 
 from aiida_mlip_autopipe.exploration.calculators import resolve_model
 from aiida_mlip_autopipe.exploration.calculators.sevennet import SevenNetSettings
+from aiida_mlip_autopipe.model_store import FOLDER
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 
 pytestmark = [pytest.mark.integration, pytest.mark.mlip]
@@ -32,9 +33,10 @@ def fill_folder(folder, model_name, reference_name):
 
 
 @pytest.fixture(scope='module')
-def code(emt_code):
+def code(emt_code, tmp_path_factory):
     from aiida_mlip_autopipe.installation.codes import ensure_code
 
+    emt_code.computer.set_property(FOLDER, str(tmp_path_factory.mktemp('models')))
     return ensure_code(emt_code.computer, 'sevennet')[0]
 
 
