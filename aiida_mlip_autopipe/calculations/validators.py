@@ -67,7 +67,7 @@ def validate_as(name: str, annotation: Any) -> Validator:
     name
         The port's name, with which the place of a fault begins.
     annotation
-        What the content of the node, or the value that is no node, must be: a pydantic model or any annotated type.
+        What the content of the node, or the plain value, must be: a pydantic model or any annotated type.
     """
     model = _model(**{name: annotation})
 
@@ -88,7 +88,7 @@ def like(model: type[BaseModel], field: str, name: str | None = None) -> Validat
 
 
 def content(value: Any) -> Any:
-    """Return what a node holds as plain data; what is no node as it is."""
+    """Return the plain data of a node; other values are returned unchanged."""
     if isinstance(value, orm.Dict):
         return value.get_dict()
     if isinstance(value, orm.List):
@@ -101,7 +101,7 @@ def calculator(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | Non
     if 'calculator' not in inputs:
         return None
     data = inputs['calculator'].get_dict()
-    # The model is an input of its own; whatever its name is, it fits the settings.
+    # The model is a separate input; its name never conflicts with the settings.
     settings = {'model': 'model', **data} if has_model(str(data.get('kind'))) else data
     faults = _calculator(settings, None) or find_model_fault(inputs)
     if faults is None and 'environment' in inputs:
@@ -168,7 +168,7 @@ def selection(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None
     found = [] if inputs.get('legs') else ['legs: got nothing; there must be frames to choose from']
     settings = inputs['settings'].get_dict()
     if settings.get('given') is not None:
-        found.append('settings.given: it is an input of its own, reference_dataset')
+        found.append('settings.given: it is a separate input, reference_dataset')
     return _lines(found)
 
 
@@ -214,7 +214,7 @@ def dataset(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
     missing = sorted(named.keys() - inputs.get('files', {}).keys())
     found = [f'files.{key}: got nothing; generation names this file' for key in missing]
     if inputs['sampling'].get_dict().get('given') is not None:
-        found.append('sampling.given: it is an input of its own, reference_dataset')
+        found.append('sampling.given: it is a separate input, reference_dataset')
     if 'committee' not in inputs:
         places = disagreement_places(inputs['sampling'].get_dict())
         found += [f"{place}: got 'disagreement'; needs a committee to disagree with" for place in places]
@@ -226,7 +226,7 @@ def _with_own_inputs(
 ) -> tuple[dict[str, Any], str | None]:
     """Return settings with those of their fields that have ports of their own, and the faults of fields given twice."""
     data, own = content(inputs[name]), model.model_fields.keys() & set(namespace)
-    twice = [f'{name}.{field}: got {data[field]!r}; it is an input of its own' for field in sorted(own & data.keys())]
+    twice = [f'{name}.{field}: got {data[field]!r}; it is a separate input' for field in sorted(own & data.keys())]
     return data | {field: content(inputs[field]) for field in own & inputs.keys()}, _lines(twice)
 
 
@@ -257,7 +257,7 @@ _environment = validate_as('environment', Environment)
 _calculator = validate_as('calculator', AnyCalculator)
 _exploration = validate_as('exploration', ExplorationSettings)
 
-# The ports of each process that can be looked at alone.
+# The ports of each process that can be validated separately.
 JOB = {'environment': _environment}
 EXPLORATION = {
     'random_seed': like(CampaignConfig, 'random_seed'),
