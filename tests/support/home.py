@@ -71,8 +71,9 @@ class Home:
         for process in psutil.process_iter():
             try:
                 ours = str(self.folder) in process.environ().get('AIIDA_PATH', '')
-                if ours and not any('aiida_mlip_autopipe.exploration' in word for word in process.cmdline()):
+                job = any('aiida_mlip_autopipe.exploration' in word for word in process.cmdline())
+                if ours and not job and 'bash' not in Path(process.exe()).name:
                     found.append(process)
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
+            except (psutil.NoSuchProcess, psutil.AccessDenied):  # it ended while it was looked at
                 continue
-        return [one for one in found if 'bash' not in Path(one.exe()).name]
+        return found

@@ -131,6 +131,7 @@ def inputs_of(job_code, environment, n_steps=2):
 
 
 def test_an_exploration_with_a_model_that_was_not_placed_is_refused_with_what_places_it(emt_code, file):
+    file.write_bytes(b'weights that no other test places on this machine')
     model = ModelData.from_file(file, 'mace')
     job_code = JobCode(emt_code, MACESettings(model=str(file)), JobResources(), model=model)
     emt = JobCode(emt_code, models.CALCULATORS.load('emt').settings_class(), JobResources())
