@@ -32,6 +32,7 @@ __all__ = [
     'forget_dead_broker',
     'has_live_daemon',
     'hash_by_attributes',
+    'is_marked_invalid',
     'kill_processes',
     'play_processes',
     'run_stored_process',
@@ -134,6 +135,14 @@ def hash_by_attributes(*names: str) -> Callable[[DataClass], DataClass]:
         return data_class
 
     return decorate
+
+
+def is_marked_invalid(node: orm.ProcessNode) -> bool:
+    """Return whether a person has set ``node.base.caching.is_valid_cache = False``.
+
+    The property of a process node is also false for what AiiDA itself does not reuse, such as a job that was cut off.
+    """
+    return not NodeCaching.is_valid_cache.fget(node.base.caching)
 
 
 def clean_folder(remote: orm.RemoteData, transport: Transport) -> None:

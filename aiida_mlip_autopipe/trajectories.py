@@ -51,7 +51,7 @@ class Trajectory:
 
     @cached_property
     def trajectory_id(self) -> str:
-        """Hash of the seed's id, the steps, positions and cells, 16 hexadecimal digits; labels are no part of it."""
+        """Hash of the seed's id, the steps, positions and cells, 16 hexadecimal digits; labels are not part of it."""
         digest = hashlib.sha256(self.seed_id.encode())
         for array, dtype in ((self.steps, '<i8'), (self.positions, '<f8'), (self.cells, '<f8')):
             digest.update(str(array.shape).encode())

@@ -51,7 +51,7 @@ def prepend_text(code: orm.AbstractCode, python_path: str, threads: int = 1, dev
     computer, lines = code.computer, []
     is_container = isinstance(code, orm.ContainerizedCode)
     if computer.transport_type == 'core.local':
-        # AiiDA's daemon hands the packages of its own environment on to what it starts, where they would go before
+        # AiiDA's daemon passes the packages of its own environment to its child processes, where they would precede
         # those of a calculator that has another environment.
         lines.append(f'export PYTHONPATH={shlex.quote(python_path)}')
         # AiiDA has put these before; what they add to the path is to be added to that of the user.

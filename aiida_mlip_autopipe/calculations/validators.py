@@ -83,7 +83,7 @@ def validate_as(name: str, annotation: Any) -> Validator:
 
 
 def like(model: type[BaseModel], field: str, name: str | None = None) -> Validator:
-    """Return the validator of a port that is what a field of a model is, with its bounds; by default with its name."""
+    """Return the validator of a port that holds the value of a model's field; by default both have the same name."""
     return validate_as(name or field, _annotation(model, field))
 
 
@@ -182,7 +182,7 @@ def descriptions(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | N
 
 
 def projection(node: orm.ArrayData, port: Any) -> str | None:
-    """Refuse arrays that are no principal components: ``mean`` (d,), ``directions`` (d, c), ``variances`` (d,)."""
+    """Refuse arrays that are not principal components: ``mean`` (d,), ``directions`` (d, c), ``variances`` (d,)."""
     arrays = dict(node.get_iterarrays())
     if arrays.keys() != {'mean', 'directions', 'variances'}:
         return f'projection: got the arrays {sorted(arrays)}; must be mean, directions and variances'
@@ -224,7 +224,7 @@ def dataset(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
 def _with_own_inputs(
     name: str, inputs: Mapping[str, Any], namespace: Iterable[str], model: type[BaseModel]
 ) -> tuple[dict[str, Any], str | None]:
-    """Return settings with those of their fields that have ports of their own, and the faults of fields given twice."""
+    """Return settings together with the fields that have separate ports, and the faults of fields given twice."""
     data, own = content(inputs[name]), model.model_fields.keys() & set(namespace)
     twice = [f'{name}.{field}: got {data[field]!r}; it is a separate input' for field in sorted(own & data.keys())]
     return data | {field: content(inputs[field]) for field in own & inputs.keys()}, _lines(twice)

@@ -46,7 +46,7 @@ class DescribedBy(Settings):
 
 
 class SelectionJob(AnyJob):
-    """``job.json`` of a selection: all that decides which frames are chosen."""
+    """``job.json`` of a selection: everything that decides which frames are chosen."""
 
     sampling_version: str
     """Version of the science of the sampling that is expected."""

@@ -119,7 +119,7 @@ def read_environment(loader: CalculatorLoader | None = None, device: str | None 
 
 
 def compare_environments(expected: Environment, found: Environment) -> list[Difference]:
-    """Return where two records differ; the device is passed over where none was found yet."""
+    """Return where two records differ; the device is ignored where none was found yet."""
     names = set(type(expected).model_fields) - {'sources'} - ({'device'} if found.device is None else set())
     pairs = [(name, getattr(expected, name), getattr(found, name)) for name in sorted(names)]
     for source in sorted({*expected.sources, *found.sources}):

@@ -1,6 +1,6 @@
-"""Settings of an exploration as a job has them as inputs: apart is what a longer run of the same kind would change.
+"""Settings of an exploration as inputs of a job: what a longer run of the same kind would change is separate.
 
-The steps are an input of their own, and of the stages the last one leaves its steps out unless it is a ramp: so the
+The number of steps is a separate input, and of the stages the last one leaves its steps out unless it is a ramp: so the
 other settings of a run and of a longer one are equal. How often something is written changes no frame and is apart too.
 """
 

@@ -65,7 +65,7 @@ class Schedule:
         return max(max(segment.temperatures_K) for segment in self.segments)
 
     def until(self, step: int) -> tuple[Segment, ...]:
-        """Return the segments that the first steps belong to: all that decides those steps.
+        """Return the segments that the first steps belong to: everything that decides those steps.
 
         A hold is cut at the last of them. A ramp stays whole, since one of another length has other temperatures.
 

@@ -110,7 +110,7 @@ def _agree(first: Row, second: Row) -> bool:
 
 
 def _structure(atoms: Atoms) -> tuple[Any, ...]:
-    """Return all that makes a structure, as arrays."""
+    """Return everything that defines a structure, as arrays."""
     from ase.constraints import constrained_indices
 
     return (

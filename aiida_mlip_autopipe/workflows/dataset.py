@@ -29,6 +29,7 @@ from aiida_mlip_autopipe.workflows.description import DescriptionWorkChain, find
 from aiida_mlip_autopipe.workflows.environments import Tell
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_ended
 from aiida_mlip_autopipe.workflows.jobs import choose_code
+from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST, is_lost, lost_message
 from aiida_mlip_autopipe.workflows.reuse import reuse_finished
 from aiida_mlip_autopipe.workflows.stopping import is_asked_to_stop
 from aiida_mlip_autopipe.workflows.submission import campaign_inputs
@@ -56,7 +57,7 @@ class DatasetWorkChain(ThrottledWorkChain):
             while_(cls.has_unfinished)(cls.fill_slots),
             cls.inspect_explorations,
             cls.describe_frames,
-            cls.select_frames,
+            while_(cls.has_no_selection)(cls.select_frames),
             cls.keep_selection,
             cls.export_dataset,
         )
@@ -103,6 +104,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         self.ctx.places = {}
         # What the next chunk of seeds is compared with.
         self.ctx.fingerprints = {}
+        self.ctx.n_lost_selections = 0
         # Shared by all explorations; left to its default it would be a node a seed.
         self.ctx.clean_workdir = orm.Bool(False).store()
 
@@ -220,11 +222,21 @@ class DatasetWorkChain(ThrottledWorkChain):
             )
         )
 
+    def has_no_selection(self) -> bool:
+        """Return whether nothing has selected yet, or only a job that the cluster lost, and not too often."""
+        if 'selecting' not in self.ctx:
+            return True
+        is_given_up = self.ctx.n_lost_selections == MAX_LOST or is_asked_to_stop(self.node.pk)
+        return is_lost(self.ctx.selecting) and not is_given_up
+
     def select_frames(self) -> ToContext | ExitCode | None:
         """Choose the frames of the dataset among those of all legs, also of explorations that failed later.
 
         Many frames are left to a job, since this process would block its daemon worker for minutes.
         """
+        if 'selecting' in self.ctx:
+            self.ctx.n_lost_selections += 1
+            self.report(lost_message(self.ctx.selecting))
         descriptors = {}
         if 'description' in self.ctx:
             if not self.ctx.description.is_finished_ok:
@@ -246,6 +258,8 @@ class DatasetWorkChain(ThrottledWorkChain):
             _, self.ctx.selecting = self._call(select_frames, **inputs)
             return None
         job = selection_job(self.exposed_inputs(DescriptionCalculation, 'description'))
+        if self.ctx.n_lost_selections:
+            job['metadata']['call_link_label'] += f'_again_{self.ctx.n_lost_selections}'
         with reuse_finished('mlip_autopipe.select', self.inputs.reuse_finished):
             return ToContext(selecting=self.submit(SelectionCalculation, **job, **inputs))
 

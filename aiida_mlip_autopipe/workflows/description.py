@@ -116,7 +116,7 @@ class DescriptionWorkChain(ThrottledWorkChain):
         inputs.species = self.ctx.species
         if number in self.ctx.projections:
             inputs.projection = orm.load_node(self.ctx.projections[number])
-        inputs.metadata['call_link_label'] = label
+        inputs.metadata['call_link_label'] = self.link_label(label)
         with reuse_finished('mlip_autopipe.describe', self.inputs.reuse_finished):
             return self.submit(DescriptionCalculation, inputs)
 

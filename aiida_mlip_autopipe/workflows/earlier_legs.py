@@ -9,6 +9,7 @@ from typing import Any
 from aiida import orm
 from aiida.common import LinkType
 
+from aiida_mlip_autopipe.aiida_internals import is_marked_invalid
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import ExplorationSettings
@@ -46,7 +47,7 @@ class EarlierLegs:
 
 @dataclass(frozen=True)
 class Search:
-    """What was found: legs to go on from, and otherwise equal shorter explorations whose schedule is no beginning."""
+    """What was found: legs to continue, and shorter explorations that differ only in a schedule that is no prefix."""
 
     legs: EarlierLegs | None
     of_other_schedules: list[int]
@@ -75,7 +76,9 @@ def find_earlier_legs(inputs: Mapping[str, Any]) -> Search:
                 different.append(exploration)
             continue
         jobs = _legs_until(job)
-        if jobs is None or (found < n_steps and 'checkpoint' not in job.outputs):
+        if jobs is None or any(is_marked_invalid(one) for one in jobs):
+            continue
+        if found < n_steps and 'checkpoint' not in job.outputs:
             continue
         return Search(_take(exploration, jobs, found < n_steps), [])
     return Search(None, different)
@@ -125,7 +128,7 @@ def _inputs_of(job: orm.CalcJobNode) -> dict[str, orm.Node]:
 
 
 def _hashes(inputs: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return the hashes of the inputs that must be equal, by name; what is no node is not hashed by AiiDA either."""
+    """Return the hashes of the inputs that must be equal, by name; AiiDA hashes nodes only."""
     return {
         name: node.base.caching.compute_hash()
         for name, node in inputs.items()

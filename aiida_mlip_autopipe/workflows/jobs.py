@@ -27,7 +27,7 @@ LOCAL_SCHEDULER = 'core.direct'
 CONCURRENT_JOBS_BEHIND_SCHEDULER = 50
 WALLCLOCK_S_BEHIND_SCHEDULER = 3600
 
-# The model is an input of its own, known by its content.
+# The model is a separate input, identified by its content.
 OF_THE_MODEL = {'model', 'model_sha256', 'store_model'}
 
 
@@ -43,8 +43,8 @@ class JobCode:
 
     @property
     def key(self) -> str:
-        """Its name in the graph; the same for the same code, calculator and content of the model."""
-        calculator = self.calculator.model_dump(mode='json', exclude=OF_THE_MODEL)
+        """Its name in the graph; the same for the same code, calculator and content of the model, on any device."""
+        calculator = self.calculator.model_dump(mode='json', exclude=OF_THE_MODEL | {'device'})
         model = None if self.model is None else self.model.sha256
         content = json.dumps([self.code.full_label, calculator, model], sort_keys=True)
         label = re.sub(r'[\W_]+', '_', self.code.full_label).strip('_')

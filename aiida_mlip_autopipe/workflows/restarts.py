@@ -9,11 +9,9 @@ from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, p
 
 from aiida_mlip_autopipe.aiida_internals import WorkChainSpec
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, read_settings
+from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST, lost_message
 from aiida_mlip_autopipe.workflows.stopping import is_asked_to_stop
 from aiida_mlip_autopipe.workflows.submit_once import SubmitOnceWorkChain
-
-# Jobs in a row that are submitted again because the one before left nothing. Whoever cancels more often means it.
-MAX_LOST = 2
 
 
 class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
@@ -115,7 +113,7 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
         self.ctx.n_lost += 1
         if self.ctx.n_lost > MAX_LOST:
             return ProcessHandlerReport(do_break=True, exit_code=give_up)
-        self.report(f'job {node.pk} left nothing to continue from ({node.exit_message}), submitting it again')
+        self.report(lost_message(node))
         return ProcessHandlerReport(do_break=True)
 
     @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_UNSTABLE])

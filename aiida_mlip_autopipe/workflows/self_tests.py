@@ -50,7 +50,7 @@ def find_trials(code: orm.AbstractCode, config: CampaignConfig | None) -> list[T
     code
         The code.
     config
-        A campaign: its calculators for this code. Without one, all that the code was tested with before.
+        A campaign: its calculators for this code. Without one, every calculator that the code was tested with before.
 
     Raises
     ------

@@ -11,6 +11,7 @@ from aiida.common import AttributeDict
 from aiida.engine import ProcessState
 
 from aiida_mlip_autopipe.aiida_internals import EagerWorkChain
+from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST, is_lost, lost_message
 from aiida_mlip_autopipe.workflows.paused import find_paused
 from aiida_mlip_autopipe.workflows.stopping import is_asked_to_stop
 from aiida_mlip_autopipe.workflows.submit_once import SubmitOnceWorkChain
@@ -23,29 +24,46 @@ class ThrottledWorkChain(EagerWorkChain, SubmitOnceWorkChain):
     """Takes the labels in ``ctx.waiting`` one after another, at most ``max_concurrent_jobs`` of them at a time.
 
     Its outline has ``while_(cls.has_unfinished)(cls.fill_slots)``; ``ctx.ended`` then has the pk of each by its label.
+    A job that the cluster lost is submitted again.
     """
 
     _watch: asyncio.TimerHandle | None = None
 
     @abstractmethod
-    def submit_one(self, label: str) -> orm.WorkChainNode:
-        """Submit what belongs to a label."""
+    def submit_one(self, label: str) -> orm.ProcessNode:
+        """Submit what belongs to a label, with `link_label` as the label of its link."""
+
+    def link_label(self, label: str) -> str:
+        """Return the label of the link to the next child of a label: each child is told from the others by it."""
+        n_lost = self.ctx.n_lost.get(label, 0)
+        return f'{label}_again_{n_lost}' if n_lost else label
 
     def start_empty(self) -> None:
         """Start with nothing that waits, runs or has ended."""
         self.ctx.waiting = []
         self.ctx.running = {}
         self.ctx.ended = {}
+        # How many jobs of a label were lost so far.
+        self.ctx.n_lost = {}
 
     def has_unfinished(self) -> bool:
         """Return whether one waits or runs."""
         return bool(self.ctx.waiting or self.ctx.running)
 
     def fill_slots(self) -> None:
-        """Note the explorations that ended, start as many as there are free slots, and await all that run."""
+        """Note the children that ended, start as many as there are free slots, and await all that run."""
         for label, pk in list(self.ctx.running.items()):
-            if orm.load_node(pk).is_terminated:
-                self.ctx.ended[label] = self.ctx.running.pop(label)
+            node = orm.load_node(pk)
+            if not node.is_terminated:
+                continue
+            del self.ctx.running[label]
+            n_lost = self.ctx.n_lost.get(label, 0)
+            if is_lost(node) and n_lost < MAX_LOST:
+                self.report(lost_message(node))
+                self.ctx.n_lost[label] = n_lost + 1
+                self.ctx.waiting.append(label)
+            else:
+                self.ctx.ended[label] = pk
         if is_asked_to_stop(self.node.pk):
             self.ctx.waiting = []
         for _ in range(self._count_free_slots()):

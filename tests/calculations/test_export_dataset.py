@@ -1,4 +1,4 @@
-"""Each row of a dataset is of the frame that the selection names, in all that it says."""
+"""Every value of a dataset's row belongs to the frame that the selection names."""
 
 from typing import Any
 

@@ -70,7 +70,7 @@ def load_campaign(pk: int) -> StubCampaign:
 
 
 def make_runner() -> Runner:
-    """Return a runner with an event loop of its own, which asks often whether a process has ended, and counts.
+    """Return a runner with a separate event loop, which asks often whether a process has ended, and counts.
 
     Its `subscriptions` are the pks of the processes whose ends it was asked to tell, in the order of asking.
     """

@@ -33,6 +33,7 @@ from aiida_mlip_autopipe.aiida_internals import (
     clean_folder,
     forget_dead_broker,
     has_live_daemon,
+    is_marked_invalid,
     run_stored_process,
     use_cache,
 )
@@ -47,7 +48,7 @@ def computer():
 
 
 class TaskQueue(kiwipy.LocalCommunicator):
-    """Hands tasks to who takes them, at once; nobody listens to broadcasts."""
+    """Hands tasks to the subscribed receiver at once; broadcasts are dropped."""
 
     def broadcast_send(self, *_, **__):
         return True
@@ -65,6 +66,14 @@ class Counted(WorkChain):
 
     def count(self):
         type(self).runs += 1
+
+
+def test_a_node_is_marked_invalid_only_where_a_person_said_so():
+    unfinished = orm.CalcFunctionNode().store()
+    assert not unfinished.base.caching.is_valid_cache
+    assert not is_marked_invalid(unfinished)
+    unfinished.base.caching.is_valid_cache = False
+    assert is_marked_invalid(unfinished)
 
 
 def test_a_stored_process_that_is_handed_over_twice_runs_once(monkeypatch):

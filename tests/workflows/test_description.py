@@ -8,6 +8,7 @@ from aiida import orm
 from ase.build import bulk
 
 from aiida_mlip_autopipe.installation.codes import ensure_code
+from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST
 
 pytestmark = pytest.mark.integration
 
@@ -142,6 +143,44 @@ def test_frames_that_cannot_be_described_end_the_campaign_with_the_reason(run_ca
     campaign = run_campaign(mistake_the_version, sampling=fps(), execution=BY_JOB, generation=[alloy])
     assert campaign.exit_status == 406
     assert 'version another of the description' in campaign.exit_message
+
+
+def losing(folder, n_describe, n_select):
+    """Return a function that lets the first jobs which describe, and the first which select, leave nothing."""
+    # One of these folders is made by each job, and the number of folders says which jobs are to leave nothing.
+    which = 'kind=$(grep -c "[-]-select" _aiidasubmit.sh)'
+    lost = (
+        f'for n in $(seq 1 $((kind ? {n_select} : {n_describe}))); do mkdir {folder}/$kind.$n 2>/dev/null && exit; done'
+    )
+
+    def prepare(builder):
+        builder.description['metadata']['options']['prepend_text'] = f'{which}\n{lost}\ntrue'
+
+    return prepare
+
+
+def statuses(campaign, name):
+    jobs = sorted((node.pk, node) for node in campaign.called_descendants if node.process_label == name)
+    return [node.exit_status for _, node in jobs]
+
+
+@pytest.mark.parametrize(
+    ('n_describe', 'n_select', 'status', 'described', 'selected'),
+    [
+        (1, 1, 0, [300, 0], [300, 0]),
+        (0, 9, 403, [0], [300] * (MAX_LOST + 1)),
+    ],
+)
+def test_jobs_that_leave_nothing_are_submitted_again_but_not_for_ever(
+    run_campaign, campaign_config, tmp_path, n_describe, n_select, status, described, selected
+):
+    alloy = campaign_config().generation[0].model_dump(mode='json')
+    campaign = run_campaign(
+        losing(tmp_path, n_describe, n_select), sampling=fps(), execution=BY_JOB, generation=[alloy]
+    )
+    assert campaign.exit_status == status
+    assert statuses(campaign, 'DescriptionCalculation') == described
+    assert statuses(campaign, 'SelectionCalculation') == selected
 
 
 @pytest.mark.mlip

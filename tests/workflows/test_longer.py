@@ -13,6 +13,7 @@ from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, exp
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import EVALUATION_VERSION, RUNNER_VERSION, ExplorationSettings
 from aiida_mlip_autopipe.seeds import Seed
+from aiida_mlip_autopipe.workflows.earlier_legs import find_earlier_legs
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 
 pytestmark = pytest.mark.integration
@@ -40,28 +41,28 @@ RESCUED = {
 # many steps as another is taken before a shorter one.
 WAVES = (
     {
-        'short': {'n_steps': 40},
+        'short': {'n_steps': 1000},
         'short hold': {'stages': hold(20), 'random_seed': 2},
         'short ramp': {'stages': ramp(40)},
         'short rescued': {'n_steps': 40, **RESCUED},
-        'first long': {'n_steps': 60, 'random_seed': 4},
+        'first long': {'n_steps': 3000, 'random_seed': 4},
     },
     {
-        'long': {'n_steps': 100, 'checkpoint_interval': 30},
+        'long': {'n_steps': 3000, 'checkpoint_interval': 300},
         'long hold': {'stages': hold(60), 'random_seed': 2},
         'long ramp': {'stages': ramp(80)},
         'long rescued': {'n_steps': 100, **RESCUED},
-        'then short': {'n_steps': 30, 'random_seed': 4},
+        'then short': {'n_steps': 1000, 'random_seed': 4},
         'other random seed': {'n_steps': 100, 'random_seed': 3},
         'other temperature': {'n_steps': 100, 'temperature_K': 310},
         'other model': {'n_steps': 100, 'calculator': {'kind': 'emt', 'cutoff_A': 7.0}},
     },
     {
-        'long again': {'n_steps': 100},
-        'short again': {'n_steps': 40},
-        'longer': {'n_steps': 110, 'committee': True},
+        'long again': {'n_steps': 3000},
+        'short again': {'n_steps': 1000},
+        'longer': {'n_steps': 3010, 'committee': True},
         'hold at once': {'stages': hold(60), 'random_seed': 2, 'reuse': False},
-        'at once': {'n_steps': 100, 'reuse': False},
+        'at once': {'n_steps': 3000, 'reuse': False},
         'rescued at once': {'n_steps': 100, **RESCUED, 'reuse': False},
     },
 )
@@ -117,23 +118,26 @@ def reports(exploration):
 
 
 @pytest.mark.parametrize(
-    ('long', 'short', 'whole'), [('long', 'short', 'at once'), ('long hold', 'short hold', 'hold at once')]
+    ('long', 'short', 'step', 'whole', 'n_frames'),
+    [('long', 'short', 1000, 'at once', 300), ('long hold', 'short hold', 40, 'hold at once', 8)],
 )
-def test_a_longer_run_takes_the_legs_of_the_shorter_and_gives_the_frames_of_one_run(ended, long, short, whole):
+def test_a_longer_run_takes_the_legs_of_the_shorter_and_gives_the_frames_of_one_run(
+    ended, long, short, step, whole, n_frames
+):
     (leg, new), (job,) = legs(ended[long]), jobs(ended[long])
     assert leg.uuid == legs(ended[short])[0].uuid
     assert job.inputs.checkpoint.uuid == jobs(ended[short])[0].outputs.checkpoint.uuid
-    assert any(f'exploration {ended[short].pk} from step 40' in message for message in reports(ended[long]))
-    assert new.get_stepids()[0] == 50
+    assert any(f'exploration {ended[short].pk} from step {step}' in message for message in reports(ended[long]))
+    assert new.get_stepids()[0] == step + 10
     expected = frames(ended[whole])
-    assert len(expected['steps']) in (8, 10)
+    assert len(expected['steps']) == n_frames
     for name, array in frames(ended[long]).items():
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
 
 
 def test_times_of_all_legs_grow(ended):
     times = np.concatenate([leg.get_times() for leg in legs(ended['longer'])])
-    assert len(times) == 11
+    assert len(times) == 301
     np.testing.assert_allclose(np.diff(times), 0.02, rtol=1e-12)
 
 
@@ -160,11 +164,11 @@ def test_a_rescued_run_is_continued_as_it_was(ended):
 
 def test_a_shorter_run_after_a_longer_has_exactly_its_own_steps(ended):
     assert [job.base.caching.is_created_from_cache for job in jobs(ended['short again'])] == [True]
-    np.testing.assert_array_equal(frames(ended['short again'])['steps'], [10, 20, 30, 40])
-    np.testing.assert_array_equal(frames(ended['then short'])['steps'], [10, 20, 30])
+    np.testing.assert_array_equal(frames(ended['short again'])['steps'], range(10, 1001, 10))
+    np.testing.assert_array_equal(frames(ended['then short'])['steps'], range(10, 1001, 10))
     longer = frames(ended['first long'])
     for name, array in frames(ended['then short']).items():
-        np.testing.assert_array_equal(array, longer[name][:3], err_msg=name)
+        np.testing.assert_array_equal(array, longer[name][:100], err_msg=name)
 
 
 def test_the_longest_run_is_continued_with_all_its_legs_and_all_are_evaluated(ended):
@@ -172,7 +176,7 @@ def test_the_longest_run_is_continued_with_all_its_legs_and_all_are_evaluated(en
     assert len(legs(ended['longer'])) == 3
     evaluations = ended['longer'].outputs.committee
     assert sorted(evaluations) == ['leg_01', 'leg_02', 'leg_03']
-    assert [len(evaluations[leg].get_array('energies')) for leg in sorted(evaluations)] == [4, 6, 1]
+    assert [len(evaluations[leg].get_array('energies')) for leg in sorted(evaluations)] == [100, 200, 1]
 
 
 @pytest.mark.parametrize('name', ['other random seed', 'other temperature', 'other model', 'at once', 'then short'])
@@ -193,3 +197,11 @@ def test_steps_that_contradict_the_stages_are_refused_before_anything_runs(emt_c
     inputs['job']['n_steps'] = orm.Int(50)
     with pytest.raises(ValueError, match='the stages have 40 steps, but n_steps is 50'):
         run_at_once(ExplorationWorkChain, [inputs])
+
+
+def test_legs_that_a_person_has_marked_as_invalid_are_not_taken(emt_code, ended):
+    inputs = inputs_of(emt_code, n_steps=3100, random_seed=4)['job']
+    assert find_earlier_legs(inputs).legs.exploration == ended['first long'].pk
+    (job,) = jobs(ended['first long'])
+    job.base.caching.is_valid_cache = False
+    assert find_earlier_legs(inputs).legs.exploration == ended['then short'].pk

@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.exploration import RUNNER_VERSION, ExplorationSettings
 from aiida_mlip_autopipe.exploration.contract import CHECKPOINT_FILE, RESULT_FILE
 from aiida_mlip_autopipe.seeds import Seed
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
-from aiida_mlip_autopipe.workflows.restarts import MAX_LOST
+from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST
 
 pytestmark = pytest.mark.integration
 

@@ -25,7 +25,7 @@ INPUT, OUTPUT = (LinkType.INPUT_CALC, LinkType.INPUT_WORK), (LinkType.CREATE, Li
 
 
 def nodes_of_explorations(campaign) -> list[orm.Node]:
-    """Return the explorations, their jobs, and all that goes into or comes out of any of them, each once."""
+    """Return the explorations, their jobs, and all their inputs and outputs, each once."""
     explorations = [node for node in campaign.called if node.process_label == 'ExplorationWorkChain']
     found = {}
     for process in (*explorations, *(job for node in explorations for job in node.called)):

@@ -175,7 +175,7 @@ EXPLORATIONS = {
     'a text': ({'frame_interval': 'often'}, ['exploration.frame_interval']),
     'two faults': ({'temperature_K': -5.0, 'ensemble': 'nvp'}, ['exploration.ensemble', 'exploration.temperature_K']),
     'fewer steps than those of the equilibration': ({'n_equilibration_steps': 30}, ['exploration']),
-    'steps that are an input of their own': ({'n_steps': 20}, ['exploration.n_steps']),
+    'steps that have a separate input': ({'n_steps': 20}, ['exploration.n_steps']),
     'stages with more steps than all': (
         {'stages': [{'n_steps': 15}, {'kind': 'ramp', 'n_steps': 6}]},
         ['exploration.stages'],
@@ -239,7 +239,7 @@ DESCRIPTIONS = {
     'an unknown descriptor': ({'descriptor': {'kind': 'acsf'}}, 'descriptor'),
     'a misspelt key': ({'descriptor': {'kind': 'soap', 'n_maxx': 3}}, 'descriptor.n_maxx'),
     'no species': ({'species': []}, 'species'),
-    'a species that is no element': ({'species': [29, 130]}, 'species[1]'),
+    'a species that is not an element': ({'species': [29, 130]}, 'species[1]'),
     'arrays that are missing': ({'projection': components(variances=None)}, 'projection'),
     'arrays that do not fit together': ({'projection': components(mean=np.zeros(3))}, 'projection'),
     'directions that are not finite': ({'projection': components(directions=np.full((4, 2), np.nan))}, 'projection'),

@@ -57,7 +57,7 @@ class CustomLoader(CalculatorLoader):
         return (self.module, *self.settings.extra_sources)
 
     def model_name(self) -> str:
-        """Return the class, which is all that tells one custom calculator from another by name."""
+        """Return the class: nothing else distinguishes two custom calculators by name."""
         return self.settings.calculator
 
     def load(self) -> Loaded:

@@ -1,0 +1,28 @@
+"""Jobs that the cluster lost: cancelled, killed with their node, or left without a result. They can run again."""
+
+from __future__ import annotations
+
+from aiida import orm
+
+from aiida_mlip_autopipe.calculations.job import CalculatorJob
+
+# A job is submitted again this many times in a row. Whoever cancels it more often means it.
+MAX_LOST = 2
+
+
+def is_lost(node: orm.ProcessNode) -> bool:
+    """Return whether a job ended without a result for a reason that lies outside of it.
+
+    Parameters
+    ----------
+    node
+        A job, or any other process, which is never lost.
+    """
+    codes = CalculatorJob.exit_codes
+    lost = (codes.ERROR_RESULT_MISSING, codes.ERROR_CANCELLED, codes.ERROR_SCHEDULER_NODE_FAILURE)
+    return isinstance(node, orm.CalcJobNode) and node.exit_status in {code.status for code in lost}
+
+
+def lost_message(node: orm.CalcJobNode) -> str:
+    """Return the sentence that reports a lost job which is submitted again."""
+    return f'job {node.pk} left no result ({node.exit_message}), submitting it again'
