@@ -32,7 +32,7 @@ run: $(USER_STAMP)  ## environment, AiiDA profile, calculator, then the example:
 
 .PHONY: test
 test: lint docs mace  ## the whole test suite: lint, types, documentation, every test, the wheel
-	$(MACE_VENV)/bin/pytest -m '' tests/exploration/calculators/test_mace.py tests/description/test_learned.py
+	$(MACE_VENV)/bin/pytest -m '' tests/calculators/test_mace.py tests/descriptors/test_learned.py
 	MLIP_AUTOPIPE_MACE_PYTHON=$(CURDIR)/$(MACE_VENV)/bin/python \
 		pytest -m 'not cluster' --numprocesses $(WORKERS) --dist loadgroup --durations 15
 

@@ -108,7 +108,7 @@ def time_overhead(computer: str, settings: dict[str, object], image: Path | None
     from aiida_mlip_autopipe.data.model import ModelData
     from aiida_mlip_autopipe.installation.images import PYTHON_IN_IMAGE, engine_command
     from aiida_mlip_autopipe.installation.models import ensure_model_folder, place_model
-    from aiida_mlip_autopipe.workflows.jobs import job_options
+    from aiida_mlip_autopipe.workflows.inputs.codes import job_options
 
     node = orm.load_computer(computer)
     common = {

@@ -23,11 +23,12 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION
-from aiida_mlip_autopipe.exploration.contract import JOB_FILE, SEED_FILE, Job, JobSeed, Outcome
-from aiida_mlip_autopipe.exploration.environment import read_environment
-from aiida_mlip_autopipe.exploration.preparation import make_loader
-from aiida_mlip_autopipe.exploration.runner import explore, run_job
+from aiida_mlip_autopipe.exploration.explore import explore
 from aiida_mlip_autopipe.exploration.simulation import Simulation
+from aiida_mlip_autopipe.jobs.contract import JOB_FILE, SEED_FILE, Job, JobSeed, Outcome
+from aiida_mlip_autopipe.jobs.environment import read_environment
+from aiida_mlip_autopipe.jobs.loading import make_loader
+from aiida_mlip_autopipe.jobs.runner import run_job
 
 
 def clocks() -> np.ndarray:

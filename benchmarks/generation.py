@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from aiida_mlip_autopipe.generation import ValidationSettings, iterate_seeds
-from aiida_mlip_autopipe.generation.alloy import AlloySettings
+from aiida_mlip_autopipe.generation.kinds.alloy import AlloySettings
 from aiida_mlip_autopipe.generation.validation import check_atoms, check_parent
 
 CUTOFF_A = 5.0

@@ -51,7 +51,7 @@ def main(n_seeds: int, links: list[int], folder: Path) -> None:
     from ase.build import bulk
 
     from aiida_mlip_autopipe.data.seed import SeedData
-    from aiida_mlip_autopipe.seeds import Seed
+    from aiida_mlip_autopipe.structures.seed import Seed
 
     rng = np.random.default_rng(0)
 

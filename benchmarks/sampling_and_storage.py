@@ -42,7 +42,7 @@ def make_trajectories(n_frames, n_atoms=64, n_seeds=20):
     """Return frames of rattled and strained Cu–Au crystals, some wilder than others."""
     from ase.build import bulk
 
-    from aiida_mlip_autopipe.trajectories import Trajectory
+    from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
     rng = np.random.default_rng(0)
     crystal = bulk('Cu', cubic=True, a=3.8) * {64: (4, 2, 2), 32: (2, 2, 2)}[n_atoms]
@@ -117,8 +117,8 @@ def select_by_fps(scale, peer):
 
 def select_again(scale, peer):
     """20,000 frames of 64 atoms whose descriptors of 952 features a job has computed, 1,000 chosen."""
+    from aiida_mlip_autopipe.descriptors.describe import Description, descriptor_key
     from aiida_mlip_autopipe.sampling import section_class, select_frames
-    from aiida_mlip_autopipe.sampling.descriptors import Description, descriptor_key
 
     trajectories = make_trajectories(round(20_000 * scale))
     rng = np.random.default_rng(0)
@@ -141,7 +141,7 @@ def select_again(scale, peer):
 
 def farthest_points(scale, peer):
     """2,000 of 100,000 points of 1,000 features."""
-    from aiida_mlip_autopipe.sampling.farthest_point import farthest_points as choose
+    from aiida_mlip_autopipe.sampling.samplers.farthest_point import farthest_points as choose
 
     rng = np.random.default_rng(0)
     n, k = round(100_000 * scale), round(2000 * scale)

@@ -43,10 +43,10 @@ def write_job(calculator: dict[str, Any], folder: Path) -> None:
     from ase.io.trajectory import TrajectoryWriter
 
     from aiida_mlip_autopipe.exploration import RUNNER_VERSION
-    from aiida_mlip_autopipe.exploration.contract import JOB_FILE, SEED_FILE, Job, JobSeed
-    from aiida_mlip_autopipe.exploration.environment import read_environment
-    from aiida_mlip_autopipe.exploration.preparation import make_loader
-    from aiida_mlip_autopipe.seeds import Seed
+    from aiida_mlip_autopipe.jobs.contract import JOB_FILE, SEED_FILE, Job, JobSeed
+    from aiida_mlip_autopipe.jobs.environment import read_environment
+    from aiida_mlip_autopipe.jobs.loading import make_loader
+    from aiida_mlip_autopipe.structures.seed import Seed
 
     atoms = bulk('Cu', cubic=True) * (2, 2, 2)
     with TrajectoryWriter(folder / SEED_FILE, 'w') as writer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     A process has one profile loaded, so the rooms that have one each must not take turns.
     """
+    tests = Path(__file__).parent
     for item in items:
-        shared = item.path.parent if 'aiida_profile' in getattr(item, 'fixturenames', ()) else item.path
+        room = tests / item.path.relative_to(tests).parts[0]
+        shared = room if 'aiida_profile' in getattr(item, 'fixturenames', ()) else item.path
         item.add_marker(pytest.mark.xdist_group(str(shared)))

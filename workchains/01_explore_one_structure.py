@@ -16,11 +16,11 @@ from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import CALCULATORS, RUNNER_VERSION, ExplorationSettings
 from aiida_mlip_autopipe.installation.codes import LOCAL_COMPUTER, code_label
-from aiida_mlip_autopipe.seeds import Seed
-from aiida_mlip_autopipe.workflows.environments import Environments
+from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
-from aiida_mlip_autopipe.workflows.jobs import JobCode
-from aiida_mlip_autopipe.workflows.models import model_node, place_models
+from aiida_mlip_autopipe.workflows.inputs.environments import Environments
+from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode
+from aiida_mlip_autopipe.workflows.inputs.models import model_node, place_models
 
 
 def main() -> None:

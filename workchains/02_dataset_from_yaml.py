@@ -8,7 +8,7 @@ import sys
 
 from aiida.engine import submit
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 
 

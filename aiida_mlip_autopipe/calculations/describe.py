@@ -16,18 +16,18 @@ from aiida_mlip_autopipe.calculations.job import CalculatorJob
 from aiida_mlip_autopipe.calculations.model_link import RemoteLink
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_from_node
-from aiida_mlip_autopipe.description.contract import (
+from aiida_mlip_autopipe.descriptors.contract import (
     DESCRIPTORS_FILE,
     PROJECTION_FILE,
     STRUCTURES_FILE,
     DescriptionJob,
 )
-from aiida_mlip_autopipe.description.structures_file import structure_arrays, write_structures
-from aiida_mlip_autopipe.exploration import contract
+from aiida_mlip_autopipe.descriptors.structures_file import structure_arrays, write_structures
+from aiida_mlip_autopipe.jobs import contract
 
 
 class DescriptionCalculation(CalculatorJob):
-    """Runs ``python -m aiida_mlip_autopipe.description job.json`` where the code says."""
+    """Runs ``python -m aiida_mlip_autopipe.descriptors job.json`` where the code says."""
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
@@ -87,7 +87,7 @@ class DescriptionCalculation(CalculatorJob):
         if 'projection' in self.inputs:
             projection_file = folder.get_abs_path(PROJECTION_FILE)
             np.savez(projection_file, **dict(self.inputs.projection.get_iterarrays()))
-        calculation = self._call_runner(contract.JOB_FILE, module='aiida_mlip_autopipe.description')
+        calculation = self._call_runner(contract.JOB_FILE, module='aiida_mlip_autopipe.descriptors')
         calculation.remote_symlink_list = links
         calculation.retrieve_temporary_list = [DESCRIPTORS_FILE]
         return calculation

@@ -13,10 +13,11 @@ from aiida.engine import CalcJobProcessSpec
 
 from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.job import CalculatorJob
+from aiida_mlip_autopipe.core.randomness import derive_random_seed
 from aiida_mlip_autopipe.data.seed import SeedData
-from aiida_mlip_autopipe.exploration import ExplorationSettings, contract
+from aiida_mlip_autopipe.exploration import ExplorationSettings
 from aiida_mlip_autopipe.exploration.job_settings import WRITING, join_settings, split_settings
-from aiida_mlip_autopipe.randomness import derive_random_seed
+from aiida_mlip_autopipe.jobs import contract
 
 
 def exploration_inputs(settings: ExplorationSettings) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from aiida import orm
 from aiida.engine import ExitCode, calcfunction
 
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_from_node
-from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.sampling import environments
-from aiida_mlip_autopipe.sampling.soap import SoapSettings
+from aiida_mlip_autopipe.descriptors import environments
+from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 
 ERROR_DESCRIPTION = 400
 

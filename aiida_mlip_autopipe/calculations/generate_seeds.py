@@ -12,8 +12,8 @@ from aiida.engine import ExitCode, calcfunction
 from pydantic import TypeAdapter
 
 from aiida_mlip_autopipe.calculations.files import rewrite_files
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.seed import SeedData
-from aiida_mlip_autopipe.errors import AutopipeError
 from aiida_mlip_autopipe.generation import GENERATORS, Fingerprints
 from aiida_mlip_autopipe.generation import generate_seeds as generate
 

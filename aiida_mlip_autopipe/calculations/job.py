@@ -12,9 +12,15 @@ from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.batch_shell import prepend_text
 from aiida_mlip_autopipe.calculations.model_link import RemoteLink, link_model
 from aiida_mlip_autopipe.data.model import ModelData
-from aiida_mlip_autopipe.exploration import contract
-from aiida_mlip_autopipe.exploration.environment import Environment
-from aiida_mlip_autopipe.job_failures import define_failures
+from aiida_mlip_autopipe.jobs import contract
+from aiida_mlip_autopipe.jobs.environment import Environment
+from aiida_mlip_autopipe.jobs.failures import FAILURES
+
+
+def define_failures(spec: CalcJobProcessSpec) -> None:
+    """Define the exit codes of these failures; none of them serves as cache."""
+    for status, label, message in FAILURES:
+        spec.exit_code(status, label, message=message, invalidates_cache=True)
 
 
 class CalculatorJob(CalcJob):

@@ -8,12 +8,12 @@ from typing import Any
 
 from aiida import orm
 
+from aiida_mlip_autopipe.calculators.base import ModelSettings
+from aiida_mlip_autopipe.core.errors import ModelMissingError
 from aiida_mlip_autopipe.data.model import ModelData
-from aiida_mlip_autopipe.errors import ModelMissingError
+from aiida_mlip_autopipe.data.model_store import find_model
 from aiida_mlip_autopipe.exploration import CALCULATORS
-from aiida_mlip_autopipe.exploration.calculators.base import ModelSettings
-from aiida_mlip_autopipe.exploration.contract import MODEL_FOLDER
-from aiida_mlip_autopipe.model_store import find_model
+from aiida_mlip_autopipe.jobs.contract import MODEL_FOLDER
 
 RemoteLink = tuple[str, str, str]
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 from aiida import orm
 from aiida.engine import ExitCode, calcfunction
 
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.selection import nodes_from_selection, request_from_nodes
 from aiida_mlip_autopipe.data.trajectory import in_order
-from aiida_mlip_autopipe.errors import AutopipeError
 
 ERROR_SAMPLING = 400
 

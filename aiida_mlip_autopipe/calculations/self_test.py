@@ -11,9 +11,9 @@ from aiida.common.folders import Folder
 from aiida.engine import CalcJob, CalcJobProcessSpec
 
 from aiida_mlip_autopipe.calculations.batch_shell import prepend_text
+from aiida_mlip_autopipe.calculations.job import define_failures
 from aiida_mlip_autopipe.calculations.model_link import link_model
 from aiida_mlip_autopipe.data.model import ModelData
-from aiida_mlip_autopipe.job_failures import define_failures
 
 
 class SelfTestCalculation(CalcJob):

@@ -10,8 +10,8 @@ from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
 from aiida.engine import CalcJob, CalcJobProcessSpec
 
+from aiida_mlip_autopipe.calculations.job import define_failures
 from aiida_mlip_autopipe.data.stash import LOG_FILE, REPORT_FILE, stash_folder
-from aiida_mlip_autopipe.job_failures import define_failures
 
 # By the shell and not by the code of the exploration: a container sees neither of the two folders. The file is copied
 # as far as its job has told of it. A copy under its name is whole; one that was cut off has another name.

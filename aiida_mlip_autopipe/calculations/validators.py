@@ -16,12 +16,12 @@ from aiida_mlip_autopipe.config import CampaignConfig
 from aiida_mlip_autopipe.config.checks import disagreement_places
 from aiida_mlip_autopipe.config.execution import AnyCalculator, DescriptorJobSettings, ExecutionSettings
 from aiida_mlip_autopipe.config.faults import faults_of
+from aiida_mlip_autopipe.core.settings import Settings
+from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor, Of
 from aiida_mlip_autopipe.exploration import ExplorationSettings
-from aiida_mlip_autopipe.exploration.contract import Job
-from aiida_mlip_autopipe.exploration.environment import Environment
 from aiida_mlip_autopipe.exploration.job_settings import join_settings
-from aiida_mlip_autopipe.sampling.descriptors import AnyDescriptor, Of
-from aiida_mlip_autopipe.settings import Settings
+from aiida_mlip_autopipe.jobs.contract import Job
+from aiida_mlip_autopipe.jobs.environment import Environment
 
 Validator = Callable[[Any, Any], str | None]
 """Returns one sentence for each fault of what a port was given, each a line; None where there is none."""

@@ -103,12 +103,12 @@ def register(
     profile: ProfileOption = None,
 ) -> None:
     """Make the code of a calculator on a computer, after a job there has passed the runner's self-test."""
+    from aiida_mlip_autopipe.campaigns.registration import Program, register_code
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.cli.launch import submit_and_wait
     from aiida_mlip_autopipe.installation.codes import describe_self_test
     from aiida_mlip_autopipe.installation.computers import load_computer
     from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
-    from aiida_mlip_autopipe.workflows.registration import Program, register_code
 
     open_profile(profile)
     program = Program(load_computer(computer), python, image, prepend)
@@ -143,14 +143,14 @@ def repeat_self_test(
 
     By default it uses the calculators and resources of the last test.
     """
+    from aiida_mlip_autopipe.campaigns.self_tests import find_trials, record_self_test
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.cli.launch import submit_and_wait
     from aiida_mlip_autopipe.config import load_config
-    from aiida_mlip_autopipe.exploration.environment import Environment, compare_environments
     from aiida_mlip_autopipe.installation.codes import describe_self_test, is_read_here, kept_environment
     from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
-    from aiida_mlip_autopipe.workflows.jobs import load_code
-    from aiida_mlip_autopipe.workflows.self_tests import find_trials, record_self_test
+    from aiida_mlip_autopipe.jobs.environment import Environment, compare_environments
+    from aiida_mlip_autopipe.workflows.inputs.codes import load_code
 
     campaign = None if config is None else load_config(config)
     asked = _read_resources(overrides) if overrides else None
@@ -193,7 +193,7 @@ def _read_resources(overrides: list[str]) -> JobResources:
     from pydantic import ValidationError
 
     from aiida_mlip_autopipe.config.execution import JobResources
-    from aiida_mlip_autopipe.errors import AutopipeError
+    from aiida_mlip_autopipe.core.errors import AutopipeError
 
     values: dict[str, Any] = {}
     for override in overrides:

@@ -37,7 +37,7 @@ def add(
     Run again for the same NAME, it writes the settings anew.
     """
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.errors import AutopipeError
+    from aiida_mlip_autopipe.core.errors import AutopipeError
     from aiida_mlip_autopipe.installation.computers import Site, add_computer
     from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
 

@@ -27,7 +27,7 @@ def init(
     """Write a commented file to start from."""
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.config import starter_config
-    from aiida_mlip_autopipe.whole_file import whole_file
+    from aiida_mlip_autopipe.core.whole_file import whole_file
 
     with whole_file(file, overwrite=force) as unfinished:
         unfinished.write_text(starter_config(), encoding='utf-8')

@@ -43,9 +43,9 @@ def info(
 ) -> None:
     """Tell what a dataset holds and where it came from."""
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.errors import AutopipeError
+    from aiida_mlip_autopipe.core.errors import AutopipeError
+    from aiida_mlip_autopipe.reporting.card import describe_dataset, render_card, write_card
     from aiida_mlip_autopipe.storage import Dataset
-    from aiida_mlip_autopipe.storage.card import describe_dataset, render_card, write_card
 
     if config is not None and not config.is_file():
         raise AutopipeError(f'there is no config file {config}')
@@ -66,8 +66,8 @@ def report(
 ) -> None:
     """Write a report card: what a dataset is worth, in figures that open in any browser, without a network."""
     from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.reporting.report_card import write_report_card
     from aiida_mlip_autopipe.storage import Dataset
-    from aiida_mlip_autopipe.storage.report_card import write_report_card
 
     with Dataset(file) as dataset:
         rows = list(dataset.query())
@@ -105,11 +105,11 @@ def split(
     from pydantic import ValidationError
 
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.errors import AutopipeError
+    from aiida_mlip_autopipe.core.errors import AutopipeError
+    from aiida_mlip_autopipe.core.whole_file import refuse_existing
     from aiida_mlip_autopipe.storage import Dataset, SplitSettings, export_splits, split_rows
     from aiida_mlip_autopipe.storage.split import has_stored_splits
     from aiida_mlip_autopipe.storage.trainers import write_trainer_config
-    from aiida_mlip_autopipe.whole_file import refuse_existing
 
     target = output or file
     configs = {name: target.with_name(f'{target.stem}-{name}.yaml') for name in trainer or ()}
@@ -227,10 +227,10 @@ def label_from(
 ) -> None:
     """Write a dataset with the labels of the DFT calculations that `dft-inputs` prepared."""
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.errors import AutopipeError
+    from aiida_mlip_autopipe.core.errors import AutopipeError
+    from aiida_mlip_autopipe.core.whole_file import refuse_existing
     from aiida_mlip_autopipe.storage import Dataset, export_dataset
     from aiida_mlip_autopipe.storage.dft import label_rows
-    from aiida_mlip_autopipe.whole_file import refuse_existing
 
     refuse_existing(output, force)
     with Dataset(file) as dataset:

@@ -13,9 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from aiida_mlip_autopipe.campaigns.progress import Progress, elapsed, read_progress
 from aiida_mlip_autopipe.cli.console import console
-from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.workflows.progress import Progress, elapsed, read_progress
+from aiida_mlip_autopipe.core.errors import AutopipeError
 
 if TYPE_CHECKING:
     from aiida.orm import WorkChainNode

@@ -11,7 +11,7 @@ from aiida_mlip_autopipe.cli.config import ConfigFile, Overrides
 
 if TYPE_CHECKING:
     from aiida_mlip_autopipe.config import CampaignConfig
-    from aiida_mlip_autopipe.seeds import Seed
+    from aiida_mlip_autopipe.structures.seed import Seed
 
 SUFFIXES = ('.extxyz', '.xyz')
 
@@ -40,8 +40,8 @@ def generate(
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.config import ask_databases, load_config
     from aiida_mlip_autopipe.config.checks import check_seeds
-    from aiida_mlip_autopipe.errors import AutopipeError
-    from aiida_mlip_autopipe.whole_file import refuse_existing, whole_file
+    from aiida_mlip_autopipe.core.errors import AutopipeError
+    from aiida_mlip_autopipe.core.whole_file import refuse_existing, whole_file
 
     if output.suffix not in SUFFIXES:
         raise AutopipeError(f'{output}: seeds are written as extxyz, the file must end in {" or ".join(SUFFIXES)}')

@@ -27,7 +27,7 @@ def run(
     """
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.config import load_config
-    from aiida_mlip_autopipe.whole_file import refuse_existing
+    from aiida_mlip_autopipe.core.whole_file import refuse_existing
 
     config = load_config(file, overrides or ())
     if dry_run:
@@ -39,10 +39,10 @@ def run(
 
     from aiida.engine import submit
 
+    from aiida_mlip_autopipe.campaigns.export import write_dataset
     from aiida_mlip_autopipe.cli.follow import follow_campaign
     from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
     from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
-    from aiida_mlip_autopipe.workflows.export import write_dataset
 
     open_profile(profile)
     # First: placing a model on another machine needs the broker, which the daemon starts.
@@ -67,11 +67,11 @@ def _show_estimate(config: CampaignConfig, profile: str | None) -> None:
 
     from rich.table import Table
 
+    from aiida_mlip_autopipe.campaigns.estimate import estimate_campaign
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.config import ask_databases
     from aiida_mlip_autopipe.installation.profile import open_profile
-    from aiida_mlip_autopipe.workflows.estimate import estimate_campaign
-    from aiida_mlip_autopipe.workflows.jobs import committee_code, job_codes, max_concurrent_jobs
+    from aiida_mlip_autopipe.workflows.inputs.codes import committee_code, job_codes, max_concurrent_jobs
 
     open_profile(profile)
     codes = job_codes(config)

@@ -29,8 +29,8 @@ def setup(
 
     # AiiDA warns of what the user has just asked for.
     warnings.filterwarnings('ignore', message='Creating AiiDA configuration folder')
+    from aiida_mlip_autopipe.calculators import installed_calculators
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.exploration.calculators import installed_calculators
     from aiida_mlip_autopipe.installation.codes import (
         describe_self_test,
         ensure_code,

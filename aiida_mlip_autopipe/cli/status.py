@@ -22,10 +22,11 @@ def status(
     profile: ProfileOption = None,
 ) -> None:
     """List the campaigns, or tell how far one is."""
+    from aiida_mlip_autopipe.campaigns.progress import read_progress
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.cli.follow import describe, follow_campaign
     from aiida_mlip_autopipe.installation.profile import open_profile
-    from aiida_mlip_autopipe.workflows.progress import load_campaign, read_progress
+    from aiida_mlip_autopipe.workflows.graph import load_campaign
 
     open_profile(profile)
     if identifier is None:
@@ -49,9 +50,10 @@ def resume(identifier: Identifier, profile: ProfileOption = None) -> None:
     from aiida import orm
 
     from aiida_mlip_autopipe.aiida_internals import play_processes
+    from aiida_mlip_autopipe.campaigns.progress import read_progress
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
-    from aiida_mlip_autopipe.workflows.progress import load_campaign, read_progress
+    from aiida_mlip_autopipe.workflows.graph import load_campaign
 
     open_profile(profile)
     campaign = load_campaign(identifier)
@@ -75,10 +77,10 @@ def trajectories(
     from rich.filesize import decimal
     from rich.table import Table
 
+    from aiida_mlip_autopipe.campaigns.full_trajectories import find_full_trajectories
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.installation.profile import open_profile
-    from aiida_mlip_autopipe.workflows.full_trajectories import find_full_trajectories
-    from aiida_mlip_autopipe.workflows.progress import load_campaign
+    from aiida_mlip_autopipe.workflows.graph import load_campaign
 
     open_profile(profile)
     table = Table('seed', 'steps', 'frames', 'size', 'sha256', 'state', 'file', box=None, padding=(0, 2, 0, 0))
@@ -106,10 +108,10 @@ def export(
     profile: ProfileOption = None,
 ) -> None:
     """Write the dataset of a finished campaign."""
+    from aiida_mlip_autopipe.campaigns.export import write_dataset
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.installation.profile import open_profile
-    from aiida_mlip_autopipe.workflows.export import write_dataset
-    from aiida_mlip_autopipe.workflows.progress import load_campaign
+    from aiida_mlip_autopipe.workflows.graph import load_campaign
 
     open_profile(profile)
     n_rows = write_dataset(load_campaign(identifier), output, force=force)
@@ -126,12 +128,12 @@ def report(
     profile: ProfileOption = None,
 ) -> None:
     """Write the report card of a finished campaign: what its selection is worth, and what it cost."""
+    from aiida_mlip_autopipe.campaigns.report import write_campaign_report
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.errors import AutopipeError
+    from aiida_mlip_autopipe.core.errors import AutopipeError
+    from aiida_mlip_autopipe.core.whole_file import refuse_existing
     from aiida_mlip_autopipe.installation.profile import open_profile
-    from aiida_mlip_autopipe.whole_file import refuse_existing
-    from aiida_mlip_autopipe.workflows.progress import load_campaign
-    from aiida_mlip_autopipe.workflows.report import write_campaign_report
+    from aiida_mlip_autopipe.workflows.graph import load_campaign
 
     if output.suffix != '.html':
         raise AutopipeError(f'a report card is written to a file that ends in .html, not to {output}')
@@ -145,9 +147,10 @@ def report(
 def _list_campaigns() -> None:
     from rich.table import Table
 
+    from aiida_mlip_autopipe.campaigns.progress import read_progress
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.cli.follow import counts
-    from aiida_mlip_autopipe.workflows.progress import list_campaigns, read_progress
+    from aiida_mlip_autopipe.workflows.graph import list_campaigns
 
     table = Table('id', 'campaign', 'started', 'stage', 'seeds', box=None, padding=(0, 2, 0, 0))
     for campaign in list_campaigns():
@@ -179,8 +182,8 @@ def _print_failures(explorations: tuple) -> None:  # type: ignore[type-arg]
 def _print_full_trajectories(campaign: orm.WorkChainNode) -> None:
     from collections import Counter
 
+    from aiida_mlip_autopipe.campaigns.full_trajectories import find_full_trajectories, keeps_full_trajectories
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.workflows.full_trajectories import find_full_trajectories, keeps_full_trajectories
 
     if not keeps_full_trajectories(campaign):
         return

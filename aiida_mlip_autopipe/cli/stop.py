@@ -21,11 +21,11 @@ def kill(
     The same file again goes on where it was.
     """
     from aiida_mlip_autopipe.aiida_internals import kill_processes
+    from aiida_mlip_autopipe.campaigns.stopping import stop_campaign
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.errors import AutopipeError
+    from aiida_mlip_autopipe.core.errors import AutopipeError
     from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
-    from aiida_mlip_autopipe.workflows.progress import load_campaign
-    from aiida_mlip_autopipe.workflows.stopping import stop_campaign
+    from aiida_mlip_autopipe.workflows.graph import load_campaign
 
     open_profile(profile)
     campaign = load_campaign(identifier)
@@ -48,10 +48,10 @@ def clean(
 
     A folder that holds the only copy of a full trajectory stays too, unless --force is given.
     """
+    from aiida_mlip_autopipe.campaigns.cleaning import clean_campaign
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
-    from aiida_mlip_autopipe.workflows.cleaning import clean_campaign
-    from aiida_mlip_autopipe.workflows.progress import load_campaign
+    from aiida_mlip_autopipe.workflows.graph import load_campaign
 
     open_profile(profile)
     campaign = load_campaign(identifier)

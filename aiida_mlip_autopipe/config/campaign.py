@@ -14,12 +14,12 @@ from pydantic_core import PydanticSerializationError
 from aiida_mlip_autopipe.config.execution import AnyCalculator, ExecutionSettings
 from aiida_mlip_autopipe.config.exploration import ExplorationSection
 from aiida_mlip_autopipe.config.yaml_file import yaml_text
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.fields import BY_CONTENT, fault
+from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorSettings
-from aiida_mlip_autopipe.fields import BY_CONTENT, fault
 from aiida_mlip_autopipe.generation import GENERATORS, GeneratorSettings, count_seeds
 from aiida_mlip_autopipe.sampling import SamplingSettings, sampling_union, section_class
-from aiida_mlip_autopipe.settings import Settings
 from aiida_mlip_autopipe.storage import StorageSettings
 
 CONFIG_VERSION = 1

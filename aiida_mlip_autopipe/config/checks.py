@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from aiida_mlip_autopipe.config.campaign import CampaignConfig
-from aiida_mlip_autopipe.errors import AutopipeError, Fault
+from aiida_mlip_autopipe.core.errors import AutopipeError, Fault
+from aiida_mlip_autopipe.descriptors.describe import asked_descriptors
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError, CalculatorSettings
 from aiida_mlip_autopipe.generation import GeneratorSettings, check_entry
-from aiida_mlip_autopipe.sampling.descriptors import asked_descriptors
-from aiida_mlip_autopipe.sampling.given import check_given
-from aiida_mlip_autopipe.seeds import Seed
+from aiida_mlip_autopipe.sampling.pool.given import check_given
+from aiida_mlip_autopipe.structures.seed import Seed
 
 COMMITTEE = 'exploration.committee.calculator'
 

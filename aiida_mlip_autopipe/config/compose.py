@@ -13,7 +13,7 @@ import yaml
 from aiida_mlip_autopipe.config.overrides import Override, explain_failure, parse_override
 from aiida_mlip_autopipe.config.presets import find_preset
 from aiida_mlip_autopipe.config.yaml_file import read_yaml_file
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 
 # Hydra would take these for its own. No section has such a name, so that they are faults of the file.
 _HYDRA_KEYS = ('defaults', 'hydra')

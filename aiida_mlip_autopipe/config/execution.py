@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field, field_validator
 
+from aiida_mlip_autopipe.core.fields import fault
+from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorSettings
-from aiida_mlip_autopipe.fields import fault
-from aiida_mlip_autopipe.settings import Settings
 
 # A seed takes two of the 200 slots of a daemon worker (its work chain and its job), the campaign one.
 MAX_CONCURRENT_JOBS = 90

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from aiida_mlip_autopipe.config.execution import AnyCalculator, JobResources
+from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration import ExplorationSettings
-from aiida_mlip_autopipe.settings import Settings
 
 
 class CommitteeSettings(Settings):

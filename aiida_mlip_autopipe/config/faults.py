@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from aiida_mlip_autopipe.config.phrases import OTHER_TYPE, word_fault
-from aiida_mlip_autopipe.errors import Fault
+from aiida_mlip_autopipe.core.errors import Fault
 
 _Place = tuple[str | int, ...]
 

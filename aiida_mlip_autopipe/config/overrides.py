@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiida_mlip_autopipe.config.presets import PRESET_SECTIONS
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 
 _OVERRIDE = re.compile(r'(?P<sign>\+\+|\+|~|)(?P<key>[^=]*?)(?:=(?P<value>.*))?', re.DOTALL)
 _KEY = re.compile(r'[A-Za-z_][\w-]*(?:\.[\w-]+|\[\d+\])*')

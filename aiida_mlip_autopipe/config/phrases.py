@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from aiida_mlip_autopipe.errors import Fault
+from aiida_mlip_autopipe.core.errors import Fault
 
 _LONGEST_VALUE = 60
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 
 PRESET_SECTIONS = ('calculator', 'exploration', 'sampling', 'storage', 'execution')
 """The sections that a preset can be mixed into."""

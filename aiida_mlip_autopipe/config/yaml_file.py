@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 
 _WORDS: dict[str, bool | None] = {'': None, '~': None, 'null': None, 'Null': None, 'NULL': None}
 _WORDS |= dict.fromkeys(('true', 'True', 'TRUE'), True) | dict.fromkeys(('false', 'False', 'FALSE'), False)

@@ -10,7 +10,7 @@ from aiida import orm
 from pydantic import TypeAdapter
 
 from aiida_mlip_autopipe.data.schema import check_schema, set_schema
-from aiida_mlip_autopipe.sampling.descriptors import AnyDescriptor, Description, descriptor_key
+from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor, Description, descriptor_key
 
 DESCRIPTORS_VERSION = 1
 """Version of what a node of descriptors holds."""

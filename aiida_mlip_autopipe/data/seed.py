@@ -9,7 +9,7 @@ import numpy as np
 from aiida.orm import StructureData
 
 from aiida_mlip_autopipe.data.schema import check_schema, set_schema
-from aiida_mlip_autopipe.seeds import Seed
+from aiida_mlip_autopipe.structures.seed import Seed
 
 SEED_VERSION = 1
 """Version of what a `SeedData` holds."""

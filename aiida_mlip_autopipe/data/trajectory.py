@@ -10,7 +10,7 @@ from aiida.orm import Data, TrajectoryData
 from ase.data import atomic_numbers, chemical_symbols
 
 from aiida_mlip_autopipe.data.schema import check_schema, set_schema
-from aiida_mlip_autopipe.trajectories import Trajectory
+from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 TRAJECTORY_VERSION = 1
 """Version of what the node of a leg's frames holds."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from aiida_mlip_autopipe.exploration.calculators import (
+from aiida_mlip_autopipe.calculators import (
     CALCULATORS,
     CalculatorRefusedError,
     CalculatorSettings,
     resolve_model,
 )
 from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
-from aiida_mlip_autopipe.exploration.version import EVALUATION_VERSION, RUNNER_VERSION
+from aiida_mlip_autopipe.jobs.version import EVALUATION_VERSION, RUNNER_VERSION
 
 __all__ = [
     'CALCULATORS',

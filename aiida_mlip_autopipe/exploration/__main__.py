@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from aiida_mlip_autopipe.exploration.granted import take_granted_threads
+from aiida_mlip_autopipe.jobs.granted import take_granted_threads
 
 
 def main() -> int:
@@ -38,7 +38,7 @@ def main() -> int:
         return _print_environment(_read_settings(arguments.environment))
     take_granted_threads()
     if arguments.self_test is not None:
-        from aiida_mlip_autopipe.exploration.self_test import run_self_test
+        from aiida_mlip_autopipe.jobs.self_test import run_self_test
 
         # Some packages print when they load; the answer alone goes to stdout.
         with contextlib.redirect_stdout(sys.stderr):
@@ -47,8 +47,9 @@ def main() -> int:
         return 0 if report['ok'] else 1
     if arguments.job is None:
         parser.error('a job file, or --self-test')
-    from aiida_mlip_autopipe.exploration.committee import evaluate_frames
-    from aiida_mlip_autopipe.exploration.runner import explore, run_job
+    from aiida_mlip_autopipe.exploration.evaluate import evaluate_frames
+    from aiida_mlip_autopipe.exploration.explore import explore
+    from aiida_mlip_autopipe.jobs.runner import run_job
 
     result = run_job(arguments.job.resolve(), evaluate_frames if arguments.evaluate else explore)
     print(f'{result.outcome}: {result.message}' if result.message else result.outcome, file=sys.stderr)
@@ -56,9 +57,9 @@ def main() -> int:
 
 
 def _print_environment(calculator: dict[str, Any]) -> int:
-    from aiida_mlip_autopipe.errors import AutopipeError
-    from aiida_mlip_autopipe.exploration.environment import read_environment
-    from aiida_mlip_autopipe.exploration.preparation import make_loader
+    from aiida_mlip_autopipe.core.errors import AutopipeError
+    from aiida_mlip_autopipe.jobs.environment import read_environment
+    from aiida_mlip_autopipe.jobs.loading import make_loader
 
     try:
         environment = read_environment(make_loader(calculator) if calculator else None)

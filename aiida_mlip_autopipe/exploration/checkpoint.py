@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 
 CHECKPOINT_VERSION = 2
 

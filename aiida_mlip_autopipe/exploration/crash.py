@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.io.trajectory import TrajectoryWriter
 
-from aiida_mlip_autopipe.exploration.evaluation import Evaluation
+from aiida_mlip_autopipe.calculators.evaluation import Evaluation
 from aiida_mlip_autopipe.exploration.guards import Alarm
 from aiida_mlip_autopipe.exploration.trajectory_file import make_frame
 

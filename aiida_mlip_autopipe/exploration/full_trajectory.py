@@ -17,10 +17,10 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.exploration.contract import FullTrajectory
-from aiida_mlip_autopipe.exploration.dynamics import PhaseSpace
-from aiida_mlip_autopipe.exploration.evaluation import Evaluation
+from aiida_mlip_autopipe.calculators.evaluation import Evaluation
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
+from aiida_mlip_autopipe.jobs.contract import FullTrajectory
 
 FULL_TRAJECTORY_VERSION = 2
 """Version of the file's header and of its records."""

@@ -8,10 +8,10 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 
-from aiida_mlip_autopipe.exploration.distances import find_detached, find_groups, find_overlap, nearest_distances
-from aiida_mlip_autopipe.exploration.dynamics import PhaseSpace
-from aiida_mlip_autopipe.exploration.evaluation import Evaluation
+from aiida_mlip_autopipe.calculators.evaluation import Evaluation
+from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 from aiida_mlip_autopipe.exploration.settings import GuardSettings
+from aiida_mlip_autopipe.structures.distances import find_detached, find_groups, find_overlap, nearest_distances
 
 # How much farther apart than in the seed atoms may be that held together there.
 SPARE = 1.5

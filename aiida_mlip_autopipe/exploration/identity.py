@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiida_mlip_autopipe.exploration.calculators.base import CalculatorLoader
-from aiida_mlip_autopipe.exploration.contract import Job
+from aiida_mlip_autopipe.calculators.base import CalculatorLoader
 from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
-from aiida_mlip_autopipe.exploration.version import RUNNER_VERSION
+from aiida_mlip_autopipe.jobs.contract import Job
+from aiida_mlip_autopipe.jobs.version import RUNNER_VERSION
 
 # What may differ between the job that wrote a checkpoint and the one that goes on from it.
 # The stages and their steps are compared as a schedule, up to the step of the checkpoint.

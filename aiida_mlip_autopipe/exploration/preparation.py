@@ -2,55 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from ase import Atoms
-from pydantic import ValidationError
 
-from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.exploration.calculators import CALCULATORS
-from aiida_mlip_autopipe.exploration.calculators.base import CalculatorLoader, CalculatorRefusedError
+from aiida_mlip_autopipe.calculators.base import CalculatorLoader
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint, CheckpointError, hash_job
-from aiida_mlip_autopipe.exploration.contract import (
-    CHECKPOINT_FILE,
-    CONTRACT_VERSION,
-    IMAGE_VARIABLE,
-    JOB_FILE,
-    START_FILE,
-    AnyJob,
-    Job,
-    Refusal,
-)
-from aiida_mlip_autopipe.exploration.ensembles import EnsembleChoice, EnsembleRefusedError, choose_ensemble
-from aiida_mlip_autopipe.exploration.environment import (
-    Environment,
-    SourceNotFoundError,
-    compare_environments,
-    read_environment,
-)
+from aiida_mlip_autopipe.exploration.dynamics.ensembles import EnsembleChoice, EnsembleRefusedError, choose_ensemble
+from aiida_mlip_autopipe.exploration.dynamics.schedule import Schedule
 from aiida_mlip_autopipe.exploration.identity import identify
-from aiida_mlip_autopipe.exploration.schedule import Schedule
 from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
-from aiida_mlip_autopipe.exploration.version import RUNNER_VERSION
-from aiida_mlip_autopipe.seeds import fixed_mask
-
-J = TypeVar('J', bound=AnyJob)
-
-
-class JobRefusedError(AutopipeError):
-    """A job that is not run; its ``refusal`` says for which of the reasons."""
-
-    def __init__(self, refusal: Refusal, message: str):
-        self.refusal: Refusal = refusal
-        super().__init__(message)
+from aiida_mlip_autopipe.jobs.contract import (
+    CHECKPOINT_FILE,
+    START_FILE,
+    Job,
+)
+from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, read_job_as, refused_as
+from aiida_mlip_autopipe.jobs.loading import check_environment, make_loader
+from aiida_mlip_autopipe.jobs.version import RUNNER_VERSION
+from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,78 +70,6 @@ def read_job(path: Path) -> Job:
     return read_job_as(Job, path, 'runner', RUNNER_VERSION)
 
 
-def read_job_as(kind: type[J], path: Path, science: str, version: str) -> J:
-    """Read a ``job.json``.
-
-    Parameters
-    ----------
-    kind
-        The model of the job.
-    path
-        The file.
-    science
-        What the job does, as its field ``{science}_version`` names it.
-    version
-        The version of that science here.
-
-    Raises
-    ------
-    JobRefusedError
-        If it is missing, of another contract version, not valid, for another version of the science or another image.
-    """
-    content = read_content(path)
-    with refused_as('settings', JOB_FILE):
-        job = kind.model_validate(content)
-    expected = getattr(job, f'{science}_version')
-    if expected != version:
-        raise JobRefusedError(
-            'contract',
-            f'{path.name} was made for version {expected} of the {science}, the package in this environment has '
-            f'{version}; install the same version of aiida-mlip-autopipe on both sides',
-        )
-    check_image(job.image_sha256)
-    return job
-
-
-def read_content(path: Path) -> dict[str, Any]:
-    """Read a ``job.json`` of this version of the contract.
-
-    Raises
-    ------
-    JobRefusedError
-        If it is missing or of another version.
-    """
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise JobRefusedError('contract', f'{path.name} cannot be read: {error}') from error
-    version = content.get('contract_version') if isinstance(content, dict) else None
-    if version != CONTRACT_VERSION:
-        raise JobRefusedError(
-            'contract',
-            f'{path.name} has contract version {version}, the package in this environment has {CONTRACT_VERSION}; '
-            'install the same version of aiida-mlip-autopipe on both sides',
-        )
-    return dict(content)
-
-
-def check_image(expected: str | None) -> None:
-    """Refuse an image that is not the one expected.
-
-    A container cannot read its own image. The submission script hashes the file outside, before it starts the
-    container, and hands the result in by the environment.
-
-    Raises
-    ------
-    JobRefusedError
-        If the sha256 is another one, or was not handed in.
-    """
-    found = os.environ.get(IMAGE_VARIABLE, '')
-    if expected is not None and found != expected:
-        has = f'has the sha256 {found[:12]}…' if found else 'has a sha256 that the job was not told'
-        raise JobRefusedError('model_mismatch', f'the image of this job {has}, expected was {expected[:12]}…')
-
-
 def prepare(job: Job, folder: Path) -> PreparedJob:
     """Check a job without importing its calculator.
 
@@ -211,47 +113,6 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
         return replace(prepared, start=start, own=_read_checkpoint(folder / CHECKPOINT_FILE, prepared))
     except CheckpointError as error:
         return replace(prepared, start=start, damage=str(error))
-
-
-def make_loader(content: dict[str, Any], device: str | None = None) -> CalculatorLoader:
-    """Return the loader for the settings of a calculator.
-
-    Parameters
-    ----------
-    content
-        The settings.
-    device
-        Where it is to run, in place of what the settings say; None for that.
-
-    Raises
-    ------
-    JobRefusedError
-        If the kind is unknown or the settings are not valid.
-    """
-    with refused_as('settings', 'calculator'):
-        loader = CALCULATORS.load(str(content.get('kind')))
-        if device is not None and 'device' in loader.settings_class.model_fields:
-            content = content | {'device': device}
-        return loader(loader.settings_class.model_validate(content))
-
-
-def check_environment(expected: Environment, loader: CalculatorLoader | None, device: str | None = None) -> None:
-    """Refuse to run in another environment than that of the job's record.
-
-    The loader is None for a job without a calculator, the device is None until the calculator is loaded.
-
-    Raises
-    ------
-    JobRefusedError
-        If anything differs; the message names all of it.
-    """
-    try:
-        found = read_environment(loader, device)
-    except SourceNotFoundError as error:
-        raise JobRefusedError('calculator_missing', str(error)) from error
-    differences = compare_environments(expected, found)
-    if differences:
-        raise JobRefusedError('environment', '; '.join(map(str, differences)))
 
 
 def read_seed(path: Path) -> Atoms:
@@ -306,20 +167,3 @@ def _read_checkpoint(path: Path, prepared: PreparedJob) -> Checkpoint | None:
             'checkpoint', f'the checkpoint was written after {checkpoint.rescues} rescues, this job is for {rescues}'
         )
     return checkpoint
-
-
-@contextmanager
-def refused_as(refusal: Refusal, place: str) -> Iterator[None]:
-    """Refuse a job where a part of it, which ``place`` names, is not valid."""
-    try:
-        yield
-    except ValidationError as error:
-        faults = [
-            f'{".".join([place, *map(str, fault["loc"])])}: {fault["msg"]} (got {fault["input"]!r})'
-            for fault in error.errors()
-        ]
-        raise JobRefusedError(refusal, '; '.join(faults)) from error
-    except CalculatorRefusedError:
-        raise
-    except (AutopipeError, ValueError) as error:
-        raise JobRefusedError(refusal, f'{place}: {error}') from error

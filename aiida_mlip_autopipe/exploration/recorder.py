@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.exploration.averages import Blocking
+from aiida_mlip_autopipe.calculators.evaluation import Evaluation
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
-from aiida_mlip_autopipe.exploration.dynamics import PhaseSpace
-from aiida_mlip_autopipe.exploration.evaluation import Evaluation
+from aiida_mlip_autopipe.exploration.dynamics.averages import Blocking
 from aiida_mlip_autopipe.exploration.full_trajectory import FullTrajectoryFile
+from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 from aiida_mlip_autopipe.exploration.trajectory_file import TrajectoryFile
 
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from aiida_mlip_autopipe.exploration.moves import MOVES, MoveSettings
-from aiida_mlip_autopipe.seeds import Place
-from aiida_mlip_autopipe.settings import Settings
-
-if TYPE_CHECKING:
-    # The members of the union are known only when the registry is read.
-    AnyMove = MoveSettings
-else:
-    AnyMove = MOVES.settings_union()
+from aiida_mlip_autopipe.core.settings import Settings
+from aiida_mlip_autopipe.exploration.montecarlo.settings import MonteCarloSettings
+from aiida_mlip_autopipe.structures.seed import Place
 
 Temperature = Annotated[float, Field(ge=0)]
 
@@ -87,17 +81,6 @@ class RescueSettings(Settings):
     """All temperatures are multiplied by this at each rescue."""
     timestep_factor: float = Field(default=0.5, gt=0, le=1)
     """The time step is multiplied by this at each rescue."""
-
-
-class MonteCarloSettings(Settings):
-    """Trial moves between steps of molecular dynamics."""
-
-    moves: tuple[AnyMove, ...] = Field(min_length=1)
-    """The moves; each trial draws one by its weight."""
-    n_md_steps: int = Field(default=10, ge=1)
-    """Steps of molecular dynamics between two rounds."""
-    n_trials: int = Field(default=5, ge=1)
-    """Trial moves in a round; each costs one evaluation of the calculator."""
 
 
 class RelaxationSettings(Settings):

@@ -13,8 +13,19 @@ from typing import Any
 import numpy as np
 from ase import units
 
+from aiida_mlip_autopipe.calculators.evaluation import Evaluation, Evaluator
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
-from aiida_mlip_autopipe.exploration.contract import (
+from aiida_mlip_autopipe.exploration.crash import Snapshot, write_crash
+from aiida_mlip_autopipe.exploration.dynamics.integrators import make_integrator
+from aiida_mlip_autopipe.exploration.dynamics.relaxation import relax
+from aiida_mlip_autopipe.exploration.full_trajectory import FullTrajectoryFile
+from aiida_mlip_autopipe.exploration.guards import Alarm, Guards
+from aiida_mlip_autopipe.exploration.montecarlo.moves import MoveRefusedError
+from aiida_mlip_autopipe.exploration.montecarlo.trials import MonteCarlo
+from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
+from aiida_mlip_autopipe.exploration.preparation import PreparedJob
+from aiida_mlip_autopipe.exploration.recorder import LegCounters, LostFramesError, Recorder
+from aiida_mlip_autopipe.jobs.contract import (
     CHECKPOINT_FILE,
     CRASH_FILE,
     FULL_TRAJECTORY_FILE,
@@ -22,19 +33,9 @@ from aiida_mlip_autopipe.exploration.contract import (
     Event,
     Outcome,
 )
-from aiida_mlip_autopipe.exploration.crash import Snapshot, write_crash
-from aiida_mlip_autopipe.exploration.dynamics import PhaseSpace
-from aiida_mlip_autopipe.exploration.evaluation import Evaluation, Evaluator
-from aiida_mlip_autopipe.exploration.full_trajectory import FullTrajectoryFile
-from aiida_mlip_autopipe.exploration.guards import Alarm, Guards
-from aiida_mlip_autopipe.exploration.integrators import make_integrator
-from aiida_mlip_autopipe.exploration.interruptions import Interruptions
-from aiida_mlip_autopipe.exploration.montecarlo import MonteCarlo
-from aiida_mlip_autopipe.exploration.moves import MoveRefusedError
-from aiida_mlip_autopipe.exploration.preparation import JobRefusedError, PreparedJob
-from aiida_mlip_autopipe.exploration.recorder import LegCounters, LostFramesError, Recorder
-from aiida_mlip_autopipe.exploration.relaxation import relax
-from aiida_mlip_autopipe.seeds import fixed_mask
+from aiida_mlip_autopipe.jobs.interruptions import Interruptions
+from aiida_mlip_autopipe.jobs.job_file import JobRefusedError
+from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 # The failing structure and those just before it that go into the crash file.
 N_CRASH_FRAMES = 6

@@ -12,9 +12,9 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.trajectory import TrajectoryReader, TrajectoryWriter
 
-from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.exploration.evaluation import Evaluation
-from aiida_mlip_autopipe.trajectories import Trajectory
+from aiida_mlip_autopipe.calculators.evaluation import Evaluation
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 TRAJECTORY_FILE_VERSION = 1
 """Version of what a trajectory file says of a frame."""

@@ -2,7 +2,6 @@
 
 from aiida_mlip_autopipe.generation.answers import answer_queries
 from aiida_mlip_autopipe.generation.base import GENERATORS, Generator, GeneratorSettings, Parent, Requirements
-from aiida_mlip_autopipe.generation.fingerprint import Fingerprints
 from aiida_mlip_autopipe.generation.generate import (
     STAGE_VERSION,
     GenerationResult,
@@ -15,6 +14,7 @@ from aiida_mlip_autopipe.generation.parallel import iterate_seeds_in_processes
 from aiida_mlip_autopipe.generation.perturb import PerturbSettings
 from aiida_mlip_autopipe.generation.report import Rejections, merge_reports
 from aiida_mlip_autopipe.generation.validation import ValidationSettings
+from aiida_mlip_autopipe.structures.fingerprint import Fingerprints
 
 __all__ = [
     'GENERATORS',

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.whole_file import whole_file
 from aiida_mlip_autopipe.generation.base import GeneratorSettings
-from aiida_mlip_autopipe.generation.query import MATERIALS_PROJECT, QuerySettings
-from aiida_mlip_autopipe.generation.structures import DATABASE_ID, StructuresSettings
-from aiida_mlip_autopipe.whole_file import whole_file
+from aiida_mlip_autopipe.generation.databases.query import MATERIALS_PROJECT, QuerySettings
+from aiida_mlip_autopipe.generation.kinds.structures import DATABASE_ID, StructuresSettings
 
 
 def answer_queries(entries: Sequence[GeneratorSettings]) -> tuple[GeneratorSettings, ...]:
@@ -42,9 +42,9 @@ def _answer_entry(entry: GeneratorSettings) -> GeneratorSettings:
 def _ask(query: QuerySettings) -> Path:
     """Ask one query, and return the file of its answer."""
     if query.provider == MATERIALS_PROJECT:
-        from aiida_mlip_autopipe.generation.materials_project import find_structures
+        from aiida_mlip_autopipe.generation.databases.materials_project import find_structures
     else:
-        from aiida_mlip_autopipe.generation.optimade import find_structures
+        from aiida_mlip_autopipe.generation.databases.optimade import find_structures
     found, n_unreadable = find_structures(query)
     ordered = {name: _to_atoms(found[name], name) for name in sorted(found) if _has_whole_atoms(found[name])}
     if not ordered:

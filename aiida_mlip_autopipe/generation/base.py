@@ -11,13 +11,13 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field, PositiveInt
 
-from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.generation.elements import Element
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.randomness import make_rng
+from aiida_mlip_autopipe.core.registry import Registry
+from aiida_mlip_autopipe.core.settings import Settings
+from aiida_mlip_autopipe.generation.chemistry.elements import Element
 from aiida_mlip_autopipe.generation.perturb import PerturbSettings
 from aiida_mlip_autopipe.generation.validation import DEFAULT_HEIGHT_FACTOR, ValidationSettings
-from aiida_mlip_autopipe.randomness import make_rng
-from aiida_mlip_autopipe.registry import Registry
-from aiida_mlip_autopipe.settings import Settings
 
 
 class GeneratorSettings(Settings):
@@ -216,14 +216,14 @@ def content_label(settings: GeneratorSettings) -> str:
 GENERATORS: Registry[Generator] = Registry(
     'aiida_mlip_autopipe.generators',
     {
-        'adsorption': 'aiida_mlip_autopipe.generation.adsorption:AdsorptionGenerator',
-        'alloy': 'aiida_mlip_autopipe.generation.alloy:AlloyGenerator',
-        'covalent': 'aiida_mlip_autopipe.generation.covalent:CovalentGenerator',
-        'defect': 'aiida_mlip_autopipe.generation.defect:DefectGenerator',
-        'interface': 'aiida_mlip_autopipe.generation.interface:InterfaceGenerator',
-        'ionic': 'aiida_mlip_autopipe.generation.ionic:IonicGenerator',
-        'knowledge': 'aiida_mlip_autopipe.generation.knowledge:KnowledgeGenerator',
-        'structures': 'aiida_mlip_autopipe.generation.structures:StructuresGenerator',
-        'surface': 'aiida_mlip_autopipe.generation.surface:SurfaceGenerator',
+        'adsorption': 'aiida_mlip_autopipe.generation.kinds.adsorption:AdsorptionGenerator',
+        'alloy': 'aiida_mlip_autopipe.generation.kinds.alloy:AlloyGenerator',
+        'covalent': 'aiida_mlip_autopipe.generation.kinds.covalent:CovalentGenerator',
+        'defect': 'aiida_mlip_autopipe.generation.kinds.defect:DefectGenerator',
+        'interface': 'aiida_mlip_autopipe.generation.kinds.interface:InterfaceGenerator',
+        'ionic': 'aiida_mlip_autopipe.generation.kinds.ionic:IonicGenerator',
+        'knowledge': 'aiida_mlip_autopipe.generation.kinds.knowledge:KnowledgeGenerator',
+        'structures': 'aiida_mlip_autopipe.generation.kinds.structures:StructuresGenerator',
+        'surface': 'aiida_mlip_autopipe.generation.kinds.surface:SurfaceGenerator',
     },
 )

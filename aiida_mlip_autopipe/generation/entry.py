@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.errors import PhysicsViolationError
+from aiida_mlip_autopipe.core.errors import PhysicsViolationError
+from aiida_mlip_autopipe.core.randomness import derive_random_seed, make_rng
 from aiida_mlip_autopipe.generation.base import (
     GENERATORS,
     Generator,
@@ -20,13 +21,12 @@ from aiida_mlip_autopipe.generation.base import (
     Requirements,
     round_floats,
 )
-from aiida_mlip_autopipe.generation.fingerprint import Fingerprints, fingerprint
 from aiida_mlip_autopipe.generation.nested import grow
 from aiida_mlip_autopipe.generation.perturb import perturb_atoms
 from aiida_mlip_autopipe.generation.report import Rejections
 from aiida_mlip_autopipe.generation.validation import check_atoms, check_parent
-from aiida_mlip_autopipe.randomness import derive_random_seed, make_rng
-from aiida_mlip_autopipe.seeds import Place, Seed
+from aiida_mlip_autopipe.structures.fingerprint import Fingerprints, fingerprint
+from aiida_mlip_autopipe.structures.seed import Place, Seed
 
 
 class Entry:

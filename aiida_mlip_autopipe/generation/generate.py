@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiida_mlip_autopipe.errors import AutopipeError, PhysicsViolationError
+from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.generation.base import GeneratorSettings, content_label
 from aiida_mlip_autopipe.generation.entry import Entry
-from aiida_mlip_autopipe.generation.fingerprint import Fingerprints
 from aiida_mlip_autopipe.generation.report import Rejections
-from aiida_mlip_autopipe.seeds import Seed
+from aiida_mlip_autopipe.structures.fingerprint import Fingerprints
+from aiida_mlip_autopipe.structures.seed import Seed
 
 # Changes whenever the same settings and random_seed give other seeds than before, or the report other figures: a cached
 # result of the stage is then made anew.

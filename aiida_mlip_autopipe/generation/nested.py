@@ -11,8 +11,8 @@ import numpy as np
 from ase import Atoms
 from pydantic import BeforeValidator, SerializeAsAny, ValidationInfo, WithJsonSchema
 
-from aiida_mlip_autopipe.errors import AutopipeError, PhysicsViolationError
-from aiida_mlip_autopipe.fields import fault
+from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
+from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import (
     GENERATORS,
     Generator,
@@ -20,9 +20,9 @@ from aiida_mlip_autopipe.generation.base import (
     Parent,
     Requirements,
 )
-from aiida_mlip_autopipe.generation.cells import repeats_for_height
 from aiida_mlip_autopipe.generation.perturb import PerturbSettings
 from aiida_mlip_autopipe.generation.validation import ValidationSettings
+from aiida_mlip_autopipe.structures.cells import repeats_for_height
 
 # What belongs to the outermost entry, and its value where it is not given.
 OUTER_FIELDS: dict[str, Any] = {

@@ -8,8 +8,8 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from aiida_mlip_autopipe.seeds import fixed_mask
-from aiida_mlip_autopipe.settings import Settings
+from aiida_mlip_autopipe.core.settings import Settings
+from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 
 class PerturbSettings(Settings):

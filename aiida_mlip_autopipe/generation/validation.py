@@ -9,11 +9,11 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field, PositiveInt, field_validator
 
-from aiida_mlip_autopipe.errors import PhysicsViolationError
-from aiida_mlip_autopipe.fields import fault
-from aiida_mlip_autopipe.generation.cells import cell_heights, complete_cell, largest_gap
-from aiida_mlip_autopipe.generation.elements import check_symbol
-from aiida_mlip_autopipe.settings import Settings
+from aiida_mlip_autopipe.core.errors import PhysicsViolationError
+from aiida_mlip_autopipe.core.fields import fault
+from aiida_mlip_autopipe.core.settings import Settings
+from aiida_mlip_autopipe.generation.chemistry.elements import check_symbol
+from aiida_mlip_autopipe.structures.cells import cell_heights, complete_cell, largest_gap
 
 NOBLE_GASES = (2, 10, 18, 36, 54, 86)
 # Ions of one sign keep farther apart than bonded atoms; fractions of the sum of their covalent radii. The shortest

@@ -15,8 +15,8 @@ from aiida.common.exceptions import NotExistent
 from aiida.manage import get_manager
 from aiida.manage.configuration import get_config
 
-from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.exploration.environment import Environment, environment_key
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.jobs.environment import Environment, environment_key
 
 LOCAL_COMPUTER = 'localhost'
 RUNNER = ('-m', 'aiida_mlip_autopipe.exploration')

@@ -11,7 +11,7 @@ from typing import Any
 from aiida import orm
 from aiida.common.exceptions import NotExistent
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 
 SCHEDULERS = ('slurm', 'pbspro', 'torque', 'sge', 'lsf', 'direct')
 LOCAL_HOSTS = ('localhost', '127.0.0.1')

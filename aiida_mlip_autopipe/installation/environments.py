@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from aiida_mlip_autopipe import __version__
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.exploration import CALCULATORS
 
 PACKAGE = 'aiida-mlip-autopipe'

@@ -6,8 +6,8 @@ import shlex
 
 from aiida import orm
 
-from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.exploration.contract import IMAGE_VARIABLE
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.jobs.contract import IMAGE_VARIABLE
 
 PYTHON_IN_IMAGE = '/opt/mlip/bin/python'
 """The interpreter in the images that ``containers/`` defines."""

@@ -11,12 +11,12 @@ from tempfile import TemporaryDirectory
 
 from aiida import orm
 
+from aiida_mlip_autopipe.core.errors import AutopipeError, ModelMissingError
+from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.data.model import ModelData
-from aiida_mlip_autopipe.errors import AutopipeError, ModelMissingError
-from aiida_mlip_autopipe.hashing import file_sha256
+from aiida_mlip_autopipe.data.model_store import find_model, model_folder, note_model
 from aiida_mlip_autopipe.installation.codes import is_read_here
 from aiida_mlip_autopipe.installation.computers import home_folder
-from aiida_mlip_autopipe.model_store import find_model, model_folder, note_model
 
 
 def ensure_model_folder(computer: orm.Computer) -> str:

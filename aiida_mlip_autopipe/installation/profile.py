@@ -8,7 +8,7 @@ from aiida.common.exceptions import ConfigurationError
 from aiida.manage import get_manager
 from aiida.manage.configuration import Profile, create_profile, get_config, load_profile
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 
 DEFAULT_PROFILE = 'mlip-autopipe'
 

@@ -11,10 +11,10 @@ from aiida.engine import ExitCode
 
 from aiida_mlip_autopipe.data.descriptors import node_from_features
 from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_id
-from aiida_mlip_autopipe.description.contract import DESCRIPTORS_FILE
-from aiida_mlip_autopipe.exploration import contract
+from aiida_mlip_autopipe.descriptors.contract import DESCRIPTORS_FILE
+from aiida_mlip_autopipe.descriptors.describe import Of
+from aiida_mlip_autopipe.jobs import contract
 from aiida_mlip_autopipe.parsers.job import JobParser, first_line
-from aiida_mlip_autopipe.sampling.descriptors import Of
 
 
 class DescriptionParser(JobParser):

@@ -8,8 +8,8 @@ from aiida.engine import ExitCode
 
 from aiida_mlip_autopipe.data.committee import node_from_evaluation
 from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
-from aiida_mlip_autopipe.exploration import contract
 from aiida_mlip_autopipe.exploration.trajectory_file import read_trajectory
+from aiida_mlip_autopipe.jobs import contract
 from aiida_mlip_autopipe.parsers.job import JobParser, first_line
 
 # Who the second calculator was, kept with its numbers.

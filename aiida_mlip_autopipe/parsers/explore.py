@@ -11,9 +11,9 @@ from aiida.engine import ExitCode
 from ase import Atoms
 
 from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
-from aiida_mlip_autopipe.exploration import contract
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint, CheckpointError
 from aiida_mlip_autopipe.exploration.trajectory_file import TrajectoryFile, read_trajectory
+from aiida_mlip_autopipe.jobs import contract
 from aiida_mlip_autopipe.parsers.job import JobParser, first_line
 
 # What the frames' origin is, beside the seed and the step: kept with the trajectory, so that each row can tell it.

@@ -11,9 +11,9 @@ from aiida.engine import ExitCode
 from aiida.parsers import Parser
 from pydantic import ValidationError
 
-from aiida_mlip_autopipe.exploration import contract
-from aiida_mlip_autopipe.exploration.environment import self_test_command
-from aiida_mlip_autopipe.job_failures import accounting_state, find_failure
+from aiida_mlip_autopipe.jobs import contract
+from aiida_mlip_autopipe.jobs.environment import self_test_command
+from aiida_mlip_autopipe.jobs.failures import accounting_state, find_failure
 
 LOG_FILE = 'exploration.log'
 REFUSALS = {

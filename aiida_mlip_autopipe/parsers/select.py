@@ -8,9 +8,9 @@ from aiida.engine import ExitCode
 
 from aiida_mlip_autopipe.data.selection import nodes_from_selection
 from aiida_mlip_autopipe.data.trajectory import in_order
-from aiida_mlip_autopipe.description.select import read_selection
-from aiida_mlip_autopipe.exploration import contract
+from aiida_mlip_autopipe.jobs import contract
 from aiida_mlip_autopipe.parsers.job import JobParser, first_line
+from aiida_mlip_autopipe.sampling.job import read_selection
 
 
 class SelectionParser(JobParser):

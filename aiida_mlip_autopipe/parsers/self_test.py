@@ -9,7 +9,7 @@ from aiida import orm
 from aiida.engine import ExitCode
 from aiida.parsers import Parser
 
-from aiida_mlip_autopipe.job_failures import find_failure
+from aiida_mlip_autopipe.jobs.failures import find_failure
 
 REPORT_FILE, LOG_FILE = 'self_test.json', 'self_test.log'
 

@@ -10,7 +10,7 @@ from aiida.engine import ExitCode
 from aiida.parsers import Parser
 
 from aiida_mlip_autopipe.data.stash import LOG_FILE, REPORT_FILE, stash_folder
-from aiida_mlip_autopipe.job_failures import find_failure
+from aiida_mlip_autopipe.jobs.failures import find_failure
 
 # The word before the reason, as the script writes it.
 LABELS = {'original': 'ERROR_ORIGINAL', 'folder': 'ERROR_FOLDER', 'copy': 'ERROR_COPY'}

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from aiida_mlip_autopipe.registry import Registry
-from aiida_mlip_autopipe.sampling.frames import FramePool
-from aiida_mlip_autopipe.settings import Settings
+from aiida_mlip_autopipe.core.registry import Registry
+from aiida_mlip_autopipe.core.settings import Settings
+from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 
 # Changes with the science of this room: results of another version are not taken from a cache.
 STAGE_VERSION = '6'
@@ -87,13 +87,13 @@ class Sampler(ABC):
 SAMPLERS: Registry[Sampler] = Registry(
     'aiida_mlip_autopipe.samplers',
     {
-        'random': 'aiida_mlip_autopipe.sampling.random_sampler:RandomSampler',
-        'stride': 'aiida_mlip_autopipe.sampling.stride:StrideSampler',
-        'fps': 'aiida_mlip_autopipe.sampling.fps:FpsSampler',
-        'direct': 'aiida_mlip_autopipe.sampling.direct:DirectSampler',
-        'environment': 'aiida_mlip_autopipe.sampling.environment:EnvironmentSampler',
-        'disagreement': 'aiida_mlip_autopipe.sampling.disagreement:DisagreementSampler',
-        'stratified': 'aiida_mlip_autopipe.sampling.stratified:StratifiedSampler',
-        'mix': 'aiida_mlip_autopipe.sampling.mix:MixSampler',
+        'random': 'aiida_mlip_autopipe.sampling.samplers.random:RandomSampler',
+        'stride': 'aiida_mlip_autopipe.sampling.samplers.stride:StrideSampler',
+        'fps': 'aiida_mlip_autopipe.sampling.samplers.fps:FpsSampler',
+        'direct': 'aiida_mlip_autopipe.sampling.samplers.direct:DirectSampler',
+        'environment': 'aiida_mlip_autopipe.sampling.samplers.environment:EnvironmentSampler',
+        'disagreement': 'aiida_mlip_autopipe.sampling.samplers.disagreement:DisagreementSampler',
+        'stratified': 'aiida_mlip_autopipe.sampling.samplers.stratified:StratifiedSampler',
+        'mix': 'aiida_mlip_autopipe.sampling.samplers.mix:MixSampler',
     },
 )

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from aiida_mlip_autopipe.descriptors.describe import describe_pool
+from aiida_mlip_autopipe.descriptors.projection import fit_projection
 from aiida_mlip_autopipe.sampling.base import Picks
-from aiida_mlip_autopipe.sampling.coverage_score import N_COMPONENTS, CoverageScore, CoverageTarget
-from aiida_mlip_autopipe.sampling.descriptors import describe_pool
-from aiida_mlip_autopipe.sampling.frames import FramePool
-from aiida_mlip_autopipe.sampling.projection import fit_projection
+from aiida_mlip_autopipe.sampling.coverage.score import N_COMPONENTS, CoverageScore, CoverageTarget
+from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 
 
 def pick_fewest(pool: FramePool, target: CoverageTarget, pick: Callable[[int], Picks], n_most: int) -> Picks:

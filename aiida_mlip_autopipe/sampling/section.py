@@ -7,7 +7,7 @@ from typing import Annotated, Any, Union, cast
 
 from pydantic import Field, create_model
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.sampling.base import SAMPLERS, SamplerSettings
 from aiida_mlip_autopipe.sampling.selection_settings import SelectionSettings
 

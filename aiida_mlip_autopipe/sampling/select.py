@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.randomness import make_rng
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.randomness import make_rng
+from aiida_mlip_autopipe.descriptors.describe import Description, asked_descriptors
 from aiida_mlip_autopipe.sampling.base import SAMPLERS, Picks
-from aiida_mlip_autopipe.sampling.committee import report_committee
-from aiida_mlip_autopipe.sampling.descriptors import Description, asked_descriptors
 from aiida_mlip_autopipe.sampling.fewest import pick_fewest
-from aiida_mlip_autopipe.sampling.frames import FramePool, collect_frames
-from aiida_mlip_autopipe.sampling.given import label_sources
-from aiida_mlip_autopipe.sampling.held_out import HeldOut, hold_out
-from aiida_mlip_autopipe.sampling.once import describe_once
+from aiida_mlip_autopipe.sampling.pool.committee import report_committee
+from aiida_mlip_autopipe.sampling.pool.frames import FramePool, collect_frames
+from aiida_mlip_autopipe.sampling.pool.given import label_sources
+from aiida_mlip_autopipe.sampling.pool.held_out import HeldOut, hold_out
+from aiida_mlip_autopipe.sampling.pool.once import describe_once
 from aiida_mlip_autopipe.sampling.section import SamplingSettings, split_section
 from aiida_mlip_autopipe.sampling.selection_settings import SelectionSettings
-from aiida_mlip_autopipe.splits import Split
-from aiida_mlip_autopipe.trajectories import Trajectory
+from aiida_mlip_autopipe.structures.splits import Split
+from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,9 +6,9 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from aiida_mlip_autopipe.fields import InputFile
-from aiida_mlip_autopipe.sampling.coverage_score import CoverageTarget
-from aiida_mlip_autopipe.settings import Settings
+from aiida_mlip_autopipe.core.fields import InputFile
+from aiida_mlip_autopipe.core.settings import Settings
+from aiida_mlip_autopipe.sampling.coverage.score import CoverageTarget
 
 
 class FromCampaign(Settings):

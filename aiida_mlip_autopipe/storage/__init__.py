@@ -2,10 +2,10 @@
 
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.export import export_dataset
-from aiida_mlip_autopipe.storage.provenance import Provenance
-from aiida_mlip_autopipe.storage.row import Row, make_row
 from aiida_mlip_autopipe.storage.settings import StorageSettings
 from aiida_mlip_autopipe.storage.split import SplitSettings, export_splits, split_rows
+from aiida_mlip_autopipe.structures.provenance import Provenance
+from aiida_mlip_autopipe.structures.row import Row, make_row
 
 # Changes with the science of this room: results of another version are not taken from a cache.
 STAGE_VERSION = '6'

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dataset import to_entry
 from aiida_mlip_autopipe.storage.one_level import of_one_level
-from aiida_mlip_autopipe.storage.row import Row
+from aiida_mlip_autopipe.structures.row import Row
 
 
 def write_aselmdb(path: Path, rows: Iterable[Row]) -> int:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.storage.row import Row
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.structures.row import Row
 
 if TYPE_CHECKING:
     from ase.db.row import AtomsRow

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.whole_file import whole_file
 from aiida_mlip_autopipe.storage.aselmdb import write_aselmdb
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.extxyz import write_extxyz
-from aiida_mlip_autopipe.storage.row import Row
-from aiida_mlip_autopipe.whole_file import whole_file
+from aiida_mlip_autopipe.structures.row import Row
 
 
 def export_dataset(path: Path, rows: Iterable[Row], *, overwrite: bool = False) -> int:

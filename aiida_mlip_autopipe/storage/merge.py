@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.export import export_dataset
-from aiida_mlip_autopipe.storage.row import Row
+from aiida_mlip_autopipe.structures.row import Row
 
 Identity = tuple[str, int, str]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.storage.row import Row
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.structures.row import Row
 
 
 def of_one_level(rows: Iterable[Row]) -> Iterator[Row]:

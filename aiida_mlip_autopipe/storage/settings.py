@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from aiida_mlip_autopipe.fields import fault
-from aiida_mlip_autopipe.settings import Settings
+from aiida_mlip_autopipe.core.fields import fault
+from aiida_mlip_autopipe.core.settings import Settings
 
 
 def _refuse_other_suffix(path: Path) -> Path:

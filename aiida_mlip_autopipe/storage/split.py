@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.settings import Settings
-from aiida_mlip_autopipe.splits import SPLITS, Split, assign_groups
-from aiida_mlip_autopipe.storage.alike import join_alike_rows
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.storage.export import export_dataset
-from aiida_mlip_autopipe.storage.row import Row
+from aiida_mlip_autopipe.structures.alike_rows import join_alike_rows
+from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.splits import SPLITS, Split, assign_groups
 
 
 class SplitSettings(Settings):
@@ -57,7 +57,7 @@ class SplitResult:
 def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int) -> SplitResult:
     """Divide rows by groups.
 
-    Groups that share a structure (see `aiida_mlip_autopipe.alike.join_alike`) are kept together.
+    Groups that share a structure (see `aiida_mlip_autopipe.structures.alike.join_alike`) are kept together.
 
     Raises
     ------

@@ -19,20 +19,20 @@ from aiida_mlip_autopipe.calculations.generate_seeds import generate_seeds
 from aiida_mlip_autopipe.calculations.select import SelectionCalculation
 from aiida_mlip_autopipe.calculations.select_frames import select_frames
 from aiida_mlip_autopipe.config import CampaignConfig, load_config
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.data.trajectory import in_order, link_labels, trajectory_id
-from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.seeds import Place
+from aiida_mlip_autopipe.structures.seed import Place
 from aiida_mlip_autopipe.workflows.dataset_ports import define_inputs, define_outputs
 from aiida_mlip_autopipe.workflows.description import DescriptionWorkChain, find_wanted, selection_job
-from aiida_mlip_autopipe.workflows.environments import Tell
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_ended
-from aiida_mlip_autopipe.workflows.jobs import choose_code
+from aiida_mlip_autopipe.workflows.graph import is_asked_to_stop
+from aiida_mlip_autopipe.workflows.inputs.campaign import campaign_inputs
+from aiida_mlip_autopipe.workflows.inputs.codes import choose_code
+from aiida_mlip_autopipe.workflows.inputs.environments import Tell
 from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST, is_lost, lost_message
 from aiida_mlip_autopipe.workflows.reuse import reuse_finished
-from aiida_mlip_autopipe.workflows.stopping import is_asked_to_stop
-from aiida_mlip_autopipe.workflows.submission import campaign_inputs
 from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 
 # A calcfunction blocks its daemon worker, so it makes at most this many seeds at a time.

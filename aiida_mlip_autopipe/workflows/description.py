@@ -16,8 +16,8 @@ from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
 from aiida_mlip_autopipe.calculations.fit_environments import fit_environments
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.trajectory import in_order, link_labels, trajectory_id
-from aiida_mlip_autopipe.exploration.environment import Environment
-from aiida_mlip_autopipe.sampling.descriptors import asked_descriptors
+from aiida_mlip_autopipe.descriptors.describe import asked_descriptors
+from aiida_mlip_autopipe.jobs.environment import Environment
 from aiida_mlip_autopipe.workflows.reuse import reuse_finished
 from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 

@@ -13,8 +13,8 @@ from aiida_mlip_autopipe.aiida_internals import is_marked_invalid
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import ExplorationSettings
+from aiida_mlip_autopipe.exploration.dynamics.schedule import Schedule
 from aiida_mlip_autopipe.exploration.job_settings import join_settings
-from aiida_mlip_autopipe.exploration.schedule import Schedule
 
 # What two runs may differ in, one of which is the beginning of the other; of the settings, only the stages.
 MAY_DIFFER = {'exploration', 'n_steps', 'checkpoint', 'rescues'}

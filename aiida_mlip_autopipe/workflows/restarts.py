@@ -9,8 +9,8 @@ from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, p
 
 from aiida_mlip_autopipe.aiida_internals import WorkChainSpec
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, read_settings
+from aiida_mlip_autopipe.workflows.graph import is_asked_to_stop
 from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST, lost_message
-from aiida_mlip_autopipe.workflows.stopping import is_asked_to_stop
 from aiida_mlip_autopipe.workflows.submit_once import SubmitOnceWorkChain
 
 

@@ -11,9 +11,9 @@ from aiida.common import AttributeDict
 from aiida.engine import ProcessState
 
 from aiida_mlip_autopipe.aiida_internals import EagerWorkChain
+from aiida_mlip_autopipe.workflows.graph import is_asked_to_stop
 from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST, is_lost, lost_message
 from aiida_mlip_autopipe.workflows.paused import find_paused
-from aiida_mlip_autopipe.workflows.stopping import is_asked_to_stop
 from aiida_mlip_autopipe.workflows.submit_once import SubmitOnceWorkChain
 
 # A paused job tells nobody, so the work chain looks for one now and then while others wait for a slot.

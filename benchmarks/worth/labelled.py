@@ -4,9 +4,9 @@ import numpy as np
 from ase.calculators.emt import EMT
 from ase.io import read
 
-from aiida_mlip_autopipe.committee import LARGEST
 from aiida_mlip_autopipe.sampling import section_class, select_frames
-from aiida_mlip_autopipe.trajectories import Trajectory
+from aiida_mlip_autopipe.structures.disagreement import LARGEST
+from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 # Share of the lineages of each kind, and then of the frames that are left, that no sampler may choose.
 HELD_OUT = 0.2

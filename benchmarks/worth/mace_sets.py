@@ -14,8 +14,8 @@ from choices import CHOICES
 from labelled import Pool
 
 from aiida_mlip_autopipe.storage.extxyz import write_extxyz
-from aiida_mlip_autopipe.storage.row import Row
 from aiida_mlip_autopipe.storage.trainers import write_trainer_config
+from aiida_mlip_autopipe.structures.row import Row
 
 
 def main():

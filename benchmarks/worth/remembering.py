@@ -5,7 +5,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from aiida_mlip_autopipe.sampling import direct, environment_kinds, environments, soap
+from aiida_mlip_autopipe.descriptors import environments
+from aiida_mlip_autopipe.descriptors.soap import settings as soap
+from aiida_mlip_autopipe.sampling.samplers import direct, environment_kinds
 
 
 class Remembering:

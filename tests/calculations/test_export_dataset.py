@@ -13,16 +13,16 @@ from support.environments import environment_of
 from support.structures import assert_same_structure
 
 from aiida_mlip_autopipe.calculations.export_dataset import export_dataset
-from aiida_mlip_autopipe.committee import FIGURES, compare_labels
 from aiida_mlip_autopipe.data.committee import node_from_evaluation
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.data.selection import nodes_from_selection
 from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
-from aiida_mlip_autopipe.exploration.environment import Environment
+from aiida_mlip_autopipe.jobs.environment import Environment
 from aiida_mlip_autopipe.sampling import Selection
-from aiida_mlip_autopipe.seeds import Seed
 from aiida_mlip_autopipe.storage import Dataset
-from aiida_mlip_autopipe.trajectories import Trajectory
+from aiida_mlip_autopipe.structures.disagreement import FIGURES, compare_labels
+from aiida_mlip_autopipe.structures.seed import Seed
+from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 N_FRAMES = 4
 # Which frame of which leg, in the order of choice: neither legs nor frames are in order.

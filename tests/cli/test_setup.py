@@ -1,5 +1,5 @@
-from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.exploration.calculators import installed_calculators
+from aiida_mlip_autopipe.calculators import installed_calculators
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.installation import codes, profile
 
 

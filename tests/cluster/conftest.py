@@ -21,10 +21,10 @@ from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import CALCULATORS, RUNNER_VERSION, ExplorationSettings
 from aiida_mlip_autopipe.installation.codes import keep_self_test, kept_environment
 from aiida_mlip_autopipe.installation.images import PYTHON_IN_IMAGE
-from aiida_mlip_autopipe.seeds import Seed
+from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
-from aiida_mlip_autopipe.workflows.jobs import JobCode
-from aiida_mlip_autopipe.workflows.models import model_node, place_models
+from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode
+from aiida_mlip_autopipe.workflows.inputs.models import model_node, place_models
 
 ENGINE = 'apptainer exec --bind $PWD --pwd $PWD {image_name}'
 

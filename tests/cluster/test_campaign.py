@@ -9,9 +9,9 @@ import pytest
 from support.cluster import IMAGES
 from support.tiny_campaign import CAMPAIGN
 
+from aiida_mlip_autopipe.campaigns.export import write_dataset
 from aiida_mlip_autopipe.storage import Dataset
 from aiida_mlip_autopipe.workflows.exploration import why_ended
-from aiida_mlip_autopipe.workflows.export import write_dataset
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

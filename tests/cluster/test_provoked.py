@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.generation import generate_seeds
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_ended
-from aiida_mlip_autopipe.workflows.jobs import choose_code, job_codes
+from aiida_mlip_autopipe.workflows.inputs.codes import choose_code, job_codes
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 

@@ -11,7 +11,7 @@ from aiida import orm
 from support.cluster import IMAGES
 
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
-from aiida_mlip_autopipe.exploration import contract
+from aiida_mlip_autopipe.jobs import contract
 from aiida_mlip_autopipe.workflows.exploration import why_ended
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]

@@ -6,7 +6,7 @@ from ase.calculators.emt import parameters
 from ase.io import write as write_atoms
 
 from aiida_mlip_autopipe.config import validate_config
-from aiida_mlip_autopipe.errors import ConfigError
+from aiida_mlip_autopipe.core.errors import ConfigError
 from aiida_mlip_autopipe.exploration import CALCULATORS
 
 ALLOY = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}}

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from aiida_mlip_autopipe.config.compose import compose_config
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 
 DATA = {
     'name': 'x',

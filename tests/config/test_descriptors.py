@@ -4,7 +4,7 @@ import pytest
 from ase.build import bulk
 
 from aiida_mlip_autopipe.config import validate_config
-from aiida_mlip_autopipe.errors import ConfigError
+from aiida_mlip_autopipe.core.errors import ConfigError
 
 LEARNED = {'kind': 'fps', 'descriptor': {'kind': 'learned'}}
 

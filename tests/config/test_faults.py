@@ -5,9 +5,9 @@ from pydantic import Field, ValidationError
 
 from aiida_mlip_autopipe.config import validate_config
 from aiida_mlip_autopipe.config.faults import faults_of
-from aiida_mlip_autopipe.errors import ConfigError
+from aiida_mlip_autopipe.core.errors import ConfigError
+from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation import GENERATORS
-from aiida_mlip_autopipe.settings import Settings
 
 ALLOY = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}}
 VALID = {'name': 'x', 'generation': [ALLOY]}

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from aiida_mlip_autopipe.config import validate_config
-from aiida_mlip_autopipe.errors import ConfigError
+from aiida_mlip_autopipe.core.errors import ConfigError
 
 BASE = {'name': 'a', 'generation': [{'kind': 'alloy', 'lattice': 'fcc', 'composition': {'Cu': 1.0}}]}
 KEPT = {'full_trajectory_interval': 1}

@@ -18,7 +18,9 @@ def run(blocked, code):
     return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize('room', ['config', 'generation', 'exploration', 'sampling', 'storage', 'description'])
+@pytest.mark.parametrize(
+    'room', ['config', 'generation', 'exploration', 'descriptors', 'sampling', 'storage', 'reporting']
+)
 def test_a_room_of_the_science_needs_neither_aiida_nor_a_user_interface(room):
     done = run(('aiida', 'typer', 'streamlit'), f'import aiida_mlip_autopipe.{room}')
     assert (done.returncode, done.stderr) == (0, '')

@@ -4,7 +4,7 @@ import pytest
 
 from aiida_mlip_autopipe.config import CampaignConfig, config_hash, config_text, load_config, validate_config
 from aiida_mlip_autopipe.config.campaign import CONFIG_VERSION
-from aiida_mlip_autopipe.errors import AutopipeError, ConfigError
+from aiida_mlip_autopipe.core.errors import AutopipeError, ConfigError
 
 MINIMAL = 'name: cu_au\ngeneration:\n  - {kind: alloy, composition: {Cu: 0.5, Au: 0.5}}\n'
 

@@ -2,7 +2,7 @@ import pytest
 
 from aiida_mlip_autopipe.config import load_config
 from aiida_mlip_autopipe.config.presets import PACKAGE_FOLDER, PRESET_SECTIONS, known_presets, preset_folders
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 
 CAMPAIGN = 'name: x\ngeneration: [{kind: alloy, composition: {Cu: 1.0}}]\n'
 SHIPPED = sorted((path.parent.name, path.stem) for path in PACKAGE_FOLDER.glob('*/*.yaml'))

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from aiida_mlip_autopipe.config.yaml_file import read_yaml_file, yaml_text
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 
 
 def test_words_that_yaml_1_1_takes_for_booleans_are_texts(write):

@@ -6,9 +6,9 @@ from ase.build import bulk
 from ase.db import connect
 from ase.io import write
 
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
-from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.sampling.given import label_sources
+from aiida_mlip_autopipe.sampling.pool.given import label_sources
 
 
 def write_database(path):

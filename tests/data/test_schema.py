@@ -8,10 +8,10 @@ from ase.build import bulk
 
 from aiida_mlip_autopipe.data import committee, dataset, descriptors, schema, seed, selection, trajectory
 from aiida_mlip_autopipe.data.schema import SchemaVersionError, check_schema, set_schema
+from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling import Selection
-from aiida_mlip_autopipe.sampling.soap import SoapSettings
-from aiida_mlip_autopipe.seeds import Seed
-from aiida_mlip_autopipe.trajectories import Trajectory
+from aiida_mlip_autopipe.structures.seed import Seed
+from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 COPPER = bulk('Cu', cubic=True)
 LEG = Trajectory(

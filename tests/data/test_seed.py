@@ -5,7 +5,7 @@ from ase.build import bulk, fcc111
 from ase.constraints import FixAtoms, FixBondLength
 
 from aiida_mlip_autopipe.data.seed import SeedData
-from aiida_mlip_autopipe.seeds import Seed
+from aiida_mlip_autopipe.structures.seed import Seed
 
 
 @pytest.fixture

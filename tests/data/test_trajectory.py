@@ -5,7 +5,7 @@ import pytest
 from ase.build import bulk
 
 from aiida_mlip_autopipe.data.trajectory import in_order, node_from_trajectory, trajectory_from_node, trajectory_id
-from aiida_mlip_autopipe.trajectories import Trajectory
+from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 
 def make_trajectory(n_frames=3):

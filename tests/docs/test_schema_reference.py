@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import Field
 
-from aiida_mlip_autopipe.settings import Settings
+from aiida_mlip_autopipe.core.settings import Settings
 
 SOURCE = Path(__file__).parents[2] / 'docs' / 'extensions' / 'schema_reference.py'
 

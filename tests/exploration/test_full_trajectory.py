@@ -17,7 +17,12 @@ import pytest
 from ase.calculators.emt import EMT
 from ase.io import read
 
-from aiida_mlip_autopipe.exploration.contract import (
+from aiida_mlip_autopipe.exploration.full_trajectory import (
+    FullTrajectoryError,
+    FullTrajectoryFile,
+    FullTrajectoryReader,
+)
+from aiida_mlip_autopipe.jobs.contract import (
     CHECKPOINT_FILE,
     FULL_TRAJECTORY_FILE,
     JOB_FILE,
@@ -25,11 +30,6 @@ from aiida_mlip_autopipe.exploration.contract import (
     START_FILE,
     TRAJECTORY_FILE,
     Result,
-)
-from aiida_mlip_autopipe.exploration.full_trajectory import (
-    FullTrajectoryError,
-    FullTrajectoryFile,
-    FullTrajectoryReader,
 )
 
 EVERY_STEP = {'full_trajectory_interval': 1}

@@ -9,16 +9,16 @@ import pytest
 from ase import Atoms, units
 from ase.build import add_adsorbate, bulk, fcc111, molecule
 
-from aiida_mlip_autopipe.exploration.distances import (
+from aiida_mlip_autopipe.calculators.evaluation import Evaluation
+from aiida_mlip_autopipe.exploration.guards import Guards, temperature_limit
+from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
+from aiida_mlip_autopipe.exploration.settings import GuardSettings
+from aiida_mlip_autopipe.structures.distances import (
     distance_blocks,
     find_detached,
     find_groups,
     find_overlap,
 )
-from aiida_mlip_autopipe.exploration.dynamics import PhaseSpace
-from aiida_mlip_autopipe.exploration.evaluation import Evaluation
-from aiida_mlip_autopipe.exploration.guards import Guards, temperature_limit
-from aiida_mlip_autopipe.exploration.settings import GuardSettings
 
 
 def system_of(atoms: Atoms, temperature_K: float = 300.0) -> PhaseSpace:
@@ -195,7 +195,7 @@ def test_momenta_have_the_unit_of_the_temperature(crystal):
 
 @pytest.mark.parametrize('periodic', [(True, True, True), (True, False, True), (False, False, False)])
 def test_short_distances_are_exact_in_a_skewed_cell_and_long_ones_never_too_short(periodic, monkeypatch):
-    monkeypatch.setattr('aiida_mlip_autopipe.exploration.distances.BLOCK_PAIRS', 24)
+    monkeypatch.setattr('aiida_mlip_autopipe.structures.distances.BLOCK_PAIRS', 24)
     rng = np.random.default_rng(0)
     for _ in range(20):
         cell = 6 * np.eye(3) + rng.uniform(-2, 2, (3, 3))
@@ -218,7 +218,7 @@ def test_the_closest_pair_of_all_blocks_is_found(monkeypatch):
     atoms.positions[3] += 0.6
     atoms.positions[20] += [0.0, 1.5, 0.0]
     whole = find_overlap(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, 0.95)
-    monkeypatch.setattr('aiida_mlip_autopipe.exploration.distances.BLOCK_PAIRS', 5 * 32)
+    monkeypatch.setattr('aiida_mlip_autopipe.structures.distances.BLOCK_PAIRS', 5 * 32)
     assert find_overlap(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, 0.95) == whole
 
 

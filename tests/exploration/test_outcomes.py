@@ -18,10 +18,10 @@ from ase.calculators.emt import EMT
 from ase.constraints import FixBondLengths
 from ase.io import read, write
 
-from aiida_mlip_autopipe.exploration.calculators import CALCULATORS
-from aiida_mlip_autopipe.exploration.calculators.base import Loaded
-from aiida_mlip_autopipe.exploration.calculators.emt import EMTLoader
-from aiida_mlip_autopipe.exploration.contract import (
+from aiida_mlip_autopipe.calculators import CALCULATORS
+from aiida_mlip_autopipe.calculators.base import Loaded
+from aiida_mlip_autopipe.calculators.emt import EMTLoader
+from aiida_mlip_autopipe.jobs.contract import (
     CHECKPOINT_FILE,
     CRASH_FILE,
     IMAGE_VARIABLE,
@@ -31,7 +31,7 @@ from aiida_mlip_autopipe.exploration.contract import (
     TRAJECTORY_FILE,
     Result,
 )
-from aiida_mlip_autopipe.exploration.interruptions import Interruptions
+from aiida_mlip_autopipe.jobs.interruptions import Interruptions
 
 
 def test_a_completed_run_tells_what_it_did(job_folder, copper):
@@ -172,7 +172,7 @@ def test_an_element_that_the_calculator_does_not_know_is_refused(job_folder):
 
 
 def test_a_calculator_that_is_not_installed_is_refused_in_no_time(job_folder, copper, monkeypatch):
-    monkeypatch.setattr('aiida_mlip_autopipe.exploration.calculators.base.find_spec', lambda name: None)
+    monkeypatch.setattr('aiida_mlip_autopipe.calculators.base.find_spec', lambda name: None)
     result = job_folder().write(copper, calculator={'kind': 'mace', 'model': 'x.model'}).run()
     assert (result.outcome, result.refusal) == ('refused', 'calculator_missing')
     assert "needs the package 'mace-torch'" in result.message
@@ -358,7 +358,7 @@ def test_a_run_that_blows_up_is_taken_up_cooler_from_its_last_good_frame(job_fol
 
 def test_the_end_of_the_wall_time_leaves_a_checkpoint(job_folder, copper, monkeypatch):
     # The clock of a process is that of the test run, so the limit is laid relative to now.
-    monkeypatch.setattr('aiida_mlip_autopipe.exploration.interruptions.process_start', time.monotonic)
+    monkeypatch.setattr('aiida_mlip_autopipe.jobs.interruptions.process_start', time.monotonic)
     folder = job_folder().write(copper, {'n_steps': 100_000, 'walltime_margin_s': 0.2}, max_wallclock_s=0.5)
     result = folder.run()
     assert result.outcome == 'out_of_walltime'
@@ -415,7 +415,8 @@ def test_a_killed_process_leaves_a_result_that_says_so_and_is_continued_to_the_s
     code = (
         'import os, sys\nfrom pathlib import Path\n'
         'from aiida_mlip_autopipe.exploration import simulation\n'
-        'from aiida_mlip_autopipe.exploration.runner import explore, run_job\n'
+        'from aiida_mlip_autopipe.exploration.explore import explore\n'
+        'from aiida_mlip_autopipe.jobs.runner import run_job\n'
         'store = simulation.Simulation._store_frame\n'
         'def die(self, *targets):\n'
         '    store(self, *targets)\n'

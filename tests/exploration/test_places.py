@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aiida_mlip_autopipe.exploration import ExplorationSettings
-from aiida_mlip_autopipe.seeds import Place
+from aiida_mlip_autopipe.structures.seed import Place
 
 
 @pytest.mark.parametrize('offset', [0, 7, 2**32 - 1])

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint, CheckpointError
-from aiida_mlip_autopipe.exploration.contract import (
+from aiida_mlip_autopipe.jobs.contract import (
     CHECKPOINT_FILE,
     JOB_FILE,
     RESULT_FILE,

@@ -7,10 +7,10 @@ import pytest
 from ase.build import bulk, fcc111
 from ase.io import write
 
-from aiida_mlip_autopipe.errors import AutopipeError, PhysicsViolationError
+from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.generation import Rejections, count_seeds, merge_reports
-from aiida_mlip_autopipe.generation.alloy import AlloyGenerator
 from aiida_mlip_autopipe.generation.entry import Entry
+from aiida_mlip_autopipe.generation.kinds.alloy import AlloyGenerator
 
 ALLOY = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'n_atoms': 32, 'n_seeds': 5,
          'perturb': {'rattle_A': 0.05, 'anisotropic_strain': 0.03}}  # fmt: skip

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from aiida_mlip_autopipe.errors import PhysicsViolationError
+from aiida_mlip_autopipe.core.errors import PhysicsViolationError
 from aiida_mlip_autopipe.generation import Rejections, generate_seeds, iterate_seeds_in_processes, processes
 
 CROWDED = {'kind': 'alloy', 'composition': {'Fe': 1.0}, 'lattice': 'bcc', 'n_atoms': 16, 'n_seeds': 9,

@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from pydantic import ValidationError
 
-from aiida_mlip_autopipe.errors import PhysicsViolationError
+from aiida_mlip_autopipe.core.errors import PhysicsViolationError
 from aiida_mlip_autopipe.generation import ValidationSettings
 from aiida_mlip_autopipe.generation.validation import check_atoms, check_parent
 

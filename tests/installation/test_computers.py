@@ -1,7 +1,7 @@
 import pytest
 from aiida import orm
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.installation.computers import Site, add_computer, explain, load_computer
 
 HPC = Site('hpc', 'hpc', 'slurm')

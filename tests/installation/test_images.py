@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.installation.images import engine_command, tell_image_hash
 
 

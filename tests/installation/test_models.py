@@ -5,11 +5,11 @@ import pytest
 from aiida import orm
 
 from aiida_mlip_autopipe.calculations.model_link import find_model_fault, link_model
+from aiida_mlip_autopipe.core.errors import AutopipeError, ModelMissingError
 from aiida_mlip_autopipe.data.model import ModelData
-from aiida_mlip_autopipe.errors import AutopipeError, ModelMissingError
+from aiida_mlip_autopipe.data.model_store import FOLDER, PLACED, find_model
 from aiida_mlip_autopipe.installation.codes import ensure_computer
 from aiida_mlip_autopipe.installation.models import ensure_model_folder, ensure_placed, place_model
-from aiida_mlip_autopipe.model_store import FOLDER, PLACED, find_model
 
 SHA256 = hashlib.sha256(b'weights').hexdigest()
 

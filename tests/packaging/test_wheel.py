@@ -38,7 +38,7 @@ exploration: {temperature_K: 300, n_steps: 20, frame_interval: 10}
 EXPLORE = """\
 import ase.io
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION, contract
-from aiida_mlip_autopipe.exploration.environment import read_environment
+from aiida_mlip_autopipe.jobs.environment import read_environment
 from aiida_mlip_autopipe.exploration.preparation import make_loader
 
 ase.io.write(contract.SEED_FILE, ase.io.read('seeds.extxyz', index=0))

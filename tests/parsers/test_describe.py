@@ -10,11 +10,11 @@ from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.descriptors import descriptions_from_nodes
 from aiida_mlip_autopipe.data.trajectory import node_from_trajectory, trajectory_id
-from aiida_mlip_autopipe.description.contract import DESCRIPTORS_FILE
-from aiida_mlip_autopipe.exploration import contract
-from aiida_mlip_autopipe.sampling.descriptors import descriptor_key
-from aiida_mlip_autopipe.sampling.soap import SoapSettings
-from aiida_mlip_autopipe.trajectories import Trajectory
+from aiida_mlip_autopipe.descriptors.contract import DESCRIPTORS_FILE
+from aiida_mlip_autopipe.descriptors.describe import descriptor_key
+from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
+from aiida_mlip_autopipe.jobs import contract
+from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 COPPER = bulk('Cu', cubic=True)
 

@@ -6,11 +6,11 @@ from aiida.plugins import ParserFactory
 from ase.build import bulk
 
 from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
-from aiida_mlip_autopipe.committee import ENERGY, FIGURES, LARGEST
 from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
-from aiida_mlip_autopipe.exploration import contract
 from aiida_mlip_autopipe.exploration.trajectory_file import write_trajectory
-from aiida_mlip_autopipe.trajectories import Trajectory
+from aiida_mlip_autopipe.jobs import contract
+from aiida_mlip_autopipe.structures.disagreement import ENERGY, FIGURES, LARGEST
+from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 VERSIONS = contract.Versions(package='0', python='3', ase='3')
 COPPER = bulk('Cu', cubic=True)

@@ -12,10 +12,10 @@ from ase.io.trajectory import Trajectory as TrajectoryFile
 
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.data.seed import SeedData
-from aiida_mlip_autopipe.exploration import contract
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
 from aiida_mlip_autopipe.exploration.trajectory_file import TRAJECTORY_FILE_VERSION
-from aiida_mlip_autopipe.seeds import Seed
+from aiida_mlip_autopipe.jobs import contract
+from aiida_mlip_autopipe.structures.seed import Seed
 
 VERSIONS = contract.Versions(package='0', python='3', ase='3')
 

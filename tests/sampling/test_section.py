@@ -2,7 +2,8 @@ import pytest
 from pydantic import TypeAdapter
 from support.sampling import sampling
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling import (
     SAMPLERS,
     SamplerSettings,
@@ -11,8 +12,7 @@ from aiida_mlip_autopipe.sampling import (
     section_class,
     split_section,
 )
-from aiida_mlip_autopipe.sampling.fps import FpsSettings
-from aiida_mlip_autopipe.sampling.soap import SoapSettings
+from aiida_mlip_autopipe.sampling.samplers.fps import FpsSettings
 
 FIELDS = {'mix': {'parts': [{'share': 1, 'sampler': {'kind': 'random'}}]}}
 

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 from support.sampling import sampling
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.sampling import SAMPLERS, select_frames
 
 SOAP = {'n_max': 4, 'l_max': 3}

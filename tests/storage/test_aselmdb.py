@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase_db_backends.aselmdb import LMDBDatabase
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage import Dataset, export_dataset, make_row
 
 

@@ -8,7 +8,7 @@ import pytest
 from ase import Atoms
 from ase.db import connect
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage import Dataset, Row, make_row
 
 

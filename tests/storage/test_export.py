@@ -2,7 +2,7 @@ import sqlite3
 
 import pytest
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage import Dataset, export_dataset
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage import Dataset, Row, export_dataset
 from aiida_mlip_autopipe.storage.merge import compare_datasets, merge_datasets
 

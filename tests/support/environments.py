@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiida_mlip_autopipe.errors import AutopipeError
-from aiida_mlip_autopipe.exploration.environment import Environment, read_environment
-from aiida_mlip_autopipe.exploration.preparation import make_loader
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.jobs.environment import Environment, read_environment
+from aiida_mlip_autopipe.jobs.loading import make_loader
 
 
 def environment_of(calculator: dict[str, Any] | None = None, device: str = 'cpu') -> Environment:

@@ -5,8 +5,14 @@ from __future__ import annotations
 import numpy as np
 from ase import units
 
-from aiida_mlip_autopipe.exploration.dynamics import Bussi, Langevin, LangevinPiston, PhaseSpace, VelocityVerlet
-from aiida_mlip_autopipe.exploration.evaluation import Evaluation
+from aiida_mlip_autopipe.calculators.evaluation import Evaluation
+from aiida_mlip_autopipe.exploration.phase_space import (
+    Bussi,
+    Langevin,
+    LangevinPiston,
+    PhaseSpace,
+    VelocityVerlet,
+)
 
 TEMPERATURE_K = 300.0
 KT = units.kB * TEMPERATURE_K

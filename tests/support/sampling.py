@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from aiida_mlip_autopipe.sampling import SamplingSettings, Selection, section_class, select_frames
-from aiida_mlip_autopipe.sampling.given import read_given
-from aiida_mlip_autopipe.trajectories import Trajectory
+from aiida_mlip_autopipe.sampling.pool.given import read_given
+from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 
 def sampling(kind: str, **fields: object) -> SamplingSettings:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from aiida import orm
 
-from aiida_mlip_autopipe.committee import FIGURES, LARGEST
+from aiida_mlip_autopipe.campaigns.export import write_dataset
+from aiida_mlip_autopipe.campaigns.report import describe_campaign
 from aiida_mlip_autopipe.installation.codes import ensure_code
 from aiida_mlip_autopipe.storage import Dataset
-from aiida_mlip_autopipe.workflows.export import write_dataset
-from aiida_mlip_autopipe.workflows.report import describe_campaign
+from aiida_mlip_autopipe.structures.disagreement import FIGURES, LARGEST
 
 pytestmark = pytest.mark.integration
 

@@ -7,10 +7,10 @@ from aiida import orm
 from ase.build import bulk
 from support.environments import environment_of
 
+from aiida_mlip_autopipe.campaigns.export import write_dataset
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.storage import Dataset
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
-from aiida_mlip_autopipe.workflows.export import write_dataset
 
 pytestmark = pytest.mark.integration
 

@@ -16,11 +16,11 @@ from support.environments import environment_of
 
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.data.model import ModelData
+from aiida_mlip_autopipe.data.model_store import note_model
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION
-from aiida_mlip_autopipe.exploration.contract import CHECKPOINT_FILE, RESULT_FILE, TRAJECTORY_FILE
-from aiida_mlip_autopipe.model_store import note_model
-from aiida_mlip_autopipe.seeds import Seed
+from aiida_mlip_autopipe.jobs.contract import CHECKPOINT_FILE, RESULT_FILE, TRAJECTORY_FILE
+from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 
 pytestmark = pytest.mark.integration

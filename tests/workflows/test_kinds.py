@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from aiida import orm
 
-from aiida_mlip_autopipe.seeds import fixed_mask
+from aiida_mlip_autopipe.campaigns.export import write_dataset
 from aiida_mlip_autopipe.storage import Dataset, SplitSettings, split_rows
-from aiida_mlip_autopipe.workflows.export import write_dataset
+from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 pytestmark = pytest.mark.integration
 

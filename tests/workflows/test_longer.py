@@ -12,7 +12,7 @@ from support.environments import environment_of
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, exploration_inputs
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import EVALUATION_VERSION, RUNNER_VERSION, ExplorationSettings
-from aiida_mlip_autopipe.seeds import Seed
+from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.workflows.earlier_legs import find_earlier_legs
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 

@@ -13,8 +13,8 @@ from support.environments import environment_of
 from aiida_mlip_autopipe.calculations.explore import exploration_inputs
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION, ExplorationSettings
-from aiida_mlip_autopipe.exploration.contract import CHECKPOINT_FILE, RESULT_FILE
-from aiida_mlip_autopipe.seeds import Seed
+from aiida_mlip_autopipe.jobs.contract import CHECKPOINT_FILE, RESULT_FILE
+from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST
 

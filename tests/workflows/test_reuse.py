@@ -9,8 +9,8 @@ from aiida.engine import run_get_node
 from support.tiny_campaign import change_campaign
 
 from aiida_mlip_autopipe import sampling
-from aiida_mlip_autopipe.workflows import submission
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
+from aiida_mlip_autopipe.workflows.inputs import campaign as submission
 
 pytestmark = pytest.mark.integration
 

@@ -11,11 +11,11 @@ from aiida import orm
 
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.calculations.stash import StashCalculation
+from aiida_mlip_autopipe.campaigns.cleaning import clean_campaign
+from aiida_mlip_autopipe.campaigns.export import write_dataset
+from aiida_mlip_autopipe.campaigns.full_trajectories import find_full_trajectories
 from aiida_mlip_autopipe.exploration.full_trajectory import FullTrajectoryReader
 from aiida_mlip_autopipe.storage import Dataset
-from aiida_mlip_autopipe.workflows.cleaning import clean_campaign
-from aiida_mlip_autopipe.workflows.export import write_dataset
-from aiida_mlip_autopipe.workflows.full_trajectories import find_full_trajectories
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,7 @@ from aiida.engine import ProcessState
 from support.stub_campaign import load_campaign, make_campaign, run_to_end
 
 from aiida_mlip_autopipe.workflows import throttle
-from aiida_mlip_autopipe.workflows.stopping import STOP_ASKED
+from aiida_mlip_autopipe.workflows.graph import STOP_ASKED
 
 pytestmark = pytest.mark.usefixtures('aiida_profile')
 

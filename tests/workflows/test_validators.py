@@ -19,8 +19,8 @@ from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
-from aiida_mlip_autopipe.seeds import Seed
-from aiida_mlip_autopipe.trajectories import Trajectory
+from aiida_mlip_autopipe.structures.seed import Seed
+from aiida_mlip_autopipe.structures.trajectory import Trajectory
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 from aiida_mlip_autopipe.workflows.description import DescriptionWorkChain
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain

@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field
 
-from aiida_mlip_autopipe.settings import Settings
+from aiida_mlip_autopipe.core.settings import Settings
 
 
 class DftSettings(Settings):

@@ -13,11 +13,11 @@ import numpy as np
 from ase import Atoms
 from pydantic import ValidationError
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dft.base import DftCode
 from aiida_mlip_autopipe.storage.dft.quantum_espresso import QuantumEspresso
 from aiida_mlip_autopipe.storage.dft.vasp import Vasp
-from aiida_mlip_autopipe.storage.row import Row
+from aiida_mlip_autopipe.structures.row import Row
 
 CODES: dict[str, type[DftCode]] = {'quantum-espresso': QuantumEspresso, 'vasp': Vasp}
 ID_FILE = 'row.json'

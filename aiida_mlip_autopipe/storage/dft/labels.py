@@ -12,10 +12,10 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dft.base import DftResult
 from aiida_mlip_autopipe.storage.dft.inputs import CODES, ID_FILE, identity_of
-from aiida_mlip_autopipe.storage.row import ISOLATED_ATOMS, Row
+from aiida_mlip_autopipe.structures.row import ISOLATED_ATOMS, Row
 
 # Codes print positions and cells rounded; an ionic step moves atoms by more.
 TOLERANCE_A = 1e-3

@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field, model_validator
 
-from aiida_mlip_autopipe.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dft.base import DftCode, DftResult, DftSettings, k_mesh
 
 # What labels need, whatever the user asks for besides.

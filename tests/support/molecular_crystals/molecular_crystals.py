@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field
 
-from aiida_mlip_autopipe.errors import PhysicsViolationError
+from aiida_mlip_autopipe.core.errors import PhysicsViolationError
 from aiida_mlip_autopipe.generation import Generator, GeneratorSettings, Parent, Requirements
 
 

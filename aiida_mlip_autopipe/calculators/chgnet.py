@@ -1,0 +1,58 @@
+"""CHGNet: universal potentials whose weights come with the package."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from aiida_mlip_autopipe.calculators.base import (
+    CalculatorLoader,
+    Loaded,
+    ModelSettings,
+    resolve_device,
+)
+from aiida_mlip_autopipe.core.fields import InputModel
+
+# Weights that the package ships.
+SHIPPED = {
+    '0.3.0': 'pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar',
+    '0.2.0': 'pretrained/0.2.0/chgnet_0.2.0_e30f77s348m32.pth.tar',
+    'r2scan': 'pretrained/r2scan/chgnet_r2scan_transfer_learning_e15f36s161m23.pth.tar',
+}
+LAST_ELEMENT = 94
+
+
+class CHGNetSettings(ModelSettings):
+    """CHGNet, for periodic structures."""
+
+    kind: Literal['chgnet'] = 'chgnet'
+    """CHGNet."""
+    model: InputModel = '0.3.0'
+    """A model file, or shipped weights: ``0.3.0``, ``0.2.0`` or ``r2scan``."""
+    cutoff_A: float = 6.0
+    """Range in Å; that of all shipped weights is 6."""
+    dtype: Literal['float32'] = 'float32'
+    """The model computes in single precision."""
+
+
+class CHGNetLoader(CalculatorLoader):
+    """Loads CHGNet's ASE calculator."""
+
+    settings_class = CHGNetSettings
+    settings: CHGNetSettings
+    package = 'chgnet'
+    module = 'chgnet'
+    extra = 'chgnet'
+    shipped_models = SHIPPED
+
+    def load(self) -> Loaded:
+        """Return CHGNet's calculator."""
+        from chgnet.model.dynamics import CHGNetCalculator
+        from chgnet.model.model import CHGNet
+
+        device = resolve_device(self.settings.device)
+        if self.uses_shipped_model:
+            model = CHGNet.load(model_name=self.settings.model.lower(), use_device=device, verbose=False)
+        else:
+            model = CHGNet.from_file(str(self.model_file()))
+        calculator = CHGNetCalculator(model, use_device=device, on_isolated_atoms='ignore')
+        return Loaded(calculator, device, 'float32', frozenset(range(1, LAST_ELEMENT + 1)))

@@ -1,0 +1,39 @@
+"""The energy of one atom alone, which trainers take as the zero of an element."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+
+from aiida_mlip_autopipe.calculators.evaluation import Evaluator
+
+# Not periodic: no potential, whatever its range, then sees a second atom. Some want a cell nonetheless.
+BOX_A = 30.0
+
+
+def evaluate_isolated_atoms(symbols: Iterable[str], calculator: Calculator) -> tuple[dict[str, float], list[str]]:
+    """Evaluate a single atom of each element.
+
+    Returns
+    -------
+    energies
+        eV by symbol, as far as the calculator gives a number.
+    faults
+        For the others, why not, a sentence each: some graph networks refuse an atom without neighbours.
+    """
+    energies, faults = {}, []
+    for symbol in sorted(set(symbols)):
+        atoms = Atoms([symbol], positions=[[BOX_A / 2] * 3], cell=[BOX_A] * 3, pbc=False)
+        try:
+            found = Evaluator(atoms, calculator, with_stress=False).evaluate(atoms.positions, atoms.cell.array)
+        except Exception as error:  # whatever a calculator raises for a case that it was not made for
+            faults.append(f'an isolated atom of {symbol} cannot be evaluated: {type(error).__name__}: {error}')
+            continue
+        if np.isfinite(found.energy):
+            energies[symbol] = found.energy
+        else:
+            faults.append(f'the energy of an isolated atom of {symbol} is not finite')
+    return energies, faults

@@ -1,0 +1,97 @@
+"""SevenNet: universal potentials whose weights come with the package, or a model file of one's own."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Literal
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import all_changes
+from pydantic import Field
+
+from aiida_mlip_autopipe.calculators.base import (
+    CalculatorLoader,
+    Describer,
+    Loaded,
+    ModelSettings,
+    resolve_device,
+)
+from aiida_mlip_autopipe.core.fields import InputModel
+from aiida_mlip_autopipe.core.hashing import file_sha256
+
+# Weights that the package ships.
+SHIPPED = {
+    '7net-0': 'pretrained_potentials/SevenNet_0__11Jul2024/checkpoint_sevennet_0.pth',
+    '7net-0_22may2024': 'pretrained_potentials/SevenNet_0__22May2024/checkpoint_sevennet_0.pth',
+    '7net-l3i5': 'pretrained_potentials/SevenNet_l3i5/checkpoint_l3i5.pth',
+    '7net-mf-0': 'pretrained_potentials/SevenNet_MF_0/checkpoint_sevennet_mf_0.pth',
+}
+
+
+class SevenNetSettings(ModelSettings):
+    """SevenNet."""
+
+    kind: Literal['sevennet'] = 'sevennet'
+    """SevenNet."""
+    model: InputModel = '7net-0'
+    """A checkpoint file, or shipped weights: ``7net-0``, ``7net-0_22May2024``, ``7net-l3i5`` or ``7net-mf-0``."""
+    cutoff_A: float = Field(default=5.0, gt=0)
+    """Range in Å; that of all shipped weights is 5."""
+    modal: str | None = None
+    """Fidelity of a multi-fidelity model, as ``PBE`` or ``R2SCAN`` for ``7net-mf-0``."""
+    dtype: Literal['float32'] = 'float32'
+    """The model computes in single precision."""
+
+
+class SevenNetLoader(CalculatorLoader):
+    """Loads SevenNet's ASE calculator."""
+
+    settings_class = SevenNetSettings
+    settings: SevenNetSettings
+    package = 'sevenn'
+    module = 'sevenn'
+    extra = 'sevennet'
+    has_descriptors = True
+    shipped_models = SHIPPED
+
+    def load(self) -> Loaded:
+        """Return a calculator: on a CPU the saved model, on a GPU or where that does not serve SevenNet's own."""
+        device = resolve_device(self.settings.device)
+        checkpoint = self.model_file()
+        if device == 'cpu':
+            from aiida_mlip_autopipe.calculators.sevennet_script import load_script
+
+            try:
+                scripted = load_script(checkpoint, file_sha256(checkpoint), self.settings.modal)
+                return Loaded(scripted, device, 'float32', scripted.elements, scripted.cutoff)
+            except Exception as error:
+                # An architecture that cannot be saved, say. A checkpoint that is broken is told by what comes next.
+                warnings.warn(f"SevenNet's own calculator is used, which starts slowly: {error}", stacklevel=2)
+        return self.load_original(device)
+
+    def load_original(self, device: str) -> Loaded:
+        """Return SevenNet's own calculator."""
+        from sevenn.calculator import SevenNetCalculator
+
+        with warnings.catch_warnings():
+            # It advises an accelerator at each start.
+            warnings.simplefilter('ignore', UserWarning)
+            calculator = SevenNetCalculator(str(self.model_file()), device=device, modal=self.settings.modal)
+        elements = frozenset(int(number) for number in calculator.type_map)
+        return Loaded(calculator, device, 'float32', elements, float(calculator.cutoff))
+
+    def load_describer(self) -> tuple[Loaded, Describer]:
+        """Return SevenNet's own calculator, and its node features after the last convolution: all of them scalars."""
+        loaded = self.load_original(resolve_device(self.settings.device))
+        found: list[np.ndarray] = []
+        # What enters the readout; the saved model does not give it away.
+        readout = loaded.calculator.model.get_submodule('reduce_input_to_hidden')
+        readout.register_forward_pre_hook(lambda module, data: found.append(data[0]['x'].detach().cpu().numpy()))
+
+        def describe(atoms: Atoms) -> np.ndarray:
+            found.clear()
+            loaded.calculator.calculate(atoms, ['energy'], all_changes)
+            return found[0]
+
+        return loaded, describe

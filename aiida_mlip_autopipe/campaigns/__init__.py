@@ -1,0 +1,1 @@
+"""What a person does with campaigns: follow, estimate, explain, stop, clean and export them."""

@@ -1,0 +1,40 @@
+"""The dataset of a finished campaign as a file of the user's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aiida import orm
+
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.whole_file import whole_file
+
+
+def write_dataset(campaign: orm.WorkChainNode, path: Path, *, force: bool = False) -> int:
+    """Write the database of a campaign to a file, under a temporary name until it is whole.
+
+    Parameters
+    ----------
+    campaign
+        A campaign that has finished.
+    path
+        The file.
+    force
+        Whether an existing file is overwritten.
+
+    Returns
+    -------
+    int
+        The number of rows.
+
+    Raises
+    ------
+    AutopipeError
+        If the campaign has no dataset yet, or the file exists.
+    """
+    if 'dataset' not in campaign.outputs:
+        state = campaign.exit_message or f'it is {campaign.process_state.value}'
+        raise AutopipeError(f'campaign {campaign.pk} has no dataset: {state}')
+    with whole_file(path, overwrite=force) as part:
+        part.write_bytes(campaign.outputs.dataset.get_content(mode='rb'))
+    return len(campaign.outputs.selection.get_array('frame'))

@@ -1,0 +1,125 @@
+"""Where the full trajectories of a campaign are: in the folders of their jobs, or where they were stashed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from aiida import orm
+
+from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.calculations.stash import StashCalculation
+from aiida_mlip_autopipe.jobs.contract import FullTrajectory
+from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
+
+
+@dataclass(frozen=True)
+class FoundTrajectory:
+    """The full trajectory of a leg and where it is.
+
+    Attributes
+    ----------
+    job
+        Number of the exploration's job.
+    seed_id
+        The seed that was explored.
+    told
+        What the job said of the file.
+    computer
+        Label of the computer.
+    path
+        The file there: the copy where there is one, or else the original.
+    is_stashed
+        Whether there is a copy.
+    is_removed
+        Whether it was removed with the folder of its job, without a copy.
+    why_not
+        Why a copy that was tried does not exist; empty where none was tried.
+    """
+
+    job: int
+    seed_id: str
+    told: FullTrajectory
+    computer: str
+    path: str
+    is_stashed: bool
+    is_removed: bool
+    why_not: str = ''
+
+    @property
+    def state(self) -> str:
+        """Where it is, in words."""
+        return 'stashed' if self.is_stashed else 'removed' if self.is_removed else "in the job's folder"
+
+
+def keeps_full_trajectories(campaign: orm.WorkChainNode) -> bool:
+    """Return whether the jobs of a campaign write full trajectories."""
+    return 'full_trajectory_interval' in campaign.inputs.job
+
+
+def find_full_trajectories(campaign: orm.WorkChainNode) -> list[FoundTrajectory]:
+    """Return the full trajectories of all explorations of a campaign, in the order of their jobs."""
+    jobs = _find_jobs(campaign)
+    if not jobs:
+        return []
+    query = orm.QueryBuilder().append(ExplorationCalculation, filters={'id': {'in': jobs}}, tag='job', project='id')
+    query.append(orm.Dict, with_incoming='job', edge_filters={'label': 'result'}, project='attributes')
+    query.append(
+        orm.RemoteData, with_incoming='job', edge_filters={'label': 'remote_folder'}, tag='folder', project='*'
+    )
+    query.append(orm.Computer, with_node='folder', project='label')
+    found = [row for row in query.order_by({'job': {'id': 'asc'}}).all() if row[1].get('full_trajectory')]
+    copies = _find_copies(folder for _, _, folder, _ in found)
+    return [
+        _locate(pk, result, folder, computer, copies.get((folder.computer.pk, folder.get_remote_path()), []))
+        for pk, result, folder, computer in found
+    ]
+
+
+def _find_jobs(campaign: orm.WorkChainNode) -> list[int]:
+    """Return the pks of the jobs of all legs, also of those taken over from an earlier exploration."""
+
+    def explorations() -> orm.QueryBuilder:
+        query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
+        return query.append(ExplorationWorkChain, with_incoming='campaign', tag='exploration')
+
+    called = explorations().append(ExplorationCalculation, with_incoming='exploration', project='id')
+    taken_over = explorations().append(orm.TrajectoryData, with_incoming='exploration', tag='leg')
+    taken_over.append(ExplorationCalculation, with_outgoing='leg', project='id')
+    return sorted({*called.all(flat=True), *taken_over.all(flat=True)})
+
+
+def _locate(
+    pk: int, result: dict[str, Any], folder: orm.RemoteData, computer: str, copies: list[orm.CalcJobNode]
+) -> FoundTrajectory:
+    told = FullTrajectory(**result['full_trajectory'])
+    ok = [copy for copy in copies if copy.is_finished_ok]
+    where = ok[-1].outputs.stashed.target_basepath if ok else folder.get_remote_path()
+    ended = [copy for copy in copies if copy.is_terminated]
+    why_not = '' if ok or not ended else ended[-1].exit_message or str(ended[-1].process_state.value)
+    return FoundTrajectory(
+        job=pk,
+        seed_id=result['seed_id'],
+        told=told,
+        computer=computer,
+        path=str(PurePosixPath(where, told.file)),
+        is_stashed=bool(ok),
+        is_removed=folder.is_cleaned and not ok,
+        why_not=why_not,
+    )
+
+
+def _find_copies(folders: Iterable[orm.RemoteData]) -> dict[tuple[int, str], list[orm.CalcJobNode]]:
+    """Return the jobs that copied from folders, by computer and path: a leg from the cache names another's folder."""
+    paths = sorted({folder.get_remote_path() for folder in folders})
+    if not paths:
+        return {}
+    query = orm.QueryBuilder()
+    query.append(orm.RemoteData, filters={'attributes.remote_path': {'in': paths}}, tag='folder', project='*')
+    query.append(StashCalculation, with_incoming='folder', project='*', tag='copy')
+    copies: dict[tuple[int, str], list[orm.CalcJobNode]] = {}
+    for folder, copy in query.order_by({'copy': {'id': 'asc'}}).iterall():
+        copies.setdefault((folder.computer.pk, folder.get_remote_path()), []).append(copy)
+    return copies

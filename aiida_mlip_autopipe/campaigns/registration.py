@@ -1,0 +1,176 @@
+"""Codes on any computer, each tried by a job before it is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from aiida import orm
+from aiida.common.exceptions import NotExistent
+
+from aiida_mlip_autopipe.campaigns.self_tests import Launch, check_report, run_self_test_job
+from aiida_mlip_autopipe.config.execution import JobResources
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.exploration import CALCULATORS
+from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, code_label, keep_self_test
+from aiida_mlip_autopipe.installation.computers import absolute_path
+from aiida_mlip_autopipe.installation.images import PYTHON_IN_IMAGE, engine_command, hash_image, tell_image_hash
+from aiida_mlip_autopipe.installation.models import ensure_model_folder
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a code runs.
+
+    Attributes
+    ----------
+    computer
+        Where.
+    python
+        The interpreter there, or within the image; None with an image for the one of the package's own images.
+    image
+        The image's file on the computer; None for an environment without one. Paths may begin with ``~/``.
+    prepend_text
+        Lines of shell before it, as ``module load apptainer``.
+    """
+
+    computer: orm.Computer
+    python: str | None = None
+    image: str | None = None
+    prepend_text: str = ''
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A code that passed its self-test.
+
+    Attributes
+    ----------
+    code
+        The code.
+    done
+        ``found``, ``created`` or ``replaced``.
+    report
+        What the self-test found.
+    """
+
+    code: orm.AbstractCode
+    done: str
+    report: dict[str, Any]
+
+
+def register_code(
+    kind: str, program: Program, launch: Launch, *, model: str | None = None, resources: JobResources | None = None
+) -> Registered:
+    """Make the code of a calculator and keep it if its self-test passes.
+
+    Parameters
+    ----------
+    kind
+        The calculator.
+    program
+        What the code runs.
+    launch
+        Runs a job to its end.
+    model
+        The model to try, for a calculator without one of its own: a name, or a file that was placed on the computer.
+    resources
+        What the self-test asks for.
+
+    Raises
+    ------
+    AutopipeError
+        If the self-test fails; the code is then set aside under another label.
+    """
+    CALCULATORS.load(kind)
+    resources = resources or JobResources()
+    program = _with_absolute_paths(program)
+    image_sha256 = hash_image(program.computer, program.image) if program.image else None
+    wanted = _make_code(kind, program)
+    before = _load_code(wanted.full_label)
+    code = before if before is not None and _are_same(before, wanted) else wanted
+    if code is wanted and before is not None:
+        # Finished campaigns refer to it.
+        before.label = f'{before.label}-{before.pk}'
+    code.store()
+    try:
+        settings = _settings(kind, model)
+        report = run_self_test_job(code, settings, launch, resources)
+        check_report(report, image_sha256)
+    except BaseException:
+        if code is wanted:
+            _set_aside(code, before)
+        raise
+    keep_self_test(code, settings, report, resources.model_dump(mode='json'))
+    if image_sha256 is not None:
+        code.base.extras.set(IMAGE_SHA256, image_sha256)
+    done = 'found' if code is before else 'created' if before is None else 'replaced'
+    return Registered(code, done, report)
+
+
+def _with_absolute_paths(program: Program) -> Program:
+    """Return a program whose files are found from every job's folder; an image's own paths are left as they are."""
+    if program.image is not None:
+        return replace(program, image=absolute_path(program.computer, program.image))
+    if program.python is not None and '/' in program.python:
+        return replace(program, python=absolute_path(program.computer, program.python))
+    return program
+
+
+def _make_code(kind: str, program: Program) -> orm.InstalledCode:
+    about = {
+        'label': code_label(kind),
+        'computer': program.computer,
+        'default_calc_job_plugin': 'mlip_autopipe.explore',
+        'with_mpi': False,
+    }
+    if program.image is None:
+        if program.python is None:
+            raise AutopipeError('a code is an interpreter or an image: give --python or --image')
+        return orm.InstalledCode(
+            **about,
+            filepath_executable=program.python,
+            prepend_text=program.prepend_text,
+            description=f'{kind} in an environment',
+        )
+    # Apptainer's arguments hold $PWD, which single quotes would keep from being the job's folder.
+    program.computer.set_use_double_quotes(True)
+    return orm.ContainerizedCode(
+        **about,
+        filepath_executable=program.python or PYTHON_IN_IMAGE,
+        image_name=program.image,
+        engine_command=engine_command(ensure_model_folder(program.computer)),
+        prepend_text='\n'.join(filter(None, (program.prepend_text, tell_image_hash(program.image)))),
+        description=f'{kind} in the image {program.image}',
+    )
+
+
+def _load_code(label: str) -> orm.AbstractCode | None:
+    try:
+        return orm.load_code(label)
+    except NotExistent:
+        return None
+
+
+def _are_same(code: orm.AbstractCode, other: orm.AbstractCode) -> bool:
+    names = ('filepath_executable', 'image_name', 'engine_command', 'prepend_text')
+    return type(code) is type(other) and all(getattr(code, name, '') == getattr(other, name, '') for name in names)
+
+
+def _settings(kind: str, model: str | None) -> dict[str, Any]:
+    if model is None:
+        return {'kind': kind}
+    return {'kind': kind, 'model': str(Path(model).expanduser().absolute()) if Path(model).is_file() else model}
+
+
+def _set_aside(code: orm.InstalledCode, before: orm.AbstractCode | None) -> None:
+    """Hide a code that does not work, and give its label back to the one before.
+
+    It is not deleted: SQLite would give its number to another node, which a running daemon takes for this one.
+    """
+    label = code.label
+    code.label = f'{label}-failed-{code.pk}'
+    code.is_hidden = True
+    if before is not None:
+        before.label = label

@@ -1,0 +1,174 @@
+"""The self-test of a code: on this machine by a process, elsewhere by a job like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ProcessBuilder
+
+from aiida_mlip_autopipe.calculations.self_test import SelfTestCalculation
+from aiida_mlip_autopipe.config import CampaignConfig
+from aiida_mlip_autopipe.config.execution import JobResources
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.data.model import ModelData
+from aiida_mlip_autopipe.exploration import CALCULATORS, RUNNER_VERSION
+from aiida_mlip_autopipe.installation.codes import (
+    IMAGE_SHA256,
+    code_label,
+    is_read_here,
+    keep_self_test,
+    kept_tests,
+    self_test,
+)
+from aiida_mlip_autopipe.installation.models import ensure_placed
+from aiida_mlip_autopipe.jobs.contract import CONTRACT_VERSION
+from aiida_mlip_autopipe.jobs.environment import self_test_command
+from aiida_mlip_autopipe.workflows.inputs.codes import (
+    are_learned,
+    committee_code,
+    descriptor_code,
+    job_codes,
+    job_options,
+    user_python_path,
+)
+from aiida_mlip_autopipe.workflows.inputs.job_code import OF_THE_MODEL
+from aiida_mlip_autopipe.workflows.inputs.models import model_node
+
+Launch = Callable[[ProcessBuilder], orm.CalcJobNode]
+Trial = tuple[dict[str, Any], JobResources]
+"""Settings of a calculator, and what its self-test asks for."""
+
+
+def find_trials(code: orm.AbstractCode, config: CampaignConfig | None) -> list[Trial]:
+    """Return what the self-test of a code is to try.
+
+    Parameters
+    ----------
+    code
+        The code.
+    config
+        A campaign: its calculators for this code. Without one, every calculator that the code was tested with before.
+
+    Raises
+    ------
+    AutopipeError
+        If that is nothing.
+    """
+    if config is not None:
+        explorers = job_codes(config)
+        further = [committee_code(config), descriptor_code(config, explorers) if are_learned(config) else None]
+        ones = [one for one in (*explorers, *further) if one is not None and one.code.pk == code.pk]
+        if not ones:
+            raise AutopipeError(f'the config has no calculator for {code.full_label}')
+        # The device is what the test is to find.
+        return [(one.calculator.model_dump(mode='json', exclude={'device'}), one.resources) for one in ones]
+    trials = [(test['calculator'], JobResources(**test['resources'])) for test in kept_tests(code)]
+    kinds = [kind for kind in CALCULATORS if code.label == code_label(kind)]
+    trials = trials or [({'kind': kind}, JobResources()) for kind in kinds]
+    if not trials:
+        raise AutopipeError(
+            f'{code.full_label} was not tested before, so it is not known which calculator it runs: '
+            f"'{self_test_command(code.full_label)} --config FILE' takes it from a campaign"
+        )
+    return trials
+
+
+def record_self_test(
+    code: orm.AbstractCode, calculator: dict[str, Any], resources: JobResources, launch: Launch
+) -> dict[str, Any]:
+    """Run the self-test of a calculator with a code, keep its record with the code, and return what it found.
+
+    Parameters
+    ----------
+    code
+        The code.
+    calculator
+        Settings of the calculator.
+    resources
+        What a job asks for.
+    launch
+        Runs a job to its end.
+
+    Raises
+    ------
+    AutopipeError
+        If the test fails.
+    """
+    if is_read_here(code):
+        report = self_test(calculator, code)
+    else:
+        report = run_self_test_job(code, calculator, launch, resources)
+    check_report(report, code.base.extras.get(IMAGE_SHA256, None))
+    keep_self_test(code, calculator, report, resources.model_dump(mode='json'))
+    return report
+
+
+def run_self_test_job(
+    code: orm.AbstractCode, calculator: dict[str, Any], launch: Launch, resources: JobResources
+) -> dict[str, Any]:
+    """Run the self-test of a calculator as a job, and return what it found.
+
+    Raises
+    ------
+    AutopipeError
+        If it fails; the message says where the job was.
+    """
+    builder = SelfTestCalculation.get_builder()
+    builder.code = code
+    model = _model_to_try(calculator, code)
+    if model is None:
+        builder.calculator = orm.Dict(calculator)
+    else:
+        others = {name: value for name, value in calculator.items() if name not in OF_THE_MODEL}
+        builder.calculator, builder.model = orm.Dict(others), model
+    builder.python_path = user_python_path()
+    options = job_options(resources, code.computer)
+    if resources.gpus_per_job:
+        # Not every scheduler tells a job which GPU it has.
+        options['environment_variables'] = {'APPTAINER_NV': '1'}
+    builder.metadata.options = options
+    job = launch(builder)
+    if job.is_finished_ok:
+        report: dict[str, Any] = job.outputs.report.get_dict()
+        return report
+    reason = job.exit_message or job.process_status or f'its job is {job.process_state.value}'
+    where = job.outputs.remote_folder.get_remote_path() if 'remote_folder' in job.outputs else 'nowhere'
+    raise AutopipeError(
+        f'the calculator {calculator["kind"]!r} does not run with {code.full_label}: {reason} '
+        f'(its job was in {where} on {code.computer.label})'
+    )
+
+
+def _model_to_try(calculator: dict[str, Any], code: orm.AbstractCode) -> ModelData | None:
+    """Return the node of the model file that a self-test tries, placed on the computer; None where there is no file."""
+    if 'model' not in calculator:
+        return None
+    parsed = CALCULATORS.load(calculator['kind']).settings_class.model_validate(calculator)
+    if CALCULATORS.make(parsed).uses_shipped_model:
+        # It comes with the code, which is about to say what its sha256 is.
+        return None
+    model = model_node(parsed, code, try_it=False)
+    if model is not None:
+        ensure_placed(model, code, Path(calculator['model']).expanduser())
+    return model
+
+
+def check_report(report: dict[str, Any], image_sha256: str | None) -> None:
+    """Refuse a code whose package is another version where that matters, or that was started from another image.
+
+    Raises
+    ------
+    AutopipeError
+        If it is refused.
+    """
+    here = {'contract_version': CONTRACT_VERSION, 'runner_version': RUNNER_VERSION}
+    differ = [f'{name} {report.get(name)}, here it is {value}' for name, value in here.items() if report[name] != value]
+    if differ:
+        raise AutopipeError(
+            f'the package there is version {report["package"]} with {"; ".join(differ)}: install the same version'
+        )
+    if report['image_sha256'] != image_sha256:
+        raise AutopipeError(f'the job ran in an image of sha256 {report["image_sha256"]}, expected was {image_sha256}')

@@ -1,0 +1,82 @@
+"""A campaign that a person stops: its jobs write a checkpoint, end and are read; then what is left is killed."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from aiida import orm
+from aiida.schedulers import JobState
+
+from aiida_mlip_autopipe.jobs.contract import STOP_FILE
+from aiida_mlip_autopipe.workflows.graph import STOP_ASKED, find_jobs
+from aiida_mlip_autopipe.workflows.paused import ENDED
+
+POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """What became of a campaign that was to stop.
+
+    Attributes
+    ----------
+    n_asked
+        Jobs that ran and were asked to stop.
+    n_killed
+        Jobs that were killed: those that had not begun, were paused, or did not end in time.
+    """
+
+    n_asked: int
+    n_killed: int
+
+
+def stop_campaign(campaign: orm.WorkChainNode, kill: Callable[[list[orm.ProcessNode]], None], wait_s: float) -> Stopped:
+    """Stop a campaign so that nothing is lost that its jobs have done.
+
+    Parameters
+    ----------
+    campaign
+        The campaign.
+    kill
+        Kills processes.
+    wait_s
+        How long the jobs that run may take to end.
+    """
+    campaign.base.extras.set(STOP_ASKED, True)
+    deadline = time.monotonic() + wait_s
+    asked: set[int] = set()
+    killed: set[int] = set()
+    # A job may begin, or be submitted, while others are being asked.
+    while not campaign.is_terminated and time.monotonic() < deadline:
+        jobs = [job for job in _active_jobs(campaign) if job.pk not in asked | killed]
+        running = [job for job in jobs if job.get_scheduler_state() is JobState.RUNNING and not job.paused]
+        others = [job for job in jobs if job not in running]
+        _write_stop_files(running)
+        asked |= {job.pk for job in running}
+        if others:
+            kill(others)
+            killed |= {job.pk for job in others}
+        time.sleep(POLL_S)
+    if not campaign.is_terminated:
+        killed |= {job.pk for job in _active_jobs(campaign)}
+        kill([campaign])
+    return Stopped(len(asked - killed), len(killed))
+
+
+def _active_jobs(campaign: orm.WorkChainNode) -> list[orm.CalcJobNode]:
+    return find_jobs(campaign, {'attributes.process_state': {'!in': list(ENDED)}})
+
+
+def _write_stop_files(jobs: Iterable[orm.CalcJobNode]) -> None:
+    folders = defaultdict(list)
+    for job in jobs:
+        if folder := job.get_remote_workdir():
+            folders[job.computer.pk].append(folder)
+    for pk, paths in folders.items():
+        files = ' '.join(shlex.quote(f'{path}/{STOP_FILE}') for path in paths)
+        with orm.load_computer(pk).get_transport() as transport:
+            transport.exec_command_wait(f'touch {files}')

@@ -1,0 +1,1 @@
+"""What every room uses: errors, settings, registries, random streams, atomic writes and hashing."""

@@ -1,0 +1,118 @@
+"""Faults that a person can mend: each is one sentence that names the place, the value and what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Refusal = Literal[
+    'contract',
+    'settings',
+    'structure',
+    'checkpoint',
+    'checkpoint_unreadable',
+    'element',
+    'calculator_missing',
+    'model_missing',
+    'model_not_loaded',
+    'model_mismatch',
+    'environment',
+    'selection',
+]
+"""Why a job does not run."""
+
+
+class AutopipeError(Exception):
+    """Base of every error that is shown to the user as one sentence, without a traceback."""
+
+
+class ModelMissingError(AutopipeError):
+    """A model that is neither stored nor at any of the places where it was.
+
+    Parameters
+    ----------
+    sha256
+        Of the file that is needed.
+    computer
+        Where it is needed.
+    """
+
+    def __init__(self, sha256: str, computer: str):
+        self.sha256 = sha256
+        self.computer = computer
+        super().__init__(
+            f'the model of sha256 {sha256} is not on {computer}, and its bytes are not stored; '
+            f"'mlip-autopipe calculator place FILE --computer {computer}' puts the file of that sha256 there"
+        )
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        """Return how it is made again in another process."""
+        return type(self), (self.sha256, self.computer)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault of a config file.
+
+    Attributes
+    ----------
+    path
+        Where in the file, as ``exploration.temperature_K`` or ``generation[0].elements``.
+    given
+        What stands there, as text.
+    allowed
+        What may stand there, as a phrase.
+    nearest
+        The nearest valid name, where a name was mistyped.
+    """
+
+    path: str
+    given: str
+    allowed: str
+    nearest: str | None = None
+
+    def __str__(self) -> str:
+        hint = f'; did you mean {self.nearest!r}?' if self.nearest else ''
+        return f'{self.path}: got {self.given}; {self.allowed}{hint}'
+
+
+class ConfigError(AutopipeError):
+    """A config with one or more faults, all of them told at once.
+
+    Parameters
+    ----------
+    faults
+        Every fault found.
+    """
+
+    def __init__(self, faults: Sequence[Fault]):
+        self.faults = tuple(faults)
+        super().__init__('\n'.join(str(fault) for fault in self.faults))
+
+
+class PhysicsViolationError(AutopipeError):
+    """A structure that breaks a rule of validity.
+
+    Parameters
+    ----------
+    rule
+        The rule's name, as ``min_distance``.
+    atoms
+        The indices of the atoms concerned; empty where the rule is about the whole cell.
+    value, limit
+        What was found and what the rule asks for, in the rule's unit.
+    message
+        The sentence for the user.
+    """
+
+    def __init__(self, rule: str, atoms: Sequence[int], value: float, limit: float, message: str):
+        self.rule = rule
+        self.atoms = tuple(atoms)
+        self.value = value
+        self.limit = limit
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type, tuple[str, tuple[int, ...], float, float, str]]:
+        """Return how it is made again in another process."""
+        return type(self), (self.rule, self.atoms, self.value, self.limit, str(self))

@@ -1,0 +1,72 @@
+"""Types of config fields that several rooms share, and how a validator words a fault."""
+
+from __future__ import annotations
+
+import os
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, SerializationInfo, SerializerFunctionWrapHandler, ValidationInfo, WrapSerializer
+from pydantic_core import PydanticCustomError
+
+from aiida_mlip_autopipe.core.hashing import file_sha256
+
+BY_CONTENT = 'by_content'
+"""Key of the serialization context that has files dumped as the sha256 of their content, wherever they are."""
+
+
+def fault(allowed: str, *, nearest: str | None = None) -> PydanticCustomError:
+    """Return what a validator raises for a bad value.
+
+    A plain ``ValueError`` serves as well; this one also carries the nearest valid name.
+
+    Parameters
+    ----------
+    allowed
+        What may stand there, as a phrase: ``'must be the symbol of an element'``.
+    nearest
+        The nearest valid name, where a name was mistyped.
+    """
+    return PydanticCustomError('fault', '{allowed}', {'allowed': allowed, 'nearest': nearest})
+
+
+def _resolve_input_file(path: Path, info: ValidationInfo) -> Path:
+    """Resolve a path against the config file's folder, and refuse it if there is no such file.
+
+    The folder is in the validation context (``{'folder': Path}``) while a config file is read. Without it, as in a
+    job or for settings made in Python, the path is kept as it is and not looked for.
+    """
+    if not info.context:
+        return path
+    # Links are not followed: the name the user gave tells the format.
+    resolved = Path(os.path.abspath(info.context['folder'] / path.expanduser()))
+    if not resolved.is_file():
+        folder = resolved.parent
+        names = [entry.name for entry in folder.iterdir() if entry.is_file()] if folder.is_dir() else []
+        close = get_close_matches(resolved.name, names, n=1)
+        what = 'is a folder, not a file' if resolved.is_dir() else f'there is no such file in {folder}'
+        raise fault(what, nearest=str(path.with_name(close[0])) if close else None)
+    return resolved
+
+
+def _resolve_model(model: str, info: ValidationInfo) -> str:
+    """Resolve what is a path; a plain word that is no file is a name, which the calculator knows or refuses."""
+    if not info.context:
+        return model
+    is_name = '/' not in model and not (info.context['folder'] / model).is_file()
+    return model if is_name else str(_resolve_input_file(Path(model), info))
+
+
+def _dump_file(path: Any, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> Any:
+    if not (info.context and info.context.get(BY_CONTENT)):
+        return handler(path)
+    is_name = isinstance(path, str) and '/' not in path and not Path(path).is_file()
+    return handler(path) if is_name else f'sha256:{file_sha256(Path(path).expanduser())}'
+
+
+InputFile = Annotated[Path, AfterValidator(_resolve_input_file), WrapSerializer(_dump_file)]
+"""A file that must exist; in a config file its path is relative to the config file's folder."""
+
+InputModel = Annotated[str, AfterValidator(_resolve_model), WrapSerializer(_dump_file)]
+"""A model: a file, whose path is relative to the config file's folder, or a name that the calculator knows."""

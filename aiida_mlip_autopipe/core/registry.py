@@ -1,0 +1,88 @@
+"""Variants of a stage by their ``kind``: those of the package and those that others add by entry point."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Annotated, Any, Generic, Protocol, TypeVar, Union
+
+from pydantic import Field
+
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.settings import Settings
+
+
+class Variant(Protocol):
+    """What a registry holds: a class that names the settings model it is made from."""
+
+    @property
+    def settings_class(self) -> type[Settings]:
+        """The settings model."""
+        ...
+
+
+V = TypeVar('V', bound=Variant)
+
+
+class Registry(Generic[V]):
+    """The variants of one stage.
+
+    Parameters
+    ----------
+    group
+        The entry point group that other packages use, as ``aiida_mlip_autopipe.generators``.
+    builtin
+        The package's own variants: kind to ``'module:Class'``, imported on demand.
+    """
+
+    def __init__(self, group: str, builtin: Mapping[str, str]):
+        self.group = group
+        self._builtin = {kind: EntryPoint(kind, value, group) for kind, value in builtin.items()}
+
+    @cached_property
+    def _entry_points(self) -> dict[str, EntryPoint]:
+        added = {point.name: point for point in entry_points(group=self.group)}
+        for kind in added.keys() & self._builtin.keys():
+            raise AutopipeError(
+                f'the entry point {kind!r} of the group {self.group!r} has the name of a built-in kind; '
+                'the package that adds it must choose another'
+            )
+        return self._builtin | added
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entry_points)
+
+    def load(self, kind: str) -> type[V]:
+        """Import and return the variant of a kind.
+
+        Raises
+        ------
+        AutopipeError
+            If there is no such kind, or the package that adds it is broken.
+        """
+        if kind not in self._entry_points:
+            noun = self.group.rpartition('.')[2].removesuffix('s')
+            raise AutopipeError(f'there is no {noun} {kind!r}; there are {", ".join(self)}')
+        module, _, name = self._entry_points[kind].value.partition(':')
+        try:
+            variant: type[V] = getattr(import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise AutopipeError(f'the {self.group} {kind!r} cannot be loaded from {module}: {error}') from error
+        return variant
+
+    def make(self, settings: Settings) -> V:
+        """Make the variant that belongs to validated settings."""
+        return self.load(settings.kind)(settings)  # type: ignore[attr-defined,call-arg]
+
+    def settings_union(self, *, without: Collection[str] = ()) -> Any:
+        """Return the union of all settings models, discriminated on ``kind``, to annotate a config field with.
+
+        Parameters
+        ----------
+        without
+            Kinds to leave out: those that contain others would contain themselves.
+        """
+        models = tuple(self.load(kind).settings_class for kind in self if kind not in without)
+        return Annotated[Union[models], Field(discriminator='kind')]  # noqa: UP007 (the members are not known here)

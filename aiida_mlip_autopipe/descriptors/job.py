@@ -1,0 +1,168 @@
+"""What a description job does."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from pydantic import TypeAdapter
+
+from aiida_mlip_autopipe.calculators.base import Describer
+from aiida_mlip_autopipe.descriptors import DESCRIPTION_VERSION
+from aiida_mlip_autopipe.descriptors.contract import DESCRIPTORS_FILE, DescriptionJob
+from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor
+from aiida_mlip_autopipe.descriptors.environments import project_environments, report_environments
+from aiida_mlip_autopipe.descriptors.learned import LearnedSettings
+from aiida_mlip_autopipe.descriptors.projection import Projection
+from aiida_mlip_autopipe.descriptors.soap.settings import choose_compression, describe_in_blocks
+from aiida_mlip_autopipe.descriptors.structures_file import Structures
+from aiida_mlip_autopipe.jobs.granted import granted_threads
+from aiida_mlip_autopipe.jobs.interruptions import Interruptions
+from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, read_job_as, refused_as
+from aiida_mlip_autopipe.jobs.loading import check_elements, check_environment, make_loader, refusing_to_load
+from aiida_mlip_autopipe.jobs.runner import software_versions
+
+BLOCK = 64
+
+
+def describe_frames(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) -> None:
+    """Describe the structures of a job in blocks, each written to the disk before the next.
+
+    Raises
+    ------
+    JobRefusedError, CalculatorRefusedError
+        If the job cannot be run.
+    """
+    folder = job_file.parent
+    with interruptions.raising():
+        job = read_job_as(DescriptionJob, job_file, 'description', DESCRIPTION_VERSION)
+        facts.update(image_sha256=job.image_sha256)
+        interruptions.set_limit(job.max_wallclock_s, None)
+        with refused_as('settings', 'descriptor'):
+            settings = TypeAdapter(AnyDescriptor).validate_python(job.descriptor)
+        structures = _read_structures(folder / job.structures, job)
+        report: dict[str, Any] = {}
+        n_rows = np.ones(len(structures), dtype=np.int64)
+        if isinstance(settings, LearnedSettings):
+            blocks = _describe_by_calculator(structures, job, facts)
+        else:
+            environment = job.environment.without_calculator()
+            check_environment(environment, None)
+            facts.update(environment=environment)
+            n_jobs = granted_threads(os.environ)
+            facts.update(versions=software_versions(None))
+            if job.projection is None:
+                report['compression'] = choose_compression(settings, len(job.species))
+                blocks = describe_in_blocks(structures, job.species, settings, n_jobs)
+            else:
+                projection = _read_projection(folder / job.projection)
+                report = report_environments(settings, job.species, projection)
+                blocks = project_environments(structures, job.species, settings, projection)
+                n_rows = structures.sizes
+    _write(folder / DESCRIPTORS_FILE, blocks, n_rows, facts, interruptions)
+    facts['statistics'] |= report
+
+
+def _read_structures(path: Path, job: DescriptionJob) -> Structures:
+    try:
+        structures = Structures(path)
+    except Exception as error:  # whatever a file that is missing or torn makes NumPy raise
+        raise JobRefusedError('structure', f'the structures {path.name} cannot be read: {error}') from error
+    unknown = structures.numbers - set(job.species)
+    if unknown:
+        symbols = ', '.join(chemical_symbols[z] for z in sorted(unknown))
+        raise JobRefusedError('element', f'the descriptor is not built for {symbols}')
+    return structures
+
+
+def _read_projection(path: Path) -> Projection:
+    try:
+        with np.load(path) as arrays:
+            return Projection(arrays['mean'], arrays['directions'], arrays['variances'])
+    except Exception as error:  # whatever a file that is missing or torn makes NumPy raise
+        raise JobRefusedError('structure', f'the components {path.name} cannot be read: {error}') from error
+
+
+def _describe_by_calculator(structures: Structures, job: DescriptionJob, facts: dict[str, Any]) -> Iterator[np.ndarray]:
+    """Load the calculator, and return what yields the mean of its descriptors over the atoms, block by block."""
+    if job.calculator is None:
+        raise JobRefusedError('settings', 'learned descriptors need a calculator, and the job names none')
+    facts.update(calculator_name=str(job.calculator.get('kind', '')))
+    loader = make_loader(job.calculator, job.environment.device)
+    facts.update(model_name=loader.model_name(), model_sha256=loader.check())
+    check_environment(job.environment, loader)
+    started = time.monotonic()
+    with refusing_to_load(loader):
+        loaded, describe = loader.load_describer()
+    check_environment(job.environment, loader, loaded.device)
+    for atoms in structures:
+        check_elements(loader, loaded, atoms)
+    facts.update(
+        load_s=time.monotonic() - started,
+        device=loaded.device,
+        precision=loaded.precision,
+        environment=job.environment,
+        versions=software_versions(loader.version()),
+    )
+    return _means(structures, describe)
+
+
+def _means(structures: Structures, describe: Describer) -> Iterator[np.ndarray]:
+    remaining = iter(structures)
+    while block := list(islice(remaining, BLOCK)):
+        yield np.array([_mean(describe, atoms) for atoms in block], dtype=np.float32)
+
+
+def _mean(describe: Describer, atoms: Atoms) -> np.ndarray:
+    mean = np.asarray(describe(atoms), dtype=np.float64).mean(axis=0)
+    scaled: np.ndarray = mean / np.linalg.norm(mean)
+    return scaled
+
+
+def _write(
+    path: Path, blocks: Iterator[np.ndarray], n_rows: np.ndarray, facts: dict[str, Any], stops: Interruptions
+) -> None:
+    """Write the blocks to a file of all structures; where one is not finite, the job has failed.
+
+    Parameters
+    ----------
+    path
+        The file.
+    blocks
+        The descriptors of some structures at a time, in order.
+    n_rows
+        How many rows each structure has in them.
+    facts
+        What the job says of itself, to be told the outcome.
+    stops
+        What may end it earlier.
+    """
+    started, n_written, n_done, features = time.monotonic(), 0, 0, None
+    ends = np.cumsum(n_rows)
+    stops.restart_stopwatch()
+    for block in blocks:
+        if not np.isfinite(block).all():
+            n_bad = int(np.searchsorted(ends, n_written + len(block), side='right'))
+            raise ValueError(f'the descriptors of structures {n_done} to {n_bad} are not finite')
+        if features is None:
+            shape = (int(ends[-1]), block.shape[1])
+            features = np.lib.format.open_memmap(path, mode='w+', dtype=np.float32, shape=shape)
+        features[n_written : n_written + len(block)] = block
+        n_written += len(block)
+        n_done = int(np.searchsorted(ends, n_written, side='right'))
+        if n_done < len(ends) and (reason := stops.look()) is not None:
+            facts.update(outcome=reason, message=f'{stops.message}; {n_done} of {len(ends)} structures were done')
+            break
+    else:
+        facts.update(outcome='completed')
+    if features is not None:
+        features.flush()
+        facts.update(statistics={'n_features': features.shape[1]})
+    facts.update(n_frames=n_done, loop_s=time.monotonic() - started)

@@ -1,0 +1,1 @@
+"""SOAP, computed here or by dscribe."""

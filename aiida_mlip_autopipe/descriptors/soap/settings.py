@@ -1,0 +1,153 @@
+"""Averaged SOAP: one vector a structure that does not change with rotation, translation or the order of atoms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Literal
+
+import numpy as np
+from ase import Atoms
+from pydantic import Field
+
+from aiida_mlip_autopipe.core.settings import Settings
+from aiida_mlip_autopipe.descriptors.soap.density_expansion import DensityExpansion
+from aiida_mlip_autopipe.descriptors.soap.dscribe_soap import DscribeSoap
+from aiida_mlip_autopipe.descriptors.soap.power_spectrum import Compression, PowerSpectrum
+
+# From this many features on, more of them cost time and memory and hardly tell more structures apart.
+MAX_FEATURES = 2300
+# Structures described at a time by each process; bounds the memory beside the result.
+BLOCK = 512
+# Structures that a process is given at a time, few enough that all end at the same time.
+PART = 128
+# From so many structures on, all cores at hand are used: for fewer, starting the processes costs more than they save.
+MANY = 2000
+
+
+class SoapSettings(Settings):
+    """The smooth overlap of atomic positions (Bartók, Kondor and Csányi, Phys. Rev. B 87, 184115, 2013)."""
+
+    kind: Literal['soap'] = 'soap'
+    """The power spectrum of the atomic density, averaged over the atoms."""
+    r_cut_A: float = Field(default=5.0, gt=1.0)
+    """Radius of an atom's environment in Å."""
+    n_max: int = Field(default=8, ge=1)
+    """Number of radial functions."""
+    l_max: int = Field(default=6, ge=0, le=20)
+    """Highest degree of the spherical harmonics."""
+    sigma_A: float = Field(default=0.5, gt=0)
+    """Width of the Gaussian that stands for an atom, in Å."""
+    compression: Literal['auto'] | Compression = 'auto'
+    """How the features grow with the number of elements: ``off`` quadratically, ``mu1nu1`` and ``crossover`` linearly,
+    ``mu2`` not at all. ``auto`` takes the first of them that stays within 2300 features: with the other defaults
+    ``off`` up to 3 elements, ``mu1nu1`` up to 5, ``crossover`` up to 9."""
+    computed_by: Literal['autopipe', 'dscribe'] = 'autopipe'
+    """``dscribe``: by that library, whose definition and numbers these are, for whoever trusts it more; it takes about
+    twice the time."""
+
+
+def choose_compression(settings: SoapSettings, n_species: int) -> Compression:
+    """Return the compression for a number of elements."""
+    if settings.compression != 'auto':
+        return settings.compression
+    angular = settings.l_max + 1
+    n_radial = settings.n_max
+    n_features = {
+        'off': n_species * n_radial * (n_species * n_radial + 1) // 2 * angular,
+        'mu1nu1': n_species * n_radial**2 * angular,
+        'crossover': n_species * n_radial * (n_radial + 1) // 2 * angular,
+    }
+    order: tuple[Compression, ...] = ('off', 'mu1nu1', 'crossover')
+    return next((name for name in order if n_features[name] <= MAX_FEATURES), 'mu2')
+
+
+def describe_structures(
+    structures: Iterable[Atoms], n_structures: int, species: Sequence[int], settings: SoapSettings
+) -> np.ndarray:
+    """Compute the descriptors, in blocks.
+
+    Each vector is scaled to length one, so that a distance is between 0 (alike) and √2 (nothing in common) and does
+    not depend on the settings' scale. A structure and its supercell have the same vector.
+
+    Parameters
+    ----------
+    structures, n_structures
+        What to describe, and how many there are.
+    species
+        Atomic numbers of all elements that occur.
+    settings
+        Radius, basis and compression.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (n_structures, n_features).
+    """
+    n_jobs = _count_cores() if n_structures >= MANY else 1
+    features: np.ndarray | None = None
+    start = 0
+    for block in describe_in_blocks(structures, species, settings, n_jobs):
+        if features is None:
+            features = np.empty((n_structures, block.shape[1]), dtype=np.float32)
+        features[start : start + len(block)] = block
+        start += len(block)
+    assert features is not None
+    return features
+
+
+def describe_in_blocks(
+    structures: Iterable[Atoms], species: Sequence[int], settings: SoapSettings, n_jobs: int
+) -> Iterator[np.ndarray]:
+    """Yield the descriptors of some structures at a time, float32 (b, n_features), by so many processes."""
+    remaining = iter(structures)
+    if n_jobs == 1:
+        describe = _make_soap(settings, species).average
+        while block := list(islice(remaining, BLOCK)):
+            yield _describe(describe, block)
+        return
+    from joblib import Parallel, delayed
+
+    parallel = Parallel(n_jobs)
+    while block := list(islice(remaining, n_jobs * BLOCK)):
+        parts = [block[start : start + PART] for start in range(0, len(block), PART)]
+        yield np.concatenate(parallel(delayed(_describe_part)(part, species, settings) for part in parts))
+
+
+def _count_cores() -> int:
+    from joblib import cpu_count
+
+    return int(cpu_count())
+
+
+def describe_environments(
+    structures: Iterable[Atoms], species: Sequence[int], settings: SoapSettings
+) -> Iterator[np.ndarray]:
+    """Yield the descriptors of the atoms of each structure, not averaged: float32 (n_atoms, n_features), length one."""
+    soap = _make_soap(settings, species)
+    for atoms in structures:
+        yield _scale(soap.environments(atoms))
+
+
+def _describe_part(structures: list[Atoms], species: Sequence[int], settings: SoapSettings) -> np.ndarray:
+    return _describe(_make_soap(settings, species).average, structures)
+
+
+def _describe(describe: Callable[[Atoms], np.ndarray], structures: list[Atoms]) -> np.ndarray:
+    return _scale(np.array([describe(atoms) for atoms in structures]))
+
+
+def _scale(described: np.ndarray) -> np.ndarray:
+    scaled: np.ndarray = described / np.linalg.norm(described, axis=1, keepdims=True)
+    return scaled.astype(np.float32)
+
+
+def _make_soap(settings: SoapSettings, species: Sequence[int]) -> PowerSpectrum | DscribeSoap:
+    ordered = sorted(species)
+    compression = choose_compression(settings, len(species))
+    # Without weights all elements would look the same to mu2.
+    weights = 1.0 + np.array(ordered) / 100.0
+    r_cut, n_max, l_max, sigma = settings.r_cut_A, settings.n_max, settings.l_max, settings.sigma_A
+    if settings.computed_by == 'dscribe':
+        return DscribeSoap(ordered, compression, weights, r_cut=r_cut, n_max=n_max, l_max=l_max, sigma=sigma)
+    return PowerSpectrum(DensityExpansion(r_cut, n_max, l_max, sigma), ordered, compression, weights)

@@ -1,0 +1,1 @@
+"""Molecular dynamics: ensembles, integrators and the schedule of temperatures and pressures."""

@@ -1,0 +1,106 @@
+"""Which ensemble suits a structure, and whether the one asked for can be had."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
+
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.structures.seed import fixed_mask
+
+Ensemble = Literal['nve', 'nvt', 'npt']
+AXES = 'abc'
+
+
+class EnsembleRefusedError(AutopipeError):
+    """An ensemble that makes no sense for a structure."""
+
+
+@dataclass(frozen=True)
+class EnsembleChoice:
+    """The ensemble to sample, and why."""
+
+    ensemble: Ensemble
+    reason: str
+
+
+def choose_ensemble(atoms: Atoms, asked: str, vacuum_A: float, has_stress: bool = True) -> EnsembleChoice:
+    """Choose the ensemble.
+
+    Parameters
+    ----------
+    atoms
+        The structure.
+    asked
+        ``auto``, ``nve``, ``nvt`` or ``npt``.
+    vacuum_A
+        An empty layer of at least this thickness in Å is vacuum.
+    has_stress
+        Whether the calculator gives the stress.
+
+    Raises
+    ------
+    EnsembleRefusedError
+        If NPT is asked for and impossible, or nothing can move.
+    """
+    fixed = fixed_mask(atoms)
+    if fixed.all() or (len(atoms) == 1 and not fixed.any()):
+        raise EnsembleRefusedError(
+            'every atom is fixed; nothing can move'
+            if fixed.all()
+            else 'the structure is a single atom, which cannot move against anything; make a supercell'
+        )
+    obstacle = find_npt_obstacle(atoms, vacuum_A, has_stress)
+    if asked == 'auto':
+        if obstacle:
+            return EnsembleChoice('nvt', obstacle)
+        return EnsembleChoice('npt', f'periodic in three directions, no empty layer of {vacuum_A:g} Å')
+    if asked == 'npt':
+        if obstacle:
+            raise EnsembleRefusedError(f'NPT is not possible: {obstacle}; choose nvt or auto')
+        return EnsembleChoice('npt', 'set by the user')
+    return EnsembleChoice('nve' if asked == 'nve' else 'nvt', 'set by the user')
+
+
+def find_npt_obstacle(atoms: Atoms, vacuum_A: float, has_stress: bool = True) -> str | None:
+    """Return why a structure cannot be explored at constant pressure; None if it can."""
+    open_axes = [axis for axis, periodic in zip(AXES, atoms.pbc, strict=True) if not periodic]
+    if open_axes:
+        return f'not periodic along {", ".join(open_axes)}'
+    gaps = empty_gaps(atoms)
+    widest = int(np.argmax(gaps))
+    if gaps[widest] >= vacuum_A:
+        return f'an empty layer of {gaps[widest]:.1f} Å across {AXES[widest]}'
+    n_fixed = int(fixed_mask(atoms).sum())
+    if n_fixed:
+        return f'{n_fixed} fixed atoms, which a change of the cell would move'
+    if not has_stress:
+        return 'the calculator gives no stress'
+    return None
+
+
+def empty_gaps(atoms: Atoms) -> np.ndarray:
+    """Return the largest empty layer along each plane normal, less the atoms' covalent radii, in Å (3,).
+
+    An atom covers its position plus and minus its radius, projected on the normal of the plane that the two other cell
+    vectors span; the layer may be wrapped over the cell's edge. All three directions are taken as periodic.
+    """
+    cell = atoms.cell.array
+    volume = abs(np.linalg.det(cell))
+    radii = covalent_radii[atoms.numbers]
+    scaled = np.linalg.solve(cell.T, atoms.positions.T).T
+    gaps = np.zeros(3)
+    for axis in range(3):
+        height = volume / np.linalg.norm(np.cross(cell[axis - 2], cell[axis - 1]))
+        starts = (scaled[:, axis] % 1.0) * height - radii
+        order = np.argsort(starts)
+        starts, ends = starts[order], (starts + 2.0 * radii)[order]
+        reached = np.maximum.accumulate(ends)
+        # Balls that stick out over the edge cover the layer's beginning on the other side.
+        inner = starts[1:] - np.maximum(reached[:-1], reached[-1] - height)
+        gaps[axis] = max(0.0, starts[0] + height - reached[-1], *inner)
+    return gaps

@@ -1,0 +1,44 @@
+"""Which integrator samples an ensemble."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ase import units
+
+from aiida_mlip_autopipe.exploration.phase_space import Bussi, Langevin, LangevinPiston, VelocityVerlet
+from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
+
+# The inertia of the cell is made from a temperature, its stiffness is not: at a few kelvin it would swing too fast for
+# the time step. The inertia does not change what is sampled.
+MIN_REFERENCE_TEMPERATURE_K = 300.0
+
+
+def make_integrator(
+    ensemble: str, settings: ExplorationSettings, highest_temperature_K: float, common: tuple[Any, ...]
+) -> VelocityVerlet:
+    """Make the integrator of an ensemble.
+
+    Parameters
+    ----------
+    ensemble
+        ``nve``, ``nvt`` or ``npt``.
+    settings
+        Its time constants.
+    highest_temperature_K
+        The highest temperature of the run, from which the inertia of the cell is made if above 300 K.
+    common
+        What all integrators take: system, evaluate, evaluation, time step, generator.
+    """
+    relaxation_time = settings.thermostat_time_fs * units.fs
+    if ensemble == 'nve':
+        return VelocityVerlet(*common)
+    if ensemble == 'npt':
+        return LangevinPiston(
+            *common,
+            relaxation_time=relaxation_time,
+            barostat_time=settings.barostat_time_fs * units.fs,
+            reference_temperature_K=max(highest_temperature_K, MIN_REFERENCE_TEMPERATURE_K),
+        )
+    thermostat = Bussi if settings.thermostat == 'bussi' else Langevin
+    return thermostat(*common, relaxation_time=relaxation_time)

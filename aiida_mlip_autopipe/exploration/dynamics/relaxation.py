@@ -1,0 +1,29 @@
+"""A short relaxation of a seed in its fixed cell."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+
+from aiida_mlip_autopipe.calculators.evaluation import EvaluatingCalculator, Evaluator
+from aiida_mlip_autopipe.exploration.settings import RelaxationSettings
+
+
+def relax(seed: Atoms, evaluator: Evaluator, settings: RelaxationSettings) -> tuple[np.ndarray, str]:
+    """Relax the atoms with the run's calculator; fixed atoms stay.
+
+    Returns
+    -------
+    positions
+        Å, (n, 3).
+    message
+        How many steps it took, and whether it converged.
+    """
+    from ase.optimize import FIRE
+
+    atoms = seed.copy()
+    atoms.calc = EvaluatingCalculator(evaluator)
+    optimizer = FIRE(atoms, logfile=None)
+    converged = optimizer.run(fmax=settings.force_eV_per_A, steps=settings.max_steps)
+    positions: np.ndarray = atoms.positions.copy()
+    return positions, f'relaxed in {optimizer.nsteps} steps, {"converged" if converged else "not converged"}'

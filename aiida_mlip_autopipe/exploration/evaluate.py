@@ -1,0 +1,141 @@
+"""A second calculator looks at the frames of a trajectory: what an evaluation job does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.io.trajectory import TrajectoryReader
+
+from aiida_mlip_autopipe.calculators.evaluation import Evaluation, Evaluator
+from aiida_mlip_autopipe.exploration.trajectory_file import TrajectoryFile
+from aiida_mlip_autopipe.jobs.contract import EVALUATION_FILE, EvaluationJob, Event
+from aiida_mlip_autopipe.jobs.interruptions import Interruptions
+from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, read_job_as
+from aiida_mlip_autopipe.jobs.loading import check_elements, check_environment, load_model, make_loader
+from aiida_mlip_autopipe.jobs.runner import software_versions
+from aiida_mlip_autopipe.jobs.version import EVALUATION_VERSION
+
+# Frames that cannot be evaluated are told one by one up to this number, and counted beyond.
+MAX_EVENTS = 10
+
+
+def read_evaluation_job(path: Path) -> EvaluationJob:
+    """Read ``job.json`` of an evaluation, as `read_job_as` does."""
+    return read_job_as(EvaluationJob, path, 'evaluation', EVALUATION_VERSION)
+
+
+def evaluate_frames(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) -> None:
+    """Evaluate the frames of a job one after another; each is on the disk before the next is begun.
+
+    A frame that the calculator cannot evaluate has no numbers, and the others are evaluated nevertheless. A job that
+    is started again in its folder goes on behind the last frame that is there.
+
+    Raises
+    ------
+    JobRefusedError, CalculatorRefusedError
+        If the job cannot be run.
+    """
+    folder = job_file.parent
+    with interruptions.raising():
+        job = read_evaluation_job(job_file)
+        facts.update(
+            image_sha256=job.image_sha256, seed_id=job.seed_id, calculator_name=str(job.calculator.get('kind', ''))
+        )
+        loader = make_loader(job.calculator, job.environment.device)
+        interruptions.set_limit(job.max_wallclock_s, None)
+        facts.update(model_name=loader.model_name(), model_sha256=loader.check())
+        check_environment(job.environment, loader)
+        with _open_frames(folder / job.trajectory) as frames:
+            template = frames[0]
+        started = time.monotonic()
+        loaded = load_model(loader)
+        check_environment(job.environment, loader, loaded.device)
+        check_elements(loader, loaded, template)
+        facts.update(
+            load_s=time.monotonic() - started,
+            device=loaded.device,
+            precision=loaded.precision,
+            environment=job.environment,
+            versions=software_versions(loader.version()),
+        )
+    with _open_frames(folder / job.trajectory) as frames:
+        _evaluate(frames, loaded.calculator, TrajectoryFile(folder / EVALUATION_FILE, template), facts, interruptions)
+
+
+def _evaluate(
+    frames: TrajectoryReader, calculator: Any, output: TrajectoryFile, facts: dict[str, Any], stops: Interruptions
+) -> None:
+    template = frames[0]
+    template.calc = None
+    evaluator = Evaluator(template, calculator, with_stress=False)
+    steps = (frames[0].info['step'], frames[-1].info['step'])
+    n_done = output.keep_until(steps[1])
+    events: list[Event] = []
+    started, outcome, n_without = time.monotonic(), 'completed', 0
+    stops.restart_stopwatch()
+    for index in range(n_done, len(frames)):
+        if (reason := stops.look()) is not None:
+            outcome = reason
+            break
+        frame = frames[index]
+        evaluation, problem = _evaluate_frame(evaluator, frame)
+        output.append(frame.positions, frame.cell.array, evaluation, frame.info)
+        n_done += 1
+        if problem:
+            n_without += 1
+            if n_without <= MAX_EVENTS:
+                events.append(Event(step=frame.info['step'], rule='not_evaluated', message=problem))
+    output.close()
+    message = stops.message
+    if n_without and n_without == n_done == len(frames):
+        outcome, message = 'no_frame', events[0].message
+    facts.update(
+        outcome=outcome,
+        message=message if outcome != 'completed' else '',
+        events=tuple(events),
+        first_step=steps[0],
+        last_step=steps[1],
+        n_frames=n_done,
+        force_calls=evaluator.calls,
+        loop_s=time.monotonic() - started,
+        statistics={'n_not_evaluated': n_without},
+    )
+
+
+def _evaluate_frame(evaluator: Evaluator, frame: Atoms) -> tuple[Evaluation, str]:
+    """Return what the calculator says of a frame, all or nothing, and why there is nothing."""
+    try:
+        evaluation = evaluator.evaluate(frame.positions, frame.cell.array)
+        problem = '' if evaluation.finite else 'the energy or a force is not finite'
+    except Exception as error:
+        # Whatever a calculator raises at a structure that it was not made for.
+        problem = f'{type(error).__name__}: {error}'
+    if problem:
+        evaluation = Evaluation(np.nan, np.full(frame.positions.shape, np.nan), np.full(6, np.nan))
+    return evaluation, problem
+
+
+@contextmanager
+def _open_frames(path: Path) -> Iterator[TrajectoryReader]:
+    """Open a trajectory to be read frame by frame.
+
+    Raises
+    ------
+    JobRefusedError
+        If it cannot be read or has no frame.
+    """
+    try:
+        reader = TrajectoryReader(path)
+        n_frames = len(reader)
+    except Exception as error:
+        raise JobRefusedError('structure', f'the trajectory {path.name} cannot be read: {error}') from error
+    if not n_frames:
+        raise JobRefusedError('structure', f'the trajectory {path.name} has no frame')
+    with reader:
+        yield reader

@@ -1,0 +1,119 @@
+"""What an exploration job does."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from aiida_mlip_autopipe.calculators.base import (
+    CalculatorRefusedError,
+    Loaded,
+)
+from aiida_mlip_autopipe.calculators.isolated_atoms import evaluate_isolated_atoms
+from aiida_mlip_autopipe.exploration.dynamics.ensembles import EnsembleRefusedError, choose_ensemble
+from aiida_mlip_autopipe.exploration.preparation import PreparedJob, prepare, read_job
+from aiida_mlip_autopipe.exploration.simulation import Simulation
+from aiida_mlip_autopipe.jobs.contract import RESULT_FILE, Event
+from aiida_mlip_autopipe.jobs.interruptions import Interruptions
+from aiida_mlip_autopipe.jobs.job_file import JobRefusedError
+from aiida_mlip_autopipe.jobs.loading import check_elements, check_environment, load_model
+from aiida_mlip_autopipe.jobs.runner import make_result, software_versions, write_result
+
+
+def load_calculator(prepared: PreparedJob) -> Loaded:
+    """Import and load the calculator of a job, and check that it knows the elements.
+
+    Raises
+    ------
+    CalculatorRefusedError
+        If it cannot be imported, the model cannot be loaded, or an element is not known to it.
+    """
+    loader = prepared.loader
+    loaded = load_model(loader)
+    declared = loader.settings.cutoff_A
+    if loaded.cutoff_A is not None and loaded.cutoff_A > declared + 1e-6:
+        raise CalculatorRefusedError(
+            'settings',
+            f'calculator.cutoff_A is {declared:g} Å, but the range of the model is {loaded.cutoff_A:g} Å; '
+            'the seeds were made for the smaller one',
+        )
+    check_elements(loader, loaded, prepared.atoms)
+    return loaded
+
+
+def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) -> None:
+    """Explore a seed by molecular dynamics and Monte Carlo.
+
+    Raises
+    ------
+    JobRefusedError, CalculatorRefusedError
+        If the job cannot be run.
+    """
+    with interruptions.raising():
+        job = read_job(job_file)
+        facts.update(
+            image_sha256=job.image_sha256,
+            seed_id=job.seeds[0].seed_id,
+            calculator_name=str(job.calculator.get('kind', '')),
+        )
+        prepared = prepare(job, job_file.parent)
+        settings, loader = prepared.settings, prepared.loader
+        interruptions.set_limit(job.max_wallclock_s, settings.walltime_margin_s)
+        facts.update(model_name=loader.model_name(), model_sha256=prepared.model_sha256)
+        started = time.monotonic()
+        loaded = load_calculator(prepared)
+        check_environment(job.environment, loader, loaded.device)
+        facts.update(
+            load_s=time.monotonic() - started,
+            device=loaded.device,
+            precision=loaded.precision,
+            environment=job.environment,
+            versions=software_versions(loader.version()),
+        )
+    has_stress = 'stress' in loaded.calculator.implemented_properties
+    try:
+        choice = choose_ensemble(prepared.atoms, settings.ensemble, settings.vacuum_A, has_stress)
+    except EnsembleRefusedError as error:
+        raise JobRefusedError('settings', str(error)) from error
+    facts.update(ensemble=choice.ensemble, ensemble_reason=choice.reason, timestep_fs=prepared.timestep_fs)
+
+    simulation = Simulation(prepared, loaded.calculator, choice.ensemble, job_file.parent, interruptions)
+
+    def tell_in_advance() -> None:
+        """Write what is true if the process is killed from now on: nobody can write it then."""
+        message = f'killed after its checkpoint at step {simulation.step} of {simulation.schedule.n_steps}'
+        result = make_result(facts | _describe(simulation) | {'outcome': 'killed', 'message': message})
+        write_result(result, job_file.with_name(RESULT_FILE))
+
+    simulation.on_checkpoint = tell_in_advance
+    if choice.ensemble != 'npt' and any(any(segment.pressures_GPa) for segment in prepared.schedule.segments):
+        simulation.events.append(
+            Event(step=0, rule='pressure', message=f'the pressure is not applied in {choice.ensemble.upper()}')
+        )
+    try:
+        facts['outcome'] = simulation.run()
+    finally:
+        facts.update(_describe(simulation))
+    if facts['outcome'] == 'completed':
+        # Last, so that the dynamics are those of a job without it; not when time is up, or the calculator in trouble.
+        energies, faults = evaluate_isolated_atoms(prepared.atoms.symbols, loaded.calculator)
+        facts['isolated_atom_energies_eV'] = energies
+        facts['events'] += tuple(Event(step=simulation.step, rule='isolated_atom', message=fault) for fault in faults)
+
+
+def _describe(simulation: Simulation) -> dict[str, Any]:
+    """Return what can be said of a run at any time."""
+    leg, full_trajectory = simulation.leg, simulation.recorder.full_trajectory
+    return {
+        'message': simulation.message,
+        'events': tuple(simulation.events),
+        'first_step': leg.first_step,
+        'last_step': simulation.step,
+        'n_frames': leg.n_frames,
+        'full_trajectory': full_trajectory and full_trajectory.describe(),
+        'force_calls': leg.force_calls,
+        'loop_s': leg.loop_s,
+        'mean_temperature_K': leg.temperature_sum / leg.n_frames if leg.n_frames else None,
+        'statistics': simulation.statistics(),
+    }

@@ -1,0 +1,1 @@
+"""Monte Carlo: moves, and the trials that accept or reject them."""

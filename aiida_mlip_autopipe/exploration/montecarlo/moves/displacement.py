@@ -1,0 +1,39 @@
+"""Displacement of one atom."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from ase import Atoms
+from pydantic import Field
+
+from aiida_mlip_autopipe.exploration.montecarlo.moves.base import Move, MoveSettings, Trial
+from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
+
+
+class DisplacementSettings(MoveSettings):
+    """Moves one atom within a cube."""
+
+    kind: Literal['displacement'] = 'displacement'
+    """Displacement."""
+    max_displacement_A: float = Field(default=0.1, gt=0)
+    """Half the edge of the cube in Å."""
+
+
+class Displacement(Move):
+    """Moves one free atom by a vector that is uniform in a cube; symmetric, so that no factor is needed."""
+
+    settings_class = DisplacementSettings
+    settings: DisplacementSettings
+
+    def begin(self, atoms: Atoms, free: np.ndarray) -> None:
+        """Note the atoms that may move."""
+        self._free = np.flatnonzero(free)
+
+    def propose(self, system: PhaseSpace, rng: np.random.Generator) -> Trial:
+        """Move a random atom."""
+        limit = self.settings.max_displacement_A
+        positions = system.positions.copy()
+        positions[rng.choice(self._free)] += rng.uniform(-limit, limit, 3)
+        return Trial(positions, system.cell)

@@ -1,0 +1,88 @@
+"""Swap of two unlike atoms: how an alloy or a mixed crystal finds its order."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from ase import Atoms
+from pydantic import Field, model_validator
+
+from aiida_mlip_autopipe.exploration.montecarlo.moves.base import Move, MoveRefusedError, MoveSettings, Trial
+from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
+
+# Elements that take the negative charge in a compound with any other, for structures without formal charges.
+ANION_FORMERS = frozenset({7, 8, 9, 16, 17, 34, 35, 52, 53})
+
+
+class SwapSettings(MoveSettings):
+    """Exchanges the positions of two atoms of different elements."""
+
+    kind: Literal['swap'] = 'swap'
+    """Swap."""
+    partners: Literal['same_sign', 'same_charge', 'any'] = 'same_sign'
+    """Which atoms may change places: those whose formal charges have the same sign (a cation never sits on an anion's
+    site, but a spinel may invert), those of the same formal charge, or all."""
+    sublattices: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Named groups of elements; where given, only atoms of one group change places, and ``partners`` is not used."""
+
+    @model_validator(mode='after')
+    def _disjoint(self) -> SwapSettings:
+        elements = [element for group in self.sublattices.values() for element in group]
+        if len(elements) != len(set(elements)):
+            raise ValueError('an element stands in two sublattices')
+        return self
+
+
+class Swap(Move):
+    """Exchanges positions; momenta and forces' owners stay, so that each trajectory keeps its order of atoms.
+
+    A pair is drawn by index, whose elements never change, so that a proposal is as likely as the way back.
+    """
+
+    settings_class = SwapSettings
+    settings: SwapSettings
+
+    def begin(self, atoms: Atoms, free: np.ndarray) -> None:
+        """Find out which atoms may change places."""
+        self._numbers = atoms.numbers
+        self._groups = self._group(atoms)
+        self._free = free & (self._groups >= 0)
+        self._first = [int(index) for index in np.flatnonzero(self._free) if len(self._partners(int(index)))]
+        if not self._first:
+            raise MoveRefusedError(
+                'no two free atoms may change places: they need different elements and '
+                + ('a common sublattice' if self.settings.sublattices else f'partners {self.settings.partners!r}')
+            )
+
+    def propose(self, system: PhaseSpace, rng: np.random.Generator) -> Trial:
+        """Exchange the positions of a random pair."""
+        first = int(rng.choice(self._first))
+        second = int(rng.choice(self._partners(first)))
+        positions = system.positions.copy()
+        positions[[first, second]] = positions[[second, first]]
+        return Trial(positions, system.cell)
+
+    def _partners(self, index: int) -> np.ndarray:
+        same_group = self._groups == self._groups[index]
+        return np.flatnonzero(self._free & same_group & (self._numbers != self._numbers[index]))
+
+    def _group(self, atoms: Atoms) -> np.ndarray:
+        """Return a number for each atom; only those of equal numbers change places, never those below 0."""
+        if self.settings.sublattices:
+            groups = np.full(len(atoms), -1)
+            symbols = np.array(atoms.get_chemical_symbols())
+            for number, elements in enumerate(self.settings.sublattices.values()):
+                groups[np.isin(symbols, elements)] = number
+            return groups
+        if self.settings.partners == 'any':
+            return np.zeros(len(atoms), dtype=int)
+        charges = atoms.get_initial_charges()
+        if self.settings.partners == 'same_charge':
+            if not charges.any():
+                raise MoveRefusedError("partners 'same_charge' needs formal charges, which the structure does not have")
+            return np.unique(np.round(charges, 6), return_inverse=True)[1]
+        if charges.any():
+            signs: np.ndarray = np.sign(np.round(charges, 6)).astype(int) + 1
+            return signs
+        return np.isin(atoms.numbers, list(ANION_FORMERS)).astype(int)

@@ -1,0 +1,59 @@
+"""Change of the volume."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from ase import Atoms
+from pydantic import Field
+
+from aiida_mlip_autopipe.exploration.montecarlo.moves.base import Move, MoveRefusedError, MoveSettings, Trial
+from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
+
+
+class VolumeSettings(MoveSettings):
+    """Scales cell and atoms."""
+
+    kind: Literal['volume'] = 'volume'
+    """Volume."""
+    max_change: float = Field(default=0.03, gt=0, lt=1)
+    """Largest change of the volume, relative."""
+    scale: Literal['logarithmic', 'linear'] = 'logarithmic'
+    """Whether the step is uniform in the logarithm of the volume or in the volume."""
+
+
+class Volume(Move):
+    """Scales the cell and, at constant scaled coordinates, all atoms.
+
+    The density is ``V^N exp(-(U + P V)/kT)`` in the scaled coordinates and V: a step uniform in V has the factor
+    ``N ln(V'/V)``, one uniform in ln V ``(N + 1) ln(V'/V)`` (Frenkel and Smit, Understanding Molecular Simulation,
+    section 5.4.2).
+    """
+
+    settings_class = VolumeSettings
+    settings: VolumeSettings
+    needs_npt = True
+
+    def begin(self, atoms: Atoms, free: np.ndarray) -> None:
+        """Refuse a structure with fixed atoms; a linear step is relative to the seed's volume."""
+        if not free.all():
+            raise MoveRefusedError('a change of the volume would move the fixed atoms')
+        self._step = self.settings.max_change * atoms.get_volume()
+
+    def propose(self, system: PhaseSpace, rng: np.random.Generator) -> Trial:
+        """Scale the structure."""
+        n = len(system.positions)
+        if self.settings.scale == 'logarithmic':
+            change = rng.uniform(-1.0, 1.0) * np.log1p(self.settings.max_change)
+            exponent = n + 1
+        else:
+            volume = system.volume
+            new_volume = volume + rng.uniform(-1.0, 1.0) * self._step
+            # A volume below zero has no density; the proposal is lost, like any that is not accepted.
+            change = np.log(new_volume / volume) if new_volume > 0.0 else -np.inf
+            exponent = n
+        if not np.isfinite(change):
+            return Trial(system.positions, system.cell, -np.inf)
+        scale = np.exp(change / 3.0)
+        return Trial(scale * system.positions, scale * system.cell, exponent * change)

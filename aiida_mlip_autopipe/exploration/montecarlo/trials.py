@@ -1,0 +1,104 @@
+"""Rounds of Monte Carlo trial moves between stretches of molecular dynamics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms, units
+
+from aiida_mlip_autopipe.exploration.montecarlo.moves import MOVES, Move, MoveRefusedError, Trial
+from aiida_mlip_autopipe.exploration.montecarlo.settings import MonteCarloSettings
+from aiida_mlip_autopipe.exploration.phase_space import VelocityVerlet
+from aiida_mlip_autopipe.structures.distances import find_overlap
+
+
+class MonteCarlo:
+    """Tries moves and accepts them by the criterion of Metropolis.
+
+    A trial is accepted with probability ``min(1, exp(-(ΔU + P ΔV)/kT + f))``, where the move says ``f``. What two atoms
+    too close to each other would cost is not asked: the calculator has not learnt it, and would often call it good.
+
+    Parameters
+    ----------
+    settings
+        Moves and their numbers.
+    atoms, free
+        The seed, and which of its atoms may move.
+    ensemble
+        The ensemble of the dynamics between the rounds.
+    distance_factor
+        Smallest distance over the sum of covalent radii; None for none.
+    """
+
+    def __init__(
+        self, settings: MonteCarloSettings, atoms: Atoms, free: np.ndarray, ensemble: str, distance_factor: float | None
+    ):
+        if ensemble == 'nve':
+            raise MoveRefusedError('Monte Carlo moves change the energy; they cannot be mixed with NVE')
+        self.settings = settings
+        self.moves: list[Move] = [MOVES.make(move) for move in settings.moves]
+        for move in self.moves:
+            if move.needs_npt and ensemble != 'npt':
+                raise MoveRefusedError(f'the move {move.settings.kind!r} needs NPT, the ensemble is {ensemble.upper()}')
+            move.begin(atoms, free)
+        weights = np.array([move.settings.weight for move in self.moves])
+        self._shares = weights / weights.sum()
+        self._numbers, self._pbc = atoms.numbers, atoms.pbc.copy()
+        self._distance_factor = distance_factor
+
+    def is_due(self, step: int) -> bool:
+        """Return whether a round follows on a step."""
+        return step % self.settings.n_md_steps == 0
+
+    def run_round(self, integrator: VelocityVerlet) -> None:
+        """Try moves at the integrator's temperature and pressure, and bring it up to date."""
+        for _ in range(self.settings.n_trials):
+            move = self.moves[int(integrator.rng.choice(len(self.moves), p=self._shares))]
+            self.try_move(move, integrator)
+
+    def try_move(self, move: Move, integrator: VelocityVerlet) -> bool:
+        """Try one move; return whether it was accepted."""
+        system = integrator.system
+        trial = move.propose(system, integrator.rng)
+        threshold = -np.log1p(-integrator.rng.random())  # exponentially distributed
+        move.n_tried += 1
+        if not np.isfinite(trial.log_factor):
+            return False
+        if self._overlaps(trial):
+            move.n_overlapping += 1
+            return False
+        evaluation = integrator.evaluate(trial.positions, trial.cell)
+        if not evaluation.finite:
+            return False
+        work = integrator.pressure * (abs(np.linalg.det(trial.cell)) - system.volume)
+        cost = evaluation.energy - integrator.evaluation.energy + work
+        if cost > units.kB * integrator.temperature_K * (trial.log_factor + threshold):
+            return False
+        system.positions, system.cell = trial.positions, trial.cell
+        integrator.evaluation = evaluation
+        move.n_accepted += 1
+        return True
+
+    @property
+    def n_accepted_swaps(self) -> int:
+        """How many swaps were accepted since the run began."""
+        return sum(move.n_accepted for move in self.moves if move.settings.kind == 'swap')
+
+    def dump(self) -> list[dict[str, int]]:
+        """Return the moves' statistics, for a checkpoint."""
+        return [move.dump() for move in self.moves]
+
+    def restore(self, statistics: list[dict[str, int]]) -> None:
+        """Go on with the statistics of a checkpoint."""
+        for move, counts in zip(self.moves, statistics, strict=True):
+            move.restore(counts)
+
+    def summary(self) -> list[dict[str, Any]]:
+        """Return acceptance by move, for the result."""
+        return [move.summary() for move in self.moves]
+
+    def _overlaps(self, trial: Trial) -> bool:
+        if self._distance_factor is None:
+            return False
+        return find_overlap(self._numbers, trial.positions, trial.cell, self._pbc, self._distance_factor) is not None

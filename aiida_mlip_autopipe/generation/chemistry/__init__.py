@@ -1,0 +1,1 @@
+"""Elements, oxidation states and the charges that defects leave."""

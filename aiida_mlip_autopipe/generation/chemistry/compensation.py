@@ -1,0 +1,139 @@
+"""Formal charges of a crystal whose sites may be shared: guessed states, and vacancies for what they leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.generation.chemistry.oxidation import (
+    States,
+    balance,
+    describe_states,
+    known_states,
+    nearest_states,
+    total_charge,
+)
+
+MAX_VACANT_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Chemistry:
+    """Which ions a crystal holds.
+
+    Attributes
+    ----------
+    name
+        The structure type, for messages.
+    sites
+        Fraction of each element on the cation sites (A, B) and on the anion sites X.
+    given
+        Oxidation states that the user gave.
+    compensation
+        ``vacancies`` or ``none``.
+    """
+
+    name: str
+    sites: Mapping[str, dict[str, float]]
+    given: Mapping[str, tuple[int, ...]]
+    compensation: str
+
+    def candidates(self, symbol: str, *, common: bool) -> tuple[int, ...]:
+        """Return the states that an element may have: those given, else the known ones."""
+        given = self.given.get(symbol)
+        if given:
+            return given
+        is_anion = symbol in self.sites['X']
+        # A peroxide or a polysulfide is a choice, not a guess.
+        found = known_states(symbol, -1 if is_anion else 1, common=common or is_anion)
+        if not found:
+            sign = 'negative' if is_anion else 'positive'
+            raise AutopipeError(f'no {sign} oxidation state of {symbol} is known; give oxidation_states')
+        return found
+
+    def guess(self, counts: dict[str, int]) -> States:
+        """Return states that balance the host: common ones, else as few uncommon as do, else the nearest if allowed.
+
+        Raises
+        ------
+        AutopipeError
+            If no combination balances.
+        """
+        # An uncommon state is rather that of an element known in many: Mn3+ and La3+ in LaMnO3, not Mn4+ and La2+.
+        by_variety = sorted(counts, key=lambda symbol: -len(self.candidates(symbol, common=False)))
+        for uncommon in (set(), *({symbol} for symbol in by_variety), set(counts)):
+            candidates = {symbol: self.candidates(symbol, common=symbol not in uncommon) for symbol in counts}
+            states = balance(counts, candidates)
+            if states:
+                return states
+        nearest = nearest_states(counts, candidates)
+        if self.compensation == 'none':
+            return nearest
+        formula = ''.join(f'{symbol}{count}' for symbol, count in counts.items())
+        raise AutopipeError(
+            f'no oxidation states balance {formula} in {self.name}: the nearest, '
+            f'{describe_states(nearest)}, leave {total_charge(nearest):+d} e in the cell; '
+            'set compensation: none to have it so'
+        )
+
+    def compensate(self, counts: dict[str, dict[str, int]], host: States) -> tuple[States, dict[str, int]]:
+        """Settle the states of all ions in the supercell and the vacancies that make up for what they leave.
+
+        Where the vacancies' charge does not divide the excess, one ion of a minor element more or less is taken.
+        """
+        states: States = {}
+        for shift in (0, 1, -1, 2, -2, 3, -3):
+            shifted = _shift_minor(counts, shift)
+            if shifted is None:
+                continue
+            totals: dict[str, int] = {}
+            for by_symbol in shifted.values():
+                for symbol, count in by_symbol.items():
+                    totals[symbol] = totals.get(symbol, 0) + count
+            given = self.given
+            candidates = {
+                s: tuple(host[s]) if s in host and s not in given else self.candidates(s, common=True) for s in totals
+            }
+            balanced = balance(totals, candidates)
+            states = balanced or nearest_states(totals, candidates)
+            vacancies: dict[str, int] | None = {}
+            if balanced is None and self.compensation == 'vacancies':
+                vacancies = self._vacancies(states)
+            if vacancies is not None:
+                counts.update(shifted)
+                for symbol, number in vacancies.items():
+                    present = sum(states[symbol].values())
+                    if number > MAX_VACANT_SHARE * present:
+                        raise AutopipeError(
+                            f'{describe_states(states)} would need {number} vacancies on {present} sites of {symbol}; '
+                            f'at most a share of {MAX_VACANT_SHARE:g} is allowed: use less of the minor element'
+                        )
+                return states, vacancies
+        raise AutopipeError(f'no number of vacancies balances {describe_states(states)}; set compensation: none')
+
+    def _vacancies(self, states: States) -> dict[str, int] | None:
+        """Return how many ions of which host element are to be left out, or None if no number fits."""
+        excess = total_charge(states)
+        hosts = ('X',) if excess < 0 else tuple(role for role in sorted(self.sites) if role != 'X')
+        for role in hosts:
+            occupation = self.sites[role]
+            symbol = max(occupation, key=lambda s: occupation[s])
+            (state, *_) = states[symbol]
+            if excess % state == 0:
+                return {symbol: excess // state}
+        return None
+
+
+def _shift_minor(counts: dict[str, dict[str, int]], shift: int) -> dict[str, dict[str, int]] | None:
+    """Return the counts with `shift` more ions of the first minor element in place of its site's main one."""
+    if shift == 0:
+        return {role: dict(by_symbol) for role, by_symbol in counts.items()}
+    for role, by_symbol in counts.items():
+        if len(by_symbol) > 1:
+            main, *minor = sorted(by_symbol, key=lambda symbol: -by_symbol[symbol])
+            if by_symbol[minor[-1]] + shift < 1:
+                return None
+            changed = {**by_symbol, main: by_symbol[main] - shift, minor[-1]: by_symbol[minor[-1]] + shift}
+            return {**counts, role: changed}
+    return None

@@ -1,0 +1,78 @@
+"""Element symbols and compositions as the config writes them."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated
+
+import numpy as np
+from pydantic import AfterValidator
+
+from aiida_mlip_autopipe.core.fields import fault
+
+# How far the fractions of a composition may be from a sum of 1: enough for three thirds written as 0.333.
+FRACTION_TOLERANCE = 2e-3
+
+
+def check_symbol(symbol: str) -> str:
+    """Return a symbol that is an element's, or raise the fault that names the nearest one."""
+    from ase.data import atomic_names, chemical_symbols
+
+    if symbol in chemical_symbols[1:]:
+        return symbol
+    by_name = {name.lower(): sign for name, sign in zip(atomic_names, chemical_symbols, strict=False) if name}
+    close = [sign for sign in chemical_symbols[1:] if sign.lower() == symbol.lower()]
+    close += [by_name[name] for name in difflib.get_close_matches(symbol.lower(), by_name, 1, 0.8)]
+    close += difflib.get_close_matches(symbol.capitalize(), chemical_symbols[1:], 1, 0.4)
+    close += [sign for sign in chemical_symbols[1:] if sign[0] == symbol[:1].upper()]
+    nearest = close[0] if close else 'H'
+    raise fault(f"{symbol!r} is not an element's symbol", nearest=nearest)
+
+
+def _check_composition(fractions: dict[str, float]) -> dict[str, float]:
+    for symbol, fraction in fractions.items():
+        if not 0 < fraction <= 1:
+            raise fault(f'the fraction of {symbol} is {fraction:g}; it must be above 0 and at most 1')
+    total = sum(fractions.values())
+    if abs(total - 1) > FRACTION_TOLERANCE:
+        raise fault(f'the fractions sum to {total:.6g}; they must sum to 1 within {FRACTION_TOLERANCE:g}')
+    return {symbol: fraction / total for symbol, fraction in fractions.items()}
+
+
+def _check_formula(formula: str) -> str:
+    from pymatgen.core import Composition
+
+    try:
+        composition = Composition(formula)
+    except (ValueError, TypeError):
+        raise fault(f'{formula!r} is not a chemical formula, as Fe2O3') from None
+    for element in composition:
+        check_symbol(element.symbol)
+    if not composition or any(amount != int(amount) or amount < 1 for amount in composition.values()):
+        raise fault(f'{formula!r} must have whole numbers of atoms; {composition.reduced_formula} has')
+    return formula
+
+
+Element = Annotated[str, AfterValidator(check_symbol)]
+Composition = Annotated[dict[Element, float], AfterValidator(_check_composition)]
+Formula = Annotated[str, AfterValidator(_check_formula)]
+
+
+def realise_counts(fractions: dict[str, float], n_sites: int) -> dict[str, int]:
+    """Return the integer counts nearest to a composition, by largest remainder.
+
+    Every element gets the whole part of its share; the sites left over go to the largest remainders, to the element
+    named first where two are equal.
+
+    Parameters
+    ----------
+    fractions
+        Fraction of each element, of sum 1.
+    n_sites
+        Number of sites to fill.
+    """
+    shares = np.array(list(fractions.values())) * n_sites
+    counts = np.floor(shares + 1e-9).astype(int)
+    order = np.argsort(-np.round(shares - counts, 9), kind='stable')
+    counts[order[: n_sites - counts.sum()]] += 1
+    return dict(zip(fractions, counts.tolist(), strict=True))

@@ -1,0 +1,1 @@
+"""Crystals: lattices, ordered and quasi-random alloys, prototypes and supercells."""

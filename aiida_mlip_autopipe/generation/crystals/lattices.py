@@ -1,0 +1,70 @@
+"""The lattices of metals and their lattice constants."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Literal
+
+import numpy as np
+from ase import Atoms
+
+from aiida_mlip_autopipe.core.errors import AutopipeError
+
+Lattice = Literal['fcc', 'bcc', 'hcp', 'sc', 'diamond']
+
+# Atoms in the conventional cell; for hcp the hexagonal cell of two.
+ATOMS_PER_CELL = {'fcc': 4, 'bcc': 2, 'hcp': 2, 'sc': 1, 'diamond': 8}
+IDEAL_C_OVER_A = float(np.sqrt(8 / 3))
+
+
+def unit_cell(lattice: Lattice, a_A: float, c_over_a: float = IDEAL_C_OVER_A) -> Atoms:
+    """Return the conventional cell of a lattice, filled with copper as a placeholder."""
+    from ase.build import bulk
+
+    if lattice == 'hcp':
+        return bulk('Cu', 'hcp', a=a_A, c=a_A * c_over_a)
+    return bulk('Cu', lattice, a=a_A, cubic=True)
+
+
+@cache
+def atomic_volume(symbol: str) -> float:
+    """Return the volume of an atom in the element at ambient conditions, Å³.
+
+    From the lattice constants of `ase.data.reference_states` (mostly Ashcroft and Mermin 1976, from Wyckoff) where the
+    ground state is fcc, bcc, hcp, sc or diamond, else from the molar volume of the condensed element in pymatgen.
+    """
+    from ase.data import atomic_numbers, reference_states
+
+    state = reference_states[atomic_numbers[symbol]]
+    if state and state['symmetry'] in ATOMS_PER_CELL:
+        volume = state['a'] ** 3
+        if state['symmetry'] == 'hcp':
+            volume *= np.sqrt(3) / 2 * state['c/a']
+        return float(volume / ATOMS_PER_CELL[state['symmetry']])
+    from pymatgen.core import Element
+
+    molar_volume = Element(symbol).molar_volume  # cm³/mol
+    if molar_volume is None or not np.isfinite(molar_volume):
+        raise AutopipeError(f'no lattice constant of {symbol} is known; give a_A')
+    return float(molar_volume) / 0.602214076
+
+
+@cache
+def tabulated_c_over_a(symbol: str) -> float:
+    """Return c/a of an element whose ground state is hcp, and the ideal one of all others."""
+    from ase.data import atomic_numbers, reference_states
+
+    state = reference_states[atomic_numbers[symbol]]
+    return float(state['c/a']) if state and state['symmetry'] == 'hcp' else IDEAL_C_OVER_A
+
+
+def vegard_lattice(fractions: dict[str, float], lattice: Lattice) -> tuple[float, float]:
+    """Return the lattice constant in Å and c/a of a solid solution by Vegard's law.
+
+    ``a = Σ x_i a_i`` (L. Vegard, Z. Phys. 5, 17, 1921), where a_i gives the lattice asked for the atomic volume that
+    the element has in its own ground state; c/a is averaged likewise and matters for hcp only.
+    """
+    c_over_a = sum(fraction * tabulated_c_over_a(symbol) for symbol, fraction in fractions.items())
+    shape = np.sqrt(3) / 2 * c_over_a if lattice == 'hcp' else 1.0
+    constants = {s: (atomic_volume(s) * ATOMS_PER_CELL[lattice] / shape) ** (1 / 3) for s in fractions}
+    return float(sum(fraction * constants[symbol] for symbol, fraction in fractions.items())), float(c_over_a)

@@ -1,0 +1,1 @@
+"""Structures from OPTIMADE databases and the Materials Project."""

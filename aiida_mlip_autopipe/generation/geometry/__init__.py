@@ -1,0 +1,1 @@
+"""Slabs, voids, sites and coincidence lattices."""

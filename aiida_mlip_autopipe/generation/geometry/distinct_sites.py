@@ -1,0 +1,89 @@
+"""Sites, pairs and voids of a crystal that none of its symmetries takes into one another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from ase import Atoms
+
+from aiida_mlip_autopipe.generation.geometry.voids import find_voids
+from aiida_mlip_autopipe.structures.seed import fixed_mask
+
+SYMMETRY_TOLERANCE = 0.01  # Å
+SAME = 0.05  # Å
+# Neighbours are at most this many times the shortest distance of such a pair apart.
+NEIGHBOUR_FACTOR = 1.15
+
+
+@dataclass(frozen=True)
+class SymmetrySites:
+    """The places of a structure up to its symmetry, found by spglib; ions, moments and fixed atoms are kept apart."""
+
+    atoms: Atoms
+
+    @cached_property
+    def _operations(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rotations (n, 3, 3) and translations (n, 3) in fractions of the cell, and the first atom equal to each."""
+        import spglib
+
+        atoms = self.atoms
+        marks = [
+            atoms.numbers, np.round(atoms.get_initial_charges(), 3),
+            np.round(atoms.get_initial_magnetic_moments(), 3), fixed_mask(atoms),
+        ]  # fmt: skip
+        kinds = np.unique(np.column_stack(marks), axis=0, return_inverse=True)[1].ravel() + 1
+        found = spglib.get_symmetry((atoms.cell.array, atoms.get_scaled_positions(), kinds), SYMMETRY_TOLERANCE)
+        return found['rotations'], found['translations'], found['equivalent_atoms']
+
+    def atoms_of(self, symbol: str) -> list[np.ndarray]:
+        """Return the position of one free atom of an element of each kind, each of shape (1, 3) in Å."""
+        _, _, equal = self._operations
+        free = (self.atoms.symbols == symbol) & ~fixed_mask(self.atoms)
+        return [self.atoms.positions[[atom]] for atom in np.unique(equal[free])]
+
+    def voids(self) -> list[np.ndarray]:
+        """Return one of the largest voids of each kind, each of shape (1, 3) in Å."""
+        return [
+            np.array([start]) for start, _ in self._distinct([(void, np.zeros(3)) for void in find_voids(self.atoms)])
+        ]
+
+    def pairs(self, first: str, second: str) -> list[np.ndarray]:
+        """Return the two positions of one neighbouring pair of free atoms of each kind, each of shape (2, 3) in Å."""
+        from matscipy.neighbours import neighbour_list
+
+        atoms, free = self.atoms, ~fixed_mask(self.atoms)
+        i, j, vectors, distances = neighbour_list(
+            'ijDd', positions=atoms.positions, cell=atoms.cell.array, pbc=atoms.pbc, cutoff=6.0
+        )
+        wanted = (atoms.symbols[i] == first) & (atoms.symbols[j] == second) & free[i] & free[j]
+        if not wanted.any():
+            return []
+        wanted &= distances <= NEIGHBOUR_FACTOR * distances[wanted].min()
+        # Starts that symmetry makes equal begin equal pairs, so one of each is enough; both ends count for like atoms.
+        candidates = [(atoms.positions[a], v) for a, v in zip(i[wanted], vectors[wanted], strict=True)]
+        return [np.array([start, start + vector]) for start, vector in self._distinct(candidates)]
+
+    def _distinct(self, candidates: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return those arrows that no symmetry and no reversal takes into an earlier one."""
+        rotations, translations, _ = self._operations
+        cell = self.atoms.cell.array
+        inverse = np.linalg.inv(cell)
+        left, found = list(candidates), []
+        while left:
+            found.append(left[0])
+            start, vector = (part @ inverse for part in left[0])
+            starts = np.concatenate([rotations @ start + translations, rotations @ (start + vector) + translations])
+            vectors = np.concatenate([rotations @ vector, -rotations @ vector])
+            left = [arrow for arrow in left if not _is_image(arrow, starts, vectors, cell, inverse)]
+        return found
+
+
+def _is_image(
+    arrow: tuple[np.ndarray, np.ndarray], starts: np.ndarray, vectors: np.ndarray, cell: np.ndarray, inverse: np.ndarray
+) -> bool:
+    away = arrow[0] @ inverse - starts
+    away -= np.round(away)
+    apart = np.linalg.norm(away @ cell, axis=1) + np.linalg.norm((arrow[1] @ inverse - vectors) @ cell, axis=1)
+    return bool(apart.min() < SAME)

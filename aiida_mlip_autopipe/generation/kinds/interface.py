@@ -1,0 +1,241 @@
+"""Grain boundaries: two grains of a cubic or hexagonal crystal that share a lattice of coincidence sites."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from ase import Atoms
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.generation.base import Parent, Requirements
+from aiida_mlip_autopipe.generation.geometry.coincidence import (
+    Boundary,
+    HexagonalRotation,
+    Rotation,
+    hexagonal_rotations,
+    rotations,
+)
+from aiida_mlip_autopipe.generation.geometry.slabs import Plane, charges_by_element
+from aiida_mlip_autopipe.generation.kinds.alloy import AlloySettings
+from aiida_mlip_autopipe.generation.kinds.surface import MillerIndex
+from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
+
+LARGEST_SIGMA = 51
+
+
+class InterfaceSettings(ComposedSettings):
+    """Grain boundaries of a cubic or hexagonal crystal; a cell holds two, where the grains meet and at its faces."""
+
+    kind: Literal['interface'] = 'interface'
+    """Grain boundaries."""
+    axes: Annotated[tuple[MillerIndex, ...], Field(min_length=1)] = ((0, 0, 1),)
+    """Axes about which one grain is turned; in a hexagonal crystal [0, 0, 1]."""
+    characters: tuple[Literal['tilt', 'twist'], ...] = ('tilt', 'twist')
+    """Tilt boundaries, whose plane holds the axis, and twist boundaries, whose plane is normal to it."""
+    n_tilt_planes: PositiveInt = 2
+    """Tilt boundaries of each rotation: the two symmetric ones first, then, of cubic crystals, asymmetric ones."""
+    max_sigma: int = Field(default=5, ge=3, le=LARGEST_SIGMA)
+    """Largest Σ, of those that the axis has."""
+    sigmas: tuple[int, ...] = ()
+    """Take these Σ instead."""
+    thickness_A: PositiveFloat = 10.0
+    """Smallest thickness of each grain in Å."""
+    rigid_shift: bool = False
+    """Shift one grain along the boundary by a random part of the cell, anew in each seed."""
+    gap_A: float = Field(default=0.0, ge=0, le=3)
+    """Distance in Å put between the grains at each boundary."""
+    merge_factor: float = Field(default=0.7, ge=0, lt=1)
+    """Two atoms of an element that are nearer than this share of its distance in the crystal become one, half way."""
+
+    @model_validator(mode='after')
+    def _check(self) -> Self:
+        if isinstance(self.of, AlloySettings) and self.of.arrangement == 'sqs':
+            raise ValueError('a boundary has no shells of neighbours to make quasi-random; take arrangement: random')
+        return self
+
+
+@dataclass(frozen=True)
+class _Boundary:
+    """A boundary of one crystal."""
+
+    unit: Atoms
+    crystal: int
+    axis: Plane
+    character: str
+    rotation: Rotation | HexagonalRotation
+    boundary: Boundary
+
+
+class InterfaceGenerator(ComposedGenerator):
+    """All boundaries of all crystals, by axis and Σ."""
+
+    settings_class = InterfaceSettings
+    settings: InterfaceSettings
+
+    @cached_property
+    def _boundaries(self) -> list[_Boundary]:
+        settings = self.settings
+        units = [conventional_cell(self.inner.draw_unit(crystal)) for crystal in self.crystals()]
+        return [
+            _Boundary(unit, crystal, axis, character, rotation, boundary)
+            for crystal, (unit, system) in enumerate(units)
+            for axis in settings.axes
+            for rotation in self._rotations(axis, system)
+            for character in settings.characters
+            for boundary in rotation.boundaries(character, settings.n_tilt_planes)
+        ]
+
+    def _rotations(self, axis: Plane, system: str) -> Sequence[Rotation | HexagonalRotation]:
+        if system == 'hexagonal' and axis != (0, 0, 1):
+            raise AutopipeError(
+                f'boundaries of a hexagonal crystal are made about the axis 0 0 1, not about {_words(axis)}'
+            )
+        known: Sequence[Rotation | HexagonalRotation] = (
+            hexagonal_rotations(LARGEST_SIGMA) if system == 'hexagonal' else rotations(axis, LARGEST_SIGMA)
+        )
+        if not self.settings.sigmas:
+            chosen = [rotation for rotation in known if rotation.sigma <= self.settings.max_sigma]
+            if chosen:
+                return chosen
+            raise AutopipeError(
+                f'the axis {_words(axis)} has no Σ up to {self.settings.max_sigma}; {known[0].sigma} is its first'
+            )
+        by_sigma = {rotation.sigma: rotation for rotation in known}
+        for sigma in self.settings.sigmas:
+            if sigma not in by_sigma:
+                nearest = sorted(sorted(by_sigma, key=lambda other: abs(other - sigma))[:3])
+                raise AutopipeError(
+                    f'there is no Σ{sigma} about the axis {_words(axis)} (up to Σ{LARGEST_SIGMA}); '
+                    f'the nearest are {", ".join(map(str, nearest))}'
+                )
+        return [by_sigma[sigma] for sigma in self.settings.sigmas]
+
+    def n_parents(self) -> int | None:
+        """Return the number of boundaries; None where a shift or the arrangement is random."""
+        listed = not self.settings.rigid_shift and self.inner.n_units() is not None
+        return len(self._boundaries) if listed else None
+
+    def period(self) -> int:
+        """Return the number of boundaries, which are in turn."""
+        return len(self._boundaries)
+
+    def default_n_seeds(self) -> int:
+        """Return one seed of each boundary."""
+        return len(self._boundaries) * self.settings.perturb.variants
+
+    def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
+        """Return two grains in one cell, repeated along the boundary to the height asked for."""
+        settings = self.settings
+        boundary = self._boundaries[index % len(self._boundaries)]
+        unit = boundary.unit
+        shift = rng.uniform(0, 1, 2) if settings.rigid_shift else np.zeros(2)
+        atoms = _join(unit, boundary.boundary, settings.thickness_A, settings.gap_A, shift)
+        atoms, merged = _merge(atoms, unit, settings.merge_factor)
+        charges = charges_by_element(unit)
+        if charges:
+            atoms.set_initial_charges([charges[symbol] for symbol in atoms.get_chemical_symbols()])
+        atoms, filled = self.repeat_and_fill(atoms, rng, requirements)
+        record = {
+            'of': {'kind': settings.of.kind, 'crystal': boundary.crystal, **filled},
+            'axis': list(boundary.axis),
+            'character': boundary.character,
+            'sigma': boundary.rotation.sigma,
+            'angle_deg': boundary.rotation.angle,
+            'plane': boundary.boundary.planes[0],
+            'other_plane': boundary.boundary.planes[1],
+            'shift': shift.tolist(),
+            'n_merged': merged,
+        }
+        return Parent(atoms, record, repeatable=(False, False, False), charge_allowed=self.inner.charge_allowed)
+
+
+def _words(index: Plane) -> str:
+    return ' '.join(map(str, index))
+
+
+def conventional_cell(unit: Atoms) -> tuple[Atoms, str]:
+    """Return the conventional cell of a crystal, and whether its lattice is cubic or hexagonal.
+
+    Raises
+    ------
+    AutopipeError
+        If it is neither.
+    """
+    from pymatgen.io.ase import AseAtomsAdaptor
+    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+    lengths, angles = unit.cell.lengths(), unit.cell.angles()
+    if np.ptp(lengths) < 1e-6 and np.allclose(angles, 90):
+        return unit, 'cubic'
+    charges = charges_by_element(unit)
+    plain = Atoms(unit.symbols, unit.positions, cell=unit.cell, pbc=True)
+    analyzer = SpacegroupAnalyzer(AseAtomsAdaptor.get_structure(plain))
+    system = str(analyzer.get_crystal_system())
+    if system not in ('cubic', 'hexagonal', 'trigonal'):
+        raise AutopipeError(
+            f'grain boundaries are made of cubic and hexagonal crystals; {unit.get_chemical_formula()} is {system}'
+        )
+    found = AseAtomsAdaptor.get_atoms(analyzer.get_conventional_standard_structure())
+    cell = Atoms(found.symbols, found.positions, cell=found.cell, pbc=True)
+    if charges:
+        cell.set_initial_charges([charges[symbol] for symbol in cell.get_chemical_symbols()])
+    return cell, 'cubic' if system == 'cubic' else 'hexagonal'
+
+
+def _join(unit: Atoms, boundary: Boundary, thickness_A: float, gap_A: float, shift: np.ndarray) -> Atoms:
+    """Return the two grains one above the other, the boundary's normal along z."""
+    from ase.build import make_supercell
+    from ase.geometry import cellpar_to_cell
+
+    plain = Atoms(unit.symbols, unit.positions, cell=unit.cell, pbc=True)
+    bottom, parts = 0.0, Atoms()
+    for number, rows in enumerate(boundary.cells):
+        grain = make_supercell(plain, rows)
+        first, second, third = grain.cell.lengths()
+        n_repeats = int(np.ceil(thickness_A / third - 1e-9))
+        # Both grains have the same first two vectors, turned.
+        box = cellpar_to_cell([first, second, third, 90, 90, grain.cell.angles()[2]])
+        fractions = grain.get_scaled_positions()
+        fractions[np.isclose(fractions, 1, atol=1e-8)] = 0
+        layers = np.concatenate([fractions + np.array([0, 0, layer]) for layer in range(n_repeats)])
+        layers[:, :2] += number * shift
+        parts += Atoms(np.tile(grain.numbers, n_repeats), layers @ box + [0, 0, bottom])
+        bottom += n_repeats * third + gap_A
+    parts.set_cell([box[0], box[1], [0, 0, bottom]])
+    parts.pbc = True
+    parts.wrap()
+    return parts
+
+
+def _merge(atoms: Atoms, unit: Atoms, factor: float) -> tuple[Atoms, int]:
+    """Return the structure with atoms that are too close merged half way, and how many are gone."""
+    from matscipy.neighbours import neighbour_list
+
+    crystal = unit.repeat(3)
+    nearest = {}
+    for symbol in set(unit.get_chemical_symbols()):
+        same = crystal[[i for i, other in enumerate(crystal.get_chemical_symbols()) if other == symbol]]
+        nearest[symbol] = float(np.sort(same.get_all_distances(mic=True)[0])[1])
+    first, second, vectors, distances = neighbour_list(
+        'ijDd', positions=atoms.positions, cell=atoms.cell.array, pbc=atoms.pbc, cutoff=max(nearest.values())
+    )
+    symbols = atoms.get_chemical_symbols()
+    positions = atoms.positions.copy()
+    gone: set[int] = set()
+    for pair in np.argsort(distances, kind='stable'):
+        i, j = int(first[pair]), int(second[pair])
+        if distances[pair] >= factor * max(nearest.values()):
+            break
+        if i < j and symbols[i] == symbols[j] and not {i, j} & gone and distances[pair] < factor * nearest[symbols[i]]:
+            positions[i] += vectors[pair] / 2
+            gone.add(j)
+    kept = atoms.copy()
+    kept.positions = positions
+    del kept[sorted(gone)]
+    kept.wrap()
+    return kept, len(gone)

@@ -1,0 +1,298 @@
+"""Ionic crystals: a structure type, ions on its sites, formal charges that sum to zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from ase import Atoms
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+
+from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
+from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
+from aiida_mlip_autopipe.generation.chemistry.compensation import Chemistry
+from aiida_mlip_autopipe.generation.chemistry.elements import Composition, Element, realise_counts
+from aiida_mlip_autopipe.generation.chemistry.oxidation import States, ionic_radius
+from aiida_mlip_autopipe.generation.crystals.prototypes import PROTOTYPES, ROLE_SYMBOLS, bond_lengths, prototype_cell
+from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, check_composition, choose_repeats, describe
+from aiida_mlip_autopipe.generation.geometry.voids import find_voids
+
+N_RANDOM_SEEDS = 10
+
+Occupation = Annotated[Composition, BeforeValidator(lambda value: {value: 1.0} if isinstance(value, str) else value)]
+OxidationStates = Annotated[
+    tuple[int, ...], BeforeValidator(lambda value: (value,) if isinstance(value, int) else value), Field(min_length=1)
+]
+
+
+class IonicSettings(GeneratorSettings):
+    """An ionic crystal."""
+
+    kind: Literal['ionic'] = 'ionic'
+    """Ionic crystal."""
+    prototype: Literal[
+        'rocksalt', 'cesium_chloride', 'fluorite', 'antifluorite', 'zincblende', 'wurtzite', 'rutile', 'corundum',
+        'perovskite', 'spinel',
+    ]  # fmt: skip
+    """The structure type."""
+    sites: dict[Literal['A', 'B', 'X'], Occupation]
+    """What is on the cation sites A (and B, in perovskite and spinel) and on the anion sites X: an element, or elements
+    with their fractions, as {A: {Zr: 0.9, Y: 0.1}, X: O}."""
+    oxidation_states: dict[Element, OxidationStates] = Field(default_factory=dict)
+    """Oxidation state of an element, or several for mixed valence; by default guessed from the common ones."""
+    compensation: Literal['vacancies', 'none'] = 'vacancies'
+    """How a formal charge that no states balance is made up for: by vacancies of the host's ions, or not at all, which
+    is recorded."""
+    schottky: int = Field(default=0, ge=0)
+    """Formula units removed from random sites of the cell."""
+    frenkel: dict[Element, PositiveInt] = Field(default_factory=dict)
+    """Ions of an element moved from random sites to the largest voids."""
+    a_A: PositiveFloat | None = None
+    """Lattice constant in Å; by default from Shannon's ionic radii."""
+    supercell: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
+    """Repeats of the conventional cell."""
+    n_atoms: PositiveInt | None = None
+    """Number of atoms wanted, in place of `supercell`."""
+    composition_tolerance: float = Field(default=0.02, gt=0, le=0.5)
+    """Largest deviation of a realised fraction on a site."""
+
+    @model_validator(mode='after')
+    def _check(self) -> Self:
+        roles = {role for role, _ in PROTOTYPES[self.prototype].sites}
+        if set(self.sites) != roles:
+            raise ValueError(f'{self.prototype} has the sites {", ".join(sorted(roles))}')
+        if self.supercell and self.n_atoms:
+            raise ValueError('give supercell or n_atoms, not both')
+        elements = {symbol for occupation in self.sites.values() for symbol in occupation}
+        for name in ('oxidation_states', 'frenkel'):
+            for symbol in getattr(self, name):
+                if symbol not in elements:
+                    raise ValueError(f'{name} names {symbol}, which is on no site')
+        return self
+
+
+@dataclass
+class _Plan:
+    """What is settled before any random number: ions and their counts in the cell."""
+
+    cell: Atoms
+    roles: np.ndarray
+    repeats: Repeats
+    counts: dict[str, dict[str, int]]
+    states: States
+    vacancies: dict[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def voids(self) -> np.ndarray:
+        """The largest voids of the perfect crystal."""
+        return find_voids(self.cell)
+
+
+class IonicGenerator(Generator):
+    """Ionic crystals, pure and mixed, with compensated charge."""
+
+    settings_class = IonicSettings
+    settings: IonicSettings
+
+    def __init__(self, settings: IonicSettings):
+        super().__init__(settings)
+        self._sites: dict[str, dict[str, float]] = {str(role): shares for role, shares in settings.sites.items()}
+        self._chemistry = Chemistry(settings.prototype, self._sites, settings.oxidation_states, settings.compensation)
+        self._plans: dict[Requirements, _Plan] = {}
+
+    @property
+    def _is_random(self) -> bool:
+        settings = self.settings
+        mixed = any(len(occupation) > 1 for occupation in settings.sites.values())
+        if mixed or settings.schottky or settings.frenkel:
+            return True
+        return any(len(states) > 1 for states in self._chemistry.guess(self._host_counts()).values())
+
+    def n_parents(self) -> int | None:
+        """Return 1 for a pure crystal; what holds mixed sites, valences or defects is drawn anew."""
+        return None if self._is_random else 1
+
+    def default_n_seeds(self) -> int:
+        """Return ten arrangements where there is more than one."""
+        return N_RANDOM_SEEDS * self.settings.perturb.variants if self._is_random else super().default_n_seeds()
+
+    def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
+        """Return the crystal with its ions on random sites of their kind, vacancies and defects."""
+        if requirements not in self._plans:
+            self._plans[requirements] = self._make_plan(requirements)
+        plan = self._plans[requirements]
+        atoms = plan.cell.copy()
+        record: dict[str, Any] = {
+            'prototype': self.settings.prototype,
+            'a_A': float(plan.cell.cell.lengths()[0] / plan.repeats[0]),
+            'supercell': list(plan.repeats),
+            **self._arrange(atoms, plan, rng),
+        }
+        repeatable = (False, False, False) if self._is_random else None
+        return Parent(atoms, record, repeatable=repeatable, charge_allowed=self.charge_allowed)
+
+    def _arrange(self, atoms: Atoms, plan: _Plan, rng: np.random.Generator) -> dict[str, Any]:
+        """Put the ions on random sites of their kind, make vacancies and defects, and return the record of it."""
+        for role, counts in plan.counts.items():
+            symbols = rng.permutation(np.repeat(list(counts), list(counts.values())))
+            atoms.symbols[plan.roles == role] = symbols.tolist()
+        charges = np.zeros(len(atoms))
+        for symbol, by_state in plan.states.items():
+            values = np.repeat(list(by_state), list(by_state.values()))
+            charges[atoms.symbols == symbol] = rng.permutation(values)
+        atoms.set_initial_charges(charges)
+        removed = [
+            int(site)
+            for symbol, count in plan.vacancies.items()
+            for site in rng.choice(np.flatnonzero(atoms.symbols == symbol), count, replace=False)
+        ]
+        removed += self._schottky(atoms, plan.roles, set(removed), rng)
+        record: dict[str, Any] = {
+            'composition': plan.counts,
+            'oxidation_states': {s: {str(k): n for k, n in states.items()} for s, states in plan.states.items()},
+            'compensation': self.settings.compensation,
+        }
+        if removed:
+            record['vacancies'] = atoms[removed].symbols.formula.count()
+            del atoms[removed]
+        record['formal_charge'] = float(atoms.get_initial_charges().sum())
+        for symbol, count in self.settings.frenkel.items():
+            _move_to_voids(atoms, symbol, count, plan.voids, rng)
+        if self.settings.frenkel:
+            record['frenkel'] = dict(self.settings.frenkel)
+        return record
+
+    @property
+    def charge_allowed(self) -> bool:
+        """Whether the charge is left as it is."""
+        return self.settings.compensation == 'none'
+
+    def draw_unit(self, index: int) -> Atoms:
+        """Return the conventional cell; where ions share sites, with placeholders that have the sites' mean charge."""
+        if not self._is_random:
+            return super().draw_unit(index)
+        plan = self._make_plan(Requirements())
+        means = {}
+        for role, counts in plan.counts.items():
+            charges = {s: sum(state * n for state, n in plan.states[s].items()) for s in counts}
+            shares = {s: n / sum(plan.states[s].values()) / sum(counts.values()) for s, n in counts.items()}
+            means[role] = sum(charges[s] * shares[s] for s in counts)
+        cell, roles = prototype_cell(self.settings.prototype)
+        # What vacancies make up for is spread over the anions, so that the mean crystal is neutral.
+        means['X'] = -sum(means[role] for role in roles if role != 'X') / int(np.sum(roles == 'X'))
+        cell.set_cell(plan.cell.cell.array / np.array(plan.repeats)[:, None], scale_atoms=True)
+        cell.set_initial_charges([means[role] for role in roles])
+        return cell
+
+    def fill(self, atoms: Atoms, rng: np.random.Generator) -> dict[str, Any]:
+        """Put the ions on random sites of their kind in a structure cut from the crystal, neutral as the crystal is."""
+        if not self._is_random:
+            return {}
+        roles = np.array([next(r for r, s in ROLE_SYMBOLS.items() if s == symbol) for symbol in atoms.symbols])
+        counts = {}
+        for role, occupation in self._sites.items():
+            check_composition(occupation, int(np.sum(roles == role)), self.settings.composition_tolerance)
+            counts[role] = realise_counts(occupation, int(np.sum(roles == role)))
+        host = self._chemistry.guess(self._host_counts())
+        states, vacancies = self._chemistry.compensate(counts, host)
+        for role, found in counts.items():  # the charge may have asked for some ions more or less
+            shares = {symbol: number / sum(found.values()) for symbol, number in found.items()}
+            if max(abs(shares[s] - x) for s, x in self._sites[role].items()) > self.settings.composition_tolerance:
+                raise AutopipeError(
+                    f'{len(atoms)} sites hold no neutral {describe(self._sites[role])} on {role}; the nearest is '
+                    f'{describe(shares)}: take a larger cell or raise composition_tolerance'
+                )
+        return self._arrange(atoms, _Plan(atoms.copy(), roles, (1, 1, 1), counts, states, vacancies), rng)
+
+    def _host_counts(self) -> dict[str, int]:
+        """Return the atoms of the unit cell with the main element on each site."""
+        _, roles = prototype_cell(self.settings.prototype)
+        counts: dict[str, int] = {}
+        for role, occupation in self.settings.sites.items():
+            main = max(occupation, key=lambda symbol: occupation[symbol])
+            counts[main] = counts.get(main, 0) + int(np.sum(roles == role))
+        return counts
+
+    def _make_plan(self, requirements: Requirements) -> _Plan:
+        settings = self.settings
+        host = self._chemistry.guess(self._host_counts())
+        unit, unit_roles = prototype_cell(settings.prototype)
+        scale = settings.a_A or self._lattice_constant(unit, unit_roles, host)
+        unit.set_cell(unit.cell.array * scale, scale_atoms=True)
+        sites_per_cell = {role: int(np.sum(unit_roles == role)) for role in self._sites}
+        mixed = max(self._sites, key=lambda role: len(self._sites[role]))
+        repeats = settings.supercell or choose_repeats(
+            unit, self._sites[mixed], requirements,
+            n_atoms=settings.n_atoms, tolerance=settings.composition_tolerance, sites_per_cell=sites_per_cell[mixed],
+        )  # fmt: skip
+        n_cells = int(np.prod(repeats))
+        counts: dict[str, dict[str, int]] = {}
+        for role, occupation in self._sites.items():
+            n_sites = sites_per_cell[role] * n_cells
+            check_composition(occupation, n_sites, settings.composition_tolerance)
+            counts[role] = realise_counts(occupation, n_sites)
+        states, vacancies = self._chemistry.compensate(counts, host)
+        return _Plan(unit.repeat(repeats), np.tile(unit_roles, n_cells), repeats, counts, states, vacancies)
+
+    def _lattice_constant(self, unit: Atoms, roles: np.ndarray, host: States) -> float:
+        """Return the constant in Å that makes cation–anion distances the sums of the ions' radii, on average.
+
+        Where Shannon lists one of the ions not, as As³⁻, all radii are the covalent ones.
+        """
+        from ase.data import atomic_numbers, covalent_radii
+
+        coordination = PROTOTYPES[self.settings.prototype].coordination
+        lengths = bond_lengths(unit, roles, coordination)
+        ionic: dict[str, float] | None = dict.fromkeys(self._sites, 0.0)
+        covalent = dict.fromkeys(self._sites, 0.0)
+        for role, occupation in self._sites.items():
+            for symbol, fraction in occupation.items():
+                covalent[role] += fraction * float(covalent_radii[atomic_numbers[symbol]])
+                by_state = host.get(symbol) or {self._chemistry.candidates(symbol, common=True)[0]: 1}
+                for state, number in by_state.items():
+                    radius = ionic_radius(symbol, state, coordination[role])
+                    if radius is None or ionic is None:
+                        ionic = None
+                    else:
+                        ionic[role] += fraction * number / sum(by_state.values()) * radius
+        radii = ionic or covalent
+        weights = {role: float(np.sum(roles == role)) * coordination[role] for role in lengths}
+        wanted = sum(weights[role] * (radii[role] + radii['X']) for role in lengths)
+        return wanted / sum(weights[role] * lengths[role] for role in lengths)
+
+    def _schottky(self, atoms: Atoms, roles: np.ndarray, gone: set[int], rng: np.random.Generator) -> list[int]:
+        """Return atoms of neutral formula units to remove."""
+        if not self.settings.schottky:
+            return []
+        unit_roles = prototype_cell(self.settings.prototype)[1]
+        per_role = {role: int(np.sum(unit_roles == role)) for role in self._sites}
+        divisor = int(np.gcd.reduce(list(per_role.values())))
+        charges = atoms.get_initial_charges()
+        free = np.array([i not in gone for i in range(len(atoms))])
+        for _ in range(100):
+            chosen = [
+                int(site)
+                for role, number in per_role.items()
+                for site in rng.choice(
+                    np.flatnonzero(free & (roles == role)), number // divisor * self.settings.schottky, replace=False
+                )
+            ]
+            if abs(charges[chosen].sum()) < 1e-6:
+                return chosen
+        raise PhysicsViolationError(
+            'formal_charge', (), float(charges[chosen].sum()), 0.0,
+            f'no neutral set of {self.settings.schottky} formula units was found among the ions',
+        )  # fmt: skip
+
+
+def _move_to_voids(atoms: Atoms, symbol: str, count: int, voids: np.ndarray, rng: np.random.Generator) -> None:
+    """Move ions to voids at random among the largest; each leaves its site vacant."""
+    sites = np.flatnonzero(atoms.symbols == symbol)
+    if count > min(len(sites), len(voids)):
+        raise AutopipeError(
+            f'{count} Frenkel pairs of {symbol} do not fit: there are {len(sites)} ions and {len(voids)} voids'
+        )
+    chosen = rng.choice(sites, count, replace=False)
+    atoms.positions[chosen] = voids[rng.choice(len(voids), count, replace=False)]

@@ -1,0 +1,258 @@
+"""Crystals from a chemical formula alone: known structure types and random crystals of every symmetry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, cached_property
+from itertools import permutations, product
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from ase import Atoms
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
+from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
+from aiida_mlip_autopipe.generation.chemistry.elements import Element, Formula
+from aiida_mlip_autopipe.generation.chemistry.oxidation import guess_states, has_no_ions, ionic_radius, states_about
+from aiida_mlip_autopipe.generation.crystals.lattices import atomic_volume
+from aiida_mlip_autopipe.generation.validation import CHARGE_TOLERANCE
+from aiida_mlip_autopipe.structures.cells import sort_sites
+
+# Volume of a crystal over that of the spheres of its ions (Shannon, coordination 6): MgO 1.43, NaCl 1.53, Al2O3 1.19,
+# TiO2 1.30, CaF2 1.70, SrTiO3 1.41. The mean gives the lengths of each within 7 %.
+PACKING = 1.45
+N_SPACEGROUPS = 230
+N_TRIALS = 30
+# How far a balanced formula is looked for where the one asked for is not: atoms of an element, and formulas.
+NEAR_COUNT = 6
+N_NEAR = 500
+
+
+class KnowledgeSettings(GeneratorSettings):
+    """Crystals of a chemical formula."""
+
+    kind: Literal['knowledge'] = 'knowledge'
+    """Crystals of a chemical formula."""
+    formula: Formula
+    """The formula, as Fe2O3."""
+    max_prototypes: int = Field(default=20, ge=0)
+    """Structure types at most, those of few atoms first; 0 leaves them out."""
+    n_random: int = Field(default=5, ge=0)
+    """Random crystals."""
+    formula_units: tuple[PositiveInt, ...] = (1, 2, 4)
+    """Formula units in the cell of a random crystal, of which one is drawn."""
+    spacegroups: tuple[Annotated[int, Field(ge=1, le=N_SPACEGROUPS)], ...] = ()
+    """Space groups of random crystals, of which one is drawn; by default all that suit the formula, without P1."""
+    oxidation_states: dict[Element, float] = Field(default_factory=dict)
+    """Oxidation state of each element, the mean where there are several; by default guessed. A formula of metals has
+    none."""
+    volume_A3: PositiveFloat | None = None
+    """Volume of a formula unit in Å³; by default estimated from ionic radii, else from the elements."""
+
+    # Of all structure types of a stoichiometry some do not suit the ions: they are left out and reported.
+    default_on_failure: ClassVar[str] = 'skip'
+
+    @model_validator(mode='after')
+    def _check(self) -> Self:
+        if not self.max_prototypes and not self.n_random:
+            raise ValueError('give max_prototypes or n_random')
+        return self
+
+
+class KnowledgeGenerator(Generator):
+    """Known structure types of the formula, then random crystals."""
+
+    settings_class = KnowledgeSettings
+    settings: KnowledgeSettings
+
+    @cached_property
+    def _counts(self) -> dict[str, int]:
+        from pymatgen.core import Composition
+
+        reduced = Composition(self.settings.formula).reduced_composition
+        return {str(element): int(amount) for element, amount in reduced.items()}
+
+    @cached_property
+    def _states(self) -> dict[str, float]:
+        """Return the charge of each element; empty for metals and elements."""
+        from pymatgen.core import Composition
+
+        counts, given = self._counts, self.settings.oxidation_states
+        if given:
+            total = sum(given.get(symbol, 0) * count for symbol, count in counts.items())
+            if set(given) != set(counts) or abs(total) > CHARGE_TOLERANCE:
+                hint = self._nearest_formula(lambda found: not sum(given.get(s, 0) * n for s, n in found.items()))
+                listed = ', '.join(f'{symbol}: {state:g}' for symbol, state in given.items())
+                raise AutopipeError(
+                    f'oxidation_states must name {", ".join(counts)} and balance {self.settings.formula}; '
+                    f'{{{listed}}} leaves {total:+g} e{hint and f"; {hint}"}'
+                )
+            return given
+        if has_no_ions(counts):
+            return {}
+        states = guess_states(counts)
+        if not states:
+            hint = self._nearest_formula(lambda found: bool(Composition(found).oxi_state_guesses(max_sites=-1)))
+            raise AutopipeError(
+                f'no oxidation states balance {self.settings.formula}; {hint and f"{hint}, or "}give oxidation_states, '
+                'all 0 where there are no ions'
+            )
+        return states
+
+    def _nearest_formula(self, balances: Callable[[dict[str, int]], bool]) -> str:
+        """Return a hint at the formula of the same elements, of those that balance the nearest in its fractions."""
+        from pymatgen.core import Composition
+
+        wanted = np.array(list(self._counts.values())) / sum(self._counts.values())
+        known = product(range(1, NEAR_COUNT + 1), repeat=len(wanted))
+        near = sorted(
+            (numbers for numbers in known if np.gcd.reduce(numbers) == 1),
+            key=lambda numbers: (float(np.abs(np.array(numbers) / sum(numbers) - wanted).sum()), sum(numbers)),
+        )
+        for numbers in near[:N_NEAR]:
+            counts = dict(zip(self._counts, numbers, strict=True))
+            if balances(counts):
+                return f'{Composition(counts).reduced_formula} is balanced'
+        return ''
+
+    @cached_property
+    def volume(self) -> float:
+        """Volume of a formula unit in Å³."""
+        if self.settings.volume_A3:
+            return self.settings.volume_A3
+        spheres = 0.0
+        for symbol, count in self._counts.items():
+            radius = self._ionic_radius(symbol)
+            if radius is None:
+                return sum(number * atomic_volume(element) for element, number in self._counts.items())
+            spheres += count * 4 / 3 * np.pi * radius**3
+        return PACKING * spheres
+
+    def _ionic_radius(self, symbol: str) -> float | None:
+        """Return the mean radius of an element's ions in Å; None where it has no charge or no known radius."""
+        mean = self._states.get(symbol, 0)
+        if not mean:
+            return None
+        low, high = states_about(symbol, mean)
+        radii = [ionic_radius(symbol, state, 6) for state in (low, high)]
+        if radii[0] is None or radii[1] is None:
+            return ionic_radius(symbol, round(mean), 6) if round(mean) else None
+        return radii[0] if low == high else radii[0] + (radii[1] - radii[0]) * (mean - low) / (high - low)
+
+    @cached_property
+    def _prototypes(self) -> list[tuple[str, Atoms]]:
+        if not self.settings.max_prototypes:
+            return []
+        found = []
+        for name, species, cell in prototypes(tuple(sorted(self._counts.values()))):
+            for order in permutations(self._counts):
+                if all(self._counts[symbol] == count for symbol, count in zip(order, species.values(), strict=True)):
+                    renamed = dict(zip(species, order, strict=True))
+                    atoms = cell.copy()
+                    atoms.set_chemical_symbols([renamed[symbol] for symbol in cell.get_chemical_symbols()])
+                    found.append((name, atoms))
+        return sorted(found, key=lambda item: len(item[1]))[: self.settings.max_prototypes]
+
+    def n_parents(self) -> int | None:
+        """Return the number of structure types; None where random crystals are asked for too."""
+        return None if self.settings.n_random else len(self._prototypes)
+
+    def default_n_seeds(self) -> int:
+        """Return the structure types and the random crystals."""
+        return (len(self._prototypes) + self.settings.n_random) * self.settings.perturb.variants
+
+    def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
+        """Return a structure type, or a random crystal where there are no more."""
+        if index < len(self._prototypes):
+            name, atoms = self._prototypes[index]
+            atoms = atoms.copy()
+            record: dict[str, Any] = {'prototype': name}
+        elif self.settings.n_random:
+            atoms, record = self._random_crystal(rng)
+        else:
+            raise AutopipeError(f'no structure type of {self.settings.formula} is known; set n_random')
+        units = len(atoms) / sum(self._counts.values())
+        scale = (self.volume * units / atoms.get_volume()) ** (1 / 3)
+        atoms.set_cell(atoms.cell.array * scale, scale_atoms=True)
+        if self._states:
+            atoms.set_initial_charges(_charges(atoms, self._states, rng))
+        record = {
+            'formula': self.settings.formula,
+            'oxidation_states': self._states,
+            'volume_A3': self.volume,
+            'formula_units': units,
+            **record,
+        }
+        return Parent(atoms, record)
+
+    def _random_crystal(self, rng: np.random.Generator) -> tuple[Atoms, dict[str, Any]]:
+        """Return a crystal with random cell and positions in a random space group."""
+        try:
+            from pyxtal import pyxtal
+            from pyxtal.msg import Comp_CompatibilityError
+        except ImportError as error:
+            raise AutopipeError(
+                'random crystals need pyxtal: install aiida-mlip-autopipe[generation], or set n_random: 0'
+            ) from error
+        groups = self.settings.spacegroups or tuple(range(2, N_SPACEGROUPS + 1))
+        for _ in range(N_TRIALS):
+            units = int(rng.choice(self.settings.formula_units))
+            group = int(rng.choice(groups))
+            counts = [number * units for number in self._counts.values()]
+            crystal = pyxtal()
+            try:
+                crystal.from_random(3, group, list(self._counts), counts, random_state=rng, factor=1.0)
+            except (Comp_CompatibilityError, RuntimeError, ValueError):
+                continue
+            if crystal.valid:
+                return sort_sites(crystal.to_ase()), {'spacegroup': group}
+        raise PhysicsViolationError(
+            'random_crystal', (), 0.0, 1.0,
+            f'{N_TRIALS} random cells of {self.settings.formula} fitted no space group or held atoms too close',
+        )  # fmt: skip
+
+
+def _charges(atoms: Atoms, states: dict[str, float], rng: np.random.Generator) -> np.ndarray:
+    """Return charges of the mean given for each element.
+
+    Mixed valence is spread over random atoms as the two known states about the mean; where the cell holds too few
+    atoms for their shares, all have the mean.
+    """
+    charges = np.zeros(len(atoms))
+    for symbol, mean in states.items():
+        sites = np.flatnonzero(atoms.symbols == symbol)
+        charges[sites] = mean
+        low, high = states_about(symbol, mean)
+        if low == high:
+            continue
+        n_high = (mean - low) / (high - low) * len(sites)
+        if abs(n_high - round(n_high)) < CHARGE_TOLERANCE:
+            charges[sites] = low
+            charges[rng.choice(sites, round(n_high), replace=False)] = high
+    return charges
+
+
+@cache
+def prototypes(counts: tuple[int, ...]) -> list[tuple[str, dict[str, int], Atoms]]:
+    """Return the structure types with these numbers of atoms in the formula, in pymatgen's copy of AFLOW's library.
+
+    M. J. Mehl et al., Comput. Mater. Sci. 136, S1 (2017).
+
+    Returns
+    -------
+    list
+        Name, count of each species in the reduced formula, and cell.
+    """
+    from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    found = []
+    for entry in AFLOW_PROTOTYPE_LIBRARY:
+        structure = entry['snl'].structure
+        reduced = {str(e): int(amount) for e, amount in structure.composition.reduced_composition.items()}
+        if tuple(sorted(reduced.values())) == counts:
+            atoms = AseAtomsAdaptor.get_atoms(structure)
+            cell = Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=True)
+            found.append((str(entry['tags']['aflow']), reduced, cell))
+    return found

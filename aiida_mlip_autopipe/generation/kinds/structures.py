@@ -1,0 +1,177 @@
+"""The user's own structures, and those that a query found."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from ase import Atoms
+from pydantic import Field, model_validator
+
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.fields import InputFile, fault
+from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
+from aiida_mlip_autopipe.generation.databases.query import QuerySettings
+from aiida_mlip_autopipe.structures.cells import complete_cell
+from aiida_mlip_autopipe.structures.seed import fixed_mask
+
+# Where the file of a query's answer has a structure's id.
+DATABASE_ID = 'database_id'
+
+
+class StructuresSettings(GeneratorSettings):
+    """Structures from files or from a database."""
+
+    kind: Literal['structures'] = 'structures'
+    """Structures from files or from a database."""
+    files: tuple[InputFile, ...] = ()
+    """Files in any format that ASE reads, with a cell or without."""
+    query: QuerySettings | None = None
+    """A question to a database in place of files. With files, these are an earlier answer, and nothing is asked."""
+    frames: str = Field(default=':', pattern=r'^(-?\d+|-?\d*:-?\d*(:-?\d*)?)$')
+    """Which structures of each file, as a Python index or slice."""
+
+    # Cells may be as small as they are: the user's files are what the user wants explored.
+    default_height_factor: ClassVar[float] = 0.0
+
+    @model_validator(mode='after')
+    def _check_source(self) -> Self:
+        if not self.files and not self.query:
+            raise fault('an entry of structures needs files or a query')
+        return self
+
+    def stream_content(self) -> dict[str, Any]:
+        """Return what the random streams are derived from: the files' content, neither paths nor query."""
+        content = {**super().stream_content(), 'files': [file_sha256(path) for path in self.files]}
+        return {name: value for name, value in content.items() if name != 'query'}
+
+    def elements(self) -> frozenset[str]:
+        """Return the elements in the files, or those that the query asks for while it has no answer."""
+        if self.query and not self.files:
+            return frozenset(self.query.elements)
+        structures = (atoms for path in self.files for atoms in read_structures(path, self.frames))
+        return frozenset(str(symbol) for atoms in structures for symbol in atoms.symbols)
+
+
+class StructuresGenerator(Generator):
+    """Structures read from files, in their order."""
+
+    settings_class = StructuresSettings
+    settings: StructuresSettings
+
+    @cached_property
+    def _structures(self) -> list[tuple[Atoms, dict[str, Any]]]:
+        found = []
+        query = self.settings.query
+        if not self.settings.files:
+            raise AutopipeError('the query of an entry of structures was not asked yet; answer_queries asks it')
+        for path in self.settings.files:
+            digest = file_sha256(path)
+            for number, atoms in enumerate(read_structures(path, self.settings.frames)):
+                record: dict[str, Any] = {'file_sha256': digest, 'frame': number}
+                if query:
+                    record |= {'query': query.question(), DATABASE_ID: _database_id(atoms, path)}
+                found.append((atoms, record))
+        return found
+
+    def n_parents(self) -> int:
+        """Return the number of structures in the files."""
+        return len(self._structures)
+
+    def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
+        """Return one structure of the files."""
+        atoms, record = self._structures[index]
+        kept = atoms.copy()
+        kept.info.clear()
+        return Parent(kept, dict(record))
+
+
+def _database_id(atoms: Atoms, path: Path) -> str:
+    """Return the id that the file of an answer has with a structure."""
+    try:
+        return str(atoms.info[DATABASE_ID]).removeprefix('id ')
+    except KeyError:
+        raise AutopipeError(
+            f'the structure file {path} is no answer of a query: a structure has no {DATABASE_ID}; '
+            'write files and query in two entries'
+        ) from None
+
+
+def read_structures(path: Path, frames: str = ':') -> list[Atoms]:
+    """Read structures from a file and keep what a seed is: elements, positions, cell, tags, moments, charges, FixAtoms.
+
+    Raises
+    ------
+    AutopipeError
+        If the file cannot be read or holds what cannot be explored.
+    """
+    from ase.io import read
+    from ase.io.formats import UnknownFileTypeError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # readers warn of what they guess about; the structure is checked here
+            found = read(path, index=frames)
+    except UnknownFileTypeError as error:
+        raise AutopipeError(f'the structure file {path} cannot be read: ASE does not know its format') from error
+    except Exception as error:  # a reader of a foreign format raises anything on a broken file
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise AutopipeError(f'the structure file {path} cannot be read: {reason}') from error
+    structures = [found] if isinstance(found, Atoms) else list(found)
+    if not structures:
+        raise AutopipeError(f'the structure file {path} has no structure at {frames!r}')
+    return [_clean(atoms, f'structure {number} of {path}') for number, atoms in enumerate(structures)]
+
+
+def _clean(atoms: Atoms, name: str) -> Atoms:
+    if not len(atoms):
+        raise AutopipeError(f'{name} has no atoms')
+    if not atoms.numbers.all():
+        raise AutopipeError(f'{name} has a site without an element (X)')
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
+        raise AutopipeError(f'{name} has positions or a cell that are not finite numbers')
+    try:
+        fixed_mask(atoms)
+    except ValueError as error:
+        raise AutopipeError(f'{name} cannot be used: {error}') from None
+    # A direction without a cell vector is not periodic, whatever the file says.
+    pbc = atoms.pbc & atoms.cell.array.any(axis=1)
+    if pbc.all() and abs(atoms.cell.volume) < 1e-6:
+        raise AutopipeError(f'{name} has a cell without volume')
+    kept = Atoms(numbers=atoms.numbers, positions=_off_far_faces(atoms, pbc), cell=atoms.cell, pbc=pbc)
+    kept.set_constraint(atoms.constraints)
+    kept.info = {DATABASE_ID: atoms.info[DATABASE_ID]} if DATABASE_ID in atoms.info else {}
+    if atoms.get_tags().any():
+        kept.set_tags(atoms.get_tags())
+    if atoms.has('initial_magmoms'):
+        kept.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
+    if atoms.has('initial_charges'):
+        kept.set_initial_charges(atoms.get_initial_charges())
+    return kept
+
+
+def _off_far_faces(atoms: Atoms, pbc: np.ndarray) -> np.ndarray:
+    """Return the positions with atoms on a far face of the cell on the near one, where readers put them by rounding."""
+    if not pbc.any():
+        return np.asarray(atoms.positions)
+    fractions = atoms.positions @ np.linalg.inv(complete_cell(atoms))
+    far = (np.abs(fractions - 1) < 1e-9) & pbc
+    return np.asarray(atoms.positions - far.astype(float) @ atoms.cell.array)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's content.
+
+    Raises
+    ------
+    AutopipeError
+        If there is no such file.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise AutopipeError(f'the structure file {path} cannot be read: {error.strerror}') from error

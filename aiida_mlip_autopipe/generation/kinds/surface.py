@@ -1,0 +1,233 @@
+"""Surfaces: slabs of a crystal with vacuum, by Miller index and termination."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import gcd
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from ase import Atoms
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
+
+from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
+from aiida_mlip_autopipe.core.fields import fault
+from aiida_mlip_autopipe.generation.base import Parent, Requirements
+from aiida_mlip_autopipe.generation.chemistry.oxidation import guess_charges
+from aiida_mlip_autopipe.generation.geometry.slabs import (
+    VACUUM,
+    Plane,
+    charges_by_element,
+    distinct_planes,
+    has_like_faces,
+    is_polar,
+    layers,
+    plane_order,
+    slab_to_atoms,
+    trim,
+    upside_down,
+)
+from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
+from aiida_mlip_autopipe.structures.cells import largest_gap
+from aiida_mlip_autopipe.structures.fingerprint import fingerprint
+
+SLAB_AXES = (True, True, False)
+
+
+def _check_miller(index: tuple[int, int, int]) -> tuple[int, int, int]:
+    divisor = gcd(*index)
+    if divisor == 0:
+        raise fault('the Miller index 0 0 0 is no plane; 0 0 1 is one')
+    return index[0] // divisor, index[1] // divisor, index[2] // divisor
+
+
+MillerIndex = Annotated[tuple[int, int, int], AfterValidator(_check_miller)]
+
+
+class SurfaceSettings(ComposedSettings):
+    """Slabs of a crystal."""
+
+    kind: Literal['surface'] = 'surface'
+    """Surface."""
+    miller_indices: tuple[MillerIndex, ...] = ()
+    """Planes in the conventional cell, as [[1, 1, 1], [1, 0, 0]]; by default all distinct ones up to `max_miller`."""
+    max_miller: int = Field(default=1, ge=1, le=4)
+    """Largest component of the Miller indices."""
+    thickness_A: PositiveFloat = 10.0
+    """Smallest thickness of the slab in Å, each plane counted with its distance to the next."""
+    n_layers: PositiveInt | None = None
+    """Thickness in layers of atoms, in place of `thickness_A`: the thinnest slab of so many or more that `keep` allows.
+    Atoms whose heights differ by less than 0.3 Å are one layer."""
+    n_planes: PositiveInt | None = None
+    """Thickness in spacings d_hkl of the conventional cell, in place of `thickness_A`: in fcc one holds one layer
+    of atoms along [1, 1, 1] and two along [1, 0, 0]."""
+    vacuum_A: float = Field(default=15.0, ge=5)
+    """Thickness of the vacuum in Å."""
+    keep: Literal['stoichiometric', 'symmetric'] = 'stoichiometric'
+    """Slabs of the crystal's composition, or slabs whose two faces are alike, where one costs the other."""
+    polar: Literal['refuse', 'allow'] = 'refuse'
+    """Leave out terminations with a dipole along the normal or, where formal charges are known, a charge."""
+    fixed_layers: int = Field(default=0, ge=0)
+    """Layers of atoms at the bottom that are held fixed, in the exploration too. A slab with two unlike faces is then
+    made twice, once upside down, so that each face is free to move in one."""
+
+    @model_validator(mode='after')
+    def _check(self) -> Self:
+        if self.n_layers and self.n_planes:
+            raise ValueError('give n_layers or n_planes, not both')
+        return self
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """One termination of one plane of one crystal."""
+
+    atoms: Atoms
+    crystal: int
+    miller: Plane
+    shift: float
+    symmetric: bool
+    stoichiometric: bool
+    polar: bool
+    upside_down: bool = False
+
+
+class SurfaceGenerator(ComposedGenerator):
+    """All terminations of the planes, in the order of the planes."""
+
+    settings_class = SurfaceSettings
+    settings: SurfaceSettings
+
+    def __init__(self, settings: SurfaceSettings):
+        super().__init__(settings)
+        self._known: list[_Cut] | None = None
+
+    @property
+    def _cuts(self) -> list[_Cut]:
+        if self._known is None:
+            self._known = self._cut_all()
+        return self._known
+
+    def n_parents(self) -> int | None:
+        """Return the number of terminations, or None where elements are spread over their sites at random."""
+        return len(self._cuts) if self.inner.n_units() is not None else None
+
+    def period(self) -> int:
+        """Return the number of terminations, which are in turn."""
+        return len(self._cuts)
+
+    def default_n_seeds(self) -> int:
+        """Return one seed for each termination."""
+        return len(self._cuts) * self.settings.perturb.variants
+
+    def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
+        """Return a slab, repeated in its plane to the height asked for, then filled by the inner kind."""
+        cut = self._cuts[index % len(self._cuts)]
+        atoms, filled = self.repeat_and_fill(cut.atoms, rng, requirements)
+        record = {
+            'of': {'kind': self.settings.of.kind, 'crystal': cut.crystal, **filled},
+            'miller': list(cut.miller),
+            'shift': cut.shift,
+            'symmetric': cut.symmetric,
+            'stoichiometric': cut.stoichiometric,
+            'polar': cut.polar,
+            'vacuum_A': self.settings.vacuum_A,
+        }
+        if cut.upside_down:
+            record['upside_down'] = True
+        if self.settings.fixed_layers:
+            record['n_fixed'] = _fix_bottom(atoms, self.settings.fixed_layers)
+        _check_vacuum(atoms, self.settings.vacuum_A)
+        allowed = self.settings.polar == 'allow' or self.inner.charge_allowed
+        return Parent(atoms, record, deformable=SLAB_AXES, repeatable=(False,) * 3, charge_allowed=allowed)
+
+    def _cut_all(self) -> list[_Cut]:
+        cuts = [cut for crystal in self.crystals() for cut in self._cut_crystal(crystal)]
+        if self.settings.polar == 'allow':
+            return cuts
+        kept = [cut for cut in cuts if not cut.polar]
+        if not kept:
+            planes = ', '.join(sorted({' '.join(map(str, cut.miller)) for cut in cuts}))
+            raise AutopipeError(
+                f'every termination of {planes} is polar; set polar: allow, or take other Miller indices '
+                'or a larger max_miller'
+            )
+        return kept
+
+    def _cut_crystal(self, crystal: int) -> list[_Cut]:
+        from pymatgen.io.ase import AseAtomsAdaptor
+        from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+        settings = self.settings
+        unit = self.inner.draw_unit(crystal)
+        if not unit.pbc.all():
+            raise AutopipeError(
+                f'a surface is cut from a crystal; {unit.get_chemical_formula()} is not periodic in three directions'
+            )
+        if largest_gap(unit) > VACUUM:
+            raise AutopipeError(f'a surface is cut from a crystal; {unit.get_chemical_formula()} has vacuum already')
+        guess_charges(unit)
+        structure = AseAtomsAdaptor.get_structure(Atoms(unit.symbols, unit.positions, cell=unit.cell, pbc=True))
+        charges = charges_by_element(unit)
+        bulk = SpacegroupAnalyzer(structure).get_conventional_standard_structure()
+        planes = settings.miller_indices or distinct_planes(AseAtomsAdaptor.get_atoms(bulk), settings.max_miller)
+        cuts: list[_Cut] = []
+        known: set[str] = set()
+        for plane in sorted(planes, key=plane_order):
+            for slab in self._terminations(bulk, plane):
+                atoms = slab_to_atoms(slab.get_orthogonal_c_slab(), charges, settings.vacuum_A)
+                reduced = slab.composition.reduced_formula == bulk.composition.reduced_formula
+                if settings.n_layers:
+                    atoms = trim(atoms, settings.n_layers, keep_composition=reduced)
+                mark = fingerprint(atoms)
+                if mark in known:
+                    continue
+                known.add(mark)
+                cut = _Cut(
+                    atoms, crystal, plane, round(float(slab.shift), 4), has_like_faces(atoms), reduced, is_polar(atoms)
+                )
+                cuts.append(cut)
+                if settings.fixed_layers and not cut.symmetric:
+                    # Only the upper face is free to move, so each of two unlike faces comes up once.
+                    cuts.append(replace(cut, atoms=upside_down(atoms), upside_down=True))
+        return cuts
+
+    def _terminations(self, bulk: Any, plane: Plane) -> list[Any]:
+        """Return a plane's slabs as pymatgen's, one for each place where it can be cut; some may be alike."""
+        from pymatgen.core.surface import SlabGenerator
+
+        settings = self.settings
+        # A spacing holds at least one layer of atoms. Where it is the unit it is the vacuum's too, which is set later.
+        in_planes = settings.n_layers or settings.n_planes
+        generator = SlabGenerator(
+            bulk, plane, in_planes or settings.thickness_A, 1 if in_planes else settings.vacuum_A,
+            in_unit_planes=in_planes is not None, center_slab=False,
+        )  # fmt: skip
+        # The fingerprint finds like slabs sooner than pymatgen's matching, whose tolerance grows with the vacuum.
+        slabs = sorted(generator.get_slabs(filter_out_sym_slabs=False), key=lambda slab: slab.shift)
+        if settings.keep == 'symmetric':
+            return [symmetric for slab in slabs for symmetric in generator.nonstoichiometric_symmetrized_slab(slab)]
+        return slabs
+
+
+def _fix_bottom(atoms: Atoms, n_layers: int) -> int:
+    from ase.constraints import FixAtoms
+
+    numbers = layers(atoms)
+    if numbers.max() < n_layers:
+        most = numbers.max()
+        raise AutopipeError(
+            f'fixed_layers: {n_layers} would fix all {most + 1} layers of the slab; at most {most} can be'
+        )
+    atoms.set_constraint(FixAtoms(mask=numbers < n_layers))
+    return int(np.sum(numbers < n_layers))
+
+
+def _check_vacuum(atoms: Atoms, vacuum_A: float) -> None:
+    """Refuse a slab whose vacuum holds an atom."""
+    gap = largest_gap(atoms, axis=2)
+    if gap < 0.95 * vacuum_A:
+        raise PhysicsViolationError(
+            'vacuum', (), gap, vacuum_A,
+            f'the vacuum of {atoms.get_chemical_formula()} is {gap:.2f} Å thick; {vacuum_A:.2f} Å were asked for',
+        )  # fmt: skip

@@ -1,0 +1,1 @@
+"""What all kinds of job share: the contract, the environment record, interruptions and what the scheduler granted."""

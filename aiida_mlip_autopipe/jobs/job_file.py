@@ -1,0 +1,115 @@
+"""``job.json`` as all kinds of job read it, and the jobs that are refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from aiida_mlip_autopipe.calculators.base import CalculatorRefusedError
+from aiida_mlip_autopipe.core.errors import AutopipeError, Refusal
+from aiida_mlip_autopipe.jobs.contract import CONTRACT_VERSION, IMAGE_VARIABLE, JOB_FILE, AnyJob
+
+J = TypeVar('J', bound=AnyJob)
+
+
+class JobRefusedError(AutopipeError):
+    """A job that is not run; its ``refusal`` says for which of the reasons."""
+
+    def __init__(self, refusal: Refusal, message: str):
+        self.refusal: Refusal = refusal
+        super().__init__(message)
+
+
+def read_job_as(kind: type[J], path: Path, science: str, version: str) -> J:
+    """Read a ``job.json``.
+
+    Parameters
+    ----------
+    kind
+        The model of the job.
+    path
+        The file.
+    science
+        What the job does, as its field ``{science}_version`` names it.
+    version
+        The version of that science here.
+
+    Raises
+    ------
+    JobRefusedError
+        If it is missing, of another contract version, not valid, for another version of the science or another image.
+    """
+    content = read_content(path)
+    with refused_as('settings', JOB_FILE):
+        job = kind.model_validate(content)
+    expected = getattr(job, f'{science}_version')
+    if expected != version:
+        raise JobRefusedError(
+            'contract',
+            f'{path.name} was made for version {expected} of the {science}, the package in this environment has '
+            f'{version}; install the same version of aiida-mlip-autopipe on both sides',
+        )
+    check_image(job.image_sha256)
+    return job
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """Read a ``job.json`` of this version of the contract.
+
+    Raises
+    ------
+    JobRefusedError
+        If it is missing or of another version.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise JobRefusedError('contract', f'{path.name} cannot be read: {error}') from error
+    version = content.get('contract_version') if isinstance(content, dict) else None
+    if version != CONTRACT_VERSION:
+        raise JobRefusedError(
+            'contract',
+            f'{path.name} has contract version {version}, the package in this environment has {CONTRACT_VERSION}; '
+            'install the same version of aiida-mlip-autopipe on both sides',
+        )
+    return dict(content)
+
+
+def check_image(expected: str | None) -> None:
+    """Refuse an image that is not the one expected.
+
+    A container cannot read its own image. The submission script hashes the file outside, before it starts the
+    container, and hands the result in by the environment.
+
+    Raises
+    ------
+    JobRefusedError
+        If the sha256 is another one, or was not handed in.
+    """
+    found = os.environ.get(IMAGE_VARIABLE, '')
+    if expected is not None and found != expected:
+        has = f'has the sha256 {found[:12]}…' if found else 'has a sha256 that the job was not told'
+        raise JobRefusedError('model_mismatch', f'the image of this job {has}, expected was {expected[:12]}…')
+
+
+@contextmanager
+def refused_as(refusal: Refusal, place: str) -> Iterator[None]:
+    """Refuse a job where a part of it, which ``place`` names, is not valid."""
+    try:
+        yield
+    except ValidationError as error:
+        faults = [
+            f'{".".join([place, *map(str, fault["loc"])])}: {fault["msg"]} (got {fault["input"]!r})'
+            for fault in error.errors()
+        ]
+        raise JobRefusedError(refusal, '; '.join(faults)) from error
+    except CalculatorRefusedError:
+        raise
+    except (AutopipeError, ValueError) as error:
+        raise JobRefusedError(refusal, f'{place}: {error}') from error

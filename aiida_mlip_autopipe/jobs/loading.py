@@ -1,0 +1,117 @@
+"""The calculator of a job: its loader, its environment and its model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ase import Atoms
+
+from aiida_mlip_autopipe.calculators import CALCULATORS
+from aiida_mlip_autopipe.calculators.base import (
+    CalculatorLoader,
+    CalculatorRefusedError,
+    Loaded,
+    random_streams_kept,
+)
+from aiida_mlip_autopipe.jobs.environment import (
+    Environment,
+    SourceNotFoundError,
+    compare_environments,
+    read_environment,
+)
+from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, refused_as
+
+
+def make_loader(content: dict[str, Any], device: str | None = None) -> CalculatorLoader:
+    """Return the loader for the settings of a calculator.
+
+    Parameters
+    ----------
+    content
+        The settings.
+    device
+        Where it is to run, in place of what the settings say; None for that.
+
+    Raises
+    ------
+    JobRefusedError
+        If the kind is unknown or the settings are not valid.
+    """
+    with refused_as('settings', 'calculator'):
+        loader = CALCULATORS.load(str(content.get('kind')))
+        if device is not None and 'device' in loader.settings_class.model_fields:
+            content = content | {'device': device}
+        return loader(loader.settings_class.model_validate(content))
+
+
+def check_environment(expected: Environment, loader: CalculatorLoader | None, device: str | None = None) -> None:
+    """Refuse to run in another environment than that of the job's record.
+
+    The loader is None for a job without a calculator, the device is None until the calculator is loaded.
+
+    Raises
+    ------
+    JobRefusedError
+        If anything differs; the message names all of it.
+    """
+    try:
+        found = read_environment(loader, device)
+    except SourceNotFoundError as error:
+        raise JobRefusedError('calculator_missing', str(error)) from error
+    differences = compare_environments(expected, found)
+    if differences:
+        raise JobRefusedError('environment', '; '.join(map(str, differences)))
+
+
+def load_model(loader: CalculatorLoader) -> Loaded:
+    """Import and load a calculator.
+
+    Raises
+    ------
+    CalculatorRefusedError
+        If it cannot be imported, or the model cannot be loaded.
+    """
+    with refusing_to_load(loader):
+        return loader.load()
+
+
+@contextmanager
+def refusing_to_load(loader: CalculatorLoader) -> Iterator[None]:
+    """Tell an error while a calculator is loaded as a refusal, and keep the global random streams.
+
+    Raises
+    ------
+    CalculatorRefusedError
+        If it cannot be imported, or the model cannot be loaded.
+    """
+    try:
+        with random_streams_kept():
+            yield
+    except CalculatorRefusedError:
+        raise
+    except ImportError as error:
+        raise CalculatorRefusedError(
+            'calculator_missing', f'the calculator {loader.settings.kind!r} cannot be imported: {error}'
+        ) from error
+    except Exception as error:
+        model = loader.model_name() or loader.settings.kind
+        raise CalculatorRefusedError(
+            'model_not_loaded', f'the model {model!r} cannot be loaded: {type(error).__name__}: {error}'
+        ) from error
+
+
+def check_elements(loader: CalculatorLoader, loaded: Loaded, atoms: Atoms) -> None:
+    """Refuse a structure with an element that the calculator does not know.
+
+    Raises
+    ------
+    CalculatorRefusedError
+        If there is one.
+    """
+    if loaded.elements is not None:
+        unknown = {
+            symbol for symbol, number in zip(atoms.symbols, atoms.numbers, strict=True) if number not in loaded.elements
+        }
+        loader.refuse_elements(unknown)

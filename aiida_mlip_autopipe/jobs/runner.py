@@ -1,0 +1,100 @@
+"""What every job does from ``job.json`` to ``result.json``, which it writes whatever happens."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import traceback
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from aiida_mlip_autopipe import __version__
+from aiida_mlip_autopipe.calculators.base import CalculatorRefusedError
+from aiida_mlip_autopipe.jobs.contract import RESULT_FILE, STOP_FILE, Event, Result, Versions
+from aiida_mlip_autopipe.jobs.granted import granted_threads
+from aiida_mlip_autopipe.jobs.interruptions import Interrupted, Interruptions
+from aiida_mlip_autopipe.jobs.job_file import JobRefusedError
+from aiida_mlip_autopipe.jobs.reserve import space_reserved
+
+Work = Callable[[Path, dict[str, Any], Interruptions], None]
+"""Does a job from its file, notes in a dictionary what the result shall say, and ends when it is interrupted."""
+
+
+def run_job(job_file: Path, work: Work) -> Result:
+    """Run a job in the folder of its file and write ``result.json`` there.
+
+    A folder with a checkpoint of the same job is continued. Signals, the stop file and the end of the wall time make
+    the run write a checkpoint and end.
+
+    Parameters
+    ----------
+    job_file
+        The file ``job.json``.
+    work
+        What the job does.
+    """
+    folder = job_file.parent
+    # What an earlier process of a requeued job said is no longer true, and this one may die without a word.
+    (folder / RESULT_FILE).unlink(missing_ok=True)
+    facts: dict[str, Any] = {'outcome': 'failed', 'threads': granted_threads(os.environ)}
+    interruptions = Interruptions(folder / STOP_FILE)
+    with interruptions.listening():
+        try:
+            with space_reserved(folder):
+                work(job_file, facts, interruptions)
+        except (JobRefusedError, CalculatorRefusedError) as error:
+            facts.update(outcome='refused', refusal=error.refusal, message=str(error))
+        except Interrupted:
+            facts.update(outcome='stopped', message='stopped by a signal before the first step')
+        except Exception as error:
+            facts.update(
+                outcome='failed',
+                message=f'{type(error).__name__}: {error}',
+                traceback=traceback.format_exc(),
+            )
+        result = make_result(facts)
+        write_result(result, folder / RESULT_FILE)
+    return result
+
+
+def software_versions(calculator: str | None) -> Versions:
+    """Return what this process runs with; the version of the calculator's package is given."""
+    try:
+        torch: str | None = version('torch')
+    except PackageNotFoundError:
+        torch = None
+    return Versions(
+        package=__version__, python=platform.python_version(), ase=version('ase'), calculator=calculator, torch=torch
+    )
+
+
+def make_result(facts: dict[str, Any]) -> Result:
+    """Return the result with null for every number that is not finite, and an event for each."""
+    lost: list[str] = []
+
+    def finite(value: Any, path: str) -> Any:
+        if isinstance(value, dict):
+            return {key: finite(item, f'{path}.{key}' if path else key) for key, item in value.items()}
+        if isinstance(value, float) and not math.isfinite(value):
+            lost.append(path)
+            return None
+        return value
+
+    clean = finite(facts, '')
+    step = int(clean.get('last_step') or 0)
+    events = tuple(
+        Event(step=step, rule='not_finite', message=f'{path} of the result is not finite and was left out')
+        for path in lost
+    )
+    return Result(**{**clean, 'events': (*clean.get('events', ()), *events)})
+
+
+def write_result(result: Result, path: Path) -> None:
+    """Write a result so that its file is never half-written."""
+    temporary = path.with_name(path.name + '.new')
+    temporary.write_text(json.dumps(result.model_dump(mode='json'), indent=1, allow_nan=False) + '\n')
+    os.replace(temporary, path)

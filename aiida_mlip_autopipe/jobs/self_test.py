@@ -1,0 +1,99 @@
+"""The self-test of an environment: whether it can run jobs with a calculator."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from typing import Any
+
+from ase.build import bulk
+from ase.data import chemical_symbols
+
+from aiida_mlip_autopipe import __version__
+from aiida_mlip_autopipe.calculators import CALCULATORS
+from aiida_mlip_autopipe.calculators.base import resolve_device
+from aiida_mlip_autopipe.calculators.evaluation import Evaluator
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.jobs.contract import CONTRACT_VERSION, IMAGE_VARIABLE
+from aiida_mlip_autopipe.jobs.environment import read_environment
+from aiida_mlip_autopipe.jobs.granted import granted_threads
+from aiida_mlip_autopipe.jobs.loading import make_loader
+from aiida_mlip_autopipe.jobs.version import RUNNER_VERSION
+
+
+def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
+    """Load a calculator and evaluate a structure once.
+
+    Parameters
+    ----------
+    calculator
+        Settings of the calculator, as in ``job.json``.
+
+    Returns
+    -------
+    dict
+        JSON only: ``ok``, ``message``, versions, the ``environment`` record, and where a model was loaded ``device``,
+        ``load_s``, ``force_call_s``, its ``elements`` (symbols) and ``cutoff_A`` (Å).
+    """
+    report: dict[str, Any] = {
+        'ok': False,
+        'message': '',
+        'package': __version__,
+        'contract_version': CONTRACT_VERSION,
+        'runner_version': RUNNER_VERSION,
+        'python': platform.python_version(),
+        'threads': granted_threads(os.environ),
+        'image_sha256': os.environ.get(IMAGE_VARIABLE) or None,
+        'calculator': calculator.get('kind'),
+    }
+    try:
+        if _lacks_model(calculator):
+            return report | _look_for_package(str(calculator['kind']))
+        loader = make_loader(calculator)
+        report['environment'] = read_environment(loader).model_dump(mode='json')
+        report['calculator_version'] = loader.version()
+        report['model_sha256'] = loader.check()
+        report.update(model_name=loader.model_name(), model_is_shipped=loader.uses_shipped_model)
+        started = time.monotonic()
+        loaded = loader.load()
+        report.update(load_s=time.monotonic() - started, device=loaded.device, precision=loaded.precision)
+        report['environment']['device'] = loaded.device
+        elements = None if loaded.elements is None else [chemical_symbols[number] for number in sorted(loaded.elements)]
+        report.update(elements=elements, cutoff_A=loaded.cutoff_A, versions={loader.package: loader.version()})
+        number = 29 if loaded.elements is None or 29 in loaded.elements else min(loaded.elements)
+        atoms = bulk(chemical_symbols[number], 'fcc', a=3.6, cubic=True)
+        started = time.monotonic()
+        evaluation = Evaluator(atoms, loaded.calculator, with_stress=False).evaluate(atoms.positions, atoms.cell.array)
+        report.update(force_call_s=time.monotonic() - started, ok=evaluation.finite)
+        if not evaluation.finite:
+            report['message'] = 'energy or forces are not finite'
+    except AutopipeError as error:
+        report['message'] = str(error)
+    except Exception as error:
+        report['message'] = f'{type(error).__name__}: {error}'
+    return report
+
+
+def _lacks_model(calculator: dict[str, Any]) -> bool:
+    """Return whether a calculator needs a model file and none is given: then there is nothing to load."""
+    if str(calculator.get('kind')) not in CALCULATORS or 'model' in calculator:
+        return False
+    field = CALCULATORS.load(calculator['kind']).settings_class.model_fields.get('model')
+    return field is not None and field.is_required()
+
+
+def _look_for_package(kind: str) -> dict[str, Any]:
+    """Return what can be said of a calculator without a model: whether its package is installed, and its version."""
+    loader_class = CALCULATORS.load(kind)
+    loader = loader_class(loader_class.settings_class.model_construct(kind=kind, cutoff_A=1.0))
+    found = loader.version()
+    if found is None:
+        return {'message': f'the package {loader.package!r} is not installed'}
+    device = resolve_device('auto') if loader.uses_torch else 'cpu'
+    return {
+        'ok': True,
+        'calculator_version': found,
+        'environment': read_environment(loader, device).model_dump(mode='json'),
+        'message': 'no model was given, so none was loaded',
+    }

@@ -1,0 +1,195 @@
+"""The dataset card: what a dataset holds and how it was made, as JSON and as Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.units import GPa
+
+from aiida_mlip_autopipe.calculators.licences import licence_of
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.whole_file import whole_file
+from aiida_mlip_autopipe.structures.alike_rows import join_alike_rows
+from aiida_mlip_autopipe.structures.disagreement import LARGEST
+from aiida_mlip_autopipe.structures.isolated_atoms import isolated_atom_energies
+from aiida_mlip_autopipe.structures.row import Row
+
+QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
+"""What is told of a distribution: its ends, its median and where the tails begin."""
+
+
+def describe_dataset(rows: Sequence[Row]) -> dict[str, Any]:
+    """Gather what a dataset holds, JSON only.
+
+    Returns
+    -------
+    dict
+        ``n_rows``, ``n_atoms``; ``counts`` of rows by what they are and came from; ``origins``, each combination of
+        campaign, config, package, calculator and model with its number of rows; ``licences`` of the weights of each
+        model; ``isolated_atom_energies_eV`` where they are known; ``distributions`` by their quantiles; ``warnings``.
+
+    Raises
+    ------
+    AutopipeError
+        If there is no row.
+    """
+    if not rows:
+        raise AutopipeError('a dataset without a row has no card')
+    n_atoms = [len(row.atoms) for row in rows]
+    warnings = _warnings(rows)
+    try:
+        isolated_atoms = isolated_atom_energies(rows)
+    except AutopipeError as fault:
+        isolated_atoms = None
+        warnings.append(str(fault))
+    return {
+        'n_rows': len(rows),
+        'n_atoms': sum(n_atoms),
+        'counts': {name: _count(rows, of) for name, of in COUNTED.items()},
+        'origins': _origins(rows),
+        'licences': _licences(rows),
+        'isolated_atom_energies_eV': isolated_atoms,
+        'distributions': _distributions(rows),
+        'warnings': warnings,
+    }
+
+
+def write_card(path: Path, rows: Sequence[Row], *, config: str | None = None, overwrite: bool = False) -> None:
+    """Write the card as Markdown to a path that ends in ``.md``, and as JSON beside it.
+
+    Parameters
+    ----------
+    path
+        As ``cu_au.md``; the other file is then ``cu_au.json``.
+    rows
+        The dataset.
+    config
+        The text of the config file that it was made with.
+    overwrite
+        Whether to replace existing files.
+
+    Raises
+    ------
+    AutopipeError
+        If the suffix is another, a file exists or there is no row.
+    """
+    if path.suffix != '.md':
+        raise AutopipeError(f'a card is written to a file that ends in .md, not to {path}')
+    card = describe_dataset(rows) | ({'config': config} if config else {})
+    with (
+        whole_file(path, overwrite=overwrite) as markdown,
+        whole_file(path.with_suffix('.json'), overwrite=overwrite) as data,
+    ):
+        markdown.write_text(render_card(card, path.stem))
+        data.write_text(json.dumps(card, indent=2, allow_nan=False) + '\n')
+
+
+def render_card(card: Mapping[str, Any], name: str) -> str:
+    """Return a card as Markdown."""
+    lines = [f'# {name}', '', f'{card["n_rows"]} structures, {card["n_atoms"]} atoms.', '']
+    lines += [f'- **Attention**: {warning}' for warning in card['warnings']] + [''] * bool(card['warnings'])
+    lines += ['## What it holds', '']
+    for title, counts in card['counts'].items():
+        shown = ', '.join(f'{key} ({n})' for key, n in list(counts.items())[:12])
+        more = f' and {len(counts) - 12} more' if len(counts) > 12 else ''
+        lines.append(f'- {title}: {shown}{more}')
+    lines += ['', '| | least | 5 % | median | 95 % | most |', '|---|---|---|---|---|---|']
+    for title, values in card['distributions'].items():
+        lines.append(f'| {title} | ' + ' | '.join(f'{value:.4g}' for value in values) + ' |')
+    lines += ['', '## Where it came from', '']
+    for origin in card['origins']:
+        facts = ', '.join(f'{key} {value}' for key, value in origin.items() if key != 'n_rows' and value is not None)
+        lines.append(f'- {origin["n_rows"]} rows: {facts}')
+    atoms = card['isolated_atom_energies_eV']
+    if atoms:
+        lines += [
+            '',
+            'Isolated atoms, eV: ' + ', '.join(f'{symbol} {energy:.6g}' for symbol, energy in atoms.items()) + '.',
+        ]
+    lines += ['', '## Licences of the weights', '']
+    for found in card['licences']:
+        of = ' '.join(filter(None, (found['architecture'], found['model'])))
+        lines.append(f'- {of}: {found["licence"]}' + (f' (said by {found["source"]})' if found['source'] else ''))
+    lines += ['', 'A licence of weights may bind what is derived from them, as these labels are.', '']
+    if 'config' in card:
+        lines += ['## Config', '', '```yaml', card['config'].rstrip(), '```', '']
+    return '\n'.join(lines)
+
+
+def _pair(key: str) -> Callable[[Row], list[str]]:
+    return lambda row: [str(row.key_value_pairs[key])] if key in row.key_value_pairs else ['not said']
+
+
+COUNTED: dict[str, Callable[[Row], list[str]]] = {
+    'level of theory': _pair('label_source'),
+    'elements': lambda row: sorted(set(row.atoms.get_chemical_symbols())),
+    'compositions': lambda row: [row.atoms.symbols.formula.reduce()[0].format('hill')],
+    'kinds of seed': _pair('seed_kind'),
+    'ensembles': _pair('ensemble'),
+    'atoms per structure': lambda row: [str(len(row.atoms))],
+    'periodic directions': lambda row: [str(int(row.atoms.pbc.sum()))],
+}
+
+
+def _count(rows: Sequence[Row], of: Callable[[Row], list[str]]) -> dict[str, int]:
+    counts = Counter(value for row in rows for value in of(row))
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _origins(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    keys = (
+        *('campaign', 'random_seed', 'config_sha256', 'package_version', 'ase_version'),
+        *('architecture', 'calculator_version', 'torch_version', 'precision', 'model', 'model_sha256'),
+        *('source_sha256', 'numpy_version', 'scipy_version', 'environment'),
+    )
+    counts = Counter(tuple(row.key_value_pairs.get(key) for key in keys) for row in rows)
+    return [{'n_rows': n, **dict(zip(keys, values, strict=True))} for values, n in counts.most_common()]
+
+
+def _licences(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    models = Counter(tuple(row.key_value_pairs.get(key) for key in ('architecture', 'model')) for row in rows)
+    return [
+        {'architecture': architecture, 'model': model, **asdict(licence_of(str(architecture), model))}
+        for architecture, model in models
+    ]
+
+
+def _distributions(rows: Sequence[Row]) -> dict[str, list[float]]:
+    forces = [np.linalg.norm(row.labels['forces'], axis=1) for row in rows]
+    stresses = [row.labels['stress'] for row in rows if 'stress' in row.labels]
+    values: dict[str, Any] = {
+        'energy, eV/atom': [row.labels['energy'] / len(row.atoms) for row in rows],
+        'force, eV/Å': np.concatenate(forces),
+        'largest force of a structure, eV/Å': [norms.max() for norms in forces],
+        'pressure, GPa': [-stress[:3].mean() / GPa for stress in stresses],
+        'volume of periodic structures, Å³/atom': [
+            row.atoms.cell.volume / len(row.atoms) for row in rows if row.atoms.pbc.all()
+        ],
+        'temperature, K': [
+            row.key_value_pairs['temperature_K'] for row in rows if 'temperature_K' in row.key_value_pairs
+        ],
+        'force disagreement of a committee, eV/Å': [
+            row.key_value_pairs[LARGEST] for row in rows if LARGEST in row.key_value_pairs
+        ],
+    }
+    return {name: [float(x) for x in np.quantile(found, QUANTILES)] for name, found in values.items() if len(found)}
+
+
+def _warnings(rows: Sequence[Row]) -> list[str]:
+    warnings = []
+    sources = _count(rows, COUNTED['level of theory'])
+    if len(sources) > 1:
+        warnings.append(f'labels of {len(sources)} levels of theory; no model can be trained on all of them at once')
+    n_copies = len(rows) - len(set(join_alike_rows(rows, [str(place) for place in range(len(rows))])))
+    if n_copies:
+        warnings.append(f'{n_copies} structures are copies of others, perhaps turned, renumbered or repeated')
+    n_without = sum('stress' not in row.labels and row.atoms.pbc.all() for row in rows)
+    if n_without:
+        warnings.append(f'{n_without} periodic structures have no stress')
+    return warnings

@@ -1,0 +1,243 @@
+"""The figures of the report card."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import combinations_with_replacement, pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from aiida_mlip_autopipe.structures.row import Row
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+# Structures that enter the radial distribution at most, and how far it goes, Å.
+MAX_RADIAL = 200
+RADIAL_CUTOFF = 6.0
+# Spans that the temperatures are divided in.
+N_TEMPERATURES = 8
+DALTON_PER_A3 = 1.66053907
+"""g/cm³; CODATA 2018."""
+EXCESS = 'energy above the lowest, eV/atom'
+CHOSEN, OTHER = '#c2410c', '#94a3b8'
+
+
+def draw_compositions(rows: Sequence[Row]) -> Figure:
+    """Draw how many structures there are of each composition, by kind of seed."""
+    formulas = [row.atoms.symbols.formula.reduce()[0].format('hill') for row in rows]
+    order = [formula for formula, _ in Counter(formulas).most_common(40)]
+    bars = []
+    for kind, members in _by_kind(rows).items():
+        counts = Counter(formulas[place] for place in members)
+        bars.append({'type': 'bar', 'name': kind, 'x': order, 'y': [counts[formula] for formula in order]})
+    return _figure(bars, 'composition', 'structures', barmode='stack')
+
+
+def draw_energies(rows: Sequence[Row]) -> Figure:
+    """Draw the energy per atom above the lowest of the same composition, by kind of seed."""
+    excess = _excess_energies(rows)
+    return _histograms(rows, lambda place: excess[place : place + 1], EXCESS, log=True)
+
+
+def draw_forces(rows: Sequence[Row]) -> Figure:
+    """Draw the norms of the forces by kind of seed, counts on a logarithmic axis so that tails are seen."""
+    norms = [np.linalg.norm(row.labels['forces'], axis=1) for row in rows]
+    return _histograms(rows, lambda place: norms[place], 'force, eV/Å', log=True)
+
+
+def draw_energies_by_temperature(rows: Sequence[Row]) -> Figure | None:
+    """Draw the energies above the lowest of the composition by temperature; None where no temperature is known."""
+    return _boxes(rows, _excess_energies(rows), EXCESS)
+
+
+def draw_forces_by_temperature(rows: Sequence[Row]) -> Figure | None:
+    """Draw the largest force of each structure by temperature; None where no temperature is known."""
+    largest = np.array([np.linalg.norm(row.labels['forces'], axis=1).max() for row in rows])
+    return _boxes(rows, largest, 'largest force, eV/Å')
+
+
+def draw_cells(rows: Sequence[Row]) -> Figure | None:
+    """Draw the lengths of the periodic cell vectors by kind of seed; None where nothing is periodic."""
+    periodic = [row for row in rows if row.atoms.pbc.any()]
+    if not periodic:
+        return None
+    return _histograms(
+        periodic,
+        lambda place: periodic[place].atoms.cell.lengths()[periodic[place].atoms.pbc],
+        'length of a cell vector, Å',
+    )
+
+
+def draw_angles(rows: Sequence[Row]) -> Figure | None:
+    """Draw the angles of cells that are periodic in all directions, by kind of seed; None where there are none."""
+    periodic = [row for row in rows if row.atoms.pbc.all()]
+    if not periodic:
+        return None
+    return _histograms(periodic, lambda place: periodic[place].atoms.cell.angles(), 'angle of a cell, °')
+
+
+def draw_volumes(rows: Sequence[Row]) -> Figure | None:
+    """Draw the volume per atom of periodic structures by kind of seed; None where there are none."""
+    periodic = [row for row in rows if row.atoms.pbc.all()]
+    if not periodic:
+        return None
+    return _histograms(
+        periodic, lambda place: [periodic[place].atoms.cell.volume / len(periodic[place].atoms)], 'Å³/atom'
+    )
+
+
+def draw_densities(rows: Sequence[Row]) -> Figure | None:
+    """Draw the densities of periodic structures by kind of seed; None where there are none."""
+    periodic = [row.atoms for row in rows if row.atoms.pbc.all()]
+    if not periodic:
+        return None
+    densities = [atoms.get_masses().sum() / atoms.cell.volume * DALTON_PER_A3 for atoms in periodic]
+    return _histograms([row for row in rows if row.atoms.pbc.all()], lambda place: [densities[place]], 'g/cm³')
+
+
+def draw_radial(rows: Sequence[Row]) -> Figure:
+    """Draw, for each pair of elements, how many neighbours of one an atom of the other has at a distance, per Å."""
+    from matscipy.neighbours import neighbour_list
+
+    some = [rows[i].atoms for i in np.linspace(0, len(rows) - 1, min(len(rows), MAX_RADIAL)).astype(np.int64)]
+    edges = np.linspace(0.0, RADIAL_CUTOFF, 121)
+    counts: dict[tuple[int, int], np.ndarray] = {}
+    n_atoms: Counter[int] = Counter()
+    for atoms in some:
+        n_atoms.update(int(z) for z in atoms.numbers)
+        # A molecule may have no cell, which the search needs only as a frame.
+        cell = atoms.cell.complete().array
+        first, second, distances = neighbour_list(
+            'ijd', positions=atoms.positions, cell=cell, pbc=atoms.pbc, cutoff=RADIAL_CUTOFF
+        )
+        for pair in combinations_with_replacement(sorted(set(atoms.numbers.tolist())), 2):
+            found = (atoms.numbers[first] == pair[0]) & (atoms.numbers[second] == pair[1])
+            counts[pair] = counts.get(pair, 0) + np.histogram(distances[found], edges)[0]
+    middles = (edges[1:] + edges[:-1]) / 2
+    lines = [
+        {
+            'type': 'scatter',
+            'mode': 'lines',
+            'name': f'{chemical_symbols[a]}–{chemical_symbols[b]}',
+            'x': middles.tolist(),
+            'y': (count / n_atoms[a] / (edges[1] - edges[0])).tolist(),
+        }
+        for (a, b), count in sorted(counts.items())
+    ]
+    return _figure(lines, 'distance, Å', 'neighbours per atom and Å')
+
+
+def draw_map(assessment: Mapping[str, Any]) -> Figure:
+    """Draw two principal components of the descriptors, the chosen frames over all others."""
+    layers = (('candidates', OTHER, 4), ('chosen', CHOSEN, 6))
+    points = [
+        {
+            'type': 'scattergl',
+            'mode': 'markers',
+            'name': name,
+            'x': assessment['map'][name]['x'],
+            'y': assessment['map'][name]['y'],
+            'text': assessment['map'][name]['name'],
+            'hoverinfo': 'text',
+            'marker': {'color': color, 'size': size},
+        }
+        for name, color, size in layers
+    ]
+    return _figure(points, 'first principal component', 'second principal component')
+
+
+def draw_coverage(assessment: Mapping[str, Any]) -> Figure:
+    """Draw how far a frame is from the nearest chosen one, at most and on average, after so many choices."""
+    lines = [
+        {
+            'type': 'scatter',
+            'mode': 'lines+markers',
+            'name': f'{who}, {what}',
+            'x': assessment[curve]['n'],
+            'y': assessment[curve][value],
+            'line': {'color': color, 'dash': dash},
+        }
+        for who, curve, color in (('this selection', 'curve', CHOSEN), ('random', 'random_curve', OTHER))
+        for what, value, dash in (('largest', 'radius', 'solid'), ('mean', 'mean', 'dot'))
+    ]
+    figure = _figure(lines, 'structures chosen', 'distance to the nearest chosen')
+    figure.update_xaxes(type='log')
+    return figure
+
+
+def _by_kind(rows: Sequence[Row]) -> dict[str, list[int]]:
+    kinds: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
+        kinds.setdefault(str(row.key_value_pairs.get('seed_kind', 'structures')), []).append(place)
+    return dict(sorted(kinds.items()))
+
+
+def _excess_energies(rows: Sequence[Row]) -> np.ndarray:
+    energies = np.array([row.labels['energy'] / len(row.atoms) for row in rows])
+    formulas = [row.atoms.symbols.formula.reduce()[0].format('hill') for row in rows]
+    lowest: dict[str, float] = {}
+    for energy, formula in zip(energies, formulas, strict=True):
+        lowest[formula] = min(energy, lowest.get(formula, energy))
+    excess: np.ndarray = energies - np.array([lowest[formula] for formula in formulas])
+    return excess
+
+
+def _boxes(rows: Sequence[Row], values: np.ndarray, title: str) -> Figure | None:
+    """Draw values by temperature and kind of seed: the middle half as a box, tails point by point."""
+    temperatures = np.array([_temperature(row) for row in rows])
+    if np.isnan(temperatures).all():
+        return None
+    edges = np.linspace(np.nanmin(temperatures), np.nanmax(temperatures), N_TEMPERATURES + 1)
+    spans = np.clip(np.searchsorted(edges, temperatures, side='right') - 1, 0, N_TEMPERATURES - 1)
+    labels = np.array([f'{low:.0f}–{high:.0f}' for low, high in pairwise(edges)])
+    boxes = []
+    for kind, places in _by_kind(rows).items():
+        known = np.array([place for place in places if not np.isnan(temperatures[place])], dtype=np.int64)
+        found = {'x': labels[spans[known]].tolist(), 'y': values[known].tolist()}
+        boxes.append({'type': 'box', 'name': kind, 'boxpoints': 'outliers', **found})
+    figure = _figure(boxes, 'temperature, K', title, boxmode='group')
+    figure.update_xaxes(type='category', categoryorder='array', categoryarray=labels.tolist())
+    return figure
+
+
+def _temperature(row: Row) -> float:
+    pairs = row.key_value_pairs
+    return float(pairs.get('target_temperature_K', pairs.get('temperature_K', np.nan)))
+
+
+def _histograms(rows: Sequence[Row], values: Any, title: str, *, log: bool = False) -> Figure:
+    by_kind = {kind: np.concatenate([values(place) for place in places]) for kind, places in _by_kind(rows).items()}
+    whole = np.concatenate(list(by_kind.values()))
+    edges = np.histogram_bin_edges(whole, 60)
+    bars = [
+        {
+            'type': 'bar',
+            'name': kind,
+            'x': ((edges[1:] + edges[:-1]) / 2).tolist(),
+            'y': np.histogram(found, edges)[0].tolist(),
+        }
+        for kind, found in by_kind.items()
+    ]
+    figure = _figure(bars, title, 'number', barmode='stack', bargap=0)
+    if log:
+        figure.update_yaxes(type='log')
+    return figure
+
+
+def _figure(traces: list[dict[str, Any]], x: str, y: str, **layout: Any) -> Figure:
+    from plotly.graph_objects import Figure
+
+    figure = Figure(traces)
+    figure.update_layout(
+        template='plotly_white',
+        height=380,
+        margin={'l': 60, 'r': 20, 't': 20, 'b': 50},
+        xaxis_title=x,
+        yaxis_title=y,
+        **layout,
+    )
+    return figure

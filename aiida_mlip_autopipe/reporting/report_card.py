@@ -1,0 +1,199 @@
+"""The report card: one HTML file that shows what a dataset is worth, and the same figures as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.whole_file import whole_file
+from aiida_mlip_autopipe.reporting import figures
+from aiida_mlip_autopipe.reporting.card import describe_dataset
+from aiida_mlip_autopipe.reporting.structure_view import render_structure_view
+from aiida_mlip_autopipe.structures.row import Row
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from plotly.graph_objects import Figure
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1e293b; }
+table { border-collapse: collapse; }
+td, th { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #e2e8f0; }
+td:first-child, th:first-child { text-align: left; } .warning { background: #fef3c7; padding: .5rem 1rem; }
+"""
+
+MAP = 'Map'
+
+# What the scores of an assessment mean.
+SCORES = {
+    'vendi': 'effective number of different structures (Vendi score)',
+    'occupied': 'share of the occupied bins of the principal components (coverage score)',
+    'nearest': 'median distance of a structure to the nearest other',
+    'entropy': 'entropy of the environments, nats (QUESTS)',
+    'diversity': 'diversity of the environments, nats (QUESTS)',
+    'force_95_eV_A': '95 % quantile of the largest forces, eV/Å',
+    'atoms_cubed': 'sum of the cubed numbers of atoms, which the time of DFT grows with',
+}
+
+
+def write_report_card(
+    path: Path,
+    rows: Sequence[Row],
+    *,
+    assessment: Mapping[str, Any] | None = None,
+    structures: Mapping[str, Sequence[Atoms]] | None = None,
+    campaign: Mapping[str, Mapping[str, Any]] | None = None,
+    warnings: Sequence[str] = (),
+    overwrite: bool = False,
+) -> None:
+    """Write the report card to a path that ends in ``.html``, and its numbers to a ``.json`` beside it.
+
+    The HTML holds all it needs and opens without a network.
+
+    Parameters
+    ----------
+    path
+        As ``cu_au.html``.
+    rows
+        The dataset.
+    assessment
+        What `assess_selection` found, where the explored frames are at hand: with it the card has a map, the coverage
+        and the scores, beside random selections.
+    structures
+        The structures of the points of the assessment's map, by its layers ``candidates`` and ``chosen``: with them the
+        card draws the one under the mouse.
+    campaign
+        Tables about the campaign by their titles, as what was rejected by reason: names and numbers or text.
+    warnings
+        What a person should know beside what the rows themselves tell.
+    overwrite
+        Whether to replace existing files.
+
+    Raises
+    ------
+    AutopipeError
+        If the suffix is another, a file exists, there is no row, or one has no labels.
+    """
+    if path.suffix != '.html':
+        raise AutopipeError(f'a report card is written to a file that ends in .html, not to {path}')
+    numbers: dict[str, Any] = {'dataset': describe_dataset(rows), 'dft_cost': estimate_dft_cost(rows)}
+    numbers['dataset']['warnings'] += warnings
+    if assessment is not None:
+        numbers['assessment'] = dict(assessment)
+    if campaign is not None:
+        numbers['campaign'] = {title: dict(table) for title, table in campaign.items()}
+    page = render_report_card(numbers, _draw(rows, assessment), path.stem, structures)
+    with (
+        whole_file(path, overwrite=overwrite) as html,
+        whole_file(path.with_suffix('.json'), overwrite=overwrite) as data,
+    ):
+        html.write_text(page, encoding='utf-8')
+        data.write_text(json.dumps(numbers, indent=1, allow_nan=False) + '\n', encoding='utf-8')
+
+
+def estimate_dft_cost(rows: Sequence[Row]) -> dict[str, float]:
+    """Return what the time of labelling by DFT grows with.
+
+    Returns
+    -------
+    dict
+        ``atoms``, ``electrons`` (all of them), and ``atoms_cubed``: the sum over structures of the cube of the number
+        of atoms, which the time of a plane-wave code is proportional to for large cells.
+    """
+    return {
+        'atoms': float(sum(len(row.atoms) for row in rows)),
+        'electrons': float(sum(row.atoms.numbers.sum() for row in rows)),
+        'atoms_cubed': float(sum(len(row.atoms) ** 3 for row in rows)),
+    }
+
+
+def render_report_card(
+    numbers: Mapping[str, Any],
+    drawn: Mapping[str, Figure],
+    name: str,
+    structures: Mapping[str, Sequence[Atoms]] | None = None,
+) -> str:
+    """Return the page."""
+    from plotly.offline import get_plotlyjs
+
+    dataset = numbers['dataset']
+    parts = [
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        f'<title>{escape(name)}: report card</title><style>{STYLE}</style>',
+        f'<script>{get_plotlyjs()}</script></head><body><h1>{escape(name)}</h1>',
+        f'<p>{dataset["n_rows"]} structures, {dataset["n_atoms"]} atoms. Labels: ',
+        escape(', '.join(dataset['counts']['level of theory'])) + '.</p>',
+        *(f'<p class="warning">{escape(warning)}</p>' for warning in dataset['warnings']),
+        '<h2>In numbers</h2>',
+        _table(['', 'least', '5 %', 'median', '95 %', 'most'], dataset['distributions']),
+    ]
+    if 'assessment' in numbers:
+        parts += _compare(numbers['assessment'])
+    cost = numbers['dft_cost']
+    parts += [
+        '<h2>What labelling it by DFT would take</h2><p>',
+        f'{cost["atoms"]:.0f} atoms, {cost["electrons"]:.0f} electrons; the sum of the cubed numbers of atoms, ',
+        f'which the time grows with for large cells, is {cost["atoms_cubed"]:.3g}.</p>',
+    ]
+    for title, table in numbers.get('campaign', {}).items():
+        parts += [f'<h2>{escape(title)}</h2>', _table(['', ''], {name: [value] for name, value in table.items()})]
+    for title, figure in drawn.items():
+        parts.append(f'<h2>{escape(title)}</h2>')
+        figure_id = f'figure-{len(parts)}'
+        parts.append(figure.to_html(full_html=False, include_plotlyjs=False, div_id=figure_id))
+        if title == MAP and structures is not None:
+            parts.append(render_structure_view(structures, figure_id))
+    return '\n'.join([*parts, '</body></html>\n'])
+
+
+def _compare(assessment: Mapping[str, Any]) -> list[str]:
+    scores = {
+        meaning: [assessment[which][score] for which in ('scores', 'random_scores')]
+        for score, meaning in SCORES.items()
+    }
+    for value, meaning in (('radius', 'largest'), ('mean', 'mean')):
+        scores[f'{meaning} distance of an explored frame to the nearest chosen one'] = [
+            assessment[curve][value][-1] for curve in ('curve', 'random_curve')
+        ]
+    return [
+        '<h2>Against random selection of the same size</h2>',
+        f'<p>{assessment["n_candidates"]} frames to choose from.</p>',
+        _table(['', 'this selection', 'random'], scores),
+    ]
+
+
+def _draw(rows: Sequence[Row], assessment: Mapping[str, Any] | None) -> dict[str, Figure]:
+    drawn = {
+        'Compositions': figures.draw_compositions(rows),
+        'Cell vectors': figures.draw_cells(rows),
+        'Cell angles': figures.draw_angles(rows),
+        'Volumes': figures.draw_volumes(rows),
+        'Densities': figures.draw_densities(rows),
+        'Energies': figures.draw_energies(rows),
+        'Energies by temperature': figures.draw_energies_by_temperature(rows),
+        'Forces': figures.draw_forces(rows),
+        'Forces by temperature': figures.draw_forces_by_temperature(rows),
+        'Neighbours': figures.draw_radial(rows),
+    }
+    if assessment is not None:
+        coverage = {MAP: figures.draw_map(assessment), 'Coverage': figures.draw_coverage(assessment)}
+        drawn = coverage | drawn
+    return {title: figure for title, figure in drawn.items() if figure is not None}
+
+
+def _table(head: Sequence[str], lines: Mapping[str, Sequence[float | str]]) -> str:
+    body = ''.join(
+        f'<tr><td>{escape(name)}</td>' + ''.join(f'<td>{_cell(value)}</td>' for value in values) + '</tr>'
+        for name, values in lines.items()
+    )
+    return f'<table><tr>{"".join(f"<th>{escape(cell)}</th>" for cell in head)}</tr>{body}</table>'
+
+
+def _cell(value: float | str) -> str:
+    if isinstance(value, str):
+        return escape(value)
+    return f'{value:,}' if isinstance(value, int) else f'{value:.4g}'

@@ -1,0 +1,152 @@
+"""How well a selection covers what was explored, beside random selections of the same size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from aiida_mlip_autopipe.core.randomness import make_rng
+from aiida_mlip_autopipe.descriptors.describe import describe_pool
+from aiida_mlip_autopipe.descriptors.projection import fit_projection
+from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
+from aiida_mlip_autopipe.sampling.coverage.entropy import describe_environments, entropy_and_diversity
+from aiida_mlip_autopipe.sampling.coverage.score import N_COMPONENTS, CoverageScore
+from aiida_mlip_autopipe.sampling.pool.frames import FramePool, collect_frames
+from aiida_mlip_autopipe.sampling.select import Selection
+from aiida_mlip_autopipe.structures.trajectory import Trajectory
+
+# Frames that are not chosen are thinned to so many on the map.
+MAX_MAPPED = 4000
+# Structures whose similarity enters the Vendi score at most: it costs the cube of their number.
+MAX_VENDI = 1000
+# Structures and environments that enter the entropy at most: it costs the square of their number.
+MAX_SAMPLED, MAX_ENVIRONMENTS = 200, 2000
+
+
+def assess_selection(
+    trajectories: Sequence[Trajectory],
+    selection: Selection,
+    descriptor: SoapSettings | None = None,
+    *,
+    random_seed: int,
+    n_random: int = 5,
+) -> dict[str, Any]:
+    """Measure a selection against its candidates.
+
+    Parameters
+    ----------
+    trajectories
+        What was selected from.
+    selection
+        What was selected, in order.
+    descriptor
+        What distances are measured in.
+    random_seed
+        For the random selections to compare with.
+    n_random
+        How many of them; their median is told.
+
+    Returns
+    -------
+    dict
+        JSON only: ``curve`` and ``random_curve``, the largest and the mean distance of a candidate to the nearest
+        chosen frame (``radius``, ``mean``) after ``n`` choices; ``scores`` and ``random_scores``: ``vendi`` (Friedman
+        and Dieng, TMLR 2023: the effective number of different structures), ``occupied`` (see `CoverageScore`),
+        ``nearest`` (median distance of a chosen frame to the nearest other), ``entropy`` and ``diversity`` of a sample
+        of the environments (see `entropy_and_diversity`), ``force_95_eV_A`` (95 % quantile of the largest forces) and
+        ``atoms_cubed`` (what labelling by DFT grows with); ``map``, two principal components of
+        candidates and chosen frames with their names and their places, ``trajectory`` and ``frame``.
+    """
+    pool = collect_frames(trajectories)
+    features, _, described = describe_pool(pool, descriptor or SoapSettings())
+    components = fit_projection(features).keep(N_COMPONENTS).apply(features)
+    places = {pair: i for i, pair in enumerate(zip(pool.trajectory_indices, pool.frame_indices, strict=True))}
+    chosen = np.array(
+        [places[pair] for pair in zip(selection.trajectory_indices, selection.frame_indices, strict=True)]
+    )
+    steps = sorted({int(n) for n in np.geomspace(1, len(chosen), 20).round()})
+    curves, scores = [], []
+    for place in range(n_random):
+        rng = make_rng(random_seed, 'assessment', str(place))
+        drawn = rng.permutation(len(pool))[: len(chosen)]
+        curves.append(_curve(features, drawn, steps))
+        scores.append(_scores(features, components, drawn) | _traits(pool, drawn))
+    return {
+        'descriptor': described,
+        'n_candidates': len(pool),
+        'curve': _curve(features, chosen, steps),
+        'random_curve': {name: np.median([curve[name] for curve in curves], axis=0).tolist() for name in curves[0]},
+        'scores': _scores(features, components, chosen) | _traits(pool, chosen),
+        'random_scores': {name: float(np.median([score[name] for score in scores])) for name in scores[0]},
+        'map': _map(pool, components, chosen),
+    }
+
+
+def _curve(features: np.ndarray, chosen: np.ndarray, steps: Sequence[int]) -> dict[str, list[float]]:
+    centred = features - features.mean(axis=0)
+    norms = np.einsum('ij,ij->i', centred, centred)
+    squared = np.full(len(features), np.inf, dtype=np.float32)
+    curve: dict[str, list[float]] = {'n': [], 'radius': [], 'mean': []}
+    for n, index in enumerate(chosen, start=1):
+        np.minimum(squared, norms + norms[index] - 2.0 * (centred @ centred[index]), out=squared)
+        if n in steps:
+            distances = np.sqrt(np.maximum(squared, 0.0))
+            for name, value in (('n', n), ('radius', distances.max()), ('mean', distances.mean())):
+                curve[name].append(float(value))
+    return curve
+
+
+def _scores(features: np.ndarray, components: np.ndarray, chosen: np.ndarray) -> dict[str, float]:
+    some = features[chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), MAX_VENDI)).astype(np.int64)]]
+    similarity = (some @ some.T).astype(np.float64)
+    eigenvalues = np.clip(np.linalg.eigvalsh(similarity / len(some)), 1e-300, None)
+    others = np.sqrt(np.maximum(2.0 - 2.0 * similarity, 0.0)) + np.diag(np.full(len(some), np.inf))
+    return {
+        'vendi': float(np.exp(-(eigenvalues * np.log(eigenvalues)).sum())),
+        'occupied': CoverageScore(components).of(components[chosen]),
+        'nearest': float(np.median(others.min(axis=1))) if len(some) > 1 else 0.0,
+    }
+
+
+def _traits(pool: FramePool, chosen: np.ndarray) -> dict[str, float]:
+    some = chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), MAX_SAMPLED)).astype(np.int64)]
+    environments = describe_environments(pool.subset(some).structures())
+    sample = np.linspace(0, len(environments) - 1, min(len(environments), MAX_ENVIRONMENTS)).astype(np.int64)
+    entropy, diversity = entropy_and_diversity(environments[sample])
+    return {
+        'entropy': entropy,
+        'diversity': diversity,
+        'force_95_eV_A': float(np.quantile(pool.subset(chosen).largest_forces(), 0.95)),
+        'atoms_cubed': float((pool.n_atoms()[chosen].astype(float) ** 3).sum()),
+    }
+
+
+def _map(pool: FramePool, components: np.ndarray, chosen: np.ndarray) -> dict[str, Any]:
+    rest = np.setdiff1d(np.arange(len(pool)), chosen)
+    shown = rest[np.linspace(0, len(rest) - 1, min(len(rest), MAX_MAPPED)).astype(np.int64)]
+    return {'candidates': _points(pool, components, shown), 'chosen': _points(pool, components, chosen)}
+
+
+def _points(pool: FramePool, components: np.ndarray, indices: np.ndarray) -> dict[str, list[Any]]:
+    some = pool.subset(indices)
+    facts = zip(
+        some.compositions(),
+        some.seed_ids(),
+        (pool.trajectories[t].steps[f] for t, f in zip(some.trajectory_indices, some.frame_indices, strict=True)),
+        some.temperatures(),
+        some.energies_per_atom(),
+        strict=True,
+    )
+    two = np.zeros((len(indices), 2))
+    two[:, : components.shape[1]] = components[indices, :2]
+    return {
+        'x': [round(float(x), 6) for x in two[:, 0]],
+        'y': [round(float(y), 6) for y in two[:, 1]],
+        'name': [
+            f'{formula}, seed {seed}, step {step}, {T:.0f} K, {E:.3f} eV/atom' for formula, seed, step, T, E in facts
+        ],
+        'trajectory': some.trajectory_indices.tolist(),
+        'frame': some.frame_indices.tolist(),
+    }

@@ -1,0 +1,92 @@
+"""What a selection job does: the selection that would have been made in place, to the last bit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.descriptors.contract import REPORT_FILE, SELECTION_FILE, SelectionJob
+from aiida_mlip_autopipe.descriptors.describe import Description
+from aiida_mlip_autopipe.jobs.interruptions import Interrupted, Interruptions
+from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, read_job_as, refused_as
+from aiida_mlip_autopipe.jobs.loading import check_environment
+from aiida_mlip_autopipe.jobs.runner import software_versions
+from aiida_mlip_autopipe.sampling import STAGE_VERSION, Selection, SelectionRequest, sampling_union
+from aiida_mlip_autopipe.sampling.pool.given import read_given
+from aiida_mlip_autopipe.sampling.trajectories_file import read_features, read_trajectories
+
+
+def select_in_job(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) -> None:
+    """Make the selection of a job. An interrupted job leaves no selection.
+
+    Raises
+    ------
+    JobRefusedError
+        If the job cannot be run, or no selection can be made.
+    """
+    folder = job_file.parent
+    job = read_job_as(SelectionJob, job_file, 'sampling', STAGE_VERSION)
+    environment = job.environment.without_calculator()
+    check_environment(environment, None)
+    facts.update(image_sha256=job.image_sha256, environment=environment, versions=software_versions(None))
+    interruptions.set_limit(job.max_wallclock_s, None)
+    try:
+        with interruptions.watching():
+            request = _read_request(job, folder)
+            try:
+                selection = request.select()
+            except AutopipeError as error:
+                raise JobRefusedError('selection', str(error)) from error
+    except Interrupted:
+        facts.update(outcome=interruptions.reason, message=f'{interruptions.message}, before the selection was made')
+        return
+    _write(selection, folder)
+    facts.update(outcome='completed', n_frames=len(selection))
+
+
+def _read_request(job: SelectionJob, folder: Path) -> SelectionRequest:
+    with refused_as('settings', 'sampling'):
+        settings = TypeAdapter(sampling_union()).validate_python(job.sampling)
+    try:
+        trajectories = read_trajectories(folder / job.trajectories, job.seed_ids)
+        described = {}
+        for key, facts in job.described.items():
+            features, given = read_features(folder / job.features, key, len(trajectories))
+            described[key] = Description(features, facts.species, facts.report, given)
+        reference = () if job.reference is None else tuple(read_given(folder / job.reference))
+    except Exception as error:  # whatever a file that is missing or torn makes NumPy or ASE raise
+        raise JobRefusedError('structure', f'the files of the job cannot be read: {error}') from error
+    return SelectionRequest(
+        trajectories=trajectories,
+        settings=settings,
+        random_seed=job.random_seed,
+        lineages=job.lineages,
+        kinds=job.kinds,
+        described=described,
+        given=reference,
+    )
+
+
+def _write(selection: Selection, folder: Path) -> None:
+    arrays = ('trajectory_indices', 'frame_indices', 'distances', 'gains')
+    np.savez(folder / SELECTION_FILE, **{name: getattr(selection, name) for name in arrays})
+    told = {'splits': selection.splits, 'report': selection.report}
+    (folder / REPORT_FILE).write_text(json.dumps(told, allow_nan=False))
+
+
+def read_selection(folder: Path) -> Selection:
+    """Return the selection that a job has left in a folder.
+
+    Raises
+    ------
+    Exception
+        Whatever a file that is missing or torn makes its reader raise.
+    """
+    told = json.loads((folder / REPORT_FILE).read_text())
+    with np.load(folder / SELECTION_FILE) as arrays:
+        return Selection(**arrays, splits=tuple(told['splits']), report=told['report'])

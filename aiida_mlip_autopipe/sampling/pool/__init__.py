@@ -1,0 +1,1 @@
+"""The frames to choose from: candidates, reference dataset and held-out frames."""

@@ -1,0 +1,227 @@
+"""The candidates of a selection: every distinct, finite frame of all trajectories."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+
+from aiida_mlip_autopipe.structures.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from aiida_mlip_autopipe.descriptors.describe import Description
+
+
+@dataclass(frozen=True, eq=False)
+class FramePool:
+    """Candidate frames in an order that does not depend on the order of the trajectories.
+
+    Attributes
+    ----------
+    trajectories
+        As the caller gave them.
+    trajectory_indices, frame_indices
+        Where each candidate stands (m,), sorted by seed and step.
+    passed_over
+        How many frames are not candidates, by reason.
+    given
+        Structures that count as chosen already.
+    kind_of_seed
+        What kind of structure each seed is, by its id.
+    counted
+        Frames of the trajectories that count as chosen already (c, 2): which trajectory, and which of its frames.
+    described
+        What jobs have found, by the key of the descriptor.
+    """
+
+    trajectories: Sequence[Trajectory]
+    trajectory_indices: np.ndarray
+    frame_indices: np.ndarray
+    passed_over: dict[str, int]
+    given: tuple[Atoms, ...] = ()
+    kind_of_seed: Mapping[str, str] = field(default_factory=dict)
+    counted: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
+    described: Mapping[str, Description] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.frame_indices)
+
+    @property
+    def species(self) -> list[int]:
+        """Atomic numbers of all elements in the trajectories and the given structures, ascending.
+
+        They are the same for every part of a pool, and so are its descriptors.
+        """
+        explored = {int(z) for trajectory in self.trajectories for z in trajectory.numbers}
+        return sorted(explored.union(*(map(int, atoms.numbers) for atoms in self.given)))
+
+    @property
+    def n_given(self) -> int:
+        """How many structures and frames count as chosen already."""
+        return len(self.given) + len(self.counted)
+
+    def temperatures(self) -> np.ndarray:
+        """Return the thermostat's temperature of each candidate, or else the instantaneous one, K (m,)."""
+        return np.array(
+            [
+                self.trajectories[t].extra.get('target_temperature_K', self.trajectories[t].temperatures)[f]
+                for t, f in zip(self.trajectory_indices, self.frame_indices, strict=True)
+            ]
+        )
+
+    def n_atoms(self) -> np.ndarray:
+        """Return the number of atoms of each candidate (m,)."""
+        return np.array([len(self.trajectories[t].numbers) for t in self.trajectory_indices])
+
+    def energies_per_atom(self) -> np.ndarray:
+        """Return the energy of each candidate, eV per atom (m,)."""
+        return np.array(
+            [
+                self.trajectories[t].energies[f] / len(self.trajectories[t].numbers)
+                for t, f in zip(self.trajectory_indices, self.frame_indices, strict=True)
+            ]
+        )
+
+    def compositions(self) -> list[str]:
+        """Return the empirical formula of each candidate, as ``Au3Cu``."""
+        formulas = {t: _empirical_formula(self.trajectories[t].numbers) for t in set(self.trajectory_indices)}
+        return [formulas[t] for t in self.trajectory_indices]
+
+    def seed_ids(self) -> list[str]:
+        """Return the seed of each candidate."""
+        return [self.trajectories[t].seed_id for t in self.trajectory_indices]
+
+    def kinds(self) -> list[str]:
+        """Return the kind of each candidate's seed, ``unknown`` where nobody told."""
+        return [self.kind_of_seed.get(seed_id, 'unknown') for seed_id in self.seed_ids()]
+
+    def largest_forces(self) -> np.ndarray:
+        """Return the largest norm of a force of each candidate, eV/Å (m,)."""
+        return np.array(
+            [
+                np.sqrt((self.trajectories[t].forces[f] ** 2).sum(axis=1).max())
+                for t, f in zip(self.trajectory_indices, self.frame_indices, strict=True)
+            ]
+        )
+
+    def excess_energies(self) -> np.ndarray:
+        """Return the energy of each candidate above the lowest of the same composition, eV per atom (m,)."""
+        energies = self.energies_per_atom()
+        _, groups = np.unique(self.compositions(), return_inverse=True)
+        lowest = np.full(groups.max() + 1, np.inf)
+        np.minimum.at(lowest, groups, energies)
+        excess: np.ndarray = energies - lowest[groups]
+        return excess
+
+    def extra(self, name: str) -> np.ndarray:
+        """Return a further array of the trajectories for each candidate (m,); NaN where a trajectory lacks it."""
+        return np.array(
+            [
+                self.trajectories[t].extra[name][f] if name in self.trajectories[t].extra else np.nan
+                for t, f in zip(self.trajectory_indices, self.frame_indices, strict=True)
+            ]
+        )
+
+    def leave_out(self, unwanted: np.ndarray, reason: str) -> FramePool:
+        """Return the pool without some of the candidates (m,), which are counted under a reason."""
+        passed_over = self.passed_over | {reason: int(unwanted.sum())}
+        return replace(self.subset(np.flatnonzero(~unwanted)), passed_over=passed_over)
+
+    def subset(self, indices: np.ndarray, counted: np.ndarray | None = None) -> FramePool:
+        """Return the pool of some of the candidates; those ``counted``, by their positions, count as chosen."""
+        more = np.empty(0, dtype=np.int64) if counted is None else counted
+        pairs = np.stack([self.trajectory_indices[more], self.frame_indices[more]], axis=1)
+        return replace(
+            self,
+            trajectory_indices=self.trajectory_indices[indices],
+            frame_indices=self.frame_indices[indices],
+            counted=np.concatenate([self.counted, pairs]),
+        )
+
+    def structures(self, start: int = 0, stop: int | None = None) -> Iterator[Atoms]:
+        """Yield the candidates' bare structures, without results and constraints."""
+        return self._bare(zip(self.trajectory_indices[start:stop], self.frame_indices[start:stop], strict=True))
+
+    def given_structures(self) -> Iterator[Atoms]:
+        """Yield the structures that count as chosen, bare like the candidates: those given, then the frames."""
+        for atoms in self.given:
+            yield Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+        yield from self._bare(self.counted)
+
+    def _bare(self, places: Iterable[Sequence[int]]) -> Iterator[Atoms]:
+        for trajectory_index, frame_index in places:
+            trajectory = self.trajectories[trajectory_index]
+            yield Atoms(
+                numbers=trajectory.numbers,
+                positions=trajectory.positions[frame_index],
+                cell=trajectory.cells[frame_index],
+                pbc=trajectory.pbc,
+            )
+
+
+def collect_frames(trajectories: Sequence[Trajectory], given: Sequence[Atoms] = ()) -> FramePool:
+    """Gather the candidates.
+
+    A frame is its seed and absolute step: the same one in two legs counts once. A frame with an energy, a force, a
+    position or a cell that is not finite is passed over, and so is the second of two frames that agree in elements,
+    periodic directions, positions and cell to the last bit, and a frame that agrees with a given structure.
+    """
+    order = sorted(
+        (i for i, trajectory in enumerate(trajectories) if len(trajectory)),
+        key=lambda i: (trajectories[i].seed_id, int(trajectories[i].steps[0])),
+    )
+    passed_over = Counter({'not_finite': 0, 'in_two_legs': 0, 'duplicate': 0, 'given': 0})
+    identities: set[tuple[str, int]] = set()
+    contents: set[bytes] = set()
+    known = {_digest(_kind(atoms.numbers, atoms.pbc), atoms.cell.array, atoms.positions) for atoms in given}
+    chosen: list[tuple[int, int]] = []
+    for i in order:
+        trajectory = trajectories[i]
+        finite = _finite_frames(trajectory)
+        kind = _kind(trajectory.numbers, trajectory.pbc)
+        for f in range(len(trajectory)):
+            identity = (trajectory.seed_id, int(trajectory.steps[f]))
+            if identity in identities:
+                passed_over['in_two_legs'] += 1
+                continue
+            identities.add(identity)
+            if not finite[f]:
+                passed_over['not_finite'] += 1
+                continue
+            content = _digest(kind, trajectory.cells[f], trajectory.positions[f])
+            if content in contents or content in known:
+                passed_over['given' if content in known else 'duplicate'] += 1
+                continue
+            contents.add(content)
+            chosen.append((i, f))
+    pairs = np.array(chosen, dtype=np.int64).reshape(-1, 2)
+    return FramePool(trajectories, pairs[:, 0], pairs[:, 1], dict(passed_over), tuple(given))
+
+
+def _empirical_formula(numbers: np.ndarray) -> str:
+    species, counts = np.unique(numbers, return_counts=True)
+    parts = zip((chemical_symbols[z] for z in species), counts // np.gcd.reduce(counts), strict=True)
+    return ''.join(f'{symbol}{count if count > 1 else ""}' for symbol, count in sorted(parts))
+
+
+def _finite_frames(trajectory: Trajectory) -> np.ndarray:
+    finite: np.ndarray = np.isfinite(trajectory.energies)
+    for array in (trajectory.forces, trajectory.positions, trajectory.cells):
+        finite = finite & np.isfinite(array).all(axis=(1, 2))
+    return finite
+
+
+def _kind(numbers: np.ndarray, pbc: np.ndarray) -> bytes:
+    return bytes(numbers.astype('<i8').tobytes() + np.asarray(pbc, dtype=bool).tobytes())
+
+
+def _digest(kind: bytes, cell: np.ndarray, positions: np.ndarray) -> bytes:
+    # Adding zero turns -0.0 into 0.0, which is the same number with other bits.
+    arrays = (np.asarray(array, dtype='<f8') + 0.0 for array in (cell, positions))
+    return hashlib.sha256(kind + b''.join(array.tobytes() for array in arrays)).digest()

@@ -1,0 +1,76 @@
+"""Structures of an existing dataset that a selection shall extend."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiida_mlip_autopipe.core.errors import AutopipeError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+def read_given(path: Path) -> list[Atoms]:
+    """Read all structures of a file.
+
+    Parameters
+    ----------
+    path
+        In any format that ASE reads.
+
+    Raises
+    ------
+    AutopipeError
+        If the file is missing, cannot be read or has no structure.
+    """
+    structures = list(_structures(path, ':'))
+    if not structures:
+        raise AutopipeError(f'{path} has no structure')
+    return structures
+
+
+def check_given(path: Path) -> None:
+    """Refuse a file whose first structure cannot be read; the others are not looked at, since there may be many.
+
+    Raises
+    ------
+    AutopipeError
+        If the file is missing, cannot be read or has no structure.
+    """
+    if next(_structures(path, '0'), None) is None:
+        raise AutopipeError(f'{path} has no structure')
+
+
+def _structures(path: Path, index: str) -> Iterator[Atoms]:
+    from ase.db import connect
+    from ase.io import iread
+
+    if not path.is_file():
+        raise AutopipeError(f'there is no file {path} with the structures given')
+    try:
+        if path.suffix == '.db':
+            # ASE's reader leaves out what a row says of itself.
+            for row in connect(path).select():
+                yield row.toatoms(add_additional_information=True)
+        else:
+            yield from iread(path, index)
+    except Exception as error:  # ASE's readers raise whatever they stumble over
+        raise AutopipeError(f'{path} cannot be read as structures: {error}') from error
+
+
+def label_sources(structures: Iterable[Atoms]) -> list[str]:
+    """Return the levels of theory that structures say their labels have, as read from a database or extended XYZ."""
+    return sorted({str(pairs['label_source']) for pairs in map(_told_by, structures) if 'label_source' in pairs})
+
+
+def count_splits(structures: Iterable[Atoms]) -> dict[str, int]:
+    """Return how many structures say that they are for training, validation and testing; of others nothing."""
+    counts = Counter(str(pairs['split']) for pairs in map(_told_by, structures) if pairs.get('split'))
+    return dict(sorted(counts.items()))
+
+
+def _told_by(atoms: Atoms) -> dict[str, Any]:
+    return {**atoms.info, **atoms.info.get('key_value_pairs', {})}

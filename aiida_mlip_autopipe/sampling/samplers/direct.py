@@ -1,0 +1,133 @@
+"""DIRECT: clusters in a low-dimensional descriptor space, and the frames nearest to the centre of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor, describe_pool
+from aiida_mlip_autopipe.descriptors.projection import fit_projection
+from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
+from aiida_mlip_autopipe.sampling.base import Picks, Sampler, SamplerSettings
+from aiida_mlip_autopipe.sampling.pool.frames import FramePool
+from aiida_mlip_autopipe.sampling.samplers.farthest_point import farthest_points
+
+
+class DirectSettings(SamplerSettings):
+    """A frame or more from each of many clusters (Qi et al., npj Comput. Mater. 10, 43, 2024)."""
+
+    kind: Literal['direct'] = 'direct'
+    """Principal components, BIRCH clusters, some frames of each."""
+    per_cluster: int = Field(default=1, ge=1)
+    """How many frames are chosen of a cluster; there are as many clusters as that takes."""
+    descriptor: AnyDescriptor = SoapSettings()
+    """What the clusters are made in."""
+    duplicate_tolerance: float = Field(default=1e-4, ge=0)
+    """Frames whose descriptors are not farther apart than this are the same structure, and one of them is chosen at
+    most."""
+
+
+class DirectSampler(Sampler):
+    """Take the frames nearest to the centres of clusters, large clusters first; no chance is involved.
+
+    The clusters are made in the principal components whose variance is above the mean (Kaiser's rule). A cluster that
+    holds a given structure is served. What clusters cannot fill is chosen by farthest points.
+    """
+
+    settings_class = DirectSettings
+    settings: DirectSettings
+
+    def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
+        """Choose cluster by cluster, then fill up."""
+        settings = self.settings
+        n, m = min(n_structures, len(pool)), len(pool)
+        features, given, described = describe_pool(pool, settings.descriptor)
+        reference = np.empty((0, features.shape[1]), np.float32) if given is None else given
+        everything = np.concatenate([features, reference])
+        projection = fit_projection(everything)
+        projection = projection.keep(int((projection.variances > projection.variances.mean()).sum()))
+        components = projection.apply(everything)
+        clusters = cluster(components, min(-(-n // settings.per_cluster), m))
+        groups = _by_size(clusters[:m], served=set(clusters[m:].tolist()))
+        ordered = [_from_centre(components, members) for members in groups]
+        central = list(islice(self._central_frames(ordered, features, reference), n))
+        indices = np.array([index for index, _ in central], dtype=np.int64)
+        rest = np.setdiff1d(np.arange(m), indices)
+        filled, fill_distances, _ = farthest_points(
+            features[rest],
+            n - len(indices),
+            tolerance=settings.duplicate_tolerance,
+            given=np.concatenate([reference, features[indices]]),
+        )
+        report = {
+            'descriptor': described,
+            'n_components': components.shape[1],
+            'explained_variance': projection.explained,
+            'n_clusters': len(np.unique(clusters)),
+            'n_from_clusters': len(indices),
+        }
+        distances = np.array([distance for _, distance in central])
+        return Picks(np.concatenate([indices, rest[filled]]), np.concatenate([distances, fill_distances]), report)
+
+    def _central_frames(
+        self, groups: Sequence[np.ndarray], features: np.ndarray, reference: np.ndarray
+    ) -> Iterator[tuple[int, float]]:
+        """Yield the first distinct frames of each group, and their distances to those before."""
+        chosen = np.concatenate([reference, np.empty_like(features)])
+        n_chosen = len(reference)
+        for members in groups:
+            n_left = self.settings.per_cluster
+            for index in members:
+                distance = _nearest(features[index], chosen[:n_chosen])
+                if distance <= self.settings.duplicate_tolerance:
+                    continue
+                chosen[n_chosen] = features[index]
+                n_chosen += 1
+                n_left -= 1
+                yield int(index), distance
+                if not n_left:
+                    break
+
+
+def cluster(points: np.ndarray, n_clusters: int) -> np.ndarray:
+    """Return the cluster of each point (m,): BIRCH (Zhang et al., SIGMOD Rec. 25, 103, 1996), then Ward's linkage.
+
+    BIRCH gathers points within a threshold; it starts at half the distance that farthest points leave between as many
+    centres, and is halved until there are as many groups as clusters.
+    """
+    from sklearn.cluster import AgglomerativeClustering, Birch
+
+    n_distinct = len(np.unique(points, axis=0))
+    n_clusters = min(n_clusters, n_distinct)
+    threshold = max(float(farthest_points(points, n_clusters)[2].max()) / 2.0, 1e-6)
+    groups = Birch(threshold=threshold, n_clusters=None).fit(points)
+    while len(groups.subcluster_centers_) < n_clusters and threshold > 1e-9:
+        threshold /= 2.0
+        groups = Birch(threshold=threshold, n_clusters=None).fit(points)
+    centres = groups.subcluster_centers_
+    if len(centres) <= n_clusters or n_clusters < 2:
+        return groups.labels_ if n_clusters > 1 else np.zeros(len(points), dtype=np.int64)
+    joined = AgglomerativeClustering(n_clusters=n_clusters).fit_predict(centres)
+    clusters: np.ndarray = joined[groups.labels_]
+    return clusters
+
+
+def _by_size(clusters: np.ndarray, served: set[int]) -> list[np.ndarray]:
+    """Return the members of each cluster that is not served, large clusters first and of equal ones the first."""
+    members = [np.flatnonzero(clusters == name) for name in np.unique(clusters) if int(name) not in served]
+    return sorted(members, key=lambda group: (-len(group), group[0]))
+
+
+def _from_centre(components: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """Return the members, the one nearest to their mean first."""
+    distances = np.linalg.norm(components[members] - components[members].mean(axis=0), axis=1)
+    ordered: np.ndarray = members[np.argsort(distances, kind='stable')]
+    return ordered
+
+
+def _nearest(point: np.ndarray, others: np.ndarray) -> float:
+    return float(np.linalg.norm(others - point, axis=1).min()) if len(others) else float('nan')

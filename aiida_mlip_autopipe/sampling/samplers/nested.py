@@ -1,0 +1,66 @@
+"""Samplers that are made of others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aiida_mlip_autopipe.sampling.base import SAMPLERS, Picks, SamplerSettings
+from aiida_mlip_autopipe.sampling.pool.frames import FramePool
+
+if TYPE_CHECKING:
+    # The members of the union are known only when the registry is read.
+    InnerSampler = SamplerSettings
+else:
+    InnerSampler = SAMPLERS.settings_union(without=('mix', 'stratified'))
+
+
+class Rounds:
+    """A selection that several samplers make in turn; what one chose counts as chosen for the next.
+
+    Parameters
+    ----------
+    pool
+        All candidates.
+    rng
+        Handed to every sampler.
+    """
+
+    def __init__(self, pool: FramePool, rng: np.random.Generator):
+        self.pool = pool
+        self.rng = rng
+        self.indices = np.empty(0, dtype=np.int64)
+        self.distances = np.empty(0)
+        self.gains = np.empty(0)
+
+    def pick(self, settings: SamplerSettings, n_structures: int, candidates: np.ndarray) -> int:
+        """Let a sampler choose among candidates that are not chosen yet.
+
+        Parameters
+        ----------
+        settings
+            Of the sampler.
+        n_structures
+            How many to choose at most.
+        candidates
+            Positions in the pool.
+
+        Returns
+        -------
+        int
+            How many were chosen.
+        """
+        free = np.setdiff1d(candidates, self.indices)
+        if not len(free) or n_structures < 1:
+            return 0
+        pool = self.pool.subset(free, counted=self.indices)
+        picks = SAMPLERS.make(settings).pick(pool, n_structures, self.rng)
+        self.indices = np.concatenate([self.indices, free[picks.indices]])
+        self.distances = np.concatenate([self.distances, picks.distances])
+        self.gains = np.concatenate([self.gains, picks.distances if picks.gains is None else picks.gains])
+        return len(picks.indices)
+
+    def finish(self, report: dict[str, object]) -> Picks:
+        """Return all that was chosen, in order."""
+        return Picks(self.indices, self.distances, report, gains=self.gains)

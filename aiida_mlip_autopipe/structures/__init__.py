@@ -1,0 +1,1 @@
+"""What circulates between the stages: seeds, trajectories and rows, and what tells two structures apart."""

@@ -1,0 +1,68 @@
+"""Campaigns and their jobs in AiiDA's graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+
+from aiida_mlip_autopipe.core.errors import AutopipeError
+
+CAMPAIGN = 'aiida.workflows:mlip_autopipe.dataset'
+"""The process type of a campaign."""
+STOP_ASKED = 'mlip_autopipe_stop_asked'
+
+
+def load_campaign(identifier: str) -> orm.WorkChainNode:
+    """Return a campaign by its pk, its uuid (or the start of it) or its name; of several of a name the newest.
+
+    Raises
+    ------
+    AutopipeError
+        If there is none.
+    """
+    query = orm.QueryBuilder().append(
+        orm.WorkChainNode, filters={'process_type': CAMPAIGN, 'label': identifier}, tag='campaign'
+    )
+    query.order_by({'campaign': {'id': 'desc'}})
+    if found := query.first(flat=True):
+        return found
+    try:
+        node = orm.load_node(identifier)
+    except Exception as error:  # not existent, ambiguous, or no identifier at all: the same to the user
+        raise AutopipeError(f"no campaign {identifier!r}; 'mlip-autopipe status' lists them") from error
+    if node.process_type != CAMPAIGN:
+        raise AutopipeError(f"{identifier!r} is no campaign; 'mlip-autopipe status' lists them")
+    return node
+
+
+def list_campaigns() -> list[orm.WorkChainNode]:
+    """Return all campaigns of the profile, the newest first."""
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'process_type': CAMPAIGN}, tag='campaign')
+    campaigns: list[orm.WorkChainNode] = query.order_by({'campaign': {'id': 'desc'}}).all(flat=True)
+    return campaigns
+
+
+def is_asked_to_stop(pk: int | None) -> bool:
+    """Return whether a person has asked a campaign to stop; asks the database, since another process has written it."""
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': pk}, project=f'extras.{STOP_ASKED}')
+    return bool(query.first(flat=True))
+
+
+def find_jobs(campaign: orm.WorkChainNode, state: dict[str, Any]) -> list[orm.CalcJobNode]:
+    """Return the jobs of a campaign.
+
+    Parameters
+    ----------
+    campaign
+        The campaign.
+    state
+        A filter of AiiDA's for the jobs and for the work chains that they belong to.
+    """
+    own = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
+    own.append(orm.CalcJobNode, with_incoming='campaign', filters=state)
+    below = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
+    below.append(orm.WorkChainNode, with_incoming='campaign', filters=state, tag='chain')
+    below.append(orm.CalcJobNode, with_incoming='chain', filters=state)
+    jobs: list[orm.CalcJobNode] = own.all(flat=True) + below.all(flat=True)
+    return jobs

@@ -1,0 +1,1 @@
+"""The inputs of a campaign: its codes, models, environments and reference dataset."""

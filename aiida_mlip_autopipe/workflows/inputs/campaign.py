@@ -1,0 +1,132 @@
+"""From a config to the inputs of a campaign's work chain."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from aiida import orm
+
+from aiida_mlip_autopipe.calculations.explore import exploration_inputs
+from aiida_mlip_autopipe.calculations.files import rewrite_files
+from aiida_mlip_autopipe.config import CampaignConfig, ask_databases, config_hash
+from aiida_mlip_autopipe.config.checks import check_seeds
+from aiida_mlip_autopipe.descriptors import DESCRIPTION_VERSION
+from aiida_mlip_autopipe.exploration import EVALUATION_VERSION, RUNNER_VERSION
+from aiida_mlip_autopipe.workflows.inputs.codes import (
+    are_learned,
+    committee_code,
+    descriptor_code,
+    job_codes,
+    job_options,
+    max_concurrent_jobs,
+    stash_resources,
+    user_python_path,
+)
+from aiida_mlip_autopipe.workflows.inputs.environments import Environments, Tell
+from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode
+from aiida_mlip_autopipe.workflows.inputs.models import place_models
+from aiida_mlip_autopipe.workflows.inputs.reference import reference_dataset
+
+
+def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
+    """Return the inputs of `DatasetWorkChain` for a config; the nodes among them are not stored yet.
+
+    Parameters
+    ----------
+    config
+        The campaign.
+    tell
+        Gets a sentence for each code whose environment has changed, and for each model that was copied to a computer.
+
+    Raises
+    ------
+    AutopipeError
+        If a code does not exist, lacks its model or the record of its environment, a query to a database has no
+        answer, the reference dataset cannot be had, or a seed cannot be made.
+    """
+    execution = config.execution
+    codes = {one.key: one for one in job_codes(config)}
+    committee = committee_code(config)
+    config = ask_databases(config)
+    check_seeds(config)
+    environments = Environments(tell)
+    describer = descriptor_code(config, list(codes.values()))
+    files: dict[str, orm.SinglefileData] = {}
+    entries = rewrite_files(
+        [entry.model_dump(mode='json') for entry in config.generation], lambda path: _file_key(path, files)
+    )
+    job: dict[str, Any] = {
+        **exploration_inputs(config.exploration),
+        'runner_version': orm.Str(RUNNER_VERSION),
+        'python_path': user_python_path(),
+    }
+    if config.exploration.full_trajectory_interval is not None:
+        job['full_trajectory_interval'] = orm.Int(config.exploration.full_trajectory_interval)
+    inputs: dict[str, Any] = {
+        'config': orm.Dict(config.model_dump(mode='json')),
+        'campaign': orm.Dict({'name': config.name, 'config_hash': config_hash(config)}),
+        'random_seed': orm.Int(config.random_seed),
+        'generation': orm.Dict({'entries': entries, 'cutoff_A': config.cutoff_A}),
+        'n_seeds': config.n_seeds,
+        'files': files,
+        'sampling': orm.Dict(config.sampling.model_dump(mode='json', exclude={'given'})),
+        'codes': {key: _code_inputs(one, environments.node(one)) for key, one in codes.items()},
+        'job': job,
+        'description': _description_inputs(describer, environments, are_learned(config)),
+        'describe_in_jobs_from': execution.descriptors.min_frames,
+        'retry_memory_factor': execution.retry_memory_factor,
+        'max_concurrent_jobs': max_concurrent_jobs(execution, codes.values()),
+        'max_iterations': orm.Int(execution.max_legs),
+        'min_success_share': execution.min_success_share,
+        'reuse_finished': execution.reuse_finished,
+    }
+    if committee is not None:
+        inputs['committee'] = _job_inputs(
+            committee, environments.node(committee), evaluation_version=orm.Str(EVALUATION_VERSION)
+        )
+    if config.sampling.given is not None:
+        inputs['reference_dataset'] = reference_dataset(config.sampling.given)
+    # Last, so that nothing is copied for a campaign that is refused.
+    place_models([*codes.values(), *([committee] if committee else []), describer], tell)
+    return inputs
+
+
+def _code_inputs(one: JobCode, environment: orm.Dict) -> dict[str, Any]:
+    """Return the namespace of one code that explores."""
+    options = job_options(one.resources, one.code.computer)
+    inputs: dict[str, Any] = {**one.inputs(environment), 'options': orm.Dict(options)}
+    if one.stash is not None:
+        options = job_options(stash_resources(one.stash, one.resources), one.code.computer)
+        inputs['stash'] = {'folder': orm.Str(one.stash.folder), 'options': orm.Dict(options)}
+    return inputs
+
+
+def _job_inputs(one: JobCode, environment: orm.Dict, **further: orm.Data) -> dict[str, Any]:
+    """Return the inputs of the jobs of one code, their options as metadata."""
+    options = job_options(one.resources, one.code.computer)
+    return {
+        **one.inputs(environment),
+        **further,
+        'python_path': user_python_path(),
+        'metadata': {'options': options},
+    }
+
+
+def _description_inputs(describer: JobCode, environments: Environments, with_calculator: bool) -> dict[str, Any]:
+    """Return the inputs of the jobs that describe the frames; only learned descriptors need a calculator."""
+    version = orm.Str(DESCRIPTION_VERSION)
+    if with_calculator:
+        return _job_inputs(describer, environments.node(describer), description_version=version)
+    inputs = _job_inputs(describer, environments.node_without_calculator(describer), description_version=version)
+    return {name: value for name, value in inputs.items() if name not in ('calculator', 'model')}
+
+
+def _file_key(path: str, files: dict[str, orm.SinglefileData]) -> str:
+    """Add a file to the inputs under a key from its content, so that moving it changes no hash."""
+    content = Path(path).read_bytes()
+    key = f'file_{hashlib.sha256(content).hexdigest()[:16]}'
+    if key not in files:
+        files[key] = orm.SinglefileData.from_bytes(content, filename=Path(path).name)
+    return key

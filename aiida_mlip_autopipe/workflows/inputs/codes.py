@@ -1,0 +1,194 @@
+"""What the exploration jobs of a campaign are given: codes, calculators with their models, and options for AiiDA."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from aiida import orm
+from aiida.common.exceptions import MultipleObjectsError, NotExistent
+
+from aiida_mlip_autopipe.calculators import CalculatorSettings
+from aiida_mlip_autopipe.config import CampaignConfig
+from aiida_mlip_autopipe.config.execution import MAX_CONCURRENT_JOBS, ExecutionSettings, JobResources, StashSettings
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.randomness import derive_random_seed
+from aiida_mlip_autopipe.descriptors.describe import asked_descriptors
+from aiida_mlip_autopipe.installation.codes import LOCAL_COMPUTER, code_label, find_codes
+from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode
+from aiida_mlip_autopipe.workflows.inputs.models import model_node
+
+LOCAL_SCHEDULER = 'core.direct'
+CONCURRENT_JOBS_BEHIND_SCHEDULER = 50
+WALLCLOCK_S_BEHIND_SCHEDULER = 3600
+
+
+def job_codes(config: CampaignConfig) -> list[JobCode]:
+    """Return the codes of a campaign, each with the node of its model.
+
+    Raises
+    ------
+    AutopipeError
+        If a code does not exist or is listed twice with the same model, or as `model_node` does.
+    """
+    execution = config.execution
+    if not execution.codes:
+        code = _own_code(execution.code, config.calculator.kind, 'execution.code')
+        return [_job_code(code, config.calculator, execution.resources(), execution.stash)]
+    codes: dict[str, JobCode] = {}
+    for number, one in enumerate(execution.codes):
+        code = load_code(one.code, f'execution.codes[{number}].code')
+        resources, stash = one.resources or execution.resources(), one.stash or execution.stash
+        made = _job_code(code, one.calculator or config.calculator, resources, stash)
+        if made.key in codes:
+            raise AutopipeError(f'execution.codes[{number}]: {one.code} is listed twice with this calculator and model')
+        codes[made.key] = made
+    return list(codes.values())
+
+
+def committee_code(config: CampaignConfig) -> JobCode | None:
+    """Return what runs the second calculator, with the node of its model; None where there is no committee.
+
+    Raises
+    ------
+    AutopipeError
+        If the code does not exist, or as `model_node` does.
+    """
+    settings = config.exploration.committee
+    if settings is None:
+        return None
+    code = _own_code(settings.code, settings.calculator.kind, 'exploration.committee.code')
+    return _job_code(code, settings.calculator, settings.resources or config.execution.resources())
+
+
+def descriptor_code(config: CampaignConfig, codes: Sequence[JobCode]) -> JobCode:
+    """Return what describes the frames, with the calculator of the first code that explores.
+
+    Raises
+    ------
+    AutopipeError
+        If the code does not exist, or as `model_node` does.
+    """
+    first, settings = codes[0], config.execution.descriptors
+    resources = settings.resources or first.resources
+    if settings.code is None:
+        return JobCode(first.code, first.calculator, resources, model=first.model)
+    code = load_code(settings.code, 'execution.descriptors.code')
+    if not are_learned(config):
+        return JobCode(code, first.calculator, resources)
+    return _job_code(code, first.calculator, resources)
+
+
+def are_learned(config: CampaignConfig) -> bool:
+    """Return whether a campaign asks for descriptors that a calculator has learned."""
+    asked = asked_descriptors(config.sampling.model_dump(mode='json'))
+    return any(one.descriptor['kind'] == 'learned' for one in asked)
+
+
+def _job_code(
+    code: orm.AbstractCode, settings: CalculatorSettings, resources: JobResources, stash: StashSettings | None = None
+) -> JobCode:
+    return JobCode(code, settings, resources, stash, model_node(settings, code))
+
+
+def _own_code(label: str | None, kind: str, where: str) -> orm.AbstractCode:
+    """Return a code by its label, or by default the one that the set-up made for a calculator."""
+    remedy = '' if label else f"; run 'mlip-autopipe setup --calculator {kind}'"
+    return load_code(label or f'{code_label(kind)}@{LOCAL_COMPUTER}', where, remedy)
+
+
+def choose_code(random_seed: int, seed_id: str, keys: Collection[str]) -> str:
+    """Return the key of the code that explores a seed.
+
+    Each code draws a number for the seed, and the largest wins: another seed changes nothing, and another code takes
+    its share of the seeds and leaves the rest where they are (rendezvous hashing).
+
+    Parameters
+    ----------
+    random_seed
+        The campaign's number.
+    seed_id
+        The seed.
+    keys
+        The keys of the codes.
+    """
+    return max(sorted(keys), key=lambda key: derive_random_seed(random_seed, 'code', seed_id, key))
+
+
+def load_code(label: str, where: str, remedy: str = '') -> orm.AbstractCode:
+    """Return a code by its label.
+
+    Parameters
+    ----------
+    label
+        As ``label@computer``.
+    where
+        The place in the config that names it.
+    remedy
+        What to do if there is none.
+
+    Raises
+    ------
+    AutopipeError
+        If it does not exist; the message says which codes there are.
+    """
+    try:
+        return orm.load_code(label)
+    except MultipleObjectsError as error:
+        raise AutopipeError(f'{where}: {label!r} names several codes; write it as label@computer') from error
+    except NotExistent as error:
+        known = sorted(code.full_label for code in find_codes())
+        hint = f'there are {", ".join(known)}' if known else 'there is none'
+        raise AutopipeError(f'{where}: no code {label!r} in this profile, {hint}{remedy}') from error
+
+
+def stash_resources(stash: StashSettings, exploring: JobResources) -> JobResources:
+    """Return what a job that copies a full trajectory asks for: by default one core, where the exploration ran."""
+    if stash.resources is not None:
+        return stash.resources
+    return JobResources(queue=exploring.queue, account=exploring.account, scheduler_lines=exploring.scheduler_lines)
+
+
+def job_options(resources: JobResources, computer: orm.Computer) -> dict[str, Any]:
+    """Return the options of a job in AiiDA's words."""
+    behind_scheduler = computer.scheduler_type != LOCAL_SCHEDULER
+    resource_options = {'num_machines': resources.nodes, 'num_mpiprocs_per_machine': 1}
+    wallclock = resources.max_wallclock_s
+    lines = [resources.scheduler_lines] if resources.scheduler_lines else []
+    if behind_scheduler:
+        resource_options['num_cores_per_mpiproc'] = resources.cpus_per_job
+        wallclock = wallclock or WALLCLOCK_S_BEHIND_SCHEDULER
+    if resources.gpus_per_job and computer.scheduler_type == 'core.slurm':
+        lines.insert(0, f'#SBATCH --gres=gpu:{resources.gpus_per_job}')
+    options = {
+        'resources': resource_options,
+        'max_wallclock_seconds': wallclock,
+        'max_memory_kb': resources.memory_MB and resources.memory_MB * 1024,
+        'queue_name': resources.queue,
+        'account': resources.account,
+        'custom_scheduler_commands': '\n'.join(lines) or None,
+        # A job that is preempted, or whose node fails, starts again in its folder and continues its own checkpoint.
+        'rerunnable': behind_scheduler or None,
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def user_python_path() -> str:
+    """Return the PYTHONPATH of the user's shell, which jobs on this machine have too; its folders are absolute."""
+    folders = os.environ.get('PYTHONPATH', '').split(os.pathsep)
+    return os.pathsep.join(os.path.abspath(folder) for folder in folders if folder)
+
+
+def max_concurrent_jobs(execution: ExecutionSettings, codes: Collection[JobCode]) -> int:
+    """Return how many explorations may be in flight: AiiDA itself has no limit, and starts all at once."""
+    if execution.max_concurrent_jobs is not None:
+        return execution.max_concurrent_jobs
+    limits = {one.code.computer.pk: _computer_limit(one) for one in codes}
+    return min(sum(limits.values()), MAX_CONCURRENT_JOBS)
+
+
+def _computer_limit(one: JobCode) -> int:
+    if one.code.computer.scheduler_type != LOCAL_SCHEDULER:
+        return CONCURRENT_JOBS_BEHIND_SCHEDULER
+    return max(1, len(os.sched_getaffinity(0)) // one.resources.cpus_per_job)

@@ -1,0 +1,53 @@
+"""A code of a campaign with its calculator, its model and what its jobs ask for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+
+from aiida import orm
+
+from aiida_mlip_autopipe.calculators import CalculatorSettings
+from aiida_mlip_autopipe.config.execution import JobResources, StashSettings
+from aiida_mlip_autopipe.data.model import ModelData
+from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256
+
+# The model is a separate input, identified by its content.
+OF_THE_MODEL = {'model', 'model_sha256', 'store_model'}
+
+
+@dataclass(frozen=True)
+class JobCode:
+    """A code of a campaign with what it runs and what its jobs ask for."""
+
+    code: orm.AbstractCode
+    calculator: CalculatorSettings
+    resources: JobResources
+    stash: StashSettings | None = None
+    model: ModelData | None = None
+
+    @property
+    def key(self) -> str:
+        """Its name in the graph; the same for the same code, calculator and content of the model, on any device."""
+        calculator = self.calculator.model_dump(mode='json', exclude=OF_THE_MODEL | {'device'})
+        model = None if self.model is None else self.model.sha256
+        content = json.dumps([self.code.full_label, calculator, model], sort_keys=True)
+        label = re.sub(r'[\W_]+', '_', self.code.full_label).strip('_')
+        return f'code_{label}_{hashlib.sha256(content.encode()).hexdigest()[:6]}'
+
+    def inputs(self, environment: orm.Dict) -> dict[str, orm.Data]:
+        """Return what differs between the codes of a campaign in the inputs of a job.
+
+        Parameters
+        ----------
+        environment
+            The record of its environment, which has the device.
+        """
+        calculator = orm.Dict(self.calculator.model_dump(mode='json', exclude=OF_THE_MODEL | {'device'}))
+        inputs = {'code': self.code, 'calculator': calculator, 'environment': environment}
+        if self.model is not None:
+            inputs['model'] = self.model
+        image = self.code.base.extras.get(IMAGE_SHA256, None)
+        return inputs if image is None else {**inputs, 'image_sha256': orm.Str(image)}

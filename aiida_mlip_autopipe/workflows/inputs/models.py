@@ -1,0 +1,132 @@
+"""The models of a campaign: the node of each, and its place on the computer of each code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aiida import orm
+
+from aiida_mlip_autopipe.calculators.base import CalculatorLoader, ModelSettings
+from aiida_mlip_autopipe.core.errors import AutopipeError, ModelMissingError
+from aiida_mlip_autopipe.core.hashing import file_sha256
+from aiida_mlip_autopipe.data.model import ModelData, find_model_node
+from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError, CalculatorSettings
+from aiida_mlip_autopipe.installation.codes import RECORDED, is_read_here, keep_self_test, models_tried, self_test
+from aiida_mlip_autopipe.installation.models import ensure_placed
+
+if TYPE_CHECKING:
+    from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode
+
+
+def model_node(settings: CalculatorSettings, code: orm.AbstractCode, *, try_it: bool = True) -> ModelData | None:
+    """Return the node of the model that a calculator's settings name; None for a calculator without models.
+
+    Parameters
+    ----------
+    settings
+        The settings of the calculator.
+    code
+        What runs it.
+    try_it
+        Whether a file that a code of this machine was never tried with is tried now, by the self-test, so that a broken
+        one is refused before anything starts. It is tried once.
+
+    Returns
+    -------
+    ModelData or None
+        A stored node where there is an equal one, else an unstored one.
+
+    Raises
+    ------
+    ModelMissingError
+        If the file is gone, and no node of its sha256 is stored.
+    AutopipeError
+        If there is no such file or shipped model, its sha256 is not known or not the expected one, or it does not load.
+    """
+    if not isinstance(settings, ModelSettings):
+        return None
+    loader = CALCULATORS.make(settings)
+    if loader.uses_shipped_model:
+        sha256 = _shipped_sha256(settings, loader, code)
+        facts = models_tried(code).get(sha256)
+        node = ModelData.from_shipped(settings.model.lower(), sha256, settings.kind, facts=facts)
+        return _stored_equal(node) or node
+    try:
+        path = loader.model_file()
+    except CalculatorRefusedError as refused:
+        return _known_node(settings, code, refused)
+    sha256 = file_sha256(path)
+    if settings.model_sha256 not in (None, sha256):
+        raise CalculatorRefusedError(
+            'model_mismatch', f'calculator.model_sha256: {path} has the sha256 {sha256}, not {settings.model_sha256}'
+        )
+    if try_it and sha256 not in models_tried(code) and is_read_here(code):
+        # The device is what the test is to find.
+        calculator = settings.model_dump(mode='json', exclude={'store_model', 'device'})
+        keep_self_test(code, calculator, self_test(calculator, code))
+    facts = models_tried(code).get(sha256)
+    node = ModelData.from_file(path, settings.kind, store_bytes=settings.store_model, facts=facts)
+    return _stored_equal(node) or node
+
+
+def place_models(codes: Iterable[JobCode], tell: Callable[[str], None]) -> None:
+    """Put the model of each code where the code runs, unless it is there; jobs are linked to it.
+
+    Parameters
+    ----------
+    codes
+        The codes of a campaign.
+    tell
+        Gets a sentence for each model that was copied.
+
+    Raises
+    ------
+    AutopipeError
+        As `ensure_placed` does.
+    """
+    for one in codes:
+        if one.model is None:
+            continue
+        file = Path(one.calculator.model).expanduser()  # type: ignore[attr-defined]
+        placed = ensure_placed(one.model, one.code, file)
+        if placed is not None and placed[1]:
+            tell(f'model {one.model.name}: copied to {placed[0]} on {one.code.computer.label}')
+
+
+def _shipped_sha256(settings: ModelSettings, loader: CalculatorLoader, code: orm.AbstractCode) -> str:
+    """Return the sha256 of a shipped model: as the code's self-test found it, else that of the package here."""
+    if settings.model_sha256 is not None:
+        return settings.model_sha256
+    name = settings.model.lower()
+    tried = models_tried(code)
+    known = [sha256 for sha256, facts in tried.items() if facts['shipped'] and facts['name'] == name]
+    if known:
+        return max(known, key=lambda sha256: str(tried[sha256][RECORDED]))
+    try:
+        return file_sha256(loader.model_file())
+    except CalculatorRefusedError as refused:
+        if refused.refusal != 'calculator_missing':
+            raise
+        raise AutopipeError(
+            f'the sha256 of the shipped model {settings.model!r} is not known here: {refused}; give it as '
+            f"calculator.model_sha256, or register the code again with '--model {settings.model}', which asks the code"
+        ) from refused
+
+
+def _known_node(settings: ModelSettings, code: orm.AbstractCode, refused: CalculatorRefusedError) -> ModelData:
+    """Return the stored node of a model whose file is gone but whose sha256 the settings give."""
+    if settings.model_sha256 is None:
+        raise refused
+    node = find_model_node(settings.kind, settings.model_sha256)
+    if node is None:
+        raise ModelMissingError(settings.model_sha256, code.computer.label) from refused
+    return node
+
+
+def _stored_equal(node: ModelData) -> ModelData | None:
+    """Return the stored node that says the same of the same model, so that campaigns share one."""
+    same = {'attributes.architecture': node.architecture, 'attributes.sha256': node.sha256}
+    found = orm.QueryBuilder().append(ModelData, filters=same).all(flat=True)
+    return next((one for one in found if one.base.attributes.all == node.base.attributes.all), None)

@@ -1,0 +1,38 @@
+"""The reference dataset of a selection, from a file or from an earlier campaign."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.data.dataset import DatasetData
+from aiida_mlip_autopipe.sampling.selection_settings import FromCampaign
+from aiida_mlip_autopipe.workflows.graph import load_campaign
+
+
+def reference_dataset(given: Path | FromCampaign) -> DatasetData:
+    """Return the node of a reference dataset; that of a file is not stored yet.
+
+    Parameters
+    ----------
+    given
+        What ``sampling.given`` says.
+
+    Raises
+    ------
+    AutopipeError
+        If the file cannot be read, there is no such campaign, or it has no dataset.
+    """
+    try:
+        return DatasetData.from_file(given) if isinstance(given, Path) else _dataset_of(given.campaign)
+    except AutopipeError as error:
+        raise AutopipeError(f'sampling.given: {error}') from error
+
+
+def _dataset_of(identifier: str) -> DatasetData:
+    campaign = load_campaign(identifier)
+    if not campaign.is_finished_ok:
+        state = campaign.exit_message or f'it is {campaign.process_state.value}'
+        raise AutopipeError(f'campaign {identifier!r} has no dataset: {state}')
+    dataset: DatasetData = campaign.outputs.dataset
+    return dataset

@@ -1,0 +1,46 @@
+"""CHGNet with its shipped weights."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from aiida_mlip_autopipe.calculators.chgnet import SHIPPED, CHGNetLoader, CHGNetSettings
+from aiida_mlip_autopipe.exploration import CalculatorRefusedError, resolve_model
+
+needs_chgnet = pytest.mark.skipif(find_spec('chgnet') is None, reason='CHGNet is not installed')
+
+
+@pytest.mark.skipif(find_spec('chgnet') is not None, reason='CHGNet is installed')
+def test_without_the_package_it_is_refused_before_anything_is_imported(job_folder, copper):
+    with pytest.raises(CalculatorRefusedError, match='not installed'):
+        CHGNetLoader(CHGNetSettings()).check()
+    result = job_folder().write(copper, calculator={'kind': 'chgnet'}).run()
+    assert (result.outcome, result.refusal) == ('refused', 'calculator_missing')
+
+
+@needs_chgnet
+@pytest.mark.parametrize('name', SHIPPED)
+def test_shipped_weights_are_found(name):
+    assert resolve_model(CHGNetSettings(model=name)).is_file()
+
+
+@needs_chgnet
+@pytest.mark.mlip
+def test_a_run_goes_on_exactly(job_folder, same_frames):
+    atoms = bulk('NaCl', 'rocksalt', a=5.64, cubic=True)
+    calculator = {'kind': 'chgnet', 'device': 'cpu'}
+    settings = {'n_steps': 6, 'frame_interval': 1}
+    whole = job_folder('whole').write(atoms, settings, calculator=calculator)
+    parts = job_folder('parts').write(atoms, settings | {'n_steps': 3}, calculator=calculator)
+    result = whole.run()
+    assert (result.outcome, result.ensemble, result.precision) == ('completed', 'npt', 'float32')
+    parts.run()
+    parts.write(atoms, settings, calculator=calculator).run()
+    same_frames(parts.frames(), whole.frames())
+    # eV per formula unit, as the model was released.
+    assert whole.frames().energies[0] / 4 == pytest.approx(-7.33, abs=0.05)
+    assert np.isfinite(whole.frames().stresses).all()

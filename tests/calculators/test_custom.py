@@ -1,0 +1,65 @@
+"""A calculator of one's own, and what a job protects itself from."""
+
+# ruff: noqa: NPY002 (the global generator is what the test is about)
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from aiida_mlip_autopipe.calculators.base import Loaded
+from aiida_mlip_autopipe.calculators.emt import EMTLoader
+from aiida_mlip_autopipe.exploration import CALCULATORS
+
+
+def custom(calculator: str, **parameters):
+    return {'kind': 'custom', 'calculator': calculator, 'cutoff_A': 5.0, 'parameters': parameters}
+
+
+def test_any_ase_calculator_explores(job_folder, copper):
+    settings = custom('ase.calculators.morse:MorsePotential', rcut1=2.0, rcut2=3.0)
+    result = job_folder().write(copper, {'n_steps': 4, 'ensemble': 'nvt'}, calculator=settings).run()
+    assert (result.outcome, result.n_frames) == ('completed', 2)
+
+
+@pytest.mark.parametrize(
+    ('calculator', 'refusal', 'sentence'),
+    [
+        ('no_such_package:Thing', 'calculator_missing', 'not installed'),
+        ('ase.calculators.emt:Thing', 'calculator_missing', "no class 'Thing'"),
+        ('ase.no_such_module:Thing', 'calculator_missing', 'cannot be imported'),
+        ('ase:Atoms', 'settings', 'is no ASE calculator'),
+        ('nonsense', 'settings', 'calculator.calculator'),
+    ],
+)
+def test_what_is_no_calculator_is_refused(job_folder, copper, calculator, refusal, sentence):
+    result = job_folder().write(copper, calculator=custom(calculator)).run()
+    assert (result.outcome, result.refusal) == ('refused', refusal)
+    assert sentence in result.message
+
+
+class ReseedingLoader(EMTLoader):
+    """Loads EMT and, as some models do, seeds the global generators."""
+
+    def load(self) -> Loaded:
+        np.random.seed(0)
+        random.seed(0)
+        return super().load()
+
+
+def test_a_calculator_that_reseeds_numpy_changes_nothing(job_folder, copper, monkeypatch, same_frames):
+    settings = {'n_steps': 6, 'ensemble': 'nvt'}
+    calm = job_folder('calm').write(copper, settings)
+    calm.run()
+    monkeypatch.setattr(CALCULATORS, 'load', lambda kind: ReseedingLoader)
+    np.random.seed(5)
+    before = np.random.get_state()[1].copy()
+    reseeded = job_folder('reseeded').write(copper, settings)
+    reseeded.run()
+    same_frames(calm.frames(), reseeded.frames())
+    assert np.array_equal(np.random.get_state()[1], before)
+    other = job_folder('other').write(copper, settings, random_seed=8)
+    other.run()
+    assert not np.array_equal(other.frames().positions, calm.frames().positions)

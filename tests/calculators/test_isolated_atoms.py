@@ -1,0 +1,30 @@
+import numpy as np
+from ase.calculators.calculator import Calculator
+from ase.calculators.emt import EMT
+
+from aiida_mlip_autopipe.calculators.isolated_atoms import evaluate_isolated_atoms
+
+
+class NoLoner(Calculator):
+    """Refuses copper, and knows no number for gold."""
+
+    implemented_properties = ('energy', 'forces')
+
+    def calculate(self, atoms, properties, changes):
+        if atoms.symbols[0] == 'Cu':
+            raise ValueError('an atom needs a neighbour')
+        self.results = {'energy': np.nan, 'forces': np.zeros((1, 3))}
+
+
+def test_every_element_is_evaluated_once_and_alone():
+    # The effective medium's own numbers: the cohesive energies, since its zero is the crystal.
+    assert evaluate_isolated_atoms(['Cu', 'Au', 'Cu'], EMT()) == ({'Au': 3.80, 'Cu': 3.51}, [])
+
+
+def test_what_cannot_be_evaluated_is_told_and_left_out():
+    energies, faults = evaluate_isolated_atoms(['Cu', 'Au'], NoLoner())
+    assert energies == {}
+    assert faults == [
+        'the energy of an isolated atom of Au is not finite',
+        'an isolated atom of Cu cannot be evaluated: ValueError: an atom needs a neighbour',
+    ]

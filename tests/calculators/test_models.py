@@ -1,0 +1,43 @@
+"""How every kind of calculator finds its model: one mechanism for files and for shipped models."""
+
+import pytest
+
+from aiida_mlip_autopipe.calculators.base import ModelSettings, existing_file
+from aiida_mlip_autopipe.config import load_config
+from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError, resolve_model
+
+KINDS = [kind for kind in CALCULATORS if issubclass(CALCULATORS.load(kind).settings_class, ModelSettings)]
+
+
+def test_these_kinds_have_models():
+    assert {'sevennet', 'mace', 'chgnet'} <= set(KINDS)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_relative_path_is_relative_to_the_config_file(kind, tmp_path, monkeypatch):
+    (tmp_path / 'my.model').write_bytes(b'weights')
+    (tmp_path / 'campaign.yaml').write_text(
+        'name: x\ngeneration: [{kind: alloy, composition: {Cu: 1}}]\n'
+        f'calculator: {{kind: {kind}, model: my.model, cutoff_A: 6.0}}\n'
+    )
+    monkeypatch.chdir('/')
+    settings = load_config(tmp_path / 'campaign.yaml').calculator
+    assert resolve_model(settings) == tmp_path / 'my.model'
+    assert not CALCULATORS.make(settings).uses_shipped_model
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_name_that_is_neither_a_file_nor_shipped_is_refused(kind):
+    loader = CALCULATORS.load(kind)
+    with pytest.raises(CalculatorRefusedError) as caught:
+        loader(loader.settings_class(model='no-such-model')).resolve_model()
+    assert caught.value.refusal == 'model_not_loaded'
+    assert all(name in str(caught.value) for name in loader.shipped_models)
+
+
+def test_a_link_to_a_model_that_is_gone_is_refused_with_its_sha256_and_place(tmp_path):
+    link = tmp_path / 'link.pth'
+    link.symlink_to('/models/gone.pth')
+    with pytest.raises(CalculatorRefusedError, match=r'a{64} is no longer at /models/gone\.pth') as caught:
+        existing_file(str(link), 'a' * 64)
+    assert caught.value.refusal == 'model_missing'

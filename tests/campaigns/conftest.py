@@ -1,0 +1,1 @@
+from support.campaigns import *  # noqa: F403

@@ -1,0 +1,82 @@
+"""Codes are kept when a job there has passed the self-test. Images are tried on the real stack, in tests/cluster."""
+
+import shutil
+import sys
+
+import pytest
+from aiida import orm
+from aiida.engine import run_get_node
+
+from aiida_mlip_autopipe.calculators.sevennet import SevenNetSettings
+from aiida_mlip_autopipe.campaigns import self_tests
+from aiida_mlip_autopipe.campaigns.registration import Program, register_code
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.hashing import file_sha256
+from aiida_mlip_autopipe.data.model_store import FOLDER, find_model
+from aiida_mlip_autopipe.exploration import resolve_model
+from aiida_mlip_autopipe.installation.codes import list_codes, models_tried
+from aiida_mlip_autopipe.workflows.inputs.models import model_node
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def register(aiida_profile, tmp_path):
+    """Register a calculator on a computer of the test's own."""
+    from aiida_mlip_autopipe.installation.computers import Site, add_computer
+
+    site = Site('bench', 'localhost', 'direct', str(tmp_path / 'work'), 0.0, 0.0)
+    computer, troubles = add_computer(site)
+    assert not troubles
+
+    def run(python=sys.executable, kind='emt', model=None):
+        return register_code(kind, Program(computer, python), lambda builder: run_get_node(builder)[1], model=model)
+
+    return run
+
+
+def test_a_code_is_kept_when_its_self_test_passed_and_set_aside_when_it_failed(register, tmp_path, monkeypatch):
+    created = register()
+    assert created.done == 'created'
+    assert created.report['device'] == 'cpu'
+    assert created.report['threads'] == 1
+    assert {code.full_label: report for code, report in list_codes()}['autopipe-emt@bench'] == created.report
+    assert register().code.pk == created.code.pk
+
+    with pytest.raises(AutopipeError, match=r'The program cannot be started: .*no/python: No such file or directory'):
+        register(str(tmp_path / 'no' / 'python'))
+    assert orm.load_code('autopipe-emt@bench').pk == created.code.pk
+    assert 'autopipe-emt-failed' not in str(list_codes())
+
+    wrapper = tmp_path / 'wrapper'
+    wrapper.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    wrapper.chmod(0o755)
+    replaced = register(str(wrapper))
+    assert replaced.done == 'replaced'
+    assert orm.load_code('autopipe-emt@bench').pk == replaced.code.pk
+    assert orm.load_code(f'autopipe-emt-{created.code.pk}@bench').pk == created.code.pk
+
+    monkeypatch.setattr(self_tests, 'CONTRACT_VERSION', 99)
+    with pytest.raises(AutopipeError, match='contract_version 4, here it is 99'):
+        register()
+    assert orm.load_code('autopipe-emt@bench').pk == replaced.code.pk
+
+
+@pytest.mark.mlip
+def test_the_model_file_of_a_self_test_is_placed_and_what_is_found_of_it_is_kept(register, tmp_path):
+    orm.load_computer('bench').set_property(FOLDER, str(tmp_path / 'models'))
+    model = tmp_path / 'my.pth'
+    shutil.copy(resolve_model(SevenNetSettings()), model)
+    code = register(kind='sevennet', model=str(model)).code
+    sha256 = file_sha256(model)
+    assert models_tried(code)[sha256]['cutoff_A'] == 5.0
+    assert models_tried(code)[sha256]['shipped'] is False
+    assert find_model(code.computer, sha256).startswith(str(tmp_path / 'models'))
+    model.unlink()
+    # The node has the bytes, so the file is not needed any more.
+    assert model_node(SevenNetSettings(model=str(model), model_sha256=sha256), code).has_bytes
+
+
+def test_a_code_needs_an_interpreter_or_an_image(register):
+    with pytest.raises(AutopipeError, match='--python or --image'):
+        register(python=None)

@@ -1,0 +1,50 @@
+import json
+
+import pytest
+from ase.build import bulk
+
+from aiida_mlip_autopipe.campaigns.report import count_crashes, selection_warnings, write_campaign_report
+from aiida_mlip_autopipe.storage import Row
+
+pytestmark = pytest.mark.integration
+
+
+def test_a_campaign_reports_its_selection_against_chance_and_what_it_cost(tiny_campaign, tmp_path):
+    path = tmp_path / 'tiny.html'
+    assert write_campaign_report(tiny_campaign, path) == 10
+    numbers = json.loads(path.with_suffix('.json').read_text())
+    assert numbers['dataset']['n_rows'] == 10
+    # The curve ends where the sampler itself measured it, with the campaign's own descriptor.
+    assessment = numbers['assessment']
+    assert assessment['n_candidates'] == tiny_campaign.outputs.selection_report['n_candidates']
+    assert assessment['curve']['radius'][-1] == pytest.approx(
+        tiny_campaign.outputs.selection_report['coverage_radius'], rel=1e-2
+    )
+    assert len(assessment['map']['chosen']['name']) == 10
+    tables = numbers['campaign']
+    assert tables['Explorations'] == {'completed': 3}
+    assert (tables['Seeds']['asked for'], tables['Seeds']['made']) == (3, 3)
+    assert (tables['Frames']['explored'], tables['Frames']['chosen']) == (30, 10)
+    assert tables['Time']['force calls'] == 3 * 21
+    assert tables['Time']['hours of dynamics'] > 0
+    assert '<h2>Against random selection of the same size</h2>' in path.read_text()
+
+
+def test_crashes_are_counted_by_the_guard_that_noticed_them():
+    events = [{'rule': 'relaxation'}, {'rule': 'temperature'}]
+    results = [
+        {'outcome': 'unstable', 'events': events},
+        {'outcome': 'no_frame', 'events': events[::-1]},
+        {'outcome': 'unstable', 'events': events},
+        {'outcome': 'completed', 'events': events},
+    ]
+    assert count_crashes(results) == {'temperature': 2, 'relaxation': 1}
+
+
+def test_a_dataset_that_is_extended_by_other_labels_is_warned_of():
+    rows = [Row(bulk('Cu'), {'label_source': 'mlip:emt'})]
+    report = {'warnings': ['too few frames'], 'given_label_sources': ['dft:vasp:pbe', 'mlip:emt']}
+    first, second = selection_warnings(report, rows)
+    assert first == 'too few frames'
+    assert second.startswith('the structures given have labels of dft:vasp:pbe, these of mlip:emt: the two datasets')
+    assert selection_warnings(report | {'given_label_sources': ['mlip:emt']}, rows) == ['too few frames']

@@ -1,0 +1,92 @@
+"""The self-test of a code, repeated: with what it was tested with, or with what a campaign asks of it."""
+
+from __future__ import annotations
+
+import pytest
+from aiida import orm
+from aiida.engine import run_get_node
+from support.environments import environment_of
+
+from aiida_mlip_autopipe.campaigns import self_tests
+from aiida_mlip_autopipe.campaigns.self_tests import find_trials, record_self_test
+from aiida_mlip_autopipe.config.execution import JobResources
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, keep_self_test, kept_environment, kept_tests
+from aiida_mlip_autopipe.jobs.environment import Environment
+
+CUSTOM = {'kind': 'custom', 'calculator': 'ase.calculators.emt:EMT', 'cutoff_A': 6.6}
+
+
+@pytest.fixture
+def code(emt_code, request):
+    """A code of this machine that was never tested."""
+    python = str(emt_code.filepath_executable)
+    label = getattr(request, 'param', f'never-tested-{orm.QueryBuilder().append(orm.InstalledCode).count()}')
+    return orm.InstalledCode(label=label, computer=emt_code.computer, filepath_executable=python).store()
+
+
+def launch(builder):
+    return run_get_node(builder)[1]
+
+
+def unwanted(builder):
+    raise AssertionError('a job is submitted')
+
+
+@pytest.mark.integration
+def test_on_this_machine_a_process_records_the_environment_of_a_custom_calculator(code):
+    report = record_self_test(code, CUSTOM, JobResources(), unwanted)
+    assert kept_environment(code, CUSTOM) == Environment.model_validate(report['environment']) == environment_of(CUSTOM)
+    assert set(kept_environment(code, CUSTOM).sources) == {'ase.calculators.emt'}
+
+
+@pytest.mark.integration
+def test_elsewhere_a_job_records_it(code, monkeypatch):
+    monkeypatch.setattr(self_tests, 'is_read_here', lambda code: False)
+    record_self_test(code, CUSTOM, JobResources(), launch)
+    assert kept_environment(code, CUSTOM) == environment_of(CUSTOM)
+
+
+@pytest.mark.integration
+def test_a_test_that_fails_leaves_the_record_as_it_was(code):
+    old = environment_of().model_copy(update={'numpy': '1.0'})
+    keep_self_test(code, CUSTOM, {'environment': old.model_dump(mode='json')})
+    with pytest.raises(AutopipeError, match='no_such_module'):
+        record_self_test(code, {**CUSTOM, 'calculator': 'no_such_module:EMT'}, JobResources(), unwanted)
+    code.base.extras.set(IMAGE_SHA256, 'a' * 64)
+    with pytest.raises(AutopipeError, match='image'):
+        record_self_test(code, CUSTOM, JobResources(), unwanted)
+    assert kept_environment(code, CUSTOM) == old
+
+
+def test_a_code_is_tested_again_with_what_it_was_tested_with(code):
+    report, resources = {'environment': environment_of().model_dump(mode='json')}, JobResources(queue='gpu')
+    for calculator in ({'kind': 'emt'}, CUSTOM):
+        keep_self_test(code, calculator, report, resources.model_dump(mode='json'))
+    assert find_trials(code, None) == [({'kind': 'emt'}, resources), (CUSTOM, resources)]
+    assert len(kept_tests(code)) == 2
+
+
+def test_a_code_of_which_nothing_is_known_needs_a_campaign(code, emt_code, campaign_config):
+    with pytest.raises(AutopipeError, match=f'calculator test {code.full_label} --config'):
+        find_trials(code, None)
+    codes = [{'code': code.full_label, 'calculator': CUSTOM}, {'code': emt_code.full_label}]
+    config = campaign_config(execution={'codes': codes, 'queue': 'debug'})
+    ((calculator, resources),) = find_trials(code, config)
+    assert (calculator['calculator'], resources.queue) == (CUSTOM['calculator'], 'debug')
+    with pytest.raises(AutopipeError, match='no calculator for'):
+        find_trials(code, campaign_config(execution={'code': emt_code.full_label}))
+
+
+def test_the_calculators_of_committee_and_campaign_are_both_tested(code, campaign_config):
+    lj = {'kind': 'lj', 'epsilon_eV': 0.05, 'sigma_A': 2.3}
+    config = campaign_config(
+        execution={'code': code.full_label}, exploration={'committee': {'calculator': lj, 'code': code.full_label}}
+    )
+    assert [calculator['kind'] for calculator, _ in find_trials(code, config)] == ['emt', 'lj']
+    assert all('device' not in calculator for calculator, _ in find_trials(code, config))
+
+
+@pytest.mark.parametrize('code', ['autopipe-chgnet'], indirect=True)
+def test_a_code_named_after_a_calculator_is_tested_with_it(code):
+    assert find_trials(code, None) == [({'kind': 'chgnet'}, JobResources())]

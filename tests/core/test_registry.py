@@ -1,0 +1,38 @@
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from aiida_mlip_autopipe.core import registry
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.registry import Registry
+from aiida_mlip_autopipe.generation import GENERATORS
+
+GROUP = GENERATORS.group
+BUILTIN = {'alloy': 'aiida_mlip_autopipe.generation.kinds.alloy:AlloyGenerator'}
+
+
+def registry_with(monkeypatch, name, value):
+    monkeypatch.setattr(registry, 'entry_points', lambda group: [EntryPoint(name, value, group)])
+    return Registry(GROUP, BUILTIN)
+
+
+def test_a_kind_is_added_by_entry_point(monkeypatch):
+    kinds = registry_with(monkeypatch, 'mine', 'aiida_mlip_autopipe.generation.kinds.structures:StructuresGenerator')
+    assert list(kinds) == ['alloy', 'mine']
+    assert kinds.load('mine').__name__ == 'StructuresGenerator'
+
+
+def test_an_unknown_kind_brings_those_there_are():
+    with pytest.raises(AutopipeError, match="there is no generator 'x'; there are alloy"):
+        Registry(GROUP, BUILTIN).load('x')
+
+
+def test_an_entry_point_cannot_take_the_name_of_a_built_in_kind(monkeypatch):
+    with pytest.raises(AutopipeError, match=r"'alloy' .* has the name of a built-in kind"):
+        list(registry_with(monkeypatch, 'alloy', 'elsewhere:Alloy'))
+
+
+@pytest.mark.parametrize('value', ['no.such.module:Class', 'aiida_mlip_autopipe.generation.kinds.alloy:NoSuchClass'])
+def test_a_broken_entry_point_is_named(monkeypatch, value):
+    with pytest.raises(AutopipeError, match=f"the {GROUP} 'mine' cannot be loaded from {value.partition(':')[0]}: "):
+        registry_with(monkeypatch, 'mine', value).load('mine')

@@ -1,0 +1,106 @@
+"""What a description job leaves: the descriptors that would have been computed in place, or one sentence."""
+
+import numpy as np
+import pytest
+
+from aiida_mlip_autopipe.descriptors.contract import DESCRIPTORS_FILE, STRUCTURES_FILE
+from aiida_mlip_autopipe.descriptors.environments import fit_environments, project_environments, report_environments
+from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings, describe_structures
+from aiida_mlip_autopipe.descriptors.structures_file import Structures, write_structures
+from aiida_mlip_autopipe.jobs.contract import STOP_FILE
+
+SMALL = SoapSettings(n_max=3, l_max=2)
+
+
+def test_structures_are_read_as_they_were_written_to_the_last_bit(trajectories, tmp_path):
+    write_structures(tmp_path / 'structures.npz', trajectories)
+    read = list(Structures(tmp_path / 'structures.npz'))
+    frames = [one.frame(index) for one in trajectories for index in range(len(one))]
+    assert len(read) == len(frames) == 9
+    for one, other in zip(read, frames, strict=True):
+        for array in ('numbers', 'positions', 'cell', 'pbc'):
+            np.testing.assert_array_equal(getattr(one, array), getattr(other, array))
+
+
+def test_soap_of_a_job_is_that_of_the_selection_bit_for_bit(trajectories, describe):
+    result = describe(trajectories, descriptor=SMALL.model_dump())
+    assert (result.outcome, result.n_frames) == ('completed', 9)
+    features = np.load(describe.folder / DESCRIPTORS_FILE)
+    assert features.dtype == np.float32
+    structures = [one.frame(index) for one in trajectories for index in range(len(one))]
+    np.testing.assert_array_equal(features, describe_structures(structures, 9, (1, 8, 29, 79), SMALL))
+    assert result.statistics == {'n_features': features.shape[1], 'compression': 'off'}
+
+
+def test_environments_of_a_job_are_those_of_the_selection_bit_for_bit(trajectories, describe):
+    species = (1, 8, 29, 79)
+    projection = fit_environments(trajectories, species, SMALL)
+    result = describe(trajectories, descriptor=SMALL.model_dump(), components=projection)
+    assert (result.outcome, result.n_frames) == ('completed', 9)
+    structures = [one.frame(index) for one in trajectories for index in range(len(one))]
+    expected = np.concatenate(list(project_environments(structures, species, SMALL, projection)))
+    features = np.load(describe.folder / DESCRIPTORS_FILE)
+    assert features.dtype == np.float32
+    assert features.shape == (3 * 4 + 4 * 8 + 2 * 3, expected.shape[1])
+    np.testing.assert_array_equal(features, expected)
+    assert result.statistics == report_environments(SMALL, species, projection)
+
+
+def test_a_job_of_environments_that_is_told_to_stop_says_how_many_structures_it_did(trajectories, describe):
+    projection = fit_environments(trajectories, (1, 8, 29, 79), SMALL)
+    (describe.folder / STOP_FILE).touch()
+    result = describe(trajectories, descriptor=SMALL.model_dump(), components=projection)
+    assert (result.outcome, result.n_frames) == ('stopped', 1)
+    assert '1 of 9 structures were done' in result.message
+
+
+def test_an_element_that_the_descriptor_was_not_built_for_is_refused(trajectories, describe):
+    result = describe(trajectories, species=(29, 79))
+    assert (result.outcome, result.refusal) == ('refused', 'element')
+    assert result.message == 'the descriptor is not built for H, O'
+
+
+@pytest.mark.parametrize(
+    ('changes', 'refusal', 'words'),
+    [
+        ({'contract_version': 99}, 'contract', 'contract version 99'),
+        ({'description_version': '0'}, 'contract', 'version 0 of the description'),
+        ({'descriptor': {'kind': 'sope'}}, 'settings', 'sope'),
+        ({'descriptor': {'kind': 'soap', 'n_max': 0}}, 'settings', 'n_max'),
+        ({'descriptor': {'kind': 'learned'}}, 'settings', 'need a calculator'),
+        ({'descriptor': {'kind': 'learned'}, 'calculator': {'kind': 'emt'}}, 'settings', "'emt' has no learned"),
+        ({'structures': 'other.npz'}, 'structure', 'other.npz cannot be read'),
+        ({'projection': 'other.npz'}, 'structure', 'the components other.npz cannot be read'),
+        ({'image_sha256': 'a' * 64}, 'model_mismatch', 'the image of this job'),
+    ],
+)
+def test_a_job_that_cannot_be_run_is_refused_in_one_sentence(trajectories, describe, changes, refusal, words):
+    result = describe(trajectories, **changes)
+    assert (result.outcome, result.refusal) == ('refused', refusal)
+    assert words in result.message
+
+
+def test_a_job_that_is_told_to_stop_says_how_far_it_came(trajectories, describe, monkeypatch):
+    monkeypatch.setattr('aiida_mlip_autopipe.descriptors.soap.settings.BLOCK', 4)
+    # A block is as much larger as there are threads.
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    (describe.folder / STOP_FILE).touch()
+    result = describe(trajectories, descriptor=SMALL.model_dump())
+    assert result.outcome == 'stopped'
+    assert '4 of 9 structures were done' in result.message
+
+
+def test_descriptors_that_are_not_finite_fail_the_job(trajectories, describe, monkeypatch):
+    monkeypatch.setattr(
+        'aiida_mlip_autopipe.descriptors.job.describe_in_blocks', lambda *_: iter([np.full((9, 2), np.nan)])
+    )
+    result = describe(trajectories)
+    assert result.outcome == 'failed'
+    assert 'structures 0 to 9 are not finite' in result.message
+
+
+def test_the_file_of_structures_is_small(trajectories, tmp_path):
+    """Little but the numbers: of an atom 24 bytes for its position and 8 for its element, of a frame some 90."""
+    many = [trajectories[1]] * 100
+    write_structures(tmp_path / STRUCTURES_FILE, many)
+    assert (tmp_path / STRUCTURES_FILE).stat().st_size < 400 * (8 * 32 + 100) + 2000

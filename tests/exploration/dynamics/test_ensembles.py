@@ -1,0 +1,146 @@
+"""Which ensemble is chosen for a structure, and which combinations are refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import add_adsorbate, bulk, fcc111, graphene, molecule
+from ase.constraints import FixAtoms
+from ase.spacegroup import crystal
+
+from aiida_mlip_autopipe.exploration.dynamics.ensembles import EnsembleRefusedError, choose_ensemble, empty_gaps
+
+
+def graphite() -> Atoms:
+    return crystal('C2', [(0, 0, 0.25), (1 / 3, 2 / 3, 0.25)], spacegroup=194, cellpar=[2.46, 2.46, 6.7, 90, 90, 120])
+
+
+def sodalite() -> Atoms:
+    """The silica framework of sodalite: cages of 6 Å, but no layer without atoms."""
+    return crystal(
+        ['Si', 'O'], [(0.25, 0.5, 0), (0.1468, 0.1468, 0.4893)], spacegroup=218, cellpar=[8.88, 8.88, 8.88, 90, 90, 90]
+    )
+
+
+def wire() -> Atoms:
+    atoms = bulk('Cu', cubic=True) * (1, 1, 3)
+    atoms.center(vacuum=8, axis=(0, 1))
+    atoms.pbc = True
+    return atoms
+
+
+def wrapped_slab() -> Atoms:
+    atoms = fcc111('Cu', (2, 2, 4), vacuum=7.0, orthogonal=False)
+    atoms.pbc = True
+    atoms.positions[:, 2] += atoms.cell[2, 2] / 2
+    atoms.wrap()
+    return atoms
+
+
+def left_handed(atoms: Atoms) -> Atoms:
+    return Atoms(
+        atoms.numbers,
+        cell=atoms.cell.array[[1, 0, 2]],
+        scaled_positions=atoms.get_scaled_positions()[:, [1, 0, 2]],
+        pbc=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ('atoms', 'ensemble', 'reason'),
+    [
+        (bulk('Cu', cubic=True), 'npt', 'no empty layer'),
+        (bulk('Cu') * (2, 1, 3), 'npt', 'no empty layer'),
+        (left_handed(bulk('Ti') * (2, 2, 2)), 'npt', 'no empty layer'),
+        (graphite(), 'npt', 'no empty layer'),
+        (sodalite(), 'npt', 'no empty layer'),
+        (wire(), 'nvt', 'across a'),
+        (wrapped_slab(), 'nvt', 'across c'),
+        (left_handed(wrapped_slab()), 'nvt', 'across c'),
+        (graphene(vacuum=6.0), 'nvt', 'not periodic along c'),
+        (molecule('H2O'), 'nvt', 'not periodic along a, b, c'),
+        (molecule('H2O', vacuum=5.0, pbc=True), 'nvt', 'an empty layer of'),
+    ],
+    ids=[
+        'cubic cell',
+        'primitive cell',
+        'left-handed cell',
+        'graphite',
+        'porous crystal',
+        'wire',
+        'slab wrapped over the edge',
+        'left-handed slab',
+        'sheet',
+        'free molecule',
+        'molecule in a periodic box',
+    ],
+)
+def test_auto_takes_npt_for_bulk_and_nvt_for_what_has_a_surface(atoms, ensemble, reason):
+    choice = choose_ensemble(atoms, 'auto', 6.0)
+    assert choice.ensemble == ensemble
+    assert reason in choice.reason
+
+
+@pytest.mark.parametrize('shift', np.linspace(0, 1, 7))
+def test_the_gap_does_not_depend_on_where_the_cell_begins(shift):
+    atoms = fcc111('Au', (2, 1, 3), vacuum=5.0)
+    atoms.pbc = True
+    radius = 1.36
+    expected = 10.0 - 2 * radius
+    atoms.positions += shift * atoms.cell[2]
+    assert empty_gaps(atoms)[2] == pytest.approx(expected)
+    atoms.wrap()
+    assert empty_gaps(atoms)[2] == pytest.approx(expected)
+
+
+def test_a_gap_is_measured_along_the_normal_of_a_skewed_cell():
+    atoms = fcc111('Au', (1, 1, 2), vacuum=5.0)
+    atoms.pbc = True
+    before = empty_gaps(atoms)
+    atoms.cell[2] += 3 * atoms.cell[0]
+    assert empty_gaps(atoms)[2] == pytest.approx(before[2])
+
+
+def test_a_molecule_on_the_surface_counts():
+    slab = fcc111('Cu', (2, 2, 2), vacuum=6.0)
+    slab.pbc = True
+    before = empty_gaps(slab)[2]
+    add_adsorbate(slab, 'O', 1.2, 'fcc')
+    assert empty_gaps(slab)[2] < before
+
+
+@pytest.mark.parametrize(
+    ('atoms', 'sentence'),
+    [
+        (wrapped_slab(), 'an empty layer of'),
+        (molecule('H2O'), 'not periodic along a, b, c'),
+    ],
+)
+def test_there_is_no_pressure_across_vacuum(atoms, sentence):
+    with pytest.raises(EnsembleRefusedError, match=f'NPT is not possible: {sentence}'):
+        choose_ensemble(atoms, 'npt', 6.0)
+
+
+def test_fixed_atoms_exclude_npt():
+    atoms = bulk('Cu', cubic=True)
+    atoms.set_constraint(FixAtoms([0]))
+    assert choose_ensemble(atoms, 'auto', 6.0).ensemble == 'nvt'
+    with pytest.raises(EnsembleRefusedError, match='1 fixed atoms'):
+        choose_ensemble(atoms, 'npt', 6.0)
+
+
+def test_a_calculator_without_stress_excludes_npt():
+    atoms = bulk('Cu', cubic=True)
+    assert choose_ensemble(atoms, 'auto', 6.0, has_stress=False).ensemble == 'nvt'
+    with pytest.raises(EnsembleRefusedError, match='no stress'):
+        choose_ensemble(atoms, 'npt', 6.0, has_stress=False)
+
+
+@pytest.mark.parametrize('fix', [True, False])
+def test_what_cannot_move_is_refused(fix):
+    atoms = bulk('Cu')
+    if fix:
+        atoms.set_constraint(FixAtoms([0]))
+    with pytest.raises(EnsembleRefusedError, match='every atom is fixed' if fix else 'single atom'):
+        choose_ensemble(atoms, 'auto', 6.0)

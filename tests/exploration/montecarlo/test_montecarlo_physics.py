@@ -1,0 +1,188 @@
+"""Monte Carlo, alone and mixed with dynamics, samples what can be enumerated exactly."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from scipy import stats
+from support.model_systems import KT, N_SIGMA, IdealGas, assert_mean, make, make_system, standard_error
+
+from aiida_mlip_autopipe.calculators.evaluation import Evaluation
+from aiida_mlip_autopipe.exploration.montecarlo.settings import MonteCarloSettings
+from aiida_mlip_autopipe.exploration.montecarlo.trials import MonteCarlo
+
+pytestmark = pytest.mark.physics
+
+SPACING = 4.0
+KINDS = np.array([29, 29, 79, 79, 47, 0])  # three species, and a fixed atom of none that keeps the momentum free
+MASSES = np.array([20.0, 20.0, 60.0, 60.0, 40.0, 40.0])
+# Energies of neighbours on a ring of five sites, in units of kT; not symmetric among the species.
+COUPLING = {(29, 29): 0.0, (29, 79): -0.8, (29, 47): 0.5, (79, 79): 0.3, (47, 79): -0.4, (47, 47): 0.0}
+SPRINGS = {29: 3.0, 79: 1.5, 47: 5.0}
+TERM = np.zeros((80, 80))
+for (_a, _b), _value in COUPLING.items():
+    TERM[_a, _b] = TERM[_b, _a] = _value * KT
+
+
+class RingLattice:
+    """Atoms on a ring of sites: a lattice energy by who sits where, and a tether to the site by species."""
+
+    def __init__(self):
+        self.sites = np.array([[SPACING * site, 0.0, 0.0] for site in range(6)])
+        self.constants = np.array([[SPRINGS.get(int(kind), 1.0)] for kind in KINDS])
+
+    def occupation(self, positions):
+        """Return which species sits on each of the five sites."""
+        sites = np.round(positions[:5, 0] / SPACING).astype(int)
+        kinds = np.zeros(5, dtype=int)
+        kinds[sites] = KINDS[:5]
+        return tuple(kinds.tolist()), sites
+
+    @staticmethod
+    def lattice_energy(kinds):
+        return float(sum(TERM[kinds[site], kinds[(site + 1) % 5]] for site in range(5)))
+
+    def __call__(self, positions, cell):
+        kinds, sites = self.occupation(positions)
+        away = positions - self.sites[np.append(sites, 5)]
+        energy = self.lattice_energy(kinds) + 0.5 * float((self.constants * away**2).sum())
+        return Evaluation(energy, -self.constants * away, np.zeros(6))
+
+
+def exact_populations():
+    """Return the Boltzmann probability of each of the 30 arrangements."""
+    arrangements = sorted(set(permutations(KINDS[:5].tolist())))
+    weights = np.exp([-RingLattice.lattice_energy(kinds) / KT for kinds in arrangements])
+    return dict(zip(arrangements, weights / weights.sum(), strict=True))
+
+
+def run_ring(moves, n_md_steps, n_trials, n_rounds, seed, kind='langevin'):
+    """Return after each round the arrangement, and how far each atom is from its site (rounds, 5, 3)."""
+    rng = np.random.default_rng(seed)
+    model = RingLattice()
+    free = np.array([True] * 5 + [False])
+    system = make_system(model.sites, 40 * np.eye(3), MASSES, free, rng)
+    integrator = make(kind, system, model, 4.0, rng, thermostat_time_fs=30.0)
+    atoms = Atoms(KINDS, positions=model.sites, cell=40 * np.eye(3), pbc=True)
+    settings = MonteCarloSettings(moves=moves, n_md_steps=max(n_md_steps, 1), n_trials=n_trials)
+    monte_carlo = MonteCarlo(settings, atoms, free, 'nvt', distance_factor=None)
+    arrangements, aways = [], []
+    for _ in range(n_rounds):
+        for _ in range(n_md_steps):
+            integrator.step()
+        monte_carlo.run_round(integrator)
+        kinds, sites = model.occupation(system.positions)
+        arrangements.append(kinds)
+        aways.append(system.positions[:5] - model.sites[sites])
+    return arrangements, np.array(aways), monte_carlo
+
+
+def assert_populations(arrangements):
+    """Compare each arrangement's share with its exact probability, by standard errors of the correlated series."""
+    exact = exact_populations()
+    assert set(arrangements) == set(exact)
+    numbers = {kinds: number for number, kinds in enumerate(exact)}
+    series = np.array([numbers[kinds] for kinds in arrangements])
+    worst = 0.0
+    for kinds, probability in exact.items():
+        hits = series == numbers[kinds]
+        error = standard_error(hits)
+        assert error < 0.06 * probability + 0.004
+        worst = max(worst, abs(hits.mean() - probability) / error)
+    assert worst < N_SIGMA
+    # The energies differ by up to 2 kT, so that a wrong sign or a lost factor of two could not hide.
+    assert max(exact.values()) / min(exact.values()) > 5
+
+
+def assert_tethered(aways, resolution):
+    """Compare the energy of each tether with ``3/2 k T``, and its mean elongation with nothing."""
+    constants = np.array([SPRINGS[int(kind)] for kind in KINDS[:5]])
+    for atom, constant in enumerate(constants):
+        assert_mean(0.5 * constant * (aways[:, atom] ** 2).sum(axis=1), 1.5 * KT, resolution)
+        for component in aways[:, atom].T:
+            assert abs(component.mean()) < N_SIGMA * standard_error(component) < 0.5 * np.sqrt(KT / constant)
+
+
+def test_swaps_alone_find_the_populations_of_a_small_lattice():
+    arrangements, aways, monte_carlo = run_ring(
+        [{'kind': 'swap', 'partners': 'any'}], n_md_steps=0, n_trials=2, n_rounds=30_000, seed=1
+    )
+    assert_populations(arrangements)
+    assert not aways.any()
+    assert 0.2 < monte_carlo.summary()[0]['acceptance'] < 0.95
+
+
+def test_displacements_alone_sample_the_tethers():
+    arrangements, aways, _ = run_ring(
+        [{'kind': 'displacement', 'max_displacement_A': 0.25}], n_md_steps=0, n_trials=10, n_rounds=10_000, seed=2
+    )
+    assert len(set(arrangements)) == 1
+    assert_tethered(aways[200:], resolution=0.2)
+
+
+def test_swaps_and_displacements_mixed_sample_both():
+    moves = [
+        {'kind': 'swap', 'partners': 'any', 'weight': 1},
+        {'kind': 'displacement', 'max_displacement_A': 0.25, 'weight': 4},
+    ]
+    arrangements, aways, monte_carlo = run_ring(moves, n_md_steps=0, n_trials=10, n_rounds=15_000, seed=3)
+    assert_populations(arrangements)
+    assert_tethered(aways[200:], resolution=0.2)
+    swap, displacement = monte_carlo.summary()
+    assert displacement['tried'] / swap['tried'] == pytest.approx(4, rel=0.1)
+
+
+@pytest.mark.parametrize('kind', ['langevin', 'bussi'])
+def test_dynamics_and_moves_mixed_leave_the_canonical_distribution_as_it_is(kind):
+    moves = [
+        {'kind': 'swap', 'partners': 'any', 'weight': 3},
+        {'kind': 'displacement', 'max_displacement_A': 0.2, 'weight': 2},
+    ]
+    arrangements, aways, _ = run_ring(moves, n_md_steps=5, n_trials=5, n_rounds=12_000, seed=4, kind=kind)
+    assert_populations(arrangements)
+    # Verlet's error in the tethers is (ω Δt)²/4 of them at most, here 0.4 %; B A O A B with Langevin has none.
+    assert_tethered(aways[200:], resolution=0.25)
+
+
+def volumes_of_ideal_gas(moves, with_dynamics, n_rounds, seed):
+    """Return the volumes of four atoms of an ideal gas, and the pressure."""
+    rng = np.random.default_rng(seed)
+    pressure = 5 * KT / 216.0
+    positions = rng.uniform(0, 6, (4, 3))
+    system = make_system(positions, 6 * np.eye(3), [10.0, 20.0, 40.0, 80.0], rng=rng)
+    integrator = make('npt', system, IdealGas(), 2.0, rng, pressure=pressure)
+    atoms = Atoms('Ar4', positions=positions, cell=6 * np.eye(3), pbc=True)
+    settings = MonteCarloSettings(moves=moves, n_trials=3)
+    monte_carlo = MonteCarlo(settings, atoms, system.free, 'npt', distance_factor=None)
+    volumes = []
+    for _ in range(n_rounds):
+        for _ in range(5 if with_dynamics else 0):
+            integrator.step()
+        monte_carlo.run_round(integrator)
+        volumes.append(system.volume)
+    return np.array(volumes), pressure
+
+
+VOLUME_MOVES = {
+    'logarithmic': [{'kind': 'volume', 'max_change': 0.9}],
+    'linear': [{'kind': 'volume', 'max_change': 0.9, 'scale': 'linear'}],
+    'both with displacements': [
+        {'kind': 'volume', 'max_change': 0.9},
+        {'kind': 'volume', 'max_change': 0.9, 'scale': 'linear'},
+        {'kind': 'displacement'},
+    ],
+}
+
+
+@pytest.mark.parametrize('with_dynamics', [False, True], ids=['alone', 'with the barostat'])
+@pytest.mark.parametrize('moves', VOLUME_MOVES.values(), ids=VOLUME_MOVES.keys())
+def test_an_ideal_gas_under_volume_moves_has_its_volumes(moves, with_dynamics):
+    """``p(V) ∝ V^N exp(-P V/kT)``: a gamma distribution of shape N + 1, the same with dynamics and without."""
+    volumes, pressure = volumes_of_ideal_gas(moves, with_dynamics, 15_000, seed=5)
+    reduced = volumes[200:] * pressure / KT
+    assert_mean(reduced, 5, resolution=0.1)
+    assert_mean((reduced - 5) ** 2, 5, resolution=0.3)
+    assert stats.kstest(reduced[::20], stats.gamma(5).cdf).pvalue > 1e-5

@@ -1,0 +1,264 @@
+"""Each Monte Carlo move does what it says, and only that."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from pydantic import ValidationError
+
+from aiida_mlip_autopipe.calculators.emt import EMTLoader, EMTSettings
+from aiida_mlip_autopipe.calculators.evaluation import Evaluator
+from aiida_mlip_autopipe.exploration.dynamics.integrators import make_integrator
+from aiida_mlip_autopipe.exploration.montecarlo.moves import MOVES, MoveRefusedError
+from aiida_mlip_autopipe.exploration.montecarlo.settings import MonteCarloSettings
+from aiida_mlip_autopipe.exploration.montecarlo.trials import MonteCarlo
+from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
+from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
+
+
+def move_of(atoms: Atoms, free: np.ndarray | None = None, **settings):
+    variant = MOVES.load(settings['kind'])
+    move = variant(variant.settings_class(**settings))
+    move.begin(atoms, np.ones(len(atoms), dtype=bool) if free is None else free)
+    return move
+
+
+def system_of(atoms: Atoms, free: np.ndarray | None = None) -> PhaseSpace:
+    return PhaseSpace(
+        positions=atoms.positions.copy(),
+        momenta=np.zeros((len(atoms), 3)),
+        cell=atoms.cell.array.copy(),
+        masses=atoms.get_masses()[:, np.newaxis],
+        free=np.ones(len(atoms), dtype=bool) if free is None else free,
+    )
+
+
+def swapped_pairs(atoms: Atoms, n: int = 300, free: np.ndarray | None = None, **settings) -> set[tuple[str, str]]:
+    """Return the elements of the pairs that swaps exchange; check that nothing else moves."""
+    move, system, rng = move_of(atoms, free, kind='swap', **settings), system_of(atoms), np.random.default_rng(1)
+    pairs = set()
+    for _ in range(n):
+        trial = move.propose(system, rng)
+        moved = np.flatnonzero((trial.positions != system.positions).any(axis=1))
+        assert len(moved) == 2
+        assert np.array_equal(trial.positions[moved], system.positions[moved[::-1]])
+        assert trial.log_factor == 0.0
+        pairs.add(tuple(sorted(atoms.symbols[moved])))
+    return pairs
+
+
+@pytest.fixture
+def salt() -> Atoms:
+    """NaCl with K and Br: two cations, two anions."""
+    atoms = bulk('NaCl', 'rocksalt', a=5.64, cubic=True)
+    atoms.symbols[0] = 'K'
+    atoms.symbols[1] = 'Br'
+    return atoms
+
+
+@pytest.fixture
+def spinel() -> Atoms:
+    """Cations of two charges."""
+    atoms = Atoms('MgAl2O4', positions=np.arange(21.0).reshape(7, 3) * 2, cell=[50, 50, 50], pbc=True)
+    atoms.set_initial_charges([2, 3, 3, -2, -2, -2, -2])
+    return atoms
+
+
+def test_an_alloy_of_many_elements_swaps_all_unlike_pairs():
+    atoms = bulk('Cu', cubic=True)
+    atoms.symbols = ['Cu', 'Au', 'Ag', 'Pd']
+    assert len(swapped_pairs(atoms)) == 6
+
+
+def test_a_cation_never_sits_on_the_site_of_an_anion(salt):
+    assert swapped_pairs(salt) == {('K', 'Na'), ('Br', 'Cl')}
+    salt.set_initial_charges([1 if symbol in ('Na', 'K') else -1 for symbol in salt.symbols])
+    assert swapped_pairs(salt) == {('K', 'Na'), ('Br', 'Cl')}
+
+
+def test_a_spinel_inverts_unless_only_equal_charges_may_swap(spinel):
+    assert swapped_pairs(spinel) == {('Al', 'Mg')}
+    with pytest.raises(MoveRefusedError, match='different elements'):
+        swapped_pairs(spinel, partners='same_charge')
+
+
+def test_the_seeds_own_charges_decide_and_not_what_an_element_mostly_is():
+    sulfate = Atoms('BaSO4', positions=np.arange(18.0).reshape(6, 3) * 2, cell=[50, 50, 50], pbc=True)
+    assert swapped_pairs(sulfate) == {('O', 'S')}
+    sulfate.set_initial_charges([2, 6, -2, -2, -2, -2])
+    assert swapped_pairs(sulfate) == {('Ba', 'S')}
+
+
+def test_a_job_keeps_the_charges_of_its_seed(job_folder):
+    """Gold as an anion, as in CsAu: with the seed's charges nothing can change places, and the job says so."""
+    atoms = bulk('CuAu', 'cesiumchloride', a=3.2) * (2, 1, 1)
+    settings = {'ensemble': 'nvt', 'n_steps': 2, 'monte_carlo': {'moves': [{'kind': 'swap'}]}}
+    assert job_folder('alloy').write(atoms, settings).run().outcome == 'completed'
+    atoms.set_initial_charges([1, -1, 1, -1])
+    result = job_folder('salt').write(atoms, settings).run()
+    assert (result.outcome, result.refusal) == ('refused', 'settings')
+    assert 'different elements and partners' in result.message
+
+
+def test_partners_of_the_same_charge_need_charges(salt):
+    with pytest.raises(MoveRefusedError, match='formal charges'):
+        swapped_pairs(salt, partners='same_charge')
+
+
+def test_any_partners_are_any(salt):
+    assert len(swapped_pairs(salt, partners='any')) == 6
+
+
+def test_a_named_sublattice_keeps_to_itself(salt):
+    assert swapped_pairs(salt, sublattices={'cations': ['Na', 'K']}) == {('K', 'Na')}
+    with pytest.raises(ValidationError, match='two sublattices'):
+        swapped_pairs(salt, sublattices={'a': ['Na', 'K'], 'b': ['K', 'Cl']})
+
+
+def test_fixed_atoms_are_never_swapped(salt):
+    free = np.ones(8, dtype=bool)
+    free[0] = False  # the only K
+    assert swapped_pairs(salt, free=free) == {('Br', 'Cl')}
+
+
+def test_each_swap_is_as_likely_as_its_way_back(salt):
+    move, rng = move_of(salt, kind='swap', partners='any'), np.random.default_rng(3)
+    system = system_of(salt)
+    counts: dict[tuple[int, ...], int] = {}
+    for _ in range(4000):
+        moved = tuple(np.flatnonzero((move.propose(system, rng).positions != system.positions).any(axis=1)))
+        counts[moved] = counts.get(moved, 0) + 1
+    # 3 Na, 1 K, 3 Cl, 1 Br: a pair of the rare ones is drawn with 2/8/7, of the frequent ones with 2/8/5.
+    rare = counts[(0, 1)] / 4000
+    assert rare == pytest.approx(2 / 56, abs=5 * np.sqrt(2 / 56 / 4000))
+
+
+def test_a_displacement_moves_one_free_atom_within_its_cube(salt):
+    free = np.zeros(8, dtype=bool)
+    free[[2, 5]] = True
+    move = move_of(salt, free, kind='displacement', max_displacement_A=0.2)
+    system, rng = system_of(salt), np.random.default_rng(0)
+    changes = np.array([move.propose(system, rng).positions - system.positions for _ in range(500)])
+    assert set(np.flatnonzero(np.abs(changes).sum(axis=(0, 2)))) == {2, 5}
+    assert ((np.abs(changes).sum(axis=2) > 0).sum(axis=1) == 1).all()
+    assert 0.19 < np.abs(changes).max() < 0.2
+
+
+@pytest.mark.parametrize(('scale', 'exponent'), [('linear', 8), ('logarithmic', 9)])
+def test_a_volume_move_scales_everything_and_knows_its_factor(salt, scale, exponent):
+    move = move_of(salt, kind='volume', max_change=0.1, scale=scale)
+    system, rng = system_of(salt), np.random.default_rng(0)
+    for _ in range(20):
+        trial = move.propose(system, rng)
+        ratio = abs(np.linalg.det(trial.cell)) / system.volume
+        assert 0.9 <= ratio <= 1.1
+        assert trial.positions == pytest.approx(system.positions * ratio ** (1 / 3))
+        assert trial.log_factor == pytest.approx(exponent * np.log(ratio))
+
+
+def test_a_volume_move_is_refused_with_fixed_atoms(salt):
+    free = np.ones(8, dtype=bool)
+    free[0] = False
+    with pytest.raises(MoveRefusedError, match='fixed atoms'):
+        move_of(salt, free, kind='volume')
+
+
+ENSEMBLES = (('nvt', 'langevin'), ('nvt', 'bussi'), ('npt', 'langevin'))
+
+
+@pytest.mark.parametrize(
+    ('ensemble', 'thermostat', 'move'),
+    [
+        (*ensemble, move)
+        for ensemble in ENSEMBLES
+        for move in ('swap', 'displacement', 'volume')
+        if move != 'volume' or ensemble[0] == 'npt'
+    ],
+)
+def test_a_step_after_an_accepted_move_starts_from_the_moved_structure(alloy, ensemble, thermostat, move):
+    settings = ExplorationSettings(ensemble=ensemble, thermostat=thermostat)
+    system, rng = system_of(alloy), np.random.default_rng(4)
+    evaluator = Evaluator(alloy.copy(), EMTLoader(EMTSettings()).load().calculator, with_stress=True)
+    system.momenta = system.thermal_momenta(300.0, rng)
+    evaluation = evaluator.evaluate(system.positions, system.cell)
+    integrator = make_integrator(ensemble, settings, 300.0, (system, evaluator.evaluate, evaluation, units.fs, rng))
+    integrator.set_targets(1e7, 0.0)  # so hot that all is accepted
+    monte_carlo = MonteCarlo(
+        MonteCarloSettings(moves=[{'kind': move}]), alloy, system.free, ensemble, distance_factor=None
+    )
+    integrator.step()
+    before = system.positions.copy()
+    momenta = system.momenta.copy()
+    calls = evaluator.calls
+    while not monte_carlo.try_move(monte_carlo.moves[0], integrator):
+        calls += 1
+    assert evaluator.calls == calls + 1
+    moved, cell = system.positions.copy(), system.cell.copy()
+    assert not np.array_equal(moved, before)
+    assert np.array_equal(system.momenta, momenta)
+
+    reference = alloy.copy()
+    reference.set_cell(cell)
+    reference.positions[:] = moved
+    reference.calc = EMT()
+    assert integrator.evaluation.energy == pytest.approx(reference.get_potential_energy(), abs=1e-9)
+    assert integrator.evaluation.forces == pytest.approx(reference.get_forces(), abs=1e-9)
+    assert integrator.evaluation.stress == pytest.approx(reference.get_stress(), abs=1e-9)
+
+    # The next step must do what an integrator does that was made for the moved structure.
+    twin = system_of(reference)
+    twin.momenta, twin.cell_momentum = momenta.copy(), system.cell_momentum
+    twin_rng = np.random.default_rng(0)
+    twin_rng.bit_generator.state = rng.bit_generator.state
+    fresh = Evaluator(alloy.copy(), EMTLoader(EMTSettings()).load().calculator, with_stress=True)
+    other = make_integrator(
+        ensemble, settings, 300.0, (twin, fresh.evaluate, fresh.evaluate(moved, cell), units.fs, twin_rng)
+    )
+    other.set_targets(300.0, 0.0)
+    integrator.set_targets(300.0, 0.0)
+    integrator.step()
+    other.step()
+    assert np.array_equal(system.positions, twin.positions)
+    assert np.array_equal(system.momenta, twin.momenta)
+    assert np.array_equal(system.cell, twin.cell)
+
+
+def test_a_trial_with_overlapping_atoms_is_not_evaluated(alloy):
+    system, rng = system_of(alloy), np.random.default_rng(0)
+    evaluator = Evaluator(alloy.copy(), EMT(), with_stress=True)
+    evaluation = evaluator.evaluate(system.positions, system.cell)
+    integrator = make_integrator(
+        'nvt', ExplorationSettings(), 300.0, (system, evaluator.evaluate, evaluation, units.fs, rng)
+    )
+    integrator.set_targets(300.0, 0.0)
+    settings = MonteCarloSettings(moves=[{'kind': 'displacement', 'max_displacement_A': 50.0}], n_trials=20)
+    monte_carlo = MonteCarlo(settings, alloy, system.free, 'nvt', distance_factor=1.0)
+    monte_carlo.run_round(integrator)
+    counts = monte_carlo.dump()[0]
+    assert counts['tried'] == 20
+    assert counts['overlapping'] > 10
+    assert evaluator.calls == 1 + 20 - counts['overlapping']
+
+
+def test_statistics_and_frames_know_the_swaps(job_folder, alloy):
+    monte_carlo = {
+        'moves': [{'kind': 'swap', 'weight': 3}, {'kind': 'displacement'}],
+        'n_md_steps': 4,
+        'n_trials': 5,
+    }
+    settings = {'ensemble': 'nvt', 'temperature_K': 3000, 'n_steps': 40, 'monte_carlo': monte_carlo}
+    folder = job_folder().write(alloy, settings)
+    result = folder.run()
+    swap, displacement = result.statistics['moves']
+    assert swap['tried'] + displacement['tried'] == 50
+    assert swap['tried'] > displacement['tried']
+    assert swap['acceptance'] == swap['accepted'] / swap['tried']
+    assert swap['accepted'] > 0
+    swaps = folder.frames().extra['accepted_swaps']
+    assert (np.diff(swaps) >= 0).all()
+    assert swaps[-1] == swap['accepted']
+    overlapping = swap['overlapping'] + displacement['overlapping']
+    assert result.force_calls == 1 + 40 + 50 - overlapping

@@ -1,0 +1,234 @@
+"""Queries to databases, which a stand-in on this machine answers."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+import pytest
+from ase.io import read
+from pydantic import ValidationError
+from support.materials_project_server import serve as serve_materials_project
+from support.optimade_server import serve, structure
+
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.generation import answer_queries, generate_seeds
+
+FILTER = 'nelements=2 AND elements HAS "Cu" AND note="a&b"'
+ANSWERS = {
+    FILTER: [structure('b-2', ['Cu', 'Au']), structure('007', ['Ag', 'Cu'], a_A=4.1), structure('a-1', ['Cu', 'Ni'])],
+    'elements HAS ALL "Au", "Cu" AND nelements=2': [structure('x:1', ['Cu', 'Au'])],
+    'chemical_formula_reduced="AuCu3"': [structure('y 2', ['Au', 'Cu', 'Cu', 'Cu'], a_A=6.0)],
+    'swapped': [structure('s', ['Cu', 'Au'], kinds=['Au', 'Cu'])],
+    'half': [structure('h', ['Cu', 'Au'], concentration=0.5), structure('v', ['Cu', 'vacancy'])],
+    'some': [structure('h', ['Cu', 'Au'], concentration=0.5), structure('whole', ['Cu', 'Au'])],
+    'none': [],
+}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """Keep answers in a folder of the test's own, and reach this machine without a proxy."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    monkeypatch.setenv('NO_PROXY', '127.0.0.1')
+    return tmp_path / 'cache'
+
+
+@pytest.fixture
+def database():
+    with serve(ANSWERS) as address:
+        yield address
+
+
+@pytest.fixture
+def closed():
+    """The address of a server that is not there."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        return f'http://127.0.0.1:{free.getsockname()[1]}/db'
+
+
+@pytest.fixture
+def ask(make_entries):
+    """Ask a query, and return the seeds of its answer."""
+
+    def run(provider, perturb=None, **question):
+        query = {'provider': provider, **question}
+        entries = make_entries({'kind': 'structures', 'query': query, 'perturb': perturb or {}})
+        return generate_seeds(answer_queries(entries), random_seed=7, cutoff_A=0.0).seeds
+
+    return run
+
+
+def test_every_structure_of_every_page_is_a_seed_in_the_order_of_the_ids(ask, database, cache):
+    seeds = ask(database, filter=FILTER)
+    assert [(seed.record['database_id'], str(seed.atoms.symbols)) for seed in seeds] == [
+        ('007', 'AgCu'),
+        ('a-1', 'CuNi'),
+        ('b-2', 'CuAu'),
+    ]
+    assert all(seed.record['query'] == {'provider': database, 'filter': FILTER} for seed in seeds)
+    assert all(seed.atoms.pbc.all() and not seed.atoms.info for seed in seeds)
+    assert seeds[0].atoms.cell.lengths() == pytest.approx([4.1] * 3)
+    assert seeds[0].atoms.positions[1] == pytest.approx([2.05] * 3)
+    (kept,) = cache.rglob('*.extxyz')
+    assert seeds[0].record['file_sha256'].startswith(kept.stem)
+
+
+def test_the_same_answer_in_another_order_gives_the_same_seeds(ask, database, monkeypatch):
+    rattled = {'rattle_A': 0.05, 'n_variants': 2}
+    first = [seed.seed_id for seed in ask(database, rattled, filter=FILTER)]
+    assert len(set(first)) == 6
+    monkeypatch.setitem(ANSWERS, FILTER, ANSWERS[FILTER][::-1])
+    assert [seed.seed_id for seed in ask(database, rattled, filter=FILTER, max_structures=3)] == first
+
+
+def test_elements_are_asked_for_exactly_and_a_formula_by_its_reduced_form(ask, database):
+    assert [seed.record['database_id'] for seed in ask(database, elements=['Cu', 'Au'])] == ['x:1']
+    (seed,) = ask(database.rstrip('/'), formula='Cu6Au2')
+    assert (seed.record['database_id'], str(seed.atoms.symbols)) == ('y 2', 'AuCu3')
+
+
+def test_each_site_has_its_own_species_in_whatever_order_the_species_come(ask, database):
+    (seed,) = ask(database, filter='swapped')
+    assert seed.atoms.get_chemical_symbols() == ['Cu', 'Au']
+    assert seed.atoms.positions[0] == pytest.approx([0, 0, 0])
+
+
+def test_a_structure_without_whole_atoms_is_left_out(ask, database):
+    assert [seed.record['database_id'] for seed in ask(database, filter='some')] == ['whole']
+
+
+def test_a_kept_answer_is_not_asked_for_again(ask, make_entries, database, closed, cache):
+    asked = ask(database, {'rattle_A': 0.05}, elements=['Au', 'Cu'])
+    (kept,) = cache.rglob('*.extxyz')
+    query = {'provider': closed, 'elements': ['Au', 'Cu']}
+    entry = {'kind': 'structures', 'query': query, 'files': [str(kept)], 'perturb': {'rattle_A': 0.05}}
+    (seed,) = generate_seeds(answer_queries(make_entries(entry)), random_seed=7, cutoff_A=0.0).seeds
+    assert (seed.atoms.positions == asked[0].atoms.positions).all()
+    assert seed.record['database_id'] == 'x:1'
+
+
+def test_other_files_beside_a_query_are_refused(make_entries, tmp_path, generate):
+    from ase.build import bulk
+    from ase.io import write
+
+    write(tmp_path / 'own.xyz', bulk('Cu'), format='extxyz')
+    entry = {'kind': 'structures', 'query': {'elements': ['Cu']}, 'files': [str(tmp_path / 'own.xyz')]}
+    with pytest.raises(AutopipeError, match=r'own.xyz is no answer of a query.* in two entries'):
+        generate(entry)
+
+
+def test_a_query_within_another_kind_is_asked_too(make_entries, database):
+    query = {'kind': 'structures', 'query': {'provider': database, 'elements': ['Au', 'Cu']}}
+    entries = answer_queries(make_entries({'kind': 'defect', 'of': query, 'vacancies': {'Cu': 1}}))
+    assert read(entries[0].of.files[0]).get_chemical_formula() == 'AuCu'
+
+
+def test_an_unasked_query_makes_no_seeds(generate):
+    with pytest.raises(AutopipeError, match='was not asked yet'):
+        generate({'kind': 'structures', 'query': {'elements': ['Cu']}})
+
+
+@pytest.mark.parametrize(
+    ('question', 'sentence'),
+    [
+        ({'filter': 'nonsense'}, r'refused it \(400: Unable to parse filter\); check the query'),
+        ({'filter': 'none'}, 'found no structure; widen it'),
+        ({'filter': 'half'}, 'found no structure; 2 without whole atoms on its sites are left out; widen it'),
+        ({'filter': FILTER, 'max_structures': 2}, 'has 3 structures or more, above max_structures=2; narrow'),
+    ],
+)
+def test_an_answer_that_cannot_be_used_is_one_sentence(ask, database, cache, question, sentence, capfd):
+    with pytest.raises(AutopipeError, match=sentence) as caught:
+        ask(database, **question)
+    assert database in str(caught.value)
+    assert '\n' not in str(caught.value)
+    assert not cache.exists()
+    assert capfd.readouterr() == ('', '')
+
+
+def test_a_server_that_is_not_there_is_one_sentence(ask, closed, cache):
+    with pytest.raises(AutopipeError, match=r'has no answer: it cannot be reached \(ConnectionError\); check'):
+        ask(closed, elements=['Cu'])
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    ('broken', 'sentence'),
+    [
+        ((502, b'<html>Bad Gateway</html>'), 'it answered 502 and no JSON; check its name or address'),
+        ((200, b'[]'), 'it does not answer as OPTIMADE asks; check its address'),
+        ((200, b'{"meta": {}, "data": {}}'), 'it does not answer as OPTIMADE asks; check its address'),
+        ((200, b'{"meta": {}, "data": [1]}'), 'it does not answer as OPTIMADE asks; check its address'),
+    ],
+)
+def test_a_server_that_does_not_speak_optimade_is_one_sentence(ask, broken, sentence):
+    with serve({}, broken=broken) as address, pytest.raises(AutopipeError, match=sentence):
+        ask(address, elements=['Cu'])
+
+
+def test_an_unknown_database_is_refused_with_the_nearest(ask):
+    with pytest.raises(AutopipeError, match=r"there is no OPTIMADE database 'oqdm'; did you mean 'oqmd'\?"):
+        ask('oqdm', elements=['Cu'])
+
+
+def test_the_materials_project_is_asked_by_its_own_client(ask, monkeypatch):
+    from mp_api import client
+    from pymatgen.core import Lattice, Structure
+
+    copper = Structure(Lattice.cubic(3.0), ['Cu'], [[0, 0, 0]]).as_dict()
+    larger = Structure(Lattice.cubic(3.1), ['Cu'], [[0, 0, 0]]).as_dict()
+    entries = [{'material_id': 'mp-30', 'structure': larger}, {'material_id': 'mp-1', 'structure': copper}]
+    asked: list[str] = []
+    monkeypatch.setenv('MP_API_KEY', 'k' * 32)
+    with serve_materials_project(entries, asked) as address:
+        monkeypatch.setattr(client.core.settings.MAPI_CLIENT_SETTINGS, 'ENDPOINT', address)
+        seeds = ask('materials_project', formula='Cu2')
+        with pytest.raises(AutopipeError, match='it has more structures than max_structures=1; narrow the query'):
+            ask('materials_project', elements=['Cu'], max_structures=1)
+    assert [seed.record['database_id'] for seed in seeds] == ['mp-1', 'mp-30']
+    assert seeds[0].record['query'] == {'provider': 'materials_project', 'formula': 'Cu2'}
+    assert [path.partition('&')[0] for path in asked if 'summary' in path] == [
+        '/materials/summary/?formula=Cu1',
+        '/materials/summary/?chemsys=Cu',
+    ]
+
+
+def test_the_materials_project_without_a_key_is_one_sentence(ask, monkeypatch):
+    monkeypatch.delenv('MP_API_KEY', raising=False)
+    monkeypatch.setattr('pymatgen.core.SETTINGS', {})
+    with pytest.raises(AutopipeError, match=r'there is no key; put that of .* into MP_API_KEY, or the provider mp'):
+        ask('materials_project', elements=['Cu'])
+
+
+def test_the_materials_project_out_of_reach_is_one_sentence(ask, monkeypatch, closed):
+    from mp_api import client
+
+    monkeypatch.setenv('MP_API_KEY', 'k' * 32)
+    monkeypatch.setattr(client.core.settings.MAPI_CLIENT_SETTINGS, 'ENDPOINT', closed)
+    with pytest.raises(AutopipeError, match=r'has no answer: ConnectionError; check the key and the network'):
+        ask('materials_project', elements=['Cu'])
+
+
+def test_the_materials_project_without_its_client_is_one_sentence(ask, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'mp_api', None)
+    monkeypatch.setitem(sys.modules, 'mp_api.client', None)
+    with pytest.raises(AutopipeError, match=r'aiida-mlip-autopipe\[materials-project\].*provider mp'):
+        ask('materials_project', elements=['Cu'])
+
+
+@pytest.mark.parametrize(
+    ('entry', 'sentence'),
+    [
+        ({}, 'needs files or a query'),
+        ({'query': {}}, 'needs one of elements, formula and filter'),
+        ({'query': {'elements': ['Cu'], 'formula': 'Cu'}}, 'needs one of elements, formula and filter'),
+        ({'query': {'formula': 'Cu2Oops'}}, 'is not a chemical formula'),
+        ({'query': {'elements': ['Cuu']}}, "'Cuu' is not an element's symbol"),
+        ({'query': {'provider': 'materials_project', 'filter': 'nelements=2'}}, 'the provider mp takes a filter'),
+    ],
+)
+def test_a_bad_question_is_refused_before_it_is_asked(make_entries, entry, sentence):
+    with pytest.raises(ValidationError, match=sentence):
+        make_entries({'kind': 'structures', **entry})

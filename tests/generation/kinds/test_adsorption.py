@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import spglib
+from ase.build import bcc110, bcc111, fcc100, fcc110, fcc111, hcp0001, molecule
+from ase.data import covalent_radii
+from ase.io import write
+from pydantic import ValidationError
+
+from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
+from aiida_mlip_autopipe.generation.geometry.adsorption_sites import find_sites
+from aiida_mlip_autopipe.generation.kinds.adsorption import AdsorptionSettings
+
+SLAB = {'kind': 'surface', 'of': {'kind': 'alloy', 'composition': {'Cu': 1.0}}, 'miller_indices': [[1, 1, 1]],
+        'thickness_A': 6, 'fixed_layers': 1}  # fmt: skip
+
+
+def adsorption(**fields) -> dict:
+    return {'kind': 'adsorption', 'of': SLAB, **fields}
+
+
+# The distinct sites of these surfaces are known: fcc(111) has two hollows (fcc, hcp), fcc(100) one of four atoms,
+# bcc(110) two bridges and one hollow of three.
+@pytest.mark.parametrize(
+    ('build', 'element', 'names'),
+    [
+        (fcc111, 'Cu', ['ontop', 'bridge', 'hollow', 'hollow']),
+        (fcc100, 'Cu', ['ontop', 'bridge', 'hollow']),
+        (bcc110, 'Fe', ['ontop', 'bridge', 'bridge', 'hollow']),
+    ],
+)
+@pytest.mark.parametrize('size', [(1, 1, 4), (2, 2, 4)])
+def test_distinct_sites_are_those_of_the_surface(build, element, names, size):
+    slab = build(element, size, vacuum=8)
+    slab.pbc = True
+    assert [site.name for site in find_sites(slab, distinct=True)] == names
+
+
+def count_orbits(slab, sites) -> int:
+    """Count the sites that no symmetry of the slab (spglib) which keeps its upper side up takes into one another."""
+    found = spglib.get_symmetry((slab.cell.array, slab.get_scaled_positions(), slab.numbers))
+    plane = slab.cell.array[:2, :2]
+    left = np.array([site.position[:2] for site in sites]) @ np.linalg.inv(plane)
+    up = found['rotations'][:, 2, 2] == 1
+    count = 0
+    while len(left):
+        count += 1
+        images = found['rotations'][up, :2, :2] @ left[0] + found['translations'][up, :2]
+        vectors = (left[:, None] - images + 0.5) % 1 - 0.5
+        left = left[np.linalg.norm(vectors @ plane, axis=2).min(axis=1) > 0.05]
+    return count
+
+
+@pytest.mark.parametrize(
+    ('build', 'element'),
+    [(fcc111, 'Cu'), (fcc100, 'Cu'), (fcc110, 'Cu'), (bcc110, 'Fe'), (bcc111, 'Fe'), (hcp0001, 'Ti')],
+)
+def test_distinct_sites_are_one_of_each_orbit_of_the_plane_group(build, element):
+    slab = build(element, (2, 1, 4) if build in (fcc100, fcc110) else (2, 2, 4), vacuum=8)
+    slab.pbc = True
+    distinct = find_sites(slab, distinct=True)
+    assert count_orbits(slab, distinct) == len(distinct)
+    assert count_orbits(slab, find_sites(slab, distinct=False)) == len(distinct)
+
+
+def test_lower_terraces_have_sites_where_the_surface_reaches_so_deep():
+    slab = fcc110('Cu', (1, 1, 4), vacuum=8)
+    slab.pbc = True
+    rows = np.unique(slab.positions[:, 2].round(6))[::-1]
+    for depth, n_rows in ((0.9, 1), (1.5, 2)):
+        sites = find_sites(slab, distinct=True, depth_A=depth)
+        heights = sorted({float(site.position[2]) for site in sites if site.name == 'ontop'}, reverse=True)
+        assert heights == pytest.approx(rows[:n_rows], abs=1e-3)
+
+
+def test_molecules_stick_to_the_side_asked_for(generate):
+    titanate = {'kind': 'ionic', 'prototype': 'perovskite', 'sites': {'A': 'Sr', 'B': 'Ti', 'X': 'O'}}
+    slab = {'kind': 'surface', 'of': titanate, 'miller_indices': [[1, 0, 0]], 'thickness_A': 6}
+    entry = {'kind': 'adsorption', 'of': slab, 'molecules': ['CO'], 'orientation': 'upright', 'side': 'both'}
+    seeds = generate(entry).seeds
+    touched: dict[str, set[str]] = {'upper': set(), 'lower': set()}
+    for seed in seeds:
+        atoms, side = seed.atoms, seed.record['side']
+        carbon = int(np.flatnonzero(atoms.symbols == 'C')[0])
+        height, slab_heights = atoms.positions[carbon, 2], atoms.positions[:-2, 2]
+        assert height > slab_heights.max() if side == 'upper' else height < slab_heights.min()
+        assert atoms.cell[2, 2] - np.ptp(atoms.positions[:, 2]) == pytest.approx(15.0)
+        distances = atoms.get_distances(carbon, range(len(atoms) - 2), mic=True)
+        sums = covalent_radii[6] + covalent_radii[atoms.numbers[:-2]]
+        assert (distances / sums).min() == pytest.approx(1.0)
+        if seed.record['site'] == 'ontop':
+            touched[side].add(str(atoms.symbols[int(np.argmin(distances / sums))]))
+    assert touched['upper'] | touched['lower'] == {'Sr', 'Ti', 'O'}
+    assert ('Sr' in touched['upper']) != ('Sr' in touched['lower'])
+    copper = generate(adsorption(molecules=['O'], orientation='upright', side='both')).seeds
+    assert {seed.record['side'] for seed in copper} == {'upper'}  # its two sides are alike
+
+
+def test_every_molecule_is_put_on_every_distinct_site(generate):
+    seeds = generate(adsorption(molecules=['CO', 'O'], orientation='upright')).seeds
+    assert sorted((seed.record['molecule'], seed.record['site']) for seed in seeds) == sorted(
+        (name, site) for name in ('CO', 'O') for site in ('ontop', 'bridge', 'hollow', 'hollow')
+    )
+    assert len(generate(adsorption(molecules=['O'], sites=['hollow'], orientation='upright')).seeds) == 2
+
+
+def test_the_nearest_atoms_are_a_sum_of_covalent_radii_apart(generate):
+    for seed in generate(adsorption(molecules=['O'], orientation='upright')).seeds:
+        oxygen = len(seed.atoms) - 1
+        distances = seed.atoms.get_distances(oxygen, range(oxygen), mic=True)
+        bond = covalent_radii[8] + covalent_radii[29]
+        assert distances.min() == pytest.approx(bond)
+        expected = {'ontop': 1, 'bridge': 2, 'hollow': 3}[seed.record['site']]
+        assert np.sum(distances < bond + 1e-3) == expected
+
+
+def test_orientations_keep_the_molecule_and_point_all_ways(generate):
+    seeds = generate(adsorption(molecules=['CO'], n_seeds=24)).seeds
+    axes = []
+    for seed in seeds:
+        carbon, oxygen = (seed.atoms.positions[seed.atoms.symbols == s][0] for s in ('C', 'O'))
+        axes.append((oxygen - carbon) / np.linalg.norm(oxygen - carbon))
+        reference = molecule('CO')
+        assert np.linalg.norm(oxygen - carbon) == pytest.approx(reference.get_distance(0, 1))
+    cosines = np.array(axes)[:, 2]
+    assert abs(cosines.mean()) < 4 / np.sqrt(3 * 24)
+    flipped = generate(adsorption(molecules=['CO'], orientation='flipped')).seeds[0].atoms
+    upright = generate(adsorption(molecules=['CO'], orientation='upright')).seeds[0].atoms
+    heights = [a.positions[a.symbols == 'O'][0, 2] - a.positions[a.symbols == 'C'][0, 2] for a in (flipped, upright)]
+    assert heights[0] == pytest.approx(-heights[1])
+
+
+def test_coverage_counts_molecules_per_surface_atom(generate):
+    entry = adsorption(molecules=['O'], coverage=0.25, n_seeds=3)
+    for seed in generate(entry, cutoff_A=5.0).seeds:
+        top = 25  # 5 x 5 cells of one atom
+        assert seed.record['n_molecules'] == np.sum(seed.atoms.symbols == 'O') == 6
+        assert seed.record['coverage'] == 6 / top
+
+
+def test_sites_that_differ_in_the_layer_below_only_are_kept_apart(generate):
+    bilayer = {'kind': 'covalent', 'structure': 'graphene', 'sites': {'A': 'C'}, 'n_layers': 2}
+    entry = {'kind': 'adsorption', 'of': bilayer, 'molecules': ['H'], 'orientation': 'upright', 'sites': ['ontop']}
+    seeds = generate(entry).seeds
+    assert len(seeds) == 2  # above an atom of the lower layer, and above its hollow
+
+
+def test_more_molecules_than_fit_are_refused(generate):
+    with pytest.raises(PhysicsViolationError, match=r'molecules C6H6 do not fit on') as caught:
+        generate(adsorption(molecules=['C6H6'], n_molecules=6, n_seeds=1, validation={'max_redraws': 1}))
+    assert caught.value.rule == 'coverage'
+
+
+def test_a_molecule_larger_than_the_slab_has_it_repeated_or_is_refused(generate):
+    entry = adsorption(molecules=['C6H6'], orientation='upright', n_seeds=1)
+    (seed,) = generate(entry).seeds
+    assert min(np.linalg.norm(seed.atoms.cell.array[:2], axis=1)) > 7.5
+    with pytest.raises(AutopipeError, match=r'C6H6 with 3 Å around it takes 8.0 Å, the slab is 2.2 Å wide'):
+        generate({**entry, 'validation': {'max_atoms': 10}})
+
+
+def test_fixed_atoms_stay_fixed_and_the_vacuum_stays_as_thick(generate):
+    (seed,) = generate(adsorption(molecules=['CO'], n_seeds=1, orientation='upright')).seeds
+    fixed = seed.arrays()['fixed']
+    assert fixed.any()
+    assert not fixed[-2:].any()
+    assert seed.atoms.cell[2, 2] - np.ptp(seed.atoms.positions[:, 2]) == pytest.approx(15.0)
+
+
+def test_molecules_come_from_files_too(generate, tmp_path):
+    write(tmp_path / 'mine.xyz', [molecule('H2O'), molecule('NH3')])
+    seeds = generate(adsorption(files=[str(tmp_path / 'mine.xyz')], orientation='upright', sites=['ontop'])).seeds
+    found = {''.join(sorted(seed.atoms.symbols[seed.atoms.numbers < 10])) for seed in seeds}
+    assert found == {'HHO', 'HHHN'}
+
+
+@pytest.mark.parametrize(
+    ('fields', 'sentence'),
+    [
+        ({}, 'give molecules or files'),
+        ({'molecules': ['CH3OHH']}, 'neither a molecule of the G2 set'),
+        ({'molecules': ['CO'], 'n_molecules': 2, 'coverage': 0.5}, 'give n_molecules or coverage'),
+    ],
+)
+def test_what_cannot_be_adsorbed_is_refused(fields, sentence):
+    with pytest.raises(ValidationError, match=sentence):
+        AdsorptionSettings(of=SLAB, **fields)

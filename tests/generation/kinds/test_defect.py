@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import spglib
+from pydantic import ValidationError
+
+from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
+from aiida_mlip_autopipe.generation.kinds.defect import DefectSettings
+from aiida_mlip_autopipe.structures.cells import largest_gap
+from aiida_mlip_autopipe.structures.fingerprint import fingerprint
+
+COPPER = {'kind': 'alloy', 'composition': {'Cu': 0.75, 'Au': 0.25}, 'arrangement': 'L1_2', 'supercell': [3, 3, 3]}
+MAGNESIA = {'kind': 'ionic', 'prototype': 'rocksalt', 'sites': {'A': 'Mg', 'X': 'O'}, 'supercell': [2, 2, 2]}
+ARSENIDE = {'kind': 'ionic', 'prototype': 'zincblende', 'sites': {'A': 'Ga', 'X': 'As'}, 'supercell': [2, 2, 2]}
+
+
+def defect(of: dict, **fields) -> dict:
+    return {'kind': 'defect', 'of': of, 'n_seeds': 3, **fields}
+
+
+@pytest.mark.parametrize(
+    ('defects', 'counts'),
+    [
+        ({'vacancies': {'Cu': 2}}, {'Cu': 79, 'Au': 27}),
+        ({'vacancies': {'Cu': 0.05, 'Au': 1}}, {'Cu': 77, 'Au': 26}),
+        ({'divacancies': {'Cu-Au': 1}}, {'Cu': 80, 'Au': 26}),
+        ({'substitutions': {'Cu': {'Ag': 3, 'Pd': 1}}}, {'Cu': 77, 'Au': 27, 'Ag': 3, 'Pd': 1}),
+        ({'antisites': {'Cu-Au': 2}}, {'Cu': 81, 'Au': 27}),
+        ({'interstitials': {'C': 2}}, {'Cu': 81, 'Au': 27, 'C': 2}),
+        ({'interstitials': {'C': 0.03}}, {'Cu': 81, 'Au': 27, 'C': 3}),
+        ({'vacancies': {'Cu': 1}, 'interstitials': {'Cu': 1}}, {'Cu': 81, 'Au': 27}),
+    ],
+)
+def test_defects_are_as_many_as_asked_for(generate, defects, counts):
+    for seed in generate(defect(COPPER, **defects)).seeds:
+        assert dict(seed.atoms.symbols.formula.count()) == counts
+
+
+def test_the_pair_of_a_divacancy_are_neighbours(generate):
+    perfect = generate(COPPER).seeds[0].atoms
+    (seed,) = generate(defect(COPPER, n_seeds=1, divacancies={'Cu-Au': 1})).seeds
+    gone = [i for i, p in enumerate(perfect.positions) if np.linalg.norm(seed.atoms.positions - p, axis=1).min() > 0.1]
+    assert sorted(perfect.symbols[gone]) == ['Au', 'Cu']
+    nearest = np.sort(perfect.get_all_distances(mic=True)[0])[1]
+    assert perfect.get_distance(*gone, mic=True) == pytest.approx(nearest)
+
+
+def test_antisites_exchange_elements_and_keep_positions(generate):
+    perfect = generate(COPPER).seeds[0].atoms
+    (seed,) = generate(defect(COPPER, n_seeds=1, antisites={'Cu-Au': 2})).seeds
+    assert np.allclose(seed.atoms.positions, perfect.positions)
+    changed = seed.atoms.numbers != perfect.numbers
+    assert changed.sum() == 4
+
+
+def test_interstitials_are_in_the_octahedral_voids_of_fcc(generate):
+    copper = {'kind': 'alloy', 'composition': {'Ni': 1.0}, 'arrangement': 'random', 'supercell': [2, 2, 2]}
+    (seed,) = generate(defect(copper, n_seeds=1, interstitials={'C': 1})).seeds
+    carbon = int(np.flatnonzero(seed.atoms.symbols == 'C')[0])
+    distances = np.sort(np.delete(seed.atoms.get_distances(carbon, range(len(seed.atoms)), mic=True), carbon))
+    a_A = seed.record['of']['a_A']
+    octahedral = np.sum(np.abs(distances - a_A / 2) < 1e-3) == 6
+    tetrahedral = np.sum(np.abs(distances - a_A * 3**0.5 / 4) < 1e-3) == 4
+    assert octahedral or tetrahedral
+
+
+def test_the_structure_grows_before_it_gets_its_defects(generate):
+    host = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
+    (seed,) = generate(defect(host, n_seeds=1, vacancies={'Cu': 1}), cutoff_A=5.0).seeds
+    assert len(seed.atoms) == 107
+
+
+def test_defects_of_a_surface_of_an_alloy_leave_fixed_atoms_alone(generate):
+    slab = {'kind': 'surface', 'of': {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}},
+            'miller_indices': [[1, 1, 1]], 'fixed_layers': 2}  # fmt: skip
+    seeds = generate(defect(slab, vacancies={'Cu': 0.3}, perturb={'rattle_A': 0.02}), cutoff_A=3.0).seeds
+    for seed in seeds:
+        assert seed.arrays()['fixed'].sum() == seed.record['of']['n_fixed']
+        assert seed.record['of']['of']['kind'] == 'alloy'
+        assert seed.atoms.cell[2, 2] - np.ptp(seed.atoms.positions[:, 2]) > 14
+
+
+def test_a_defect_that_leaves_a_charge_must_be_allowed(generate):
+    with pytest.raises(PhysicsViolationError, match=r'formal charges of .* sum to -2 e') as caught:
+        generate(defect(MAGNESIA, vacancies={'Mg': 1}))
+    assert caught.value.rule == 'formal_charge'
+    for seed in generate(defect(MAGNESIA, vacancies={'Mg': 1}, charged=True)).seeds:
+        assert seed.record['formal_charge'] == -2
+    assert generate(defect(MAGNESIA, vacancies={'Mg': 1, 'O': 1})).seeds[0].record['formal_charge'] == 0
+
+
+def test_a_pair_of_ions_leaves_a_slab_neutral_and_its_vacuum_as_it_was(generate):
+    slab = {'kind': 'surface', 'of': {**MAGNESIA, 'supercell': None}, 'miller_indices': [[1, 0, 0]], 'n_layers': 4}
+    seeds = generate(defect(slab, divacancies={'Mg-O': 1}, sites='distinct', n_seeds=None), cutoff_A=2.5).seeds
+    # Side by side in two kinds of layer; between layers 1 and 2 with either ion on top; between 2 and 3.
+    assert len(seeds) == 5
+    for seed in seeds:
+        assert seed.record['formal_charge'] == seed.atoms.get_initial_charges().sum() == 0
+        assert largest_gap(seed.atoms, axis=2) > 14.9
+    with pytest.raises(PhysicsViolationError, match='sum to -2 e'):
+        generate(defect(slab, vacancies={'Mg': 1}), cutoff_A=2.5)
+
+
+def test_atoms_that_come_in_bring_their_charge(generate):
+    seeds = generate(defect(MAGNESIA, substitutions={'Mg': {'Al': 2}}, vacancies={'Mg': 1})).seeds
+    for seed in seeds:
+        assert seed.record['formal_charge'] == 0
+        assert set(seed.atoms.get_initial_charges()[seed.atoms.symbols == 'Al']) == {3}
+    lithiated = defect(
+        MAGNESIA, substitutions={'Mg': {'Li': 1}}, interstitials={'Li': 1}, validation={'like_charges': False}
+    )
+    assert generate(lithiated).seeds[0].record['formal_charge'] == 0
+
+
+def test_charges_that_are_given_come_before_those_of_the_host(generate):
+    iron = {'kind': 'ionic', 'prototype': 'rocksalt', 'sites': {'A': 'Fe', 'X': 'O'}, 'supercell': [2, 2, 2]}
+    oxidised = defect(iron, n_seeds=1, substitutions={'Fe': {'Fe': 2}}, vacancies={'Fe': 1}, oxidation_states={'Fe': 3})
+    charges = generate(oxidised).seeds[0].atoms.get_initial_charges()
+    assert (charges == 3).sum() == 2  # wüstite: two Fe3+ make up for a vacancy
+    assert charges.sum() == 0
+
+
+def test_antisites_carry_their_charges(generate):
+    (seed,) = generate(defect(ARSENIDE, n_seeds=1, antisites={'Ga-As': 1}, validation={'like_charges': False})).seeds
+    charges = seed.atoms.get_initial_charges()
+    assert set(charges[seed.atoms.symbols == 'Ga']) == {3}
+    assert set(charges[seed.atoms.symbols == 'As']) == {-3}
+
+
+SLAB = {'kind': 'surface', 'of': {'kind': 'alloy', 'composition': {'Cu': 1.0}}, 'miller_indices': [[1, 1, 1]],
+        'n_layers': 5}  # fmt: skip
+ORDERED = {**COPPER, 'supercell': None}
+HCP = {'kind': 'alloy', 'composition': {'Ti': 1.0}, 'lattice': 'hcp'}
+QUARTZ = {'kind': 'covalent', 'structure': 'quartz', 'sites': {'A': 'Si', 'X': 'O'}}
+CONTACT = {'kind': 'covalent', 'structure': 'zincblende', 'sites': {'A': 'Ga', 'X': 'As'}}
+
+
+# By hand: Cu3Au has one site of each element, octahedra of Cu6 and Cu4Au2 and one kind of tetrahedron; a slab of five
+# layers three kinds of layer, with pairs in each and between them; hcp pairs in the basal plane and out of it; quartz
+# two lengths of Si-O.
+@pytest.mark.parametrize(
+    ('of', 'defects', 'count'),
+    [
+        (ORDERED, {'vacancies': {'Cu': 1}}, 1), (ORDERED, {'interstitials': {'C': 1}}, 3),
+        (ORDERED, {'substitutions': {'Au': {'Ag': 1}}}, 1), (CONTACT, {'antisites': {'Ga-As': 1}}, 1),
+        (SLAB, {'vacancies': {'Cu': 1}}, 3), (SLAB, {'divacancies': {'Cu-Cu': 1}}, 5),
+        ({**SLAB, 'fixed_layers': 3}, {'vacancies': {'Cu': 1}}, 2),
+        (HCP, {'divacancies': {'Ti-Ti': 1}}, 2), (QUARTZ, {'divacancies': {'Si-O': 1}}, 2),
+    ],
+)  # fmt: skip
+def test_each_distinct_place_has_its_defect_once(generate, of, defects, count):
+    entry = {'kind': 'defect', 'of': of, **defects, 'sites': 'distinct'}
+    result = generate(entry, cutoff_A=3.5)
+    assert len(result.seeds) == result.report['requested'] == count
+    assert len({fingerprint(seed.atoms) for seed in result.seeds}) == count
+
+
+def test_distinct_places_are_all_that_random_ones_find(generate):
+    entry = defect(SLAB, vacancies={'Cu': 1})
+    distinct = generate({**entry, 'sites': 'distinct'}, cutoff_A=3.5).seeds
+    found = generate({**entry, 'n_seeds': 6}, cutoff_A=3.5)
+    assert {fingerprint(seed.atoms) for seed in found.seeds} == {fingerprint(seed.atoms) for seed in distinct}
+    perfect = generate(SLAB, cutoff_A=3.5).seeds[0].atoms
+    kinds = spglib.get_symmetry((perfect.cell.array, perfect.get_scaled_positions(), perfect.numbers))
+    assert len(distinct) == len(set(kinds['equivalent_atoms']))
+
+
+@pytest.mark.parametrize(
+    ('fields', 'error', 'sentence'),
+    [
+        ({'vacancies': {'Cu': 2}}, ValidationError, 'distinct sites are those of one single defect'),
+        ({'vacancies': {'Cu': 1}, 'interstitials': {'C': 1}}, ValidationError, 'distinct sites are those of one'),
+        ({'vacancies': {'Zn': 1}}, AutopipeError, 'has no place for vacancies of Zn'),
+        ({'vacancies': {'Cu': 1}, 'of': {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}}}, AutopipeError,
+         'alloy draws each crystal anew, which has no distinct sites'),
+    ],
+)  # fmt: skip
+def test_distinct_places_of_what_has_none_are_refused(generate, fields, error, sentence):
+    with pytest.raises(error, match=sentence):
+        generate({**defect(ORDERED), 'sites': 'distinct', **fields})
+
+
+def test_more_defects_than_atoms_are_refused(generate):
+    with pytest.raises(AutopipeError, match=r'200 defects of Cu do not fit: Au27Cu81 has 81 free atoms of it'):
+        generate(defect(COPPER, vacancies={'Cu': 200}))
+
+
+@pytest.mark.parametrize(
+    ('fields', 'sentence'),
+    [
+        ({}, 'give vacancies, divacancies'),
+        ({'vacancies': {'Cu': 1.5}}, 'a whole number of atoms, or a share below 1'),
+        ({'antisites': {'GaAs': 1}}, 'is not a pair of elements'),
+        ({'vacancies': {'Cuu': 1}}, "not an element's symbol"),
+    ],
+)
+def test_what_is_no_defect_is_refused(fields, sentence):
+    with pytest.raises(ValidationError, match=sentence):
+        DefectSettings(of=COPPER, **fields)

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import spglib
+from pydantic import ValidationError
+from pymatgen.analysis.bond_valence import BVAnalyzer
+from pymatgen.io.ase import AseAtomsAdaptor
+
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.generation.chemistry.oxidation import balance, ionic_radius
+from aiida_mlip_autopipe.generation.kinds.ionic import IonicSettings
+
+
+def entry(prototype: str, fields: dict | None = None, **sites) -> dict:
+    return {'kind': 'ionic', 'prototype': prototype, 'sites': sites, **(fields or {})}
+
+
+COMPOUNDS = [
+    # prototype, sites, space group, lattice constant of the real crystal in Å, its oxidation states
+    ('rocksalt', {'A': 'Mg', 'X': 'O'}, 225, 4.21, {'Mg': 2, 'O': -2}),
+    ('cesium_chloride', {'A': 'Cs', 'X': 'Cl'}, 221, 4.12, {'Cs': 1, 'Cl': -1}),
+    ('fluorite', {'A': 'Ca', 'X': 'F'}, 225, 5.46, {'Ca': 2, 'F': -1}),
+    ('antifluorite', {'A': 'Li', 'X': 'O'}, 225, 4.62, {'Li': 1, 'O': -2}),
+    ('zincblende', {'A': 'Zn', 'X': 'S'}, 216, 5.41, {'Zn': 2, 'S': -2}),
+    ('zincblende', {'A': 'Ga', 'X': 'As'}, 216, 5.65, {'Ga': 3, 'As': -3}),
+    ('wurtzite', {'A': 'Zn', 'X': 'O'}, 186, 3.25, {'Zn': 2, 'O': -2}),
+    ('rutile', {'A': 'Ti', 'X': 'O'}, 136, 4.59, {'Ti': 4, 'O': -2}),
+    ('corundum', {'A': 'Al', 'X': 'O'}, 167, 4.76, {'Al': 3, 'O': -2}),
+    ('perovskite', {'A': 'Sr', 'B': 'Ti', 'X': 'O'}, 221, 3.905, {'Sr': 2, 'Ti': 4, 'O': -2}),
+    ('spinel', {'A': 'Mg', 'B': 'Al', 'X': 'O'}, 227, 8.08, {'Mg': 2, 'Al': 3, 'O': -2}),
+]
+
+
+@pytest.mark.parametrize(('prototype', 'sites', 'number', 'a_A', 'states'), COMPOUNDS)
+def test_a_compound_has_the_symmetry_and_nearly_the_size_of_the_real_crystal(
+    generate, prototype, sites, number, a_A, states
+):
+    (seed,) = generate(entry(prototype, **sites)).seeds
+    cell = (seed.atoms.cell.array, seed.atoms.get_scaled_positions(), seed.atoms.numbers)
+    assert spglib.get_symmetry_dataset(cell).number == number
+    assert seed.record['a_A'] == pytest.approx(a_A, rel=0.045)
+    charges = dict(zip(seed.atoms.get_chemical_symbols(), seed.atoms.get_initial_charges(), strict=True))
+    assert charges == states
+    assert seed.record['formal_charge'] == 0
+
+
+@pytest.mark.parametrize(
+    ('prototype', 'sites'), [*(c[:2] for c in COMPOUNDS), ('perovskite', {'A': 'La', 'B': 'Mn', 'X': 'O'})]
+)
+def test_states_agree_with_bond_valence_sums(generate, prototype, sites):
+    (seed,) = generate(entry(prototype, **sites)).seeds
+    structure = AseAtomsAdaptor.get_structure(seed.atoms)
+    assert BVAnalyzer().get_valences(structure) == pytest.approx(seed.atoms.get_initial_charges())
+
+
+def test_mixed_valence_agrees_with_bond_valence_sums(generate):
+    (seed,) = generate(entry('spinel', {'n_seeds': 1}, A='Fe', B='Fe', X='O')).seeds
+    # All octahedra are alike, so the analysis knows how many ions of each charge there are, not where.
+    valences = BVAnalyzer().get_valences(AseAtomsAdaptor.get_structure(seed.atoms))
+    assert sorted(valences) == pytest.approx(sorted(seed.atoms.get_initial_charges()))
+
+
+def test_magnetite_is_of_mixed_valence(generate):
+    seeds = generate(entry('spinel', A='Fe', B='Fe', X='O')).seeds
+    assert len(seeds) > 1
+    for seed in seeds:
+        charges = seed.atoms.get_initial_charges()[seed.atoms.symbols == 'Fe']
+        assert sorted(charges) == [2] * 8 + [3] * 16
+        assert seed.atoms.get_initial_charges().sum() == 0
+
+
+def test_an_uncommon_state_goes_to_the_element_of_many(generate):
+    (seed,) = generate(entry('perovskite', A='La', B='Mn', X='O')).seeds
+    assert seed.record['oxidation_states'] == {'La': {'3': 1}, 'Mn': {'3': 1}, 'O': {'-2': 3}}
+
+
+def test_states_can_be_given_for_mixed_valence(generate):
+    fields = {'oxidation_states': {'Mn': [3, 4]}, 'supercell': [2, 2, 2], 'n_seeds': 1}
+    (seed,) = generate(entry('perovskite', fields, A={'La': 0.75, 'Sr': 0.25}, B='Mn', X='O')).seeds
+    assert seed.record['oxidation_states']['Mn'] == {'3': 6, '4': 2}
+    assert 'vacancies' not in seed.record
+
+
+@pytest.mark.parametrize(
+    ('prototype', 'sites', 'vacant'),
+    [
+        ('fluorite', {'A': {'Zr': 0.875, 'Y': 0.125}, 'X': 'O'}, {'O': 2}),
+        ('fluorite', {'A': {'Ce': 0.75, 'Gd': 0.25}, 'X': 'O'}, {'O': 4}),
+        ('rocksalt', {'A': {'Na': 0.9375, 'Ca': 0.0625}, 'X': 'Cl'}, {'Na': 2}),
+    ],
+)
+def test_aliovalent_ions_are_compensated_by_vacancies(generate, prototype, sites, vacant):
+    seeds = generate(entry(prototype, {'supercell': [2, 2, 2], 'n_seeds': 4}, **sites)).seeds
+    for seed in seeds:
+        assert seed.record['vacancies'] == vacant
+        assert seed.atoms.get_initial_charges().sum() == 0
+
+
+def test_a_minor_count_that_no_whole_vacancy_balances_is_moved_by_one(generate):
+    fields = {'supercell': [2, 2, 2], 'n_seeds': 1, 'composition_tolerance': 0.05}
+    (seed,) = generate(entry('fluorite', fields, A={'Zr': 0.9, 'Y': 0.1}, X='O')).seeds  # 3.2 Y on 32 sites
+    assert seed.record['composition']['A'] == {'Zr': 28, 'Y': 4}
+    assert seed.record['formal_charge'] == 0
+
+
+def test_charge_can_be_left_uncompensated_and_is_recorded(generate):
+    fields = {'supercell': [2, 2, 2], 'n_seeds': 1, 'compensation': 'none'}
+    (seed,) = generate(entry('fluorite', fields, A={'Zr': 0.875, 'Y': 0.125}, X='O')).seeds
+    assert len(seed.atoms) == 96
+    assert seed.record['formal_charge'] == -4
+    assert seed.record['compensation'] == 'none'
+
+
+def test_schottky_defects_remove_neutral_formula_units(generate):
+    fields = {'supercell': [2, 2, 2], 'n_seeds': 2, 'schottky': 2}
+    for seed in generate(entry('fluorite', fields, A='Ca', X='F')).seeds:
+        assert seed.atoms.symbols.formula.count() == {'Ca': 30, 'F': 60}
+        assert seed.atoms.get_initial_charges().sum() == 0
+
+
+def test_frenkel_defects_move_ions_into_voids(generate):
+    fields = {'supercell': [2, 2, 2], 'n_seeds': 1, 'frenkel': {'F': 1}}
+    perfect = generate(entry('fluorite', {'supercell': [2, 2, 2]}, A='Ca', X='F')).seeds[0].atoms
+    (seed,) = generate(entry('fluorite', fields, A='Ca', X='F')).seeds
+    moved = np.flatnonzero(np.abs(seed.atoms.positions - perfect.positions).max(axis=1) > 1e-6)
+    assert len(moved) == 1
+    # The void of fluorite is the centre of the cube of eight F, at (1/2, 1/2, 1/2) and its like.
+    fraction = seed.atoms.positions[moved[0]] / (seed.record['a_A'] / 2) % 2
+    assert np.allclose(fraction, np.round(fraction), atol=1e-6)
+    assert np.round(fraction).sum() % 2 == 1
+
+
+def test_what_no_states_balance_is_refused_with_the_nearest(generate):
+    with pytest.raises(AutopipeError, match=r'balance Na4O4 in rocksalt: the nearest, Na1\+ O2-, leave -4 e'):
+        generate(entry('rocksalt', A='Na', X='O'))
+
+
+def test_more_minor_ions_than_vacancies_can_balance_are_refused(generate):
+    fields = {'supercell': [2, 2, 2]}
+    with pytest.raises(AutopipeError, match='use less of the minor element'):
+        generate(entry('rocksalt', fields, A={'Na': 0.75, 'Ca': 0.25}, X='Cl'))
+
+
+@pytest.mark.parametrize(
+    ('fields', 'sites', 'sentence'),
+    [
+        ({}, {'A': 'Sr', 'X': 'O'}, 'perovskite has the sites A, B, X'),
+        ({'oxidation_states': {'Fe': 2}}, {'A': 'Sr', 'B': 'Ti', 'X': 'O'}, 'names Fe, which is on no site'),
+        ({}, {'A': {'Sr': 0.5}, 'B': 'Ti', 'X': 'O'}, 'must sum to 1'),
+    ],
+)
+def test_sites_that_the_type_has_not_are_refused(fields, sites, sentence):
+    with pytest.raises(ValidationError, match=sentence):
+        IonicSettings(prototype='perovskite', sites=sites, **fields)
+
+
+def test_radii_are_shannons():
+    assert ionic_radius('Mg', 2, 6) == 0.72
+    assert ionic_radius('O', -2, 6) == 1.40
+    assert ionic_radius('Fe', 2, 6) == 0.78  # high spin
+
+
+def test_states_are_balanced_exactly():
+    assert balance({'Fe': 3, 'O': 4}, {'Fe': (2, 3), 'O': (-2,)}) == {'Fe': {2: 1, 3: 2}, 'O': {-2: 4}}
+    assert balance({'Fe': 2, 'O': 4}, {'Fe': (2, 3), 'O': (-2,)}) is None

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import spglib
+from pydantic import ValidationError
+from pymatgen.core import Composition
+
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.generation.chemistry.oxidation import states_about
+from aiida_mlip_autopipe.generation.kinds.knowledge import KnowledgeGenerator, KnowledgeSettings
+
+
+def knowledge(formula: str, **fields) -> dict:
+    return {'kind': 'knowledge', 'formula': formula, 'n_random': 0, **fields}
+
+
+def spacegroup(atoms) -> int:
+    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    return int(spglib.get_symmetry_dataset(cell, symprec=1e-2).number)
+
+
+# Loading the library takes seconds, hence the mark.
+# Formula, and a structure type of it that must be found: AFLOW's label and its space group.
+@pytest.mark.physics
+@pytest.mark.parametrize(
+    ('formula', 'label', 'number'),
+    [('NaCl', 'AB_cF8_225_a_b', 225), ('TiO2', 'A2B_tP6_136_f_a', 136), ('SrTiO3', 'AB3C_cP5_221_a_c_b', 221),
+     ('Cu3Au', 'AB3_cP4_221_a_c', 221)],
+)  # fmt: skip
+def test_the_structure_type_of_the_compound_is_among_the_prototypes(generate, formula, label, number):
+    seeds = generate(knowledge(formula, max_prototypes=100)).seeds
+    found = [seed for seed in seeds if seed.record['prototype'] == label]
+    assert found
+    assert {spacegroup(seed.atoms) for seed in found} == {number}
+    for seed in seeds:
+        assert seed.atoms.get_chemical_formula(empirical=True) == found[0].atoms.get_chemical_formula(empirical=True)
+        assert abs(seed.atoms.get_initial_charges().sum()) < 1e-9
+
+
+@pytest.mark.parametrize(
+    ('formula', 'volume'),
+    [('MgO', 18.7), ('NaCl', 44.9), ('Al2O3', 42.4), ('TiO2', 31.2), ('CaF2', 40.8), ('SrTiO3', 59.5), ('Cu3Au', 52.7)],
+)
+def test_the_volume_is_near_that_of_the_real_crystal(formula, volume):
+    estimate = KnowledgeGenerator(KnowledgeSettings(formula=formula)).volume
+    assert (estimate / volume) ** (1 / 3) == pytest.approx(1, abs=0.07)
+
+
+@pytest.mark.physics
+def test_mixed_valence_is_spread_over_the_atoms_as_whole_charges(generate):
+    for seed in generate(knowledge('Fe3O4', max_prototypes=5)).seeds:
+        charges = seed.atoms.get_initial_charges()[seed.atoms.symbols == 'Fe']
+        assert set(charges) == {2, 3}
+        assert seed.atoms.get_initial_charges().sum() == 0
+
+
+def test_random_crystals_have_their_symmetry_and_are_reproducible(generate):
+    entry = knowledge('TiO2', max_prototypes=0, n_random=4, spacegroups=[136, 62, 225, 14])
+    random.seed(3)
+    state = random.getstate()
+    first, second = generate(entry), generate(entry)
+    assert random.getstate() == state
+    assert [seed.seed_id for seed in first.seeds] == [seed.seed_id for seed in second.seeds]
+    assert first.seeds
+    for seed in first.seeds:
+        assert seed.atoms.get_chemical_formula(empirical=True) == 'O2Ti'
+        assert seed.atoms.get_volume() / len(seed.atoms) == pytest.approx(seed.record['volume_A3'] / 3)
+        # The drawn group is a subgroup of what the positions happen to have.
+        cell = (seed.atoms.cell.array, seed.atoms.get_scaled_positions(), seed.atoms.numbers)
+        operations = len(spglib.get_symmetry(cell, symprec=1e-3)['rotations'])
+        order = {136: 16, 62: 8, 225: 192, 14: 4}[seed.record['spacegroup']]
+        assert operations % (order // 4) == 0
+
+
+@pytest.mark.physics
+def test_a_cell_is_repeated_for_the_calculator(generate):
+    seeds = generate(knowledge('NaCl', max_prototypes=4), cutoff_A=5.0).seeds
+    assert seeds
+    for seed in seeds:
+        assert max(seed.record['repeats']) > 1
+        assert np.linalg.norm(seed.atoms.cell.array, axis=1).min() > 10
+
+
+# Textbook compounds: acids' salts, several valences, mixed valence, an anion that is not always -2.
+@pytest.mark.parametrize(
+    ('formula', 'states'),
+    [
+        ('NaClO4', {'Na': 1, 'Cl': 7, 'O': -2}), ('KMnO4', {'K': 1, 'Mn': 7, 'O': -2}), ('KClO3', {'Cl': 5}),
+        ('Fe3O4', {'Fe': 8 / 3, 'O': -2}), ('Mn3O4', {'Mn': 8 / 3}), ('Pb3O4', {'Pb': 8 / 3}), ('LiMn2O4', {'Mn': 3.5}),
+        ('La2SrMn3O9', {'La': 3, 'Sr': 2, 'Mn': 10 / 3}), ('BaBiO3', {'Ba': 2, 'Bi': 4}), ('FeS2', {'Fe': 2, 'S': -1}),
+        ('CuO', {'Cu': 2, 'O': -2}), ('Cu2O', {'Cu': 1, 'O': -2}), ('TiO2', {'Ti': 4}), ('Al2O3', {'Al': 3}),
+        ('SiO2', {'Si': 4}), ('BaTiO3', {'Ba': 2, 'Ti': 4}), ('LiFePO4', {'Li': 1, 'Fe': 2, 'P': 5, 'O': -2}),
+        ('LaMnO3', {'La': 3, 'Mn': 3}), ('NH4Cl', {'N': -3, 'H': 1, 'Cl': -1}), ('OsO4', {'Os': 8}), ('ZnS', {'Zn': 2}),
+        ('Na2O2', {'Na': 1, 'O': -1}), ('OF2', {'O': 2, 'F': -1}), ('XeF2', {'Xe': 2, 'F': -1}), ('K2FeO4', {'Fe': 6}),
+        ('LiAlH4', {'Li': 1, 'Al': 3, 'H': -1}), ('CsPbI3', {'Pb': 2}), ('CuFeS2', {'Cu': 1, 'Fe': 3}),
+        ('Si3N4', {'Si': 4, 'N': -3}), ('GaAs', {'Ga': 3, 'As': -3}), ('WO3', {'W': 6}), ('UO2', {'U': 4}),
+    ],
+)  # fmt: skip
+def test_states_of_well_known_compounds_are_those_of_the_textbook(formula, states):
+    found = KnowledgeGenerator(KnowledgeSettings(formula=formula))._states
+    assert {symbol: found[symbol] for symbol in states} == pytest.approx(states)
+    assert sum(found[s] * n for s, n in Composition(formula).get_el_amt_dict().items()) == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ('symbol', 'mean', 'about'),
+    [('Fe', 8 / 3, (2, 3)), ('Fe', 3.0, (3, 3)), ('Bi', 4.0, (3, 5)), ('O', -0.5, (-1, 0)), ('O', -2.0, (-2, -2))],
+)
+def test_mixed_valence_is_of_known_states_about_the_mean(symbol, mean, about):
+    assert states_about(symbol, mean) == about
+
+
+@pytest.mark.physics
+def test_a_formula_that_no_states_balance_is_refused_with_the_nearest(generate):
+    with pytest.raises(AutopipeError, match=r'states balance MgO3; MgO is balanced, or give oxidation_states'):
+        generate(knowledge('MgO3'))
+    with pytest.raises(AutopipeError, match=r'must name Mg, O and balance MgO2; .* leaves -2 e'):
+        generate(knowledge('MgO2', oxidation_states={'Mg': 2, 'O': -2}))
+    given = {'oxidation_states': {'K': 1, 'O': -0.5}, 'validation': {'like_charges': False}}
+    superoxide = generate(knowledge('KO2', **given)).seeds
+    assert {sum(seed.atoms.get_initial_charges()) for seed in superoxide} == {0}
+    assert {charge for seed in superoxide for charge in seed.atoms.get_initial_charges()} == {1, -1, 0}
+    metallic = generate(knowledge('MgB2', oxidation_states={'Mg': 0, 'B': 0}, max_prototypes=100)).seeds
+    assert 191 in {spacegroup(seed.atoms) for seed in metallic}  # AlB2's type
+
+
+@pytest.mark.parametrize(
+    ('fields', 'sentence'),
+    [
+        ({'formula': 'Xx2O3'}, "'Xx' is not an element's symbol"),
+        ({'formula': 'two of Na'}, 'is not a chemical formula'),
+        ({'formula': 'Fe0.5O'}, 'must have whole numbers of atoms'),
+        ({'formula': 'NaCl', 'max_prototypes': 0, 'n_random': 0}, 'give max_prototypes or n_random'),
+    ],
+)
+def test_what_is_no_formula_is_refused(fields, sentence):
+    with pytest.raises(ValidationError, match=sentence):
+        KnowledgeSettings(**fields)

@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import json
+from itertools import product
+from math import gcd
+
+import numpy as np
+import pytest
+import spglib
+from ase.build import fcc100, fcc111
+from matscipy.neighbours import neighbour_list
+from pydantic import ValidationError
+
+from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
+from aiida_mlip_autopipe.generation.geometry.slabs import is_polar, layers, upside_down
+from aiida_mlip_autopipe.generation.kinds.surface import SurfaceSettings
+
+COPPER = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
+CALCIA = {'kind': 'ionic', 'prototype': 'fluorite', 'sites': {'A': 'Ca', 'X': 'F'}}
+TITANATE = {'kind': 'ionic', 'prototype': 'perovskite', 'sites': {'A': 'Sr', 'B': 'Ti', 'X': 'O'}}
+MAGNESIA = {'kind': 'ionic', 'prototype': 'rocksalt', 'sites': {'A': 'Mg', 'X': 'O'}}
+
+
+def surface(of: dict, **fields) -> dict:
+    return {'kind': 'surface', 'of': of, **fields}
+
+
+def by_plane(seeds) -> dict[tuple[int, ...], int]:
+    counts: dict[tuple[int, ...], int] = {}
+    for seed in seeds:
+        counts[tuple(seed.record['miller'])] = counts.get(tuple(seed.record['miller']), 0) + 1
+    return counts
+
+
+def test_all_distinct_planes_are_cut(generate):
+    assert by_plane(generate(surface(COPPER)).seeds) == {(1, 0, 0): 1, (1, 1, 0): 1, (1, 1, 1): 1}
+    planes = by_plane(generate(surface(COPPER, max_miller=2, thickness_A=2)).seeds)
+    assert set(planes) == {(1, 0, 0), (1, 1, 0), (1, 1, 1), (2, 1, 0), (2, 1, 1), (2, 2, 1)}
+
+
+def plane_orbits(crystal, reach: int) -> list[set[tuple[int, ...]]]:
+    """Miller indices that the crystal's own symmetry (spglib), or looking at the other face, makes equal."""
+    rotations = spglib.get_symmetry((crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers))['rotations']
+    left = {plane for plane in product(range(-reach, reach + 1), repeat=3) if gcd(*plane) == 1}
+    orbits = []
+    while left:
+        plane = min(left)
+        orbits.append({tuple(sign * (plane @ rotation)) for rotation in rotations for sign in (1, -1)})
+        left -= orbits[-1]
+    return orbits
+
+
+def count_cuts(crystal, plane, gap_A: float) -> int:
+    """Count the gaps between the planes' atoms along the normal that no symmetry takes into one another."""
+    found = spglib.get_symmetry((crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers))
+    plane = np.array(plane)
+    spacing = 1 / np.linalg.norm(np.linalg.inv(crystal.cell.array) @ plane)
+    phases = np.sort(crystal.get_scaled_positions() @ plane % 1)
+    widths = np.diff([*phases, phases[0] + 1])
+    left = ((phases + widths / 2) % 1)[widths * spacing > gap_A]
+    count = 0
+    while len(left):
+        count += 1
+        images = np.array([
+            sign * left[0] + shift @ plane
+            for turn, shift in zip(found['rotations'], found['translations'], strict=True)
+            for sign in (1, -1) if np.array_equal(plane @ turn, sign * plane)
+        ])  # fmt: skip
+        left = left[np.abs((left[:, None] - images + 0.5) % 1 - 0.5).min(axis=1) * spacing > 0.01]
+    return count
+
+
+@pytest.mark.parametrize(
+    'of',
+    [
+        {'kind': 'alloy', 'composition': {'Ti': 1.0}, 'lattice': 'hcp'},
+        {'kind': 'ionic', 'prototype': 'wurtzite', 'sites': {'A': 'Zn', 'X': 'O'}},
+        {'kind': 'ionic', 'prototype': 'rutile', 'sites': {'A': 'Ti', 'X': 'O'}},
+        {'kind': 'covalent', 'structure': 'quartz', 'sites': {'A': 'Si', 'X': 'O'}},
+    ],
+    ids=['hcp', 'wurtzite', 'rutile', 'quartz'],
+)
+def test_planes_and_terminations_are_as_many_as_the_space_group_leaves(generate, of):
+    crystal = generate(of).seeds[0].atoms
+    # Perturbed seeds are not looked at for duplicates, so each termination counts.
+    entry = surface(
+        of, polar='allow', thickness_A=3, perturb={'isotropic_strain': 1e-9}, validation={'max_neighbour_factor': 0}
+    )
+    seeds = generate(entry).seeds
+    counts = by_plane(seeds)
+    orbits = plane_orbits(crystal, 1)
+    assert [sum(plane in orbit for plane in counts) for orbit in orbits] == [1] * len(orbits)
+    assert counts == {plane: count_cuts(crystal, plane, 0.1) for plane in counts}
+    for seed in seeds:
+        assert seed.record['stoichiometric']
+        assert seed.atoms.symbols.formula.reduce()[0].count() == crystal.symbols.formula.reduce()[0].count()
+
+
+@pytest.mark.parametrize(('plane', 'build'), [((1, 1, 1), fcc111), ((1, 0, 0), fcc100)])
+def test_a_slab_is_that_of_an_independent_builder(generate, plane, build):
+    n_planes = 4 if plane == (1, 1, 1) else 2
+    (seed,) = generate(surface(COPPER, miller_indices=[plane], n_planes=n_planes, vacuum_A=12)).seeds
+    reference = build('Cu', (1, 1, 4), a=3.61, vacuum=6)
+    area = np.linalg.norm(np.cross(*seed.atoms.cell.array[:2])) / len(seed.atoms)
+    assert area == pytest.approx(np.linalg.norm(np.cross(*reference.cell.array[:2])) / len(reference))
+    assert np.ptp(seed.atoms.positions[:, 2]) == pytest.approx(np.ptp(reference.positions[:, 2]))
+    assert seed.atoms.cell.cellpar() == pytest.approx(reference.cell.cellpar())
+    # A surface atom has nine (111) or eight (100) neighbours.
+    big = seed.atoms.repeat((4, 4, 1))
+    distances = big.get_all_distances(mic=True)[int(np.argmax(big.positions[:, 2]))]
+    assert np.sum((distances > 0.1) & (distances < 2.7)) == (9 if plane == (1, 1, 1) else 8)
+
+
+def test_the_vacuum_is_as_thick_as_asked_for_and_empty(generate):
+    for seed in generate(surface(COPPER, vacuum_A=12.0)).seeds:
+        assert seed.atoms.cell[2, 2] - np.ptp(seed.atoms.positions[:, 2]) == pytest.approx(12.0)
+        assert seed.atoms.pbc.all()
+
+
+def test_polar_terminations_are_recognised_and_left_out(generate):
+    assert set(by_plane(generate(surface(MAGNESIA)).seeds)) == {(1, 0, 0), (1, 1, 0)}
+    with pytest.raises(AutopipeError, match=r'every termination of 1 1 1 is polar; set polar: allow'):
+        generate(surface(MAGNESIA, miller_indices=[[1, 1, 1]]))
+    allowed = generate(surface(MAGNESIA, polar='allow')).seeds
+    assert [seed.record['polar'] for seed in allowed] == [False, False, True]
+
+
+def test_polarity_is_judged_before_rattling(generate):
+    entry = surface(MAGNESIA, miller_indices=[[1, 0, 0]], perturb={'rattle_A': 0.1})
+    (seed,) = generate(entry).seeds
+    assert is_polar(seed.atoms)
+    assert not seed.record['polar']
+
+
+def test_all_terminations_are_made_and_their_stoichiometry_recorded(generate):
+    entry = surface(TITANATE, miller_indices=[[1, 0, 0]], polar='allow')
+    (stoichiometric,) = generate(entry).seeds  # SrO on one face, TiO2 on the other
+    assert stoichiometric.record['stoichiometric']
+    assert not stoichiometric.record['symmetric']
+    symmetric = generate({**entry, 'keep': 'symmetric'}).seeds
+    faces = set()
+    for seed in symmetric:
+        assert seed.record['symmetric']
+        assert not seed.record['stoichiometric']
+        numbers = layers(seed.atoms)
+        top = ''.join(sorted(set(seed.atoms.symbols[numbers == numbers.max()])))
+        assert top == ''.join(sorted(set(seed.atoms.symbols[numbers == 0])))
+        faces.add(top)
+    assert faces == {'OSr', 'OTi'}
+
+
+def test_fluorite_111_ends_between_two_anion_layers(generate):
+    (seed,) = generate(surface(CALCIA, miller_indices=[[1, 1, 1]])).seeds
+    numbers = layers(seed.atoms)
+    assert set(seed.atoms.symbols[numbers == 0]) == set(seed.atoms.symbols[numbers == numbers.max()]) == {'F'}
+    assert seed.atoms.get_initial_charges().sum() == 0
+
+
+def test_bottom_layers_are_fixed_and_survive_perturbation(generate):
+    entry = surface(COPPER, miller_indices=[[1, 1, 1]], fixed_layers=2, perturb={'rattle_A': 0.05})
+    (seed,) = generate(entry, cutoff_A=3.0).seeds
+    fixed = seed.arrays()['fixed']
+    assert fixed.sum() == seed.record['n_fixed'] == 2 * len(seed.atoms) // 5
+    assert seed.atoms.positions[fixed, 2].max() < seed.atoms.positions[~fixed, 2].min()
+    assert np.ptp(seed.atoms.positions[fixed][:, 2].round(6)) < 2.2
+
+
+def test_more_fixed_layers_than_there_are_are_refused(generate):
+    with pytest.raises(AutopipeError, match='would fix all 5 layers of the slab; at most 4 can be'):
+        generate(surface(COPPER, miller_indices=[[1, 1, 1]], fixed_layers=5))
+
+
+def test_the_slab_of_a_solid_solution_is_filled_after_it_was_repeated(generate):
+    alloy = {'kind': 'alloy', 'composition': {'Cu': 0.75, 'Au': 0.25}}
+    seeds = generate(surface(alloy, miller_indices=[[1, 1, 1]], n_seeds=3), cutoff_A=5.0).seeds
+    for seed in seeds:
+        assert seed.atoms.cell.lengths()[:2] == pytest.approx(seed.atoms.cell.lengths()[0])
+        assert min(seed.atoms.cell.lengths()) > 10
+        assert np.mean(seed.atoms.symbols == 'Cu') == pytest.approx(0.75, abs=0.02)
+    assert len({seed.seed_id for seed in seeds}) == 3
+
+
+def test_strain_leaves_the_vacuum(generate):
+    (seed,) = generate(surface(COPPER, miller_indices=[[1, 0, 0]], perturb={'anisotropic_strain': 0.1})).seeds
+    assert seed.atoms.cell[2, 2] - np.ptp(seed.atoms.positions[:, 2]) == pytest.approx(15.0)
+
+
+def test_the_plane_000_is_refused():
+    with pytest.raises(ValidationError, match='the Miller index 0 0 0 is no plane'):
+        SurfaceSettings(of=COPPER, miller_indices=[[0, 0, 0]])
+
+
+def test_a_molecule_has_no_surface(generate, tmp_path):
+    from ase.build import molecule
+
+    molecule('CH4').write(tmp_path / 'methane.xyz')
+    with pytest.raises(AutopipeError, match='is not periodic in three directions'):
+        generate(surface({'kind': 'structures', 'files': [str(tmp_path / 'methane.xyz')]}))
+
+
+def test_what_has_vacuum_already_has_no_surface(generate):
+    sheet = {'kind': 'covalent', 'structure': 'graphene', 'sites': {'A': 'C'}}
+    for of in (sheet, surface(COPPER, miller_indices=[[1, 0, 0]])):
+        with pytest.raises(AutopipeError, match='has vacuum already'):
+            generate(surface(of))
+
+
+def test_layers_of_a_steep_plane_are_not_taken_for_one(generate):
+    (seed,) = generate(surface(COPPER, miller_indices=[[4, 4, 3]], thickness_A=5, fixed_layers=2)).seeds
+    numbers, heights = layers(seed.atoms), seed.atoms.positions[:, 2]
+    assert all(np.ptp(heights[numbers == number]) < 0.3 for number in range(numbers.max() + 1))
+    assert 0 < seed.record['n_fixed'] < len(seed.atoms) / 2
+
+
+def test_each_draw_is_to_be_of_the_same_crystal(generate):
+    vacancy = {'kind': 'defect', 'of': COPPER, 'vacancies': {'Cu': 1}}
+    with pytest.raises(AutopipeError, match="this entry of kind 'defect' draws each anew: take defect of surface"):
+        generate(surface(vacancy))
+
+
+@pytest.mark.parametrize(
+    ('of', 'plane', 'keep', 'wanted', 'found'),
+    [
+        (COPPER, (1, 0, 0), 'stoichiometric', 3, 3),
+        (MAGNESIA, (1, 0, 0), 'stoichiometric', 3, 3),
+        (TITANATE, (1, 0, 0), 'stoichiometric', 5, 6),
+        (TITANATE, (1, 0, 0), 'symmetric', 4, 5),
+        (CALCIA, (1, 1, 1), 'symmetric', 4, 6),
+    ],
+)
+def test_a_slab_has_the_layers_asked_for_or_as_few_more_as_it_can(generate, of, plane, keep, wanted, found):
+    entry = surface(of, miller_indices=[plane], keep=keep, n_layers=wanted, vacuum_A=11)
+    for seed in generate(entry).seeds:
+        assert layers(seed.atoms).max() + 1 == found
+        assert seed.record['symmetric'] == (keep == 'symmetric' or of != TITANATE)
+        assert seed.atoms.cell[2, 2] - np.ptp(seed.atoms.positions[:, 2]) == pytest.approx(11)
+
+
+def test_each_of_two_unlike_faces_is_free_once_where_layers_are_fixed(generate):
+    entry = surface(TITANATE, miller_indices=[[1, 0, 0]], n_layers=6, fixed_layers=2)
+    free = set()
+    for seed in generate(entry).seeds:
+        numbers = layers(seed.atoms)
+        assert set(np.flatnonzero(seed.arrays()['fixed'])) == set(np.flatnonzero(numbers < 2))
+        free.add(''.join(sorted(set(seed.atoms.symbols[numbers == numbers.max()]))))
+    assert free == {'OSr', 'OTi'}
+    slab = fcc100('Cu', (1, 2, 3), vacuum=5)
+    slab.numbers[0] = 79
+    twice = upside_down(upside_down(slab))
+    assert np.allclose(twice.positions, slab.positions)
+    assert np.allclose(twice.cell, slab.cell)
+    assert np.linalg.det(upside_down(slab).cell.array) > 0
+    assert np.allclose(
+        np.sort(upside_down(slab).get_all_distances(mic=True)), np.sort(slab.get_all_distances(mic=True))
+    )
+
+
+def test_mixed_crystals_are_cut_by_the_charge_of_the_mean_ion_and_neutral(generate):
+    magnesia = {'kind': 'ionic', 'prototype': 'rocksalt', 'sites': {'A': {'Mg': 0.5, 'Ni': 0.5}, 'X': 'O'}}
+    assert set(by_plane(generate(surface(magnesia)).seeds)) == {(1, 0, 0), (1, 1, 0)}
+    zirconia = {'kind': 'ionic', 'prototype': 'fluorite', 'sites': {'A': {'Zr': 0.875, 'Y': 0.125}, 'X': 'O'}}
+    seeds = generate(surface(zirconia, miller_indices=[[1, 1, 1]], n_seeds=2)).seeds
+    for seed in seeds:
+        counts = seed.atoms.symbols.formula.count()
+        assert counts['Y'] / (counts['Y'] + counts['Zr']) == pytest.approx(0.125)
+        # Two Y3+ on Zr4+ sites take one vacancy of O2-.
+        assert 2 * (counts['Zr'] + counts['Y']) - counts['O'] == seed.record['of']['vacancies']['O'] == counts['Y'] / 2
+        assert seed.atoms.get_initial_charges().sum() == 0
+        assert not seed.record['polar']
+    assert len({seed.seed_id for seed in seeds}) == 2
+
+
+def test_a_cut_grows_in_its_plane_until_it_holds_the_composition(generate):
+    silicon = {'kind': 'covalent', 'structure': 'diamond', 'sites': {'A': {'Si': 0.9, 'Ge': 0.1}}}
+    for seed in generate(surface(silicon, miller_indices=[[1, 0, 0]], n_seeds=2)).seeds:
+        assert np.mean(seed.atoms.symbols == 'Ge') == pytest.approx(0.1, abs=0.02)
+
+
+@pytest.mark.integration  # icet takes seconds
+def test_the_slab_of_a_quasi_random_alloy_has_its_pair_correlations(generate):
+    alloy = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'sqs': {'n_steps': 800, 'triplet_cutoff': 0}}
+    entry = surface({**alloy, 'arrangement': 'sqs'}, miller_indices=[[1, 1, 1]], n_layers=2, n_seeds=1)
+    (quasi,) = generate(entry, cutoff_A=4.0).seeds
+    random = generate(surface(alloy, miller_indices=[[1, 1, 1]], n_layers=2, n_seeds=5), cutoff_A=4.0).seeds
+    orders = [first_shell_order(seed.atoms) for seed in random]
+    assert abs(first_shell_order(quasi.atoms)) < np.mean(np.abs(orders))
+    assert quasi.record['of']['arrangement'] == 'sqs'
+
+
+def first_shell_order(atoms) -> float:
+    """The Warren–Cowley parameter of unlike nearest neighbours of an equiatomic alloy."""
+    first, second = neighbour_list(
+        'ij', positions=atoms.positions, cell=atoms.cell.array, pbc=atoms.pbc, cutoff=0.85 * 3.84
+    )
+    return 1 - float(np.mean(atoms.numbers[first] != atoms.numbers[second])) / 0.5
+
+
+def test_the_record_of_a_charged_slab_is_json(generate):
+    entry = surface(MAGNESIA, miller_indices=[[1, 1, 1]], keep='symmetric', polar='allow')
+    for seed in generate(entry).seeds:
+        assert json.loads(json.dumps(seed.record))['polar'] is True
+
+
+def test_a_slab_too_small_for_the_calculator_says_so(generate):
+    entry = surface(COPPER, miller_indices=[[1, 1, 1]], validation={'max_atoms': 20})
+    with pytest.raises(PhysicsViolationError, match='height of'):
+        generate(entry, cutoff_A=5.0)

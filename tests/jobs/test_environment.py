@@ -1,0 +1,168 @@
+"""The environment record: what two of them tell apart, and what a job makes of another one than its own."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+
+import pytest
+from support.environments import environment_of
+
+from aiida_mlip_autopipe.calculators.custom import CustomSettings
+from aiida_mlip_autopipe.jobs import environment as environment_module
+from aiida_mlip_autopipe.jobs.environment import (
+    SourceNotFoundError,
+    compare_environments,
+    environment_key,
+    read_environment,
+    source_sha256,
+)
+from aiida_mlip_autopipe.jobs.loading import make_loader
+from aiida_mlip_autopipe.jobs.self_test import run_self_test
+
+MINE = 'from ase.calculators.emt import EMT\n\n\nclass MyEMT(EMT):\n    factor = {factor}\n'
+CUSTOM = {'kind': 'custom', 'calculator': 'mine_of_test:MyEMT', 'cutoff_A': 3.0}
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """Return a function that writes the module of a custom calculator, which Python finds."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(factor):
+        (tmp_path / 'mine_of_test.py').write_text(MINE.format(factor=factor))
+        return read_environment(make_loader(CUSTOM), 'cpu')
+
+    return write
+
+
+def names(expected, found):
+    return {difference.name for difference in compare_environments(expected, found)}
+
+
+def test_the_record_has_the_versions_that_are_installed():
+    found = environment_of()
+    for package in ('ase', 'numpy', 'scipy'):
+        assert getattr(found, package) == importlib.metadata.version(package)
+    assert found.calculator == found.ase
+    assert found.torch is None
+    assert found.without_calculator() == read_environment()
+
+
+def test_a_difference_names_the_field_and_both_values():
+    expected, found = environment_of().model_copy(update={'numpy': '2.0.0'}), environment_of()
+    (difference,) = compare_environments(expected, found)
+    assert (difference.name, difference.expected, difference.found) == ('numpy', '2.0.0', found.numpy)
+    assert str(difference) == f'numpy {found.numpy}, the self-test found 2.0.0'
+    assert expected.identity != found.identity
+
+
+def test_the_device_is_compared_once_it_is_known():
+    expected = environment_of(device='cuda')
+    assert names(expected, environment_of(device=None)) == set()
+    assert names(expected, environment_of(device='cpu')) == {'device'}
+
+
+def test_an_edited_module_of_a_custom_calculator_gives_another_record(mine):
+    first, edited, back = mine(1.0), mine(3.0), mine(1.0)
+    assert names(first, edited) == {'source mine_of_test'}
+    assert first.identity != edited.identity
+    assert first.identity == back.identity
+    assert 'mine_of_test' not in sys.modules
+
+
+def test_extra_sources_are_files_modules_and_packages_wherever_they_lie(mine, tmp_path):
+    package = tmp_path / 'parts_of_test'
+    package.mkdir()
+    (package / '__init__.py').write_text('raise RuntimeError("imported")\n')
+    (package / 'terms.py').write_text('A = 1\n')
+    table = tmp_path / 'table.dat'
+    table.write_text('1 2 3')
+    mine(1.0)
+    settings = {**CUSTOM, 'extra_sources': ['parts_of_test', 'parts_of_test.terms', str(table)]}
+
+    def read():
+        return read_environment(make_loader(settings))
+
+    first = read()
+    assert set(first.sources) == {'mine_of_test', *settings['extra_sources']}
+    table.write_text('1 2 4')
+    second = read()
+    assert names(first, second) == {f'source {table}'}
+    (package / 'terms.py').write_text('A = 2\n')
+    assert names(second, read()) == {'source parts_of_test', 'source parts_of_test.terms'}
+
+
+def test_a_package_has_the_same_hash_in_another_folder(tmp_path):
+    for folder in ('here', 'there'):
+        (tmp_path / folder / 'inner').mkdir(parents=True)
+        (tmp_path / folder / 'inner' / 'a.py').write_text('A = 1\n')
+    assert source_sha256(str(tmp_path / 'here')) == source_sha256(str(tmp_path / 'there'))
+    (tmp_path / 'there' / 'inner' / 'a.py').rename(tmp_path / 'there' / 'inner' / 'b.py')
+    assert source_sha256(str(tmp_path / 'here')) != source_sha256(str(tmp_path / 'there'))
+
+
+@pytest.mark.parametrize('name', ['no_such_module', 'ase.no_such_module', 'json.decoder.inner', '/no/such/file'])
+def test_a_source_that_is_not_there_is_told(name):
+    with pytest.raises(SourceNotFoundError, match=name.rpartition('/')[2]):
+        source_sha256(name)
+
+
+@pytest.mark.parametrize('name', ['./table.dat', '../table.dat', 'a-b', ''])
+def test_a_source_with_a_relative_path_is_refused(name):
+    with pytest.raises(ValueError, match='absolute path'):
+        CustomSettings(**{**CUSTOM, 'extra_sources': [name]})
+
+
+def test_a_code_keeps_a_record_for_each_custom_calculator():
+    other = {**CUSTOM, 'extra_sources': ('parts',)}
+    keys = {environment_key(one) for one in ({'kind': 'emt', 'cutoff_A': 1}, {'kind': 'emt'}, CUSTOM, other)}
+    assert len(keys) == 3
+
+
+def test_the_self_test_reports_the_record_with_the_device(mine):
+    record = mine(1.0)
+    assert run_self_test(CUSTOM)['environment'] == record.model_dump(mode='json')
+
+
+def test_a_calculator_without_a_model_has_a_record_too(monkeypatch):
+    monkeypatch.setattr(environment_module, '_version_of', lambda package: '2.0')
+    monkeypatch.setattr('aiida_mlip_autopipe.calculators.base.version', lambda package: '0.3')
+    monkeypatch.setattr('aiida_mlip_autopipe.jobs.self_test.resolve_device', lambda device: 'cuda')
+    record = run_self_test({'kind': 'mace'})['environment']
+    assert (record['calculator'], record['torch'], record['device']) == ('0.3', '2.0', 'cuda')
+
+
+@pytest.mark.parametrize(('field', 'value'), [('scipy', '1.0'), ('threads', 99), ('device', 'cuda'), ('torch', '2.0')])
+def test_a_job_refuses_another_environment_than_its_own(job_folder, copper, field, value):
+    folder = job_folder().write(copper)
+    content = json.loads((folder.path / 'job.json').read_text())
+    content['environment'][field] = value
+    if field == 'device':
+        # Where the settings name no device, a calculator may still end on another one.
+        content['calculator'] = {'kind': 'custom', 'calculator': 'ase.calculators.emt:EMT', 'cutoff_A': 6.6}
+        content['environment'] = environment_of(content['calculator'], value).model_dump(mode='json')
+    (folder.path / 'job.json').write_text(json.dumps(content))
+    result = folder.run()
+    assert (result.outcome, result.refusal) == ('refused', 'environment')
+    assert field in result.message
+    assert str(value) in result.message
+
+
+def test_a_job_says_in_which_environment_it_ran(job_folder, copper):
+    assert job_folder().write(copper, {'n_steps': 2}).run().environment == environment_of()
+
+
+def test_the_record_is_printed_without_importing_what_it_describes(mine, tmp_path):
+    record = mine(1.0)
+    command = [sys.executable, '-X', 'importtime', '-m', 'aiida_mlip_autopipe.exploration', '--environment']
+    done = subprocess.run(
+        [*command, json.dumps(CUSTOM)], env={'PYTHONPATH': str(tmp_path)}, capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout)
+    assert found['sources'] == record.sources
+    assert found['device'] is None
+    imported = {line.rpartition('|')[2].strip() for line in done.stderr.splitlines()}
+    assert not imported & {'torch', 'scipy', 'mine_of_test', 'ase.calculators.emt'}

@@ -1,0 +1,41 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from aiida_mlip_autopipe.jobs.granted import granted_threads
+
+
+@pytest.fixture(autouse=True)
+def machine_of_sixteen_cores(monkeypatch):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: set(range(16)))
+
+
+@pytest.mark.parametrize(
+    ('environment', 'threads'),
+    [
+        ({}, 1),
+        ({'OMP_NUM_THREADS': '4'}, 4),
+        ({'OMP_NUM_THREADS': '1', 'SLURM_CPUS_PER_TASK': '8'}, 8),
+        ({'OMP_NUM_THREADS': '8', 'NSLOTS': '2'}, 2),
+        ({'OMP_NUM_THREADS': '64'}, 16),
+        ({'OMP_NUM_THREADS': '2,4'}, 1),
+        ({'SLURM_CPUS_PER_TASK': ''}, 1),
+    ],
+)
+def test_threads_are_as_many_as_cores_were_granted(environment, threads):
+    assert granted_threads(environment) == threads
+
+
+@pytest.mark.integration
+def test_a_job_starts_over_with_the_threads_it_was_granted_before_numpy_has_counted_the_cores():
+    environment = {**os.environ, 'OMP_NUM_THREADS': '7', 'SLURM_CPUS_PER_TASK': '1'}
+    code = (
+        'import os; from aiida_mlip_autopipe.jobs.granted import take_granted_threads\n'
+        'print("start", os.environ["OMP_NUM_THREADS"]); take_granted_threads()'
+    )
+    done = subprocess.run(
+        [sys.executable, '-u', '-c', code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ['start', '7', 'start', '1']

@@ -1,0 +1,144 @@
+import json
+
+import pytest
+
+from aiida_mlip_autopipe.calculators.licences import licence_of
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.reporting.card import describe_dataset, render_card, write_card
+
+
+def test_a_card_counts_what_the_rows_are(make_rows):
+    card = describe_dataset(make_rows(3))
+    assert (card['n_rows'], card['n_atoms']) == (3, 36)
+    assert card['counts'] == {
+        'level of theory': {'mlip:emt': 3},
+        'elements': {'Au': 3, 'Cu': 3},
+        'compositions': {'AuCu2': 3},
+        'kinds of seed': {'alloy': 3},
+        'ensembles': {'nvt': 3},
+        'atoms per structure': {'12': 3},
+        'periodic directions': {'3': 3},
+    }
+
+
+def test_a_card_tells_the_ends_and_the_middle_of_the_distributions(make_rows):
+    rows = make_rows(3)
+    distributions = describe_dataset(rows)['distributions']
+    energies = [row.atoms.get_potential_energy() / 12 for row in rows]
+    assert distributions['energy, eV/atom'][::2] == pytest.approx(energies)
+    assert distributions['temperature, K'] == [312.123456789] * 5
+    stress = rows[0].atoms.calc.results['stress']
+    assert distributions['pressure, GPa'][0] == pytest.approx(-stress[:3].mean() * 160.21766)
+
+
+def test_rows_are_grouped_by_origin(make_rows):
+    card = describe_dataset([*make_rows(3), *make_rows(1, campaign='other', model='m.pth', model_sha256='a' * 64)])
+    assert [(origin['n_rows'], origin['campaign'], origin['model']) for origin in card['origins']] == [
+        (3, 'cu_au', None),
+        (1, 'other', 'm.pth'),
+    ]
+
+
+def test_a_card_tells_the_versions_that_made_the_labels(make_rows):
+    rows = make_rows(1, ase_version='3.29.0', calculator_version='0.13.0', torch_version='2.13.0', precision='float32')
+    text = render_card(describe_dataset(rows), 'x')
+    assert (
+        'ase_version 3.29.0, architecture emt, calculator_version 0.13.0, torch_version 2.13.0, precision float32'
+        in text
+    )
+
+
+def test_a_clean_dataset_has_no_warning(make_rows):
+    assert describe_dataset(make_rows(3))['warnings'] == []
+
+
+def test_mixed_labels_copies_and_missing_stress_are_told(make_rows):
+    rows = [*make_rows(2), *make_rows(1, label_source='dft:vasp:pbe')]
+    del rows[1].atoms.calc.results['stress']
+    assert describe_dataset(rows)['warnings'] == [
+        'labels of 2 levels of theory; no model can be trained on all of them at once',
+        '1 structures are copies of others, perhaps turned, renumbered or repeated',
+        '1 periodic structures have no stress',
+    ]
+
+
+def test_markdown_and_json_are_written_side_by_side(make_rows, tmp_path):
+    rows = make_rows(2)
+    write_card(tmp_path / 'cu_au.md', rows, config='name: cu_au\n')
+    text = (tmp_path / 'cu_au.md').read_text()
+    assert '2 structures, 24 atoms' in text
+    assert '- compositions: AuCu2 (2)' in text
+    assert '- 2 rows: campaign cu_au, random_seed 7, config_sha256 sha256:' in text
+    assert '```yaml\nname: cu_au\n```' in text
+    assert json.loads((tmp_path / 'cu_au.json').read_text()) == describe_dataset(rows) | {'config': 'name: cu_au\n'}
+
+
+def test_a_card_tells_the_licence_of_the_weights_and_who_says_so(make_rows):
+    rows = [
+        *make_rows(1, architecture='sevennet', model='7net-0'),
+        *make_rows(1, architecture='mace', model='mine.model'),
+    ]
+    card = describe_dataset(rows)
+    assert card['licences'] == [
+        {
+            'architecture': 'sevennet',
+            'model': '7net-0',
+            'licence': 'MIT, as the package sevenn 0.13 that ships them; up to 0.11 it was GPL-3.0',
+            'source': 'https://github.com/MDIL-SNU/SevenNet/blob/main/LICENSE',
+        },
+        {
+            'architecture': 'mace',
+            'model': 'mine.model',
+            'licence': 'not known to this program: ask who published the weights',
+            'source': None,
+        },
+    ]
+    assert '- mace mine.model: not known to this program' in render_card(card, 'x')
+
+
+@pytest.mark.parametrize(
+    ('architecture', 'model', 'licence'),
+    [
+        ('emt', None, 'there are no weights'),
+        ('chgnet', '0.3.0', 'modified BSD'),
+        ('sevennet', 'checkpoint_mine.pth', 'not known'),
+        ('mace', 'mace-mpa-0-medium.model', 'MIT'),
+        ('mace', '2023-12-03-mace-128-L1_epoch-199.model', 'MIT'),
+        ('mace', 'mace-omat-0-medium.model', 'Academic Software License'),
+        ('mace', 'MACE-matpes-r2scan-omat-ft.model', 'Academic Software License'),
+        ('mace', 'MACE-OFF23_small.model', 'Academic Software License'),
+    ],
+)
+def test_a_licence_is_known_by_the_name_of_the_weights(architecture, model, licence):
+    assert licence_of(architecture, model).licence.startswith(licence)
+
+
+def test_isolated_atoms_are_told_and_where_they_disagree_it_is_a_warning(make_rows):
+    rows = make_rows(2)
+    for row, energy in zip(rows, (3.5, 3.6), strict=True):
+        row.data['isolated_atoms'] = {'Cu': energy, 'Au': 3.8}
+    assert describe_dataset(rows[:1])['isolated_atom_energies_eV'] == {'Cu': 3.5, 'Au': 3.8}
+    assert 'Isolated atoms, eV: Cu 3.5, Au 3.8.' in render_card(describe_dataset(rows[:1]), 'x')
+    card = describe_dataset(rows)
+    assert card['isolated_atom_energies_eV'] is None
+    assert any('for an isolated atom of Cu' in warning for warning in card['warnings'])
+
+
+def test_many_values_are_cut_short(make_rows):
+    card = describe_dataset(make_rows(1))
+    card['counts']['compositions'] = {f'Cu{i}': 1 for i in range(20)}
+    assert 'Cu11 (1) and 8 more' in render_card(card, 'x')
+
+
+def test_existing_files_and_other_suffixes_are_refused(make_rows, tmp_path):
+    (tmp_path / 'cu_au.json').write_text('precious')
+    with pytest.raises(AutopipeError, match='exists already'):
+        write_card(tmp_path / 'cu_au.md', make_rows(1))
+    assert [path.name for path in tmp_path.iterdir()] == ['cu_au.json']
+    with pytest.raises(AutopipeError, match=r'ends in \.md'):
+        write_card(tmp_path / 'cu_au.txt', make_rows(1))
+
+
+def test_no_row_is_one_sentence():
+    with pytest.raises(AutopipeError, match='without a row'):
+        describe_dataset([])

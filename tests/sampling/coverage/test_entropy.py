@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+from ase.build import bulk, molecule
+
+from aiida_mlip_autopipe.sampling.coverage.entropy import describe_environments, entropy_and_diversity
+
+
+def rattled(symbol, amplitude, seed):
+    atoms = bulk(symbol, cubic=True) * (2, 2, 2)
+    atoms.rattle(amplitude, seed=seed)
+    return atoms
+
+
+@pytest.mark.parametrize(
+    ('structures', 'entropy', 'diversity'),
+    [
+        ([rattled('Cu', 0.1, 3), rattled('Au', 0.2, 4)], 3.9734241707357065, 3.9950280763835626),
+        ([molecule('C6H6'), molecule('CH3CH2OH')], 1.8886169373901065, 2.1971955839430874),
+    ],
+)
+def test_the_numbers_are_those_of_the_authors_package(structures, entropy, diversity):
+    # Computed with quests 2026.2.22, 32 neighbours within 5 Å and a bandwidth of 0.015 1/Å.
+    found = entropy_and_diversity(describe_environments(structures))
+    assert found == pytest.approx((entropy, diversity), abs=1e-8)
+
+
+def test_environments_that_are_all_alike_have_none_and_unlike_ones_the_logarithm_of_their_number():
+    assert entropy_and_diversity(np.zeros((5, 3))) == pytest.approx((0, 0))
+    assert entropy_and_diversity(np.diag([1.0, 2.0, 3.0, 4.0])) == pytest.approx((np.log(4), np.log(4)))
+
+
+def test_a_copy_adds_no_diversity_and_a_rotation_changes_nothing():
+    structure = rattled('Cu', 0.1, 3)
+    turned = structure.copy()
+    turned.rotate(40, (1, 2, 3), rotate_cell=True)
+    np.testing.assert_allclose(describe_environments([turned]), describe_environments([structure]), atol=1e-9)
+    one = entropy_and_diversity(describe_environments([structure]))
+    assert entropy_and_diversity(describe_environments([structure, turned])) == pytest.approx(one, abs=1e-6)

@@ -1,0 +1,118 @@
+import pytest
+from ase.db import connect
+from ase.io import write
+from pydantic import TypeAdapter
+from support.sampling import sampling, select
+
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.sampling import sampling_union, select_frames
+from aiida_mlip_autopipe.sampling.pool.given import check_given, read_given
+from aiida_mlip_autopipe.sampling.selection_settings import FromCampaign
+
+SOAP = {'n_max': 4, 'l_max': 3}
+
+
+@pytest.fixture
+def frames(rattled):
+    return rattled(12)
+
+
+@pytest.fixture(params=['old.traj', 'old.db', 'old.json'])
+def old(request, tmp_path, frames):
+    """Return a file with the first three frames."""
+    path = tmp_path / request.param
+    write(path, frames[:3])
+    return path
+
+
+def choose(frames, make_trajectory, settings):
+    selection = select([make_trajectory(frames)], settings)
+    return selection.frame_indices.tolist(), selection.report
+
+
+@pytest.mark.parametrize('kind', ['random', 'stride', 'fps'])
+def test_structures_given_are_not_chosen_again(frames, old, make_trajectory, kind):
+    settings = sampling(kind, n_structures=12, given=old)
+    indices, report = choose(frames, make_trajectory, settings)
+    assert sorted(indices) == list(range(3, 12))
+    assert report['n_given'] == report['passed_over']['given'] == 3
+    assert report['n_candidates'] == 9
+
+
+@pytest.mark.parametrize('name', ['old.db', 'old.extxyz'])
+def test_the_level_of_theory_of_a_dataset_given_is_reported(frames, tmp_path, make_trajectory, name):
+    structures = [atoms.copy() for atoms in frames[:2]]
+    if name.endswith('.db'):
+        with connect(tmp_path / name) as database:
+            for atoms in structures:
+                database.write(atoms, label_source='dft:vasp:pbe')
+    else:
+        for atoms in structures:
+            atoms.info['label_source'] = 'dft:vasp:pbe'
+        write(tmp_path / name, structures)
+    _, report = choose(frames, make_trajectory, sampling('random', n_structures=2, given=tmp_path / name))
+    assert report['given_label_sources'] == ['dft:vasp:pbe']
+
+
+def test_a_selection_goes_on_where_the_dataset_given_ended(frames, tmp_path, make_trajectory):
+    whole, _ = choose(frames, make_trajectory, sampling('fps', n_structures=8, descriptor=SOAP))
+    write(tmp_path / 'old.traj', [frames[i] for i in whole[:4]])
+    settings = sampling('fps', n_structures=4, descriptor=SOAP, given=tmp_path / 'old.traj')
+    selection = select([make_trajectory(frames)], settings)
+    assert selection.frame_indices.tolist() == whole[4:]
+    assert selection.distances[0] > 0
+
+
+def test_a_rotated_copy_of_a_structure_given_is_not_chosen(frames, tmp_path, make_trajectory):
+    copies = [atoms.copy() for atoms in frames]
+    for atoms in copies:
+        atoms.rotate(30, 'z', rotate_cell=True)
+    write(tmp_path / 'old.traj', copies[:11])
+    settings = sampling('fps', n_structures=12, descriptor=SOAP, given=tmp_path / 'old.traj')
+    assert choose(frames, make_trajectory, settings)[0] == [11]
+
+
+def test_elements_of_the_structures_given_need_not_be_among_the_frames(frames, tmp_path, make_trajectory):
+    other = frames[0].copy()
+    other.numbers[:] = 28
+    write(tmp_path / 'old.traj', other)
+    settings = sampling('fps', n_structures=2, descriptor=SOAP, given=tmp_path / 'old.traj')
+    assert choose(frames, make_trajectory, settings)[1]['descriptor']['species'] == [28, 29, 79]
+
+
+def test_a_file_or_the_dataset_of_a_campaign_is_named(old):
+    adapter = TypeAdapter(sampling_union())
+
+    def validate(given):
+        settings = adapter.validate_python({'kind': 'random', 'given': given}, context={'folder': old.parent})
+        assert adapter.validate_python(settings.model_dump(mode='json')) == settings
+        return settings.given
+
+    assert validate(old.name) == old
+    assert validate({'campaign': 1234}) == validate({'campaign': '1234'}) == FromCampaign(campaign='1234')
+
+
+def test_structures_that_the_settings_name_must_be_handed_over(frames, old, make_trajectory):
+    for given in (old, FromCampaign(campaign='old')):
+        with pytest.raises(AutopipeError, match='but none were handed over'):
+            select_frames([make_trajectory(frames)], sampling('random', given=given), random_seed=1)
+
+
+@pytest.mark.parametrize('read', [read_given, check_given])
+def test_a_file_that_is_missing_or_unreadable_is_one_sentence(tmp_path, read):
+    with pytest.raises(AutopipeError, match='there is no file'):
+        read(tmp_path / 'no.db')
+    (tmp_path / 'bad.xyz').write_text('three\n')
+    (tmp_path / 'bad.db').write_text('no database')
+    for name in ('bad.xyz', 'bad.db'):
+        with pytest.raises(AutopipeError, match=f'{name} cannot be read as structures'):
+            read(tmp_path / name)
+    connect(tmp_path / 'empty.db').count()
+    with pytest.raises(AutopipeError, match=r'empty\.db has no structure'):
+        read(tmp_path / 'empty.db')
+
+
+def test_all_candidates_given_already_is_one_sentence(frames, tmp_path, make_trajectory):
+    write(tmp_path / 'old.traj', frames)
+    with pytest.raises(AutopipeError, match='there is no frame to choose from'):
+        choose(frames, make_trajectory, sampling('random', given=tmp_path / 'old.traj'))

@@ -1,0 +1,103 @@
+"""Selection by the disagreement of a committee, on frames whose disagreement is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support.sampling import sampling
+
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.sampling import select_frames
+from aiida_mlip_autopipe.structures.disagreement import ENERGY, FIGURES, LARGEST, RELATIVE
+
+
+@pytest.fixture
+def evaluated(make_trajectory, rattled):
+    """Forty frames; the later in the trajectory, the larger the disagreement, and the smaller the relative one."""
+    trajectory = make_trajectory(rattled(40))
+    values = np.linspace(0.01, 0.4, 40)
+    figures = dict.fromkeys(FIGURES, values) | {RELATIVE: values[::-1]}
+    return replace(trajectory, extra=figures)
+
+
+def chosen(trajectories, settings):
+    return sorted(select_frames(trajectories, settings, random_seed=1).frame_indices.tolist())
+
+
+def test_only_the_frames_of_the_largest_disagreement_are_chosen(evaluated):
+    picked = chosen([evaluated], sampling('disagreement', n_structures=4, pool_factor=2))
+    assert len(picked) == 4
+    assert min(picked) >= 32
+    # Without a wider choice there is nothing for farthest points to decide.
+    assert chosen([evaluated], sampling('disagreement', n_structures=4, pool_factor=1)) == [36, 37, 38, 39]
+
+
+def test_among_them_the_choice_is_that_of_farthest_points(evaluated):
+    settings = sampling('disagreement', n_structures=5, pool_factor=2)
+    hardest = replace(
+        evaluated,
+        **{name: getattr(evaluated, name)[30:] for name in ('steps', 'positions', 'cells', 'energies', 'forces')},
+        stresses=evaluated.stresses[30:],
+        temperatures=evaluated.temperatures[30:],
+        extra={},
+    )
+    farthest = select_frames([hardest], sampling('fps', n_structures=5), random_seed=1)
+    picks = select_frames([evaluated], settings, random_seed=1)
+    assert picks.frame_indices.tolist() == (30 + farthest.frame_indices).tolist()
+    np.testing.assert_array_equal(picks.distances, farthest.distances)
+
+
+def test_the_relative_disagreement_may_decide(evaluated):
+    assert chosen([evaluated], sampling('disagreement', n_structures=3, pool_factor=1, by='relative')) == [0, 1, 2]
+
+
+def test_frames_that_nobody_has_evaluated_are_never_chosen(evaluated, make_trajectory, rattled):
+    values = np.where(np.arange(40) < 38, evaluated.extra[LARGEST], np.nan)
+    partly = replace(evaluated, extra=dict.fromkeys(FIGURES, values))
+    other = make_trajectory(rattled(5, random_seed=9), seed_id='never seen')
+    selection = select_frames([partly, other], sampling('disagreement', n_structures=50), random_seed=1)
+    assert len(selection) == 38
+    assert set(selection.trajectory_indices) == {0}
+    assert selection.report['n_without_disagreement'] == 7
+    assert selection.report['warnings'] == [
+        '50 structures were asked for, but of only 38 candidates the committee has said that it disagrees by 0 or more'
+    ]
+
+
+def test_frames_below_a_limit_are_passed_over(evaluated):
+    assert min(chosen([evaluated], sampling('disagreement', n_structures=40, min_disagreement=0.3))) == 29
+
+
+def test_frames_without_a_committee_are_refused_in_one_sentence(make_trajectory, rattled):
+    with pytest.raises(AutopipeError, match='none of the 4 candidates was evaluated by one'):
+        select_frames([make_trajectory(rattled(4))], sampling('disagreement'), random_seed=1)
+
+
+def test_it_can_be_a_part_of_a_mix(evaluated):
+    parts = [
+        {'share': 0.5, 'sampler': {'kind': 'stride'}},
+        {'share': 0.5, 'sampler': {'kind': 'disagreement', 'pool_factor': 1}},
+    ]
+    picked = chosen([evaluated], sampling('mix', n_structures=6, parts=parts))
+    assert len(picked) == 6
+    assert {37, 38, 39} <= set(picked)
+
+
+def test_the_report_says_how_far_the_committee_disagrees(evaluated):
+    report = select_frames([evaluated], sampling('fps', n_structures=5), random_seed=1).report['committee']
+    assert report['candidates']['n_evaluated'] == 40
+    assert report['candidates']['largest_eV_A'] == pytest.approx(0.4)
+    assert report['selected']['n_evaluated'] == 5
+
+
+def test_the_spread_of_energies_leaves_out_a_constant_of_each_composition(make_trajectory, rattled):
+    def make(shift, number):
+        structures = rattled(4, random_seed=number)
+        for atoms in structures:
+            atoms.numbers[:] = number
+        energies = shift + np.array([0.1, -0.1, 0.1, -0.1])
+        figures = {name: np.ones(4) for name in FIGURES} | {ENERGY: energies}
+        return replace(make_trajectory(structures, seed_id=str(number)), extra=figures)
+
+    report = select_frames([make(3.0, 29), make(-2.0, 79)], sampling('fps', n_structures=2), random_seed=1).report
+    assert report['committee']['energy_spread_eV'] == pytest.approx(0.1)

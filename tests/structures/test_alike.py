@@ -1,0 +1,24 @@
+import numpy as np
+import pytest
+
+from aiida_mlip_autopipe.structures.alike import Fingerprints, force_quantiles, join_alike
+
+
+@pytest.mark.parametrize('n', [1, 2, 15, 16, 17, 64])
+def test_quantiles_are_those_of_the_inverse_distribution_and_a_supercell_has_the_same(n):
+    forces = np.random.default_rng(n).normal(size=(n, 3))
+    norms = np.linalg.norm(forces, axis=1)
+    expected = np.quantile(norms, np.linspace(0, 1, 17), method='inverted_cdf')
+    np.testing.assert_allclose(force_quantiles(forces), expected, rtol=1e-14)
+    np.testing.assert_array_equal(force_quantiles(np.tile(forces, (3, 1))), force_quantiles(forces))
+
+
+def test_groups_are_joined_along_a_chain_and_by_nothing_less_than_all_four():
+    n = 7
+    found = Fingerprints(
+        formulas=['Cu', 'Cu', 'Cu', 'Au', 'Cu', 'Cu', 'Cu'],
+        energies=np.array([1.0, 1.000005, 1.00001, 1.0, 2.0, 1.0, 1.0]),
+        volumes=np.array([10.0, 10.0, 10.0, 10.0, 10.0, 11.0, 10.0]),
+        forces=np.array([*np.zeros((n - 1, 17)), np.full(17, 0.01)]),
+    )
+    assert join_alike(found, list('cbadefg')) == ['a', 'a', 'a', 'd', 'e', 'f', 'g']

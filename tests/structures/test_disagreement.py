@@ -1,0 +1,59 @@
+"""How far two calculators disagree, on numbers that can be checked by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from aiida_mlip_autopipe.structures.disagreement import ENERGY, FIGURES, LARGEST, MEAN, RELATIVE, compare_labels
+from aiida_mlip_autopipe.structures.trajectory import Trajectory
+
+
+def frames(forces, energies, steps=None):
+    forces = np.array(forces, dtype=float)
+    n_frames, n_atoms = forces.shape[:2]
+    return Trajectory(
+        seed_id='seed',
+        numbers=np.full(n_atoms, 29),
+        pbc=np.array([True] * 3),
+        steps=np.arange(n_frames) if steps is None else np.array(steps),
+        positions=np.zeros((n_frames, n_atoms, 3)),
+        cells=np.tile(np.eye(3), (n_frames, 1, 1)),
+        energies=np.array(energies, dtype=float),
+        forces=forces,
+        stresses=np.full((n_frames, 6), np.nan),
+        temperatures=np.full(n_frames, 300.0),
+    )
+
+
+def test_the_figures_are_those_of_the_definition():
+    first = frames([[[3, 0, 0], [0, 0, 1]]], [-4.0])
+    second = frames([[[0, 4, 0], [0, 0, 0]]], [-3.0])
+    figures = compare_labels(first, second)
+    assert figures[LARGEST] == pytest.approx([5.0])
+    assert figures[MEAN] == pytest.approx([3.0])
+    # |F| are 3 and 1, |F'| are 4 and 0: their mean sizes sum to 4.
+    assert figures[RELATIVE] == pytest.approx([6.0 / 4.0])
+    assert figures[ENERGY] == pytest.approx([0.5])
+
+
+def test_calculators_that_agree_have_no_disagreement_also_where_there_is_no_force():
+    same = frames([[[1, 2, 3]], [[0, 0, 0]]], [1.0, 1.0])
+    figures = compare_labels(same, same)
+    assert all((figures[name] == 0).all() for name in FIGURES)
+
+
+def test_opposite_forces_disagree_by_two_relative_to_their_size():
+    first = frames([[[1, 2, 3], [4, 5, 6]]], [0.0])
+    figures = compare_labels(first, replace(first, forces=-first.forces))
+    assert figures[RELATIVE] == pytest.approx([2.0])
+
+
+def test_frames_that_the_second_has_not_seen_have_no_number():
+    first = frames([[[1, 0, 0]], [[2, 0, 0]], [[3, 0, 0]]], [0, 0, 0], steps=[10, 20, 30])
+    second = frames([[[3, 0, 1]], [[np.nan] * 3]], [0, np.nan], steps=[30, 10])
+    figures = compare_labels(first, second)
+    assert figures[LARGEST].tolist()[2] == 1.0
+    assert all(np.isnan(figures[name][:2]).all() for name in FIGURES)

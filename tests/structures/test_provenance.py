@@ -1,0 +1,46 @@
+import pytest
+from pydantic import ValidationError
+
+from aiida_mlip_autopipe.structures.provenance import searchable
+
+
+@pytest.mark.parametrize(
+    ('fields', 'expected'),
+    [
+        ({'architecture': 'emt'}, 'mlip:emt'),
+        ({'architecture': 'sevennet', 'model': '7net-0'}, 'mlip:sevennet:7net-0'),
+        ({'label_source': 'dft:vasp:pbe'}, 'dft:vasp:pbe'),
+    ],
+)
+def test_the_label_source_names_the_model_unless_it_is_given(make_provenance, fields, expected):
+    assert make_provenance(**fields).label_source == expected
+
+
+def test_identifiers_that_look_like_numbers_get_a_prefix(make_provenance):
+    pairs = make_provenance(seed_id='12e4567890123456', model_sha256='9' * 64).key_value_pairs()
+    assert pairs['seed'] == 'seed-12e4567890123456'
+    assert pairs['model_sha256'] == 'sha256:' + '9' * 64
+    assert make_provenance(source_sha256='9' * 64).key_value_pairs()['source_sha256'] == 'sha256:' + '9' * 64
+
+
+def test_what_is_not_known_is_left_out(make_provenance):
+    assert {'model', 'model_sha256', 'distance', 'target_temperature_K'}.isdisjoint(make_provenance().key_value_pairs())
+
+
+@pytest.mark.parametrize('text', ['2026', '1e5', 'nan', 'inf', 'True', '-3.5'])
+def test_text_that_reads_as_a_number_or_a_truth_value_gets_an_underscore(text):
+    assert searchable(text) == f'_{text}'
+
+
+@pytest.mark.parametrize('text', ['cu_au', '0.1.0', 'true', 'mlip:emt'])
+def test_other_text_stays_as_it_is(text):
+    assert searchable(text) == text
+
+
+@pytest.mark.parametrize(
+    'fields',
+    [{'label_source': 'guess'}, {'step': -1}, {'rank': -1}, {'distance': float('nan')}, {'seed': 'x'}],
+)
+def test_provenance_that_cannot_be_is_refused(make_provenance, fields):
+    with pytest.raises(ValidationError):
+        make_provenance(**fields)

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+from ase.calculators.emt import EMT
+
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.storage import Row, make_row
+
+
+def test_a_row_knows_its_provenance_and_its_seed(slab, make_provenance):
+    provenance = make_provenance(campaign='2026', distance=0.25)
+    row = make_row(slab, provenance, {'kind': 'alloy', 'ancestor': '77', 'lattice': 'fcc'})
+    assert row.provenance == provenance
+    assert row.data['seed'] == {'kind': 'alloy', 'ancestor': '77', 'lattice': 'fcc'}
+    assert row.key_value_pairs['seed_kind'] == 'alloy'
+    assert row.key_value_pairs['ancestor'] == '_77'
+    assert row.key_value_pairs['campaign'] == '_2026'
+    assert row.key_value_pairs['label_source'] == 'mlip:emt'
+
+
+def test_a_row_does_not_change_when_the_frame_does(slab, make_provenance):
+    row = make_row(slab, make_provenance(), {})
+    energy, x = row.atoms.get_potential_energy(), row.atoms.positions[0, 0]
+    slab.calc.results['forces'][:] = 0.0
+    slab.positions += 1.0
+    assert row.atoms.get_potential_energy() == energy
+    assert row.atoms.positions[0, 0] == x
+    assert row.atoms.calc.results['forces'].any()
+
+
+@pytest.mark.parametrize('name', ['energy', 'forces'])
+def test_a_frame_without_a_label_is_refused(slab, make_provenance, name):
+    del slab.calc.results[name]
+    with pytest.raises(AutopipeError, match=f'step 120 of seed 1234567890123456 has no {name}'):
+        make_row(slab, make_provenance(), {})
+
+
+def test_a_frame_without_a_calculator_is_refused_and_nothing_is_computed(slab, make_provenance):
+    slab.calc = None
+    with pytest.raises(AutopipeError, match='has no energy'):
+        make_row(slab, make_provenance(), {})
+    slab.calc = EMT()
+    with pytest.raises(AutopipeError, match='has no energy'):
+        make_row(slab, make_provenance(), {})
+
+
+@pytest.mark.parametrize('name', ['energy', 'forces', 'stress'])
+def test_a_label_that_is_not_finite_is_refused(slab, make_provenance, name):
+    slab.calc.results[name] = np.full_like(slab.calc.results[name], np.nan)
+    with pytest.raises(AutopipeError, match=f'has {name} that are not finite'):
+        make_row(slab, make_provenance(), {})
+
+
+def test_positions_that_are_not_finite_are_refused(slab, make_provenance):
+    slab.positions[0, 0] = np.inf
+    with pytest.raises(AutopipeError, match='has positions that are not finite'):
+        make_row(slab, make_provenance(), {})
+
+
+def test_labels_that_are_missing_or_of_another_structure_are_one_sentence(slab, make_provenance):
+    row = make_row(slab, make_provenance(), {})
+    row.atoms.rattle(1e-6)
+    with pytest.raises(AutopipeError, match='a row has labels of another structure'):
+        _ = row.labels
+    with pytest.raises(AutopipeError, match='row 3 has no energy or no forces'):
+        _ = Row(slab.copy(), id=3).labels
+
+
+def test_a_frame_without_stress_makes_a_row(slab, make_provenance):
+    del slab.calc.results['stress']
+    assert 'stress' not in make_row(slab, make_provenance(), {}).atoms.calc.results

@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import pytest
+from support.aiida_fixtures import *  # noqa: F403
+from support.tiny_campaign import change_campaign, write_structures
+
+
+@pytest.fixture(scope='session')
+def campaign_folder(tmp_path_factory) -> Path:
+    return write_structures(tmp_path_factory.mktemp('campaign'))
+
+
+@pytest.fixture(scope='session')
+def campaign_config(campaign_folder):
+    """Return a function that makes a config: the tiny campaign with some sections changed."""
+
+    def make(reuse=False, **sections):
+        return change_campaign(campaign_folder, {'execution': {'reuse_finished': reuse}, **sections})
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def run_campaign(emt_code, campaign_config):
+    """Return a function that runs a campaign in this process and returns its node."""
+    from aiida.engine import run_get_node
+
+    from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
+
+    def run(prepare=None, **sections):
+        builder = DatasetWorkChain.get_builder_from_config(campaign_config(**sections))
+        if prepare:
+            prepare(builder)
+        return run_get_node(builder)[1]
+
+    return run
+
+
+@pytest.fixture(scope='session')
+def tiny_campaign(run_campaign):
+    """The tiny campaign, ended: for tests that only read it."""
+    return run_campaign()

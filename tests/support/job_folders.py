@@ -1,0 +1,124 @@
+"""Real jobs in small folders: EMT, few atoms, few steps."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, fcc111
+from ase.constraints import FixAtoms
+from ase.io.trajectory import TrajectoryWriter
+from support.environments import environment_of
+
+from aiida_mlip_autopipe.exploration import RUNNER_VERSION
+from aiida_mlip_autopipe.exploration.explore import explore
+from aiida_mlip_autopipe.exploration.trajectory_file import read_trajectory
+from aiida_mlip_autopipe.jobs.contract import JOB_FILE, SEED_FILE, TRAJECTORY_FILE, Job, JobSeed, Result
+from aiida_mlip_autopipe.jobs.interruptions import Interruptions
+from aiida_mlip_autopipe.jobs.runner import run_job
+from aiida_mlip_autopipe.structures.seed import Seed
+from aiida_mlip_autopipe.structures.trajectory import Trajectory
+
+
+class JobFolder:
+    """A folder in which a job runs."""
+
+    def __init__(self, path: Path):
+        path.mkdir(parents=True, exist_ok=True)
+        self.path = path
+
+    def write(self, atoms: Atoms, exploration: dict[str, Any] | None = None, **changes: Any) -> JobFolder:
+        """Write the seed and ``job.json``; ``changes`` replace fields of the job."""
+        with TrajectoryWriter(self.path / SEED_FILE, 'w') as writer:
+            writer.write(atoms)
+        seed = JobSeed(
+            seed_id=Seed(atoms).seed_id,
+            random_seed=changes.pop('random_seed', 7),
+            perturbed=changes.pop('perturbed', False),
+        )
+        job = Job(
+            runner_version=RUNNER_VERSION,
+            seeds=(seed,),
+            environment=environment_of(changes.get('calculator')),
+            calculator={'kind': 'emt'},
+            exploration={'frame_interval': 2, 'checkpoint_interval': 10} | (exploration or {}),
+        )
+        content = job.model_dump(mode='json') | changes
+        (self.path / JOB_FILE).write_text(json.dumps(content))
+        return self
+
+    def run(self) -> Result:
+        return run_job(self.path / JOB_FILE, explore)
+
+    def frames(self) -> Trajectory:
+        return read_trajectory(self.path / TRAJECTORY_FILE, 'seed')
+
+
+@pytest.fixture
+def job_folder(tmp_path):
+    """Return a function that makes a folder for a job."""
+
+    def make(name: str = 'job') -> JobFolder:
+        return JobFolder(tmp_path / name)
+
+    return make
+
+
+@pytest.fixture
+def copper() -> Atoms:
+    """Four atoms of fcc copper, in a skewed cell."""
+    return bulk('Cu') * (2, 2, 1)
+
+
+@pytest.fixture
+def alloy() -> Atoms:
+    """Four atoms of an ordered alloy of copper and gold."""
+    atoms = bulk('Cu', a=3.85, cubic=True)
+    atoms.numbers[:2] = 79
+    return atoms
+
+
+@pytest.fixture
+def slab() -> Atoms:
+    """A copper slab of three layers with the lowest one fixed."""
+    atoms = fcc111('Cu', (2, 2, 3), vacuum=6.0)
+    atoms.set_constraint(FixAtoms(mask=atoms.get_tags() == 3))
+    return atoms
+
+
+def assert_same_frames(left: Trajectory, right: Trajectory) -> None:
+    """Compare all arrays of two trajectories bit for bit."""
+    for name in ('steps', 'positions', 'cells', 'energies', 'forces', 'stresses', 'temperatures'):
+        assert np.array_equal(getattr(left, name), getattr(right, name), equal_nan=True), name
+
+
+@pytest.fixture
+def same_frames():
+    """Return the function that compares two trajectories bit for bit."""
+    return assert_same_frames
+
+
+@pytest.fixture
+def stopping_after(monkeypatch):
+    """Return a context in which runs are stopped after an absolute step, as by a signal."""
+
+    @contextmanager
+    def stop(last_step: int):
+        def look(interruptions):
+            simulation = sys._getframe(1).f_locals['self']
+            if simulation.step < last_step:
+                return None
+            interruptions.message = 'stopped by a test'
+            return 'stopped'
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Interruptions, 'look', look)
+            yield
+
+    return stop

@@ -1,0 +1,208 @@
+"""What is hashed of a job's surroundings: its environment record, and not where packages were found."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.engine import run_get_node
+from ase.build import bulk
+from support.environments import environment_of
+
+from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, exploration_inputs
+from aiida_mlip_autopipe.calculations.export_dataset import environment_of_label
+from aiida_mlip_autopipe.calculators.custom import CustomSettings
+from aiida_mlip_autopipe.calculators.emt import EMTSettings
+from aiida_mlip_autopipe.calculators.sevennet import SevenNetSettings
+from aiida_mlip_autopipe.config.execution import JobResources
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.data.seed import SeedData
+from aiida_mlip_autopipe.exploration import RUNNER_VERSION, ExplorationSettings
+from aiida_mlip_autopipe.installation.codes import keep_environment, keep_self_test, kept_environment
+from aiida_mlip_autopipe.jobs.environment import Environment
+from aiida_mlip_autopipe.structures.seed import Seed
+from aiida_mlip_autopipe.workflows.inputs.codes import user_python_path
+from aiida_mlip_autopipe.workflows.inputs.environments import Environments
+from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode
+from aiida_mlip_autopipe.workflows.reuse import reuse_finished
+
+MINE = """
+from ase.calculators.emt import EMT
+
+
+class MyEMT(EMT):
+    def calculate(self, *args, **kwargs):
+        super().calculate(*args, **kwargs)
+        for name in ('energy', 'free_energy', 'forces', 'stress'):
+            self.results[name] = {factor} * self.results[name]
+"""
+CUSTOM = CustomSettings(calculator='mine_of_campaign:MyEMT', cutoff_A=3.0)
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """Return a function that writes the module of a custom calculator into a folder on the user's PYTHONPATH."""
+    folder = tmp_path / 'modules'
+    folder.mkdir()
+    monkeypatch.setenv('PYTHONPATH', str(folder))
+    return lambda factor: (folder / 'mine_of_campaign.py').write_text(MINE.format(factor=factor))
+
+
+@pytest.fixture
+def explore(emt_code):
+    """Return a function that runs a small exploration, with what is finished taken from the cache."""
+
+    def run(calculator, told=None):
+        one = JobCode(emt_code, calculator, JobResources())
+        told = [] if told is None else told
+        exploration = ExplorationSettings(temperature_K=300, n_steps=4, frame_interval=2)
+        with reuse_finished('mlip_autopipe.explore', enabled=True):
+            _, node = run_get_node(
+                ExplorationCalculation,
+                **one.inputs(Environments(told.append).node(one)),
+                seed=SeedData.from_seed(Seed(bulk('Cu', cubic=True), {'kind': 'structures'})),
+                random_seed=orm.Int(1),
+                **exploration_inputs(exploration),
+                runner_version=orm.Str(RUNNER_VERSION),
+                python_path=user_python_path(),
+            )
+        assert node.is_finished_ok, node.exit_message
+        return node
+
+    return run
+
+
+@pytest.mark.integration
+def test_an_edited_custom_calculator_is_told_and_explored_anew_and_its_first_version_is_reused(mine, explore):
+    told = []
+    mine(1.0)
+    first = explore(CUSTOM, told)
+    assert told == []
+    mine(3.0)
+    edited = explore(CUSTOM, told)
+    assert len(told) == 1
+    assert 'mine_of_campaign' in told[0]
+    assert not edited.base.caching.is_created_from_cache
+    energies = [node.outputs.trajectory.get_array('energies') for node in (first, edited)]
+    assert not np.allclose(*energies)
+    rows = [environment_of_label(node.outputs.trajectory.base.attributes.get('about')) for node in (first, edited)]
+    assert {name for name in rows[0] if rows[0][name] != rows[1][name]} == {'environment', 'source_sha256'}
+    assert rows[0]['source_sha256'] is not None
+    mine(1.0)
+    again = explore(CUSTOM)
+    assert again.base.caching.get_cache_source() == first.uuid
+
+
+@pytest.mark.integration
+def test_another_python_path_is_no_other_calculation(mine, explore, monkeypatch, tmp_path):
+    first = explore(EMTSettings())
+    monkeypatch.setenv('PYTHONPATH', f'{os.environ["PYTHONPATH"]}:{tmp_path}')
+    again = explore(EMTSettings())
+    assert again.base.caching.is_created_from_cache
+    assert again.inputs.environment.pk != first.inputs.environment.pk
+    hashed = again.base.caching.get_objects_to_hash()['attributes']
+    assert not hashed['environment_variables']
+    assert str(tmp_path) not in str(hashed)
+
+
+@pytest.fixture
+def make_code(emt_code):
+    """Return a function that makes a code without a record: on this machine, or on a cluster."""
+    clusters = {}
+
+    def make(remote, python):
+        if remote and not clusters:
+            about = {'hostname': 'nowhere', 'transport_type': 'core.ssh_async', 'scheduler_type': 'core.slurm'}
+            label = f'cluster-{orm.QueryBuilder().append(orm.Computer).count()}'
+            clusters['one'] = orm.Computer(label=label, workdir='/scratch', **about).store()
+        computer = clusters['one'] if remote else emt_code.computer
+        label = f'bare-{orm.QueryBuilder().append(orm.InstalledCode).count()}'
+        return orm.InstalledCode(label=label, computer=computer, filepath_executable=python).store()
+
+    return make
+
+
+@pytest.fixture
+def remote(make_code):
+    return make_code(True, '/usr/bin/python3')
+
+
+def record(code, calculator, resources=None, told=None):
+    """Return the record that jobs of a code get."""
+    one = JobCode(code, calculator, resources or JobResources())
+    return Environment.model_validate(Environments([].append if told is None else told.append).node(one).get_dict())
+
+
+def keep(code, kind, **changes):
+    environment = environment_of({'kind': kind}).model_copy(update=changes)
+    keep_self_test(code, {'kind': kind}, {'environment': environment.model_dump(mode='json')})
+    return environment
+
+
+def test_a_code_elsewhere_without_a_record_is_refused_with_the_command_that_makes_one(remote):
+    with pytest.raises(AutopipeError, match=f'mlip-autopipe calculator test {remote.full_label}'):
+        record(remote, EMTSettings())
+    with pytest.raises(AutopipeError, match=f'calculator test {remote.full_label} --config'):
+        record(remote, CUSTOM)
+    keep(remote, 'emt', numpy='1.0')
+    assert record(remote, EMTSettings()).numpy == '1.0'
+
+
+@pytest.mark.integration
+def test_a_code_of_this_machine_without_a_record_is_tested_and_keeps_it(make_code, emt_code):
+    code = make_code(False, str(emt_code.filepath_executable))
+    assert kept_environment(code, {'kind': 'emt'}) is None
+    assert record(code, EMTSettings()) == environment_of() == kept_environment(code, {'kind': 'emt'})
+
+
+@pytest.mark.integration
+def test_a_package_that_has_changed_on_this_machine_is_told_once(emt_code):
+    calculator = EMTSettings().model_dump(mode='json')
+    now, told = kept_environment(emt_code, calculator), []
+    keep_environment(emt_code, calculator, now.model_copy(update={'ase': '3.20.0'}))
+    assert record(emt_code, EMTSettings(), told=told) == now
+    assert record(emt_code, EMTSettings(), told=told) == now
+    (sentence,) = told
+    assert f'ase 3.20.0 -> {now.ase}' in sentence
+
+
+@pytest.mark.integration
+def test_jobs_without_a_calculator_have_the_record_without_one(emt_code, remote):
+    assert described(emt_code) == environment_of().without_calculator()
+    with pytest.raises(AutopipeError, match='calculator test'):
+        described(remote)
+    keep(remote, 'lj')
+    assert described(remote) == environment_of().without_calculator()
+
+
+def described(code):
+    node = Environments().node_without_calculator(JobCode(code, EMTSettings(), JobResources()))
+    return Environment.model_validate(node.get_dict())
+
+
+def test_threads_are_those_that_a_job_is_given(emt_code, remote, monkeypatch):
+    keep(remote, 'emt')
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: {0, 1})
+    assert record(remote, EMTSettings(), JobResources(cpus_per_job=8)).threads == 8
+    assert record(emt_code, EMTSettings(), JobResources(cpus_per_job=8)).threads == 2
+    assert record(emt_code, EMTSettings()).threads == 1
+
+
+def test_the_device_is_what_the_settings_say_or_else_what_the_self_test_found(remote):
+    keep(remote, 'sevennet', device='cuda')
+    assert record(remote, SevenNetSettings()).device == 'cuda'
+    assert record(remote, SevenNetSettings(device='cpu')).device == 'cpu'
+    one = JobCode(remote, SevenNetSettings(device='cpu'), JobResources())
+    assert 'device' not in one.inputs(Environments().node(one))['calculator'].get_dict()
+
+
+def test_a_gpu_that_a_job_would_leave_idle_is_told(remote):
+    keep(remote, 'sevennet', device='cpu')
+    keep(remote, 'emt')
+    gpu = JobResources(gpus_per_job=1)
+    with pytest.raises(AutopipeError, match='gpus_per_job=1'):
+        record(remote, SevenNetSettings(), gpu)
+    assert record(remote, SevenNetSettings(device='cpu'), gpu).device == 'cpu'
+    assert record(remote, EMTSettings(), gpu).device == 'cpu'
