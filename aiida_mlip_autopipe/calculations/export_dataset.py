@@ -12,8 +12,8 @@ from aiida import orm
 from aiida.engine import ExitCode, calcfunction
 
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.data.committee import evaluated_trajectories
 from aiida_mlip_autopipe.data.dataset import DatasetData
+from aiida_mlip_autopipe.data.evaluation import evaluated_trajectories
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_id
 from aiida_mlip_autopipe.jobs.environment import Environment

@@ -9,7 +9,7 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.aiida_internals import hash_by_attributes
 from aiida_mlip_autopipe.core.hashing import file_sha256
-from aiida_mlip_autopipe.data.schema import check_schema, set_schema
+from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
 from aiida_mlip_autopipe.sampling.pool.given import count_splits, label_sources, read_given
 
 DATASET_NODE_VERSION = 1

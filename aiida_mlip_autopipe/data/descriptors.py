@@ -9,7 +9,7 @@ import numpy as np
 from aiida import orm
 from pydantic import TypeAdapter
 
-from aiida_mlip_autopipe.data.schema import check_schema, set_schema
+from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
 from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor, Description, descriptor_key
 
 DESCRIPTORS_VERSION = 1

@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.aiida_internals import hash_by_attributes
 from aiida_mlip_autopipe.calculators.licences import licence_of
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.hashing import file_sha256
-from aiida_mlip_autopipe.data.schema import SCHEMA_VERSION, check_schema, set_schema
+from aiida_mlip_autopipe.data.schema_version import SCHEMA_VERSION, check_schema, set_schema
 
 MODEL_VERSION = 1
 """Version of what a `ModelData` holds."""

@@ -8,7 +8,7 @@ import json
 import numpy as np
 from aiida.orm import StructureData
 
-from aiida_mlip_autopipe.data.schema import check_schema, set_schema
+from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
 from aiida_mlip_autopipe.structures.seed import Seed
 
 SEED_VERSION = 1

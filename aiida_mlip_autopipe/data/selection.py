@@ -9,9 +9,9 @@ import numpy as np
 from aiida import orm
 from pydantic import TypeAdapter
 
-from aiida_mlip_autopipe.data.committee import evaluated_trajectories
 from aiida_mlip_autopipe.data.descriptors import descriptions_from_nodes
-from aiida_mlip_autopipe.data.schema import check_schema, set_schema
+from aiida_mlip_autopipe.data.evaluation import evaluated_trajectories
+from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
 from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_id
 from aiida_mlip_autopipe.sampling import Selection, SelectionRequest, sampling_union
 

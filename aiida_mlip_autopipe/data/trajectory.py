@@ -9,7 +9,7 @@ import numpy as np
 from aiida.orm import Data, TrajectoryData
 from ase.data import atomic_numbers, chemical_symbols
 
-from aiida_mlip_autopipe.data.schema import check_schema, set_schema
+from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 TRAJECTORY_VERSION = 1

@@ -13,7 +13,7 @@ from support.environments import environment_of
 from support.structures import assert_same_structure
 
 from aiida_mlip_autopipe.calculations.export_dataset import export_dataset
-from aiida_mlip_autopipe.data.committee import node_from_evaluation
+from aiida_mlip_autopipe.data.evaluation import node_from_evaluation
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.data.selection import nodes_from_selection
 from aiida_mlip_autopipe.data.trajectory import node_from_trajectory

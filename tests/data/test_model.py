@@ -6,7 +6,7 @@ from aiida.common.exceptions import ValidationError
 
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.model import MODEL_VERSION, ModelData, find_model_node
-from aiida_mlip_autopipe.data.schema import SCHEMA_VERSION, SchemaVersionError
+from aiida_mlip_autopipe.data.schema_version import SCHEMA_VERSION, SchemaVersionError
 
 SHA256 = hashlib.sha256(b'weights').hexdigest()
 

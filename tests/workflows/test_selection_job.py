@@ -10,9 +10,9 @@ from support.environments import environment_of
 
 from aiida_mlip_autopipe.calculations.select import SelectionCalculation
 from aiida_mlip_autopipe.calculations.select_frames import select_frames
-from aiida_mlip_autopipe.data.committee import node_from_evaluation
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.descriptors import node_from_features
+from aiida_mlip_autopipe.data.evaluation import node_from_evaluation
 from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
 from aiida_mlip_autopipe.descriptors.contract import REPORT_FILE, SELECTION_FILE
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings

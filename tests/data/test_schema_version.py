@@ -6,8 +6,8 @@ import pytest
 from aiida import orm
 from ase.build import bulk
 
-from aiida_mlip_autopipe.data import committee, dataset, descriptors, schema, seed, selection, trajectory
-from aiida_mlip_autopipe.data.schema import SchemaVersionError, check_schema, set_schema
+from aiida_mlip_autopipe.data import dataset, descriptors, evaluation, schema_version, seed, selection, trajectory
+from aiida_mlip_autopipe.data.schema_version import SchemaVersionError, check_schema, set_schema
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling import Selection
 from aiida_mlip_autopipe.structures.seed import Seed
@@ -57,9 +57,9 @@ NODES = {
     'seed': (lambda: seed.SeedData.from_seed(Seed(COPPER)), seed.SEED_VERSION, seed.SeedData.to_seed),
     'trajectory': (make_leg, trajectory.TRAJECTORY_VERSION, trajectory.trajectory_from_node),
     'evaluation': (
-        lambda: committee.node_from_evaluation(LEG, LEG, {}),
-        committee.EVALUATION_NODE_VERSION,
-        lambda node: committee.evaluated_trajectories([make_leg()], [node]),
+        lambda: evaluation.node_from_evaluation(LEG, LEG, {}),
+        evaluation.EVALUATION_NODE_VERSION,
+        lambda node: evaluation.evaluated_trajectories([make_leg()], [node]),
     ),
     'selection': (
         lambda: selection.nodes_from_selection(CHOSEN, [make_leg()])['selection'],
@@ -79,7 +79,7 @@ NODES = {
 def test_a_node_carries_its_version_and_is_read(kind):
     make, version, read = NODES[kind]
     node = make()
-    assert node.base.attributes.get(schema.SCHEMA_VERSION) == version
+    assert node.base.attributes.get(schema_version.SCHEMA_VERSION) == version
     assert read(node)
 
 
@@ -96,7 +96,7 @@ def test_a_node_of_a_newer_version_is_refused(kind):
 def test_a_node_without_a_version_is_refused(kind):
     make, _, read = NODES[kind]
     node = make()
-    node.base.attributes.delete(schema.SCHEMA_VERSION)
+    node.base.attributes.delete(schema_version.SCHEMA_VERSION)
     with pytest.raises(SchemaVersionError):
         read(node)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from aiida import orm
 
-from aiida_mlip_autopipe.data.schema import check_schema, set_schema
+from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
 from aiida_mlip_autopipe.data.trajectory import trajectory_from_node, trajectory_id
 from aiida_mlip_autopipe.structures.disagreement import compare_labels, frames_in_common, with_figures
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
