@@ -110,11 +110,21 @@ def play_processes(nodes: list[orm.ProcessNode], timeout_s: float) -> None:
 
 
 @contextmanager
-def use_cache(entry_point: str) -> Iterator[None]:
-    """Let the calculation of an entry point hit the cache within the block, also if the block raises.
+def use_cache(entry_point: str, enabled: bool = True) -> Iterator[None]:
+    """Let a calculation hit AiiDA's cache within the block, whatever the profile's configuration says.
 
     `enable_caching` does not end when its block raises, and then a long-lived worker would go on caching.
+
+    Parameters
+    ----------
+    entry_point
+        Name of the calculation, as ``mlip_autopipe.explore``.
+    enabled
+        Whether to do anything.
     """
+    if not enabled:
+        yield
+        return
     context = enable_caching(identifier=f'aiida.calculations:{entry_point}')
     context.__enter__()
     try:

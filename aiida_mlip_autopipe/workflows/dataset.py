@@ -10,7 +10,7 @@ from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ToContext, while_
 
 from aiida_mlip_autopipe import generation, sampling, storage
-from aiida_mlip_autopipe.aiida_internals import WorkChainSpec
+from aiida_mlip_autopipe.aiida_internals import WorkChainSpec, use_cache
 from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
 from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, exploration_inputs, read_settings
@@ -32,7 +32,6 @@ from aiida_mlip_autopipe.workflows.inputs.campaign import campaign_inputs
 from aiida_mlip_autopipe.workflows.inputs.codes import choose_code
 from aiida_mlip_autopipe.workflows.inputs.environments import Tell
 from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST, is_lost, lost_message
-from aiida_mlip_autopipe.workflows.reuse import reuse_finished
 from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 
 # A calcfunction blocks its daemon worker, so it makes at most this many seeds at a time.
@@ -260,7 +259,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         job = selection_job(self.exposed_inputs(DescriptionCalculation, 'description'))
         if self.ctx.n_lost_selections:
             job['metadata']['call_link_label'] += f'_again_{self.ctx.n_lost_selections}'
-        with reuse_finished('mlip_autopipe.select', self.inputs.reuse_finished):
+        with use_cache('mlip_autopipe.select', self.inputs.reuse_finished):
             return ToContext(selecting=self.submit(SelectionCalculation, **job, **inputs))
 
     def keep_selection(self) -> ExitCode | None:
@@ -316,6 +315,6 @@ class DatasetWorkChain(ThrottledWorkChain):
         return None
 
     def _call(self, function: Any, **inputs: orm.Data) -> tuple[dict[str, orm.Data], orm.CalcFunctionNode]:
-        with reuse_finished(f'mlip_autopipe.{function.__name__}', self.inputs.reuse_finished):
+        with use_cache(f'mlip_autopipe.{function.__name__}', self.inputs.reuse_finished):
             outputs, node = function.run_get_node(**inputs)
         return outputs, node

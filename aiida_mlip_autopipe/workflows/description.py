@@ -10,7 +10,7 @@ from aiida.engine import ExitCode, while_
 from ase.data import atomic_numbers
 
 from aiida_mlip_autopipe import sampling
-from aiida_mlip_autopipe.aiida_internals import WorkChainSpec
+from aiida_mlip_autopipe.aiida_internals import WorkChainSpec, use_cache
 from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
 from aiida_mlip_autopipe.calculations.fit_environments import fit_environments
@@ -18,7 +18,6 @@ from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.trajectory import in_order, link_labels, trajectory_id
 from aiida_mlip_autopipe.descriptors.describe import asked_descriptors
 from aiida_mlip_autopipe.jobs.environment import Environment
-from aiida_mlip_autopipe.workflows.reuse import reuse_finished
 from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 
 # Frames of a job: of 64 atoms it takes a minute on one core, and its descriptors some 20 MB.
@@ -86,7 +85,7 @@ class DescriptionWorkChain(ThrottledWorkChain):
 
     def _fit_environments(self, number: int, descriptor: dict[str, Any]) -> ExitCode | None:
         """Find the components in which the jobs of a descriptor hand back the environments."""
-        with reuse_finished('mlip_autopipe.fit_environments', self.inputs.reuse_finished):
+        with use_cache('mlip_autopipe.fit_environments', self.inputs.reuse_finished):
             outputs, node = fit_environments.run_get_node(
                 descriptor=orm.Dict(descriptor),
                 species=self.ctx.species,
@@ -117,7 +116,7 @@ class DescriptionWorkChain(ThrottledWorkChain):
         if number in self.ctx.projections:
             inputs.projection = orm.load_node(self.ctx.projections[number])
         inputs.metadata['call_link_label'] = self.link_label(label)
-        with reuse_finished('mlip_autopipe.describe', self.inputs.reuse_finished):
+        with use_cache('mlip_autopipe.describe', self.inputs.reuse_finished):
             return self.submit(DescriptionCalculation, inputs)
 
     def gather(self) -> ExitCode | None:

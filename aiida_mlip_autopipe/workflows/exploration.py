@@ -5,14 +5,13 @@ from __future__ import annotations
 from aiida import orm
 from aiida.engine import ExitCode, ToContext, while_
 
-from aiida_mlip_autopipe.aiida_internals import WorkChainSpec
+from aiida_mlip_autopipe.aiida_internals import WorkChainSpec, use_cache
 from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.calculations.stash import StashCalculation
 from aiida_mlip_autopipe.workflows.earlier_legs import find_earlier_legs
 from aiida_mlip_autopipe.workflows.restarts import RestartedLegs
-from aiida_mlip_autopipe.workflows.reuse import reuse_finished
 
 
 class ExplorationWorkChain(RestartedLegs):
@@ -101,7 +100,7 @@ class ExplorationWorkChain(RestartedLegs):
 
     def run_process(self) -> ToContext:
         """Submit the next leg."""
-        with reuse_finished('mlip_autopipe.explore', self.inputs.reuse_finished):
+        with use_cache('mlip_autopipe.explore', self.inputs.reuse_finished):
             return super().run_process()
 
     def inspect_process(self) -> ExitCode | None:
@@ -147,7 +146,7 @@ class ExplorationWorkChain(RestartedLegs):
         inputs.trajectory = self._job_of(leg).outputs.trajectory
         inputs.seed = self.inputs.job.seed
         inputs.metadata['call_link_label'] = f'committee_{leg:02d}'
-        with reuse_finished('mlip_autopipe.evaluate', self.inputs.reuse_finished):
+        with use_cache('mlip_autopipe.evaluate', self.inputs.reuse_finished):
             return ToContext(evaluation=self.submit(EvaluationCalculation, inputs))
 
     def keep_evaluation(self) -> None:
@@ -169,7 +168,7 @@ class ExplorationWorkChain(RestartedLegs):
         inputs = self.exposed_inputs(StashCalculation, 'stash')
         inputs.source, inputs.result = job.outputs.remote_folder, job.outputs.result
         inputs.metadata['call_link_label'] = f'stash_{leg:02d}'
-        with reuse_finished('mlip_autopipe.stash', self.inputs.reuse_finished):
+        with use_cache('mlip_autopipe.stash', self.inputs.reuse_finished):
             return ToContext(stashed=self.submit(StashCalculation, inputs))
 
     def keep_stashed(self) -> None:

@@ -11,6 +11,7 @@ from aiida.engine import run_get_node
 from ase.build import bulk
 from support.environments import environment_of
 
+from aiida_mlip_autopipe.aiida_internals import use_cache
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, exploration_inputs
 from aiida_mlip_autopipe.calculations.export_dataset import environment_of_label
 from aiida_mlip_autopipe.calculators.custom import CustomSettings
@@ -26,7 +27,6 @@ from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.workflows.inputs.codes import user_python_path
 from aiida_mlip_autopipe.workflows.inputs.environments import Environments
 from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode
-from aiida_mlip_autopipe.workflows.reuse import reuse_finished
 
 MINE = """
 from ase.calculators.emt import EMT
@@ -58,7 +58,7 @@ def explore(emt_code):
         one = JobCode(emt_code, calculator, JobResources())
         told = [] if told is None else told
         exploration = ExplorationSettings(temperature_K=300, n_steps=4, frame_interval=2)
-        with reuse_finished('mlip_autopipe.explore', enabled=True):
+        with use_cache('mlip_autopipe.explore', enabled=True):
             _, node = run_get_node(
                 ExplorationCalculation,
                 **one.inputs(Environments(told.append).node(one)),

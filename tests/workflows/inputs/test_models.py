@@ -8,6 +8,7 @@ from aiida import orm
 from aiida.engine import run_get_node
 from ase.build import bulk
 
+from aiida_mlip_autopipe.aiida_internals import use_cache
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, exploration_inputs
 from aiida_mlip_autopipe.calculators import base
 from aiida_mlip_autopipe.calculators.mace import MACESettings
@@ -25,7 +26,6 @@ from aiida_mlip_autopipe.workflows.inputs import models
 from aiida_mlip_autopipe.workflows.inputs.environments import Environments
 from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode
 from aiida_mlip_autopipe.workflows.inputs.models import model_node, place_models
-from aiida_mlip_autopipe.workflows.reuse import reuse_finished
 
 
 @pytest.fixture(scope='module')
@@ -158,7 +158,7 @@ def test_an_exploration_knows_its_model_by_the_content_alone(local_code, tmp_pat
         return run(inputs_of(one, environment))
 
     def run(inputs):
-        with reuse_finished('mlip_autopipe.explore', True):
+        with use_cache('mlip_autopipe.explore', True):
             return run_get_node(ExplorationCalculation, **inputs)[1]
 
     first = explore('here')
