@@ -17,8 +17,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.whole_file import whole_file
 from aiida_mlip_autopipe.structures.alike_rows import join_alike_rows
 from aiida_mlip_autopipe.structures.disagreement import LARGEST
-from aiida_mlip_autopipe.structures.isolated_atoms import isolated_atom_energies
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.row import Row, isolated_atom_energies
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 """What is told of a distribution: its ends, its median and where the tails begin."""
@@ -129,7 +128,7 @@ def _pair(key: str) -> Callable[[Row], list[str]]:
 COUNTED: dict[str, Callable[[Row], list[str]]] = {
     'level of theory': _pair('label_source'),
     'elements': lambda row: sorted(set(row.atoms.get_chemical_symbols())),
-    'compositions': lambda row: [row.atoms.symbols.formula.reduce()[0].format('hill')],
+    'compositions': lambda row: [row.empirical_formula],
     'kinds of seed': _pair('seed_kind'),
     'ensembles': _pair('ensemble'),
     'atoms per structure': lambda row: [str(len(row.atoms))],

@@ -28,7 +28,7 @@ CHOSEN, OTHER = '#c2410c', '#94a3b8'
 
 def draw_compositions(rows: Sequence[Row]) -> Figure:
     """Draw how many structures there are of each composition, by kind of seed."""
-    formulas = [row.atoms.symbols.formula.reduce()[0].format('hill') for row in rows]
+    formulas = [row.empirical_formula for row in rows]
     order = [formula for formula, _ in Counter(formulas).most_common(40)]
     bars = []
     for kind, members in _by_kind(rows).items():
@@ -178,7 +178,7 @@ def _by_kind(rows: Sequence[Row]) -> dict[str, list[int]]:
 
 def _excess_energies(rows: Sequence[Row]) -> np.ndarray:
     energies = np.array([row.labels['energy'] / len(row.atoms) for row in rows])
-    formulas = [row.atoms.symbols.formula.reduce()[0].format('hill') for row in rows]
+    formulas = [row.empirical_formula for row in rows]
     lowest: dict[str, float] = {}
     for energy, formula in zip(energies, formulas, strict=True):
         lowest[formula] = min(energy, lowest.get(formula, energy))

@@ -149,7 +149,7 @@ def export_splits(
 
 def _group(row: Row, place: int, by: str) -> str:
     if by == 'composition':
-        return str(row.atoms.symbols.formula.reduce()[0].format('hill'))
+        return row.empirical_formula
     if by == 'kind':
         return _kind(row, place)
     ancestor = row.key_value_pairs.get('ancestor', row.key_value_pairs.get('seed'))

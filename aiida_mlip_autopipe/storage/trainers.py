@@ -12,8 +12,7 @@ from ase.data import atomic_numbers
 
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.whole_file import whole_file
-from aiida_mlip_autopipe.structures.isolated_atoms import isolated_atom_energies
-from aiida_mlip_autopipe.structures.row import Row
+from aiida_mlip_autopipe.structures.row import Row, isolated_atom_energies
 from aiida_mlip_autopipe.structures.splits import Split
 
 # How far an atom sees, Å, and over how many structures a step of the training goes.

@@ -1,8 +1,8 @@
-"""One entry of a dataset."""
+"""One entry of a dataset, and the energies of isolated atoms that come with the entries."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,8 @@ from aiida_mlip_autopipe.structures.provenance import Provenance, searchable
 
 # Where a row's data holds the energies of single atoms, eV by symbol, of the elements of its seed.
 ISOLATED_ATOMS = 'isolated_atoms'
+# eV; a GPU does not give the same bits twice.
+SAME_ENERGY = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,11 @@ class Row:
         if calc.check_state(self.atoms):
             raise AutopipeError(f'{where} has labels of another structure: it was changed after they were computed')
         return {name: calc.results[name] for name in ('energy', 'forces', 'stress') if name in calc.results}
+
+    @property
+    def empirical_formula(self) -> str:
+        """The formula with the smallest whole numbers, as ``AuCu3``, in the order of Hill."""
+        return str(self.atoms.symbols.formula.reduce()[0].format('hill'))
 
     @property
     def provenance(self) -> Provenance:
@@ -101,6 +108,33 @@ def make_row(
     if isolated_atoms:
         data[ISOLATED_ATOMS] = dict(isolated_atoms)
     return Row(labelled, pairs, data)
+
+
+def isolated_atom_energies(rows: Iterable[Row]) -> dict[str, float] | None:
+    """Gather the energies of isolated atoms that rows hold.
+
+    Returns
+    -------
+    dict or None
+        eV by chemical symbol, in the order of atomic numbers; None where that of an element of the rows is not known.
+
+    Raises
+    ------
+    AutopipeError
+        If two rows disagree by more than 1 meV.
+    """
+    known: dict[str, float] = {}
+    elements: dict[int, str] = {}
+    for row in rows:
+        elements.update(zip(row.atoms.numbers.tolist(), row.atoms.get_chemical_symbols(), strict=True))
+        for symbol, energy in row.data.get(ISOLATED_ATOMS, {}).items():
+            if abs(known.setdefault(symbol, energy) - energy) > SAME_ENERGY:
+                raise AutopipeError(
+                    f'the rows have {known[symbol]:g} and {energy:g} eV for an isolated atom of {symbol}: '
+                    'their labels are not of one model'
+                )
+    symbols = [elements[number] for number in sorted(elements)]
+    return {symbol: known[symbol] for symbol in symbols} if set(symbols) <= set(known) else None
 
 
 def _finite_results(atoms: Atoms, where: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage import export_splits, make_row
 from aiida_mlip_autopipe.storage.trainers import write_trainer_config
-from aiida_mlip_autopipe.structures.isolated_atoms import isolated_atom_energies
+from aiida_mlip_autopipe.structures.row import isolated_atom_energies
 
 # What EMT gives for one atom alone.
 ALONE = {'Cu': 3.51, 'Au': 3.80}
