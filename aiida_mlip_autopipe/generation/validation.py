@@ -13,7 +13,8 @@ from aiida_mlip_autopipe.core.errors import PhysicsViolationError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.chemistry.elements import check_symbol
-from aiida_mlip_autopipe.structures.cells import cell_heights, complete_cell, largest_gap
+from aiida_mlip_autopipe.structures.cells import cell_heights, complete_cell
+from aiida_mlip_autopipe.structures.vacuum import MIN_LAYER_OF_SLAB_A, empty_layers
 
 NOBLE_GASES = (2, 10, 18, 36, 54, 86)
 # Ions of one sign keep farther apart than bonded atoms; fractions of the sum of their covalent radii. The shortest
@@ -109,7 +110,7 @@ def check_parent(atoms: Atoms, settings: ValidationSettings, *, charge_allowed: 
     radii = _radii()[atoms.numbers]
     low = MIN_VOLUME_FACTOR * 4 / 3 * np.pi * float(np.mean(radii**3))
     high = MAX_VOLUME_FACTOR * 4 / 3 * np.pi * float(np.mean((radii + VAN_DER_WAALS_EXTRA) ** 3))
-    if volume < low or (volume > high and largest_gap(atoms) < 6.0):
+    if volume < low or (volume > high and empty_layers(atoms).max() < MIN_LAYER_OF_SLAB_A):
         limit = low if volume < low else high
         side = 'below' if volume < low else 'above'
         raise PhysicsViolationError(

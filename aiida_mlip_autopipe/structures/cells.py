@@ -1,4 +1,4 @@
-"""Geometry of cells: heights, supercells, empty layers."""
+"""Geometry of cells: heights, supercells, sites."""
 
 from __future__ import annotations
 
@@ -46,19 +46,3 @@ def repeats_for_height(atoms: Atoms, min_height_A: float) -> tuple[int, int, int
     counts = np.where(atoms.pbc, np.ceil(min_height_A / heights - 1e-9), 1).astype(int)
     first, second, third = np.maximum(counts, 1).tolist()
     return first, second, third
-
-
-def largest_gap(atoms: Atoms, axis: int | None = None) -> float:
-    """Return the thickness in Å of the widest layer without an atom's centre parallel to two cell vectors.
-
-    Parameters
-    ----------
-    atoms
-        The structure.
-    axis
-        The cell vector across the layer; by default the one with the widest.
-    """
-    fractions = np.sort(atoms.cell.scaled_positions(atoms.positions) % 1.0, axis=0)
-    gaps = np.diff(np.vstack([fractions, fractions[:1] + 1]), axis=0).max(axis=0)
-    widths = gaps * cell_heights(atoms)
-    return float(widths.max() if axis is None else widths[axis])

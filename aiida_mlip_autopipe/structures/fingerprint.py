@@ -11,7 +11,8 @@ from math import gcd
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.structures.cells import complete_cell, largest_gap
+from aiida_mlip_autopipe.structures.cells import complete_cell
+from aiida_mlip_autopipe.structures.vacuum import empty_layers
 
 REACH = 1.6  # sums of covalent radii seen from an atom; refinement carries what lies beyond
 LEAST_REACH = 4.5  # Å, so that layers without bonds between them see one another
@@ -88,7 +89,7 @@ def fingerprint(atoms: Atoms) -> str:
     counts = Counter(colours.tolist())
     divisor = gcd(*counts.values()) if atoms.pbc.any() else 1
     text = ','.join(f'{colour}:{count // divisor}' for colour, count in sorted(counts.items()))
-    if atoms.pbc.all() and (gap := largest_gap(atoms)) > reach:
+    if atoms.pbc.all() and (gap := float(empty_layers(atoms).max())) > reach:
         text += f';{np.floor((gap + OFFSET) / STEP):.0f}'
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

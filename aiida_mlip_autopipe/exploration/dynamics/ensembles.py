@@ -11,6 +11,7 @@ from ase.data import covalent_radii
 
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.structures.seed import fixed_mask
+from aiida_mlip_autopipe.structures.vacuum import empty_layers
 
 Ensemble = Literal['nve', 'nvt', 'npt']
 AXES = 'abc'
@@ -38,7 +39,7 @@ def choose_ensemble(atoms: Atoms, asked: str, vacuum_A: float, has_stress: bool 
     asked
         ``auto``, ``nve``, ``nvt`` or ``npt``.
     vacuum_A
-        An empty layer of at least this thickness in Å is vacuum.
+        An empty layer of at least this thickness in Å, less the covalent radii, is vacuum.
     has_stress
         Whether the calculator gives the stress.
 
@@ -71,36 +72,13 @@ def find_npt_obstacle(atoms: Atoms, vacuum_A: float, has_stress: bool = True) ->
     open_axes = [axis for axis, periodic in zip(AXES, atoms.pbc, strict=True) if not periodic]
     if open_axes:
         return f'not periodic along {", ".join(open_axes)}'
-    gaps = empty_gaps(atoms)
-    widest = int(np.argmax(gaps))
-    if gaps[widest] >= vacuum_A:
-        return f'an empty layer of {gaps[widest]:.1f} Å across {AXES[widest]}'
+    layers = empty_layers(atoms, covalent_radii[atoms.numbers])
+    widest = int(np.argmax(layers))
+    if layers[widest] >= vacuum_A:
+        return f'an empty layer of {layers[widest]:.1f} Å across {AXES[widest]}'
     n_fixed = int(fixed_mask(atoms).sum())
     if n_fixed:
         return f'{n_fixed} fixed atoms, which a change of the cell would move'
     if not has_stress:
         return 'the calculator gives no stress'
     return None
-
-
-def empty_gaps(atoms: Atoms) -> np.ndarray:
-    """Return the largest empty layer along each plane normal, less the atoms' covalent radii, in Å (3,).
-
-    An atom covers its position plus and minus its radius, projected on the normal of the plane that the two other cell
-    vectors span; the layer may be wrapped over the cell's edge. All three directions are taken as periodic.
-    """
-    cell = atoms.cell.array
-    volume = abs(np.linalg.det(cell))
-    radii = covalent_radii[atoms.numbers]
-    scaled = np.linalg.solve(cell.T, atoms.positions.T).T
-    gaps = np.zeros(3)
-    for axis in range(3):
-        height = volume / np.linalg.norm(np.cross(cell[axis - 2], cell[axis - 1]))
-        starts = (scaled[:, axis] % 1.0) * height - radii
-        order = np.argsort(starts)
-        starts, ends = starts[order], (starts + 2.0 * radii)[order]
-        reached = np.maximum.accumulate(ends)
-        # Balls that stick out over the edge cover the layer's beginning on the other side.
-        inner = starts[1:] - np.maximum(reached[:-1], reached[-1] - height)
-        gaps[axis] = max(0.0, starts[0] + height - reached[-1], *inner)
-    return gaps

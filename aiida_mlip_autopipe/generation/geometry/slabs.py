@@ -9,7 +9,6 @@ import numpy as np
 from ase import Atoms
 
 LAYER_TOLERANCE = 0.3  # Å, the largest thickness of a layer of atoms
-VACUUM = 4.5  # Å without an atom's centre, which no crystal has
 POLARITY_LIMIT = 1e-3  # e/Å, the dipole along the normal over the area
 SYMMETRY_TOLERANCE = 0.05  # Å
 

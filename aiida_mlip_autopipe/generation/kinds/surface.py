@@ -15,7 +15,6 @@ from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.oxidation import guess_charges
 from aiida_mlip_autopipe.generation.geometry.slabs import (
-    VACUUM,
     Plane,
     charges_by_element,
     distinct_planes,
@@ -28,8 +27,8 @@ from aiida_mlip_autopipe.generation.geometry.slabs import (
     upside_down,
 )
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
-from aiida_mlip_autopipe.structures.cells import largest_gap
 from aiida_mlip_autopipe.structures.fingerprint import fingerprint
+from aiida_mlip_autopipe.structures.vacuum import MAX_LAYER_OF_CRYSTAL_A, empty_layers
 
 SLAB_AXES = (True, True, False)
 
@@ -164,7 +163,7 @@ class SurfaceGenerator(ComposedGenerator):
             raise AutopipeError(
                 f'a surface is cut from a crystal; {unit.get_chemical_formula()} is not periodic in three directions'
             )
-        if largest_gap(unit) > VACUUM:
+        if empty_layers(unit).max() > MAX_LAYER_OF_CRYSTAL_A:
             raise AutopipeError(f'a surface is cut from a crystal; {unit.get_chemical_formula()} has vacuum already')
         guess_charges(unit)
         structure = AseAtomsAdaptor.get_structure(Atoms(unit.symbols, unit.positions, cell=unit.cell, pbc=True))
@@ -225,7 +224,7 @@ def _fix_bottom(atoms: Atoms, n_layers: int) -> int:
 
 def _check_vacuum(atoms: Atoms, vacuum_A: float) -> None:
     """Refuse a slab whose vacuum holds an atom."""
-    gap = largest_gap(atoms, axis=2)
+    gap = float(empty_layers(atoms)[2])
     if gap < 0.95 * vacuum_A:
         raise PhysicsViolationError(
             'vacuum', (), gap, vacuum_A,

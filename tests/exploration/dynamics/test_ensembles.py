@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import add_adsorbate, bulk, fcc111, graphene, molecule
+from ase.build import bulk, fcc111, graphene, molecule
 from ase.constraints import FixAtoms
 from ase.spacegroup import crystal
 
-from aiida_mlip_autopipe.exploration.dynamics.ensembles import EnsembleRefusedError, choose_ensemble, empty_gaps
+from aiida_mlip_autopipe.exploration.dynamics.ensembles import EnsembleRefusedError, choose_ensemble
 
 
 def graphite() -> Atoms:
@@ -80,34 +79,6 @@ def test_auto_takes_npt_for_bulk_and_nvt_for_what_has_a_surface(atoms, ensemble,
     choice = choose_ensemble(atoms, 'auto', 6.0)
     assert choice.ensemble == ensemble
     assert reason in choice.reason
-
-
-@pytest.mark.parametrize('shift', np.linspace(0, 1, 7))
-def test_the_gap_does_not_depend_on_where_the_cell_begins(shift):
-    atoms = fcc111('Au', (2, 1, 3), vacuum=5.0)
-    atoms.pbc = True
-    radius = 1.36
-    expected = 10.0 - 2 * radius
-    atoms.positions += shift * atoms.cell[2]
-    assert empty_gaps(atoms)[2] == pytest.approx(expected)
-    atoms.wrap()
-    assert empty_gaps(atoms)[2] == pytest.approx(expected)
-
-
-def test_a_gap_is_measured_along_the_normal_of_a_skewed_cell():
-    atoms = fcc111('Au', (1, 1, 2), vacuum=5.0)
-    atoms.pbc = True
-    before = empty_gaps(atoms)
-    atoms.cell[2] += 3 * atoms.cell[0]
-    assert empty_gaps(atoms)[2] == pytest.approx(before[2])
-
-
-def test_a_molecule_on_the_surface_counts():
-    slab = fcc111('Cu', (2, 2, 2), vacuum=6.0)
-    slab.pbc = True
-    before = empty_gaps(slab)[2]
-    add_adsorbate(slab, 'O', 1.2, 'fcc')
-    assert empty_gaps(slab)[2] < before
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.generation.kinds.defect import DefectSettings
-from aiida_mlip_autopipe.structures.cells import largest_gap
 from aiida_mlip_autopipe.structures.fingerprint import fingerprint
+from aiida_mlip_autopipe.structures.vacuum import empty_layers
 
 COPPER = {'kind': 'alloy', 'composition': {'Cu': 0.75, 'Au': 0.25}, 'arrangement': 'L1_2', 'supercell': [3, 3, 3]}
 MAGNESIA = {'kind': 'ionic', 'prototype': 'rocksalt', 'sites': {'A': 'Mg', 'X': 'O'}, 'supercell': [2, 2, 2]}
@@ -97,7 +97,7 @@ def test_a_pair_of_ions_leaves_a_slab_neutral_and_its_vacuum_as_it_was(generate)
     assert len(seeds) == 5
     for seed in seeds:
         assert seed.record['formal_charge'] == seed.atoms.get_initial_charges().sum() == 0
-        assert largest_gap(seed.atoms, axis=2) > 14.9
+        assert empty_layers(seed.atoms)[2] > 14.9
     with pytest.raises(PhysicsViolationError, match='sum to -2 e'):
         generate(defect(slab, vacancies={'Mg': 1}), cutoff_A=2.5)
 

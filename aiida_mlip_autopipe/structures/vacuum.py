@@ -1,0 +1,49 @@
+"""Vacuum: layers of a cell without atoms.
+
+There is one measure, the thickness of the widest empty layer along each cell vector, and every caller compares it with
+its own threshold. Layers are measured between the centres of atoms where a crystal is to be told from a slab, and
+between their surfaces, the covalent radii, where it matters whether anything fills the space.
+
+- A surface is cut from a unit cell without a layer above `MAX_LAYER_OF_CRYSTAL_A`, and its own vacuum is as thick as
+  its settings say.
+- A large volume per atom is plausible beside a layer of at least `MIN_LAYER_OF_SLAB_A`.
+- An exploration keeps the volume of a cell with a layer of at least ``exploration.vacuum_A``, between surfaces.
+- The fingerprint of a structure contains the thickness of a layer that no atom sees across.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+
+from aiida_mlip_autopipe.structures.cells import cell_heights
+
+MAX_LAYER_OF_CRYSTAL_A = 4.5
+"""Å between centres; no crystal has a thicker empty layer."""
+MIN_LAYER_OF_SLAB_A = 6.0
+"""Å between centres; an empty layer of this thickness is the vacuum of a slab."""
+
+
+def empty_layers(atoms: Atoms, radii_A: np.ndarray | float = 0.0) -> np.ndarray:
+    """Return the thickness in Å of the widest empty layer across each cell vector, shape (3,).
+
+    An atom covers its position plus and minus its radius, projected on the normal of the plane that the two other cell
+    vectors span; the layer may be wrapped over the cell's edge. All three directions are taken as periodic.
+
+    Parameters
+    ----------
+    atoms
+        The structure.
+    radii_A
+        Radius of each atom (n,), or one for all; by default layers are measured between centres.
+    """
+    heights = cell_heights(atoms)
+    centres = atoms.cell.scaled_positions(atoms.positions) % 1.0
+    radii = np.broadcast_to(radii_A, len(atoms))[:, None] / heights
+    order = np.argsort(centres - radii, axis=0)
+    starts = np.take_along_axis(centres - radii, order, axis=0)
+    reached = np.maximum.accumulate(np.take_along_axis(centres + radii, order, axis=0), axis=0)
+    # Atoms that stick out over the edge cover the layer's beginning on the other side.
+    ends = np.vstack([np.maximum(reached[:-1], reached[-1] - 1), reached[-1:]])
+    gaps = np.vstack([starts[1:], starts[:1] + 1]) - ends
+    return np.asarray(np.maximum(gaps.max(axis=0), 0.0) * heights)

@@ -1,0 +1,48 @@
+"""The thickness of empty layers, between the surfaces and between the centres of atoms."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import add_adsorbate, fcc111
+from ase.data import covalent_radii
+
+from aiida_mlip_autopipe.structures.vacuum import empty_layers
+
+
+def between_surfaces(atoms: Atoms) -> np.ndarray:
+    return empty_layers(atoms, covalent_radii[atoms.numbers])
+
+
+@pytest.mark.parametrize('shift', np.linspace(0, 1, 7))
+def test_the_gap_does_not_depend_on_where_the_cell_begins(shift):
+    atoms = fcc111('Au', (2, 1, 3), vacuum=5.0)
+    atoms.pbc = True
+    radius = 1.36
+    expected = 10.0 - 2 * radius
+    atoms.positions += shift * atoms.cell[2]
+    assert between_surfaces(atoms)[2] == pytest.approx(expected)
+    atoms.wrap()
+    assert between_surfaces(atoms)[2] == pytest.approx(expected)
+
+
+def test_a_gap_is_measured_along_the_normal_of_a_skewed_cell():
+    atoms = fcc111('Au', (1, 1, 2), vacuum=5.0)
+    atoms.pbc = True
+    before = between_surfaces(atoms)
+    atoms.cell[2] += 3 * atoms.cell[0]
+    assert between_surfaces(atoms)[2] == pytest.approx(before[2])
+
+
+def test_a_molecule_on_the_surface_counts():
+    slab = fcc111('Cu', (2, 2, 2), vacuum=6.0)
+    slab.pbc = True
+    before = between_surfaces(slab)[2]
+    add_adsorbate(slab, 'O', 1.2, 'fcc')
+    assert between_surfaces(slab)[2] < before
+
+
+def test_between_centres_a_layer_is_thicker_by_two_radii():
+    atoms = fcc111('Au', (2, 1, 3), vacuum=5.0)
+    atoms.pbc = True
+    assert empty_layers(atoms)[2] == pytest.approx(10.0)
+    assert between_surfaces(atoms)[2] == pytest.approx(10.0 - 2 * covalent_radii[79])
