@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.generation.parallel import iterate_seeds_in_processes
 from aiida_mlip_autopipe.generation.perturb import PerturbSettings
 from aiida_mlip_autopipe.generation.report import Rejections, merge_reports
 from aiida_mlip_autopipe.generation.validation import ValidationSettings
-from aiida_mlip_autopipe.structures.fingerprint import Fingerprints
+from aiida_mlip_autopipe.structures.duplicates import Fingerprints
 
 __all__ = [
     'GENERATORS',

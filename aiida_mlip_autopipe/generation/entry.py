@@ -25,7 +25,7 @@ from aiida_mlip_autopipe.generation.nested import grow
 from aiida_mlip_autopipe.generation.perturb import perturb_atoms
 from aiida_mlip_autopipe.generation.report import Rejections
 from aiida_mlip_autopipe.generation.validation import check_atoms, check_parent
-from aiida_mlip_autopipe.structures.fingerprint import Fingerprints, fingerprint
+from aiida_mlip_autopipe.structures.duplicates import Fingerprints, fingerprint
 from aiida_mlip_autopipe.structures.seed import Place, Seed
 
 

@@ -11,7 +11,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.generation.base import GeneratorSettings, content_label
 from aiida_mlip_autopipe.generation.entry import Entry
 from aiida_mlip_autopipe.generation.report import Rejections
-from aiida_mlip_autopipe.structures.fingerprint import Fingerprints
+from aiida_mlip_autopipe.structures.duplicates import Fingerprints
 from aiida_mlip_autopipe.structures.seed import Seed
 
 # Changes whenever the same settings and random_seed give other seeds than before, or the report other figures: a cached

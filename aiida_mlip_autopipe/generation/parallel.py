@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.generation.entry import Entry
 from aiida_mlip_autopipe.generation.generate import iterate_seeds, list_entries
 from aiida_mlip_autopipe.generation.processes import crew, spread
 from aiida_mlip_autopipe.generation.report import Rejections
-from aiida_mlip_autopipe.structures.fingerprint import Fingerprints
+from aiida_mlip_autopipe.structures.duplicates import Fingerprints
 from aiida_mlip_autopipe.structures.seed import Seed
 
 SEEDS_PER_CALL = 16

@@ -15,8 +15,8 @@ from ase.units import GPa
 from aiida_mlip_autopipe.calculators.licences import licence_of
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.whole_file import whole_file
-from aiida_mlip_autopipe.structures.alike_rows import join_alike_rows
 from aiida_mlip_autopipe.structures.disagreement import LARGEST
+from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, join_alike
 from aiida_mlip_autopipe.structures.row import Row, isolated_atom_energies
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
@@ -185,7 +185,8 @@ def _warnings(rows: Sequence[Row]) -> list[str]:
     sources = _count(rows, COUNTED['level of theory'])
     if len(sources) > 1:
         warnings.append(f'labels of {len(sources)} levels of theory; no model can be trained on all of them at once')
-    n_copies = len(rows) - len(set(join_alike_rows(rows, [str(place) for place in range(len(rows))])))
+    places = [str(place) for place in range(len(rows))]
+    n_copies = len(rows) - len(set(join_alike(LabelledStructures.from_rows(rows), places)))
     if n_copies:
         warnings.append(f'{n_copies} structures are copies of others, perhaps turned, renumbered or repeated')
     n_without = sum('stress' not in row.labels and row.atoms.pbc.all() for row in rows)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from ase import Atoms
 
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.export import export_dataset
+from aiida_mlip_autopipe.structures.duplicates import are_identical
 from aiida_mlip_autopipe.structures.row import Row
 
 Identity = tuple[str, int, str]
@@ -105,16 +104,6 @@ def _rows_by_identity(path: Path) -> dict[Identity, Row]:
 
 
 def _agree(first: Row, second: Row) -> bool:
-    arrays = [(*_structure(row.atoms), *row.labels.values()) for row in (first, second)]
-    return len(arrays[0]) == len(arrays[1]) and all(np.array_equal(a, b) for a, b in zip(*arrays, strict=True))
-
-
-def _structure(atoms: Atoms) -> tuple[Any, ...]:
-    """Return everything that defines a structure, as arrays."""
-    from ase.constraints import constrained_indices
-
-    return (
-        *(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc),
-        *(atoms.get_tags(), atoms.get_initial_magnetic_moments(), atoms.get_initial_charges()),
-        constrained_indices(atoms),
-    )
+    one, other = first.labels, second.labels
+    same_labels = one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+    return same_labels and are_identical(first.atoms, second.atoms)

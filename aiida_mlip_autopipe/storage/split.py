@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.storage.export import export_dataset
-from aiida_mlip_autopipe.structures.alike_rows import join_alike_rows
+from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, join_alike
 from aiida_mlip_autopipe.structures.row import Row
 from aiida_mlip_autopipe.structures.splits import SPLITS, Split, assign_groups
 
@@ -57,7 +57,7 @@ class SplitResult:
 def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int) -> SplitResult:
     """Divide rows by groups.
 
-    Groups that share a structure (see `aiida_mlip_autopipe.structures.alike.join_alike`) are kept together.
+    Groups that share a structure (see `aiida_mlip_autopipe.structures.duplicates.join_alike`) are kept together.
 
     Raises
     ------
@@ -67,7 +67,8 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
     """
     if settings.by == 'stored':
         return _stored_splits(rows)
-    joined = join_alike_rows(rows, [_group(row, place, settings.by) for place, row in enumerate(rows)])
+    groups = [_group(row, place, settings.by) for place, row in enumerate(rows)]
+    joined = join_alike(LabelledStructures.from_rows(rows), groups)
     held = {place for place, row in enumerate(rows) if settings.hold_out and _kind(row, place) == settings.hold_out}
     if settings.hold_out and len(held) in (0, len(rows)):
         kinds = sorted({_kind(row, place) for place, row in enumerate(rows)})
@@ -88,7 +89,7 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
         'by': settings.by,
         'n_rows': {split: splits.count(split) for split in SPLITS},
         'n_groups': {split: sum(found == split for found in assigned.values()) for split in SPLITS},
-        'n_groups_joined': len({_group(row, place, settings.by) for place, row in enumerate(rows)}) - len(set(joined)),
+        'n_groups_joined': len(set(groups)) - len(set(joined)),
     }
     return SplitResult(splits, report)
 

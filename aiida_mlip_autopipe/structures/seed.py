@@ -76,17 +76,7 @@ class Seed:
             ``magmoms`` (n,) µB, ``charges`` (n,) e: formal charges, zero where unknown, and ``fixed`` (n,) bool:
             whether the atom is held by `FixAtoms`.
         """
-        atoms = self.atoms
-        return {
-            'numbers': atoms.numbers.astype('<i8'),
-            'positions': atoms.positions.astype('<f8'),
-            'cell': np.asarray(atoms.cell.array, dtype='<f8'),
-            'pbc': atoms.pbc.astype(bool),
-            'tags': atoms.get_tags().astype('<i8'),
-            'magmoms': atoms.get_initial_magnetic_moments().astype('<f8'),
-            'charges': atoms.get_initial_charges().astype('<f8'),
-            'fixed': fixed_mask(atoms),
-        }
+        return {**structure_arrays(self.atoms), 'fixed': fixed_mask(self.atoms)}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> Seed:
@@ -105,6 +95,19 @@ class Seed:
         if arrays['fixed'].any():
             atoms.set_constraint(FixAtoms(mask=arrays['fixed']))
         return cls(atoms, record)
+
+
+def structure_arrays(atoms: Atoms) -> dict[str, np.ndarray]:
+    """Return everything that defines a structure but its constraints; see `Seed.arrays`."""
+    return {
+        'numbers': atoms.numbers.astype('<i8'),
+        'positions': atoms.positions.astype('<f8'),
+        'cell': np.asarray(atoms.cell.array, dtype='<f8'),
+        'pbc': atoms.pbc.astype(bool),
+        'tags': atoms.get_tags().astype('<i8'),
+        'magmoms': atoms.get_initial_magnetic_moments().astype('<f8'),
+        'charges': atoms.get_initial_charges().astype('<f8'),
+    }
 
 
 def fixed_mask(atoms: Atoms) -> np.ndarray:

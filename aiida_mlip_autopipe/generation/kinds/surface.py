@@ -27,7 +27,7 @@ from aiida_mlip_autopipe.generation.geometry.slabs import (
     upside_down,
 )
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
-from aiida_mlip_autopipe.structures.fingerprint import fingerprint
+from aiida_mlip_autopipe.structures.duplicates import fingerprint
 from aiida_mlip_autopipe.structures.vacuum import MAX_LAYER_OF_CRYSTAL_A, empty_layers
 
 SLAB_AXES = (True, True, False)

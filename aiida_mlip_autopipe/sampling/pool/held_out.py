@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.randomness import make_rng
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 from aiida_mlip_autopipe.sampling.selection_settings import SelectionSettings
-from aiida_mlip_autopipe.structures.alike import Fingerprints, force_quantiles, join_alike
+from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, force_quantiles, join_alike
 from aiida_mlip_autopipe.structures.splits import SPLITS, Split, assign_groups
 
 
@@ -93,10 +93,10 @@ def hold_out(pool: FramePool, settings: SelectionSettings, lineages: Mapping[str
     )
 
 
-def _fingerprints(pool: FramePool) -> Fingerprints:
+def _fingerprints(pool: FramePool) -> LabelledStructures:
     places = list(zip(pool.trajectory_indices, pool.frame_indices, strict=True))
     cells = np.array([pool.trajectories[t].cells[f] for t, f in places])
-    return Fingerprints(
+    return LabelledStructures(
         formulas=pool.compositions(),
         energies=pool.energies_per_atom(),
         volumes=np.abs(np.linalg.det(cells)) / pool.n_atoms(),

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.generation.kinds.defect import DefectSettings
-from aiida_mlip_autopipe.structures.fingerprint import fingerprint
+from aiida_mlip_autopipe.structures.duplicates import fingerprint
 from aiida_mlip_autopipe.structures.vacuum import empty_layers
 
 COPPER = {'kind': 'alloy', 'composition': {'Cu': 0.75, 'Au': 0.25}, 'arrangement': 'L1_2', 'supercell': [3, 3, 3]}

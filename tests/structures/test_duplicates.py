@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from aiida_mlip_autopipe.structures.alike import Fingerprints, force_quantiles, join_alike
+from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, force_quantiles, join_alike
 
 
 @pytest.mark.parametrize('n', [1, 2, 15, 16, 17, 64])
@@ -15,7 +15,7 @@ def test_quantiles_are_those_of_the_inverse_distribution_and_a_supercell_has_the
 
 def test_groups_are_joined_along_a_chain_and_by_nothing_less_than_all_four():
     n = 7
-    found = Fingerprints(
+    found = LabelledStructures(
         formulas=['Cu', 'Cu', 'Cu', 'Au', 'Cu', 'Cu', 'Cu'],
         energies=np.array([1.0, 1.000005, 1.00001, 1.0, 2.0, 1.0, 1.0]),
         volumes=np.array([10.0, 10.0, 10.0, 10.0, 10.0, 11.0, 10.0]),
