@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from aiida_mlip_autopipe.config import CampaignConfig
+from aiida_mlip_autopipe.config import CampaignConfig, ask_databases
 from aiida_mlip_autopipe.generation import generate_seeds
+from aiida_mlip_autopipe.workflows.inputs.codes import committee_code, job_codes, max_concurrent_jobs
 
 # Milliseconds for the forces on one atom, one thread of a 2024 server core, float32 (measured in cells of 32 to 64
 # atoms). A graphics card is one to two orders of magnitude faster.
@@ -30,7 +32,7 @@ class Estimate:
     force_calls, n_frames
         Evaluations of the calculators and frames stored, in all, at most.
     wall_s
-        Seconds until the end on the CPU; None for a calculator whose speed is not known.
+        Seconds until the end on the CPU; None where the speed of a calculator is not known.
     disk_MB
         What the frames take.
     """
@@ -44,17 +46,69 @@ class Estimate:
     disk_MB: float
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a campaign would do if it were submitted.
+
+    Attributes
+    ----------
+    name
+        The campaign.
+    codes
+        The codes that explore, as ``label@computer``.
+    concurrent_jobs
+        Jobs in flight at most.
+    n_structures
+        Frames to be selected, or the most of them where ``reaches_coverage``.
+    reaches_coverage
+        Whether the selection ends at a coverage score.
+    estimate
+        What it will cost.
+    """
+
+    name: str
+    codes: tuple[str, ...]
+    concurrent_jobs: int
+    n_structures: int
+    reaches_coverage: bool
+    estimate: Estimate
+
+
+def plan_campaign(config: CampaignConfig) -> Plan:
+    """Return what a campaign would do; nothing is submitted. Its first seeds are made.
+
+    Raises
+    ------
+    AutopipeError
+        If a code does not exist or lacks its model, a query to a database has no answer, or a seed cannot be made.
+    """
+    codes = job_codes(config)
+    # Only looked for, so that its fault is found.
+    committee_code(config)
+    concurrent_jobs = max_concurrent_jobs(config.execution, codes)
+    return Plan(
+        name=config.name,
+        codes=tuple(one.code.full_label for one in codes),
+        concurrent_jobs=concurrent_jobs,
+        n_structures=config.sampling.n_structures,
+        reaches_coverage=config.sampling.coverage_target is not None,
+        estimate=estimate_campaign(ask_databases(config), concurrent_jobs),
+    )
+
+
 def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
     """Estimate a campaign from its config.
+
+    Of several codes each is taken to explore the same share of the seeds, which is what it gets on average.
 
     Parameters
     ----------
     config
         The campaign.
     concurrent_jobs
-        Jobs in flight.
+        Jobs in flight, of all codes together.
     """
-    n_seeds, n_frames, exploration = config.n_seeds, config.n_frames, config.exploration
+    n_seeds, exploration = config.n_seeds, config.exploration
     first = generate_seeds(
         config.generation,
         random_seed=config.random_seed,
@@ -62,19 +116,29 @@ def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
         stop=min(n_seeds, SAMPLE),
     ).seeds
     mean_atoms = sum(len(seed.atoms) for seed in first) / len(first)
-    jobs = [(config.calculator.kind, exploration.n_force_calls)]
+    calls = exploration.n_force_calls
+    exploring_s = [_job_s(calculator.kind, calls, mean_atoms) for calculator in config.calculators]
+    known_s = [one for one in exploring_s if one is not None]
+    seed_s = sum(known_s) / len(known_s) if len(known_s) == len(exploring_s) else None
+    n_jobs = n_seeds
     if exploration.committee is not None:
-        jobs.append((exploration.committee.calculator.kind, exploration.n_frames))
-    wall_s = None
-    if all(kind in MS_PER_ATOM for kind, _ in jobs):
-        seed_s = sum(calls * mean_atoms * MS_PER_ATOM[kind] / 1000 + JOB_OVERHEAD_S[kind] for kind, calls in jobs)
-        wall_s = seed_s * -(-n_seeds // concurrent_jobs)
+        looking_s = _job_s(exploration.committee.calculator.kind, exploration.n_frames, mean_atoms)
+        seed_s = None if seed_s is None or looking_s is None else seed_s + looking_s
+        calls += exploration.n_frames
+        n_jobs += n_seeds
     return Estimate(
         n_seeds=n_seeds,
-        n_jobs=n_seeds * len(jobs),
+        n_jobs=n_jobs,
         mean_atoms=mean_atoms,
-        force_calls=n_seeds * sum(calls for _, calls in jobs),
-        n_frames=n_frames,
-        wall_s=wall_s,
-        disk_MB=n_frames * mean_atoms * BYTES_PER_ATOM / 1e6,
+        force_calls=n_seeds * calls,
+        n_frames=config.n_frames,
+        wall_s=None if seed_s is None else seed_s * math.ceil(n_seeds / concurrent_jobs),
+        disk_MB=config.n_frames * mean_atoms * BYTES_PER_ATOM / 1e6,
     )
+
+
+def _job_s(kind: str, calls: int, n_atoms: float) -> float | None:
+    """Return the seconds of a job; None for a calculator whose speed is not known."""
+    if kind not in MS_PER_ATOM:
+        return None
+    return calls * n_atoms * MS_PER_ATOM[kind] / 1000 + JOB_OVERHEAD_S[kind]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from aiida import orm
 
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.whole_file import whole_file
+from aiida_mlip_autopipe.storage import Dataset, Row
 
 
 def write_dataset(campaign: orm.WorkChainNode, path: Path, *, force: bool = False) -> int:
@@ -32,9 +34,30 @@ def write_dataset(campaign: orm.WorkChainNode, path: Path, *, force: bool = Fals
     AutopipeError
         If the campaign has no dataset yet, or the file exists.
     """
+    content = _dataset(campaign)
+    with whole_file(path, overwrite=force) as part:
+        part.write_bytes(content)
+    return len(campaign.outputs.selection.get_array('frame'))
+
+
+def read_rows(campaign: orm.WorkChainNode) -> list[Row]:
+    """Return the rows of the dataset of a finished campaign.
+
+    Raises
+    ------
+    AutopipeError
+        If the campaign has no dataset yet.
+    """
+    with TemporaryDirectory() as folder:
+        database = Path(folder, 'dataset.db')
+        database.write_bytes(_dataset(campaign))
+        with Dataset(database) as dataset:
+            return list(dataset.query())
+
+
+def _dataset(campaign: orm.WorkChainNode) -> bytes:
     if 'dataset' not in campaign.outputs:
         state = campaign.exit_message or f'it is {campaign.process_state.value}'
         raise AutopipeError(f'campaign {campaign.pk} has no dataset: {state}')
-    with whole_file(path, overwrite=force) as part:
-        part.write_bytes(campaign.outputs.dataset.get_content(mode='rb'))
-    return len(campaign.outputs.selection.get_array('frame'))
+    content: bytes = campaign.outputs.dataset.get_content(mode='rb')
+    return content

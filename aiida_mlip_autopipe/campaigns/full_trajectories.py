@@ -59,8 +59,30 @@ def keeps_full_trajectories(campaign: orm.WorkChainNode) -> bool:
     return 'full_trajectory_interval' in campaign.inputs.job
 
 
-def find_full_trajectories(campaign: orm.WorkChainNode) -> list[FoundTrajectory]:
-    """Return the full trajectories of all explorations of a campaign, in the order of their jobs."""
+def find_full_trajectories(
+    campaign: orm.WorkChainNode, *, seed_id: str | None = None, step: int | None = None
+) -> list[FoundTrajectory]:
+    """Return the full trajectories of the explorations of a campaign, in the order of their jobs.
+
+    Parameters
+    ----------
+    campaign
+        The campaign.
+    seed_id
+        Only those of this seed; it may be written as in a dataset (``seed-…``) or a folder (``seed_…``).
+    step
+        Only those that reach over this absolute step.
+    """
+    found = _find_all(campaign)
+    if seed_id is not None:
+        wanted = seed_id.removeprefix('seed_').removeprefix('seed-')
+        found = [one for one in found if one.seed_id == wanted]
+    if step is not None:
+        found = [one for one in found if one.told.first_step <= step <= one.told.last_step]
+    return found
+
+
+def _find_all(campaign: orm.WorkChainNode) -> list[FoundTrajectory]:
     jobs = _find_jobs(campaign)
     if not jobs:
         return []

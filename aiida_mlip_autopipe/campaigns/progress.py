@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from aiida import orm
 from aiida.common import timezone
 from aiida.engine import ProcessState
 
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
+from aiida_mlip_autopipe.workflows.graph import list_campaigns
 from aiida_mlip_autopipe.workflows.paused import ENDED, PausedJob, find_paused
 
 STAGES = {
@@ -20,6 +24,8 @@ STAGES = {
     'SelectionCalculation': 'sampling',
     'export_dataset': 'storage',
 }
+
+POLL_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -46,48 +52,124 @@ class Exploration:
 
 @dataclass(frozen=True)
 class Progress:
-    """A campaign as it stands."""
+    """A campaign as it stands.
 
+    Attributes
+    ----------
+    pk, uuid, name
+        The campaign.
+    started
+        When it was submitted.
+    stage
+        ``generation``, ``exploration``, ``sampling``, ``storage``, ``finished`` or ``failed``.
+    elapsed_s
+        How long it has been running, or ran, in seconds.
+    n_seeds
+        Seeds that its config asks for.
+    n_succeeded, n_failed, n_running, n_waiting
+        Seeds whose exploration reached its last step, ended otherwise, has not ended, and has not been submitted.
+    rate_per_hour
+        Explorations that end in an hour; None before the first one has.
+    remaining_s
+        Seconds until the last exploration ends, at the rate so far; None where there is no rate yet.
+    paused
+        Jobs that wait for a person.
+    warnings
+        Where the selection is not what was asked for.
+    failure
+        Why the campaign failed; None unless it has.
+    """
+
+    pk: int
+    uuid: str
+    name: str
+    started: datetime
     stage: str
+    elapsed_s: float
     n_seeds: int
-    explorations: tuple[Exploration, ...]
+    n_succeeded: int
+    n_failed: int
+    n_running: int
+    n_waiting: int
+    rate_per_hour: float | None
+    remaining_s: float | None
     paused: tuple[PausedJob, ...]
-
-    @property
-    def n_succeeded(self) -> int:
-        """Explorations that reached their last step."""
-        return sum(one.succeeded for one in self.explorations)
-
-    @property
-    def n_failed(self) -> int:
-        """Explorations that ended otherwise."""
-        return sum(one.ended and not one.succeeded for one in self.explorations)
-
-    @property
-    def n_running(self) -> int:
-        """Explorations submitted and not ended."""
-        return sum(not one.ended for one in self.explorations)
-
-    @property
-    def rate_per_hour(self) -> float | None:
-        """Explorations that end in an hour; None before the first one has."""
-        ended = [one for one in self.explorations if one.ended]
-        if not ended:
-            return None
-        elapsed = max(one.changed for one in ended) - min(one.started for one in self.explorations)
-        return len(ended) / max(elapsed / timedelta(hours=1), 1e-9)
-
-    @property
-    def remaining(self) -> timedelta | None:
-        """Time until the last exploration ends, at the rate so far; None where there is no rate yet."""
-        rate = self.rate_per_hour
-        if rate is None:
-            return None
-        return timedelta(hours=(self.n_seeds - self.n_succeeded - self.n_failed) / rate)
+    warnings: tuple[str, ...]
+    failure: str | None
 
 
 def read_progress(campaign: orm.WorkChainNode) -> Progress:
     """Return how far a campaign is."""
+    explorations = find_explorations(campaign)
+    stage = _stage(campaign, bool(explorations))
+    n_seeds = campaign.get_metadata_inputs()['n_seeds']
+    n_ended = sum(one.ended for one in explorations)
+    n_succeeded = sum(one.succeeded for one in explorations)
+    rate = _rate_per_hour(explorations)
+    return Progress(
+        pk=campaign.pk,
+        uuid=campaign.uuid,
+        name=campaign.label,
+        started=campaign.ctime,
+        stage=stage,
+        elapsed_s=((campaign.mtime if campaign.is_terminated else timezone.now()) - campaign.ctime).total_seconds(),
+        n_seeds=n_seeds,
+        n_succeeded=n_succeeded,
+        n_failed=n_ended - n_succeeded,
+        n_running=len(explorations) - n_ended,
+        # Seeds that were left out as duplicates wait for nothing.
+        n_waiting=max(n_seeds - len(explorations), 0) if stage in ('generation', 'exploration') else 0,
+        rate_per_hour=rate,
+        remaining_s=None if rate is None else (n_seeds - n_ended) / rate * 3600,
+        # Beside the explorations there is the work chain that has the frames described, and the job that selects.
+        paused=tuple(
+            find_paused([campaign.pk, *(node.pk for node in campaign.called if isinstance(node, orm.WorkChainNode))])
+        ),
+        warnings=tuple(campaign.outputs.selection_report['warnings']) if 'selection_report' in campaign.outputs else (),
+        failure=_failure(campaign),
+    )
+
+
+def list_progress() -> list[Progress]:
+    """Return how far each campaign of the profile is, the newest first."""
+    return [read_progress(campaign) for campaign in list_campaigns()]
+
+
+def watch_campaign(campaign: orm.WorkChainNode, poll_s: float = POLL_S) -> Iterator[Progress]:
+    """Yield how far a campaign is until it has ended; the last time is after the end.
+
+    Parameters
+    ----------
+    campaign
+        The campaign.
+    poll_s
+        Seconds from one look to the next.
+    """
+    while True:
+        # Asked first: what is read afterwards is of the end.
+        ended = campaign.is_terminated
+        yield read_progress(campaign)
+        if ended:
+            return
+        time.sleep(poll_s)
+
+
+def refuse_failed(progress: Progress) -> None:
+    """Raise an error for a campaign that has failed.
+
+    Raises
+    ------
+    AutopipeError
+        With the reason.
+    """
+    if progress.failure is not None:
+        raise AutopipeError(
+            f"campaign {progress.pk} failed: {progress.failure}; 'verdi process report {progress.pk}' tells more"
+        )
+
+
+def find_explorations(campaign: orm.WorkChainNode) -> list[Exploration]:
+    """Return the explorations of a campaign in the order in which they were submitted."""
     query = orm.QueryBuilder()
     query.append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
     query.append(
@@ -97,24 +179,25 @@ def read_progress(campaign: orm.WorkChainNode) -> Progress:
         tag='exploration',
     )
     query.append(SeedData, with_outgoing='exploration', project='attributes.seed_id')
-    explorations = tuple(
+    found = [
         Exploration(pk, seed_id, state, status, started, changed)
         for pk, state, status, started, changed, seed_id in query.iterall()
-    )
-    return Progress(
-        stage=_stage(campaign, bool(explorations)),
-        n_seeds=campaign.get_metadata_inputs()['n_seeds'],
-        explorations=tuple(sorted(explorations, key=lambda one: one.pk)),
-        # Beside the explorations there is the work chain that has the frames described, and the job that selects.
-        paused=tuple(
-            find_paused([campaign.pk, *(node.pk for node in campaign.called if isinstance(node, orm.WorkChainNode))])
-        ),
-    )
+    ]
+    return sorted(found, key=lambda one: one.pk)
 
 
-def elapsed(campaign: orm.WorkChainNode) -> timedelta:
-    """Return how long a campaign has been running, or ran."""
-    return (campaign.mtime if campaign.is_terminated else timezone.now()) - campaign.ctime
+def _rate_per_hour(explorations: list[Exploration]) -> float | None:
+    ended = [one for one in explorations if one.ended]
+    if not ended:
+        return None
+    elapsed = max(one.changed for one in ended) - min(one.started for one in explorations)
+    return len(ended) / max(elapsed.total_seconds() / 3600, 1e-9)
+
+
+def _failure(campaign: orm.WorkChainNode) -> str | None:
+    if not campaign.is_terminated or campaign.is_finished_ok:
+        return None
+    return campaign.exit_message or campaign.process_status or str(campaign.process_state.value)
 
 
 def _stage(campaign: orm.WorkChainNode, exploring: bool) -> str:

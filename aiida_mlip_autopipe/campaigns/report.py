@@ -2,24 +2,71 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aiida import orm
+from ase import Atoms
 
-from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
-from aiida_mlip_autopipe.campaigns.export import write_dataset
+from aiida_mlip_autopipe.campaigns.account import CampaignAccount, describe_campaign, read_account
+from aiida_mlip_autopipe.campaigns.export import read_rows
 from aiida_mlip_autopipe.data.selection import selection_from_node
 from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_from_node
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
-from aiida_mlip_autopipe.generation import merge_reports
-from aiida_mlip_autopipe.reporting.report_card import write_report_card
+from aiida_mlip_autopipe.reporting.card import DatasetInfo, read_dataset_info
+from aiida_mlip_autopipe.reporting.report_card import estimate_dft_cost, refuse_report_file, write_report_card
 from aiida_mlip_autopipe.sampling.assessment import assess_selection
-from aiida_mlip_autopipe.storage import Dataset, Row
-from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
+from aiida_mlip_autopipe.storage import Row
+from aiida_mlip_autopipe.structures.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class CampaignReport:
+    """What the selection of a campaign is worth, and what it cost.
+
+    Attributes
+    ----------
+    name
+        The campaign.
+    dataset
+        What its dataset holds.
+    dft_cost
+        What the time of labelling the dataset by DFT grows with, as `estimate_dft_cost` gives it.
+    assessment
+        The selection against its candidates and random selections, as `assess_selection` gives it.
+    account
+        What was rejected, how the explorations ended, and what it cost.
+    warnings
+        What a person should know of the selection.
+    """
+
+    name: str
+    dataset: DatasetInfo
+    dft_cost: dict[str, float]
+    assessment: dict[str, Any]
+    account: CampaignAccount
+    warnings: tuple[str, ...]
+
+
+def read_campaign_report(campaign: orm.WorkChainNode) -> CampaignReport:
+    """Return the report of a finished campaign as data.
+
+    Raises
+    ------
+    AutopipeError
+        If the campaign has no dataset yet.
+    """
+    sources = _Sources(campaign)
+    return CampaignReport(
+        name=campaign.label,
+        dataset=read_dataset_info(sources.rows),
+        dft_cost=estimate_dft_cost(sources.rows),
+        assessment=sources.assess(),
+        account=read_account(campaign),
+        warnings=tuple(sources.warnings()),
+    )
 
 
 def write_campaign_report(campaign: orm.WorkChainNode, path: Path, *, force: bool = False) -> int:
@@ -42,72 +89,54 @@ def write_campaign_report(campaign: orm.WorkChainNode, path: Path, *, force: boo
     Raises
     ------
     AutopipeError
-        If the campaign has no dataset yet, the suffix is another or a file exists.
+        If the suffix is another, a file exists, or the campaign has no dataset yet.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        database = Path(folder, 'dataset.db')
-        write_dataset(campaign, database)
-        with Dataset(database) as dataset:
-            rows = list(dataset.query())
-    trajectories = [trajectory_from_node(leg) for leg in _legs(campaign)]
-    report = campaign.outputs.selection_report.get_dict()
-    assessment = assess_selection(
-        trajectories,
-        selection_from_node(campaign.outputs.selection, report, [one.trajectory_id for one in trajectories]),
-        _descriptor(campaign.inputs.sampling.get_dict()),
-        random_seed=campaign.inputs.random_seed.value,
-    )
+    # Refused before the minutes that the assessment of many frames takes.
+    refuse_report_file(path, force)
+    sources = _Sources(campaign)
+    assessment = sources.assess()
     write_report_card(
         path,
-        rows,
+        sources.rows,
         assessment=assessment,
-        structures={
-            layer: [trajectories[t].frame(f) for t, f in zip(points['trajectory'], points['frame'], strict=True)]
-            for layer, points in assessment['map'].items()
-        },
+        structures={layer: sources.frames(points) for layer, points in assessment['map'].items()},
         campaign=describe_campaign(campaign),
-        warnings=selection_warnings(report, rows),
+        warnings=sources.warnings(),
         overwrite=force,
     )
-    return len(rows)
+    return len(sources.rows)
 
 
-def describe_campaign(campaign: orm.WorkChainNode) -> dict[str, dict[str, Any]]:
-    """Return what was rejected, how the explorations ended, and what it cost, as tables by title."""
-    explorations = [node for node in campaign.called if node.process_class is ExplorationWorkChain]
-    jobs = [job for node in explorations for job in node.called if isinstance(job, orm.CalcJobNode)]
-    # What a committee says is no exploration: it ends in its own ways.
-    results = [job.outputs.result.get_dict() for job in jobs if _explores(job) and 'result' in job.outputs]
-    generated = merge_reports(report.get_dict() for report in campaign.outputs.generation_reports.values())
-    selection = campaign.outputs.selection_report.get_dict()
-    passed_over = {f'passed over: {reason.replace("_", " ")}': n for reason, n in selection['passed_over'].items() if n}
-    # Where a run was too short for its energy to forget itself, this is not known.
-    independent = [n for result in results if (n := result['statistics'].get('n_independent_frames')) is not None]
-    tables: dict[str, dict[str, Any]] = {
-        'Seeds': {
-            'asked for': generated['requested'],
-            'made': generated['made'],
-            **{name: generated[name] for name in ('duplicates', 'skipped') if generated[name]},
-            **{f'redrawn: {rule}': broken['count'] for rule, broken in generated['rules'].items()},
-        },
-        'Explorations': dict(Counter(_ending(node) for node in explorations)),
-        'Crashes by what noticed them': count_crashes(results),
-        'Frames': {
-            'explored': selection['n_frames'],
-            **({'independent of one another, by the energy': round(sum(independent), 1)} if independent else {}),
-            **passed_over,
-            'to choose from': selection['n_candidates'],
-            'chosen': selection['n_selected'],
-        },
-        'Time': {
-            'jobs': len(jobs),
-            'force calls': sum(result['force_calls'] for result in results),
-            'hours of dynamics': sum(result['loop_s'] for result in results) / 3600,
-            'hours of loading models': sum(result['load_s'] for result in results) / 3600,
-            'hours from start to end': (campaign.mtime - campaign.ctime).total_seconds() / 3600,
-        },
-    }
-    return {title: table for title, table in tables.items() if table}
+class _Sources:
+    """What a report is made of: the rows of the dataset, and the trajectories that they were selected from."""
+
+    def __init__(self, campaign: orm.WorkChainNode):
+        self.campaign = campaign
+        self.rows: Sequence[Row] = read_rows(campaign)
+        self.trajectories: Sequence[Trajectory] = [trajectory_from_node(leg) for leg in _legs(campaign)]
+
+    def assess(self) -> dict[str, Any]:
+        """Return the selection against its candidates and random selections."""
+        ids = [one.trajectory_id for one in self.trajectories]
+        return assess_selection(
+            self.trajectories,
+            selection_from_node(self.campaign.outputs.selection, self._selection_report(), ids),
+            _descriptor(self.campaign.inputs.sampling.get_dict()),
+            random_seed=self.campaign.inputs.random_seed.value,
+        )
+
+    def frames(self, points: Mapping[str, Any]) -> list[Atoms]:
+        """Return the structures of the points of one layer of the map."""
+        places = zip(points['trajectory'], points['frame'], strict=True)
+        return [self.trajectories[trajectory].frame(frame) for trajectory, frame in places]
+
+    def warnings(self) -> list[str]:
+        """Return what a person should know of the selection."""
+        return selection_warnings(self._selection_report(), self.rows)
+
+    def _selection_report(self) -> dict[str, Any]:
+        report: dict[str, Any] = self.campaign.outputs.selection_report.get_dict()
+        return report
 
 
 def selection_warnings(report: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
@@ -121,26 +150,6 @@ def selection_warnings(report: Mapping[str, Any], rows: Sequence[Row]) -> list[s
         f'the structures given have labels of {", ".join(others)}, these of {", ".join(sorted(own))}: the two datasets '
         'cannot be merged, and no model can be trained on both at once',
     ]
-
-
-def count_crashes(results: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Return how many jobs a guard stopped, by the guard: also those of explorations that were taken up again."""
-    stopped = [result for result in results if result['outcome'] in ('unstable', 'no_frame')]
-    return dict(Counter(result['events'][-1]['rule'] for result in stopped if result['events']))
-
-
-def _ending(exploration: orm.WorkChainNode) -> str:
-    if exploration.is_finished_ok:
-        return 'completed'
-    jobs = sorted((job for job in exploration.called if _explores(job)), key=lambda job: job.pk)
-    last = jobs[-1] if jobs and jobs[-1].exit_status else exploration
-    known = last.process_class.spec().exit_codes.values()
-    message = next((code.message for code in known if code.status == last.exit_status), last.process_state.value)
-    return message.partition(':')[0].rstrip('.')
-
-
-def _explores(node: orm.ProcessNode) -> bool:
-    return node.process_class is ExplorationCalculation
 
 
 def _legs(campaign: orm.WorkChainNode) -> list[orm.TrajectoryData]:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import shlex
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from aiida import orm
 from aiida.schedulers import JobState
 
+from aiida_mlip_autopipe.aiida_internals import kill_processes
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.installation.profile import ensure_daemon
 from aiida_mlip_autopipe.jobs.contract import STOP_FILE
 from aiida_mlip_autopipe.workflows.graph import STOP_ASKED, find_jobs
 from aiida_mlip_autopipe.workflows.paused import ENDED
 
 POLL_S = 0.5
+KILL_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -34,18 +38,24 @@ class Stopped:
     n_killed: int
 
 
-def stop_campaign(campaign: orm.WorkChainNode, kill: Callable[[list[orm.ProcessNode]], None], wait_s: float) -> Stopped:
+def stop_campaign(campaign: orm.WorkChainNode, wait_s: float) -> Stopped:
     """Stop a campaign so that nothing is lost that its jobs have done.
 
     Parameters
     ----------
     campaign
         The campaign.
-    kill
-        Kills processes.
     wait_s
-        How long the jobs that run may take to end.
+        Seconds that the jobs that run may take to end.
+
+    Raises
+    ------
+    AutopipeError
+        If it has ended already, or the daemon, which does it, does not start.
     """
+    if campaign.is_terminated:
+        raise AutopipeError(f'campaign {campaign.pk} has ended already')
+    ensure_daemon()
     campaign.base.extras.set(STOP_ASKED, True)
     deadline = time.monotonic() + wait_s
     asked: set[int] = set()
@@ -58,12 +68,12 @@ def stop_campaign(campaign: orm.WorkChainNode, kill: Callable[[list[orm.ProcessN
         _write_stop_files(running)
         asked |= {job.pk for job in running}
         if others:
-            kill(others)
+            kill_processes(others, timeout_s=KILL_TIMEOUT_S)
             killed |= {job.pk for job in others}
         time.sleep(POLL_S)
     if not campaign.is_terminated:
         killed |= {job.pk for job in _active_jobs(campaign)}
-        kill([campaign])
+        kill_processes([campaign], timeout_s=KILL_TIMEOUT_S)
     return Stopped(len(asked - killed), len(killed))
 
 

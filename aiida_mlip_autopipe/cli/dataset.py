@@ -10,6 +10,7 @@ import typer
 
 DatasetFile = Annotated[Path, typer.Argument(help='The dataset, an ASE database.', show_default=False)]
 Force = Annotated[bool, typer.Option('--force', help='Overwrite existing files.')]
+JsonOption = Annotated[bool, typer.Option('--json', help='Print JSON, for other programs.')]
 
 dataset_app = typer.Typer(help='Describe, split, merge, convert and compare datasets.', no_args_is_help=True)
 
@@ -40,17 +41,23 @@ def info(
         Path | None, typer.Option('--config', help='The config it was made with, to stand in the card.')
     ] = None,
     force: Force = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Tell what a dataset holds and where it came from."""
-    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.console import console, print_json
     from aiida_mlip_autopipe.core.errors import AutopipeError
-    from aiida_mlip_autopipe.reporting.card import describe_dataset, render_card, write_card
+    from aiida_mlip_autopipe.reporting.card import describe_dataset, read_dataset_info, render_card, write_card
     from aiida_mlip_autopipe.storage import Dataset
 
+    if as_json and card is not None:
+        raise AutopipeError('--json and --card exclude each other: a card has its JSON beside it')
     if config is not None and not config.is_file():
         raise AutopipeError(f'there is no config file {config}')
     with Dataset(file) as dataset:
         rows = list(dataset.query())
+    if as_json:
+        print_json(read_dataset_info(rows))
+        return
     if card is None:
         typer.echo(render_card(describe_dataset(rows), file.stem))
         return

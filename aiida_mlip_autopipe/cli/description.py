@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -41,7 +40,7 @@ def describe_config(config: CampaignConfig) -> Table:
     elif sampling.n_structures > n_frames:
         selection.append('; there are fewer frames than structures asked for', style='yellow')
     table.add_row('selection', selection)
-    table.add_row('dataset', Text(str(config.storage.database or Path(f'{config.name}.db'))))
+    table.add_row('dataset', Text(str(config.database)))
     return table
 
 

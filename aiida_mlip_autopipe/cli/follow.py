@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -13,14 +12,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from aiida_mlip_autopipe.campaigns.progress import Progress, elapsed, read_progress
+from aiida_mlip_autopipe.campaigns.progress import Progress, refuse_failed, watch_campaign
 from aiida_mlip_autopipe.cli.console import console
-from aiida_mlip_autopipe.core.errors import AutopipeError
 
 if TYPE_CHECKING:
     from aiida.orm import WorkChainNode
-
-POLL_S = 1.0
 
 
 def follow_campaign(campaign: WorkChainNode) -> None:
@@ -34,85 +30,66 @@ def follow_campaign(campaign: WorkChainNode) -> None:
         With status 130 if the user interrupts; the campaign goes on.
     """
     try:
-        if console.is_terminal:
-            _follow_live(campaign)
-        else:
-            _follow_in_lines(campaign)
+        last = _follow_live(campaign) if console.is_terminal else _follow_in_lines(campaign)
     except KeyboardInterrupt:
         console.print(
             f"the campaign goes on; 'mlip-autopipe status {campaign.pk} --follow' comes back to it", style='yellow'
         )
         raise typer.Exit(130) from None
-    if not campaign.is_finished_ok:
-        reason = campaign.exit_message or campaign.process_status or campaign.process_state.value
-        raise AutopipeError(f"campaign {campaign.pk} failed: {reason}; 'verdi process report {campaign.pk}' tells more")
+    refuse_failed(last)
 
 
-def describe(campaign: WorkChainNode, progress: Progress) -> RenderableType:
+def describe(progress: Progress) -> RenderableType:
     """Return what a person wants to see of a campaign."""
     table = Table(show_header=False, box=None, padding=(0, 1))
     table.add_row('stage', Text(progress.stage, style='bold'))
-    done = progress.n_succeeded + progress.n_failed
-    bar = ProgressBar(total=max(progress.n_seeds, 1), completed=done, width=30)
+    bar = ProgressBar(total=max(progress.n_seeds, 1), completed=progress.n_succeeded + progress.n_failed, width=30)
     table.add_row('seeds', bar)
     table.add_row('', counts(progress))
-    table.add_row('elapsed', f'{_whole_seconds(elapsed(campaign))}{_pace(progress)}')
+    table.add_row('elapsed', f'{_whole_seconds(progress.elapsed_s)}{_pace(progress)}')
     lines: list[RenderableType] = [table]
     lines += [
-        Text(f'job {one.pk} is paused: {one.reason}; mlip-autopipe resume {campaign.pk} plays it', style='yellow')
+        Text(f'job {one.pk} is paused: {one.reason}; mlip-autopipe resume {progress.pk} plays it', style='yellow')
         for one in progress.paused
     ]
-    lines += [Text(warning, style='yellow') for warning in _warnings(campaign)]
+    lines += [Text(f'attention: {warning}', style='yellow') for warning in progress.warnings]
     return Group(*lines)
 
 
 def counts(progress: Progress) -> str:
     """Return how many seeds are done, running, failed and waiting, as text."""
-    waiting = progress.n_seeds - len(progress.explorations)
     text = (
         f'{progress.n_succeeded} of {progress.n_seeds} done, {progress.n_running} running, {progress.n_failed} failed'
     )
-    return text + (f', {waiting} waiting' if waiting > 0 and progress.stage in ('generation', 'exploration') else '')
+    return text + (f', {progress.n_waiting} waiting' if progress.n_waiting else '')
 
 
-def _follow_live(campaign: WorkChainNode) -> None:
-    with Live(describe(campaign, read_progress(campaign)), console=console, refresh_per_second=4) as live:
-        while not campaign.is_terminated:
-            time.sleep(POLL_S)
-            live.update(describe(campaign, read_progress(campaign)))
+def _follow_live(campaign: WorkChainNode) -> Progress:
+    with Live(console=console, refresh_per_second=4) as live:
+        for progress in watch_campaign(campaign):
+            live.update(describe(progress))
+    return progress
 
 
-def _follow_in_lines(campaign: WorkChainNode) -> None:
+def _follow_in_lines(campaign: WorkChainNode) -> Progress:
     """Print a line at each change: for logs and pipes."""
     last = ''
-    while True:
-        ended = campaign.is_terminated
-        progress = read_progress(campaign)
+    for progress in watch_campaign(campaign):
         line = f'{progress.stage}: {counts(progress)}'
-        if progress.paused:
-            line += ''.join(f'; job {one.pk} is paused: {one.reason}' for one in progress.paused)
+        line += ''.join(f'; job {one.pk} is paused: {one.reason}' for one in progress.paused)
         if line != last:
-            console.print(f'[{_whole_seconds(elapsed(campaign))}] {line}', markup=False)
+            console.print(f'[{_whole_seconds(progress.elapsed_s)}] {line}', markup=False)
             last = line
-        if ended:
-            for warning in _warnings(campaign):
-                console.print(warning, style='yellow', markup=False)
-            return
-        time.sleep(POLL_S)
-
-
-def _warnings(campaign: WorkChainNode) -> list[str]:
-    """Return where the selection is not what was asked for."""
-    if 'selection_report' not in campaign.outputs:
-        return []
-    return [f'attention: {warning}' for warning in campaign.outputs.selection_report['warnings']]
+    for warning in progress.warnings:
+        console.print(f'attention: {warning}', style='yellow', markup=False)
+    return progress
 
 
 def _pace(progress: Progress) -> str:
-    if progress.stage != 'exploration' or progress.rate_per_hour is None or progress.remaining is None:
+    if progress.stage != 'exploration' or progress.rate_per_hour is None or progress.remaining_s is None:
         return ''
-    return f', {progress.rate_per_hour:.0f} seeds an hour, {_whole_seconds(progress.remaining)} to go'
+    return f', {progress.rate_per_hour:.0f} seeds an hour, {_whole_seconds(progress.remaining_s)} to go'
 
 
-def _whole_seconds(span: timedelta) -> timedelta:
-    return timedelta(seconds=round(span.total_seconds()))
+def _whole_seconds(seconds: float) -> timedelta:
+    return timedelta(seconds=round(seconds))

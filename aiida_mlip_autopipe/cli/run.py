@@ -31,61 +31,52 @@ def run(
 
     config = load_config(file, overrides or ())
     if dry_run:
-        _show_estimate(config, profile)
+        _show_plan(config, profile)
         return
-    database = config.storage.database or Path(f'{config.name}.db')
     if not detach:
-        refuse_existing(database, force)
-
-    from aiida.engine import submit
+        refuse_existing(config.database, force)
 
     from aiida_mlip_autopipe.campaigns.export import write_dataset
+    from aiida_mlip_autopipe.campaigns.submission import submit_campaign
     from aiida_mlip_autopipe.cli.follow import follow_campaign
-    from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
-    from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
+    from aiida_mlip_autopipe.installation.profile import open_profile
+    from aiida_mlip_autopipe.workflows.graph import load_campaign
 
     open_profile(profile)
-    # First: placing a model on another machine needs the broker, which the daemon starts.
-    if ensure_daemon():
-        console.print('daemon started', style='dim')
-    builder = DatasetWorkChain.get_builder_from_config(config, tell=console.print)
-    campaign = submit(builder)
-    console.print(f'campaign [bold]{config.name}[/] submitted, id {campaign.pk}')
+    submitted = submit_campaign(config, tell=console.print)
+    console.print(f'campaign [bold]{submitted.name}[/] submitted, id {submitted.pk}')
     if detach:
         console.print(
-            f"'mlip-autopipe status {campaign.pk}' tells how far it is, "
-            f"'mlip-autopipe export {campaign.pk} -o {database}' writes its database"
+            f"'mlip-autopipe status {submitted.pk}' tells how far it is, "
+            f"'mlip-autopipe export {submitted.pk} -o {submitted.database}' writes its database"
         )
         return
+    campaign = load_campaign(submitted.uuid)
     follow_campaign(campaign)
-    n_rows = write_dataset(campaign, database, force=force)
-    console.print(f'[green]✓[/] {n_rows} structures in [bold]{database}[/]')
+    n_rows = write_dataset(campaign, submitted.database, force=force)
+    console.print(f'[green]✓[/] {n_rows} structures in [bold]{submitted.database}[/]')
 
 
-def _show_estimate(config: CampaignConfig, profile: str | None) -> None:
+def _show_plan(config: CampaignConfig, profile: str | None) -> None:
     from datetime import timedelta
 
     from rich.table import Table
 
-    from aiida_mlip_autopipe.campaigns.estimate import estimate_campaign
+    from aiida_mlip_autopipe.campaigns.estimate import plan_campaign
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.config import ask_databases
     from aiida_mlip_autopipe.installation.profile import open_profile
-    from aiida_mlip_autopipe.workflows.inputs.codes import committee_code, job_codes, max_concurrent_jobs
 
     open_profile(profile)
-    codes = job_codes(config)
-    committee_code(config)
-    in_flight = max_concurrent_jobs(config.execution, codes)
-    estimate = estimate_campaign(ask_databases(config), in_flight)
+    plan = plan_campaign(config)
+    estimate = plan.estimate
     table = Table(show_header=False, box=None)
-    table.add_row('campaign', config.name)
-    table.add_row('code', f'{", ".join(one.code.full_label for one in codes)}, {in_flight} jobs at a time')
+    table.add_row('campaign', plan.name)
+    table.add_row('code', f'{", ".join(plan.codes)}, {plan.concurrent_jobs} jobs at a time')
     table.add_row('seeds', f'{estimate.n_seeds}, {estimate.mean_atoms:.0f} atoms on average')
     table.add_row('jobs', str(estimate.n_jobs))
     table.add_row('force calls', f'{estimate.force_calls:,}')
-    bound = '' if config.sampling.coverage_target is None else 'at most '
-    table.add_row('frames', f'{estimate.n_frames:,}, of which {bound}{config.sampling.n_structures} are selected')
+    bound = 'at most ' if plan.reaches_coverage else ''
+    table.add_row('frames', f'{estimate.n_frames:,}, of which {bound}{plan.n_structures} are selected')
     table.add_row(
         'time',
         'not known for this calculator'

@@ -8,8 +8,6 @@ import typer
 
 from aiida_mlip_autopipe.cli.status import Identifier, ProfileOption
 
-KILL_TIMEOUT_S = 30.0
-
 
 def kill(
     identifier: Identifier,
@@ -20,20 +18,15 @@ def kill(
 
     The same file again goes on where it was.
     """
-    from aiida_mlip_autopipe.aiida_internals import kill_processes
     from aiida_mlip_autopipe.campaigns.stopping import stop_campaign
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.core.errors import AutopipeError
-    from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
+    from aiida_mlip_autopipe.installation.profile import open_profile
     from aiida_mlip_autopipe.workflows.graph import load_campaign
 
     open_profile(profile)
     campaign = load_campaign(identifier)
-    if campaign.is_terminated:
-        raise AutopipeError(f'campaign {campaign.pk} has ended already')
-    ensure_daemon()
     with console.status('waiting for the jobs to write their checkpoints …'):
-        stopped = stop_campaign(campaign, lambda nodes: kill_processes(nodes, timeout_s=KILL_TIMEOUT_S), wait_s)
+        stopped = stop_campaign(campaign, wait_s)
     console.print(f'{stopped.n_asked} jobs stopped at a checkpoint, {stopped.n_killed} killed')
 
 

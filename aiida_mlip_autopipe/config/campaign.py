@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
@@ -93,6 +94,11 @@ class CampaignConfig(Settings):
     def n_frames(self) -> int:
         """Frames that the explorations of all seeds store, at most."""
         return self.n_seeds * self.exploration.n_frames
+
+    @property
+    def database(self) -> Path:
+        """The file that the dataset is written to."""
+        return self.storage.database or Path(f'{self.name}.db')
 
     @model_validator(mode='before')
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +22,77 @@ from aiida_mlip_autopipe.structures.row import Row, isolated_atom_energies
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 """What is told of a distribution: its ends, its median and where the tails begin."""
 
+TITLES = {
+    'level_of_theory': 'level of theory',
+    'elements': 'elements',
+    'compositions': 'compositions',
+    'seed_kinds': 'kinds of seed',
+    'ensembles': 'ensembles',
+    'atoms_per_structure': 'atoms per structure',
+    'periodic_directions': 'periodic directions',
+    'energy_eV_per_atom': 'energy, eV/atom',
+    'force_eV_A': 'force, eV/Å',
+    'largest_force_eV_A': 'largest force of a structure, eV/Å',
+    'pressure_GPa': 'pressure, GPa',
+    'periodic_volume_A3_per_atom': 'volume of periodic structures, Å³/atom',
+    'temperature_K': 'temperature, K',
+    'force_disagreement_eV_A': 'force disagreement of a committee, eV/Å',
+}
+"""How the card calls what `DatasetInfo` counts and measures."""
 
-def describe_dataset(rows: Sequence[Row]) -> dict[str, Any]:
-    """Gather what a dataset holds, JSON only.
 
-    Returns
-    -------
-    dict
-        ``n_rows``, ``n_atoms``; ``counts`` of rows by what they are and came from; ``origins``, each combination of
-        campaign, config, package, calculator and model with its number of rows; ``licences`` of the weights of each
-        model; ``isolated_atom_energies_eV`` where they are known; ``distributions`` by their quantiles; ``warnings``.
+@dataclass(frozen=True)
+class Distribution:
+    """A quantity over a dataset, in the unit that its name ends with.
+
+    Attributes
+    ----------
+    minimum, q05, median, q95, maximum
+        The ends, the 5 % and the 95 % quantile, and the median.
+    """
+
+    minimum: float
+    q05: float
+    median: float
+    q95: float
+    maximum: float
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a dataset holds and where it came from.
+
+    Attributes
+    ----------
+    n_rows, n_atoms
+        Structures, and atoms in all of them.
+    counts
+        Numbers of rows by what they are and came from.
+    origins
+        Each combination of campaign, config, package, calculator and model with its ``n_rows``, the most frequent
+        first.
+    licences
+        ``licence`` of the weights of each ``architecture`` and ``model``, with its ``source``.
+    isolated_atom_energies_eV
+        Energy of one atom alone, by symbol; None where it is not known.
+    distributions
+        Quantities over the dataset, their units in their names.
+    warnings
+        What a person should know before training on it.
+    """
+
+    n_rows: int
+    n_atoms: int
+    counts: dict[str, dict[str, int]]
+    origins: tuple[dict[str, Any], ...]
+    licences: tuple[dict[str, Any], ...]
+    isolated_atom_energies_eV: dict[str, float] | None
+    distributions: dict[str, Distribution]
+    warnings: tuple[str, ...]
+
+
+def read_dataset_info(rows: Sequence[Row]) -> DatasetInfo:
+    """Gather what a dataset holds.
 
     Raises
     ------
@@ -40,22 +101,46 @@ def describe_dataset(rows: Sequence[Row]) -> dict[str, Any]:
     """
     if not rows:
         raise AutopipeError('a dataset without a row has no card')
-    n_atoms = [len(row.atoms) for row in rows]
     warnings = _warnings(rows)
     try:
         isolated_atoms = isolated_atom_energies(rows)
     except AutopipeError as fault:
         isolated_atoms = None
         warnings.append(str(fault))
+    return DatasetInfo(
+        n_rows=len(rows),
+        n_atoms=sum(len(row.atoms) for row in rows),
+        counts={name: _count(rows, of) for name, of in COUNTED.items()},
+        origins=tuple(_origins(rows)),
+        licences=tuple(_licences(rows)),
+        isolated_atom_energies_eV=isolated_atoms,
+        distributions=_distributions(rows),
+        warnings=tuple(warnings),
+    )
+
+
+def describe_dataset(rows: Sequence[Row]) -> dict[str, Any]:
+    """Gather what a dataset holds as its card has it, JSON only.
+
+    Returns
+    -------
+    dict
+        The fields of `DatasetInfo`; ``counts`` and ``distributions`` by their titles, each distribution as the list of
+        its ends, quantiles and median.
+
+    Raises
+    ------
+    AutopipeError
+        If there is no row.
+    """
+    info = read_dataset_info(rows)
     return {
-        'n_rows': len(rows),
-        'n_atoms': sum(n_atoms),
-        'counts': {name: _count(rows, of) for name, of in COUNTED.items()},
-        'origins': _origins(rows),
-        'licences': _licences(rows),
-        'isolated_atom_energies_eV': isolated_atoms,
-        'distributions': _distributions(rows),
-        'warnings': warnings,
+        **vars(info),
+        'counts': {TITLES[name]: counts for name, counts in info.counts.items()},
+        'origins': list(info.origins),
+        'licences': list(info.licences),
+        'distributions': {TITLES[name]: list(astuple(found)) for name, found in info.distributions.items()},
+        'warnings': list(info.warnings),
     }
 
 
@@ -126,13 +211,13 @@ def _pair(key: str) -> Callable[[Row], list[str]]:
 
 
 COUNTED: dict[str, Callable[[Row], list[str]]] = {
-    'level of theory': _pair('label_source'),
+    'level_of_theory': _pair('label_source'),
     'elements': lambda row: sorted(set(row.atoms.get_chemical_symbols())),
     'compositions': lambda row: [row.empirical_formula],
-    'kinds of seed': _pair('seed_kind'),
+    'seed_kinds': _pair('seed_kind'),
     'ensembles': _pair('ensemble'),
-    'atoms per structure': lambda row: [str(len(row.atoms))],
-    'periodic directions': lambda row: [str(int(row.atoms.pbc.sum()))],
+    'atoms_per_structure': lambda row: [str(len(row.atoms))],
+    'periodic_directions': lambda row: [str(int(row.atoms.pbc.sum()))],
 }
 
 
@@ -159,30 +244,30 @@ def _licences(rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def _distributions(rows: Sequence[Row]) -> dict[str, list[float]]:
+def _distributions(rows: Sequence[Row]) -> dict[str, Distribution]:
     forces = [np.linalg.norm(row.labels['forces'], axis=1) for row in rows]
     stresses = [row.labels['stress'] for row in rows if 'stress' in row.labels]
     values: dict[str, Any] = {
-        'energy, eV/atom': [row.labels['energy'] / len(row.atoms) for row in rows],
-        'force, eV/Å': np.concatenate(forces),
-        'largest force of a structure, eV/Å': [norms.max() for norms in forces],
-        'pressure, GPa': [-stress[:3].mean() / GPa for stress in stresses],
-        'volume of periodic structures, Å³/atom': [
-            row.atoms.cell.volume / len(row.atoms) for row in rows if row.atoms.pbc.all()
-        ],
-        'temperature, K': [
+        'energy_eV_per_atom': [row.labels['energy'] / len(row.atoms) for row in rows],
+        'force_eV_A': np.concatenate(forces),
+        'largest_force_eV_A': [norms.max() for norms in forces],
+        'pressure_GPa': [-stress[:3].mean() / GPa for stress in stresses],
+        'periodic_volume_A3_per_atom': [row.atoms.cell.volume / len(row.atoms) for row in rows if row.atoms.pbc.all()],
+        'temperature_K': [
             row.key_value_pairs['temperature_K'] for row in rows if 'temperature_K' in row.key_value_pairs
         ],
-        'force disagreement of a committee, eV/Å': [
-            row.key_value_pairs[LARGEST] for row in rows if LARGEST in row.key_value_pairs
-        ],
+        'force_disagreement_eV_A': [row.key_value_pairs[LARGEST] for row in rows if LARGEST in row.key_value_pairs],
     }
-    return {name: [float(x) for x in np.quantile(found, QUANTILES)] for name, found in values.items() if len(found)}
+    return {
+        name: Distribution(*(float(x) for x in np.quantile(found, QUANTILES)))
+        for name, found in values.items()
+        if len(found)
+    }
 
 
 def _warnings(rows: Sequence[Row]) -> list[str]:
     warnings = []
-    sources = _count(rows, COUNTED['level of theory'])
+    sources = _count(rows, COUNTED['level_of_theory'])
     if len(sources) > 1:
         warnings.append(f'labels of {len(sources)} levels of theory; no model can be trained on all of them at once')
     places = [str(place) for place in range(len(rows))]

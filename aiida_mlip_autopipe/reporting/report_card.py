@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.core.whole_file import whole_file
+from aiida_mlip_autopipe.core.whole_file import refuse_existing, whole_file
 from aiida_mlip_autopipe.reporting import figures
 from aiida_mlip_autopipe.reporting.card import describe_dataset
 from aiida_mlip_autopipe.reporting.structure_view import render_structure_view
@@ -78,8 +78,7 @@ def write_report_card(
     AutopipeError
         If the suffix is another, a file exists, there is no row, or one has no labels.
     """
-    if path.suffix != '.html':
-        raise AutopipeError(f'a report card is written to a file that ends in .html, not to {path}')
+    refuse_report_file(path, overwrite)
     numbers: dict[str, Any] = {'dataset': describe_dataset(rows), 'dft_cost': estimate_dft_cost(rows)}
     numbers['dataset']['warnings'] += warnings
     if assessment is not None:
@@ -93,6 +92,20 @@ def write_report_card(
     ):
         html.write_text(page, encoding='utf-8')
         data.write_text(json.dumps(numbers, indent=1, allow_nan=False) + '\n', encoding='utf-8')
+
+
+def refuse_report_file(path: Path, overwrite: bool) -> None:
+    """Refuse the file of a report card that may not or cannot be written; called before any work is done for it.
+
+    Raises
+    ------
+    AutopipeError
+        If the suffix is not ``.html``, or as `refuse_existing` does for it and the ``.json`` beside it.
+    """
+    if path.suffix != '.html':
+        raise AutopipeError(f'a report card is written to a file that ends in .html, not to {path}')
+    for file in (path, path.with_suffix('.json')):
+        refuse_existing(file, overwrite)
 
 
 def estimate_dft_cost(rows: Sequence[Row]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aiida_mlip_autopipe.campaigns.estimate import estimate_campaign
+from aiida_mlip_autopipe.campaigns.estimate import estimate_campaign, plan_campaign
 
 STAGES = [{'n_steps': 8}, {'n_steps': 9, 'sampled': False}, {'n_steps': 8}]
 
@@ -29,3 +29,26 @@ def test_a_committee_adds_a_job_for_each_seed_and_a_call_for_each_frame(campaign
     estimate = estimate_campaign(config, concurrent_jobs=2)
     assert estimate.n_jobs == 6
     assert estimate.force_calls == 3 * (1 + 20) + 3 * 6
+
+
+def test_several_codes_take_equal_shares_of_the_seeds(campaign_config):
+    def wall_s(*kinds):
+        codes = [{'code': f'{kind}@localhost', 'calculator': {'kind': kind}} for kind in kinds]
+        return estimate_campaign(campaign_config(execution={'codes': codes}), concurrent_jobs=2).wall_s
+
+    assert wall_s('emt', 'lj') == pytest.approx((wall_s('emt') + wall_s('lj')) / 2)
+    assert wall_s('emt') != wall_s('lj')
+
+
+def test_one_code_of_unknown_speed_leaves_the_time_unknown(campaign_config):
+    calculator = {'kind': 'custom', 'calculator': 'ase.calculators.emt:EMT', 'cutoff_A': 6.6}
+    codes = [{'code': 'emt@localhost'}, {'code': 'other@localhost', 'calculator': calculator}]
+    assert estimate_campaign(campaign_config(execution={'codes': codes}), concurrent_jobs=2).wall_s is None
+
+
+def test_a_plan_has_the_estimate_for_the_codes_of_the_profile(campaign_config, emt_code):
+    config = campaign_config(execution={'max_concurrent_jobs': 3})
+    plan = plan_campaign(config)
+    assert (plan.codes, plan.concurrent_jobs) == ((emt_code.full_label,), 3)
+    assert (plan.n_structures, plan.reaches_coverage) == (config.sampling.n_structures, False)
+    assert plan.estimate == estimate_campaign(config, concurrent_jobs=3)

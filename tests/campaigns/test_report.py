@@ -3,7 +3,11 @@ import json
 import pytest
 from ase.build import bulk
 
-from aiida_mlip_autopipe.campaigns.report import count_crashes, selection_warnings, write_campaign_report
+from aiida_mlip_autopipe.campaigns.account import count_crashes, describe_campaign
+from aiida_mlip_autopipe.campaigns.export import read_rows
+from aiida_mlip_autopipe.campaigns.report import read_campaign_report, selection_warnings, write_campaign_report
+from aiida_mlip_autopipe.core.plain import to_json
+from aiida_mlip_autopipe.reporting.card import describe_dataset
 from aiida_mlip_autopipe.storage import Row
 
 pytestmark = pytest.mark.integration
@@ -48,3 +52,18 @@ def test_a_dataset_that_is_extended_by_other_labels_is_warned_of():
     assert first == 'too few frames'
     assert second.startswith('the structures given have labels of dft:vasp:pbe, these of mlip:emt: the two datasets')
     assert selection_warnings(report | {'given_label_sources': ['mlip:emt']}, rows) == ['too few frames']
+
+
+def test_the_report_as_data_has_the_numbers_of_the_report_card(tiny_campaign):
+    plain = json.loads(to_json(read_campaign_report(tiny_campaign)))
+    assert plain['name'] == tiny_campaign.label
+    assert plain['assessment']['n_candidates'] == tiny_campaign.outputs.selection_report['n_candidates']
+    card = describe_dataset(read_rows(tiny_campaign))
+    assert plain['dataset']['counts']['seed_kinds'] == card['counts']['kinds of seed']
+    energies = plain['dataset']['distributions']['energy_eV_per_atom']
+    assert list(energies.values()) == card['distributions']['energy, eV/atom']
+    account, tables = plain['account'], describe_campaign(tiny_campaign)
+    assert account['endings'] == [{'exit_status': 0, 'reason': 'completed', 'n_explorations': 3}]
+    assert (account['n_seeds_requested'], account['n_frames_selected']) == (3, tables['Frames']['chosen'])
+    assert account['n_force_calls'] == tables['Time']['force calls']
+    assert account['elapsed_s'] / 3600 == tables['Time']['hours from start to end']

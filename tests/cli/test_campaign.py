@@ -311,6 +311,19 @@ def test_a_selection_that_is_not_what_was_asked_for_is_told_at_the_end_and_by_st
     assert re.search(warning, shared_home('mlip-autopipe', 'status', 'aluminium').stdout)
 
 
+def test_status_and_report_give_their_numbers_to_other_programs(shared_home, config):
+    shared_home('mlip-autopipe', 'run', config, 'exploration.n_steps=20', 'sampling.n_structures=4')
+    status = json.loads(shared_home('mlip-autopipe', 'status', 'aluminium', '--json').stdout)
+    progress = status['progress']
+    assert (progress['name'], progress['stage'], progress['n_succeeded']) == ('aluminium', 'finished', 4)
+    table = json.loads(shared_home('mlip-autopipe', 'status', '--json').stdout)
+    assert progress in table
+    report = json.loads(shared_home('mlip-autopipe', 'report', str(progress['pk']), '--json').stdout)
+    assert (report['dataset']['n_rows'], report['account']['n_seeds_made']) == (4, 4)
+    refused = shared_home('mlip-autopipe', 'report', 'aluminium', check=False)
+    assert (refused.returncode, refused.stdout) == (2, '')
+
+
 def test_full_trajectories_are_stashed_listed_and_not_cleaned_away(make_home, config, tmp_path):
     """One seed's copy fails, since a file is where its folder would be."""
     config.write_text(CONFIG.replace('n_variants: 4', 'n_variants: 2'))

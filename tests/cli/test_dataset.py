@@ -49,6 +49,22 @@ def test_info_prints_what_a_dataset_holds(run):
     assert '- level of theory: mlip:emt (10)' in result.stdout
 
 
+def test_info_gives_its_numbers_to_other_programs(run):
+    result = run('dataset', 'info', 'cu.db', '--json')
+    assert (result.exit_code, result.stderr) == (0, '')
+    info = json.loads(result.stdout)
+    assert (info['n_rows'], info['n_atoms']) == (10, 40)
+    assert info['counts']['level_of_theory'] == {'mlip:emt': 10}
+    assert info['origins'][0]['n_rows'] == 10
+    with Dataset(Path('cu.db')) as dataset:
+        energies = [row.atoms.get_potential_energy() / 4 for row in dataset.query()]
+    found = info['distributions']['energy_eV_per_atom']
+    assert (found['minimum'], found['maximum']) == pytest.approx((min(energies), max(energies)))
+    assert run('dataset', 'info', 'cu.db', '--json', '--card', 'cu.md').exit_code == 2
+    missing = run('dataset', 'info', 'gone.db', '--json')
+    assert (missing.exit_code, missing.stdout) == (2, '')
+
+
 def test_info_writes_a_card_with_the_config(run, campaign):
     result = run('dataset', 'info', 'cu.db', '--card', 'cu.md', '--config', 'campaign.yaml')
     assert result.exit_code == 0

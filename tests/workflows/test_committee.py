@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from aiida import orm
 
+from aiida_mlip_autopipe.campaigns.account import describe_campaign
 from aiida_mlip_autopipe.campaigns.export import write_dataset
-from aiida_mlip_autopipe.campaigns.report import describe_campaign
 from aiida_mlip_autopipe.installation.codes import ensure_code
 from aiida_mlip_autopipe.storage import Dataset
 from aiida_mlip_autopipe.structures.disagreement import FIGURES, LARGEST

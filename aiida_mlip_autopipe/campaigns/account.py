@@ -1,0 +1,171 @@
+"""What a campaign did: what was rejected, how its explorations ended, and what it cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiida import orm
+
+from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.generation import merge_reports
+from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A way in which explorations ended.
+
+    Attributes
+    ----------
+    exit_status
+        The exit code of the last job, or of the exploration; None for one that was killed or ended with an exception.
+    reason
+        What it means; ``completed`` for 0.
+    n_explorations
+        How many ended in this way.
+    """
+
+    exit_status: int | None
+    reason: str
+    n_explorations: int
+
+
+@dataclass(frozen=True)
+class CampaignAccount:
+    """What a campaign did.
+
+    Attributes
+    ----------
+    n_seeds_requested, n_seeds_made
+        Seeds that the config asks for, and those that were made.
+    n_seeds_duplicate, n_seeds_skipped
+        Seeds left out because an earlier one is the same, and because no draw was valid.
+    n_redrawn_by_rule
+        Draws that were rejected, by the rule that they broke.
+    endings
+        How the explorations ended.
+    n_crashes_by_rule
+        Jobs that a guard stopped, by the guard: also those of explorations that were resumed.
+    n_frames_explored, n_frames_independent
+        Frames stored, and how many are independent of one another by their energy; None where this is not known.
+    n_frames_discarded_by_reason
+        Frames that were no candidates.
+    n_frames_candidate, n_frames_selected
+        Frames to choose from, and those chosen.
+    n_jobs
+        Jobs that ran, those of a committee included.
+    n_force_calls
+        Evaluations of the calculator that explored.
+    dynamics_s, loading_s
+        Seconds that the jobs spent on the dynamics and on loading their models, added up.
+    elapsed_s
+        Seconds from the start of the campaign to its end.
+    """
+
+    n_seeds_requested: int
+    n_seeds_made: int
+    n_seeds_duplicate: int
+    n_seeds_skipped: int
+    n_redrawn_by_rule: dict[str, int]
+    endings: tuple[Ending, ...]
+    n_crashes_by_rule: dict[str, int]
+    n_frames_explored: int
+    n_frames_independent: float | None
+    n_frames_discarded_by_reason: dict[str, int]
+    n_frames_candidate: int
+    n_frames_selected: int
+    n_jobs: int
+    n_force_calls: int
+    dynamics_s: float
+    loading_s: float
+    elapsed_s: float
+
+
+def read_account(campaign: orm.WorkChainNode) -> CampaignAccount:
+    """Return what a finished campaign did."""
+    explorations = [node for node in campaign.called if node.process_class is ExplorationWorkChain]
+    jobs = [job for node in explorations for job in node.called if isinstance(job, orm.CalcJobNode)]
+    # A committee explores nothing: its jobs end in their own ways.
+    results = [job.outputs.result.get_dict() for job in jobs if _explores(job) and 'result' in job.outputs]
+    generated = merge_reports(report.get_dict() for report in campaign.outputs.generation_reports.values())
+    selection = campaign.outputs.selection_report.get_dict()
+    # Where a run was too short for its energy to forget itself, this is not known.
+    independent = [n for result in results if (n := result['statistics'].get('n_independent_frames')) is not None]
+    return CampaignAccount(
+        n_seeds_requested=generated['requested'],
+        n_seeds_made=generated['made'],
+        n_seeds_duplicate=generated['duplicates'],
+        n_seeds_skipped=generated['skipped'],
+        n_redrawn_by_rule={rule: broken['count'] for rule, broken in generated['rules'].items()},
+        endings=tuple(Ending(*how, n) for how, n in Counter(map(_ending, explorations)).items()),
+        n_crashes_by_rule=count_crashes(results),
+        n_frames_explored=selection['n_frames'],
+        n_frames_independent=sum(independent) if independent else None,
+        n_frames_discarded_by_reason={reason: n for reason, n in selection['passed_over'].items() if n},
+        n_frames_candidate=selection['n_candidates'],
+        n_frames_selected=selection['n_selected'],
+        n_jobs=len(jobs),
+        n_force_calls=sum(result['force_calls'] for result in results),
+        dynamics_s=sum(result['loop_s'] for result in results),
+        loading_s=sum(result['load_s'] for result in results),
+        elapsed_s=(campaign.mtime - campaign.ctime).total_seconds(),
+    )
+
+
+def describe_campaign(campaign: orm.WorkChainNode) -> dict[str, dict[str, Any]]:
+    """Return what a finished campaign did as tables by title, for its report card."""
+    account = read_account(campaign)
+    left_out = {'duplicates': account.n_seeds_duplicate, 'skipped': account.n_seeds_skipped}
+    endings: Counter[str] = Counter()
+    for one in account.endings:
+        endings[one.reason] += one.n_explorations
+    independent = account.n_frames_independent
+    discarded = account.n_frames_discarded_by_reason
+    tables: dict[str, dict[str, Any]] = {
+        'Seeds': {
+            'asked for': account.n_seeds_requested,
+            'made': account.n_seeds_made,
+            **{name: n for name, n in left_out.items() if n},
+            **{f'redrawn: {rule}': n for rule, n in account.n_redrawn_by_rule.items()},
+        },
+        'Explorations': dict(endings),
+        'Crashes by what noticed them': account.n_crashes_by_rule,
+        'Frames': {
+            'explored': account.n_frames_explored,
+            **({} if independent is None else {'independent of one another, by the energy': round(independent, 1)}),
+            **{f'passed over: {reason.replace("_", " ")}': n for reason, n in discarded.items()},
+            'to choose from': account.n_frames_candidate,
+            'chosen': account.n_frames_selected,
+        },
+        'Time': {
+            'jobs': account.n_jobs,
+            'force calls': account.n_force_calls,
+            'hours of dynamics': account.dynamics_s / 3600,
+            'hours of loading models': account.loading_s / 3600,
+            'hours from start to end': account.elapsed_s / 3600,
+        },
+    }
+    return {title: table for title, table in tables.items() if table}
+
+
+def count_crashes(results: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return how many jobs a guard stopped, by the guard: also those of explorations that were resumed."""
+    stopped = [result for result in results if result['outcome'] in ('unstable', 'no_frame')]
+    return dict(Counter(result['events'][-1]['rule'] for result in stopped if result['events']))
+
+
+def _ending(exploration: orm.WorkChainNode) -> tuple[int | None, str]:
+    if exploration.is_finished_ok:
+        return 0, 'completed'
+    jobs = sorted((job for job in exploration.called if _explores(job)), key=lambda job: job.pk)
+    last = jobs[-1] if jobs and jobs[-1].exit_status else exploration
+    known = last.process_class.spec().exit_codes.values()
+    message = next((code.message for code in known if code.status == last.exit_status), last.process_state.value)
+    return last.exit_status, message.partition(':')[0].rstrip('.')
+
+
+def _explores(node: orm.ProcessNode) -> bool:
+    return node.process_class is ExplorationCalculation

@@ -1,0 +1,51 @@
+"""A job that a person waits for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ProcessBuilder, submit
+
+from aiida_mlip_autopipe.aiida_internals import kill_processes
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.workflows.paused import tell_reason
+
+POLL_S = 0.5
+KILL_TIMEOUT_S = 10
+
+
+def submit_and_wait(builder: ProcessBuilder, timeout_s: float, tell: Callable[[str], None]) -> orm.CalcJobNode:
+    """Submit a job to the daemon and wait for its end.
+
+    Parameters
+    ----------
+    builder
+        The job.
+    timeout_s
+        Seconds that it may take.
+    tell
+        Gets what the job waits for, at every look at it.
+
+    Raises
+    ------
+    AutopipeError
+        If it is paused, or has not ended in time; then it is killed.
+    """
+    node: Any = submit(builder)
+    deadline = time.monotonic() + timeout_s
+    try:
+        while not node.is_terminated:
+            state = node.get_scheduler_state()
+            tell(f'job {node.pk}: {node.process_status or (state and state.value) or "being submitted"}')
+            if node.paused:
+                raise AutopipeError(f'job {node.pk} is paused: {tell_reason(node.pk, node.process_status)}')
+            if time.monotonic() > deadline:
+                raise AutopipeError(f'job {node.pk} has not ended in {timeout_s:g} s: {node.process_status}')
+            time.sleep(POLL_S)
+    except BaseException:
+        kill_processes([node], timeout_s=KILL_TIMEOUT_S)
+        raise
+    return node

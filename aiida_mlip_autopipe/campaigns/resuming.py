@@ -1,0 +1,45 @@
+"""A campaign that stands still, as after a crash, is resumed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiida import orm
+
+from aiida_mlip_autopipe.aiida_internals import play_processes
+from aiida_mlip_autopipe.campaigns.progress import read_progress
+from aiida_mlip_autopipe.installation.profile import ensure_daemon
+from aiida_mlip_autopipe.workflows.paused import PausedJob
+
+PLAY_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """What was done to resume a campaign.
+
+    Attributes
+    ----------
+    daemon_started
+        Whether the daemon did not run.
+    played
+        The jobs that AiiDA had paused.
+    """
+
+    daemon_started: bool
+    played: tuple[PausedJob, ...]
+
+
+def resume_campaign(campaign: orm.WorkChainNode) -> Resumed:
+    """Start the daemon where it does not run, and play the jobs of a campaign that AiiDA has paused.
+
+    Raises
+    ------
+    AutopipeError
+        If the daemon does not start.
+    """
+    daemon_started = ensure_daemon()
+    paused = read_progress(campaign).paused
+    if paused:
+        play_processes([orm.load_node(one.pk) for one in paused], timeout_s=PLAY_TIMEOUT_S)
+    return Resumed(daemon_started, paused)

@@ -1,0 +1,98 @@
+"""All that a person wants to know of one campaign."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiida import orm
+
+from aiida_mlip_autopipe.campaigns.full_trajectories import (
+    FoundTrajectory,
+    find_full_trajectories,
+    keeps_full_trajectories,
+)
+from aiida_mlip_autopipe.campaigns.progress import Progress, find_explorations, read_progress
+from aiida_mlip_autopipe.workflows.exploration import why_ended
+
+
+@dataclass(frozen=True)
+class FailedExploration:
+    """An exploration that ended before its last step.
+
+    Attributes
+    ----------
+    pk
+        The exploration.
+    seed_id
+        The seed that it started from.
+    exit_status
+        Its exit code; None where it was killed or ended with an exception.
+    reason
+        Why it ended.
+    """
+
+    pk: int
+    seed_id: str
+    exit_status: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class FullTrajectories:
+    """What became of the full trajectories of a campaign.
+
+    Attributes
+    ----------
+    n_stashed, n_removed, n_in_job_folder
+        How many have a copy, were removed without one, and are in the folders of their jobs only.
+    not_stashed
+        Those whose copy failed.
+    """
+
+    n_stashed: int
+    n_removed: int
+    n_in_job_folder: int
+    not_stashed: tuple[FoundTrajectory, ...]
+
+
+@dataclass(frozen=True)
+class Status:
+    """A campaign as it stands, with what failed.
+
+    Attributes
+    ----------
+    progress
+        How far it is.
+    failed_explorations
+        The explorations that ended before their last step.
+    full_trajectories
+        What became of the full trajectories; None for a campaign that keeps none.
+    """
+
+    progress: Progress
+    failed_explorations: tuple[FailedExploration, ...]
+    full_trajectories: FullTrajectories | None
+
+
+def read_status(campaign: orm.WorkChainNode) -> Status:
+    """Return how far a campaign is and what failed."""
+    return Status(
+        progress=read_progress(campaign),
+        failed_explorations=tuple(
+            FailedExploration(one.pk, one.seed_id, one.exit_status, why_ended(orm.load_node(one.pk)))
+            for one in find_explorations(campaign)
+            if one.ended and not one.succeeded
+        ),
+        full_trajectories=_full_trajectories(campaign) if keeps_full_trajectories(campaign) else None,
+    )
+
+
+def _full_trajectories(campaign: orm.WorkChainNode) -> FullTrajectories:
+    found = find_full_trajectories(campaign)
+    n_stashed, n_removed = sum(one.is_stashed for one in found), sum(one.is_removed for one in found)
+    return FullTrajectories(
+        n_stashed=n_stashed,
+        n_removed=n_removed,
+        n_in_job_folder=len(found) - n_stashed - n_removed,
+        not_stashed=tuple(one for one in found if one.why_not),
+    )

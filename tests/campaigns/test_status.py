@@ -1,0 +1,48 @@
+"""What the graph tells of campaigns."""
+
+import json
+
+import pytest
+
+from aiida_mlip_autopipe.campaigns.progress import list_progress, read_progress, refuse_failed, watch_campaign
+from aiida_mlip_autopipe.campaigns.status import read_status
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.plain import to_json
+
+pytestmark = pytest.mark.integration
+
+
+def test_a_campaign_that_has_ended_is_told_in_plain_data(tiny_campaign):
+    plain = json.loads(to_json(read_status(tiny_campaign)))
+    progress = plain['progress']
+    assert (progress['pk'], progress['uuid']) == (tiny_campaign.pk, tiny_campaign.uuid)
+    assert (progress['stage'], progress['failure']) == ('finished', None)
+    counts = {name: progress[f'n_{name}'] for name in ('seeds', 'succeeded', 'failed', 'running', 'waiting')}
+    assert counts == {'seeds': 3, 'succeeded': 3, 'failed': 0, 'running': 0, 'waiting': 0}
+    assert progress['elapsed_s'] == (tiny_campaign.mtime - tiny_campaign.ctime).total_seconds()
+    assert progress['remaining_s'] == 0
+    assert progress['started'] == tiny_campaign.ctime.astimezone().isoformat()
+    assert progress['warnings'] == tiny_campaign.outputs.selection_report['warnings']
+    assert (plain['failed_explorations'], plain['full_trajectories']) == ([], None)
+
+
+def test_the_table_has_the_same_data_and_watching_ends_with_the_campaign(tiny_campaign):
+    progress = read_progress(tiny_campaign)
+    assert progress in list_progress()
+    assert list(watch_campaign(tiny_campaign)) == [progress]
+    refuse_failed(progress)
+
+
+def test_a_campaign_that_failed_names_its_seeds_and_reasons(run_campaign):
+    campaign = run_campaign(
+        generation=[{'kind': 'structures', 'files': ['al.xyz'], 'perturb': {'rattle_A': 0.1}}],
+        exploration={'n_steps': 20, 'guards': {'force_eV_per_A': 0.3}, 'rescue': {'max_rescues': 0}},
+    )
+    status = read_status(campaign)
+    assert status.progress.stage == 'failed'
+    assert status.progress.n_failed == 1
+    (one,) = status.failed_explorations
+    assert (one.exit_status, one.pk) == (campaign.called[-1].exit_status, campaign.called[-1].pk)
+    assert 'limit 0.3' in one.reason
+    with pytest.raises(AutopipeError, match=f'campaign {campaign.pk} failed'):
+        refuse_failed(status.progress)
