@@ -109,39 +109,18 @@ def split(
     force: Force = False,
 ) -> None:
     """Divide a dataset in a training, a validation and a test set that share no lineage and no structure."""
-    from pydantic import ValidationError
-
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.core.errors import AutopipeError
-    from aiida_mlip_autopipe.core.whole_file import refuse_existing
-    from aiida_mlip_autopipe.storage import Dataset, SplitSettings, export_splits, split_rows
-    from aiida_mlip_autopipe.storage.split import has_stored_splits
-    from aiida_mlip_autopipe.storage.trainers import write_trainer_config
+    from aiida_mlip_autopipe.storage.split_dataset import split_dataset
 
-    target = output or file
-    configs = {name: target.with_name(f'{target.stem}-{name}.yaml') for name in trainer or ()}
-    if configs and target.suffix not in ('.extxyz', '.xyz'):
-        raise AutopipeError(f'trainers read extended XYZ: --output must end in .extxyz, not be {target}')
-    for path in configs.values():
-        refuse_existing(path, force)
-    with Dataset(file) as dataset:
-        rows = list(dataset.query())
-    if by is None:
-        by = GroupBy.STORED if not hold_out and has_stored_splits(rows) else GroupBy.ANCESTOR
-    try:
-        settings = SplitSettings(valid_share=valid_share, test_share=test_share, by=by.value, hold_out=hold_out)
-    except ValidationError as error:
-        faults = error.errors()
-        raise AutopipeError('\n'.join(': '.join([*map(str, fault['loc']), fault['msg']]) for fault in faults)) from None
-    result = split_rows(rows, settings, random_seed=random_seed)
-    paths = export_splits(target, rows, result.splits, overwrite=force)
-    if result.report['n_groups_joined']:
-        console.print(f'{result.report["n_groups_joined"]} groups were joined to others: they share a structure')
-    for found, path in paths.items():
-        n_rows, n_groups = result.report['n_rows'][found], result.report['n_groups'][found]
-        console.print(f'[green]✓[/] {n_rows} rows of {n_groups} groups in [bold]{path}[/]')
-    for name, path in configs.items():
-        write_trainer_config(path, name, paths, rows, result.splits, random_seed=random_seed, overwrite=force)
+    settings = {'valid_share': valid_share, 'test_share': test_share, 'by': by and by.value, 'hold_out': hold_out}
+    written = split_dataset(
+        file, output, settings, trainers=[one.value for one in trainer or ()], random_seed=random_seed, overwrite=force
+    )
+    if written.n_groups_joined:
+        console.print(f'{written.n_groups_joined} groups were joined to others: they share a structure')
+    for one in written.sets:
+        console.print(f'[green]✓[/] {one.n_rows} rows of {one.n_groups} groups in [bold]{one.path}[/]')
+    for name, path in written.configs.items():
         console.print(f'[green]✓[/] config of {name} in [bold]{path}[/]')
 
 
@@ -193,7 +172,7 @@ def diff(
     for title, identities in parts:
         for seed, step, label_source in identities:
             typer.echo(f'{title}: {seed} step {step} {label_source}')
-    if any(identities for _, identities in parts):
+    if not difference.is_empty:
         raise typer.Exit(1)
 
 
@@ -234,17 +213,9 @@ def label_from(
 ) -> None:
     """Write a dataset with the labels of the DFT calculations that `dft-inputs` prepared."""
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.core.errors import AutopipeError
-    from aiida_mlip_autopipe.core.whole_file import refuse_existing
-    from aiida_mlip_autopipe.storage import Dataset, export_dataset
-    from aiida_mlip_autopipe.storage.dft import label_rows
+    from aiida_mlip_autopipe.storage.dft.labels import label_dataset
 
-    refuse_existing(output, force)
-    with Dataset(file) as dataset:
-        result = label_rows(folder, list(dataset.query()))
-    if result.faults and not skip_failed:
-        raise AutopipeError('\n'.join([*result.faults, 'nothing was written; --skip-failed leaves these rows out']))
-    for fault in result.faults:
+    labelled = label_dataset(folder, file, output, skip_failed=skip_failed, overwrite=force)
+    for fault in labelled.faults:
         console.print(f'left out: {fault}', style='yellow')
-    n_rows = export_dataset(output, result.rows, overwrite=force)
-    console.print(f'[green]✓[/] {n_rows} rows in [bold]{output}[/]')
+    console.print(f'[green]✓[/] {labelled.n_rows} rows in [bold]{output}[/]')

@@ -37,6 +37,11 @@ class Difference:
     changed: tuple[Identity, ...]
     same: int
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the two hold the same."""
+        return not (self.only_first or self.only_second or self.changed)
+
 
 def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = False) -> int:
     """Write the rows of several datasets to one, each frame once.

@@ -13,8 +13,11 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.whole_file import refuse_existing
+from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.dft.base import DftResult
 from aiida_mlip_autopipe.storage.dft.inputs import CODES, ID_FILE, identity_of
+from aiida_mlip_autopipe.storage.export import export_dataset
 from aiida_mlip_autopipe.structures.row import ISOLATED_ATOMS, Row
 
 # Codes print positions and cells rounded; an ionic step moves atoms by more.
@@ -35,6 +38,53 @@ class LabelResult:
 
     rows: tuple[Row, ...]
     faults: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LabelledDataset:
+    """A dataset that was written with new labels.
+
+    Attributes
+    ----------
+    n_rows
+        Its rows.
+    faults
+        For each row that was left out, why, a sentence.
+    """
+
+    n_rows: int
+    faults: tuple[str, ...]
+
+
+def label_dataset(
+    folder: Path, file: Path, output: Path, *, skip_failed: bool = False, overwrite: bool = False
+) -> LabelledDataset:
+    """Write a dataset with the labels of a DFT code.
+
+    Parameters
+    ----------
+    folder
+        Where the calculations are, as for `label_rows`.
+    file
+        The dataset that the inputs were written for.
+    output
+        The file to write; its suffix names the format.
+    skip_failed
+        Whether rows without a good calculation are left out; else nothing is written if there is one.
+    overwrite
+        Whether to replace an existing file.
+
+    Raises
+    ------
+    AutopipeError
+        With all faults if a row has no new labels and is not to be left out, the file exists, or as `label_rows` does.
+    """
+    refuse_existing(output, overwrite)
+    with Dataset(file) as dataset:
+        result = label_rows(folder, list(dataset.query()))
+    if result.faults and not skip_failed:
+        raise AutopipeError('\n'.join([*result.faults, 'nothing was written; --skip-failed leaves these rows out']))
+    return LabelledDataset(export_dataset(output, result.rows, overwrite=overwrite), result.faults)
 
 
 def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:

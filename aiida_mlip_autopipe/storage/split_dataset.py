@@ -1,0 +1,116 @@
+"""Split the file of a dataset into files of sets, with configs of the trainers that read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.whole_file import refuse_existing
+from aiida_mlip_autopipe.storage.dataset import Dataset
+from aiida_mlip_autopipe.storage.split import SplitSettings, export_splits, has_stored_splits, split_rows
+from aiida_mlip_autopipe.storage.trainers import write_trainer_config
+from aiida_mlip_autopipe.structures.splits import Split
+
+
+@dataclass(frozen=True)
+class WrittenSet:
+    """A set that was written.
+
+    Attributes
+    ----------
+    split
+        ``train``, ``valid`` or ``test``.
+    path
+        Its file.
+    n_rows, n_groups
+        Its rows, and the groups that they are of.
+    """
+
+    split: Split
+    path: Path
+    n_rows: int
+    n_groups: int
+
+
+@dataclass(frozen=True)
+class SplitDataset:
+    """What became of a dataset that was split.
+
+    Attributes
+    ----------
+    sets
+        The sets that have rows.
+    configs
+        The config file of each trainer.
+    n_groups_joined
+        Groups that were joined to others because they share a structure.
+    """
+
+    sets: tuple[WrittenSet, ...]
+    configs: dict[str, Path]
+    n_groups_joined: int
+
+
+def split_dataset(
+    file: Path,
+    output: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    trainers: Sequence[str] = (),
+    random_seed: int = 0,
+    overwrite: bool = False,
+) -> SplitDataset:
+    """Write the sets of a dataset, and the configs of trainers beside them.
+
+    Parameters
+    ----------
+    file
+        The dataset.
+    output
+        As ``cu.extxyz`` for ``cu-train.extxyz`` and so on; by default ``file``.
+    settings
+        Fields of `SplitSettings`. Without ``by`` the sets are those drawn before the selection, where every row says
+        its own and no kind is held out, and else ancestors are kept together.
+    trainers
+        ``mace`` and ``sevennet``, as for `write_trainer_config`.
+    random_seed
+        Another number draws other sets.
+    overwrite
+        Whether to replace existing files.
+
+    Raises
+    ------
+    AutopipeError
+        If the settings are refused, a trainer cannot read the format, a file exists, or as `split_rows` does.
+    """
+    target = output or file
+    configs = {name: target.with_name(f'{target.stem}-{name}.yaml') for name in trainers}
+    if configs and target.suffix not in ('.extxyz', '.xyz'):
+        raise AutopipeError(f'trainers read extended XYZ: --output must end in .extxyz, not be {target}')
+    for path in configs.values():
+        refuse_existing(path, overwrite)
+    with Dataset(file) as dataset:
+        rows = list(dataset.query())
+    given = dict(settings or {})
+    if given.get('by') is None:
+        given['by'] = 'stored' if not given.get('hold_out') and has_stored_splits(rows) else 'ancestor'
+    result = split_rows(rows, _validate(given), random_seed=random_seed)
+    paths = export_splits(target, rows, result.splits, overwrite=overwrite)
+    for name, path in configs.items():
+        write_trainer_config(path, name, paths, rows, result.splits, random_seed=random_seed, overwrite=overwrite)
+    n_rows, n_groups = result.report['n_rows'], result.report['n_groups']
+    sets = tuple(WrittenSet(split, path, n_rows[split], n_groups[split]) for split, path in paths.items())
+    return SplitDataset(sets, configs, result.report['n_groups_joined'])
+
+
+def _validate(settings: Mapping[str, Any]) -> SplitSettings:
+    try:
+        return SplitSettings(**settings)
+    except ValidationError as error:
+        faults = error.errors()
+        raise AutopipeError('\n'.join(': '.join([*map(str, fault['loc']), fault['msg']]) for fault in faults)) from None
