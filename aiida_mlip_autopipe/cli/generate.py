@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +11,6 @@ from aiida_mlip_autopipe.cli.config import ConfigFile, Overrides
 
 if TYPE_CHECKING:
     from aiida_mlip_autopipe.config import CampaignConfig
-    from aiida_mlip_autopipe.structures.seed import Seed
 
 SUFFIXES = ('.extxyz', '.xyz')
 
@@ -60,41 +59,23 @@ def generate(
 
 
 def _write_seeds(config: CampaignConfig, output: Path, processes: int) -> dict[str, Any]:
-    """Write the seeds one by one and return the report."""
+    """Write the seeds, showing how many are done, and return the report."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from aiida_mlip_autopipe.cli.console import error_console
-    from aiida_mlip_autopipe.generation import Rejections, iterate_seeds_in_processes
+    from aiida_mlip_autopipe.generation.seed_file import write_seeds
 
-    rejections = Rejections()
     columns = (TextColumn('seeds'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    quiet = not error_console.is_terminal
-    bar = Progress(*columns, console=error_console, transient=True, disable=quiet)
-    with output.open('w', encoding='utf-8') as out, bar:
+    with Progress(*columns, console=error_console, transient=True, disable=not error_console.is_terminal) as bar:
         task = bar.add_task('seeds', total=config.n_seeds)
-        for seed in iterate_seeds_in_processes(
+        return write_seeds(
+            output,
             config.generation,
             random_seed=config.random_seed,
             cutoff_A=config.cutoff_A,
             processes=processes,
-            rejections=rejections,
-        ):
-            _write_seed(out, seed)
-            bar.update(task, completed=rejections.requested)
-    return rejections.as_dict()
-
-
-def _write_seed(out: TextIO, seed: Seed) -> None:
-    import json
-
-    from ase.io.extxyz import write_xyz
-
-    atoms = seed.atoms.copy()
-    # ASE's reader drops single backslashes before it sees the JSON. The id is part of the record, since one of digits
-    # only would be read as a number.
-    record = json.dumps({'seed_id': seed.seed_id, **seed.record}).replace('\\', '\\\\')
-    atoms.info = {'record': f'_JSON {record}'}
-    write_xyz(out, [atoms])
+            tell=lambda n_done: bar.update(task, completed=n_done),
+        )
 
 
 def _print_report(report: dict[str, Any]) -> None:

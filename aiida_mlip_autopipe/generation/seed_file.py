@@ -1,0 +1,65 @@
+"""Seeds as an extended XYZ file: each frame has the record of its seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from ase.io.extxyz import write_xyz
+
+from aiida_mlip_autopipe.generation.base import GeneratorSettings
+from aiida_mlip_autopipe.generation.parallel import iterate_seeds_in_processes
+from aiida_mlip_autopipe.generation.report import Rejections
+from aiida_mlip_autopipe.structures.seed import Seed
+
+
+def write_seeds(
+    path: Path,
+    entries: Sequence[GeneratorSettings],
+    *,
+    random_seed: int,
+    cutoff_A: float,
+    processes: int,
+    tell: Callable[[int], None] = lambda n_done: None,
+) -> dict[str, Any]:
+    """Make the seeds of some entries and write them one by one.
+
+    Parameters
+    ----------
+    path
+        The file.
+    entries
+        What to make seeds of.
+    random_seed
+        The campaign's number.
+    cutoff_A
+        Range of the calculator in Å.
+    processes
+        How many processes make them; the seeds are the same.
+    tell
+        Gets the number of seeds that are made or left out, after each seed.
+
+    Returns
+    -------
+    dict
+        The report of `Rejections`, JSON only.
+    """
+    rejections = Rejections()
+    with path.open('w', encoding='utf-8') as out:
+        for seed in iterate_seeds_in_processes(
+            entries, random_seed=random_seed, cutoff_A=cutoff_A, processes=processes, rejections=rejections
+        ):
+            _write_seed(out, seed)
+            tell(rejections.requested)
+    return rejections.as_dict()
+
+
+def _write_seed(out: TextIO, seed: Seed) -> None:
+    atoms = seed.atoms.copy()
+    # ASE's reader drops single backslashes before it sees the JSON. The id is part of the record, since one of digits
+    # only would be read as a number.
+    record = json.dumps({'seed_id': seed.seed_id, **seed.record}).replace('\\', '\\\\')
+    atoms.info = {'record': f'_JSON {record}'}
+    write_xyz(out, [atoms])
