@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ from aiida_mlip_autopipe.installation.codes import (
     code_label,
     is_read_here,
     keep_self_test,
+    kept_environment,
     kept_tests,
     self_test,
 )
 from aiida_mlip_autopipe.installation.models import ensure_placed
+from aiida_mlip_autopipe.installation.profile import ensure_daemon
 from aiida_mlip_autopipe.jobs.contract import CONTRACT_VERSION
-from aiida_mlip_autopipe.jobs.environment import self_test_command
+from aiida_mlip_autopipe.jobs.environment import Difference, Environment, compare_environments, self_test_command
 from aiida_mlip_autopipe.workflows.inputs.codes import (
     are_learned,
     committee_code,
@@ -40,6 +43,65 @@ from aiida_mlip_autopipe.workflows.inputs.models import model_node
 Launch = Callable[[ProcessBuilder], orm.CalcJobNode]
 Trial = tuple[dict[str, Any], JobResources]
 """Settings of a calculator, and what its self-test asks for."""
+
+
+@dataclass(frozen=True)
+class RepeatedTest:
+    """The self-test of a calculator that was repeated.
+
+    Attributes
+    ----------
+    code
+        The code, as ``label@computer``.
+    calculator
+        Kind of the calculator.
+    environment
+        Identity of the environment that its jobs are to find.
+    report
+        What the self-test found.
+    changes
+        In what the environment differs from that recorded before; empty where there was none.
+    """
+
+    code: str
+    calculator: str
+    environment: str
+    report: dict[str, Any]
+    changes: tuple[Difference, ...]
+
+
+def repeat_self_tests(
+    code: orm.AbstractCode,
+    launch: Launch,
+    config: CampaignConfig | None = None,
+    resources: JobResources | None = None,
+) -> Iterator[RepeatedTest]:
+    """Repeat the self-tests of a code one by one, and record what they find; the daemon is started where it is needed.
+
+    Parameters
+    ----------
+    code
+        The code.
+    launch
+        Runs a job to its end.
+    config
+        A campaign, whose calculators are tested; by default those of the last tests.
+    resources
+        What a test asks for; by default what the campaign or the last test does.
+
+    Raises
+    ------
+    AutopipeError
+        If there is nothing to test, or a test fails.
+    """
+    if not is_read_here(code):
+        ensure_daemon()
+    for calculator, usual in find_trials(code, config):
+        before = kept_environment(code, calculator)
+        report = record_self_test(code, calculator, resources or usual, launch)
+        found = Environment.model_validate(report['environment'])
+        changes = () if before is None else tuple(compare_environments(before, found))
+        yield RepeatedTest(code.full_label, calculator['kind'], found.identity, report, changes)
 
 
 def find_trials(code: orm.AbstractCode, config: CampaignConfig | None) -> list[Trial]:

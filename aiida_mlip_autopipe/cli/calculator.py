@@ -56,25 +56,15 @@ def install(
 ) -> None:
     """Install a calculator in a virtual environment of its own on this machine, and make its code."""
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.installation.codes import (
-        describe_self_test,
-        ensure_code,
-        ensure_computer,
-        keep_self_test,
-        run_self_test,
-        self_test_settings,
-    )
-    from aiida_mlip_autopipe.installation.environments import install_environment
+    from aiida_mlip_autopipe.installation.codes import describe_self_test
     from aiida_mlip_autopipe.installation.profile import open_profile
+    from aiida_mlip_autopipe.installation.this_machine import install_calculator
 
     open_profile(profile)
     with console.status(f'installing {name}, which takes minutes …'):
-        python = install_environment(name, folder, requirement, constraint)
-    report = run_self_test(name, str(python), model)
-    code, done = ensure_code(ensure_computer()[0], name, str(python))
-    keep_self_test(code, self_test_settings(name, model), report)
-    console.print(f'[green]✓[/] code {code.full_label}: {done}')
-    console.print(f'  {describe_self_test(report)}', style='dim')
+        code = install_calculator(name, folder, requirement, constraint, model)
+    console.print(f'[green]✓[/] code {code.label}: {code.done}')
+    console.print(f'  {describe_self_test(code.report)}', style='dim')
 
 
 @calculator_app.command(context_settings={'allow_extra_args': True, 'ignore_unknown_options': True})
@@ -143,30 +133,22 @@ def repeat_self_test(
 
     By default it uses the calculators and resources of the last test.
     """
-    from aiida_mlip_autopipe.campaigns.self_tests import find_trials, record_self_test
+    from aiida_mlip_autopipe.campaigns.self_tests import repeat_self_tests
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.cli.launch import submit_and_wait
     from aiida_mlip_autopipe.config import load_config
-    from aiida_mlip_autopipe.installation.codes import describe_self_test, is_read_here, kept_environment
-    from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
-    from aiida_mlip_autopipe.jobs.environment import Environment, compare_environments
+    from aiida_mlip_autopipe.installation.codes import describe_self_test
+    from aiida_mlip_autopipe.installation.profile import open_profile
     from aiida_mlip_autopipe.workflows.inputs.codes import load_code
 
     campaign = None if config is None else load_config(config)
     asked = _read_resources(overrides) if overrides else None
     open_profile(profile)
     tested = load_code(code, 'the code to test')
-    if not is_read_here(tested):
-        ensure_daemon()
-    for calculator, resources in find_trials(tested, campaign):
-        before = kept_environment(tested, calculator)
-        report = record_self_test(
-            tested, calculator, asked or resources, lambda builder: submit_and_wait(builder, timeout_s)
-        )
-        found = Environment.model_validate(report['environment'])
-        console.print(f'[green]✓[/] code [bold]{tested.full_label}[/]: {calculator["kind"]} recorded, {found.identity}')
-        console.print(f'  {describe_self_test(report)}', style='dim')
-        for change in [] if before is None else compare_environments(before, found):
+    for one in repeat_self_tests(tested, lambda builder: submit_and_wait(builder, timeout_s), campaign, asked):
+        console.print(f'[green]✓[/] code [bold]{one.code}[/]: {one.calculator} recorded, {one.environment}')
+        console.print(f'  {describe_self_test(one.report)}', style='dim')
+        for change in one.changes:
             console.print(f'  {change.name} {change.shown}')
 
 

@@ -24,36 +24,20 @@ def setup(
 
     Everything that exists already is left as it is, and other profiles are never touched.
     """
-    import sys
     import warnings
 
     # AiiDA warns of what the user has just asked for.
     warnings.filterwarnings('ignore', message='Creating AiiDA configuration folder')
-    from aiida_mlip_autopipe.calculators import installed_calculators
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.installation.codes import (
-        describe_self_test,
-        ensure_code,
-        ensure_computer,
-        keep_self_test,
-        run_self_test,
-        self_test_settings,
-    )
-    from aiida_mlip_autopipe.installation.profile import ensure_profile
+    from aiida_mlip_autopipe.installation.codes import describe_self_test
+    from aiida_mlip_autopipe.installation.this_machine import set_up
 
-    kinds = calculator or installed_calculators()
-    python = python or sys.executable
-    reports = {kind: run_self_test(kind, python, model) for kind in kinds}
-
-    loaded, created = ensure_profile(profile)
-    _say('profile', loaded.name, 'created (SQLite, ZeroMQ)' if created else 'found')
-    computer, created = ensure_computer()
-    _say('computer', computer.label, 'created' if created else 'found')
-    for kind, report in reports.items():
-        code, done = ensure_code(computer, kind, python)
-        keep_self_test(code, self_test_settings(kind, model), report)
-        _say('code', code.full_label, done)
-        console.print(f'  {describe_self_test(report)}', style='dim')
+    made = set_up(calculator, python, model, profile)
+    _say('profile', made.profile, 'created (SQLite, ZeroMQ)' if made.profile_created else 'found')
+    _say('computer', made.computer, 'created' if made.computer_created else 'found')
+    for code in made.codes:
+        _say('code', code.label, code.done)
+        console.print(f'  {describe_self_test(code.report)}', style='dim')
 
 
 def _say(what: str, name: str, done: str) -> None:

@@ -1,0 +1,123 @@
+"""What this machine needs to run campaigns: a profile, the computer ``localhost`` and tested codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiida import orm
+
+from aiida_mlip_autopipe.calculators import installed_calculators
+from aiida_mlip_autopipe.installation.codes import (
+    ensure_code,
+    ensure_computer,
+    keep_self_test,
+    run_self_test,
+    self_test_settings,
+)
+from aiida_mlip_autopipe.installation.environments import install_environment
+from aiida_mlip_autopipe.installation.profile import ensure_profile
+
+
+@dataclass(frozen=True)
+class TestedCode:
+    """A code of this machine whose calculator passed its self-test.
+
+    Attributes
+    ----------
+    label
+        As ``label@localhost``.
+    done
+        ``found``, ``created`` or ``replaced``.
+    report
+        What the self-test found.
+    """
+
+    label: str
+    done: str
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SetUp:
+    """What this machine has, and what of it was made now.
+
+    Attributes
+    ----------
+    profile, profile_created
+        AiiDA's profile, and whether it was made.
+    computer, computer_created
+        The computer, and whether it was made.
+    codes
+        A code for each calculator.
+    """
+
+    profile: str
+    profile_created: bool
+    computer: str
+    computer_created: bool
+    codes: tuple[TestedCode, ...]
+
+
+def set_up(
+    kinds: Sequence[str] | None = None, python: str | None = None, model: str | None = None, profile: str | None = None
+) -> SetUp:
+    """Make what this machine lacks; what exists is left as it is.
+
+    Parameters
+    ----------
+    kinds
+        The calculators; by default all that are installed here.
+    python
+        The interpreter of the environment that has them; by default this one.
+    model
+        The model to try, for a calculator without weights of its own.
+    profile
+        The profile, as for `ensure_profile`.
+
+    Raises
+    ------
+    AutopipeError
+        If a calculator does not run; then nothing is made.
+    """
+    python = python or sys.executable
+    reports = {kind: run_self_test(kind, python, model) for kind in kinds or installed_calculators()}
+    loaded, profile_created = ensure_profile(profile)
+    computer, computer_created = ensure_computer()
+    codes = tuple(_keep_code(computer, kind, python, model, report) for kind, report in reports.items())
+    return SetUp(loaded.name, profile_created, computer.label, computer_created, codes)
+
+
+def install_calculator(
+    kind: str,
+    folder: Path | None = None,
+    requirement: str | None = None,
+    constraint: Path | None = None,
+    model: str | None = None,
+) -> TestedCode:
+    """Install a calculator in a separate environment of this machine, and make its code.
+
+    Parameters
+    ----------
+    kind, folder, requirement, constraint
+        As for `install_environment`.
+    model
+        The model to try.
+
+    Raises
+    ------
+    AutopipeError
+        If it cannot be installed or does not run.
+    """
+    python = str(install_environment(kind, folder, requirement, constraint))
+    report = run_self_test(kind, python, model)
+    return _keep_code(ensure_computer()[0], kind, python, model, report)
+
+
+def _keep_code(computer: orm.Computer, kind: str, python: str, model: str | None, report: dict[str, Any]) -> TestedCode:
+    code, done = ensure_code(computer, kind, python)
+    keep_self_test(code, self_test_settings(kind, model), report)
+    return TestedCode(code.full_label, done, report)
