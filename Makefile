@@ -12,6 +12,7 @@ MACE_VENV := .venv-mace
 # The loop of a job is serial: two processes of one thread are faster than one of two.
 WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
+export MLIP_AUTOPIPE_MACE_PYTHON ?= $(CURDIR)/$(MACE_VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # What a command starts (daemon, jobs) finds the environment's programs, activated or not.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -19,6 +20,11 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 USER_STAMP := $(VENV)/installed
 TOOLS_STAMP := $(VENV)/installed-tools
 MACE_STAMP := $(MACE_VENV)/installed
+
+# AiiDA waits for the disk after each of some thousand small writes; a profile in memory does not. Where there is no
+# room in memory the tests use the disk.
+IN_MEMORY := scratch=$$(mktemp -d -p $$([ "$$(df --output=avail /dev/shm 2>/dev/null | tail -n 1)" -gt 8000000 ] 2>/dev/null \
+	&& echo /dev/shm || echo $${TMPDIR:-/tmp})); trap 'rm -rf "$$scratch"' EXIT; TMPDIR=$$scratch
 
 .PHONY: help
 help:  ## this list
@@ -33,17 +39,23 @@ run: $(USER_STAMP)  ## environment, AiiDA profile, calculator, then the example:
 .PHONY: test
 test: lint docs mace  ## the whole test suite: lint, types, documentation, every test, the wheel
 	$(MACE_VENV)/bin/pytest -m '' tests/calculators/test_mace.py tests/descriptors/test_learned.py
-	MLIP_AUTOPIPE_MACE_PYTHON=$(CURDIR)/$(MACE_VENV)/bin/python \
-		pytest -m 'not cluster' --numprocesses $(WORKERS) --dist loadgroup --durations 15
+	$(IN_MEMORY) pytest -m 'not cluster and not long' --numprocesses $(WORKERS) --dist loadgroup --durations 15
 
 .PHONY: test-cluster
 test-cluster: $(TOOLS_STAMP) $(MACE_STAMP)  ## the tests on Slurm, SSH and Apptainer, which it sets up here; root of a Debian 12
 	tests/cluster/up.sh
-	tests/cluster/stack/images.sh base sevennet mace
+	tests/cluster/stack/images.sh base sevennet
 	status=0; \
-	pytest -m 'cluster and not alone' tests/cluster --numprocesses $(WORKERS) --dist loadfile --durations 15 || status=$$?; \
-	pytest -m 'cluster and alone' tests/cluster --durations 15 || status=$$?; \
+	pytest -m 'cluster and not alone and not long' tests/cluster --numprocesses $(WORKERS) --dist loadfile --durations 15 || status=$$?; \
+	pytest -m 'cluster and alone and not long' tests/cluster --durations 15 || status=$$?; \
 	tests/cluster/down.sh; exit $$status
+
+.PHONY: test-long
+test-long: $(TOOLS_STAMP) $(MACE_STAMP)  ## what takes too long for each change: kills, whole campaigns, three images
+	$(IN_MEMORY) pytest -m 'long and not cluster' --numprocesses $(WORKERS) --dist loadgroup --durations 15
+	tests/cluster/up.sh
+	tests/cluster/stack/images.sh base sevennet mace
+	status=0; pytest -m 'cluster and long' tests/cluster --durations 15 || status=$$?; tests/cluster/down.sh; exit $$status
 
 .PHONY: lint
 lint: $(TOOLS_STAMP)  ## ruff, mypy and the contracts between packages

@@ -257,6 +257,7 @@ def test_a_campaign_of_a_kind_that_another_package_adds_reaches_its_dataset(make
     assert {row.atoms.get_chemical_formula(empirical=True) for row in rows} == {'H2O'}
 
 
+@pytest.mark.long
 def test_a_campaign_that_is_killed_keeps_what_it_did_and_goes_on_from_there(make_home, config):
     home = make_home()
     # Never done by itself, with a checkpoint every few steps.
@@ -324,6 +325,7 @@ def test_status_and_report_give_their_numbers_to_other_programs(shared_home, con
     assert (refused.returncode, refused.stdout) == (2, '')
 
 
+@pytest.mark.long
 def test_full_trajectories_are_stashed_listed_and_not_cleaned_away(make_home, config, tmp_path):
     """One seed's copy fails, since a file is where its folder would be."""
     config.write_text(CONFIG.replace('n_variants: 4', 'n_variants: 2'))

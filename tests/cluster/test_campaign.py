@@ -82,6 +82,7 @@ def test_a_potential_gives_the_same_in_its_image_on_the_cluster_as_in_its_enviro
         np.testing.assert_array_equal(left.get_array(array), right.get_array(array))
 
 
+@pytest.mark.long
 def test_two_images_share_the_seeds_of_one_campaign(run_campaign, make_code, tiny_mace, tmp_path):
     """SevenNet and MACE, which cannot share an environment, each in an image of its own."""
     sevennet = make_code('hpc', 'sevennet-image', IMAGES / 'sevennet.sif')

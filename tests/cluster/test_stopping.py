@@ -126,6 +126,7 @@ def test_a_job_that_does_not_end_when_it_is_asked_is_killed_after_the_time_given
 
 
 @pytest.mark.alone
+@pytest.mark.long
 def test_a_connection_that_is_lost_for_long_pauses_its_jobs_and_nothing_else(home, submit, cluster):
     campaign = submit(3000, 'code: autopipe-emt@hpc, max_concurrent_jobs: 1')
     folders_at_work(1)

@@ -201,6 +201,9 @@ def test_steps_that_contradict_the_stages_are_refused_before_anything_runs(emt_c
 
 def test_legs_that_a_person_has_marked_as_invalid_are_not_taken(emt_code, ended):
     inputs = inputs_of(emt_code, n_steps=3100, random_seed=4)['job']
+    for node in inputs.values():
+        if isinstance(node, orm.Data):
+            node.store()
     assert find_earlier_legs(inputs).legs.exploration == ended['first long'].pk
     (job,) = jobs(ended['first long'])
     job.base.caching.is_valid_cache = False

@@ -1,15 +1,9 @@
 """Restart points: which leaves of a campaign are taken from AiiDA's cache, and which are not."""
 
-import shutil
-from pathlib import Path
-
 import pytest
 from aiida import orm
-from aiida.engine import run_get_node
-from support.tiny_campaign import change_campaign
 
 from aiida_mlip_autopipe import sampling
-from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 from aiida_mlip_autopipe.workflows.inputs import campaign as submission
 
 pytestmark = pytest.mark.integration
@@ -80,14 +74,6 @@ def test_another_version_of_the_runner_misses_and_is_refused_by_the_job(first, r
     jobs = [node for node in campaign.called_descendants if isinstance(node, orm.CalcJobNode)]
     assert {job.exit_status for job in jobs} == {310}
     assert not any(job.base.caching.is_created_from_cache for job in jobs)
-
-
-def test_a_campaign_moved_to_another_folder_is_reused_whole(first, campaign_folder, tmp_path):
-    moved = Path(shutil.copytree(campaign_folder, tmp_path / 'moved'))
-    builder = DatasetWorkChain.get_builder_from_config(change_campaign(moved, {}))
-    _, second = run_get_node(builder)
-    assert first.is_finished_ok
-    assert all(all(hits) for hits in leaves(second).values())
 
 
 def test_nothing_is_reused_unless_asked_for(first, run_campaign):

@@ -107,6 +107,7 @@ def test_a_row_leads_to_its_frame_in_the_full_trajectory(stashed, tmp_path):
         assert frame.get_potential_energy() == row.atoms.get_potential_energy()
 
 
+@pytest.mark.long
 def test_nothing_else_changes_by_it_and_a_copy_added_later_reruns_nothing(run_campaign, tmp_path):
     # No other test has explored so far.
     settings = {'reuse': True, 'n_steps': 10}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -129,11 +130,19 @@ def descriptions(job):
     }
 
 
+def as_plain(inputs):
+    return {name: as_plain(one) if isinstance(one, Mapping) else one for name, one in inputs.items()}
+
+
+@pytest.fixture(scope='module')
+def campaign_inputs(emt_code, campaign_config):
+    return DatasetWorkChain.get_builder_from_config(campaign_config())._inputs(prune=True)
+
+
 @pytest.fixture
-def dataset(emt_code, campaign_config):
+def dataset(campaign_inputs):
     """The inputs of a campaign, as plain dictionaries."""
-    builder = DatasetWorkChain.get_builder_from_config(campaign_config())
-    return builder._inputs(prune=True)
+    return as_plain(campaign_inputs)
 
 
 def refuse(process, inputs, *places):
