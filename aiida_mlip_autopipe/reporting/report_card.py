@@ -13,6 +13,7 @@ from aiida_mlip_autopipe.core.whole_file import refuse_existing, whole_file
 from aiida_mlip_autopipe.reporting import figures
 from aiida_mlip_autopipe.reporting.card import describe_dataset
 from aiida_mlip_autopipe.reporting.structure_view import render_structure_view
+from aiida_mlip_autopipe.structures.dft_cost import cubed_atoms
 from aiida_mlip_autopipe.structures.row import Row
 
 if TYPE_CHECKING:
@@ -114,13 +115,12 @@ def estimate_dft_cost(rows: Sequence[Row]) -> dict[str, float]:
     Returns
     -------
     dict
-        ``atoms``, ``electrons`` (all of them), and ``atoms_cubed``: the sum over structures of the cube of the number
-        of atoms, which the time of a plane-wave code is proportional to for large cells.
+        ``atoms``, ``electrons`` (all of them), and ``atoms_cubed`` (see `cubed_atoms`).
     """
     return {
         'atoms': float(sum(len(row.atoms) for row in rows)),
         'electrons': float(sum(row.atoms.numbers.sum() for row in rows)),
-        'atoms_cubed': float(sum(len(row.atoms) ** 3 for row in rows)),
+        'atoms_cubed': cubed_atoms(len(row.atoms) for row in rows),
     }
 
 

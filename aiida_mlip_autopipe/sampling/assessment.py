@@ -15,6 +15,7 @@ from aiida_mlip_autopipe.sampling.coverage.entropy import describe_environments,
 from aiida_mlip_autopipe.sampling.coverage.score import N_COMPONENTS, CoverageScore
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool, collect_frames
 from aiida_mlip_autopipe.sampling.select import Selection
+from aiida_mlip_autopipe.structures.dft_cost import cubed_atoms
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 # Frames that are not chosen are thinned to so many on the map.
@@ -119,7 +120,7 @@ def _traits(pool: FramePool, chosen: np.ndarray) -> dict[str, float]:
         'entropy': entropy,
         'diversity': diversity,
         'force_95_eV_A': float(np.quantile(pool.subset(chosen).largest_forces(), 0.95)),
-        'atoms_cubed': float((pool.n_atoms()[chosen].astype(float) ** 3).sum()),
+        'atoms_cubed': cubed_atoms(pool.n_atoms()[chosen]),
     }
 
 
