@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from aiida_mlip_autopipe.config.checks import check_seeds
+from aiida_mlip_autopipe.config.summary import summarise_config
 from aiida_mlip_autopipe.exploration.settings import ExplorationSettings, RangeSettings
-from aiida_mlip_autopipe.generation import count_seeds
 
 if TYPE_CHECKING:
     from aiida_mlip_autopipe.config import CampaignConfig
@@ -23,24 +22,21 @@ def describe_config(config: CampaignConfig) -> Table:
     AutopipeError
         If a seed cannot be made.
     """
-    exploration, sampling = config.exploration, config.sampling
+    summary = summarise_config(config)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_row('campaign', Text(config.name, style='bold'))
-    seeds = check_seeds(config)
-    for number, (entry, seed) in enumerate(zip(config.generation, seeds, strict=True)):
-        example = f', {seed.atoms.get_chemical_formula()} for example' if seed else ''
-        table.add_row('' if number else 'seeds', Text(f'{count_seeds([entry])} of kind {entry.kind}{example}'))
-    model = getattr(config.calculator, 'model', None)
-    table.add_row('calculator', Text(f'{config.calculator.kind}{f", {model}" if model else ""}'))
-    table.add_row('exploration', Text(_describe_exploration(exploration)))
-    n_frames = config.n_frames
-    selection = Text(f'{sampling.n_structures} of at most {n_frames} frames by {sampling.kind}')
-    if sampling.coverage_target is not None:
-        selection.append(f', or as few as reach a coverage score of {sampling.coverage_target.score:g}')
-    elif sampling.n_structures > n_frames:
+    table.add_row('campaign', Text(summary.name, style='bold'))
+    for number, entry in enumerate(summary.entries):
+        example = f', {entry.example} for example' if entry.example else ''
+        table.add_row('' if number else 'seeds', Text(f'{entry.n_seeds} of kind {entry.kind}{example}'))
+    table.add_row('calculator', Text(', '.join(filter(None, (summary.calculator, summary.model)))))
+    table.add_row('exploration', Text(_describe_exploration(config.exploration)))
+    selection = Text(f'{summary.n_structures} of at most {summary.n_frames} frames by {summary.sampler}')
+    if summary.coverage_score is not None:
+        selection.append(f', or as few as reach a coverage score of {summary.coverage_score:g}')
+    elif summary.has_too_few_frames:
         selection.append('; there are fewer frames than structures asked for', style='yellow')
     table.add_row('selection', selection)
-    table.add_row('dataset', Text(str(config.database)))
+    table.add_row('dataset', Text(str(summary.database)))
     return table
 
 

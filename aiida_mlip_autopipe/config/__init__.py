@@ -3,8 +3,7 @@
 from aiida_mlip_autopipe.config.campaign import CampaignConfig, config_hash, config_text
 from aiida_mlip_autopipe.config.load import load_config, validate_config
 from aiida_mlip_autopipe.config.queries import ask_databases
-from aiida_mlip_autopipe.config.schema import config_schema
-from aiida_mlip_autopipe.config.starter import starter_config
+from aiida_mlip_autopipe.config.schema import config_schema, starter_config
 
 __all__ = [
     'CampaignConfig',

@@ -1,0 +1,91 @@
+"""What a config describes, in the few facts that a person checks before running it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiida_mlip_autopipe.config.campaign import CampaignConfig
+from aiida_mlip_autopipe.config.checks import check_seeds
+from aiida_mlip_autopipe.generation import count_seeds
+
+
+@dataclass(frozen=True)
+class EntrySummary:
+    """An entry of ``generation``.
+
+    Attributes
+    ----------
+    kind
+        Its generator.
+    n_seeds
+        Seeds that it asks for.
+    example
+        Formula of its first seed; None where no seed is made to check the entry.
+    """
+
+    kind: str
+    n_seeds: int
+    example: str | None
+
+
+@dataclass(frozen=True)
+class ConfigSummary:
+    """A campaign in a few facts.
+
+    Attributes
+    ----------
+    name
+        The campaign.
+    entries
+        What seeds are made of.
+    calculator, model
+        Kind of the calculator, and its model; None for one without.
+    n_frames
+        Frames that the explorations store, at most.
+    sampler, n_structures
+        Who selects, and how many frames at most.
+    coverage_score
+        The coverage score at which the selection ends; None where it takes all ``n_structures``.
+    has_too_few_frames
+        Whether fewer frames can be stored than are to be selected.
+    database
+        The file that the dataset is written to.
+    """
+
+    name: str
+    entries: tuple[EntrySummary, ...]
+    calculator: str
+    model: str | None
+    n_frames: int
+    sampler: str
+    n_structures: int
+    coverage_score: float | None
+    has_too_few_frames: bool
+    database: Path
+
+
+def summarise_config(config: CampaignConfig) -> ConfigSummary:
+    """Return what a config describes; the first seed of each entry is made, so an impossible entry is found.
+
+    Raises
+    ------
+    AutopipeError
+        If a seed cannot be made.
+    """
+    sampling, model = config.sampling, getattr(config.calculator, 'model', None)
+    return ConfigSummary(
+        name=config.name,
+        entries=tuple(
+            EntrySummary(entry.kind, count_seeds([entry]), seed.atoms.get_chemical_formula() if seed else None)
+            for entry, seed in zip(config.generation, check_seeds(config), strict=True)
+        ),
+        calculator=config.calculator.kind,
+        model=str(model) if model else None,
+        n_frames=config.n_frames,
+        sampler=sampling.kind,
+        n_structures=sampling.n_structures,
+        coverage_score=None if sampling.coverage_target is None else sampling.coverage_target.score,
+        has_too_few_frames=sampling.coverage_target is None and sampling.n_structures > config.n_frames,
+        database=config.database,
+    )
