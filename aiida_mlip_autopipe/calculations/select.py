@@ -13,7 +13,8 @@ from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.job import CalculatorJob
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.selection import request_from_nodes
-from aiida_mlip_autopipe.descriptors.contract import (
+from aiida_mlip_autopipe.jobs import contract
+from aiida_mlip_autopipe.sampling.contract import (
     FEATURES_FILE,
     REFERENCE_FOLDER,
     REPORT_FILE,
@@ -22,12 +23,11 @@ from aiida_mlip_autopipe.descriptors.contract import (
     DescribedBy,
     SelectionJob,
 )
-from aiida_mlip_autopipe.jobs import contract
 from aiida_mlip_autopipe.sampling.trajectories_file import write_features, write_trajectories
 
 
 class SelectionCalculation(CalculatorJob):
-    """Runs ``python -m aiida_mlip_autopipe.descriptors --select job.json`` where the code says.
+    """Runs ``python -m aiida_mlip_autopipe.sampling job.json`` where the code says.
 
     Inputs and outputs are those of the calcfunction `select_frames`, and so are the nodes that it makes.
     """
@@ -71,7 +71,7 @@ class SelectionCalculation(CalculatorJob):
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the job's input files; the reference dataset is copied as it is."""
         request = request_from_nodes(self.inputs)
-        calculation = self._call_runner('--select', contract.JOB_FILE, module='aiida_mlip_autopipe.descriptors')
+        calculation = self._call_runner(contract.JOB_FILE, module='aiida_mlip_autopipe.sampling')
         reference = None
         if 'reference_dataset' in self.inputs:
             node = self.inputs.reference_dataset

@@ -14,13 +14,11 @@ def main() -> int:
     take_granted_threads()
     parser = argparse.ArgumentParser(prog='python -m aiida_mlip_autopipe.descriptors', description=__doc__)
     parser.add_argument('job', type=Path, help='job.json; results are written beside it')
-    parser.add_argument('--select', action='store_true', help='the job is to select frames, not to describe them')
     arguments = parser.parse_args()
     from aiida_mlip_autopipe.descriptors.job import describe_frames
     from aiida_mlip_autopipe.jobs.runner import run_job
-    from aiida_mlip_autopipe.sampling.job import select_in_job
 
-    result = run_job(arguments.job.resolve(), select_in_job if arguments.select else describe_frames)
+    result = run_job(arguments.job.resolve(), describe_frames)
     print(f'{result.outcome}: {result.message}' if result.message else result.outcome, file=sys.stderr)
     return 0
 

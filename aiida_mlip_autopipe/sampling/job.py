@@ -10,13 +10,13 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.descriptors.contract import REPORT_FILE, SELECTION_FILE, SelectionJob
 from aiida_mlip_autopipe.descriptors.describe import Description
 from aiida_mlip_autopipe.jobs.interruptions import Interrupted, Interruptions
 from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, read_job_as, refused_as
 from aiida_mlip_autopipe.jobs.loading import check_environment
 from aiida_mlip_autopipe.jobs.runner import software_versions
 from aiida_mlip_autopipe.sampling import STAGE_VERSION, Selection, SelectionRequest, sampling_union
+from aiida_mlip_autopipe.sampling.contract import REPORT_FILE, SELECTION_FILE, SelectionJob
 from aiida_mlip_autopipe.sampling.pool.given import read_given
 from aiida_mlip_autopipe.sampling.trajectories_file import read_features, read_trajectories
 

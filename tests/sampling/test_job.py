@@ -11,7 +11,13 @@ from ase.db import connect
 from support.environments import environment_of
 from support.sampling import sampling
 
-from aiida_mlip_autopipe.descriptors.contract import (
+from aiida_mlip_autopipe.descriptors.describe import Description, descriptor_key
+from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings, describe_structures
+from aiida_mlip_autopipe.jobs.contract import JOB_FILE, STOP_FILE
+from aiida_mlip_autopipe.jobs.runner import run_job
+from aiida_mlip_autopipe.sampling import STAGE_VERSION, SelectionRequest
+from aiida_mlip_autopipe.sampling import job as select
+from aiida_mlip_autopipe.sampling.contract import (
     FEATURES_FILE,
     REPORT_FILE,
     SELECTION_FILE,
@@ -19,12 +25,6 @@ from aiida_mlip_autopipe.descriptors.contract import (
     DescribedBy,
     SelectionJob,
 )
-from aiida_mlip_autopipe.descriptors.describe import Description, descriptor_key
-from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings, describe_structures
-from aiida_mlip_autopipe.jobs.contract import JOB_FILE, STOP_FILE
-from aiida_mlip_autopipe.jobs.runner import run_job
-from aiida_mlip_autopipe.sampling import STAGE_VERSION, SelectionRequest
-from aiida_mlip_autopipe.sampling import job as select
 from aiida_mlip_autopipe.sampling.job import read_selection, select_in_job
 from aiida_mlip_autopipe.sampling.pool.given import read_given
 from aiida_mlip_autopipe.sampling.trajectories_file import write_features, write_trajectories

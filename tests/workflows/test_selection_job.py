@@ -14,10 +14,10 @@ from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.descriptors import node_from_features
 from aiida_mlip_autopipe.data.evaluation import node_from_evaluation
 from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
-from aiida_mlip_autopipe.descriptors.contract import REPORT_FILE, SELECTION_FILE
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.jobs.contract import RESULT_FILE
 from aiida_mlip_autopipe.sampling import STAGE_VERSION
+from aiida_mlip_autopipe.sampling.contract import REPORT_FILE, SELECTION_FILE
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 pytestmark = pytest.mark.integration
