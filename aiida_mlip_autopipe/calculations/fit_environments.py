@@ -9,8 +9,8 @@ from aiida.engine import ExitCode, calcfunction
 
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_from_node
-from aiida_mlip_autopipe.descriptors import environments
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
+from aiida_mlip_autopipe.sampling.pool import describe
 
 ERROR_DESCRIPTION = 400
 
@@ -39,9 +39,7 @@ def fit_environments(
     """
     trajectories = [trajectory_from_node(leg) for leg in in_order(nodes['legs'].values())]
     try:
-        projection = environments.fit_environments(
-            trajectories, species.get_list(), SoapSettings(**descriptor.get_dict())
-        )
+        projection = describe.fit_environments(trajectories, species.get_list(), SoapSettings(**descriptor.get_dict()))
     except AutopipeError as error:
         return ExitCode(ERROR_DESCRIPTION, str(error), invalidates_cache=True)
     arrays = {'mean': projection.mean, 'directions': projection.directions, 'variances': projection.variances}

@@ -1,4 +1,4 @@
-"""One interface to the descriptors of a pool, whether they are computed here or a job has done so."""
+"""Which descriptors there are, which a sampler asks for, and what a job has found."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import BeforeValidator, Field
 
-from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.descriptors.learned import LearnedSettings
-from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings, choose_compression, describe_structures
-from aiida_mlip_autopipe.sampling.pool.frames import FramePool
+from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 
 KINDS = ('soap', 'learned')
 Of = Literal['structures', 'environments']
@@ -33,12 +31,12 @@ AnyDescriptor = Annotated[
 
 @dataclass(frozen=True, eq=False)
 class Description:
-    """What a job has found.
+    """What a job has found about trajectories.
 
     Attributes
     ----------
     features
-        For each trajectory of a pool float32 (f, d), f its frames or, of environments, the atoms of its frames.
+        For each trajectory float32 (f, d), f its frames or, of environments, the atoms of its frames.
     species
         Atomic numbers that the descriptor was built for.
     report
@@ -51,10 +49,6 @@ class Description:
     species: Sequence[int]
     report: dict[str, Any]
     given: np.ndarray | None = None
-
-    def knows_given(self, pool: FramePool) -> bool:
-        """Return whether nothing is left to describe of a pool."""
-        return self.given is not None or not pool.given
 
 
 def descriptor_key(settings: SoapSettings | LearnedSettings, of: Of = 'structures') -> str:
@@ -97,71 +91,3 @@ def asked_descriptors(settings: Any) -> Iterator[Asked]:
             else:
                 found = asked_descriptors(one)
                 yield from (asked._replace(place=f'.{name}{asked.place}') for asked in found)
-
-
-def describe_pool(
-    pool: FramePool, settings: SoapSettings | LearnedSettings
-) -> tuple[np.ndarray, np.ndarray | None, dict[str, Any]]:
-    """Describe every candidate.
-
-    Returns
-    -------
-    features : numpy.ndarray
-        float32 (m, d), the candidates.
-    given : numpy.ndarray or None
-        float32 (g, d), the structures that count as chosen; None where there are none.
-    report : dict
-        Elements, compression and length of the descriptor.
-
-    Raises
-    ------
-    AutopipeError
-        If only a job can compute the descriptor, and none has for all of the structures.
-    """
-    description = pool.described.get(descriptor_key(settings))
-    if description is not None:
-        others = {int(z) for atoms in pool.given for z in atoms.numbers}
-        can_describe = settings.kind == 'soap' and others <= set(description.species)
-        if can_describe or description.knows_given(pool):
-            return _take(pool, settings, description)
-    if isinstance(settings, LearnedSettings):
-        raise AutopipeError(
-            'learned descriptors are computed by a job of a campaign, and none has for all of these structures; '
-            'take the descriptor soap'
-        )
-    species = pool.species
-    features = describe_structures(pool.structures(), len(pool), species, settings)
-    given = describe_structures(pool.given_structures(), pool.n_given, species, settings) if pool.n_given else None
-    report = {
-        'kind': settings.kind,
-        'species': species,
-        'compression': choose_compression(settings, len(species)),
-        'n_features': features.shape[1],
-    }
-    return features, given, report
-
-
-def _take(
-    pool: FramePool, settings: SoapSettings | LearnedSettings, description: Description
-) -> tuple[np.ndarray, np.ndarray | None, dict[str, Any]]:
-    features = _gather(description, pool.trajectory_indices, pool.frame_indices)
-    parts = []
-    if description.given is not None:
-        parts.append(description.given)
-    elif pool.given:
-        assert isinstance(settings, SoapSettings)
-        parts.append(describe_structures(pool.given, len(pool.given), description.species, settings))
-    if len(pool.counted):
-        parts.append(_gather(description, pool.counted[:, 0], pool.counted[:, 1]))
-    report = {'kind': settings.kind, 'species': list(description.species), **description.report}
-    return features, np.concatenate(parts) if parts else None, report
-
-
-def _gather(description: Description, trajectories: np.ndarray, frames: np.ndarray) -> np.ndarray:
-    """Return the features of some frames; no more is copied than these."""
-    length = description.features[trajectories[0]].shape[1]
-    gathered = np.empty((len(frames), length), dtype=np.float32)
-    for index in np.unique(trajectories):
-        rows = trajectories == index
-        gathered[rows] = description.features[index][frames[rows]]
-    return gathered

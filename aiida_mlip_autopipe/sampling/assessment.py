@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from aiida_mlip_autopipe.core.randomness import make_rng
-from aiida_mlip_autopipe.descriptors.describe import describe_pool
 from aiida_mlip_autopipe.descriptors.projection import fit_projection
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling.coverage.entropy import describe_environments, entropy_and_diversity
 from aiida_mlip_autopipe.sampling.coverage.score import N_COMPONENTS, CoverageScore
+from aiida_mlip_autopipe.sampling.pool.describe import describe_pool
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool, collect_frames
 from aiida_mlip_autopipe.sampling.select import Selection
 from aiida_mlip_autopipe.structures.dft_cost import cubed_atoms
@@ -61,7 +61,8 @@ def assess_selection(
         candidates and chosen frames with their names and their places, ``trajectory`` and ``frame``.
     """
     pool = collect_frames(trajectories)
-    features, _, described = describe_pool(pool, descriptor or SoapSettings())
+    described = describe_pool(pool, descriptor or SoapSettings())
+    features = described.candidates.points
     components = fit_projection(features).keep(N_COMPONENTS).apply(features)
     places = {pair: i for i, pair in enumerate(zip(pool.trajectory_indices, pool.frame_indices, strict=True))}
     chosen = np.array(
@@ -75,7 +76,7 @@ def assess_selection(
         curves.append(_curve(features, drawn, steps))
         scores.append(_scores(features, components, drawn) | _traits(pool, drawn))
     return {
-        'descriptor': described,
+        'descriptor': described.report,
         'n_candidates': len(pool),
         'curve': _curve(features, chosen, steps),
         'random_curve': {name: np.median([curve[name] for curve in curves], axis=0).tolist() for name in curves[0]},

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from aiida_mlip_autopipe.descriptors.describe import describe_pool
 from aiida_mlip_autopipe.descriptors.projection import fit_projection
 from aiida_mlip_autopipe.sampling.base import Picks
 from aiida_mlip_autopipe.sampling.coverage.score import N_COMPONENTS, CoverageScore, CoverageTarget
+from aiida_mlip_autopipe.sampling.pool.describe import describe_pool
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 
 
@@ -37,10 +37,10 @@ def pick_fewest(pool: FramePool, target: CoverageTarget, pick: Callable[[int], P
     Picks
         At least one; as many as may be chosen, with a warning, where the target is out of reach.
     """
-    features, given, _ = describe_pool(pool, target.descriptor)
-    projection = fit_projection(features).keep(N_COMPONENTS)
-    components = projection.apply(features)
-    covered = np.empty((0, components.shape[1])) if given is None else projection.apply(given)
+    features = describe_pool(pool, target.descriptor)
+    projection = fit_projection(features.candidates.points).keep(N_COMPONENTS)
+    components = projection.apply(features.candidates.points)
+    covered = projection.apply(features.chosen.points)
     score = CoverageScore(components)
 
     def reached(indices: np.ndarray) -> float:

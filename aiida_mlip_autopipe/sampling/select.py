@@ -11,14 +11,14 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.randomness import make_rng
-from aiida_mlip_autopipe.descriptors.describe import Description, asked_descriptors
+from aiida_mlip_autopipe.descriptors.describe import Description
 from aiida_mlip_autopipe.sampling.base import SAMPLERS, Picks
 from aiida_mlip_autopipe.sampling.fewest import pick_fewest
 from aiida_mlip_autopipe.sampling.pool.committee import report_committee
+from aiida_mlip_autopipe.sampling.pool.describe import describe_ahead
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool, collect_frames
 from aiida_mlip_autopipe.sampling.pool.given import label_sources
 from aiida_mlip_autopipe.sampling.pool.held_out import HeldOut, hold_out
-from aiida_mlip_autopipe.sampling.pool.once import describe_once
 from aiida_mlip_autopipe.sampling.section import SamplingSettings, split_section
 from aiida_mlip_autopipe.sampling.selection_settings import SelectionSettings
 from aiida_mlip_autopipe.structures.splits import Split
@@ -120,10 +120,10 @@ def select_frames(
     """
     selection, sampler = split_section(settings)
     pool = collect_candidates(trajectories, selection, random_seed=random_seed, kinds=kinds, given=given)
-    pool = replace(pool, described=described or {})
     held_out = hold_out(pool, selection, lineages or {}, random_seed)
     n_wanted = selection.n_structures - held_out.n_wanted
-    picks = _pick(pool.subset(held_out.left), settings, n_wanted, random_seed)
+    left = describe_ahead(pool.subset(held_out.left), settings.model_dump(mode='json'), described or {})
+    picks = _pick(left, settings, n_wanted, random_seed)
     indices = np.concatenate([held_out.left[picks.indices], *held_out.drawn.values()])
     none_for_drawn = np.full(len(indices) - len(picks.indices), np.nan)
     report = {
@@ -184,12 +184,7 @@ def collect_candidates(
 
 def _pick(pool: FramePool, settings: SamplingSettings, n_wanted: int, random_seed: int) -> Picks:
     """Let the sampler choose so many frames, or as few as reach the target of coverage."""
-    target, dumped = settings.coverage_target, settings.model_dump(mode='json')
-    # The search for their number lets the sampler choose several times, and so do those made of others.
-    if target is not None or any(asked.place != '.descriptor' for asked in asked_descriptors(dumped)):
-        pool = describe_once(pool, dumped)
-
-    sampler = SAMPLERS.make(split_section(settings)[1])
+    target, sampler = settings.coverage_target, SAMPLERS.make(split_section(settings)[1])
 
     def pick(n_structures: int) -> Picks:
         return sampler.pick(pool, n_structures, make_rng(random_seed, 'sampling', settings.kind))

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from aiida_mlip_autopipe.descriptors.contract import DESCRIPTORS_FILE, STRUCTURES_FILE
-from aiida_mlip_autopipe.descriptors.environments import fit_environments, project_environments, report_environments
+from aiida_mlip_autopipe.descriptors.environments import project_environments, report_environments
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings, describe_structures
 from aiida_mlip_autopipe.descriptors.structures_file import Structures, write_structures
 from aiida_mlip_autopipe.jobs.contract import STOP_FILE
+from aiida_mlip_autopipe.sampling.pool.describe import fit_environments
 
 SMALL = SoapSettings(n_max=3, l_max=2)
 

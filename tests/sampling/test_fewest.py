@@ -9,11 +9,11 @@ from ase.io import write
 from pydantic import ValidationError
 from support.sampling import sampling, select
 
-from aiida_mlip_autopipe.descriptors import describe as descriptors
 from aiida_mlip_autopipe.descriptors.describe import Description, descriptor_key
 from aiida_mlip_autopipe.descriptors.learned import LearnedSettings
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling import SAMPLERS, Picks, Sampler, SamplerSettings
+from aiida_mlip_autopipe.sampling.pool import describe as descriptors
 from aiida_mlip_autopipe.structures.disagreement import LARGEST
 
 LEARNED = {'kind': 'learned'}

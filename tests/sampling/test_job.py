@@ -140,7 +140,7 @@ def test_a_job_makes_the_selection_that_is_made_in_place_to_the_last_bit(make_re
 
 def test_descriptors_of_jobs_are_taken_and_none_is_computed_again(make_request, run, monkeypatch):
     request = make_request('fps')
-    monkeypatch.setattr('aiida_mlip_autopipe.descriptors.describe.describe_structures', None)
+    monkeypatch.setattr('aiida_mlip_autopipe.sampling.pool.describe.describe_structures', None)
     assert run(request).outcome == 'completed'
 
 

@@ -6,16 +6,13 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
+from aiida_mlip_autopipe.sampling.pool.features import Features
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
-
-if TYPE_CHECKING:
-    from aiida_mlip_autopipe.descriptors.describe import Description
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +33,8 @@ class FramePool:
         What kind of structure each seed is, by its id.
     counted
         Frames of the trajectories that count as chosen already (c, 2): which trajectory, and which of its frames.
-    described
-        What jobs have found, by the key of the descriptor.
+    features
+        What is known of the candidates and of those that count as chosen, by the key of the descriptor.
     """
 
     trajectories: Sequence[Trajectory]
@@ -47,7 +44,7 @@ class FramePool:
     given: tuple[Atoms, ...] = ()
     kind_of_seed: Mapping[str, str] = field(default_factory=dict)
     counted: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
-    described: Mapping[str, Description] = field(default_factory=dict)
+    features: Mapping[str, Features] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.frame_indices)
@@ -142,6 +139,7 @@ class FramePool:
             trajectory_indices=self.trajectory_indices[indices],
             frame_indices=self.frame_indices[indices],
             counted=np.concatenate([self.counted, pairs]),
+            features={key: features.subset(indices, more) for key, features in self.features.items()},
         )
 
     def structures(self, start: int = 0, stop: int | None = None) -> Iterator[Atoms]:

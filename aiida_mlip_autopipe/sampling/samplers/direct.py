@@ -9,10 +9,11 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor, describe_pool
+from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor
 from aiida_mlip_autopipe.descriptors.projection import fit_projection
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling.base import Picks, Sampler, SamplerSettings
+from aiida_mlip_autopipe.sampling.pool.describe import describe_pool
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 from aiida_mlip_autopipe.sampling.samplers.farthest_point import farthest_points
 
@@ -45,26 +46,26 @@ class DirectSampler(Sampler):
         """Choose cluster by cluster, then fill up."""
         settings = self.settings
         n, m = min(n_structures, len(pool)), len(pool)
-        features, given, described = describe_pool(pool, settings.descriptor)
-        reference = np.empty((0, features.shape[1]), np.float32) if given is None else given
-        everything = np.concatenate([features, reference])
+        features = describe_pool(pool, settings.descriptor)
+        points, reference = features.candidates.points, features.chosen.points
+        everything = np.concatenate([points, reference])
         projection = fit_projection(everything)
         projection = projection.keep(int((projection.variances > projection.variances.mean()).sum()))
         components = projection.apply(everything)
         clusters = cluster(components, min(-(-n // settings.per_cluster), m))
         groups = _by_size(clusters[:m], served=set(clusters[m:].tolist()))
         ordered = [_from_centre(components, members) for members in groups]
-        central = list(islice(self._central_frames(ordered, features, reference), n))
+        central = list(islice(self._central_frames(ordered, points, reference), n))
         indices = np.array([index for index, _ in central], dtype=np.int64)
         rest = np.setdiff1d(np.arange(m), indices)
         filled, fill_distances, _ = farthest_points(
-            features[rest],
+            points[rest],
             n - len(indices),
             tolerance=settings.duplicate_tolerance,
-            given=np.concatenate([reference, features[indices]]),
+            given=np.concatenate([reference, points[indices]]),
         )
         report = {
-            'descriptor': described,
+            'descriptor': features.report,
             'n_components': components.shape[1],
             'explained_variance': projection.explained,
             'n_clusters': len(np.unique(clusters)),
@@ -74,18 +75,18 @@ class DirectSampler(Sampler):
         return Picks(np.concatenate([indices, rest[filled]]), np.concatenate([distances, fill_distances]), report)
 
     def _central_frames(
-        self, groups: Sequence[np.ndarray], features: np.ndarray, reference: np.ndarray
+        self, groups: Sequence[np.ndarray], points: np.ndarray, reference: np.ndarray
     ) -> Iterator[tuple[int, float]]:
         """Yield the first distinct frames of each group, and their distances to those before."""
-        chosen = np.concatenate([reference, np.empty_like(features)])
+        chosen = np.concatenate([reference, np.empty_like(points)])
         n_chosen = len(reference)
         for members in groups:
             n_left = self.settings.per_cluster
             for index in members:
-                distance = _nearest(features[index], chosen[:n_chosen])
+                distance = _nearest(points[index], chosen[:n_chosen])
                 if distance <= self.settings.duplicate_tolerance:
                     continue
-                chosen[n_chosen] = features[index]
+                chosen[n_chosen] = points[index]
                 n_chosen += 1
                 n_left -= 1
                 yield int(index), distance

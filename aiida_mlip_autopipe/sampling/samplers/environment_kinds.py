@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from aiida_mlip_autopipe.descriptors.environments import ALIKE, environments_of_pool
+from aiida_mlip_autopipe.descriptors.environments import ALIKE
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
+from aiida_mlip_autopipe.sampling.pool.describe import describe_pool
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 from aiida_mlip_autopipe.sampling.samplers.farthest_point import farthest_points
 
@@ -53,24 +54,25 @@ def find_kinds(pool: FramePool, settings: SoapSettings, n_kinds: int) -> Environ
     n_kinds
         How many kinds to tell apart at most.
     """
-    candidates, given, described = environments_of_pool(pool, settings)
+    features = describe_pool(pool, settings, 'environments')
+    candidates, given = features.candidates, features.chosen
     environments = candidates.points
     centres, _, distances = farthest_points(environments, n_kinds, tolerance=ALIKE)
     radius = float(distances.max())
     kinds, _ = _nearest_centres(environments, environments[centres])
     present = np.zeros((len(pool), len(centres)), dtype=bool)
-    present[np.repeat(np.arange(len(pool)), candidates.n_atoms), kinds] = True
+    present[np.repeat(np.arange(len(pool)), candidates.n_points), kinds] = True
     covered = np.zeros(len(centres), dtype=bool)
     if pool.n_given:
         given_kinds, given_distances = _nearest_centres(given.points, environments[centres])
         covered[given_kinds[given_distances <= max(radius, ALIKE)]] = True
     report = {
-        'descriptor': described,
+        'descriptor': features.report,
         'n_environments': len(environments),
         'n_kinds': len(centres),
         'kind_radius': radius,
     }
-    return EnvironmentKinds(present, covered, candidates.means(), given.means(), candidates.n_atoms, report)
+    return EnvironmentKinds(present, covered, candidates.means(), given.means(), candidates.n_points, report)
 
 
 def _nearest_centres(points: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,9 +7,10 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor, describe_pool
+from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling.base import Picks, Sampler, SamplerSettings
+from aiida_mlip_autopipe.sampling.pool.describe import describe_pool
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 from aiida_mlip_autopipe.sampling.samplers.farthest_point import farthest_points
 
@@ -40,16 +41,16 @@ class FpsSampler(Sampler):
     def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
         """Choose until there are enough, or until every frame is a duplicate of one chosen."""
         settings = self.settings
-        features, given, described = describe_pool(pool, settings.descriptor)
+        features = describe_pool(pool, settings.descriptor)
         indices, distances, nearest = farthest_points(
-            features,
+            features.candidates.points,
             n_structures,
             tolerance=max(settings.duplicate_tolerance, settings.coverage_radius or 0.0),
-            given=given,
+            given=features.chosen.points,
         )
         n_alike = int((nearest <= settings.duplicate_tolerance).sum()) - len(indices)
         report = {
-            'descriptor': described,
+            'descriptor': features.report,
             'n_duplicates_of_chosen': n_alike,
             'coverage_radius': float(nearest.max()),
         }

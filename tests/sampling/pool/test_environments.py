@@ -9,8 +9,9 @@ from support.sampling import sampling, select
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.descriptors import environments
 from aiida_mlip_autopipe.descriptors.describe import Description, descriptor_key
-from aiida_mlip_autopipe.descriptors.environments import fit_environments, project_environments, report_environments
+from aiida_mlip_autopipe.descriptors.environments import project_environments, report_environments
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
+from aiida_mlip_autopipe.sampling.pool.describe import fit_environments
 from aiida_mlip_autopipe.sampling.pool.given import read_given
 
 SMALL = SoapSettings(n_max=3, l_max=2)

@@ -1,0 +1,161 @@
+"""Describe the candidates of a pool, or take what jobs have found about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor, Description, Of, asked_descriptors, descriptor_key
+from aiida_mlip_autopipe.descriptors.environments import fit_components, project_environments, report_environments
+from aiida_mlip_autopipe.descriptors.learned import LearnedSettings
+from aiida_mlip_autopipe.descriptors.projection import Projection
+from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings, choose_compression, describe_structures
+from aiida_mlip_autopipe.sampling.pool.features import Features, Points
+from aiida_mlip_autopipe.sampling.pool.frames import FramePool, collect_frames
+from aiida_mlip_autopipe.structures.trajectory import Trajectory
+
+# The components of environments are found from about so many of them, in evenly spaced frames.
+N_SAMPLE = 20_000
+
+
+def describe_pool(pool: FramePool, settings: SoapSettings | LearnedSettings, of: Of = 'structures') -> Features:
+    """Return the features of a pool; they are computed unless the pool has them.
+
+    Parameters
+    ----------
+    pool
+        The candidates, and what counts as chosen.
+    settings
+        Of the descriptor.
+    of
+        Whether each structure has one point or each of its atoms has one.
+
+    Raises
+    ------
+    AutopipeError
+        If only a job can compute the descriptor, and none has for all of the structures.
+    """
+    known = pool.features.get(descriptor_key(settings, of))
+    if known is not None:
+        return known
+    if isinstance(settings, LearnedSettings):
+        raise AutopipeError(
+            'learned descriptors are computed by a job of a campaign, and none has for all of these structures; '
+            'take the descriptor soap'
+        )
+    return _describe_structures(pool, settings) if of == 'structures' else _describe_environments(pool, settings)
+
+
+def describe_ahead(pool: FramePool, settings: Any, described: Mapping[str, Description]) -> FramePool:
+    """Return the pool with all features that jobs have found, and with all those that are needed more than once.
+
+    The search for a coverage target lets the sampler choose several times, and so do samplers made of others. A
+    sampler alone describes what it looks at, which may be a part of the pool.
+
+    Parameters
+    ----------
+    pool
+        The candidates that are left to the sampler.
+    settings
+        Of the selection and of its sampler, as dumped to JSON.
+    described
+        What jobs have found about the trajectories, by the key of the descriptor.
+
+    Raises
+    ------
+    AutopipeError
+        See `describe_pool`.
+    """
+    adapter: TypeAdapter[Any] = TypeAdapter(AnyDescriptor)
+    all_asked = list(asked_descriptors(settings))
+    is_alone = all(asked.place == '.descriptor' for asked in all_asked)
+    features: dict[str, Features] = {}
+    for asked in all_asked:
+        descriptor = adapter.validate_python(asked.descriptor)
+        key = descriptor_key(descriptor, asked.of)
+        if key in features:
+            continue
+        found = _gather(pool, descriptor, asked.of, described[key]) if key in described else None
+        if found is not None:
+            features[key] = found
+        elif not is_alone:
+            features[key] = describe_pool(pool, descriptor, asked.of)
+    return replace(pool, features=features)
+
+
+def fit_environments(trajectories: Sequence[Trajectory], species: Sequence[int], settings: SoapSettings) -> Projection:
+    """Find the principal components of the environments from a sample of all finite frames.
+
+    They depend on what was explored alone, not on what a selection passes over: the same serve every selection.
+
+    Raises
+    ------
+    AutopipeError
+        If there is no finite frame.
+    """
+    pool = collect_frames(trajectories)
+    if not len(pool):
+        raise AutopipeError('there is no frame with finite numbers to describe')
+    n_frames = max(1, min(len(pool), N_SAMPLE * len(pool) // int(pool.n_atoms().sum())))
+    sample = pool.subset(np.linspace(0, len(pool) - 1, n_frames).astype(np.int64))
+    return fit_components(sample.structures(), species, settings)
+
+
+def _describe_structures(pool: FramePool, settings: SoapSettings) -> Features:
+    species = pool.species
+    points = describe_structures(pool.structures(), len(pool), species, settings)
+    given = points[:0]
+    if pool.n_given:
+        given = describe_structures(pool.given_structures(), pool.n_given, species, settings)
+    about = {'compression': choose_compression(settings, len(species)), 'n_features': points.shape[1]}
+    return Features.of_all(_one_each(points), _one_each(given), _report(settings, species, about))
+
+
+def _describe_environments(pool: FramePool, settings: SoapSettings) -> Features:
+    species = pool.species
+    projection = fit_environments(pool.trajectories, species, settings)
+    points = np.concatenate(list(project_environments(pool.structures(), species, settings, projection)))
+    given = list(project_environments(pool.given_structures(), species, settings, projection))
+    return Features.of_all(
+        Points(points, pool.n_atoms()),
+        Points(np.concatenate([points[:0], *given]), np.array([len(one) for one in given], dtype=np.int64)),
+        _report(settings, species, report_environments(settings, species, projection)),
+    )
+
+
+def _gather(
+    pool: FramePool, settings: SoapSettings | LearnedSettings, of: Of, description: Description
+) -> Features | None:
+    """Return what a job has found about a pool; None where structures given must be described together with it."""
+    given = description.given
+    if given is None and pool.given:
+        new = {int(z) for atoms in pool.given for z in atoms.numbers} - set(description.species)
+        if isinstance(settings, LearnedSettings) or of == 'environments' or new:
+            return None
+        given = describe_structures(pool.given, len(pool.given), description.species, settings)
+    n_points = pool.n_atoms() if of == 'environments' else np.ones(len(pool), dtype=np.int64)
+    places = zip(pool.trajectory_indices, pool.frame_indices, n_points, strict=True)
+    points = np.concatenate([description.features[t][f * n : (f + 1) * n] for t, f, n in places])
+    given = points[:0] if given is None else given
+    if of == 'environments':
+        of_given = Points(given, np.array([len(atoms) for atoms in pool.given], dtype=np.int64))
+    else:
+        of_given = _one_each(given)
+    return Features.of_all(
+        Points(points, n_points), of_given, _report(settings, description.species, description.report)
+    )
+
+
+def _one_each(points: np.ndarray) -> Points:
+    return Points(points, np.ones(len(points), dtype=np.int64))
+
+
+def _report(
+    settings: SoapSettings | LearnedSettings, species: Sequence[int], about: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {'kind': settings.kind, 'species': list(species), **about}

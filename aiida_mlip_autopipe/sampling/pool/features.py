@@ -1,0 +1,101 @@
+"""Descriptors of the candidates of a pool and of what counts as chosen, aligned with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Descriptors of some structures, one or several points each.
+
+    Attributes
+    ----------
+    points
+        Structure after structure, float32 (p, d).
+    n_points
+        How many points each structure has (s,): one, or one for each of its atoms.
+    """
+
+    points: np.ndarray
+    n_points: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.n_points)
+
+    def take(self, structures: np.ndarray) -> Points:
+        """Return the points of some structures, by their positions; all of them in order are not copied."""
+        if np.array_equal(structures, np.arange(len(self))):
+            return self
+        n_points = self.n_points[structures]
+        shifts = _starts(self.n_points)[structures] - _starts(n_points)
+        return Points(self.points[np.arange(n_points.sum()) + np.repeat(shifts, n_points)], n_points)
+
+    def join(self, others: Points) -> Points:
+        """Return these and others after them; nothing is copied where there are no others."""
+        if not len(others):
+            return self
+        return Points(np.concatenate([self.points, others.points]), np.concatenate([self.n_points, others.n_points]))
+
+    def means(self) -> np.ndarray:
+        """Return the mean point of each structure (s, d)."""
+        if not len(self):
+            return np.empty((0, self.points.shape[1]))
+        means: np.ndarray = np.add.reduceat(self.points, _starts(self.n_points), axis=0) / self.n_points[:, None]
+        return means
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What a descriptor says of a pool. The parts of a pool share the points, and each takes its own when asked.
+
+    Attributes
+    ----------
+    described
+        Of all candidates that were described together.
+    given
+        Of the structures that counted as chosen then.
+    report
+        Kind, elements, compression and length of the descriptor, JSON only.
+    candidate_places
+        Positions in ``described`` of the candidates (m,).
+    counted_places
+        Positions in ``described`` of those candidates that count as chosen since then (c,).
+    """
+
+    described: Points
+    given: Points
+    report: dict[str, Any]
+    candidate_places: np.ndarray
+    counted_places: np.ndarray
+
+    @classmethod
+    def of_all(cls, described: Points, given: Points, report: dict[str, Any]) -> Features:
+        """Return the features of a pool of which all candidates are described."""
+        return cls(described, given, report, np.arange(len(described)), np.empty(0, dtype=np.int64))
+
+    @property
+    def candidates(self) -> Points:
+        """Of the candidates, in order."""
+        return self.described.take(self.candidate_places)
+
+    @property
+    def chosen(self) -> Points:
+        """Of what counts as chosen: the structures given, then the frames."""
+        return self.given.join(self.described.take(self.counted_places))
+
+    def subset(self, indices: np.ndarray, counted: np.ndarray) -> Features:
+        """Return the features of some candidates; those ``counted`` count as chosen besides."""
+        return replace(
+            self,
+            candidate_places=self.candidate_places[indices],
+            counted_places=np.concatenate([self.counted_places, self.candidate_places[counted]]),
+        )
+
+
+def _starts(counts: np.ndarray) -> np.ndarray:
+    starts: np.ndarray = np.cumsum(counts) - counts
+    return starts

@@ -1,0 +1,117 @@
+"""Descriptors that a job has computed serve every sampler as those that are computed in place."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from support.sampling import sampling, select
+
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.descriptors.describe import Description, descriptor_key
+from aiida_mlip_autopipe.descriptors.learned import LearnedSettings
+from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings, describe_structures
+
+SMALL = SoapSettings(n_max=3, l_max=2)
+
+
+@pytest.fixture
+def trajectories(make_trajectory, rattled):
+    return [make_trajectory(rattled(12, number), seed_id=f'seed {number}') for number in range(2)]
+
+
+def described(trajectories, settings=SMALL, species=(29, 79)):
+    features = [
+        describe_structures([one.frame(index) for index in range(len(one))], len(one), species, SMALL)
+        for one in trajectories
+    ]
+    return {descriptor_key(settings): Description(features, species, {'n_features': features[0].shape[1]})}
+
+
+SAMPLERS = [
+    sampling('fps', n_structures=6, descriptor=SMALL),
+    sampling('direct', n_structures=6, descriptor=SMALL),
+    sampling('stratified', n_structures=6, within={'kind': 'fps', 'descriptor': SMALL}),
+    sampling(
+        'mix',
+        n_structures=6,
+        parts=[
+            {'share': 0.5, 'sampler': {'kind': 'stride'}},
+            {'share': 0.5, 'sampler': {'kind': 'fps', 'descriptor': SMALL.model_dump()}},
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize('settings', SAMPLERS, ids=lambda settings: settings.kind)
+def test_a_sampler_chooses_the_same_by_descriptors_of_a_job(trajectories, settings, monkeypatch):
+    in_place = select(trajectories, settings)
+    found = described(trajectories)
+    monkeypatch.setattr('aiida_mlip_autopipe.sampling.pool.describe.describe_structures', None)
+    by_job = select(trajectories, settings, described=found)
+    np.testing.assert_array_equal(by_job.trajectory_indices, in_place.trajectory_indices)
+    np.testing.assert_array_equal(by_job.frame_indices, in_place.frame_indices)
+    np.testing.assert_array_equal(by_job.distances, in_place.distances)
+
+
+def test_descriptors_of_other_settings_are_not_taken(trajectories):
+    """A job has found nonsense for another descriptor: the selection is that without a job."""
+    wrong = described(trajectories, SoapSettings(n_max=4, l_max=2))
+    settings = sampling('fps', n_structures=6, descriptor=SMALL)
+    plain = select(trajectories, settings)
+    for description in wrong.values():
+        for features in description.features:
+            features[:] = 0.0
+    again = select(trajectories, settings, described=wrong)
+    np.testing.assert_array_equal(again.frame_indices, plain.frame_indices)
+
+
+@pytest.mark.parametrize('element', ['Cu', 'Al'])
+def test_structures_given_are_described_beside_them_also_with_another_element(trajectories, tmp_path, element):
+    """With an element that the job knew nothing of, all is described again."""
+    atoms = bulk('Cu', cubic=True)
+    atoms.symbols[0] = element
+    atoms.write(tmp_path / 'given.traj')
+    settings = sampling('fps', n_structures=6, descriptor=SMALL, given=tmp_path / 'given.traj')
+    plain = select(trajectories, settings)
+    by_job = select(trajectories, settings, described=described(trajectories))
+    np.testing.assert_array_equal(by_job.frame_indices, plain.frame_indices)
+
+
+def test_learned_descriptors_serve_a_sampler_like_others(trajectories):
+    settings = sampling('fps', n_structures=6, descriptor=LearnedSettings())
+    found = described(trajectories, LearnedSettings())
+    by_job = select(trajectories, settings, described=found)
+    soap = select(trajectories, sampling('fps', n_structures=6, descriptor=SMALL))
+    np.testing.assert_array_equal(by_job.frame_indices, soap.frame_indices)
+    assert by_job.report['descriptor']['kind'] == 'learned'
+
+
+def test_structures_given_count_by_what_a_job_has_learned_of_them(trajectories, tmp_path):
+    """The job describes them as a calculator that takes them for the first frame of the first seed."""
+    bulk('Al').write(tmp_path / 'given.traj')
+    ((key, description),) = described(trajectories, LearnedSettings()).items()
+    found = {key: replace(description, given=description.features[0][:1])}
+    settings = sampling('fps', n_structures=24, descriptor=LearnedSettings(), given=tmp_path / 'given.traj')
+    selection = select(trajectories, settings, described=found)
+    assert len(selection) == 23
+    assert np.isfinite(selection.distances[0])
+    with pytest.raises(AutopipeError, match='none has for all of these structures'):
+        select(trajectories, settings, described={key: description})
+
+
+def test_learned_descriptors_without_a_job_are_refused_in_one_sentence(trajectories):
+    with pytest.raises(AutopipeError, match='learned descriptors are computed by a job of a campaign'):
+        select(trajectories, sampling('fps', descriptor=LearnedSettings()))
+
+
+def test_candidates_of_a_subset_find_their_own_descriptors(trajectories):
+    """Half of the frames are passed over, so that rows of the pool and of the descriptors differ."""
+    forces = np.zeros((12, 4, 3))
+    forces[::2] = 9.0
+    harder = [replace(trajectories[0], forces=forces), trajectories[1]]
+    settings = sampling('fps', n_structures=5, descriptor=SMALL, max_force_eV_A=5.0)
+    plain = select(harder, settings)
+    by_job = select(harder, settings, described=described(harder))
+    np.testing.assert_array_equal(by_job.frame_indices, plain.frame_indices)
+    np.testing.assert_array_equal(by_job.trajectory_indices, plain.trajectory_indices)
