@@ -48,6 +48,11 @@ class Picks:
     complete: bool = False
     gains: np.ndarray | None = None
 
+    @property
+    def added(self) -> np.ndarray:
+        """What each pick added: its gain, or its distance where the sampler has no other measure (k,)."""
+        return self.distances if self.gains is None else self.gains
+
 
 class Sampler(ABC):
     """One way to choose frames.

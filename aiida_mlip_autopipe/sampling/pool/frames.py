@@ -59,6 +59,11 @@ class FramePool:
         return sorted(explored.union(*(map(int, atoms.numbers) for atoms in self.given)))
 
     @property
+    def n_frames(self) -> int:
+        """How many frames the trajectories have, candidates or not."""
+        return sum(map(len, self.trajectories))
+
+    @property
     def n_given(self) -> int:
         """How many structures and frames count as chosen already."""
         return len(self.given) + len(self.counted)
@@ -163,7 +168,9 @@ class FramePool:
             )
 
 
-def collect_frames(trajectories: Sequence[Trajectory], given: Sequence[Atoms] = ()) -> FramePool:
+def collect_frames(
+    trajectories: Sequence[Trajectory], given: Sequence[Atoms] = (), kind_of_seed: Mapping[str, str] | None = None
+) -> FramePool:
     """Gather the candidates.
 
     A frame is its seed and absolute step: the same one in two legs counts once. A frame with an energy, a force, a
@@ -199,7 +206,7 @@ def collect_frames(trajectories: Sequence[Trajectory], given: Sequence[Atoms] = 
             contents.add(content)
             chosen.append((i, f))
     pairs = np.array(chosen, dtype=np.int64).reshape(-1, 2)
-    return FramePool(trajectories, pairs[:, 0], pairs[:, 1], dict(passed_over), tuple(given))
+    return FramePool(trajectories, pairs[:, 0], pairs[:, 1], dict(passed_over), tuple(given), kind_of_seed or {})
 
 
 def _empirical_formula(numbers: np.ndarray) -> str:

@@ -27,8 +27,8 @@ class HeldOut:
         The candidates that are left to the sampler, as positions in the pool.
     drawn
         The frames drawn for each set that is held out, as positions in the pool; empty where nothing is.
-    n_wanted
-        How many frames these sets were to have together.
+    n_to_pick
+        How many frames are left for the sampler to choose.
     report, warnings
         How many lineages each set has, how many were joined for a structure that they share, and where a set is not
         what was asked for.
@@ -36,9 +36,14 @@ class HeldOut:
 
     left: np.ndarray
     drawn: dict[Split, np.ndarray]
-    n_wanted: int
+    n_to_pick: int
     report: dict[str, Any]
     warnings: list[str]
+
+    def splits(self, n_picked: int) -> tuple[Split | None, ...]:
+        """Return what each frame is for, first those that the sampler picked; None where nothing is held out."""
+        drawn = [split for split, places in self.drawn.items() for _ in places]
+        return ('train' if self.drawn else None,) * n_picked + tuple(drawn)
 
 
 def hold_out(pool: FramePool, settings: SelectionSettings, lineages: Mapping[str, str], random_seed: int) -> HeldOut:
@@ -55,7 +60,7 @@ def hold_out(pool: FramePool, settings: SelectionSettings, lineages: Mapping[str
     shares: dict[Split, float] = {'valid': settings.valid_share, 'test': settings.test_share}
     shares = {split: share for split, share in shares.items() if share > 0}
     if not shares:
-        return HeldOut(np.arange(len(pool)), {}, 0, {}, [])
+        return HeldOut(np.arange(len(pool)), {}, settings.n_structures, {}, [])
     lineages_of_frames = [lineages.get(seed_id, seed_id) for seed_id in pool.seed_ids()]
     names = join_alike(_fingerprints(pool), lineages_of_frames)
     is_held = np.isin(pool.kinds(), settings.held_out_kinds)
@@ -83,7 +88,7 @@ def hold_out(pool: FramePool, settings: SelectionSettings, lineages: Mapping[str
     return HeldOut(
         left=np.flatnonzero(splits == 'train'),
         drawn=drawn,
-        n_wanted=sum(wanted.values()),
+        n_to_pick=settings.n_structures - sum(wanted.values()),
         report={
             'n_lineages_joined': len(set(lineages_of_frames)) - len(set(names)),
             'n_lineages': {split: sum(found == split for found in assigned.values()) for split in SPLITS},

@@ -58,7 +58,7 @@ class Rounds:
         picks = SAMPLERS.make(settings).pick(pool, n_structures, self.rng)
         self.indices = np.concatenate([self.indices, free[picks.indices]])
         self.distances = np.concatenate([self.distances, picks.distances])
-        self.gains = np.concatenate([self.gains, picks.distances if picks.gains is None else picks.gains])
+        self.gains = np.concatenate([self.gains, picks.added])
         return len(picks.indices)
 
     def finish(self, report: dict[str, object]) -> Picks:

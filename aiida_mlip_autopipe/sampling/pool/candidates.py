@@ -1,0 +1,61 @@
+"""Which frames a selection may choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from ase import Atoms
+
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.randomness import make_rng
+from aiida_mlip_autopipe.sampling.pool.frames import FramePool, collect_frames
+from aiida_mlip_autopipe.sampling.selection_settings import SelectionSettings
+from aiida_mlip_autopipe.structures.trajectory import Trajectory
+
+
+def collect_candidates(
+    trajectories: Sequence[Trajectory],
+    settings: SelectionSettings,
+    *,
+    random_seed: int,
+    kinds: Mapping[str, str] | None = None,
+    given: Sequence[Atoms] = (),
+) -> FramePool:
+    """Gather the frames that a selection with these settings may choose from.
+
+    Raises
+    ------
+    AutopipeError
+        If there is none, or the settings name given structures and there are none.
+    """
+    if settings.given is not None and not given:
+        raise AutopipeError(f'the settings name given structures ({settings.given}), but none were handed over')
+    pool = collect_frames(trajectories, given, kinds or {})
+    pool = _thin_crashes(_leave_out_extremes(pool, settings), settings, make_rng(random_seed, 'sampling', 'crashes'))
+    if not len(pool):
+        reasons = ', '.join(f'{n} {reason.replace("_", " ")}' for reason, n in pool.passed_over.items() if n)
+        raise AutopipeError(
+            f'there is no frame to choose from: {pool.n_frames} frames in {len(trajectories)} '
+            'trajectories' + (f', of which {reasons}' if reasons else '')
+        )
+    return pool
+
+
+def _leave_out_extremes(pool: FramePool, settings: SelectionSettings) -> FramePool:
+    if settings.max_force_eV_A is not None and len(pool):
+        pool = pool.leave_out(pool.largest_forces() > settings.max_force_eV_A, 'force_too_large')
+    if settings.max_excess_energy_eV is not None and len(pool):
+        pool = pool.leave_out(pool.excess_energies() > settings.max_excess_energy_eV, 'energy_too_high')
+    return pool
+
+
+def _thin_crashes(pool: FramePool, settings: SelectionSettings, rng: np.random.Generator) -> FramePool:
+    """Keep as many frames on the way to a crash as may be chosen, so that no sampler can take more."""
+    near = np.flatnonzero(pool.extra('time_to_crash_fs') <= settings.crash_window_fs)
+    n_allowed = int(settings.crash_share * settings.n_structures)
+    if len(near) <= n_allowed:
+        return pool
+    unwanted = np.zeros(len(pool), dtype=bool)
+    unwanted[rng.permutation(near)[n_allowed:]] = True
+    return pool.leave_out(unwanted, 'near_crash')
