@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from aiida.common.exceptions import ValidationError
 from aiida_mlip_autopipe.aiida_internals import hash_by_attributes
 from aiida_mlip_autopipe.calculators.licences import licence_of
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.core.hashing import file_sha256
+from aiida_mlip_autopipe.core.hashing import file_sha256, stream_sha256
 from aiida_mlip_autopipe.data.schema_version import SCHEMA_VERSION, check_schema, set_schema
 
 MODEL_VERSION = 1
@@ -125,10 +124,7 @@ class ModelData(orm.Data):
 
     def _hash_bytes(self) -> str:
         with self.base.repository.open(self.FILE, mode='rb') as stream:
-            digest = hashlib.sha256()
-            while chunk := stream.read(1 << 20):
-                digest.update(chunk)
-        return digest.hexdigest()
+            return stream_sha256(stream)
 
     @property
     def architecture(self) -> str:

@@ -85,17 +85,19 @@ class JobParser(Parser):
             # The scheduler knows best (out of memory, wall time, node failure), and AiiDA keeps its code.
             return None
         state = accounting_state(self.node.get_detailed_job_info())
-        failure = find_failure(self.node.get_scheduler_stderr(), self._read_log(), state)
+        failure = find_failure(self.node.get_scheduler_stderr(), read_text(self.retrieved, LOG_FILE), state)
         if failure is None or (began and failure.label == 'ERROR_CANCELLED'):
             return otherwise
         return getattr(self.exit_codes, failure.label).format(reason=failure.reason)
 
-    def _read_log(self) -> str:
-        try:
-            log: str = self.retrieved.base.repository.get_object_content(LOG_FILE)
-        except FileNotFoundError:
-            return ''
-        return log
+
+def read_text(retrieved: orm.FolderData, name: str) -> str:
+    """Return the text of a retrieved file; empty where the job left none."""
+    try:
+        content: str = retrieved.base.repository.get_object_content(name)
+    except FileNotFoundError:
+        return ''
+    return content
 
 
 def first_line(error: Exception) -> str:

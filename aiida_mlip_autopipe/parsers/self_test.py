@@ -10,6 +10,7 @@ from aiida.engine import ExitCode
 from aiida.parsers import Parser
 
 from aiida_mlip_autopipe.jobs.failures import find_failure
+from aiida_mlip_autopipe.parsers.job import read_text
 
 REPORT_FILE, LOG_FILE = 'self_test.json', 'self_test.log'
 
@@ -19,9 +20,9 @@ class SelfTestParser(Parser):
 
     def parse(self, **kwargs: Any) -> ExitCode | None:
         """Attach the report; return an exit code unless the test passed."""
-        log = self._read(LOG_FILE)
+        log = read_text(self.retrieved, LOG_FILE)
         try:
-            report = json.loads(self._read(REPORT_FILE))
+            report = json.loads(read_text(self.retrieved, REPORT_FILE))
         except ValueError:
             failure = find_failure(log, self.node.get_scheduler_stderr())
             if failure is not None:
@@ -30,10 +31,3 @@ class SelfTestParser(Parser):
             return None if self.node.exit_status else self.exit_codes.ERROR_REPORT_UNREADABLE.format(reason=last)
         self.out('report', orm.Dict(report))
         return None if report['ok'] else self.exit_codes.ERROR_SELF_TEST_FAILED.format(reason=report['message'])
-
-    def _read(self, name: str) -> str:
-        try:
-            content: str = self.retrieved.base.repository.get_object_content(name)
-        except FileNotFoundError:
-            return ''
-        return content

@@ -11,6 +11,7 @@ from aiida.parsers import Parser
 
 from aiida_mlip_autopipe.data.stash import LOG_FILE, REPORT_FILE, stash_folder
 from aiida_mlip_autopipe.jobs.failures import find_failure
+from aiida_mlip_autopipe.parsers.job import read_text
 
 # The word before the reason, as the script writes it.
 LABELS = {'original': 'ERROR_ORIGINAL', 'folder': 'ERROR_FOLDER', 'copy': 'ERROR_COPY'}
@@ -23,8 +24,8 @@ class StashParser(Parser):
         """Attach where the copy is; return an exit code unless it is right."""
         inputs = self.node.inputs
         told = inputs.result['full_trajectory']
-        log = self._read(LOG_FILE)
-        if self._read(REPORT_FILE).strip() == told['sha256']:
+        log = read_text(self.retrieved, LOG_FILE)
+        if read_text(self.retrieved, REPORT_FILE).strip() == told['sha256']:
             folder = stash_folder(inputs.folder.value, inputs.source, inputs.result)
             stashed = orm.RemoteStashFolderData(StashMode.COPY, folder, [told['file']], computer=self.node.computer)
             self.out('stashed', stashed)
@@ -38,10 +39,3 @@ class StashParser(Parser):
         if failure is not None:
             return getattr(self.exit_codes, failure.label).format(reason=failure.reason)
         return None if self.node.exit_status else self.exit_codes.ERROR_REPORT_MISSING.format(reason=last)
-
-    def _read(self, name: str) -> str:
-        try:
-            content: str = self.retrieved.base.repository.get_object_content(name)
-        except FileNotFoundError:
-            return ''
-        return content

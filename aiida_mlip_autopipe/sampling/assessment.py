@@ -10,7 +10,7 @@ import numpy as np
 from aiida_mlip_autopipe.core.randomness import make_rng
 from aiida_mlip_autopipe.descriptors.projection import fit_projection
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
-from aiida_mlip_autopipe.sampling.coverage.entropy import describe_environments, entropy_and_diversity
+from aiida_mlip_autopipe.sampling.coverage.entropy import describe_by_quests, entropy_and_diversity
 from aiida_mlip_autopipe.sampling.coverage.score import N_COMPONENTS, CoverageScore
 from aiida_mlip_autopipe.sampling.pool.describe import describe_pool
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool, collect_frames
@@ -114,7 +114,7 @@ def _scores(features: np.ndarray, components: np.ndarray, chosen: np.ndarray) ->
 
 def _traits(pool: FramePool, chosen: np.ndarray) -> dict[str, float]:
     some = chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), MAX_SAMPLED)).astype(np.int64)]
-    environments = describe_environments(pool.subset(some).structures())
+    environments = describe_by_quests(pool.subset(some).structures())
     sample = np.linspace(0, len(environments) - 1, min(len(environments), MAX_ENVIRONMENTS)).astype(np.int64)
     entropy, diversity = entropy_and_diversity(environments[sample])
     return {

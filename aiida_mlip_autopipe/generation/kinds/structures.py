@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic import Field, model_validator
 
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import InputFile, fault
+from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.databases.query import QuerySettings
 from aiida_mlip_autopipe.structures.cells import complete_cell
@@ -161,17 +161,3 @@ def _off_far_faces(atoms: Atoms, pbc: np.ndarray) -> np.ndarray:
     fractions = atoms.positions @ np.linalg.inv(complete_cell(atoms))
     far = (np.abs(fractions - 1) < 1e-9) & pbc
     return np.asarray(atoms.positions - far.astype(float) @ atoms.cell.array)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file's content.
-
-    Raises
-    ------
-    AutopipeError
-        If there is no such file.
-    """
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise AutopipeError(f'the structure file {path} cannot be read: {error.strerror}') from error

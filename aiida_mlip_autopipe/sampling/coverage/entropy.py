@@ -18,7 +18,7 @@ CUTOFF_A = 5.0
 BANDWIDTH_PER_A = 0.015
 
 
-def describe_environments(structures: Iterable[Atoms]) -> np.ndarray:
+def describe_by_quests(structures: Iterable[Atoms]) -> np.ndarray:
     """Describe the surroundings of each atom, elements aside.
 
     The first `N_NEIGHBOURS` numbers are ``w(r)/r`` of the nearest neighbours, the nearest first, with ``w(r) = (1 -
@@ -39,7 +39,7 @@ def entropy_and_diversity(environments: np.ndarray) -> tuple[float, float]:
     Parameters
     ----------
     environments
-        What `describe_environments` returned (n, d). The time grows with the square of n.
+        What `describe_by_quests` returned (n, d). The time grows with the square of n.
 
     Returns
     -------

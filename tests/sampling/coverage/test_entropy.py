@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from ase.build import bulk, molecule
 
-from aiida_mlip_autopipe.sampling.coverage.entropy import describe_environments, entropy_and_diversity
+from aiida_mlip_autopipe.sampling.coverage.entropy import describe_by_quests, entropy_and_diversity
 
 
 def rattled(symbol, amplitude, seed):
@@ -20,7 +20,7 @@ def rattled(symbol, amplitude, seed):
 )
 def test_the_numbers_are_those_of_the_authors_package(structures, entropy, diversity):
     # Computed with quests 2026.2.22, 32 neighbours within 5 Å and a bandwidth of 0.015 1/Å.
-    found = entropy_and_diversity(describe_environments(structures))
+    found = entropy_and_diversity(describe_by_quests(structures))
     assert found == pytest.approx((entropy, diversity), abs=1e-8)
 
 
@@ -33,6 +33,6 @@ def test_a_copy_adds_no_diversity_and_a_rotation_changes_nothing():
     structure = rattled('Cu', 0.1, 3)
     turned = structure.copy()
     turned.rotate(40, (1, 2, 3), rotate_cell=True)
-    np.testing.assert_allclose(describe_environments([turned]), describe_environments([structure]), atol=1e-9)
-    one = entropy_and_diversity(describe_environments([structure]))
-    assert entropy_and_diversity(describe_environments([structure, turned])) == pytest.approx(one, abs=1e-6)
+    np.testing.assert_allclose(describe_by_quests([turned]), describe_by_quests([structure]), atol=1e-9)
+    one = entropy_and_diversity(describe_by_quests([structure]))
+    assert entropy_and_diversity(describe_by_quests([structure, turned])) == pytest.approx(one, abs=1e-6)
