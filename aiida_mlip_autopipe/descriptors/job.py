@@ -26,7 +26,13 @@ from aiida_mlip_autopipe.descriptors.structures_file import Structures
 from aiida_mlip_autopipe.jobs.granted import granted_threads
 from aiida_mlip_autopipe.jobs.interruptions import Interruptions
 from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, read_job_as, refused_as
-from aiida_mlip_autopipe.jobs.loading import check_elements, check_environment, make_loader, refusing_to_load
+from aiida_mlip_autopipe.jobs.loading import (
+    check_elements,
+    check_environment,
+    describe_loaded,
+    make_loader,
+    refusing_to_load,
+)
 from aiida_mlip_autopipe.jobs.runner import software_versions
 
 BLOCK = 64
@@ -104,13 +110,7 @@ def _describe_by_calculator(structures: Structures, job: DescriptionJob, facts: 
     check_environment(job.environment, loader, loaded.device)
     for atoms in structures:
         check_elements(loader, loaded, atoms)
-    facts.update(
-        load_s=time.monotonic() - started,
-        device=loaded.device,
-        precision=loaded.precision,
-        environment=job.environment,
-        versions=software_versions(loader.version()),
-    )
+    facts.update(describe_loaded(job.environment, loader, loaded, time.monotonic() - started))
     return _means(structures, describe)
 
 

@@ -17,8 +17,7 @@ from aiida_mlip_autopipe.exploration.trajectory_file import TrajectoryFile
 from aiida_mlip_autopipe.jobs.contract import EVALUATION_FILE, EvaluationJob, Event
 from aiida_mlip_autopipe.jobs.interruptions import Interruptions
 from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, read_job_as
-from aiida_mlip_autopipe.jobs.loading import check_elements, check_environment, load_model, make_loader
-from aiida_mlip_autopipe.jobs.runner import software_versions
+from aiida_mlip_autopipe.jobs.loading import check_elements, check_environment, describe_loaded, load_model, make_loader
 from aiida_mlip_autopipe.jobs.version import EVALUATION_VERSION
 
 # Frames that cannot be evaluated are told one by one up to this number, and counted beyond.
@@ -57,13 +56,7 @@ def evaluate_frames(job_file: Path, facts: dict[str, Any], interruptions: Interr
         loaded = load_model(loader)
         check_environment(job.environment, loader, loaded.device)
         check_elements(loader, loaded, template)
-        facts.update(
-            load_s=time.monotonic() - started,
-            device=loaded.device,
-            precision=loaded.precision,
-            environment=job.environment,
-            versions=software_versions(loader.version()),
-        )
+        facts.update(describe_loaded(job.environment, loader, loaded, time.monotonic() - started))
     with _open_frames(folder / job.trajectory) as frames:
         _evaluate(frames, loaded.calculator, TrajectoryFile(folder / EVALUATION_FILE, template), facts, interruptions)
 

@@ -17,8 +17,8 @@ from aiida_mlip_autopipe.exploration.simulation import Simulation
 from aiida_mlip_autopipe.jobs.contract import RESULT_FILE, Event
 from aiida_mlip_autopipe.jobs.interruptions import Interruptions
 from aiida_mlip_autopipe.jobs.job_file import JobRefusedError
-from aiida_mlip_autopipe.jobs.loading import check_elements, check_environment, load_model
-from aiida_mlip_autopipe.jobs.runner import make_result, software_versions, write_result
+from aiida_mlip_autopipe.jobs.loading import check_elements, check_environment, describe_loaded, load_model
+from aiida_mlip_autopipe.jobs.runner import make_result, write_result
 
 
 def load_calculator(prepared: PreparedJob) -> Loaded:
@@ -64,13 +64,7 @@ def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions)
         started = time.monotonic()
         loaded = load_calculator(prepared)
         check_environment(job.environment, loader, loaded.device)
-        facts.update(
-            load_s=time.monotonic() - started,
-            device=loaded.device,
-            precision=loaded.precision,
-            environment=job.environment,
-            versions=software_versions(loader.version()),
-        )
+        facts.update(describe_loaded(job.environment, loader, loaded, time.monotonic() - started))
     has_stress = 'stress' in loaded.calculator.implemented_properties
     try:
         choice = choose_ensemble(prepared.atoms, settings.ensemble, settings.vacuum_A, has_stress)

@@ -22,6 +22,7 @@ from aiida_mlip_autopipe.jobs.environment import (
     read_environment,
 )
 from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, refused_as
+from aiida_mlip_autopipe.jobs.runner import software_versions
 
 
 def make_loader(content: dict[str, Any], device: str | None = None) -> CalculatorLoader:
@@ -115,3 +116,26 @@ def check_elements(loader: CalculatorLoader, loaded: Loaded, atoms: Atoms) -> No
             symbol for symbol, number in zip(atoms.symbols, atoms.numbers, strict=True) if number not in loaded.elements
         }
         loader.refuse_elements(unknown)
+
+
+def describe_loaded(
+    environment: Environment, loader: CalculatorLoader, loaded: Loaded, load_s: float
+) -> dict[str, Any]:
+    """Return what the result of a job says of its calculator once that is loaded.
+
+    Parameters
+    ----------
+    environment
+        The record that the job was found to run in.
+    loader, loaded
+        The calculator.
+    load_s
+        How many seconds it took to load.
+    """
+    return {
+        'load_s': load_s,
+        'device': loaded.device,
+        'precision': loaded.precision,
+        'environment': environment,
+        'versions': software_versions(loader.version()),
+    }
