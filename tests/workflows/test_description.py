@@ -148,7 +148,7 @@ def test_frames_that_cannot_be_described_end_the_campaign_with_the_reason(run_ca
 def losing(folder, n_describe, n_select):
     """Return a function that lets the first jobs which describe, and the first which select, leave nothing."""
     # One of these folders is made by each job, and the number of folders says which jobs are to leave nothing.
-    which = 'kind=$(grep -c "[-]-select" _aiidasubmit.sh)'
+    which = 'kind=$(grep -c "autopipe[.]sampling" _aiidasubmit.sh)'
     lost = (
         f'for n in $(seq 1 $((kind ? {n_select} : {n_describe}))); do mkdir {folder}/$kind.$n 2>/dev/null && exit; done'
     )
