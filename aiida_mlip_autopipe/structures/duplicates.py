@@ -2,15 +2,19 @@
 
 - Identical (`are_identical`): all that defines them is equal, also tags, moments, charges and constraints. Merging and
   comparing datasets asks this of two rows with the same seed and step.
+- Exact copies (`content_digest`): elements, periodic directions, positions and cell are equal, the numbers bit by bit.
+  The pool of a selection leaves out copies of frames and of given structures.
 - The same crystal (`fingerprint`): equal up to rotation, reflection, origin and supercell, with distances compared in
   steps of `DISTANCE_STEP_A`. Seeds and the terminations of a surface are told apart by it.
 - The same labels (`join_alike`): composition, energy, volume and the distribution of the forces agree within
   `ENERGY_TOLERANCE`, `VOLUME_TOLERANCE` and `FORCE_TOLERANCE`. Sets that are held out, splits of a dataset and its card
   find copies by it that were turned, renumbered or repeated.
+- Close descriptors (`DESCRIPTOR_TOLERANCE`): the default ``duplicate_tolerance`` of the samplers, which choose one of
+  two frames that are not farther apart. Structures that a descriptor cannot tell apart count as the same, too.
 
 No level can take the place of another. Seeds have no labels. Frames that were turned or computed on another machine
 differ by rounding, which moves some distances across an edge between two steps, so a fingerprint would miss them; the
-labels have tolerances.
+labels have tolerances. How close a frame may be to another and still be worth a row is a setting of the user.
 
 The identities of seeds and trajectories (`Seed.seed_id`, `Trajectory.trajectory_id`) ask another question: whether they
 are the same data, which includes how a seed was made.
@@ -41,6 +45,8 @@ VOLUME_TOLERANCE = 1e-4
 """Relative."""
 FORCE_TOLERANCE = 1e-3
 """eV/Å, of every sixteenth of the sorted norms of the forces."""
+DESCRIPTOR_TOLERANCE = 1e-4
+"""Distance between descriptors, which have length one."""
 
 REACH = 1.6  # sums of covalent radii seen from an atom; refinement carries what lies beyond
 LEAST_REACH = 4.5  # Å, so that layers without bonds between them see one another
@@ -55,6 +61,14 @@ def are_identical(first: Atoms, second: Atoms) -> bool:
 
     one, other = ({**structure_arrays(atoms), 'constrained': constrained_indices(atoms)} for atoms in (first, second))
     return all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def content_digest(numbers: np.ndarray, pbc: np.ndarray, cell: np.ndarray, positions: np.ndarray) -> bytes:
+    """Return what two structures share if their elements, periodic directions, cells and positions are equal."""
+    # Adding zero turns -0.0 into 0.0, which is the same number with other bits.
+    arrays = (np.asarray(array, dtype='<f8') + 0.0 for array in (cell, positions))
+    kind = numbers.astype('<i8').tobytes() + np.asarray(pbc, dtype=bool).tobytes()
+    return hashlib.sha256(kind + b''.join(array.tobytes() for array in arrays)).digest()
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from aiida_mlip_autopipe.sampling.pool.features import Features
+from aiida_mlip_autopipe.structures.duplicates import content_digest
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 
@@ -184,12 +184,11 @@ def collect_frames(
     passed_over = Counter({'not_finite': 0, 'in_two_legs': 0, 'duplicate': 0, 'given': 0})
     identities: set[tuple[str, int]] = set()
     contents: set[bytes] = set()
-    known = {_digest(_kind(atoms.numbers, atoms.pbc), atoms.cell.array, atoms.positions) for atoms in given}
+    known = {content_digest(atoms.numbers, atoms.pbc, atoms.cell.array, atoms.positions) for atoms in given}
     chosen: list[tuple[int, int]] = []
     for i in order:
         trajectory = trajectories[i]
         finite = _finite_frames(trajectory)
-        kind = _kind(trajectory.numbers, trajectory.pbc)
         for f in range(len(trajectory)):
             identity = (trajectory.seed_id, int(trajectory.steps[f]))
             if identity in identities:
@@ -199,7 +198,7 @@ def collect_frames(
             if not finite[f]:
                 passed_over['not_finite'] += 1
                 continue
-            content = _digest(kind, trajectory.cells[f], trajectory.positions[f])
+            content = content_digest(trajectory.numbers, trajectory.pbc, trajectory.cells[f], trajectory.positions[f])
             if content in contents or content in known:
                 passed_over['given' if content in known else 'duplicate'] += 1
                 continue
@@ -220,13 +219,3 @@ def _finite_frames(trajectory: Trajectory) -> np.ndarray:
     for array in (trajectory.forces, trajectory.positions, trajectory.cells):
         finite = finite & np.isfinite(array).all(axis=(1, 2))
     return finite
-
-
-def _kind(numbers: np.ndarray, pbc: np.ndarray) -> bytes:
-    return bytes(numbers.astype('<i8').tobytes() + np.asarray(pbc, dtype=bool).tobytes())
-
-
-def _digest(kind: bytes, cell: np.ndarray, positions: np.ndarray) -> bytes:
-    # Adding zero turns -0.0 into 0.0, which is the same number with other bits.
-    arrays = (np.asarray(array, dtype='<f8') + 0.0 for array in (cell, positions))
-    return hashlib.sha256(kind + b''.join(array.tobytes() for array in arrays)).digest()

@@ -16,6 +16,7 @@ from aiida_mlip_autopipe.sampling.base import Picks, Sampler, SamplerSettings
 from aiida_mlip_autopipe.sampling.pool.describe import describe_pool
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 from aiida_mlip_autopipe.sampling.samplers.farthest_point import farthest_points
+from aiida_mlip_autopipe.structures.duplicates import DESCRIPTOR_TOLERANCE
 
 
 class DirectSettings(SamplerSettings):
@@ -27,7 +28,7 @@ class DirectSettings(SamplerSettings):
     """How many frames are chosen of a cluster; there are as many clusters as that takes."""
     descriptor: AnyDescriptor = SoapSettings()
     """What the clusters are made in."""
-    duplicate_tolerance: float = Field(default=1e-4, ge=0)
+    duplicate_tolerance: float = Field(default=DESCRIPTOR_TOLERANCE, ge=0)
     """Frames whose descriptors are not farther apart than this are the same structure, and one of them is chosen at
     most."""
 

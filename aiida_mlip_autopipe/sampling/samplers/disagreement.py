@@ -14,6 +14,7 @@ from aiida_mlip_autopipe.sampling.base import Picks, Sampler, SamplerSettings
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 from aiida_mlip_autopipe.sampling.samplers.fps import FpsSampler, FpsSettings
 from aiida_mlip_autopipe.structures.disagreement import LARGEST, MEAN, RELATIVE
+from aiida_mlip_autopipe.structures.duplicates import DESCRIPTOR_TOLERANCE
 
 FIGURES = {'largest': LARGEST, 'mean': MEAN, 'relative': RELATIVE}
 
@@ -32,7 +33,7 @@ class DisagreementSettings(SamplerSettings):
     """Frames below this are passed over, in eV/Å, or in parts of the force for ``relative``."""
     descriptor: AnyDescriptor = SoapSettings()
     """What distances are measured in."""
-    duplicate_tolerance: float = Field(default=1e-4, ge=0)
+    duplicate_tolerance: float = Field(default=DESCRIPTOR_TOLERANCE, ge=0)
     """Frames whose descriptors are not farther apart than this are the same structure."""
 
 

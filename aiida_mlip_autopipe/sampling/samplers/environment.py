@@ -11,6 +11,7 @@ from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling.base import Picks, Sampler, SamplerSettings
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 from aiida_mlip_autopipe.sampling.samplers.environment_kinds import EnvironmentKinds, find_kinds
+from aiida_mlip_autopipe.structures.duplicates import DESCRIPTOR_TOLERANCE
 
 
 class EnvironmentSettings(SamplerSettings):
@@ -24,7 +25,7 @@ class EnvironmentSettings(SamplerSettings):
     """Stop when this share of the kinds is covered, also before there are ``n_structures``."""
     descriptor: SoapSettings = SoapSettings()
     """What environments are told apart by; here it is not averaged."""
-    duplicate_tolerance: float = Field(default=1e-4, ge=0)
+    duplicate_tolerance: float = Field(default=DESCRIPTOR_TOLERANCE, ge=0)
     """Frames whose mean environments are not farther apart than this are the same structure, and one of them is
     chosen at most."""
 

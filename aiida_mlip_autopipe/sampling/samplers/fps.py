@@ -13,6 +13,7 @@ from aiida_mlip_autopipe.sampling.base import Picks, Sampler, SamplerSettings
 from aiida_mlip_autopipe.sampling.pool.describe import describe_pool
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 from aiida_mlip_autopipe.sampling.samplers.farthest_point import farthest_points
+from aiida_mlip_autopipe.structures.duplicates import DESCRIPTOR_TOLERANCE
 
 
 class FpsSettings(SamplerSettings):
@@ -24,7 +25,7 @@ class FpsSettings(SamplerSettings):
     """What distances are measured in."""
     coverage_radius: float | None = Field(default=None, gt=0)
     """Stop when every frame is within this distance of one chosen, also before there are ``n_structures``."""
-    duplicate_tolerance: float = Field(default=1e-4, ge=0)
+    duplicate_tolerance: float = Field(default=DESCRIPTOR_TOLERANCE, ge=0)
     """Frames whose descriptors are not farther apart than this are the same structure, and one of them is chosen at
     most. Descriptors have length one; a rattle of 0.001 Å moves that of a cell of 4 to 64 atoms by 2e-4 to 2e-5."""
 
