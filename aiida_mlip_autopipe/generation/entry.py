@@ -110,8 +110,11 @@ class Entry:
 
     def begin_at(self, index: int) -> None:
         """Begin as if the seeds before it had just been made: what went into their parent is not counted again."""
+        if index == 0:  # also of an entry that has no parent, and so no seed
+            self._last_parent = None
+            return
         number = self.locate(index)[0]
-        if index == 0 or self.locate(index - 1)[0] != number:
+        if self.locate(index - 1)[0] != number:
             self._last_parent = None
         elif self._keeps_parents:
             with suppress(PhysicsViolationError):

@@ -8,7 +8,7 @@ from ase.build import bulk, fcc111
 from ase.io import write
 
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
-from aiida_mlip_autopipe.generation import Rejections, count_seeds, merge_reports
+from aiida_mlip_autopipe.generation import Rejections, count_seeds, iterate_seeds, merge_reports
 from aiida_mlip_autopipe.generation.entry import Entry
 from aiida_mlip_autopipe.generation.kinds.alloy import AlloyGenerator
 
@@ -231,6 +231,14 @@ def test_what_is_drawn_is_never_drawn_again_because_of_another_entry(generate):
     small = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'supercell': [1, 1, 1], 'n_seeds': 1}
     first, second = generate(ORDERED, small).seeds  # also L1_0, by chance
     assert second.seed_id == generate(small).seeds[0].seed_id != first.seed_id
+
+
+def test_an_entry_without_parents_makes_no_seed_one_by_one_either(generate, make_entries, monkeypatch):
+    monkeypatch.setattr(AlloyGenerator, 'n_parents', lambda self: 0)
+    monkeypatch.setattr(AlloyGenerator, 'default_n_seeds', lambda self: 0)
+    nothing = {name: value for name, value in ALLOY.items() if name != 'n_seeds'}
+    assert not generate(nothing).seeds
+    assert not list(iterate_seeds(make_entries(nothing), random_seed=7, cutoff_A=0.0))
 
 
 def test_slabs_that_differ_in_their_vacuum_alone_are_two(generate, tmp_path):
