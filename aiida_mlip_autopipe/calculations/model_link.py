@@ -61,9 +61,9 @@ def find_model_fault(inputs: Mapping[str, Any]) -> str | None:
     calculator, model = inputs['calculator'].get_dict(), inputs.get('model')
     kind = str(calculator.get('kind'))
     if {'model', 'model_sha256'} & calculator.keys():
-        return 'calculator: names a model; it is the input `model`, which `model_node` of workflows.models makes'
+        return 'calculator: names a model; it is the input `model`, which `model_node` of workflows.inputs.models makes'
     if model is None:
-        missing = f'model: the calculator {kind!r} needs one; `model_node` of workflows.models makes its node'
+        missing = f'model: the calculator {kind!r} needs one; `model_node` of workflows.inputs.models makes its node'
         return missing if has_model(kind) else None
     if model.architecture != kind:
         return f'model: it is for the calculator {model.architecture!r}, not for {kind!r}'

@@ -69,7 +69,7 @@ def refused(make_code, foreign, explore, ended):
             'hpc',
             'older-image',
             base,
-            engine=f'{enter} --bind {foreign}/contract.py:{inside}/exploration/contract.py {{image_name}}',
+            engine=f'{enter} --bind {foreign}/contract.py:{inside}/jobs/contract.py {{image_name}}',
         ),
         make_code('hpc', 'bare-image', base, python='/usr/bin/python3'),
         make_code('hpc', 'torn-image', foreign / 'not-an-image.sif'),
