@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from aiida_mlip_autopipe.jobs.command import run_and_report
 from aiida_mlip_autopipe.jobs.granted import take_granted_threads
 
 
@@ -49,11 +50,8 @@ def main() -> int:
         parser.error('a job file, or --self-test')
     from aiida_mlip_autopipe.exploration.evaluate import evaluate_frames
     from aiida_mlip_autopipe.exploration.explore import explore
-    from aiida_mlip_autopipe.jobs.runner import run_job
 
-    result = run_job(arguments.job.resolve(), evaluate_frames if arguments.evaluate else explore)
-    print(f'{result.outcome}: {result.message}' if result.message else result.outcome, file=sys.stderr)
-    return 0
+    return run_and_report(arguments.job, evaluate_frames if arguments.evaluate else explore)
 
 
 def _print_environment(calculator: dict[str, Any]) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.data import chemical_symbols
 
+from aiida_mlip_autopipe.structures.excess_energy import excess_energies
 from aiida_mlip_autopipe.structures.row import Row
 
 if TYPE_CHECKING:
@@ -178,12 +179,7 @@ def _by_kind(rows: Sequence[Row]) -> dict[str, list[int]]:
 
 def _excess_energies(rows: Sequence[Row]) -> np.ndarray:
     energies = np.array([row.labels['energy'] / len(row.atoms) for row in rows])
-    formulas = [row.empirical_formula for row in rows]
-    lowest: dict[str, float] = {}
-    for energy, formula in zip(energies, formulas, strict=True):
-        lowest[formula] = min(energy, lowest.get(formula, energy))
-    excess: np.ndarray = energies - np.array([lowest[formula] for formula in formulas])
-    return excess
+    return excess_energies(energies, [row.empirical_formula for row in rows])
 
 
 def _boxes(rows: Sequence[Row], values: np.ndarray, title: str) -> Figure | None:

@@ -12,6 +12,7 @@ from ase.data import chemical_symbols
 
 from aiida_mlip_autopipe.sampling.pool.features import Features
 from aiida_mlip_autopipe.structures.duplicates import content_digest
+from aiida_mlip_autopipe.structures.excess_energy import excess_energies
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 
@@ -114,12 +115,7 @@ class FramePool:
 
     def excess_energies(self) -> np.ndarray:
         """Return the energy of each candidate above the lowest of the same composition, eV per atom (m,)."""
-        energies = self.energies_per_atom()
-        _, groups = np.unique(self.compositions(), return_inverse=True)
-        lowest = np.full(groups.max() + 1, np.inf)
-        np.minimum.at(lowest, groups, energies)
-        excess: np.ndarray = energies - lowest[groups]
-        return excess
+        return excess_energies(self.energies_per_atom(), self.compositions())
 
     def extra(self, name: str) -> np.ndarray:
         """Return a further array of the trajectories for each candidate (m,); NaN where a trajectory lacks it."""

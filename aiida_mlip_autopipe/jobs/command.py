@@ -1,0 +1,40 @@
+"""The command that runs a job: ``python -m PACKAGE job.json``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aiida_mlip_autopipe.jobs.granted import take_granted_threads
+
+if TYPE_CHECKING:
+    from aiida_mlip_autopipe.jobs.runner import Work
+
+
+def run_command(package: str, load_work: Callable[[], Work]) -> int:
+    """Run the job that the command line names in the folder of its file; return 0 whenever ``result.json`` was written.
+
+    Parameters
+    ----------
+    package
+        The package that is started, for the help.
+    load_work
+        Imports what the job does, after the threads are limited: numerical libraries read their limits at import.
+    """
+    take_granted_threads()
+    description = f'Run one job in the folder of its file: python -m {package} job.json'
+    parser = argparse.ArgumentParser(prog=f'python -m {package}', description=description)
+    parser.add_argument('job', type=Path, help='job.json; results are written beside it')
+    return run_and_report(parser.parse_args().job, load_work())
+
+
+def run_and_report(job_file: Path, work: Work) -> int:
+    """Run a job and print its outcome to stderr; return 0 whenever ``result.json`` was written."""
+    from aiida_mlip_autopipe.jobs.runner import run_job
+
+    result = run_job(job_file.resolve(), work)
+    print(f'{result.outcome}: {result.message}' if result.message else result.outcome, file=sys.stderr)
+    return 0

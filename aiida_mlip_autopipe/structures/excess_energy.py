@@ -1,0 +1,24 @@
+"""The energy of a structure above the lowest of the same composition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def excess_energies(energies: np.ndarray, compositions: Sequence[str]) -> np.ndarray:
+    """Return the energies above the lowest of the same composition.
+
+    Parameters
+    ----------
+    energies
+        Energy of each structure, eV per atom (n,).
+    compositions
+        Empirical formula of each structure (n).
+    """
+    _, groups = np.unique(compositions, return_inverse=True)
+    lowest = np.full(groups.max() + 1, np.inf)
+    np.minimum.at(lowest, groups, energies)
+    excess: np.ndarray = energies - lowest[groups]
+    return excess
