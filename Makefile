@@ -38,7 +38,7 @@ run: $(USER_STAMP)  ## environment, AiiDA profile, calculator, then the example:
 
 .PHONY: test
 test: lint docs mace  ## the whole test suite: lint, types, documentation, every test, the wheel
-	$(MACE_VENV)/bin/pytest -m '' tests/calculators/test_mace.py tests/descriptors/test_learned.py
+	$(MACE_VENV)/bin/pytest -m '' tests/calculators/kinds/test_mace.py tests/descriptors/test_learned.py
 	$(IN_MEMORY) pytest -m 'not cluster and not long' --numprocesses $(WORKERS) --dist loadgroup --durations 15
 
 .PHONY: test-cluster

@@ -141,7 +141,7 @@ def select_again(scale, peer):
 
 def farthest_points(scale, peer):
     """2,000 of 100,000 points of 1,000 features."""
-    from aiida_mlip_autopipe.sampling.samplers.farthest_point import farthest_points as choose
+    from aiida_mlip_autopipe.sampling.farthest_point import farthest_points as choose
 
     rng = np.random.default_rng(0)
     n, k = round(100_000 * scale), round(2000 * scale)

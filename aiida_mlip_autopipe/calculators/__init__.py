@@ -10,18 +10,10 @@ from aiida_mlip_autopipe.calculators.base import (
     CalculatorRefusedError,
     CalculatorSettings,
 )
-from aiida_mlip_autopipe.core.registry import Registry
+from aiida_mlip_autopipe.core.registry import Registry, variants_in
 
 CALCULATORS: Registry[CalculatorLoader] = Registry(
-    'aiida_mlip_autopipe.calculators',
-    {
-        'emt': 'aiida_mlip_autopipe.calculators.emt:EMTLoader',
-        'sevennet': 'aiida_mlip_autopipe.calculators.sevennet:SevenNetLoader',
-        'mace': 'aiida_mlip_autopipe.calculators.mace:MACELoader',
-        'chgnet': 'aiida_mlip_autopipe.calculators.chgnet:CHGNetLoader',
-        'lj': 'aiida_mlip_autopipe.calculators.lj:LennardJonesLoader',
-        'custom': 'aiida_mlip_autopipe.calculators.custom:CustomLoader',
-    },
+    'aiida_mlip_autopipe.calculators', variants_in('aiida_mlip_autopipe.calculators.kinds')
 )
 
 

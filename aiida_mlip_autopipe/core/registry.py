@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from pkgutil import iter_modules
 from typing import Annotated, Any, Generic, Protocol, TypeVar, Union
 
 from pydantic import Field
@@ -26,6 +27,20 @@ class Variant(Protocol):
 V = TypeVar('V', bound=Variant)
 
 
+def variants_in(package: str) -> dict[str, str]:
+    """Return the built-in variants of a package by kind, without importing them.
+
+    Each module holds one: the name of the module is the kind, and its constant ``VARIANT`` is the class.
+
+    Parameters
+    ----------
+    package
+        As ``aiida_mlip_autopipe.generation.kinds``.
+    """
+    modules = iter_modules(import_module(package).__path__)
+    return {kind: f'{package}.{kind}:VARIANT' for kind in sorted(module.name for module in modules)}
+
+
 class Registry(Generic[V]):
     """The variants of one stage.
 
@@ -34,7 +49,7 @@ class Registry(Generic[V]):
     group
         The entry point group that other packages use, as ``aiida_mlip_autopipe.generators``.
     builtin
-        The package's own variants: kind to ``'module:Class'``, imported on demand.
+        The package's own variants, as `variants_in` finds them: kind to ``'module:Class'``, imported on demand.
     """
 
     def __init__(self, group: str, builtin: Mapping[str, str]):

@@ -20,7 +20,7 @@ from aiida_mlip_autopipe.exploration.dynamics.integrators import make_integrator
 from aiida_mlip_autopipe.exploration.dynamics.relaxation import relax
 from aiida_mlip_autopipe.exploration.full_trajectory import FullTrajectoryFile
 from aiida_mlip_autopipe.exploration.guards import Alarm, Guards
-from aiida_mlip_autopipe.exploration.montecarlo.moves import MoveRefusedError
+from aiida_mlip_autopipe.exploration.montecarlo.base import MoveRefusedError
 from aiida_mlip_autopipe.exploration.montecarlo.trials import MonteCarlo
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 from aiida_mlip_autopipe.exploration.preparation import PreparedJob

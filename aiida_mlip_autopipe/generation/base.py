@@ -13,7 +13,7 @@ from pydantic import Field, PositiveInt
 
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.randomness import make_rng
-from aiida_mlip_autopipe.core.registry import Registry
+from aiida_mlip_autopipe.core.registry import Registry, variants_in
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.chemistry.elements import Element
 from aiida_mlip_autopipe.generation.perturb import PerturbSettings
@@ -214,16 +214,5 @@ def content_label(settings: GeneratorSettings) -> str:
 
 
 GENERATORS: Registry[Generator] = Registry(
-    'aiida_mlip_autopipe.generators',
-    {
-        'adsorption': 'aiida_mlip_autopipe.generation.kinds.adsorption:AdsorptionGenerator',
-        'alloy': 'aiida_mlip_autopipe.generation.kinds.alloy:AlloyGenerator',
-        'covalent': 'aiida_mlip_autopipe.generation.kinds.covalent:CovalentGenerator',
-        'defect': 'aiida_mlip_autopipe.generation.kinds.defect:DefectGenerator',
-        'interface': 'aiida_mlip_autopipe.generation.kinds.interface:InterfaceGenerator',
-        'ionic': 'aiida_mlip_autopipe.generation.kinds.ionic:IonicGenerator',
-        'knowledge': 'aiida_mlip_autopipe.generation.kinds.knowledge:KnowledgeGenerator',
-        'structures': 'aiida_mlip_autopipe.generation.kinds.structures:StructuresGenerator',
-        'surface': 'aiida_mlip_autopipe.generation.kinds.surface:SurfaceGenerator',
-    },
+    'aiida_mlip_autopipe.generators', variants_in('aiida_mlip_autopipe.generation.kinds')
 )

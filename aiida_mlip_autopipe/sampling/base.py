@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from aiida_mlip_autopipe.core.registry import Registry
+from aiida_mlip_autopipe.core.registry import Registry, variants_in
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 
@@ -90,15 +90,5 @@ class Sampler(ABC):
 
 
 SAMPLERS: Registry[Sampler] = Registry(
-    'aiida_mlip_autopipe.samplers',
-    {
-        'random': 'aiida_mlip_autopipe.sampling.samplers.random:RandomSampler',
-        'stride': 'aiida_mlip_autopipe.sampling.samplers.stride:StrideSampler',
-        'fps': 'aiida_mlip_autopipe.sampling.samplers.fps:FpsSampler',
-        'direct': 'aiida_mlip_autopipe.sampling.samplers.direct:DirectSampler',
-        'environment': 'aiida_mlip_autopipe.sampling.samplers.environment:EnvironmentSampler',
-        'disagreement': 'aiida_mlip_autopipe.sampling.samplers.disagreement:DisagreementSampler',
-        'stratified': 'aiida_mlip_autopipe.sampling.samplers.stratified:StratifiedSampler',
-        'mix': 'aiida_mlip_autopipe.sampling.samplers.mix:MixSampler',
-    },
+    'aiida_mlip_autopipe.samplers', variants_in('aiida_mlip_autopipe.sampling.samplers')
 )

@@ -24,7 +24,7 @@ from ase.io import Trajectory, read
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
-from aiida_mlip_autopipe.calculators.sevennet import SevenNetLoader, SevenNetSettings
+from aiida_mlip_autopipe.calculators.kinds.sevennet import SevenNetLoader, SevenNetSettings
 
 # PBE lattice constants of the face-centred cubic metals, Å (Haas, Tran and Blaha, Phys. Rev. B 79, 085104, 2009).
 LATTICE_A = {'Cu': 3.63, 'Au': 4.16, 'Ag': 4.15, 'Pd': 3.94, 'Ni': 3.52, 'Pt': 3.97}

@@ -7,7 +7,8 @@ import numpy as np
 
 from aiida_mlip_autopipe.descriptors import environments
 from aiida_mlip_autopipe.descriptors.soap import settings as soap
-from aiida_mlip_autopipe.sampling.samplers import direct, environment_kinds
+from aiida_mlip_autopipe.sampling import environment_kinds
+from aiida_mlip_autopipe.sampling.samplers import direct
 
 
 class Remembering:

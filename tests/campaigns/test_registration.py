@@ -7,7 +7,7 @@ import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 
-from aiida_mlip_autopipe.calculators.sevennet import SevenNetSettings
+from aiida_mlip_autopipe.calculators.kinds.sevennet import SevenNetSettings
 from aiida_mlip_autopipe.campaigns import self_tests
 from aiida_mlip_autopipe.campaigns.registration import Program, register_code
 from aiida_mlip_autopipe.core.errors import AutopipeError

@@ -19,7 +19,7 @@ def test_what_a_calculator_has_learned_can_be_the_descriptor(tmp_path):
 
 
 def test_a_calculator_that_has_learned_nothing_is_refused_with_the_place(tmp_path):
-    sentence = "sampling.descriptor.kind: got 'learned'; the calculator emt has none; there are those of sevennet, mace"
+    sentence = "sampling.descriptor.kind: got 'learned'; the calculator emt has none; there are those of mace, sevennet"
     with pytest.raises(ConfigError, match=re.escape(sentence)):
         config(tmp_path, calculator={'kind': 'emt'}, sampling=LEARNED)
 

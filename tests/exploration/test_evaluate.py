@@ -14,8 +14,8 @@ from support.environments import environment_of
 
 from aiida_mlip_autopipe.calculators import CALCULATORS
 from aiida_mlip_autopipe.calculators.base import Loaded
-from aiida_mlip_autopipe.calculators.emt import EMTLoader
-from aiida_mlip_autopipe.calculators.lj import LennardJonesLoader
+from aiida_mlip_autopipe.calculators.kinds.emt import EMTLoader
+from aiida_mlip_autopipe.calculators.kinds.lj import LennardJonesLoader
 from aiida_mlip_autopipe.exploration import EVALUATION_VERSION
 from aiida_mlip_autopipe.exploration.evaluate import evaluate_frames
 from aiida_mlip_autopipe.exploration.trajectory_file import read_trajectory, write_trajectory

@@ -20,7 +20,7 @@ from ase.io import read, write
 
 from aiida_mlip_autopipe.calculators import CALCULATORS
 from aiida_mlip_autopipe.calculators.base import Loaded
-from aiida_mlip_autopipe.calculators.emt import EMTLoader
+from aiida_mlip_autopipe.calculators.kinds.emt import EMTLoader
 from aiida_mlip_autopipe.jobs.contract import (
     CHECKPOINT_FILE,
     CRASH_FILE,

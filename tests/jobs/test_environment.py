@@ -10,7 +10,7 @@ import sys
 import pytest
 from support.environments import environment_of
 
-from aiida_mlip_autopipe.calculators.custom import CustomSettings
+from aiida_mlip_autopipe.calculators.kinds.custom import CustomSettings
 from aiida_mlip_autopipe.jobs import environment as environment_module
 from aiida_mlip_autopipe.jobs.environment import (
     SourceNotFoundError,

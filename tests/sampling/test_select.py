@@ -196,7 +196,7 @@ def test_bad_settings_are_refused(kind, fields):
 
 
 def test_an_unknown_kind_is_one_sentence():
-    with pytest.raises(AutopipeError, match="'grid'; there are random, stride, fps, direct"):
+    with pytest.raises(AutopipeError, match="'grid'; there are direct, disagreement, environment, fps"):
         SAMPLERS.load('grid')
 
 

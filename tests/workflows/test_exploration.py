@@ -6,7 +6,7 @@ from ase.build import bulk
 from support.environments import environment_of
 
 from aiida_mlip_autopipe.calculations.explore import exploration_inputs
-from aiida_mlip_autopipe.calculators.emt import EMTSettings
+from aiida_mlip_autopipe.calculators.kinds.emt import EMTSettings
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION, ExplorationSettings
 from aiida_mlip_autopipe.structures.seed import Seed

@@ -10,7 +10,7 @@ from ase.build import bulk
 from support.tiny_campaign import change_campaign, write_structures
 
 from aiida_mlip_autopipe.calculators import resolve_model
-from aiida_mlip_autopipe.calculators.sevennet import SevenNetSettings
+from aiida_mlip_autopipe.calculators.kinds.sevennet import SevenNetSettings
 from aiida_mlip_autopipe.data.model_store import FOLDER
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 

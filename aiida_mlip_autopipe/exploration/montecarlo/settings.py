@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from aiida_mlip_autopipe.core.settings import Settings
-from aiida_mlip_autopipe.exploration.montecarlo.moves import MOVES, MoveSettings
+from aiida_mlip_autopipe.exploration.montecarlo.base import MOVES, MoveSettings
 
 if TYPE_CHECKING:
     # The members of the union are known only when the registry is read.

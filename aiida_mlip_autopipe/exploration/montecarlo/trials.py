@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 
-from aiida_mlip_autopipe.exploration.montecarlo.moves import MOVES, Move, MoveRefusedError, Trial
+from aiida_mlip_autopipe.exploration.montecarlo.base import MOVES, Move, MoveRefusedError, Trial
 from aiida_mlip_autopipe.exploration.montecarlo.settings import MonteCarloSettings
 from aiida_mlip_autopipe.exploration.phase_space import VelocityVerlet
 from aiida_mlip_autopipe.structures.distances import find_overlap

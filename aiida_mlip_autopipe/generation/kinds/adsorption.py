@@ -289,3 +289,6 @@ def _apart(one: Atoms, other: Atoms, slab: Atoms) -> bool:
     lateral = _wrapped(vectors[..., :2], slab)
     distances = np.sqrt((lateral**2).sum(axis=2) + vectors[..., 2] ** 2)
     return bool((distances > MOLECULE_FACTOR * sums).all())
+
+
+VARIANT = AdsorptionGenerator

@@ -270,3 +270,6 @@ def _dissolve(atoms: Atoms, solutes: dict[str, int], rng: np.random.Generator) -
         )
     for site, symbol in zip(rng.choice(len(atoms), len(symbols), replace=False), symbols, strict=True):
         atoms.symbols[int(site)] = str(symbol)
+
+
+VARIANT = AlloyGenerator

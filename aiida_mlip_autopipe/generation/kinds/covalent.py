@@ -236,3 +236,6 @@ def _layers(settings: CovalentSettings, bond_A: float) -> tuple[Atoms, np.ndarra
     atoms.wrap()
     swapped = settings.stacking == "AA'"
     return atoms, np.array([role for layer in range(n_layers) for role in ('XA' if swapped and layer % 2 else 'AX')])
+
+
+VARIANT = CovalentGenerator

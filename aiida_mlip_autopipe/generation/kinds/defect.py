@@ -297,3 +297,6 @@ def _charge_of_elements(atoms: Atoms) -> dict[str, float]:
         values, counts = np.unique(charges[atoms.symbols == symbol], return_counts=True)
         found[symbol] = float(values[counts.argmax()])
     return found
+
+
+VARIANT = DefectGenerator

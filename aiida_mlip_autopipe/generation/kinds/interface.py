@@ -239,3 +239,6 @@ def _merge(atoms: Atoms, unit: Atoms, factor: float) -> tuple[Atoms, int]:
     del kept[sorted(gone)]
     kept.wrap()
     return kept, len(gone)
+
+
+VARIANT = InterfaceGenerator

@@ -296,3 +296,6 @@ def _move_to_voids(atoms: Atoms, symbol: str, count: int, voids: np.ndarray, rng
         )
     chosen = rng.choice(sites, count, replace=False)
     atoms.positions[chosen] = voids[rng.choice(len(voids), count, replace=False)]
+
+
+VARIANT = IonicGenerator

@@ -256,3 +256,6 @@ def prototypes(counts: tuple[int, ...]) -> list[tuple[str, dict[str, int], Atoms
             cell = Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=True)
             found.append((str(entry['tags']['aflow']), reduced, cell))
     return found
+
+
+VARIANT = KnowledgeGenerator

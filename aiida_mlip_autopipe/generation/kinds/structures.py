@@ -161,3 +161,6 @@ def _off_far_faces(atoms: Atoms, pbc: np.ndarray) -> np.ndarray:
     fractions = atoms.positions @ np.linalg.inv(complete_cell(atoms))
     far = (np.abs(fractions - 1) < 1e-9) & pbc
     return np.asarray(atoms.positions - far.astype(float) @ atoms.cell.array)
+
+
+VARIANT = StructuresGenerator

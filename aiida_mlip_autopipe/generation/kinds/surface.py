@@ -230,3 +230,6 @@ def _check_vacuum(atoms: Atoms, vacuum_A: float) -> None:
             'vacuum', (), gap, vacuum_A,
             f'the vacuum of {atoms.get_chemical_formula()} is {gap:.2f} Å thick; {vacuum_A:.2f} Å were asked for',
         )  # fmt: skip
+
+
+VARIANT = SurfaceGenerator

@@ -13,9 +13,9 @@ from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor
 from aiida_mlip_autopipe.descriptors.projection import fit_projection
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling.base import Picks, Sampler, SamplerSettings
+from aiida_mlip_autopipe.sampling.farthest_point import farthest_points
 from aiida_mlip_autopipe.sampling.pool.describe import describe_pool
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
-from aiida_mlip_autopipe.sampling.samplers.farthest_point import farthest_points
 from aiida_mlip_autopipe.structures.duplicates import DESCRIPTOR_TOLERANCE
 
 
@@ -133,3 +133,6 @@ def _from_centre(components: np.ndarray, members: np.ndarray) -> np.ndarray:
 
 def _nearest(point: np.ndarray, others: np.ndarray) -> float:
     return float(np.linalg.norm(others - point, axis=1).min()) if len(others) else float('nan')
+
+
+VARIANT = DirectSampler

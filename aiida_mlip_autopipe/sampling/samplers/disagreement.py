@@ -79,3 +79,6 @@ class DisagreementSampler(Sampler):
         farthest = FpsSettings(descriptor=settings.descriptor, duplicate_tolerance=settings.duplicate_tolerance)
         picks = FpsSampler(farthest).pick(pool.subset(kept), n_structures, rng)
         return Picks(kept[picks.indices], picks.distances, picks.report | report, complete=is_short)
+
+
+VARIANT = DisagreementSampler

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling.base import Picks, Sampler, SamplerSettings
+from aiida_mlip_autopipe.sampling.environment_kinds import EnvironmentKinds, find_kinds
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
-from aiida_mlip_autopipe.sampling.samplers.environment_kinds import EnvironmentKinds, find_kinds
 from aiida_mlip_autopipe.structures.duplicates import DESCRIPTOR_TOLERANCE
 
 
@@ -114,3 +114,6 @@ class _Cover:
 
     def _remove_alike(self, mean: np.ndarray) -> None:
         self.available &= np.linalg.norm(self.kinds.means - mean, axis=1) > self.tolerance
+
+
+VARIANT = EnvironmentSampler

@@ -10,9 +10,9 @@ from pydantic import Field
 from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling.base import Picks, Sampler, SamplerSettings
+from aiida_mlip_autopipe.sampling.farthest_point import farthest_points
 from aiida_mlip_autopipe.sampling.pool.describe import describe_pool
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
-from aiida_mlip_autopipe.sampling.samplers.farthest_point import farthest_points
 from aiida_mlip_autopipe.structures.duplicates import DESCRIPTOR_TOLERANCE
 
 
@@ -57,3 +57,6 @@ class FpsSampler(Sampler):
         }
         covered = settings.coverage_radius is not None and float(nearest.max()) <= settings.coverage_radius
         return Picks(indices, distances, report, complete=covered)
+
+
+VARIANT = FpsSampler

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.sampling.base import Picks, Sampler, SamplerSettings
+from aiida_mlip_autopipe.sampling.nested import InnerSampler, Rounds
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
-from aiida_mlip_autopipe.sampling.samplers.nested import InnerSampler, Rounds
 
 
 class Part(Settings):
@@ -57,3 +57,6 @@ class MixSampler(Sampler):
                 ]
             }
         )
+
+
+VARIANT = MixSampler

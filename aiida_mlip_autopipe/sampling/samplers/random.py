@@ -26,3 +26,6 @@ class RandomSampler(Sampler):
         """Take the first of all candidates in a random order."""
         indices = rng.permutation(len(pool))[:n_structures]
         return Picks(indices, np.full(len(indices), np.nan))
+
+
+VARIANT = RandomSampler

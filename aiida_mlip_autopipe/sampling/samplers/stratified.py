@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import Field
 
 from aiida_mlip_autopipe.sampling.base import Picks, Sampler, SamplerSettings
+from aiida_mlip_autopipe.sampling.nested import InnerSampler, Rounds
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 from aiida_mlip_autopipe.sampling.samplers.fps import FpsSettings
-from aiida_mlip_autopipe.sampling.samplers.nested import InnerSampler, Rounds
 
 
 class StratifiedSettings(SamplerSettings):
@@ -81,3 +81,6 @@ def _cut(values: np.ndarray, n_strata: int, unit: str) -> dict[str, np.ndarray]:
         f'{edges[place]:.4g} to {edges[place + 1]:.4g} {unit}': np.flatnonzero(places == place)
         for place in np.unique(places)
     }
+
+
+VARIANT = StratifiedSampler

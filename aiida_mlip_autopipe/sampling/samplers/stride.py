@@ -27,3 +27,6 @@ class StrideSampler(Sampler):
         n = min(n_structures, len(pool))
         indices = (2 * np.arange(n) + 1) * len(pool) // (2 * n)
         return Picks(indices, np.full(n, np.nan))
+
+
+VARIANT = StrideSampler

@@ -11,7 +11,7 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from aiida_mlip_autopipe.calculators import CALCULATORS
 from aiida_mlip_autopipe.calculators.base import Loaded
-from aiida_mlip_autopipe.calculators.emt import EMTLoader
+from aiida_mlip_autopipe.calculators.kinds.emt import EMTLoader
 from aiida_mlip_autopipe.exploration.dynamics.averages import Blocking
 from aiida_mlip_autopipe.exploration.simulation import Simulation
 

@@ -9,10 +9,10 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from pydantic import ValidationError
 
-from aiida_mlip_autopipe.calculators.emt import EMTLoader, EMTSettings
 from aiida_mlip_autopipe.calculators.evaluation import Evaluator
+from aiida_mlip_autopipe.calculators.kinds.emt import EMTLoader, EMTSettings
 from aiida_mlip_autopipe.exploration.dynamics.integrators import make_integrator
-from aiida_mlip_autopipe.exploration.montecarlo.moves import MOVES, MoveRefusedError
+from aiida_mlip_autopipe.exploration.montecarlo.base import MOVES, MoveRefusedError
 from aiida_mlip_autopipe.exploration.montecarlo.settings import MonteCarloSettings
 from aiida_mlip_autopipe.exploration.montecarlo.trials import MonteCarlo
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace

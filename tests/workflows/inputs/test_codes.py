@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from aiida import orm
 
-from aiida_mlip_autopipe.calculators.mace import MACESettings
+from aiida_mlip_autopipe.calculators.kinds.mace import MACESettings
 from aiida_mlip_autopipe.config.execution import JobResources, StashSettings
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.workflows.inputs.codes import (

@@ -14,9 +14,9 @@ from support.environments import environment_of
 from aiida_mlip_autopipe.aiida_internals import use_cache
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, exploration_inputs
 from aiida_mlip_autopipe.calculations.export_dataset import environment_of_label
-from aiida_mlip_autopipe.calculators.custom import CustomSettings
-from aiida_mlip_autopipe.calculators.emt import EMTSettings
-from aiida_mlip_autopipe.calculators.sevennet import SevenNetSettings
+from aiida_mlip_autopipe.calculators.kinds.custom import CustomSettings
+from aiida_mlip_autopipe.calculators.kinds.emt import EMTSettings
+from aiida_mlip_autopipe.calculators.kinds.sevennet import SevenNetSettings
 from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.seed import SeedData

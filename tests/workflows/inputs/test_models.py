@@ -11,8 +11,8 @@ from ase.build import bulk
 from aiida_mlip_autopipe.aiida_internals import use_cache
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, exploration_inputs
 from aiida_mlip_autopipe.calculators import base
-from aiida_mlip_autopipe.calculators.mace import MACESettings
-from aiida_mlip_autopipe.calculators.sevennet import SevenNetSettings
+from aiida_mlip_autopipe.calculators.kinds.mace import MACESettings
+from aiida_mlip_autopipe.calculators.kinds.sevennet import SevenNetSettings
 from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.core.errors import AutopipeError, ModelMissingError
 from aiida_mlip_autopipe.data.model import ModelData

@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field
 
-from aiida_mlip_autopipe.exploration.montecarlo.moves.base import Move, MoveSettings, Trial
+from aiida_mlip_autopipe.exploration.montecarlo.base import Move, MoveSettings, Trial
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 
 
@@ -37,3 +37,6 @@ class Displacement(Move):
         positions = system.positions.copy()
         positions[rng.choice(self._free)] += rng.uniform(-limit, limit, 3)
         return Trial(positions, system.cell)
+
+
+VARIANT = Displacement

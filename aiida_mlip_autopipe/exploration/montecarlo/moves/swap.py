@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field, model_validator
 
-from aiida_mlip_autopipe.exploration.montecarlo.moves.base import Move, MoveRefusedError, MoveSettings, Trial
+from aiida_mlip_autopipe.exploration.montecarlo.base import Move, MoveRefusedError, MoveSettings, Trial
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 
 # Elements that take the negative charge in a compound with any other, for structures without formal charges.
@@ -86,3 +86,6 @@ class Swap(Move):
             signs: np.ndarray = np.sign(np.round(charges, 6)).astype(int) + 1
             return signs
         return np.isin(atoms.numbers, list(ANION_FORMERS)).astype(int)
+
+
+VARIANT = Swap

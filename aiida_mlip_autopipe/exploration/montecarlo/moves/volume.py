@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field
 
-from aiida_mlip_autopipe.exploration.montecarlo.moves.base import Move, MoveRefusedError, MoveSettings, Trial
+from aiida_mlip_autopipe.exploration.montecarlo.base import Move, MoveRefusedError, MoveSettings, Trial
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 
 
@@ -57,3 +57,6 @@ class Volume(Move):
             return Trial(system.positions, system.cell, -np.inf)
         scale = np.exp(change / 3.0)
         return Trial(scale * system.positions, scale * system.cell, exponent * change)
+
+
+VARIANT = Volume

@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111, molecule
 
 from aiida_mlip_autopipe.calculators.isolated_atoms import evaluate_isolated_atoms
-from aiida_mlip_autopipe.calculators.sevennet import SHIPPED, SevenNetLoader, SevenNetSettings
+from aiida_mlip_autopipe.calculators.kinds.sevennet import SHIPPED, SevenNetLoader, SevenNetSettings
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError, resolve_model
 from aiida_mlip_autopipe.jobs.contract import CHECKPOINT_FILE, JOB_FILE, RESULT_FILE
 
@@ -191,7 +191,7 @@ def test_a_run_goes_on_exactly_in_another_process(cache, scripted, job_folder, s
 def test_a_job_imports_none_of_what_training_needs(cache, scripted):
     code = (
         'import sys\n'
-        'from aiida_mlip_autopipe.calculators.sevennet import SevenNetLoader, SevenNetSettings\n'
+        'from aiida_mlip_autopipe.calculators.kinds.sevennet import SevenNetLoader, SevenNetSettings\n'
         'SevenNetLoader(SevenNetSettings(device="cpu")).load()\n'
         'print([name for name in ("sevenn", "e3nn", "torch_geometric", "sklearn", "pandas", "torch._dynamo")'
         ' if name in sys.modules])'

@@ -8,7 +8,7 @@ import pytest
 from ase import Atoms
 from support.tiny_mace import write_tiny_mace
 
-from aiida_mlip_autopipe.calculators.mace import MACELoader, MACESettings
+from aiida_mlip_autopipe.calculators.kinds.mace import MACELoader, MACESettings
 from aiida_mlip_autopipe.exploration import CalculatorRefusedError
 
 needs_mace = pytest.mark.skipif(find_spec('mace') is None, reason='MACE is not installed')

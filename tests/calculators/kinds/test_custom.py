@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from aiida_mlip_autopipe.calculators.base import Loaded
-from aiida_mlip_autopipe.calculators.emt import EMTLoader
+from aiida_mlip_autopipe.calculators.kinds.emt import EMTLoader
 from aiida_mlip_autopipe.exploration import CALCULATORS
 
 

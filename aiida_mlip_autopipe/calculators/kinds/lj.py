@@ -84,3 +84,6 @@ class LennardJonesLoader(CalculatorLoader):
     def load(self) -> Loaded:
         """Return the calculator."""
         return Loaded(ShiftedForceLennardJones(self.settings))
+
+
+VARIANT = LennardJonesLoader

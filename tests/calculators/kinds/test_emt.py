@@ -6,8 +6,8 @@ import numpy as np
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from aiida_mlip_autopipe.calculators.emt import EMTLoader, EMTSettings
 from aiida_mlip_autopipe.calculators.evaluation import Evaluator
+from aiida_mlip_autopipe.calculators.kinds.emt import EMTLoader, EMTSettings
 
 
 def forces_fresh_and_after_a_detour(make):

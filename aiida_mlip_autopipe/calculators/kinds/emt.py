@@ -49,3 +49,6 @@ class EMTLoader(CalculatorLoader):
                 )
 
         return Loaded(MemorylessEMT(), elements=frozenset(atomic_numbers[symbol] for symbol in parameters))
+
+
+VARIANT = EMTLoader

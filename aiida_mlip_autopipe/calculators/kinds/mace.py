@@ -82,3 +82,6 @@ class MACELoader(CalculatorLoader):
             dtype=torch.float64 if self.settings.dtype == 'float64' else torch.float32,
         )
         return SumCalculator([calculator, dispersion])
+
+
+VARIANT = MACELoader

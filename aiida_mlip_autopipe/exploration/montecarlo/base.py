@@ -11,6 +11,7 @@ from ase import Atoms
 from pydantic import Field
 
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.registry import Registry, variants_in
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 
@@ -103,3 +104,8 @@ class Move(ABC):
         """Return the statistics for the result."""
         rate = self.n_accepted / self.n_tried if self.n_tried else None
         return {'kind': self.settings.kind, **self.dump(), 'acceptance': rate}
+
+
+MOVES: Registry[Move] = Registry(
+    'aiida_mlip_autopipe.moves', variants_in('aiida_mlip_autopipe.exploration.montecarlo.moves')
+)

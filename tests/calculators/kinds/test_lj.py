@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 
-from aiida_mlip_autopipe.calculators.lj import (
+from aiida_mlip_autopipe.calculators.kinds.lj import (
     LennardJonesLoader,
     LennardJonesSettings,
     ShiftedForceLennardJones,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from aiida_mlip_autopipe.sampling.samplers.farthest_point import farthest_points
+from aiida_mlip_autopipe.sampling.farthest_point import farthest_points
 
 
 def brute_force(points, first, n):

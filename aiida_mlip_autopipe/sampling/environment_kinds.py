@@ -9,9 +9,9 @@ import numpy as np
 
 from aiida_mlip_autopipe.descriptors.environments import ALIKE
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
+from aiida_mlip_autopipe.sampling.farthest_point import farthest_points
 from aiida_mlip_autopipe.sampling.pool.describe import describe_pool
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
-from aiida_mlip_autopipe.sampling.samplers.farthest_point import farthest_points
 
 BLOCK = 4096
 

@@ -95,3 +95,6 @@ class SevenNetLoader(CalculatorLoader):
             return found[0]
 
         return loaded, describe
+
+
+VARIANT = SevenNetLoader

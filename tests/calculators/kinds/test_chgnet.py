@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from aiida_mlip_autopipe.calculators.chgnet import SHIPPED, CHGNetLoader, CHGNetSettings
+from aiida_mlip_autopipe.calculators.kinds.chgnet import SHIPPED, CHGNetLoader, CHGNetSettings
 from aiida_mlip_autopipe.exploration import CalculatorRefusedError, resolve_model
 
 needs_chgnet = pytest.mark.skipif(find_spec('chgnet') is None, reason='CHGNet is not installed')

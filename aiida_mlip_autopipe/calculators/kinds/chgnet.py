@@ -56,3 +56,6 @@ class CHGNetLoader(CalculatorLoader):
             model = CHGNet.from_file(str(self.model_file()))
         calculator = CHGNetCalculator(model, use_device=device, on_isolated_atoms='ignore')
         return Loaded(calculator, device, 'float32', frozenset(range(1, LAST_ELEMENT + 1)))
+
+
+VARIANT = CHGNetLoader

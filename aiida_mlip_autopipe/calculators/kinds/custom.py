@@ -75,3 +75,6 @@ class CustomLoader(CalculatorLoader):
         if not isinstance(calculator, Calculator):
             raise CalculatorRefusedError('settings', f'{self.settings.calculator} is no ASE calculator')
         return Loaded(calculator)
+
+
+VARIANT = CustomLoader
