@@ -2,10 +2,13 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
+from aiida_mlip_autopipe.calculators import CALCULATORS
 from aiida_mlip_autopipe.core import registry
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.registry import Registry
+from aiida_mlip_autopipe.exploration.montecarlo.base import MOVES
 from aiida_mlip_autopipe.generation import GENERATORS
+from aiida_mlip_autopipe.sampling import SAMPLERS
 
 GROUP = GENERATORS.group
 BUILTIN = {'alloy': 'aiida_mlip_autopipe.generation.kinds.alloy:AlloyGenerator'}
@@ -36,3 +39,19 @@ def test_an_entry_point_cannot_take_the_name_of_a_built_in_kind(monkeypatch):
 def test_a_broken_entry_point_is_named(monkeypatch, value):
     with pytest.raises(AutopipeError, match=f"the {GROUP} 'mine' cannot be loaded from {value.partition(':')[0]}: "):
         registry_with(monkeypatch, 'mine', value).load('mine')
+
+
+@pytest.mark.parametrize(
+    ('variants', 'kinds'),
+    [
+        (CALCULATORS, 'chgnet custom emt lj mace sevennet'),
+        (GENERATORS, 'adsorption alloy covalent defect interface ionic knowledge structures surface'),
+        (MOVES, 'displacement swap volume'),
+        (SAMPLERS, 'direct disagreement environment fps mix random stratified stride'),
+    ],
+    ids=['calculators', 'generators', 'moves', 'samplers'],
+)
+def test_each_module_of_a_folder_is_the_kind_that_it_is_named_after(variants, kinds):
+    assert list(variants) == kinds.split()
+    for kind in variants:
+        assert variants.load(kind).settings_class.model_fields['kind'].default == kind
