@@ -1,28 +1,28 @@
-# Everything a checkout can do; `make help` lists it. On a fresh machine each target makes the environment it needs.
+# The tasks of a checkout; `make help` lists them. On a fresh machine each target makes the environment it needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-# The constraints were tested with 3.11, so it is taken where there is one.
+# The constraints were tested with Python 3.11, so it is used if it is installed.
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 	$$python -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 # Beside the user's SevenNet: what the tests need and what agrees with it.
 EXTRAS := sevennet,chgnet,generation,materials-project,fairchem
 MACE_VENV := .venv-mace
-# The loop of a job is serial: two processes of one thread are faster than one of two.
+# The loop of a job is serial: two processes with one thread each are faster than one process with two.
 WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 export MLIP_AUTOPIPE_MACE_PYTHON ?= $(CURDIR)/$(MACE_VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# What a command starts (daemon, jobs) finds the environment's programs, activated or not.
+# Processes that a command starts (daemon, jobs) find the environment's programs, activated or not.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 USER_STAMP := $(VENV)/installed
 TOOLS_STAMP := $(VENV)/installed-tools
 MACE_STAMP := $(MACE_VENV)/installed
 
-# AiiDA waits for the disk after each of some thousand small writes; a profile in memory does not. Where there is no
-# room in memory the tests use the disk.
+# AiiDA waits for the disk after each of about a thousand small writes; a profile in memory does not. If memory is
+# short, the tests use the disk.
 IN_MEMORY := scratch=$$(mktemp -d -p $$([ "$$(df --output=avail /dev/shm 2>/dev/null | tail -n 1)" -gt 8000000 ] 2>/dev/null \
 	&& echo /dev/shm || echo $${TMPDIR:-/tmp})); trap 'rm -rf "$$scratch"' EXIT; TMPDIR=$$scratch
 
@@ -33,7 +33,7 @@ help:  ## this list
 .PHONY: run
 run: $(USER_STAMP)  ## environment, AiiDA profile, calculator, then the example: cu_au.db
 	mlip-autopipe setup
-	# The file that is replaced is the example's own, of an earlier `make run`.
+	# The file that is replaced comes from an earlier `make run` of the example.
 	mlip-autopipe run workchains/configs/cu_au.yaml --force
 
 .PHONY: test
@@ -88,8 +88,8 @@ clean:  ## remove what was built, and the environments
 	rm -rf $(VENV) $(MACE_VENV) build dist docs/_build docs/reference/generated .benchmarks
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
-# A stamp is newer than what it was made from, so a second call installs nothing.
-# `-qq`: pip tells errors only.
+# A stamp is newer than its prerequisites, so a second call installs nothing.
+# `-qq`: pip reports errors only.
 define install
 	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer is needed: name it with PYTHON=…'; exit 1; }
 	test -x $(1)/bin/pip || $(PYTHON) -m venv $(1)
