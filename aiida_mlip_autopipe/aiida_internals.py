@@ -1,4 +1,4 @@
-"""What this package uses of AiiDA beyond its public interface: all of it is here, and nowhere else.
+"""All uses of AiiDA beyond its public interface; no other module has any.
 
 AiiDA keeps the names in `aiida.engine`, `aiida.orm` and the like from one minor release to the next, but not those that
 are used here. Each has a test of its behaviour; the upper bound on aiida-core is raised when a new release passes them.
@@ -56,9 +56,9 @@ class EagerWorkChain(WorkChain):
         super().load_instance_state(saved_state, load_context)
 
     def _action_awaitables(self) -> None:
-        """Ask to be told when the processes end that are awaited now, once for each.
+        """Subscribe once to the end of each awaited process.
 
-        AiiDA asks anew for all of them every time that the work chain waits.
+        AiiDA itself subscribes to all of them again whenever the work chain waits.
         """
         super()._update_process_status()
         for awaitable in self._awaitables:
@@ -75,9 +75,9 @@ class EagerWorkChain(WorkChain):
     def _on_awaitable_finished(self, awaitable: Awaitable) -> None:
         """Resume at once.
 
-        The awaitable may be of an earlier wait, which names the same process by another object. If the work chain does
-        not wait right now, nothing is done: should the process still be awaited next time, it is subscribed to again,
-        which tells at once that it has ended.
+        The awaitable may come from an earlier wait, in which another object stands for the same process. If the work
+        chain is not waiting, nothing is done: if the process is still awaited next time, it is subscribed to again, and
+        that subscription reports its end at once.
         """
         self._subscribed.discard(awaitable.pk)
         current = next((one for one in self._awaitables if one.pk == awaitable.pk), None)
@@ -87,9 +87,9 @@ class EagerWorkChain(WorkChain):
 
 
 def run_stored_process(runner: Runner, pk: int) -> None:
-    """Have the daemon run a process whose node and checkpoint are stored; harmless if one of its workers does already.
+    """Have the daemon run a process whose node and checkpoint are stored; harmless if a worker already runs it.
 
-    AiiDA rejects a second task of a process.
+    AiiDA rejects a second task for the same process.
     """
     assert runner.controller is not None, 'only a process that the daemon runs hands its children over'
     runner.controller.continue_process(pk, nowait=False, no_reply=True)
@@ -103,7 +103,7 @@ def kill_processes(nodes: list[orm.ProcessNode], timeout_s: float) -> None:
 
 
 def play_processes(nodes: list[orm.ProcessNode], timeout_s: float) -> None:
-    """Ask the daemon to go on with processes that are paused, and wait for its answers."""
+    """Ask the daemon to play paused processes, and wait for its answers."""
     from aiida.engine.processes import control
 
     control.play_processes(nodes, timeout=timeout_s)
@@ -113,7 +113,7 @@ def play_processes(nodes: list[orm.ProcessNode], timeout_s: float) -> None:
 def use_cache(entry_point: str, enabled: bool = True) -> Iterator[None]:
     """Let a calculation hit AiiDA's cache within the block, whatever the profile's configuration says.
 
-    `enable_caching` does not end when its block raises, and then a long-lived worker would go on caching.
+    `enable_caching` does not end when its block raises; a long-lived worker would then keep caching.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def use_cache(entry_point: str, enabled: bool = True) -> Iterator[None]:
 
 
 def hash_by_attributes(*names: str) -> Callable[[DataClass], DataClass]:
-    """Return a decorator of a data class that lets AiiDA hash its nodes by these attributes and the class alone."""
+    """Return a class decorator with which AiiDA hashes nodes of a data class by these attributes and the class only."""
 
     class AttributeCaching(NodeCaching):
         def get_objects_to_hash(self) -> dict[str, Any]:
@@ -148,22 +148,22 @@ def hash_by_attributes(*names: str) -> Callable[[DataClass], DataClass]:
 
 
 def is_marked_invalid(node: orm.ProcessNode) -> bool:
-    """Return whether a person has set ``node.base.caching.is_valid_cache = False``.
+    """Return whether a user has set ``node.base.caching.is_valid_cache = False``.
 
-    The property of a process node is also false for what AiiDA itself does not reuse, such as a job that was cut off.
+    The property is also false for process nodes that AiiDA itself does not reuse, such as a job that was interrupted.
     """
     return not NodeCaching.is_valid_cache.fget(node.base.caching)
 
 
 def clean_folder(remote: orm.RemoteData, transport: Transport) -> None:
-    """Remove what is in a folder on a computer through an open connection, and mark the node as cleaned."""
+    """Remove the content of a folder on a computer through an open connection, and mark the node as cleaned."""
     remote._clean(transport)
 
 
 def check_computer(
     computer: orm.Computer, transport: Transport, scheduler: Scheduler, authinfo: orm.AuthInfo
 ) -> Iterator[tuple[bool, str]]:
-    """Yield for each of the tests of ``verdi computer test`` that matter to jobs whether it passed, and its message.
+    """Run the tests of ``verdi computer test`` that matter to jobs; yield for each whether it passed, and its message.
 
     A test that raises has failed, and its message is the error.
     """
@@ -183,9 +183,9 @@ def check_computer(
 
 
 def has_live_daemon(profile: Profile) -> bool:
-    """Return whether the daemon of a profile runs.
+    """Return whether the daemon of a profile is running.
 
-    `DaemonClient.is_daemon_running` looks only for the file of its pid, which a daemon that was killed leaves behind.
+    `DaemonClient.is_daemon_running` looks only for the pid file, which a killed daemon leaves behind.
     """
     from aiida.engine import get_daemon_client
 

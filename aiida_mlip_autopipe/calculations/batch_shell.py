@@ -1,4 +1,4 @@
-"""What the script of a job does before its program: pass on Slurm's signal, and set variables."""
+"""The part of a job's script before its program: it passes on Slurm's signal, and sets environment variables."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ IF_GRANTED = 'if [ -n "${SLURM_JOB_GPUS:-}${CUDA_VISIBLE_DEVICES:-}" ]; then %s;
 def prepend_text(code: orm.AbstractCode, python_path: str, threads: int = 1, device: str | None = None) -> str:
     """Return the lines of a job's script that come before its program.
 
-    They set variables that AiiDA would hash among the options of the job, though they change no number.
+    They set environment variables that do not affect the results; as options of the job, AiiDA would hash them.
 
     Parameters
     ----------
@@ -44,9 +44,9 @@ def prepend_text(code: orm.AbstractCode, python_path: str, threads: int = 1, dev
     python_path
         The user's own PYTHONPATH, for a job on this machine.
     threads
-        Threads of the numerical libraries, which read their number when they are loaded.
+        Number of threads of the numerical libraries, which read it when they are loaded.
     device
-        Where the job computes; None where it is to find out.
+        Where the job computes; None if the job chooses.
     """
     computer, lines = code.computer, []
     is_container = isinstance(code, orm.ContainerizedCode)
@@ -54,7 +54,7 @@ def prepend_text(code: orm.AbstractCode, python_path: str, threads: int = 1, dev
         # AiiDA's daemon passes the packages of its own environment to its child processes, where they would precede
         # those of a calculator that has another environment.
         lines.append(f'export PYTHONPATH={shlex.quote(python_path)}')
-        # AiiDA has put these before; what they add to the path is to be added to that of the user.
+        # AiiDA has put these lines earlier; they are repeated, so that their additions apply to the user's PYTHONPATH.
         lines += [] if is_container else [text for text in (computer.get_prepend_text(), code.prepend_text) if text]
     lines.append(f'export OMP_NUM_THREADS={threads}')
     if is_container:

@@ -27,7 +27,7 @@ from aiida_mlip_autopipe.jobs import contract
 
 
 class DescriptionCalculation(CalculatorJob):
-    """Runs ``python -m aiida_mlip_autopipe.descriptors job.json`` where the code says."""
+    """Runs ``python -m aiida_mlip_autopipe.descriptors job.json`` with the given code."""
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:

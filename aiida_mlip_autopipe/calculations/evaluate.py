@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.jobs import contract
 
 
 class EvaluationCalculation(CalculatorJob):
-    """Runs ``python -m aiida_mlip_autopipe.exploration --evaluate job.json`` where the code says."""
+    """Runs ``python -m aiida_mlip_autopipe.exploration --evaluate job.json`` with the given code."""
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:

@@ -21,25 +21,25 @@ from aiida_mlip_autopipe.jobs import contract
 
 
 def exploration_inputs(settings: ExplorationSettings) -> dict[str, Any]:
-    """Return the inputs of a job that its settings become: nodes for what decides the frames, plain values beside."""
+    """Return settings as inputs of a job: nodes for those that determine the frames, plain values for the others."""
     content, n_steps, writing = split_settings(settings)
     given = {name: value for name, value in writing.items() if value is not None}
     return {'exploration': orm.Dict(content), 'n_steps': orm.Int(n_steps), **given}
 
 
 def read_settings(inputs: Mapping[str, Any]) -> ExplorationSettings:
-    """Return the settings in the inputs of a job, with what is written how often at its default."""
+    """Return the settings from the inputs of a job; how often something is written is left at its default."""
     return ExplorationSettings(**join_settings(inputs['exploration'].get_dict(), inputs['n_steps'].value))
 
 
 class ExplorationCalculation(CalculatorJob):
-    """Runs ``python -m aiida_mlip_autopipe.exploration job.json`` where the code says."""
+    """Runs ``python -m aiida_mlip_autopipe.exploration job.json`` with the given code."""
 
     @classmethod
     def is_valid_cache(cls, node: orm.ProcessNode) -> bool:
-        """Return whether a job may stand for an equal one: not where it was ended before its first step.
+        """Return whether a job may be reused for an equal one: not if it was stopped before its first step.
 
-        A job that is submitted again would otherwise be the same failure from the cache.
+        Otherwise a job that is submitted again would get the same failure from the cache.
         """
         early = (cls.exit_codes.ERROR_OUT_OF_WALLTIME.status, cls.exit_codes.ERROR_KILLED.status)
         if node.exit_status in early:

@@ -47,8 +47,8 @@ def export_dataset(
     stage_version
         Version of the science behind this function.
     **nodes
-        The namespaces ``legs``, the trajectories that the selection names, ``evaluations``, what a committee says of
-        them, and ``seeds``, theirs. Their labels mean nothing.
+        The namespaces ``legs`` (the trajectories that the selection names), ``evaluations`` (of them, by a committee)
+        and ``seeds`` (that they started from). Their labels have no meaning.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def _committee(index: int, trajectory: Trajectory, evaluation: orm.Data | None) 
 
 
 def environment_of_label(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a row says of the software that its label was computed with."""
+    """Return the fields of a row that describe the software that its label was computed with."""
     found = Environment.model_validate(about['environment'])
     versions = {f'{name}_version': getattr(found, name) for name in ('ase', 'calculator', 'torch', 'numpy', 'scipy')}
     module = (about['model_name'] or '').partition(':')[0]

@@ -44,16 +44,16 @@ def generate_seeds(
     stage_version
         Version of the science behind this function, so that a cached result is not taken for another's.
     fingerprints
-        What the seeds are compared with: the output of the chunk before, where it has one.
+        What the seeds are compared with: the output of the previous chunk, if it has one.
     **files
         The user's structure files by key.
 
     Returns
     -------
     dict
-        A `SeedData` for each seed under ``seed_<seed_id>``; ``places``: where each stands in its entry, by its id;
-        the ``report`` of rejections, which has the order of the seeds as ``seed_ids``; and ``fingerprints`` where seeds
-        of the next chunk are compared with those so far.
+        A `SeedData` for each seed under ``seed_<seed_id>``; ``places``, the position of each in its entry, by its id;
+        the ``report`` of rejections, with the order of the seeds as ``seed_ids``; and ``fingerprints`` if seeds of the
+        next chunk are compared with those so far.
     """
     with tempfile.TemporaryDirectory() as folder:
         paths = {key: _unpack(node, Path(folder) / key) for key, node in files.items()}
@@ -72,7 +72,7 @@ def generate_seeds(
             return ExitCode(ERROR_PHYSICS, str(error), invalidates_cache=True)
     nodes: dict[str, orm.Data] = {f'seed_{seed.seed_id}': SeedData.from_seed(seed) for seed in result.seeds}
     places: dict[str, list[int]] = {}
-    for seed in result.seeds:  # of two seeds of one content the first counts
+    for seed in result.seeds:  # of two seeds with the same content the first counts
         places.setdefault(seed.seed_id, list(seed.place))
     nodes['places'] = orm.Dict(places)
     nodes['report'] = orm.Dict({**result.report, 'seed_ids': list(places)})

@@ -24,7 +24,7 @@ def define_failures(spec: CalcJobProcessSpec) -> None:
 
 
 class CalculatorJob(CalcJob):
-    """A job that runs ``python -m aiida_mlip_autopipe.exploration`` with one calculator where the code says."""
+    """A job that runs ``python -m aiida_mlip_autopipe.exploration`` with one calculator and the given code."""
 
     LOG_FILE = 'exploration.log'
 
@@ -78,7 +78,7 @@ class CalculatorJob(CalcJob):
         return link_model(self.inputs.calculator.get_dict(), model, self.inputs.code.computer)
 
     def _told_to_all(self) -> dict[str, Any]:
-        """Return what ``job.json`` says of every job."""
+        """Return the fields of ``job.json`` that all kinds of job share."""
         return {
             'environment': Environment.model_validate(self.inputs.environment.get_dict()),
             'image_sha256': self.inputs.image_sha256.value if 'image_sha256' in self.inputs else None,

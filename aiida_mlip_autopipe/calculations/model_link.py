@@ -1,4 +1,4 @@
-"""The model of a job: it lies on the computer already, and is linked into the job's folder, not uploaded."""
+"""The model of a job: it is on the computer already, and is linked into the job's folder, not uploaded."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def has_model(kind: str) -> bool:
 
 
 def find_model_fault(inputs: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the model among a job's inputs; None where nothing is, or they are not complete."""
+    """Return what is wrong with the model input of a job; None if nothing is, or if the inputs are incomplete."""
     if 'calculator' not in inputs or 'code' not in inputs:
         return None
     calculator, model = inputs['calculator'].get_dict(), inputs.get('model')

@@ -1,4 +1,4 @@
-"""The selection of frames as a CalcJob: of many frames it takes minutes, for which a daemon worker would be blocked."""
+"""The selection of frames as a CalcJob: with many frames it takes minutes and would block a daemon worker."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from aiida_mlip_autopipe.sampling.trajectories_file import write_features, write
 
 
 class SelectionCalculation(CalculatorJob):
-    """Runs ``python -m aiida_mlip_autopipe.sampling job.json`` where the code says.
+    """Runs ``python -m aiida_mlip_autopipe.sampling job.json`` with the given code.
 
-    Inputs and outputs are those of the calcfunction `select_frames`, and so are the nodes that it makes.
+    Inputs, outputs and the content of the nodes are the same as for the calcfunction `select_frames`.
     """
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define inputs, outputs and exit codes."""
         super().define(spec)
-        # No calculator takes part.
+        # No calculator is used.
         del spec.inputs['calculator'], spec.inputs['model']
         spec.input('settings', valid_type=orm.Dict, help="The config's `sampling` section without `given`.")
         spec.input('random_seed', valid_type=orm.Int, help="The campaign's number.")

@@ -41,10 +41,10 @@ def select_frames(
     stage_version
         Version of the science behind this function.
     reference_dataset
-        The structures that the dataset extends.
+        The existing structures that the dataset extends.
     **nodes
-        The namespaces ``legs``, the frames, ``evaluations``, what a committee says of them, and ``descriptors``, what
-        jobs have computed of them. Their labels mean nothing: each node says which trajectories it is of.
+        The namespaces ``legs`` (the frames), ``evaluations`` (of them, by a committee) and ``descriptors`` (of them, by
+        jobs). Their labels have no meaning: each node stores the ids of its trajectories.
 
     Returns
     -------

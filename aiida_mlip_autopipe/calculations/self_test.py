@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.data.model import ModelData
 
 
 class SelfTestCalculation(CalcJob):
-    """Runs ``python -m aiida_mlip_autopipe.exploration --self-test`` where the code says."""
+    """Runs ``python -m aiida_mlip_autopipe.exploration --self-test`` with the given code."""
 
     SETTINGS_FILE = 'calculator.json'
     REPORT_FILE = 'self_test.json'

@@ -27,7 +27,7 @@ Validator = Callable[[Any, Any], str | None]
 """Returns one sentence for each fault of what a port was given, each a line; None where there is none."""
 
 Sha256 = Annotated[str, Field(pattern='^[0-9a-f]{64}$')]
-# What the namespace of a code must have, and what it may have besides.
+# Inputs that the namespace of a code must have, and those that it may have.
 CODE = ('code', 'calculator', 'environment', 'options')
 OPTIONAL = ('model', 'image_sha256', 'stash')
 STASH = ('folder', 'options')
@@ -35,14 +35,14 @@ AtomicNumbers = Annotated[list[Annotated[int, Field(ge=1, le=118)]], Field(min_l
 
 
 class Asked(Settings):
-    """A descriptor, and of what it is."""
+    """A descriptor, and whether it describes structures or environments."""
 
     of: Of
     descriptor: AnyDescriptor
 
 
 def guard(namespace: PortNamespace, ports: Mapping[str, Validator], together: Validator | None = None) -> None:
-    """Give ports their validators.
+    """Set the validators of ports.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def guard(namespace: PortNamespace, ports: Mapping[str, Validator], together: Va
     ports
         The validator of each port by its name.
     together
-        Looks at all inputs, where they depend on one another, after the one that the namespace has already.
+        Checks how the inputs depend on one another; runs after the validator that the namespace already has.
     """
     for name, validator in ports.items():
         namespace[name].validator = validator
@@ -65,9 +65,9 @@ def validate_as(name: str, annotation: Any) -> Validator:
     Parameters
     ----------
     name
-        The port's name, with which the place of a fault begins.
+        The port's name, with which the location of each error begins.
     annotation
-        What the content of the node, or the plain value, must be: a pydantic model or any annotated type.
+        Type of the node's content or of the plain value: a pydantic model or any annotated type.
     """
     model = _model(**{name: annotation})
 
@@ -83,12 +83,12 @@ def validate_as(name: str, annotation: Any) -> Validator:
 
 
 def like(model: type[BaseModel], field: str, name: str | None = None) -> Validator:
-    """Return the validator of a port that holds the value of a model's field; by default both have the same name."""
+    """Return the validator of a port for a field of a model; by default both have the same name."""
     return validate_as(name or field, _annotation(model, field))
 
 
 def content(value: Any) -> Any:
-    """Return the plain data of a node; other values are returned unchanged."""
+    """Return the plain value of a node; other values are returned unchanged."""
     if isinstance(value, orm.Dict):
         return value.get_dict()
     if isinstance(value, orm.List):
@@ -112,7 +112,7 @@ def calculator(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | Non
 
 
 def exploration(*, of_one_seed: bool) -> Validator:
-    """Return the validator of a namespace with the settings of an exploration and what goes with them.
+    """Return the validator of a namespace with the settings of an exploration and the related inputs.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def description(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | No
 def selection(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
     """Refuse to select from nothing, or with a reference dataset among the settings.
 
-    Whether a committee has evaluated anything is known only when all explorations have ended: the job finds it.
+    Whether a committee has evaluated anything is known only when all explorations have ended; the job checks it.
     """
     found = [] if inputs.get('legs') else ['legs: got nothing; there must be frames to choose from']
     settings = inputs['settings'].get_dict()
@@ -173,7 +173,7 @@ def selection(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None
 
 
 def descriptions(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
-    """Refuse to describe nothing, and learned descriptors where the jobs have no calculator."""
+    """Refuse inputs without frames, and learned descriptors if the jobs have no calculator."""
     found = [] if inputs.get('legs') else ['legs: got nothing; there must be frames to describe']
     kinds = {asked['descriptor'].get('kind') for asked in inputs['descriptors'].get_list()}
     if 'learned' in kinds and 'calculator' not in inputs['job']:
@@ -195,7 +195,7 @@ def projection(node: orm.ArrayData, port: Any) -> str | None:
 
 
 def codes(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
-    """Refuse codes without what each needs, or with a calculator that cannot be."""
+    """Refuse codes that lack a required input or have an invalid calculator."""
     found = [] if inputs else ['codes: got nothing; there must be at least one code']
     for key, one in inputs.items():
         missing = [f'{name}: got nothing; every code needs it' for name in CODE if name not in one]
@@ -208,7 +208,7 @@ def codes(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
 
 
 def dataset(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
-    """Refuse inputs of a campaign that do not fit together."""
+    """Refuse inconsistent inputs of a campaign."""
     named: dict[str, str] = {}
     rewrite_files(inputs['generation'].get_dict()['entries'], lambda key: named.setdefault(key, key))
     missing = sorted(named.keys() - inputs.get('files', {}).keys())
@@ -224,7 +224,7 @@ def dataset(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
 def _with_own_inputs(
     name: str, inputs: Mapping[str, Any], namespace: Iterable[str], model: type[BaseModel]
 ) -> tuple[dict[str, Any], str | None]:
-    """Return settings together with the fields that have separate ports, and the faults of fields given twice."""
+    """Return settings joined with the fields that have separate ports, and an error for each field given twice."""
     data, own = content(inputs[name]), model.model_fields.keys() & set(namespace)
     twice = [f'{name}.{field}: got {data[field]!r}; it is a separate input' for field in sorted(own & data.keys())]
     return data | {field: content(inputs[field]) for field in own & inputs.keys()}, _lines(twice)

@@ -29,9 +29,9 @@ def resolve_model(settings: CalculatorSettings) -> Path | None:
 
 
 def installed_calculators() -> list[str]:
-    """Return the kinds whose package is installed in this environment and that can be tried by their kind alone.
+    """Return the kinds whose package is installed in this environment and that can be tested by their kind alone.
 
-    Those that need a model file are among them: their self-test looks for the package. ``custom`` is not.
+    Kinds that need a model file are included: their self-test checks the package only. ``custom`` is not included.
     """
     kinds = []
     for kind in CALCULATORS:

@@ -229,7 +229,7 @@ class CalculatorLoader(ABC):
             return None
 
     def sources(self) -> tuple[str, ...]:
-        """Return the names of the user's own modules and files that its numbers depend on."""
+        """Return the names of the user's own modules and files that the results depend on."""
         return ()
 
     def model_name(self) -> str | None:
@@ -248,7 +248,7 @@ def existing_file(path: str, sha256: str | None = None) -> Path:
     path
         The file, or in a job the link to where the model was placed on the computer.
     sha256
-        Of its content, for the message.
+        The expected sha256 of its content, for the message.
 
     Raises
     ------

@@ -29,7 +29,7 @@ def evaluate_isolated_atoms(symbols: Iterable[str], calculator: Calculator) -> t
         atoms = Atoms([symbol], positions=[[BOX_A / 2] * 3], cell=[BOX_A] * 3, pbc=False)
         try:
             found = Evaluator(atoms, calculator, with_stress=False).evaluate(atoms.positions, atoms.cell.array)
-        except Exception as error:  # whatever a calculator raises for a case that it was not made for
+        except Exception as error:  # calculators raise various errors for cases that they were not made for
             faults.append(f'an isolated atom of {symbol} cannot be evaluated: {type(error).__name__}: {error}')
             continue
         if np.isfinite(found.energy):

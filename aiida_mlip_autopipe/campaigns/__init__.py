@@ -1,1 +1,1 @@
-"""What a person does with campaigns: follow, estimate, explain, stop, clean and export them."""
+"""The actions on campaigns: follow, estimate, explain, stop, clean and export them."""

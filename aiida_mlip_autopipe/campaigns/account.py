@@ -44,23 +44,23 @@ class CampaignAccount:
     n_seeds_duplicate, n_seeds_skipped
         Seeds left out because an earlier one is the same, and because no draw was valid.
     n_redrawn_by_rule
-        Draws that were rejected, by the rule that they broke.
+        Draws that were rejected, by the rule that they violated.
     endings
         How the explorations ended.
     n_crashes_by_rule
-        Jobs that a guard stopped, by the guard: also those of explorations that were resumed.
+        Jobs that a guard stopped, by guard, including those of explorations that were resumed.
     n_frames_explored, n_frames_independent
-        Frames stored, and how many are independent of one another by their energy; None where this is not known.
+        Frames stored, and how many are statistically independent according to their energy; None if unknown.
     n_frames_discarded_by_reason
-        Frames that were no candidates.
+        Frames that were not candidates.
     n_frames_candidate, n_frames_selected
         Frames to choose from, and those chosen.
     n_jobs
-        Jobs that ran, those of a committee included.
+        Jobs that ran, including those of a committee.
     n_force_calls
         Evaluations of the calculator that explored.
     dynamics_s, loading_s
-        Seconds that the jobs spent on the dynamics and on loading their models, added up.
+        Total seconds that the jobs spent on the dynamics and on loading their models.
     elapsed_s
         Seconds from the start of the campaign to its end.
     """
@@ -88,7 +88,7 @@ def read_account(campaign: orm.WorkChainNode) -> CampaignAccount:
     """Return what a finished campaign did."""
     explorations = [node for node in campaign.called if node.process_class is ExplorationWorkChain]
     jobs = [job for node in explorations for job in node.called if isinstance(job, orm.CalcJobNode)]
-    # A committee explores nothing: its jobs end in their own ways.
+    # The jobs of a committee do not explore, so their results are left out.
     results = [job.outputs.result.get_dict() for job in jobs if _explores(job) and 'result' in job.outputs]
     generated = merge_reports(report.get_dict() for report in campaign.outputs.generation_reports.values())
     selection = campaign.outputs.selection_report.get_dict()
@@ -152,7 +152,7 @@ def describe_campaign(campaign: orm.WorkChainNode) -> dict[str, dict[str, Any]]:
 
 
 def count_crashes(results: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Return how many jobs a guard stopped, by the guard: also those of explorations that were resumed."""
+    """Return how many jobs a guard stopped, by guard, including those of explorations that were resumed."""
     stopped = [result for result in results if result['outcome'] in ('unstable', 'no_frame')]
     return dict(Counter(result['events'][-1]['rule'] for result in stopped if result['events']))
 

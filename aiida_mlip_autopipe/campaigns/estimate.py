@@ -30,9 +30,9 @@ class Estimate:
     mean_atoms
         Atoms of a seed, the mean of the first few.
     force_calls, n_frames
-        Evaluations of the calculators and frames stored, in all, at most.
+        Maximum total number of calculator evaluations and of frames stored.
     wall_s
-        Seconds until the end on the CPU; None where the speed of a calculator is not known.
+        Seconds until the end, on CPUs; None if the speed of a calculator is unknown.
     disk_MB
         What the frames take.
     """
@@ -59,11 +59,11 @@ class Plan:
     concurrent_jobs
         Jobs in flight at most.
     n_structures
-        Frames to be selected, or the most of them where ``reaches_coverage``.
+        Number of frames to select; the maximum if ``reaches_coverage``.
     reaches_coverage
-        Whether the selection ends at a coverage score.
+        Whether the selection stops at a coverage score.
     estimate
-        What it will cost.
+        The expected cost.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Plan:
 
 
 def plan_campaign(config: CampaignConfig) -> Plan:
-    """Return what a campaign would do; nothing is submitted. Its first seeds are made.
+    """Return what a campaign would do. Its first seeds are made, but nothing is submitted.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def plan_campaign(config: CampaignConfig) -> Plan:
         If a code does not exist or lacks its model, a query to a database has no answer, or a seed cannot be made.
     """
     codes = job_codes(config)
-    # Only looked for, so that its fault is found.
+    # Only looked up, so that an error in it is found.
     committee_code(config)
     concurrent_jobs = max_concurrent_jobs(config.execution, codes)
     return Plan(
@@ -99,7 +99,7 @@ def plan_campaign(config: CampaignConfig) -> Plan:
 def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
     """Estimate a campaign from its config.
 
-    Of several codes each is taken to explore the same share of the seeds, which is what it gets on average.
+    Several codes are assumed to explore the same number of seeds each, which they do on average.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
 
 
 def _job_s(kind: str, calls: int, n_atoms: float) -> float | None:
-    """Return the seconds of a job; None for a calculator whose speed is not known."""
+    """Return the seconds that a job takes; None for a calculator whose speed is unknown."""
     if kind not in MS_PER_ATOM:
         return None
     return calls * n_atoms * MS_PER_ATOM[kind] / 1000 + JOB_OVERHEAD_S[kind]

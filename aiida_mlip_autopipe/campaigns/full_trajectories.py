@@ -69,9 +69,9 @@ def find_full_trajectories(
     campaign
         The campaign.
     seed_id
-        Only those of this seed; it may be written as in a dataset (``seed-…``) or a folder (``seed_…``).
+        Return only those of this seed; it may be written as in a dataset (``seed-…``) or a folder (``seed_…``).
     step
-        Only those that reach over this absolute step.
+        Return only those that contain this absolute step.
     """
     found = _find_all(campaign)
     if seed_id is not None:
@@ -101,7 +101,7 @@ def _find_all(campaign: orm.WorkChainNode) -> list[FoundTrajectory]:
 
 
 def _find_jobs(campaign: orm.WorkChainNode) -> list[int]:
-    """Return the pks of the jobs of all legs, also of those taken over from an earlier exploration."""
+    """Return the pks of the jobs of all legs, including those taken from an earlier exploration."""
 
     def explorations() -> orm.QueryBuilder:
         query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')

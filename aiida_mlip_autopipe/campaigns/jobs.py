@@ -1,4 +1,4 @@
-"""A job that a person waits for."""
+"""Run a job in the foreground."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ KILL_TIMEOUT_S = 10
 
 
 def submit_and_wait(builder: ProcessBuilder, timeout_s: float, tell: Callable[[str], None]) -> orm.CalcJobNode:
-    """Submit a job to the daemon and wait for its end.
+    """Submit a job to the daemon and wait until it ends.
 
     Parameters
     ----------
     builder
         The job.
     timeout_s
-        Seconds that it may take.
+        Maximum time in seconds.
     tell
-        Gets what the job waits for, at every look at it.
+        Called with what the job is waiting for, at each poll.
 
     Raises
     ------

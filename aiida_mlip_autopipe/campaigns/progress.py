@@ -52,7 +52,7 @@ class Exploration:
 
 @dataclass(frozen=True)
 class Progress:
-    """A campaign as it stands.
+    """The progress of a campaign.
 
     Attributes
     ----------
@@ -67,15 +67,15 @@ class Progress:
     n_seeds
         Seeds that its config asks for.
     n_succeeded, n_failed, n_running, n_waiting
-        Seeds whose exploration reached its last step, ended otherwise, has not ended, and has not been submitted.
+        Seeds whose exploration reached its last step, ended earlier, is running, and has not been submitted.
     rate_per_hour
-        Explorations that end in an hour; None before the first one has.
+        Explorations that end per hour; None before the first one has ended.
     remaining_s
-        Seconds until the last exploration ends, at the rate so far; None where there is no rate yet.
+        Seconds until the last exploration ends, at the rate so far; None if there is no rate yet.
     paused
-        Jobs that wait for a person.
+        Paused jobs, which wait for the user.
     warnings
-        Where the selection is not what was asked for.
+        Where the selection differs from what was requested.
     failure
         Why the campaign failed; None unless it has.
     """
@@ -117,11 +117,11 @@ def read_progress(campaign: orm.WorkChainNode) -> Progress:
         n_succeeded=n_succeeded,
         n_failed=n_ended - n_succeeded,
         n_running=len(explorations) - n_ended,
-        # Seeds that were left out as duplicates wait for nothing.
+        # Seeds that were left out as duplicates are not waiting.
         n_waiting=max(n_seeds - len(explorations), 0) if stage in ('generation', 'exploration') else 0,
         rate_per_hour=rate,
         remaining_s=None if rate is None else (n_seeds - n_ended) / rate * 3600,
-        # Beside the explorations there is the work chain that has the frames described, and the job that selects.
+        # Besides the explorations, there are the work chain that describes the frames and the job that selects.
         paused=tuple(
             find_paused([campaign.pk, *(node.pk for node in campaign.called if isinstance(node, orm.WorkChainNode))])
         ),
@@ -131,22 +131,22 @@ def read_progress(campaign: orm.WorkChainNode) -> Progress:
 
 
 def list_progress() -> list[Progress]:
-    """Return how far each campaign of the profile is, the newest first."""
+    """Return the progress of each campaign of the profile, the newest first."""
     return [read_progress(campaign) for campaign in list_campaigns()]
 
 
 def watch_campaign(campaign: orm.WorkChainNode, poll_s: float = POLL_S) -> Iterator[Progress]:
-    """Yield how far a campaign is until it has ended; the last time is after the end.
+    """Yield the progress of a campaign until it has ended; the last value is from after its end.
 
     Parameters
     ----------
     campaign
         The campaign.
     poll_s
-        Seconds from one look to the next.
+        Seconds between two polls.
     """
     while True:
-        # Asked first: what is read afterwards is of the end.
+        # Checked first, so that the last progress is read after the end.
         ended = campaign.is_terminated
         yield read_progress(campaign)
         if ended:
@@ -160,7 +160,7 @@ def refuse_failed(progress: Progress) -> None:
     Raises
     ------
     AutopipeError
-        With the reason.
+        If it has failed; the message has the reason.
     """
     if progress.failure is not None:
         raise AutopipeError(

@@ -24,22 +24,22 @@ from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 @dataclass(frozen=True)
 class CampaignReport:
-    """What the selection of a campaign is worth, and what it cost.
+    """The quality of a campaign's selection, and its cost.
 
     Attributes
     ----------
     name
         The campaign.
     dataset
-        What its dataset holds.
+        The content of its dataset.
     dft_cost
-        What the time of labelling the dataset by DFT grows with, as `estimate_dft_cost` gives it.
+        The sizes that determine the time of labelling the dataset by DFT, from `estimate_dft_cost`.
     assessment
-        The selection against its candidates and random selections, as `assess_selection` gives it.
+        The selection compared with its candidates and random selections, from `assess_selection`.
     account
         What was rejected, how the explorations ended, and what it cost.
     warnings
-        What a person should know of the selection.
+        Warnings about the selection.
     """
 
     name: str
@@ -91,7 +91,7 @@ def write_campaign_report(campaign: orm.WorkChainNode, path: Path, *, force: boo
     AutopipeError
         If the suffix is another, a file exists, or the campaign has no dataset yet.
     """
-    # Refused before the minutes that the assessment of many frames takes.
+    # Refused first, since the assessment of many frames takes minutes.
     refuse_report_file(path, force)
     sources = _Sources(campaign)
     assessment = sources.assess()
@@ -108,7 +108,7 @@ def write_campaign_report(campaign: orm.WorkChainNode, path: Path, *, force: boo
 
 
 class _Sources:
-    """What a report is made of: the rows of the dataset, and the trajectories that they were selected from."""
+    """The data of a report: the rows of the dataset, and the trajectories that they were selected from."""
 
     def __init__(self, campaign: orm.WorkChainNode):
         self.campaign = campaign
@@ -116,7 +116,7 @@ class _Sources:
         self.trajectories: Sequence[Trajectory] = [trajectory_from_node(leg) for leg in _legs(campaign)]
 
     def assess(self) -> dict[str, Any]:
-        """Return the selection against its candidates and random selections."""
+        """Return the selection compared with its candidates and random selections."""
         ids = [one.trajectory_id for one in self.trajectories]
         return assess_selection(
             self.trajectories,
@@ -131,7 +131,7 @@ class _Sources:
         return [self.trajectories[trajectory].frame(frame) for trajectory, frame in places]
 
     def warnings(self) -> list[str]:
-        """Return what a person should know of the selection."""
+        """Return the warnings about the selection."""
         return selection_warnings(self._selection_report(), self.rows)
 
     def _selection_report(self) -> dict[str, Any]:

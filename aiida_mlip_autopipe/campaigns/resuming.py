@@ -1,4 +1,4 @@
-"""A campaign that stands still, as after a crash, is resumed."""
+"""Resume a campaign that has stalled, for example after a crash."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Resumed:
     Attributes
     ----------
     daemon_started
-        Whether the daemon did not run.
+        Whether the daemon was not running and was started.
     played
         The jobs that AiiDA had paused.
     """
@@ -31,7 +31,7 @@ class Resumed:
 
 
 def resume_campaign(campaign: orm.WorkChainNode) -> Resumed:
-    """Start the daemon where it does not run, and play the jobs of a campaign that AiiDA has paused.
+    """Start the daemon if it is not running, and play the jobs of a campaign that AiiDA has paused.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The self-test of a code: on this machine by a process, elsewhere by a job like any other."""
+"""The self-test of a code: a process on this machine, a normal job elsewhere."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Trial = tuple[dict[str, Any], JobResources]
 
 @dataclass(frozen=True)
 class RepeatedTest:
-    """The self-test of a calculator that was repeated.
+    """The result of repeating the self-test of a calculator.
 
     Attributes
     ----------
@@ -56,11 +56,11 @@ class RepeatedTest:
     calculator
         Kind of the calculator.
     environment
-        Identity of the environment that its jobs are to find.
+        Identity of the environment that its jobs expect.
     report
         What the self-test found.
     changes
-        In what the environment differs from that recorded before; empty where there was none.
+        Differences from the environment recorded before; empty if there was none.
     """
 
     code: str
@@ -76,7 +76,7 @@ def repeat_self_tests(
     config: CampaignConfig | None = None,
     resources: JobResources | None = None,
 ) -> Iterator[RepeatedTest]:
-    """Repeat the self-tests of a code one by one, and record what they find; the daemon is started where it is needed.
+    """Repeat the self-tests of a code one by one, and record the results; the daemon is started if needed.
 
     Parameters
     ----------
@@ -85,9 +85,9 @@ def repeat_self_tests(
     launch
         Runs a job to its end.
     config
-        A campaign, whose calculators are tested; by default those of the last tests.
+        A campaign whose calculators are tested; by default, the calculators of the last tests.
     resources
-        What a test asks for; by default what the campaign or the last test does.
+        Resources of a test; by default, those of the campaign or of the last test.
 
     Raises
     ------
@@ -105,19 +105,19 @@ def repeat_self_tests(
 
 
 def find_trials(code: orm.AbstractCode, config: CampaignConfig | None) -> list[Trial]:
-    """Return what the self-test of a code is to try.
+    """Return the calculators that the self-test of a code should run.
 
     Parameters
     ----------
     code
         The code.
     config
-        A campaign: its calculators for this code. Without one, every calculator that the code was tested with before.
+        A campaign, for its calculators with this code; without it, all calculators that the code was tested with.
 
     Raises
     ------
     AutopipeError
-        If that is nothing.
+        If there is none.
     """
     if config is not None:
         explorers = job_codes(config)
@@ -125,7 +125,7 @@ def find_trials(code: orm.AbstractCode, config: CampaignConfig | None) -> list[T
         ones = [one for one in (*explorers, *further) if one is not None and one.code.pk == code.pk]
         if not ones:
             raise AutopipeError(f'the config has no calculator for {code.full_label}')
-        # The device is what the test is to find.
+        # The test finds the device.
         return [(one.calculator.model_dump(mode='json', exclude={'device'}), one.resources) for one in ones]
     trials = [(test['calculator'], JobResources(**test['resources'])) for test in kept_tests(code)]
     kinds = [kind for kind in CALCULATORS if code.label == code_label(kind)]
@@ -141,7 +141,7 @@ def find_trials(code: orm.AbstractCode, config: CampaignConfig | None) -> list[T
 def record_self_test(
     code: orm.AbstractCode, calculator: dict[str, Any], resources: JobResources, launch: Launch
 ) -> dict[str, Any]:
-    """Run the self-test of a calculator with a code, keep its record with the code, and return what it found.
+    """Run the self-test of a calculator with a code, store its record on the code, and return its result.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def record_self_test(
     calculator
         Settings of the calculator.
     resources
-        What a job asks for.
+        Resources of a job.
     launch
         Runs a job to its end.
 
@@ -171,12 +171,12 @@ def record_self_test(
 def run_self_test_job(
     code: orm.AbstractCode, calculator: dict[str, Any], launch: Launch, resources: JobResources
 ) -> dict[str, Any]:
-    """Run the self-test of a calculator as a job, and return what it found.
+    """Run the self-test of a calculator as a job, and return its result.
 
     Raises
     ------
     AutopipeError
-        If it fails; the message says where the job was.
+        If it fails; the message says where the job ran.
     """
     builder = SelfTestCalculation.get_builder()
     builder.code = code
@@ -189,7 +189,7 @@ def run_self_test_job(
     builder.python_path = user_python_path()
     options = job_options(resources, code.computer)
     if resources.gpus_per_job:
-        # Not every scheduler tells a job which GPU it has.
+        # Not every scheduler reports to a job which GPU it has.
         options['environment_variables'] = {'APPTAINER_NV': '1'}
     builder.metadata.options = options
     job = launch(builder)
@@ -205,12 +205,12 @@ def run_self_test_job(
 
 
 def _model_to_try(calculator: dict[str, Any], code: orm.AbstractCode) -> ModelData | None:
-    """Return the node of the model file that a self-test tries, placed on the computer; None where there is no file."""
+    """Return the node of the model file for a self-test, copied to the computer; None if there is no file."""
     if 'model' not in calculator:
         return None
     parsed = CALCULATORS.load(calculator['kind']).settings_class.model_validate(calculator)
     if CALCULATORS.make(parsed).uses_shipped_model:
-        # It comes with the code, which is about to say what its sha256 is.
+        # A shipped model comes with the code; the self-test finds its sha256.
         return None
     model = model_node(parsed, code, try_it=False)
     if model is not None:
@@ -219,7 +219,7 @@ def _model_to_try(calculator: dict[str, Any], code: orm.AbstractCode) -> ModelDa
 
 
 def check_report(report: dict[str, Any], image_sha256: str | None) -> None:
-    """Refuse a code whose package is another version where that matters, or that was started from another image.
+    """Refuse a code with another version of the contract or the runner, or one that ran in another image.
 
     Raises
     ------

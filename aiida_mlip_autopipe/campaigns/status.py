@@ -1,4 +1,4 @@
-"""All that a person wants to know of one campaign."""
+"""The status of one campaign."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FailedExploration:
     seed_id
         The seed that it started from.
     exit_status
-        Its exit code; None where it was killed or ended with an exception.
+        Its exit code; None if it was killed or ended with an exception.
     reason
         Why it ended.
     """
@@ -39,12 +39,12 @@ class FailedExploration:
 
 @dataclass(frozen=True)
 class FullTrajectories:
-    """What became of the full trajectories of a campaign.
+    """Where the full trajectories of a campaign are.
 
     Attributes
     ----------
     n_stashed, n_removed, n_in_job_folder
-        How many have a copy, were removed without one, and are in the folders of their jobs only.
+        How many have a copy, were removed without a copy, and are only in the folders of their jobs.
     not_stashed
         Those whose copy failed.
     """
@@ -57,16 +57,16 @@ class FullTrajectories:
 
 @dataclass(frozen=True)
 class Status:
-    """A campaign as it stands, with what failed.
+    """The progress of a campaign and its failures.
 
     Attributes
     ----------
     progress
-        How far it is.
+        Its progress.
     failed_explorations
         The explorations that ended before their last step.
     full_trajectories
-        What became of the full trajectories; None for a campaign that keeps none.
+        Where the full trajectories are; None for a campaign that keeps none.
     """
 
     progress: Progress
@@ -75,7 +75,7 @@ class Status:
 
 
 def read_status(campaign: orm.WorkChainNode) -> Status:
-    """Return how far a campaign is and what failed."""
+    """Return the progress of a campaign and its failures."""
     return Status(
         progress=read_progress(campaign),
         failed_explorations=tuple(

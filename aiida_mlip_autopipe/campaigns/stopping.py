@@ -46,12 +46,12 @@ def stop_campaign(campaign: orm.WorkChainNode, wait_s: float) -> Stopped:
     campaign
         The campaign.
     wait_s
-        Seconds that the jobs that run may take to end.
+        Seconds within which running jobs must end.
 
     Raises
     ------
     AutopipeError
-        If it has ended already, or the daemon, which does it, does not start.
+        If it has already ended, or the daemon, which stops it, cannot be started.
     """
     if campaign.is_terminated:
         raise AutopipeError(f'campaign {campaign.pk} has ended already')

@@ -15,14 +15,14 @@ from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 
 @dataclass(frozen=True)
 class Submitted:
-    """A campaign that was handed to the daemon.
+    """A campaign that was submitted to the daemon.
 
     Attributes
     ----------
     pk, uuid, name
         The campaign.
     database
-        The file that its config wants its dataset in.
+        The file that the config names for the dataset.
     """
 
     pk: int
@@ -32,22 +32,22 @@ class Submitted:
 
 
 def submit_campaign(config: CampaignConfig, tell: Callable[[str], None]) -> Submitted:
-    """Check a campaign, place its models on its computers, and hand it to the daemon, which is started if need be.
+    """Check a campaign, copy its models to its computers, and submit it to the daemon, which is started if needed.
 
     Parameters
     ----------
     config
         The campaign.
     tell
-        Gets a sentence if the daemon was started, for each code whose environment has changed, and for each model that
-        was copied to a computer.
+        Called with a message if the daemon was started, for each code whose environment has changed, and for each model
+        that was copied to a computer.
 
     Raises
     ------
     AutopipeError
-        If the daemon does not start, or as `DatasetWorkChain.get_builder_from_config` does; then nothing is submitted.
+        If the daemon cannot be started, or as in `DatasetWorkChain.get_builder_from_config`; then nothing is submitted.
     """
-    # First: placing a model on another machine needs the broker, which the daemon starts.
+    # First, because copying a model to another machine needs the broker, which the daemon starts.
     if ensure_daemon():
         tell('daemon started')
     campaign = submit(DatasetWorkChain.get_builder_from_config(config, tell=tell))

@@ -16,7 +16,7 @@ error_console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def print_json(answer: Any) -> None:
-    """Print an answer for another program: one JSON value on stdout, without colours."""
+    """Print a result for another program: one JSON value on stdout, without colours."""
     from aiida_mlip_autopipe.core.plain import to_json
 
     typer.echo(to_json(answer))

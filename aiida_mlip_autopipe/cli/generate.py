@@ -59,7 +59,7 @@ def generate(
 
 
 def _write_seeds(config: CampaignConfig, output: Path, processes: int) -> dict[str, Any]:
-    """Write the seeds, showing how many are done, and return the report."""
+    """Write the seeds, show the progress, and return the report."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from aiida_mlip_autopipe.cli.console import error_console

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def submit_and_wait(builder: ProcessBuilder, timeout_s: float) -> CalcJobNode:
-    """Submit a job to the daemon and wait for its end, showing what it waits for; errors are those of the service."""
+    """Submit a job to the daemon and wait until it ends, showing its state; errors are those of `campaigns.jobs`."""
     from aiida_mlip_autopipe.campaigns import jobs
     from aiida_mlip_autopipe.cli.console import error_console
 

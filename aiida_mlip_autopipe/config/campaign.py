@@ -87,12 +87,12 @@ class CampaignConfig(Settings):
 
     @property
     def n_seeds(self) -> int:
-        """Seeds that the entries ask for; duplicates and skipped ones are found only by making them."""
+        """Number of seeds that the entries ask for; duplicates and skipped seeds are found only when they are made."""
         return count_seeds(self.generation)
 
     @property
     def n_frames(self) -> int:
-        """Frames that the explorations of all seeds store, at most."""
+        """Maximum number of frames that the explorations of all seeds store."""
         return self.n_seeds * self.exploration.n_frames
 
     @property
@@ -130,8 +130,8 @@ def config_text(config: CampaignConfig) -> str:
 def config_hash(config: CampaignConfig) -> str:
     """Return the sha256 of a config as canonical JSON: all values and defaults, keys sorted, no spaces.
 
-    The files that a config names count by the sha256 of their contents, and where the dataset is written does not
-    count, so that a campaign keeps its hash when it is moved to another folder.
+    Files that a config names are included by the sha256 of their contents, and the path of the dataset is left
+    out, so a campaign keeps its hash when it is moved to another folder.
 
     Raises
     ------

@@ -50,7 +50,7 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
 def check_seeds(config: CampaignConfig) -> list[Seed | None]:
     """Return the first seed of each entry, so that what asks for the impossible is refused before anything runs.
 
-    Like all seeds they are made for the longest range of the calculators of all codes.
+    Like all seeds, they are made for the longest range of the calculators of all codes.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def _held_out_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _given_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield a file of given structures that cannot be read. A campaign is looked for when this one is submitted."""
+    """Yield an error if the file of given structures cannot be read. A given campaign is looked up at submission."""
     given = sections['sampling'].given if 'sampling' in sections else None
     if isinstance(given, Path):
         try:

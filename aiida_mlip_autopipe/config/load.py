@@ -57,7 +57,7 @@ def validate_config(data: Mapping[str, Any], folder: Path) -> CampaignConfig:
     Raises
     ------
     ConfigError
-        With every fault of the config; of a file with a newer ``schema_version`` with that alone.
+        With all errors of the config; for a file with a newer ``schema_version``, with that error only.
     """
     data = complete_sections(data)
     try:
@@ -66,7 +66,7 @@ def validate_config(data: Mapping[str, Any], folder: Path) -> CampaignConfig:
         faults = faults_of(error, data, CampaignConfig)
         faulty = {details['loc'][0] for details in error.errors() if details['loc']}
         if 'schema_version' in faulty:
-            # By which rules the rest was written is not known.
+            # The rules that the rest was written by are unknown.
             raise ConfigError([fault for fault in faults if fault.path == 'schema_version']) from None
         sections = _validate_sections(data, folder, faulty)
         raise ConfigError([*faults, *find_conflicts(sections)]) from None

@@ -65,7 +65,7 @@ def parse_override(text: str) -> Override:
         If it has not the form of one.
     """
     match = _OVERRIDE.fullmatch(text)
-    assert match is not None  # every text matches: the form is judged here below
+    assert match is not None  # every text matches: the form is checked below
     sign, key, value = match['sign'], match['key'].strip(), match['value']
     if not _KEY.fullmatch(key) or (value is None) != (sign == '~'):
         raise AutopipeError(

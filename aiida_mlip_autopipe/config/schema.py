@@ -1,4 +1,4 @@
-"""What helps to write a config file: a commented file to start from, and its JSON schema for editors."""
+"""Help for writing a config file: a commented file to start from, and its JSON schema for editors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def starter_config() -> str:
 
 
 def config_schema() -> dict[str, Any]:
-    """Return the JSON schema of the config file, for editors that complete and check as one writes."""
+    """Return the JSON schema of the config file, with which editors complete and check it."""
     schema: dict[str, Any] = CampaignConfig.model_json_schema()
     for section in DEFAULT_KINDS:
         # Without a `kind` the default is meant, and the values of several kinds may fit: no fault of the file.

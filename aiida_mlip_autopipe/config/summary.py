@@ -1,4 +1,4 @@
-"""What a config describes, in the few facts that a person checks before running it."""
+"""A summary of a config, to check before running it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class EntrySummary:
     n_seeds
         Seeds that it asks for.
     example
-        Formula of its first seed; None where no seed is made to check the entry.
+        Formula of its first seed; None if no seed is made to check the entry.
     """
 
     kind: str
@@ -31,22 +31,22 @@ class EntrySummary:
 
 @dataclass(frozen=True)
 class ConfigSummary:
-    """A campaign in a few facts.
+    """A summary of a campaign.
 
     Attributes
     ----------
     name
         The campaign.
     entries
-        What seeds are made of.
+        The entries that seeds are made from.
     calculator, model
-        Kind of the calculator, and its model; None for one without.
+        Kind of the calculator, and its model; None for a calculator without a model.
     n_frames
-        Frames that the explorations store, at most.
+        Maximum number of frames that the explorations store.
     sampler, n_structures
-        Who selects, and how many frames at most.
+        The sampler, and the maximum number of frames that it selects.
     coverage_score
-        The coverage score at which the selection ends; None where it takes all ``n_structures``.
+        The coverage score at which the selection stops; None if it takes all ``n_structures``.
     has_too_few_frames
         Whether fewer frames can be stored than are to be selected.
     database

@@ -3,10 +3,10 @@
 Plain words are read by the core schema of YAML 1.2, so that ``No`` is nobelium, ``on`` a text and ``1e-3`` a number,
 where a reader of YAML 1.1 sees a boolean, a boolean and a text. Other than there, ``0o17`` and ``0x1F`` are texts.
 
-PyYAML, which Hydra needs anyway, parses; only the values are made here. ruamel.yaml would leave most of this to be
-written: it makes dates, sets and bytes of values, takes keys that are not texts, and lets an anchor contain itself. Its
-YAML 1.2 reads ``1_000`` as a number, ``.5e3`` as a text, and fails on ``._`` without a line. The example configs take
-it 1.8 times as long (`benchmarks/yaml_readers.py`).
+PyYAML, which Hydra needs anyway, parses the file; only the values are made here. With ruamel.yaml most of this module
+would still be needed: it converts values to dates, sets and bytes, accepts keys that are not texts, and lets an anchor
+contain itself. Its YAML 1.2 reads ``1_000`` as a number and ``.5e3`` as a text, and fails on ``._`` without naming the
+line. It takes 1.8 times as long for the example configs (`benchmarks/yaml_readers.py`).
 """
 
 from __future__ import annotations

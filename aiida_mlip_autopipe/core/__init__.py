@@ -1,1 +1,1 @@
-"""What every room uses: errors, settings, registries, random streams, atomic writes and hashing."""
+"""Shared by all subpackages: errors, settings, registries, random streams, atomic writes and hashing."""

@@ -28,14 +28,14 @@ class AutopipeError(Exception):
 
 
 class ModelMissingError(AutopipeError):
-    """A model that is neither stored nor at any of the places where it was.
+    """A model whose bytes are not stored and whose files are gone.
 
     Parameters
     ----------
     sha256
-        Of the file that is needed.
+        The sha256 of the required file.
     computer
-        Where it is needed.
+        The computer where it is required.
     """
 
     def __init__(self, sha256: str, computer: str):

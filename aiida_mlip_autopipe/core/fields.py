@@ -1,4 +1,4 @@
-"""Types of config fields that several rooms share, and how a validator words a fault."""
+"""Types of config fields that several subpackages share, and the wording of validation errors."""
 
 from __future__ import annotations
 

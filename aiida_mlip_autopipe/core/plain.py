@@ -1,4 +1,4 @@
-"""Dataclasses as JSON: the one form in which the program hands its answers to other programs."""
+"""Dataclasses as JSON: the only format in which the program passes its results to other programs."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from aiida_mlip_autopipe.core.settings import Settings
 
 
 def to_json(value: Any) -> str:
-    """Return an answer as a JSON text; see `to_plain`."""
+    """Return a result as a JSON text; see `to_plain`."""
     return json.dumps(to_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def to_plain(value: Any) -> Any:
-    """Return an answer as dicts, lists, text, numbers, booleans and None.
+    """Return a result as dicts, lists, text, numbers, booleans and None.
 
-    Dataclasses and settings become dicts of their fields, dates text in ISO 8601 with the offset from UTC, paths text,
-    and numbers that are not finite None. Times have no form here: fields tell them in seconds, with ``_s`` in the name.
+    Dataclasses and settings become dicts of their fields, dates become text in ISO 8601 with the offset from UTC, paths
+    become text, and numbers that are not finite become None. Durations are not converted: fields give them in seconds,
+    with ``_s`` in the name.
 
     Raises
     ------
     TypeError
-        If there is something else in it.
+        If it contains anything else.
     """
     if isinstance(value, Settings):
         return value.model_dump(mode='json')

@@ -35,7 +35,7 @@ def variants_in(package: str) -> dict[str, str]:
     Parameters
     ----------
     package
-        As ``aiida_mlip_autopipe.generation.kinds``.
+        Its name, such as ``aiida_mlip_autopipe.generation.kinds``.
     """
     modules = iter_modules(import_module(package).__path__)
     return {kind: f'{package}.{kind}:VARIANT' for kind in sorted(module.name for module in modules)}
@@ -49,7 +49,7 @@ class Registry(Generic[V]):
     group
         The entry point group that other packages use, as ``aiida_mlip_autopipe.generators``.
     builtin
-        The package's own variants, as `variants_in` finds them: kind to ``'module:Class'``, imported on demand.
+        The package's own variants, from `variants_in`: kind to ``'module:Class'``, imported on demand.
     """
 
     def __init__(self, group: str, builtin: Mapping[str, str]):

@@ -18,11 +18,11 @@ DATASET_NODE_VERSION = 1
 
 @hash_by_attributes('sha256')
 class DatasetData(orm.SinglefileData):
-    """A file of structures in a format that ASE reads, as the database of a campaign.
+    """A file of structures in a format that ASE reads, such as the database of a campaign.
 
-    Its identity is its content: the name of the file, which tells the format, and the folder that it came from do not
+    Its identity is its content: the name of the file, which determines the format, and its original folder do not
     count. ``sha256``, ``n_structures``, ``n_atoms`` (of all structures), ``elements``, ``label_sources`` and ``splits``
-    (how many structures are of each) are attributes for queries.
+    (with the number of structures for each) are attributes for queries.
     """
 
     @classmethod
@@ -50,7 +50,7 @@ class DatasetData(orm.SinglefileData):
         return node
 
     def structures(self) -> list[Atoms]:
-        """Return all structures, with what each says of its labels.
+        """Return all structures, with their information about the labels.
 
         Raises
         ------

@@ -28,9 +28,9 @@ def node_from_features(
     Parameters
     ----------
     features
-        float32 (r, d), trajectory after trajectory; without one they are those of the structures given.
+        float32 (r, d), one trajectory after another; without trajectories, those of the given structures.
     n_rows
-        How many of them each trajectory has, by its id and in order.
+        Number of rows of each trajectory, by its id and in order.
     asked
         ``of`` what the descriptors are, and the settings of the ``descriptor``.
     species
@@ -46,9 +46,9 @@ def node_from_features(
 
 
 def descriptions_from_nodes(nodes: Iterable[orm.ArrayData], trajectory_ids: Sequence[str]) -> dict[str, Description]:
-    """Return what jobs have found about some trajectories, by the key of the descriptor.
+    """Return the descriptors that jobs have computed for some trajectories, by the key of the descriptor.
 
-    A descriptor is left out where a trajectory lacks it.
+    A descriptor is left out if a trajectory lacks it.
 
     Raises
     ------

@@ -49,7 +49,7 @@ def node_from_evaluation(first: Trajectory, second: Trajectory, about: dict[str,
 def evaluated_trajectories(
     legs: Iterable[orm.TrajectoryData], evaluations: Iterable[orm.ArrayData]
 ) -> list[Trajectory]:
-    """Return the frames of each leg, with the figures of a committee where there is an evaluation of them.
+    """Return the frames of each leg, with the figures of a committee if it has evaluated them.
 
     Raises
     ------

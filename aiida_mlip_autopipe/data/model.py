@@ -28,8 +28,8 @@ IDENTITY = ('architecture', 'sha256')
 class ModelData(orm.Data):
     """A model, known by the architecture and the sha256 of its file.
 
-    Its name, where its file was found and whether its bytes are stored do not count: AiiDA's hash is the same. Neither
-    a computer nor a path belongs to it. A shipped model comes with the calculator's package and stores no bytes.
+    Its name, the path of its file and whether its bytes are stored do not affect AiiDA's hash. The node holds neither a
+    computer nor a path. A shipped model comes with the calculator's package, and its node stores no bytes.
     """
 
     FILE = 'model'
@@ -66,13 +66,13 @@ class ModelData(orm.Data):
         Parameters
         ----------
         name
-            The name of the model, as ``7net-0``.
+            The name of the model, such as ``7net-0``.
         sha256
-            Of its file.
+            The sha256 of its file.
         architecture
             The kind of calculator that it is for.
         facts
-            As for `from_file`.
+            As in `from_file`.
         """
         return cls._describe(architecture, sha256, name, facts, shipped=True)
 
@@ -138,7 +138,7 @@ class ModelData(orm.Data):
 
     @property
     def name(self) -> str:
-        """The name of its file, or that of a shipped model; no part of its identity."""
+        """The name of its file or of the shipped model; not part of its identity."""
         return str(self.base.attributes.get('name'))
 
     @property
@@ -171,7 +171,7 @@ class ModelData(orm.Data):
 
 
 def find_model_node(architecture: str, sha256: str) -> ModelData | None:
-    """Return a stored node of a model, one with bytes where there is any; None where there is none."""
+    """Return a stored node of a model, preferably one with bytes; None if there is none."""
     identity = {'attributes.architecture': architecture, 'attributes.sha256': sha256}
     found = orm.QueryBuilder().append(ModelData, filters=identity).all(flat=True)
     return max(found, key=lambda node: (node.has_bytes, -node.pk), default=None)

@@ -1,4 +1,4 @@
-"""The version of what a node holds, which is stored on it and checked before it is read."""
+"""The version of a node's content, which is stored on the node and checked before the content is read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class SchemaVersionError(AutopipeError):
 
 
 def set_schema(node: orm.Data, version: int) -> None:
-    """Write the version of its content on an unstored node."""
+    """Set the version of the content of an unstored node."""
     node.base.attributes.set(SCHEMA_VERSION, version)
 
 

@@ -20,7 +20,7 @@ SELECTION_VERSION = 1
 
 
 def request_from_nodes(inputs: Mapping[str, Any]) -> SelectionRequest:
-    """Return what a selection is made from, but for the structures of a reference dataset.
+    """Return what a selection is made from, except the structures of a reference dataset.
 
     Parameters
     ----------
@@ -54,13 +54,13 @@ def nodes_from_selection(selection: Selection, legs: Sequence[orm.TrajectoryData
     selection
         The frames chosen.
     legs
-        What they were chosen from, in the order that the selection refers to.
+        The legs that they were chosen from, in the order that the selection refers to.
 
     Returns
     -------
     dict
         ``selection``: arrays ``frame`` (index within the trajectory), ``step``, ``distance`` and ``gain`` in the order
-        of choice, with the attributes ``trajectory_ids``, ``seed_ids`` and ``splits``, one of each for a frame;
+        of choice, with the attributes ``trajectory_ids``, ``seed_ids`` and ``splits``, each with one value per frame;
         ``report``.
     """
     steps_of = {place: legs[place].get_stepids() for place in set(selection.trajectory_indices.tolist())}
@@ -90,11 +90,11 @@ def selection_from_node(node: orm.ArrayData, report: Mapping[str, Any], trajecto
     Parameters
     ----------
     node
-        As `nodes_from_selection` made it.
+        A node from `nodes_from_selection`.
     report
-        The content of the report beside it.
+        The content of its report node.
     trajectory_ids
-        Of the trajectories, in the order that the selection shall refer to.
+        Ids of the trajectories, in the order that the selection refers to.
 
     Raises
     ------

@@ -27,7 +27,7 @@ def node_from_trajectory(trajectory: Trajectory, about: dict[str, Any]) -> Traje
     Parameters
     ----------
     trajectory
-        The frames. Their extra array ``time_fs``, where there is one, becomes the times of the node (ps).
+        The frames. Their extra array ``time_fs``, if there is one, becomes the times of the node (ps).
     about
         What produced the frames, kept as attributes for provenance: ensemble, calculator, model and versions.
     """
@@ -79,9 +79,9 @@ def trajectory_from_node(node: TrajectoryData) -> Trajectory:
 
 
 def in_order(nodes: Iterable[TrajectoryData]) -> list[TrajectoryData]:
-    """Return nodes of trajectories in an order that their contents alone decide: by seed, then by first step.
+    """Return trajectory nodes in an order that depends on their contents only: by seed, then by first step.
 
-    Of two legs that begin at the same step, that of fewer rescues is the earlier.
+    Of two legs that begin at the same step, the one with fewer rescues comes first.
     """
 
     def place(node: TrajectoryData) -> tuple[str, int, int, str]:
@@ -92,10 +92,10 @@ def in_order(nodes: Iterable[TrajectoryData]) -> list[TrajectoryData]:
 
 
 def trajectory_id(node: Data) -> str:
-    """Return the id of a trajectory, or of the one that an evaluation is of."""
+    """Return the id of a trajectory, or the trajectory id of an evaluation."""
     return str(node.base.attributes.get('trajectory_id'))
 
 
 def link_labels(name: str, nodes: Iterable[D]) -> dict[str, D]:
-    """Return nodes that have the id of a trajectory by a label for a link, which is for people: nothing reads it."""
+    """Return nodes that have a trajectory id by link label; the labels are for people, and the program ignores them."""
     return {f'{name}_{trajectory_id(node)}': node for node in nodes}

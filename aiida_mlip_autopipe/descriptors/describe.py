@@ -1,4 +1,4 @@
-"""Which descriptors there are, which a sampler asks for, and what a job has found."""
+"""The descriptors that exist, those that a sampler asks for, and those that a job has computed."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ AnyDescriptor = Annotated[
 
 @dataclass(frozen=True, eq=False)
 class Description:
-    """What a job has found about trajectories.
+    """Descriptors of trajectories, as a job has computed them.
 
     Attributes
     ----------
     features
-        For each trajectory float32 (f, d), f its frames or, of environments, the atoms of its frames.
+        For each trajectory float32 (f, d), where f counts its frames or, for environments, the atoms of its frames.
     species
         Atomic numbers that the descriptor was built for.
     report

@@ -19,7 +19,7 @@ ALIKE = 1e-4
 
 
 def fit_components(structures: Iterable[Atoms], species: Sequence[int], settings: SoapSettings) -> Projection:
-    """Find the principal components of the environments of some structures, as many as tell them apart."""
+    """Find the principal components of the environments of some structures, as many as distinguish them."""
     projection = fit_projection(np.concatenate(list(describe_environments(structures, species, settings))))
     # What is left out when so many are kept: none, one, two …
     left_out = np.cumsum(projection.variances[::-1])[::-1]

@@ -79,7 +79,7 @@ def describe_frames(job_file: Path, facts: dict[str, Any], interruptions: Interr
 def _read_structures(path: Path, job: DescriptionJob) -> Structures:
     try:
         structures = Structures(path)
-    except Exception as error:  # whatever a file that is missing or torn makes NumPy raise
+    except Exception as error:  # NumPy raises various errors for a missing or truncated file
         raise JobRefusedError('structure', f'the structures {path.name} cannot be read: {error}') from error
     unknown = structures.numbers - set(job.species)
     if unknown:
@@ -92,7 +92,7 @@ def _read_projection(path: Path) -> Projection:
     try:
         with np.load(path) as arrays:
             return Projection(arrays['mean'], arrays['directions'], arrays['variances'])
-    except Exception as error:  # whatever a file that is missing or torn makes NumPy raise
+    except Exception as error:  # NumPy raises various errors for a missing or truncated file
         raise JobRefusedError('structure', f'the components {path.name} cannot be read: {error}') from error
 
 

@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 CHECKPOINT_VERSION = 2
 
 ARRAYS = ('numbers', 'positions', 'momenta', 'cell', 'forces', 'stress', 'last_frame')
-# A sha256 in hexadecimal digits stands behind the archive: its own checksums leave out names, dates and offsets.
+# A sha256 in hexadecimal digits follows the archive: the archive's own checksums omit names, dates and offsets.
 N_DIGITS = 64
 
 
@@ -71,7 +71,7 @@ class Checkpoint:
 
     @property
     def n_frames(self) -> int:
-        """Frames that the leg had stored when it was written."""
+        """Number of frames that the leg had stored when the checkpoint was written."""
         return int(self.counters['leg']['n_frames'])
 
     def write(self, path: Path) -> None:
@@ -95,7 +95,7 @@ class Checkpoint:
         Raises
         ------
         CheckpointError
-            If a byte of the file has changed or is missing, or it is of another version.
+            If a byte of the file has changed or is missing, or the file has another version.
         """
         try:
             content = path.read_bytes()

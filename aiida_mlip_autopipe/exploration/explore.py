@@ -1,4 +1,4 @@
-"""What an exploration job does."""
+"""The work of an exploration job."""
 
 from __future__ import annotations
 

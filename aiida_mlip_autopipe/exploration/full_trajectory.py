@@ -158,7 +158,7 @@ class FullTrajectoryReader:
     numbers, pbc
         Atomic numbers (n,) and periodic directions (3,).
     records
-        The frames as a NumPy array of records that is mapped to the file, (f,): ``step``, ``time_fs``, ``energy_eV``,
+        The frames as a memory-mapped NumPy array of records, (f,): ``step``, ``time_fs``, ``energy_eV``,
         ``temperature_K``, ``cell_A`` (3, 3), ``stress_eV_A3`` (6,) in ASE's sign and Voigt order, ``positions_A``,
         ``momenta`` in ASE's unit and ``forces_eV_A`` (n, 3). A stress that is not defined is NaN.
 

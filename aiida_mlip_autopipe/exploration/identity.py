@@ -18,7 +18,7 @@ NOT_CALCULATOR_IDENTITY = {'model', 'model_sha256', 'device'}
 def identify(
     job: Job, settings: ExplorationSettings, loader: CalculatorLoader, model_sha256: str | None
 ) -> dict[str, Any]:
-    """Return what must be the same for two jobs to be parts of one run, beside the schedule; JSON only.
+    """Return what two jobs must have in common to be parts of one run, besides the schedule; JSON only.
 
     Where the job runs and how often it writes are left out.
     """

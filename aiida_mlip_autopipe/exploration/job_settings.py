@@ -1,7 +1,7 @@
-"""Settings of an exploration as inputs of a job: what a longer run of the same kind would change is separate.
+"""Settings of an exploration as inputs of a job: those that change when a run is extended are separate.
 
-The number of steps is a separate input, and of the stages the last one leaves its steps out unless it is a ramp: so the
-other settings of a run and of a longer one are equal. How often something is written changes no frame and is apart too.
+The number of steps is a separate input, and the last stage omits its steps unless it is a ramp, so other settings of
+a run and of a longer one are equal. How often something is written does not affect the frames and is also separate.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ WRITING = ('checkpoint_interval', 'walltime_margin_s')
 
 
 def split_settings(settings: ExplorationSettings) -> tuple[dict[str, Any], int, dict[str, Any]]:
-    """Return what decides the frames beside the number of steps, the steps of the whole run, and the rest; JSON only.
+    """Return the settings that determine the frames, the number of steps of the run, and the rest; JSON only.
 
     Parameters
     ----------
     settings
-        The settings; what a subclass adds to them is left out.
+        The settings; fields that a subclass adds are left out.
     """
     fields = set(ExplorationSettings.model_fields)
     content = settings.model_dump(mode='json', include=fields - {'n_steps', *WRITING})
@@ -30,7 +30,7 @@ def split_settings(settings: ExplorationSettings) -> tuple[dict[str, Any], int, 
 
 
 def join_settings(content: dict[str, Any], n_steps: int, writing: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return the settings that were split; they are validated elsewhere.
+    """Return the settings from their parts; they are validated elsewhere.
 
     Raises
     ------

@@ -29,9 +29,9 @@ from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 @dataclass(frozen=True, eq=False)
 class PreparedJob:
-    """A job whose settings, files and structure are in order.
+    """A job whose settings, files and structure are valid.
 
-    ``start`` is the checkpoint of the leg before, ``own`` the one that this leg wrote before it was requeued. Where
+    ``start`` is the checkpoint of the previous leg, ``own`` the one that this leg wrote before it was requeued. If
     that cannot be read, ``damage`` says why.
     """
 
@@ -48,9 +48,9 @@ class PreparedJob:
     damage: str
 
     def hash_at(self, step: int) -> str:
-        """Return the identity of a run up to a step: a job of the same hash may go on from there.
+        """Return the identity of a run up to a step: a job with the same hash may continue from there.
 
-        What the schedule says of later steps is left out, so that a finished run can be made longer.
+        The schedule of later steps is left out, so that a finished run can be extended.
         """
         segments = [asdict(segment) for segment in self._unrescued.until(step)]
         highest = self._unrescued.highest_temperature_K

@@ -19,7 +19,7 @@ from aiida_mlip_autopipe.exploration.trajectory_file import TrajectoryFile
 
 
 class LostFramesError(AutopipeError):
-    """A trajectory in a job's folder that has fewer frames than its checkpoint knows of."""
+    """A trajectory in a job's folder that has fewer frames than its checkpoint counts."""
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Recorder:
         self._averages = {'energy_eV': Blocking(), 'temperature_K': Blocking(), 'volume_A3': Blocking()}
 
     def begin(self, start: Checkpoint | None) -> None:
-        """Begin a leg, from the seed or where the leg before ended: no frame of an earlier attempt stays."""
+        """Begin a leg, from the seed or from the end of the previous leg; frames of an earlier attempt are removed."""
         self._trajectory.keep_until(-1)
         if self.full_trajectory is not None:
             self.full_trajectory.keep(0)
@@ -69,7 +69,7 @@ class Recorder:
             self.leg = LegCounters(first_step=start.step)
 
     def restore(self, own: Checkpoint) -> None:
-        """Go on with the leg that wrote a checkpoint, in its folder.
+        """Continue the leg that wrote a checkpoint, in its folder.
 
         Raises
         ------

@@ -143,7 +143,7 @@ class ExplorationSettings(Settings):
 
     @property
     def frame_steps(self) -> tuple[range, ...]:
-        """Absolute steps after which a frame is stored, stage by stage; ``frame_min_change_A`` may leave some out."""
+        """Absolute steps after which a frame is stored, stage by stage; ``frame_min_change_A`` may skip some."""
         windows, first = [], 0
         for stage in self.stages or (StageSettings(n_steps=self.n_steps),):
             last = first + stage.n_steps
@@ -156,12 +156,12 @@ class ExplorationSettings(Settings):
 
     @property
     def n_frames(self) -> int:
-        """Frames that a run stores, at most."""
+        """Maximum number of frames that a run stores."""
         return sum(len(steps) for steps in self.frame_steps)
 
     @property
     def n_force_calls(self) -> int:
-        """Evaluations of the calculator in a run, at most."""
+        """Maximum number of calculator evaluations in a run."""
         calls = 1 + self.total_steps
         if self.monte_carlo is not None:
             calls += self.total_steps // self.monte_carlo.n_md_steps * self.monte_carlo.n_trials

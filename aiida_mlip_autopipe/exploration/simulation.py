@@ -150,9 +150,9 @@ class Simulation:
         return None
 
     def _find_beginning(self) -> Checkpoint | None:
-        """Return the checkpoint to go on from, with its frames in place; None to begin at the seed.
+        """Return the checkpoint to continue from, with its frames in place; None to begin at the seed.
 
-        Where what this leg has left in its folder is damaged, the leg starts again without it.
+        If the files that this leg has left in its folder are damaged, the leg starts again without them.
         """
         own, start, damage = self.prepared.own, self.prepared.start, self.prepared.damage
         if own is not None:

@@ -110,7 +110,7 @@ def read_trajectory(path: str | Path, seed_id: str) -> Trajectory:
     Raises
     ------
     TrajectoryFileError
-        If it is not a trajectory file, is damaged, of another version, has no frame, or its steps do not grow.
+        If it is not a trajectory file, is damaged, has another version, has no frame, or its steps do not increase.
     """
     frames: list[Atoms] = []
     try:

@@ -97,7 +97,7 @@ class Entry:
         rejections
             What is counted.
         fingerprints
-            Those of the seeds before `first`, to which those of the seeds made are added.
+            Fingerprints of the seeds before `first`; those of the new seeds are added to them.
         """
         self.begin_at(first)
         for index in range(first, last):
@@ -109,7 +109,7 @@ class Entry:
             fingerprints.end_entry(is_compared=self.is_compared)
 
     def begin_at(self, index: int) -> None:
-        """Begin as if the seeds before it had just been made: what went into their parent is not counted again."""
+        """Set the state as after the previous seed; the rejections of its parent are not counted again."""
         if index == 0:  # also of an entry that has no parent, and so no seed
             self._last_parent = None
             return

@@ -31,7 +31,7 @@ class GenerationResult:
         JSON: ``requested``, ``made``, ``duplicates``, ``skipped`` and by rule ``count`` and ``worst``;
         `merge_reports` adds those of several slices.
     fingerprints
-        What the next slice is compared with; None where it is compared with nothing.
+        Fingerprints that the next slice is compared with; None if it is not compared.
     """
 
     seeds: tuple[Seed, ...]
@@ -94,7 +94,7 @@ def generate_seeds(
     start, stop
         The slice, as for a Python list of `count_seeds` items.
     fingerprints
-        Those in the result of the slice before, which this one is compared with.
+        The fingerprints from the result of the previous slice, which this slice is compared with.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def generate_seeds(
     listed = list(list_entries(entries, random_seed=random_seed, cutoff_A=cutoff_A))
     if fingerprints is None and _needs_fingerprints(listed, start):
         raise AutopipeError(f'seeds from {start} on need the fingerprints of the earlier ones to find duplicates')
-    # A copy, so that the same fingerprints can be given again.
+    # A copy, so that the caller can use the same fingerprints again.
     marks = Fingerprints(set(fingerprints.own), set(fingerprints.known)) if fingerprints else Fingerprints()
     rejections = Rejections()
     seeds: list[Seed] = []
@@ -121,7 +121,7 @@ def generate_seeds(
 def iterate_seeds(
     entries: Sequence[GeneratorSettings], *, random_seed: int, cutoff_A: float, rejections: Rejections | None = None
 ) -> Iterator[Seed]:
-    """Make all seeds one by one, as `generate_seeds` does, and keep only the fingerprints of those that may repeat."""
+    """Make all seeds one by one, as `generate_seeds` does; keep only fingerprints of seeds that may have duplicates."""
     rejections = Rejections() if rejections is None else rejections
     fingerprints = Fingerprints()
     for entry in list_entries(entries, random_seed=random_seed, cutoff_A=cutoff_A):

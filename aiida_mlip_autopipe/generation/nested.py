@@ -123,7 +123,7 @@ class ComposedGenerator(Generator):
         """
         first, second, _ = repeats_for_height(cut, requirements.min_height_A)
         most = requirements.max_atoms // len(cut)
-        sizes = [(1, 1)]  # too small; the validation says so
+        sizes = [(1, 1)]  # too small; the validation reports it
         if first * second <= most:
             larger = product(range(first, 3 * first + 1), range(second, 3 * second + 1))
             sizes = sorted(((i, j) for i, j in larger if i * j <= most), key=lambda size: (size[0] * size[1], size))

@@ -1,8 +1,8 @@
-"""Calls spread over processes, with results in the order of the calls.
+"""Run calls in several processes, with results in the order of the calls.
 
-This orders the futures of the standard library's pool instead of using joblib, whose generator does not wait for the
-results to be used: of 40 small ones 28 to 35 were in memory at a time where here there are 3, and its processes stay
-for minutes after the last call. The calls themselves take as long (`benchmarks/pool.py`).
+This module orders the futures of the standard library's pool. joblib is not used: its generator does not wait until
+results are consumed, so 28 to 35 of 40 small results were in memory at a time, compared with 3 here, and its processes
+live for minutes after the last call. The calls themselves take equally long (`benchmarks/pool.py`).
 """
 
 from __future__ import annotations

@@ -31,15 +31,15 @@ def write_seeds(
     path
         The file.
     entries
-        What to make seeds of.
+        The entries to make seeds from.
     random_seed
         The campaign's number.
     cutoff_A
         Range of the calculator in Å.
     processes
-        How many processes make them; the seeds are the same.
+        Number of processes; the seeds do not depend on it.
     tell
-        Gets the number of seeds that are made or left out, after each seed.
+        Called after each seed with the number of seeds that were made or left out so far.
 
     Returns
     -------

@@ -125,7 +125,7 @@ def self_test_settings(kind: str, model: str | None = None) -> dict[str, Any]:
 
 
 def self_test(calculator: dict[str, Any], code: orm.AbstractCode) -> dict[str, Any]:
-    """Run the self-test of a calculator with a code of this machine, as its jobs run, and return what it found.
+    """Run the self-test of a calculator with a local code, in the same way as its jobs, and return its result.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def self_test(calculator: dict[str, Any], code: orm.AbstractCode) -> dict[str, A
 
 
 def ask_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Environment:
-    """Return the record of a code of this machine as it is now; nothing is loaded for it, so it lacks the device.
+    """Return the current environment record of a local code. No calculator is loaded, so the record lacks the device.
 
     Parameters
     ----------
@@ -149,9 +149,9 @@ def ask_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Envir
     Raises
     ------
     AutopipeError
-        If the code cannot be run, or a module that the settings name is not there.
+        If the code cannot be run, or a module that the settings name does not exist.
     """
-    # A job's folder has none of the modules that may lie where the user is.
+    # Modules in the user's working directory must not be found, since they are not in a job's folder.
     with TemporaryDirectory() as folder:
         done = _run([*_start(code), *RUNNER, '--environment', json.dumps(calculator)], code.full_label, folder)
     try:
@@ -161,14 +161,14 @@ def ask_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Envir
 
 
 def is_read_here(code: orm.AbstractCode) -> bool:
-    """Return whether the environment of a code is one of this machine, which can be asked at any time."""
+    """Return whether the environment of a code belongs to this machine, where it can be read at any time."""
     return code.computer.transport_type == 'core.local' and not isinstance(code, orm.ContainerizedCode)
 
 
 def keep_self_test(
     code: orm.AbstractCode, calculator: dict[str, Any], report: dict[str, Any], resources: dict[str, Any] | None = None
 ) -> None:
-    """Keep with a code what its self-test of a calculator found, and what that had asked for."""
+    """Store on a code the result of the self-test of a calculator, and the resources of the test."""
     code.base.extras.set(SELF_TEST, report)
     if report.get('model_sha256'):
         tested = {name: report[name] for name in ('elements', 'cutoff_A')}
@@ -182,17 +182,17 @@ def keep_self_test(
 
 
 def models_tried(code: orm.AbstractCode) -> dict[str, dict[str, Any]]:
-    """Return what the self-tests of a code found of models, by their sha256.
+    """Return what the self-tests of a code found about models, by their sha256.
 
-    Of each the ``name``, whether it is ``shipped``, its ``elements`` (symbols) and ``cutoff_A`` (Å), None where it does
-    not say, and the ``versions`` of the package that loaded it.
+    Each entry has the ``name``, whether it is ``shipped``, its ``elements`` (symbols) and ``cutoff_A`` (Å), None if
+    unknown, and the ``versions`` of the package that loaded it.
     """
     found: dict[str, dict[str, Any]] = code.base.extras.get(TESTED_MODELS, {})
     return found
 
 
 def keep_environment(code: orm.AbstractCode, calculator: dict[str, Any], environment: Environment) -> None:
-    """Replace the record of a code that has one by another."""
+    """Replace the existing environment record of a code."""
     kept = code.base.extras.get(ENVIRONMENTS)
     key = environment_key(calculator)
     test = {**kept[key], 'environment': environment.model_dump(mode='json'), RECORDED: timezone.now().isoformat()}
@@ -200,12 +200,12 @@ def keep_environment(code: orm.AbstractCode, calculator: dict[str, Any], environ
 
 
 def kept_tests(code: orm.AbstractCode) -> list[dict[str, Any]]:
-    """Return what a code was tested with: for each calculator `calculator`, `resources` and `environment`."""
+    """Return the tests of a code: for each calculator its `calculator`, `resources` and `environment`."""
     return list(code.base.extras.get(ENVIRONMENTS, {}).values())
 
 
 def kept_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Environment | None:
-    """Return the record that a code keeps of a calculator; without one its newest record, None where there is none."""
+    """Return the record of a code for a calculator; without a calculator, its newest record; None if there is none."""
     kept = code.base.extras.get(ENVIRONMENTS, {})
     newest = max(kept.values(), key=lambda test: test[RECORDED], default=None)
     test = kept.get(environment_key(calculator)) if calculator else newest
@@ -213,7 +213,7 @@ def kept_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Envi
 
 
 def _start(code: orm.AbstractCode) -> list[str]:
-    """Return what starts the interpreter of a code of this machine, after the lines that jobs have before them."""
+    """Return the command that starts the interpreter of a local code, after the lines that its jobs run first."""
     lines = '\n'.join(['{', ':', code.computer.get_prepend_text(), code.prepend_text, '} >&2', 'exec "$@"'])
     return ['bash', '-c', lines, 'bash', str(code.filepath_executable)]
 
@@ -230,7 +230,7 @@ def _test(calculator: dict[str, Any], start: list[str], where: str, folder: str 
 
 
 def _run(command: list[str], where: str, folder: str | None) -> subprocess.CompletedProcess[str]:
-    # With the user's PYTHONPATH, as jobs on this machine.
+    # With the user's PYTHONPATH, as in jobs on this machine.
     try:
         return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     except OSError as error:

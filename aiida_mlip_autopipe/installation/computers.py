@@ -168,7 +168,7 @@ def _try_workdir(transport: orm.Computer, workdir: str) -> str | None:
     path = workdir.format(username=transport.whoami())
     try:
         transport.makedirs(path, ignore_existing=True)
-    except Exception as error:  # each transport raises its own
+    except Exception as error:  # each transport raises its own errors
         return f'the work directory {path} cannot be made: {error}; give another with --workdir'
     return None
 

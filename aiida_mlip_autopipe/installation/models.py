@@ -59,7 +59,7 @@ def place_model(computer: orm.Computer, model: Path) -> tuple[str, bool]:
 
 
 def ensure_placed(model: ModelData, code: orm.AbstractCode, file: Path | None = None) -> tuple[str, bool] | None:
-    """Put a model where a code runs, unless it is there already.
+    """Copy a model to the computer of a code, unless it is there already.
 
     Parameters
     ----------
@@ -68,8 +68,8 @@ def ensure_placed(model: ModelData, code: orm.AbstractCode, file: Path | None = 
     code
         What runs it.
     file
-        A file on this machine with the model's content, for one whose node stores no bytes. Jobs on this machine read
-        this file itself.
+        A file on this machine with the model's content, for a model whose node stores no bytes. Jobs on this machine
+        read this file directly.
 
     Returns
     -------
@@ -79,9 +79,9 @@ def ensure_placed(model: ModelData, code: orm.AbstractCode, file: Path | None = 
     Raises
     ------
     ModelMissingError
-        If the model is not there, not stored, and the file is gone or another one.
+        If the model is neither on the computer nor stored, and the file is missing or has other content.
     AutopipeError
-        If what arrived is not the same.
+        If the copy differs from the original.
     """
     if model.is_shipped:
         return None
@@ -111,7 +111,7 @@ def _bytes_of(model: ModelData, file: Path | None, computer: orm.Computer) -> It
 
 
 def _find_noted(computer: orm.Computer, transport: orm.Computer, sha256: str, folder: str | None) -> str | None:
-    """Return the noted place of a model if the model is still there, below a folder where one is given."""
+    """Return the recorded path of a model if the model is still there, and inside the folder if one is given."""
     noted = find_model(computer, sha256)
     if noted is None or (folder is not None and PurePosixPath(folder) not in PurePosixPath(noted).parents):
         return None
@@ -119,7 +119,7 @@ def _find_noted(computer: orm.Computer, transport: orm.Computer, sha256: str, fo
 
 
 def _fill(computer: orm.Computer, transport: orm.Computer, source: Path, sha256: str, folder: str) -> tuple[str, bool]:
-    """Copy a file below the folder for models, note its place, and return it; whole, or not at all."""
+    """Copy a file atomically into the folder for models, and record its path; return it, and whether it was copied."""
     place = str(PurePosixPath(folder, sha256[:16], source.name))
     is_there = _remote_sha256(transport, place) == sha256
     if not is_there:
@@ -138,5 +138,5 @@ def _fill(computer: orm.Computer, transport: orm.Computer, source: Path, sha256:
 
 def _remote_sha256(transport: orm.Computer, path: str) -> str | None:
     status, output, _ = transport.exec_command_wait(f'sha256sum {shlex.quote(path)}')
-    # A name with a backslash has one before its sum.
+    # For a name with a backslash, sha256sum prints one before the sum.
     return None if status else str(output.split()[0]).lstrip('\\')

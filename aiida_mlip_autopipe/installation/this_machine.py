@@ -1,4 +1,4 @@
-"""What this machine needs to run campaigns: a profile, the computer ``localhost`` and tested codes."""
+"""Set up this machine to run campaigns: a profile, the computer ``localhost`` and tested codes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from aiida_mlip_autopipe.installation.profile import ensure_profile
 
 @dataclass(frozen=True)
 class TestedCode:
-    """A code of this machine whose calculator passed its self-test.
+    """A local code whose calculator passed its self-test.
 
     Attributes
     ----------
     label
-        As ``label@localhost``.
+        Full label, ``label@localhost``.
     done
         ``found``, ``created`` or ``replaced``.
     report
@@ -43,14 +43,14 @@ class TestedCode:
 
 @dataclass(frozen=True)
 class SetUp:
-    """What this machine has, and what of it was made now.
+    """The setup of this machine, and which parts of it were created now.
 
     Attributes
     ----------
     profile, profile_created
-        AiiDA's profile, and whether it was made.
+        AiiDA's profile, and whether it was created now.
     computer, computer_created
-        The computer, and whether it was made.
+        The computer, and whether it was created now.
     codes
         A code for each calculator.
     """
@@ -65,23 +65,23 @@ class SetUp:
 def set_up(
     kinds: Sequence[str] | None = None, python: str | None = None, model: str | None = None, profile: str | None = None
 ) -> SetUp:
-    """Make what this machine lacks; what exists is left as it is.
+    """Create what is missing on this machine; existing parts are left unchanged.
 
     Parameters
     ----------
     kinds
-        The calculators; by default all that are installed here.
+        The calculators; by default, all that are installed here.
     python
-        The interpreter of the environment that has them; by default this one.
+        The interpreter of their environment; by default, this one.
     model
-        The model to try, for a calculator without weights of its own.
+        The model to test, for a calculator without shipped weights.
     profile
-        The profile, as for `ensure_profile`.
+        The profile, as in `ensure_profile`.
 
     Raises
     ------
     AutopipeError
-        If a calculator does not run; then nothing is made.
+        If a calculator does not run; then nothing is created.
     """
     python = python or sys.executable
     reports = {kind: run_self_test(kind, python, model) for kind in kinds or installed_calculators()}
@@ -98,14 +98,14 @@ def install_calculator(
     constraint: Path | None = None,
     model: str | None = None,
 ) -> TestedCode:
-    """Install a calculator in a separate environment of this machine, and make its code.
+    """Install a calculator in a separate environment on this machine, and create its code.
 
     Parameters
     ----------
     kind, folder, requirement, constraint
-        As for `install_environment`.
+        As in `install_environment`.
     model
-        The model to try.
+        The model to test.
 
     Raises
     ------

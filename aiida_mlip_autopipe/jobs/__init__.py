@@ -1,1 +1,1 @@
-"""What all kinds of job share: the contract, the environment record, interruptions and what the scheduler granted."""
+"""Shared by all kinds of job: contract, environment record, interruptions and granted resources."""

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def run_command(package: str, load_work: Callable[[], Work]) -> int:
-    """Run the job that the command line names in the folder of its file; return 0 whenever ``result.json`` was written.
+    """Run the job that the command line names, in the folder of its file; return 0 if ``result.json`` was written.
 
     Parameters
     ----------
     package
-        The package that is started, for the help.
+        Name of the package that is run, for the help text.
     load_work
-        Imports what the job does, after the threads are limited: numerical libraries read their limits at import.
+        Imports the work of the job, after the threads are limited: numerical libraries read their limits at import.
     """
     take_granted_threads()
     description = f'Run one job in the folder of its file: python -m {package} job.json'
@@ -32,7 +32,7 @@ def run_command(package: str, load_work: Callable[[], Work]) -> int:
 
 
 def run_and_report(job_file: Path, work: Work) -> int:
-    """Run a job and print its outcome to stderr; return 0 whenever ``result.json`` was written."""
+    """Run a job and print its outcome to stderr; return 0 if ``result.json`` was written."""
     from aiida_mlip_autopipe.jobs.runner import run_job
 
     result = run_job(job_file.resolve(), work)

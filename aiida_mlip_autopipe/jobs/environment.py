@@ -1,4 +1,4 @@
-"""The environment record: which software, device and threads the numbers of a job depend on."""
+"""The environment record: the software, device and threads that the results of a job depend on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENVIRONMENT_VERSION = 1
 
 
 class Environment(Settings):
-    """What the numbers of a job depend on beside its inputs."""
+    """Everything besides its inputs that the results of a job depend on."""
 
     schema_version: int = ENVIRONMENT_VERSION
     """Version of this record."""
@@ -52,7 +52,7 @@ class Environment(Settings):
 
     @property
     def identity(self) -> str:
-        """What tells it from other records, as rows show it: ``env-`` and 16 hexadecimal digits."""
+        """Identity of the record, as stored in rows: ``env-`` and 16 hexadecimal digits."""
         content = json.dumps(self.model_dump(mode='json'), sort_keys=True)
         return f'env-{hashlib.sha256(content.encode()).hexdigest()[:16]}'
 
@@ -63,14 +63,14 @@ class Environment(Settings):
 
 @dataclass(frozen=True)
 class Difference:
-    """Where two records differ.
+    """A difference between two records.
 
     Attributes
     ----------
     name
         The field, or the source.
     expected, found
-        The two values; None where there is none.
+        The two values; None if there is none.
     """
 
     name: str
@@ -82,28 +82,28 @@ class Difference:
 
     @property
     def shown(self) -> str:
-        """The two values with an arrow between them, as ``3.28.0 -> 3.29.0``."""
+        """The two values with an arrow between them, such as ``3.28.0 -> 3.29.0``."""
         return f'{_show(self.expected)} -> {_show(self.found)}'
 
 
 class SourceNotFoundError(AutopipeError):
-    """A module or file that a user names and that is not there."""
+    """A module or file that a user names and that does not exist."""
 
 
 def read_environment(loader: CalculatorLoader | None = None, device: str | None = None) -> Environment:
-    """Return the record of this process. Nothing is imported for it.
+    """Return the record of this process, without importing anything.
 
     Parameters
     ----------
     loader
         The calculator; None for a job without one.
     device
-        Where it was loaded, if it was.
+        The device that it was loaded on, if it was loaded.
 
     Raises
     ------
     SourceNotFoundError
-        If a source that the calculator names is not there.
+        If a source that the calculator names does not exist.
     """
     return Environment(
         runner_version=RUNNER_VERSION,
@@ -119,7 +119,7 @@ def read_environment(loader: CalculatorLoader | None = None, device: str | None 
 
 
 def compare_environments(expected: Environment, found: Environment) -> list[Difference]:
-    """Return where two records differ; the device is ignored where none was found yet."""
+    """Return the differences between two records; the device is ignored if it is not known yet."""
     names = set(type(expected).model_fields) - {'sources'} - ({'device'} if found.device is None else set())
     pairs = [(name, getattr(expected, name), getattr(found, name)) for name in sorted(names)]
     for source in sorted({*expected.sources, *found.sources}):
@@ -128,7 +128,7 @@ def compare_environments(expected: Environment, found: Environment) -> list[Diff
 
 
 def environment_key(calculator: Mapping[str, Any]) -> str:
-    """Return under which name a code keeps the record of a calculator: its kind and what the user names besides.
+    """Return the key of a calculator's record on a code: its kind and the sources that the user names.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def environment_key(calculator: Mapping[str, Any]) -> str:
 
 
 def self_test_command(code: str) -> str:
-    """Return the command that records the environment of a code, ``label@computer``, anew."""
+    """Return the command that records the environment of a code, ``label@computer``, again."""
     return f'mlip-autopipe calculator test {code}'
 
 
@@ -150,12 +150,12 @@ def source_sha256(name: str) -> str:
     Parameters
     ----------
     name
-        A path, with a ``/`` in it, or the name of a module, which is found as Python does, without importing it.
+        A path, which contains a ``/``, or the name of a module, which is found as Python does, without importing it.
 
     Raises
     ------
     SourceNotFoundError
-        If it is not there.
+        If it does not exist.
     """
     digest = hashlib.sha256()
     if '/' in name:
@@ -176,7 +176,7 @@ def source_sha256(name: str) -> str:
 
 
 def _find_module(name: str) -> ModuleSpec:
-    """Find a module without importing it or its parents, as `importlib.util.find_spec` alone would do."""
+    """Find a module without importing its parents, which `importlib.util.find_spec` imports."""
     first, *others = _prefixes(name)
     spec = find_spec(first)
     for part in others:

@@ -1,4 +1,4 @@
-"""Failures of a job's surroundings, told from what shell, container and scheduler wrote: the runner never began."""
+"""Failures before the runner started, recognised by the messages of the shell, the container and the scheduler."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-# All but ERROR_CANCELLED cannot mend themselves: no restart helps before a person has done something.
+# Restarting helps only after ERROR_CANCELLED; all other failures need a fix by the user first.
 FAILURES = (
     (330, 'ERROR_IMAGE_MISSING', 'The container image cannot be opened: {reason}'),
     (331, 'ERROR_EXECUTABLE_MISSING', 'The program cannot be started: {reason}'),
@@ -26,7 +26,7 @@ FAILURES = (
 PATTERNS = tuple(
     (re.compile(pattern, re.IGNORECASE), label)
     for label, pattern in (
-        # As torch says it, of CUDA, HIP or XPU; the host's memory is not concerned.
+        # The message of torch for CUDA, HIP or XPU; it does not concern the host's memory.
         (
             'ERROR_DEVICE_OUT_OF_MEMORY',
             r'\b(cuda|hip|xpu)\b.*out of memory|torch\.(cuda\.)?OutOfMemoryError|CUBLAS_STATUS_ALLOC_FAILED',

@@ -18,7 +18,7 @@ WATCH_S = 0.5
 
 
 class Interrupted(BaseException):
-    """A reason to end where nothing is lost by ending at once, as while the calculator is being loaded.
+    """A reason to stop while nothing is lost by stopping at once, such as while the calculator is being loaded.
 
     Like `KeyboardInterrupt` it is not to be caught as an error.
     """
@@ -88,7 +88,7 @@ class Interruptions:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Raise `Interrupted` once there is a reason to end, amid work that cannot look for one; it is kept."""
+        """Raise `Interrupted` in work that cannot check for a reason to stop itself; `reason` keeps the reason."""
 
         def look(*_: Any) -> None:
             self.reason = self.look()

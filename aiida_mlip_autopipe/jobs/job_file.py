@@ -1,4 +1,4 @@
-"""``job.json`` as all kinds of job read it, and the jobs that are refused."""
+"""Read ``job.json``, for all kinds of job, and refuse invalid jobs."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def make_loader(content: dict[str, Any], device: str | None = None) -> Calculato
     content
         The settings.
     device
-        Where it is to run, in place of what the settings say; None for that.
+        Device to run on, instead of that of the settings; None for that of the settings.
 
     Raises
     ------
@@ -48,14 +48,14 @@ def make_loader(content: dict[str, Any], device: str | None = None) -> Calculato
 
 
 def check_environment(expected: Environment, loader: CalculatorLoader | None, device: str | None = None) -> None:
-    """Refuse to run in another environment than that of the job's record.
+    """Refuse to run in an environment that differs from the job's record.
 
-    The loader is None for a job without a calculator, the device is None until the calculator is loaded.
+    The loader is None for a job without a calculator. The device is None until the calculator is loaded.
 
     Raises
     ------
     JobRefusedError
-        If anything differs; the message names all of it.
+        If anything differs; the message lists all differences.
     """
     try:
         found = read_environment(loader, device)
@@ -121,16 +121,16 @@ def check_elements(loader: CalculatorLoader, loaded: Loaded, atoms: Atoms) -> No
 def describe_loaded(
     environment: Environment, loader: CalculatorLoader, loaded: Loaded, load_s: float
 ) -> dict[str, Any]:
-    """Return what the result of a job says of its calculator once that is loaded.
+    """Return the fields of a job's result that describe its calculator, once it is loaded.
 
     Parameters
     ----------
     environment
-        The record that the job was found to run in.
+        The record of the environment that the job runs in.
     loader, loaded
         The calculator.
     load_s
-        How many seconds it took to load.
+        Seconds that loading took.
     """
     return {
         'load_s': load_s,

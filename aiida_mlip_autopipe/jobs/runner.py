@@ -1,4 +1,4 @@
-"""What every job does from ``job.json`` to ``result.json``, which it writes whatever happens."""
+"""The frame of every job, from ``job.json`` to ``result.json``, which is written even if the job fails."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def make_result(facts: dict[str, Any]) -> Result:
 
 
 def write_result(result: Result, path: Path) -> None:
-    """Write a result so that its file is never half-written."""
+    """Write a result atomically."""
     temporary = path.with_name(path.name + '.new')
     temporary.write_text(json.dumps(result.model_dump(mode='json'), indent=1, allow_nan=False) + '\n')
     os.replace(temporary, path)

@@ -33,7 +33,7 @@ def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        JSON only: ``ok``, ``message``, versions, the ``environment`` record, and where a model was loaded ``device``,
+        JSON only: ``ok``, ``message``, versions, the ``environment`` record, and if a model was loaded ``device``,
         ``load_s``, ``force_call_s``, its ``elements`` (symbols) and ``cutoff_A`` (Å).
     """
     report: dict[str, Any] = {

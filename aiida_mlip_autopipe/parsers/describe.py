@@ -34,7 +34,7 @@ class DescriptionParser(JobParser):
             features = np.load(path)
             if len(features) != n_expected:
                 raise ValueError(f'{len(features)} descriptors in place of {n_expected}')
-        except Exception as error:  # whatever a torn file makes NumPy raise
+        except Exception as error:  # NumPy raises various errors for a truncated file
             return self.exit_codes.ERROR_TRAJECTORY_UNREADABLE.format(reason=first_line(error))
         about = result.model_dump(mode='json', include={'calculator_name', 'model_name', 'model_sha256', 'statistics'})
         asked: dict[str, Any] = {'of': _of(inputs), 'descriptor': inputs.descriptor.get_dict()}

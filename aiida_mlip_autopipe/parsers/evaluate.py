@@ -29,7 +29,7 @@ class EvaluationParser(JobParser):
         first = trajectory_from_node(self.node.inputs.trajectory)
         try:
             second = read_trajectory(path, first.seed_id)
-        except Exception as error:  # whatever a torn binary file makes the reader raise
+        except Exception as error:  # the reader raises various errors for a truncated file
             return self.exit_codes.ERROR_TRAJECTORY_UNREADABLE.format(reason=first_line(error))
         about = result.model_dump(mode='json', include=set(ABOUT))
         self.out('evaluation', node_from_evaluation(first, second, about))

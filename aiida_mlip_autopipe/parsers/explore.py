@@ -29,7 +29,7 @@ ABOUT = (
     'versions',
     'isolated_atom_energies_eV',
 )
-# Outcomes after which another leg goes on from the checkpoint.
+# Outcomes after which another leg continues from the checkpoint.
 CONTINUED = ('killed', 'out_of_walltime', 'stopped')
 
 
@@ -39,7 +39,7 @@ class ExplorationParser(JobParser):
     OUTCOMES: ClassVar = {**JobParser.OUTCOMES, 'unstable': 'ERROR_UNSTABLE'}
 
     def attach(self, result: contract.Result, folder: Path) -> ExitCode | None:
-        """Attach what there is, once all of it has been read; crash frames may be missing."""
+        """Attach all outputs after all of them have been read; crash frames may be missing."""
         try:
             checkpoint = self._read_checkpoint(result, folder)
         except CheckpointError as error:
@@ -47,7 +47,7 @@ class ExplorationParser(JobParser):
         path = folder / contract.TRAJECTORY_FILE
         n_frames = result.n_frames
         if result.outcome == 'killed' and checkpoint is not None:
-            # The frames behind the checkpoint are left out: they are made again.
+            # Frames after the checkpoint are left out: the next leg computes them again.
             n_frames, known = TrajectoryFile(path, Atoms()).keep_until(checkpoint.step), checkpoint.n_frames
             if n_frames < known:
                 reason = f'{n_frames} whole frames, the checkpoint knows of {known}'
@@ -59,7 +59,7 @@ class ExplorationParser(JobParser):
                 return self.exit_codes.ERROR_TRAJECTORY_MISSING
             try:
                 trajectory = read_trajectory(path, self.node.inputs.seed.seed_id)
-            except Exception as error:  # whatever a torn binary file makes the reader raise
+            except Exception as error:  # the reader raises various errors for a truncated file
                 return self.exit_codes.ERROR_TRAJECTORY_UNREADABLE.format(reason=first_line(error))
             if result.outcome == 'unstable' and result.timestep_fs:
                 trajectory.extra['time_to_crash_fs'] = (result.last_step - trajectory.steps) * result.timestep_fs
@@ -72,12 +72,12 @@ class ExplorationParser(JobParser):
         return None
 
     def _read_checkpoint(self, result: contract.Result, folder: Path) -> Checkpoint | None:
-        """Return the checkpoint that the job left; None where it left none and the next leg needs none.
+        """Return the checkpoint of the job; None if there is none and the next leg needs none.
 
         Raises
         ------
         CheckpointError
-            If it is damaged, of other atoms, or missing where the next leg would start from it.
+            If it is damaged, belongs to other atoms, or is missing although the next leg would start from it.
         """
         path = folder / contract.CHECKPOINT_FILE
         if not path.is_file():

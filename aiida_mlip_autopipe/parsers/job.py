@@ -72,7 +72,7 @@ class JobParser(Parser):
         return getattr(self.exit_codes, label).format(reason=result.message, remedy=self._remedy())
 
     def _remedy(self) -> str:
-        """Return the command that records a changed environment anew."""
+        """Return the command that records a changed environment again."""
         return (
             f"'{self_test_command(self.node.inputs.code.full_label)}'"
             if 'code' in self.node.inputs
@@ -92,7 +92,7 @@ class JobParser(Parser):
 
 
 def read_text(retrieved: orm.FolderData, name: str) -> str:
-    """Return the text of a retrieved file; empty where the job left none."""
+    """Return the text of a retrieved file; empty if there is no such file."""
     try:
         content: str = retrieved.base.repository.get_object_content(name)
     except FileNotFoundError:

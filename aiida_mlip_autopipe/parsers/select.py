@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.sampling.job import read_selection
 
 
 class SelectionParser(JobParser):
-    """Attaches the nodes that the calcfunction would have made."""
+    """Attaches the same nodes that the calcfunction would make."""
 
     def attach(self, result: contract.Result, folder: Path) -> ExitCode | None:
         """Attach selection and report of a job that was completed."""
@@ -23,7 +23,7 @@ class SelectionParser(JobParser):
         try:
             selection = read_selection(folder)
             nodes = nodes_from_selection(selection, in_order(self.node.inputs.legs.values()))
-        except Exception as error:  # whatever a file that is missing or torn makes its reader raise
+        except Exception as error:  # the reader raises various errors for a missing or truncated file
             return self.exit_codes.ERROR_SELECTION_UNREADABLE.format(reason=first_line(error))
         for label, node in nodes.items():
             self.out(label, node)

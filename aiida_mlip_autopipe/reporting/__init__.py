@@ -1,1 +1,1 @@
-"""What a dataset is like: its card, its figures and its report."""
+"""Describe a dataset: its card, its figures and its report."""

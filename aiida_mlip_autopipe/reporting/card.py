@@ -20,7 +20,7 @@ from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, join_a
 from aiida_mlip_autopipe.structures.row import Row, isolated_atom_energies
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
-"""What is told of a distribution: its ends, its median and where the tails begin."""
+"""The values that describe a distribution: its ends, its median and the beginnings of its tails."""
 
 TITLES = {
     'level_of_theory': 'level of theory',
@@ -43,12 +43,12 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Distribution:
-    """A quantity over a dataset, in the unit that its name ends with.
+    """The distribution of a quantity over a dataset, in the unit that its name ends with.
 
     Attributes
     ----------
     minimum, q05, median, q95, maximum
-        The ends, the 5 % and the 95 % quantile, and the median.
+        Minimum, 5 % quantile, median, 95 % quantile and maximum.
     """
 
     minimum: float
@@ -60,25 +60,25 @@ class Distribution:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a dataset holds and where it came from.
+    """The content of a dataset and its origin.
 
     Attributes
     ----------
     n_rows, n_atoms
-        Structures, and atoms in all of them.
+        Number of structures, and of atoms in all of them.
     counts
-        Numbers of rows by what they are and came from.
+        Numbers of rows by their content and origin.
     origins
         Each combination of campaign, config, package, calculator and model with its ``n_rows``, the most frequent
         first.
     licences
         ``licence`` of the weights of each ``architecture`` and ``model``, with its ``source``.
     isolated_atom_energies_eV
-        Energy of one atom alone, by symbol; None where it is not known.
+        Energy of one isolated atom, by symbol; None if unknown.
     distributions
-        Quantities over the dataset, their units in their names.
+        Distributions of quantities over the dataset, with units in their names.
     warnings
-        What a person should know before training on it.
+        Warnings to read before training on it.
     """
 
     n_rows: int
@@ -92,7 +92,7 @@ class DatasetInfo:
 
 
 def read_dataset_info(rows: Sequence[Row]) -> DatasetInfo:
-    """Gather what a dataset holds.
+    """Summarise the content of a dataset.
 
     Raises
     ------
@@ -120,13 +120,13 @@ def read_dataset_info(rows: Sequence[Row]) -> DatasetInfo:
 
 
 def describe_dataset(rows: Sequence[Row]) -> dict[str, Any]:
-    """Gather what a dataset holds as its card has it, JSON only.
+    """Summarise the content of a dataset in the form of its card, JSON only.
 
     Returns
     -------
     dict
         The fields of `DatasetInfo`; ``counts`` and ``distributions`` by their titles, each distribution as the list of
-        its ends, quantiles and median.
+        its minimum, quantiles and maximum.
 
     Raises
     ------

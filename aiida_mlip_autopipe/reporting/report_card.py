@@ -62,8 +62,8 @@ def write_report_card(
     rows
         The dataset.
     assessment
-        What `assess_selection` found, where the explored frames are at hand: with it the card has a map, the coverage
-        and the scores, beside random selections.
+        The result of `assess_selection`, if the explored frames are available: with it the card has a map, the coverage
+        and the scores, compared with random selections.
     structures
         The structures of the points of the assessment's map, by its layers ``candidates`` and ``chosen``: with them the
         card draws the one under the mouse.
@@ -96,12 +96,12 @@ def write_report_card(
 
 
 def refuse_report_file(path: Path, overwrite: bool) -> None:
-    """Refuse the file of a report card that may not or cannot be written; called before any work is done for it.
+    """Refuse a file that a report card cannot or must not be written to; called before any other work.
 
     Raises
     ------
     AutopipeError
-        If the suffix is not ``.html``, or as `refuse_existing` does for it and the ``.json`` beside it.
+        If the suffix is not ``.html``, or if `refuse_existing` refuses the file or the ``.json`` beside it.
     """
     if path.suffix != '.html':
         raise AutopipeError(f'a report card is written to a file that ends in .html, not to {path}')
@@ -115,7 +115,7 @@ def estimate_dft_cost(rows: Sequence[Row]) -> dict[str, float]:
     Returns
     -------
     dict
-        ``atoms``, ``electrons`` (all of them), and ``atoms_cubed`` (see `cubed_atoms`).
+        ``atoms``, ``electrons`` (not only valence electrons), and ``atoms_cubed`` (see `cubed_atoms`).
     """
     return {
         'atoms': float(sum(len(row.atoms) for row in rows)),

@@ -12,12 +12,12 @@ from aiida_mlip_autopipe.core.registry import Registry, variants_in
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 
-# Changes with the science of this room: results of another version are not taken from a cache.
+# Changes with the science of this subpackage: results of another version are not taken from a cache.
 STAGE_VERSION = '6'
 
 
 class SamplerSettings(Settings):
-    """The settings of a sampler alone; those of the selection that it is part of are `SelectionSettings`."""
+    """The settings of a sampler only; `SelectionSettings` are those of the whole selection."""
 
     kind: str
     """Which sampler."""
@@ -50,7 +50,7 @@ class Picks:
 
     @property
     def added(self) -> np.ndarray:
-        """What each pick added: its gain, or its distance where the sampler has no other measure (k,)."""
+        """Gain of each pick, or its distance if the sampler has no other measure (k,)."""
         return self.distances if self.gains is None else self.gains
 
 
@@ -70,7 +70,7 @@ class Sampler(ABC):
 
     @abstractmethod
     def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
-        """Choose up to ``n_structures`` frames of a pool, none twice.
+        """Choose up to ``n_structures`` different frames of a pool.
 
         Parameters
         ----------
@@ -78,7 +78,7 @@ class Sampler(ABC):
             The candidates, at least one, and the structures that count as chosen already; their order does not
             depend on the order in which trajectories came.
         n_structures
-            How many to choose.
+            Maximum number of frames to choose.
         rng
             The only source of chance.
 

@@ -1,4 +1,4 @@
-"""What a selection job gets and what it leaves, beside ``result.json``."""
+"""The input files of a selection job, and its output files besides ``result.json``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REPORT_FILE = 'report.json'
 
 
 class DescribedBy(Settings):
-    """What a description is beside its vectors."""
+    """A description without its vectors."""
 
     species: tuple[int, ...]
     """Atomic numbers that the descriptor was built for."""
@@ -26,7 +26,7 @@ class DescribedBy(Settings):
 
 
 class SelectionJob(AnyJob):
-    """``job.json`` of a selection: everything that decides which frames are chosen."""
+    """``job.json`` of a selection: everything that determines which frames are chosen."""
 
     sampling_version: str
     """Version of the science of the sampling that is expected."""

@@ -1,4 +1,4 @@
-"""What a selection job does: the selection that would have been made in place, to the last bit."""
+"""The work of a selection job: the same selection as without a job, to the last bit."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _read_request(job: SelectionJob, folder: Path) -> SelectionRequest:
             features, given = read_features(folder / job.features, key, len(trajectories))
             described[key] = Description(features, facts.species, facts.report, given)
         reference = () if job.reference is None else tuple(read_given(folder / job.reference))
-    except Exception as error:  # whatever a file that is missing or torn makes NumPy or ASE raise
+    except Exception as error:  # NumPy and ASE raise various errors for a missing or truncated file
         raise JobRefusedError('structure', f'the files of the job cannot be read: {error}') from error
     return SelectionRequest(
         trajectories=trajectories,
@@ -80,12 +80,12 @@ def _write(selection: Selection, folder: Path) -> None:
 
 
 def read_selection(folder: Path) -> Selection:
-    """Return the selection that a job has left in a folder.
+    """Return the selection that a job has written to a folder.
 
     Raises
     ------
     Exception
-        Whatever a file that is missing or torn makes its reader raise.
+        The reader raises various errors for a missing or truncated file.
     """
     told = json.loads((folder / REPORT_FILE).read_text())
     with np.load(folder / SELECTION_FILE) as arrays:

@@ -40,7 +40,7 @@ class Rounds:
         Parameters
         ----------
         settings
-            Of the sampler.
+            The settings of the sampler.
         n_structures
             How many to choose at most.
         candidates

@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.sampling.selection_settings import SelectionSettings
 
 
 class SamplingSettings(SelectionSettings, SamplerSettings):
-    """What all ``sampling`` sections have."""
+    """The fields that all ``sampling`` sections have."""
 
 
 def sampling_union() -> Any:
@@ -23,12 +23,12 @@ def sampling_union() -> Any:
 
 
 def section_class(kind: str) -> type[SamplingSettings]:
-    """Return the model of the sections of a sampler, also of one from another package.
+    """Return the model of a sampler's section; the sampler may come from another package.
 
     Raises
     ------
     AutopipeError
-        If there is no such sampler, or one of its settings has the name of one of the selection's.
+        If there is no such sampler, or one of its settings has the same name as one of the selection's.
     """
     return _combine(SAMPLERS.load(kind).settings_class)
 

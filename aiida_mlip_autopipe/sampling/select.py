@@ -1,4 +1,4 @@
-"""The one function of this room that the rest of the package calls."""
+"""The one function of this subpackage that the rest of the package calls."""
 
 from __future__ import annotations
 
@@ -57,25 +57,25 @@ class Selection:
 
 @dataclass(frozen=True, eq=False)
 class SelectionRequest:
-    """All that decides a selection: it is made in place or by a job.
+    """Everything that determines a selection, which is made directly or by a job.
 
     Attributes
     ----------
     trajectories
         All legs of all explorations.
     settings
-        Of the selection and of its sampler.
+        The settings of the selection and of its sampler.
     random_seed
         The campaign's number.
     lineages
-        The lineage of each seed, by its id, for what is held out; a seed without one is a separate lineage.
+        The lineage of each seed, by its id, for holding out frames; a seed without an entry is a separate lineage.
     kinds
         What kind of structure each seed is, by its id, for strata of kinds.
     described
         Descriptors of the trajectories that jobs have computed, by their keys.
     given
-        The structures that the dataset extends. No file is opened here: what the settings name under ``given`` is for
-        the caller to read (`read_given`).
+        The structures that the dataset extends. No file is opened here: the caller must read the file that the settings
+        name under ``given`` (`read_given`).
     """
 
     trajectories: Sequence[Trajectory]
@@ -104,14 +104,14 @@ def select_frames(
 ) -> Selection:
     """Choose frames for a dataset: collect the candidates, hold some out, let the sampler pick, and report.
 
-    Which frames are chosen does not depend on the order of the trajectories. With fewer distinct frames than asked for
+    The chosen frames do not depend on the order of the trajectories. If there are fewer distinct frames than requested,
     all of them are taken and the report has a warning: a campaign does not fail at its last step. The parameters are
     the attributes of `SelectionRequest`.
 
     Raises
     ------
     AutopipeError
-        If there is no frame to choose from, or the settings name given structures and there are none.
+        If there is no frame to choose from, or the settings require given structures and there are none.
     """
     selection, sampler_settings = split_section(settings)
     pool = collect_candidates(trajectories, selection, random_seed=random_seed, kinds=kinds, given=given)

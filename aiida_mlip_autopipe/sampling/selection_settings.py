@@ -1,4 +1,4 @@
-"""Settings of a selection as a whole: how many frames, which are candidates, and what is held out."""
+"""Settings of a selection as a whole: the number of frames, the candidates, and the frames to hold out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class FromCampaign(Settings):
 
 
 class SelectionSettings(Settings):
-    """The settings of a selection, whichever sampler makes it."""
+    """The settings of a selection that all samplers share."""
 
     n_structures: int = Field(default=100, ge=1)
     """How many frames to choose. Where there are fewer distinct ones, all of them are taken and the report says so."""

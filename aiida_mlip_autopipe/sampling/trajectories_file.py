@@ -1,4 +1,4 @@
-"""Trajectories with all their labels, and what jobs have found about them, in binary files: exact to the bit."""
+"""Binary files of trajectories with all their labels, and of their descriptors from jobs: exact to the bit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write_trajectories(path: Path, trajectories: Sequence[Trajectory]) -> None:
 
 
 def read_trajectories(path: Path, seed_ids: Sequence[str]) -> list[Trajectory]:
-    """Return the trajectories of a file, of these seeds in order."""
+    """Return the trajectories of a file; the seeds are given in their order."""
     with np.load(path) as arrays:
         extra: list[dict[str, np.ndarray]] = [{} for _ in seed_ids]
         for key in arrays.files:
@@ -48,7 +48,7 @@ def write_features(path: Path, described: Mapping[str, Description]) -> None:
 
 
 def read_features(path: Path, key: str, n_trajectories: int) -> tuple[list[np.ndarray], np.ndarray | None]:
-    """Return the vectors of a description: for each trajectory, and of the reference dataset where there are any."""
+    """Return the vectors of a description: those of each trajectory, and those of the reference dataset, if any."""
     with np.load(path) as arrays:
         given = arrays[f'{key} {GIVEN}'] if f'{key} {GIVEN}' in arrays.files else None
         return [arrays[f'{key} {place}'] for place in range(n_trajectories)], given

@@ -7,7 +7,7 @@ from aiida_mlip_autopipe.storage.split import SplitSettings, export_splits, spli
 from aiida_mlip_autopipe.structures.provenance import Provenance
 from aiida_mlip_autopipe.structures.row import Row, make_row
 
-# Changes with the science of this room: results of another version are not taken from a cache.
+# Changes with the science of this subpackage: results of another version are not taken from a cache.
 STAGE_VERSION = '6'
 
 __all__ = [

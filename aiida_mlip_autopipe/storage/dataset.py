@@ -70,7 +70,7 @@ class Dataset:
         return int(self._database.count())
 
     def create(self, rows: Iterable[Row]) -> list[int]:
-        """Add rows; the number that one has in another database does not count.
+        """Add rows; their numbers in other databases are ignored.
 
         Returns
         -------

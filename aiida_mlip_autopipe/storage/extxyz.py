@@ -18,8 +18,8 @@ def write_extxyz(path: Path, rows: Iterable[Row]) -> int:
 
     ASE turns the first into a calculator, which SevenNet reads; the second survive as they are, which MACE reads by
     default. Stress stands in ASE's sign and unit (eV/Å³, negative on the diagonal of a compressed crystal), and
-    ``REF_stress`` in Voigt order. The key-value pairs stand in the comment line. The column ``fixed``
-    marks fixed atoms, which are not written as a constraint: ASE would set the forces on them to zero. The text keeps
+    ``REF_stress`` in Voigt order. The key-value pairs are in the comment line. The column ``fixed``
+    marks fixed atoms, which are not written as a constraint: ASE would set the forces on them to zero. The text has
     eight decimals.
 
     Parameters

@@ -26,8 +26,8 @@ class Difference:
     only_first, only_second
         Rows that only one of them has.
     changed
-        Rows that both have, with another structure (tags, moments, charges and which atoms are fixed are part of it) or
-        other labels.
+        Rows that both have, but with a different structure (including tags, moments, charges and fixed atoms) or
+        different labels.
     same
         How many rows agree to the last bit.
     """
@@ -39,7 +39,7 @@ class Difference:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the two hold the same."""
+        """Whether the two have the same content."""
         return not (self.only_first or self.only_second or self.changed)
 
 
@@ -63,8 +63,8 @@ def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = F
     Raises
     ------
     AutopipeError
-        If the datasets have labels of different levels of theory, or the same frame with different labels or
-        another structure; tags, moments, charges and which atoms are fixed are part of it.
+        If the datasets have labels of different levels of theory, or the same frame with different labels or a
+        different structure, including tags, moments, charges and fixed atoms.
     """
     merged: dict[Identity, Row] = {}
     for source in sources:

@@ -28,7 +28,7 @@ class WrittenSet:
     path
         Its file.
     n_rows, n_groups
-        Its rows, and the groups that they are of.
+        Number of its rows, and of the groups that they belong to.
     """
 
     split: Split
@@ -39,7 +39,7 @@ class WrittenSet:
 
 @dataclass(frozen=True)
 class SplitDataset:
-    """What became of a dataset that was split.
+    """The result of splitting a dataset.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class SplitDataset:
     configs
         The config file of each trainer.
     n_groups_joined
-        Groups that were joined to others because they share a structure.
+        Number of groups that were joined to others because they share a structure.
     """
 
     sets: tuple[WrittenSet, ...]
@@ -72,21 +72,21 @@ def split_dataset(
     file
         The dataset.
     output
-        As ``cu.extxyz`` for ``cu-train.extxyz`` and so on; by default ``file``.
+        For example ``cu.extxyz`` for ``cu-train.extxyz`` and so on; by default, ``file``.
     settings
-        Fields of `SplitSettings`. Without ``by`` the sets are those drawn before the selection, where every row says
-        its own and no kind is held out, and else ancestors are kept together.
+        Fields of `SplitSettings`. By default for ``by``, the sets are those drawn before the selection if every row
+        has one and no kind is held out; otherwise, rows with a common ancestor are kept together.
     trainers
-        ``mace`` and ``sevennet``, as for `write_trainer_config`.
+        ``mace`` and ``sevennet``, as in `write_trainer_config`.
     random_seed
-        Another number draws other sets.
+        A different number draws different sets.
     overwrite
         Whether to replace existing files.
 
     Raises
     ------
     AutopipeError
-        If the settings are refused, a trainer cannot read the format, a file exists, or as `split_rows` does.
+        If the settings are refused, a trainer cannot read the format, a file exists, or as in `split_rows`.
     """
     target = output or file
     configs = {name: target.with_name(f'{target.stem}-{name}.yaml') for name in trainers}

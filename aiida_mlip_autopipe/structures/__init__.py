@@ -1,1 +1,1 @@
-"""What circulates between the stages: seeds, trajectories and rows, and what tells two structures apart."""
+"""The data that the stages exchange (seeds, trajectories and rows), and the comparison of structures."""

@@ -1,4 +1,4 @@
-"""What the time of labelling structures by DFT grows with."""
+"""The scaling of the time of labelling structures by DFT."""
 
 from __future__ import annotations
 

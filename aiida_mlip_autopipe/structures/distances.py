@@ -1,4 +1,4 @@
-"""Distances between atoms, fast enough to be looked at every few steps: by the neighbour list of matscipy."""
+"""Distances between atoms from the neighbour list of matscipy, fast enough to check every few steps."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from matscipy.neighbours import neighbour_list
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-# matscipy sorts the atoms into bins as wide as the cutoff. In a large empty cell these would be millions.
+# matscipy sorts the atoms into bins as wide as the cutoff. A large empty cell would have millions of them.
 MAX_BINS_PER_ATOM = 64
-# What holds together by links of this share of the reach does so by all links. It is far cheaper to find.
+# Atoms connected by links up to this share of the reach are also connected by all links, and are much cheaper to find.
 SHORT_LINKS = 2.0 / 3.0
 
 
@@ -61,7 +61,7 @@ def find_detached(
     positions, cell, pbc
         The structure in Å.
     reach
-        Atoms within it hold together, and all that these hold, in Å.
+        Atoms closer than this belong together, directly or through other atoms, in Å.
     groups
         Number of the group of each atom (n,), as `find_groups` gives it.
     """
@@ -79,7 +79,7 @@ def find_detached(
 
 
 def find_groups(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, reach: float) -> np.ndarray:
-    """Return for each atom the number of its group (n,): atoms within a reach, in Å, and all that these reach."""
+    """Return the number of each atom's group (n,): atoms within a reach, in Å, directly or through other atoms."""
     n = len(positions)
     first, second, _ = find_pairs(positions, cell, pbc, reach)
     links = coo_array((np.ones(len(first), dtype=bool), (first, second)), shape=(n, n))
@@ -88,9 +88,9 @@ def find_groups(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, reach:
 
 
 def nearest_distances(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:
-    """Return the distance of each of at least two atoms to the nearest other one in Å.
+    """Return the distance from each atom to its nearest neighbour, in Å, for at least two atoms.
 
-    The search begins with a cutoff and doubles it until each atom has found another.
+    The search begins with a cutoff and doubles it until each atom has a neighbour.
     """
     nearest = np.full(len(positions), np.inf)
     while np.isinf(nearest).any():
@@ -103,9 +103,9 @@ def nearest_distances(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, 
 def find_pairs(
     positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return all pairs of two atoms with a distance below a cutoff, by each image and in both orders.
+    """Return all pairs of different atoms closer than a cutoff, for each periodic image and in both orders.
 
-    An atom's own images go with it wherever it flies: it makes no pair with them.
+    An atom forms no pair with its own images, since they move with it.
 
     Returns
     -------

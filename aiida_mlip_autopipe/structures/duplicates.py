@@ -1,23 +1,23 @@
-"""When two structures are the same: every notion of it, from the strictest to the most tolerant.
+"""When two structures are the same: all levels of comparison, from the strictest to the most tolerant.
 
-- Identical (`are_identical`): all that defines them is equal, also tags, moments, charges and constraints. Merging and
-  comparing datasets asks this of two rows with the same seed and step.
+- Identical (`are_identical`): everything that defines them is equal, including tags, moments, charges and constraints.
+  Merging and comparing datasets uses it for two rows with the same seed and step.
 - Exact copies (`content_digest`): elements, periodic directions, positions and cell are equal, the numbers bit by bit.
-  The pool of a selection leaves out copies of frames and of given structures.
+  The pool of a selection uses it to leave out copies of frames and of given structures.
 - The same crystal (`fingerprint`): equal up to rotation, reflection, origin and supercell, with distances compared in
-  steps of `DISTANCE_STEP_A`. Seeds and the terminations of a surface are told apart by it.
+  steps of `DISTANCE_STEP_A`. It distinguishes seeds and the terminations of a surface.
 - The same labels (`join_alike`): composition, energy, volume and the distribution of the forces agree within
-  `ENERGY_TOLERANCE`, `VOLUME_TOLERANCE` and `FORCE_TOLERANCE`. Sets that are held out, splits of a dataset and its card
-  find copies by it that were turned, renumbered or repeated.
+  `ENERGY_TOLERANCE`, `VOLUME_TOLERANCE` and `FORCE_TOLERANCE`. Held-out sets, splits of a dataset and its card use it
+  to find copies that were rotated, renumbered or repeated.
 - Close descriptors (`DESCRIPTOR_TOLERANCE`): the default ``duplicate_tolerance`` of the samplers, which choose one of
   two frames that are not farther apart. Structures that a descriptor cannot tell apart count as the same, too.
 
-No level can take the place of another. Seeds have no labels. Frames that were turned or computed on another machine
-differ by rounding, which moves some distances across an edge between two steps, so a fingerprint would miss them; the
-labels have tolerances. How close a frame may be to another and still be worth a row is a setting of the user.
+No level can replace another. Seeds have no labels. Frames that were rotated or computed on another machine differ by
+rounding, which moves some distances across the boundary between two steps, so a fingerprint would miss them; labels
+have tolerances. How close two frames may be and still both be worth a row is a user setting.
 
-The identities of seeds and trajectories (`Seed.seed_id`, `Trajectory.trajectory_id`) ask another question: whether they
-are the same data, which includes how a seed was made.
+The identities of seeds and trajectories (`Seed.seed_id`, `Trajectory.trajectory_id`) answer another question: whether
+they are the same data, which includes how a seed was made.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ FORCE_TOLERANCE = 1e-3
 DESCRIPTOR_TOLERANCE = 1e-4
 """Distance between descriptors, which have length one."""
 
-REACH = 1.6  # sums of covalent radii seen from an atom; refinement carries what lies beyond
+REACH = 1.6  # sums of covalent radii that an atom sees; refinement adds what lies beyond
 LEAST_REACH = 4.5  # Å, so that layers without bonds between them see one another
 N_REFINEMENTS = 3
 # Å; keeps ideal lattices, whose distances are round numbers, away from the edges between two steps.
@@ -56,7 +56,7 @@ OFFSET = 0.0031415926
 
 
 def are_identical(first: Atoms, second: Atoms) -> bool:
-    """Return whether all that defines two structures is equal: what a seed consists of, and constraints of any kind."""
+    """Return whether two structures are equal in everything that a seed consists of and in all constraints."""
     from ase.constraints import constrained_indices
 
     one, other = ({**structure_arrays(atoms), 'constrained': constrained_indices(atoms)} for atoms in (first, second))
@@ -64,7 +64,7 @@ def are_identical(first: Atoms, second: Atoms) -> bool:
 
 
 def content_digest(numbers: np.ndarray, pbc: np.ndarray, cell: np.ndarray, positions: np.ndarray) -> bytes:
-    """Return what two structures share if their elements, periodic directions, cells and positions are equal."""
+    """Return a digest that is the same if the elements, periodic directions, cells and positions are equal."""
     # Adding zero turns -0.0 into 0.0, which is the same number with other bits.
     arrays = (np.asarray(array, dtype='<f8') + 0.0 for array in (cell, positions))
     kind = numbers.astype('<i8').tobytes() + np.asarray(pbc, dtype=bool).tobytes()
@@ -78,27 +78,27 @@ class Fingerprints:
     Attributes
     ----------
     own
-        Those of the entry that is being made.
+        Fingerprints of the entry that is being made.
     known
-        Those of the entries before it whose seeds are compared with the seeds of other entries.
+        Fingerprints of previous entries whose seeds are compared with the seeds of other entries.
     """
 
     own: set[str] = field(default_factory=set)
     known: set[str] = field(default_factory=set)
 
     def end_entry(self, *, is_compared: bool) -> None:
-        """Go on to the next entry, which is compared with this one where both are of that kind."""
+        """Proceed to the next entry, which is compared with this one if comparison is enabled for both."""
         if is_compared:
             self.known |= self.own
         self.own = set()
 
     def as_dict(self) -> dict[str, list[str]]:
-        """Return them as JSON, the same for equal sets."""
+        """Return the fingerprints as JSON, the same for equal sets."""
         return {'own': sorted(self.own), 'known': sorted(self.known)}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Sequence[str]]) -> Fingerprints:
-        """Return what `as_dict` wrote."""
+        """Return fingerprints from the output of `as_dict`."""
         return cls(set(stored['own']), set(stored['known']))
 
 
@@ -155,7 +155,7 @@ def _mix(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class LabelledStructures:
-    """What changes neither with rotation and permutation nor for a supercell, of n structures with labels.
+    """Quantities of n labelled structures that rotation, permutation and supercells leave unchanged.
 
     Attributes
     ----------
@@ -174,7 +174,7 @@ class LabelledStructures:
 
     @classmethod
     def from_rows(cls, rows: Sequence[Row]) -> LabelledStructures:
-        """Return what is compared of rows with energy and forces."""
+        """Return the compared quantities of rows with energy and forces."""
         return cls(
             formulas=[row.empirical_formula for row in rows],
             energies=np.array([row.labels['energy'] / len(row.atoms) for row in rows]),
@@ -203,7 +203,7 @@ def join_alike(structures: LabelledStructures, groups: Sequence[str]) -> list[st
     Parameters
     ----------
     structures
-        What is compared.
+        The quantities to compare.
     groups
         The group of each structure.
 

@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.structures.provenance import Provenance, searchable
 
 # Where a row's data holds the energies of single atoms, eV by symbol, of the elements of its seed.
 ISOLATED_ATOMS = 'isolated_atoms'
-# eV; a GPU does not give the same bits twice.
+# eV; results of a GPU are not reproducible to the last bit.
 SAME_ENERGY = 1e-3
 
 
@@ -61,7 +61,7 @@ class Row:
 
     @property
     def empirical_formula(self) -> str:
-        """The formula with the smallest whole numbers, as ``AuCu3``, in the order of Hill."""
+        """The formula with the smallest whole numbers, such as ``AuCu3``, in Hill order."""
         return str(self.atoms.symbols.formula.reduce()[0].format('hill'))
 
     @property

@@ -98,7 +98,7 @@ class Seed:
 
 
 def structure_arrays(atoms: Atoms) -> dict[str, np.ndarray]:
-    """Return everything that defines a structure but its constraints; see `Seed.arrays`."""
+    """Return everything that defines a structure except its constraints; see `Seed.arrays`."""
     return {
         'numbers': atoms.numbers.astype('<i8'),
         'positions': atoms.positions.astype('<f8'),

@@ -1,11 +1,11 @@
 """Vacuum: layers of a cell without atoms.
 
 There is one measure, the thickness of the widest empty layer along each cell vector, and every caller compares it with
-its own threshold. Layers are measured between the centres of atoms where a crystal is to be told from a slab, and
-between their surfaces, the covalent radii, where it matters whether anything fills the space.
+its own threshold. Layers are measured between the centres of atoms to distinguish a crystal from a slab, and between
+their surfaces (at the covalent radii) to decide whether the space is empty.
 
-- A surface is cut from a unit cell without a layer above `MAX_LAYER_OF_CRYSTAL_A`, and its own vacuum is as thick as
-  its settings say.
+- A surface is cut from a unit cell without a layer above `MAX_LAYER_OF_CRYSTAL_A`; its settings determine the thickness
+  of its own vacuum.
 - A large volume per atom is plausible beside a layer of at least `MIN_LAYER_OF_SLAB_A`.
 - An exploration keeps the volume of a cell with a layer of at least ``exploration.vacuum_A``, between surfaces.
 - The fingerprint of a structure contains the thickness of a layer that no atom sees across.
@@ -35,7 +35,7 @@ def empty_layers(atoms: Atoms, radii_A: np.ndarray | float = 0.0) -> np.ndarray:
     atoms
         The structure.
     radii_A
-        Radius of each atom (n,), or one for all; by default layers are measured between centres.
+        Radius of each atom (n,), or one for all; by default, layers are measured between centres.
     """
     heights = cell_heights(atoms)
     centres = atoms.cell.scaled_positions(atoms.positions) % 1.0
@@ -43,7 +43,7 @@ def empty_layers(atoms: Atoms, radii_A: np.ndarray | float = 0.0) -> np.ndarray:
     order = np.argsort(centres - radii, axis=0)
     starts = np.take_along_axis(centres - radii, order, axis=0)
     reached = np.maximum.accumulate(np.take_along_axis(centres + radii, order, axis=0), axis=0)
-    # Atoms that stick out over the edge cover the layer's beginning on the other side.
+    # Atoms that extend over the edge cover the beginning of the layer on the other side.
     ends = np.vstack([np.maximum(reached[:-1], reached[-1] - 1), reached[-1:]])
     gaps = np.vstack([starts[1:], starts[:1] + 1]) - ends
     return np.asarray(np.maximum(gaps.max(axis=0), 0.0) * heights)

@@ -37,7 +37,7 @@ from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 # A calcfunction blocks its daemon worker, so it makes at most this many seeds at a time.
 SEEDS_PER_CHUNK = 100
 
-# The inputs of an exploration that stand in the namespace of its code.
+# The inputs of an exploration that are in the namespace of its code.
 OF_A_CODE = ('code', 'calculator', 'model', 'environment', 'image_sha256')
 
 
@@ -72,17 +72,17 @@ class DatasetWorkChain(ThrottledWorkChain):
         config
             The validated config, or the path of its YAML file.
         overrides
-            Changes to the file, as ``sampling.n_structures=500``.
+            Changes to the file, such as ``sampling.n_structures=500``.
         tell
-            Gets a sentence for each code whose environment has changed, so that nothing of it is reused.
+            Called with a message for each code whose environment has changed, so its results are not reused.
 
         Raises
         ------
         ConfigError
-            With every fault of the file.
+            With all errors of the file.
         AutopipeError
-            If a code does not exist, lacks its model or the record of its environment, a query to a database has no
-            answer, or a seed cannot be made.
+            If a code does not exist or lacks its model or environment record, a database query has no answer, or a seed
+            cannot be made.
         """
         if not isinstance(config, CampaignConfig):
             config = load_config(config, overrides)
@@ -101,10 +101,10 @@ class DatasetWorkChain(ThrottledWorkChain):
         self.ctx.seeds = {}
         # Where each seed stands in its entry, by which temperatures and pressures are spread.
         self.ctx.places = {}
-        # What the next chunk of seeds is compared with.
+        # Fingerprints that the next chunk of seeds is compared with.
         self.ctx.fingerprints = {}
         self.ctx.n_lost_selections = 0
-        # Shared by all explorations; left to its default it would be a node a seed.
+        # One node shared by all explorations; by default each seed would get its own.
         self.ctx.clean_workdir = orm.Bool(False).store()
 
     # Generation
@@ -222,16 +222,16 @@ class DatasetWorkChain(ThrottledWorkChain):
         )
 
     def has_no_selection(self) -> bool:
-        """Return whether nothing has selected yet, or only a job that the cluster lost, and not too often."""
+        """Return whether to select: not done yet, or by a job that the cluster lost, and not too often."""
         if 'selecting' not in self.ctx:
             return True
         is_given_up = self.ctx.n_lost_selections == MAX_LOST or is_asked_to_stop(self.node.pk)
         return is_lost(self.ctx.selecting) and not is_given_up
 
     def select_frames(self) -> ToContext | ExitCode | None:
-        """Choose the frames of the dataset among those of all legs, also of explorations that failed later.
+        """Choose the frames of the dataset from all legs, including those of explorations that failed later.
 
-        Many frames are left to a job, since this process would block its daemon worker for minutes.
+        With many frames a job makes the selection, since this process would block its daemon worker for minutes.
         """
         if 'selecting' in self.ctx:
             self.ctx.n_lost_selections += 1
@@ -263,7 +263,7 @@ class DatasetWorkChain(ThrottledWorkChain):
             return ToContext(selecting=self.submit(SelectionCalculation, **job, **inputs))
 
     def keep_selection(self) -> ExitCode | None:
-        """Keep the frames that were chosen."""
+        """Store the chosen frames."""
         node = self.ctx.selecting
         if not node.is_finished_ok:
             if is_asked_to_stop(self.node.pk):
@@ -278,7 +278,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         return sum(leg.get_shape('steps')[0] for leg in self._legs())
 
     def _reference_dataset(self) -> dict[str, DatasetData]:
-        """Return the input of what takes a reference dataset; nothing where there is none."""
+        """Return the reference dataset as an input; empty if there is none."""
         name = 'reference_dataset'
         return {name: self.inputs[name]} if name in self.inputs else {}
 

@@ -1,4 +1,4 @@
-"""What a campaign takes and gives: the inputs, outputs and exit codes of `DatasetWorkChain`."""
+"""The inputs, outputs and exit codes of `DatasetWorkChain`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
         exclude=('legs', 'reference_dataset', 'descriptor', 'species', 'projection'),
         namespace_options=optional,
     )
-    # Shared by all explorations, so that it is one node and not one a seed.
+    # Shared by all explorations, so that it is one node and not one per seed.
     spec.input('max_iterations', valid_type=orm.Int, help='Maximum number of legs of one exploration.')
     for name, valid_type, text, default in (
         ('n_seeds', int, 'How many seeds the entries give.', {}),

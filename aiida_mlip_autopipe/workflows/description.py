@@ -63,7 +63,7 @@ class DescriptionWorkChain(ThrottledWorkChain):
                 atomic_numbers[symbol] for symbol in self.inputs.reference_dataset.base.attributes.get('elements')
             }
         self.ctx.species = orm.List(sorted(species))
-        # Without a calculator the same descriptors, whether or not learned ones are asked for besides.
+        # No calculator, so that these descriptors are the same whether or not learned ones are also requested.
         environment = Environment.model_validate(self.inputs.job.environment.get_dict()).without_calculator()
         self.ctx.environment = orm.Dict(environment.model_dump(mode='json'))
         for number, asked in enumerate(self.inputs.descriptors.get_list()):
@@ -78,7 +78,7 @@ class DescriptionWorkChain(ThrottledWorkChain):
                 chunks = list(_chunks(sizes, FRAMES_PER_JOB))
             self.ctx.plan |= {f'descriptors_{number}_{place}': [number, ids] for place, ids in enumerate(chunks)}
             if 'reference_dataset' in self.inputs:
-                # It is described by a job without a leg.
+                # A job without a leg describes it.
                 self.ctx.plan[f'descriptors_{number}_reference'] = [number, []]
         self.ctx.waiting = list(self.ctx.plan)
         return None
@@ -152,12 +152,12 @@ def find_wanted(sampling: Mapping[str, Any], n_frames: int, min_frames: int) -> 
 
 
 def selection_job(describing: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the code and the options of a job that selects: those of a job that describes, without a calculator.
+    """Return the code and options of a selection job: those of a description job, without a calculator.
 
     Parameters
     ----------
     describing
-        The inputs of the jobs that describe.
+        The inputs of the description jobs.
     """
     environment = Environment.model_validate(describing['environment'].get_dict()).without_calculator()
     options = {**describing['metadata']['options'], 'parser_name': 'mlip_autopipe.select'}
@@ -169,7 +169,7 @@ def selection_job(describing: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _chunks(sizes: Mapping[str, int], most: int) -> Iterator[list[str]]:
-    """Yield names of trajectories that together are not larger than a job may be; one that is larger is alone."""
+    """Yield names of trajectories up to the maximum size of a job; a larger trajectory gets its own job."""
     chunk: list[str] = []
     total = 0
     for name, size in sizes.items():

@@ -1,4 +1,4 @@
-"""The legs of a finished exploration that a longer one, or the same one again, goes on from."""
+"""The legs of a finished exploration from which a longer one, or the same one again, continues."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from aiida_mlip_autopipe.exploration import ExplorationSettings
 from aiida_mlip_autopipe.exploration.dynamics.schedule import Schedule
 from aiida_mlip_autopipe.exploration.job_settings import join_settings
 
-# What two runs may differ in, one of which is the beginning of the other; of the settings, only the stages.
+# Inputs in which a run and its continuation may differ; of the settings, only the stages.
 MAY_DIFFER = {'exploration', 'n_steps', 'checkpoint', 'rescues'}
 
 
 @dataclass(frozen=True)
 class EarlierLegs:
-    """Legs to go on from.
+    """Legs to continue from.
 
     Attributes
     ----------
     exploration
-        The pk of the finished exploration that they are of.
+        The pk of their finished exploration.
     jobs
         The job of each leg.
     step
         The step that the last of them reached.
     checkpoint
-        The state there.
+        The state at that step.
     rescues
-        How often the run had been rescued until then; None for never.
+        How often the run had been rescued by then; None for never.
     """
 
     exploration: int
@@ -47,17 +47,17 @@ class EarlierLegs:
 
 @dataclass(frozen=True)
 class Search:
-    """What was found: legs to continue, and shorter explorations that differ only in a schedule that is no prefix."""
+    """The result: legs to continue, and shorter explorations that differ only in a schedule that is not a prefix."""
 
     legs: EarlierLegs | None
     of_other_schedules: list[int]
 
 
 def find_earlier_legs(inputs: Mapping[str, Any]) -> Search:
-    """Look for the longest finished exploration with equal inputs that is the beginning of another one, or all of it.
+    """Find the longest finished exploration with equal inputs that is the beginning of another one, or all of it.
 
-    Of one with fewer steps all legs are taken. Of one with as many the last is left out, so that the job that starts
-    where it started is taken from AiiDA's cache.
+    If it has fewer steps, all its legs are taken. If it has the same number, the last leg is left out, and the job that
+    starts at the same step is taken from AiiDA's cache.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def _take(exploration: int, jobs: list[orm.CalcJobNode], is_shorter: bool) -> Ea
 
 
 def _finished_jobs(seed_id: str, n_steps: int) -> Iterator[tuple[int, orm.CalcJobNode]]:
-    """Yield finished explorations of a seed with their last jobs, the longest first, of equal ones the oldest."""
+    """Yield finished explorations of a seed with their last jobs: longest first, equally long ones oldest first."""
     finished_ok = {'attributes.process_state': 'finished', 'attributes.exit_status': 0}
     query = orm.QueryBuilder().append(SeedData, filters={'attributes.seed_id': seed_id}, tag='seed')
     query.append(ExplorationCalculation, with_incoming='seed', filters=finished_ok, project='*', tag='job')
@@ -113,7 +113,7 @@ def _finished_jobs(seed_id: str, n_steps: int) -> Iterator[tuple[int, orm.CalcJo
 
 
 def _legs_until(job: orm.CalcJobNode) -> list[orm.CalcJobNode] | None:
-    """Return the jobs that led to one by their checkpoints, in order; None where one is not known."""
+    """Return the jobs whose checkpoints led to a job, in order; None if one of them is unknown."""
     jobs = [job]
     while 'checkpoint' in jobs[0].inputs:
         creator = jobs[0].inputs.checkpoint.creator

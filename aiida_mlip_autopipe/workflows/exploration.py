@@ -84,7 +84,7 @@ class ExplorationWorkChain(RestartedLegs):
             self._take_earlier_legs()
 
     def _take_earlier_legs(self) -> None:
-        """Go on from a finished exploration that is the beginning of this one, where there is one."""
+        """Continue from a finished exploration that is the beginning of this one, if there is one."""
         search = find_earlier_legs(self.ctx.inputs)
         legs = search.legs
         for pk in search.of_other_schedules:
@@ -121,7 +121,7 @@ class ExplorationWorkChain(RestartedLegs):
         return exit_code
 
     def _keep_leg(self, job: orm.CalcJobNode) -> None:
-        """Make what a job brought the next leg of this exploration."""
+        """Add the results of a job as the next leg of this exploration."""
         self.ctx.legs.append(job.pk)
         leg, outputs = len(self.ctx.legs), job.outputs
         if 'trajectory' in outputs:
@@ -150,7 +150,7 @@ class ExplorationWorkChain(RestartedLegs):
             return ToContext(evaluation=self.submit(EvaluationCalculation, inputs))
 
     def keep_evaluation(self) -> None:
-        """Keep what there is of it; a failure is told and fails nothing."""
+        """Keep the available results; a failure is reported but does not fail the exploration."""
         leg, node = self.ctx.legs_to_evaluate.pop(0), self.ctx.evaluation
         if not node.is_finished_ok:
             self.report(f'the committee has not evaluated all of leg {leg}: {node.exit_message or node.process_state}')
@@ -195,7 +195,7 @@ def why_ended(node: orm.WorkChainNode) -> str:
 
 
 def _is_leg(job: orm.CalcJobNode) -> bool:
-    """Return whether a job brought something: frames, those around a crash, or a checkpoint of a later step."""
+    """Return whether a job produced anything: frames, frames around a crash, or a checkpoint of a later step."""
     outputs = job.outputs
     if 'trajectory' in outputs or 'crash' in outputs:
         return True

@@ -29,7 +29,7 @@ def load_campaign(identifier: str) -> orm.WorkChainNode:
         return found
     try:
         node = orm.load_node(identifier)
-    except Exception as error:  # not existent, ambiguous, or no identifier at all: the same to the user
+    except Exception as error:  # missing, ambiguous or not an identifier: the same to the user
         raise AutopipeError(f"no campaign {identifier!r}; 'mlip-autopipe status' lists them") from error
     if node.process_type != CAMPAIGN:
         raise AutopipeError(f"{identifier!r} is no campaign; 'mlip-autopipe status' lists them")
@@ -57,7 +57,7 @@ def find_jobs(campaign: orm.WorkChainNode, state: dict[str, Any]) -> list[orm.Ca
     campaign
         The campaign.
     state
-        A filter of AiiDA's for the jobs and for the work chains that they belong to.
+        An AiiDA filter for the jobs and for the work chains that they belong to.
     """
     own = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
     own.append(orm.CalcJobNode, with_incoming='campaign', filters=state)

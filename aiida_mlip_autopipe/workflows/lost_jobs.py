@@ -6,12 +6,12 @@ from aiida import orm
 
 from aiida_mlip_autopipe.calculations.job import CalculatorJob
 
-# A job is submitted again this many times in a row. Whoever cancels it more often means it.
+# A job is submitted again at most this many times in a row. Cancelling it more often is taken as intended.
 MAX_LOST = 2
 
 
 def is_lost(node: orm.ProcessNode) -> bool:
-    """Return whether a job ended without a result for a reason that lies outside of it.
+    """Return whether a job ended without a result for an external reason.
 
     Parameters
     ----------
@@ -24,5 +24,5 @@ def is_lost(node: orm.ProcessNode) -> bool:
 
 
 def lost_message(node: orm.CalcJobNode) -> str:
-    """Return the sentence that reports a lost job which is submitted again."""
+    """Return the message that reports that a lost job is submitted again."""
     return f'job {node.pk} left no result ({node.exit_message}), submitting it again'

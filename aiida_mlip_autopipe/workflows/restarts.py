@@ -1,4 +1,4 @@
-"""How an exploration goes on after a leg that did not complete it: from its checkpoint, again, or not at all."""
+"""How an exploration continues after an incomplete leg: from its checkpoint, with the leg again, or not at all."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from aiida_mlip_autopipe.workflows.submit_once import SubmitOnceWorkChain
 
 
 class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
-    """Decides after each leg whether and how there is another one."""
+    """Decides after each leg whether and how to run another one."""
 
     _process_class: ClassVar = ExplorationCalculation
 
     @classmethod
     def define(cls, spec: WorkChainSpec) -> None:
-        """Define what it needs to know, and an exit code for each way to give up."""
+        """Define its inputs, and an exit code for each way to give up."""
         super().define(spec)
         spec.input(
             'retry_memory_factor',
@@ -105,11 +105,11 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
         ]
     )
     def replace_unreadable_leg(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Submit a leg again of which a file is damaged; nothing of it was kept."""
+        """Submit a leg with a damaged file again; none of its results were kept."""
         return self._submit_again(node, self.exit_codes.ERROR_FILES_UNREADABLE)
 
     def _submit_again(self, node: orm.CalcJobNode, give_up: ExitCode) -> ProcessHandlerReport:
-        """Submit a job again with the inputs it had; too often in a row, end with an exit code."""
+        """Submit a job again with the same inputs; if this happens too often in a row, end with an exit code."""
         self.ctx.n_lost += 1
         if self.ctx.n_lost > MAX_LOST:
             return ProcessHandlerReport(do_break=True, exit_code=give_up)
@@ -144,7 +144,7 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
 
     @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_DEVICE_OUT_OF_MEMORY])
     def stop_without_device_memory(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Stop: the GPU has as much memory the next time, however much the host is asked for."""
+        """Stop: more host memory would not help, since the GPU's memory stays the same."""
         self.report(f'job {node.pk}: {node.exit_message}')
         return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_DEVICE_OUT_OF_MEMORY)
 

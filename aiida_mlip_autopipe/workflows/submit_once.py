@@ -32,7 +32,7 @@ class SubmitOnceWorkChain(WorkChain):
             if child.process_state is not ProcessState.CREATED:
                 return child
             if child.checkpoint is not None:
-                # Whether the daemon was told to run it is not known.
+                # It is unknown whether the daemon was asked to run it.
                 run_stored_process(self.runner, child.pk)
                 return child
         return None

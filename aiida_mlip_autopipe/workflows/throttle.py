@@ -31,10 +31,10 @@ class ThrottledWorkChain(EagerWorkChain, SubmitOnceWorkChain):
 
     @abstractmethod
     def submit_one(self, label: str) -> orm.ProcessNode:
-        """Submit what belongs to a label, with `link_label` as the label of its link."""
+        """Submit the process of a label, with `link_label` as the label of its link."""
 
     def link_label(self, label: str) -> str:
-        """Return the label of the link to the next child of a label: each child is told from the others by it."""
+        """Return the label of the link to the next child of a label, which distinguishes it from other children."""
         n_lost = self.ctx.n_lost.get(label, 0)
         return f'{label}_again_{n_lost}' if n_lost else label
 
@@ -43,7 +43,7 @@ class ThrottledWorkChain(EagerWorkChain, SubmitOnceWorkChain):
         self.ctx.waiting = []
         self.ctx.running = {}
         self.ctx.ended = {}
-        # How many jobs of a label were lost so far.
+        # Number of lost jobs by label.
         self.ctx.n_lost = {}
 
     def has_unfinished(self) -> bool:
@@ -51,7 +51,7 @@ class ThrottledWorkChain(EagerWorkChain, SubmitOnceWorkChain):
         return bool(self.ctx.waiting or self.ctx.running)
 
     def fill_slots(self) -> None:
-        """Note the children that ended, start as many as there are free slots, and await all that run."""
+        """Record the children that have ended, fill the free slots, and await all running children."""
         for label, pk in list(self.ctx.running.items()):
             node = orm.load_node(pk)
             if not node.is_terminated:

@@ -53,11 +53,11 @@ class CustomLoader(CalculatorLoader):
         self.package = settings.distribution or self.module.partition('.')[0]
 
     def sources(self) -> tuple[str, ...]:
-        """Return the module of the class and what the user names besides."""
+        """Return the module of the class and the extra sources that the user names."""
         return (self.module, *self.settings.extra_sources)
 
     def model_name(self) -> str:
-        """Return the class: nothing else distinguishes two custom calculators by name."""
+        """Return the name of the class: nothing else distinguishes two custom calculators."""
         return self.settings.calculator
 
     def load(self) -> Loaded:

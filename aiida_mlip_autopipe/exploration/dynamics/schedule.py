@@ -65,14 +65,14 @@ class Schedule:
         return max(max(segment.temperatures_K) for segment in self.segments)
 
     def until(self, step: int) -> tuple[Segment, ...]:
-        """Return the segments that the first steps belong to: everything that decides those steps.
+        """Return the segments of the first steps: everything that determines those steps.
 
-        A hold is cut at the last of them. A ramp stays whole, since one of another length has other temperatures.
+        A hold is cut at the last step. A ramp is kept whole, since its temperatures depend on its length.
 
         Parameters
         ----------
         step
-            How many steps.
+            Number of steps.
         """
         begun = [segment for segment in self.segments if segment.first < step]
         return tuple(
@@ -80,9 +80,9 @@ class Schedule:
         )
 
     def continues(self, other: Schedule) -> bool:
-        """Return whether the other schedule, run to its end, is the beginning of this one.
+        """Return whether the other schedule, run to its end, is a prefix of this one.
 
-        The highest temperature of the run counts, since in NPT it sets the inertia of the cell.
+        The highest temperature of the run must be the same, since in NPT it sets the inertia of the cell.
         """
         n = other.n_steps
         return (

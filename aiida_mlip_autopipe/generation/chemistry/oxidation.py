@@ -164,7 +164,7 @@ def ionic_radius(symbol: str, state: int, coordination: int) -> float | None:
         for spin in ('', 'High Spin', 'Low Spin'):
             try:
                 with warnings.catch_warnings():
-                    warnings.simplefilter('ignore')  # of a spin that is not the one asked for, which is meant
+                    warnings.simplefilter('ignore')  # the spin differs from the requested one, on purpose
                     return float(species.get_shannon_radius(ROMAN[number - 1], spin=spin, radius_type='ionic'))
             except KeyError:
                 continue

@@ -51,7 +51,7 @@ def find_structures(query: QuerySettings) -> tuple[dict[str, Any], int]:
                     chunk_size=min(limit, CHUNK),
                     num_chunks=-(-limit // CHUNK),
                 )
-    except Exception as error:  # the client raises its own, those of requests and those of its checks
+    except Exception as error:  # the client raises its own errors, those of requests and those of its checks
         told = '' if isinstance(error, OSError) else f': {" ".join(str(error).split())}'
         raise AutopipeError(f'{failed}: {type(error).__name__}{told}; check the key and the network') from error
     if len(found) >= limit:

@@ -63,7 +63,7 @@ class _Client(OptimadeRester):  # type: ignore[misc]
             raise ValueError(self.failure)
         for entry in answer['data']:
             attributes = entry['attributes']
-            with contextlib.suppress(KeyError, TypeError):  # the client leaves out what is incomplete
+            with contextlib.suppress(KeyError, TypeError):  # the client leaves out incomplete entries
                 species = {kind['name']: kind for kind in attributes['species']}
                 attributes['species'] = [species[name] for name in attributes['species_at_sites']]
 

@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.structures.cells import cell_heights, complete_cell
 # Å; beyond it is vacuum, not a void: an interstitial site has atoms on all sides.
 MAX_RADIUS = 4.0
 MERGED = 0.3  # Å; vertices nearer than this are one void
-TOUCH = 0.01  # Å; atoms at a void's radius and so much more touch it
+TOUCH = 0.01  # Å; atoms touch a void up to this distance beyond its radius
 
 
 def find_voids(atoms: Atoms, share: float = 0.85) -> np.ndarray:

@@ -114,11 +114,11 @@ def read_structures(path: Path, frames: str = ':') -> list[Atoms]:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # readers warn of what they guess about; the structure is checked here
+            warnings.simplefilter('ignore')  # readers warn about their guesses; the structure is checked here
             found = read(path, index=frames)
     except UnknownFileTypeError as error:
         raise AutopipeError(f'the structure file {path} cannot be read: ASE does not know its format') from error
-    except Exception as error:  # a reader of a foreign format raises anything on a broken file
+    except Exception as error:  # readers of other formats raise various errors for a broken file
         reason = ' '.join(str(error).split()) or type(error).__name__
         raise AutopipeError(f'the structure file {path} cannot be read: {reason}') from error
     structures = [found] if isinstance(found, Atoms) else list(found)

@@ -1,1 +1,1 @@
-"""How well a selection covers what there was to choose from."""
+"""How well a selection covers its candidates."""

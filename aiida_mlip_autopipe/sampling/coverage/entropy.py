@@ -39,7 +39,7 @@ def entropy_and_diversity(environments: np.ndarray) -> tuple[float, float]:
     Parameters
     ----------
     environments
-        What `describe_by_quests` returned (n, d). The time grows with the square of n.
+        Descriptors from `describe_by_quests` (n, d). The time grows with the square of n.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Which frames a selection may choose from."""
+"""The frames that a selection may choose from."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def collect_candidates(
     Raises
     ------
     AutopipeError
-        If there is none, or the settings name given structures and there are none.
+        If there is no such frame, or the settings require given structures and there are none.
     """
     if settings.given is not None and not given:
         raise AutopipeError(f'the settings name given structures ({settings.given}), but none were handed over')

@@ -1,4 +1,4 @@
-"""Describe the candidates of a pool, or take what jobs have found about them."""
+"""Describe the candidates of a pool, or take the descriptors that jobs have computed."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from aiida_mlip_autopipe.sampling.pool.features import Features, Points
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool, collect_frames
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
-# The components of environments are found from about so many of them, in evenly spaced frames.
+# The components of environments are found from about this many of them, in evenly spaced frames.
 N_SAMPLE = 20_000
 
 
 def describe_pool(pool: FramePool, settings: SoapSettings | LearnedSettings, of: Of = 'structures') -> Features:
-    """Return the features of a pool; they are computed unless the pool has them.
+    """Return the features of a pool; they are computed if the pool lacks them.
 
     Parameters
     ----------
     pool
-        The candidates, and what counts as chosen.
+        The candidates, and the structures that count as chosen.
     settings
-        Of the descriptor.
+        The settings of the descriptor.
     of
         Whether each structure has one point or each of its atoms has one.
 
@@ -52,19 +52,19 @@ def describe_pool(pool: FramePool, settings: SoapSettings | LearnedSettings, of:
 
 
 def describe_ahead(pool: FramePool, settings: Any, described: Mapping[str, Description]) -> FramePool:
-    """Return the pool with all features that jobs have found, and with all those that are needed more than once.
+    """Return the pool with all features that jobs have computed, and all those that are needed more than once.
 
-    The search for a coverage target lets the sampler choose several times, and so do samplers made of others. A
-    sampler alone describes what it looks at, which may be a part of the pool.
+    With a coverage target, or within a composed sampler, samplers choose several times. Otherwise a sampler itself
+    describes the frames that it considers, which may be a part of the pool.
 
     Parameters
     ----------
     pool
         The candidates that are left to the sampler.
     settings
-        Of the selection and of its sampler, as dumped to JSON.
+        The settings of the selection and of its sampler, as dumped to JSON.
     described
-        What jobs have found about the trajectories, by the key of the descriptor.
+        Descriptors of the trajectories from jobs, by the key of the descriptor.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def _describe_environments(pool: FramePool, settings: SoapSettings) -> Features:
 def _gather(
     pool: FramePool, settings: SoapSettings | LearnedSettings, of: Of, description: Description
 ) -> Features | None:
-    """Return what a job has found about a pool; None where structures given must be described together with it."""
+    """Return the features of a pool from a job; None if given structures must be described together with it."""
     given = description.given
     if given is None and pool.given:
         new = {int(z) for atoms in pool.given for z in atoms.numbers} - set(description.species)

@@ -1,4 +1,4 @@
-"""Descriptors of the candidates of a pool and of what counts as chosen, aligned with them."""
+"""Descriptors of a pool, aligned with its candidates and with the structures that count as chosen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Points:
     Attributes
     ----------
     points
-        Structure after structure, float32 (p, d).
+        Points of one structure after another, float32 (p, d).
     n_points
         How many points each structure has (s,): one, or one for each of its atoms.
     """
@@ -27,7 +27,7 @@ class Points:
         return len(self.n_points)
 
     def take(self, structures: np.ndarray) -> Points:
-        """Return the points of some structures, by their positions; all of them in order are not copied."""
+        """Return the points of some structures, by their positions; nothing is copied if these are all, in order."""
         if np.array_equal(structures, np.arange(len(self))):
             return self
         n_points = self.n_points[structures]
@@ -35,7 +35,7 @@ class Points:
         return Points(self.points[np.arange(n_points.sum()) + np.repeat(shifts, n_points)], n_points)
 
     def join(self, others: Points) -> Points:
-        """Return these and others after them; nothing is copied where there are no others."""
+        """Return these points followed by others; nothing is copied if there are no others."""
         if not len(others):
             return self
         return Points(np.concatenate([self.points, others.points]), np.concatenate([self.n_points, others.n_points]))
@@ -50,20 +50,20 @@ class Points:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What a descriptor says of a pool. The parts of a pool share the points, and each takes its own when asked.
+    """The descriptors of a pool. The parts of a pool share the points, and each takes its own points on demand.
 
     Attributes
     ----------
     described
-        Of all candidates that were described together.
+        Points of all candidates that were described together.
     given
-        Of the structures that counted as chosen then.
+        Points of the structures that counted as chosen at that time.
     report
         Kind, elements, compression and length of the descriptor, JSON only.
     candidate_places
         Positions in ``described`` of the candidates (m,).
     counted_places
-        Positions in ``described`` of those candidates that count as chosen since then (c,).
+        Positions in ``described`` of the candidates that count as chosen since then (c,).
     """
 
     described: Points
@@ -74,21 +74,21 @@ class Features:
 
     @classmethod
     def of_all(cls, described: Points, given: Points, report: dict[str, Any]) -> Features:
-        """Return the features of a pool of which all candidates are described."""
+        """Return the features of a pool whose candidates are all described."""
         return cls(described, given, report, np.arange(len(described)), np.empty(0, dtype=np.int64))
 
     @property
     def candidates(self) -> Points:
-        """Of the candidates, in order."""
+        """Points of the candidates, in order."""
         return self.described.take(self.candidate_places)
 
     @property
     def chosen(self) -> Points:
-        """Of what counts as chosen: the structures given, then the frames."""
+        """Points of everything that counts as chosen: the given structures, then the frames."""
         return self.given.join(self.described.take(self.counted_places))
 
     def subset(self, indices: np.ndarray, counted: np.ndarray) -> Features:
-        """Return the features of some candidates; those ``counted`` count as chosen besides."""
+        """Return the features of some candidates; those in ``counted`` also count as chosen."""
         return replace(
             self,
             candidate_places=self.candidate_places[indices],

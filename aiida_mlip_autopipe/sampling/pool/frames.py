@@ -35,7 +35,7 @@ class FramePool:
     counted
         Frames of the trajectories that count as chosen already (c, 2): which trajectory, and which of its frames.
     features
-        What is known of the candidates and of those that count as chosen, by the key of the descriptor.
+        Descriptors of the candidates and of the frames that count as chosen, by the key of the descriptor.
     """
 
     trajectories: Sequence[Trajectory]
@@ -61,7 +61,7 @@ class FramePool:
 
     @property
     def n_frames(self) -> int:
-        """How many frames the trajectories have, candidates or not."""
+        """Number of frames of the trajectories, candidates or not."""
         return sum(map(len, self.trajectories))
 
     @property

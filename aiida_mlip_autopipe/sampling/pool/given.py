@@ -33,7 +33,7 @@ def read_given(path: Path) -> list[Atoms]:
 
 
 def check_given(path: Path) -> None:
-    """Refuse a file whose first structure cannot be read; the others are not looked at, since there may be many.
+    """Refuse a file whose first structure cannot be read; the others are not read, since there may be many.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def _structures(path: Path, index: str) -> Iterator[Atoms]:
                 yield row.toatoms(add_additional_information=True)
         else:
             yield from iread(path, index)
-    except Exception as error:  # ASE's readers raise whatever they stumble over
+    except Exception as error:  # ASE's readers raise various errors
         raise AutopipeError(f'{path} cannot be read as structures: {error}') from error
 
 
@@ -67,7 +67,7 @@ def label_sources(structures: Iterable[Atoms]) -> list[str]:
 
 
 def count_splits(structures: Iterable[Atoms]) -> dict[str, int]:
-    """Return how many structures say that they are for training, validation and testing; of others nothing."""
+    """Return how many structures are marked for training, validation and testing; unmarked ones are not counted."""
     counts = Counter(str(pairs['split']) for pairs in map(_told_by, structures) if pairs.get('split'))
     return dict(sorted(counts.items()))
 

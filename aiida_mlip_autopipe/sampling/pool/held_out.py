@@ -28,7 +28,7 @@ class HeldOut:
     drawn
         The frames drawn for each set that is held out, as positions in the pool; empty where nothing is.
     n_to_pick
-        How many frames are left for the sampler to choose.
+        Number of frames that the sampler must choose.
     report, warnings
         How many lineages each set has, how many were joined for a structure that they share, and where a set is not
         what was asked for.
@@ -41,7 +41,7 @@ class HeldOut:
     warnings: list[str]
 
     def splits(self, n_picked: int) -> tuple[Split | None, ...]:
-        """Return what each frame is for, first those that the sampler picked; None where nothing is held out."""
+        """Return the split of each frame, first of those that the sampler picked; None if nothing is held out."""
         drawn = [split for split, places in self.drawn.items() for _ in places]
         return ('train' if self.drawn else None,) * n_picked + tuple(drawn)
 

@@ -47,9 +47,9 @@ class LabelledDataset:
     Attributes
     ----------
     n_rows
-        Its rows.
+        Number of its rows.
     faults
-        For each row that was left out, why, a sentence.
+        The reason for each row that was left out, one sentence each.
     """
 
     n_rows: int
@@ -64,20 +64,21 @@ def label_dataset(
     Parameters
     ----------
     folder
-        Where the calculations are, as for `label_rows`.
+        Folder of the calculations, as in `label_rows`.
     file
         The dataset that the inputs were written for.
     output
         The file to write; its suffix names the format.
     skip_failed
-        Whether rows without a good calculation are left out; else nothing is written if there is one.
+        Whether to leave out rows without a valid calculation; otherwise, one such row means that nothing is written.
     overwrite
         Whether to replace an existing file.
 
     Raises
     ------
     AutopipeError
-        With all faults if a row has no new labels and is not to be left out, the file exists, or as `label_rows` does.
+        If a row has no new labels and must not be left out (with all such errors), if the file exists, or as in
+        `label_rows`.
     """
     refuse_existing(output, overwrite)
     with Dataset(file) as dataset:

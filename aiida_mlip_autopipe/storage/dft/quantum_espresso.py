@@ -91,7 +91,7 @@ class QuantumEspresso(DftCode):
         with path.open() as file:
             try:
                 atoms = list(read_espresso_out(file))[-1]
-            except Exception as error:  # whatever the reader stumbles over
+            except Exception as error:  # the reader raises various errors
                 raise AutopipeError(f'{folder}: {path.name} cannot be read: {error}') from error
         results = atoms.calc.results
         if results.get('energy') is None or results.get('forces') is None:

@@ -91,7 +91,7 @@ class Vasp(DftCode):
             raise AutopipeError(f'{folder}: the electrons did not converge in NELM = {limit.text} steps')
         try:
             (atoms,) = read_vasp_xml(path, index=-1)
-        except Exception as error:  # whatever the reader stumbles over
+        except Exception as error:  # the reader raises various errors
             raise AutopipeError(f'{folder}: {path.name} cannot be read: {error}') from error
         results = atoms.calc.results
         if not {'free_energy', 'forces'} <= set(results):

@@ -1,4 +1,4 @@
-"""From a config to the inputs of a campaign's work chain."""
+"""Convert a config to the inputs of a campaign's work chain."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
     config
         The campaign.
     tell
-        Gets a sentence for each code whose environment has changed, and for each model that was copied to a computer.
+        Called with a message for each code whose environment has changed, and for each model that was copied.
 
     Raises
     ------
     AutopipeError
-        If a code does not exist, lacks its model or the record of its environment, a query to a database has no
-        answer, the reference dataset cannot be had, or a seed cannot be made.
+        If a code does not exist or lacks its model or environment record, a database query has no answer, the reference
+        dataset is not available, or a seed cannot be made.
     """
     execution = config.execution
     codes = {one.key: one for one in job_codes(config)}
@@ -88,7 +88,7 @@ def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
         )
     if config.sampling.given is not None:
         inputs['reference_dataset'] = reference_dataset(config.sampling.given)
-    # Last, so that nothing is copied for a campaign that is refused.
+    # Last, so that nothing is copied if the campaign is refused.
     place_models([*codes.values(), *([committee] if committee else []), describer], tell)
     return inputs
 

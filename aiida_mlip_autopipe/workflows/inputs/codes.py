@@ -1,4 +1,4 @@
-"""What the exploration jobs of a campaign are given: codes, calculators with their models, and options for AiiDA."""
+"""Inputs of a campaign's exploration jobs: codes, calculators with their models, and AiiDA options."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def job_codes(config: CampaignConfig) -> list[JobCode]:
     Raises
     ------
     AutopipeError
-        If a code does not exist or is listed twice with the same model, or as `model_node` does.
+        If a code does not exist or is listed twice with the same model, or as in `model_node`.
     """
     execution = config.execution
     if not execution.codes:
@@ -48,7 +48,7 @@ def job_codes(config: CampaignConfig) -> list[JobCode]:
 
 
 def committee_code(config: CampaignConfig) -> JobCode | None:
-    """Return what runs the second calculator, with the node of its model; None where there is no committee.
+    """Return the code of the second calculator, with the node of its model; None if there is no committee.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def descriptor_code(config: CampaignConfig, codes: Sequence[JobCode]) -> JobCode
 
 
 def are_learned(config: CampaignConfig) -> bool:
-    """Return whether a campaign asks for descriptors that a calculator has learned."""
+    """Return whether a campaign asks for learned descriptors."""
     asked = asked_descriptors(config.sampling.model_dump(mode='json'))
     return any(one.descriptor['kind'] == 'learned' for one in asked)
 
@@ -175,7 +175,7 @@ def job_options(resources: JobResources, computer: orm.Computer) -> dict[str, An
 
 
 def user_python_path() -> str:
-    """Return the PYTHONPATH of the user's shell, which jobs on this machine have too; its folders are absolute."""
+    """Return the PYTHONPATH of the user's shell, with absolute folders; jobs on this machine use it too."""
     folders = os.environ.get('PYTHONPATH', '').split(os.pathsep)
     return os.pathsep.join(os.path.abspath(folder) for folder in folders if folder)
 

@@ -1,4 +1,4 @@
-"""The environment record of each code of a campaign: what its jobs get as input, and verify."""
+"""The environment record of each code of a campaign, which its jobs get as an input and verify."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ Tell = Callable[[str], None]
 
 
 class Environments:
-    """The records of the codes of one campaign; what its codes have in common is asked for once.
+    """The environment records of the codes of one campaign; records that codes share are read once.
 
     Parameters
     ----------
     tell
-        Gets a sentence for each code whose environment has changed since it was last recorded.
+        Called with a message for each code whose environment has changed since it was last recorded.
     """
 
     def __init__(self, tell: Tell = lambda sentence: None):
@@ -42,12 +42,12 @@ class Environments:
         self._found: dict[str, Environment] = {}
 
     def node(self, one: JobCode) -> orm.Dict:
-        """Return the record of a code for jobs with its calculator, as they get it.
+        """Return the record of a code as an input of jobs with its calculator.
 
         Raises
         ------
         AutopipeError
-            If the code has none, or no GPU where one is asked for, or its calculator does not run.
+            If the code has no record, or no GPU although one is requested, or its calculator does not run.
         """
         settings = one.calculator.model_dump(mode='json')
         found = self._once(one.code, settings)
@@ -58,12 +58,12 @@ class Environments:
         return _node(found.model_copy(update={'device': device, 'threads': expected_threads(one.resources, one.code)}))
 
     def node_without_calculator(self, one: JobCode) -> orm.Dict:
-        """Return the record of a code for jobs that load no calculator.
+        """Return the record of a code as an input of jobs without a calculator.
 
         Raises
         ------
         AutopipeError
-            If the code has none.
+            If the code has no record.
         """
         found = self._once(one.code, {}).without_calculator()
         return _node(found.model_copy(update={'threads': expected_threads(one.resources, one.code)}))
@@ -76,7 +76,7 @@ class Environments:
 
 
 def find_environment(code: orm.AbstractCode, calculator: dict[str, Any], tell: Tell) -> Environment:
-    """Return the record of a code: on this machine as it is now, elsewhere as its last self-test found it.
+    """Return the record of a code: the current one on this machine, that of its last self-test elsewhere.
 
     Parameters
     ----------
@@ -85,12 +85,12 @@ def find_environment(code: orm.AbstractCode, calculator: dict[str, Any], tell: T
     calculator
         Settings of the calculator; empty for a job without one.
     tell
-        Gets a sentence where the record has changed.
+        Called with a message if the record has changed.
 
     Raises
     ------
     AutopipeError
-        If there is no record and the calculator cannot be tried from here.
+        If there is no record and the calculator cannot be tested from here.
     """
     kept = kept_environment(code, calculator)
     if not is_read_here(code):
@@ -104,7 +104,7 @@ def find_environment(code: orm.AbstractCode, calculator: dict[str, Any], tell: T
     if not calculator:
         return ask_environment(code, calculator)
     if kept is None:
-        # The device is what the test is to find.
+        # The test finds the device.
         calculator = {name: value for name, value in calculator.items() if name != 'device'}
         report = self_test(calculator, code)
         keep_self_test(code, calculator, report)
@@ -119,7 +119,7 @@ def find_environment(code: orm.AbstractCode, calculator: dict[str, Any], tell: T
 
 
 def expected_threads(resources: JobResources, code: orm.AbstractCode) -> int:
-    """Return the threads that a job will find granted: without a scheduler at most the cores of this machine."""
+    """Return the number of threads that a job will get: without a scheduler, at most the cores of this machine."""
     computer = code.computer
     if (computer.transport_type, computer.scheduler_type) == ('core.local', 'core.direct'):
         return min(resources.cpus_per_job, len(os.sched_getaffinity(0)))

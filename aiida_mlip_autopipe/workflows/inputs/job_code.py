@@ -1,4 +1,4 @@
-"""A code of a campaign with its calculator, its model and what its jobs ask for."""
+"""A code of a campaign with its calculator, its model and the resources of its jobs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class JobCode:
 
     @property
     def key(self) -> str:
-        """Its name in the graph; the same for the same code, calculator and content of the model, on any device."""
+        """Its name in the graph, which depends on code, calculator and content of the model, but not on the device."""
         calculator = self.calculator.model_dump(mode='json', exclude=OF_THE_MODEL | {'device'})
         model = None if self.model is None else self.model.sha256
         content = json.dumps([self.code.full_label, calculator, model], sort_keys=True)
@@ -38,12 +38,12 @@ class JobCode:
         return f'code_{label}_{hashlib.sha256(content.encode()).hexdigest()[:6]}'
 
     def inputs(self, environment: orm.Dict) -> dict[str, orm.Data]:
-        """Return what differs between the codes of a campaign in the inputs of a job.
+        """Return the job inputs that differ between the codes of a campaign.
 
         Parameters
         ----------
         environment
-            The record of its environment, which has the device.
+            Its environment record, which contains the device.
         """
         calculator = orm.Dict(self.calculator.model_dump(mode='json', exclude=OF_THE_MODEL | {'device'}))
         inputs = {'code': self.code, 'calculator': calculator, 'environment': environment}

@@ -30,20 +30,20 @@ def model_node(settings: CalculatorSettings, code: orm.AbstractCode, *, try_it: 
     code
         What runs it.
     try_it
-        Whether a file that a code of this machine was never tried with is tried now, by the self-test, so that a broken
-        one is refused before anything starts. It is tried once.
+        Whether the self-test now tests a file that a local code has not been tested with, so that a broken file is
+        refused before anything starts. Each file is tested once.
 
     Returns
     -------
     ModelData or None
-        A stored node where there is an equal one, else an unstored one.
+        A stored node if there is an equal one, otherwise an unstored node.
 
     Raises
     ------
     ModelMissingError
         If the file is gone, and no node of its sha256 is stored.
     AutopipeError
-        If there is no such file or shipped model, its sha256 is not known or not the expected one, or it does not load.
+        If there is no such file or shipped model, its sha256 is unknown or differs, or it does not load.
     """
     if not isinstance(settings, ModelSettings):
         return None
@@ -63,7 +63,7 @@ def model_node(settings: CalculatorSettings, code: orm.AbstractCode, *, try_it: 
             'model_mismatch', f'calculator.model_sha256: {path} has the sha256 {sha256}, not {settings.model_sha256}'
         )
     if try_it and sha256 not in models_tried(code) and is_read_here(code):
-        # The device is what the test is to find.
+        # The test finds the device.
         calculator = settings.model_dump(mode='json', exclude={'store_model', 'device'})
         keep_self_test(code, calculator, self_test(calculator, code))
     facts = models_tried(code).get(sha256)
@@ -72,19 +72,19 @@ def model_node(settings: CalculatorSettings, code: orm.AbstractCode, *, try_it: 
 
 
 def place_models(codes: Iterable[JobCode], tell: Callable[[str], None]) -> None:
-    """Put the model of each code where the code runs, unless it is there; jobs are linked to it.
+    """Copy the model of each code to the code's computer, unless it is there; jobs link to it.
 
     Parameters
     ----------
     codes
         The codes of a campaign.
     tell
-        Gets a sentence for each model that was copied.
+        Called with a message for each model that was copied.
 
     Raises
     ------
     AutopipeError
-        As `ensure_placed` does.
+        As in `ensure_placed`.
     """
     for one in codes:
         if one.model is None:
@@ -96,7 +96,7 @@ def place_models(codes: Iterable[JobCode], tell: Callable[[str], None]) -> None:
 
 
 def _shipped_sha256(settings: ModelSettings, loader: CalculatorLoader, code: orm.AbstractCode) -> str:
-    """Return the sha256 of a shipped model: as the code's self-test found it, else that of the package here."""
+    """Return the sha256 of a shipped model: from the code's self-test, otherwise from the package installed here."""
     if settings.model_sha256 is not None:
         return settings.model_sha256
     name = settings.model.lower()
@@ -126,7 +126,7 @@ def _known_node(settings: ModelSettings, code: orm.AbstractCode, refused: Calcul
 
 
 def _stored_equal(node: ModelData) -> ModelData | None:
-    """Return the stored node that says the same of the same model, so that campaigns share one."""
+    """Return the stored node with the same content for the same model, so that campaigns share it."""
     same = {'attributes.architecture': node.architecture, 'attributes.sha256': node.sha256}
     found = orm.QueryBuilder().append(ModelData, filters=same).all(flat=True)
     return next((one for one in found if one.base.attributes.all == node.base.attributes.all), None)

@@ -11,12 +11,12 @@ from aiida_mlip_autopipe.workflows.graph import load_campaign
 
 
 def reference_dataset(given: Path | FromCampaign) -> DatasetData:
-    """Return the node of a reference dataset; that of a file is not stored yet.
+    """Return the node of a reference dataset; a node made from a file is not stored yet.
 
     Parameters
     ----------
     given
-        What ``sampling.given`` says.
+        The value of ``sampling.given``.
 
     Raises
     ------
