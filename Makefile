@@ -24,7 +24,7 @@ MACE_STAMP := $(MACE_VENV)/installed
 # AiiDA waits for the disk after each of about a thousand small writes; a profile in memory does not. If memory is
 # short, the tests use the disk.
 IN_MEMORY := scratch=$$(mktemp -d -p $$([ "$$(df --output=avail /dev/shm 2>/dev/null | tail -n 1)" -gt 8000000 ] 2>/dev/null \
-	&& echo /dev/shm || echo $${TMPDIR:-/tmp})); trap 'rm -rf "$$scratch"' EXIT; TMPDIR=$$scratch
+	&& echo /dev/shm || echo $${TMPDIR:-/tmp})); trap 'rm -rf "$$scratch"' EXIT; trap 'exit 130' INT TERM; TMPDIR=$$scratch
 
 .PHONY: help
 help:  ## this list

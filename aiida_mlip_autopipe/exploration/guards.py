@@ -45,14 +45,14 @@ class Guards:
         self._symbols = atoms.get_chemical_symbols()
         self._volume = atoms.get_volume() if atoms.cell.rank == 3 else None
         self._detached_A = None
-        if settings.detached_factor is not None and len(atoms) > 1:
+        if settings.detached_factor is not None:
             limit = settings.detached_factor * 2.0 * float(covalent_radii[atoms.numbers].max())
             nearest = nearest_distances(atoms.positions, atoms.cell.array, self._pbc, limit)
             # A gas is sparse from the start, which is no evaporation.
             self._detached_A = max(limit, SPARE * float(nearest.max()))
             # What was nearer than this held together in the seed; vibrations take no pair from here over the limit.
             reach = (1.0 + 1e-9) * self._detached_A / SPARE
-            self._groups = find_groups(atoms.positions, atoms.cell.array, self._pbc, reach)
+            self._groups = find_groups(atoms.positions, atoms.cell.array, self._pbc, reach, reach)
 
     def check_step(
         self, system: PhaseSpace, evaluation: Evaluation, energy_before: float, target_K: float

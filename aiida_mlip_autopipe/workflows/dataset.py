@@ -239,6 +239,8 @@ class DatasetWorkChain(ThrottledWorkChain):
         descriptors = {}
         if 'description' in self.ctx:
             if not self.ctx.description.is_finished_ok:
+                if is_asked_to_stop(self.node.pk):
+                    return self.exit_codes.ERROR_STOPPED
                 reason = self.ctx.description.exit_message or self.ctx.description.process_state
                 return self.exit_codes.ERROR_DESCRIPTION.format(reason=reason)
             descriptors = dict(self.ctx.description.outputs.descriptors)

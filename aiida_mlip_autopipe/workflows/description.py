@@ -121,7 +121,8 @@ class DescriptionWorkChain(ThrottledWorkChain):
 
     def gather(self) -> ExitCode | None:
         """Keep what the jobs have found; without all of it there is nothing to select by."""
-        failure = None
+        # A campaign that was stopped submits no more jobs.
+        failure = 'stopped by a user' if self.ctx.ended.keys() < self.ctx.plan.keys() else None
         for label, pk in sorted(self.ctx.ended.items()):
             node = orm.load_node(pk)
             if node.is_finished_ok:

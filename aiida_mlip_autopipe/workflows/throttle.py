@@ -64,7 +64,7 @@ class ThrottledWorkChain(EagerWorkChain, SubmitOnceWorkChain):
                 self.ctx.waiting.append(label)
             else:
                 self.ctx.ended[label] = pk
-        if is_asked_to_stop(self.node.pk):
+        if self._is_asked_to_stop():
             self.ctx.waiting = []
         for _ in range(self._count_free_slots()):
             label = self.ctx.waiting.pop(0)
@@ -72,6 +72,11 @@ class ThrottledWorkChain(EagerWorkChain, SubmitOnceWorkChain):
         self._watch_for_paused()
         self.ctx.awaited = AttributeDict()
         self.to_context(**{f'awaited.{label}': orm.load_node(pk) for label, pk in self.ctx.running.items()})
+
+    def _is_asked_to_stop(self) -> bool:
+        """Return whether a person has stopped the campaign, which is this work chain or its caller."""
+        caller = self.node.caller
+        return is_asked_to_stop(self.node.pk) or (caller is not None and is_asked_to_stop(caller.pk))
 
     def _count_free_slots(self) -> int:
         """Return how many explorations can start now; one whose job is paused holds no slot."""

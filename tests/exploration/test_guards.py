@@ -9,17 +9,16 @@ import pytest
 from ase import Atoms, units
 from ase.build import add_adsorbate, bulk, fcc111, molecule
 from ase.data import covalent_radii
-from scipy.sparse.csgraph import connected_components
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation
 from aiida_mlip_autopipe.exploration.guards import Guards, temperature_limit
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 from aiida_mlip_autopipe.exploration.settings import GuardSettings
 from aiida_mlip_autopipe.structures.distances import (
+    distance_blocks,
     find_detached,
     find_groups,
     find_overlap,
-    nearest_distances,
 )
 
 
@@ -195,6 +194,26 @@ def test_momenta_have_the_unit_of_the_temperature(crystal):
     assert system.temperature_K == pytest.approx(2 * system.kinetic_energy / (93 * units.kB))
 
 
+@pytest.mark.parametrize('periodic', [(True, True, True), (True, False, True), (False, False, False)])
+def test_short_distances_are_exact_in_a_skewed_cell_and_long_ones_never_too_short(periodic, monkeypatch):
+    monkeypatch.setattr('aiida_mlip_autopipe.structures.distances.BLOCK_PAIRS', 24)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        cell = 6 * np.eye(3) + rng.uniform(-2, 2, (3, 3))
+        positions = rng.uniform(-1, 2, (8, 3)) @ cell
+        pbc = np.array(periodic)
+        shifts = np.array(list(itertools.product(*[range(-3, 4) if axis else [0] for axis in periodic])))
+        vectors = positions[np.newaxis, :, np.newaxis] - positions[:, np.newaxis, np.newaxis] + shifts @ cell
+        true = np.sqrt((vectors**2).sum(axis=3)).min(axis=2)
+        np.fill_diagonal(true, np.inf)
+        for cutoff in (0.0, 2.0, 5.0):
+            blocks = list(distance_blocks(positions, cell, pbc, cutoff))
+            assert [start for start, _ in blocks] == [0, 3, 6]
+            found = np.concatenate([block for _, block in blocks])
+            assert (found >= true - 1e-9).all()
+            assert found[true < cutoff] == pytest.approx(true[true < cutoff])
+
+
 def random_structure(rng: np.random.Generator, periodic: tuple[bool, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Return a skewed cell, without vectors where it is not periodic, and atoms that have left it."""
     size = rng.uniform(2.0, 9.0)
@@ -215,7 +234,7 @@ def all_distances(positions: np.ndarray, cell: np.ndarray, periodic: tuple[bool,
 
 
 @pytest.mark.parametrize('periodic', [(True, True, True), (True, False, True), (False, True, False), (False,) * 3])
-def test_what_is_near_is_what_the_distances_by_all_images_say(periodic):
+def test_an_overlap_is_what_the_distances_by_all_images_say(periodic):
     rng, pbc = np.random.default_rng(0), np.array(periodic)
     n_overlaps = 0
     for _ in range(20):
@@ -231,9 +250,6 @@ def test_what_is_near_is_what_the_distances_by_all_images_say(periodic):
                 assert overlap.atoms == np.unravel_index(ratios.argmin(), ratios.shape)
                 assert overlap.distance_A == pytest.approx(true[overlap.atoms])
                 n_overlaps += 1
-        assert nearest_distances(positions, cell, pbc, 0.5) == pytest.approx(true.min(axis=1))
-        for reach in (1.5, 3.0):
-            assert find_groups(positions, cell, pbc, reach).tolist() == connected_components(true < reach)[1].tolist()
     assert 0 < n_overlaps < 60
 
 
@@ -259,6 +275,6 @@ def test_who_is_detached_in_a_flat_cell_is_told_by_true_distances():
     cell = np.array([[10.0, 0, 0], [28.0, 3.0, 0], [0, 0, 30.0]])
     positions = np.array([[0.0, 0, 0], [1.0, 2.8, 0], [5.0, 1.5, 15.0]])
     periodic = np.array([True] * 3)
-    assert find_groups(positions, cell, periodic, 3.5).tolist() == [0, 0, 1]
+    assert find_groups(positions, cell, periodic, 3.5, 3.5).tolist() == [0, 0, 1]
     assert find_detached(positions, cell, periodic, 3.5, np.zeros(3, dtype=int)).tolist() == [2]
     assert find_detached(positions, cell, periodic, 3.5, np.array([0, 0, 1])).tolist() == []

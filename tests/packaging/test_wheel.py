@@ -37,9 +37,10 @@ exploration: {temperature_K: 300, n_steps: 20, frame_interval: 10}
 
 EXPLORE = """\
 import ase.io
-from aiida_mlip_autopipe.exploration import RUNNER_VERSION, contract
+from aiida_mlip_autopipe.exploration import RUNNER_VERSION
+from aiida_mlip_autopipe.jobs import contract
 from aiida_mlip_autopipe.jobs.environment import read_environment
-from aiida_mlip_autopipe.exploration.preparation import make_loader
+from aiida_mlip_autopipe.jobs.loading import make_loader
 
 ase.io.write(contract.SEED_FILE, ase.io.read('seeds.extxyz', index=0))
 job = contract.Job(

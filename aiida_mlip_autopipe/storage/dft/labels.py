@@ -85,6 +85,8 @@ def label_dataset(
         result = label_rows(folder, list(dataset.query()))
     if result.faults and not skip_failed:
         raise AutopipeError('\n'.join([*result.faults, 'nothing was written; --skip-failed leaves these rows out']))
+    if result.faults and not result.rows:
+        raise AutopipeError('\n'.join([*result.faults, 'nothing was written: no row has a valid calculation']))
     return LabelledDataset(export_dataset(output, result.rows, overwrite=overwrite), result.faults)
 
 

@@ -30,8 +30,8 @@ class JobCode:
 
     @property
     def key(self) -> str:
-        """Its name in the graph, which depends on code, calculator and content of the model, but not on the device."""
-        calculator = self.calculator.model_dump(mode='json', exclude=OF_THE_MODEL | {'device'})
+        """Its name in the graph, from the code, the calculator with its device, and the content of the model."""
+        calculator = self.calculator.model_dump(mode='json', exclude=OF_THE_MODEL)
         model = None if self.model is None else self.model.sha256
         content = json.dumps([self.code.full_label, calculator, model], sort_keys=True)
         label = re.sub(r'[\W_]+', '_', self.code.full_label).strip('_')
