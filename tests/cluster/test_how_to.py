@@ -77,7 +77,7 @@ class Shell:
     def close(self) -> None:
         """Stop the reader's daemon and leave."""
         try:
-            self('if command -v verdi >/dev/null; then verdi daemon stop; fi', seconds=60)
+            self('if command -v verdi >/dev/null; then verdi daemon stop --timeout 50; fi', seconds=90)
         finally:
             self._process.stdin.close()
             self._process.wait(30)
