@@ -86,7 +86,7 @@ def label_dataset(
     if result.faults and not skip_failed:
         raise AutopipeError('\n'.join([*result.faults, 'nothing was written; --skip-failed leaves these rows out']))
     if result.faults and not result.rows:
-        raise AutopipeError('\n'.join([*result.faults, 'nothing was written: no row has a valid calculation']))
+        raise AutopipeError('\n'.join([*result.faults, f'there is no row to write to {output}']))
     return LabelledDataset(export_dataset(output, result.rows, overwrite=overwrite), result.faults)
 
 
