@@ -135,6 +135,7 @@ def test_inputs_for_a_dft_code_are_written_and_what_is_missing_is_told_row_by_ro
     assert 'step 90 of seed-seed9: there is no calculation of it in runs' in result.stderr
     result = run('dataset', 'label-from', 'runs', 'cu.db', '-o', 'dft.db', '--skip-failed')
     assert 'there is no row to write to dft.db' in result.stderr
+    assert 'runs/seed-seed0_0: there is no vasprun.xml' in result.stderr
     assert not Path('dft.db').exists()
 
 
