@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from aiida_mlip_autopipe.core.codes import Code
+
 Refusal = Literal[
     'contract',
     'settings',
@@ -24,7 +26,25 @@ Refusal = Literal[
 
 
 class AutopipeError(Exception):
-    """Base of every error that is shown to the user as one sentence, without a traceback."""
+    """Base of every error that is shown to the user as one sentence, without a traceback.
+
+    Parameters
+    ----------
+    code
+        The code of the error.
+    message
+        The sentence for the user.
+    """
+
+    def __init__(self, code: Code | str, message: str = ''):
+        # TODO: the code becomes required.
+        if not message:
+            code, message = Code.VALUE_INVALID, code
+        self.code = Code(code)
+        super().__init__(code, message)
+
+    def __str__(self) -> str:
+        return str(self.args[1])
 
 
 class ModelMissingError(AutopipeError):
@@ -42,8 +62,9 @@ class ModelMissingError(AutopipeError):
         self.sha256 = sha256
         self.computer = computer
         super().__init__(
+            Code.MODEL_MISSING,
             f'the model of sha256 {sha256} is not on {computer}, and its bytes are not stored; '
-            f"'mlip-autopipe calculator place FILE --computer {computer}' puts the file of that sha256 there"
+            f"'mlip-autopipe calculator place FILE --computer {computer}' puts the file of that sha256 there",
         )
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
@@ -57,6 +78,8 @@ class Fault:
 
     Attributes
     ----------
+    code
+        The code of the fault.
     path
         Where in the file, as ``exploration.temperature_K`` or ``generation[0].elements``.
     given
@@ -71,6 +94,7 @@ class Fault:
     given: str
     allowed: str
     nearest: str | None = None
+    code: Code = Code.VALUE_INVALID  # TODO: first, and required
 
     def __str__(self) -> str:
         hint = f'; did you mean {self.nearest!r}?' if self.nearest else ''
@@ -88,7 +112,7 @@ class ConfigError(AutopipeError):
 
     def __init__(self, faults: Sequence[Fault]):
         self.faults = tuple(faults)
-        super().__init__('\n'.join(str(fault) for fault in self.faults))
+        super().__init__(Code.CONFIG_INVALID, '\n'.join(str(fault) for fault in self.faults))
 
 
 class PhysicsViolationError(AutopipeError):
@@ -111,7 +135,7 @@ class PhysicsViolationError(AutopipeError):
         self.atoms = tuple(atoms)
         self.value = value
         self.limit = limit
-        super().__init__(message)
+        super().__init__(Code.STRUCTURE_INVALID, message)
 
     def __reduce__(self) -> tuple[type, tuple[str, tuple[int, ...], float, float, str]]:
         """Return how it is made again in another process."""

@@ -10,25 +10,30 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, SerializationInfo, SerializerFunctionWrapHandler, ValidationInfo, WrapSerializer
 from pydantic_core import PydanticCustomError
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.hashing import file_sha256
 
 BY_CONTENT = 'by_content'
 """Key of the serialization context that has files dumped as the sha256 of their content, wherever they are."""
 
 
-def fault(allowed: str, *, nearest: str | None = None) -> PydanticCustomError:
+def fault(code: Code | str, allowed: str = '', *, nearest: str | None = None) -> PydanticCustomError:
     """Return what a validator raises for a bad value.
 
-    A plain ``ValueError`` serves as well; this one also carries the nearest valid name.
+    A plain ``ValueError`` serves as well; this one also carries a code and the nearest valid name.
 
     Parameters
     ----------
+    code
+        The code of the fault.
     allowed
         What may stand there, as a phrase: ``'must be the symbol of an element'``.
     nearest
         The nearest valid name, where a name was mistyped.
     """
-    return PydanticCustomError('fault', '{allowed}', {'allowed': allowed, 'nearest': nearest})
+    if not allowed:  # TODO: the code becomes required.
+        code, allowed = Code.VALUE_INVALID, code
+    return PydanticCustomError('fault', '{allowed}', {'code': code, 'allowed': allowed, 'nearest': nearest})
 
 
 def _resolve_input_file(path: Path, info: ValidationInfo) -> Path:
@@ -46,7 +51,8 @@ def _resolve_input_file(path: Path, info: ValidationInfo) -> Path:
         names = [entry.name for entry in folder.iterdir() if entry.is_file()] if folder.is_dir() else []
         close = get_close_matches(resolved.name, names, n=1)
         what = 'is a folder, not a file' if resolved.is_dir() else f'there is no such file in {folder}'
-        raise fault(what, nearest=str(path.with_name(close[0])) if close else None)
+        code = Code.NOT_A_FILE if resolved.is_dir() else Code.FILE_MISSING
+        raise fault(code, what, nearest=str(path.with_name(close[0])) if close else None)
     return resolved
 
 

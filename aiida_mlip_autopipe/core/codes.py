@@ -1,0 +1,105 @@
+"""The codes of the errors that a user can meet: what each one means and what to do.
+
+A code keeps its name and its meaning, so scripts and tests compare codes. The sentence of an error may change.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """The code of an error, such as ``file_missing``.
+
+    Attributes
+    ----------
+    meaning
+        What is wrong, as one sentence.
+    remedy
+        What the user can do, as one sentence.
+    """
+
+    meaning: str
+    remedy: str
+
+    def __new__(cls, value: str, meaning: str, remedy: str) -> Code:
+        """Return the member with this value."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        member.remedy = remedy
+        return member
+
+    # Files and packages, in every part of the program.
+    FILE_MISSING = 'file_missing', 'There is no such file.', 'Correct the path, or make the file.'
+    FILE_EXISTS = (
+        'file_exists',
+        'The output file exists.',
+        'Choose another name, or replace the file with --force.',
+    )
+    FILE_UNREADABLE = (
+        'file_unreadable',
+        'The file cannot be read: it is damaged, has another format, or may not be read.',
+        'Check the file with the program that wrote it.',
+    )
+    FILE_UNWRITABLE = 'file_unwritable', 'The file cannot be written.', 'Free space, or choose another folder.'
+    FILE_SUFFIX = 'file_suffix', "The suffix of the file's name is not supported.", 'Use one of the listed suffixes.'
+    NOT_A_FILE = 'not_a_file', 'The path is a folder, not a file.', 'Add the name of the file.'
+    FOLDER_MISSING = 'folder_missing', 'There is no such folder.', 'Make the folder, or correct the path.'
+    PACKAGE_MISSING = (
+        'package_missing',
+        'An optional package is not installed.',
+        'Install it with the command in the message.',
+    )
+    KIND_UNKNOWN = 'kind_unknown', 'No variant of this kind exists.', 'Use one of the listed kinds.'
+    PLUGIN_BROKEN = (
+        'plugin_broken',
+        'A variant that another package adds cannot be used.',
+        'Update that package, or report the error to its authors.',
+    )
+    SCHEMA_VERSION = (
+        'schema_version',
+        'The data have a schema version that this version of the program does not read.',
+        'Update aiida-mlip-autopipe.',
+    )
+
+    # The config file.
+    CONFIG_INVALID = 'config_invalid', 'The config has errors.', 'Correct each error of the list.'
+    VALUE_MISSING = 'value_missing', 'A required value is missing.', 'Add the key.'
+    KEY_UNKNOWN = 'key_unknown', 'No such key exists here.', 'Use one of the listed keys.'
+    KEY_RENAMED = 'key_renamed', 'The name is an old one.', 'Use the new name.'
+    KIND_MISSING = 'kind_missing', 'The section has no kind.', 'Add one of the listed kinds.'
+    CHOICE_UNKNOWN = 'choice_unknown', 'The value is not one of the choices.', 'Use one of the listed values.'
+    TYPE_WRONG = 'type_wrong', 'The value has another type.', 'Write a value of the type in the message.'
+    OUT_OF_RANGE = 'out_of_range', 'The value is not allowed here.', 'Use a value within the range in the message.'
+    WRONG_LENGTH = 'wrong_length', 'The list or text is too short or too long.', 'Use the length in the message.'
+    WRONG_PATTERN = 'wrong_pattern', 'The text is malformed.', 'Write it as the message shows.'
+    VALUES_EXCLUDE = (
+        'values_exclude',
+        'Values are given that exclude each other.',
+        'Remove all but one of them.',
+    )
+    VALUES_INCOMPLETE = 'values_incomplete', 'One of several values is needed.', 'Give one of those in the message.'
+    VALUE_INVALID = 'value_invalid', 'The value breaks a rule.', 'Write a value that the message allows.'
+
+    # Generation of seeds.
+    STRUCTURE_INVALID = (
+        'structure_invalid',
+        'A structure breaks a rule of validation.',
+        'Change the entry, or relax the rule in the section validation.',
+    )
+
+    # Calculators, models and jobs. A job reports the code in its result.
+    MODEL_MISSING = (
+        'model_missing',
+        'The model is not on the computer, and its bytes are not stored.',
+        'Place the file with `mlip-autopipe calculator place`.',
+    )
+
+    # Exploration.
+
+    # Descriptors and sampling.
+
+    # Storage and reports.
+
+    # AiiDA: profile, computers, codes and campaigns.
