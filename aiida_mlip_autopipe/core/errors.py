@@ -40,7 +40,7 @@ class AutopipeError(Exception):
         # TODO: the code becomes required.
         if not message:
             code, message = Code.VALUE_INVALID, code
-        self.code = Code(code)
+        self.code = Code[code.upper()]
         super().__init__(code, message)
 
     def __str__(self) -> str:
