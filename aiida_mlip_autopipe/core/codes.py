@@ -83,11 +83,31 @@ class Code(StrEnum):
     VALUE_INVALID = 'value_invalid', 'The value breaks a rule.', 'Write a value that the message allows.'
 
     # Generation of seeds.
+    BOUNDARY_IMPOSSIBLE = 'boundary_impossible', 'No such grain boundary exists.', 'Use an axis and Σ of the message.'
+    CELL_TOO_SMALL = 'cell_too_small', 'The cell is too small.', 'Use a larger one, or raise validation.max_atoms.'
+    CHARGE_UNBALANCED = 'charge_unbalanced', 'The formal charges do not balance.', 'Do what the message proposes.'
+    COMPOSITION_IMPOSSIBLE = (
+        'composition_impossible',
+        'The sites cannot have this composition.',
+        'Use a larger cell, or the composition in the message.',
+    )
+    COMPOSITION_INVALID = 'composition_invalid', 'The fractions are not valid.', 'Use fractions from 0 to 1 of sum 1.'
+    ELEMENT_UNKNOWN = 'element_unknown', 'No element has this symbol.', 'Use the symbol of an element.'
+    FORMULA_INVALID = 'formula_invalid', 'The text is not a chemical formula.', 'Write it as Fe2O3.'
+    HOST_UNSUITABLE = 'host_unsuitable', 'The structures of the inner entry are unsuitable.', 'Change the inner entry.'
+    MOLECULE_UNKNOWN = 'molecule_unknown', 'ASE has no molecule of this name.', 'Put the molecule in a file.'
+    PROTOTYPE_MISSING = 'prototype_missing', 'The formula has no known structure type.', 'Set n_random.'
+    QUERY_UNANSWERED = 'query_unanswered', 'The query has no answer yet.', 'Call answer_queries first.'
+    SITE_MISSING = 'site_missing', 'The structure has no such site.', 'Use another site or structure.'
+    SITES_MISMATCH = 'sites_mismatch', 'The structure type has other sites.', 'Use the sites in the message.'
     STRUCTURE_INVALID = (
         'structure_invalid',
         'A structure breaks a rule of validation.',
         'Change the entry, or relax the rule in the section validation.',
     )
+    STRUCTURE_UNUSABLE = 'structure_unusable', 'A structure in a file is invalid.', 'Correct the structure in the file.'
+    SURFACES_POLAR = 'surfaces_polar', 'All terminations are polar.', 'Set polar: allow, or use other planes.'
+    TOO_MANY_DEFECTS = 'too_many_defects', 'The structure has too few sites.', 'Use fewer, or a larger supercell.'
 
     # Calculators, models and jobs. A job reports the code in its result.
     MODEL_MISSING = (

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from ase import Atoms
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 
 Lattice = Literal['fcc', 'bcc', 'hcp', 'sc', 'diamond']
@@ -45,7 +46,7 @@ def atomic_volume(symbol: str) -> float:
 
     molar_volume = Element(symbol).molar_volume  # cm³/mol
     if molar_volume is None or not np.isfinite(molar_volume):
-        raise AutopipeError(f'no lattice constant of {symbol} is known; give a_A')
+        raise AutopipeError(Code.VALUE_MISSING, f'no lattice constant of {symbol} is known; give a_A')
     return float(molar_volume) / 0.602214076
 
 

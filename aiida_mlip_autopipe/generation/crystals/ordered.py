@@ -9,6 +9,7 @@ from itertools import permutations
 import numpy as np
 from ase import Atoms
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.generation.crystals.lattices import Lattice, unit_cell
 
@@ -98,4 +99,6 @@ def assign_roles(name: str, fractions: dict[str, float]) -> tuple[str, ...]:
         if len(symbols) == len(parts) and np.allclose([fractions[symbol] for symbol in symbols], wanted, atol=5e-3):
             return symbols
     given = ' '.join(f'{symbol} {fraction:.4g}' for symbol, fraction in fractions.items())
-    raise AutopipeError(f'{name} takes {len(parts)} elements with fractions {wanted}, not {given}')
+    raise AutopipeError(
+        Code.COMPOSITION_IMPOSSIBLE, f'{name} takes {len(parts)} elements with fractions {wanted}, not {given}'
+    )

@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.processes import spread
@@ -67,7 +68,9 @@ def find_sqs(
     try:
         import icet  # noqa: F401 (asked for before anything is spread over processes)
     except ImportError as error:
-        raise AutopipeError("the arrangement 'sqs' needs icet: install aiida-mlip-autopipe[generation]") from error
+        raise AutopipeError(
+            Code.PACKAGE_MISSING, "the arrangement 'sqs' needs icet: install aiida-mlip-autopipe[generation]"
+        ) from error
 
     # All streams are drawn beforehand, so that neither the time limit nor the number of processes changes one.
     streams = [int(rng.integers(2**31)) for _ in range(settings.n_restarts)]

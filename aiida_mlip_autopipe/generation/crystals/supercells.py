@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 from ase import Atoms
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.generation.base import Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import realise_counts
@@ -76,8 +77,9 @@ def choose_repeats(
     best = min(larger, key=lambda repeats: (deviation(fractions, prod(repeats) * sites), -prod(repeats)))
     nearest = describe(nearest_possible(fractions, prod(best) * sites))
     raise AutopipeError(
+        Code.COMPOSITION_IMPOSSIBLE,
         f'no cell of up to {requirements.max_atoms} atoms holds {describe(fractions)} within {tolerance:g}; '
-        f'the nearest is {nearest} in {prod(best) * len(cell)} atoms'
+        f'the nearest is {nearest} in {prod(best) * len(cell)} atoms',
     )
 
 
@@ -85,8 +87,9 @@ def check_composition(fractions: dict[str, float], n_sites: int, tolerance: floa
     """Refuse a number of sites that cannot hold a composition within the tolerance, or loses an element."""
     if deviation(fractions, n_sites) > tolerance:
         raise AutopipeError(
+            Code.COMPOSITION_IMPOSSIBLE,
             f'{n_sites} sites cannot hold {describe(fractions)} within {tolerance:g}; '
-            f'the nearest is {describe(nearest_possible(fractions, n_sites))}; take a larger cell'
+            f'the nearest is {describe(nearest_possible(fractions, n_sites))}; take a larger cell',
         )
 
 

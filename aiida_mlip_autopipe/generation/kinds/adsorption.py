@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.core.fields import InputFile, fault
 from aiida_mlip_autopipe.core.hashing import file_sha256
@@ -37,7 +38,9 @@ def _check_molecule(name: str) -> str:
         return name
     near = get_close_matches(name, g2.names, 1, 0.4)
     raise fault(
-        f'{name!r} is neither a molecule of the G2 set of ASE nor an element', nearest=near[0] if near else None
+        Code.MOLECULE_UNKNOWN,
+        f'{name!r} is neither a molecule of the G2 set of ASE nor an element',
+        nearest=near[0] if near else None,
     )
 
 
@@ -70,9 +73,9 @@ class AdsorptionSettings(ComposedSettings):
     @model_validator(mode='after')
     def _check(self) -> Self:
         if not self.molecules and not self.files:
-            raise ValueError('give molecules or files')
+            raise fault(Code.VALUES_INCOMPLETE, 'give molecules or files')
         if self.coverage and self.n_molecules != 1:
-            raise ValueError('give n_molecules or coverage, not both')
+            raise fault(Code.VALUES_EXCLUDE, 'give n_molecules or coverage, not both')
         return self
 
     def stream_content(self) -> dict[str, Any]:
@@ -207,13 +210,16 @@ class AdsorptionGenerator(ComposedGenerator):
         wanted = Requirements(max(requirements.min_height_A, extent), requirements.max_atoms)
         host = self.inner_parent(slab_number, rng, wanted)
         if not host.atoms.pbc[:2].all():
-            raise AutopipeError(f'{host.atoms.get_chemical_formula()} is no slab to put a molecule on')
+            raise AutopipeError(
+                Code.HOST_UNSUITABLE, f'{host.atoms.get_chemical_formula()} is no slab to put a molecule on'
+            )
         widths = cell_heights(host.atoms)[:2]
         if widths.min() < extent:
             n_atoms = len(host.atoms) * int(np.prod(np.ceil(extent / widths)))
             raise AutopipeError(
+                Code.CELL_TOO_SMALL,
                 f'{name} with {CLEARANCE:g} Å around it takes {extent:.1f} Å, the slab is {widths.min():.1f} Å wide; '
-                f'validation.max_atoms: {n_atoms + len(molecule)} lets it be repeated to that width'
+                f'validation.max_atoms: {n_atoms + len(molecule)} lets it be repeated to that width',
             )
         return host
 
@@ -221,7 +227,9 @@ class AdsorptionGenerator(ComposedGenerator):
         found = find_sites(slab, distinct=distinct, depth_A=self.settings.surface_depth_A)
         sites = [site for site in found if site.name in self.settings.sites]
         if not sites:
-            raise AutopipeError(f'{slab.get_chemical_formula()} has no {" or ".join(self.settings.sites)} site')
+            raise AutopipeError(
+                Code.SITE_MISSING, f'{slab.get_chemical_formula()} has no {" or ".join(self.settings.sites)} site'
+            )
         return sites
 
     def _place(self, slab: Atoms, molecule: Atoms, sites: list[Site], number: int, rng: np.random.Generator) -> Atoms:

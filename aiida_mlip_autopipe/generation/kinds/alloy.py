@@ -9,7 +9,9 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import Composition, Element, realise_counts
@@ -35,9 +37,11 @@ class CompositionGrid(Settings):
     @model_validator(mode='after')
     def _check(self) -> Self:
         if abs(round(1 / self.step) * self.step - 1) > 1e-2:
-            raise ValueError(f'1 must be a multiple of the step; {1 / round(1 / self.step):.6g} is near')
+            raise fault(Code.VALUE_INVALID, f'1 must be a multiple of the step; {1 / round(1 / self.step):.6g} is near')
         if not self.points:
-            raise ValueError('no composition of the grid holds all elements; take a smaller step or set ends')
+            raise fault(
+                Code.VALUE_INVALID, 'no composition of the grid holds all elements; take a smaller step or set ends'
+            )
         return self
 
     @property
@@ -85,23 +89,26 @@ class AlloySettings(GeneratorSettings):
 
     @model_validator(mode='after')
     def _check(self) -> Self:
-        if (self.composition is None) == (self.composition_grid is None):
-            raise ValueError('give composition or composition_grid')
+        if self.composition is None and self.composition_grid is None:
+            raise fault(Code.VALUES_INCOMPLETE, 'give composition or composition_grid')
+        if self.composition is not None and self.composition_grid is not None:
+            raise fault(Code.VALUES_EXCLUDE, 'give composition or composition_grid, not both')
         if self.supercell and self.n_atoms:
-            raise ValueError('give supercell or n_atoms, not both')
+            raise fault(Code.VALUES_EXCLUDE, 'give supercell or n_atoms, not both')
         if self.is_ordered:
             if self.composition is None:
-                raise ValueError(f'{self.arrangement} takes one composition')
+                raise fault(Code.VALUES_EXCLUDE, f'{self.arrangement} takes one composition')
             if self.lattice and self.lattice != ORDERS[self.arrangement].lattice:
-                raise ValueError(
-                    f'{self.arrangement} is an arrangement of the {ORDERS[self.arrangement].lattice} lattice'
+                raise fault(
+                    Code.VALUES_EXCLUDE,
+                    f'{self.arrangement} is an arrangement of the {ORDERS[self.arrangement].lattice} lattice',
                 )
             try:
                 assign_roles(self.arrangement, self.composition)
             except AutopipeError as error:
-                raise ValueError(str(error)) from None
+                raise fault(error.code, str(error)) from None
         if self.c_over_a and self.sites != 'hcp':
-            raise ValueError(f'c_over_a belongs to the hcp lattice, not to {self.sites}')
+            raise fault(Code.VALUES_EXCLUDE, f'c_over_a belongs to the hcp lattice, not to {self.sites}')
         return self
 
     @property
@@ -198,7 +205,10 @@ class AlloyGenerator(Generator):
         if settings.is_ordered and not settings.solutes:
             return {'arrangement': settings.arrangement}
         if settings.composition is None:
-            raise AutopipeError('a surface or boundary of an alloy takes one composition: write one entry for each')
+            raise AutopipeError(
+                Code.HOST_UNSUITABLE,
+                'a surface or boundary of an alloy takes one composition: write one entry for each',
+            )
         record: dict[str, object] = {'arrangement': settings.arrangement}
         if not settings.is_ordered:
             check_composition(settings.composition, len(atoms), settings.composition_tolerance)
@@ -266,7 +276,8 @@ def _dissolve(atoms: Atoms, solutes: dict[str, int], rng: np.random.Generator) -
     symbols = np.repeat(list(solutes), list(solutes.values()))
     if len(symbols) >= len(atoms):
         raise AutopipeError(
-            f'{len(symbols)} solute atoms do not fit in a cell of {len(atoms)} atoms; at least one must stay'
+            Code.TOO_MANY_DEFECTS,
+            f'{len(symbols)} solute atoms do not fit in a cell of {len(atoms)} atoms; at least one must stay',
         )
     for site, symbol in zip(rng.choice(len(atoms), len(symbols), replace=False), symbols, strict=True):
         atoms.symbols[int(site)] = str(symbol)

@@ -8,6 +8,8 @@ import numpy as np
 from ase import Atoms
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import Composition, realise_counts
 from aiida_mlip_autopipe.generation.chemistry.oxidation import ionic_radius, known_states
@@ -64,13 +66,13 @@ class CovalentSettings(GeneratorSettings):
     @model_validator(mode='after')
     def _check(self) -> Self:
         if 'A' not in self.sites:
-            raise ValueError('sites must name A')
+            raise fault(Code.SITES_MISMATCH, 'sites must name A')
         if self.structure in (*OXIDES, 'zincblende', 'wurtzite') and 'X' not in self.sites:
-            raise ValueError(f'{self.structure} has the sites A and X')
+            raise fault(Code.SITES_MISMATCH, f'{self.structure} has the sites A and X')
         if self.structure == 'diamond' and 'X' in self.sites:
-            raise ValueError('diamond has the sites A only; with two kinds of site it is zincblende')
+            raise fault(Code.SITES_MISMATCH, 'diamond has the sites A only; with two kinds of site it is zincblende')
         if self.supercell and self.n_atoms:
-            raise ValueError('give supercell or n_atoms, not both')
+            raise fault(Code.VALUES_EXCLUDE, 'give supercell or n_atoms, not both')
         return self
 
     def elements(self) -> frozenset[str]:

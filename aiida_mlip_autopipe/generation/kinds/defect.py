@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import AfterValidator, Field, PositiveFloat, model_validator
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.randomness import make_rng
@@ -29,7 +30,7 @@ MAX_SHIFT = 0.1  # Å between a place and its atom
 
 def _check_amount(amount: float) -> float:
     if amount >= 1 and amount != int(amount):
-        raise fault('must be a whole number of atoms, or a share below 1')
+        raise fault(Code.VALUE_INVALID, 'must be a whole number of atoms, or a share below 1')
     return amount
 
 
@@ -37,7 +38,7 @@ def _check_pairs(pairs: dict[str, float]) -> dict[str, float]:
     for pair in pairs:
         symbols = pair.split('-')
         if len(symbols) != 2:
-            raise fault(f"{pair!r} is not a pair of elements, as 'Ga-As'")
+            raise fault(Code.WRONG_PATTERN, f"{pair!r} is not a pair of elements, as 'Ga-As'")
         for symbol in symbols:
             check_symbol(symbol)
     return pairs
@@ -73,10 +74,13 @@ class DefectSettings(ComposedSettings):
     @model_validator(mode='after')
     def _check(self) -> Self:
         if not any([self.vacancies, self.divacancies, self.substitutions, self.antisites, self.interstitials]):
-            raise ValueError('give vacancies, divacancies, substitutions, antisites or interstitials')
+            raise fault(
+                Code.VALUES_INCOMPLETE, 'give vacancies, divacancies, substitutions, antisites or interstitials'
+            )
         if self.sites == 'distinct' and self.single is None:
-            raise ValueError(
-                'distinct sites are those of one single defect, as vacancies: {Cu: 1}; else take random ones'
+            raise fault(
+                Code.VALUE_INVALID,
+                'sites: distinct needs exactly one defect, as vacancies: {Cu: 1}; set sites: random for more',
             )
         return self
 
@@ -109,7 +113,9 @@ class DefectGenerator(ComposedGenerator):
         """Host and positions of each distinct place of a single defect, before the hosts are repeated."""
         if self.inner.n_parents() is None:
             kind = self.settings.of.kind
-            raise AutopipeError(f'{kind} draws each crystal anew, which has no distinct sites: take sites: random')
+            raise AutopipeError(
+                Code.HOST_UNSUITABLE, f'{kind} draws each crystal anew, which has no distinct sites: take sites: random'
+            )
         places = []
         for number in range(self.inner.n_parents() or 0):
             host = self.inner_parent(number, make_rng(0, 'sites'), Requirements()).atoms
@@ -127,7 +133,7 @@ class DefectGenerator(ComposedGenerator):
             first, second = key.split('-')
             places = found.pairs(first, second)
         if not places:
-            raise AutopipeError(f'{host.get_chemical_formula()} has no place for {name} of {key}')
+            raise AutopipeError(Code.SITE_MISSING, f'{host.get_chemical_formula()} has no place for {name} of {key}')
         return places
 
     def n_parents(self) -> int | None:
@@ -171,7 +177,9 @@ class DefectGenerator(ComposedGenerator):
             free[sites] = False
             record.setdefault('vacancies', {})[symbol] = len(sites)
         if len(gone) >= len(atoms):
-            raise AutopipeError(f'the vacancies would leave no atom of {atoms.get_chemical_formula()}')
+            raise AutopipeError(
+                Code.TOO_MANY_DEFECTS, f'the vacancies would leave no atom of {atoms.get_chemical_formula()}'
+            )
         charges = _charge_of_elements(atoms)
         del atoms[gone]
         if added and voids is not None:
@@ -224,7 +232,8 @@ def _draw(atoms: Atoms, free: np.ndarray, symbol: str, amount: float, rng: np.ra
     number = _number(amount, len(sites))
     if number > len(sites):
         raise AutopipeError(
-            f'{number} defects of {symbol} do not fit: {atoms.get_chemical_formula()} has {len(sites)} free atoms of it'
+            Code.TOO_MANY_DEFECTS,
+            f'{number} defects of {symbol} do not fit: {atoms.get_chemical_formula()} has {len(sites)} free ones',
         )
     return np.sort(rng.choice(sites, number, replace=False))
 
@@ -237,8 +246,9 @@ def _atoms_at(atoms: Atoms, places: np.ndarray) -> np.ndarray:
     found = distances.argmin(axis=1)
     if distances.min(axis=1).max() > MAX_SHIFT or len(set(found)) < len(places):
         raise AutopipeError(
+            Code.CELL_TOO_SMALL,
             f'the defect does not fit into {atoms.get_chemical_formula()}: its atoms are one with their own images; '
-            'take a larger supercell'
+            'take a larger supercell',
         )
     return np.asarray(found)
 
@@ -266,7 +276,9 @@ def _draw_pairs(atoms: Atoms, free: np.ndarray, pair: str, amount: float, rng: n
         ones = np.flatnonzero((atoms.symbols == first) & free)
         others = np.flatnonzero((atoms.symbols == second) & free)
         if not len(ones) or not len(others) or (first == second and len(ones) < 2):
-            raise AutopipeError(f'{atoms.get_chemical_formula()} has no free pair {pair} left for a divacancy')
+            raise AutopipeError(
+                Code.TOO_MANY_DEFECTS, f'{atoms.get_chemical_formula()} has no free pair {pair} left for a divacancy'
+            )
         one = int(rng.choice(ones))
         others = others[others != one]
         distances = atoms.get_distances(one, others, mic=True)

@@ -11,7 +11,9 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
 from aiida_mlip_autopipe.generation.geometry.coincidence import (
     Boundary,
@@ -55,7 +57,10 @@ class InterfaceSettings(ComposedSettings):
     @model_validator(mode='after')
     def _check(self) -> Self:
         if isinstance(self.of, AlloySettings) and self.of.arrangement == 'sqs':
-            raise ValueError('a boundary has no shells of neighbours to make quasi-random; take arrangement: random')
+            raise fault(
+                Code.HOST_UNSUITABLE,
+                'a boundary has no shells of neighbours to make quasi-random; take arrangement: random',
+            )
         return self
 
 
@@ -93,7 +98,8 @@ class InterfaceGenerator(ComposedGenerator):
     def _rotations(self, axis: Plane, system: str) -> Sequence[Rotation | HexagonalRotation]:
         if system == 'hexagonal' and axis != (0, 0, 1):
             raise AutopipeError(
-                f'boundaries of a hexagonal crystal are made about the axis 0 0 1, not about {_words(axis)}'
+                Code.BOUNDARY_IMPOSSIBLE,
+                f'boundaries of a hexagonal crystal are made about the axis 0 0 1, not about {_words(axis)}',
             )
         known: Sequence[Rotation | HexagonalRotation] = (
             hexagonal_rotations(LARGEST_SIGMA) if system == 'hexagonal' else rotations(axis, LARGEST_SIGMA)
@@ -103,15 +109,17 @@ class InterfaceGenerator(ComposedGenerator):
             if chosen:
                 return chosen
             raise AutopipeError(
-                f'the axis {_words(axis)} has no Σ up to {self.settings.max_sigma}; {known[0].sigma} is its first'
+                Code.BOUNDARY_IMPOSSIBLE,
+                f'the axis {_words(axis)} has no Σ up to {self.settings.max_sigma}; {known[0].sigma} is its first',
             )
         by_sigma = {rotation.sigma: rotation for rotation in known}
         for sigma in self.settings.sigmas:
             if sigma not in by_sigma:
                 nearest = sorted(sorted(by_sigma, key=lambda other: abs(other - sigma))[:3])
                 raise AutopipeError(
+                    Code.BOUNDARY_IMPOSSIBLE,
                     f'there is no Σ{sigma} about the axis {_words(axis)} (up to Σ{LARGEST_SIGMA}); '
-                    f'the nearest are {", ".join(map(str, nearest))}'
+                    f'the nearest are {", ".join(map(str, nearest))}',
                 )
         return [by_sigma[sigma] for sigma in self.settings.sigmas]
 
@@ -178,7 +186,8 @@ def conventional_cell(unit: Atoms) -> tuple[Atoms, str]:
     system = str(analyzer.get_crystal_system())
     if system not in ('cubic', 'hexagonal', 'trigonal'):
         raise AutopipeError(
-            f'grain boundaries are made of cubic and hexagonal crystals; {unit.get_chemical_formula()} is {system}'
+            Code.HOST_UNSUITABLE,
+            f'grain boundaries are made of cubic and hexagonal crystals; {unit.get_chemical_formula()} is {system}',
         )
     found = AseAtomsAdaptor.get_atoms(analyzer.get_conventional_standard_structure())
     cell = Atoms(found.symbols, found.positions, cell=found.cell, pbc=True)

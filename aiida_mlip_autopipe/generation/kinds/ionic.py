@@ -10,7 +10,9 @@ import numpy as np
 from ase import Atoms
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
+from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.compensation import Chemistry
 from aiida_mlip_autopipe.generation.chemistry.elements import Composition, Element, realise_counts
@@ -62,14 +64,15 @@ class IonicSettings(GeneratorSettings):
     def _check(self) -> Self:
         roles = {role for role, _ in PROTOTYPES[self.prototype].sites}
         if set(self.sites) != roles:
-            raise ValueError(f'{self.prototype} has the sites {", ".join(sorted(roles))}')
+            raise fault(Code.SITES_MISMATCH, f'{self.prototype} has the sites {", ".join(sorted(roles))}')
         if self.supercell and self.n_atoms:
-            raise ValueError('give supercell or n_atoms, not both')
+            raise fault(Code.VALUES_EXCLUDE, 'give supercell or n_atoms, not both')
         elements = {symbol for occupation in self.sites.values() for symbol in occupation}
         for name in ('oxidation_states', 'frenkel'):
             for symbol in getattr(self, name):
                 if symbol not in elements:
-                    raise ValueError(f'{name} names {symbol}, which is on no site')
+                    known = ', '.join(sorted(elements))
+                    raise fault(Code.KEY_UNKNOWN, f'{name}: {symbol} is not on the sites, which have {known}')
         return self
 
 
@@ -201,8 +204,9 @@ class IonicGenerator(Generator):
             shares = {symbol: number / sum(found.values()) for symbol, number in found.items()}
             if max(abs(shares[s] - x) for s, x in self._sites[role].items()) > self.settings.composition_tolerance:
                 raise AutopipeError(
+                    Code.COMPOSITION_IMPOSSIBLE,
                     f'{len(atoms)} sites hold no neutral {describe(self._sites[role])} on {role}; the nearest is '
-                    f'{describe(shares)}: take a larger cell or raise composition_tolerance'
+                    f'{describe(shares)}: take a larger cell or raise composition_tolerance',
                 )
         return self._arrange(atoms, _Plan(atoms.copy(), roles, (1, 1, 1), counts, states, vacancies), rng)
 
@@ -292,7 +296,8 @@ def _move_to_voids(atoms: Atoms, symbol: str, count: int, voids: np.ndarray, rng
     sites = np.flatnonzero(atoms.symbols == symbol)
     if count > min(len(sites), len(voids)):
         raise AutopipeError(
-            f'{count} Frenkel pairs of {symbol} do not fit: there are {len(sites)} ions and {len(voids)} voids'
+            Code.TOO_MANY_DEFECTS,
+            f'{count} Frenkel pairs of {symbol} do not fit: there are {len(sites)} ions and {len(voids)} voids',
         )
     chosen = rng.choice(sites, count, replace=False)
     atoms.positions[chosen] = voids[rng.choice(len(voids), count, replace=False)]

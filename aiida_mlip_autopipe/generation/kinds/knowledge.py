@@ -11,7 +11,9 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
+from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import Element, Formula
 from aiida_mlip_autopipe.generation.chemistry.oxidation import guess_states, has_no_ions, ionic_radius, states_about
@@ -56,7 +58,7 @@ class KnowledgeSettings(GeneratorSettings):
     @model_validator(mode='after')
     def _check(self) -> Self:
         if not self.max_prototypes and not self.n_random:
-            raise ValueError('give max_prototypes or n_random')
+            raise fault(Code.VALUES_INCOMPLETE, 'give max_prototypes or n_random')
         return self
 
 
@@ -85,8 +87,9 @@ class KnowledgeGenerator(Generator):
                 hint = self._nearest_formula(lambda found: not sum(given.get(s, 0) * n for s, n in found.items()))
                 listed = ', '.join(f'{symbol}: {state:g}' for symbol, state in given.items())
                 raise AutopipeError(
+                    Code.CHARGE_UNBALANCED,
                     f'oxidation_states must name {", ".join(counts)} and balance {self.settings.formula}; '
-                    f'{{{listed}}} leaves {total:+g} e{hint and f"; {hint}"}'
+                    f'{{{listed}}} leaves {total:+g} e{hint and f"; {hint}"}',
                 )
             return given
         if has_no_ions(counts):
@@ -95,8 +98,9 @@ class KnowledgeGenerator(Generator):
         if not states:
             hint = self._nearest_formula(lambda found: bool(Composition(found).oxi_state_guesses(max_sites=-1)))
             raise AutopipeError(
+                Code.CHARGE_UNBALANCED,
                 f'no oxidation states balance {self.settings.formula}; {hint and f"{hint}, or "}give oxidation_states, '
-                'all 0 where there are no ions'
+                'all 0 where there are no ions',
             )
         return states
 
@@ -171,7 +175,9 @@ class KnowledgeGenerator(Generator):
         elif self.settings.n_random:
             atoms, record = self._random_crystal(rng)
         else:
-            raise AutopipeError(f'no structure type of {self.settings.formula} is known; set n_random')
+            raise AutopipeError(
+                Code.PROTOTYPE_MISSING, f'no structure type of {self.settings.formula} is known; set n_random'
+            )
         units = len(atoms) / sum(self._counts.values())
         scale = (self.volume * units / atoms.get_volume()) ** (1 / 3)
         atoms.set_cell(atoms.cell.array * scale, scale_atoms=True)
@@ -193,7 +199,8 @@ class KnowledgeGenerator(Generator):
             from pyxtal.msg import Comp_CompatibilityError
         except ImportError as error:
             raise AutopipeError(
-                'random crystals need pyxtal: install aiida-mlip-autopipe[generation], or set n_random: 0'
+                Code.PACKAGE_MISSING,
+                'random crystals need pyxtal: install aiida-mlip-autopipe[generation], or set n_random: 0',
             ) from error
         groups = self.settings.spacegroups or tuple(range(2, N_SPACEGROUPS + 1))
         for _ in range(N_TRIALS):

@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field, model_validator
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import InputFile, fault
 from aiida_mlip_autopipe.core.hashing import file_sha256
@@ -41,7 +42,7 @@ class StructuresSettings(GeneratorSettings):
     @model_validator(mode='after')
     def _check_source(self) -> Self:
         if not self.files and not self.query:
-            raise fault('an entry of structures needs files or a query')
+            raise fault(Code.VALUES_INCOMPLETE, 'an entry of structures needs files or a query')
         return self
 
     def stream_content(self) -> dict[str, Any]:
@@ -68,7 +69,9 @@ class StructuresGenerator(Generator):
         found = []
         query = self.settings.query
         if not self.settings.files:
-            raise AutopipeError('the query of an entry of structures was not asked yet; answer_queries asks it')
+            raise AutopipeError(
+                Code.QUERY_UNANSWERED, 'the query of an entry of structures was not asked yet; answer_queries asks it'
+            )
         for path in self.settings.files:
             digest = file_sha256(path)
             for number, atoms in enumerate(read_structures(path, self.settings.frames)):
@@ -96,8 +99,9 @@ def _database_id(atoms: Atoms, path: Path) -> str:
         return str(atoms.info[DATABASE_ID]).removeprefix('id ')
     except KeyError:
         raise AutopipeError(
+            Code.VALUES_EXCLUDE,
             f'the structure file {path} is no answer of a query: a structure has no {DATABASE_ID}; '
-            'write files and query in two entries'
+            'write files and query in two entries',
         ) from None
 
 
@@ -117,31 +121,34 @@ def read_structures(path: Path, frames: str = ':') -> list[Atoms]:
             warnings.simplefilter('ignore')  # readers warn about their guesses; the structure is checked here
             found = read(path, index=frames)
     except UnknownFileTypeError as error:
-        raise AutopipeError(f'the structure file {path} cannot be read: ASE does not know its format') from error
+        raise AutopipeError(
+            Code.FILE_UNREADABLE, f'the structure file {path} cannot be read: ASE does not know its format'
+        ) from error
     except Exception as error:  # readers of other formats raise various errors for a broken file
         reason = ' '.join(str(error).split()) or type(error).__name__
-        raise AutopipeError(f'the structure file {path} cannot be read: {reason}') from error
+        code = Code.FILE_MISSING if isinstance(error, FileNotFoundError) else Code.FILE_UNREADABLE
+        raise AutopipeError(code, f'the structure file {path} cannot be read: {reason}') from error
     structures = [found] if isinstance(found, Atoms) else list(found)
     if not structures:
-        raise AutopipeError(f'the structure file {path} has no structure at {frames!r}')
+        raise AutopipeError(Code.OUT_OF_RANGE, f'the structure file {path} has no structure at {frames!r}')
     return [_clean(atoms, f'structure {number} of {path}') for number, atoms in enumerate(structures)]
 
 
 def _clean(atoms: Atoms, name: str) -> Atoms:
     if not len(atoms):
-        raise AutopipeError(f'{name} has no atoms')
+        raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} has no atoms')
     if not atoms.numbers.all():
-        raise AutopipeError(f'{name} has a site without an element (X)')
+        raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} has a site without an element (X)')
     if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
-        raise AutopipeError(f'{name} has positions or a cell that are not finite numbers')
+        raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} has positions or a cell that are not finite numbers')
     try:
         fixed_mask(atoms)
     except ValueError as error:
-        raise AutopipeError(f'{name} cannot be used: {error}') from None
+        raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} cannot be used: {error}') from None
     # A direction without a cell vector is not periodic, whatever the file says.
     pbc = atoms.pbc & atoms.cell.array.any(axis=1)
     if pbc.all() and abs(atoms.cell.volume) < 1e-6:
-        raise AutopipeError(f'{name} has a cell without volume')
+        raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} has a cell without volume')
     kept = Atoms(numbers=atoms.numbers, positions=_off_far_faces(atoms, pbc), cell=atoms.cell, pbc=pbc)
     kept.set_constraint(atoms.constraints)
     kept.info = {DATABASE_ID: atoms.info[DATABASE_ID]} if DATABASE_ID in atoms.info else {}

@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
@@ -36,7 +37,7 @@ SLAB_AXES = (True, True, False)
 def _check_miller(index: tuple[int, int, int]) -> tuple[int, int, int]:
     divisor = gcd(*index)
     if divisor == 0:
-        raise fault('the Miller index 0 0 0 is no plane; 0 0 1 is one')
+        raise fault(Code.VALUE_INVALID, 'the Miller index 0 0 0 is no plane; 0 0 1 is one')
     return index[0] // divisor, index[1] // divisor, index[2] // divisor
 
 
@@ -73,7 +74,7 @@ class SurfaceSettings(ComposedSettings):
     @model_validator(mode='after')
     def _check(self) -> Self:
         if self.n_layers and self.n_planes:
-            raise ValueError('give n_layers or n_planes, not both')
+            raise fault(Code.VALUES_EXCLUDE, 'give n_layers or n_planes, not both')
         return self
 
 
@@ -148,8 +149,9 @@ class SurfaceGenerator(ComposedGenerator):
         if not kept:
             planes = ', '.join(sorted({' '.join(map(str, cut.miller)) for cut in cuts}))
             raise AutopipeError(
+                Code.SURFACES_POLAR,
                 f'every termination of {planes} is polar; set polar: allow, or take other Miller indices '
-                'or a larger max_miller'
+                'or a larger max_miller',
             )
         return kept
 
@@ -161,10 +163,14 @@ class SurfaceGenerator(ComposedGenerator):
         unit = self.inner.draw_unit(crystal)
         if not unit.pbc.all():
             raise AutopipeError(
-                f'a surface is cut from a crystal; {unit.get_chemical_formula()} is not periodic in three directions'
+                Code.HOST_UNSUITABLE,
+                f'a surface is cut from a crystal; {unit.get_chemical_formula()} is not periodic in three directions',
             )
         if empty_layers(unit).max() > MAX_LAYER_OF_CRYSTAL_A:
-            raise AutopipeError(f'a surface is cut from a crystal; {unit.get_chemical_formula()} has vacuum already')
+            raise AutopipeError(
+                Code.HOST_UNSUITABLE,
+                f'a surface is cut from a crystal; {unit.get_chemical_formula()} has vacuum already',
+            )
         guess_charges(unit)
         structure = AseAtomsAdaptor.get_structure(Atoms(unit.symbols, unit.positions, cell=unit.cell, pbc=True))
         charges = charges_by_element(unit)
@@ -216,7 +222,8 @@ def _fix_bottom(atoms: Atoms, n_layers: int) -> int:
     if numbers.max() < n_layers:
         most = numbers.max()
         raise AutopipeError(
-            f'fixed_layers: {n_layers} would fix all {most + 1} layers of the slab; at most {most} can be'
+            Code.OUT_OF_RANGE,
+            f'fixed_layers: {n_layers} would fix all {most + 1} layers of the slab; at most {most} can be',
         )
     atoms.set_constraint(FixAtoms(mask=numbers < n_layers))
     return int(np.sum(numbers < n_layers))

@@ -6,9 +6,9 @@ import spglib
 from ase.build import bcc110, bcc111, fcc100, fcc110, fcc111, hcp0001, molecule
 from ase.data import covalent_radii
 from ase.io import write
-from pydantic import ValidationError
+from support.errors import refused
 
-from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.generation.geometry.adsorption_sites import find_sites
 from aiida_mlip_autopipe.generation.kinds.adsorption import AdsorptionSettings
 
@@ -147,7 +147,7 @@ def test_sites_that_differ_in_the_layer_below_only_are_kept_apart(generate):
 
 
 def test_more_molecules_than_fit_are_refused(generate):
-    with pytest.raises(PhysicsViolationError, match=r'molecules C6H6 do not fit on') as caught:
+    with refused(Code.STRUCTURE_INVALID, '6', 'C6H6', 'Cu') as caught:
         generate(adsorption(molecules=['C6H6'], n_molecules=6, n_seeds=1, validation={'max_redraws': 1}))
     assert caught.value.rule == 'coverage'
 
@@ -156,7 +156,7 @@ def test_a_molecule_larger_than_the_slab_has_it_repeated_or_is_refused(generate)
     entry = adsorption(molecules=['C6H6'], orientation='upright', n_seeds=1)
     (seed,) = generate(entry).seeds
     assert min(np.linalg.norm(seed.atoms.cell.array[:2], axis=1)) > 7.5
-    with pytest.raises(AutopipeError, match=r'C6H6 with 3 Å around it takes 8.0 Å, the slab is 2.2 Å wide'):
+    with refused(Code.CELL_TOO_SMALL, 'C6H6', '3 Å', '8.0 Å', '2.2 Å', 'validation.max_atoms: '):
         generate({**entry, 'validation': {'max_atoms': 10}})
 
 
@@ -176,13 +176,13 @@ def test_molecules_come_from_files_too(generate, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('fields', 'sentence'),
+    ('fields', 'code', 'values'),
     [
-        ({}, 'give molecules or files'),
-        ({'molecules': ['CH3OHH']}, 'neither a molecule of the G2 set'),
-        ({'molecules': ['CO'], 'n_molecules': 2, 'coverage': 0.5}, 'give n_molecules or coverage'),
+        ({}, Code.VALUES_INCOMPLETE, ['molecules', 'files']),
+        ({'molecules': ['CH3OHH']}, Code.MOLECULE_UNKNOWN, ['molecules.0', "'CH3OHH'"]),
+        ({'molecules': ['CO'], 'n_molecules': 2, 'coverage': 0.5}, Code.VALUES_EXCLUDE, ['n_molecules', 'coverage']),
     ],
 )
-def test_what_cannot_be_adsorbed_is_refused(fields, sentence):
-    with pytest.raises(ValidationError, match=sentence):
+def test_invalid_molecules_are_refused(fields, code, values):
+    with refused(code, *values):
         AdsorptionSettings(of=SLAB, **fields)
