@@ -119,6 +119,24 @@ class Code(StrEnum):
     # Exploration.
 
     # Descriptors and sampling.
+    CANDIDATES_MISSING = 'candidates_missing', 'No frame is left to choose from.', 'Relax the limits, or explore more.'
+    COMMITTEE_MISSING = (
+        'committee_missing',
+        'No frame was evaluated by a committee.',
+        'Set exploration.committee, or use another sampler.',
+    )
+    DESCRIPTORS_INVALID = 'descriptors_invalid', 'The descriptors are not finite.', 'Use another descriptor or model.'
+    DESCRIPTORS_MISSING = (
+        'descriptors_missing',
+        'No job has computed the learned descriptors of all structures.',
+        'Run the selection in a campaign, or use the descriptor soap.',
+    )
+    STRUCTURES_MISSING = 'structures_missing', 'The file contains no structures.', 'Use a file with structures.'
+    TRAINING_SET_EMPTY = (
+        'training_set_empty',
+        'All frames are held out, so none is left for training.',
+        'Hold out fewer kinds, or add seeds of other kinds.',
+    )
 
     # Storage and reports.
 

@@ -15,6 +15,8 @@ from ase.data import chemical_symbols
 from pydantic import TypeAdapter
 
 from aiida_mlip_autopipe.calculators.base import Describer
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.descriptors import DESCRIPTION_VERSION
 from aiida_mlip_autopipe.descriptors.contract import DESCRIPTORS_FILE, DescriptionJob
 from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor
@@ -150,7 +152,9 @@ def _write(
     for block in blocks:
         if not np.isfinite(block).all():
             n_bad = int(np.searchsorted(ends, n_written + len(block), side='right'))
-            raise ValueError(f'the descriptors of structures {n_done} to {n_bad} are not finite')
+            raise AutopipeError(
+                Code.DESCRIPTORS_INVALID, f'the descriptors of structures {n_done} to {n_bad} are not finite'
+            )
         if features is None:
             shape = (int(ends[-1]), block.shape[1])
             features = np.lib.format.open_memmap(path, mode='w+', dtype=np.float32, shape=shape)

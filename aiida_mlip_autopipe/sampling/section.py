@@ -7,6 +7,7 @@ from typing import Annotated, Any, Union, cast
 
 from pydantic import Field, create_model
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.sampling.base import SAMPLERS, SamplerSettings
 from aiida_mlip_autopipe.sampling.selection_settings import SelectionSettings
@@ -38,7 +39,8 @@ def _combine(sampler: type[SamplerSettings]) -> type[SamplingSettings]:
     shared = sorted(set(sampler.model_fields) & set(SelectionSettings.model_fields))
     if shared:
         raise AutopipeError(
-            f'{sampler.__name__}: {", ".join(shared)} belongs to the selection, and a sampler cannot have it'
+            Code.PLUGIN_BROKEN,
+            f'{sampler.__name__}: a sampler must not define these fields of the selection: {", ".join(shared)}',
         )
     name = sampler.__name__.removesuffix('Settings') + 'Sampling'
     bases: Any = (sampler, SamplingSettings)

@@ -6,7 +6,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from aiida_mlip_autopipe.core.fields import InputFile
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.fields import InputFile, fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.sampling.coverage.score import CoverageTarget
 
@@ -53,7 +54,7 @@ class SelectionSettings(Settings):
     @model_validator(mode='after')
     def _leave_some_to_train_on(self) -> Self:
         if self.test_share + self.valid_share >= 1:
-            raise ValueError('test_share and valid_share must leave something to train on: their sum is below 1')
+            raise fault(Code.OUT_OF_RANGE, 'the sum of test_share and valid_share must be below 1')
         if self.held_out_kinds and not self.test_share:
-            raise ValueError('held_out_kinds need a test_share, which says how many frames of them are drawn')
+            raise fault(Code.VALUE_MISSING, 'held_out_kinds requires test_share, the fraction of frames to test on')
         return self

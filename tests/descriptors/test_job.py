@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from support.sampling import numbers_in
 
+from aiida_mlip_autopipe.descriptors import DESCRIPTION_VERSION
 from aiida_mlip_autopipe.descriptors.contract import DESCRIPTORS_FILE, STRUCTURES_FILE
 from aiida_mlip_autopipe.descriptors.environments import project_environments, report_environments
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings, describe_structures
@@ -52,33 +54,34 @@ def test_a_job_of_environments_that_is_told_to_stop_says_how_many_structures_it_
     (describe.folder / STOP_FILE).touch()
     result = describe(trajectories, descriptor=SMALL.model_dump(), components=projection)
     assert (result.outcome, result.n_frames) == ('stopped', 1)
-    assert '1 of 9 structures were done' in result.message
+    assert numbers_in(result.message) == [1, 9]
 
 
 def test_an_element_that_the_descriptor_was_not_built_for_is_refused(trajectories, describe):
     result = describe(trajectories, species=(29, 79))
     assert (result.outcome, result.refusal) == ('refused', 'element')
-    assert result.message == 'the descriptor is not built for H, O'
+    assert 'H, O' in result.message
+    assert 'Cu' not in result.message
 
 
 @pytest.mark.parametrize(
-    ('changes', 'refusal', 'words'),
+    ('changes', 'refusal', 'values'),
     [
-        ({'contract_version': 99}, 'contract', 'contract version 99'),
-        ({'description_version': '0'}, 'contract', 'version 0 of the description'),
-        ({'descriptor': {'kind': 'sope'}}, 'settings', 'sope'),
-        ({'descriptor': {'kind': 'soap', 'n_max': 0}}, 'settings', 'n_max'),
-        ({'descriptor': {'kind': 'learned'}}, 'settings', 'need a calculator'),
-        ({'descriptor': {'kind': 'learned'}, 'calculator': {'kind': 'emt'}}, 'settings', "'emt' has no learned"),
-        ({'structures': 'other.npz'}, 'structure', 'other.npz cannot be read'),
-        ({'projection': 'other.npz'}, 'structure', 'the components other.npz cannot be read'),
-        ({'image_sha256': 'a' * 64}, 'model_mismatch', 'the image of this job'),
+        ({'contract_version': 99}, 'contract', ['job.json', '99']),
+        ({'description_version': '0'}, 'contract', ['job.json', ' 0 ', 'description', DESCRIPTION_VERSION]),
+        ({'descriptor': {'kind': 'sope'}}, 'settings', ['descriptor', 'sope']),
+        ({'descriptor': {'kind': 'soap', 'n_max': 0}}, 'settings', ['descriptor', 'n_max']),
+        ({'descriptor': {'kind': 'learned'}}, 'settings', ['calculator']),
+        ({'descriptor': {'kind': 'learned'}, 'calculator': {'kind': 'emt'}}, 'settings', ["'emt'"]),
+        ({'structures': 'other.npz'}, 'structure', ['structures', 'other.npz']),
+        ({'projection': 'other.npz'}, 'structure', ['components', 'other.npz']),
+        ({'image_sha256': 'a' * 64}, 'model_mismatch', ['image', 'a' * 12]),
     ],
 )
-def test_a_job_that_cannot_be_run_is_refused_in_one_sentence(trajectories, describe, changes, refusal, words):
+def test_an_invalid_job_is_refused(trajectories, describe, changes, refusal, values):
     result = describe(trajectories, **changes)
     assert (result.outcome, result.refusal) == ('refused', refusal)
-    assert words in result.message
+    assert [value for value in values if value not in result.message] == []
 
 
 def test_a_job_that_is_told_to_stop_says_how_far_it_came(trajectories, describe, monkeypatch):
@@ -88,7 +91,7 @@ def test_a_job_that_is_told_to_stop_says_how_far_it_came(trajectories, describe,
     (describe.folder / STOP_FILE).touch()
     result = describe(trajectories, descriptor=SMALL.model_dump())
     assert result.outcome == 'stopped'
-    assert '4 of 9 structures were done' in result.message
+    assert numbers_in(result.message) == [4, 9]
 
 
 def test_descriptors_that_are_not_finite_fail_the_job(trajectories, describe, monkeypatch):
@@ -97,7 +100,7 @@ def test_descriptors_that_are_not_finite_fail_the_job(trajectories, describe, mo
     )
     result = describe(trajectories)
     assert result.outcome == 'failed'
-    assert 'structures 0 to 9 are not finite' in result.message
+    assert numbers_in(result.message) == [0, 9]
 
 
 def test_the_file_of_structures_is_small(trajectories, tmp_path):

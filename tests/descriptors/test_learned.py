@@ -69,7 +69,7 @@ def test_an_element_that_the_calculator_does_not_know_is_refused(describe, calcu
     atoms.numbers[0] = 87
     result = describe([as_trajectory(atoms)], species=(29, 87), descriptor=LEARNED, calculator=calculator)
     assert (result.outcome, result.refusal) == ('refused', 'element')
-    assert 'does not know Fr' in result.message
+    assert ' Fr' in result.message
 
 
 def test_another_model_file_than_the_one_expected_is_refused(describe, calculator):

@@ -1,8 +1,9 @@
 import pytest
 from pydantic import TypeAdapter
+from support.errors import refused
 from support.sampling import sampling
 
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling import (
     SAMPLERS,
@@ -37,5 +38,5 @@ def test_a_sampler_cannot_have_a_setting_of_the_selection(monkeypatch):
         n_structures: int = 5
 
     monkeypatch.setattr(SAMPLERS.load('random'), 'settings_class', GreedySettings)
-    with pytest.raises(AutopipeError, match='GreedySettings: n_structures belongs to the selection'):
+    with refused(Code.PLUGIN_BROKEN, 'GreedySettings', 'n_structures'):
         section_class('random')

@@ -3,8 +3,10 @@ import json
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from support.sampling import sampling
+from support.errors import refused
+from support.sampling import numbers_in, sampling
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.sampling import SAMPLERS, select_frames
 
@@ -95,9 +97,8 @@ def test_every_frame_has_the_same_chance(make_trajectory, rattled):
 def test_more_than_there_are_gives_all_of_them_and_a_warning(trajectories, kind):
     selection = select_frames(trajectories, make_settings(kind, n_structures=100), random_seed=1)
     assert len(selection) == 24
-    assert selection.report['warnings'] == [
-        '100 structures were asked for, but only 24 of 24 frames are finite, distinct and new: all of these were taken'
-    ]
+    (warning,) = selection.report['warnings']
+    assert numbers_in(warning) == [24, 24, 100]
 
 
 def test_frames_passed_over_are_counted_and_never_chosen(trajectories, kind):
@@ -129,21 +130,19 @@ def test_a_force_at_the_limit_is_within_it(trajectories):
     assert len(selection) == 24
 
 
-def test_limits_that_leave_nothing_are_one_sentence(trajectories):
+def test_limits_that_discard_all_frames_are_refused(trajectories):
     for trajectory in trajectories:
         trajectory.forces[:] = 1.0
-    with pytest.raises(AutopipeError, match='of which 24 force too large'):
+    with refused(Code.CANDIDATES_MISSING, '24 force too large'):
         select_frames(trajectories, sampling('random', max_force_eV_A=0.1, max_excess_energy_eV=1), random_seed=1)
 
 
-def test_no_frame_at_all_is_one_sentence(trajectories, kind):
+def test_a_selection_without_finite_frames_is_refused(trajectories, kind):
     for trajectory in trajectories:
         trajectory.energies[:] = np.nan
-    with pytest.raises(
-        AutopipeError, match=r'no frame to choose from: 24 frames in 3 trajectories, of which 24 not finite'
-    ):
+    with refused(Code.CANDIDATES_MISSING, 'trajectories: 3', 'frames: 24', '24 not finite'):
         select_frames(trajectories, make_settings(kind), random_seed=1)
-    with pytest.raises(AutopipeError, match='0 frames in 0 trajectories'):
+    with refused(Code.CANDIDATES_MISSING, 'trajectories: 0', 'frames: 0'):
         select_frames([], make_settings(kind), random_seed=1)
 
 
@@ -157,7 +156,7 @@ def test_fps_never_takes_a_rotated_copy(make_trajectory, rattled):
     assert sorted(selection.frame_indices) == [0, 1, 2, 3]
     assert selection.report['n_duplicates_of_chosen'] == 4
     assert selection.report['coverage_radius'] < 1e-4
-    assert 'only 4 of 8' in selection.report['warnings'][0]
+    assert numbers_in(selection.report['warnings'][0]) == [4, 8, 8]
 
 
 def test_fps_stops_when_every_frame_is_near_one_chosen(trajectories):
@@ -195,8 +194,8 @@ def test_bad_settings_are_refused(kind, fields):
         sampling(kind, **fields)
 
 
-def test_an_unknown_kind_is_one_sentence():
-    with pytest.raises(AutopipeError, match="'grid'; there are direct, disagreement, environment, fps"):
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(AutopipeError, match=r"'grid'.*direct, disagreement, environment, fps"):
         SAMPLERS.load('grid')
 
 

@@ -1,5 +1,6 @@
 """Sections of a config that tests of sampling are made with, and selections by them."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,11 @@ from aiida_mlip_autopipe.structures.trajectory import Trajectory
 def sampling(kind: str, **fields: object) -> SamplingSettings:
     """Return a validated ``sampling`` section."""
     return section_class(kind)(**fields)
+
+
+def numbers_in(sentence: str) -> list[float]:
+    """Return the numbers in a warning, in ascending order, because its words may change."""
+    return sorted(map(float, re.findall(r'\d+(?:\.\d+)?', sentence)))
 
 
 def select(trajectories: list[Trajectory], section: SamplingSettings, **fields: Any) -> Selection:

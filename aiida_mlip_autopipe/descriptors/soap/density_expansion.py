@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.descriptors.soap.atomic_images import AtomicImages, Neighbours
 
 # An atom is a neighbour until its Gaussian has decayed to this at the radius of the environment.
@@ -42,8 +44,8 @@ class DensityExpansion:
 
     Raises
     ------
-    ValueError
-        If the radial functions are so many that they are not independent in double precision.
+    AutopipeError
+        If there are so many radial functions that they are linearly dependent in double precision.
     """
 
     def __init__(self, r_cut_A: float, n_max: int, l_max: int, sigma_A: float):
@@ -161,7 +163,10 @@ def _radial_functions(r_cut_A: float, n_max: int, degree: int) -> tuple[np.ndarr
     overlap = 0.5 * gamma(degree + 1.5) * np.add.outer(exponents, exponents) ** (-degree - 1.5)
     mixing = sqrtm(inv(overlap))
     if np.iscomplexobj(mixing):
-        raise ValueError(f'{n_max} radial functions within {r_cut_A} Å are not independent: take a smaller n_max')
+        raise AutopipeError(
+            Code.OUT_OF_RANGE,
+            f'{n_max} radial functions within {r_cut_A} Å are linearly dependent; decrease n_max',
+        )
     return exponents, mixing
 
 

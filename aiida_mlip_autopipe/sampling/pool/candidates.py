@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from ase import Atoms
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.randomness import make_rng
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool, collect_frames
@@ -30,14 +31,17 @@ def collect_candidates(
         If there is no such frame, or the settings require given structures and there are none.
     """
     if settings.given is not None and not given:
-        raise AutopipeError(f'the settings name given structures ({settings.given}), but none were handed over')
+        raise AutopipeError(
+            Code.VALUE_MISSING, f'the reference dataset {settings.given} is set, but its structures were not passed'
+        )
     pool = collect_frames(trajectories, given, kinds or {})
     pool = _thin_crashes(_leave_out_extremes(pool, settings), settings, make_rng(random_seed, 'sampling', 'crashes'))
     if not len(pool):
         reasons = ', '.join(f'{n} {reason.replace("_", " ")}' for reason, n in pool.passed_over.items() if n)
         raise AutopipeError(
-            f'there is no frame to choose from: {pool.n_frames} frames in {len(trajectories)} '
-            'trajectories' + (f', of which {reasons}' if reasons else '')
+            Code.CANDIDATES_MISSING,
+            f'no frame is left to choose from; trajectories: {len(trajectories)}, frames: {pool.n_frames}'
+            + (f'; discarded: {reasons}' if reasons else ''),
         )
     return pool
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor, Description, Of, asked_descriptors, descriptor_key
 from aiida_mlip_autopipe.descriptors.environments import fit_components, project_environments, report_environments
@@ -45,8 +46,9 @@ def describe_pool(pool: FramePool, settings: SoapSettings | LearnedSettings, of:
         return known
     if isinstance(settings, LearnedSettings):
         raise AutopipeError(
-            'learned descriptors are computed by a job of a campaign, and none has for all of these structures; '
-            'take the descriptor soap'
+            Code.DESCRIPTORS_MISSING,
+            'learned descriptors are computed in a job of a campaign, but no job has computed them for all '
+            'structures; use the descriptor soap',
         )
     return _describe_structures(pool, settings) if of == 'structures' else _describe_environments(pool, settings)
 
@@ -100,7 +102,7 @@ def fit_environments(trajectories: Sequence[Trajectory], species: Sequence[int],
     """
     pool = collect_frames(trajectories)
     if not len(pool):
-        raise AutopipeError('there is no frame with finite numbers to describe')
+        raise AutopipeError(Code.CANDIDATES_MISSING, 'no frame has finite energies, forces, positions and cell')
     n_frames = max(1, min(len(pool), N_SAMPLE * len(pool) // int(pool.n_atoms().sum())))
     sample = pool.subset(np.linspace(0, len(pool) - 1, n_frames).astype(np.int64))
     return fit_components(sample.structures(), species, settings)

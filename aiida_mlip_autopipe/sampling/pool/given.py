@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def read_given(path: Path) -> list[Atoms]:
     """
     structures = list(_structures(path, ':'))
     if not structures:
-        raise AutopipeError(f'{path} has no structure')
+        raise AutopipeError(Code.STRUCTURES_MISSING, f'{path} contains no structures')
     return structures
 
 
@@ -41,7 +42,7 @@ def check_given(path: Path) -> None:
         If the file is missing, cannot be read or has no structure.
     """
     if next(_structures(path, '0'), None) is None:
-        raise AutopipeError(f'{path} has no structure')
+        raise AutopipeError(Code.STRUCTURES_MISSING, f'{path} contains no structures')
 
 
 def _structures(path: Path, index: str) -> Iterator[Atoms]:
@@ -49,7 +50,7 @@ def _structures(path: Path, index: str) -> Iterator[Atoms]:
     from ase.io import iread
 
     if not path.is_file():
-        raise AutopipeError(f'there is no file {path} with the structures given')
+        raise AutopipeError(Code.FILE_MISSING, f'the file {path} with the reference dataset does not exist')
     try:
         if path.suffix == '.db':
             # ASE's reader leaves out what a row says of itself.
@@ -58,7 +59,7 @@ def _structures(path: Path, index: str) -> Iterator[Atoms]:
         else:
             yield from iread(path, index)
     except Exception as error:  # ASE's readers raise various errors
-        raise AutopipeError(f'{path} cannot be read as structures: {error}') from error
+        raise AutopipeError(Code.FILE_UNREADABLE, f'ASE cannot read structures from {path}: {error}') from error
 
 
 def label_sources(structures: Iterable[Atoms]) -> list[str]:

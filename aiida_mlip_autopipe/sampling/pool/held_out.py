@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.randomness import make_rng
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
@@ -68,7 +69,10 @@ def hold_out(pool: FramePool, settings: SelectionSettings, lineages: Mapping[str
     sizes = Counter(name for name in names if name not in held)
     if not sizes:
         kinds = ', '.join(sorted(set(pool.kinds())))
-        raise AutopipeError(f'held_out_kinds: no frame is left to train on; the candidates are of {kinds}')
+        raise AutopipeError(
+            Code.TRAINING_SET_EMPTY,
+            f'held_out_kinds: no frame is left for training; the kinds of the candidates are {kinds}',
+        )
     test_share = 0.0 if settings.held_out_kinds else settings.test_share
     assigned = assign_groups(
         sizes, valid_share=settings.valid_share, test_share=test_share, random_seed=random_seed

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
@@ -56,8 +57,9 @@ class DisagreementSampler(Sampler):
         known = np.flatnonzero(np.isfinite(values))
         if not len(known):
             raise AutopipeError(
-                "the sampler 'disagreement' chooses by what a committee says of the frames, and none of the "
-                f'{len(pool)} candidates was evaluated by one; set exploration.committee, or take another sampler'
+                Code.COMMITTEE_MISSING,
+                f"the sampler 'disagreement' needs frames that a committee evaluated, but it evaluated none of the "
+                f'{len(pool)} candidates; set exploration.committee, or use another sampler',
             )
         wide = known[values[known] >= settings.min_disagreement]
         ordered = wide[np.argsort(-values[wide], kind='stable')]

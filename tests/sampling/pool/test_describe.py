@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase.build import bulk
+from support.errors import refused
 from support.sampling import sampling, select
 
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.descriptors.describe import Description, descriptor_key
 from aiida_mlip_autopipe.descriptors.learned import LearnedSettings
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings, describe_structures
@@ -96,12 +97,12 @@ def test_structures_given_count_by_what_a_job_has_learned_of_them(trajectories, 
     selection = select(trajectories, settings, described=found)
     assert len(selection) == 23
     assert np.isfinite(selection.distances[0])
-    with pytest.raises(AutopipeError, match='none has for all of these structures'):
+    with refused(Code.DESCRIPTORS_MISSING):
         select(trajectories, settings, described={key: description})
 
 
-def test_learned_descriptors_without_a_job_are_refused_in_one_sentence(trajectories):
-    with pytest.raises(AutopipeError, match='learned descriptors are computed by a job of a campaign'):
+def test_learned_descriptors_without_a_job_are_refused(trajectories):
+    with refused(Code.DESCRIPTORS_MISSING, 'soap'):
         select(trajectories, sampling('fps', descriptor=LearnedSettings()))
 
 

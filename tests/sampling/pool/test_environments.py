@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.errors import refused
 from support.sampling import sampling, select
 
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.descriptors import environments
 from aiida_mlip_autopipe.descriptors.describe import Description, descriptor_key
 from aiida_mlip_autopipe.descriptors.environments import project_environments, report_environments
@@ -99,7 +100,7 @@ def test_the_components_do_not_depend_on_what_a_selection_passes_over(trajectori
 def test_without_a_finite_frame_there_is_nothing_to_fit(trajectories):
     for one in trajectories:
         one.energies[:] = np.nan
-    with pytest.raises(AutopipeError, match='no frame with finite numbers'):
+    with refused(Code.CANDIDATES_MISSING):
         fit_environments(trajectories, (29, 79), SMALL)
 
 

@@ -2,9 +2,10 @@ import pytest
 from ase.db import connect
 from ase.io import write
 from pydantic import TypeAdapter
+from support.errors import refused
 from support.sampling import sampling, select
 
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.sampling import sampling_union, select_frames
 from aiida_mlip_autopipe.sampling.pool.given import check_given, read_given
 from aiida_mlip_autopipe.sampling.selection_settings import FromCampaign
@@ -94,25 +95,25 @@ def test_a_file_or_the_dataset_of_a_campaign_is_named(old):
 
 def test_structures_that_the_settings_name_must_be_handed_over(frames, old, make_trajectory):
     for given in (old, FromCampaign(campaign='old')):
-        with pytest.raises(AutopipeError, match='but none were handed over'):
+        with refused(Code.VALUE_MISSING, str(given)):
             select_frames([make_trajectory(frames)], sampling('random', given=given), random_seed=1)
 
 
 @pytest.mark.parametrize('read', [read_given, check_given])
-def test_a_file_that_is_missing_or_unreadable_is_one_sentence(tmp_path, read):
-    with pytest.raises(AutopipeError, match='there is no file'):
+def test_a_missing_unreadable_or_empty_file_is_refused(tmp_path, read):
+    with refused(Code.FILE_MISSING, 'no.db'):
         read(tmp_path / 'no.db')
     (tmp_path / 'bad.xyz').write_text('three\n')
     (tmp_path / 'bad.db').write_text('no database')
     for name in ('bad.xyz', 'bad.db'):
-        with pytest.raises(AutopipeError, match=f'{name} cannot be read as structures'):
+        with refused(Code.FILE_UNREADABLE, name):
             read(tmp_path / name)
     connect(tmp_path / 'empty.db').count()
-    with pytest.raises(AutopipeError, match=r'empty\.db has no structure'):
+    with refused(Code.STRUCTURES_MISSING, 'empty.db'):
         read(tmp_path / 'empty.db')
 
 
-def test_all_candidates_given_already_is_one_sentence(frames, tmp_path, make_trajectory):
+def test_a_selection_is_refused_if_the_reference_dataset_contains_all_candidates(frames, tmp_path, make_trajectory):
     write(tmp_path / 'old.traj', frames)
-    with pytest.raises(AutopipeError, match='there is no frame to choose from'):
+    with refused(Code.CANDIDATES_MISSING, '12 given'):
         choose(frames, make_trajectory, sampling('random', given=tmp_path / 'old.traj'))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from ase.io import write
-from support.sampling import sampling, select
+from support.sampling import numbers_in, sampling, select
 
 from aiida_mlip_autopipe.sampling.samplers.direct import cluster
 
@@ -63,7 +63,7 @@ def test_rotated_copies_are_not_chosen(make_trajectory, rattled):
     trajectories = [make_trajectory(frames, 'a'), make_trajectory(copies, 'b')]
     selection = select(trajectories, sampling('direct', n_structures=8, descriptor=SOAP))
     assert sorted(selection.frame_indices) == [0, 1, 2, 3]
-    assert 'only 4 of 8' in selection.report['warnings'][0]
+    assert numbers_in(selection.report['warnings'][0]) == [4, 8, 8]
 
 
 @pytest.mark.parametrize('n_clusters', [1, 2, 7, 50, 200])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import write
-from support.sampling import sampling, select
+from support.sampling import numbers_in, sampling, select
 
 SOAP = {'n_max': 4, 'l_max': 3, 'r_cut_A': 3.0}
 
@@ -70,7 +70,7 @@ def test_a_rotated_copy_is_not_chosen(make_trajectory, tmp_path):
     turned.rotate(40, 'z', rotate_cell=True)
     selection = choose(make_trajectory, [STRUCTURES[2], turned], n_structures=2)
     assert selection.trajectory_indices.tolist() == [0]
-    assert 'only 1 of 2' in selection.report['warnings'][0]
+    assert numbers_in(selection.report['warnings'][0]) == [1, 2, 2]
     write(tmp_path / 'old.traj', turned)
     assert len(choose(make_trajectory, STRUCTURES, n_structures=5, given=tmp_path / 'old.traj')) == 4
 
