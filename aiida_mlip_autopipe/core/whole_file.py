@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 
 
@@ -27,11 +28,11 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         If the file exists and may not be replaced, is a folder, or its folder does not exist.
     """
     if path.is_dir():
-        raise AutopipeError(f'{path} is a folder, not a file')
+        raise AutopipeError(Code.NOT_A_FILE, f'{path} is a folder, not a file')
     if not path.parent.is_dir():
-        raise AutopipeError(f'there is no folder {path.parent} for the file {path.name}')
+        raise AutopipeError(Code.FOLDER_MISSING, f'there is no folder {path.parent} for the file {path.name}')
     if path.exists() and not overwrite:
-        raise AutopipeError(f'{path} exists already and is not overwritten without --force')
+        raise AutopipeError(Code.FILE_EXISTS, f'{path} exists already and is not overwritten without --force')
 
 
 @contextmanager
@@ -49,7 +50,7 @@ def whole_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
     try:
         folder = TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.')
     except OSError as error:
-        raise AutopipeError(f'{path} cannot be written: {error.strerror}') from error
+        raise AutopipeError(Code.FILE_UNWRITABLE, f'{path} cannot be written: {error.strerror}') from error
     with folder:
         unfinished = Path(folder.name, path.name)
         yield unfinished

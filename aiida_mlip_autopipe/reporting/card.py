@@ -13,6 +13,7 @@ import numpy as np
 from ase.units import GPa
 
 from aiida_mlip_autopipe.calculators.licences import licence_of
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.whole_file import whole_file
 from aiida_mlip_autopipe.structures.disagreement import LARGEST
@@ -100,7 +101,7 @@ def read_dataset_info(rows: Sequence[Row]) -> DatasetInfo:
         If there is no row.
     """
     if not rows:
-        raise AutopipeError('a dataset without a row has no card')
+        raise AutopipeError(Code.DATASET_EMPTY, 'a dataset without a row has no card')
     warnings = _warnings(rows)
     try:
         isolated_atoms = isolated_atom_energies(rows)
@@ -164,7 +165,7 @@ def write_card(path: Path, rows: Sequence[Row], *, config: str | None = None, ov
         If the suffix is another, a file exists or there is no row.
     """
     if path.suffix != '.md':
-        raise AutopipeError(f'a card is written to a file that ends in .md, not to {path}')
+        raise AutopipeError(Code.FILE_SUFFIX, f'a card is written to a file that ends in .md, not to {path}')
     card = describe_dataset(rows) | ({'config': config} if config else {})
     with (
         whole_file(path, overwrite=overwrite) as markdown,

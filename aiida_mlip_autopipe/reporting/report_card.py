@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.whole_file import refuse_existing, whole_file
 from aiida_mlip_autopipe.reporting import figures
@@ -104,7 +105,7 @@ def refuse_report_file(path: Path, overwrite: bool) -> None:
         If the suffix is not ``.html``, or if `refuse_existing` refuses the file or the ``.json`` beside it.
     """
     if path.suffix != '.html':
-        raise AutopipeError(f'a report card is written to a file that ends in .html, not to {path}')
+        raise AutopipeError(Code.FILE_SUFFIX, f'a report card is written to a file that ends in .html, not to {path}')
     for file in (path, path.with_suffix('.json')):
         refuse_existing(file, overwrite)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dataset import to_entry
 from aiida_mlip_autopipe.storage.one_level import of_one_level
@@ -38,7 +39,8 @@ def write_aselmdb(path: Path, rows: Iterable[Row]) -> int:
         from ase_db_backends.aselmdb import LMDBDatabase
     except ImportError:
         raise AutopipeError(
-            f'{path.name} cannot be written without ase-db-backends: pip install "aiida-mlip-autopipe[fairchem]"'
+            Code.PACKAGE_MISSING,
+            f'{path.name} cannot be written without ase-db-backends: pip install "aiida-mlip-autopipe[fairchem]"',
         ) from None
     n_rows = 0
     with LMDBDatabase(path, use_lock_file=False) as database:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.structures.row import Row
 
@@ -44,9 +45,11 @@ class Dataset:
     def __init__(self, path: Path, *, create: bool = False):
         self.path = Path(path)
         if not create and not self.path.is_file():
-            raise AutopipeError(f'there is no dataset {self.path}')
+            raise AutopipeError(Code.FILE_MISSING, f'there is no dataset {self.path}')
         if not self.path.parent.is_dir():
-            raise AutopipeError(f'there is no folder {self.path.parent} for the dataset {self.path.name}')
+            raise AutopipeError(
+                Code.FOLDER_MISSING, f'there is no folder {self.path.parent} for the dataset {self.path.name}'
+            )
         from aiida_mlip_autopipe.storage.transaction import TransactionalDatabase
 
         self._database = TransactionalDatabase(str(self.path))
@@ -58,7 +61,9 @@ class Dataset:
             self._database.count()
         except (sqlite3.DatabaseError, OSError) as error:
             self._database.__exit__(type(error), error, None)
-            raise AutopipeError(f'{self.path} is no dataset that can be opened: {error}') from error
+            raise AutopipeError(
+                Code.FILE_UNREADABLE, f'{self.path} is no dataset that can be opened: {error}'
+            ) from error
         return self
 
     def __exit__(
@@ -95,7 +100,7 @@ class Dataset:
         try:
             return _from_database(self._database.get(id=row_id))
         except KeyError:
-            raise AutopipeError(f'there is no row {row_id} in {self.path}') from None
+            raise AutopipeError(Code.ROW_MISSING, f'there is no row {row_id} in {self.path}') from None
 
     def update(self, row: Row) -> None:
         """Replace the row of the same number.
@@ -106,7 +111,7 @@ class Dataset:
             If there is no such row, or the database refuses a key or a value.
         """
         if row.id is None:
-            raise AutopipeError('a row that is in no database cannot be updated; create it')
+            raise AutopipeError(Code.ROW_MISSING, 'a row that is in no database cannot be updated; create it')
         self.read(row.id)
         self._write(row, f'row {row.id}', row.id)
 
@@ -139,7 +144,7 @@ class Dataset:
         try:
             return int(self._database.write(to_entry(row, where), row.key_value_pairs, row.data, row_id))
         except ValueError as error:
-            raise AutopipeError(f'{where} cannot be written to {self.path}: {error}') from error
+            raise AutopipeError(Code.ROW_REFUSED, f'{where} cannot be written to {self.path}: {error}') from error
 
 
 def to_entry(row: Row, where: str) -> AtomsRow:
@@ -157,7 +162,10 @@ def to_entry(row: Row, where: str) -> AtomsRow:
     if (calc := row.atoms.calc) is not None:
         if calc.check_state(row.atoms):
             # ASE would write the row without its labels and not say so.
-            raise AutopipeError(f'{where} has labels of another structure: it was changed after they were computed')
+            raise AutopipeError(
+                Code.LABELS_OUTDATED,
+                f'{where} has labels of another structure: it was changed after they were computed',
+            )
         # ASE writes the bytes of an array as they are, and reads them as float64.
         results = {
             name: value.astype(float) if isinstance(value, np.ndarray) else value

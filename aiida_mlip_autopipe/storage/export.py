@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.whole_file import whole_file
 from aiida_mlip_autopipe.storage.aselmdb import write_aselmdb
@@ -41,11 +42,11 @@ def export_dataset(path: Path, rows: Iterable[Row], *, overwrite: bool = False) 
     path = Path(path)
     writers = {'.db': _write_database, '.extxyz': write_extxyz, '.xyz': write_extxyz, '.aselmdb': write_aselmdb}
     if path.suffix not in writers:
-        raise AutopipeError(f'{path} has a suffix of no format; there are {", ".join(writers)}')
+        raise AutopipeError(Code.FILE_SUFFIX, f'{path} has a suffix of no format; there are {", ".join(writers)}')
     with whole_file(path, overwrite=overwrite) as unfinished:
         n_rows = writers[path.suffix](unfinished, rows)
         if not n_rows:
-            raise AutopipeError(f'there is no row to write to {path}')
+            raise AutopipeError(Code.DATASET_EMPTY, f'there is no row to write to {path}')
     return n_rows
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.export import export_dataset
@@ -71,13 +72,16 @@ def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = F
         for identity, row in _rows_by_identity(source).items():
             if identity in merged and not _agree(merged[identity], row):
                 raise AutopipeError(
+                    Code.FRAME_TWICE,
                     f'{source} has another structure or other labels for step {identity[1]} of {identity[0]} '
-                    'than those before it'
+                    'than those before it',
                 )
             merged.setdefault(identity, replace(row, id=None))
     levels = sorted({identity[2] for identity in merged})
     if len(levels) > 1:
-        raise AutopipeError(f'labels of different levels of theory are not merged: {", ".join(levels)}')
+        raise AutopipeError(
+            Code.LEVELS_MIXED, f'labels of different levels of theory are not merged: {", ".join(levels)}'
+        )
     return export_dataset(target, merged.values(), overwrite=overwrite)
 
 
@@ -103,7 +107,7 @@ def _rows_by_identity(path: Path) -> dict[Identity, Row]:
                 found[(str(pairs['seed']), int(pairs['step']), str(pairs['label_source']))] = row
             except KeyError as missing:
                 raise AutopipeError(
-                    f'row {row.id} of {path} has no {missing.args[0]}: it is no row of a campaign'
+                    Code.ROW_KEY_MISSING, f'row {row.id} of {path} has no {missing.args[0]}: it is no row of a campaign'
                 ) from None
     return found
 

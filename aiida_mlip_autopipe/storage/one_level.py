@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.structures.row import Row
 
@@ -21,8 +22,9 @@ def of_one_level(rows: Iterable[Row]) -> Iterator[Row]:
         found = row.key_value_pairs.get('label_source')
         if place and found != label_source:
             raise AutopipeError(
+                Code.LEVELS_MIXED,
                 f'row {place} has labels of {found}, those before of {label_source}: '
-                'write one file for each level of theory'
+                'write one file for each level of theory',
             )
         label_source = found
         yield row

@@ -7,13 +7,18 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 
 
 def _refuse_other_suffix(path: Path) -> Path:
     if path.suffix != '.db':
-        raise fault('must end in .db, the suffix of an ASE SQLite database', nearest=str(path.with_suffix('.db')))
+        raise fault(
+            Code.FILE_SUFFIX,
+            'must end in .db, the suffix of an ASE SQLite database',
+            nearest=str(path.with_suffix('.db')),
+        )
     return path
 
 

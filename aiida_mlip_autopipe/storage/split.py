@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.storage.export import export_dataset
 from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, join_alike
@@ -34,7 +36,9 @@ class SplitSettings(Settings):
     @model_validator(mode='after')
     def _leave_some_to_train_on(self) -> SplitSettings:
         if self.valid_share + self.test_share >= 1:
-            raise ValueError('valid_share and test_share must leave something to train on: their sum is below 1')
+            raise fault(
+                Code.VALUE_INVALID, 'valid_share and test_share must leave something to train on: their sum is below 1'
+            )
         return self
 
 
@@ -72,7 +76,9 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
     held = {place for place, row in enumerate(rows) if settings.hold_out and _kind(row, place) == settings.hold_out}
     if settings.hold_out and len(held) in (0, len(rows)):
         kinds = sorted({_kind(row, place) for place, row in enumerate(rows)})
-        raise AutopipeError(f'hold_out: {settings.hold_out} leaves one set empty; the kinds are {", ".join(kinds)}')
+        raise AutopipeError(
+            Code.SPLIT_EMPTY, f'hold_out: {settings.hold_out} leaves one set empty; the kinds are {", ".join(kinds)}'
+        )
     held_groups = {joined[place] for place in held}
     sizes = Counter(group for group in joined if group not in held_groups)
     test_share = 0.0 if held else settings.test_share
@@ -83,7 +89,8 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
     wanted = {'train'} | ({'valid'} if settings.valid_share else set()) | ({'test'} if test_share or held else set())
     if missing := sorted(wanted - set(splits)):
         raise AutopipeError(
-            f'{len(set(joined))} groups by {settings.by} cannot be split: {" and ".join(missing)} would be empty'
+            Code.SPLIT_EMPTY,
+            f'{len(set(joined))} groups by {settings.by} cannot be split: {" and ".join(missing)} would be empty',
         )
     report = {
         'by': settings.by,
@@ -105,7 +112,8 @@ def _stored_splits(rows: Sequence[Row]) -> SplitResult:
     for place, row in enumerate(rows):
         if 'split' not in row.key_value_pairs:
             raise AutopipeError(
-                f'row {place} does not say its set: none was held out of the selection; split by ancestor'
+                Code.ROW_KEY_MISSING,
+                f'row {place} does not say its set: none was held out of the selection; split by ancestor',
             )
         splits.append(row.key_value_pairs['split'])
     lineages = [_group(row, place, 'ancestor') for place, row in enumerate(rows)]
@@ -139,7 +147,7 @@ def export_splits(
     sets = {split: [row for row, found in zip(rows, splits, strict=True) if found == split] for split in SPLITS}
     paths = {split: path.with_stem(f'{path.stem}-{split}') for split in SPLITS if sets[split]}
     for existing in [target for target in paths.values() if target.exists() and not overwrite]:
-        raise AutopipeError(f'{existing} exists already and is not overwritten unless you say so')
+        raise AutopipeError(Code.FILE_EXISTS, f'{existing} exists already and is not overwritten unless you say so')
     for split, target in paths.items():
         labelled = (
             replace(row, key_value_pairs=row.key_value_pairs | {'split': split}, id=None) for row in sets[split]
@@ -155,7 +163,9 @@ def _group(row: Row, place: int, by: str) -> str:
         return _kind(row, place)
     ancestor = row.key_value_pairs.get('ancestor', row.key_value_pairs.get('seed'))
     if ancestor is None:
-        raise AutopipeError(f'row {place} does not say its ancestor; split by composition instead')
+        raise AutopipeError(
+            Code.ROW_KEY_MISSING, f'row {place} does not say its ancestor; split by composition instead'
+        )
     return str(ancestor)
 
 
@@ -163,4 +173,6 @@ def _kind(row: Row, place: int) -> str:
     try:
         return str(row.key_value_pairs['seed_kind'])
     except KeyError:
-        raise AutopipeError(f'row {place} does not say the kind of its seed; split by composition instead') from None
+        raise AutopipeError(
+            Code.ROW_KEY_MISSING, f'row {place} does not say its seed_kind; split by composition instead'
+        ) from None

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.whole_file import refuse_existing
 from aiida_mlip_autopipe.storage.dataset import Dataset
@@ -91,7 +92,9 @@ def split_dataset(
     target = output or file
     configs = {name: target.with_name(f'{target.stem}-{name}.yaml') for name in trainers}
     if configs and target.suffix not in ('.extxyz', '.xyz'):
-        raise AutopipeError(f'trainers read extended XYZ: --output must end in .extxyz, not be {target}')
+        raise AutopipeError(
+            Code.FILE_SUFFIX, f'trainers read extended XYZ: --output must end in .extxyz, not be {target}'
+        )
     for path in configs.values():
         refuse_existing(path, overwrite)
     with Dataset(file) as dataset:
@@ -113,4 +116,6 @@ def _validate(settings: Mapping[str, Any]) -> SplitSettings:
         return SplitSettings(**settings)
     except ValidationError as error:
         faults = error.errors()
-        raise AutopipeError('\n'.join(': '.join([*map(str, fault['loc']), fault['msg']]) for fault in faults)) from None
+        raise AutopipeError(
+            Code.CONFIG_INVALID, '\n'.join(': '.join([*map(str, fault['loc']), fault['msg']]) for fault in faults)
+        ) from None

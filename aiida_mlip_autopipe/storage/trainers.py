@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from ase.data import atomic_numbers
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.whole_file import whole_file
 from aiida_mlip_autopipe.structures.row import Row, isolated_atom_energies
@@ -64,10 +65,12 @@ def write_trainer_config(
         If there is no such trainer, or no training set.
     """
     if trainer not in TRAINERS:
-        raise AutopipeError(f'{trainer} is no trainer with a config file here; there are {", ".join(TRAINERS)}')
+        raise AutopipeError(
+            Code.CHOICE_UNKNOWN, f'{trainer} is no trainer with a config file here; there are {", ".join(TRAINERS)}'
+        )
     training = [row for row, split in zip(rows, splits, strict=True) if split == 'train']
     if 'train' not in files or not training:
-        raise AutopipeError('there is no training set to write a config file for')
+        raise AutopipeError(Code.SPLIT_EMPTY, 'there is no training set to write a config file for')
     command, make = TRAINERS[trainer]
     facts = _Facts(
         name=path.stem,

@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.structures.provenance import Provenance, searchable
 
@@ -54,9 +55,12 @@ class Row:
         calc = self.atoms.calc
         where = 'a row' if self.id is None else f'row {self.id}'
         if calc is None or not {'energy', 'forces'} <= set(calc.results):
-            raise AutopipeError(f'{where} has no energy or no forces')
+            raise AutopipeError(Code.LABELS_MISSING, f'{where} has no energy or no forces')
         if calc.check_state(self.atoms):
-            raise AutopipeError(f'{where} has labels of another structure: it was changed after they were computed')
+            raise AutopipeError(
+                Code.LABELS_OUTDATED,
+                f'{where} has labels of another structure: it was changed after they were computed',
+            )
         return {name: calc.results[name] for name in ('energy', 'forces', 'stress') if name in calc.results}
 
     @property
@@ -130,8 +134,9 @@ def isolated_atom_energies(rows: Iterable[Row]) -> dict[str, float] | None:
         for symbol, energy in row.data.get(ISOLATED_ATOMS, {}).items():
             if abs(known.setdefault(symbol, energy) - energy) > SAME_ENERGY:
                 raise AutopipeError(
+                    Code.LEVELS_MIXED,
                     f'the rows have {known[symbol]:g} and {energy:g} eV for an isolated atom of {symbol}: '
-                    'their labels are not of one model'
+                    'their labels are not of one model',
                 )
     symbols = [elements[number] for number in sorted(elements)]
     return {symbol: known[symbol] for symbol in symbols} if set(symbols) <= set(known) else None
@@ -141,11 +146,11 @@ def _finite_results(atoms: Atoms, where: str) -> dict[str, Any]:
     results = {} if atoms.calc is None else atoms.calc.results
     for name in ('energy', 'forces'):
         if results.get(name) is None:
-            raise AutopipeError(f'{where} has no {name}, and a row of a dataset needs them')
+            raise AutopipeError(Code.LABELS_MISSING, f'{where} has no {name}, and a row of a dataset needs them')
     labels = {
         name: np.asarray(results[name], dtype=float) for name in ('energy', 'forces', 'stress') if name in results
     }
     for name, values in [*labels.items(), ('positions', atoms.positions)]:
         if not np.isfinite(values).all():
-            raise AutopipeError(f'{where} has {name} that are not finite')
+            raise AutopipeError(Code.LABELS_MISSING, f'{where} has {name} that are not finite')
     return labels | {'energy': float(labels['energy'])}

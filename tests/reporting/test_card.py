@@ -1,9 +1,10 @@
 import json
 
 import pytest
+from support.errors import refused
 
 from aiida_mlip_autopipe.calculators.licences import licence_of
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.reporting.card import describe_dataset, render_card, write_card
 
 
@@ -132,13 +133,13 @@ def test_many_values_are_cut_short(make_rows):
 
 def test_existing_files_and_other_suffixes_are_refused(make_rows, tmp_path):
     (tmp_path / 'cu_au.json').write_text('precious')
-    with pytest.raises(AutopipeError, match='exists already'):
+    with refused(Code.FILE_EXISTS, 'cu_au.json'):
         write_card(tmp_path / 'cu_au.md', make_rows(1))
     assert [path.name for path in tmp_path.iterdir()] == ['cu_au.json']
-    with pytest.raises(AutopipeError, match=r'ends in \.md'):
+    with refused(Code.FILE_SUFFIX, '.md', 'cu_au.txt'):
         write_card(tmp_path / 'cu_au.txt', make_rows(1))
 
 
 def test_no_row_is_one_sentence():
-    with pytest.raises(AutopipeError, match='without a row'):
+    with refused(Code.DATASET_EMPTY):
         describe_dataset([])

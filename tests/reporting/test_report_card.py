@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
+from support.errors import refused
 
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.reporting import figures
 from aiida_mlip_autopipe.reporting.report_card import SCORES, estimate_dft_cost, write_report_card
 from aiida_mlip_autopipe.reporting.structure_view import VIEW_ID, encode_structure
@@ -145,10 +146,10 @@ def test_the_cost_of_dft_grows_with_the_cube_of_the_atoms(make_rows):
 
 def test_existing_files_and_other_suffixes_are_refused(path, make_rows):
     path.write_text('precious')
-    with pytest.raises(AutopipeError, match='exists already'):
+    with refused(Code.FILE_EXISTS, path.name):
         write_report_card(path, make_rows(1))
     assert path.read_text() == 'precious'
-    with pytest.raises(AutopipeError, match=r'ends in \.html'):
+    with refused(Code.FILE_SUFFIX, '.html', 'cu_au.pdf'):
         write_report_card(path.with_suffix('.pdf'), make_rows(1))
 
 

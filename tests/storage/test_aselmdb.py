@@ -3,8 +3,9 @@ import sys
 import numpy as np
 import pytest
 from ase_db_backends.aselmdb import LMDBDatabase
+from support.errors import refused
 
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset, export_dataset, make_row
 
 
@@ -41,16 +42,16 @@ def test_one_file_is_all_there_is(path, make_rows):
 
 
 def test_rows_without_labels_or_of_another_level_are_refused(path, make_rows, slab, make_provenance):
-    with pytest.raises(AutopipeError, match='row 1 has labels of dft:vasp:pbe'):
+    with refused(Code.LEVELS_MIXED, 'row 1', 'dft:vasp:pbe'):
         export_dataset(path, [*make_rows(1), *make_rows(1, label_source='dft:vasp:pbe')])
     bare = make_row(slab, make_provenance(), {})
     bare.atoms.calc = None
-    with pytest.raises(AutopipeError, match='no energy'):
+    with refused(Code.LABELS_MISSING, 'energy'):
         export_dataset(path, [bare])
     assert not list(path.parent.iterdir())
 
 
 def test_without_the_library_it_is_one_sentence(path, make_rows, monkeypatch):
     monkeypatch.setitem(sys.modules, 'ase_db_backends.aselmdb', None)
-    with pytest.raises(AutopipeError, match=r'pip install "aiida-mlip-autopipe\[fairchem\]"'):
+    with refused(Code.PACKAGE_MISSING, path.name, 'pip install "aiida-mlip-autopipe[fairchem]"'):
         export_dataset(path, make_rows(1))

@@ -1,8 +1,9 @@
 import sqlite3
 
 import pytest
+from support.errors import refused
 
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset, export_dataset
 
 
@@ -37,7 +38,7 @@ def test_the_same_rows_give_the_same_database_but_for_times_and_random_identifie
 
 def test_an_existing_file_is_refused_and_kept(path, make_rows):
     path.write_text('precious')
-    with pytest.raises(AutopipeError, match='exists already'):
+    with refused(Code.FILE_EXISTS, path.name):
         export_dataset(path, make_rows(1))
     assert path.read_text() == 'precious'
 
@@ -54,18 +55,18 @@ def test_a_bad_row_leaves_the_folder_as_it_was(path, make_rows):
     before = path.read_bytes()
     rows = make_rows(2)
     rows[1].key_value_pairs['rank'] = None
-    with pytest.raises(AutopipeError, match='row 1 cannot be written'):
+    with refused(Code.ROW_REFUSED, 'row 1'):
         export_dataset(path, rows, overwrite=True)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_no_row_at_all_is_one_sentence(path):
-    with pytest.raises(AutopipeError, match='there is no row to write'):
+    with refused(Code.DATASET_EMPTY, path.name):
         export_dataset(path, [])
     assert not list(path.parent.iterdir())
 
 
 def test_a_missing_folder_is_one_sentence(path, make_rows):
-    with pytest.raises(AutopipeError, match='there is no folder'):
+    with refused(Code.FOLDER_MISSING, str(path.parent / 'no')):
         export_dataset(path.parent / 'no' / 'a.db', make_rows(1))

@@ -9,8 +9,9 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read
 from ase.stress import voigt_6_to_full_3x3_stress
+from support.errors import refused
 
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset, export_dataset, make_row
 
 
@@ -76,13 +77,13 @@ def test_a_database_is_converted_row_by_row(path, make_rows):
 
 def test_labels_of_different_levels_of_theory_are_refused(path, make_rows):
     rows = [*make_rows(1), *make_rows(1, label_source='dft:vasp:pbe')]
-    with pytest.raises(AutopipeError, match=r'row 1 has labels of dft:vasp:pbe, those before of mlip:emt'):
+    with refused(Code.LEVELS_MIXED, 'row 1', 'dft:vasp:pbe', 'mlip:emt'):
         export_dataset(path, rows)
     assert not list(path.parent.iterdir())
 
 
 def test_another_suffix_is_refused(path, make_rows):
-    with pytest.raises(AutopipeError, match=r'no format; there are \.db, \.extxyz, \.xyz'):
+    with refused(Code.FILE_SUFFIX, 'cu_au.csv', '.db, .extxyz, .xyz'):
         export_dataset(path.with_suffix('.csv'), make_rows(1))
 
 

@@ -1,8 +1,8 @@
 from pathlib import Path
 
-import pytest
-from pydantic import ValidationError
+from support.errors import refused
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import StorageSettings
 
 
@@ -12,6 +12,6 @@ def test_the_database_is_named_by_the_caller_unless_set():
 
 
 def test_a_database_of_another_suffix_is_refused_and_the_right_name_told():
-    with pytest.raises(ValidationError) as error:
+    with refused(Code.FILE_SUFFIX, '.db') as error:
         StorageSettings(database='a.json')
     assert error.value.errors()[0]['ctx']['nearest'] == 'a.db'

@@ -13,6 +13,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import ValidationError
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dft.base import DftCode
 from aiida_mlip_autopipe.storage.dft.quantum_espresso import QuantumEspresso
@@ -40,13 +41,13 @@ def make_code(settings: Mapping[str, Any], where: str) -> DftCode:
     """
     name = settings.get('code')
     if name not in CODES:
-        raise AutopipeError(f'{where}: code must be one of {", ".join(CODES)}, not {name}')
+        raise AutopipeError(Code.CHOICE_UNKNOWN, f'{where}: code must be one of {", ".join(CODES)}, not {name}')
     code = CODES[name]
     try:
         return code(code.settings_class.model_validate(settings))
     except ValidationError as error:
         faults = (': '.join([*('.'.join(map(str, f['loc'])),) * bool(f['loc']), f['msg']]) for f in error.errors())
-        raise AutopipeError('\n'.join(f'{where}: {fault}' for fault in faults)) from None
+        raise AutopipeError(Code.CONFIG_INVALID, '\n'.join(f'{where}: {fault}' for fault in faults)) from None
 
 
 def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[Path]:
@@ -77,14 +78,14 @@ def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[P
         the settings do not serve for one.
     """
     if folder.exists():
-        raise AutopipeError(f'{folder} exists already; inputs are written to a new folder')
+        raise AutopipeError(Code.FOLDER_EXISTS, f'{folder} exists already; inputs are written to a new folder')
     if not folder.parent.is_dir():
-        raise AutopipeError(f'there is no folder {folder.parent} for {folder.name}')
+        raise AutopipeError(Code.FOLDER_MISSING, f'there is no folder {folder.parent} for {folder.name}')
     if not rows:
-        raise AutopipeError('there is no row to write inputs for')
+        raise AutopipeError(Code.DATASET_EMPTY, 'there is no row to write inputs for')
     identities = [identity_of(row, place) for place, row in enumerate(rows)]
     if len(set(identities)) < len(identities):
-        raise AutopipeError('two rows are of the same seed and step: label the datasets one by one')
+        raise AutopipeError(Code.FRAME_TWICE, 'two rows are of the same seed and step: label the datasets one by one')
     names = [f'{seed}_{step}' for seed, step in identities]
     with TemporaryDirectory(dir=folder.parent, prefix=f'.{folder.name}.') as unfinished:
         for name, row, (seed, step) in zip(names, rows, identities, strict=True):
@@ -94,7 +95,7 @@ def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[P
             try:
                 code.write(inner, atoms)
             except AutopipeError as error:
-                raise AutopipeError(f'{name}: {error}') from None
+                raise AutopipeError(error.code, f'{name}: {error}') from None
             about: dict[str, Any] = {
                 'seed': seed,
                 'step': step,
@@ -118,7 +119,9 @@ def identity_of(row: Row, place: int) -> tuple[str, int]:
     try:
         return str(row.key_value_pairs['seed']), int(row.key_value_pairs['step'])
     except KeyError as missing:
-        raise AutopipeError(f'row {place} has no {missing.args[0]}: it is no row of a campaign') from None
+        raise AutopipeError(
+            Code.ROW_KEY_MISSING, f'row {place} has no {missing.args[0]}: it is no row of a campaign'
+        ) from None
 
 
 def to_compute(atoms: Atoms, vacuum_A: float) -> tuple[Atoms, list[int]]:

@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.whole_file import refuse_existing
 from aiida_mlip_autopipe.storage.dataset import Dataset
@@ -33,11 +34,11 @@ class LabelResult:
     rows
         In the order of the dataset.
     faults
-        For each row that has no new labels, why not, a sentence.
+        For each row that has no new labels, the reason.
     """
 
     rows: tuple[Row, ...]
-    faults: tuple[str, ...]
+    faults: tuple[AutopipeError, ...]
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,14 @@ def label_dataset(
     refuse_existing(output, overwrite)
     with Dataset(file) as dataset:
         result = label_rows(folder, list(dataset.query()))
-    if result.faults and not skip_failed:
-        raise AutopipeError('\n'.join([*result.faults, 'nothing was written; --skip-failed leaves these rows out']))
-    if result.faults and not result.rows:
-        raise AutopipeError('\n'.join([*result.faults, f'there is no row to write to {output}']))
-    return LabelledDataset(export_dataset(output, result.rows, overwrite=overwrite), result.faults)
+    faults = tuple(map(str, result.faults))
+    if faults and not skip_failed:
+        raise AutopipeError(
+            Code.LABELS_INCOMPLETE, '\n'.join([*faults, 'nothing was written; --skip-failed leaves these rows out'])
+        )
+    if faults and not result.rows:
+        raise AutopipeError(Code.DATASET_EMPTY, '\n'.join([*faults, f'there is no row to write to {output}']))
+    return LabelledDataset(export_dataset(output, result.rows, overwrite=overwrite), faults)
 
 
 def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
@@ -111,26 +115,33 @@ def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
         If no calculation is found, or two are of one row, or one is of no row.
     """
     if not folder.is_dir():
-        raise AutopipeError(f'there is no folder {folder}')
+        raise AutopipeError(Code.FOLDER_MISSING, f'there is no folder {folder}')
     calculations = _find_calculations(folder)
     if not calculations:
-        raise AutopipeError(f'no folder in {folder} has a {ID_FILE}: these are no calculations written by this program')
+        raise AutopipeError(
+            Code.CALCULATION_MISSING,
+            f'no folder in {folder} has a {ID_FILE}: these are no calculations written by this program',
+        )
     identities = [identity_of(row, place) for place, row in enumerate(rows)]
     unknown = sorted(set(calculations) - set(identities))
     if unknown:
         seed, step = unknown[0]
         where = calculations[unknown[0]][0]
-        raise AutopipeError(f'{where} is of step {step} of {seed}, which is not in the dataset')
-    labelled, faults = [], []
+        raise AutopipeError(
+            Code.CALCULATION_MISMATCH, f'{where} is of step {step} of {seed}, which is not in the dataset'
+        )
+    labelled: list[Row] = []
+    faults: list[AutopipeError] = []
     for row, identity in zip(rows, identities, strict=True):
         if identity not in calculations:
-            faults.append(f'step {identity[1]} of {identity[0]}: there is no calculation of it in {folder}')
+            missing = f'step {identity[1]} of {identity[0]}: there is no calculation of it in {folder}'
+            faults.append(AutopipeError(Code.CALCULATION_MISSING, missing))
             continue
         where, about = calculations[identity]
         try:
             labelled.append(_relabel(row, CODES[about['code']].read(where), about, where))
         except AutopipeError as fault:
-            faults.append(str(fault))
+            faults.append(fault)
     return LabelResult(tuple(labelled), tuple(faults))
 
 
@@ -144,10 +155,11 @@ def _find_calculations(folder: Path) -> dict[tuple[str, int], tuple[Path, dict[s
         except (ValueError, KeyError, TypeError):
             known = False
         if not known:
-            raise AutopipeError(f'{path} is not as this program wrote it')
+            raise AutopipeError(Code.FILE_UNREADABLE, f'{path} is not as this program wrote it')
         if identity in found:
             raise AutopipeError(
-                f'{path.parent} and {found[identity][0]} are both of step {identity[1]} of {identity[0]}'
+                Code.FRAME_TWICE,
+                f'{path.parent} and {found[identity][0]} are both of step {identity[1]} of {identity[0]}',
             )
         found[identity] = path.parent, about
     return found
@@ -158,19 +170,25 @@ def _relabel(row: Row, result: DftResult, about: dict[str, Any], where: Path) ->
     wanted = row.atoms[list(order)] if sorted(order) == list(range(len(row.atoms))) else None
     if wanted is None or wanted.get_chemical_symbols() != result.atoms.get_chemical_symbols():
         raise AutopipeError(
-            f'{where}: it is of {result.atoms.get_chemical_formula()}, the row of {row.atoms.get_chemical_formula()}'
+            Code.CALCULATION_MISMATCH,
+            f'{where}: it is of {result.atoms.get_chemical_formula()}, the row of {row.atoms.get_chemical_formula()}',
         )
     moved = _largest_displacement(wanted, result.atoms)
     if moved > TOLERANCE_A:
-        raise AutopipeError(f'{where}: its structure is not that of the row: an atom or the cell is {moved:.2g} Å off')
+        raise AutopipeError(
+            Code.CALCULATION_MISMATCH,
+            f'{where}: its structure is not that of the row: an atom or the cell is {moved:.2g} Å off',
+        )
     back = np.argsort(order)
     labels: dict[str, Any] = {'energy': result.energy, 'forces': result.forces[back]}
     if row.atoms.pbc.all():
         if result.stress is None:
-            raise AutopipeError(f'{where}: there is no stress, and the structure is periodic')
+            raise AutopipeError(
+                Code.CALCULATION_INCOMPLETE, f'{where}: there is no stress, and the structure is periodic'
+            )
         labels['stress'] = result.stress
     if not all(np.isfinite(values).all() for values in labels.values()):
-        raise AutopipeError(f'{where}: energy, forces or stress are not finite')
+        raise AutopipeError(Code.CALCULATION_INCOMPLETE, f'{where}: energy, forces or stress are not finite')
     atoms = row.atoms.copy()
     atoms.calc = SinglePointCalculator(atoms, **labels)
     atoms.calc.name = about['code']

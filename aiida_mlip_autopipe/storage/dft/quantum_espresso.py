@@ -9,7 +9,9 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field, model_validator
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.storage.dft.base import DftCode, DftResult, DftSettings, k_mesh
 
 # What labels need, whatever the user asks for besides.
@@ -40,8 +42,9 @@ class EspressoSettings(DftSettings):
     def _ask_for_labels(self) -> EspressoSettings:
         for key, needed in CONTROL.items():
             if self.input.get('control', {}).get(key, needed) != needed:
-                raise ValueError(
-                    f'input.control.{key} must be {needed}: labels are forces and stress of the structure as it is'
+                raise fault(
+                    Code.VALUE_INVALID,
+                    f'input.control.{key} must be {needed}: labels are forces and stress of the structure as it is',
                 )
         return self
 
@@ -60,7 +63,7 @@ class QuantumEspresso(DftCode):
         assert isinstance(settings, EspressoSettings)
         missing = sorted(set(atoms.get_chemical_symbols()) - set(settings.pseudopotentials))
         if missing:
-            raise AutopipeError(f'pseudopotentials: there is no file for {", ".join(missing)}')
+            raise AutopipeError(Code.VALUE_MISSING, f'pseudopotentials: there is no file for {", ".join(missing)}')
         namelists = {name: DEFAULTS[name] | settings.input.get(name, {}) for name in DEFAULTS}  # type: ignore[call-overload]
         namelists['control'] = namelists['control'] | {'pseudo_dir': settings.pseudo_dir}
         namelists['system'] = {'ecutwfc': settings.ecutwfc_Ry} | namelists['system']
@@ -81,21 +84,24 @@ class QuantumEspresso(DftCode):
         path = folder / QuantumEspresso.output
         if not path.is_file():
             raise AutopipeError(
-                f'{folder}: there is no {path.name}; the calculation was not run, or not in this folder'
+                Code.CALCULATION_MISSING,
+                f'{folder}: there is no {path.name}; the calculation was not run, or not in this folder',
             )
         text = path.read_text(errors='replace')
         if 'convergence NOT achieved' in text:
-            raise AutopipeError(f'{folder}: the electrons did not converge')
+            raise AutopipeError(Code.CALCULATION_UNCONVERGED, f'{folder}: the electrons did not converge')
         if 'JOB DONE' not in text:
-            raise AutopipeError(f'{folder}: {path.name} breaks off; the calculation is not finished')
+            raise AutopipeError(
+                Code.CALCULATION_INCOMPLETE, f'{folder}: {path.name} breaks off; the calculation is not finished'
+            )
         with path.open() as file:
             try:
                 atoms = list(read_espresso_out(file))[-1]
             except Exception as error:  # the reader raises various errors
-                raise AutopipeError(f'{folder}: {path.name} cannot be read: {error}') from error
+                raise AutopipeError(Code.FILE_UNREADABLE, f'{folder}: {path.name} cannot be read: {error}') from error
         results = atoms.calc.results
         if results.get('energy') is None or results.get('forces') is None:
-            raise AutopipeError(f'{folder}: {path.name} has no energy or no forces')
+            raise AutopipeError(Code.CALCULATION_INCOMPLETE, f'{folder}: {path.name} has no energy or no forces')
         stress = results.get('stress')
         return DftResult(
             atoms,

@@ -9,7 +9,9 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field, model_validator
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.storage.dft.base import DftCode, DftResult, DftSettings, k_mesh
 
 # A static calculation with accurate forces and stress, and nothing large left behind.
@@ -40,7 +42,7 @@ class VaspSettings(DftSettings):
     @model_validator(mode='after')
     def _keep_the_atoms_in_place(self) -> VaspSettings:
         if self.incar.get('NSW'):
-            raise ValueError('incar.NSW must be 0: labels are those of the structure as it is')
+            raise fault(Code.VALUE_INVALID, 'incar.NSW must be 0: labels are those of the structure as it is')
         return self
 
 
@@ -77,25 +79,32 @@ class Vasp(DftCode):
         path = folder / Vasp.output
         if not path.is_file():
             raise AutopipeError(
-                f'{folder}: there is no {path.name}; the calculation was not run, or not in this folder'
+                Code.CALCULATION_MISSING,
+                f'{folder}: there is no {path.name}; the calculation was not run, or not in this folder',
             )
         try:
             document = parse(path)
         except (ParseError, UnicodeDecodeError):
-            raise AutopipeError(f'{folder}: {path.name} breaks off; the calculation is not finished') from None
+            raise AutopipeError(
+                Code.CALCULATION_INCOMPLETE, f'{folder}: {path.name} breaks off; the calculation is not finished'
+            ) from None
         steps = document.findall('calculation')
         limit = document.find(".//parameters//i[@name='NELM']")
         if not steps or limit is None:
-            raise AutopipeError(f'{folder}: {path.name} has no ionic step; the calculation is not finished')
+            raise AutopipeError(
+                Code.CALCULATION_INCOMPLETE, f'{folder}: {path.name} has no ionic step; the calculation is not finished'
+            )
         if len(steps[-1].findall('scstep')) >= int(limit.text or 0):
-            raise AutopipeError(f'{folder}: the electrons did not converge in NELM = {limit.text} steps')
+            raise AutopipeError(
+                Code.CALCULATION_UNCONVERGED, f'{folder}: the electrons did not converge in NELM = {limit.text} steps'
+            )
         try:
             (atoms,) = read_vasp_xml(path, index=-1)
         except Exception as error:  # the reader raises various errors
-            raise AutopipeError(f'{folder}: {path.name} cannot be read: {error}') from error
+            raise AutopipeError(Code.FILE_UNREADABLE, f'{folder}: {path.name} cannot be read: {error}') from error
         results = atoms.calc.results
         if not {'free_energy', 'forces'} <= set(results):
-            raise AutopipeError(f'{folder}: {path.name} has no energy or no forces')
+            raise AutopipeError(Code.CALCULATION_INCOMPLETE, f'{folder}: {path.name} has no energy or no forces')
         stress = results.get('stress')
         return DftResult(
             atoms, float(results['free_energy']), np.asarray(results['forces']), None if stress is None else stress

@@ -10,8 +10,9 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 from ase.units import GPa
+from support.errors import refused
 
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset, export_dataset, make_row
 from aiida_mlip_autopipe.storage.dft import label_rows, write_dft_inputs
 from aiida_mlip_autopipe.storage.dft.inputs import make_code
@@ -180,12 +181,19 @@ def test_inputs_of_vasp_hold_the_atoms_still_and_carry_moments(row_of, tmp_path)
 def test_vasp_that_broke_off_or_did_not_converge_is_told(vasp):
     row, folder, labels = vasp
     write_vasprun(folder, row.atoms[[0, 2, 1, 3]], labels, n_electronic=40, limit=40)
-    assert 'the electrons did not converge in NELM = 40 steps' in label_rows(folder.parent, [row]).faults[0]
+    assert_fault(label_rows(folder.parent, [row]), Code.CALCULATION_UNCONVERGED, str(folder), 'NELM = 40')
     path = folder / 'vasprun.xml'
     path.write_text(path.read_text()[:-200])
-    assert 'vasprun.xml breaks off' in label_rows(folder.parent, [row]).faults[0]
+    assert_fault(label_rows(folder.parent, [row]), Code.CALCULATION_INCOMPLETE, str(folder), 'vasprun.xml')
     path.unlink()
-    assert 'there is no vasprun.xml' in label_rows(folder.parent, [row]).faults[0]
+    assert_fault(label_rows(folder.parent, [row]), Code.CALCULATION_MISSING, str(folder), 'vasprun.xml')
+
+
+def assert_fault(result, code, *values):
+    """Assert that one row has no labels, for the reason with this code and these values."""
+    (fault,) = result.faults
+    with refused(code, *values):
+        raise fault
 
 
 def keep_half(text):
@@ -193,74 +201,78 @@ def keep_half(text):
 
 
 @pytest.mark.parametrize(
-    ('spoil', 'sentence'),
+    ('spoil', 'code', 'value'),
     [
-        (lambda folder: (folder / 'pw.out').unlink(), 'there is no pw.out'),
-        (lambda folder: (folder / 'pw.out').write_text(keep_half((PW / 'crystal.out').read_text())), 'breaks off'),
-        (lambda folder: shutil.copy(PW / 'unconverged.out', folder / 'pw.out'), 'the electrons did not converge'),
+        (lambda folder: (folder / 'pw.out').unlink(), Code.CALCULATION_MISSING, 'pw.out'),
         (
-            lambda folder: shutil.copy(PW / 'layer.out', folder / 'pw.out'),
-            'not that of the row: an atom or the cell is',
+            lambda folder: (folder / 'pw.out').write_text(keep_half((PW / 'crystal.out').read_text())),
+            Code.CALCULATION_INCOMPLETE,
+            'pw.out',
         ),
-        (lambda folder: shutil.rmtree(folder), 'step 10 of seed-abc0: there is no calculation of it'),
+        (lambda folder: shutil.copy(PW / 'unconverged.out', folder / 'pw.out'), Code.CALCULATION_UNCONVERGED, ''),
+        (lambda folder: shutil.copy(PW / 'layer.out', folder / 'pw.out'), Code.CALCULATION_MISMATCH, ' Å'),
+        (lambda folder: shutil.rmtree(folder), Code.CALCULATION_MISSING, 'step 10 of seed-abc0'),
     ],
 )
-def test_a_row_without_a_good_calculation_is_one_sentence(calculated, rows, spoil, sentence):
+def test_a_row_without_a_good_calculation_is_one_sentence(calculated, rows, spoil, code, value):
     spoil(calculated / 'seed-abc0_10')
     result = label_rows(calculated, rows)
     assert len(result.rows) == 1
-    (fault,) = result.faults
-    assert sentence in fault
-    assert 'seed-abc0' in fault
+    assert_fault(result, code, 'seed-abc0', value)
 
 
 def test_another_composition_is_one_sentence(calculated, rows):
     rows[0].atoms.symbols[1] = 'Cu'
-    assert label_rows(calculated, rows).faults == (f'{calculated / "seed-abc0_10"}: it is of Al2, the row of AlCu',)
+    folder = str(calculated / 'seed-abc0_10')
+    assert_fault(label_rows(calculated, rows), Code.CALCULATION_MISMATCH, folder, 'Al2', 'AlCu')
 
 
 def test_calculations_of_other_rows_or_none_are_one_sentence(calculated, rows, tmp_path):
-    with pytest.raises(AutopipeError, match='seed-abc1_10 is of step 10 of seed-abc1, which is not in the dataset'):
+    with refused(Code.CALCULATION_MISMATCH, 'seed-abc1_10', 'step 10 of seed-abc1'):
         label_rows(calculated, rows[:1])
     shutil.copytree(calculated / 'seed-abc0_10', calculated / 'again')
-    with pytest.raises(AutopipeError, match='are both of step 10 of seed-abc0'):
+    with refused(Code.FRAME_TWICE, 'again', 'seed-abc0_10', 'step 10 of seed-abc0'):
         label_rows(calculated, rows)
     (calculated / 'again' / 'row.json').write_text('{}')
-    with pytest.raises(AutopipeError, match=r'row\.json is not as this program wrote it'):
+    with refused(Code.FILE_UNREADABLE, str(calculated / 'again' / 'row.json')):
         label_rows(calculated, rows)
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(AutopipeError, match='these are no calculations'):
+    with refused(Code.CALCULATION_MISSING, str(tmp_path / 'empty'), 'row.json'):
         label_rows(tmp_path / 'empty', rows)
-    with pytest.raises(AutopipeError, match='there is no folder'):
+    with refused(Code.FOLDER_MISSING, str(tmp_path / 'none')):
         label_rows(tmp_path / 'none', rows)
 
 
 @pytest.mark.parametrize(
-    ('settings', 'sentence'),
+    ('settings', 'code', 'values'),
     [
-        (VASP | {'code': 'abinit'}, 'code must be one of quantum-espresso, vasp, not abinit'),
-        (VASP | {'label_source': 'pbe'}, r'dft\.yaml: label_source: String should match pattern'),
-        (VASP | {'incar': {'NSW': 5}}, r'incar\.NSW must be 0'),
-        ({k: v for k, v in ESPRESSO.items() if k != 'ecutwfc_Ry'}, r'dft\.yaml: ecutwfc_Ry: Field required'),
-        (ESPRESSO | {'input': {'control': {'calculation': 'relax'}}}, r'input\.control\.calculation must be scf'),
+        (VASP | {'code': 'abinit'}, Code.CHOICE_UNKNOWN, ['code', 'quantum-espresso, vasp', 'abinit']),
+        (VASP | {'label_source': 'pbe'}, Code.CONFIG_INVALID, ['label_source: ', 'dft:']),
+        (VASP | {'incar': {'NSW': 5}}, Code.CONFIG_INVALID, ['incar.NSW', '0']),
+        ({k: v for k, v in ESPRESSO.items() if k != 'ecutwfc_Ry'}, Code.CONFIG_INVALID, ['ecutwfc_Ry: ']),
+        (
+            ESPRESSO | {'input': {'control': {'calculation': 'relax'}}},
+            Code.CONFIG_INVALID,
+            ['input.control.calculation', 'scf'],
+        ),
     ],
 )
-def test_settings_that_cannot_be_are_one_sentence(settings, sentence):
-    with pytest.raises(AutopipeError, match=sentence):
+def test_settings_that_cannot_be_are_one_sentence(settings, code, values):
+    with refused(code, 'dft.yaml', *values):
         make_code(settings, 'dft.yaml')
 
 
 def test_inputs_that_cannot_be_written_leave_nothing(rows, tmp_path):
     code = make_code(ESPRESSO | {'pseudopotentials': {'Cu': 'Cu.UPF'}}, 'x')
-    for bad, sentence in (
-        (rows, r'seed-abc0_10: pseudopotentials: there is no file for Al'),
-        ([], 'there is no row'),
-        ([rows[0], rows[0]], 'two rows are of the same seed and step'),
-        ([replace(rows[0], key_value_pairs={})], 'row 0 has no seed'),
+    for bad, error, values in (
+        (rows, Code.VALUE_MISSING, ['seed-abc0_10: pseudopotentials: ', 'Al']),
+        ([], Code.DATASET_EMPTY, []),
+        ([rows[0], rows[0]], Code.FRAME_TWICE, []),
+        ([replace(rows[0], key_value_pairs={})], Code.ROW_KEY_MISSING, ['row 0', 'seed']),
     ):
-        with pytest.raises(AutopipeError, match=sentence):
+        with refused(error, *values):
             write_dft_inputs(tmp_path / 'runs', bad, code)
     assert not list(tmp_path.iterdir())
     (tmp_path / 'runs').mkdir()
-    with pytest.raises(AutopipeError, match='runs exists already'):
+    with refused(Code.FOLDER_EXISTS, str(tmp_path / 'runs')):
         write_dft_inputs(tmp_path / 'runs', rows, code)
