@@ -12,6 +12,7 @@ from aiida.common.exceptions import ValidationError
 
 from aiida_mlip_autopipe.aiida_internals import hash_by_attributes
 from aiida_mlip_autopipe.calculators.licences import licence_of
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.hashing import file_sha256, stream_sha256
 from aiida_mlip_autopipe.data.schema_version import SCHEMA_VERSION, check_schema, set_schema
@@ -163,7 +164,9 @@ class ModelData(orm.Data):
         """
         check_schema(self, MODEL_VERSION)
         if not self.has_bytes:
-            raise AutopipeError(f'the node of the model {self.name!r} stores its sha256 only, {self.sha256}')
+            raise AutopipeError(
+                Code.MODEL_MISSING, f'the node of the model {self.name!r} stores its sha256 only, {self.sha256}'
+            )
         path = folder / self.name
         with self.base.repository.open(self.FILE, mode='rb') as source, path.open('wb') as target:
             shutil.copyfileobj(source, target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiida import orm
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 
 SCHEMA_VERSION = 'schema_version'
@@ -41,6 +42,8 @@ def check_schema(node: orm.Data, newest: int, oldest: int = 1) -> int:
     name = f'{type(node).__name__} {node.uuid}'
     readable = f'version {newest}' if oldest == newest else f'versions {oldest} to {newest}'
     if found is None:
-        raise SchemaVersionError(f'{name} has no {SCHEMA_VERSION}; this package reads {readable}')
+        raise SchemaVersionError(Code.SCHEMA_VERSION, f'{name} has no {SCHEMA_VERSION}; this package reads {readable}')
     remedy = '; update aiida-mlip-autopipe' if isinstance(found, int) and found > newest else ''
-    raise SchemaVersionError(f'{name} has {SCHEMA_VERSION} {found!r}; this package reads {readable}{remedy}')
+    raise SchemaVersionError(
+        Code.SCHEMA_VERSION, f'{name} has {SCHEMA_VERSION} {found!r}; this package reads {readable}{remedy}'
+    )

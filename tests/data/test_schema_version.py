@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from aiida import orm
 from ase.build import bulk
+from support.errors import refused
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.data import dataset, descriptors, evaluation, schema_version, seed, selection, trajectory
-from aiida_mlip_autopipe.data.schema_version import SchemaVersionError, check_schema, set_schema
+from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling import Selection
 from aiida_mlip_autopipe.structures.seed import Seed
@@ -88,7 +90,7 @@ def test_a_node_of_a_newer_version_is_refused(kind):
     make, version, read = NODES[kind]
     node = make()
     set_schema(node, version + 1)
-    with pytest.raises(SchemaVersionError):
+    with refused(Code.SCHEMA_VERSION, node.uuid):
         read(node)
 
 
@@ -97,7 +99,7 @@ def test_a_node_without_a_version_is_refused(kind):
     make, _, read = NODES[kind]
     node = make()
     node.base.attributes.delete(schema_version.SCHEMA_VERSION)
-    with pytest.raises(SchemaVersionError):
+    with refused(Code.SCHEMA_VERSION, node.uuid):
         read(node)
 
 
@@ -105,14 +107,15 @@ def test_an_older_version_that_is_still_read_is_returned():
     node = orm.Dict()
     set_schema(node, 2)
     assert check_schema(node, newest=3, oldest=2) == 2
-    with pytest.raises(SchemaVersionError):
+    with refused(Code.SCHEMA_VERSION, node.uuid, '3 to 4'):
         check_schema(node, newest=4, oldest=3)
 
 
 def test_only_a_newer_node_asks_for_another_version_of_the_package():
     node = orm.Dict()
     set_schema(node, 2)
-    with pytest.raises(SchemaVersionError, match='update'):
+    with refused(Code.SCHEMA_VERSION, 'schema_version 2', 'version 1', 'aiida-mlip-autopipe'):
         check_schema(node, newest=1)
-    with pytest.raises(SchemaVersionError, match=r'reads version 3$'):
+    with refused(Code.SCHEMA_VERSION, 'schema_version 2', 'version 3') as error:
         check_schema(node, newest=3, oldest=3)
+    assert 'aiida-mlip-autopipe' not in str(error.value)
