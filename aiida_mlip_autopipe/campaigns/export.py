@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 from aiida import orm
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.whole_file import whole_file
 from aiida_mlip_autopipe.storage import Dataset, Row
@@ -58,6 +59,6 @@ def read_rows(campaign: orm.WorkChainNode) -> list[Row]:
 def _dataset(campaign: orm.WorkChainNode) -> bytes:
     if 'dataset' not in campaign.outputs:
         state = campaign.exit_message or f'it is {campaign.process_state.value}'
-        raise AutopipeError(f'campaign {campaign.pk} has no dataset: {state}')
+        raise AutopipeError(Code.DATASET_MISSING, f'campaign {campaign.pk} has no dataset: {state}')
     content: bytes = campaign.outputs.dataset.get_content(mode='rb')
     return content

@@ -10,6 +10,7 @@ from aiida import orm
 from aiida.engine import ProcessBuilder, submit
 
 from aiida_mlip_autopipe.aiida_internals import kill_processes
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.workflows.paused import tell_reason
 
@@ -41,9 +42,13 @@ def submit_and_wait(builder: ProcessBuilder, timeout_s: float, tell: Callable[[s
             state = node.get_scheduler_state()
             tell(f'job {node.pk}: {node.process_status or (state and state.value) or "being submitted"}')
             if node.paused:
-                raise AutopipeError(f'job {node.pk} is paused: {tell_reason(node.pk, node.process_status)}')
+                raise AutopipeError(
+                    Code.JOB_PAUSED, f'job {node.pk} is paused: {tell_reason(node.pk, node.process_status)}'
+                )
             if time.monotonic() > deadline:
-                raise AutopipeError(f'job {node.pk} has not ended in {timeout_s:g} s: {node.process_status}')
+                raise AutopipeError(
+                    Code.JOB_TIMEOUT, f'job {node.pk} has not ended in {timeout_s:g} s: {node.process_status}'
+                )
             time.sleep(POLL_S)
     except BaseException:
         kill_processes([node], timeout_s=KILL_TIMEOUT_S)

@@ -11,6 +11,7 @@ from aiida import orm
 from aiida.common import timezone
 from aiida.engine import ProcessState
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
@@ -164,7 +165,8 @@ def refuse_failed(progress: Progress) -> None:
     """
     if progress.failure is not None:
         raise AutopipeError(
-            f"campaign {progress.pk} failed: {progress.failure}; 'verdi process report {progress.pk}' tells more"
+            Code.CAMPAIGN_FAILED,
+            f"campaign {progress.pk} failed: {progress.failure}; 'verdi process report {progress.pk}' tells more",
         )
 
 

@@ -11,6 +11,7 @@ from aiida.common.exceptions import NotExistent
 
 from aiida_mlip_autopipe.campaigns.self_tests import Launch, check_report, run_self_test_job
 from aiida_mlip_autopipe.config.execution import JobResources
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.exploration import CALCULATORS
 from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, code_label, keep_self_test
@@ -127,7 +128,9 @@ def _make_code(kind: str, program: Program) -> orm.InstalledCode:
     }
     if program.image is None:
         if program.python is None:
-            raise AutopipeError('a code is an interpreter or an image: give --python or --image')
+            raise AutopipeError(
+                Code.VALUES_INCOMPLETE, 'a code is an interpreter or an image: give --python or --image'
+            )
         return orm.InstalledCode(
             **about,
             filepath_executable=program.python,

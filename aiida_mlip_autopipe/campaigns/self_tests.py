@@ -13,6 +13,7 @@ from aiida.engine import ProcessBuilder
 from aiida_mlip_autopipe.calculations.self_test import SelfTestCalculation
 from aiida_mlip_autopipe.config import CampaignConfig
 from aiida_mlip_autopipe.config.execution import JobResources
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.exploration import CALCULATORS, RUNNER_VERSION
@@ -124,7 +125,7 @@ def find_trials(code: orm.AbstractCode, config: CampaignConfig | None) -> list[T
         further = [committee_code(config), descriptor_code(config, explorers) if are_learned(config) else None]
         ones = [one for one in (*explorers, *further) if one is not None and one.code.pk == code.pk]
         if not ones:
-            raise AutopipeError(f'the config has no calculator for {code.full_label}')
+            raise AutopipeError(Code.CODE_WITHOUT_CALCULATOR, f'the config has no calculator for {code.full_label}')
         # The test finds the device.
         return [(one.calculator.model_dump(mode='json', exclude={'device'}), one.resources) for one in ones]
     trials = [(test['calculator'], JobResources(**test['resources'])) for test in kept_tests(code)]
@@ -132,8 +133,9 @@ def find_trials(code: orm.AbstractCode, config: CampaignConfig | None) -> list[T
     trials = trials or [({'kind': kind}, JobResources()) for kind in kinds]
     if not trials:
         raise AutopipeError(
+            Code.CODE_WITHOUT_CALCULATOR,
             f'{code.full_label} was not tested before, so it is not known which calculator it runs: '
-            f"'{self_test_command(code.full_label)} --config FILE' takes it from a campaign"
+            f"'{self_test_command(code.full_label)} --config FILE' takes it from a campaign",
         )
     return trials
 
@@ -199,8 +201,9 @@ def run_self_test_job(
     reason = job.exit_message or job.process_status or f'its job is {job.process_state.value}'
     where = job.outputs.remote_folder.get_remote_path() if 'remote_folder' in job.outputs else 'nowhere'
     raise AutopipeError(
+        Code.SELF_TEST_FAILED,
         f'the calculator {calculator["kind"]!r} does not run with {code.full_label}: {reason} '
-        f'(its job was in {where} on {code.computer.label})'
+        f'(its job was in {where} on {code.computer.label})',
     )
 
 
@@ -230,7 +233,11 @@ def check_report(report: dict[str, Any], image_sha256: str | None) -> None:
     differ = [f'{name} {report.get(name)}, here it is {value}' for name, value in here.items() if report[name] != value]
     if differ:
         raise AutopipeError(
-            f'the package there is version {report["package"]} with {"; ".join(differ)}: install the same version'
+            Code.VERSION_MISMATCH,
+            f'the package there is version {report["package"]} with {"; ".join(differ)}: install the same version',
         )
     if report['image_sha256'] != image_sha256:
-        raise AutopipeError(f'the job ran in an image of sha256 {report["image_sha256"]}, expected was {image_sha256}')
+        raise AutopipeError(
+            Code.IMAGE_MISMATCH,
+            f'the job ran in an image of sha256 {report["image_sha256"]}, expected was {image_sha256}',
+        )

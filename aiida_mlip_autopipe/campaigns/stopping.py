@@ -12,6 +12,7 @@ from aiida import orm
 from aiida.schedulers import JobState
 
 from aiida_mlip_autopipe.aiida_internals import kill_processes
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.installation.profile import ensure_daemon
 from aiida_mlip_autopipe.jobs.contract import STOP_FILE
@@ -54,7 +55,7 @@ def stop_campaign(campaign: orm.WorkChainNode, wait_s: float) -> Stopped:
         If it has already ended, or the daemon, which stops it, cannot be started.
     """
     if campaign.is_terminated:
-        raise AutopipeError(f'campaign {campaign.pk} has ended already')
+        raise AutopipeError(Code.CAMPAIGN_ENDED, f'campaign {campaign.pk} has ended already')
     ensure_daemon()
     campaign.base.extras.set(STOP_ASKED, True)
     deadline = time.monotonic() + wait_s

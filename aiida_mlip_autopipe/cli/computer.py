@@ -46,7 +46,7 @@ def add(
     ensure_daemon()
     computer, troubles = add_computer(Site(name, host, scheduler, workdir, poll_s, connection_s))
     if troubles:
-        raise AutopipeError('\n'.join(troubles))
+        raise AutopipeError(troubles[0].code, '\n'.join(map(str, troubles)))
     console.print(
         f'[green]✓[/] computer [bold]{name}[/] ({computer.transport_type}, {computer.scheduler_type}) works; '
         f'jobs write to {computer.get_workdir()}'

@@ -172,3 +172,42 @@ class Code(StrEnum):
     SPLIT_EMPTY = 'split_empty', 'A set would have no rows.', 'Draw fewer sets, or use smaller groups.'
 
     # AiiDA: profile, computers, codes and campaigns.
+    BROKER_MISSING = 'broker_missing', 'The profile has no broker.', 'Add one with the command in the message.'
+    CAMPAIGN_ENDED = 'campaign_ended', 'The campaign has ended.', 'Submit it again to run it once more.'
+    CAMPAIGN_FAILED = 'campaign_failed', 'The campaign failed.', 'Read the reason in the message and correct it.'
+    CHECKOUT_MISSING = 'checkout_missing', 'The task needs a checkout of the project.', 'Clone the project.'
+    CODE_BROKEN = 'code_broken', 'The program of the code does not run.', 'Correct its path, or register it again.'
+    CODE_WITHOUT_CALCULATOR = (
+        'code_without_calculator',
+        'No calculator is known for the code.',
+        'Name a config in which a calculator uses the code.',
+    )
+    COMPUTER_EXISTS = 'computer_exists', 'Another computer has this name.', 'Choose another name, or delete it.'
+    COMPUTER_MISSING = (
+        'computer_missing',
+        'The computer does not exist or is not configured.',
+        'Add it with `mlip-autopipe computer add`.',
+    )
+    COMPUTER_TEST_FAILED = 'computer_test_failed', 'A test of the computer failed.', 'Read what the computer reported.'
+    DAEMON_FAILED = 'daemon_failed', 'The daemon does not start.', 'Read its log with `verdi daemon logshow`.'
+    DATASET_MISSING = 'dataset_missing', 'The campaign has no dataset.', 'Check it with `mlip-autopipe status`.'
+    HOST_KEY_UNKNOWN = 'host_key_unknown', 'The host key is unknown.', 'Log in once with ssh and accept the key.'
+    HOST_UNKNOWN = 'host_unknown', 'No computer has this host name.', 'Add a Host entry to ~/.ssh/config.'
+    HOST_UNREACHABLE = 'host_unreachable', 'The host does not answer.', 'Check the host, the port, and the VPN.'
+    IMAGE_MISMATCH = 'image_mismatch', 'The job ran in another image.', 'Register the code again with its image.'
+    IMAGE_MISSING = 'image_missing', 'The image is missing or unreadable.', 'Correct the path of the image.'
+    INSTALLATION_FAILED = (
+        'installation_failed',
+        'The environment or the image was not built.',
+        'Read the message of pip or of the build.',
+    )
+    JOB_PAUSED = 'job_paused', 'AiiDA or a user has paused the job.', 'Remove the cause, and try again.'
+    JOB_TIMEOUT = 'job_timeout', 'The job did not end in time.', 'Allow more time, or choose another queue.'
+    LOGIN_OUTPUT = 'login_output', 'The login scripts print text.', 'Make them print in interactive shells only.'
+    LOGIN_REFUSED = 'login_refused', 'The host refused the login.', 'Set up a login with a key.'
+    PROFILE_MISSING = 'profile_missing', 'No such AiiDA profile exists.', 'Create it with `mlip-autopipe setup`.'
+    SCHEDULER_MISSING = 'scheduler_missing', 'The scheduler is not on the computer.', 'Choose the one that is there.'
+    SELF_TEST_FAILED = 'self_test_failed', 'The self-test failed.', 'Read the reason in the message and correct it.'
+    TRANSFER_DAMAGED = 'transfer_damaged', 'The copy of a file differs from the file.', 'Try again.'
+    VERSION_MISMATCH = 'version_mismatch', 'The package there has another version.', 'Install the same version there.'
+    WORKDIR_UNWRITABLE = 'workdir_unwritable', 'The work directory cannot be made.', 'Choose another directory.'

@@ -15,6 +15,7 @@ from aiida.common.exceptions import NotExistent
 from aiida.manage import get_manager
 from aiida.manage.configuration import get_config
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.jobs.environment import Environment, environment_key
 
@@ -157,7 +158,9 @@ def ask_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Envir
     try:
         return Environment.model_validate_json(done.stdout)
     except ValueError as error:
-        raise AutopipeError(f'the environment of {code.full_label} cannot be read: {_last_line(done)}') from error
+        raise AutopipeError(
+            Code.CODE_BROKEN, f'the environment of {code.full_label} cannot be read: {_last_line(done)}'
+        ) from error
 
 
 def is_read_here(code: orm.AbstractCode) -> bool:
@@ -225,7 +228,10 @@ def _test(calculator: dict[str, Any], start: list[str], where: str, folder: str 
     except json.JSONDecodeError:
         report = {'ok': False, 'message': _last_line(done)}
     if not report['ok']:
-        raise AutopipeError(f'the calculator {calculator["kind"]!r} does not run with {where}: {report["message"]}')
+        raise AutopipeError(
+            Code.SELF_TEST_FAILED,
+            f'the calculator {calculator["kind"]!r} does not run with {where}: {report["message"]}',
+        )
     return report
 
 
@@ -234,7 +240,7 @@ def _run(command: list[str], where: str, folder: str | None) -> subprocess.Compl
     try:
         return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     except OSError as error:
-        raise AutopipeError(f'the interpreter {where} cannot be run: {error.strerror}') from error
+        raise AutopipeError(Code.CODE_BROKEN, f'the interpreter {where} cannot be run: {error.strerror}') from error
 
 
 def _last_line(done: subprocess.CompletedProcess[str]) -> str:

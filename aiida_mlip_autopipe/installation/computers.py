@@ -11,6 +11,7 @@ from typing import Any
 from aiida import orm
 from aiida.common.exceptions import NotExistent
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 
 SCHEDULERS = ('slurm', 'pbspro', 'torque', 'sge', 'lsf', 'direct')
@@ -60,9 +61,13 @@ def load_computer(label: str) -> orm.Computer:
     except NotExistent as error:
         known = sorted(orm.QueryBuilder().append(orm.Computer, project='label').all(flat=True))
         hint = f'there are {", ".join(known)}' if known else 'there is none'
-        raise AutopipeError(f"no computer {label!r}, {hint}; 'mlip-autopipe computer add {label}' makes it") from error
+        raise AutopipeError(
+            Code.COMPUTER_MISSING, f"no computer {label!r}, {hint}; 'mlip-autopipe computer add {label}' makes it"
+        ) from error
     if not computer.is_configured:
-        raise AutopipeError(f"the computer {label!r} is not configured; 'verdi computer configure' does it")
+        raise AutopipeError(
+            Code.COMPUTER_MISSING, f"the computer {label!r} is not configured; 'verdi computer configure' does it"
+        )
     return computer
 
 
@@ -79,7 +84,7 @@ def absolute_path(computer: orm.Computer, path: str) -> str:
         return str(PurePosixPath(home_folder(transport), path.removeprefix('~/')))
 
 
-def add_computer(site: Site) -> tuple[orm.Computer, list[str]]:
+def add_computer(site: Site) -> tuple[orm.Computer, list[AutopipeError]]:
     """Make a computer, or write one anew, and test it.
 
     Parameters
@@ -90,8 +95,7 @@ def add_computer(site: Site) -> tuple[orm.Computer, list[str]]:
     Returns
     -------
     tuple
-        The computer, and what is wrong with it, a sentence each; none if it can run jobs. A new computer that cannot
-        be reached is not kept.
+        The computer, and an error for each failed test. A new computer that fails a test is deleted again.
 
     Raises
     ------
@@ -99,7 +103,9 @@ def add_computer(site: Site) -> tuple[orm.Computer, list[str]]:
         If the scheduler is not known, or a computer of this name is another machine.
     """
     if site.scheduler not in SCHEDULERS:
-        raise AutopipeError(f'the scheduler {site.scheduler!r} is not known; there are {", ".join(SCHEDULERS)}')
+        raise AutopipeError(
+            Code.CHOICE_UNKNOWN, f'the scheduler {site.scheduler!r} is not known; there are {", ".join(SCHEDULERS)}'
+        )
     computer, created = _find_or_make(site)
     _configure(computer, site)
     troubles = list(_find_troubles(computer, site))
@@ -119,8 +125,9 @@ def _find_or_make(site: Site) -> tuple[orm.Computer, bool]:
     found = (computer.hostname, computer.transport_type, computer.scheduler_type)
     if found != (site.host, transport, scheduler):
         raise AutopipeError(
+            Code.COMPUTER_EXISTS,
             f'there is a computer {site.label!r} already, with {", ".join(found)}: choose another name, or delete it '
-            f"with 'verdi computer delete {site.label}'"
+            f"with 'verdi computer delete {site.label}'",
         )
     return computer, False
 
@@ -137,7 +144,7 @@ def _configure(computer: orm.Computer, site: Site) -> None:
     computer.set_use_double_quotes(True)
 
 
-def _find_troubles(computer: orm.Computer, site: Site) -> Iterator[str]:
+def _find_troubles(computer: orm.Computer, site: Site) -> Iterator[AutopipeError]:
     """Yield what AiiDA's own tests of a computer find, and what the work directory lacks."""
     from aiida_mlip_autopipe.aiida_internals import check_computer
 
@@ -164,17 +171,19 @@ def _guess_workdir(transport: orm.Computer) -> str:
     return f'{folder}/mlip-autopipe'
 
 
-def _try_workdir(transport: orm.Computer, workdir: str) -> str | None:
+def _try_workdir(transport: orm.Computer, workdir: str) -> AutopipeError | None:
     path = workdir.format(username=transport.whoami())
     try:
         transport.makedirs(path, ignore_existing=True)
     except Exception as error:  # each transport raises its own errors
-        return f'the work directory {path} cannot be made: {error}; give another with --workdir'
+        return AutopipeError(
+            Code.WORKDIR_UNWRITABLE, f'the work directory {path} cannot be made: {error}; choose another with --workdir'
+        )
     return None
 
 
-def explain(message: str, site: Site) -> str:
-    """Return in plain words what the message of a failed test means, and what to do.
+def explain(message: str, site: Site) -> AutopipeError:
+    """Return an error that says what the message of a failed test means, and what to do.
 
     Parameters
     ----------
@@ -186,32 +195,45 @@ def explain(message: str, site: Site) -> str:
     ssh = f"'ssh {site.host}' must work without a password"
     meanings = (
         (
+            Code.HOST_UNKNOWN,
             'name or service not known|nodename nor servname|could not resolve|name resolution',
             f'no machine answers to the name {site.host}: add a Host entry for it to ~/.ssh/config, and {ssh}',
         ),
-        ('host key', f'the host key of {site.host} is not known here: run `ssh {site.host}` once and accept it'),
         (
+            Code.HOST_KEY_UNKNOWN,
+            'host key',
+            f'the host key of {site.host} is not known here: run `ssh {site.host}` once and accept it',
+        ),
+        (
+            Code.LOGIN_REFUSED,
             'permission denied|authentication|no supported|private key',
             f'{site.host} lets you not in: {ssh}; copy your key there',
         ),
         (
+            Code.HOST_UNREACHABLE,
             'refused|connect call failed',
             f'no SSH server listens on {site.host}: check HostName and Port in ~/.ssh/config',
         ),
-        ('timed out|timeout|no route', f'{site.host} does not answer: is a VPN needed, or is it down?'),
         (
+            Code.HOST_UNREACHABLE,
+            'timed out|timeout|no route',
+            f'{site.host} does not answer: is a VPN needed, or is it down?',
+        ),
+        (
+            Code.SCHEDULER_MISSING,
             'command not found|not found',
             f'the commands of {site.scheduler} are not found on {site.host}: is it its scheduler? '
             'If they need a module, load it in ~/.bash_profile there',
         ),
         (
+            Code.LOGIN_OUTPUT,
             'unexpected|spurious|output',
             f'the login scripts of {site.host} print something, which garbles what AiiDA reads: '
             'make ~/.bashrc there print only in interactive shells',
         ),
     )
     shown = ' '.join(message.split())
-    for pattern, meaning in meanings:
+    for code, pattern, meaning in meanings:
         if re.search(pattern, message, re.IGNORECASE):
-            return f'{meaning} (it said: {shown})'
-    return shown
+            return AutopipeError(code, f'{meaning} (it said: {shown})')
+    return AutopipeError(Code.COMPUTER_TEST_FAILED, shown)

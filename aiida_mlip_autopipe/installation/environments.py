@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from aiida_mlip_autopipe import __version__
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.exploration import CALCULATORS
 
@@ -75,12 +76,13 @@ def build_image(kind: str, options: Sequence[str]) -> None:
     script = CHECKOUT / 'containers' / 'build.sh'
     if not script.is_file():
         raise AutopipeError(
+            Code.CHECKOUT_MISSING,
             'images are built from a checkout of the project, where this package is not installed from; '
-            f"get it for version {__version__} and run 'containers/build.sh {kind}' there"
+            f"get it for version {__version__} and run 'containers/build.sh {kind}' there",
         )
     name = 'base' if kind == 'emt' else kind
     if subprocess.run([script, name, *options], check=False).returncode:
-        raise AutopipeError(f'the image of {kind} was not built')
+        raise AutopipeError(Code.INSTALLATION_FAILED, f'the image of {kind} was not built')
 
 
 def _this_package() -> str:
@@ -96,4 +98,4 @@ def _run(command: list[str], trouble: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = ((done.stderr or done.stdout).strip().splitlines() or ['no output'])[-1]
-        raise AutopipeError(f'{trouble}: {last}')
+        raise AutopipeError(Code.INSTALLATION_FAILED, f'{trouble}: {last}')

@@ -6,6 +6,7 @@ import shlex
 
 from aiida import orm
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.jobs.contract import IMAGE_VARIABLE
 
@@ -42,7 +43,9 @@ def engine_command(model_folder: str) -> str:
     computer uses double quotes.
     """
     if len(model_folder.split()) != 1:
-        raise AutopipeError(f'the folder of the models, {model_folder!r}, must not have a space in its name')
+        raise AutopipeError(
+            Code.VALUE_INVALID, f'the folder of the models, {model_folder!r}, must not have a space in its name'
+        )
     return (
         f'apptainer exec --bind $PWD:$PWD --bind {model_folder}:{model_folder} --pwd $PWD '
         '--env PYTHONNOUSERSITE=1 {image_name}'
@@ -66,5 +69,7 @@ def hash_image(computer: orm.Computer, image: str) -> str:
         status, output, error = transport.exec_command_wait(f'{HASH_FUNCTION}\nautopipe_sha256 {shlex.quote(image)}')
     words = output.split()
     if status or not words:
-        raise AutopipeError(f'there is no image {image} on {computer.label} that can be read: {error.strip()}')
+        raise AutopipeError(
+            Code.IMAGE_MISSING, f'there is no image {image} on {computer.label} that can be read: {error.strip()}'
+        )
     return str(words[-1])

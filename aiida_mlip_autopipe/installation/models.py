@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from aiida import orm
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, ModelMissingError
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.data.model import ModelData
@@ -48,7 +49,7 @@ def place_model(computer: orm.Computer, model: Path) -> tuple[str, bool]:
         If there is no such file, or what arrived is not the same.
     """
     if not model.is_file():
-        raise AutopipeError(f'there is no model file {model}')
+        raise AutopipeError(Code.FILE_MISSING, f'there is no model file {model}')
     sha256 = file_sha256(model)
     with computer.get_transport() as transport:
         folder = model_folder(computer, home_folder(transport))
@@ -128,7 +129,10 @@ def _fill(computer: orm.Computer, transport: orm.Computer, source: Path, sha256:
         transport.put(str(source.absolute()), unfinished)
         found = _remote_sha256(transport, unfinished)
         if found != sha256:
-            raise AutopipeError(f'{unfinished} on {computer.label} has the sha256 {found}, not {sha256}: try again')
+            raise AutopipeError(
+                Code.TRANSFER_DAMAGED,
+                f'{unfinished} on {computer.label} has the sha256 {found}, not {sha256}: try again',
+            )
         if transport.isfile(place):
             transport.remove(place)
         transport.rename(unfinished, place)

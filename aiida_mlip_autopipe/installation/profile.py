@@ -8,6 +8,7 @@ from aiida.common.exceptions import ConfigurationError
 from aiida.manage import get_manager
 from aiida.manage.configuration import Profile, create_profile, get_config, load_profile
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 
 DEFAULT_PROFILE = 'mlip-autopipe'
@@ -74,10 +75,10 @@ def open_profile(name: str | None) -> Profile:
     if wanted is None and config:
         wanted = DEFAULT_PROFILE if DEFAULT_PROFILE in names else config.default_profile_name
     if wanted is None:
-        raise AutopipeError("there is no AiiDA profile; run 'mlip-autopipe setup' first")
+        raise AutopipeError(Code.PROFILE_MISSING, "there is no AiiDA profile; run 'mlip-autopipe setup' first")
     if wanted not in names:
         hint = f'there are {", ".join(names)}' if names else "there is none; run 'mlip-autopipe setup' first"
-        raise AutopipeError(f'no AiiDA profile {wanted!r}; {hint}')
+        raise AutopipeError(Code.PROFILE_MISSING, f'no AiiDA profile {wanted!r}; {hint}')
     return load_profile(wanted)
 
 
@@ -96,8 +97,9 @@ def ensure_daemon() -> bool:
     profile = get_manager().get_profile()
     if profile is None or profile.process_control_backend is None:
         raise AutopipeError(
+            Code.BROKER_MISSING,
             f'the profile {profile and profile.name!r} has no broker, so no daemon can run; '
-            "'verdi profile configure-broker core.zeromq' adds one"
+            "'verdi profile configure-broker core.zeromq' adds one",
         )
     if has_live_daemon(profile):
         return False
@@ -105,5 +107,7 @@ def ensure_daemon() -> bool:
     try:
         get_daemon_client(profile.name).start_daemon()
     except DaemonException as error:
-        raise AutopipeError(f'the daemon of the profile {profile.name!r} does not start: {error}') from error
+        raise AutopipeError(
+            Code.DAEMON_FAILED, f'the daemon of the profile {profile.name!r} does not start: {error}'
+        ) from error
     return True

@@ -6,11 +6,12 @@ import sys
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
+from support.errors import refused
 
 from aiida_mlip_autopipe.calculators.kinds.sevennet import SevenNetSettings
 from aiida_mlip_autopipe.campaigns import self_tests
 from aiida_mlip_autopipe.campaigns.registration import Program, register_code
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.data.model_store import FOLDER, find_model
 from aiida_mlip_autopipe.exploration import resolve_model
@@ -43,7 +44,7 @@ def test_a_code_is_kept_when_its_self_test_passed_and_set_aside_when_it_failed(r
     assert {code.full_label: report for code, report in list_codes()}['autopipe-emt@bench'] == created.report
     assert register().code.pk == created.code.pk
 
-    with pytest.raises(AutopipeError, match=r'The program cannot be started: .*no/python: No such file or directory'):
+    with refused(Code.SELF_TEST_FAILED, "'emt'", 'autopipe-emt@bench', 'no/python: No such file or directory'):
         register(str(tmp_path / 'no' / 'python'))
     assert orm.load_code('autopipe-emt@bench').pk == created.code.pk
     assert 'autopipe-emt-failed' not in str(list_codes())
@@ -57,7 +58,7 @@ def test_a_code_is_kept_when_its_self_test_passed_and_set_aside_when_it_failed(r
     assert orm.load_code(f'autopipe-emt-{created.code.pk}@bench').pk == created.code.pk
 
     monkeypatch.setattr(self_tests, 'CONTRACT_VERSION', 99)
-    with pytest.raises(AutopipeError, match='contract_version 4, here it is 99'):
+    with refused(Code.VERSION_MISMATCH, 'contract_version 4', '99'):
         register()
     assert orm.load_code('autopipe-emt@bench').pk == replaced.code.pk
 
@@ -78,5 +79,5 @@ def test_the_model_file_of_a_self_test_is_placed_and_what_is_found_of_it_is_kept
 
 
 def test_a_code_needs_an_interpreter_or_an_image(register):
-    with pytest.raises(AutopipeError, match='--python or --image'):
+    with refused(Code.VALUES_INCOMPLETE, '--python', '--image'):
         register(python=None)

@@ -6,11 +6,12 @@ import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 from support.environments import environment_of
+from support.errors import refused
 
 from aiida_mlip_autopipe.campaigns import self_tests
 from aiida_mlip_autopipe.campaigns.self_tests import find_trials, record_self_test
 from aiida_mlip_autopipe.config.execution import JobResources
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, keep_self_test, kept_environment, kept_tests
 from aiida_mlip_autopipe.jobs.environment import Environment
 
@@ -51,10 +52,10 @@ def test_elsewhere_a_job_records_it(code, monkeypatch):
 def test_a_test_that_fails_leaves_the_record_as_it_was(code):
     old = environment_of().model_copy(update={'numpy': '1.0'})
     keep_self_test(code, CUSTOM, {'environment': old.model_dump(mode='json')})
-    with pytest.raises(AutopipeError, match='no_such_module'):
+    with refused(Code.SELF_TEST_FAILED, "'custom'", 'no_such_module'):
         record_self_test(code, {**CUSTOM, 'calculator': 'no_such_module:EMT'}, JobResources(), unwanted)
     code.base.extras.set(IMAGE_SHA256, 'a' * 64)
-    with pytest.raises(AutopipeError, match='image'):
+    with refused(Code.IMAGE_MISMATCH, 'a' * 64):
         record_self_test(code, CUSTOM, JobResources(), unwanted)
     assert kept_environment(code, CUSTOM) == old
 
@@ -68,13 +69,13 @@ def test_a_code_is_tested_again_with_what_it_was_tested_with(code):
 
 
 def test_a_code_of_which_nothing_is_known_needs_a_campaign(code, emt_code, campaign_config):
-    with pytest.raises(AutopipeError, match=f'calculator test {code.full_label} --config'):
+    with refused(Code.CODE_WITHOUT_CALCULATOR, f'calculator test {code.full_label} --config'):
         find_trials(code, None)
     codes = [{'code': code.full_label, 'calculator': CUSTOM}, {'code': emt_code.full_label}]
     config = campaign_config(execution={'codes': codes, 'queue': 'debug'})
     ((calculator, resources),) = find_trials(code, config)
     assert (calculator['calculator'], resources.queue) == (CUSTOM['calculator'], 'debug')
-    with pytest.raises(AutopipeError, match='no calculator for'):
+    with refused(Code.CODE_WITHOUT_CALCULATOR, code.full_label):
         find_trials(code, campaign_config(execution={'code': emt_code.full_label}))
 
 

@@ -3,10 +3,11 @@
 import json
 
 import pytest
+from support.errors import refused
 
 from aiida_mlip_autopipe.campaigns.progress import list_progress, read_progress, refuse_failed, watch_campaign
 from aiida_mlip_autopipe.campaigns.status import read_status
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.plain import to_json
 
 pytestmark = pytest.mark.integration
@@ -43,6 +44,6 @@ def test_a_campaign_that_failed_names_its_seeds_and_reasons(run_campaign):
     assert status.progress.n_failed == 1
     (one,) = status.failed_explorations
     assert (one.exit_status, one.pk) == (campaign.called[-1].exit_status, campaign.called[-1].pk)
-    assert 'limit 0.3' in one.reason
-    with pytest.raises(AutopipeError, match=f'campaign {campaign.pk} failed'):
+    assert '0.3' in one.reason
+    with refused(Code.CAMPAIGN_FAILED, str(campaign.pk), f'verdi process report {campaign.pk}'):
         refuse_failed(status.progress)

@@ -57,29 +57,30 @@ def add(home, name, host='hpc', scheduler='slurm'):
 
 
 @pytest.mark.parametrize(
-    ('host', 'words'),
+    ('host', 'values'),
     [
-        ('hpc-stranger', 'the host key of hpc-stranger is not known here: run `ssh hpc-stranger` once'),
-        ('hpc-closed', 'no SSH server listens on hpc-closed: check HostName and Port'),
-        ('hpc-locked', 'hpc-locked lets you not in'),
-        ('no-such-host', 'no machine answers to the name no-such-host: add a Host entry'),
+        # What to run or to check, and what asyncssh and the system report.
+        ('hpc-stranger', ['ssh hpc-stranger', 'Host key is not trusted']),
+        ('hpc-closed', ['HostName', 'Port', 'Connect call failed']),
+        ('hpc-locked', ['ssh hpc-locked', 'Permission denied']),
+        ('no-such-host', ['~/.ssh/config', 'Name or service not known']),
     ],
 )
-def test_a_host_that_cannot_be_reached_is_told_in_plain_words_and_not_kept(home, host, words):
+def test_a_host_that_cannot_be_reached_is_reported_and_not_added(home, host, values):
     done = add(home, 'elsewhere', host)
     assert done.returncode == 2
-    assert words in done.stderr
+    assert all(value in done.stderr for value in [host, *values]), done.stderr
     assert 'elsewhere' not in home('verdi', 'computer', 'list', '--all').stdout
 
 
-def test_another_scheduler_than_the_one_there_is_told(home):
+def test_a_scheduler_that_is_not_installed_there_is_reported(home):
     done = add(home, 'pbs', scheduler='pbspro')
     assert done.returncode == 2
-    assert 'the commands of pbspro are not found on hpc' in done.stderr
+    assert all(value in done.stderr for value in ('pbspro', 'hpc', '~/.bash_profile')), done.stderr
 
 
 @pytest.mark.alone
-def test_login_scripts_that_print_are_told(home, cluster):
+def test_login_scripts_that_print_text_are_reported(home, cluster):
     profile = cluster.home / '.bash_profile'
     profile.write_text(WELCOME)
     try:
@@ -87,7 +88,7 @@ def test_login_scripts_that_print_are_told(home, cluster):
     finally:
         profile.unlink()
     assert done.returncode == 2
-    assert 'the login scripts of hpc print something' in done.stderr
+    assert all(value in done.stderr for value in ('hpc', '~/.bashrc')), done.stderr
 
 
 def test_a_model_travels_once_and_a_damaged_one_again(home, cluster, tmp_path):
@@ -122,10 +123,10 @@ def test_a_code_of_an_environment_and_of_an_image_are_registered_after_a_job_the
 
     failed = home(*register, '--python', '~/no/python', check=False)
     assert failed.returncode == 2
-    assert 'The program cannot be started' in failed.stderr
+    assert 'no/python' in failed.stderr
     missing = home(*register, '--image', 'nowhere.sif', check=False)
     assert missing.returncode == 2
-    assert f'there is no image {cluster.home}/nowhere.sif on hpc' in missing.stderr
+    assert all(value in missing.stderr for value in (f'{cluster.home}/nowhere.sif', 'hpc')), missing.stderr
     wrong = home(*register, '--image', '~/base-link.sif', 'queue=nowhere', check=False)
     assert wrong.returncode == 2
     assert 'Invalid partition name specified' in wrong.stderr
@@ -156,4 +157,4 @@ def test_an_image_is_built_from_another_and_what_is_wrong_is_told(home, cluster,
     assert json.loads(cluster.run('apptainer', 'run', image, '--self-test'))['ok']
     failed = home('mlip-autopipe', 'calculator', 'build', 'emt', '--base', Path('no/such/folder'), check=False)
     assert failed.returncode == 2
-    assert "there is no base 'no/such/folder'" in failed.stderr
+    assert "'no/such/folder'" in failed.stderr

@@ -5,8 +5,9 @@ import os
 import subprocess
 
 import pytest
+from support.errors import refused
 
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.installation.images import engine_command, tell_image_hash
 
 
@@ -64,5 +65,5 @@ def test_of_an_image_that_is_missing_nothing_is_told(told, tmp_path):
 
 
 def test_a_folder_of_models_with_a_space_is_refused_since_no_quote_survives_on_the_way_to_the_engine():
-    with pytest.raises(AutopipeError, match='must not have a space'):
+    with refused(Code.VALUE_INVALID, '/home/me/my models'):
         engine_command('/home/me/my models')
