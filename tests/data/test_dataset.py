@@ -5,8 +5,9 @@ from aiida.plugins import DataFactory
 from ase.build import bulk
 from ase.db import connect
 from ase.io import write
+from support.errors import refused
 
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.sampling.pool.given import label_sources
 
@@ -64,8 +65,8 @@ def test_any_format_that_ase_reads_will_do(tmp_path):
 
 
 def test_a_file_that_is_no_dataset_is_refused(tmp_path):
-    with pytest.raises(AutopipeError, match='there is no file'):
+    with refused(Code.FILE_MISSING, str(tmp_path / 'no.db')):
         DatasetData.from_file(tmp_path / 'no.db')
     (tmp_path / 'bad.xyz').write_text('three\n')
-    with pytest.raises(AutopipeError, match='cannot be read'):
+    with refused(Code.FILE_UNREADABLE, str(tmp_path / 'bad.xyz')):
         DatasetData.from_file(tmp_path / 'bad.xyz')

@@ -55,5 +55,5 @@ def test_kind_and_ancestor_can_be_queried(slab_seed):
 def test_a_constraint_that_a_job_could_not_honour_is_refused():
     atoms = bulk('Cu', cubic=True)
     atoms.set_constraint(FixBondLength(0, 1))
-    with pytest.raises(ValueError, match='only FixAtoms constraints are supported, the structure has FixBondLengths'):
+    with pytest.raises(ValueError, match=r'FixAtoms.*FixBondLengths'):
         SeedData.from_seed(Seed(atoms, {}))
