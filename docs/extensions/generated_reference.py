@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from exit_codes import render_exit_codes
+from errors_reference import render_codes, render_exit_codes
 from schema_reference import SchemaReference
 from sphinx.application import Sphinx
 from sphinx.util import logging
@@ -27,7 +27,8 @@ def write_reference(app: Sphinx) -> None:
         (folder / f'{name}.md').write_text(reference.render())
         for path in reference.undocumented:
             LOGGER.warning('the field %s of %s has no docstring', path, schema['title'])
-    (folder / 'exit_codes.md').write_text(render_exit_codes())
+    (folder / 'errors.md').write_text(f'{render_codes()}\n')
+    (folder / 'exit_codes.md').write_text(f'{render_exit_codes()}\n')
     (folder / 'cli.md').write_text(_render_cli())
 
 

@@ -1,0 +1,270 @@
+"""The exit codes of jobs and work chains, by their labels: what each one means and what to do.
+
+The numbers and messages are in the specifications of the processes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Explanation(NamedTuple):
+    """What an exit code means and what the user can do, as a sentence each."""
+
+    meaning: str
+    remedy: str
+
+
+RUN_AGAIN = 'Run the same file again: only what is missing is computed.'
+REPORT_BUG = 'Read the traceback with `verdi process report PK`, and report the error.'
+
+EXPLANATIONS = {
+    # AiiDA and the scheduler.
+    'ERROR_NO_RETRIEVED_FOLDER': Explanation(
+        'AiiDA retrieved no files of the job.',
+        'Test the connection with `verdi computer test`, then run the same file again.',
+    ),
+    'ERROR_SCHEDULER_OUT_OF_MEMORY': Explanation(
+        'The job used more memory than it was allocated. An exploration is submitted once more with more memory.',
+        'Increase `memory_MB` in the resources, then run the same file again.',
+    ),
+    'ERROR_SCHEDULER_OUT_OF_WALLTIME': Explanation(
+        'The scheduler ended the job at its time limit. An exploration continues from its last checkpoint.',
+        'If it happens often, increase `max_wallclock_s` in the resources.',
+    ),
+    'ERROR_SCHEDULER_INVALID_ACCOUNT': Explanation(
+        'The scheduler does not know the account.',
+        'Correct `account` in the resources, then run the same file again.',
+    ),
+    'ERROR_SCHEDULER_NODE_FAILURE': Explanation(
+        'The node of the job failed. The job is submitted again.',
+        'If it happens often, exclude the node with `scheduler_lines` in the resources.',
+    ),
+    'STOPPED_BY_MONITOR': Explanation(
+        'A monitor that a user attached to the job stopped it.',
+        'Change the monitor, then submit the job again.',
+    ),
+    'ERROR_STASHING_FAILED': Explanation(
+        "AiiDA could not copy the job's files to the folder of its option `stash`.",
+        'Check the folder and its free space, then submit the job again.',
+    ),
+    # Every job: the machine, the container and the program.
+    'ERROR_IMAGE_MISSING': Explanation(
+        'The container image does not exist or cannot be opened.',
+        'Put the image at the path in the message, or register the code again.',
+    ),
+    'ERROR_EXECUTABLE_MISSING': Explanation(
+        'The program does not exist, cannot be executed or lacks this package.',
+        'Correct the path of the code, or install this package in its environment.',
+    ),
+    'ERROR_WRONG_ARCHITECTURE': Explanation(
+        'The program or the image was built for another kind of processor.',
+        'Install or build it on a machine of the kind that runs the jobs.',
+    ),
+    'ERROR_CONTAINER': Explanation(
+        'The container engine could not start the image.',
+        'Correct what its message names, usually a folder that cannot be mounted.',
+    ),
+    'ERROR_DISK_FULL': Explanation(
+        'The disk is full or the quota is exceeded. The frames written before are kept.',
+        'Free space on the computer, for instance with `mlip-autopipe clean`, then run the same file again.',
+    ),
+    'ERROR_CANCELLED': Explanation(
+        'The job was cancelled before its program started. It is submitted again, at most twice in a row.',
+        RUN_AGAIN,
+    ),
+    'ERROR_DEVICE_OUT_OF_MEMORY': Explanation(
+        'The GPU ran out of memory. A restart would not help.',
+        'Use smaller seeds, a larger GPU or fewer jobs per GPU.',
+    ),
+    # Jobs with a calculator: their files.
+    'ERROR_RESULT_MISSING': Explanation(
+        'The job left no result: it was killed early, or its folder was removed. It is submitted again, at most twice '
+        'in a row.',
+        'If it happens again, read the log with `verdi calcjob outputcat PK` and the scheduler output.',
+    ),
+    'ERROR_RESULT_UNREADABLE': Explanation(
+        'The result is damaged or truncated. An exploration is submitted again, at most twice in a row.',
+        'Check the disk of the computer, then run the same file again.',
+    ),
+    'ERROR_TRAJECTORY_MISSING': Explanation(
+        'The file with the frames or their descriptors is missing. An exploration is submitted again, at most twice in '
+        'a row.',
+        'Check the disk of the computer, then run the same file again.',
+    ),
+    'ERROR_TRAJECTORY_UNREADABLE': Explanation(
+        'The file with the frames or their descriptors is damaged or truncated. An exploration is submitted again, at '
+        'most twice in a row.',
+        'Check the disk of the computer, then run the same file again.',
+    ),
+    'ERROR_CHECKPOINT_UNREADABLE': Explanation(
+        'The checkpoint is damaged, truncated or missing. The leg is discarded and submitted again, at most twice in a '
+        'row.',
+        'Check the disk of the computer, then run the same file again.',
+    ),
+    # Jobs with a calculator: what they need before they compute.
+    'ERROR_CONTRACT_VERSION': Explanation(
+        'The package in the environment of the code has another version than the one that submitted the job.',
+        'Install the same version on both sides, then run the self-test of the code.',
+    ),
+    'ERROR_SETTINGS_REFUSED': Explanation(
+        'The settings do not fit the seed or the package in the environment of the code.',
+        'Correct the setting in the message.',
+    ),
+    'ERROR_CALCULATOR_MISSING': Explanation(
+        'The package of the calculator cannot be imported.',
+        'Install it in the environment of the code, then run the self-test of the code.',
+    ),
+    'ERROR_MODEL_NOT_LOADED': Explanation(
+        'The calculator cannot load the model.',
+        'Check that the file is complete and belongs to this kind of calculator and version of its package.',
+    ),
+    'ERROR_MODEL_MISMATCH': Explanation(
+        'The sha256 of the model or of the image is not the expected one: the file was replaced.',
+        'Restore the file, or place and register the new one as a new model or code.',
+    ),
+    'ERROR_ELEMENT_UNKNOWN': Explanation(
+        'The calculator does not support an element of the seed.',
+        'Choose a model for this element, or remove the element from `generation`.',
+    ),
+    'ERROR_ENVIRONMENT_CHANGED': Explanation(
+        'Packages, device or threads of the job differ from the environment recorded for the code.',
+        'Run the self-test of the code, which records the current environment, then run the same file again.',
+    ),
+    'ERROR_MODEL_MISSING': Explanation(
+        'The model file was removed from the computer.',
+        'Place it again with `mlip-autopipe calculator place`.',
+    ),
+    'ERROR_RUNNER_RAISED': Explanation(
+        'An error that the program does not know ended the job. The frames written before are kept.',
+        'Read the log with `verdi calcjob outputcat PK`; report the error unless its cause is clear.',
+    ),
+    # Jobs with a calculator: how they ended.
+    'ERROR_OUT_OF_WALLTIME': Explanation(
+        'The job stopped itself shortly before its time limit, with work left.',
+        'Increase `max_wallclock_s` in the resources, then run the same file again.',
+    ),
+    'ExplorationCalculation.ERROR_OUT_OF_WALLTIME': Explanation(
+        'The job wrote a checkpoint and stopped itself shortly before its time limit, or because it was asked to stop.',
+        'Nothing: the next leg continues from the checkpoint.',
+    ),
+    'ERROR_KILLED': Explanation(
+        'The job was killed; its frames up to the last checkpoint are kept.',
+        'Nothing: the next leg continues from the checkpoint.',
+    ),
+    'ERROR_UNSTABLE': Explanation(
+        'A guard stopped an unstable run, and no recovery is left. The good frames are candidates for the dataset.',
+        'For longer runs reduce the temperature or the time step, or allow more recoveries.',
+    ),
+    'ExplorationCalculation.ERROR_UNSTABLE': Explanation(
+        'A guard stopped an unstable run. The good frames are candidates for the dataset.',
+        'Nothing while recoveries are left: the next leg continues from the last good frame.',
+    ),
+    'ERROR_NO_FRAME': Explanation(
+        'The run was unstable from the first step, so it has no good frame.',
+        'Check the seed: its atoms may be too close, or the model may not support it.',
+    ),
+    'EvaluationCalculation.ERROR_NO_FRAME': Explanation(
+        "The committee's calculator could evaluate no frame.",
+        'Choose a calculator for the committee that supports these structures.',
+    ),
+    'ERROR_SAMPLING': Explanation(
+        'No frames can be selected with these settings.',
+        'Correct the setting in the message, then run the same file again: only the selection is repeated.',
+    ),
+    'ERROR_SELECTION_UNREADABLE': Explanation(
+        'The files of the selection are missing, damaged or truncated.',
+        'Check the disk of the computer, then run the same file again.',
+    ),
+    # The self-test of a code.
+    'ERROR_REPORT_UNREADABLE': Explanation(
+        'The self-test left no report: its program did not start or was killed.',
+        'Correct what the last line of the log names, then run the self-test again.',
+    ),
+    'ERROR_SELF_TEST_FAILED': Explanation(
+        'The calculator does not run with this code.',
+        'Correct what the message names, then run the self-test again with `mlip-autopipe calculator test`.',
+    ),
+    # The copy of a full trajectory.
+    'ERROR_REPORT_MISSING': Explanation(
+        'The job that copies a full trajectory left no report. The original stays, and the dataset is not affected.',
+        RUN_AGAIN,
+    ),
+    'ERROR_ORIGINAL': Explanation(
+        'The full trajectory was removed or changed after its job ended. The dataset is not affected.',
+        'Copy full trajectories earlier, or run with `reuse_finished: false` to compute it again.',
+    ),
+    'ERROR_FOLDER': Explanation(
+        'The folder for the copies cannot be written. The original stays, and the dataset is not affected.',
+        'Correct the folder or free space there, then run the same file again.',
+    ),
+    'ERROR_COPY': Explanation(
+        'The copy differs from the original, which stays. The dataset is not affected.',
+        'Check the disk of the folder, then run the same file again.',
+    ),
+    # Explorations.
+    'ERROR_SUB_PROCESS_EXCEPTED': Explanation('A job of the exploration ended with an error of AiiDA.', REPORT_BUG),
+    'ERROR_SUB_PROCESS_KILLED': Explanation('A job of the exploration was killed with AiiDA.', RUN_AGAIN),
+    'ERROR_MAXIMUM_ITERATIONS_EXCEEDED': Explanation(
+        'The exploration needs more legs than allowed. Its frames are candidates for the dataset.',
+        'Increase `execution.max_legs` or `max_wallclock_s`, then run the same file again: it continues.',
+    ),
+    'ERROR_UNHANDLED_FAILURE': Explanation(
+        'A job failed twice in a way that no restart corrects.',
+        'Look up the exit code of its last job, which `mlip-autopipe status` shows, on this page.',
+    ),
+    'ERROR_NO_PROGRESS': Explanation(
+        'A leg used its time limit without completing a step.',
+        'Increase `max_wallclock_s`, use more cores or a GPU, or generate smaller seeds.',
+    ),
+    'ERROR_OUT_OF_MEMORY': Explanation(
+        'The job ran out of memory, also with the increased memory where `retry_memory_factor` allows one.',
+        'Increase `memory_MB` in the resources, then run the same file again.',
+    ),
+    'ERROR_STOPPED': Explanation(
+        'A user stopped the campaign. Checkpoints and finished parts are kept.',
+        'Run the same file again to continue.',
+    ),
+    'ERROR_JOBS_LOST': Explanation(
+        'Three jobs in a row were cancelled, were killed before their first checkpoint, or lost their folder.',
+        'Find the reason in the scheduler output or ask the administrators, then run the same file again.',
+    ),
+    'ERROR_FILES_UNREADABLE': Explanation(
+        'Three jobs in a row left damaged files.',
+        'Check the disk of the computer, then run the same file again.',
+    ),
+    # Descriptors and campaigns.
+    'ERROR_DESCRIPTION': Explanation(
+        'The descriptors of some frames could not be computed.',
+        'Correct the cause in the message, then run the same file again: only the missing descriptors are computed.',
+    ),
+    'ERROR_GENERATION': Explanation(
+        'The seeds cannot be generated.',
+        'Correct the entry in the message; `mlip-autopipe generate` shows the seeds before a campaign.',
+    ),
+    'ERROR_TOO_FEW_EXPLORATIONS': Explanation(
+        'A smaller fraction of the explorations succeeded than the config requires.',
+        'Correct the causes that `mlip-autopipe status` lists and run the same file again, or lower the fraction.',
+    ),
+    'ERROR_NO_FRAMES': Explanation(
+        'No exploration produced a good frame.',
+        'Correct the causes that `mlip-autopipe status` lists, then run the same file again.',
+    ),
+    'ERROR_EXPORT': Explanation(
+        'The dataset cannot be written.',
+        'Correct the cause in the message, usually a full disk, then run the same file again.',
+    ),
+}
+
+
+def explain(process: str, label: str) -> Explanation:
+    """Return the explanation of an exit code.
+
+    Parameters
+    ----------
+    process
+        Name of the process class, such as ``ExplorationCalculation``.
+    label
+        Label of the exit code, such as ``ERROR_KILLED``.
+    """
+    return EXPLANATIONS.get(f'{process}.{label}') or EXPLANATIONS[label]

@@ -1,0 +1,81 @@
+"""What can go wrong: the codes of errors and the exit codes of processes, from the code."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+
+from aiida.engine import CalcJob, ExitCode, Process
+
+from aiida_mlip_autopipe.calculations.job import CalculatorJob
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.exit_codes import explain
+
+# AiiDA gives every process the codes below this one.
+FIRST_STATUS = 100
+
+
+def render_codes() -> str:
+    """Return a table for each group of `Code`, as Markdown; the comments between its members name the groups."""
+    parts = []
+    for line in inspect.getsource(Code).splitlines():
+        if group := re.fullmatch(r' {4}# ([^.]*)\..*', line):
+            parts.append((group[1], []))
+        elif member := re.match(r' {4}([A-Z]\w*) = ', line):
+            parts[-1][1].append(Code[member[1]])
+    header = ['code', 'meaning', 'what to do']
+    return '\n\n'.join(
+        f'### {group}\n\n{_table(header, ([f"`{code}`", code.meaning, code.remedy] for code in codes))}'
+        for group, codes in parts
+        if codes
+    )
+
+
+def render_exit_codes() -> str:
+    """Return a section for all jobs, one for all `CalculatorJob`, and one for each process, as Markdown."""
+    found = dict(processes())
+    jobs = [process for process in found.values() if issubclass(process, CalcJob)]
+    shared = set.intersection(*(set(_codes(job)) for job in jobs))
+    with_calculator = set(_codes(CalculatorJob)) - shared
+    sections = [
+        f'### Every job\n\n{_exit_codes(jobs[0], shared)}',
+        f'### Explorations, evaluations, descriptors and selections\n\n{_exit_codes(CalculatorJob, with_calculator)}',
+    ]
+    for name, process in sorted(found.items()):
+        further = set(_codes(process)) - (shared | with_calculator if issubclass(process, CalcJob) else set())
+        if further:
+            sections.append(f'### {process.__name__}\n\nEntry point `{name}`.\n\n{_exit_codes(process, further)}')
+    return '\n\n'.join(sections)
+
+
+def processes() -> Iterable[tuple[str, type[Process]]]:
+    """Yield each process class of the package with its entry point; calcfunctions declare no exit codes."""
+    for group in ('aiida.calculations', 'aiida.workflows'):
+        for point in entry_points(group=group):
+            if point.value.startswith('aiida_mlip_autopipe.'):
+                process = point.load()
+                if inspect.isclass(process) and issubclass(process, Process):
+                    yield point.name, process
+
+
+def _codes(process: type[Process]) -> dict[str, ExitCode]:
+    return {label: code for label, code in process.spec().exit_codes.items() if code.status >= FIRST_STATUS}
+
+
+def _exit_codes(process: type[Process], labels: set[str]) -> str:
+    # AiiDA's cache contains no work chains.
+    is_cached = issubclass(process, CalcJob)
+    header = ['status', 'label', 'meaning', 'what to do', *(['taken from cache'] if is_cached else [])]
+    codes = _codes(process)
+    rows = []
+    for label in sorted(labels, key=lambda label: codes[label].status):
+        cached = ['no' if codes[label].invalidates_cache else 'yes'] if is_cached else []
+        rows.append([str(codes[label].status), f'`{label}`', *explain(process.__name__, label), *cached])
+    return _table(header, rows)
+
+
+def _table(header: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [header, ['---'] * len(header), *rows]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)

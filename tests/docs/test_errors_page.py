@@ -1,0 +1,42 @@
+"""The page of what can go wrong explains every error."""
+
+import re
+import sys
+from pathlib import Path
+
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.exit_codes import EXPLANATIONS, explain
+
+sys.path.insert(0, str(Path(__file__).parents[2] / 'docs' / 'extensions'))
+
+from errors_reference import processes, render_codes, render_exit_codes
+
+
+def labels_of_processes():
+    return [
+        (process.__name__, label, code)
+        for _, process in processes()
+        for label, code in process.spec().exit_codes.items()
+        if code.status >= 100
+    ]
+
+
+def test_every_code_is_on_the_page_with_a_meaning_and_a_remedy():
+    rows = re.findall(r'^\| `(\w+)` \| (.+\.) \| (.+\.) \|$', render_codes(), re.MULTILINE)
+    assert rows == [(code.value, code.meaning, code.remedy) for code in Code]
+
+
+def test_every_exit_code_is_on_the_page_with_a_meaning_and_a_remedy():
+    found = labels_of_processes()
+    assert len({process for process, *_ in found}) == 9
+    page = render_exit_codes()
+    for process, label, code in found:
+        meaning, remedy = explain(process, label)
+        assert meaning.endswith('.'), label
+        assert remedy.endswith('.'), label
+        assert f'| {code.status} | `{label}` | {meaning} | {remedy} |' in page
+
+
+def test_no_explanation_is_left_of_an_exit_code_that_does_not_exist():
+    known = {name for process, label, _ in labels_of_processes() for name in (label, f'{process}.{label}')}
+    assert EXPLANATIONS.keys() <= known
