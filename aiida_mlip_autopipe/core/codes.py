@@ -83,6 +83,7 @@ class Code(StrEnum):
     VALUE_INVALID = 'value_invalid', 'The value breaks a rule.', 'Write a value that the message allows.'
 
     # Generation of seeds.
+    API_KEY_MISSING = 'api_key_missing', 'No API key is set.', 'Put the key into MP_API_KEY, or use the provider mp.'
     BOUNDARY_IMPOSSIBLE = 'boundary_impossible', 'No such grain boundary exists.', 'Use an axis and Σ of the message.'
     CELL_TOO_SMALL = 'cell_too_small', 'The cell is too small.', 'Use a larger one, or raise validation.max_atoms.'
     CHARGE_UNBALANCED = 'charge_unbalanced', 'The formal charges do not balance.', 'Do what the message proposes.'
@@ -92,11 +93,23 @@ class Code(StrEnum):
         'Use a larger cell, or the composition in the message.',
     )
     COMPOSITION_INVALID = 'composition_invalid', 'The fractions are not valid.', 'Use fractions from 0 to 1 of sum 1.'
+    DATABASE_UNREACHABLE = (
+        'database_unreachable',
+        'The database does not answer, or its answer cannot be read.',
+        'Check its name or address and the network, or give files instead of a query.',
+    )
     ELEMENT_UNKNOWN = 'element_unknown', 'No element has this symbol.', 'Use the symbol of an element.'
     FORMULA_INVALID = 'formula_invalid', 'The text is not a chemical formula.', 'Write it as Fe2O3.'
     HOST_UNSUITABLE = 'host_unsuitable', 'The structures of the inner entry are unsuitable.', 'Change the inner entry.'
     MOLECULE_UNKNOWN = 'molecule_unknown', 'ASE has no molecule of this name.', 'Put the molecule in a file.'
     PROTOTYPE_MISSING = 'prototype_missing', 'The formula has no known structure type.', 'Set n_random.'
+    QUERY_EMPTY = 'query_empty', 'The query found no usable structure.', 'Widen the query.'
+    QUERY_REFUSED = 'query_refused', 'The database refused the query.', 'Correct the query or the key.'
+    QUERY_TOO_BROAD = (
+        'query_too_broad',
+        'The query found too many structures.',
+        'Narrow it, or raise max_structures.',
+    )
     QUERY_UNANSWERED = 'query_unanswered', 'The query has no answer yet.', 'Call answer_queries first.'
     SITE_MISSING = 'site_missing', 'The structure has no such site.', 'Use another site or structure.'
     SITES_MISMATCH = 'sites_mismatch', 'The structure type has other sites.', 'Use the sites in the message.'

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.whole_file import whole_file
 from aiida_mlip_autopipe.generation.base import GeneratorSettings
@@ -50,7 +51,7 @@ def _ask(query: QuerySettings) -> Path:
     if not ordered:
         n_left_out = n_unreadable + len(found)
         others = f'; {n_left_out} without whole atoms on its sites are left out' if n_left_out else ''
-        raise AutopipeError(f'the query to {query.provider} found no structure{others}; widen it')
+        raise AutopipeError(Code.QUERY_EMPTY, f'the query to {query.provider} found no structure{others}; widen it')
     return _write_answer(list(ordered.values()))
 
 
@@ -83,7 +84,9 @@ def _write_answer(structures: list[Atoms]) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise AutopipeError(f'the answer of a query cannot be kept in {folder}: {error.strerror}') from error
+        raise AutopipeError(
+            Code.FILE_UNWRITABLE, f'the answer of a query cannot be kept in {folder}: {error.strerror}'
+        ) from error
     with whole_file(path, overwrite=True) as unfinished:
         unfinished.write_bytes(content)
     return path

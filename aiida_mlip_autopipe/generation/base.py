@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field, PositiveInt
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.randomness import make_rng
 from aiida_mlip_autopipe.core.registry import Registry, variants_in
@@ -142,7 +143,7 @@ class Generator(ABC):
         """Return how many seeds are made if the entry does not say."""
         n_parents = self.n_parents()
         if n_parents is None:
-            raise AutopipeError(f'an entry of kind {self.settings.kind!r} needs n_seeds')
+            raise AutopipeError(Code.VALUE_MISSING, f'an entry of kind {self.settings.kind!r} needs n_seeds')
         return n_parents * self.settings.perturb.variants
 
     @abstractmethod

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.generation.base import GeneratorSettings, content_label
 from aiida_mlip_autopipe.generation.entry import Entry
@@ -105,7 +106,9 @@ def generate_seeds(
     """
     listed = list(list_entries(entries, random_seed=random_seed, cutoff_A=cutoff_A))
     if fingerprints is None and _needs_fingerprints(listed, start):
-        raise AutopipeError(f'seeds from {start} on need the fingerprints of the earlier ones to find duplicates')
+        raise AutopipeError(
+            Code.VALUE_MISSING, f'seeds from {start} on need the fingerprints of the earlier ones to find duplicates'
+        )
     # A copy, so that the caller can use the same fingerprints again.
     marks = Fingerprints(set(fingerprints.own), set(fingerprints.known)) if fingerprints else Fingerprints()
     rejections = Rejections()

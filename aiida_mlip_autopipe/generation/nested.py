@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import BeforeValidator, SerializeAsAny, ValidationInfo, WithJsonSchema
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import (
@@ -40,13 +41,14 @@ def validate_nested(value: Any, info: ValidationInfo) -> GeneratorSettings:
         kind = value.get('kind')
         if kind not in set(GENERATORS):
             near = get_close_matches(str(kind), list(GENERATORS), 1)
-            raise fault(f'its kind must be one of {", ".join(GENERATORS)}', nearest=near[0] if near else None)
+            code = Code.KIND_UNKNOWN if kind else Code.KIND_MISSING
+            raise fault(code, f'the kind must be one of {", ".join(GENERATORS)}', nearest=near[0] if near else None)
         value = GENERATORS.load(str(kind)).settings_class.model_validate(value, context=info.context)
     if not isinstance(value, GeneratorSettings):
-        raise fault('must be an entry with a kind of its own')
+        raise fault(Code.TYPE_WRONG, 'must be a mapping with a kind, such as {kind: alloy, composition: {Cu: 1}}')
     for name, default in OUTER_FIELDS.items():
         if getattr(value, name) != default:
-            raise fault(f'{name} belongs to the outermost entry')
+            raise fault(Code.KEY_UNKNOWN, f'{name} belongs to the outermost entry')
     return value
 
 
@@ -104,8 +106,9 @@ class ComposedGenerator(Generator):
         if count is None and type(self.inner).fill is Generator.fill:
             kind, inner = self.settings.kind, self.inner.settings.kind
             raise AutopipeError(
+                Code.HOST_UNSUITABLE,
                 f'{kind} needs the same crystal in every draw, and this entry of kind {inner!r} draws each anew: '
-                f'take {inner} of {kind}, or turn off what is random in it'
+                f'take {inner} of {kind}, or turn off what is random in it',
             )
         return range(count or 1)
 

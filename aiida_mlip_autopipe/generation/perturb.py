@@ -8,6 +8,8 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 
@@ -38,9 +40,9 @@ class PerturbSettings(Settings):
     @model_validator(mode='after')
     def _check(self) -> Self:
         if self.rattle_A and self.rattle_temperature_K:
-            raise ValueError('give rattle_A or rattle_temperature_K, not both')
+            raise fault(Code.VALUES_EXCLUDE, 'give rattle_A or rattle_temperature_K, not both')
         if any(change <= -0.9 or change > 5 for change in self.volume_scan):
-            raise ValueError('a relative change of the volume lies above -0.9 and at most at 5')
+            raise fault(Code.OUT_OF_RANGE, 'each relative volume change must be above -0.9 and at most 5')
         return self
 
     @property

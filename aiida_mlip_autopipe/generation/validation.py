@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field, PositiveInt, field_validator
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import PhysicsViolationError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
@@ -68,7 +69,10 @@ class ValidationSettings(Settings):
         for pair, distance in distances.items():
             symbols = pair.split('-')
             if len(symbols) != 2 or distance < 0:
-                raise fault(f"{pair}: {distance:g} is not a pair of elements and a distance in Å, as 'O-O: 2.0'")
+                raise fault(
+                    Code.VALUE_INVALID,
+                    f"{pair}: {distance:g} is not a pair of elements and a distance in Å, as 'O-O: 2.0'",
+                )
             for symbol in symbols:
                 check_symbol(symbol)
         return distances

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from ase.build import bulk, fcc111
 from ase.io import write
+from support.errors import refused
 
-from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import PhysicsViolationError
 from aiida_mlip_autopipe.generation import Rejections, count_seeds, iterate_seeds, merge_reports
 from aiida_mlip_autopipe.generation.entry import Entry
 from aiida_mlip_autopipe.generation.kinds.alloy import AlloyGenerator
@@ -99,9 +101,7 @@ def test_a_draw_that_breaks_a_rule_is_drawn_again_and_reported(generate):
 
 def test_after_the_last_redraw_the_broken_rule_is_named(generate):
     entry = {**OTHER, 'perturb': {'rattle_A': 1.0}, 'validation': {'max_redraws': 3, 'max_neighbour_factor': 0}}
-    with pytest.raises(
-        PhysicsViolationError, match=r'no valid seed of the alloy entry after 3 redraws: atoms'
-    ) as caught:
+    with refused(Code.STRUCTURE_INVALID, 'alloy', '3 redraws', '(Fe)') as caught:
         generate(entry)
     violation = caught.value
     assert violation.rule == 'min_distance'
@@ -114,8 +114,9 @@ def test_a_seed_can_be_left_out_instead(generate, tmp_path):
     bad.positions[1] = bad.positions[0] + 0.5
     write(tmp_path / 'both.traj', [good, bad])
     entry = {'kind': 'structures', 'files': [str(tmp_path / 'both.traj')]}
-    with pytest.raises(PhysicsViolationError, match='atoms 0'):
+    with refused(Code.STRUCTURE_INVALID, '0 (Cu)', '1 (Cu)') as caught:
         generate(entry)
+    assert caught.value.rule == 'min_distance'
     result = generate({**entry, 'validation': {'on_failure': 'skip'}}, cutoff_A=5.0)
     assert len(result.seeds) == 1
     assert (result.report['made'], result.report['skipped']) == (1, 1)
@@ -216,7 +217,7 @@ def test_a_slice_hands_on_fingerprints_only_where_the_next_one_is_compared_with_
     assert generate(ALLOY, ALLOY, stop=3).fingerprints is None
     assert generate(ORDERED, ALLOY, stop=1).fingerprints is None
     assert generate(REPEATING, stop=8).fingerprints is None
-    with pytest.raises(AutopipeError, match='seeds from 3 on'):
+    with refused(Code.VALUE_MISSING, '3'):
         generate(REPEATING, start=3)
 
 

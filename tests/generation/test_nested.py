@@ -1,25 +1,33 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
+from support.errors import refused
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.generation import GENERATORS
 
 COPPER = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
 
 
 @pytest.mark.parametrize(
-    ('of', 'place', 'sentence'),
+    ('of', 'place', 'code', 'value'),
     [
-        ({'kind': 'aloy'}, ('of',), 'its kind must be one of adsorption, alloy'),
-        ({'kind': 'alloy', 'composition': {'Cx': 1.0}}, ('of', 'composition', 'Cx', '[key]'), 'not an element'),
-        ({**COPPER, 'n_seeds': 3}, ('of',), 'n_seeds belongs to the outermost entry'),
-        ({**COPPER, 'perturb': {'rattle_A': 0.1}}, ('of',), 'perturb belongs to the outermost entry'),
-        (3, ('of',), 'must be an entry with a kind of its own'),
+        ({'kind': 'aloy'}, ('of',), Code.KIND_UNKNOWN, 'adsorption, alloy'),
+        ({'composition': {'Cu': 1.0}}, ('of',), Code.KIND_MISSING, 'adsorption, alloy'),
+        (
+            {'kind': 'alloy', 'composition': {'Cx': 1.0}},
+            ('of', 'composition', 'Cx', '[key]'),
+            Code.ELEMENT_UNKNOWN,
+            "'Cx'",
+        ),
+        ({**COPPER, 'n_seeds': 3}, ('of',), Code.KEY_UNKNOWN, 'n_seeds'),
+        ({**COPPER, 'perturb': {'rattle_A': 0.1}}, ('of',), Code.KEY_UNKNOWN, 'perturb'),
+        (3, ('of',), Code.TYPE_WRONG, 'kind'),
     ],
 )
-def test_a_fault_of_the_inner_entry_is_told_at_its_place(make_entries, of, place, sentence):
-    with pytest.raises(ValidationError, match=sentence) as caught:
+def test_an_error_in_the_inner_entry_is_reported_at_its_place(make_entries, of, place, code, value):
+    with refused(code, value) as caught:
         make_entries({'kind': 'surface', 'of': of})
     assert caught.value.errors()[0]['loc'] == (0, 'surface', *place)
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from ase.build import bulk, fcc111, molecule
 from ase.data import atomic_masses, atomic_numbers
-from pydantic import ValidationError
 from scipy import constants
+from support.errors import refused
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.generation import PerturbSettings
 from aiida_mlip_autopipe.generation.perturb import perturb_atoms
 
@@ -146,7 +147,13 @@ def test_the_parent_is_left_as_it_is():
     assert atoms == before
 
 
-@pytest.mark.parametrize('fields', [{'rattle_A': 0.1, 'rattle_temperature_K': 300}, {'volume_scan': (-0.95,)}])
-def test_contradicting_or_impossible_settings_are_refused(fields):
-    with pytest.raises(ValidationError):
+@pytest.mark.parametrize(
+    ('fields', 'code', 'values'),
+    [
+        ({'rattle_A': 0.1, 'rattle_temperature_K': 300}, Code.VALUES_EXCLUDE, ['rattle_A', 'rattle_temperature_K']),
+        ({'volume_scan': (-0.95,)}, Code.OUT_OF_RANGE, ['-0.9', '5']),
+    ],
+)
+def test_contradictory_or_impossible_settings_are_refused(fields, code, values):
+    with refused(code, *values):
         PerturbSettings(**fields)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.generation.chemistry.oxidation import (
     States,
@@ -49,7 +50,9 @@ class Chemistry:
         found = known_states(symbol, -1 if is_anion else 1, common=common or is_anion)
         if not found:
             sign = 'negative' if is_anion else 'positive'
-            raise AutopipeError(f'no {sign} oxidation state of {symbol} is known; give oxidation_states')
+            raise AutopipeError(
+                Code.VALUE_MISSING, f'no {sign} oxidation state of {symbol} is known; give oxidation_states'
+            )
         return found
 
     def guess(self, counts: dict[str, int]) -> States:
@@ -72,9 +75,10 @@ class Chemistry:
             return nearest
         formula = ''.join(f'{symbol}{count}' for symbol, count in counts.items())
         raise AutopipeError(
+            Code.CHARGE_UNBALANCED,
             f'no oxidation states balance {formula} in {self.name}: the nearest, '
             f'{describe_states(nearest)}, leave {total_charge(nearest):+d} e in the cell; '
-            'set compensation: none to have it so'
+            'set compensation: none to allow this charge',
         )
 
     def compensate(self, counts: dict[str, dict[str, int]], host: States) -> tuple[States, dict[str, int]]:
@@ -106,11 +110,14 @@ class Chemistry:
                     present = sum(states[symbol].values())
                     if number > MAX_VACANT_SHARE * present:
                         raise AutopipeError(
+                            Code.CHARGE_UNBALANCED,
                             f'{describe_states(states)} would need {number} vacancies on {present} sites of {symbol}; '
-                            f'at most a share of {MAX_VACANT_SHARE:g} is allowed: use less of the minor element'
+                            f'at most a share of {MAX_VACANT_SHARE:g} is allowed: use less of the minor element',
                         )
                 return states, vacancies
-        raise AutopipeError(f'no number of vacancies balances {describe_states(states)}; set compensation: none')
+        raise AutopipeError(
+            Code.CHARGE_UNBALANCED, f'no number of vacancies balances {describe_states(states)}; set compensation: none'
+        )
 
     def _vacancies(self, states: States) -> dict[str, int] | None:
         """Return how many ions of which host element are to be left out, or None if no number fits."""

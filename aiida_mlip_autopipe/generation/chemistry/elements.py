@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import AfterValidator
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
 
 # How far the fractions of a composition may be from a sum of 1: enough for three thirds written as 0.333.
@@ -26,16 +27,21 @@ def check_symbol(symbol: str) -> str:
     close += difflib.get_close_matches(symbol.capitalize(), chemical_symbols[1:], 1, 0.4)
     close += [sign for sign in chemical_symbols[1:] if sign[0] == symbol[:1].upper()]
     nearest = close[0] if close else 'H'
-    raise fault(f"{symbol!r} is not an element's symbol", nearest=nearest)
+    raise fault(Code.ELEMENT_UNKNOWN, f"{symbol!r} is not an element's symbol", nearest=nearest)
 
 
 def _check_composition(fractions: dict[str, float]) -> dict[str, float]:
     for symbol, fraction in fractions.items():
         if not 0 < fraction <= 1:
-            raise fault(f'the fraction of {symbol} is {fraction:g}; it must be above 0 and at most 1')
+            raise fault(
+                Code.COMPOSITION_INVALID, f'the fraction of {symbol} is {fraction:g}; it must be above 0 and at most 1'
+            )
     total = sum(fractions.values())
     if abs(total - 1) > FRACTION_TOLERANCE:
-        raise fault(f'the fractions sum to {total:.6g}; they must sum to 1 within {FRACTION_TOLERANCE:g}')
+        raise fault(
+            Code.COMPOSITION_INVALID,
+            f'the fractions sum to {total:.6g}; they must sum to 1 within {FRACTION_TOLERANCE:g}',
+        )
     return {symbol: fraction / total for symbol, fraction in fractions.items()}
 
 
@@ -45,11 +51,13 @@ def _check_formula(formula: str) -> str:
     try:
         composition = Composition(formula)
     except (ValueError, TypeError):
-        raise fault(f'{formula!r} is not a chemical formula, as Fe2O3') from None
+        raise fault(Code.FORMULA_INVALID, f'{formula!r} is not a chemical formula, as Fe2O3') from None
     for element in composition:
         check_symbol(element.symbol)
     if not composition or any(amount != int(amount) or amount < 1 for amount in composition.values()):
-        raise fault(f'{formula!r} must have whole numbers of atoms; {composition.reduced_formula} has')
+        raise fault(
+            Code.FORMULA_INVALID, f'{formula!r} must have whole numbers of atoms; {composition.reduced_formula} has'
+        )
     return formula
 
 

@@ -6,6 +6,7 @@ import os
 import warnings
 from typing import Any
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.generation.databases.query import MATERIALS_PROJECT, QuerySettings
 
@@ -28,13 +29,15 @@ def find_structures(query: QuerySettings) -> tuple[dict[str, Any], int]:
         from mp_api.client import MPRester
     except ImportError as error:
         raise AutopipeError(
+            Code.PACKAGE_MISSING,
             f"{failed}: its client cannot be imported ({error}); pip install 'aiida-mlip-autopipe[materials-project]', "
-            f'or {OTHERWISE}'
+            f'or {OTHERWISE}',
         ) from error
     key = os.environ.get('MP_API_KEY') or SETTINGS.get('PMG_MAPI_KEY')
     if not key:
         raise AutopipeError(
-            f'{failed}: there is no key; put that of https://materialsproject.org/api into MP_API_KEY, or {OTHERWISE}'
+            Code.API_KEY_MISSING,
+            f'{failed}: there is no key; put that of https://materialsproject.org/api into MP_API_KEY, or {OTHERWISE}',
         )
     if query.elements:
         question = {'chemsys': '-'.join(sorted(set(query.elements)))}
@@ -53,10 +56,12 @@ def find_structures(query: QuerySettings) -> tuple[dict[str, Any], int]:
                 )
     except Exception as error:  # the client raises its own errors, those of requests and those of its checks
         told = '' if isinstance(error, OSError) else f': {" ".join(str(error).split())}'
-        raise AutopipeError(f'{failed}: {type(error).__name__}{told}; check the key and the network') from error
+        code = Code.DATABASE_UNREACHABLE if isinstance(error, OSError) else Code.QUERY_REFUSED
+        raise AutopipeError(code, f'{failed}: {type(error).__name__}{told}; check the key and the network') from error
     if len(found) >= limit:
         raise AutopipeError(
+            Code.QUERY_TOO_BROAD,
             f'{failed}: it has more structures than max_structures={query.max_structures}; '
-            'narrow the query or raise max_structures'
+            'narrow the query or raise max_structures',
         )
     return {str(entry.material_id): entry.structure for entry in found}, 0

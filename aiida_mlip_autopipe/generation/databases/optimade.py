@@ -11,11 +11,12 @@ from urllib.parse import quote
 
 from pymatgen.ext.optimade import OptimadeRester
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.generation.databases.query import MATERIALS_PROJECT, QuerySettings
 
 TIMEOUT_S = 30
-NOT_OPTIMADE = 'does not answer as OPTIMADE asks; check its address'
+NOT_OPTIMADE = (Code.DATABASE_UNREACHABLE, 'does not follow the OPTIMADE specification; check its address')
 
 
 class _Client(OptimadeRester):  # type: ignore[misc]
@@ -23,7 +24,7 @@ class _Client(OptimadeRester):  # type: ignore[misc]
 
     def __init__(self, provider: str, max_structures: int):
         self.max_structures = max_structures
-        self.failure: str | None = None
+        self.failure: tuple[Code, str] | None = None
         self.n_received = 0
         super().__init__(provider, timeout=TIMEOUT_S)
 
@@ -33,15 +34,22 @@ class _Client(OptimadeRester):  # type: ignore[misc]
             response = self.session.get(url, timeout=self._timeout)
             answer = response.json()
         except ValueError:
-            self.failure = f'answered {response.status_code} and no JSON; check its name or address'
+            self.failure = (
+                Code.DATABASE_UNREACHABLE,
+                f'answered {response.status_code} without JSON; check its name or address',
+            )
             raise
         except OSError as error:
             self.failure = (
-                f'cannot be reached ({type(error).__name__}); check its address and the network, or give files'
+                Code.DATABASE_UNREACHABLE,
+                f'cannot be reached ({type(error).__name__}); check its address and the network, or give files',
             )
             raise
         if response.status_code >= 400:
-            self.failure = f'refused it ({response.status_code}{_reason(answer)}); check the query'
+            self.failure = (
+                Code.QUERY_REFUSED,
+                f'refused the query ({response.status_code}{_reason(answer)}); correct the query',
+            )
             raise ValueError(self.failure)
         if isinstance(answer['meta'], dict) and isinstance(answer['data'], list):
             self._receive(answer)
@@ -57,8 +65,9 @@ class _Client(OptimadeRester):  # type: ignore[misc]
         n_found = max(self.n_received, answer['meta'].get('data_returned') or 0)
         if n_found > self.max_structures:
             self.failure = (
+                Code.QUERY_TOO_BROAD,
                 f'has {n_found} structures or more, above max_structures={self.max_structures}; '
-                'narrow the query or raise max_structures'
+                'narrow the query or raise max_structures',
             )
             raise ValueError(self.failure)
         for entry in answer['data']:
@@ -82,7 +91,7 @@ def find_structures(query: QuerySettings) -> tuple[dict[str, Any], int]:
     elif provider not in OptimadeRester.aliases:
         near = get_close_matches(provider, [*OptimadeRester.aliases, MATERIALS_PROJECT], 1)
         hint = f'; did you mean {near[0]!r}?' if near else f'; there are {", ".join(OptimadeRester.aliases)}'
-        raise AutopipeError(f'there is no OPTIMADE database {provider!r}{hint}')
+        raise AutopipeError(Code.CHOICE_UNKNOWN, f'there is no OPTIMADE database {provider!r}{hint}')
     log = logging.getLogger('pymatgen.ext.optimade')
     disabled, log.disabled = log.disabled, True
     try:
@@ -92,7 +101,8 @@ def find_structures(query: QuerySettings) -> tuple[dict[str, Any], int]:
     finally:
         log.disabled = disabled
     if client.failure or not client.resources:
-        raise AutopipeError(f'the query to {query.provider} has no answer: it {client.failure or NOT_OPTIMADE}')
+        code, reason = client.failure or NOT_OPTIMADE
+        raise AutopipeError(code, f'the query to {query.provider} has no answer: it {reason}')
     structures: dict[str, Any] = next(iter(found.values()), {})
     return structures, client.n_received - len(structures)
 

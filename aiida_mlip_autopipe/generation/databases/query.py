@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.chemistry.elements import Element, Formula
@@ -30,10 +31,14 @@ class QuerySettings(Settings):
 
     @model_validator(mode='after')
     def _check_question(self) -> Self:
-        if sum(map(bool, (self.elements, self.formula, self.filter))) != 1:
-            raise fault('a query needs one of elements, formula and filter')
+        n_given = sum(map(bool, (self.elements, self.formula, self.filter)))
+        if n_given != 1:
+            code = Code.VALUES_EXCLUDE if n_given else Code.VALUES_INCOMPLETE
+            raise fault(code, 'a query needs one of elements, formula and filter')
         if self.filter and self.provider == MATERIALS_PROJECT:
-            raise fault(f'{MATERIALS_PROJECT} takes elements or a formula; the provider mp takes a filter')
+            raise fault(
+                Code.VALUES_EXCLUDE, f'{MATERIALS_PROJECT} takes elements or a formula; the provider mp takes a filter'
+            )
         return self
 
     def question(self) -> dict[str, Any]:
