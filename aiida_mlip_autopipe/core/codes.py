@@ -188,8 +188,11 @@ class Code(StrEnum):
     BROKER_MISSING = 'broker_missing', 'The profile has no broker.', 'Add one with the command in the message.'
     CAMPAIGN_ENDED = 'campaign_ended', 'The campaign has ended.', 'Submit it again to run it once more.'
     CAMPAIGN_FAILED = 'campaign_failed', 'The campaign failed.', 'Read the reason in the message and correct it.'
+    CAMPAIGN_MISSING = 'campaign_missing', 'No such campaign exists.', 'List them with `mlip-autopipe status`.'
     CHECKOUT_MISSING = 'checkout_missing', 'The task needs a checkout of the project.', 'Clone the project.'
+    CODE_AMBIGUOUS = 'code_ambiguous', 'Several codes have this label.', 'Write it as label@computer.'
     CODE_BROKEN = 'code_broken', 'The program of the code does not run.', 'Correct its path, or register it again.'
+    CODE_MISSING = 'code_missing', 'No such code exists.', 'Use a code of the message, or register one.'
     CODE_WITHOUT_CALCULATOR = (
         'code_without_calculator',
         'No calculator is known for the code.',
@@ -204,6 +207,12 @@ class Code(StrEnum):
     COMPUTER_TEST_FAILED = 'computer_test_failed', 'A test of the computer failed.', 'Read what the computer reported.'
     DAEMON_FAILED = 'daemon_failed', 'The daemon does not start.', 'Read its log with `verdi daemon logshow`.'
     DATASET_MISSING = 'dataset_missing', 'The campaign has no dataset.', 'Check it with `mlip-autopipe status`.'
+    ENVIRONMENT_MISSING = (
+        'environment_missing',
+        'The environment of the code is not recorded.',
+        'Record it with the command in the message.',
+    )
+    GPU_MISSING = 'gpu_missing', 'The self-test found no GPU.', 'Repeat it with a GPU, or set calculator.device.'
     HOST_KEY_UNKNOWN = 'host_key_unknown', 'The host key is unknown.', 'Log in once with ssh and accept the key.'
     HOST_UNKNOWN = 'host_unknown', 'No computer has this host name.', 'Add a Host entry to ~/.ssh/config.'
     HOST_UNREACHABLE = 'host_unreachable', 'The host does not answer.', 'Check the host, the port, and the VPN.'

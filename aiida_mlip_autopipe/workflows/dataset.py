@@ -19,6 +19,7 @@ from aiida_mlip_autopipe.calculations.generate_seeds import generate_seeds
 from aiida_mlip_autopipe.calculations.select import SelectionCalculation
 from aiida_mlip_autopipe.calculations.select_frames import select_frames
 from aiida_mlip_autopipe.config import CampaignConfig, load_config
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.seed import SeedData
@@ -87,7 +88,9 @@ class DatasetWorkChain(ThrottledWorkChain):
         if not isinstance(config, CampaignConfig):
             config = load_config(config, overrides)
         elif overrides:
-            raise AutopipeError('overrides change a config file; a validated config is taken as it is')
+            raise AutopipeError(
+                Code.VALUES_EXCLUDE, 'overrides change a config file and cannot change a validated config'
+            )
         builder = cls.get_builder()
         for name, value in campaign_inputs(config, tell).items():
             setattr(builder, name, value)

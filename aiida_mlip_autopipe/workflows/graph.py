@@ -6,6 +6,7 @@ from typing import Any
 
 from aiida import orm
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 
 CAMPAIGN = 'aiida.workflows:mlip_autopipe.dataset'
@@ -30,9 +31,11 @@ def load_campaign(identifier: str) -> orm.WorkChainNode:
     try:
         node = orm.load_node(identifier)
     except Exception as error:  # missing, ambiguous or not an identifier: the same to the user
-        raise AutopipeError(f"no campaign {identifier!r}; 'mlip-autopipe status' lists them") from error
+        message = f"there is no campaign {identifier!r}; 'mlip-autopipe status' lists all campaigns"
+        raise AutopipeError(Code.CAMPAIGN_MISSING, message) from error
     if node.process_type != CAMPAIGN:
-        raise AutopipeError(f"{identifier!r} is no campaign; 'mlip-autopipe status' lists them")
+        message = f"{identifier!r} is not a campaign; 'mlip-autopipe status' lists all campaigns"
+        raise AutopipeError(Code.CAMPAIGN_MISSING, message)
     return node
 
 

@@ -142,7 +142,7 @@ def test_frames_that_cannot_be_described_end_the_campaign_with_the_reason(run_ca
     alloy = campaign_config().generation[0].model_dump(mode='json')
     campaign = run_campaign(mistake_the_version, sampling=fps(), execution=BY_JOB, generation=[alloy])
     assert campaign.exit_status == 406
-    assert 'version another of the description' in campaign.exit_message
+    assert 'another' in campaign.exit_message
 
 
 def losing(folder, n_describe, n_select):

@@ -69,20 +69,20 @@ PROVOCATIONS = {
 }
 # What the work chain makes of them, where it knows more than that a job failed.
 RESTARTED = {400: 403, 410: 410, 411: 411}
-SENTENCES = {
-    303: 'trajectory.traj cannot be read',
-    304: 'checkpoint.npz cannot be read',
-    310: 'version another of the runner',
-    311: 'a single atom',
-    320: "needs the package 'no_such_package'",
-    321: 'no shipped model of that name',
-    322: 'expected was 000000000000',
-    323: "the calculator 'emt' does not know Fe",
-    324: 'mlip-autopipe calculator test autopipe-emt@localhost',
-    325: f'{hashlib.sha256(WEIGHTS).hexdigest()} is no longer at /no/such.pth',
-    350: 'KeyError',
-    410: 'limit 0.3',
-    411: 'limit 100, at step 0',
+# Names and numbers in the messages.
+VALUES = {
+    303: ['trajectory.traj'],
+    304: ['checkpoint.npz'],
+    310: ['another'],
+    320: ["'no_such_package'"],
+    321: ['no-such-model'],
+    322: ['000000000000'],
+    323: ["'emt'", 'Fe'],
+    324: ['numpy', 'mlip-autopipe calculator test autopipe-emt@localhost'],
+    325: [hashlib.sha256(WEIGHTS).hexdigest(), '/no/such.pth'],
+    350: ['KeyError'],
+    410: ['0.3'],
+    411: ['100', 'step 0'],
 }
 
 
@@ -162,10 +162,10 @@ def job_of(process):
 
 
 @pytest.mark.parametrize('status', PROVOCATIONS)
-def test_a_job_that_fails_in_this_way_ends_with_its_code_and_a_sentence(provoked, status):
+def test_a_job_that_fails_ends_with_its_exit_code_and_one_line(provoked, status):
     job = job_of(provoked[status])
     assert job.exit_status == status, job.exit_message
-    assert SENTENCES.get(status, '') in job.exit_message
+    assert all(value in job.exit_message for value in VALUES.get(status, [])), job.exit_message
     assert '\n' not in job.exit_message
 
 

@@ -12,6 +12,7 @@ from aiida.common.exceptions import MultipleObjectsError, NotExistent
 from aiida_mlip_autopipe.calculators import CalculatorSettings
 from aiida_mlip_autopipe.config import CampaignConfig
 from aiida_mlip_autopipe.config.execution import MAX_CONCURRENT_JOBS, ExecutionSettings, JobResources, StashSettings
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.randomness import derive_random_seed
 from aiida_mlip_autopipe.descriptors.describe import asked_descriptors
@@ -42,7 +43,8 @@ def job_codes(config: CampaignConfig) -> list[JobCode]:
         resources, stash = one.resources or execution.resources(), one.stash or execution.stash
         made = _job_code(code, one.calculator or config.calculator, resources, stash)
         if made.key in codes:
-            raise AutopipeError(f'execution.codes[{number}]: {one.code} is listed twice with this calculator and model')
+            message = f'execution.codes[{number}]: {one.code} is listed twice with this calculator and model'
+            raise AutopipeError(Code.VALUES_EXCLUDE, message)
         codes[made.key] = made
     return list(codes.values())
 
@@ -136,11 +138,13 @@ def load_code(label: str, where: str, remedy: str = '') -> orm.AbstractCode:
     try:
         return orm.load_code(label)
     except MultipleObjectsError as error:
-        raise AutopipeError(f'{where}: {label!r} names several codes; write it as label@computer') from error
+        message = f'{where}: several codes are called {label!r}; write it as label@computer'
+        raise AutopipeError(Code.CODE_AMBIGUOUS, message) from error
     except NotExistent as error:
         known = sorted(code.full_label for code in find_codes())
-        hint = f'there are {", ".join(known)}' if known else 'there is none'
-        raise AutopipeError(f'{where}: no code {label!r} in this profile, {hint}{remedy}') from error
+        hint = f'the codes are {", ".join(known)}' if known else 'it has no codes'
+        message = f'{where}: there is no code {label!r} in this profile; {hint}{remedy}'
+        raise AutopipeError(Code.CODE_MISSING, message) from error
 
 
 def stash_resources(stash: StashSettings, exploring: JobResources) -> JobResources:

@@ -11,6 +11,7 @@ from aiida import orm
 from aiida_mlip_autopipe.calculators import CalculatorSettings
 from aiida_mlip_autopipe.calculators.base import ModelSettings
 from aiida_mlip_autopipe.config.execution import JobResources
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.installation.codes import (
     ask_environment,
@@ -97,8 +98,9 @@ def find_environment(code: orm.AbstractCode, calculator: dict[str, Any], tell: T
         if kept is None:
             option = ' --config FILE' if calculator.get('kind') == 'custom' else ''
             raise AutopipeError(
+                Code.ENVIRONMENT_MISSING,
                 f'the environment of {code.full_label} is not recorded for the calculator '
-                f"{calculator.get('kind')!r}; '{self_test_command(code.full_label)}{option}' records it"
+                f"{calculator.get('kind')!r}; '{self_test_command(code.full_label)}{option}' records it",
             )
         return kept
     if not calculator:
@@ -129,9 +131,10 @@ def expected_threads(resources: JobResources, code: orm.AbstractCode) -> int:
 def _refuse_idle_gpu(code: orm.AbstractCode, calculator: CalculatorSettings) -> None:
     if isinstance(calculator, ModelSettings):
         raise AutopipeError(
-            f'gpus_per_job asks for a GPU, but the self-test of {code.full_label} found none: '
+            Code.GPU_MISSING,
+            f'gpus_per_job requests a GPU, but the self-test of {code.full_label} found none: '
             f"'{self_test_command(code.full_label)} gpus_per_job=1' repeats the test with a GPU, "
-            'calculator.device overrides it'
+            'calculator.device overrides it',
         )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from aiida import orm
 
 from aiida_mlip_autopipe.calculators.base import CalculatorLoader, ModelSettings
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, ModelMissingError
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.data.model import ModelData, find_model_node
@@ -110,8 +111,9 @@ def _shipped_sha256(settings: ModelSettings, loader: CalculatorLoader, code: orm
         if refused.refusal != 'calculator_missing':
             raise
         raise AutopipeError(
+            Code.VALUE_MISSING,
             f'the sha256 of the shipped model {settings.model!r} is not known here: {refused}; give it as '
-            f"calculator.model_sha256, or register the code again with '--model {settings.model}', which asks the code"
+            f"calculator.model_sha256, or register the code again with '--model {settings.model}', which asks the code",
         ) from refused
 
 

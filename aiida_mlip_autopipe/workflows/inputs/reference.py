@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.sampling.selection_settings import FromCampaign
@@ -26,13 +27,13 @@ def reference_dataset(given: Path | FromCampaign) -> DatasetData:
     try:
         return DatasetData.from_file(given) if isinstance(given, Path) else _dataset_of(given.campaign)
     except AutopipeError as error:
-        raise AutopipeError(f'sampling.given: {error}') from error
+        raise AutopipeError(error.code, f'sampling.given: {error}') from error
 
 
 def _dataset_of(identifier: str) -> DatasetData:
     campaign = load_campaign(identifier)
     if not campaign.is_finished_ok:
         state = campaign.exit_message or f'it is {campaign.process_state.value}'
-        raise AutopipeError(f'campaign {identifier!r} has no dataset: {state}')
+        raise AutopipeError(Code.DATASET_MISSING, f'campaign {identifier!r} has no dataset: {state}')
     dataset: DatasetData = campaign.outputs.dataset
     return dataset

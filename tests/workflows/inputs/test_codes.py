@@ -4,10 +4,11 @@ from collections import Counter
 
 import pytest
 from aiida import orm
+from support.errors import refused
 
 from aiida_mlip_autopipe.calculators.kinds.mace import MACESettings
 from aiida_mlip_autopipe.config.execution import JobResources, StashSettings
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.workflows.inputs.codes import (
     choose_code,
     job_codes,
@@ -139,9 +140,7 @@ def test_several_codes_are_told_apart_by_code_and_calculator(emt_code, campaign_
 
 def test_a_code_that_does_not_exist_is_told_with_those_that_do(emt_code, campaign_config):
     orm.Dict({'a': 'node of another kind'}).store()
-    with pytest.raises(
-        AutopipeError, match=rf"no code 'gone@localhost' in this profile, there .*{emt_code.full_label}"
-    ):
+    with refused(Code.CODE_MISSING, 'execution.code:', "'gone@localhost'", emt_code.full_label):
         job_codes(campaign_config(execution={'code': 'gone@localhost'}))
 
 
@@ -176,7 +175,7 @@ def test_a_code_is_not_listed_twice_with_the_same_model_at_two_paths(remote_code
         {'code': remote_code.full_label, 'calculator': {'kind': 'mace', 'model': str(tmp_path / name)}}
         for name in ('a.model', 'b.model')
     ]
-    with pytest.raises(AutopipeError, match=r'execution\.codes\[1\]'):
+    with refused(Code.VALUES_EXCLUDE, 'execution.codes[1]'):
         job_codes(campaign_config(execution={'codes': codes}))
 
 

@@ -10,6 +10,7 @@ from aiida import orm
 from aiida.engine import run_get_node
 from ase.build import bulk
 from support.environments import environment_of
+from support.errors import refused
 
 from aiida_mlip_autopipe.aiida_internals import use_cache
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, exploration_inputs
@@ -18,7 +19,7 @@ from aiida_mlip_autopipe.calculators.kinds.custom import CustomSettings
 from aiida_mlip_autopipe.calculators.kinds.emt import EMTSettings
 from aiida_mlip_autopipe.calculators.kinds.sevennet import SevenNetSettings
 from aiida_mlip_autopipe.config.execution import JobResources
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION, ExplorationSettings
 from aiida_mlip_autopipe.installation.codes import keep_environment, keep_self_test, kept_environment
@@ -142,9 +143,9 @@ def keep(code, kind, **changes):
 
 
 def test_a_code_elsewhere_without_a_record_is_refused_with_the_command_that_makes_one(remote):
-    with pytest.raises(AutopipeError, match=f'mlip-autopipe calculator test {remote.full_label}'):
+    with refused(Code.ENVIRONMENT_MISSING, f'mlip-autopipe calculator test {remote.full_label}'):
         record(remote, EMTSettings())
-    with pytest.raises(AutopipeError, match=f'calculator test {remote.full_label} --config'):
+    with refused(Code.ENVIRONMENT_MISSING, f'calculator test {remote.full_label} --config'):
         record(remote, CUSTOM)
     keep(remote, 'emt', numpy='1.0')
     assert record(remote, EMTSettings()).numpy == '1.0'
@@ -171,7 +172,7 @@ def test_a_package_that_has_changed_on_this_machine_is_told_once(emt_code):
 @pytest.mark.integration
 def test_jobs_without_a_calculator_have_the_record_without_one(emt_code, remote):
     assert described(emt_code) == environment_of().without_calculator()
-    with pytest.raises(AutopipeError, match='calculator test'):
+    with refused(Code.ENVIRONMENT_MISSING, f'calculator test {remote.full_label}'):
         described(remote)
     keep(remote, 'lj')
     assert described(remote) == environment_of().without_calculator()
@@ -202,7 +203,7 @@ def test_a_gpu_that_a_job_would_leave_idle_is_told(remote):
     keep(remote, 'sevennet', device='cpu')
     keep(remote, 'emt')
     gpu = JobResources(gpus_per_job=1)
-    with pytest.raises(AutopipeError, match='gpus_per_job=1'):
+    with refused(Code.GPU_MISSING, f'calculator test {remote.full_label} gpus_per_job=1'):
         record(remote, SevenNetSettings(), gpu)
     assert record(remote, SevenNetSettings(device='cpu'), gpu).device == 'cpu'
     assert record(remote, EMTSettings(), gpu).device == 'cpu'

@@ -7,6 +7,7 @@ import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 from ase.build import bulk
+from support.errors import refused
 
 from aiida_mlip_autopipe.aiida_internals import use_cache
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, exploration_inputs
@@ -14,6 +15,7 @@ from aiida_mlip_autopipe.calculators import base
 from aiida_mlip_autopipe.calculators.kinds.mace import MACESettings
 from aiida_mlip_autopipe.calculators.kinds.sevennet import SevenNetSettings
 from aiida_mlip_autopipe.config.execution import JobResources
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, ModelMissingError
 from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.data.model_store import FOLDER, PLACED, find_model, note_model
@@ -60,7 +62,7 @@ def file(tmp_path):
 def test_the_weights_that_only_a_code_has_are_known_by_what_its_self_test_found(remote_code, monkeypatch):
     monkeypatch.setattr(base, 'find_spec', lambda name: None)
     settings = SevenNetSettings(model='7net-0')
-    with pytest.raises(AutopipeError, match='--model 7net-0'):
+    with refused(Code.VALUE_MISSING, 'calculator.model_sha256', '--model 7net-0'):
         model_node(settings, remote_code)
     about = {'name': '7net-0', 'shipped': True, 'elements': ['Cu'], 'cutoff_A': 5.0, 'versions': {'sevenn': '0.13'}}
     about[RECORDED] = '2026-01-02'
@@ -101,10 +103,10 @@ def test_a_model_that_does_not_load_is_refused_before_anything_starts(local_code
     broken.write_bytes(b'no weights')
 
     def fail(calculator, code):
-        raise AutopipeError(f'{calculator["model"]} does not load')
+        raise AutopipeError(Code.SELF_TEST_FAILED, calculator['model'])
 
     monkeypatch.setattr(models, 'self_test', fail)
-    with pytest.raises(AutopipeError, match='does not load'):
+    with refused(Code.SELF_TEST_FAILED, str(broken)):
         model_node(SevenNetSettings(model=str(broken)), local_code)
 
 

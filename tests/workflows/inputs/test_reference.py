@@ -5,8 +5,9 @@ import pytest
 from aiida import orm
 from aiida.engine import ProcessState
 from ase.build import bulk
+from support.errors import refused
 
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.sampling.selection_settings import FromCampaign
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 from aiida_mlip_autopipe.workflows.inputs.reference import reference_dataset
@@ -64,13 +65,13 @@ def test_a_campaign_without_a_dataset_is_refused(aiida_profile, state, status):
         node.set_exit_status(status)
         node.set_exit_message('1 of 9 explorations succeeded')
     node.store()
-    with pytest.raises(AutopipeError, match=f"^sampling.given: campaign '{node.label}' has no dataset: "):
+    with refused(Code.DATASET_MISSING, 'sampling.given:', node.label):
         reference_dataset(FromCampaign(campaign=node.label))
 
 
 def test_a_campaign_that_is_none_is_refused(aiida_profile):
-    with pytest.raises(AutopipeError, match=r"^sampling\.given: no campaign 'nobody'"):
+    with refused(Code.CAMPAIGN_MISSING, 'sampling.given:', "'nobody'"):
         reference_dataset(FromCampaign(campaign='nobody'))
     other = orm.Int(3).store()
-    with pytest.raises(AutopipeError, match=r'^sampling\.given: '):
+    with refused(Code.CAMPAIGN_MISSING, 'sampling.given:', f"'{other.pk}'"):
         reference_dataset(FromCampaign(campaign=str(other.pk)))
