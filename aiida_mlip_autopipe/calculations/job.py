@@ -60,7 +60,7 @@ class CalculatorJob(CalcJob):
             (320, 'ERROR_CALCULATOR_MISSING', 'The calculator cannot be imported: {reason}'),
             (321, 'ERROR_MODEL_NOT_LOADED', 'The model cannot be loaded: {reason}'),
             (322, 'ERROR_MODEL_MISMATCH', 'The model or image is not the one expected: {reason}'),
-            (323, 'ERROR_ELEMENT_UNKNOWN', 'The calculator does not know an element: {reason}'),
+            (323, 'ERROR_ELEMENT_UNSUPPORTED', 'The calculator does not know an element: {reason}'),
             (
                 324,
                 'ERROR_ENVIRONMENT_CHANGED',

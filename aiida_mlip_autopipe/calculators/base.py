@@ -17,18 +17,15 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field
 
-from aiida_mlip_autopipe.core.errors import AutopipeError, Refusal
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import InputModel
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.core.settings import Settings
 
 
 class CalculatorRefusedError(AutopipeError):
-    """A calculator that cannot be used; its ``refusal`` says which of the reasons it is."""
-
-    def __init__(self, refusal: Refusal, message: str):
-        self.refusal: Refusal = refusal
-        super().__init__(message)
+    """A calculator that cannot be used; its ``code`` is the reason."""
 
 
 class CalculatorSettings(Settings):
@@ -135,14 +132,14 @@ class CalculatorLoader(ABC):
         file = self.shipped_models.get(self.settings.model.lower())
         if file is None:
             raise CalculatorRefusedError(
-                'model_not_loaded',
+                Code.MODEL_NOT_LOADED,
                 f'there is no file {self.settings.model!r}, and no shipped model of that name; '
                 f'there are {", ".join(self.shipped_models)}',
             )
         spec = find_spec(self.module)
         if spec is None or spec.origin is None:
             raise CalculatorRefusedError(
-                'calculator_missing', f'the model comes with the package {self.package!r}, which is not installed'
+                Code.CALCULATOR_MISSING, f'the model comes with the package {self.package!r}, which is not installed'
             )
         return existing_file(str(Path(spec.origin).parent / file))
 
@@ -170,7 +167,9 @@ class CalculatorLoader(ABC):
         CalculatorRefusedError
             If it has none.
         """
-        raise CalculatorRefusedError('settings', f'the calculator {self.settings.kind!r} has no learned descriptors')
+        raise CalculatorRefusedError(
+            Code.SETTINGS_REFUSED, f'the calculator {self.settings.kind!r} has no learned descriptors'
+        )
 
     def check(self) -> str | None:
         """Check all that is cheaper than importing: the package, the model file and its hash.
@@ -188,7 +187,7 @@ class CalculatorLoader(ABC):
         if find_spec(self.module.partition('.')[0]) is None:
             hint = f'; install aiida-mlip-autopipe[{self.extra}]' if self.extra else ''
             raise CalculatorRefusedError(
-                'calculator_missing',
+                Code.CALCULATOR_MISSING,
                 f'the calculator {self.settings.kind!r} needs the package {self.package!r}, which is not installed '
                 f'in the environment of this job{hint}',
             )
@@ -198,7 +197,7 @@ class CalculatorLoader(ABC):
         found = file_sha256(path)
         if self.settings.model_sha256 not in (None, found):
             raise CalculatorRefusedError(
-                'model_mismatch',
+                Code.MODEL_MISMATCH,
                 f'the model file {path} has the sha256 {found[:12]}…, expected was {self.settings.model_sha256[:12]}…',
             )
         return found
@@ -218,7 +217,8 @@ class CalculatorLoader(ABC):
         """Refuse the elements, if there are any, that the calculator does not know."""
         if unknown:
             raise CalculatorRefusedError(
-                'element', f'the calculator {self.settings.kind!r} does not know {", ".join(sorted(unknown))}'
+                Code.ELEMENT_UNSUPPORTED,
+                f'the calculator {self.settings.kind!r} does not know {", ".join(sorted(unknown))}',
             )
 
     def version(self) -> str | None:
@@ -258,12 +258,12 @@ def existing_file(path: str, sha256: str | None = None) -> Path:
     file = Path(path).expanduser()
     if file.is_symlink() and not file.exists():
         raise CalculatorRefusedError(
-            'model_missing',
+            Code.MODEL_MISSING,
             f'the model of sha256 {sha256} is no longer at {os.readlink(file)}; submit again to place it there, or do '
             "so with 'mlip-autopipe calculator place'",
         )
     if not file.is_file():
-        raise CalculatorRefusedError('model_not_loaded', f'the model file {file} does not exist')
+        raise CalculatorRefusedError(Code.MODEL_NOT_LOADED, f'the model file {file} does not exist')
     return file
 
 
@@ -279,7 +279,9 @@ def resolve_device(device: str) -> str:
 
     available = torch.cuda.is_available()
     if device == 'cuda' and not available:
-        raise CalculatorRefusedError('environment', 'the device is cuda, but torch finds no CUDA device here')
+        raise CalculatorRefusedError(
+            Code.ENVIRONMENT_CHANGED, 'the device is cuda, but torch finds no CUDA device here'
+        )
     return 'cuda' if available and device != 'cpu' else 'cpu'
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aiida_mlip_autopipe.config.campaign import CampaignConfig
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, Fault
 from aiida_mlip_autopipe.descriptors.describe import asked_descriptors
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError, CalculatorSettings
@@ -147,7 +148,7 @@ def _model_faults(path: str, calculator: CalculatorSettings) -> Iterator[Fault]:
         loader.resolve_model()
     except CalculatorRefusedError as refused:
         # That a package is missing here is no fault of the file: the job may run in another environment.
-        if refused.refusal == 'model_not_loaded':
+        if refused.code == Code.MODEL_NOT_LOADED:
             model = getattr(calculator, 'model', '')
             nearest = get_close_matches(model, loader.shipped_models, n=1)
             yield Fault(f'{path}.model', repr(model), str(refused), nearest[0] if nearest else None)

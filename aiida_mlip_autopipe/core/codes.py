@@ -122,12 +122,51 @@ class Code(StrEnum):
     SURFACES_POLAR = 'surfaces_polar', 'All terminations are polar.', 'Set polar: allow, or use other planes.'
     TOO_MANY_DEFECTS = 'too_many_defects', 'The structure has too few sites.', 'Use fewer, or a larger supercell.'
 
-    # Calculators, models and jobs. A job reports the code in its result.
+    # Calculators, models and jobs. A job reports the code in its result. The exit code has the same name, as
+    # ERROR_MODEL_MISSING; a code without such an exit code becomes ERROR_SETTINGS_REFUSED.
+    CALCULATOR_MISSING = (
+        'calculator_missing',
+        'The calculator cannot be imported.',
+        'Install its package in the environment of the job.',
+    )
+    CHECKPOINT_MISMATCH = (
+        'checkpoint_mismatch',
+        'The checkpoint is from another job.',
+        'Remove it to start from the seed.',
+    )
+    CHECKPOINT_UNREADABLE = 'checkpoint_unreadable', 'The checkpoint is damaged.', 'Start again from the seed.'
+    CONTRACT_VERSION = (
+        'contract_version',
+        'Another version of the program made the job.',
+        'Install the same version of aiida-mlip-autopipe on both sides.',
+    )
+    ELEMENT_UNSUPPORTED = (
+        'element_unsupported',
+        'The calculator or descriptor does not support an element.',
+        'Use another calculator, or remove the element.',
+    )
+    ENVIRONMENT_CHANGED = (
+        'environment_changed',
+        'The environment differs from the recorded one.',
+        'Restore it, or record it with `mlip-autopipe calculator test`.',
+    )
+    MODEL_MISMATCH = (
+        'model_mismatch',
+        'The model or image has another sha256 than expected.',
+        'Restore the file, or correct the expected sha256.',
+    )
     MODEL_MISSING = (
         'model_missing',
         'The model is not on the computer, and its bytes are not stored.',
         'Place the file with `mlip-autopipe calculator place`.',
     )
+    MODEL_NOT_LOADED = (
+        'model_not_loaded',
+        'The model does not exist or cannot be loaded.',
+        'Correct calculator.model, or test the model with `mlip-autopipe calculator test`.',
+    )
+    SAMPLING = 'sampling', 'No frames can be selected.', 'Relax the limits of sampling, or explore more.'
+    SETTINGS_REFUSED = 'settings_refused', 'The settings of the job are not valid.', 'Correct the settings.'
 
     # Exploration.
 

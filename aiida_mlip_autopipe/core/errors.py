@@ -4,25 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from aiida_mlip_autopipe.core.codes import Code
-
-Refusal = Literal[
-    'contract',
-    'settings',
-    'structure',
-    'checkpoint',
-    'checkpoint_unreadable',
-    'element',
-    'calculator_missing',
-    'model_missing',
-    'model_not_loaded',
-    'model_mismatch',
-    'environment',
-    'selection',
-]
-"""Why a job does not run."""
 
 
 class AutopipeError(Exception):

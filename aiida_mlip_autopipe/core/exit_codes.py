@@ -123,7 +123,7 @@ EXPLANATIONS = {
         'The sha256 of the model or of the image is not the expected one: the file was replaced.',
         'Restore the file, or place and register the new one as a new model or code.',
     ),
-    'ERROR_ELEMENT_UNKNOWN': Explanation(
+    'ERROR_ELEMENT_UNSUPPORTED': Explanation(
         'The calculator does not support an element of the seed.',
         'Choose a model for this element, or remove the element from `generation`.',
     ),

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Generic, Protocol, TypeVar, Union
 
 from pydantic import Field
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.settings import Settings
 
@@ -79,7 +80,7 @@ class Registry(Generic[V]):
         """
         if kind not in self._entry_points:
             noun = self.group.rpartition('.')[2].removesuffix('s')
-            raise AutopipeError(f'there is no {noun} {kind!r}; there are {", ".join(self)}')
+            raise AutopipeError(Code.KIND_UNKNOWN, f'there is no {noun} {kind!r}; there are {", ".join(self)}')
         module, _, name = self._entry_points[kind].value.partition(':')
         try:
             variant: type[V] = getattr(import_module(module), name)

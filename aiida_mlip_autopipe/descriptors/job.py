@@ -27,7 +27,7 @@ from aiida_mlip_autopipe.descriptors.soap.settings import choose_compression, de
 from aiida_mlip_autopipe.descriptors.structures_file import Structures
 from aiida_mlip_autopipe.jobs.granted import granted_threads
 from aiida_mlip_autopipe.jobs.interruptions import Interruptions
-from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, read_job_as, refused_as
+from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, read_job_as, refusing_settings
 from aiida_mlip_autopipe.jobs.loading import (
     check_elements,
     check_environment,
@@ -53,7 +53,7 @@ def describe_frames(job_file: Path, facts: dict[str, Any], interruptions: Interr
         job = read_job_as(DescriptionJob, job_file, 'description', DESCRIPTION_VERSION)
         facts.update(image_sha256=job.image_sha256)
         interruptions.set_limit(job.max_wallclock_s, None)
-        with refused_as('settings', 'descriptor'):
+        with refusing_settings('descriptor'):
             settings = TypeAdapter(AnyDescriptor).validate_python(job.descriptor)
         structures = _read_structures(folder / job.structures, job)
         report: dict[str, Any] = {}
@@ -82,11 +82,11 @@ def _read_structures(path: Path, job: DescriptionJob) -> Structures:
     try:
         structures = Structures(path)
     except Exception as error:  # NumPy raises various errors for a missing or truncated file
-        raise JobRefusedError('structure', f'the structures {path.name} cannot be read: {error}') from error
+        raise JobRefusedError(Code.FILE_UNREADABLE, f'the structures {path.name} cannot be read: {error}') from error
     unknown = structures.numbers - set(job.species)
     if unknown:
         symbols = ', '.join(chemical_symbols[z] for z in sorted(unknown))
-        raise JobRefusedError('element', f'the descriptor is not built for {symbols}')
+        raise JobRefusedError(Code.ELEMENT_UNSUPPORTED, f'the descriptor is not built for {symbols}')
     return structures
 
 
@@ -95,13 +95,13 @@ def _read_projection(path: Path) -> Projection:
         with np.load(path) as arrays:
             return Projection(arrays['mean'], arrays['directions'], arrays['variances'])
     except Exception as error:  # NumPy raises various errors for a missing or truncated file
-        raise JobRefusedError('structure', f'the components {path.name} cannot be read: {error}') from error
+        raise JobRefusedError(Code.FILE_UNREADABLE, f'the components {path.name} cannot be read: {error}') from error
 
 
 def _describe_by_calculator(structures: Structures, job: DescriptionJob, facts: dict[str, Any]) -> Iterator[np.ndarray]:
     """Load the calculator, and return what yields the mean of its descriptors over the atoms, block by block."""
     if job.calculator is None:
-        raise JobRefusedError('settings', 'learned descriptors need a calculator, and the job names none')
+        raise JobRefusedError(Code.SETTINGS_REFUSED, 'learned descriptors need a calculator, and the job names none')
     facts.update(calculator_name=str(job.calculator.get('kind', '')))
     loader = make_loader(job.calculator, job.environment.device)
     facts.update(model_name=loader.model_name(), model_sha256=loader.check())

@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.io.trajectory import TrajectoryReader
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation, Evaluator
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration.trajectory_file import TrajectoryFile
 from aiida_mlip_autopipe.jobs.contract import EVALUATION_FILE, EvaluationJob, Event
 from aiida_mlip_autopipe.jobs.interruptions import Interruptions
@@ -127,8 +128,8 @@ def _open_frames(path: Path) -> Iterator[TrajectoryReader]:
         reader = TrajectoryReader(path)
         n_frames = len(reader)
     except Exception as error:
-        raise JobRefusedError('structure', f'the trajectory {path.name} cannot be read: {error}') from error
+        raise JobRefusedError(Code.FILE_UNREADABLE, f'the trajectory {path.name} cannot be read: {error}') from error
     if not n_frames:
-        raise JobRefusedError('structure', f'the trajectory {path.name} has no frame')
+        raise JobRefusedError(Code.FILE_UNREADABLE, f'the trajectory {path.name} has no frame')
     with reader:
         yield reader

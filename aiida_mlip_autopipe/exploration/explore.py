@@ -11,6 +11,7 @@ from aiida_mlip_autopipe.calculators.base import (
     Loaded,
 )
 from aiida_mlip_autopipe.calculators.isolated_atoms import evaluate_isolated_atoms
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration.dynamics.ensembles import EnsembleRefusedError, choose_ensemble
 from aiida_mlip_autopipe.exploration.preparation import PreparedJob, prepare, read_job
 from aiida_mlip_autopipe.exploration.simulation import Simulation
@@ -34,7 +35,7 @@ def load_calculator(prepared: PreparedJob) -> Loaded:
     declared = loader.settings.cutoff_A
     if loaded.cutoff_A is not None and loaded.cutoff_A > declared + 1e-6:
         raise CalculatorRefusedError(
-            'settings',
+            Code.SETTINGS_REFUSED,
             f'calculator.cutoff_A is {declared:g} Å, but the range of the model is {loaded.cutoff_A:g} Å; '
             'the seeds were made for the smaller one',
         )
@@ -69,7 +70,7 @@ def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions)
     try:
         choice = choose_ensemble(prepared.atoms, settings.ensemble, settings.vacuum_A, has_stress)
     except EnsembleRefusedError as error:
-        raise JobRefusedError('settings', str(error)) from error
+        raise JobRefusedError(Code.SETTINGS_REFUSED, str(error)) from error
     facts.update(ensemble=choice.ensemble, ensemble_reason=choice.reason, timestep_fs=prepared.timestep_fs)
 
     simulation = Simulation(prepared, loaded.calculator, choice.ensemble, job_file.parent, interruptions)

@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from aiida_mlip_autopipe.calculators.base import CalculatorLoader
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint, CheckpointError, hash_job
 from aiida_mlip_autopipe.exploration.dynamics.ensembles import EnsembleChoice, EnsembleRefusedError, choose_ensemble
 from aiida_mlip_autopipe.exploration.dynamics.schedule import Schedule
@@ -21,7 +22,7 @@ from aiida_mlip_autopipe.jobs.contract import (
     START_FILE,
     Job,
 )
-from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, read_job_as, refused_as
+from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, read_job_as, refusing_settings
 from aiida_mlip_autopipe.jobs.loading import check_environment, make_loader
 from aiida_mlip_autopipe.jobs.version import RUNNER_VERSION
 from aiida_mlip_autopipe.structures.seed import fixed_mask
@@ -79,7 +80,7 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
         If it cannot be run.
     """
     seed = job.seeds[0]
-    with refused_as('settings', 'exploration'):
+    with refusing_settings('exploration'):
         settings = ExplorationSettings.model_validate(job.exploration)
         factors = settings.rescue
         schedule = Schedule(settings, factors.temperature_factor**job.rescues)
@@ -90,7 +91,7 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
     try:
         choice = choose_ensemble(atoms, settings.ensemble, settings.vacuum_A)
     except EnsembleRefusedError as error:
-        raise JobRefusedError('settings', str(error)) from error
+        raise JobRefusedError(Code.SETTINGS_REFUSED, str(error)) from error
     loader.check_elements(atoms.get_chemical_symbols())
     prepared = PreparedJob(
         job=job,
@@ -108,7 +109,7 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
     try:
         start = _read_checkpoint(folder / START_FILE, prepared)
     except CheckpointError as error:
-        raise JobRefusedError('checkpoint_unreadable', str(error)) from error
+        raise JobRefusedError(Code.CHECKPOINT_UNREADABLE, str(error)) from error
     try:
         return replace(prepared, start=start, own=_read_checkpoint(folder / CHECKPOINT_FILE, prepared))
     except CheckpointError as error:
@@ -129,14 +130,14 @@ def read_seed(path: Path) -> Atoms:
         with TrajectoryReader(path) as reader:
             atoms: Atoms = reader[-1]
     except Exception as error:
-        raise JobRefusedError('structure', f'the structure {path.name} cannot be read: {error}') from error
+        raise JobRefusedError(Code.FILE_UNREADABLE, f'the structure {path.name} cannot be read: {error}') from error
     atoms.calc = None
     try:
         fixed_mask(atoms)
     except ValueError as error:
-        raise JobRefusedError('structure', str(error)) from error
+        raise JobRefusedError(Code.STRUCTURE_INVALID, str(error)) from error
     if not np.isfinite(atoms.positions).all():
-        raise JobRefusedError('structure', f'the structure {path.name} has positions that are not finite')
+        raise JobRefusedError(Code.STRUCTURE_INVALID, f'the structure {path.name} has positions that are not finite')
     return atoms
 
 
@@ -157,13 +158,14 @@ def _read_checkpoint(path: Path, prepared: PreparedJob) -> Checkpoint | None:
     same_atoms = np.array_equal(checkpoint.numbers, prepared.atoms.numbers)
     if checkpoint.job_hash != prepared.hash_at(checkpoint.step) or not same_atoms:
         raise JobRefusedError(
-            'checkpoint',
+            Code.CHECKPOINT_MISMATCH,
             f'the checkpoint {path.name} in this folder is from another job: its seed, its settings or its calculator '
             'differ; remove it to start from the seed',
         )
     rescues = prepared.job.rescues
     if checkpoint.rescues > rescues:
         raise JobRefusedError(
-            'checkpoint', f'the checkpoint was written after {checkpoint.rescues} rescues, this job is for {rescues}'
+            Code.CHECKPOINT_MISMATCH,
+            f'the checkpoint was written after {checkpoint.rescues} rescues, this job is for {rescues}',
         )
     return checkpoint

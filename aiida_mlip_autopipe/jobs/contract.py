@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from aiida_mlip_autopipe.core.errors import Refusal
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.jobs.environment import Environment
 
-CONTRACT_VERSION = 4
+CONTRACT_VERSION = 5
 
 JOB_FILE = 'job.json'
 SEED_FILE = 'seed.traj'
@@ -140,8 +140,8 @@ class Result(Settings):
     killed writes nothing any more."""
     message: str = ''
     """Why, as one sentence, unless it was completed."""
-    refusal: Refusal | None = None
-    """What was refused, with the outcome ``refused``."""
+    code: Code | None = None
+    """Why the job was refused, with the outcome ``refused``."""
     traceback: str | None = None
     """Where the runner raised, with the outcome ``failed``."""
     seed_id: str | None = None

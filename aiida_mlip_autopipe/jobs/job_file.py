@@ -12,18 +12,15 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from aiida_mlip_autopipe.calculators.base import CalculatorRefusedError
-from aiida_mlip_autopipe.core.errors import AutopipeError, Refusal
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.jobs.contract import CONTRACT_VERSION, IMAGE_VARIABLE, JOB_FILE, AnyJob
 
 J = TypeVar('J', bound=AnyJob)
 
 
 class JobRefusedError(AutopipeError):
-    """A job that is not run; its ``refusal`` says for which of the reasons."""
-
-    def __init__(self, refusal: Refusal, message: str):
-        self.refusal: Refusal = refusal
-        super().__init__(message)
+    """A job that is not run; its ``code`` is the reason."""
 
 
 def read_job_as(kind: type[J], path: Path, science: str, version: str) -> J:
@@ -46,12 +43,12 @@ def read_job_as(kind: type[J], path: Path, science: str, version: str) -> J:
         If it is missing, of another contract version, not valid, for another version of the science or another image.
     """
     content = read_content(path)
-    with refused_as('settings', JOB_FILE):
+    with refusing_settings(JOB_FILE):
         job = kind.model_validate(content)
     expected = getattr(job, f'{science}_version')
     if expected != version:
         raise JobRefusedError(
-            'contract',
+            Code.CONTRACT_VERSION,
             f'{path.name} was made for version {expected} of the {science}, the package in this environment has '
             f'{version}; install the same version of aiida-mlip-autopipe on both sides',
         )
@@ -70,11 +67,11 @@ def read_content(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise JobRefusedError('contract', f'{path.name} cannot be read: {error}') from error
+        raise JobRefusedError(Code.CONTRACT_VERSION, f'{path.name} cannot be read: {error}') from error
     version = content.get('contract_version') if isinstance(content, dict) else None
     if version != CONTRACT_VERSION:
         raise JobRefusedError(
-            'contract',
+            Code.CONTRACT_VERSION,
             f'{path.name} has contract version {version}, the package in this environment has {CONTRACT_VERSION}; '
             'install the same version of aiida-mlip-autopipe on both sides',
         )
@@ -95,11 +92,11 @@ def check_image(expected: str | None) -> None:
     found = os.environ.get(IMAGE_VARIABLE, '')
     if expected is not None and found != expected:
         has = f'has the sha256 {found[:12]}…' if found else 'has a sha256 that the job was not told'
-        raise JobRefusedError('model_mismatch', f'the image of this job {has}, expected was {expected[:12]}…')
+        raise JobRefusedError(Code.MODEL_MISMATCH, f'the image of this job {has}, expected was {expected[:12]}…')
 
 
 @contextmanager
-def refused_as(refusal: Refusal, place: str) -> Iterator[None]:
+def refusing_settings(place: str) -> Iterator[None]:
     """Refuse a job where a part of it, which ``place`` names, is not valid."""
     try:
         yield
@@ -108,8 +105,10 @@ def refused_as(refusal: Refusal, place: str) -> Iterator[None]:
             f'{".".join([place, *map(str, fault["loc"])])}: {fault["msg"]} (got {fault["input"]!r})'
             for fault in error.errors()
         ]
-        raise JobRefusedError(refusal, '; '.join(faults)) from error
+        raise JobRefusedError(Code.SETTINGS_REFUSED, '; '.join(faults)) from error
     except CalculatorRefusedError:
         raise
-    except (AutopipeError, ValueError) as error:
-        raise JobRefusedError(refusal, f'{place}: {error}') from error
+    except AutopipeError as error:
+        raise JobRefusedError(error.code, f'{place}: {error}') from error
+    except ValueError as error:
+        raise JobRefusedError(Code.SETTINGS_REFUSED, f'{place}: {error}') from error

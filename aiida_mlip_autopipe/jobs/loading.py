@@ -15,13 +15,14 @@ from aiida_mlip_autopipe.calculators.base import (
     Loaded,
     random_streams_kept,
 )
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.jobs.environment import (
     Environment,
     SourceNotFoundError,
     compare_environments,
     read_environment,
 )
-from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, refused_as
+from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, refusing_settings
 from aiida_mlip_autopipe.jobs.runner import software_versions
 
 
@@ -40,7 +41,7 @@ def make_loader(content: dict[str, Any], device: str | None = None) -> Calculato
     JobRefusedError
         If the kind is unknown or the settings are not valid.
     """
-    with refused_as('settings', 'calculator'):
+    with refusing_settings('calculator'):
         loader = CALCULATORS.load(str(content.get('kind')))
         if device is not None and 'device' in loader.settings_class.model_fields:
             content = content | {'device': device}
@@ -60,10 +61,10 @@ def check_environment(expected: Environment, loader: CalculatorLoader | None, de
     try:
         found = read_environment(loader, device)
     except SourceNotFoundError as error:
-        raise JobRefusedError('calculator_missing', str(error)) from error
+        raise JobRefusedError(Code.CALCULATOR_MISSING, str(error)) from error
     differences = compare_environments(expected, found)
     if differences:
-        raise JobRefusedError('environment', '; '.join(map(str, differences)))
+        raise JobRefusedError(Code.ENVIRONMENT_CHANGED, '; '.join(map(str, differences)))
 
 
 def load_model(loader: CalculatorLoader) -> Loaded:
@@ -94,12 +95,12 @@ def refusing_to_load(loader: CalculatorLoader) -> Iterator[None]:
         raise
     except ImportError as error:
         raise CalculatorRefusedError(
-            'calculator_missing', f'the calculator {loader.settings.kind!r} cannot be imported: {error}'
+            Code.CALCULATOR_MISSING, f'the calculator {loader.settings.kind!r} cannot be imported: {error}'
         ) from error
     except Exception as error:
         model = loader.model_name() or loader.settings.kind
         raise CalculatorRefusedError(
-            'model_not_loaded', f'the model {model!r} cannot be loaded: {type(error).__name__}: {error}'
+            Code.MODEL_NOT_LOADED, f'the model {model!r} cannot be loaded: {type(error).__name__}: {error}'
         ) from error
 
 

@@ -47,7 +47,7 @@ def run_job(job_file: Path, work: Work) -> Result:
             with space_reserved(folder):
                 work(job_file, facts, interruptions)
         except (JobRefusedError, CalculatorRefusedError) as error:
-            facts.update(outcome='refused', refusal=error.refusal, message=str(error))
+            facts.update(outcome='refused', code=error.code, message=str(error))
         except Interrupted:
             facts.update(outcome='stopped', message='stopped by a signal before the first step')
         except Exception as error:

@@ -16,20 +16,6 @@ from aiida_mlip_autopipe.jobs.environment import self_test_command
 from aiida_mlip_autopipe.jobs.failures import accounting_state, find_failure
 
 LOG_FILE = 'exploration.log'
-REFUSALS = {
-    'contract': 'ERROR_CONTRACT_VERSION',
-    'settings': 'ERROR_SETTINGS_REFUSED',
-    'structure': 'ERROR_SETTINGS_REFUSED',
-    'checkpoint': 'ERROR_SETTINGS_REFUSED',
-    'checkpoint_unreadable': 'ERROR_CHECKPOINT_UNREADABLE',
-    'element': 'ERROR_ELEMENT_UNKNOWN',
-    'calculator_missing': 'ERROR_CALCULATOR_MISSING',
-    'model_missing': 'ERROR_MODEL_MISSING',
-    'model_not_loaded': 'ERROR_MODEL_NOT_LOADED',
-    'model_mismatch': 'ERROR_MODEL_MISMATCH',
-    'environment': 'ERROR_ENVIRONMENT_CHANGED',
-    'selection': 'ERROR_SAMPLING',
-}
 
 
 class JobParser(Parser):
@@ -68,7 +54,9 @@ class JobParser(Parser):
             return self._find_cause(self.exit_codes.ERROR_KILLED, began=True)
         if result.outcome == 'failed' and (failure := find_failure(result.message)):
             return getattr(self.exit_codes, failure.label).format(reason=result.message)
-        label = REFUSALS[result.refusal] if result.refusal else self.OUTCOMES[result.outcome]
+        label = f'ERROR_{result.code.name}' if result.code else self.OUTCOMES[result.outcome]
+        if label not in self.exit_codes:
+            label = 'ERROR_SETTINGS_REFUSED'
         return getattr(self.exit_codes, label).format(reason=result.message, remedy=self._remedy())
 
     def _remedy(self) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.descriptors.describe import Description
 from aiida_mlip_autopipe.jobs.interruptions import Interrupted, Interruptions
-from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, read_job_as, refused_as
+from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, read_job_as, refusing_settings
 from aiida_mlip_autopipe.jobs.loading import check_environment
 from aiida_mlip_autopipe.jobs.runner import software_versions
 from aiida_mlip_autopipe.sampling import STAGE_VERSION, Selection, SelectionRequest, sampling_union
@@ -41,7 +42,7 @@ def select_in_job(job_file: Path, facts: dict[str, Any], interruptions: Interrup
             try:
                 selection = request.select()
             except AutopipeError as error:
-                raise JobRefusedError('selection', str(error)) from error
+                raise JobRefusedError(Code.SAMPLING, str(error)) from error
     except Interrupted:
         facts.update(outcome=interruptions.reason, message=f'{interruptions.message}, before the selection was made')
         return
@@ -50,7 +51,7 @@ def select_in_job(job_file: Path, facts: dict[str, Any], interruptions: Interrup
 
 
 def _read_request(job: SelectionJob, folder: Path) -> SelectionRequest:
-    with refused_as('settings', 'sampling'):
+    with refusing_settings('sampling'):
         settings = TypeAdapter(sampling_union()).validate_python(job.sampling)
     try:
         trajectories = read_trajectories(folder / job.trajectories, job.seed_ids)
@@ -60,7 +61,7 @@ def _read_request(job: SelectionJob, folder: Path) -> SelectionRequest:
             described[key] = Description(features, facts.species, facts.report, given)
         reference = () if job.reference is None else tuple(read_given(folder / job.reference))
     except Exception as error:  # NumPy and ASE raise various errors for a missing or truncated file
-        raise JobRefusedError('structure', f'the files of the job cannot be read: {error}') from error
+        raise JobRefusedError(Code.FILE_UNREADABLE, f'the files of the job cannot be read: {error}') from error
     return SelectionRequest(
         trajectories=trajectories,
         settings=settings,

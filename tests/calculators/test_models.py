@@ -4,6 +4,7 @@ import pytest
 
 from aiida_mlip_autopipe.calculators.base import ModelSettings, existing_file
 from aiida_mlip_autopipe.config import load_config
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError, resolve_model
 
 KINDS = [kind for kind in CALCULATORS if issubclass(CALCULATORS.load(kind).settings_class, ModelSettings)]
@@ -31,7 +32,7 @@ def test_a_name_that_is_neither_a_file_nor_shipped_is_refused(kind):
     loader = CALCULATORS.load(kind)
     with pytest.raises(CalculatorRefusedError) as caught:
         loader(loader.settings_class(model='no-such-model')).resolve_model()
-    assert caught.value.refusal == 'model_not_loaded'
+    assert caught.value.code == Code.MODEL_NOT_LOADED
     assert all(name in str(caught.value) for name in loader.shipped_models)
 
 
@@ -40,4 +41,4 @@ def test_a_link_to_a_model_that_is_gone_is_refused_with_its_sha256_and_place(tmp
     link.symlink_to('/models/gone.pth')
     with pytest.raises(CalculatorRefusedError, match=r'a{64} is no longer at /models/gone\.pth') as caught:
         existing_file(str(link), 'a' * 64)
-    assert caught.value.refusal == 'model_missing'
+    assert caught.value.code == Code.MODEL_MISSING

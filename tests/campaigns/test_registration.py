@@ -58,7 +58,7 @@ def test_a_code_is_kept_when_its_self_test_passed_and_set_aside_when_it_failed(r
     assert orm.load_code(f'autopipe-emt-{created.code.pk}@bench').pk == created.code.pk
 
     monkeypatch.setattr(self_tests, 'CONTRACT_VERSION', 99)
-    with refused(Code.VERSION_MISMATCH, 'contract_version 4', '99'):
+    with refused(Code.VERSION_MISMATCH, 'contract_version 5', '99'):
         register()
     assert orm.load_code('autopipe-emt@bench').pk == replaced.code.pk
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from support.sampling import numbers_in
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.descriptors import DESCRIPTION_VERSION
 from aiida_mlip_autopipe.descriptors.contract import DESCRIPTORS_FILE, STRUCTURES_FILE
 from aiida_mlip_autopipe.descriptors.environments import project_environments, report_environments
@@ -59,28 +60,28 @@ def test_a_job_of_environments_that_is_told_to_stop_says_how_many_structures_it_
 
 def test_an_element_that_the_descriptor_was_not_built_for_is_refused(trajectories, describe):
     result = describe(trajectories, species=(29, 79))
-    assert (result.outcome, result.refusal) == ('refused', 'element')
+    assert (result.outcome, result.code) == ('refused', Code.ELEMENT_UNSUPPORTED)
     assert 'H, O' in result.message
     assert 'Cu' not in result.message
 
 
 @pytest.mark.parametrize(
-    ('changes', 'refusal', 'values'),
+    ('changes', 'code', 'values'),
     [
-        ({'contract_version': 99}, 'contract', ['job.json', '99']),
-        ({'description_version': '0'}, 'contract', ['job.json', ' 0 ', 'description', DESCRIPTION_VERSION]),
-        ({'descriptor': {'kind': 'sope'}}, 'settings', ['descriptor', 'sope']),
-        ({'descriptor': {'kind': 'soap', 'n_max': 0}}, 'settings', ['descriptor', 'n_max']),
-        ({'descriptor': {'kind': 'learned'}}, 'settings', ['calculator']),
-        ({'descriptor': {'kind': 'learned'}, 'calculator': {'kind': 'emt'}}, 'settings', ["'emt'"]),
-        ({'structures': 'other.npz'}, 'structure', ['structures', 'other.npz']),
-        ({'projection': 'other.npz'}, 'structure', ['components', 'other.npz']),
-        ({'image_sha256': 'a' * 64}, 'model_mismatch', ['image', 'a' * 12]),
+        ({'contract_version': 99}, Code.CONTRACT_VERSION, ['job.json', '99']),
+        ({'description_version': '0'}, Code.CONTRACT_VERSION, ['job.json', ' 0 ', 'description', DESCRIPTION_VERSION]),
+        ({'descriptor': {'kind': 'sope'}}, Code.SETTINGS_REFUSED, ['descriptor', 'sope']),
+        ({'descriptor': {'kind': 'soap', 'n_max': 0}}, Code.SETTINGS_REFUSED, ['descriptor', 'n_max']),
+        ({'descriptor': {'kind': 'learned'}}, Code.SETTINGS_REFUSED, ['calculator']),
+        ({'descriptor': {'kind': 'learned'}, 'calculator': {'kind': 'emt'}}, Code.SETTINGS_REFUSED, ["'emt'"]),
+        ({'structures': 'other.npz'}, Code.FILE_UNREADABLE, ['structures', 'other.npz']),
+        ({'projection': 'other.npz'}, Code.FILE_UNREADABLE, ['components', 'other.npz']),
+        ({'image_sha256': 'a' * 64}, Code.MODEL_MISMATCH, ['image', 'a' * 12]),
     ],
 )
-def test_an_invalid_job_is_refused(trajectories, describe, changes, refusal, values):
+def test_an_invalid_job_is_refused(trajectories, describe, changes, code, values):
     result = describe(trajectories, **changes)
-    assert (result.outcome, result.refusal) == ('refused', refusal)
+    assert (result.outcome, result.code) == ('refused', code)
     assert [value for value in values if value not in result.message] == []
 
 

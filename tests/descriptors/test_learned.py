@@ -7,6 +7,7 @@ import pytest
 from ase.build import bulk
 from support.tiny_mace import write_tiny_mace
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.descriptors.contract import DESCRIPTORS_FILE
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
@@ -68,7 +69,7 @@ def test_an_element_that_the_calculator_does_not_know_is_refused(describe, calcu
     # SevenNet knows no francium, the tiny model nothing but copper and gold.
     atoms.numbers[0] = 87
     result = describe([as_trajectory(atoms)], species=(29, 87), descriptor=LEARNED, calculator=calculator)
-    assert (result.outcome, result.refusal) == ('refused', 'element')
+    assert (result.outcome, result.code) == ('refused', Code.ELEMENT_UNSUPPORTED)
     assert ' Fr' in result.message
 
 
@@ -76,4 +77,4 @@ def test_another_model_file_than_the_one_expected_is_refused(describe, calculato
     expecting = {**calculator, 'model_sha256': '0' * 64}
     frames = [as_trajectory(bulk('Cu'))]
     result = describe(frames, species=(29,), descriptor=LEARNED, calculator=expecting)
-    assert (result.outcome, result.refusal) == ('refused', 'model_mismatch')
+    assert (result.outcome, result.code) == ('refused', Code.MODEL_MISMATCH)

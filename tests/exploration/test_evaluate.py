@@ -16,6 +16,7 @@ from aiida_mlip_autopipe.calculators import CALCULATORS
 from aiida_mlip_autopipe.calculators.base import Loaded
 from aiida_mlip_autopipe.calculators.kinds.emt import EMTLoader
 from aiida_mlip_autopipe.calculators.kinds.lj import LennardJonesLoader
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration import EVALUATION_VERSION
 from aiida_mlip_autopipe.exploration.evaluate import evaluate_frames
 from aiida_mlip_autopipe.exploration.trajectory_file import read_trajectory, write_trajectory
@@ -135,26 +136,26 @@ def test_a_frame_that_cannot_be_evaluated_has_no_number_and_the_others_have(eval
 
 
 @pytest.mark.parametrize(
-    ('changes', 'refusal', 'words'),
+    ('changes', 'code', 'words'),
     [
-        ({'contract_version': 99}, 'contract', 'contract version 99'),
-        ({'evaluation_version': '0'}, 'contract', 'version 0 of the evaluation'),
-        ({'calculator': {'kind': 'ljj'}}, 'settings', 'ljj'),
-        ({'image_sha256': 'a' * 64}, 'model_mismatch', 'the image of this job'),
-        ({'trajectory': 'other.traj'}, 'structure', 'other.traj cannot be read'),
-        ({'calculator': {'kind': 'sevennet', 'model': '/no/such.pth'}}, 'model_not_loaded', 'does not exist'),
+        ({'contract_version': 99}, Code.CONTRACT_VERSION, 'contract version 99'),
+        ({'evaluation_version': '0'}, Code.CONTRACT_VERSION, 'version 0 of the evaluation'),
+        ({'calculator': {'kind': 'ljj'}}, Code.KIND_UNKNOWN, 'ljj'),
+        ({'image_sha256': 'a' * 64}, Code.MODEL_MISMATCH, 'the image of this job'),
+        ({'trajectory': 'other.traj'}, Code.FILE_UNREADABLE, 'other.traj cannot be read'),
+        ({'calculator': {'kind': 'sevennet', 'model': '/no/such.pth'}}, Code.MODEL_NOT_LOADED, 'does not exist'),
     ],
 )
-def test_a_job_that_cannot_be_run_is_refused_in_one_sentence(evaluation, changes, refusal, words):
+def test_a_job_that_cannot_be_run_is_refused_in_one_sentence(evaluation, changes, code, words):
     result = evaluation(**changes)
-    assert (result.outcome, result.refusal) == ('refused', refusal)
+    assert (result.outcome, result.code) == ('refused', code)
     assert words in result.message
 
 
 def test_an_element_that_the_second_calculator_does_not_know_is_refused(evaluation, monkeypatch):
     monkeypatch.setattr(LennardJonesLoader, 'load', lambda loader: Loaded(EMT(), elements=frozenset({79})))
     result = evaluation()
-    assert (result.outcome, result.refusal) == ('refused', 'element')
+    assert (result.outcome, result.code) == ('refused', Code.ELEMENT_UNSUPPORTED)
     assert result.message == "the calculator 'lj' does not know Cu"
 
 

@@ -21,6 +21,7 @@ from ase.io import read, write
 from aiida_mlip_autopipe.calculators import CALCULATORS
 from aiida_mlip_autopipe.calculators.base import Loaded
 from aiida_mlip_autopipe.calculators.kinds.emt import EMTLoader
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.jobs.contract import (
     CHECKPOINT_FILE,
     CRASH_FILE,
@@ -38,7 +39,7 @@ def test_a_completed_run_tells_what_it_did(job_folder, copper):
     folder = job_folder().write(copper, {'n_steps': 40, 'ensemble': 'npt'})
     result = folder.run()
     assert result == Result.model_validate_json((folder.path / RESULT_FILE).read_text())
-    assert (result.outcome, result.message, result.refusal) == ('completed', '', None)
+    assert (result.outcome, result.message, result.code) == ('completed', '', None)
     assert (result.first_step, result.last_step, result.n_frames, result.force_calls) == (0, 40, 20, 41)
     assert (result.ensemble, result.ensemble_reason) == ('npt', 'set by the user')
     assert (result.calculator_name, result.device, result.precision) == ('emt', 'cpu', 'float64')
@@ -117,12 +118,12 @@ def test_a_job_of_another_contract_is_refused(job_folder, copper, content):
     folder = job_folder().write(copper)
     (folder.path / JOB_FILE).write_text(content)
     result = folder.run()
-    assert (result.outcome, result.refusal) == ('refused', 'contract')
+    assert (result.outcome, result.code) == ('refused', Code.CONTRACT_VERSION)
 
 
 def test_a_job_for_another_runner_is_refused(job_folder, copper):
     result = job_folder().write(copper, runner_version='0').run()
-    assert (result.outcome, result.refusal) == ('refused', 'contract')
+    assert (result.outcome, result.code) == ('refused', Code.CONTRACT_VERSION)
     assert 'version 0 of the runner' in result.message
 
 
@@ -139,13 +140,13 @@ def test_a_job_for_another_runner_is_refused(job_folder, copper):
 )
 def test_settings_that_make_no_sense_are_refused(job_folder, copper, exploration, sentence):
     result = job_folder().write(copper, exploration).run()
-    assert (result.outcome, result.refusal) == ('refused', 'settings')
+    assert (result.outcome, result.code) == ('refused', Code.SETTINGS_REFUSED)
     assert sentence in result.message
 
 
 def test_an_unknown_calculator_is_refused(job_folder, copper):
     result = job_folder().write(copper, calculator={'kind': 'etm'}).run()
-    assert (result.outcome, result.refusal) == ('refused', 'settings')
+    assert (result.outcome, result.code) == ('refused', Code.KIND_UNKNOWN)
     assert 'etm' in result.message
 
 
@@ -153,7 +154,7 @@ def test_a_seed_that_cannot_be_read_is_refused(job_folder, copper):
     folder = job_folder().write(copper)
     (folder.path / 'seed.traj').write_text('nonsense')
     result = folder.run()
-    assert (result.outcome, result.refusal) == ('refused', 'structure')
+    assert (result.outcome, result.code) == ('refused', Code.FILE_UNREADABLE)
 
 
 def test_a_constraint_that_is_not_honoured_is_refused(job_folder, copper):
@@ -161,27 +162,27 @@ def test_a_constraint_that_is_not_honoured_is_refused(job_folder, copper):
     copper.set_constraint(FixBondLengths([(0, 1)]))
     write(folder.path / SEED_FILE, copper)
     result = folder.run()
-    assert (result.outcome, result.refusal) == ('refused', 'structure')
+    assert (result.outcome, result.code) == ('refused', Code.STRUCTURE_INVALID)
     assert 'FixBondLengths' in result.message
 
 
 def test_an_element_that_the_calculator_does_not_know_is_refused(job_folder):
     result = job_folder().write(bulk('Fe') * (2, 2, 2)).run()
-    assert (result.outcome, result.refusal) == ('refused', 'element')
+    assert (result.outcome, result.code) == ('refused', Code.ELEMENT_UNSUPPORTED)
     assert result.message == "the calculator 'emt' does not know Fe"
 
 
 def test_a_calculator_that_is_not_installed_is_refused_in_no_time(job_folder, copper, monkeypatch):
     monkeypatch.setattr('aiida_mlip_autopipe.calculators.base.find_spec', lambda name: None)
     result = job_folder().write(copper, calculator={'kind': 'mace', 'model': 'x.model'}).run()
-    assert (result.outcome, result.refusal) == ('refused', 'calculator_missing')
+    assert (result.outcome, result.code) == ('refused', Code.CALCULATOR_MISSING)
     assert "needs the package 'mace-torch'" in result.message
     assert 'aiida-mlip-autopipe[mace]' in result.message
 
 
 def test_a_model_file_that_is_not_there_is_refused(job_folder, copper):
     result = job_folder().write(copper, calculator={'kind': 'sevennet', 'model': '/no/such.pth'}).run()
-    assert (result.outcome, result.refusal) == ('refused', 'model_not_loaded')
+    assert (result.outcome, result.code) == ('refused', Code.MODEL_NOT_LOADED)
     assert result.message == 'the model file /no/such.pth does not exist'
 
 
@@ -191,7 +192,7 @@ def test_another_model_of_the_same_name_is_refused_before_anything_is_imported(j
     calculator = {'kind': 'sevennet', 'model': str(model), 'model_sha256': hashlib.sha256(b'others').hexdigest()}
     before = 'torch' in sys.modules
     result = job_folder().write(copper, calculator=calculator).run()
-    assert (result.outcome, result.refusal) == ('refused', 'model_mismatch')
+    assert (result.outcome, result.code) == ('refused', Code.MODEL_MISMATCH)
     assert ('torch' in sys.modules) == before
 
 
@@ -237,12 +238,12 @@ def use_loader(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('loader', 'refusal'), [(BrokenLoader, 'model_not_loaded'), (MissingLoader, 'calculator_missing')]
+    ('loader', 'code'), [(BrokenLoader, Code.MODEL_NOT_LOADED), (MissingLoader, Code.CALCULATOR_MISSING)]
 )
-def test_a_calculator_that_does_not_load_is_refused(job_folder, copper, use_loader, loader, refusal):
+def test_a_calculator_that_does_not_load_is_refused(job_folder, copper, use_loader, loader, code):
     use_loader(loader)
     result = job_folder().write(copper).run()
-    assert (result.outcome, result.refusal) == ('refused', refusal)
+    assert (result.outcome, result.code) == ('refused', code)
 
 
 def test_a_model_that_reaches_farther_than_the_seeds_were_made_for_is_refused(job_folder, copper, use_loader):
@@ -252,7 +253,7 @@ def test_a_model_that_reaches_farther_than_the_seeds_were_made_for_is_refused(jo
 
     use_loader(FarLoader)
     result = job_folder().write(copper).run()
-    assert (result.outcome, result.refusal) == ('refused', 'settings')
+    assert (result.outcome, result.code) == ('refused', Code.SETTINGS_REFUSED)
     assert 'calculator.cutoff_A is 6.6 Å, but the range of the model is 9 Å' in result.message
 
 
@@ -353,7 +354,7 @@ def test_a_run_that_blows_up_is_taken_up_cooler_from_its_last_good_frame(job_fol
     assert frames.extra['target_temperature_K'][-1] == 9.0
     assert (np.diff(frames.steps) == 2).all()
     refused = folder.write(copper, settings).run()
-    assert (refused.outcome, refused.refusal) == ('refused', 'checkpoint')
+    assert (refused.outcome, refused.code) == ('refused', Code.CHECKPOINT_MISMATCH)
 
 
 def test_the_end_of_the_wall_time_leaves_a_checkpoint(job_folder, copper, monkeypatch):
@@ -391,14 +392,14 @@ def test_a_seed_is_relaxed_on_request_unless_it_was_perturbed(job_folder, copper
 def test_a_job_in_another_image_than_the_one_expected_is_refused(job_folder, copper, monkeypatch):
     monkeypatch.setenv(IMAGE_VARIABLE, 'b' * 64)
     result = job_folder().write(copper, image_sha256='a' * 64).run()
-    assert (result.outcome, result.refusal) == ('refused', 'model_mismatch')
+    assert (result.outcome, result.code) == ('refused', Code.MODEL_MISMATCH)
     assert 'bbbbbbbbbbbb…, expected was aaaaaaaaaaaa…' in result.message
 
 
 def test_a_job_that_was_not_told_its_image_is_refused_where_one_is_expected(job_folder, copper, monkeypatch):
     monkeypatch.delenv(IMAGE_VARIABLE, raising=False)
     result = job_folder().write(copper, image_sha256='a' * 64).run()
-    assert (result.outcome, result.refusal) == ('refused', 'model_mismatch')
+    assert (result.outcome, result.code) == ('refused', Code.MODEL_MISMATCH)
 
 
 def test_the_result_tells_the_image_of_a_job(job_folder, copper, monkeypatch):

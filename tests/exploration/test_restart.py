@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint, CheckpointError
 from aiida_mlip_autopipe.jobs.contract import (
     CHECKPOINT_FILE,
@@ -130,7 +131,7 @@ def test_a_run_whose_schedule_was_another_is_not_gone_on_with(job_folder, copper
     folder = job_folder().write(copper, {'ensemble': 'npt', 'stages': before})
     folder.run()
     result = folder.write(copper, {'ensemble': 'npt', 'stages': after}).run()
-    assert (result.outcome, result.refusal) == ('refused', 'checkpoint')
+    assert (result.outcome, result.code) == ('refused', Code.CHECKPOINT_MISMATCH)
 
 
 def test_frames_after_the_last_checkpoint_are_not_written_twice(job_folder, copper, same_frames):
@@ -247,7 +248,7 @@ def test_the_checkpoint_of_another_job_is_refused(job_folder, copper, change):
     folder = job_folder().write(copper, settings)
     folder.run()
     result = folder.write(copper, **{'exploration': settings} | change).run()
-    assert (result.outcome, result.refusal) == ('refused', 'checkpoint')
+    assert (result.outcome, result.code) == ('refused', Code.CHECKPOINT_MISMATCH)
     assert 'from another job' in result.message
 
 
@@ -255,7 +256,7 @@ def test_a_damaged_checkpoint_of_the_leg_before_is_refused(job_folder, copper):
     folder = job_folder().write(copper, {'n_steps': 20})
     (folder.path / START_FILE).write_bytes(b'PK\x03\x04 nonsense')
     result = folder.run()
-    assert (result.outcome, result.refusal) == ('refused', 'checkpoint_unreadable')
+    assert (result.outcome, result.code) == ('refused', Code.CHECKPOINT_UNREADABLE)
 
 
 @pytest.mark.integration

@@ -11,6 +11,7 @@ import pytest
 from support.environments import environment_of
 
 from aiida_mlip_autopipe.calculators.kinds.custom import CustomSettings
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.jobs import environment as environment_module
 from aiida_mlip_autopipe.jobs.environment import (
     SourceNotFoundError,
@@ -146,7 +147,7 @@ def test_a_job_refuses_another_environment_than_its_own(job_folder, copper, fiel
         content['environment'] = environment_of(content['calculator'], value).model_dump(mode='json')
     (folder.path / 'job.json').write_text(json.dumps(content))
     result = folder.run()
-    assert (result.outcome, result.refusal) == ('refused', 'environment')
+    assert (result.outcome, result.code) == ('refused', Code.ENVIRONMENT_CHANGED)
     assert field in result.message
     assert str(value) in result.message
 

@@ -7,6 +7,7 @@ from ase.build import bulk
 from ase.io import write
 
 from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.descriptors import descriptions_from_nodes
 from aiida_mlip_autopipe.data.trajectory import node_from_trajectory, trajectory_id
@@ -131,11 +132,11 @@ def test_structures_given_are_no_leg(parse, make_reference):
     [
         (make_result(), None, 302),
         (make_result(), np.zeros((2, 2)), 303),
-        (make_result(outcome='refused', refusal='contract', message='1, not 2'), None, 310),
-        (make_result(outcome='refused', refusal='element', message='no W'), None, 323),
-        (make_result(outcome='refused', refusal='calculator_missing', message='no'), None, 320),
-        (make_result(outcome='refused', refusal='model_not_loaded', message='no'), None, 321),
-        (make_result(outcome='refused', refusal='model_mismatch', message='no'), None, 322),
+        (make_result(outcome='refused', code=Code.CONTRACT_VERSION, message='1, not 2'), None, 310),
+        (make_result(outcome='refused', code=Code.ELEMENT_UNSUPPORTED, message='no W'), None, 323),
+        (make_result(outcome='refused', code=Code.CALCULATOR_MISSING, message='no'), None, 320),
+        (make_result(outcome='refused', code=Code.MODEL_NOT_LOADED, message='no'), None, 321),
+        (make_result(outcome='refused', code=Code.MODEL_MISMATCH, message='no'), None, 322),
         (make_result(outcome='failed', message='ZeroDivisionError', traceback='…'), None, 350),
         (make_result(outcome='out_of_walltime', message='2 of 3'), np.zeros((3, 2)), 400),
     ],

@@ -6,6 +6,7 @@ from aiida.plugins import ParserFactory
 from ase.build import bulk
 
 from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
 from aiida_mlip_autopipe.exploration.trajectory_file import write_trajectory
 from aiida_mlip_autopipe.jobs import contract
@@ -90,11 +91,11 @@ def test_frames_that_were_not_reached_have_no_number(parse):
         ('{"outcome": "comp', False, 301),
         (make_result(n_frames=3), False, 302),
         (make_result(n_frames=3), True, 303),
-        (make_result(outcome='refused', refusal='contract', message='1, not 2'), False, 310),
-        (make_result(outcome='refused', refusal='element', message='no W'), False, 323),
-        (make_result(outcome='refused', refusal='calculator_missing', message='no'), False, 320),
-        (make_result(outcome='refused', refusal='model_not_loaded', message='no'), False, 321),
-        (make_result(outcome='refused', refusal='model_mismatch', message='no'), False, 322),
+        (make_result(outcome='refused', code=Code.CONTRACT_VERSION, message='1, not 2'), False, 310),
+        (make_result(outcome='refused', code=Code.ELEMENT_UNSUPPORTED, message='no W'), False, 323),
+        (make_result(outcome='refused', code=Code.CALCULATOR_MISSING, message='no'), False, 320),
+        (make_result(outcome='refused', code=Code.MODEL_NOT_LOADED, message='no'), False, 321),
+        (make_result(outcome='refused', code=Code.MODEL_MISMATCH, message='no'), False, 322),
         (make_result(outcome='failed', message='ZeroDivisionError', traceback='…'), False, 350),
         (make_result(outcome='stopped'), False, 400),
         (make_result(outcome='no_frame', message='no neighbour'), False, 411),

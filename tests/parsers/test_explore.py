@@ -11,6 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.trajectory import Trajectory as TrajectoryFile
 
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
 from aiida_mlip_autopipe.exploration.trajectory_file import TRAJECTORY_FILE_VERSION
@@ -118,12 +119,14 @@ def test_a_completed_job_gives_frames_result_and_checkpoint(parse):
         ('{"outcome": "no such outcome"}', [], 301),
         (make_result(n_frames=2), [], 302),
         (make_result(n_frames=2), [(contract.TRAJECTORY_FILE, lambda path: path.write_bytes(b'- of Ulm torn'))], 303),
-        (make_result(outcome='refused', refusal='contract', message='1, not 2'), [], 310),
-        (make_result(outcome='refused', refusal='settings', message='no'), [], 311),
-        (make_result(outcome='refused', refusal='calculator_missing', message='no'), [], 320),
-        (make_result(outcome='refused', refusal='model_not_loaded', message='no'), [], 321),
-        (make_result(outcome='refused', refusal='model_mismatch', message='no'), [], 322),
-        (make_result(outcome='refused', refusal='element', message='no'), [], 323),
+        (make_result(outcome='refused', code=Code.CONTRACT_VERSION, message='1, not 2'), [], 310),
+        (make_result(outcome='refused', code=Code.SETTINGS_REFUSED, message='no'), [], 311),
+        (make_result(outcome='refused', code=Code.KIND_UNKNOWN, message='no'), [], 311),
+        (make_result(outcome='refused', code=Code.CHECKPOINT_UNREADABLE, message='no'), [], 304),
+        (make_result(outcome='refused', code=Code.CALCULATOR_MISSING, message='no'), [], 320),
+        (make_result(outcome='refused', code=Code.MODEL_NOT_LOADED, message='no'), [], 321),
+        (make_result(outcome='refused', code=Code.MODEL_MISMATCH, message='no'), [], 322),
+        (make_result(outcome='refused', code=Code.ELEMENT_UNSUPPORTED, message='no'), [], 323),
         (make_result(outcome='failed', message='ZeroDivisionError', traceback='…'), [], 350),
         (make_result(outcome='out_of_walltime', n_frames=2), [FRAMES, CHECKPOINT], 400),
         (make_result(outcome='stopped', n_frames=2), [FRAMES, CHECKPOINT], 400),

@@ -11,6 +11,7 @@ from ase.db import connect
 from support.environments import environment_of
 from support.sampling import sampling
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.descriptors.describe import Description, descriptor_key
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings, describe_structures
 from aiida_mlip_autopipe.jobs.contract import JOB_FILE, STOP_FILE
@@ -145,26 +146,26 @@ def test_descriptors_of_jobs_are_taken_and_none_is_computed_again(make_request, 
 
 
 @pytest.mark.parametrize(
-    ('changes', 'refusal'),
+    ('changes', 'code'),
     [
-        ({'contract_version': 99}, 'contract'),
-        ({'sampling_version': '0'}, 'contract'),
-        ({'sampling': {'kind': 'fsp'}}, 'settings'),
-        ({'trajectories': 'other.npz'}, 'structure'),
-        ({'features': 'other.npz'}, 'structure'),
-        ({'reference': 'other.db'}, 'structure'),
-        ({'image_sha256': 'a' * 64}, 'model_mismatch'),
+        ({'contract_version': 99}, Code.CONTRACT_VERSION),
+        ({'sampling_version': '0'}, Code.CONTRACT_VERSION),
+        ({'sampling': {'kind': 'fsp'}}, Code.SETTINGS_REFUSED),
+        ({'trajectories': 'other.npz'}, Code.FILE_UNREADABLE),
+        ({'features': 'other.npz'}, Code.FILE_UNREADABLE),
+        ({'reference': 'other.db'}, Code.FILE_UNREADABLE),
+        ({'image_sha256': 'a' * 64}, Code.MODEL_MISMATCH),
     ],
 )
-def test_a_job_that_cannot_be_run_is_refused(make_request, run, changes, refusal):
+def test_a_job_that_cannot_be_run_is_refused(make_request, run, changes, code):
     result = run(make_request('fps'), **changes)
-    assert (result.outcome, result.refusal) == ('refused', refusal)
+    assert (result.outcome, result.code) == ('refused', code)
     assert result.message
 
 
 def test_no_frame_to_choose_from_is_a_refusal_of_its_own(make_request, run, tmp_path):
     result = run(make_request('fps', max_force_eV_A=1e-9))
-    assert (result.outcome, result.refusal) == ('refused', 'selection')
+    assert (result.outcome, result.code) == ('refused', Code.SAMPLING)
     assert '36' in result.message
     assert '35 force too large' in result.message
     assert not (tmp_path / SELECTION_FILE).exists()
@@ -183,7 +184,7 @@ def test_a_job_that_is_interrupted_leaves_no_selection(make_request, run, tmp_pa
     monkeypatch.setattr(select.SelectionRequest, 'select', select_for_ever)
     before = signal.getsignal(signal.SIGALRM)
     result = run(make_request('fps'), **({'max_wallclock_s': 1.0} if how == 'time' else {}))
-    assert (result.outcome, result.refusal) == (outcome, None)
+    assert (result.outcome, result.code) == (outcome, None)
     assert result.message
     assert not (tmp_path / SELECTION_FILE).exists()
     assert not (tmp_path / REPORT_FILE).exists()

@@ -13,6 +13,7 @@ from aiida_mlip_autopipe.calculators.base import (
     CalculatorSettings,
     Loaded,
 )
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
 
 
@@ -69,11 +70,11 @@ class CustomLoader(CalculatorLoader):
             calculator_class = getattr(import_module(module), name)
         except AttributeError as error:
             raise CalculatorRefusedError(
-                'calculator_missing', f'the module {module!r} has no class {name!r}'
+                Code.CALCULATOR_MISSING, f'the module {module!r} has no class {name!r}'
             ) from error
         calculator = calculator_class(**self.settings.parameters)
         if not isinstance(calculator, Calculator):
-            raise CalculatorRefusedError('settings', f'{self.settings.calculator} is no ASE calculator')
+            raise CalculatorRefusedError(Code.SETTINGS_REFUSED, f'{self.settings.calculator} is no ASE calculator')
         return Loaded(calculator)
 
 

@@ -61,7 +61,7 @@ def model_node(settings: CalculatorSettings, code: orm.AbstractCode, *, try_it: 
     sha256 = file_sha256(path)
     if settings.model_sha256 not in (None, sha256):
         raise CalculatorRefusedError(
-            'model_mismatch', f'calculator.model_sha256: {path} has the sha256 {sha256}, not {settings.model_sha256}'
+            Code.MODEL_MISMATCH, f'calculator.model_sha256: {path} has the sha256 {sha256}, not {settings.model_sha256}'
         )
     if try_it and sha256 not in models_tried(code) and is_read_here(code):
         # The test finds the device.
@@ -108,7 +108,7 @@ def _shipped_sha256(settings: ModelSettings, loader: CalculatorLoader, code: orm
     try:
         return file_sha256(loader.model_file())
     except CalculatorRefusedError as refused:
-        if refused.refusal != 'calculator_missing':
+        if refused.code != Code.CALCULATOR_MISSING:
             raise
         raise AutopipeError(
             Code.VALUE_MISSING,

@@ -9,6 +9,7 @@ import pytest
 from ase.build import bulk
 
 from aiida_mlip_autopipe.calculators.kinds.chgnet import SHIPPED, CHGNetLoader, CHGNetSettings
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration import CalculatorRefusedError, resolve_model
 
 needs_chgnet = pytest.mark.skipif(find_spec('chgnet') is None, reason='CHGNet is not installed')
@@ -19,7 +20,7 @@ def test_without_the_package_it_is_refused_before_anything_is_imported(job_folde
     with pytest.raises(CalculatorRefusedError, match='not installed'):
         CHGNetLoader(CHGNetSettings()).check()
     result = job_folder().write(copper, calculator={'kind': 'chgnet'}).run()
-    assert (result.outcome, result.refusal) == ('refused', 'calculator_missing')
+    assert (result.outcome, result.code) == ('refused', Code.CALCULATOR_MISSING)
 
 
 @needs_chgnet

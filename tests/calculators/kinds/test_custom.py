@@ -11,6 +11,7 @@ import pytest
 
 from aiida_mlip_autopipe.calculators.base import Loaded
 from aiida_mlip_autopipe.calculators.kinds.emt import EMTLoader
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration import CALCULATORS
 
 
@@ -25,18 +26,18 @@ def test_any_ase_calculator_explores(job_folder, copper):
 
 
 @pytest.mark.parametrize(
-    ('calculator', 'refusal', 'sentence'),
+    ('calculator', 'code', 'sentence'),
     [
-        ('no_such_package:Thing', 'calculator_missing', 'not installed'),
-        ('ase.calculators.emt:Thing', 'calculator_missing', "no class 'Thing'"),
-        ('ase.no_such_module:Thing', 'calculator_missing', 'cannot be imported'),
-        ('ase:Atoms', 'settings', 'is no ASE calculator'),
-        ('nonsense', 'settings', 'calculator.calculator'),
+        ('no_such_package:Thing', Code.CALCULATOR_MISSING, 'not installed'),
+        ('ase.calculators.emt:Thing', Code.CALCULATOR_MISSING, "no class 'Thing'"),
+        ('ase.no_such_module:Thing', Code.CALCULATOR_MISSING, 'cannot be imported'),
+        ('ase:Atoms', Code.SETTINGS_REFUSED, 'is no ASE calculator'),
+        ('nonsense', Code.SETTINGS_REFUSED, 'calculator.calculator'),
     ],
 )
-def test_what_is_no_calculator_is_refused(job_folder, copper, calculator, refusal, sentence):
+def test_what_is_no_calculator_is_refused(job_folder, copper, calculator, code, sentence):
     result = job_folder().write(copper, calculator=custom(calculator)).run()
-    assert (result.outcome, result.refusal) == ('refused', refusal)
+    assert (result.outcome, result.code) == ('refused', code)
     assert sentence in result.message
 
 

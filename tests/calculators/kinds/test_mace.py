@@ -9,6 +9,7 @@ from ase import Atoms
 from support.tiny_mace import write_tiny_mace
 
 from aiida_mlip_autopipe.calculators.kinds.mace import MACELoader, MACESettings
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration import CalculatorRefusedError
 
 needs_mace = pytest.mark.skipif(find_spec('mace') is None, reason='MACE is not installed')
@@ -18,7 +19,7 @@ needs_mace = pytest.mark.skipif(find_spec('mace') is None, reason='MACE is not i
 def test_without_the_package_it_is_refused_before_the_file_is_looked_for():
     with pytest.raises(CalculatorRefusedError, match='mace-torch') as caught:
         MACELoader(MACESettings(model='/no/such.model')).check()
-    assert caught.value.refusal == 'calculator_missing'
+    assert caught.value.code == Code.CALCULATOR_MISSING
 
 
 @pytest.fixture(scope='module')
@@ -52,7 +53,7 @@ def test_it_knows_its_elements(job_folder, copper, model):
     calculator = {'kind': 'mace', 'model': str(model), 'device': 'cpu'}
     copper.symbols[0] = 'Ni'
     result = job_folder().write(copper, calculator=calculator).run()
-    assert (result.outcome, result.refusal) == ('refused', 'element')
+    assert (result.outcome, result.code) == ('refused', Code.ELEMENT_UNSUPPORTED)
     assert MACELoader(MACESettings(**calculator)).load().elements == {29, 79}
 
 

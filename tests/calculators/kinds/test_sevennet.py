@@ -13,6 +13,7 @@ from ase.build import add_adsorbate, bulk, fcc111, molecule
 
 from aiida_mlip_autopipe.calculators.isolated_atoms import evaluate_isolated_atoms
 from aiida_mlip_autopipe.calculators.kinds.sevennet import SHIPPED, SevenNetLoader, SevenNetSettings
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError, resolve_model
 from aiida_mlip_autopipe.jobs.contract import CHECKPOINT_FILE, JOB_FILE, RESULT_FILE
 
@@ -78,7 +79,7 @@ def test_the_default_is_the_model_that_is_known_by_its_hash():
 def test_a_name_that_is_neither_a_file_nor_shipped_is_refused_with_the_names():
     with pytest.raises(CalculatorRefusedError, match='there are 7net-0, ') as caught:
         resolve_model(SevenNetSettings(model='7net-1'))
-    assert caught.value.refusal == 'model_not_loaded'
+    assert caught.value.code == Code.MODEL_NOT_LOADED
 
 
 @pytest.fixture(scope='module')
@@ -166,7 +167,7 @@ def test_a_file_that_is_no_model_is_refused(cache, job_folder, copper, tmp_path)
     calculator = {'kind': 'sevennet', 'model': str(tmp_path / 'broken.pth'), 'device': 'cpu'}
     with pytest.warns(UserWarning, match="SevenNet's own calculator is used"):
         result = job_folder().write(copper, calculator=calculator).run()
-    assert (result.outcome, result.refusal) == ('refused', 'model_not_loaded')
+    assert (result.outcome, result.code) == ('refused', Code.MODEL_NOT_LOADED)
     assert "the model 'broken.pth' cannot be loaded" in result.message
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluator
 from aiida_mlip_autopipe.calculators.kinds.emt import EMTLoader, EMTSettings
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration.dynamics.integrators import make_integrator
 from aiida_mlip_autopipe.exploration.montecarlo.base import MOVES, MoveRefusedError
 from aiida_mlip_autopipe.exploration.montecarlo.settings import MonteCarloSettings
@@ -99,7 +100,7 @@ def test_a_job_keeps_the_charges_of_its_seed(job_folder):
     assert job_folder('alloy').write(atoms, settings).run().outcome == 'completed'
     atoms.set_initial_charges([1, -1, 1, -1])
     result = job_folder('salt').write(atoms, settings).run()
-    assert (result.outcome, result.refusal) == ('refused', 'settings')
+    assert (result.outcome, result.code) == ('refused', Code.SETTINGS_REFUSED)
     assert 'different elements and partners' in result.message
 
 

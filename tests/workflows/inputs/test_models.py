@@ -86,7 +86,7 @@ def test_equal_nodes_are_shared_by_campaigns(remote_code, file):
 def test_another_file_than_the_expected_one_is_refused_at_submission(remote_code, file):
     with pytest.raises(CalculatorRefusedError) as caught:
         model_node(MACESettings(model=str(file), model_sha256='0' * 64), remote_code)
-    assert caught.value.refusal == 'model_mismatch'
+    assert caught.value.code == Code.MODEL_MISMATCH
 
 
 def test_a_file_that_is_gone_is_a_known_model_or_an_error_with_its_sha256(remote_code, tmp_path):
