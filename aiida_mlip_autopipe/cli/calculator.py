@@ -175,18 +175,20 @@ def _read_resources(overrides: list[str]) -> JobResources:
     from pydantic import ValidationError
 
     from aiida_mlip_autopipe.config.execution import JobResources
-    from aiida_mlip_autopipe.core.errors import AutopipeError
+    from aiida_mlip_autopipe.config.faults import faults_of
+    from aiida_mlip_autopipe.core.codes import Code
+    from aiida_mlip_autopipe.core.errors import AutopipeError, ConfigError
 
     values: dict[str, Any] = {}
     for override in overrides:
         key, equals, value = override.partition('=')
         if not equals:
             raise AutopipeError(
-                f'{override!r} is not of the form key=value; keys are {", ".join(JobResources.model_fields)}'
+                Code.OVERRIDE_INVALID,
+                f'{override!r} is not of the form key=value; keys are {", ".join(JobResources.model_fields)}',
             )
         values[key] = value
     try:
         return JobResources.model_validate(values)
     except ValidationError as error:
-        faults = [f'{".".join(map(str, fault["loc"]))}: {fault["msg"]}' for fault in error.errors()]
-        raise AutopipeError('; '.join(faults)) from None
+        raise ConfigError(faults_of(error, values, JobResources)) from None

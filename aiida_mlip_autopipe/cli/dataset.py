@@ -45,14 +45,15 @@ def info(
 ) -> None:
     """Tell what a dataset holds and where it came from."""
     from aiida_mlip_autopipe.cli.console import console, print_json
+    from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError
     from aiida_mlip_autopipe.reporting.card import describe_dataset, read_dataset_info, render_card, write_card
     from aiida_mlip_autopipe.storage import Dataset
 
     if as_json and card is not None:
-        raise AutopipeError('--json and --card exclude each other: a card has its JSON beside it')
+        raise AutopipeError(Code.VALUES_EXCLUDE, '--json and --card exclude each other: a card has its JSON beside it')
     if config is not None and not config.is_file():
-        raise AutopipeError(f'there is no config file {config}')
+        raise AutopipeError(Code.FILE_MISSING, f'there is no config file {config}')
     with Dataset(file) as dataset:
         rows = list(dataset.query())
     if as_json:

@@ -17,7 +17,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError, ConfigError
 
 EXIT_BUG = 1
 EXIT_FAULT = 2
@@ -43,12 +43,17 @@ class FaultTellingGroup(TyperGroup):
             if ctx.params['debug']:
                 traceback.print_exc()
             if isinstance(error, AutopipeError):
-                _tell(str(error))
+                _tell(_with_code(error))
                 raise typer.Exit(EXIT_FAULT) from None
             reason = ' '.join(str(error).split())
             hint = '' if ctx.params['debug'] else '; `mlip-autopipe --debug …` shows where'
             _tell(f'this is a bug of mlip-autopipe: {type(error).__name__}: {reason}{hint}')
             raise typer.Exit(EXIT_BUG) from None
+
+
+def _with_code(error: AutopipeError) -> str:
+    faults = error.faults if isinstance(error, ConfigError) else (error,)
+    return '\n'.join(f'{fault}  [{fault.code}]' for fault in faults)
 
 
 def _tell(sentence: str) -> None:

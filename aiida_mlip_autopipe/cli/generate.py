@@ -39,11 +39,14 @@ def generate(
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.config import ask_databases, load_config
     from aiida_mlip_autopipe.config.checks import check_seeds
+    from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError
     from aiida_mlip_autopipe.core.whole_file import refuse_existing, whole_file
 
     if output.suffix not in SUFFIXES:
-        raise AutopipeError(f'{output}: seeds are written as extxyz, the file must end in {" or ".join(SUFFIXES)}')
+        raise AutopipeError(
+            Code.FILE_SUFFIX, f'{output}: seeds are written as extxyz, the file must end in {" or ".join(SUFFIXES)}'
+        )
     report_file = output.with_suffix('.report.json')
     refuse_existing(output, force)
     refuse_existing(report_file, force)

@@ -30,12 +30,15 @@ def status(
     from aiida_mlip_autopipe.campaigns.status import read_status
     from aiida_mlip_autopipe.cli.console import print_json
     from aiida_mlip_autopipe.cli.follow import follow_campaign
+    from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError
     from aiida_mlip_autopipe.installation.profile import open_profile
     from aiida_mlip_autopipe.workflows.graph import load_campaign
 
     if follow and (as_json or identifier is None):
-        raise AutopipeError('--follow shows one campaign as text: it takes an ID and excludes --json')
+        raise AutopipeError(
+            Code.VALUES_EXCLUDE, '--follow shows one campaign as text: it needs an ID and excludes --json'
+        )
     open_profile(profile)
     if identifier is None:
         found = list_progress()
@@ -124,13 +127,14 @@ def report(
     """Write the report card of a finished campaign: what its selection is worth, and what it cost."""
     from aiida_mlip_autopipe.campaigns.report import read_campaign_report, write_campaign_report
     from aiida_mlip_autopipe.cli.console import console, print_json
+    from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError
     from aiida_mlip_autopipe.installation.profile import open_profile
     from aiida_mlip_autopipe.reporting.report_card import refuse_report_file
     from aiida_mlip_autopipe.workflows.graph import load_campaign
 
     if as_json == (output is not None):
-        raise AutopipeError('a report goes to a page, by --output FILE, or to stdout, by --json')
+        raise AutopipeError(Code.VALUES_EXCLUDE, 'a report goes to a page, by --output FILE, or to stdout, by --json')
     if output is None:
         open_profile(profile)
         print_json(read_campaign_report(load_campaign(identifier)))

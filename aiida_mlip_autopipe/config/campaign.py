@@ -15,6 +15,7 @@ from pydantic_core import PydanticSerializationError
 from aiida_mlip_autopipe.config.execution import AnyCalculator, ExecutionSettings
 from aiida_mlip_autopipe.config.exploration import ExplorationSection
 from aiida_mlip_autopipe.config.yaml_file import yaml_text
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import BY_CONTENT, fault
 from aiida_mlip_autopipe.core.settings import Settings
@@ -41,14 +42,15 @@ else:
 def _check_name(name: str) -> str:
     if not re.fullmatch(r'[A-Za-z0-9_-]+', name):
         suggestion = re.sub(r'[^A-Za-z0-9_-]+', '_', name).strip('_')
-        raise fault('must be letters, digits, _ and - only', nearest=suggestion[:40] or None)
+        raise fault(Code.WRONG_PATTERN, 'must be letters, digits, _ and - only', nearest=suggestion[:40] or None)
     return name
 
 
 def _check_version(version: int) -> int:
     if version > CONFIG_VERSION:
         raise fault(
-            f'this aiida-mlip-autopipe reads config files up to version {CONFIG_VERSION}; update it to read this file'
+            Code.SCHEMA_VERSION,
+            f'this aiida-mlip-autopipe reads config files up to version {CONFIG_VERSION}; update it to read this file',
         )
     return version
 
@@ -141,6 +143,6 @@ def config_hash(config: CampaignConfig) -> str:
     try:
         content = config.model_dump(mode='json', context={BY_CONTENT: True}, exclude={'storage': {'database'}})
     except PydanticSerializationError as error:
-        raise AutopipeError(f'a file that the config names cannot be read: {error}') from error
+        raise AutopipeError(Code.FILE_UNREADABLE, f'a file that the config names cannot be read: {error}') from error
     text = json.dumps(content, sort_keys=True, separators=(',', ':'), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

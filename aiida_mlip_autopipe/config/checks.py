@@ -32,11 +32,12 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
     second = places.get(COMMITTEE)
     if second is not None and second in [one for path, one in places.items() if path != COMMITTEE]:
         allowed = 'must differ from the calculator that explores, which never disagrees with itself'
-        faults.append(Fault(COMMITTEE, f'kind {second.kind}', allowed))
+        faults.append(Fault(Code.VALUE_INVALID, COMMITTEE, f'kind {second.kind}', allowed))
     if 'sampling' in sections and 'exploration' in sections and second is None:
         allowed = 'needs exploration.committee, a second calculator to disagree with'
         faults += [
-            Fault(path, "'disagreement'", allowed) for path in disagreement_places(sections['sampling'].model_dump())
+            Fault(Code.VALUES_INCOMPLETE, path, "'disagreement'", allowed)
+            for path in disagreement_places(sections['sampling'].model_dump())
         ]
     return (
         faults
@@ -63,7 +64,7 @@ def check_seeds(config: CampaignConfig) -> list[Seed | None]:
         try:
             seeds.append(check_entry(entry, random_seed=config.random_seed, cutoff_A=config.cutoff_A))
         except AutopipeError as error:
-            raise AutopipeError(f'generation[{number}]: {error}') from error
+            raise AutopipeError(error.code, f'generation[{number}]: {error}') from error
     return seeds
 
 
@@ -89,7 +90,7 @@ def _descriptor_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
     for place, _, found in asked_descriptors(sections['sampling'].model_dump()):
         if found['kind'] == 'learned' and calculator.kind not in describing:
             allowed = f'the calculator {calculator.kind} has none; there are those of {", ".join(describing)}'
-            yield Fault(f'sampling{place}.kind', "'learned'", allowed)
+            yield Fault(Code.CALCULATOR_UNSUITABLE, f'sampling{place}.kind', "'learned'", allowed)
 
 
 def _held_out_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
@@ -99,12 +100,12 @@ def _held_out_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
     held, kinds = sections['sampling'].held_out_kinds, sorted({entry.kind for entry in sections['generation']})
     for number, kind in enumerate(held):
         if kind not in kinds:
-            nearest = get_close_matches(kind, kinds, n=1)
+            nearest = next(iter(get_close_matches(kind, kinds, n=1)), None)
             allowed = f'no seed is of this kind; there are {", ".join(kinds)}'
-            yield Fault(f'sampling.held_out_kinds[{number}]', repr(kind), allowed, nearest[0] if nearest else None)
+            yield Fault(Code.CHOICE_UNKNOWN, f'sampling.held_out_kinds[{number}]', repr(kind), allowed, nearest)
     if set(kinds) <= set(held):
         allowed = 'must leave a kind to train on: the seeds have no others'
-        yield Fault('sampling.held_out_kinds', ', '.join(held), allowed)
+        yield Fault(Code.VALUE_INVALID, 'sampling.held_out_kinds', ', '.join(held), allowed)
 
 
 def _given_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
@@ -114,7 +115,8 @@ def _given_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
         try:
             check_given(given)
         except AutopipeError as error:
-            yield Fault('sampling.given', repr(str(given)), f'must be a file of structures: {error}')
+            allowed = f'must be a file of structures: {error}'
+            yield Fault(error.code, 'sampling.given', repr(str(given)), allowed)
 
 
 def _stash_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
@@ -127,7 +129,7 @@ def _stash_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
         for place, stash in ({'execution': execution.stash} | places).items():
             if stash is not None:
                 allowed = 'needs exploration.full_trajectory_interval: without it there is nothing to copy'
-                yield Fault(f'{place}.stash', repr(stash.folder), allowed)
+                yield Fault(Code.VALUES_INCOMPLETE, f'{place}.stash', repr(stash.folder), allowed)
 
 
 def disagreement_places(settings: Any, path: str = 'sampling') -> Iterator[str]:
@@ -150,8 +152,8 @@ def _model_faults(path: str, calculator: CalculatorSettings) -> Iterator[Fault]:
         # That a package is missing here is no fault of the file: the job may run in another environment.
         if refused.code == Code.MODEL_NOT_LOADED:
             model = getattr(calculator, 'model', '')
-            nearest = get_close_matches(model, loader.shipped_models, n=1)
-            yield Fault(f'{path}.model', repr(model), str(refused), nearest[0] if nearest else None)
+            nearest = next(iter(get_close_matches(model, loader.shipped_models, n=1)), None)
+            yield Fault(refused.code, f'{path}.model', repr(model), str(refused), nearest)
 
 
 def _seed_faults(entries: Sequence[GeneratorSettings], calculators: Collection[CalculatorSettings]) -> Iterator[Fault]:
@@ -161,9 +163,9 @@ def _seed_faults(entries: Sequence[GeneratorSettings], calculators: Collection[C
         try:
             elements = entry.elements()
         except AutopipeError as error:
-            yield Fault(where, f'kind {entry.kind}', str(error))
+            yield Fault(error.code, where, f'kind {entry.kind}', str(error))
             continue
         for kind, its in known.items():
             if not elements <= its:
                 allowed = f'the calculator {kind} knows {", ".join(sorted(its))} only'
-                yield Fault(where, ', '.join(sorted(elements - its)), allowed)
+                yield Fault(Code.CALCULATOR_UNSUITABLE, where, ', '.join(sorted(elements - its)), allowed)

@@ -13,6 +13,7 @@ import yaml
 from aiida_mlip_autopipe.config.overrides import Override, explain_failure, parse_override
 from aiida_mlip_autopipe.config.presets import find_preset
 from aiida_mlip_autopipe.config.yaml_file import read_yaml_file
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 
 # Hydra would take these for its own. No section has such a name, so that they are faults of the file.
@@ -38,21 +39,22 @@ def compose_config(data: Mapping[str, Any], overrides: Sequence[str], folders: S
     AutopipeError
         One sentence for each override that cannot be applied.
     """
-    parsed, sentences = [], []
+    parsed: list[Override] = []
+    errors: list[AutopipeError] = []
     for text in overrides:
         try:
             parsed.append(parse_override(text))
         except AutopipeError as error:
-            sentences.append(str(error))
+            errors.append(error)
     presets = {}
     for override in parsed:
         for name in override.presets:
             try:
                 presets[override.keys[0], name] = _read_preset(override.keys[0], name, folders)
             except AutopipeError as error:
-                sentences.append(str(error))
-    if sentences:
-        raise AutopipeError('\n'.join(sentences))
+                errors.append(error)
+    if errors:
+        raise _joined(errors)
 
     kept = {key: value for key, value in data.items() if key not in _HYDRA_KEYS}
     # Everything that Hydra reads is written anew into a folder of its own: the user's files keep their names and their
@@ -69,7 +71,7 @@ def _read_preset(section: str, name: str, folders: Sequence[Path]) -> dict[str, 
     path = find_preset(section, name, folders)
     content = read_yaml_file(path)
     if 'defaults' in content:
-        raise AutopipeError(f'{path}: a preset cannot name others under `defaults`')
+        raise AutopipeError(Code.KEY_UNKNOWN, f'{path}: a preset cannot name others under `defaults`')
     return content
 
 
@@ -89,27 +91,35 @@ def _compose(folder: Path, data: Mapping[str, Any], overrides: Sequence[Override
     try:
         return _call_hydra(folder, grouped)
     except failures as error:
-        sentences = []
+        errors: list[AutopipeError] = []
         for override in grouped:
             try:
                 _call_hydra(folder, [override])
             except failures as own_error:
-                sentences.append(_explain(override, data, own_error))
-        raise AutopipeError('\n'.join(dict.fromkeys(sentences or [_explain(None, data, error)]))) from error
+                errors.append(_explain(override, data, own_error))
+        raise _joined(errors or [_explain(None, data, error)]) from error
 
 
-def _explain(override: Override | None, data: Mapping[str, Any], error: Exception) -> str:
+def _joined(errors: Sequence[AutopipeError]) -> AutopipeError:
+    codes = {error.code for error in errors}
+    code = codes.pop() if len(codes) == 1 else Code.CONFIG_INVALID
+    return AutopipeError(code, '\n'.join(dict.fromkeys(str(error) for error in errors)))
+
+
+def _explain(override: Override | None, data: Mapping[str, Any], error: Exception) -> AutopipeError:
     from hydra.errors import OverrideParseException
     from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
     reason = str(error).splitlines()[0].rstrip('.')
     if isinstance(error, InterpolationResolutionError):
         reason = re.sub(r'^Interpolation', 'interpolation', reason)
-        return f'{error.full_key}: {reason}; a plain ${{ is written \\${{'
+        sentence = f'{error.full_key}: {reason}; a plain ${{ is written \\${{'
+        return AutopipeError(Code.INTERPOLATION_FAILED, sentence)
     if override is not None:
-        return explain_failure(override, data, reason, unreadable=isinstance(error, OverrideParseException))
+        sentence = explain_failure(override, data, reason, unreadable=isinstance(error, OverrideParseException))
+        return AutopipeError(Code.OVERRIDE_INVALID, sentence)
     where = f'{error.full_key}: ' if isinstance(error, OmegaConfBaseException) and error.full_key else ''
-    return f'the config cannot be composed: {where}{reason}'
+    return AutopipeError(Code.CONFIG_INVALID, f'the config cannot be composed: {where}{reason}')
 
 
 def _grouped(overrides: Sequence[Override]) -> list[Override]:

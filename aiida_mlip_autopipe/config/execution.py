@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field, field_validator
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorSettings
@@ -46,7 +47,7 @@ class JobResources(Settings):
 
 def _absolute(folder: str) -> str:
     if not PurePosixPath(folder).is_absolute():
-        raise fault('must be an absolute path on the computer where the jobs run, as /archive/me')
+        raise fault(Code.WRONG_PATTERN, 'must be an absolute path on the computer where the jobs run, as /archive/me')
     return folder
 
 
@@ -119,7 +120,9 @@ class ExecutionSettings(JobResources):
         seen = [(one.code, one.calculator) for one in codes]
         for number, one in enumerate(seen):
             if one in seen[:number]:
-                raise fault(f'must differ in code or calculator; {codes[number].code!r} stands there twice')
+                raise fault(
+                    Code.VALUES_EXCLUDE, f'must differ in code or calculator; {codes[number].code!r} stands there twice'
+                )
         return codes
 
     def resources(self) -> JobResources:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from aiida_mlip_autopipe.config.execution import AnyCalculator, JobResources
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration import ExplorationSettings
 
@@ -34,8 +36,9 @@ class ExplorationSection(ExplorationSettings):
     @model_validator(mode='after')
     def _keeps_a_step(self) -> ExplorationSection:
         if self.full_trajectory_interval is not None and self.full_trajectory_interval > self.total_steps:
-            raise ValueError(
+            raise fault(
+                Code.OUT_OF_RANGE,
                 f'full_trajectory_interval is {self.full_trajectory_interval}, more than all {self.total_steps} steps: '
-                'the full trajectory would be empty'
+                'the full trajectory would be empty',
             )
         return self

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from aiida_mlip_autopipe.config.phrases import OTHER_TYPE, word_fault
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import Fault
 
 _Place = tuple[str | int, ...]
@@ -90,7 +91,7 @@ def _judge_union(errors: Sequence[_Located], place: _Place, model: type[BaseMode
     faults = list(_word(errors, model))
     allowed = list(dict.fromkeys(fault.allowed.removeprefix('must be ') for fault in faults))
     listed = ' or '.join(filter(None, (', '.join(allowed[:-1]), allowed[-1])))
-    return [Fault(faults[0].path, faults[0].given, f'must be {listed}')]
+    return [Fault(Code.TYPE_WRONG, faults[0].path, faults[0].given, f'must be {listed}')]
 
 
 def _word(errors: Sequence[_Located], model: type[BaseModel]) -> Iterator[Fault]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiida_mlip_autopipe.config.presets import PRESET_SECTIONS
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 
 _OVERRIDE = re.compile(r'(?P<sign>\+\+|\+|~|)(?P<key>[^=]*?)(?:=(?P<value>.*))?', re.DOTALL)
@@ -69,12 +70,15 @@ def parse_override(text: str) -> Override:
     sign, key, value = match['sign'], match['key'].strip(), match['value']
     if not _KEY.fullmatch(key) or (value is None) != (sign == '~'):
         raise AutopipeError(
+            Code.OVERRIDE_INVALID,
             f'the override {text!r} has none of the forms '
-            'section.key=value, list[0].key=value, +section=preset, ~section.key'
+            'section.key=value, list[0].key=value, +section=preset, ~section.key',
         )
     keys = tuple(key.replace('[', '.').replace(']', '').split('.'))
     if keys[0] == 'hydra':
-        raise AutopipeError(f"the override {text!r} is one of Hydra's own settings, which have no meaning here")
+        raise AutopipeError(
+            Code.OVERRIDE_INVALID, f"the override {text!r} is one of Hydra's own settings, which have no meaning here"
+        )
     if len(keys) == 1 and key in PRESET_SECTIONS and sign != '~' and _PRESET_NAMES.fullmatch(value.strip()):
         names = value.strip().strip('[]').split(',')
         return Override(text, keys, None, tuple(name.strip() for name in names))

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import Fault
 
 _LONGEST_VALUE = 60
@@ -46,6 +47,27 @@ _PHRASES = {
     'too_long': 'must have at most {max_length} entries',
     'fault': '{allowed}',
 }
+_CODES = {
+    'missing': Code.VALUE_MISSING,
+    'extra_forbidden': Code.KEY_UNKNOWN,
+    'union_tag_not_found': Code.KIND_MISSING,
+    'union_tag_invalid': Code.KIND_UNKNOWN,
+    'literal_error': Code.CHOICE_UNKNOWN,
+    'enum': Code.CHOICE_UNKNOWN,
+    'int_from_float': Code.TYPE_WRONG,
+    'int_parsing_size': Code.OUT_OF_RANGE,
+    'finite_number': Code.OUT_OF_RANGE,
+    'greater_than': Code.OUT_OF_RANGE,
+    'greater_than_equal': Code.OUT_OF_RANGE,
+    'less_than': Code.OUT_OF_RANGE,
+    'less_than_equal': Code.OUT_OF_RANGE,
+    'multiple_of': Code.OUT_OF_RANGE,
+    'string_pattern_mismatch': Code.WRONG_PATTERN,
+    'string_too_short': Code.WRONG_LENGTH,
+    'string_too_long': Code.WRONG_LENGTH,
+    'too_short': Code.WRONG_LENGTH,
+    'too_long': Code.WRONG_LENGTH,
+}
 OTHER_TYPE = frozenset(name for name in _PHRASES if name.endswith(('_type', '_parsing')))
 """Errors that say that something else was meant, rather than what is wrong with it."""
 
@@ -63,31 +85,40 @@ def word_fault(details: ErrorDetails, path: Sequence[str | int], model: type[Bas
         The model of the whole file.
     """
     kind, given, context = details['type'], details['input'], details.get('ctx', {})
-    where, text = path_text(path), value_text(given)
+    code, where, text = _code_of(kind, context), path_text(path), value_text(given)
     match kind:
         case 'missing':
-            return Fault(where, 'nothing', _PHRASES[kind])
+            return Fault(code, where, 'nothing', _PHRASES[kind])
         case 'extra_forbidden':
             keys = _known_keys(model, details['loc'])
-            return Fault(where, text, f'there is no such key here, there are {", ".join(keys)}', _near(path[-1], keys))
+            allowed = f'there is no such key here, there are {", ".join(keys)}'
+            return Fault(code, where, text, allowed, _near(path[-1], keys))
         case 'union_tag_not_found':
-            return Fault(f'{where}.kind', 'nothing', _one_of(_known_kinds(model, details['loc'])))
+            return Fault(code, f'{where}.kind', 'nothing', _one_of(_known_kinds(model, details['loc'])))
         case 'union_tag_invalid':
             kinds = _known_kinds(model, details['loc'])
-            return Fault(f'{where}.kind', value_text(given['kind']), _one_of(kinds), _near(given['kind'], kinds))
+            return Fault(code, f'{where}.kind', value_text(given['kind']), _one_of(kinds), _near(given['kind'], kinds))
         case 'literal_error' | 'enum':
             names = re.findall(r"'([^']*)'", context['expected']) or [context['expected']]
-            return Fault(where, text, _one_of(names), _near(given, names))
+            return Fault(code, where, text, _one_of(names), _near(given, names))
         case 'value_error' | 'assertion_error':
-            return Fault(where, text, str(context['error']))
+            return Fault(code, where, text, str(context['error']))
         case 'string_type' if isinstance(given, bool | int | float):
-            return Fault(where, text, f'{_PHRASES[kind]}; quote it')
+            return Fault(code, where, text, f'{_PHRASES[kind]}; quote it')
         case _ if kind in _PHRASES:
             allowed = _PHRASES[kind].format(**context)
             allowed = allowed.replace(' 1 entries', ' one entry').replace(' 1 characters', ' one character')
-            return Fault(where, text, allowed, context.get('nearest'))
+            return Fault(code, where, text, allowed, context.get('nearest'))
         case _:
-            return Fault(where, text, details['msg'][:1].lower() + details['msg'][1:], context.get('nearest'))
+            return Fault(code, where, text, details['msg'][:1].lower() + details['msg'][1:])
+
+
+def _code_of(kind: str, context: Mapping[str, Any]) -> Code:
+    if kind == 'fault':
+        return Code[context['code'].upper()]
+    if kind.endswith(('_type', '_parsing')):
+        return Code.TYPE_WRONG
+    return _CODES.get(kind, Code.VALUE_INVALID)
 
 
 def path_text(path: Sequence[str | int]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 
 PRESET_SECTIONS = ('calculator', 'exploration', 'sampling', 'storage', 'execution')
@@ -50,4 +51,4 @@ def find_preset(section: str, name: str, folders: Sequence[Path]) -> Path:
     listed = f'there are {", ".join(sorted(known))}' if known else 'there is none for this section'
     close = get_close_matches(name, known, n=1)
     hint = f'; did you mean {close[0]!r}?' if close else ''
-    raise AutopipeError(f'there is no preset {name!r} for {section}; {listed}{hint}')
+    raise AutopipeError(Code.CHOICE_UNKNOWN, f'there is no preset {name!r} for {section}; {listed}{hint}')

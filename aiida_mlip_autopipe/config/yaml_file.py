@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 
 _WORDS: dict[str, bool | None] = {'': None, '~': None, 'null': None, 'Null': None, 'NULL': None}
@@ -49,25 +50,33 @@ def read_yaml_file(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding='utf-8-sig')
     except FileNotFoundError:
-        raise AutopipeError(f'there is no file {path}') from None
+        raise AutopipeError(Code.FILE_MISSING, f'there is no file {path}') from None
     except IsADirectoryError:
-        raise AutopipeError(f'{path} is a folder, not a file') from None
+        raise AutopipeError(Code.NOT_A_FILE, f'{path} is a folder, not a file') from None
     except UnicodeDecodeError:
-        raise AutopipeError(f'{path} is not a text file in UTF-8') from None
+        raise AutopipeError(Code.FILE_UNREADABLE, f'{path} is not a text file in UTF-8') from None
     except OSError as error:
-        raise AutopipeError(f'{path} cannot be read: {error.strerror}') from error
+        raise AutopipeError(Code.FILE_UNREADABLE, f'{path} cannot be read: {error.strerror}') from error
     try:
         node = yaml.compose(text, Loader=yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f', line {mark.line + 1}, column {mark.column + 1}' if mark else ''
-        raise AutopipeError(f'{path}{where}: this is not valid YAML ({error.problem or error.context})') from error
+        raise AutopipeError(
+            Code.YAML_INVALID, f'{path}{where}: this is not valid YAML ({error.problem or error.context})'
+        ) from error
     except yaml.YAMLError as error:
-        raise AutopipeError(f'{path}: this is not valid YAML ({" ".join(str(error).split())})') from error
+        raise AutopipeError(
+            Code.YAML_INVALID, f'{path}: this is not valid YAML ({" ".join(str(error).split())})'
+        ) from error
     if node is None:
-        raise AutopipeError(f'{path} is empty; `mlip-autopipe config init` writes a file to start from')
+        raise AutopipeError(
+            Code.YAML_INVALID, f'{path} is empty; `mlip-autopipe config init` writes a file to start from'
+        )
     if not isinstance(node, yaml.MappingNode):
-        raise AutopipeError(f'{path}: the file must be a mapping of sections such as `name: …`, it is {_named(node)}')
+        raise AutopipeError(
+            Code.YAML_INVALID, f'{path}: the file must be a mapping of sections such as `name: …`, it is {_named(node)}'
+        )
     return _NodeReader(path).mapping(node)
 
 
@@ -105,7 +114,7 @@ class _NodeReader:
         self._open: set[int] = set()
 
     def _refuse(self, node: yaml.Node, sentence: str) -> AutopipeError:
-        return AutopipeError(f'{self._path}, line {node.start_mark.line + 1}: {sentence}')
+        return AutopipeError(Code.YAML_INVALID, f'{self._path}, line {node.start_mark.line + 1}: {sentence}')
 
     def _value(self, node: yaml.Node) -> Any:
         if node.tag not in _PLAIN_TAGS:

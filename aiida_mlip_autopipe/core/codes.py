@@ -64,7 +64,23 @@ class Code(StrEnum):
     )
 
     # The config file.
+    CALCULATOR_UNSUITABLE = (
+        'calculator_unsuitable',
+        'The calculator does not support an element or an option of the config.',
+        'Use another calculator, or change the entry or option.',
+    )
     CONFIG_INVALID = 'config_invalid', 'The config has errors.', 'Correct each error of the list.'
+    INTERPOLATION_FAILED = (
+        'interpolation_failed',
+        'The value of a ${…} in the config cannot be found.',
+        'Define the key or environment variable, or write a literal ${ as \\${.',
+    )
+    OVERRIDE_INVALID = 'override_invalid', 'An override cannot be applied.', 'Correct the override in the message.'
+    YAML_INVALID = (
+        'yaml_invalid',
+        'The content of the file is not YAML, or not a mapping with unique text keys.',
+        'Correct the line in the message.',
+    )
     VALUE_MISSING = 'value_missing', 'A required value is missing.', 'Add the key.'
     KEY_UNKNOWN = 'key_unknown', 'No such key exists here.', 'Use one of the listed keys.'
     KEY_RENAMED = 'key_renamed', 'The name is an old one.', 'Use the new name.'

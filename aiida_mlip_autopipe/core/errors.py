@@ -73,11 +73,11 @@ class Fault:
         The nearest valid name, where a name was mistyped.
     """
 
+    code: Code
     path: str
     given: str
     allowed: str
     nearest: str | None = None
-    code: Code = Code.VALUE_INVALID  # TODO: first, and required
 
     def __str__(self) -> str:
         hint = f'; did you mean {self.nearest!r}?' if self.nearest else ''

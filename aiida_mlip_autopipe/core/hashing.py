@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import IO
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 
 CHUNK = 1 << 20
@@ -24,7 +25,7 @@ def file_sha256(path: Path) -> str:
         with path.open('rb') as file:
             return stream_sha256(file)
     except OSError as error:
-        raise AutopipeError(f'{path} cannot be read: {error.strerror}') from error
+        raise AutopipeError(Code.FILE_UNREADABLE, f'{path} cannot be read: {error.strerror}') from error
 
 
 def stream_sha256(stream: IO[bytes]) -> str:

@@ -62,8 +62,9 @@ class Registry(Generic[V]):
         added = {point.name: point for point in entry_points(group=self.group)}
         for kind in added.keys() & self._builtin.keys():
             raise AutopipeError(
+                Code.PLUGIN_BROKEN,
                 f'the entry point {kind!r} of the group {self.group!r} has the name of a built-in kind; '
-                'the package that adds it must choose another'
+                'the package that adds it must choose another',
             )
         return self._builtin | added
 
@@ -85,7 +86,9 @@ class Registry(Generic[V]):
         try:
             variant: type[V] = getattr(import_module(module), name)
         except (ImportError, AttributeError) as error:
-            raise AutopipeError(f'the {self.group} {kind!r} cannot be loaded from {module}: {error}') from error
+            raise AutopipeError(
+                Code.PLUGIN_BROKEN, f'the {self.group} {kind!r} cannot be loaded from {module}: {error}'
+            ) from error
         return variant
 
     def make(self, settings: Settings) -> V:
