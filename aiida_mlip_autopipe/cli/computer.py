@@ -37,7 +37,7 @@ def add(
     Run again for the same NAME, it writes the settings anew.
     """
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.core.errors import AutopipeError
+    from aiida_mlip_autopipe.core.errors import CombinedError
     from aiida_mlip_autopipe.installation.computers import Site, add_computer
     from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
 
@@ -46,7 +46,7 @@ def add(
     ensure_daemon()
     computer, troubles = add_computer(Site(name, host, scheduler, workdir, poll_s, connection_s))
     if troubles:
-        raise AutopipeError(troubles[0].code, '\n'.join(map(str, troubles)))
+        raise CombinedError(troubles)
     console.print(
         f'[green]✓[/] computer [bold]{name}[/] ({computer.transport_type}, {computer.scheduler_type}) works; '
         f'jobs write to {computer.get_workdir()}'

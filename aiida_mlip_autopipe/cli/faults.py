@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import errno
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from aiida_mlip_autopipe.core.errors import AutopipeError, ConfigError
+from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError, ConfigError, Fault
 
 EXIT_BUG = 1
 EXIT_FAULT = 2
@@ -52,8 +53,12 @@ class FaultTellingGroup(TyperGroup):
 
 
 def _with_code(error: AutopipeError) -> str:
-    faults = error.faults if isinstance(error, ConfigError) else (error,)
-    return '\n'.join(f'{fault}  [{fault.code}]' for fault in faults)
+    faults: Sequence[AutopipeError | Fault] = (error,)
+    if isinstance(error, ConfigError):
+        faults = error.faults
+    elif isinstance(error, CombinedError):
+        faults = error.errors
+    return '\n'.join(dict.fromkeys(f'{fault}  [{fault.code}]' for fault in faults))
 
 
 def _tell(sentence: str) -> None:

@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.config.overrides import Override, explain_failure, pars
 from aiida_mlip_autopipe.config.presets import find_preset
 from aiida_mlip_autopipe.config.yaml_file import read_yaml_file
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError
 
 # Hydra would take these for its own. No section has such a name, so that they are faults of the file.
 _HYDRA_KEYS = ('defaults', 'hydra')
@@ -54,7 +54,7 @@ def compose_config(data: Mapping[str, Any], overrides: Sequence[str], folders: S
             except AutopipeError as error:
                 errors.append(error)
     if errors:
-        raise _joined(errors)
+        raise CombinedError(errors)
 
     kept = {key: value for key, value in data.items() if key not in _HYDRA_KEYS}
     # Everything that Hydra reads is written anew into a folder of its own: the user's files keep their names and their
@@ -97,13 +97,7 @@ def _compose(folder: Path, data: Mapping[str, Any], overrides: Sequence[Override
                 _call_hydra(folder, [override])
             except failures as own_error:
                 errors.append(_explain(override, data, own_error))
-        raise _joined(errors or [_explain(None, data, error)]) from error
-
-
-def _joined(errors: Sequence[AutopipeError]) -> AutopipeError:
-    codes = {error.code for error in errors}
-    code = codes.pop() if len(codes) == 1 else Code.CONFIG_INVALID
-    return AutopipeError(code, '\n'.join(dict.fromkeys(str(error) for error in errors)))
+        raise CombinedError(errors or [_explain(None, data, error)]) from error
 
 
 def _explain(override: Override | None, data: Mapping[str, Any], error: Exception) -> AutopipeError:

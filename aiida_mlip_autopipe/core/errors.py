@@ -98,6 +98,20 @@ class ConfigError(AutopipeError):
         super().__init__(Code.CONFIG_INVALID, '\n'.join(str(fault) for fault in self.faults))
 
 
+class CombinedError(AutopipeError):
+    """Errors that are reported together, one a line; the code is that of the first.
+
+    Parameters
+    ----------
+    errors
+        The errors.
+    """
+
+    def __init__(self, errors: Sequence[AutopipeError]):
+        self.errors = tuple(errors)
+        super().__init__(self.errors[0].code, '\n'.join(dict.fromkeys(str(error) for error in self.errors)))
+
+
 class PhysicsViolationError(AutopipeError):
     """A structure that breaks a rule of validity.
 

@@ -4,8 +4,10 @@ import pytest
 from ase.build import bulk
 from ase.calculators.emt import parameters
 from ase.io import write as write_atoms
+from support.errors import refused
 
 from aiida_mlip_autopipe.config import validate_config
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import ConfigError
 from aiida_mlip_autopipe.exploration import CALCULATORS
 
@@ -47,8 +49,9 @@ def test_a_kind_to_be_held_out_is_one_of_those_there_are_and_not_all(tmp_path, h
 
 
 def test_kinds_are_held_out_with_a_share_for_testing(tmp_path):
-    (line,) = faults(tmp_path, generation=[ALLOY, SLAB], sampling={'kind': 'fps', 'held_out_kinds': ['surface']})
-    assert 'held_out_kinds need a test_share, which says how many frames of them are drawn' in line
+    sampling = {'kind': 'fps', 'held_out_kinds': ['surface']}
+    with refused(Code.VALUE_MISSING, 'sampling: ', 'held_out_kinds', 'test_share'):
+        validate_config({'name': 'x', 'generation': [ALLOY, SLAB], 'sampling': sampling}, tmp_path)
 
 
 def test_the_elements_of_structure_files_are_checked_too(tmp_path):

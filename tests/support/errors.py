@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.core.errors import AutopipeError, ConfigError
+from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError, ConfigError
 
 
 @contextmanager
@@ -34,6 +34,8 @@ def found_in(error: BaseException) -> list[tuple[Code, str]]:
     """Return the codes in an error, each with its message."""
     if isinstance(error, ConfigError):
         return [(fault.code, str(fault)) for fault in error.faults]
+    if isinstance(error, CombinedError):
+        return [(one.code, str(one)) for one in error.errors]
     if isinstance(error, ValidationError):
         return [
             (one['ctx']['code'], f'{".".join(map(str, one["loc"]))}: {one["msg"]}')
