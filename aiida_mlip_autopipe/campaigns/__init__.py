@@ -1,1 +1,1 @@
-"""The actions on campaigns: follow, estimate, explain, stop, clean and export them."""
+"""The actions on campaigns: estimate, submit, follow, stop, resume, report, export and clean them."""

@@ -1,4 +1,4 @@
-"""What a campaign did: what was rejected, how its explorations ended, and what it cost."""
+"""A summary of a finished campaign: what it rejected, how its explorations ended, and what it cost."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 
 @dataclass(frozen=True)
 class Ending:
-    """A way in which explorations ended.
+    """One way in which explorations of a campaign ended.
 
     Attributes
     ----------
     exit_status
         The exit code of the last job, or of the exploration; None for one that was killed or ended with an exception.
     reason
-        What it means; ``completed`` for 0.
+        The meaning of the exit code; ``completed`` for 0.
     n_explorations
-        How many ended in this way.
+        How many explorations ended in this way.
     """
 
     exit_status: int | None
@@ -35,34 +35,35 @@ class Ending:
 
 @dataclass(frozen=True)
 class CampaignAccount:
-    """What a campaign did.
+    """A summary of a finished campaign.
 
     Attributes
     ----------
     n_seeds_requested, n_seeds_made
-        Seeds that the config asks for, and those that were made.
+        Seeds that the config requests, and seeds that were made.
     n_seeds_duplicate, n_seeds_skipped
-        Seeds left out because an earlier one is the same, and because no draw was valid.
+        Seeds that were left out because they duplicate an earlier one, or because no draw was valid.
     n_redrawn_by_rule
-        Draws that were rejected, by the rule that they violated.
+        How many draws were rejected, by the rule that they violated.
     endings
         How the explorations ended.
     n_crashes_by_rule
-        Jobs that a guard stopped, by guard, including those of explorations that were resumed.
+        How many jobs a guard stopped, by guard. Explorations that were resumed count too.
     n_frames_explored, n_frames_independent
-        Frames stored, and how many are statistically independent according to their energy; None if unknown.
+        Frames that were stored, and how many of them are statistically independent according to their energy; None
+        if unknown.
     n_frames_discarded_by_reason
-        Frames that were not candidates.
+        How many frames were not candidates, by reason.
     n_frames_candidate, n_frames_selected
-        Frames to choose from, and those chosen.
+        Frames that could be selected, and frames that were selected.
     n_jobs
-        Jobs that ran, including those of a committee.
+        How many jobs ran, including those of a committee.
     n_force_calls
-        Evaluations of the calculator that explored.
+        How often the exploring calculator was evaluated.
     dynamics_s, loading_s
-        Total seconds that the jobs spent on the dynamics and on loading their models.
+        Total time in seconds that the jobs spent on dynamics and on loading models.
     elapsed_s
-        Seconds from the start of the campaign to its end.
+        Time in seconds from the start of the campaign to its end.
     """
 
     n_seeds_requested: int
@@ -85,14 +86,14 @@ class CampaignAccount:
 
 
 def read_account(campaign: orm.WorkChainNode) -> CampaignAccount:
-    """Return what a finished campaign did."""
+    """Return the summary of a finished campaign."""
     explorations = [node for node in campaign.called if node.process_class is ExplorationWorkChain]
     jobs = [job for node in explorations for job in node.called if isinstance(job, orm.CalcJobNode)]
-    # The jobs of a committee do not explore, so their results are left out.
+    # The jobs of a committee are excluded, because they do not explore.
     results = [job.outputs.result.get_dict() for job in jobs if _explores(job) and 'result' in job.outputs]
     generated = merge_reports(report.get_dict() for report in campaign.outputs.generation_reports.values())
     selection = campaign.outputs.selection_report.get_dict()
-    # Where a run was too short for its energy to forget itself, this is not known.
+    # A run that is shorter than the correlation time of its energy has no such number.
     independent = [n for result in results if (n := result['statistics'].get('n_independent_frames')) is not None]
     return CampaignAccount(
         n_seeds_requested=generated['requested'],
@@ -116,35 +117,35 @@ def read_account(campaign: orm.WorkChainNode) -> CampaignAccount:
 
 
 def describe_campaign(campaign: orm.WorkChainNode) -> dict[str, dict[str, Any]]:
-    """Return what a finished campaign did as tables by title, for its report card."""
+    """Return the summary of a finished campaign as tables by title, for the report card."""
     account = read_account(campaign)
     left_out = {'duplicates': account.n_seeds_duplicate, 'skipped': account.n_seeds_skipped}
     endings: Counter[str] = Counter()
-    for one in account.endings:
-        endings[one.reason] += one.n_explorations
+    for ending in account.endings:
+        endings[ending.reason] += ending.n_explorations
     independent = account.n_frames_independent
     discarded = account.n_frames_discarded_by_reason
     tables: dict[str, dict[str, Any]] = {
         'Seeds': {
-            'asked for': account.n_seeds_requested,
+            'requested': account.n_seeds_requested,
             'made': account.n_seeds_made,
             **{name: n for name, n in left_out.items() if n},
             **{f'redrawn: {rule}': n for rule, n in account.n_redrawn_by_rule.items()},
         },
         'Explorations': dict(endings),
-        'Crashes by what noticed them': account.n_crashes_by_rule,
+        'Crashes by guard': account.n_crashes_by_rule,
         'Frames': {
             'explored': account.n_frames_explored,
-            **({} if independent is None else {'independent of one another, by the energy': round(independent, 1)}),
-            **{f'passed over: {reason.replace("_", " ")}': n for reason, n in discarded.items()},
-            'to choose from': account.n_frames_candidate,
-            'chosen': account.n_frames_selected,
+            **({} if independent is None else {'statistically independent, by energy': round(independent, 1)}),
+            **{f'discarded: {reason.replace("_", " ")}': n for reason, n in discarded.items()},
+            'candidates': account.n_frames_candidate,
+            'selected': account.n_frames_selected,
         },
         'Time': {
             'jobs': account.n_jobs,
             'force calls': account.n_force_calls,
             'hours of dynamics': account.dynamics_s / 3600,
-            'hours of loading models': account.loading_s / 3600,
+            'hours spent loading models': account.loading_s / 3600,
             'hours from start to end': account.elapsed_s / 3600,
         },
     }
@@ -152,7 +153,7 @@ def describe_campaign(campaign: orm.WorkChainNode) -> dict[str, dict[str, Any]]:
 
 
 def count_crashes(results: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Return how many jobs a guard stopped, by guard, including those of explorations that were resumed."""
+    """Return how many jobs each guard stopped. Explorations that were resumed count too."""
     stopped = [result for result in results if result['outcome'] in ('unstable', 'no_frame')]
     return dict(Counter(result['events'][-1]['rule'] for result in stopped if result['events']))
 

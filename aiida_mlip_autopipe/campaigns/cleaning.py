@@ -1,4 +1,4 @@
-"""The folders of a campaign's jobs on the computers: what is left when all has been retrieved."""
+"""Remove the folders that the jobs of a campaign left on their computers."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from aiida_mlip_autopipe.workflows.paused import ENDED
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What became of the folders.
+    """The result of a removal of folders.
 
     Attributes
     ----------
     n_removed
-        Folders removed.
+        How many folders were removed.
     kept
-        Full trajectories of which there is no copy: their folders stay.
+        Full trajectories without a copy, whose folders were kept.
     """
 
     n_removed: int
@@ -31,19 +31,20 @@ class Cleaned:
 
 
 def clean_campaign(campaign: orm.WorkChainNode, *, force: bool = False) -> Cleaned:
-    """Remove the remote folders of the explorations of a campaign that have ended.
+    """Remove the folders of the jobs of a campaign that have ended.
 
-    What was retrieved stays; so does the folder of an exploration that still runs, and of another campaign's job that
-    this one took from the cache.
+    Retrieved files are kept. So are the folders of jobs that still run, and of another campaign's jobs that this
+    campaign took from the cache.
 
     Parameters
     ----------
     campaign
         The campaign.
     force
-        Whether folders go that hold the only copy of a full trajectory.
+        Whether folders with the only copy of a full trajectory are removed too.
     """
-    unique = {} if force else {one.job: one for one in find_full_trajectories(campaign) if not one.is_stashed}
+    trajectories = [] if force else find_full_trajectories(campaign)
+    only_copies = {trajectory.job: trajectory for trajectory in trajectories if not trajectory.is_stashed}
     kept = []
     folders = defaultdict(list)
     for job in find_jobs(campaign, {'attributes.process_state': {'in': list(ENDED)}}):
@@ -53,8 +54,8 @@ def clean_campaign(campaign: orm.WorkChainNode, *, force: bool = False) -> Clean
             continue
         if remote.is_cleaned or job.base.caching.is_created_from_cache:
             continue
-        if job.pk in unique:
-            kept.append(unique[job.pk])
+        if job.pk in only_copies:
+            kept.append(only_copies[job.pk])
         else:
             folders[remote.computer.pk].append(remote)
     for pk, remotes in folders.items():

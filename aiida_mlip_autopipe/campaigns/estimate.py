@@ -1,4 +1,4 @@
-"""What a campaign will cost, before anything is started."""
+"""Estimate the cost of a campaign before it is submitted."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from aiida_mlip_autopipe.config import CampaignConfig, ask_databases
 from aiida_mlip_autopipe.generation import generate_seeds
 from aiida_mlip_autopipe.workflows.inputs.codes import committee_code, job_codes, max_concurrent_jobs
 
-# Milliseconds for the forces on one atom, one thread of a 2024 server core, float32 (measured in cells of 32 to 64
-# atoms). A graphics card is one to two orders of magnitude faster.
+# Milliseconds per force call and atom on one thread of a 2024 server core, float32, measured in cells of 32 to 64
+# atoms. A GPU is one to two orders of magnitude faster.
 MS_PER_ATOM = {'emt': 0.09, 'lj': 0.05, 'sevennet': 11.0, 'mace': 6.0, 'chgnet': 3.0}
-# Engine and start-up of a job: AiiDA's own work, importing PyTorch, loading the model.
+# Overhead of a job: AiiDA, importing PyTorch, loading the model.
 JOB_OVERHEAD_S = {'emt': 4.0, 'lj': 4.0, 'sevennet': 18.0, 'mace': 18.0, 'chgnet': 18.0}
-# Positions, forces and momenta of an atom in a stored frame.
+# Positions, forces and momenta of one atom in a stored frame, in float64.
 BYTES_PER_ATOM = 72
 SAMPLE = 20
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a campaign will run.
+    """The expected size and cost of a campaign.
 
     Attributes
     ----------
     n_seeds, n_jobs
-        Seeds, and jobs if none needs a second leg.
+        How many seeds there are, and how many jobs if no exploration needs a second leg.
     mean_atoms
-        Atoms of a seed, the mean of the first few.
+        Mean number of atoms of the first seeds.
     force_calls, n_frames
-        Maximum total number of calculator evaluations and of frames stored.
+        Maximum total numbers of calculator evaluations and of stored frames.
     wall_s
-        Seconds until the end, on CPUs; None if the speed of a calculator is unknown.
+        Time in seconds to the end, on CPUs; None if the speed of a calculator is unknown.
     disk_MB
-        What the frames take.
+        Size of the stored frames.
     """
 
     n_seeds: int
@@ -53,15 +53,15 @@ class Plan:
     Attributes
     ----------
     name
-        The campaign.
+        The name of the campaign.
     codes
         The codes that explore, as ``label@computer``.
     concurrent_jobs
-        Jobs in flight at most.
+        Maximum number of jobs at the same time.
     n_structures
-        Number of frames to select; the maximum if ``reaches_coverage``.
+        Number of frames to select; a maximum if ``reaches_coverage``.
     reaches_coverage
-        Whether the selection stops at a coverage score.
+        Whether the selection stops when it reaches a coverage score.
     estimate
         The expected cost.
     """
@@ -75,7 +75,7 @@ class Plan:
 
 
 def plan_campaign(config: CampaignConfig) -> Plan:
-    """Return what a campaign would do. Its first seeds are made, but nothing is submitted.
+    """Return what a campaign would do. The first seeds are made, but nothing is submitted.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def plan_campaign(config: CampaignConfig) -> Plan:
         If a code does not exist or lacks its model, a query to a database has no answer, or a seed cannot be made.
     """
     codes = job_codes(config)
-    # Only looked up, so that an error in it is found.
+    # Called for its errors; the result is not needed.
     committee_code(config)
     concurrent_jobs = max_concurrent_jobs(config.execution, codes)
     return Plan(
@@ -106,7 +106,7 @@ def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
     config
         The campaign.
     concurrent_jobs
-        Jobs in flight, of all codes together.
+        Maximum number of jobs at the same time, over all codes.
     """
     n_seeds, exploration = config.n_seeds, config.exploration
     first = generate_seeds(
@@ -118,12 +118,12 @@ def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
     mean_atoms = sum(len(seed.atoms) for seed in first) / len(first)
     calls = exploration.n_force_calls
     exploring_s = [_job_s(calculator.kind, calls, mean_atoms) for calculator in config.calculators]
-    known_s = [one for one in exploring_s if one is not None]
+    known_s = [seconds for seconds in exploring_s if seconds is not None]
     seed_s = sum(known_s) / len(known_s) if len(known_s) == len(exploring_s) else None
     n_jobs = n_seeds
     if exploration.committee is not None:
-        looking_s = _job_s(exploration.committee.calculator.kind, exploration.n_frames, mean_atoms)
-        seed_s = None if seed_s is None or looking_s is None else seed_s + looking_s
+        committee_s = _job_s(exploration.committee.calculator.kind, exploration.n_frames, mean_atoms)
+        seed_s = None if seed_s is None or committee_s is None else seed_s + committee_s
         calls += exploration.n_frames
         n_jobs += n_seeds
     return Estimate(

@@ -1,4 +1,4 @@
-"""The dataset of a finished campaign as a file of the user's."""
+"""Write the dataset of a finished campaign to a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.storage import Dataset, Row
 
 
 def write_dataset(campaign: orm.WorkChainNode, path: Path, *, force: bool = False) -> int:
-    """Write the database of a campaign to a file, under a temporary name until it is whole.
+    """Write the database of a campaign to a file. The file has a temporary name until it is complete.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def write_dataset(campaign: orm.WorkChainNode, path: Path, *, force: bool = Fals
     path
         The file.
     force
-        Whether an existing file is overwritten.
+        Whether to overwrite an existing file.
 
     Returns
     -------

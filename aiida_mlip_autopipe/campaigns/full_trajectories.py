@@ -1,4 +1,4 @@
-"""Where the full trajectories of a campaign are: in the folders of their jobs, or where they were stashed."""
+"""Locate the full trajectories of a campaign: in the folders of their jobs, or where they were stashed."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 
 @dataclass(frozen=True)
 class FoundTrajectory:
-    """The full trajectory of a leg and where it is.
+    """The full trajectory of a leg, and where it is.
 
     Attributes
     ----------
     job
-        Number of the exploration's job.
+        The pk of the job that wrote it.
     seed_id
         The seed that was explored.
     told
-        What the job said of the file.
+        The record of the file in the result of the job.
     computer
         Label of the computer.
     path
-        The file there: the copy where there is one, or else the original.
+        The file there: the copy if there is one, else the original.
     is_stashed
         Whether there is a copy.
     is_removed
         Whether it was removed with the folder of its job, without a copy.
     why_not
-        Why a copy that was tried does not exist; empty where none was tried.
+        Why copying failed; empty if it did not.
     """
 
     job: int
@@ -50,7 +50,7 @@ class FoundTrajectory:
 
     @property
     def state(self) -> str:
-        """Where it is, in words."""
+        """Where the file is, as a phrase for the user."""
         return 'stashed' if self.is_stashed else 'removed' if self.is_removed else "in the job's folder"
 
 
@@ -69,16 +69,16 @@ def find_full_trajectories(
     campaign
         The campaign.
     seed_id
-        Return only those of this seed; it may be written as in a dataset (``seed-…``) or a folder (``seed_…``).
+        Return only those of this seed. A prefix ``seed-``, as in datasets, or ``seed_``, as in folders, is ignored.
     step
         Return only those that contain this absolute step.
     """
     found = _find_all(campaign)
     if seed_id is not None:
-        wanted = seed_id.removeprefix('seed_').removeprefix('seed-')
-        found = [one for one in found if one.seed_id == wanted]
+        bare_id = seed_id.removeprefix('seed_').removeprefix('seed-')
+        found = [trajectory for trajectory in found if trajectory.seed_id == bare_id]
     if step is not None:
-        found = [one for one in found if one.told.first_step <= step <= one.told.last_step]
+        found = [trajectory for trajectory in found if trajectory.told.first_step <= step <= trajectory.told.last_step]
     return found
 
 
@@ -101,40 +101,40 @@ def _find_all(campaign: orm.WorkChainNode) -> list[FoundTrajectory]:
 
 
 def _find_jobs(campaign: orm.WorkChainNode) -> list[int]:
-    """Return the pks of the jobs of all legs, including those taken from an earlier exploration."""
+    """Return the pks of the jobs of all legs, including legs that were taken from an earlier exploration."""
 
     def explorations() -> orm.QueryBuilder:
         query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
         return query.append(ExplorationWorkChain, with_incoming='campaign', tag='exploration')
 
     called = explorations().append(ExplorationCalculation, with_incoming='exploration', project='id')
-    taken_over = explorations().append(orm.TrajectoryData, with_incoming='exploration', tag='leg')
-    taken_over.append(ExplorationCalculation, with_outgoing='leg', project='id')
-    return sorted({*called.all(flat=True), *taken_over.all(flat=True)})
+    reused = explorations().append(orm.TrajectoryData, with_incoming='exploration', tag='leg')
+    reused.append(ExplorationCalculation, with_outgoing='leg', project='id')
+    return sorted({*called.all(flat=True), *reused.all(flat=True)})
 
 
 def _locate(
     pk: int, result: dict[str, Any], folder: orm.RemoteData, computer: str, copies: list[orm.CalcJobNode]
 ) -> FoundTrajectory:
     told = FullTrajectory(**result['full_trajectory'])
-    ok = [copy for copy in copies if copy.is_finished_ok]
-    where = ok[-1].outputs.stashed.target_basepath if ok else folder.get_remote_path()
+    complete = [copy for copy in copies if copy.is_finished_ok]
+    where = complete[-1].outputs.stashed.target_basepath if complete else folder.get_remote_path()
     ended = [copy for copy in copies if copy.is_terminated]
-    why_not = '' if ok or not ended else ended[-1].exit_message or str(ended[-1].process_state.value)
+    why_not = '' if complete or not ended else ended[-1].exit_message or str(ended[-1].process_state.value)
     return FoundTrajectory(
         job=pk,
         seed_id=result['seed_id'],
         told=told,
         computer=computer,
         path=str(PurePosixPath(where, told.file)),
-        is_stashed=bool(ok),
-        is_removed=folder.is_cleaned and not ok,
+        is_stashed=bool(complete),
+        is_removed=folder.is_cleaned and not complete,
         why_not=why_not,
     )
 
 
 def _find_copies(folders: Iterable[orm.RemoteData]) -> dict[tuple[int, str], list[orm.CalcJobNode]]:
-    """Return the jobs that copied from folders, by computer and path: a leg from the cache names another's folder."""
+    """Return the jobs that copied from folders, by computer and path; a cached leg shares the path of another job."""
     paths = sorted({folder.get_remote_path() for folder in folders})
     if not paths:
         return {}

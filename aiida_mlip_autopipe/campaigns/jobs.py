@@ -1,4 +1,4 @@
-"""Run a job in the foreground."""
+"""Run a job and wait for it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def submit_and_wait(builder: ProcessBuilder, timeout_s: float, tell: Callable[[s
     timeout_s
         Maximum time in seconds.
     tell
-        Called with what the job is waiting for, at each poll.
+        Called at each poll with the state of the job.
 
     Raises
     ------
     AutopipeError
-        If it is paused, or has not ended in time; then it is killed.
+        If the job is paused or does not end in time. The job is then killed.
     """
     node: Any = submit(builder)
     deadline = time.monotonic() + timeout_s
@@ -47,7 +47,7 @@ def submit_and_wait(builder: ProcessBuilder, timeout_s: float, tell: Callable[[s
                 )
             if time.monotonic() > deadline:
                 raise AutopipeError(
-                    Code.JOB_TIMEOUT, f'job {node.pk} has not ended in {timeout_s:g} s: {node.process_status}'
+                    Code.JOB_TIMEOUT, f'job {node.pk} did not end within {timeout_s:g} s: {node.process_status}'
                 )
             time.sleep(POLL_S)
     except BaseException:

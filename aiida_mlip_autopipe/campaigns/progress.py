@@ -1,4 +1,4 @@
-"""How far a campaign is: read from the graph, so that anyone can ask at any time."""
+"""The progress of a campaign, read from the provenance graph at any time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ POLL_S = 1.0
 
 @dataclass(frozen=True)
 class Exploration:
-    """One exploration of a campaign as it stands."""
+    """The current state of one exploration of a campaign."""
 
     pk: int
     seed_id: str
@@ -42,7 +42,7 @@ class Exploration:
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended, one way or the other."""
+        """Whether it has ended, successfully or not."""
         return self.state in ENDED
 
     @property
@@ -64,21 +64,21 @@ class Progress:
     stage
         ``generation``, ``exploration``, ``sampling``, ``storage``, ``finished`` or ``failed``.
     elapsed_s
-        How long it has been running, or ran, in seconds.
+        Time in seconds since the submission, or from submission to end.
     n_seeds
-        Seeds that its config asks for.
+        Seeds that the config requests.
     n_succeeded, n_failed, n_running, n_waiting
-        Seeds whose exploration reached its last step, ended earlier, is running, and has not been submitted.
+        Seeds whose exploration reached its last step, ended earlier, is running, or is not submitted yet.
     rate_per_hour
-        Explorations that end per hour; None before the first one has ended.
+        Explorations that end per hour; None before the first end.
     remaining_s
-        Seconds until the last exploration ends, at the rate so far; None if there is no rate yet.
+        Time in seconds until the last exploration ends, at the current rate; None without a rate.
     paused
         Paused jobs, which wait for the user.
     warnings
         Where the selection differs from what was requested.
     failure
-        Why the campaign failed; None unless it has.
+        Why the campaign failed; None if it did not.
     """
 
     pk: int
@@ -100,12 +100,12 @@ class Progress:
 
 
 def read_progress(campaign: orm.WorkChainNode) -> Progress:
-    """Return how far a campaign is."""
+    """Return the progress of a campaign."""
     explorations = find_explorations(campaign)
     stage = _stage(campaign, bool(explorations))
     n_seeds = campaign.get_metadata_inputs()['n_seeds']
-    n_ended = sum(one.ended for one in explorations)
-    n_succeeded = sum(one.succeeded for one in explorations)
+    n_ended = sum(exploration.ended for exploration in explorations)
+    n_succeeded = sum(exploration.succeeded for exploration in explorations)
     rate = _rate_per_hour(explorations)
     return Progress(
         pk=campaign.pk,
@@ -118,11 +118,11 @@ def read_progress(campaign: orm.WorkChainNode) -> Progress:
         n_succeeded=n_succeeded,
         n_failed=n_ended - n_succeeded,
         n_running=len(explorations) - n_ended,
-        # Seeds that were left out as duplicates are not waiting.
+        # In later stages, seeds without an exploration are not waiting: they were left out as duplicates.
         n_waiting=max(n_seeds - len(explorations), 0) if stage in ('generation', 'exploration') else 0,
         rate_per_hour=rate,
         remaining_s=None if rate is None else (n_seeds - n_ended) / rate * 3600,
-        # Besides the explorations, there are the work chain that describes the frames and the job that selects.
+        # Not only explorations have jobs: the description of the frames and the selection have them too.
         paused=tuple(
             find_paused([campaign.pk, *(node.pk for node in campaign.called if isinstance(node, orm.WorkChainNode))])
         ),
@@ -132,22 +132,22 @@ def read_progress(campaign: orm.WorkChainNode) -> Progress:
 
 
 def list_progress() -> list[Progress]:
-    """Return the progress of each campaign of the profile, the newest first."""
+    """Return the progress of each campaign of the profile, newest first."""
     return [read_progress(campaign) for campaign in list_campaigns()]
 
 
 def watch_campaign(campaign: orm.WorkChainNode, poll_s: float = POLL_S) -> Iterator[Progress]:
-    """Yield the progress of a campaign until it has ended; the last value is from after its end.
+    """Yield the progress of a campaign until it ends, and once more after its end.
 
     Parameters
     ----------
     campaign
         The campaign.
     poll_s
-        Seconds between two polls.
+        Time between two polls, in seconds.
     """
     while True:
-        # Checked first, so that the last progress is read after the end.
+        # Checked before the progress is read, so that the last progress is from after the end.
         ended = campaign.is_terminated
         yield read_progress(campaign)
         if ended:
@@ -156,22 +156,22 @@ def watch_campaign(campaign: orm.WorkChainNode, poll_s: float = POLL_S) -> Itera
 
 
 def refuse_failed(progress: Progress) -> None:
-    """Raise an error for a campaign that has failed.
+    """Raise an error if a campaign has failed.
 
     Raises
     ------
     AutopipeError
-        If it has failed; the message has the reason.
+        If the campaign has failed; the message has the reason.
     """
     if progress.failure is not None:
         raise AutopipeError(
             Code.CAMPAIGN_FAILED,
-            f"campaign {progress.pk} failed: {progress.failure}; 'verdi process report {progress.pk}' tells more",
+            f"campaign {progress.pk} failed: {progress.failure}; 'verdi process report {progress.pk}' shows more",
         )
 
 
 def find_explorations(campaign: orm.WorkChainNode) -> list[Exploration]:
-    """Return the explorations of a campaign in the order in which they were submitted."""
+    """Return the explorations of a campaign in order of submission."""
     query = orm.QueryBuilder()
     query.append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
     query.append(
@@ -185,14 +185,15 @@ def find_explorations(campaign: orm.WorkChainNode) -> list[Exploration]:
         Exploration(pk, seed_id, state, status, started, changed)
         for pk, state, status, started, changed, seed_id in query.iterall()
     ]
-    return sorted(found, key=lambda one: one.pk)
+    return sorted(found, key=lambda exploration: exploration.pk)
 
 
 def _rate_per_hour(explorations: list[Exploration]) -> float | None:
-    ended = [one for one in explorations if one.ended]
+    ended = [exploration for exploration in explorations if exploration.ended]
     if not ended:
         return None
-    elapsed = max(one.changed for one in ended) - min(one.started for one in explorations)
+    last_end = max(exploration.changed for exploration in ended)
+    elapsed = last_end - min(exploration.started for exploration in explorations)
     return len(ended) / max(elapsed.total_seconds() / 3600, 1e-9)
 
 

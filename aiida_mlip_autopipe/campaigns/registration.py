@@ -1,4 +1,4 @@
-"""Codes on any computer, each tried by a job before it is kept."""
+"""Register codes on any computer, after a self-test that runs as a job there."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from aiida_mlip_autopipe.installation.models import ensure_model_folder
 
 @dataclass(frozen=True)
 class Program:
-    """What a code runs.
+    """The program of a code.
 
     Attributes
     ----------
     computer
-        Where.
+        The computer.
     python
-        The interpreter there, or within the image; None with an image for the one of the package's own images.
+        The interpreter on the computer, or in the image; None for the one of an image from ``containers/``.
     image
-        The image's file on the computer; None for an environment without one. Paths may begin with ``~/``.
+        The file of the image on the computer; None for an environment without an image. Paths may begin with ``~/``.
     prepend_text
-        Lines of shell before it, as ``module load apptainer``.
+        Lines of shell that run first, such as ``module load apptainer``.
     """
 
     computer: orm.Computer
@@ -51,9 +51,9 @@ class Registered:
     code
         The code.
     done
-        ``found``, ``created`` or ``replaced``.
+        Whether the code was ``found``, ``created`` or ``replaced``.
     report
-        What the self-test found.
+        The result of the self-test.
     """
 
     code: orm.AbstractCode
@@ -64,34 +64,34 @@ class Registered:
 def register_code(
     kind: str, program: Program, launch: Launch, *, model: str | None = None, resources: JobResources | None = None
 ) -> Registered:
-    """Make the code of a calculator and keep it if its self-test passes.
+    """Create the code of a calculator, and register it if its self-test passes.
 
     Parameters
     ----------
     kind
         The calculator.
     program
-        What the code runs.
+        The program of the code.
     launch
-        Runs a job to its end.
+        Runs a job and returns its node after its end.
     model
-        The model to try, for a calculator without one of its own: a name, or a file that was placed on the computer.
+        The model to test, for a calculator that ships no model: a name, or a file, which is copied to the computer.
     resources
-        What the self-test asks for.
+        The resources of the self-test.
 
     Raises
     ------
     AutopipeError
-        If the self-test fails; the code is then set aside under another label.
+        If the self-test fails; then a new code gets another label and is hidden.
     """
     CALCULATORS.load(kind)
     resources = resources or JobResources()
     program = _with_absolute_paths(program)
     image_sha256 = hash_image(program.computer, program.image) if program.image else None
-    wanted = _make_code(kind, program)
-    before = _load_code(wanted.full_label)
-    code = before if before is not None and _are_same(before, wanted) else wanted
-    if code is wanted and before is not None:
+    new = _make_code(kind, program)
+    before = _load_code(new.full_label)
+    code = before if before is not None and _are_same(before, new) else new
+    if code is new and before is not None:
         # Finished campaigns refer to it.
         before.label = f'{before.label}-{before.pk}'
     code.store()
@@ -100,8 +100,8 @@ def register_code(
         report = run_self_test_job(code, settings, launch, resources)
         check_report(report, image_sha256)
     except BaseException:
-        if code is wanted:
-            _set_aside(code, before)
+        if code is new:
+            _hide(code, before)
         raise
     keep_self_test(code, settings, report, resources.model_dump(mode='json'))
     if image_sha256 is not None:
@@ -111,7 +111,7 @@ def register_code(
 
 
 def _with_absolute_paths(program: Program) -> Program:
-    """Return a program whose files are found from every job's folder; an image's own paths are left as they are."""
+    """Return a program with absolute paths on its computer; a path within an image is not changed."""
     if program.image is not None:
         return replace(program, image=absolute_path(program.computer, program.image))
     if program.python is not None and '/' in program.python:
@@ -129,7 +129,7 @@ def _make_code(kind: str, program: Program) -> orm.InstalledCode:
     if program.image is None:
         if program.python is None:
             raise AutopipeError(
-                Code.VALUES_INCOMPLETE, 'a code is an interpreter or an image: give --python or --image'
+                Code.VALUES_INCOMPLETE, 'a code needs an interpreter or an image: use --python or --image'
             )
         return orm.InstalledCode(
             **about,
@@ -137,7 +137,7 @@ def _make_code(kind: str, program: Program) -> orm.InstalledCode:
             prepend_text=program.prepend_text,
             description=f'{kind} in an environment',
         )
-    # Apptainer's arguments hold $PWD, which single quotes would keep from being the job's folder.
+    # The arguments of Apptainer include $PWD, which the shell does not expand within single quotes.
     program.computer.set_use_double_quotes(True)
     return orm.ContainerizedCode(
         **about,
@@ -167,10 +167,10 @@ def _settings(kind: str, model: str | None) -> dict[str, Any]:
     return {'kind': kind, 'model': str(Path(model).expanduser().absolute()) if Path(model).is_file() else model}
 
 
-def _set_aside(code: orm.InstalledCode, before: orm.AbstractCode | None) -> None:
-    """Hide a code that does not work, and give its label back to the one before.
+def _hide(code: orm.InstalledCode, before: orm.AbstractCode | None) -> None:
+    """Hide a code that failed its self-test, and give its label back to the previous code.
 
-    It is not deleted: SQLite would give its number to another node, which a running daemon takes for this one.
+    The code is not deleted: SQLite would give its pk to another node, which a running daemon would take for the code.
     """
     label = code.label
     code.label = f'{label}-failed-{code.pk}'

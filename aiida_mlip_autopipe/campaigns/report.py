@@ -1,4 +1,4 @@
-"""The report card of a campaign: of its dataset, beside all frames that it explored, and of what the campaign did."""
+"""The report of a campaign: its dataset compared with all explored frames, and a summary of the campaign."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class CampaignReport:
     Attributes
     ----------
     name
-        The campaign.
+        The name of the campaign.
     dataset
         The content of its dataset.
     dft_cost
-        The sizes that determine the time of labelling the dataset by DFT, from `estimate_dft_cost`.
+        The sizes that determine how long DFT takes to label the dataset, from `estimate_dft_cost`.
     assessment
-        The selection compared with its candidates and random selections, from `assess_selection`.
+        The selection compared with its candidates and with random selections, from `assess_selection`.
     account
-        What was rejected, how the explorations ended, and what it cost.
+        A summary of the campaign: rejections, ends of the explorations, and cost.
     warnings
         Warnings about the selection.
     """
@@ -70,16 +70,16 @@ def read_campaign_report(campaign: orm.WorkChainNode) -> CampaignReport:
 
 
 def write_campaign_report(campaign: orm.WorkChainNode, path: Path, *, force: bool = False) -> int:
-    """Write the report card of a finished campaign, and its numbers to a ``.json`` beside it.
+    """Write the report card of a finished campaign, and its numbers to a JSON file beside it.
 
     Parameters
     ----------
     campaign
         A campaign that has finished.
     path
-        The file, which ends in ``.html``.
+        The file; its suffix must be ``.html``.
     force
-        Whether existing files are overwritten.
+        Whether to overwrite existing files.
 
     Returns
     -------
@@ -89,9 +89,9 @@ def write_campaign_report(campaign: orm.WorkChainNode, path: Path, *, force: boo
     Raises
     ------
     AutopipeError
-        If the suffix is another, a file exists, or the campaign has no dataset yet.
+        If the suffix is wrong, a file exists, or the campaign has no dataset yet.
     """
-    # Refused first, since the assessment of many frames takes minutes.
+    # Checked first, because the assessment of many frames takes minutes.
     refuse_report_file(path, force)
     sources = _Sources(campaign)
     assessment = sources.assess()
@@ -108,7 +108,7 @@ def write_campaign_report(campaign: orm.WorkChainNode, path: Path, *, force: boo
 
 
 class _Sources:
-    """The data of a report: the rows of the dataset, and the trajectories that they were selected from."""
+    """The data of a report: the rows of the dataset, and the trajectories from which they were selected."""
 
     def __init__(self, campaign: orm.WorkChainNode):
         self.campaign = campaign
@@ -116,7 +116,7 @@ class _Sources:
         self.trajectories: Sequence[Trajectory] = [trajectory_from_node(leg) for leg in _legs(campaign)]
 
     def assess(self) -> dict[str, Any]:
-        """Return the selection compared with its candidates and random selections."""
+        """Compare the selection with its candidates and with random selections."""
         ids = [one.trajectory_id for one in self.trajectories]
         return assess_selection(
             self.trajectories,
@@ -126,7 +126,7 @@ class _Sources:
         )
 
     def frames(self, points: Mapping[str, Any]) -> list[Atoms]:
-        """Return the structures of the points of one layer of the map."""
+        """Return the structures behind the points of one layer of the map."""
         places = zip(points['trajectory'], points['frame'], strict=True)
         return [self.trajectories[trajectory].frame(frame) for trajectory, frame in places]
 
@@ -140,25 +140,25 @@ class _Sources:
 
 
 def selection_warnings(report: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
-    """Return what the selection warned of, and whether the dataset it extends has labels of another kind."""
+    """Return the warnings of the selection, and one if the reference dataset has labels of another source."""
     own = {str(row.key_value_pairs['label_source']) for row in rows}
     others = sorted(set(report.get('given_label_sources', ())) - own)
     if not others:
         return list(report['warnings'])
     return [
         *report['warnings'],
-        f'the structures given have labels of {", ".join(others)}, these of {", ".join(sorted(own))}: the two datasets '
-        'cannot be merged, and no model can be trained on both at once',
+        f'the reference dataset has labels of {", ".join(others)}, this dataset of {", ".join(sorted(own))}: the two '
+        'cannot be merged, and a model cannot be trained on both',
     ]
 
 
 def _legs(campaign: orm.WorkChainNode) -> list[orm.TrajectoryData]:
-    """Return what the frames were selected from."""
+    """Return the trajectories from which the frames were selected."""
     selecting = campaign.outputs.selection.creator
     return in_order(selecting.base.links.get_incoming(node_class=orm.TrajectoryData).all_nodes())
 
 
 def _descriptor(sampling: Mapping[str, Any]) -> SoapSettings | None:
-    """Return the descriptor that the sampler measured with, where it is one that the report can compute."""
+    """Return the settings of the sampler's descriptor if it is SOAP, which the report can compute."""
     settings = sampling.get('descriptor')
     return SoapSettings(**settings) if settings and settings.get('kind', 'soap') == 'soap' else None

@@ -1,4 +1,4 @@
-"""Resume a campaign that has stalled, for example after a crash."""
+"""Resume a campaign that has stopped, for example after a crash or a reboot."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PLAY_TIMEOUT_S = 30
 
 @dataclass(frozen=True)
 class Resumed:
-    """What was done to resume a campaign.
+    """The actions that resumed a campaign.
 
     Attributes
     ----------
     daemon_started
-        Whether the daemon was not running and was started.
+        Whether the daemon was started, because it was not running.
     played
-        The jobs that AiiDA had paused.
+        The paused jobs that were resumed.
     """
 
     daemon_started: bool
@@ -31,7 +31,7 @@ class Resumed:
 
 
 def resume_campaign(campaign: orm.WorkChainNode) -> Resumed:
-    """Start the daemon if it is not running, and play the jobs of a campaign that AiiDA has paused.
+    """Start the daemon if it is not running, and resume the paused jobs of a campaign.
 
     Raises
     ------

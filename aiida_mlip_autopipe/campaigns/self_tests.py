@@ -1,4 +1,4 @@
-"""The self-test of a code: a process on this machine, a normal job elsewhere."""
+"""The self-test of a code: a process if the code is on this machine, else a job."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from aiida_mlip_autopipe.workflows.inputs.models import model_node
 
 Launch = Callable[[ProcessBuilder], orm.CalcJobNode]
 Trial = tuple[dict[str, Any], JobResources]
-"""Settings of a calculator, and what its self-test asks for."""
+"""The settings of a calculator, and the resources of its self-test."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,13 @@ class RepeatedTest:
     code
         The code, as ``label@computer``.
     calculator
-        Kind of the calculator.
+        The kind of the calculator.
     environment
         Identity of the environment that its jobs expect.
     report
-        What the self-test found.
+        The result of the self-test.
     changes
-        Differences from the environment recorded before; empty if there was none.
+        Differences from the previous environment record; empty if there was no record.
     """
 
     code: str
@@ -77,7 +77,7 @@ def repeat_self_tests(
     config: CampaignConfig | None = None,
     resources: JobResources | None = None,
 ) -> Iterator[RepeatedTest]:
-    """Repeat the self-tests of a code one by one, and record the results; the daemon is started if needed.
+    """Repeat the self-tests of a code one by one and record the results. Start the daemon if a job needs it.
 
     Parameters
     ----------
@@ -86,56 +86,56 @@ def repeat_self_tests(
     launch
         Runs a job to its end.
     config
-        A campaign whose calculators are tested; by default, the calculators of the last tests.
+        A campaign with the calculators to test; by default, those of the last self-tests are tested.
     resources
-        Resources of a test; by default, those of the campaign or of the last test.
+        The resources of a test; by default, those of the campaign or of the last test.
 
     Raises
     ------
     AutopipeError
-        If there is nothing to test, or a test fails.
+        If the code has no known calculator, or a test fails.
     """
     if not is_read_here(code):
         ensure_daemon()
-    for calculator, usual in find_trials(code, config):
+    for calculator, default in find_trials(code, config):
         before = kept_environment(code, calculator)
-        report = record_self_test(code, calculator, resources or usual, launch)
+        report = record_self_test(code, calculator, resources or default, launch)
         found = Environment.model_validate(report['environment'])
         changes = () if before is None else tuple(compare_environments(before, found))
         yield RepeatedTest(code.full_label, calculator['kind'], found.identity, report, changes)
 
 
 def find_trials(code: orm.AbstractCode, config: CampaignConfig | None) -> list[Trial]:
-    """Return the calculators that the self-test of a code should run.
+    """Return the calculators with which a code should be tested.
 
     Parameters
     ----------
     code
         The code.
     config
-        A campaign, for its calculators with this code; without it, all calculators that the code was tested with.
+        A campaign whose calculators with this code are returned; by default, those of the last self-tests are.
 
     Raises
     ------
     AutopipeError
-        If there is none.
+        If no calculator is known.
     """
     if config is not None:
         explorers = job_codes(config)
         further = [committee_code(config), descriptor_code(config, explorers) if are_learned(config) else None]
-        ones = [one for one in (*explorers, *further) if one is not None and one.code.pk == code.pk]
-        if not ones:
-            raise AutopipeError(Code.CODE_WITHOUT_CALCULATOR, f'the config has no calculator for {code.full_label}')
-        # The test finds the device.
-        return [(one.calculator.model_dump(mode='json', exclude={'device'}), one.resources) for one in ones]
+        job_codes_here = [one for one in (*explorers, *further) if one is not None and one.code.pk == code.pk]
+        if not job_codes_here:
+            raise AutopipeError(Code.CODE_WITHOUT_CALCULATOR, f'no calculator in the config uses {code.full_label}')
+        # The self-test chooses the device.
+        return [(one.calculator.model_dump(mode='json', exclude={'device'}), one.resources) for one in job_codes_here]
     trials = [(test['calculator'], JobResources(**test['resources'])) for test in kept_tests(code)]
     kinds = [kind for kind in CALCULATORS if code.label == code_label(kind)]
     trials = trials or [({'kind': kind}, JobResources()) for kind in kinds]
     if not trials:
         raise AutopipeError(
             Code.CODE_WITHOUT_CALCULATOR,
-            f'{code.full_label} was not tested before, so it is not known which calculator it runs: '
-            f"'{self_test_command(code.full_label)} --config FILE' takes it from a campaign",
+            f'{code.full_label} has no self-test yet, so its calculator is unknown; read it from a config with '
+            f"'{self_test_command(code.full_label)} --config FILE'",
         )
     return trials
 
@@ -143,16 +143,16 @@ def find_trials(code: orm.AbstractCode, config: CampaignConfig | None) -> list[T
 def record_self_test(
     code: orm.AbstractCode, calculator: dict[str, Any], resources: JobResources, launch: Launch
 ) -> dict[str, Any]:
-    """Run the self-test of a calculator with a code, store its record on the code, and return its result.
+    """Run the self-test of a calculator with a code, record the result on the code, and return it.
 
     Parameters
     ----------
     code
         The code.
     calculator
-        Settings of the calculator.
+        The settings of the calculator.
     resources
-        Resources of a job.
+        The resources of the job.
     launch
         Runs a job to its end.
 
@@ -178,11 +178,11 @@ def run_self_test_job(
     Raises
     ------
     AutopipeError
-        If it fails; the message says where the job ran.
+        If it fails; the message has the reason and the folder of the job.
     """
     builder = SelfTestCalculation.get_builder()
     builder.code = code
-    model = _model_to_try(calculator, code)
+    model = _place_model(calculator, code)
     if model is None:
         builder.calculator = orm.Dict(calculator)
     else:
@@ -191,29 +191,29 @@ def run_self_test_job(
     builder.python_path = user_python_path()
     options = job_options(resources, code.computer)
     if resources.gpus_per_job:
-        # Not every scheduler reports to a job which GPU it has.
+        # Apptainer then provides the GPU driver, even if the scheduler does not report the GPU to the job.
         options['environment_variables'] = {'APPTAINER_NV': '1'}
     builder.metadata.options = options
     job = launch(builder)
     if job.is_finished_ok:
         report: dict[str, Any] = job.outputs.report.get_dict()
         return report
-    reason = job.exit_message or job.process_status or f'its job is {job.process_state.value}'
-    where = job.outputs.remote_folder.get_remote_path() if 'remote_folder' in job.outputs else 'nowhere'
+    reason = job.exit_message or job.process_status or f'the job is {job.process_state.value}'
+    folder = job.outputs.remote_folder.get_remote_path() if 'remote_folder' in job.outputs else 'none'
     raise AutopipeError(
         Code.SELF_TEST_FAILED,
-        f'the calculator {calculator["kind"]!r} does not run with {code.full_label}: {reason} '
-        f'(its job was in {where} on {code.computer.label})',
+        f'the self-test of the calculator {calculator["kind"]!r} failed with {code.full_label}: {reason} '
+        f'(folder of the job on {code.computer.label}: {folder})',
     )
 
 
-def _model_to_try(calculator: dict[str, Any], code: orm.AbstractCode) -> ModelData | None:
-    """Return the node of the model file for a self-test, copied to the computer; None if there is no file."""
+def _place_model(calculator: dict[str, Any], code: orm.AbstractCode) -> ModelData | None:
+    """Copy the model file of a self-test to the computer and return its node; None if there is no file."""
     if 'model' not in calculator:
         return None
     parsed = CALCULATORS.load(calculator['kind']).settings_class.model_validate(calculator)
     if CALCULATORS.make(parsed).uses_shipped_model:
-        # A shipped model comes with the code; the self-test finds its sha256.
+        # The code has the shipped model, and the self-test computes its sha256.
         return None
     model = model_node(parsed, code, try_it=False)
     if model is not None:
@@ -222,22 +222,25 @@ def _model_to_try(calculator: dict[str, Any], code: orm.AbstractCode) -> ModelDa
 
 
 def check_report(report: dict[str, Any], image_sha256: str | None) -> None:
-    """Refuse a code with another version of the contract or the runner, or one that ran in another image.
+    """Refuse a code whose contract, runner or image differs from the expected one.
 
     Raises
     ------
     AutopipeError
-        If it is refused.
+        If one of them differs.
     """
     here = {'contract_version': CONTRACT_VERSION, 'runner_version': RUNNER_VERSION}
-    differ = [f'{name} {report.get(name)}, here it is {value}' for name, value in here.items() if report[name] != value]
-    if differ:
+    differences = [
+        f'{name} {report.get(name)} instead of {value}' for name, value in here.items() if report[name] != value
+    ]
+    if differences:
         raise AutopipeError(
             Code.VERSION_MISMATCH,
-            f'the package there is version {report["package"]} with {"; ".join(differ)}: install the same version',
+            f'the code has version {report["package"]} of this package, with {"; ".join(differences)}; '
+            'install the same version there',
         )
     if report['image_sha256'] != image_sha256:
         raise AutopipeError(
             Code.IMAGE_MISMATCH,
-            f'the job ran in an image of sha256 {report["image_sha256"]}, expected was {image_sha256}',
+            f'the job ran in an image with the sha256 {report["image_sha256"]} instead of {image_sha256}',
         )

@@ -44,9 +44,9 @@ class FullTrajectories:
     Attributes
     ----------
     n_stashed, n_removed, n_in_job_folder
-        How many have a copy, were removed without a copy, and are only in the folders of their jobs.
+        How many have a copy, were removed without a copy, or are only in the folder of their job.
     not_stashed
-        Those whose copy failed.
+        Those that could not be copied.
     """
 
     n_stashed: int
@@ -57,16 +57,16 @@ class FullTrajectories:
 
 @dataclass(frozen=True)
 class Status:
-    """The progress of a campaign and its failures.
+    """The progress and the failures of a campaign.
 
     Attributes
     ----------
     progress
-        Its progress.
+        The progress.
     failed_explorations
         The explorations that ended before their last step.
     full_trajectories
-        Where the full trajectories are; None for a campaign that keeps none.
+        Where the full trajectories are; None if the campaign does not keep them.
     """
 
     progress: Progress
@@ -75,7 +75,7 @@ class Status:
 
 
 def read_status(campaign: orm.WorkChainNode) -> Status:
-    """Return the progress of a campaign and its failures."""
+    """Return the progress and the failures of a campaign."""
     return Status(
         progress=read_progress(campaign),
         failed_explorations=tuple(

@@ -1,4 +1,4 @@
-"""A campaign that a person stops: its jobs write a checkpoint, end and are read; then what is left is killed."""
+"""Stop a campaign: running jobs write a checkpoint, end and are parsed; all other processes are killed."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ KILL_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class Stopped:
-    """What became of a campaign that was to stop.
+    """The result of stopping a campaign.
 
     Attributes
     ----------
     n_asked
-        Jobs that ran and were asked to stop.
+        Running jobs that stopped when they were asked to.
     n_killed
-        Jobs that were killed: those that had not begun, were paused, or did not end in time.
+        Jobs that were killed, because they had not started, were paused, or did not stop in time.
     """
 
     n_asked: int
@@ -40,28 +40,28 @@ class Stopped:
 
 
 def stop_campaign(campaign: orm.WorkChainNode, wait_s: float) -> Stopped:
-    """Stop a campaign so that nothing is lost that its jobs have done.
+    """Stop a campaign without losing the work of its running jobs.
 
     Parameters
     ----------
     campaign
         The campaign.
     wait_s
-        Seconds within which running jobs must end.
+        Time in seconds after which running jobs are killed.
 
     Raises
     ------
     AutopipeError
-        If it has already ended, or the daemon, which stops it, cannot be started.
+        If the campaign has already ended, or the daemon, which stops it, does not start.
     """
     if campaign.is_terminated:
-        raise AutopipeError(Code.CAMPAIGN_ENDED, f'campaign {campaign.pk} has ended already')
+        raise AutopipeError(Code.CAMPAIGN_ENDED, f'campaign {campaign.pk} has already ended')
     ensure_daemon()
     campaign.base.extras.set(STOP_ASKED, True)
     deadline = time.monotonic() + wait_s
     asked: set[int] = set()
     killed: set[int] = set()
-    # A job may begin, or be submitted, while others are being asked.
+    # While some jobs are asked to stop, others may start or be submitted.
     while not campaign.is_terminated and time.monotonic() < deadline:
         jobs = [job for job in _active_jobs(campaign) if job.pk not in asked | killed]
         running = [job for job in jobs if job.get_scheduler_state() is JobState.RUNNING and not job.paused]

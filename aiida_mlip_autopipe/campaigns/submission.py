@@ -1,4 +1,4 @@
-"""The submission of a campaign: the one way from a config to a running work chain."""
+"""Submit a campaign: the only way from a config to a running work chain."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Submitted:
     Attributes
     ----------
     pk, uuid, name
-        The campaign.
+        Identifiers of the campaign.
     database
-        The file that the config names for the dataset.
+        The file for the dataset, from the config.
     """
 
     pk: int
@@ -32,20 +32,20 @@ class Submitted:
 
 
 def submit_campaign(config: CampaignConfig, tell: Callable[[str], None]) -> Submitted:
-    """Check a campaign, copy its models to its computers, and submit it to the daemon, which is started if needed.
+    """Check a campaign, copy its models to the computers, and submit it. Start the daemon if needed.
 
     Parameters
     ----------
     config
         The campaign.
     tell
-        Called with a message if the daemon was started, for each code whose environment has changed, and for each model
-        that was copied to a computer.
+        Called with a message when the daemon was started, when the environment of a code has changed, and when a model
+        was copied to a computer.
 
     Raises
     ------
     AutopipeError
-        If the daemon cannot be started, or as in `DatasetWorkChain.get_builder_from_config`; then nothing is submitted.
+        If the daemon does not start, or as in `DatasetWorkChain.get_builder_from_config`. Nothing is submitted then.
     """
     # First, because copying a model to another machine needs the broker, which the daemon starts.
     if ensure_daemon():

@@ -1,1 +1,1 @@
-"""What a machine must have before a campaign runs: an AiiDA profile with its daemon, a computer, a code."""
+"""The setup for campaigns: an AiiDA profile with its daemon, computers, and codes with their environments or images."""

@@ -1,4 +1,4 @@
-"""The computer ``localhost`` and the codes that run a calculator on it."""
+"""The codes that run calculators, with the results of their self-tests, and the computer ``localhost``."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ RUNNER = ('-m', 'aiida_mlip_autopipe.exploration')
 IMAGE_SHA256 = 'mlip_autopipe_image_sha256'
 """Extra of a code: the sha256 of its image when it was registered."""
 SELF_TEST = 'mlip_autopipe_self_test'
-"""Extra of a code: what its self-test found."""
+"""Extra of a code: the result of its last self-test."""
 ENVIRONMENTS = 'mlip_autopipe_environments'
-"""Extra of a code: by `environment_key`, the record of its environment and the settings that it was tested with."""
+"""Extra of a code: by `environment_key`, the record of its environment and the settings of the self-test."""
 TESTED_MODELS = 'mlip_autopipe_models'
-"""Extra of a code: the models that it was tried with, by their sha256."""
+"""Extra of a code: the models that its self-tests loaded, by sha256."""
 
 RECORDED = 'recorded'
-"""In these extras, the time of the self-test: a database may order what an extra holds otherwise."""
+"""Key in these extras: the time of the self-test, since a database does not preserve the order of the entries."""
 
 
 def code_label(kind: str) -> str:
@@ -41,7 +41,7 @@ def code_label(kind: str) -> str:
 
 
 def ensure_computer() -> tuple[orm.Computer, bool]:
-    """Return the computer ``localhost`` and whether it was made; an existing one is left as it is."""
+    """Return the computer ``localhost`` and whether it was created. An existing one is not changed."""
     try:
         return orm.load_computer(LOCAL_COMPUTER), False
     except NotExistent:
@@ -63,22 +63,22 @@ def ensure_computer() -> tuple[orm.Computer, bool]:
 
 
 def ensure_code(computer: orm.Computer, kind: str, python: str = sys.executable) -> tuple[orm.InstalledCode, str]:
-    """Return the code of a calculator, made or replaced where needed.
+    """Return the code of a calculator; create or replace it if needed.
 
     Parameters
     ----------
     computer
-        Where it runs.
+        The computer that it runs on.
     kind
         The calculator.
     python
-        The interpreter of the environment that has this package and the calculator.
+        The interpreter of an environment with this package and the calculator.
 
     Returns
     -------
     tuple
-        The code, and ``found``, ``created`` or ``replaced``: what was done. A code that runs another interpreter is
-        kept under another label, since finished campaigns refer to it.
+        The code, and whether it was ``found``, ``created`` or ``replaced``. A code that is replaced gets another label
+        and is not deleted, because finished campaigns refer to it.
     """
     label, done = code_label(kind), 'created'
     try:
@@ -101,7 +101,7 @@ def ensure_code(computer: orm.Computer, kind: str, python: str = sys.executable)
 
 
 def run_self_test(kind: str, python: str = sys.executable, model: str | None = None) -> dict[str, Any]:
-    """Run the runner's self-test of a calculator in an environment and return what it found.
+    """Run the self-test of a calculator in an environment and return its result.
 
     Parameters
     ----------
@@ -110,12 +110,13 @@ def run_self_test(kind: str, python: str = sys.executable, model: str | None = N
     python
         The interpreter of the environment.
     model
-        The model to load, for a calculator without weights of its own; without one only the package is looked for.
+        The model to load, for a calculator that ships no model; without it, the test only checks that the package
+        is installed.
 
     Raises
     ------
     AutopipeError
-        If it fails; the message says why.
+        If it fails; the message has the reason.
     """
     return _test(self_test_settings(kind, model), [python], python)
 
@@ -126,12 +127,12 @@ def self_test_settings(kind: str, model: str | None = None) -> dict[str, Any]:
 
 
 def self_test(calculator: dict[str, Any], code: orm.AbstractCode) -> dict[str, Any]:
-    """Run the self-test of a calculator with a local code, in the same way as its jobs, and return its result.
+    """Run the self-test of a calculator with a local code, started like its jobs, and return its result.
 
     Raises
     ------
     AutopipeError
-        If it fails; the message says why.
+        If it fails; the message has the reason.
     """
     with TemporaryDirectory() as folder:
         return _test(calculator, _start(code), code.full_label, folder)
@@ -145,14 +146,14 @@ def ask_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Envir
     code
         The code.
     calculator
-        Settings of the calculator; empty for a job without one.
+        Settings of the calculator; empty for a job without a calculator.
 
     Raises
     ------
     AutopipeError
-        If the code cannot be run, or a module that the settings name does not exist.
+        If the code does not run, or a module in the settings does not exist.
     """
-    # Modules in the user's working directory must not be found, since they are not in a job's folder.
+    # In an empty folder: a job cannot import modules from the user's working directory either.
     with TemporaryDirectory() as folder:
         done = _run([*_start(code), *RUNNER, '--environment', json.dumps(calculator)], code.full_label, folder)
     try:
@@ -164,14 +165,14 @@ def ask_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Envir
 
 
 def is_read_here(code: orm.AbstractCode) -> bool:
-    """Return whether the environment of a code belongs to this machine, where it can be read at any time."""
+    """Return whether the environment of a code is on this machine, so that it can be read at any time."""
     return code.computer.transport_type == 'core.local' and not isinstance(code, orm.ContainerizedCode)
 
 
 def keep_self_test(
     code: orm.AbstractCode, calculator: dict[str, Any], report: dict[str, Any], resources: dict[str, Any] | None = None
 ) -> None:
-    """Store on a code the result of the self-test of a calculator, and the resources of the test."""
+    """Store the result of a self-test, and the resources that it used, on the code."""
     code.base.extras.set(SELF_TEST, report)
     if report.get('model_sha256'):
         tested = {name: report[name] for name in ('elements', 'cutoff_A')}
@@ -185,17 +186,17 @@ def keep_self_test(
 
 
 def models_tried(code: orm.AbstractCode) -> dict[str, dict[str, Any]]:
-    """Return what the self-tests of a code found about models, by their sha256.
+    """Return the models that the self-tests of a code loaded, by sha256.
 
-    Each entry has the ``name``, whether it is ``shipped``, its ``elements`` (symbols) and ``cutoff_A`` (Å), None if
-    unknown, and the ``versions`` of the package that loaded it.
+    Each entry has the ``name`` of the model, whether it is ``shipped``, its ``elements`` (symbols) and ``cutoff_A`` (Å)
+    or None if unknown, and the ``versions`` of the package that loaded it.
     """
     found: dict[str, dict[str, Any]] = code.base.extras.get(TESTED_MODELS, {})
     return found
 
 
 def keep_environment(code: orm.AbstractCode, calculator: dict[str, Any], environment: Environment) -> None:
-    """Replace the existing environment record of a code."""
+    """Replace the environment record of a code for a calculator, which must exist."""
     kept = code.base.extras.get(ENVIRONMENTS)
     key = environment_key(calculator)
     test = {**kept[key], 'environment': environment.model_dump(mode='json'), RECORDED: timezone.now().isoformat()}
@@ -203,12 +204,12 @@ def keep_environment(code: orm.AbstractCode, calculator: dict[str, Any], environ
 
 
 def kept_tests(code: orm.AbstractCode) -> list[dict[str, Any]]:
-    """Return the tests of a code: for each calculator its `calculator`, `resources` and `environment`."""
+    """Return the self-tests of a code: the ``calculator``, ``resources`` and ``environment`` of each."""
     return list(code.base.extras.get(ENVIRONMENTS, {}).values())
 
 
 def kept_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Environment | None:
-    """Return the record of a code for a calculator; without a calculator, its newest record; None if there is none."""
+    """Return the environment record of a code for a calculator; without a calculator, its newest record; or None."""
     kept = code.base.extras.get(ENVIRONMENTS, {})
     newest = max(kept.values(), key=lambda test: test[RECORDED], default=None)
     test = kept.get(environment_key(calculator)) if calculator else newest
@@ -216,7 +217,7 @@ def kept_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Envi
 
 
 def _start(code: orm.AbstractCode) -> list[str]:
-    """Return the command that starts the interpreter of a local code, after the lines that its jobs run first."""
+    """Return the command that runs the prepended lines of a local code and then starts its interpreter."""
     lines = '\n'.join(['{', ':', code.computer.get_prepend_text(), code.prepend_text, '} >&2', 'exec "$@"'])
     return ['bash', '-c', lines, 'bash', str(code.filepath_executable)]
 
@@ -230,17 +231,17 @@ def _test(calculator: dict[str, Any], start: list[str], where: str, folder: str 
     if not report['ok']:
         raise AutopipeError(
             Code.SELF_TEST_FAILED,
-            f'the calculator {calculator["kind"]!r} does not run with {where}: {report["message"]}',
+            f'the self-test of the calculator {calculator["kind"]!r} failed with {where}: {report["message"]}',
         )
     return report
 
 
 def _run(command: list[str], where: str, folder: str | None) -> subprocess.CompletedProcess[str]:
-    # With the user's PYTHONPATH, as in jobs on this machine.
+    # PYTHONPATH is inherited, as in jobs on this machine.
     try:
         return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     except OSError as error:
-        raise AutopipeError(Code.CODE_BROKEN, f'the interpreter {where} cannot be run: {error.strerror}') from error
+        raise AutopipeError(Code.CODE_BROKEN, f'the interpreter {where} does not start: {error.strerror}') from error
 
 
 def _last_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -248,16 +249,16 @@ def _last_line(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def describe_self_test(report: dict[str, Any]) -> str:
-    """Return what a self-test found, in a line."""
+    """Return the result of a self-test in one line."""
     found = f'{report["calculator"]} {report["calculator_version"]}, Python {report["python"]}'
     if 'device' not in report:
         return f'{found}; {report["message"]}'
-    speed = f'loads in {report["load_s"]:.1f} s, a force call takes {report["force_call_s"]:.2f} s'
-    return f'{found}; on {report["device"]} it {speed}'
+    times = f'{report["load_s"]:.1f} s to load, {report["force_call_s"]:.2f} s per force call'
+    return f'{found}; on {report["device"]}: {times}'
 
 
 def list_codes() -> list[tuple[orm.AbstractCode, dict[str, Any]]]:
-    """Return the codes of the profile that run explorations, each with what its last self-test found."""
+    """Return the codes of the profile that run explorations, each with the result of its last self-test."""
     return [
         (code, code.base.extras.get(SELF_TEST, {}))
         for code in find_codes()
@@ -266,8 +267,8 @@ def list_codes() -> list[tuple[orm.AbstractCode, dict[str, Any]]]:
 
 
 def find_codes() -> list[orm.AbstractCode]:
-    """Return the codes of the profile, in the order they were made, without those that were set aside."""
-    # AiiDA's query for `AbstractCode` finds nodes of all kinds.
+    """Return the codes of the profile in the order in which they were created, without the hidden ones."""
+    # A query of AiiDA for `AbstractCode` returns nodes of every type.
     query = orm.QueryBuilder().append([orm.InstalledCode, orm.ContainerizedCode, orm.PortableCode], tag='code')
     query.order_by({'code': {'id': 'asc'}})
     return [code for code in query.all(flat=True) if not code.is_hidden]

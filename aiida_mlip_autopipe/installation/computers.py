@@ -1,4 +1,4 @@
-"""Computers that jobs run on: written with what suits a site, tested, and what is wrong said in plain words."""
+"""The computers that jobs run on: add, configure and test them, and explain the errors of a test."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 
 SCHEDULERS = ('slurm', 'pbspro', 'torque', 'sge', 'lsf', 'direct')
 LOCAL_HOSTS = ('localhost', '127.0.0.1')
-# The first of these that is set on the computer, as clusters do, is where jobs write.
+# Jobs write to the folder in the first of these variables that the computer sets.
 WORK_VARIABLES = ('SCRATCH', 'WORK', 'HOME')
 
 
 @dataclass(frozen=True)
 class Site:
-    """What a person says of a computer.
+    """The settings of a computer.
 
     Attributes
     ----------
     label
-        Its name in AiiDA.
+        The label in AiiDA.
     host
-        As in ``ssh HOST``, an entry of ``~/.ssh/config``; ``localhost`` for this machine.
+        The host as in ``ssh HOST``, for example from ``~/.ssh/config``; ``localhost`` for this machine.
     scheduler
         One of `SCHEDULERS`.
     workdir
-        Where jobs write, a folder of each job's own below it; None for ``$SCRATCH``, ``$WORK`` or the home there.
+        The folder in which each job creates its own folder; None for ``mlip-autopipe`` in the first of ``$SCRATCH``,
+        ``$WORK`` and ``$HOME`` that the computer sets.
     poll_interval_s
-        How often the scheduler is asked at most.
+        Minimum time between two queries of the scheduler, in seconds.
     connection_interval_s
-        How often a connection is opened at most.
+        Minimum time between two connections, in seconds.
     """
 
     label: str
@@ -54,30 +55,30 @@ def load_computer(label: str) -> orm.Computer:
     Raises
     ------
     AutopipeError
-        If there is none; the message says which there are.
+        If it does not exist, or is not configured; the message lists the existing ones.
     """
     try:
         computer = orm.load_computer(label)
     except NotExistent as error:
         known = sorted(orm.QueryBuilder().append(orm.Computer, project='label').all(flat=True))
-        hint = f'there are {", ".join(known)}' if known else 'there is none'
+        hint = f'the computers are {", ".join(known)}' if known else 'the profile has none'
         raise AutopipeError(
-            Code.COMPUTER_MISSING, f"no computer {label!r}, {hint}; 'mlip-autopipe computer add {label}' makes it"
+            Code.COMPUTER_MISSING, f"no computer {label!r}; {hint}; add it with 'mlip-autopipe computer add {label}'"
         ) from error
     if not computer.is_configured:
         raise AutopipeError(
-            Code.COMPUTER_MISSING, f"the computer {label!r} is not configured; 'verdi computer configure' does it"
+            Code.COMPUTER_MISSING, f"the computer {label!r} is not configured; use 'verdi computer configure'"
         )
     return computer
 
 
 def home_folder(transport: orm.Computer) -> str:
-    """Return the user's home on a computer, through an open connection to it."""
+    """Return the home directory of the user on a computer; the transport must be open."""
     return str(transport.exec_command_wait('echo "$HOME"')[1].split()[-1])
 
 
 def absolute_path(computer: orm.Computer, path: str) -> str:
-    """Return a path on a computer as an absolute one: ``~/x`` and ``x`` lie in the user's home there."""
+    """Return a path on a computer as an absolute path; ``~/x`` and ``x`` are relative to the user's home there."""
     if path.startswith('/'):
         return path
     with computer.get_transport() as transport:
@@ -85,12 +86,12 @@ def absolute_path(computer: orm.Computer, path: str) -> str:
 
 
 def add_computer(site: Site) -> tuple[orm.Computer, list[AutopipeError]]:
-    """Make a computer, or write one anew, and test it.
+    """Create a computer, or update the settings of an existing one, and test it.
 
     Parameters
     ----------
     site
-        What is known of it.
+        Its settings.
 
     Returns
     -------
@@ -100,21 +101,21 @@ def add_computer(site: Site) -> tuple[orm.Computer, list[AutopipeError]]:
     Raises
     ------
     AutopipeError
-        If the scheduler is not known, or a computer of this name is another machine.
+        If the scheduler is unknown, or the label belongs to a computer with another host or scheduler.
     """
     if site.scheduler not in SCHEDULERS:
         raise AutopipeError(
-            Code.CHOICE_UNKNOWN, f'the scheduler {site.scheduler!r} is not known; there are {", ".join(SCHEDULERS)}'
+            Code.CHOICE_UNKNOWN, f'unknown scheduler {site.scheduler!r}; use one of {", ".join(SCHEDULERS)}'
         )
-    computer, created = _find_or_make(site)
+    computer, created = _find_or_create(site)
     _configure(computer, site)
-    troubles = list(_find_troubles(computer, site))
-    if troubles and created:
+    errors = list(_test_computer(computer, site))
+    if errors and created:
         orm.Computer.collection.delete(computer.pk)
-    return computer, troubles
+    return computer, errors
 
 
-def _find_or_make(site: Site) -> tuple[orm.Computer, bool]:
+def _find_or_create(site: Site) -> tuple[orm.Computer, bool]:
     transport = 'core.local' if site.host in LOCAL_HOSTS else 'core.ssh_async'
     scheduler = f'core.{site.scheduler}'
     try:
@@ -126,7 +127,7 @@ def _find_or_make(site: Site) -> tuple[orm.Computer, bool]:
     if found != (site.host, transport, scheduler):
         raise AutopipeError(
             Code.COMPUTER_EXISTS,
-            f'there is a computer {site.label!r} already, with {", ".join(found)}: choose another name, or delete it '
+            f'the computer {site.label!r} already exists with {", ".join(found)}; choose another name, or delete it '
             f"with 'verdi computer delete {site.label}'",
         )
     return computer, False
@@ -140,12 +141,12 @@ def _configure(computer: orm.Computer, site: Site) -> None:
     computer.set_minimum_job_poll_interval(site.poll_interval_s)
     computer.set_default_mpiprocs_per_machine(1)
     computer.set_shebang('#!/bin/bash')
-    # An image is entered with $PWD among its arguments, which single quotes would keep as it is.
+    # The arguments of an image include $PWD, which the shell does not expand within single quotes.
     computer.set_use_double_quotes(True)
 
 
-def _find_troubles(computer: orm.Computer, site: Site) -> Iterator[AutopipeError]:
-    """Yield what AiiDA's own tests of a computer find, and what the work directory lacks."""
+def _test_computer(computer: orm.Computer, site: Site) -> Iterator[AutopipeError]:
+    """Yield an error for each failed test: of the work directory, and of those that AiiDA has."""
     from aiida_mlip_autopipe.aiida_internals import check_computer
 
     authinfo = computer.get_authinfo(orm.User.collection.get_default())
@@ -153,8 +154,8 @@ def _find_troubles(computer: orm.Computer, site: Site) -> Iterator[AutopipeError
         with authinfo.get_transport() as transport:
             workdir = site.workdir or _guess_workdir(transport)
             computer.set_workdir(workdir)
-            if trouble := _try_workdir(transport, workdir):
-                yield trouble
+            if (fault := _create_workdir(transport, workdir)) is not None:
+                yield fault
             scheduler = computer.get_scheduler()
             scheduler.set_transport(transport)
             for passed, message in check_computer(computer, transport, scheduler, authinfo):
@@ -171,24 +172,25 @@ def _guess_workdir(transport: orm.Computer) -> str:
     return f'{folder}/mlip-autopipe'
 
 
-def _try_workdir(transport: orm.Computer, workdir: str) -> AutopipeError | None:
+def _create_workdir(transport: orm.Computer, workdir: str) -> AutopipeError | None:
     path = workdir.format(username=transport.whoami())
     try:
         transport.makedirs(path, ignore_existing=True)
     except Exception as error:  # each transport raises its own errors
         return AutopipeError(
-            Code.WORKDIR_UNWRITABLE, f'the work directory {path} cannot be made: {error}; choose another with --workdir'
+            Code.WORKDIR_UNWRITABLE,
+            f'the work directory {path} cannot be created: {error}; choose another with --workdir',
         )
     return None
 
 
 def explain(message: str, site: Site) -> AutopipeError:
-    """Return an error that says what the message of a failed test means, and what to do.
+    """Return an error that explains the message of a failed test and says what to do.
 
     Parameters
     ----------
     message
-        What AiiDA, SSH or the scheduler said.
+        The message of AiiDA, SSH or the scheduler.
     site
         The computer.
     """
@@ -197,17 +199,17 @@ def explain(message: str, site: Site) -> AutopipeError:
         (
             Code.HOST_UNKNOWN,
             'name or service not known|nodename nor servname|could not resolve|name resolution',
-            f'no machine answers to the name {site.host}: add a Host entry for it to ~/.ssh/config, and {ssh}',
+            f'the host name {site.host} is unknown: add a Host entry for it to ~/.ssh/config; {ssh}',
         ),
         (
             Code.HOST_KEY_UNKNOWN,
             'host key',
-            f'the host key of {site.host} is not known here: run `ssh {site.host}` once and accept it',
+            f'the host key of {site.host} is unknown: run `ssh {site.host}` once and accept it',
         ),
         (
             Code.LOGIN_REFUSED,
             'permission denied|authentication|no supported|private key',
-            f'{site.host} lets you not in: {ssh}; copy your key there',
+            f'{site.host} refused the login: copy your public key to it; {ssh}',
         ),
         (
             Code.HOST_UNREACHABLE,
@@ -217,23 +219,23 @@ def explain(message: str, site: Site) -> AutopipeError:
         (
             Code.HOST_UNREACHABLE,
             'timed out|timeout|no route',
-            f'{site.host} does not answer: is a VPN needed, or is it down?',
+            f'{site.host} does not answer: it may be down, or need a VPN',
         ),
         (
             Code.SCHEDULER_MISSING,
             'command not found|not found',
-            f'the commands of {site.scheduler} are not found on {site.host}: is it its scheduler? '
-            'If they need a module, load it in ~/.bash_profile there',
+            f'{site.host} does not have the commands of {site.scheduler}: check which scheduler it uses; '
+            'if the commands need a module, load it in ~/.bash_profile there',
         ),
         (
             Code.LOGIN_OUTPUT,
             'unexpected|spurious|output',
-            f'the login scripts of {site.host} print something, which garbles what AiiDA reads: '
-            'make ~/.bashrc there print only in interactive shells',
+            f'the login scripts of {site.host} print text, which AiiDA cannot tell from the output of commands: '
+            'change ~/.bashrc there so that it prints in interactive shells only',
         ),
     )
     shown = ' '.join(message.split())
     for code, pattern, meaning in meanings:
         if re.search(pattern, message, re.IGNORECASE):
-            return AutopipeError(code, f'{meaning} (it said: {shown})')
+            return AutopipeError(code, f'{meaning} (reported: {shown})')
     return AutopipeError(Code.COMPUTER_TEST_FAILED, shown)

@@ -1,4 +1,4 @@
-"""Environments and images of calculators on this machine."""
+"""Environments of calculators on this machine, and the images that are built on it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 def installed_version(kind: str) -> str | None:
-    """Return the version of a calculator's package in this environment; None where it is not installed."""
+    """Return the version of a calculator's package in this environment; None if it is not installed."""
     try:
         return version(CALCULATORS.load(kind).package)
     except (PackageNotFoundError, AttributeError):
@@ -31,23 +31,23 @@ def installed_version(kind: str) -> str | None:
 def install_environment(
     kind: str, folder: Path | None = None, requirement: str | None = None, constraint: Path | None = None
 ) -> Path:
-    """Make a virtual environment with a calculator, or bring one up to date, and return its interpreter.
+    """Create or update a virtual environment with a calculator, and return its interpreter.
 
     Parameters
     ----------
     kind
         The calculator.
     folder
-        The environment; by default ``~/.local/share/mlip-autopipe/KIND``.
+        The folder of the environment; by default ``~/.local/share/mlip-autopipe/KIND``.
     requirement
-        What pip installs in place of this package as it is here: a wheel, say.
+        What pip installs instead of this package's source or version, for example a wheel.
     constraint
-        pip's constraints; by default those of the checkout that this package runs from, if it does.
+        The constraints file of pip; by default that of the checkout, if this package runs from one.
 
     Raises
     ------
     AutopipeError
-        If pip fails; the message is its last line.
+        If the environment cannot be created, or pip fails; the message has the last line of the output.
     """
     extra = CALCULATORS.load(kind).extra
     data = Path(os.environ.get('XDG_DATA_HOME') or Path.home() / '.local' / 'share')
@@ -58,35 +58,35 @@ def install_environment(
         file = CHECKOUT / ('constraints-mace.txt' if kind == 'mace' else 'constraints.txt')
         constraint = file if file.is_file() else None
     if not python.is_file():
-        _run([sys.executable, '-m', 'venv', str(folder)], f'the environment {folder} cannot be made')
-    what = f'{source}[{extra}]' if extra else source
+        _run([sys.executable, '-m', 'venv', str(folder)], f'cannot create the environment {folder}')
+    package = f'{source}[{extra}]' if extra else source
     options = ['--constraint', str(constraint)] if constraint else []
-    _run([str(python), '-m', 'pip', 'install', '--quiet', *options, what], f'pip cannot install {what}')
+    _run([str(python), '-m', 'pip', 'install', '--quiet', *options, package], f'pip cannot install {package}')
     return python
 
 
 def build_image(kind: str, options: Sequence[str]) -> None:
-    """Build a calculator's image by ``containers/build.sh`` of the checkout that this package runs from.
+    """Build the image of a calculator with ``containers/build.sh`` of the checkout that this package runs from.
 
     Raises
     ------
     AutopipeError
-        If there is no checkout, or the image cannot be built; the script has said why.
+        If there is no checkout, or the image cannot be built; the script prints the reason.
     """
     script = CHECKOUT / 'containers' / 'build.sh'
     if not script.is_file():
         raise AutopipeError(
             Code.CHECKOUT_MISSING,
-            'images are built from a checkout of the project, where this package is not installed from; '
-            f"get it for version {__version__} and run 'containers/build.sh {kind}' there",
+            'images are built from a checkout of the project, and this package is not installed from one; '
+            f"check out version {__version__} and run 'containers/build.sh {kind}' there",
         )
     name = 'base' if kind == 'emt' else kind
     if subprocess.run([script, name, *options], check=False).returncode:
-        raise AutopipeError(Code.INSTALLATION_FAILED, f'the image of {kind} was not built')
+        raise AutopipeError(Code.INSTALLATION_FAILED, f'the image of {kind} cannot be built; the reason is above')
 
 
 def _this_package() -> str:
-    """Return what pip installs to get this package as it is here: its source, or its version."""
+    """Return the requirement with which pip installs this package: its source, or its version."""
     text = distribution(PACKAGE).read_text('direct_url.json')
     url = urlparse(json.loads(text)['url']) if text else None
     if url is not None and url.scheme == 'file' and Path(unquote(url.path)).exists():
@@ -94,8 +94,8 @@ def _this_package() -> str:
     return f'{PACKAGE}=={__version__}'
 
 
-def _run(command: list[str], trouble: str) -> None:
+def _run(command: list[str], failure: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = ((done.stderr or done.stdout).strip().splitlines() or ['no output'])[-1]
-        raise AutopipeError(Code.INSTALLATION_FAILED, f'{trouble}: {last}')
+        raise AutopipeError(Code.INSTALLATION_FAILED, f'{failure}: {last}')

@@ -1,4 +1,4 @@
-"""Apptainer images: how a job enters one, and how it is known that it is the one expected."""
+"""Apptainer images: how a job runs in one, and how its sha256 is verified."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from aiida_mlip_autopipe.jobs.contract import IMAGE_VARIABLE
 PYTHON_IN_IMAGE = '/opt/mlip/bin/python'
 """The interpreter in the images that ``containers/`` defines."""
 
-# The file is hashed once, on the computer: size, inode and times of the image stand beside the sha256, in a hidden file
-# next to it or, where that folder is not the user's, at home. Whoever writes to the image changes its time of change,
-# which no program can set.
+# The computer hashes an image once. It stores the sha256 with the size, inode and times of the image in a hidden file
+# beside the image or, if that folder is not writable, in the user's home. Every write to the image updates its change
+# time (ctime), which no program can set.
 HASH_FUNCTION = """\
 autopipe_sha256() {
     local state sum folder note line
@@ -37,14 +37,19 @@ autopipe_sha256() {
 
 
 def engine_command(model_folder: str) -> str:
-    """Return how Apptainer is called: with the job's folder, the models, and no package of the user's home.
+    """Return the command that starts Apptainer with the job's folder and the models, but without packages of the home.
 
-    AiiDA splits it at spaces and quotes each word by itself, so ``$PWD`` stands for the job's folder only where the
-    computer uses double quotes.
+    AiiDA splits it at spaces and quotes each word, so the computer must use double quotes: the shell expands ``$PWD``
+    only within those.
+
+    Raises
+    ------
+    AutopipeError
+        If the path of the folder contains a space.
     """
     if len(model_folder.split()) != 1:
         raise AutopipeError(
-            Code.VALUE_INVALID, f'the folder of the models, {model_folder!r}, must not have a space in its name'
+            Code.VALUE_INVALID, f'the path of the folder for models must not contain a space: {model_folder!r}'
         )
     return (
         f'apptainer exec --bind $PWD:$PWD --bind {model_folder}:{model_folder} --pwd $PWD '
@@ -53,7 +58,7 @@ def engine_command(model_folder: str) -> str:
 
 
 def tell_image_hash(image: str) -> str:
-    """Return the lines of a submission script that hash an image and tell a job the result."""
+    """Return the lines of a submission script that hash an image and pass the result to the job."""
     return f'{HASH_FUNCTION}\nexport {IMAGE_VARIABLE}="$(autopipe_sha256 {shlex.quote(image)})"'
 
 
@@ -63,13 +68,13 @@ def hash_image(computer: orm.Computer, image: str) -> str:
     Raises
     ------
     AutopipeError
-        If there is no such file.
+        If the file does not exist or cannot be read.
     """
     with computer.get_transport() as transport:
         status, output, error = transport.exec_command_wait(f'{HASH_FUNCTION}\nautopipe_sha256 {shlex.quote(image)}')
     words = output.split()
     if status or not words:
         raise AutopipeError(
-            Code.IMAGE_MISSING, f'there is no image {image} on {computer.label} that can be read: {error.strip()}'
+            Code.IMAGE_MISSING, f'the image {image} on {computer.label} is missing or unreadable: {error.strip()}'
         )
     return str(words[-1])

@@ -1,4 +1,4 @@
-"""Model files on a computer: put there once, found again by the sha256 of their content."""
+"""Model files on a computer: copied once, and found by the sha256 of their content."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aiida_mlip_autopipe.installation.computers import home_folder
 
 
 def ensure_model_folder(computer: orm.Computer) -> str:
-    """Return the folder for models on a computer, made if there is none."""
+    """Return the folder for models on a computer; create it if needed."""
     with computer.get_transport() as transport:
         folder = model_folder(computer, home_folder(transport))
         transport.makedirs(folder, ignore_existing=True)
@@ -29,7 +29,7 @@ def ensure_model_folder(computer: orm.Computer) -> str:
 
 
 def place_model(computer: orm.Computer, model: Path) -> tuple[str, bool]:
-    """Put a model file on a computer, where jobs will find it.
+    """Copy a model file to a computer, where jobs will find it.
 
     Parameters
     ----------
@@ -41,22 +41,22 @@ def place_model(computer: orm.Computer, model: Path) -> tuple[str, bool]:
     Returns
     -------
     tuple
-        Its path on the computer, and whether it was copied: one that lies there already is only checked.
+        Its path on the computer, and whether it was copied: a file that is already there is only verified.
 
     Raises
     ------
     AutopipeError
-        If there is no such file, or what arrived is not the same.
+        If the file does not exist, or the copy differs from it.
     """
     if not model.is_file():
-        raise AutopipeError(Code.FILE_MISSING, f'there is no model file {model}')
+        raise AutopipeError(Code.FILE_MISSING, f'the model file {model} does not exist')
     sha256 = file_sha256(model)
     with computer.get_transport() as transport:
         folder = model_folder(computer, home_folder(transport))
-        noted = _find_noted(computer, transport, sha256, folder)
-        if noted is not None:
-            return noted, False
-        return _fill(computer, transport, model, sha256, folder)
+        recorded = _find_intact(computer, transport, sha256, folder)
+        if recorded is not None:
+            return recorded, False
+        return _copy(computer, transport, model, sha256, folder)
 
 
 def ensure_placed(model: ModelData, code: orm.AbstractCode, file: Path | None = None) -> tuple[str, bool] | None:
@@ -67,10 +67,10 @@ def ensure_placed(model: ModelData, code: orm.AbstractCode, file: Path | None = 
     model
         The model.
     code
-        What runs it.
+        The code that runs it.
     file
-        A file on this machine with the model's content, for a model whose node stores no bytes. Jobs on this machine
-        read this file directly.
+        A file on this machine with the content of the model, for a model whose node does not store the bytes. Jobs on
+        this machine read this file directly.
 
     Returns
     -------
@@ -82,25 +82,25 @@ def ensure_placed(model: ModelData, code: orm.AbstractCode, file: Path | None = 
     ModelMissingError
         If the model is neither on the computer nor stored, and the file is missing or has other content.
     AutopipeError
-        If the copy differs from the original.
+        If the copy differs from the model.
     """
     if model.is_shipped:
         return None
     computer, reads_in_place = code.computer, not model.has_bytes and is_read_here(code)
     with computer.get_transport() as transport:
         folder = model_folder(computer, home_folder(transport))
-        noted = _find_noted(computer, transport, model.sha256, None if reads_in_place else folder)
-        if noted is not None:
-            return noted, False
-        with _bytes_of(model, file, computer) as source:
+        recorded = _find_intact(computer, transport, model.sha256, None if reads_in_place else folder)
+        if recorded is not None:
+            return recorded, False
+        with _local_file(model, file, computer) as source:
             if not reads_in_place:
-                return _fill(computer, transport, source, model.sha256, folder)
+                return _copy(computer, transport, source, model.sha256, folder)
             note_model(computer, model.sha256, str(source.absolute()))
             return str(source.absolute()), False
 
 
 @contextmanager
-def _bytes_of(model: ModelData, file: Path | None, computer: orm.Computer) -> Iterator[Path]:
+def _local_file(model: ModelData, file: Path | None, computer: orm.Computer) -> Iterator[Path]:
     """Yield a file on this machine with the content of a model."""
     if model.has_bytes:
         with TemporaryDirectory() as folder:
@@ -111,19 +111,19 @@ def _bytes_of(model: ModelData, file: Path | None, computer: orm.Computer) -> It
         raise ModelMissingError(model.sha256, computer.label)
 
 
-def _find_noted(computer: orm.Computer, transport: orm.Computer, sha256: str, folder: str | None) -> str | None:
-    """Return the recorded path of a model if the model is still there, and inside the folder if one is given."""
-    noted = find_model(computer, sha256)
-    if noted is None or (folder is not None and PurePosixPath(folder) not in PurePosixPath(noted).parents):
+def _find_intact(computer: orm.Computer, transport: orm.Computer, sha256: str, folder: str | None) -> str | None:
+    """Return the recorded path of a model if the file is intact and, if a folder is passed, inside that folder."""
+    recorded = find_model(computer, sha256)
+    if recorded is None or (folder is not None and PurePosixPath(folder) not in PurePosixPath(recorded).parents):
         return None
-    return noted if _remote_sha256(transport, noted) == sha256 else None
+    return recorded if _remote_sha256(transport, recorded) == sha256 else None
 
 
-def _fill(computer: orm.Computer, transport: orm.Computer, source: Path, sha256: str, folder: str) -> tuple[str, bool]:
-    """Copy a file atomically into the folder for models, and record its path; return it, and whether it was copied."""
+def _copy(computer: orm.Computer, transport: orm.Computer, source: Path, sha256: str, folder: str) -> tuple[str, bool]:
+    """Copy a file atomically to the folder for models if needed; return its path there and whether it was copied."""
     place = str(PurePosixPath(folder, sha256[:16], source.name))
-    is_there = _remote_sha256(transport, place) == sha256
-    if not is_there:
+    exists = _remote_sha256(transport, place) == sha256
+    if not exists:
         transport.makedirs(str(PurePosixPath(place).parent), ignore_existing=True)
         unfinished = f'{place}.{uuid.uuid4().hex[:8]}.part'
         transport.put(str(source.absolute()), unfinished)
@@ -131,16 +131,16 @@ def _fill(computer: orm.Computer, transport: orm.Computer, source: Path, sha256:
         if found != sha256:
             raise AutopipeError(
                 Code.TRANSFER_DAMAGED,
-                f'{unfinished} on {computer.label} has the sha256 {found}, not {sha256}: try again',
+                f'the copy {unfinished} on {computer.label} has the sha256 {found}, not {sha256}; try again',
             )
         if transport.isfile(place):
             transport.remove(place)
         transport.rename(unfinished, place)
     note_model(computer, sha256, place)
-    return place, not is_there
+    return place, not exists
 
 
 def _remote_sha256(transport: orm.Computer, path: str) -> str | None:
     status, output, _ = transport.exec_command_wait(f'sha256sum {shlex.quote(path)}')
-    # For a name with a backslash, sha256sum prints one before the sum.
+    # sha256sum prints a backslash before the sum if the file name contains one.
     return None if status else str(output.split()[0]).lstrip('\\')

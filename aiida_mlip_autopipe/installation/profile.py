@@ -15,13 +15,13 @@ DEFAULT_PROFILE = 'mlip-autopipe'
 
 
 def ensure_profile(name: str | None) -> tuple[Profile, bool]:
-    """Load a profile, made on SQLite with the ZeroMQ broker if there is none of that name.
+    """Load a profile; create it with SQLite and the ZeroMQ broker if it does not exist.
 
     Parameters
     ----------
     name
-        The profile; by default the environment variable ``AIIDA_PROFILE``, then ``mlip-autopipe``. Another profile
-        of the user is neither changed nor replaced as the default.
+        The name; by default that in the environment variable ``AIIDA_PROFILE``, or ``mlip-autopipe``. A new profile
+        becomes AiiDA's default only if it is the first. Other profiles are not changed.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def ensure_profile(name: str | None) -> tuple[Profile, bool]:
         broker_backend='core.zeromq',
         broker_config=ZeromqBroker.get_default_config(),
     )
-    # The fail-safe that polls for ended processes runs once a minute by default, for campaigns far too rarely.
+    # AiiDA polls for ended processes as a fail-safe. The default of once a minute is too slow for campaigns.
     config.set_option('runner.poll.interval', 1, scope=name)
     if is_first:
         config.set_default_profile(name)
@@ -58,32 +58,32 @@ def open_profile(name: str | None) -> Profile:
     Parameters
     ----------
     name
-        The profile; by default the environment variable ``AIIDA_PROFILE``, then ``mlip-autopipe`` if there is one,
+        The name; by default that in the environment variable ``AIIDA_PROFILE``, then ``mlip-autopipe`` if it exists,
         then AiiDA's default profile.
 
     Raises
     ------
     AutopipeError
-        If there is no such profile.
+        If the profile does not exist.
     """
     try:
         config = get_config()
     except ConfigurationError:
         config = None
     names = config.profile_names if config else []
-    wanted = name or os.environ.get('AIIDA_PROFILE')
-    if wanted is None and config:
-        wanted = DEFAULT_PROFILE if DEFAULT_PROFILE in names else config.default_profile_name
-    if wanted is None:
-        raise AutopipeError(Code.PROFILE_MISSING, "there is no AiiDA profile; run 'mlip-autopipe setup' first")
-    if wanted not in names:
-        hint = f'there are {", ".join(names)}' if names else "there is none; run 'mlip-autopipe setup' first"
-        raise AutopipeError(Code.PROFILE_MISSING, f'no AiiDA profile {wanted!r}; {hint}')
-    return load_profile(wanted)
+    chosen = name or os.environ.get('AIIDA_PROFILE')
+    if chosen is None and config:
+        chosen = DEFAULT_PROFILE if DEFAULT_PROFILE in names else config.default_profile_name
+    if chosen is None:
+        raise AutopipeError(Code.PROFILE_MISSING, "no AiiDA profile exists; create one with 'mlip-autopipe setup'")
+    if chosen not in names:
+        hint = f'the profiles are {", ".join(names)}' if names else "create one with 'mlip-autopipe setup'"
+        raise AutopipeError(Code.PROFILE_MISSING, f'no AiiDA profile {chosen!r}; {hint}')
+    return load_profile(chosen)
 
 
 def ensure_daemon() -> bool:
-    """Start the daemon of the loaded profile unless it runs; return whether it was started.
+    """Start the daemon of the loaded profile if it is not running; return whether it was started.
 
     Raises
     ------
@@ -98,8 +98,8 @@ def ensure_daemon() -> bool:
     if profile is None or profile.process_control_backend is None:
         raise AutopipeError(
             Code.BROKER_MISSING,
-            f'the profile {profile and profile.name!r} has no broker, so no daemon can run; '
-            "'verdi profile configure-broker core.zeromq' adds one",
+            f'the profile {profile and profile.name!r} has no broker, which the daemon needs; '
+            "add one with 'verdi profile configure-broker core.zeromq'",
         )
     if has_live_daemon(profile):
         return False

@@ -31,9 +31,9 @@ class TestedCode:
     label
         Full label, ``label@localhost``.
     done
-        ``found``, ``created`` or ``replaced``.
+        Whether the code was ``found``, ``created`` or ``replaced``.
     report
-        What the self-test found.
+        The result of the self-test.
     """
 
     label: str
@@ -43,16 +43,16 @@ class TestedCode:
 
 @dataclass(frozen=True)
 class SetUp:
-    """The setup of this machine, and which parts of it were created now.
+    """The setup of this machine, and which parts of it are new.
 
     Attributes
     ----------
     profile, profile_created
-        AiiDA's profile, and whether it was created now.
+        The AiiDA profile, and whether it was created.
     computer, computer_created
-        The computer, and whether it was created now.
+        The computer, and whether it was created.
     codes
-        A code for each calculator.
+        One code per calculator.
     """
 
     profile: str
@@ -65,23 +65,23 @@ class SetUp:
 def set_up(
     kinds: Sequence[str] | None = None, python: str | None = None, model: str | None = None, profile: str | None = None
 ) -> SetUp:
-    """Create what is missing on this machine; existing parts are left unchanged.
+    """Create the profile, the computer and the codes of this machine; what exists is not changed.
 
     Parameters
     ----------
     kinds
-        The calculators; by default, all that are installed here.
+        The calculators; by default, all that are installed in this environment.
     python
         The interpreter of their environment; by default, this one.
     model
-        The model to test, for a calculator without shipped weights.
+        The model to test, for a calculator that ships no model.
     profile
         The profile, as in `ensure_profile`.
 
     Raises
     ------
     AutopipeError
-        If a calculator does not run; then nothing is created.
+        If a self-test fails; then nothing is created.
     """
     python = python or sys.executable
     reports = {kind: run_self_test(kind, python, model) for kind in kinds or installed_calculators()}
@@ -110,7 +110,7 @@ def install_calculator(
     Raises
     ------
     AutopipeError
-        If it cannot be installed or does not run.
+        If it cannot be installed, or its self-test fails.
     """
     python = str(install_environment(kind, folder, requirement, constraint))
     report = run_self_test(kind, python, model)

@@ -27,8 +27,8 @@ def test_a_campaign_reports_its_selection_against_chance_and_what_it_cost(tiny_c
     assert len(assessment['map']['chosen']['name']) == 10
     tables = numbers['campaign']
     assert tables['Explorations'] == {'completed': 3}
-    assert (tables['Seeds']['asked for'], tables['Seeds']['made']) == (3, 3)
-    assert (tables['Frames']['explored'], tables['Frames']['chosen']) == (30, 10)
+    assert (tables['Seeds']['requested'], tables['Seeds']['made']) == (3, 3)
+    assert (tables['Frames']['explored'], tables['Frames']['selected']) == (30, 10)
     assert tables['Time']['force calls'] == 3 * 21
     assert tables['Time']['hours of dynamics'] > 0
     assert '<h2>Against random selection of the same size</h2>' in path.read_text()
@@ -64,6 +64,6 @@ def test_the_report_as_data_has_the_numbers_of_the_report_card(tiny_campaign):
     assert list(energies.values()) == card['distributions']['energy, eV/atom']
     account, tables = plain['account'], describe_campaign(tiny_campaign)
     assert account['endings'] == [{'exit_status': 0, 'reason': 'completed', 'n_explorations': 3}]
-    assert (account['n_seeds_requested'], account['n_frames_selected']) == (3, tables['Frames']['chosen'])
+    assert (account['n_seeds_requested'], account['n_frames_selected']) == (3, tables['Frames']['selected'])
     assert account['n_force_calls'] == tables['Time']['force calls']
     assert account['elapsed_s'] / 3600 == tables['Time']['hours from start to end']

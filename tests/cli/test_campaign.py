@@ -287,7 +287,7 @@ def test_a_campaign_that_is_killed_keeps_what_it_did_and_goes_on_from_there(make
     done = home('mlip-autopipe', 'kill', campaign).stdout
     assert re.search(r'[12] jobs stopped at a checkpoint, [01] killed', done)
     assert 'Stopped by a user' in home('mlip-autopipe', 'status', campaign).stdout
-    assert 'has ended already' in home('mlip-autopipe', 'kill', campaign, check=False).stderr
+    assert 'already ended' in home('mlip-autopipe', 'kill', campaign, check=False).stderr
     stopped = wait_for_jobs(campaign, "job.exit_status for job in jobs if 'checkpoint' in job.outputs")
     assert set(stopped) == {400}
 

@@ -117,7 +117,7 @@ def test_frames_before_a_crash_are_evaluated_and_a_failed_evaluation_fails_no_se
 
     tables = describe_campaign(campaign)
     assert tables['Explorations'] == {'The run was stopped by a guard; the good frames are attached': 1}
-    assert tables['Crashes by what noticed them'] == {'force': 1}
+    assert tables['Crashes by guard'] == {'force': 1}
 
     def accept_and_mistake_the_version(builder):
         builder.min_success_share = 1.0
