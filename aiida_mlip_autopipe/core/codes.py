@@ -185,6 +185,18 @@ class Code(StrEnum):
     SETTINGS_REFUSED = 'settings_refused', 'The settings of the job are not valid.', 'Correct the settings.'
 
     # Exploration.
+    ENSEMBLE_IMPOSSIBLE = (
+        'ensemble_impossible',
+        'The structure cannot be explored in this ensemble.',
+        'Set exploration.ensemble to auto.',
+    )
+    MOVE_IMPOSSIBLE = (
+        'move_impossible',
+        'The Monte Carlo move does not fit the structure or the ensemble.',
+        'Remove the move, or change its settings.',
+    )
+    NOTHING_MOVES = 'nothing_moves', 'No atom of the structure can move.', 'Make a supercell, or fix fewer atoms.'
+    STEP_MISSING = 'step_missing', 'The trajectory has no frame of this step.', 'Use a step that it has.'
 
     # Descriptors and sampling.
     CANDIDATES_MISSING = 'candidates_missing', 'No frame is left to choose from.', 'Relax the limits, or explore more.'

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 
 CHECKPOINT_VERSION = 2
@@ -106,11 +107,14 @@ class Checkpoint:
                 scalars = json.loads(str(archive['scalars']))
                 arrays = {key: archive[key] for key in ARRAYS}
         except Exception as error:
-            raise CheckpointError(f'the checkpoint {path.name} cannot be read: {error}') from error
+            raise CheckpointError(
+                Code.CHECKPOINT_UNREADABLE, f'the checkpoint {path.name} cannot be read: {error}'
+            ) from error
         found = scalars.pop('checkpoint_version')
         if found != CHECKPOINT_VERSION:
             raise CheckpointError(
-                f'the checkpoint {path.name} has version {found}, this package reads {CHECKPOINT_VERSION}'
+                Code.CHECKPOINT_UNREADABLE,
+                f'the checkpoint {path.name} has version {found}, this package reads {CHECKPOINT_VERSION}',
             )
         _check_shapes(path, arrays)
         return cls(**scalars, **arrays)
@@ -125,7 +129,8 @@ def _check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:
     for name, shape in expected.items():
         if arrays[name].shape != shape:
             raise CheckpointError(
-                f'the checkpoint {path.name} has {name} of shape {arrays[name].shape}, {shape} was expected'
+                Code.CHECKPOINT_UNREADABLE,
+                f'the checkpoint {path.name} has {name} of shape {arrays[name].shape}, {shape} was expected',
             )
 
 

@@ -70,7 +70,7 @@ def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions)
     try:
         choice = choose_ensemble(prepared.atoms, settings.ensemble, settings.vacuum_A, has_stress)
     except EnsembleRefusedError as error:
-        raise JobRefusedError(Code.SETTINGS_REFUSED, str(error)) from error
+        raise JobRefusedError(error.code, str(error)) from error
     facts.update(ensemble=choice.ensemble, ensemble_reason=choice.reason, timestep_fs=prepared.timestep_fs)
 
     simulation = Simulation(prepared, loaded.calculator, choice.ensemble, job_file.parent, interruptions)

@@ -18,6 +18,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 from aiida_mlip_autopipe.jobs.contract import FullTrajectory
@@ -182,7 +183,9 @@ class FullTrajectoryReader:
             n_frames = (os.path.getsize(path) - start) // record.itemsize
             self.records: np.ndarray = np.memmap(path, record, 'r', start, (n_frames,))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise FullTrajectoryError(f'{path} cannot be read as a full trajectory: {error}') from error
+            raise FullTrajectoryError(
+                Code.FILE_UNREADABLE, f'{path} cannot be read as a full trajectory: {error}'
+            ) from error
 
     def __len__(self) -> int:
         return len(self.records)
@@ -216,7 +219,7 @@ class FullTrajectoryReader:
         index = int(np.searchsorted(steps, step))
         if index == len(steps) or steps[index] != step:
             there = f'from {steps[0]} to {steps[-1]}' if len(steps) else 'none'
-            raise FullTrajectoryError(f'step {step} is not in the file; its steps are {there}')
+            raise FullTrajectoryError(Code.STEP_MISSING, f'step {step} is not in the file; its steps are {there}')
         return self[index]
 
 

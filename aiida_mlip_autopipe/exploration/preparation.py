@@ -91,7 +91,7 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
     try:
         choice = choose_ensemble(atoms, settings.ensemble, settings.vacuum_A)
     except EnsembleRefusedError as error:
-        raise JobRefusedError(Code.SETTINGS_REFUSED, str(error)) from error
+        raise JobRefusedError(error.code, str(error)) from error
     loader.check_elements(atoms.get_chemical_symbols())
     prepared = PreparedJob(
         job=job,
@@ -109,7 +109,7 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
     try:
         start = _read_checkpoint(folder / START_FILE, prepared)
     except CheckpointError as error:
-        raise JobRefusedError(Code.CHECKPOINT_UNREADABLE, str(error)) from error
+        raise JobRefusedError(error.code, str(error)) from error
     try:
         return replace(prepared, start=start, own=_read_checkpoint(folder / CHECKPOINT_FILE, prepared))
     except CheckpointError as error:

@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
 from aiida_mlip_autopipe.exploration.dynamics.averages import Blocking
@@ -141,4 +142,6 @@ class Recorder:
 
 def _check_kept(what: str, kept: int, expected: int, step: int) -> None:
     if kept != expected:
-        raise LostFramesError(f'the {what} has {kept} frames up to step {step}, the checkpoint knows of {expected}')
+        raise LostFramesError(
+            Code.FILE_UNREADABLE, f'the {what} has {kept} frames up to step {step}, the checkpoint knows of {expected}'
+        )

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration.montecarlo.settings import MonteCarloSettings
 from aiida_mlip_autopipe.structures.seed import Place
@@ -28,7 +30,7 @@ class RangeSettings(Settings):
     @model_validator(mode='after')
     def _in_order(self) -> RangeSettings:
         if self.highest < self.lowest:
-            raise ValueError(f'the highest value, {self.highest:g}, is below the lowest, {self.lowest:g}')
+            raise fault(Code.OUT_OF_RANGE, f'the highest value, {self.highest:g}, is below the lowest, {self.lowest:g}')
         return self
 
 
@@ -172,16 +174,18 @@ class ExplorationSettings(Settings):
     @model_validator(mode='after')
     def _consistent(self) -> ExplorationSettings:
         if self.n_equilibration_steps >= self.total_steps:
-            raise ValueError(
-                f'{self.n_equilibration_steps} equilibration steps leave none of the {self.total_steps} to sample'
+            raise fault(
+                Code.OUT_OF_RANGE,
+                f'n_equilibration_steps, {self.n_equilibration_steps}, must be less than the number of steps, '
+                f'{self.total_steps}',
             )
         if self.ensemble == 'nve' and self.monte_carlo is not None:
-            raise ValueError('Monte Carlo moves change the energy; they cannot be mixed with nve')
+            raise fault(Code.VALUES_EXCLUDE, 'ensemble nve and monte_carlo exclude each other: moves change the energy')
         if isinstance(self.temperature_K, RangeSettings) and self.temperature_K.lowest < 0:
-            raise ValueError('a temperature below 0 K')
+            raise fault(Code.OUT_OF_RANGE, f'temperature_K.lowest is {self.temperature_K.lowest:g}, below 0 K')
         for name in ('temperature_K', 'pressure_GPa'):
             if getattr(self, name) == ():
-                raise ValueError(f'the list of {name} is empty')
+                raise fault(Code.WRONG_LENGTH, f'the list of {name} is empty')
         return self
 
     def for_seed(self, place: Place) -> ExplorationSettings:

@@ -14,7 +14,6 @@ import numpy as np
 from ase import units
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation, Evaluator
-from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
 from aiida_mlip_autopipe.exploration.crash import Snapshot, write_crash
 from aiida_mlip_autopipe.exploration.dynamics.integrators import make_integrator
@@ -199,7 +198,7 @@ class Simulation:
         try:
             return MonteCarlo(settings.monte_carlo, self.prepared.atoms, self.system.free, self.ensemble, factor)
         except MoveRefusedError as error:
-            raise JobRefusedError(Code.SETTINGS_REFUSED, str(error)) from error
+            raise JobRefusedError(error.code, str(error)) from error
 
     def _loop(self) -> Outcome:
         settings, system = self.settings, self.system

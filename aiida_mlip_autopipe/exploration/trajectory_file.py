@@ -13,6 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.trajectory import TrajectoryReader, TrajectoryWriter
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
@@ -120,12 +121,14 @@ def read_trajectory(path: str | Path, seed_id: str) -> Trajectory:
                 raise ValueError(f'its version is {version}, this package reads {TRAJECTORY_FILE_VERSION}')
             frames.extend(reader)
     except Exception as error:
-        raise TrajectoryFileError(f'the trajectory {Path(path).name} cannot be read: {error}') from error
+        raise TrajectoryFileError(
+            Code.FILE_UNREADABLE, f'the trajectory {Path(path).name} cannot be read: {error}'
+        ) from error
     if not frames:
-        raise TrajectoryFileError(f'the trajectory {Path(path).name} has no frame')
+        raise TrajectoryFileError(Code.FILE_UNREADABLE, f'the trajectory {Path(path).name} has no frame')
     steps = np.array([frame.info['step'] for frame in frames])
     if (np.diff(steps) <= 0).any():
-        raise TrajectoryFileError(f'the steps of the trajectory {Path(path).name} do not grow')
+        raise TrajectoryFileError(Code.FILE_UNREADABLE, f'the steps of the trajectory {Path(path).name} do not grow')
     nothing = np.full(6, np.nan)
     return Trajectory(
         seed_id=seed_id,

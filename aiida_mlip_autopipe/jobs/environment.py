@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.jobs.granted import granted_threads
@@ -168,7 +169,9 @@ def source_sha256(name: str) -> str:
         files = sorted(root.rglob('*.py')) if locations else [root]
     for file in files:
         if not file.is_file():
-            raise SourceNotFoundError(f'there is no file {file}, which the calculator names as a source')
+            raise SourceNotFoundError(
+                Code.FILE_MISSING, f'there is no file {file}, which the calculator names as a source'
+            )
         if file != root:
             digest.update(f'{file.relative_to(root)}\0'.encode())
         digest.update(file.read_bytes())
@@ -183,7 +186,9 @@ def _find_module(name: str) -> ModuleSpec:
         locations = None if spec is None else spec.submodule_search_locations
         spec = None if locations is None else PathFinder.find_spec(part, list(locations))
     if spec is None:
-        raise SourceNotFoundError(f'the calculator cannot be imported: there is no module {name!r}')
+        raise SourceNotFoundError(
+            Code.CALCULATOR_MISSING, f'the calculator cannot be imported: there is no module {name!r}'
+        )
     return spec
 
 

@@ -136,27 +136,28 @@ def test_a_frame_that_cannot_be_evaluated_has_no_number_and_the_others_have(eval
 
 
 @pytest.mark.parametrize(
-    ('changes', 'code', 'words'),
+    ('changes', 'code', 'values'),
     [
-        ({'contract_version': 99}, Code.CONTRACT_VERSION, 'contract version 99'),
-        ({'evaluation_version': '0'}, Code.CONTRACT_VERSION, 'version 0 of the evaluation'),
-        ({'calculator': {'kind': 'ljj'}}, Code.KIND_UNKNOWN, 'ljj'),
-        ({'image_sha256': 'a' * 64}, Code.MODEL_MISMATCH, 'the image of this job'),
-        ({'trajectory': 'other.traj'}, Code.FILE_UNREADABLE, 'other.traj cannot be read'),
-        ({'calculator': {'kind': 'sevennet', 'model': '/no/such.pth'}}, Code.MODEL_NOT_LOADED, 'does not exist'),
+        ({'contract_version': 99}, Code.CONTRACT_VERSION, ['job.json', '99']),
+        ({'evaluation_version': '0'}, Code.CONTRACT_VERSION, ['job.json', ' 0 ', 'evaluation']),
+        ({'calculator': {'kind': 'ljj'}}, Code.KIND_UNKNOWN, ['calculator', "'ljj'"]),
+        ({'image_sha256': 'a' * 64}, Code.MODEL_MISMATCH, ['image', 'a' * 12]),
+        ({'trajectory': 'other.traj'}, Code.FILE_UNREADABLE, ['other.traj']),
+        ({'calculator': {'kind': 'sevennet', 'model': '/no/such.pth'}}, Code.MODEL_NOT_LOADED, ['/no/such.pth']),
     ],
 )
-def test_a_job_that_cannot_be_run_is_refused_in_one_sentence(evaluation, changes, code, words):
+def test_an_invalid_job_is_refused(evaluation, changes, code, values):
     result = evaluation(**changes)
     assert (result.outcome, result.code) == ('refused', code)
-    assert words in result.message
+    assert [value for value in values if value not in result.message] == []
 
 
 def test_an_element_that_the_second_calculator_does_not_know_is_refused(evaluation, monkeypatch):
     monkeypatch.setattr(LennardJonesLoader, 'load', lambda loader: Loaded(EMT(), elements=frozenset({79})))
     result = evaluation()
     assert (result.outcome, result.code) == ('refused', Code.ELEMENT_UNSUPPORTED)
-    assert result.message == "the calculator 'lj' does not know Cu"
+    assert "'lj'" in result.message
+    assert ' Cu' in result.message
 
 
 def test_a_trajectory_that_is_written_is_read_as_it_was_to_the_last_bit(job_folder, slab, tmp_path):

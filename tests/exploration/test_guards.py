@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -120,7 +121,7 @@ def test_two_atoms_come_too_close_also_through_the_cell_wall(crystal, distance, 
     alarm = Guards(GuardSettings(detached_factor=None), crystal).check_distances(system)
     assert (alarm.rule if alarm else None) == rule
     if alarm:
-        assert 'Cu0 and Cu1 are 1.310 Å apart, 0.50 of their covalent radii, limit 0.5' in alarm.message
+        assert re.findall(r'Cu\d|[\d.]+\d', alarm.message) == ['Cu0', 'Cu1', '1.310', '0.50', '0.5']
 
 
 def test_the_closest_pair_counts_by_its_radii_not_by_its_distance():
@@ -137,7 +138,8 @@ def test_an_atom_that_evaporates_is_missed():
     system.positions[-1, 2] += 8.0
     alarm = guards.check_distances(system)
     assert alarm.rule == 'detached'
-    assert 'Cu11 came off: nothing else of the seed is within 7.9 Å' in alarm.message
+    assert 'Cu11 ' in alarm.message
+    assert '7.9 Å' in alarm.message
 
 
 def test_a_fragment_that_leaves_is_missed_though_its_atoms_have_neighbours():
@@ -148,9 +150,9 @@ def test_a_fragment_that_leaves_is_missed_though_its_atoms_have_neighbours():
     system.positions[-3:, 2] += 3.5
     alarm = guards.check_distances(system)
     assert alarm.rule == 'detached'
-    assert 'Cu24, Cu25, Cu26 came off' in alarm.message
+    assert alarm.message.startswith('Cu24, Cu25, Cu26 ')
     system.positions[-9:-3, 2] += 8.5
-    assert 'Cu18, Cu19, Cu20, Cu21, Cu22, Cu23 and 3 more came off' in guards.check_distances(system).message
+    assert guards.check_distances(system).message.startswith('Cu18, Cu19, Cu20, Cu21, Cu22, Cu23 and 3 ')
 
 
 @pytest.mark.parametrize(('height', 'rule'), [(1.8, 'detached'), (9.0, None)], ids=['adsorbed', 'above the surface'])
@@ -163,7 +165,7 @@ def test_a_molecule_is_missed_only_where_the_surface_held_it(height, rule):
     alarm = guards.check_distances(system)
     assert (alarm.rule if alarm else None) == rule
     if alarm:
-        assert 'O12, H13, H14 came off' in alarm.message
+        assert alarm.message.startswith('O12, H13, H14 ')
     # Either way the molecule itself is seen to fall to pieces.
     system.positions[-1, 2] += 12.0
     assert 'H14' in guards.check_distances(system).message
@@ -180,7 +182,7 @@ def test_the_molecules_of_a_gas_come_and_go():
     system.positions[3:6, 1] += 6.0
     assert guards.check_distances(system) is None
     system.positions[1, 0] += 6.0
-    assert 'H1 came off' in guards.check_distances(system).message
+    assert 'H1 ' in guards.check_distances(system).message
 
 
 def test_a_gas_is_not_evaporated():

@@ -124,24 +124,24 @@ def test_a_job_of_another_contract_is_refused(job_folder, copper, content):
 def test_a_job_for_another_runner_is_refused(job_folder, copper):
     result = job_folder().write(copper, runner_version='0').run()
     assert (result.outcome, result.code) == ('refused', Code.CONTRACT_VERSION)
-    assert 'version 0 of the runner' in result.message
+    assert [value for value in ('job.json', ' 0 ', 'runner') if value not in result.message] == []
 
 
 @pytest.mark.parametrize(
-    ('exploration', 'sentence'),
+    ('exploration', 'code', 'value'),
     [
-        ({'temperature_K': -1}, 'temperature_K'),
-        ({'tempreature_K': 1}, 'tempreature_K'),
-        ({'temperature_K': [300, 400]}, 'a job explores one seed at one value'),
-        ({'ensemble': 'nve', 'monte_carlo': {'moves': [{'kind': 'swap'}]}}, 'cannot be mixed with nve'),
-        ({'monte_carlo': {'moves': [{'kind': 'swap'}]}}, 'need different elements'),
-        ({'ensemble': 'nvt', 'monte_carlo': {'moves': [{'kind': 'volume'}]}}, "the move 'volume' needs NPT"),
+        ({'temperature_K': -1}, Code.SETTINGS_REFUSED, 'temperature_K'),
+        ({'tempreature_K': 1}, Code.SETTINGS_REFUSED, 'tempreature_K'),
+        ({'temperature_K': [300, 400]}, Code.SETTINGS_REFUSED, 'temperature_K'),
+        ({'ensemble': 'nve', 'monte_carlo': {'moves': [{'kind': 'swap'}]}}, Code.SETTINGS_REFUSED, 'monte_carlo'),
+        ({'monte_carlo': {'moves': [{'kind': 'swap'}]}}, Code.MOVE_IMPOSSIBLE, "'same_sign'"),
+        ({'ensemble': 'nvt', 'monte_carlo': {'moves': [{'kind': 'volume'}]}}, Code.MOVE_IMPOSSIBLE, "'volume'"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(job_folder, copper, exploration, sentence):
+def test_invalid_settings_are_refused(job_folder, copper, exploration, code, value):
     result = job_folder().write(copper, exploration).run()
-    assert (result.outcome, result.code) == ('refused', Code.SETTINGS_REFUSED)
-    assert sentence in result.message
+    assert (result.outcome, result.code) == ('refused', code)
+    assert value in result.message
 
 
 def test_an_unknown_calculator_is_refused(job_folder, copper):
@@ -169,21 +169,22 @@ def test_a_constraint_that_is_not_honoured_is_refused(job_folder, copper):
 def test_an_element_that_the_calculator_does_not_know_is_refused(job_folder):
     result = job_folder().write(bulk('Fe') * (2, 2, 2)).run()
     assert (result.outcome, result.code) == ('refused', Code.ELEMENT_UNSUPPORTED)
-    assert result.message == "the calculator 'emt' does not know Fe"
+    assert "'emt'" in result.message
+    assert ' Fe' in result.message
 
 
 def test_a_calculator_that_is_not_installed_is_refused_in_no_time(job_folder, copper, monkeypatch):
     monkeypatch.setattr('aiida_mlip_autopipe.calculators.base.find_spec', lambda name: None)
     result = job_folder().write(copper, calculator={'kind': 'mace', 'model': 'x.model'}).run()
     assert (result.outcome, result.code) == ('refused', Code.CALCULATOR_MISSING)
-    assert "needs the package 'mace-torch'" in result.message
+    assert "'mace-torch'" in result.message
     assert 'aiida-mlip-autopipe[mace]' in result.message
 
 
 def test_a_model_file_that_is_not_there_is_refused(job_folder, copper):
     result = job_folder().write(copper, calculator={'kind': 'sevennet', 'model': '/no/such.pth'}).run()
     assert (result.outcome, result.code) == ('refused', Code.MODEL_NOT_LOADED)
-    assert result.message == 'the model file /no/such.pth does not exist'
+    assert '/no/such.pth' in result.message
 
 
 def test_another_model_of_the_same_name_is_refused_before_anything_is_imported(job_folder, copper, tmp_path):
@@ -254,7 +255,7 @@ def test_a_model_that_reaches_farther_than_the_seeds_were_made_for_is_refused(jo
     use_loader(FarLoader)
     result = job_folder().write(copper).run()
     assert (result.outcome, result.code) == ('refused', Code.SETTINGS_REFUSED)
-    assert 'calculator.cutoff_A is 6.6 Å, but the range of the model is 9 Å' in result.message
+    assert [value for value in ('calculator.cutoff_A', ' 6.6 Å', ' 9 Å') if value not in result.message] == []
 
 
 def test_an_error_in_mid_run_leaves_traceback_frames_and_counts(job_folder, copper, use_loader):
@@ -343,7 +344,7 @@ def test_a_run_that_blows_up_is_taken_up_cooler_from_its_last_good_frame(job_fol
     first = folder.run()
     assert first.outcome == 'unstable'
     assert first.events[-1].rule == 'force'
-    assert 'limit 1, at step' in first.message
+    assert f' step {first.events[-1].step}' in first.message
     good = folder.frames().steps[-1]
     second = folder.write(copper, settings, rescues=1).run()
     assert second.outcome == 'completed'
@@ -382,7 +383,6 @@ def test_a_seed_is_relaxed_on_request_unless_it_was_perturbed(job_folder, copper
     result = relaxed.write(copper, relaxing).run()
     perturbed.write(copper, relaxing, perturbed=True).run()
     assert result.events[0].rule == 'relaxation'
-    assert 'converged' in result.events[0].message
     assert result.force_calls > 5
     assert np.abs(plain.frames().forces).max() > 0.5
     assert np.abs(relaxed.frames().forces).max() < 0.1
@@ -393,7 +393,7 @@ def test_a_job_in_another_image_than_the_one_expected_is_refused(job_folder, cop
     monkeypatch.setenv(IMAGE_VARIABLE, 'b' * 64)
     result = job_folder().write(copper, image_sha256='a' * 64).run()
     assert (result.outcome, result.code) == ('refused', Code.MODEL_MISMATCH)
-    assert 'bbbbbbbbbbbb…, expected was aaaaaaaaaaaa…' in result.message
+    assert [value for value in ('b' * 12, 'a' * 12) if value not in result.message] == []
 
 
 def test_a_job_that_was_not_told_its_image_is_refused_where_one_is_expected(job_folder, copper, monkeypatch):
@@ -429,6 +429,6 @@ def test_a_killed_process_leaves_a_result_that_says_so_and_is_continued_to_the_s
     assert done.returncode == -9
     result = Result.model_validate_json((folder.path / RESULT_FILE).read_text())
     assert (result.outcome, result.last_step, result.n_frames) == ('killed', 10, 5)
-    assert result.message == 'killed after its checkpoint at step 10 of 30'
+    assert ' 10 of 30' in result.message
     assert folder.run().outcome == 'completed'
     np.testing.assert_array_equal(folder.frames().positions, whole.frames().positions)

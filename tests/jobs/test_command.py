@@ -1,9 +1,12 @@
 """What a job imports, in a process that has imported nothing before it."""
 
+import json
 import subprocess
 import sys
 
 import pytest
+
+from aiida_mlip_autopipe.core.codes import Code
 
 WORKS = {
     'explores': 'aiida_mlip_autopipe.exploration.explore:explore',
@@ -23,5 +26,5 @@ def test_what_a_job_does_is_imported_first_of_all(work):
 def test_a_job_whose_file_is_missing_leaves_a_result_that_says_so(package, tmp_path):
     command = [sys.executable, '-m', f'aiida_mlip_autopipe.{package}', 'job.json']
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stderr.startswith('refused: job.json cannot be read')
-    assert (tmp_path / 'result.json').is_file()
+    assert done.stderr.startswith('refused: job.json ')
+    assert json.loads((tmp_path / 'result.json').read_text())['code'] == Code.CONTRACT_VERSION

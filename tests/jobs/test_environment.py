@@ -9,12 +9,12 @@ import sys
 
 import pytest
 from support.environments import environment_of
+from support.errors import refused
 
 from aiida_mlip_autopipe.calculators.kinds.custom import CustomSettings
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.jobs import environment as environment_module
 from aiida_mlip_autopipe.jobs.environment import (
-    SourceNotFoundError,
     compare_environments,
     environment_key,
     read_environment,
@@ -106,14 +106,14 @@ def test_a_package_has_the_same_hash_in_another_folder(tmp_path):
 
 
 @pytest.mark.parametrize('name', ['no_such_module', 'ase.no_such_module', 'json.decoder.inner', '/no/such/file'])
-def test_a_source_that_is_not_there_is_told(name):
-    with pytest.raises(SourceNotFoundError, match=name.rpartition('/')[2]):
+def test_a_missing_source_is_refused(name):
+    with refused(Code.FILE_MISSING if '/' in name else Code.CALCULATOR_MISSING, name):
         source_sha256(name)
 
 
 @pytest.mark.parametrize('name', ['./table.dat', '../table.dat', 'a-b', ''])
 def test_a_source_with_a_relative_path_is_refused(name):
-    with pytest.raises(ValueError, match='absolute path'):
+    with refused(Code.WRONG_PATTERN, 'extra_sources', repr(name)):
         CustomSettings(**{**CUSTOM, 'extra_sources': [name]})
 
 

@@ -38,7 +38,7 @@ class CustomSettings(CalculatorSettings):
         for name in names:
             is_module = all(part.isidentifier() for part in name.split('.'))
             if not is_module and not name.startswith(('/', '~/')):
-                raise fault(f'{name!r} must be the name of a module, or an absolute path')
+                raise fault(Code.WRONG_PATTERN, f'{name!r} must be the name of a module, or an absolute path')
         return names
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 from aiida_mlip_autopipe.structures.vacuum import empty_layers
@@ -51,9 +52,10 @@ def choose_ensemble(atoms: Atoms, asked: str, vacuum_A: float, has_stress: bool 
     fixed = fixed_mask(atoms)
     if fixed.all() or (len(atoms) == 1 and not fixed.any()):
         raise EnsembleRefusedError(
+            Code.NOTHING_MOVES,
             'every atom is fixed; nothing can move'
             if fixed.all()
-            else 'the structure is a single atom, which cannot move against anything; make a supercell'
+            else 'the structure is a single atom, which cannot move against anything; make a supercell',
         )
     obstacle = find_npt_obstacle(atoms, vacuum_A, has_stress)
     if asked == 'auto':
@@ -62,7 +64,7 @@ def choose_ensemble(atoms: Atoms, asked: str, vacuum_A: float, has_stress: bool 
         return EnsembleChoice('npt', f'periodic in three directions, no empty layer of {vacuum_A:g} Å')
     if asked == 'npt':
         if obstacle:
-            raise EnsembleRefusedError(f'NPT is not possible: {obstacle}; choose nvt or auto')
+            raise EnsembleRefusedError(Code.ENSEMBLE_IMPOSSIBLE, f'NPT is not possible: {obstacle}; choose nvt or auto')
         return EnsembleChoice('npt', 'set by the user')
     return EnsembleChoice('nve' if asked == 'nve' else 'nvt', 'set by the user')
 

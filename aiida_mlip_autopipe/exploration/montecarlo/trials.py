@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration.montecarlo.base import MOVES, Move, MoveRefusedError, Trial
 from aiida_mlip_autopipe.exploration.montecarlo.settings import MonteCarloSettings
 from aiida_mlip_autopipe.exploration.phase_space import VelocityVerlet
@@ -35,12 +36,17 @@ class MonteCarlo:
         self, settings: MonteCarloSettings, atoms: Atoms, free: np.ndarray, ensemble: str, distance_factor: float | None
     ):
         if ensemble == 'nve':
-            raise MoveRefusedError('Monte Carlo moves change the energy; they cannot be mixed with NVE')
+            raise MoveRefusedError(
+                Code.MOVE_IMPOSSIBLE, 'Monte Carlo moves change the energy; they cannot be mixed with NVE'
+            )
         self.settings = settings
         self.moves: list[Move] = [MOVES.make(move) for move in settings.moves]
         for move in self.moves:
             if move.needs_npt and ensemble != 'npt':
-                raise MoveRefusedError(f'the move {move.settings.kind!r} needs NPT, the ensemble is {ensemble.upper()}')
+                raise MoveRefusedError(
+                    Code.MOVE_IMPOSSIBLE,
+                    f'the move {move.settings.kind!r} needs NPT, the ensemble is {ensemble.upper()}',
+                )
             move.begin(atoms, free)
         weights = np.array([move.settings.weight for move in self.moves])
         self._shares = weights / weights.sum()

@@ -7,17 +7,18 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from ase.build import bulk
+from support.errors import refused
 
 from aiida_mlip_autopipe.calculators.kinds.chgnet import SHIPPED, CHGNetLoader, CHGNetSettings
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.exploration import CalculatorRefusedError, resolve_model
+from aiida_mlip_autopipe.exploration import resolve_model
 
 needs_chgnet = pytest.mark.skipif(find_spec('chgnet') is None, reason='CHGNet is not installed')
 
 
 @pytest.mark.skipif(find_spec('chgnet') is not None, reason='CHGNet is installed')
 def test_without_the_package_it_is_refused_before_anything_is_imported(job_folder, copper):
-    with pytest.raises(CalculatorRefusedError, match='not installed'):
+    with refused(Code.CALCULATOR_MISSING, "'chgnet'", '[chgnet]'):
         CHGNetLoader(CHGNetSettings()).check()
     result = job_folder().write(copper, calculator={'kind': 'chgnet'}).run()
     assert (result.outcome, result.code) == ('refused', Code.CALCULATOR_MISSING)

@@ -26,19 +26,19 @@ def test_any_ase_calculator_explores(job_folder, copper):
 
 
 @pytest.mark.parametrize(
-    ('calculator', 'code', 'sentence'),
+    ('calculator', 'code', 'values'),
     [
-        ('no_such_package:Thing', Code.CALCULATOR_MISSING, 'not installed'),
-        ('ase.calculators.emt:Thing', Code.CALCULATOR_MISSING, "no class 'Thing'"),
-        ('ase.no_such_module:Thing', Code.CALCULATOR_MISSING, 'cannot be imported'),
-        ('ase:Atoms', Code.SETTINGS_REFUSED, 'is no ASE calculator'),
-        ('nonsense', Code.SETTINGS_REFUSED, 'calculator.calculator'),
+        ('no_such_package:Thing', Code.CALCULATOR_MISSING, ["'no_such_package'"]),
+        ('ase.calculators.emt:Thing', Code.CALCULATOR_MISSING, ["'ase.calculators.emt'", "'Thing'"]),
+        ('ase.no_such_module:Thing', Code.CALCULATOR_MISSING, ["'ase.no_such_module'"]),
+        ('ase:Atoms', Code.SETTINGS_REFUSED, ['ase:Atoms']),
+        ('nonsense', Code.SETTINGS_REFUSED, ['calculator.calculator', 'nonsense']),
     ],
 )
-def test_what_is_no_calculator_is_refused(job_folder, copper, calculator, code, sentence):
+def test_what_is_no_calculator_is_refused(job_folder, copper, calculator, code, values):
     result = job_folder().write(copper, calculator=custom(calculator)).run()
     assert (result.outcome, result.code) == ('refused', code)
-    assert sentence in result.message
+    assert [value for value in values if value not in result.message] == []
 
 
 class ReseedingLoader(EMTLoader):

@@ -6,20 +6,19 @@ from importlib.util import find_spec
 
 import pytest
 from ase import Atoms
+from support.errors import refused
 from support.tiny_mace import write_tiny_mace
 
 from aiida_mlip_autopipe.calculators.kinds.mace import MACELoader, MACESettings
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.exploration import CalculatorRefusedError
 
 needs_mace = pytest.mark.skipif(find_spec('mace') is None, reason='MACE is not installed')
 
 
 @pytest.mark.skipif(find_spec('mace') is not None, reason='MACE is installed')
 def test_without_the_package_it_is_refused_before_the_file_is_looked_for():
-    with pytest.raises(CalculatorRefusedError, match='mace-torch') as caught:
+    with refused(Code.CALCULATOR_MISSING, "'mace-torch'", '[mace]'):
         MACELoader(MACESettings(model='/no/such.model')).check()
-    assert caught.value.code == Code.CALCULATOR_MISSING
 
 
 @pytest.fixture(scope='module')

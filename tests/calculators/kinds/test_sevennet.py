@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111, molecule
+from support.errors import refused
 
 from aiida_mlip_autopipe.calculators.isolated_atoms import evaluate_isolated_atoms
 from aiida_mlip_autopipe.calculators.kinds.sevennet import SHIPPED, SevenNetLoader, SevenNetSettings
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError, resolve_model
+from aiida_mlip_autopipe.exploration import CALCULATORS, resolve_model
 from aiida_mlip_autopipe.jobs.contract import CHECKPOINT_FILE, JOB_FILE, RESULT_FILE
 
 SHA256_OF_7NET_0 = '7052cb42b7b3be42b40b97fa0d21077a48c54b5548948fc4dcf346629f813c36'
@@ -77,9 +78,8 @@ def test_the_default_is_the_model_that_is_known_by_its_hash():
 
 
 def test_a_name_that_is_neither_a_file_nor_shipped_is_refused_with_the_names():
-    with pytest.raises(CalculatorRefusedError, match='there are 7net-0, ') as caught:
+    with refused(Code.MODEL_NOT_LOADED, "'7net-1'", *SHIPPED):
         resolve_model(SevenNetSettings(model='7net-1'))
-    assert caught.value.code == Code.MODEL_NOT_LOADED
 
 
 @pytest.fixture(scope='module')
@@ -165,10 +165,10 @@ def test_a_multi_fidelity_model_needs_its_fidelity(cache):
 def test_a_file_that_is_no_model_is_refused(cache, job_folder, copper, tmp_path):
     (tmp_path / 'broken.pth').write_bytes(b'no weights')
     calculator = {'kind': 'sevennet', 'model': str(tmp_path / 'broken.pth'), 'device': 'cpu'}
-    with pytest.warns(UserWarning, match="SevenNet's own calculator is used"):
+    with pytest.warns(UserWarning, match='SevenNet'):
         result = job_folder().write(copper, calculator=calculator).run()
     assert (result.outcome, result.code) == ('refused', Code.MODEL_NOT_LOADED)
-    assert "the model 'broken.pth' cannot be loaded" in result.message
+    assert "'broken.pth'" in result.message
 
 
 @pytest.mark.mlip

@@ -7,13 +7,13 @@ import pytest
 from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.emt import EMT
-from pydantic import ValidationError
+from support.errors import refused
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluator
 from aiida_mlip_autopipe.calculators.kinds.emt import EMTLoader, EMTSettings
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration.dynamics.integrators import make_integrator
-from aiida_mlip_autopipe.exploration.montecarlo.base import MOVES, MoveRefusedError
+from aiida_mlip_autopipe.exploration.montecarlo.base import MOVES
 from aiida_mlip_autopipe.exploration.montecarlo.settings import MonteCarloSettings
 from aiida_mlip_autopipe.exploration.montecarlo.trials import MonteCarlo
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
@@ -82,7 +82,7 @@ def test_a_cation_never_sits_on_the_site_of_an_anion(salt):
 
 def test_a_spinel_inverts_unless_only_equal_charges_may_swap(spinel):
     assert swapped_pairs(spinel) == {('Al', 'Mg')}
-    with pytest.raises(MoveRefusedError, match='different elements'):
+    with refused(Code.MOVE_IMPOSSIBLE, "'same_charge'"):
         swapped_pairs(spinel, partners='same_charge')
 
 
@@ -100,12 +100,12 @@ def test_a_job_keeps_the_charges_of_its_seed(job_folder):
     assert job_folder('alloy').write(atoms, settings).run().outcome == 'completed'
     atoms.set_initial_charges([1, -1, 1, -1])
     result = job_folder('salt').write(atoms, settings).run()
-    assert (result.outcome, result.code) == ('refused', Code.SETTINGS_REFUSED)
-    assert 'different elements and partners' in result.message
+    assert (result.outcome, result.code) == ('refused', Code.MOVE_IMPOSSIBLE)
+    assert "'same_sign'" in result.message
 
 
 def test_partners_of_the_same_charge_need_charges(salt):
-    with pytest.raises(MoveRefusedError, match='formal charges'):
+    with refused(Code.MOVE_IMPOSSIBLE, "'same_charge'", 'charges'):
         swapped_pairs(salt, partners='same_charge')
 
 
@@ -115,7 +115,7 @@ def test_any_partners_are_any(salt):
 
 def test_a_named_sublattice_keeps_to_itself(salt):
     assert swapped_pairs(salt, sublattices={'cations': ['Na', 'K']}) == {('K', 'Na')}
-    with pytest.raises(ValidationError, match='two sublattices'):
+    with refused(Code.VALUE_INVALID, 'sublattices', 'K'):
         swapped_pairs(salt, sublattices={'a': ['Na', 'K'], 'b': ['K', 'Cl']})
 
 
@@ -163,7 +163,7 @@ def test_a_volume_move_scales_everything_and_knows_its_factor(salt, scale, expon
 def test_a_volume_move_is_refused_with_fixed_atoms(salt):
     free = np.ones(8, dtype=bool)
     free[0] = False
-    with pytest.raises(MoveRefusedError, match='fixed atoms'):
+    with refused(Code.MOVE_IMPOSSIBLE, 'volume'):
         move_of(salt, free, kind='volume')
 
 

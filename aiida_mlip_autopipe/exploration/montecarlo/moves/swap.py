@@ -8,6 +8,8 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field, model_validator
 
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.exploration.montecarlo.base import Move, MoveRefusedError, MoveSettings, Trial
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 
@@ -29,8 +31,9 @@ class SwapSettings(MoveSettings):
     @model_validator(mode='after')
     def _disjoint(self) -> SwapSettings:
         elements = [element for group in self.sublattices.values() for element in group]
-        if len(elements) != len(set(elements)):
-            raise ValueError('an element stands in two sublattices')
+        repeated = sorted({element for element in elements if elements.count(element) > 1})
+        if repeated:
+            raise fault(Code.VALUE_INVALID, f'sublattices lists {", ".join(repeated)} more than once')
         return self
 
 
@@ -51,8 +54,9 @@ class Swap(Move):
         self._first = [int(index) for index in np.flatnonzero(self._free) if len(self._partners(int(index)))]
         if not self._first:
             raise MoveRefusedError(
+                Code.MOVE_IMPOSSIBLE,
                 'no two free atoms may change places: they need different elements and '
-                + ('a common sublattice' if self.settings.sublattices else f'partners {self.settings.partners!r}')
+                + ('a common sublattice' if self.settings.sublattices else f'partners {self.settings.partners!r}'),
             )
 
     def propose(self, system: PhaseSpace, rng: np.random.Generator) -> Trial:
@@ -80,7 +84,10 @@ class Swap(Move):
         charges = atoms.get_initial_charges()
         if self.settings.partners == 'same_charge':
             if not charges.any():
-                raise MoveRefusedError("partners 'same_charge' needs formal charges, which the structure does not have")
+                raise MoveRefusedError(
+                    Code.MOVE_IMPOSSIBLE,
+                    "partners 'same_charge' needs formal charges, which the structure does not have",
+                )
             return np.unique(np.round(charges, 6), return_inverse=True)[1]
         if charges.any():
             signs: np.ndarray = np.sign(np.round(charges, 6)).astype(int) + 1

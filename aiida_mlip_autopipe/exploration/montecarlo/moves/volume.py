@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration.montecarlo.base import Move, MoveRefusedError, MoveSettings, Trial
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 
@@ -38,7 +39,7 @@ class Volume(Move):
     def begin(self, atoms: Atoms, free: np.ndarray) -> None:
         """Refuse a structure with fixed atoms; a linear step is relative to the seed's volume."""
         if not free.all():
-            raise MoveRefusedError('a change of the volume would move the fixed atoms')
+            raise MoveRefusedError(Code.MOVE_IMPOSSIBLE, 'a volume move would move the fixed atoms')
         self._step = self.settings.max_change * atoms.get_volume()
 
     def propose(self, system: PhaseSpace, rng: np.random.Generator) -> Trial:
