@@ -1,4 +1,4 @@
-"""Descriptors of the frames of many trajectories, in a job: SOAP, or what a calculator has learned."""
+"""Descriptors of frames and jobs that compute them: SOAP, or the learned descriptors of a calculator."""
 
 DESCRIPTION_VERSION = '2'
-"""Changes with every change that makes a job give other descriptors."""
+"""Increase this if a change of this subpackage changes the descriptors."""

@@ -1,4 +1,4 @@
-"""What a description job gets and what it leaves, beside ``result.json``."""
+"""The input files of a descriptor job, and its output files apart from ``result.json``."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ DESCRIPTORS_FILE = 'descriptors.npy'
 
 
 class DescriptionJob(AnyJob):
-    """``job.json``: which descriptor, of which elements."""
+    """``job.json`` of a descriptor job: the descriptor and the elements."""
 
     description_version: str
-    """Version of the science of the description that is expected."""
+    """The required version of the descriptor algorithms."""
     descriptor: dict[str, Any]
-    """Settings of the descriptor."""
+    """The settings of the descriptor."""
     species: tuple[int, ...] = Field(min_length=1)
-    """Atomic numbers of all elements that the descriptor is built for, also where this job does not meet them."""
+    """Atomic numbers of all elements that the descriptor supports, including those that do not occur in this job."""
     structures: str = STRUCTURES_FILE
-    """The file with the structures."""
+    """The name of the file with the structures."""
     projection: str | None = None
-    """The file with principal components: each atom is then described by SOAP, in these components."""
+    """The name of the file with the PCA. If it is set, the job computes the SOAP of each atom in these components."""
     calculator: dict[str, Any] | None = None
-    """Settings of the calculator, for its learned descriptors."""
+    """The settings of the calculator, if the descriptors are learned."""

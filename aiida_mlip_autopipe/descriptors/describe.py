@@ -1,4 +1,4 @@
-"""The descriptors that exist, those that a sampler asks for, and those that a job has computed."""
+"""The types of descriptors, the descriptors that a sampler requires, and the descriptors that a job computed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 
 KINDS = ('soap', 'learned')
 Of = Literal['structures', 'environments']
-"""Whether a description has a vector for each structure, or one for each of its atoms."""
+"""Whether there is one descriptor vector for each structure or one for each atom."""
 
 
 def _default_kind(value: Any) -> Any:
@@ -26,23 +26,24 @@ def _default_kind(value: Any) -> Any:
 AnyDescriptor = Annotated[
     Annotated[SoapSettings | LearnedSettings, Field(discriminator='kind')], BeforeValidator(_default_kind)
 ]
-"""Settings of a descriptor of whole structures; SOAP where they do not say which."""
+"""The settings of a descriptor. The default kind is SOAP."""
 
 
 @dataclass(frozen=True, eq=False)
 class Description:
-    """Descriptors of trajectories, as a job has computed them.
+    """Descriptors of trajectories that a job computed.
 
     Attributes
     ----------
     features
-        For each trajectory float32 (f, d), where f counts its frames or, for environments, the atoms of its frames.
+        The descriptors of each trajectory, float32 (f, d). For structures, f is the number of frames. For environments,
+        it is the number of atoms in all frames.
     species
-        Atomic numbers that the descriptor was built for.
+        Atomic numbers of the elements that the descriptor supports.
     report
-        Compression and length of the descriptor, JSON only.
+        Compression and length of the descriptor, which are valid JSON.
     given
-        Of the structures given, float32 (g, d); None where they were not described.
+        The descriptors of the reference dataset, float32 (g, d). None if they were not computed.
     """
 
     features: Sequence[np.ndarray]
@@ -52,13 +53,13 @@ class Description:
 
 
 def descriptor_key(settings: SoapSettings | LearnedSettings, of: Of = 'structures') -> str:
-    """Return what tells the descriptions by different settings, and of different things, apart."""
+    """Return a key that identifies the settings of a descriptor and what it describes."""
     content = json.dumps([of, settings.model_dump(mode='json')], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 class Asked(NamedTuple):
-    """A description that a sampler asks for: its place in the settings, of what it is, and the descriptor there."""
+    """A descriptor that a sampler requires: its place in the settings, what it describes, and its settings."""
 
     place: str
     of: Of
@@ -66,17 +67,17 @@ class Asked(NamedTuple):
 
 
 def asked_descriptors(settings: Any) -> Iterator[Asked]:
-    """Yield the descriptors among the settings of a sampler and of those within it.
+    """Yield the descriptors in the settings of a sampler and of its inner samplers.
 
     Parameters
     ----------
     settings
-        As dumped to JSON.
+        The settings of the sampler, as dumped to JSON.
 
     Yields
     ------
     Asked
-        With a place as ``.parts[0].sampler.descriptor``.
+        A descriptor with its place, such as ``.parts[0].sampler.descriptor``.
     """
     if isinstance(settings, list | tuple):
         for number, one in enumerate(settings):

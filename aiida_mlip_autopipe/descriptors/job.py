@@ -1,4 +1,4 @@
-"""What a description job does."""
+"""The work of a descriptor job."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ BLOCK = 64
 
 
 def describe_frames(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) -> None:
-    """Describe the structures of a job in blocks, each written to the disk before the next.
+    """Run a descriptor job, which writes the descriptors in blocks.
 
     Raises
     ------
     JobRefusedError, CalculatorRefusedError
-        If the job cannot be run.
+        If the job is invalid or the calculator cannot be loaded.
     """
     folder = job_file.parent
     with interruptions.raising():
@@ -81,12 +81,14 @@ def describe_frames(job_file: Path, facts: dict[str, Any], interruptions: Interr
 def _read_structures(path: Path, job: DescriptionJob) -> Structures:
     try:
         structures = Structures(path)
-    except Exception as error:  # NumPy raises various errors for a missing or truncated file
-        raise JobRefusedError(Code.FILE_UNREADABLE, f'the structures {path.name} cannot be read: {error}') from error
+    except Exception as error:  # NumPy raises various errors for missing and truncated files
+        raise JobRefusedError(
+            Code.FILE_UNREADABLE, f'the file {path.name} with the structures cannot be read: {error}'
+        ) from error
     unknown = structures.numbers - set(job.species)
     if unknown:
         symbols = ', '.join(chemical_symbols[z] for z in sorted(unknown))
-        raise JobRefusedError(Code.ELEMENT_UNSUPPORTED, f'the descriptor is not built for {symbols}')
+        raise JobRefusedError(Code.ELEMENT_UNSUPPORTED, f'the descriptor does not support {symbols}')
     return structures
 
 
@@ -94,14 +96,16 @@ def _read_projection(path: Path) -> Projection:
     try:
         with np.load(path) as arrays:
             return Projection(arrays['mean'], arrays['directions'], arrays['variances'])
-    except Exception as error:  # NumPy raises various errors for a missing or truncated file
-        raise JobRefusedError(Code.FILE_UNREADABLE, f'the components {path.name} cannot be read: {error}') from error
+    except Exception as error:  # NumPy raises various errors for missing and truncated files
+        raise JobRefusedError(
+            Code.FILE_UNREADABLE, f'the file {path.name} with the principal components cannot be read: {error}'
+        ) from error
 
 
 def _describe_by_calculator(structures: Structures, job: DescriptionJob, facts: dict[str, Any]) -> Iterator[np.ndarray]:
-    """Load the calculator, and return what yields the mean of its descriptors over the atoms, block by block."""
+    """Load the calculator, and return an iterator over blocks of its descriptors, averaged over the atoms."""
     if job.calculator is None:
-        raise JobRefusedError(Code.SETTINGS_REFUSED, 'learned descriptors need a calculator, and the job names none')
+        raise JobRefusedError(Code.SETTINGS_REFUSED, 'learned descriptors require a calculator, but the job has none')
     facts.update(calculator_name=str(job.calculator.get('kind', '')))
     loader = make_loader(job.calculator, job.environment.device)
     facts.update(model_name=loader.model_name(), model_sha256=loader.check())
@@ -131,29 +135,34 @@ def _mean(describe: Describer, atoms: Atoms) -> np.ndarray:
 def _write(
     path: Path, blocks: Iterator[np.ndarray], n_rows: np.ndarray, facts: dict[str, Any], stops: Interruptions
 ) -> None:
-    """Write the blocks to a file of all structures; where one is not finite, the job has failed.
+    """Write the descriptors to a file, and record the outcome of the job.
 
     Parameters
     ----------
     path
         The file.
     blocks
-        The descriptors of some structures at a time, in order.
+        The descriptors in blocks of several structures, in the order of the structures.
     n_rows
-        How many rows each structure has in them.
+        The number of rows of each structure.
     facts
-        What the job says of itself, to be told the outcome.
+        The content of the result of the job.
     stops
-        What may end it earlier.
+        Interrupts the job between two blocks.
+
+    Raises
+    ------
+    AutopipeError
+        If a descriptor is not finite.
     """
     started, n_written, n_done, features = time.monotonic(), 0, 0, None
     ends = np.cumsum(n_rows)
     stops.restart_stopwatch()
     for block in blocks:
         if not np.isfinite(block).all():
-            n_bad = int(np.searchsorted(ends, n_written + len(block), side='right'))
+            end = int(np.searchsorted(ends, n_written + len(block), side='right'))
             raise AutopipeError(
-                Code.DESCRIPTORS_INVALID, f'the descriptors of structures {n_done} to {n_bad} are not finite'
+                Code.DESCRIPTORS_INVALID, f'the descriptors of structures {n_done} to {end} are not finite'
             )
         if features is None:
             shape = (int(ends[-1]), block.shape[1])
@@ -162,7 +171,7 @@ def _write(
         n_written += len(block)
         n_done = int(np.searchsorted(ends, n_written, side='right'))
         if n_done < len(ends) and (reason := stops.look()) is not None:
-            facts.update(outcome=reason, message=f'{stops.message}; {n_done} of {len(ends)} structures were done')
+            facts.update(outcome=reason, message=f'{stops.message}; {n_done} of {len(ends)} structures are finished')
             break
     else:
         facts.update(outcome='completed')

@@ -1,4 +1,4 @@
-"""The descriptors that a calculator has learned; only a job can compute them."""
+"""The settings of learned descriptors, which only a job with the calculator can compute."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aiida_mlip_autopipe.core.settings import Settings
 
 
 class LearnedSettings(Settings):
-    """What the campaign's calculator knows of an atom's environment: MACE's invariants, SevenNet's node features."""
+    """Learned descriptors of the campaign's calculator: the invariants of MACE or the node features of SevenNet."""
 
     kind: Literal['learned'] = 'learned'
-    """The features before the readout, averaged over the atoms; a job with the calculator computes them."""
+    """The features before the readout layer, averaged over the atoms. A job with the calculator computes them."""

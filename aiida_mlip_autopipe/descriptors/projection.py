@@ -1,4 +1,4 @@
-"""Principal components: the few directions in which descriptors differ."""
+"""Principal component analysis (PCA) of descriptors."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """Directions of largest variance.
+    """A PCA: the directions of the largest variance.
 
     Attributes
     ----------
     mean
-        The centre (d,).
+        The mean of the points (d,).
     directions
-        One direction a column, the largest variance first (d, c).
+        The directions, one in each column, in descending order of the variance (d, c).
     variances
-        Variance along each of all directions, not only those kept (d,).
+        The variances along all directions, including those that are not kept (d,).
     """
 
     mean: np.ndarray
@@ -27,12 +27,12 @@ class Projection:
 
     @property
     def explained(self) -> float:
-        """Share of the variance that the directions kept explain."""
+        """Fraction of the variance that the kept directions explain."""
         total = float(self.variances.sum())
         return float(self.variances[: self.directions.shape[1]].sum()) / total if total > 0 else 1.0
 
     def keep(self, n_directions: int) -> Projection:
-        """Return the projection on the first directions only, at least one."""
+        """Return the PCA with the first directions only (at least one)."""
         return Projection(self.mean, self.directions[:, : max(n_directions, 1)], self.variances)
 
     def apply(self, points: np.ndarray) -> np.ndarray:
@@ -42,7 +42,7 @@ class Projection:
 
 
 def fit_projection(points: np.ndarray) -> Projection:
-    """Find all principal components of points (m, d)."""
+    """Return the PCA of points (m, d) with all components."""
     mean = points.mean(axis=0, dtype=np.float64)
     centred = points - mean.astype(np.float32)
     covariance = (centred.T @ centred).astype(np.float64) / len(points)

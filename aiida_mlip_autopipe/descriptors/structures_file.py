@@ -1,4 +1,4 @@
-"""Bare structures of any size in one binary file."""
+"""Binary files with structures of various sizes, without their labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 
 def write_structures(path: str | Path, trajectories: Sequence[Trajectory]) -> None:
-    """Write the structures of all frames, trajectory after trajectory, exact to the last bit."""
+    """Write the structures of all frames, in the order of the trajectories, without loss of precision."""
     sizes = [np.full(len(one), len(one.numbers)) for one in trajectories]
     np.savez(
         path,
@@ -25,7 +25,7 @@ def write_structures(path: str | Path, trajectories: Sequence[Trajectory]) -> No
 
 
 def structure_arrays(structures: Sequence[Atoms]) -> dict[str, np.ndarray]:
-    """Return bare structures as the arrays that such a file has."""
+    """Return structures as the arrays of a file, without labels."""
     return {
         'n_atoms': np.array([len(atoms) for atoms in structures]),
         'numbers': np.concatenate([atoms.numbers for atoms in structures]),
@@ -36,7 +36,7 @@ def structure_arrays(structures: Sequence[Atoms]) -> dict[str, np.ndarray]:
 
 
 class Structures:
-    """The structures of a file, made one after another.
+    """The structures of a file. Each structure is created only when the iteration reaches it.
 
     Parameters
     ----------
@@ -53,22 +53,22 @@ class Structures:
 
     def __iter__(self) -> Iterator[Atoms]:
         ends = np.cumsum(self._arrays['n_atoms'])
-        for place, end in enumerate(ends):
-            atoms = slice(end - self._arrays['n_atoms'][place], end)
+        for index, end in enumerate(ends):
+            atoms = slice(end - self._arrays['n_atoms'][index], end)
             yield Atoms(
                 numbers=self._arrays['numbers'][atoms],
                 positions=self._arrays['positions'][atoms],
-                cell=self._arrays['cells'][place],
-                pbc=self._arrays['pbc'][place],
+                cell=self._arrays['cells'][index],
+                pbc=self._arrays['pbc'][index],
             )
 
     @property
     def sizes(self) -> np.ndarray:
-        """How many atoms each structure has."""
+        """Number of atoms of each structure."""
         sizes: np.ndarray = self._arrays['n_atoms']
         return sizes
 
     @property
     def numbers(self) -> set[int]:
-        """Atomic numbers that occur."""
+        """Atomic numbers of all elements that occur."""
         return {int(z) for z in np.unique(self._arrays['numbers'])}

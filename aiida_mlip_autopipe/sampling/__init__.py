@@ -1,4 +1,4 @@
-"""Trajectories in, a selection out: which frames are worth a place in the dataset."""
+"""Selection of frames for the dataset from the trajectories of the explorations."""
 
 from aiida_mlip_autopipe.sampling.base import SAMPLERS, STAGE_VERSION, Picks, Sampler, SamplerSettings
 from aiida_mlip_autopipe.sampling.section import SamplingSettings, sampling_union, section_class, split_section

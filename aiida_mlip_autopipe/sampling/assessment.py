@@ -1,4 +1,4 @@
-"""How well a selection covers what was explored, beside random selections of the same size."""
+"""Coverage of the explored frames by a selection, compared with random selections of the same size."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from aiida_mlip_autopipe.sampling.select import Selection
 from aiida_mlip_autopipe.structures.dft_cost import cubed_atoms
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
-# Frames that are not chosen are thinned to so many on the map.
+# Maximum number of frames on the map that were not chosen.
 MAX_MAPPED = 4000
-# Structures whose similarity enters the Vendi score at most: it costs the cube of their number.
+# Maximum number of structures for the Vendi score, whose cost grows with the cube of this number.
 MAX_VENDI = 1000
-# Structures and environments that enter the entropy at most: it costs the square of their number.
+# Maximum numbers of structures and environments for the entropy, whose cost grows with the square of the latter.
 MAX_SAMPLED, MAX_ENVIRONMENTS = 200, 2000
 
 
@@ -34,53 +34,59 @@ def assess_selection(
     random_seed: int,
     n_random: int = 5,
 ) -> dict[str, Any]:
-    """Measure a selection against its candidates.
+    """Compare a selection with random selections from the same candidates.
 
     Parameters
     ----------
     trajectories
-        What was selected from.
+        The trajectories from which the frames were selected.
     selection
-        What was selected, in order.
+        The selection, in the order of choice.
     descriptor
-        What distances are measured in.
+        The descriptor in which distances are measured.
     random_seed
-        For the random selections to compare with.
+        The random seed of the random selections.
     n_random
-        How many of them; their median is told.
+        The number of random selections. The result contains their median.
 
     Returns
     -------
     dict
-        JSON only: ``curve`` and ``random_curve``, the largest and the mean distance of a candidate to the nearest
-        chosen frame (``radius``, ``mean``) after ``n`` choices; ``scores`` and ``random_scores``: ``vendi`` (Friedman
-        and Dieng, TMLR 2023: the effective number of different structures), ``occupied`` (see `CoverageScore`),
-        ``nearest`` (median distance of a chosen frame to the nearest other), ``entropy`` and ``diversity`` of a sample
-        of the environments (see `entropy_and_diversity`), ``force_95_eV_A`` (95 % quantile of the largest forces) and
-        ``atoms_cubed`` (what labelling by DFT grows with); ``map``, two principal components of
-        candidates and chosen frames with their names and their places, ``trajectory`` and ``frame``.
+        The following entries, which are valid JSON.
+
+        ``curve`` and ``random_curve``: max and mean distance of a candidate to the nearest chosen frame (``radius``,
+        ``mean``) after ``n`` choices.
+
+        ``scores`` and ``random_scores``: ``vendi`` (the effective number of different structures: Friedman and Dieng,
+        TMLR 2023), ``occupied`` (see `CoverageScore`), ``nearest`` (median distance of a chosen frame to the nearest
+        other chosen frame), ``entropy`` and ``diversity`` of a sample of the environments (see
+        `entropy_and_diversity`), ``force_95_eV_A`` (95 % quantile of the max forces) and ``atoms_cubed`` (the sum of
+        cubes to which the cost of DFT is proportional).
+
+        ``map``: the first two principal components of candidates and chosen frames, with their names and their indices
+        (``trajectory``, ``frame``).
     """
     pool = collect_frames(trajectories)
     described = describe_pool(pool, descriptor or SoapSettings())
     features = described.candidates.points
     components = fit_projection(features).keep(N_COMPONENTS).apply(features)
-    places = {pair: i for i, pair in enumerate(zip(pool.trajectory_indices, pool.frame_indices, strict=True))}
+    positions = {pair: i for i, pair in enumerate(zip(pool.trajectory_indices, pool.frame_indices, strict=True))}
     chosen = np.array(
-        [places[pair] for pair in zip(selection.trajectory_indices, selection.frame_indices, strict=True)]
+        [positions[pair] for pair in zip(selection.trajectory_indices, selection.frame_indices, strict=True)]
     )
     steps = sorted({int(n) for n in np.geomspace(1, len(chosen), 20).round()})
     curves, scores = [], []
-    for place in range(n_random):
-        rng = make_rng(random_seed, 'assessment', str(place))
+    for number in range(n_random):
+        rng = make_rng(random_seed, 'assessment', str(number))
         drawn = rng.permutation(len(pool))[: len(chosen)]
         curves.append(_curve(features, drawn, steps))
-        scores.append(_scores(features, components, drawn) | _traits(pool, drawn))
+        scores.append(_descriptor_scores(features, components, drawn) | _environment_and_cost_scores(pool, drawn))
     return {
         'descriptor': described.report,
         'n_candidates': len(pool),
         'curve': _curve(features, chosen, steps),
         'random_curve': {name: np.median([curve[name] for curve in curves], axis=0).tolist() for name in curves[0]},
-        'scores': _scores(features, components, chosen) | _traits(pool, chosen),
+        'scores': _descriptor_scores(features, components, chosen) | _environment_and_cost_scores(pool, chosen),
         'random_scores': {name: float(np.median([score[name] for score in scores])) for name in scores[0]},
         'map': _map(pool, components, chosen),
     }
@@ -100,7 +106,7 @@ def _curve(features: np.ndarray, chosen: np.ndarray, steps: Sequence[int]) -> di
     return curve
 
 
-def _scores(features: np.ndarray, components: np.ndarray, chosen: np.ndarray) -> dict[str, float]:
+def _descriptor_scores(features: np.ndarray, components: np.ndarray, chosen: np.ndarray) -> dict[str, float]:
     some = features[chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), MAX_VENDI)).astype(np.int64)]]
     similarity = (some @ some.T).astype(np.float64)
     eigenvalues = np.clip(np.linalg.eigvalsh(similarity / len(some)), 1e-300, None)
@@ -112,7 +118,7 @@ def _scores(features: np.ndarray, components: np.ndarray, chosen: np.ndarray) ->
     }
 
 
-def _traits(pool: FramePool, chosen: np.ndarray) -> dict[str, float]:
+def _environment_and_cost_scores(pool: FramePool, chosen: np.ndarray) -> dict[str, float]:
     some = chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), MAX_SAMPLED)).astype(np.int64)]
     environments = describe_by_quests(pool.subset(some).structures())
     sample = np.linspace(0, len(environments) - 1, min(len(environments), MAX_ENVIRONMENTS)).astype(np.int64)
@@ -133,7 +139,7 @@ def _map(pool: FramePool, components: np.ndarray, chosen: np.ndarray) -> dict[st
 
 def _points(pool: FramePool, components: np.ndarray, indices: np.ndarray) -> dict[str, list[Any]]:
     some = pool.subset(indices)
-    facts = zip(
+    details = zip(
         some.compositions(),
         some.seed_ids(),
         (pool.trajectories[t].steps[f] for t, f in zip(some.trajectory_indices, some.frame_indices, strict=True)),
@@ -141,13 +147,13 @@ def _points(pool: FramePool, components: np.ndarray, indices: np.ndarray) -> dic
         some.energies_per_atom(),
         strict=True,
     )
-    two = np.zeros((len(indices), 2))
-    two[:, : components.shape[1]] = components[indices, :2]
+    coordinates = np.zeros((len(indices), 2))
+    coordinates[:, : components.shape[1]] = components[indices, :2]
     return {
-        'x': [round(float(x), 6) for x in two[:, 0]],
-        'y': [round(float(y), 6) for y in two[:, 1]],
+        'x': [round(float(x), 6) for x in coordinates[:, 0]],
+        'y': [round(float(y), 6) for y in coordinates[:, 1]],
         'name': [
-            f'{formula}, seed {seed}, step {step}, {T:.0f} K, {E:.3f} eV/atom' for formula, seed, step, T, E in facts
+            f'{formula}, seed {seed}, step {step}, {T:.0f} K, {E:.3f} eV/atom' for formula, seed, step, T, E in details
         ],
         'trajectory': some.trajectory_indices.tolist(),
         'frame': some.frame_indices.tolist(),

@@ -1,4 +1,4 @@
-"""What a sampler is: it puts the best frames of a pool in an order."""
+"""The interface of samplers, which choose frames from a pool."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from aiida_mlip_autopipe.core.registry import Registry, variants_in
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 
-# Changes with the science of this subpackage: results of another version are not taken from a cache.
+# Increase this if a change of this subpackage changes the chosen frames. Caching then ignores older results.
 STAGE_VERSION = '6'
 
 
 class SamplerSettings(Settings):
-    """The settings of a sampler only; `SelectionSettings` are those of the whole selection."""
+    """The settings of a sampler, without those of the selection (`SelectionSettings`)."""
 
     kind: str
-    """Which sampler."""
+    """The name of the sampler."""
 
 
 @dataclass(frozen=True, eq=False)
 class Picks:
-    """What a sampler chose from a pool.
+    """The frames that a sampler chose from a pool.
 
     Attributes
     ----------
     indices
-        Positions in the pool in the order of choice (k,).
+        Indices in the pool, in the order of choice (k,).
     distances
-        Distance of each pick to those chosen before it (k,), in the unit of the sampler's descriptor; NaN where
-        that has no meaning.
+        Distance of each frame to the nearest frame chosen before it (k,), in the unit of the sampler's descriptor. NaN
+        if the sampler does not use distances.
     gains
-        What each pick added, in the sampler's own measure (k,); None where that is its distance.
+        The gain of each frame in the measure of the sampler (k,). None if the measure is the distance.
     report
-        What else a person should know, JSON only.
+        Further results for the user, which are valid JSON.
     complete
-        Whether fewer frames than asked for are enough, because a target of coverage was reached.
+        Whether the sampler reached a coverage target with fewer frames than requested.
     """
 
     indices: np.ndarray
@@ -50,12 +50,12 @@ class Picks:
 
     @property
     def added(self) -> np.ndarray:
-        """Gain of each pick, or its distance if the sampler has no other measure (k,)."""
+        """The gain of each frame, or its distance if the sampler has no other measure (k,)."""
         return self.distances if self.gains is None else self.gains
 
 
 class Sampler(ABC):
-    """One way to choose frames.
+    """Base class of the samplers.
 
     Parameters
     ----------
@@ -75,17 +75,17 @@ class Sampler(ABC):
         Parameters
         ----------
         pool
-            The candidates, at least one, and the structures that count as chosen already; their order does not
-            depend on the order in which trajectories came.
+            At least one candidate, and the structures that already count as chosen. The order of the candidates does
+            not depend on the order of the trajectories.
         n_structures
             Maximum number of frames to choose.
         rng
-            The only source of chance.
+            The only source of random numbers.
 
         Returns
         -------
         Picks
-            Fewer than asked for only where there are not enough distinct candidates, or where they are complete.
+            Fewer frames than requested only if there are too few distinct candidates, or if ``complete`` is true.
         """
 
 

@@ -1,4 +1,4 @@
-"""The input files of a selection job, and its output files besides ``result.json``."""
+"""The input files of a selection job, and its output files apart from ``result.json``."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ REPORT_FILE = 'report.json'
 
 
 class DescribedBy(Settings):
-    """A description without its vectors."""
+    """Metadata of descriptors that a job computed."""
 
     species: tuple[int, ...]
-    """Atomic numbers that the descriptor was built for."""
+    """Atomic numbers of the elements that the descriptor supports."""
     report: dict[str, Any]
-    """Compression and length of the descriptor."""
+    """Compression and length of the descriptor vectors."""
 
 
 class SelectionJob(AnyJob):
-    """``job.json`` of a selection: everything that determines which frames are chosen."""
+    """``job.json`` of a selection. It contains everything that determines the chosen frames."""
 
     sampling_version: str
-    """Version of the science of the sampling that is expected."""
+    """The required version of the sampling algorithms."""
     sampling: dict[str, Any]
     """The ``sampling`` section of the config."""
     random_seed: int
-    """The campaign's number."""
+    """The random seed of the campaign."""
     lineages: dict[str, str]
-    """The ancestor of each seed, by its id."""
+    """The group of each seed, by its id."""
     kinds: dict[str, str]
     """The kind of each seed, by its id."""
     seed_ids: tuple[str, ...]
-    """The seed of each trajectory in the file."""
+    """The id of the seed of each trajectory in the file."""
     trajectories: str = TRAJECTORIES_FILE
-    """The file with the trajectories."""
+    """The name of the file with the trajectories."""
     described: dict[str, DescribedBy] = Field(default_factory=dict)
-    """What jobs have found about the trajectories, by the key of the descriptor."""
+    """Metadata of the descriptors that jobs computed for the trajectories, by the key of the descriptor."""
     features: str = FEATURES_FILE
-    """The file with the vectors of these."""
+    """The name of the file with the vectors of these descriptors."""
     reference: str | None = None
-    """The file of the reference dataset, in a format that ASE reads."""
+    """The name of the file of the reference dataset, in a format that ASE reads."""

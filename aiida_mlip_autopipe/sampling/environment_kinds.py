@@ -1,4 +1,4 @@
-"""Sort the environments of all atoms into kinds."""
+"""Clusters of the environments of all atoms."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ BLOCK = 4096
 
 @dataclass(frozen=True, eq=False)
 class EnvironmentKinds:
-    """Which kinds of environment each candidate has.
+    """The environment clusters of each candidate.
 
     Attributes
     ----------
     present
-        Whether a candidate has an environment of a kind (m, k).
+        Whether a candidate has an environment in a cluster (m, k).
     covered
-        Whether a given structure has one (k,).
+        Whether a structure of the reference dataset has an environment in a cluster (k,).
     means, given_means
-        Mean of the environments of each candidate (m, c) and of each given structure (g, c).
+        Mean of the environments of each candidate (m, c) and of each structure of the reference dataset (g, c).
     n_atoms
-        Atoms of each candidate (m,).
+        Number of atoms of each candidate (m,).
     report
-        How many environments and kinds there are and how far an environment is from its kind at most.
+        Number of environments, number of clusters and max distance of an environment to the centre of its cluster.
     """
 
     present: np.ndarray
@@ -43,16 +43,16 @@ class EnvironmentKinds:
 
 
 def find_kinds(pool: FramePool, settings: SoapSettings, n_kinds: int) -> EnvironmentKinds:
-    """Choose the centres of kinds by farthest points, so that none is rare enough to be missed.
+    """Choose the centres of the clusters by farthest-point selection, so that rare environments are not missed.
 
     Parameters
     ----------
     pool
-        The candidates and the structures given.
+        The candidates and the structures of the reference dataset.
     settings
-        Of the descriptor.
+        The settings of the descriptor.
     n_kinds
-        How many kinds to tell apart at most.
+        The maximum number of clusters.
     """
     features = describe_pool(pool, settings, 'environments')
     candidates, given = features.candidates, features.chosen
@@ -76,7 +76,7 @@ def find_kinds(pool: FramePool, settings: SoapSettings, n_kinds: int) -> Environ
 
 
 def _nearest_centres(points: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the centre nearest to each point and the distance to it."""
+    """Return the index of the nearest centre for each point, and the distance to it."""
     nearest = np.empty(len(points), dtype=np.int64)
     distances = np.empty(len(points))
     for start in range(0, len(points), BLOCK):

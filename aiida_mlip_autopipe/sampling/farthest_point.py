@@ -1,12 +1,12 @@
-"""Farthest-point selection: always the point that is farthest from all chosen so far."""
+"""Farthest-point selection, which repeatedly chooses the point that is farthest from all chosen points."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# Squared distances that agree to this share of the largest squared norm are tied: float64 resolves no more.
+# Squared distances are equal if they differ by less than this fraction of the max squared norm (float64 rounding).
 TIE = 1e-12
-# Rows measured at a time, so that a block stays in the cache.
+# Number of rows processed at a time, so that a block fits into the cache.
 BLOCK = 256
 
 
@@ -15,30 +15,31 @@ def farthest_points(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Choose points by the greedy 2-approximation of the k-centre problem.
 
-    Gonzalez, Theoretical Computer Science 38, 293 (1985). Distances of all points are updated in float32 with an
-    error that is bounded; every point that may be the farthest within this error is measured again in float64. The
-    choice is therefore that of exact arithmetic, whatever the number of threads.
+    The algorithm is that of Gonzalez, Theoretical Computer Science 38, 293 (1985). The distances of all points are
+    updated in float32 with a bounded error. All points that may be the farthest within this error are computed again in
+    float64. The choice is therefore the same as in exact arithmetic, for any number of threads.
 
     Parameters
     ----------
     points
-        One point a row (m, d).
+        The points, one in each row (m, d).
     n_points
-        How many to choose at most.
+        The maximum number of points to choose.
     tolerance
-        Stop when no point is farther than this from those chosen.
+        Stop when no point is farther than this from the chosen points.
     given
-        Points that count as chosen before the first (g, d). Without them the first is the one nearest to the mean
-        of all points, and its distance is NaN. Of points that are tied the first in order is taken.
+        Points that already count as chosen (g, d). Without them, the first chosen point is the one nearest to the mean
+        of all points, and its distance is NaN. If several points are equally far, the one with the lowest index is
+        chosen.
 
     Returns
     -------
     indices : numpy.ndarray
-        The points chosen (k,), in order.
+        The indices of the chosen points (k,), in the order of choice.
     distances : numpy.ndarray
-        Distance of each to those chosen before it (k,); it never grows.
+        Distance of each chosen point to those chosen before it (k,), in descending order.
     nearest : numpy.ndarray
-        Distance of every point to the nearest chosen or given one (m,), good to 0.1 %.
+        Distance of each point to the nearest chosen or given point (m,), with an error below 0.1 %.
     """
     if not len(points):
         return np.empty(0, dtype=np.int64), np.empty(0), np.empty(0)
@@ -59,7 +60,7 @@ def farthest_points(
 
 
 class _Search:
-    """The state of one selection: squared distances of all points to the nearest chosen one, and how far to trust them.
+    """The state of a selection: the squared distance of each point to the nearest chosen point, and its error.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ class _Search:
 
     def __init__(self, points: np.ndarray, n_points: int, given: np.ndarray | None):
         self.points = np.asarray(points, dtype=np.float32)
-        # Around the mean the numbers are smaller, and so is what rounding takes off their differences.
+        # Coordinates relative to the mean are smaller, and so are the rounding errors of their differences.
         self.mean = self.points.mean(axis=0, dtype=np.float64)
         self.centred = self.points - self.mean.astype(np.float32)
         self.norms = np.einsum('ij,ij->i', self.centred, self.centred)
@@ -77,7 +78,8 @@ class _Search:
         start_centred = start - self.mean.astype(np.float32)
         start_norms = np.einsum('ij,ij->i', start_centred, start_centred)
         largest = max(float(self.norms.max(initial=0.0)), float(start_norms.max(initial=0.0)))
-        # Three sums of d products, one of them doubled, each off by less than sqrt(d) roundings, and those of centring.
+        # Each of the three sums of d products, one of them doubled, has an error below sqrt(d) roundings; centring adds
+        # further roundings.
         self.error = 4.0 * np.finfo(np.float32).eps * (np.sqrt(points.shape[1]) + 4.0) * largest
         self.tie = TIE * largest
         self.squared = np.full(len(points), np.inf)
@@ -91,36 +93,36 @@ class _Search:
             np.minimum(self.squared, squared.min(axis=1), out=self.squared)
 
     def most_central(self) -> int:
-        """Return the point nearest to the mean."""
+        """Return the index of the point nearest to the mean."""
         return int(np.flatnonzero(self.norms <= self.norms.min() + self.error)[0])
 
     def farthest(self) -> tuple[int, float]:
-        """Return the point farthest from those chosen, and its distance."""
+        """Return the index of the point farthest from the chosen points, and its distance."""
         candidates = np.flatnonzero(self.squared >= self.squared.max() - 2.0 * self.error)
-        self._measure(candidates[~self.exact[candidates]])
+        self._compute_exactly(candidates[~self.exact[candidates]])
         squared = self.squared[candidates]
         largest = squared.max()
         index = int(candidates[np.flatnonzero(squared >= largest - self.tie)[0]])
         return index, float(np.sqrt(max(self.squared[index], 0.0)))
 
     def choose(self, index: int) -> None:
-        """Take a point."""
+        """Choose a point."""
         self.chosen[self.n_chosen] = self.points[index] - self.mean
         self.n_chosen += 1
         squared = self.norms + self.norms[index] - 2.0 * (self.centred @ self.centred[index])
-        # A measured distance stays measured only where the new point is farther beyond doubt.
+        # An exact distance stays exact only if the new point is definitely farther away.
         self.exact &= squared > self.squared + self.error
         np.minimum(self.squared, squared, out=self.squared)
         self.squared[index] = 0.0
         self.exact[index] = True
 
     def nearest(self) -> np.ndarray:
-        """Return the distances of all points to the nearest chosen one, good to 0.1 %."""
-        self._measure(np.flatnonzero(~self.exact & (self.squared < 500.0 * self.error)))
+        """Return the distance of each point to the nearest chosen point, with an error below 0.1 %."""
+        self._compute_exactly(np.flatnonzero(~self.exact & (self.squared < 500.0 * self.error)))
         distances: np.ndarray = np.sqrt(np.maximum(self.squared, 0.0))
         return distances
 
-    def _measure(self, rows: np.ndarray) -> None:
+    def _compute_exactly(self, rows: np.ndarray) -> None:
         chosen = self.chosen[: self.n_chosen]
         norms = np.einsum('ij,ij->i', chosen, chosen)
         for begin in range(0, len(rows), BLOCK):

@@ -1,4 +1,4 @@
-"""The smallest selection of a sampler that reaches a target of coverage."""
+"""The smallest selection of a sampler that reaches a coverage target."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 
 
 def pick_fewest(pool: FramePool, target: CoverageTarget, pick: Callable[[int], Picks], n_most: int) -> Picks:
-    """Search the number of structures with which a sampler reaches the target, by a guess and by halving.
+    """Find the number of structures with which a sampler reaches a target, by a guess and bisection.
 
-    With as many as are returned the target is reached, with one fewer it is not. Where a sampler's shorter selections
-    are the beginnings of its longer ones, none smaller reaches it.
+    The returned selection reaches the target, and the selection with one structure fewer does not. If the shorter
+    selections of a sampler are prefixes of its longer ones, no smaller selection reaches the target.
 
     Parameters
     ----------
     pool
-        The candidates, and the structures that count as chosen: they cover too.
+        The candidates, and the structures that already count as chosen. The latter contribute to the coverage.
     target
         The score to reach.
     pick
-        Lets the sampler choose so many structures of the pool.
+        Runs the sampler for a number of structures.
     n_most
-        How many may be chosen at most.
+        The maximum number of structures.
 
     Returns
     -------
     Picks
-        At least one; as many as may be chosen, with a warning, where the target is out of reach.
+        At least one structure. If the target cannot be reached, the maximum number of structures, with a warning.
     """
     features = describe_pool(pool, target.descriptor)
     projection = fit_projection(features.candidates.points).keep(N_COMPONENTS)
@@ -51,12 +51,12 @@ def pick_fewest(pool: FramePool, target: CoverageTarget, pick: Callable[[int], P
     found = reached(picks.indices)
     if found < target.score:
         warning = (
-            f'the coverage target of {target.score:g} was not reached: {len(picks.indices)} structures have a score of '
+            f'the coverage target of {target.score:g} was not reached; the score of {len(picks.indices)} structures is '
             f'{found:.3g}'
         )
         report = {'coverage_score': found, 'warnings': [*picks.report.get('warnings', []), warning]}
         return replace(picks, report=picks.report | report)
-    # Where shorter selections begin longer ones, the beginning that is enough is the answer, and two picks show it.
+    # If shorter selections are prefixes of longer ones, the guess is the answer, and two further selections confirm it.
     longest = picks.indices
     guess = 1 + bisect_left(range(1, len(longest) + 1), target.score, key=lambda n: reached(longest[:n]))
     while enough - too_few > 1:

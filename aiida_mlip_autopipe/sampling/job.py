@@ -1,4 +1,4 @@
-"""The work of a selection job: the same selection as without a job, to the last bit."""
+"""The work of a selection job. The selection is bitwise identical to one without a job."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from aiida_mlip_autopipe.sampling.trajectories_file import read_features, read_t
 
 
 def select_in_job(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) -> None:
-    """Make the selection of a job. An interrupted job leaves no selection.
+    """Run a selection job. An interrupted job writes no selection.
 
     Raises
     ------
     JobRefusedError
-        If the job cannot be run, or no selection can be made.
+        If the job is invalid, or no selection is possible.
     """
     folder = job_file.parent
     job = read_job_as(SelectionJob, job_file, 'sampling', STAGE_VERSION)
@@ -44,7 +44,9 @@ def select_in_job(job_file: Path, facts: dict[str, Any], interruptions: Interrup
             except AutopipeError as error:
                 raise JobRefusedError(Code.SAMPLING, str(error)) from error
     except Interrupted:
-        facts.update(outcome=interruptions.reason, message=f'{interruptions.message}, before the selection was made')
+        facts.update(
+            outcome=interruptions.reason, message=f'{interruptions.message}, before the selection was complete'
+        )
         return
     _write(selection, folder)
     facts.update(outcome='completed', n_frames=len(selection))
@@ -60,7 +62,7 @@ def _read_request(job: SelectionJob, folder: Path) -> SelectionRequest:
             features, given = read_features(folder / job.features, key, len(trajectories))
             described[key] = Description(features, facts.species, facts.report, given)
         reference = () if job.reference is None else tuple(read_given(folder / job.reference))
-    except Exception as error:  # NumPy and ASE raise various errors for a missing or truncated file
+    except Exception as error:  # NumPy and ASE raise various errors for missing and truncated files
         raise JobRefusedError(Code.FILE_UNREADABLE, f'the files of the job cannot be read: {error}') from error
     return SelectionRequest(
         trajectories=trajectories,
@@ -76,18 +78,18 @@ def _read_request(job: SelectionJob, folder: Path) -> SelectionRequest:
 def _write(selection: Selection, folder: Path) -> None:
     arrays = ('trajectory_indices', 'frame_indices', 'distances', 'gains')
     np.savez(folder / SELECTION_FILE, **{name: getattr(selection, name) for name in arrays})
-    told = {'splits': selection.splits, 'report': selection.report}
-    (folder / REPORT_FILE).write_text(json.dumps(told, allow_nan=False))
+    content = {'splits': selection.splits, 'report': selection.report}
+    (folder / REPORT_FILE).write_text(json.dumps(content, allow_nan=False))
 
 
 def read_selection(folder: Path) -> Selection:
-    """Return the selection that a job has written to a folder.
+    """Read the selection that a job wrote to a folder.
 
     Raises
     ------
     Exception
-        The reader raises various errors for a missing or truncated file.
+        The errors for missing and truncated files are of various classes.
     """
-    told = json.loads((folder / REPORT_FILE).read_text())
+    content = json.loads((folder / REPORT_FILE).read_text())
     with np.load(folder / SELECTION_FILE) as arrays:
-        return Selection(**arrays, splits=tuple(told['splits']), report=told['report'])
+        return Selection(**arrays, splits=tuple(content['splits']), report=content['report'])

@@ -1,4 +1,4 @@
-"""Samplers that are made of others."""
+"""Samplers that consist of other samplers."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from aiida_mlip_autopipe.sampling.base import SAMPLERS, Picks, SamplerSettings
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 
 if TYPE_CHECKING:
-    # The members of the union are known only when the registry is read.
+    # The members of the union are known only at run time, from the registry.
     InnerSampler = SamplerSettings
 else:
     InnerSampler = SAMPLERS.settings_union(without=('mix', 'stratified'))
 
 
 class Rounds:
-    """A selection that several samplers make in turn; what one chose counts as chosen for the next.
+    """A selection by several samplers in turn. The frames chosen by one sampler count as chosen for the next.
 
     Parameters
     ----------
     pool
         All candidates.
     rng
-        Handed to every sampler.
+        The random number generator for all samplers.
     """
 
     def __init__(self, pool: FramePool, rng: np.random.Generator):
@@ -35,21 +35,21 @@ class Rounds:
         self.gains = np.empty(0)
 
     def pick(self, settings: SamplerSettings, n_structures: int, candidates: np.ndarray) -> int:
-        """Let a sampler choose among candidates that are not chosen yet.
+        """Run a sampler on those candidates that are not chosen yet.
 
         Parameters
         ----------
         settings
             The settings of the sampler.
         n_structures
-            How many to choose at most.
+            The maximum number of frames to choose.
         candidates
-            Positions in the pool.
+            Indices in the pool.
 
         Returns
         -------
         int
-            How many were chosen.
+            The number of frames that the sampler chose.
         """
         free = np.setdiff1d(candidates, self.indices)
         if not len(free) or n_structures < 1:
@@ -62,5 +62,5 @@ class Rounds:
         return len(picks.indices)
 
     def finish(self, report: dict[str, object]) -> Picks:
-        """Return all that was chosen, in order."""
+        """Return all chosen frames, in the order of choice."""
         return Picks(self.indices, self.distances, report, gains=self.gains)

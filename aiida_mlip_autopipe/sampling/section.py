@@ -1,4 +1,4 @@
-"""The ``sampling`` section of a config: the settings of a selection and of its sampler side by side."""
+"""The ``sampling`` section of a config, which contains the settings of a selection and of its sampler."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from aiida_mlip_autopipe.sampling.selection_settings import SelectionSettings
 
 
 class SamplingSettings(SelectionSettings, SamplerSettings):
-    """The fields that all ``sampling`` sections have."""
+    """The fields that are common to all ``sampling`` sections."""
 
 
 def sampling_union() -> Any:
-    """Return the union of the sections of all samplers, discriminated on ``kind``, to annotate a config field with."""
+    """Return the type of the config field: the union of the sections of all samplers, discriminated by ``kind``."""
     models = tuple(section_class(kind) for kind in SAMPLERS)
-    return Annotated[Union[models], Field(discriminator='kind')]  # noqa: UP007 (the members are not known here)
+    return Annotated[Union[models], Field(discriminator='kind')]  # noqa: UP007 (the members are known only at run time)
 
 
 def section_class(kind: str) -> type[SamplingSettings]:
-    """Return the model of a sampler's section; the sampler may come from another package.
+    """Return the model of the section of a sampler, which may belong to another package.
 
     Raises
     ------
     AutopipeError
-        If there is no such sampler, or one of its settings has the same name as one of the selection's.
+        If no such sampler exists, or one of its settings has the name of a setting of the selection.
     """
     return _combine(SAMPLERS.load(kind).settings_class)
 
@@ -49,7 +49,7 @@ def _combine(sampler: type[SamplerSettings]) -> type[SamplingSettings]:
 
 
 def split_section(section: SamplingSettings) -> tuple[SelectionSettings, SamplerSettings]:
-    """Return the settings of the selection, and those of its sampler."""
+    """Return the settings of the selection and those of its sampler."""
 
     def part(model: type[Any]) -> Any:
         return model(**{name: getattr(section, name) for name in model.model_fields})

@@ -1,4 +1,4 @@
-"""The one function of this subpackage that the rest of the package calls."""
+"""The selection of frames for a dataset."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """The frames chosen, in the order of choice.
+    """The chosen frames, in the order of choice.
 
     Attributes
     ----------
     trajectory_indices, frame_indices
-        Where each frame stands among the trajectories that were given (k,).
+        Index of the trajectory of each frame, and of the frame within it (k,).
     distances
-        Distance of each frame to those chosen before it (k,); NaN where that has no meaning.
+        Distance of each frame to the nearest frame chosen before it (k,). NaN if the sampler does not use distances.
     gains
-        What each frame added to those chosen before it, in the sampler's own measure: new kinds of environment for
-        ``environment``, the distance for others; NaN where that has no meaning (k,).
+        The gain of each frame in the measure of the sampler (k,): the number of new environment clusters for
+        ``environment``, the distance for other samplers. NaN if the sampler has no measure.
     splits
-        What each frame is for, ``train``, ``valid`` or ``test``; None where nothing is held out (k).
+        The set of each frame, ``train``, ``valid`` or ``test`` (k). None if no frames are held out.
     report
-        Counts, warnings and what the sampler has to say, JSON only.
+        Counts, warnings and the report of the sampler, which are valid JSON.
     """
 
     trajectory_indices: np.ndarray
@@ -57,7 +57,7 @@ class Selection:
 
 @dataclass(frozen=True, eq=False)
 class SelectionRequest:
-    """Everything that determines a selection, which is made directly or by a job.
+    """Everything that determines a selection, with or without a job.
 
     Attributes
     ----------
@@ -66,16 +66,16 @@ class SelectionRequest:
     settings
         The settings of the selection and of its sampler.
     random_seed
-        The campaign's number.
+        The random seed of the campaign.
     lineages
-        The lineage of each seed, by its id, for holding out frames; a seed without an entry is a separate lineage.
+        The group of each seed, by its id. Groups are held out as a unit. A seed without an entry is a separate group.
     kinds
-        What kind of structure each seed is, by its id, for strata of kinds.
+        The kind of each seed, by its id, for stratification by kind.
     described
-        Descriptors of the trajectories that jobs have computed, by their keys.
+        Descriptors of the trajectories that jobs computed, by their keys.
     given
-        The structures that the dataset extends. No file is opened here: the caller must read the file that the settings
-        name under ``given`` (`read_given`).
+        The structures of the reference dataset. The caller must read them with `read_given` from the file in the
+        settings (``given``).
     """
 
     trajectories: Sequence[Trajectory]
@@ -87,7 +87,7 @@ class SelectionRequest:
     given: Sequence[Atoms] = ()
 
     def select(self) -> Selection:
-        """Make the selection."""
+        """Select the frames."""
         fields = {name: getattr(self, name) for name in ('random_seed', 'lineages', 'kinds', 'described', 'given')}
         return select_frames(self.trajectories, self.settings, **fields)
 
@@ -102,16 +102,16 @@ def select_frames(
     described: Mapping[str, Description] | None = None,
     given: Sequence[Atoms] = (),
 ) -> Selection:
-    """Choose frames for a dataset: collect the candidates, hold some out, let the sampler pick, and report.
+    """Choose frames for a dataset: collect the candidates, hold some of them out, and run the sampler on the others.
 
     The chosen frames do not depend on the order of the trajectories. If there are fewer distinct frames than requested,
-    all of them are taken and the report has a warning: a campaign does not fail at its last step. The parameters are
-    the attributes of `SelectionRequest`.
+    all of them are chosen and the report contains a warning, so that a campaign does not fail at its last step. The
+    parameters are the attributes of `SelectionRequest`.
 
     Raises
     ------
     AutopipeError
-        If there is no frame to choose from, or the settings require given structures and there are none.
+        If there are no candidates, or if the settings require a reference dataset but ``given`` is empty.
     """
     selection, sampler_settings = split_section(settings)
     pool = collect_candidates(trajectories, selection, random_seed=random_seed, kinds=kinds, given=given)
@@ -132,7 +132,7 @@ def select_frames(
 def _pick(
     pool: FramePool, settings: SamplerSettings, target: CoverageTarget | None, n_structures: int, random_seed: int
 ) -> Picks:
-    """Let the sampler choose so many frames, or as few as reach the target of coverage."""
+    """Run the sampler for the requested number of frames, or for the smallest number that reaches the target."""
     sampler = SAMPLERS.make(settings)
 
     def pick(n: int) -> Picks:
@@ -142,7 +142,7 @@ def _pick(
 
 
 def _extend(values: np.ndarray, n: int) -> np.ndarray:
-    """Return the values of picks (k,) with NaN for the frames held out (n,)."""
+    """Return the values of the picks (k,), followed by NaN for the held-out frames (n,)."""
     return np.concatenate([values, np.full(n - len(values), np.nan)])
 
 
@@ -169,9 +169,9 @@ def _report(
 def _warnings(picks: Picks, held_out: HeldOut, n_frames: int) -> list[str]:
     warnings = [*held_out.warnings, *picks.report.get('warnings', [])]
     if len(picks.indices) < held_out.n_to_pick and not picks.complete:
-        which = 'finite, distinct, new and not held out' if held_out.drawn else 'finite, distinct and new'
+        criteria = 'finite, distinct, new and not held out' if held_out.drawn else 'finite, distinct and new'
         warnings.append(
-            f'{held_out.n_to_pick} structures were asked for, but only {len(picks.indices)} of {n_frames} frames are '
-            f'{which}: all of these were taken'
+            f'{held_out.n_to_pick} structures were requested, but only {len(picks.indices)} of {n_frames} frames are '
+            f'{criteria}; all of these were chosen'
         )
     return warnings

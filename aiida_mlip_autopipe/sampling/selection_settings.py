@@ -1,4 +1,4 @@
-"""Settings of a selection as a whole: the number of frames, the candidates, and the frames to hold out."""
+"""Settings that all selections have: the number of frames, the candidates and the frames to hold out."""
 
 from __future__ import annotations
 
@@ -16,43 +16,45 @@ class FromCampaign(Settings):
     """The dataset of an earlier campaign."""
 
     campaign: str = Field(coerce_numbers_to_str=True, min_length=1)
-    """The campaign's pk, uuid or name; the newest, if several have that name. It must have finished when this one is
-    submitted."""
+    """The pk, uuid or name of the campaign. If several campaigns have the name, the newest is used. The campaign must
+    have finished when this campaign is submitted."""
 
 
 class SelectionSettings(Settings):
-    """The settings of a selection that all samplers share."""
+    """The settings of a selection that are common to all samplers."""
 
     n_structures: int = Field(default=100, ge=1)
-    """How many frames to choose. Where there are fewer distinct ones, all of them are taken and the report says so."""
+    """Number of frames to choose. If there are fewer distinct frames, all of them are chosen, with a warning."""
     coverage_target: CoverageTarget | None = None
-    """A target for the selection: as few structures as reach it are chosen, ``n_structures`` at most. Shares of
-    ``n_structures`` stay what they are."""
+    """Choose only as many structures as are needed to reach this target, at most ``n_structures``. The fractions of
+    ``n_structures`` do not change."""
     test_share: float = Field(default=0.0, ge=0, lt=1)
-    """Share of ``n_structures`` for testing: drawn at random, before the selection, from lineages that are kept out of
-    it. A lineage is all that comes from one structure before strain and rattle."""
+    """Fraction of ``n_structures`` for testing. These frames are drawn at random from groups that are held out from the
+    selection. A group contains all seeds that strain and rattle made from the same structure, and their frames."""
     held_out_kinds: tuple[str, ...] = ()
-    """Kinds of seed, by the ``kind`` of their entries, that are never trained on: ``test_share`` is then drawn at
-    random from frames of these kinds only."""
+    """Kinds of seeds (the ``kind`` of their entries) that are not used for training. All frames for testing
+    (``test_share``) are then drawn at random from these kinds."""
     valid_share: float = Field(default=0.0, ge=0, lt=1)
-    """Share of ``n_structures`` for validation, drawn like that for testing."""
+    """Fraction of ``n_structures`` for validation. They are drawn like those for testing, but from other
+    groups."""
     max_force_eV_A: float | None = Field(default=None, gt=0)
-    """Frames with a force above this, in eV/Å, are discarded; none are by default."""
+    """Discard frames with a force above this limit, in eV/Å. By default there is no limit."""
     max_excess_energy_eV: float | None = Field(default=None, gt=0)
-    """Frames with more energy than this above the lowest of the same composition, in eV per atom, are discarded;
-    none are by default."""
+    """Discard frames whose energy exceeds the min energy of the same composition by more than this, in eV per atom. By
+    default there is no limit."""
     crash_share: float = Field(default=0.1, ge=0, le=1)
-    """Share of ``n_structures`` that may be frames on the way to a crash: those of the last ``crash_window_fs`` before
-    a run became unstable. If there are more, that many stay candidates, drawn at random. Failing frames never do."""
+    """Max fraction of ``n_structures`` for frames shortly before a crash, that is, within ``crash_window_fs`` before a
+    run became unstable. If there are more such frames, the others are discarded at random. The unstable frames
+    themselves are never candidates."""
     crash_window_fs: float = Field(default=100.0, ge=0)
-    """How long before the crash a frame is on the way to it, in fs."""
+    """Length of the time before a crash to which ``crash_share`` applies, in fs."""
     given: InputFile | FromCampaign | None = None
-    """Structures that the dataset shall extend: a file in any format that ASE reads, as ``old.db``, or the dataset of
-    an earlier campaign, as ``{campaign: 1234}``. None of them is chosen again, and samplers that look for variety
-    count them as chosen."""
+    """A reference dataset to extend: a file in any format that ASE reads, such as ``old.db``, or the dataset of an
+    earlier campaign, such as ``{campaign: 1234}``. Its structures are not chosen again, and samplers that maximise
+    diversity treat them as already chosen."""
 
     @model_validator(mode='after')
-    def _leave_some_to_train_on(self) -> Self:
+    def _check_held_out_fractions(self) -> Self:
         if self.test_share + self.valid_share >= 1:
             raise fault(Code.OUT_OF_RANGE, 'the sum of test_share and valid_share must be below 1')
         if self.held_out_kinds and not self.test_share:

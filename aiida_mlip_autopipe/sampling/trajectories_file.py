@@ -1,4 +1,4 @@
-"""Binary files of trajectories with all their labels, and of their descriptors from jobs: exact to the bit."""
+"""Binary files with trajectories and with the descriptors that jobs computed for them, without loss of precision."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ GIVEN = 'given'
 
 
 def write_trajectories(path: Path, trajectories: Sequence[Trajectory]) -> None:
-    """Write all arrays of all trajectories; their seeds are not in the file."""
+    """Write all arrays of all trajectories. The ids of the seeds are not written."""
     arrays: dict[str, np.ndarray] = {}
-    for place, one in enumerate(trajectories):
-        arrays |= {f'{place} {name}': getattr(one, name) for name in ARRAYS}
-        arrays |= {f'{place} extra {name}': array for name, array in one.extra.items()}
+    for number, one in enumerate(trajectories):
+        arrays |= {f'{number} {name}': getattr(one, name) for name in ARRAYS}
+        arrays |= {f'{number} extra {name}': array for name, array in one.extra.items()}
     np.savez(path, **arrays)  # type: ignore[arg-type]
 
 
 def read_trajectories(path: Path, seed_ids: Sequence[str]) -> list[Trajectory]:
-    """Return the trajectories of a file; the seeds are given in their order."""
+    """Read the trajectories of a file. The ids of their seeds must be in the same order."""
     with np.load(path) as arrays:
         extra: list[dict[str, np.ndarray]] = [{} for _ in seed_ids]
         for key in arrays.files:
-            place, kind, *name = key.split(' ', 2)
+            number, kind, *name = key.split(' ', 2)
             if kind == 'extra':
-                extra[int(place)][name[0]] = arrays[key]
+                extra[int(number)][name[0]] = arrays[key]
         return [
-            Trajectory(seed_id, **{name: arrays[f'{place} {name}'] for name in ARRAYS}, extra=extra[place])
-            for place, seed_id in enumerate(seed_ids)
+            Trajectory(seed_id, **{name: arrays[f'{number} {name}'] for name in ARRAYS}, extra=extra[number])
+            for number, seed_id in enumerate(seed_ids)
         ]
 
 
 def write_features(path: Path, described: Mapping[str, Description]) -> None:
-    """Write the vectors of all descriptions."""
+    """Write the vectors of all descriptors."""
     arrays: dict[str, np.ndarray] = {}
     for key, one in described.items():
-        arrays |= {f'{key} {place}': features for place, features in enumerate(one.features)}
+        arrays |= {f'{key} {number}': features for number, features in enumerate(one.features)}
         if one.given is not None:
             arrays[f'{key} {GIVEN}'] = one.given
     np.savez(path, **arrays)  # type: ignore[arg-type]
 
 
 def read_features(path: Path, key: str, n_trajectories: int) -> tuple[list[np.ndarray], np.ndarray | None]:
-    """Return the vectors of a description: those of each trajectory, and those of the reference dataset, if any."""
+    """Read the vectors of a descriptor: those of each trajectory and, if present, those of the reference dataset."""
     with np.load(path) as arrays:
         given = arrays[f'{key} {GIVEN}'] if f'{key} {GIVEN}' in arrays.files else None
-        return [arrays[f'{key} {place}'] for place in range(n_trajectories)], given
+        return [arrays[f'{key} {number}'] for number in range(n_trajectories)], given

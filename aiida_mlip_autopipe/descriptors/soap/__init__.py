@@ -1,1 +1,1 @@
-"""SOAP, computed here or by dscribe."""
+"""SOAP descriptors, computed by this package or by dscribe."""

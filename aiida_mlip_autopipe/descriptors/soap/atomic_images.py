@@ -1,4 +1,4 @@
-"""The atoms within reach of a structure, over its boundaries where it is periodic."""
+"""The atoms of a structure and their periodic images within a cutoff distance."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from ase.geometry.cell import complete_cell
 
-# A share of the cell by which the images that are kept reach too far, so that rounding loses none.
+# Tolerance of the search in units of the cell, so that rounding errors exclude no image.
 MARGIN = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
 class AtomicImages:
-    """The atoms of a structure and all their images within reach.
+    """The atoms of a structure and all their images within a distance of it.
 
     Attributes
     ----------
     centres
         Positions of the atoms, in Å (n, 3).
     positions
-        Positions of all images, in Å (3, m): those of one element after those of another.
+        Positions of all images, sorted by element, in Å (3, m).
     bounds
-        Where the images of each element begin, and the last ones end (s + 1,).
+        The index of the first image of each element, and the total number of images (s + 1,).
     """
 
     centres: np.ndarray
@@ -33,7 +33,7 @@ class AtomicImages:
     bounds: np.ndarray
 
     def find_neighbours(self, part: slice, cutoff_A: float) -> Neighbours:
-        """Find the images within a distance of some of the atoms; an atom is among its own."""
+        """Find the images within a distance of some of the atoms. An atom is a neighbour of itself."""
         centres, n_images = self.centres[part], self.positions.shape[1]
         # One product gives |a|² - 2 a·b + |b|².
         left = np.empty((len(centres), 5))
@@ -47,16 +47,16 @@ class AtomicImages:
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """The neighbours of some centres, an element at a time, each centre with as many places as the fullest one.
+    """The neighbours of some centres, in one padded array for each element.
 
     Attributes
     ----------
     centres, images
-        Which centre and which image stand at a place (p,).
+        The indices of the centre and of the image of each entry (p,).
     taken
-        1.0 where there is a neighbour, 0.0 where the place is empty (p,).
+        1.0 for a neighbour, 0.0 for padding (p,).
     shapes
-        Centres and places of each element (s, 2); their products add up to p.
+        Number of centres and entries of a centre for each element (s, 2). Their products add up to p.
     """
 
     centres: np.ndarray
@@ -66,16 +66,16 @@ class Neighbours:
 
     @classmethod
     def pad(cls, found: np.ndarray, ends: np.ndarray, n_images: int) -> Neighbours:
-        """Give every centre the same number of places."""
-        places, taken, shapes = [], [], []
+        """Pad the neighbours of all centres to the same number of entries."""
+        entries, taken, shapes = [], [], []
         for first, last in zip(ends.T[:-1, :, None], ends.T[1:, :, None], strict=True):
-            place = first + np.arange((last - first).max())
-            places.append(place.ravel())
-            taken.append((place < last).ravel())
-            shapes.append(place.shape)
-        chosen = found.take(np.concatenate(places), mode='clip')
+            entry = first + np.arange((last - first).max())
+            entries.append(entry.ravel())
+            taken.append((entry < last).ravel())
+            shapes.append(entry.shape)
+        chosen = found.take(np.concatenate(entries), mode='clip')
         centres = np.concatenate([np.repeat(np.arange(n), width) for n, width in shapes])
-        # What stands at an empty place may be beyond the last image.
+        # The index in a padding entry can exceed that of the last image.
         return cls(
             centres,
             np.minimum(chosen - n_images * centres, n_images - 1),
@@ -85,16 +85,16 @@ class Neighbours:
 
 
 def find_images(atoms: Atoms, species: Sequence[int], reach_A: float) -> AtomicImages:
-    """Find all images within a distance of a structure.
+    """Find all images within a distance of the atoms of a structure.
 
     Parameters
     ----------
     atoms
-        The structure. A direction with no cell vector is not periodic, and atoms outside of the cell are brought in.
+        The structure. Directions without a cell vector are not periodic. Atoms outside the cell are wrapped into it.
     species
-        Atomic numbers, ascending.
+        Atomic numbers, in ascending order.
     reach_A
-        How far an image may be from the nearest atom at most, in Å; a few that are farther are among them.
+        Max distance of an image from the nearest atom, in Å. The result also contains some images that are farther.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def find_images(atoms: Atoms, species: Sequence[int], reach_A: float) -> AtomicI
     elements = np.searchsorted(species, atoms.numbers)
     known = np.asarray(species).take(elements, mode='clip') == atoms.numbers
     if not known.all():
-        raise ValueError(f'the descriptor is not built for {chemical_symbols[atoms.numbers[~known][0]]}')
+        raise ValueError(f'the descriptor does not support {chemical_symbols[atoms.numbers[~known][0]]}')
     periodic = atoms.pbc & atoms.cell.array.any(axis=1)
     cell = complete_cell(np.where(periodic[:, None], atoms.cell.array, 0.0))
     inverse = np.linalg.inv(cell)
@@ -113,7 +113,7 @@ def find_images(atoms: Atoms, species: Sequence[int], reach_A: float) -> AtomicI
     fractions -= outside
     positions = atoms.positions - outside @ cell
     positions -= positions.mean(axis=0)
-    # A column of the inverse is one over the distance of two opposite faces long.
+    # The length of a column of the inverse is the reciprocal of the perpendicular width of the cell.
     reach = np.where(periodic, reach_A * np.linalg.norm(inverse, axis=0), 0.0)
     order = np.argsort(elements, kind='stable')
     shifts, near = zip(*map(_find_repeats, fractions[order].T, reach), strict=True)
@@ -121,14 +121,14 @@ def find_images(atoms: Atoms, species: Sequence[int], reach_A: float) -> AtomicI
     within = first[:, :, None, None] & second[:, None, :, None] & third[:, None, None, :]
     found, repeats = np.divmod(np.flatnonzero(within), within[0].size)
     steps = np.indices(within.shape[1:]).reshape(3, -1)
-    moves = cell.T @ np.array([shift[step] for shift, step in zip(shifts, steps, strict=True)])
-    images = positions[order].T.take(found, axis=1) + moves.take(repeats, axis=1)
+    translations = cell.T @ np.array([shift[step] for shift, step in zip(shifts, steps, strict=True)])
+    images = positions[order].T.take(found, axis=1) + translations.take(repeats, axis=1)
     bounds = np.searchsorted(elements[order].take(found), np.arange(len(species) + 1))
     return AtomicImages(positions, images, bounds)
 
 
 def _find_repeats(fractions: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return by how many cells along an axis to move (k,), and which atoms are then still within reach (n, k)."""
+    """Return the translations along an axis in units of the cell (k,), and which atoms they keep in reach (n, k)."""
     n_cells = int(np.ceil(reach))
     shifts = np.arange(-n_cells, n_cells + 1.0)
     moved = np.add.outer(fractions, shifts)

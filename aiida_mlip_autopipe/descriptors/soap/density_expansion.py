@@ -1,4 +1,4 @@
-"""The density of atoms around each atom, in Gaussian radial functions times spherical harmonics."""
+"""Expansion of the atomic density around each atom in Gaussian radial functions times spherical harmonics."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.descriptors.soap.atomic_images import AtomicImages, Neighbours
 
-# An atom is a neighbour until its Gaussian has decayed to this at the radius of the environment.
+# An atom outside the cutoff radius is a neighbour if its Gaussian at the radius exceeds this fraction of its maximum.
 TAIL = 1e-3
-# The radii of the radial functions lie evenly between this, in Å, and that of the environment,
+# The radii of the radial functions are evenly spaced from this, in Å, to the cutoff radius.
 FIRST_RADIUS_A = 1.0
-# and each function has decayed to this at its radius.
+# The value to which each radial function has decayed at its radius.
 DECAY = 1e-3
-# Atoms expanded at a time, so that what belongs to them stays in the cache.
+# Number of atoms in a block, so that their data fit into the cache.
 N_CENTRES = 64
 
 
 class DensityExpansion:
-    """The basis of dscribe's SOAP with Gaussian-type orbitals, for many neighbours at a time.
+    """Expansion in the Gaussian-type basis of dscribe's SOAP, vectorised over the neighbours.
 
     Each neighbour is a Gaussian exp(-η|r|²), η = 1/(2σ²). The radial functions g_nl(r) = r^l Σ_k β_nkl exp(-α_kl r²)
     are orthonormal. The overlap of a Gaussian at R with r^l exp(-α r²) Y_lm is, by completing the square,
-    (π/η)^(3/2) (1 + α/η)^-(l + 3/2) exp(-R² α/(1 + α/η)) R^l Y_lm. R^l Y_lm is, but for a factor, the real or imaginary
-    part of (x + iy)^m times a polynomial of z: H_lm = z H_(l-1)m - b R² H_(l-2)m, whose highest power has the factor 1.
+    (π/η)^(3/2) (1 + α/η)^-(l + 3/2) exp(-R² α/(1 + α/η)) R^l Y_lm. Up to a factor, R^l Y_lm is the real or imaginary
+    part of (x + iy)^m times a polynomial of z, H_lm = z H_(l-1)m - b R² H_(l-2)m. The coefficient of its highest power
+    is 1.
 
     Parameters
     ----------
     r_cut_A
-        Radius of an environment in Å.
+        Cutoff radius of an environment, in Å.
     n_max
         Number of radial functions.
     l_max
-        Highest degree of the spherical harmonics.
+        Max degree of the spherical harmonics.
     sigma_A
-        Width of the Gaussians in Å.
+        Standard deviation of the Gaussians, in Å.
 
     Raises
     ------
@@ -53,7 +54,7 @@ class DensityExpansion:
         self.cutoff_A = r_cut_A + sigma_A * float(np.sqrt(-2.0 * np.log(TAIL)))
         eta = 1.0 / (2.0 * sigma_A**2)
         degrees = range(l_max + 1)
-        # It only knows the libraries that are loaded by now, so SciPy's must be.
+        # The controller supports only libraries that are already loaded, and SciPy must be one of them.
         import scipy.linalg  # noqa: F401
         from threadpoolctl import ThreadpoolController
 
@@ -61,7 +62,7 @@ class DensityExpansion:
         with self.one_thread():
             exponents, mixing = zip(*(_radial_functions(r_cut_A, n_max, degree) for degree in degrees), strict=True)
         narrowing = [1.0 / (1.0 + alpha / eta) for alpha in exponents]
-        # To the base of 2, whose powers are quicker.
+        # To base 2, because exp2 is faster than exp.
         self._decays = [
             -(alpha * factor)[:, None] / log(2.0) for alpha, factor in zip(exponents, narrowing, strict=True)
         ]
@@ -71,14 +72,14 @@ class DensityExpansion:
         ]
         self._norms = [_norms(degree) for degree in degrees]
         self._recursion = [_recursion(degree) for degree in degrees]
-        # Rows of offsets and squared distance, powers of x + iy, three degrees of polynomials in z and one of scratch,
-        # harmonics and exponentials of one degree.
+        # Rows of the work arrays: offsets, squared distances, powers of x + iy, polynomials in z of three degrees,
+        # temporary data of one degree, and harmonics and exponentials of one degree.
         ends = np.cumsum([3, 1, *6 * (l_max + 1,), 2 * l_max + 1, n_max]).tolist()
         self._rows = [slice(*bounds) for bounds in pairwise([0, *ends])]
-        self._space = np.empty((ends[-1], 0))
+        self._workspace = np.empty((ends[-1], 0))
 
     def one_thread(self) -> AbstractContextManager[Any]:
-        """Return a context in which sums have one order: BLAS has another with more threads."""
+        """Return a context in which BLAS uses one thread, because its order of summation depends on their number."""
         limited: AbstractContextManager[Any] = self._threads.limit(limits=1, user_api='blas')
         return limited
 
@@ -88,17 +89,17 @@ class DensityExpansion:
         Parameters
         ----------
         images
-            The atoms within `cutoff_A` of the structure.
+            The images within `cutoff_A` of the structure.
         part
-            Which of its atoms.
+            The atoms of the structure.
 
         Returns
         -------
         list of numpy.ndarray
-            For each degree l the coefficients (elements, n_max, atoms, 2 l + 1).
+            The coefficients of each degree l (elements, n_max, atoms, 2 l + 1).
         """
         neighbours = images.find_neighbours(part, self.cutoff_A)
-        offsets, (squared,), cosines, sines, *heights, scratch, harmonics, radial = self._make_room(neighbours)
+        offsets, (squared,), cosines, sines, *polynomials, scratch, harmonics, radial = self._work_arrays(neighbours)
         for axis, offset in enumerate(offsets):
             images.positions[axis].take(neighbours.images, out=offset, mode='clip')
             offset -= images.centres[part, axis].take(neighbours.centres)
@@ -107,7 +108,7 @@ class DensityExpansion:
         np.multiply(x, x, out=squared)
         squared += np.multiply(y, y, out=scratch[0])
         squared += np.multiply(z, z, out=scratch[0])
-        # An empty place adds exactly nothing, since this is a factor of all harmonics.
+        # Padding contributes exactly zero because this is a factor of all harmonics.
         cosines[0], sines[0] = neighbours.taken, 0.0
         for m in range(self.l_max):
             np.multiply(x, cosines[m], out=cosines[m + 1])
@@ -116,37 +117,37 @@ class DensityExpansion:
             sines[m + 1] += np.multiply(y, cosines[m], out=scratch[0])
         coefficients = []
         for degree in range(self.l_max + 1):
-            height, last, before = (heights[(degree - i) % 3] for i in range(3))
-            height[degree] = 1.0
-            np.multiply(last[:degree], z, out=height[:degree])
+            polynomial, last, before = (polynomials[(degree - i) % 3] for i in range(3))
+            polynomial[degree] = 1.0
+            np.multiply(last[:degree], z, out=polynomial[:degree])
             if degree > 1:
                 product = np.multiply(before[: degree - 1], squared, out=scratch[: degree - 1])
                 product *= self._recursion[degree]
-                height[: degree - 1] -= product
-            np.multiply(height[1 : degree + 1], sines[1 : degree + 1], out=harmonics[:degree])
-            np.multiply(height[: degree + 1], cosines[: degree + 1], out=harmonics[degree : 2 * degree + 1])
+                polynomial[: degree - 1] -= product
+            np.multiply(polynomial[1 : degree + 1], sines[1 : degree + 1], out=harmonics[:degree])
+            np.multiply(polynomial[: degree + 1], cosines[: degree + 1], out=harmonics[degree : 2 * degree + 1])
             np.multiply(self._decays[degree], squared, out=radial)
             np.exp2(radial, out=radial)
             coefficients.append(self._sum(degree, radial, harmonics[: 2 * degree + 1], neighbours.shapes))
         return coefficients
 
-    def _make_room(self, neighbours: Neighbours) -> list[np.ndarray]:
-        """Return arrays to work in, the same memory each time: fresh memory costs as much as filling it."""
-        n_places = len(neighbours.taken)
-        if self._space.shape[1] < n_places:
-            self._space = np.empty((len(self._space), n_places))
-        return [self._space[rows, :n_places] for rows in self._rows]
+    def _work_arrays(self, neighbours: Neighbours) -> list[np.ndarray]:
+        """Return work arrays that share one block of memory, because allocating it takes as long as filling it."""
+        n_entries = len(neighbours.taken)
+        if self._workspace.shape[1] < n_entries:
+            self._workspace = np.empty((len(self._workspace), n_entries))
+        return [self._workspace[rows, :n_entries] for rows in self._rows]
 
     def _sum(self, degree: int, radial: np.ndarray, harmonics: np.ndarray, shapes: list[tuple[int, int]]) -> np.ndarray:
         """Sum the products of radial functions and harmonics over the neighbours of each centre."""
         sums = np.empty((len(shapes), self.n_max, shapes[0][0], 2 * degree + 1))
         start = 0
         for out, (n, width) in zip(sums, shapes, strict=True):
-            places = slice(start, start + n * width)
-            start = places.stop
+            entries = slice(start, start + n * width)
+            start = entries.stop
             np.matmul(
-                radial[:, places].reshape(len(radial), n, width).transpose(1, 0, 2),
-                harmonics[:, places].reshape(len(harmonics), n, width).transpose(1, 2, 0),
+                radial[:, entries].reshape(len(radial), n, width).transpose(1, 0, 2),
+                harmonics[:, entries].reshape(len(harmonics), n, width).transpose(1, 2, 0),
                 out=out.transpose(1, 0, 2),
             )
         sums *= self._norms[degree]
@@ -155,7 +156,7 @@ class DensityExpansion:
 
 
 def _radial_functions(r_cut_A: float, n_max: int, degree: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the exponents α (n_max,) in 1/Å² and the mixing β (n_max, n_max) by Löwdin's orthonormalisation."""
+    """Return the exponents α in 1/Å² (n_max,), and the coefficients β of Löwdin orthonormalisation (n_max, n_max)."""
     from scipy.linalg import inv, sqrtm
 
     radii = np.linspace(FIRST_RADIUS_A, r_cut_A, n_max)
@@ -171,7 +172,7 @@ def _radial_functions(r_cut_A: float, n_max: int, degree: int) -> tuple[np.ndarr
 
 
 def _norms(degree: int) -> np.ndarray:
-    """Return what makes real spherical harmonics of the solid ones: m = 1 to l of the sines, 0 to l of the cosines."""
+    """Return the factors of the real spherical harmonics: the sines with m = 1 to l, the cosines with m = 0 to l."""
     norms = []
     for m in (*range(1, degree + 1), *range(degree + 1)):
         highest = factorial(2 * degree) / (2**degree * factorial(degree) * factorial(degree - m))
@@ -181,7 +182,7 @@ def _norms(degree: int) -> np.ndarray:
 
 
 def _recursion(degree: int) -> np.ndarray:
-    """Return the factors b, m from 0 to l - 2 (l - 1, 1)."""
+    """Return the factors b for m = 0 to l - 2 (l - 1, 1)."""
     m = np.arange(degree - 1)[:, None]
     factors: np.ndarray = ((degree - 1) ** 2 - m**2) / ((2 * degree - 1) * (2 * degree - 3))
     return factors

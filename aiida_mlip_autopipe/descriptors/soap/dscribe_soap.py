@@ -1,4 +1,4 @@
-"""SOAP by dscribe: the library whose definition and numbers those of `PowerSpectrum` are."""
+"""SOAP by dscribe, the library that defines the features of `PowerSpectrum`."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ase.geometry.cell import complete_cell
 
 
 class DscribeSoap:
-    """What dscribe makes of structures, behind the interface of `PowerSpectrum`.
+    """The SOAP of dscribe with the interface of `PowerSpectrum`.
 
     Parameters
     ----------
     species
-        Atomic numbers of all elements that may occur, ascending.
+        Atomic numbers of all elements that can occur, in ascending order.
     compression
-        Name of dscribe's compression.
+        The name of the compression in dscribe.
     weights
-        Of the elements (s,); only ``mu2`` uses them.
+        The weights of the elements (s,). Only ``mu2`` uses them.
     basis
-        Radius, numbers of functions and width, as dscribe's own arguments.
+        The arguments of dscribe for cutoff radius, numbers of functions and width.
     """
 
     def __init__(self, species: Sequence[int], compression: str, weights: np.ndarray, **basis: float):
@@ -34,7 +34,7 @@ class DscribeSoap:
         self._arguments = {'species': symbols, 'compression': mode, 'periodic': True, **basis}
 
     def average(self, atoms: Atoms) -> np.ndarray:
-        """Return the mean over the atoms of a structure (n_features,)."""
+        """Return the mean of the features over the atoms of a structure (n_features,)."""
         averaged: np.ndarray = self._create(atoms, 'outer').ravel()
         return averaged
 
@@ -47,9 +47,9 @@ class DscribeSoap:
 
         atoms = atoms.copy()
         if atoms.cell.rank < 3:
-            # A molecule needs a cell here; directions that are not periodic do not enter.
+            # dscribe requires a cell. It ignores directions that are not periodic.
             atoms.set_cell(complete_cell(atoms.cell))
-        # It misses neighbours of atoms that have left the cell.
+        # dscribe misses neighbours of atoms that are outside the cell.
         atoms.wrap()
         created: np.ndarray = SOAP(average=average, **self._arguments).create(atoms)
         return created

@@ -1,4 +1,4 @@
-"""The power spectrum of the atomic density: products of its coefficients that no rotation changes."""
+"""The power spectrum of the atomic density: rotationally invariant products of its expansion coefficients."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ Compression = Literal['off', 'mu1nu1', 'crossover', 'mu2']
 
 
 class PowerSpectrum:
-    """The features of dscribe's SOAP, in its order.
+    """The SOAP features of dscribe, in the same order.
 
-    π √(8/(2l+1)) Σ_m a_nlm b_n'lm, where a and b are coefficients of two elements (``off``), of one element and of all
-    together (``mu1nu1``), of the same element (``crossover``), or of all together with a weight for each (``mu2``);
-    Darby, Kermode and Csányi, npj Comput. Mater. 8, 166 (2022).
+    The features are π √(8/(2l+1)) Σ_m a_nlm b_n'lm. The coefficients a and b belong to two elements (``off``), to one
+    element and to the sum over all elements (``mu1nu1``), to the same element (``crossover``), or to the weighted sum
+    over all elements (``mu2``); see Darby, Kermode and Csányi, npj Comput. Mater. 8, 166 (2022).
 
     Parameters
     ----------
     expansion
-        Of the density.
+        The expansion of the density.
     species
-        Atomic numbers of all elements that may occur, ascending.
+        Atomic numbers of all elements that can occur, in ascending order.
     compression
-        Which products are taken.
+        The choice of the products.
     weights
-        Of the elements (s,); only ``mu2`` uses them.
+        The weights of the elements (s,). Only ``mu2`` uses them.
     """
 
     def __init__(
@@ -45,30 +45,30 @@ class PowerSpectrum:
             'crossover': (n_species, n_max, n_max),
             'mu2': (1, n_max, n_max),
         }[compression]
-        places = list(_feature_places(compression, n_species, n_max))
+        indices = list(_feature_indices(compression, n_species, n_max))
         shape = (expansion.l_max + 1, *self._shape)
         degrees = range(expansion.l_max + 1)
-        self._places = np.concatenate(
-            [np.ravel_multi_index((degree, *place), shape) for place in places for degree in degrees]
+        self._indices = np.concatenate(
+            [np.ravel_multi_index((degree, *index), shape) for index in indices for degree in degrees]
         )
         self._factors = np.concatenate(
-            [np.full(len(rows), np.pi * np.sqrt(8 / (2 * degree + 1))) for _, rows, _ in places for degree in degrees]
+            [np.full(len(rows), np.pi * np.sqrt(8 / (2 * degree + 1))) for _, rows, _ in indices for degree in degrees]
         )
 
     def average(self, atoms: Atoms) -> np.ndarray:
-        """Return the mean over the atoms of a structure (n_features,)."""
+        """Return the mean of the features over the atoms of a structure (n_features,)."""
         products = np.zeros((self.expansion.l_max + 1, *self._shape))
         for coefficients in self._expand(atoms):
             for product, some in zip(products, coefficients, strict=True):
                 left, right = self._pair(some)
                 left, right = (side.reshape(*side.shape[:2], -1) for side in (left, right))
                 product += left @ right.transpose(0, 2, 1)
-        averaged: np.ndarray = products.ravel()[self._places] * self._factors / len(atoms)
+        averaged: np.ndarray = products.ravel()[self._indices] * self._factors / len(atoms)
         return averaged
 
     def environments(self, atoms: Atoms) -> np.ndarray:
         """Return the features of each atom (n_atoms, n_features)."""
-        features = np.empty((len(atoms), len(self._places)))
+        features = np.empty((len(atoms), len(self._indices)))
         start = 0
         for coefficients in self._expand(atoms):
             n = coefficients[0].shape[2]
@@ -76,19 +76,19 @@ class PowerSpectrum:
             for degree, some in enumerate(coefficients):
                 left, right = self._pair(some)
                 np.matmul(left.transpose(2, 0, 1, 3), right.transpose(2, 0, 3, 1), out=products[:, degree])
-            np.multiply(products.reshape(n, -1)[:, self._places], self._factors, out=features[start : start + n])
+            np.multiply(products.reshape(n, -1)[:, self._indices], self._factors, out=features[start : start + n])
             start += n
         return features
 
     def _expand(self, atoms: Atoms) -> Iterator[list[np.ndarray]]:
-        """Yield the coefficients of some atoms at a time; which ones, depends on the structure alone."""
+        """Yield the coefficients in blocks of several atoms. The blocks depend only on the structure."""
         with self.expansion.one_thread():
             images = find_images(atoms, self.species, self.expansion.cutoff_A)
             for start in range(0, len(atoms), N_CENTRES):
                 yield self.expansion.expand(images, slice(start, start + N_CENTRES))
 
     def _pair(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the two sides of the products of a degree (blocks, rows or columns, atoms, 2 l + 1)."""
+        """Return the two factors of the products of a degree (blocks, rows or columns, atoms, 2 l + 1)."""
         if self.compression == 'crossover':
             return coefficients, coefficients
         if self.compression == 'mu2':
@@ -98,10 +98,10 @@ class PowerSpectrum:
         return every, every if self.compression == 'off' else coefficients.sum(axis=0)[None]
 
 
-def _feature_places(
+def _feature_indices(
     compression: Compression, n_species: int, n_max: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield block, rows and columns of the features of each degree, for each pair of elements."""
+    """Yield the block, rows and columns of the features of a degree, for each pair of elements."""
     upper = np.triu_indices(n_max)
     every = np.divmod(np.arange(n_max**2), n_max)
     for first in range(1 if compression == 'mu2' else n_species):

@@ -1,4 +1,4 @@
-"""Averaged SOAP: one vector a structure that does not change with rotation, translation or the order of atoms."""
+"""Averaged SOAP: one vector for each structure, invariant under rotation, translation and permutation of the atoms."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from aiida_mlip_autopipe.descriptors.soap.density_expansion import DensityExpans
 from aiida_mlip_autopipe.descriptors.soap.dscribe_soap import DscribeSoap
 from aiida_mlip_autopipe.descriptors.soap.power_spectrum import Compression, PowerSpectrum
 
-# From this many features on, more of them cost time and memory and hardly tell more structures apart.
+# More features than this cost time and memory, but hardly improve the distinction between structures.
 MAX_FEATURES = 2300
-# Structures described at a time by each process; bounds the memory beside the result.
+# Number of structures in a block for each process. It limits the memory in addition to the result.
 BLOCK = 512
-# Structures that a process is given at a time, few enough that all end at the same time.
+# Number of structures in a task for a process, small enough for a balanced load.
 PART = 128
-# From so many structures on, all cores at hand are used: for fewer, starting the processes costs more than they save.
+# Min number of structures for the use of all cores. For fewer, starting the processes takes longer than they save.
 MANY = 2000
 
 
@@ -29,22 +29,23 @@ class SoapSettings(Settings):
     """The smooth overlap of atomic positions (Bartók, Kondor and Csányi, Phys. Rev. B 87, 184115, 2013)."""
 
     kind: Literal['soap'] = 'soap'
-    """The power spectrum of the atomic density, averaged over the atoms."""
+    """The SOAP power spectrum of the atomic density, averaged over the atoms."""
     r_cut_A: float = Field(default=5.0, gt=1.0)
-    """Radius of an atom's environment in Å."""
+    """Cutoff radius of the environment of an atom, in Å."""
     n_max: int = Field(default=8, ge=1)
     """Number of radial functions."""
     l_max: int = Field(default=6, ge=0, le=20)
-    """Highest degree of the spherical harmonics."""
+    """Max degree of the spherical harmonics."""
     sigma_A: float = Field(default=0.5, gt=0)
-    """Width of the Gaussian that stands for an atom, in Å."""
+    """Standard deviation of the Gaussian that represents an atom, in Å."""
     compression: Literal['auto'] | Compression = 'auto'
-    """How the features grow with the number of elements: ``off`` quadratically, ``mu1nu1`` and ``crossover`` linearly,
-    ``mu2`` not at all. ``auto`` takes the first of them that stays within 2300 features: with the other defaults
-    ``off`` up to 3 elements, ``mu1nu1`` up to 5, ``crossover`` up to 9."""
+    """Compression of the features. Their number grows quadratically with the number of elements for ``off``, linearly
+    for ``mu1nu1`` and ``crossover``, and not at all for ``mu2``. ``auto`` is the first of these with at most 2300
+    features. With the other defaults, this is ``off`` for up to 3 elements, ``mu1nu1`` for up to 5 and ``crossover``
+    for up to 9."""
     computed_by: Literal['autopipe', 'dscribe'] = 'autopipe'
-    """``dscribe``: by that library, whose definition and numbers these are, for whoever trusts it more; it takes about
-    twice the time."""
+    """The implementation: this package (``autopipe``) or the library ``dscribe``. Both give the same values, but
+    ``dscribe`` takes about twice as long."""
 
 
 def choose_compression(settings: SoapSettings, n_species: int) -> Compression:
@@ -65,19 +66,19 @@ def choose_compression(settings: SoapSettings, n_species: int) -> Compression:
 def describe_structures(
     structures: Iterable[Atoms], n_structures: int, species: Sequence[int], settings: SoapSettings
 ) -> np.ndarray:
-    """Compute the descriptors, in blocks.
+    """Compute the descriptors of structures, in blocks.
 
-    Each vector is scaled to length one, so that a distance is between 0 (alike) and √2 (nothing in common) and does
-    not depend on the settings' scale. A structure and its supercell have the same vector.
+    Each vector is normalised to unit length. Distances are therefore between 0 (identical) and √2 (nothing in common),
+    for any settings. A structure and its supercells have the same vector.
 
     Parameters
     ----------
     structures, n_structures
-        What to describe, and how many there are.
+        The structures, and their number.
     species
         Atomic numbers of all elements that occur.
     settings
-        Radius, basis and compression.
+        The settings of the descriptor.
 
     Returns
     -------
@@ -99,7 +100,7 @@ def describe_structures(
 def describe_in_blocks(
     structures: Iterable[Atoms], species: Sequence[int], settings: SoapSettings, n_jobs: int
 ) -> Iterator[np.ndarray]:
-    """Yield the descriptors of some structures at a time, float32 (b, n_features), by so many processes."""
+    """Compute the descriptors in ``n_jobs`` processes, and yield them in blocks, float32 (b, n_features)."""
     remaining = iter(structures)
     if n_jobs == 1:
         describe = _make_soap(settings, species).average
@@ -123,7 +124,7 @@ def _count_cores() -> int:
 def describe_environments(
     structures: Iterable[Atoms], species: Sequence[int], settings: SoapSettings
 ) -> Iterator[np.ndarray]:
-    """Yield the descriptors of the atoms of each structure, not averaged: float32 (n_atoms, n_features), length one."""
+    """Yield the normalised descriptors of all atoms of each structure, float32 (n_atoms, n_features)."""
     soap = _make_soap(settings, species)
     for atoms in structures:
         yield _scale(soap.environments(atoms))
@@ -145,7 +146,7 @@ def _scale(described: np.ndarray) -> np.ndarray:
 def _make_soap(settings: SoapSettings, species: Sequence[int]) -> PowerSpectrum | DscribeSoap:
     ordered = sorted(species)
     compression = choose_compression(settings, len(species))
-    # Without weights all elements would look the same to mu2.
+    # mu2 cannot distinguish elements with equal weights.
     weights = 1.0 + np.array(ordered) / 100.0
     r_cut, n_max, l_max, sigma = settings.r_cut_A, settings.n_max, settings.l_max, settings.sigma_A
     if settings.computed_by == 'dscribe':

@@ -1,1 +1,1 @@
-"""How well a selection covers its candidates."""
+"""Measures of how well a selection covers its candidates."""

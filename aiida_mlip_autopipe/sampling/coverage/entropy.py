@@ -1,8 +1,10 @@
-"""Information entropy and diversity of atomic environments by QUESTS.
+"""Information entropy and diversity of atomic environments by the method QUESTS.
 
-Schwalbe-Koda, Hamel, Sadigh, Zhou and Lordi, `Nature Communications 16, 4014 (2025)
-<https://doi.org/10.1038/s41467-025-59232-0>`_: the entropy of the distribution of environments, estimated with a
-Gaussian kernel. Written anew from the paper's equations, for a sample: its package brings a compiler and an optimiser.
+The entropy of the distribution of environments is estimated with a Gaussian kernel: Schwalbe-Koda, Hamel, Sadigh, Zhou
+and Lordi, `Nature Communications 16, 4014 (2025) <https://doi.org/10.1038/s41467-025-59232-0>`_.
+
+This module implements the equations of the paper for a sample of environments. The package of the authors would add a
+compiler and an optimiser to the dependencies.
 """
 
 from __future__ import annotations
@@ -12,18 +14,18 @@ from collections.abc import Iterable
 import numpy as np
 from ase import Atoms
 
-# The paper's: neighbours that count, how far they are looked for in Å, and the width of the kernel in 1/Å.
+# Values of the paper: number of neighbours, cutoff radius in Å and width of the kernel in 1/Å.
 N_NEIGHBOURS = 32
 CUTOFF_A = 5.0
 BANDWIDTH_PER_A = 0.015
 
 
 def describe_by_quests(structures: Iterable[Atoms]) -> np.ndarray:
-    """Describe the surroundings of each atom, elements aside.
+    """Compute the descriptors of the environment of each atom. They do not depend on the elements.
 
-    The first `N_NEIGHBOURS` numbers are ``w(r)/r`` of the nearest neighbours, the nearest first, with ``w(r) = (1 -
-    (r/r_c)²)²``. The others are, for each rank, the mean over neighbours j of the values ``sqrt(w(r_j) w(r_l)) / r_jl``
-    of that rank, the largest first.
+    The first `N_NEIGHBOURS` values are ``w(r)/r`` of the nearest neighbours, in ascending order of r, with ``w(r) = (1
+    - (r/r_c)²)²``. For the others, the values ``sqrt(w(r_j) w(r_l)) / r_jl`` of each neighbour j are sorted in
+    descending order, and each rank is averaged over the neighbours j.
 
     Returns
     -------
@@ -34,19 +36,19 @@ def describe_by_quests(structures: Iterable[Atoms]) -> np.ndarray:
 
 
 def entropy_and_diversity(environments: np.ndarray) -> tuple[float, float]:
-    """Return the entropy and the diversity of environments.
+    """Return the entropy and the diversity of a set of environments.
 
     Parameters
     ----------
     environments
-        Descriptors from `describe_by_quests` (n, d). The time grows with the square of n.
+        Descriptors from `describe_by_quests` (n, d). The run time grows with the square of n.
 
     Returns
     -------
     entropy
-        ``-mean_i ln(1/n sum_j K_ij)`` in nats: 0 where all are alike, ln n where none is like another.
+        ``-mean_i ln(1/n sum_j K_ij)`` in nats: 0 if all environments are the same, ln n if all are different.
     diversity
-        ``ln sum_i 1 / sum_j K_ij`` in nats: the logarithm of the number of environments that differ.
+        ``ln sum_i 1 / sum_j K_ij`` in nats: the logarithm of the number of different environments.
     """
     norms = (environments**2).sum(axis=1)
     squared = np.maximum(norms[:, None] + norms - 2 * environments @ environments.T, 0.0)
@@ -57,7 +59,7 @@ def entropy_and_diversity(environments: np.ndarray) -> tuple[float, float]:
 def _describe(atoms: Atoms) -> np.ndarray:
     from matscipy.neighbours import neighbour_list
 
-    # A molecule may have no cell, which the search needs only as a frame.
+    # The neighbour search needs three cell vectors, which a molecule may lack.
     centres, distances, vectors = neighbour_list(
         'idD', positions=atoms.positions, cell=atoms.cell.complete().array, pbc=atoms.pbc, cutoff=CUTOFF_A
     )
@@ -65,13 +67,13 @@ def _describe(atoms: Atoms) -> np.ndarray:
     counts = np.bincount(centres, minlength=len(atoms))
     ranks = np.arange(len(centres)) - np.repeat(np.cumsum(counts) - counts, counts)
     near = ranks < N_NEIGHBOURS
-    place = centres[order][near], ranks[near]
-    # What is not there has no weight, wherever it is.
+    entries = centres[order][near], ranks[near]
+    # Entries without a neighbour have weight zero, so their positions and distances are arbitrary.
     weights = np.zeros((len(atoms), N_NEIGHBOURS))
     radii = np.ones((len(atoms), N_NEIGHBOURS))
     positions = np.zeros((len(atoms), N_NEIGHBOURS, 3))
-    radii[place], positions[place] = distances[order][near], vectors[order][near]
-    weights[place] = (1 - (radii[place] / CUTOFF_A) ** 2) ** 2
+    radii[entries], positions[entries] = distances[order][near], vectors[order][near]
+    weights[entries] = (1 - (radii[entries] / CUTOFF_A) ** 2) ** 2
     between = np.linalg.norm(positions[:, :, None] - positions[:, None], axis=-1)
     pairs = np.sqrt(weights[:, :, None] * weights[:, None]) / np.where(between > 0, between, np.inf)
     by_rank = np.sort(pairs, axis=2).mean(axis=1)[:, :0:-1]

@@ -1,1 +1,1 @@
-"""The frames to choose from: candidates, reference dataset and held-out frames."""
+"""The frames of a selection: candidates, reference dataset and held-out frames."""

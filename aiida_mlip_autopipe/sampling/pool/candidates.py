@@ -1,4 +1,4 @@
-"""The frames that a selection may choose from."""
+"""The candidates of a selection."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def collect_candidates(
     kinds: Mapping[str, str] | None = None,
     given: Sequence[Atoms] = (),
 ) -> FramePool:
-    """Gather the frames that a selection with these settings may choose from.
+    """Collect the candidates of a selection with these settings.
 
     Raises
     ------
     AutopipeError
-        If there is no such frame, or the settings require given structures and there are none.
+        If there are no candidates, or if the settings require a reference dataset but ``given`` is empty.
     """
     if settings.given is not None and not given:
         raise AutopipeError(
             Code.VALUE_MISSING, f'the reference dataset {settings.given} is set, but its structures were not passed'
         )
     pool = collect_frames(trajectories, given, kinds or {})
-    pool = _thin_crashes(_leave_out_extremes(pool, settings), settings, make_rng(random_seed, 'sampling', 'crashes'))
+    pool = _limit_crashes(_discard_extremes(pool, settings), settings, make_rng(random_seed, 'sampling', 'crashes'))
     if not len(pool):
         reasons = ', '.join(f'{n} {reason.replace("_", " ")}' for reason, n in pool.passed_over.items() if n)
         raise AutopipeError(
@@ -46,7 +46,7 @@ def collect_candidates(
     return pool
 
 
-def _leave_out_extremes(pool: FramePool, settings: SelectionSettings) -> FramePool:
+def _discard_extremes(pool: FramePool, settings: SelectionSettings) -> FramePool:
     if settings.max_force_eV_A is not None and len(pool):
         pool = pool.leave_out(pool.largest_forces() > settings.max_force_eV_A, 'force_too_large')
     if settings.max_excess_energy_eV is not None and len(pool):
@@ -54,8 +54,8 @@ def _leave_out_extremes(pool: FramePool, settings: SelectionSettings) -> FramePo
     return pool
 
 
-def _thin_crashes(pool: FramePool, settings: SelectionSettings, rng: np.random.Generator) -> FramePool:
-    """Keep as many frames on the way to a crash as may be chosen, so that no sampler can take more."""
+def _limit_crashes(pool: FramePool, settings: SelectionSettings, rng: np.random.Generator) -> FramePool:
+    """Discard frames shortly before a crash at random until as many are left as a sampler may choose."""
     near = np.flatnonzero(pool.extra('time_to_crash_fs') <= settings.crash_window_fs)
     n_allowed = int(settings.crash_share * settings.n_structures)
     if len(near) <= n_allowed:

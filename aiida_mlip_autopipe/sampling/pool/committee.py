@@ -1,4 +1,4 @@
-"""What a committee of two calculators says of the candidates."""
+"""The disagreement of a committee of two calculators on the candidates."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from aiida_mlip_autopipe.structures.disagreement import ENERGY, LARGEST
 
 
 def report_committee(pool: FramePool, chosen: np.ndarray) -> dict[str, Any]:
-    """Return how far the committee disagrees about the candidates and about those chosen; nothing without a committee.
+    """Report the disagreement of the committee on the candidates and on the chosen frames.
 
     Parameters
     ----------
     pool
         The candidates.
     chosen
-        Positions in the pool.
+        Indices of the chosen frames in the pool.
 
     Returns
     -------
     dict
-        ``committee``, JSON only: for both groups how many frames it has evaluated, and the median, the 95th percentile
-        and the largest of the force disagreement in eV/Å; for the candidates also the spread (standard deviation) of
-        the energy difference in eV per atom about its mean for each composition.
+        Empty without a committee. Otherwise ``committee``, which is valid JSON. It contains, for the candidates and for
+        the chosen frames, the number of evaluated frames and the median, 95th percentile and max of the force
+        disagreement in eV/Å. It also contains the standard deviation of the energy difference between the calculators
+        from its mean for each composition, in eV per atom, over all candidates.
     """
     if not any(LARGEST in trajectory.extra for trajectory in pool.trajectories):
         return {}
@@ -37,7 +38,9 @@ def report_committee(pool: FramePool, chosen: np.ndarray) -> dict[str, Any]:
 def _describe(values: np.ndarray) -> dict[str, float | int | None]:
     known = values[np.isfinite(values)]
     quantiles = {'median_eV_A': 0.5, 'p95_eV_A': 0.95, 'largest_eV_A': 1.0}
-    figures = {name: float(np.quantile(known, share)) if len(known) else None for name, share in quantiles.items()}
+    figures = {
+        name: float(np.quantile(known, quantile)) if len(known) else None for name, quantile in quantiles.items()
+    }
     return {'n_evaluated': len(known), **figures}
 
 

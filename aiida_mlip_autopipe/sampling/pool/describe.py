@@ -1,4 +1,4 @@
-"""Describe the candidates of a pool, or take the descriptors that jobs have computed."""
+"""Descriptors of the candidates of a pool, computed here or by jobs."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from aiida_mlip_autopipe.sampling.pool.features import Features, Points
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool, collect_frames
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
-# The components of environments are found from about this many of them, in evenly spaced frames.
+# The PCA of the environments uses about this many environments, from evenly spaced frames.
 N_SAMPLE = 20_000
 
 
 def describe_pool(pool: FramePool, settings: SoapSettings | LearnedSettings, of: Of = 'structures') -> Features:
-    """Return the features of a pool; they are computed if the pool lacks them.
+    """Return the features of a pool, and compute them if they are not available.
 
     Parameters
     ----------
     pool
-        The candidates, and the structures that count as chosen.
+        The candidates, and the structures that already count as chosen.
     settings
         The settings of the descriptor.
     of
-        Whether each structure has one point or each of its atoms has one.
+        Whether the features have one point for each structure or one for each atom.
 
     Raises
     ------
     AutopipeError
-        If only a job can compute the descriptor, and none has for all of the structures.
+        If only a job can compute the descriptors, and no job has computed them for all structures.
     """
     known = pool.features.get(descriptor_key(settings, of))
     if known is not None:
@@ -54,19 +54,19 @@ def describe_pool(pool: FramePool, settings: SoapSettings | LearnedSettings, of:
 
 
 def describe_ahead(pool: FramePool, settings: Any, described: Mapping[str, Description]) -> FramePool:
-    """Return the pool with all features that jobs have computed, and all those that are needed more than once.
+    """Add features to a pool: those that jobs have computed, and those that are needed more than once.
 
-    With a coverage target, or within a composed sampler, samplers choose several times. Otherwise a sampler itself
-    describes the frames that it considers, which may be a part of the pool.
+    Samplers run several times if there is a coverage target or if they are part of another sampler. In other cases, the
+    sampler computes the features of the frames that it considers, which can be a part of the pool.
 
     Parameters
     ----------
     pool
-        The candidates that are left to the sampler.
+        The candidates for the sampler.
     settings
         The settings of the selection and of its sampler, as dumped to JSON.
     described
-        Descriptors of the trajectories from jobs, by the key of the descriptor.
+        Descriptors of the trajectories that jobs computed, by the key of the descriptor.
 
     Raises
     ------
@@ -74,10 +74,10 @@ def describe_ahead(pool: FramePool, settings: Any, described: Mapping[str, Descr
         See `describe_pool`.
     """
     adapter: TypeAdapter[Any] = TypeAdapter(AnyDescriptor)
-    all_asked = list(asked_descriptors(settings))
-    is_alone = all(asked.place == '.descriptor' for asked in all_asked)
+    requested = list(asked_descriptors(settings))
+    is_used_once = all(asked.place == '.descriptor' for asked in requested)
     features: dict[str, Features] = {}
-    for asked in all_asked:
+    for asked in requested:
         descriptor = adapter.validate_python(asked.descriptor)
         key = descriptor_key(descriptor, asked.of)
         if key in features:
@@ -85,7 +85,7 @@ def describe_ahead(pool: FramePool, settings: Any, described: Mapping[str, Descr
         found = _gather(pool, descriptor, asked.of, described[key]) if key in described else None
         if found is not None:
             features[key] = found
-        elif not is_alone:
+        elif not is_used_once:
             features[key] = describe_pool(pool, descriptor, asked.of)
     return replace(pool, features=features)
 
@@ -93,12 +93,13 @@ def describe_ahead(pool: FramePool, settings: Any, described: Mapping[str, Descr
 def fit_environments(trajectories: Sequence[Trajectory], species: Sequence[int], settings: SoapSettings) -> Projection:
     """Find the principal components of the environments from a sample of all finite frames.
 
-    They depend on what was explored alone, not on what a selection passes over: the same serve every selection.
+    The components depend only on the explored frames, not on those that a selection discards. Therefore all selections
+    can use the same components.
 
     Raises
     ------
     AutopipeError
-        If there is no finite frame.
+        If there are no finite frames.
     """
     pool = collect_frames(trajectories)
     if not len(pool):
@@ -114,8 +115,8 @@ def _describe_structures(pool: FramePool, settings: SoapSettings) -> Features:
     given = points[:0]
     if pool.n_given:
         given = describe_structures(pool.given_structures(), pool.n_given, species, settings)
-    about = {'compression': choose_compression(settings, len(species)), 'n_features': points.shape[1]}
-    return Features.of_all(_one_each(points), _one_each(given), _report(settings, species, about))
+    details = {'compression': choose_compression(settings, len(species)), 'n_features': points.shape[1]}
+    return Features.of_all(_one_point_each(points), _one_point_each(given), _report(settings, species, details))
 
 
 def _describe_environments(pool: FramePool, settings: SoapSettings) -> Features:
@@ -133,31 +134,37 @@ def _describe_environments(pool: FramePool, settings: SoapSettings) -> Features:
 def _gather(
     pool: FramePool, settings: SoapSettings | LearnedSettings, of: Of, description: Description
 ) -> Features | None:
-    """Return the features of a pool from a job; None if given structures must be described together with it."""
+    """Return the features of a pool from the descriptors of a job.
+
+    Returns
+    -------
+    Features or None
+        None if the descriptors of the reference dataset must be computed together with those of the pool.
+    """
     given = description.given
     if given is None and pool.given:
-        new = {int(z) for atoms in pool.given for z in atoms.numbers} - set(description.species)
-        if isinstance(settings, LearnedSettings) or of == 'environments' or new:
+        new_species = {int(z) for atoms in pool.given for z in atoms.numbers} - set(description.species)
+        if isinstance(settings, LearnedSettings) or of == 'environments' or new_species:
             return None
         given = describe_structures(pool.given, len(pool.given), description.species, settings)
     n_points = pool.n_atoms() if of == 'environments' else np.ones(len(pool), dtype=np.int64)
-    places = zip(pool.trajectory_indices, pool.frame_indices, n_points, strict=True)
-    points = np.concatenate([description.features[t][f * n : (f + 1) * n] for t, f, n in places])
+    frames = zip(pool.trajectory_indices, pool.frame_indices, n_points, strict=True)
+    points = np.concatenate([description.features[t][f * n : (f + 1) * n] for t, f, n in frames])
     given = points[:0] if given is None else given
     if of == 'environments':
         of_given = Points(given, np.array([len(atoms) for atoms in pool.given], dtype=np.int64))
     else:
-        of_given = _one_each(given)
+        of_given = _one_point_each(given)
     return Features.of_all(
         Points(points, n_points), of_given, _report(settings, description.species, description.report)
     )
 
 
-def _one_each(points: np.ndarray) -> Points:
+def _one_point_each(points: np.ndarray) -> Points:
     return Points(points, np.ones(len(points), dtype=np.int64))
 
 
 def _report(
-    settings: SoapSettings | LearnedSettings, species: Sequence[int], about: Mapping[str, Any]
+    settings: SoapSettings | LearnedSettings, species: Sequence[int], details: Mapping[str, Any]
 ) -> dict[str, Any]:
-    return {'kind': settings.kind, 'species': list(species), **about}
+    return {'kind': settings.kind, 'species': list(species), **details}

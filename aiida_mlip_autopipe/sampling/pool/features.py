@@ -1,4 +1,4 @@
-"""Descriptors of a pool, aligned with its candidates and with the structures that count as chosen."""
+"""Descriptors of the candidates of a pool and of the structures that already count as chosen."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Descriptors of some structures, one or several points each.
+    """Descriptors of some structures, with one or several points for each structure.
 
     Attributes
     ----------
     points
-        Points of one structure after another, float32 (p, d).
+        The points of all structures, in the order of the structures, float32 (p, d).
     n_points
-        How many points each structure has (s,): one, or one for each of its atoms.
+        Number of points of each structure (s,): one, or its number of atoms.
     """
 
     points: np.ndarray
@@ -27,7 +27,7 @@ class Points:
         return len(self.n_points)
 
     def take(self, structures: np.ndarray) -> Points:
-        """Return the points of some structures, by their positions; nothing is copied if these are all, in order."""
+        """Return the points of some structures, by their indices, without a copy if they are all in order."""
         if np.array_equal(structures, np.arange(len(self))):
             return self
         n_points = self.n_points[structures]
@@ -35,7 +35,7 @@ class Points:
         return Points(self.points[np.arange(n_points.sum()) + np.repeat(shifts, n_points)], n_points)
 
     def join(self, others: Points) -> Points:
-        """Return these points followed by others; nothing is copied if there are no others."""
+        """Return these points followed by others, without a copy if there are no others."""
         if not len(others):
             return self
         return Points(np.concatenate([self.points, others.points]), np.concatenate([self.n_points, others.n_points]))
@@ -50,20 +50,20 @@ class Points:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """The descriptors of a pool. The parts of a pool share the points, and each takes its own points on demand.
+    """The descriptors of a pool. The subsets of a pool share one array of points.
 
     Attributes
     ----------
     described
-        Points of all candidates that were described together.
+        Points of all candidates of the original pool.
     given
-        Points of the structures that counted as chosen at that time.
+        Points of the structures that counted as chosen in the original pool.
     report
-        Kind, elements, compression and length of the descriptor, JSON only.
+        Kind, elements, compression and length of the descriptor, which are valid JSON.
     candidate_places
-        Positions in ``described`` of the candidates (m,).
+        Indices in ``described`` of the candidates of this pool (m,).
     counted_places
-        Positions in ``described`` of the candidates that count as chosen since then (c,).
+        Indices in ``described`` of the candidates that count as chosen in this pool only (c,).
     """
 
     described: Points
@@ -74,21 +74,21 @@ class Features:
 
     @classmethod
     def of_all(cls, described: Points, given: Points, report: dict[str, Any]) -> Features:
-        """Return the features of a pool whose candidates are all described."""
+        """Return the features of an original pool."""
         return cls(described, given, report, np.arange(len(described)), np.empty(0, dtype=np.int64))
 
     @property
     def candidates(self) -> Points:
-        """Points of the candidates, in order."""
+        """Points of the candidates, in the order of the pool."""
         return self.described.take(self.candidate_places)
 
     @property
     def chosen(self) -> Points:
-        """Points of everything that counts as chosen: the given structures, then the frames."""
+        """Points of all structures that count as chosen: the reference dataset, followed by the frames."""
         return self.given.join(self.described.take(self.counted_places))
 
     def subset(self, indices: np.ndarray, counted: np.ndarray) -> Features:
-        """Return the features of some candidates; those in ``counted`` also count as chosen."""
+        """Return the features of some candidates. Those in ``counted`` count as chosen, too."""
         return replace(
             self,
             candidate_places=self.candidate_places[indices],

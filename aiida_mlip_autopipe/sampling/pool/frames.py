@@ -1,4 +1,4 @@
-"""The candidates of a selection: every distinct, finite frame of all trajectories."""
+"""The candidates of a selection: all distinct, finite frames of all trajectories."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 @dataclass(frozen=True, eq=False)
 class FramePool:
-    """Candidate frames in an order that does not depend on the order of the trajectories.
+    """Candidates in an order that does not depend on the order of the trajectories.
 
     Attributes
     ----------
     trajectories
-        As the caller gave them.
+        The trajectories, in the order of the caller.
     trajectory_indices, frame_indices
-        Where each candidate stands (m,), sorted by seed and step.
+        Index of the trajectory of each candidate, and of its frame (m,), sorted by seed and step.
     passed_over
-        How many frames are not candidates, by reason.
+        Number of discarded frames, by reason.
     given
-        Structures that count as chosen already.
+        The structures of the reference dataset, which count as chosen.
     kind_of_seed
-        What kind of structure each seed is, by its id.
+        The kind of each seed, by its id.
     counted
-        Frames of the trajectories that count as chosen already (c, 2): which trajectory, and which of its frames.
+        The frames that count as chosen (c, 2): the index of the trajectory and that of the frame.
     features
-        Descriptors of the candidates and of the frames that count as chosen, by the key of the descriptor.
+        Descriptors of the candidates and of the structures that count as chosen, by the key of the descriptor.
     """
 
     trajectories: Sequence[Trajectory]
@@ -52,25 +52,25 @@ class FramePool:
 
     @property
     def species(self) -> list[int]:
-        """Atomic numbers of all elements in the trajectories and the given structures, ascending.
+        """Atomic numbers of all elements in the trajectories and the reference dataset, in ascending order.
 
-        They are the same for every part of a pool, and so are its descriptors.
+        They are the same for all subsets of a pool, and therefore also the descriptors.
         """
         explored = {int(z) for trajectory in self.trajectories for z in trajectory.numbers}
         return sorted(explored.union(*(map(int, atoms.numbers) for atoms in self.given)))
 
     @property
     def n_frames(self) -> int:
-        """Number of frames of the trajectories, candidates or not."""
+        """Number of frames of all trajectories, including discarded ones."""
         return sum(map(len, self.trajectories))
 
     @property
     def n_given(self) -> int:
-        """How many structures and frames count as chosen already."""
+        """Number of structures and frames that already count as chosen."""
         return len(self.given) + len(self.counted)
 
     def temperatures(self) -> np.ndarray:
-        """Return the thermostat's temperature of each candidate, or else the instantaneous one, K (m,)."""
+        """Return the temperature of the thermostat for each candidate, or else the instantaneous one, in K (m,)."""
         return np.array(
             [
                 self.trajectories[t].extra.get('target_temperature_K', self.trajectories[t].temperatures)[f]
@@ -83,7 +83,7 @@ class FramePool:
         return np.array([len(self.trajectories[t].numbers) for t in self.trajectory_indices])
 
     def energies_per_atom(self) -> np.ndarray:
-        """Return the energy of each candidate, eV per atom (m,)."""
+        """Return the energy of each candidate, in eV per atom (m,)."""
         return np.array(
             [
                 self.trajectories[t].energies[f] / len(self.trajectories[t].numbers)
@@ -92,20 +92,20 @@ class FramePool:
         )
 
     def compositions(self) -> list[str]:
-        """Return the empirical formula of each candidate, as ``Au3Cu``."""
+        """Return the empirical formula of each candidate, such as ``Au3Cu``."""
         formulas = {t: _empirical_formula(self.trajectories[t].numbers) for t in set(self.trajectory_indices)}
         return [formulas[t] for t in self.trajectory_indices]
 
     def seed_ids(self) -> list[str]:
-        """Return the seed of each candidate."""
+        """Return the id of the seed of each candidate."""
         return [self.trajectories[t].seed_id for t in self.trajectory_indices]
 
     def kinds(self) -> list[str]:
-        """Return the kind of each candidate's seed, ``unknown`` where nobody told."""
+        """Return the kind of the seed of each candidate, or ``unknown``."""
         return [self.kind_of_seed.get(seed_id, 'unknown') for seed_id in self.seed_ids()]
 
     def largest_forces(self) -> np.ndarray:
-        """Return the largest norm of a force of each candidate, eV/Å (m,)."""
+        """Return the max norm of a force in each candidate, in eV/Å (m,)."""
         return np.array(
             [
                 np.sqrt((self.trajectories[t].forces[f] ** 2).sum(axis=1).max())
@@ -114,11 +114,11 @@ class FramePool:
         )
 
     def excess_energies(self) -> np.ndarray:
-        """Return the energy of each candidate above the lowest of the same composition, eV per atom (m,)."""
+        """Return the energy of each candidate above the min energy of its composition, in eV per atom (m,)."""
         return excess_energies(self.energies_per_atom(), self.compositions())
 
     def extra(self, name: str) -> np.ndarray:
-        """Return a further array of the trajectories for each candidate (m,); NaN where a trajectory lacks it."""
+        """Return the values of an extra array of the trajectories for each candidate (m,), or NaN if it is missing."""
         return np.array(
             [
                 self.trajectories[t].extra[name][f] if name in self.trajectories[t].extra else np.nan
@@ -127,34 +127,36 @@ class FramePool:
         )
 
     def leave_out(self, unwanted: np.ndarray, reason: str) -> FramePool:
-        """Return the pool without some of the candidates (m,), which are counted under a reason."""
+        """Return the pool without the unwanted candidates (m,), and count these for the reason."""
         passed_over = self.passed_over | {reason: int(unwanted.sum())}
         return replace(self.subset(np.flatnonzero(~unwanted)), passed_over=passed_over)
 
     def subset(self, indices: np.ndarray, counted: np.ndarray | None = None) -> FramePool:
-        """Return the pool of some of the candidates; those ``counted``, by their positions, count as chosen."""
-        more = np.empty(0, dtype=np.int64) if counted is None else counted
-        pairs = np.stack([self.trajectory_indices[more], self.frame_indices[more]], axis=1)
+        """Return a pool with some of the candidates, by their indices. Those in ``counted`` count as chosen."""
+        added = np.empty(0, dtype=np.int64) if counted is None else counted
+        pairs = np.stack([self.trajectory_indices[added], self.frame_indices[added]], axis=1)
         return replace(
             self,
             trajectory_indices=self.trajectory_indices[indices],
             frame_indices=self.frame_indices[indices],
             counted=np.concatenate([self.counted, pairs]),
-            features={key: features.subset(indices, more) for key, features in self.features.items()},
+            features={key: features.subset(indices, added) for key, features in self.features.items()},
         )
 
     def structures(self, start: int = 0, stop: int | None = None) -> Iterator[Atoms]:
-        """Yield the candidates' bare structures, without results and constraints."""
-        return self._bare(zip(self.trajectory_indices[start:stop], self.frame_indices[start:stop], strict=True))
+        """Yield the structures of the candidates without results and constraints."""
+        return self._plain_structures(
+            zip(self.trajectory_indices[start:stop], self.frame_indices[start:stop], strict=True)
+        )
 
     def given_structures(self) -> Iterator[Atoms]:
-        """Yield the structures that count as chosen, bare like the candidates: those given, then the frames."""
+        """Yield the structures that count as chosen: the reference dataset, followed by the frames."""
         for atoms in self.given:
             yield Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-        yield from self._bare(self.counted)
+        yield from self._plain_structures(self.counted)
 
-    def _bare(self, places: Iterable[Sequence[int]]) -> Iterator[Atoms]:
-        for trajectory_index, frame_index in places:
+    def _plain_structures(self, frames: Iterable[Sequence[int]]) -> Iterator[Atoms]:
+        for trajectory_index, frame_index in frames:
             trajectory = self.trajectories[trajectory_index]
             yield Atoms(
                 numbers=trajectory.numbers,
@@ -167,11 +169,12 @@ class FramePool:
 def collect_frames(
     trajectories: Sequence[Trajectory], given: Sequence[Atoms] = (), kind_of_seed: Mapping[str, str] | None = None
 ) -> FramePool:
-    """Gather the candidates.
+    """Collect the candidates.
 
-    A frame is its seed and absolute step: the same one in two legs counts once. A frame with an energy, a force, a
-    position or a cell that is not finite is passed over, and so is the second of two frames that agree in elements,
-    periodic directions, positions and cell to the last bit, and a frame that agrees with a given structure.
+    A frame is identified by its seed and its step. A frame that occurs in two legs is used once. These frames are
+    discarded: frames with an energy, force, position or cell that is not finite, frames that are bitwise identical to
+    an earlier one in elements, periodic directions, positions and cell, and frames that are identical to a structure of
+    the reference dataset.
     """
     order = sorted(
         (i for i, trajectory in enumerate(trajectories) if len(trajectory)),

@@ -1,4 +1,4 @@
-"""Structures of an existing dataset that a selection shall extend."""
+"""The reference dataset that a selection extends."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def read_given(path: Path) -> list[Atoms]:
     Parameters
     ----------
     path
-        In any format that ASE reads.
+        The file, in any format that ASE reads.
 
     Raises
     ------
     AutopipeError
-        If the file is missing, cannot be read or has no structure.
+        If the file is missing or unreadable, or contains no structures.
     """
     structures = list(_structures(path, ':'))
     if not structures:
@@ -34,12 +34,12 @@ def read_given(path: Path) -> list[Atoms]:
 
 
 def check_given(path: Path) -> None:
-    """Refuse a file whose first structure cannot be read; the others are not read, since there may be many.
+    """Check that the first structure of a file can be read. The others are not read because there may be many.
 
     Raises
     ------
     AutopipeError
-        If the file is missing, cannot be read or has no structure.
+        If the file is missing or unreadable, or contains no structures.
     """
     if next(_structures(path, '0'), None) is None:
         raise AutopipeError(Code.STRUCTURES_MISSING, f'{path} contains no structures')
@@ -53,7 +53,7 @@ def _structures(path: Path, index: str) -> Iterator[Atoms]:
         raise AutopipeError(Code.FILE_MISSING, f'the file {path} with the reference dataset does not exist')
     try:
         if path.suffix == '.db':
-            # ASE's reader leaves out what a row says of itself.
+            # ASE's reader omits the key-value pairs of the rows.
             for row in connect(path).select():
                 yield row.toatoms(add_additional_information=True)
         else:
@@ -63,15 +63,15 @@ def _structures(path: Path, index: str) -> Iterator[Atoms]:
 
 
 def label_sources(structures: Iterable[Atoms]) -> list[str]:
-    """Return the levels of theory that structures say their labels have, as read from a database or extended XYZ."""
-    return sorted({str(pairs['label_source']) for pairs in map(_told_by, structures) if 'label_source' in pairs})
+    """Return the levels of theory in the metadata of structures from a database or an extended XYZ file."""
+    return sorted({str(pairs['label_source']) for pairs in map(_metadata, structures) if 'label_source' in pairs})
 
 
 def count_splits(structures: Iterable[Atoms]) -> dict[str, int]:
-    """Return how many structures are marked for training, validation and testing; unmarked ones are not counted."""
-    counts = Counter(str(pairs['split']) for pairs in map(_told_by, structures) if pairs.get('split'))
+    """Return the numbers of structures that are marked for training, validation and testing."""
+    counts = Counter(str(pairs['split']) for pairs in map(_metadata, structures) if pairs.get('split'))
     return dict(sorted(counts.items()))
 
 
-def _told_by(atoms: Atoms) -> dict[str, Any]:
+def _metadata(atoms: Atoms) -> dict[str, Any]:
     return {**atoms.info, **atoms.info.get('key_value_pairs', {})}

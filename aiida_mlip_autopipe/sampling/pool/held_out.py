@@ -1,4 +1,4 @@
-"""Keep whole lineages out of the selection, so that validation and test sets are not biased by the sampler."""
+"""Validation and test sets from held-out groups, so that the sampler does not bias these sets."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from aiida_mlip_autopipe.structures.splits import SPLITS, Split, assign_groups
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """What the sampler does not choose.
+    """The division of the candidates into those for the sampler and the held-out frames.
 
     Attributes
     ----------
     left
-        The candidates that are left to the sampler, as positions in the pool.
+        Indices in the pool of the candidates for the sampler.
     drawn
-        The frames drawn for each set that is held out, as positions in the pool; empty where nothing is.
+        Indices in the pool of the frames that were drawn for each held-out set. Empty if no set is held out.
     n_to_pick
-        Number of frames that the sampler must choose.
+        Number of frames for the sampler to choose.
     report, warnings
-        How many lineages each set has, how many were joined for a structure that they share, and where a set is not
-        what was asked for.
+        The number of groups of each set, the number of groups that were joined because they share a structure, and a
+        warning for each set that is too small.
     """
 
     left: np.ndarray
@@ -42,31 +42,32 @@ class HeldOut:
     warnings: list[str]
 
     def splits(self, n_picked: int) -> tuple[Split | None, ...]:
-        """Return the split of each frame, first of those that the sampler picked; None if nothing is held out."""
-        drawn = [split for split, places in self.drawn.items() for _ in places]
+        """Return the set of each frame, starting with those that the sampler chose, or None if no set is held out."""
+        drawn = [split for split, frames in self.drawn.items() for _ in frames]
         return ('train' if self.drawn else None,) * n_picked + tuple(drawn)
 
 
 def hold_out(pool: FramePool, settings: SelectionSettings, lineages: Mapping[str, str], random_seed: int) -> HeldOut:
-    """Divide the lineages of the candidates, and draw the frames for validation and testing by chance.
+    """Assign the groups of the candidates to sets, and draw the frames for validation and testing at random.
 
-    Lineages that share a structure, also turned, renumbered or repeated, count as one. Where kinds are held out, all
-    lineages with a frame of these are, and the test set is drawn from the frames of these kinds.
+    Groups that share a structure are joined, even if it is rotated, repeated or has another order of atoms. If kinds
+    are held out, all groups with a frame of these kinds are held out, and the test set is drawn from the frames of
+    these kinds.
 
     Raises
     ------
     AutopipeError
-        If all frames are of kinds that are held out, or of lineages that share a structure with one.
+        If all frames belong to held-out kinds or to groups that contain such a frame.
     """
-    shares: dict[Split, float] = {'valid': settings.valid_share, 'test': settings.test_share}
-    shares = {split: share for split, share in shares.items() if share > 0}
-    if not shares:
+    fractions: dict[Split, float] = {'valid': settings.valid_share, 'test': settings.test_share}
+    fractions = {split: fraction for split, fraction in fractions.items() if fraction > 0}
+    if not fractions:
         return HeldOut(np.arange(len(pool)), {}, settings.n_structures, {}, [])
-    lineages_of_frames = [lineages.get(seed_id, seed_id) for seed_id in pool.seed_ids()]
-    names = join_alike(_fingerprints(pool), lineages_of_frames)
-    is_held = np.isin(pool.kinds(), settings.held_out_kinds)
-    held = {name for name, is_of_them in zip(names, is_held, strict=True) if is_of_them}
-    sizes = Counter(name for name in names if name not in held)
+    groups_of_frames = [lineages.get(seed_id, seed_id) for seed_id in pool.seed_ids()]
+    names = join_alike(_fingerprints(pool), groups_of_frames)
+    is_held_out = np.isin(pool.kinds(), settings.held_out_kinds)
+    held_out = {name for name, is_out in zip(names, is_held_out, strict=True) if is_out}
+    sizes = Counter(name for name in names if name not in held_out)
     if not sizes:
         kinds = ', '.join(sorted(set(pool.kinds())))
         raise AutopipeError(
@@ -76,25 +77,25 @@ def hold_out(pool: FramePool, settings: SelectionSettings, lineages: Mapping[str
     test_share = 0.0 if settings.held_out_kinds else settings.test_share
     assigned = assign_groups(
         sizes, valid_share=settings.valid_share, test_share=test_share, random_seed=random_seed
-    ) | dict.fromkeys(held, 'test')
+    ) | dict.fromkeys(held_out, 'test')
     splits = np.array([assigned[name] for name in names])
-    wanted = {split: round(share * settings.n_structures) for split, share in shares.items()}
+    n_requested = {split: round(fraction * settings.n_structures) for split, fraction in fractions.items()}
     drawn, warnings = {}, []
-    for split, n_wanted in wanted.items():
+    for split, n in n_requested.items():
         by_kind = split == 'test' and settings.held_out_kinds
-        members = np.flatnonzero(is_held if by_kind else splits == split)
-        drawn[split] = make_rng(random_seed, 'sampling', split).permutation(members)[:n_wanted]
-        if len(drawn[split]) < n_wanted:
+        members = np.flatnonzero(is_held_out if by_kind else splits == split)
+        drawn[split] = make_rng(random_seed, 'sampling', split).permutation(members)[:n]
+        if len(drawn[split]) < n:
             warnings.append(
-                f'{n_wanted} structures were asked for the {split} set, but the '
-                f'{"kinds" if by_kind else "lineages"} held out for it have only {len(members)} frames'
+                f'{n} structures were requested for the {split} set, but the '
+                f'{"kinds" if by_kind else "groups"} held out for it contain only {len(members)} frames'
             )
     return HeldOut(
         left=np.flatnonzero(splits == 'train'),
         drawn=drawn,
-        n_to_pick=settings.n_structures - sum(wanted.values()),
+        n_to_pick=settings.n_structures - sum(n_requested.values()),
         report={
-            'n_lineages_joined': len(set(lineages_of_frames)) - len(set(names)),
+            'n_lineages_joined': len(set(groups_of_frames)) - len(set(names)),
             'n_lineages': {split: sum(found == split for found in assigned.values()) for split in SPLITS},
             'n_held_out': {split: len(found) for split, found in drawn.items()},
         },
@@ -103,11 +104,11 @@ def hold_out(pool: FramePool, settings: SelectionSettings, lineages: Mapping[str
 
 
 def _fingerprints(pool: FramePool) -> LabelledStructures:
-    places = list(zip(pool.trajectory_indices, pool.frame_indices, strict=True))
-    cells = np.array([pool.trajectories[t].cells[f] for t, f in places])
+    frames = list(zip(pool.trajectory_indices, pool.frame_indices, strict=True))
+    cells = np.array([pool.trajectories[t].cells[f] for t, f in frames])
     return LabelledStructures(
         formulas=pool.compositions(),
         energies=pool.energies_per_atom(),
         volumes=np.abs(np.linalg.det(cells)) / pool.n_atoms(),
-        forces=np.array([force_quantiles(pool.trajectories[t].forces[f]) for t, f in places]),
+        forces=np.array([force_quantiles(pool.trajectories[t].forces[f]) for t, f in frames]),
     )

@@ -1,1 +1,1 @@
-"""The samplers, one file each, and the algorithms that they share."""
+"""The samplers, one in each module."""

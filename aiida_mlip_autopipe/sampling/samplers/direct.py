@@ -1,4 +1,4 @@
-"""DIRECT: clusters in a low-dimensional descriptor space, and the frames nearest to the centre of each."""
+"""DIRECT sampling: the frames nearest to the centres of clusters in a low-dimensional descriptor space."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from aiida_mlip_autopipe.structures.duplicates import DESCRIPTOR_TOLERANCE
 
 
 class DirectSettings(SamplerSettings):
-    """A frame or more from each of many clusters (Qi et al., npj Comput. Mater. 10, 43, 2024)."""
+    """Frames from the centre of each cluster of frames (DIRECT: Qi et al., npj Comput. Mater. 10, 43, 2024)."""
 
     kind: Literal['direct'] = 'direct'
-    """Principal components, BIRCH clusters, some frames of each."""
+    """Finds clusters of frames by PCA and BIRCH, and chooses some frames of each."""
     per_cluster: int = Field(default=1, ge=1)
-    """How many frames are chosen of a cluster; there are as many clusters as that takes."""
+    """Number of frames to choose from each cluster. It determines the number of clusters."""
     descriptor: AnyDescriptor = SoapSettings()
-    """What the clusters are made in."""
+    """The descriptor for the clusters."""
     duplicate_tolerance: float = Field(default=DESCRIPTOR_TOLERANCE, ge=0)
-    """Frames whose descriptors are not farther apart than this are the same structure, and one of them is chosen at
-    most."""
+    """Max distance between the descriptors of duplicates. At most one of several duplicates is chosen."""
 
 
 class DirectSampler(Sampler):
-    """Take the frames nearest to the centres of clusters, large clusters first; no chance is involved.
+    """Choose the frames nearest to the centres of clusters, starting with the largest cluster. This is deterministic.
 
-    The clusters are made in the principal components whose variance is above the mean (Kaiser's rule). A cluster that
-    holds a given structure is served. What clusters cannot fill is chosen by farthest points.
+    The clusters are computed in the principal components with a variance above the mean (Kaiser's rule). Clusters that
+    contain a structure of the reference dataset are skipped. If the clusters have too few frames, farthest-point
+    selection chooses the remaining ones.
     """
 
     settings_class = DirectSettings
     settings: DirectSettings
 
     def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
-        """Choose cluster by cluster, then fill up."""
+        """Choose frames from each cluster, and then the remaining frames by farthest-point selection."""
         settings = self.settings
         n, m = min(n_structures, len(pool)), len(pool)
         features = describe_pool(pool, settings.descriptor)
@@ -54,7 +54,7 @@ class DirectSampler(Sampler):
         projection = projection.keep(int((projection.variances > projection.variances.mean()).sum()))
         components = projection.apply(everything)
         clusters = cluster(components, min(-(-n // settings.per_cluster), m))
-        groups = _by_size(clusters[:m], served=set(clusters[m:].tolist()))
+        groups = _by_size(clusters[:m], skipped=set(clusters[m:].tolist()))
         ordered = [_from_centre(components, members) for members in groups]
         central = list(islice(self._central_frames(ordered, points, reference), n))
         indices = np.array([index for index, _ in central], dtype=np.int64)
@@ -78,28 +78,28 @@ class DirectSampler(Sampler):
     def _central_frames(
         self, groups: Sequence[np.ndarray], points: np.ndarray, reference: np.ndarray
     ) -> Iterator[tuple[int, float]]:
-        """Yield the first distinct frames of each group, and their distances to those before."""
+        """Yield the first distinct frames of each group, and their distances to the frames chosen before."""
         chosen = np.concatenate([reference, np.empty_like(points)])
         n_chosen = len(reference)
         for members in groups:
-            n_left = self.settings.per_cluster
+            n_remaining = self.settings.per_cluster
             for index in members:
                 distance = _nearest(points[index], chosen[:n_chosen])
                 if distance <= self.settings.duplicate_tolerance:
                     continue
                 chosen[n_chosen] = points[index]
                 n_chosen += 1
-                n_left -= 1
+                n_remaining -= 1
                 yield int(index), distance
-                if not n_left:
+                if not n_remaining:
                     break
 
 
 def cluster(points: np.ndarray, n_clusters: int) -> np.ndarray:
     """Return the cluster of each point (m,): BIRCH (Zhang et al., SIGMOD Rec. 25, 103, 1996), then Ward's linkage.
 
-    BIRCH gathers points within a threshold; it starts at half the distance that farthest points leave between as many
-    centres, and is halved until there are as many groups as clusters.
+    BIRCH joins points within a threshold. The initial threshold is half the covering radius of the same number of
+    farthest points. It is halved until there are at least as many groups as clusters.
     """
     from sklearn.cluster import AgglomerativeClustering, Birch
 
@@ -118,14 +118,14 @@ def cluster(points: np.ndarray, n_clusters: int) -> np.ndarray:
     return clusters
 
 
-def _by_size(clusters: np.ndarray, served: set[int]) -> list[np.ndarray]:
-    """Return the members of each cluster that is not served, large clusters first and of equal ones the first."""
-    members = [np.flatnonzero(clusters == name) for name in np.unique(clusters) if int(name) not in served]
+def _by_size(clusters: np.ndarray, skipped: set[int]) -> list[np.ndarray]:
+    """Return the members of each cluster that is not skipped, in descending order of size, then by the first member."""
+    members = [np.flatnonzero(clusters == name) for name in np.unique(clusters) if int(name) not in skipped]
     return sorted(members, key=lambda group: (-len(group), group[0]))
 
 
 def _from_centre(components: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """Return the members, the one nearest to their mean first."""
+    """Return the members in ascending order of the distance to their mean."""
     distances = np.linalg.norm(components[members] - components[members].mean(axis=0), axis=1)
     ordered: np.ndarray = members[np.argsort(distances, kind='stable')]
     return ordered

@@ -1,4 +1,4 @@
-"""The frames about which a committee of two calculators disagrees most, and among them the widest variety."""
+"""Farthest-point selection among the frames with the largest disagreement of a committee of two calculators."""
 
 from __future__ import annotations
 
@@ -21,36 +21,37 @@ FIGURES = {'largest': LARGEST, 'mean': MEAN, 'relative': RELATIVE}
 
 
 class DisagreementSettings(SamplerSettings):
-    """Frames about which two calculators disagree; it needs ``exploration.committee``."""
+    """Frames on which two calculators disagree. This sampler requires ``exploration.committee``."""
 
     kind: Literal['disagreement'] = 'disagreement'
-    """Takes the frames with the largest disagreement, and farthest points among them."""
+    """Chooses the frames with the largest disagreement, and among these by farthest-point selection."""
     by: Literal['largest', 'mean', 'relative'] = 'largest'
-    """Disagreement of a frame: the largest or the mean difference of the two forces on an atom, or that relative to the
-    forces, which frames of small forces have in large measure."""
+    """Measure of the disagreement on a frame: the ``largest`` or ``mean`` difference between the two forces on an atom,
+    or the difference ``relative`` to the forces, which is large for frames with small forces."""
     pool_factor: float = Field(default=5.0, ge=1)
-    """Farthest points are chosen among this times ``n_structures`` frames, those with the largest disagreement."""
+    """Number of frames for farthest-point selection, as a multiple of ``n_structures``. These are the frames with the
+    largest disagreement."""
     min_disagreement: float = Field(default=0.0, ge=0)
-    """Frames below this are passed over, in eV/Å, or in parts of the force for ``relative``."""
+    """Discard frames with a disagreement below this, in eV/Å (or as a fraction of the forces for ``relative``)."""
     descriptor: AnyDescriptor = SoapSettings()
-    """What distances are measured in."""
+    """The descriptor in which distances are measured."""
     duplicate_tolerance: float = Field(default=DESCRIPTOR_TOLERANCE, ge=0)
-    """Frames whose descriptors are not farther apart than this are the same structure."""
+    """Max distance between the descriptors of duplicates. At most one of several duplicates is chosen."""
 
 
 class DisagreementSampler(Sampler):
-    """Sort by disagreement, keep the first, and choose farthest points among these; no chance is involved."""
+    """Farthest-point selection among the frames with the largest disagreement. The choice is deterministic."""
 
     settings_class = DisagreementSettings
     settings: DisagreementSettings
 
     def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
-        """Choose among the frames that the committee has evaluated.
+        """Choose from the frames that the committee evaluated.
 
         Raises
         ------
         AutopipeError
-            If there is none.
+            If the committee evaluated no frames.
         """
         settings = self.settings
         values = pool.extra(FIGURES[settings.by])
@@ -61,8 +62,8 @@ class DisagreementSampler(Sampler):
                 f"the sampler 'disagreement' needs frames that a committee evaluated, but it evaluated none of the "
                 f'{len(pool)} candidates; set exploration.committee, or use another sampler',
             )
-        wide = known[values[known] >= settings.min_disagreement]
-        ordered = wide[np.argsort(-values[wide], kind='stable')]
+        large = known[values[known] >= settings.min_disagreement]
+        ordered = large[np.argsort(-values[large], kind='stable')]
         kept = np.sort(ordered[: round(settings.pool_factor * n_structures)])
         report: dict[str, Any] = {
             'disagreement_by': settings.by,
@@ -73,8 +74,8 @@ class DisagreementSampler(Sampler):
         is_short = len(kept) < n_structures
         if is_short:
             report['warnings'] = [
-                f'{n_structures} structures were asked for, but of only {len(kept)} candidates the committee '
-                f'has said that it disagrees by {settings.min_disagreement:g} or more'
+                f'{n_structures} structures were requested, but the committee disagrees by '
+                f'{settings.min_disagreement:g} or more on only {len(kept)} of the candidates that it evaluated'
             ]
         if not len(kept):
             return Picks(kept, np.empty(0), report, complete=True)

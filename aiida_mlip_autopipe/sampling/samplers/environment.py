@@ -1,4 +1,4 @@
-"""Cover the local environments: choose the structures that show the most kinds of them not seen yet."""
+"""Coverage of the local environments: the structures with the largest number of new environment clusters."""
 
 from __future__ import annotations
 
@@ -15,34 +15,33 @@ from aiida_mlip_autopipe.structures.duplicates import DESCRIPTOR_TOLERANCE
 
 
 class EnvironmentSettings(SamplerSettings):
-    """Greedy coverage of the atoms' environments."""
+    """Greedy coverage of the environments of all atoms."""
 
     kind: Literal['environment'] = 'environment'
-    """Covers all local environments."""
+    """Chooses structures that cover the environments of all atoms."""
     n_kinds: int | None = Field(default=None, ge=1)
-    """How many kinds of environment are told apart; ten a structure asked for by default."""
+    """Number of environment clusters. By default, ten for each requested structure."""
     coverage: float | None = Field(default=None, gt=0, le=1)
-    """Stop when this share of the kinds is covered, also before there are ``n_structures``."""
+    """Stop when this fraction of the clusters is covered, even with fewer than ``n_structures`` structures."""
     descriptor: SoapSettings = SoapSettings()
-    """What environments are told apart by; here it is not averaged."""
+    """The descriptor of the environments. It is not averaged over the atoms."""
     duplicate_tolerance: float = Field(default=DESCRIPTOR_TOLERANCE, ge=0)
-    """Frames whose mean environments are not farther apart than this are the same structure, and one of them is
-    chosen at most."""
+    """Max distance between the mean environments of duplicates. At most one of several duplicates is chosen."""
 
 
 class EnvironmentSampler(Sampler):
-    """Take the structure with the most kinds of environment that none before it has, the smallest where some are equal.
+    """Repeatedly choose the structure with the largest number of new environment clusters, the smallest one if equal.
 
-    This is the greedy solution of the minimum set cover. When every kind is covered, covering starts again, so that
-    all are covered twice, and so on. Kinds that structures given have are covered from the start. There is no chance
-    in it.
+    This is the greedy solution of the minimum set cover. When all clusters are covered, a new round begins, in which
+    all of them are covered again. The clusters of the reference dataset are covered from the beginning. The choice is
+    deterministic.
     """
 
     settings_class = EnvironmentSettings
     settings: EnvironmentSettings
 
     def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
-        """Choose until there are enough, the coverage is reached or nothing but duplicates is left."""
+        """Choose until there are enough structures, the coverage is reached, or only duplicates are left."""
         settings = self.settings
         kinds = find_kinds(pool, settings.descriptor, settings.n_kinds or 10 * n_structures)
         n_kinds = len(kinds.covered)
@@ -69,14 +68,14 @@ class EnvironmentSampler(Sampler):
 
 
 class _Cover:
-    """What is covered, and what each candidate would add.
+    """The covered clusters, and the gain of each candidate.
 
     Parameters
     ----------
     kinds
-        Which kinds of environment each candidate has.
+        The environment clusters of each candidate.
     tolerance
-        Candidates whose means are not farther from a chosen one than this are not available any more.
+        Max distance between the means of duplicates. Duplicates of chosen candidates are not available.
     """
 
     def __init__(self, kinds: EnvironmentKinds, tolerance: float):
@@ -84,7 +83,7 @@ class _Cover:
         self.tolerance = tolerance
         self.available = np.ones(len(kinds.present), dtype=bool)
         for mean in kinds.given_means:
-            self._remove_alike(mean)
+            self._remove_duplicates(mean)
         self.missing = ~kinds.covered
         self.gains = kinds.present @ self.missing.astype(np.int64)
         self.ever_covered = kinds.covered.copy()
@@ -92,11 +91,11 @@ class _Cover:
 
     @property
     def n_covered(self) -> int:
-        """How many kinds are covered at least once."""
+        """Number of clusters that are covered at least once."""
         return int(self.ever_covered.sum())
 
     def take_best(self) -> tuple[int, int]:
-        """Take the candidate with the largest gain, and return it with its gain."""
+        """Choose the candidate with the largest gain, and return its index and its gain."""
         if not self.gains[self.available].any():
             self.missing[:] = True
             self.gains = self.kinds.present.sum(axis=1)
@@ -109,10 +108,10 @@ class _Cover:
         self.ever_covered |= new
         self.gains = self.gains - self.kinds.present[:, new].sum(axis=1)
         self.available[index] = False
-        self._remove_alike(self.kinds.means[index])
+        self._remove_duplicates(self.kinds.means[index])
         return index, gain
 
-    def _remove_alike(self, mean: np.ndarray) -> None:
+    def _remove_duplicates(self, mean: np.ndarray) -> None:
         self.available &= np.linalg.norm(self.kinds.means - mean, axis=1) > self.tolerance
 
 

@@ -1,4 +1,4 @@
-"""Farthest-point selection on averaged SOAP: the widest variety for a number of structures."""
+"""Farthest-point selection of frames, which maximises the diversity of the chosen structures."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from aiida_mlip_autopipe.structures.duplicates import DESCRIPTOR_TOLERANCE
 
 
 class FpsSettings(SamplerSettings):
-    """Always the frame farthest from all chosen so far."""
+    """Farthest-point selection: each chosen frame is the one farthest from all frames chosen before."""
 
     kind: Literal['fps'] = 'fps'
-    """Farthest-point selection."""
+    """Repeatedly chooses the frame that is farthest from all chosen frames."""
     descriptor: AnyDescriptor = SoapSettings()
-    """What distances are measured in."""
+    """The descriptor in which distances are measured."""
     coverage_radius: float | None = Field(default=None, gt=0)
-    """Stop when every frame is within this distance of one chosen, also before there are ``n_structures``."""
+    """Stop when all frames are within this distance of a chosen frame, even with fewer than ``n_structures`` frames."""
     duplicate_tolerance: float = Field(default=DESCRIPTOR_TOLERANCE, ge=0)
-    """Frames whose descriptors are not farther apart than this are the same structure, and one of them is chosen at
-    most. Descriptors have length one; a rattle of 0.001 Å moves that of a cell of 4 to 64 atoms by 2e-4 to 2e-5."""
+    """Max distance between the descriptors of duplicates. At most one of several duplicates is chosen. Descriptors have
+    unit length. A rattle of 0.001 Å changes the descriptor of a cell with 4 to 64 atoms by 2e-4 to 2e-5."""
 
 
 class FpsSampler(Sampler):
-    """Start with the frame nearest to the mean, then take the farthest one again and again; no chance is involved.
+    """Choose the frame nearest to the mean, and then repeatedly the farthest frame. The choice is deterministic.
 
-    Where structures are given, they count as chosen and the first frame is the one farthest from them.
+    The structures of a reference dataset count as chosen. The first frame is then the one farthest from them.
     """
 
     settings_class = FpsSettings
     settings: FpsSettings
 
     def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
-        """Choose until there are enough, or until every frame is a duplicate of one chosen."""
+        """Choose until there are enough frames, or until all frames are within the tolerance of a chosen frame."""
         settings = self.settings
         features = describe_pool(pool, settings.descriptor)
         indices, distances, nearest = farthest_points(
@@ -49,10 +49,10 @@ class FpsSampler(Sampler):
             tolerance=max(settings.duplicate_tolerance, settings.coverage_radius or 0.0),
             given=features.chosen.points,
         )
-        n_alike = int((nearest <= settings.duplicate_tolerance).sum()) - len(indices)
+        n_duplicates = int((nearest <= settings.duplicate_tolerance).sum()) - len(indices)
         report = {
             'descriptor': features.report,
-            'n_duplicates_of_chosen': n_alike,
+            'n_duplicates_of_chosen': n_duplicates,
             'coverage_radius': float(nearest.max()),
         }
         covered = settings.coverage_radius is not None and float(nearest.max()) <= settings.coverage_radius

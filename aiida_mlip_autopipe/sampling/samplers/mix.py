@@ -1,4 +1,4 @@
-"""Several samplers, each with its share of the dataset."""
+"""A combination of several samplers, each of which chooses a fraction of the dataset."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ class Part(Settings):
     """One sampler of a mix."""
 
     share: float = Field(gt=0)
-    """How much of the dataset it chooses; shares are relative to their sum."""
+    """Fraction of the dataset that this sampler chooses. The fractions are divided by their sum."""
     sampler: InnerSampler
-    """The sampler, with its own settings only: those of the selection belong to the mix."""
+    """The settings of the sampler, without those of the selection, which belong to the mix."""
 
 
 class MixSettings(SamplerSettings):
-    """Several samplers, each with its share."""
+    """A combination of several samplers, each of which chooses a fraction of the dataset."""
 
     kind: Literal['mix'] = 'mix'
-    """Lets several samplers choose in turn."""
+    """Runs several samplers in turn."""
     parts: tuple[Part, ...] = Field(min_length=1)
     """The samplers in the order in which they choose."""
 
 
 class MixSampler(Sampler):
-    """Let each sampler choose its share; what it chose counts as chosen for those after it."""
+    """Run each sampler for its fraction. The frames that it chooses count as chosen for the next samplers."""
 
     settings_class = MixSettings
     settings: MixSettings
 
     def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
-        """Choose part by part; what a part cannot fill goes to those after it, and at last to the first again."""
+        """Run each part. If a part finds too few frames, the next parts and then the first ones choose more."""
         settings = self.settings
         rounds = Rounds(pool, rng)
         everything = np.arange(len(pool))
         chosen = []
-        for place, part in enumerate(settings.parts):
-            left = n_structures - len(rounds.indices)
-            rest = sum(other.share for other in settings.parts[place:])
-            chosen.append(rounds.pick(part.sampler, round(left * part.share / rest), everything))
-        for place, part in enumerate(settings.parts):
-            chosen[place] += rounds.pick(part.sampler, n_structures - len(rounds.indices), everything)
+        for number, part in enumerate(settings.parts):
+            n_remaining = n_structures - len(rounds.indices)
+            total = sum(other.share for other in settings.parts[number:])
+            chosen.append(rounds.pick(part.sampler, round(n_remaining * part.share / total), everything))
+        for number, part in enumerate(settings.parts):
+            chosen[number] += rounds.pick(part.sampler, n_structures - len(rounds.indices), everything)
         return rounds.finish(
             {
                 'parts': [

@@ -1,4 +1,4 @@
-"""Frames drawn by chance: what every other sampler has to beat."""
+"""Random selection, the baseline for all other samplers."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 
 
 class RandomSettings(SamplerSettings):
-    """Frames drawn by chance, each as likely as any other."""
+    """Frames drawn at random with equal probability."""
 
     kind: Literal['random'] = 'random'
-    """Draws frames by chance."""
+    """Draws frames at random."""
 
 
 class RandomSampler(Sampler):
-    """Draw without replacement; asking for more frames keeps those that fewer would have given."""
+    """Draw frames without replacement. A larger selection contains the smaller ones."""
 
     settings_class = RandomSettings
 
     def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
-        """Take the first of all candidates in a random order."""
+        """Choose the first frames of a random permutation of the candidates."""
         indices = rng.permutation(len(pool))[:n_structures]
         return Picks(indices, np.full(len(indices), np.nan))
 

@@ -1,4 +1,4 @@
-"""Every stratum of a property has its share, and so have structures near equilibrium."""
+"""Stratified selection, with equal fractions for the strata and a fraction for structures near equilibrium."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from aiida_mlip_autopipe.sampling.samplers.fps import FpsSettings
 
 
 class StratifiedSettings(SamplerSettings):
-    """Equal shares for the strata of a property."""
+    """Equal fractions of the dataset for all strata of a property."""
 
     kind: Literal['stratified'] = 'stratified'
-    """Gives every stratum the same share."""
+    """Chooses the same number of frames from each stratum."""
     by: Literal['temperature', 'energy', 'composition', 'kind', 'seed'] = 'temperature'
-    """What tells the strata apart. ``energy`` is that per atom above the lowest of the same composition, ``kind`` the
-    generator that made the seed."""
+    """The property that defines the strata. ``energy`` is the energy per atom above the min energy of the same
+    composition, and ``kind`` is the generator of the seed."""
     n_strata: int = Field(default=5, ge=1)
-    """Into how many strata of equal width the range of temperature or energy is cut."""
+    """Number of strata of equal width for a temperature or energy."""
     near_equilibrium_share: float = Field(default=0.2, ge=0, le=1)
-    """Share that is chosen first, among the quarter of frames whose energy per atom is the least above the lowest of
-    the same composition: variety alone starves these."""
+    """Fraction of frames to choose first, from the quarter of the frames with the lowest energy per atom above the min
+    energy of the same composition. A sampler for diversity alone would choose few of these."""
     within: InnerSampler = FpsSettings()
-    """The sampler within a stratum, with its own settings only."""
+    """The settings of the sampler within a stratum, without those of the selection."""
 
 
 class StratifiedSampler(Sampler):
-    """Choose near equilibrium, then stratum by stratum; what is chosen counts as chosen for all that follow."""
+    """Choose frames near equilibrium, and then from each stratum. Chosen frames count as chosen for the next strata."""
 
     settings_class = StratifiedSettings
     settings: StratifiedSettings
 
     def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
-        """Choose equal shares; what a stratum cannot fill goes to the others."""
+        """Choose equal numbers of frames. If a stratum has too few frames, more are chosen from the others."""
         settings = self.settings
         rounds = Rounds(pool, rng)
         excess = pool.excess_energies()
@@ -45,13 +45,13 @@ class StratifiedSampler(Sampler):
         n_near = rounds.pick(settings.within, round(settings.near_equilibrium_share * n_structures), near)
         strata = self._strata(pool, excess)
         n_chosen = dict.fromkeys(strata, 0)
-        # The smallest come first: what they cannot fill is shared by those after them.
+        # Start with the smallest strata, so that larger ones can provide the frames that they lack.
         order = sorted(strata, key=lambda name: len(np.setdiff1d(strata[name], rounds.indices)))
-        for place, name in enumerate(order):
-            n_left = n_structures - len(rounds.indices)
-            n_chosen[name] = rounds.pick(settings.within, n_left // (len(order) - place), strata[name])
-        n_left = n_structures - len(rounds.indices)
-        n_beyond = rounds.pick(settings.within, n_left, np.arange(len(pool)))
+        for number, name in enumerate(order):
+            n_remaining = n_structures - len(rounds.indices)
+            n_chosen[name] = rounds.pick(settings.within, n_remaining // (len(order) - number), strata[name])
+        n_remaining = n_structures - len(rounds.indices)
+        n_beyond = rounds.pick(settings.within, n_remaining, np.arange(len(pool)))
         return rounds.finish(
             {
                 'n_near_equilibrium': n_near,
@@ -64,22 +64,22 @@ class StratifiedSampler(Sampler):
         )
 
     def _strata(self, pool: FramePool, excess: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the candidates of each stratum that has any, by its name."""
+        """Return the indices of the candidates in each non-empty stratum, by the name of the stratum."""
         by = self.settings.by
         if by == 'temperature':
-            return _cut(pool.temperatures(), self.settings.n_strata, 'K')
+            return _equal_strata(pool.temperatures(), self.settings.n_strata, 'K')
         if by == 'energy':
-            return _cut(excess, self.settings.n_strata, 'eV/atom')
+            return _equal_strata(excess, self.settings.n_strata, 'eV/atom')
         names = np.array({'composition': pool.compositions, 'kind': pool.kinds, 'seed': pool.seed_ids}[by]())
         return {str(name): np.flatnonzero(names == name) for name in np.unique(names)}
 
 
-def _cut(values: np.ndarray, n_strata: int, unit: str) -> dict[str, np.ndarray]:
+def _equal_strata(values: np.ndarray, n_strata: int, unit: str) -> dict[str, np.ndarray]:
     edges = np.linspace(values.min(), values.max(), n_strata + 1)
-    places = np.clip(np.searchsorted(edges, values, side='right') - 1, 0, n_strata - 1)
+    bins = np.clip(np.searchsorted(edges, values, side='right') - 1, 0, n_strata - 1)
     return {
-        f'{edges[place]:.4g} to {edges[place + 1]:.4g} {unit}': np.flatnonzero(places == place)
-        for place in np.unique(places)
+        f'{edges[number]:.4g} to {edges[number + 1]:.4g} {unit}': np.flatnonzero(bins == number)
+        for number in np.unique(bins)
     }
 
 

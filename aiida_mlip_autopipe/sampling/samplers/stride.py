@@ -1,4 +1,4 @@
-"""Frames at even intervals: what most people do by hand."""
+"""Frames at regular intervals, the common manual choice."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 
 
 class StrideSettings(SamplerSettings):
-    """Frames at even intervals of the explorations."""
+    """Frames at regular intervals along the explorations."""
 
     kind: Literal['stride'] = 'stride'
-    """Takes every so-many-th frame."""
+    """Chooses every n-th frame."""
 
 
 class StrideSampler(Sampler):
-    """Lay all explorations end to end, cut them in equal spans and take the frame in the middle of each."""
+    """Concatenate all explorations, divide them into equal intervals and choose the middle frame of each."""
 
     settings_class = StrideSettings
 
     def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
-        """Take frames in the order of seeds and steps; no chance is involved."""
+        """Choose frames in the order of seeds and steps. The choice is deterministic."""
         n = min(n_structures, len(pool))
         indices = (2 * np.arange(n) + 1) * len(pool) // (2 * n)
         return Picks(indices, np.full(n, np.nan))
