@@ -7,7 +7,6 @@ from support.errors import refused
 from support.sampling import numbers_in, sampling
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.sampling import SAMPLERS, select_frames
 
 SOAP = {'n_max': 4, 'l_max': 3}
@@ -195,7 +194,7 @@ def test_bad_settings_are_refused(kind, fields):
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(AutopipeError, match=r"'grid'.*direct, disagreement, environment, fps"):
+    with refused(Code.KIND_UNKNOWN, 'grid', 'direct', 'disagreement', 'environment', 'fps'):
         SAMPLERS.load('grid')
 
 
