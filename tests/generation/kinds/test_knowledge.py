@@ -5,10 +5,10 @@ import random
 import numpy as np
 import pytest
 import spglib
-from pydantic import ValidationError
 from pymatgen.core import Composition
+from support.errors import refused
 
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.generation.chemistry.oxidation import states_about
 from aiida_mlip_autopipe.generation.kinds.knowledge import KnowledgeGenerator, KnowledgeSettings
 
@@ -115,9 +115,9 @@ def test_mixed_valence_is_of_known_states_about_the_mean(symbol, mean, about):
 
 @pytest.mark.physics
 def test_a_formula_that_no_states_balance_is_refused_with_the_nearest(generate):
-    with pytest.raises(AutopipeError, match=r'states balance MgO3; MgO is balanced, or give oxidation_states'):
+    with refused(Code.CHARGE_UNBALANCED, 'MgO3', 'MgO ', 'oxidation_states'):
         generate(knowledge('MgO3'))
-    with pytest.raises(AutopipeError, match=r'must name Mg, O and balance MgO2; .* leaves -2 e'):
+    with refused(Code.CHARGE_UNBALANCED, 'oxidation_states', 'Mg, O', 'MgO2', '-2 e'):
         generate(knowledge('MgO2', oxidation_states={'Mg': 2, 'O': -2}))
     given = {'oxidation_states': {'K': 1, 'O': -0.5}, 'validation': {'like_charges': False}}
     superoxide = generate(knowledge('KO2', **given)).seeds
@@ -128,14 +128,15 @@ def test_a_formula_that_no_states_balance_is_refused_with_the_nearest(generate):
 
 
 @pytest.mark.parametrize(
-    ('fields', 'sentence'),
+    ('fields', 'code', 'values'),
     [
-        ({'formula': 'Xx2O3'}, "'Xx' is not an element's symbol"),
-        ({'formula': 'two of Na'}, 'is not a chemical formula'),
-        ({'formula': 'Fe0.5O'}, 'must have whole numbers of atoms'),
-        ({'formula': 'NaCl', 'max_prototypes': 0, 'n_random': 0}, 'give max_prototypes or n_random'),
+        ({'formula': 'Xx2O3'}, Code.ELEMENT_UNKNOWN, ['formula', "'Xx'"]),
+        ({'formula': 'two of Na'}, Code.FORMULA_INVALID, ['formula', "'two of Na'"]),
+        ({'formula': 'Fe0.5O'}, Code.FORMULA_INVALID, ['formula', "'Fe0.5O'"]),
+        ({'formula': 'NaCl', 'max_prototypes': 0, 'n_random': 0}, Code.VALUES_INCOMPLETE,
+         ['max_prototypes', 'n_random']),
     ],
-)
-def test_what_is_no_formula_is_refused(fields, sentence):
-    with pytest.raises(ValidationError, match=sentence):
+)  # fmt: skip
+def test_an_invalid_formula_is_refused(fields, code, values):
+    with refused(code, *values):
         KnowledgeSettings(**fields)
