@@ -1,4 +1,4 @@
-"""The lattices of metals and their lattice constants."""
+"""Simple lattices and their lattice constants."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 
 Lattice = Literal['fcc', 'bcc', 'hcp', 'sc', 'diamond']
 
-# Atoms in the conventional cell; for hcp the hexagonal cell of two.
+# Atoms in the conventional cell; for hcp in the hexagonal cell.
 ATOMS_PER_CELL = {'fcc': 4, 'bcc': 2, 'hcp': 2, 'sc': 1, 'diamond': 8}
 IDEAL_C_OVER_A = float(np.sqrt(8 / 3))
 
 
 def unit_cell(lattice: Lattice, a_A: float, c_over_a: float = IDEAL_C_OVER_A) -> Atoms:
-    """Return the conventional cell of a lattice, filled with copper as a placeholder."""
+    """Return the conventional cell of a lattice, with copper atoms as placeholders."""
     from ase.build import bulk
 
     if lattice == 'hcp':
@@ -29,10 +29,10 @@ def unit_cell(lattice: Lattice, a_A: float, c_over_a: float = IDEAL_C_OVER_A) ->
 
 @cache
 def atomic_volume(symbol: str) -> float:
-    """Return the volume of an atom in the element at ambient conditions, Å³.
+    """Return the volume per atom of an element at ambient conditions, in Å³.
 
-    From the lattice constants of `ase.data.reference_states` (mostly Ashcroft and Mermin 1976, from Wyckoff) where the
-    ground state is fcc, bcc, hcp, sc or diamond, else from the molar volume of the condensed element in pymatgen.
+    It is from the lattice constants in `ase.data.reference_states` (mostly Ashcroft and Mermin 1976, from Wyckoff) if
+    the ground state is fcc, bcc, hcp, sc or diamond, and from the molar volume in pymatgen otherwise.
     """
     from ase.data import atomic_numbers, reference_states
 
@@ -46,13 +46,13 @@ def atomic_volume(symbol: str) -> float:
 
     molar_volume = Element(symbol).molar_volume  # cm³/mol
     if molar_volume is None or not np.isfinite(molar_volume):
-        raise AutopipeError(Code.VALUE_MISSING, f'no lattice constant of {symbol} is known; give a_A')
+        raise AutopipeError(Code.VALUE_MISSING, f'no lattice constant of {symbol} is known; set a_A')
     return float(molar_volume) / 0.602214076
 
 
 @cache
 def tabulated_c_over_a(symbol: str) -> float:
-    """Return c/a of an element whose ground state is hcp, and the ideal one of all others."""
+    """Return c/a of an element: its own if its ground state is hcp, otherwise the ideal value."""
     from ase.data import atomic_numbers, reference_states
 
     state = reference_states[atomic_numbers[symbol]]
@@ -62,8 +62,8 @@ def tabulated_c_over_a(symbol: str) -> float:
 def vegard_lattice(fractions: dict[str, float], lattice: Lattice) -> tuple[float, float]:
     """Return the lattice constant in Å and c/a of a solid solution by Vegard's law.
 
-    ``a = Σ x_i a_i`` (L. Vegard, Z. Phys. 5, 17, 1921), where a_i gives the lattice asked for the atomic volume that
-    the element has in its own ground state; c/a is averaged likewise and matters for hcp only.
+    ``a = Σ x_i a_i`` (L. Vegard, Z. Phys. 5, 17, 1921), where a_i is the lattice constant at which the lattice has the
+    atomic volume of the element in its ground state. c/a is averaged in the same way; only hcp uses it.
     """
     c_over_a = sum(fraction * tabulated_c_over_a(symbol) for symbol, fraction in fractions.items())
     shape = np.sqrt(3) / 2 * c_over_a if lattice == 'hcp' else 1.0

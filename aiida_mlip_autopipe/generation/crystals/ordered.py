@@ -1,4 +1,4 @@
-"""Ordered arrangements of two or three elements on the sites of a metal's lattice."""
+"""Ordered arrangements of two or three elements on a simple lattice."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Order:
     lattice
         The lattice whose sites are ordered.
     repeats
-        The ordered cell in conventional cells of the lattice.
+        Size of the ordered cell, in conventional cells of the lattice.
     parts
-        Atoms of each role in the formula.
+        Number of atoms of each role in the formula.
     roles
-        From the sites' positions, in lattice vectors of the conventional cell, to their roles.
+        Function from the positions of the sites, in units of the conventional cell, to their roles.
     """
 
     lattice: Lattice
@@ -39,7 +39,7 @@ class Order:
 
 
 def _bcc_sublattices(sites: np.ndarray) -> np.ndarray:
-    """Return which of the four fcc sublattices, of twice the lattice constant, each bcc site is on: 0 to 3."""
+    """Return the fcc sublattice (of twice the lattice constant) of each bcc site, as a number from 0 to 3."""
     centre = np.abs(sites[:, 0] - np.round(sites[:, 0])) > 0.25
     odd = np.round((sites - 0.5 * centre[:, None]).sum(axis=1)).astype(int) % 2
     return np.asarray(centre + 2 * odd)
@@ -55,7 +55,7 @@ def _d0_19(sites: np.ndarray) -> np.ndarray:
     return np.asarray(corner | np.isclose(sites, [4 / 3, 2 / 3, 0.5]).all(axis=1), dtype=int)
 
 
-# Strukturbericht designations with their prototypes; roles in the order of `parts`.
+# Strukturbericht designations and their prototypes. The roles are in the order of `parts`.
 ORDERS: dict[str, Order] = {
     'L1_0': Order('fcc', (1, 1, 1), (1, 1), lambda s: np.round(2 * s[:, 2]).astype(int) % 2),  # CuAu
     'L1_1': Order('fcc', (2, 2, 2), (1, 1), lambda s: np.round(s.sum(axis=1)).astype(int) % 2),  # CuPt
@@ -70,12 +70,12 @@ ORDERS: dict[str, Order] = {
 
 
 def ordered_cell(name: str, fractions: dict[str, float], a_A: float, c_over_a: float) -> Atoms:
-    """Return the ordered cell with the elements on the roles that their fractions fit.
+    """Return the ordered cell. The fractions determine the role of each element.
 
     Raises
     ------
     AutopipeError
-        If the composition is not that of the arrangement.
+        If the composition does not match the arrangement.
     """
     order = ORDERS[name]
     cell = unit_cell(order.lattice, a_A, c_over_a).repeat(order.repeats)
@@ -91,14 +91,14 @@ def assign_roles(name: str, fractions: dict[str, float]) -> tuple[str, ...]:
     Raises
     ------
     AutopipeError
-        If the composition is not that of the arrangement.
+        If the composition does not match the arrangement.
     """
     parts = ORDERS[name].parts
-    wanted = [part / sum(parts) for part in parts]
+    required = [part / sum(parts) for part in parts]
     for symbols in permutations(fractions):
-        if len(symbols) == len(parts) and np.allclose([fractions[symbol] for symbol in symbols], wanted, atol=5e-3):
+        if len(symbols) == len(parts) and np.allclose([fractions[symbol] for symbol in symbols], required, atol=5e-3):
             return symbols
     given = ' '.join(f'{symbol} {fraction:.4g}' for symbol, fraction in fractions.items())
     raise AutopipeError(
-        Code.COMPOSITION_IMPOSSIBLE, f'{name} takes {len(parts)} elements with fractions {wanted}, not {given}'
+        Code.COMPOSITION_IMPOSSIBLE, f'{name} needs {len(parts)} elements with fractions {required}, not {given}'
     )

@@ -1,4 +1,4 @@
-"""Crystal structure types by space group and occupied positions."""
+"""Crystal structure types, defined by space group and occupied positions."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ import numpy as np
 from ase import Atoms
 
 Position = tuple[float, float, float]
-# Placeholders that keep the roles apart while a cell is built.
+# Placeholders that mark the roles while a cell is built.
 ROLE_SYMBOLS = {'A': 'Li', 'B': 'Be', 'X': 'F'}
 
 
 @dataclass(frozen=True)
 class Prototype:
-    """A structure type of cations A, B and anions X.
+    """A structure type with cations A and B and anions X.
 
     Attributes
     ----------
     spacegroup, setting
-        International number, and origin choice where there are two.
+        Number in the International Tables, and the origin choice if there are two.
     sites
         Role and fractional coordinates of each orbit.
     coordination
-        Number of nearest neighbours of a role: of cations X, of X cations.
+        Number of nearest neighbours of each role: anions for a cation, cations for an anion.
     c_over_a
-        Axial ratio, with the angles of a hexagonal cell if `hexagonal`.
+        Axial ratio.
+    hexagonal
+        Whether the cell has the angles of a hexagonal cell.
     """
 
     spacegroup: int
@@ -36,8 +38,8 @@ class Prototype:
     setting: int = 1
 
 
-# Positions from R. W. G. Wyckoff, Crystal Structures (1963), with the named compound's parameters where there are free
-# ones: rutile TiO2, corundum Al2O3, spinel MgAl2O4.
+# Positions from R. W. G. Wyckoff, Crystal Structures (1963). Free parameters are those of TiO2 for rutile, Al2O3 for
+# corundum and MgAl2O4 for spinel.
 PROTOTYPES: dict[str, Prototype] = {
     'rocksalt': Prototype(225, (('A', (0, 0, 0)), ('X', (0.5, 0.5, 0.5))), {'A': 6, 'X': 6}),
     'cesium_chloride': Prototype(221, (('A', (0, 0, 0)), ('X', (0.5, 0.5, 0.5))), {'A': 8, 'X': 8}),
@@ -64,7 +66,7 @@ PROTOTYPES: dict[str, Prototype] = {
 
 
 def prototype_cell(name: str) -> tuple[Atoms, np.ndarray]:
-    """Return the conventional cell of a type with a = 1 Å and the role of each atom, shape (n,)."""
+    """Return the conventional cell of a structure type with a = 1 Å, and the role of each atom, shape (n,)."""
     from ase.spacegroup import crystal
 
     prototype = PROTOTYPES[name]
@@ -74,7 +76,7 @@ def prototype_cell(name: str) -> tuple[Atoms, np.ndarray]:
         [position for _, position in prototype.sites],
         spacegroup=prototype.spacegroup,
         setting=prototype.setting,
-        # The positions are merged within a tolerance in Å, for which a = 1 would be too small.
+        # ASE merges positions within a tolerance in Å, for which a cell with a = 1 Å would be too small.
         cellpar=[10, 10, 10 * prototype.c_over_a, *angles],
     )
     roles = np.array([{symbol: role for role, symbol in ROLE_SYMBOLS.items()}[symbol] for symbol in atoms.symbols])
@@ -83,7 +85,7 @@ def prototype_cell(name: str) -> tuple[Atoms, np.ndarray]:
 
 
 def bond_lengths(cell: Atoms, roles: np.ndarray, coordination: dict[str, int]) -> dict[str, float]:
-    """Return the mean distance of each cation role to its nearest X, in Å."""
+    """Return the mean distance between each cation role and its nearest anions, in Å."""
     big = cell.repeat(3)
     big_roles = np.tile(roles, 27)
     middle = 13 * len(cell)

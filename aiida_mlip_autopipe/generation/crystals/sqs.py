@@ -1,4 +1,4 @@
-"""Special quasi-random structures: arrangements whose correlations are those of the random alloy."""
+"""Special quasi-random structures: arrangements with the correlations of the random alloy."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ STEPS_PER_PAIR = 5000
 
 
 class SqsSettings(Settings):
-    """How a special quasi-random structure is searched for."""
+    """Settings of the search for special quasi-random structures."""
 
     pair_cutoff: PositiveFloat = 2.05
-    """Pairs of sites up to this distance, in nearest-neighbour distances, are to be uncorrelated."""
+    """Maximum distance of the pairs of sites that should be uncorrelated, in nearest-neighbour distances."""
     triplet_cutoff: float = Field(default=1.05, ge=0)
-    """The same for triplets; 0 leaves them out."""
+    """The same for triplets; 0 for no triplets."""
     n_steps: PositiveInt | None = None
-    """Steps of one annealing; by default 5000 for each pair of elements, since more of them are harder to arrange."""
+    """Number of steps of an annealing run; by default 5000 for each pair of elements."""
     n_restarts: PositiveInt = 1
-    """Annealings, of which the best result is kept; `mlip-autopipe generate` spreads them over its processes."""
+    """Number of annealing runs, of which the best result is kept. `mlip-autopipe generate` runs them in parallel."""
     time_limit_s: PositiveFloat | None = None
-    """No new annealing is begun after this time, and the best so far is kept. With it the result depends on the speed
-    of the machine and the number of processes; without it on neither."""
+    """Time in seconds after which no new annealing run starts; the best result so far is kept. With a limit, the result
+    depends on the speed of the machine and on the number of processes."""
 
 
 def find_sqs(
@@ -43,51 +43,51 @@ def find_sqs(
     settings: SqsSettings,
     rng: np.random.Generator,
 ) -> tuple[Atoms, float]:
-    """Return the arrangement with the cluster correlations nearest to those of the random alloy.
+    """Return the arrangement whose cluster correlations are closest to those of the random alloy.
 
-    The search is icet's simulated annealing (A. van de Walle et al., Calphad 42, 13, 2013).
+    The search is simulated annealing in icet (A. van de Walle et al., Calphad 42, 13, 2013).
 
     Parameters
     ----------
     lattice
         The unit cell of the lattice.
     counts
-        Atoms of each element in the supercell.
+        Number of atoms of each element in the supercell.
     repeats
-        The supercell in unit cells.
+        Size of the supercell in unit cells.
     settings
-        How to search.
+        Settings of the search.
     rng
-        Source of the annealings' random numbers.
+        Generator of the random seeds of the annealing runs.
 
     Returns
     -------
     Atoms, float
-        The structure and its largest Warren–Cowley parameter within the pairs' cutoff.
+        The structure, and its largest Warren–Cowley parameter within the cutoff of the pairs.
     """
     try:
-        import icet  # noqa: F401 (asked for before anything is spread over processes)
+        import icet  # noqa: F401 (reports a missing package before processes start)
     except ImportError as error:
         raise AutopipeError(
             Code.PACKAGE_MISSING, "the arrangement 'sqs' needs icet: install aiida-mlip-autopipe[generation]"
         ) from error
 
-    # All streams are drawn beforehand, so that neither the time limit nor the number of processes changes one.
-    streams = [int(rng.integers(2**31)) for _ in range(settings.n_restarts)]
-    until = np.inf if settings.time_limit_s is None else time.monotonic() + settings.time_limit_s
-    begun = (
-        (lattice, counts, repeats, settings, stream)
-        for number, stream in enumerate(streams)
-        if not number or time.monotonic() < until
+    # Draw all random seeds first, so that they depend neither on the time limit nor on the number of processes.
+    random_seeds = [int(rng.integers(2**31)) for _ in range(settings.n_restarts)]
+    deadline = np.inf if settings.time_limit_s is None else time.monotonic() + settings.time_limit_s
+    runs = (
+        (lattice, counts, repeats, settings, random_seed)
+        for number, random_seed in enumerate(random_seeds)
+        if not number or time.monotonic() < deadline
     )
-    # Of equally good arrangements the first stays.
-    return min(spread(_anneal, begun), key=lambda found: found[1])
+    # `min` keeps the first of equally good arrangements.
+    return min(spread(_anneal, runs), key=lambda found: found[1])
 
 
 def _anneal(
-    lattice: Atoms, counts: dict[str, int], repeats: tuple[int, int, int], settings: SqsSettings, stream: int
+    lattice: Atoms, counts: dict[str, int], repeats: tuple[int, int, int], settings: SqsSettings, random_seed: int
 ) -> tuple[Atoms, float]:
-    """Return the result of one annealing and its largest Warren–Cowley parameter."""
+    """Return the result of an annealing run and its largest Warren–Cowley parameter."""
     from icet import ClusterSpace
     from icet.tools.structure_generation import generate_sqs_from_supercells
 
@@ -98,16 +98,18 @@ def _anneal(
     space = ClusterSpace(lattice, cutoffs, list(counts))
     concentrations = {symbol: count / len(supercell) for symbol, count in counts.items()}
     n_steps = settings.n_steps or STEPS_PER_PAIR * (len(counts) * (len(counts) - 1) // 2)
-    with _global_state_kept(), _scores_rounded():
-        found = generate_sqs_from_supercells(space, [supercell], concentrations, n_steps=n_steps, random_seed=stream)
+    with _keep_global_state(), _round_scores():
+        found = generate_sqs_from_supercells(
+            space, [supercell], concentrations, n_steps=n_steps, random_seed=random_seed
+        )
     return found, largest_short_range_order(found, settings.pair_cutoff * nearest)
 
 
 def largest_short_range_order(atoms: Atoms, cutoff_A: float) -> float:
-    """Return the largest Warren–Cowley parameter of any two elements in any shell up to a cutoff.
+    """Return the largest absolute Warren–Cowley parameter of any pair of elements in any shell up to a cutoff.
 
-    ``α_ij = 1 - p_ij / c_j`` with the share p_ij of j among the neighbours of i in the shell (J. M. Cowley, Phys.
-    Rev. 77, 669, 1950); the random alloy has 0.
+    ``α_ij = 1 - p_ij / c_j``, where p_ij is the fraction of j among the neighbours of i in the shell (J. M. Cowley,
+    Phys. Rev. 77, 669, 1950). It is 0 in the random alloy.
     """
     from matscipy.neighbours import neighbour_list
 
@@ -116,16 +118,16 @@ def largest_short_range_order(atoms: Atoms, cutoff_A: float) -> float:
     )
     shells = np.unique(np.round(distances, 3), return_inverse=True)[1]
     numbers, species = np.unique(atoms.numbers, return_inverse=True)
-    shares = np.bincount(species) / len(atoms)
+    fractions = np.bincount(species) / len(atoms)
     counts = np.zeros((shells.max() + 1, len(numbers), len(numbers)))
     np.add.at(counts, (shells, species[first], species[second]), 1)
-    return float(np.abs(1 - counts / counts.sum(axis=2, keepdims=True) / shares).max())
+    return float(np.abs(1 - counts / counts.sum(axis=2, keepdims=True) / fractions).max())
 
 
 @contextmanager
-def _global_state_kept() -> Iterator[None]:
-    """Keep the state of Python's and NumPy's global generators, which icet reseeds."""
-    state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 (it is this state that is kept)
+def _keep_global_state() -> Iterator[None]:
+    """Restore the state of the global random generators of Python and NumPy, which icet seeds again."""
+    state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 (the global state must be restored)
     try:
         yield
     finally:
@@ -134,8 +136,8 @@ def _global_state_kept() -> Iterator[None]:
 
 
 @contextmanager
-def _scores_rounded() -> Iterator[None]:
-    """Round icet's scores: of two that are equal but for the last bit, the sign decides whether a number is drawn."""
+def _round_scores() -> Iterator[None]:
+    """Round the scores of icet, since rounding errors would otherwise decide whether a random number is drawn."""
     from mchammer.calculators import target_vector_calculator as module
 
     exact = module.compare_cluster_vectors

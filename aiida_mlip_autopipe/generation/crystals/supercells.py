@@ -1,4 +1,4 @@
-"""How many repeats of a unit cell a random structure needs."""
+"""Sizes of supercells for random arrangements."""
 
 from __future__ import annotations
 
@@ -26,51 +26,52 @@ def choose_repeats(
     tolerance: float,
     sites_per_cell: int | None = None,
 ) -> Repeats:
-    """Return the repeats of a unit cell for a composition.
+    """Return the number of repeats of a unit cell for a composition.
 
-    With `n_atoms` the most compact cell of the nearest size that is not larger than needed; without it the smallest
-    cell that has the height asked for and holds the composition within the tolerance.
+    With `n_atoms`, this is the most compact cell of the nearest size. Otherwise it is the smallest cell that is wide
+    enough and can have the composition within the tolerance.
 
     Parameters
     ----------
     cell
         The unit cell.
     fractions
-        The composition of the sites that are shared.
+        Composition of the sites that the elements share.
     requirements
-        Height and largest number of atoms.
+        Minimum perpendicular width and maximum number of atoms.
     n_atoms
-        Number of atoms wanted.
+        Approximate number of atoms.
     tolerance
-        Largest deviation of a realised fraction.
+        Maximum deviation of a fraction in the cell.
     sites_per_cell
-        How many of the cell's atoms are shared; by default all.
+        Number of sites in the unit cell that the elements share; by default all.
 
     Raises
     ------
     AutopipeError
-        If no cell up to ``max_atoms`` holds the composition; the nearest it can hold is named.
+        If no cell up to ``max_atoms`` can have the composition; the message has the nearest composition.
     PhysicsViolationError
-        If no cell up to ``max_atoms`` has the height.
+        If no cell up to ``max_atoms`` is wide enough.
     """
     sites = len(cell) if sites_per_cell is None else sites_per_cell
-    heights = cell_heights(cell)
+    widths = cell_heights(cell)
     if n_atoms is not None:
-        repeats = _nearest_size(len(cell), heights, n_atoms)
+        repeats = _nearest_size(len(cell), widths, n_atoms)
         check_composition(fractions, prod(repeats) * sites, tolerance)
         return repeats
-    least = repeats_for_height(cell, requirements.min_height_A)
-    if prod(least) * len(cell) > requirements.max_atoms:
+    smallest = repeats_for_height(cell, requirements.min_height_A)
+    n_smallest = prod(smallest) * len(cell)
+    if n_smallest > requirements.max_atoms:
         raise PhysicsViolationError(
-            'max_atoms', (), len(cell) * prod(least), requirements.max_atoms,
-            f'a cell with a height of {requirements.min_height_A:.2f} Å takes {len(cell) * prod(least)} atoms; '
+            'max_atoms', (), n_smallest, requirements.max_atoms,
+            f'a cell with a perpendicular width of {requirements.min_height_A:.2f} Å has {n_smallest} atoms; '
             f'validation.max_atoms allows {requirements.max_atoms}',
         )  # fmt: skip
-    most = requirements.max_atoms // len(cell)
-    longest = 3 * max(*least, round(most ** (1 / 3)))
-    first, second, third = (range(count, min(most, longest) + 1) for count in least)
-    larger = [repeats for repeats in product(first, second, third) if prod(repeats) <= most]
-    larger.sort(key=lambda repeats: (prod(repeats), -min(heights * repeats), repeats))
+    max_cells = requirements.max_atoms // len(cell)
+    longest = 3 * max(*smallest, round(max_cells ** (1 / 3)))
+    first, second, third = (range(count, min(max_cells, longest) + 1) for count in smallest)
+    larger = [repeats for repeats in product(first, second, third) if prod(repeats) <= max_cells]
+    larger.sort(key=lambda repeats: (prod(repeats), -min(widths * repeats), repeats))
     for repeats in larger:
         if deviation(fractions, prod(repeats) * sites) <= tolerance:
             return repeats
@@ -78,28 +79,28 @@ def choose_repeats(
     nearest = describe(nearest_possible(fractions, prod(best) * sites))
     raise AutopipeError(
         Code.COMPOSITION_IMPOSSIBLE,
-        f'no cell of up to {requirements.max_atoms} atoms holds {describe(fractions)} within {tolerance:g}; '
+        f'no cell of up to {requirements.max_atoms} atoms can have {describe(fractions)} within {tolerance:g}; '
         f'the nearest is {nearest} in {prod(best) * len(cell)} atoms',
     )
 
 
 def check_composition(fractions: dict[str, float], n_sites: int, tolerance: float) -> None:
-    """Refuse a number of sites that cannot hold a composition within the tolerance, or loses an element."""
+    """Refuse a number of sites that cannot have a composition within the tolerance, with all its elements."""
     if deviation(fractions, n_sites) > tolerance:
         raise AutopipeError(
             Code.COMPOSITION_IMPOSSIBLE,
-            f'{n_sites} sites cannot hold {describe(fractions)} within {tolerance:g}; '
-            f'the nearest is {describe(nearest_possible(fractions, n_sites))}; take a larger cell',
+            f'{n_sites} sites cannot have {describe(fractions)} within {tolerance:g}; '
+            f'the nearest is {describe(nearest_possible(fractions, n_sites))}; use a larger cell',
         )
 
 
 def realised(fractions: dict[str, float], n_sites: int) -> dict[str, float]:
-    """Return the composition that a number of sites holds."""
+    """Return the composition that a number of sites has."""
     return {symbol: count / n_sites for symbol, count in realise_counts(fractions, n_sites).items()}
 
 
 def nearest_possible(fractions: dict[str, float], n_sites: int) -> dict[str, float]:
-    """Return the nearest composition that a number of sites holds with no element lost, where there are so many."""
+    """Return the nearest composition of a number of sites; every element has a site if there are enough sites."""
     counts = realise_counts(fractions, n_sites)
     if n_sites >= len(counts):
         for symbol in [symbol for symbol, count in counts.items() if not count]:
@@ -109,7 +110,7 @@ def nearest_possible(fractions: dict[str, float], n_sites: int) -> dict[str, flo
 
 
 def deviation(fractions: dict[str, float], n_sites: int) -> float:
-    """Return the largest deviation of a realised fraction; infinite where an element gets no site at all."""
+    """Return the largest deviation of a fraction, or infinity if an element has no site."""
     found = realised(fractions, n_sites)
     if not all(found.values()):
         return float('inf')
@@ -121,11 +122,11 @@ def describe(fractions: dict[str, float]) -> str:
     return ' '.join(f'{symbol} {fraction:.4g}' for symbol, fraction in fractions.items())
 
 
-def _nearest_size(size: int, heights: np.ndarray, n_atoms: int) -> Repeats:
-    """Return the repeats whose number of atoms is nearest to that wanted, of these the most compact."""
-    most = max(1, round(1.5 * n_atoms / size))
-    reach = range(1, max(2, round(2 * most ** (1 / 3)) + 1))
+def _nearest_size(size: int, widths: np.ndarray, n_atoms: int) -> Repeats:
+    """Return the repeats whose number of atoms is nearest to `n_atoms`; of equal sizes, the most compact."""
+    max_cells = max(1, round(1.5 * n_atoms / size))
+    counts = range(1, max(2, round(2 * max_cells ** (1 / 3)) + 1))
     return min(
-        product(reach, reach, reach),
-        key=lambda repeats: (abs(prod(repeats) * size - n_atoms), -min(heights * repeats), repeats),
+        product(counts, counts, counts),
+        key=lambda repeats: (abs(prod(repeats) * size - n_atoms), -min(widths * repeats), repeats),
     )

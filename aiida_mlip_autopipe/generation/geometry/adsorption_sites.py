@@ -14,17 +14,17 @@ SiteName = Literal['ontop', 'bridge', 'hollow']
 
 @dataclass(frozen=True)
 class Site:
-    """An adsorption site: its kind and its position at the height of the surface, in Å."""
+    """An adsorption site: its type, and its position in Å at the height of the surface."""
 
     name: SiteName
     position: np.ndarray
 
 
 def find_sites(slab: Atoms, *, distinct: bool, depth_A: float = 0.9) -> list[Site]:
-    """Return the adsorption sites of a slab's upper side, on top first, then bridges, then hollows.
+    """Return the adsorption sites on the upper side of a slab: on-top sites, then bridge sites, then hollow sites.
 
-    The sites are the corners, edge centres and centres of the triangles between surface atoms (J. H. Montoya, K. A.
-    Persson, npj Comput. Mater. 3, 14, 2017, in pymatgen); the number of nearest atoms tells their kind.
+    pymatgen triangulates the surface atoms; the sites are the corners, edge midpoints and centres of the triangles
+    (J. H. Montoya, K. A. Persson, npj Comput. Mater. 3, 14, 2017). The number of nearest atoms determines the type.
     """
     from pymatgen.analysis.adsorption import AdsorbateSiteFinder
     from pymatgen.io.ase import AseAtomsAdaptor
@@ -32,7 +32,7 @@ def find_sites(slab: Atoms, *, distinct: bool, depth_A: float = 0.9) -> list[Sit
     plain = Atoms(slab.symbols, slab.positions, cell=slab.cell, pbc=True)
     finder = AdsorbateSiteFinder(AseAtomsAdaptor.get_structure(plain), selective_dynamics=False, height=depth_A)
     found = finder.find_adsorption_sites(distance=0.0, symm_reduce=0, put_inside=False)['all']
-    # Of equivalent sites the first stays, so their order must not hang on rounding as the triangulation's does.
+    # The first of equivalent sites is kept. The order of the triangulation depends on rounding, so sort the sites.
     found = _sort_positions(np.array(found), plain)
     if distinct:
         found = finder.symm_reduce(found, 0.01)
@@ -52,7 +52,7 @@ def find_sites(slab: Atoms, *, distinct: bool, depth_A: float = 0.9) -> list[Sit
 
 
 def _sort_positions(positions: np.ndarray, slab: Atoms) -> np.ndarray:
-    """Return positions moved into the cell and sorted, however they were calculated."""
+    """Return the positions wrapped into the cell, in an order that does not depend on rounding."""
     cell = slab.cell.array
     fractions = positions @ np.linalg.inv(cell)
     fractions[:, :2] -= np.floor(fractions[:, :2] + 1e-6)
@@ -60,7 +60,7 @@ def _sort_positions(positions: np.ndarray, slab: Atoms) -> np.ndarray:
 
 
 def repeat_sites(sites: list[Site], slab: Atoms, repeated: Atoms) -> list[Site]:
-    """Return the sites of a slab in all its repeats."""
+    """Return the sites of all repeats of a slab."""
     first, second = np.round(repeated.cell.lengths()[:2] / slab.cell.lengths()[:2]).astype(int)
     return [
         Site(site.name, site.position + i * slab.cell.array[0] + j * slab.cell.array[1])

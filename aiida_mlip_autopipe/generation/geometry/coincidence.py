@@ -1,4 +1,4 @@
-"""Coincidence-site rotations of cubic and hexagonal lattices and the cells of their boundaries, in integers."""
+"""Coincidence rotations of cubic and hexagonal lattices, and the cells of their grain boundaries, in integers."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from math import atan, degrees, gcd, isqrt, sqrt
 import numpy as np
 
 IntVector = tuple[int, int, int]
-# Components of the vectors searched for; the shortest ones of Σ up to 51 are well below.
+# Maximum component of the vectors in a search. The shortest coincidence vectors for Σ up to 51 are much shorter.
 REACH = 9
 
 
 @dataclass(frozen=True)
 class Boundary:
-    """A plane between two grains.
+    """A grain boundary plane.
 
     Attributes
     ----------
     cells
-        The cell of each grain, as rows of integers in its unit cell: two vectors that both have in the plane, then one
-        along the normal, which may be of another length in each.
+        The cell of each grain, as integer rows in its unit cell: two vectors in the plane, which the grains share, and
+        one vector along the normal, whose length may differ between the grains.
     planes
         Miller indices of the plane in each grain.
     """
@@ -33,18 +33,20 @@ class Boundary:
 
 @dataclass(frozen=True)
 class Rotation:
-    """A rotation of a cubic lattice that leaves one lattice site in Σ where it is.
+    """A rotation of a cubic lattice for which one lattice site in Σ coincides.
 
     Attributes
     ----------
     sigma
         Reciprocal density of coincidence sites.
     angle
-        Degrees about the axis.
+        Angle about the axis in degrees.
     axis
         The axis.
     matrix
-        The rotation times `denominator`, in integers (3, 3).
+        The rotation matrix times `denominator`, as integers, shape (3, 3).
+    denominator
+        The common denominator of the rotation matrix.
     """
 
     sigma: int
@@ -54,19 +56,19 @@ class Rotation:
     denominator: int
 
     def back(self, vector: np.ndarray) -> np.ndarray:
-        """Return a coincidence vector turned back."""
-        return np.asarray(vector @ self.matrix // self.denominator)  # the inverse is the transpose
+        """Return a coincidence vector after the inverse rotation."""
+        return np.asarray(vector @ self.matrix // self.denominator)  # the inverse of a rotation is its transpose
 
     def shared(self, normal: np.ndarray) -> np.ndarray:
-        """Return the coincidence vectors normal to a direction, shape (n, 3), the shortest first."""
+        """Return the coincidence vectors normal to a direction, shape (n, 3), shortest first."""
         plane = _vectors()[_vectors() @ normal == 0]
         return np.asarray(plane[~(plane @ self.matrix % self.denominator).any(axis=1)])
 
     def boundaries(self, character: str, n_planes: int) -> list[Boundary]:
-        """Return the twist boundary, or tilt boundaries up to a number.
+        """Return the twist boundary, or at most `n_planes` tilt boundaries.
 
-        Those that are symmetric, with like indices in both grains, come first, then the others, by the length of their
-        normals; of planes with the same indices in both grains one is taken.
+        Symmetric boundaries, whose planes are equivalent in both grains, come first, then asymmetric ones, each by the
+        length of their normals. There is one boundary for each pair of inequivalent planes.
         """
         if character == 'twist':
             return [self._boundary(np.array(self.axis))]
@@ -76,15 +78,15 @@ class Rotation:
             other = self.back(vector)
             if (other == vector).all() or np.gcd.reduce(np.concatenate([vector, other])) != 1:
                 continue
-            one_kind, other_kind = _kind(vector), _kind(other)
-            if one_kind == other_kind:
-                symmetric.setdefault(one_kind, vector)
+            one_family, other_family = _family(vector), _family(other)
+            if one_family == other_family:
+                symmetric.setdefault(one_family, vector)
             else:
-                asymmetric.setdefault(tuple(sorted((one_kind, other_kind))), vector)
+                asymmetric.setdefault(tuple(sorted((one_family, other_family))), vector)
         return [self._boundary(normal) for normal in [*symmetric.values(), *asymmetric.values()][:n_planes]]
 
     def _boundary(self, normal: np.ndarray) -> Boundary:
-        """Return a plane with its two shortest coincidence vectors and each grain's shortest one along the normal."""
+        """Return a plane with its two shortest coincidence vectors, and the shortest normal vector of each grain."""
         plane = self.shared(normal)
         first = plane[0]
         second = next(v for v in plane if np.cross(first, v).any())
@@ -99,16 +101,16 @@ class Rotation:
 
 @dataclass(frozen=True)
 class HexagonalRotation:
-    """A rotation about [001] of a hexagonal lattice (120° between its vectors) that leaves one site in Σ where it is.
+    """A rotation of a hexagonal lattice (120° between its vectors) about [001] for which one site in Σ coincides.
 
     Attributes
     ----------
     sigma
         Reciprocal density of coincidence sites.
     angle
-        Degrees about the axis.
+        Angle about the axis in degrees.
     vector
-        A coincidence vector in the one grain; in the other it is its mirror image at the first cell vector.
+        A coincidence vector in one grain. In the other grain it is mirrored at the first cell vector.
     """
 
     sigma: int
@@ -116,7 +118,7 @@ class HexagonalRotation:
     vector: tuple[int, int]
 
     def boundaries(self, character: str, n_planes: int) -> list[Boundary]:
-        """Return the twist boundary, or the symmetric tilt boundaries, of which there are two."""
+        """Return the twist boundary, or at most `n_planes` of the two symmetric tilt boundaries."""
         m, n = self.vector
         grains = ((m, n), (m - n, -n))
         axis = np.array([0, 0, 1])
@@ -131,8 +133,8 @@ class HexagonalRotation:
         return [first, Boundary((one, other), (_hexagonal_plane(one[2]), _hexagonal_plane(other[2])))][:n_planes]
 
 
-def _kind(vector: np.ndarray) -> tuple[int, ...]:
-    """Return what all equivalent directions of a cubic crystal share."""
+def _family(vector: np.ndarray) -> tuple[int, ...]:
+    """Return the family of a direction in a cubic crystal, as sorted absolute components."""
     return tuple(sorted(abs(vector // np.gcd.reduce(vector)).tolist(), reverse=True))
 
 
@@ -146,8 +148,8 @@ def _hexagonal_plane(direction: np.ndarray) -> list[int]:
 def hexagonal_rotations(max_sigma: int) -> list[HexagonalRotation]:
     """Return the coincidence rotations about [001] of a hexagonal lattice, by Σ.
 
-    They turn a lattice vector (m, n) at an angle φ to the first one by 2φ, and ``Σ = m² - mn + n²`` where that is not a
-    multiple of 3 (Σ 7, 13, 19 … as of H. Grimmer, Acta Cryst. A 45, 505, 1989).
+    A lattice vector (m, n) at an angle φ to the first cell vector gives a rotation by 2φ with ``Σ = m² - mn + n²``,
+    unless that is a multiple of 3 (Σ 7, 13, 19 …; H. Grimmer, Acta Cryst. A 45, 505, 1989).
     """
     found: dict[int, HexagonalRotation] = {}
     for m, n in product(range(1, 2 * isqrt(max_sigma) + 2), repeat=2):
@@ -158,10 +160,10 @@ def hexagonal_rotations(max_sigma: int) -> list[HexagonalRotation]:
 
 
 def rotations(axis: IntVector, max_sigma: int) -> list[Rotation]:
-    """Return the coincidence rotations about an axis, the smallest angle of each Σ, by Σ.
+    """Return the coincidence rotations of a cubic lattice about an axis, by Σ, each with its smallest angle.
 
-    Ranganathan's formula, ``tan(θ/2) = (y/x) |axis|`` and Σ the odd part of ``x² + |axis|² y²`` (S. Ranganathan, Acta
-    Cryst. 21, 197, 1966).
+    By Ranganathan's formula, ``tan(θ/2) = (y/x) |axis|``, and Σ is the odd part of ``x² + |axis|² y²`` (S. Ranganathan,
+    Acta Cryst. 21, 197, 1966).
     """
     square = sum(i * i for i in axis)
     found: dict[int, Rotation] = {}
@@ -179,7 +181,7 @@ def rotations(axis: IntVector, max_sigma: int) -> list[Rotation]:
 
 
 def _matrix(x: int, y: int, axis: IntVector) -> np.ndarray:
-    """Return the rotation of the quaternion (x, y·axis), times its norm."""
+    """Return the rotation matrix of the quaternion (x, y·axis), times its norm."""
     b, c, d = (y * i for i in axis)
     return np.array(
         [
@@ -192,7 +194,7 @@ def _matrix(x: int, y: int, axis: IntVector) -> np.ndarray:
 
 @cache
 def _vectors() -> np.ndarray:
-    """Return integer vectors, the shortest first; of equal ones those with positive components first."""
+    """Return integer vectors, shortest first; among vectors of equal length, larger components come first."""
     span = range(-REACH, REACH + 1)
     vectors = np.array(list(product(span, span, span)))
     vectors = vectors[vectors.any(axis=1)]

@@ -1,4 +1,4 @@
-"""Sites, pairs and voids of a crystal that none of its symmetries takes into one another."""
+"""Symmetry-distinct sites, pairs and voids of a crystal."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 SYMMETRY_TOLERANCE = 0.01  # Å
 SAME = 0.05  # Å
-# Neighbours are at most this many times the shortest distance of such a pair apart.
+# Maximum distance of neighbours, over the shortest distance between atoms of the two elements.
 NEIGHBOUR_FACTOR = 1.15
 
 
 @dataclass(frozen=True)
 class SymmetrySites:
-    """The places of a structure up to its symmetry, found by spglib; ions, moments and fixed atoms are kept apart."""
+    """The symmetry-distinct sites of a structure, from spglib.
+
+    Atoms with different charges, magnetic moments or constraints are distinct.
+    """
 
     atoms: Atoms
 
     @cached_property
     def _operations(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rotations (n, 3, 3) and translations (n, 3) in fractions of the cell, and the first atom equal to each."""
+        """Fractional rotations (n, 3, 3) and translations (n, 3), and the first equivalent atom of each atom."""
         import spglib
 
         atoms = self.atoms
@@ -38,35 +41,35 @@ class SymmetrySites:
         return found['rotations'], found['translations'], found['equivalent_atoms']
 
     def atoms_of(self, symbol: str) -> list[np.ndarray]:
-        """Return the position of one free atom of an element of each kind, each of shape (1, 3) in Å."""
+        """Return the position of one free atom of an element for each distinct site, each of shape (1, 3) in Å."""
         _, _, equal = self._operations
         free = (self.atoms.symbols == symbol) & ~fixed_mask(self.atoms)
         return [self.atoms.positions[[atom]] for atom in np.unique(equal[free])]
 
     def voids(self) -> list[np.ndarray]:
-        """Return one of the largest voids of each kind, each of shape (1, 3) in Å."""
+        """Return the distinct ones of the largest voids, each of shape (1, 3) in Å."""
         return [
             np.array([start]) for start, _ in self._distinct([(void, np.zeros(3)) for void in find_voids(self.atoms)])
         ]
 
     def pairs(self, first: str, second: str) -> list[np.ndarray]:
-        """Return the two positions of one neighbouring pair of free atoms of each kind, each of shape (2, 3) in Å."""
+        """Return the positions of the distinct pairs of neighbouring free atoms, each of shape (2, 3) in Å."""
         from matscipy.neighbours import neighbour_list
 
         atoms, free = self.atoms, ~fixed_mask(self.atoms)
         i, j, vectors, distances = neighbour_list(
             'ijDd', positions=atoms.positions, cell=atoms.cell.array, pbc=atoms.pbc, cutoff=6.0
         )
-        wanted = (atoms.symbols[i] == first) & (atoms.symbols[j] == second) & free[i] & free[j]
-        if not wanted.any():
+        matches = (atoms.symbols[i] == first) & (atoms.symbols[j] == second) & free[i] & free[j]
+        if not matches.any():
             return []
-        wanted &= distances <= NEIGHBOUR_FACTOR * distances[wanted].min()
-        # Starts that symmetry makes equal begin equal pairs, so one of each is enough; both ends count for like atoms.
-        candidates = [(atoms.positions[a], v) for a, v in zip(i[wanted], vectors[wanted], strict=True)]
+        matches &= distances <= NEIGHBOUR_FACTOR * distances[matches].min()
+        # A pair of the same element occurs in both directions; `_distinct` removes the reversed pairs.
+        candidates = [(atoms.positions[a], v) for a, v in zip(i[matches], vectors[matches], strict=True)]
         return [np.array([start, start + vector]) for start, vector in self._distinct(candidates)]
 
     def _distinct(self, candidates: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return those arrows that no symmetry and no reversal takes into an earlier one."""
+        """Return the arrows that no symmetry operation or reversal maps onto an earlier one."""
         rotations, translations, _ = self._operations
         cell = self.atoms.cell.array
         inverse = np.linalg.inv(cell)

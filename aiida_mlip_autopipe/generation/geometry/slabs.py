@@ -16,15 +16,15 @@ Plane = tuple[int, int, int]
 
 
 def plane_order(plane: Plane) -> tuple[int, ...]:
-    """Return a key that sorts Miller indices, the simple and positive ones first."""
+    """Return a key that sorts Miller indices, small and positive ones first."""
     return sum(abs(i) for i in plane), sum(i < 0 for i in plane), *(-i for i in plane)
 
 
 def distinct_planes(crystal: Atoms, max_index: int) -> list[Plane]:
-    """Return the Miller indices up to a largest component that no symmetry of a crystal makes equal (spglib).
+    """Return the symmetry-distinct Miller indices up to a maximum component (spglib).
 
-    The crystal's own point group counts, not its lattice's: (101) and (011) of quartz differ. A plane and its reverse
-    are one, since a slab has both faces.
+    The symmetry is that of the crystal, not of its lattice: (101) and (011) of quartz differ. A plane and its opposite
+    are equivalent, since a slab has both faces.
     """
     import spglib
 
@@ -42,7 +42,7 @@ def distinct_planes(crystal: Atoms, max_index: int) -> list[Plane]:
 
 
 def is_polar(slab: Atoms) -> bool:
-    """Return whether the formal charges of a slab have a sum or a dipole along its normal."""
+    """Return whether a slab has a net formal charge or a dipole along its normal."""
     charges = slab.get_initial_charges()
     normal = np.cross(slab.cell.array[0], slab.cell.array[1])
     area = float(np.linalg.norm(normal))
@@ -51,7 +51,7 @@ def is_polar(slab: Atoms) -> bool:
 
 
 def has_like_faces(slab: Atoms) -> bool:
-    """Return whether a symmetry of the slab takes its upper face to its lower one (spglib)."""
+    """Return whether a symmetry operation maps the upper face of a slab onto its lower face (spglib)."""
     import spglib
 
     cell = (slab.cell.array, slab.get_scaled_positions(), slab.numbers)
@@ -60,15 +60,16 @@ def has_like_faces(slab: Atoms) -> bool:
 
 
 def set_vacuum(slab: Atoms, vacuum_A: float) -> None:
-    """Put a slab in the middle of a cell with so much vacuum; the third vector is to lie along z."""
+    """Centre a slab in a cell with a thickness of vacuum; the third cell vector is set along z."""
     slab.positions[:, 2] += vacuum_A / 2 - slab.positions[:, 2].min()
     slab.cell[2] = [0, 0, float(np.ptp(slab.positions[:, 2])) + vacuum_A]
 
 
 def trim(slab: Atoms, n_layers: int, *, keep_composition: bool) -> Atoms:
-    """Return a slab of at least so many layers, of which as many are left out at the bottom as can be.
+    """Return a slab without its lower layers, as thin as possible but with at least `n_layers` layers.
 
-    Like faces stay alike, the composition stays if it is to, and the vacuum is kept.
+    Equivalent faces remain equivalent, and the vacuum keeps its thickness. The composition is kept if
+    `keep_composition` is true.
     """
     numbers, composition = layers(slab), slab.symbols.formula.reduce()[0]
     total, alike = int(numbers.max()) + 1, has_like_faces(slab)
@@ -84,18 +85,18 @@ def trim(slab: Atoms, n_layers: int, *, keep_composition: bool) -> Atoms:
 
 
 def upside_down(slab: Atoms) -> Atoms:
-    """Return a slab turned by 180° about its first cell vector, which is to lie in the plane; twice is as it was."""
+    """Return a slab rotated by 180° about its first cell vector, which must lie in its plane."""
     axis = slab.cell.array[0] / np.linalg.norm(slab.cell.array[0])
-    turn = 2 * np.outer(axis, axis) - np.eye(3)
-    first, second, third = slab.cell.array @ turn
-    turned = slab.copy()
-    turned.cell[:] = [first, -second, -third]
-    turned.positions[:] = slab.positions @ turn - third
-    return turned
+    rotation = 2 * np.outer(axis, axis) - np.eye(3)
+    first, second, third = slab.cell.array @ rotation
+    rotated = slab.copy()
+    rotated.cell[:] = [first, -second, -third]
+    rotated.positions[:] = slab.positions @ rotation - third
+    return rotated
 
 
 def layers(slab: Atoms) -> np.ndarray:
-    """Return the layer of each atom, counted from the bottom, shape (n,); no layer is thicker than the tolerance."""
+    """Return the layer of each atom, counted from the bottom, shape (n,); a layer is at most 0.3 Å thick."""
     heights = slab.positions[:, 2]
     numbers = np.empty(len(slab), dtype=int)
     number, lowest = -1, -np.inf
@@ -107,20 +108,20 @@ def layers(slab: Atoms) -> np.ndarray:
 
 
 def charges_by_element(atoms: Atoms) -> dict[str, float]:
-    """Return the formal charge of each element; empty where they are not known, or not one for each element."""
+    """Return the formal charge of each element, or an empty dict if unknown or if an element has several."""
     pairs = set(zip(atoms.get_chemical_symbols(), atoms.get_initial_charges().tolist(), strict=True))
     charges = dict(pairs)
     return charges if len(charges) == len(pairs) and any(charges.values()) else {}
 
 
 def slab_to_atoms(slab: object, charges: dict[str, float], vacuum_A: float) -> Atoms:
-    """Return a slab in the middle of its cell with the third vector along the normal, z, and the vacuum asked for."""
+    """Return a slab as atoms, centred in its cell, with vacuum and with its normal along z."""
     from ase.geometry import cellpar_to_cell
     from pymatgen.io.ase import AseAtomsAdaptor
 
     found = AseAtomsAdaptor.get_atoms(slab)
     fractions = found.get_scaled_positions(wrap=True)
-    # The slab begins above the widest gap, so that it is one piece.
+    # The slab starts above the widest gap, so that it is in one piece.
     heights = np.sort(fractions[:, 2])
     widest = int(np.argmax(np.diff(heights, prepend=heights[-1] - 1)))
     fractions[:, 2] = (fractions[:, 2] - heights[widest] + 1e-9) % 1
@@ -137,14 +138,14 @@ def slab_to_atoms(slab: object, charges: dict[str, float], vacuum_A: float) -> A
 def anchor_in_plane(atoms: Atoms) -> None:
     """Shift a slab in its plane so that an atom of its lowest layer is at the origin.
 
-    It is the one with which the list of all atoms comes first, since cuts that differ by a vector of the crystal are
-    one slab, of which rounding would choose another on another machine.
+    Of all choices, the one whose sorted list of atoms comes first is used. Cuts that differ by a lattice vector then
+    give the same slab, and the slab does not depend on rounding.
     """
     fractions = atoms.get_scaled_positions(wrap=False)
     tables = []
     for origin in fractions[layers(atoms) == 0]:
         moved = fractions.copy()
-        # What is just below a cell wall by rounding is on it.
+        # Atoms that are just below a cell face due to rounding are on it.
         moved[:, :2] = (fractions[:, :2] - origin[:2] + 1e-6) % 1 - 1e-6
         rounded = np.round(np.column_stack([atoms.positions[:, 2], moved[:, :2], atoms.numbers]), 3) + 0.0
         tables.append((rounded[np.lexsort(rounded.T[::-1])].tolist(), moved))
@@ -152,7 +153,7 @@ def anchor_in_plane(atoms: Atoms) -> None:
 
 
 def minimize_plane(atoms: Atoms) -> None:
-    """Make the first two cell vectors the shortest of their plane (Gauss's reduction), with the first along x."""
+    """Make the first two cell vectors the shortest in their plane (Gauss reduction), with the first along x."""
     first, second, third = atoms.cell.array
     while True:
         if np.linalg.norm(second) < np.linalg.norm(first) - 1e-9:

@@ -1,4 +1,4 @@
-"""Interstitial sites: the points of a crystal that are farthest from its atoms."""
+"""Interstitial sites: the points of a crystal farthest from its atoms."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.structures.cells import cell_heights, complete_cell
 
-# Å; beyond it is vacuum, not a void: an interstitial site has atoms on all sides.
+# Å; a larger void is vacuum, since an interstitial site has atoms on all sides.
 MAX_RADIUS = 4.0
-MERGED = 0.3  # Å; vertices nearer than this are one void
-TOUCH = 0.01  # Å; atoms touch a void up to this distance beyond its radius
+MERGED = 0.3  # Å; vertices closer than this are the same void
+TOUCH = 0.01  # Å; atoms touch a void if they are at most this far outside its radius
 
 
-def find_voids(atoms: Atoms, share: float = 0.85) -> np.ndarray:
-    """Return the centres of the largest voids in Å, shape (m, 3), the largest first.
+def find_voids(atoms: Atoms, fraction: float = 0.85) -> np.ndarray:
+    """Return the centres of the largest voids in Å, shape (m, 3), largest first.
 
-    These are the vertices of the Voronoi tessellation (A. Goyal et al., Comput. Mater. Sci. 130, 1, 2017, use the same
-    sites), of which those within `share` of the largest radius are kept. In a slab only voids between atoms count.
+    Voids are vertices of the Voronoi tessellation (as in A. Goyal et al., Comput. Mater. Sci. 130, 1, 2017). Voids with
+    a radius of at least `fraction` of the largest are returned. In a slab, only voids between atoms count.
 
     Parameters
     ----------
     atoms
         The structure.
-    share
-        Smallest radius of a void over that of the largest.
+    fraction
+        Minimum radius of a void, as a fraction of the largest radius.
     """
     from scipy.spatial import Voronoi, cKDTree
 
@@ -54,8 +54,8 @@ def find_voids(atoms: Atoms, share: float = 0.85) -> np.ndarray:
     if not len(vertices):
         return np.zeros((0, 3))
     order = np.lexsort((*np.round(vertices, 2).T, -np.round(radii, 2)))
-    order = order[radii[order] >= share * radii[order[0]]]
-    # Vertices that coincide, also across the cell's faces, are one void.
+    order = order[radii[order] >= fraction * radii[order[0]]]
+    # Vertices that coincide, also across the faces of the cell, are the same void.
     vectors = vertices[order][:, None] - vertices[order][None]
     differences = vectors @ np.linalg.inv(cell)
     differences -= np.where(atoms.pbc, np.round(differences), 0)
@@ -68,9 +68,9 @@ def find_voids(atoms: Atoms, share: float = 0.85) -> np.ndarray:
 
 
 def _is_enclosed(point: np.ndarray, atoms: np.ndarray) -> bool:
-    """Return whether a point lies within the hull of the atoms that touch it; else it is on the flank of a larger void.
+    """Return whether a point is inside the convex hull of the atoms that touch it; if not, a larger void is nearby.
 
-    It does if some weights, none negative, of the directions to the atoms cancel.
+    It is inside if a combination of the directions to the atoms, with weights of at least zero, vanishes.
     """
     from scipy.optimize import nnls
 

@@ -1,4 +1,4 @@
-"""Molecules on slabs: every distinct site, any orientation, at the height that covalent radii give."""
+"""Molecules on slabs: on every distinct site, in any orientation, at a height set by covalent radii."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSet
 from aiida_mlip_autopipe.structures.cells import cell_heights
 
 N_RANDOM_SEEDS = 10
-CLEARANCE = 3.0  # Å between a molecule and its own images
-MOLECULE_FACTOR = 1.6  # sums of covalent radii between atoms of two molecules
+CLEARANCE = 3.0  # Å between a molecule and its periodic images
+MOLECULE_FACTOR = 1.6  # minimum distance of atoms of two molecules, in sums of their covalent radii
 N_TRIALS = 50
 
 
@@ -39,7 +39,7 @@ def _check_molecule(name: str) -> str:
     near = get_close_matches(name, g2.names, 1, 0.4)
     raise fault(
         Code.MOLECULE_UNKNOWN,
-        f'{name!r} is neither a molecule of the G2 set of ASE nor an element',
+        f'{name!r} is neither a molecule in the G2 collection of ASE nor an element',
         nearest=near[0] if near else None,
     )
 
@@ -50,46 +50,46 @@ class AdsorptionSettings(ComposedSettings):
     kind: Literal['adsorption'] = 'adsorption'
     """Adsorption."""
     molecules: tuple[Annotated[str, AfterValidator(_check_molecule)], ...] = ()
-    """Molecules by their names in ASE's G2 collection, as CO or CH3OH, or single atoms by element."""
+    """Names of molecules in ASE's G2 collection, such as CO or CH3OH, or symbols of elements for single atoms."""
     files: tuple[InputFile, ...] = ()
-    """Files with further molecules."""
+    """Files with more molecules, in any format that ASE reads."""
     sites: tuple[SiteName, ...] = ('ontop', 'bridge', 'hollow')
-    """Kinds of site, by the number of surface atoms that are nearest: one, two, more."""
+    """Types of site: next to one surface atom, two, or more."""
     surface_depth_A: PositiveFloat = 0.9
-    """Atoms this far below the highest one are surface atoms too, unless another one is above them; stepped surfaces
-    need more."""
+    """Depth in Å of the surface: atoms up to this far below the highest atom are surface atoms, unless another atom
+    covers them. Stepped surfaces need a larger depth."""
     side: Literal['upper', 'lower', 'both'] = 'upper'
-    """Side of the slab; with `both` each seed has its molecules on one side, and the sites of the lower side follow
-    those of the upper one where the faces are not alike."""
+    """Side of the slab. With `both`, each seed has molecules on one side only: first the sites of the upper side, then
+    those of the lower side, unless symmetry makes the two sides equivalent."""
     orientation: Literal['random', 'upright', 'flipped'] = 'random'
-    """Turn molecules at random, leave them as they are, or put them upside down."""
+    """Rotate molecules at random, keep their orientation, or turn them upside down."""
     n_molecules: PositiveInt = 1
-    """Molecules on each slab; those after the first go to random sites."""
+    """Number of molecules on each slab. All but the first are placed on random sites."""
     coverage: float | None = Field(default=None, gt=0, le=1)
-    """Molecules per atom of the surface's top layer, in place of `n_molecules`."""
+    """Number of molecules per atom of the top layer, instead of `n_molecules`."""
     height_factor: PositiveFloat = 1.0
-    """Distance of the molecule's atoms to those of the slab, in sums of covalent radii, where they touch."""
+    """Distance between touching atoms of the molecule and the slab, in sums of their covalent radii."""
 
     @model_validator(mode='after')
     def _check(self) -> Self:
         if not self.molecules and not self.files:
-            raise fault(Code.VALUES_INCOMPLETE, 'give molecules or files')
+            raise fault(Code.VALUES_INCOMPLETE, 'set molecules, files or both')
         if self.coverage and self.n_molecules != 1:
-            raise fault(Code.VALUES_EXCLUDE, 'give n_molecules or coverage, not both')
+            raise fault(Code.VALUES_EXCLUDE, 'set n_molecules or coverage, not both')
         return self
 
     def stream_content(self) -> dict[str, Any]:
-        """Return what the random streams are derived from: the files' content, not their paths."""
+        """Return the content that seeds the random streams: the content of the files, not their paths."""
         return {**super().stream_content(), 'files': [file_sha256(path) for path in self.files]}
 
     def elements(self) -> frozenset[str]:
-        """Return the elements of the surface and of the molecules."""
+        """Return the elements of the slabs and the molecules."""
         found = [atoms for _, atoms in load_molecules(self)]
         return super().elements() | {str(symbol) for atoms in found for symbol in atoms.symbols}
 
 
 def load_molecules(settings: AdsorptionSettings) -> list[tuple[str, Atoms]]:
-    """Return the molecules with their names: those of ASE's G2 set, single atoms, and those in files."""
+    """Return all molecules with their names: from ASE's G2 collection, as single atoms, and from files."""
     from ase.build import molecule
     from ase.collections import g2
 
@@ -101,7 +101,7 @@ def load_molecules(settings: AdsorptionSettings) -> list[tuple[str, Atoms]]:
 
 @dataclass(frozen=True)
 class _Slab:
-    """One side of a slab, turned upwards, with its distinct sites and all of them."""
+    """A slab with one side facing up, its distinct sites and all its sites."""
 
     number: int
     side: str
@@ -111,7 +111,7 @@ class _Slab:
 
 
 class AdsorptionGenerator(ComposedGenerator):
-    """Every molecule on every distinct site of every slab."""
+    """Places every molecule on every distinct site of every slab."""
 
     settings_class = AdsorptionSettings
     settings: AdsorptionSettings
@@ -122,7 +122,7 @@ class AdsorptionGenerator(ComposedGenerator):
 
     @cached_property
     def _slabs(self) -> list[_Slab]:
-        """The sides of the slabs that can be listed, before they are repeated."""
+        """The sides of the slabs before repetition; empty if the slabs are random."""
         found = []
         for number in range(self.inner.n_parents() or 0):
             slab = self.inner_parent(number, make_rng(0, 'sites'), Requirements()).atoms
@@ -140,7 +140,7 @@ class AdsorptionGenerator(ComposedGenerator):
 
     @cached_property
     def _plan(self) -> list[tuple[int, int, int]]:
-        """Side of a slab, molecule and site of each parent, for slabs that can be listed."""
+        """The side of a slab, the molecule and the site of each parent; empty if the slabs are random."""
         return [
             (number, m, site)
             for number, slab in enumerate(self._slabs)
@@ -148,17 +148,17 @@ class AdsorptionGenerator(ComposedGenerator):
         ]
 
     def n_parents(self) -> int | None:
-        """Return the number of slabs, sites and molecules; None where something is drawn at random."""
+        """Return the number of combinations of slab, molecule and site, or None if anything is random."""
         settings = self.settings
         listed = settings.orientation != 'random' and settings.n_molecules == 1 and settings.coverage is None
         return len(self._plan) if listed and self.inner.n_parents() is not None else None
 
     def default_n_seeds(self) -> int:
-        """Return one seed of each molecule on each site, ten on surfaces that are drawn at random."""
+        """Return one seed for each molecule on each site, or ten if the slabs are random."""
         return (len(self._plan) or N_RANDOM_SEEDS) * self.settings.perturb.variants
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
-        """Return a slab with its molecules."""
+        """Return a slab with molecules on it."""
         settings = self.settings
         if self._plan:
             slab_number, molecule_number, site_number = self._plan[index % len(self._plan)]
@@ -171,7 +171,7 @@ class AdsorptionGenerator(ComposedGenerator):
         host = self._host(slab_number, molecule_number, rng, requirements)
         slab = host.atoms if side == 'upper' else upside_down(host.atoms)
         if self._plan:
-            # The sites of the slab before it was repeated are sites of the repeated one.
+            # The sites of the slab before repetition are also sites of the repeated slab.
             first = listed.sites[site_number]
             others = repeat_sites(listed.all_sites, listed.atoms, slab)
         else:
@@ -180,7 +180,7 @@ class AdsorptionGenerator(ComposedGenerator):
         top = np.sum(slab.positions[:, 2] > slab.positions[:, 2].max() - 0.5)
         number = max(1, round(settings.coverage * top)) if settings.coverage else settings.n_molecules
         atoms = self._place(slab, molecule, [first, *others], number, rng)
-        # The molecules reach into the vacuum, which stays as thick as it was.
+        # The molecules reach into the vacuum, so the cell grows to keep the vacuum as thick as before.
         atoms.cell[2, 2] += max(0.0, atoms.positions[:, 2].max() - slab.positions[:, 2].max())
         if side == 'lower':
             atoms = upside_down(atoms)
@@ -197,29 +197,28 @@ class AdsorptionGenerator(ComposedGenerator):
         return replace(host, atoms=atoms, record=record, repeatable=(False, False, False))
 
     def check(self, requirements: Requirements) -> None:
-        """Refuse molecules that are larger than the slab can be made."""
+        """Refuse molecules that are too large for the largest allowed slab."""
         for number in range(len(self._molecules)):
             self._host(0, number, make_rng(0, 'check'), requirements)
 
     def _host(
         self, slab_number: int, molecule_number: int, rng: np.random.Generator, requirements: Requirements
     ) -> Parent:
-        """Return a slab, repeated until the molecule and the space around it fit on it."""
+        """Return a slab, repeated until the molecule and its clearance fit on it."""
         name, molecule = self._molecules[molecule_number]
         extent = float(np.ptp(molecule.positions, axis=0).max()) + CLEARANCE if len(molecule) > 1 else CLEARANCE
-        wanted = Requirements(max(requirements.min_height_A, extent), requirements.max_atoms)
-        host = self.inner_parent(slab_number, rng, wanted)
+        needed = Requirements(max(requirements.min_height_A, extent), requirements.max_atoms)
+        host = self.inner_parent(slab_number, rng, needed)
         if not host.atoms.pbc[:2].all():
-            raise AutopipeError(
-                Code.HOST_UNSUITABLE, f'{host.atoms.get_chemical_formula()} is no slab to put a molecule on'
-            )
+            formula = host.atoms.get_chemical_formula()
+            raise AutopipeError(Code.HOST_UNSUITABLE, f'{formula} is not a slab, so it cannot adsorb molecules')
         widths = cell_heights(host.atoms)[:2]
         if widths.min() < extent:
             n_atoms = len(host.atoms) * int(np.prod(np.ceil(extent / widths)))
             raise AutopipeError(
                 Code.CELL_TOO_SMALL,
-                f'{name} with {CLEARANCE:g} Å around it takes {extent:.1f} Å, the slab is {widths.min():.1f} Å wide; '
-                f'validation.max_atoms: {n_atoms + len(molecule)} lets it be repeated to that width',
+                f'{name} with {CLEARANCE:g} Å around it needs {extent:.1f} Å; the slab is {widths.min():.1f} Å wide; '
+                f'set validation.max_atoms: {n_atoms + len(molecule)} so that the slab can be repeated',
             )
         return host
 
@@ -233,41 +232,41 @@ class AdsorptionGenerator(ComposedGenerator):
         return sites
 
     def _place(self, slab: Atoms, molecule: Atoms, sites: list[Site], number: int, rng: np.random.Generator) -> Atoms:
-        """Return the slab with molecules, one on the first site, the others where they do not touch."""
+        """Return the slab with molecules: one on the first site, the others on random sites where they do not touch."""
         atoms = slab.copy()
         placed: list[Atoms] = []
         for _ in range(number):
             for _ in range(N_TRIALS):
                 site = sites[int(rng.integers(len(sites)))] if placed else sites[0]
-                added = _turn(molecule, self.settings.orientation, rng)
-                _lower(added, slab, site, self.settings.height_factor)
-                if all(_apart(added, other, slab) for other in placed):
+                added = _rotate(molecule, self.settings.orientation, rng)
+                _lower_onto(added, slab, site, self.settings.height_factor)
+                if all(_are_apart(added, other, slab) for other in placed):
                     break
             else:
                 raise PhysicsViolationError(
                     'coverage', (), float(number), float(len(placed)),
                     f'{number} molecules {molecule.get_chemical_formula()} do not fit on '
-                    f'{slab.get_chemical_formula()}; {len(placed)} did',
+                    f'{slab.get_chemical_formula()}; only {len(placed)} do',
                 )  # fmt: skip
             placed.append(added)
             atoms += added
         return atoms
 
 
-def _turn(molecule: Atoms, orientation: str, rng: np.random.Generator) -> Atoms:
-    """Return the molecule in its orientation; random ones are uniform over all rotations."""
+def _rotate(molecule: Atoms, orientation: str, rng: np.random.Generator) -> Atoms:
+    """Return the molecule in its orientation; random orientations are uniform over all rotations."""
     from scipy.spatial.transform import Rotation
 
-    turned = Atoms(molecule.symbols, molecule.positions - molecule.positions.mean(axis=0))
+    rotated = Atoms(molecule.symbols, molecule.positions - molecule.positions.mean(axis=0))
     if orientation == 'flipped':
-        turned.positions *= [1, -1, -1]
+        rotated.positions *= [1, -1, -1]
     elif orientation == 'random':
-        turned.positions = Rotation.random(rng=rng).apply(turned.positions)
-    return turned
+        rotated.positions = Rotation.random(rng=rng).apply(rotated.positions)
+    return rotated
 
 
-def _lower(molecule: Atoms, slab: Atoms, site: Site, factor: float) -> None:
-    """Put the molecule's lowest atom above the site and lower it until it touches the slab."""
+def _lower_onto(molecule: Atoms, slab: Atoms, site: Site, factor: float) -> None:
+    """Move the molecule's lowest atom above the site, then lower the molecule until it touches the slab."""
     from ase.data import covalent_radii
 
     lowest = molecule.positions[int(molecule.positions[:, 2].argmin())]
@@ -283,13 +282,13 @@ def _lower(molecule: Atoms, slab: Atoms, site: Site, factor: float) -> None:
 
 
 def _wrapped(vectors: np.ndarray, slab: Atoms) -> np.ndarray:
-    """Return in-plane vectors less whole cell vectors."""
+    """Return in-plane vectors, wrapped into the cell centred on the origin."""
     plane = slab.cell.array[:2, :2]
     return np.asarray(vectors - np.round(vectors @ np.linalg.inv(plane)) @ plane)
 
 
-def _apart(one: Atoms, other: Atoms, slab: Atoms) -> bool:
-    """Return whether two molecules on a slab keep their distance."""
+def _are_apart(one: Atoms, other: Atoms, slab: Atoms) -> bool:
+    """Return whether two molecules on a slab are far enough apart."""
     from ase.data import covalent_radii
 
     sums = covalent_radii[one.numbers][:, None] + covalent_radii[other.numbers]

@@ -1,4 +1,4 @@
-"""Substitutional alloys: elements at random, quasi-random or ordered on the sites of a lattice."""
+"""Substitutional alloys: random, quasi-random or ordered arrangements of elements on a lattice."""
 
 from __future__ import annotations
 
@@ -25,28 +25,30 @@ NOT_REPEATED = (False, False, False)
 
 
 class CompositionGrid(Settings):
-    """All compositions of some elements in steps."""
+    """All compositions of some elements on a regular grid."""
 
     elements: Annotated[tuple[Element, ...], Field(min_length=2, max_length=6)]
     """The elements."""
     step: float = Field(default=0.25, gt=0, le=0.5)
-    """Step of the fractions; 1 is a multiple of it."""
+    """Step between fractions; 1 must be a multiple of it."""
     ends: bool = True
-    """Include the compositions that lack an element, down to the pure ones."""
+    """Include compositions that lack some of the elements, down to the pure elements."""
 
     @model_validator(mode='after')
     def _check(self) -> Self:
         if abs(round(1 / self.step) * self.step - 1) > 1e-2:
-            raise fault(Code.VALUE_INVALID, f'1 must be a multiple of the step; {1 / round(1 / self.step):.6g} is near')
+            nearest = 1 / round(1 / self.step)
+            raise fault(Code.VALUE_INVALID, f'1 must be a multiple of the step, such as {nearest:.6g}')
         if not self.points:
             raise fault(
-                Code.VALUE_INVALID, 'no composition of the grid holds all elements; take a smaller step or set ends'
+                Code.VALUE_INVALID,
+                'no composition contains all elements; use a smaller step or set ends: true',
             )
         return self
 
     @property
     def points(self) -> list[dict[str, float]]:
-        """The compositions of the grid, from the last element's end to the first one's."""
+        """The compositions of the grid, from the pure last element to the pure first element."""
         n_steps = round(1 / self.step)
         parts = (parts for parts in product(range(n_steps + 1), repeat=len(self.elements)) if sum(parts) == n_steps)
         return [
@@ -62,58 +64,58 @@ class AlloySettings(GeneratorSettings):
     kind: Literal['alloy'] = 'alloy'
     """Substitutional alloy."""
     composition: Composition | None = None
-    """Fraction of each element, as {Cu: 0.5, Au: 0.5}; they sum to 1 within 0.002."""
+    """Fraction of each element, such as {Cu: 0.5, Au: 0.5}. The fractions must sum to 1 within 0.002."""
     composition_grid: CompositionGrid | None = None
-    """All compositions of a binary, ternary … instead: the seeds take them in turn, one of each by default."""
+    """A grid of compositions, instead of `composition`. The seeds take them in turn; by default one seed of each."""
     arrangement: Literal['random', 'sqs', 'L1_0', 'L1_1', 'L1_2', 'D0_22', 'B2', 'B32', 'D0_3', 'L2_1', 'D0_19'] = (
         'random'
     )
-    """How the elements share the sites: at random, as special quasi-random structure, or ordered."""
+    """How the elements are arranged on the sites: at random, as a special quasi-random structure, or ordered."""
     solutes: dict[Element, PositiveInt] = Field(default_factory=dict)
-    """Atoms of each further element, put on random sites of the cell: a dilute alloy."""
+    """Number of solute atoms of each further element. They replace atoms on random sites, for a dilute alloy."""
     lattice: Lattice | None = None
-    """The lattice whose sites are shared; by default fcc, or that of the ordered arrangement."""
+    """The lattice; by default that of the ordered arrangement, otherwise fcc."""
     a_A: PositiveFloat | None = None
     """Lattice constant in Å; by default from Vegard's law."""
     c_over_a: PositiveFloat | None = None
-    """c/a of an hcp lattice; by default from Vegard's law too."""
+    """c/a ratio of an hcp lattice; by default from Vegard's law."""
     supercell: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
-    """Repeats of the conventional cell (hcp: the hexagonal cell of two atoms) or of the ordered cell."""
+    """Repeats of the conventional cell (for hcp the hexagonal cell of two atoms) or of the ordered cell."""
     n_atoms: PositiveInt | None = None
-    """Number of atoms wanted, in place of `supercell`: the nearest compact cell is taken. Without both, the smallest
-    cell that is high enough for the calculator and holds the composition."""
+    """Approximate number of atoms, instead of `supercell`; the nearest compact cell is used. By default the smallest
+    cell that is wide enough for the calculator and can have the composition."""
     composition_tolerance: float = Field(default=0.02, gt=0, le=0.5)
-    """Largest deviation of a realised fraction from the one asked for. No element may be lost."""
+    """Maximum deviation of a fraction in the cell from `composition`. Every element has at least one atom."""
     sqs: SqsSettings = SqsSettings()
-    """How a special quasi-random structure is searched for."""
+    """Settings of the search for special quasi-random structures."""
 
     @model_validator(mode='after')
     def _check(self) -> Self:
         if self.composition is None and self.composition_grid is None:
-            raise fault(Code.VALUES_INCOMPLETE, 'give composition or composition_grid')
+            raise fault(Code.VALUES_INCOMPLETE, 'set composition or composition_grid')
         if self.composition is not None and self.composition_grid is not None:
-            raise fault(Code.VALUES_EXCLUDE, 'give composition or composition_grid, not both')
+            raise fault(Code.VALUES_EXCLUDE, 'set composition or composition_grid, not both')
         if self.supercell and self.n_atoms:
-            raise fault(Code.VALUES_EXCLUDE, 'give supercell or n_atoms, not both')
+            raise fault(Code.VALUES_EXCLUDE, 'set supercell or n_atoms, not both')
         if self.is_ordered:
             if self.composition is None:
-                raise fault(Code.VALUES_EXCLUDE, f'{self.arrangement} takes one composition')
+                raise fault(Code.VALUES_EXCLUDE, f'{self.arrangement} needs composition, not composition_grid')
             if self.lattice and self.lattice != ORDERS[self.arrangement].lattice:
                 raise fault(
                     Code.VALUES_EXCLUDE,
-                    f'{self.arrangement} is an arrangement of the {ORDERS[self.arrangement].lattice} lattice',
+                    f'{self.arrangement} is an arrangement on the {ORDERS[self.arrangement].lattice} lattice',
                 )
             try:
                 assign_roles(self.arrangement, self.composition)
             except AutopipeError as error:
                 raise fault(error.code, str(error)) from None
         if self.c_over_a and self.sites != 'hcp':
-            raise fault(Code.VALUES_EXCLUDE, f'c_over_a belongs to the hcp lattice, not to {self.sites}')
+            raise fault(Code.VALUES_EXCLUDE, f'c_over_a applies to the hcp lattice, not to {self.sites}')
         return self
 
     @property
     def is_ordered(self) -> bool:
-        """Whether the arrangement is an ordered one."""
+        """Whether the arrangement is ordered."""
         return self.arrangement in ORDERS
 
     @property
@@ -122,7 +124,7 @@ class AlloySettings(GeneratorSettings):
         return ORDERS[self.arrangement].lattice if self.is_ordered else self.lattice or 'fcc'
 
     def elements(self) -> frozenset[str]:
-        """Return the elements of all compositions, and the solutes."""
+        """Return the elements of all compositions and the solutes."""
         grid = self.composition_grid.elements if self.composition_grid else ()
         return frozenset({*(self.composition or ()), *grid, *self.solutes})
 
@@ -141,11 +143,11 @@ class AlloyGenerator(Generator):
 
     @property
     def spreads_itself(self) -> bool:
-        """Whether several annealings are asked for each quasi-random structure."""
+        """Whether each quasi-random structure needs several annealing runs."""
         return self.settings.arrangement == 'sqs' and self.settings.sqs.n_restarts > 1
 
     def n_parents(self) -> int | None:
-        """Return 1 for an ordered alloy and a pure element; all others are drawn anew."""
+        """Return 1 for an ordered alloy or a pure element without solutes, and None for random arrangements."""
         settings = self.settings
         fixed = settings.is_ordered or (settings.composition is not None and len(settings.composition) == 1)
         return 1 if fixed and not settings.solutes else None
@@ -155,11 +157,11 @@ class AlloyGenerator(Generator):
         return len(self.compositions)
 
     def n_samples(self) -> int:
-        """Return 1: `check` looks at all compositions without searching for quasi-random structures."""
+        """Return 1, since `check` covers all compositions without a search for quasi-random structures."""
         return 1
 
     def default_n_seeds(self) -> int:
-        """Return one seed for each composition of a grid, ten of a single random composition."""
+        """Return one seed for each composition of a grid, or ten for a single random alloy."""
         if self.n_parents() is not None:
             return super().default_n_seeds()
         points = len(self.compositions) if self.settings.composition_grid else N_RANDOM_SEEDS
@@ -178,36 +180,36 @@ class AlloyGenerator(Generator):
                 unit = unit_cell(settings.sites, float(record['a_A']), float(record['c_over_a']))  # type: ignore[arg-type]
                 atoms, record['short_range_order'] = find_sqs(unit, counts, repeats, settings.sqs, rng)
             else:
-                _spread(atoms, counts, rng)
+                _arrange(atoms, counts, rng)
         if settings.solutes:
             _dissolve(atoms, settings.solutes, rng)
         record['composition'] = _fractions(atoms)
-        # A repeated random arrangement is no longer random: its cell is chosen large enough beforehand or refused.
+        # A repeated random arrangement is not random, so the cell must be large enough from the start.
         return Parent(atoms, record, repeatable=None if self.n_parents() == 1 else NOT_REPEATED)
 
     def check(self, requirements: Requirements) -> None:
-        """Refuse a grid of which a cell cannot hold every composition."""
+        """Refuse a grid if the cell cannot have one of its compositions."""
         for point in range(len(self.compositions)):
             self._known_template(point, requirements)
 
     def n_units(self) -> int | None:
-        """Return 1 for an ordered crystal; the sites of all others are filled at random."""
+        """Return 1 for an ordered alloy or a pure element, and None if `fill` arranges the elements at random."""
         return self.n_parents()
 
     def draw_unit(self, index: int) -> Atoms:
-        """Return the ordered cell, or the empty lattice's."""
+        """Return the ordered cell, or the unit cell of the lattice with placeholders."""
         composition = self.compositions[index % len(self.compositions)]
         return self._unit(composition)[0]
 
     def fill(self, atoms: Atoms, rng: np.random.Generator) -> dict[str, object]:
-        """Spread the elements over the sites at random."""
+        """Arrange the elements on the sites."""
         settings = self.settings
         if settings.is_ordered and not settings.solutes:
             return {'arrangement': settings.arrangement}
         if settings.composition is None:
             raise AutopipeError(
                 Code.HOST_UNSUITABLE,
-                'a surface or boundary of an alloy takes one composition: write one entry for each',
+                'a surface or boundary of an alloy needs one composition; write one entry for each composition',
             )
         record: dict[str, object] = {'arrangement': settings.arrangement}
         if not settings.is_ordered:
@@ -217,13 +219,13 @@ class AlloyGenerator(Generator):
                 found, record['short_range_order'] = find_sqs(atoms, counts, (1, 1, 1), settings.sqs, rng)
                 atoms.symbols[:] = found.get_chemical_symbols()
             else:
-                _spread(atoms, counts, rng)
+                _arrange(atoms, counts, rng)
         if settings.solutes:
             _dissolve(atoms, settings.solutes, rng)
         return {**record, 'composition': _fractions(atoms)}
 
     def _unit(self, composition: dict[str, float]) -> tuple[Atoms, float, float]:
-        """Return the unit cell, ordered or empty, and its constants."""
+        """Return the unit cell (ordered or with placeholders), a and c/a."""
         settings = self.settings
         a_A, c_over_a = vegard_lattice(composition, settings.sites)
         a_A, c_over_a = settings.a_A or a_A, settings.c_over_a or c_over_a
@@ -241,10 +243,10 @@ class AlloyGenerator(Generator):
     def _template(
         self, composition: dict[str, float], requirements: Requirements
     ) -> tuple[Atoms, Repeats, dict[str, object]]:
-        """Return the lattice (ordered where it is), its repeats, and what is known of it."""
+        """Return the supercell, its repeats, and their record."""
         settings = self.settings
         cell, a_A, c_over_a = self._unit(composition)
-        # The ordered cell holds the composition whatever its repeats.
+        # An ordered cell has its composition at any number of repeats.
         tolerance = 1.0 if settings.is_ordered else settings.composition_tolerance
         repeats = settings.supercell or choose_repeats(
             cell, composition, requirements, n_atoms=settings.n_atoms, tolerance=tolerance
@@ -261,8 +263,8 @@ class AlloyGenerator(Generator):
         return cell.repeat(repeats), repeats, record
 
 
-def _spread(atoms: Atoms, counts: dict[str, int], rng: np.random.Generator) -> None:
-    """Put elements on random sites; a pure one takes no random number, since another draw would give the same."""
+def _arrange(atoms: Atoms, counts: dict[str, int], rng: np.random.Generator) -> None:
+    """Put elements on random sites. A pure element uses no random numbers, since every draw would be the same."""
     symbols = np.repeat(list(counts), list(counts.values()))
     atoms.set_chemical_symbols((rng.permutation(symbols) if len(counts) > 1 else symbols).tolist())
 
@@ -277,7 +279,7 @@ def _dissolve(atoms: Atoms, solutes: dict[str, int], rng: np.random.Generator) -
     if len(symbols) >= len(atoms):
         raise AutopipeError(
             Code.TOO_MANY_DEFECTS,
-            f'{len(symbols)} solute atoms do not fit in a cell of {len(atoms)} atoms; at least one must stay',
+            f'{len(symbols)} solute atoms do not fit in a cell of {len(atoms)} atoms; at least one atom must remain',
         )
     for site, symbol in zip(rng.choice(len(atoms), len(symbols), replace=False), symbols, strict=True):
         atoms.symbols[int(site)] = str(symbol)

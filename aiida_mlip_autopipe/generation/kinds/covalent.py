@@ -1,4 +1,4 @@
-"""Covalent networks: crystals, layers and stacks whose size follows from a bond length."""
+"""Covalent networks: crystals, layers and stacks, scaled to a bond length."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ NETWORKS = {
     'quartz': (154, 1.0995, (0.4697, 0, 2 / 3), (0.4133, 0.2672, 0.7855), 120.0),
     'cristobalite': (92, 1.3923, (0.3003, 0.3003, 0), (0.2392, 0.1044, 0.1787), 90.0),
 }
-# Shift of a layer in thirds of the in-plane diagonal, layer by layer.
+# Shift of each layer, in thirds of the long in-plane diagonal.
 STACKINGS = {'AA': (0,), "AA'": (0, 0), 'AB': (0, 1), 'ABC': (0, 1, 2)}
 SLAB_AXES = (True, True, False)
-# They keep the sites apart while a surface is cut.
+# They mark the sites while a surface is cut.
 PLACEHOLDERS = {'A': 'Li', 'X': 'F'}
 
 Occupation = Annotated[Composition, BeforeValidator(lambda value: {value: 1.0} if isinstance(value, str) else value)]
@@ -40,71 +40,71 @@ class CovalentSettings(GeneratorSettings):
     kind: Literal['covalent'] = 'covalent'
     """Covalent network."""
     structure: Literal['diamond', 'graphite', 'graphene', 'zincblende', 'wurtzite', 'quartz', 'cristobalite']
-    """The network; `graphene` is a sheet, or a stack of `n_layers`, in vacuum."""
+    """The network. `graphene` is a stack of `n_layers` sheets in vacuum."""
     sites: dict[Literal['A', 'X'], Occupation]
-    """What is on its sites: {A: Si} for an element, {A: Ga, X: As} for a compound (in quartz and cristobalite X joins
-    the tetrahedra around A), or elements with their fractions."""
+    """Elements on the sites: {A: Si} for an element, {A: Ga, X: As} for a compound, or a composition for each site,
+    such as {A: {Si: 0.9, Ge: 0.1}}. In quartz and cristobalite, X is at the corners of the tetrahedra around A."""
     bond_A: PositiveFloat | None = None
-    """Mean length of an A–X bond in Å; by default the sum of covalent radii, in quartz and cristobalite
-    of Shannon's."""
+    """Mean length of the A–X bonds in Å; by default the sum of the covalent radii, or of Shannon's ionic radii in
+    quartz and cristobalite."""
     stacking: Literal['AA', "AA'", 'AB', 'ABC'] = 'AB'
-    """How the layers of graphite and of graphene stacks follow one another; in AA' every other layer has A above X, as
+    """Stacking of the layers in graphite and in graphene stacks. In AA', A and X are exchanged in every other layer, as
     in hexagonal boron nitride."""
     n_layers: PositiveInt = 1
-    """Layers of a graphene stack."""
+    """Number of layers of a graphene stack."""
     interlayer_A: PositiveFloat = 3.35
-    """Distance of layers in Å."""
+    """Distance between layers in Å."""
     vacuum_A: float = Field(default=15.0, ge=5)
-    """Vacuum above a graphene stack in Å."""
+    """Thickness of the vacuum above a graphene stack in Å."""
     supercell: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     """Repeats of the unit cell."""
     n_atoms: PositiveInt | None = None
-    """Number of atoms wanted, in place of `supercell`."""
+    """Approximate number of atoms, instead of `supercell`."""
     composition_tolerance: float = Field(default=0.02, gt=0, le=0.5)
-    """Largest deviation of a realised fraction on a site."""
+    """Maximum deviation of a fraction on a site from that in `sites`."""
 
     @model_validator(mode='after')
     def _check(self) -> Self:
         if 'A' not in self.sites:
-            raise fault(Code.SITES_MISMATCH, 'sites must name A')
+            raise fault(Code.SITES_MISMATCH, 'sites must have A')
         if self.structure in (*OXIDES, 'zincblende', 'wurtzite') and 'X' not in self.sites:
             raise fault(Code.SITES_MISMATCH, f'{self.structure} has the sites A and X')
         if self.structure == 'diamond' and 'X' in self.sites:
-            raise fault(Code.SITES_MISMATCH, 'diamond has the sites A only; with two kinds of site it is zincblende')
+            raise fault(Code.SITES_MISMATCH, 'diamond has only the site A; the structure with A and X is zincblende')
         if self.supercell and self.n_atoms:
-            raise fault(Code.VALUES_EXCLUDE, 'give supercell or n_atoms, not both')
+            raise fault(Code.VALUES_EXCLUDE, 'set supercell or n_atoms, not both')
         return self
 
     def elements(self) -> frozenset[str]:
         """Return the elements on all sites."""
-        return frozenset(symbol for shares in self.sites.values() for symbol in shares)
+        return frozenset(symbol for fractions in self.sites.values() for symbol in fractions)
 
     @property
     def occupation(self) -> dict[str, dict[str, float]]:
-        """What is on A and on X; X has A's elements in an elemental network."""
+        """The composition of A and of X; without X in `sites`, X has the composition of A."""
         return {'A': self.sites['A'], 'X': self.sites.get('X', self.sites['A'])}
 
 
 class CovalentGenerator(Generator):
-    """Covalent networks, pure or with elements sharing sites at random."""
+    """Covalent networks with one element or a random arrangement on each site."""
 
     settings_class = CovalentSettings
     settings: CovalentSettings
 
     @property
     def _is_random(self) -> bool:
-        return any(len(shares) > 1 for shares in self.settings.sites.values())
+        return any(len(fractions) > 1 for fractions in self.settings.sites.values())
 
     def n_parents(self) -> int | None:
-        """Return 1 for a pure network; shared sites are drawn anew."""
+        """Return 1 if each site has one element, and None for random arrangements."""
         return None if self._is_random else 1
 
     def default_n_seeds(self) -> int:
-        """Return ten arrangements where sites are shared."""
+        """Return ten random arrangements, or one seed if each site has one element."""
         return N_RANDOM_SEEDS * self.settings.perturb.variants if self._is_random else super().default_n_seeds()
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
-        """Return the network with elements spread over its sites."""
+        """Return the network with the elements arranged on its sites."""
         settings = self.settings
         bond_A = settings.bond_A or bond_length(settings)
         cell, roles = network_cell(settings, bond_A)
@@ -114,7 +114,7 @@ class CovalentGenerator(Generator):
         axes = SLAB_AXES if in_vacuum else (True, True, True)
         repeats = self._repeats(cell, roles, requirements, axes)
         atoms, roles = cell.repeat(repeats), np.tile(roles, int(np.prod(repeats)))
-        composition = self._spread(atoms, roles, rng)
+        composition = self._arrange(atoms, roles, rng)
         record: dict[str, object] = {
             'structure': settings.structure,
             'bond_A': bond_A,
@@ -128,7 +128,7 @@ class CovalentGenerator(Generator):
         return Parent(atoms, record, deformable=axes, repeatable=(False, False, False))
 
     def draw_unit(self, index: int) -> Atoms:
-        """Return the network's cell, with a placeholder for each kind of site."""
+        """Return the unit cell; if the arrangement is random, with a placeholder on each site."""
         if not self._is_random:
             return super().draw_unit(index)
         cell, roles = network_cell(self.settings, self.settings.bond_A or bond_length(self.settings))
@@ -136,19 +136,19 @@ class CovalentGenerator(Generator):
         return cell
 
     def fill(self, atoms: Atoms, rng: np.random.Generator) -> dict[str, object]:
-        """Spread the elements over the sites at random."""
+        """Arrange the elements on the sites at random."""
         if not self._is_random:
             return {}
-        return {'composition': self._spread(atoms, np.where(atoms.symbols == PLACEHOLDERS['A'], 'A', 'X'), rng)}
+        return {'composition': self._arrange(atoms, np.where(atoms.symbols == PLACEHOLDERS['A'], 'A', 'X'), rng)}
 
-    def _spread(self, atoms: Atoms, roles: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
-        """Put the elements on random sites of their kind, and return the composition."""
-        for role, shares in self.settings.occupation.items():
+    def _arrange(self, atoms: Atoms, roles: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
+        """Arrange the elements on their sites at random, and return the composition."""
+        for role, fractions in self.settings.occupation.items():
             sites = np.flatnonzero(roles == role)
             if not len(sites):
                 continue
-            check_composition(shares, len(sites), self.settings.composition_tolerance)
-            counts = realise_counts(shares, len(sites))
+            check_composition(fractions, len(sites), self.settings.composition_tolerance)
+            counts = realise_counts(fractions, len(sites))
             atoms.symbols[sites] = rng.permutation(np.repeat(list(counts), list(counts.values()))).tolist()
         return {s: n / len(atoms) for s, n in sorted(atoms.symbols.formula.count().items())}
 
@@ -159,10 +159,10 @@ class CovalentGenerator(Generator):
         if settings.supercell:
             return settings.supercell
         if settings.n_atoms is None and axes != (True, True, True):
-            # The vacuum is not repeated, whatever height is asked for.
+            # The vacuum is never repeated.
             first, second, _ = grow(Parent(cell, repeatable=axes), requirements).record.get('repeats', (1, 1, 1))
             return first, second, 1
-        present = [(role, shares) for role, shares in settings.occupation.items() if role in roles]
+        present = [(role, fractions) for role, fractions in settings.occupation.items() if role in roles]
         mixed = max(present, key=lambda item: len(item[1]))
         return choose_repeats(
             cell, mixed[1], requirements,
@@ -174,14 +174,14 @@ class CovalentGenerator(Generator):
 def bond_length(settings: CovalentSettings) -> float:
     """Return the sum of the radii of A and X in Å.
 
-    Covalent radii (B. Cordero et al., Dalton Trans. 2832, 2008); in quartz and cristobalite Shannon's, where there are
-    any, since the bonds are shorter than covalent radii say (Si–O 1.61 Å).
+    The radii are covalent (B. Cordero et al., Dalton Trans. 2832, 2008). In quartz and cristobalite they are Shannon's
+    ionic radii where known, since covalent radii overestimate these bonds (Si–O is 1.61 Å).
     """
     from ase.data import atomic_numbers, covalent_radii
 
     total = 0.0
-    for role, shares in settings.occupation.items():
-        for symbol, fraction in shares.items():
+    for role, fractions in settings.occupation.items():
+        for symbol, fraction in fractions.items():
             radius = float(covalent_radii[atomic_numbers[symbol]])
             if settings.structure in OXIDES:
                 sign, coordination = (1, 4) if role == 'A' else (-1, 2)
@@ -192,7 +192,7 @@ def bond_length(settings: CovalentSettings) -> float:
 
 
 def network_cell(settings: CovalentSettings, bond_A: float) -> tuple[Atoms, np.ndarray]:
-    """Return the unit cell of a network with the bond length given, and the role of each atom, shape (n,)."""
+    """Return the unit cell of a network with a bond length, and the role of each atom, shape (n,)."""
     from ase.build import bulk
     from ase.spacegroup import crystal
 
@@ -219,7 +219,7 @@ def network_cell(settings: CovalentSettings, bond_A: float) -> tuple[Atoms, np.n
 
 
 def _layers(settings: CovalentSettings, bond_A: float) -> tuple[Atoms, np.ndarray]:
-    """Return honeycomb layers: all of the stacking's period in graphite, `n_layers` and vacuum in graphene."""
+    """Return honeycomb layers: one period of the stacking for graphite, or `n_layers` in vacuum for graphene."""
     a_A = bond_A * np.sqrt(3)
     shifts = STACKINGS[settings.stacking]
     in_vacuum = settings.structure == 'graphene'
@@ -228,7 +228,7 @@ def _layers(settings: CovalentSettings, bond_A: float) -> tuple[Atoms, np.ndarra
     height = (n_layers - 1) * spacing + settings.vacuum_A if in_vacuum else n_layers * spacing
     cell = np.array([[a_A, 0, 0], [-a_A / 2, a_A * np.sqrt(3) / 2, 0], [0, 0, height]])
     positions = [
-        # The two sublattices lie a third of the long diagonal apart; a shifted layer has one of them above the other.
+        # The two sublattices are a third of the long diagonal apart, so a shifted layer has one above the other.
         np.array([(third + shifts[layer % len(shifts)]) / 3, -(third + shifts[layer % len(shifts)]) / 3]) @ cell[:2]
         + [0, 0, layer * spacing + (settings.vacuum_A / 2 if in_vacuum else 0)]
         for layer in range(n_layers)

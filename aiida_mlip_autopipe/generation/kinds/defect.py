@@ -1,4 +1,4 @@
-"""Point defects in the structures of any other kind."""
+"""Point defects in the structures of another entry."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 N_RANDOM_SEEDS = 10
 NOT_REPEATED = (False, False, False)
-MAX_SHIFT = 0.1  # Å between a place and its atom
+MAX_SHIFT = 0.1  # Å; maximum distance between a site and its atom
 
 
 def _check_amount(amount: float) -> float:
     if amount >= 1 and amount != int(amount):
-        raise fault(Code.VALUE_INVALID, 'must be a whole number of atoms, or a share below 1')
+        raise fault(Code.VALUE_INVALID, 'must be a whole number of atoms, or a fraction below 1')
     return amount
 
 
@@ -38,7 +38,7 @@ def _check_pairs(pairs: dict[str, float]) -> dict[str, float]:
     for pair in pairs:
         symbols = pair.split('-')
         if len(symbols) != 2:
-            raise fault(Code.WRONG_PATTERN, f"{pair!r} is not a pair of elements, as 'Ga-As'")
+            raise fault(Code.WRONG_PATTERN, f"{pair!r} is not a pair of elements such as 'Ga-As'")
         for symbol in symbols:
             check_symbol(symbol)
     return pairs
@@ -49,48 +49,46 @@ Pairs = Annotated[dict[str, Amount], AfterValidator(_check_pairs)]
 
 
 class DefectSettings(ComposedSettings):
-    """Point defects; all of one entry are in every seed."""
+    """Point defects; every seed has all the defects of the entry."""
 
     kind: Literal['defect'] = 'defect'
     """Point defects."""
     vacancies: dict[Element, Amount] = Field(default_factory=dict)
-    """Atoms of each element left out: a whole number, or a share below 1 of the element's atoms."""
+    """Atoms to remove, by element: a whole number, or a fraction (below 1) of the atoms of the element."""
     divacancies: Pairs = Field(default_factory=dict)
-    """Neighbouring pairs left out, as {Cu-Cu: 1}."""
+    """Pairs of neighbouring atoms to remove, such as {Cu-Cu: 1}."""
     substitutions: dict[Element, dict[Element, Amount]] = Field(default_factory=dict)
-    """Atoms of an element replaced by others, as {Cu: {Au: 2}}."""
+    """Atoms of an element to replace by other elements, such as {Cu: {Au: 2}}."""
     antisites: Pairs = Field(default_factory=dict)
-    """Pairs of atoms of two elements that change places, as {Ga-As: 1}."""
+    """Pairs of atoms of two elements to exchange, such as {Ga-As: 1}."""
     interstitials: dict[Element, Amount] = Field(default_factory=dict)
-    """Atoms of each element put into the largest voids: a whole number, or a share below 1 of the structure's atoms."""
+    """Atoms to insert into the largest voids, by element: a whole number, or a fraction (below 1) of all atoms."""
     sites: Literal['random', 'distinct'] = 'random'
-    """Draw the sites anew in each seed, or make each symmetry-distinct place of one single defect in turn."""
+    """Random sites in each seed, or one seed for each symmetry-distinct site of exactly one defect."""
     oxidation_states: dict[Element, int] = Field(default_factory=dict)
-    """Formal charge of atoms that come in, where formal charges are known; by default that of the element's atoms
-    there, else its most common state of the sign of the site."""
+    """Oxidation states of added atoms, used if the structure has formal charges. By default an added atom has the
+    charge of the atoms of its element in the structure, or else its most common state with the sign of the site."""
     charged: bool = False
-    """Allow defects that leave a formal charge; it is recorded."""
+    """Allow defects that leave a net formal charge; the charge is recorded."""
 
     @model_validator(mode='after')
     def _check(self) -> Self:
         if not any([self.vacancies, self.divacancies, self.substitutions, self.antisites, self.interstitials]):
-            raise fault(
-                Code.VALUES_INCOMPLETE, 'give vacancies, divacancies, substitutions, antisites or interstitials'
-            )
+            raise fault(Code.VALUES_INCOMPLETE, 'set vacancies, divacancies, substitutions, antisites or interstitials')
         if self.sites == 'distinct' and self.single is None:
             raise fault(
                 Code.VALUE_INVALID,
-                'sites: distinct needs exactly one defect, as vacancies: {Cu: 1}; set sites: random for more',
+                'sites: distinct needs exactly one defect, such as vacancies: {Cu: 1}; otherwise set sites: random',
             )
         return self
 
     def elements(self) -> frozenset[str]:
-        """Return the elements of the host and those that come in."""
+        """Return the elements of the host and of the added atoms."""
         return super().elements().union(*self.substitutions.values(), self.interstitials)
 
     @property
     def single(self) -> tuple[str, str] | None:
-        """The field and the element or pair of the defect, if it is one single one."""
+        """The field and the element or pair of the defect, if there is exactly one."""
         fields: dict[str, Mapping[str, float]] = {
             'vacancies': self.vacancies,
             'divacancies': self.divacancies,
@@ -103,45 +101,45 @@ class DefectSettings(ComposedSettings):
 
 
 class DefectGenerator(ComposedGenerator):
-    """Puts defects on sites of the inner kind's structures, which are taken in turn."""
+    """Adds defects to the structures of the inner entry, taken in turn."""
 
     settings_class = DefectSettings
     settings: DefectSettings
 
     @cached_property
-    def _places(self) -> list[tuple[int, np.ndarray]]:
-        """Host and positions of each distinct place of a single defect, before the hosts are repeated."""
+    def _distinct_sites(self) -> list[tuple[int, np.ndarray]]:
+        """The host and the positions of each distinct site of one defect, before the hosts are repeated."""
         if self.inner.n_parents() is None:
             kind = self.settings.of.kind
             raise AutopipeError(
-                Code.HOST_UNSUITABLE, f'{kind} draws each crystal anew, which has no distinct sites: take sites: random'
+                Code.HOST_UNSUITABLE, f'each crystal of {kind} is random and has no distinct sites; set sites: random'
             )
-        places = []
+        sites = []
         for number in range(self.inner.n_parents() or 0):
             host = self.inner_parent(number, make_rng(0, 'sites'), Requirements()).atoms
-            places += [(number, place) for place in self._places_in(host)]
-        return places
+            sites += [(number, site) for site in self._sites_in(host)]
+        return sites
 
-    def _places_in(self, host: Atoms) -> list[np.ndarray]:
+    def _sites_in(self, host: Atoms) -> list[np.ndarray]:
         name, key = self.settings.single or ('', '')
         found = SymmetrySites(host)
         if name == 'interstitials':
-            places = found.voids()
+            sites = found.voids()
         elif name in ('vacancies', 'substitutions'):
-            places = found.atoms_of(key)
+            sites = found.atoms_of(key)
         else:
             first, second = key.split('-')
-            places = found.pairs(first, second)
-        if not places:
-            raise AutopipeError(Code.SITE_MISSING, f'{host.get_chemical_formula()} has no place for {name} of {key}')
-        return places
+            sites = found.pairs(first, second)
+        if not sites:
+            raise AutopipeError(Code.SITE_MISSING, f'{host.get_chemical_formula()} has no site for {name} of {key}')
+        return sites
 
     def n_parents(self) -> int | None:
-        """Return the number of distinct places; None where sites are random."""
-        return len(self._places) if self.settings.sites == 'distinct' else None
+        """Return the number of distinct sites, or None if the sites are random."""
+        return len(self._distinct_sites) if self.settings.sites == 'distinct' else None
 
     def default_n_seeds(self) -> int:
-        """Return ten arrangements, or one of each structure where there are more; one of each distinct place."""
+        """Return one seed for each distinct site; for random sites ten seeds, or one for each structure if more."""
         if self.settings.sites == 'distinct':
             return super().default_n_seeds()
         return max(N_RANDOM_SEEDS, self.inner.n_parents() or 0) * self.settings.perturb.variants
@@ -149,14 +147,14 @@ class DefectGenerator(ComposedGenerator):
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
         """Return a structure with its defects."""
         settings = self.settings
-        number, place = self._places[index] if settings.sites == 'distinct' else (index, None)
+        number, positions = self._distinct_sites[index] if settings.sites == 'distinct' else (index, None)
         host = self.inner_parent(number, rng, requirements)
         atoms = host.atoms.copy()
         free = ~fixed_mask(atoms)
-        given = None if place is None or settings.interstitials else _atoms_at(atoms, place)
-        # Interstitials first: the voids are those of the perfect structure.
+        given = None if positions is None or settings.interstitials else _atoms_at(atoms, positions)
+        # Find the voids first, in the perfect structure.
         added = {symbol: _number(amount, len(atoms)) for symbol, amount in settings.interstitials.items()}
-        voids = _draw_voids(atoms, sum(added.values()), rng) if added and place is None else place
+        voids = _draw_voids(atoms, sum(added.values()), rng) if added and positions is None else positions
         record: dict[str, Any] = {}
         for symbol, replacements in settings.substitutions.items():
             for new, amount in replacements.items():
@@ -166,22 +164,22 @@ class DefectGenerator(ComposedGenerator):
                 record.setdefault('substitutions', {})[f'{symbol}-{new}'] = len(sites)
         for pair, amount in settings.antisites.items():
             record.setdefault('antisites', {})[pair] = _swap(atoms, free, pair, amount, rng, given)
-        gone: list[int] = []
+        removed: list[int] = []
         for pair, amount in settings.divacancies.items():
             found = _draw_pairs(atoms, free, pair, amount, rng) if given is None else given.tolist()
-            gone += found
+            removed += found
             record.setdefault('divacancies', {})[pair] = len(found) // 2
         for symbol, amount in settings.vacancies.items():
             sites = _draw(atoms, free, symbol, amount, rng) if given is None else given
-            gone += sites.tolist()
+            removed += sites.tolist()
             free[sites] = False
             record.setdefault('vacancies', {})[symbol] = len(sites)
-        if len(gone) >= len(atoms):
+        if len(removed) >= len(atoms):
             raise AutopipeError(
-                Code.TOO_MANY_DEFECTS, f'the vacancies would leave no atom of {atoms.get_chemical_formula()}'
+                Code.TOO_MANY_DEFECTS, f'the vacancies would remove all atoms of {atoms.get_chemical_formula()}'
             )
         charges = _charge_of_elements(atoms)
-        del atoms[gone]
+        del atoms[removed]
         if added and voids is not None:
             self._insert(atoms, [symbol for symbol, number in added.items() for _ in range(number)], voids, charges)
             record['interstitials'] = added
@@ -196,7 +194,7 @@ class DefectGenerator(ComposedGenerator):
         )
 
     def _replace(self, atoms: Atoms, sites: np.ndarray, symbol: str) -> None:
-        """Put an element on sites; where formal charges are known it brings its own."""
+        """Put an element on sites; if formal charges are known, also set its charge."""
         old = atoms.get_initial_charges()
         if old.any():
             present = _charge_of_elements(atoms)
@@ -207,14 +205,14 @@ class DefectGenerator(ComposedGenerator):
             atoms.set_initial_charges(old)
         atoms.symbols[sites] = symbol
 
-    def _insert(self, atoms: Atoms, symbols: list[str], places: np.ndarray, charges: dict[str, float]) -> None:
-        added = Atoms(symbols, positions=places)
+    def _insert(self, atoms: Atoms, symbols: list[str], positions: np.ndarray, charges: dict[str, float]) -> None:
+        added = Atoms(symbols, positions=positions)
         if charges:
             added.set_initial_charges([self._state(symbol, 1, charges.get(symbol, 0.0)) for symbol in symbols])
         atoms += added
 
     def _state(self, symbol: str, sign: int, here: float) -> float:
-        """Return the charge of an atom that comes in: given, that of the element's atoms here, or a common one."""
+        """Return the charge of an added atom: from the settings, from atoms of its element, or a common one."""
         if symbol in self.settings.oxidation_states or here:
             return self.settings.oxidation_states.get(symbol, here)
         states = known_states(symbol, sign, common=True) or known_states(symbol, -sign, common=True)
@@ -222,7 +220,7 @@ class DefectGenerator(ComposedGenerator):
 
 
 def _number(amount: float, available: int) -> int:
-    """Return a number of sites from a number or a share; a share gives at least one."""
+    """Return the number of sites for a number or a fraction; a fraction gives at least one."""
     return int(amount) if amount >= 1 else max(1, round(amount * available))
 
 
@@ -231,24 +229,25 @@ def _draw(atoms: Atoms, free: np.ndarray, symbol: str, amount: float, rng: np.ra
     sites = np.flatnonzero((atoms.symbols == symbol) & free)
     number = _number(amount, len(sites))
     if number > len(sites):
+        formula = atoms.get_chemical_formula()
         raise AutopipeError(
             Code.TOO_MANY_DEFECTS,
-            f'{number} defects of {symbol} do not fit: {atoms.get_chemical_formula()} has {len(sites)} free ones',
+            f'{number} defects of {symbol} do not fit: {formula} has {len(sites)} free {symbol} atoms',
         )
     return np.sort(rng.choice(sites, number, replace=False))
 
 
-def _atoms_at(atoms: Atoms, places: np.ndarray) -> np.ndarray:
-    """Return the atoms at positions, which are those of the structure before it was repeated."""
+def _atoms_at(atoms: Atoms, positions: np.ndarray) -> np.ndarray:
+    """Return the atoms at positions from the structure before repetition."""
     from ase.geometry import get_distances
 
-    distances = get_distances(places, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)[1]
+    distances = get_distances(positions, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)[1]
     found = distances.argmin(axis=1)
-    if distances.min(axis=1).max() > MAX_SHIFT or len(set(found)) < len(places):
+    if distances.min(axis=1).max() > MAX_SHIFT or len(set(found)) < len(positions):
         raise AutopipeError(
             Code.CELL_TOO_SMALL,
-            f'the defect does not fit into {atoms.get_chemical_formula()}: its atoms are one with their own images; '
-            'take a larger supercell',
+            f'the defect does not fit into {atoms.get_chemical_formula()}: it overlaps its periodic images; '
+            'use a larger supercell',
         )
     return np.asarray(found)
 
@@ -256,7 +255,7 @@ def _atoms_at(atoms: Atoms, places: np.ndarray) -> np.ndarray:
 def _swap(
     atoms: Atoms, free: np.ndarray, pair: str, amount: float, rng: np.random.Generator, given: np.ndarray | None
 ) -> int:
-    """Exchange the elements (with their charges and moments) of two given or of random sites; return how many pairs."""
+    """Exchange the elements, charges and moments of given or random pairs of sites; return the number of pairs."""
     first, second = pair.split('-')
     one = _draw(atoms, free, first, amount, rng) if given is None else given[:1]
     other = _draw(atoms, free, second, len(one), rng) if given is None else given[1:]
@@ -269,7 +268,7 @@ def _swap(
 
 
 def _draw_pairs(atoms: Atoms, free: np.ndarray, pair: str, amount: float, rng: np.random.Generator) -> list[int]:
-    """Return the atoms of random pairs of neighbours."""
+    """Return the atoms of random pairs of neighbours, one pair after the other."""
     first, second = pair.split('-')
     chosen: list[int] = []
     for _ in range(_number(amount, int(np.sum(atoms.symbols == first)))):
@@ -277,7 +276,7 @@ def _draw_pairs(atoms: Atoms, free: np.ndarray, pair: str, amount: float, rng: n
         others = np.flatnonzero((atoms.symbols == second) & free)
         if not len(ones) or not len(others) or (first == second and len(ones) < 2):
             raise AutopipeError(
-                Code.TOO_MANY_DEFECTS, f'{atoms.get_chemical_formula()} has no free pair {pair} left for a divacancy'
+                Code.TOO_MANY_DEFECTS, f'{atoms.get_chemical_formula()} has no free {pair} pair left for a divacancy'
             )
         one = int(rng.choice(ones))
         others = others[others != one]
@@ -300,7 +299,7 @@ def _draw_voids(atoms: Atoms, number: int, rng: np.random.Generator) -> np.ndarr
 
 
 def _charge_of_elements(atoms: Atoms) -> dict[str, float]:
-    """Return the most frequent formal charge of each element; empty where none is known."""
+    """Return the most frequent formal charge of each element, or an empty dict if no charges are known."""
     charges = atoms.get_initial_charges()
     if not charges.any():
         return {}

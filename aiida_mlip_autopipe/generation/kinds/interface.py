@@ -1,4 +1,4 @@
-"""Grain boundaries: two grains of a cubic or hexagonal crystal that share a lattice of coincidence sites."""
+"""Grain boundaries: two grains of a cubic or hexagonal crystal with a coincidence-site lattice."""
 
 from __future__ import annotations
 
@@ -31,42 +31,42 @@ LARGEST_SIGMA = 51
 
 
 class InterfaceSettings(ComposedSettings):
-    """Grain boundaries of a cubic or hexagonal crystal; a cell holds two, where the grains meet and at its faces."""
+    """Grain boundaries of a cubic or hexagonal crystal; a periodic cell contains two."""
 
     kind: Literal['interface'] = 'interface'
     """Grain boundaries."""
     axes: Annotated[tuple[MillerIndex, ...], Field(min_length=1)] = ((0, 0, 1),)
-    """Axes about which one grain is turned; in a hexagonal crystal [0, 0, 1]."""
+    """Axes of the rotation between the grains; for a hexagonal crystal only [0, 0, 1]."""
     characters: tuple[Literal['tilt', 'twist'], ...] = ('tilt', 'twist')
-    """Tilt boundaries, whose plane holds the axis, and twist boundaries, whose plane is normal to it."""
+    """Tilt boundaries, whose plane contains the axis, and twist boundaries, whose plane is normal to the axis."""
     n_tilt_planes: PositiveInt = 2
-    """Tilt boundaries of each rotation: the two symmetric ones first, then, of cubic crystals, asymmetric ones."""
+    """Number of tilt boundaries for each rotation: two symmetric ones, then (in cubic crystals) asymmetric ones."""
     max_sigma: int = Field(default=5, ge=3, le=LARGEST_SIGMA)
-    """Largest Σ, of those that the axis has."""
+    """Maximum Σ; all Σ up to it that exist for the axis are used."""
     sigmas: tuple[int, ...] = ()
-    """Take these Σ instead."""
+    """Exact values of Σ, instead of all up to `max_sigma`."""
     thickness_A: PositiveFloat = 10.0
-    """Smallest thickness of each grain in Å."""
+    """Minimum thickness of each grain in Å."""
     rigid_shift: bool = False
-    """Shift one grain along the boundary by a random part of the cell, anew in each seed."""
+    """Shift one grain along the boundary by a random fraction of the cell, different in each seed."""
     gap_A: float = Field(default=0.0, ge=0, le=3)
-    """Distance in Å put between the grains at each boundary."""
+    """Gap in Å between the grains at each boundary."""
     merge_factor: float = Field(default=0.7, ge=0, lt=1)
-    """Two atoms of an element that are nearer than this share of its distance in the crystal become one, half way."""
+    """Merge two atoms of an element that are closer than this fraction of their nearest distance in the crystal."""
 
     @model_validator(mode='after')
     def _check(self) -> Self:
         if isinstance(self.of, AlloySettings) and self.of.arrangement == 'sqs':
             raise fault(
                 Code.HOST_UNSUITABLE,
-                'a boundary has no shells of neighbours to make quasi-random; take arrangement: random',
+                'a grain boundary cannot be quasi-random; set arrangement: random',
             )
         return self
 
 
 @dataclass(frozen=True)
 class _Boundary:
-    """A boundary of one crystal."""
+    """A grain boundary of one crystal."""
 
     unit: Atoms
     crystal: int
@@ -77,7 +77,7 @@ class _Boundary:
 
 
 class InterfaceGenerator(ComposedGenerator):
-    """All boundaries of all crystals, by axis and Σ."""
+    """Makes all grain boundaries of all crystals, by axis and Σ."""
 
     settings_class = InterfaceSettings
     settings: InterfaceSettings
@@ -99,7 +99,7 @@ class InterfaceGenerator(ComposedGenerator):
         if system == 'hexagonal' and axis != (0, 0, 1):
             raise AutopipeError(
                 Code.BOUNDARY_IMPOSSIBLE,
-                f'boundaries of a hexagonal crystal are made about the axis 0 0 1, not about {_words(axis)}',
+                f'a hexagonal crystal has grain boundaries about the axis 0 0 1 only, not about {_format(axis)}',
             )
         known: Sequence[Rotation | HexagonalRotation] = (
             hexagonal_rotations(LARGEST_SIGMA) if system == 'hexagonal' else rotations(axis, LARGEST_SIGMA)
@@ -110,7 +110,7 @@ class InterfaceGenerator(ComposedGenerator):
                 return chosen
             raise AutopipeError(
                 Code.BOUNDARY_IMPOSSIBLE,
-                f'the axis {_words(axis)} has no Σ up to {self.settings.max_sigma}; {known[0].sigma} is its first',
+                f'the axis {_format(axis)} has no Σ up to {self.settings.max_sigma}; its smallest is {known[0].sigma}',
             )
         by_sigma = {rotation.sigma: rotation for rotation in known}
         for sigma in self.settings.sigmas:
@@ -118,26 +118,26 @@ class InterfaceGenerator(ComposedGenerator):
                 nearest = sorted(sorted(by_sigma, key=lambda other: abs(other - sigma))[:3])
                 raise AutopipeError(
                     Code.BOUNDARY_IMPOSSIBLE,
-                    f'there is no Σ{sigma} about the axis {_words(axis)} (up to Σ{LARGEST_SIGMA}); '
+                    f'Σ{sigma} does not exist for the axis {_format(axis)} (searched up to Σ{LARGEST_SIGMA}); '
                     f'the nearest are {", ".join(map(str, nearest))}',
                 )
         return [by_sigma[sigma] for sigma in self.settings.sigmas]
 
     def n_parents(self) -> int | None:
-        """Return the number of boundaries; None where a shift or the arrangement is random."""
+        """Return the number of grain boundaries, or None if the shift or the arrangement is random."""
         listed = not self.settings.rigid_shift and self.inner.n_units() is not None
         return len(self._boundaries) if listed else None
 
     def period(self) -> int:
-        """Return the number of boundaries, which are in turn."""
+        """Return the number of grain boundaries, which are taken in turn."""
         return len(self._boundaries)
 
     def default_n_seeds(self) -> int:
-        """Return one seed of each boundary."""
+        """Return one seed for each grain boundary."""
         return len(self._boundaries) * self.settings.perturb.variants
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
-        """Return two grains in one cell, repeated along the boundary to the height asked for."""
+        """Return two grains in one cell, repeated along the boundary to the required width."""
         settings = self.settings
         boundary = self._boundaries[index % len(self._boundaries)]
         unit = boundary.unit
@@ -162,17 +162,17 @@ class InterfaceGenerator(ComposedGenerator):
         return Parent(atoms, record, repeatable=(False, False, False), charge_allowed=self.inner.charge_allowed)
 
 
-def _words(index: Plane) -> str:
+def _format(index: Plane) -> str:
     return ' '.join(map(str, index))
 
 
 def conventional_cell(unit: Atoms) -> tuple[Atoms, str]:
-    """Return the conventional cell of a crystal, and whether its lattice is cubic or hexagonal.
+    """Return the conventional cell of a crystal and its lattice, ``cubic`` or ``hexagonal``.
 
     Raises
     ------
     AutopipeError
-        If it is neither.
+        If the crystal is neither cubic, hexagonal nor trigonal.
     """
     from pymatgen.io.ase import AseAtomsAdaptor
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
@@ -187,7 +187,7 @@ def conventional_cell(unit: Atoms) -> tuple[Atoms, str]:
     if system not in ('cubic', 'hexagonal', 'trigonal'):
         raise AutopipeError(
             Code.HOST_UNSUITABLE,
-            f'grain boundaries are made of cubic and hexagonal crystals; {unit.get_chemical_formula()} is {system}',
+            f'grain boundaries need a cubic or hexagonal crystal; {unit.get_chemical_formula()} is {system}',
         )
     found = AseAtomsAdaptor.get_atoms(analyzer.get_conventional_standard_structure())
     cell = Atoms(found.symbols, found.positions, cell=found.cell, pbc=True)
@@ -197,7 +197,7 @@ def conventional_cell(unit: Atoms) -> tuple[Atoms, str]:
 
 
 def _join(unit: Atoms, boundary: Boundary, thickness_A: float, gap_A: float, shift: np.ndarray) -> Atoms:
-    """Return the two grains one above the other, the boundary's normal along z."""
+    """Return the two grains, one above the other, with the normal of the boundary along z."""
     from ase.build import make_supercell
     from ase.geometry import cellpar_to_cell
 
@@ -207,7 +207,7 @@ def _join(unit: Atoms, boundary: Boundary, thickness_A: float, gap_A: float, shi
         grain = make_supercell(plain, rows)
         first, second, third = grain.cell.lengths()
         n_repeats = int(np.ceil(thickness_A / third - 1e-9))
-        # Both grains have the same first two vectors, turned.
+        # The first two vectors are the same in both grains, apart from the rotation.
         box = cellpar_to_cell([first, second, third, 90, 90, grain.cell.angles()[2]])
         fractions = grain.get_scaled_positions()
         fractions[np.isclose(fractions, 1, atol=1e-8)] = 0
@@ -222,7 +222,7 @@ def _join(unit: Atoms, boundary: Boundary, thickness_A: float, gap_A: float, shi
 
 
 def _merge(atoms: Atoms, unit: Atoms, factor: float) -> tuple[Atoms, int]:
-    """Return the structure with atoms that are too close merged half way, and how many are gone."""
+    """Merge atoms that are too close into one at their midpoint; return the structure and the number of merges."""
     from matscipy.neighbours import neighbour_list
 
     crystal = unit.repeat(3)
@@ -235,19 +235,20 @@ def _merge(atoms: Atoms, unit: Atoms, factor: float) -> tuple[Atoms, int]:
     )
     symbols = atoms.get_chemical_symbols()
     positions = atoms.positions.copy()
-    gone: set[int] = set()
+    removed: set[int] = set()
     for pair in np.argsort(distances, kind='stable'):
         i, j = int(first[pair]), int(second[pair])
         if distances[pair] >= factor * max(nearest.values()):
             break
-        if i < j and symbols[i] == symbols[j] and not {i, j} & gone and distances[pair] < factor * nearest[symbols[i]]:
+        is_free = i < j and not {i, j} & removed
+        if is_free and symbols[i] == symbols[j] and distances[pair] < factor * nearest[symbols[i]]:
             positions[i] += vectors[pair] / 2
-            gone.add(j)
+            removed.add(j)
     kept = atoms.copy()
     kept.positions = positions
-    del kept[sorted(gone)]
+    del kept[sorted(removed)]
     kept.wrap()
-    return kept, len(gone)
+    return kept, len(removed)
 
 
 VARIANT = InterfaceGenerator

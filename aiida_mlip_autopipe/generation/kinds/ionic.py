@@ -1,4 +1,4 @@
-"""Ionic crystals: a structure type, ions on its sites, formal charges that sum to zero."""
+"""Ionic crystals: ions on the sites of a structure type, with formal charges that sum to zero."""
 
 from __future__ import annotations
 
@@ -40,25 +40,24 @@ class IonicSettings(GeneratorSettings):
     ]  # fmt: skip
     """The structure type."""
     sites: dict[Literal['A', 'B', 'X'], Occupation]
-    """What is on the cation sites A (and B, in perovskite and spinel) and on the anion sites X: an element, or elements
-    with their fractions, as {A: {Zr: 0.9, Y: 0.1}, X: O}."""
+    """Elements on the cation sites A (and B in perovskite and spinel) and on the anion sites X: one element, or a
+    composition, such as {A: {Zr: 0.9, Y: 0.1}, X: O}."""
     oxidation_states: dict[Element, OxidationStates] = Field(default_factory=dict)
-    """Oxidation state of an element, or several for mixed valence; by default guessed from the common ones."""
+    """Oxidation state of an element, or several for mixed valence; by default guessed from its common states."""
     compensation: Literal['vacancies', 'none'] = 'vacancies'
-    """How a formal charge that no states balance is made up for: by vacancies of the host's ions, or not at all, which
-    is recorded."""
+    """Compensate a net formal charge by vacancies of the host's ions, or allow it. The net charge is recorded."""
     schottky: int = Field(default=0, ge=0)
-    """Formula units removed from random sites of the cell."""
+    """Number of formula units to remove from random sites (Schottky defects)."""
     frenkel: dict[Element, PositiveInt] = Field(default_factory=dict)
-    """Ions of an element moved from random sites to the largest voids."""
+    """Ions to move from random sites to the largest voids, by element (Frenkel pairs)."""
     a_A: PositiveFloat | None = None
     """Lattice constant in Å; by default from Shannon's ionic radii."""
     supercell: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     """Repeats of the conventional cell."""
     n_atoms: PositiveInt | None = None
-    """Number of atoms wanted, in place of `supercell`."""
+    """Approximate number of atoms, instead of `supercell`."""
     composition_tolerance: float = Field(default=0.02, gt=0, le=0.5)
-    """Largest deviation of a realised fraction on a site."""
+    """Maximum deviation of a fraction on a site from that in `sites`."""
 
     @model_validator(mode='after')
     def _check(self) -> Self:
@@ -66,19 +65,19 @@ class IonicSettings(GeneratorSettings):
         if set(self.sites) != roles:
             raise fault(Code.SITES_MISMATCH, f'{self.prototype} has the sites {", ".join(sorted(roles))}')
         if self.supercell and self.n_atoms:
-            raise fault(Code.VALUES_EXCLUDE, 'give supercell or n_atoms, not both')
+            raise fault(Code.VALUES_EXCLUDE, 'set supercell or n_atoms, not both')
         elements = {symbol for occupation in self.sites.values() for symbol in occupation}
         for name in ('oxidation_states', 'frenkel'):
             for symbol in getattr(self, name):
                 if symbol not in elements:
                     known = ', '.join(sorted(elements))
-                    raise fault(Code.KEY_UNKNOWN, f'{name}: {symbol} is not on the sites, which have {known}')
+                    raise fault(Code.KEY_UNKNOWN, f'{name}: {symbol} is not on the sites; their elements are {known}')
         return self
 
 
 @dataclass
 class _Plan:
-    """What is settled before any random number: ions and their counts in the cell."""
+    """The cell and the numbers of its ions, which no random number changes."""
 
     cell: Atoms
     roles: np.ndarray
@@ -94,14 +93,14 @@ class _Plan:
 
 
 class IonicGenerator(Generator):
-    """Ionic crystals, pure and mixed, with compensated charge."""
+    """Makes pure and mixed ionic crystals with compensated charges."""
 
     settings_class = IonicSettings
     settings: IonicSettings
 
     def __init__(self, settings: IonicSettings):
         super().__init__(settings)
-        self._sites: dict[str, dict[str, float]] = {str(role): shares for role, shares in settings.sites.items()}
+        self._sites: dict[str, dict[str, float]] = {str(role): fractions for role, fractions in settings.sites.items()}
         self._chemistry = Chemistry(settings.prototype, self._sites, settings.oxidation_states, settings.compensation)
         self._plans: dict[Requirements, _Plan] = {}
 
@@ -114,15 +113,15 @@ class IonicGenerator(Generator):
         return any(len(states) > 1 for states in self._chemistry.guess(self._host_counts()).values())
 
     def n_parents(self) -> int | None:
-        """Return 1 for a pure crystal; what holds mixed sites, valences or defects is drawn anew."""
+        """Return 1 for a pure crystal, and None for mixed sites, mixed valence or defects."""
         return None if self._is_random else 1
 
     def default_n_seeds(self) -> int:
-        """Return ten arrangements where there is more than one."""
+        """Return ten random arrangements, or one seed for a pure crystal."""
         return N_RANDOM_SEEDS * self.settings.perturb.variants if self._is_random else super().default_n_seeds()
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
-        """Return the crystal with its ions on random sites of their kind, vacancies and defects."""
+        """Return the crystal with its ions arranged at random, and with vacancies and defects."""
         if requirements not in self._plans:
             self._plans[requirements] = self._make_plan(requirements)
         plan = self._plans[requirements]
@@ -137,7 +136,7 @@ class IonicGenerator(Generator):
         return Parent(atoms, record, repeatable=repeatable, charge_allowed=self.charge_allowed)
 
     def _arrange(self, atoms: Atoms, plan: _Plan, rng: np.random.Generator) -> dict[str, Any]:
-        """Put the ions on random sites of their kind, make vacancies and defects, and return the record of it."""
+        """Arrange the ions on their sites at random, make vacancies and defects, and return the record."""
         for role, counts in plan.counts.items():
             symbols = rng.permutation(np.repeat(list(counts), list(counts.values())))
             atoms.symbols[plan.roles == role] = symbols.tolist()
@@ -169,28 +168,28 @@ class IonicGenerator(Generator):
 
     @property
     def charge_allowed(self) -> bool:
-        """Whether the charge is left as it is."""
+        """Whether the crystal may have a net charge."""
         return self.settings.compensation == 'none'
 
     def draw_unit(self, index: int) -> Atoms:
-        """Return the conventional cell; where ions share sites, with placeholders that have the sites' mean charge."""
+        """Return the conventional cell; for a mixed crystal, with placeholders of the mean charge of their site."""
         if not self._is_random:
             return super().draw_unit(index)
         plan = self._make_plan(Requirements())
         means = {}
         for role, counts in plan.counts.items():
             charges = {s: sum(state * n for state, n in plan.states[s].items()) for s in counts}
-            shares = {s: n / sum(plan.states[s].values()) / sum(counts.values()) for s, n in counts.items()}
-            means[role] = sum(charges[s] * shares[s] for s in counts)
+            fractions = {s: n / sum(plan.states[s].values()) / sum(counts.values()) for s, n in counts.items()}
+            means[role] = sum(charges[s] * fractions[s] for s in counts)
         cell, roles = prototype_cell(self.settings.prototype)
-        # What vacancies make up for is spread over the anions, so that the mean crystal is neutral.
+        # The anions balance the charge that vacancies will compensate, so that the mean crystal is neutral.
         means['X'] = -sum(means[role] for role in roles if role != 'X') / int(np.sum(roles == 'X'))
         cell.set_cell(plan.cell.cell.array / np.array(plan.repeats)[:, None], scale_atoms=True)
         cell.set_initial_charges([means[role] for role in roles])
         return cell
 
     def fill(self, atoms: Atoms, rng: np.random.Generator) -> dict[str, Any]:
-        """Put the ions on random sites of their kind in a structure cut from the crystal, neutral as the crystal is."""
+        """Arrange the ions at random on the sites of a structure cut from the crystal, with the same compensation."""
         if not self._is_random:
             return {}
         roles = np.array([next(r for r, s in ROLE_SYMBOLS.items() if s == symbol) for symbol in atoms.symbols])
@@ -200,18 +199,18 @@ class IonicGenerator(Generator):
             counts[role] = realise_counts(occupation, int(np.sum(roles == role)))
         host = self._chemistry.guess(self._host_counts())
         states, vacancies = self._chemistry.compensate(counts, host)
-        for role, found in counts.items():  # the charge may have asked for some ions more or less
-            shares = {symbol: number / sum(found.values()) for symbol, number in found.items()}
-            if max(abs(shares[s] - x) for s, x in self._sites[role].items()) > self.settings.composition_tolerance:
+        for role, found in counts.items():  # the compensation may have changed the numbers of ions
+            fractions = {symbol: number / sum(found.values()) for symbol, number in found.items()}
+            if max(abs(fractions[s] - x) for s, x in self._sites[role].items()) > self.settings.composition_tolerance:
                 raise AutopipeError(
                     Code.COMPOSITION_IMPOSSIBLE,
-                    f'{len(atoms)} sites hold no neutral {describe(self._sites[role])} on {role}; the nearest is '
-                    f'{describe(shares)}: take a larger cell or raise composition_tolerance',
+                    f'{len(atoms)} sites cannot have a neutral {describe(self._sites[role])} on {role}; the nearest is '
+                    f'{describe(fractions)}; use a larger cell or raise composition_tolerance',
                 )
         return self._arrange(atoms, _Plan(atoms.copy(), roles, (1, 1, 1), counts, states, vacancies), rng)
 
     def _host_counts(self) -> dict[str, int]:
-        """Return the atoms of the unit cell with the main element on each site."""
+        """Return the number of atoms of the main element of each site in the unit cell."""
         _, roles = prototype_cell(self.settings.prototype)
         counts: dict[str, int] = {}
         for role, occupation in self.settings.sites.items():
@@ -241,9 +240,9 @@ class IonicGenerator(Generator):
         return _Plan(unit.repeat(repeats), np.tile(unit_roles, n_cells), repeats, counts, states, vacancies)
 
     def _lattice_constant(self, unit: Atoms, roles: np.ndarray, host: States) -> float:
-        """Return the constant in Å that makes cation–anion distances the sums of the ions' radii, on average.
+        """Return the lattice constant in Å for which the mean cation–anion distance is the sum of the radii.
 
-        Where Shannon lists one of the ions not, as As³⁻, all radii are the covalent ones.
+        If Shannon does not list one of the ions, such as As³⁻, all radii are covalent radii.
         """
         from ase.data import atomic_numbers, covalent_radii
 
@@ -263,18 +262,18 @@ class IonicGenerator(Generator):
                         ionic[role] += fraction * number / sum(by_state.values()) * radius
         radii = ionic or covalent
         weights = {role: float(np.sum(roles == role)) * coordination[role] for role in lengths}
-        wanted = sum(weights[role] * (radii[role] + radii['X']) for role in lengths)
-        return wanted / sum(weights[role] * lengths[role] for role in lengths)
+        target = sum(weights[role] * (radii[role] + radii['X']) for role in lengths)
+        return target / sum(weights[role] * lengths[role] for role in lengths)
 
-    def _schottky(self, atoms: Atoms, roles: np.ndarray, gone: set[int], rng: np.random.Generator) -> list[int]:
-        """Return atoms of neutral formula units to remove."""
+    def _schottky(self, atoms: Atoms, roles: np.ndarray, removed: set[int], rng: np.random.Generator) -> list[int]:
+        """Return the atoms of random neutral formula units, to remove them."""
         if not self.settings.schottky:
             return []
         unit_roles = prototype_cell(self.settings.prototype)[1]
         per_role = {role: int(np.sum(unit_roles == role)) for role in self._sites}
         divisor = int(np.gcd.reduce(list(per_role.values())))
         charges = atoms.get_initial_charges()
-        free = np.array([i not in gone for i in range(len(atoms))])
+        free = np.array([i not in removed for i in range(len(atoms))])
         for _ in range(100):
             chosen = [
                 int(site)
@@ -287,12 +286,12 @@ class IonicGenerator(Generator):
                 return chosen
         raise PhysicsViolationError(
             'formal_charge', (), float(charges[chosen].sum()), 0.0,
-            f'no neutral set of {self.settings.schottky} formula units was found among the ions',
+            f'no neutral set of {self.settings.schottky} formula units was found',
         )  # fmt: skip
 
 
 def _move_to_voids(atoms: Atoms, symbol: str, count: int, voids: np.ndarray, rng: np.random.Generator) -> None:
-    """Move ions to voids at random among the largest; each leaves its site vacant."""
+    """Move random ions of an element to random voids."""
     sites = np.flatnonzero(atoms.symbols == symbol)
     if count > min(len(sites), len(voids)):
         raise AutopipeError(

@@ -1,4 +1,4 @@
-"""Crystals from a chemical formula alone: known structure types and random crystals of every symmetry."""
+"""Crystals from a chemical formula: known structure types, and random crystals of any symmetry."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from aiida_mlip_autopipe.generation.crystals.lattices import atomic_volume
 from aiida_mlip_autopipe.generation.validation import CHARGE_TOLERANCE
 from aiida_mlip_autopipe.structures.cells import sort_sites
 
-# Volume of a crystal over that of the spheres of its ions (Shannon, coordination 6): MgO 1.43, NaCl 1.53, Al2O3 1.19,
-# TiO2 1.30, CaF2 1.70, SrTiO3 1.41. The mean gives the lengths of each within 7 %.
+# Volume of a crystal divided by that of its ions as spheres (Shannon radii, coordination 6): MgO 1.43, NaCl 1.53,
+# Al2O3 1.19, TiO2 1.30, CaF2 1.70, SrTiO3 1.41. With the mean, all lattice constants are correct within 7 %.
 PACKING = 1.45
 N_SPACEGROUPS = 230
 N_TRIALS = 30
-# How far a balanced formula is looked for where the one asked for is not: atoms of an element, and formulas.
+# Limits of the search for a balanced formula near one that is not: atoms of each element, and number of formulas.
 NEAR_COUNT = 6
 N_NEAR = 500
 
@@ -37,33 +37,32 @@ class KnowledgeSettings(GeneratorSettings):
     kind: Literal['knowledge'] = 'knowledge'
     """Crystals of a chemical formula."""
     formula: Formula
-    """The formula, as Fe2O3."""
+    """The formula, such as Fe2O3."""
     max_prototypes: int = Field(default=20, ge=0)
-    """Structure types at most, those of few atoms first; 0 leaves them out."""
+    """Maximum number of structure types, the smallest cells first; 0 for none."""
     n_random: int = Field(default=5, ge=0)
-    """Random crystals."""
+    """Number of random crystals."""
     formula_units: tuple[PositiveInt, ...] = (1, 2, 4)
-    """Formula units in the cell of a random crystal, of which one is drawn."""
+    """Formula units in the cell of a random crystal; each crystal draws one of these numbers."""
     spacegroups: tuple[Annotated[int, Field(ge=1, le=N_SPACEGROUPS)], ...] = ()
-    """Space groups of random crystals, of which one is drawn; by default all that suit the formula, without P1."""
+    """Space groups of random crystals; each crystal draws one. By default all except P1 that allow the formula."""
     oxidation_states: dict[Element, float] = Field(default_factory=dict)
-    """Oxidation state of each element, the mean where there are several; by default guessed. A formula of metals has
-    none."""
+    """Oxidation state of each element, or its mean for mixed valence; by default guessed. Metals have none."""
     volume_A3: PositiveFloat | None = None
-    """Volume of a formula unit in Å³; by default estimated from ionic radii, else from the elements."""
+    """Volume of a formula unit in Å³; by default estimated from ionic radii, or from the elements if there are none."""
 
-    # Of all structure types of a stoichiometry some do not suit the ions: they are left out and reported.
+    # Some structure types of the stoichiometry do not suit the ions; they are skipped and reported.
     default_on_failure: ClassVar[str] = 'skip'
 
     @model_validator(mode='after')
     def _check(self) -> Self:
         if not self.max_prototypes and not self.n_random:
-            raise fault(Code.VALUES_INCOMPLETE, 'give max_prototypes or n_random')
+            raise fault(Code.VALUES_INCOMPLETE, 'set max_prototypes or n_random above 0')
         return self
 
 
 class KnowledgeGenerator(Generator):
-    """Known structure types of the formula, then random crystals."""
+    """Makes known structure types of the formula, then random crystals."""
 
     settings_class = KnowledgeSettings
     settings: KnowledgeSettings
@@ -77,7 +76,7 @@ class KnowledgeGenerator(Generator):
 
     @cached_property
     def _states(self) -> dict[str, float]:
-        """Return the charge of each element; empty for metals and elements."""
+        """The charge of each element; empty for metals and pure elements."""
         from pymatgen.core import Composition
 
         counts, given = self._counts, self.settings.oxidation_states
@@ -88,7 +87,7 @@ class KnowledgeGenerator(Generator):
                 listed = ', '.join(f'{symbol}: {state:g}' for symbol, state in given.items())
                 raise AutopipeError(
                     Code.CHARGE_UNBALANCED,
-                    f'oxidation_states must name {", ".join(counts)} and balance {self.settings.formula}; '
+                    f'oxidation_states must contain {", ".join(counts)} and balance {self.settings.formula}; '
                     f'{{{listed}}} leaves {total:+g} e{hint and f"; {hint}"}',
                 )
             return given
@@ -99,20 +98,20 @@ class KnowledgeGenerator(Generator):
             hint = self._nearest_formula(lambda found: bool(Composition(found).oxi_state_guesses(max_sites=-1)))
             raise AutopipeError(
                 Code.CHARGE_UNBALANCED,
-                f'no oxidation states balance {self.settings.formula}; {hint and f"{hint}, or "}give oxidation_states, '
-                'all 0 where there are no ions',
+                f'no oxidation states balance {self.settings.formula}; {hint and f"{hint}, or "}set oxidation_states '
+                '(0 for all elements if there are no ions)',
             )
         return states
 
     def _nearest_formula(self, balances: Callable[[dict[str, int]], bool]) -> str:
-        """Return a hint at the formula of the same elements, of those that balance the nearest in its fractions."""
+        """Return a hint at the nearest balanced formula of the same elements, or an empty text."""
         from pymatgen.core import Composition
 
-        wanted = np.array(list(self._counts.values())) / sum(self._counts.values())
-        known = product(range(1, NEAR_COUNT + 1), repeat=len(wanted))
+        target = np.array(list(self._counts.values())) / sum(self._counts.values())
+        known = product(range(1, NEAR_COUNT + 1), repeat=len(target))
         near = sorted(
             (numbers for numbers in known if np.gcd.reduce(numbers) == 1),
-            key=lambda numbers: (float(np.abs(np.array(numbers) / sum(numbers) - wanted).sum()), sum(numbers)),
+            key=lambda numbers: (float(np.abs(np.array(numbers) / sum(numbers) - target).sum()), sum(numbers)),
         )
         for numbers in near[:N_NEAR]:
             counts = dict(zip(self._counts, numbers, strict=True))
@@ -134,7 +133,7 @@ class KnowledgeGenerator(Generator):
         return PACKING * spheres
 
     def _ionic_radius(self, symbol: str) -> float | None:
-        """Return the mean radius of an element's ions in Å; None where it has no charge or no known radius."""
+        """Return the mean radius of an element's ions in Å, or None without a charge or a known radius."""
         mean = self._states.get(symbol, 0)
         if not mean:
             return None
@@ -159,15 +158,15 @@ class KnowledgeGenerator(Generator):
         return sorted(found, key=lambda item: len(item[1]))[: self.settings.max_prototypes]
 
     def n_parents(self) -> int | None:
-        """Return the number of structure types; None where random crystals are asked for too."""
+        """Return the number of structure types, or None if there are random crystals too."""
         return None if self.settings.n_random else len(self._prototypes)
 
     def default_n_seeds(self) -> int:
-        """Return the structure types and the random crystals."""
+        """Return the number of structure types and random crystals."""
         return (len(self._prototypes) + self.settings.n_random) * self.settings.perturb.variants
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
-        """Return a structure type, or a random crystal where there are no more."""
+        """Return a structure type, or a random crystal after the last structure type."""
         if index < len(self._prototypes):
             name, atoms = self._prototypes[index]
             atoms = atoms.copy()
@@ -176,7 +175,7 @@ class KnowledgeGenerator(Generator):
             atoms, record = self._random_crystal(rng)
         else:
             raise AutopipeError(
-                Code.PROTOTYPE_MISSING, f'no structure type of {self.settings.formula} is known; set n_random'
+                Code.PROTOTYPE_MISSING, f'no structure type of {self.settings.formula} is known; set n_random above 0'
             )
         units = len(atoms) / sum(self._counts.values())
         scale = (self.volume * units / atoms.get_volume()) ** (1 / 3)
@@ -193,7 +192,7 @@ class KnowledgeGenerator(Generator):
         return Parent(atoms, record)
 
     def _random_crystal(self, rng: np.random.Generator) -> tuple[Atoms, dict[str, Any]]:
-        """Return a crystal with random cell and positions in a random space group."""
+        """Return a crystal with a random cell and random positions in a random space group."""
         try:
             from pyxtal import pyxtal
             from pyxtal.msg import Comp_CompatibilityError
@@ -216,15 +215,15 @@ class KnowledgeGenerator(Generator):
                 return sort_sites(crystal.to_ase()), {'spacegroup': group}
         raise PhysicsViolationError(
             'random_crystal', (), 0.0, 1.0,
-            f'{N_TRIALS} random cells of {self.settings.formula} fitted no space group or held atoms too close',
+            f'none of {N_TRIALS} random crystals of {self.settings.formula} was valid',
         )  # fmt: skip
 
 
 def _charges(atoms: Atoms, states: dict[str, float], rng: np.random.Generator) -> np.ndarray:
-    """Return charges of the mean given for each element.
+    """Return charges with the given mean for each element.
 
-    Mixed valence is spread over random atoms as the two known states about the mean; where the cell holds too few
-    atoms for their shares, all have the mean.
+    With mixed valence, random atoms have the two known states around the mean. If the cell has too few atoms to give
+    the mean exactly, all have the mean.
     """
     charges = np.zeros(len(atoms))
     for symbol, mean in states.items():
@@ -242,9 +241,9 @@ def _charges(atoms: Atoms, states: dict[str, float], rng: np.random.Generator) -
 
 @cache
 def prototypes(counts: tuple[int, ...]) -> list[tuple[str, dict[str, int], Atoms]]:
-    """Return the structure types with these numbers of atoms in the formula, in pymatgen's copy of AFLOW's library.
+    """Return the structure types with these numbers of atoms in the formula.
 
-    M. J. Mehl et al., Comput. Mater. Sci. 136, S1 (2017).
+    They are from pymatgen's copy of the AFLOW library: M. J. Mehl et al., Comput. Mater. Sci. 136, S1 (2017).
 
     Returns
     -------

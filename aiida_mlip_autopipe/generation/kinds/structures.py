@@ -1,4 +1,4 @@
-"""The user's own structures, and those that a query found."""
+"""Structures from files or from a database query."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from aiida_mlip_autopipe.generation.databases.query import QuerySettings
 from aiida_mlip_autopipe.structures.cells import complete_cell
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 
-# Where the file of a query's answer has a structure's id.
+# Key of a structure's database id in the file with the answer to a query.
 DATABASE_ID = 'database_id'
 
 
@@ -30,28 +30,28 @@ class StructuresSettings(GeneratorSettings):
     kind: Literal['structures'] = 'structures'
     """Structures from files or from a database."""
     files: tuple[InputFile, ...] = ()
-    """Files in any format that ASE reads, with a cell or without."""
+    """Files in any format that ASE reads. Structures may have no cell."""
     query: QuerySettings | None = None
-    """A question to a database in place of files. With files, these are an earlier answer, and nothing is asked."""
+    """A database query, instead of files. If files are set too, they are an earlier answer, and no query is sent."""
     frames: str = Field(default=':', pattern=r'^(-?\d+|-?\d*:-?\d*(:-?\d*)?)$')
-    """Which structures of each file, as a Python index or slice."""
+    """Structures to read from each file, as a Python index or slice."""
 
-    # Cells may be as small as they are: the user's files are what the user wants explored.
+    # Small cells are not repeated: the files are explored as they are.
     default_height_factor: ClassVar[float] = 0.0
 
     @model_validator(mode='after')
     def _check_source(self) -> Self:
         if not self.files and not self.query:
-            raise fault(Code.VALUES_INCOMPLETE, 'an entry of structures needs files or a query')
+            raise fault(Code.VALUES_INCOMPLETE, 'set files or query')
         return self
 
     def stream_content(self) -> dict[str, Any]:
-        """Return what the random streams are derived from: the files' content, neither paths nor query."""
+        """Return the content that seeds the random streams: the content of the files, not their paths or the query."""
         content = {**super().stream_content(), 'files': [file_sha256(path) for path in self.files]}
         return {name: value for name, value in content.items() if name != 'query'}
 
     def elements(self) -> frozenset[str]:
-        """Return the elements in the files, or those that the query asks for while it has no answer."""
+        """Return the elements in the files, or those of the query before it is answered."""
         if self.query and not self.files:
             return frozenset(self.query.elements)
         structures = (atoms for path in self.files for atoms in read_structures(path, self.frames))
@@ -59,7 +59,7 @@ class StructuresSettings(GeneratorSettings):
 
 
 class StructuresGenerator(Generator):
-    """Structures read from files, in their order."""
+    """Returns the structures of the files, in order."""
 
     settings_class = StructuresSettings
     settings: StructuresSettings
@@ -70,7 +70,8 @@ class StructuresGenerator(Generator):
         query = self.settings.query
         if not self.settings.files:
             raise AutopipeError(
-                Code.QUERY_UNANSWERED, 'the query of an entry of structures was not asked yet; answer_queries asks it'
+                Code.QUERY_UNANSWERED,
+                'the query of an entry has no answer; call answer_queries first',
             )
         for path in self.settings.files:
             digest = file_sha256(path)
@@ -94,37 +95,37 @@ class StructuresGenerator(Generator):
 
 
 def _database_id(atoms: Atoms, path: Path) -> str:
-    """Return the id that the file of an answer has with a structure."""
+    """Return the database id of a structure from the file with the answer."""
     try:
         return str(atoms.info[DATABASE_ID]).removeprefix('id ')
     except KeyError:
         raise AutopipeError(
             Code.VALUES_EXCLUDE,
-            f'the structure file {path} is no answer of a query: a structure has no {DATABASE_ID}; '
-            'write files and query in two entries',
+            f'the structure file {path} is not the answer to a query: a structure has no {DATABASE_ID}; '
+            'use separate entries for files and query',
         ) from None
 
 
 def read_structures(path: Path, frames: str = ':') -> list[Atoms]:
-    """Read structures from a file and keep what a seed is: elements, positions, cell, tags, moments, charges, FixAtoms.
+    """Read structures from a file: elements, positions, cell, tags, magnetic moments, charges and FixAtoms constraints.
 
     Raises
     ------
     AutopipeError
-        If the file cannot be read or holds what cannot be explored.
+        If the file cannot be read, or has a structure that cannot be explored.
     """
     from ase.io import read
     from ase.io.formats import UnknownFileTypeError
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # readers warn about their guesses; the structure is checked here
+            warnings.simplefilter('ignore')  # readers warn about guesses; the structure is checked below
             found = read(path, index=frames)
     except UnknownFileTypeError as error:
         raise AutopipeError(
-            Code.FILE_UNREADABLE, f'the structure file {path} cannot be read: ASE does not know its format'
+            Code.FILE_UNREADABLE, f'the structure file {path} cannot be read: ASE does not support its format'
         ) from error
-    except Exception as error:  # readers of other formats raise various errors for a broken file
+    except Exception as error:  # readers raise various errors for invalid files
         reason = ' '.join(str(error).split()) or type(error).__name__
         code = Code.FILE_MISSING if isinstance(error, FileNotFoundError) else Code.FILE_UNREADABLE
         raise AutopipeError(code, f'the structure file {path} cannot be read: {reason}') from error
@@ -140,16 +141,16 @@ def _clean(atoms: Atoms, name: str) -> Atoms:
     if not atoms.numbers.all():
         raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} has a site without an element (X)')
     if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
-        raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} has positions or a cell that are not finite numbers')
+        raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} has positions or cell vectors that are not finite')
     try:
         fixed_mask(atoms)
     except ValueError as error:
         raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} cannot be used: {error}') from None
-    # A direction without a cell vector is not periodic, whatever the file says.
+    # A direction without a cell vector is not periodic, even if the file has it periodic.
     pbc = atoms.pbc & atoms.cell.array.any(axis=1)
     if pbc.all() and abs(atoms.cell.volume) < 1e-6:
-        raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} has a cell without volume')
-    kept = Atoms(numbers=atoms.numbers, positions=_off_far_faces(atoms, pbc), cell=atoms.cell, pbc=pbc)
+        raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} has a cell of zero volume')
+    kept = Atoms(numbers=atoms.numbers, positions=_move_from_far_faces(atoms, pbc), cell=atoms.cell, pbc=pbc)
     kept.set_constraint(atoms.constraints)
     kept.info = {DATABASE_ID: atoms.info[DATABASE_ID]} if DATABASE_ID in atoms.info else {}
     if atoms.get_tags().any():
@@ -161,8 +162,8 @@ def _clean(atoms: Atoms, name: str) -> Atoms:
     return kept
 
 
-def _off_far_faces(atoms: Atoms, pbc: np.ndarray) -> np.ndarray:
-    """Return the positions with atoms on a far face of the cell on the near one, where readers put them by rounding."""
+def _move_from_far_faces(atoms: Atoms, pbc: np.ndarray) -> np.ndarray:
+    """Return the positions with atoms on a far face of the cell, due to rounding in readers, moved to the near face."""
     if not pbc.any():
         return np.asarray(atoms.positions)
     fractions = atoms.positions @ np.linalg.inv(complete_cell(atoms))

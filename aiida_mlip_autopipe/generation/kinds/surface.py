@@ -1,4 +1,4 @@
-"""Surfaces: slabs of a crystal with vacuum, by Miller index and termination."""
+"""Surfaces: slabs of a crystal in vacuum, by Miller indices and termination."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SLAB_AXES = (True, True, False)
 def _check_miller(index: tuple[int, int, int]) -> tuple[int, int, int]:
     divisor = gcd(*index)
     if divisor == 0:
-        raise fault(Code.VALUE_INVALID, 'the Miller index 0 0 0 is no plane; 0 0 1 is one')
+        raise fault(Code.VALUE_INVALID, '0 0 0 is not a valid plane; 0 0 1 is one')
     return index[0] // divisor, index[1] // divisor, index[2] // divisor
 
 
@@ -50,31 +50,32 @@ class SurfaceSettings(ComposedSettings):
     kind: Literal['surface'] = 'surface'
     """Surface."""
     miller_indices: tuple[MillerIndex, ...] = ()
-    """Planes in the conventional cell, as [[1, 1, 1], [1, 0, 0]]; by default all distinct ones up to `max_miller`."""
+    """Planes in the conventional cell, such as [[1, 1, 1], [1, 0, 0]]; by default all distinct planes up to
+    `max_miller`."""
     max_miller: int = Field(default=1, ge=1, le=4)
-    """Largest component of the Miller indices."""
+    """Maximum component of the Miller indices."""
     thickness_A: PositiveFloat = 10.0
-    """Smallest thickness of the slab in Å, each plane counted with its distance to the next."""
+    """Minimum thickness of the slab in Å, where each plane counts with its distance to the next plane."""
     n_layers: PositiveInt | None = None
-    """Thickness in layers of atoms, in place of `thickness_A`: the thinnest slab of so many or more that `keep` allows.
-    Atoms whose heights differ by less than 0.3 Å are one layer."""
+    """Minimum number of atomic layers, instead of `thickness_A`; the slab is the thinnest that `keep` allows. Atoms
+    whose heights differ by less than 0.3 Å are in the same layer."""
     n_planes: PositiveInt | None = None
-    """Thickness in spacings d_hkl of the conventional cell, in place of `thickness_A`: in fcc one holds one layer
-    of atoms along [1, 1, 1] and two along [1, 0, 0]."""
+    """Thickness in lattice spacings d_hkl of the conventional cell, instead of `thickness_A`. In fcc, one spacing has
+    one atomic layer along [1, 1, 1] and two along [1, 0, 0]."""
     vacuum_A: float = Field(default=15.0, ge=5)
     """Thickness of the vacuum in Å."""
     keep: Literal['stoichiometric', 'symmetric'] = 'stoichiometric'
-    """Slabs of the crystal's composition, or slabs whose two faces are alike, where one costs the other."""
+    """Keep the composition of the crystal, or make slabs with two equivalent faces, if both are not possible."""
     polar: Literal['refuse', 'allow'] = 'refuse'
-    """Leave out terminations with a dipole along the normal or, where formal charges are known, a charge."""
+    """Discard or allow terminations with a net formal charge or a dipole along the normal."""
     fixed_layers: int = Field(default=0, ge=0)
-    """Layers of atoms at the bottom that are held fixed, in the exploration too. A slab with two unlike faces is then
-    made twice, once upside down, so that each face is free to move in one."""
+    """Number of atomic layers at the bottom that are fixed, also in the exploration. A slab with two different faces is
+    then made twice, once upside down, so that each face is free in one of the two."""
 
     @model_validator(mode='after')
     def _check(self) -> Self:
         if self.n_layers and self.n_planes:
-            raise fault(Code.VALUES_EXCLUDE, 'give n_layers or n_planes, not both')
+            raise fault(Code.VALUES_EXCLUDE, 'set n_layers or n_planes, not both')
         return self
 
 
@@ -93,7 +94,7 @@ class _Cut:
 
 
 class SurfaceGenerator(ComposedGenerator):
-    """All terminations of the planes, in the order of the planes."""
+    """Makes all terminations of all planes, plane by plane."""
 
     settings_class = SurfaceSettings
     settings: SurfaceSettings
@@ -109,11 +110,11 @@ class SurfaceGenerator(ComposedGenerator):
         return self._known
 
     def n_parents(self) -> int | None:
-        """Return the number of terminations, or None where elements are spread over their sites at random."""
+        """Return the number of terminations, or None if elements are arranged on the sites at random."""
         return len(self._cuts) if self.inner.n_units() is not None else None
 
     def period(self) -> int:
-        """Return the number of terminations, which are in turn."""
+        """Return the number of terminations, which are taken in turn."""
         return len(self._cuts)
 
     def default_n_seeds(self) -> int:
@@ -121,7 +122,7 @@ class SurfaceGenerator(ComposedGenerator):
         return len(self._cuts) * self.settings.perturb.variants
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
-        """Return a slab, repeated in its plane to the height asked for, then filled by the inner kind."""
+        """Return a slab, repeated in its plane to the required width, with its sites filled by the inner kind."""
         cut = self._cuts[index % len(self._cuts)]
         atoms, filled = self.repeat_and_fill(cut.atoms, rng, requirements)
         record = {
@@ -150,8 +151,7 @@ class SurfaceGenerator(ComposedGenerator):
             planes = ', '.join(sorted({' '.join(map(str, cut.miller)) for cut in cuts}))
             raise AutopipeError(
                 Code.SURFACES_POLAR,
-                f'every termination of {planes} is polar; set polar: allow, or take other Miller indices '
-                'or a larger max_miller',
+                f'all terminations of {planes} are polar; set polar: allow, or use other planes',
             )
         return kept
 
@@ -164,12 +164,12 @@ class SurfaceGenerator(ComposedGenerator):
         if not unit.pbc.all():
             raise AutopipeError(
                 Code.HOST_UNSUITABLE,
-                f'a surface is cut from a crystal; {unit.get_chemical_formula()} is not periodic in three directions',
+                f'a surface needs a crystal; {unit.get_chemical_formula()} is not periodic in three directions',
             )
         if empty_layers(unit).max() > MAX_LAYER_OF_CRYSTAL_A:
             raise AutopipeError(
                 Code.HOST_UNSUITABLE,
-                f'a surface is cut from a crystal; {unit.get_chemical_formula()} has vacuum already',
+                f'a surface needs a crystal; {unit.get_chemical_formula()} already has vacuum',
             )
         guess_charges(unit)
         structure = AseAtomsAdaptor.get_structure(Atoms(unit.symbols, unit.positions, cell=unit.cell, pbc=True))
@@ -193,22 +193,22 @@ class SurfaceGenerator(ComposedGenerator):
                 )
                 cuts.append(cut)
                 if settings.fixed_layers and not cut.symmetric:
-                    # Only the upper face is free to move, so each of two unlike faces comes up once.
+                    # Only the upper face is free to move, so each of two different faces must be the upper one once.
                     cuts.append(replace(cut, atoms=upside_down(atoms), upside_down=True))
         return cuts
 
     def _terminations(self, bulk: Any, plane: Plane) -> list[Any]:
-        """Return a plane's slabs as pymatgen's, one for each place where it can be cut; some may be alike."""
+        """Return the slabs of a plane from pymatgen, one for each possible cut; some may be equivalent."""
         from pymatgen.core.surface import SlabGenerator
 
         settings = self.settings
-        # A spacing holds at least one layer of atoms. Where it is the unit it is the vacuum's too, which is set later.
+        # A spacing has at least one layer of atoms. In units of spacings the vacuum is 1 here and is set later.
         in_planes = settings.n_layers or settings.n_planes
         generator = SlabGenerator(
             bulk, plane, in_planes or settings.thickness_A, 1 if in_planes else settings.vacuum_A,
             in_unit_planes=in_planes is not None, center_slab=False,
         )  # fmt: skip
-        # The fingerprint finds like slabs sooner than pymatgen's matching, whose tolerance grows with the vacuum.
+        # Fingerprints find equivalent slabs; the tolerance of pymatgen's matching would grow with the vacuum.
         slabs = sorted(generator.get_slabs(filter_out_sym_slabs=False), key=lambda slab: slab.shift)
         if settings.keep == 'symmetric':
             return [symmetric for slab in slabs for symmetric in generator.nonstoichiometric_symmetrized_slab(slab)]
@@ -220,22 +220,22 @@ def _fix_bottom(atoms: Atoms, n_layers: int) -> int:
 
     numbers = layers(atoms)
     if numbers.max() < n_layers:
-        most = numbers.max()
+        maximum = numbers.max()
         raise AutopipeError(
             Code.OUT_OF_RANGE,
-            f'fixed_layers: {n_layers} would fix all {most + 1} layers of the slab; at most {most} can be',
+            f'fixed_layers: {n_layers} would fix all {maximum + 1} layers of the slab; the maximum is {maximum}',
         )
     atoms.set_constraint(FixAtoms(mask=numbers < n_layers))
     return int(np.sum(numbers < n_layers))
 
 
 def _check_vacuum(atoms: Atoms, vacuum_A: float) -> None:
-    """Refuse a slab whose vacuum holds an atom."""
+    """Refuse a slab with an atom in its vacuum."""
     gap = float(empty_layers(atoms)[2])
     if gap < 0.95 * vacuum_A:
         raise PhysicsViolationError(
             'vacuum', (), gap, vacuum_A,
-            f'the vacuum of {atoms.get_chemical_formula()} is {gap:.2f} Å thick; {vacuum_A:.2f} Å were asked for',
+            f'the vacuum of {atoms.get_chemical_formula()} is {gap:.2f} Å thick instead of {vacuum_A:.2f} Å',
         )  # fmt: skip
 
 
