@@ -51,7 +51,7 @@ def test_an_ordered_cell_is_repeated_to_the_height_asked_for(generate):
     [
         ({'arrangement': 'L1_2', 'composition': AB}, Code.COMPOSITION_IMPOSSIBLE, ['L1_2', '[0.75, 0.25]', 'Cu 0.5']),
         ({'arrangement': 'B2', 'composition': AB, 'lattice': 'fcc'}, Code.VALUES_EXCLUDE, ['B2', 'bcc']),
-        ({'arrangement': 'B2', 'composition_grid': {'elements': ['Cu', 'Au']}}, Code.VALUES_EXCLUDE, ['B2']),
+        ({'arrangement': 'B2', 'composition_grid': {'elements': ['Cu', 'Au']}}, Code.VALUES_EXCLUDE, ['B2', 'composition_grid']),
         ({'composition': AB, 'composition_grid': {'elements': ['Cu', 'Au']}}, Code.VALUES_EXCLUDE,
          ['composition', 'composition_grid']),
         ({}, Code.VALUES_INCOMPLETE, ['composition', 'composition_grid']),

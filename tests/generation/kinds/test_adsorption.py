@@ -147,9 +147,9 @@ def test_sites_that_differ_in_the_layer_below_only_are_kept_apart(generate):
 
 
 def test_more_molecules_than_fit_are_refused(generate):
-    with refused(Code.STRUCTURE_INVALID, '6', 'C6H6', 'Cu') as caught:
+    with refused(Code.STRUCTURE_INVALID, 'C6H6', 'Cu') as caught:
         generate(adsorption(molecules=['C6H6'], n_molecules=6, n_seeds=1, validation={'max_redraws': 1}))
-    assert caught.value.rule == 'coverage'
+    assert (caught.value.rule, caught.value.value) == ('coverage', 6)
 
 
 def test_a_molecule_larger_than_the_slab_has_it_repeated_or_is_refused(generate):
