@@ -222,34 +222,34 @@ class Code(StrEnum):
     CALCULATION_INCOMPLETE = 'calculation_incomplete', 'A DFT calculation lacks results.', 'Run it again.'
     CALCULATION_MISMATCH = (
         'calculation_mismatch',
-        'A DFT calculation is not of a row of the dataset.',
+        'A DFT calculation belongs to another row or structure.',
         'Use the dataset that the inputs were written for, and run the inputs unchanged.',
     )
-    CALCULATION_MISSING = 'calculation_missing', 'There is no DFT calculation.', 'Run it in the folder of its inputs.'
+    CALCULATION_MISSING = 'calculation_missing', 'A DFT calculation was not run.', 'Run it in the folder of its inputs.'
     CALCULATION_UNCONVERGED = (
         'calculation_unconverged',
-        'The electrons of a DFT calculation did not converge.',
+        'The SCF cycle of a DFT calculation did not converge.',
         'Change the settings of the DFT code and run it again, or leave the row out with --skip-failed.',
     )
-    DATASET_EMPTY = 'dataset_empty', 'The dataset has no row.', 'Use a dataset that has rows.'
+    DATASET_EMPTY = 'dataset_empty', 'The dataset has no rows.', 'Use a dataset that has rows.'
     FOLDER_EXISTS = 'folder_exists', 'The output folder exists.', 'Choose another name.'
-    FRAME_TWICE = 'frame_twice', 'The same frame is there twice.', 'Remove one, or process the two separately.'
+    FRAME_TWICE = 'frame_twice', 'Two rows are the same frame.', 'Remove one, or process them separately.'
     LABELS_INCOMPLETE = (
         'labels_incomplete',
         'Rows have no valid DFT calculation.',
         'Correct the calculations in the message, or leave their rows out with --skip-failed.',
     )
     LABELS_MISSING = 'labels_missing', 'Labels are missing or not finite.', 'Compute the labels again.'
-    LABELS_OUTDATED = 'labels_outdated', 'The labels are of another structure.', 'Compute the labels again.'
+    LABELS_OUTDATED = 'labels_outdated', 'The labels belong to another structure.', 'Compute the labels again.'
     LEVELS_MIXED = 'levels_mixed', 'The rows have different levels of theory.', 'Write one file for each level.'
     ROW_KEY_MISSING = (
         'row_key_missing',
         'A row lacks a required key, such as its seed or its ancestor.',
         'Use the dataset of a campaign, or split by composition.',
     )
-    ROW_MISSING = 'row_missing', 'The dataset has no such row.', 'Use the number of one of its rows.'
+    ROW_MISSING = 'row_missing', 'The dataset has no such row.', 'Use the id of one of its rows.'
     ROW_REFUSED = 'row_refused', 'The database refuses a row.', 'Correct the key or the value in the message.'
-    SPLIT_EMPTY = 'split_empty', 'A set would have no rows.', 'Draw fewer sets, or use smaller groups.'
+    SPLIT_EMPTY = 'split_empty', 'A set would be empty.', 'Draw fewer sets, or use smaller groups.'
 
     # AiiDA: profile, computers, codes and campaigns.
     BROKER_MISSING = 'broker_missing', 'The profile has no broker.', 'Add one with the command in the message.'

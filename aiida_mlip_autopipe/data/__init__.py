@@ -1,1 +1,1 @@
-"""Nodes of the AiiDA graph and their conversion to and from the science's own types."""
+"""AiiDA nodes, and their conversion to and from the types of the scientific subpackages."""

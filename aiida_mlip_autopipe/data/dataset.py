@@ -1,4 +1,4 @@
-"""The node that holds a dataset: a file of structures with their labels, known by its content alone."""
+"""The node of a dataset: a file of structures with labels, identified by its content."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
 from aiida_mlip_autopipe.sampling.pool.given import count_splits, label_sources, read_given
 
 DATASET_NODE_VERSION = 1
-"""Version of what a `DatasetData` holds."""
+"""Version of the content of a `DatasetData`."""
 
 
 @hash_by_attributes('sha256')
 class DatasetData(orm.SinglefileData):
     """A file of structures in a format that ASE reads, such as the database of a campaign.
 
-    Its identity is its content: the name of the file, which determines the format, and its original folder do not
-    count. ``sha256``, ``n_structures``, ``n_atoms`` (of all structures), ``elements``, ``label_sources`` and ``splits``
-    (with the number of structures for each) are attributes for queries.
+    It is identified by its content: the original folder of the file and its name, which determines the format, are
+    ignored. The attributes ``sha256``, ``n_structures``, ``n_atoms`` (of all structures), ``elements``,
+    ``label_sources`` and ``splits`` (with the number of structures in each) are for queries.
     """
 
     @classmethod
@@ -32,7 +32,7 @@ class DatasetData(orm.SinglefileData):
         Raises
         ------
         AutopipeError
-            If the file is missing, cannot be read or has no structure.
+            If the file does not exist, cannot be read or contains no structure.
         """
         structures = read_given(path)
         node = cls(path.absolute())
@@ -50,12 +50,12 @@ class DatasetData(orm.SinglefileData):
         return node
 
     def structures(self) -> list[Atoms]:
-        """Return all structures, with their information about the labels.
+        """Return all structures, with the information about their labels.
 
         Raises
         ------
         SchemaVersionError
-            If another version of the package wrote the node, and this one cannot read it.
+            If the node was written by a version of the package that this version cannot read.
         AutopipeError
             If the content cannot be read.
         """

@@ -1,4 +1,4 @@
-"""The node that holds the descriptors of the frames of many legs."""
+"""The node of the descriptors of the frames of several legs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
 from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor, Description, descriptor_key
 
 DESCRIPTORS_VERSION = 1
-"""Version of what a node of descriptors holds."""
+"""Version of the content of a node of descriptors."""
 
 
 def node_from_features(
@@ -23,20 +23,21 @@ def node_from_features(
     species: Sequence[int],
     about: dict[str, Any],
 ) -> orm.ArrayData:
-    """Return the unstored node.
+    """Return the unstored node of descriptors.
 
     Parameters
     ----------
     features
-        float32 (r, d), one trajectory after another; without trajectories, those of the given structures.
+        Descriptors, float32 (r, d), for one trajectory after another; without trajectories, those of the reference
+        dataset.
     n_rows
-        Number of rows of each trajectory, by its id and in order.
+        Number of rows of each trajectory, by its id, in the order of the trajectories.
     asked
-        ``of`` what the descriptors are, and the settings of the ``descriptor``.
+        ``of``, which names what the descriptors describe, and ``descriptor``, the settings of the descriptor.
     species
-        The atomic numbers that it was built for.
+        The atomic numbers that the descriptor supports.
     about
-        What computed it.
+        Provenance of the descriptors, stored as an attribute.
     """
     node = orm.ArrayData({'features': features})
     attributes = {'trajectory_ids': list(n_rows), 'n_rows': list(n_rows.values()), 'about': about}
@@ -46,14 +47,14 @@ def node_from_features(
 
 
 def descriptions_from_nodes(nodes: Iterable[orm.ArrayData], trajectory_ids: Sequence[str]) -> dict[str, Description]:
-    """Return the descriptors that jobs have computed for some trajectories, by the key of the descriptor.
+    """Return the descriptors that jobs have computed for the trajectories, by the key of the descriptor.
 
-    A descriptor is left out if a trajectory lacks it.
+    A descriptor is omitted if it is missing for a trajectory.
 
     Raises
     ------
     SchemaVersionError
-        If another version of the package wrote a node, and this one cannot read it.
+        If a node was written by a version of the package that this version cannot read.
     """
     adapter: TypeAdapter[Any] = TypeAdapter(AnyDescriptor)
     found: dict[str, dict[str, np.ndarray]] = {}

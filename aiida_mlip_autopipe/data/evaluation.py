@@ -1,4 +1,4 @@
-"""The node that holds what a second calculator says of the frames of a leg."""
+"""The node of the labels of a second calculator for the frames of a leg."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.structures.disagreement import compare_labels, frames_i
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 EVALUATION_NODE_VERSION = 1
-"""Version of what the node of an evaluation holds."""
+"""Version of the content of an evaluation node."""
 
 
 def node_from_evaluation(first: Trajectory, second: Trajectory, about: dict[str, Any]) -> orm.ArrayData:
@@ -23,17 +23,17 @@ def node_from_evaluation(first: Trajectory, second: Trajectory, about: dict[str,
     Parameters
     ----------
     first
-        The frames of the leg, with the labels that it was explored with.
+        The frames of the leg, with the labels of the calculator that explored.
     second
-        The same frames with the labels of the second calculator; some may lack.
+        The same frames with the labels of the second calculator. Some frames may be missing.
     about
-        Who the second calculator is.
+        Provenance of the second calculator, stored as an attribute.
 
     Returns
     -------
     aiida.orm.ArrayData
-        ``steps`` (f,), ``energies`` eV (f,), ``forces`` eV/Å (f, n, 3), and the figures of `compare_labels`, in the
-        order of the leg's frames; NaN where there is no number.
+        The arrays ``steps`` (f,), ``energies`` in eV (f,), ``forces`` in eV/Å (f, n, 3) and those of `compare_labels`,
+        in the order of the frames of the leg. Missing values are NaN.
     """
     rows, others = frames_in_common(first, second)
     energies, forces = np.full(len(first), np.nan), np.full(first.forces.shape, np.nan)
@@ -49,12 +49,12 @@ def node_from_evaluation(first: Trajectory, second: Trajectory, about: dict[str,
 def evaluated_trajectories(
     legs: Iterable[orm.TrajectoryData], evaluations: Iterable[orm.ArrayData]
 ) -> list[Trajectory]:
-    """Return the frames of each leg, with the figures of a committee if it has evaluated them.
+    """Return the frames of each leg, with the disagreement of the committee if it has evaluated them.
 
     Raises
     ------
     SchemaVersionError
-        If another version of the package wrote one of the nodes, and this one cannot read it.
+        If a node was written by a version of the package that this version cannot read.
     """
     evaluation_of = {trajectory_id(evaluation): evaluation for evaluation in evaluations}
     return [_evaluated(leg, evaluation_of.get(trajectory_id(leg))) for leg in legs]

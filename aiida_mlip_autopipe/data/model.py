@@ -1,4 +1,4 @@
-"""The node that holds a model: the weights of a calculator, known by their content alone."""
+"""The node of a model: the weights of a calculator, identified by their content."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from aiida_mlip_autopipe.core.hashing import file_sha256, stream_sha256
 from aiida_mlip_autopipe.data.schema_version import SCHEMA_VERSION, check_schema, set_schema
 
 MODEL_VERSION = 1
-"""Version of what a `ModelData` holds."""
+"""Version of the content of a `ModelData`."""
 
 
 IDENTITY = ('architecture', 'sha256')
-"""The attributes that two nodes of the same model share."""
+"""The attributes that identify a model."""
 
 
 @hash_by_attributes(*IDENTITY)
 class ModelData(orm.Data):
-    """A model, known by the architecture and the sha256 of its file.
+    """A model, identified by its architecture and the sha256 of its file.
 
-    Its name, the path of its file and whether its bytes are stored do not affect AiiDA's hash. The node holds neither a
-    computer nor a path. A shipped model comes with the calculator's package, and its node stores no bytes.
+    The name of the model, the path of its file and whether the node stores the bytes do not affect AiiDA's hash. The
+    node refers to no computer and no path. A shipped model is part of the package of its calculator, and its node
+    stores no bytes.
     """
 
     FILE = 'model'
@@ -47,11 +48,11 @@ class ModelData(orm.Data):
         path
             The file.
         architecture
-            The kind of calculator that it is for.
+            The kind of calculator that uses the model.
         store_bytes
-            Whether the node holds the content; otherwise only its sha256.
+            Whether the node stores the bytes of the file; otherwise, it stores only the sha256.
         facts
-            ``elements`` (symbols), ``cutoff_A`` (Å) and ``versions`` (by package), as far as they are known.
+            ``elements`` (symbols), ``cutoff_A`` (Å) and ``versions`` (by package). Unknown facts may be omitted.
         """
         node = cls._describe(architecture, file_sha256(path), path.name, facts, stored=store_bytes)
         if store_bytes:
@@ -62,16 +63,16 @@ class ModelData(orm.Data):
     def from_shipped(
         cls, name: str, sha256: str, architecture: str, *, facts: Mapping[str, Any] | None = None
     ) -> ModelData:
-        """Return the unstored node of a model that comes with the calculator's package.
+        """Return the unstored node of a model that is part of the package of its calculator.
 
         Parameters
         ----------
         name
             The name of the model, such as ``7net-0``.
         sha256
-            The sha256 of its file.
+            The sha256 of the file.
         architecture
-            The kind of calculator that it is for.
+            The kind of calculator that uses the model.
         facts
             As in `from_file`.
         """
@@ -113,12 +114,14 @@ class ModelData(orm.Data):
         names = {SCHEMA_VERSION, *IDENTITY, 'name', 'shipped', 'stored', 'elements', 'cutoff_A', 'licence', 'versions'}
         missing = names - set(attributes.keys())
         if missing:
-            raise ValidationError(f'a model needs the attributes {", ".join(sorted(missing))}')
+            raise ValidationError(f'a model requires the attributes {", ".join(sorted(missing))}')
         has_bytes = self.FILE in self.base.repository.list_object_names()
         if has_bytes != attributes.get('stored'):
-            raise ValidationError(f'`stored` is {attributes.get("stored")}, but the node has bytes: {has_bytes}')
+            raise ValidationError(
+                f'`stored` is {attributes.get("stored")}, but the node stores {"the" if has_bytes else "no"} bytes'
+            )
         if has_bytes and attributes.get('shipped'):
-            raise ValidationError('a shipped model stores no bytes')
+            raise ValidationError('the node of a shipped model must not store bytes')
         if has_bytes and self._hash_bytes() != self.sha256:
             raise ValidationError(f'the bytes have the sha256 {self._hash_bytes()}, not {self.sha256}')
         return True
@@ -129,43 +132,44 @@ class ModelData(orm.Data):
 
     @property
     def architecture(self) -> str:
-        """The kind of calculator that it is for."""
+        """The kind of calculator that uses the model."""
         return str(self.base.attributes.get('architecture'))
 
     @property
     def sha256(self) -> str:
-        """The sha256 of its file."""
+        """The sha256 of the file."""
         return str(self.base.attributes.get('sha256'))
 
     @property
     def name(self) -> str:
-        """The name of its file or of the shipped model; not part of its identity."""
+        """The name of the file or of the shipped model, which is not part of the identity."""
         return str(self.base.attributes.get('name'))
 
     @property
     def is_shipped(self) -> bool:
-        """Whether it comes with the calculator's package."""
+        """Whether the model is part of the package of its calculator."""
         return bool(self.base.attributes.get('shipped'))
 
     @property
     def has_bytes(self) -> bool:
-        """Whether the node holds the content of its file."""
+        """Whether the node stores the bytes of the file."""
         return bool(self.base.attributes.get('stored'))
 
     def write(self, folder: Path) -> Path:
-        """Write the stored bytes to a file in a folder, and return it.
+        """Write the stored bytes to a file in a folder, and return its path.
 
         Raises
         ------
         SchemaVersionError
-            If another version of the package wrote the node, and this one cannot read it.
+            If the node was written by a version of the package that this version cannot read.
         AutopipeError
             If the node stores no bytes.
         """
         check_schema(self, MODEL_VERSION)
         if not self.has_bytes:
             raise AutopipeError(
-                Code.MODEL_MISSING, f'the node of the model {self.name!r} stores its sha256 only, {self.sha256}'
+                Code.MODEL_MISSING,
+                f'the node of the model {self.name!r} stores no bytes, only the sha256 {self.sha256}',
             )
         path = folder / self.name
         with self.base.repository.open(self.FILE, mode='rb') as source, path.open('wb') as target:
@@ -174,7 +178,7 @@ class ModelData(orm.Data):
 
 
 def find_model_node(architecture: str, sha256: str) -> ModelData | None:
-    """Return a stored node of a model, preferably one with bytes; None if there is none."""
+    """Return a stored node of a model, preferably one with bytes; None if no node exists."""
     identity = {'attributes.architecture': architecture, 'attributes.sha256': sha256}
     found = orm.QueryBuilder().append(ModelData, filters=identity).all(flat=True)
     return max(found, key=lambda node: (node.has_bytes, -node.pk), default=None)

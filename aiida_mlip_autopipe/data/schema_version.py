@@ -1,4 +1,4 @@
-"""The version of a node's content, which is stored on the node and checked before the content is read."""
+"""The version of the content of a node, which is stored in the node and checked before the content is read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SCHEMA_VERSION = 'schema_version'
 
 
 class SchemaVersionError(AutopipeError):
-    """A node whose content this version of the package cannot read."""
+    """A node with content that this version of the package cannot read."""
 
 
 def set_schema(node: orm.Data, version: int) -> None:
@@ -20,7 +20,7 @@ def set_schema(node: orm.Data, version: int) -> None:
 
 
 def check_schema(node: orm.Data, newest: int, oldest: int = 1) -> int:
-    """Return the version of a node's content, if it can be read.
+    """Return the version of the content of a node, if this package can read it.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def check_schema(node: orm.Data, newest: int, oldest: int = 1) -> int:
     Raises
     ------
     SchemaVersionError
-        If the node is newer, older, or has no version at all.
+        If the version is newer, too old or missing.
     """
     found = node.base.attributes.get(SCHEMA_VERSION, None)
     if isinstance(found, int) and oldest <= found <= newest:

@@ -1,4 +1,4 @@
-"""The node that holds a seed."""
+"""The node of a seed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
 from aiida_mlip_autopipe.structures.seed import Seed
 
 SEED_VERSION = 1
-"""Version of what a `SeedData` holds."""
+"""Version of the content of a `SeedData`."""
 
 
 class SeedData(StructureData):
-    """A structure that keeps what `StructureData` loses: exact arrays, tags, moments, fixed atoms, how it was made.
+    """A structure with data that `StructureData` loses: exact arrays, tags, magnetic moments, fixed atoms, and origin.
 
-    The arrays and the record lie in the repository, since attributes round floats. All of it is hashed, so nothing
-    here depends on a campaign; ``seed_id``, ``kind`` and ``ancestor`` are attributes for queries.
+    The arrays and the record are stored in the repository, because attributes round floats. AiiDA hashes them, so they
+    contain nothing that depends on a campaign. The attributes ``seed_id``, ``kind`` and ``ancestor`` are for queries.
     """
 
     _ARRAYS = 'seed.npz'
@@ -44,16 +44,16 @@ class SeedData(StructureData):
 
     @property
     def seed_id(self) -> str:
-        """The seed's identity: a hash of its content."""
+        """The identity of the seed, a hash of its content."""
         return str(self.base.attributes.get('seed_id'))
 
     def to_seed(self) -> Seed:
-        """Return the seed, exact to the last bit.
+        """Return the seed, with values that are exact to the last bit.
 
         Raises
         ------
         SchemaVersionError
-            If another version of the package wrote the node, and this one cannot read it.
+            If the node was written by a version of the package that this version cannot read.
         """
         check_schema(self, SEED_VERSION)
         with self.base.repository.open(self._ARRAYS, mode='rb') as handle, np.load(handle) as arrays:

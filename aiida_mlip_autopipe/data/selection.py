@@ -1,4 +1,4 @@
-"""The nodes that a selection is made from, and those that it makes."""
+"""The input and output nodes of a selection."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_id
 from aiida_mlip_autopipe.sampling import Selection, SelectionRequest, sampling_union
 
 SELECTION_VERSION = 1
-"""Version of what the node of a selection holds."""
+"""Version of the content of a selection node."""
 
 
 def request_from_nodes(inputs: Mapping[str, Any]) -> SelectionRequest:
-    """Return what a selection is made from, except the structures of a reference dataset.
+    """Return the request for a selection, without the structures of a reference dataset.
 
     Parameters
     ----------
     inputs
-        The inputs of the calcfunction or of the job that selects.
+        The inputs of the calcfunction or the selection job.
 
     Raises
     ------
     SchemaVersionError
-        If another version of the package wrote one of the nodes, and this one cannot read it.
+        If a node was written by a version of the package that this version cannot read.
     """
     legs = in_order(inputs['legs'].values())
     trajectories = evaluated_trajectories(legs, inputs.get('evaluations', {}).values())
@@ -52,16 +52,16 @@ def nodes_from_selection(selection: Selection, legs: Sequence[orm.TrajectoryData
     Parameters
     ----------
     selection
-        The frames chosen.
+        The chosen frames.
     legs
-        The legs that they were chosen from, in the order that the selection refers to.
+        The legs from which they were chosen, in the order of the indices of the selection.
 
     Returns
     -------
     dict
-        ``selection``: arrays ``frame`` (index within the trajectory), ``step``, ``distance`` and ``gain`` in the order
-        of choice, with the attributes ``trajectory_ids``, ``seed_ids`` and ``splits``, each with one value per frame;
-        ``report``.
+        ``selection``, with the arrays ``frame`` (index within the trajectory), ``step``, ``distance`` and ``gain`` and
+        the attributes ``trajectory_ids``, ``seed_ids`` and ``splits``, each with one value per frame, in the order of
+        selection; and ``report``.
     """
     steps_of = {place: legs[place].get_stepids() for place in set(selection.trajectory_indices.tolist())}
     chosen = list(zip(selection.trajectory_indices.tolist(), selection.frame_indices.tolist(), strict=True))
@@ -85,7 +85,7 @@ def nodes_from_selection(selection: Selection, legs: Sequence[orm.TrajectoryData
 
 
 def selection_from_node(node: orm.ArrayData, report: Mapping[str, Any], trajectory_ids: Sequence[str]) -> Selection:
-    """Return the selection that a node holds.
+    """Return the selection that a node stores.
 
     Parameters
     ----------
@@ -94,12 +94,12 @@ def selection_from_node(node: orm.ArrayData, report: Mapping[str, Any], trajecto
     report
         The content of its report node.
     trajectory_ids
-        Ids of the trajectories, in the order that the selection refers to.
+        Ids of the trajectories, in the order of the indices of the selection.
 
     Raises
     ------
     SchemaVersionError
-        If another version of the package wrote the node, and this one cannot read it.
+        If the node was written by a version of the package that this version cannot read.
     """
     check_schema(node, SELECTION_VERSION)
     place_of = {name: place for place, name in enumerate(trajectory_ids)}

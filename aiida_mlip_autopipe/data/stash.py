@@ -1,4 +1,4 @@
-"""Where the copy of a full trajectory lies, and what its job leaves."""
+"""The folder for the copy of a full trajectory, and the output files of the job that copies it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LOG_FILE = 'stash.log'
 
 
 def stash_folder(folder: str, source: orm.RemoteData, result: orm.Dict) -> str:
-    """Return the folder of a copy: by the seed and the exploration's job, as the rows of a dataset name them.
+    """Return the folder of a copy, named after the seed and the exploration job as in the rows of a dataset.
 
     Parameters
     ----------
@@ -20,6 +20,6 @@ def stash_folder(folder: str, source: orm.RemoteData, result: orm.Dict) -> str:
     source
         The folder of the exploration job.
     result
-        What that job says of itself.
+        The result of the exploration job.
     """
     return str(PurePosixPath(folder, f'seed_{result["seed_id"]}', source.creator.uuid))

@@ -1,4 +1,4 @@
-"""Conversion between a leg's frames and AiiDA's `TrajectoryData`."""
+"""Conversion between the frames of a leg and AiiDA's `TrajectoryData`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 TRAJECTORY_VERSION = 1
-"""Version of what the node of a leg's frames holds."""
+"""Version of the content of a leg node."""
 
 LABEL_ARRAYS = ('energies', 'forces', 'stresses', 'temperatures')
 EXTRA_PREFIX = 'extra_'
@@ -27,9 +27,9 @@ def node_from_trajectory(trajectory: Trajectory, about: dict[str, Any]) -> Traje
     Parameters
     ----------
     trajectory
-        The frames. Their extra array ``time_fs``, if there is one, becomes the times of the node (ps).
+        The frames. The extra array ``time_fs``, if present, is converted to the times of the node in ps.
     about
-        What produced the frames, kept as attributes for provenance: ensemble, calculator, model and versions.
+        Provenance of the frames, stored as attributes: ensemble, calculator, model and versions.
     """
     extra = dict(trajectory.extra)
     times_fs = extra.pop('time_fs', None)
@@ -54,12 +54,12 @@ def node_from_trajectory(trajectory: Trajectory, about: dict[str, Any]) -> Traje
 
 
 def trajectory_from_node(node: TrajectoryData) -> Trajectory:
-    """Return the frames that a node holds.
+    """Return the frames that a node stores.
 
     Raises
     ------
     SchemaVersionError
-        If another version of the package wrote the node, and this one cannot read it.
+        If the node was written by a version of the package that this version cannot read.
     """
     check_schema(node, TRAJECTORY_VERSION)
     names = node.get_arraynames()
@@ -79,16 +79,17 @@ def trajectory_from_node(node: TrajectoryData) -> Trajectory:
 
 
 def in_order(nodes: Iterable[TrajectoryData]) -> list[TrajectoryData]:
-    """Return trajectory nodes in an order that depends on their contents only: by seed, then by first step.
+    """Sort trajectory nodes by content only: by seed, then by first step.
 
-    Of two legs that begin at the same step, the one with fewer rescues comes first.
+    If two legs begin at the same step, the one with fewer recoveries comes first.
     """
 
-    def place(node: TrajectoryData) -> tuple[str, int, int, str]:
-        told = node.base.attributes
-        return told.get('seed_id'), told.get('first_step'), told.get('about').get('rescues', 0), trajectory_id(node)
+    def sort_key(node: TrajectoryData) -> tuple[str, int, int, str]:
+        attributes = node.base.attributes
+        rescues = attributes.get('about').get('rescues', 0)
+        return attributes.get('seed_id'), attributes.get('first_step'), rescues, trajectory_id(node)
 
-    return sorted(nodes, key=place)
+    return sorted(nodes, key=sort_key)
 
 
 def trajectory_id(node: Data) -> str:
@@ -97,5 +98,5 @@ def trajectory_id(node: Data) -> str:
 
 
 def link_labels(name: str, nodes: Iterable[D]) -> dict[str, D]:
-    """Return nodes that have a trajectory id by link label; the labels are for people, and the program ignores them."""
+    """Return nodes with a trajectory id by link label. The program ignores the labels; they help users."""
     return {f'{name}_{trajectory_id(node)}': node for node in nodes}

@@ -1,1 +1,1 @@
-"""Describe a dataset: its card, its figures and its report."""
+"""Describe a dataset by its metadata, figures and a report."""

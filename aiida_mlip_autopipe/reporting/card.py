@@ -1,4 +1,4 @@
-"""The dataset card: what a dataset holds and how it was made, as JSON and as Markdown."""
+"""The dataset card: the content and the origin of a dataset, as JSON metadata and as Markdown."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, join_a
 from aiida_mlip_autopipe.structures.row import Row, isolated_atom_energies
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
-"""The values that describe a distribution: its ends, its median and the beginnings of its tails."""
+"""The quantiles that describe a distribution, from the minimum to the maximum."""
 
 TITLES = {
     'level_of_theory': 'level of theory',
     'elements': 'elements',
     'compositions': 'compositions',
-    'seed_kinds': 'kinds of seed',
+    'seed_kinds': 'seed kinds',
     'ensembles': 'ensembles',
     'atoms_per_structure': 'atoms per structure',
     'periodic_directions': 'periodic directions',
     'energy_eV_per_atom': 'energy, eV/atom',
     'force_eV_A': 'force, eV/Å',
-    'largest_force_eV_A': 'largest force of a structure, eV/Å',
+    'largest_force_eV_A': 'maximum force of a structure, eV/Å',
     'pressure_GPa': 'pressure, GPa',
     'periodic_volume_A3_per_atom': 'volume of periodic structures, Å³/atom',
     'temperature_K': 'temperature, K',
     'force_disagreement_eV_A': 'force disagreement of a committee, eV/Å',
 }
-"""How the card calls what `DatasetInfo` counts and measures."""
+"""Titles on the card for the counts and distributions of `DatasetInfo`."""
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """The distribution of a quantity over a dataset, in the unit that its name ends with.
+    """The distribution of a quantity over a dataset, in the unit at the end of its name.
 
     Attributes
     ----------
@@ -66,20 +66,20 @@ class DatasetInfo:
     Attributes
     ----------
     n_rows, n_atoms
-        Number of structures, and of atoms in all of them.
+        Number of structures, and of atoms in all structures.
     counts
-        Numbers of rows by their content and origin.
+        Number of rows for each value of a property, by the name of the property.
     origins
         Each combination of campaign, config, package, calculator and model with its ``n_rows``, the most frequent
         first.
     licences
-        ``licence`` of the weights of each ``architecture`` and ``model``, with its ``source``.
+        ``licence`` of the weights for each ``architecture`` and ``model``, with the ``source`` of this information.
     isolated_atom_energies_eV
         Energy of one isolated atom, by symbol; None if unknown.
     distributions
-        Distributions of quantities over the dataset, with units in their names.
+        Distributions of quantities over the dataset, by name. Each name ends with a unit.
     warnings
-        Warnings to read before training on it.
+        Problems to know before training on the dataset.
     """
 
     n_rows: int
@@ -98,10 +98,10 @@ def read_dataset_info(rows: Sequence[Row]) -> DatasetInfo:
     Raises
     ------
     AutopipeError
-        If there is no row.
+        If there are no rows.
     """
     if not rows:
-        raise AutopipeError(Code.DATASET_EMPTY, 'a dataset without a row has no card')
+        raise AutopipeError(Code.DATASET_EMPTY, 'a dataset without rows has no card')
     warnings = _warnings(rows)
     try:
         isolated_atoms = isolated_atom_energies(rows)
@@ -121,18 +121,18 @@ def read_dataset_info(rows: Sequence[Row]) -> DatasetInfo:
 
 
 def describe_dataset(rows: Sequence[Row]) -> dict[str, Any]:
-    """Summarise the content of a dataset in the form of its card, JSON only.
+    """Summarise the content of a dataset in the form of its JSON metadata.
 
     Returns
     -------
     dict
-        The fields of `DatasetInfo`; ``counts`` and ``distributions`` by their titles, each distribution as the list of
-        its minimum, quantiles and maximum.
+        The fields of `DatasetInfo`. The keys of ``counts`` and ``distributions`` are titles, and each distribution is a
+        list of its quantiles.
 
     Raises
     ------
     AutopipeError
-        If there is no row.
+        If there are no rows.
     """
     info = read_dataset_info(rows)
     return {
@@ -146,26 +146,26 @@ def describe_dataset(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def write_card(path: Path, rows: Sequence[Row], *, config: str | None = None, overwrite: bool = False) -> None:
-    """Write the card as Markdown to a path that ends in ``.md``, and as JSON beside it.
+    """Write the card as Markdown to a path that ends in ``.md``, and the metadata to a ``.json`` file next to it.
 
     Parameters
     ----------
     path
-        As ``cu_au.md``; the other file is then ``cu_au.json``.
+        For example ``cu_au.md``; the metadata are then written to ``cu_au.json``.
     rows
         The dataset.
     config
-        The text of the config file that it was made with.
+        The text of the config file of the campaign.
     overwrite
         Whether to replace existing files.
 
     Raises
     ------
     AutopipeError
-        If the suffix is another, a file exists or there is no row.
+        If the suffix is not ``.md``, a file exists or there are no rows.
     """
     if path.suffix != '.md':
-        raise AutopipeError(Code.FILE_SUFFIX, f'a card is written to a file that ends in .md, not to {path}')
+        raise AutopipeError(Code.FILE_SUFFIX, f'the file of a card must end in .md; got {path}')
     card = describe_dataset(rows) | ({'config': config} if config else {})
     with (
         whole_file(path, overwrite=overwrite) as markdown,
@@ -178,16 +178,16 @@ def write_card(path: Path, rows: Sequence[Row], *, config: str | None = None, ov
 def render_card(card: Mapping[str, Any], name: str) -> str:
     """Return a card as Markdown."""
     lines = [f'# {name}', '', f'{card["n_rows"]} structures, {card["n_atoms"]} atoms.', '']
-    lines += [f'- **Attention**: {warning}' for warning in card['warnings']] + [''] * bool(card['warnings'])
-    lines += ['## What it holds', '']
+    lines += [f'- **Warning**: {warning}' for warning in card['warnings']] + [''] * bool(card['warnings'])
+    lines += ['## Content', '']
     for title, counts in card['counts'].items():
         shown = ', '.join(f'{key} ({n})' for key, n in list(counts.items())[:12])
-        more = f' and {len(counts) - 12} more' if len(counts) > 12 else ''
-        lines.append(f'- {title}: {shown}{more}')
-    lines += ['', '| | least | 5 % | median | 95 % | most |', '|---|---|---|---|---|---|']
+        omitted = f' and {len(counts) - 12} more' if len(counts) > 12 else ''
+        lines.append(f'- {title}: {shown}{omitted}')
+    lines += ['', '| | min | 5 % | median | 95 % | max |', '|---|---|---|---|---|---|']
     for title, values in card['distributions'].items():
         lines.append(f'| {title} | ' + ' | '.join(f'{value:.4g}' for value in values) + ' |')
-    lines += ['', '## Where it came from', '']
+    lines += ['', '## Origin', '']
     for origin in card['origins']:
         facts = ', '.join(f'{key} {value}' for key, value in origin.items() if key != 'n_rows' and value is not None)
         lines.append(f'- {origin["n_rows"]} rows: {facts}')
@@ -200,15 +200,19 @@ def render_card(card: Mapping[str, Any], name: str) -> str:
     lines += ['', '## Licences of the weights', '']
     for found in card['licences']:
         of = ' '.join(filter(None, (found['architecture'], found['model'])))
-        lines.append(f'- {of}: {found["licence"]}' + (f' (said by {found["source"]})' if found['source'] else ''))
-    lines += ['', 'A licence of weights may bind what is derived from them, as these labels are.', '']
+        lines.append(f'- {of}: {found["licence"]}' + (f' (source: {found["source"]})' if found['source'] else ''))
+    lines += [
+        '',
+        'The licence of the weights may apply to these labels, because they are derived from the weights.',
+        '',
+    ]
     if 'config' in card:
         lines += ['## Config', '', '```yaml', card['config'].rstrip(), '```', '']
     return '\n'.join(lines)
 
 
 def _pair(key: str) -> Callable[[Row], list[str]]:
-    return lambda row: [str(row.key_value_pairs[key])] if key in row.key_value_pairs else ['not said']
+    return lambda row: [str(row.key_value_pairs[key])] if key in row.key_value_pairs else ['unknown']
 
 
 COUNTED: dict[str, Callable[[Row], list[str]]] = {
@@ -270,12 +274,12 @@ def _warnings(rows: Sequence[Row]) -> list[str]:
     warnings = []
     sources = _count(rows, COUNTED['level_of_theory'])
     if len(sources) > 1:
-        warnings.append(f'labels of {len(sources)} levels of theory; no model can be trained on all of them at once')
-    places = [str(place) for place in range(len(rows))]
-    n_copies = len(rows) - len(set(join_alike(LabelledStructures.from_rows(rows), places)))
-    if n_copies:
-        warnings.append(f'{n_copies} structures are copies of others, perhaps turned, renumbered or repeated')
+        warnings.append(f'labels have {len(sources)} levels of theory: a model cannot be trained on all of them')
+    names = [str(place) for place in range(len(rows))]
+    n_duplicates = len(rows) - len(set(join_alike(LabelledStructures.from_rows(rows), names)))
+    if n_duplicates:
+        warnings.append(f'number of duplicates: {n_duplicates}, including rotated, reordered and repeated structures')
     n_without = sum('stress' not in row.labels and row.atoms.pbc.all() for row in rows)
     if n_without:
-        warnings.append(f'{n_without} periodic structures have no stress')
+        warnings.append(f'number of periodic structures without stress: {n_without}')
     return warnings

@@ -1,4 +1,4 @@
-"""The figures of the report card."""
+"""Figures of the report card."""
 
 from __future__ import annotations
 
@@ -16,53 +16,53 @@ from aiida_mlip_autopipe.structures.row import Row
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-# Structures that enter the radial distribution at most, and how far it goes, Å.
+# Maximum number of structures in the radial distribution, and its cutoff in Å.
 MAX_RADIAL = 200
 RADIAL_CUTOFF = 6.0
-# Spans that the temperatures are divided in.
+# Number of temperature intervals.
 N_TEMPERATURES = 8
 DALTON_PER_A3 = 1.66053907
-"""g/cm³; CODATA 2018."""
-EXCESS = 'energy above the lowest, eV/atom'
+"""In g/cm³; CODATA 2018."""
+EXCESS = 'energy above the minimum, eV/atom'
 CHOSEN, OTHER = '#c2410c', '#94a3b8'
 
 
 def draw_compositions(rows: Sequence[Row]) -> Figure:
-    """Draw how many structures there are of each composition, by kind of seed."""
+    """Draw the number of structures of each composition, by seed kind."""
     formulas = [row.empirical_formula for row in rows]
     order = [formula for formula, _ in Counter(formulas).most_common(40)]
     bars = []
     for kind, members in _by_kind(rows).items():
         counts = Counter(formulas[place] for place in members)
         bars.append({'type': 'bar', 'name': kind, 'x': order, 'y': [counts[formula] for formula in order]})
-    return _figure(bars, 'composition', 'structures', barmode='stack')
+    return _figure(bars, 'composition', 'number of structures', barmode='stack')
 
 
 def draw_energies(rows: Sequence[Row]) -> Figure:
-    """Draw the energy per atom above the lowest of the same composition, by kind of seed."""
+    """Draw the energy per atom above the minimum of the same composition, by seed kind."""
     excess = _excess_energies(rows)
     return _histograms(rows, lambda place: excess[place : place + 1], EXCESS, log=True)
 
 
 def draw_forces(rows: Sequence[Row]) -> Figure:
-    """Draw the norms of the forces by kind of seed, counts on a logarithmic axis so that tails are seen."""
+    """Draw the magnitudes of the forces by seed kind. The counts have a logarithmic axis to show the tails."""
     norms = [np.linalg.norm(row.labels['forces'], axis=1) for row in rows]
     return _histograms(rows, lambda place: norms[place], 'force, eV/Å', log=True)
 
 
 def draw_energies_by_temperature(rows: Sequence[Row]) -> Figure | None:
-    """Draw the energies above the lowest of the composition by temperature; None where no temperature is known."""
+    """Draw the energies above the minimum of the composition by temperature; None if no temperature is known."""
     return _boxes(rows, _excess_energies(rows), EXCESS)
 
 
 def draw_forces_by_temperature(rows: Sequence[Row]) -> Figure | None:
-    """Draw the largest force of each structure by temperature; None where no temperature is known."""
+    """Draw the maximum force of each structure by temperature; None if no temperature is known."""
     largest = np.array([np.linalg.norm(row.labels['forces'], axis=1).max() for row in rows])
-    return _boxes(rows, largest, 'largest force, eV/Å')
+    return _boxes(rows, largest, 'maximum force, eV/Å')
 
 
 def draw_cells(rows: Sequence[Row]) -> Figure | None:
-    """Draw the lengths of the periodic cell vectors by kind of seed; None where nothing is periodic."""
+    """Draw the lengths of the periodic cell vectors by seed kind; None if no structure is periodic."""
     periodic = [row for row in rows if row.atoms.pbc.any()]
     if not periodic:
         return None
@@ -74,7 +74,7 @@ def draw_cells(rows: Sequence[Row]) -> Figure | None:
 
 
 def draw_angles(rows: Sequence[Row]) -> Figure | None:
-    """Draw the angles of cells that are periodic in all directions, by kind of seed; None where there are none."""
+    """Draw the angles of cells that are periodic in all directions, by seed kind; None if there are none."""
     periodic = [row for row in rows if row.atoms.pbc.all()]
     if not periodic:
         return None
@@ -82,35 +82,35 @@ def draw_angles(rows: Sequence[Row]) -> Figure | None:
 
 
 def draw_volumes(rows: Sequence[Row]) -> Figure | None:
-    """Draw the volume per atom of periodic structures by kind of seed; None where there are none."""
+    """Draw the volume per atom of periodic structures by seed kind; None if there are none."""
     periodic = [row for row in rows if row.atoms.pbc.all()]
     if not periodic:
         return None
     return _histograms(
-        periodic, lambda place: [periodic[place].atoms.cell.volume / len(periodic[place].atoms)], 'Å³/atom'
+        periodic, lambda place: [periodic[place].atoms.cell.volume / len(periodic[place].atoms)], 'volume, Å³/atom'
     )
 
 
 def draw_densities(rows: Sequence[Row]) -> Figure | None:
-    """Draw the densities of periodic structures by kind of seed; None where there are none."""
+    """Draw the densities of periodic structures by seed kind; None if there are none."""
     periodic = [row.atoms for row in rows if row.atoms.pbc.all()]
     if not periodic:
         return None
     densities = [atoms.get_masses().sum() / atoms.cell.volume * DALTON_PER_A3 for atoms in periodic]
-    return _histograms([row for row in rows if row.atoms.pbc.all()], lambda place: [densities[place]], 'g/cm³')
+    return _histograms([row for row in rows if row.atoms.pbc.all()], lambda place: [densities[place]], 'density, g/cm³')
 
 
 def draw_radial(rows: Sequence[Row]) -> Figure:
-    """Draw, for each pair of elements, how many neighbours of one an atom of the other has at a distance, per Å."""
+    """Draw, for each pair of elements, the number of neighbours per atom and Å as a function of distance."""
     from matscipy.neighbours import neighbour_list
 
-    some = [rows[i].atoms for i in np.linspace(0, len(rows) - 1, min(len(rows), MAX_RADIAL)).astype(np.int64)]
+    sample = [rows[i].atoms for i in np.linspace(0, len(rows) - 1, min(len(rows), MAX_RADIAL)).astype(np.int64)]
     edges = np.linspace(0.0, RADIAL_CUTOFF, 121)
     counts: dict[tuple[int, int], np.ndarray] = {}
     n_atoms: Counter[int] = Counter()
-    for atoms in some:
+    for atoms in sample:
         n_atoms.update(int(z) for z in atoms.numbers)
-        # A molecule may have no cell, which the search needs only as a frame.
+        # The search needs a cell, which a molecule may not have.
         cell = atoms.cell.complete().array
         first, second, distances = neighbour_list(
             'ijd', positions=atoms.positions, cell=cell, pbc=atoms.pbc, cutoff=RADIAL_CUTOFF
@@ -133,7 +133,7 @@ def draw_radial(rows: Sequence[Row]) -> Figure:
 
 
 def draw_map(assessment: Mapping[str, Any]) -> Figure:
-    """Draw two principal components of the descriptors, the chosen frames over all others."""
+    """Draw the first two principal components of the descriptors, with the chosen frames on top."""
     layers = (('candidates', OTHER, 4), ('chosen', CHOSEN, 6))
     points = [
         {
@@ -152,7 +152,7 @@ def draw_map(assessment: Mapping[str, Any]) -> Figure:
 
 
 def draw_coverage(assessment: Mapping[str, Any]) -> Figure:
-    """Draw how far a frame is from the nearest chosen one, at most and on average, after so many choices."""
+    """Draw the maximum and mean distance to the nearest chosen frame as a function of the number of chosen frames."""
     lines = [
         {
             'type': 'scatter',
@@ -163,9 +163,9 @@ def draw_coverage(assessment: Mapping[str, Any]) -> Figure:
             'line': {'color': color, 'dash': dash},
         }
         for who, curve, color in (('this selection', 'curve', CHOSEN), ('random', 'random_curve', OTHER))
-        for what, value, dash in (('largest', 'radius', 'solid'), ('mean', 'mean', 'dot'))
+        for what, value, dash in (('maximum', 'radius', 'solid'), ('mean', 'mean', 'dot'))
     ]
-    figure = _figure(lines, 'structures chosen', 'distance to the nearest chosen')
+    figure = _figure(lines, 'number of chosen structures', 'distance to the nearest chosen structure')
     figure.update_xaxes(type='log')
     return figure
 
@@ -183,17 +183,17 @@ def _excess_energies(rows: Sequence[Row]) -> np.ndarray:
 
 
 def _boxes(rows: Sequence[Row], values: np.ndarray, title: str) -> Figure | None:
-    """Draw values by temperature and kind of seed: the middle half as a box, tails point by point."""
+    """Draw values by temperature and seed kind: boxes from the first to the third quartile, outliers as points."""
     temperatures = np.array([_temperature(row) for row in rows])
     if np.isnan(temperatures).all():
         return None
     edges = np.linspace(np.nanmin(temperatures), np.nanmax(temperatures), N_TEMPERATURES + 1)
-    spans = np.clip(np.searchsorted(edges, temperatures, side='right') - 1, 0, N_TEMPERATURES - 1)
+    intervals = np.clip(np.searchsorted(edges, temperatures, side='right') - 1, 0, N_TEMPERATURES - 1)
     labels = np.array([f'{low:.0f}–{high:.0f}' for low, high in pairwise(edges)])
     boxes = []
     for kind, places in _by_kind(rows).items():
         known = np.array([place for place in places if not np.isnan(temperatures[place])], dtype=np.int64)
-        found = {'x': labels[spans[known]].tolist(), 'y': values[known].tolist()}
+        found = {'x': labels[intervals[known]].tolist(), 'y': values[known].tolist()}
         boxes.append({'type': 'box', 'name': kind, 'boxpoints': 'outliers', **found})
     figure = _figure(boxes, 'temperature, K', title, boxmode='group')
     figure.update_xaxes(type='category', categoryorder='array', categoryarray=labels.tolist())
@@ -207,8 +207,8 @@ def _temperature(row: Row) -> float:
 
 def _histograms(rows: Sequence[Row], values: Any, title: str, *, log: bool = False) -> Figure:
     by_kind = {kind: np.concatenate([values(place) for place in places]) for kind, places in _by_kind(rows).items()}
-    whole = np.concatenate(list(by_kind.values()))
-    edges = np.histogram_bin_edges(whole, 60)
+    combined = np.concatenate(list(by_kind.values()))
+    edges = np.histogram_bin_edges(combined, 60)
     bars = [
         {
             'type': 'bar',

@@ -1,4 +1,4 @@
-"""The report card: one HTML file that shows what a dataset is worth, and the same figures as JSON."""
+"""The report card: an HTML file with figures that show the quality of a dataset, and its numbers as JSON."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ td:first-child, th:first-child { text-align: left; } .warning { background: #fef
 
 MAP = 'Map'
 
-# What the scores of an assessment mean.
+# Descriptions of the scores of an assessment.
 SCORES = {
     'vendi': 'effective number of different structures (Vendi score)',
-    'occupied': 'share of the occupied bins of the principal components (coverage score)',
-    'nearest': 'median distance of a structure to the nearest other',
+    'occupied': 'fraction of the occupied PCA bins that contain a chosen structure (coverage score)',
+    'nearest': 'median distance to the nearest other chosen structure',
     'entropy': 'entropy of the environments, nats (QUESTS)',
     'diversity': 'diversity of the environments, nats (QUESTS)',
-    'force_95_eV_A': '95 % quantile of the largest forces, eV/Å',
-    'atoms_cubed': 'sum of the cubed numbers of atoms, which the time of DFT grows with',
+    'force_95_eV_A': '95 % quantile of the maximum force of a structure, eV/Å',
+    'atoms_cubed': 'sum of the cubed numbers of atoms, to which the cost of DFT is proportional',
 }
 
 
@@ -52,33 +52,33 @@ def write_report_card(
     warnings: Sequence[str] = (),
     overwrite: bool = False,
 ) -> None:
-    """Write the report card to a path that ends in ``.html``, and its numbers to a ``.json`` beside it.
+    """Write the report card to a path that ends in ``.html``, and its numbers to a ``.json`` file next to it.
 
-    The HTML holds all it needs and opens without a network.
+    The HTML file is self-contained and needs no network connection.
 
     Parameters
     ----------
     path
-        As ``cu_au.html``.
+        For example ``cu_au.html``.
     rows
         The dataset.
     assessment
-        The result of `assess_selection`, if the explored frames are available: with it the card has a map, the coverage
-        and the scores, compared with random selections.
+        The result of `assess_selection`, if the explored frames are available. With it, the card contains a map, the
+        coverage and the scores, and compares them with random selection.
     structures
-        The structures of the points of the assessment's map, by its layers ``candidates`` and ``chosen``: with them the
-        card draws the one under the mouse.
+        The structures of the points in the layers ``candidates`` and ``chosen`` of the map. With them, the card draws
+        the structure of the point under the mouse.
     campaign
-        Tables about the campaign by their titles, as what was rejected by reason: names and numbers or text.
+        Tables about the campaign by title, such as numbers of rejected seeds by reason. Values are numbers or text.
     warnings
-        What a person should know beside what the rows themselves tell.
+        Warnings in addition to those about the rows.
     overwrite
         Whether to replace existing files.
 
     Raises
     ------
     AutopipeError
-        If the suffix is another, a file exists, there is no row, or one has no labels.
+        If the suffix is not ``.html``, a file exists, there are no rows, or a row has no labels.
     """
     refuse_report_file(path, overwrite)
     numbers: dict[str, Any] = {'dataset': describe_dataset(rows), 'dft_cost': estimate_dft_cost(rows)}
@@ -97,7 +97,7 @@ def write_report_card(
 
 
 def refuse_report_file(path: Path, overwrite: bool) -> None:
-    """Refuse a file that a report card cannot or must not be written to; called before any other work.
+    """Check that a report card can be written to a file, before other work is done.
 
     Raises
     ------
@@ -105,18 +105,18 @@ def refuse_report_file(path: Path, overwrite: bool) -> None:
         If the suffix is not ``.html``, or if `refuse_existing` refuses the file or the ``.json`` beside it.
     """
     if path.suffix != '.html':
-        raise AutopipeError(Code.FILE_SUFFIX, f'a report card is written to a file that ends in .html, not to {path}')
+        raise AutopipeError(Code.FILE_SUFFIX, f'the file of a report card must end in .html; got {path}')
     for file in (path, path.with_suffix('.json')):
         refuse_existing(file, overwrite)
 
 
 def estimate_dft_cost(rows: Sequence[Row]) -> dict[str, float]:
-    """Return what the time of labelling by DFT grows with.
+    """Return the quantities that determine the cost of labelling by DFT.
 
     Returns
     -------
     dict
-        ``atoms``, ``electrons`` (not only valence electrons), and ``atoms_cubed`` (see `cubed_atoms`).
+        ``atoms``, ``electrons`` (including core electrons) and ``atoms_cubed`` (see `cubed_atoms`).
     """
     return {
         'atoms': float(sum(len(row.atoms) for row in rows)),
@@ -131,7 +131,7 @@ def render_report_card(
     name: str,
     structures: Mapping[str, Sequence[Atoms]] | None = None,
 ) -> str:
-    """Return the page."""
+    """Return the HTML of the report card."""
     from plotly.offline import get_plotlyjs
 
     dataset = numbers['dataset']
@@ -142,16 +142,16 @@ def render_report_card(
         f'<p>{dataset["n_rows"]} structures, {dataset["n_atoms"]} atoms. Labels: ',
         escape(', '.join(dataset['counts']['level of theory'])) + '.</p>',
         *(f'<p class="warning">{escape(warning)}</p>' for warning in dataset['warnings']),
-        '<h2>In numbers</h2>',
-        _table(['', 'least', '5 %', 'median', '95 %', 'most'], dataset['distributions']),
+        '<h2>Distributions</h2>',
+        _table(['', 'min', '5 %', 'median', '95 %', 'max'], dataset['distributions']),
     ]
     if 'assessment' in numbers:
         parts += _compare(numbers['assessment'])
     cost = numbers['dft_cost']
     parts += [
-        '<h2>What labelling it by DFT would take</h2><p>',
-        f'{cost["atoms"]:.0f} atoms, {cost["electrons"]:.0f} electrons; the sum of the cubed numbers of atoms, ',
-        f'which the time grows with for large cells, is {cost["atoms_cubed"]:.3g}.</p>',
+        '<h2>Cost of labelling by DFT</h2><p>',
+        f'{cost["atoms"]:.0f} atoms, {cost["electrons"]:.0f} electrons. The cost for large cells is proportional to ',
+        f'the sum of the cubed numbers of atoms, {cost["atoms_cubed"]:.3g}.</p>',
     ]
     for title, table in numbers.get('campaign', {}).items():
         parts += [f'<h2>{escape(title)}</h2>', _table(['', ''], {name: [value] for name, value in table.items()})]
@@ -169,13 +169,13 @@ def _compare(assessment: Mapping[str, Any]) -> list[str]:
         meaning: [assessment[which][score] for which in ('scores', 'random_scores')]
         for score, meaning in SCORES.items()
     }
-    for value, meaning in (('radius', 'largest'), ('mean', 'mean')):
-        scores[f'{meaning} distance of an explored frame to the nearest chosen one'] = [
+    for value, meaning in (('radius', 'maximum'), ('mean', 'mean')):
+        scores[f'{meaning} distance of an explored frame to the nearest chosen frame'] = [
             assessment[curve][value][-1] for curve in ('curve', 'random_curve')
         ]
     return [
-        '<h2>Against random selection of the same size</h2>',
-        f'<p>{assessment["n_candidates"]} frames to choose from.</p>',
+        '<h2>Comparison with random selection of the same size</h2>',
+        f'<p>{assessment["n_candidates"]} candidate frames.</p>',
         _table(['', 'this selection', 'random'], scores),
     ]
 

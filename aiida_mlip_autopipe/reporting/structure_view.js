@@ -1,8 +1,8 @@
 facts => {
-  // Draws with plotly.js, which the page has, whatever structure is under the mouse on the map.
+  // Draws the structure of the map point under the mouse. The page must load plotly.js before.
   const map = document.getElementById(facts.map);
 
-  // The cell's three vectors and the atoms, from the two-byte numbers that they are kept in.
+  // Decodes the cell vectors and the atoms from two-byte integers.
   const decode = text => {
     const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
     const values = Array.from(new Int16Array(bytes.buffer));
@@ -10,32 +10,32 @@ facts => {
     const cell = [0, 3, 6].map(start => values.slice(start, start + 3).map(length));
     const atoms = [];
     for (let at = 9; at < values.length; at += 4) {
-      atoms.push({number: values[at], place: values.slice(at + 1, at + 4).map(length)});
+      atoms.push({number: values[at], position: values.slice(at + 1, at + 4).map(length)});
     }
     return {cell, atoms};
   };
 
   const along = (points, axis) => points.map(point => point && point[axis]);
 
-  // Markers have their size in pixels: of a larger structure they are smaller.
+  // Marker sizes are in pixels, so they decrease with the size of the structure.
   const drawElement = (atoms, number, span) => {
-    const places = atoms.filter(atom => atom.number === number).map(atom => atom.place);
+    const positions = atoms.filter(atom => atom.number === number).map(atom => atom.position);
     const element = facts.elements[number];
     const size = 110 * element.radius / Math.max(span, 8);
     const marker = {color: element.color, size, opacity: 1, line: {color: '#334155', width: 1}};
     return {
       type: 'scatter3d', mode: 'markers', name: element.symbol, hoverinfo: 'name', marker,
-      x: along(places, 0), y: along(places, 1), z: along(places, 2),
+      x: along(positions, 0), y: along(positions, 1), z: along(positions, 2),
     };
   };
 
-  // The twelve edges of the cell as one line, which null interrupts.
+  // Draws the twelve edges of the cell as one line; null separates the edges.
   const drawCell = cell => {
     const corner = bits => [0, 1, 2].map(axis => bits.reduce((sum, bit, i) => sum + bit * cell[i][axis], 0));
     const points = [];
     for (let direction = 0; direction < 3; direction++) {
-      for (const others of [[0, 0], [0, 1], [1, 0], [1, 1]]) {
-        const ends = [0, 1].map(bit => corner([...others.slice(0, direction), bit, ...others.slice(direction)]));
+      for (const other of [[0, 0], [0, 1], [1, 0], [1, 1]]) {
+        const ends = [0, 1].map(bit => corner([...other.slice(0, direction), bit, ...other.slice(direction)]));
         points.push(...ends, null);
       }
     }
@@ -45,15 +45,15 @@ facts => {
     };
   };
 
-  const show = (layer, place, title) => {
-    const {cell, atoms} = decode(facts.layers[layer][place]);
+  const show = (layer, index, title) => {
+    const {cell, atoms} = decode(facts.layers[layer][index]);
     const numbers = [...new Set(atoms.map(atom => atom.number))].sort((a, b) => a - b);
-    const points = [...atoms.map(atom => atom.place), ...cell];
+    const points = [...atoms.map(atom => atom.position), ...cell];
     const span = Math.max(...[0, 1, 2].map(axis => Math.max(...along(points, axis)) - Math.min(...along(points, axis))));
     const axis = {visible: false, showspikes: false};
     const scene = {aspectmode: 'data', xaxis: axis, yaxis: axis, zaxis: axis, camera: {projection: {type: 'orthographic'}}};
     Plotly.react(facts.view, [...numbers.map(number => drawElement(atoms, number, span)), drawCell(cell)], {
-      title: {text: title, font: {size: 13}}, height: 380, margin: {l: 0, r: 0, t: 40, b: 0}, scene, uirevision: 'kept',
+      title: {text: title, font: {size: 13}}, height: 380, margin: {l: 0, r: 0, t: 40, b: 0}, scene, uirevision: 'constant',
     });
   };
 

@@ -1,4 +1,4 @@
-"""The structure under the mouse: what the map of a report card shows beside its points."""
+"""Draw the structure of the point under the mouse on the map of a report card."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 from ase.data.colors import jmol_colors
 
-# Coordinates are kept as whole multiples of this, Å, in two bytes each: a cell may be 327 Å long.
+# Coordinates are stored as multiples of this length in Å, in two bytes each: a cell can be 327 Å long.
 RESOLUTION_A = 0.01
 VIEW_ID = 'structure-under-the-mouse'
 
 
 def render_structure_view(structures: Mapping[str, Sequence[Atoms]], map_id: str) -> str:
-    """Return the part of a page that draws a structure when its point on the map is under the mouse.
+    """Return HTML that draws a structure when the mouse is over its point on the map.
 
-    The page must have plotly.js, and the map before this part.
+    The page must load plotly.js and contain the map before this HTML.
 
     Parameters
     ----------
     structures
-        For each layer of the map, by its name, the structure of each of its points.
+        The structures of the points in each layer of the map, by the name of the layer.
     map_id
-        Id of the map's element.
+        Id of the HTML element of the map.
     """
     numbers = sorted({int(z) for layer in structures.values() for atoms in layer for z in np.unique(atoms.numbers)})
     facts = {
@@ -49,11 +49,11 @@ def render_structure_view(structures: Mapping[str, Sequence[Atoms]], map_id: str
 
 
 def encode_structure(atoms: Atoms) -> str:
-    """Return a structure as text: base64 of int16, the cell (9), then number, x, y and z of each atom.
+    """Encode a structure as base64 text of int16 values: the cell (9), then atomic number, x, y and z of each atom.
 
-    Lengths are in units of `RESOLUTION_A`. What lies beyond the range of the numbers is moved to its end.
+    Lengths are in units of `RESOLUTION_A`. Values outside the range of int16 are clipped.
     """
     lengths = np.concatenate([atoms.cell.array.ravel(), atoms.positions.ravel()]) / RESOLUTION_A
-    whole = np.clip(np.rint(lengths), -32768, 32767).astype('<i2')
-    sites = np.column_stack([atoms.numbers.astype('<i2'), whole[9:].reshape(-1, 3)])
-    return base64.b64encode(np.concatenate([whole[:9], sites.ravel()]).tobytes()).decode('ascii')
+    integers = np.clip(np.rint(lengths), -32768, 32767).astype('<i2')
+    sites = np.column_stack([atoms.numbers.astype('<i2'), integers[9:].reshape(-1, 3)])
+    return base64.b64encode(np.concatenate([integers[:9], sites.ravel()]).tobytes()).decode('ascii')

@@ -1,4 +1,4 @@
-"""Rows in, a dataset out: an ASE database whose every row says where it came from."""
+"""Store labelled structures in an ASE database. Each row records its provenance."""
 
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.export import export_dataset
@@ -7,7 +7,7 @@ from aiida_mlip_autopipe.storage.split import SplitSettings, export_splits, spli
 from aiida_mlip_autopipe.structures.provenance import Provenance
 from aiida_mlip_autopipe.structures.row import Row, make_row
 
-# Changes with the science of this subpackage: results of another version are not taken from a cache.
+# Increase it when results of this subpackage change: results of other versions are not taken from the cache.
 STAGE_VERSION = '6'
 
 __all__ = [

@@ -1,6 +1,6 @@
-"""What ASE is told of the format of full trajectories, for `ase.io.read` and ``ase convert``.
+"""The entry for full trajectories in ASE's list of formats, for `ase.io.read` and ``ase convert``.
 
-ASE imports this module with its own list of formats, so it imports nothing else of this package.
+ASE imports this module together with its formats, so this module imports nothing else from the package.
 """
 
 from __future__ import annotations

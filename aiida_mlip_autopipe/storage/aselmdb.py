@@ -1,4 +1,4 @@
-"""The database that fairchem trains on: ASE rows in one LMDB file."""
+"""Write the database that fairchem trains on: ASE rows in one LMDB file."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from aiida_mlip_autopipe.structures.row import Row
 
 
 def write_aselmdb(path: Path, rows: Iterable[Row]) -> int:
-    """Write rows so that fairchem's ``AseDBDataset`` reads them; ``sid`` names the seed and the step of each.
+    """Write rows to a file that fairchem's ``AseDBDataset`` reads; ``sid`` contains the seed and the step of a row.
 
-    Energy in eV, forces in eV/Å, stress in eV/Å³ in ASE's sign and Voigt order, exact, as calculator results; fixed
-    atoms stay fixed, and the forces on them are kept.
+    Labels are stored exactly, as calculator results: energy in eV, forces in eV/Å and stress in eV/Å³, in ASE's sign
+    and Voigt order. Fixed atoms stay fixed, and the forces on them are kept.
 
     Parameters
     ----------
     path
-        The file to write, which must not exist.
+        The file to write. It must not exist.
     rows
-        Rows that all have the same ``label_source``.
+        Rows with the same ``label_source``.
 
     Returns
     -------
     int
-        How many rows were written.
+        Number of rows written.
 
     Raises
     ------
     AutopipeError
-        If ``ase-db-backends`` is not installed, a row has no labels, or their levels of theory differ.
+        If ``ase-db-backends`` is not installed, a row has no labels, or the levels of theory differ.
     """
     try:
         from ase_db_backends.aselmdb import LMDBDatabase
     except ImportError:
         raise AutopipeError(
             Code.PACKAGE_MISSING,
-            f'{path.name} cannot be written without ase-db-backends: pip install "aiida-mlip-autopipe[fairchem]"',
+            f'writing {path.name} requires ase-db-backends: pip install "aiida-mlip-autopipe[fairchem]"',
         ) from None
     n_rows = 0
     with LMDBDatabase(path, use_lock_file=False) as database:

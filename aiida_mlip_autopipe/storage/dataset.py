@@ -1,4 +1,4 @@
-"""The dataset: an ASE SQLite database behind create, read, update, delete and query."""
+"""The dataset: an ASE SQLite database with methods to create, read, update, delete and query rows."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 class Dataset:
     """An ASE SQLite database, used as a context manager.
 
-    Everything inside one ``with`` is one transaction: all of it is written when the block ends, nothing when it
-    raises.
+    A ``with`` block is one transaction: its changes are written when the block ends, and discarded if it raises an
+    exception.
 
     Parameters
     ----------
     path
         The file.
     create
-        Whether to make the file where there is none.
+        Whether to create the file if it does not exist.
 
     Raises
     ------
     AutopipeError
-        If there is no such file, or it is no ASE database.
+        If the file or its folder does not exist, or the file is not an ASE database.
 
     Examples
     --------
@@ -45,10 +45,10 @@ class Dataset:
     def __init__(self, path: Path, *, create: bool = False):
         self.path = Path(path)
         if not create and not self.path.is_file():
-            raise AutopipeError(Code.FILE_MISSING, f'there is no dataset {self.path}')
+            raise AutopipeError(Code.FILE_MISSING, f'the dataset {self.path} does not exist')
         if not self.path.parent.is_dir():
             raise AutopipeError(
-                Code.FOLDER_MISSING, f'there is no folder {self.path.parent} for the dataset {self.path.name}'
+                Code.FOLDER_MISSING, f'the folder {self.path.parent} of the dataset {self.path.name} does not exist'
             )
         from aiida_mlip_autopipe.storage.transaction import TransactionalDatabase
 
@@ -57,13 +57,11 @@ class Dataset:
     def __enter__(self) -> Dataset:
         self._database.__enter__()
         try:
-            # Reading anything makes ASE check the file's format, or lay out a new file.
+            # At the first access, ASE checks the format of the file or creates the tables of a new one.
             self._database.count()
         except (sqlite3.DatabaseError, OSError) as error:
             self._database.__exit__(type(error), error, None)
-            raise AutopipeError(
-                Code.FILE_UNREADABLE, f'{self.path} is no dataset that can be opened: {error}'
-            ) from error
+            raise AutopipeError(Code.FILE_UNREADABLE, f'{self.path} cannot be opened as a dataset: {error}') from error
         return self
 
     def __exit__(
@@ -75,17 +73,17 @@ class Dataset:
         return int(self._database.count())
 
     def create(self, rows: Iterable[Row]) -> list[int]:
-        """Add rows; their numbers in other databases are ignored.
+        """Add rows; their ids in other databases are ignored.
 
         Returns
         -------
         list of int
-            Their numbers in the database, in the same order.
+            The ids of the new rows, in the same order.
 
         Raises
         ------
         AutopipeError
-            If the database refuses a key or a value; the message says of which row.
+            If the database refuses a key or a value; the message names the row.
         """
         return [self._write(row, f'row {position}', None) for position, row in enumerate(rows)]
 
@@ -95,47 +93,47 @@ class Dataset:
         Raises
         ------
         AutopipeError
-            If there is no such row.
+            If the row does not exist.
         """
         try:
             return _from_database(self._database.get(id=row_id))
         except KeyError:
-            raise AutopipeError(Code.ROW_MISSING, f'there is no row {row_id} in {self.path}') from None
+            raise AutopipeError(Code.ROW_MISSING, f'{self.path} has no row {row_id}') from None
 
     def update(self, row: Row) -> None:
-        """Replace the row of the same number.
+        """Replace the row that has the same id.
 
         Raises
         ------
         AutopipeError
-            If there is no such row, or the database refuses a key or a value.
+            If the row does not exist, or the database refuses a key or a value.
         """
         if row.id is None:
-            raise AutopipeError(Code.ROW_MISSING, 'a row that is in no database cannot be updated; create it')
+            raise AutopipeError(Code.ROW_MISSING, 'a row without an id cannot be updated; add it with create()')
         self.read(row.id)
         self._write(row, f'row {row.id}', row.id)
 
     def delete(self, row_ids: Sequence[int]) -> None:
-        """Remove rows.
+        """Delete rows.
 
         Raises
         ------
         AutopipeError
-            If one of them does not exist; then none is removed.
+            If a row does not exist. In this case, no row is deleted.
         """
         for row_id in row_ids:
             self.read(row_id)
         self._database.delete(list(row_ids))
 
     def query(self, selection: str = '', **equal: Any) -> Iterator[Row]:
-        """Yield the rows that match, in the order of their numbers.
+        """Yield the rows that match a query, in the order of their ids.
 
         Parameters
         ----------
         selection
-            In ASE's words, as ``'Cu>2,temperature_K>900'``; all rows by default.
+            A query in the syntax of ASE, such as ``'Cu>2,temperature_K>900'``; by default, all rows match.
         equal
-            Key-value pairs that a row must have.
+            Required key-value pairs.
         """
         for found in self._database.select(selection or None, sort='id', **equal):
             yield _from_database(found)
@@ -148,32 +146,32 @@ class Dataset:
 
 
 def to_entry(row: Row, where: str) -> AtomsRow:
-    """Return structure and labels as ASE's databases take them.
+    """Return the structure and the labels of a row in the form that ASE's databases store.
 
     Raises
     ------
     AutopipeError
-        If the labels are of another structure than the row's; ``where`` says which row.
+        If the structure was changed after its labels were computed; ``where`` names the row in the message.
     """
     from ase.db.core import now
     from ase.db.row import AtomsRow, atoms2dict
 
-    described = atoms2dict(row.atoms.copy())
+    content = atoms2dict(row.atoms.copy())
     if (calc := row.atoms.calc) is not None:
         if calc.check_state(row.atoms):
-            # ASE would write the row without its labels and not say so.
+            # ASE would write the row without its labels and give no warning.
             raise AutopipeError(
                 Code.LABELS_OUTDATED,
-                f'{where} has labels of another structure: it was changed after they were computed',
+                f'the structure of {where} was changed after its labels were computed',
             )
-        # ASE writes the bytes of an array as they are, and reads them as float64.
+        # ASE writes the bytes of an array unchanged and reads them as float64.
         results = {
             name: value.astype(float) if isinstance(value, np.ndarray) else value
             for name, value in calc.results.items()
         }
-        described |= {'calculator': calc.name.lower(), 'calculator_parameters': calc.todict(), **results}
-    entry = AtomsRow(described)
-    # Who wrote a row is no part of a dataset that is handed on.
+        content |= {'calculator': calc.name.lower(), 'calculator_parameters': calc.todict(), **results}
+    entry = AtomsRow(content)
+    # Datasets are shared, so they do not contain the name of the user.
     entry.ctime, entry.user = now(), ''
     return entry
 

@@ -1,4 +1,4 @@
-"""Write a dataset as a whole."""
+"""Write a dataset to a file in one of several formats."""
 
 from __future__ import annotations
 
@@ -15,38 +15,40 @@ from aiida_mlip_autopipe.structures.row import Row
 
 
 def export_dataset(path: Path, rows: Iterable[Row], *, overwrite: bool = False) -> int:
-    """Write rows to a new file, whose suffix names the format.
+    """Write rows to a new file; its suffix determines the format.
 
-    The file appears under its name when it is complete, and not at all when something fails.
+    The file appears when it is complete. If an error occurs, no file is written.
 
     Parameters
     ----------
     path
-        ``.db``, an ASE SQLite database, exact; ``.extxyz`` or ``.xyz``, a text file that MACE and SevenNet train on,
-        see `write_extxyz`; ``.aselmdb``, which fairchem trains on, see `write_aselmdb`.
+        The file. ``.db`` is an ASE SQLite database with exact values. ``.extxyz`` and ``.xyz`` are text files that
+        MACE and SevenNet train on, see `write_extxyz`. ``.aselmdb`` is a database that fairchem trains on, see
+        `write_aselmdb`.
     rows
-        In the order they shall stand in the file.
+        The rows, in the order of the file.
     overwrite
         Whether to replace an existing file.
 
     Returns
     -------
     int
-        How many rows were written.
+        Number of rows written.
 
     Raises
     ------
     AutopipeError
-        If the suffix is of no format, the file exists, its folder does not, there is no row, or one cannot be written.
+        If the suffix is not supported, the file exists, its folder does not exist, there are no rows, or a row cannot
+        be written.
     """
     path = Path(path)
     writers = {'.db': _write_database, '.extxyz': write_extxyz, '.xyz': write_extxyz, '.aselmdb': write_aselmdb}
     if path.suffix not in writers:
-        raise AutopipeError(Code.FILE_SUFFIX, f'{path} has a suffix of no format; there are {", ".join(writers)}')
+        raise AutopipeError(Code.FILE_SUFFIX, f'{path} has an unsupported suffix; supported are {", ".join(writers)}')
     with whole_file(path, overwrite=overwrite) as unfinished:
         n_rows = writers[path.suffix](unfinished, rows)
         if not n_rows:
-            raise AutopipeError(Code.DATASET_EMPTY, f'there is no row to write to {path}')
+            raise AutopipeError(Code.DATASET_EMPTY, f'there are no rows to write to {path}')
     return n_rows
 
 

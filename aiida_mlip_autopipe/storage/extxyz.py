@@ -1,4 +1,4 @@
-"""Extended XYZ that MACE and SevenNet train on with no glue."""
+"""Write extended XYZ files that MACE and SevenNet read without conversion."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from aiida_mlip_autopipe.structures.row import Row
 
 
 def write_extxyz(path: Path, rows: Iterable[Row]) -> int:
-    """Write rows with their labels twice: as calculator results, and as ``REF_energy``, ``REF_forces``, ``REF_stress``.
+    """Write rows and their labels, both as calculator results and as ``REF_energy``, ``REF_forces``, ``REF_stress``.
 
-    ASE turns the first into a calculator, which SevenNet reads; the second survive as they are, which MACE reads by
-    default. Stress stands in ASE's sign and unit (eV/Å³, negative on the diagonal of a compressed crystal), and
-    ``REF_stress`` in Voigt order. The key-value pairs are in the comment line. The column ``fixed``
-    marks fixed atoms, which are not written as a constraint: ASE would set the forces on them to zero. The text has
-    eight decimals.
+    ASE converts the first to a calculator, which SevenNet reads. It keeps the second unchanged, and MACE reads them by
+    default. The stress has ASE's sign and unit (eV/Å³, negative on the diagonal for a compressed crystal), and
+    ``REF_stress`` is in Voigt order. The comment line contains the key-value pairs. The column ``fixed`` marks fixed
+    atoms. They are not written as a constraint, because ASE would set the forces on them to zero. Numbers are rounded
+    to eight decimals.
 
     Parameters
     ----------
     path
         The file to write.
     rows
-        Rows that all have the same ``label_source``.
+        Rows with the same ``label_source``.
 
     Returns
     -------
     int
-        How many rows were written.
+        Number of rows written.
 
     Raises
     ------
     AutopipeError
-        If rows have labels of different levels of theory: no model can be trained on both at once.
+        If a row has no labels, or the levels of theory differ: a model cannot be trained on both.
     """
     from ase.io.extxyz import write_extxyz as write_frames
 

@@ -1,4 +1,4 @@
-"""Put datasets together, and tell in what two of them differ."""
+"""Merge datasets, and compare two datasets."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ Identity = tuple[str, int, str]
 
 @dataclass(frozen=True)
 class Difference:
-    """In what two datasets differ, by the identity of rows: seed, step and level of theory.
+    """The differences between two datasets, by the identity of the rows: seed, step and level of theory.
 
     Attributes
     ----------
     only_first, only_second
-        Rows that only one of them has.
+        Rows in only one of the datasets.
     changed
-        Rows that both have, but with a different structure (including tags, moments, charges and fixed atoms) or
-        different labels.
+        Rows in both datasets whose structures (including tags, magnetic moments, charges and fixed atoms) or labels
+        differ.
     same
-        How many rows agree to the last bit.
+        Number of rows that are identical to the last bit.
     """
 
     only_first: tuple[Identity, ...]
@@ -40,17 +40,17 @@ class Difference:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the two have the same content."""
+        """Whether the datasets have the same content."""
         return not (self.only_first or self.only_second or self.changed)
 
 
 def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = False) -> int:
-    """Write the rows of several datasets to one, each frame once.
+    """Write the rows of several datasets to one file, each frame once.
 
     Parameters
     ----------
     sources
-        The datasets, in the order their rows shall have.
+        The datasets, in the order of their rows in the new file.
     target
         The new file, in any format of `export_dataset`.
     overwrite
@@ -59,13 +59,13 @@ def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = F
     Returns
     -------
     int
-        How many rows were written.
+        Number of rows written.
 
     Raises
     ------
     AutopipeError
-        If the datasets have labels of different levels of theory, or the same frame with different labels or a
-        different structure, including tags, moments, charges and fixed atoms.
+        If the datasets have different levels of theory, or the labels or the structures (including tags, magnetic
+        moments, charges and fixed atoms) of the same frame differ.
     """
     merged: dict[Identity, Row] = {}
     for source in sources:
@@ -73,20 +73,20 @@ def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = F
             if identity in merged and not _agree(merged[identity], row):
                 raise AutopipeError(
                     Code.FRAME_TWICE,
-                    f'{source} has another structure or other labels for step {identity[1]} of {identity[0]} '
-                    'than those before it',
+                    f'step {identity[1]} of {identity[0]} has another structure or other labels in {source} '
+                    'than in an earlier dataset',
                 )
             merged.setdefault(identity, replace(row, id=None))
     levels = sorted({identity[2] for identity in merged})
     if len(levels) > 1:
         raise AutopipeError(
-            Code.LEVELS_MIXED, f'labels of different levels of theory are not merged: {", ".join(levels)}'
+            Code.LEVELS_MIXED, f'datasets with different levels of theory cannot be merged: {", ".join(levels)}'
         )
     return export_dataset(target, merged.values(), overwrite=overwrite)
 
 
 def compare_datasets(first: Path, second: Path) -> Difference:
-    """Compare two datasets row by row, whatever the order."""
+    """Compare the rows of two datasets, regardless of their order."""
     before, after = _rows_by_identity(first), _rows_by_identity(second)
     both = [identity for identity in before if identity in after]
     changed = tuple(identity for identity in both if not _agree(before[identity], after[identity]))
@@ -107,7 +107,8 @@ def _rows_by_identity(path: Path) -> dict[Identity, Row]:
                 found[(str(pairs['seed']), int(pairs['step']), str(pairs['label_source']))] = row
             except KeyError as missing:
                 raise AutopipeError(
-                    Code.ROW_KEY_MISSING, f'row {row.id} of {path} has no {missing.args[0]}: it is no row of a campaign'
+                    Code.ROW_KEY_MISSING,
+                    f'row {row.id} of {path} has no {missing.args[0]}: it is not a row of a campaign',
                 ) from None
     return found
 

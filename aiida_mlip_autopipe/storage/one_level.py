@@ -1,4 +1,4 @@
-"""One level of theory a file: no model can be trained on two at once."""
+"""Require one level of theory for each file, because a model cannot be trained on several."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from aiida_mlip_autopipe.structures.row import Row
 
 
 def of_one_level(rows: Iterable[Row]) -> Iterator[Row]:
-    """Yield the rows.
+    """Yield the rows, which must have the same level of theory.
 
     Raises
     ------
     AutopipeError
-        At the first row whose ``label_source`` differs from that of the first.
+        At the first row whose ``label_source`` differs from that of the rows before it.
     """
     label_source = None
     for place, row in enumerate(rows):
@@ -23,7 +23,7 @@ def of_one_level(rows: Iterable[Row]) -> Iterator[Row]:
         if place and found != label_source:
             raise AutopipeError(
                 Code.LEVELS_MIXED,
-                f'row {place} has labels of {found}, those before of {label_source}: '
+                f'row {place} has labels of {found}, but the rows before it have labels of {label_source}: '
                 'write one file for each level of theory',
             )
         label_source = found

@@ -23,7 +23,7 @@ def _refuse_other_suffix(path: Path) -> Path:
 
 
 class StorageSettings(Settings):
-    """Where the dataset goes."""
+    """Location of the dataset."""
 
     database: Annotated[Path, AfterValidator(_refuse_other_suffix)] | None = None
-    """File of the ASE SQLite database; by default ``<name>.db`` in the folder where the campaign was started."""
+    """File of the ASE SQLite database; by default, ``<name>.db`` in the folder where the campaign was submitted."""

@@ -1,4 +1,4 @@
-"""Split a dataset so that no lineage and no copy of a structure is in two sets."""
+"""Split a dataset into sets, with the structures of a group and all copies of a structure in the same set."""
 
 from __future__ import annotations
 
@@ -21,37 +21,39 @@ from aiida_mlip_autopipe.structures.splits import SPLITS, Split, assign_groups
 
 
 class SplitSettings(Settings):
-    """How a dataset is split."""
+    """Settings of the split of a dataset."""
 
     valid_share: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the rows for validation."""
+    """Fraction of the rows for validation."""
     test_share: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the rows for testing."""
+    """Fraction of the rows for testing."""
     by: Literal['ancestor', 'composition', 'kind', 'stored'] = 'ancestor'
-    """What must not be in two sets: structures of one ancestor (before strain and rattle), of one composition, or of
-    one kind of seed; ``stored`` takes the sets that were drawn before the selection, as the rows say."""
+    """Which structures must be in the same set: those with the same parent (the structure before strain and rattling),
+    composition or kind of seed. ``stored`` uses the sets that were drawn before the selection and are stored in the
+    rows."""
     hold_out: str | None = None
-    """A kind of seed of which all rows are for testing, and no others: how far does a model carry?"""
+    """A kind of seed to test how well a model transfers: all of its rows, and no others, are used for testing."""
 
     @model_validator(mode='after')
-    def _leave_some_to_train_on(self) -> SplitSettings:
+    def _require_training_rows(self) -> SplitSettings:
         if self.valid_share + self.test_share >= 1:
             raise fault(
-                Code.VALUE_INVALID, 'valid_share and test_share must leave something to train on: their sum is below 1'
+                Code.VALUE_INVALID,
+                'the sum of valid_share and test_share must be below 1, so that rows remain for training',
             )
         return self
 
 
 @dataclass(frozen=True)
 class SplitResult:
-    """Which row is for what.
+    """The set of each row.
 
     Attributes
     ----------
     splits
-        The set of each row, in order.
+        The set of each row, in the order of the rows.
     report
-        How many rows and groups each set has, and how many groups were joined for their copies.
+        Number of rows and groups in each set, and number of groups that were joined because they share a structure.
     """
 
     splits: tuple[Split, ...]
@@ -59,15 +61,15 @@ class SplitResult:
 
 
 def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int) -> SplitResult:
-    """Divide rows by groups.
+    """Assign the rows to sets by their groups.
 
-    Groups that share a structure (see `aiida_mlip_autopipe.structures.duplicates.join_alike`) are kept together.
+    Groups that share a structure (see `aiida_mlip_autopipe.structures.duplicates.join_alike`) are in the same set.
 
     Raises
     ------
     AutopipeError
-        If a row does not say its group or its set, no row is of the kind held out or all are, or there are fewer groups
-        than sets.
+        If a row does not contain its group or its set, if no row or every row is of the kind held out, or if there are
+        fewer groups than sets.
     """
     if settings.by == 'stored':
         return _stored_splits(rows)
@@ -77,7 +79,8 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
     if settings.hold_out and len(held) in (0, len(rows)):
         kinds = sorted({_kind(row, place) for place, row in enumerate(rows)})
         raise AutopipeError(
-            Code.SPLIT_EMPTY, f'hold_out: {settings.hold_out} leaves one set empty; the kinds are {", ".join(kinds)}'
+            Code.SPLIT_EMPTY,
+            f'hold_out: {settings.hold_out} would make one set empty; the kinds are {", ".join(kinds)}',
         )
     held_groups = {joined[place] for place in held}
     sizes = Counter(group for group in joined if group not in held_groups)
@@ -86,11 +89,11 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
         sizes, valid_share=settings.valid_share, test_share=test_share, random_seed=random_seed
     ) | dict.fromkeys(held_groups, 'test')
     splits = tuple(assigned[group] for group in joined)
-    wanted = {'train'} | ({'valid'} if settings.valid_share else set()) | ({'test'} if test_share or held else set())
-    if missing := sorted(wanted - set(splits)):
+    required = {'train'} | ({'valid'} if settings.valid_share else set()) | ({'test'} if test_share or held else set())
+    if missing := sorted(required - set(splits)):
         raise AutopipeError(
             Code.SPLIT_EMPTY,
-            f'{len(set(joined))} groups by {settings.by} cannot be split: {" and ".join(missing)} would be empty',
+            f'{len(set(joined))} groups by {settings.by} are too few: {" and ".join(missing)} would be empty',
         )
     report = {
         'by': settings.by,
@@ -102,7 +105,7 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
 
 
 def has_stored_splits(rows: Sequence[Row]) -> bool:
-    """Return whether every row says its set, and not all the same."""
+    """Return whether every row contains its set, and there is more than one set."""
     found = [row.key_value_pairs.get('split') for row in rows]
     return None not in found and len(set(found)) > 1
 
@@ -113,15 +116,15 @@ def _stored_splits(rows: Sequence[Row]) -> SplitResult:
         if 'split' not in row.key_value_pairs:
             raise AutopipeError(
                 Code.ROW_KEY_MISSING,
-                f'row {place} does not say its set: none was held out of the selection; split by ancestor',
+                f'row {place} has no key split: no set was held out before the selection; split by ancestor instead',
             )
         splits.append(row.key_value_pairs['split'])
-    lineages = [_group(row, place, 'ancestor') for place, row in enumerate(rows)]
+    parents = [_group(row, place, 'ancestor') for place, row in enumerate(rows)]
     report = {
         'by': 'stored',
         'n_rows': {split: splits.count(split) for split in SPLITS},
         'n_groups': {
-            split: len({lineage for lineage, found in zip(lineages, splits, strict=True) if found == split})
+            split: len({parent for parent, found in zip(parents, splits, strict=True) if found == split})
             for split in SPLITS
         },
         'n_groups_joined': 0,
@@ -132,7 +135,7 @@ def _stored_splits(rows: Sequence[Row]) -> SplitResult:
 def export_splits(
     path: Path, rows: Sequence[Row], splits: Sequence[Split], *, overwrite: bool = False
 ) -> dict[Split, Path]:
-    """Write each set to a file of its own, ``cu_au.db`` to ``cu_au-train.db`` and so on, with the key ``split``.
+    """Write each set to a separate file, such as ``cu_au-train.db`` for ``cu_au.db``, with the key ``split``.
 
     Returns
     -------
@@ -142,12 +145,12 @@ def export_splits(
     Raises
     ------
     AutopipeError
-        As `export_dataset`; no file is written if one of them exists.
+        As in `export_dataset`. If one of the files exists, none is written.
     """
     sets = {split: [row for row, found in zip(rows, splits, strict=True) if found == split] for split in SPLITS}
     paths = {split: path.with_stem(f'{path.stem}-{split}') for split in SPLITS if sets[split]}
     for existing in [target for target in paths.values() if target.exists() and not overwrite]:
-        raise AutopipeError(Code.FILE_EXISTS, f'{existing} exists already and is not overwritten unless you say so')
+        raise AutopipeError(Code.FILE_EXISTS, f'{existing} exists already and is not overwritten without --force')
     for split, target in paths.items():
         labelled = (
             replace(row, key_value_pairs=row.key_value_pairs | {'split': split}, id=None) for row in sets[split]
@@ -163,9 +166,7 @@ def _group(row: Row, place: int, by: str) -> str:
         return _kind(row, place)
     ancestor = row.key_value_pairs.get('ancestor', row.key_value_pairs.get('seed'))
     if ancestor is None:
-        raise AutopipeError(
-            Code.ROW_KEY_MISSING, f'row {place} does not say its ancestor; split by composition instead'
-        )
+        raise AutopipeError(Code.ROW_KEY_MISSING, f'row {place} has no key ancestor; split by composition instead')
     return str(ancestor)
 
 
@@ -174,5 +175,5 @@ def _kind(row: Row, place: int) -> str:
         return str(row.key_value_pairs['seed_kind'])
     except KeyError:
         raise AutopipeError(
-            Code.ROW_KEY_MISSING, f'row {place} does not say its seed_kind; split by composition instead'
+            Code.ROW_KEY_MISSING, f'row {place} has no key seed_kind; split by composition instead'
         ) from None

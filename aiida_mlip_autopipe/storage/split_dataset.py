@@ -1,4 +1,4 @@
-"""Split the file of a dataset into files of sets, with configs of the trainers that read them."""
+"""Split the file of a dataset into one file for each set, and write configs for trainers."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from aiida_mlip_autopipe.structures.splits import Split
 
 @dataclass(frozen=True)
 class WrittenSet:
-    """A set that was written.
+    """A set that was written to a file.
 
     Attributes
     ----------
     split
         ``train``, ``valid`` or ``test``.
     path
-        Its file.
+        The file.
     n_rows, n_groups
-        Number of its rows, and of the groups that they belong to.
+        Number of rows, and of the groups that they belong to.
     """
 
     split: Split
@@ -49,7 +49,7 @@ class SplitDataset:
     configs
         The config file of each trainer.
     n_groups_joined
-        Number of groups that were joined to others because they share a structure.
+        Number of groups that were joined because they share a structure.
     """
 
     sets: tuple[WrittenSet, ...]
@@ -66,35 +66,33 @@ def split_dataset(
     random_seed: int = 0,
     overwrite: bool = False,
 ) -> SplitDataset:
-    """Write the sets of a dataset, and the configs of trainers beside them.
+    """Write the sets of a dataset, and the configs of trainers in the same folder.
 
     Parameters
     ----------
     file
         The dataset.
     output
-        For example ``cu.extxyz`` for ``cu-train.extxyz`` and so on; by default, ``file``.
+        The file name without the name of the set, such as ``cu.extxyz`` for ``cu-train.extxyz``; by default, ``file``.
     settings
-        Fields of `SplitSettings`. By default for ``by``, the sets are those drawn before the selection if every row
-        has one and no kind is held out; otherwise, rows with a common ancestor are kept together.
+        Fields of `SplitSettings`. By default, ``by`` is ``stored`` if every row contains the set that was drawn before
+        the selection and no kind is held out; otherwise, it is ``ancestor``.
     trainers
-        ``mace`` and ``sevennet``, as in `write_trainer_config`.
+        ``mace`` and ``sevennet``, see `write_trainer_config`.
     random_seed
-        A different number draws different sets.
+        Another number draws other sets.
     overwrite
         Whether to replace existing files.
 
     Raises
     ------
     AutopipeError
-        If the settings are refused, a trainer cannot read the format, a file exists, or as in `split_rows`.
+        If the settings are invalid, a trainer cannot read the format, or a file exists; and as in `split_rows`.
     """
     target = output or file
     configs = {name: target.with_name(f'{target.stem}-{name}.yaml') for name in trainers}
     if configs and target.suffix not in ('.extxyz', '.xyz'):
-        raise AutopipeError(
-            Code.FILE_SUFFIX, f'trainers read extended XYZ: --output must end in .extxyz, not be {target}'
-        )
+        raise AutopipeError(Code.FILE_SUFFIX, f'trainers read extended XYZ: --output must end in .extxyz; got {target}')
     for path in configs.values():
         refuse_existing(path, overwrite)
     with Dataset(file) as dataset:

@@ -1,4 +1,4 @@
-"""Config files of trainers that fit a dataset, to begin with: each trains as it is."""
+"""Write config files for trainers as a starting point. They can be used unchanged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.core.whole_file import whole_file
 from aiida_mlip_autopipe.structures.row import Row, isolated_atom_energies
 from aiida_mlip_autopipe.structures.splits import Split
 
-# How far an atom sees, Å, and over how many structures a step of the training goes.
+# Cutoff of the model in Å, and number of structures in a batch.
 CUTOFF_A = 5.0
 BATCH_SIZE = 8
 
@@ -47,39 +47,40 @@ def write_trainer_config(
     Parameters
     ----------
     path
-        The file to write, beside the data.
+        The file to write, in the folder of the data.
     trainer
         ``mace``, for ``mace_run_train --config FILE``, or ``sevennet``, for ``sevenn train FILE``.
     files
-        The extended XYZ files of the sets, in the folder of ``path``; the trainer is started there.
+        The extended XYZ files of the sets, in the folder of ``path``. The trainer must be started in this folder.
     rows, splits
-        All rows, and the set of each.
+        All rows, and the set of each row.
     random_seed
-        For the trainer.
+        Random seed of the trainer.
     overwrite
         Whether to replace an existing file.
 
     Raises
     ------
     AutopipeError
-        If there is no such trainer, or no training set.
+        If the trainer is unknown, or the training set is empty.
     """
     if trainer not in TRAINERS:
         raise AutopipeError(
-            Code.CHOICE_UNKNOWN, f'{trainer} is no trainer with a config file here; there are {", ".join(TRAINERS)}'
+            Code.CHOICE_UNKNOWN,
+            f'no config is available for the trainer {trainer}; the trainers are {", ".join(TRAINERS)}',
         )
     training = [row for row, split in zip(rows, splits, strict=True) if split == 'train']
     if 'train' not in files or not training:
-        raise AutopipeError(Code.SPLIT_EMPTY, 'there is no training set to write a config file for')
+        raise AutopipeError(Code.SPLIT_EMPTY, 'the training set is empty')
     command, make = TRAINERS[trainer]
     facts = _Facts(
         name=path.stem,
         files=files,
-        # A trainer leaves out the last batch where it is not full: a batch larger than the set would train nothing.
+        # Trainers omit an incomplete last batch, so a batch larger than the training set would train nothing.
         batch_size=min(BATCH_SIZE, max(1, len(training) // 4)),
         has_stress=any('stress' in row.labels for row in training),
         numbers=sorted({int(number) for row in rows for number in row.atoms.numbers}),
-        # Of all sets: a trainer wants to know each element that it will meet.
+        # From all sets, because the trainer needs every element that occurs in them.
         isolated_atoms=isolated_atom_energies(rows),
         random_seed=random_seed,
     )
@@ -100,19 +101,19 @@ def _mace(facts: _Facts) -> dict[str, Any]:
         'seed': facts.random_seed,
         'work_dir': facts.name,
         **files,
-        # Without a validation set MACE draws one from the training set.
+        # Without a validation set, MACE draws one from the training set.
         **({} if 'valid' in facts.files else {'valid_fraction': 0.1}),
         'energy_key': 'REF_energy',
         'forces_key': 'REF_forces',
         'stress_key': 'REF_stress',
-        # It would not build a model for an element that only the test set has.
+        # Without them, the model would lack elements that occur only in the test set.
         'atomic_numbers': str(facts.numbers),
         'E0s': 'average' if atoms is None else str({atomic_numbers[symbol]: e for symbol, e in atoms.items()}),
         'model': 'MACE',
         'r_max': CUTOFF_A,
         'num_channels': 64,
         'max_L': 1,
-        # The loss that weighs energy per atom, forces and stress.
+        # This loss combines energy per atom, forces and stress.
         **({'loss': 'universal', 'compute_stress': True} if facts.has_stress else {'loss': 'weighted'}),
         'error_table': 'PerAtomRMSEstressvirials' if facts.has_stress else 'PerAtomRMSE',
         'batch_size': facts.batch_size,
@@ -158,7 +159,7 @@ def _sevennet(facts: _Facts) -> dict[str, Any]:
         },
         'data': {
             'batch_size': facts.batch_size,
-            # The energy of an element by regression: those of isolated atoms would leave the cohesion to be learnt.
+            # Fitted energies of the elements. Those of isolated atoms would leave the cohesion to the model.
             'shift': 'elemwise_reference_energies',
             'scale': 'force_rms',
             'data_format_args': {'index': ':'},
@@ -171,4 +172,4 @@ TRAINERS: dict[str, tuple[str, Callable[[_Facts], dict[str, Any]]]] = {
     'mace': ('mace_run_train --config', _mace),
     'sevennet': ('sevenn train', _sevennet),
 }
-"""By name: the command that takes the file, and what makes it."""
+"""For each trainer, the command that reads the config, and the function that makes it."""

@@ -25,7 +25,7 @@ def database(tmp_path):
     return write_database(tmp_path / 'old.db')
 
 
-def test_a_dataset_is_described_by_its_attributes(database):
+def test_attributes_describe_a_dataset(database):
     attributes = DataFactory('mlip_autopipe.dataset').from_file(database).store().base.attributes
     assert attributes.get('n_structures') == 3
     assert attributes.get('n_atoms') == 5
@@ -34,7 +34,7 @@ def test_a_dataset_is_described_by_its_attributes(database):
     assert attributes.get('splits') == {'test': 1, 'train': 2}
 
 
-def test_the_structures_come_back_without_the_file(database):
+def test_a_stored_dataset_does_not_need_the_file(database):
     expected = [row.toatoms() for row in connect(database).select()]
     node = DatasetData.from_file(database).store()
     database.unlink()
@@ -42,7 +42,7 @@ def test_the_structures_come_back_without_the_file(database):
     assert label_sources(node.structures()) == ['dft:vasp:pbe']
 
 
-def test_a_dataset_is_its_content_wherever_the_file_lies(database, tmp_path):
+def test_the_hash_of_a_dataset_depends_only_on_its_content(database, tmp_path):
     (tmp_path / 'elsewhere').mkdir()
     moved = database.rename(tmp_path / 'elsewhere' / 'new_name.db')
     nodes = [DatasetData.from_file(moved).store(), DatasetData.from_file(moved.rename(database)).store()]
@@ -54,7 +54,7 @@ def test_a_dataset_is_its_content_wherever_the_file_lies(database, tmp_path):
     assert changed.base.caching.get_hash() != nodes[0].base.caching.get_hash()
 
 
-def test_any_format_that_ase_reads_will_do(tmp_path):
+def test_every_format_that_ase_reads_is_supported(tmp_path):
     atoms = bulk('Cu')
     atoms.info['label_source'] = 'mlip:emt'
     write(tmp_path / 'old.extxyz', [atoms, atoms])
@@ -64,7 +64,7 @@ def test_any_format_that_ase_reads_will_do(tmp_path):
     assert node.base.attributes.get('splits') == {}
 
 
-def test_a_file_that_is_no_dataset_is_refused(tmp_path):
+def test_a_missing_or_unreadable_file_is_refused(tmp_path):
     with refused(Code.FILE_MISSING, str(tmp_path / 'no.db')):
         DatasetData.from_file(tmp_path / 'no.db')
     (tmp_path / 'bad.xyz').write_text('three\n')

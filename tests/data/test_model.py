@@ -29,7 +29,7 @@ def hash_of(node):
     return node.store().base.caching.get_hash()
 
 
-def test_a_model_holds_its_bytes_and_what_is_known_of_it(write, tmp_path):
+def test_a_model_stores_its_bytes_and_facts(write, tmp_path):
     facts = {'elements': ['O', 'Cu'], 'cutoff_A': 5.0, 'versions': {'mace-torch': '0.3'}}
     node = ModelData.from_file(write('mace-mpa-0.model'), 'mace', facts=facts).store()
     attributes = orm.load_node(node.pk).base.attributes.all
@@ -51,7 +51,7 @@ def test_a_model_holds_its_bytes_and_what_is_known_of_it(write, tmp_path):
     assert node.base.repository.list_object_names() == [ModelData.FILE]
 
 
-def test_the_hash_is_that_of_architecture_and_content_alone(write):
+def test_the_hash_depends_only_on_architecture_and_content(write):
     known = hash_of(ModelData.from_file(write(), 'mace'))
     assert hash_of(ModelData.from_file(write('elsewhere/other.pt'), 'mace', facts={'elements': ['Cu']})) == known
     assert hash_of(ModelData.from_file(write(), 'mace', store_bytes=False)) == known
@@ -60,7 +60,7 @@ def test_the_hash_is_that_of_architecture_and_content_alone(write):
     assert hash_of(ModelData.from_file(write(content=b'others'), 'mace')) != known
 
 
-def test_the_bytes_are_known_again_and_not_put_twice(write):
+def test_equal_bytes_are_stored_once(write):
     first = ModelData.from_file(write(), 'mace').store()
     second = ModelData.from_file(write('other.model'), 'mace').store()
     keys = [node.base.repository.metadata['o'][ModelData.FILE]['k'] for node in (first, second)]
@@ -71,31 +71,31 @@ def test_the_bytes_are_known_again_and_not_put_twice(write):
     ('attribute', 'value', 'in_message'),
     [('sha256', '0' * 64, '0' * 64), ('stored', False, '`stored`'), ('shipped', True, 'shipped')],
 )
-def test_a_node_whose_attributes_do_not_fit_its_bytes_is_not_stored(write, attribute, value, in_message):
+def test_a_node_with_attributes_that_contradict_its_bytes_is_not_stored(write, attribute, value, in_message):
     node = ModelData.from_file(write(), 'mace')
     node.base.attributes.set(attribute, value)
     with pytest.raises(ValidationError, match=in_message):
         node.store()
 
 
-def test_a_node_made_without_its_attributes_is_not_stored(aiida_profile):
+def test_a_node_without_attributes_is_not_stored(aiida_profile):
     with pytest.raises(ValidationError, match='sha256'):
         ModelData().store()
 
 
-def test_a_model_of_which_only_the_hash_is_stored_has_no_bytes_to_write(write, tmp_path):
+def test_a_model_without_stored_bytes_cannot_be_written(write, tmp_path):
     with refused(Code.MODEL_MISSING, SHA256):
         ModelData.from_file(write(), 'mace', store_bytes=False).write(tmp_path)
 
 
-def test_a_newer_node_is_not_written(write, tmp_path):
+def test_a_model_of_a_newer_node_is_not_written(write, tmp_path):
     node = ModelData.from_file(write(), 'mace')
     node.base.attributes.set(SCHEMA_VERSION, MODEL_VERSION + 1)
     with refused(Code.SCHEMA_VERSION, node.uuid):
         node.write(tmp_path)
 
 
-def test_a_stored_model_is_found_by_its_content_first_one_with_bytes(write):
+def test_a_stored_model_is_found_by_its_content_and_preferably_with_bytes(write):
     content, sha256 = b'only here', hashlib.sha256(b'only here').hexdigest()
     assert find_model_node('mace', sha256) is None
     without = ModelData.from_file(write(content=content), 'mace', store_bytes=False).store()

@@ -54,7 +54,7 @@ def make_descriptors():
     return descriptors.node_from_features(np.zeros((2, 3)), {LEG.trajectory_id: 2}, asked, [29], {'statistics': {}})
 
 
-# What makes a node, its version, and what reads it.
+# For each kind of node, a function that makes one, its version, and a function that reads it.
 NODES = {
     'seed': (lambda: seed.SeedData.from_seed(Seed(COPPER)), seed.SEED_VERSION, seed.SeedData.to_seed),
     'trajectory': (make_leg, trajectory.TRAJECTORY_VERSION, trajectory.trajectory_from_node),
@@ -78,7 +78,7 @@ NODES = {
 
 
 @pytest.mark.parametrize('kind', NODES)
-def test_a_node_carries_its_version_and_is_read(kind):
+def test_a_node_has_its_version_and_can_be_read(kind):
     make, version, read = NODES[kind]
     node = make()
     assert node.base.attributes.get(schema_version.SCHEMA_VERSION) == version
@@ -103,7 +103,7 @@ def test_a_node_without_a_version_is_refused(kind):
         read(node)
 
 
-def test_an_older_version_that_is_still_read_is_returned():
+def test_an_older_supported_version_is_returned():
     node = orm.Dict()
     set_schema(node, 2)
     assert check_schema(node, newest=3, oldest=2) == 2
@@ -111,7 +111,7 @@ def test_an_older_version_that_is_still_read_is_returned():
         check_schema(node, newest=4, oldest=3)
 
 
-def test_only_a_newer_node_asks_for_another_version_of_the_package():
+def test_only_a_newer_node_requires_an_update():
     node = orm.Dict()
     set_schema(node, 2)
     with refused(Code.SCHEMA_VERSION, 'schema_version 2', 'version 1', 'aiida-mlip-autopipe'):

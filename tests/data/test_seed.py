@@ -18,7 +18,7 @@ def slab_seed():
     return Seed(slab, {'kind': 'surface', 'ancestor': 'abc', 'strain': 1 / 3 + 1e-16})
 
 
-def test_a_stored_seed_comes_back_exact_to_the_last_bit(slab_seed):
+def test_a_stored_seed_is_exact_to_the_last_bit(slab_seed):
     node = load_node(SeedData.from_seed(slab_seed).store().pk)
     back = node.to_seed()
     for name, array in slab_seed.arrays().items():
@@ -28,7 +28,7 @@ def test_a_stored_seed_comes_back_exact_to_the_last_bit(slab_seed):
     assert back.seed_id == node.seed_id == slab_seed.seed_id
 
 
-def test_equal_seeds_have_equal_hashes_and_another_bit_another_hash(slab_seed):
+def test_seeds_have_the_same_hash_only_if_every_bit_is_equal(slab_seed):
     node = SeedData.from_seed(slab_seed).store()
     again = SeedData.from_seed(slab_seed).store()
     assert node.base.caching.get_hash() == again.base.caching.get_hash()
@@ -39,7 +39,7 @@ def test_equal_seeds_have_equal_hashes_and_another_bit_another_hash(slab_seed):
     assert other.seed_id != node.seed_id
 
 
-def test_how_a_seed_was_made_is_part_of_its_identity(slab_seed):
+def test_the_record_of_a_seed_is_part_of_its_identity(slab_seed):
     other = Seed(slab_seed.atoms, {**slab_seed.record, 'kind': 'defect'})
     assert other.seed_id != slab_seed.seed_id
 
@@ -52,7 +52,7 @@ def test_kind_and_ancestor_can_be_queried(slab_seed):
     assert node.pk in [found.pk for found in query.all(flat=True)]
 
 
-def test_a_constraint_that_a_job_could_not_honour_is_refused():
+def test_a_constraint_that_jobs_do_not_support_is_refused():
     atoms = bulk('Cu', cubic=True)
     atoms.set_constraint(FixBondLength(0, 1))
     with pytest.raises(ValueError, match=r'FixAtoms.*FixBondLengths'):

@@ -27,7 +27,7 @@ def make_trajectory(n_frames=3):
     )
 
 
-def test_frames_come_back_exact_from_a_stored_node():
+def test_frames_of_a_stored_node_are_exact():
     trajectory = make_trajectory()
     node = node_from_trajectory(trajectory, about={'ensemble': 'nvt'}).store()
     back = trajectory_from_node(node)
@@ -44,7 +44,7 @@ def test_times_are_in_picoseconds():
     np.testing.assert_allclose(node.get_times(), [0, 0.02, 0.04])
 
 
-def test_a_frame_of_a_structure_without_stress_has_none():
+def test_a_frame_without_stress_has_no_stress_result():
     frame = make_trajectory().frame(1)
     assert 'stress' not in frame.calc.results
     assert frame.get_potential_energy() == make_trajectory().energies[1]
@@ -65,7 +65,7 @@ def test_a_trajectory_is_identified_by_its_seed_steps_and_structures(field, is_a
     assert trajectory_id(node) == trajectory_from_node(node.store()).trajectory_id == trajectory.trajectory_id
 
 
-def test_trajectories_are_ordered_by_seed_step_and_rescues():
+def test_trajectories_are_ordered_by_seed_step_and_recoveries():
     def node(seed_id, first_step, rescues=0):
         trajectory = make_trajectory()
         moved = replace(trajectory, seed_id=seed_id, steps=trajectory.steps + first_step)

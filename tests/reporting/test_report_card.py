@@ -37,11 +37,11 @@ def titles(path):
     return re.findall('<h2>(.*?)</h2>', path.read_text())
 
 
-def test_a_card_of_rows_alone_has_their_figures_and_numbers(path, make_rows):
+def test_a_card_contains_the_figures_and_numbers_of_the_rows(path, make_rows):
     write_report_card(path, make_rows(4))
     assert titles(path) == [
-        'In numbers',
-        'What labelling it by DFT would take',
+        'Distributions',
+        'Cost of labelling by DFT',
         'Compositions',
         'Cell vectors',
         'Cell angles',
@@ -56,16 +56,16 @@ def test_a_card_of_rows_alone_has_their_figures_and_numbers(path, make_rows):
     assert json.loads(path.with_suffix('.json').read_text())['dataset']['n_rows'] == 4
 
 
-def test_an_assessment_adds_the_map_and_the_comparison_with_chance(path, make_rows):
+def test_an_assessment_adds_the_map_and_the_comparison_with_random_selection(path, make_rows):
     write_report_card(path, make_rows(4), assessment=ASSESSMENT)
-    assert {'Against random selection of the same size', 'Map', 'Coverage'} <= set(titles(path))
+    assert {'Comparison with random selection of the same size', 'Map', 'Coverage'} <= set(titles(path))
     page = path.read_text()
-    assert '77 frames to choose from' in page
+    assert '77 candidate frames' in page
     assert '(Vendi score)</td><td>7.25</td><td>3.125</td>' in page
     assert json.loads(path.with_suffix('.json').read_text())['assessment']['scores']['vendi'] == 7.25
 
 
-def test_what_the_campaign_did_is_told_in_tables(path, make_rows):
+def test_a_card_contains_the_tables_of_the_campaign(path, make_rows):
     write_report_card(path, make_rows(2), campaign={'Seeds <all>': {'made': 12345, 'hours': 0.25, 'why': 'a<b'}})
     page = path.read_text()
     assert '<h2>Seeds &lt;all&gt;</h2>' in page
@@ -74,7 +74,7 @@ def test_what_the_campaign_did_is_told_in_tables(path, make_rows):
     assert json.loads(path.with_suffix('.json').read_text())['campaign']['Seeds <all>']['made'] == 12345
 
 
-def test_temperatures_are_divided_in_spans_whose_boxes_hold_every_structure(make_rows):
+def test_every_structure_is_in_the_box_of_its_temperature_interval(make_rows):
     rows = [row for T in (300.0, 500.0, 1100.0) for row in make_rows(4, temperature_K=T)]
     (box,) = figures.draw_energies_by_temperature(rows).data
     assert sorted(set(box.x)) == ['1000–1100', '300–400', '500–600']
@@ -83,7 +83,7 @@ def test_temperatures_are_divided_in_spans_whose_boxes_hold_every_structure(make
     assert set(box.x) == {'600–600'}
 
 
-def test_the_density_of_copper_is_that_of_the_tables(make_provenance):
+def test_the_density_of_copper_agrees_with_the_literature(make_provenance):
     copper = bulk('Cu', a=3.615)
     copper.calc = SinglePointCalculator(copper, energy=0.0, forces=np.zeros((1, 3)))
     (bars,) = figures.draw_densities([make_row(copper, make_provenance(), {})]).data
@@ -95,16 +95,16 @@ def test_a_molecule_without_a_cell_has_neighbours():
     assert np.asarray(line.x)[np.argmax(line.y)] == pytest.approx(1.1, abs=0.05)
 
 
-def test_a_card_holds_all_it_needs(path, make_rows):
+def test_a_card_is_self_contained(path, make_rows):
     write_report_card(path, make_rows(1), assessment=ASSESSMENT)
     page = path.read_text()
     assert 'plotly.js v' in page
     assert not re.search(r'<script[^>]+src=|<link[^>]+href=', page)
 
 
-def test_warnings_of_the_selection_stand_with_those_of_the_rows(path, make_rows):
-    write_report_card(path, make_rows(1), warnings=['fewer frames than asked for <2>'])
-    assert '<p class="warning">fewer frames than asked for &lt;2&gt;</p>' in path.read_text()
+def test_a_card_contains_the_warnings_of_the_selection(path, make_rows):
+    write_report_card(path, make_rows(1), warnings=['fewer frames than requested <2>'])
+    assert '<p class="warning">fewer frames than requested &lt;2&gt;</p>' in path.read_text()
 
 
 def test_names_are_escaped(tmp_path, make_rows):
@@ -113,7 +113,7 @@ def test_names_are_escaped(tmp_path, make_rows):
     assert '<h1>a&lt;b&gt;</h1>' in path.read_text()
 
 
-def test_an_atom_of_a_close_packed_crystal_has_twelve_neighbours_and_then_six():
+def test_the_first_two_shells_of_a_close_packed_crystal_have_twelve_and_six_neighbours():
     crystal = bulk('Cu', a=3.6)
     (line,) = figures.draw_radial([Row(crystal), Row(crystal * 2)]).data
     assert line.name == 'Cu–Cu'
@@ -123,20 +123,27 @@ def test_an_atom_of_a_close_packed_crystal_has_twelve_neighbours_and_then_six():
         assert density[near].sum() * 0.05 == pytest.approx(n_neighbours)
 
 
-def test_every_structure_is_in_the_histogram_of_energies(make_rows):
+def test_the_histogram_of_energies_contains_every_structure(make_rows):
     figure = figures.draw_energies(make_rows(7))
     assert sum(sum(bars.y) for bars in figure.data) == 7
 
 
-def test_what_is_not_known_is_not_drawn(path, slab, make_provenance):
+def test_figures_without_data_are_not_drawn(path, slab, make_provenance):
     slab.pbc = False
     slab.calc.atoms.pbc = False
     write_report_card(path, [make_row(slab, make_provenance(temperature_K=None), {})])
-    gone = {'Forces by temperature', 'Energies by temperature', 'Volumes', 'Densities', 'Cell vectors', 'Cell angles'}
-    assert not gone & set(titles(path))
+    omitted = {
+        'Forces by temperature',
+        'Energies by temperature',
+        'Volumes',
+        'Densities',
+        'Cell vectors',
+        'Cell angles',
+    }
+    assert not omitted & set(titles(path))
 
 
-def test_the_cost_of_dft_grows_with_the_cube_of_the_atoms(make_rows):
+def test_the_cost_of_dft_contains_the_cubed_numbers_of_atoms(make_rows):
     assert estimate_dft_cost(make_rows(2)) == {
         'atoms': 24,
         'electrons': 2 * (4 * 79 + 8 * 29),
@@ -144,7 +151,7 @@ def test_the_cost_of_dft_grows_with_the_cube_of_the_atoms(make_rows):
     }
 
 
-def test_existing_files_and_other_suffixes_are_refused(path, make_rows):
+def test_existing_files_and_wrong_suffixes_are_refused(path, make_rows):
     path.write_text('precious')
     with refused(Code.FILE_EXISTS, path.name):
         write_report_card(path, make_rows(1))
@@ -153,7 +160,7 @@ def test_existing_files_and_other_suffixes_are_refused(path, make_rows):
         write_report_card(path.with_suffix('.pdf'), make_rows(1))
 
 
-def test_a_structure_is_kept_to_a_hundredth_of_an_angstrom():
+def test_an_encoded_structure_is_rounded_to_a_hundredth_of_an_angstrom():
     atoms = bulk('NaCl', 'rocksalt', a=5.64)
     atoms.positions[1] += [-0.004, 0.004, 0.126]
     values = np.frombuffer(base64.b64decode(encode_structure(atoms)), '<i2')
@@ -161,12 +168,12 @@ def test_a_structure_is_kept_to_a_hundredth_of_an_angstrom():
     np.testing.assert_array_equal(values[9:].reshape(-1, 4), [[11, 0, 0, 0], [17, 282, 0, 13]])
 
 
-def test_without_structures_there_is_no_view_of_them(path, make_rows):
+def test_a_card_without_structures_draws_none(path, make_rows):
     write_report_card(path, make_rows(1), assessment=ASSESSMENT)
     assert VIEW_ID not in path.read_text()
 
 
-# Moves the mouse over the last point of the map, which is the first figure, and notes which structure is drawn then.
+# Moves the mouse over the last point of the map, the first figure, and stores the drawn structure in the page title.
 HOVER = """<script>window.addEventListener('load', () => setTimeout(() => {
   const div = document.querySelector('.plotly-graph-div'), layout = div._fullLayout, at = div.getBoundingClientRect();
   const trace = div._fullData[1], last = trace.x.length - 1;
@@ -181,12 +188,10 @@ HOVER = """<script>window.addEventListener('load', () => setTimeout(() => {
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(shutil.which('chromium') is None, reason='there is no Chromium')
-def test_a_browser_without_network_draws_every_figure_and_tells_the_structure_under_the_mouse(
-    path, tmp_path, make_rows
-):
+@pytest.mark.skipif(shutil.which('chromium') is None, reason='Chromium is not installed')
+def test_a_browser_without_network_draws_every_figure_and_the_structure_under_the_mouse(path, tmp_path, make_rows):
     salt = bulk('NaCl', 'rocksalt', a=5.64, cubic=True)
-    # The layers of this map have their points in the same places.
+    # Both layers of this map have the same points.
     structures = {layer: [bulk('Cu'), salt] for layer in ('candidates', 'chosen')}
     write_report_card(path, make_rows(30), assessment=ASSESSMENT, structures=structures)
     path.write_text(path.read_text().replace('</body>', HOVER))
@@ -195,7 +200,7 @@ def test_a_browser_without_network_draws_every_figure_and_tells_the_structure_un
     done = subprocess.run(
         ['chromium', *options, path.as_uri()], capture_output=True, text=True, check=True, timeout=120
     )
-    # Scripts would be counted with the page: what plotly drew is outside them.
+    # Scripts contain the same class names, so they are removed.
     drawn = re.sub(r'<script.*?</script>', '', done.stdout, flags=re.DOTALL)
     assert len(re.findall(r'class="main-svg"', drawn)) >= 12
     assert drawn.count('class="plot-container') == 13

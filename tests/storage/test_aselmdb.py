@@ -14,17 +14,17 @@ def path(tmp_path):
     return tmp_path / 'cu_au.aselmdb'
 
 
-def test_labels_structure_and_origin_are_exact(path, make_rows):
+def test_labels_structure_and_provenance_are_exact(path, make_rows):
     rows = make_rows(3)
     assert export_dataset(path, rows) == 3
-    # As fairchem opens it.
+    # fairchem opens the database in this way.
     database = LMDBDatabase(path, readonly=True, use_lock_file=False)
     for row, number in zip(rows, database.ids, strict=True):
         found = database._get_row(number)
         atoms = found.toatoms()
         results = row.atoms.calc.results
         assert atoms.get_potential_energy() == results['energy']
-        # What holds fixed atoms in place is kept, and the forces on them too.
+        # The constraints are kept, and the forces on fixed atoms too.
         assert atoms.constraints[0].index.tolist() == [0, 1, 2, 3]
         np.testing.assert_array_equal(atoms.get_forces(apply_constraint=False), results['forces'])
         np.testing.assert_array_equal(atoms.get_stress(apply_constraint=False), results['stress'])
@@ -34,14 +34,14 @@ def test_labels_structure_and_origin_are_exact(path, make_rows):
     database.close()
 
 
-def test_one_file_is_all_there_is(path, make_rows):
+def test_no_additional_files_are_left(path, make_rows):
     export_dataset(path.with_suffix('.db'), make_rows(2))
     with Dataset(path.with_suffix('.db')) as dataset:
         export_dataset(path, dataset.query())
     assert sorted(found.suffix for found in path.parent.iterdir()) == ['.aselmdb', '.db']
 
 
-def test_rows_without_labels_or_of_another_level_are_refused(path, make_rows, slab, make_provenance):
+def test_rows_without_labels_or_with_another_level_of_theory_are_refused(path, make_rows, slab, make_provenance):
     with refused(Code.LEVELS_MIXED, 'row 1', 'dft:vasp:pbe'):
         export_dataset(path, [*make_rows(1), *make_rows(1, label_source='dft:vasp:pbe')])
     bare = make_row(slab, make_provenance(), {})
@@ -51,7 +51,7 @@ def test_rows_without_labels_or_of_another_level_are_refused(path, make_rows, sl
     assert not list(path.parent.iterdir())
 
 
-def test_without_the_library_it_is_one_sentence(path, make_rows, monkeypatch):
+def test_without_the_library_the_install_command_is_shown(path, make_rows, monkeypatch):
     monkeypatch.setitem(sys.modules, 'ase_db_backends.aselmdb', None)
     with refused(Code.PACKAGE_MISSING, path.name, 'pip install "aiida-mlip-autopipe[fairchem]"'):
         export_dataset(path, make_rows(1))

@@ -13,7 +13,7 @@ def path(tmp_path):
 
 
 def contents(path):
-    """Return all tables but times and random identifiers."""
+    """Return all tables without times and random identifiers."""
     with sqlite3.connect(path) as database:
         names = [row[1] for row in database.execute('PRAGMA table_info(systems)')]
         kept = ', '.join(name for name in names if name not in ('ctime', 'mtime', 'unique_id'))
@@ -29,28 +29,28 @@ def test_rows_are_written_in_order(path, make_rows):
         assert [row.provenance.rank for row in dataset.query()] == [0, 1, 2, 3]
 
 
-def test_the_same_rows_give_the_same_database_but_for_times_and_random_identifiers(tmp_path, make_rows):
+def test_databases_of_the_same_rows_differ_only_in_times_and_random_identifiers(tmp_path, make_rows):
     first, second = tmp_path / 'a.db', tmp_path / 'b.db'
     export_dataset(first, make_rows(3))
     export_dataset(second, make_rows(3))
     assert contents(first) == contents(second)
 
 
-def test_an_existing_file_is_refused_and_kept(path, make_rows):
+def test_an_existing_file_is_refused_and_unchanged(path, make_rows):
     path.write_text('precious')
     with refused(Code.FILE_EXISTS, path.name):
         export_dataset(path, make_rows(1))
     assert path.read_text() == 'precious'
 
 
-def test_an_existing_file_is_replaced_when_told(path, make_rows):
+def test_overwrite_replaces_an_existing_file(path, make_rows):
     export_dataset(path, make_rows(3))
     export_dataset(path, make_rows(1), overwrite=True)
     with Dataset(path) as dataset:
         assert len(dataset) == 1
 
 
-def test_a_bad_row_leaves_the_folder_as_it_was(path, make_rows):
+def test_a_refused_row_changes_no_file(path, make_rows):
     export_dataset(path, make_rows(3))
     before = path.read_bytes()
     rows = make_rows(2)
@@ -61,12 +61,12 @@ def test_a_bad_row_leaves_the_folder_as_it_was(path, make_rows):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_no_row_at_all_is_one_sentence(path):
+def test_a_dataset_without_rows_is_refused(path):
     with refused(Code.DATASET_EMPTY, path.name):
         export_dataset(path, [])
     assert not list(path.parent.iterdir())
 
 
-def test_a_missing_folder_is_one_sentence(path, make_rows):
+def test_a_missing_folder_is_refused(path, make_rows):
     with refused(Code.FOLDER_MISSING, str(path.parent / 'no')):
         export_dataset(path.parent / 'no' / 'a.db', make_rows(1))

@@ -32,7 +32,7 @@ def compressed(make_provenance):
     return make_row(atoms, make_provenance(), {'kind': 'alloy', 'ancestor': '12'})
 
 
-def test_labels_stand_there_twice_in_the_sign_and_order_of_ase(path, compressed):
+def test_labels_are_written_twice_in_the_sign_and_order_of_ase(path, compressed):
     export_dataset(path, [compressed])
     back = read(path)
     results = compressed.atoms.calc.results
@@ -45,7 +45,7 @@ def test_labels_stand_there_twice_in_the_sign_and_order_of_ase(path, compressed)
     np.testing.assert_allclose(back.info['REF_stress'], results['stress'], atol=1e-8)
 
 
-def test_the_origin_stands_in_the_comment_line(path, compressed):
+def test_the_comment_line_contains_the_provenance(path, compressed):
     export_dataset(path, [compressed])
     info = read(path).info
     assert {name: info[name] for name in compressed.key_value_pairs} == compressed.key_value_pairs
@@ -62,13 +62,13 @@ def test_forces_of_fixed_atoms_are_kept(path, make_rows):
     np.testing.assert_allclose(back.get_forces(), row.atoms.calc.results['forces'], atol=1e-8)
 
 
-def test_rows_without_stress_are_written_without(path, slab, make_provenance):
+def test_rows_without_stress_are_written(path, slab, make_provenance):
     del slab.calc.results['stress']
     export_dataset(path, [make_row(slab, make_provenance(), {})])
     assert 'REF_stress' not in read(path).info
 
 
-def test_a_database_is_converted_row_by_row(path, make_rows):
+def test_a_database_is_converted_in_order(path, make_rows):
     export_dataset(path.with_suffix('.db'), make_rows(3))
     with Dataset(path.with_suffix('.db')) as dataset:
         assert export_dataset(path, dataset.query()) == 3
@@ -82,18 +82,18 @@ def test_labels_of_different_levels_of_theory_are_refused(path, make_rows):
     assert not list(path.parent.iterdir())
 
 
-def test_another_suffix_is_refused(path, make_rows):
+def test_an_unsupported_suffix_is_refused(path, make_rows):
     with refused(Code.FILE_SUFFIX, 'cu_au.csv', '.db, .extxyz, .xyz'):
         export_dataset(path.with_suffix('.csv'), make_rows(1))
 
 
 @pytest.mark.mlip
-def test_sevennet_reads_the_same_labels_both_ways(path, compressed):
+def test_sevennet_reads_the_same_labels_with_both_sets_of_keys(path, compressed):
     from sevenn.train.dataload import ase_reader, graph_build
 
     export_dataset(path, [compressed])
     results = compressed.atoms.calc.results
-    # SevenNet's own sign and order: xx, yy, zz, xy, yz, zx, positive in a compressed crystal.
+    # SevenNet's sign and order: xx, yy, zz, xy, yz, zx, positive in a compressed crystal.
     stress = -results['stress'][[0, 1, 2, 5, 3, 4]]
     for keys in ({}, {'energy_key': 'REF_energy', 'force_key': 'REF_forces', 'stress_key': 'REF_stress'}):
         (graph,) = graph_build(ase_reader(str(path), **keys), cutoff=4.0)
@@ -104,7 +104,7 @@ def test_sevennet_reads_the_same_labels_both_ways(path, compressed):
 
 READ_WITH_MACE = """
 import json, sys
-import mace  # before e3nn, which cannot be loaded alone with this torch
+import mace  # must precede e3nn, which this torch cannot load alone
 import torch
 from mace.data import AtomicData, KeySpecification, load_from_xyz
 from mace.tools import AtomicNumberTable
@@ -118,7 +118,9 @@ print(json.dumps([float(data.energy), data.forces.tolist(), data.stress[0].tolis
 
 
 @pytest.mark.mlip
-@pytest.mark.skipif('MLIP_AUTOPIPE_MACE_PYTHON' not in os.environ, reason='there is no environment with MACE')
+@pytest.mark.skipif(
+    'MLIP_AUTOPIPE_MACE_PYTHON' not in os.environ, reason='MACE is not installed in a separate environment'
+)
 def test_mace_reads_the_same_labels_by_default(path, compressed):
     export_dataset(path, [compressed])
     command = [os.environ['MLIP_AUTOPIPE_MACE_PYTHON'], '-c', READ_WITH_MACE, path]

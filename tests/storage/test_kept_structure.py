@@ -1,4 +1,4 @@
-"""Whatever is done with a dataset, its structures stay whole."""
+"""Structures are unchanged by every operation on a dataset."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ SUFFIXES = ('.db', '.aselmdb', '.extxyz')
 
 
 def crystal():
-    """Return a triclinic crystal, periodic in all directions, with other fixed atoms than the slab."""
+    """Return a triclinic crystal, periodic in all directions, whose fixed atoms differ from those of the slab."""
     atoms = bulk('NiO', 'rocksalt', a=4.2).repeat((2, 1, 1))
     atoms.set_cell(atoms.cell.array @ [[1.01, 0.02, 0], [0, 0.99, 0.03], [0.04, 0, 1.02]], scale_atoms=True)
     atoms.rattle(0.05, seed=4)
@@ -29,7 +29,7 @@ def crystal():
 
 @pytest.fixture
 def rows(slab, make_provenance):
-    """Return rows of three structures: a slab with an open direction, a crystal, and one that carries nothing."""
+    """Return rows of three structures: a slab with a non-periodic direction, a crystal, and one without properties."""
     layer = slab.copy()
     layer.pbc = (True, True, False)
     layer.set_initial_charges(np.linspace(-0.5, 0.5, len(layer)))
@@ -69,7 +69,7 @@ def merge(folder, rows, suffix):
 
 
 def change(folder, rows, suffix):
-    """Write the rows in another order, and correct it row by row."""
+    """Write the rows in reverse order, and correct the order by updates."""
     path = folder / f'all{suffix}'
     export_dataset(path, rows[::-1])
     with Dataset(path) as dataset:
@@ -94,11 +94,11 @@ def structures_in(path):
     ('write', 'suffix'),
     [*((way, suffix) for way in (export, convert, split, merge) for suffix in SUFFIXES), (change, '.db')],
 )
-def test_structures_and_labels_are_whole_in_every_format(tmp_path, rows, write, suffix):
+def test_structures_and_labels_are_unchanged_in_every_format(tmp_path, rows, write, suffix):
     expected = [row.atoms.copy() for row in rows]
     labels = [row.labels for row in rows]
     found = [atoms for path in write(tmp_path, rows, suffix) for atoms in structures_in(path)]
-    # The text keeps eight decimals.
+    # The text is rounded to eight decimals.
     tolerance = 1e-8 if suffix == '.extxyz' else 0.0
     assert [atoms.get_chemical_formula() for atoms in expected] == ['Au4Cu8', 'Ni2O2', 'Cu4']
     for atoms, structure, label in zip(found, expected, labels, strict=True):
@@ -108,6 +108,6 @@ def test_structures_and_labels_are_whole_in_every_format(tmp_path, rows, write, 
             np.testing.assert_allclose(atoms.calc.results[name], values, rtol=0, atol=tolerance, err_msg=name)
 
 
-def test_a_row_is_as_whole_as_its_frame(slab, make_provenance):
+def test_a_row_has_the_structure_of_its_frame(slab, make_provenance):
     slab.set_initial_charges(np.linspace(-0.5, 0.5, len(slab)))
     assert_same_structure(make_row(slab, make_provenance(), {}).atoms, slab)

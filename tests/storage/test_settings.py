@@ -6,12 +6,12 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import StorageSettings
 
 
-def test_the_database_is_named_by_the_caller_unless_set():
+def test_the_database_has_no_default_path():
     assert StorageSettings().database is None
     assert StorageSettings(database='out/a.db').database == Path('out/a.db')
 
 
-def test_a_database_of_another_suffix_is_refused_and_the_right_name_told():
+def test_a_wrong_suffix_of_the_database_is_refused_with_the_correct_name():
     with refused(Code.FILE_SUFFIX, '.db') as error:
         StorageSettings(database='a.json')
     assert error.value.errors()[0]['ctx']['nearest'] == 'a.db'

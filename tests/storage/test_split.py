@@ -21,17 +21,17 @@ def labelled(atoms):
 
 
 @pytest.fixture
-def make_lineages(make_provenance):
-    """Return rows of n lineages of three frames each; the first six lineages are alloys, the others surfaces."""
+def make_groups(make_provenance):
+    """Return a function that makes n groups of three frames each: six groups of alloys, then groups of surfaces."""
 
-    def make(n, composition=lambda lineage: 1):
+    def make(n, composition=lambda group: 1):
         rows = []
-        for lineage in range(n):
+        for group in range(n):
             for step in range(3):
                 atoms = bulk('Cu', cubic=True)
-                atoms.numbers[: composition(lineage)] = 79
-                atoms.rattle(0.1, seed=10 * lineage + step)
-                record = {'kind': 'alloy' if lineage < 6 else 'surface', 'ancestor': f'ancestor{lineage}'}
+                atoms.numbers[: composition(group)] = 79
+                atoms.rattle(0.1, seed=10 * group + step)
+                record = {'kind': 'alloy' if group < 6 else 'surface', 'ancestor': f'ancestor{group}'}
                 rows.append(make_row(labelled(atoms), make_provenance(step=step), record))
         return rows
 
@@ -45,8 +45,8 @@ def sets_of(rows, result, key):
     return found
 
 
-def test_no_ancestor_is_in_two_sets(make_lineages):
-    rows = make_lineages(10)
+def test_rows_with_the_same_ancestor_are_in_one_set(make_groups):
+    rows = make_groups(10)
     result = split_rows(rows, SplitSettings(valid_share=0.2, test_share=0.2), random_seed=1)
     assert all(len(splits) == 1 for splits in sets_of(rows, result, 'ancestor').values())
     assert result.report == {
@@ -57,8 +57,8 @@ def test_no_ancestor_is_in_two_sets(make_lineages):
     }
 
 
-def test_no_composition_is_in_two_sets(make_lineages):
-    rows = make_lineages(8, composition=lambda lineage: lineage % 4)
+def test_rows_with_the_same_composition_are_in_one_set(make_groups):
+    rows = make_groups(8, composition=lambda group: group % 4)
     result = split_rows(rows, SplitSettings(by='composition'), random_seed=1)
     formulas = {}
     for row, split in zip(rows, result.splits, strict=True):
@@ -69,19 +69,19 @@ def test_no_composition_is_in_two_sets(make_lineages):
 
 
 @pytest.mark.parametrize('change', ['none', 'rotated', 'permuted', 'supercell', 'moved'])
-def test_lineages_that_share_a_structure_stay_together(make_lineages, make_provenance, change):
-    rows = make_lineages(10)
-    copy = rows[0].atoms.copy()
+def test_groups_that_share_a_structure_are_in_one_set(make_groups, make_provenance, change):
+    rows = make_groups(10)
+    duplicate = rows[0].atoms.copy()
     if change == 'rotated':
-        copy.rotate(40, (1, 2, 3), rotate_cell=True)
+        duplicate.rotate(40, (1, 2, 3), rotate_cell=True)
     elif change == 'permuted':
-        copy = copy[[3, 1, 0, 2]]
+        duplicate = duplicate[[3, 1, 0, 2]]
     elif change == 'supercell':
-        copy = copy * (3, 1, 1)
+        duplicate = duplicate * (3, 1, 1)
     elif change == 'moved':
-        copy.translate(0.3)
-        copy.wrap()
-    rows.append(make_row(labelled(copy), make_provenance(), {'kind': 'alloy', 'ancestor': 'ancestor5'}))
+        duplicate.translate(0.3)
+        duplicate.wrap()
+    rows.append(make_row(labelled(duplicate), make_provenance(), {'kind': 'alloy', 'ancestor': 'ancestor5'}))
     settings = SplitSettings(valid_share=0.3, test_share=0.3)
     for random_seed in range(10):
         sets = sets_of(rows, split_rows(rows, settings, random_seed=random_seed), 'ancestor')
@@ -90,29 +90,29 @@ def test_lineages_that_share_a_structure_stay_together(make_lineages, make_prove
     assert split_rows(rows, settings, random_seed=1).report['n_groups_joined'] == 1
 
 
-def test_a_slightly_moved_atom_makes_another_structure(make_lineages, make_provenance):
-    rows = make_lineages(3)
+def test_groups_with_slightly_different_structures_are_not_joined(make_groups, make_provenance):
+    rows = make_groups(3)
     other = rows[0].atoms.copy()
     other.positions[0, 0] += 0.01
     rows.append(make_row(labelled(other), make_provenance(), {'kind': 'alloy', 'ancestor': 'ancestor2'}))
     assert split_rows(rows, SplitSettings(), random_seed=1).report['n_groups_joined'] == 0
 
 
-def test_a_kind_is_held_out_whole_and_alone(make_lineages):
-    rows = make_lineages(10)
+def test_the_test_set_contains_the_kind_held_out_and_no_other(make_groups):
+    rows = make_groups(10)
     result = split_rows(rows, SplitSettings(hold_out='surface'), random_seed=1)
     assert sets_of(rows, result, 'seed_kind')['surface'] == {'test'}
     assert sets_of(rows, result, 'seed_kind')['alloy'] == {'train', 'valid'}
 
 
-def test_the_order_of_the_rows_does_not_matter(make_lineages):
-    rows = make_lineages(10)
+def test_the_order_of_the_rows_does_not_matter(make_groups):
+    rows = make_groups(10)
     forwards = split_rows(rows, SplitSettings(), random_seed=1)
     assert split_rows(rows[::-1], SplitSettings(), random_seed=1).splits == forwards.splits[::-1]
 
 
-def test_each_set_is_written_to_its_own_file(make_lineages, tmp_path):
-    rows = make_lineages(10)
+def test_each_set_is_written_to_its_own_file(make_groups, tmp_path):
+    rows = make_groups(10)
     splits = split_rows(rows, SplitSettings(), random_seed=1).splits
     paths = export_splits(tmp_path / 'cu.db', rows, splits)
     assert {split: path.name for split, path in paths.items()} == {
@@ -129,8 +129,8 @@ def test_each_set_is_written_to_its_own_file(make_lineages, tmp_path):
     np.testing.assert_array_equal(np.sort(energies), np.sort([row.atoms.get_potential_energy() for row in rows]))
 
 
-def test_no_file_is_written_when_one_of_them_exists(make_lineages, tmp_path):
-    rows = make_lineages(10)
+def test_no_file_is_written_if_one_of_them_exists(make_groups, tmp_path):
+    rows = make_groups(10)
     splits = split_rows(rows, SplitSettings(), random_seed=1).splits
     (tmp_path / 'cu-test.db').write_text('precious')
     with refused(Code.FILE_EXISTS, 'cu-test.db'):
@@ -138,34 +138,34 @@ def test_no_file_is_written_when_one_of_them_exists(make_lineages, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['cu-test.db']
 
 
-def test_sets_drawn_before_the_selection_are_kept(make_lineages):
-    rows = make_lineages(10)
+def test_sets_drawn_before_the_selection_are_kept(make_groups):
+    rows = make_groups(10)
     drawn = split_rows(rows, SplitSettings(), random_seed=1).splits
-    said = [
+    stored = [
         replace(row, key_value_pairs=row.key_value_pairs | {'split': s}) for row, s in zip(rows, drawn, strict=True)
     ]
-    result = split_rows(said, SplitSettings(by='stored'), random_seed=5)
+    result = split_rows(stored, SplitSettings(by='stored'), random_seed=5)
     assert result.splits == drawn
     assert result.report['n_groups'] == {'train': 8, 'valid': 1, 'test': 1}
-    assert has_stored_splits(said)
-    assert not has_stored_splits(said[:3])
+    assert has_stored_splits(stored)
+    assert not has_stored_splits(stored[:3])
     with refused(Code.ROW_KEY_MISSING, 'row 0', 'split'):
         split_rows(rows, SplitSettings(by='stored'), random_seed=1)
 
 
-def test_too_few_groups_are_one_sentence(make_lineages):
+def test_too_few_groups_are_refused(make_groups):
     with refused(Code.SPLIT_EMPTY, '2 groups', 'ancestor', 'valid'):
-        split_rows(make_lineages(2), SplitSettings(), random_seed=1)
+        split_rows(make_groups(2), SplitSettings(), random_seed=1)
 
 
-def test_a_kind_that_is_not_there_is_one_sentence(make_lineages):
+def test_a_missing_kind_cannot_be_held_out(make_groups):
     with refused(Code.SPLIT_EMPTY, 'hold_out: surfaces', 'alloy, surface'):
-        split_rows(make_lineages(10), SplitSettings(hold_out='surfaces'), random_seed=1)
+        split_rows(make_groups(10), SplitSettings(hold_out='surfaces'), random_seed=1)
 
 
 @pytest.mark.parametrize(('by', 'missing'), [('ancestor', 'ancestor'), ('kind', 'seed_kind')])
-def test_a_row_without_its_group_is_one_sentence(make_lineages, by, missing):
-    rows = make_lineages(3)
+def test_a_row_without_a_group_is_refused(make_groups, by, missing):
+    rows = make_groups(3)
     for key in ('ancestor', 'seed', 'seed_kind'):
         del rows[4].key_value_pairs[key]
     with refused(Code.ROW_KEY_MISSING, 'row 4', missing):
@@ -173,6 +173,6 @@ def test_a_row_without_its_group_is_one_sentence(make_lineages, by, missing):
 
 
 @pytest.mark.parametrize('fields', [{'valid_share': 0.5, 'test_share': 0.5}, {'test_share': 1}, {'by': 'seeds'}])
-def test_settings_that_cannot_be_are_refused(fields):
+def test_invalid_settings_are_refused(fields):
     with pytest.raises(ValidationError):
         SplitSettings(**fields)

@@ -17,8 +17,8 @@ from aiida_mlip_autopipe.storage import export_splits, make_row
 from aiida_mlip_autopipe.storage.trainers import write_trainer_config
 from aiida_mlip_autopipe.structures.row import isolated_atom_energies
 
-# What EMT gives for one atom alone.
-ALONE = {'Cu': 3.51, 'Au': 3.80}
+# Energies of isolated atoms with EMT.
+ISOLATED = {'Cu': 3.51, 'Au': 3.80}
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def rows(make_provenance):
         atoms.calc = SinglePointCalculator(atoms, **results)
         row = make_row(atoms, make_provenance(step=place), {'ancestor': f'a{place}'})
         symbols = set(atoms.get_chemical_symbols())
-        rows.append(replace(row, data=row.data | {'isolated_atoms': {symbol: ALONE[symbol] for symbol in symbols}}))
+        rows.append(replace(row, data=row.data | {'isolated_atoms': {symbol: ISOLATED[symbol] for symbol in symbols}}))
     return rows
 
 
@@ -51,14 +51,14 @@ def write(tmp_path):
 
 
 def change(path, **values):
-    """Make a training as short as it can be."""
+    """Change values in a config, to make the training as short as possible."""
     config = yaml.safe_load(path.read_text())
     for section in [config, *(part for part in config.values() if isinstance(part, dict))]:
         section.update({key: value for key, value in values.items() if key in section})
     path.write_text(yaml.safe_dump(config, sort_keys=False))
 
 
-def test_mace_is_told_of_the_sets_and_of_isolated_atoms(rows, write):
+def test_the_config_of_mace_contains_the_sets_and_the_energies_of_isolated_atoms(rows, write):
     path = write(rows, 'mace')
     config = yaml.safe_load(path.read_text())
     assert path.read_text().startswith('# mace_run_train --config cu-mace.yaml\n')
@@ -69,13 +69,13 @@ def test_mace_is_told_of_the_sets_and_of_isolated_atoms(rows, write):
     assert config['E0s'] == '{29: 3.51, 79: 3.8}'
 
 
-def test_elements_that_only_the_other_sets_have_are_known_to_mace(rows, write):
+def test_the_config_of_mace_contains_elements_missing_from_the_training_set(rows, write):
     splits = ['test' if 'Au' in row.atoms.symbols else 'train' for row in rows]
     config = yaml.safe_load(write(rows, 'mace', splits).read_text())
     assert (config['E0s'], config['atomic_numbers']) == ('{29: 3.51, 79: 3.8}', '[29, 79]')
 
 
-def test_without_isolated_atoms_stress_or_validation_set_mace_does_without(rows, write):
+def test_the_config_of_mace_needs_no_isolated_atoms_stress_or_validation_set(rows, write):
     for row in rows:
         row.data.clear()
         del row.atoms.calc.results['stress']
@@ -90,19 +90,19 @@ def test_a_batch_is_never_larger_than_the_training_set(rows, write):
     assert yaml.safe_load(write(rows, 'sevennet', splits).read_text())['data']['batch_size'] == 1
 
 
-def test_isolated_atoms_are_known_when_every_element_is(rows):
-    assert isolated_atom_energies(rows) == ALONE
+def test_isolated_atoms_are_known_only_if_every_element_is(rows):
+    assert isolated_atom_energies(rows) == ISOLATED
     del rows[1].data['isolated_atoms']['Au']
     assert isolated_atom_energies(rows[:2]) is None
 
 
-def test_isolated_atoms_of_two_models_are_refused(rows):
+def test_energies_of_isolated_atoms_that_disagree_are_refused(rows):
     rows[1].data['isolated_atoms']['Cu'] += 0.1
     with refused(Code.LEVELS_MIXED, '3.51', '3.61 eV', 'Cu'):
         isolated_atom_energies(rows)
 
 
-def test_what_cannot_be_written_is_one_sentence(rows, tmp_path):
+def test_an_unknown_trainer_and_an_empty_training_set_are_refused(rows, tmp_path):
     with refused(Code.CHOICE_UNKNOWN, 'nequip', 'mace, sevennet'):
         write_trainer_config(tmp_path / 'a.yaml', 'nequip', {'train': Path('a.extxyz')}, rows, [], random_seed=0)
     splits = ['test'] * len(rows)
@@ -110,8 +110,8 @@ def test_what_cannot_be_written_is_one_sentence(rows, tmp_path):
         write_trainer_config(tmp_path / 'a.yaml', 'mace', {'test': Path('a.extxyz')}, rows, splits, random_seed=0)
 
 
-# Gold is in the test set only, which a trainer must be told of.
-GOLD_APART = ['train', 'test'] * 4 + ['valid', 'test']
+# Gold is only in the test set, so the config must list it.
+GOLD_ONLY_IN_TEST = ['train', 'test'] * 4 + ['valid', 'test']
 
 
 def run(command, folder):
@@ -121,9 +121,11 @@ def run(command, folder):
 
 
 @pytest.mark.mlip
-@pytest.mark.skipif('MLIP_AUTOPIPE_MACE_PYTHON' not in os.environ, reason='there is no environment with MACE')
+@pytest.mark.skipif(
+    'MLIP_AUTOPIPE_MACE_PYTHON' not in os.environ, reason='MACE is not installed in a separate environment'
+)
 def test_mace_trains_with_the_config(rows, write):
-    path = write(rows, 'mace', GOLD_APART)
+    path = write(rows, 'mace', GOLD_ONLY_IN_TEST)
     change(path, max_num_epochs=1, num_channels=4, max_L=0)
     program = Path(os.environ['MLIP_AUTOPIPE_MACE_PYTHON']).with_name('mace_run_train')
     log = run([program, '--config', path.name], path.parent)
@@ -135,7 +137,7 @@ def test_mace_trains_with_the_config(rows, write):
 
 @pytest.mark.mlip
 def test_sevennet_trains_with_the_config(rows, write):
-    path = write(rows, 'sevennet', GOLD_APART)
+    path = write(rows, 'sevennet', GOLD_ONLY_IN_TEST)
     change(path, epoch=1, channel=4, num_convolution_layer=1, lmax=1)
     run([Path(sys.executable).with_name('sevenn'), 'train', path.name], path.parent)
     assert (path.parent / 'checkpoint_best.pth').is_file()

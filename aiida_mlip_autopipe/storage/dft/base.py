@@ -1,4 +1,4 @@
-"""What a DFT code is here: it writes the inputs of a structure, and reads what came out."""
+"""The interface of a DFT code: it writes the inputs for a structure and reads the results."""
 
 from __future__ import annotations
 
@@ -14,33 +14,34 @@ from aiida_mlip_autopipe.core.settings import Settings
 
 
 class DftSettings(Settings):
-    """What every code is told."""
+    """Settings of all DFT codes."""
 
     code: str
-    """Which code."""
+    """The DFT code."""
     label_source: str = Field(pattern=r'^dft:\S+$')
-    """The level of theory, as ``dft:vasp:pbe``: it will stand in every row that is labelled with it."""
+    """The level of theory, such as ``dft:vasp:pbe``. It is stored in each row that gets these labels."""
     kspacing_per_A: float = Field(default=0.2, gt=0)
-    """Largest distance of k-points in 1/Å, 2π included, as VASP's ``KSPACING``; one point along directions that are
-    not periodic. The mesh has its centre at Γ."""
+    """Maximum spacing of the k-points in 1/Å including 2π, like VASP's ``KSPACING``. Non-periodic directions have one
+    k-point. The mesh is centred at Γ."""
     vacuum_A: float = Field(default=8.0, gt=0)
-    """Empty space on both sides along directions that are not periodic; plane waves repeat everything."""
+    """Thickness of the vacuum on both sides of the structure along non-periodic directions. Plane-wave codes repeat the
+    cell in all directions."""
 
 
 @dataclass(frozen=True, eq=False)
 class DftResult:
-    """What a finished calculation says, its atoms in the order of the input.
+    """The results of a finished calculation, with the atoms in the order of the input.
 
     Attributes
     ----------
     atoms
-        The structure that was computed.
+        The structure of the calculation.
     energy
-        eV; the free energy of the electrons, whose derivative the forces are.
+        Free energy of the electrons in eV, with which the forces are consistent.
     forces
         eV/Å, (n, 3).
     stress
-        eV/Å³ in ASE's sign and Voigt order (6,); None where the code computed none.
+        eV/Å³ in ASE's sign and Voigt order (6,); None if the code did not compute it.
     """
 
     atoms: Atoms
@@ -60,37 +61,38 @@ class DftCode(ABC):
 
     settings_class: type[DftSettings]
     output: str
-    """The file that a finished calculation leaves."""
+    """Name of the output file."""
 
     def __init__(self, settings: DftSettings):
         self.settings = settings
 
     @abstractmethod
     def write(self, folder: Path, atoms: Atoms) -> None:
-        """Write the inputs for a structure, periodic in all directions, in this order of its atoms.
+        """Write the inputs for a structure that is periodic in all directions, without changing the order of its atoms.
 
         Raises
         ------
         AutopipeError
-            If the settings do not serve for it, as where an element has no pseudopotential.
+            If the settings are unsuitable for the structure, for example if an element has no pseudopotential.
         """
 
     @staticmethod
     @abstractmethod
     def read(folder: Path) -> DftResult:
-        """Read what a calculation left.
+        """Read the results of a calculation.
 
         Raises
         ------
         AutopipeError
-            If it is missing, cannot be read, is not finished or did not converge; the sentence begins with the folder.
+            If the output is missing, unreadable or incomplete, or the calculation did not converge. The message begins
+            with the folder.
         """
 
 
 def k_mesh(atoms: Atoms, periodic: np.ndarray, kspacing_per_A: float) -> list[int]:
-    """Return how many k-points lie along each direction of the reciprocal cell."""
+    """Return the number of k-points along each reciprocal lattice vector."""
     lengths = 2 * np.pi * np.linalg.norm(atoms.cell.reciprocal(), axis=1)
-    # The tolerance keeps a length that is a multiple but for rounding from one point more.
+    # The tolerance avoids an extra point where a length is a multiple of the spacing but for rounding errors.
     return [
         max(1, int(np.ceil(length / kspacing_per_A - 1e-6))) if p else 1
         for length, p in zip(lengths, periodic, strict=True)

@@ -1,9 +1,10 @@
-"""Write the inputs of a DFT code, a folder for each row, with an id that finds the way back."""
+"""Write the inputs of a DFT code to one folder for each row, with a file that identifies the row."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,23 +26,23 @@ ID_FILE = 'row.json'
 
 
 def make_code(settings: Mapping[str, Any], where: str) -> DftCode:
-    """Make a code from its settings.
+    """Create a DFT code from its settings.
 
     Parameters
     ----------
     settings
-        With ``code`` and what that code is told.
+        ``code``, and the settings of this code.
     where
-        What the settings are read from, for the sentence.
+        Source of the settings, for the error message.
 
     Raises
     ------
     AutopipeError
-        With every fault, each with its place in the settings.
+        If settings are invalid. The message lists all errors with their places.
     """
     name = settings.get('code')
     if name not in CODES:
-        raise AutopipeError(Code.CHOICE_UNKNOWN, f'{where}: code must be one of {", ".join(CODES)}, not {name}')
+        raise AutopipeError(Code.CHOICE_UNKNOWN, f'{where}: code must be one of {", ".join(CODES)}; got {name}')
     code = CODES[name]
     try:
         return code(code.settings_class.model_validate(settings))
@@ -51,18 +52,18 @@ def make_code(settings: Mapping[str, Any], where: str) -> DftCode:
 
 
 def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[Path]:
-    """Write a folder for each row, named by its seed and step.
+    """Write a folder for each row, named after its seed and step.
 
-    The inputs are for a calculation of energy, forces and stress of the structure as it is: constraints are left out,
-    which some codes would take as leave to print no force. ``row.json`` in each folder says which row it is of, and
-    in what order the atoms stand.
+    The inputs are for a single-point calculation of energy, forces and stress. Constraints are omitted, because some
+    codes print no forces for fixed atoms. ``row.json`` in each folder contains the identity of the row and the order of
+    the atoms.
 
     Parameters
     ----------
     folder
-        A new folder; it appears under its name when it is complete.
+        A new folder. It appears when it is complete.
     rows
-        The rows; a row without labels is as good as any other.
+        The rows. They do not need labels.
     code
         The code, with its settings.
 
@@ -74,18 +75,19 @@ def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[P
     Raises
     ------
     AutopipeError
-        If the folder exists, there is no row, two rows are the same frame, a row does not say its seed and step, or
-        the settings do not serve for one.
+        If the folder exists, there are no rows, two rows are the same frame, a row does not contain its seed and step,
+        or the settings are unsuitable for a row.
     """
     if folder.exists():
-        raise AutopipeError(Code.FOLDER_EXISTS, f'{folder} exists already; inputs are written to a new folder')
+        raise AutopipeError(Code.FOLDER_EXISTS, f'{folder} exists already; inputs must be written to a new folder')
     if not folder.parent.is_dir():
-        raise AutopipeError(Code.FOLDER_MISSING, f'there is no folder {folder.parent} for {folder.name}')
+        raise AutopipeError(Code.FOLDER_MISSING, f'the folder {folder.parent} of {folder.name} does not exist')
     if not rows:
-        raise AutopipeError(Code.DATASET_EMPTY, 'there is no row to write inputs for')
+        raise AutopipeError(Code.DATASET_EMPTY, 'there are no rows to write inputs for')
     identities = [identity_of(row, place) for place, row in enumerate(rows)]
-    if len(set(identities)) < len(identities):
-        raise AutopipeError(Code.FRAME_TWICE, 'two rows are of the same seed and step: label the datasets one by one')
+    if duplicates := [identity for identity, n_rows in Counter(identities).items() if n_rows > 1]:
+        seed, step = duplicates[0]
+        raise AutopipeError(Code.FRAME_TWICE, f'step {step} of {seed} is in two rows: label each dataset separately')
     names = [f'{seed}_{step}' for seed, step in identities]
     with TemporaryDirectory(dir=folder.parent, prefix=f'.{folder.name}.') as unfinished:
         for name, row, (seed, step) in zip(names, rows, identities, strict=True):
@@ -109,26 +111,26 @@ def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[P
 
 
 def identity_of(row: Row, place: int) -> tuple[str, int]:
-    """Return seed and step of a row.
+    """Return the seed and the step of a row.
 
     Raises
     ------
     AutopipeError
-        If the row does not say them.
+        If the row does not contain both.
     """
     try:
         return str(row.key_value_pairs['seed']), int(row.key_value_pairs['step'])
     except KeyError as missing:
         raise AutopipeError(
-            Code.ROW_KEY_MISSING, f'row {place} has no {missing.args[0]}: it is no row of a campaign'
+            Code.ROW_KEY_MISSING, f'row {place} has no {missing.args[0]}: it is not a row of a campaign'
         ) from None
 
 
 def to_compute(atoms: Atoms, vacuum_A: float) -> tuple[Atoms, list[int]]:
-    """Return the structure as a plane-wave code wants it, and the place of each of its atoms in the row.
+    """Return the structure to compute with a plane-wave code, and the index of each of its atoms in the row.
 
-    Each element stands in one block, nothing is fixed, and directions that are not periodic have empty space.
-    ``info['periodic']`` says which directions were periodic.
+    The atoms are sorted into one block for each element, without constraints, and non-periodic directions have vacuum.
+    ``info['periodic']`` contains the original periodicity.
     """
     symbols = atoms.get_chemical_symbols()
     blocks = list(dict.fromkeys(symbols))

@@ -1,4 +1,4 @@
-"""Read the results of a DFT code back into the rows that its inputs were written for."""
+"""Read labels from the results of a DFT code into the rows that its inputs were written for."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from aiida_mlip_autopipe.storage.dft.inputs import CODES, ID_FILE, identity_of
 from aiida_mlip_autopipe.storage.export import export_dataset
 from aiida_mlip_autopipe.structures.row import ISOLATED_ATOMS, Row
 
-# Codes print positions and cells rounded; an ionic step moves atoms by more.
+# Codes print rounded positions and cells. An ionic step moves atoms farther.
 TOLERANCE_A = 1e-3
 
 
 @dataclass(frozen=True)
 class LabelResult:
-    """Rows with their new labels.
+    """Rows with new labels.
 
     Attributes
     ----------
     rows
         In the order of the dataset.
     faults
-        For each row that has no new labels, the reason.
+        The reason for each row that has no new labels.
     """
 
     rows: tuple[Row, ...]
@@ -50,7 +50,7 @@ class LabelledDataset:
     n_rows
         Number of its rows.
     faults
-        The reason for each row that was left out, one sentence each.
+        The reason for each row that was left out.
     """
 
     n_rows: int
@@ -65,21 +65,21 @@ def label_dataset(
     Parameters
     ----------
     folder
-        Folder of the calculations, as in `label_rows`.
+        Folder of the calculations, see `label_rows`.
     file
         The dataset that the inputs were written for.
     output
         The file to write; its suffix names the format.
     skip_failed
-        Whether to leave out rows without a valid calculation; otherwise, one such row means that nothing is written.
+        Whether to leave out rows without a valid calculation. Otherwise, nothing is written if there are any.
     overwrite
         Whether to replace an existing file.
 
     Raises
     ------
     AutopipeError
-        If a row has no new labels and must not be left out (with all such errors), if the file exists, or as in
-        `label_rows`.
+        If rows without new labels must not be left out (the message lists all reasons), or if the file exists; and as
+        in `label_rows`.
     """
     refuse_existing(output, overwrite)
     with Dataset(file) as dataset:
@@ -87,40 +87,41 @@ def label_dataset(
     faults = tuple(map(str, result.faults))
     if faults and not skip_failed:
         raise AutopipeError(
-            Code.LABELS_INCOMPLETE, '\n'.join([*faults, 'nothing was written; --skip-failed leaves these rows out'])
+            Code.LABELS_INCOMPLETE,
+            '\n'.join([*faults, 'nothing was written; use --skip-failed to leave these rows out']),
         )
     if faults and not result.rows:
-        raise AutopipeError(Code.DATASET_EMPTY, '\n'.join([*faults, f'there is no row to write to {output}']))
+        raise AutopipeError(Code.DATASET_EMPTY, '\n'.join([*faults, f'there are no rows to write to {output}']))
     return LabelledDataset(export_dataset(output, result.rows, overwrite=overwrite), faults)
 
 
 def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
     """Replace the labels of rows by those of a DFT code.
 
-    Energy, forces and, where the structure is periodic in all directions, stress are replaced, and with them
-    ``label_source``. The labels that a row had are kept under ``labels_before`` in its data, by their ``label_source``.
-    Energies of isolated atoms, which belong to the old labels, are dropped. The structure is the row's, to the last
-    bit, with its constraints.
+    This replaces energy, forces, ``label_source`` and, if the structure is periodic in all directions, stress. The
+    previous labels are kept under ``labels_before`` in the data of the row, by their ``label_source``. Energies of
+    isolated atoms are removed, because they belong to the previous labels. The structure and its constraints do not
+    change.
 
     Parameters
     ----------
     folder
-        Where the calculations are, however deep: folders that `write_dft_inputs` made, with what the code left in them.
+        Folder that contains the folders from `write_dft_inputs`, at any depth, with the output of the code.
     rows
         The dataset that the inputs were written for.
 
     Raises
     ------
     AutopipeError
-        If no calculation is found, or two are of one row, or one is of no row.
+        If no calculation is found, two belong to the same row, or one belongs to no row.
     """
     if not folder.is_dir():
-        raise AutopipeError(Code.FOLDER_MISSING, f'there is no folder {folder}')
+        raise AutopipeError(Code.FOLDER_MISSING, f'the folder {folder} does not exist')
     calculations = _find_calculations(folder)
     if not calculations:
         raise AutopipeError(
             Code.CALCULATION_MISSING,
-            f'no folder in {folder} has a {ID_FILE}: these are no calculations written by this program',
+            f'{folder} contains no {ID_FILE}, which this program writes with the inputs of each calculation',
         )
     identities = [identity_of(row, place) for place, row in enumerate(rows)]
     unknown = sorted(set(calculations) - set(identities))
@@ -128,13 +129,13 @@ def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
         seed, step = unknown[0]
         where = calculations[unknown[0]][0]
         raise AutopipeError(
-            Code.CALCULATION_MISMATCH, f'{where} is of step {step} of {seed}, which is not in the dataset'
+            Code.CALCULATION_MISMATCH, f'{where} is a calculation of step {step} of {seed}, which is not in the dataset'
         )
     labelled: list[Row] = []
     faults: list[AutopipeError] = []
     for row, identity in zip(rows, identities, strict=True):
         if identity not in calculations:
-            missing = f'step {identity[1]} of {identity[0]}: there is no calculation of it in {folder}'
+            missing = f'step {identity[1]} of {identity[0]} has no calculation in {folder}'
             faults.append(AutopipeError(Code.CALCULATION_MISSING, missing))
             continue
         where, about = calculations[identity]
@@ -155,11 +156,11 @@ def _find_calculations(folder: Path) -> dict[tuple[str, int], tuple[Path, dict[s
         except (ValueError, KeyError, TypeError):
             known = False
         if not known:
-            raise AutopipeError(Code.FILE_UNREADABLE, f'{path} is not as this program wrote it')
+            raise AutopipeError(Code.FILE_UNREADABLE, f'{path} is malformed; write the inputs again')
         if identity in found:
             raise AutopipeError(
                 Code.FRAME_TWICE,
-                f'{path.parent} and {found[identity][0]} are both of step {identity[1]} of {identity[0]}',
+                f'{path.parent} and {found[identity][0]} are both calculations of step {identity[1]} of {identity[0]}',
             )
         found[identity] = path.parent, about
     return found
@@ -167,28 +168,29 @@ def _find_calculations(folder: Path) -> dict[tuple[str, int], tuple[Path, dict[s
 
 def _relabel(row: Row, result: DftResult, about: dict[str, Any], where: Path) -> Row:
     order: Sequence[int] = about['order']
-    wanted = row.atoms[list(order)] if sorted(order) == list(range(len(row.atoms))) else None
-    if wanted is None or wanted.get_chemical_symbols() != result.atoms.get_chemical_symbols():
+    expected = row.atoms[list(order)] if sorted(order) == list(range(len(row.atoms))) else None
+    if expected is None or expected.get_chemical_symbols() != result.atoms.get_chemical_symbols():
         raise AutopipeError(
             Code.CALCULATION_MISMATCH,
-            f'{where}: it is of {result.atoms.get_chemical_formula()}, the row of {row.atoms.get_chemical_formula()}',
+            f'{where}: the calculation has the atoms {result.atoms.get_chemical_formula()}, '
+            f'the row has {row.atoms.get_chemical_formula()}',
         )
-    moved = _largest_displacement(wanted, result.atoms)
-    if moved > TOLERANCE_A:
+    deviation = _largest_displacement(expected, result.atoms)
+    if deviation > TOLERANCE_A:
         raise AutopipeError(
             Code.CALCULATION_MISMATCH,
-            f'{where}: its structure is not that of the row: an atom or the cell is {moved:.2g} Å off',
+            f'{where}: its structure differs from that of the row by {deviation:.2g} Å in an atom or the cell',
         )
-    back = np.argsort(order)
-    labels: dict[str, Any] = {'energy': result.energy, 'forces': result.forces[back]}
+    inverse = np.argsort(order)
+    labels: dict[str, Any] = {'energy': result.energy, 'forces': result.forces[inverse]}
     if row.atoms.pbc.all():
         if result.stress is None:
             raise AutopipeError(
-                Code.CALCULATION_INCOMPLETE, f'{where}: there is no stress, and the structure is periodic'
+                Code.CALCULATION_INCOMPLETE, f'{where}: the stress is missing, although the structure is periodic'
             )
         labels['stress'] = result.stress
     if not all(np.isfinite(values).all() for values in labels.values()):
-        raise AutopipeError(Code.CALCULATION_INCOMPLETE, f'{where}: energy, forces or stress are not finite')
+        raise AutopipeError(Code.CALCULATION_INCOMPLETE, f'{where}: the energy, a force or the stress is not finite')
     atoms = row.atoms.copy()
     atoms.calc = SinglePointCalculator(atoms, **labels)
     atoms.calc.name = about['code']
@@ -205,12 +207,12 @@ def _labels_before(row: Row) -> dict[str, Any]:
     return {str(source): row.labels} if source and row.atoms.calc is not None else {}
 
 
-def _largest_displacement(wanted: Atoms, found: Atoms) -> float:
-    """Return how far the cell or an atom is off, Å; a shift of everything along an open direction is none."""
-    cell = np.abs(wanted.cell.array - found.cell.array)[wanted.pbc]
-    fractions = np.linalg.solve(found.cell.array.T, (found.positions - wanted.positions).T).T
-    # A direction that is not periodic got a box, in which the structure was put in the middle.
-    fractions[:, ~wanted.pbc] -= fractions[0, ~wanted.pbc]
+def _largest_displacement(expected: Atoms, found: Atoms) -> float:
+    """Return the largest deviation of an atom or the cell in Å, apart from a shift along non-periodic directions."""
+    cell = np.abs(expected.cell.array - found.cell.array)[expected.pbc]
+    fractions = np.linalg.solve(found.cell.array.T, (found.positions - expected.positions).T).T
+    # The inputs have vacuum along non-periodic directions, and the structure in its centre.
+    fractions[:, ~expected.pbc] -= fractions[0, ~expected.pbc]
     fractions -= np.round(fractions)
     distances = np.linalg.norm(fractions @ found.cell.array, axis=1)
     return float(max(distances.max(), cell.max(initial=0.0)))

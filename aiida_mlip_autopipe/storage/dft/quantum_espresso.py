@@ -1,4 +1,4 @@
-"""Inputs and results of Quantum ESPRESSO's ``pw.x``. The pseudopotentials are the user's."""
+"""Inputs and results of Quantum ESPRESSO's ``pw.x``. The user provides the pseudopotentials."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.storage.dft.base import DftCode, DftResult, DftSettings, k_mesh
 
-# What labels need, whatever the user asks for besides.
+# Labels require these entries, so the user cannot change them.
 CONTROL = {'calculation': 'scf', 'tprnfor': True, 'tstress': True}
 DEFAULTS: dict[str, dict[str, Any]] = {
     'control': CONTROL | {'prefix': 'pwscf', 'outdir': './scratch', 'disk_io': 'low'},
@@ -24,33 +24,33 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 class EspressoSettings(DftSettings):
-    """How Quantum ESPRESSO computes the labels."""
+    """Settings of Quantum ESPRESSO."""
 
     code: Literal['quantum-espresso'] = 'quantum-espresso'
     """Quantum ESPRESSO."""
     ecutwfc_Ry: float = Field(gt=0)
-    """Cutoff of the plane waves in Ry, as the pseudopotentials need it."""
+    """Plane-wave cutoff in Ry, as required by the pseudopotentials."""
     pseudopotentials: dict[str, str]
-    """The file of each element, as ``Al: Al.pbe-n-kjpaw_psl.1.0.0.UPF``."""
+    """The file of each element, such as ``Al: Al.pbe-n-kjpaw_psl.1.0.0.UPF``."""
     pseudo_dir: str = '.'
-    """The folder that they are in, as the machine that computes knows it."""
+    """Folder of the pseudopotentials on the computer that runs the calculations."""
     input: dict[Literal['control', 'system', 'electrons'], dict[str, Any]] = Field(default_factory=dict)
-    """Entries of the namelists, as ``system: {ecutrho: 400}``; they replace those that are set here, and add to
+    """Entries of the namelists, such as ``system: {ecutrho: 400}``. They are added to the default entries or replace
     them."""
 
     @model_validator(mode='after')
-    def _ask_for_labels(self) -> EspressoSettings:
+    def _require_label_entries(self) -> EspressoSettings:
         for key, needed in CONTROL.items():
             if self.input.get('control', {}).get(key, needed) != needed:
                 raise fault(
                     Code.VALUE_INVALID,
-                    f'input.control.{key} must be {needed}: labels are forces and stress of the structure as it is',
+                    f'input.control.{key} must be {needed}: labels are forces and stress of the unchanged structure',
                 )
         return self
 
 
 class QuantumEspresso(DftCode):
-    """``pw.x -in pw.in > pw.out``."""
+    """Quantum ESPRESSO, run as ``pw.x -in pw.in > pw.out``."""
 
     settings_class = EspressoSettings
     output = 'pw.out'
@@ -63,7 +63,7 @@ class QuantumEspresso(DftCode):
         assert isinstance(settings, EspressoSettings)
         missing = sorted(set(atoms.get_chemical_symbols()) - set(settings.pseudopotentials))
         if missing:
-            raise AutopipeError(Code.VALUE_MISSING, f'pseudopotentials: there is no file for {", ".join(missing)}')
+            raise AutopipeError(Code.VALUE_MISSING, f'pseudopotentials: the file is missing for {", ".join(missing)}')
         namelists = {name: DEFAULTS[name] | settings.input.get(name, {}) for name in DEFAULTS}  # type: ignore[call-overload]
         namelists['control'] = namelists['control'] | {'pseudo_dir': settings.pseudo_dir}
         namelists['system'] = {'ecutwfc': settings.ecutwfc_Ry} | namelists['system']
@@ -85,23 +85,23 @@ class QuantumEspresso(DftCode):
         if not path.is_file():
             raise AutopipeError(
                 Code.CALCULATION_MISSING,
-                f'{folder}: there is no {path.name}; the calculation was not run, or not in this folder',
+                f'{folder}: {path.name} does not exist; the calculation was not run in this folder',
             )
         text = path.read_text(errors='replace')
         if 'convergence NOT achieved' in text:
-            raise AutopipeError(Code.CALCULATION_UNCONVERGED, f'{folder}: the electrons did not converge')
+            raise AutopipeError(Code.CALCULATION_UNCONVERGED, f'{folder}: the SCF cycle did not converge')
         if 'JOB DONE' not in text:
             raise AutopipeError(
-                Code.CALCULATION_INCOMPLETE, f'{folder}: {path.name} breaks off; the calculation is not finished'
+                Code.CALCULATION_INCOMPLETE, f'{folder}: {path.name} is truncated; the calculation is not finished'
             )
         with path.open() as file:
             try:
                 atoms = list(read_espresso_out(file))[-1]
-            except Exception as error:  # the reader raises various errors
+            except Exception as error:  # the reader raises exceptions of many types
                 raise AutopipeError(Code.FILE_UNREADABLE, f'{folder}: {path.name} cannot be read: {error}') from error
         results = atoms.calc.results
         if results.get('energy') is None or results.get('forces') is None:
-            raise AutopipeError(Code.CALCULATION_INCOMPLETE, f'{folder}: {path.name} has no energy or no forces')
+            raise AutopipeError(Code.CALCULATION_INCOMPLETE, f'{folder}: {path.name} contains no energy or no forces')
         stress = results.get('stress')
         return DftResult(
             atoms,

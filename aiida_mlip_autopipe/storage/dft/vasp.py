@@ -1,4 +1,4 @@
-"""Inputs and results of VASP. The POTCAR is the user's."""
+"""Inputs and results of VASP. The user provides the POTCAR."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.storage.dft.base import DftCode, DftResult, DftSettings, k_mesh
 
-# A static calculation with accurate forces and stress, and nothing large left behind.
+# A static calculation with accurate forces and stress, which writes no large files.
 INCAR: dict[str, Any] = {
     'PREC': 'Accurate',
     'ALGO': 'Normal',
@@ -32,28 +32,31 @@ INCAR: dict[str, Any] = {
 
 
 class VaspSettings(DftSettings):
-    """How VASP computes the labels."""
+    """Settings of VASP."""
 
     code: Literal['vasp'] = 'vasp'
     """VASP."""
     incar: dict[str, Any] = Field(default_factory=dict)
-    """Tags of the INCAR, as ``ENCUT: 520`` and ``GGA: PE``; they replace those that are set here, and add to them."""
+    """INCAR tags, such as ``ENCUT: 520`` and ``GGA: PE``. They are added to the default tags or replace them."""
 
     @model_validator(mode='after')
-    def _keep_the_atoms_in_place(self) -> VaspSettings:
+    def _refuse_ionic_steps(self) -> VaspSettings:
         if self.incar.get('NSW'):
-            raise fault(Code.VALUE_INVALID, 'incar.NSW must be 0: labels are those of the structure as it is')
+            raise fault(
+                Code.VALUE_INVALID,
+                'incar.NSW must be 0: labels are forces and stress of the unchanged structure',
+            )
         return self
 
 
 class Vasp(DftCode):
-    """VASP: POSCAR, INCAR, KPOINTS, and the names of the potentials in their order in ``POTCAR.spec``."""
+    """VASP. ``POTCAR.spec`` lists the names of the potentials in their order."""
 
     settings_class = VaspSettings
     output = 'vasprun.xml'
 
     def write(self, folder: Path, atoms: Atoms) -> None:
-        """Write the inputs; POSCAR has each element in one block, so atoms must come sorted by element."""
+        """Write the inputs. Atoms must be sorted by element, because POSCAR has one block for each element."""
         from ase.io.vasp import write_vasp
         from pymatgen.io.vasp.inputs import Incar
 
@@ -80,31 +83,32 @@ class Vasp(DftCode):
         if not path.is_file():
             raise AutopipeError(
                 Code.CALCULATION_MISSING,
-                f'{folder}: there is no {path.name}; the calculation was not run, or not in this folder',
+                f'{folder}: {path.name} does not exist; the calculation was not run in this folder',
             )
         try:
             document = parse(path)
         except (ParseError, UnicodeDecodeError):
             raise AutopipeError(
-                Code.CALCULATION_INCOMPLETE, f'{folder}: {path.name} breaks off; the calculation is not finished'
+                Code.CALCULATION_INCOMPLETE, f'{folder}: {path.name} is truncated; the calculation is not finished'
             ) from None
         steps = document.findall('calculation')
         limit = document.find(".//parameters//i[@name='NELM']")
         if not steps or limit is None:
             raise AutopipeError(
-                Code.CALCULATION_INCOMPLETE, f'{folder}: {path.name} has no ionic step; the calculation is not finished'
+                Code.CALCULATION_INCOMPLETE,
+                f'{folder}: {path.name} contains no ionic step; the calculation is not finished',
             )
         if len(steps[-1].findall('scstep')) >= int(limit.text or 0):
             raise AutopipeError(
-                Code.CALCULATION_UNCONVERGED, f'{folder}: the electrons did not converge in NELM = {limit.text} steps'
+                Code.CALCULATION_UNCONVERGED, f'{folder}: the SCF cycle did not converge in NELM = {limit.text} steps'
             )
         try:
             (atoms,) = read_vasp_xml(path, index=-1)
-        except Exception as error:  # the reader raises various errors
+        except Exception as error:  # the reader raises exceptions of many types
             raise AutopipeError(Code.FILE_UNREADABLE, f'{folder}: {path.name} cannot be read: {error}') from error
         results = atoms.calc.results
         if not {'free_energy', 'forces'} <= set(results):
-            raise AutopipeError(Code.CALCULATION_INCOMPLETE, f'{folder}: {path.name} has no energy or no forces')
+            raise AutopipeError(Code.CALCULATION_INCOMPLETE, f'{folder}: {path.name} contains no energy or no forces')
         stress = results.get('stress')
         return DftResult(
             atoms, float(results['free_energy']), np.asarray(results['forces']), None if stress is None else stress

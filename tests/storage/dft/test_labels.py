@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.storage import Dataset, export_dataset, make_row
 from aiida_mlip_autopipe.storage.dft import label_rows, write_dft_inputs
 from aiida_mlip_autopipe.storage.dft.inputs import make_code
 
-# What pw.x 6.7 printed for the inputs of these rows: 12 Ry, Al.pz-vbc.UPF, k-points 0.6/Å apart, 3 Å of vacuum.
+# Output of pw.x 6.7 for the inputs of these rows: 12 Ry, Al.pz-vbc.UPF, k-point spacing 0.6/Å, 3 Å of vacuum.
 PW = Path(__file__).parent / 'pw'
 ESPRESSO = {
     'code': 'quantum-espresso',
@@ -32,7 +32,7 @@ VASP = {'code': 'vasp', 'label_source': 'dft:vasp:pbe', 'incar': {'ENCUT': 520}}
 
 
 def crystal():
-    """Return a compressed and sheared crystal with an atom that is fixed."""
+    """Return a compressed and sheared crystal with a fixed atom."""
     cell = np.array([[2.75, 0.05, 0], [0, 2.7, 0.1], [0.15, 0, 3.9]])
     atoms = Atoms('Al2', scaled_positions=[[0.02, 0, 0.01], [0.52, 0.48, 0.55]], cell=cell, pbc=True)
     atoms.set_constraint(FixAtoms([0]))
@@ -44,7 +44,7 @@ def layer():
 
 
 def alloy():
-    """Return a crystal whose elements alternate, so that sorting changes the order of the atoms."""
+    """Return a crystal with alternating elements, so that sorting changes the order of the atoms."""
     atoms = crystal()
     atoms = atoms.repeat((1, 1, 2))
     atoms.symbols = 'AlCuAlCu'
@@ -71,35 +71,35 @@ def rows(row_of):
 
 @pytest.fixture
 def calculated(rows, tmp_path):
-    """Return the folder of calculations that pw.x has finished."""
+    """Return a folder of finished calculations of pw.x."""
     folders = write_dft_inputs(tmp_path / 'runs', rows, make_code(ESPRESSO, 'x'))
     for folder, output in zip(folders, ('crystal.out', 'layer.out'), strict=True):
         shutil.copy(PW / output, folder / 'pw.out')
     return tmp_path / 'runs'
 
 
-def test_the_labels_of_pw_find_their_rows(calculated, rows, tmp_path):
+def test_rows_get_their_labels_from_pw(calculated, rows, tmp_path):
     result = label_rows(calculated, rows[::-1])
     assert result.faults == ()
-    open_row, row = result.rows
+    layer_row, row = result.rows
     assert row.key_value_pairs == rows[0].key_value_pairs | {'label_source': 'dft:quantum-espresso:lda'}
     assert row.provenance.label_source == 'dft:quantum-espresso:lda'
     assert (row.provenance.seed_id, row.provenance.architecture) == ('abc0', 'emt')
-    # The numbers of crystal.out, in Ry and kbar: pressure is positive there and negative in ASE.
+    # The values in crystal.out are in Ry and kbar. A pressure is positive there and negative in ASE.
     assert row.labels['energy'] == pytest.approx(-8.34463162 * 13.605693, abs=1e-4)
     kbar = np.array([85.22, 25.61, 64.53, -42.18, -38.29, -6.01])
     np.testing.assert_allclose(row.labels['stress'], -0.1 * kbar * GPa, rtol=2e-3)
-    # The two potentials agree in the signs and the order of magnitude of all that is not zero.
+    # The labels of both potentials agree in sign and order of magnitude.
     before = row.data['labels_before']['mlip:emt']
     for name in ('forces', 'stress'):
         assert (np.sign(row.labels[name]) == np.sign(before[name])).all()
         assert (np.abs(row.labels[name] / before[name]) < 5).all()
-    # The structure is the row's, fixed atoms have their forces, and a layer has no stress.
+    # The structure is unchanged, fixed atoms have forces, and a layer has no stress.
     np.testing.assert_array_equal(row.atoms.positions, rows[0].atoms.positions)
     assert row.atoms.constraints[0].index.tolist() == [0]
     assert row.labels['forces'][0].any()
-    assert 'stress' not in open_row.labels
-    # What belongs to the potential is gone, and all of it survives the database.
+    assert 'stress' not in layer_row.labels
+    # Energies of the first potential are removed, and its labels are kept in the database.
     assert 'isolated_atoms' not in row.data
     export_dataset(tmp_path / 'dft.db', result.rows)
     with Dataset(tmp_path / 'dft.db') as dataset:
@@ -108,18 +108,18 @@ def test_the_labels_of_pw_find_their_rows(calculated, rows, tmp_path):
         )
 
 
-def test_inputs_of_pw_ask_for_labels_of_the_structure_as_it_is(calculated):
+def test_inputs_of_pw_are_for_labels_of_the_unchanged_structure(calculated):
     text = ' '.join((calculated / 'seed-abc0_10' / 'pw.in').read_text().split())
     for entry in ("calculation = 'scf'", 'tstress = .true.', 'tprnfor = .true.', 'ecutwfc = 12.0', 'degauss = 0.03'):
         assert entry in text
-    # A fixed atom would have no force.
+    # There are no constraints, because fixed atoms would have no forces.
     assert 'Al 0.0565000000 0.0010000000 0.0390000000 Al' in text
     assert 'K_POINTS automatic 4 4 3 0 0 0' in text
     assert 'K_POINTS automatic 3 3 1 0 0 0' in ' '.join((calculated / 'seed-abc1_10' / 'pw.in').read_text().split())
 
 
 def write_vasprun(folder, atoms, labels, n_electronic=9, limit=200):
-    """Write what is read of a vasprun.xml, in VASP's units and sign: stress in kbar, positive if compressed."""
+    """Write the required parts of a vasprun.xml. VASP's stress is in kbar and positive for a compressed crystal."""
 
     def vectors(name, values):
         inner = ''.join('<v>' + ' '.join(f'{x:.12f}' for x in vector) + '</v>' for vector in values)
@@ -145,7 +145,7 @@ def write_vasprun(folder, atoms, labels, n_electronic=9, limit=200):
 
 @pytest.fixture
 def vasp(row_of, tmp_path):
-    """Return an alloy's row, and the folder of its calculation by VASP with labels of its own."""
+    """Return the row of an alloy, the folder of its VASP calculation, and other labels for it."""
     row = row_of(alloy(), 'abc2')
     (folder,) = write_dft_inputs(tmp_path / 'vasp', [row], make_code(VASP, 'x'))
     labels = {
@@ -156,7 +156,7 @@ def vasp(row_of, tmp_path):
     return row, folder, labels
 
 
-def test_the_labels_of_vasp_come_back_in_the_order_of_the_row(vasp):
+def test_labels_of_vasp_are_in_the_order_of_the_row(vasp):
     row, folder, labels = vasp
     order = [0, 2, 1, 3]
     assert json.loads((folder / 'row.json').read_text())['order'] == order
@@ -168,7 +168,7 @@ def test_the_labels_of_vasp_come_back_in_the_order_of_the_row(vasp):
     np.testing.assert_allclose(found.labels['stress'], labels['stress'], atol=1e-9)
 
 
-def test_inputs_of_vasp_hold_the_atoms_still_and_carry_moments(row_of, tmp_path):
+def test_inputs_of_vasp_do_not_move_atoms_and_contain_magnetic_moments(row_of, tmp_path):
     atoms = crystal()
     atoms.set_initial_magnetic_moments([1.0, -1.0])
     (folder,) = write_dft_inputs(tmp_path / 'runs', [row_of(atoms, 'a')], make_code(VASP, 'x'))
@@ -178,7 +178,7 @@ def test_inputs_of_vasp_hold_the_atoms_still_and_carry_moments(row_of, tmp_path)
     assert 'Selective' not in (folder / 'POSCAR').read_text()
 
 
-def test_vasp_that_broke_off_or_did_not_converge_is_told(vasp):
+def test_incomplete_and_unconverged_results_of_vasp_are_refused(vasp):
     row, folder, labels = vasp
     write_vasprun(folder, row.atoms[[0, 2, 1, 3]], labels, n_electronic=40, limit=40)
     assert_fault(label_rows(folder.parent, [row]), Code.CALCULATION_UNCONVERGED, str(folder), 'NELM = 40')
@@ -214,20 +214,20 @@ def keep_half(text):
         (lambda folder: shutil.rmtree(folder), Code.CALCULATION_MISSING, 'step 10 of seed-abc0'),
     ],
 )
-def test_a_row_without_a_good_calculation_is_one_sentence(calculated, rows, spoil, code, value):
+def test_a_row_without_a_valid_calculation_is_reported(calculated, rows, spoil, code, value):
     spoil(calculated / 'seed-abc0_10')
     result = label_rows(calculated, rows)
     assert len(result.rows) == 1
     assert_fault(result, code, 'seed-abc0', value)
 
 
-def test_another_composition_is_one_sentence(calculated, rows):
+def test_another_composition_is_reported(calculated, rows):
     rows[0].atoms.symbols[1] = 'Cu'
     folder = str(calculated / 'seed-abc0_10')
     assert_fault(label_rows(calculated, rows), Code.CALCULATION_MISMATCH, folder, 'Al2', 'AlCu')
 
 
-def test_calculations_of_other_rows_or_none_are_one_sentence(calculated, rows, tmp_path):
+def test_calculations_that_do_not_belong_to_the_rows_are_refused(calculated, rows, tmp_path):
     with refused(Code.CALCULATION_MISMATCH, 'seed-abc1_10', 'step 10 of seed-abc1'):
         label_rows(calculated, rows[:1])
     shutil.copytree(calculated / 'seed-abc0_10', calculated / 'again')
@@ -257,17 +257,17 @@ def test_calculations_of_other_rows_or_none_are_one_sentence(calculated, rows, t
         ),
     ],
 )
-def test_settings_that_cannot_be_are_one_sentence(settings, code, values):
+def test_invalid_settings_are_refused(settings, code, values):
     with refused(code, 'dft.yaml', *values):
         make_code(settings, 'dft.yaml')
 
 
-def test_inputs_that_cannot_be_written_leave_nothing(rows, tmp_path):
+def test_no_folder_remains_if_inputs_cannot_be_written(rows, tmp_path):
     code = make_code(ESPRESSO | {'pseudopotentials': {'Cu': 'Cu.UPF'}}, 'x')
     for bad, error, values in (
         (rows, Code.VALUE_MISSING, ['seed-abc0_10: pseudopotentials: ', 'Al']),
         ([], Code.DATASET_EMPTY, []),
-        ([rows[0], rows[0]], Code.FRAME_TWICE, []),
+        ([rows[0], rows[0]], Code.FRAME_TWICE, ['step 10 of seed-abc0']),
         ([replace(rows[0], key_value_pairs={})], Code.ROW_KEY_MISSING, ['row 0', 'seed']),
     ):
         with refused(error, *values):
