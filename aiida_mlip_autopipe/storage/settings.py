@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, ValidationError
 
 from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 
@@ -27,3 +28,24 @@ class StorageSettings(Settings):
 
     database: Annotated[Path, AfterValidator(_refuse_other_suffix)] | None = None
     """File of the ASE SQLite database; by default, ``<name>.db`` in the folder where the campaign was submitted."""
+
+
+def combine_faults(error: ValidationError, *places: str) -> CombinedError:
+    """Return one error for all invalid settings, each with its code and its place.
+
+    Parameters
+    ----------
+    error
+        The error of the validation.
+    places
+        The place of the settings, such as a file name.
+    """
+    return CombinedError(
+        [
+            AutopipeError(
+                details.get('ctx', {}).get('code', Code.VALUE_INVALID),
+                ': '.join([*places, *filter(None, ['.'.join(map(str, details['loc']))]), details['msg']]),
+            )
+            for details in error.errors()
+        ]
+    )

@@ -13,6 +13,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.whole_file import refuse_existing
 from aiida_mlip_autopipe.storage.dataset import Dataset
+from aiida_mlip_autopipe.storage.settings import combine_faults
 from aiida_mlip_autopipe.storage.split import SplitSettings, export_splits, has_stored_splits, split_rows
 from aiida_mlip_autopipe.storage.trainers import write_trainer_config
 from aiida_mlip_autopipe.structures.splits import Split
@@ -113,7 +114,4 @@ def _validate(settings: Mapping[str, Any]) -> SplitSettings:
     try:
         return SplitSettings(**settings)
     except ValidationError as error:
-        faults = error.errors()
-        raise AutopipeError(
-            Code.CONFIG_INVALID, '\n'.join(': '.join([*map(str, fault['loc']), fault['msg']]) for fault in faults)
-        ) from None
+        raise combine_faults(error) from None

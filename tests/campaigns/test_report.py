@@ -31,7 +31,7 @@ def test_a_campaign_reports_its_selection_against_chance_and_what_it_cost(tiny_c
     assert (tables['Frames']['explored'], tables['Frames']['selected']) == (30, 10)
     assert tables['Time']['force calls'] == 3 * 21
     assert tables['Time']['hours of dynamics'] > 0
-    assert '<h2>Against random selection of the same size</h2>' in path.read_text()
+    assert '<h2>Comparison with random selection of the same size</h2>' in path.read_text()
 
 
 def test_crashes_are_counted_by_the_guard_that_noticed_them():
@@ -59,7 +59,7 @@ def test_the_report_as_data_has_the_numbers_of_the_report_card(tiny_campaign):
     assert plain['name'] == tiny_campaign.label
     assert plain['assessment']['n_candidates'] == tiny_campaign.outputs.selection_report['n_candidates']
     card = describe_dataset(read_rows(tiny_campaign))
-    assert plain['dataset']['counts']['seed_kinds'] == card['counts']['kinds of seed']
+    assert plain['dataset']['counts']['seed_kinds'] == card['counts']['seed kinds']
     energies = plain['dataset']['distributions']['energy_eV_per_atom']
     assert list(energies.values()) == card['distributions']['energy, eV/atom']
     account, tables = plain['account'], describe_campaign(tiny_campaign)

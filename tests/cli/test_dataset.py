@@ -7,6 +7,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset, Provenance, export_dataset, make_row
 
 
@@ -35,6 +36,12 @@ def make_rows(n_lineages, **fields):
         )
         rows.append(make_row(atoms, provenance, {'kind': 'alloy', 'ancestor': f'ancestor{lineage}'}))
     return rows
+
+
+def assert_refused(result, code, *values):
+    """Assert that a line of the messages has a code and these values."""
+    lines = [line for line in result.stderr.splitlines() if f'[{code}]' in line]
+    assert any(all(value in line for value in values) for line in lines), result.stderr
 
 
 @pytest.fixture(autouse=True)
@@ -124,18 +131,18 @@ def test_a_database_is_converted_to_a_database(run):
         assert [row.provenance.step for row in dataset.query()] == [70, 80, 90]
 
 
-def test_inputs_for_a_dft_code_are_written_and_what_is_missing_is_told_row_by_row(run):
+def test_inputs_for_a_dft_code_are_written_and_missing_calculations_are_reported_by_row(run):
     Path('dft.yaml').write_text('code: vasp\nlabel_source: dft:vasp:pbe\nincar: {ENCUT: 400}\n')
     result = run('dataset', 'dft-inputs', 'cu.db', '-o', 'runs', '--settings', 'dft.yaml', '--select', 'step<20')
     assert result.stdout.startswith('✓ inputs of vasp for 2 rows in runs\n')
     assert Path('runs/seed-seed1_10/INCAR').is_file()
     result = run('dataset', 'label-from', 'runs', 'cu.db', '-o', 'dft.db')
     assert result.exit_code == 2
-    assert 'runs/seed-seed0_0: there is no vasprun.xml' in result.stderr
-    assert 'step 90 of seed-seed9: there is no calculation of it in runs' in result.stderr
+    for places in (['runs/seed-seed0_0', 'vasprun.xml'], ['step 90 of seed-seed9', 'runs']):
+        assert_refused(result, Code.CALCULATION_MISSING, *places)
     result = run('dataset', 'label-from', 'runs', 'cu.db', '-o', 'dft.db', '--skip-failed')
-    assert 'there is no row to write to dft.db' in result.stderr
-    assert 'runs/seed-seed0_0: there is no vasprun.xml' in result.stderr
+    assert_refused(result, Code.DATASET_EMPTY, 'dft.db')
+    assert_refused(result, Code.CALCULATION_MISSING, 'runs/seed-seed0_0', 'vasprun.xml')
     assert not Path('dft.db').exists()
 
 
@@ -148,22 +155,22 @@ def test_diff_names_the_rows_and_its_exit_status_says_whether_there_are_any(run)
 
 
 @pytest.mark.parametrize(
-    ('arguments', 'sentence'),
+    ('arguments', 'code', 'values'),
     [
-        (['info', 'no.db'], 'there is no dataset no.db'),
-        (['info', 'cu.db', '--card', 'cu.md', '--config', 'no.yaml'], 'there is no config file no.yaml'),
-        (['split', 'cu.db', '--test-share', '1.5'], 'test_share: Input should be less than 1'),
-        (['split', 'cu.db', '--hold-out', 'surface'], 'the kinds are alloy'),
-        (['split', 'cu.db', '--trainer', 'mace'], '--output must end in .extxyz, not be cu.db'),
-        (['split', 'cu.db', '--by', 'stored'], 'row 0 does not say its set'),
-        (['convert', 'cu.db', '-o', 'cu.csv'], 'a suffix of no format'),
-        (['convert', 'cu.db', '-o', 'cu.db'], 'cu.db exists already'),
-        (['merge', 'cu.db', 'other.db', '-o', 'all.db'], 'different levels of theory are not merged'),
+        (['info', 'no.db'], Code.FILE_MISSING, ['no.db']),
+        (['info', 'cu.db', '--card', 'cu.md', '--config', 'no.yaml'], Code.FILE_MISSING, ['no.yaml']),
+        (['split', 'cu.db', '--test-share', '1.5'], Code.VALUE_INVALID, ['test_share: ', '1']),
+        (['split', 'cu.db', '--hold-out', 'surface'], Code.SPLIT_EMPTY, ['surface', 'alloy']),
+        (['split', 'cu.db', '--trainer', 'mace'], Code.FILE_SUFFIX, ['--output', '.extxyz', 'cu.db']),
+        (['split', 'cu.db', '--by', 'stored'], Code.ROW_KEY_MISSING, ['row 0', 'split']),
+        (['convert', 'cu.db', '-o', 'cu.csv'], Code.FILE_SUFFIX, ['cu.csv', '.extxyz']),
+        (['convert', 'cu.db', '-o', 'cu.db'], Code.FILE_EXISTS, ['cu.db']),
+        (['merge', 'cu.db', 'other.db', '-o', 'all.db'], Code.LEVELS_MIXED, ['dft:vasp:pbe, mlip:emt']),
     ],
 )
-def test_bad_input_is_one_sentence(run, arguments, sentence):
+def test_invalid_input_is_refused(run, arguments, code, values):
     export_dataset(Path('other.db'), make_rows(1, label_source='dft:vasp:pbe'))
     result = run('dataset', *arguments)
     assert result.exit_code == 2
-    assert sentence in result.stderr
+    assert_refused(result, code, *values)
     assert 'Traceback' not in result.stderr

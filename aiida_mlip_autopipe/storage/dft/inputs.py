@@ -19,6 +19,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dft.base import DftCode
 from aiida_mlip_autopipe.storage.dft.quantum_espresso import QuantumEspresso
 from aiida_mlip_autopipe.storage.dft.vasp import Vasp
+from aiida_mlip_autopipe.storage.settings import combine_faults
 from aiida_mlip_autopipe.structures.row import Row
 
 CODES: dict[str, type[DftCode]] = {'quantum-espresso': QuantumEspresso, 'vasp': Vasp}
@@ -47,8 +48,7 @@ def make_code(settings: Mapping[str, Any], where: str) -> DftCode:
     try:
         return code(code.settings_class.model_validate(settings))
     except ValidationError as error:
-        faults = (': '.join([*('.'.join(map(str, f['loc'])),) * bool(f['loc']), f['msg']]) for f in error.errors())
-        raise AutopipeError(Code.CONFIG_INVALID, '\n'.join(f'{where}: {fault}' for fault in faults)) from None
+        raise combine_faults(error, where) from None
 
 
 def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[Path]:

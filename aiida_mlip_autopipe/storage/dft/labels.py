@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError
 from aiida_mlip_autopipe.core.whole_file import refuse_existing
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.dft.base import DftResult
@@ -84,15 +84,16 @@ def label_dataset(
     refuse_existing(output, overwrite)
     with Dataset(file) as dataset:
         result = label_rows(folder, list(dataset.query()))
-    faults = tuple(map(str, result.faults))
-    if faults and not skip_failed:
-        raise AutopipeError(
-            Code.LABELS_INCOMPLETE,
-            '\n'.join([*faults, 'nothing was written; use --skip-failed to leave these rows out']),
+    if result.faults and not skip_failed:
+        hint = AutopipeError(
+            Code.LABELS_INCOMPLETE, 'nothing was written; use --skip-failed to leave out rows without labels'
         )
-    if faults and not result.rows:
-        raise AutopipeError(Code.DATASET_EMPTY, '\n'.join([*faults, f'there are no rows to write to {output}']))
-    return LabelledDataset(export_dataset(output, result.rows, overwrite=overwrite), faults)
+        raise CombinedError([*result.faults, hint])
+    if result.faults and not result.rows:
+        empty = AutopipeError(Code.DATASET_EMPTY, f'there are no rows to write to {output}')
+        raise CombinedError([*result.faults, empty])
+    n_rows = export_dataset(output, result.rows, overwrite=overwrite)
+    return LabelledDataset(n_rows, tuple(map(str, result.faults)))
 
 
 def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:

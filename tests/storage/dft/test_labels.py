@@ -247,12 +247,12 @@ def test_calculations_that_do_not_belong_to_the_rows_are_refused(calculated, row
     ('settings', 'code', 'values'),
     [
         (VASP | {'code': 'abinit'}, Code.CHOICE_UNKNOWN, ['code', 'quantum-espresso, vasp', 'abinit']),
-        (VASP | {'label_source': 'pbe'}, Code.CONFIG_INVALID, ['label_source: ', 'dft:']),
-        (VASP | {'incar': {'NSW': 5}}, Code.CONFIG_INVALID, ['incar.NSW', '0']),
-        ({k: v for k, v in ESPRESSO.items() if k != 'ecutwfc_Ry'}, Code.CONFIG_INVALID, ['ecutwfc_Ry: ']),
+        (VASP | {'label_source': 'pbe'}, Code.VALUE_INVALID, ['label_source: ', 'dft:']),
+        (VASP | {'incar': {'NSW': 5}}, Code.VALUE_INVALID, ['incar.NSW', '0']),
+        ({k: v for k, v in ESPRESSO.items() if k != 'ecutwfc_Ry'}, Code.VALUE_INVALID, ['ecutwfc_Ry: ']),
         (
             ESPRESSO | {'input': {'control': {'calculation': 'relax'}}},
-            Code.CONFIG_INVALID,
+            Code.VALUE_INVALID,
             ['input.control.calculation', 'scf'],
         ),
     ],
