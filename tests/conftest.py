@@ -1,4 +1,4 @@
-"""What all tests share: how they are spread over workers, and that Ctrl-C reaches what they start."""
+"""Settings of all tests: their distribution over workers, and Ctrl-C in their subprocesses."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import pytest
 
 
 def pytest_configure() -> None:
-    # Where the tests themselves were started in the background, Ctrl-C is ignored, and what they start inherits that.
+    # Tests that run in the background ignore SIGINT, and their subprocesses would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep on one worker what shares something: the tests of a file, and those of a room with an AiiDA profile.
+    """Run the tests of a file on one worker, and the tests of a folder that use an AiiDA profile too.
 
-    A process has one profile loaded, so the rooms that have one each must not take turns.
+    Each such folder has its own profile, and a process can load only one.
     """
     tests = Path(__file__).parent
     for item in items:
-        room = tests / item.path.relative_to(tests).parts[0]
-        shared = room if 'aiida_profile' in getattr(item, 'fixturenames', ()) else item.path
+        folder = tests / item.path.relative_to(tests).parts[0]
+        shared = folder if 'aiida_profile' in getattr(item, 'fixturenames', ()) else item.path
         item.add_marker(pytest.mark.xdist_group(str(shared)))

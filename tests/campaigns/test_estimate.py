@@ -1,4 +1,4 @@
-"""What a dry run tells before anything is started."""
+"""The estimate of a dry run."""
 
 import pytest
 
@@ -14,7 +14,7 @@ STAGES = [{'n_steps': 8}, {'n_steps': 9, 'sampled': False}, {'n_steps': 8}]
         ({'n_steps': 20, 'frame_interval': 3, 'stages': STAGES}, 2 + 3),
     ],
 )
-def test_seeds_frames_and_calls_are_those_of_the_config(campaign_config, exploration, n_frames):
+def test_the_estimate_counts_the_seeds_frames_and_force_calls_of_the_config(campaign_config, exploration, n_frames):
     config = campaign_config(exploration=exploration)
     estimate = estimate_campaign(config, concurrent_jobs=2)
     assert estimate.n_seeds == config.n_seeds == 3
@@ -31,7 +31,7 @@ def test_a_committee_adds_a_job_for_each_seed_and_a_call_for_each_frame(campaign
     assert estimate.force_calls == 3 * (1 + 20) + 3 * 6
 
 
-def test_several_codes_take_equal_shares_of_the_seeds(campaign_config):
+def test_several_codes_explore_equal_numbers_of_seeds(campaign_config):
     def wall_s(*kinds):
         codes = [{'code': f'{kind}@localhost', 'calculator': {'kind': kind}} for kind in kinds]
         return estimate_campaign(campaign_config(execution={'codes': codes}), concurrent_jobs=2).wall_s
@@ -40,13 +40,13 @@ def test_several_codes_take_equal_shares_of_the_seeds(campaign_config):
     assert wall_s('emt') != wall_s('lj')
 
 
-def test_one_code_of_unknown_speed_leaves_the_time_unknown(campaign_config):
+def test_the_time_is_unknown_if_the_speed_of_one_calculator_is(campaign_config):
     calculator = {'kind': 'custom', 'calculator': 'ase.calculators.emt:EMT', 'cutoff_A': 6.6}
     codes = [{'code': 'emt@localhost'}, {'code': 'other@localhost', 'calculator': calculator}]
     assert estimate_campaign(campaign_config(execution={'codes': codes}), concurrent_jobs=2).wall_s is None
 
 
-def test_a_plan_has_the_estimate_for_the_codes_of_the_profile(campaign_config, emt_code):
+def test_a_plan_has_the_codes_and_the_estimate(campaign_config, emt_code):
     config = campaign_config(execution={'max_concurrent_jobs': 3})
     plan = plan_campaign(config)
     assert (plan.codes, plan.concurrent_jobs) == ((emt_code.full_label,), 3)

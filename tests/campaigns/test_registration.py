@@ -1,4 +1,4 @@
-"""Codes are kept when a job there has passed the self-test. Images are tried on the real stack, in tests/cluster."""
+"""Registration of codes by a self-test that runs as a job. The tests of images are in tests/cluster."""
 
 import shutil
 import sys
@@ -23,12 +23,12 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def register(aiida_profile, tmp_path):
-    """Register a calculator on a computer of the test's own."""
+    """Return a function that registers a calculator on a separate computer."""
     from aiida_mlip_autopipe.installation.computers import Site, add_computer
 
     site = Site('bench', 'localhost', 'direct', str(tmp_path / 'work'), 0.0, 0.0)
-    computer, troubles = add_computer(site)
-    assert not troubles
+    computer, errors = add_computer(site)
+    assert not errors
 
     def run(python=sys.executable, kind='emt', model=None):
         return register_code(kind, Program(computer, python), lambda builder: run_get_node(builder)[1], model=model)
@@ -36,7 +36,7 @@ def register(aiida_profile, tmp_path):
     return run
 
 
-def test_a_code_is_kept_when_its_self_test_passed_and_set_aside_when_it_failed(register, tmp_path, monkeypatch):
+def test_a_code_is_registered_if_its_self_test_passes_and_hidden_if_it_fails(register, tmp_path, monkeypatch):
     created = register()
     assert created.done == 'created'
     assert created.report['device'] == 'cpu'
@@ -64,7 +64,7 @@ def test_a_code_is_kept_when_its_self_test_passed_and_set_aside_when_it_failed(r
 
 
 @pytest.mark.mlip
-def test_the_model_file_of_a_self_test_is_placed_and_what_is_found_of_it_is_kept(register, tmp_path):
+def test_a_self_test_copies_its_model_file_to_the_computer_and_records_the_model(register, tmp_path):
     orm.load_computer('bench').set_property(FOLDER, str(tmp_path / 'models'))
     model = tmp_path / 'my.pth'
     shutil.copy(resolve_model(SevenNetSettings()), model)
@@ -74,7 +74,7 @@ def test_the_model_file_of_a_self_test_is_placed_and_what_is_found_of_it_is_kept
     assert models_tried(code)[sha256]['shipped'] is False
     assert find_model(code.computer, sha256).startswith(str(tmp_path / 'models'))
     model.unlink()
-    # The node has the bytes, so the file is not needed any more.
+    # The node has the bytes, so the file is no longer needed.
     assert model_node(SevenNetSettings(model=str(model), model_sha256=sha256), code).has_bytes
 
 

@@ -13,12 +13,12 @@ from aiida_mlip_autopipe.storage import Row
 pytestmark = pytest.mark.integration
 
 
-def test_a_campaign_reports_its_selection_against_chance_and_what_it_cost(tiny_campaign, tmp_path):
+def test_the_report_card_compares_the_selection_with_random_ones_and_has_the_cost(tiny_campaign, tmp_path):
     path = tmp_path / 'tiny.html'
     assert write_campaign_report(tiny_campaign, path) == 10
     numbers = json.loads(path.with_suffix('.json').read_text())
     assert numbers['dataset']['n_rows'] == 10
-    # The curve ends where the sampler itself measured it, with the campaign's own descriptor.
+    # The curve ends at the value of the sampler, which used the same descriptor.
     assessment = numbers['assessment']
     assert assessment['n_candidates'] == tiny_campaign.outputs.selection_report['n_candidates']
     assert assessment['curve']['radius'][-1] == pytest.approx(
@@ -34,7 +34,7 @@ def test_a_campaign_reports_its_selection_against_chance_and_what_it_cost(tiny_c
     assert '<h2>Comparison with random selection of the same size</h2>' in path.read_text()
 
 
-def test_crashes_are_counted_by_the_guard_that_noticed_them():
+def test_crashes_are_counted_by_guard():
     events = [{'rule': 'relaxation'}, {'rule': 'temperature'}]
     results = [
         {'outcome': 'unstable', 'events': events},
@@ -45,7 +45,7 @@ def test_crashes_are_counted_by_the_guard_that_noticed_them():
     assert count_crashes(results) == {'temperature': 2, 'relaxation': 1}
 
 
-def test_a_dataset_that_is_extended_by_other_labels_is_warned_of():
+def test_a_reference_dataset_with_labels_of_another_source_gives_a_warning():
     rows = [Row(bulk('Cu'), {'label_source': 'mlip:emt'})]
     report = {'warnings': ['too few frames'], 'given_label_sources': ['dft:vasp:pbe', 'mlip:emt']}
     first, second = selection_warnings(report, rows)
@@ -54,7 +54,7 @@ def test_a_dataset_that_is_extended_by_other_labels_is_warned_of():
     assert selection_warnings(report | {'given_label_sources': ['mlip:emt']}, rows) == ['too few frames']
 
 
-def test_the_report_as_data_has_the_numbers_of_the_report_card(tiny_campaign):
+def test_the_report_as_data_agrees_with_the_report_card(tiny_campaign):
     plain = json.loads(to_json(read_campaign_report(tiny_campaign)))
     assert plain['name'] == tiny_campaign.label
     assert plain['assessment']['n_candidates'] == tiny_campaign.outputs.selection_report['n_candidates']

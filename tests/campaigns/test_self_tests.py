@@ -1,4 +1,4 @@
-"""The self-test of a code, repeated: with what it was tested with, or with what a campaign asks of it."""
+"""Repeated self-tests of a code, with its last calculators or with those of a campaign."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CUSTOM = {'kind': 'custom', 'calculator': 'ase.calculators.emt:EMT', 'cutoff_A':
 
 @pytest.fixture
 def code(emt_code, request):
-    """A code of this machine that was never tested."""
+    """A code on this machine without a self-test."""
     python = str(emt_code.filepath_executable)
     label = getattr(request, 'param', f'never-tested-{orm.QueryBuilder().append(orm.InstalledCode).count()}')
     return orm.InstalledCode(label=label, computer=emt_code.computer, filepath_executable=python).store()
@@ -30,37 +30,37 @@ def launch(builder):
     return run_get_node(builder)[1]
 
 
-def unwanted(builder):
-    raise AssertionError('a job is submitted')
+def refuse_launch(builder):
+    raise AssertionError('a job was submitted')
 
 
 @pytest.mark.integration
-def test_on_this_machine_a_process_records_the_environment_of_a_custom_calculator(code):
-    report = record_self_test(code, CUSTOM, JobResources(), unwanted)
+def test_on_this_machine_the_self_test_is_a_process_and_records_the_environment(code):
+    report = record_self_test(code, CUSTOM, JobResources(), refuse_launch)
     assert kept_environment(code, CUSTOM) == Environment.model_validate(report['environment']) == environment_of(CUSTOM)
     assert set(kept_environment(code, CUSTOM).sources) == {'ase.calculators.emt'}
 
 
 @pytest.mark.integration
-def test_elsewhere_a_job_records_it(code, monkeypatch):
+def test_elsewhere_the_self_test_is_a_job(code, monkeypatch):
     monkeypatch.setattr(self_tests, 'is_read_here', lambda code: False)
     record_self_test(code, CUSTOM, JobResources(), launch)
     assert kept_environment(code, CUSTOM) == environment_of(CUSTOM)
 
 
 @pytest.mark.integration
-def test_a_test_that_fails_leaves_the_record_as_it_was(code):
+def test_a_failed_self_test_does_not_change_the_record(code):
     old = environment_of().model_copy(update={'numpy': '1.0'})
     keep_self_test(code, CUSTOM, {'environment': old.model_dump(mode='json')})
     with refused(Code.SELF_TEST_FAILED, "'custom'", 'no_such_module'):
-        record_self_test(code, {**CUSTOM, 'calculator': 'no_such_module:EMT'}, JobResources(), unwanted)
+        record_self_test(code, {**CUSTOM, 'calculator': 'no_such_module:EMT'}, JobResources(), refuse_launch)
     code.base.extras.set(IMAGE_SHA256, 'a' * 64)
     with refused(Code.IMAGE_MISMATCH, 'a' * 64):
-        record_self_test(code, CUSTOM, JobResources(), unwanted)
+        record_self_test(code, CUSTOM, JobResources(), refuse_launch)
     assert kept_environment(code, CUSTOM) == old
 
 
-def test_a_code_is_tested_again_with_what_it_was_tested_with(code):
+def test_a_code_is_tested_again_with_the_same_calculators_and_resources(code):
     report, resources = {'environment': environment_of().model_dump(mode='json')}, JobResources(queue='gpu')
     for calculator in ({'kind': 'emt'}, CUSTOM):
         keep_self_test(code, calculator, report, resources.model_dump(mode='json'))
@@ -68,7 +68,7 @@ def test_a_code_is_tested_again_with_what_it_was_tested_with(code):
     assert len(kept_tests(code)) == 2
 
 
-def test_a_code_of_which_nothing_is_known_needs_a_campaign(code, emt_code, campaign_config):
+def test_a_code_without_a_known_calculator_needs_a_config(code, emt_code, campaign_config):
     with refused(Code.CODE_WITHOUT_CALCULATOR, f'calculator test {code.full_label} --config'):
         find_trials(code, None)
     codes = [{'code': code.full_label, 'calculator': CUSTOM}, {'code': emt_code.full_label}]
@@ -79,7 +79,7 @@ def test_a_code_of_which_nothing_is_known_needs_a_campaign(code, emt_code, campa
         find_trials(code, campaign_config(execution={'code': emt_code.full_label}))
 
 
-def test_the_calculators_of_committee_and_campaign_are_both_tested(code, campaign_config):
+def test_the_calculators_of_the_campaign_and_the_committee_are_tested(code, campaign_config):
     lj = {'kind': 'lj', 'epsilon_eV': 0.05, 'sigma_A': 2.3}
     config = campaign_config(
         execution={'code': code.full_label}, exploration={'committee': {'calculator': lj, 'code': code.full_label}}
@@ -89,5 +89,5 @@ def test_the_calculators_of_committee_and_campaign_are_both_tested(code, campaig
 
 
 @pytest.mark.parametrize('code', ['autopipe-chgnet'], indirect=True)
-def test_a_code_named_after_a_calculator_is_tested_with_it(code):
+def test_the_label_of_a_code_gives_its_calculator(code):
     assert find_trials(code, None) == [({'kind': 'chgnet'}, JobResources())]

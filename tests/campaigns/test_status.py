@@ -1,4 +1,4 @@
-"""What the graph tells of campaigns."""
+"""The status of campaigns, read from the graph."""
 
 import json
 
@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.core.plain import to_json
 pytestmark = pytest.mark.integration
 
 
-def test_a_campaign_that_has_ended_is_told_in_plain_data(tiny_campaign):
+def test_the_status_of_a_finished_campaign_is_plain_data(tiny_campaign):
     plain = json.loads(to_json(read_status(tiny_campaign)))
     progress = plain['progress']
     assert (progress['pk'], progress['uuid']) == (tiny_campaign.pk, tiny_campaign.uuid)
@@ -27,14 +27,14 @@ def test_a_campaign_that_has_ended_is_told_in_plain_data(tiny_campaign):
     assert (plain['failed_explorations'], plain['full_trajectories']) == ([], None)
 
 
-def test_the_table_has_the_same_data_and_watching_ends_with_the_campaign(tiny_campaign):
+def test_the_list_has_the_same_progress_and_watching_ends_with_the_campaign(tiny_campaign):
     progress = read_progress(tiny_campaign)
     assert progress in list_progress()
     assert list(watch_campaign(tiny_campaign)) == [progress]
     refuse_failed(progress)
 
 
-def test_a_campaign_that_failed_names_its_seeds_and_reasons(run_campaign):
+def test_the_status_of_a_failed_campaign_has_its_failed_seeds_and_reasons(run_campaign):
     campaign = run_campaign(
         generation=[{'kind': 'structures', 'files': ['al.xyz'], 'perturb': {'rattle_A': 0.1}}],
         exploration={'n_steps': 20, 'guards': {'force_eV_per_A': 0.3}, 'rescue': {'max_rescues': 0}},
@@ -42,8 +42,8 @@ def test_a_campaign_that_failed_names_its_seeds_and_reasons(run_campaign):
     status = read_status(campaign)
     assert status.progress.stage == 'failed'
     assert status.progress.n_failed == 1
-    (one,) = status.failed_explorations
-    assert (one.exit_status, one.pk) == (campaign.called[-1].exit_status, campaign.called[-1].pk)
-    assert '0.3' in one.reason
+    (exploration,) = status.failed_explorations
+    assert (exploration.exit_status, exploration.pk) == (campaign.called[-1].exit_status, campaign.called[-1].pk)
+    assert '0.3' in exploration.reason
     with refused(Code.CAMPAIGN_FAILED, str(campaign.pk), f'verdi process report {campaign.pk}'):
         refuse_failed(status.progress)

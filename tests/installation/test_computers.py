@@ -39,31 +39,31 @@ def test_an_error_of_ssh_or_the_scheduler_is_explained(message, code, values):
     assert all(value in str(error) for value in [message, *values])
 
 
-def test_a_computer_is_written_tested_and_written_anew(aiida_profile, tmp_path):
+def test_a_computer_is_added_tested_and_updated(aiida_profile, tmp_path):
     site = Site('here', 'localhost', 'direct', str(tmp_path / 'work'), 3.0, 0.0)
-    computer, troubles = add_computer(site)
-    assert troubles == []
+    computer, errors = add_computer(site)
+    assert errors == []
     assert (tmp_path / 'work').is_dir()
     assert computer.get_minimum_job_poll_interval() == 3.0
     assert computer.get_use_double_quotes()
     assert computer.get_configuration()['safe_interval'] == 0.0
-    again, _ = add_computer(Site('here', 'localhost', 'direct', str(tmp_path / 'other'), 5.0, 0.0))
-    assert again.pk == computer.pk
+    updated, _ = add_computer(Site('here', 'localhost', 'direct', str(tmp_path / 'other'), 5.0, 0.0))
+    assert updated.pk == computer.pk
     assert load_computer('here').get_minimum_job_poll_interval() == 5.0
     with refused(Code.COMPUTER_EXISTS, "'here'", 'localhost, core.local, core.direct', 'verdi computer delete here'):
         add_computer(Site('here', 'hpc', 'slurm'))
 
 
-def test_a_computer_that_cannot_work_is_not_kept(aiida_profile, tmp_path):
+def test_a_new_computer_that_fails_a_test_is_deleted(aiida_profile, tmp_path):
     (tmp_path / 'file').touch()
-    _, troubles = add_computer(Site('broken', 'localhost', 'lsf', str(tmp_path / 'file' / 'work'), 1.0, 0.0))
-    assert [error.code for error in troubles][:2] == [Code.WORKDIR_UNWRITABLE, Code.SCHEDULER_MISSING]
-    assert str(tmp_path / 'file' / 'work') in str(troubles[0])
-    assert 'lsf' in str(troubles[1])
+    _, errors = add_computer(Site('broken', 'localhost', 'lsf', str(tmp_path / 'file' / 'work'), 1.0, 0.0))
+    assert [error.code for error in errors][:2] == [Code.WORKDIR_UNWRITABLE, Code.SCHEDULER_MISSING]
+    assert str(tmp_path / 'file' / 'work') in str(errors[0])
+    assert 'lsf' in str(errors[1])
     assert 'broken' not in orm.QueryBuilder().append(orm.Computer, project='label').all(flat=True)
 
 
-def test_what_is_not_known_is_told_with_what_there_is(aiida_profile):
+def test_an_unknown_scheduler_or_computer_is_refused(aiida_profile):
     with refused(Code.CHOICE_UNKNOWN, "'slum'", 'slurm, pbspro'):
         add_computer(Site('x', 'x', 'slum'))
     with refused(Code.COMPUTER_MISSING, "'gone'", 'mlip-autopipe computer add gone'):

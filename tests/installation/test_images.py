@@ -1,4 +1,4 @@
-"""How the submission script learns the sha256 of an image."""
+"""The sha256 of an image in the submission script."""
 
 import hashlib
 import os
@@ -12,8 +12,8 @@ from aiida_mlip_autopipe.installation.images import engine_command, tell_image_h
 
 
 @pytest.fixture
-def told(tmp_path):
-    """Return a function that runs the lines as a job's script does, with a sha256sum that counts its calls."""
+def run_script(tmp_path):
+    """Return a function that runs the lines as a submission script does, and counts the calls of sha256sum."""
     programs = tmp_path / 'bin'
     programs.mkdir()
     calls = tmp_path / 'calls'
@@ -35,35 +35,35 @@ def sha256(image):
     return hashlib.sha256(image.read_bytes()).hexdigest()
 
 
-def test_an_image_is_hashed_once_and_again_when_it_has_changed(told, tmp_path):
+def test_an_image_is_hashed_again_only_after_a_change(run_script, tmp_path):
     image = tmp_path / 'an image.sif'
     image.write_bytes(b'first')
-    assert told(image) == (sha256(image), 1)
-    assert told(image) == (sha256(image), 1)
-    # Another content of the same size, and its time of modification set back.
+    assert run_script(image) == (sha256(image), 1)
+    assert run_script(image) == (sha256(image), 1)
+    # Other content of the same size, with the old modification time.
     before = image.stat()
     image.write_bytes(b'other')
     os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert told(image) == (sha256(image), 2)
+    assert run_script(image) == (sha256(image), 2)
 
 
-def test_where_the_images_folder_is_not_ours_the_note_stands_at_home(told, tmp_path):
+def test_the_sha256_is_stored_in_the_home_if_the_folder_of_the_image_is_not_writable(run_script, tmp_path):
     folder = tmp_path / 'shared'
     folder.mkdir()
     image = folder / 'x.sif'
     image.write_bytes(b'shared')
-    # A folder in the note's place cannot be written to, not even by root.
+    # A folder with the name of the file cannot be overwritten, not even by root.
     (folder / '.x.sif.sha256').mkdir()
     (folder / '.x.sif.sha256' / 'kept').touch()
-    first = told(image)
+    first = run_script(image)
     assert first == (sha256(image), 1)
-    assert told(image) == first
+    assert run_script(image) == first
 
 
-def test_of_an_image_that_is_missing_nothing_is_told(told, tmp_path):
-    assert told(tmp_path / 'gone.sif') == ('', 0)
+def test_a_missing_image_has_no_sha256(run_script, tmp_path):
+    assert run_script(tmp_path / 'gone.sif') == ('', 0)
 
 
-def test_a_folder_of_models_with_a_space_is_refused_since_no_quote_survives_on_the_way_to_the_engine():
+def test_a_folder_for_models_with_a_space_in_its_path_is_refused():
     with refused(Code.VALUE_INVALID, '/home/me/my models'):
         engine_command('/home/me/my models')

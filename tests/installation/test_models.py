@@ -47,7 +47,7 @@ def image(computer):
     ).store()
 
 
-def test_a_model_is_copied_once_and_mended_where_it_was_damaged(computer, model):
+def test_a_model_is_copied_once_and_again_if_the_copy_is_damaged(computer, model):
     path, copied = place_model(computer, model)
     assert copied
     assert Path(path).read_bytes() == b'weights'
@@ -64,14 +64,14 @@ def test_the_same_content_under_another_name_is_not_copied_again(computer, model
     assert place_model(computer, model.rename(model.with_name('renamed.model'))) == (path, False)
 
 
-def test_models_of_one_name_and_other_content_lie_side_by_side(computer, model):
+def test_models_with_the_same_name_and_other_content_do_not_overwrite_one_another(computer, model):
     first, _ = place_model(computer, model)
     model.write_bytes(b'others')
     second, _ = place_model(computer, model)
     assert Path(first).read_bytes() != Path(second).read_bytes()
 
 
-def test_a_stored_model_is_placed_from_its_node_once_and_again_where_its_place_is_gone(code, model):
+def test_a_stored_model_is_copied_from_its_node_once_and_again_if_the_copy_was_removed(code, model):
     node = ModelData.from_file(model, 'mace').store()
     model.unlink()
     path, copied = ensure_placed(node, code)
@@ -87,13 +87,13 @@ def test_a_model_that_is_not_stored_is_read_in_place_on_this_machine(code, model
     node = ModelData.from_file(model, 'mace', store_bytes=False)
     assert ensure_placed(node, code, model) == (str(model), False)
     assert find_model(code.computer, SHA256) == str(model)
-    # A stored one must not depend on the user's file.
+    # A stored model must not depend on the user's file.
     stored, copied = ensure_placed(ModelData.from_file(model, 'mace'), code)
     assert copied
     assert Path(stored) != model
 
 
-def test_an_image_sees_the_folder_of_models_only(image, code, model):
+def test_a_model_for_an_image_is_copied_to_the_folder_for_models(image, code, model):
     node = ModelData.from_file(model, 'mace', store_bytes=False)
     ensure_placed(node, code, model)
     path, copied = ensure_placed(node, image, model)
@@ -101,7 +101,7 @@ def test_an_image_sees_the_folder_of_models_only(image, code, model):
     assert Path(path) != model
 
 
-def test_a_model_that_is_neither_stored_nor_there_is_an_error_with_its_sha256(code, model):
+def test_a_model_that_is_neither_stored_nor_on_the_computer_is_refused(code, model):
     node = ModelData.from_file(model, 'mace', store_bytes=False)
     other = model.with_name('other.model')
     other.write_bytes(b'others')
@@ -109,16 +109,16 @@ def test_a_model_that_is_neither_stored_nor_there_is_an_error_with_its_sha256(co
         with refused(Code.MODEL_MISSING, SHA256, 'calculator place FILE --computer localhost') as caught:
             ensure_placed(node, code, file)
         assert caught.value.sha256 == SHA256
-    # Placed by hand, nothing else is needed.
+    # It is enough to place it once.
     path, _ = place_model(code.computer, model)
     assert ensure_placed(node, code) == (path, False)
 
 
-def test_a_shipped_model_has_no_place(code):
+def test_a_shipped_model_is_not_copied(code):
     assert ensure_placed(ModelData.from_shipped('7net-0', SHA256, 'sevennet'), code) is None
 
 
-def test_a_job_is_linked_to_its_model_by_the_sha256(computer, model):
+def test_the_model_of_a_job_is_found_by_its_sha256_and_linked(computer, model):
     path, _ = place_model(computer, model)
     node = ModelData.from_file(model.rename(model.with_name('renamed.model')), 'mace')
     changed, links = link_model({'kind': 'mace'}, node, computer)
@@ -126,7 +126,7 @@ def test_a_job_is_linked_to_its_model_by_the_sha256(computer, model):
     assert links == [(computer.uuid, path, 'model/renamed.model')]
 
 
-def test_shipped_models_are_named_and_never_linked(computer, model):
+def test_a_shipped_model_is_passed_by_name_and_not_linked(computer, model):
     place_model(computer, model)
     shipped = ModelData.from_shipped('7net-0', SHA256, 'sevennet')
     named = {'kind': 'sevennet', 'model': '7net-0', 'model_sha256': SHA256}
@@ -134,12 +134,12 @@ def test_shipped_models_are_named_and_never_linked(computer, model):
     assert link_model({'kind': 'emt'}, None, computer) == ({'kind': 'emt'}, [])
 
 
-def test_a_model_that_was_never_placed_cannot_be_linked(computer, model):
+def test_a_model_that_is_not_on_the_computer_cannot_be_linked(computer, model):
     with pytest.raises(ModelMissingError):
         link_model({'kind': 'mace'}, ModelData.from_file(model, 'mace'), computer)
 
 
-def test_what_is_wrong_with_the_model_of_a_job_is_said_before_it_starts(code, model):
+def test_a_wrong_model_input_is_found_before_the_job_starts(code, model):
     node = ModelData.from_file(model, 'mace')
     inputs = {'code': code, 'calculator': orm.Dict({'kind': 'mace'})}
     assert "'mace'" in find_model_fault(inputs)
@@ -151,10 +151,10 @@ def test_what_is_wrong_with_the_model_of_a_job_is_said_before_it_starts(code, mo
     assert find_model_fault({'code': code, 'calculator': orm.Dict({'kind': 'emt'})}) is None
 
 
-def test_the_folder_of_models_is_made(computer):
+def test_the_folder_for_models_is_created(computer):
     assert Path(ensure_model_folder(computer)).is_dir()
 
 
-def test_a_model_that_is_not_there_is_told(computer, tmp_path):
+def test_a_missing_model_file_is_refused(computer, tmp_path):
     with refused(Code.FILE_MISSING, str(tmp_path / 'gone.model')):
         place_model(computer, tmp_path / 'gone.model')

@@ -1,4 +1,4 @@
-"""The wheel, built once, and an environment that has nothing but it."""
+"""The wheel, built once, and a clean environment with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope='session')
 def run_command() -> Callable[..., str]:
-    """Runs a command to its end and returns what it printed; a failure shows both of its streams."""
+    """Return a function that runs a command and returns its output; a failure shows both streams."""
     return _run
 
 
@@ -39,7 +39,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope='session')
 def clean_programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the programs of an environment are that has the wheel and its base dependencies: no extra, no torch."""
+    """Return the bin folder of an environment with the wheel and its base dependencies: no extra, no torch."""
     folder = tmp_path_factory.mktemp('clean')
     _run(sys.executable, '-m', 'venv', folder / 'venv', folder=folder)
     programs = folder / 'venv' / 'bin'

@@ -1,4 +1,4 @@
-"""The definitions of the images, without building one."""
+"""The definitions of the images; none is built."""
 
 import re
 import subprocess
@@ -10,8 +10,8 @@ CONTAINERS = Path(__file__).parents[2] / 'containers'
 NAMES = ('base', 'sevennet', 'mace', 'chgnet')
 
 
-def test_the_definitions_differ_in_the_name_of_the_calculator_alone():
-    """Apptainer's format has no means to include a file."""
+def test_the_definitions_differ_only_in_the_name_of_the_calculator():
+    """A definition file of Apptainer cannot include another file."""
     bodies = set()
     for name in NAMES:
         lines = (CONTAINERS / f'{name}.def').read_text().splitlines()
@@ -20,7 +20,7 @@ def test_the_definitions_differ_in_the_name_of_the_calculator_alone():
     assert len(bodies) == 1
 
 
-def test_docker_and_podman_install_test_and_run_as_apptainer_does():
+def test_the_recipe_for_docker_and_podman_agrees_with_that_for_apptainer():
     recipe = (CONTAINERS / 'Containerfile').read_text()
     definition = (CONTAINERS / 'base.def').read_text()
     for line in ('cp -r one_step.py models /opt/mlip/share/', '/opt/mlip/bin/python /opt/mlip/share/one_step.py'):

@@ -7,14 +7,14 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-# pydantic_core stands and falls with pydantic, torch comes with every calculator that is a network.
+# pydantic requires pydantic_core, and every calculator that is a neural network requires torch.
 IMPLIED = {'pydantic_core', 'torch'}
 # Labelling by DFT codes will run the CalcJob of aiida-ase.
 NOT_YET_IMPORTED = {'aiida-ase'}
 
 
 def _imported(root: Path) -> set[str]:
-    """Return the modules of others that the package imports."""
+    """Return the third-party modules that the package imports."""
     modules = set()
     for path in (root / 'aiida_mlip_autopipe').rglob('*.py'):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -26,21 +26,21 @@ def _imported(root: Path) -> set[str]:
 
 
 def _owners(module: str) -> set[str]:
-    """Return the distributions that bring a module."""
-    # A package that this environment lacks is known by its module's name, mace by that of its distribution.
+    """Return the distributions that provide a module."""
+    # The distribution of a module that is not installed is assumed to have the same name; that of mace differs.
     owners = {'mace': ['mace-torch']} | packages_distributions()
     return {owner.lower() for owner in owners.get(module, [module.replace('_', '-')])}
 
 
 def _declared(project: dict) -> set[str]:
-    """Return the distributions that the project depends on, with all extras."""
+    """Return the distributions that the project and its extras depend on."""
     extras = project['optional-dependencies'].values()
     requirements = [*project['dependencies'], *(line for extra in extras for line in extra)]
     return {re.split(r'[^A-Za-z0-9._-]', line)[0].lower() for line in requirements}
 
 
 def _unused(declared: set[str], modules: set[str]) -> set[str]:
-    """Return the distributions of which no module is imported, however their names are spelled."""
+    """Return the distributions of which no module is imported; - and _ in names are equal."""
     used = {owner.replace('_', '-') for module in modules for owner in _owners(module)}
     return {name for name in declared if name.replace('_', '-') not in used}
 
@@ -49,7 +49,7 @@ def _project(root: Path) -> dict:
     return tomllib.loads((root / 'pyproject.toml').read_text())['project']
 
 
-def test_every_package_that_is_imported_is_a_declared_dependency(root: Path) -> None:
+def test_every_imported_package_is_a_declared_dependency(root: Path) -> None:
     declared = _declared(_project(root))
     assert {module for module in _imported(root) if not _owners(module) & declared} == set()
 

@@ -1,10 +1,10 @@
-"""The rooms of the package stay small enough to be looked at: what `lint-imports` cannot count."""
+"""Limits on the size of modules and subpackages."""
 
 import pytest
 
 MAX_LINES = 350
 MAX_MODULES = 15
-# Folders of variants: one file for each.
+# Folders with one module per variant.
 VARIANTS = {'calculators', 'generation/kinds', 'sampling/samplers', 'exploration/montecarlo/moves'}
 
 
@@ -13,19 +13,21 @@ def package(root):
     return root / 'aiida_mlip_autopipe'
 
 
-def test_no_module_is_longer_than_a_reader_keeps_in_mind(package):
+def test_no_module_is_too_long(package):
     lengths = {str(path): len(path.read_text().splitlines()) for path in package.rglob('*.py')}
     assert lengths
     assert {path: n for path, n in lengths.items() if n > MAX_LINES} == {}
 
 
-def test_no_room_has_more_modules_than_are_seen_at_a_glance(package):
-    rooms = {
+def test_no_subpackage_has_too_many_modules(package):
+    subpackages = {
         path for path in package.rglob('*') if path.is_dir() and path.relative_to(package).as_posix() not in VARIANTS
     }
-    modules = {str(room): [path.name for path in room.glob('*.py') if path.name != '__init__.py'] for room in rooms}
-    assert {room: len(names) for room, names in modules.items() if len(names) > MAX_MODULES} == {}
+    modules = {
+        str(folder): [path.name for path in folder.glob('*.py') if path.name != '__init__.py'] for folder in subpackages
+    }
+    assert {folder: len(names) for folder, names in modules.items() if len(names) > MAX_MODULES} == {}
 
 
-def test_the_package_itself_has_no_loose_module_but_the_one_for_what_is_private_in_aiida(package):
+def test_the_only_top_level_module_is_the_one_for_the_internals_of_aiida(package):
     assert {path.name for path in package.glob('*.py')} == {'__init__.py', 'aiida_internals.py'}

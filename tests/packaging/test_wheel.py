@@ -14,13 +14,13 @@ RunCommand = Callable[..., str]
 pytestmark = pytest.mark.integration
 
 
-def test_the_wheel_holds_the_whole_package_and_nothing_else(wheel: Path, root: Path) -> None:
+def test_the_wheel_contains_all_files_of_the_package_and_no_others(wheel: Path, root: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if '.dist-info/' not in name}
     files = (path for path in (root / 'aiida_mlip_autopipe').rglob('*') if path.is_file())
     assert names == {str(path.relative_to(root)) for path in files if '__pycache__' not in path.parts}
 
 
-def test_the_wheel_carries_the_licence(wheel: Path) -> None:
+def test_the_wheel_contains_the_licence(wheel: Path) -> None:
     (name,) = (name for name in zipfile.ZipFile(wheel).namelist() if name.endswith('licenses/LICENSE'))
     assert zipfile.ZipFile(wheel).read(name).startswith(b'MIT License')
 
@@ -56,7 +56,7 @@ with open(contract.JOB_FILE, 'w') as file:
 
 
 @pytest.mark.timeout(600)
-def test_in_a_clean_environment_the_command_makes_seeds_and_a_job_explores_one(
+def test_seeds_are_generated_and_explored_in_a_clean_environment(
     run_command: RunCommand, clean_programs: Path, tmp_path: Path
 ) -> None:
     command, python = clean_programs / 'mlip-autopipe', clean_programs / 'python'

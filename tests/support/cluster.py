@@ -1,4 +1,4 @@
-"""The cluster that ``tests/cluster/up.sh`` brings up: where its parts are, and what an administrator does to it."""
+"""The cluster that ``tests/cluster/up.sh`` starts: its paths, and commands of its user and its administrator."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ USER = 'mlipuser'
 
 
 class Cluster:
-    """What an administrator and a user of the cluster can do."""
+    """Commands of the administrator and the user of the cluster."""
 
     home = STACK / 'users' / USER
 
     def run(self, *command: str) -> str:
-        """Run a command as the administrator and return what it printed."""
+        """Run a command as the administrator and return its output."""
         done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
         assert done.returncode == 0, f'{command}: {done.stdout} {done.stderr}'
         return done.stdout
@@ -29,17 +29,17 @@ class Cluster:
         return self.run('ssh', '-F', str(STACK / 'home' / '.ssh' / 'config'), 'hpc', command)
 
     def job_facts(self, job_id: str, *fields: str) -> list[str]:
-        """Return what the accounting has on the last run of a job."""
+        """Return fields of the last run of a job from the accounting."""
         line = self.run('sacct', '-X', '-n', '-P', '-j', job_id, '--format', ','.join(fields)).splitlines()[-1]
         return line.split('|')
 
     def queue_facts(self, job_id: str) -> dict[str, str]:
-        """Return what the controller has on a job."""
+        """Return the fields of a job from the controller."""
         words = self.run('scontrol', 'show', 'job', '--oneliner', job_id).split()
         return dict(word.split('=', 1) for word in words if '=' in word)
 
     def bring_up(self, node: str) -> None:
-        """Let a node that was set down work again; it may have come back by itself."""
+        """Resume a node that was set down, unless it has already come back."""
         if 'DOWN' in self.run('scontrol', 'show', 'node', node):
             self.run('scontrol', 'update', f'nodename={node}', 'state=resume')
 

@@ -1,4 +1,4 @@
-"""A person's machine: the installed program, an AiiDA folder of its own, a real daemon."""
+"""The machine of a user: the installed program, a separate AiiDA folder and a real daemon."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ BIN = Path(sys.executable).parent
 
 
 class Home:
-    """A machine of its own: an AiiDA folder and the programs that use it.
+    """The machine of a user: an AiiDA folder and the programs that use it.
 
     Parameters
     ----------
     folder
-        The folder.
+        The AiiDA folder.
     variables
-        Of the environment, beside those of the test.
+        Environment variables in addition to those of the test.
     """
 
     def __init__(self, folder: Path, **variables: str):
@@ -35,7 +35,7 @@ class Home:
         self.environment.pop('AIIDA_PROFILE', None)
 
     def __call__(self, program: str, *arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a program; it must end well unless told otherwise."""
+        """Run a program; with ``check``, it must succeed."""
         done = subprocess.run(
             [BIN / program, *map(str, arguments)],
             env=self.environment,
@@ -48,7 +48,7 @@ class Home:
         return done
 
     def ask(self, code: str) -> Any:
-        """Run Python with the profile loaded; return what it prints as JSON."""
+        """Run Python code with the profile loaded and return its output, parsed as JSON."""
         script = 'from aiida import load_profile, orm\nload_profile()\nimport json\n' + textwrap.dedent(code)
         return json.loads(self('python', '-W', 'ignore', '-c', script).stdout)
 
@@ -58,7 +58,7 @@ class Home:
         return re.search(r'submitted, id (\d+)', output).group(1)
 
     def wait_for(self, campaign: str, pattern: str, seconds: float = 240) -> str:
-        """Wait until the status of a campaign shows something."""
+        """Wait until the status of a campaign matches a pattern."""
         deadline = time.monotonic() + seconds
         while not re.search(pattern, text := self('mlip-autopipe', 'status', campaign).stdout):
             assert time.monotonic() < deadline, text
@@ -66,7 +66,7 @@ class Home:
         return text
 
     def aiida_processes(self) -> list[psutil.Process]:
-        """Return daemon, workers and broker of this machine, not the jobs, which outlive them."""
+        """Return the daemon, workers and broker of this machine, without the jobs, which outlive them."""
         found = []
         for process in psutil.process_iter():
             try:
@@ -74,6 +74,6 @@ class Home:
                 job = any('aiida_mlip_autopipe.exploration' in word for word in process.cmdline())
                 if ours and not job and 'bash' not in Path(process.exe()).name:
                     found.append(process)
-            except (psutil.NoSuchProcess, psutil.AccessDenied):  # it ended while it was looked at
+            except (psutil.NoSuchProcess, psutil.AccessDenied):  # the process has ended meanwhile
                 continue
         return found
