@@ -1,4 +1,4 @@
-"""The cluster that ``up.sh`` brought up, computers and codes on it, and a campaign or an exploration on any of them."""
+"""Fixtures of the cluster that ``up.sh`` started: computers, codes, campaigns and explorations."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ ENGINE = 'apptainer exec --bind $PWD --pwd $PWD {image_name}'
 
 @pytest.fixture(scope='session', autouse=True)
 def cluster():
-    """The cluster; ``make test-cluster`` brings it up."""
-    assert (STACK / 'environment').is_file(), f'no cluster in {STACK}; tests/cluster/up.sh brings it up'
+    """The cluster; ``make test-cluster`` starts it."""
+    assert (STACK / 'environment').is_file(), f'no cluster in {STACK}; start it with tests/cluster/up.sh'
     with pytest.MonkeyPatch.context() as patch:
-        # Connections read ~/.ssh/config, also those of the daemon.
+        # SSH connections, including those of the daemon, read ~/.ssh/config.
         patch.setenv('HOME', str(STACK / 'home'))
         patch.setenv('SLURM_CONF', str(STACK / 'slurm' / 'slurm.conf'))
-        # A folder that the user's own Python looks into is not one of the cluster's.
+        # The cluster must not import from the folders of the user.
         patch.delenv('PYTHONPATH', raising=False)
-        # Only for jobs without SSH, which run as root: the root of a container may lack privileges.
+        # Jobs without SSH run as root, and the root of a container may lack privileges.
         patch.setenv('APPTAINER_NO_PRIVS', '1')
         yield Cluster()
 
 
 @pytest.fixture(scope='session')
 def daemon(cluster, aiida_profile):
-    """A daemon that tries again what failed after 4 s, 8 s, 16 s and 32 s."""
+    """A daemon that retries a failed transport task after 4 s, 8 s, 16 s and 32 s."""
     from aiida.engine.daemon.client import get_daemon_client
     from aiida.manage.configuration import get_config
 
@@ -62,7 +62,7 @@ def daemon(cluster, aiida_profile):
 
 @pytest.fixture(scope='session')
 def computers(cluster, add_computer):
-    """``localhost``: this machine without a scheduler. ``hpc``: the cluster, over SSH."""
+    """The computers ``localhost`` (this machine, without a scheduler) and ``hpc`` (the cluster, over SSH)."""
     from aiida_mlip_autopipe.installation.codes import ensure_computer
 
     local, _ = ensure_computer()
@@ -73,7 +73,7 @@ def computers(cluster, add_computer):
 
 @pytest.fixture(scope='session')
 def add_computer(aiida_profile):
-    """Return a function that adds the cluster as a computer, with a folder for its jobs."""
+    """Return a function that adds the cluster as a computer with a work directory."""
 
     def add(label, work_folder):
         computer = orm.Computer(
@@ -94,7 +94,7 @@ def add_computer(aiida_profile):
 
 @pytest.fixture(scope='session')
 def read_record(cluster):
-    """Return a function that reads the environment record of a program: of an image, or of an interpreter."""
+    """Return a function that reads the environment record of an image or an interpreter."""
 
     @cache
     def read(image, python, kind):
@@ -108,9 +108,9 @@ def read_record(cluster):
 
 @pytest.fixture(scope='session')
 def make_code(computers, read_record):
-    """Return a function that makes a code, or returns the one that it made: of an environment, or of an image.
+    """Return a function that creates the code of an environment or an image, once for each computer and name.
 
-    It has the records that a self-test would make; one that cannot run has those of an environment that can.
+    The codes have environment records as after a self-test. A code that cannot run has the records of another one.
     """
     made = {}
     base = str(SOFTWARE / 'base' / 'bin' / 'python')
@@ -150,7 +150,7 @@ def make_code(computers, read_record):
 
 @pytest.fixture(scope='session')
 def emt(make_code):
-    """EMT in an environment of the cluster."""
+    """EMT in an environment on the cluster."""
     return make_code('hpc', 'emt-installed')
 
 
@@ -162,7 +162,7 @@ def emt_image(make_code):
 
 @pytest.fixture(scope='session')
 def campaign_config(tmp_path_factory):
-    """Return a function that returns the integration campaign with some sections changed."""
+    """Return a function that returns the config of the integration campaign with some sections changed."""
     folder = write_structures(tmp_path_factory.mktemp('campaign'))
 
     def make(execution, **sections):
@@ -253,7 +253,7 @@ def ended():
 
 @pytest.fixture(scope='session')
 def job_at_work():
-    """Return a function that waits until a leg of an exploration has written its first checkpoint; returns its job."""
+    """Return a function that waits for the first checkpoint of a leg of an exploration and returns the job."""
 
     def wait(node, leg=1, seconds=120):
         def find():

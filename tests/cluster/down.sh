@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stop what up.sh started, and nothing else. `down.sh --purge` removes its user and its files too.
+# Stop the services that up.sh started. `down.sh --purge` also removes their user and files.
 source "$(dirname "$0")/stack/settings.sh"
 
 if is_running slurm/slurmctld; then

@@ -1,4 +1,4 @@
-"""The integration campaign on this machine, in containers, over SSH and on Slurm: the same rows everywhere."""
+"""The integration campaign gives the same rows on this machine, in containers, and over SSH on Slurm."""
 
 import os
 import sys
@@ -30,7 +30,7 @@ def read_rows(campaign, folder):
 
 
 def assert_same_rows(left, right):
-    """Compare all that the calculator and the sampling gave, bit for bit."""
+    """Check that all results of the calculator and the sampling are equal, bit for bit."""
     assert len(left) == len(right)
     for one, other in zip(left, right, strict=True):
         for name in ('seed_id', 'step', 'rank', 'split', 'label_source'):
@@ -60,7 +60,7 @@ def test_a_campaign_gives_the_same_rows_elsewhere(local_rows, run_campaign, make
 
 @pytest.fixture(scope='module')
 def tiny_mace(cluster, make_code, tmp_path_factory):
-    """A small model of MACE on this machine; campaigns place it on the cluster."""
+    """A small MACE model on this machine; campaigns copy it to the cluster."""
     model = tmp_path_factory.mktemp('mace') / 'tiny.model'
     cluster.run(MACE_PYTHON, TINY_MACE, model)
     return model
@@ -70,7 +70,7 @@ def mace_settings(model):
     return {'kind': 'mace', 'model': str(model), 'cutoff_A': 4.0, 'device': 'cpu'}
 
 
-def test_a_potential_gives_the_same_in_its_image_on_the_cluster_as_in_its_environment_here(explore, ended, make_code):
+def test_an_image_on_the_cluster_gives_the_same_frames_as_an_environment_here(explore, ended, make_code):
     here = make_code('localhost', 'sevennet-installed', python=sys.executable)
     there = make_code('hpc', 'sevennet-image', IMAGES / 'sevennet.sif')
     calculator, options = {'kind': 'sevennet', 'device': 'cpu'}, {'max_memory_kb': 4000 * 1024}
@@ -83,8 +83,8 @@ def test_a_potential_gives_the_same_in_its_image_on_the_cluster_as_in_its_enviro
 
 
 @pytest.mark.long
-def test_two_images_share_the_seeds_of_one_campaign(run_campaign, make_code, tiny_mace, tmp_path):
-    """SevenNet and MACE, which cannot share an environment, each in an image of its own."""
+def test_two_images_explore_the_seeds_of_one_campaign(run_campaign, make_code, tiny_mace, tmp_path):
+    """SevenNet and MACE cannot share an environment, so each has its own image."""
     sevennet = make_code('hpc', 'sevennet-image', IMAGES / 'sevennet.sif')
     mace = make_code('hpc', 'mace-image', IMAGES / 'mace.sif')
     resources = {'memory_MB': 4000}

@@ -1,4 +1,4 @@
-"""Computers, codes, models and images from the command line, as a person at the real cluster."""
+"""Computers, codes, models and images on the cluster, managed from the command line."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ WELCOME = 'echo "Welcome to the cluster"\n'
 
 @pytest.fixture(scope='module')
 def home(cluster, tmp_path_factory):
-    """A profile with the cluster as the computer `hpc`; other hosts of the same machine that cannot be reached."""
+    """A profile with the cluster as the computer `hpc`, and further hosts that cannot be reached."""
     folder = tmp_path_factory.mktemp('home')
     shutil.copytree(STACK / 'home' / '.ssh', folder / '.ssh')
     config = folder / '.ssh' / 'config'
-    # OpenSSH takes the first value that it finds, so what is wrong stands before what they have in common.
+    # OpenSSH uses the first value that it finds, so the wrong values precede the shared ones.
     config.write_text(HOSTS + config.read_text().partition('\n')[2] + config.read_text())
     home = Home(folder, HOME=str(folder), XDG_DATA_HOME=str(folder / 'data'))
     home('mlip-autopipe', 'setup', '--calculator', 'emt')
-    # What cannot be submitted is tried five times: within 15 s here, five minutes by default.
+    # AiiDA tries a failed submission five times, which takes 15 s here and five minutes by default.
     home('verdi', 'config', 'set', 'transport.task_retry_initial_interval', 1)
     added = add(home, 'hpc')
     assert added.returncode == 0, added.stderr
@@ -49,7 +49,7 @@ def home(cluster, tmp_path_factory):
 
 
 def add(home, name, host='hpc', scheduler='slurm'):
-    """Add a computer, which may fail."""
+    """Add a computer; the command may fail."""
     options = ('--poll', '1', '--connection-interval', '0', '--workdir', f'{STACK}/users/mlipuser/by-hand')
     return home(
         'mlip-autopipe', 'computer', 'add', name, '--host', host, '--scheduler', scheduler, *options, check=False
@@ -59,7 +59,7 @@ def add(home, name, host='hpc', scheduler='slurm'):
 @pytest.mark.parametrize(
     ('host', 'values'),
     [
-        # What to run or to check, and what asyncssh and the system report.
+        # The command to run or the settings to check, and the message of asyncssh or the system.
         ('hpc-stranger', ['ssh hpc-stranger', 'Host key is not trusted']),
         ('hpc-closed', ['HostName', 'Port', 'Connect call failed']),
         ('hpc-locked', ['ssh hpc-locked', 'Permission denied']),
@@ -91,9 +91,9 @@ def test_login_scripts_that_print_text_are_reported(home, cluster):
     assert all(value in done.stderr for value in ('hpc', '~/.bashrc')), done.stderr
 
 
-def test_a_model_travels_once_and_a_damaged_one_again(home, cluster, tmp_path):
+def test_a_model_is_copied_once_and_again_if_the_copy_is_damaged(home, cluster, tmp_path):
     model = tmp_path / 'some.model'
-    # Weights that no run before has left there.
+    # Random weights, so that no earlier run has copied them.
     model.write_bytes(os.urandom(7000))
     sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
     done = home('mlip-autopipe', 'calculator', 'place', model, '--computer', 'hpc').stdout
@@ -106,8 +106,8 @@ def test_a_model_travels_once_and_a_damaged_one_again(home, cluster, tmp_path):
     assert cluster.ssh(f'sha256sum {path}').startswith(sha256)
 
 
-def test_a_code_of_an_environment_and_of_an_image_are_registered_after_a_job_there(home, cluster):
-    """Paths may begin with the home there."""
+def test_codes_of_an_environment_and_an_image_are_registered_after_a_self_test(home, cluster):
+    """Paths may be relative to the home on the cluster."""
     cluster.ssh(f'ln -sfn {SOFTWARE}/base/bin/python python-base; ln -sfn {IMAGES}/base.sif base-link.sif')
     register = ('mlip-autopipe', 'calculator', 'register', 'emt', '--computer', 'hpc')
     done = home(*register, '--python', f'{SOFTWARE}/base/bin/python', 'cpus_per_job=1', 'queue=spare').stdout
@@ -132,8 +132,8 @@ def test_a_code_of_an_environment_and_of_an_image_are_registered_after_a_job_the
     assert 'Invalid partition name specified' in wrong.stderr
 
 
-def test_a_calculator_is_installed_in_an_environment_of_its_own(home, tmp_path):
-    """The environment has what the package needs already, in place of a download."""
+def test_a_calculator_is_installed_in_a_separate_environment(home, tmp_path):
+    """The environment already has the dependencies, so that nothing is downloaded."""
     folder = home.folder / 'data' / 'mlip-autopipe' / 'emt'
     subprocess.run([sys.executable, '-m', 'venv', folder], check=True)
     packages = 'lib/python3.11/site-packages'
@@ -146,14 +146,14 @@ def test_a_calculator_is_installed_in_an_environment_of_its_own(home, tmp_path):
     assert str(folder / 'bin' / 'python') in home('mlip-autopipe', 'calculator', 'list').stdout
 
 
-def test_an_image_is_built_from_another_and_what_is_wrong_is_told(home, cluster, tmp_path):
+def test_an_image_is_built_on_another_one_and_a_missing_base_is_refused(home, cluster, tmp_path):
     image = tmp_path / 'built.sif'
     options = ('--base', IMAGES / 'base.sif', '--fast', '--output', image)
     done = home('mlip-autopipe', 'calculator', 'build', 'emt', *options).stdout
     found = re.search(r'built\.sif: \d+ MB, sha256 ([0-9a-f]{64})', done)
     assert found.group(1) == hashlib.sha256(image.read_bytes()).hexdigest()
     assert 'calculator: emt' in cluster.run('apptainer', 'inspect', image)
-    # What an image runs is the job.
+    # An image runs the job by default.
     assert json.loads(cluster.run('apptainer', 'run', image, '--self-test'))['ok']
     failed = home('mlip-autopipe', 'calculator', 'build', 'emt', '--base', Path('no/such/folder'), check=False)
     assert failed.returncode == 2

@@ -1,4 +1,4 @@
-"""The commands of docs/howto/run_on_a_cluster.md, read out of the page and run one after another, as a reader would."""
+"""The commands of docs/howto/run_on_a_cluster.md, read from the page and run in order, as a reader would."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ PAGE = (ROOT / 'docs' / 'howto' / 'run_on_a_cluster.md').read_text()
 COMMANDS = re.search(r'```shell\n(.*?)```', PAGE, re.DOTALL).group(1).splitlines()
 CAMPAIGN = re.search(r'```yaml\n(.*?)```', PAGE, re.DOTALL).group(1)
 
-# All that is not as on the page, with the reason.
+# The commands that differ from the page, with the reason.
 ADAPTED = {
-    # There is no image registry: the image stands on a folder, and is compressed less.
+    # Without an image registry, the base is a folder. The image is compressed less to save time.
     'containers/build.sh base': f'containers/build.sh base --base {STACK}/roots/base --fast',
 }
 SITE_PACKAGES = '.venv/lib/python3.11/site-packages'
 VERDI = '#!%s\\nfrom aiida.cmdline.commands.cmd_verdi import verdi\\nverdi()\\n'
-# After a command, what saves a download: pip then finds all that the package needs, in the versions of constraints.txt.
+# Commands that run after a command of the page to avoid a download: pip then finds all dependencies already installed.
 AFTERWARDS = {
     'python3.11 -m venv .venv && . .venv/bin/activate': [
         f'cp {SOFTWARE}/base/lib/python3.11/site-packages/shared.pth {SITE_PACKAGES}',
-        # The one program of another package that is called.
+        # The only program of a dependency that the page calls.
         f'printf "{VERDI}" "$(which python)" >.venv/bin/verdi && chmod +x .venv/bin/verdi',
     ]
 }
 
 
 class Shell:
-    """A reader's terminal: one shell for all commands, with a home of its own."""
+    """The terminal of a reader: one shell for all commands, with a separate home."""
 
     def __init__(self, home: Path, folder: Path):
         path = f'{home}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin'
@@ -58,13 +58,13 @@ class Shell:
         )
 
     def __call__(self, command: str, seconds: float = 300) -> str:
-        """Run a command and return what it printed."""
+        """Run a command and return its output."""
         before = self.log.stat().st_size
         self._process.stdin.write(f'{command}\necho "== ended with $?"\n')
         self._process.stdin.flush()
         deadline = time.monotonic() + seconds
         while (end := re.search(r'^== ended with (\d+)$', text := self._read(before), re.MULTILINE)) is None:
-            assert time.monotonic() < deadline, f'{command}: not within {seconds} s\n{text}'
+            assert time.monotonic() < deadline, f'{command} did not end within {seconds} s\n{text}'
             assert self._process.poll() is None, f'{command} ended the shell\n{text}'
             time.sleep(0.1)
         output = text[: end.start()]
@@ -75,7 +75,7 @@ class Shell:
         return self.log.read_bytes()[start:].decode(errors='replace')
 
     def close(self) -> None:
-        """Stop the reader's daemon and leave."""
+        """Stop the daemon and the shell."""
         try:
             self('if command -v verdi >/dev/null; then verdi daemon stop --timeout 50; fi', seconds=90)
         finally:
@@ -85,11 +85,11 @@ class Shell:
 
 @pytest.fixture
 def shell(cluster, tmp_path):
-    """A home in which `ssh hpc` works, and a fresh checkout as the working folder."""
+    """A shell in a fresh checkout, with a home in which `ssh hpc` works."""
     home, checkout = tmp_path / 'home', tmp_path / 'checkout'
     (home / 'bin').mkdir(parents=True)
     shutil.copytree(STACK / 'home' / '.ssh', home / '.ssh')
-    # OpenSSH looks into the home that the machine's list of users has, whatever HOME says.
+    # OpenSSH ignores HOME and uses the home in the user database.
     for program in ('ssh', 'scp'):
         wrapper = home / 'bin' / program
         wrapper.write_text(f'#!/bin/sh\nexec /usr/bin/{program} -F {home}/.ssh/config "$@"\n')
@@ -105,7 +105,7 @@ def shell(cluster, tmp_path):
     cluster.ssh('rm -rf base.sif mlip-autopipe')
 
 
-def test_the_commands_of_the_page_lead_from_nothing_to_a_dataset(shell, cluster, tmp_path):
+def test_the_commands_of_the_page_make_a_dataset(shell, cluster, tmp_path):
     checkout = tmp_path / 'checkout'
     (checkout / 'campaign.yaml').write_text(CAMPAIGN)
     assert len(COMMANDS) == 10

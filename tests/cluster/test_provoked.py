@@ -1,4 +1,4 @@
-"""What clusters do to jobs, done on purpose: no seed is lost, and no frame that was retrieved."""
+"""Failures of a cluster, caused on purpose: no seed and no retrieved frame is lost."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def steps_of(node):
 
 
 def assert_nothing_is_lost(node):
-    """All frames are there, once each, over all legs."""
+    """Check that the legs together have each frame exactly once."""
     assert node.is_finished_ok, why_ended(node)
     np.testing.assert_array_equal(steps_of(node), range(50, 1501, 50))
 
@@ -42,7 +42,7 @@ def remote_folder(job):
     return Path(job.outputs.remote_folder.get_remote_path())
 
 
-def test_a_job_that_is_cancelled_by_hand_is_parsed_and_continued(cluster, emt, explore, job_at_work, ended):
+def test_a_cancelled_job_is_parsed_and_continued(cluster, emt, explore, job_at_work, ended):
     node = explore(emt, **DISTURBED)
     job = job_at_work(node)
     cluster.run('scancel', job.get_job_id())
@@ -53,26 +53,26 @@ def test_a_job_that_is_cancelled_by_hand_is_parsed_and_continued(cluster, emt, e
     assert_nothing_is_lost(node)
 
 
-# Deaf to the signal, as a job's prologue may be; only the first job of its folder sleeps.
-DEAF = "if [ -e $HOME/once ]; then rm $HOME/once; (trap '' TERM; sleep 300); fi"
+# Ignores the signal, as the prologue of a job may do. Only the first job sleeps.
+IGNORES_SIGNAL = "if [ -e $HOME/once ]; then rm $HOME/once; (trap '' TERM; sleep 300); fi"
 
 
-def test_a_job_that_is_cancelled_before_its_runner_begins_is_submitted_again(cluster, explore, make_code, ended):
-    """One while it waits in the queue, one before the runner has begun."""
+def test_a_job_that_is_cancelled_before_its_runner_starts_is_submitted_again(cluster, explore, make_code, ended):
+    """One job is cancelled in the queue, the other in its prologue."""
     cluster.ssh('touch $HOME/once')
-    deaf = explore(make_code('hpc', 'emt-deaf', prepend_text=DEAF))
+    in_prologue = explore(make_code('hpc', 'emt-prologue', prepend_text=IGNORES_SIGNAL))
     cluster.run('scontrol', 'update', 'partitionname=spare', 'state=down')
     try:
         waiting = explore(make_code('hpc', 'emt-installed'), options={'queue_name': 'spare'})
         wait_for(lambda: submitted(waiting), 60, 'the waiting job')
         assert cluster.queue_facts(submitted(waiting).get_job_id())['JobState'] == 'PENDING'
         cluster.run('scancel', submitted(waiting).get_job_id())
-        wait_for(lambda: submitted(deaf) and not (cluster.home / 'once').exists(), 60, 'the deaf job')
-        cluster.run('scancel', submitted(deaf).get_job_id())
+        wait_for(lambda: submitted(in_prologue) and not (cluster.home / 'once').exists(), 60, 'the job in its prologue')
+        cluster.run('scancel', submitted(in_prologue).get_job_id())
         wait_for(lambda: jobs_of(waiting)[0].is_terminated, 60, 'the end of the waiting job')
     finally:
         cluster.run('scontrol', 'update', 'partitionname=spare', 'state=up')
-    for node in (waiting, deaf):
+    for node in (waiting, in_prologue):
         ended(node)
         first, second = jobs_of(node)
         assert first.exit_status == JOB.ERROR_CANCELLED.status, first.exit_message
@@ -80,7 +80,7 @@ def test_a_job_that_is_cancelled_before_its_runner_begins_is_submitted_again(clu
         assert node.is_finished_ok, why_ended(node)
 
 
-def test_a_job_that_is_cancelled_again_and_again_is_given_up(cluster, emt, explore, ended):
+def test_an_exploration_fails_after_three_cancelled_jobs(cluster, emt, explore, ended):
     node = explore(emt, options={'custom_scheduler_commands': '#SBATCH --hold'})
     for number in (1, 2, 3):
         job = wait_for(lambda number=number: submitted(node, number), 60, f'job {number}')
@@ -96,7 +96,7 @@ def submitted(node, number=1):
     return jobs[number - 1] if len(jobs) >= number and jobs[number - 1].get_job_id() else None
 
 
-def test_a_folder_purged_between_legs_is_not_missed(cluster, emt_image, explore, job_at_work, ended):
+def test_the_folder_of_an_earlier_leg_is_not_needed(cluster, emt_image, explore, job_at_work, ended):
     node = explore(emt_image, **DISTURBED)
     first = job_at_work(node)
     cluster.run('scancel', first.get_job_id())
@@ -108,22 +108,20 @@ def test_a_folder_purged_between_legs_is_not_missed(cluster, emt_image, explore,
     assert_nothing_is_lost(node)
 
 
-def test_a_job_that_is_requeued_continues_its_own_checkpoint(cluster, emt_image, explore, job_at_work, ended):
+def test_a_requeued_job_continues_from_its_checkpoint(cluster, emt_image, explore, job_at_work, ended):
     node = explore(emt_image, **DISTURBED)
     job = job_at_work(node)
     cluster.run('scontrol', 'requeue', job.get_job_id())
     ended(node)
     assert cluster.queue_facts(job.get_job_id())['Restarts'] == '1'
-    # One job for AiiDA, which heard nothing of it.
+    # AiiDA does not notice the requeue, so there is one job.
     assert [one.pk for one in jobs_of(node)] == [job.pk]
     assert job.outputs.result['first_step'] == 0
     assert_nothing_is_lost(node)
 
 
 @pytest.mark.alone
-def test_a_job_that_is_preempted_by_an_urgent_one_continues_its_own_checkpoint(
-    cluster, emt, explore, job_at_work, ended
-):
+def test_a_preempted_job_continues_from_its_checkpoint(cluster, emt, explore, job_at_work, ended):
     node = explore(emt, **DISTURBED)
     job = job_at_work(node)
     cluster.ssh('sbatch --partition=urgent --nodes=2 --exclusive --output=/dev/null --wrap=true')
@@ -134,8 +132,8 @@ def test_a_job_that_is_preempted_by_an_urgent_one_continues_its_own_checkpoint(
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize('requeue', [True, False], ids=['that Slurm runs again', 'that Slurm gives up'])
-def test_a_job_whose_node_goes_down(cluster, emt, explore, job_at_work, ended, requeue):
+@pytest.mark.parametrize('requeue', [True, False], ids=['Slurm requeues it', 'Slurm ends it'])
+def test_a_job_whose_node_goes_down_is_continued(cluster, emt, explore, job_at_work, ended, requeue):
     node = explore(emt, options={'rerunnable': requeue}, **DISTURBED)
     job = job_at_work(node)
     where = cluster.queue_facts(job.get_job_id())['NodeList']
@@ -148,14 +146,14 @@ def test_a_job_whose_node_goes_down(cluster, emt, explore, job_at_work, ended, r
         assert cluster.queue_facts(job.get_job_id())['Restarts'] == '1'
         assert len(jobs_of(node)) == 1
     else:
-        # An administrator sets it down, so the runner is told and writes its checkpoint.
+        # An administrator set the node down, so the runner gets a signal and writes its checkpoint.
         assert cluster.job_facts(job.get_job_id(), 'State') == ['NODE_FAIL']
         assert job.exit_status == JOB.ERROR_OUT_OF_WALLTIME.status
         assert len(jobs_of(node)) == 2
     assert_nothing_is_lost(node)
 
 
-def test_a_job_out_of_memory_is_run_once_more_with_more(cluster, emt, explore, ended):
+def test_a_job_out_of_memory_runs_again_with_more_memory(cluster, emt, explore, ended):
     node = explore(emt, options={'max_memory_kb': 30 * 1024}, retry_memory_factor=20.0)
     ended(node)
     first, second = jobs_of(node)
@@ -165,7 +163,7 @@ def test_a_job_out_of_memory_is_run_once_more_with_more(cluster, emt, explore, e
     assert node.is_finished_ok, why_ended(node)
 
 
-def test_a_job_out_of_memory_again_is_given_up(emt, explore, ended):
+def test_an_exploration_fails_after_two_jobs_out_of_memory(emt, explore, ended):
     node = explore(emt, options={'max_memory_kb': 15 * 1024}, retry_memory_factor=2.0)
     ended(node)
     assert len(jobs_of(node)) == 2
@@ -173,7 +171,7 @@ def test_a_job_out_of_memory_again_is_given_up(emt, explore, ended):
 
 
 @pytest.mark.alone
-def test_a_cluster_that_cannot_be_reached_for_half_a_minute_loses_nothing(cluster, emt, explore, job_at_work, ended):
+def test_nothing_is_lost_if_the_cluster_cannot_be_reached_for_half_a_minute(cluster, emt, explore, job_at_work, ended):
     node = explore(emt, **DISTURBED)
     job_at_work(node)
     cluster.stop_sshd()
@@ -198,46 +196,46 @@ def small_disk(cluster, add_computer):
 
 
 def split_in_two(random_seeds, codes, config):
-    """Return the first random seed with which each of two seeds goes to a code of its own."""
+    """Return the first random seed that assigns two seeds to two codes."""
     keys = [one.key for one in codes]
     for random_seed in random_seeds:
         seeds = generate_seeds(config.generation, random_seed=random_seed, cutoff_A=5.0).seeds
         chosen = {choose_code(random_seed, f'seed_{seed.seed_id}', keys) for seed in seeds}
         if len(seeds) == len(chosen) == 2:
             return random_seed
-    raise AssertionError('no random seed splits them')
+    raise AssertionError('no random seed assigns them to two codes')
 
 
-def test_a_full_disk_ends_its_seed_with_what_was_written_and_the_campaign_goes_on(
+def test_a_full_disk_ends_one_exploration_with_its_frames_and_the_campaign_continues(
     small_disk, emt, make_code, run_campaign, campaign_config
 ):
     """A frame of copper takes 2 kB, so the disk is full before the last of 1,500."""
-    crowded = make_code(small_disk, 'emt-crowded')
+    small_disk_code = make_code(small_disk, 'emt-small-disk')
     sections = {
         'generation': [{'kind': 'structures', 'files': ['al.xyz'], 'perturb': {'rattle_A': 0.05, 'n_variants': 2}}],
         'exploration': {'n_steps': 1500, 'frame_interval': 1, 'checkpoint_interval': 100},
         'sampling': {'kind': 'random', 'n_structures': 10},
-        'execution': {'codes': [{'code': emt.full_label}, {'code': crowded.full_label}]},
+        'execution': {'codes': [{'code': emt.full_label}, {'code': small_disk_code.full_label}]},
     }
     config = campaign_config(**sections)
     sections['random_seed'] = split_in_two(range(50), job_codes(config), config)
     campaign = run_campaign(sections.pop('execution'), seconds=200, **sections)
     nodes = [node for node in campaign.called if node.process_class is ExplorationWorkChain]
     (full,) = [node for node in nodes if jobs_of(node)[0].computer.label == small_disk]
-    (fine,) = [node for node in nodes if node != full]
+    (other,) = [node for node in nodes if node != full]
     (job,) = jobs_of(full)
     assert job.exit_status == JOB.ERROR_DISK_FULL.status
     assert 'No space left on device' in why_ended(full)
-    # All that the disk held is there, also what came after the last checkpoint.
-    kept = steps_of(full)
-    assert len(kept) > 100
-    np.testing.assert_array_equal(kept, range(1, len(kept) + 1))
-    assert len(kept) >= job.outputs.result['n_frames'] - 1
-    assert fine.is_finished_ok
+    # All frames on the disk are retrieved, including those after the last checkpoint.
+    steps = steps_of(full)
+    assert len(steps) > 100
+    np.testing.assert_array_equal(steps, range(1, len(steps) + 1))
+    assert len(steps) >= job.outputs.result['n_frames'] - 1
+    assert other.is_finished_ok
     assert campaign.is_finished_ok, campaign.exit_message
 
 
-def test_an_image_that_is_not_there_ends_the_seed_at_once(make_code, explore, ended):
+def test_a_missing_image_ends_the_exploration(make_code, explore, ended):
     node = explore(make_code('hpc', 'emt-nowhere', '/nowhere/base.sif'))
     ended(node)
     (job,) = jobs_of(node)
@@ -245,7 +243,7 @@ def test_an_image_that_is_not_there_ends_the_seed_at_once(make_code, explore, en
     assert '/nowhere/base.sif' in why_ended(node)
 
 
-def test_an_image_that_is_not_the_one_expected_is_refused(emt_image, explore, ended):
+def test_an_unexpected_image_is_refused(emt_image, explore, ended):
     node = explore(emt_image, image_sha256='0' * 64)
     ended(node)
     (job,) = jobs_of(node)
@@ -253,18 +251,18 @@ def test_an_image_that_is_not_the_one_expected_is_refused(emt_image, explore, en
     assert 'image' in why_ended(node)
 
 
-def test_a_model_that_is_not_the_one_expected_is_refused(make_code, explore, ended):
+def test_an_unexpected_model_is_refused(make_code, explore, ended):
     code = make_code('hpc', 'sevennet-image', IMAGES / 'sevennet.sif')
     model = ModelData.from_shipped('7net-0', '0' * 64, 'sevennet')
     node = explore(code, calculator={'kind': 'sevennet'}, model=model)
     ended(node)
     (job,) = jobs_of(node)
     assert job.exit_status == JOB.ERROR_MODEL_MISMATCH.status
-    assert 'expected was 000000000000' in why_ended(node)
+    assert '000000000000' in why_ended(node)
 
 
-def test_a_job_that_reaches_its_wall_time_is_continued_from_its_checkpoint(cluster, emt, explore, ended):
-    """Slurm's limits are whole minutes, so this test takes one."""
+def test_a_job_that_reaches_its_wall_time_continues_from_its_checkpoint(cluster, emt, explore, ended):
+    """The time limits of Slurm are full minutes, so this test takes at least one."""
     settings = {'n_steps': 22000, 'frame_interval': 1000, 'checkpoint_interval': 1000}
     node = explore(emt, options={'max_wallclock_seconds': 60}, **settings)
     ended(node, 360)

@@ -1,4 +1,4 @@
-"""Jobs that cannot begin: each has an exit code of its own, told from what the cluster wrote, and no second try."""
+"""Jobs that cannot start: each has a specific exit code, found in the output of the cluster, and no second try."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from aiida_mlip_autopipe.workflows.exploration import why_ended
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
 JOB = ExplorationCalculation.exit_codes
-# The head of a program for Linux, without anything behind it.
+# The header of a Linux program without any content.
 PROGRAM_FOR_ARM64 = b'\x7fELF\x02\x01\x01' + bytes(9) + struct.pack('<HHIQQQIHHHHHH', 2, 183, 1, *[0] * 4, 64, *[0] * 5)
 REFUSALS = {
     'a program that is not in the image': (JOB.ERROR_EXECUTABLE_MISSING, '/nowhere/python'),
-    'an interpreter that is not there': (JOB.ERROR_EXECUTABLE_MISSING, '/nowhere/python'),
+    'an interpreter that does not exist': (JOB.ERROR_EXECUTABLE_MISSING, '/nowhere/python'),
     'an interpreter for another processor': (JOB.ERROR_WRONG_ARCHITECTURE, 'cannot execute binary file'),
     'an image for another processor': (JOB.ERROR_WRONG_ARCHITECTURE, 'arm64'),
-    'an image with the package of an older contract': (JOB.ERROR_CONTRACT_VERSION, 'contract'),
+    'an image with an older contract of the package': (JOB.ERROR_CONTRACT_VERSION, 'contract'),
     'an image without the package': (JOB.ERROR_EXECUTABLE_MISSING, 'aiida_mlip_autopipe'),
-    'a file that is no image': (JOB.ERROR_IMAGE_MISSING, 'not-an-image.sif'),
+    'a file that is not an image': (JOB.ERROR_IMAGE_MISSING, 'not-an-image.sif'),
 }
 
 
 @pytest.fixture(scope='module')
 def foreign(cluster, tmp_path_factory):
-    """Files of the cluster that do not fit: programs and images."""
+    """Programs and images on the cluster that cannot run there."""
     folder = cluster.home / 'foreign'
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     (folder / 'python').write_bytes(PROGRAM_FOR_ARM64)
     (folder / 'python').chmod(0o755)
     (folder / 'not-an-image.sif').write_text('half of a transfer')
-    # Apptainer knows an image's processor by its shell.
+    # Apptainer reads the architecture of an image from its shell.
     shell = tmp_path_factory.mktemp('root') / 'bin' / 'sh'
     shell.parent.mkdir()
     shell.write_bytes(PROGRAM_FOR_ARM64)
@@ -56,7 +56,7 @@ def foreign(cluster, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def refused(make_code, foreign, explore, ended):
-    """The explorations by what is wrong with them, all submitted at once and ended."""
+    """The explorations by their fault, all submitted together and ended."""
     base = IMAGES / 'base.sif'
     inside = '/opt/mlip/lib/python3.11/site-packages/aiida_mlip_autopipe'
     enter = 'apptainer exec --bind $PWD --pwd $PWD'
@@ -75,14 +75,14 @@ def refused(make_code, foreign, explore, ended):
         make_code('hpc', 'torn-image', foreign / 'not-an-image.sif'),
     ]
     nodes = [explore(code) for code in codes]
-    return {what: ended(node) for what, node in zip(REFUSALS, nodes, strict=True)}
+    return {fault: ended(node) for fault, node in zip(REFUSALS, nodes, strict=True)}
 
 
-@pytest.mark.parametrize('what', REFUSALS)
-def test_a_job_that_cannot_begin_ends_its_seed_with_a_code_of_its_own_and_once(refused, what):
-    exit_code, words = REFUSALS[what]
-    node = refused[what]
-    (job,) = [one for one in node.called if isinstance(one, orm.CalcJobNode)]
+@pytest.mark.parametrize('fault', REFUSALS)
+def test_a_job_that_cannot_start_has_its_exit_code_and_is_not_repeated(refused, fault):
+    exit_code, value = REFUSALS[fault]
+    node = refused[fault]
+    (job,) = [job for job in node.called if isinstance(job, orm.CalcJobNode)]
     assert job.exit_status == exit_code.status, job.exit_message
-    assert words in why_ended(node)
+    assert value in why_ended(node)
     assert not node.is_finished_ok

@@ -1,4 +1,4 @@
-"""What `execution` asks for arrives at Slurm, and a job uses what it was granted."""
+"""The resources of `execution` are requested from Slurm, and a job uses what Slurm allocated."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from support.cluster import IMAGES
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
-ASKED = {
+REQUESTED = {
     'nodes': 2,
     'cpus_per_job': 2,
     'gpus_per_job': 1,
@@ -18,7 +18,7 @@ ASKED = {
     'account': 'materials',
     'scheduler_lines': '#SBATCH --comment=by_hand\n#SBATCH --nice=7',
 }
-NOTE = 'env | grep -e ^APPTAINER_NV= -e ^CUDA_VISIBLE_DEVICES= -e ^OMP_NUM_THREADS= -e ^SLURM_JOB_GPUS= >granted.txt'
+PRINT = 'env | grep -e ^APPTAINER_NV= -e ^CUDA_VISIBLE_DEVICES= -e ^OMP_NUM_THREADS= -e ^SLURM_JOB_GPUS= >allocated.txt'
 
 
 def job_of(campaign):
@@ -27,10 +27,10 @@ def job_of(campaign):
 
 
 @pytest.mark.alone
-def test_all_that_a_job_asks_for_arrives_at_slurm_and_it_uses_what_it_was_granted(cluster, run_campaign, make_code):
-    code = make_code('hpc', 'emt-noting', IMAGES / 'base.sif', prepend_text=NOTE)
+def test_a_job_requests_all_its_resources_and_uses_the_allocated_ones(cluster, run_campaign, make_code):
+    code = make_code('hpc', 'emt-printing', IMAGES / 'base.sif', prepend_text=PRINT)
     campaign = run_campaign(
-        {'code': code.full_label, **ASKED},
+        {'code': code.full_label, **REQUESTED},
         generation=[{'kind': 'structures', 'files': ['al.xyz']}],
         sampling={'n_structures': 3},
     )
@@ -53,12 +53,12 @@ def test_all_that_a_job_asks_for_arrives_at_slurm_and_it_uses_what_it_was_grante
     assert allocated['mem'] == '1400M'
 
     assert job.outputs.result['threads'] == 2
-    granted = cluster.ssh(f'cat {job.outputs.remote_folder.get_remote_path()}/granted.txt').split()
-    # By the first of them Apptainer brings the driver of the GPU in, as by --nv.
-    assert sorted(granted) == ['APPTAINER_NV=1', 'CUDA_VISIBLE_DEVICES=0', 'OMP_NUM_THREADS=2', 'SLURM_JOB_GPUS=0']
+    variables = cluster.ssh(f'cat {job.outputs.remote_folder.get_remote_path()}/allocated.txt').split()
+    # With APPTAINER_NV, Apptainer provides the GPU driver, as with --nv.
+    assert sorted(variables) == ['APPTAINER_NV=1', 'CUDA_VISIBLE_DEVICES=0', 'OMP_NUM_THREADS=2', 'SLURM_JOB_GPUS=0']
 
 
-def test_a_job_that_asks_for_nothing_gets_one_core_and_an_hour(cluster, run_campaign, emt):
+def test_a_job_has_one_core_and_one_hour_by_default(cluster, run_campaign, emt):
     campaign = run_campaign(
         {'code': emt.full_label},
         generation=[{'kind': 'structures', 'files': ['al.xyz']}],

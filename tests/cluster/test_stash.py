@@ -1,4 +1,4 @@
-"""Full trajectories on the cluster: they stay there, and are copied to another folder of it by jobs of their own."""
+"""Full trajectories stay on the cluster, where separate jobs copy them to another folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def jobs_of(node, kind):
 
 @pytest.fixture
 def stash_to(cluster):
-    """Return a function that gives the inputs of an exploration whose full trajectory is copied to a folder."""
+    """Return a function that returns the inputs with which an exploration copies its full trajectory to a folder."""
 
     def make(code, folder):
         options = {'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1}, 'max_wallclock_seconds': 600}
@@ -33,7 +33,7 @@ def stash_to(cluster):
     return make
 
 
-def test_a_requeued_exploration_in_a_container_leaves_every_step_once_and_it_is_stashed(
+def test_the_full_trajectory_of_a_requeued_job_has_each_step_once_and_is_stashed(
     cluster, emt_image, explore, stash_to, job_at_work, ended
 ):
     archive = cluster.home / 'archive of trajectories'
@@ -46,7 +46,7 @@ def test_a_requeued_exploration_in_a_container_leaves_every_step_once_and_it_is_
     (job,), (copy,) = jobs_of(node, ExplorationCalculation), jobs_of(node, StashCalculation)
     assert 'full_trajectory.frames' not in job.outputs.retrieved.base.repository.list_object_names()
     assert copy.is_finished_ok, copy.exit_message
-    # A job of its own, which Slurm ran.
+    # A separate job of Slurm.
     assert cluster.job_facts(copy.get_job_id(), 'State') == ['COMPLETED']
     path = Path(node.outputs.stashed.leg_01.target_basepath, 'full_trajectory.frames')
     assert path.is_relative_to(archive)
@@ -54,7 +54,7 @@ def test_a_requeued_exploration_in_a_container_leaves_every_step_once_and_it_is_
     assert FullTrajectoryReader(path).records['step'].tolist() == list(range(1, 1501))
 
 
-def test_a_cancelled_job_leaves_its_part_and_a_folder_of_another_user_fails_no_seed(
+def test_a_cancelled_job_keeps_its_part_and_a_failed_copy_does_not_fail_the_exploration(
     cluster, emt, explore, stash_to, job_at_work, ended
 ):
     node = explore(emt, full_trajectory_interval=1, stash=stash_to(emt, '/root/archive'), **LONG)

@@ -1,4 +1,4 @@
-"""A person stops a campaign on the cluster, loses the connection to it, and frees its folders."""
+"""A user stops a campaign on the cluster, loses the connection, and removes the folders."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WORK = Cluster.home / 'stopping'
 
 @pytest.fixture(scope='module')
 def home(cluster, tmp_path_factory):
-    """A profile with the code `autopipe-emt` on this machine and on the cluster; AiiDA gives up after 15 s."""
+    """A profile with the code `autopipe-emt` on this machine and on the cluster; AiiDA retries for 15 s."""
     home = Home(tmp_path_factory.mktemp('home'))
     home('mlip-autopipe', 'setup', '--calculator', 'emt')
     home('verdi', 'config', 'set', 'transport.task_retry_initial_interval', 1)
@@ -44,11 +44,11 @@ def home(cluster, tmp_path_factory):
 
 @pytest.fixture
 def submit(home, cluster, tmp_path):
-    """Return a function that submits the campaign and returns its pk; what has not ended with the test is killed."""
+    """Return a function that submits the campaign and returns its pk; running campaigns are killed at the end."""
     campaigns = []
 
     def run(n_steps, execution='code: autopipe-emt@hpc'):
-        # Of the campaign before, so that what is found is of this one.
+        # Remove the folders of earlier campaigns.
         cluster.ssh(f'rm -rf {WORK}/*')
         path = write_structures(tmp_path) / 'campaign.yaml'
         path.write_text(CONFIG.format(n_steps=n_steps, execution=execution))
@@ -61,7 +61,7 @@ def submit(home, cluster, tmp_path):
 
 
 def read_jobs(home, campaign):
-    """Return pk, computer, Slurm's number, folder and exit status of a campaign's jobs."""
+    """Return the pk, computer, Slurm id, folder and exit status of the jobs of a campaign."""
     return home.ask(f"""
         jobs = [job for job in orm.load_node({campaign}).called_descendants if isinstance(job, orm.CalcJobNode)]
         facts = lambda job: [job.pk, job.computer.label, job.get_job_id(), job.get_remote_workdir(), job.exit_status]
@@ -70,7 +70,7 @@ def read_jobs(home, campaign):
 
 
 def folders_at_work(number):
-    """Return the folders of the campaign's jobs once that many have written a checkpoint."""
+    """Return the folders of the jobs when this many of them have written a checkpoint."""
 
     def find():
         folders = [path.parent for path in WORK.rglob('checkpoint.npz')]
@@ -80,10 +80,10 @@ def folders_at_work(number):
 
 
 def runner_of(folder):
-    """Return the number of the process that works in a folder; None where none is found."""
+    """Return the id of the process that runs in a folder, or None."""
     for process in Path('/proc').glob('[0-9]*'):
         try:
-            # Not the container's shell, whose command line names the runner too.
+            # Not the shell of the container, whose command line contains the runner too.
             program = (process / 'cmdline').read_bytes().split(b'\0')
             if program[1:3] == [b'-m', b'aiida_mlip_autopipe.exploration'] and os.readlink(process / 'cwd') == str(
                 folder
@@ -94,7 +94,7 @@ def runner_of(folder):
     return None
 
 
-def test_jobs_that_are_killed_write_a_checkpoint_and_are_read_and_their_folders_are_freed(home, submit, cluster):
+def test_killed_jobs_write_a_checkpoint_and_are_parsed_and_their_folders_are_removed(home, submit, cluster):
     campaign = submit(ENDLESS)
     folders = folders_at_work(2)
     assert '2 jobs stopped at a checkpoint, 0 killed' in home('mlip-autopipe', 'kill', campaign).stdout
@@ -111,10 +111,10 @@ def test_jobs_that_are_killed_write_a_checkpoint_and_are_read_and_their_folders_
     assert not any((folder / 'job.json').exists() for folder in folders)
 
 
-def test_a_job_that_does_not_end_when_it_is_asked_is_killed_after_the_time_given(home, submit, cluster):
+def test_a_job_that_does_not_stop_is_killed_after_the_waiting_time(home, submit, cluster):
     campaign = submit(ENDLESS)
     folders = folders_at_work(2)
-    # It hangs, as in a file system that does not answer.
+    # It hangs, as with a file system that does not respond.
     runner = wait_for(lambda: runner_of(folders[0]), 60, f'a runner in {folders[0]}')
     os.kill(runner, signal.SIGSTOP)
     output = home('mlip-autopipe', 'kill', campaign, '--wait', 25).stdout
@@ -122,12 +122,12 @@ def test_a_job_that_does_not_end_when_it_is_asked_is_killed_after_the_time_given
     numbers = {job[3]: job[2] for job in read_jobs(home, campaign)}
     assert cluster.job_facts(numbers[str(folders[1])], 'State') == ['COMPLETED']
     hung = numbers[str(folders[0])]
-    wait_for(lambda: cluster.job_facts(hung, 'State')[0].startswith('CANCELLED'), 60, 'the end of the job that hung')
+    wait_for(lambda: cluster.job_facts(hung, 'State')[0].startswith('CANCELLED'), 60, 'the end of the hanging job')
 
 
 @pytest.mark.alone
 @pytest.mark.long
-def test_a_connection_that_is_lost_for_long_pauses_its_jobs_and_nothing_else(home, submit, cluster):
+def test_a_long_loss_of_the_connection_pauses_the_jobs(home, submit, cluster):
     campaign = submit(3000, 'code: autopipe-emt@hpc, max_concurrent_jobs: 1')
     folders_at_work(1)
     cluster.stop_sshd()
@@ -137,7 +137,7 @@ def test_a_connection_that_is_lost_for_long_pauses_its_jobs_and_nothing_else(hom
             r'job \d+ is paused: .* failed 5 times consecutively: .*\[Errno 111\] Connect call failed', text
         )
         assert f'mlip-autopipe resume {campaign}' in text
-        # Its slot is free, so the other seed has its turn, and is paused in turn.
+        # A paused job frees its slot, so the job of the other seed starts and is paused too.
         home.wait_for(campaign, r'(?s)(is paused.*){2}', 150)
     finally:
         cluster.start_sshd()

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Bring up the cluster that the tests run on, as root of a Debian 12 machine: sshd, Slurm, Apptainer. What already runs stays.
+# Start the cluster for the tests, as root on Debian 12: sshd, Slurm, Apptainer. Services that already run are kept.
 source "$(dirname "$0")/stack/settings.sh"
 cd "$(dirname "$0")/stack"
-((EUID == 0)) || fail 'the cluster of the tests is set up by root'
+((EUID == 0)) || fail 'the test cluster must be started by root'
 install -d -m 755 "$STACK" "$PIDS" "$LOGS" "$STACK/users"
 
 ./packages.sh
@@ -13,8 +13,8 @@ say Apptainer
 say sshd
 ./slurm.sh
 cat >"$STACK/environment" <<ENVIRONMENT
-# Source it to reach the cluster of the tests: the host hpc of ssh and AiiDA, and Slurm's own commands.
+# Source this file to use the test cluster: the host hpc for ssh and AiiDA, and the commands of Slurm.
 export HOME=$STACK/home
 export SLURM_CONF=$SLURM_CONF
 ENVIRONMENT
-say "the cluster is up; 'source $STACK/environment' to reach it"
+say "the cluster is running; 'source $STACK/environment' to use it"

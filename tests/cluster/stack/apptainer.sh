@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Apptainer on Debian 12, which has no package of it: that of Debian's unstable suite, with a C library of its own.
+# Install Apptainer on Debian 12, which has no package for it: the package of Debian unstable, with its own C library.
 source "$(dirname "$0")/settings.sh"
 
-# An ordinary user mounts images through FUSE, as on a cluster.
+# As on a cluster, ordinary users mount images through FUSE.
 [[ -c /dev/fuse ]] || fail 'Apptainer needs /dev/fuse'
 chmod 666 /dev/fuse
-# Who builds an image as root of a name space of its own needs a range of user ids.
+# Building an image as root of a user namespace needs a range of user ids.
 for file in /etc/subuid /etc/subgid; do
     grep -qs '^root:' $file || echo 'root:1000000:65536' >>$file
 done
@@ -16,7 +16,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 chmod 755 "$work"
 mkdir -p "$work"/{lists/partial,cache/archives/partial,deb}
-# The mirror that this machine is set up with. The machine's own list of packages is not changed.
+# The mirror of this machine. The package lists of the machine are not changed.
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v -- -security | head -n 1)
 echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror sid main" >"$work/sources.list"
 options=(-qq -o Dir::Etc::sourcelist="$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
@@ -27,13 +27,13 @@ apt-get "${options[@]}" update
 dpkg-deb --raw-extract "$work"/deb/apptainer_*.deb "$work/package"
 dpkg --extract "$work"/deb/libc6_*.deb "$work/libc"
 
-# Its two programs were linked against a newer C library than the machine's: they get a copy, and nothing else does.
+# The two programs need a newer C library than the machine has. Only they get a copy of it.
 mkdir -p "$work/package$library"
 for file in ld-linux-x86-64.so.2 lib{c,m}.so.6 lib{pthread,dl}.so.* librt.so.1 libresolv.so.2 libnss_{dns,files,compat}.so.2; do
     cp -a "$work"/libc/usr/lib/x86_64-linux-gnu/$file "$work/package$library/"
 done
 for program in usr/bin/apptainer usr/lib/x86_64-linux-gnu/apptainer/bin/starter; do
-    # An rpath, not a runpath: it must win over LD_LIBRARY_PATH, which Apptainer sets for itself.
+    # An rpath, not a runpath: it must have precedence over LD_LIBRARY_PATH, which Apptainer sets.
     patchelf --set-interpreter "$library/ld-linux-x86-64.so.2" --force-rpath \
         --set-rpath "$library:/lib/x86_64-linux-gnu:/usr/lib/x86_64-linux-gnu" "$work/package/$program"
 done

@@ -1,7 +1,7 @@
-"""Copy what a package needs out of the environment of this interpreter: ``copy_environment.py REQUIREMENT… FOLDER``.
+"""Copy requirements from the environment of this interpreter: ``copy_environment.py REQUIREMENT… FOLDER``.
 
-An image with a calculator is made of the environment that the tests have anyway, so that nothing is downloaded twice.
-Files are linked where the file system allows it. The package itself is left out: the image gets its wheel.
+The images of the tests reuse the environments of the tests, so that nothing is downloaded twice. Files are hard-linked
+if the file system allows it. This package is excluded, because its wheel is installed in the image.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 
-def find_distributions(wanted: list[str]) -> dict[str, Distribution]:
-    """Return the distributions that requirements need, with all that these need."""
+def find_distributions(requirements: list[str]) -> dict[str, Distribution]:
+    """Return the distributions of requirements and of all their dependencies."""
     found: dict[str, Distribution] = {}
-    waiting = [Requirement(text) for text in wanted]
+    queue = [Requirement(text) for text in requirements]
     seen: set[tuple[str, str]] = set()
-    while waiting:
-        requirement = waiting.pop()
+    while queue:
+        requirement = queue.pop()
         for extra in ('', *requirement.extras):
             if (requirement.name.lower(), extra) in seen:
                 continue
             seen.add((requirement.name.lower(), extra))
             found[requirement.name.lower()] = one = distribution(requirement.name)
             for text in one.requires or ():
-                further = Requirement(text)
-                if further.marker is None or further.marker.evaluate({'extra': extra}):
-                    waiting.append(further)
+                dependency = Requirement(text)
+                if dependency.marker is None or dependency.marker.evaluate({'extra': extra}):
+                    queue.append(dependency)
     return found
 
 
 def copy_files(one: Distribution, folder: Path) -> None:
-    """Link or copy a distribution's files that lie beside its metadata; programs are left out."""
+    """Link or copy the files of a distribution in site-packages; programs are excluded."""
     root = Path(str(one.locate_file('')))
     for file in one.files or ():
         source, target = root / file, folder / file
@@ -48,9 +48,9 @@ def copy_files(one: Distribution, folder: Path) -> None:
             shutil.copy2(source, target)
 
 
-def main(wanted: list[str], folder: Path) -> None:
-    """Copy the distributions that requirements need, without this package."""
-    distributions = find_distributions([*wanted, 'pip'])
+def main(requirements: list[str], folder: Path) -> None:
+    """Copy the distributions of requirements and dependencies, except this package."""
+    distributions = find_distributions([*requirements, 'pip'])
     for name, one in distributions.items():
         if name != 'aiida-mlip-autopipe':
             copy_files(one, folder)

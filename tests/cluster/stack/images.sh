@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Build images for the tests: `images.sh NAME…` (base, sevennet, mace). Where no image registry is reached they stand on a
-# small Debian, and what they hold is taken from the environments that the tests have. Also makes, for each, an
-# environment on the cluster for jobs without a container. An image that is of this checkout is kept.
+# Build images for the tests: `images.sh NAME…` (base, sevennet, mace). No image registry is needed: the base is a small
+# Debian, and the packages come from the environments of the tests. For each image, the script also makes an
+# environment on the cluster for jobs without a container. Images that are up to date are kept.
 source "$(dirname "$0")/settings.sh"
 ROOT=$(cd "$(dirname "$0")/../../.." && pwd)
 ROOTS=$STACK/roots IMAGES=$STACK/images SOFTWARE=$STACK/software
@@ -17,12 +17,12 @@ make_debian() {
         --dpkgopt='path-exclude=/usr/share/'{man,locale,doc,info,zoneinfo}'/*' \
         --customize-hook='rm -rf "$1"/var/lib/apt/lists "$1"/var/cache/apt "$1"/var/cache/debconf "$1"/var/log/*' \
         bookworm "$ROOTS/debian.new" "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror bookworm main"
-    # An ordinary user may not make device files; a container has those of its machine.
+    # Ordinary users cannot create device files, and a container uses those of its host.
     rm -rf "$ROOTS"/debian.new/dev/*
     mv "$ROOTS/debian.new" "$ROOTS/debian"
 }
 
-# make_root NAME: Debian with all that an image needs but this package, as links to the files of the environment.
+# make_root NAME: Debian and all packages of an image except this one, as links to the files of the environment.
 make_root() {
     local root=$ROOTS/$1 python=$ROOT/.venv/bin/python requirement=aiida-mlip-autopipe
     [[ $1 == base ]] || requirement+="[$1]"
@@ -35,7 +35,7 @@ make_root() {
     "$python" "$ROOT/tests/cluster/stack/copy_environment.py" "$requirement" "$root/opt/mlip/lib/python3.11/site-packages"
 }
 
-# install_on_cluster NAME WHEEL: an environment that uses the same files, for jobs without a container.
+# install_on_cluster NAME WHEEL: an environment with the same files, for jobs without a container.
 install_on_cluster() {
     local venv=$SOFTWARE/$1
     rm -rf "$venv"
@@ -44,7 +44,7 @@ install_on_cluster() {
     "$venv/bin/python" -m pip install --quiet --no-deps --no-index --disable-pip-version-check --root-user-action=ignore "$2"
 }
 
-# What an image is made from: it is built anew where that changed.
+# The hash of the sources of an image: the image is rebuilt if it has changed.
 fingerprint() {
     (cd "$ROOT" && cat constraints*.txt pyproject.toml containers/* $(find aiida_mlip_autopipe -name '*.py' | sort) | sha256sum)
 }
@@ -54,12 +54,12 @@ say Debian
 wheel=
 for name in "$@"; do
     if [[ -s $IMAGES/$name.sif && $(cat "$IMAGES/$name.made-from" 2>/dev/null) == "$(fingerprint)" ]]; then
-        say "$name is of this checkout"
+        say "$name is up to date"
         continue
     fi
     if [[ -z $wheel ]]; then
         rm -rf "$STACK/wheel"
-        "$ROOT/.venv/bin/python" -m build --wheel --outdir "$STACK/wheel" "$ROOT" >"$LOGS/wheel.log" 2>&1 || fail "no wheel; see $LOGS/wheel.log"
+        "$ROOT/.venv/bin/python" -m build --wheel --outdir "$STACK/wheel" "$ROOT" >"$LOGS/wheel.log" 2>&1 || fail "the wheel cannot be built; see $LOGS/wheel.log"
         wheel=$(ls "$STACK"/wheel/*.whl)
     fi
     make_root "$name"

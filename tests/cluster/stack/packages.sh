@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The Debian packages of the cluster: Slurm with accounting, sshd, and what Apptainer and its images are made with.
+# Install the Debian packages of the cluster: Slurm with accounting, sshd, and tools to build Apptainer and images.
 source "$(dirname "$0")/settings.sh"
 
 packages=(munge slurmctld slurmd slurmdbd slurm-client mariadb-server openssh-server openssh-client libpmix2
@@ -10,7 +10,7 @@ for package in "${packages[@]}"; do
 done
 ((${#missing[@]})) || exit 0
 
-# A package would start its service with its own settings; the tests start theirs.
+# Packages must not start their services, because the tests start them with other settings.
 policy=/usr/sbin/policy-rc.d
 if [[ ! -e $policy ]]; then
     printf '#!/bin/sh\nexit 101\n' >$policy

@@ -1,4 +1,4 @@
-# Where the cluster of the tests lives, its ports and names, and how its services are started and stopped. Sourced.
+# Folders, ports and names of the test cluster, and functions to watch and stop its services. To be sourced.
 set -euo pipefail
 
 STACK=${MLIP_AUTOPIPE_STACK:-/var/lib/mlip-autopipe-cluster}
@@ -13,7 +13,7 @@ CLUSTER_HOME=$STACK/users/$CLUSTER_USER
 PIDS=$STACK/run
 LOGS=$STACK/log
 export SLURM_CONF=$STACK/slurm/slurm.conf
-# Services run under users of their own, to whom a caller's folder may be closed.
+# Services run as other users, who may have no access to the TMPDIR of the caller.
 export TMPDIR=/tmp
 
 say() { printf '== %s (%d s)\n' "$*" "$SECONDS"; }
@@ -22,22 +22,22 @@ fail() {
     exit 1
 }
 
-# is_running NAME: the service that a script here started still runs.
+# is_running NAME: whether a service that these scripts started is running.
 is_running() {
     [[ -s $PIDS/$1.pid ]] && kill -0 "$(<"$PIDS/$1.pid")" 2>/dev/null
 }
 
-# wait_until SECONDS WHAT COMMAND…: a bounded wait.
+# wait_until SECONDS WHAT COMMAND…: wait until the command succeeds; fail after the time.
 wait_until() {
     local deadline=$((SECONDS + $1)) what=$2
     shift 2
     until "$@" >/dev/null 2>&1; do
-        ((SECONDS < deadline)) || fail "$what: not within the time allowed; see $LOGS"
+        ((SECONDS < deadline)) || fail "$what did not respond in time; see $LOGS"
         sleep 0.2
     done
 }
 
-# stop NAME: end a service by the pid file that it wrote, and no other.
+# stop NAME: stop the service with this pid file.
 stop() {
     is_running "$1" || return 0
     local pid

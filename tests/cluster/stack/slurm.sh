@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Slurm as a cluster has it: two nodes, accounting, memory limits by cgroup, a partition to preempt, and pretended GPUs.
+# Start Slurm as on a cluster: two nodes, accounting, memory limits by cgroup, a preempting partition, and fake GPUs.
 source "$(dirname "$0")/settings.sh"
 
-# Each of the services has its own key, socket, port and folder, so that another Slurm on this machine is not touched.
+# The services have their own key, sockets, ports and folders, so that another Slurm on this machine is not affected.
 start_munge() {
     install -d -o munge -g munge -m 700 "$STACK/munge" "$STACK/munge/log"
     install -d -o munge -g munge -m 755 "$PIDS/munge"
@@ -71,9 +71,9 @@ ConstrainSwapSpace=no
 ConstrainCores=no
 ConstrainDevices=no
 CONFIG
-    # Slurm only counts them: any device file serves.
+    # Slurm only counts the GPUs, so any device file will do.
     printf 'Name=gpu File=%s\n' /dev/zero /dev/full >"$STACK/slurm/gres.conf"
-    # cred_expire: a requeued job waits so long, by default two minutes.
+    # cred_expire: how long a requeued job waits, by default two minutes.
     cat >"$STACK/slurm/slurm.conf" <<CONFIG
 ClusterName=mlip
 SlurmctldHost=$host(127.0.0.1)
@@ -105,7 +105,7 @@ PreemptMode=REQUEUE
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort=$SLURMDBD_PORT
-# With Munge, this is its socket.
+# With Munge, this is the path of its socket.
 AccountingStoragePass=$PIDS/munge/socket
 AccountingStorageEnforce=associations
 AccountingStorageTRES=gres/gpu

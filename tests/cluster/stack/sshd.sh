@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# An sshd on loopback for the ordinary user of the cluster, by key alone; the host is called `hpc` in the client's config.
+# Start sshd on loopback for the user of the cluster, with keys only. The host is `hpc` in the config of the client.
 source "$(dirname "$0")/settings.sh"
 
 if ! id "$CLUSTER_USER" >/dev/null 2>&1; then
-    # Not "!", as useradd leaves it: sshd refuses a locked account unless PAM decides.
+    # useradd sets the password "!", which locks the account; without PAM, sshd refuses locked accounts.
     useradd --create-home --home-dir "$CLUSTER_HOME" --shell /bin/bash --password '*' "$CLUSTER_USER"
 fi
 install -d -m 755 "$STACK/sshd" /run/sshd
