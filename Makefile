@@ -1,12 +1,12 @@
-# The tasks of a checkout; `make help` lists them. On a fresh machine each target makes the environment it needs.
+# The tasks of a checkout; `make help` lists them. Each target first creates the environment that it needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-# The constraints were tested with Python 3.11, so it is used if it is installed.
+# Python 3.11 is preferred, because the constraints were tested with it.
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 	$$python -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
-# Beside the user's SevenNet: what the tests need and what agrees with it.
+# SevenNet, and the extras for the tests that are compatible with it.
 EXTRAS := sevennet,chgnet,generation,materials-project,fairchem
 MACE_VENV := .venv-mace
 # The loop of a job is serial: two processes with one thread each are faster than one process with two.
@@ -14,35 +14,35 @@ WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 export MLIP_AUTOPIPE_MACE_PYTHON ?= $(CURDIR)/$(MACE_VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Processes that a command starts (daemon, jobs) find the environment's programs, activated or not.
+# The daemon and jobs find the programs of the environment, even if it is not activated.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 USER_STAMP := $(VENV)/installed
 TOOLS_STAMP := $(VENV)/installed-tools
 MACE_STAMP := $(MACE_VENV)/installed
 
-# AiiDA waits for the disk after each of about a thousand small writes; a profile in memory does not. If memory is
-# short, the tests use the disk.
+# AiiDA waits for the disk after each of about a thousand small writes, so the tests keep their profiles in memory. They
+# use the disk if memory is short.
 IN_MEMORY := scratch=$$(mktemp -d -p $$([ "$$(df --output=avail /dev/shm 2>/dev/null | tail -n 1)" -gt 8000000 ] 2>/dev/null \
 	&& echo /dev/shm || echo $${TMPDIR:-/tmp})); trap 'rm -rf "$$scratch"' EXIT; trap 'exit 130' INT TERM; TMPDIR=$$scratch
 
 .PHONY: help
-help:  ## this list
+help:  ## show this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 .PHONY: run
-run: $(USER_STAMP)  ## environment, AiiDA profile, calculator, then the example: cu_au.db
+run: $(USER_STAMP)  ## set up an environment, a profile and a calculator, and run the example: cu_au.db
 	mlip-autopipe setup
-	# The file that is replaced comes from an earlier `make run` of the example.
+	# --force replaces the file of an earlier `make run`.
 	mlip-autopipe run workchains/configs/cu_au.yaml --force
 
 .PHONY: test
-test: lint docs mace  ## the whole test suite: lint, types, documentation, every test, the wheel
+test: lint docs mace  ## run all checks: lint, types, documentation, tests, wheel
 	$(MACE_VENV)/bin/pytest -m '' tests/calculators/kinds/test_mace.py tests/descriptors/test_learned.py
 	$(IN_MEMORY) pytest -m 'not cluster and not long' --numprocesses $(WORKERS) --dist loadgroup --durations 15
 
 .PHONY: test-cluster
-test-cluster: $(TOOLS_STAMP) $(MACE_STAMP)  ## the tests on Slurm, SSH and Apptainer, which it sets up here; root of a Debian 12
+test-cluster: $(TOOLS_STAMP) $(MACE_STAMP)  ## set up Slurm, SSH and Apptainer here and run the tests on them; needs root on Debian 12
 	tests/cluster/up.sh
 	tests/cluster/stack/images.sh base sevennet
 	status=0; \
@@ -51,47 +51,46 @@ test-cluster: $(TOOLS_STAMP) $(MACE_STAMP)  ## the tests on Slurm, SSH and Appta
 	tests/cluster/down.sh; exit $$status
 
 .PHONY: test-long
-test-long: $(TOOLS_STAMP) $(MACE_STAMP)  ## what takes too long for each change: kills, whole campaigns, three images
+test-long: $(TOOLS_STAMP) $(MACE_STAMP)  ## run the tests that are too long for each change: kills, full campaigns, three images
 	$(IN_MEMORY) pytest -m 'long and not cluster' --numprocesses $(WORKERS) --dist loadgroup --durations 15
 	tests/cluster/up.sh
 	tests/cluster/stack/images.sh base sevennet mace
 	status=0; pytest -m 'cluster and long' tests/cluster --durations 15 || status=$$?; tests/cluster/down.sh; exit $$status
 
 .PHONY: lint
-lint: $(TOOLS_STAMP)  ## ruff, mypy and the contracts between packages
+lint: $(TOOLS_STAMP)  ## run ruff, mypy and the import contracts
 	ruff check .
 	ruff format --check .
 	mypy
 	lint-imports
 
 .PHONY: docs
-docs: $(TOOLS_STAMP)  ## the documentation, warnings are errors: docs/_build/html/index.html
+docs: $(TOOLS_STAMP)  ## build the documentation (warnings are errors): docs/_build/html/index.html
 	sphinx-build --fail-on-warning --keep-going --nitpicky --fresh-env --quiet docs docs/_build/html
 
 .PHONY: bench
-bench: $(TOOLS_STAMP)  ## the benchmarks; give the machine to them alone
+bench: $(TOOLS_STAMP)  ## run the benchmarks; nothing else should run on the machine
 	pytest benchmarks --override-ini 'python_files=bench_*.py' --override-ini 'python_functions=bench_*' --override-ini timeout=0 -m '' --benchmark-only -s
 
 .PHONY: environment
-environment: $(TOOLS_STAMP)  ## the environment of a developer: .venv
+environment: $(TOOLS_STAMP)  ## create the environment of a developer: .venv
 
 .PHONY: mace
-mace: $(MACE_STAMP)  ## a second environment with MACE, whose pins exclude SevenNet: .venv-mace
+mace: $(MACE_STAMP)  ## create a second environment with MACE, which excludes SevenNet: .venv-mace
 
 .PHONY: constraints
-constraints:  ## resolve all versions anew (torch stays) and write both constraint files
+constraints:  ## resolve all versions except that of torch, and write both constraints files
 	$(call renew,constraints.txt,$(EXTRAS),--group dev)
 	$(call renew,constraints-mace.txt,mace,--group test)
 
 .PHONY: clean
-clean:  ## remove what was built, and the environments
+clean:  ## remove build products and environments
 	rm -rf $(VENV) $(MACE_VENV) build dist docs/_build docs/reference/generated .benchmarks
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
-# A stamp is newer than its prerequisites, so a second call installs nothing.
-# `-qq`: pip reports errors only.
+# A stamp is newer than its prerequisites, so a second call installs nothing. `-qq`: pip prints errors only.
 define install
-	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer is needed: name it with PYTHON=…'; exit 1; }
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer is required: set its path with PYTHON=…'; exit 1; }
 	test -x $(1)/bin/pip || $(PYTHON) -m venv $(1)
 	$(1)/bin/pip install -qq --upgrade 'pip>=25.1'
 	$(1)/bin/pip install -qq --constraint $(2) torch
@@ -109,14 +108,14 @@ define renew
 endef
 
 $(USER_STAMP): pyproject.toml constraints.txt
-	@echo 'Installing into $(VENV), about two minutes …'
+	@echo 'Installing into $(VENV), which takes about two minutes …'
 	$(call install,$(VENV),constraints.txt,--editable '.[sevennet]')
 
 $(TOOLS_STAMP): $(USER_STAMP)
-	@echo 'Installing the tools of a developer into $(VENV) …'
+	@echo 'Installing the developer tools into $(VENV) …'
 	$(VENV)/bin/pip install -qq --constraint constraints.txt --editable '.[$(EXTRAS)]' --group dev
 	@touch $@
 
 $(MACE_STAMP): pyproject.toml constraints-mace.txt
-	@echo 'Installing into $(MACE_VENV), about two minutes …'
+	@echo 'Installing into $(MACE_VENV), which takes about two minutes …'
 	$(call install,$(MACE_VENV),constraints-mace.txt,--editable '.[mace]' --group test)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Build the image of a calculator: the wheel of this checkout, then the image. Prints its size and sha256 (of an image
-# for Docker or Podman its id).
+# Build the wheel of this checkout and the image of a calculator, and print the size and the sha256 of the image (with
+# Docker and Podman, its id).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -9,17 +9,17 @@ usage() {
 usage: containers/build.sh NAME [options]
 
   NAME             base (EMT), sevennet, mace or chgnet
-  --engine ENGINE  apptainer (default), podman or docker: what builds the image
-  --base BASE      what the image stands on; default docker://docker.io/library/python:3.11-slim. For
-                   Apptainer docker://IMAGE, oras://IMAGE, a folder, a .sif, or an archive that docker or podman
-                   saved (.tar); for Docker and Podman docker://IMAGE, or the name of an image that they have
+  --engine ENGINE  the program that builds the image: apptainer (default), podman or docker
+  --base BASE      the base image; default docker://docker.io/library/python:3.11-slim. Apptainer accepts
+                   docker://IMAGE, oras://IMAGE, a folder, a .sif, or an archive (.tar) of docker save or podman save;
+                   Docker and Podman accept docker://IMAGE, or the name of a local image
   --device DEVICE  cpu (default) or cuda; a cuda image runs on both, with 'apptainer exec --nv' on a GPU
-  --model FILE     a model file to build into the image, under /opt/mlip/share/models
-  --wheel FILE     the wheel of this package; default: built from this checkout
-  --output OUTPUT  the file, by default NAME.sif; for Docker and Podman the image's name, mlip-autopipe-NAME
-  --fast           compress less: for tests
+  --model FILE     a model file to include in the image, in /opt/mlip/share/models
+  --wheel FILE     the wheel of this package; by default it is built from this checkout
+  --output OUTPUT  the file of the image, by default NAME.sif; for Docker and Podman its name, mlip-autopipe-NAME
+  --fast           compress less, for tests
 
-For Docker and Podman, words in the variable BUILD_OPTIONS are given to their build, as --network=host.
+Docker and Podman also get the options in the variable BUILD_OPTIONS, such as --network=host.
 USAGE
 }
 fail() {
@@ -31,13 +31,13 @@ name=${1:-}
 case $name in
 base | sevennet | mace | chgnet) shift ;;
 '' | -h | --help) usage && exit 0 ;;
-*) fail "there is no image '$name'; there are base, sevennet, mace and chgnet" ;;
+*) fail "unknown image '$name'; use base, sevennet, mace or chgnet" ;;
 esac
 base=docker://docker.io/library/python:3.11-slim engine=apptainer device=cpu model='' wheel='' output='' compression=()
 while (($#)); do
     case $1 in
     --engine | --base | --device | --model | --wheel | --output)
-        (($# > 1)) || fail "$1 wants a value"
+        (($# > 1)) || fail "$1 needs a value"
         declare "${1#--}=$2"
         shift
         ;;
@@ -46,24 +46,24 @@ while (($#)); do
     esac
     shift
 done
-[[ $device == cpu || $device == cuda ]] || fail "--device is cpu or cuda, not '$device'"
-for file in "$model" "$wheel"; do [[ -z $file || -f $file ]] || fail "there is no file '$file'"; done
+[[ $device == cpu || $device == cuda ]] || fail "--device must be cpu or cuda, not '$device'"
+for file in "$model" "$wheel"; do [[ -z $file || -f $file ]] || fail "the file '$file' does not exist"; done
 case $engine in
 apptainer | podman | docker) ;;
-*) fail "--engine is apptainer, podman or docker, not '$engine'" ;;
+*) fail "--engine must be apptainer, podman or docker, not '$engine'" ;;
 esac
-command -v "$engine" >/dev/null || fail "$engine is not installed here"
+command -v "$engine" >/dev/null || fail "$engine is not installed on this machine"
 case $base in
 docker://* | oras://* | library://*) bootstrap=${base%%://*} from=${base#*://} ;;
 *) bootstrap=localimage from=$base ;;
 esac
 if [[ $engine == apptainer && $base != *://* ]]; then
-    [[ -e $base ]] || fail "there is no base '$base'"
+    [[ -e $base ]] || fail "the base '$base' does not exist"
     [[ $base != *.tar ]] || bootstrap=docker-archive
     from=$(realpath "$base")
 fi
 
-# The files that go into the image are gathered in a folder, from which the definition takes them.
+# The definition copies the files of the image from this folder.
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 context=$folder/context
@@ -89,7 +89,7 @@ fi
 output=${output:-$name.sif}
 target=$(realpath "$output")
 cd "$folder"
-# --fakeroot: an ordinary user builds too. A build as the machine's root wants no privilege that it may lack.
+# --fakeroot: ordinary users can build too. APPTAINER_NO_PRIVS: root builds without privileges that it may lack.
 APPTAINER_NO_PRIVS=${APPTAINER_NO_PRIVS-1} apptainer --quiet build --fakeroot --force "${compression[@]}" \
     --build-arg BOOTSTRAP="$bootstrap" --build-arg FROM="$from" --build-arg DEVICE="$device" \
     --build-arg COMMIT="$commit" "$target" "$here/$name.def"

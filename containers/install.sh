@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs while an image is built: install this package's wheel with one calculator into /opt/mlip.
-# install.sh CALCULATOR DEVICE COMMIT, in the folder of the wheel and of the constraints. CALCULATOR: base, sevennet,
-# mace, chgnet. DEVICE: cpu, cuda. What the base image has already is kept, so a base with all of it needs no network.
+# Install the wheel of this package and one calculator in /opt/mlip; runs during the build of an image.
+# install.sh CALCULATOR DEVICE COMMIT, in the folder of the wheel and the constraints. CALCULATOR: base, sevennet, mace,
+# chgnet. DEVICE: cpu, cuda. Packages of the base image are kept, so a base with all packages needs no network.
 set -eu
 calculator=$1 device=$2 commit=$3
 
@@ -15,17 +15,17 @@ base) extra= ;;
 mace) constraints=constraints-mace.txt ;;
 esac
 if [ "$calculator" != base ] && ! $python -c 'import torch' 2>/dev/null; then
-    # The package index has torch for CUDA, torch's own index has the one that is a tenth of the size.
+    # PyPI has torch for CUDA; the index of PyTorch has the one for CPUs, which has a tenth of the size.
     torch=$(grep '^torch==' $constraints)
     case $device in
     cpu) install --index-url https://download.pytorch.org/whl/cpu "$torch" ;;
     cuda) install "$torch" ;;
-    *) echo "the device is cpu or cuda, not '$device'" >&2 && exit 1 ;;
+    *) echo "the device must be cpu or cuda, not '$device'" >&2 && exit 1 ;;
     esac
 fi
 install --constraint $constraints "$(ls ./*.whl)$extra"
 
-# What `apptainer inspect` tells of an image.
+# The labels that `apptainer inspect` shows.
 [ -z "${APPTAINER_LABELS:-}" ] || $python - "$calculator" "$commit" >>"$APPTAINER_LABELS" <<'PYTHON'
 import sys
 from importlib.metadata import version

@@ -1,7 +1,7 @@
-"""The test of an image: one step of molecular dynamics of copper, run as the job that it is in a campaign.
+"""The test of an image: one step of molecular dynamics of copper, which runs like a job of a campaign.
 
-``one_step.py NAME`` ends with 0 where the job is completed; the image ``base`` has EMT. MACE comes without weights: the
-model that was built into the image is used, or one with random weights.
+``one_step.py NAME`` exits with 0 if the job is completed. The image ``base`` has EMT. MACE ships no model, so the test
+uses the one included in the image, or one with random weights.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MODELS = Path(__file__).parent / 'models'
 
 
 def main(image: str) -> int:
-    """Run the job in a temporary folder."""
+    """Run the job in a temporary folder and return the exit status."""
     kind = 'emt' if image == 'base' else image
     with tempfile.TemporaryDirectory() as folder:
         write_job(make_settings(kind, Path(folder)), Path(folder))
@@ -28,7 +28,7 @@ def main(image: str) -> int:
 
 
 def make_settings(kind: str, folder: Path) -> dict[str, Any]:
-    """Return the settings of the calculator, with a model where it has none of its own."""
+    """Return the settings of the calculator, with a model if it ships none."""
     models = sorted(MODELS.glob('*'))
     if models:
         return {'kind': kind, 'model': str(models[0])}
@@ -38,7 +38,7 @@ def make_settings(kind: str, folder: Path) -> dict[str, Any]:
 
 
 def write_job(calculator: dict[str, Any], folder: Path) -> None:
-    """Write the files of a job."""
+    """Write the input files of the job."""
     from ase.build import bulk
     from ase.io.trajectory import TrajectoryWriter
 
@@ -55,7 +55,7 @@ def write_job(calculator: dict[str, Any], folder: Path) -> None:
         runner_version=RUNNER_VERSION,
         seeds=(JobSeed(seed_id=Seed(atoms).seed_id, random_seed=1),),
         calculator=calculator,
-        # The job runs by the same interpreter, on the CPU of the machine that builds the image.
+        # The job runs with the same interpreter, on a CPU of the machine that builds the image.
         environment=read_environment(make_loader(calculator), 'cpu'),
         exploration={'temperature_K': 300, 'n_steps': 1, 'frame_interval': 1},
     )
@@ -69,7 +69,7 @@ def write_random_mace(path: Path) -> Path:
     import numpy as np
     import torch
 
-    modules = import_module('mace.modules')  # before e3nn, which it lets load its constants with a recent torch
+    modules = import_module('mace.modules')  # before e3nn, so that e3nn can load its constants with a recent torch
     from e3nn import o3
 
     torch.set_default_dtype(torch.float64)

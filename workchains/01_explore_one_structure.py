@@ -1,6 +1,6 @@
-"""Explore one structure of your own: ``verdi run workchains/01_explore_one_structure.py FILE [calculator]``.
+"""Explore one of your structures: ``verdi run workchains/01_explore_one_structure.py FILE [calculator]``.
 
-Shows `ExplorationWorkChain` alone, with its inputs written out: the seed, the settings and the code. It runs in this
+The script shows the inputs of `ExplorationWorkChain`: the seed, the settings and the code. The work chain runs in this
 process and needs no daemon.
 """
 
@@ -24,14 +24,14 @@ from aiida_mlip_autopipe.workflows.inputs.models import model_node, place_models
 
 
 def main() -> None:
-    """Run the exploration and print where its frames are."""
+    """Run the exploration and print the number and the energies of its frames."""
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     kind = sys.argv[2] if len(sys.argv) > 2 else 'sevennet'
     calculator = TypeAdapter(CALCULATORS.settings_union()).validate_python({'kind': kind})
     exploration = ExplorationSettings(temperature_K=600, n_steps=200, frame_interval=20)
     code = orm.load_code(f'{code_label(kind)}@{LOCAL_COMPUTER}')
-    # The code, its calculator with the node of its model, and the record of its environment, which the job verifies.
+    # The code, its calculator, and the node of the model. The job verifies the environment of the code.
     job_code = JobCode(code, calculator, JobResources(), model=model_node(calculator, code))
     place_models([job_code], print)
     _, node = run_get_node(

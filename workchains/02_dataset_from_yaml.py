@@ -1,6 +1,6 @@
 """Submit a campaign from its config: ``verdi run workchains/02_dataset_from_yaml.py FILE [key=value ...]``.
 
-It does what ``mlip-autopipe run FILE --detach`` does, with AiiDA's own tools; the daemon must be running
+The script does the same as ``mlip-autopipe run FILE --detach``, with the tools of AiiDA. The daemon must be running
 (``verdi daemon start``).
 """
 
@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 
 
 def main() -> None:
-    """Submit the campaign and say how to follow it."""
+    """Submit the campaign and print how to follow it."""
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     try:
