@@ -1,4 +1,4 @@
-"""Description jobs in small folders."""
+"""Descriptor jobs in temporary folders."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def trajectory_of(atoms, n_frames=3, amplitude=0.1, random_seed=0):
 
 @pytest.fixture
 def trajectories():
-    """Trajectories of cells of different size, an alloy and a molecule."""
+    """Return trajectories of two crystals of different size, one of them an alloy, and of a molecule."""
     alloy = bulk('Cu', cubic=True) * (2, 1, 1)
     alloy.numbers[:3] = 79
     water = molecule('H2O')
@@ -47,7 +47,7 @@ def trajectories():
 
 @pytest.fixture
 def describe(tmp_path):
-    """Return a function that runs a job; its folder is an attribute."""
+    """Return a function that runs a job. Its attribute ``folder`` is the folder of the job."""
 
     def run(trajectories, species=(1, 8, 29, 79), descriptor=None, components=None, **changes):
         job = DescriptionJob(

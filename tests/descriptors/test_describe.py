@@ -1,4 +1,4 @@
-"""The descriptors that settings ask for are found wherever they are."""
+"""The descriptors that settings require are found at any depth."""
 
 from support.sampling import sampling
 
@@ -7,7 +7,7 @@ from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling.samplers.fps import FpsSettings
 
 
-def test_the_descriptors_that_jobs_can_compute_are_found_within_other_samplers():
+def test_descriptors_are_found_in_inner_samplers():
     nested = {
         'kind': 'mix',
         'parts': [
@@ -22,11 +22,11 @@ def test_the_descriptors_that_jobs_can_compute_are_found_within_other_samplers()
     ]
 
 
-def test_the_descriptor_of_a_target_of_coverage_is_found():
+def test_the_descriptor_of_a_coverage_target_is_found():
     settings = sampling('random', coverage_target={'score': 0.9, 'descriptor': {'kind': 'learned'}})
     expected = ('.coverage_target.descriptor', 'structures', {'kind': 'learned'})
     assert list(asked_descriptors(settings.model_dump())) == [expected]
 
 
-def test_a_descriptor_is_soap_where_it_does_not_say_which():
+def test_soap_is_the_default_descriptor():
     assert FpsSettings.model_validate({'descriptor': {'n_max': 3}}).descriptor == SoapSettings(n_max=3)

@@ -1,4 +1,4 @@
-"""What a description job leaves: the descriptors that would have been computed in place, or one sentence."""
+"""A descriptor job computes the same descriptors as without a job, or reports why it cannot."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.sampling.pool.describe import fit_environments
 SMALL = SoapSettings(n_max=3, l_max=2)
 
 
-def test_structures_are_read_as_they_were_written_to_the_last_bit(trajectories, tmp_path):
+def test_structures_are_read_without_loss_of_precision(trajectories, tmp_path):
     write_structures(tmp_path / 'structures.npz', trajectories)
     read = list(Structures(tmp_path / 'structures.npz'))
     frames = [one.frame(index) for one in trajectories for index in range(len(one))]
@@ -26,7 +26,7 @@ def test_structures_are_read_as_they_were_written_to_the_last_bit(trajectories, 
             np.testing.assert_array_equal(getattr(one, array), getattr(other, array))
 
 
-def test_soap_of_a_job_is_that_of_the_selection_bit_for_bit(trajectories, describe):
+def test_soap_of_a_job_is_bitwise_identical_to_that_of_a_selection(trajectories, describe):
     result = describe(trajectories, descriptor=SMALL.model_dump())
     assert (result.outcome, result.n_frames) == ('completed', 9)
     features = np.load(describe.folder / DESCRIPTORS_FILE)
@@ -36,7 +36,7 @@ def test_soap_of_a_job_is_that_of_the_selection_bit_for_bit(trajectories, descri
     assert result.statistics == {'n_features': features.shape[1], 'compression': 'off'}
 
 
-def test_environments_of_a_job_are_those_of_the_selection_bit_for_bit(trajectories, describe):
+def test_environments_of_a_job_are_bitwise_identical_to_those_of_a_selection(trajectories, describe):
     species = (1, 8, 29, 79)
     projection = fit_environments(trajectories, species, SMALL)
     result = describe(trajectories, descriptor=SMALL.model_dump(), components=projection)
@@ -50,7 +50,7 @@ def test_environments_of_a_job_are_those_of_the_selection_bit_for_bit(trajectori
     assert result.statistics == report_environments(SMALL, species, projection)
 
 
-def test_a_job_of_environments_that_is_told_to_stop_says_how_many_structures_it_did(trajectories, describe):
+def test_a_stopped_job_of_environments_reports_the_number_of_finished_structures(trajectories, describe):
     projection = fit_environments(trajectories, (1, 8, 29, 79), SMALL)
     (describe.folder / STOP_FILE).touch()
     result = describe(trajectories, descriptor=SMALL.model_dump(), components=projection)
@@ -58,7 +58,7 @@ def test_a_job_of_environments_that_is_told_to_stop_says_how_many_structures_it_
     assert numbers_in(result.message) == [1, 9]
 
 
-def test_an_element_that_the_descriptor_was_not_built_for_is_refused(trajectories, describe):
+def test_an_unsupported_element_is_refused(trajectories, describe):
     result = describe(trajectories, species=(29, 79))
     assert (result.outcome, result.code) == ('refused', Code.ELEMENT_UNSUPPORTED)
     assert 'H, O' in result.message
@@ -85,9 +85,9 @@ def test_an_invalid_job_is_refused(trajectories, describe, changes, code, values
     assert [value for value in values if value not in result.message] == []
 
 
-def test_a_job_that_is_told_to_stop_says_how_far_it_came(trajectories, describe, monkeypatch):
+def test_a_stopped_job_reports_the_number_of_finished_structures(trajectories, describe, monkeypatch):
     monkeypatch.setattr('aiida_mlip_autopipe.descriptors.soap.settings.BLOCK', 4)
-    # A block is as much larger as there are threads.
+    # The size of a block is proportional to the number of threads.
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
     (describe.folder / STOP_FILE).touch()
     result = describe(trajectories, descriptor=SMALL.model_dump())
@@ -104,8 +104,8 @@ def test_descriptors_that_are_not_finite_fail_the_job(trajectories, describe, mo
     assert numbers_in(result.message) == [0, 9]
 
 
-def test_the_file_of_structures_is_small(trajectories, tmp_path):
-    """Little but the numbers: of an atom 24 bytes for its position and 8 for its element, of a frame some 90."""
+def test_the_structures_file_is_small(trajectories, tmp_path):
+    """An atom takes 24 bytes for its position and 8 for its element, a frame about 90 in addition."""
     many = [trajectories[1]] * 100
     write_structures(tmp_path / STRUCTURES_FILE, many)
     assert (tmp_path / STRUCTURES_FILE).stat().st_size < 400 * (8 * 32 + 100) + 2000

@@ -1,4 +1,4 @@
-"""Learned descriptors do not change when a structure is turned, moved, renumbered or repeated."""
+"""Learned descriptors are invariant under rotation, translation, permutation of atoms and repetition of a cell."""
 
 from importlib.util import find_spec
 
@@ -16,11 +16,11 @@ pytestmark = pytest.mark.mlip
 LEARNED = {'kind': 'learned'}
 
 
-# One environment cannot hold both; the tests run in that of either.
-HERE = [kind for kind, module in {'sevennet': 'sevenn', 'mace': 'mace'}.items() if find_spec(module) is not None]
+# The two packages cannot be installed in the same environment. The tests run with either of them.
+INSTALLED = [kind for kind, module in {'sevennet': 'sevenn', 'mace': 'mace'}.items() if find_spec(module) is not None]
 
 
-@pytest.fixture(scope='module', params=HERE)
+@pytest.fixture(scope='module', params=INSTALLED)
 def calculator(request, tmp_path_factory):
     if request.param == 'sevennet':
         return {'kind': 'sevennet', 'device': 'cpu'}
@@ -43,7 +43,7 @@ def as_trajectory(atoms):
     )
 
 
-def test_they_do_not_change_with_what_does_not_change_the_structure(describe, calculator):
+def test_learned_descriptors_are_invariant(describe, calculator):
     atoms = bulk('Cu', cubic=True)
     atoms.numbers[0] = 79
     atoms.rattle(0.15, seed=2)
@@ -64,16 +64,16 @@ def test_they_do_not_change_with_what_does_not_change_the_structure(describe, ca
     assert distances[5] > 30 * distances[:5].max()
 
 
-def test_an_element_that_the_calculator_does_not_know_is_refused(describe, calculator):
+def test_an_element_that_the_calculator_does_not_support_is_refused(describe, calculator):
     atoms = bulk('Cu', cubic=True)
-    # SevenNet knows no francium, the tiny model nothing but copper and gold.
+    # SevenNet does not support francium, and the small model supports only copper and gold.
     atoms.numbers[0] = 87
     result = describe([as_trajectory(atoms)], species=(29, 87), descriptor=LEARNED, calculator=calculator)
     assert (result.outcome, result.code) == ('refused', Code.ELEMENT_UNSUPPORTED)
     assert ' Fr' in result.message
 
 
-def test_another_model_file_than_the_one_expected_is_refused(describe, calculator):
+def test_a_model_file_with_another_sha256_is_refused(describe, calculator):
     expecting = {**calculator, 'model_sha256': '0' * 64}
     frames = [as_trajectory(bulk('Cu'))]
     result = describe(frames, species=(29,), descriptor=LEARNED, calculator=expecting)

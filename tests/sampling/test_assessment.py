@@ -26,14 +26,14 @@ def assess(trajectories, kind, n):
     return selection, assess_selection(trajectories, selection, SOAP, random_seed=1)
 
 
-def test_farthest_points_cover_more_than_chance(trajectories):
+def test_farthest_points_cover_more_than_random_selections(trajectories):
     _, assessment = assess(trajectories, 'fps', 10)
     assert assessment['curve']['radius'][-1] < 0.6 * assessment['random_curve']['radius'][-1]
     for name in ('vendi', 'occupied', 'nearest', 'entropy', 'diversity'):
         assert assessment['scores'][name] > assessment['random_scores'][name]
 
 
-def test_the_last_radius_is_that_of_the_selection(trajectories):
+def test_the_last_radius_agrees_with_the_report_of_the_selection(trajectories):
     selection, assessment = assess(trajectories, 'fps', 10)
     assert assessment['curve']['n'][-1] == 10
     assert assessment['curve']['radius'][-1] == pytest.approx(selection.report['coverage_radius'], rel=1e-2)
@@ -47,7 +47,7 @@ def test_all_frames_cover_everything(trajectories):
     assert assessment['map']['candidates']['x'] == []
 
 
-def test_equal_structures_count_as_one_and_unlike_ones_as_many(make_trajectory, rattled):
+def test_the_vendi_score_is_the_number_of_different_structures(make_trajectory, rattled):
     still = rattled(1)[0]
     copies = [still.copy() for _ in range(6)]
     for i, atoms in enumerate(copies):
@@ -60,7 +60,7 @@ def test_equal_structures_count_as_one_and_unlike_ones_as_many(make_trajectory, 
     assert assess(trajectories, 'random', 2)[1]['scores']['vendi'] == pytest.approx(2, abs=0.1)
 
 
-def test_the_map_names_every_chosen_frame(trajectories):
+def test_the_map_contains_the_names_of_all_chosen_frames(trajectories):
     selection, assessment = assess(trajectories, 'fps', 10)
     shown = assessment['map']
     assert [len(shown['chosen'][key]) for key in ('x', 'y', 'name')] == [10, 10, 10]
@@ -72,6 +72,6 @@ def test_the_map_names_every_chosen_frame(trajectories):
     )
 
 
-def test_an_assessment_is_json(trajectories):
+def test_an_assessment_is_valid_json(trajectories):
     _, assessment = assess(trajectories, 'fps', 3)
     assert json.loads(json.dumps(assessment, allow_nan=False)) == assessment

@@ -5,7 +5,7 @@ from aiida_mlip_autopipe.sampling.farthest_point import farthest_points
 
 
 def brute_force(points, first, n):
-    """Choose as the definition says, in float64 and with every distance computed."""
+    """Choose points by the definition, with all distances in float64."""
     points = points.astype(float)
     between = np.linalg.norm(points[:, None] - points[None], axis=2)
     indices, distances = [first], [np.nan]
@@ -16,7 +16,7 @@ def brute_force(points, first, n):
     return indices, distances, between[:, indices].min(axis=1)
 
 
-def test_points_on_a_line_are_taken_from_the_middle_to_the_ends_and_between():
+def test_points_on_a_line_are_chosen_in_the_middle_then_at_the_ends_then_between():
     line = np.arange(9.0)[:, None]
     indices, distances, nearest = farthest_points(line, 5)
     assert indices.tolist() == [4, 0, 8, 2, 6]
@@ -26,7 +26,7 @@ def test_points_on_a_line_are_taken_from_the_middle_to_the_ends_and_between():
 
 @pytest.mark.parametrize('random_seed', range(5))
 @pytest.mark.parametrize('spread', [1.0, 1e-3])
-def test_the_choice_is_that_of_brute_force(random_seed, spread):
+def test_the_choice_agrees_with_brute_force(random_seed, spread):
     rng = np.random.default_rng(random_seed)
     centres = rng.normal(size=(7, 40))
     points = (centres[rng.integers(0, 7, 300)] + spread * rng.normal(size=(300, 40))).astype(np.float32)
@@ -37,31 +37,31 @@ def test_the_choice_is_that_of_brute_force(random_seed, spread):
     np.testing.assert_allclose(nearest, expected[2], rtol=1e-3, atol=1e-6)
 
 
-def test_points_far_from_the_origin_are_told_apart_as_well():
+def test_points_far_from_the_origin_are_distinguished():
     points = (np.random.default_rng(0).normal(size=(100, 10)) * 1e-3 + 5.0).astype(np.float32)
     indices, _, _ = farthest_points(points, 50)
     assert indices.tolist() == brute_force(points, indices[0], 50)[0]
 
 
-def test_of_tied_points_the_first_in_order_is_taken():
+def test_the_first_of_equally_distant_points_is_chosen():
     corners = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1], [0, 0]], dtype=float)
     assert farthest_points(corners, 5)[0].tolist() == [4, 0, 1, 2, 3]
 
 
-def test_distances_never_grow():
+def test_distances_do_not_increase():
     points = np.random.default_rng(1).random((200, 5), dtype=np.float32)
     distances = farthest_points(points, 200)[1][1:]
     assert (np.diff(distances) <= 1e-7).all()
 
 
-def test_a_point_and_its_copy_are_not_both_taken():
+def test_a_point_and_its_copy_are_not_both_chosen():
     points = np.random.default_rng(2).random((20, 3), dtype=np.float32)
     indices, _, _ = farthest_points(np.concatenate([points, points]), 40)
     assert len(indices) == 20
     assert len(set(indices % 20)) == 20
 
 
-def test_points_within_the_tolerance_of_a_chosen_one_are_not_taken():
+def test_points_within_the_tolerance_of_a_chosen_point_are_not_chosen():
     assert farthest_points(np.array([[0.0], [0.3], [1.0], [2.0]]), 4, tolerance=0.5)[0].tolist() == [2, 0, 3]
 
 
@@ -73,15 +73,15 @@ def test_given_points_count_as_chosen():
     np.testing.assert_allclose(nearest, [0, 0, 1, 1, 0, 1, 2, 1, 0], atol=1e-6)
 
 
-def test_of_no_points_none_is_chosen():
+def test_no_points_give_an_empty_choice():
     assert [len(part) for part in farthest_points(np.empty((0, 3)), 5, given=np.zeros((1, 3)))] == [0, 0, 0]
 
 
-def test_more_points_asked_for_than_there_are_gives_all():
+def test_a_request_for_too_many_points_returns_all_points():
     assert sorted(farthest_points(np.arange(3.0)[:, None], 10)[0]) == [0, 1, 2]
 
 
-def test_the_choice_is_that_of_scikit_matter():
+def test_the_choice_agrees_with_scikit_matter():
     points = np.random.RandomState(7).normal(size=(60, 8)).astype(np.float32)
     # FPS(n_to_select=20, initialize=...).fit(points).selected_idx_ of skmatter 0.4.1, started at 26.
     expected = [26, 5, 57, 24, 43, 20, 19, 46, 38, 7, 48, 52, 44, 37, 12, 39, 4, 30, 32, 33]

@@ -1,4 +1,4 @@
-"""Every sampler stops at a target of coverage: on frames whose descriptors are laid out by hand."""
+"""All samplers stop at a coverage target, for frames with known descriptors."""
 
 from importlib.metadata import EntryPoint
 from typing import Literal
@@ -35,7 +35,7 @@ class BackwardSettings(SamplerSettings):
 
 
 class BackwardSampler(Sampler):
-    """As another package may have it: it knows nothing of targets."""
+    """A sampler of another package, which does not know coverage targets."""
 
     settings_class = BackwardSettings
 
@@ -60,48 +60,48 @@ def trajectories(make_trajectory, rattled):
 
 
 @pytest.fixture
-def laid_out():
-    """Return descriptors on a line: the first seed's frames crowd in one bin, each of the second's has its own."""
+def known_descriptors():
+    """Return descriptors on a line. The first seed occupies one bin, the second has a separate bin for each frame."""
     crowd = np.linspace(0.0, 0.015, 20)
     apart = np.linspace(0.05, 1.0, 20)
     features = [np.stack([x, 0.0 * x], axis=1).astype(np.float32) for x in (crowd, apart)]
     return {descriptor_key(LearnedSettings()): Description(features, (29, 79), {'n_features': 2})}
 
 
-def choose(trajectories, laid_out, kind, score, n_structures=40, **fields):
+def choose(trajectories, known_descriptors, kind, score, n_structures=40, **fields):
     target = {'score': score, 'descriptor': LEARNED}
     fields = FIELDS.get(kind, {}) | fields
     settings = sampling(kind, n_structures=n_structures, coverage_target=target, **fields)
-    return select(trajectories, settings, described=laid_out)
+    return select(trajectories, settings, described=known_descriptors)
 
 
 def occupied(selection):
-    """Return the score as it can be told by hand: 21 bins, one of them of all frames of the first seed."""
+    """Return the known score: there are 21 bins, one of which contains all frames of the first seed."""
     first = int((selection.trajectory_indices == 0).any())
     return (first + int((selection.trajectory_indices == 1).sum())) / 21
 
 
-def test_the_target_is_reached_and_not_with_one_structure_fewer(trajectories, laid_out, kind):
-    selection = choose(trajectories, laid_out, kind, 0.5)
+def test_the_target_is_reached_but_not_with_one_structure_fewer(trajectories, known_descriptors, kind):
+    selection = choose(trajectories, known_descriptors, kind, 0.5)
     assert 11 <= len(selection) < 40
     assert selection.report['coverage_score'] == pytest.approx(occupied(selection))
     assert occupied(selection) >= 0.5
     assert selection.report['warnings'] == []
-    fewer = choose(trajectories, laid_out, kind, 0.5, n_structures=len(selection) - 1)
+    fewer = choose(trajectories, known_descriptors, kind, 0.5, n_structures=len(selection) - 1)
     assert len(fewer) == len(selection) - 1
     assert occupied(fewer) < 0.5
 
 
 @pytest.mark.parametrize('kind', ['fps', 'backward'], indirect=True)
-def test_samplers_that_take_each_bin_once_need_as_many_structures_as_bins(trajectories, laid_out, kind):
-    selection = choose(trajectories, laid_out, kind, 0.9)
+def test_samplers_that_choose_each_bin_once_need_one_structure_per_bin(trajectories, known_descriptors, kind):
+    selection = choose(trajectories, known_descriptors, kind, 0.9)
     assert len(selection) == 19
     # 0.9 of 21 bins are 18.9.
     assert occupied(selection) == pytest.approx(19 / 21)
 
 
-def test_a_target_out_of_reach_gives_as_many_as_may_be_and_a_warning(trajectories, laid_out, kind):
-    selection = choose(trajectories, laid_out, kind, 1.0, n_structures=6)
+def test_an_unreachable_target_gives_the_maximum_number_and_a_warning(trajectories, known_descriptors, kind):
+    selection = choose(trajectories, known_descriptors, kind, 1.0, n_structures=6)
     assert len(selection) == 6
     (warning,) = selection.report['warnings']
     score = selection.report['coverage_score']
@@ -109,14 +109,14 @@ def test_a_target_out_of_reach_gives_as_many_as_may_be_and_a_warning(trajectorie
     assert numbers_in(warning) == pytest.approx([score, 1, 6], rel=1e-2)
 
 
-def test_all_frames_reach_every_target_also_where_more_may_be_chosen(trajectories, laid_out):
-    selection = choose(trajectories, laid_out, 'stride', 1.0, n_structures=1000)
+def test_all_frames_together_reach_any_target(trajectories, known_descriptors):
+    selection = choose(trajectories, known_descriptors, 'stride', 1.0, n_structures=1000)
     assert selection.report['coverage_score'] == 1.0
     assert selection.report['warnings'] == []
 
 
 @pytest.mark.parametrize(('kind', 'n_at_most'), [('random', 3), ('fps', 3), ('stride', 8)], indirect=['kind'])
-def test_few_selections_are_made_to_find_the_number(trajectories, laid_out, kind, n_at_most, monkeypatch):
+def test_few_selections_are_needed_to_find_the_number(trajectories, known_descriptors, kind, n_at_most, monkeypatch):
     sampler, numbers = SAMPLERS.load(kind), []
     pick = sampler.pick
 
@@ -125,13 +125,13 @@ def test_few_selections_are_made_to_find_the_number(trajectories, laid_out, kind
         return pick(self, pool, n_structures, rng)
 
     monkeypatch.setattr(sampler, 'pick', count)
-    selection = choose(trajectories, laid_out, kind, 0.5)
+    selection = choose(trajectories, known_descriptors, kind, 0.5)
     assert numbers[0] == 40
     assert {len(selection), len(selection) - 1} <= set(numbers)
     assert len(numbers) <= n_at_most
 
 
-def test_structures_given_cover_too_and_one_is_chosen_at_least(trajectories, tmp_path):
+def test_the_reference_dataset_contributes_to_the_coverage(trajectories, tmp_path):
     frames = [one.frame(place) for one in trajectories for place in range(20)]
     frames[0].write(tmp_path / 'one.traj')
     for atoms in frames:
@@ -146,7 +146,7 @@ def test_structures_given_cover_too_and_one_is_chosen_at_least(trajectories, tmp
     assert numbers[1] == 1
 
 
-def test_the_frames_are_described_once(trajectories, monkeypatch):
+def test_descriptors_are_computed_once(trajectories, monkeypatch):
     calls, describe = [], descriptors.describe_structures
 
     def count(structures, n_structures, species, settings):
@@ -162,10 +162,10 @@ def test_the_frames_are_described_once(trajectories, monkeypatch):
     np.testing.assert_array_equal(chosen.distances, plain.distances)
 
 
-def test_sets_held_out_keep_their_share_of_the_bound(trajectories, laid_out):
-    # With other energies no frame is a copy of one of the other lineage.
+def test_held_out_sets_have_their_fraction_of_the_maximum_number(trajectories, known_descriptors):
+    # With different energies, no frame is a copy of a frame in the other group.
     trajectories[0].energies[:] = 1.0
-    selection = choose(trajectories, laid_out, 'random', 0.1, n_structures=20, test_share=0.2)
+    selection = choose(trajectories, known_descriptors, 'random', 0.1, n_structures=20, test_share=0.2)
     assert selection.splits.count('test') == 4
     assert 1 <= selection.splits.count('train') < 16
 

@@ -1,4 +1,4 @@
-"""A selection job makes the selection that would have been made in place, or says in one sentence why not."""
+"""A selection job makes the same selection as without a job, or reports why it cannot."""
 
 import json
 import os
@@ -47,7 +47,7 @@ SECTIONS = {
 
 
 def make_trajectory(random_seed, n_frames=12):
-    """Return frames with everything that a selection looks at: labels, crashes, the figures of a committee."""
+    """Return frames with all data that a selection uses: labels, crashes and the disagreement of a committee."""
     atoms = bulk('Cu', cubic=True) * (1 + random_seed % 2, 1, 1)
     atoms.numbers[0] = 79
     rng = np.random.default_rng(random_seed)
@@ -69,14 +69,14 @@ def make_trajectory(random_seed, n_frames=12):
 
 @pytest.fixture
 def make_request(tmp_path):
-    """Return a function that makes the request of a selection with a reference dataset and descriptors of a job."""
+    """Return a function that creates a selection request with a reference dataset and descriptors of a job."""
     trajectories = [make_trajectory(number) for number in range(3)]
     reference = tmp_path / 'reference' / 'old.db'
     reference.parent.mkdir()
     with connect(reference) as database:
         database.write(trajectories[0].frame(3), label_source='dft:vasp:pbe')
     given = read_given(reference)
-    structures = [[one.frame(place) for place in range(len(one))] for one in (*trajectories,)]
+    structures = [[one.frame(index) for index in range(len(one))] for one in trajectories]
 
     def describe(some):
         return describe_structures(some, len(some), [29, 79], SMALL)
@@ -124,7 +124,7 @@ def run(tmp_path):
 
 
 @pytest.mark.parametrize('kind', SECTIONS)
-def test_a_job_makes_the_selection_that_is_made_in_place_to_the_last_bit(make_request, run, tmp_path, kind):
+def test_the_selection_of_a_job_is_bitwise_identical_to_one_without_a_job(make_request, run, tmp_path, kind):
     request = make_request(kind)
     result = run(request)
     assert (result.outcome, result.message) == ('completed', '')
@@ -139,7 +139,7 @@ def test_a_job_makes_the_selection_that_is_made_in_place_to_the_last_bit(make_re
     assert found.report['given_label_sources'] == ['dft:vasp:pbe']
 
 
-def test_descriptors_of_jobs_are_taken_and_none_is_computed_again(make_request, run, monkeypatch):
+def test_descriptors_of_jobs_are_not_computed_again(make_request, run, monkeypatch):
     request = make_request('fps')
     monkeypatch.setattr('aiida_mlip_autopipe.sampling.pool.describe.describe_structures', None)
     assert run(request).outcome == 'completed'
@@ -157,13 +157,13 @@ def test_descriptors_of_jobs_are_taken_and_none_is_computed_again(make_request, 
         ({'image_sha256': 'a' * 64}, Code.MODEL_MISMATCH),
     ],
 )
-def test_a_job_that_cannot_be_run_is_refused(make_request, run, changes, code):
+def test_an_invalid_job_is_refused(make_request, run, changes, code):
     result = run(make_request('fps'), **changes)
     assert (result.outcome, result.code) == ('refused', code)
     assert result.message
 
 
-def test_no_frame_to_choose_from_is_a_refusal_of_its_own(make_request, run, tmp_path):
+def test_a_selection_job_without_candidates_is_refused(make_request, run, tmp_path):
     result = run(make_request('fps', max_force_eV_A=1e-9))
     assert (result.outcome, result.code) == ('refused', Code.SAMPLING)
     assert '36' in result.message
@@ -172,8 +172,8 @@ def test_no_frame_to_choose_from_is_a_refusal_of_its_own(make_request, run, tmp_
 
 
 @pytest.mark.parametrize(('how', 'outcome'), [('file', 'stopped'), ('signal', 'stopped'), ('time', 'out_of_walltime')])
-def test_a_job_that_is_interrupted_leaves_no_selection(make_request, run, tmp_path, monkeypatch, how, outcome):
-    def select_for_ever(_):
+def test_an_interrupted_job_writes_no_selection(make_request, run, tmp_path, monkeypatch, how, outcome):
+    def select_forever(_):
         if how == 'file':
             (tmp_path / STOP_FILE).touch()
         elif how == 'signal':
@@ -181,7 +181,7 @@ def test_a_job_that_is_interrupted_leaves_no_selection(make_request, run, tmp_pa
         while True:
             sum(range(1000))
 
-    monkeypatch.setattr(select.SelectionRequest, 'select', select_for_ever)
+    monkeypatch.setattr(select.SelectionRequest, 'select', select_forever)
     before = signal.getsignal(signal.SIGALRM)
     result = run(make_request('fps'), **({'max_wallclock_s': 1.0} if how == 'time' else {}))
     assert (result.outcome, result.code) == (outcome, None)

@@ -20,7 +20,7 @@ def with_temperatures(trajectory, temperatures):
 
 @pytest.fixture
 def hot_and_cold(make_trajectory, rattled):
-    """Return 40 frames of 300 K, 8 of 600 K and 2 of 1200 K."""
+    """Return 40 frames at 300 K, 8 at 600 K and 2 at 1200 K."""
     counts = {300: 40, 600: 8, 1200: 2}
     return [
         with_temperatures(
@@ -30,7 +30,7 @@ def hot_and_cold(make_trajectory, rattled):
     ]
 
 
-def test_every_stratum_has_the_same_share_and_what_one_cannot_fill_goes_to_the_others(hot_and_cold):
+def test_strata_have_equal_numbers_and_large_ones_replace_the_missing_frames_of_small_ones(hot_and_cold):
     settings = sampling('stratified', n_structures=18, n_strata=3, near_equilibrium_share=0, within=FPS)
     selection = select_frames(hot_and_cold, settings, random_seed=1)
     chosen = names(selection, hot_and_cold)
@@ -42,7 +42,7 @@ def test_every_stratum_has_the_same_share_and_what_one_cannot_fill_goes_to_the_o
     ]
 
 
-def test_the_thermostat_tells_the_strata_where_it_is_known(make_trajectory, rattled):
+def test_strata_use_the_temperature_of_the_thermostat_if_known(make_trajectory, rattled):
     trajectory = with_temperatures(make_trajectory(rattled(10)), np.linspace(100, 900, 10))
     trajectory.extra['target_temperature_K'] = np.repeat([300.0, 500.0], 5)
     settings = sampling('stratified', n_structures=4, n_strata=2, near_equilibrium_share=0, within={'kind': 'random'})
@@ -52,7 +52,7 @@ def test_the_thermostat_tells_the_strata_where_it_is_known(make_trajectory, ratt
 
 
 @pytest.mark.parametrize(('by', 'expected'), [('seed', ['a', 'b', 'c']), ('composition', ['AuCu3', 'Cu'])])
-def test_strata_by_name(make_trajectory, rattled, by, expected):
+def test_strata_can_be_seeds_or_compositions(make_trajectory, rattled, by, expected):
     pure = rattled(5, 3)
     for atoms in pure:
         atoms.numbers[:] = 29
@@ -84,7 +84,7 @@ def test_energies_are_compared_within_a_composition(make_trajectory, rattled):
     assert sum(stratum['n_candidates'] for stratum in strata) == 20
 
 
-def test_a_share_is_chosen_near_equilibrium_first(make_trajectory, rattled):
+def test_a_fraction_is_chosen_near_equilibrium_first(make_trajectory, rattled):
     trajectory = make_trajectory(rattled(40))
     trajectory.energies[:] = np.random.default_rng(0).permutation(40)
     settings = sampling('stratified', n_structures=10, near_equilibrium_share=0.5, within=FPS)
@@ -94,7 +94,7 @@ def test_a_share_is_chosen_near_equilibrium_first(make_trajectory, rattled):
     assert len(set(selection.frame_indices)) == 10
 
 
-def test_a_mix_gives_each_sampler_its_share(hot_and_cold):
+def test_each_sampler_of_a_mix_chooses_its_fraction(hot_and_cold):
     settings = sampling(
         'mix',
         n_structures=12,
@@ -106,13 +106,13 @@ def test_a_mix_gives_each_sampler_its_share(hot_and_cold):
         {'sampler': 'fps', 'n_selected': 4},
     ]
     assert np.isnan(selection.distances[:8]).all()
-    # The second sampler knows what the first one chose.
+    # For the second sampler, the frames of the first count as chosen.
     assert (selection.distances[8:] > 0).all()
     pairs = set(zip(selection.trajectory_indices.tolist(), selection.frame_indices.tolist(), strict=True))
     assert len(pairs) == 12
 
 
-def test_a_mix_fills_up_with_what_its_parts_leave(hot_and_cold):
+def test_other_parts_of_a_mix_choose_the_frames_that_one_part_lacks(hot_and_cold):
     covers = {'kind': 'fps', 'descriptor': SOAP, 'coverage_radius': 2.0}
     settings = sampling(
         'mix',
@@ -123,7 +123,7 @@ def test_a_mix_fills_up_with_what_its_parts_leave(hot_and_cold):
     assert [part['n_selected'] for part in selection.report['parts']] == [12, 0]
 
 
-def test_more_than_there_are_gives_all_and_a_warning(hot_and_cold):
+def test_a_request_for_too_many_structures_returns_all_with_a_warning(hot_and_cold):
     for settings in (
         sampling('mix', n_structures=60, parts=[{'share': 1, 'sampler': FPS}]),
         sampling('stratified', n_structures=60, within=FPS),
@@ -147,13 +147,13 @@ def test_bad_parts_are_refused(parts):
         sampling('mix', parts=parts)
 
 
-def test_settings_survive_json():
+def test_settings_can_be_written_to_json_and_read():
     settings = sampling('mix', parts=[{'share': 1, 'sampler': FPS}, {'share': 0.5, 'sampler': {'kind': 'direct'}}])
     assert sampling(**settings.model_dump(mode='json')) == settings
 
 
 @pytest.mark.parametrize('field', SelectionSettings.model_fields)
-def test_what_belongs_to_the_selection_is_no_setting_of_a_sampler_within(field):
+def test_inner_samplers_refuse_settings_of_the_selection(field):
     part = {'kind': 'fps', field: None}
     for fields in ({'kind': 'mix', 'parts': [{'share': 1, 'sampler': part}]}, {'kind': 'stratified', 'within': part}):
         with pytest.raises(ValidationError) as caught:

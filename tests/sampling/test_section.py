@@ -19,7 +19,7 @@ FIELDS = {'mix': {'parts': [{'share': 1, 'sampler': {'kind': 'random'}}]}}
 
 
 @pytest.mark.parametrize('kind', SAMPLERS)
-def test_a_section_has_the_settings_of_the_selection_and_those_of_its_sampler(kind):
+def test_a_section_contains_the_settings_of_the_selection_and_of_its_sampler(kind):
     section = sampling(kind, n_structures=7, test_share=0.2, **FIELDS.get(kind, {}))
     assert TypeAdapter(sampling_union()).validate_python(section.model_dump(mode='json')) == section
     selection, sampler = split_section(section)
@@ -28,7 +28,7 @@ def test_a_section_has_the_settings_of_the_selection_and_those_of_its_sampler(ki
     assert not set(type(sampler).model_fields) & set(SelectionSettings.model_fields)
 
 
-def test_a_sampler_keeps_what_it_was_told():
+def test_the_settings_of_a_sampler_are_kept():
     _, sampler = split_section(sampling('fps', coverage_radius=0.1, descriptor={'n_max': 4}))
     assert sampler == FpsSettings(coverage_radius=0.1, descriptor=SoapSettings(n_max=4))
 

@@ -44,7 +44,7 @@ def kind(request):
     return request.param
 
 
-def test_the_frames_asked_for_are_chosen_none_twice(trajectories, kind):
+def test_the_requested_number_of_different_frames_is_chosen(trajectories, kind):
     selection = select_frames(trajectories, make_settings(kind, n_structures=10), random_seed=1)
     assert len(selection) == len(set(identities(selection, trajectories))) == 10
     assert selection.report['n_selected'] == 10
@@ -67,7 +67,7 @@ def test_the_order_of_the_trajectories_does_not_matter(trajectories, kind):
 
 
 @pytest.mark.parametrize('kind', ['random', 'fps'])
-def test_asking_for_more_keeps_what_fewer_gave(trajectories, kind):
+def test_a_larger_selection_contains_the_smaller_one(trajectories, kind):
     few, many = (
         identities(select_frames(trajectories, make_settings(kind, n_structures=n), random_seed=1), trajectories)
         for n in (5, 12)
@@ -83,24 +83,24 @@ def test_another_random_seed_draws_other_frames(trajectories):
     assert first != second
 
 
-def test_every_frame_has_the_same_chance(make_trajectory, rattled):
+def test_all_frames_have_the_same_probability(make_trajectory, rattled):
     trajectory = make_trajectory(rattled(10))
     counts = np.zeros(10)
     for random_seed in range(400):
         selection = select_frames([trajectory], sampling('random', n_structures=3), random_seed=random_seed)
         counts[selection.frame_indices] += 1
-    # 120 expected, standard deviation 9.2
+    # The expected count is 120, with a standard deviation of 9.2.
     assert (np.abs(counts - 120) < 5 * 9.2).all()
 
 
-def test_more_than_there_are_gives_all_of_them_and_a_warning(trajectories, kind):
+def test_a_request_for_too_many_frames_returns_all_with_a_warning(trajectories, kind):
     selection = select_frames(trajectories, make_settings(kind, n_structures=100), random_seed=1)
     assert len(selection) == 24
     (warning,) = selection.report['warnings']
     assert numbers_in(warning) == [24, 24, 100]
 
 
-def test_frames_passed_over_are_counted_and_never_chosen(trajectories, kind):
+def test_discarded_frames_are_counted_and_never_chosen(trajectories, kind):
     trajectories[0].energies[3] = np.nan
     trajectories[2].forces[5, 0, 1] = np.inf
     selection = select_frames(trajectories, make_settings(kind, n_structures=100), random_seed=1)
@@ -109,13 +109,13 @@ def test_frames_passed_over_are_counted_and_never_chosen(trajectories, kind):
     assert selection.report['passed_over'] == {'not_finite': 2, 'in_two_legs': 0, 'duplicate': 0, 'given': 0}
 
 
-def test_frames_beyond_the_limits_are_passed_over_and_counted_by_reason(trajectories, kind):
+def test_frames_beyond_the_limits_are_discarded_and_counted_by_reason(trajectories, kind):
     trajectories[0].forces[3, 1] = [3.0, 4.0, 0.0]
     trajectories[1].energies[:] = 4 * np.linspace(0, 0.7, 8)
     settings = make_settings(kind, n_structures=100, max_force_eV_A=4.9, max_excess_energy_eV=0.55)
     selection = select_frames(trajectories, settings, random_seed=1)
-    left_out = {('seed0', 30), ('seed1', 160), ('seed1', 170)}
-    assert left_out.isdisjoint(identities(selection, trajectories))
+    discarded = {('seed0', 30), ('seed1', 160), ('seed1', 170)}
+    assert discarded.isdisjoint(identities(selection, trajectories))
     assert (
         selection.report['passed_over'] | {'force_too_large': 1, 'energy_too_high': 2}
         == selection.report['passed_over']
@@ -123,7 +123,7 @@ def test_frames_beyond_the_limits_are_passed_over_and_counted_by_reason(trajecto
     assert len(selection) == 21
 
 
-def test_a_force_at_the_limit_is_within_it(trajectories):
+def test_a_force_at_the_limit_is_allowed(trajectories):
     trajectories[0].forces[3, 1] = [3.0, 4.0, 0.0]
     selection = select_frames(trajectories, sampling('random', n_structures=100, max_force_eV_A=5.0), random_seed=1)
     assert len(selection) == 24
@@ -145,7 +145,7 @@ def test_a_selection_without_finite_frames_is_refused(trajectories, kind):
         select_frames([], make_settings(kind), random_seed=1)
 
 
-def test_fps_never_takes_a_rotated_copy(make_trajectory, rattled):
+def test_fps_never_chooses_a_rotated_copy(make_trajectory, rattled):
     frames = rattled(4)
     copies = [atoms.copy() for atoms in frames]
     for atoms in copies:
@@ -158,16 +158,16 @@ def test_fps_never_takes_a_rotated_copy(make_trajectory, rattled):
     assert numbers_in(selection.report['warnings'][0]) == [4, 8, 8]
 
 
-def test_fps_stops_when_every_frame_is_near_one_chosen(trajectories):
-    whole = select_frames(trajectories, make_settings('fps', n_structures=24), random_seed=1)
-    radius = whole.distances[10]
+def test_fps_stops_when_all_frames_are_near_a_chosen_frame(trajectories):
+    complete = select_frames(trajectories, make_settings('fps', n_structures=24), random_seed=1)
+    radius = complete.distances[10]
     selection = select_frames(trajectories, make_settings('fps', coverage_radius=radius), random_seed=1)
-    np.testing.assert_array_equal(selection.frame_indices, whole.frame_indices[:10])
+    np.testing.assert_array_equal(selection.frame_indices, complete.frame_indices[:10])
     assert selection.report['coverage_radius'] == pytest.approx(radius)
     assert selection.report['warnings'] == []
 
 
-def test_fps_takes_the_odd_one_out_before_it_fills_up(make_trajectory, rattled):
+def test_fps_chooses_an_outlier_before_similar_frames(make_trajectory, rattled):
     frames = [*rattled(20, amplitude=0.02), *rattled(1, random_seed=9, amplitude=0.3)]
     selection = select_frames(
         [make_trajectory(frames)], sampling('fps', n_structures=3, descriptor=SOAP), random_seed=1
@@ -177,12 +177,12 @@ def test_fps_takes_the_odd_one_out_before_it_fills_up(make_trajectory, rattled):
     assert selection.distances[1] > selection.distances[2] > selection.report['coverage_radius'] > 0
 
 
-def test_stride_takes_the_middle_of_equal_spans_in_the_order_of_seeds_and_steps(trajectories):
+def test_stride_chooses_the_middle_of_equal_intervals_in_the_order_of_seeds_and_steps(trajectories):
     selection = select_frames(trajectories, make_settings('stride', n_structures=4), random_seed=1)
     assert identities(selection, trajectories) == [('seed0', 30), ('seed1', 110), ('seed1', 170), ('seed2', 250)]
 
 
-def test_the_report_is_json(trajectories, kind):
+def test_the_report_is_valid_json(trajectories, kind):
     report = select_frames(trajectories, make_settings(kind, n_structures=5), random_seed=1).report
     assert json.loads(json.dumps(report, allow_nan=False)) == report
 
@@ -199,7 +199,7 @@ def test_an_unknown_kind_is_refused():
 
 
 @pytest.mark.parametrize('by_kind', [{'seed0': 'alloy', 'seed1': 'alloy', 'seed2': 'surface'}])
-def test_kinds_of_seed_are_strata(trajectories, by_kind):
+def test_kinds_of_seeds_can_be_strata(trajectories, by_kind):
     settings = make_settings('stratified', by='kind', n_structures=8, near_equilibrium_share=0)
     selection = select_frames(trajectories, settings, random_seed=1, kinds=by_kind)
     assert [by_kind[seed] for seed, _ in identities(selection, trajectories)].count('surface') == 4
@@ -211,32 +211,32 @@ def test_kinds_of_seed_are_strata(trajectories, by_kind):
 
 @pytest.fixture
 def crashing(trajectories):
-    """Return trajectories of which the first two became unstable just after their last frame."""
+    """Return trajectories, of which the first two become unstable just after their last frame."""
     for trajectory in trajectories[:2]:
         trajectory.extra['time_to_crash_fs'] = 20.0 * np.arange(8, 0, -1)
     return trajectories
 
 
-def on_the_way(selection, trajectories, window_fs=100.0):
-    places = zip(selection.trajectory_indices, selection.frame_indices, strict=True)
-    return sum(trajectories[t].extra.get('time_to_crash_fs', np.full(8, np.inf))[f] <= window_fs for t, f in places)
+def count_near_crash(selection, trajectories, window_fs=100.0):
+    chosen = zip(selection.trajectory_indices, selection.frame_indices, strict=True)
+    return sum(trajectories[t].extra.get('time_to_crash_fs', np.full(8, np.inf))[f] <= window_fs for t, f in chosen)
 
 
-def test_frames_on_the_way_to_a_crash_are_chosen_up_to_their_share(crashing, kind):
-    # Ten frames are within 100 fs of a crash.
+def test_frames_before_a_crash_are_chosen_up_to_their_fraction(crashing, kind):
+    # Ten frames are less than 100 fs before a crash.
     selection = select_frames(crashing, make_settings(kind, n_structures=24, crash_share=0.25), random_seed=1)
-    assert on_the_way(selection, crashing) == 6
+    assert count_near_crash(selection, crashing) == 6
     assert selection.report['passed_over']['near_crash'] == 4
     assert len(selection) == 20
 
 
 @pytest.mark.parametrize(('share', 'window_fs', 'expected'), [(0.0, 100.0, 14), (1.0, 100.0, 24), (0.0, 39.0, 22)])
-def test_the_share_and_the_window_say_which(crashing, share, window_fs, expected):
+def test_fraction_and_time_window_determine_the_number_of_frames_before_a_crash(crashing, share, window_fs, expected):
     settings = sampling('random', n_structures=24, crash_share=share, crash_window_fs=window_fs)
     assert len(select_frames(crashing, settings, random_seed=1)) == expected
 
 
-def test_every_pick_has_the_gain_of_its_sampler(trajectories, kind):
+def test_all_frames_have_the_gain_of_their_sampler(trajectories, kind):
     selection = select_frames(trajectories, make_settings(kind, n_structures=6), random_seed=1)
     if kind == 'environment':
         assert (selection.gains == selection.gains.astype(int)).all()
@@ -248,7 +248,7 @@ def test_every_pick_has_the_gain_of_its_sampler(trajectories, kind):
 
 
 @pytest.mark.parametrize('kind', ['fps', 'direct', 'environment', 'stratified'])
-def test_turning_the_frames_and_reordering_their_atoms_changes_no_choice(make_trajectory, rattled, kind):
+def test_rotation_and_permutation_of_atoms_do_not_change_the_choice(make_trajectory, rattled, kind):
     frames = rattled(12, random_seed=4)
     turned = []
     for angle, atoms in enumerate(frames, start=17):

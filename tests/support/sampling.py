@@ -1,4 +1,4 @@
-"""Sections of a config that tests of sampling are made with, and selections by them."""
+"""Sections ``sampling`` of a config, selections with them, and numbers in warnings."""
 
 import re
 from pathlib import Path
@@ -20,6 +20,6 @@ def numbers_in(sentence: str) -> list[float]:
 
 
 def select(trajectories: list[Trajectory], section: SamplingSettings, **fields: Any) -> Selection:
-    """Select frames as a campaign does, with the file of given structures read."""
+    """Select frames like a campaign, with the structures of the reference dataset."""
     given = read_given(section.given) if isinstance(section.given, Path) else []
     return select_frames(trajectories, section, random_seed=1, given=given, **fields)

@@ -9,7 +9,7 @@ CUTOFF_A = 5.3
 
 
 def neighbours_of(atoms, species):
-    """Return for each atom the elements and distances of its neighbours, itself left out."""
+    """Return the elements and distances of the neighbours of each atom, without the atom itself."""
     images = find_images(atoms, species, CUTOFF_A)
     found = images.find_neighbours(slice(None), CUTOFF_A)
     taken = found.taken == 1
@@ -17,7 +17,7 @@ def neighbours_of(atoms, species):
     elements = np.asarray(species)[np.searchsorted(images.bounds, places, side='right') - 1]
     distances = np.linalg.norm(images.positions[:, places].T - images.centres[centres], axis=1)
     rows = [np.sort(1000 * elements[centres == i] + distances[centres == i]) for i in range(len(atoms))]
-    # Each atom is its own neighbour, once.
+    # Each atom is a neighbour of itself exactly once.
     assert all((row % 1000 < 1e-9).sum() == 1 for row in rows)
     return [row[row % 1000 > 1e-9] for row in rows]
 
@@ -46,18 +46,18 @@ def _sheared():
     return sheared
 
 
-def _turned():
-    turned = fcc111('Cu', (2, 1, 3), vacuum=4.0)
-    turned.rotate(40, (1, 2, 3), rotate_cell=True)
-    return turned
+def _rotated():
+    rotated = fcc111('Cu', (2, 1, 3), vacuum=4.0)
+    rotated.rotate(40, (1, 2, 3), rotate_cell=True)
+    return rotated
 
 
 @pytest.mark.parametrize(
     'atoms',
-    [_crystal(), _outside(), _sheared(), bulk('Cu'), fcc111('Cu', (1, 1, 2)), _turned(), molecule('C60')],
-    ids=['crystal', 'atoms outside of the cell', 'sheared', 'primitive', 'slab without vacuum', 'turned', 'molecule'],
+    [_crystal(), _outside(), _sheared(), bulk('Cu'), fcc111('Cu', (1, 1, 2)), _rotated(), molecule('C60')],
+    ids=['crystal', 'atoms outside the cell', 'sheared', 'primitive', 'slab without vacuum', 'rotated', 'molecule'],
 )
-def test_neighbours_are_those_of_a_neighbour_list(atoms):
+def test_neighbours_agree_with_a_neighbour_list(atoms):
     species = sorted(set(atoms.numbers.tolist()) | {8, 79})
     for found, expected in zip(neighbours_of(atoms, species), expected_of(atoms), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-9)
@@ -69,7 +69,7 @@ def test_a_direction_without_a_cell_vector_is_not_periodic():
     assert [len(row) for row in found] == [2, 2, 2]
 
 
-def test_a_molecule_far_from_the_origin_keeps_its_neighbours():
+def test_the_neighbours_in_a_molecule_far_from_the_origin_are_correct():
     far = molecule('CH3CH2OH')
     near = neighbours_of(far, [1, 6, 8])
     far.positions += [3e5, -2e5, 1e5]
@@ -77,6 +77,6 @@ def test_a_molecule_far_from_the_origin_keeps_its_neighbours():
         np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
-def test_an_element_that_is_not_among_the_species_is_refused():
+def test_an_unsupported_element_is_refused():
     with pytest.raises(ValueError, match=r'\bH\b'):
         find_images(molecule('H2O'), [8, 29], CUTOFF_A)

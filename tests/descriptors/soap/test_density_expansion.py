@@ -16,11 +16,11 @@ def expand(atoms, species):
 
 
 def integrate(distance, degree):
-    """Return the overlaps of a Gaussian on the z axis with the orthonormal functions of a degree, by quadrature."""
+    """Compute the overlaps of a Gaussian on the z axis with the orthonormal functions of a degree by quadrature."""
     points, weights = np.polynomial.legendre.leggauss(200)
     r, dr = 12.0 * (points + 1) / 2, 12.0 * weights / 2
     radii = np.linspace(1.0, R_CUT_A, N_MAX)
-    # Each function has decayed to a thousandth at its radius.
+    # Each function has decayed to 0.001 at its radius.
     primitives = r**degree * np.exp(-np.outer(np.log(1000 * radii**degree) / radii**2, r**2))
     overlap = (primitives * r**2 * dr) @ primitives.T
     values, vectors = np.linalg.eigh(overlap)
@@ -35,18 +35,18 @@ def integrate(distance, degree):
 def test_coefficients_are_the_overlaps_of_gaussians_with_the_basis(degree):
     pair = Atoms('HO', [[0, 0, 0], [0, 0, 2.1]])
     hydrogen, oxygen = expand(pair, [1, 8])[degree]
-    # The atom itself, and its neighbour on the z axis: only m = 0 is left, the first of the cosines.
+    # For the atom itself and its neighbour on the z axis, only m = 0, the first cosine, is not zero.
     for found, distance in ((hydrogen[:, 0], 0.0), (oxygen[:, 0], 2.1)):
         np.testing.assert_allclose(found[:, degree], integrate(distance, degree), atol=1e-8)
         np.testing.assert_allclose(np.delete(found, degree, axis=1), 0.0, atol=1e-12)
 
 
-def test_an_element_that_is_not_near_has_no_coefficients():
+def test_the_coefficients_of_elements_without_neighbours_are_zero():
     helium = expand(Atoms('H2', [[0, 0, 0], [0, 0, 0.7]]), [1, 2, 8])
     assert all(not coefficients[1:].any() for coefficients in helium)
 
 
-def test_atoms_beyond_the_reach_of_the_gaussians_do_not_count():
+def test_atoms_beyond_the_cutoff_do_not_contribute():
     alone, pair = (Atoms('H', [[0, 0, 0]]), Atoms('H2', [[0, 0, 0], [0, 0, EXPANSION.cutoff_A + 1e-6]]))
     for one, two in zip(expand(alone, [1]), expand(pair, [1]), strict=True):
         np.testing.assert_allclose(one[:, :, 0], two[:, :, 0], rtol=1e-12)

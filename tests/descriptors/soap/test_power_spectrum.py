@@ -1,4 +1,4 @@
-"""The features are those of dscribe's SOAP."""
+"""The features agree with the SOAP of dscribe."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ SPECIES = [6, 8, 29, 79]
 
 
 def both(compression='off', n_max=4, l_max=4, r_cut_A=4.0, sigma_A=0.5, species=SPECIES):
-    """Return our power spectrum and a function that makes dscribe's, averaged (outer) or not (off)."""
+    """Return our power spectrum and a function for that of dscribe, averaged (outer) or not (off)."""
     weights = 1.0 + np.array(species) / 100.0
     ours = PowerSpectrum(DensityExpansion(r_cut_A, n_max, l_max, sigma_A), species, compression, weights)
 
@@ -78,15 +78,15 @@ STRUCTURES = {
     'wire': nanotube(3, 0, length=1),
     'primitive cell': bulk('Cu'),
     'skewed cell': _skewed(),
-    'atom alone': Atoms('Au', cell=[1.0, 1.0, 1.0]),
-    'cluster of more atoms than are expanded at a time': Octahedron('Cu', 5),
+    'single atom': Atoms('Au', cell=[1.0, 1.0, 1.0]),
+    'cluster of more atoms than a block': Octahedron('Cu', 5),
 }
 STRUCTURES['sheet'].cell[2] = [0.0, 0.0, 12.0]
 STRUCTURES['wire'].cell[:2] = [[9.0, 0.0, 0.0], [0.0, 9.0, 0.0]]
-STRUCTURES['cluster of more atoms than are expanded at a time'].cell[:] = np.eye(3)
+STRUCTURES['cluster of more atoms than a block'].cell[:] = np.eye(3)
 
 
-def test_the_structures_are_of_all_kinds():
+def test_the_structures_cover_all_periodicities_and_several_blocks():
     assert {tuple(map(bool, atoms.pbc)) for atoms in STRUCTURES.values()} == {
         (True, True, True),
         (True, True, False),
@@ -98,7 +98,7 @@ def test_the_structures_are_of_all_kinds():
 
 @pytest.mark.parametrize('compression', COMPRESSIONS)
 @pytest.mark.parametrize('name', STRUCTURES)
-def test_features_are_those_of_dscribe(name, compression):
+def test_features_agree_with_dscribe(name, compression):
     ours, reference = both(compression)
     atoms = STRUCTURES[name]
     agree(ours.average(atoms)[None], reference(atoms, 'outer'))
@@ -107,7 +107,7 @@ def test_features_are_those_of_dscribe(name, compression):
 
 @pytest.mark.parametrize('compression', COMPRESSIONS)
 @pytest.mark.parametrize('species', [[29], [29, 79], [8, 29, 78, 79]])
-def test_features_have_the_order_of_dscribe_for_any_number_of_elements(compression, species):
+def test_the_order_of_features_agrees_with_dscribe_for_any_number_of_elements(compression, species):
     ours, reference = both(compression, species=species)
     atoms = bulk('Cu', cubic=True)
     atoms.numbers[:] = (species * 4)[:4]
@@ -127,13 +127,13 @@ def test_features_have_the_order_of_dscribe_for_any_number_of_elements(compressi
     ],
     ids=str,
 )
-def test_features_are_those_of_dscribe_for_any_basis(settings):
+def test_features_agree_with_dscribe_for_any_basis(settings):
     ours, reference = both(**settings)
     agree(ours.average(_alloy())[None], reference(_alloy(), 'outer'))
 
 
 @pytest.mark.parametrize('compression', COMPRESSIONS)
-def test_the_average_is_that_of_the_environments(compression):
+def test_the_average_is_the_mean_of_the_environments(compression):
     ours, _ = both(compression)
     averaged, environments = ours.average(_alloy()), ours.environments(_alloy())
     np.testing.assert_allclose(averaged, environments.mean(axis=0), rtol=1e-9, atol=1e-12 * abs(averaged).max())

@@ -25,38 +25,38 @@ def alloy(rattled):
     return rattled(1)[0]
 
 
-def test_the_order_of_the_atoms_does_not_matter(alloy):
+def test_the_order_of_the_atoms_does_not_change_the_descriptor(alloy):
     first, second = describe(alloy, alloy[[2, 0, 3, 1]])
     np.testing.assert_allclose(first, second, atol=1e-6)
 
 
-def test_a_rotation_does_not_matter(alloy):
+def test_a_rotation_does_not_change_the_descriptor(alloy):
     rotated = alloy.copy()
     rotated.rotate(37, (1, 2, 3), rotate_cell=True)
     first, second = describe(alloy, rotated)
     np.testing.assert_allclose(first, second, atol=1e-6)
 
 
-def test_a_translation_does_not_matter(alloy):
+def test_a_translation_does_not_change_the_descriptor(alloy):
     moved = alloy.copy()
     moved.translate([0.7, 1.9, -3.0])
     first, second = describe(alloy, moved)
     np.testing.assert_allclose(first, second, atol=1e-6)
 
 
-def test_an_atom_that_has_left_its_cell_is_where_its_image_is(alloy):
+def test_atoms_outside_the_cell_are_equivalent_to_their_images(alloy):
     strayed = alloy.copy()
     strayed.positions[0] += 2 * alloy.cell[0] - 3 * alloy.cell[2]
     first, second = describe(alloy, strayed)
     np.testing.assert_allclose(first, second, atol=1e-6)
 
 
-def test_a_supercell_is_the_same_structure(alloy):
+def test_a_supercell_has_the_same_descriptor(alloy):
     first, second = describe(alloy, alloy * (2, 1, 1))
     np.testing.assert_allclose(first, second, atol=1e-6)
 
 
-def test_a_rattle_an_exchange_of_elements_and_a_strain_are_other_structures(alloy):
+def test_displacement_exchange_and_strain_change_the_descriptor(alloy):
     rattled, exchanged, strained = alloy.copy(), alloy.copy(), alloy.copy()
     rattled.rattle(0.05, seed=1)
     exchanged.numbers = 108 - alloy.numbers
@@ -65,7 +65,7 @@ def test_a_rattle_an_exchange_of_elements_and_a_strain_are_other_structures(allo
     assert (np.linalg.norm(features[1:] - features[0], axis=1) > 1e-3).all()
 
 
-def test_vectors_have_length_one_in_float32(alloy):
+def test_vectors_have_unit_length_in_float32(alloy):
     features = describe(alloy, bulk('Cu'))
     assert features.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-6)
@@ -77,7 +77,7 @@ def test_molecules_slabs_and_crystals_are_described_together():
     assert np.isfinite(describe(molecule('H2O'), slab, bulk('Cu'), Atoms('Cu'))).all()
 
 
-def test_directions_that_are_not_periodic_do_not_enter():
+def test_cell_vectors_of_directions_that_are_not_periodic_are_ignored():
     free = molecule('H2O')
     boxed = molecule('H2O', cell=[2.0, 2.0, 2.0])
     first, second = describe(free, boxed)
@@ -89,18 +89,18 @@ def test_the_order_of_the_elements_does_not_matter(alloy):
     np.testing.assert_array_equal(first, second)
 
 
-def test_a_structure_has_the_same_bits_whatever_is_described_with_it(rattled, monkeypatch):
-    # Of other sizes and elements, so that whatever is shared between them would show.
+def test_a_descriptor_does_not_depend_on_the_other_structures(rattled, monkeypatch):
+    # The sizes and elements differ, so that an influence of other structures would be visible.
     structures = [*rattled(7), molecule('H2O'), bulk('Cu') * (3, 3, 3), bulk('Au')]
     species = [1, 8, 29, 79]
-    whole = describe_structures(structures, len(structures), species, SMALL)
+    together = describe_structures(structures, len(structures), species, SMALL)
     alone = [describe_structures([atoms], 1, species, SMALL)[0] for atoms in reversed(structures)]
-    np.testing.assert_array_equal(whole, alone[::-1])
+    np.testing.assert_array_equal(together, alone[::-1])
     monkeypatch.setattr('aiida_mlip_autopipe.descriptors.soap.settings.BLOCK', 3)
-    np.testing.assert_array_equal(describe_structures(structures, len(structures), species, SMALL), whole)
+    np.testing.assert_array_equal(describe_structures(structures, len(structures), species, SMALL), together)
 
 
-def test_several_processes_give_what_one_does(rattled, monkeypatch):
+def test_several_processes_give_the_same_result_as_one(rattled, monkeypatch):
     structures = rattled(7)
     alone = describe(*structures)
     monkeypatch.setattr('aiida_mlip_autopipe.descriptors.soap.settings.MANY', 7)
@@ -110,7 +110,7 @@ def test_several_processes_give_what_one_does(rattled, monkeypatch):
     np.testing.assert_array_equal(describe(*structures), alone)
 
 
-def test_the_bits_do_not_depend_on_the_number_of_threads(alloy):
+def test_results_are_bitwise_identical_for_any_number_of_threads(alloy):
     crystal = alloy * (3, 3, 2)
     found = []
     for n_threads in (1, 2):
@@ -134,25 +134,25 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(alloy):
         (89, 'mu2'),
     ],
 )
-def test_the_number_of_elements_chooses_the_compression(n_species, compression):
+def test_the_number_of_elements_determines_the_compression(n_species, compression):
     assert choose_compression(SoapSettings(), n_species) == compression
 
 
 @pytest.mark.parametrize('compression', ['off', 'mu1nu1', 'crossover', 'mu2'])
-def test_elements_are_told_apart_with_every_compression(alloy, compression):
+def test_all_compressions_distinguish_elements(alloy, compression):
     exchanged = alloy.copy()
     exchanged.numbers = 108 - alloy.numbers
     first, second = describe(alloy, exchanged, settings=SoapSettings(n_max=3, l_max=2, compression=compression))
     assert np.linalg.norm(first - second) > 1e-3
 
 
-def test_five_elements_do_not_mean_thousands_of_features():
+def test_five_elements_have_a_moderate_number_of_features():
     alloy = Atoms('CuAuNiPdPt', positions=2.5 * np.arange(5)[:, None] * [1, 0, 0])
     assert describe(alloy, settings=SoapSettings()).shape[1] == 2240
 
 
 @pytest.mark.parametrize('compression', ['off', 'mu1nu1', 'crossover', 'mu2'])
-def test_dscribe_may_compute_the_same_numbers(alloy, compression):
+def test_dscribe_gives_the_same_values(alloy, compression):
     strayed = alloy.copy()
     strayed.positions[0] += 2 * alloy.cell[0]
     structures = [alloy, strayed, fcc111('Au', (1, 1, 2), vacuum=4.0), molecule('H2O')]

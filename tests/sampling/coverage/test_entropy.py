@@ -18,18 +18,18 @@ def rattled(symbol, amplitude, seed):
         ([molecule('C6H6'), molecule('CH3CH2OH')], 1.8886169373901065, 2.1971955839430874),
     ],
 )
-def test_the_numbers_are_those_of_the_authors_package(structures, entropy, diversity):
-    # Computed with quests 2026.2.22, 32 neighbours within 5 Å and a bandwidth of 0.015 1/Å.
+def test_the_values_agree_with_the_package_of_the_authors(structures, entropy, diversity):
+    # Computed with quests 2026.2.22, with 32 neighbours within 5 Å and a bandwidth of 0.015 1/Å.
     found = entropy_and_diversity(describe_by_quests(structures))
     assert found == pytest.approx((entropy, diversity), abs=1e-8)
 
 
-def test_environments_that_are_all_alike_have_none_and_unlike_ones_the_logarithm_of_their_number():
+def test_the_entropy_is_zero_for_identical_and_the_logarithm_of_n_for_different_environments():
     assert entropy_and_diversity(np.zeros((5, 3))) == pytest.approx((0, 0))
     assert entropy_and_diversity(np.diag([1.0, 2.0, 3.0, 4.0])) == pytest.approx((np.log(4), np.log(4)))
 
 
-def test_a_copy_adds_no_diversity_and_a_rotation_changes_nothing():
+def test_copies_and_rotations_do_not_change_the_diversity():
     structure = rattled('Cu', 0.1, 3)
     turned = structure.copy()
     turned.rotate(40, (1, 2, 3), rotate_cell=True)

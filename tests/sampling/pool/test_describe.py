@@ -1,4 +1,4 @@
-"""Descriptors that a job has computed serve every sampler as those that are computed in place."""
+"""Samplers choose the same frames with the descriptors of a job as with those computed in place."""
 
 from dataclasses import replace
 
@@ -45,7 +45,7 @@ SAMPLERS = [
 
 
 @pytest.mark.parametrize('settings', SAMPLERS, ids=lambda settings: settings.kind)
-def test_a_sampler_chooses_the_same_by_descriptors_of_a_job(trajectories, settings, monkeypatch):
+def test_samplers_choose_the_same_frames_with_descriptors_of_a_job(trajectories, settings, monkeypatch):
     in_place = select(trajectories, settings)
     found = described(trajectories)
     monkeypatch.setattr('aiida_mlip_autopipe.sampling.pool.describe.describe_structures', None)
@@ -55,8 +55,8 @@ def test_a_sampler_chooses_the_same_by_descriptors_of_a_job(trajectories, settin
     np.testing.assert_array_equal(by_job.distances, in_place.distances)
 
 
-def test_descriptors_of_other_settings_are_not_taken(trajectories):
-    """A job has found nonsense for another descriptor: the selection is that without a job."""
+def test_descriptors_with_other_settings_are_ignored(trajectories):
+    """The descriptors of a job are wrong, but belong to other settings, so the selection ignores them."""
     wrong = described(trajectories, SoapSettings(n_max=4, l_max=2))
     settings = sampling('fps', n_structures=6, descriptor=SMALL)
     plain = select(trajectories, settings)
@@ -68,8 +68,8 @@ def test_descriptors_of_other_settings_are_not_taken(trajectories):
 
 
 @pytest.mark.parametrize('element', ['Cu', 'Al'])
-def test_structures_given_are_described_beside_them_also_with_another_element(trajectories, tmp_path, element):
-    """With an element that the job knew nothing of, all is described again."""
+def test_descriptors_of_a_reference_dataset_are_computed_in_addition_to_those_of_a_job(trajectories, tmp_path, element):
+    """If the job did not support an element, all descriptors are computed again."""
     atoms = bulk('Cu', cubic=True)
     atoms.symbols[0] = element
     atoms.write(tmp_path / 'given.traj')
@@ -79,7 +79,7 @@ def test_structures_given_are_described_beside_them_also_with_another_element(tr
     np.testing.assert_array_equal(by_job.frame_indices, plain.frame_indices)
 
 
-def test_learned_descriptors_serve_a_sampler_like_others(trajectories):
+def test_samplers_support_learned_descriptors(trajectories):
     settings = sampling('fps', n_structures=6, descriptor=LearnedSettings())
     found = described(trajectories, LearnedSettings())
     by_job = select(trajectories, settings, described=found)
@@ -88,8 +88,8 @@ def test_learned_descriptors_serve_a_sampler_like_others(trajectories):
     assert by_job.report['descriptor']['kind'] == 'learned'
 
 
-def test_structures_given_count_by_what_a_job_has_learned_of_them(trajectories, tmp_path):
-    """The job describes them as a calculator that takes them for the first frame of the first seed."""
+def test_learned_descriptors_of_a_reference_dataset_come_from_a_job(trajectories, tmp_path):
+    """The descriptors of the reference structure are those of the first frame of the first seed."""
     bulk('Al').write(tmp_path / 'given.traj')
     ((key, description),) = described(trajectories, LearnedSettings()).items()
     found = {key: replace(description, given=description.features[0][:1])}
@@ -106,8 +106,8 @@ def test_learned_descriptors_without_a_job_are_refused(trajectories):
         select(trajectories, sampling('fps', descriptor=LearnedSettings()))
 
 
-def test_candidates_of_a_subset_find_their_own_descriptors(trajectories):
-    """Half of the frames are passed over, so that rows of the pool and of the descriptors differ."""
+def test_candidates_of_a_subset_have_the_correct_descriptors(trajectories):
+    """Half of the frames are discarded, so that the rows of the pool and of the descriptors differ."""
     forces = np.zeros((12, 4, 3))
     forces[::2] = 9.0
     harder = [replace(trajectories[0], forces=forces), trajectories[1]]

@@ -1,4 +1,4 @@
-"""Environments that a job has described serve the samplers as those that are described in place."""
+"""Samplers choose the same frames with the environments of a job as with those computed in place."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ SAMPLERS = [
 
 @pytest.fixture
 def trajectories(make_trajectory, rattled):
-    """Return cells of two sizes, in which half of the frames of one have a large force."""
+    """Return trajectories with cells of two sizes. In one of them, half of the frames have a large force."""
     forces = np.zeros((12, 4, 3))
     forces[::2] = 9.0
     small = replace(make_trajectory(rattled(12), seed_id='small'), forces=forces)
@@ -40,7 +40,7 @@ def trajectories(make_trajectory, rattled):
 
 
 def described(trajectories, given=(), species=(29, 79)):
-    """Return what a job would find."""
+    """Return the descriptors as a job computes them."""
     projection = fit_environments(trajectories, species, SMALL)
 
     def project(structures):
@@ -53,7 +53,7 @@ def described(trajectories, given=(), species=(29, 79)):
 
 
 @pytest.mark.parametrize('settings', SAMPLERS, ids=lambda settings: settings.kind)
-def test_a_sampler_chooses_the_same_by_environments_of_a_job(trajectories, settings, monkeypatch):
+def test_samplers_choose_the_same_frames_with_environments_of_a_job(trajectories, settings, monkeypatch):
     in_place = select(trajectories, settings)
     found = described(trajectories)
     monkeypatch.setattr(environments, 'describe_environments', None)
@@ -67,7 +67,7 @@ def test_a_sampler_chooses_the_same_by_environments_of_a_job(trajectories, setti
 
 
 @pytest.mark.parametrize('element', ['Cu', 'Al'])
-def test_structures_given_are_taken_from_the_job_too(trajectories, tmp_path, element, monkeypatch):
+def test_environments_of_a_reference_dataset_come_from_a_job(trajectories, tmp_path, element, monkeypatch):
     atoms = trajectories[0].frame(3)
     atoms.symbols[0] = element
     atoms.write(tmp_path / 'given.traj')
@@ -76,7 +76,7 @@ def test_structures_given_are_taken_from_the_job_too(trajectories, tmp_path, ele
     given = read_given(tmp_path / 'given.traj')
     species = sorted({29, 79, *atoms.numbers.tolist()})
     without, found = described(trajectories), described(trajectories, given, tuple(species))
-    # A job that has not described them is of no use.
+    # The descriptors of a job without the reference dataset cannot be used.
     assert select(trajectories, settings, described=without).report == in_place.report
     monkeypatch.setattr(environments, 'describe_environments', None)
     by_job = select(trajectories, settings, described=found)
@@ -84,7 +84,7 @@ def test_structures_given_are_taken_from_the_job_too(trajectories, tmp_path, ele
     assert by_job.report == in_place.report
 
 
-def test_the_components_do_not_depend_on_what_a_selection_passes_over(trajectories, rattled, make_trajectory):
+def test_the_components_do_not_depend_on_the_discarded_frames(trajectories, rattled, make_trajectory):
     wild = make_trajectory(rattled(4, amplitude=0.5), seed_id='wild')
     wild.energies[0] = np.nan
     with_wild = fit_environments([*trajectories, wild], (29, 79), SMALL)
@@ -97,14 +97,14 @@ def test_the_components_do_not_depend_on_what_a_selection_passes_over(trajectori
     assert reports[0]['n_environments'] == reports[1]['n_environments'] + 6 * 4
 
 
-def test_without_a_finite_frame_there_is_nothing_to_fit(trajectories):
+def test_a_pca_without_finite_frames_is_refused(trajectories):
     for one in trajectories:
         one.energies[:] = np.nan
     with refused(Code.CANDIDATES_MISSING):
         fit_environments(trajectories, (29, 79), SMALL)
 
 
-def test_a_search_for_coverage_describes_the_environments_once(trajectories, monkeypatch):
+def test_a_coverage_target_computes_the_environments_once(trajectories, monkeypatch):
     n_described, describe = [], environments.describe_environments
 
     def count(structures, species, settings):
@@ -117,5 +117,5 @@ def test_a_search_for_coverage_describes_the_environments_once(trajectories, mon
     settings = sampling('environment', n_structures=20, descriptor=SMALL, coverage_target=target)
     selection = select(trajectories, settings)
     assert 1 < len(selection) < 20
-    # Once for the components, and once for all.
+    # Once for the PCA, and once for all candidates.
     assert sum(n_described) == 2 * (12 * 4 + 8 * 8)

@@ -1,4 +1,4 @@
-"""Features stay aligned with the candidates, however often a part is taken of a part."""
+"""Features stay aligned with the candidates in subsets of subsets."""
 
 import numpy as np
 import pytest
@@ -10,13 +10,13 @@ SIZES = np.array([2, 1, 3, 1, 2])
 
 @pytest.fixture
 def features():
-    """Return the features of five candidates of several atoms: each point is its candidate and its atom."""
-    points = np.array([[place, atom] for place, n in enumerate(SIZES) for atom in range(n)], dtype=np.float32)
+    """Return the features of five candidates. Each point consists of the indices of its candidate and its atom."""
+    points = np.array([[candidate, atom] for candidate, n in enumerate(SIZES) for atom in range(n)], dtype=np.float32)
     given = Points(np.array([[9, 0], [9, 1]], dtype=np.float32), np.array([2]))
     return Features.of_all(Points(points, SIZES), given, {})
 
 
-def test_a_part_of_a_part_has_the_points_of_its_candidates_and_of_those_counted(features):
+def test_a_subset_of_a_subset_has_the_points_of_its_candidates_and_of_chosen_frames(features):
     part = features.subset(np.array([4, 2, 0]), np.array([1])).subset(np.array([1, 0]), np.array([2]))
     assert part.candidates.points.tolist() == [[2, 0], [2, 1], [2, 2], [4, 0], [4, 1]]
     assert part.candidates.n_points.tolist() == [3, 2]
@@ -25,11 +25,11 @@ def test_a_part_of_a_part_has_the_points_of_its_candidates_and_of_those_counted(
     assert part.candidates.points.dtype == np.float32
 
 
-def test_the_means_are_those_of_each_candidate(features):
+def test_means_are_computed_for_each_candidate(features):
     assert features.candidates.means().tolist() == [[0, 0.5], [1, 0], [2, 1], [3, 0], [4, 0.5]]
 
 
-def test_all_candidates_share_the_points_without_a_copy(features):
+def test_the_subset_of_all_candidates_is_not_copied(features):
     whole = features.subset(np.arange(5), np.empty(0, dtype=np.int64))
     assert whole.candidates.points is features.described.points
     assert whole.chosen.points is features.given.points

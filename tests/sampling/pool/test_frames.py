@@ -11,7 +11,7 @@ def identities(pool):
     ]
 
 
-def test_candidates_are_sorted_by_seed_and_step_whatever_the_order_of_the_legs(make_trajectory, rattled):
+def test_candidates_are_sorted_by_seed_and_step_for_any_order_of_the_legs(make_trajectory, rattled):
     frames = rattled(6)
     legs = [
         make_trajectory(frames[:2], 'b'),
@@ -31,7 +31,7 @@ def test_a_frame_in_two_legs_counts_once(make_trajectory, rattled):
 
 
 @pytest.mark.parametrize('name', ['energies', 'forces', 'positions', 'cells'])
-def test_a_frame_that_is_not_finite_is_passed_over(make_trajectory, rattled, name):
+def test_a_frame_that_is_not_finite_is_discarded(make_trajectory, rattled, name):
     trajectory = make_trajectory(rattled(3))
     getattr(trajectory, name)[1] = np.inf
     pool = collect_frames([trajectory])
@@ -45,7 +45,7 @@ def test_a_frame_without_stress_is_a_candidate(make_trajectory, rattled):
     assert len(collect_frames([trajectory])) == 1
 
 
-def test_the_same_structure_of_another_seed_is_a_duplicate_and_a_changed_last_bit_is_not(make_trajectory, rattled):
+def test_only_bitwise_identical_structures_of_other_seeds_are_duplicates(make_trajectory, rattled):
     first = rattled(1)[0]
     other = first.copy()
     other.positions[0, 0] = np.nextafter(other.positions[0, 0], 1)
@@ -54,7 +54,7 @@ def test_the_same_structure_of_another_seed_is_a_duplicate_and_a_changed_last_bi
     assert pool.passed_over['duplicate'] == 1
 
 
-def test_the_same_positions_with_other_elements_are_no_duplicate(make_trajectory, rattled):
+def test_the_same_positions_with_other_elements_are_not_a_duplicate(make_trajectory, rattled):
     first = rattled(1)[0]
     other = first.copy()
     other.numbers = first.numbers[::-1]

@@ -32,7 +32,7 @@ def choose(frames, make_trajectory, settings):
 
 
 @pytest.mark.parametrize('kind', ['random', 'stride', 'fps'])
-def test_structures_given_are_not_chosen_again(frames, old, make_trajectory, kind):
+def test_structures_of_the_reference_dataset_are_not_chosen(frames, old, make_trajectory, kind):
     settings = sampling(kind, n_structures=12, given=old)
     indices, report = choose(frames, make_trajectory, settings)
     assert sorted(indices) == list(range(3, 12))
@@ -41,7 +41,7 @@ def test_structures_given_are_not_chosen_again(frames, old, make_trajectory, kin
 
 
 @pytest.mark.parametrize('name', ['old.db', 'old.extxyz'])
-def test_the_level_of_theory_of_a_dataset_given_is_reported(frames, tmp_path, make_trajectory, name):
+def test_the_level_of_theory_of_the_reference_dataset_is_reported(frames, tmp_path, make_trajectory, name):
     structures = [atoms.copy() for atoms in frames[:2]]
     if name.endswith('.db'):
         with connect(tmp_path / name) as database:
@@ -55,16 +55,16 @@ def test_the_level_of_theory_of_a_dataset_given_is_reported(frames, tmp_path, ma
     assert report['given_label_sources'] == ['dft:vasp:pbe']
 
 
-def test_a_selection_goes_on_where_the_dataset_given_ended(frames, tmp_path, make_trajectory):
-    whole, _ = choose(frames, make_trajectory, sampling('fps', n_structures=8, descriptor=SOAP))
-    write(tmp_path / 'old.traj', [frames[i] for i in whole[:4]])
+def test_fps_continues_the_selection_of_the_reference_dataset(frames, tmp_path, make_trajectory):
+    complete, _ = choose(frames, make_trajectory, sampling('fps', n_structures=8, descriptor=SOAP))
+    write(tmp_path / 'old.traj', [frames[i] for i in complete[:4]])
     settings = sampling('fps', n_structures=4, descriptor=SOAP, given=tmp_path / 'old.traj')
     selection = select([make_trajectory(frames)], settings)
-    assert selection.frame_indices.tolist() == whole[4:]
+    assert selection.frame_indices.tolist() == complete[4:]
     assert selection.distances[0] > 0
 
 
-def test_a_rotated_copy_of_a_structure_given_is_not_chosen(frames, tmp_path, make_trajectory):
+def test_a_rotated_copy_of_a_reference_structure_is_not_chosen(frames, tmp_path, make_trajectory):
     copies = [atoms.copy() for atoms in frames]
     for atoms in copies:
         atoms.rotate(30, 'z', rotate_cell=True)
@@ -73,7 +73,7 @@ def test_a_rotated_copy_of_a_structure_given_is_not_chosen(frames, tmp_path, mak
     assert choose(frames, make_trajectory, settings)[0] == [11]
 
 
-def test_elements_of_the_structures_given_need_not_be_among_the_frames(frames, tmp_path, make_trajectory):
+def test_the_reference_dataset_can_contain_other_elements_than_the_frames(frames, tmp_path, make_trajectory):
     other = frames[0].copy()
     other.numbers[:] = 28
     write(tmp_path / 'old.traj', other)
@@ -81,7 +81,7 @@ def test_elements_of_the_structures_given_need_not_be_among_the_frames(frames, t
     assert choose(frames, make_trajectory, settings)[1]['descriptor']['species'] == [28, 29, 79]
 
 
-def test_a_file_or_the_dataset_of_a_campaign_is_named(old):
+def test_the_reference_dataset_is_a_file_or_belongs_to_a_campaign(old):
     adapter = TypeAdapter(sampling_union())
 
     def validate(given):
@@ -93,7 +93,7 @@ def test_a_file_or_the_dataset_of_a_campaign_is_named(old):
     assert validate({'campaign': 1234}) == validate({'campaign': '1234'}) == FromCampaign(campaign='1234')
 
 
-def test_structures_that_the_settings_name_must_be_handed_over(frames, old, make_trajectory):
+def test_a_reference_dataset_without_its_structures_is_refused(frames, old, make_trajectory):
     for given in (old, FromCampaign(campaign='old')):
         with refused(Code.VALUE_MISSING, str(given)):
             select_frames([make_trajectory(frames)], sampling('random', given=given), random_seed=1)

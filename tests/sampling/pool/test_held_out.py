@@ -14,7 +14,7 @@ SOAP = {'n_max': 4, 'l_max': 3}
 
 
 def labelled(trajectory):
-    """Return a trajectory with the energies and forces of EMT, by which equal structures are known."""
+    """Return a trajectory with the energies and forces of EMT, which identify equal structures."""
     frames = [trajectory.frame(place) for place in range(len(trajectory))]
     for atoms in frames:
         atoms.calc = EMT()
@@ -24,26 +24,26 @@ def labelled(trajectory):
 
 @pytest.fixture
 def trajectories(make_trajectory, rattled):
-    """Return ten seeds of twelve frames; seeds 0 and 1, 2 and 3 and so on are of one lineage."""
+    """Return ten seeds with twelve frames each. Two consecutive seeds (0 and 1, 2 and 3, …) form a group."""
     return [labelled(make_trajectory(rattled(12, seed), f'seed{seed}')) for seed in range(10)]
 
 
 @pytest.fixture
 def lineages():
-    return {f'seed{seed}': f'ancestor{seed // 2}' for seed in range(10)}
+    return {f'seed{seed}': f'parent{seed // 2}' for seed in range(10)}
 
 
-def lineages_by_split(selection, trajectories, lineages):
+def groups_by_split(selection, trajectories, lineages):
     found = {}
     for t, split in zip(selection.trajectory_indices, selection.splits, strict=True):
         found.setdefault(split, set()).add(lineages[trajectories[t].seed_id])
     return found
 
 
-def test_no_lineage_is_in_two_sets_and_the_shares_are_those_asked_for(trajectories, lineages):
+def test_groups_are_not_split_and_the_sets_have_the_requested_sizes(trajectories, lineages):
     settings = sampling('fps', n_structures=20, test_share=0.2, valid_share=0.1, descriptor=SOAP)
     selection = select_frames(trajectories, settings, random_seed=1, lineages=lineages)
-    sets = lineages_by_split(selection, trajectories, lineages)
+    sets = groups_by_split(selection, trajectories, lineages)
     assert set(sets) == {'train', 'valid', 'test'}
     assert not sets['train'] & sets['test']
     assert not sets['train'] & sets['valid']
@@ -54,8 +54,8 @@ def test_no_lineage_is_in_two_sets_and_the_shares_are_those_asked_for(trajectori
     assert selection.report['warnings'] == []
 
 
-def test_lineages_that_share_a_structure_are_one_also_where_it_is_turned_and_repeated(trajectories, lineages):
-    # Every lineage holds a frame of the next, but for the last.
+def test_groups_that_share_a_rotated_and_repeated_structure_are_joined(trajectories, lineages):
+    # Each group except the last contains a frame of the next group.
     chained = list(trajectories)
     for seed in range(0, 8, 2):
         copy = trajectories[seed + 2].frame(3).repeat((1, 1, 2))
@@ -95,7 +95,7 @@ def test_the_test_set_does_not_depend_on_the_sampler(trajectories, lineages):
     assert tests[0] == tests[1]
 
 
-def test_frames_held_out_have_no_distance_and_come_last(trajectories, lineages):
+def test_held_out_frames_have_no_distance_and_come_last(trajectories, lineages):
     settings = sampling('fps', n_structures=20, test_share=0.2, descriptor=SOAP)
     selection = select_frames(trajectories, settings, random_seed=1, lineages=lineages)
     assert selection.splits == ('train',) * 16 + ('test',) * 4
@@ -103,7 +103,7 @@ def test_frames_held_out_have_no_distance_and_come_last(trajectories, lineages):
     assert np.isnan(selection.distances[16:]).all()
 
 
-def test_a_seed_is_a_lineage_of_its_own_where_none_is_told(trajectories):
+def test_a_seed_without_a_group_is_a_separate_group(trajectories):
     selection = select_frames(trajectories, sampling('random', n_structures=20, test_share=0.2), random_seed=1)
     assert sum(selection.report['n_lineages'].values()) == 10
 
@@ -114,7 +114,7 @@ def test_nothing_is_held_out_by_default(trajectories, lineages):
     assert 'n_lineages' not in selection.report
 
 
-def test_one_lineage_alone_is_for_training_and_the_report_warns(trajectories):
+def test_a_single_group_is_used_for_training_with_a_warning(trajectories):
     settings = sampling('random', n_structures=20, test_share=0.2)
     selection = select_frames(trajectories[:1], settings, random_seed=1)
     assert selection.splits == ('train',) * 12
@@ -134,7 +134,7 @@ def kinds_by_split(selection, trajectories):
     return found
 
 
-def test_a_kind_that_is_held_out_is_the_test_set_and_nothing_else(trajectories):
+def test_a_held_out_kind_is_the_complete_test_set(trajectories):
     settings = sampling(
         'fps', n_structures=30, test_share=0.2, valid_share=0.1, held_out_kinds=['surface'], descriptor=SOAP
     )
@@ -145,7 +145,7 @@ def test_a_kind_that_is_held_out_is_the_test_set_and_nothing_else(trajectories):
         'test': ['surface'] * 6,
     }
     assert selection.report['n_lineages']['test'] == 3
-    # By chance, and so from more than one of the seeds.
+    # The frames are drawn at random, and therefore from several seeds.
     drawn = [t for t, split in zip(selection.trajectory_indices, selection.splits, strict=True) if split == 'test']
     assert len(set(drawn)) > 1
     stride = sampling('stride', n_structures=30, test_share=0.2, held_out_kinds=['surface'])
@@ -153,10 +153,10 @@ def test_a_kind_that_is_held_out_is_the_test_set_and_nothing_else(trajectories):
     assert other.frame_indices[-6:].tolist() == selection.frame_indices[-6:].tolist()
 
 
-def test_a_lineage_of_a_kind_held_out_is_not_trained_on_nor_tested_where_it_is_of_another_kind(trajectories, lineages):
+def test_frames_of_other_kinds_in_the_group_of_a_held_out_kind_are_not_used(trajectories, lineages):
     settings = sampling('random', n_structures=120, test_share=0.4, held_out_kinds=['surface'])
     selection = select_frames(trajectories, settings, random_seed=1, kinds=KINDS, lineages=lineages)
-    # Seed 9 is an alloy of the lineage of seed 8.
+    # Seed 9 is an alloy in the group of seed 8.
     assert 'seed9' not in {trajectories[t].seed_id for t in selection.trajectory_indices}
     assert {kind: len(found) for kind, found in kinds_by_split(selection, trajectories).items()} == {
         'train': 72,
@@ -165,7 +165,7 @@ def test_a_lineage_of_a_kind_held_out_is_not_trained_on_nor_tested_where_it_is_o
     assert [36, 48] in map(numbers_in, selection.report['warnings'])
 
 
-def test_a_kind_of_which_no_frame_is_left_gives_no_other_test_set(trajectories):
+def test_a_held_out_kind_without_frames_gives_an_empty_test_set(trajectories):
     settings = sampling('random', n_structures=20, test_share=0.2, held_out_kinds=['defect'])
     selection = select_frames(trajectories, settings, random_seed=1, kinds=KINDS)
     assert selection.splits == ('train',) * 16

@@ -10,7 +10,7 @@ SOAP = {'n_max': 4, 'l_max': 3}
 
 @pytest.fixture
 def families(rattled):
-    """Return twelve, six and three frames of three lattice constants."""
+    """Return twelve, six and three frames with three different lattice constants."""
     frames = []
     for n, stretch in ((12, 1.0), (6, 1.1), (3, 1.25)):
         for atoms in rattled(n, random_seed=n, amplitude=0.01):
@@ -23,7 +23,7 @@ def choose(make_trajectory, frames, **fields):
     return select([make_trajectory(frames)], sampling('direct', descriptor=SOAP, **fields))
 
 
-def test_every_cluster_gives_one_frame_the_largest_first(make_trajectory, families):
+def test_one_frame_of_each_cluster_is_chosen_starting_with_the_largest(make_trajectory, families):
     selection = choose(make_trajectory, families, n_structures=3)
     assert [np.searchsorted([12, 18], frame, side='right') for frame in selection.frame_indices] == [0, 1, 2]
     assert selection.report['n_clusters'] == selection.report['n_from_clusters'] == 3
@@ -31,14 +31,14 @@ def test_every_cluster_gives_one_frame_the_largest_first(make_trajectory, famili
     assert (selection.distances[1:] > 0).all()
 
 
-def test_more_than_one_frame_of_a_cluster(make_trajectory, families):
+def test_several_frames_of_each_cluster_can_be_chosen(make_trajectory, families):
     selection = choose(make_trajectory, families, n_structures=6, per_cluster=2)
     assert selection.report['n_clusters'] == 3
     families_chosen = np.searchsorted([12, 18], selection.frame_indices, side='right')
     assert families_chosen.tolist() == [0, 0, 1, 1, 2, 2]
 
 
-def test_the_frame_of_a_cluster_is_the_one_nearest_to_its_centre(make_trajectory, rattled):
+def test_the_frame_nearest_to_the_centre_of_a_cluster_is_chosen(make_trajectory, rattled):
     start = rattled(1, amplitude=0)[0]
     frames = [start.copy() for _ in range(5)]
     for atoms, stretch in zip(frames, (0.96, 0.98, 1.0, 1.02, 1.04), strict=True):
@@ -46,7 +46,7 @@ def test_the_frame_of_a_cluster_is_the_one_nearest_to_its_centre(make_trajectory
     assert choose(make_trajectory, frames, n_structures=1).frame_indices.tolist() == [2]
 
 
-def test_a_cluster_with_a_structure_given_is_served(make_trajectory, families, tmp_path):
+def test_a_cluster_with_a_reference_structure_is_skipped(make_trajectory, families, tmp_path):
     write(tmp_path / 'old.traj', families[:3])
     selection = choose(make_trajectory, families, n_structures=3, given=tmp_path / 'old.traj')
     assert {12, 13, 14, 15, 16, 17} & set(selection.frame_indices[:1])
@@ -67,11 +67,11 @@ def test_rotated_copies_are_not_chosen(make_trajectory, rattled):
 
 
 @pytest.mark.parametrize('n_clusters', [1, 2, 7, 50, 200])
-def test_there_are_as_many_clusters_as_asked_for(n_clusters):
+def test_the_number_of_clusters_is_as_requested(n_clusters):
     points = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
     assert len(np.unique(cluster(points, n_clusters))) == n_clusters
 
 
-def test_there_are_no_more_clusters_than_distinct_points():
+def test_the_number_of_clusters_does_not_exceed_that_of_distinct_points():
     points = np.repeat(np.arange(3.0, dtype=np.float32)[:, None], 4, axis=0)
     assert len(np.unique(cluster(points, 10))) == 3

@@ -1,4 +1,4 @@
-"""Selection by the disagreement of a committee, on frames whose disagreement is known."""
+"""Selection by the disagreement of a committee, for frames with known disagreement."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.structures.disagreement import ENERGY, FIGURES, LARGEST
 
 @pytest.fixture
 def evaluated(make_trajectory, rattled):
-    """Forty frames; the later in the trajectory, the larger the disagreement, and the smaller the relative one."""
+    """Return forty frames with increasing disagreement and decreasing relative disagreement."""
     trajectory = make_trajectory(rattled(40))
     values = np.linspace(0.01, 0.4, 40)
     figures = dict.fromkeys(FIGURES, values) | {RELATIVE: values[::-1]}
@@ -25,15 +25,15 @@ def chosen(trajectories, settings):
     return sorted(select_frames(trajectories, settings, random_seed=1).frame_indices.tolist())
 
 
-def test_only_the_frames_of_the_largest_disagreement_are_chosen(evaluated):
+def test_only_frames_with_the_largest_disagreement_are_chosen(evaluated):
     picked = chosen([evaluated], sampling('disagreement', n_structures=4, pool_factor=2))
     assert len(picked) == 4
     assert min(picked) >= 32
-    # Without a wider choice there is nothing for farthest points to decide.
+    # With a factor of one, farthest-point selection has no choice.
     assert chosen([evaluated], sampling('disagreement', n_structures=4, pool_factor=1)) == [36, 37, 38, 39]
 
 
-def test_among_them_the_choice_is_that_of_farthest_points(evaluated):
+def test_the_choice_among_these_is_by_farthest_points(evaluated):
     settings = sampling('disagreement', n_structures=5, pool_factor=2)
     hardest = replace(
         evaluated,
@@ -48,14 +48,14 @@ def test_among_them_the_choice_is_that_of_farthest_points(evaluated):
     np.testing.assert_array_equal(picks.distances, farthest.distances)
 
 
-def test_the_relative_disagreement_may_decide(evaluated):
+def test_frames_can_be_chosen_by_relative_disagreement(evaluated):
     assert chosen([evaluated], sampling('disagreement', n_structures=3, pool_factor=1, by='relative')) == [0, 1, 2]
 
 
-def test_frames_that_nobody_has_evaluated_are_never_chosen(evaluated, make_trajectory, rattled):
+def test_frames_without_an_evaluation_are_never_chosen(evaluated, make_trajectory, rattled):
     values = np.where(np.arange(40) < 38, evaluated.extra[LARGEST], np.nan)
     partly = replace(evaluated, extra=dict.fromkeys(FIGURES, values))
-    other = make_trajectory(rattled(5, random_seed=9), seed_id='never seen')
+    other = make_trajectory(rattled(5, random_seed=9), seed_id='not evaluated')
     selection = select_frames([partly, other], sampling('disagreement', n_structures=50), random_seed=1)
     assert len(selection) == 38
     assert set(selection.trajectory_indices) == {0}
@@ -64,7 +64,7 @@ def test_frames_that_nobody_has_evaluated_are_never_chosen(evaluated, make_traje
     assert numbers_in(warning) == [0, 38, 50]
 
 
-def test_frames_below_a_limit_are_passed_over(evaluated):
+def test_frames_below_a_limit_are_discarded(evaluated):
     assert min(chosen([evaluated], sampling('disagreement', n_structures=40, min_disagreement=0.3))) == 29
 
 
@@ -73,7 +73,7 @@ def test_frames_without_a_committee_are_refused(make_trajectory, rattled):
         select_frames([make_trajectory(rattled(4))], sampling('disagreement'), random_seed=1)
 
 
-def test_it_can_be_a_part_of_a_mix(evaluated):
+def test_the_sampler_can_be_part_of_a_mix(evaluated):
     parts = [
         {'share': 0.5, 'sampler': {'kind': 'stride'}},
         {'share': 0.5, 'sampler': {'kind': 'disagreement', 'pool_factor': 1}},
@@ -83,14 +83,14 @@ def test_it_can_be_a_part_of_a_mix(evaluated):
     assert {37, 38, 39} <= set(picked)
 
 
-def test_the_report_says_how_far_the_committee_disagrees(evaluated):
+def test_the_report_contains_the_disagreement_of_the_committee(evaluated):
     report = select_frames([evaluated], sampling('fps', n_structures=5), random_seed=1).report['committee']
     assert report['candidates']['n_evaluated'] == 40
     assert report['candidates']['largest_eV_A'] == pytest.approx(0.4)
     assert report['selected']['n_evaluated'] == 5
 
 
-def test_the_spread_of_energies_leaves_out_a_constant_of_each_composition(make_trajectory, rattled):
+def test_the_spread_of_energies_excludes_a_constant_for_each_composition(make_trajectory, rattled):
     def make(shift, number):
         structures = rattled(4, random_seed=number)
         for atoms in structures:

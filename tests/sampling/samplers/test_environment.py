@@ -8,7 +8,7 @@ SOAP = {'n_max': 4, 'l_max': 3, 'r_cut_A': 3.0}
 
 
 def dimers(*bonds):
-    """Return a gas of Cu2: each bond length is one kind of environment."""
+    """Return a gas of Cu2 dimers, in which each bond length forms an environment cluster."""
     positions = [[10.0 * i + x, 0, 0] for i, bond in enumerate(bonds) for x in (0, bond)]
     return Atoms(f'Cu{len(positions)}', positions=positions, cell=[200, 20, 20])
 
@@ -28,9 +28,9 @@ STRUCTURES = [
 ]
 
 
-def test_the_structure_with_the_most_new_kinds_is_taken_and_the_smaller_of_equal_ones(make_trajectory):
+def test_the_smallest_structure_with_the_most_new_clusters_is_chosen(make_trajectory):
     selection = choose(make_trajectory, STRUCTURES, n_structures=3)
-    # Structures 1 and 2 have three kinds each; of what is then missing (2.4 and 2.6) structure 4 is the smallest.
+    # Structures 1 and 2 have three clusters each. The smallest structure with one of the others, 2.4 and 2.6, is 4.
     assert selection.trajectory_indices.tolist() == [1, 4, 3]
     assert selection.gains.tolist() == [3, 1, 1]
     assert selection.report['n_kinds'] == 5
@@ -38,27 +38,27 @@ def test_the_structure_with_the_most_new_kinds_is_taken_and_the_smaller_of_equal
     assert selection.report['rounds'] == 1
 
 
-def test_when_all_is_covered_covering_starts_again(make_trajectory):
+def test_a_new_round_begins_when_all_clusters_are_covered(make_trajectory):
     selection = choose(make_trajectory, STRUCTURES, n_structures=5)
     assert selection.trajectory_indices.tolist() == [1, 4, 3, 2, 0]
     assert selection.report['rounds'] == 2
 
 
-def test_it_stops_at_the_coverage_asked_for_without_a_warning(make_trajectory):
+def test_the_sampler_stops_at_the_requested_coverage_without_a_warning(make_trajectory):
     selection = choose(make_trajectory, STRUCTURES, n_structures=5, coverage=0.8)
     assert selection.trajectory_indices.tolist() == [1, 4]
     assert selection.report['coverage'] == 0.8
     assert selection.report['warnings'] == []
 
 
-def test_kinds_of_structures_given_are_covered(make_trajectory, tmp_path):
+def test_clusters_of_the_reference_dataset_are_covered(make_trajectory, tmp_path):
     write(tmp_path / 'old.traj', dimers(2.0, 2.2, 2.4))
     selection = choose(make_trajectory, STRUCTURES, n_structures=2, given=tmp_path / 'old.traj')
     assert selection.trajectory_indices.tolist() == [0, 4]
     assert selection.report['coverage'] == 1.0
 
 
-def test_an_average_that_hides_a_rare_environment_does_not(make_trajectory):
+def test_a_rare_environment_is_not_lost_in_an_average(make_trajectory):
     common = [dimers(*[2.0 + 0.02 * i] * 8) for i in range(4)]
     rare = dimers(*[2.0] * 7, 1.7)
     selection = choose(make_trajectory, [*common, rare], n_structures=1)
@@ -75,7 +75,7 @@ def test_a_rotated_copy_is_not_chosen(make_trajectory, tmp_path):
     assert len(choose(make_trajectory, STRUCTURES, n_structures=5, given=tmp_path / 'old.traj')) == 4
 
 
-def test_few_kinds_are_as_wide_as_they_must_be(make_trajectory):
+def test_few_clusters_have_a_large_radius(make_trajectory):
     report = choose(make_trajectory, STRUCTURES, n_structures=2, n_kinds=2).report
     assert report['n_kinds'] == 2
     assert report['kind_radius'] > 0
@@ -89,7 +89,7 @@ def test_the_order_of_the_trajectories_does_not_matter(make_trajectory, order):
     assert [trajectories[t].seed_id for t in selection.trajectory_indices] == ['1', '4', '3']
 
 
-def test_crystals_of_different_size_are_chosen_among(make_trajectory, rattled):
+def test_crystals_of_different_sizes_are_supported(make_trajectory, rattled):
     trajectories = [make_trajectory(rattled(6), 'a'), make_trajectory([atoms * 2 for atoms in rattled(3, 5)], 'b')]
     settings = sampling('environment', descriptor={'n_max': 4, 'l_max': 3}, n_structures=6)
     selection = select(trajectories, settings)
@@ -99,8 +99,8 @@ def test_crystals_of_different_size_are_chosen_among(make_trajectory, rattled):
 
 
 @pytest.mark.parametrize('amplitude_A', [0.02, 0.1])
-def test_frames_that_differ_less_than_their_elements_do_are_told_apart(make_trajectory, rattled, amplitude_A):
+def test_frames_with_small_displacements_are_distinguished(make_trajectory, rattled, amplitude_A):
     trajectory = make_trajectory(rattled(30, amplitude=amplitude_A))
     selections = [select([trajectory], sampling(kind, n_structures=30)) for kind in ('environment', 'fps')]
-    # Farthest points know all components, and two of the frames are alike in them at the smaller amplitude.
+    # With all components, which fps uses, two of the frames are duplicates at the smaller amplitude.
     assert len(selections[0]) == len(selections[1]) >= 29
