@@ -1,7 +1,8 @@
-"""All uses of AiiDA beyond its public interface; no other module has any.
+"""All uses of AiiDA's private interfaces; no other module uses them.
 
-AiiDA keeps the names in `aiida.engine`, `aiida.orm` and the like from one minor release to the next, but not those that
-are used here. Each has a test of its behaviour; the upper bound on aiida-core is raised when a new release passes them.
+AiiDA keeps its public names, such as those of `aiida.engine` and `aiida.orm`, from one minor release to the next, but
+not the private ones used here. Tests check the behaviour of each. The upper bound on aiida-core is raised when a new
+release passes these tests.
 """
 
 from __future__ import annotations
@@ -44,21 +45,21 @@ DataClass = TypeVar('DataClass', bound=type[orm.Data])
 
 
 class EagerWorkChain(WorkChain):
-    """A work chain that resumes as soon as one of the processes it awaits has ended; AiiDA's own awaits them all."""
+    """A work chain that resumes as soon as one of the awaited processes ends; AiiDA's own waits for all of them."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._subscribed: set[int] = set()
 
     def load_instance_state(self, saved_state: Any, load_context: Any) -> None:
-        """Forget the subscriptions of the process that wrote the checkpoint: it took them with it."""
+        """Discard the subscriptions, which ended with the worker that wrote the checkpoint."""
         self._subscribed = set()
         super().load_instance_state(saved_state, load_context)
 
     def _action_awaitables(self) -> None:
         """Subscribe once to the end of each awaited process.
 
-        AiiDA itself subscribes to all of them again whenever the work chain waits.
+        AiiDA subscribes to all of them again each time the work chain waits.
         """
         super()._update_process_status()
         for awaitable in self._awaitables:
@@ -68,16 +69,16 @@ class EagerWorkChain(WorkChain):
                 self.runner.call_on_process_finish(awaitable.pk, callback)
 
     def _update_process_status(self) -> None:
-        """Name the processes when the wait begins, not as each is added: every status is a write to the database."""
+        """Set the status when the wait begins, not for each process, because each change is a write to the database."""
         if not self._awaitables:
             super()._update_process_status()
 
     def _on_awaitable_finished(self, awaitable: Awaitable) -> None:
-        """Resume at once.
+        """Resume.
 
-        The awaitable may come from an earlier wait, in which another object stands for the same process. If the work
-        chain is not waiting, nothing is done: if the process is still awaited next time, it is subscribed to again, and
-        that subscription reports its end at once.
+        The awaitable may belong to an earlier wait, where another object represents the same process. If the work chain
+        is not waiting, this does nothing: the next wait for the process subscribes again, and that subscription
+        reports the end immediately.
         """
         self._subscribed.discard(awaitable.pk)
         current = next((one for one in self._awaitables if one.pk == awaitable.pk), None)
@@ -87,23 +88,23 @@ class EagerWorkChain(WorkChain):
 
 
 def run_stored_process(runner: Runner, pk: int) -> None:
-    """Have the daemon run a process whose node and checkpoint are stored; harmless if a worker already runs it.
+    """Ask the daemon to run a process whose node and checkpoint are stored.
 
-    AiiDA rejects a second task for the same process.
+    If a worker already runs it, nothing happens: AiiDA rejects a second task for the same process.
     """
-    assert runner.controller is not None, 'only a process that the daemon runs hands its children over'
+    assert runner.controller is not None, 'only a process in the daemon can submit its children to the daemon'
     runner.controller.continue_process(pk, nowait=False, no_reply=True)
 
 
 def kill_processes(nodes: list[orm.ProcessNode], timeout_s: float) -> None:
-    """Ask the daemon to kill processes, and wait for its answers."""
+    """Ask the daemon to kill processes, and wait for its replies."""
     from aiida.engine.processes import control
 
     control.kill_processes(nodes, timeout=timeout_s)
 
 
 def play_processes(nodes: list[orm.ProcessNode], timeout_s: float) -> None:
-    """Ask the daemon to play paused processes, and wait for its answers."""
+    """Ask the daemon to resume paused processes, and wait for its replies."""
     from aiida.engine.processes import control
 
     control.play_processes(nodes, timeout=timeout_s)
@@ -111,16 +112,16 @@ def play_processes(nodes: list[orm.ProcessNode], timeout_s: float) -> None:
 
 @contextmanager
 def use_cache(entry_point: str, enabled: bool = True) -> Iterator[None]:
-    """Let a calculation hit AiiDA's cache within the block, whatever the profile's configuration says.
+    """Enable AiiDA's cache for a calculation within the block, independent of the profile's configuration.
 
-    `enable_caching` does not end when its block raises; a long-lived worker would then keep caching.
+    After an exception in its block, `enable_caching` alone would leave the cache enabled in the worker.
 
     Parameters
     ----------
     entry_point
-        Name of the calculation, as ``mlip_autopipe.explore``.
+        Entry point of the calculation, such as ``mlip_autopipe.explore``.
     enabled
-        Whether to do anything.
+        Whether to enable the cache; if not, nothing is changed.
     """
     if not enabled:
         yield
@@ -134,7 +135,7 @@ def use_cache(entry_point: str, enabled: bool = True) -> Iterator[None]:
 
 
 def hash_by_attributes(*names: str) -> Callable[[DataClass], DataClass]:
-    """Return a class decorator with which AiiDA hashes nodes of a data class by these attributes and the class only."""
+    """Return a class decorator that makes AiiDA hash nodes of a data class by the class and these attributes only."""
 
     class AttributeCaching(NodeCaching):
         def get_objects_to_hash(self) -> dict[str, Any]:
@@ -150,22 +151,22 @@ def hash_by_attributes(*names: str) -> Callable[[DataClass], DataClass]:
 def is_marked_invalid(node: orm.ProcessNode) -> bool:
     """Return whether a user has set ``node.base.caching.is_valid_cache = False``.
 
-    The property is also false for process nodes that AiiDA itself does not reuse, such as a job that was interrupted.
+    That property is also false for process nodes that AiiDA does not reuse, such as interrupted jobs.
     """
     return not NodeCaching.is_valid_cache.fget(node.base.caching)
 
 
 def clean_folder(remote: orm.RemoteData, transport: Transport) -> None:
-    """Remove the content of a folder on a computer through an open connection, and mark the node as cleaned."""
+    """Remove the content of a remote folder through an open connection, and mark its node as cleaned."""
     remote._clean(transport)
 
 
 def check_computer(
     computer: orm.Computer, transport: Transport, scheduler: Scheduler, authinfo: orm.AuthInfo
 ) -> Iterator[tuple[bool, str]]:
-    """Run the tests of ``verdi computer test`` that matter to jobs; yield for each whether it passed, and its message.
+    """Run the tests of ``verdi computer test`` that are relevant to jobs; yield whether each passed, and its message.
 
-    A test that raises has failed, and its message is the error.
+    A test that raises an exception has failed, and its message is the exception.
     """
     from aiida.cmdline.commands import cmd_computer
 
@@ -196,8 +197,8 @@ def has_live_daemon(profile: Profile) -> bool:
 def forget_dead_broker(profile: Profile) -> None:
     """Remove the address of a ZeroMQ broker that was killed.
 
-    A worker that starts before the new broker has written its own address would otherwise connect to the dead one and
-    wait for ever: the daemon runs, and nothing moves.
+    Otherwise a worker that starts before the new broker has written its address connects to the dead broker and waits
+    forever.
     """
     from aiida.brokers import ZeromqBroker
     from aiida.brokers.zeromq.service import ZeromqBrokerService

@@ -1,1 +1,1 @@
-"""One AiiDA calculation a stage: it unpacks nodes, calls one function of the stage, and packs."""
+"""The AiiDA calculations of the stages: each unpacks nodes, calls one function of its stage, and packs the result."""

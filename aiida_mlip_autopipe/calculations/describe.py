@@ -1,4 +1,4 @@
-"""The descriptors of the frames of many legs as a CalcJob."""
+"""A CalcJob that computes the descriptors of the frames of many legs."""
 
 from __future__ import annotations
 
@@ -35,18 +35,21 @@ class DescriptionCalculation(CalculatorJob):
         super().define(spec)
         spec.input_namespace('legs', valid_type=orm.TrajectoryData, help='The frames to describe.')
         spec.input(
-            'reference_dataset', valid_type=DatasetData, required=False, help='Described in place of the frames.'
+            'reference_dataset',
+            valid_type=DatasetData,
+            required=False,
+            help='Structures to describe instead of the frames.',
         )
         spec.input('descriptor', valid_type=orm.Dict, help='Settings of the descriptor.')
         spec.input(
             'projection',
             valid_type=orm.ArrayData,
             required=False,
-            help='Principal components: with them each atom is described, in these components.',
+            help='Principal components. If provided, each atom is described, in these components.',
         )
-        spec.input('species', valid_type=orm.List, help='Atomic numbers that the descriptor is built for.')
-        spec.input('description_version', valid_type=orm.Str, help='Version of the science behind the description.')
-        # Only learned descriptors depend on it.
+        spec.input('species', valid_type=orm.List, help='Atomic numbers that the descriptor covers.')
+        spec.input('description_version', valid_type=orm.Str, help='Version of the science of the descriptors.')
+        # Only learned descriptors need it.
         spec.inputs['calculator'].required = False
         validators.guard(spec.inputs, validators.DESCRIPTION, validators.description)
         spec.inputs['metadata']['options']['parser_name'].default = 'mlip_autopipe.describe'
@@ -54,7 +57,7 @@ class DescriptionCalculation(CalculatorJob):
             'descriptors',
             valid_type=orm.ArrayData,
             required=False,
-            help='`features`: a vector for each frame, trajectory after trajectory, or each reference structure.',
+            help='`features`: a vector for each frame, ordered by trajectory, or for each reference structure.',
         )
         spec.exit_code(
             400,
@@ -75,7 +78,7 @@ class DescriptionCalculation(CalculatorJob):
             species=tuple(self.inputs.species.get_list()),
             calculator=calculator,
             projection=PROJECTION_FILE if 'projection' in self.inputs else None,
-            **self._told_to_all(),
+            **self._shared_fields(),
         )
         Path(folder.get_abs_path(contract.JOB_FILE)).write_text(job.model_dump_json(indent=2))
         structures_file = folder.get_abs_path(STRUCTURES_FILE)

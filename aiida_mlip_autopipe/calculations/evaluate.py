@@ -1,4 +1,4 @@
-"""A second calculator's view of the frames of one leg as a CalcJob."""
+"""A CalcJob that evaluates the frames of one leg with a second calculator."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class EvaluationCalculation(CalculatorJob):
         """Define inputs, outputs and exit codes."""
         super().define(spec)
         spec.input('trajectory', valid_type=orm.TrajectoryData, help='The frames of a leg.')
-        spec.input('seed', valid_type=SeedData, help='The seed of the leg: its tags, moments and constraints.')
-        spec.input('evaluation_version', valid_type=orm.Str, help='Version of the science behind the evaluation.')
+        spec.input('seed', valid_type=SeedData, help='The seed of the leg, with its tags, moments and constraints.')
+        spec.input('evaluation_version', valid_type=orm.Str, help='Version of the science of the evaluation.')
         spec.inputs['metadata']['options']['parser_name'].default = 'mlip_autopipe.evaluate'
         spec.output(
             'evaluation',
             valid_type=orm.ArrayData,
             required=False,
-            help='Energies and forces of the second calculator, and how far the two disagree, for each frame.',
+            help='Energies and forces of the second calculator, and the disagreement of the two, for each frame.',
         )
         spec.exit_code(
             400,
             'ERROR_OUT_OF_WALLTIME',
-            message='The job stopped before its last frame; those evaluated are attached.',
+            message='The job stopped before its last frame; the evaluated frames are attached.',
             invalidates_cache=True,
         )
         spec.exit_code(411, 'ERROR_NO_FRAME', message='No frame could be evaluated: {reason}')
@@ -49,7 +49,7 @@ class EvaluationCalculation(CalculatorJob):
             evaluation_version=self.inputs.evaluation_version.value,
             seed_id=trajectory.seed_id,
             calculator=calculator,
-            **self._told_to_all(),
+            **self._shared_fields(),
         )
         Path(folder.get_abs_path(contract.JOB_FILE)).write_text(job.model_dump_json(indent=2))
         template = self.inputs.seed.to_seed().atoms

@@ -1,4 +1,4 @@
-"""The exploration of one seed as a CalcJob."""
+"""A CalcJob that explores one seed."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from aiida_mlip_autopipe.jobs import contract
 
 
 def exploration_inputs(settings: ExplorationSettings) -> dict[str, Any]:
-    """Return settings as inputs of a job: nodes for those that determine the frames, plain values for the others."""
+    """Return settings as inputs of a job: nodes for settings that affect the frames, plain values for the others."""
     content, n_steps, writing = split_settings(settings)
     given = {name: value for name, value in writing.items() if value is not None}
     return {'exploration': orm.Dict(content), 'n_steps': orm.Int(n_steps), **given}
 
 
 def read_settings(inputs: Mapping[str, Any]) -> ExplorationSettings:
-    """Return the settings from the inputs of a job; how often something is written is left at its default."""
+    """Return the settings from the inputs of a job; output intervals keep their defaults."""
     return ExplorationSettings(**join_settings(inputs['exploration'].get_dict(), inputs['n_steps'].value))
 
 
@@ -37,9 +37,9 @@ class ExplorationCalculation(CalculatorJob):
 
     @classmethod
     def is_valid_cache(cls, node: orm.ProcessNode) -> bool:
-        """Return whether a job may be reused for an equal one: not if it was stopped before its first step.
+        """Return whether a job may be reused: not if it was stopped before its first step.
 
-        Otherwise a job that is submitted again would get the same failure from the cache.
+        Otherwise the cache would give the same failure to a job that is submitted again.
         """
         early = (cls.exit_codes.ERROR_OUT_OF_WALLTIME.status, cls.exit_codes.ERROR_KILLED.status)
         if node.exit_status in early:
@@ -56,57 +56,61 @@ class ExplorationCalculation(CalculatorJob):
         spec.input(
             'exploration',
             valid_type=orm.Dict,
-            help='Settings of the exploration without its steps and those of the last stage, unless it is a ramp.',
+            help='Settings without the number of steps of the run and of the last stage, unless that is a ramp.',
         )
-        spec.input('n_steps', valid_type=orm.Int, help='Steps of the whole run.')
+        spec.input('n_steps', valid_type=orm.Int, help='Number of steps of the run.')
         spec.input(
             'checkpoint_interval',
             valid_type=int,
             is_metadata=True,
             default=ExplorationSettings().checkpoint_interval,
-            help='Steps between checkpoints.',
+            help='Number of steps between checkpoints.',
         )
         spec.input(
             'walltime_margin_s',
             valid_type=float,
             is_metadata=True,
             required=False,
-            help='Seconds before the wall time limit at which the job stops by itself.',
+            help='How many seconds before its wall time limit the job stops.',
         )
-        spec.input('random_seed', valid_type=orm.Int, help="The campaign's number; the stream is derived from it.")
-        spec.input('runner_version', valid_type=orm.Str, help='Version of the science behind the runner.')
+        spec.input('random_seed', valid_type=orm.Int, help="The campaign's random seed.")
+        spec.input('runner_version', valid_type=orm.Str, help='Version of the science of the runner.')
         spec.input(
             'full_trajectory_interval',
             valid_type=orm.Int,
             required=False,
-            help="Steps between the frames of a full trajectory that stays in the job's folder.",
+            help="Number of steps between frames of the full trajectory, which stays in the job's folder.",
         )
         spec.input(
-            'checkpoint', valid_type=orm.SinglefileData, required=False, help='Where an earlier leg of this seed ended.'
+            'checkpoint', valid_type=orm.SinglefileData, required=False, help='The last state of the previous leg.'
         )
         spec.input(
-            'rescues', valid_type=orm.Int, required=False, help='How often the run was unstable and is taken up again.'
+            'rescues', valid_type=orm.Int, required=False, help='Number of recoveries of an unstable run so far.'
         )
         validators.guard(spec.inputs, validators.EXPLORATION, validators.exploration(of_one_seed=True))
         spec.inputs['metadata']['options']['parser_name'].default = 'mlip_autopipe.explore'
 
         spec.output('trajectory', valid_type=orm.TrajectoryData, required=False, help='The good frames of this leg.')
-        spec.output('checkpoint', valid_type=orm.SinglefileData, required=False, help='Where this leg ended.')
+        spec.output('checkpoint', valid_type=orm.SinglefileData, required=False, help='The last state of this leg.')
         spec.output(
-            'crash', valid_type=orm.SinglefileData, required=False, help='Frames around an event that stopped the run.'
+            'crash', valid_type=orm.SinglefileData, required=False, help='Frames around the event that stopped the run.'
         )
 
         for status, label, message in (
-            (400, 'ERROR_OUT_OF_WALLTIME', 'The job stopped before its last step; its checkpoint is attached.'),
+            (
+                400,
+                'ERROR_OUT_OF_WALLTIME',
+                'The job stopped before its last step; its checkpoint is attached.',
+            ),
             (401, 'ERROR_KILLED', 'The job was killed; its last checkpoint and the frames before it are attached.'),
-            (410, 'ERROR_UNSTABLE', 'The run was stopped by a guard; the good frames are attached: {reason}'),
-            (411, 'ERROR_NO_FRAME', 'The run ended without any good frame: {reason}'),
+            (410, 'ERROR_UNSTABLE', 'A guard stopped the run; the good frames are attached: {reason}'),
+            (411, 'ERROR_NO_FRAME', 'The run has no good frame: {reason}'),
         ):
             spec.exit_code(status, label, message=message)
         spec.exit_code(
             304,
             'ERROR_CHECKPOINT_UNREADABLE',
-            message='The checkpoint cannot be read, nothing of this leg is kept: {reason}',
+            message='The checkpoint cannot be read, so this leg is discarded: {reason}',
             invalidates_cache=True,
         )
 
@@ -135,7 +139,7 @@ class ExplorationCalculation(CalculatorJob):
                 self.inputs.full_trajectory_interval.value if 'full_trajectory_interval' in self.inputs else None
             ),
             rescues=self.inputs.rescues.value if 'rescues' in self.inputs else 0,
-            **self._told_to_all(),
+            **self._shared_fields(),
         )
         Path(folder.get_abs_path(contract.JOB_FILE)).write_text(job.model_dump_json(indent=2))
         with TrajectoryFile(folder.get_abs_path(contract.SEED_FILE), mode='w') as file:
@@ -143,11 +147,11 @@ class ExplorationCalculation(CalculatorJob):
 
         calculation = self._call_runner(contract.JOB_FILE)
         calculation.remote_symlink_list = links
-        # The parser turns these into nodes of their own; keeping the files too would double the repository.
+        # The parser stores their content as nodes. Keeping the files too would double the size of the repository.
         calculation.retrieve_temporary_list = [
             contract.TRAJECTORY_FILE,
             contract.CHECKPOINT_FILE,
-            # Into the same folder as where it was.
+            # Keeps its subfolder.
             (contract.CRASH_FILE, '.', len(Path(contract.CRASH_FILE).parts)),
         ]
         if 'checkpoint' in self.inputs:

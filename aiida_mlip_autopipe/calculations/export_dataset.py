@@ -1,4 +1,4 @@
-"""The storage stage as a calcfunction."""
+"""A calcfunction that writes the dataset."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ def export_dataset(
     stage_version: orm.Str,
     **nodes: Mapping[str, orm.Data],
 ) -> Mapping[str, orm.Data] | ExitCode:
-    """Write the selected frames with their labels and their origin to an ASE database.
+    """Write the selected frames with their labels and provenance to an ASE database.
 
     Parameters
     ----------
     selection
-        What `select_frames` returned.
+        The selection from `select_frames`.
     campaign
         ``name`` and ``config_hash``.
     random_seed
-        The campaign's number.
+        The campaign's random seed.
     stage_version
-        Version of the science behind this function.
+        Version of the science of this function.
     **nodes
-        The namespaces ``legs`` (the trajectories that the selection names), ``evaluations`` (of them, by a committee)
-        and ``seeds`` (that they started from). Their labels have no meaning.
+        The namespaces ``legs`` (the trajectories that the selection names), ``evaluations`` (those of a committee, for
+        these legs) and ``seeds`` (the seeds of these legs). Their labels have no meaning.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def _rows(
         trajectory, about = trajectory_of[name], leg_of[name].base.attributes.get('about')
         seed = seed_of[trajectory.seed_id]
         targets = trajectory.extra.get('target_temperature_K')
-        provenance = Provenance(  # label_source follows from the others
+        provenance = Provenance(  # label_source is derived from the other fields
             campaign=campaign['name'],
             random_seed=random_seed,
             config_sha256=campaign['config_hash'],
@@ -105,7 +105,7 @@ def _rows(
 
 
 def _committee(index: int, trajectory: Trajectory, evaluation: orm.Data | None) -> dict[str, Any]:
-    """Return what a row says of the committee; nothing where it has not looked at the frame."""
+    """Return the fields of a row about the committee; empty if it did not evaluate the frame."""
     if evaluation is None or not np.isfinite(trajectory.extra[FIGURES[0]][index]):
         return {}
     about = evaluation.base.attributes.get('about')
@@ -118,7 +118,7 @@ def _committee(index: int, trajectory: Trajectory, evaluation: orm.Data | None) 
 
 
 def environment_of_label(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a row that describe the software that its label was computed with."""
+    """Return the fields of a row about the software that computed its label."""
     found = Environment.model_validate(about['environment'])
     versions = {f'{name}_version': getattr(found, name) for name in ('ase', 'calculator', 'torch', 'numpy', 'scipy')}
     module = (about['model_name'] or '').partition(':')[0]
@@ -130,6 +130,6 @@ def _known(value: float) -> float | None:
 
 
 def _job_uuid(leg: orm.Data) -> str:
-    """Return the job that computed a leg: where it was taken from the cache, the one that ran."""
+    """Return the uuid of the job that computed a leg: the original job if the leg comes from the cache."""
     job = leg.creator
     return job.base.caching.get_cache_source() or job.uuid

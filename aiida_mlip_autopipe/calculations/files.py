@@ -1,4 +1,4 @@
-"""The user's structure files within the generation settings."""
+"""The paths of the user's structure files in the generation settings."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ FILES_FIELD = 'files'
 
 
 def rewrite_files(settings: Any, rewrite: Callable[[str], str]) -> Any:
-    """Return generation settings with every path in a ``files`` list replaced, at any depth.
+    """Return generation settings in which every path in a ``files`` list is replaced, at any depth.
 
     Parameters
     ----------
     settings
-        The dumped ``generation`` list or a part of it.
+        The dumped ``generation`` list, or a part of it.
     rewrite
-        Gives the new text for a path.
+        Returns the replacement of a path.
     """
     if isinstance(settings, dict):
         return {

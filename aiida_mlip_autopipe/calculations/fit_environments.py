@@ -1,4 +1,4 @@
-"""The principal components of the atoms' environments as a calcfunction."""
+"""A calcfunction that fits the principal components of the atomic environments."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ ERROR_DESCRIPTION = 400
 def fit_environments(
     descriptor: orm.Dict, species: orm.List, stage_version: orm.Str, **nodes: Mapping[str, orm.TrajectoryData]
 ) -> Mapping[str, orm.Data] | ExitCode:
-    """Find the components in which jobs hand back the environments, from a sample of all frames.
+    """Fit the principal components in which jobs return the environments, to a sample of all frames.
 
     Parameters
     ----------
     descriptor
-        Settings of SOAP.
+        The settings of SOAP.
     species
-        Atomic numbers that the descriptor is built for.
+        Atomic numbers that the descriptor covers.
     stage_version
-        Version of the science behind this function.
+        Version of the science of this function.
     **nodes
-        The namespace ``legs``, the frames.
+        The namespace ``legs``: the frames.
 
     Returns
     -------

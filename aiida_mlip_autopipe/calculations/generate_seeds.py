@@ -1,4 +1,4 @@
-"""The generation stage as a calcfunction."""
+"""A calcfunction that generates seeds."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ def generate_seeds(
     Parameters
     ----------
     settings
-        ``entries``: the config's ``generation`` list, with each file replaced by its key in ``files``;
+        ``entries``: the config's ``generation`` list, in which each path is replaced by its key in ``files``;
         ``cutoff_A``: the calculator's cutoff.
     random_seed
-        The campaign's number.
+        The campaign's random seed.
     start, stop
-        Which of the campaign's seeds.
+        The range of seeds to generate; ``stop`` is excluded.
     stage_version
-        Version of the science behind this function, so that a cached result is not taken for another's.
+        Version of the science of this function; the cache distinguishes results of different versions.
     fingerprints
-        What the seeds are compared with: the output of the previous chunk, if it has one.
+        The fingerprints that the seeds are compared with: the output of the previous chunk, if there is one.
     **files
-        The user's structure files by key.
+        The user's structure files, by key.
 
     Returns
     -------
     dict
-        A `SeedData` for each seed under ``seed_<seed_id>``; ``places``, the position of each in its entry, by its id;
-        the ``report`` of rejections, with the order of the seeds as ``seed_ids``; and ``fingerprints`` if seeds of the
-        next chunk are compared with those so far.
+        ``seed_<seed_id>``: a `SeedData` for each seed; ``places``: the position of each seed in its entry, by its id;
+        ``report``: the rejections, and the order of the seeds as ``seed_ids``; ``fingerprints``: those that the seeds
+        of the next chunk are compared with, if they are compared.
     """
     with tempfile.TemporaryDirectory() as folder:
         paths = {key: _unpack(node, Path(folder) / key) for key, node in files.items()}
@@ -72,7 +72,7 @@ def generate_seeds(
             return ExitCode(ERROR_PHYSICS, str(error), invalidates_cache=True)
     nodes: dict[str, orm.Data] = {f'seed_{seed.seed_id}': SeedData.from_seed(seed) for seed in result.seeds}
     places: dict[str, list[int]] = {}
-    for seed in result.seeds:  # of two seeds with the same content the first counts
+    for seed in result.seeds:  # the first of two seeds with the same content counts
         places.setdefault(seed.seed_id, list(seed.place))
     nodes['places'] = orm.Dict(places)
     nodes['report'] = orm.Dict({**result.report, 'seed_ids': list(places)})
@@ -82,7 +82,7 @@ def generate_seeds(
 
 
 def _unpack(node: orm.SinglefileData, folder: Path) -> Path:
-    """Write a file node into a folder of its own under its own name, from which ASE tells the format."""
+    """Write a file into a separate folder under its original name, from which ASE infers the format."""
     folder.mkdir()
     path = folder / node.filename
     path.write_bytes(node.get_content(mode='rb'))

@@ -1,4 +1,4 @@
-"""What the jobs of this package have in common: a calculator, its environment, and the ways to fail."""
+"""The base of the package's jobs: a calculator, its environment, and the shared exit codes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.jobs.failures import FAILURES
 
 
 def define_failures(spec: CalcJobProcessSpec) -> None:
-    """Define the exit codes of these failures; none of them serves as cache."""
+    """Define the exit codes of failures before the program starts; such a job is never taken from the cache."""
     for status, label, message in FAILURES:
         spec.exit_code(status, label, message=message, invalidates_cache=True)
 
@@ -30,44 +30,47 @@ class CalculatorJob(CalcJob):
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
-        """Define the inputs of the calculator, and an exit code for each way to fail that all jobs have."""
+        """Define the inputs of the calculator, and the exit codes that all these jobs share."""
         super().define(spec)
         spec.input('calculator', valid_type=orm.Dict, help='Settings of the calculator, without its model.')
-        spec.input('model', valid_type=ModelData, required=False, help='The model, placed where the code runs.')
-        spec.input('environment', valid_type=orm.Dict, help='The record of the environment that the job must find.')
         spec.input(
-            'image_sha256', valid_type=orm.Str, required=False, help='sha256 of the image, where the code has one.'
+            'model',
+            valid_type=ModelData,
+            required=False,
+            help='The model; its file must be on the computer of the code.',
         )
+        spec.input('environment', valid_type=orm.Dict, help='The environment record, which the job verifies.')
+        spec.input('image_sha256', valid_type=orm.Str, required=False, help='sha256 of the image, if the code has one.')
         spec.input(
             'python_path',
             valid_type=str,
             is_metadata=True,
             default='',
-            help="The user's PYTHONPATH, for jobs on this machine. What is found on it is in the environment record.",
+            help="The user's PYTHONPATH, for jobs on this machine. The environment record covers its packages.",
         )
         validators.guard(spec.inputs, validators.JOB, validators.calculator)
         options = spec.inputs['metadata']['options']
         options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
         options['withmpi'].default = False
-        spec.output('result', valid_type=orm.Dict, required=False, help='What the job says of itself.')
+        spec.output('result', valid_type=orm.Dict, required=False, help='The result file of the job.')
         for status, label, message in (
             (300, 'ERROR_RESULT_MISSING', 'The job left no result.'),
             (301, 'ERROR_RESULT_UNREADABLE', 'The result cannot be read: {reason}'),
-            (302, 'ERROR_TRAJECTORY_MISSING', 'The job left no trajectory though its result speaks of frames.'),
+            (302, 'ERROR_TRAJECTORY_MISSING', 'The trajectory is missing, although the result reports frames.'),
             (303, 'ERROR_TRAJECTORY_UNREADABLE', 'The trajectory cannot be read: {reason}'),
-            (310, 'ERROR_CONTRACT_VERSION', 'The two sides have different versions: {reason}'),
+            (310, 'ERROR_CONTRACT_VERSION', 'The submitting package and the job have different versions: {reason}'),
             (311, 'ERROR_SETTINGS_REFUSED', 'The job refused its settings: {reason}'),
             (320, 'ERROR_CALCULATOR_MISSING', 'The calculator cannot be imported: {reason}'),
             (321, 'ERROR_MODEL_NOT_LOADED', 'The model cannot be loaded: {reason}'),
             (322, 'ERROR_MODEL_MISMATCH', 'The model or image is not the one expected: {reason}'),
-            (323, 'ERROR_ELEMENT_UNSUPPORTED', 'The calculator does not know an element: {reason}'),
+            (323, 'ERROR_ELEMENT_UNSUPPORTED', 'The calculator does not support an element: {reason}'),
             (
                 324,
                 'ERROR_ENVIRONMENT_CHANGED',
-                'The environment differs from the recorded one: {reason}; {remedy} records the current one',
+                'The environment differs from its record: {reason}; {remedy} records the current environment',
             ),
             (325, 'ERROR_MODEL_MISSING', 'The model is no longer on the computer: {reason}'),
-            (350, 'ERROR_RUNNER_RAISED', 'The runner raised: {reason}'),
+            (350, 'ERROR_RUNNER_RAISED', 'The runner failed: {reason}'),
         ):
             spec.exit_code(status, label, message=message, invalidates_cache=True)
         define_failures(spec)
@@ -77,7 +80,7 @@ class CalculatorJob(CalcJob):
         model = self.inputs.get('model')
         return link_model(self.inputs.calculator.get_dict(), model, self.inputs.code.computer)
 
-    def _told_to_all(self) -> dict[str, Any]:
+    def _shared_fields(self) -> dict[str, Any]:
         """Return the fields of ``job.json`` that all kinds of job share."""
         return {
             'environment': Environment.model_validate(self.inputs.environment.get_dict()),
@@ -86,7 +89,7 @@ class CalculatorJob(CalcJob):
         }
 
     def _call_runner(self, *arguments: str, module: str = 'aiida_mlip_autopipe.exploration') -> CalcInfo:
-        """Return what AiiDA is to run and to retrieve: a module with arguments, its result and its log."""
+        """Return what AiiDA runs and retrieves: a module with arguments, its result and its log."""
         code = CodeInfo()
         code.code_uuid = self.inputs.code.uuid
         code.cmdline_params = ['-m', module, *arguments]

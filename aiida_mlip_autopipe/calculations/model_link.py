@@ -1,4 +1,4 @@
-"""The model of a job: it is on the computer already, and is linked into the job's folder, not uploaded."""
+"""The model of a job. Its file is already on the computer and is linked into the job's folder."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def link_model(
     model
         Its model; None for a calculator without one.
     computer
-        Where the job runs.
+        The computer of the job.
 
     Raises
     ------
     ModelMissingError
-        If the model was never placed on the computer.
+        If the model is not on the computer.
     """
     if model is None:
         return calculator, []
@@ -55,22 +55,22 @@ def has_model(kind: str) -> bool:
 
 
 def find_model_fault(inputs: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the model input of a job; None if nothing is, or if the inputs are incomplete."""
+    """Return an error of the model input of a job; None if there is none, or if the inputs are incomplete."""
     if 'calculator' not in inputs or 'code' not in inputs:
         return None
     calculator, model = inputs['calculator'].get_dict(), inputs.get('model')
     kind = str(calculator.get('kind'))
     if {'model', 'model_sha256'} & calculator.keys():
-        return 'calculator: names a model; it is the input `model`, which `model_node` of workflows.inputs.models makes'
+        return 'calculator: names a model; pass it as the input `model`, see `model_node` of workflows.inputs.models'
     if model is None:
-        missing = f'model: the calculator {kind!r} needs one; `model_node` of workflows.inputs.models makes its node'
+        missing = f'model: missing; the calculator {kind!r} needs one, see `model_node` of workflows.inputs.models'
         return missing if has_model(kind) else None
     if model.architecture != kind:
-        return f'model: it is for the calculator {model.architecture!r}, not for {kind!r}'
+        return f'model: this model is for the calculator {model.architecture!r}, not for {kind!r}'
     computer = inputs['code'].computer
     if not model.is_shipped and find_model(computer, model.sha256) is None:
         return (
-            f'model: {model.name} was not placed on {computer.label}; `ensure_placed` of installation.models or '
-            f"'mlip-autopipe calculator place FILE --computer {computer.label}' does so, once"
+            f'model: {model.name} is not on {computer.label}; copy it with `ensure_placed` of installation.models or '
+            f"'mlip-autopipe calculator place FILE --computer {computer.label}'"
         )
     return None

@@ -1,4 +1,4 @@
-"""The selection of frames as a CalcJob: with many frames it takes minutes and would block a daemon worker."""
+"""A CalcJob that selects frames: a selection from many frames takes minutes and would block a daemon worker."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from aiida_mlip_autopipe.sampling.trajectories_file import write_features, write
 class SelectionCalculation(CalculatorJob):
     """Runs ``python -m aiida_mlip_autopipe.sampling job.json`` with the given code.
 
-    Inputs, outputs and the content of the nodes are the same as for the calcfunction `select_frames`.
+    It has the same inputs and outputs as the calcfunction `select_frames`, and the nodes have the same content.
     """
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define inputs, outputs and exit codes."""
         super().define(spec)
-        # No calculator is used.
+        # A selection needs no calculator.
         del spec.inputs['calculator'], spec.inputs['model']
         spec.input('settings', valid_type=orm.Dict, help="The config's `sampling` section without `given`.")
-        spec.input('random_seed', valid_type=orm.Int, help="The campaign's number.")
-        spec.input('lineages', valid_type=orm.Dict, help='The ancestor of each seed, by its id.')
+        spec.input('random_seed', valid_type=orm.Int, help="The campaign's random seed.")
+        spec.input('lineages', valid_type=orm.Dict, help='The parent of each seed, by its id.')
         spec.input('kinds', valid_type=orm.Dict, help='The kind of each seed, by its id.')
         spec.input('stage_version', valid_type=orm.Str, help='Version of the science of the sampling.')
         spec.input(
@@ -48,19 +48,19 @@ class SelectionCalculation(CalculatorJob):
         )
         spec.input_namespace('legs', valid_type=orm.TrajectoryData, help='The frames.')
         spec.input_namespace(
-            'evaluations', valid_type=orm.ArrayData, required=False, help='What a committee says of the frames.'
+            'evaluations', valid_type=orm.ArrayData, required=False, help='The evaluations of a committee.'
         )
         spec.input_namespace(
-            'descriptors', valid_type=orm.ArrayData, required=False, help='What jobs have computed of the frames.'
+            'descriptors', valid_type=orm.ArrayData, required=False, help='The descriptors that jobs computed.'
         )
         validators.guard(spec.inputs, validators.SELECTION, validators.selection)
         spec.inputs['metadata']['options']['parser_name'].default = 'mlip_autopipe.select'
-        spec.output('selection', valid_type=orm.ArrayData, required=False, help='The frames, in the order of choice.')
+        spec.output('selection', valid_type=orm.ArrayData, required=False, help='The selected frames, in order.')
         spec.output('report', valid_type=orm.Dict, required=False, help='Counts and coverage of the selection.')
         spec.exit_code(
             400,
             'ERROR_OUT_OF_WALLTIME',
-            message='The job stopped before the selection was made: {reason}',
+            message='The job stopped before it selected the frames: {reason}',
             invalidates_cache=True,
         )
         spec.exit_code(401, 'ERROR_SAMPLING', message='The frames cannot be selected: {reason}', invalidates_cache=True)
@@ -69,7 +69,7 @@ class SelectionCalculation(CalculatorJob):
         )
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
-        """Write the job's input files; the reference dataset is copied as it is."""
+        """Write the job's input files, and copy the reference dataset unchanged."""
         request = request_from_nodes(self.inputs)
         calculation = self._call_runner(contract.JOB_FILE, module='aiida_mlip_autopipe.sampling')
         reference = None
@@ -89,7 +89,7 @@ class SelectionCalculation(CalculatorJob):
                 for key, one in request.described.items()
             },
             reference=reference,
-            **self._told_to_all(),
+            **self._shared_fields(),
         )
         Path(folder.get_abs_path(contract.JOB_FILE)).write_text(job.model_dump_json(indent=2))
         write_trajectories(Path(folder.get_abs_path(TRAJECTORIES_FILE)), request.trajectories)

@@ -1,4 +1,4 @@
-"""The sampling stage as a calcfunction."""
+"""A calcfunction that selects frames."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ def select_frames(
     settings
         The config's ``sampling`` section without ``given``.
     random_seed
-        The campaign's number.
+        The campaign's random seed.
     lineages
-        The ancestor of each seed, by its id.
+        The parent of each seed, by its id.
     kinds
         The kind of each seed, by its id.
     stage_version
-        Version of the science behind this function.
+        Version of the science of this function.
     reference_dataset
-        The existing structures that the dataset extends.
+        Existing structures that the dataset extends.
     **nodes
-        The namespaces ``legs`` (the frames), ``evaluations`` (of them, by a committee) and ``descriptors`` (of them, by
-        jobs). Their labels have no meaning: each node stores the ids of its trajectories.
+        The namespaces ``legs`` (the frames), ``evaluations`` (those of a committee) and ``descriptors`` (those computed
+        by jobs). Their labels have no meaning: each node stores the ids of its trajectories.
 
     Returns
     -------
     dict
-        See `nodes_from_selection`.
+        The nodes of `nodes_from_selection`.
     """
     inputs = {'settings': settings, 'random_seed': random_seed, 'lineages': lineages, 'kinds': kinds, **nodes}
     try:

@@ -1,4 +1,4 @@
-"""The self-test of a code as a CalcJob: it takes the way that every job takes."""
+"""A CalcJob that tests a code; it is submitted and run like every other job."""
 
 from __future__ import annotations
 
@@ -27,17 +27,22 @@ class SelfTestCalculation(CalcJob):
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define inputs, outputs and exit codes."""
         super().define(spec)
-        spec.input('calculator', valid_type=orm.Dict, help='Settings of the calculator; its `kind` alone may do.')
-        spec.input('model', valid_type=ModelData, required=False, help='The model to try; by default a shipped one.')
+        spec.input('calculator', valid_type=orm.Dict, help='Settings of the calculator; its `kind` is required.')
+        spec.input(
+            'model',
+            valid_type=ModelData,
+            required=False,
+            help='The model to test; by default a model that the calculator ships.',
+        )
         spec.input('python_path', valid_type=str, is_metadata=True, default='', help="The user's PYTHONPATH.")
         options = spec.inputs['metadata']['options']
         options['parser_name'].default = 'mlip_autopipe.self_test'
         options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
         options['withmpi'].default = False
-        spec.output('report', valid_type=orm.Dict, required=False, help='What the self-test found.')
+        spec.output('report', valid_type=orm.Dict, required=False, help='The report of the self-test.')
         define_failures(spec)
         spec.exit_code(
-            301, 'ERROR_REPORT_UNREADABLE', invalidates_cache=True, message='The job left no report: {reason}'
+            301, 'ERROR_REPORT_UNREADABLE', invalidates_cache=True, message='The self-test left no report: {reason}'
         )
         spec.exit_code(320, 'ERROR_SELF_TEST_FAILED', invalidates_cache=True, message='{reason}')
 

@@ -1,4 +1,4 @@
-"""The copy of a full trajectory to where it is safe, as a CalcJob on the computer that holds it."""
+"""A CalcJob that copies a full trajectory to a permanent folder, on the computer that stores it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from aiida.engine import CalcJob, CalcJobProcessSpec
 from aiida_mlip_autopipe.calculations.job import define_failures
 from aiida_mlip_autopipe.data.stash import LOG_FILE, REPORT_FILE, stash_folder
 
-# By the shell and not by the code of the exploration: a container sees neither of the two folders. The file is copied
-# as far as its job has told of it. A copy under its name is whole; one that was cut off has another name.
+# A shell script, because a container of the exploration's code sees neither folder. Only the part of the file that the
+# result of its job covers is copied. An incomplete copy has another name than a complete one.
 SCRIPT = """\
 set -u
 fail() {
@@ -22,15 +22,15 @@ fail() {
     exit 1
 }
 hash() { sha256sum | cut -d' ' -f1; }
-[ -f "$original" ] || fail original "there is no file $original"
+[ -f "$original" ] || fail original "the file $original does not exist"
 [ "$(head -c "$size" "$original" | hash)" = "$sha256" ] ||
-    fail original "$original has not the sha256 that its job told"
-mkdir -p "$folder" || fail folder "$folder cannot be made"
+    fail original "the sha256 of $original is not the one that its job reported"
+mkdir -p "$folder" || fail folder "the folder $folder cannot be created"
 part=$folder/.$name.part
 trap 'rm -f "$part"' EXIT
 head -c "$size" "$original" >"$part" && sync "$part" || fail folder "$part cannot be written"
 copied=$(hash <"$part")
-[ "$copied" = "$sha256" ] || fail copy "the copy in $folder has another sha256 than the original"
+[ "$copied" = "$sha256" ] || fail copy "the sha256 of the copy in $folder differs from that of the original"
 mv "$part" "$folder/$name" && echo "$sha256  $name" >"$folder/$name.sha256" ||
     fail folder "$folder/$name cannot be written"
 echo "$copied" >"$report"
@@ -38,7 +38,7 @@ echo "$copied" >"$report"
 
 
 class StashCalculation(CalcJob):
-    """Copies the full trajectory of an exploration job to another folder, and checks it before and after."""
+    """Copies the full trajectory of an exploration job to another folder, and verifies original and copy."""
 
     SCRIPT_FILE = 'stash.sh'
 
@@ -47,33 +47,33 @@ class StashCalculation(CalcJob):
         """Define inputs, outputs and exit codes."""
         super().define(spec)
         spec.input('source', valid_type=orm.RemoteData, help='The folder of the exploration job.')
-        spec.input('result', valid_type=orm.Dict, help='What the exploration job says of itself and of the file.')
-        spec.input('folder', valid_type=orm.Str, help='The folder on the same computer that takes the copy.')
+        spec.input('result', valid_type=orm.Dict, help='The result of the exploration job.')
+        spec.input('folder', valid_type=orm.Str, help='The folder for the copy, on the same computer.')
         spec.inputs['metadata']['computer'].required = True
         options = spec.inputs['metadata']['options']
         options['parser_name'].default = 'mlip_autopipe.stash'
         options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
         spec.output(
-            'stashed', valid_type=orm.RemoteStashFolderData, required=False, help='Where the copy is, once it is right.'
+            'stashed', valid_type=orm.RemoteStashFolderData, required=False, help='The folder of the verified copy.'
         )
         define_failures(spec)
         for status, label, message in (
             (300, 'ERROR_REPORT_MISSING', 'The job left no report: {reason}'),
-            (340, 'ERROR_ORIGINAL', 'The full trajectory is not what its job left: {reason}'),
+            (340, 'ERROR_ORIGINAL', 'The full trajectory is missing or has changed: {reason}'),
             (341, 'ERROR_FOLDER', 'The copy cannot be written: {reason}'),
-            (342, 'ERROR_COPY', 'The copy is not the original: {reason}'),
+            (342, 'ERROR_COPY', 'The copy differs from the original: {reason}'),
         ):
             spec.exit_code(status, label, message=message, invalidates_cache=True)
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the script."""
-        told = self.inputs.result['full_trajectory']
+        recorded = self.inputs.result['full_trajectory']
         variables = {
-            'original': str(PurePosixPath(self.inputs.source.get_remote_path(), told['file'])),
-            'size': str(told['size_bytes']),
-            'sha256': told['sha256'],
+            'original': str(PurePosixPath(self.inputs.source.get_remote_path(), recorded['file'])),
+            'size': str(recorded['size_bytes']),
+            'sha256': recorded['sha256'],
             'folder': stash_folder(self.inputs.folder.value, self.inputs.source, self.inputs.result),
-            'name': told['file'],
+            'name': recorded['file'],
             'report': REPORT_FILE,
         }
         lines = [f'{name}={shlex.quote(value)}' for name, value in variables.items()]

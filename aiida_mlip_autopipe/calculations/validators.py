@@ -1,4 +1,4 @@
-"""Validators of ports: processes submitted without a config file get the same checks as a config file."""
+"""Validators of ports, which apply the checks of a config file to processes submitted without one."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from aiida_mlip_autopipe.jobs.contract import Job
 from aiida_mlip_autopipe.jobs.environment import Environment
 
 Validator = Callable[[Any, Any], str | None]
-"""Returns one sentence for each fault of what a port was given, each a line; None where there is none."""
+"""Returns the errors of the value of a port, one per line; None if there is none."""
 
 Sha256 = Annotated[str, Field(pattern='^[0-9a-f]{64}$')]
-# Inputs that the namespace of a code must have, and those that it may have.
+# Required and optional inputs in the namespace of a code.
 CODE = ('code', 'calculator', 'environment', 'options')
 OPTIONAL = ('model', 'image_sha256', 'stash')
 STASH = ('folder', 'options')
@@ -49,9 +49,9 @@ def guard(namespace: PortNamespace, ports: Mapping[str, Validator], together: Va
     namespace
         The ports of a process.
     ports
-        The validator of each port by its name.
+        The validator of each port, by its name.
     together
-        Checks how the inputs depend on one another; runs after the validator that the namespace already has.
+        Checks combinations of inputs; runs after the existing validator of the namespace.
     """
     for name, validator in ports.items():
         namespace[name].validator = validator
@@ -65,9 +65,9 @@ def validate_as(name: str, annotation: Any) -> Validator:
     Parameters
     ----------
     name
-        The port's name, with which the location of each error begins.
+        The port's name, with which the place of each error begins.
     annotation
-        Type of the node's content or of the plain value: a pydantic model or any annotated type.
+        Type of the node's content or of the plain value: a pydantic model or an annotated type.
     """
     model = _model(**{name: annotation})
 
@@ -83,7 +83,7 @@ def validate_as(name: str, annotation: Any) -> Validator:
 
 
 def like(model: type[BaseModel], field: str, name: str | None = None) -> Validator:
-    """Return the validator of a port for a field of a model; by default both have the same name."""
+    """Return the validator of a port that corresponds to a field of a model, by default of the same name."""
     return validate_as(name or field, _annotation(model, field))
 
 
@@ -97,33 +97,33 @@ def content(value: Any) -> Any:
 
 
 def calculator(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
-    """Refuse invalid settings of a calculator, and those that do not fit its model or its environment."""
+    """Refuse settings of a calculator that are invalid or do not match its model or environment."""
     if 'calculator' not in inputs:
         return None
     data = inputs['calculator'].get_dict()
-    # The model is a separate input; its name never conflicts with the settings.
+    # The model is a separate input, so any name passes here.
     settings = {'model': 'model', **data} if has_model(str(data.get('kind'))) else data
     faults = _calculator(settings, None) or find_model_fault(inputs)
     if faults is None and 'environment' in inputs:
-        asked, device = data.get('device', 'auto'), inputs['environment'].get('device')
-        if asked not in ('auto', device):
-            return f'calculator.device: got {asked!r}; the environment record says {device!r}'
+        requested, device = data.get('device', 'auto'), inputs['environment'].get('device')
+        if requested not in ('auto', device):
+            return f'calculator.device: got {requested!r}; must be {device!r}, as in the environment record'
     return faults
 
 
 def exploration(*, of_one_seed: bool) -> Validator:
-    """Return the validator of a namespace with the settings of an exploration and the related inputs.
+    """Return the validator of a namespace with the settings of an exploration.
 
     Parameters
     ----------
     of_one_seed
-        Whether there must be one temperature and one pressure; a campaign spreads lists and ranges over its seeds.
+        Whether to require a single temperature and pressure; a campaign distributes lists and ranges over its seeds.
     """
 
     def validate(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
         if 'exploration' not in inputs:
             return None
-        data, faults = _with_own_inputs('exploration', inputs, namespace, ExplorationSettings)
+        data, faults = _merge_separate_inputs('exploration', inputs, namespace, ExplorationSettings)
         if faults is None and 'n_steps' in inputs:
             try:
                 data = join_settings(data, data.pop('n_steps'))
@@ -135,10 +135,10 @@ def exploration(*, of_one_seed: bool) -> Validator:
         settings, found = ExplorationSettings.model_validate(data), []
         for name in ('temperature_K', 'pressure_GPa') if of_one_seed else ():
             if not isinstance(getattr(settings, name), float):
-                found.append(f'exploration.{name}: got {data[name]}; must be one value, since one seed is explored')
+                found.append(f'exploration.{name}: got {data[name]}; must be a single value for one seed')
         interval = content(inputs.get('full_trajectory_interval'))
         if interval is not None and interval > settings.total_steps:
-            allowed = f'must be at most the {settings.total_steps} steps of the run, or nothing would be written'
+            allowed = f'must be at most {settings.total_steps}, the number of steps of the run'
             found.append(f'full_trajectory_interval: got {interval}; {allowed}')
         return _lines(found)
 
@@ -146,38 +146,38 @@ def exploration(*, of_one_seed: bool) -> Validator:
 
 
 def description(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
-    """Refuse a descriptor that a job cannot compute from its other inputs."""
+    """Refuse a descriptor that the job cannot compute from its inputs."""
     if 'descriptor' not in inputs:
         return None
     found = []
     if ('reference_dataset' in inputs) == bool(inputs.get('legs')):
-        found.append('legs: there must be either frames or a reference dataset to describe')
+        found.append('legs: provide either legs or a reference dataset')
     if inputs['descriptor'].get_dict().get('kind') == 'learned':
         if 'calculator' not in inputs:
-            found.append('calculator: got nothing; a learned descriptor needs the calculator that has learned it')
+            found.append('calculator: missing; a learned descriptor needs its calculator')
         if 'projection' in inputs:
-            found.append('projection: only descriptors of kind soap can be projected, the kind is learned')
+            found.append('projection: got a projection of learned descriptors; only the kind soap supports it')
     return _lines(found)
 
 
 def selection(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
-    """Refuse to select from nothing, or with a reference dataset among the settings.
+    """Refuse inputs without frames, and settings with a reference dataset.
 
-    Whether a committee has evaluated anything is known only when all explorations have ended; the job checks it.
+    The job checks whether a committee has evaluated frames; this is unknown before all explorations have ended.
     """
-    found = [] if inputs.get('legs') else ['legs: got nothing; there must be frames to choose from']
+    found = [] if inputs.get('legs') else ['legs: missing; a selection needs frames']
     settings = inputs['settings'].get_dict()
     if settings.get('given') is not None:
-        found.append('settings.given: it is a separate input, reference_dataset')
+        found.append('settings.given: pass it as the input reference_dataset')
     return _lines(found)
 
 
 def descriptions(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
-    """Refuse inputs without frames, and learned descriptors if the jobs have no calculator."""
-    found = [] if inputs.get('legs') else ['legs: got nothing; there must be frames to describe']
+    """Refuse inputs without frames, and learned descriptors without a calculator."""
+    found = [] if inputs.get('legs') else ['legs: missing; there are no frames to describe']
     kinds = {asked['descriptor'].get('kind') for asked in inputs['descriptors'].get_list()}
     if 'learned' in kinds and 'calculator' not in inputs['job']:
-        found.append('job.calculator: got nothing; a learned descriptor needs the calculator that has learned it')
+        found.append('job.calculator: missing; a learned descriptor needs its calculator')
     return _lines(found)
 
 
@@ -190,18 +190,18 @@ def projection(node: orm.ArrayData, port: Any) -> str | None:
     if [len(shape) for shape in shapes] != [1, 2, 1] or len({shape[0] for shape in shapes}) != 1:
         return f'projection: got arrays of the shapes {shapes}; must be (d,), (d, c) and (d,)'
     if not all(np.isfinite(array).all() for array in arrays.values()):
-        return 'projection: got a number that is not finite; all must be'
+        return 'projection: got values that are not finite'
     return None
 
 
 def codes(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
     """Refuse codes that lack a required input or have an invalid calculator."""
-    found = [] if inputs else ['codes: got nothing; there must be at least one code']
+    found = [] if inputs else ['codes: missing; a campaign needs at least one code']
     for key, one in inputs.items():
-        missing = [f'{name}: got nothing; every code needs it' for name in CODE if name not in one]
-        missing += [f'{name}: is not an input of a code' for name in one if name not in CODE + OPTIONAL]
+        missing = [f'{name}: missing; every code needs it' for name in CODE if name not in one]
+        missing += [f'{name}: not an input of a code' for name in one if name not in CODE + OPTIONAL]
         stash = one.get('stash', dict.fromkeys(STASH))
-        missing += [f'stash.{name}: got nothing; every copy needs it' for name in STASH if name not in stash]
+        missing += [f'stash.{name}: missing; every copy needs it' for name in STASH if name not in stash]
         faults = _lines([*missing, _environment(one['environment'], None) if 'environment' in one else None])
         found += [f'codes.{key}.{fault}' for fault in (faults or calculator(one, one) or '').splitlines()]
     return _lines(found)
@@ -209,25 +209,26 @@ def codes(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
 
 def dataset(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
     """Refuse inconsistent inputs of a campaign."""
-    named: dict[str, str] = {}
-    rewrite_files(inputs['generation'].get_dict()['entries'], lambda key: named.setdefault(key, key))
-    missing = sorted(named.keys() - inputs.get('files', {}).keys())
-    found = [f'files.{key}: got nothing; generation names this file' for key in missing]
+    used: dict[str, str] = {}
+    rewrite_files(inputs['generation'].get_dict()['entries'], lambda key: used.setdefault(key, key))
+    missing = sorted(used.keys() - inputs.get('files', {}).keys())
+    found = [f'files.{key}: missing; generation refers to this file' for key in missing]
     if inputs['sampling'].get_dict().get('given') is not None:
-        found.append('sampling.given: it is a separate input, reference_dataset')
+        found.append('sampling.given: pass it as the input reference_dataset')
     if 'committee' not in inputs:
         places = disagreement_places(inputs['sampling'].get_dict())
-        found += [f"{place}: got 'disagreement'; needs a committee to disagree with" for place in places]
+        found += [f"{place}: got 'disagreement', which needs a committee" for place in places]
     return _lines(found)
 
 
-def _with_own_inputs(
+def _merge_separate_inputs(
     name: str, inputs: Mapping[str, Any], namespace: Iterable[str], model: type[BaseModel]
 ) -> tuple[dict[str, Any], str | None]:
-    """Return settings joined with the fields that have separate ports, and an error for each field given twice."""
-    data, own = content(inputs[name]), model.model_fields.keys() & set(namespace)
-    twice = [f'{name}.{field}: got {data[field]!r}; it is a separate input' for field in sorted(own & data.keys())]
-    return data | {field: content(inputs[field]) for field in own & inputs.keys()}, _lines(twice)
+    """Return settings merged with the fields that have separate ports, and an error for each duplicate field."""
+    data, separate = content(inputs[name]), model.model_fields.keys() & set(namespace)
+    twice = sorted(separate & data.keys())
+    faults = [f'{name}.{field}: got {data[field]!r}; pass it as the input {field}' for field in twice]
+    return data | {field: content(inputs[field]) for field in separate & inputs.keys()}, _lines(faults)
 
 
 def _all_of(*validators: Validator | None) -> Validator:
@@ -242,7 +243,7 @@ def _lines(faults: Iterable[str | None]) -> str | None:
 
 
 def _model(**annotations: Any) -> type[BaseModel]:
-    """Return a model that requires all of these fields."""
+    """Return a model in which all of these fields are required."""
     fields: dict[str, Any] = {name: (annotation, ...) for name, annotation in annotations.items()}
     config = ConfigDict(extra='forbid', allow_inf_nan=False)
     model: type[BaseModel] = create_model('Port', __config__=config, **fields)
@@ -257,7 +258,7 @@ _environment = validate_as('environment', Environment)
 _calculator = validate_as('calculator', AnyCalculator)
 _exploration = validate_as('exploration', ExplorationSettings)
 
-# The ports of each process that can be validated separately.
+# The validators of single ports, for each process.
 JOB = {'environment': _environment}
 EXPLORATION = {
     'random_seed': like(CampaignConfig, 'random_seed'),

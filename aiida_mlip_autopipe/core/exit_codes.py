@@ -141,11 +141,11 @@ EXPLANATIONS = {
     ),
     # Jobs with a calculator: how they ended.
     'ERROR_OUT_OF_WALLTIME': Explanation(
-        'The job stopped itself shortly before its time limit, with work left.',
+        'The job was stopped before it had finished, usually by its time limit.',
         'Increase `max_wallclock_s` in the resources, then run the same file again.',
     ),
     'ExplorationCalculation.ERROR_OUT_OF_WALLTIME': Explanation(
-        'The job wrote a checkpoint and stopped itself shortly before its time limit, or because it was asked to stop.',
+        'The job was stopped before its last step, usually by its time limit. It wrote a checkpoint.',
         'Nothing: the next leg continues from the checkpoint.',
     ),
     'ERROR_KILLED': Explanation(

@@ -1,4 +1,4 @@
-"""The parser of a description."""
+"""The parser of a descriptor job."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from aiida_mlip_autopipe.parsers.job import JobParser, first_line
 
 
 class DescriptionParser(JobParser):
-    """Attaches the descriptors where all frames have one."""
+    """Attaches the descriptors if they are complete."""
 
     def attach(self, result: contract.Result, folder: Path) -> ExitCode | None:
-        """Attach the descriptors of a job that was completed; half of them serve nobody."""
+        """Attach the descriptors of a completed job; incomplete descriptors are useless."""
         if result.outcome != 'completed':
             return None
         path = folder / DESCRIPTORS_FILE
@@ -33,12 +33,12 @@ class DescriptionParser(JobParser):
         try:
             features = np.load(path)
             if len(features) != n_expected:
-                raise ValueError(f'{len(features)} descriptors in place of {n_expected}')
-        except Exception as error:  # NumPy raises various errors for a truncated file
+                raise ValueError(f'got {len(features)} descriptors, expected {n_expected}')
+        except Exception as error:  # NumPy raises various errors for truncated files
             return self.exit_codes.ERROR_TRAJECTORY_UNREADABLE.format(reason=first_line(error))
         about = result.model_dump(mode='json', include={'calculator_name', 'model_name', 'model_sha256', 'statistics'})
-        asked: dict[str, Any] = {'of': _of(inputs), 'descriptor': inputs.descriptor.get_dict()}
-        self.out('descriptors', node_from_features(features, n_rows, asked, inputs.species.get_list(), about))
+        request: dict[str, Any] = {'of': _of(inputs), 'descriptor': inputs.descriptor.get_dict()}
+        self.out('descriptors', node_from_features(features, n_rows, request, inputs.species.get_list(), about))
         return None
 
 

@@ -1,4 +1,4 @@
-"""The parser of an evaluation."""
+"""The parser of a committee's evaluation."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from aiida_mlip_autopipe.exploration.trajectory_file import read_trajectory
 from aiida_mlip_autopipe.jobs import contract
 from aiida_mlip_autopipe.parsers.job import JobParser, first_line
 
-# Who the second calculator was, kept with its numbers.
+# Fields of the result that identify the second calculator; stored with its values.
 ABOUT = ('calculator_name', 'model_name', 'model_sha256', 'device', 'precision', 'environment', 'versions')
 
 
 class EvaluationParser(JobParser):
-    """Attaches what the second calculator says, beside how far it disagrees with the first."""
+    """Attaches the energies and forces of the second calculator, and the disagreement of the two."""
 
     def attach(self, result: contract.Result, folder: Path) -> ExitCode | None:
-        """Attach the evaluation where there is one."""
+        """Attach the evaluation, if any frame was evaluated."""
         if not result.n_frames:
             return None
         path = folder / contract.EVALUATION_FILE
@@ -29,7 +29,7 @@ class EvaluationParser(JobParser):
         first = trajectory_from_node(self.node.inputs.trajectory)
         try:
             second = read_trajectory(path, first.seed_id)
-        except Exception as error:  # the reader raises various errors for a truncated file
+        except Exception as error:  # the reader raises various errors for truncated files
             return self.exit_codes.ERROR_TRAJECTORY_UNREADABLE.format(reason=first_line(error))
         about = result.model_dump(mode='json', include=set(ABOUT))
         self.out('evaluation', node_from_evaluation(first, second, about))

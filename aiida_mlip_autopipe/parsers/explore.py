@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.exploration.trajectory_file import TrajectoryFile, read
 from aiida_mlip_autopipe.jobs import contract
 from aiida_mlip_autopipe.parsers.job import JobParser, first_line
 
-# What the frames' origin is, beside the seed and the step: kept with the trajectory, so that each row can tell it.
+# Fields of the result that each row of the dataset records; stored with the trajectory.
 ABOUT = (
     'ensemble',
     'timestep_fs',
@@ -39,7 +39,7 @@ class ExplorationParser(JobParser):
     OUTCOMES: ClassVar = {**JobParser.OUTCOMES, 'unstable': 'ERROR_UNSTABLE'}
 
     def attach(self, result: contract.Result, folder: Path) -> ExitCode | None:
-        """Attach all outputs after all of them have been read; crash frames may be missing."""
+        """Attach the outputs once all of them have been read; crash frames may be missing."""
         try:
             checkpoint = self._read_checkpoint(result, folder)
         except CheckpointError as error:
@@ -47,10 +47,10 @@ class ExplorationParser(JobParser):
         path = folder / contract.TRAJECTORY_FILE
         n_frames = result.n_frames
         if result.outcome == 'killed' and checkpoint is not None:
-            # Frames after the checkpoint are left out: the next leg computes them again.
+            # Frames after the checkpoint are discarded, because the next leg computes them again.
             n_frames, known = TrajectoryFile(path, Atoms()).keep_until(checkpoint.step), checkpoint.n_frames
             if n_frames < known:
-                reason = f'{n_frames} whole frames, the checkpoint knows of {known}'
+                reason = f'got {n_frames} complete frames, but the checkpoint records {known}'
                 return self.exit_codes.ERROR_TRAJECTORY_UNREADABLE.format(reason=reason)
         elif result.outcome == 'failed':
             n_frames = TrajectoryFile(path, Atoms()).keep_until(result.last_step)
@@ -59,7 +59,7 @@ class ExplorationParser(JobParser):
                 return self.exit_codes.ERROR_TRAJECTORY_MISSING
             try:
                 trajectory = read_trajectory(path, self.node.inputs.seed.seed_id)
-            except Exception as error:  # the reader raises various errors for a truncated file
+            except Exception as error:  # the reader raises various errors for truncated files
                 return self.exit_codes.ERROR_TRAJECTORY_UNREADABLE.format(reason=first_line(error))
             if result.outcome == 'unstable' and result.timestep_fs:
                 trajectory.extra['time_to_crash_fs'] = (result.last_step - trajectory.steps) * result.timestep_fs
@@ -77,7 +77,7 @@ class ExplorationParser(JobParser):
         Raises
         ------
         CheckpointError
-            If it is damaged, belongs to other atoms, or is missing although the next leg would start from it.
+            If it is damaged, has other atoms than the seed, or is missing although the next leg needs it.
         """
         path = folder / contract.CHECKPOINT_FILE
         if not path.is_file():

@@ -14,16 +14,16 @@ from aiida_mlip_autopipe.sampling.job import read_selection
 
 
 class SelectionParser(JobParser):
-    """Attaches the same nodes that the calcfunction would make."""
+    """Attaches the same nodes as the calcfunction `select_frames`."""
 
     def attach(self, result: contract.Result, folder: Path) -> ExitCode | None:
-        """Attach selection and report of a job that was completed."""
+        """Attach the selection and the report of a completed job."""
         if result.outcome != 'completed':
             return None
         try:
             selection = read_selection(folder)
             nodes = nodes_from_selection(selection, in_order(self.node.inputs.legs.values()))
-        except Exception as error:  # the reader raises various errors for a missing or truncated file
+        except Exception as error:  # the reader raises various errors for missing or truncated files
             return self.exit_codes.ERROR_SELECTION_UNREADABLE.format(reason=first_line(error))
         for label, node in nodes.items():
             self.out(label, node)

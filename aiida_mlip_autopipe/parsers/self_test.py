@@ -16,7 +16,7 @@ REPORT_FILE, LOG_FILE = 'self_test.json', 'self_test.log'
 
 
 class SelfTestParser(Parser):
-    """Reads the report, or why there is none."""
+    """Reads the report of the self-test, or the reason why it is missing."""
 
     def parse(self, **kwargs: Any) -> ExitCode | None:
         """Attach the report; return an exit code unless the test passed."""

@@ -13,28 +13,28 @@ from aiida_mlip_autopipe.data.stash import LOG_FILE, REPORT_FILE, stash_folder
 from aiida_mlip_autopipe.jobs.failures import find_failure
 from aiida_mlip_autopipe.parsers.job import read_text
 
-# The word before the reason, as the script writes it.
+# The script writes one of these words before the reason.
 LABELS = {'original': 'ERROR_ORIGINAL', 'folder': 'ERROR_FOLDER', 'copy': 'ERROR_COPY'}
 
 
 class StashParser(Parser):
-    """Attaches where the copy is if its sha256 is the one that the exploration told."""
+    """Attaches the folder of the copy if its sha256 is the one that the exploration reported."""
 
     def parse(self, **kwargs: Any) -> ExitCode | None:
-        """Attach where the copy is; return an exit code unless it is right."""
+        """Attach the folder of the copy; return an exit code unless the copy is verified."""
         inputs = self.node.inputs
-        told = inputs.result['full_trajectory']
+        recorded = inputs.result['full_trajectory']
         log = read_text(self.retrieved, LOG_FILE)
-        if read_text(self.retrieved, REPORT_FILE).strip() == told['sha256']:
+        if read_text(self.retrieved, REPORT_FILE).strip() == recorded['sha256']:
             folder = stash_folder(inputs.folder.value, inputs.source, inputs.result)
-            stashed = orm.RemoteStashFolderData(StashMode.COPY, folder, [told['file']], computer=self.node.computer)
+            stashed = orm.RemoteStashFolderData(StashMode.COPY, folder, [recorded['file']], computer=self.node.computer)
             self.out('stashed', stashed)
             return None
         *before, last = log.strip().splitlines() or ['no output']
         word, _, reason = last.partition(': ')
         failure = find_failure(log, self.node.get_scheduler_stderr())
         if word in LABELS and (failure is None or failure.label != 'ERROR_DISK_FULL'):
-            # What the shell said of it comes before.
+            # The shell prints its own message before that line.
             return getattr(self.exit_codes, LABELS[word]).format(reason='; '.join([reason, *before[-1:]]))
         if failure is not None:
             return getattr(self.exit_codes, failure.label).format(reason=failure.reason)

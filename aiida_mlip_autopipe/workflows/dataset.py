@@ -1,4 +1,4 @@
-"""The campaign: seeds, one exploration per seed, selection, dataset."""
+"""The work chain of a campaign: seeds, an exploration of each seed, selection and dataset."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.data.trajectory import in_order, link_labels, trajectory_id
 from aiida_mlip_autopipe.structures.seed import Place
 from aiida_mlip_autopipe.workflows.dataset_ports import define_inputs, define_outputs
-from aiida_mlip_autopipe.workflows.description import DescriptionWorkChain, find_wanted, selection_job
+from aiida_mlip_autopipe.workflows.description import DescriptionWorkChain, descriptors_for_jobs, selection_job
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_ended
 from aiida_mlip_autopipe.workflows.graph import is_asked_to_stop
 from aiida_mlip_autopipe.workflows.inputs.campaign import campaign_inputs
@@ -43,7 +43,7 @@ OF_A_CODE = ('code', 'calculator', 'model', 'environment', 'image_sha256')
 
 
 class DatasetWorkChain(ThrottledWorkChain):
-    """Makes a dataset from a config; its outline is the whole flow of the program."""
+    """Makes a dataset from a config; its outline shows all stages of the program."""
 
     @classmethod
     def define(cls, spec: WorkChainSpec) -> None:
@@ -75,15 +75,15 @@ class DatasetWorkChain(ThrottledWorkChain):
         overrides
             Changes to the file, such as ``sampling.n_structures=500``.
         tell
-            Called with a message for each code whose environment has changed, so its results are not reused.
+            Called with a message for each code whose environment has changed, so that its results are not reused.
 
         Raises
         ------
         ConfigError
             With all errors of the file.
         AutopipeError
-            If a code does not exist or lacks its model or environment record, a database query has no answer, or a seed
-            cannot be made.
+            If a code does not exist or lacks its model or environment record, a database query has no answer, or the
+            seeds cannot be generated.
         """
         if not isinstance(config, CampaignConfig):
             config = load_config(config, overrides)
@@ -98,26 +98,26 @@ class DatasetWorkChain(ThrottledWorkChain):
         return builder
 
     def setup(self) -> None:
-        """Start with no seed."""
+        """Start without seeds."""
         self.start_empty()
         self.ctx.n_generated = 0
         self.ctx.seeds = {}
-        # Where each seed stands in its entry, by which temperatures and pressures are spread.
+        # The position of each seed in its entry, which determines its temperature and pressure.
         self.ctx.places = {}
-        # Fingerprints that the next chunk of seeds is compared with.
+        # The fingerprints that the next chunk of seeds is compared with.
         self.ctx.fingerprints = {}
         self.ctx.n_lost_selections = 0
-        # One node shared by all explorations; by default each seed would get its own.
+        # All explorations share one node; by default each would store its own.
         self.ctx.clean_workdir = orm.Bool(False).store()
 
     # Generation
 
     def has_seeds_to_generate(self) -> bool:
-        """Return whether a chunk of seeds is still to be made."""
+        """Return whether a chunk of seeds remains to be generated."""
         return self.ctx.n_generated < self.inputs.n_seeds
 
     def generate_seeds(self) -> ExitCode | None:
-        """Make the next chunk of seeds."""
+        """Generate the next chunk of seeds."""
         start = self.ctx.n_generated
         stop = min(start + SEEDS_PER_CHUNK, self.inputs.n_seeds)
         outputs, node = self._call(
@@ -144,7 +144,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         self.ctx.fingerprints = {name: outputs[name] for name in ('fingerprints',) if name in outputs}
         self.ctx.n_generated = stop
         if not self.has_seeds_to_generate():
-            self.report(f'{len(self.ctx.seeds)} seeds from {stop} asked for')
+            self.report(f'{len(self.ctx.seeds)} distinct seeds of {stop} requested')
         return None
 
     # Exploration
@@ -153,9 +153,9 @@ class DatasetWorkChain(ThrottledWorkChain):
         """Submit the exploration of a seed."""
         job = self.exposed_inputs(ExplorationCalculation, 'job')
         settings = read_settings(job)
-        own = settings.for_seed(Place(*self.ctx.places[label]))
-        if own != settings:
-            job.exploration = exploration_inputs(own)['exploration']
+        seed_settings = settings.for_seed(Place(*self.ctx.places[label]))
+        if seed_settings != settings:
+            job.exploration = exploration_inputs(seed_settings)['exploration']
         job.seed = orm.load_node(self.ctx.seeds[label])
         job.random_seed = self.inputs.random_seed
         key = choose_code(job.random_seed.value, label, self.inputs.codes)
@@ -163,16 +163,16 @@ class DatasetWorkChain(ThrottledWorkChain):
         job.metadata = {'options': code.pop('options').get_dict()}
         stash = code.pop('stash', None)
         job.update(code)
-        further = {}
+        optional = {}
         if 'committee' in self.inputs:
-            further['committee'] = self.exposed_inputs(EvaluationCalculation, 'committee')
+            optional['committee'] = self.exposed_inputs(EvaluationCalculation, 'committee')
         if stash is not None:
             metadata = {'computer': job.code.computer, 'options': stash['options'].get_dict()}
-            further['stash'] = {'folder': stash['folder'], 'metadata': metadata}
+            optional['stash'] = {'folder': stash['folder'], 'metadata': metadata}
         return self.submit(
             ExplorationWorkChain,
             job=job,
-            **further,
+            **optional,
             max_iterations=self.inputs.max_iterations,
             clean_workdir=self.ctx.clean_workdir,
             retry_memory_factor=self.inputs.retry_memory_factor,
@@ -181,7 +181,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         )
 
     def inspect_explorations(self) -> ExitCode | None:
-        """Tell how the explorations ended; stop the campaign only where too few succeeded."""
+        """Report how the explorations ended; fail only if too few succeeded."""
         ended = {label: orm.load_node(self.ctx.ended[label]) for label in sorted(self.ctx.ended)}
         failed = {label: node for label, node in ended.items() if not node.is_finished_ok}
         for label, node in failed.items():
@@ -192,7 +192,7 @@ class DatasetWorkChain(ThrottledWorkChain):
             return self.exit_codes.ERROR_STOPPED
         if n_ok < self.inputs.min_success_share * n:
             return self.exit_codes.ERROR_TOO_FEW_EXPLORATIONS.format(
-                n_ok=n_ok, n=n, share=self.inputs.min_success_share
+                n_ok=n_ok, n=n, fraction=self.inputs.min_success_share
             )
         legs = [leg for node in ended.values() if 'legs' in node.outputs for leg in node.outputs.legs.values()]
         self.ctx.legs = [leg.pk for leg in in_order(legs)]
@@ -200,23 +200,23 @@ class DatasetWorkChain(ThrottledWorkChain):
             one.pk for node in ended.values() if 'committee' in node.outputs for one in node.outputs.committee.values()
         ]
         if 'committee' in self.inputs:
-            self.report(f'the committee has evaluated {len(self.ctx.evaluations)} of {len(self.ctx.legs)} legs')
+            self.report(f'the committee evaluated {len(self.ctx.evaluations)} of {len(self.ctx.legs)} legs')
         return None if self.ctx.legs else self.exit_codes.ERROR_NO_FRAMES
 
     # Sampling and storage
 
     def describe_frames(self) -> ToContext | None:
-        """Have the frames described by jobs, where the sampling needs descriptors and there are many frames."""
+        """Compute descriptors in jobs, if the sampling needs them and there are many frames."""
         min_frames = self.inputs.describe_in_jobs_from
-        wanted = find_wanted(self.inputs.sampling.get_dict(), self._n_frames(), min_frames)
-        if 'description' not in self.inputs or not wanted:
+        descriptors = descriptors_for_jobs(self.inputs.sampling.get_dict(), self._n_frames(), min_frames)
+        if 'description' not in self.inputs or not descriptors:
             return None
         return ToContext(
             description=self.submit(
                 DescriptionWorkChain,
                 legs=link_labels('trajectory', self._legs()),
                 **self._reference_dataset(),
-                descriptors=orm.List(wanted),
+                descriptors=orm.List(descriptors),
                 job=self.exposed_inputs(DescriptionCalculation, 'description'),
                 max_concurrent_jobs=self.inputs.max_concurrent_jobs,
                 reuse_finished=self.inputs.reuse_finished,
@@ -225,16 +225,16 @@ class DatasetWorkChain(ThrottledWorkChain):
         )
 
     def has_no_selection(self) -> bool:
-        """Return whether to select: not done yet, or by a job that the cluster lost, and not too often."""
+        """Return whether to select frames: not done yet, or to be repeated because the cluster lost the job."""
         if 'selecting' not in self.ctx:
             return True
-        is_given_up = self.ctx.n_lost_selections == MAX_LOST or is_asked_to_stop(self.node.pk)
-        return is_lost(self.ctx.selecting) and not is_given_up
+        gives_up = self.ctx.n_lost_selections == MAX_LOST or is_asked_to_stop(self.node.pk)
+        return is_lost(self.ctx.selecting) and not gives_up
 
     def select_frames(self) -> ToContext | ExitCode | None:
-        """Choose the frames of the dataset from all legs, including those of explorations that failed later.
+        """Select the frames of the dataset from all legs, including those of explorations that failed later.
 
-        With many frames a job makes the selection, since this process would block its daemon worker for minutes.
+        A job selects from many frames, because this process would block its daemon worker for minutes.
         """
         if 'selecting' in self.ctx:
             self.ctx.n_lost_selections += 1
@@ -250,8 +250,8 @@ class DatasetWorkChain(ThrottledWorkChain):
         inputs = {
             'settings': self.inputs.sampling,
             'random_seed': self.inputs.random_seed,
-            'lineages': orm.Dict(self._told_by_seeds('ancestor')),
-            'kinds': orm.Dict(self._told_by_seeds('kind')),
+            'lineages': orm.Dict(self._seed_attributes('ancestor')),
+            'kinds': orm.Dict(self._seed_attributes('kind')),
             'stage_version': orm.Str(sampling.STAGE_VERSION),
             'legs': link_labels('trajectory', self._legs()),
             'evaluations': link_labels('evaluation', self._evaluations()),
@@ -268,7 +268,7 @@ class DatasetWorkChain(ThrottledWorkChain):
             return ToContext(selecting=self.submit(SelectionCalculation, **job, **inputs))
 
     def keep_selection(self) -> ExitCode | None:
-        """Store the chosen frames."""
+        """Store the selected frames."""
         node = self.ctx.selecting
         if not node.is_finished_ok:
             if is_asked_to_stop(self.node.pk):
@@ -287,9 +287,9 @@ class DatasetWorkChain(ThrottledWorkChain):
         name = 'reference_dataset'
         return {name: self.inputs[name]} if name in self.inputs else {}
 
-    def _told_by_seeds(self, name: str) -> dict[str, str]:
-        """Return what seeds tell of themselves, by their ids; those that do not are left out."""
-        return {seed.seed_id: told for seed in self._seeds() if (told := seed.base.attributes.get(name))}
+    def _seed_attributes(self, name: str) -> dict[str, str]:
+        """Return an attribute of the seeds, by their ids; seeds without it are left out."""
+        return {seed.seed_id: value for seed in self._seeds() if (value := seed.base.attributes.get(name))}
 
     def _seeds(self) -> list[SeedData]:
         return [orm.load_node(pk) for pk in self.ctx.seeds.values()]
@@ -302,7 +302,9 @@ class DatasetWorkChain(ThrottledWorkChain):
 
     def export_dataset(self) -> ExitCode | None:
         """Write the database from the trajectories and seeds that the selection refers to."""
-        chosen = set(self.ctx.selection.base.attributes.get('trajectory_ids'))
+        selected = set(self.ctx.selection.base.attributes.get('trajectory_ids'))
+        legs = [one for one in self._legs() if trajectory_id(one) in selected]
+        evaluations = [one for one in self._evaluations() if trajectory_id(one) in selected]
         seed_ids = set(self.ctx.selection.base.attributes.get('seed_ids'))
         outputs, node = self._call(
             export_dataset,
@@ -310,8 +312,8 @@ class DatasetWorkChain(ThrottledWorkChain):
             campaign=self.inputs.campaign,
             random_seed=self.inputs.random_seed,
             stage_version=orm.Str(storage.STAGE_VERSION),
-            legs=link_labels('trajectory', [one for one in self._legs() if trajectory_id(one) in chosen]),
-            evaluations=link_labels('evaluation', [one for one in self._evaluations() if trajectory_id(one) in chosen]),
+            legs=link_labels('trajectory', legs),
+            evaluations=link_labels('evaluation', evaluations),
             seeds={f'seed_{seed.seed_id}': seed for seed in self._seeds() if seed.seed_id in seed_ids},
         )
         if not node.is_finished_ok:

@@ -15,18 +15,20 @@ from aiida_mlip_autopipe.data.seed import SeedData
 
 def define_inputs(spec: WorkChainSpec) -> None:
     """Define the inputs, each with a validator."""
-    spec.input('config', valid_type=orm.Dict, help='The whole config as it was composed, for provenance.')
-    spec.input('campaign', valid_type=orm.Dict, help='`name` and `config_hash`: what each row says of its campaign.')
-    spec.input('random_seed', valid_type=orm.Int, help='The number from which all random numbers are derived.')
-    spec.input('generation', valid_type=orm.Dict, help='`entries` with files as keys, and `cutoff_A`.')
-    spec.input_namespace('files', valid_type=orm.SinglefileData, required=False, help="The user's structure files.")
+    spec.input('config', valid_type=orm.Dict, help='The complete config, for provenance.')
+    spec.input('campaign', valid_type=orm.Dict, help='`name` and `config_hash`, which each row records.')
+    spec.input('random_seed', valid_type=orm.Int, help='The random seed, from which all random numbers are derived.')
+    spec.input('generation', valid_type=orm.Dict, help='`entries` with keys of files as paths, and `cutoff_A`.')
+    spec.input_namespace(
+        'files', valid_type=orm.SinglefileData, required=False, help="The user's structure files, by key."
+    )
     spec.input('sampling', valid_type=orm.Dict, help='Settings of the sampling, without `given`.')
     spec.input('reference_dataset', valid_type=DatasetData, required=False, help='Structures that the dataset extends.')
     spec.input_namespace(
         'codes',
         dynamic=True,
-        help='For each code by its key: `code`, `calculator`, `model`, `environment` and `image_sha256` of its jobs, '
-        'their `options`, and `stash` with `folder` and `options` where full trajectories are copied.',
+        help='For each code, by its key: `code`, `calculator`, `model`, `environment`, `image_sha256` and `options` of '
+        'its jobs, and `stash` with `folder` and `options` if full trajectories are copied.',
     )
     spec.expose_inputs(
         ExplorationCalculation,
@@ -54,14 +56,19 @@ def define_inputs(spec: WorkChainSpec) -> None:
         exclude=('legs', 'reference_dataset', 'descriptor', 'species', 'projection'),
         namespace_options=optional,
     )
-    # Shared by all explorations, so that it is one node and not one per seed.
+    # All explorations share this node.
     spec.input('max_iterations', valid_type=orm.Int, help='Maximum number of legs of one exploration.')
     for name, valid_type, text, default in (
-        ('n_seeds', int, 'How many seeds the entries give.', {}),
-        ('describe_in_jobs_from', int, 'Number of frames from which jobs compute the descriptors.', {'default': 0}),
-        ('retry_memory_factor', float, 'Factor on the memory after a job ran out of it.', {'default': 1.0}),
-        ('max_concurrent_jobs', int, 'Maximum number of explorations in flight.', {}),
-        ('min_success_share', float, 'Share of explorations that must succeed.', {}),
+        ('n_seeds', int, 'Number of seeds of all entries.', {}),
+        ('describe_in_jobs_from', int, 'Minimum number of frames for descriptors in jobs.', {'default': 0}),
+        (
+            'retry_memory_factor',
+            float,
+            'Factor on the memory of a job that ran out of it.',
+            {'default': 1.0},
+        ),
+        ('max_concurrent_jobs', int, 'Maximum number of explorations at a time.', {}),
+        ('min_success_share', float, 'Fraction of the explorations that must succeed.', {}),
         ('reuse_finished', bool, 'Reuse finished calculations with equal inputs.', {'default': False}),
     ):
         spec.input(name, valid_type=valid_type, is_metadata=True, help=text, **default)
@@ -69,23 +76,23 @@ def define_inputs(spec: WorkChainSpec) -> None:
 
 
 def define_outputs(spec: WorkChainSpec) -> None:
-    """Define the outputs, and an exit code for each stage that can fail."""
+    """Define the outputs and the exit codes."""
     spec.output_namespace('seeds', valid_type=SeedData, help='The seeds.')
-    spec.output_namespace('generation_reports', valid_type=orm.Dict, help='What was rejected, for each chunk.')
-    spec.output('selection', valid_type=orm.ArrayData, help='The frames chosen, in the order of choice.')
+    spec.output_namespace('generation_reports', valid_type=orm.Dict, help='The rejections, for each chunk of seeds.')
+    spec.output('selection', valid_type=orm.ArrayData, help='The selected frames, in order.')
     spec.output('selection_report', valid_type=orm.Dict, help='Counts and coverage of the selection.')
     spec.output('dataset', valid_type=DatasetData, help='The ASE database.')
     for status, label, message in (
-        (400, 'ERROR_GENERATION', 'The seeds cannot be made: {reason}'),
+        (400, 'ERROR_GENERATION', 'The seeds cannot be generated: {reason}'),
         (
             401,
             'ERROR_TOO_FEW_EXPLORATIONS',
-            '{n_ok} of {n} explorations succeeded, fewer than the share of {share} asked for.',
+            '{n_ok} of {n} explorations succeeded; the required fraction is {fraction}.',
         ),
-        (402, 'ERROR_NO_FRAMES', 'No exploration left a frame.'),
+        (402, 'ERROR_NO_FRAMES', 'No exploration produced a good frame.'),
         (403, 'ERROR_SAMPLING', 'The frames cannot be selected: {reason}'),
         (404, 'ERROR_EXPORT', 'The dataset cannot be written: {reason}'),
         (405, 'ERROR_STOPPED', 'Stopped by a user; run the same file again to continue.'),
-        (406, 'ERROR_DESCRIPTION', 'The frames cannot be described: {reason}'),
+        (406, 'ERROR_DESCRIPTION', 'The descriptors cannot be computed: {reason}'),
     ):
         spec.exit_code(status, label, message=message)

@@ -1,4 +1,4 @@
-"""The work chain that has the frames of a campaign described, many legs a job."""
+"""The work chain that computes the descriptors of a campaign's frames; each job describes many legs."""
 
 from __future__ import annotations
 
@@ -20,38 +20,36 @@ from aiida_mlip_autopipe.descriptors.describe import asked_descriptors
 from aiida_mlip_autopipe.jobs.environment import Environment
 from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 
-# Frames of a job: of 64 atoms it takes a minute on one core, and its descriptors some 20 MB.
+# Maximum number of frames per job. With 64 atoms each, the job takes a minute on one core and returns about 20 MB.
 FRAMES_PER_JOB = 10_000
-# Atoms of a job that describes each of them: half a minute, and 80 MB in 64 components.
+# Maximum number of atoms per job that describes each atom. It takes half a minute and returns 80 MB in 64 components.
 ENVIRONMENTS_PER_JOB = 320_000
 
 
 class DescriptionWorkChain(ThrottledWorkChain):
-    """Computes each descriptor that is asked for, for all frames."""
+    """Computes the requested descriptors for all frames."""
 
     @classmethod
     def define(cls, spec: WorkChainSpec) -> None:
         """Define inputs, the outline and exit codes."""
         super().define(spec)
         spec.input_namespace('legs', valid_type=orm.TrajectoryData, help='The frames.')
-        spec.input('descriptors', valid_type=orm.List, help='For each `of` what it is, and the `descriptor`.')
-        spec.input(
-            'reference_dataset', valid_type=DatasetData, required=False, help='Structures described beside them.'
-        )
+        spec.input('descriptors', valid_type=orm.List, help='`of` (what to describe) and `descriptor` of each.')
+        spec.input('reference_dataset', valid_type=DatasetData, required=False, help='Structures to describe, too.')
         spec.expose_inputs(
             DescriptionCalculation,
             namespace='job',
             exclude=('legs', 'reference_dataset', 'descriptor', 'species', 'projection'),
         )
-        spec.input('max_concurrent_jobs', valid_type=int, is_metadata=True, help='Jobs in flight at most.')
-        spec.input('reuse_finished', valid_type=bool, is_metadata=True, default=False, help='Take jobs from cache.')
+        spec.input('max_concurrent_jobs', valid_type=int, is_metadata=True, help='Maximum number of jobs at a time.')
+        spec.input('reuse_finished', valid_type=bool, is_metadata=True, default=False, help='Take jobs from the cache.')
         validators.guard(spec.inputs, validators.DESCRIPTIONS, validators.descriptions)
         spec.output_namespace('descriptors', valid_type=orm.ArrayData, help='The descriptors, for each job.')
-        spec.exit_code(401, 'ERROR_DESCRIPTION', message='Not all frames could be described: {reason}')
+        spec.exit_code(401, 'ERROR_DESCRIPTION', message='Descriptors could not be computed: {reason}')
         spec.outline(cls.plan, while_(cls.has_unfinished)(cls.fill_slots), cls.gather)
 
     def plan(self) -> ExitCode | None:
-        """Divide the legs among jobs, and let the jobs of each descriptor wait."""
+        """Distribute the legs over jobs, for each descriptor, and queue the jobs."""
         self.start_empty()
         legs = in_order(self.inputs.legs.values())
         self.ctx.legs = {trajectory_id(leg): leg.pk for leg in legs}
@@ -63,14 +61,14 @@ class DescriptionWorkChain(ThrottledWorkChain):
                 atomic_numbers[symbol] for symbol in self.inputs.reference_dataset.base.attributes.get('elements')
             }
         self.ctx.species = orm.List(sorted(species))
-        # No calculator, so that these descriptors are the same whether or not learned ones are also requested.
+        # Without the calculator, so that these jobs have the same inputs whether or not learned ones are requested too.
         environment = Environment.model_validate(self.inputs.job.environment.get_dict()).without_calculator()
         self.ctx.environment = orm.Dict(environment.model_dump(mode='json'))
-        for number, asked in enumerate(self.inputs.descriptors.get_list()):
-            if asked['of'] == 'environments':
+        for number, request in enumerate(self.inputs.descriptors.get_list()):
+            if request['of'] == 'environments':
                 sizes = {name: n_frames * n_atoms for name, (n_frames, n_atoms, _) in shapes.items()}
                 chunks = list(_chunks(sizes, ENVIRONMENTS_PER_JOB))
-                failure = self._fit_environments(number, asked['descriptor'])
+                failure = self._fit_environments(number, request['descriptor'])
                 if failure is not None:
                     return failure
             else:
@@ -78,13 +76,13 @@ class DescriptionWorkChain(ThrottledWorkChain):
                 chunks = list(_chunks(sizes, FRAMES_PER_JOB))
             self.ctx.plan |= {f'descriptors_{number}_{place}': [number, ids] for place, ids in enumerate(chunks)}
             if 'reference_dataset' in self.inputs:
-                # A job without a leg describes it.
+                # A job without legs describes the reference dataset.
                 self.ctx.plan[f'descriptors_{number}_reference'] = [number, []]
         self.ctx.waiting = list(self.ctx.plan)
         return None
 
     def _fit_environments(self, number: int, descriptor: dict[str, Any]) -> ExitCode | None:
-        """Find the components in which the jobs of a descriptor hand back the environments."""
+        """Fit the principal components in which the jobs of a descriptor return the environments."""
         with use_cache('mlip_autopipe.fit_environments', self.inputs.reuse_finished):
             outputs, node = fit_environments.run_get_node(
                 descriptor=orm.Dict(descriptor),
@@ -98,7 +96,7 @@ class DescriptionWorkChain(ThrottledWorkChain):
         return None
 
     def submit_one(self, label: str) -> orm.CalcJobNode:
-        """Submit a job."""
+        """Submit a descriptor job."""
         number, trajectory_ids = self.ctx.plan[label]
         descriptor = self.inputs.descriptors.get_list()[number]['descriptor']
         inputs = self.exposed_inputs(DescriptionCalculation, 'job')
@@ -120,8 +118,8 @@ class DescriptionWorkChain(ThrottledWorkChain):
             return self.submit(DescriptionCalculation, inputs)
 
     def gather(self) -> ExitCode | None:
-        """Keep what the jobs have found; without all of it there is nothing to select by."""
-        # A campaign that was stopped submits no more jobs.
+        """Collect the descriptors of the jobs; fail unless all of them are there."""
+        # A stopped campaign submits no further jobs.
         failure = 'stopped by a user' if self.ctx.ended.keys() < self.ctx.plan.keys() else None
         for label, pk in sorted(self.ctx.ended.items()):
             node = orm.load_node(pk)
@@ -132,33 +130,33 @@ class DescriptionWorkChain(ThrottledWorkChain):
         return None if failure is None else self.exit_codes.ERROR_DESCRIPTION.format(reason=failure)
 
 
-def find_wanted(sampling: Mapping[str, Any], n_frames: int, min_frames: int) -> list[dict[str, Any]]:
-    """Return ``of`` what and by which ``descriptor`` jobs shall describe the frames for a sampling, each once.
+def descriptors_for_jobs(sampling: Mapping[str, Any], n_frames: int, min_frames: int) -> list[dict[str, Any]]:
+    """Return the descriptors that jobs compute for a sampling, without duplicates: ``of`` and ``descriptor``.
 
     Parameters
     ----------
     sampling
         The settings of the sampling.
     n_frames
-        How many frames there are to choose from.
+        Number of frames to select from.
     min_frames
-        From how many frames on jobs compute all that is needed; what a calculator has learned they always do.
+        Minimum number of frames for descriptors in jobs. Jobs always compute learned descriptors.
     """
     by_job = [
-        {'of': asked.of, 'descriptor': asked.descriptor}
-        for asked in asked_descriptors(sampling)
-        if asked.descriptor['kind'] == 'learned' or n_frames >= min_frames
+        {'of': request.of, 'descriptor': request.descriptor}
+        for request in asked_descriptors(sampling)
+        if request.descriptor['kind'] == 'learned' or n_frames >= min_frames
     ]
     return [one for place, one in enumerate(by_job) if one not in by_job[:place]]
 
 
 def selection_job(describing: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the code and options of a selection job: those of a description job, without a calculator.
+    """Return the code and options of a selection job: those of a descriptor job, without a calculator.
 
     Parameters
     ----------
     describing
-        The inputs of the description jobs.
+        The inputs of the descriptor jobs.
     """
     environment = Environment.model_validate(describing['environment'].get_dict()).without_calculator()
     options = {**describing['metadata']['options'], 'parser_name': 'mlip_autopipe.select'}
@@ -169,12 +167,12 @@ def selection_job(describing: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _chunks(sizes: Mapping[str, int], most: int) -> Iterator[list[str]]:
-    """Yield names of trajectories up to the maximum size of a job; a larger trajectory gets its own job."""
+def _chunks(sizes: Mapping[str, int], max_size: int) -> Iterator[list[str]]:
+    """Yield groups of trajectories, by name, up to the maximum size; a larger trajectory forms its own group."""
     chunk: list[str] = []
     total = 0
     for name, size in sizes.items():
-        if chunk and total + size > most:
+        if chunk and total + size > max_size:
             yield chunk
             chunk, total = [], 0
         chunk.append(name)

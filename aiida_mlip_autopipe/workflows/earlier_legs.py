@@ -1,4 +1,4 @@
-"""The legs of a finished exploration from which a longer one, or the same one again, continues."""
+"""The legs of a finished exploration that a longer or repeated exploration continues."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from aiida_mlip_autopipe.exploration import ExplorationSettings
 from aiida_mlip_autopipe.exploration.dynamics.schedule import Schedule
 from aiida_mlip_autopipe.exploration.job_settings import join_settings
 
-# Inputs in which a run and its continuation may differ; of the settings, only the stages.
+# Inputs in which a run and its continuation may differ. Of the settings, only the stages may.
 MAY_DIFFER = {'exploration', 'n_steps', 'checkpoint', 'rescues'}
 
 
 @dataclass(frozen=True)
 class EarlierLegs:
-    """Legs to continue from.
+    """The legs to continue.
 
     Attributes
     ----------
@@ -31,11 +31,11 @@ class EarlierLegs:
     jobs
         The job of each leg.
     step
-        The step that the last of them reached.
+        The last step of these legs.
     checkpoint
         The state at that step.
     rescues
-        How often the run had been rescued by then; None for never.
+        The number of recoveries until that step; None if there was none.
     """
 
     exploration: int
@@ -47,17 +47,17 @@ class EarlierLegs:
 
 @dataclass(frozen=True)
 class Search:
-    """The result: legs to continue, and shorter explorations that differ only in a schedule that is not a prefix."""
+    """The result: the legs to continue, and shorter explorations that only a different schedule excludes."""
 
     legs: EarlierLegs | None
     of_other_schedules: list[int]
 
 
 def find_earlier_legs(inputs: Mapping[str, Any]) -> Search:
-    """Find the longest finished exploration with equal inputs that is the beginning of another one, or all of it.
+    """Find the longest finished exploration with equal inputs that is the beginning of another one, or equal to it.
 
-    If it has fewer steps, all its legs are taken. If it has the same number, the last leg is left out, and the job that
-    starts at the same step is taken from AiiDA's cache.
+    If it has fewer steps, all its legs are taken. If it has as many steps, all but the last leg are taken, and the job
+    that starts at the same step comes from AiiDA's cache.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def _take(exploration: int, jobs: list[orm.CalcJobNode], is_shorter: bool) -> Ea
 
 
 def _finished_jobs(seed_id: str, n_steps: int) -> Iterator[tuple[int, orm.CalcJobNode]]:
-    """Yield finished explorations of a seed with their last jobs: longest first, equally long ones oldest first."""
+    """Yield finished explorations of a seed with their last jobs, sorted from longest to shortest, then by age."""
     finished_ok = {'attributes.process_state': 'finished', 'attributes.exit_status': 0}
     query = orm.QueryBuilder().append(SeedData, filters={'attributes.seed_id': seed_id}, tag='seed')
     query.append(ExplorationCalculation, with_incoming='seed', filters=finished_ok, project='*', tag='job')
@@ -113,7 +113,7 @@ def _finished_jobs(seed_id: str, n_steps: int) -> Iterator[tuple[int, orm.CalcJo
 
 
 def _legs_until(job: orm.CalcJobNode) -> list[orm.CalcJobNode] | None:
-    """Return the jobs whose checkpoints led to a job, in order; None if one of them is unknown."""
+    """Return the jobs that a job continues, in order, and the job itself; None if one of them is unknown."""
     jobs = [job]
     while 'checkpoint' in jobs[0].inputs:
         creator = jobs[0].inputs.checkpoint.creator
@@ -128,7 +128,7 @@ def _inputs_of(job: orm.CalcJobNode) -> dict[str, orm.Node]:
 
 
 def _hashes(inputs: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return the hashes of the inputs that must be equal, by name; AiiDA hashes nodes only."""
+    """Return the hashes of the inputs that must be equal, by name; only nodes have hashes."""
     return {
         name: node.base.caching.compute_hash()
         for name, node in inputs.items()

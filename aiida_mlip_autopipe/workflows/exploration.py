@@ -1,4 +1,4 @@
-"""The work chain that explores one seed to its end, in as many legs as that takes."""
+"""The work chain that explores one seed, in as many legs as necessary."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.workflows.restarts import RestartedLegs
 
 
 class ExplorationWorkChain(RestartedLegs):
-    """Explores one seed; each submission is a leg that continues from the checkpoint of the one before."""
+    """Explores one seed; each job is a leg that continues from the checkpoint of the previous leg."""
 
     @classmethod
     def define(cls, spec: WorkChainSpec) -> None:
@@ -23,7 +23,11 @@ class ExplorationWorkChain(RestartedLegs):
         super().define(spec)
         spec.expose_inputs(ExplorationCalculation, namespace='job', exclude=('checkpoint', 'rescues'))
         spec.input(
-            'reuse_finished', valid_type=bool, is_metadata=True, default=False, help='Take finished legs from cache.'
+            'reuse_finished',
+            valid_type=bool,
+            is_metadata=True,
+            default=False,
+            help='Take legs from the cache.',
         )
         validators.guard(spec.inputs, validators.EXPLORATIONS)
         spec.expose_inputs(
@@ -33,7 +37,7 @@ class ExplorationWorkChain(RestartedLegs):
             namespace_options={
                 'required': False,
                 'populate_defaults': False,
-                'help': 'A second calculator that looks at the frames of every leg.',
+                'help': 'A second calculator that evaluates the frames of every leg.',
             },
         )
         spec.expose_inputs(
@@ -43,18 +47,20 @@ class ExplorationWorkChain(RestartedLegs):
             namespace_options={
                 'required': False,
                 'populate_defaults': False,
-                'help': 'Where the full trajectory of every leg is copied to once the leg has been read.',
+                'help': 'The folder to which the full trajectory of every leg is copied after the leg has been parsed.',
             },
         )
-        spec.output_namespace('legs', valid_type=orm.TrajectoryData, help='The good frames, a trajectory a leg.')
-        spec.output_namespace('crashes', valid_type=orm.SinglefileData, help='Frames around events, for each leg.')
         spec.output_namespace(
-            'committee', valid_type=orm.ArrayData, help='What the second calculator says of the frames, for each leg.'
+            'legs', valid_type=orm.TrajectoryData, help='The good frames, as one trajectory for each leg.'
+        )
+        spec.output_namespace('crashes', valid_type=orm.SinglefileData, help='Frames around a crash, for each leg.')
+        spec.output_namespace(
+            'committee', valid_type=orm.ArrayData, help='The evaluations of the committee, for each leg.'
         )
         spec.output_namespace(
             'stashed', valid_type=orm.RemoteStashFolderData, help='Copies of the full trajectories, for each leg.'
         )
-        spec.output('result', valid_type=orm.Dict, required=False, help='What the last leg says of itself.')
+        spec.output('result', valid_type=orm.Dict, required=False, help='The result of the last leg.')
         spec.outline(
             cls.setup,
             while_(cls.should_run_process)(
@@ -88,7 +94,9 @@ class ExplorationWorkChain(RestartedLegs):
         search = find_earlier_legs(self.ctx.inputs)
         legs = search.legs
         for pk in search.of_other_schedules:
-            self.report(f'the schedule of the shorter exploration {pk} is not the beginning of this one; not continued')
+            self.report(
+                f'not continuing the shorter exploration {pk}: its schedule differs from the beginning of this one'
+            )
         if legs is None:
             return
         for job in legs.jobs:
@@ -96,7 +104,7 @@ class ExplorationWorkChain(RestartedLegs):
         self.ctx.inputs.checkpoint = legs.checkpoint
         if legs.rescues is not None:
             self.ctx.inputs.rescues, self.ctx.rescues = legs.rescues, legs.rescues.value
-        self.report(f'continues exploration {legs.exploration} from step {legs.step}')
+        self.report(f'continuing exploration {legs.exploration} from step {legs.step}')
 
     def run_process(self) -> ToContext:
         """Submit the next leg."""
@@ -104,7 +112,7 @@ class ExplorationWorkChain(RestartedLegs):
             return super().run_process()
 
     def inspect_process(self) -> ExitCode | None:
-        """Keep what the leg brought, however it ended, then let the handlers decide whether there is another."""
+        """Keep the outputs of the leg, however it ended, then let the handlers decide whether another leg follows."""
         job = self.ctx.children[-1]
         if 'result' in job.outputs:
             self.ctx.result = job.outputs.result
@@ -115,13 +123,13 @@ class ExplorationWorkChain(RestartedLegs):
         if (self.ctx.is_finished or exit_code is not None) and 'result' in self.ctx:
             self.out('result', self.ctx.result)
         if exit_code is not None and exit_code.status:
-            # The frames before a failure are candidates like all others, and are evaluated like them.
+            # Frames before a failure are candidates like all others, so they are evaluated too.
             self.ctx.failure, self.ctx.is_finished = exit_code, True
             return None
         return exit_code
 
     def _keep_leg(self, job: orm.CalcJobNode) -> None:
-        """Add the results of a job as the next leg of this exploration."""
+        """Add the outputs of a job as the next leg."""
         self.ctx.legs.append(job.pk)
         leg, outputs = len(self.ctx.legs), job.outputs
         if 'trajectory' in outputs:
@@ -136,11 +144,11 @@ class ExplorationWorkChain(RestartedLegs):
         return orm.load_node(self.ctx.legs[leg - 1])
 
     def has_leg_to_evaluate(self) -> bool:
-        """Return whether there is a committee, and a leg that it has not looked at."""
+        """Return whether there is a committee that has not evaluated all legs."""
         return 'committee' in self.inputs and bool(self.ctx.legs_to_evaluate) and not self._is_asked_to_stop()
 
     def evaluate_leg(self) -> ToContext:
-        """Let the second calculator look at the next leg; one at a time, so that a seed holds two slots of a worker."""
+        """Evaluate the next leg; only one at a time, so that a seed occupies two slots of a worker."""
         leg = self.ctx.legs_to_evaluate[0]
         inputs = self.exposed_inputs(EvaluationCalculation, 'committee')
         inputs.trajectory = self._job_of(leg).outputs.trajectory
@@ -153,16 +161,16 @@ class ExplorationWorkChain(RestartedLegs):
         """Keep the available results; a failure is reported but does not fail the exploration."""
         leg, node = self.ctx.legs_to_evaluate.pop(0), self.ctx.evaluation
         if not node.is_finished_ok:
-            self.report(f'the committee has not evaluated all of leg {leg}: {node.exit_message or node.process_state}')
+            self.report(f'the committee did not evaluate all of leg {leg}: {node.exit_message or node.process_state}')
         if 'evaluation' in node.outputs:
             self.out(f'committee.leg_{leg:02d}', node.outputs.evaluation)
 
     def has_leg_to_stash(self) -> bool:
-        """Return whether full trajectories are to be copied, and one is not yet."""
+        """Return whether a full trajectory remains to be copied."""
         return 'stash' in self.inputs and bool(self.ctx.legs_to_stash) and not self._is_asked_to_stop()
 
     def stash_leg(self) -> ToContext:
-        """Copy the full trajectory of the next leg; all that the seed brings to the dataset has been retrieved."""
+        """Copy the full trajectory of the next leg, after all outputs of the seed have been retrieved."""
         leg = self.ctx.legs_to_stash[0]
         job = self._job_of(leg)
         inputs = self.exposed_inputs(StashCalculation, 'stash')
@@ -172,30 +180,30 @@ class ExplorationWorkChain(RestartedLegs):
             return ToContext(stashed=self.submit(StashCalculation, inputs))
 
     def keep_stashed(self) -> None:
-        """Keep where the copy is; where there is none the original stays, and the seed is none the worse."""
+        """Keep the folder of the copy; if the copy failed, the original stays and the seed is not affected."""
         leg, node = self.ctx.legs_to_stash.pop(0), self.ctx.stashed
         if node.is_finished_ok:
             self.out(f'stashed.leg_{leg:02d}', node.outputs.stashed)
         else:
             self.report(
-                f'the full trajectory of leg {leg} stays in {node.inputs.source.get_remote_path()}, it could not be '
-                f'stashed: {node.exit_message or node.process_state}'
+                f'the full trajectory of leg {leg} could not be copied and stays in '
+                f'{node.inputs.source.get_remote_path()}: {node.exit_message or node.process_state}'
             )
 
     def conclude(self) -> ExitCode | None:
-        """End as the last leg ended."""
+        """End with the exit code of the last leg."""
         return self.ctx.failure
 
 
 def why_ended(node: orm.WorkChainNode) -> str:
-    """Return why an exploration ended as it did: what its last job says, where that says more."""
+    """Return why an exploration ended: the message of its last job, or else its own."""
     jobs = [job for job in node.called if job.process_class is ExplorationCalculation]
     last = max(jobs, key=lambda job: job.pk, default=node)
     return last.exit_message or node.exit_message or node.process_status or str(node.process_state)
 
 
 def _is_leg(job: orm.CalcJobNode) -> bool:
-    """Return whether a job produced anything: frames, frames around a crash, or a checkpoint of a later step."""
+    """Return whether a job produced frames, frames around a crash, or a checkpoint of a later step."""
     outputs = job.outputs
     if 'trajectory' in outputs or 'crash' in outputs:
         return True

@@ -15,12 +15,12 @@ STOP_ASKED = 'mlip_autopipe_stop_asked'
 
 
 def load_campaign(identifier: str) -> orm.WorkChainNode:
-    """Return a campaign by its pk, its uuid (or the start of it) or its name; of several of a name the newest.
+    """Return a campaign by its pk, its uuid (or the beginning of it) or its name; the newest of several.
 
     Raises
     ------
     AutopipeError
-        If there is none.
+        If there is no such campaign.
     """
     query = orm.QueryBuilder().append(
         orm.WorkChainNode, filters={'process_type': CAMPAIGN, 'label': identifier}, tag='campaign'
@@ -30,7 +30,7 @@ def load_campaign(identifier: str) -> orm.WorkChainNode:
         return found
     try:
         node = orm.load_node(identifier)
-    except Exception as error:  # missing, ambiguous or not an identifier: the same to the user
+    except Exception as error:  # missing, ambiguous or malformed identifiers are the same to the user
         message = f"there is no campaign {identifier!r}; 'mlip-autopipe status' lists all campaigns"
         raise AutopipeError(Code.CAMPAIGN_MISSING, message) from error
     if node.process_type != CAMPAIGN:
@@ -40,14 +40,14 @@ def load_campaign(identifier: str) -> orm.WorkChainNode:
 
 
 def list_campaigns() -> list[orm.WorkChainNode]:
-    """Return all campaigns of the profile, the newest first."""
+    """Return all campaigns of the profile, newest first."""
     query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'process_type': CAMPAIGN}, tag='campaign')
     campaigns: list[orm.WorkChainNode] = query.order_by({'campaign': {'id': 'desc'}}).all(flat=True)
     return campaigns
 
 
 def is_asked_to_stop(pk: int | None) -> bool:
-    """Return whether a person has asked a campaign to stop; asks the database, since another process has written it."""
+    """Return whether a user has asked a campaign to stop; read from the database, where another process writes it."""
     query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': pk}, project=f'extras.{STOP_ASKED}')
     return bool(query.first(flat=True))
 
@@ -60,7 +60,7 @@ def find_jobs(campaign: orm.WorkChainNode, state: dict[str, Any]) -> list[orm.Ca
     campaign
         The campaign.
     state
-        An AiiDA filter for the jobs and for the work chains that they belong to.
+        An AiiDA filter for the jobs and for their work chains.
     """
     own = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': campaign.pk}, tag='campaign')
     own.append(orm.CalcJobNode, with_incoming='campaign', filters=state)

@@ -1,4 +1,4 @@
-"""Jobs that the cluster lost: cancelled, killed with their node, or left without a result. They can run again."""
+"""Jobs that the cluster lost: they were cancelled, their node failed, or they left no result. They can run again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from aiida import orm
 
 from aiida_mlip_autopipe.calculations.job import CalculatorJob
 
-# A job is submitted again at most this many times in a row. Cancelling it more often is taken as intended.
+# A job is submitted again at most this many times in a row. Further cancellations are considered intentional.
 MAX_LOST = 2
 
 
@@ -16,7 +16,7 @@ def is_lost(node: orm.ProcessNode) -> bool:
     Parameters
     ----------
     node
-        A job, or any other process, which is never lost.
+        A job, or another process, which is never lost.
     """
     codes = CalculatorJob.exit_codes
     lost = (codes.ERROR_RESULT_MISSING, codes.ERROR_CANCELLED, codes.ERROR_SCHEDULER_NODE_FAILURE)
@@ -24,5 +24,5 @@ def is_lost(node: orm.ProcessNode) -> bool:
 
 
 def lost_message(node: orm.CalcJobNode) -> str:
-    """Return the message that reports that a lost job is submitted again."""
+    """Return the message about a lost job that is submitted again."""
     return f'job {node.pk} left no result ({node.exit_message}), submitting it again'

@@ -1,4 +1,4 @@
-"""Jobs that AiiDA has paused, as it does after repeated failures of the transport: they wait for a person."""
+"""Jobs that AiiDA has paused after repeated failures of the transport. They wait until a user resumes them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ENDED = (ProcessState.FINISHED.value, ProcessState.EXCEPTED.value, ProcessState.
 
 @dataclass(frozen=True)
 class PausedJob:
-    """A paused job: its pk, that of the exploration it belongs to, and why it is paused."""
+    """A paused job: its pk, the pk of its exploration, and why it is paused."""
 
     pk: int
     exploration_pk: int
@@ -37,14 +37,14 @@ def find_paused(exploration_pks: Collection[int]) -> list[PausedJob]:
 
 
 def tell_reason(pk: int, status: str | None) -> str:
-    """Return why a job is paused, with the error for which AiiDA gave up: it logs it as a traceback only.
+    """Return why a job is paused, with the error after which AiiDA paused it, which is only in its log.
 
     Parameters
     ----------
     pk
         The job.
     status
-        What AiiDA says.
+        Its process status in AiiDA.
     """
     if not status:
         return 'paused by a user'

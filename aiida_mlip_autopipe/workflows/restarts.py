@@ -1,4 +1,4 @@
-"""How an exploration continues after an incomplete leg: from its checkpoint, with the leg again, or not at all."""
+"""What follows an incomplete leg: a leg from its checkpoint, the same leg again, or the end of the exploration."""
 
 from __future__ import annotations
 
@@ -15,25 +15,23 @@ from aiida_mlip_autopipe.workflows.submit_once import SubmitOnceWorkChain
 
 
 class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
-    """Decides after each leg whether and how to run another one."""
+    """Decides after each leg whether another one follows, and from where."""
 
     _process_class: ClassVar = ExplorationCalculation
 
     @classmethod
     def define(cls, spec: WorkChainSpec) -> None:
-        """Define its inputs, and an exit code for each way to give up."""
+        """Define inputs and exit codes."""
         super().define(spec)
         spec.input(
             'retry_memory_factor',
             valid_type=float,
             is_metadata=True,
             default=1.0,
-            help='Factor by which memory is increased, once, after a leg ran out of it; 1 gives up.',
+            help='Factor by which memory is increased, once, after a leg ran out of it; with 1 the exploration fails.',
         )
-        spec.exit_code(403, 'ERROR_NO_PROGRESS', message='A leg used up its wall time without a single step.')
-        spec.exit_code(
-            404, 'ERROR_OUT_OF_MEMORY', message='The job ran out of memory; execution.memory_MB sets how much it has.'
-        )
+        spec.exit_code(403, 'ERROR_NO_PROGRESS', message='A leg used its wall time without completing a step.')
+        spec.exit_code(404, 'ERROR_OUT_OF_MEMORY', message='The job ran out of memory; increase execution.memory_MB.')
         spec.exit_code(405, 'ERROR_STOPPED', message='The campaign was stopped; the checkpoint is kept.')
         spec.exit_code(
             406,
@@ -44,16 +42,14 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
         spec.exit_code(
             407,
             'ERROR_DEVICE_OUT_OF_MEMORY',
-            message='The GPU ran out of memory: take smaller seeds, a larger GPU or fewer jobs per GPU.',
+            message='The GPU ran out of memory; use smaller seeds, a larger GPU or fewer jobs per GPU.',
         )
-        spec.exit_code(
-            408, 'ERROR_FILES_UNREADABLE', message='The files that several jobs in a row left could not be read.'
-        )
-        spec.exit_code(410, 'ERROR_UNSTABLE', message='A guard stopped the run; the frames before it are attached.')
-        spec.exit_code(411, 'ERROR_NO_FRAME', message='The run ended without any good frame.')
+        spec.exit_code(408, 'ERROR_FILES_UNREADABLE', message='Several jobs in a row left files that cannot be read.')
+        spec.exit_code(410, 'ERROR_UNSTABLE', message='A guard stopped the run; the good frames are attached.')
+        spec.exit_code(411, 'ERROR_NO_FRAME', message='The run has no good frame.')
 
     def setup(self) -> None:
-        """Start with nothing that has failed."""
+        """Start without failures."""
         super().setup()
         self.ctx.rescues = 0
         self.ctx.n_lost = 0
@@ -64,7 +60,7 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
 
     @process_handler(priority=1000)
     def stop_when_asked(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """Let no leg follow one that a person has stopped."""
+        """End the exploration if a user has stopped the campaign."""
         if not node.is_failed or not self._is_asked_to_stop():
             return None
         return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_STOPPED)
@@ -76,7 +72,7 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
         ]
     )
     def continue_from_checkpoint(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Continue where the leg ended; give up where it did not move at all."""
+        """Continue from the checkpoint; end the exploration if the leg completed no step."""
         result = node.outputs.result
         if result['last_step'] == result['first_step']:
             if result['outcome'] != 'out_of_walltime':
@@ -93,7 +89,7 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
         ]
     )
     def replace_lost_job(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Submit again a job that was cancelled, was killed before its first checkpoint, or lost its folder."""
+        """Submit a job again that was cancelled, was killed before its first checkpoint, or lost its folder."""
         return self._submit_again(node, self.exit_codes.ERROR_JOBS_LOST)
 
     @process_handler(
@@ -105,11 +101,11 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
         ]
     )
     def replace_unreadable_leg(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Submit a leg with a damaged file again; none of its results were kept."""
+        """Submit a leg with a damaged file again; none of its outputs were kept."""
         return self._submit_again(node, self.exit_codes.ERROR_FILES_UNREADABLE)
 
     def _submit_again(self, node: orm.CalcJobNode, give_up: ExitCode) -> ProcessHandlerReport:
-        """Submit a job again with the same inputs; if this happens too often in a row, end with an exit code."""
+        """Submit a job again with the same inputs; after too many times in a row, end with an exit code."""
         self.ctx.n_lost += 1
         if self.ctx.n_lost > MAX_LOST:
             return ProcessHandlerReport(do_break=True, exit_code=give_up)
@@ -117,8 +113,8 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
         return ProcessHandlerReport(do_break=True)
 
     @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_UNSTABLE])
-    def rescue_from_last_good_frame(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Go on from the last good frame, cooler and with a smaller step, as often as the settings allow."""
+    def recover_from_last_good_frame(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Recover from the last good frame, cooler and with a smaller time step, as often as the settings allow."""
         self.report(f'leg {len(self.ctx.legs)} was unstable: {node.outputs.result["message"]}')
         allowed = read_settings(node.inputs).rescue.max_rescues
         if self.ctx.rescues == allowed or 'checkpoint' not in node.outputs:
@@ -129,50 +125,50 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
         return ProcessHandlerReport(do_break=True)
 
     @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_SCHEDULER_OUT_OF_MEMORY])
-    def ask_for_more_memory(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Submit once more with more memory, from the last checkpoint; a second time it is given up."""
+    def increase_memory(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Submit the job once more with more memory, from the last checkpoint; the second time, end the exploration."""
         options = self.ctx.inputs.metadata.options
-        factor, asked = self.inputs.retry_memory_factor, options.get('max_memory_kb')
-        if self.ctx.has_more_memory or factor == 1 or asked is None:
-            self.report(f'job {node.pk} ran out of memory; it had {_megabytes(asked)}')
+        factor, memory_kB = self.inputs.retry_memory_factor, options.get('max_memory_kb')
+        if self.ctx.has_more_memory or factor == 1 or memory_kB is None:
+            self.report(f'job {node.pk} ran out of memory; it was allocated {_megabytes(memory_kB)}')
             return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_OUT_OF_MEMORY)
         self.ctx.has_more_memory = True
-        options['max_memory_kb'] = round(factor * asked)
+        options['max_memory_kb'] = round(factor * memory_kB)
         self._take_checkpoint(node)
-        self.report(f'job {node.pk} ran out of memory; once more with {_megabytes(options["max_memory_kb"])}')
+        self.report(f'job {node.pk} ran out of memory, submitting it with {_megabytes(options["max_memory_kb"])}')
         return ProcessHandlerReport(do_break=True)
 
     @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_DEVICE_OUT_OF_MEMORY])
     def stop_without_device_memory(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Stop: more host memory would not help, since the GPU's memory stays the same."""
+        """End the exploration: more host memory would not help."""
         self.report(f'job {node.pk}: {node.exit_message}')
         return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_DEVICE_OUT_OF_MEMORY)
 
     @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_SCHEDULER_NODE_FAILURE])
-    def go_on_after_node_failure(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Submit again, from the last checkpoint where there is one."""
+    def continue_after_node_failure(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Submit the job again, from the last checkpoint if there is one."""
         self._take_checkpoint(node)
-        self.report(f'the node of job {node.pk} failed, submitting again')
+        self.report(f'the node of job {node.pk} failed, submitting the job again')
         return ProcessHandlerReport(do_break=True)
 
     @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_SCHEDULER_OUT_OF_WALLTIME])
-    def go_on_after_a_cut(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Continue a job that the scheduler cut off before it could end itself; give up where it left nothing."""
+    def continue_after_time_limit(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Continue a job that the scheduler ended at its time limit; end the exploration if it left no checkpoint."""
         if not self._take_checkpoint(node):
             return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_NO_PROGRESS)
-        self.report(f'leg {len(self.ctx.legs)} was cut off, continuing from its last checkpoint')
+        self.report(f'leg {len(self.ctx.legs)} was ended by the scheduler, continuing from its last checkpoint')
         return ProcessHandlerReport(do_break=True)
 
     def _take_checkpoint(self, node: orm.CalcJobNode) -> bool:
-        """Let the next leg start from a leg's checkpoint; return whether it left one."""
-        left = 'checkpoint' in node.outputs
-        if left:
+        """Start the next leg from a job's checkpoint; return whether there is one."""
+        has_checkpoint = 'checkpoint' in node.outputs
+        if has_checkpoint:
             self.ctx.inputs.checkpoint = node.outputs.checkpoint
-        return left
+        return has_checkpoint
 
     @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_NO_FRAME])
     def stop_without_frame(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Stop: another leg would end the same way."""
+        """End the exploration: another leg would end the same way."""
         self.report(f'no good frame: {node.exit_message}')
         return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_NO_FRAME)
 

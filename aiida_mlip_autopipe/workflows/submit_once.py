@@ -1,4 +1,4 @@
-"""Work chains that submit each child once, also where the daemon dies between a submission and its checkpoint."""
+"""Work chains that submit each child once, even if the daemon dies between a submission and the checkpoint."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from aiida_mlip_autopipe.aiida_internals import run_stored_process
 
 
 class SubmitOnceWorkChain(WorkChain):
-    """A work chain whose children are told apart by the labels of their links.
+    """A work chain that identifies its children by the labels of their links.
 
-    AiiDA writes a checkpoint after a step. A worker that is killed before runs the whole step again, and would submit
-    its children a second time; here the step finds those of the first time.
+    AiiDA writes a checkpoint after each step. If the worker is killed before, the step runs again and would submit its
+    children a second time. Here it finds the children that it has already submitted.
     """
 
     def submit(self, process: type[Process], inputs: dict[str, Any] | None = None, **kwargs: Any) -> orm.ProcessNode:
-        """Submit a child, or return the one that this step has submitted before."""
+        """Submit a child, or return the one that this step has already submitted."""
         metadata = (inputs or kwargs).get('metadata', {})
         child = self._find_child(metadata['call_link_label'])
         return super().submit(process, inputs, **kwargs) if child is None else child
@@ -32,7 +32,7 @@ class SubmitOnceWorkChain(WorkChain):
             if child.process_state is not ProcessState.CREATED:
                 return child
             if child.checkpoint is not None:
-                # It is unknown whether the daemon was asked to run it.
+                # The daemon may not have received the request to run it.
                 run_stored_process(self.runner, child.pk)
                 return child
         return None

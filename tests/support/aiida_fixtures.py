@@ -1,4 +1,4 @@
-"""A real AiiDA profile, made by the package's own set-up in a folder of its own; star-import it in a conftest."""
+"""A real AiiDA profile in a temporary folder, made by the package's setup; star-import it in a conftest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A work chain of the throttle whose children are nodes that end when a test says so: no process runs but itself."""
+"""A throttled work chain whose children are nodes without processes; the test decides when they end."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 
 
 class StubCampaign(ThrottledWorkChain):
-    """Starts a stub for each of its labels, in their order."""
+    """Starts a stub for each label, in order."""
 
-    # What the test does when a stub has started, and what has happened so far: ('start', label) or ('end', label).
+    # Called when a stub has started; and the events so far, ('start', label) or ('end', label).
     when_started: Callable[[StubCampaign, str], None]
     events: list[tuple[str, str]]
 
@@ -41,12 +41,12 @@ class StubCampaign(ThrottledWorkChain):
         stub.base.links.add_incoming(self.node, LinkType.CALL_WORK, label)
         stub.store()
         self.events.append(('start', label))
-        # The label is not among those that run before this returns.
+        # The label is not yet among the running ones.
         self.loop.call_soon(self.when_started, self, label)
         return stub
 
     def end(self, label: str) -> None:
-        """End a stub that runs."""
+        """End a running stub."""
         self.events.append(('end', label))
         orm.load_node(self.ctx.running[label]).set_process_state(ProcessState.FINISHED)
 
@@ -54,7 +54,7 @@ class StubCampaign(ThrottledWorkChain):
 def make_campaign(
     labels: Iterable[str], slots: int, when_started: Callable[[StubCampaign, str], None] = StubCampaign.end
 ) -> StubCampaign:
-    """Return the process of a stub campaign that has not begun; by default a stub ends right after its start."""
+    """Return a stub campaign that has not started; by default each stub ends right after its start."""
     inputs = {'labels': orm.List(list(labels)), 'max_concurrent_jobs': slots}
     campaign = instantiate_process(make_runner(), StubCampaign, **inputs)
     campaign.when_started, campaign.events = when_started, []
@@ -62,7 +62,7 @@ def make_campaign(
 
 
 def load_campaign(pk: int) -> StubCampaign:
-    """Return the process that another worker makes of a checkpoint; a stub ends right after its start."""
+    """Return the campaign that another worker loads from a checkpoint; each stub ends right after its start."""
     runner = make_runner()
     campaign = runner.persister.load_checkpoint(pk).unbundle(LoadSaveContext(loop=runner.loop, runner=runner))
     campaign.when_started, campaign.events = StubCampaign.end, []
@@ -70,24 +70,24 @@ def load_campaign(pk: int) -> StubCampaign:
 
 
 def make_runner() -> Runner:
-    """Return a runner with a separate event loop, which asks often whether a process has ended, and counts.
+    """Return a runner with a separate event loop and a short polling interval, which records its subscriptions.
 
-    Its `subscriptions` are the pks of the processes whose ends it was asked to tell, in the order of asking.
+    Its `subscriptions` are the pks of the processes to whose ends it was subscribed, in order.
     """
     runner = get_manager().create_runner(communicator=None, poll_interval=0.01, loop=asyncio.new_event_loop())
     runner.subscriptions = []
     subscribe = runner.call_on_process_finish
 
-    def count(pk: int, callback: Callable[[], Any]) -> None:
+    def record(pk: int, callback: Callable[[], Any]) -> None:
         runner.subscriptions.append(pk)
         subscribe(pk, callback)
 
-    runner.call_on_process_finish = count
+    runner.call_on_process_finish = record
     return runner
 
 
 def run_to_end(campaign: StubCampaign, seconds: float = 60) -> list[tuple[str, str]]:
-    """Run a campaign to its end and return what happened."""
+    """Run a campaign to its end and return its events."""
     run = asyncio.wait_for(campaign.step_until_terminated(), seconds)
     campaign.runner.run_until_complete(run)
     assert campaign.node.is_finished_ok, campaign.node.exit_message

@@ -1,4 +1,4 @@
-"""The integration campaign: it runs on this machine, in a container, over SSH and on a cluster alike."""
+"""The campaign of the integration tests, on this machine, in a container, over SSH and on a cluster."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from aiida_mlip_autopipe.config import CampaignConfig, validate_config
 
-# Small cells that EMT explores in a second; two kinds of generation, one of them with files.
+# Small cells that EMT explores in a second; two kinds of generator, one of which reads files.
 CAMPAIGN = {
     'name': 'tiny',
     'random_seed': 7,
@@ -29,7 +29,7 @@ CAMPAIGN = {
 
 
 def write_structures(folder: Path) -> Path:
-    """Write the file of structures that the campaign names; return its folder."""
+    """Write the structure file of the campaign; return its folder."""
     from ase.build import bulk
 
     bulk('Al', cubic=True).repeat((2, 2, 1)).write(folder / 'al.xyz')
@@ -37,10 +37,10 @@ def write_structures(folder: Path) -> Path:
 
 
 def change_campaign(folder: Path, sections: dict[str, Any]) -> CampaignConfig:
-    """Return the campaign with some sections changed: merged into its own where the kind is the same."""
+    """Return the campaign with changed sections; a section of the same kind is merged with the original one."""
     data = dict(CAMPAIGN)
     for name, value in sections.items():
-        own = data.get(name)
-        same_kind = isinstance(value, dict) and isinstance(own, dict) and value.get('kind') in (None, own.get('kind'))
-        data[name] = {**own, **value} if same_kind else value
+        old = data.get(name)
+        same_kind = isinstance(value, dict) and isinstance(old, dict) and value.get('kind') in (None, old.get('kind'))
+        data[name] = {**old, **value} if same_kind else value
     return validate_config(data, folder)

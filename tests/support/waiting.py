@@ -1,4 +1,4 @@
-"""Bounded waits."""
+"""Waits with a time limit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Answer = TypeVar('Answer')
 
 
 def wait_for(condition: Callable[[], Answer], seconds: float, what: str) -> Answer:
-    """Wait until a condition holds and return what it returns; fail after the time allowed."""
+    """Wait until a condition returns a true value, and return it; fail after the time limit."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
         assert time.monotonic() < deadline, f'{what}: not within {seconds} s'

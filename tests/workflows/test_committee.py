@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from aiida import orm
 
+from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.campaigns.account import describe_campaign
 from aiida_mlip_autopipe.campaigns.export import write_dataset
 from aiida_mlip_autopipe.installation.codes import ensure_code
@@ -116,7 +117,8 @@ def test_frames_before_a_crash_are_evaluated_and_a_failed_evaluation_fails_no_se
     )
 
     tables = describe_campaign(campaign)
-    assert tables['Explorations'] == {'The run was stopped by a guard; the good frames are attached': 1}
+    message = ExplorationCalculation.exit_codes.ERROR_UNSTABLE.message
+    assert tables['Explorations'] == {message.partition(':')[0]: 1}
     assert tables['Crashes by guard'] == {'force': 1}
 
     def accept_and_mistake_the_version(builder):
@@ -128,7 +130,7 @@ def test_frames_before_a_crash_are_evaluated_and_a_failed_evaluation_fails_no_se
     (job,) = jobs_of(campaign, 'EvaluationCalculation')
     assert job.exit_status == 310
     logs = [entry.message for node in campaign.called for entry in orm.Log.collection.get_logs_for(node)]
-    assert any('the committee has not evaluated all of leg 1' in message for message in logs)
+    assert any(' leg 1: ' in message and job.exit_message in message for message in logs)
     write_dataset(campaign, tmp_path / 'b.db')
     with Dataset(tmp_path / 'b.db') as dataset:
         assert all(row.provenance.committee is None for row in dataset.query())

@@ -189,7 +189,7 @@ def test_a_run_that_differs_in_anything_else_starts_at_the_seed(ended, name):
 def test_a_longer_ramp_starts_at_the_seed_and_says_so(ended):
     (job,) = jobs(ended['long ramp'])
     assert 'checkpoint' not in job.inputs
-    assert any(f'exploration {ended["short ramp"].pk} ' in message for message in reports(ended['long ramp']))
+    assert any(f'exploration {ended["short ramp"].pk}: ' in message for message in reports(ended['long ramp']))
 
 
 def test_steps_that_contradict_the_stages_are_refused_before_anything_runs(emt_code):

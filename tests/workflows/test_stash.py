@@ -158,9 +158,7 @@ def test_a_folder_that_cannot_be_written_to_fails_no_seed_and_the_original_stays
     assert not found.is_stashed
     assert 'Not a directory' in found.why_not
     assert len(FullTrajectoryReader(found.path)) == 12
-    assert any(
-        f'the full trajectory of leg 1 stays in {Path(found.path).parent}' in line for line in reports_of(campaign)
-    )
+    assert any(' leg 1 ' in line and str(Path(found.path).parent) in line for line in reports_of(campaign))
 
 
 @pytest.fixture(scope='module')

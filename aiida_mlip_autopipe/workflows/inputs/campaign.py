@@ -1,4 +1,4 @@
-"""Convert a config to the inputs of a campaign's work chain."""
+"""The inputs of a campaign's work chain, from a config."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from aiida_mlip_autopipe.workflows.inputs.reference import reference_dataset
 
 
 def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
-    """Return the inputs of `DatasetWorkChain` for a config; the nodes among them are not stored yet.
+    """Return the inputs of `DatasetWorkChain` for a config; new nodes are not stored.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
     ------
     AutopipeError
         If a code does not exist or lacks its model or environment record, a database query has no answer, the reference
-        dataset is not available, or a seed cannot be made.
+        dataset is not available, or the seeds cannot be generated.
     """
     execution = config.execution
     codes = {one.key: one for one in job_codes(config)}
@@ -88,13 +88,13 @@ def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
         )
     if config.sampling.given is not None:
         inputs['reference_dataset'] = reference_dataset(config.sampling.given)
-    # Last, so that nothing is copied if the campaign is refused.
+    # This comes last, so that nothing is copied if the config is refused.
     place_models([*codes.values(), *([committee] if committee else []), describer], tell)
     return inputs
 
 
 def _code_inputs(one: JobCode, environment: orm.Dict) -> dict[str, Any]:
-    """Return the namespace of one code that explores."""
+    """Return the namespace of a code that runs explorations."""
     options = job_options(one.resources, one.code.computer)
     inputs: dict[str, Any] = {**one.inputs(environment), 'options': orm.Dict(options)}
     if one.stash is not None:
@@ -103,19 +103,19 @@ def _code_inputs(one: JobCode, environment: orm.Dict) -> dict[str, Any]:
     return inputs
 
 
-def _job_inputs(one: JobCode, environment: orm.Dict, **further: orm.Data) -> dict[str, Any]:
-    """Return the inputs of the jobs of one code, their options as metadata."""
+def _job_inputs(one: JobCode, environment: orm.Dict, **extra: orm.Data) -> dict[str, Any]:
+    """Return the inputs of the jobs of a code, with their options as metadata."""
     options = job_options(one.resources, one.code.computer)
     return {
         **one.inputs(environment),
-        **further,
+        **extra,
         'python_path': user_python_path(),
         'metadata': {'options': options},
     }
 
 
 def _description_inputs(describer: JobCode, environments: Environments, with_calculator: bool) -> dict[str, Any]:
-    """Return the inputs of the jobs that describe the frames; only learned descriptors need a calculator."""
+    """Return the inputs of the descriptor jobs; only learned descriptors need a calculator."""
     version = orm.Str(DESCRIPTION_VERSION)
     if with_calculator:
         return _job_inputs(describer, environments.node(describer), description_version=version)
@@ -124,7 +124,7 @@ def _description_inputs(describer: JobCode, environments: Environments, with_cal
 
 
 def _file_key(path: str, files: dict[str, orm.SinglefileData]) -> str:
-    """Add a file to the inputs under a key from its content, so that moving it changes no hash."""
+    """Add a file to the inputs and return its key, which is derived from its content: moving it changes no hash."""
     content = Path(path).read_bytes()
     key = f'file_{hashlib.sha256(content).hexdigest()[:16]}'
     if key not in files:

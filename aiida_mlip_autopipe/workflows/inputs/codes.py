@@ -1,4 +1,4 @@
-"""Inputs of a campaign's exploration jobs: codes, calculators with their models, and AiiDA options."""
+"""The codes of a campaign's jobs, with their calculators, models and AiiDA options."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def job_codes(config: CampaignConfig) -> list[JobCode]:
     Raises
     ------
     AutopipeError
-        If a code does not exist or is listed twice with the same model, or as in `model_node`.
+        If a code does not exist or is listed twice with the same model, or for the reasons of `model_node`.
     """
     execution = config.execution
     if not execution.codes:
-        code = _own_code(execution.code, config.calculator.kind, 'execution.code')
+        code = _code_or_default(execution.code, config.calculator.kind, 'execution.code')
         return [_job_code(code, config.calculator, execution.resources(), execution.stash)]
     codes: dict[str, JobCode] = {}
     for number, one in enumerate(execution.codes):
@@ -55,22 +55,22 @@ def committee_code(config: CampaignConfig) -> JobCode | None:
     Raises
     ------
     AutopipeError
-        If the code does not exist, or as `model_node` does.
+        If the code does not exist, or for the reasons of `model_node`.
     """
     settings = config.exploration.committee
     if settings is None:
         return None
-    code = _own_code(settings.code, settings.calculator.kind, 'exploration.committee.code')
+    code = _code_or_default(settings.code, settings.calculator.kind, 'exploration.committee.code')
     return _job_code(code, settings.calculator, settings.resources or config.execution.resources())
 
 
 def descriptor_code(config: CampaignConfig, codes: Sequence[JobCode]) -> JobCode:
-    """Return what describes the frames, with the calculator of the first code that explores.
+    """Return the code of the descriptor jobs, with the calculator of the first exploration code.
 
     Raises
     ------
     AutopipeError
-        If the code does not exist, or as `model_node` does.
+        If the code does not exist, or for the reasons of `model_node`.
     """
     first, settings = codes[0], config.execution.descriptors
     resources = settings.resources or first.resources
@@ -83,9 +83,9 @@ def descriptor_code(config: CampaignConfig, codes: Sequence[JobCode]) -> JobCode
 
 
 def are_learned(config: CampaignConfig) -> bool:
-    """Return whether a campaign asks for learned descriptors."""
-    asked = asked_descriptors(config.sampling.model_dump(mode='json'))
-    return any(one.descriptor['kind'] == 'learned' for one in asked)
+    """Return whether a campaign uses learned descriptors."""
+    requests = asked_descriptors(config.sampling.model_dump(mode='json'))
+    return any(one.descriptor['kind'] == 'learned' for one in requests)
 
 
 def _job_code(
@@ -94,22 +94,22 @@ def _job_code(
     return JobCode(code, settings, resources, stash, model_node(settings, code))
 
 
-def _own_code(label: str | None, kind: str, where: str) -> orm.AbstractCode:
-    """Return a code by its label, or by default the one that the set-up made for a calculator."""
+def _code_or_default(label: str | None, kind: str, where: str) -> orm.AbstractCode:
+    """Return a code by its label; by default the one that the setup registered for a calculator."""
     remedy = '' if label else f"; run 'mlip-autopipe setup --calculator {kind}'"
     return load_code(label or f'{code_label(kind)}@{LOCAL_COMPUTER}', where, remedy)
 
 
 def choose_code(random_seed: int, seed_id: str, keys: Collection[str]) -> str:
-    """Return the key of the code that explores a seed.
+    """Return the key of the code that explores a seed, by rendezvous hashing.
 
-    Each code draws a number for the seed, and the largest wins: another seed changes nothing, and another code takes
-    its share of the seeds and leaves the rest where they are (rendezvous hashing).
+    Each code draws a number for the seed, and the code with the largest number is used. So an additional seed changes
+    no other seed, and an additional code takes a fraction of the seeds and leaves the others unchanged.
 
     Parameters
     ----------
     random_seed
-        The campaign's number.
+        The campaign's random seed.
     seed_id
         The seed.
     keys
@@ -124,16 +124,16 @@ def load_code(label: str, where: str, remedy: str = '') -> orm.AbstractCode:
     Parameters
     ----------
     label
-        As ``label@computer``.
+        The label, such as ``label@computer``.
     where
-        The place in the config that names it.
+        The place in the config that names the code.
     remedy
-        What to do if there is none.
+        What to do if there is no such code.
 
     Raises
     ------
     AutopipeError
-        If it does not exist; the message says which codes there are.
+        If there is no such code, or several; the message lists the codes of the profile.
     """
     try:
         return orm.load_code(label)
@@ -147,15 +147,17 @@ def load_code(label: str, where: str, remedy: str = '') -> orm.AbstractCode:
         raise AutopipeError(Code.CODE_MISSING, message) from error
 
 
-def stash_resources(stash: StashSettings, exploring: JobResources) -> JobResources:
-    """Return what a job that copies a full trajectory asks for: by default one core, where the exploration ran."""
+def stash_resources(stash: StashSettings, exploration: JobResources) -> JobResources:
+    """Return the resources of a job that copies a full trajectory: by default one core in the exploration's queue."""
     if stash.resources is not None:
         return stash.resources
-    return JobResources(queue=exploring.queue, account=exploring.account, scheduler_lines=exploring.scheduler_lines)
+    return JobResources(
+        queue=exploration.queue, account=exploration.account, scheduler_lines=exploration.scheduler_lines
+    )
 
 
 def job_options(resources: JobResources, computer: orm.Computer) -> dict[str, Any]:
-    """Return the options of a job in AiiDA's words."""
+    """Return the AiiDA options of a job with these resources."""
     behind_scheduler = computer.scheduler_type != LOCAL_SCHEDULER
     resource_options = {'num_machines': resources.nodes, 'num_mpiprocs_per_machine': 1}
     wallclock = resources.max_wallclock_s
@@ -172,20 +174,20 @@ def job_options(resources: JobResources, computer: orm.Computer) -> dict[str, An
         'queue_name': resources.queue,
         'account': resources.account,
         'custom_scheduler_commands': '\n'.join(lines) or None,
-        # A job that is preempted, or whose node fails, starts again in its folder and continues its own checkpoint.
+        # A job that is preempted, or whose node fails, restarts in its folder and continues from its checkpoint.
         'rerunnable': behind_scheduler or None,
     }
     return {name: value for name, value in options.items() if value is not None}
 
 
 def user_python_path() -> str:
-    """Return the PYTHONPATH of the user's shell, with absolute folders; jobs on this machine use it too."""
+    """Return the PYTHONPATH of the user's shell as absolute paths, for jobs on this machine."""
     folders = os.environ.get('PYTHONPATH', '').split(os.pathsep)
     return os.pathsep.join(os.path.abspath(folder) for folder in folders if folder)
 
 
 def max_concurrent_jobs(execution: ExecutionSettings, codes: Collection[JobCode]) -> int:
-    """Return how many explorations may be in flight: AiiDA itself has no limit, and starts all at once."""
+    """Return the maximum number of explorations at a time; AiiDA itself would start all of them at once."""
     if execution.max_concurrent_jobs is not None:
         return execution.max_concurrent_jobs
     limits = {one.code.computer.pk: _computer_limit(one) for one in codes}

@@ -1,4 +1,4 @@
-"""The environment record of each code of a campaign, which its jobs get as an input and verify."""
+"""The environment records of a campaign's codes. Each job has the record of its code as an input and verifies it."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ Tell = Callable[[str], None]
 
 
 class Environments:
-    """The environment records of the codes of one campaign; records that codes share are read once.
+    """The environment records of the codes of a campaign; each record is read once.
 
     Parameters
     ----------
     tell
-        Called with a message for each code whose environment has changed since it was last recorded.
+        Called with a message for each code whose environment has changed since the last record.
     """
 
     def __init__(self, tell: Tell = lambda sentence: None):
         self._tell = tell
-        self._found: dict[str, Environment] = {}
+        self._records: dict[str, Environment] = {}
 
     def node(self, one: JobCode) -> orm.Dict:
-        """Return the record of a code as an input of jobs with its calculator.
+        """Return the environment record of a code for jobs with its calculator.
 
         Raises
         ------
         AutopipeError
-            If the code has no record, or no GPU although one is requested, or its calculator does not run.
+            If the code has no record, its calculator does not run, or it found no GPU although one is requested.
         """
         settings = one.calculator.model_dump(mode='json')
         found = self._once(one.code, settings)
@@ -59,7 +59,7 @@ class Environments:
         return _node(found.model_copy(update={'device': device, 'threads': expected_threads(one.resources, one.code)}))
 
     def node_without_calculator(self, one: JobCode) -> orm.Dict:
-        """Return the record of a code as an input of jobs without a calculator.
+        """Return the environment record of a code for jobs without a calculator.
 
         Raises
         ------
@@ -71,27 +71,27 @@ class Environments:
 
     def _once(self, code: orm.AbstractCode, calculator: dict[str, Any]) -> Environment:
         key = f'{code.pk} {calculator}'
-        if key not in self._found:
-            self._found[key] = find_environment(code, calculator, self._tell)
-        return self._found[key]
+        if key not in self._records:
+            self._records[key] = find_environment(code, calculator, self._tell)
+        return self._records[key]
 
 
 def find_environment(code: orm.AbstractCode, calculator: dict[str, Any], tell: Tell) -> Environment:
-    """Return the record of a code: the current one on this machine, that of its last self-test elsewhere.
+    """Return the environment record of a code: the current one on this machine, otherwise that of its last self-test.
 
     Parameters
     ----------
     code
         The code.
     calculator
-        Settings of the calculator; empty for a job without one.
+        Settings of the calculator; empty for jobs without one.
     tell
         Called with a message if the record has changed.
 
     Raises
     ------
     AutopipeError
-        If there is no record and the calculator cannot be tested from here.
+        If there is no record, and the code is on another computer.
     """
     kept = kept_environment(code, calculator)
     if not is_read_here(code):
@@ -106,7 +106,7 @@ def find_environment(code: orm.AbstractCode, calculator: dict[str, Any], tell: T
     if not calculator:
         return ask_environment(code, calculator)
     if kept is None:
-        # The test finds the device.
+        # The self-test determines the device.
         calculator = {name: value for name, value in calculator.items() if name != 'device'}
         report = self_test(calculator, code)
         keep_self_test(code, calculator, report)
@@ -115,13 +115,13 @@ def find_environment(code: orm.AbstractCode, calculator: dict[str, Any], tell: T
     changes = compare_environments(kept, now)
     if changes:
         keep_environment(code, calculator, now)
-        told = ', '.join(f'{change.name} {change.shown}' for change in changes)
-        tell(f'{code.full_label}: {told}; what was computed in the former environment is not reused')
+        listed = ', '.join(f'{change.name} {change.shown}' for change in changes)
+        tell(f'{code.full_label}: {listed}; results of the former environment are not reused')
     return now
 
 
 def expected_threads(resources: JobResources, code: orm.AbstractCode) -> int:
-    """Return the number of threads that a job will get: without a scheduler, at most the cores of this machine."""
+    """Return the number of threads of a job; without a scheduler, at most the number of cores of this machine."""
     computer = code.computer
     if (computer.transport_type, computer.scheduler_type) == ('core.local', 'core.direct'):
         return min(resources.cpus_per_job, len(os.sched_getaffinity(0)))
@@ -132,9 +132,9 @@ def _refuse_idle_gpu(code: orm.AbstractCode, calculator: CalculatorSettings) -> 
     if isinstance(calculator, ModelSettings):
         raise AutopipeError(
             Code.GPU_MISSING,
-            f'gpus_per_job requests a GPU, but the self-test of {code.full_label} found none: '
-            f"'{self_test_command(code.full_label)} gpus_per_job=1' repeats the test with a GPU, "
-            'calculator.device overrides it',
+            f'gpus_per_job requests a GPU, but the self-test of {code.full_label} found none; '
+            f"'{self_test_command(code.full_label)} gpus_per_job=1' repeats it with a GPU, "
+            'and calculator.device overrides it',
         )
 
 

@@ -1,4 +1,4 @@
-"""A code of a campaign with its calculator, its model and the resources of its jobs."""
+"""A code of a campaign, with its calculator, its model and the resources of its jobs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from aiida_mlip_autopipe.config.execution import JobResources, StashSettings
 from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256
 
-# The model is a separate input, identified by its content.
+# Settings of the model, which is a separate input and is identified by its content.
 OF_THE_MODEL = {'model', 'model_sha256', 'store_model'}
 
 
 @dataclass(frozen=True)
 class JobCode:
-    """A code of a campaign with what it runs and what its jobs ask for."""
+    """A code of a campaign, with its calculator, its model and the resources of its jobs."""
 
     code: orm.AbstractCode
     calculator: CalculatorSettings
@@ -30,7 +30,7 @@ class JobCode:
 
     @property
     def key(self) -> str:
-        """Its name in the graph, from the code, the calculator with its device, and the content of the model."""
+        """A name that depends on the code, the calculator with its device, and the content of the model."""
         calculator = self.calculator.model_dump(mode='json', exclude=OF_THE_MODEL)
         model = None if self.model is None else self.model.sha256
         content = json.dumps([self.code.full_label, calculator, model], sort_keys=True)
@@ -38,12 +38,12 @@ class JobCode:
         return f'code_{label}_{hashlib.sha256(content.encode()).hexdigest()[:6]}'
 
     def inputs(self, environment: orm.Dict) -> dict[str, orm.Data]:
-        """Return the job inputs that differ between the codes of a campaign.
+        """Return the inputs of jobs that differ between the codes of a campaign.
 
         Parameters
         ----------
         environment
-            Its environment record, which contains the device.
+            The environment record of the code, which contains the device.
         """
         calculator = orm.Dict(self.calculator.model_dump(mode='json', exclude=OF_THE_MODEL | {'device'}))
         inputs = {'code': self.code, 'calculator': calculator, 'environment': environment}

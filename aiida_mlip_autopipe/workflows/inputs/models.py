@@ -1,4 +1,4 @@
-"""The models of a campaign: the node of each, and its place on the computer of each code."""
+"""The models of a campaign: their nodes, and their files on the computers of the codes."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
 
 
 def model_node(settings: CalculatorSettings, code: orm.AbstractCode, *, try_it: bool = True) -> ModelData | None:
-    """Return the node of the model that a calculator's settings name; None for a calculator without models.
+    """Return the node of a calculator's model; None for a calculator without a model.
 
     Parameters
     ----------
     settings
         The settings of the calculator.
     code
-        What runs it.
+        The code of the calculator.
     try_it
-        Whether the self-test now tests a file that a local code has not been tested with, so that a broken file is
-        refused before anything starts. Each file is tested once.
+        Whether to test a local code with a file that it has not been tested with. Then a broken file is refused before
+        anything starts.
 
     Returns
     -------
     ModelData or None
-        A stored node if there is an equal one, otherwise an unstored node.
+        A stored node with the same content if there is one, otherwise a new node that is not stored.
 
     Raises
     ------
     ModelMissingError
-        If the file is gone, and no node of its sha256 is stored.
+        If the file is missing, and no node with its sha256 is stored.
     AutopipeError
-        If there is no such file or shipped model, its sha256 is unknown or differs, or it does not load.
+        If there is no such file or shipped model, its sha256 is unknown or wrong, or it cannot be loaded.
     """
     if not isinstance(settings, ModelSettings):
         return None
@@ -64,7 +64,7 @@ def model_node(settings: CalculatorSettings, code: orm.AbstractCode, *, try_it: 
             Code.MODEL_MISMATCH, f'calculator.model_sha256: {path} has the sha256 {sha256}, not {settings.model_sha256}'
         )
     if try_it and sha256 not in models_tried(code) and is_read_here(code):
-        # The test finds the device.
+        # The self-test determines the device.
         calculator = settings.model_dump(mode='json', exclude={'store_model', 'device'})
         keep_self_test(code, calculator, self_test(calculator, code))
     facts = models_tried(code).get(sha256)
@@ -73,7 +73,7 @@ def model_node(settings: CalculatorSettings, code: orm.AbstractCode, *, try_it: 
 
 
 def place_models(codes: Iterable[JobCode], tell: Callable[[str], None]) -> None:
-    """Copy the model of each code to the code's computer, unless it is there; jobs link to it.
+    """Copy the model of each code to its computer, unless it is already there; jobs link to it.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def place_models(codes: Iterable[JobCode], tell: Callable[[str], None]) -> None:
     Raises
     ------
     AutopipeError
-        As in `ensure_placed`.
+        For the reasons of `ensure_placed`.
     """
     for one in codes:
         if one.model is None:
@@ -97,7 +97,7 @@ def place_models(codes: Iterable[JobCode], tell: Callable[[str], None]) -> None:
 
 
 def _shipped_sha256(settings: ModelSettings, loader: CalculatorLoader, code: orm.AbstractCode) -> str:
-    """Return the sha256 of a shipped model: from the code's self-test, otherwise from the package installed here."""
+    """Return the sha256 of a shipped model: from the code's self-test, otherwise from the package on this machine."""
     if settings.model_sha256 is not None:
         return settings.model_sha256
     name = settings.model.lower()
@@ -112,13 +112,13 @@ def _shipped_sha256(settings: ModelSettings, loader: CalculatorLoader, code: orm
             raise
         raise AutopipeError(
             Code.VALUE_MISSING,
-            f'the sha256 of the shipped model {settings.model!r} is not known here: {refused}; give it as '
-            f"calculator.model_sha256, or register the code again with '--model {settings.model}', which asks the code",
+            f'calculator.model_sha256: missing; the sha256 of the shipped model {settings.model!r} is unknown here '
+            f"({refused}); set it, or register the code again with '--model {settings.model}', which finds it",
         ) from refused
 
 
 def _known_node(settings: ModelSettings, code: orm.AbstractCode, refused: CalculatorRefusedError) -> ModelData:
-    """Return the stored node of a model whose file is gone but whose sha256 the settings give."""
+    """Return the stored node of a model whose file is missing, by the sha256 in the settings."""
     if settings.model_sha256 is None:
         raise refused
     node = find_model_node(settings.kind, settings.model_sha256)
@@ -128,7 +128,7 @@ def _known_node(settings: ModelSettings, code: orm.AbstractCode, refused: Calcul
 
 
 def _stored_equal(node: ModelData) -> ModelData | None:
-    """Return the stored node with the same content for the same model, so that campaigns share it."""
+    """Return the stored node of the same model, so that campaigns share it; None if there is none."""
     same = {'attributes.architecture': node.architecture, 'attributes.sha256': node.sha256}
     found = orm.QueryBuilder().append(ModelData, filters=same).all(flat=True)
     return next((one for one in found if one.base.attributes.all == node.base.attributes.all), None)

@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.workflows.graph import load_campaign
 
 
 def reference_dataset(given: Path | FromCampaign) -> DatasetData:
-    """Return the node of a reference dataset; a node made from a file is not stored yet.
+    """Return the node of a reference dataset; a node of a file is not stored.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def reference_dataset(given: Path | FromCampaign) -> DatasetData:
     Raises
     ------
     AutopipeError
-        If the file cannot be read, there is no such campaign, or it has no dataset.
+        If the file cannot be read, or the campaign does not exist or has no dataset.
     """
     try:
         return DatasetData.from_file(given) if isinstance(given, Path) else _dataset_of(given.campaign)
