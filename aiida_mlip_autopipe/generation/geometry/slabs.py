@@ -8,8 +8,8 @@ from math import gcd
 import numpy as np
 from ase import Atoms
 
-LAYER_TOLERANCE = 0.3  # Å, the largest thickness of a layer of atoms
-POLARITY_LIMIT = 1e-3  # e/Å, the dipole along the normal over the area
+LAYER_TOLERANCE = 0.3  # Å, maximum thickness of a layer of atoms
+POLARITY_LIMIT = 1e-3  # e/Å, dipole along the normal divided by the area
 SYMMETRY_TOLERANCE = 0.05  # Å
 
 Plane = tuple[int, int, int]
@@ -36,8 +36,8 @@ def distinct_planes(crystal: Atoms, max_index: int) -> list[Plane]:
     while left:
         found.append(left[0])
         images = left[0] @ rotations
-        alike = {tuple(image) for image in np.concatenate([images, -images]).tolist()}
-        left = [plane for plane in left if plane not in alike]
+        equivalent = {tuple(image) for image in np.concatenate([images, -images]).tolist()}
+        left = [plane for plane in left if plane not in equivalent]
     return found
 
 
@@ -72,14 +72,14 @@ def trim(slab: Atoms, n_layers: int, *, keep_composition: bool) -> Atoms:
     `keep_composition` is true.
     """
     numbers, composition = layers(slab), slab.symbols.formula.reduce()[0]
-    total, alike = int(numbers.max()) + 1, has_like_faces(slab)
+    total, equivalent = int(numbers.max()) + 1, has_like_faces(slab)
     vacuum_A = float(slab.cell[2, 2] - np.ptp(slab.positions[:, 2]))
     for kept in range(n_layers, total):
         thinner = slab[numbers >= total - kept]
         if keep_composition and thinner.symbols.formula.reduce()[0].count() != composition.count():
             continue
         set_vacuum(thinner, vacuum_A)
-        if not alike or has_like_faces(thinner):
+        if not equivalent or has_like_faces(thinner):
             return thinner
     return slab
 

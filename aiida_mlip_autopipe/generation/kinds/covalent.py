@@ -28,7 +28,7 @@ NETWORKS = {
 # Shift of each layer, in thirds of the long in-plane diagonal.
 STACKINGS = {'AA': (0,), "AA'": (0, 0), 'AB': (0, 1), 'ABC': (0, 1, 2)}
 SLAB_AXES = (True, True, False)
-# They mark the sites while a surface is cut.
+# Placeholders mark the sites while a surface is cut.
 PLACEHOLDERS = {'A': 'Li', 'X': 'F'}
 
 Occupation = Annotated[Composition, BeforeValidator(lambda value: {value: 1.0} if isinstance(value, str) else value)]
@@ -66,7 +66,7 @@ class CovalentSettings(GeneratorSettings):
     @model_validator(mode='after')
     def _check(self) -> Self:
         if 'A' not in self.sites:
-            raise fault(Code.SITES_MISMATCH, 'sites must have A')
+            raise fault(Code.SITES_MISMATCH, 'sites must contain A')
         if self.structure in (*OXIDES, 'zincblende', 'wurtzite') and 'X' not in self.sites:
             raise fault(Code.SITES_MISMATCH, f'{self.structure} has the sites A and X')
         if self.structure == 'diamond' and 'X' in self.sites:

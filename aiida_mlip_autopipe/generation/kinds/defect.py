@@ -64,7 +64,7 @@ class DefectSettings(ComposedSettings):
     interstitials: dict[Element, Amount] = Field(default_factory=dict)
     """Atoms to insert into the largest voids, by element: a whole number, or a fraction (below 1) of all atoms."""
     sites: Literal['random', 'distinct'] = 'random'
-    """Random sites in each seed, or one seed for each symmetry-distinct site of exactly one defect."""
+    """Use random sites in each seed, or each symmetry-distinct site in turn. `distinct` needs exactly one defect."""
     oxidation_states: dict[Element, int] = Field(default_factory=dict)
     """Oxidation states of added atoms, used if the structure has formal charges. By default an added atom has the
     charge of the atoms of its element in the structure, or else its most common state with the sign of the site."""

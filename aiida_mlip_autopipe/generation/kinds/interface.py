@@ -44,7 +44,7 @@ class InterfaceSettings(ComposedSettings):
     max_sigma: int = Field(default=5, ge=3, le=LARGEST_SIGMA)
     """Maximum Σ; all Σ up to it that exist for the axis are used."""
     sigmas: tuple[int, ...] = ()
-    """Exact values of Σ, instead of all up to `max_sigma`."""
+    """Values of Σ to use, instead of all up to `max_sigma`."""
     thickness_A: PositiveFloat = 10.0
     """Minimum thickness of each grain in Å."""
     rigid_shift: bool = False
@@ -99,7 +99,7 @@ class InterfaceGenerator(ComposedGenerator):
         if system == 'hexagonal' and axis != (0, 0, 1):
             raise AutopipeError(
                 Code.BOUNDARY_IMPOSSIBLE,
-                f'a hexagonal crystal has grain boundaries about the axis 0 0 1 only, not about {_format(axis)}',
+                f'a hexagonal crystal supports only the axis 0 0 1, not {_format(axis)}',
             )
         known: Sequence[Rotation | HexagonalRotation] = (
             hexagonal_rotations(LARGEST_SIGMA) if system == 'hexagonal' else rotations(axis, LARGEST_SIGMA)

@@ -45,7 +45,7 @@ class IonicSettings(GeneratorSettings):
     oxidation_states: dict[Element, OxidationStates] = Field(default_factory=dict)
     """Oxidation state of an element, or several for mixed valence; by default guessed from its common states."""
     compensation: Literal['vacancies', 'none'] = 'vacancies'
-    """Compensate a net formal charge by vacancies of the host's ions, or allow it. The net charge is recorded."""
+    """Compensation of a net formal charge: vacancies of the host's ions, or none. The net charge is recorded."""
     schottky: int = Field(default=0, ge=0)
     """Number of formula units to remove from random sites (Schottky defects)."""
     frenkel: dict[Element, PositiveInt] = Field(default_factory=dict)
@@ -77,7 +77,7 @@ class IonicSettings(GeneratorSettings):
 
 @dataclass
 class _Plan:
-    """The cell and the numbers of its ions, which no random number changes."""
+    """The cell and the numbers of its ions, which are the same in all seeds."""
 
     cell: Atoms
     roles: np.ndarray

@@ -45,11 +45,11 @@ class KnowledgeSettings(GeneratorSettings):
     formula_units: tuple[PositiveInt, ...] = (1, 2, 4)
     """Formula units in the cell of a random crystal; each crystal draws one of these numbers."""
     spacegroups: tuple[Annotated[int, Field(ge=1, le=N_SPACEGROUPS)], ...] = ()
-    """Space groups of random crystals; each crystal draws one. By default all except P1 that allow the formula."""
+    """Space groups of random crystals; each crystal draws one. By default all that allow the formula, except P1."""
     oxidation_states: dict[Element, float] = Field(default_factory=dict)
     """Oxidation state of each element, or its mean for mixed valence; by default guessed. Metals have none."""
     volume_A3: PositiveFloat | None = None
-    """Volume of a formula unit in Å³; by default estimated from ionic radii, or from the elements if there are none."""
+    """Volume of a formula unit in Å³; by default estimated from ionic radii, or from the volumes of the elements."""
 
     # Some structure types of the stoichiometry do not suit the ions; they are skipped and reported.
     default_on_failure: ClassVar[str] = 'skip'
@@ -88,7 +88,7 @@ class KnowledgeGenerator(Generator):
                 raise AutopipeError(
                     Code.CHARGE_UNBALANCED,
                     f'oxidation_states must contain {", ".join(counts)} and balance {self.settings.formula}; '
-                    f'{{{listed}}} leaves {total:+g} e{hint and f"; {hint}"}',
+                    f'{{{listed}}} leaves {total:+g} e{hint}',
                 )
             return given
         if has_no_ions(counts):
@@ -98,13 +98,13 @@ class KnowledgeGenerator(Generator):
             hint = self._nearest_formula(lambda found: bool(Composition(found).oxi_state_guesses(max_sites=-1)))
             raise AutopipeError(
                 Code.CHARGE_UNBALANCED,
-                f'no oxidation states balance {self.settings.formula}; {hint and f"{hint}, or "}set oxidation_states '
-                '(0 for all elements if there are no ions)',
+                f'no oxidation states balance {self.settings.formula}{hint}; set oxidation_states, '
+                'with 0 for all elements if there are no ions',
             )
         return states
 
     def _nearest_formula(self, balances: Callable[[dict[str, int]], bool]) -> str:
-        """Return a hint at the nearest balanced formula of the same elements, or an empty text."""
+        """Return a hint in parentheses at the nearest balanced formula of the same elements, or an empty string."""
         from pymatgen.core import Composition
 
         target = np.array(list(self._counts.values())) / sum(self._counts.values())
@@ -116,7 +116,7 @@ class KnowledgeGenerator(Generator):
         for numbers in near[:N_NEAR]:
             counts = dict(zip(self._counts, numbers, strict=True))
             if balances(counts):
-                return f'{Composition(counts).reduced_formula} is balanced'
+                return f' ({Composition(counts).reduced_formula} is balanced)'
         return ''
 
     @cached_property

@@ -146,7 +146,7 @@ def _clean(atoms: Atoms, name: str) -> Atoms:
         fixed_mask(atoms)
     except ValueError as error:
         raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} cannot be used: {error}') from None
-    # A direction without a cell vector is not periodic, even if the file has it periodic.
+    # A direction without a cell vector is not periodic, even if the file says so.
     pbc = atoms.pbc & atoms.cell.array.any(axis=1)
     if pbc.all() and abs(atoms.cell.volume) < 1e-6:
         raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} has a cell of zero volume')

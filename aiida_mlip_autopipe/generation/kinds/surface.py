@@ -55,7 +55,7 @@ class SurfaceSettings(ComposedSettings):
     max_miller: int = Field(default=1, ge=1, le=4)
     """Maximum component of the Miller indices."""
     thickness_A: PositiveFloat = 10.0
-    """Minimum thickness of the slab in Å, where each plane counts with its distance to the next plane."""
+    """Minimum thickness of the slab in Å, as the sum of the spacings of its planes."""
     n_layers: PositiveInt | None = None
     """Minimum number of atomic layers, instead of `thickness_A`; the slab is the thinnest that `keep` allows. Atoms
     whose heights differ by less than 0.3 Å are in the same layer."""
@@ -65,9 +65,9 @@ class SurfaceSettings(ComposedSettings):
     vacuum_A: float = Field(default=15.0, ge=5)
     """Thickness of the vacuum in Å."""
     keep: Literal['stoichiometric', 'symmetric'] = 'stoichiometric'
-    """Keep the composition of the crystal, or make slabs with two equivalent faces, if both are not possible."""
+    """Prefer slabs with the composition of the crystal, or with two equivalent faces, if they cannot have both."""
     polar: Literal['refuse', 'allow'] = 'refuse'
-    """Discard or allow terminations with a net formal charge or a dipole along the normal."""
+    """Discard terminations with a net formal charge or a dipole along the normal, or allow them."""
     fixed_layers: int = Field(default=0, ge=0)
     """Number of atomic layers at the bottom that are fixed, also in the exploration. A slab with two different faces is
     then made twice, once upside down, so that each face is free in one of the two."""
@@ -202,13 +202,13 @@ class SurfaceGenerator(ComposedGenerator):
         from pymatgen.core.surface import SlabGenerator
 
         settings = self.settings
-        # A spacing has at least one layer of atoms. In units of spacings the vacuum is 1 here and is set later.
+        # A spacing has at least one layer of atoms. In these units the vacuum is 1; `slab_to_atoms` sets it later.
         in_planes = settings.n_layers or settings.n_planes
         generator = SlabGenerator(
             bulk, plane, in_planes or settings.thickness_A, 1 if in_planes else settings.vacuum_A,
             in_unit_planes=in_planes is not None, center_slab=False,
         )  # fmt: skip
-        # Fingerprints find equivalent slabs; the tolerance of pymatgen's matching would grow with the vacuum.
+        # Fingerprints find equivalent slabs faster than pymatgen, whose tolerance grows with the vacuum.
         slabs = sorted(generator.get_slabs(filter_out_sym_slabs=False), key=lambda slab: slab.shift)
         if settings.keep == 'symmetric':
             return [symmetric for slab in slabs for symmetric in generator.nonstoichiometric_symmetrized_slab(slab)]

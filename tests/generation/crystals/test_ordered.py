@@ -33,14 +33,14 @@ def test_ordered_alloys_have_the_symmetry_of_their_prototype(generate, name, com
     assert seeds[0].record['composition'] == pytest.approx(composition)
 
 
-def test_like_minority_atoms_are_no_neighbours_in_d0_19(generate):
+def test_minority_atoms_are_not_neighbours_in_d0_19(generate):
     (seed,) = generate({'kind': 'alloy', 'composition': A3B, 'arrangement': 'D0_19', 'supercell': [2, 2, 2]}).seeds
     gold = seed.atoms[seed.atoms.symbols == 'Au']
     distances = gold.get_all_distances(mic=True)
     assert distances[distances > 0].min() > 1.3 * seed.record['a_A']
 
 
-def test_an_ordered_cell_is_repeated_to_the_height_asked_for(generate):
+def test_an_ordered_cell_is_repeated_to_the_required_width(generate):
     (seed,) = generate({'kind': 'alloy', 'composition': AB, 'arrangement': 'B2'}, cutoff_A=5.0).seeds
     assert len(seed.atoms) == 2 * 4**3
     assert primitive(seed.atoms) == (221, 2)
@@ -51,7 +51,8 @@ def test_an_ordered_cell_is_repeated_to_the_height_asked_for(generate):
     [
         ({'arrangement': 'L1_2', 'composition': AB}, Code.COMPOSITION_IMPOSSIBLE, ['L1_2', '[0.75, 0.25]', 'Cu 0.5']),
         ({'arrangement': 'B2', 'composition': AB, 'lattice': 'fcc'}, Code.VALUES_EXCLUDE, ['B2', 'bcc']),
-        ({'arrangement': 'B2', 'composition_grid': {'elements': ['Cu', 'Au']}}, Code.VALUES_EXCLUDE, ['B2', 'composition_grid']),
+        ({'arrangement': 'B2', 'composition_grid': {'elements': ['Cu', 'Au']}}, Code.VALUES_EXCLUDE,
+         ['B2', 'composition_grid']),
         ({'composition': AB, 'composition_grid': {'elements': ['Cu', 'Au']}}, Code.VALUES_EXCLUDE,
          ['composition', 'composition_grid']),
         ({}, Code.VALUES_INCOMPLETE, ['composition', 'composition_grid']),
@@ -62,7 +63,7 @@ def test_fields_that_do_not_suit_the_arrangement_are_refused(fields, code, value
         AlloySettings(**fields)
 
 
-def test_a_grid_gives_one_seed_of_each_composition(generate):
+def test_a_grid_gives_one_seed_for_each_composition(generate):
     grid = {'elements': ['Cu', 'Ag', 'Au'], 'step': 0.25}
     seeds = generate({'kind': 'alloy', 'composition_grid': grid, 'n_atoms': 32}).seeds
     compositions = {tuple(sorted(seed.record['composition'].items())) for seed in seeds}
@@ -72,7 +73,7 @@ def test_a_grid_gives_one_seed_of_each_composition(generate):
     assert all(len(seed.record['composition']) == 3 for seed in inner)
 
 
-def test_a_grid_that_does_not_end_at_1_is_refused():
+def test_a_grid_whose_step_does_not_divide_1_is_refused():
     with refused(Code.VALUE_INVALID, 'composition_grid', '0.333333'):
         AlloySettings(composition_grid={'elements': ['Cu', 'Au'], 'step': 0.3})
 
@@ -82,5 +83,5 @@ def test_solutes_replace_atoms_of_the_host(generate):
     for seed in generate(entry).seeds:
         assert seed.atoms.symbols.formula.count() == {'Cu': 105, 'Au': 1, 'Ag': 2}
     one = generate({**entry, 'solutes': {'Au': 1}})
-    assert len(one.seeds) == 1  # all sites are alike, so one solute has one arrangement
+    assert len(one.seeds) == 1  # all sites are equivalent, so one solute has only one arrangement
     assert np.isclose(one.report['duplicates'], 2)

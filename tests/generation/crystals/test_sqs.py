@@ -11,14 +11,14 @@ from aiida_mlip_autopipe.generation.crystals.sqs import SqsSettings, find_sqs, l
 
 
 def pair_error(atoms) -> float:
-    """Root mean square of the first shell's pair probabilities over those of the random alloy, less 1."""
+    """Root mean square relative error of the pair probabilities in the first shell."""
     nearest = np.sort(atoms.repeat(2).get_all_distances(mic=True)[0])[1]
     first, second = neighbor_list('ij', atoms, 1.1 * nearest)
     symbols, species = np.unique(atoms.get_chemical_symbols(), return_inverse=True)
     pairs = np.zeros((len(symbols), len(symbols)))
     np.add.at(pairs, (species[first], species[second]), 1)
-    shares = np.bincount(species) / len(atoms)
-    return float(np.sqrt(np.mean((pairs / pairs.sum(axis=1, keepdims=True) / shares - 1) ** 2)))
+    fractions = np.bincount(species) / len(atoms)
+    return float(np.sqrt(np.mean((pairs / pairs.sum(axis=1, keepdims=True) / fractions - 1) ** 2)))
 
 
 @pytest.mark.physics
@@ -34,12 +34,12 @@ def test_pairs_correlate_as_in_the_random_alloy(generate, lattice, supercell, el
     triplets = 1.05 if len(composition) < 4 else 0
     sqs = {'n_steps': n_steps, 'pair_cutoff': 1.2 if lattice == 'bcc' else 1.5, 'triplet_cutoff': triplets}
     (seed,) = generate({**entry, 'arrangement': 'sqs', 'n_seeds': 1, 'sqs': sqs}).seeds
-    # One arrangement at random is as far from the mean of all as its cell is small.
+    # The smaller the cell, the further a random arrangement is from the mean.
     at_random = np.mean([pair_error(one.atoms) for one in generate(entry).seeds])
     assert pair_error(seed.atoms) < (0.01 if len(composition) < 4 else 0.5 * at_random)
 
 
-def test_the_search_is_reproducible_and_leaves_the_global_generators_alone(generate):
+def test_the_search_is_reproducible_and_does_not_change_the_global_generators(generate):
     entry = {'kind': 'alloy', 'arrangement': 'sqs', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'supercell': [2, 2, 1],
              'n_seeds': 1, 'sqs': {'n_steps': 200}}  # fmt: skip
     random.seed(5)
@@ -50,12 +50,12 @@ def test_the_search_is_reproducible_and_leaves_the_global_generators_alone(gener
     assert (random.random(), np.random.random()) == expected  # noqa: NPY002
 
 
-def test_short_range_order_of_an_ordered_alloy_is_complete(generate):
+def test_the_short_range_order_of_an_ordered_alloy_is_1(generate):
     (seed,) = generate({'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'arrangement': 'B2'}).seeds
     assert largest_short_range_order(seed.atoms, 0.9 * seed.record['a_A']) == pytest.approx(1.0)
 
 
-def test_the_best_of_several_annealings_is_kept_and_after_the_time_limit_none_begins():
+def test_the_best_annealing_run_is_kept_and_no_run_starts_after_the_time_limit():
     def search(**settings):
         sqs = SqsSettings(n_steps=20, **settings)
         rng = np.random.default_rng(1)

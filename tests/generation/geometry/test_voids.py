@@ -11,9 +11,9 @@ from scipy.spatial.transform import Rotation
 from aiida_mlip_autopipe.generation.geometry.voids import find_voids
 
 
-# Octahedral and tetrahedral sites of textbook lattices, in a cubic cell: number of each and a representative.
+# Octahedral and tetrahedral sites of common lattices in a cubic cell: their number and one of them.
 @pytest.mark.parametrize(
-    ('atoms', 'share', 'count', 'first'),
+    ('atoms', 'fraction', 'count', 'first'),
     [
         (bulk('Cu', cubic=True), 0.95, 4, [0.5, 0.5, 0.5]),
         (bulk('Cu', cubic=True), 0.85, 12, [0.5, 0.5, 0.5]),
@@ -21,8 +21,8 @@ from aiida_mlip_autopipe.generation.geometry.voids import find_voids
         (bulk('NaCl', 'rocksalt', a=5.64, cubic=True), 0.95, 8, [0.25, 0.25, 0.25]),
     ],
 )
-def test_voids_are_the_interstitial_sites_of_the_lattice(atoms, share, count, first):
-    voids = find_voids(atoms, share)
+def test_voids_are_the_interstitial_sites_of_the_lattice(atoms, fraction, count, first):
+    voids = find_voids(atoms, fraction)
     assert len(voids) == count
     fractions = voids @ np.linalg.inv(atoms.cell.array) - first
     assert np.abs(fractions - np.round(fractions)).max(axis=1).min() < 1e-6
@@ -41,10 +41,10 @@ def test_voids_are_local_maxima_of_the_distance_to_all_atoms_and_keep_the_symmet
     for turn, shift in zip(found['rotations'], found['translations'], strict=True):
         images = (fractions @ turn.T + shift) @ quartz.cell.array
         assert get_distances(images, voids, quartz.cell, True)[1].min(axis=1).max() < 1e-3
-    assert len(voids) == 9  # on a twofold axis three, elsewhere six
+    assert len(voids) == 9  # three on a twofold axis, six elsewhere
 
 
-def test_vacuum_is_no_void():
+def test_vacuum_is_not_a_void():
     slab = fcc111('Cu', (2, 2, 4), vacuum=10.0)
     for pbc in (True, (True, True, False)):
         slab.pbc = pbc

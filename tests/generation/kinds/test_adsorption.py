@@ -20,8 +20,8 @@ def adsorption(**fields) -> dict:
     return {'kind': 'adsorption', 'of': SLAB, **fields}
 
 
-# The distinct sites of these surfaces are known: fcc(111) has two hollows (fcc, hcp), fcc(100) one of four atoms,
-# bcc(110) two bridges and one hollow of three.
+# Known distinct sites: fcc(111) has two hollows (fcc and hcp), fcc(100) has one fourfold hollow, and bcc(110) has two
+# bridges and one threefold hollow.
 @pytest.mark.parametrize(
     ('build', 'element', 'names'),
     [
@@ -31,14 +31,14 @@ def adsorption(**fields) -> dict:
     ],
 )
 @pytest.mark.parametrize('size', [(1, 1, 4), (2, 2, 4)])
-def test_distinct_sites_are_those_of_the_surface(build, element, names, size):
+def test_distinct_sites_are_the_known_ones(build, element, names, size):
     slab = build(element, size, vacuum=8)
     slab.pbc = True
     assert [site.name for site in find_sites(slab, distinct=True)] == names
 
 
 def count_orbits(slab, sites) -> int:
-    """Count the sites that no symmetry of the slab (spglib) which keeps its upper side up takes into one another."""
+    """Count the sites that are distinct under the symmetry operations (spglib) that keep the upper side up."""
     found = spglib.get_symmetry((slab.cell.array, slab.get_scaled_positions(), slab.numbers))
     plane = slab.cell.array[:2, :2]
     left = np.array([site.position[:2] for site in sites]) @ np.linalg.inv(plane)
@@ -56,7 +56,7 @@ def count_orbits(slab, sites) -> int:
     ('build', 'element'),
     [(fcc111, 'Cu'), (fcc100, 'Cu'), (fcc110, 'Cu'), (bcc110, 'Fe'), (bcc111, 'Fe'), (hcp0001, 'Ti')],
 )
-def test_distinct_sites_are_one_of_each_orbit_of_the_plane_group(build, element):
+def test_there_is_one_distinct_site_for_each_orbit_of_the_plane_group(build, element):
     slab = build(element, (2, 1, 4) if build in (fcc100, fcc110) else (2, 2, 4), vacuum=8)
     slab.pbc = True
     distinct = find_sites(slab, distinct=True)
@@ -64,7 +64,7 @@ def test_distinct_sites_are_one_of_each_orbit_of_the_plane_group(build, element)
     assert count_orbits(slab, find_sites(slab, distinct=False)) == len(distinct)
 
 
-def test_lower_terraces_have_sites_where_the_surface_reaches_so_deep():
+def test_lower_terraces_have_sites_if_the_surface_depth_includes_them():
     slab = fcc110('Cu', (1, 1, 4), vacuum=8)
     slab.pbc = True
     rows = np.unique(slab.positions[:, 2].round(6))[::-1]
@@ -74,7 +74,7 @@ def test_lower_terraces_have_sites_where_the_surface_reaches_so_deep():
         assert heights == pytest.approx(rows[:n_rows], abs=1e-3)
 
 
-def test_molecules_stick_to_the_side_asked_for(generate):
+def test_molecules_are_placed_on_the_required_side(generate):
     titanate = {'kind': 'ionic', 'prototype': 'perovskite', 'sites': {'A': 'Sr', 'B': 'Ti', 'X': 'O'}}
     slab = {'kind': 'surface', 'of': titanate, 'miller_indices': [[1, 0, 0]], 'thickness_A': 6}
     entry = {'kind': 'adsorption', 'of': slab, 'molecules': ['CO'], 'orientation': 'upright', 'side': 'both'}
@@ -94,10 +94,10 @@ def test_molecules_stick_to_the_side_asked_for(generate):
     assert touched['upper'] | touched['lower'] == {'Sr', 'Ti', 'O'}
     assert ('Sr' in touched['upper']) != ('Sr' in touched['lower'])
     copper = generate(adsorption(molecules=['O'], orientation='upright', side='both')).seeds
-    assert {seed.record['side'] for seed in copper} == {'upper'}  # its two sides are alike
+    assert {seed.record['side'] for seed in copper} == {'upper'}  # its two sides are equivalent
 
 
-def test_every_molecule_is_put_on_every_distinct_site(generate):
+def test_every_molecule_is_placed_on_every_distinct_site(generate):
     seeds = generate(adsorption(molecules=['CO', 'O'], orientation='upright')).seeds
     assert sorted((seed.record['molecule'], seed.record['site']) for seed in seeds) == sorted(
         (name, site) for name in ('CO', 'O') for site in ('ontop', 'bridge', 'hollow', 'hollow')
@@ -105,7 +105,7 @@ def test_every_molecule_is_put_on_every_distinct_site(generate):
     assert len(generate(adsorption(molecules=['O'], sites=['hollow'], orientation='upright')).seeds) == 2
 
 
-def test_the_nearest_atoms_are_a_sum_of_covalent_radii_apart(generate):
+def test_the_shortest_distance_is_a_sum_of_covalent_radii(generate):
     for seed in generate(adsorption(molecules=['O'], orientation='upright')).seeds:
         oxygen = len(seed.atoms) - 1
         distances = seed.atoms.get_distances(oxygen, range(oxygen), mic=True)
@@ -115,7 +115,7 @@ def test_the_nearest_atoms_are_a_sum_of_covalent_radii_apart(generate):
         assert np.sum(distances < bond + 1e-3) == expected
 
 
-def test_orientations_keep_the_molecule_and_point_all_ways(generate):
+def test_orientations_are_uniform_and_keep_the_shape_of_the_molecule(generate):
     seeds = generate(adsorption(molecules=['CO'], n_seeds=24)).seeds
     axes = []
     for seed in seeds:
@@ -139,20 +139,20 @@ def test_coverage_counts_molecules_per_surface_atom(generate):
         assert seed.record['coverage'] == 6 / top
 
 
-def test_sites_that_differ_in_the_layer_below_only_are_kept_apart(generate):
+def test_sites_that_differ_only_in_the_layer_below_are_distinct(generate):
     bilayer = {'kind': 'covalent', 'structure': 'graphene', 'sites': {'A': 'C'}, 'n_layers': 2}
     entry = {'kind': 'adsorption', 'of': bilayer, 'molecules': ['H'], 'orientation': 'upright', 'sites': ['ontop']}
     seeds = generate(entry).seeds
-    assert len(seeds) == 2  # above an atom of the lower layer, and above its hollow
+    assert len(seeds) == 2  # above an atom and above a hollow of the lower layer
 
 
-def test_more_molecules_than_fit_are_refused(generate):
+def test_too_many_molecules_for_the_slab_are_refused(generate):
     with refused(Code.STRUCTURE_INVALID, 'C6H6', 'Cu') as caught:
         generate(adsorption(molecules=['C6H6'], n_molecules=6, n_seeds=1, validation={'max_redraws': 1}))
     assert (caught.value.rule, caught.value.value) == ('coverage', 6)
 
 
-def test_a_molecule_larger_than_the_slab_has_it_repeated_or_is_refused(generate):
+def test_the_slab_is_repeated_for_a_large_molecule_or_the_molecule_is_refused(generate):
     entry = adsorption(molecules=['C6H6'], orientation='upright', n_seeds=1)
     (seed,) = generate(entry).seeds
     assert min(np.linalg.norm(seed.atoms.cell.array[:2], axis=1)) > 7.5
@@ -160,7 +160,7 @@ def test_a_molecule_larger_than_the_slab_has_it_repeated_or_is_refused(generate)
         generate({**entry, 'validation': {'max_atoms': 10}})
 
 
-def test_fixed_atoms_stay_fixed_and_the_vacuum_stays_as_thick(generate):
+def test_molecules_change_neither_the_fixed_atoms_nor_the_thickness_of_the_vacuum(generate):
     (seed,) = generate(adsorption(molecules=['CO'], n_seeds=1, orientation='upright')).seeds
     fixed = seed.arrays()['fixed']
     assert fixed.any()
@@ -168,7 +168,7 @@ def test_fixed_atoms_stay_fixed_and_the_vacuum_stays_as_thick(generate):
     assert seed.atoms.cell[2, 2] - np.ptp(seed.atoms.positions[:, 2]) == pytest.approx(15.0)
 
 
-def test_molecules_come_from_files_too(generate, tmp_path):
+def test_molecules_can_come_from_files(generate, tmp_path):
     write(tmp_path / 'mine.xyz', [molecule('H2O'), molecule('NH3')])
     seeds = generate(adsorption(files=[str(tmp_path / 'mine.xyz')], orientation='upright', sites=['ontop'])).seeds
     found = {''.join(sorted(seed.atoms.symbols[seed.atoms.numbers < 10])) for seed in seeds}

@@ -22,7 +22,7 @@ def spacegroup(atoms) -> int:
     [('fcc', 225, 2**-0.5, 12), ('bcc', 229, 3**0.5 / 2, 8), ('hcp', 194, 1.0, 12), ('sc', 221, 1.0, 6),
      ('diamond', 227, 3**0.5 / 4, 4)],
 )  # fmt: skip
-def test_sites_form_the_lattice(generate, lattice, number, nearest, bonds):
+def test_sites_have_the_symmetry_and_neighbours_of_the_lattice(generate, lattice, number, nearest, bonds):
     entry = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Ni': 0.5}, 'lattice': lattice, 'a_A': 3.9, 'n_seeds': 1,
              'supercell': [3, 3, 3], 'validation': {'min_distance_factor': 0.0, 'plausible_volume': False}}  # fmt: skip
     if lattice == 'hcp':
@@ -33,7 +33,7 @@ def test_sites_form_the_lattice(generate, lattice, number, nearest, bonds):
     assert np.sum(np.abs(distances - 3.9 * nearest) < 1e-6) == bonds
 
 
-def test_composition_is_realised_by_largest_remainder(generate):
+def test_atoms_are_counted_by_largest_remainder(generate):
     composition = {'Cr': 0.2, 'Mn': 0.2, 'Fe': 0.2, 'Co': 0.2, 'Ni': 0.2}
     (seed,) = generate({'kind': 'alloy', 'composition': composition, 'n_atoms': 108, 'n_seeds': 1}).seeds
     counts = {symbol: int(np.sum(seed.atoms.symbols == symbol)) for symbol in composition}
@@ -42,14 +42,14 @@ def test_composition_is_realised_by_largest_remainder(generate):
 
 
 @pytest.mark.parametrize('n_sites', [1, 7, 32, 100])
-def test_counts_fill_the_sites_and_are_each_within_one_of_their_share(n_sites):
+def test_counts_fill_the_sites_and_deviate_by_less_than_one(n_sites):
     fractions = {'Cu': 0.61, 'Au': 0.27, 'Ag': 0.12}
     counts = realise_counts(fractions, n_sites)
     assert sum(counts.values()) == n_sites
     assert all(abs(counts[symbol] - fraction * n_sites) < 1 for symbol, fraction in fractions.items())
 
 
-def test_lattice_constant_follows_vegards_law(generate):
+def test_the_lattice_constant_follows_vegards_law(generate):
     (seed,) = generate(
         {'kind': 'alloy', 'composition': {'Cu': 0.25, 'Au': 0.75}, 'supercell': [2, 2, 2], 'n_seeds': 1}
     ).seeds
@@ -57,14 +57,14 @@ def test_lattice_constant_follows_vegards_law(generate):
     assert seed.atoms.cell.lengths() == pytest.approx([2 * seed.record['a_A']] * 3)
 
 
-def test_an_element_of_another_lattice_keeps_its_atomic_volume():
+def test_an_element_has_the_same_atomic_volume_in_another_lattice():
     a_A, _ = vegard_lattice({'Fe': 1.0}, 'fcc')
     assert a_A**3 / 4 == pytest.approx(2.87**3 / 2)
     a_A, c_over_a = vegard_lattice({'Cu': 1.0}, 'hcp')
     assert np.sqrt(3) / 2 * a_A**3 * c_over_a / 2 == pytest.approx(3.61**3 / 4)
 
 
-def test_an_element_without_a_simple_lattice_takes_its_molar_volume():
+def test_an_element_without_a_simple_lattice_has_its_molar_volume():
     assert atomic_volume('Mn') == pytest.approx(12.2, rel=0.02)  # α-Mn: 58 atoms in (8.91 Å)³
     assert atomic_volume('Ga') == pytest.approx(19.6, rel=0.02)  # α-Ga: 8 atoms in 4.52 x 7.66 x 4.53 Å
 
@@ -72,18 +72,18 @@ def test_an_element_without_a_simple_lattice_takes_its_molar_volume():
 @pytest.mark.physics
 def test_arrangements_of_a_solid_solution_are_uncorrelated(generate):
     entry = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'n_atoms': 108, 'n_seeds': 60}
-    shares = []
+    correlations = []
     for seed in generate(entry).seeds:
         spins = np.where(seed.atoms.symbols == 'Cu', 1, -1)
         distances = seed.atoms.get_all_distances(mic=True)
         neighbours = (distances > 0.1) & (distances < 0.75 * seed.record['a_A'])
-        shares.append((spins @ neighbours @ spins) / neighbours.sum())
+        correlations.append((spins @ neighbours @ spins) / neighbours.sum())
     # At a fixed composition each pair correlates as -1/(n - 1).
-    error = np.std(shares) / np.sqrt(len(shares))
-    assert abs(np.mean(shares) + 1 / 107) < 4 * error
+    error = np.std(correlations) / np.sqrt(len(correlations))
+    assert abs(np.mean(correlations) + 1 / 107) < 4 * error
 
 
-def test_cell_grows_to_the_height_that_the_calculator_needs(generate):
+def test_the_cell_is_wide_enough_for_the_calculator(generate):
     entry = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'n_seeds': 1}
     (seed,) = generate(entry, cutoff_A=5.0).seeds
     assert seed.record['supercell'] == [3, 3, 3]
@@ -91,7 +91,7 @@ def test_cell_grows_to_the_height_that_the_calculator_needs(generate):
     assert generate(squeezed, cutoff_A=5.0).seeds[0].record['supercell'] == [4, 4, 4]
 
 
-def test_a_cell_that_holds_the_composition_is_searched_for(generate):
+def test_the_cell_is_large_enough_for_the_composition(generate):
     entry = {'kind': 'alloy', 'composition': {'Cu': 0.99, 'Au': 0.01}, 'composition_tolerance': 1e-3, 'n_seeds': 1}
     (seed,) = generate(entry).seeds
     assert abs(seed.record['composition']['Au'] - 0.01) <= 1e-3
@@ -118,13 +118,13 @@ def test_an_impossible_composition_is_refused(composition, code, values):
 
 
 @pytest.mark.parametrize(('given', 'nearest'), [('Kx', 'K'), ('copper', 'Cu'), ('CU', 'Cu'), ('Fee', 'Fe')])
-def test_an_unknown_element_is_answered_with_the_nearest(given, nearest):
+def test_the_nearest_symbol_is_suggested_for_an_unknown_element(given, nearest):
     with pytest.raises(ValidationError) as caught:
         AlloySettings(composition={given: 1.0})
     assert caught.value.errors()[0]['ctx']['nearest'] == nearest
 
 
-def test_thirds_written_with_three_digits_are_a_composition():
+def test_thirds_with_three_digits_are_a_valid_composition():
     assert sum(AlloySettings(composition={'Cu': 0.333, 'Au': 0.333, 'Ag': 0.333}).composition.values()) == 1
 
 
@@ -135,7 +135,7 @@ def test_thirds_written_with_three_digits_are_a_composition():
         ({'lattice': 'fcc', 'c_over_a': 1.6}, ['c_over_a', 'hcp', 'fcc']),
     ],
 )
-def test_contradicting_fields_are_refused(fields, values):
+def test_contradictory_fields_are_refused(fields, values):
     with refused(Code.VALUES_EXCLUDE, *values):
         AlloySettings(composition={'Cu': 1.0}, **fields)
 

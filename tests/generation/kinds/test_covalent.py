@@ -18,7 +18,7 @@ def spacegroup(atoms) -> int:
 
 
 def bonds(atoms, limit: float) -> tuple[float, float]:
-    """Mean length and number per atom of the bonds up to a limit in Å, from all images."""
+    """Return the mean length of the bonds up to a limit in Å, and their number per atom."""
     from matscipy.neighbours import neighbour_list
 
     distances = neighbour_list('d', positions=atoms.positions, cell=atoms.cell.array, pbc=atoms.pbc, cutoff=limit)
@@ -36,7 +36,7 @@ def bonds(atoms, limit: float) -> tuple[float, float]:
         ('quartz', {'A': 'Ge', 'X': 'O'}, 154, 1.74, 8 / 3),
     ],
 )  # fmt: skip
-def test_a_network_has_the_symmetry_bonds_and_neighbours_of_the_real_one(
+def test_a_network_has_the_symmetry_bonds_and_neighbours_of_the_real_crystal(
     generate, structure, sites, number, bond, neighbours
 ):
     (seed,) = generate(covalent(structure, **sites)).seeds
@@ -47,14 +47,14 @@ def test_a_network_has_the_symmetry_bonds_and_neighbours_of_the_real_one(
     assert count == pytest.approx(neighbours)
 
 
-def test_the_bond_length_can_be_given(generate):
+def test_the_bond_length_can_be_set(generate):
     (seed,) = generate(covalent('graphene', {'bond_A': 1.42, 'n_atoms': 50}, A='C')).seeds
     assert bonds(seed.atoms, 1.6)[0] == pytest.approx(1.42)
     assert len(seed.atoms) == 50
 
 
 @pytest.mark.parametrize(('stacking', 'number', 'n_atoms'), [('AA', 191, 2), ('AB', 194, 4), ('ABC', 166, 6)])
-def test_graphite_stacks_as_named(generate, stacking, number, n_atoms):
+def test_graphite_has_its_stacking(generate, stacking, number, n_atoms):
     (seed,) = generate(covalent('graphite', {'stacking': stacking}, A='C')).seeds
     assert len(seed.atoms) == n_atoms
     assert spacegroup(seed.atoms) == number
@@ -69,7 +69,7 @@ def test_boron_nitride_has_boron_above_nitrogen(generate):
         assert sorted(above) == ['B', 'N']
 
 
-def test_a_stack_of_graphene_has_its_layers_and_vacuum_and_grows_in_its_plane(generate):
+def test_a_stack_of_graphene_has_layers_and_vacuum_and_is_repeated_in_its_plane(generate):
     entry = covalent('graphene', {'n_layers': 3, 'vacuum_A': 12}, A='C')
     (seed,) = generate(entry, cutoff_A=5.0).seeds
     assert np.unique(seed.atoms.positions[:, 2].round(6)) == pytest.approx([6, 9.35, 12.7])
@@ -77,7 +77,7 @@ def test_a_stack_of_graphene_has_its_layers_and_vacuum_and_grows_in_its_plane(ge
     assert seed.record['supercell'] == [5, 5, 1]
 
 
-def test_shared_sites_hold_the_composition(generate):
+def test_shared_sites_have_the_composition(generate):
     seeds = generate(covalent('diamond', {'n_seeds': 3, 'n_atoms': 64}, A={'Si': 0.75, 'Ge': 0.25})).seeds
     assert len(seeds) == 3
     assert all(seed.atoms.symbols.formula.count() == {'Si': 48, 'Ge': 16} for seed in seeds)

@@ -32,18 +32,20 @@ def defect(of: dict, **fields) -> dict:
         ({'vacancies': {'Cu': 1}, 'interstitials': {'Cu': 1}}, {'Cu': 81, 'Au': 27}),
     ],
 )
-def test_defects_are_as_many_as_asked_for(generate, defects, counts):
+def test_the_number_of_defects_is_correct(generate, defects, counts):
     for seed in generate(defect(COPPER, **defects)).seeds:
         assert dict(seed.atoms.symbols.formula.count()) == counts
 
 
-def test_the_pair_of_a_divacancy_are_neighbours(generate):
+def test_the_atoms_of_a_divacancy_are_neighbours(generate):
     perfect = generate(COPPER).seeds[0].atoms
     (seed,) = generate(defect(COPPER, n_seeds=1, divacancies={'Cu-Au': 1})).seeds
-    gone = [i for i, p in enumerate(perfect.positions) if np.linalg.norm(seed.atoms.positions - p, axis=1).min() > 0.1]
-    assert sorted(perfect.symbols[gone]) == ['Au', 'Cu']
+    removed = [
+        i for i, p in enumerate(perfect.positions) if np.linalg.norm(seed.atoms.positions - p, axis=1).min() > 0.1
+    ]
+    assert sorted(perfect.symbols[removed]) == ['Au', 'Cu']
     nearest = np.sort(perfect.get_all_distances(mic=True)[0])[1]
-    assert perfect.get_distance(*gone, mic=True) == pytest.approx(nearest)
+    assert perfect.get_distance(*removed, mic=True) == pytest.approx(nearest)
 
 
 def test_antisites_exchange_elements_and_keep_positions(generate):
@@ -54,7 +56,7 @@ def test_antisites_exchange_elements_and_keep_positions(generate):
     assert changed.sum() == 4
 
 
-def test_interstitials_are_in_the_octahedral_voids_of_fcc(generate):
+def test_interstitials_are_in_voids_of_fcc(generate):
     copper = {'kind': 'alloy', 'composition': {'Ni': 1.0}, 'arrangement': 'random', 'supercell': [2, 2, 2]}
     (seed,) = generate(defect(copper, n_seeds=1, interstitials={'C': 1})).seeds
     carbon = int(np.flatnonzero(seed.atoms.symbols == 'C')[0])
@@ -65,13 +67,13 @@ def test_interstitials_are_in_the_octahedral_voids_of_fcc(generate):
     assert octahedral or tetrahedral
 
 
-def test_the_structure_grows_before_it_gets_its_defects(generate):
+def test_the_structure_is_repeated_before_defects_are_added(generate):
     host = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
     (seed,) = generate(defect(host, n_seeds=1, vacancies={'Cu': 1}), cutoff_A=5.0).seeds
     assert len(seed.atoms) == 107
 
 
-def test_defects_of_a_surface_of_an_alloy_leave_fixed_atoms_alone(generate):
+def test_defects_in_a_slab_of_an_alloy_do_not_change_fixed_atoms(generate):
     slab = {'kind': 'surface', 'of': {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}},
             'miller_indices': [[1, 1, 1]], 'fixed_layers': 2}  # fmt: skip
     seeds = generate(defect(slab, vacancies={'Cu': 0.3}, perturb={'rattle_A': 0.02}), cutoff_A=3.0).seeds
@@ -81,7 +83,7 @@ def test_defects_of_a_surface_of_an_alloy_leave_fixed_atoms_alone(generate):
         assert seed.atoms.cell[2, 2] - np.ptp(seed.atoms.positions[:, 2]) > 14
 
 
-def test_a_defect_that_leaves_a_charge_must_be_allowed(generate):
+def test_a_charged_defect_must_be_allowed(generate):
     with refused(Code.STRUCTURE_INVALID, '-2 e') as caught:
         generate(defect(MAGNESIA, vacancies={'Mg': 1}))
     assert caught.value.rule == 'formal_charge'
@@ -90,10 +92,10 @@ def test_a_defect_that_leaves_a_charge_must_be_allowed(generate):
     assert generate(defect(MAGNESIA, vacancies={'Mg': 1, 'O': 1})).seeds[0].record['formal_charge'] == 0
 
 
-def test_a_pair_of_ions_leaves_a_slab_neutral_and_its_vacuum_as_it_was(generate):
+def test_a_divacancy_of_ions_keeps_a_slab_neutral_and_its_vacuum_unchanged(generate):
     slab = {'kind': 'surface', 'of': {**MAGNESIA, 'supercell': None}, 'miller_indices': [[1, 0, 0]], 'n_layers': 4}
     seeds = generate(defect(slab, divacancies={'Mg-O': 1}, sites='distinct', n_seeds=None), cutoff_A=2.5).seeds
-    # Side by side in two kinds of layer; between layers 1 and 2 with either ion on top; between 2 and 3.
+    # In two distinct layers; between layers 1 and 2 with either ion on top; between layers 2 and 3.
     assert len(seeds) == 5
     for seed in seeds:
         assert seed.record['formal_charge'] == seed.atoms.get_initial_charges().sum() == 0
@@ -102,7 +104,7 @@ def test_a_pair_of_ions_leaves_a_slab_neutral_and_its_vacuum_as_it_was(generate)
         generate(defect(slab, vacancies={'Mg': 1}), cutoff_A=2.5)
 
 
-def test_atoms_that_come_in_bring_their_charge(generate):
+def test_added_atoms_have_charges(generate):
     seeds = generate(defect(MAGNESIA, substitutions={'Mg': {'Al': 2}}, vacancies={'Mg': 1})).seeds
     for seed in seeds:
         assert seed.record['formal_charge'] == 0
@@ -113,15 +115,15 @@ def test_atoms_that_come_in_bring_their_charge(generate):
     assert generate(lithiated).seeds[0].record['formal_charge'] == 0
 
 
-def test_charges_that_are_given_come_before_those_of_the_host(generate):
+def test_oxidation_states_in_the_settings_override_those_of_the_host(generate):
     iron = {'kind': 'ionic', 'prototype': 'rocksalt', 'sites': {'A': 'Fe', 'X': 'O'}, 'supercell': [2, 2, 2]}
     oxidised = defect(iron, n_seeds=1, substitutions={'Fe': {'Fe': 2}}, vacancies={'Fe': 1}, oxidation_states={'Fe': 3})
     charges = generate(oxidised).seeds[0].atoms.get_initial_charges()
-    assert (charges == 3).sum() == 2  # wüstite: two Fe3+ make up for a vacancy
+    assert (charges == 3).sum() == 2  # wüstite: two Fe3+ compensate a vacancy
     assert charges.sum() == 0
 
 
-def test_antisites_carry_their_charges(generate):
+def test_antisites_exchange_charges(generate):
     (seed,) = generate(defect(ARSENIDE, n_seeds=1, antisites={'Ga-As': 1}, validation={'like_charges': False})).seeds
     charges = seed.atoms.get_initial_charges()
     assert set(charges[seed.atoms.symbols == 'Ga']) == {3}
@@ -136,9 +138,9 @@ QUARTZ = {'kind': 'covalent', 'structure': 'quartz', 'sites': {'A': 'Si', 'X': '
 CONTACT = {'kind': 'covalent', 'structure': 'zincblende', 'sites': {'A': 'Ga', 'X': 'As'}}
 
 
-# By hand: Cu3Au has one site of each element, octahedra of Cu6 and Cu4Au2 and one kind of tetrahedron; a slab of five
-# layers three kinds of layer, with pairs in each and between them; hcp pairs in the basal plane and out of it; quartz
-# two lengths of Si-O.
+# Counted by hand. Cu3Au has one distinct site of each element, octahedra of Cu6 and of Cu4Au2, and one distinct
+# tetrahedron. A slab of five layers has three distinct layers, with pairs in each and between them. hcp has pairs in
+# and out of the basal plane. Quartz has two Si-O bond lengths.
 @pytest.mark.parametrize(
     ('of', 'defects', 'count'),
     [
@@ -149,14 +151,14 @@ CONTACT = {'kind': 'covalent', 'structure': 'zincblende', 'sites': {'A': 'Ga', '
         (HCP, {'divacancies': {'Ti-Ti': 1}}, 2), (QUARTZ, {'divacancies': {'Si-O': 1}}, 2),
     ],
 )  # fmt: skip
-def test_each_distinct_place_has_its_defect_once(generate, of, defects, count):
+def test_each_distinct_site_has_one_seed(generate, of, defects, count):
     entry = {'kind': 'defect', 'of': of, **defects, 'sites': 'distinct'}
     result = generate(entry, cutoff_A=3.5)
     assert len(result.seeds) == result.report['requested'] == count
     assert len({fingerprint(seed.atoms) for seed in result.seeds}) == count
 
 
-def test_distinct_places_are_all_that_random_ones_find(generate):
+def test_random_sites_find_all_distinct_sites(generate):
     entry = defect(SLAB, vacancies={'Cu': 1})
     distinct = generate({**entry, 'sites': 'distinct'}, cutoff_A=3.5).seeds
     found = generate({**entry, 'n_seeds': 6}, cutoff_A=3.5)
@@ -176,12 +178,12 @@ def test_distinct_places_are_all_that_random_ones_find(generate):
          ['alloy', 'sites: random']),
     ],
 )  # fmt: skip
-def test_distinct_places_of_what_has_none_are_refused(generate, fields, code, values):
+def test_distinct_sites_are_refused_if_there_are_none(generate, fields, code, values):
     with refused(code, *values):
         generate({**defect(ORDERED), 'sites': 'distinct', **fields})
 
 
-def test_more_defects_than_atoms_are_refused(generate):
+def test_more_vacancies_than_atoms_are_refused(generate):
     with refused(Code.TOO_MANY_DEFECTS, '200', 'Au27Cu81', ' 81 ', 'Cu '):
         generate(defect(COPPER, vacancies={'Cu': 200}))
 

@@ -23,7 +23,7 @@ def interface(of: dict = COPPER, **fields) -> dict:
 
 
 def cube_axes(atoms, low: float, high: float) -> np.ndarray:
-    """Directions of <100> in the part of the cell between two fractions of its height, from second neighbours."""
+    """Return the <100> directions between two fractional heights of the cell, from second neighbours."""
     i, vectors, distances = neighbour_list(
         'iDd', positions=atoms.positions, cell=atoms.cell.array, pbc=atoms.pbc, cutoff=A_CU + 0.1
     )
@@ -37,7 +37,7 @@ def cube_axes(atoms, low: float, high: float) -> np.ndarray:
 
 
 def disorientation(atoms) -> float:
-    """The smallest angle in degrees of a rotation that takes one grain's cube axes to the other's."""
+    """Return the smallest angle in degrees of a rotation between the cube axes of the two grains."""
     one, other = cube_axes(atoms, 0, 0.5), cube_axes(atoms, 0.5, 1)
     angles = []
     for order in permutations(range(3)):
@@ -49,7 +49,7 @@ def disorientation(atoms) -> float:
 
 
 def coincidence_index(atoms, split: float = 0.5) -> int:
-    """The smallest number by which the rotation between the grains is an integer matrix.
+    """Return the smallest number that makes the rotation matrix between the grains an integer matrix.
 
     H. Grimmer, Acta Cryst. A 32, 783 (1976).
     """
@@ -66,20 +66,20 @@ def coincidence_index(atoms, split: float = 0.5) -> int:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize('character', ['tilt', 'twist'])
-def test_grains_are_turned_by_the_angle_of_their_sigma(generate, axis, sigma, angle, character):
+def test_the_disorientation_and_coincidence_of_cubic_grains_are_those_of_sigma(generate, axis, sigma, angle, character):
     entry = interface(axes=[axis], sigmas=[sigma], characters=[character], thickness_A=12,
                       validation={'max_atoms': 2000})  # fmt: skip
     result = generate(entry)
     assert result.seeds
     for seed in result.seeds:
         assert seed.record['sigma'] == sigma
-        # About [110] the twin is turned by 70.53°, which the cube's symmetry makes 60°.
+        # The rotation of the twin about [110] is 70.53°, which is equivalent to 60° in a cubic crystal.
         assert seed.record['angle_deg'] == pytest.approx(70.53 if (axis, sigma) == ((1, 1, 0), 3) else angle, abs=0.01)
         assert disorientation(seed.atoms) == pytest.approx(angle, abs=0.01)
         assert coincidence_index(seed.atoms) == sigma
 
 
-def test_planes_of_tilt_boundaries_hold_the_axis_and_those_of_twist_boundaries_are_normal_to_it(generate):
+def test_the_axis_is_in_the_plane_of_a_tilt_boundary_and_normal_to_that_of_a_twist_boundary(generate):
     for seed in generate(interface(max_sigma=13)).seeds:
         product_ = np.dot(seed.record['plane'], seed.record['axis'])
         assert (product_ == 0) == (seed.record['character'] == 'tilt')
@@ -98,7 +98,7 @@ def test_asymmetric_tilt_boundaries_follow_the_symmetric_ones(generate):
         lengths = [np.ceil(8 / (A_CU * np.linalg.norm(plane))) * np.linalg.norm(plane) for plane in planes]
         split = lengths[0] / sum(lengths)
         assert coincidence_index(atoms, split) == 5
-        # The boundary's normal, z, in the axes of each grain is that of its plane.
+        # The normal of the boundary, z, is the normal of the plane of each grain.
         for plane, (low, high) in zip(planes, [(0, split), (split, 1)], strict=True):
             normal = np.sort(np.abs(cube_axes(atoms, low, high)[:, 2]))
             assert normal == pytest.approx(np.sort(plane) / np.linalg.norm(plane), abs=1e-4)
@@ -111,7 +111,7 @@ def test_asymmetric_tilt_boundaries_follow_the_symmetric_ones(generate):
 # H. Grimmer, Acta Cryst. A 45, 505 (1989), for rotations about [001] of any hexagonal lattice.
 @pytest.mark.parametrize(('sigma', 'angle'), [(7, 21.79), (13, 27.80), (19, 13.17)])
 @pytest.mark.parametrize('character', ['tilt', 'twist'])
-def test_hexagonal_grains_are_turned_by_the_angle_of_their_sigma(generate, sigma, angle, character):
+def test_the_rotation_and_coincidence_of_hexagonal_grains_are_those_of_sigma(generate, sigma, angle, character):
     entry = interface(TITANIUM, sigmas=[sigma], characters=[character], merge_factor=0.0, thickness_A=9,
                       validation={'min_distance_factor': 0, 'max_atoms': 2000})  # fmt: skip
     seeds = generate(entry).seeds
@@ -121,12 +121,12 @@ def test_hexagonal_grains_are_turned_by_the_angle_of_their_sigma(generate, sigma
         one, other = basal_vectors(seed.atoms, 0, 0.5), basal_vectors(seed.atoms, 0.5, 1)
         axis = np.cross(one[0], one[1])
         axis /= np.linalg.norm(axis)
-        assert np.abs(other @ axis).max() < 1e-6  # both grains have their c axis there
+        assert np.abs(other @ axis).max() < 1e-6  # the c axes of both grains are parallel
         assert abs(axis[2]) == pytest.approx(1 if character == 'twist' else 0, abs=1e-6)
         turned = np.degrees(np.arccos(np.clip(other @ one[0] / A_TI**2, -1, 1))).min()
         assert min(turned, 60 - turned) == pytest.approx(angle, abs=0.01)
         assert seed.atoms.get_volume() / len(seed.atoms) == pytest.approx(volume)
-        # Vectors of one lattice that the other has too: the shortest one's length is the root of Σ.
+        # The length of the shortest vector that both lattices share is the square root of Σ.
         steps = np.array([[m, n] for m, n in product(range(-6, 7), repeat=2) if m or n])
         inverse = np.linalg.pinv(np.array([other[0], second_basal(other)]))
         vectors = steps @ np.array([one[0], second_basal(one)])
@@ -135,7 +135,7 @@ def test_hexagonal_grains_are_turned_by_the_angle_of_their_sigma(generate, sigma
 
 
 def basal_vectors(atoms, low: float, high: float) -> np.ndarray:
-    """The six shortest vectors of the basal plane in the middle of a grain, of length a."""
+    """Return the six shortest vectors of the basal plane in the middle of a grain, of length a."""
     i, vectors, distances = neighbour_list(
         'iDd', positions=atoms.positions, cell=atoms.cell.array, pbc=atoms.pbc, cutoff=A_TI + 0.02
     )
@@ -146,7 +146,7 @@ def basal_vectors(atoms, low: float, high: float) -> np.ndarray:
 
 
 def second_basal(vectors: np.ndarray) -> np.ndarray:
-    """The basal vector at 60° to the first one."""
+    """Return the basal vector at 60° to the first one."""
     return next(v for v in vectors if abs(v @ vectors[0] / A_TI**2 - 0.5) < 1e-3)
 
 
@@ -156,18 +156,18 @@ def test_the_sigmas_of_an_axis_are_the_known_ones():
     assert [rotation.sigma for rotation in rotations((1, 1, 0), 19)] == [3, 9, 11, 17, 19]
 
 
-def test_the_coherent_twin_is_perfect_but_for_its_stacking(generate):
+def test_atoms_at_a_coherent_twin_boundary_have_twelve_neighbours(generate):
     seeds = generate(interface(axes=[(1, 1, 0)], sigmas=[3], characters=['tilt'])).seeds
     twin = next(seed for seed in seeds if sorted(np.abs(seed.record['plane'])) == [1, 1, 1])
     counts = np.bincount(
         neighbour_list('i', positions=twin.atoms.positions, cell=twin.atoms.cell.array, pbc=twin.atoms.pbc, cutoff=2.7)
     )
-    assert (counts == 12).all()  # a coherent twin keeps all twelve neighbours
+    assert (counts == 12).all()  # as in the perfect crystal
     assert twin.record['n_merged'] == 0
     assert twin.atoms.get_volume() / len(twin.atoms) == pytest.approx(A_CU**3 / 4)
 
 
-def test_atoms_too_close_are_merged(generate):
+def test_atoms_that_are_too_close_are_merged(generate):
     kept = generate(
         interface(sigmas=[5], characters=['tilt'], merge_factor=0.0, validation={'min_distance_factor': 0})
     ).seeds
@@ -181,13 +181,13 @@ def test_atoms_too_close_are_merged(generate):
         assert distances.min() >= 0.7 * A_CU / np.sqrt(2) - 1e-9
 
 
-def test_a_rigid_shift_is_drawn_anew_for_each_seed(generate):
+def test_each_seed_has_another_rigid_shift(generate):
     seeds = generate(interface(sigmas=[5], characters=['twist'], rigid_shift=True, n_seeds=3)).seeds
     assert len({tuple(seed.record['shift']) for seed in seeds}) == 3
     assert all(0 <= part < 1 for seed in seeds for part in seed.record['shift'])
 
 
-def test_boundaries_of_solid_solutions_and_of_salts(generate):
+def test_grain_boundaries_of_solid_solutions_and_salts_keep_composition_and_neutrality(generate):
     alloy = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Ni': 0.5}}
     seeds = generate(interface(alloy, sigmas=[5], characters=['twist'], n_seeds=2)).seeds
     assert all(np.mean(seed.atoms.symbols == 'Cu') == pytest.approx(0.5, abs=0.02) for seed in seeds)
@@ -199,7 +199,7 @@ def test_boundaries_of_solid_solutions_and_of_salts(generate):
         assert seed.atoms.get_initial_charges().sum() == 0
 
 
-def test_the_nearest_sigmas_are_named_where_no_such_sigma_exists(generate):
+def test_the_nearest_sigmas_are_suggested_for_one_that_does_not_exist(generate):
     with refused(Code.BOUNDARY_IMPOSSIBLE, 'Σ7', '0 0 1', '5, 13, 17'):
         generate(interface(sigmas=[7]))
     with refused(Code.BOUNDARY_IMPOSSIBLE, '0 0 1', ' 3', '5'):
@@ -221,6 +221,6 @@ def test_a_quasi_random_boundary_is_refused():
         InterfaceSettings(of={**COPPER, 'arrangement': 'sqs'})
 
 
-def test_an_axis_without_direction_is_refused():
+def test_the_axis_000_is_refused():
     with refused(Code.VALUE_INVALID, 'axes.0', '0 0 0'):
         InterfaceSettings(of=COPPER, axes=[[0, 0, 0]])

@@ -17,7 +17,7 @@ def entry(prototype: str, fields: dict | None = None, **sites) -> dict:
 
 
 COMPOUNDS = [
-    # prototype, sites, space group, lattice constant of the real crystal in Å, its oxidation states
+    # prototype, sites, space group, lattice constant of the real crystal in Å, oxidation states
     ('rocksalt', {'A': 'Mg', 'X': 'O'}, 225, 4.21, {'Mg': 2, 'O': -2}),
     ('cesium_chloride', {'A': 'Cs', 'X': 'Cl'}, 221, 4.12, {'Cs': 1, 'Cl': -1}),
     ('fluorite', {'A': 'Ca', 'X': 'F'}, 225, 5.46, {'Ca': 2, 'F': -1}),
@@ -33,7 +33,7 @@ COMPOUNDS = [
 
 
 @pytest.mark.parametrize(('prototype', 'sites', 'number', 'a_A', 'states'), COMPOUNDS)
-def test_a_compound_has_the_symmetry_and_nearly_the_size_of_the_real_crystal(
+def test_a_compound_has_the_symmetry_and_about_the_size_of_the_real_crystal(
     generate, prototype, sites, number, a_A, states
 ):
     (seed,) = generate(entry(prototype, **sites)).seeds
@@ -56,12 +56,12 @@ def test_states_agree_with_bond_valence_sums(generate, prototype, sites):
 
 def test_mixed_valence_agrees_with_bond_valence_sums(generate):
     (seed,) = generate(entry('spinel', {'n_seeds': 1}, A='Fe', B='Fe', X='O')).seeds
-    # All octahedra are alike, so the analysis knows how many ions of each charge there are, not where.
+    # All octahedra are equivalent, so the analysis finds the numbers of ions with each charge, not their sites.
     valences = BVAnalyzer().get_valences(AseAtomsAdaptor.get_structure(seed.atoms))
     assert sorted(valences) == pytest.approx(sorted(seed.atoms.get_initial_charges()))
 
 
-def test_magnetite_is_of_mixed_valence(generate):
+def test_magnetite_has_mixed_valence(generate):
     seeds = generate(entry('spinel', A='Fe', B='Fe', X='O')).seeds
     assert len(seeds) > 1
     for seed in seeds:
@@ -70,12 +70,12 @@ def test_magnetite_is_of_mixed_valence(generate):
         assert seed.atoms.get_initial_charges().sum() == 0
 
 
-def test_an_uncommon_state_goes_to_the_element_of_many(generate):
+def test_the_element_with_more_known_states_has_the_uncommon_state(generate):
     (seed,) = generate(entry('perovskite', A='La', B='Mn', X='O')).seeds
     assert seed.record['oxidation_states'] == {'La': {'3': 1}, 'Mn': {'3': 1}, 'O': {'-2': 3}}
 
 
-def test_states_can_be_given_for_mixed_valence(generate):
+def test_several_states_can_be_set_for_mixed_valence(generate):
     fields = {'oxidation_states': {'Mn': [3, 4]}, 'supercell': [2, 2, 2], 'n_seeds': 1}
     (seed,) = generate(entry('perovskite', fields, A={'La': 0.75, 'Sr': 0.25}, B='Mn', X='O')).seeds
     assert seed.record['oxidation_states']['Mn'] == {'3': 6, '4': 2}
@@ -97,14 +97,14 @@ def test_aliovalent_ions_are_compensated_by_vacancies(generate, prototype, sites
         assert seed.atoms.get_initial_charges().sum() == 0
 
 
-def test_a_minor_count_that_no_whole_vacancy_balances_is_moved_by_one(generate):
+def test_the_number_of_dopants_changes_by_one_if_vacancies_cannot_balance_it(generate):
     fields = {'supercell': [2, 2, 2], 'n_seeds': 1, 'composition_tolerance': 0.05}
     (seed,) = generate(entry('fluorite', fields, A={'Zr': 0.9, 'Y': 0.1}, X='O')).seeds  # 3.2 Y on 32 sites
     assert seed.record['composition']['A'] == {'Zr': 28, 'Y': 4}
     assert seed.record['formal_charge'] == 0
 
 
-def test_charge_can_be_left_uncompensated_and_is_recorded(generate):
+def test_an_uncompensated_charge_is_recorded(generate):
     fields = {'supercell': [2, 2, 2], 'n_seeds': 1, 'compensation': 'none'}
     (seed,) = generate(entry('fluorite', fields, A={'Zr': 0.875, 'Y': 0.125}, X='O')).seeds
     assert len(seed.atoms) == 96
@@ -125,18 +125,18 @@ def test_frenkel_defects_move_ions_into_voids(generate):
     (seed,) = generate(entry('fluorite', fields, A='Ca', X='F')).seeds
     moved = np.flatnonzero(np.abs(seed.atoms.positions - perfect.positions).max(axis=1) > 1e-6)
     assert len(moved) == 1
-    # The void of fluorite is the centre of the cube of eight F, at (1/2, 1/2, 1/2) and its like.
+    # The voids of fluorite are the centres of the cubes of eight F, at (1/2, 1/2, 1/2) and equivalent positions.
     fraction = seed.atoms.positions[moved[0]] / (seed.record['a_A'] / 2) % 2
     assert np.allclose(fraction, np.round(fraction), atol=1e-6)
     assert np.round(fraction).sum() % 2 == 1
 
 
-def test_what_no_states_balance_is_refused_with_the_nearest(generate):
+def test_the_error_of_an_unbalanced_compound_has_the_nearest_states(generate):
     with refused(Code.CHARGE_UNBALANCED, 'Na4O4', 'rocksalt', 'Na1+ O2-', '-4 e'):
         generate(entry('rocksalt', A='Na', X='O'))
 
 
-def test_more_minor_ions_than_vacancies_can_balance_are_refused(generate):
+def test_too_many_aliovalent_ions_are_refused(generate):
     fields = {'supercell': [2, 2, 2]}
     with refused(Code.CHARGE_UNBALANCED, '8', '24', 'Na', '0.25'):
         generate(entry('rocksalt', fields, A={'Na': 0.75, 'Ca': 0.25}, X='Cl'))
@@ -156,7 +156,7 @@ def test_sites_that_the_prototype_does_not_have_are_refused(fields, sites, code,
         IonicSettings(prototype='perovskite', sites=sites, **fields)
 
 
-def test_radii_are_shannons():
+def test_ionic_radii_are_those_of_shannon():
     assert ionic_radius('Mg', 2, 6) == 0.72
     assert ionic_radius('O', -2, 6) == 1.40
     assert ionic_radius('Fe', 2, 6) == 0.78  # high spin

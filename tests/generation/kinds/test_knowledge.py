@@ -22,15 +22,15 @@ def spacegroup(atoms) -> int:
     return int(spglib.get_symmetry_dataset(cell, symprec=1e-2).number)
 
 
-# Loading the library takes seconds, hence the mark.
-# Formula, and a structure type of it that must be found: AFLOW's label and its space group.
+# A formula and the AFLOW label and space group of a structure type that must be found. The mark is because the library
+# takes seconds to load.
 @pytest.mark.physics
 @pytest.mark.parametrize(
     ('formula', 'label', 'number'),
     [('NaCl', 'AB_cF8_225_a_b', 225), ('TiO2', 'A2B_tP6_136_f_a', 136), ('SrTiO3', 'AB3C_cP5_221_a_c_b', 221),
      ('Cu3Au', 'AB3_cP4_221_a_c', 221)],
 )  # fmt: skip
-def test_the_structure_type_of_the_compound_is_among_the_prototypes(generate, formula, label, number):
+def test_the_structure_type_of_the_compound_is_found(generate, formula, label, number):
     seeds = generate(knowledge(formula, max_prototypes=100)).seeds
     found = [seed for seed in seeds if seed.record['prototype'] == label]
     assert found
@@ -50,7 +50,7 @@ def test_the_volume_is_near_that_of_the_real_crystal(formula, volume):
 
 
 @pytest.mark.physics
-def test_mixed_valence_is_spread_over_the_atoms_as_whole_charges(generate):
+def test_atoms_with_mixed_valence_have_integer_charges(generate):
     for seed in generate(knowledge('Fe3O4', max_prototypes=5)).seeds:
         charges = seed.atoms.get_initial_charges()[seed.atoms.symbols == 'Fe']
         assert set(charges) == {2, 3}
@@ -68,7 +68,7 @@ def test_random_crystals_have_their_symmetry_and_are_reproducible(generate):
     for seed in first.seeds:
         assert seed.atoms.get_chemical_formula(empirical=True) == 'O2Ti'
         assert seed.atoms.get_volume() / len(seed.atoms) == pytest.approx(seed.record['volume_A3'] / 3)
-        # The drawn group is a subgroup of what the positions happen to have.
+        # The positions may have more symmetry than the space group.
         cell = (seed.atoms.cell.array, seed.atoms.get_scaled_positions(), seed.atoms.numbers)
         operations = len(spglib.get_symmetry(cell, symprec=1e-3)['rotations'])
         order = {136: 16, 62: 8, 225: 192, 14: 4}[seed.record['spacegroup']]
@@ -84,7 +84,7 @@ def test_a_cell_is_repeated_for_the_calculator(generate):
         assert np.linalg.norm(seed.atoms.cell.array, axis=1).min() > 10
 
 
-# Textbook compounds: acids' salts, several valences, mixed valence, an anion that is not always -2.
+# Textbook compounds: salts of oxoacids, elements of several valences, mixed valence, and anions other than O2-.
 @pytest.mark.parametrize(
     ('formula', 'states'),
     [
@@ -99,7 +99,7 @@ def test_a_cell_is_repeated_for_the_calculator(generate):
         ('Si3N4', {'Si': 4, 'N': -3}), ('GaAs', {'Ga': 3, 'As': -3}), ('WO3', {'W': 6}), ('UO2', {'U': 4}),
     ],
 )  # fmt: skip
-def test_states_of_well_known_compounds_are_those_of_the_textbook(formula, states):
+def test_states_of_well_known_compounds_are_correct(formula, states):
     found = KnowledgeGenerator(KnowledgeSettings(formula=formula))._states
     assert {symbol: found[symbol] for symbol in states} == pytest.approx(states)
     assert sum(found[s] * n for s, n in Composition(formula).get_el_amt_dict().items()) == pytest.approx(0)
@@ -109,13 +109,13 @@ def test_states_of_well_known_compounds_are_those_of_the_textbook(formula, state
     ('symbol', 'mean', 'about'),
     [('Fe', 8 / 3, (2, 3)), ('Fe', 3.0, (3, 3)), ('Bi', 4.0, (3, 5)), ('O', -0.5, (-1, 0)), ('O', -2.0, (-2, -2))],
 )
-def test_mixed_valence_is_of_known_states_about_the_mean(symbol, mean, about):
+def test_mixed_valence_uses_known_states_around_the_mean(symbol, mean, about):
     assert states_about(symbol, mean) == about
 
 
 @pytest.mark.physics
-def test_a_formula_that_no_states_balance_is_refused_with_the_nearest(generate):
-    with refused(Code.CHARGE_UNBALANCED, 'MgO3', 'MgO ', 'oxidation_states'):
+def test_the_error_of_an_unbalanced_formula_has_the_nearest_balanced_one(generate):
+    with refused(Code.CHARGE_UNBALANCED, 'MgO3', '(MgO ', 'oxidation_states'):
         generate(knowledge('MgO3'))
     with refused(Code.CHARGE_UNBALANCED, 'oxidation_states', 'Mg, O', 'MgO2', '-2 e'):
         generate(knowledge('MgO2', oxidation_states={'Mg': 2, 'O': -2}))
@@ -124,7 +124,7 @@ def test_a_formula_that_no_states_balance_is_refused_with_the_nearest(generate):
     assert {sum(seed.atoms.get_initial_charges()) for seed in superoxide} == {0}
     assert {charge for seed in superoxide for charge in seed.atoms.get_initial_charges()} == {1, -1, 0}
     metallic = generate(knowledge('MgB2', oxidation_states={'Mg': 0, 'B': 0}, max_prototypes=100)).seeds
-    assert 191 in {spacegroup(seed.atoms) for seed in metallic}  # AlB2's type
+    assert 191 in {spacegroup(seed.atoms) for seed in metallic}  # the AlB2 type
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.core.codes import Code
 
 @pytest.fixture
 def entry(tmp_path):
-    """Write structures to a file and return the entry that reads it."""
+    """Write structures to a file and return an entry that reads it."""
 
     def make(*structures: Atoms, name: str = 'own.traj', **fields) -> dict:
         write(tmp_path / name, structures)
@@ -33,7 +33,7 @@ def test_every_frame_of_a_file_is_a_seed(generate, entry):
 
 
 @pytest.mark.parametrize(('frames', 'symbols'), [('1', ['Au']), ('-1', ['Ag']), ('::2', ['Cu', 'Ag'])])
-def test_frames_are_chosen_by_index_or_slice(generate, entry, frames, symbols):
+def test_frames_are_selected_by_index_or_slice(generate, entry, frames, symbols):
     seeds = generate(entry(bulk('Cu'), bulk('Au'), bulk('Ag'), frames=frames)).seeds
     assert [str(seed.atoms.symbols) for seed in seeds] == symbols
 
@@ -51,7 +51,7 @@ def test_fixed_atoms_tags_and_moments_are_kept(generate, entry):
     assert (moved[2:] > 0).all()
 
 
-def test_seeds_do_not_depend_on_where_the_file_lies(generate, entry, tmp_path):
+def test_seeds_do_not_depend_on_the_path_of_the_file(generate, entry, tmp_path):
     here = entry(bulk('Cu', cubic=True), perturb={'rattle_A': 0.05, 'n_variants': 3})
     there = tmp_path / 'elsewhere'
     there.mkdir()
@@ -60,7 +60,7 @@ def test_seeds_do_not_depend_on_where_the_file_lies(generate, entry, tmp_path):
     assert [seed.seed_id for seed in moved.seeds] == [seed.seed_id for seed in generate(here).seeds]
 
 
-def test_variants_of_one_structure_share_their_ancestor(generate, entry):
+def test_variants_of_one_structure_have_the_same_parent(generate, entry):
     seeds = generate(entry(bulk('Cu', cubic=True), perturb={'rattle_A': 0.05, 'n_variants': 3})).seeds
     assert len({seed.seed_id for seed in seeds}) == 3
     assert len({seed.record['ancestor'] for seed in seeds}) == 1
@@ -71,7 +71,7 @@ def test_a_molecule_without_a_cell_is_not_periodic(generate, entry):
     assert not seed.atoms.pbc.any()
 
 
-def test_a_small_cell_is_kept_unless_a_height_is_asked_for(generate, entry):
+def test_a_small_cell_is_repeated_only_if_a_width_is_set(generate, entry):
     assert len(generate(entry(bulk('Cu')), cutoff_A=5.0).seeds[0].atoms) == 1
     grown = generate(entry(bulk('Cu'), validation={'min_height_factor': 2}), cutoff_A=5.0).seeds[0]
     assert grown.record['repeats'] == [5, 5, 5]
@@ -87,7 +87,7 @@ def test_the_same_structure_in_another_cell_is_a_duplicate(generate, entry):
     assert result.report['duplicates'] == 1
 
 
-def test_the_error_of_an_unreadable_file_has_one_line(generate, tmp_path):
+def test_the_error_of_an_unreadable_file_is_one_line(generate, tmp_path):
     path = tmp_path / 'broken.xyz'
     path.write_text('three\n\nCu 0 0\n')
     with refused(Code.FILE_UNREADABLE, str(path)) as caught:
@@ -100,7 +100,7 @@ def test_a_missing_file_is_refused(generate, tmp_path):
         generate({'kind': 'structures', 'files': [str(tmp_path / 'none.cif')]})
 
 
-def test_other_constraints_are_refused(generate, entry):
+def test_constraints_other_than_fixed_atoms_are_refused(generate, entry):
     water = molecule('H2O')
     water.set_constraint(FixBondLength(0, 1))
     with refused(Code.STRUCTURE_UNUSABLE, 'structure 0', 'own.traj', 'FixAtoms'):

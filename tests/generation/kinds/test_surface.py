@@ -39,7 +39,7 @@ def test_all_distinct_planes_are_cut(generate):
 
 
 def plane_orbits(crystal, reach: int) -> list[set[tuple[int, ...]]]:
-    """Miller indices that the crystal's own symmetry (spglib), or looking at the other face, makes equal."""
+    """Return sets of Miller indices that are equivalent by symmetry of the crystal (spglib) or by opposite faces."""
     rotations = spglib.get_symmetry((crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers))['rotations']
     left = {plane for plane in product(range(-reach, reach + 1), repeat=3) if gcd(*plane) == 1}
     orbits = []
@@ -51,7 +51,7 @@ def plane_orbits(crystal, reach: int) -> list[set[tuple[int, ...]]]:
 
 
 def count_cuts(crystal, plane, gap_A: float) -> int:
-    """Count the gaps between the planes' atoms along the normal that no symmetry takes into one another."""
+    """Count the symmetry-distinct gaps between atomic planes along the normal."""
     found = spglib.get_symmetry((crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers))
     plane = np.array(plane)
     spacing = 1 / np.linalg.norm(np.linalg.inv(crystal.cell.array) @ plane)
@@ -80,9 +80,9 @@ def count_cuts(crystal, plane, gap_A: float) -> int:
     ],
     ids=['hcp', 'wurtzite', 'rutile', 'quartz'],
 )
-def test_planes_and_terminations_are_as_many_as_the_space_group_leaves(generate, of):
+def test_planes_and_terminations_are_those_that_the_space_group_makes_distinct(generate, of):
     crystal = generate(of).seeds[0].atoms
-    # Perturbed seeds are not looked at for duplicates, so each termination counts.
+    # Perturbed seeds are not compared for duplicates, so each termination counts.
     entry = surface(
         of, polar='allow', thickness_A=3, perturb={'isotropic_strain': 1e-9}, validation={'max_neighbour_factor': 0}
     )
@@ -97,7 +97,7 @@ def test_planes_and_terminations_are_as_many_as_the_space_group_leaves(generate,
 
 
 @pytest.mark.parametrize(('plane', 'build'), [((1, 1, 1), fcc111), ((1, 0, 0), fcc100)])
-def test_a_slab_is_that_of_an_independent_builder(generate, plane, build):
+def test_a_slab_is_the_same_as_that_of_an_independent_builder(generate, plane, build):
     n_planes = 4 if plane == (1, 1, 1) else 2
     (seed,) = generate(surface(COPPER, miller_indices=[plane], n_planes=n_planes, vacuum_A=12)).seeds
     reference = build('Cu', (1, 1, 4), a=3.61, vacuum=6)
@@ -111,13 +111,13 @@ def test_a_slab_is_that_of_an_independent_builder(generate, plane, build):
     assert np.sum((distances > 0.1) & (distances < 2.7)) == (9 if plane == (1, 1, 1) else 8)
 
 
-def test_the_vacuum_is_as_thick_as_asked_for_and_empty(generate):
+def test_the_vacuum_has_the_required_thickness(generate):
     for seed in generate(surface(COPPER, vacuum_A=12.0)).seeds:
         assert seed.atoms.cell[2, 2] - np.ptp(seed.atoms.positions[:, 2]) == pytest.approx(12.0)
         assert seed.atoms.pbc.all()
 
 
-def test_polar_terminations_are_recognised_and_left_out(generate):
+def test_polar_terminations_are_discarded_unless_allowed(generate):
     assert set(by_plane(generate(surface(MAGNESIA)).seeds)) == {(1, 0, 0), (1, 1, 0)}
     with refused(Code.SURFACES_POLAR, '1 1 1', 'polar: allow'):
         generate(surface(MAGNESIA, miller_indices=[[1, 1, 1]]))
@@ -125,14 +125,14 @@ def test_polar_terminations_are_recognised_and_left_out(generate):
     assert [seed.record['polar'] for seed in allowed] == [False, False, True]
 
 
-def test_polarity_is_judged_before_rattling(generate):
+def test_polarity_is_determined_before_rattling(generate):
     entry = surface(MAGNESIA, miller_indices=[[1, 0, 0]], perturb={'rattle_A': 0.1})
     (seed,) = generate(entry).seeds
     assert is_polar(seed.atoms)
     assert not seed.record['polar']
 
 
-def test_all_terminations_are_made_and_their_stoichiometry_recorded(generate):
+def test_all_terminations_are_made_and_their_stoichiometry_is_recorded(generate):
     entry = surface(TITANATE, miller_indices=[[1, 0, 0]], polar='allow')
     (stoichiometric,) = generate(entry).seeds  # SrO on one face, TiO2 on the other
     assert stoichiometric.record['stoichiometric']
@@ -149,14 +149,14 @@ def test_all_terminations_are_made_and_their_stoichiometry_recorded(generate):
     assert faces == {'OSr', 'OTi'}
 
 
-def test_fluorite_111_ends_between_two_anion_layers(generate):
+def test_fluorite_111_terminates_between_two_anion_layers(generate):
     (seed,) = generate(surface(CALCIA, miller_indices=[[1, 1, 1]])).seeds
     numbers = layers(seed.atoms)
     assert set(seed.atoms.symbols[numbers == 0]) == set(seed.atoms.symbols[numbers == numbers.max()]) == {'F'}
     assert seed.atoms.get_initial_charges().sum() == 0
 
 
-def test_bottom_layers_are_fixed_and_survive_perturbation(generate):
+def test_bottom_layers_are_fixed_and_not_perturbed(generate):
     entry = surface(COPPER, miller_indices=[[1, 1, 1]], fixed_layers=2, perturb={'rattle_A': 0.05})
     (seed,) = generate(entry, cutoff_A=3.0).seeds
     fixed = seed.arrays()['fixed']
@@ -165,12 +165,12 @@ def test_bottom_layers_are_fixed_and_survive_perturbation(generate):
     assert np.ptp(seed.atoms.positions[fixed][:, 2].round(6)) < 2.2
 
 
-def test_more_fixed_layers_than_there_are_are_refused(generate):
+def test_fixing_all_layers_is_refused(generate):
     with refused(Code.OUT_OF_RANGE, 'fixed_layers: 5', '4'):
         generate(surface(COPPER, miller_indices=[[1, 1, 1]], fixed_layers=5))
 
 
-def test_the_slab_of_a_solid_solution_is_filled_after_it_was_repeated(generate):
+def test_the_slab_of_a_solid_solution_is_filled_after_repetition(generate):
     alloy = {'kind': 'alloy', 'composition': {'Cu': 0.75, 'Au': 0.25}}
     seeds = generate(surface(alloy, miller_indices=[[1, 1, 1]], n_seeds=3), cutoff_A=5.0).seeds
     for seed in seeds:
@@ -180,7 +180,7 @@ def test_the_slab_of_a_solid_solution_is_filled_after_it_was_repeated(generate):
     assert len({seed.seed_id for seed in seeds}) == 3
 
 
-def test_strain_leaves_the_vacuum(generate):
+def test_strain_does_not_change_the_vacuum(generate):
     (seed,) = generate(surface(COPPER, miller_indices=[[1, 0, 0]], perturb={'anisotropic_strain': 0.1})).seeds
     assert seed.atoms.cell[2, 2] - np.ptp(seed.atoms.positions[:, 2]) == pytest.approx(15.0)
 
@@ -190,7 +190,7 @@ def test_the_plane_000_is_refused():
         SurfaceSettings(of=COPPER, miller_indices=[[0, 0, 0]])
 
 
-def test_a_molecule_has_no_surface(generate, tmp_path):
+def test_a_surface_of_a_molecule_is_refused(generate, tmp_path):
     from ase.build import molecule
 
     molecule('CH4').write(tmp_path / 'methane.xyz')
@@ -198,28 +198,28 @@ def test_a_molecule_has_no_surface(generate, tmp_path):
         generate(surface({'kind': 'structures', 'files': [str(tmp_path / 'methane.xyz')]}))
 
 
-def test_what_has_vacuum_already_has_no_surface(generate):
+def test_a_surface_of_a_structure_with_vacuum_is_refused(generate):
     sheet = {'kind': 'covalent', 'structure': 'graphene', 'sites': {'A': 'C'}}
     for of, formula in ((sheet, 'C2'), (surface(COPPER, miller_indices=[[1, 0, 0]]), 'Cu6')):
         with refused(Code.HOST_UNSUITABLE, formula):
             generate(surface(of))
 
 
-def test_layers_of_a_steep_plane_are_not_taken_for_one(generate):
+def test_layers_of_a_high_index_plane_are_separate(generate):
     (seed,) = generate(surface(COPPER, miller_indices=[[4, 4, 3]], thickness_A=5, fixed_layers=2)).seeds
     numbers, heights = layers(seed.atoms), seed.atoms.positions[:, 2]
     assert all(np.ptp(heights[numbers == number]) < 0.3 for number in range(numbers.max() + 1))
     assert 0 < seed.record['n_fixed'] < len(seed.atoms) / 2
 
 
-def test_each_draw_is_to_be_of_the_same_crystal(generate):
+def test_a_surface_of_random_crystals_is_refused(generate):
     vacancy = {'kind': 'defect', 'of': COPPER, 'vacancies': {'Cu': 1}}
     with refused(Code.HOST_UNSUITABLE, 'surface', "'defect'"):
         generate(surface(vacancy))
 
 
 @pytest.mark.parametrize(
-    ('of', 'plane', 'keep', 'wanted', 'found'),
+    ('of', 'plane', 'keep', 'required', 'found'),
     [
         (COPPER, (1, 0, 0), 'stoichiometric', 3, 3),
         (MAGNESIA, (1, 0, 0), 'stoichiometric', 3, 3),
@@ -228,15 +228,15 @@ def test_each_draw_is_to_be_of_the_same_crystal(generate):
         (CALCIA, (1, 1, 1), 'symmetric', 4, 6),
     ],
 )
-def test_a_slab_has_the_layers_asked_for_or_as_few_more_as_it_can(generate, of, plane, keep, wanted, found):
-    entry = surface(of, miller_indices=[plane], keep=keep, n_layers=wanted, vacuum_A=11)
+def test_a_slab_is_the_thinnest_with_the_required_layers(generate, of, plane, keep, required, found):
+    entry = surface(of, miller_indices=[plane], keep=keep, n_layers=required, vacuum_A=11)
     for seed in generate(entry).seeds:
         assert layers(seed.atoms).max() + 1 == found
         assert seed.record['symmetric'] == (keep == 'symmetric' or of != TITANATE)
         assert seed.atoms.cell[2, 2] - np.ptp(seed.atoms.positions[:, 2]) == pytest.approx(11)
 
 
-def test_each_of_two_unlike_faces_is_free_once_where_layers_are_fixed(generate):
+def test_each_of_two_different_faces_is_free_once_if_layers_are_fixed(generate):
     entry = surface(TITANATE, miller_indices=[[1, 0, 0]], n_layers=6, fixed_layers=2)
     free = set()
     for seed in generate(entry).seeds:
@@ -255,7 +255,7 @@ def test_each_of_two_unlike_faces_is_free_once_where_layers_are_fixed(generate):
     )
 
 
-def test_mixed_crystals_are_cut_by_the_charge_of_the_mean_ion_and_neutral(generate):
+def test_slabs_of_mixed_ionic_crystals_are_neutral_and_not_polar(generate):
     magnesia = {'kind': 'ionic', 'prototype': 'rocksalt', 'sites': {'A': {'Mg': 0.5, 'Ni': 0.5}, 'X': 'O'}}
     assert set(by_plane(generate(surface(magnesia)).seeds)) == {(1, 0, 0), (1, 1, 0)}
     zirconia = {'kind': 'ionic', 'prototype': 'fluorite', 'sites': {'A': {'Zr': 0.875, 'Y': 0.125}, 'X': 'O'}}
@@ -263,21 +263,21 @@ def test_mixed_crystals_are_cut_by_the_charge_of_the_mean_ion_and_neutral(genera
     for seed in seeds:
         counts = seed.atoms.symbols.formula.count()
         assert counts['Y'] / (counts['Y'] + counts['Zr']) == pytest.approx(0.125)
-        # Two Y3+ on Zr4+ sites take one vacancy of O2-.
+        # Two Y3+ on Zr4+ sites need one O2- vacancy.
         assert 2 * (counts['Zr'] + counts['Y']) - counts['O'] == seed.record['of']['vacancies']['O'] == counts['Y'] / 2
         assert seed.atoms.get_initial_charges().sum() == 0
         assert not seed.record['polar']
     assert len({seed.seed_id for seed in seeds}) == 2
 
 
-def test_a_cut_grows_in_its_plane_until_it_holds_the_composition(generate):
+def test_a_slab_is_repeated_in_its_plane_until_it_can_have_the_composition(generate):
     silicon = {'kind': 'covalent', 'structure': 'diamond', 'sites': {'A': {'Si': 0.9, 'Ge': 0.1}}}
     for seed in generate(surface(silicon, miller_indices=[[1, 0, 0]], n_seeds=2)).seeds:
         assert np.mean(seed.atoms.symbols == 'Ge') == pytest.approx(0.1, abs=0.02)
 
 
-@pytest.mark.integration  # icet takes seconds
-def test_the_slab_of_a_quasi_random_alloy_has_its_pair_correlations(generate):
+@pytest.mark.integration  # icet is slow
+def test_the_slab_of_a_quasi_random_alloy_is_less_ordered_than_random_slabs(generate):
     alloy = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'sqs': {'n_steps': 800, 'triplet_cutoff': 0}}
     entry = surface({**alloy, 'arrangement': 'sqs'}, miller_indices=[[1, 1, 1]], n_layers=2, n_seeds=1)
     (quasi,) = generate(entry, cutoff_A=4.0).seeds
@@ -288,7 +288,7 @@ def test_the_slab_of_a_quasi_random_alloy_has_its_pair_correlations(generate):
 
 
 def first_shell_order(atoms) -> float:
-    """The Warren–Cowley parameter of unlike nearest neighbours of an equiatomic alloy."""
+    """Return the Warren–Cowley parameter of unlike nearest neighbours in an equiatomic alloy."""
     first, second = neighbour_list(
         'ij', positions=atoms.positions, cell=atoms.cell.array, pbc=atoms.pbc, cutoff=0.85 * 3.84
     )
@@ -301,7 +301,7 @@ def test_the_record_of_a_charged_slab_is_json(generate):
         assert json.loads(json.dumps(seed.record))['polar'] is True
 
 
-def test_a_slab_too_small_for_the_calculator_says_so(generate):
+def test_a_slab_that_is_too_narrow_for_the_calculator_is_refused(generate):
     entry = surface(COPPER, miller_indices=[[1, 1, 1]], validation={'max_atoms': 20})
     with refused(Code.STRUCTURE_INVALID, 'Cu5', '2.21 Å', '10.00 Å'):
         generate(entry, cutoff_A=5.0)
