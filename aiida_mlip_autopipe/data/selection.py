@@ -63,12 +63,12 @@ def nodes_from_selection(selection: Selection, legs: Sequence[orm.TrajectoryData
         the attributes ``trajectory_ids``, ``seed_ids`` and ``splits``, each with one value per frame, in the order of
         selection; and ``report``.
     """
-    steps_of = {place: legs[place].get_stepids() for place in set(selection.trajectory_indices.tolist())}
+    steps_of = {index: legs[index].get_stepids() for index in set(selection.trajectory_indices.tolist())}
     chosen = list(zip(selection.trajectory_indices.tolist(), selection.frame_indices.tolist(), strict=True))
     node = orm.ArrayData(
         {
             'frame': np.asarray(selection.frame_indices, dtype=np.int64),
-            'step': np.array([steps_of[place][frame] for place, frame in chosen], dtype=np.int64),
+            'step': np.array([steps_of[index][frame] for index, frame in chosen], dtype=np.int64),
             'distance': np.asarray(selection.distances, dtype=np.float64),
             'gain': np.asarray(selection.gains, dtype=np.float64),
         }
@@ -76,8 +76,8 @@ def nodes_from_selection(selection: Selection, legs: Sequence[orm.TrajectoryData
     set_schema(node, SELECTION_VERSION)
     node.base.attributes.set_many(
         {
-            'trajectory_ids': [trajectory_id(legs[place]) for place, _ in chosen],
-            'seed_ids': [legs[place].base.attributes.get('seed_id') for place, _ in chosen],
+            'trajectory_ids': [trajectory_id(legs[index]) for index, _ in chosen],
+            'seed_ids': [legs[index].base.attributes.get('seed_id') for index, _ in chosen],
             'splits': list(selection.splits),
         }
     )
@@ -102,9 +102,9 @@ def selection_from_node(node: orm.ArrayData, report: Mapping[str, Any], trajecto
         If the node was written by a version of the package that this version cannot read.
     """
     check_schema(node, SELECTION_VERSION)
-    place_of = {name: place for place, name in enumerate(trajectory_ids)}
+    index_of = {name: index for index, name in enumerate(trajectory_ids)}
     return Selection(
-        trajectory_indices=np.array([place_of[name] for name in node.base.attributes.get('trajectory_ids')]),
+        trajectory_indices=np.array([index_of[name] for name in node.base.attributes.get('trajectory_ids')]),
         frame_indices=node.get_array('frame'),
         distances=node.get_array('distance'),
         gains=node.get_array('gain'),

@@ -98,5 +98,5 @@ def trajectory_id(node: Data) -> str:
 
 
 def link_labels(name: str, nodes: Iterable[D]) -> dict[str, D]:
-    """Return nodes with a trajectory id by link label. The program ignores the labels; they help users."""
+    """Return nodes that have a trajectory id, by link label. The program does not read the labels."""
     return {f'{name}_{trajectory_id(node)}': node for node in nodes}

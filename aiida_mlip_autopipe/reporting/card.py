@@ -75,11 +75,11 @@ class DatasetInfo:
     licences
         ``licence`` of the weights for each ``architecture`` and ``model``, with the ``source`` of this information.
     isolated_atom_energies_eV
-        Energy of one isolated atom, by symbol; None if unknown.
+        Energy of an isolated atom, by symbol; None if unknown.
     distributions
         Distributions of quantities over the dataset, by name. Each name ends with a unit.
     warnings
-        Problems to know before training on the dataset.
+        Problems that matter for training on the dataset.
     """
 
     n_rows: int
@@ -274,8 +274,8 @@ def _warnings(rows: Sequence[Row]) -> list[str]:
     warnings = []
     sources = _count(rows, COUNTED['level_of_theory'])
     if len(sources) > 1:
-        warnings.append(f'labels have {len(sources)} levels of theory: a model cannot be trained on all of them')
-    names = [str(place) for place in range(len(rows))]
+        warnings.append(f'the labels have {len(sources)} levels of theory: a model cannot be trained on all of them')
+    names = [str(index) for index in range(len(rows))]
     n_duplicates = len(rows) - len(set(join_alike(LabelledStructures.from_rows(rows), names)))
     if n_duplicates:
         warnings.append(f'number of duplicates: {n_duplicates}, including rotated, reordered and repeated structures')

@@ -33,7 +33,7 @@ def draw_compositions(rows: Sequence[Row]) -> Figure:
     order = [formula for formula, _ in Counter(formulas).most_common(40)]
     bars = []
     for kind, members in _by_kind(rows).items():
-        counts = Counter(formulas[place] for place in members)
+        counts = Counter(formulas[index] for index in members)
         bars.append({'type': 'bar', 'name': kind, 'x': order, 'y': [counts[formula] for formula in order]})
     return _figure(bars, 'composition', 'number of structures', barmode='stack')
 
@@ -41,13 +41,13 @@ def draw_compositions(rows: Sequence[Row]) -> Figure:
 def draw_energies(rows: Sequence[Row]) -> Figure:
     """Draw the energy per atom above the minimum of the same composition, by seed kind."""
     excess = _excess_energies(rows)
-    return _histograms(rows, lambda place: excess[place : place + 1], EXCESS, log=True)
+    return _histograms(rows, lambda index: excess[index : index + 1], EXCESS, log=True)
 
 
 def draw_forces(rows: Sequence[Row]) -> Figure:
     """Draw the magnitudes of the forces by seed kind. The counts have a logarithmic axis to show the tails."""
     norms = [np.linalg.norm(row.labels['forces'], axis=1) for row in rows]
-    return _histograms(rows, lambda place: norms[place], 'force, eV/Å', log=True)
+    return _histograms(rows, lambda index: norms[index], 'force, eV/Å', log=True)
 
 
 def draw_energies_by_temperature(rows: Sequence[Row]) -> Figure | None:
@@ -68,7 +68,7 @@ def draw_cells(rows: Sequence[Row]) -> Figure | None:
         return None
     return _histograms(
         periodic,
-        lambda place: periodic[place].atoms.cell.lengths()[periodic[place].atoms.pbc],
+        lambda index: periodic[index].atoms.cell.lengths()[periodic[index].atoms.pbc],
         'length of a cell vector, Å',
     )
 
@@ -78,7 +78,7 @@ def draw_angles(rows: Sequence[Row]) -> Figure | None:
     periodic = [row for row in rows if row.atoms.pbc.all()]
     if not periodic:
         return None
-    return _histograms(periodic, lambda place: periodic[place].atoms.cell.angles(), 'angle of a cell, °')
+    return _histograms(periodic, lambda index: periodic[index].atoms.cell.angles(), 'angle of a cell, °')
 
 
 def draw_volumes(rows: Sequence[Row]) -> Figure | None:
@@ -87,7 +87,7 @@ def draw_volumes(rows: Sequence[Row]) -> Figure | None:
     if not periodic:
         return None
     return _histograms(
-        periodic, lambda place: [periodic[place].atoms.cell.volume / len(periodic[place].atoms)], 'volume, Å³/atom'
+        periodic, lambda index: [periodic[index].atoms.cell.volume / len(periodic[index].atoms)], 'volume, Å³/atom'
     )
 
 
@@ -97,7 +97,7 @@ def draw_densities(rows: Sequence[Row]) -> Figure | None:
     if not periodic:
         return None
     densities = [atoms.get_masses().sum() / atoms.cell.volume * DALTON_PER_A3 for atoms in periodic]
-    return _histograms([row for row in rows if row.atoms.pbc.all()], lambda place: [densities[place]], 'density, g/cm³')
+    return _histograms([row for row in rows if row.atoms.pbc.all()], lambda index: [densities[index]], 'density, g/cm³')
 
 
 def draw_radial(rows: Sequence[Row]) -> Figure:
@@ -129,7 +129,7 @@ def draw_radial(rows: Sequence[Row]) -> Figure:
         }
         for (a, b), count in sorted(counts.items())
     ]
-    return _figure(lines, 'distance, Å', 'neighbours per atom and Å')
+    return _figure(lines, 'distance, Å', 'neighbours per atom per Å')
 
 
 def draw_map(assessment: Mapping[str, Any]) -> Figure:
@@ -172,8 +172,8 @@ def draw_coverage(assessment: Mapping[str, Any]) -> Figure:
 
 def _by_kind(rows: Sequence[Row]) -> dict[str, list[int]]:
     kinds: dict[str, list[int]] = {}
-    for place, row in enumerate(rows):
-        kinds.setdefault(str(row.key_value_pairs.get('seed_kind', 'structures')), []).append(place)
+    for index, row in enumerate(rows):
+        kinds.setdefault(str(row.key_value_pairs.get('seed_kind', 'structures')), []).append(index)
     return dict(sorted(kinds.items()))
 
 
@@ -191,8 +191,8 @@ def _boxes(rows: Sequence[Row], values: np.ndarray, title: str) -> Figure | None
     intervals = np.clip(np.searchsorted(edges, temperatures, side='right') - 1, 0, N_TEMPERATURES - 1)
     labels = np.array([f'{low:.0f}–{high:.0f}' for low, high in pairwise(edges)])
     boxes = []
-    for kind, places in _by_kind(rows).items():
-        known = np.array([place for place in places if not np.isnan(temperatures[place])], dtype=np.int64)
+    for kind, indices in _by_kind(rows).items():
+        known = np.array([index for index in indices if not np.isnan(temperatures[index])], dtype=np.int64)
         found = {'x': labels[intervals[known]].tolist(), 'y': values[known].tolist()}
         boxes.append({'type': 'box', 'name': kind, 'boxpoints': 'outliers', **found})
     figure = _figure(boxes, 'temperature, K', title, boxmode='group')
@@ -206,7 +206,7 @@ def _temperature(row: Row) -> float:
 
 
 def _histograms(rows: Sequence[Row], values: Any, title: str, *, log: bool = False) -> Figure:
-    by_kind = {kind: np.concatenate([values(place) for place in places]) for kind, places in _by_kind(rows).items()}
+    by_kind = {kind: np.concatenate([values(index) for index in indices]) for kind, indices in _by_kind(rows).items()}
     combined = np.concatenate(list(by_kind.values()))
     edges = np.histogram_bin_edges(combined, 60)
     bars = [

@@ -38,7 +38,7 @@ SCORES = {
     'entropy': 'entropy of the environments, nats (QUESTS)',
     'diversity': 'diversity of the environments, nats (QUESTS)',
     'force_95_eV_A': '95 % quantile of the maximum force of a structure, eV/Å',
-    'atoms_cubed': 'sum of the cubed numbers of atoms, to which the cost of DFT is proportional',
+    'atoms_cubed': 'sum of the cubed numbers of atoms (proportional to the cost of DFT)',
 }
 
 
@@ -102,7 +102,7 @@ def refuse_report_file(path: Path, overwrite: bool) -> None:
     Raises
     ------
     AutopipeError
-        If the suffix is not ``.html``, or if `refuse_existing` refuses the file or the ``.json`` beside it.
+        If the suffix is not ``.html``, or if `refuse_existing` refuses the file or the ``.json`` file next to it.
     """
     if path.suffix != '.html':
         raise AutopipeError(Code.FILE_SUFFIX, f'the file of a report card must end in .html; got {path}')

@@ -1,5 +1,5 @@
 facts => {
-  // Draws the structure of the map point under the mouse. The page must load plotly.js before.
+  // Draws the structure of the map point under the mouse. The page must load plotly.js first.
   const map = document.getElementById(facts.map);
 
   // Decodes the cell vectors and the atoms from two-byte integers.

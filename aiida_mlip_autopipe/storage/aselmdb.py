@@ -44,10 +44,10 @@ def write_aselmdb(path: Path, rows: Iterable[Row]) -> int:
         ) from None
     n_rows = 0
     with LMDBDatabase(path, use_lock_file=False) as database:
-        for place, row in enumerate(of_one_level(rows)):
+        for index, row in enumerate(of_one_level(rows)):
             _ = row.labels
             pairs = row.key_value_pairs
-            data = {'sid': f'{pairs.get("seed", "row")}_{pairs.get("step", place)}', **row.data}
-            database.write(to_entry(row, f'row {place}'), pairs, data)
+            data = {'sid': f'{pairs.get("seed", "row")}_{pairs.get("step", index)}', **row.data}
+            database.write(to_entry(row, f'row {index}'), pairs, data)
             n_rows += 1
     return n_rows

@@ -16,11 +16,11 @@ from aiida_mlip_autopipe.structures.row import Row
 def write_extxyz(path: Path, rows: Iterable[Row]) -> int:
     """Write rows and their labels, both as calculator results and as ``REF_energy``, ``REF_forces``, ``REF_stress``.
 
-    ASE converts the first to a calculator, which SevenNet reads. It keeps the second unchanged, and MACE reads them by
-    default. The stress has ASE's sign and unit (eV/Å³, negative on the diagonal for a compressed crystal), and
-    ``REF_stress`` is in Voigt order. The comment line contains the key-value pairs. The column ``fixed`` marks fixed
-    atoms. They are not written as a constraint, because ASE would set the forces on them to zero. Numbers are rounded
-    to eight decimals.
+    ASE reads the calculator results into a calculator, from which SevenNet takes the labels. It does not change the
+    ``REF_`` entries, which MACE reads by default. The stress has ASE's sign and unit (eV/Å³, negative on the diagonal
+    for a compressed crystal), and ``REF_stress`` is in Voigt order. The comment line contains the key-value pairs. The
+    column ``fixed`` marks fixed atoms. They are not written as a constraint, because ASE would set the forces on them
+    to zero. Numbers are rounded to eight decimals.
 
     Parameters
     ----------

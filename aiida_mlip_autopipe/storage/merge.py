@@ -73,8 +73,8 @@ def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = F
             if identity in merged and not _agree(merged[identity], row):
                 raise AutopipeError(
                     Code.FRAME_TWICE,
-                    f'step {identity[1]} of {identity[0]} has another structure or other labels in {source} '
-                    'than in an earlier dataset',
+                    f'step {identity[1]} of {identity[0]} differs in structure or labels between {source} '
+                    'and an earlier dataset',
                 )
             merged.setdefault(identity, replace(row, id=None))
     levels = sorted({identity[2] for identity in merged})

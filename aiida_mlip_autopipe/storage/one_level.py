@@ -18,12 +18,12 @@ def of_one_level(rows: Iterable[Row]) -> Iterator[Row]:
         At the first row whose ``label_source`` differs from that of the rows before it.
     """
     label_source = None
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         found = row.key_value_pairs.get('label_source')
-        if place and found != label_source:
+        if index and found != label_source:
             raise AutopipeError(
                 Code.LEVELS_MIXED,
-                f'row {place} has labels of {found}, but the rows before it have labels of {label_source}: '
+                f'row {index} has labels of {found}, but the rows before it have labels of {label_source}: '
                 'write one file for each level of theory',
             )
         label_source = found

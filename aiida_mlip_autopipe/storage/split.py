@@ -32,7 +32,7 @@ class SplitSettings(Settings):
     composition or kind of seed. ``stored`` uses the sets that were drawn before the selection and are stored in the
     rows."""
     hold_out: str | None = None
-    """A kind of seed to test how well a model transfers: all of its rows, and no others, are used for testing."""
+    """Kind of seed whose rows form the test set, to measure how well a model transfers to other structures."""
 
     @model_validator(mode='after')
     def _require_training_rows(self) -> SplitSettings:
@@ -73,16 +73,16 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
     """
     if settings.by == 'stored':
         return _stored_splits(rows)
-    groups = [_group(row, place, settings.by) for place, row in enumerate(rows)]
+    groups = [_group(row, index, settings.by) for index, row in enumerate(rows)]
     joined = join_alike(LabelledStructures.from_rows(rows), groups)
-    held = {place for place, row in enumerate(rows) if settings.hold_out and _kind(row, place) == settings.hold_out}
+    held = {index for index, row in enumerate(rows) if settings.hold_out and _kind(row, index) == settings.hold_out}
     if settings.hold_out and len(held) in (0, len(rows)):
-        kinds = sorted({_kind(row, place) for place, row in enumerate(rows)})
+        kinds = sorted({_kind(row, index) for index, row in enumerate(rows)})
         raise AutopipeError(
             Code.SPLIT_EMPTY,
             f'hold_out: {settings.hold_out} would make one set empty; the kinds are {", ".join(kinds)}',
         )
-    held_groups = {joined[place] for place in held}
+    held_groups = {joined[index] for index in held}
     sizes = Counter(group for group in joined if group not in held_groups)
     test_share = 0.0 if held else settings.test_share
     assigned = assign_groups(
@@ -112,14 +112,14 @@ def has_stored_splits(rows: Sequence[Row]) -> bool:
 
 def _stored_splits(rows: Sequence[Row]) -> SplitResult:
     splits: list[Split] = []
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         if 'split' not in row.key_value_pairs:
             raise AutopipeError(
                 Code.ROW_KEY_MISSING,
-                f'row {place} has no key split: no set was held out before the selection; split by ancestor instead',
+                f'row {index} has no key split: no set was held out before the selection; split by ancestor instead',
             )
         splits.append(row.key_value_pairs['split'])
-    parents = [_group(row, place, 'ancestor') for place, row in enumerate(rows)]
+    parents = [_group(row, index, 'ancestor') for index, row in enumerate(rows)]
     report = {
         'by': 'stored',
         'n_rows': {split: splits.count(split) for split in SPLITS},
@@ -159,21 +159,21 @@ def export_splits(
     return paths
 
 
-def _group(row: Row, place: int, by: str) -> str:
+def _group(row: Row, index: int, by: str) -> str:
     if by == 'composition':
         return row.empirical_formula
     if by == 'kind':
-        return _kind(row, place)
+        return _kind(row, index)
     ancestor = row.key_value_pairs.get('ancestor', row.key_value_pairs.get('seed'))
     if ancestor is None:
-        raise AutopipeError(Code.ROW_KEY_MISSING, f'row {place} has no key ancestor; split by composition instead')
+        raise AutopipeError(Code.ROW_KEY_MISSING, f'row {index} has no key ancestor; split by composition instead')
     return str(ancestor)
 
 
-def _kind(row: Row, place: int) -> str:
+def _kind(row: Row, index: int) -> str:
     try:
         return str(row.key_value_pairs['seed_kind'])
     except KeyError:
         raise AutopipeError(
-            Code.ROW_KEY_MISSING, f'row {place} has no key seed_kind; split by composition instead'
+            Code.ROW_KEY_MISSING, f'row {index} has no key seed_kind; split by composition instead'
         ) from None

@@ -81,7 +81,7 @@ def split_dataset(
     trainers
         ``mace`` and ``sevennet``, see `write_trainer_config`.
     random_seed
-        Another number draws other sets.
+        Random seed for the assignment of groups to sets.
     overwrite
         Whether to replace existing files.
 

@@ -80,7 +80,7 @@ def write_trainer_config(
         batch_size=min(BATCH_SIZE, max(1, len(training) // 4)),
         has_stress=any('stress' in row.labels for row in training),
         numbers=sorted({int(number) for row in rows for number in row.atoms.numbers}),
-        # From all sets, because the trainer needs every element that occurs in them.
+        # The elements of all sets, because the model must support each of them.
         isolated_atoms=isolated_atom_energies(rows),
         random_seed=random_seed,
     )
@@ -106,7 +106,7 @@ def _mace(facts: _Facts) -> dict[str, Any]:
         'energy_key': 'REF_energy',
         'forces_key': 'REF_forces',
         'stress_key': 'REF_stress',
-        # Without them, the model would lack elements that occur only in the test set.
+        # Without this list, the model would lack elements that occur only in the test set.
         'atomic_numbers': str(facts.numbers),
         'E0s': 'average' if atoms is None else str({atomic_numbers[symbol]: e for symbol, e in atoms.items()}),
         'model': 'MACE',
@@ -159,7 +159,7 @@ def _sevennet(facts: _Facts) -> dict[str, Any]:
         },
         'data': {
             'batch_size': facts.batch_size,
-            # Fitted energies of the elements. Those of isolated atoms would leave the cohesion to the model.
+            # Fitted energies of the elements: with those of isolated atoms, the model must also learn the cohesion.
             'shift': 'elemwise_reference_energies',
             'scale': 'force_rms',
             'data_format_args': {'index': ':'},

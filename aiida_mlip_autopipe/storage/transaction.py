@@ -20,7 +20,7 @@ class TransactionalDatabase(SQLite3Database):  # type: ignore[misc]
         super().__init__(path, use_lock_file=False, serial=True)
 
     def managed_connection(self, commit_frequency: int = sys.maxsize) -> AbstractContextManager[sqlite3.Connection]:
-        """Return the connection; without this method, ASE would commit after every 5000 changes."""
+        """Return the connection without ASE's commit after every 5000 changes."""
         connection: AbstractContextManager[sqlite3.Connection] = super().managed_connection(commit_frequency)
         return connection
 

@@ -54,7 +54,7 @@ def make_descriptors():
     return descriptors.node_from_features(np.zeros((2, 3)), {LEG.trajectory_id: 2}, asked, [29], {'statistics': {}})
 
 
-# For each kind of node, a function that makes one, its version, and a function that reads it.
+# For each type of node, a function that makes one, its version, and a function that reads it.
 NODES = {
     'seed': (lambda: seed.SeedData.from_seed(Seed(COPPER)), seed.SEED_VERSION, seed.SeedData.to_seed),
     'trajectory': (make_leg, trajectory.TRAJECTORY_VERSION, trajectory.trajectory_from_node),

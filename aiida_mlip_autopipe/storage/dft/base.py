@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.core.settings import Settings
 
 
 class DftSettings(Settings):
-    """Settings of all DFT codes."""
+    """Settings that all DFT codes share."""
 
     code: str
     """The DFT code."""
@@ -37,7 +37,7 @@ class DftResult:
     atoms
         The structure of the calculation.
     energy
-        Free energy of the electrons in eV, with which the forces are consistent.
+        Electronic free energy in eV, which is consistent with the forces.
     forces
         eV/Å, (n, 3).
     stress

@@ -84,7 +84,7 @@ def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[P
         raise AutopipeError(Code.FOLDER_MISSING, f'the folder {folder.parent} of {folder.name} does not exist')
     if not rows:
         raise AutopipeError(Code.DATASET_EMPTY, 'there are no rows to write inputs for')
-    identities = [identity_of(row, place) for place, row in enumerate(rows)]
+    identities = [identity_of(row, index) for index, row in enumerate(rows)]
     if duplicates := [identity for identity, n_rows in Counter(identities).items() if n_rows > 1]:
         seed, step = duplicates[0]
         raise AutopipeError(Code.FRAME_TWICE, f'step {step} of {seed} is in two rows: label each dataset separately')
@@ -110,7 +110,7 @@ def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[P
     return [folder / name for name in names]
 
 
-def identity_of(row: Row, place: int) -> tuple[str, int]:
+def identity_of(row: Row, index: int) -> tuple[str, int]:
     """Return the seed and the step of a row.
 
     Raises
@@ -122,7 +122,7 @@ def identity_of(row: Row, place: int) -> tuple[str, int]:
         return str(row.key_value_pairs['seed']), int(row.key_value_pairs['step'])
     except KeyError as missing:
         raise AutopipeError(
-            Code.ROW_KEY_MISSING, f'row {place} has no {missing.args[0]}: it is not a row of a campaign'
+            Code.ROW_KEY_MISSING, f'row {index} has no {missing.args[0]}: it is not a row of a campaign'
         ) from None
 
 
@@ -134,7 +134,7 @@ def to_compute(atoms: Atoms, vacuum_A: float) -> tuple[Atoms, list[int]]:
     """
     symbols = atoms.get_chemical_symbols()
     blocks = list(dict.fromkeys(symbols))
-    order = sorted(range(len(atoms)), key=lambda place: (blocks.index(symbols[place]), place))
+    order = sorted(range(len(atoms)), key=lambda index: (blocks.index(symbols[index]), index))
     computed = atoms[order]
     computed.set_constraint()
     computed.info = {'periodic': np.array(atoms.pbc)}

@@ -69,7 +69,7 @@ def label_dataset(
     file
         The dataset that the inputs were written for.
     output
-        The file to write; its suffix names the format.
+        The file to write; its suffix determines the format.
     skip_failed
         Whether to leave out rows without a valid calculation. Otherwise, nothing is written if there are any.
     overwrite
@@ -78,8 +78,8 @@ def label_dataset(
     Raises
     ------
     AutopipeError
-        If rows without new labels must not be left out (the message lists all reasons), or if the file exists; and as
-        in `label_rows`.
+        If a row has no new labels and ``skip_failed`` is false (the message lists all reasons), or if the file exists;
+        and as in `label_rows`.
     """
     refuse_existing(output, overwrite)
     with Dataset(file) as dataset:
@@ -124,7 +124,7 @@ def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
             Code.CALCULATION_MISSING,
             f'{folder} contains no {ID_FILE}, which this program writes with the inputs of each calculation',
         )
-    identities = [identity_of(row, place) for place, row in enumerate(rows)]
+    identities = [identity_of(row, index) for index, row in enumerate(rows)]
     unknown = sorted(set(calculations) - set(identities))
     if unknown:
         seed, step = unknown[0]
@@ -180,7 +180,7 @@ def _relabel(row: Row, result: DftResult, about: dict[str, Any], where: Path) ->
     if deviation > TOLERANCE_A:
         raise AutopipeError(
             Code.CALCULATION_MISMATCH,
-            f'{where}: its structure differs from that of the row by {deviation:.2g} Å in an atom or the cell',
+            f'{where}: an atom or the cell differs by {deviation:.2g} Å from the row',
         )
     inverse = np.argsort(order)
     labels: dict[str, Any] = {'energy': result.energy, 'forces': result.forces[inverse]}

@@ -97,7 +97,7 @@ class QuantumEspresso(DftCode):
         with path.open() as file:
             try:
                 atoms = list(read_espresso_out(file))[-1]
-            except Exception as error:  # the reader raises exceptions of many types
+            except Exception as error:  # ASE's reader raises exceptions of various types
                 raise AutopipeError(Code.FILE_UNREADABLE, f'{folder}: {path.name} cannot be read: {error}') from error
         results = atoms.calc.results
         if results.get('energy') is None or results.get('forces') is None:

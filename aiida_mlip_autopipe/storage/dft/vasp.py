@@ -50,7 +50,7 @@ class VaspSettings(DftSettings):
 
 
 class Vasp(DftCode):
-    """VASP. ``POTCAR.spec`` lists the names of the potentials in their order."""
+    """VASP. ``POTCAR.spec`` lists the elements in the order of the POTCAR."""
 
     settings_class = VaspSettings
     output = 'vasprun.xml'
@@ -104,7 +104,7 @@ class Vasp(DftCode):
             )
         try:
             (atoms,) = read_vasp_xml(path, index=-1)
-        except Exception as error:  # the reader raises exceptions of many types
+        except Exception as error:  # ASE's reader raises exceptions of various types
             raise AutopipeError(Code.FILE_UNREADABLE, f'{folder}: {path.name} cannot be read: {error}') from error
         results = atoms.calc.results
         if not {'free_energy', 'forces'} <= set(results):
