@@ -15,6 +15,8 @@ import pytest
 from support.cluster import IMAGES, SOFTWARE, STACK
 from support.home import Home
 
+from aiida_mlip_autopipe.core.codes import Code
+
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
 HOSTS = """
@@ -56,27 +58,30 @@ def add(home, name, host='hpc', scheduler='slurm'):
     )
 
 
+def assert_refused(done, code, *values):
+    """Check that a line of stderr has the code and these values."""
+    assert done.returncode == 2
+    lines = [line for line in done.stderr.splitlines() if f'[{code}]' in line]
+    assert any(all(value in line for value in values) for line in lines), done.stderr
+
+
 @pytest.mark.parametrize(
-    ('host', 'values'),
+    ('host', 'code', 'values'),
     [
-        # The command to run or the settings to check, and the message of asyncssh or the system.
-        ('hpc-stranger', ['ssh hpc-stranger', 'Host key is not trusted']),
-        ('hpc-closed', ['HostName', 'Port', 'Connect call failed']),
-        ('hpc-locked', ['ssh hpc-locked', 'Permission denied']),
-        ('no-such-host', ['~/.ssh/config', 'Name or service not known']),
+        ('hpc-stranger', Code.HOST_KEY_UNKNOWN, ['ssh hpc-stranger']),
+        ('hpc-closed', Code.HOST_UNREACHABLE, ['hpc-closed', 'HostName', 'Port']),
+        ('hpc-locked', Code.LOGIN_REFUSED, ['ssh hpc-locked']),
+        ('no-such-host', Code.HOST_UNKNOWN, ['no-such-host', '~/.ssh/config']),
     ],
 )
-def test_a_host_that_cannot_be_reached_is_reported_and_not_added(home, host, values):
-    done = add(home, 'elsewhere', host)
-    assert done.returncode == 2
-    assert all(value in done.stderr for value in [host, *values]), done.stderr
+def test_a_host_that_cannot_be_reached_is_reported_and_not_added(home, host, code, values):
+    assert_refused(add(home, 'elsewhere', host), code, *values)
     assert 'elsewhere' not in home('verdi', 'computer', 'list', '--all').stdout
 
 
 def test_a_scheduler_that_is_not_installed_there_is_reported(home):
     done = add(home, 'pbs', scheduler='pbspro')
-    assert done.returncode == 2
-    assert all(value in done.stderr for value in ('pbspro', 'hpc', '~/.bash_profile')), done.stderr
+    assert_refused(done, Code.SCHEDULER_MISSING, 'pbspro', 'hpc', '~/.bash_profile')
 
 
 @pytest.mark.alone
@@ -87,8 +92,7 @@ def test_login_scripts_that_print_text_are_reported(home, cluster):
         done = add(home, 'loud')
     finally:
         profile.unlink()
-    assert done.returncode == 2
-    assert all(value in done.stderr for value in ('hpc', '~/.bashrc')), done.stderr
+    assert_refused(done, Code.LOGIN_OUTPUT, 'hpc', '~/.bashrc')
 
 
 def test_a_model_is_copied_once_and_again_if_the_copy_is_damaged(home, cluster, tmp_path):
@@ -122,13 +126,12 @@ def test_codes_of_an_environment_and_an_image_are_registered_after_a_self_test(h
     )
 
     failed = home(*register, '--python', '~/no/python', check=False)
-    assert failed.returncode == 2
-    assert 'no/python' in failed.stderr
+    assert_refused(failed, Code.SELF_TEST_FAILED, 'no/python', 'autopipe-emt@hpc')
     missing = home(*register, '--image', 'nowhere.sif', check=False)
-    assert missing.returncode == 2
-    assert all(value in missing.stderr for value in (f'{cluster.home}/nowhere.sif', 'hpc')), missing.stderr
+    assert_refused(missing, Code.IMAGE_MISSING, f'{cluster.home}/nowhere.sif', 'hpc')
     wrong = home(*register, '--image', '~/base-link.sif', 'queue=nowhere', check=False)
-    assert wrong.returncode == 2
+    assert_refused(wrong, Code.JOB_PAUSED)
+    # The message of Slurm.
     assert 'Invalid partition name specified' in wrong.stderr
 
 
@@ -156,5 +159,5 @@ def test_an_image_is_built_on_another_one_and_a_missing_base_is_refused(home, cl
     # An image runs the job by default.
     assert json.loads(cluster.run('apptainer', 'run', image, '--self-test'))['ok']
     failed = home('mlip-autopipe', 'calculator', 'build', 'emt', '--base', Path('no/such/folder'), check=False)
-    assert failed.returncode == 2
+    assert_refused(failed, Code.INSTALLATION_FAILED, 'emt')
     assert "'no/such/folder'" in failed.stderr
