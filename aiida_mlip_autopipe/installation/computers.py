@@ -146,7 +146,7 @@ def _configure(computer: orm.Computer, site: Site) -> None:
 
 
 def _test_computer(computer: orm.Computer, site: Site) -> Iterator[AutopipeError]:
-    """Yield an error for each failed test: of the work directory, and of those that AiiDA has."""
+    """Create the work directory, run the tests that AiiDA has for computers, and yield an error for each failure."""
     from aiida_mlip_autopipe.aiida_internals import check_computer
 
     authinfo = computer.get_authinfo(orm.User.collection.get_default())
@@ -219,7 +219,7 @@ def explain(message: str, site: Site) -> AutopipeError:
         (
             Code.HOST_UNREACHABLE,
             'timed out|timeout|no route',
-            f'{site.host} does not answer: it may be down, or need a VPN',
+            f'{site.host} does not respond: it may be down, or require a VPN',
         ),
         (
             Code.SCHEDULER_MISSING,
@@ -234,8 +234,8 @@ def explain(message: str, site: Site) -> AutopipeError:
             'change ~/.bashrc there so that it prints in interactive shells only',
         ),
     )
-    shown = ' '.join(message.split())
+    reported = ' '.join(message.split())
     for code, pattern, meaning in meanings:
         if re.search(pattern, message, re.IGNORECASE):
-            return AutopipeError(code, f'{meaning} (reported: {shown})')
-    return AutopipeError(Code.COMPUTER_TEST_FAILED, shown)
+            return AutopipeError(code, f'{meaning} (reported: {reported})')
+    return AutopipeError(Code.COMPUTER_TEST_FAILED, reported)

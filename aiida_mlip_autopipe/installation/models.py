@@ -75,7 +75,7 @@ def ensure_placed(model: ModelData, code: orm.AbstractCode, file: Path | None = 
     Returns
     -------
     tuple or None
-        Its path on the code's computer, and whether it was copied; None for a shipped model, which comes with the code.
+        Its path on the code's computer, and whether it was copied; None for a shipped model, which is part of the code.
 
     Raises
     ------

@@ -65,7 +65,7 @@ class SetUp:
 def set_up(
     kinds: Sequence[str] | None = None, python: str | None = None, model: str | None = None, profile: str | None = None
 ) -> SetUp:
-    """Create the profile, the computer and the codes of this machine; what exists is not changed.
+    """Create the profile, the computer and the codes of this machine. Existing ones are not changed.
 
     Parameters
     ----------

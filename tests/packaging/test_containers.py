@@ -1,4 +1,4 @@
-"""The definitions of the images; none is built."""
+"""The definitions of the images. No image is built."""
 
 import re
 import subprocess
