@@ -140,6 +140,7 @@ def test_inputs_for_a_dft_code_are_written_and_missing_calculations_are_reported
     assert result.exit_code == 2
     for places in (['runs/seed-seed0_0', 'vasprun.xml'], ['step 90 of seed-seed9', 'runs']):
         assert_refused(result, Code.CALCULATION_MISSING, *places)
+    assert_refused(result, Code.LABELS_INCOMPLETE, '--skip-failed')
     result = run('dataset', 'label-from', 'runs', 'cu.db', '-o', 'dft.db', '--skip-failed')
     assert_refused(result, Code.DATASET_EMPTY, 'dft.db')
     assert_refused(result, Code.CALCULATION_MISSING, 'runs/seed-seed0_0', 'vasprun.xml')

@@ -19,7 +19,7 @@ class DftSettings(Settings):
     code: str
     """The DFT code."""
     label_source: str = Field(pattern=r'^dft:\S+$')
-    """The level of theory, such as ``dft:vasp:pbe``. It is stored in each row that gets these labels."""
+    """The level of theory, such as ``dft:vasp:pbe``. It is stored in each row with these labels."""
     kspacing_per_A: float = Field(default=0.2, gt=0)
     """Maximum spacing of the k-points in 1/Å including 2π, like VASP's ``KSPACING``. Non-periodic directions have one
     k-point. The mesh is centred at Γ."""
