@@ -1,7 +1,8 @@
-"""A whole campaign against a plain script that does the same: the price of provenance and restart points.
+"""Comparison of a campaign with a simple script for the same task: the overhead of provenance and restarts.
 
-Both run on the same cores, one after the other, from the same seeds: Langevin dynamics of the same length, farthest
-points of averaged SOAP, an ASE database. The script loads its calculator once a process, the campaign once a job.
+The two run one after the other on the same cores, with the same seeds. They run Langevin dynamics of the same length,
+select frames by farthest points of averaged SOAP, and write an ASE database. The script loads its calculator once in
+each process, the campaign once in each job.
 """
 
 import json
@@ -53,7 +54,7 @@ def bench_campaign_against_plain_script(benchmark, environment, tmp_path, kind, 
     config = tmp_path / 'bench.yaml'
     config.write_text(CONFIG.format(kind=kind, n_seeds=n_seeds, n_steps=n_steps))
     call(BIN / 'mlip-autopipe', 'setup', '--calculator', kind)
-    # A daemon that runs, as it does for anyone who has run a campaign before.
+    # Start the daemon, which usually runs already if a user has run a campaign before.
     call(BIN / 'verdi', 'daemon', 'start')
     call(BIN / 'mlip-autopipe', 'generate', config, '-o', 'seeds.extxyz')
 
@@ -68,12 +69,12 @@ def bench_campaign_against_plain_script(benchmark, environment, tmp_path, kind, 
     print(
         f'\n{kind}, {n_seeds} seeds of 32 atoms, {n_steps} steps, {cores} cores: '
         f'campaign {campaign_s:.1f} s, script {script_s:.1f} s, ratio {campaign_s / script_s:.2f}; '
-        f'outside the jobs {engine_s:.2f} core seconds a job'
+        f'outside the jobs {engine_s:.2f} core seconds per job'
     )
 
 
 def seconds_in_jobs(environment):
-    """Return the wall time that the jobs spent in loading their calculator and in the dynamics."""
+    """Return the wall time in which the jobs loaded their calculators and ran the dynamics."""
     script = (
         'from aiida import load_profile, orm; import json; load_profile(); '
         'jobs = orm.QueryBuilder().append(orm.CalcJobNode).all(flat=True); '

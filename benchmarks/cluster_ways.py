@@ -1,14 +1,15 @@
-"""What a job costs each way: on this machine and on the cluster of the tests, in an environment and in an image.
+"""Overhead of a job on this machine and on the cluster of the tests, in an environment and in an image.
 
     tests/cluster/up.sh && tests/cluster/stack/images.sh base sevennet mace
     . /var/lib/mlip-autopipe-cluster/environment
     .venv-mace/bin/python tests/support/tiny_mace.py tiny.model
     python benchmarks/cluster_ways.py --mace-model tiny.model [--repeat 3] [--kinds emt sevennet mace]
 
-The start-up is what the program takes from its start to the end of its self-test (load the calculator, evaluate four
-atoms), in time and, for a machine with other work, in processor time. The overhead is what a job takes from its
-submission to its end in AiiDA beside the time that its program runs. All are medians. AiiDA may ask the scheduler every
-second here; a site that is asked less often adds its interval.
+The start-up is the time from the start of the program to the end of its self-test, which loads the calculator and
+evaluates four atoms. Its processor time is also measured, in case other programs run on the machine. The overhead is
+the time from the submission of a job to its end in AiiDA, minus the run time of its program. All values are medians.
+In this benchmark, AiiDA polls the scheduler every second. At a site with a longer poll interval, the interval adds to
+the overhead.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ POLL_S = 0.1
 
 
 def main() -> None:
-    """Measure and print a table."""
+    """Run the measurements and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--repeat', type=int, default=3)
     parser.add_argument('--kinds', nargs='+', choices=IMAGES, default=[*IMAGES])
-    parser.add_argument('--mace-model', type=Path, help='a small one is made by tests/support/tiny_mace.py')
+    parser.add_argument('--mace-model', type=Path, help='MACE model (tests/support/tiny_mace.py writes a small one)')
     arguments = parser.parse_args()
     os.environ |= {'OMP_NUM_THREADS': '1', 'APPTAINER_NO_PRIVS': '1'}
     with tempfile.TemporaryDirectory() as folder, a_profile(folder):
-        print('| way | start-up, s | its processor time, s | overhead per job, s | image, MB |\n|---|---|---|---|---|')
+        print('| case | start-up, s | start-up, processor s | overhead per job, s | image, MB |\n|---|---|---|---|---|')
         for kind in arguments.kinds:
             settings = {'kind': kind}
             if kind == 'mace':
@@ -56,7 +57,7 @@ def main() -> None:
 
 @contextmanager
 def a_profile(folder: str) -> Iterator[None]:
-    """Make a profile with a daemon, and the computers ``localhost`` and ``hpc``."""
+    """Create a profile with a daemon and the computers ``localhost`` and ``hpc``."""
     os.environ['AIIDA_PATH'] = folder
     from aiida import orm
     from aiida.engine.daemon.client import get_daemon_client
@@ -80,12 +81,12 @@ def a_profile(folder: str) -> Iterator[None]:
 
 
 def interpreter(kind: str) -> Path:
-    """Return that of the environment of a calculator."""
+    """Return the Python interpreter in the environment of a calculator."""
     return STACK / 'software' / IMAGES[kind].removesuffix('.sif') / 'bin' / 'python'
 
 
 def time_start_up(settings: dict[str, object], image: Path | None) -> tuple[float, float]:
-    """Return how long a self-test takes, and how long of the processor, in s."""
+    """Return the wall time and the processor time of a self-test, in s."""
     python = [interpreter(str(settings['kind']))]
     if image is not None:
         model = settings.get('model')
@@ -99,7 +100,7 @@ def time_start_up(settings: dict[str, object], image: Path | None) -> tuple[floa
 
 
 def time_overhead(computer: str, settings: dict[str, object], image: Path | None) -> float:
-    """Return how long a self-test takes as a job, beside the time in which its script ran, in s."""
+    """Return the time of a self-test as a job minus the run time of its script, in s."""
     from aiida import orm
     from aiida.engine import submit
 

@@ -1,12 +1,13 @@
-"""Whether a change of the code changed a result: seeds, trajectories, selections, databases.
+"""Check whether a change of the code changes the results: seeds, trajectories, selections and datasets.
 
 ``python benchmarks/compare_results.py write FOLDER [CONFIG ...]`` runs the example configs with the package that is
-installed for that Python, in throw-away AiiDA profiles without a daemon, and writes hashes of all that was made to
-``FOLDER/results.json``. Do it before and after the change, then ``python benchmarks/compare_results.py compare A B``
-tells what differs, and exits with 1 if anything does. Creation times, uuids and the package's version do not count.
+installed in the environment of this Python. It uses temporary AiiDA profiles without a daemon, and writes the hashes of
+all results to ``FOLDER/results.json``. Run it before and after the change. Then ``python benchmarks/compare_results.py
+compare A B`` prints the differences, and exits with 1 if there are any. Creation times, uuids and the version of the
+package are ignored.
 
-The results are read through the command line, the entry points and AiiDA's own nodes, so that a script of today also
-runs with the package of an older commit, whose modules had other names.
+The script uses only the command line, the entry points and AiiDA's own nodes. It can therefore also run with the
+package of an older commit, in which modules have other names.
 """
 
 from __future__ import annotations
@@ -33,18 +34,19 @@ import yaml
 
 CONFIGS = Path(__file__).parents[1] / 'workchains' / 'configs'
 RESULTS_FILE = 'results.json'
-# Jobs and daemonless processes wait for one another a good part of their time.
+# More than the number of cores, because jobs and processes without a daemon often wait for each other.
 N_PROCESSES = 3
 
-# What makes the campaigns of the examples shorter. The seeds of each file are compared in full beside its campaign.
-# These keep their calculators, SevenNet and CHGNet: 4 seeds of 110 atoms.
+# Overrides that shorten the campaigns of the examples. The seeds of each file are compared separately and completely.
+# These campaigns use their calculators, SevenNet and CHGNet, with 4 seeds of 110 atoms.
 MLIP = ('exploration.n_steps=6', 'exploration.frame_interval=2', 'sampling.n_structures=10')
 NEEDED_BY = {
     'cu_au': ('sevennet',),
     'committee': ('sevennet', 'chgnet'),
     'learned_descriptors': ('sevennet',),
 }
-# The others show how seeds are made: one seed of the first two entries, by a potential that has the range of SevenNet.
+# The other examples are about generation. They use one seed of each of the first two entries, and a potential with the
+# same cutoff as SevenNet.
 N_ENTRIES = 2
 CHEAP = (
     'calculator={kind: lj, epsilon_eV: 0.02, sigma_A: 1.5, cutoff_A: 5.0}',
@@ -52,7 +54,7 @@ CHEAP = (
     'exploration.frame_interval=2',
     'sampling.n_structures=5',
 )
-# `cu_au` with EMT, nothing shorter; then two of its seeds with each sampler and with what else an exploration can do.
+# `cu_au` with EMT in full length, then two of its seeds with each sampler and with other options of explorations.
 EMT = ('calculator.kind=emt', 'exploration.checkpoint_interval=40')
 TWO_SEEDS = ('generation[0].n_seeds=2', 'sampling.n_structures=15')
 VARIANTS = {
@@ -94,18 +96,18 @@ VARIANTS = {
     'crash': (*TWO_SEEDS, 'exploration.temperature_K=3000', 'exploration.timestep_fs=12', 'sampling.crash_share=0.5'),
 }
 
-# A value of these names tells when, where or by which version something was made.
+# Values with these names depend on the time, the place or the version of the package.
 VOLATILE = {'package', 'package_version', 'exploration', 'wall_time_s', 'folder', 'host'}
 
 Hashes = dict[str, Any]
 Case = tuple[str, Path, tuple[str, ...] | None]
 
 
-# What was made
+# Results
 
 
 def sha256_of(value: Any) -> str:
-    """Return the sha256 of an array with its type and shape, of bytes, or of what JSON can hold."""
+    """Return the sha256 of an array with its type and shape, of bytes, or of JSON data."""
     if isinstance(value, np.ndarray):
         value = f'{value.dtype.str} {value.shape} '.encode() + np.ascontiguousarray(value).tobytes()
     elif not isinstance(value, bytes):
@@ -114,18 +116,18 @@ def sha256_of(value: Any) -> str:
 
 
 def lasting(value: Any) -> Any:
-    """Return a value without what is different each time."""
+    """Return a value without the parts that differ between identical runs."""
     if isinstance(value, Mapping):
         return {key: lasting(one) for key, one in value.items() if key not in VOLATILE}
     return [lasting(one) for one in value] if isinstance(value, list) else value
 
 
 def hash_node(node: Any) -> Hashes:
-    """Return the hashes of a node's attributes and of each array and file in it."""
+    """Return the hashes of the attributes, arrays and files of a node."""
     hashes = {f'attribute {name}': sha256_of(lasting(one)) for name, one in node.base.attributes.all.items()}
     for name in node.base.repository.list_object_names():
         content = node.base.repository.get_object_content(name, mode='rb')
-        if name.endswith('.npz'):  # the archive itself has times in it
+        if name.endswith('.npz'):  # the archive itself contains times
             with np.load(io.BytesIO(content)) as arrays:
                 hashes |= {f'{name} {one}': sha256_of(arrays[one]) for one in arrays.files}
         else:
@@ -134,7 +136,7 @@ def hash_node(node: Any) -> Hashes:
 
 
 def hash_rows(dataset: Any) -> Hashes:
-    """Return the hashes of all that each row of a database holds."""
+    """Return the hashes of the content of each row of a database."""
     from ase.db import connect
 
     rows = {}
@@ -150,7 +152,7 @@ def hash_rows(dataset: Any) -> Hashes:
 
 
 def hash_campaign(campaign: Any) -> Hashes:
-    """Return the hashes of all results of a campaign, also of one that failed."""
+    """Return the hashes of all results of a campaign, even if it failed."""
     outputs = campaign.outputs
     hashes: Hashes = {'exit status': f'{campaign.exit_status} {campaign.exit_message or ""}'}
     hashes['seeds'] = {label: hash_node(node) for label, node in namespace(outputs, 'seeds')}
@@ -165,7 +167,7 @@ def hash_campaign(campaign: Any) -> Hashes:
 
 
 def called(campaign: Any) -> list[Any]:
-    """Return the links to the work chains that a campaign has called."""
+    """Return the links to the work chains that a campaign called."""
     from aiida.common.links import LinkType
 
     links: list[Any] = campaign.base.links.get_outgoing(link_type=LinkType.CALL_WORK).all()
@@ -173,15 +175,15 @@ def called(campaign: Any) -> list[Any]:
 
 
 def namespace(outputs: Any, name: str) -> list[tuple[str, Any]]:
-    """Return the nodes of a namespace of outputs in the order of their labels."""
+    """Return the nodes of a namespace of outputs, sorted by label."""
     return sorted(outputs[name].items()) if name in outputs else []
 
 
-# How it is made
+# Runs
 
 
 def make_profile() -> None:
-    """Make a profile in a folder that the process keeps."""
+    """Create a profile for this process."""
     folder = Path(tempfile.mkdtemp(prefix='profile-'))
     os.environ |= {'AIIDA_PATH': str(folder), 'HOME': str(folder), 'OMP_NUM_THREADS': '1'}
     os.environ.pop('AIIDA_PROFILE', None)
@@ -193,12 +195,12 @@ def make_profile() -> None:
 
 @cache
 def make_code(calculator: str) -> None:
-    """Make the code of a calculator; raise an error if it is not installed."""
+    """Create the code of a calculator. Raise an error if the calculator is not installed."""
     run_program('setup', '--calculator', calculator)
 
 
 def run_program(*arguments: object) -> None:
-    """Run ``mlip-autopipe``; raise an error with what it printed if it fails."""
+    """Run ``mlip-autopipe``. If it fails, raise an error with its output."""
     program = Path(sys.executable).with_name('mlip-autopipe')
     done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -206,7 +208,7 @@ def run_program(*arguments: object) -> None:
 
 
 def run_campaign(config: Path, overrides: tuple[str, ...]) -> Hashes:
-    """Run a campaign in this process and return the hashes of its results."""
+    """Run a campaign in this process, and return the hashes of its results."""
     from aiida.engine import run_get_node
     from aiida.plugins import WorkflowFactory
 
@@ -219,7 +221,7 @@ def run_campaign(config: Path, overrides: tuple[str, ...]) -> Hashes:
 
 
 def make_seeds(config: Path) -> Hashes:
-    """Make all seeds of a config by the command line and return their hashes."""
+    """Generate all seeds of a config with the command line, and return their hashes."""
     from ase.io import iread
 
     with tempfile.TemporaryDirectory() as folder:
@@ -233,7 +235,7 @@ def make_seeds(config: Path) -> Hashes:
 
 
 def shorten(config: Path, folder: Path) -> Path:
-    """Write a config of one seed from each of its first entries, beside the files that it names; return its path."""
+    """Write a config with one seed of each of the first entries, next to its input files, and return its path."""
     target = folder / config.parent.name
     if not target.exists():
         shutil.copytree(config.parent, target)
@@ -245,9 +247,9 @@ def shorten(config: Path, folder: Path) -> Path:
 
 
 def groups_of(configs: Iterable[Path], folder: Path) -> list[list[Case]]:
-    """Return the cases: name, config and overrides, which seeds alone do not have.
+    """Return the cases as name, config and overrides. The overrides are None for cases with seeds only.
 
-    Those of a group share a profile, and so their explorations where these are equal.
+    The cases of a group share a profile, and therefore also identical explorations.
     """
     configs = list(configs)
     campaigns = [(f'{path.stem}: campaign', path, MLIP) for path in configs if path.stem in NEEDED_BY]
@@ -266,7 +268,7 @@ def groups_of(configs: Iterable[Path], folder: Path) -> list[list[Case]]:
 
 
 def run_group(group: list[Case]) -> dict[str, Hashes]:
-    """Make all cases of a group; what cannot be made is a result too."""
+    """Run all cases of a group. A failure is also a result."""
     results: dict[str, Hashes] = {}
     for name, config, overrides in group:
         start = time.perf_counter()
@@ -274,19 +276,19 @@ def run_group(group: list[Case]) -> dict[str, Hashes]:
             results[name] = make_seeds(config) if overrides is None else run_campaign(config, overrides)
             told = ', '.join(f'{len(one)} {key}' for key, one in results[name].items() if isinstance(one, dict))
         except Exception as error:
-            results[name] = {'not made': f'{type(error).__name__}: {error}'}
-            told = results[name]['not made']
+            results[name] = {'failure': f'{type(error).__name__}: {error}'}
+            told = results[name]['failure']
         print(f'{name:36s} {time.perf_counter() - start:6.1f} s  {told}', flush=True)
     return results
 
 
 def write(folder: Path, configs: list[Path]) -> None:
-    """Run configs and write the hashes of their results."""
+    """Run configs, and write the hashes of their results."""
     start = time.perf_counter()
     folder.mkdir(parents=True, exist_ok=True)
     results: dict[str, Hashes] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        os.environ['TMPDIR'] = scratch  # also the profiles lie there
+        os.environ['TMPDIR'] = scratch  # contains the profiles, too
         context = multiprocessing.get_context('spawn')
         with ProcessPoolExecutor(N_PROCESSES, mp_context=context, initializer=make_profile) as pool:
             for done in as_completed([pool.submit(run_group, group) for group in groups_of(configs, Path(scratch))]):
@@ -295,11 +297,11 @@ def write(folder: Path, configs: list[Path]) -> None:
     print(f'{len(results)} cases in {time.perf_counter() - start:.0f} s, in {folder / RESULTS_FILE}')
 
 
-# What differs
+# Differences
 
 
 def flatten(hashes: Hashes, path: str = '') -> Iterator[tuple[str, str]]:
-    """Yield each hash with its place."""
+    """Yield each hash with its path."""
     for name, value in hashes.items():
         place = f'{path} / {name}'.removeprefix(' / ')
         if isinstance(value, dict):
@@ -309,36 +311,36 @@ def flatten(hashes: Hashes, path: str = '') -> Iterator[tuple[str, str]]:
 
 
 def compare(before: Path, after: Path) -> int:
-    """Print for each case whether its results are the same; return how many are not."""
+    """Print for each case whether its results are the same, and return the number of different cases."""
     left, right = (json.loads((folder / RESULTS_FILE).read_text()) for folder in (before, after))
     n_different = 0
     for name in sorted(left.keys() | right.keys()):
-        one, other = (dict(flatten(results.get(name, {'not made': 'not asked for'}))) for results in (left, right))
+        one, other = (dict(flatten(results.get(name, {'failure': 'not run'}))) for results in (left, right))
         different = sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
         n_different += bool(different)
         if different:
-            print(f'{name:36s} DIFFERS in {len(different)} of {len(one.keys() | other.keys())} hashes:')
+            print(f'{name:36s} DIFFERENT in {len(different)} of {len(one.keys() | other.keys())} hashes:')
             print(*(f'    {key}: {one.get(key)} → {other.get(key)}' for key in different[:8]), sep='\n')
         else:
-            print(f'{name:36s} {one.get("not made") or f"{len(one)} hashes are the same"}')
-    print(f'{n_different} of {len(left.keys() | right.keys())} cases differ')
+            print(f'{name:36s} {one.get("failure") or f"the same in {len(one)} hashes"}')
+    print(f'{n_different} of {len(left.keys() | right.keys())} cases are different')
     return n_different
 
 
 def main() -> None:
-    """Read the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest='command', required=True)
-    writer = commands.add_parser('write', help='run configs and write the hashes of their results')
+    writer = commands.add_parser('write', help='run configs, and write the hashes of their results')
     writer.add_argument('folder', type=Path)
-    writer.add_argument('configs', nargs='*', type=Path, help='by default all in workchains/configs')
-    comparer = commands.add_parser('compare', help='tell what differs')
+    writer.add_argument('configs', nargs='*', type=Path, help='config files (default: all in workchains/configs)')
+    comparer = commands.add_parser('compare', help='print the differences')
     comparer.add_argument('before', type=Path)
     comparer.add_argument('after', type=Path)
     given = parser.parse_args()
     if given.command == 'compare':
         sys.exit(compare(given.before, given.after) > 0)
-    # Those that take longest first, so that no process waits for another.
+    # Run the longest cases first, so that all processes end at about the same time.
     configs = sorted(CONFIGS.glob('*.yaml'), key=lambda path: ('knowledge' not in path.stem, path.stem))
     configs = given.configs or configs
     write(given.folder, [path.absolute() for path in configs])

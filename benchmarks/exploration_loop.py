@@ -1,10 +1,10 @@
-"""What the loop of an exploration costs over bare ASE dynamics: guards, averages, frames and checkpoints at defaults.
+"""Overhead of an exploration compared with ASE dynamics: guards, averages, frames and checkpoints, with the defaults.
 
     OMP_NUM_THREADS=1 python benchmarks/exploration_loop.py [emt|lj|sevennet] [steps] [repeats]
 
-Both run the same calculator on 64 atoms of copper, in turns. What is compared is the processor's time outside of it, so
-that neither other work on the machine nor the scatter of the forces drowns a tenth of a millisecond. What the disk
-makes the loop wait for is in the time on the wall, which is told beside it.
+Both run in turn, with the same calculator and 64 atoms of copper. The benchmark compares the processor time outside the
+calculator, because a difference of 0.1 ms would be lost in the noise of the force calls and of other programs. Waiting
+for the disk is included only in the wall time, which is printed, too.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from aiida_mlip_autopipe.jobs.runner import run_job
 
 
 def clocks() -> np.ndarray:
-    """Return the processor's time of this process and the time on the wall, in s."""
+    """Return the processor time of this process and the wall time, in s."""
     return np.array([time.process_time(), time.perf_counter()])
 
 
 class Stopwatch:
-    """Counts calls of a calculator and the time in them."""
+    """Counts the calls of a calculator and measures their time."""
 
     def __init__(self, calculator: Any):
         self.reset()
@@ -51,7 +51,7 @@ class Stopwatch:
         self.calls += 1
 
     def reset(self) -> None:
-        """Begin to count anew."""
+        """Reset the count and the time."""
         self.calls, self.inside = 0, np.zeros(2)
 
 
@@ -101,7 +101,7 @@ def outside_of_exploration(atoms: Atoms, settings: dict[str, Any], stopwatch: St
 
 def main() -> None:
     kind = sys.argv[1] if len(sys.argv) > 1 else 'lj'
-    # A checkpoint falls on every hundredth step, so that a hundred of them have all there is.
+    # There is a checkpoint every 100 steps, so that 100 steps include all parts of the loop.
     n_steps = int(sys.argv[2]) if len(sys.argv) > 2 else (100 if kind == 'sevennet' else 500)
     n_repeats = int(sys.argv[3]) if len(sys.argv) > 3 else 5
     atoms = bulk('Cu', cubic=True) * (4, 2, 2)
@@ -119,11 +119,11 @@ def main() -> None:
         force_calls.append(stopwatch.inside / stopwatch.calls)
     force_call, wall_force_call = np.median(force_calls, axis=0)
     (ase, wall_ase), (loop, wall_loop) = np.median(bare, axis=0), np.median(ours, axis=0)
-    print(f'{kind}, {len(atoms)} atoms, {n_repeats} times {n_steps} steps; ms of the processor (on the wall)')
-    print(f'a force call                 {1e3 * force_call:9.3f} ({1e3 * wall_force_call:.3f})')
-    print(f'ASE, a step beside it        {1e3 * ase:9.3f} ({1e3 * wall_ase:.3f})')
-    print(f'this loop, a step beside it  {1e3 * loop:9.3f} ({1e3 * wall_loop:.3f})')
-    print(f'over bare ASE dynamics       {1e3 * (loop - ase):9.3f}, {100 * (loop - ase) / (ase + force_call):.2f} %')
+    print(f'{kind}, {len(atoms)} atoms, {n_repeats} times {n_steps} steps; processor time (wall time) in ms')
+    print(f'force call                   {1e3 * force_call:9.3f} ({1e3 * wall_force_call:.3f})')
+    print(f'ASE, other time per step     {1e3 * ase:9.3f} ({1e3 * wall_ase:.3f})')
+    print(f'loop, other time per step    {1e3 * loop:9.3f} ({1e3 * wall_loop:.3f})')
+    print(f'overhead per step            {1e3 * (loop - ase):9.3f}, {100 * (loop - ase) / (ase + force_call):.2f} %')
 
 
 if __name__ == '__main__':

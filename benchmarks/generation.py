@@ -1,6 +1,7 @@
-"""How fast seeds are made and checked: `python benchmarks/generation.py`.
+"""Speed of the generation and validation of seeds: `python benchmarks/generation.py`.
 
-Prints validated five-element alloys of 108 atoms a second on one core, and the time to check a structure of 200 atoms.
+The output contains the number of validated five-element alloys of 108 atoms per second on one core, and the time to
+validate a structure of 200 atoms.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ FRACTIONS = {'Cr': 0.2, 'Mn': 0.2, 'Fe': 0.2, 'Co': 0.2, 'Ni': 0.2}
 
 
 def seconds(work: Callable[[], None], repeats: int) -> float:
-    """Return the processor time of one call in s, after one that warms up; other work on the machine does not count."""
+    """Return the processor time of one call in s, after a first call that is not counted."""
     work()
     started = time.process_time()
     for _ in range(repeats):
@@ -29,23 +30,23 @@ def seconds(work: Callable[[], None], repeats: int) -> float:
 
 
 def make_alloys(n_seeds: int, rattle_A: float) -> None:
-    """Make and check random alloys and keep none."""
+    """Generate and validate random alloys."""
     settings = AlloySettings(composition=FRACTIONS, n_atoms=108, n_seeds=n_seeds, perturb={'rattle_A': rattle_A})
     for _ in iterate_seeds([settings], random_seed=1, cutoff_A=CUTOFF_A):
         pass
 
 
 def check_all(atoms: Atoms, settings: ValidationSettings) -> None:
-    """Check every rule."""
+    """Check all rules of the validation."""
     check_parent(atoms, settings)
     check_atoms(atoms, settings, CUTOFF_A)
 
 
 def main() -> None:
-    """Print the figures."""
+    """Print the results."""
     for rattle_A in (0.0, 0.05):
         rate = 200 / seconds(lambda rattle_A=rattle_A: make_alloys(200, rattle_A), 3)
-        print(f'five-element alloys, 108 atoms, rattle {rattle_A} Å: {rate:.0f} seeds/s (aim: 200)')
+        print(f'five-element alloys, 108 atoms, rattle {rattle_A} Å: {rate:.0f} seeds/s (target: 200)')
     metal = bulk('Cu', cubic=True) * (5, 5, 2)
     salt = bulk('MgO', 'rocksalt', a=4.21, cubic=True) * (5, 5, 1)
     salt.set_initial_charges([2 if symbol == 'Mg' else -2 for symbol in salt.symbols])
@@ -53,7 +54,7 @@ def main() -> None:
     for name, atoms in (('a metal', metal), ('a salt', salt)):
         atoms.rattle(0.05, seed=1)
         spent = seconds(lambda atoms=atoms: check_all(atoms, settings), 100)
-        print(f'validation of {len(atoms)} atoms of {name}: {1000 * spent:.2f} ms (aim: 2)')
+        print(f'validation of {len(atoms)} atoms of {name}: {1000 * spent:.2f} ms (target: 2)')
 
 
 if __name__ == '__main__':

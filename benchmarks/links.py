@@ -1,7 +1,7 @@
-"""What thousands of links into one calcfunction cost, against one node that collects all arrays.
+"""Comparison of thousands of links to one calcfunction with one node that contains all arrays.
 
-`python benchmarks/links.py` makes a profile in a temporary folder, and prints a line for each way: seconds, and how
-much the profile's folder grew. Each calcfunction reads every array that it is given, as a selection does.
+`python benchmarks/links.py` creates a profile in a temporary folder. For each case, it prints the time and the growth
+of the folder of the profile. Each calcfunction reads all arrays of its inputs, like a selection.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ N_FRAMES, N_ATOMS = 20, 16
 
 
 def size_of(folder: Path) -> int:
-    """Return the bytes of all files below a folder; SQLite and the repository may be rewriting some of them."""
+    """Return the size of all files in a folder in bytes. SQLite and the repository can delete some meanwhile."""
     total = 0
     for path in folder.rglob('*'):
         try:
@@ -34,17 +34,17 @@ def size_of(folder: Path) -> int:
 
 
 def measure(what: str, folder: Path, function: Callable[[], Result]) -> Result:
-    """Call a function, and print what it cost."""
+    """Call a function, and print its time and the growth of the folder."""
     before, start, cpu = size_of(folder), time.perf_counter(), time.process_time()
     result = function()
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     grown = (size_of(folder) - before) / 1e6
-    print(f'{what:66s} {seconds:8.2f} s {cpu:8.2f} s of the processor {grown:8.2f} MB', flush=True)
+    print(f'{what:66s} {seconds:8.2f} s {cpu:8.2f} s processor time {grown:8.2f} MB', flush=True)
     return result
 
 
 def main(n_seeds: int, links: list[int], folder: Path) -> None:
-    """Measure seeds as outputs in chunks, and for each number of links as many legs as inputs and their collection."""
+    """Measure chunks of seeds as outputs, and legs as inputs: as separate nodes and as one node."""
     from aiida import orm
     from aiida.engine import calcfunction
     from aiida.manage import get_manager
@@ -80,12 +80,12 @@ def main(n_seeds: int, links: list[int], folder: Path) -> None:
         measure(f'seeds {start} to {start + SEEDS_PER_CHUNK} as outputs', folder, lambda s=start: generate(orm.Int(s)))
     for n in links:
         arrays = rng.normal(size=(n, N_FRAMES, N_ATOMS, 3))
-        legs = measure(f'{n} legs stored at once', folder, lambda a=arrays: make_legs(a))
+        legs = measure(f'store {n} legs together', folder, lambda a=arrays: make_legs(a))
         given = {f'leg_{number}': leg for number, leg in enumerate(legs)}
-        measure(f'a calcfunction of {n} legs', folder, lambda g=given: read_many(**g))
+        measure(f'calcfunction with {n} legs', folder, lambda g=given: read_many(**g))
         collect = partial(orm.ArrayData, {'positions': arrays})
-        one = measure(f'a collection of {n} legs stored', folder, lambda c=collect: c().store())
-        measure('a calcfunction of the collection', folder, lambda c=one: read_one(c))
+        one = measure(f'store a collection of {n} legs', folder, lambda c=collect: c().store())
+        measure('calcfunction with the collection', folder, lambda c=one: read_one(c))
 
 
 if __name__ == '__main__':

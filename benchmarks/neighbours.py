@@ -1,7 +1,7 @@
-"""Two atoms too close to each other, found by matscipy and by all pairs: `python benchmarks/neighbours.py`.
+"""Detection of overlapping atoms with matscipy and with all pairs of atoms: `python benchmarks/neighbours.py`.
 
-`find_overlap` is asked by each Monte Carlo trial. The other way, which it went before, takes the nearest image of each
-pair by rounding, so it is right only where the cutoff is below half of the cell's heights.
+Each Monte Carlo trial calls `find_overlap`. Its earlier implementation computed the nearest image of each pair by
+rounding. It was correct only for cutoffs below half of the perpendicular widths of the cell.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FACTOR = 0.5
 
 
 def milliseconds(work: Callable[[], object], repeats: int) -> float:
-    """Return the processor's time of one call in ms: the least of five averages."""
+    """Return the processor time of one call in ms, as the min of five averages."""
     spent = []
     for _ in range(5):
         started = time.process_time()
@@ -45,7 +45,7 @@ def overlaps(atoms: Atoms) -> bool:
 
 
 def main() -> None:
-    """Print a line for each structure."""
+    """Print one line for each structure."""
     hydrogen = molecule('H2')
     hydrogen.center(vacuum=50.0)
     hydrogen.pbc = True
@@ -58,7 +58,7 @@ def main() -> None:
         by_list = milliseconds(lambda atoms=atoms: overlaps(atoms), repeats)
         by_pairs = milliseconds(lambda atoms=atoms: overlaps_by_all_pairs(atoms), repeats)
         ratio = by_pairs / by_list
-        print(f'{atoms.symbols!s:6s} {by_list:7.3f} ms by matscipy, {by_pairs:8.3f} by all pairs: {ratio:.1f}')
+        print(f'{atoms.symbols!s:6s} matscipy: {by_list:7.3f} ms, all pairs: {by_pairs:8.3f} ms, ratio: {ratio:.1f}')
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""What a user would write instead of a campaign: the same seeds, dynamics, selection and database, with a process pool.
+"""A script that does the same as a campaign: the same seeds, dynamics, selection and database, with a process pool.
 
 ``python plain_script.py SEEDS.extxyz CALCULATOR N_STEPS INTERVAL TEMPERATURE_K N_STRUCTURES OUTPUT.db``
 """
@@ -20,7 +20,7 @@ CALCULATOR = {}
 
 
 def load_calculator(kind):
-    """Load the calculator once a process."""
+    """Load the calculator, once in each process."""
     if kind == 'emt':
         from ase.calculators.emt import EMT
 
@@ -55,7 +55,7 @@ def run_dynamics(task):
 
 
 def select(frames, n_structures):
-    """Choose frames by farthest points of averaged SOAP."""
+    """Choose frames by farthest-point selection with averaged SOAP."""
     species = sorted({symbol for frame in frames for symbol in frame.symbols})
     soap = SOAP(species=species, r_cut=5.0, n_max=8, l_max=6, average='inner', periodic=True)
     points = soap.create(frames)
@@ -68,7 +68,7 @@ def select(frames, n_structures):
 
 
 def main():
-    """Run it all."""
+    """Run the script."""
     seeds, kind, n_steps, interval, temperature, n_structures, output = sys.argv[1:]
     tasks = [
         (number, atoms, int(n_steps), int(interval), float(temperature))

@@ -1,9 +1,9 @@
-"""The crew of `generation/processes.py` against joblib: `python benchmarks/pool.py`.
+"""Comparison of the process pool in `generation/processes.py` with joblib: `python benchmarks/pool.py`.
 
-Both spread the same calls over two processes. Printed are the time on the wall of empty calls, which is that of
-starting the processes; what calls of 0.1 s take more; how many results wait at most while they are used slowly; and
-the processes that are left a second after the end. joblib starts its processes once, and without the caller's main
-module.
+Both distribute the same calls over two processes. The output contains the wall time of empty calls, which is the time
+to start the processes, the additional wall time of calls of 0.1 s, the max number of waiting results if the consumer is
+slow, and the number of processes that are left one second after the end. joblib starts its processes only once, and
+without the main module of the caller.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def by_joblib(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) ->
 
 
 def work(folder: Path, number: int, seconds: float) -> int:
-    """Compute for some time, and leave a file for each call that is done."""
+    """Compute for some time, and create a file when the call is finished."""
     until = time.process_time() + seconds
     while time.process_time() < until:
         np.linalg.eigvalsh(np.eye(50))
@@ -47,7 +47,7 @@ def work(folder: Path, number: int, seconds: float) -> int:
 
 
 def time_all(spread: Spread, seconds: float) -> float:
-    """Return the time on the wall until all results are there, in s."""
+    """Return the wall time until all results are available, in s."""
     with TemporaryDirectory() as name:
         started = time.perf_counter()
         assert list(spread(work, ((Path(name), number, seconds) for number in range(N_CALLS)))) == list(range(N_CALLS))
@@ -55,7 +55,7 @@ def time_all(spread: Spread, seconds: float) -> float:
 
 
 def most_waiting(spread: Spread) -> int:
-    """Return how many results wait at most for a loop that takes longer than the calls."""
+    """Return the max number of waiting results for a loop that is slower than the calls."""
     waiting = 0
     with TemporaryDirectory() as name:
         for used, _ in enumerate(spread(work, ((Path(name), number, 0.01) for number in range(N_CALLS))), start=1):
@@ -65,13 +65,13 @@ def most_waiting(spread: Spread) -> int:
 
 
 def children() -> int:
-    """Return the child processes of this one."""
+    """Return the number of child processes of this process."""
     found = subprocess.run(['pgrep', '-P', str(os.getpid())], capture_output=True, text=True)
-    return len(found.stdout.split()) - 1  # pgrep itself
+    return len(found.stdout.split()) - 1  # without pgrep itself
 
 
 def main() -> None:
-    """Print a line for each way."""
+    """Print one line for each pool."""
     processes.PATIENCE_S = 0.0
     for name, spread in (('crew', by_crew), ('joblib', by_joblib)):
         start = time_all(spread, 0.0)
@@ -79,8 +79,8 @@ def main() -> None:
         waiting = most_waiting(spread)
         time.sleep(1.0)
         print(
-            f'{name:7s} start {start:5.2f} s, {N_CALLS} calls of 0.1 s {busy:5.2f} s, '
-            f'{waiting:2d} results wait, {children()} processes left',
+            f'{name:7s} start: {start:5.2f} s, {N_CALLS} calls of 0.1 s: {busy:5.2f} s, '
+            f'max waiting results: {waiting:2d}, processes left: {children()}',
             flush=True,
         )
 

@@ -1,11 +1,11 @@
-"""Time, processor time and peak memory of selection and of writing, each in a process of its own.
+"""Wall time, processor time and peak memory of selections and of writing datasets, each in a separate process.
 
-    python benchmarks/sampling_and_storage.py                 # all, a few minutes
+    python benchmarks/sampling_and_storage.py                 # all benchmarks, a few minutes
     python benchmarks/sampling_and_storage.py farthest_points --scale 0.1
 
-``--scale`` shrinks the numbers of frames, environments and rows. ``--peer PYTHON`` names an environment with dscribe
-and skmatter, in which the selection is also made as a user of these libraries would write it, on the same frames. On a
-busy machine compare the processor time, which counts all processes.
+``--scale`` reduces the numbers of frames, environments and rows. ``--peer PYTHON`` is the interpreter of an environment
+with dscribe and skmatter. In that environment, a script that uses these libraries selects from the same frames, for
+comparison. If other programs run on the machine, compare the processor times, which include all processes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ print(described - start, time.perf_counter() - described, *chosen)
 
 
 def make_trajectories(n_frames, n_atoms=64, n_seeds=20):
-    """Return frames of rattled and strained Cu–Au crystals, some wilder than others."""
+    """Return frames of rattled and strained Cu–Au crystals, with amplitudes that increase from seed to seed."""
     from ase.build import bulk
 
     from aiida_mlip_autopipe.structures.trajectory import Trajectory
@@ -71,13 +71,13 @@ def make_trajectories(n_frames, n_atoms=64, n_seeds=20):
 
 
 def processor_seconds():
-    """Return the processor time of this process and of all that have ended."""
+    """Return the processor time of this process and of its child processes that have ended."""
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def select_by_fps(scale, peer):
-    """20,000 frames of 64 atoms, two elements, 1,000 chosen."""
+    """Select 1,000 of 20,000 frames with 64 atoms of two elements."""
     from joblib.externals.loky import get_reusable_executor
 
     from aiida_mlip_autopipe.sampling import section_class, select_frames
@@ -87,12 +87,12 @@ def select_by_fps(scale, peer):
     start, processor = time.perf_counter(), processor_seconds()
     selection = select_frames(trajectories, section_class('fps')(n_structures=n), random_seed=0)
     figures = {'frames': selection.report['n_candidates'], 'chosen': n, 'seconds': time.perf_counter() - start}
-    # Workers that wait for more to do have not yet been counted.
+    # The processor time of the workers counts only after they have ended.
     get_reusable_executor().shutdown()
     figures['cpu_seconds_of_selection'] = processor_seconds() - processor
     figures['peak_GB_of_a_worker'] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
     if peer:
-        # Frames of the trajectories end to end are in the order of the pool.
+        # The concatenated trajectories are in the order of the pool.
         first = np.cumsum([0] + [len(trajectory) for trajectory in trajectories])
         chosen = first[selection.trajectory_indices] + selection.frame_indices
         with tempfile.NamedTemporaryFile(suffix='.npz') as file:
@@ -116,7 +116,7 @@ def select_by_fps(scale, peer):
 
 
 def select_again(scale, peer):
-    """20,000 frames of 64 atoms whose descriptors of 952 features a job has computed, 1,000 chosen."""
+    """Select 1,000 of 20,000 frames with 64 atoms, with descriptors of 952 features from a job."""
     from aiida_mlip_autopipe.descriptors.describe import Description, descriptor_key
     from aiida_mlip_autopipe.sampling import section_class, select_frames
 
@@ -140,7 +140,7 @@ def select_again(scale, peer):
 
 
 def farthest_points(scale, peer):
-    """2,000 of 100,000 points of 1,000 features."""
+    """Choose 2,000 of 100,000 points with 1,000 features."""
     from aiida_mlip_autopipe.sampling.farthest_point import farthest_points as choose
 
     rng = np.random.default_rng(0)
@@ -153,7 +153,7 @@ def farthest_points(scale, peer):
     choose(points, k)
     figures = {'points': n, 'chosen': k, 'seconds': time.perf_counter() - start}
     figures['cpu_seconds_of_choice'] = time.process_time() - processor
-    # Not more than 2 where the time grows no faster than points times chosen.
+    # The ratio is 2 if the time is proportional to the numbers of points and of chosen points.
     for name, some, few in (('half_the_points', points[: n // 2], k), ('half_of_the_chosen', points, k // 2)):
         processor = time.process_time()
         choose(some, few)
@@ -162,7 +162,7 @@ def farthest_points(scale, peer):
 
 
 def select_by_environment(scale, peer):
-    """200,000 environments of two elements, 300 structures chosen."""
+    """Select 300 structures with 200,000 environments of two elements in total."""
     from aiida_mlip_autopipe.sampling import section_class, select_frames
 
     trajectories = make_trajectories(round(200_000 / 64 * scale))
@@ -178,7 +178,7 @@ def select_by_environment(scale, peer):
 
 
 def write_rows(scale, peer):
-    """10,000 rows of 64 atoms with all their provenance."""
+    """Write 10,000 rows with 64 atoms, including their provenance."""
     from aiida_mlip_autopipe.storage import Provenance, export_dataset, make_row
 
     (trajectory,) = make_trajectories(round(10_000 * scale), n_seeds=1)
@@ -219,13 +219,13 @@ BENCHMARKS = {run.__name__: run for run in RUNS}
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('names', nargs='*', metavar='NAME', help=f'of {", ".join(BENCHMARKS)}; all by default')
+    parser.add_argument('names', nargs='*', metavar='NAME', help=f'benchmark: {", ".join(BENCHMARKS)} (default: all)')
     parser.add_argument('--scale', type=float, default=1.0)
-    parser.add_argument('--peer', help='a Python with dscribe and skmatter')
+    parser.add_argument('--peer', help='Python interpreter with dscribe and skmatter')
     parser.add_argument('--here', action='store_true', help=argparse.SUPPRESS)
     options = parser.parse_args()
     if unknown := set(options.names) - set(BENCHMARKS):
-        parser.error(f'there is no benchmark {", ".join(sorted(unknown))}')
+        parser.error(f'unknown benchmark: {", ".join(sorted(unknown))}')
     for name in options.names or BENCHMARKS:
         if options.here:
             figures = BENCHMARKS[name](options.scale, options.peer)

@@ -1,6 +1,6 @@
-"""The reader of config files against ruamel.yaml: `python benchmarks/yaml_readers.py`.
+"""Comparison of the reader of config files with ruamel.yaml: `python benchmarks/yaml_readers.py`.
 
-Prints the processor's time of all example configs, and the plain scalars that the two read differently.
+The output contains the processor time for all example configs, and the plain scalars that the two read differently.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def read_by_ruamel(path: Path) -> Any:
 
 
 def milliseconds(read: Callable[[Path], Any]) -> float:
-    """Return the processor's time of reading all configs in ms: the least of five."""
+    """Return the processor time to read all configs in ms, as the min of five runs."""
     spent = []
     for _ in range(5):
         started = time.process_time()
@@ -58,16 +58,16 @@ def outcome(read: Callable[[Path], Any], path: Path) -> str:
 
 
 def main() -> None:
-    """Print the figures."""
+    """Print the results."""
     own, other = milliseconds(read_yaml_file), milliseconds(read_by_ruamel)
-    print(f'{len(CONFIGS)} configs: {own:.0f} ms, by ruamel.yaml {other:.0f} ms: {other / own:.2f}')
+    print(f'{len(CONFIGS)} configs: {own:.0f} ms, ruamel.yaml: {other:.0f} ms, ratio: {other / own:.2f}')
     with TemporaryDirectory() as name:
         path = Path(name) / 'scalar.yaml'
         for text in SCALARS:
             path.write_text(f'key: {text}\n', encoding='utf-8')
             here, there = outcome(read_yaml_file, path), outcome(read_by_ruamel, path)
             if here != there:
-                print(f'{text:12s} {here:14s} by ruamel.yaml {there}')
+                print(f'{text:12s} {here:14s} ruamel.yaml: {there}')
 
 
 if __name__ == '__main__':

@@ -1,16 +1,16 @@
-"""The samplers that are compared, as a config would have them."""
+"""The compared samplers, with the settings of a config."""
 
 FPS, ENVIRONMENT = {'kind': 'fps'}, {'kind': 'environment'}
 RANDOM, STRIDE = {'kind': 'random'}, {'kind': 'stride'}
 
 
 def strata(by, within):
-    """Return strata with a sampler in each."""
+    """Return the settings of a stratified sampler."""
     return {'kind': 'stratified', 'by': by, 'within': within}
 
 
 def halves(*samplers):
-    """Return a mix of equal parts."""
+    """Return the settings of a mix with equal parts."""
     return {'kind': 'mix', 'parts': [{'share': 1, 'sampler': sampler} for sampler in samplers]}
 
 
@@ -20,7 +20,7 @@ CHOICES = {
     'fps': FPS,
     'direct': {'kind': 'direct'},
     'environment': ENVIRONMENT,
-    # The committee is of EMT, which explored, and of SevenNet, which labels.
+    # The committee consists of EMT, which was used for the exploration, and SevenNet, which computed the labels.
     'disagreement': {'kind': 'disagreement'},
     'stratified by temperature, fps': strata('temperature', FPS),
     'stratified by temperature, stride': strata('temperature', STRIDE),

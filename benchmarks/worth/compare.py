@@ -1,10 +1,10 @@
-"""What each sampler is worth: the force error of a linear potential trained on what it chose.
+"""Quality of the samplers: the force error of a linear potential that is trained on the chosen frames.
 
     python benchmarks/worth/compare.py uneven_CuAu.traj --everywhere even_CuAu.traj --result CuAu.csv
 
-Every repeat holds out a fifth of the lineages of each kind and, of the others, a fifth of the frames; and then again a
-whole kind instead. All samplers choose from the same frames that are left, so that their errors can be compared in
-pairs. `table.py` makes the tables of the docs from the results.
+Each repeat holds out a fifth of the groups of each kind, and a fifth of the frames of the other groups. Then it holds
+out a complete kind in place of the groups. All samplers choose from the same remaining frames, so that their errors can
+be compared in pairs. `table.py` makes the tables of the docs from the results.
 """
 
 import argparse
@@ -19,12 +19,12 @@ from linear_model import fit, fit_basis, make_block
 from remembering import remember_what_repeats
 
 SIZES = (400, 200, 100, 50)
-# More structures by these begin with what fewer would be.
+# Larger selections of these samplers begin with the smaller ones.
 NESTED = ('random', 'fps')
 
 
 class LinearModel:
-    """Rows of the linear potential for all frames of a pool."""
+    """The rows of the linear potential for all frames of a pool."""
 
     def __init__(self, pool, processes):
         self.pool = pool
@@ -38,7 +38,7 @@ class LinearModel:
         return fit(blocks, rng)
 
     def errors(self, weights, indices):
-        """Return mean and 95th percentile of the length of the error of a force, eV/Å, and the energy's, eV/atom."""
+        """Return the mean and 95th percentile of the force error in eV/Å, and the mean energy error in eV/atom."""
         lengths, energies = [], []
         for i in indices:
             predicted = self.rows[i] @ weights
@@ -49,7 +49,7 @@ class LinearModel:
 
 
 class Comparison:
-    """What is done in each repeat; the processes that share the repeats share the pool and its rows."""
+    """The work of a repeat. All processes share the pool and its rows."""
 
     def __init__(self, pool, model, samplers):
         self.pool = pool
@@ -57,7 +57,7 @@ class Comparison:
         self.samplers = samplers
 
     def __call__(self, repeat):
-        """Return the lines of a repeat."""
+        """Return the lines of the result for a repeat."""
         lines = []
         for candidates, tests in self.pool.divide(repeat):
             for name in self.samplers:
@@ -79,18 +79,18 @@ def _run(repeat):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('pool', type=Path)
-    parser.add_argument('--everywhere', type=Path, help='an even pool to test on')
+    parser.add_argument('--everywhere', type=Path, help='even pool for testing')
     parser.add_argument('--result', type=Path, required=True)
     parser.add_argument('--repeats', type=int, default=12)
     parser.add_argument(
-        '--first', type=int, default=0, help='the first repeat; with more than 0 the result is added to'
+        '--first', type=int, default=0, help='first repeat (above 0, the lines are appended to the result)'
     )
     parser.add_argument('--processes', type=int, default=1)
     parser.add_argument('--samplers', nargs='+', choices=CHOICES, default=list(CHOICES), metavar='NAME')
     options = parser.parse_args()
     remember_what_repeats()
     pool = Pool(options.pool, options.everywhere)
-    # Forked processes find it here: it is too large to be sent to each.
+    # Forked processes inherit this attribute. The object is too large to be sent to each process.
     Comparison.shared = Comparison(pool, LinearModel(pool, options.processes), options.samplers)
     print(pool.n_own, 'frames', flush=True)
     fields = ['repeat', 'sampler', 'n', 'test', 'mean_eV_A', 'p95_eV_A', 'energy_eV_atom']
@@ -102,7 +102,7 @@ def main():
             for repeat, lines in enumerate(workers.imap(_run, range(options.first, options.repeats)), options.first):
                 writer.writerows(lines)
                 file.flush()
-                print('repeat', repeat, 'done', flush=True)
+                print('repeat', repeat, 'finished', flush=True)
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Pools of labelled frames: what is held out of them, and what a sampler chooses of the rest."""
+"""Pools of labelled frames, with held-out test sets and selections by samplers."""
 
 import numpy as np
 from ase.calculators.emt import EMT
@@ -8,19 +8,19 @@ from aiida_mlip_autopipe.sampling import section_class, select_frames
 from aiida_mlip_autopipe.structures.disagreement import LARGEST
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
-# Share of the lineages of each kind, and then of the frames that are left, that no sampler may choose.
+# Fraction of the groups of each kind, and then of the remaining frames, that are held out from all samplers.
 HELD_OUT = 0.2
 
 
 class Pool:
-    """Labelled frames to choose from, and some to test on.
+    """Labelled frames to choose from, and others for testing.
 
     Parameters
     ----------
     path
-        The frames to choose from.
+        The file with the frames to choose from.
     everywhere
-        An even pool to test on; None to test on what is held out of the other.
+        The file of an even pool for testing. None to test on held-out frames of the first file.
     """
 
     def __init__(self, path, everywhere=None):
@@ -44,7 +44,7 @@ class Pool:
         return np.linalg.norm(atoms.get_forces() - self.forces[i], axis=1).max()
 
     def trajectories(self, indices):
-        """Return frames as the explorations of their lineages, and which frame each is."""
+        """Return the trajectories of some frames, one for each group, and the indices of their frames."""
         runs = {}
         for i in sorted(indices, key=lambda i: (self.info[i]['temperature_K'], self.info[i]['step'])):
             runs.setdefault(self.lineages[i], []).append(i)
@@ -69,7 +69,7 @@ class Pool:
         return trajectories, list(runs.values())
 
     def choose(self, candidates, fields, n, random_seed):
-        """Let a sampler choose among candidates."""
+        """Return the indices of the frames that a sampler chooses from some candidates."""
         trajectories, members = self.trajectories(candidates)
         selection = select_frames(
             trajectories,
@@ -81,10 +81,11 @@ class Pool:
         return [members[t][f] for t, f in places]
 
     def divide(self, repeat):
-        """Yield candidates and test sets of a repeat: lineages and frames held out, then a kind held out.
+        """Yield the candidates and test sets of a repeat: with held-out groups and frames, and with a held-out kind.
 
-        Where there is an even pool, ``seeds`` and ``kind`` are of it: half of its lineages, none of which any sampler
-        could choose, and all of the kind. ``own seeds`` and ``frames`` have the proportions of the pool itself.
+        With an even pool, the test sets ``seeds`` and ``kind`` come from it: half of its groups, none of which are
+        candidates, and all frames of the kind. The test sets ``own seeds`` and ``frames`` have the proportions of the
+        first pool.
         """
         rng = np.random.default_rng([repeat, 20])
         everything = np.arange(len(self.frames))
@@ -101,7 +102,7 @@ class Pool:
         yield everything[self.is_own & ~kind & ~frames], {'kind': everything[test]}
 
     def _draw_lineages(self, among, share, rng):
-        """Return which frames are of a share of the lineages of each kind."""
+        """Draw a fraction of the groups of each kind, and return which frames belong to them."""
         names = [np.unique(self.lineages[among & (self.kinds == kind)]) for kind in np.unique(self.kinds)]
         drawn = [rng.choice(some, round(share * len(some)), replace=False) for some in names]
         return np.isin(self.lineages, np.concatenate(drawn))

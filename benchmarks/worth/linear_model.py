@@ -1,8 +1,8 @@
-"""A linear potential with forces: radial densities, their square roots, and power spectra up to degree three.
+"""A linear potential with forces. Its features are radial densities, their square roots, and power spectra to degree 3.
 
 The power spectra are contracted Cartesian moments of the neighbour density, as in SOAP (Bartók, Kondor and Csányi,
-Phys. Rev. B 87, 184115, 2013) and moment tensor potentials (Shapeev, Multiscale Model. Simul. 14, 1153, 2016); the
-roots of the densities are the embedding of Finnis and Sinclair.
+Phys. Rev. B 87, 184115, 2013) and moment tensor potentials (Shapeev, Multiscale Model. Simul. 14, 1153, 2016). The
+square roots of the densities are the embedding function of Finnis and Sinclair.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ N_RADIAL = 6
 WIDTH_A = 0.5
 L_MAX = 3
 FLOOR = 0.02
-# How much an error of the energy per atom counts beside one of a force component, Å.
+# Weight of an error of the energy per atom relative to that of a force component, in Å.
 ENERGY_WEIGHT_A = 20.0
 RIDGES = 10.0 ** np.arange(-9, -3)
 POWERS = [
@@ -27,7 +27,7 @@ POWERS = [
 ]
 EXPONENTS = np.concatenate(POWERS)
 DEGREES = EXPONENTS.sum(axis=1)
-# With these weights the sum over monomials is the power of the scalar product of two directions.
+# With these weights, the sum over the monomials is a power of the scalar product of two directions.
 WEIGHTS = np.array([np.sqrt(factorial(sum(e)) / np.prod([factorial(x) for x in e])) for e in EXPONENTS.tolist()])
 
 
@@ -41,7 +41,7 @@ def _radial(r):
 
 
 def _monomials(u):
-    """Return the weighted monomials of directions (p, k) and their derivatives with the direction (p, k, 3)."""
+    """Return the weighted monomials of directions (p, k) and their derivatives (p, k, 3)."""
     powers = np.stack([u**e for e in range(L_MAX + 1)])
     values = WEIGHTS * np.prod([powers[EXPONENTS[:, a], :, a] for a in range(3)], axis=0).T
     gradients = np.empty((len(u), len(EXPONENTS), 3))
@@ -53,7 +53,7 @@ def _monomials(u):
 
 
 def describe(atoms, species, gradients=True):
-    """Return features of the atoms (n, d) and, by species of the centre, the gradient's sums (s, n, 3, d)."""
+    """Return the features of the atoms (n, d) and the sums of their gradients by species of the centre (s, n, 3, d)."""
     i, j, vectors = neighbor_list('ijD', atoms, CUTOFF_A)
     r = np.linalg.norm(vectors, axis=1)
     u = vectors / r[:, None]
@@ -74,7 +74,7 @@ def describe(atoms, species, gradients=True):
     features = np.concatenate([plain, root, *[spectrum[:, *upper] for spectrum in spectra]], axis=1)
     if not gradients:
         return features, None
-    # Of the direction only what is across the bond changes it.
+    # Only displacements perpendicular to the bond change its direction.
     across = (np.eye(3) - u[:, :, None] * u[:, None]) / r[:, None, None]
     d_moments = d_moments @ across
     d_density = (d_radial[:, :, None] * moments[:, None])[..., None] * u[:, None, None] + radial[
@@ -103,14 +103,14 @@ def describe(atoms, species, gradients=True):
 
 @dataclass(frozen=True)
 class Basis:
-    """Mean and spread of the features of each species (s, d)."""
+    """Mean and standard deviation of the features of each species (s, d)."""
 
     species: np.ndarray
     mean: np.ndarray
     scale: np.ndarray
 
     def rows(self, atoms):
-        """Return the rows of a structure: energy first, then force components (1 + 3n, s (1 + d))."""
+        """Return the rows of a structure: one for the energy, then those of the forces (1 + 3n, s (1 + d))."""
         features, sums = describe(atoms, self.species)
         energy, forces = [], []
         for s, number in enumerate(self.species):
@@ -121,7 +121,7 @@ class Basis:
 
 
 def fit_basis(frames):
-    """Scale the features by the structures alone; labels do not enter."""
+    """Return the basis with the mean and scale of the features of some structures. The labels are not used."""
     species = np.unique(np.concatenate([atoms.numbers for atoms in frames]))
     features = np.concatenate([describe(atoms, species, gradients=False)[0] for atoms in frames])
     numbers = np.concatenate([atoms.numbers for atoms in frames])
@@ -153,7 +153,7 @@ def _solve(square, right, ridge):
 
 
 def fit(blocks, rng):
-    """Fit with the ridge that does best on a fifth of the structures which the others do not know."""
+    """Fit the potential with the regularisation that gives the lowest error on a held-out fifth of the structures."""
     order = rng.permutation(len(blocks))
     n_left_out = len(order) // 5
     kept = _normal_equations([blocks[k] for k in order[n_left_out:]])

@@ -1,10 +1,10 @@
-"""Write what samplers choose as sets that MACE trains on, with the tests beside them.
+"""Write the selections of samplers as training sets for MACE, together with the test sets.
 
     python benchmarks/worth/mace_sets.py uneven_AgPd.traj --everywhere even_AgPd.traj --folder sets \
         --samplers fps stride random --sizes 100 200
 
-The choices are those of `compare.py`. Sets and configs are written as `mlip-autopipe dataset split --trainer mace`
-writes them; `train_mace.py` trains on them in an environment that has MACE.
+The selections are the same as in `compare.py`. The sets and configs have the format of `mlip-autopipe dataset split
+--trainer mace`. `train_mace.py` trains on them in an environment with MACE.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from aiida_mlip_autopipe.structures.row import Row
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('pool', type=Path)
-    parser.add_argument('--everywhere', type=Path, required=True, help='an even pool to test on')
+    parser.add_argument('--everywhere', type=Path, required=True, help='even pool for testing')
     parser.add_argument('--folder', type=Path, required=True)
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--sizes', type=int, nargs='+', default=[100, 200])
@@ -30,7 +30,7 @@ def main():
     pool = Pool(options.pool, options.everywhere)
     for repeat in range(options.repeats):
         for candidates, tests in pool.divide(repeat):
-            # The tests that weigh all that there is alike: seeds, or a kind.
+            # The first test set weights all kinds equally (seeds), or contains only one kind.
             test = next(iter(tests))
             folder = options.folder / f'{repeat}-{test}'
             folder.mkdir(parents=True)

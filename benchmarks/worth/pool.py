@@ -1,13 +1,14 @@
-"""Make a pool of labelled frames for `compare.py`.
+"""Create a pool of labelled frames for `compare.py`.
 
-Six kinds of structure of two metals, explored by EMT dynamics and labelled by 7net-0. An even pool has as many
-lineages of each kind, and as many frames of each at each temperature. An uneven one is as campaigns leave them: most
-frames are of bulk alloys at low temperature and 20 fs apart; few are hot, of other kinds, or of runs that fly apart.
+The pool contains six kinds of structures of two metals, which are explored by EMT dynamics and labelled by 7net-0. An
+even pool contains the same number of groups of each kind, and the same number of frames of each group at each
+temperature. An uneven pool is similar to the result of a campaign. Most of its frames are bulk alloys at low
+temperature and only 20 fs apart. Few frames are hot, of other kinds, or from unstable runs.
 
     python benchmarks/worth/pool.py Cu Au even_CuAu
     python benchmarks/worth/pool.py Cu Au uneven_CuAu --uneven
 
-It saves each frame that is labelled and goes on from there when it is run again.
+The script saves each labelled frame. If it is run again, it continues after the last one.
 """
 
 import argparse
@@ -32,7 +33,7 @@ TIMESTEP_FS = 4.0
 
 
 class Run(NamedTuple):
-    """How a lineage is explored at a temperature; of every so many lineages only the first is."""
+    """The exploration of a group at a temperature. Only every n-th group has this run, with n in ``every``."""
 
     temperature_K: int
     n_frames: int
@@ -41,10 +42,10 @@ class Run(NamedTuple):
 
 
 EVEN = [Run(300, 6, 20), Run(700, 6, 20), Run(1300, 6, 20), Run(2200, 6, 20)]
-# Atoms at 3500 K fly apart: what the last frames before a crash look like.
+# Runs at 3500 K are unstable, like the last frames before a crash.
 COMMON = [Run(300, 60, 5), Run(700, 24, 5), Run(1300, 6, 20), Run(2200, 3, 20), Run(3500, 2, 20, every=3)]
 RARE = [Run(300, 20, 5), Run(700, 6, 5), Run(1300, 3, 20), Run(2200, 2, 20), Run(3500, 2, 20, every=3)]
-# Lineages of each kind, and the runs of each.
+# The number of groups of each kind, and the runs of each group.
 EVEN_RECIPE = dict.fromkeys(('alloy', 'surface', 'defect', 'interface', 'adsorption', 'perturbed'), (10, EVEN))
 UNEVEN_RECIPE = {
     'alloy': (16, COMMON),
@@ -57,20 +58,20 @@ UNEVEN_RECIPE = {
 
 
 def lattice_of(numbers, metals):
-    """Return the lattice constant by Vegard's rule."""
+    """Return the lattice constant by Vegard's law."""
     share = np.mean(np.asarray(numbers) == atomic_numbers[metals[0]])
     return share * LATTICE_A[metals[0]] + (1 - share) * LATTICE_A[metals[1]]
 
 
 def decorate(n_atoms, metals, rng):
-    """Return atomic numbers of a random composition, the pure metals among them."""
+    """Return the atomic numbers for a random composition, which can be a pure metal."""
     share = rng.choice([0.0, 0.25, 0.5, 0.75, 1.0])
     numbers = np.where(rng.random(n_atoms) < share, atomic_numbers[metals[0]], atomic_numbers[metals[1]])
     return rng.permutation(numbers)
 
 
 def make_alloy(metals, rng):
-    """Return a random alloy on the face-centred lattice, strained a little."""
+    """Return a random alloy on the face-centred cubic lattice, with a small strain."""
     crystal = bulk('Cu', cubic=True, a=1.0) * ((1, 1, 2), (1, 2, 2), (2, 2, 1))[rng.integers(3)]
     crystal.numbers = decorate(len(crystal), metals, rng)
     crystal.set_cell(crystal.cell * lattice_of(crystal.numbers, metals) * (1 + 0.02 * rng.normal()), scale_atoms=True)
@@ -100,7 +101,7 @@ def make_defect(metals, rng):
 
 
 def make_interface(metals, rng):
-    """Return layers of one metal on layers of the other at their mean lattice constant."""
+    """Return layers of one metal on layers of the other, with the mean lattice constant."""
     n_layers = int(rng.integers(4, 6))
     build = (fcc111, fcc100)[rng.integers(2)]
     a = np.mean([LATTICE_A[metal] for metal in metals])
@@ -114,7 +115,7 @@ def make_interface(metals, rng):
 
 
 def make_adsorption(metals, rng):
-    """Return a slab with one to three atoms on it."""
+    """Return a slab with one to three adsorbed atoms."""
     slab = make_surface(metals, rng, size=(2, 2, 2))
     for _ in range(rng.integers(1, 4)):
         top = slab.positions[:, 2].max()
@@ -125,7 +126,7 @@ def make_adsorption(metals, rng):
 
 
 def make_perturbed(metals, rng):
-    """Return another lattice, strained and rattled."""
+    """Return a strained and rattled crystal with another lattice."""
     lattice, ratio, repeat = [('bcc', 0.80, (2, 2, 2)), ('sc', 0.66, (2, 2, 2)), ('hcp', 0.71, (2, 2, 2))][
         rng.integers(3)
     ]
@@ -148,7 +149,7 @@ KINDS = {
 
 
 def explore(seed, run, rng):
-    """Yield frames of a run at a temperature; a run that flies apart ends."""
+    """Yield the frames of a run at a temperature, until the end or until the run becomes unstable."""
     temperature_K = run.temperature_K
     atoms = seed.copy()
     atoms.calc = EMT()
@@ -164,7 +165,7 @@ def explore(seed, run, rng):
 
 
 def make_frames(metals, uneven):
-    """Return all frames, unlabelled, with what they come from in ``info``."""
+    """Return all frames without labels, with their origin in ``info``."""
     frames = []
     for kind, (n_lineages, runs) in (UNEVEN_RECIPE if uneven else EVEN_RECIPE).items():
         for lineage in range(n_lineages):
@@ -182,12 +183,12 @@ def make_frames(metals, uneven):
                         'step': step * run.n_steps_apart,
                     }
                     frames.append(atoms)
-    # In a random order, so that a pool that is labelled in part is a fair sample of the whole.
+    # The order is random, so that a partly labelled pool is a representative sample.
     return [frames[i] for i in np.random.default_rng(0).permutation(len(frames))]
 
 
 def label(frames, path):
-    """Label by 7net-0 what is not labelled yet, and append it to a trajectory."""
+    """Label the remaining frames with 7net-0, and append them to a trajectory."""
     calculator = SevenNetLoader(SevenNetSettings(device='cpu')).load().calculator
     done = len(read(path, ':')) if path.is_file() else 0
     with Trajectory(path, 'a') as file:
@@ -200,8 +201,8 @@ def label(frames, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('metals', nargs=2, choices=LATTICE_A)
-    parser.add_argument('path', type=Path, help='where the pool is kept, without ending')
-    parser.add_argument('--uneven', action='store_true', help='as campaigns leave them')
+    parser.add_argument('path', type=Path, help='path of the pool, without suffix')
+    parser.add_argument('--uneven', action='store_true', help='create an uneven pool')
     options = parser.parse_args()
     bare, labelled = (options.path.with_suffix(ending) for ending in ('.bare.traj', '.traj'))
     if not bare.is_file():

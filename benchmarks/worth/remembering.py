@@ -1,4 +1,4 @@
-"""Let the samplers compute once what the repeats of `compare.py` ask for again and again."""
+"""Caches for the descriptors and projections that the repeats of `compare.py` compute several times."""
 
 import hashlib
 from typing import ClassVar
@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.sampling.samplers import direct
 
 
 class Remembering:
-    """A descriptor that computes every structure once: the repeats choose from the same frames again and again."""
+    """A descriptor with a cache, because all repeats choose from the same frames."""
 
     known: ClassVar = {}
 
@@ -20,7 +20,7 @@ class Remembering:
         self.inner = inner
 
     def average(self, atoms):
-        """Return the mean over the atoms."""
+        """Return the mean of the features over the atoms."""
         return self._remember(self.inner.average, atoms)
 
     def environments(self, atoms):
@@ -36,7 +36,7 @@ class Remembering:
 
 
 def remember_what_repeats():
-    """Let the samplers use `Remembering`, and find centres of environments and principal components once."""
+    """Make the samplers cache descriptors, centres of environment clusters and principal components."""
     make, choose, fit_once = soap._make_soap, environment_kinds.farthest_points, environments.fit_projection
     orders, projections = {}, {}
 
@@ -45,7 +45,7 @@ def remember_what_repeats():
         if key not in orders or len(orders[key][0]) < n_points < len(points):
             orders[key] = choose(points, n_points, tolerance=tolerance)
         indices, distances, nearest = orders[key]
-        # Fewer points are the first of more, and the next one is then the farthest from all of them.
+        # A smaller choice is the beginning of a larger one, and the next point is the farthest from it.
         if len(indices) > n_points:
             nearest = distances[n_points : n_points + 1]
         return indices[:n_points], distances[:n_points], nearest

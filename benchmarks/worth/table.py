@@ -1,12 +1,16 @@
-"""Make the tables of the docs from what `compare.py` and `train_mace.py` found.
+"""Make the tables of the docs from the results of `compare.py` and `train_mace.py`.
 
     python benchmarks/worth/table.py uneven_CuAu.csv uneven_NiPt.csv --tests seeds kind
 
-The first table has the 95th percentile of the force error and the mean error beside random's in the same repeat, as
-geometric means over all sizes, for each result and test, and for all of them together; and the 95th percentile of all
-beside that of the lowest sampler. The second has the 95th percentile at each size, and what share of so many structures
-gives the 95th percentile that random has with them; the ends of what was tried mean less or more. Intervals are 95 % by
-bootstrap over the repeats.
+The first table contains force errors relative to those of ``random`` in the same repeat, as geometric means over the
+sizes: the 95th percentile for each result and test, the 95th percentile for all of them, and the mean error for all of
+them. The last column is the 95th percentile for all of them relative to that of the best sampler.
+
+The other tables contain the 95th percentile at each size. The last column compares a sampler with ``random`` for a
+number of structures (``--at``): with this fraction of the structures, the sampler has the same 95th percentile. A value
+at the limits of the sizes means at most or at least this fraction.
+
+The intervals are 95 % intervals by bootstrap over the repeats.
 """
 
 import argparse
@@ -21,7 +25,7 @@ MEAN, TAIL = 'mean_eV_A', 'p95_eV_A'
 
 
 class Result:
-    """Logarithms of errors by test and figure, each an array (sampler, repeat, size)."""
+    """The logarithms of the errors by test and measure, each as an array (sampler, repeat, size)."""
 
     def __init__(self, path, tests, place):
         with path.open() as file:
@@ -46,13 +50,13 @@ class Result:
             for test in tests
             for figure in (MEAN, TAIL)
         }
-        # Of each result by itself: they are of different pools.
+        # The results are resampled independently because they come from different pools.
         draws = np.random.default_rng(place).integers(0, len(self.repeats), (N_RESAMPLES, len(self.repeats)))
-        # The first is the result itself.
+        # The first sample contains each repeat once.
         self.draws = np.concatenate([np.arange(len(self.repeats))[None], draws])
 
     def level(self, test, figure, name):
-        """Return the mean logarithm over sizes in each resample of the repeats (1 + resamples)."""
+        """Return the mean logarithm over the sizes in each sample of the repeats (1 + resamples)."""
         return self.logs[test, figure][self.samplers.index(name)].mean(axis=1)[self.draws].mean(axis=1)
 
     def curve(self, test, figure, name):
@@ -60,7 +64,7 @@ class Result:
         return np.exp(self.logs[test, figure][self.samplers.index(name)].mean(axis=0))
 
     def share(self, test, name, at):
-        """Return which share of ``at`` structures gives random's error with them, in some resamples."""
+        """Return the fraction of ``at`` structures with which a sampler reaches the error of random with ``at``."""
         some = self.draws[:500]
         errors = self.logs[test, TAIL][self.samplers.index(name)][some].mean(axis=1)
         reference = self.logs[test, TAIL][self.samplers.index(REFERENCE)][some].mean(axis=1)
@@ -71,17 +75,17 @@ class Result:
 
 
 def structures_needed(errors, target, sizes):
-    """Return at how many structures an error is reached, between the sizes on a double logarithmic scale."""
+    """Return the number of structures that reach an error, by log-log interpolation between the sizes."""
     falling = np.minimum.accumulate(errors)
     if target < falling[-1]:
         return float(sizes[-1])
-    # Where more structures gain nothing, the fewest that do it count.
+    # If more structures do not decrease the error, use the smallest number with this error.
     gains = np.concatenate([[True], np.diff(falling) < 0])
     return float(np.exp(np.interp(-target, -falling[gains], np.log(np.asarray(sizes)[gains]))))
 
 
 def cell(values):
-    """Return a figure and its interval; the first value is the figure."""
+    """Return a value, which is the first one, with its interval."""
     low, high = np.quantile(values[1:], [0.025, 0.975])
     return f'{values[0]:.2f} ({low:.2f} to {high:.2f})'
 
@@ -98,7 +102,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('results', type=Path, nargs='+')
     parser.add_argument('--tests', nargs='+', default=['seeds', 'kind'])
-    parser.add_argument('--at', type=int, default=200, help='how many structures of random')
+    parser.add_argument('--at', type=int, default=200, help='number of structures of random')
     options = parser.parse_args()
     results = [Result(path, options.tests, place) for place, path in enumerate(options.results)]
     names = [name for name in results[0].samplers if all(name in result.samplers for result in results)]
@@ -110,7 +114,13 @@ def main():
     levels = {name: over_cases(TAIL, name) for name in names}
     best = min(names, key=lambda name: levels[name][0])
     order = sorted(names, key=lambda name: levels[name][0])
-    head = ['sampler', *(f'{result.name}, {test}' for result, test in cases), 'all', 'mean error', f'beside {best}']
+    head = [
+        'sampler',
+        *(f'{result.name}, {test}' for result, test in cases),
+        'all',
+        'mean error',
+        f'relative to {best}',
+    ]
     rows = []
     for name in order:
         ratios = [result.level(test, TAIL, name) - result.level(test, TAIL, REFERENCE) for result, test in cases]
@@ -122,7 +132,7 @@ def main():
     for result, test in cases:
         print(f'\n{result.name}, held-out {test}\n')
         table(
-            ['sampler', *(f'p95 at {n}' for n in result.sizes), f'mean at {options.at}', f'of {options.at} structures'],
+            ['sampler', *(f'p95 at {n}' for n in result.sizes), f'mean at {options.at}', f'fraction of {options.at}'],
             [
                 [
                     name,

@@ -1,8 +1,9 @@
-"""Train a small MACE on each set that `mace_sets.py` wrote, and measure its errors; in an environment with MACE.
+"""Train a small MACE model on each set of `mace_sets.py`, and measure its errors. Requires an environment with MACE.
 
     python benchmarks/worth/train_mace.py sets --result mace.csv
 
-All models see as many structures in training, whatever the size of the set. What is in the result is not done again.
+All models are trained on the same total number of structures, for any size of the set. Models that are already in the
+result are skipped.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from mace.cli.run_train import run
 from mace.tools import torch_geometric
 
 N_SEEN = 3000
-# The network is as small as it can be and still learn more than a linear potential.
+# A small network, but large enough to be more accurate than a linear potential.
 OVERRIDES = {
     'num_channels': 16,
     'max_L': 0,
@@ -31,12 +32,12 @@ OVERRIDES = {
     'plot': False,
     'error_table': 'PerAtomMAE',
 }
-# By how much the step of the optimiser falls in all.
+# Final learning rate of the optimiser, as a fraction of the initial one.
 DECAY = 0.02
 
 
 def train(place):
-    """Train on the set in a folder, and return the model."""
+    """Train a model on the set in a folder, and return the model."""
     n_structures = len(read(place / 'train.extxyz', ':'))
     n_epochs = N_SEEN // n_structures
     overrides = OVERRIDES | {
@@ -52,7 +53,7 @@ def train(place):
 
 
 def errors(model, frames):
-    """Return mean and 95th percentile of the length of the error of a force, eV/Å, and the energy's, eV/atom."""
+    """Return the mean and 95th percentile of the force error in eV/Å, and the mean energy error in eV/atom."""
     table = tools.AtomicNumberTable([int(number) for number in model.atomic_numbers])
     configurations = [data.config_from_atoms(atoms) for atoms in frames]
     loader = torch_geometric.dataloader.DataLoader(
