@@ -48,10 +48,9 @@ class CampaignAccount:
     endings
         How the explorations ended.
     n_crashes_by_rule
-        How many jobs a guard stopped, by guard. Explorations that were resumed count too.
+        How many jobs each guard stopped, including jobs of explorations that were resumed.
     n_frames_explored, n_frames_independent
-        Frames that were stored, and how many of them are statistically independent according to their energy; None
-        if unknown.
+        Frames that were stored, and how many of them are statistically independent by energy; None if unknown.
     n_frames_discarded_by_reason
         How many frames were not candidates, by reason.
     n_frames_candidate, n_frames_selected
@@ -153,7 +152,7 @@ def describe_campaign(campaign: orm.WorkChainNode) -> dict[str, dict[str, Any]]:
 
 
 def count_crashes(results: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Return how many jobs each guard stopped. Explorations that were resumed count too."""
+    """Return how many jobs each guard stopped, including jobs of explorations that were resumed."""
     stopped = [result for result in results if result['outcome'] in ('unstable', 'no_frame')]
     return dict(Counter(result['events'][-1]['rule'] for result in stopped if result['events']))
 

@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.workflows.paused import ENDED
 
 @dataclass(frozen=True)
 class Cleaned:
-    """The result of a removal of folders.
+    """The removed and the kept folders.
 
     Attributes
     ----------

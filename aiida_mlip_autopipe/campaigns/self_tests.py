@@ -86,7 +86,7 @@ def repeat_self_tests(
     launch
         Runs a job to its end.
     config
-        A campaign with the calculators to test; by default, those of the last self-tests are tested.
+        A campaign with the calculators to test; by default, those of the last self-tests.
     resources
         The resources of a test; by default, those of the campaign or of the last test.
 
@@ -113,7 +113,7 @@ def find_trials(code: orm.AbstractCode, config: CampaignConfig | None) -> list[T
     code
         The code.
     config
-        A campaign whose calculators with this code are returned; by default, those of the last self-tests are.
+        A campaign that uses the code; its calculators are returned instead of those of the last self-tests.
 
     Raises
     ------

@@ -40,7 +40,7 @@ def install_environment(
     folder
         The folder of the environment; by default ``~/.local/share/mlip-autopipe/KIND``.
     requirement
-        What pip installs instead of this package's source or version, for example a wheel.
+        The requirement that pip installs, for example a wheel; by default the source or the version of this package.
     constraint
         The constraints file of pip; by default that of the checkout, if this package runs from one.
 

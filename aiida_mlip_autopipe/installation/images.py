@@ -39,8 +39,8 @@ autopipe_sha256() {
 def engine_command(model_folder: str) -> str:
     """Return the command that starts Apptainer with the job's folder and the models, but without packages of the home.
 
-    AiiDA splits it at spaces and quotes each word, so the computer must use double quotes: the shell expands ``$PWD``
-    only within those.
+    AiiDA splits the command at spaces and quotes each word. The computer must use double quotes, in which the shell
+    expands ``$PWD``.
 
     Raises
     ------
