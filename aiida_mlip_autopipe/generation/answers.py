@@ -1,4 +1,4 @@
-"""Queries to databases, asked once and before anything runs; their answers are structure files like the user's own."""
+"""Queries to databases, sent once before anything runs. Their answers are structure files like those of the user."""
 
 from __future__ import annotations
 
@@ -21,48 +21,51 @@ from aiida_mlip_autopipe.generation.kinds.structures import DATABASE_ID, Structu
 
 
 def answer_queries(entries: Sequence[GeneratorSettings]) -> tuple[GeneratorSettings, ...]:
-    """Ask the databases, and return the entries with the answers' files in them.
+    """Query the databases, and return the entries with the files of the answers.
 
-    An entry that has files, those of an earlier answer, is kept as it is and asks nothing.
+    If an entry already has the files of an earlier answer, it is unchanged and its query is not sent.
 
     Raises
     ------
     AutopipeError
-        If a query has no answer.
+        If a query fails or finds no usable structure.
     """
     return tuple(_answer_entry(entry) for entry in entries)
 
 
 def _answer_entry(entry: GeneratorSettings) -> GeneratorSettings:
     if isinstance(entry, StructuresSettings) and entry.query and not entry.files:
-        return entry.model_copy(update={'files': (_ask(entry.query),)})
+        return entry.model_copy(update={'files': (_send(entry.query),)})
     inner = {name: value for name, value in entry if isinstance(value, GeneratorSettings)}
     return entry.model_copy(update={name: _answer_entry(value) for name, value in inner.items()}) if inner else entry
 
 
-def _ask(query: QuerySettings) -> Path:
-    """Ask one query, and return the file of its answer."""
+def _send(query: QuerySettings) -> Path:
+    """Send a query, and return the file of its answer."""
     if query.provider == MATERIALS_PROJECT:
         from aiida_mlip_autopipe.generation.databases.materials_project import find_structures
     else:
         from aiida_mlip_autopipe.generation.databases.optimade import find_structures
     found, n_unreadable = find_structures(query)
-    ordered = {name: _to_atoms(found[name], name) for name in sorted(found) if _has_whole_atoms(found[name])}
+    ordered = {name: _to_atoms(found[name], name) for name in sorted(found) if _is_ordered(found[name])}
     if not ordered:
-        n_left_out = n_unreadable + len(found)
-        others = f'; {n_left_out} without whole atoms on its sites are left out' if n_left_out else ''
-        raise AutopipeError(Code.QUERY_EMPTY, f'the query to {query.provider} found no structure{others}; widen it')
+        n_discarded = n_unreadable + len(found)
+        others = f' ({n_discarded} discarded: unreadable, or with partial or unknown occupation)' if n_discarded else ''
+        raise AutopipeError(
+            Code.QUERY_EMPTY, f'the query to {query.provider} found no usable structure{others}; widen the query'
+        )
     return _write_answer(list(ordered.values()))
 
 
-def _has_whole_atoms(structure: Any) -> bool:
+def _is_ordered(structure: Any) -> bool:
+    """Return whether each site of a structure of pymatgen has exactly one atom of an element."""
     from pymatgen.core import DummySpecies
 
     return structure.is_ordered and not any(isinstance(site.specie, DummySpecies) for site in structure)
 
 
 def _to_atoms(structure: Any, database_id: str) -> Atoms:
-    """Return a structure of pymatgen's with its id; ASE's reader would take a bare id of digits for a number."""
+    """Return a structure of pymatgen with its id. Without the prefix, ASE would read an id of digits as a number."""
     return Atoms(
         numbers=[site.specie.Z for site in structure],
         positions=np.asarray(structure.cart_coords),
@@ -73,7 +76,7 @@ def _to_atoms(structure: Any, database_id: str) -> Atoms:
 
 
 def _write_answer(structures: list[Atoms]) -> Path:
-    """Write an answer under a name from its content, so that the same answer is the same file."""
+    """Write an answer to a file named after the hash of its content, so that equal answers share a file."""
     from ase.io.extxyz import write_xyz
 
     text = io.StringIO()
@@ -85,7 +88,7 @@ def _write_answer(structures: list[Atoms]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise AutopipeError(
-            Code.FILE_UNWRITABLE, f'the answer of a query cannot be kept in {folder}: {error.strerror}'
+            Code.FILE_UNWRITABLE, f'the answer to a query cannot be stored in {folder}: {error.strerror}'
         ) from error
     with whole_file(path, overwrite=True) as unfinished:
         unfinished.write_bytes(content)

@@ -1,4 +1,4 @@
-"""What a kind of system is: its settings and the generator that draws parent structures from them."""
+"""The base classes of a kind of system: its settings, and the generator that draws parent structures from them."""
 
 from __future__ import annotations
 
@@ -25,58 +25,58 @@ class GeneratorSettings(Settings):
     """One entry of the config's `generation` list; each kind adds its own fields."""
 
     kind: str
-    """Which kind of system."""
+    """The kind of system."""
     label: str | None = None
-    """A name for the entry's seeds in the dataset."""
+    """Name of the seeds of this entry in the dataset."""
     n_seeds: PositiveInt | None = None
-    """How many seeds to make; by default the variants of all parent structures that the kind lists."""
+    """Number of seeds. By default, all variants of all parent structures, for kinds that list them."""
     magnetic_moments: dict[Element, float] = Field(default_factory=dict)
-    """Initial magnetic moment in µB of each atom of an element."""
+    """Initial magnetic moment in µB per atom, by element."""
     perturb: PerturbSettings = PerturbSettings()
-    """How parent structures are deformed and rattled."""
+    """Repetition, strain and rattling of the parent structures."""
     validation: ValidationSettings = ValidationSettings()
-    """What every seed must keep."""
+    """Rules that every seed must satisfy."""
 
     default_height_factor: ClassVar[float] = DEFAULT_HEIGHT_FACTOR
     default_on_failure: ClassVar[str] = 'fail'
 
     @property
     def rules(self) -> ValidationSettings:
-        """The validation with the kind's own defaults."""
+        """The validation rules, with the defaults of this kind."""
         defaults = {'min_height_factor': self.default_height_factor, 'on_failure': self.default_on_failure}
         missing = {name: value for name, value in defaults.items() if getattr(self.validation, name) is None}
         return self.validation.model_copy(update=missing)
 
     def stream_content(self) -> dict[str, Any]:
-        """Return what this entry's random streams are derived from, JSON only.
+        """Return the content from which the random streams of this entry are derived, JSON only.
 
-        How many seeds there are, the label and the validation are left out: changing them changes no seed that stays.
-        So are defaults, so that a new field in a later version changes no stream.
+        The number of seeds, the label and the validation are excluded, so changing them does not change a seed.
+        Default values are excluded too, so a new field in a later version does not change a stream.
         """
         content = self.model_dump(mode='json', exclude_defaults=True, exclude={'n_seeds', 'label', 'validation'})
         return {**content, 'kind': self.kind}
 
     def elements(self) -> frozenset[str]:
-        """Return the symbols of the elements that the seeds have, as far as they are known before any is made.
+        """Return the symbols of the elements of the seeds, as far as they are known before any seed is made.
 
         Raises
         ------
         AutopipeError
-            If a file that would tell them cannot be read.
+            If a file that contains them cannot be read.
         """
         return frozenset()
 
 
 @dataclass(frozen=True)
 class Requirements:
-    """What a campaign asks of a parent structure.
+    """What a campaign requires of a parent structure.
 
     Attributes
     ----------
     min_height_A
-        Smallest height of the cell along its periodic directions.
+        Minimum perpendicular width of the cell along its periodic directions.
     max_atoms
-        Number of atoms up to which a generator may choose a larger cell to get there.
+        Maximum number of atoms of a larger cell that a generator may choose to reach this width.
     """
 
     min_height_A: float = 0.0
@@ -90,15 +90,15 @@ class Parent:
     Attributes
     ----------
     atoms
-        The structure; formal charges, where known, are its initial charges.
+        The structure. Known formal charges are its initial charges.
     record
-        The realised parameters, JSON only.
+        The parameters of this structure, JSON only.
     deformable
-        Which cell vectors strain may change; by default the periodic ones.
+        Which cell vectors may be strained; by default, the periodic ones.
     repeatable
-        Which cell vectors may be repeated to reach the smallest height; by default the periodic ones.
+        Which cell vectors may be repeated to reach the minimum perpendicular width; by default, the periodic ones.
     charge_allowed
-        Whether formal charges need not sum to zero, because the settings ask for it.
+        Whether the settings allow formal charges with a sum other than zero.
     """
 
     atoms: Atoms
@@ -124,23 +124,23 @@ class Generator(ABC):
 
     @property
     def spreads_itself(self) -> bool:
-        """Whether drawing one parent is itself spread over processes, so that seeds are made one after the other."""
+        """Whether a single draw already uses several processes, so that seeds must be made one after another."""
         return False
 
     def n_parents(self) -> int | None:
-        """Return how many parent structures there are, or None where every one is drawn anew."""
+        """Return the number of parent structures, or None if each one is drawn at random."""
         return None
 
     def period(self) -> int:
-        """Return after how many parents the kind is back where it began, as at the first composition of a grid."""
+        """Return the number of parents after which a sequence repeats, such as the compositions of a grid."""
         return self.n_parents() or 1
 
     def n_samples(self) -> int:
-        """Return how many of the first parents show whether the settings ask for what does not exist."""
+        """Return the number of first parents that together show whether the settings are possible."""
         return self.period()
 
     def default_n_seeds(self) -> int:
-        """Return how many seeds are made if the entry does not say."""
+        """Return the number of seeds if the entry does not set it."""
         n_parents = self.n_parents()
         if n_parents is None:
             raise AutopipeError(Code.VALUE_MISSING, f'an entry of kind {self.settings.kind!r} needs n_seeds')
@@ -153,53 +153,53 @@ class Generator(ABC):
         Parameters
         ----------
         index
-            Which one, below `n_parents` where that is a number.
+            Index of the parent, below `n_parents` unless that is None.
         rng
-            Source of all random numbers, that of this parent alone; a redraw goes on with it.
+            Source of all random numbers of this parent. A redraw continues with it.
         requirements
-            What the cell should keep. A parent that does not is repeated by the pipeline, if it may be.
+            Requirements on the cell. The pipeline repeats a parent that does not meet them, if this is allowed.
 
         Raises
         ------
         PhysicsViolationError
-            If no valid structure came of these random numbers; another draw may succeed.
+            If these random numbers give no valid structure. Another draw may succeed.
         AutopipeError
-            If the settings ask for what does not exist.
+            If the settings are impossible.
         """
 
-    def check(self, requirements: Requirements) -> None:  # noqa: B027 (for most kinds the first parent shows all)
-        """Refuse what the first parent does not show to be impossible, before anything runs.
+    def check(self, requirements: Requirements) -> None:  # noqa: B027 (for most kinds the first parent shows every error)
+        """Refuse impossible settings that the first parent does not reveal, before anything runs.
 
         Raises
         ------
         AutopipeError
-            If the settings ask for what does not exist.
+            If the settings are impossible.
         """
 
     @property
     def charge_allowed(self) -> bool:
-        """Whether what `fill` makes need not be neutral, because the settings ask for it."""
+        """Whether the settings allow `fill` to make charged structures."""
         return False
 
     def n_units(self) -> int | None:
-        """Return how many crystals there are to cut surfaces from, or None where `fill` arranges them at random."""
+        """Return the number of crystals from which surfaces can be cut, or None if `fill` arranges them at random."""
         return self.n_parents()
 
     def draw_unit(self, index: int) -> Atoms:
-        """Return the smallest crystal of a parent, without randomness, to cut surfaces and boundaries from."""
+        """Return the smallest crystal of a parent, without randomness, to cut surfaces and grain boundaries from."""
         return self.draw_parent(index, make_rng(0, 'unit'), Requirements()).atoms
 
     def fill(self, atoms: Atoms, rng: np.random.Generator) -> dict[str, Any]:
-        """Arrange the elements on the sites of a structure cut from `draw_unit`, in place, and return the record of it.
+        """Arrange the elements on the sites of a structure cut from `draw_unit`, in place, and return the record.
 
-        A unit whose sites are shared has a placeholder for each kind of site, with the mean charge of its ions as
-        initial charge; the ions that are put there bring their own.
+        In a unit with shared sites, each type of site has a placeholder, whose initial charge is the mean charge of the
+        ions on these sites. The ions that replace it have their own charges.
         """
         return {}
 
 
 def round_floats(value: Any) -> Any:
-    """Return a record's value as JSON types with floats of 10 decimals, which every store keeps unchanged."""
+    """Return a value of a record as JSON types. Floats are rounded to 10 decimals, so that every store keeps them."""
     if isinstance(value, dict):
         return {str(key): round_floats(item) for key, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
@@ -210,7 +210,7 @@ def round_floats(value: Any) -> Any:
 
 
 def content_label(settings: GeneratorSettings) -> str:
-    """Return the part of a random stream's label that stands for the entry."""
+    """Return the part of the label of a random stream that identifies the entry."""
     return json.dumps(settings.stream_content(), sort_keys=True)
 
 

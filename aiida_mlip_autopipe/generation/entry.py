@@ -1,4 +1,4 @@
-"""One entry of the config's list: which parent and which variant each of its seeds is, and its random streams."""
+"""One entry of the config: the parent and the variant of each of its seeds, and their random streams."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from aiida_mlip_autopipe.structures.seed import Place, Seed
 
 
 class Entry:
-    """An entry with its generator and its streams."""
+    """An entry with its generator and its random streams."""
 
     def __init__(
         self, settings: GeneratorSettings, random_seed: int, label: str = '', occurrence: int = 0, cutoff_A: float = 0.0
@@ -52,22 +52,22 @@ class Entry:
         self._last_parent: tuple[int, Parent] | None = None
 
     def locate(self, index: int) -> tuple[int, int]:
-        """Return which parent a seed comes from and which of its variants it is."""
+        """Return the index of the parent of a seed, and the index of the variant."""
         if self.n_parents is None:
             return divmod(index, self.settings.perturb.variants)
         variant, parent = divmod(index, self.n_parents)
         return parent, variant
 
     def samples(self) -> list[int]:
-        """Return the seeds that show together what is impossible."""
+        """Return the indices of the seeds that together reveal impossible settings."""
         perturb, n_samples = self.settings.perturb, self.generator.n_samples()
         stride = 1 if self.n_parents is None else self.n_parents
-        each = [number * (perturb.variants if self.n_parents is None else 1) for number in range(n_samples)]
-        scanned = [variant * stride for variant in range(min(len(perturb.volume_scan), perturb.variants))]
-        return [index for index in sorted({*each, *scanned}) if index < self.n_seeds]
+        of_parents = [number * (perturb.variants if self.n_parents is None else 1) for number in range(n_samples)]
+        of_scan = [variant * stride for variant in range(min(len(perturb.volume_scan), perturb.variants))]
+        return [index for index in sorted({*of_parents, *of_scan}) if index < self.n_seeds]
 
     def place(self, index: int) -> Place:
-        """Return where a seed stands in the entry."""
+        """Return the position of a seed in the entry."""
         parent, variant = self.locate(index)
         perturb = self.settings.perturb
         scan, period = max(1, len(perturb.volume_scan)), self.period
@@ -79,25 +79,25 @@ class Entry:
 
     @property
     def may_repeat(self) -> bool:
-        """Whether two seeds may be the same structure and only one of them is wanted."""
+        """Whether two seeds can be the same structure, so that the second one is discarded."""
         return self.rules.unique and not self.settings.perturb.is_random
 
     @property
     def is_compared(self) -> bool:
-        """Whether its seeds are compared with those of other entries: where nothing is drawn at random."""
+        """Whether its seeds are compared with those of other entries. This requires that nothing is drawn at random."""
         return self.may_repeat and self.n_parents is not None
 
     def make(self, first: int, last: int, rejections: Rejections, fingerprints: Fingerprints) -> Iterator[Seed]:
-        """Make seeds `first` to `last`.
+        """Make seeds `first` to `last - 1`.
 
         Parameters
         ----------
         first, last
-            Which seeds of the entry.
+            The range of seeds of the entry.
         rejections
-            What is counted.
+            The counts, to which this call adds.
         fingerprints
-            Fingerprints of the seeds before `first`; those of the new seeds are added to them.
+            Fingerprints of the seeds before `first`, to which this call adds those of the new seeds.
         """
         self.begin_at(first)
         for index in range(first, last):
@@ -109,74 +109,74 @@ class Entry:
             fingerprints.end_entry(is_compared=self.is_compared)
 
     def begin_at(self, index: int) -> None:
-        """Set the state as after the previous seed; the rejections of its parent are not counted again."""
-        if index == 0:  # also of an entry that has no parent, and so no seed
+        """Restore the state after the previous seed. The rejections of its parent are not counted again."""
+        if index == 0:  # also for an entry without parents, and thus without seeds
             self._last_parent = None
             return
         number = self.locate(index)[0]
         if self.locate(index - 1)[0] != number:
             self._last_parent = None
-        elif self._keeps_parents:
+        elif self._shares_parents:
             with suppress(PhysicsViolationError):
                 self._parent(number, Rejections())
 
     def make_one(
         self, index: int, own: set[str] | None, rejections: Rejections, known: Collection[str] = ()
     ) -> Seed | None:
-        """Make one seed and count it; None if it is left out.
+        """Make one seed and count it. Return None if it is discarded.
 
         Parameters
         ----------
         index
-            Which seed of the entry.
+            Index of the seed in the entry.
         own
-            Fingerprints of the entry's seeds before it, to which its own is added; None where seeds cannot repeat.
+            Fingerprints of the earlier seeds of the entry, to which this call adds one; None if seeds cannot repeat.
         rejections
-            What is counted.
+            The counts, to which this call adds.
         known
-            Fingerprints of other entries. What is among them is left out and not drawn again, so that no entry changes
-            a seed of another.
+            Fingerprints of other entries. A seed that is among them is discarded and not redrawn, so an entry does not
+            change the seeds of another.
         """
         rejections.requested += 1
         try:
-            seed, mark = self._draw_seed(index, own, rejections)
+            seed, digest = self._draw_seed(index, own, rejections)
         except PhysicsViolationError as violation:
             if self.rules.on_failure == 'fail':
                 raise PhysicsViolationError(
                     violation.rule, violation.atoms, violation.value, violation.limit,
-                    f'{self._name()}: {violation}',
+                    f'{self._failure()}: {violation}',
                 ) from None  # fmt: skip
             rejections.skipped += 1
             return None
-        if seed is None or (self.is_compared and mark in known):
+        if seed is None or (self.is_compared and digest in known):
             rejections.duplicates += 1
             return None
         rejections.made += 1
         return replace(seed, place=self.place(index))
 
-    def _name(self) -> str:
+    def _failure(self) -> str:
         settings = self.settings
         label = f' {settings.label!r}' if settings.label else ''
         return f'no valid seed of the {settings.kind} entry{label} after {self.rules.max_redraws} redraws'
 
     def _draw_seed(self, index: int, own: set[str] | None, rejections: Rejections) -> tuple[Seed | None, str | None]:
-        """Return a valid seed with its fingerprint, if it has one; no seed if it is a duplicate of an earlier one."""
+        """Return a valid seed, or None if it duplicates an earlier one, and the fingerprint, if seeds can repeat."""
         number, variant = self.locate(index)
-        if self._keeps_parents:
+        if self._shares_parents:
             parent = self._parent(number, rejections)
             return self._vary(parent, number, variant, own, rejections)
         rng = make_rng(*self.streams, 'parent', str(number))
         for _ in range(self.rules.max_redraws + 1):
             state = rng.bit_generator.state
             parent = self._draw_parent(number, rng, rejections)
-            seed, mark = self._vary(parent, number, variant, own, rejections)
+            seed, digest = self._vary(parent, number, variant, own, rejections)
             if seed is not None or rng.bit_generator.state == state:
-                return seed, mark
+                return seed, digest
         return None, None
 
     @property
-    def _keeps_parents(self) -> bool:
-        """Whether the variants of a parent share one draw; otherwise a duplicate has its parent drawn again."""
+    def _shares_parents(self) -> bool:
+        """Whether the variants of a parent share one draw. Otherwise the parent of a duplicate is drawn again."""
         return not self.may_repeat or self.settings.perturb.variants > 1
 
     def _parent(self, number: int, rejections: Rejections) -> Parent:
@@ -186,7 +186,7 @@ class Entry:
         return self._last_parent[1]
 
     def _draw_parent(self, number: int, rng: np.random.Generator, rejections: Rejections) -> Parent:
-        """Draw a parent until it is valid; a draw that used no random number cannot go better the next time."""
+        """Draw a parent until it is valid. A draw that uses no random numbers is not repeated."""
         rules = self.rules
         for attempt in range(rules.max_redraws + 1):
             state = rng.bit_generator.state
@@ -221,21 +221,21 @@ class Entry:
                     rejections.add(violation)
                     if attempt == rules.max_redraws or not perturb.is_random:
                         raise
-        mark = None if own is None else fingerprint(atoms)
-        if own is not None and mark is not None:
-            if mark in own:
-                return None, mark
-            own.add(mark)
+        digest = None if own is None else fingerprint(atoms)
+        if own is not None and digest is not None:
+            if digest in own:
+                return None, digest
+            own.add(digest)
         record = {'kind': self.settings.kind, **parent.record, 'ancestor': ancestor_id(parent.atoms)}
         if perturbation:
             record['perturbation'] = perturbation
         if self.settings.label:
             record['label'] = self.settings.label
-        return Seed(atoms.copy() if atoms is parent.atoms else atoms, round_floats(record)), mark
+        return Seed(atoms.copy() if atoms is parent.atoms else atoms, round_floats(record)), digest
 
 
 def ancestor_id(parent: Atoms) -> str:
-    """Return the hash of a structure before perturbation, 16 hexadecimal digits."""
+    """Return the hash of a parent structure, 16 hexadecimal digits."""
     return hashlib.sha256(Seed(parent).seed_id.encode()).hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""From the entries of a config to validated seeds, each from random streams of its own."""
+"""Make validated seeds from the entries of a config. Each seed has separate random streams."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from aiida_mlip_autopipe.generation.report import Rejections
 from aiida_mlip_autopipe.structures.duplicates import Fingerprints
 from aiida_mlip_autopipe.structures.seed import Seed
 
-# Changes whenever the same settings and random_seed give other seeds than before, or the report other figures: a cached
-# result of the stage is then made anew.
+# To be increased whenever the same settings and random_seed give other seeds or another report. Cached results of the
+# stage are then computed again.
 STAGE_VERSION = '9'
 
 
 @dataclass(frozen=True)
 class GenerationResult:
-    """The seeds of a slice of the campaign's list, and what was rejected on the way.
+    """The seeds of a slice of the campaign's list, and the report of rejected draws.
 
     Attributes
     ----------
     seeds
-        In the order of the entries; duplicates and skipped seeds are missing.
+        The seeds in the order of the entries, without duplicates and skipped seeds.
     report
-        JSON: ``requested``, ``made``, ``duplicates``, ``skipped`` and by rule ``count`` and ``worst``;
-        `merge_reports` adds those of several slices.
+        JSON: ``requested``, ``made``, ``duplicates``, ``skipped``, and ``count`` and ``worst`` for each rule.
+        `merge_reports` adds the reports of several slices.
     fingerprints
-        Fingerprints that the next slice is compared with; None if it is not compared.
+        Fingerprints with which the next slice is compared; None if it is not compared.
     """
 
     seeds: tuple[Seed, ...]
@@ -41,20 +41,20 @@ class GenerationResult:
 
 
 def count_seeds(entries: Sequence[GeneratorSettings]) -> int:
-    """Return how many seeds the entries ask for; duplicates and skipped ones are found only by making them."""
+    """Return the number of seeds that the entries request, including duplicates and seeds that will be skipped."""
     return sum(Entry(settings, 0).n_seeds for settings in entries)
 
 
 def check_entry(settings: GeneratorSettings, *, random_seed: int, cutoff_A: float) -> Seed | None:
-    """Refuse an entry that asks for what does not exist, and return its first seed, or None if all are left out.
+    """Refuse an impossible entry, and return its first seed, or None if all seeds of the check are discarded.
 
-    One seed is made of each parent that is listed, and one at each point of a volume scan; of what is drawn at random
-    the first of each structure that is taken in turn.
+    The check makes one seed from each listed parent, and one at each point of a volume scan. If parents are drawn at
+    random, it makes one for each structure that is used in turn, such as each composition of a grid.
 
     Raises
     ------
     AutopipeError
-        If the entry is impossible, or one of these seeds breaks a rule; the sentence names what is possible.
+        If the entry is impossible, or one of these seeds breaks a rule. The message says what is possible.
     """
     (entry,) = list_entries([settings], random_seed=random_seed, cutoff_A=cutoff_A)
     try:
@@ -80,45 +80,46 @@ def generate_seeds(
 ) -> GenerationResult:
     """Make the seeds of a slice of the flat list over all entries.
 
-    Every seed is drawn from a stream of its own, derived from `random_seed` and the content of its entry: another
-    slice, one more seed, or one more entry anywhere changes no other. The second of two equal entries has seeds of
-    its own.
+    Every seed is drawn from a separate stream, which is derived from `random_seed` and the content of its entry.
+    Another slice, an additional seed or an additional entry does not change the other seeds. The second of two equal
+    entries gives different seeds.
 
     Parameters
     ----------
     entries
         The config's ``generation`` list.
     random_seed
-        The campaign's number.
+        The random seed of the campaign.
     cutoff_A
-        Cutoff of the calculator, for the smallest height of the cells.
+        Cutoff of the calculator in Å, for the minimum perpendicular width of the cells.
     start, stop
         The slice, as for a Python list of `count_seeds` items.
     fingerprints
-        The fingerprints from the result of the previous slice, which this slice is compared with.
+        The fingerprints from the result of the previous slice, with which this slice is compared.
 
     Raises
     ------
     PhysicsViolationError
         If a seed still breaks a rule after the last redraw.
     AutopipeError
-        If an entry asks for what does not exist, or fingerprints are needed and not given.
+        If an entry is impossible, or required fingerprints are missing.
     """
     listed = list(list_entries(entries, random_seed=random_seed, cutoff_A=cutoff_A))
     if fingerprints is None and _needs_fingerprints(listed, start):
         raise AutopipeError(
-            Code.VALUE_MISSING, f'seeds from {start} on need the fingerprints of the earlier ones to find duplicates'
+            Code.VALUE_MISSING,
+            f'a slice from seed {start} needs the fingerprints of the previous one to find duplicates',
         )
     # A copy, so that the caller can use the same fingerprints again.
-    marks = Fingerprints(set(fingerprints.own), set(fingerprints.known)) if fingerprints else Fingerprints()
+    copied = Fingerprints(set(fingerprints.own), set(fingerprints.known)) if fingerprints else Fingerprints()
     rejections = Rejections()
     seeds: list[Seed] = []
     for entry, offset in _with_offsets(listed):
         first, last = max(start - offset, 0), entry.n_seeds if stop is None else min(stop - offset, entry.n_seeds)
         if first < last:
-            seeds += entry.make(first, last, rejections, marks)
+            seeds += entry.make(first, last, rejections, copied)
     more = stop is not None and _needs_fingerprints(listed, stop)
-    return GenerationResult(tuple(seeds), rejections.as_dict(), marks if more else None)
+    return GenerationResult(tuple(seeds), rejections.as_dict(), copied if more else None)
 
 
 def iterate_seeds(
@@ -132,7 +133,7 @@ def iterate_seeds(
 
 
 def list_entries(entries: Sequence[GeneratorSettings], *, random_seed: int, cutoff_A: float) -> Iterator[Entry]:
-    """Yield the entries with their streams, each made when it is asked for."""
+    """Yield the entries with their random streams. Each one is made on demand."""
     seen: Counter[str] = Counter()
     for settings in entries:
         label = content_label(settings)
@@ -149,7 +150,7 @@ def _with_offsets(entries: Sequence[Entry]) -> Iterator[tuple[Entry, int]]:
 
 
 def _needs_fingerprints(entries: Sequence[Entry], start: int) -> bool:
-    """Return whether a seed from `start` on is compared with one before it."""
+    """Return whether a seed from `start` on is compared with an earlier one."""
     compared_before = False
     for entry, offset in _with_offsets(entries):
         begins_before, ends_after = offset < start and entry.n_seeds > 0, offset + entry.n_seeds > start

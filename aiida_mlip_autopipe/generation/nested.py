@@ -1,4 +1,4 @@
-"""Kinds made of another kind: a defect of a surface of an alloy."""
+"""Kinds that build on another kind, such as a defect in a surface of an alloy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from aiida_mlip_autopipe.generation.perturb import PerturbSettings
 from aiida_mlip_autopipe.generation.validation import ValidationSettings
 from aiida_mlip_autopipe.structures.cells import repeats_for_height
 
-# What belongs to the outermost entry, and its value where it is not given.
+# The fields that are allowed in the outermost entry only, and their defaults.
 OUTER_FIELDS: dict[str, Any] = {
     'n_seeds': None,
     'label': None,
@@ -36,7 +36,7 @@ OUTER_FIELDS: dict[str, Any] = {
 
 
 def validate_nested(value: Any, info: ValidationInfo) -> GeneratorSettings:
-    """Return the settings of an entry within an entry, validated by its kind."""
+    """Validate an entry within an entry by its kind, and return its settings."""
     if isinstance(value, dict):
         kind = value.get('kind')
         if kind not in set(GENERATORS):
@@ -48,7 +48,7 @@ def validate_nested(value: Any, info: ValidationInfo) -> GeneratorSettings:
         raise fault(Code.TYPE_WRONG, 'must be a mapping with a kind, such as {kind: alloy, composition: {Cu: 1}}')
     for name, default in OUTER_FIELDS.items():
         if getattr(value, name) != default:
-            raise fault(Code.KEY_UNKNOWN, f'{name} belongs to the outermost entry')
+            raise fault(Code.KEY_UNKNOWN, f'{name} is allowed in the outermost entry only')
     return value
 
 
@@ -67,13 +67,13 @@ Nested = Annotated[
 
 
 class ComposedSettings(GeneratorSettings):
-    """An entry made from the structures of another."""
+    """An entry whose structures are made from those of another entry."""
 
     of: Nested
-    """The entry whose structures are taken, as {kind: alloy, composition: {Cu: 1}}."""
+    """The entry that provides the structures, such as {kind: alloy, composition: {Cu: 1}}."""
 
     def stream_content(self) -> dict[str, Any]:
-        """Return what the random streams are derived from, the inner entry's included."""
+        """Return the content from which the random streams are derived, including that of the inner entry."""
         return {**super().stream_content(), 'of': self.of.stream_content()}
 
     def elements(self) -> frozenset[str]:
@@ -82,7 +82,7 @@ class ComposedSettings(GeneratorSettings):
 
 
 class ComposedGenerator(Generator):
-    """Makes its parents from those of another generator."""
+    """Makes parents from the parents of another generator."""
 
     settings: ComposedSettings
 
@@ -91,45 +91,47 @@ class ComposedGenerator(Generator):
         self.inner: Generator = GENERATORS.make(settings.of)
 
     def period(self) -> int:
-        """Return after how many parents the kind is back where it began: the inner kind's structures are in turn."""
+        """Return the number of parents after which the sequence repeats. The inner structures are used in turn."""
         return self.n_parents() or self.inner.period()
 
     def crystals(self) -> range:
-        """Return the numbers of the inner kind's crystals, to cut surfaces and boundaries from.
+        """Return the indices of the crystals of the inner kind, from which surfaces and grain boundaries are cut.
 
         Raises
         ------
         AutopipeError
-            If each draw of the inner kind is another crystal.
+            If each draw of the inner kind gives a different crystal.
         """
         count = self.inner.n_units()
         if count is None and type(self.inner).fill is Generator.fill:
             kind, inner = self.settings.kind, self.inner.settings.kind
             raise AutopipeError(
                 Code.HOST_UNSUITABLE,
-                f'{kind} needs the same crystal in every draw, and this entry of kind {inner!r} draws each anew: '
-                f'take {inner} of {kind}, or turn off what is random in it',
+                f'{kind} needs the same crystal in every draw, but this entry of kind {inner!r} draws a new one each '
+                f'time; use {inner} of {kind}, or turn off the randomness of {inner}',
             )
         return range(count or 1)
 
     def repeat_and_fill(
         self, cut: Atoms, rng: np.random.Generator, requirements: Requirements
     ) -> tuple[Atoms, dict[str, Any]]:
-        """Return a cut repeated in its plane to the height asked for, filled by the inner kind, and the record of it.
+        """Repeat a cut in its plane to the required width, let the inner kind fill it, and return it with the record.
 
-        It is repeated further where that is too small to hold the inner kind's composition.
+        It is repeated further if it is too small for the composition of the inner kind.
 
         Raises
         ------
         AutopipeError
-            If no cell up to the largest number of atoms can be filled.
+            If no cell up to the maximum number of atoms can be filled.
         """
         first, second, _ = repeats_for_height(cut, requirements.min_height_A)
-        most = requirements.max_atoms // len(cut)
+        max_repeats = requirements.max_atoms // len(cut)
         sizes = [(1, 1)]  # too small; the validation reports it
-        if first * second <= most:
+        if first * second <= max_repeats:
             larger = product(range(first, 3 * first + 1), range(second, 3 * second + 1))
-            sizes = sorted(((i, j) for i, j in larger if i * j <= most), key=lambda size: (size[0] * size[1], size))
+            sizes = sorted(
+                ((i, j) for i, j in larger if i * j <= max_repeats), key=lambda size: (size[0] * size[1], size)
+            )
         for size in sizes:
             atoms = cut.repeat((*size, 1))
             try:
@@ -141,19 +143,19 @@ class ComposedGenerator(Generator):
         raise refused
 
     def inner_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
-        """Return a parent of the inner kind, repeated to the height asked for; they are taken in turn."""
+        """Return a parent of the inner kind, repeated to the required width. Listed parents are used in turn."""
         count = self.inner.n_parents()
         return grow(self.inner.draw_parent(index if count is None else index % count, rng, requirements), requirements)
 
 
 def grow(parent: Parent, requirements: Requirements) -> Parent:
-    """Repeat a parent whose cell is too small, if that keeps it within the allowed number of atoms."""
+    """Repeat a parent whose cell is too small, unless it would then exceed the maximum number of atoms."""
     if not requirements.min_height_A or not parent.atoms.pbc.any():
         return parent
     allowed = parent.atoms.pbc if parent.repeatable is None else parent.repeatable
     counts = [
-        count if may else 1
-        for count, may in zip(repeats_for_height(parent.atoms, requirements.min_height_A), allowed, strict=True)
+        count if is_allowed else 1
+        for count, is_allowed in zip(repeats_for_height(parent.atoms, requirements.min_height_A), allowed, strict=True)
     ]
     n_atoms = len(parent.atoms) * int(np.prod(counts))
     if n_atoms == len(parent.atoms) or n_atoms > requirements.max_atoms:

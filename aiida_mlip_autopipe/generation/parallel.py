@@ -1,4 +1,4 @@
-"""The seeds of a campaign by several processes: the same as by one, in the same order."""
+"""The seeds of a campaign from several processes, identical to those from one process and in the same order."""
 
 from __future__ import annotations
 
@@ -18,26 +18,25 @@ from aiida_mlip_autopipe.structures.seed import Seed
 
 SEEDS_PER_CALL = 16
 
-# The seed or None, its fingerprint where seeds can repeat, and the report of making it.
+# The seed or None, its fingerprint if seeds can repeat, and the report for this seed.
 _Made = tuple[Seed | None, str | None, dict[str, Any]]
 
 
 def iterate_seeds_in_processes(
     entries: Sequence[GeneratorSettings], *, random_seed: int, cutoff_A: float, processes: int, rejections: Rejections
 ) -> Iterator[Seed]:
-    """Make all seeds one by one, as `iterate_seeds` does: the same bits and the same report at any number of processes.
+    """Make all seeds one by one, as `iterate_seeds` does. Their bits and the report do not depend on ``processes``.
 
-    A few seeds a process are in memory at a time. What would take a single process no longer than a second starts no
-    other.
+    Only a few seeds per process are in memory at a time. No processes are started for work of less than a second.
 
     Parameters
     ----------
     entries, random_seed, cutoff_A
         As for `iterate_seeds`.
     processes
-        How many at most.
+        Maximum number of processes.
     rejections
-        What is rejected on the way.
+        The counts, to which this call adds.
     """
     if processes == 1:
         yield from iterate_seeds(entries, random_seed=random_seed, cutoff_A=cutoff_A, rejections=rejections)
@@ -64,43 +63,40 @@ def _make_group(
 
     pickled = [pickle.dumps(entry.arguments) for entry in entries]
     current = 0
-    results = spread(_make_alone, ((pickled[number], indices) for number, indices in calls()), queued=processes)
+    results = spread(_make_independently, ((pickled[number], indices) for number, indices in calls()), queued=processes)
     for (number, indices), made in zip(calls(), results, strict=True):
         if number != current:
             fingerprints.end_entry(is_compared=entries[current].is_compared)
             current = number
-        for index, one in zip(indices, made, strict=True):
-            seed, mark, report = one
-            if mark in fingerprints.own or mark in fingerprints.known:
-                # Made without knowing the others, it is the first draw only: go on from there as one process would.
+        for index, (seed, digest, report) in zip(indices, made, strict=True):
+            if digest in fingerprints.own or digest in fingerprints.known:
+                # It was made without the other fingerprints, so it is only the first draw. Redraw it as in one process.
                 counted = Rejections()
                 entries[number].begin_at(index)
-                seed, report = (
-                    entries[number].make_one(index, fingerprints.own, counted, fingerprints.known),
-                    counted.as_dict(),
-                )
-            elif mark is not None:
-                fingerprints.own.add(mark)
+                seed = entries[number].make_one(index, fingerprints.own, counted, fingerprints.known)
+                report = counted.as_dict()
+            elif digest is not None:
+                fingerprints.own.add(digest)
             rejections.merge(report)
             if seed is not None:
                 yield seed
     fingerprints.end_entry(is_compared=entries[current].is_compared)
 
 
-def _make_alone(pickled: bytes, indices: range) -> list[_Made]:
-    """Make seeds of an entry, each as if there were no other."""
+def _make_independently(pickled: bytes, indices: range) -> list[_Made]:
+    """Make seeds of an entry, each one independently of the others."""
     entry = _entry(pickled)
     entry.begin_at(indices.start)
     made: list[_Made] = []
     for index in indices:
-        marks: set[str] | None = set() if entry.may_repeat else None
+        digests: set[str] | None = set() if entry.may_repeat else None
         counted = Rejections()
-        seed = entry.make_one(index, marks, counted)
-        made.append((seed, min(marks) if marks else None, counted.as_dict()))
+        seed = entry.make_one(index, digests, counted)
+        made.append((seed, min(digests) if digests else None, counted.as_dict()))
     return made
 
 
 @lru_cache(maxsize=8)
 def _entry(pickled: bytes) -> Entry:
-    """Return the entry, made once in each process."""
+    """Return the entry, which is made once in each process."""
     return Entry(*pickle.loads(pickled))

@@ -1,4 +1,4 @@
-"""Deformation and displacement of a parent structure into one of its variants."""
+"""Perturbation of a parent structure: repetition, strain and random displacements."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 
 class PerturbSettings(Settings):
-    """How a parent structure is repeated, deformed and rattled. By default it is left as it is."""
+    """Repetition, strain and rattling of a parent structure. By default, it is not changed."""
 
     n_variants: PositiveInt | None = None
-    """Seeds made from each parent structure; by default one, or one for each point of `volume_scan`."""
+    """Number of seeds from each parent structure; by default, one, or one for each point of `volume_scan`."""
     supercell: tuple[PositiveInt, PositiveInt, PositiveInt] = (1, 1, 1)
-    """Repeats of the parent along its cell vectors, before it is deformed."""
+    """Repeats of the parent along its cell vectors, before it is strained."""
     isotropic_strain: float = Field(default=0.0, ge=0, lt=0.5)
-    """Largest linear strain: one number, uniform between minus and plus this, scales all directions."""
+    """Maximum linear strain. One random number, uniform between minus and plus this value, scales all directions."""
     anisotropic_strain: float = Field(default=0.0, ge=0, lt=0.5)
-    """Largest normal strain: ε_xx, ε_yy and ε_zz are drawn independently, uniform between minus and plus this."""
+    """Maximum normal strain. ε_xx, ε_yy and ε_zz are drawn independently, uniform between minus and plus this value."""
     shear: float = Field(default=0.0, ge=0, lt=0.5)
-    """Largest shear strain: ε_yz, ε_xz and ε_xy are drawn independently, uniform between minus and plus this. They are
-    tensor strains; the engineering strain is twice as large."""
+    """Maximum shear strain. ε_yz, ε_xz and ε_xy are drawn independently, uniform between minus and plus this value.
+    They are tensor strains; the engineering strain is twice as large."""
     volume_scan: tuple[float, ...] = ()
-    """Relative changes of the volume, as [-0.2, 0, 0.4]: variant by variant the next one, cyclically."""
+    """Relative changes of the volume, such as [-0.2, 0, 0.4]. The variants of a parent use them in turn."""
     rattle_A: float = Field(default=0.0, ge=0, le=2)
-    """Standard deviation in Å of the Gaussian displacement of each component of each atom that is not fixed."""
+    """Standard deviation in Å of the Gaussian displacement of each atom along x, y and z. Fixed atoms do not move."""
     rattle_temperature_K: PositiveFloat | None = None
-    """Rattle by temperature instead: the standard deviation is that of a Debye solid in its classical limit."""
+    """Temperature that replaces `rattle_A`: the standard deviation is that of a Debye solid in the classical limit."""
     debye_temperature_K: PositiveFloat = 300.0
     """Debye temperature for `rattle_temperature_K`."""
 
@@ -47,24 +47,24 @@ class PerturbSettings(Settings):
 
     @property
     def variants(self) -> int:
-        """Variants of each parent."""
+        """Number of variants of each parent."""
         return self.n_variants or max(1, len(self.volume_scan))
 
     @property
     def is_random(self) -> bool:
-        """Whether two variants of one parent differ."""
+        """Whether the variants are random."""
         return any(
             [self.isotropic_strain, self.anisotropic_strain, self.shear, self.rattle_A, self.rattle_temperature_K]
         )
 
     @property
     def is_identity(self) -> bool:
-        """Whether the parent is left as it is."""
+        """Whether the parent is not changed."""
         return not self.is_random and not any(self.volume_scan) and self.supercell == (1, 1, 1)
 
     @property
     def smallest_stretch(self) -> float:
-        """Smallest factor by which a cell height can shrink, to first order in the strains."""
+        """Minimum factor by which strain can scale a perpendicular width of the cell, to first order in the strains."""
         scan = min(0.0, *self.volume_scan, 0.0)
         strain = self.isotropic_strain + self.anisotropic_strain + 2 * self.shear
         return float(max(0.1, (1 + scan) ** (1 / 3) * (1 - strain)))
@@ -77,28 +77,28 @@ def perturb_atoms(
     rng: np.random.Generator,
     deformable: tuple[bool, bool, bool] | None = None,
 ) -> tuple[Atoms, dict[str, Any]]:
-    """Return a variant of a parent and what was done to it.
+    """Return a variant of a parent, and the record of the perturbation.
 
-    With the cell vectors as rows, ``cell' = cell Fᵀ`` and the positions likewise, where
-    ``F = (1 + ΔV/V)^(1/3) (1 + P ε P)``: ε is the symmetric strain tensor and P projects on the plane or line of the
-    deformable cell vectors, so that a slab is strained in its plane only (the volume factor too) and a molecule not
-    at all. Then the atoms that are not fixed are displaced.
+    The cell vectors are rows and transform as ``cell' = cell Fᵀ``, with ``F = (1 + ΔV/V)^(1/3) (1 + P ε P)``. The
+    positions transform in the same way. ε is the symmetric strain tensor, and P projects onto the plane or line of the
+    deformable cell vectors. Strain and volume factor thus act on a slab in its plane only, and not on a molecule. Then
+    the atoms that are not fixed are displaced.
 
-    The temperature's standard deviation is ``σ² = 3 ħ² T / (m k θ²)`` a component, with the atom's mass m and the Debye
-    temperature θ [1]_.
+    A rattle temperature T gives the variance ``σ² = 3 ħ² T / (m k θ²)`` of each component, with the mass m of the atom
+    and the Debye temperature θ [1]_.
 
     Parameters
     ----------
     parent
-        The structure; it is not changed.
+        The structure, which is not changed.
     settings
-        What to do.
+        The perturbation.
     variant
-        Number of this variant of the parent; it picks the point of the volume scan.
+        Index of the variant of the parent, which selects the point of the volume scan.
     rng
         Source of all random numbers.
     deformable
-        Which cell vectors may be strained; by default the periodic ones.
+        Which cell vectors may be strained; by default, the periodic ones.
 
     References
     ----------
@@ -134,7 +134,7 @@ def perturb_atoms(
 
 
 def _projector(atoms: Atoms, deformable: tuple[bool, bool, bool] | None) -> np.ndarray:
-    """Return the orthogonal projector on the span of the deformable cell vectors, (3, 3)."""
+    """Return the orthogonal projector onto the span of the deformable cell vectors, (3, 3)."""
     mask = atoms.pbc if deformable is None else np.asarray(deformable)
     if mask.all():
         return np.eye(3)

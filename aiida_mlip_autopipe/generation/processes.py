@@ -1,8 +1,8 @@
-"""Run calls in several processes, with results in the order of the calls.
+"""Run calls in several processes, and return the results in the order of the calls.
 
-This module orders the futures of the standard library's pool. joblib is not used: its generator does not wait until
-results are consumed, so 28 to 35 of 40 small results were in memory at a time, compared with 3 here, and its processes
-live for minutes after the last call. The calls themselves take equally long (`benchmarks/pool.py`).
+This module orders the futures of the pool in the standard library. joblib is not used: its generator does not wait
+until results are consumed, so 28 to 35 of 40 small results were in memory at a time, compared with 3 here. Its
+processes also live for minutes after the last call. The calls take equally long with both (`benchmarks/pool.py`).
 """
 
 from __future__ import annotations
@@ -20,72 +20,73 @@ from typing import Any, TypeVar
 
 T = TypeVar('T')
 
-# A process takes a second or two to import what it needs: what is done before then starts none.
+# A process takes one to two seconds to import packages, so none is started for work that takes less than this time.
 PATIENCE_S = 1.0
 
 
 @dataclass
-class _Crew:
-    """The processes of a `crew` block; none is started before one is needed."""
+class _Pool:
+    """The processes of a `crew` block. They are started only when they are needed."""
 
     size: int
     since: float
-    pool: ProcessPoolExecutor | None = None
+    executor: ProcessPoolExecutor | None = None
 
     @property
-    def is_wanted(self) -> bool:
-        return self.size > 1 and (self.pool is not None or time.monotonic() - self.since >= PATIENCE_S)
+    def is_needed(self) -> bool:
+        return self.size > 1 and (self.executor is not None or time.monotonic() - self.since >= PATIENCE_S)
 
     def submit(self, function: Callable[..., T], arguments: tuple[Any, ...]) -> Future[T]:
-        if self.pool is None:
-            # Spawned, not forked: libraries that run threads do not survive a fork.
-            self.pool = ProcessPoolExecutor(self.size, get_context('spawn'), _leave_interrupts_to_the_parent)
-        return self.pool.submit(function, *arguments)
+        if self.executor is None:
+            # Spawned, not forked: libraries with threads do not survive a fork.
+            self.executor = ProcessPoolExecutor(self.size, get_context('spawn'), _ignore_interrupts)
+        return self.executor.submit(function, *arguments)
 
 
-_crew: ContextVar[_Crew | None] = ContextVar('crew', default=None)
+_crew: ContextVar[_Pool | None] = ContextVar('crew', default=None)
 
 
 @contextmanager
 def crew(size: int) -> Iterator[None]:
-    """Within the block `spread` uses up to so many processes; they end with it."""
-    mine = _Crew(size, time.monotonic())
-    token = _crew.set(mine)
+    """Provide up to ``size`` processes to `spread` within the block, and stop them at its end."""
+    pool = _Pool(size, time.monotonic())
+    token = _crew.set(pool)
     try:
         yield
     finally:
         _crew.reset(token)
-        if mine.pool is not None:
-            mine.pool.shutdown(cancel_futures=True)
+        if pool.executor is not None:
+            pool.executor.shutdown(cancel_futures=True)
 
 
 def spread(function: Callable[..., T], calls: Iterable[tuple[Any, ...]], *, queued: int = 0) -> Iterator[T]:
-    """Yield the results of the calls in their order, from the processes of the `crew` block or, without, from here.
+    """Yield the results of the calls in order, from the processes of the `crew` block or else from this process.
 
-    Arguments are taken only as processes become free; calls that run and results that wait are never more than there
-    are processes, and those queued.
+    Arguments are taken only when a process becomes free. Running calls and waiting results together never outnumber the
+    processes and the queued calls.
 
     Parameters
     ----------
     function
-        A function of a module, whose arguments and result can be pickled.
+        A function of a module. Its arguments and result must be picklable.
     calls
         The arguments of each call.
     queued
-        Calls that may wait for a process, so that none is idle while a result is used.
+        Number of calls that may wait for a process, so that no process is idle while a result is used.
     """
-    mine = _crew.get()
+    pool = _crew.get()
     waiting: deque[Future[T]] = deque()
     for arguments in calls:
-        if mine is None or not mine.is_wanted:
+        if pool is None or not pool.is_needed:
             yield function(*arguments)
             continue
-        waiting.append(mine.submit(function, arguments))
-        if len(waiting) >= mine.size + queued:
+        waiting.append(pool.submit(function, arguments))
+        if len(waiting) >= pool.size + queued:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def _ignore_interrupts() -> None:
+    # The parent process handles them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""What was rejected on the way to the seeds, and why."""
+"""Counts of the seeds and of the rejected draws."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Rejections:
     Attributes
     ----------
     requested, made
-        Seeds asked for and seeds that passed.
+        Numbers of requested seeds and of seeds that passed.
     duplicates
-        Seeds left out because an earlier one of the entry is the same up to symmetry.
+        Number of seeds that were discarded because an earlier seed is the same up to symmetry.
     skipped
-        Seeds left out after the last redraw, where the entry asks for that.
+        Number of seeds that were discarded after the last redraw, if the entry allows this.
     rules
-        Rule to ``count`` and ``worst``: ``value``, ``limit`` and ``message`` of the draw farthest beyond its limit.
+        By rule, ``count`` and ``worst``: ``value``, ``limit`` and ``message`` of the draw farthest beyond its limit.
     """
 
     requested: int = 0
@@ -47,7 +47,7 @@ class Rejections:
         }
 
     def merge(self, report: dict[str, Any]) -> None:
-        """Add what another report counts; of two equally bad examples the one known before stays."""
+        """Add the counts of another report. Of two equally bad examples, the earlier one is kept."""
         self.requested += report['requested']
         self.made += report['made']
         self.duplicates += report['duplicates']
@@ -63,7 +63,7 @@ class Rejections:
 
 
 def merge_reports(reports: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Return one report of several slices of the same list of seeds."""
+    """Return one report for several slices of the same list of seeds."""
     total = Rejections()
     for report in reports:
         total.merge(report)
@@ -71,6 +71,6 @@ def merge_reports(reports: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _excess(example: dict[str, Any]) -> float:
-    """Return how far beyond its limit an example is, relative where the limit is not zero."""
+    """Return how far an example is beyond its limit, relative to the limit unless that is zero."""
     difference = abs(float(example['value']) - float(example['limit']))
     return difference / abs(example['limit']) if example['limit'] else difference

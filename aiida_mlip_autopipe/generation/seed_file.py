@@ -1,4 +1,4 @@
-"""Seeds as an extended XYZ file: each frame has the record of its seed."""
+"""Seeds as an extended XYZ file. Each frame contains the record of its seed."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ def write_seeds(
     processes: int,
     tell: Callable[[int], None] = lambda n_done: None,
 ) -> dict[str, Any]:
-    """Make the seeds of some entries and write them one by one.
+    """Make the seeds of entries and write them one by one.
 
     Parameters
     ----------
     path
         The file.
     entries
-        The entries to make seeds from.
+        The entries from which seeds are made.
     random_seed
-        The campaign's number.
+        The random seed of the campaign.
     cutoff_A
-        Range of the calculator in Å.
+        Cutoff of the calculator in Å.
     processes
-        Number of processes; the seeds do not depend on it.
+        Number of processes. The seeds do not depend on it.
     tell
-        Called after each seed with the number of seeds that were made or left out so far.
+        Called after each seed with the number of seeds that were made or discarded so far.
 
     Returns
     -------
@@ -58,8 +58,8 @@ def write_seeds(
 
 def _write_seed(out: TextIO, seed: Seed) -> None:
     atoms = seed.atoms.copy()
-    # ASE's reader drops single backslashes before it sees the JSON. The id is part of the record, since one of digits
-    # only would be read as a number.
+    # ASE's reader removes single backslashes before it parses the JSON. The id is part of the record, because an id
+    # that consists of digits would be read as a number.
     record = json.dumps({'seed_id': seed.seed_id, **seed.record}).replace('\\', '\\\\')
     atoms.info = {'record': f'_JSON {record}'}
     write_xyz(out, [atoms])

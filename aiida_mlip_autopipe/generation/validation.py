@@ -1,4 +1,4 @@
-"""The rules that every seed keeps, each with its limit and its reason."""
+"""The rules that every seed must satisfy, and the sources of their limits."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from aiida_mlip_autopipe.structures.cells import cell_heights, complete_cell
 from aiida_mlip_autopipe.structures.vacuum import MIN_LAYER_OF_SLAB_A, empty_layers
 
 NOBLE_GASES = (2, 10, 18, 36, 54, 86)
-# Ions of one sign keep farther apart than bonded atoms; fractions of the sum of their covalent radii. The shortest
-# contacts of anions about one cation give theirs (O–O in nitrates and carbonates 2.17–2.25 Å, else CI4 1.26, CBr4 1.31,
-# CCl4 1.42), metal–metal bonds along the rutile chain of MoO2 (2.51 Å, 0.81) the cations'.
+# Ions of equal sign are farther apart than bonded atoms. The factors multiply the sum of the covalent radii. That of
+# anions is from the shortest contacts around one cation (O–O in nitrates and carbonates 2.17–2.25 Å; others: CI4 1.26,
+# CBr4 1.31, CCl4 1.42). That of cations is from metal–metal bonds along the rutile chain of MoO2 (2.51 Å, 0.81).
 ANION_FACTOR, ANION_DISTANCE_O = 1.25, 2.0
 CATION_FACTOR = 0.75
-# Å³ per atom over the mean volume of the covalent spheres: α-U has 0.66, close-packed metals about 1.2, diamond 3.
+# Min volume per atom over the mean volume of covalent spheres: α-U has 0.66, close-packed metals about 1.2, diamond 3.
 MIN_VOLUME_FACTOR = 0.4
-# And over that of spheres larger by what van der Waals radii are on average: close-packed metals have 0.3, rock salt
-# 0.5, zeolites 1.1, ice 1.3, solid hydrogen and open frameworks 3.4.
+# Max volume per atom over the mean volume of spheres that are larger by VAN_DER_WAALS_EXTRA Å, the mean difference of
+# van der Waals and covalent radii: close-packed metals have 0.3, rock salt 0.5, zeolites 1.1, ice 1.3,
+# solid hydrogen and open frameworks 3.4.
 MAX_VOLUME_FACTOR, VAN_DER_WAALS_EXTRA = 4.0, 0.8
 MAX_DENSITY = 30.0  # g/cm³; osmium, the densest element, has 22.6
 DEFAULT_HEIGHT_FACTOR = 2.0
@@ -35,33 +36,35 @@ HEIGHT_TOLERANCE = 1e-6  # relative
 
 
 class ValidationSettings(Settings):
-    """What a seed must keep to be explored."""
+    """Rules that a seed must satisfy."""
 
     min_distance_factor: float = Field(default=0.6, ge=0, le=1.5)
-    """Smallest distance of two atoms over the sum of their covalent radii (van der Waals radii for noble gases)."""
+    """Minimum distance of two atoms, divided by the sum of their covalent radii. Noble gases have van der
+    Waals radii."""
     min_distances_A: dict[str, float] = Field(default_factory=dict)
-    """Smallest distance in Å for single pairs of elements, as {O-O: 2.0}; it stands in place of the factor."""
+    """Minimum distance in Å for specific pairs of elements, such as {O-O: 2.0}. It replaces the factor."""
     like_charges: bool = True
-    """Keep ions of one sign, where formal charges are known, as far apart as ions are."""
+    """Require larger distances between ions of equal sign, where formal charges are known."""
     max_neighbour_factor: float = Field(default=1.7, ge=0)
-    """Every atom has a neighbour within this many sums of covalent radii (noble gases excepted); 0 turns it off."""
+    """Maximum distance of an atom to its nearest neighbour, divided by the sum of their covalent radii. Noble gases are
+    exempt. 0 turns the rule off."""
     min_height_factor: float | None = Field(default=None, ge=0)
-    """Smallest height of the cell along its periodic directions over the cutoff of the calculator; by default 2, and 0
-    for `structures`."""
+    """Minimum perpendicular width of the cell along its periodic directions, divided by the cutoff of the calculator.
+    The default is 2, and 0 for `structures`."""
     max_atoms: PositiveInt = 500
-    """A cell that is too small is repeated up to this many atoms; beyond, the seed is refused."""
+    """Maximum number of atoms when a cell that is too small is repeated. If more are needed, the seed is refused."""
     plausible_volume: bool = True
-    """Refuse a parent structure whose volume per atom or density no condensed matter has."""
+    """Refuse parent structures whose volume per atom or density does not occur in condensed matter."""
     neutral: bool = True
-    """Refuse a structure whose formal charges, where they are known, do not sum to zero."""
+    """Refuse structures whose formal charges are known and do not sum to zero."""
     unique: bool = True
-    """Leave out a seed that is the same as an earlier one up to symmetry and supercell, where nothing random deforms or
-    rattles the seeds; between entries where nothing is drawn at all."""
+    """Discard a seed that is the same as an earlier one up to symmetry and supercell, unless seeds are randomly
+    strained or rattled. Seeds of different entries are compared only if nothing in these entries is random."""
     max_redraws: int = Field(default=20, ge=0)
-    """How often a seed that breaks a rule is drawn again."""
+    """Maximum number of redraws of a seed that breaks a rule."""
     on_failure: Literal['fail', 'skip'] | None = None
-    """After the last redraw: `fail` ends with the rule that was broken, `skip` leaves the seed out and reports it; by
-    default `fail`, and `skip` for `knowledge`."""
+    """Action after the last redraw: `fail` stops with the broken rule, and `skip` discards the seed and reports it. The
+    default is `fail`, and `skip` for `knowledge`."""
 
     @field_validator('min_distances_A')
     @classmethod
@@ -71,7 +74,7 @@ class ValidationSettings(Settings):
             if len(symbols) != 2 or distance < 0:
                 raise fault(
                     Code.VALUE_INVALID,
-                    f"{pair}: {distance:g} is not a pair of elements and a distance in Å, as 'O-O: 2.0'",
+                    f"{pair}: {distance:g} is not a pair of elements and a distance in Å, such as 'O-O: 2.0'",
                 )
             for symbol in symbols:
                 check_symbol(symbol)
@@ -79,7 +82,7 @@ class ValidationSettings(Settings):
 
     @cached_property
     def pair_limits(self) -> dict[tuple[int, int], float]:
-        """Limits of single pairs in Å by atomic numbers, both orders."""
+        """Limits for specific pairs in Å by atomic numbers, in both orders."""
         from ase.data import atomic_numbers
 
         limits = {}
@@ -90,7 +93,7 @@ class ValidationSettings(Settings):
 
 
 def check_parent(atoms: Atoms, settings: ValidationSettings, *, charge_allowed: bool = False) -> None:
-    """Check what is judged before perturbation: formal charge, volume per atom and density.
+    """Check the formal charge, the volume per atom and the density of a structure before perturbation.
 
     Raises
     ------
@@ -106,7 +109,7 @@ def check_parent(atoms: Atoms, settings: ValidationSettings, *, charge_allowed: 
                 (),
                 charge,
                 0.0,
-                f'the formal charges of {formula} sum to {charge:+g} e, not to 0',
+                f'the sum of the formal charges of {formula} is {charge:+g} e instead of 0',
             )
     if not settings.plausible_volume or not atoms.pbc.all():
         return
@@ -119,7 +122,7 @@ def check_parent(atoms: Atoms, settings: ValidationSettings, *, charge_allowed: 
         side = 'below' if volume < low else 'above'
         raise PhysicsViolationError(
             'volume_per_atom', (), volume, limit,
-            f'{formula} has {volume:.3g} Å³ an atom, {side} the limit of {limit:.3g} Å³ for these elements',
+            f'{formula} has {volume:.3g} Å³ per atom, {side} the limit of {limit:.3g} Å³ for these elements',
         )  # fmt: skip
     density = float(atoms.get_masses().sum() / atoms.get_volume() * 1.66053907)
     if density > MAX_DENSITY:
@@ -130,7 +133,7 @@ def check_parent(atoms: Atoms, settings: ValidationSettings, *, charge_allowed: 
 
 
 def check_atoms(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) -> None:
-    """Check the structure itself: distances, atoms without a neighbour, the smallest height of the cell.
+    """Check distances, isolated atoms, and the minimum perpendicular width of the cell.
 
     Raises
     ------
@@ -146,7 +149,7 @@ def check_atoms(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) -> 
     limits = {pair: limit for pair, limit in settings.pair_limits.items() if pair[0] in species and pair[1] in species}
     charged = settings.like_charges and atoms.has('initial_charges')
     charges = atoms.get_initial_charges() if charged else np.zeros(len(atoms))
-    # Anions that lack electrons, as in peroxides, pyrite and carbides, are bonded to each other.
+    # Anions with open shells, as in peroxides, pyrite and carbides, are bonded to each other.
     anions = charges <= _closed_shells()[numbers] + 0.5 if charged else np.zeros(len(atoms), dtype=bool)
     factor = max(settings.min_distance_factor, CATION_FACTOR if charged else 0.0)
     widest = max(factor * float(radii[species].max()), ANION_FACTOR * float(radii[numbers[anions]].max(initial=0.0)))
@@ -188,7 +191,7 @@ def _check_distances(
 
 
 def _check_isolated(atoms: Atoms, settings: ValidationSettings, bonded: np.ndarray, cell: np.ndarray) -> None:
-    """Judge the atoms that have no close neighbour by a list that reaches as far as the limit."""
+    """Check the atoms without a close neighbour, with a neighbour list that extends beyond the limit."""
     alone = np.setdiff1d(np.arange(len(atoms)), bonded)
     alone = alone[~np.isin(atoms.numbers[alone], NOBLE_GASES)]
     if not len(alone):
@@ -209,11 +212,11 @@ def _check_isolated(atoms: Atoms, settings: ValidationSettings, bonded: np.ndarr
         nearest = float(own.min()) if len(own) else float('inf')
         if nearest > settings.max_neighbour_factor:
             limit = settings.max_neighbour_factor
-            found = f'at {nearest:.2f}' if np.isfinite(nearest) else 'farther than 2.5 times the limit of'
+            found = f'at {nearest:.2f}' if np.isfinite(nearest) else f'beyond {2.5 * limit:g}'
             raise PhysicsViolationError(
                 'isolated_atom', (int(atom),), min(nearest, 2.5 * limit), limit,
-                f'atom {atom} ({atoms.symbols[int(atom)]}) has no neighbour: the nearest atom is {found} '
-                f'sums of covalent radii; the limit is {limit:g}',
+                f'atom {atom} ({atoms.symbols[int(atom)]}) is isolated: its nearest neighbour is {found} times the sum '
+                f'of their covalent radii; the limit is {limit:g}',
             )  # fmt: skip
 
 
@@ -229,15 +232,15 @@ def _check_height(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) -
         formula = atoms.get_chemical_formula()
         raise PhysicsViolationError(
             'min_height', (), value, limit,
-            f'the cell of {formula} has a height of {value:.2f} Å along its vector {axis + 1}; the limit is '
-            f'{limit:.2f} Å ({factor:g} times the cutoff of {cutoff_A:g} Å), so repeat it '
-            f'{int(np.ceil(limit / value))} times or lower validation.min_height_factor',
+            f'the cell of {formula} has a perpendicular width of {value:.2f} Å along vector {axis + 1}; the limit is '
+            f'{limit:.2f} Å ({factor:g} times the cutoff of {cutoff_A:g} Å); repeat it '
+            f'{int(np.ceil(limit / value))} times, or lower validation.min_height_factor',
         )  # fmt: skip
 
 
 @cache
 def _closed_shells() -> np.ndarray:
-    """Return the charge of the closed shell by atomic number, as -2 of oxygen; no charge is that low where none is."""
+    """Return the charge of closed-shell anions by atomic number, such as -2 for oxygen; -inf if there is none."""
     from pymatgen.core import Element
 
     shells = np.full(119, -np.inf)
@@ -251,7 +254,7 @@ def _closed_shells() -> np.ndarray:
 
 @cache
 def _radii() -> np.ndarray:
-    """Return covalent radii by atomic number in Å [Cordero 2008 in ASE], for noble gases van der Waals radii."""
+    """Return covalent radii in Å by atomic number [Cordero 2008 in ASE]; for noble gases, van der Waals radii."""
     from ase.data import covalent_radii, vdw_radii
 
     radii = np.array(covalent_radii)

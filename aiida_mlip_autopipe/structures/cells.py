@@ -1,16 +1,16 @@
-"""Geometry of cells: heights, supercells, sites."""
+"""Geometry of cells: perpendicular widths, supercells and sites."""
 
 from __future__ import annotations
 
 import numpy as np
 from ase import Atoms
 
-# Å around a structure in a direction in which it has no cell vector.
+# Å around a structure in a direction without a cell vector.
 MARGIN = 10.0
 
 
 def complete_cell(atoms: Atoms) -> np.ndarray:
-    """Return the cell (3, 3) in Å with a vector in every direction; missing ones hold the structure with a margin."""
+    """Return the cell (3, 3) in Å with all three vectors. Missing ones are as long as the structure and a margin."""
     cell = atoms.cell.array
     missing = ~cell.any(axis=1)
     if not missing.any():
@@ -23,9 +23,10 @@ def complete_cell(atoms: Atoms) -> np.ndarray:
 
 
 def sort_sites(atoms: Atoms) -> Atoms:
-    """Return a crystal with its sites in [0, 1), by element and position.
+    """Return a crystal with its sites in [0, 1), sorted by element and position.
 
-    Libraries sort the sites of an orbit by numbers that are equal but for rounding, so by chance of the processor.
+    Libraries sort the sites of an orbit by numbers that differ by rounding only, so their order depends on the
+    processor.
     """
     fractions = atoms.cell.scaled_positions(atoms.positions) % 1.0
     fractions[fractions > 1 - 1e-9] = 0.0
@@ -34,14 +35,14 @@ def sort_sites(atoms: Atoms) -> Atoms:
 
 
 def cell_heights(atoms: Atoms) -> np.ndarray:
-    """Return the distance of opposite faces along each cell vector in Å, shape (3,)."""
+    """Return the perpendicular width of the cell along each cell vector in Å, shape (3,)."""
     cell = complete_cell(atoms)
-    # The rows of the inverse transpose are the reciprocal vectors; their lengths are the inverse plane spacings.
+    # The rows of the inverse transpose are the reciprocal vectors, whose lengths are the inverse plane spacings.
     return np.asarray(1 / np.linalg.norm(np.linalg.inv(cell), axis=0))
 
 
 def repeats_for_height(atoms: Atoms, min_height_A: float) -> tuple[int, int, int]:
-    """Return how often a cell must be repeated along each periodic vector to reach a height."""
+    """Return how many times a cell must be repeated along each periodic vector to reach a perpendicular width."""
     heights = cell_heights(atoms)
     counts = np.where(atoms.pbc, np.ceil(min_height_A / heights - 1e-9), 1).astype(int)
     first, second, third = np.maximum(counts, 1).tolist()

@@ -1,4 +1,4 @@
-"""The scaling of the time of labelling structures by DFT."""
+"""How the time of DFT labelling scales with the number of atoms."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 
 def cubed_atoms(n_atoms: Iterable[int]) -> float:
-    """Return the sum over structures of the cube of the number of atoms.
+    """Return the sum of the cubed numbers of atoms over all structures.
 
-    The time of a plane-wave code is proportional to it for large cells.
+    For large cells, the time of a plane-wave code is proportional to it.
 
     Parameters
     ----------

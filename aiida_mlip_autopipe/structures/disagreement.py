@@ -1,4 +1,4 @@
-"""How far two calculators disagree about the frames of a trajectory: an indicator, not an error bar."""
+"""The disagreement of two calculators about the frames of a trajectory: an indicator, not an error bar."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ MEAN = 'committee_mean_force_disagreement_eV_A'
 RELATIVE = 'committee_relative_force_disagreement'
 ENERGY = 'committee_energy_difference_eV'
 FIGURES = (LARGEST, MEAN, RELATIVE, ENERGY)
-"""Names of the figures of a frame, in the order of `compare_labels`: those of its row in the dataset too."""
+"""Names of the figures of a frame, in the order of `compare_labels`. Its row in the dataset has the same keys."""
 
 
 def compare_labels(first: Trajectory, second: Trajectory) -> dict[str, np.ndarray]:
-    r"""Compare what two calculators say of the same frames.
+    r"""Compare the labels of the same frames from two calculators.
 
-    With :math:`d_i = |F_i - F'_i|` for each atom, a frame has the largest and the mean :math:`d_i` in eV/Å, and
-    relative to the forces :math:`\sum_i d_i / \sum_i \frac12 (|F_i| + |F'_i|)`: 0 where they agree, 2 where one is the
-    opposite of the other. The difference of the energies is told in eV per atom, second less first. It contains
-    the references of the two, a constant for each composition, so that only frames of one composition can be compared.
+    With :math:`d_i = |F_i - F'_i|` for each atom, the figures of a frame are the maximum and the mean of :math:`d_i` in
+    eV/Å, and the relative disagreement :math:`\sum_i d_i / \sum_i \frac12 (|F_i| + |F'_i|)`. This is 0 if the forces
+    agree and 2 if they are opposite. The energy difference is the second minus the first energy in eV per atom. It
+    contains the reference energies of both calculators, a constant for each composition, so only frames of the same
+    composition can be compared.
 
     Parameters
     ----------
     first, second
-        The same frames by their steps; the second may lack some.
+        The frames, matched by their steps. The second trajectory may lack some.
 
     Returns
     -------
     dict
-        An array (f,) for each name of `FIGURES`, f the frames of the first; NaN where the second has no number.
+        An array (f,) for each name in `FIGURES`, for the f frames of the first; NaN where the second lacks a value.
     """
     figures = {name: np.full(len(first), np.nan) for name in FIGURES}
     rows, others = frames_in_common(first, second)
@@ -43,18 +44,18 @@ def compare_labels(first: Trajectory, second: Trajectory) -> dict[str, np.ndarra
     figures[LARGEST][rows] = differences.max(axis=1)
     figures[MEAN][rows] = differences.mean(axis=1)
     total = sizes.sum(axis=1)
-    # Where both say that there is no force, they agree.
+    # If all forces are zero in both, they agree.
     figures[RELATIVE][rows] = differences.sum(axis=1) / np.where(total == 0, 1.0, total)
     figures[ENERGY][rows] = (second.energies[others] - first.energies[rows]) / len(first.numbers)
     return figures
 
 
 def frames_in_common(first: Trajectory, second: Trajectory) -> tuple[np.ndarray, np.ndarray]:
-    """Return where the frames that two trajectories share by their steps stand in each (k,)."""
+    """Return the indices, in each of two trajectories, of the frames with a common step (k,)."""
     _, rows, others = np.intersect1d(first.steps, second.steps, assume_unique=True, return_indices=True)
     return rows, others
 
 
 def with_figures(trajectory: Trajectory, figures: Mapping[str, np.ndarray]) -> Trajectory:
-    """Return a trajectory whose frames carry the figures of a committee."""
+    """Return a trajectory whose frames have the figures of a committee."""
     return replace(trajectory, extra={**trajectory.extra, **{name: figures[name] for name in FIGURES}})

@@ -1,9 +1,9 @@
-"""Distances between atoms, fast enough to be checked every few steps.
+"""Distances between atoms, fast enough for a check every few steps.
 
-Overlaps are found with matscipy's neighbour list: its cutoff is short, and 864 atoms take a hundredth of the time that
-all pairs take (``benchmarks/neighbours.py``). What has come off is found from all pairs: in a sparse structure the
+Overlaps are found with matscipy's neighbour list: its cutoff is short, and for 864 atoms it takes one hundredth of the
+time of all pairs (``benchmarks/neighbours.py``). Detached atoms are found from all pairs: in a sparse structure the
 reach is tens of Å, and the cost of a neighbour list grows with its cube (a slab of 865 atoms with an adatom 40 Å above
-it: 6 s by matscipy, 0.2 s by all pairs).
+it takes 6 s with matscipy, and 0.2 s with all pairs).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from matscipy.neighbours import neighbour_list
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-# Pairs that are looked at together; bounds the memory for large structures.
+# Number of pairs per block, which limits the memory for large structures.
 BLOCK_PAIRS = 250_000
-# Bins of matscipy, into which it sorts the atoms.
+# Maximum number of bins into which matscipy sorts the atoms.
 MAX_BINS_PER_ATOM = 64
 
 
@@ -34,9 +34,9 @@ class Overlap:
     atoms
         Their indices.
     distance_A
-        Å.
+        Their distance in Å.
     ratio
-        The distance over the sum of the covalent radii.
+        The distance divided by the sum of the covalent radii.
     """
 
     atoms: tuple[int, int]
@@ -47,14 +47,14 @@ class Overlap:
 def find_overlap(
     numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, factor: float
 ) -> Overlap | None:
-    """Return the two atoms that are closest by their radii, if closer than a factor times the sum of these."""
+    """Return the two atoms that are closest relative to their radii, if closer than a factor times their sum."""
     radii = covalent_radii[numbers]
     full = complete_cell(cell)
     # A large empty cell would have millions of bins as wide as the cutoff.
     width = (abs(np.linalg.det(full)) / (MAX_BINS_PER_ATOM * len(positions))) ** (1.0 / 3.0)
     cutoff = max(factor * 2.0 * float(radii.max()), float(width))
     first, second, distances = neighbour_list('ijd', positions=positions, cell=full, pbc=pbc, cutoff=cutoff)
-    # An atom forms no pair with its own images, since they move with it.
+    # Pairs of an atom with its own images are ignored, since these move with it.
     pairs = first != second
     first, second, distances = first[pairs], second[pairs], distances[pairs]
     if not len(first):
@@ -69,18 +69,19 @@ def find_overlap(
 def find_detached(
     positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, reach: float, groups: np.ndarray
 ) -> np.ndarray:
-    """Return the indices of the atoms that have come off the largest part of the group that they were of.
+    """Return the indices of the atoms that are detached from the largest part of their group.
 
     Parameters
     ----------
     positions, cell, pbc
         The structure in Å.
     reach
-        Atoms within it, by the nearest image, hold together, and all that these hold, in Å.
+        Maximum distance of two connected atoms by the nearest image, in Å.
     groups
-        Number of the group of each atom (n,), as `find_groups` gives it.
+        Number of the group of each atom (n,), from `find_groups`.
     """
-    # Distances that are not exact are never too short: what holds together by them does, and few do not.
+    # Distances that are not exact are upper bounds, so atoms that they connect are connected. Most structures need no
+    # second pass.
     for cutoff in (0.0, reach):
         parts = find_groups(positions, cell, pbc, reach, cutoff)
         _, first, of_group = np.unique(groups, return_index=True, return_inverse=True)
@@ -97,9 +98,9 @@ def find_detached(
 def find_groups(
     positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, reach: float, exact_below: float
 ) -> np.ndarray:
-    """Return for each atom the number of its group (n,): atoms within a reach, in Å, and all that these reach.
+    """Return the number of the group of each atom (n,). Atoms within a reach, in Å, are in the same group.
 
-    Distances are exact below ``exact_below``; longer ones are never too short.
+    Distances are exact below ``exact_below``; longer ones are upper bounds.
     """
     blocks = distance_blocks(positions, cell, pbc, exact_below)
     first, second = np.concatenate([np.argwhere(block <= reach) + np.array([start, 0]) for start, block in blocks]).T
@@ -110,25 +111,25 @@ def find_groups(
 
 
 def nearest_distances(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:
-    """Return each atom's distance to the nearest other one in Å: exact where below the cutoff, else never too short."""
+    """Return the distance in Å of each atom to its nearest neighbour: exact below the cutoff, else an upper bound."""
     return np.concatenate([block.min(axis=1) for _, block in distance_blocks(positions, cell, pbc, cutoff)])
 
 
 def distance_blocks(
     positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Give each pair's distance by the nearest image, for as many images as a cutoff asks for.
+    """Yield the distances of all pairs by the nearest image, with as many images as a cutoff requires.
 
     With scaled components wrapped to at most one half, an image that is ``s`` cells away along an axis is at least
-    ``(s - 1/2)`` heights of the cell away in space.
+    ``(s - 1/2)`` perpendicular widths of the cell away.
 
     Yields
     ------
     first
         Index of the first atom of a block.
     distances
-        (m, n) in Å, from the m atoms of the block to all: exact where below the cutoff, else never too short. An
-        atom's own images go with it wherever it flies: to itself it is infinite.
+        (m, n) in Å, from the m atoms of the block to all atoms: exact below the cutoff, otherwise upper bounds. The
+        distance of an atom to itself is infinite, because its own images move with it.
     """
     n = len(positions)
     size = max(1, BLOCK_PAIRS // n)

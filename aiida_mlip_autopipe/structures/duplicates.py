@@ -1,23 +1,23 @@
-"""When two structures are the same: all levels of comparison, from the strictest to the most tolerant.
+"""Criteria for two structures to be the same, from the strictest to the most tolerant.
 
 - Identical (`are_identical`): everything that defines them is equal, including tags, moments, charges and constraints.
   Merging and comparing datasets uses it for two rows with the same seed and step.
 - Exact copies (`content_digest`): elements, periodic directions, positions and cell are equal, the numbers bit by bit.
-  The pool of a selection uses it to leave out copies of frames and of given structures.
+  The pool of a selection uses it to discard copies of frames and of structures in the reference dataset.
 - The same crystal (`fingerprint`): equal up to rotation, reflection, origin and supercell, with distances compared in
   steps of `DISTANCE_STEP_A`. It distinguishes seeds and the terminations of a surface.
 - The same labels (`join_alike`): composition, energy, volume and the distribution of the forces agree within
-  `ENERGY_TOLERANCE`, `VOLUME_TOLERANCE` and `FORCE_TOLERANCE`. Held-out sets, splits of a dataset and its card use it
-  to find copies that were rotated, renumbered or repeated.
-- Close descriptors (`DESCRIPTOR_TOLERANCE`): the default ``duplicate_tolerance`` of the samplers, which choose one of
-  two frames that are not farther apart. Structures that a descriptor cannot tell apart count as the same, too.
+  `ENERGY_TOLERANCE`, `VOLUME_TOLERANCE` and `FORCE_TOLERANCE`. Held-out sets, splits of a dataset and its metadata use
+  it to find copies that were rotated, renumbered or repeated.
+- Close descriptors (`DESCRIPTOR_TOLERANCE`): the default ``duplicate_tolerance`` of the samplers, which choose only
+  one of two frames within this distance. Structures that a descriptor cannot distinguish also count as the same.
 
-No level can replace another. Seeds have no labels. Frames that were rotated or computed on another machine differ by
-rounding, which moves some distances across the boundary between two steps, so a fingerprint would miss them; labels
-have tolerances. How close two frames may be and still both be worth a row is a user setting.
+No criterion can replace another. Seeds have no labels. Frames that were rotated or computed on another machine differ
+by rounding. This moves some distances across the boundary between two steps, so a fingerprint would miss such copies,
+while labels have tolerances. How different two selected frames must be is a user setting.
 
 The identities of seeds and trajectories (`Seed.seed_id`, `Trajectory.trajectory_id`) answer another question: whether
-they are the same data, which includes how a seed was made.
+the data are the same, including how a seed was made.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ ENERGY_TOLERANCE = 1e-5
 VOLUME_TOLERANCE = 1e-4
 """Relative."""
 FORCE_TOLERANCE = 1e-3
-"""eV/Å, of every sixteenth of the sorted norms of the forces."""
+"""eV/Å, for every sixteenth of the sorted norms of the forces."""
 DESCRIPTOR_TOLERANCE = 1e-4
-"""Distance between descriptors, which have length one."""
+"""Distance between descriptors, which are unit vectors."""
 
-REACH = 1.6  # sums of covalent radii that an atom sees; refinement adds what lies beyond
-LEAST_REACH = 4.5  # Å, so that layers without bonds between them see one another
+REACH = 1.6  # range of an atom in sums of covalent radii; refinement extends it
+MIN_REACH_A = 4.5  # extends across the gap between layers without bonds
 N_REFINEMENTS = 3
-# Å; keeps ideal lattices, whose distances are round numbers, away from the edges between two steps.
+# Å; shifts the round distances of ideal lattices away from the boundaries between two steps.
 OFFSET = 0.0031415926
 
 
 def are_identical(first: Atoms, second: Atoms) -> bool:
-    """Return whether two structures are equal in everything that a seed consists of and in all constraints."""
+    """Return whether two structures are equal in all parts of a seed and in all constraints."""
     from ase.constraints import constrained_indices
 
     one, other = ({**structure_arrays(atoms), 'constrained': constrained_indices(atoms)} for atoms in (first, second))
@@ -64,36 +64,36 @@ def are_identical(first: Atoms, second: Atoms) -> bool:
 
 
 def content_digest(numbers: np.ndarray, pbc: np.ndarray, cell: np.ndarray, positions: np.ndarray) -> bytes:
-    """Return a digest that is the same if the elements, periodic directions, cells and positions are equal."""
-    # Adding zero turns -0.0 into 0.0, which is the same number with other bits.
+    """Return a digest of the elements, periodic directions, cell and positions."""
+    # Adding zero turns -0.0 into 0.0, which is equal but has other bits.
     arrays = (np.asarray(array, dtype='<f8') + 0.0 for array in (cell, positions))
-    kind = numbers.astype('<i8').tobytes() + np.asarray(pbc, dtype=bool).tobytes()
-    return hashlib.sha256(kind + b''.join(array.tobytes() for array in arrays)).digest()
+    header = numbers.astype('<i8').tobytes() + np.asarray(pbc, dtype=bool).tobytes()
+    return hashlib.sha256(header + b''.join(array.tobytes() for array in arrays)).digest()
 
 
 @dataclass
 class Fingerprints:
-    """The fingerprints that the next seed is compared with.
+    """The fingerprints with which the next seed is compared.
 
     Attributes
     ----------
     own
-        Fingerprints of the entry that is being made.
+        Fingerprints of the current entry.
     known
-        Fingerprints of previous entries whose seeds are compared with the seeds of other entries.
+        Fingerprints of earlier entries whose seeds are compared with those of other entries.
     """
 
     own: set[str] = field(default_factory=set)
     known: set[str] = field(default_factory=set)
 
     def end_entry(self, *, is_compared: bool) -> None:
-        """Proceed to the next entry, which is compared with this one if comparison is enabled for both."""
+        """End the current entry. Its fingerprints are kept only if it is compared with other entries."""
         if is_compared:
             self.known |= self.own
         self.own = set()
 
     def as_dict(self) -> dict[str, list[str]]:
-        """Return the fingerprints as JSON, the same for equal sets."""
+        """Return the fingerprints as JSON, identical for equal sets."""
         return {'own': sorted(self.own), 'known': sorted(self.known)}
 
     @classmethod
@@ -103,16 +103,16 @@ class Fingerprints:
 
 
 def fingerprint(atoms: Atoms) -> str:
-    """Return a hash that two structures share if they are the same up to rotation, reflection, origin and supercell.
+    """Return a hash that is equal for structures that are the same up to rotation, reflection, origin and supercell.
 
-    Every atom is coloured by its element, charge, moment and whether it is fixed; then, three times, anew by its colour
-    and those of its neighbours with their distances (colour refinement, Weisfeiler and Lehman 1968). The fingerprint is
-    the share of each colour, and the thickness of a vacuum, which no atom sees. Neighbours are those within 1.6 times
-    the largest sum of covalent radii, and at least those within 4.5 Å.
+    Each atom gets a colour from its element, charge, moment and whether it is fixed. Three times, it gets a new colour
+    from its own colour and from the colours and distances of its neighbours (colour refinement, Weisfeiler and Lehman
+    1968). The fingerprint consists of the fraction of each colour, and of the thickness of a vacuum that is wider than
+    the range of the atoms. The range is 1.6 times the largest sum of covalent radii, and at least 4.5 Å.
     """
     from matscipy.neighbours import neighbour_list
 
-    reach = max(LEAST_REACH, REACH * 2 * float(covalent_radii[atoms.numbers].max()))
+    reach = max(MIN_REACH_A, REACH * 2 * float(covalent_radii[atoms.numbers].max()))
     first, second, distances = neighbour_list(
         'ijd', positions=atoms.positions, cell=complete_cell(atoms), pbc=atoms.pbc, cutoff=reach
     )
@@ -127,7 +127,7 @@ def fingerprint(atoms: Atoms) -> str:
     colours = np.array([_hash(row.tobytes()) for row in columns], dtype=np.uint64)
     shells = np.floor((distances + OFFSET) / DISTANCE_STEP_A).astype(np.uint64)
     for _ in range(N_REFINEMENTS):
-        # A neighbour's contribution is mixed before it is summed, so that the sum stands for the set of neighbours.
+        # The contribution of each neighbour is mixed before the sum, so that the sum identifies the set of neighbours.
         mixed = _mix(colours[second] ^ _mix(shells))
         sums = np.zeros(len(atoms), dtype=np.uint64)
         np.add.at(sums, first, mixed)
@@ -145,7 +145,7 @@ def _hash(content: bytes) -> int:
 
 
 def _mix(values: np.ndarray) -> np.ndarray:
-    """Return 64-bit integers scrambled by the finaliser of splitmix64 (Steele, Lea, Flood 2014)."""
+    """Scramble 64-bit integers with the finaliser of splitmix64 (Steele, Lea, Flood 2014)."""
     with np.errstate(over='ignore'):
         values = values + np.uint64(0x9E3779B97F4A7C15)
         values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -155,7 +155,7 @@ def _mix(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class LabelledStructures:
-    """Quantities of n labelled structures that rotation, permutation and supercells leave unchanged.
+    """Quantities of n labelled structures that are invariant under rotation, permutation and supercells.
 
     Attributes
     ----------
@@ -164,7 +164,7 @@ class LabelledStructures:
     energies, volumes
         eV and Å³, per atom (n,).
     forces
-        Quantiles of the norms of the forces, as `force_quantiles` gives them (n, 17).
+        Quantiles of the norms of the forces (n, 17), from `force_quantiles`.
     """
 
     formulas: Sequence[str]
@@ -174,7 +174,7 @@ class LabelledStructures:
 
     @classmethod
     def from_rows(cls, rows: Sequence[Row]) -> LabelledStructures:
-        """Return the compared quantities of rows with energy and forces."""
+        """Return these quantities for rows with energy and forces."""
         return cls(
             formulas=[row.empirical_formula for row in rows],
             energies=np.array([row.labels['energy'] / len(row.atoms) for row in rows]),
@@ -184,9 +184,9 @@ class LabelledStructures:
 
 
 def force_quantiles(forces: np.ndarray) -> np.ndarray:
-    """Return every sixteenth of the sorted norms of forces (n, 3), in their unit (17,).
+    """Return every sixteenth of the sorted norms of forces (n, 3), in the same unit (17,).
 
-    A supercell has those of its primitive cell: each is one of the norms, by the inverse of their distribution.
+    Each quantile is one of the norms, without interpolation, so a supercell has the quantiles of its primitive cell.
     """
     norms = np.sort(np.sqrt((forces**2).sum(axis=1)))
     places = -(-len(norms) * np.arange(17) // 16) - 1
@@ -197,8 +197,8 @@ def force_quantiles(forces: np.ndarray) -> np.ndarray:
 def join_alike(structures: LabelledStructures, groups: Sequence[str]) -> list[str]:
     """Join the groups that share a structure.
 
-    Where composition, energy, volume and the distribution of the forces' norms agree within tolerances, two structures
-    are copies: they hardly ever do by accident.
+    Two structures are copies if their composition, energy, volume and the distribution of the norms of their forces
+    agree within tolerances. This hardly ever happens by accident.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def join_alike(structures: LabelledStructures, groups: Sequence[str]) -> list[st
     Returns
     -------
     list of str
-        The group of each structure; joined groups have the name of the first of them by alphabet.
+        The group of each structure; joined groups get the first of their names in alphabetical order.
     """
     parents = {group: group for group in groups}
 

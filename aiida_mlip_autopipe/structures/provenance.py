@@ -1,4 +1,4 @@
-"""Where a row came from: everything that is needed to find its frame, its seed and its label again."""
+"""The origin of a row: everything that identifies its frame, its seed and its label."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from pydantic import Field, model_validator
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.structures.splits import Split
 
-# Keys of the database whose names differ from the fields' or whose values get a prefix: an identifier made of
-# digits alone would be a number to ASE, which refuses it.
+# Prefixes of identifiers in the database. ASE refuses text that reads as a number, such as an identifier of digits.
 SEED_PREFIX = 'seed-'
 HASH_PREFIX = 'sha256:'
 
 
 def mlip_label_source(architecture: str, model: str | None) -> str:
-    """Return the name of the level of theory of an MLIP's labels, as ``mlip:sevennet:7net-0``."""
+    """Return the name of the level of theory of the labels of an MLIP, such as ``mlip:sevennet:7net-0``."""
     return ':'.join(['mlip', architecture, *([model] if model else [])])
 
 
 class Provenance(Settings):
-    """Where a row came from."""
+    """The origin of a row."""
 
     campaign: str
     """Name of the campaign."""
     random_seed: int
-    """The number that all random streams of the campaign derive from."""
+    """The random seed of the campaign, from which all random streams are derived."""
     config_sha256: str
     """Hash of the composed config."""
     seed_id: str
@@ -36,15 +35,15 @@ class Provenance(Settings):
     step: int = Field(ge=0)
     """Absolute step of the frame."""
     ensemble: str
-    """The ensemble that was sampled, as ``nvt``."""
+    """The sampled ensemble, such as ``nvt``."""
     temperature_K: float | None = None
     """Instantaneous temperature of the frame."""
     target_temperature_K: float | None = None
-    """Temperature of the thermostat, where there was one."""
+    """Temperature of the thermostat, if there was one."""
     architecture: str
-    """Kind of the calculator that made the label, as ``sevennet``."""
+    """Kind of the calculator that computed the label, such as ``sevennet``."""
     model: str | None = None
-    """Name of the model file or of the shipped weights; the class of a custom calculator."""
+    """Name of the model file or of the weights in the package, or the class of a custom calculator."""
     model_sha256: str | None = None
     """Hash of the model file."""
     package_version: str
@@ -54,40 +53,41 @@ class Provenance(Settings):
     calculator_version: str | None = None
     """Version of the calculator's package in the job."""
     torch_version: str | None = None
-    """Version of torch in the job, where the calculator uses it."""
+    """Version of torch in the job, if the calculator uses it."""
     numpy_version: str | None = None
     """Version of NumPy in the job."""
     scipy_version: str | None = None
     """Version of SciPy in the job."""
     environment: str | None = None
-    """Identity of the job's environment record, ``env-`` and 16 hexadecimal digits; the record has the versions above,
-    device, threads and the sources of a custom calculator."""
+    """Identity of the environment record of the job: ``env-`` and 16 hexadecimal digits. The record contains the
+    versions above, the device, the number of threads and the sources of a custom calculator."""
     source_sha256: str | None = None
     """Hash of the module of a custom calculator."""
     precision: str | None = None
-    """Floating point type of the model, as ``float32``."""
+    """Floating point type of the model, such as ``float32``."""
     rank: int = Field(ge=0)
     """Place in the order of selection, from 0."""
     distance: float | None = None
-    """Distance to the frames selected before, where the sampler has one."""
+    """Distance to the frames that were selected before, if the sampler computes it."""
     gain: float | None = None
-    """What it added to the frames selected before, in the sampler's own measure, where it has one."""
+    """Gain from adding the frame to those selected before, in the measure of the sampler, if it has one."""
     split: Split | None = None
-    """What the row is for, where a set was held out of the selection: ``train``, ``valid`` or ``test``."""
+    """The set of the row, if a set was held out of the selection: ``train``, ``valid`` or ``test``."""
     committee: str | None = None
-    """Level of theory of the second calculator that looked at the frame, where there was one."""
+    """Level of theory of the second calculator that evaluated the frame, if there was one."""
     committee_environment: str | None = None
-    """Identity of the environment record of the second calculator's job."""
+    """Identity of the environment record of the job of the second calculator."""
     committee_force_disagreement_eV_A: float | None = Field(default=None, ge=0)
-    """Largest difference of the two forces on an atom, eV/Å; an indicator, not an error bar."""
+    """Maximum difference between the two forces on an atom, eV/Å; an indicator, not an error bar."""
     committee_mean_force_disagreement_eV_A: float | None = Field(default=None, ge=0)
-    """Mean difference of the two forces on an atom, eV/Å."""
+    """Mean difference between the two forces on an atom, eV/Å."""
     committee_relative_force_disagreement: float | None = Field(default=None, ge=0)
-    """Sum of these differences over the sum of the forces' mean sizes: 0 where the two agree, 2 at most."""
+    """Sum of these differences divided by the sum of the mean norms of the forces: 0 if the two agree, at most 2."""
     committee_energy_difference_eV: float | None = None
-    """Energy of the second calculator less that of the label, eV per atom; a constant of each composition is in it."""
+    """Energy of the second calculator minus that of the label, eV per atom. It contains a constant for each
+    composition."""
     label_source: str = Field(pattern=r'^(mlip|dft):.+')
-    """Level of theory of energy, forces and stress; by default ``mlip:<architecture>:<model>``."""
+    """Level of theory of energy, forces and stress; by default, ``mlip:<architecture>:<model>``."""
 
     @model_validator(mode='before')
     @classmethod
@@ -97,7 +97,7 @@ class Provenance(Settings):
         return fields
 
     def key_value_pairs(self) -> dict[str, str | int | float]:
-        """Return what the database can be searched for: the fields that are known, in words that ASE accepts."""
+        """Return the searchable keys of the database: the known fields, with values that ASE accepts."""
         pairs = self.model_dump(exclude_none=True)
         pairs['seed'] = SEED_PREFIX + pairs.pop('seed_id')
         for key in ('config_sha256', 'model_sha256', 'source_sha256'):
@@ -107,7 +107,7 @@ class Provenance(Settings):
 
 
 def searchable(text: str) -> str:
-    """Return text as ASE's database accepts it: an underscore comes before what reads as a number or a truth value."""
+    """Return text for ASE's database. Text that reads as a number or a truth value gets an underscore in front."""
     from ase.db.core import str_represents
 
     return f'_{text}' if any(str_represents(text, kind) for kind in (bool, int, float)) else text

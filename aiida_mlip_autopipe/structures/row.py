@@ -1,4 +1,4 @@
-"""One entry of a dataset, and the energies of isolated atoms that come with the entries."""
+"""A row of a dataset, and the energies of isolated atoms in the rows."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.structures.provenance import Provenance, searchable
 
-# Where a row's data holds the energies of single atoms, eV by symbol, of the elements of its seed.
+# Key in the data of a row for the energies of isolated atoms, eV by symbol, of the elements of its seed.
 ISOLATED_ATOMS = 'isolated_atoms'
-# eV; results of a GPU are not reproducible to the last bit.
+# eV; results from a GPU are not reproducible to the last bit.
 SAME_ENERGY = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A labelled structure and where it came from.
+    """A labelled structure and its origin.
 
     Attributes
     ----------
@@ -30,12 +30,12 @@ class Row:
         The structure with energy (eV), forces (eV/Å) and, where it is periodic, stress (eV/Å³, ASE's sign and Voigt
         order) as calculator results. Constraints, tags and magnetic moments are part of it.
     key_value_pairs
-        What the database can be searched for.
+        The searchable keys in the database.
     data
-        What it cannot: ``provenance``, ``seed`` with the full record of how the seed was made, and ``isolated_atoms``
-        where they are known: energies of single atoms at the level of the labels, eV by symbol.
+        Further data: ``provenance``, ``seed`` with the full record of the seed, and, if known, ``isolated_atoms`` with
+        the energies of isolated atoms at the level of theory of the labels, eV by symbol.
     id
-        Number in the database; None for a row that is in none.
+        Number in the database; None if the row is not in a database.
     """
 
     atoms: Atoms
@@ -45,12 +45,12 @@ class Row:
 
     @property
     def labels(self) -> dict[str, Any]:
-        """Energy, forces and, where there is one, stress.
+        """Energy, forces and, if present, stress.
 
         Raises
         ------
         AutopipeError
-            If the row has no energy or no forces, or they are of another structure than the row's.
+            If energy or forces are missing, or the labels belong to another structure.
         """
         calc = self.atoms.calc
         where = 'a row' if self.id is None else f'row {self.id}'
@@ -59,7 +59,7 @@ class Row:
         if calc.check_state(self.atoms):
             raise AutopipeError(
                 Code.LABELS_OUTDATED,
-                f'{where} has labels of another structure: it was changed after they were computed',
+                f'{where} was changed after its labels were computed',
             )
         return {name: calc.results[name] for name in ('energy', 'forces', 'stress') if name in calc.results}
 
@@ -70,7 +70,7 @@ class Row:
 
     @property
     def provenance(self) -> Provenance:
-        """Where the row came from, exactly as it was given."""
+        """The origin of the row, exactly as it was stored."""
         return Provenance.model_validate(self.data['provenance'])
 
 
@@ -85,14 +85,14 @@ def make_row(
     Parameters
     ----------
     atoms
-        With calculator results; they are copied in float64, and named after the architecture.
+        The frame with calculator results, which are copied in float64 and named after the architecture.
     provenance
-        Where the frame came from.
+        The origin of the frame.
     seed_record
-        How its seed was made; the seed's ``kind`` and ``ancestor`` can be searched for as ``seed_kind`` and
+        The record of its seed. Its ``kind`` and ``ancestor`` become the searchable keys ``seed_kind`` and
         ``ancestor``.
     isolated_atoms
-        Energies of single atoms by symbol, eV, from the calculator of the labels, as far as they are known.
+        Known energies of isolated atoms by symbol, eV, from the calculator of the labels.
 
     Raises
     ------
@@ -115,12 +115,12 @@ def make_row(
 
 
 def isolated_atom_energies(rows: Iterable[Row]) -> dict[str, float] | None:
-    """Gather the energies of isolated atoms that rows hold.
+    """Collect the energies of isolated atoms from rows.
 
     Returns
     -------
     dict or None
-        eV by chemical symbol, in the order of atomic numbers; None where that of an element of the rows is not known.
+        eV by chemical symbol, in the order of atomic numbers; None if the energy of an element of the rows is unknown.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def isolated_atom_energies(rows: Iterable[Row]) -> dict[str, float] | None:
                 raise AutopipeError(
                     Code.LEVELS_MIXED,
                     f'the rows have {known[symbol]:g} and {energy:g} eV for an isolated atom of {symbol}: '
-                    'their labels are not of one model',
+                    'their labels are from different models',
                 )
     symbols = [elements[number] for number in sorted(elements)]
     return {symbol: known[symbol] for symbol in symbols} if set(symbols) <= set(known) else None
@@ -146,11 +146,11 @@ def _finite_results(atoms: Atoms, where: str) -> dict[str, Any]:
     results = {} if atoms.calc is None else atoms.calc.results
     for name in ('energy', 'forces'):
         if results.get(name) is None:
-            raise AutopipeError(Code.LABELS_MISSING, f'{where} has no {name}, and a row of a dataset needs them')
+            raise AutopipeError(Code.LABELS_MISSING, f'{where} has no {name}, which every row of a dataset needs')
     labels = {
         name: np.asarray(results[name], dtype=float) for name in ('energy', 'forces', 'stress') if name in results
     }
     for name, values in [*labels.items(), ('positions', atoms.positions)]:
         if not np.isfinite(values).all():
-            raise AutopipeError(Code.LABELS_MISSING, f'{where} has {name} that are not finite')
+            raise AutopipeError(Code.LABELS_MISSING, f'{where} has non-finite {name}')
     return labels | {'energy': float(labels['energy'])}

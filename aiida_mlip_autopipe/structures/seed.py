@@ -1,4 +1,4 @@
-"""A seed: a starting structure, how it was made, and its identity."""
+"""A seed: a starting structure, its record and its identity."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ase import Atoms
 
 
 class Place(NamedTuple):
-    """Where a seed stands in its entry of the config: lists and ranges of the exploration are spread by it.
+    """The position of a seed in its entry of the config, by which lists and ranges of the exploration are assigned.
 
-    No other entry changes it, and neither does the number of seeds.
+    It does not depend on other entries or on the number of seeds.
 
     Attributes
     ----------
     offset
-        Where the entry begins: a number below 2**32 of its own.
+        Start of the entry: a number below 2**32 that is derived from the entry.
     position
-        Which of the structures that the entry takes in turn: compositions of a grid, points of a volume scan, files.
+        Index among the structures that the entry uses in turn: compositions of a grid, points of a volume scan, files.
     round
-        How often all of them were taken before.
+        How many times all of them were used before.
     """
 
     offset: int = 0
@@ -42,13 +42,13 @@ class Seed:
     Attributes
     ----------
     atoms
-        The structure. Cell in Å, positions in Å; tags, initial magnetic moments, formal charges (as
-        initial charges) and `FixAtoms` are part of it.
+        The structure, with cell and positions in Å. It includes tags, initial magnetic moments, formal charges (as
+        initial charges) and `FixAtoms`.
     record
-        How it was made, JSON only: ``kind``, the realised parameters, ``ancestor`` (identifies the structure before
-        perturbation). Nothing in it depends on the campaign's name or on the other seeds.
+        How it was made, JSON only: ``kind``, the parameters, and ``ancestor``, which identifies the parent structure.
+        It does not depend on the name of the campaign or on other seeds.
     place
-        Where it stands in its entry; no part of its identity.
+        Its position in its entry, which is not part of its identity.
     """
 
     atoms: Atoms
@@ -57,7 +57,7 @@ class Seed:
 
     @cached_property
     def seed_id(self) -> str:
-        """Hash of the content, 16 hexadecimal digits; the same structure made the same way has the same one."""
+        """Hash of the content, 16 hexadecimal digits. Equal structures that were made in the same way share it."""
         digest = hashlib.sha256()
         for name, array in sorted(self.arrays().items()):
             digest.update(name.encode())
@@ -74,13 +74,13 @@ class Seed:
         dict
             ``numbers`` (n,), ``positions`` (n, 3) Å, ``cell`` (3, 3) Å, ``pbc`` (3,), ``tags`` (n,),
             ``magmoms`` (n,) µB, ``charges`` (n,) e: formal charges, zero where unknown, and ``fixed`` (n,) bool:
-            whether the atom is held by `FixAtoms`.
+            whether `FixAtoms` fixes the atom.
         """
         return {**structure_arrays(self.atoms), 'fixed': fixed_mask(self.atoms)}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> Seed:
-        """Make a seed from what `arrays` returned; the round trip is exact."""
+        """Make a seed from the result of `arrays`. The round trip is exact."""
         from ase.constraints import FixAtoms
 
         atoms = Atoms(
@@ -111,18 +111,20 @@ def structure_arrays(atoms: Atoms) -> dict[str, np.ndarray]:
 
 
 def fixed_mask(atoms: Atoms) -> np.ndarray:
-    """Return which atoms `FixAtoms` holds, shape (n,), bool.
+    """Return which atoms `FixAtoms` fixes, shape (n,), bool.
 
     Raises
     ------
     ValueError
-        If the structure carries a constraint of another class, which a job could not honour.
+        If the structure has a constraint of another class, which jobs do not support.
     """
     from ase.constraints import FixAtoms
 
     mask = np.zeros(len(atoms), dtype=bool)
     for constraint in atoms.constraints:
         if not isinstance(constraint, FixAtoms):
-            raise ValueError(f'only FixAtoms constraints are supported, the structure has {type(constraint).__name__}')
+            raise ValueError(
+                f'only FixAtoms constraints are supported, but the structure has {type(constraint).__name__}'
+            )
         mask[constraint.index] = True
     return mask

@@ -1,4 +1,4 @@
-"""Divide groups of structures into a training, a validation and a test set, so that no group is in two of them."""
+"""Divide groups of structures into a training, a validation and a test set. No group is in two sets."""
 
 from __future__ import annotations
 
@@ -14,33 +14,32 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 def assign_groups(
     sizes: Mapping[str, int], *, valid_share: float, test_share: float, random_seed: int
 ) -> dict[str, Split]:
-    """Draw which groups are for validation and which for testing; the others are for training.
+    """Draw groups for validation and for testing at random. The others are for training.
 
-    Each group has a place in line that depends on its name and the random seed alone, so that one more group moves
-    hardly any other. The test set is filled first, then the validation set, each until one more group would take it
-    farther from its share than it is. A share that is not zero gets one group at least, as long as one is left to
-    train on.
+    The order of the groups depends only on their names and the random seed, so an additional group changes the set of
+    hardly any other group. The test set is filled first, then the validation set, each until another group would move
+    it farther from its fraction. A fraction above zero gets at least one group, as long as one is left for training.
 
     Parameters
     ----------
     sizes
-        How many structures each group has.
+        Number of structures in each group.
     valid_share, test_share
-        Shares of all structures.
+        Fractions of all structures.
     random_seed
-        The campaign's number.
+        The random seed of the campaign.
     """
-    line = sorted(sizes, key=lambda group: (derive_random_seed(random_seed, 'split', group), group))
+    ordered = sorted(sizes, key=lambda group: (derive_random_seed(random_seed, 'split', group), group))
     total = sum(sizes.values())
     assigned: dict[str, Split] = {}
-    shares: tuple[tuple[Split, float], ...] = (('test', test_share), ('valid', valid_share))
-    for split, share in shares:
+    fractions: tuple[tuple[Split, float], ...] = (('test', test_share), ('valid', valid_share))
+    for split, fraction in fractions:
         filled = 0
-        for group in line:
-            left = len(sizes) - len(assigned)
-            if group in assigned or share <= 0 or left < 2:
+        for group in ordered:
+            n_left = len(sizes) - len(assigned)
+            if group in assigned or fraction <= 0 or n_left < 2:
                 continue
-            if not filled or abs(filled + sizes[group] - share * total) <= abs(filled - share * total):
+            if not filled or abs(filled + sizes[group] - fraction * total) <= abs(filled - fraction * total):
                 assigned[group] = split
                 filled += sizes[group]
-    return {group: assigned.get(group, 'train') for group in line}
+    return {group: assigned.get(group, 'train') for group in ordered}

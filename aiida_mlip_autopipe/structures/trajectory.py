@@ -13,25 +13,25 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """Frames with their labels; f frames of n atoms. A frame's identity is ``(seed_id, step)``.
+    """The f frames of n atoms with their labels. A frame is identified by ``(seed_id, step)``.
 
     Attributes
     ----------
     seed_id
-        The seed that was explored.
+        The explored seed.
     numbers, pbc
-        Atomic numbers (n,) and periodic directions (3,), the same in every frame.
+        Atomic numbers (n,) and periodic directions (3,), identical in all frames.
     steps
         Absolute step of each frame (f,), counted from the start of the first leg.
     positions, cells
         Å, (f, n, 3) and (f, 3, 3).
     energies, forces, stresses
-        eV (f,), eV/Å (f, n, 3), eV/Å³ (f, 6) in ASE's sign and Voigt order xx, yy, zz, yz, xz, xy. The stress of a
-        structure that is not periodic, or of a calculator without stress, is NaN.
+        eV (f,), eV/Å (f, n, 3), eV/Å³ (f, 6) in ASE's sign and Voigt order xx, yy, zz, yz, xz, xy. The stress is
+        NaN if the structure is not periodic or the calculator has no stress.
     temperatures
         Instantaneous temperature of the free degrees of freedom in K (f,).
     extra
-        Further arrays of first dimension f, by name.
+        Further arrays with first dimension f, by name.
     """
 
     seed_id: str
@@ -51,7 +51,7 @@ class Trajectory:
 
     @cached_property
     def trajectory_id(self) -> str:
-        """Hash of the seed's id, the steps, positions and cells, 16 hexadecimal digits; labels are not part of it."""
+        """Hash of the id of the seed, steps, positions and cells, 16 hexadecimal digits. It excludes the labels."""
         digest = hashlib.sha256(self.seed_id.encode())
         for array, dtype in ((self.steps, '<i8'), (self.positions, '<f8'), (self.cells, '<f8')):
             digest.update(str(array.shape).encode())
@@ -64,9 +64,10 @@ class Trajectory:
         Parameters
         ----------
         index
-            Which frame.
+            Index of the frame.
         template
-            The seed's structure; its tags, magnetic moments and constraints are kept. Without it the frame has none.
+            The structure of the seed, from which the frame gets tags, magnetic moments and constraints. Without it, the
+            frame has none.
         """
         atoms = Atoms(numbers=self.numbers, pbc=self.pbc) if template is None else template.copy()
         atoms.set_cell(self.cells[index])

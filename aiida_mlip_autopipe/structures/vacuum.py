@@ -1,14 +1,14 @@
 """Vacuum: layers of a cell without atoms.
 
-There is one measure, the thickness of the widest empty layer along each cell vector, and every caller compares it with
-its own threshold. Layers are measured between the centres of atoms to distinguish a crystal from a slab, and between
+There is a single measure, the thickness of the widest empty layer along each cell vector. Every caller compares it with
+a separate threshold. Layers are measured between the centres of atoms to distinguish a crystal from a slab, and between
 their surfaces (at the covalent radii) to decide whether the space is empty.
 
-- A surface is cut from a unit cell without a layer above `MAX_LAYER_OF_CRYSTAL_A`; its settings determine the thickness
-  of its own vacuum.
-- A large volume per atom is plausible beside a layer of at least `MIN_LAYER_OF_SLAB_A`.
-- An exploration keeps the volume of a cell with a layer of at least ``exploration.vacuum_A``, between surfaces.
-- The fingerprint of a structure contains the thickness of a layer that no atom sees across.
+- A surface is cut from a unit cell without a layer above `MAX_LAYER_OF_CRYSTAL_A`; the settings of the
+  surface determine the thickness of the vacuum.
+- A large volume per atom is plausible if there is a layer of at least `MIN_LAYER_OF_SLAB_A`.
+- An exploration keeps the volume constant if a cell has a layer of at least ``exploration.vacuum_A`` between surfaces.
+- The fingerprint of a structure contains the thickness of a layer that is wider than the range of the atoms.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ MIN_LAYER_OF_SLAB_A = 6.0
 def empty_layers(atoms: Atoms, radii_A: np.ndarray | float = 0.0) -> np.ndarray:
     """Return the thickness in Å of the widest empty layer across each cell vector, shape (3,).
 
-    An atom covers its position plus and minus its radius, projected on the normal of the plane that the two other cell
-    vectors span; the layer may be wrapped over the cell's edge. All three directions are taken as periodic.
+    An atom covers its position plus and minus its radius, projected onto the normal of the plane of the two other cell
+    vectors. The layer may extend across the boundary of the cell. All three directions are treated as periodic.
 
     Parameters
     ----------
     atoms
         The structure.
     radii_A
-        Radius of each atom (n,), or one for all; by default, layers are measured between centres.
+        Radius of each atom (n,), or one radius for all. By default, layers are measured between centres.
     """
     heights = cell_heights(atoms)
     centres = atoms.cell.scaled_positions(atoms.positions) % 1.0
@@ -43,7 +43,7 @@ def empty_layers(atoms: Atoms, radii_A: np.ndarray | float = 0.0) -> np.ndarray:
     order = np.argsort(centres - radii, axis=0)
     starts = np.take_along_axis(centres - radii, order, axis=0)
     reached = np.maximum.accumulate(np.take_along_axis(centres + radii, order, axis=0), axis=0)
-    # Atoms that extend over the edge cover the beginning of the layer on the other side.
+    # Atoms that extend across the boundary cover the start of the layer on the other side.
     ends = np.vstack([np.maximum(reached[:-1], reached[-1] - 1), reached[-1:]])
     gaps = np.vstack([starts[1:], starts[:1] + 1]) - ends
     return np.asarray(np.maximum(gaps.max(axis=0), 0.0) * heights)

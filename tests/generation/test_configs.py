@@ -1,4 +1,4 @@
-"""Every example config of a kind of system makes its seeds."""
+"""Every example config gives its seeds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SEVENNET_CUTOFF_A = 5.0
 
 
 @pytest.mark.parametrize('path', MARKED)
-def test_an_example_config_makes_its_seeds(path):
+def test_an_example_config_gives_all_its_seeds(path):
     config = yaml.safe_load(path.read_text(encoding='utf8'))
     adapter = TypeAdapter(tuple[GENERATORS.settings_union(), ...])
     entries = adapter.validate_python(config['generation'], context={'folder': path.parent})

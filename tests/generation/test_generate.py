@@ -24,7 +24,7 @@ def ids(result) -> list[str]:
     return [seed.seed_id for seed in result.seeds]
 
 
-def test_the_same_config_gives_the_same_bits(generate):
+def test_equal_configs_give_identical_bits(generate):
     first, second = generate(ALLOY, OTHER), generate(ALLOY, OTHER)
     assert ids(first) == ids(second)
     assert all(
@@ -32,15 +32,15 @@ def test_the_same_config_gives_the_same_bits(generate):
     )
 
 
-def test_another_random_seed_gives_others(generate):
+def test_another_random_seed_gives_other_seeds(generate):
     assert not set(ids(generate(ALLOY))) & set(ids(generate(ALLOY, random_seed=8)))
 
 
-def test_one_more_seed_changes_no_other(generate):
+def test_an_additional_seed_does_not_change_the_others(generate):
     assert ids(generate({**ALLOY, 'n_seeds': 6}))[:5] == ids(generate(ALLOY))
 
 
-def test_another_entry_changes_no_seed(generate):
+def test_an_additional_entry_does_not_change_seeds(generate):
     assert ids(generate(OTHER, ALLOY))[3:] == ids(generate(ALLOY)) == ids(generate(ALLOY, OTHER))[:5]
 
 
@@ -50,14 +50,14 @@ def test_two_equal_entries_give_different_seeds(generate):
     assert made[:5] == ids(generate(ALLOY))
 
 
-def test_label_and_validation_change_no_structure(generate):
+def test_label_and_validation_do_not_change_structures(generate):
     plain = generate(ALLOY).seeds
     renamed = generate({**ALLOY, 'label': 'mine', 'validation': {'min_distance_factor': 0.5}}).seeds
     assert all(np.array_equal(a.atoms.positions, b.atoms.positions) for a, b in zip(plain, renamed, strict=True))
     assert renamed[0].record['label'] == 'mine'
 
 
-def test_a_record_is_json_and_names_no_campaign_or_index(generate):
+def test_a_record_is_json_without_campaign_or_index(generate):
     for seed in generate(ALLOY, OTHER).seeds:
         assert json.loads(json.dumps(seed.record)) == seed.record
         assert {
@@ -72,7 +72,7 @@ def test_a_record_is_json_and_names_no_campaign_or_index(generate):
         assert not {'name', 'index', 'uuid', 'campaign'} & seed.record.keys()
 
 
-def test_variants_take_turns_through_the_volume_scan(generate):
+def test_variants_use_the_points_of_a_volume_scan_in_turn(generate):
     scan = [-0.2, 0.0, 0.4]
     seeds = generate({**ALLOY, 'n_seeds': 6, 'perturb': {'volume_scan': scan}}).seeds
     volumes = np.array([seed.atoms.get_volume() for seed in seeds])
@@ -86,7 +86,7 @@ def test_moments_are_set_by_element(generate):
     assert (seed.arrays()['magmoms'] == 2.2).all()
 
 
-def test_a_draw_that_breaks_a_rule_is_drawn_again_and_reported(generate):
+def test_a_draw_that_breaks_a_rule_is_repeated_and_reported(generate):
     entry = {**OTHER, 'n_seeds': 20, 'perturb': {'rattle_A': 0.12}, 'validation': {'min_distance_factor': 0.78}}
     result = generate(entry)
     assert len(result.seeds) == result.report['made'] == 20
@@ -99,7 +99,7 @@ def test_a_draw_that_breaks_a_rule_is_drawn_again_and_reported(generate):
         assert distances[distances > 0].min() >= limit
 
 
-def test_after_the_last_redraw_the_broken_rule_is_named(generate):
+def test_the_broken_rule_is_reported_after_the_last_redraw(generate):
     entry = {**OTHER, 'perturb': {'rattle_A': 1.0}, 'validation': {'max_redraws': 3, 'max_neighbour_factor': 0}}
     with refused(Code.STRUCTURE_INVALID, 'alloy', '3 redraws', '(Fe)') as caught:
         generate(entry)
@@ -109,7 +109,7 @@ def test_after_the_last_redraw_the_broken_rule_is_named(generate):
     assert violation.value < violation.limit
 
 
-def test_a_seed_can_be_left_out_instead(generate, tmp_path):
+def test_a_seed_that_breaks_a_rule_can_be_skipped(generate, tmp_path):
     good, bad = bulk('Cu', cubic=True), bulk('Cu', cubic=True)
     bad.positions[1] = bad.positions[0] + 0.5
     write(tmp_path / 'both.traj', [good, bad])
@@ -122,20 +122,20 @@ def test_a_seed_can_be_left_out_instead(generate, tmp_path):
     assert (result.report['made'], result.report['skipped']) == (1, 1)
 
 
-def test_unperturbed_arrangements_that_repeat_are_drawn_anew_or_left_out(generate):
+def test_repeated_unperturbed_arrangements_are_discarded(generate):
     entry = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'supercell': [1, 1, 1], 'n_seeds': 4}
     result = generate(entry)
-    # All ways to put two Cu and two Au on the four sites of the cubic cell give L1_0.
+    # Every arrangement of two Cu and two Au on the four sites of the cubic cell is L1_0.
     assert len(result.seeds) == 1
     assert result.report['duplicates'] == 3
 
 
 ORDERED = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'arrangement': 'L1_0'}
-# The same crystals in larger cells, and a third one: of its three volumes the first is that of the other entries.
+# The same crystal in a larger cell at three volumes. The first volume is that of the other entries.
 SCANNED = {**ORDERED, 'supercell': [2, 1, 1], 'perturb': {'volume_scan': [0.0, 0.1, 0.2]}}
 
 
-def test_a_structure_of_an_earlier_entry_is_left_out_and_no_other_is_changed(generate):
+def test_a_structure_of_an_earlier_entry_is_discarded_without_changing_others(generate):
     alone, last = generate(SCANNED), generate(ALLOY)
     result = generate(ORDERED, ALLOY, SCANNED, {**ORDERED, 'supercell': [1, 1, 2]})
     assert ids(result) == [*ids(generate(ORDERED)), *ids(last), *ids(alone)[1:]]
@@ -144,10 +144,10 @@ def test_a_structure_of_an_earlier_entry_is_left_out_and_no_other_is_changed(gen
     assert len(generate(ORDERED, {**SCANNED, **kept}, {**ORDERED, 'supercell': [1, 1, 2], **kept}).seeds) == 5
 
 
-# Two Cu and two Au on four sites are L1_0 however they are put; of the larger cell some are alike.
+# Some arrangements in this cell are the same structure.
 REPEATING = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'supercell': [2, 1, 1], 'n_seeds': 8,
              'validation': {'max_redraws': 2}}  # fmt: skip
-# Draws that break a rule: of the variants of parents that are shared, and of parents.
+# Some draws break a rule. Up to four variants share a parent.
 CROWDED = {**OTHER, 'n_seeds': 9, 'perturb': {'rattle_A': 0.12, 'n_variants': 4},
            'validation': {'min_distance_factor': 0.78}}  # fmt: skip
 SLICED = [ORDERED, ALLOY, REPEATING, SCANNED, CROWDED, {**ORDERED, 'supercell': [1, 1, 2]}, SCANNED]
@@ -164,7 +164,7 @@ def made_in_slices(generate, entries, size):
 
 
 @pytest.mark.parametrize('size', [1, 7, 100])
-def test_slices_of_any_size_join_to_the_whole_and_each_seed_is_made_once(generate, make_entries, monkeypatch, size):
+def test_slices_of_any_size_give_all_seeds_and_make_each_once(generate, make_entries, monkeypatch, size):
     whole = generate(*SLICED)
     assert count_seeds(make_entries(*SLICED)) == whole.report['requested'] == 30
     assert whole.report['duplicates'] > 5
@@ -190,17 +190,17 @@ def test_slices_of_any_size_join_to_the_whole_and_each_seed_is_made_once(generat
     assert parts[-1].fingerprints is None
 
 
-def test_the_rejected_draws_of_a_parent_are_counted_once_wherever_a_slice_begins(generate, monkeypatch):
+def test_rejected_draws_of_a_parent_are_counted_once_for_any_slices(generate, monkeypatch):
     entry = {**ALLOY, 'n_seeds': 6, 'perturb': {'rattle_A': 0.01, 'n_variants': 3}}
     refused, draw_parent = [], AlloyGenerator.draw_parent
 
-    def refuse_once_each(self, number, rng, requirements):
+    def refuse_often(self, number, rng, requirements):
         if rng.random() < 0.8:
             refused.append(number)
             raise PhysicsViolationError('min_distance', (0, 1), 1.0, 2.0, 'refused')
         return draw_parent(self, number, rng, requirements)
 
-    monkeypatch.setattr(AlloyGenerator, 'draw_parent', refuse_once_each)
+    monkeypatch.setattr(AlloyGenerator, 'draw_parent', refuse_often)
     whole = generate(entry)
     assert whole.report['rules']['min_distance']['count'] == len(refused) > 0
     for size in (1, 2, 4):
@@ -209,11 +209,11 @@ def test_the_rejected_draws_of_a_parent_are_counted_once_wherever_a_slice_begins
         assert merge_reports(part.report for part in parts) == whole.report
 
 
-def test_a_slice_hands_on_fingerprints_only_where_the_next_one_is_compared_with_them(generate):
-    # Within an entry that may repeat, and between two entries that are compared whatever stands between them.
+def test_a_slice_returns_fingerprints_only_if_the_next_one_needs_them(generate):
+    # Within an entry whose seeds can repeat, and between two compared entries that are not adjacent.
     assert generate(REPEATING, stop=3).fingerprints.own
     assert generate(ORDERED, ALLOY, SCANNED, stop=3).fingerprints.known
-    # At random, behind the last entry that is compared, and at the end.
+    # Not for random entries, after the last compared entry, or at the end.
     assert generate(ALLOY, ALLOY, stop=3).fingerprints is None
     assert generate(ORDERED, ALLOY, stop=1).fingerprints is None
     assert generate(REPEATING, stop=8).fingerprints is None
@@ -221,20 +221,20 @@ def test_a_slice_hands_on_fingerprints_only_where_the_next_one_is_compared_with_
         generate(REPEATING, start=3)
 
 
-def test_fingerprints_given_are_left_as_they_are(generate):
+def test_the_fingerprints_of_the_caller_are_not_changed(generate):
     given = generate(REPEATING, stop=3).fingerprints
     first = generate(REPEATING, start=3, stop=6, fingerprints=given)
     assert ids(generate(REPEATING, start=3, stop=6, fingerprints=given)) == ids(first)
     assert first.fingerprints.own > given.own
 
 
-def test_what_is_drawn_is_never_drawn_again_because_of_another_entry(generate):
+def test_a_random_draw_is_not_repeated_because_of_another_entry(generate):
     small = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'supercell': [1, 1, 1], 'n_seeds': 1}
-    first, second = generate(ORDERED, small).seeds  # also L1_0, by chance
+    first, second = generate(ORDERED, small).seeds  # also L1_0
     assert second.seed_id == generate(small).seeds[0].seed_id != first.seed_id
 
 
-def test_an_entry_without_parents_makes_no_seed_one_by_one_either(generate, make_entries, monkeypatch):
+def test_an_entry_without_parents_gives_no_seeds(generate, make_entries, monkeypatch):
     monkeypatch.setattr(AlloyGenerator, 'n_parents', lambda self: 0)
     monkeypatch.setattr(AlloyGenerator, 'default_n_seeds', lambda self: 0)
     nothing = {name: value for name, value in ALLOY.items() if name != 'n_seeds'}
@@ -242,19 +242,19 @@ def test_an_entry_without_parents_makes_no_seed_one_by_one_either(generate, make
     assert not list(iterate_seeds(make_entries(nothing), random_seed=7, cutoff_A=0.0))
 
 
-def test_slabs_that_differ_in_their_vacuum_alone_are_two(generate, tmp_path):
+def test_slabs_that_differ_only_in_their_vacuum_are_not_duplicates(generate, tmp_path):
     slabs = [fcc111('Cu', (1, 1, 4), vacuum=vacuum, periodic=True) for vacuum in (6.0, 8.0, 6.0)]
     write(tmp_path / 'slabs.traj', slabs)
     result = generate({'kind': 'structures', 'files': [str(tmp_path / 'slabs.traj')]})
     assert (len(result.seeds), result.report['duplicates']) == (2, 1)
 
 
-def test_a_place_depends_on_the_seed_in_its_entry_alone(generate):
+def test_a_place_does_not_depend_on_other_entries_or_seeds(generate):
     scan = {'kind': 'alloy', 'composition_grid': {'elements': ['Cu', 'Au'], 'step': 0.5}, 'n_atoms': 8, 'n_seeds': 12,
             'perturb': {'volume_scan': [0.0, 0.1], 'rattle_A': 0.01}}  # fmt: skip
     places = [seed.place for seed in generate(scan).seeds]
     assert places == [seed.place for seed in generate(OTHER, {**scan, 'n_seeds': 20}, ALLOY).seeds][3:15]
-    # Three compositions at two volumes are six structures, taken in turn.
+    # Three compositions at two volumes are six structures, which are used in turn.
     assert [place[1:] for place in places] == [(n % 6, n // 6) for n in range(12)]
     assert len({seed.place.offset for seed in generate(OTHER, OTHER, scan).seeds}) == 3
     listed = generate({**OTHER, 'n_seeds': None, 'perturb': {'rattle_A': 0.01, 'n_variants': 3}}).seeds

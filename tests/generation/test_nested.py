@@ -32,13 +32,13 @@ def test_an_error_in_the_inner_entry_is_reported_at_its_place(make_entries, of, 
     assert caught.value.errors()[0]['loc'] == (0, 'surface', *place)
 
 
-def test_a_dumped_entry_is_read_back_whole(make_entries):
+def test_a_dumped_entry_is_read_back_unchanged(make_entries):
     entries = make_entries({'kind': 'surface', 'of': {**COPPER, 'lattice': 'bcc'}, 'n_seeds': 2})
     dumped = [entry.model_dump(mode='json') for entry in entries]
     assert make_entries(*dumped) == entries
 
 
-def test_the_inner_entry_decides_the_random_streams(make_entries):
+def test_the_inner_entry_determines_the_random_streams(make_entries):
     first, second = make_entries(
         {'kind': 'surface', 'of': COPPER}, {'kind': 'surface', 'of': {**COPPER, 'lattice': 'bcc'}}
     )

@@ -1,4 +1,4 @@
-"""Seeds by several processes are the seeds by one: bits, order and report."""
+"""Several processes make the same seeds as one: bits, order and report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.generation import Rejections, generate_seeds, iterate_s
 
 CROWDED = {'kind': 'alloy', 'composition': {'Fe': 1.0}, 'lattice': 'bcc', 'n_atoms': 16, 'n_seeds': 9,
            'perturb': {'rattle_A': 0.12}, 'validation': {'min_distance_factor': 0.78}}  # fmt: skip
-# Two Cu and two Au on four sites are L1_0 however they are put; of the larger cell some are alike.
+# All seeds of the first entry are L1_0, and some seeds of the second one are the same structure.
 REPEATING = [
     {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'supercell': [1, 1, 1], 'n_seeds': 4},
     {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'supercell': [2, 1, 1], 'n_seeds': 8,
@@ -37,29 +37,29 @@ def make(entries, count: int):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Start processes at once, however little there is to do."""
+    """Start processes at once, even for little work."""
     monkeypatch.setattr(processes, 'PATIENCE_S', 0.0)
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize('entries', [[CROWDED, *REPEATING, CROWDED], [CROWDED, SQS]])
-def test_any_number_of_processes_makes_the_same_bits_and_the_same_report(make_entries, impatient, entries):
+def test_bits_and_report_do_not_depend_on_the_number_of_processes(make_entries, impatient, entries):
     entries = make_entries(*entries)
     expected = generate_seeds(entries, random_seed=7, cutoff_A=0.0)
-    wanted = [(seed.seed_id, seed.atoms.positions.tobytes(), seed.record) for seed in expected.seeds]
+    seeds = [(seed.seed_id, seed.atoms.positions.tobytes(), seed.record) for seed in expected.seeds]
     assert expected.report['rules']['min_distance']['count'] > 0
-    assert make(entries, 1) == (wanted, expected.report)
-    assert make(entries, 3 if len(entries) > 2 else 2) == (wanted, expected.report)
+    assert make(entries, 1) == (seeds, expected.report)
+    assert make(entries, 3 if len(entries) > 2 else 2) == (seeds, expected.report)
     assert len(entries) == 2 or expected.report['duplicates'] > 4
 
 
-def test_what_is_done_within_a_second_starts_no_process(make_entries, monkeypatch):
+def test_work_of_less_than_a_second_starts_no_process(make_entries, monkeypatch):
     monkeypatch.setattr(processes, 'ProcessPoolExecutor', None)
     seeds, _ = make(make_entries(REPEATING[0]), 2)
     assert len(seeds) == 1
 
 
-def test_a_rule_broken_in_another_process_is_told_as_in_this_one(make_entries, impatient):
+def test_a_rule_broken_in_another_process_is_reported_in_full(make_entries, impatient):
     with refused(Code.STRUCTURE_INVALID, 'alloy', '2 redraws') as caught:
         make(make_entries({**CROWDED, 'perturb': {'rattle_A': 1.0}, 'validation': {'max_redraws': 2}}), 2)
     violation = caught.value
@@ -69,7 +69,7 @@ def test_a_rule_broken_in_another_process_is_told_as_in_this_one(make_entries, i
     assert (str(again), again.rule, again.atoms) == (str(violation), violation.rule, violation.atoms)
 
 
-def test_arguments_are_taken_only_as_processes_become_free(impatient):
+def test_arguments_are_taken_only_when_a_process_becomes_free(impatient):
     taken = []
 
     def calls():

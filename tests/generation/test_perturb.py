@@ -45,7 +45,7 @@ def test_isotropic_strain_keeps_the_shape():
 
 
 @pytest.mark.parametrize('change', [-0.2, 0.4])
-def test_volume_changes_by_the_factor_asked_for(change):
+def test_the_volume_changes_by_the_requested_factor(change):
     atoms = bulk('Cu')
     assert perturb(atoms, volume_scan=(change,))[0].get_volume() == pytest.approx(atoms.get_volume() * (1 + change))
 
@@ -57,8 +57,8 @@ def test_rattle_is_gaussian_with_the_standard_deviation_of_each_component():
     assert abs(np.mean(moved**4) / np.mean(moved**2) ** 2 - 3) < 0.3
 
 
-def test_rattle_by_temperature_is_that_of_the_debye_model():
-    # Copper at 300 K with 343 K: B = 8 pi^2 <u^2> is 0.5-0.6 A^2 in experiment, so <u^2> about 0.007 A^2.
+def test_a_rattle_temperature_gives_the_displacements_of_the_debye_model():
+    # Copper at 300 K with 343 K: B = 8 pi^2 <u^2> is 0.5-0.6 A^2 in experiments, so <u^2> is about 0.007 A^2.
     atoms = bulk('Cu', cubic=True) * (4, 4, 4)
     _, record = perturb(atoms, rattle_temperature_K=300, debye_temperature_K=343)
     assert record['rattle_A'] ** 2 == pytest.approx(0.0058, rel=0.05)
@@ -70,24 +70,24 @@ def test_the_variance_of_the_rattle_grows_with_temperature_and_falls_with_the_ma
     rattled, _ = perturb(salt, rattle_temperature_K=temperature_K, debye_temperature_K=320)
     moved = rattled.positions - salt.positions
     for symbol in ('Na', 'Cl'):
-        # <u^2> = 3 hbar^2 T / (m k theta^2) a component, with constants of SciPy's and not of ASE's.
+        # <u^2> = 3 hbar^2 T / (m k theta^2) for each component, with constants from SciPy instead of ASE.
         mass = atomic_masses[atomic_numbers[symbol]] * constants.atomic_mass
         variance = 3 * constants.hbar**2 * temperature_K / (mass * constants.k * 320**2) * 1e20
-        # The relative error of the variance of 3 x 864 components is the root of 2 / 2592.
+        # The relative error of the variance of 3 x 864 components is sqrt(2 / 2592).
         assert moved[salt.symbols == symbol].var() == pytest.approx(variance, rel=5 * np.sqrt(2 / 2592))
 
 
-def test_a_supercell_is_made_before_the_atoms_move():
+def test_the_supercell_is_built_before_the_atoms_are_rattled():
     atoms = bulk('Cu', cubic=True)
     big, record = perturb(atoms, supercell=(3, 2, 1), rattle_A=0.1)
     assert record['supercell'] == [3, 2, 1]
     assert len(big) == 24
     assert np.allclose(big.cell.lengths(), 3.61 * np.array([3, 2, 1]))
     moved = (big.positions - (atoms * (3, 2, 1)).positions).reshape(6, 4, 3)
-    assert not np.allclose(moved[0], moved[1])  # each image moves by itself
+    assert not np.allclose(moved[0], moved[1])  # images move independently
 
 
-def test_shear_keeps_the_volume_to_first_order_and_isotropic_strain_all_angles():
+def test_shear_conserves_the_volume_to_first_order_and_isotropic_strain_the_angles():
     atoms = bulk('Ti')
     sheared, _ = perturb(atoms, shear=0.05)
     assert sheared.get_volume() == pytest.approx(atoms.get_volume(), rel=3 * 0.05**2)
@@ -95,19 +95,19 @@ def test_shear_keeps_the_volume_to_first_order_and_isotropic_strain_all_angles()
     scaled, record = perturb(atoms, isotropic_strain=0.1)
     assert np.allclose(scaled.cell.angles(), atoms.cell.angles())
     assert scaled.get_volume() == pytest.approx(atoms.get_volume() * (1 + record['strain_voigt'][0]) ** 3)
-    # Distances scale alike, so neighbours stay neighbours.
+    # All distances scale by the same factor, so the neighbours do not change.
     both = [np.sort((x * (2, 2, 2)).get_all_distances(mic=True)[0])[1:13] for x in (scaled, atoms)]
     assert both[0] / both[1] == pytest.approx(1 + record['strain_voigt'][0])
 
 
-def test_a_volume_scan_of_a_slab_scales_its_plane_and_leaves_its_vacuum():
+def test_a_volume_scan_of_a_slab_scales_its_plane_but_not_its_vacuum():
     slab = fcc111('Cu', (2, 2, 3), vacuum=8.0)
     scaled, _ = perturb(slab, deformable=(True, True, False), volume_scan=(0.331,))
     assert np.linalg.norm(scaled.cell.array, axis=1) == pytest.approx(slab.cell.lengths() * [1.1, 1.1, 1.0])
     assert np.allclose(scaled.positions[:, 2], slab.positions[:, 2])
 
 
-def test_variants_of_a_composed_parent_share_its_ancestor_whatever_is_done_to_them(generate):
+def test_perturbed_variants_of_a_composed_parent_share_its_ancestor(generate):
     slab = {'kind': 'surface', 'of': {'kind': 'alloy', 'composition': {'Cu': 0.75, 'Au': 0.25}},
             'miller_indices': [[1, 0, 0]], 'n_layers': 4}  # fmt: skip
     perturb = {'rattle_A': 0.02, 'anisotropic_strain': 0.02, 'volume_scan': [-0.1, 0.1], 'supercell': [2, 1, 1]}
@@ -140,7 +140,7 @@ def test_a_molecule_is_not_strained():
     assert np.array_equal(perturb(water, isotropic_strain=0.1, shear=0.1)[0].positions, water.positions)
 
 
-def test_the_parent_is_left_as_it_is():
+def test_the_parent_is_not_changed():
     atoms = bulk('Cu')
     before = atoms.copy()
     perturb(atoms, rattle_A=0.1, isotropic_strain=0.1, supercell=(2, 1, 1))

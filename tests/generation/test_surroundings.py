@@ -1,4 +1,4 @@
-"""Seeds do not depend on the order of sets, the number of threads or anything else of the process that makes them."""
+"""Seeds do not depend on the order of sets, the number of threads or other properties of the process."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def make_elsewhere(entries, **environment: str):
 
 
 @pytest.mark.integration
-def test_other_hashes_and_threads_make_the_same_bits(entries, here):
+def test_hash_seed_and_threads_do_not_change_the_bits(entries, here):
     threads = dict.fromkeys(('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'), '3')
     seeds, report = make_elsewhere(entries, PYTHONHASHSEED='12345', TZ='Asia/Tokyo', LC_ALL='C', **threads)
     assert [seed_id for seed_id, *_ in seeds] == [seed.seed_id for seed in here.seeds]
@@ -80,8 +80,8 @@ def test_other_hashes_and_threads_make_the_same_bits(entries, here):
 
 
 @pytest.mark.integration
-def test_the_arithmetic_of_another_processor_makes_the_same_structures(entries, here):
-    # The linear algebra of a Pentium 4, and NumPy without the vector instructions that it chose for this one.
+def test_the_arithmetic_of_another_processor_gives_the_same_structures(entries, here):
+    # The linear algebra of a Pentium 4, and NumPy without the vector instructions of this processor.
     dispatched = np.show_config(mode='dicts')['SIMD Extensions']['found']
     seeds, _ = make_elsewhere(entries, OPENBLAS_CORETYPE='Prescott', NPY_DISABLE_CPU_FEATURES=' '.join(dispatched))
     assert len(seeds) == len(here.seeds)

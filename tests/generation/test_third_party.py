@@ -1,4 +1,4 @@
-"""A kind that another package adds by entry point is used like the program's own."""
+"""A kind that another package adds by an entry point works like a built-in one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(**environment: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_a_kind_of_another_package_makes_seeds():
+def test_a_kind_of_another_package_gives_seeds():
     done = run(PYTHONPATH=str(PACKAGE))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == [['molecular_crystal', 'H2O']] * 2 + [['alloy', 'Cu']]

@@ -26,7 +26,7 @@ def pair(symbols: str, distance: float) -> Atoms:
     return Atoms(symbols, positions=[[0, 0, 0], [0, 0, distance]])
 
 
-def test_distance_limit_is_a_share_of_the_covalent_radii():
+def test_the_distance_limit_is_a_fraction_of_the_sum_of_covalent_radii():
     assert broken_rule(pair('Cu2', 0.6 * 2.64 + 1e-6)) is None
     violation = broken_rule(pair('Cu2', 0.6 * 2.64 - 1e-6))
     assert violation is not None
@@ -35,7 +35,7 @@ def test_distance_limit_is_a_share_of_the_covalent_radii():
     assert all(value in str(violation) for value in ('0 (Cu)', '1 (Cu)', '1.584 Å'))
 
 
-def test_a_periodic_image_is_an_atom_like_any_other():
+def test_periodic_images_count_as_atoms():
     violation = broken_rule(Atoms('Cu', cell=[1.2, 9, 9], pbc=True), plausible_volume=False)
     assert violation is not None
     assert violation.atoms == (0, 0)
@@ -45,13 +45,13 @@ def test_coincident_atoms_are_found():
     assert broken_rule(pair('Cu2', 0.0)).rule == 'min_distance'
 
 
-def test_a_pair_of_elements_can_have_its_own_limit():
+def test_a_pair_of_elements_can_have_a_separate_limit():
     assert broken_rule(pair('O2', 1.21)) is None
     assert broken_rule(pair('O2', 1.21), min_distances_A={'O-O': 1.3}).limit == 1.3
     assert broken_rule(pair('CuO', 0.9), min_distances_A={'O-Cu': 0.8}) is None
 
 
-def test_ions_of_one_sign_keep_farther_apart():
+def test_ions_of_equal_sign_need_larger_distances():
     peroxide = pair('O2', 1.5)
     assert broken_rule(peroxide) is None
     peroxide.set_initial_charges([-2, -2])
@@ -67,7 +67,7 @@ def test_ions_of_one_sign_keep_farther_apart():
     [('S2', -2, 2.2, 1.25 * 2.10), ('Cl2', -1, 2.5, 1.25 * 2.04), ('OF', [-2, -1], 1.5, 1.25 * 1.23),
      ('Mg2', 2, 2.0, 0.75 * 2.82), ('O2', -2, 1.99, 2.0)],
 )  # fmt: skip
-def test_each_sign_has_its_limit(symbols, charge, distance, limit):
+def test_anions_and_cations_have_separate_limits(symbols, charge, distance, limit):
     ions = pair(symbols, distance)
     ions.set_initial_charges(np.broadcast_to(charge, 2))
     for reach in (1.7, 0):
@@ -76,8 +76,8 @@ def test_each_sign_has_its_limit(symbols, charge, distance, limit):
     assert broken_rule(ions, neutral=False) is None
 
 
-def test_anions_that_are_bonded_to_each_other_are_allowed():
-    # Peroxide, the pair of pyrite, carbide, superoxide; and the contacts within a tetrahedron.
+def test_bonded_anions_are_allowed():
+    # Peroxide, the pair of pyrite, carbide and superoxide, and the contacts within a tetrahedron.
     for symbols, charge, distance in (('O2', -1, 1.49), ('S2', -1, 2.16), ('C2', -1, 1.2), ('O2', -0.5, 1.28)):
         ions = pair(symbols, distance)
         ions.set_initial_charges([charge, charge])
@@ -87,19 +87,19 @@ def test_anions_that_are_bonded_to_each_other_are_allowed():
     assert broken_rule(tetrahedron) is None
 
 
-def test_noble_gases_are_judged_by_van_der_waals_radii():
+def test_noble_gases_use_van_der_waals_radii():
     assert broken_rule(pair('Ar2', 2.0)).limit == pytest.approx(0.6 * 2 * 1.88)
     assert broken_rule(pair('Ar2', 3.8)) is None
 
 
-def test_what_occurs_in_nature_is_allowed():
+def test_known_bond_lengths_and_crystals_are_allowed():
     for distance, symbols in ((1.76, 'UO'), (1.58, 'VO'), (1.68, 'Cr2'), (0.741, 'H2'), (1.098, 'N2')):
         assert broken_rule(pair(symbols, distance)) is None
     for element in ('Cu', 'W', 'K', 'Ti', 'C', 'Ar', 'Po'):
         assert broken_rule(bulk(element)) is None
 
 
-def test_an_atom_without_a_neighbour_is_found():
+def test_an_isolated_atom_is_found():
     atoms = molecule('CH4') + Atoms('Cu', positions=[[9, 9, 9]])
     violation = broken_rule(atoms)
     assert (violation.rule, violation.atoms) == ('isolated_atom', (5,))
@@ -108,8 +108,8 @@ def test_an_atom_without_a_neighbour_is_found():
     assert broken_rule(Atoms('Cu')) is None
 
 
-def test_heights_count_periodic_directions_of_any_cell():
-    sheared = bulk('Cu')  # the primitive cell's vectors are 2.55 Å long, its heights 2.08 Å
+def test_the_perpendicular_width_is_checked_along_periodic_directions():
+    sheared = bulk('Cu')  # the vectors of the primitive cell are 2.55 Å long, and its perpendicular widths are 2.08 Å
     violation = broken_rule(sheared, cutoff_A=1.1)
     assert violation.rule == 'min_height'
     assert violation.value == pytest.approx(3.61 / np.sqrt(3))
@@ -120,7 +120,7 @@ def test_heights_count_periodic_directions_of_any_cell():
     assert broken_rule(molecule('CH4'), cutoff_A=6.0) is None
 
 
-def test_volume_that_no_condensed_matter_has_is_refused():
+def test_an_implausible_volume_or_density_is_refused():
     atoms = bulk('Cu', a=9.0)
     assert broken_rule(atoms, max_neighbour_factor=0).rule == 'volume_per_atom'
     assert broken_rule(bulk('Cu', a=2.2)).rule == 'volume_per_atom'
@@ -134,13 +134,13 @@ def test_ice_and_solid_hydrogen_are_plausible():
         check_parent(atoms, ValidationSettings())
 
 
-def test_vacuum_is_no_implausible_volume():
+def test_vacuum_does_not_make_a_volume_implausible():
     slab = bulk('Cu', cubic=True)
     slab.cell[2, 2] = 60
     assert broken_rule(slab) is None
 
 
-def test_formal_charges_sum_to_zero():
+def test_formal_charges_must_sum_to_zero():
     salt = bulk('NaCl', 'rocksalt', a=5.64)
     salt.set_initial_charges([1, -1])
     assert broken_rule(salt) is None

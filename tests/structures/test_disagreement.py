@@ -1,4 +1,4 @@
-"""How far two calculators disagree, on numbers that can be checked by hand."""
+"""The disagreement of two calculators, for numbers that can be checked by hand."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ def frames(forces, energies, steps=None):
     )
 
 
-def test_the_figures_are_those_of_the_definition():
+def test_the_figures_follow_their_definition():
     first = frames([[[3, 0, 0], [0, 0, 1]]], [-4.0])
     second = frames([[[0, 4, 0], [0, 0, 0]]], [-3.0])
     figures = compare_labels(first, second)
     assert figures[LARGEST] == pytest.approx([5.0])
     assert figures[MEAN] == pytest.approx([3.0])
-    # |F| are 3 and 1, |F'| are 4 and 0: their mean sizes sum to 4.
+    # |F| are 3 and 1, and |F'| are 4 and 0, so their mean norms sum to 4.
     assert figures[RELATIVE] == pytest.approx([6.0 / 4.0])
     assert figures[ENERGY] == pytest.approx([0.5])
 
 
-def test_calculators_that_agree_have_no_disagreement_also_where_there_is_no_force():
+def test_equal_labels_have_no_disagreement_even_without_forces():
     same = frames([[[1, 2, 3]], [[0, 0, 0]]], [1.0, 1.0])
     figures = compare_labels(same, same)
     assert all((figures[name] == 0).all() for name in FIGURES)
 
 
-def test_opposite_forces_disagree_by_two_relative_to_their_size():
+def test_opposite_forces_have_a_relative_disagreement_of_two():
     first = frames([[[1, 2, 3], [4, 5, 6]]], [0.0])
     figures = compare_labels(first, replace(first, forces=-first.forces))
     assert figures[RELATIVE] == pytest.approx([2.0])
 
 
-def test_frames_that_the_second_has_not_seen_have_no_number():
+def test_frames_that_the_second_trajectory_lacks_are_nan():
     first = frames([[[1, 0, 0]], [[2, 0, 0]], [[3, 0, 0]]], [0, 0, 0], steps=[10, 20, 30])
     second = frames([[[3, 0, 1]], [[np.nan] * 3]], [0, np.nan], steps=[30, 10])
     figures = compare_labels(first, second)

@@ -5,7 +5,7 @@ from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, force_
 
 
 @pytest.mark.parametrize('n', [1, 2, 15, 16, 17, 64])
-def test_quantiles_are_those_of_the_inverse_distribution_and_a_supercell_has_the_same(n):
+def test_quantiles_are_not_interpolated_and_a_supercell_has_the_same(n):
     forces = np.random.default_rng(n).normal(size=(n, 3))
     norms = np.linalg.norm(forces, axis=1)
     expected = np.quantile(norms, np.linspace(0, 1, 17), method='inverted_cdf')
@@ -13,7 +13,7 @@ def test_quantiles_are_those_of_the_inverse_distribution_and_a_supercell_has_the
     np.testing.assert_array_equal(force_quantiles(np.tile(forces, (3, 1))), force_quantiles(forces))
 
 
-def test_groups_are_joined_along_a_chain_and_by_nothing_less_than_all_four():
+def test_groups_are_joined_along_a_chain_if_all_four_quantities_agree():
     n = 7
     found = LabelledStructures(
         formulas=['Cu', 'Cu', 'Cu', 'Au', 'Cu', 'Cu', 'Cu'],

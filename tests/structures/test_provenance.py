@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.structures.provenance import searchable
         ({'label_source': 'dft:vasp:pbe'}, 'dft:vasp:pbe'),
     ],
 )
-def test_the_label_source_names_the_model_unless_it_is_given(make_provenance, fields, expected):
+def test_the_label_source_is_the_model_by_default(make_provenance, fields, expected):
     assert make_provenance(**fields).label_source == expected
 
 
@@ -23,7 +23,7 @@ def test_identifiers_that_look_like_numbers_get_a_prefix(make_provenance):
     assert make_provenance(source_sha256='9' * 64).key_value_pairs()['source_sha256'] == 'sha256:' + '9' * 64
 
 
-def test_what_is_not_known_is_left_out(make_provenance):
+def test_unknown_fields_are_omitted(make_provenance):
     assert {'model', 'model_sha256', 'distance', 'target_temperature_K'}.isdisjoint(make_provenance().key_value_pairs())
 
 
@@ -33,7 +33,7 @@ def test_text_that_reads_as_a_number_or_a_truth_value_gets_an_underscore(text):
 
 
 @pytest.mark.parametrize('text', ['cu_au', '0.1.0', 'true', 'mlip:emt'])
-def test_other_text_stays_as_it_is(text):
+def test_other_text_is_not_changed(text):
     assert searchable(text) == text
 
 
@@ -41,6 +41,6 @@ def test_other_text_stays_as_it_is(text):
     'fields',
     [{'label_source': 'guess'}, {'step': -1}, {'rank': -1}, {'distance': float('nan')}, {'seed': 'x'}],
 )
-def test_provenance_that_cannot_be_is_refused(make_provenance, fields):
+def test_invalid_provenance_is_refused(make_provenance, fields):
     with pytest.raises(ValidationError):
         make_provenance(**fields)

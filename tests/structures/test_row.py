@@ -7,7 +7,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Row, make_row
 
 
-def test_a_row_knows_its_provenance_and_its_seed(slab, make_provenance):
+def test_a_row_contains_its_provenance_and_its_seed(slab, make_provenance):
     provenance = make_provenance(campaign='2026', distance=0.25)
     row = make_row(slab, provenance, {'kind': 'alloy', 'ancestor': '77', 'lattice': 'fcc'})
     assert row.provenance == provenance
@@ -66,6 +66,6 @@ def test_labels_that_are_missing_or_of_another_structure_are_refused(slab, make_
         _ = Row(slab.copy(), id=3).labels
 
 
-def test_a_frame_without_stress_makes_a_row(slab, make_provenance):
+def test_a_row_can_lack_a_stress(slab, make_provenance):
     del slab.calc.results['stress']
     assert 'stress' not in make_row(slab, make_provenance(), {}).atoms.calc.results

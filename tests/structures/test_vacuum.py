@@ -1,4 +1,4 @@
-"""The thickness of empty layers, between the surfaces and between the centres of atoms."""
+"""The thickness of empty layers between the surfaces and between the centres of atoms."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def between_surfaces(atoms: Atoms) -> np.ndarray:
 
 
 @pytest.mark.parametrize('shift', np.linspace(0, 1, 7))
-def test_the_gap_does_not_depend_on_where_the_cell_begins(shift):
+def test_the_gap_does_not_depend_on_the_origin_of_the_cell(shift):
     atoms = fcc111('Au', (2, 1, 3), vacuum=5.0)
     atoms.pbc = True
     radius = 1.36
@@ -33,7 +33,7 @@ def test_a_gap_is_measured_along_the_normal_of_a_skewed_cell():
     assert between_surfaces(atoms)[2] == pytest.approx(before[2])
 
 
-def test_a_molecule_on_the_surface_counts():
+def test_a_molecule_on_the_surface_narrows_the_gap():
     slab = fcc111('Cu', (2, 2, 2), vacuum=6.0)
     slab.pbc = True
     before = between_surfaces(slab)[2]
@@ -41,7 +41,7 @@ def test_a_molecule_on_the_surface_counts():
     assert between_surfaces(slab)[2] < before
 
 
-def test_between_centres_a_layer_is_thicker_by_two_radii():
+def test_a_layer_between_centres_is_thicker_by_two_radii():
     atoms = fcc111('Au', (2, 1, 3), vacuum=5.0)
     atoms.pbc = True
     assert empty_layers(atoms)[2] == pytest.approx(10.0)

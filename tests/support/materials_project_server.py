@@ -1,4 +1,4 @@
-"""A stand-in for the Materials Project: a server on this machine that gives its client the same answer to all."""
+"""A stand-in for the Materials Project: a local server that gives its client the same answer to all requests."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 
 @contextmanager
-def serve(entries: list[dict[str, Any]], asked: list[str]) -> Iterator[str]:
-    """Serve the entries, note the paths that are asked for, and yield the address."""
+def serve(entries: list[dict[str, Any]], paths: list[str]) -> Iterator[str]:
+    """Serve the entries, append the requested paths to ``paths``, and yield the address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            paths.append(self.path)
             alive = {'status': 'OK', 'db_version': '2026', 'version': '0.86.0', 'access_controlled_batch_ids': None}
             answer = {'data': entries, 'meta': {'total_doc': len(entries), 'max_limit': 1000}}
             content = json.dumps(alive if 'heartbeat' in self.path else answer).encode()

@@ -1,6 +1,7 @@
-"""A stand-in for an OPTIMADE database: a server on this machine that answers a few questions as the specification asks.
+"""A stand-in for an OPTIMADE database: a local server that answers a few queries as the specification requires.
 
-It knows whole filters only and does not parse them, so it proves what is asked and read, not that a database agrees.
+It compares complete filters and does not parse them. Tests with it check the requests and the reading of answers, but
+not how a real database interprets a filter.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ FIELDS = {'lattice_vectors', 'cartesian_site_positions', 'species', 'species_at_
 def structure(
     name: str, symbols: Sequence[str], *, a_A: float = 4.0, concentration: float = 1.0, kinds: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return an entry: atoms on the diagonal of a cube, their species in alphabetical order unless given."""
+    """Return an entry with atoms on the diagonal of a cube. Their species are in alphabetical order by default."""
     n_sites = len(symbols)
     return {
         'id': name,
@@ -39,44 +40,44 @@ def structure(
 
 @contextmanager
 def serve(answers: dict[str, list[dict[str, Any]]], *, broken: tuple[int, bytes] | None = None) -> Iterator[str]:
-    """Serve the entries of each filter in pages of two, and yield the database's address.
+    """Serve the entries of each filter in pages of two, and yield the address of the database.
 
     Parameters
     ----------
     answers
-        Entries by filter; any other filter is refused.
+        Entries by filter. Other filters are refused.
     broken
-        Status and content of every answer, in place of what the specification asks.
+        Status and content of every answer, instead of a valid one.
     """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             url = urlsplit(self.path)
-            question = {name: values[0] for name, values in parse_qs(url.query).items()}
+            parameters = {name: values[0] for name, values in parse_qs(url.query).items()}
             if broken:
                 self.send(*broken)
             elif url.path == '/db/v1/info':
                 self.send_json(200, {'data': {}, 'meta': {'provider': {'name': 'stand-in', 'prefix': 'x'}}})
             elif url.path != '/db/v1/structures':
                 self.send_json(404, {'errors': [{'title': 'Not Found'}]})
-            elif question['filter'] not in answers:
+            elif parameters['filter'] not in answers:
                 self.send_json(400, {'errors': [{'title': 'Bad Request', 'detail': 'Unable to parse\n filter'}]})
             else:
-                assert set(question['response_fields'].split(',')) == FIELDS
-                self.send_page(question, answers[question['filter']])
+                assert set(parameters['response_fields'].split(',')) == FIELDS
+                self.send_page(parameters, answers[parameters['filter']])
 
-        def send_page(self, question: dict[str, str], entries: list[dict[str, Any]]) -> None:
-            first = int(question.get('page_offset', 0))
-            following = None
+        def send_page(self, parameters: dict[str, str], entries: list[dict[str, Any]]) -> None:
+            first = int(parameters.get('page_offset', 0))
+            next_page = None
             if first + PAGE < len(entries):
-                asked = '&'.join(f'{name}={quote(question[name])}' for name in ('filter', 'response_fields'))
-                following = f'{address}v1/structures?{asked}&page_offset={first + PAGE}'
+                query = '&'.join(f'{name}={quote(parameters[name])}' for name in ('filter', 'response_fields'))
+                next_page = f'{address}v1/structures?{query}&page_offset={first + PAGE}'
             self.send_json(
                 200,
                 {
                     'data': entries[first : first + PAGE],
-                    'meta': {'data_returned': len(entries), 'more_data_available': following is not None},
-                    'links': {'next': following},
+                    'meta': {'data_returned': len(entries), 'more_data_available': next_page is not None},
+                    'links': {'next': next_page},
                 },
             )
 

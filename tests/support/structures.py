@@ -1,4 +1,4 @@
-"""What makes a structure, compared as a whole."""
+"""Comparison of two structures in all their properties."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from ase.constraints import FixAtoms, constrained_indices
 
 
 def assert_same_structure(found: Atoms, expected: Atoms, tolerance: float = 0.0) -> None:
-    """Fail where two structures differ: in atoms, cell, periodic directions, tags, moments, charges or fixed atoms.
+    """Fail if two structures differ in atoms, cell, periodic directions, tags, moments, charges or fixed atoms.
 
     Parameters
     ----------
     found, expected
-        The structures. What is fixed may stand in an array ``fixed`` in place of a constraint, as in a text file.
+        The structures. An array ``fixed`` can replace the constraint, as in a text file.
     tolerance
-        How far positions, cell, moments and charges may be off.
+        Maximum deviation of positions, cell, moments and charges.
     """
     np.testing.assert_array_equal(found.numbers, expected.numbers)
     np.testing.assert_array_equal(found.pbc, expected.pbc)

@@ -1,1 +1,1 @@
-"""Elements, oxidation states and the charges that defects leave."""
+"""Elements, oxidation states and the compensation of charges."""

@@ -1,4 +1,4 @@
-"""Formal charges of a crystal whose sites may be shared: guessed states, and vacancies for what they leave."""
+"""Formal charges of a crystal with shared sites: guessed oxidation states, and vacancies that compensate the rest."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from aiida_mlip_autopipe.generation.chemistry.oxidation import (
     total_charge,
 )
 
-MAX_VACANT_SHARE = 0.25
+MAX_VACANT_FRACTION = 0.25
 
 
 @dataclass(frozen=True)
 class Chemistry:
-    """Which ions a crystal holds.
+    """The ions of a crystal.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Chemistry:
     sites
         Fraction of each element on the cation sites (A, B) and on the anion sites X.
     given
-        Oxidation states that the user gave.
+        Oxidation states from the user.
     compensation
         ``vacancies`` or ``none``.
     """
@@ -41,29 +41,31 @@ class Chemistry:
     compensation: str
 
     def candidates(self, symbol: str, *, common: bool) -> tuple[int, ...]:
-        """Return the states that an element may have: those given, else the known ones."""
+        """Return the states that an element may have: those from the user, otherwise the known ones."""
         given = self.given.get(symbol)
         if given:
             return given
         is_anion = symbol in self.sites['X']
-        # A peroxide or a polysulfide is a choice, not a guess.
+        # Peroxides and polysulfides must be requested; they are not guessed.
         found = known_states(symbol, -1 if is_anion else 1, common=common or is_anion)
         if not found:
             sign = 'negative' if is_anion else 'positive'
             raise AutopipeError(
-                Code.VALUE_MISSING, f'no {sign} oxidation state of {symbol} is known; give oxidation_states'
+                Code.VALUE_MISSING, f'no {sign} oxidation state of {symbol} is known; set oxidation_states'
             )
         return found
 
     def guess(self, counts: dict[str, int]) -> States:
-        """Return states that balance the host: common ones, else as few uncommon as do, else the nearest if allowed.
+        """Return states that balance the host, with as few uncommon states as possible.
+
+        If no combination balances and compensation is off, return the states with the smallest total charge.
 
         Raises
         ------
         AutopipeError
-            If no combination balances.
+            If no combination balances and compensation is on.
         """
-        # An uncommon state is rather that of an element known in many: Mn3+ and La3+ in LaMnO3, not Mn4+ and La2+.
+        # Elements with many known states are the first to get an uncommon one: Mn3+ La3+ in LaMnO3, not Mn4+ La2+.
         by_variety = sorted(counts, key=lambda symbol: -len(self.candidates(symbol, common=False)))
         for uncommon in (set(), *({symbol} for symbol in by_variety), set(counts)):
             candidates = {symbol: self.candidates(symbol, common=symbol not in uncommon) for symbol in counts}
@@ -82,9 +84,9 @@ class Chemistry:
         )
 
     def compensate(self, counts: dict[str, dict[str, int]], host: States) -> tuple[States, dict[str, int]]:
-        """Settle the states of all ions in the supercell and the vacancies that make up for what they leave.
+        """Return the states of all ions in the supercell, and the vacancies that compensate the remaining charge.
 
-        Where the vacancies' charge does not divide the excess, one ion of a minor element more or less is taken.
+        If no number of vacancies compensates it, the number of ions of a minor element is changed by up to three.
         """
         states: States = {}
         for shift in (0, 1, -1, 2, -2, 3, -3):
@@ -108,11 +110,11 @@ class Chemistry:
                 counts.update(shifted)
                 for symbol, number in vacancies.items():
                     present = sum(states[symbol].values())
-                    if number > MAX_VACANT_SHARE * present:
+                    if number > MAX_VACANT_FRACTION * present:
                         raise AutopipeError(
                             Code.CHARGE_UNBALANCED,
                             f'{describe_states(states)} would need {number} vacancies on {present} sites of {symbol}; '
-                            f'at most a share of {MAX_VACANT_SHARE:g} is allowed: use less of the minor element',
+                            f'the maximum fraction is {MAX_VACANT_FRACTION:g}: use less of the minor element',
                         )
                 return states, vacancies
         raise AutopipeError(
@@ -120,7 +122,7 @@ class Chemistry:
         )
 
     def _vacancies(self, states: States) -> dict[str, int] | None:
-        """Return how many ions of which host element are to be left out, or None if no number fits."""
+        """Return the host element and the number of its ions to remove, or None if no number fits."""
         excess = total_charge(states)
         hosts = ('X',) if excess < 0 else tuple(role for role in sorted(self.sites) if role != 'X')
         for role in hosts:
@@ -133,7 +135,7 @@ class Chemistry:
 
 
 def _shift_minor(counts: dict[str, dict[str, int]], shift: int) -> dict[str, dict[str, int]] | None:
-    """Return the counts with `shift` more ions of the first minor element in place of its site's main one."""
+    """Return the counts with `shift` ions of the main element of a shared site replaced by its minor element."""
     if shift == 0:
         return {role: dict(by_symbol) for role, by_symbol in counts.items()}
     for role, by_symbol in counts.items():

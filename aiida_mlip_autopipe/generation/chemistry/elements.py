@@ -1,4 +1,4 @@
-"""Element symbols and compositions as the config writes them."""
+"""Element symbols, compositions and formulas in the config."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pydantic import AfterValidator
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
 
-# How far the fractions of a composition may be from a sum of 1: enough for three thirds written as 0.333.
+# Maximum deviation of the sum of fractions from 1. It allows three thirds that are written as 0.333.
 FRACTION_TOLERANCE = 2e-3
 
 
 def check_symbol(symbol: str) -> str:
-    """Return a symbol that is an element's, or raise the fault that names the nearest one."""
+    """Return the symbol of an element, or raise a fault with the nearest symbol."""
     from ase.data import atomic_names, chemical_symbols
 
     if symbol in chemical_symbols[1:]:
         return symbol
-    by_name = {name.lower(): sign for name, sign in zip(atomic_names, chemical_symbols, strict=False) if name}
-    close = [sign for sign in chemical_symbols[1:] if sign.lower() == symbol.lower()]
+    by_name = {name.lower(): known for name, known in zip(atomic_names, chemical_symbols, strict=False) if name}
+    close = [known for known in chemical_symbols[1:] if known.lower() == symbol.lower()]
     close += [by_name[name] for name in difflib.get_close_matches(symbol.lower(), by_name, 1, 0.8)]
     close += difflib.get_close_matches(symbol.capitalize(), chemical_symbols[1:], 1, 0.4)
-    close += [sign for sign in chemical_symbols[1:] if sign[0] == symbol[:1].upper()]
+    close += [known for known in chemical_symbols[1:] if known[0] == symbol[:1].upper()]
     nearest = close[0] if close else 'H'
     raise fault(Code.ELEMENT_UNKNOWN, f"{symbol!r} is not an element's symbol", nearest=nearest)
 
@@ -51,12 +51,12 @@ def _check_formula(formula: str) -> str:
     try:
         composition = Composition(formula)
     except (ValueError, TypeError):
-        raise fault(Code.FORMULA_INVALID, f'{formula!r} is not a chemical formula, as Fe2O3') from None
+        raise fault(Code.FORMULA_INVALID, f'{formula!r} is not a chemical formula such as Fe2O3') from None
     for element in composition:
         check_symbol(element.symbol)
     if not composition or any(amount != int(amount) or amount < 1 for amount in composition.values()):
         raise fault(
-            Code.FORMULA_INVALID, f'{formula!r} must have whole numbers of atoms; {composition.reduced_formula} has'
+            Code.FORMULA_INVALID, f'{formula!r} must have whole numbers of atoms, such as {composition.reduced_formula}'
         )
     return formula
 
@@ -69,18 +69,18 @@ Formula = Annotated[str, AfterValidator(_check_formula)]
 def realise_counts(fractions: dict[str, float], n_sites: int) -> dict[str, int]:
     """Return the integer counts nearest to a composition, by largest remainder.
 
-    Every element gets the whole part of its share; the sites left over go to the largest remainders, to the element
-    named first where two are equal.
+    Every element first gets the integer part of its number of sites. The remaining sites go to the elements with the
+    largest remainders; of equal remainders, the first has priority.
 
     Parameters
     ----------
     fractions
-        Fraction of each element, of sum 1.
+        Fraction of each element. Their sum is 1.
     n_sites
         Number of sites to fill.
     """
-    shares = np.array(list(fractions.values())) * n_sites
-    counts = np.floor(shares + 1e-9).astype(int)
-    order = np.argsort(-np.round(shares - counts, 9), kind='stable')
+    exact = np.array(list(fractions.values())) * n_sites
+    counts = np.floor(exact + 1e-9).astype(int)
+    order = np.argsort(-np.round(exact - counts, 9), kind='stable')
     counts[order[: n_sites - counts.sum()]] += 1
     return dict(zip(fractions, counts.tolist(), strict=True))

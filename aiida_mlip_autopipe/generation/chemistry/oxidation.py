@@ -1,4 +1,4 @@
-"""Formal charges: which oxidation states balance a composition, and how large ions are."""
+"""Formal charges: the oxidation states that balance a composition, and ionic radii."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from math import ceil, floor
 
 from ase import Atoms
 
-# Atoms of an element by its oxidation state: {'Fe': {2: 1, 3: 2}, 'O': {-2: 4}}.
+# Number of atoms of each element by oxidation state: {'Fe': {2: 1, 3: 2}, 'O': {-2: 4}}.
 States = dict[str, dict[int, int]]
 ROMAN = ('I', 'II', 'III', 'IV', 'V', 'VI', 'VII', 'VIII', 'IX', 'X', 'XI', 'XII')
 
@@ -21,7 +21,7 @@ def total_charge(states: States) -> int:
 
 
 def known_states(symbol: str, sign: int, *, common: bool) -> tuple[int, ...]:
-    """Return the oxidation states of one sign that an element is known in (pymatgen), the common ones first."""
+    """Return the known oxidation states of an element with one sign (from pymatgen), common ones first."""
     from pymatgen.core import Element
 
     element = Element(symbol)
@@ -31,10 +31,10 @@ def known_states(symbol: str, sign: int, *, common: bool) -> tuple[int, ...]:
 
 
 def balance(counts: dict[str, int], candidates: dict[str, tuple[int, ...]]) -> States | None:
-    """Return oxidation states that sum to zero, or None.
+    """Return oxidation states with total charge zero, or None.
 
-    First one state an element, in the order of the candidates; then mixed valence: one element in two neighbouring
-    states, as Fe in Fe₃O₄.
+    One state for each element is tried first, in the order of the candidates. Then mixed valence is tried: one element
+    in two neighbouring states, such as Fe in Fe₃O₄.
     """
     symbols = list(counts)
     choices = sorted(product(*(range(len(candidates[symbol])) for symbol in symbols)), key=lambda c: (sum(c), c))
@@ -55,7 +55,7 @@ def balance(counts: dict[str, int], candidates: dict[str, tuple[int, ...]]) -> S
 
 
 def nearest_states(counts: dict[str, int], candidates: dict[str, tuple[int, ...]]) -> States:
-    """Return one state an element such that the total charge is as near to zero as it can be."""
+    """Return one state for each element, such that the total charge is as close to zero as possible."""
     symbols = list(counts)
     options = [
         {s: {state: counts[s]} for s, state in zip(symbols, states, strict=True)}
@@ -65,9 +65,10 @@ def nearest_states(counts: dict[str, int], candidates: dict[str, tuple[int, ...]
 
 
 def states_about(symbol: str, mean: float) -> tuple[int, int]:
-    """Return the known states of an element nearest below and above a mean of its sign; the same if it is one.
+    """Return the closest known states of an element below and above a mean state. They are equal if it is known.
 
-    Without known ones, as for the half charge of a superoxide, they are the whole numbers about it.
+    The states have the sign of the mean. If none is known on one side, as for the half charge of a superoxide, the
+    integers around the mean are returned.
     """
     if mean == 0:
         return 0, 0
@@ -80,7 +81,7 @@ def states_about(symbol: str, mean: float) -> tuple[int, int]:
 
 
 def has_no_ions(symbols: Collection[str]) -> bool:
-    """Return whether the elements are one alone or metals only, which have no oxidation states to each other."""
+    """Return whether there is a single element or metals only, for which oxidation states are not defined."""
     from pymatgen.core import Element
 
     return len(symbols) == 1 or all(Element(symbol).is_metal for symbol in symbols)
@@ -89,15 +90,15 @@ def has_no_ions(symbols: Collection[str]) -> bool:
 def guess_states(counts: dict[str, int]) -> dict[str, float] | None:
     """Return the mean oxidation state of each element in a formula, or None if no known states balance it.
 
-    pymatgen's guess, ranked by how frequent the states are in known compounds; where none balances, from all states
-    that the elements are known in, as Cl⁷⁺ in NaClO₄. A mean that is not whole stands for mixed valence, also of
-    atoms that are alone in the reduced formula, as Bi in BaBiO₃. The most electronegative element is the anion, and
-    a guess with a single state of it goes before others: Fe²⁺ S⁻ in FeS₂, not Fe³⁺.
+    The guess is pymatgen's, ranked by the frequency of the states in known compounds. If none balances, all known
+    states are tried, such as Cl⁷⁺ in NaClO₄. A mean that is not an integer represents mixed valence, even if the
+    reduced formula contains a single atom of the element, such as Bi in BaBiO₃. The most electronegative element is the
+    anion, and guesses with a single state of the anion have priority: Fe²⁺ S⁻ in FeS₂, not Fe³⁺.
 
     Parameters
     ----------
     counts
-        Atoms of each element in the reduced formula.
+        Number of atoms of each element in the reduced formula.
     """
     from pymatgen.core import Composition, Element
 
@@ -112,26 +113,26 @@ def guess_states(counts: dict[str, int]) -> dict[str, float] | None:
                 for guess in formula.oxi_state_guesses(oxi_states_override=limits, all_oxi_states=every_state)
                 if guess[anion] < 0 and all(guess.values())
             ]
-            whole = [guess for guess in guesses if guess[anion].is_integer()]
+            integer = [guess for guess in guesses if guess[anion].is_integer()]
             if guesses:
-                return (whole or guesses)[0]
+                return (integer or guesses)[0]
     return None
 
 
 def _electronegativity(symbol: str) -> float:
-    """Return Pauling's electronegativity; 0 where there is none, as for the light noble gases."""
+    """Return Pauling's electronegativity, or 0 if there is none, as for the light noble gases."""
     from pymatgen.core import Element
 
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # of an element without one
+        warnings.simplefilter('ignore')  # for elements without a value
         value = float(Element(symbol).X)
     return value if value == value else 0.0
 
 
 def guess_charges(atoms: Atoms) -> None:
-    """Set formal charges, as initial charges, where a structure has none and its composition tells them.
+    """Set formal charges as initial charges, if a structure has none and its composition determines them.
 
-    A structure of metals, or of one element, has none.
+    Structures of metals or of a single element get none.
     """
     from pymatgen.core import Composition
 
@@ -145,7 +146,7 @@ def guess_charges(atoms: Atoms) -> None:
 
 
 def describe_states(states: States) -> str:
-    """Return oxidation states as text, as ``Fe2+ Fe3+ O2-``."""
+    """Return oxidation states as text, such as ``Fe2+ Fe3+ O2-``."""
     return ' '.join(
         f'{symbol}{abs(state)}{"+" if state > 0 else "-"}' for symbol, by_state in states.items() for state in by_state
     )
@@ -153,9 +154,9 @@ def describe_states(states: States) -> str:
 
 @cache
 def ionic_radius(symbol: str, state: int, coordination: int) -> float | None:
-    """Return the radius of an ion in Å for the nearest tabulated coordination, high spin where spins differ.
+    """Return the radius of an ion in Å for the nearest tabulated coordination, and for high spin if spins differ.
 
-    From R. D. Shannon, Acta Cryst. A 32, 751 (1976), in pymatgen; None for an ion that is not there.
+    The values are from R. D. Shannon, Acta Cryst. A 32, 751 (1976), in pymatgen. Return None for an unlisted ion.
     """
     from pymatgen.core import Species
 
@@ -164,7 +165,7 @@ def ionic_radius(symbol: str, state: int, coordination: int) -> float | None:
         for spin in ('', 'High Spin', 'Low Spin'):
             try:
                 with warnings.catch_warnings():
-                    warnings.simplefilter('ignore')  # the spin differs from the requested one, on purpose
+                    warnings.simplefilter('ignore')  # pymatgen warns that the spin differs from the requested one
                     return float(species.get_shannon_radius(ROMAN[number - 1], spin=spin, radius_type='ionic'))
             except KeyError:
                 continue

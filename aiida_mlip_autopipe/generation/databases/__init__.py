@@ -1,1 +1,1 @@
-"""Structures from OPTIMADE databases and the Materials Project."""
+"""Structures from OPTIMADE databases and from the Materials Project."""

@@ -1,4 +1,4 @@
-"""Structures from databases that speak OPTIMADE, by pymatgen's client."""
+"""Structures from databases that follow the OPTIMADE specification, through pymatgen's client."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOT_OPTIMADE = (Code.DATABASE_UNREACHABLE, 'does not follow the OPTIMADE specifi
 
 
 class _Client(OptimadeRester):  # type: ignore[misc]
-    """Pymatgen's client, which only logs what went wrong; this one keeps it."""
+    """Pymatgen's client, which only logs errors. This class stores the last one."""
 
     def __init__(self, provider: str, max_structures: int):
         self.max_structures = max_structures
@@ -29,7 +29,7 @@ class _Client(OptimadeRester):  # type: ignore[misc]
         super().__init__(provider, timeout=TIMEOUT_S)
 
     def _get_json(self, url: str) -> Any:
-        self.failure = NOT_OPTIMADE  # until the answer has been read as such
+        self.failure = NOT_OPTIMADE  # unless the answer proves valid
         try:
             response = self.session.get(url, timeout=self._timeout)
             answer = response.json()
@@ -59,7 +59,7 @@ class _Client(OptimadeRester):  # type: ignore[misc]
         return answer
 
     def _receive(self, answer: dict[str, Any]) -> None:
-        """Count the structures of a page, and give each site its species, which the client expects in that order."""
+        """Count the structures of a page, and list the species of each site, as the client expects."""
         answer['links'] = answer.get('links') or {}
         self.n_received += len(answer['data'])
         n_found = max(self.n_received, answer['meta'].get('data_returned') or 0)
@@ -72,37 +72,37 @@ class _Client(OptimadeRester):  # type: ignore[misc]
             raise ValueError(self.failure)
         for entry in answer['data']:
             attributes = entry['attributes']
-            with contextlib.suppress(KeyError, TypeError):  # the client leaves out incomplete entries
+            with contextlib.suppress(KeyError, TypeError):  # the client discards incomplete entries
                 species = {kind['name']: kind for kind in attributes['species']}
                 attributes['species'] = [species[name] for name in attributes['species_at_sites']]
 
 
 def find_structures(query: QuerySettings) -> tuple[dict[str, Any], int]:
-    """Return the structures that a database has, as pymatgen's, by their ids, and how many more cannot be read.
+    """Return pymatgen structures from a database by their ids, and the number of unreadable ones.
 
     Raises
     ------
     AutopipeError
-        If there is no such database, it does not answer, or has more structures than the query allows.
+        If there is no such database, it does not answer, or it has too many structures.
     """
     provider = query.provider
     if '://' in provider:
         provider = provider.rstrip('/') + '/'
     elif provider not in OptimadeRester.aliases:
         near = get_close_matches(provider, [*OptimadeRester.aliases, MATERIALS_PROJECT], 1)
-        hint = f'; did you mean {near[0]!r}?' if near else f'; there are {", ".join(OptimadeRester.aliases)}'
+        hint = f'; did you mean {near[0]!r}?' if near else f'; the known ones are {", ".join(OptimadeRester.aliases)}'
         raise AutopipeError(Code.CHOICE_UNKNOWN, f'there is no OPTIMADE database {provider!r}{hint}')
     log = logging.getLogger('pymatgen.ext.optimade')
     disabled, log.disabled = log.disabled, True
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # its progress bar
+        with contextlib.redirect_stderr(io.StringIO()):  # hides its progress bar
             client = _Client(provider, query.max_structures)
             found = client.get_structures_with_filter(quote(_filter(query))) if client.resources else {}
     finally:
         log.disabled = disabled
     if client.failure or not client.resources:
         code, reason = client.failure or NOT_OPTIMADE
-        raise AutopipeError(code, f'the query to {query.provider} has no answer: it {reason}')
+        raise AutopipeError(code, f'the query to {query.provider} failed: the database {reason}')
     structures: dict[str, Any] = next(iter(found.values()), {})
     return structures, client.n_received - len(structures)
 
@@ -118,7 +118,7 @@ def _filter(query: QuerySettings) -> str:
 
 
 def _reason(answer: Any) -> str:
-    """Return what the server says was wrong with the query."""
+    """Return the reason of the server for refusing the query."""
     try:
         first = answer['errors'][0]
         return f': {" ".join(str(first.get("detail") or first["title"]).split())}'

@@ -1,4 +1,4 @@
-"""What is asked of a database of structures."""
+"""A query to a database of structures."""
 
 from __future__ import annotations
 
@@ -15,40 +15,41 @@ MATERIALS_PROJECT = 'materials_project'
 
 
 class QuerySettings(Settings):
-    """A question to a database: by elements, by formula or by filter."""
+    """A query to a database by elements, by formula or by a filter."""
 
     provider: str = 'mp'
-    """An OPTIMADE database by pymatgen's name for it (mp, oqmd, cod …) or by its address, or `materials_project`: the
-    Materials Project's own interface, which needs a key in MP_API_KEY."""
+    """An OPTIMADE database, by its name in pymatgen (mp, oqmd, cod …) or by its address. `materials_project` selects
+    the interface of the Materials Project, which needs a key in MP_API_KEY."""
     elements: tuple[Element, ...] = ()
-    """Structures of exactly these elements."""
+    """Elements of the structures, which contain all of these and no others."""
     formula: Formula | None = None
-    """Structures of this reduced formula, as Fe2O3."""
+    """Reduced formula of the structures, such as Fe2O3."""
     filter: str | None = Field(default=None, min_length=1)
-    """A filter in OPTIMADE's language; `materials_project` takes none."""
+    """Filter in the OPTIMADE language. `materials_project` does not support filters."""
     max_structures: PositiveInt = 100
-    """A query that finds more is refused, so that no part of an answer is taken by chance."""
+    """Maximum number of structures. A query that finds more is refused, so that answers are never truncated."""
 
     @model_validator(mode='after')
-    def _check_question(self) -> Self:
+    def _check_query(self) -> Self:
         n_given = sum(map(bool, (self.elements, self.formula, self.filter)))
         if n_given != 1:
             code = Code.VALUES_EXCLUDE if n_given else Code.VALUES_INCOMPLETE
-            raise fault(code, 'a query needs one of elements, formula and filter')
+            raise fault(code, 'a query needs exactly one of elements, formula and filter')
         if self.filter and self.provider == MATERIALS_PROJECT:
             raise fault(
-                Code.VALUES_EXCLUDE, f'{MATERIALS_PROJECT} takes elements or a formula; the provider mp takes a filter'
+                Code.VALUES_EXCLUDE,
+                f'{MATERIALS_PROJECT} supports no filters; use provider: mp, elements or formula',
             )
         return self
 
     def question(self) -> dict[str, Any]:
-        """Return what is asked and whom, JSON only, for the record of a structure that was found."""
+        """Return the query and its provider, JSON only, for the records of the structures."""
         content = self.model_dump(mode='json', exclude_defaults=True, exclude={'max_structures'})
         return {'provider': self.provider, **content}
 
     @property
     def reduced_counts(self) -> dict[str, int]:
-        """The atoms of each element in the reduced formula, by symbol."""
+        """Number of atoms of each element in the reduced formula, by symbol."""
         from pymatgen.core import Composition
 
         reduced = Composition(self.formula or '').reduced_composition
