@@ -274,11 +274,11 @@ def run_group(group: list[Case]) -> dict[str, Hashes]:
         start = time.perf_counter()
         try:
             results[name] = make_seeds(config) if overrides is None else run_campaign(config, overrides)
-            told = ', '.join(f'{len(one)} {key}' for key, one in results[name].items() if isinstance(one, dict))
+            summary = ', '.join(f'{len(one)} {key}' for key, one in results[name].items() if isinstance(one, dict))
         except Exception as error:
             results[name] = {'failure': f'{type(error).__name__}: {error}'}
-            told = results[name]['failure']
-        print(f'{name:36s} {time.perf_counter() - start:6.1f} s  {told}', flush=True)
+            summary = results[name]['failure']
+        print(f'{name:36s} {time.perf_counter() - start:6.1f} s  {summary}', flush=True)
     return results
 
 

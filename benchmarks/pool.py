@@ -73,7 +73,7 @@ def children() -> int:
 def main() -> None:
     """Print one line for each pool."""
     processes.PATIENCE_S = 0.0
-    for name, spread in (('crew', by_crew), ('joblib', by_joblib)):
+    for name, spread in (('pool', by_crew), ('joblib', by_joblib)):
         start = time_all(spread, 0.0)
         busy = time_all(spread, 0.1) - (start if spread is by_crew else 0.0)
         waiting = most_waiting(spread)

@@ -39,7 +39,8 @@ class Picks:
     report
         Further results for the user, which are valid JSON.
     complete
-        Whether the sampler reached a coverage target with fewer frames than requested.
+        Whether the selection is complete, even with fewer frames than requested. This is the case if the sampler
+        reached a coverage target.
     """
 
     indices: np.ndarray

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-# Squared distances are equal if they differ by less than this fraction of the max squared norm (float64 rounding).
+# Squared distances are tied if they differ by less than this fraction of the largest squared norm, which is the
+# rounding error of float64.
 TIE = 1e-12
 # Number of rows processed at a time, so that a block fits into the cache.
 BLOCK = 256
@@ -78,8 +79,8 @@ class _Search:
         start_centred = start - self.mean.astype(np.float32)
         start_norms = np.einsum('ij,ij->i', start_centred, start_centred)
         largest = max(float(self.norms.max(initial=0.0)), float(start_norms.max(initial=0.0)))
-        # Each of the three sums of d products, one of them doubled, has an error below sqrt(d) roundings; centring adds
-        # further roundings.
+        # There are three sums of d products, one of them doubled. The error of a sum is below sqrt(d) roundings.
+        # Centring adds further roundings.
         self.error = 4.0 * np.finfo(np.float32).eps * (np.sqrt(points.shape[1]) + 4.0) * largest
         self.tie = TIE * largest
         self.squared = np.full(len(points), np.inf)

@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.sampling.pool.describe import describe_pool
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 
 
-def pick_fewest(pool: FramePool, target: CoverageTarget, pick: Callable[[int], Picks], n_most: int) -> Picks:
+def pick_fewest(pool: FramePool, target: CoverageTarget, pick: Callable[[int], Picks], n_max: int) -> Picks:
     """Find the number of structures with which a sampler reaches a target, by a guess and bisection.
 
     The returned selection reaches the target, and the selection with one structure fewer does not. If the shorter
@@ -29,7 +29,7 @@ def pick_fewest(pool: FramePool, target: CoverageTarget, pick: Callable[[int], P
         The score to reach.
     pick
         Runs the sampler for a number of structures.
-    n_most
+    n_max
         The maximum number of structures.
 
     Returns
@@ -46,7 +46,7 @@ def pick_fewest(pool: FramePool, target: CoverageTarget, pick: Callable[[int], P
     def reached(indices: np.ndarray) -> float:
         return score.of(np.concatenate([components[indices], covered]))
 
-    too_few, enough = 0, min(n_most, len(pool))
+    too_few, enough = 0, min(n_max, len(pool))
     picks = pick(enough)
     found = reached(picks.indices)
     if found < target.score:

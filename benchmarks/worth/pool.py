@@ -59,14 +59,14 @@ UNEVEN_RECIPE = {
 
 def lattice_of(numbers, metals):
     """Return the lattice constant by Vegard's law."""
-    share = np.mean(np.asarray(numbers) == atomic_numbers[metals[0]])
-    return share * LATTICE_A[metals[0]] + (1 - share) * LATTICE_A[metals[1]]
+    fraction = np.mean(np.asarray(numbers) == atomic_numbers[metals[0]])
+    return fraction * LATTICE_A[metals[0]] + (1 - fraction) * LATTICE_A[metals[1]]
 
 
 def decorate(n_atoms, metals, rng):
     """Return the atomic numbers for a random composition, which can be a pure metal."""
-    share = rng.choice([0.0, 0.25, 0.5, 0.75, 1.0])
-    numbers = np.where(rng.random(n_atoms) < share, atomic_numbers[metals[0]], atomic_numbers[metals[1]])
+    fraction = rng.choice([0.0, 0.25, 0.5, 0.75, 1.0])
+    numbers = np.where(rng.random(n_atoms) < fraction, atomic_numbers[metals[0]], atomic_numbers[metals[1]])
     return rng.permutation(numbers)
 
 

@@ -67,8 +67,8 @@ def errors(model, frames):
         output = model(batch.to_dict(), compute_stress=False)
         forces.append(output['forces'].detach().numpy())
         energies.append(output['energy'].detach().numpy())
-    wanted = np.concatenate([atoms.get_forces() for atoms in frames])
-    lengths = np.linalg.norm(np.concatenate(forces) - wanted, axis=1)
+    expected = np.concatenate([atoms.get_forces() for atoms in frames])
+    lengths = np.linalg.norm(np.concatenate(forces) - expected, axis=1)
     off = np.concatenate(energies) - [atoms.get_potential_energy() for atoms in frames]
     return lengths.mean(), np.quantile(lengths, 0.95), np.mean(np.abs(off) / [len(atoms) for atoms in frames])
 

@@ -47,12 +47,12 @@ def test_learned_descriptors_are_invariant(describe, calculator):
     atoms = bulk('Cu', cubic=True)
     atoms.numbers[0] = 79
     atoms.rattle(0.15, seed=2)
-    turned, moved, repeated, other = atoms.copy(), atoms.copy(), atoms * (2, 1, 1), atoms.copy()
-    turned.rotate(37, (1, 2, 3), rotate_cell=True)
+    rotated, moved, repeated, other = atoms.copy(), atoms.copy(), atoms * (2, 1, 1), atoms.copy()
+    rotated.rotate(37, (1, 2, 3), rotate_cell=True)
     moved.translate([0.3, 0.2, 0.1])
     renumbered = atoms[[2, 0, 3, 1]]
     other.rattle(0.15, seed=5)
-    structures = [atoms, turned, moved, renumbered, repeated, other]
+    structures = [atoms, rotated, moved, renumbered, repeated, other]
     frames = [as_trajectory(one) for one in structures]
     result = describe(frames, species=(29, 79), descriptor=LEARNED, calculator=calculator)
     assert result.outcome == 'completed', result.message

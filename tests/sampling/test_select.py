@@ -250,11 +250,11 @@ def test_all_frames_have_the_gain_of_their_sampler(trajectories, kind):
 @pytest.mark.parametrize('kind', ['fps', 'direct', 'environment', 'stratified'])
 def test_rotation_and_permutation_of_atoms_do_not_change_the_choice(make_trajectory, rattled, kind):
     frames = rattled(12, random_seed=4)
-    turned = []
+    rotated = []
     for angle, atoms in enumerate(frames, start=17):
-        turned.append(atoms[[2, 0, 3, 1]])
-        turned[-1].rotate(angle, (1, 2, 3), rotate_cell=True)
+        rotated.append(atoms[[2, 0, 3, 1]])
+        rotated[-1].rotate(angle, (1, 2, 3), rotate_cell=True)
     settings = make_settings(kind, n_structures=5)
-    chosen, again = (select_frames([make_trajectory(some)], settings, random_seed=1) for some in (frames, turned))
+    chosen, again = (select_frames([make_trajectory(some)], settings, random_seed=1) for some in (frames, rotated))
     np.testing.assert_array_equal(chosen.frame_indices, again.frame_indices)
     np.testing.assert_allclose(chosen.gains, again.gains, rtol=1e-3)

@@ -11,7 +11,7 @@ from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 
 # Number of bins along each principal component, and number of components.
 N_BINS, N_COMPONENTS = 50, 10
-# Components along which the descriptors differ by this or less are ignored: the difference is rounding.
+# Components along which the descriptors vary by at most this are ignored. Equivalent structures vary as much.
 ALIKE = 1e-4
 
 

@@ -105,7 +105,7 @@ class FramePool:
         return [self.kind_of_seed.get(seed_id, 'unknown') for seed_id in self.seed_ids()]
 
     def largest_forces(self) -> np.ndarray:
-        """Return the max norm of a force in each candidate, in eV/Å (m,)."""
+        """Return the max magnitude of the forces in each candidate, in eV/Å (m,)."""
         return np.array(
             [
                 np.sqrt((self.trajectories[t].forces[f] ** 2).sum(axis=1).max())

@@ -31,8 +31,8 @@ def test_the_entropy_is_zero_for_identical_and_the_logarithm_of_n_for_different_
 
 def test_copies_and_rotations_do_not_change_the_diversity():
     structure = rattled('Cu', 0.1, 3)
-    turned = structure.copy()
-    turned.rotate(40, (1, 2, 3), rotate_cell=True)
-    np.testing.assert_allclose(describe_by_quests([turned]), describe_by_quests([structure]), atol=1e-9)
+    rotated = structure.copy()
+    rotated.rotate(40, (1, 2, 3), rotate_cell=True)
+    np.testing.assert_allclose(describe_by_quests([rotated]), describe_by_quests([structure]), atol=1e-9)
     one = entropy_and_diversity(describe_by_quests([structure]))
-    assert entropy_and_diversity(describe_by_quests([structure, turned])) == pytest.approx(one, abs=1e-6)
+    assert entropy_and_diversity(describe_by_quests([structure, rotated])) == pytest.approx(one, abs=1e-6)

@@ -30,6 +30,6 @@ def test_means_are_computed_for_each_candidate(features):
 
 
 def test_the_subset_of_all_candidates_is_not_copied(features):
-    whole = features.subset(np.arange(5), np.empty(0, dtype=np.int64))
-    assert whole.candidates.points is features.described.points
-    assert whole.chosen.points is features.given.points
+    complete = features.subset(np.arange(5), np.empty(0, dtype=np.int64))
+    assert complete.candidates.points is features.described.points
+    assert complete.chosen.points is features.given.points

@@ -66,12 +66,12 @@ def test_a_rare_environment_is_not_lost_in_an_average(make_trajectory):
 
 
 def test_a_rotated_copy_is_not_chosen(make_trajectory, tmp_path):
-    turned = STRUCTURES[2].copy()
-    turned.rotate(40, 'z', rotate_cell=True)
-    selection = choose(make_trajectory, [STRUCTURES[2], turned], n_structures=2)
+    rotated = STRUCTURES[2].copy()
+    rotated.rotate(40, 'z', rotate_cell=True)
+    selection = choose(make_trajectory, [STRUCTURES[2], rotated], n_structures=2)
     assert selection.trajectory_indices.tolist() == [0]
     assert numbers_in(selection.report['warnings'][0]) == [1, 2, 2]
-    write(tmp_path / 'old.traj', turned)
+    write(tmp_path / 'old.traj', rotated)
     assert len(choose(make_trajectory, STRUCTURES, n_structures=5, given=tmp_path / 'old.traj')) == 4
 
 
