@@ -100,25 +100,25 @@ class Code(StrEnum):
 
     # Generation of seeds.
     API_KEY_MISSING = 'api_key_missing', 'No API key is set.', 'Put the key into MP_API_KEY, or use the provider mp.'
-    BOUNDARY_IMPOSSIBLE = 'boundary_impossible', 'No such grain boundary exists.', 'Use an axis and Σ of the message.'
+    BOUNDARY_IMPOSSIBLE = 'boundary_impossible', 'No such grain boundary exists.', 'Use an axis and Σ in the message.'
     CELL_TOO_SMALL = 'cell_too_small', 'The cell is too small.', 'Use a larger one, or raise validation.max_atoms.'
-    CHARGE_UNBALANCED = 'charge_unbalanced', 'The formal charges do not balance.', 'Do what the message proposes.'
+    CHARGE_UNBALANCED = 'charge_unbalanced', 'The formal charges do not balance.', 'Change the ions or their states.'
     COMPOSITION_IMPOSSIBLE = (
         'composition_impossible',
         'The sites cannot have this composition.',
         'Use a larger cell, or the composition in the message.',
     )
-    COMPOSITION_INVALID = 'composition_invalid', 'The fractions are not valid.', 'Use fractions from 0 to 1 of sum 1.'
+    COMPOSITION_INVALID = 'composition_invalid', 'The fractions are invalid.', 'Use positive fractions that sum to 1.'
     DATABASE_UNREACHABLE = (
         'database_unreachable',
         'The database does not answer, or its answer cannot be read.',
         'Check its name or address and the network, or give files instead of a query.',
     )
     ELEMENT_UNKNOWN = 'element_unknown', 'No element has this symbol.', 'Use the symbol of an element.'
-    FORMULA_INVALID = 'formula_invalid', 'The text is not a chemical formula.', 'Write it as Fe2O3.'
+    FORMULA_INVALID = 'formula_invalid', 'The text is not a chemical formula.', 'Write it like Fe2O3.'
     HOST_UNSUITABLE = 'host_unsuitable', 'The structures of the inner entry are unsuitable.', 'Change the inner entry.'
     MOLECULE_UNKNOWN = 'molecule_unknown', 'ASE has no molecule of this name.', 'Put the molecule in a file.'
-    PROTOTYPE_MISSING = 'prototype_missing', 'The formula has no known structure type.', 'Set n_random.'
+    PROTOTYPE_MISSING = 'prototype_missing', 'The formula has no known structure type.', 'Set n_random above 0.'
     QUERY_EMPTY = 'query_empty', 'The query found no usable structure.', 'Widen the query.'
     QUERY_REFUSED = 'query_refused', 'The database refused the query.', 'Correct the query or the key.'
     QUERY_TOO_BROAD = (
@@ -136,7 +136,7 @@ class Code(StrEnum):
     )
     STRUCTURE_UNUSABLE = 'structure_unusable', 'A structure in a file is invalid.', 'Correct the structure in the file.'
     SURFACES_POLAR = 'surfaces_polar', 'All terminations are polar.', 'Set polar: allow, or use other planes.'
-    TOO_MANY_DEFECTS = 'too_many_defects', 'The structure has too few sites.', 'Use fewer, or a larger supercell.'
+    TOO_MANY_DEFECTS = 'too_many_defects', 'The structure has too few sites.', 'Use fewer defects or more cells.'
 
     # Calculators, models and jobs. A job reports the code in its result. The exit code has the same name, as
     # ERROR_MODEL_MISSING; a code without such an exit code becomes ERROR_SETTINGS_REFUSED.

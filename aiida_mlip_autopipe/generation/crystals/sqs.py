@@ -26,7 +26,7 @@ class SqsSettings(Settings):
     pair_cutoff: PositiveFloat = 2.05
     """Maximum distance of the pairs of sites that should be uncorrelated, in nearest-neighbour distances."""
     triplet_cutoff: float = Field(default=1.05, ge=0)
-    """The same for triplets; 0 for no triplets."""
+    """The same for triplets of sites; 0 ignores triplets."""
     n_steps: PositiveInt | None = None
     """Number of steps of an annealing run; by default 5000 for each pair of elements."""
     n_restarts: PositiveInt = 1

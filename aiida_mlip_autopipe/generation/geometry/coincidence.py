@@ -33,7 +33,7 @@ class Boundary:
 
 @dataclass(frozen=True)
 class Rotation:
-    """A rotation of a cubic lattice for which one lattice site in Σ coincides.
+    """A coincidence rotation of a cubic lattice: one lattice site in Σ coincides.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class Rotation:
         """Return the twist boundary, or at most `n_planes` tilt boundaries.
 
         Symmetric boundaries, whose planes are equivalent in both grains, come first, then asymmetric ones, each by the
-        length of their normals. There is one boundary for each pair of inequivalent planes.
+        length of their normals. Of boundaries with equivalent planes, only the first is used.
         """
         if character == 'twist':
             return [self._boundary(np.array(self.axis))]
@@ -101,7 +101,7 @@ class Rotation:
 
 @dataclass(frozen=True)
 class HexagonalRotation:
-    """A rotation of a hexagonal lattice (120° between its vectors) about [001] for which one site in Σ coincides.
+    """A coincidence rotation about [001] of a hexagonal lattice, with 120° between its vectors.
 
     Attributes
     ----------

@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.generation.geometry.voids import find_voids
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 SYMMETRY_TOLERANCE = 0.01  # Å
-SAME = 0.05  # Å
+SAME = 0.05  # Å; arrows that differ by less are the same
 # Maximum distance of neighbours, over the shortest distance between atoms of the two elements.
 NEIGHBOUR_FACTOR = 1.15
 
@@ -36,15 +36,15 @@ class SymmetrySites:
             atoms.numbers, np.round(atoms.get_initial_charges(), 3),
             np.round(atoms.get_initial_magnetic_moments(), 3), fixed_mask(atoms),
         ]  # fmt: skip
-        kinds = np.unique(np.column_stack(marks), axis=0, return_inverse=True)[1].ravel() + 1
-        found = spglib.get_symmetry((atoms.cell.array, atoms.get_scaled_positions(), kinds), SYMMETRY_TOLERANCE)
+        types = np.unique(np.column_stack(marks), axis=0, return_inverse=True)[1].ravel() + 1
+        found = spglib.get_symmetry((atoms.cell.array, atoms.get_scaled_positions(), types), SYMMETRY_TOLERANCE)
         return found['rotations'], found['translations'], found['equivalent_atoms']
 
     def atoms_of(self, symbol: str) -> list[np.ndarray]:
         """Return the position of one free atom of an element for each distinct site, each of shape (1, 3) in Å."""
-        _, _, equal = self._operations
+        _, _, equivalent = self._operations
         free = (self.atoms.symbols == symbol) & ~fixed_mask(self.atoms)
-        return [self.atoms.positions[[atom]] for atom in np.unique(equal[free])]
+        return [self.atoms.positions[[atom]] for atom in np.unique(equivalent[free])]
 
     def voids(self) -> list[np.ndarray]:
         """Return the distinct ones of the largest voids, each of shape (1, 3) in Å."""

@@ -1,1 +1,1 @@
-"""The kinds of seed, one file each."""
+"""The kinds of seeds, one module each."""

@@ -164,8 +164,8 @@ def test_random_sites_find_all_distinct_sites(generate):
     found = generate({**entry, 'n_seeds': 6}, cutoff_A=3.5)
     assert {fingerprint(seed.atoms) for seed in found.seeds} == {fingerprint(seed.atoms) for seed in distinct}
     perfect = generate(SLAB, cutoff_A=3.5).seeds[0].atoms
-    kinds = spglib.get_symmetry((perfect.cell.array, perfect.get_scaled_positions(), perfect.numbers))
-    assert len(distinct) == len(set(kinds['equivalent_atoms']))
+    symmetry = spglib.get_symmetry((perfect.cell.array, perfect.get_scaled_positions(), perfect.numbers))
+    assert len(distinct) == len(set(symmetry['equivalent_atoms']))
 
 
 @pytest.mark.parametrize(

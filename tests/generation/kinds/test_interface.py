@@ -91,10 +91,10 @@ def test_asymmetric_tilt_boundaries_follow_the_symmetric_ones(generate):
     entry = interface(sigmas=[5], characters=['tilt'], n_tilt_planes=4, merge_factor=0.0, thickness_A=8,
                       validation={'min_distance_factor': 0, 'max_atoms': 2000})  # fmt: skip
     seeds = generate(entry).seeds
-    kinds = []
+    families = []
     for seed in seeds:
         atoms, planes = seed.atoms, [np.abs(seed.record[name]) for name in ('plane', 'other_plane')]
-        kinds.append([sorted(plane.tolist()) for plane in planes])
+        families.append([sorted(plane.tolist()) for plane in planes])
         lengths = [np.ceil(8 / (A_CU * np.linalg.norm(plane))) * np.linalg.norm(plane) for plane in planes]
         split = lengths[0] / sum(lengths)
         assert coincidence_index(atoms, split) == 5
@@ -103,9 +103,9 @@ def test_asymmetric_tilt_boundaries_follow_the_symmetric_ones(generate):
             normal = np.sort(np.abs(cube_axes(atoms, low, high)[:, 2]))
             assert normal == pytest.approx(np.sort(plane) / np.linalg.norm(plane), abs=1e-4)
         assert atoms.get_volume() / len(atoms) == pytest.approx(A_CU**3 / 4)
-    assert kinds[:2] == [[[0, 1, 2]] * 2, [[0, 1, 3]] * 2]
-    assert sorted(kinds[2]) == [[0, 0, 1], [0, 3, 4]]
-    assert all(one != other for one, other in kinds[2:])
+    assert families[:2] == [[[0, 1, 2]] * 2, [[0, 1, 3]] * 2]
+    assert sorted(families[2]) == [[0, 0, 1], [0, 3, 4]]
+    assert all(one != other for one, other in families[2:])
 
 
 # H. Grimmer, Acta Cryst. A 45, 505 (1989), for rotations about [001] of any hexagonal lattice.
