@@ -35,8 +35,7 @@ class SelectionSettings(Settings):
     """Kinds of seeds (the ``kind`` of their entries) that are not used for training. All frames for testing
     (``test_share``) are then drawn at random from these kinds."""
     valid_share: float = Field(default=0.0, ge=0, lt=1)
-    """Fraction of ``n_structures`` for validation. They are drawn like those for testing, but from other
-    groups."""
+    """Fraction of ``n_structures`` for validation. Its frames are drawn like those for testing, from other groups."""
     max_force_eV_A: float | None = Field(default=None, gt=0)
     """Discard frames with a force above this limit, in eV/Å. By default there is no limit."""
     max_excess_energy_eV: float | None = Field(default=None, gt=0)

@@ -20,7 +20,7 @@ class StratifiedSettings(SamplerSettings):
     """Chooses the same number of frames from each stratum."""
     by: Literal['temperature', 'energy', 'composition', 'kind', 'seed'] = 'temperature'
     """The property that defines the strata. ``energy`` is the energy per atom above the min energy of the same
-    composition, and ``kind`` is the generator of the seed."""
+    composition, and ``kind`` is the kind of the seed."""
     n_strata: int = Field(default=5, ge=1)
     """Number of strata of equal width for a temperature or energy."""
     near_equilibrium_share: float = Field(default=0.2, ge=0, le=1)
