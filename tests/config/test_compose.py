@@ -1,9 +1,11 @@
 from pathlib import Path
 
 import pytest
+from support.errors import refused
 
 from aiida_mlip_autopipe.config.compose import compose_config
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import CombinedError
 
 DATA = {
     'name': 'x',
@@ -22,7 +24,7 @@ def compose(*overrides, data=DATA, folder=Path('nowhere')):
     return compose_config(data, overrides, [folder])
 
 
-def test_without_overrides_the_data_stay_as_they_are():
+def test_without_overrides_the_data_are_unchanged():
     odd = {'a': 'No', 'b': '1e5', 'c': 1e-5, 'd': None, 'e': [True, 3], 'f': {}, 'g': 'x: "y"\n#', 'h': 'é'}
     composed = compose(data={**DATA, 'odd': odd})
     assert composed == {**DATA, 'odd': odd}
@@ -90,7 +92,7 @@ def test_interpolations_are_resolved(monkeypatch):
     assert composed['execution'] == {'queue': 'long', 'account': 'x', 'x': '${HOME}'}
 
 
-def test_keys_that_hydra_would_take_for_its_own_stay_in_the_data():
+def test_keys_that_hydra_reserves_remain_in_the_data():
     assert compose(data={**DATA, 'hydra': {'run': 1}, 'defaults': ['x']}) == {
         **DATA,
         'hydra': {'run': 1},
@@ -99,46 +101,52 @@ def test_keys_that_hydra_would_take_for_its_own_stay_in_the_data():
 
 
 @pytest.mark.parametrize(
-    ('overrides', 'sentences'),
+    ('overrides', 'values'),
     [
-        (['foo'], ["the override 'foo' has none of the forms section.key=value, list[0].key=value"]),
-        (['=3'], ["the override '=3' has none of the forms"]),
-        (['a b=3'], ["the override 'a b=3' has none of the forms"]),
-        (['~a=3'], ["the override '~a=3' has none of the forms"]),
-        (['a/b@c=3'], ["the override 'a/b@c=3' has none of the forms"]),
-        (['hydra.run.dir=x'], ["'hydra.run.dir=x' is one of Hydra's own settings, which have no meaning here"]),
-        (['generation[5].n_seeds=3'], ["generation is a list of 2 entries, counted from 0, and has no entry '5'"]),
-        (['generation.n_seeds=3'], ["generation is a list of 2 entries, counted from 0, and has no entry 'n_seeds'"]),
-        (['~generation[1]'], ['an entry of a list cannot be removed; give the whole list as generation=[…]']),
-        (['~nowhere.key'], ['there is no value nowhere.key to remove']),
-        (['name=a,b'], ['write a list as name=[a,b], and put a text with a comma in quotes']),
-        (['generation[0].n_seeds=range(1,4)'], ['write a list as generation[0].n_seeds=[a,b]']),
-        (['name={a'], ['its value cannot be read; put a text with special characters in quotes']),
-        (['name=${nowhere}'], [r"name: interpolation key 'nowhere' not found; a plain ${ is written \${"]),
-        (['foo', 'a.b=1', 'bar'], ["the override 'foo' has", "the override 'bar' has"]),
-        (['name={a', 'a.b=1', 'generation[5].x=1'], ["'name={a'", "'generation[5].x=1'"]),
+        (['foo'], [("'foo'", 'section.key=value', 'list[0].key=value')]),
+        (['=3'], [("'=3'", 'section.key=value')]),
+        (['a b=3'], [("'a b=3'", 'section.key=value')]),
+        (['~a=3'], [("'~a=3'", 'section.key=value')]),
+        (['a/b@c=3'], [("'a/b@c=3'", 'section.key=value')]),
+        (['hydra.run.dir=x'], [("'hydra.run.dir=x'", 'Hydra')]),
+        (['generation[5].n_seeds=3'], [("'generation[5].n_seeds=3'", '2', "'5'")]),
+        (['generation.n_seeds=3'], [("'generation.n_seeds=3'", '2', "'n_seeds'")]),
+        (['~generation[1]'], [("'~generation[1]'", 'generation=[…]')]),
+        (['~nowhere.key'], [("'~nowhere.key'", ' nowhere.key')]),
+        (['name=a,b'], [("'name=a,b'", 'name=[a,b]')]),
+        (['generation[0].n_seeds=range(1,4)'], [('range(1,4)', 'generation[0].n_seeds=[a,b]')]),
+        (['name={a'], [("'name={a'", '''name="'…'"''')]),
+        (['foo', 'a.b=1', 'bar'], [("'foo'",), ("'bar'",)]),
+        (['name={a', 'a.b=1', 'generation[5].x=1'], [("'name={a'",), ("'generation[5].x=1'",)]),
     ],
 )
-def test_each_bad_override_gets_one_sentence(overrides, sentences):
-    with pytest.raises(AutopipeError) as error:
+def test_each_bad_override_is_reported_in_one_line(overrides, values):
+    with pytest.raises(CombinedError) as caught:
         compose(*overrides)
-    lines = str(error.value).split('\n')
-    assert len(lines) == len(sentences)
-    for line, sentence in zip(lines, sentences, strict=True):
-        assert sentence in line
+    assert [error.code for error in caught.value.errors] == [Code.OVERRIDE_INVALID] * len(values)
+    for line, expected in zip(str(caught.value).split('\n'), values, strict=True):
+        assert all(value in line for value in expected), line
 
 
-def test_a_preset_over_a_section_that_is_no_mapping_is_left_to_validation(folder):
+def test_errors_of_several_overrides_keep_their_codes():
+    with pytest.raises(CombinedError) as caught:
+        compose('foo', '+exploration=nowhere')
+    assert [error.code for error in caught.value.errors] == [Code.OVERRIDE_INVALID, Code.CHOICE_UNKNOWN]
+
+
+def test_a_preset_replaces_a_section_that_is_not_a_mapping(folder):
     composed = compose('+exploration=hot', data={'name': 'x', 'exploration': None}, folder=folder)
     assert composed['exploration'] == {'temperature_K': 1000, 'ensemble': 'nvt'}
 
 
-def test_a_bad_interpolation_in_the_file_is_named():
-    with pytest.raises(AutopipeError, match=r"^execution\.queue: interpolation key 'nowhere' not found; .*\Z"):
+def test_an_interpolation_without_a_value_is_reported_with_its_place():
+    with refused(Code.INTERPOLATION_FAILED, 'name: ', "'nowhere'", r'\${'):
+        compose('name=${nowhere}')
+    with refused(Code.INTERPOLATION_FAILED, 'execution.queue: ', "'nowhere'"):
         compose('a.b=1', 'a.c=2', data={**DATA, 'execution': {'queue': '${nowhere}'}})
 
 
-def test_hydra_is_left_as_it_was(folder, tmp_path, monkeypatch):
+def test_the_state_of_hydra_is_restored(folder, tmp_path, monkeypatch):
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
@@ -151,6 +159,6 @@ def test_hydra_is_left_as_it_was(folder, tmp_path, monkeypatch):
         before = GlobalHydra.instance().config_loader()
         compose('+exploration=hot', folder=folder)
         assert GlobalHydra.instance().config_loader() is before
-    with pytest.raises(AutopipeError):
+    with refused(Code.OVERRIDE_INVALID):
         compose('name={a')
     assert not GlobalHydra.instance().is_initialized()

@@ -1,23 +1,23 @@
-"""What a config says of full trajectories and of where they are copied to."""
-
-import re
+"""The settings of full trajectories and of their copies."""
 
 import pytest
+from support.errors import refused
 
 from aiida_mlip_autopipe.config import validate_config
-from aiida_mlip_autopipe.core.errors import ConfigError
+from aiida_mlip_autopipe.core.codes import Code
 
 BASE = {'name': 'a', 'generation': [{'kind': 'alloy', 'lattice': 'fcc', 'composition': {'Cu': 1.0}}]}
+INTERVAL = 'exploration.full_trajectory_interval'
 KEPT = {'full_trajectory_interval': 1}
 
 
-def test_no_full_trajectory_is_kept_and_nothing_stashed_by_default(tmp_path):
+def test_full_trajectories_are_neither_kept_nor_copied_by_default(tmp_path):
     config = validate_config(BASE, tmp_path)
     assert config.exploration.full_trajectory_interval is None
     assert config.execution.stash is None
 
 
-def test_full_trajectories_stay_or_are_stashed(tmp_path):
+def test_full_trajectories_are_kept_and_can_be_copied(tmp_path):
     assert validate_config({**BASE, 'exploration': KEPT}, tmp_path).execution.stash is None
     execution = {'stash': {'folder': '/archive/me', 'resources': {'queue': 'transfer'}}}
     config = validate_config({**BASE, 'exploration': KEPT, 'execution': execution}, tmp_path)
@@ -26,27 +26,34 @@ def test_full_trajectories_stay_or_are_stashed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('exploration', 'execution', 'sentence'),
+    ('exploration', 'execution', 'code', 'values'),
     [
-        ({'full_trajectory_interval': 0}, {}, 'exploration.full_trajectory_interval: got 0; must be at least 1'),
-        ({'full_trajectory_interval': 'all'}, {}, "exploration.full_trajectory_interval: got 'all'"),
+        ({'full_trajectory_interval': 0}, {}, Code.OUT_OF_RANGE, (f'{INTERVAL}: ', '0', '1')),
+        ({'full_trajectory_interval': 'all'}, {}, Code.TYPE_WRONG, (f'{INTERVAL}: ', "'all'")),
         (
             {'full_trajectory_interval': 2000},
             {},
-            'full_trajectory_interval is 2000, more than all 1000 steps: the full trajectory would be empty',
+            Code.OUT_OF_RANGE,
+            ('exploration: ', 'full_trajectory_interval', '2000', '1000'),
         ),
-        (KEPT, {'stash': {'folder': 'archive'}}, "execution.stash.folder: got 'archive'; must be an absolute path"),
-        (KEPT, {'stash': {'folder': '~/archive'}}, "execution.stash.folder: got '~/archive'; must be an absolute path"),
-        (KEPT, {'stash': {}}, 'execution.stash.folder'),
-        (KEPT, {'stash': {'folders': '/archive'}}, "did you mean 'folder'?"),
-        ({}, {'stash': {'folder': '/archive'}}, "execution.stash: got '/archive'; needs exploration.full_trajectory"),
+        (KEPT, {'stash': {'folder': 'archive'}}, Code.WRONG_PATTERN, ('execution.stash.folder: ', "'archive'")),
+        (KEPT, {'stash': {'folder': '~/archive'}}, Code.WRONG_PATTERN, ('execution.stash.folder: ', "'~/archive'")),
+        (KEPT, {'stash': {}}, Code.VALUE_MISSING, ('execution.stash.folder: ',)),
+        (KEPT, {'stash': {'folders': '/archive'}}, Code.KEY_UNKNOWN, ('execution.stash.folders: ', "'folder'")),
+        (
+            {},
+            {'stash': {'folder': '/archive'}},
+            Code.VALUES_INCOMPLETE,
+            ('execution.stash: ', "'/archive'", INTERVAL),
+        ),
         (
             {},
             {'codes': [{'code': 'a@b', 'stash': {'folder': '/archive'}}]},
-            "execution.codes[0].stash: got '/archive'; needs exploration.full_trajectory_interval",
+            Code.VALUES_INCOMPLETE,
+            ('execution.codes[0].stash: ', "'/archive'", INTERVAL),
         ),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_its_place(tmp_path, exploration, execution, sentence):
-    with pytest.raises(ConfigError, match=re.escape(sentence)):
+def test_an_impossible_setting_is_refused_with_its_place(tmp_path, exploration, execution, code, values):
+    with refused(code, *values):
         validate_config({**BASE, 'exploration': exploration, 'execution': execution}, tmp_path)

@@ -1,15 +1,17 @@
 from pathlib import Path
 
 import pytest
+from support.errors import refused
 
 from aiida_mlip_autopipe.config import CampaignConfig, config_hash, config_text, load_config, validate_config
 from aiida_mlip_autopipe.config.campaign import CONFIG_VERSION
-from aiida_mlip_autopipe.core.errors import AutopipeError, ConfigError
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import ConfigError
 
 MINIMAL = 'name: cu_au\ngeneration:\n  - {kind: alloy, composition: {Cu: 0.5, Au: 0.5}}\n'
 
 
-def test_a_minimal_file_has_defaults_for_all_the_rest(write):
+def test_a_minimal_file_has_defaults_for_everything_else(write):
     config = load_config(write(MINIMAL))
     assert (config.name, config.random_seed) == ('cu_au', 0)
     assert [entry.kind for entry in config.generation] == ['alloy']
@@ -18,13 +20,13 @@ def test_a_minimal_file_has_defaults_for_all_the_rest(write):
     assert config.storage.database is None
 
 
-def test_a_section_without_a_kind_has_the_default_one(write):
+def test_a_section_without_a_kind_has_the_default_kind(write):
     config = load_config(write(MINIMAL + 'calculator: {device: cpu}\nsampling: {n_structures: 5}\n'))
     assert (config.calculator.kind, config.calculator.device) == ('sevennet', 'cpu')
     assert (config.sampling.kind, config.sampling.n_structures) == ('environment', 5)
 
 
-def test_a_section_that_was_left_empty_has_its_defaults(write):
+def test_an_empty_section_has_its_defaults(write):
     empty = 'calculator:\nexploration:\nsampling:\nstorage:\nexecution:\nrandom_seed:\n'
     assert load_config(write(MINIMAL + empty)) == load_config(write(MINIMAL))
 
@@ -60,7 +62,7 @@ def test_input_files_are_relative_to_the_config_file_and_the_database_is_not(wri
     assert config.storage.database == Path('results/x.db')
 
 
-def test_a_model_beside_the_file_may_be_named_without_a_folder(write, tmp_path):
+def test_a_model_next_to_the_config_file_may_be_named_without_a_folder(write, tmp_path):
     write('weights', 'my.pth')
     config = load_config(write(MINIMAL + 'calculator: {model: my.pth}\n'))
     assert config.calculator.model == str(tmp_path / 'my.pth')
@@ -77,7 +79,7 @@ def test_settings_made_in_python_keep_paths_that_exist_elsewhere():
 def test_overrides_are_validated_with_the_file(write):
     config = load_config(write(MINIMAL), ['generation[0].n_seeds=3', 'sampling.n_structures=7', 'name=other'])
     assert (config.generation[0].n_seeds, config.sampling.n_structures, config.name) == (3, 7, 'other')
-    with pytest.raises(ConfigError, match=r"generation\[0\]\.n_seeds: got 'many'; must be an integer"):
+    with refused(Code.TYPE_WRONG, 'generation[0].n_seeds: ', "'many'"):
         load_config(write(MINIMAL), ['generation[0].n_seeds=many'])
 
 
@@ -91,12 +93,12 @@ def test_nobelium_is_an_element_in_the_file_and_in_an_override(write):
 
 
 @pytest.mark.parametrize('key', ['hydra', 'defaults'])
-def test_a_key_of_hydras_is_an_unknown_key_like_any_other(write, key):
-    with pytest.raises(ConfigError, match=f'{key}: got .*; there is no such key here'):
+def test_a_key_of_hydra_is_unknown(write, key):
+    with refused(Code.KEY_UNKNOWN, f'{key}: '):
         load_config(write(MINIMAL + f'{key}: {{x: 1}}\n'))
 
 
-def test_a_config_as_text_is_the_same_config_again(write):
+def test_a_config_written_as_text_is_read_as_the_same_config(write):
     config = load_config(
         write(MINIMAL), ['execution.scheduler_lines="export X=\\${HOME}"', 'exploration.timestep_fs=1e-2']
     )
@@ -104,7 +106,7 @@ def test_a_config_as_text_is_the_same_config_again(write):
     assert load_config(write(config_text(config), 'again.yaml')) == config
 
 
-def test_the_hash_is_that_of_the_content_alone(write):
+def test_the_hash_depends_on_the_content_only(write):
     config = load_config(write(MINIMAL))
     spelled_out = load_config(write('# other\n' + config_text(config), 'elsewhere/b.yaml'))
     assert config_hash(spelled_out) == config_hash(config)
@@ -124,7 +126,7 @@ storage: {database: /somewhere/moved.db}
 """
 
 
-def test_a_campaign_keeps_its_hash_in_another_folder_and_loses_it_with_the_content_of_a_file(write):
+def test_the_hash_depends_on_the_content_of_files_but_not_on_their_folder(write):
     def load(folder, **changed):
         for name in ('seeds.xyz', 'given.xyz'):
             element = changed.get(name, 'Cu')
@@ -138,11 +140,11 @@ def test_a_campaign_keeps_its_hash_in_another_folder_and_loses_it_with_the_conte
         assert config_hash(load('other', **{name: content})) != here, name
 
 
-def test_a_file_that_is_gone_when_the_config_is_hashed_is_an_error(write):
+def test_a_file_that_was_deleted_before_the_config_is_hashed_is_an_error(write):
     file = write('1\nLattice="4 0 0 0 4 0 0 0 4" pbc="T T T"\nCu 0 0 0\n', 'a.xyz')
     config = load_config(write('name: x\ngeneration: [{kind: structures, files: [a.xyz]}]\n'))
     file.unlink()
-    with pytest.raises(AutopipeError, match=r'a\.xyz'):
+    with refused(Code.FILE_UNREADABLE, 'a.xyz'):
         config_hash(config)
 
 
@@ -155,20 +157,21 @@ def test_the_hash_of_a_config_never_changes_between_runs():
     assert config_hash(CampaignConfig.model_validate(dumped)) == config_hash(validate_config(data, Path()))
 
 
-def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path):
-    with pytest.raises(AutopipeError, match='there is no file'):
+def test_a_missing_config_file_is_refused(tmp_path):
+    with refused(Code.FILE_MISSING, str(tmp_path / 'nowhere.yaml')):
         load_config(tmp_path / 'nowhere.yaml')
 
 
-def test_a_file_of_a_newer_schema_is_refused_for_that_alone(write):
+def test_only_the_version_of_a_newer_file_is_reported(write):
     newer = f'schema_version: {CONFIG_VERSION + 1}\nnew_section: {{what: ever}}\nrandom_seed: many\n'
     with pytest.raises(ConfigError) as raised:
         load_config(write(MINIMAL + newer))
     (fault,) = raised.value.faults
-    assert (fault.path, fault.given) == ('schema_version', str(CONFIG_VERSION + 1))
+    assert (fault.code, fault.path) == (Code.SCHEMA_VERSION, 'schema_version')
+    assert fault.given == str(CONFIG_VERSION + 1)
 
 
-def test_the_version_of_the_schema_is_the_current_one_by_default_and_shown(write):
+def test_the_default_schema_version_is_the_current_one_and_is_shown(write):
     config = load_config(write(MINIMAL))
     assert config.schema_version == CONFIG_VERSION
     assert f'\nschema_version: {CONFIG_VERSION}\n' in config_text(config)

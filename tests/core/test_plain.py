@@ -23,7 +23,7 @@ class Answer:
     numbers: dict[int, object]
 
 
-def test_an_answer_becomes_json_and_keeps_its_values():
+def test_a_result_as_json_has_the_same_values():
     started = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
     numbers = {1: np.float64(0.1), 2: np.int64(7), 3: float('nan'), 4: np.array([1.0, np.inf]), 5: np.bool_(True)}
     plain = json.loads(to_json(Answer(started, 0.25, Inner(), (Path('a/b.db'),), numbers)))
@@ -32,6 +32,6 @@ def test_an_answer_becomes_json_and_keeps_its_values():
     assert plain['numbers'] == {'1': 0.1, '2': 7, '3': None, '4': [1.0, None], '5': True}
 
 
-def test_what_has_no_form_in_json_is_refused():
-    with pytest.raises(TypeError, match='set has no form'):
+def test_a_value_without_a_json_form_is_refused():
+    with pytest.raises(TypeError, match='set'):
         to_plain({'elements': {'Cu'}})

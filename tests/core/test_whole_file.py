@@ -1,12 +1,13 @@
 import os
 
 import pytest
+from support.errors import refused
 
-from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.whole_file import whole_file
 
 
-def test_a_file_appears_only_when_all_of_it_is_written(tmp_path):
+def test_a_file_appears_only_when_it_is_complete(tmp_path):
     path = tmp_path / 'out.txt'
     with whole_file(path, overwrite=False) as unfinished:
         unfinished.write_text('new')
@@ -15,7 +16,7 @@ def test_a_file_appears_only_when_all_of_it_is_written(tmp_path):
     assert os.listdir(tmp_path) == ['out.txt']
 
 
-def test_after_an_error_the_earlier_file_is_as_it_was(tmp_path):
+def test_after_an_error_the_earlier_file_is_unchanged(tmp_path):
     path = tmp_path / 'out.txt'
     path.write_text('old')
 
@@ -31,11 +32,15 @@ def test_after_an_error_the_earlier_file_is_as_it_was(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('name', 'sentence'),
-    [('old.txt', 'exists already'), ('folder', 'is a folder'), ('nowhere/out.txt', 'there is no folder')],
+    ('name', 'code', 'value'),
+    [
+        ('old.txt', Code.FILE_EXISTS, 'old.txt'),
+        ('folder', Code.NOT_A_FILE, 'folder'),
+        ('nowhere/out.txt', Code.FOLDER_MISSING, 'nowhere'),
+    ],
 )
-def test_what_may_not_be_written_is_refused_before_the_block_runs(tmp_path, name, sentence):
+def test_a_file_that_cannot_be_written_is_refused_before_the_block_runs(tmp_path, name, code, value):
     (tmp_path / 'old.txt').write_text('old')
     (tmp_path / 'folder').mkdir()
-    with pytest.raises(AutopipeError, match=sentence), whole_file(tmp_path / name, overwrite=False):
+    with refused(code, str(tmp_path / value)), whole_file(tmp_path / name, overwrite=False):
         pytest.fail('the block ran')
