@@ -168,4 +168,4 @@ def _seed_faults(entries: Sequence[GeneratorSettings], calculators: Collection[C
         for kind, its in known.items():
             if not elements <= its:
                 allowed = f'the calculator {kind} knows {", ".join(sorted(its))} only'
-                yield Fault(Code.CALCULATOR_UNSUITABLE, where, ', '.join(sorted(elements - its)), allowed)
+                yield Fault(Code.ELEMENT_UNSUPPORTED, where, ', '.join(sorted(elements - its)), allowed)

@@ -11,8 +11,8 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import Fault
+from aiida_mlip_autopipe.core.fields import code_of
 
 _LONGEST_VALUE = 60
 
@@ -47,27 +47,6 @@ _PHRASES = {
     'too_long': 'must have at most {max_length} entries',
     'fault': '{allowed}',
 }
-_CODES = {
-    'missing': Code.VALUE_MISSING,
-    'extra_forbidden': Code.KEY_UNKNOWN,
-    'union_tag_not_found': Code.KIND_MISSING,
-    'union_tag_invalid': Code.KIND_UNKNOWN,
-    'literal_error': Code.CHOICE_UNKNOWN,
-    'enum': Code.CHOICE_UNKNOWN,
-    'int_from_float': Code.TYPE_WRONG,
-    'int_parsing_size': Code.OUT_OF_RANGE,
-    'finite_number': Code.OUT_OF_RANGE,
-    'greater_than': Code.OUT_OF_RANGE,
-    'greater_than_equal': Code.OUT_OF_RANGE,
-    'less_than': Code.OUT_OF_RANGE,
-    'less_than_equal': Code.OUT_OF_RANGE,
-    'multiple_of': Code.OUT_OF_RANGE,
-    'string_pattern_mismatch': Code.WRONG_PATTERN,
-    'string_too_short': Code.WRONG_LENGTH,
-    'string_too_long': Code.WRONG_LENGTH,
-    'too_short': Code.WRONG_LENGTH,
-    'too_long': Code.WRONG_LENGTH,
-}
 OTHER_TYPE = frozenset(name for name in _PHRASES if name.endswith(('_type', '_parsing')))
 """Errors that say that something else was meant, rather than what is wrong with it."""
 
@@ -85,7 +64,7 @@ def word_fault(details: ErrorDetails, path: Sequence[str | int], model: type[Bas
         The model of the whole file.
     """
     kind, given, context = details['type'], details['input'], details.get('ctx', {})
-    code, where, text = _code_of(kind, context), path_text(path), value_text(given)
+    code, where, text = code_of(details), path_text(path), value_text(given)
     match kind:
         case 'missing':
             return Fault(code, where, 'nothing', _PHRASES[kind])
@@ -111,14 +90,6 @@ def word_fault(details: ErrorDetails, path: Sequence[str | int], model: type[Bas
             return Fault(code, where, text, allowed, context.get('nearest'))
         case _:
             return Fault(code, where, text, details['msg'][:1].lower() + details['msg'][1:])
-
-
-def _code_of(kind: str, context: Mapping[str, Any]) -> Code:
-    if kind == 'fault':
-        return Code[context['code'].upper()]
-    if kind.endswith(('_type', '_parsing')):
-        return Code.TYPE_WRONG
-    return _CODES.get(kind, Code.VALUE_INVALID)
 
 
 def path_text(path: Sequence[str | int]) -> str:

@@ -66,8 +66,8 @@ class Code(StrEnum):
     # The config file.
     CALCULATOR_UNSUITABLE = (
         'calculator_unsuitable',
-        'The calculator does not support an element or an option of the config.',
-        'Use another calculator, or change the entry or option.',
+        'The calculator does not support an option of the config.',
+        'Use another calculator, or change the option.',
     )
     CONFIG_INVALID = 'config_invalid', 'The config has errors.', 'Correct each error of the list.'
     INTERPOLATION_FAILED = (

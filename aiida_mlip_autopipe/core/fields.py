@@ -8,10 +8,32 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, SerializationInfo, SerializerFunctionWrapHandler, ValidationInfo, WrapSerializer
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.hashing import file_sha256
+
+_CODES = {
+    'missing': Code.VALUE_MISSING,
+    'extra_forbidden': Code.KEY_UNKNOWN,
+    'union_tag_not_found': Code.KIND_MISSING,
+    'union_tag_invalid': Code.KIND_UNKNOWN,
+    'literal_error': Code.CHOICE_UNKNOWN,
+    'enum': Code.CHOICE_UNKNOWN,
+    'int_from_float': Code.TYPE_WRONG,
+    'int_parsing_size': Code.OUT_OF_RANGE,
+    'finite_number': Code.OUT_OF_RANGE,
+    'greater_than': Code.OUT_OF_RANGE,
+    'greater_than_equal': Code.OUT_OF_RANGE,
+    'less_than': Code.OUT_OF_RANGE,
+    'less_than_equal': Code.OUT_OF_RANGE,
+    'multiple_of': Code.OUT_OF_RANGE,
+    'string_pattern_mismatch': Code.WRONG_PATTERN,
+    'string_too_short': Code.WRONG_LENGTH,
+    'string_too_long': Code.WRONG_LENGTH,
+    'too_short': Code.WRONG_LENGTH,
+    'too_long': Code.WRONG_LENGTH,
+}
 
 BY_CONTENT = 'by_content'
 """Key of the serialization context that has files dumped as the sha256 of their content, wherever they are."""
@@ -34,6 +56,22 @@ def fault(code: Code | str, allowed: str = '', *, nearest: str | None = None) ->
     if not allowed:  # TODO: the code becomes required.
         code, allowed = Code.VALUE_INVALID, code
     return PydanticCustomError('fault', '{allowed}', {'code': code, 'allowed': allowed, 'nearest': nearest})
+
+
+def code_of(details: ErrorDetails) -> Code:
+    """Return the code of one error of pydantic.
+
+    Parameters
+    ----------
+    details
+        The error, from `pydantic.ValidationError.errors`.
+    """
+    kind = details['type']
+    if kind == 'fault':
+        return Code[details['ctx']['code'].upper()]
+    if kind.endswith(('_type', '_parsing')):
+        return Code.TYPE_WRONG
+    return _CODES.get(kind, Code.VALUE_INVALID)
 
 
 def _resolve_input_file(path: Path, info: ValidationInfo) -> Path:

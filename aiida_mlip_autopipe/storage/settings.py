@@ -9,7 +9,7 @@ from pydantic import AfterValidator, ValidationError
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError
-from aiida_mlip_autopipe.core.fields import fault
+from aiida_mlip_autopipe.core.fields import code_of, fault
 from aiida_mlip_autopipe.core.settings import Settings
 
 
@@ -43,7 +43,7 @@ def combine_faults(error: ValidationError, *places: str) -> CombinedError:
     return CombinedError(
         [
             AutopipeError(
-                details.get('ctx', {}).get('code', Code.VALUE_INVALID),
+                code_of(details),
                 ': '.join([*places, *filter(None, ['.'.join(map(str, details['loc']))]), details['msg']]),
             )
             for details in error.errors()

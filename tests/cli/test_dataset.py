@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read
+from support.errors import assert_refused
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset, Provenance, export_dataset, make_row
@@ -38,10 +40,10 @@ def make_rows(n_lineages, **fields):
     return rows
 
 
-def assert_refused(result, code, *values):
-    """Assert that a line of the messages has a code and these values."""
-    lines = [line for line in result.stderr.splitlines() if f'[{code}]' in line]
-    assert any(all(value in line for value in values) for line in lines), result.stderr
+def sets_in(stdout):
+    """Return the numbers of rows and groups of each set, and its file."""
+    found = re.findall(r'(\d+) \w+ .*?(\d+) \w+ .*?([\w.-]+)$', stdout, re.MULTILINE)
+    return [(int(rows), int(groups), file) for rows, groups, file in found]
 
 
 @pytest.fixture(autouse=True)
@@ -49,14 +51,13 @@ def dataset(empty_folder):
     export_dataset(Path('cu.db'), make_rows(10))
 
 
-def test_info_prints_what_a_dataset_holds(run):
+def test_info_prints_the_content_of_a_dataset(run):
     result = run('dataset', 'info', 'cu.db')
     assert result.exit_code == 0
-    assert result.stdout.startswith('# cu\n\n10 structures, 40 atoms.\n')
-    assert '- level of theory: mlip:emt (10)' in result.stdout
+    assert all(value in result.stdout for value in ('# cu\n', '10 ', '40 atoms', 'mlip:emt (10)'))
 
 
-def test_info_gives_its_numbers_to_other_programs(run):
+def test_info_prints_json(run):
     result = run('dataset', 'info', 'cu.db', '--json')
     assert (result.exit_code, result.stderr) == (0, '')
     info = json.loads(result.stdout)
@@ -67,9 +68,11 @@ def test_info_gives_its_numbers_to_other_programs(run):
         energies = [row.atoms.get_potential_energy() / 4 for row in dataset.query()]
     found = info['distributions']['energy_eV_per_atom']
     assert (found['minimum'], found['maximum']) == pytest.approx((min(energies), max(energies)))
-    assert run('dataset', 'info', 'cu.db', '--json', '--card', 'cu.md').exit_code == 2
+    both = run('dataset', 'info', 'cu.db', '--json', '--card', 'cu.md')
+    assert_refused(both.stderr, Code.VALUES_EXCLUDE, '--json', '--card')
     missing = run('dataset', 'info', 'gone.db', '--json')
     assert (missing.exit_code, missing.stdout) == (2, '')
+    assert_refused(missing.stderr, Code.FILE_MISSING, 'gone.db')
 
 
 def test_info_writes_a_card_with_the_config(run, campaign):
@@ -81,52 +84,49 @@ def test_info_writes_a_card_with_the_config(run, campaign):
 
 def test_report_writes_a_page_and_its_numbers(run):
     result = run('dataset', 'report', 'cu.db', '-o', 'cu.html')
-    assert result.stdout == '✓ the report card of 10 rows in cu.html\n'
+    assert all(value in result.stdout for value in ('10 ', 'cu.html'))
     assert '<h1>cu</h1>' in Path('cu.html').read_text()
     assert json.loads(Path('cu.json').read_text())['dataset']['n_rows'] == 10
 
 
-def test_split_writes_three_files_and_says_what_is_in_them(run):
+def test_split_writes_three_files_and_reports_their_sizes(run):
     result = run('dataset', 'split', 'cu.db', '-o', 'sets.extxyz', '--test-share', '0.2')
-    assert result.stdout.splitlines() == [
-        '✓ 7 rows of 7 groups in sets-train.extxyz',
-        '✓ 1 rows of 1 groups in sets-valid.extxyz',
-        '✓ 2 rows of 2 groups in sets-test.extxyz',
+    assert sets_in(result.stdout) == [
+        (7, 7, 'sets-train.extxyz'),
+        (1, 1, 'sets-valid.extxyz'),
+        (2, 2, 'sets-test.extxyz'),
     ]
     assert {atoms.info['split'] for atoms in read('sets-test.extxyz', ':')} == {'test'}
 
 
-def test_split_writes_a_config_for_each_trainer_asked_for(run):
+def test_split_writes_a_config_for_each_trainer(run):
     result = run('dataset', 'split', 'cu.db', '-o', 'sets.extxyz', '--trainer', 'mace', '--trainer', 'sevennet')
-    assert result.stdout.splitlines()[-2:] == [
-        '✓ config of mace in sets-mace.yaml',
-        '✓ config of sevennet in sets-sevennet.yaml',
-    ]
+    written = [line.split()[-1] for line in result.stdout.splitlines()]
+    assert written[-2:] == ['sets-mace.yaml', 'sets-sevennet.yaml']
     assert 'train_file: sets-train.extxyz' in Path('sets-mace.yaml').read_text()
 
 
-def test_split_takes_the_sets_drawn_before_the_selection(run):
+def test_split_uses_the_sets_drawn_before_the_selection(run):
     rows = [*make_rows(6, split='train'), *make_rows(10, split='test')[6:]]
     export_dataset(Path('cu.db'), rows, overwrite=True)
     result = run('dataset', 'split', 'cu.db')
-    assert result.stdout.splitlines() == [
-        '✓ 6 rows of 6 groups in cu-train.db',
-        '✓ 4 rows of 4 groups in cu-test.db',
-    ]
-    assert run('dataset', 'split', 'cu.db', '--by', 'ancestor', '--force').stdout.startswith('✓ 8 rows of 8 groups')
+    assert sets_in(result.stdout) == [(6, 6, 'cu-train.db'), (4, 4, 'cu-test.db')]
+    anew = run('dataset', 'split', 'cu.db', '--by', 'ancestor', '--force')
+    assert sets_in(anew.stdout)[0] == (8, 8, 'cu-train.db')
 
 
 def test_merge_and_convert_write_the_format_of_the_suffix(run):
     export_dataset(Path('more.db'), make_rows(12))
-    assert run('dataset', 'merge', 'cu.db', 'more.db', '-o', 'all.db').stdout == '✓ 12 rows in all.db\n'
+    merged = run('dataset', 'merge', 'cu.db', 'more.db', '-o', 'all.db')
+    assert all(value in merged.stdout for value in (' 12 ', 'all.db'))
     result = run('dataset', 'convert', 'all.db', '-o', 'some.extxyz', '--select', 'step>=100')
-    assert result.stdout == '✓ 2 rows in some.extxyz\n'
+    assert all(value in result.stdout for value in (' 2 ', 'some.extxyz'))
     assert [atoms.info['step'] for atoms in read('some.extxyz', ':')] == [100, 110]
 
 
 def test_a_database_is_converted_to_a_database(run):
     result = run('dataset', 'convert', 'cu.db', '-o', 'some.db', '--select', 'step>=70')
-    assert result.stdout == '✓ 3 rows in some.db\n'
+    assert all(value in result.stdout for value in (' 3 ', 'some.db'))
     with Dataset(Path('some.db')) as dataset:
         assert [row.provenance.step for row in dataset.query()] == [70, 80, 90]
 
@@ -134,24 +134,26 @@ def test_a_database_is_converted_to_a_database(run):
 def test_inputs_for_a_dft_code_are_written_and_missing_calculations_are_reported_by_row(run):
     Path('dft.yaml').write_text('code: vasp\nlabel_source: dft:vasp:pbe\nincar: {ENCUT: 400}\n')
     result = run('dataset', 'dft-inputs', 'cu.db', '-o', 'runs', '--settings', 'dft.yaml', '--select', 'step<20')
-    assert result.stdout.startswith('✓ inputs of vasp for 2 rows in runs\n')
+    assert all(value in result.stdout for value in ('vasp', ' 2 ', 'runs'))
     assert Path('runs/seed-seed1_10/INCAR').is_file()
     result = run('dataset', 'label-from', 'runs', 'cu.db', '-o', 'dft.db')
     assert result.exit_code == 2
     for places in (['runs/seed-seed0_0', 'vasprun.xml'], ['step 90 of seed-seed9', 'runs']):
-        assert_refused(result, Code.CALCULATION_MISSING, *places)
-    assert_refused(result, Code.LABELS_INCOMPLETE, '--skip-failed')
+        assert_refused(result.stderr, Code.CALCULATION_MISSING, *places)
+    assert_refused(result.stderr, Code.LABELS_INCOMPLETE, '--skip-failed')
     result = run('dataset', 'label-from', 'runs', 'cu.db', '-o', 'dft.db', '--skip-failed')
-    assert_refused(result, Code.DATASET_EMPTY, 'dft.db')
-    assert_refused(result, Code.CALCULATION_MISSING, 'runs/seed-seed0_0', 'vasprun.xml')
+    assert_refused(result.stderr, Code.DATASET_EMPTY, 'dft.db')
+    assert_refused(result.stderr, Code.CALCULATION_MISSING, 'runs/seed-seed0_0', 'vasprun.xml')
     assert not Path('dft.db').exists()
 
 
-def test_diff_names_the_rows_and_its_exit_status_says_whether_there_are_any(run):
+def test_diff_lists_the_rows_and_exits_with_1_if_there_are_any(run):
     export_dataset(Path('more.db'), make_rows(11))
     result = run('dataset', 'diff', 'cu.db', 'more.db')
     assert result.exit_code == 1
-    assert result.stdout.splitlines() == ['10 rows are the same', 'only in the second: seed-seed10 step 100 mlip:emt']
+    same, added = result.stdout.splitlines()
+    assert '10 ' in same
+    assert 'seed-seed10 step 100 mlip:emt' in added
     assert run('dataset', 'diff', 'cu.db', 'cu.db').exit_code == 0
 
 
@@ -160,7 +162,7 @@ def test_diff_names_the_rows_and_its_exit_status_says_whether_there_are_any(run)
     [
         (['info', 'no.db'], Code.FILE_MISSING, ['no.db']),
         (['info', 'cu.db', '--card', 'cu.md', '--config', 'no.yaml'], Code.FILE_MISSING, ['no.yaml']),
-        (['split', 'cu.db', '--test-share', '1.5'], Code.VALUE_INVALID, ['test_share: ', '1']),
+        (['split', 'cu.db', '--test-share', '1.5'], Code.OUT_OF_RANGE, ['test_share: ', '1']),
         (['split', 'cu.db', '--hold-out', 'surface'], Code.SPLIT_EMPTY, ['surface', 'alloy']),
         (['split', 'cu.db', '--trainer', 'mace'], Code.FILE_SUFFIX, ['--output', '.extxyz', 'cu.db']),
         (['split', 'cu.db', '--by', 'stored'], Code.ROW_KEY_MISSING, ['row 0', 'split']),
@@ -173,5 +175,4 @@ def test_invalid_input_is_refused(run, arguments, code, values):
     export_dataset(Path('other.db'), make_rows(1, label_source='dft:vasp:pbe'))
     result = run('dataset', *arguments)
     assert result.exit_code == 2
-    assert_refused(result, code, *values)
-    assert 'Traceback' not in result.stderr
+    assert_refused(result.stderr, code, *values)

@@ -21,7 +21,7 @@ HEAVY = ('aiida', 'ase', 'hydra', 'numpy', 'omegaconf', 'pymatgen', 'scipy', 'to
         ['run', '--help'],
     ],
 )
-def test_help_is_instant_because_nothing_heavy_is_imported(arguments):
+def test_help_imports_nothing_heavy(arguments):
     code = (
         'import sys, atexit\n'
         f'atexit.register(lambda: print(*(name for name in {HEAVY} if name in sys.modules), file=sys.stderr))\n'
@@ -47,7 +47,7 @@ def test_the_version_is_that_of_the_package(run):
 
 
 @pytest.mark.parametrize('arguments', [['--help'], ['nonsense'], ['config', 'check', 'nowhere.yaml']])
-def test_a_pipe_gets_plain_text_in_ci_too(arguments, program):
+def test_output_to_a_pipe_is_plain_text_in_ci(arguments, program):
     environment = {**os.environ, 'GITHUB_ACTIONS': 'true', 'CI': 'true', 'TERM': 'xterm-256color', 'COLUMNS': '40'}
     done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False, env=environment)
     assert done.stdout or done.stderr

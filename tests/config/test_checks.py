@@ -22,7 +22,7 @@ def faults(tmp_path, **sections):
 def test_an_element_that_the_calculator_does_not_support_is_a_fault_of_the_entry(tmp_path):
     data = {'name': 'x', 'generation': [ALLOY, IRON], 'calculator': {'kind': 'emt'}}
     known = 'Ag, Al, Au, C, Cu, H, N, Ni, O, Pd, Pt'
-    with refused(Code.CALCULATOR_UNSUITABLE, 'generation[1]: ', 'Fe, W', 'emt', known):
+    with refused(Code.ELEMENT_UNSUPPORTED, 'generation[1]: ', 'Fe, W', 'emt', known):
         validate_config(data, tmp_path)
     assert validate_config({'name': 'x', 'generation': [IRON]}, tmp_path).calculator.kind == 'sevennet'
 
@@ -61,7 +61,7 @@ def test_the_elements_of_structure_files_are_checked(tmp_path):
     write_atoms(tmp_path / 'fe.xyz', bulk('Fe'))
     entry = {'kind': 'structures', 'files': ['fe.xyz']}
     found = faults(tmp_path, generation=[entry], calculator={'kind': 'emt'})
-    assert found == [(Code.CALCULATOR_UNSUITABLE, 'generation[0]', 'Fe')]
+    assert found == [(Code.ELEMENT_UNSUPPORTED, 'generation[0]', 'Fe')]
 
 
 def test_the_elements_of_composed_entries_are_checked(tmp_path):
@@ -74,9 +74,9 @@ def test_the_elements_of_composed_entries_are_checked(tmp_path):
         {'kind': 'surface', 'of': {'kind': 'covalent', 'structure': 'diamond', 'sites': {'A': 'Ge'}}},
     ]
     assert faults(tmp_path, generation=entries, calculator={'kind': 'emt'}) == [
-        (Code.CALCULATOR_UNSUITABLE, 'generation[1]', 'Si'),
-        (Code.CALCULATOR_UNSUITABLE, 'generation[2]', 'B, Zn'),
-        (Code.CALCULATOR_UNSUITABLE, 'generation[3]', 'Ge'),
+        (Code.ELEMENT_UNSUPPORTED, 'generation[1]', 'Si'),
+        (Code.ELEMENT_UNSUPPORTED, 'generation[2]', 'B, Zn'),
+        (Code.ELEMENT_UNSUPPORTED, 'generation[3]', 'Ge'),
     ]
 
 

@@ -25,7 +25,7 @@ def test_a_second_calculator_is_part_of_the_exploration(tmp_path):
         (
             {'calculator': {'kind': 'emt'}},
             {'generation': [{**BASE['generation'][0], 'composition': {'W': 1.0}}]},
-            Code.CALCULATOR_UNSUITABLE,
+            Code.ELEMENT_UNSUPPORTED,
             ('generation[0]: ', 'W', 'emt'),
         ),
         (

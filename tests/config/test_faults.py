@@ -181,7 +181,7 @@ def test_a_rule_between_fields_is_reported_at_their_section(tmp_path):
         ([300, 'hot'], Code.TYPE_WRONG, '[1]', "'hot'"),
         ([300, -1], Code.OUT_OF_RANGE, '[1]', '-1'),
         ({'lowest': 300}, Code.VALUE_MISSING, '.highest', 'nothing'),
-        ({'lowest': 3, 'highest': 1}, Code.VALUE_INVALID, '', '{lowest: 3, highest: 1}'),
+        ({'lowest': 3, 'highest': 1}, Code.OUT_OF_RANGE, '', '{lowest: 3, highest: 1}'),
         ({'lowest': 3, 'highst': 4, 'highest': 5}, Code.KEY_UNKNOWN, '.highst', '4'),
     ],
 )

@@ -53,7 +53,7 @@ def test_own_keys_override_merged_mappings(write):
         ('a: !!python/object:os.system x\n', ('line 1: ', '!!python/object:os.system')),
         ('a: &a\n  b: *a\n', ('line 1: ', 'anchor')),
         ('a: {<<: 3}\n', ('line 1: ', '<<')),
-        ('name: \x07\n', ('x07',)),
+        ('name: \x07\n', ('#x0007',)),
     ],
 )
 def test_a_bad_file_is_refused_in_one_line(write, text, values):

@@ -30,6 +30,22 @@ def refused(code: Code, *values: str) -> Iterator[pytest.ExceptionInfo[Exception
     assert any(all(value in text for value in values) for text in texts), texts
 
 
+def assert_refused(stderr: str, code: Code, *values: str) -> None:
+    """Check that the command line reports an error, in one line with the code and each of the values.
+
+    Parameters
+    ----------
+    stderr
+        The error output of the command.
+    code
+        The code of the error.
+    values
+        Places, values and names, which the line must have; no words of a sentence.
+    """
+    lines = [line for line in stderr.splitlines() if line.endswith(f'  [{code}]')]
+    assert any(all(value in line for value in values) for line in lines), stderr
+
+
 def found_in(error: BaseException) -> list[tuple[Code, str]]:
     """Return the codes in an error, each with its message."""
     if isinstance(error, ConfigError):
