@@ -247,9 +247,9 @@ def test_calculations_that_do_not_belong_to_the_rows_are_refused(calculated, row
     ('settings', 'code', 'values'),
     [
         (VASP | {'code': 'abinit'}, Code.CHOICE_UNKNOWN, ['code', 'quantum-espresso, vasp', 'abinit']),
-        (VASP | {'label_source': 'pbe'}, Code.VALUE_INVALID, ['label_source: ', 'dft:']),
+        (VASP | {'label_source': 'pbe'}, Code.WRONG_PATTERN, ['label_source: ', 'dft:']),
         (VASP | {'incar': {'NSW': 5}}, Code.VALUE_INVALID, ['incar.NSW', '0']),
-        ({k: v for k, v in ESPRESSO.items() if k != 'ecutwfc_Ry'}, Code.VALUE_INVALID, ['ecutwfc_Ry: ']),
+        ({k: v for k, v in ESPRESSO.items() if k != 'ecutwfc_Ry'}, Code.VALUE_MISSING, ['ecutwfc_Ry: ']),
         (
             ESPRESSO | {'input': {'control': {'calculation': 'relax'}}},
             Code.VALUE_INVALID,
