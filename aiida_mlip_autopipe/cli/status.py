@@ -134,7 +134,8 @@ def report(
     from aiida_mlip_autopipe.workflows.graph import load_campaign
 
     if as_json == (output is not None):
-        raise AutopipeError(Code.VALUES_EXCLUDE, 'a report goes to a page, by --output FILE, or to stdout, by --json')
+        code = Code.VALUES_EXCLUDE if as_json else Code.VALUES_INCOMPLETE
+        raise AutopipeError(code, 'give either --output FILE, for a page, or --json')
     if output is None:
         open_profile(profile)
         print_json(read_campaign_report(load_campaign(identifier)))
