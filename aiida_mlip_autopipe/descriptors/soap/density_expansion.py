@@ -79,7 +79,7 @@ class DensityExpansion:
         self._workspace = np.empty((ends[-1], 0))
 
     def one_thread(self) -> AbstractContextManager[Any]:
-        """Return a context in which BLAS uses one thread, because its order of summation depends on their number."""
+        """Return a context in which BLAS uses one thread, because the order of its sums depends on the number."""
         limited: AbstractContextManager[Any] = self._threads.limit(limits=1, user_api='blas')
         return limited
 

@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.descriptors.soap.power_spectrum import Compression, Pow
 
 # More features than this cost time and memory, but hardly improve the distinction between structures.
 MAX_FEATURES = 2300
-# Number of structures in a block for each process. It limits the memory in addition to the result.
+# Number of structures in a block for each process. It limits the memory that is needed in addition to the result.
 BLOCK = 512
 # Number of structures in a task for a process, small enough for a balanced load.
 PART = 128
