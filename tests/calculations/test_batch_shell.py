@@ -1,4 +1,4 @@
-"""What the script of a job does before its program, run by a real shell."""
+"""The part of a job script before its program, run by a real shell."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ def image(cluster):
 
 
 def variables(code, python_path='', threads=1, device=None, **environment):
-    """Return the variables that a job's program has, if the script has these."""
-    # As AiiDA does: what the code brings comes first.
+    """Return the environment variables of a job's program, for a script with these variables."""
+    # In AiiDA's order: the lines of the code come first.
     script = f'{code.prepend_text}\n{prepend_text(code, python_path, threads, device)}\nenv -0'
     start = {'PATH': os.environ['PATH'], 'MLIP_AUTOPIPE_INNER': '1', **environment}
     done = subprocess.run(['bash', '-c', script], env=start, capture_output=True, text=True, check=True)
     return dict(line.split('=', 1) for line in done.stdout.split('\0') if line)
 
 
-def test_on_this_machine_a_job_has_the_users_packages_and_not_those_of_the_daemon(emt_code):
+def test_a_local_job_uses_the_python_path_of_the_user_and_not_of_the_daemon(emt_code):
     assert variables(emt_code, "/the user's", PYTHONPATH='/of/the/daemon')['PYTHONPATH'] == "/the user's"
     assert variables(emt_code, PYTHONPATH='/of/the/daemon')['PYTHONPATH'] == ''
 
 
-def test_what_a_code_adds_to_the_python_path_is_kept(emt_code):
+def test_a_code_may_extend_the_python_path(emt_code):
     code = orm.InstalledCode(
         label='with-module',
         computer=emt_code.computer,
@@ -64,16 +64,16 @@ def test_what_a_code_adds_to_the_python_path_is_kept(emt_code):
     assert found['PYTHONPATH'] == '/of/a/module:/of/the/user'
 
 
-def test_elsewhere_the_login_says_what_packages_there_are(image):
+def test_a_remote_job_keeps_the_python_path_of_the_login(image):
     assert variables(image, '/of/the/user', PYTHONPATH='/there')['PYTHONPATH'] == '/there'
 
 
-def test_a_job_has_the_threads_of_its_environment(emt_code, image):
+def test_the_number_of_threads_is_set(emt_code, image):
     assert variables(emt_code, threads=3, OMP_NUM_THREADS='8')['OMP_NUM_THREADS'] == '3'
     assert variables(image, threads=2)['OMP_NUM_THREADS'] == '2'
 
 
-def test_a_gpu_is_brought_into_the_container_where_one_is_granted_or_expected(emt_code, image):
+def test_a_container_gets_the_gpu_if_one_is_allocated_or_expected(emt_code, image):
     assert variables(image, device='cuda')['APPTAINER_NV'] == '1'
     assert variables(image, SLURM_JOB_GPUS='0')['APPTAINER_NV'] == '1'
     assert variables(image, CUDA_VISIBLE_DEVICES='0')['APPTAINER_NV'] == '1'
@@ -81,7 +81,7 @@ def test_a_gpu_is_brought_into_the_container_where_one_is_granted_or_expected(em
     assert 'APPTAINER_NV' not in variables(emt_code, device='cuda')
 
 
-def test_the_submission_script_on_slurm_asks_for_the_gpu_and_sets_the_variables_before_it_runs_itself_again(
+def test_a_slurm_script_requests_the_gpu_and_sets_the_variables_before_it_runs_itself_again(
     image, tmp_path, monkeypatch
 ):
     # A dry run writes to the current folder.

@@ -9,7 +9,7 @@ CODES = ExplorationCalculation.exit_codes
 
 
 @pytest.mark.parametrize(
-    ('exit_code', 'last_step', 'serves'),
+    ('exit_code', 'last_step', 'is_valid'),
     [
         (CODES.ERROR_OUT_OF_WALLTIME, 40, True),
         (CODES.ERROR_KILLED, 40, True),
@@ -18,11 +18,11 @@ CODES = ExplorationCalculation.exit_codes
         (CODES.ERROR_UNSTABLE, 20, True),
     ],
 )
-def test_a_job_that_was_ended_before_its_first_step_does_not_stand_for_an_equal_one(exit_code, last_step, serves):
+def test_a_job_without_steps_is_not_taken_from_the_cache(exit_code, last_step, is_valid):
     node = orm.CalcJobNode(process_type=ExplorationCalculation.build_process_type()).store()
     result = orm.Dict({'first_step': 20, 'last_step': last_step})
     result.base.links.add_incoming(node, LinkType.CREATE, 'result')
     result.store()
     node.set_exit_status(exit_code.status)
     node.set_process_state(ProcessState.FINISHED)
-    assert ExplorationCalculation.is_valid_cache(node) is serves
+    assert ExplorationCalculation.is_valid_cache(node) is is_valid

@@ -1,4 +1,4 @@
-"""Every value of a dataset's row belongs to the frame that the selection names."""
+"""Every value of a row belongs to the selected frame."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 N_FRAMES = 4
-# Which frame of which leg, in the order of choice: neither legs nor frames are in order.
+# Leg and frame of each row; neither the legs nor the frames are sorted.
 PICKS = [(3, 1), (0, 2), (2, 3), (1, 0), (0, 0), (3, 0), (1, 3), (2, 1)]
 DISTANCES = [np.nan, 0.9, 0.7, 0.8, 0.55, 0.6, 0.45, 0.5]
 GAINS = [12.0, np.nan, 7.0, 9.0, 3.0, 5.0, 1.0, 2.0]
@@ -33,7 +33,7 @@ SPLITS = ('train', 'valid', 'train', 'test', 'train', 'test', 'valid', 'train')
 
 
 def make_seeds() -> list[Seed]:
-    """Return three seeds of as many atoms, which differ in everything else."""
+    """Return three seeds with the same number of atoms that differ in everything else."""
     fixed = ([0, 1, 2], [5, 3], [])
     found = []
     for place, atoms in enumerate(
@@ -50,7 +50,7 @@ def make_seeds() -> list[Seed]:
 
 
 def make_leg(place: int, seed: Seed, first_step: int) -> Trajectory:
-    """Return a leg of which no frame shares a number with another frame or leg."""
+    """Return a leg in which each frame has unique values."""
     rng = np.random.default_rng(100 + place)
     n_atoms = len(seed.atoms)
     has_stress = seed.atoms.pbc.all()
@@ -65,22 +65,22 @@ def make_leg(place: int, seed: Seed, first_step: int) -> Trajectory:
         forces=rng.normal(size=(N_FRAMES, n_atoms, 3)),
         stresses=rng.normal(size=(N_FRAMES, 6)) if has_stress else np.full((N_FRAMES, 6), np.nan),
         temperatures=rng.uniform(200, 900, size=N_FRAMES),
-        # One leg had no thermostat.
+        # One leg has no thermostat.
         extra={} if place == 2 else {'target_temperature_K': rng.uniform(200, 900, size=N_FRAMES)},
     )
 
 
 def make_about(name: str) -> dict[str, Any]:
-    """Return what a job says of itself: no two jobs the same."""
+    """Return the result of a job, with unique values."""
     versions = {key: f'{key}-{name}' for key in ('ase', 'calculator', 'torch', 'numpy', 'scipy')}
-    told = {**versions, 'sources': {f'model-{name}': f'source-{name}'}}
+    software = {**versions, 'sources': {f'model-{name}': f'source-{name}'}}
     return {
         'ensemble': f'ensemble-{name}',
         'calculator_name': f'architecture-{name}',
         'model_name': f'model-{name}',
         'model_sha256': f'sha256-{name}',
         'versions': {'package': f'package-{name}', **versions},
-        'environment': environment_of().model_copy(update=told).model_dump(mode='json'),
+        'environment': environment_of().model_copy(update=software).model_dump(mode='json'),
         'precision': f'precision-{name}',
         'isolated_atom_energies_eV': {'Cu': -float(len(name)) - ord(name[-1])},
         'rescues': 0,
@@ -88,7 +88,7 @@ def make_about(name: str) -> dict[str, Any]:
 
 
 def stored(node: orm.Data, cached_from: str | None = None) -> orm.Data:
-    """Return a node as the output of a job, which may have been taken from the cache."""
+    """Return a stored node as the output of a job, which may come from the cache."""
     job = orm.CalcFunctionNode().store()
     if cached_from:
         job.base.extras.set(job.base.caching.CACHED_FROM_KEY, cached_from)
@@ -98,9 +98,9 @@ def stored(node: orm.Data, cached_from: str | None = None) -> orm.Data:
 
 @pytest.fixture(scope='module')
 def campaign():
-    """Return seeds, legs, what their nodes say, the exploration of each leg, and the rows of their selection."""
+    """Return the seeds, the legs, their results, the job of each leg, the evaluations and the rows."""
     seeds = make_seeds()
-    # The first two are legs of one seed.
+    # The first two legs belong to the same seed.
     legs = [
         make_leg(place, seeds[seed], first) for place, (seed, first) in enumerate([(0, 0), (0, 40), (1, 0), (2, 0)])
     ]
@@ -111,7 +111,7 @@ def campaign():
         for place, (leg, about) in enumerate(zip(legs, abouts, strict=True))
     ]
     jobs = [first_job if place == 1 else node.creator.uuid for place, node in enumerate(nodes)]
-    # A committee has looked at two legs, and at all but the last frame of the second.
+    # A committee has evaluated two legs completely, and all but the last frame of another one.
     seconds = {0: _relabelled(legs[0], N_FRAMES), 3: _relabelled(legs[3], N_FRAMES), 1: _relabelled(legs[1], 3)}
     committee = {place: make_about(f'committee{place}') for place in seconds}
     evaluations = [
@@ -131,7 +131,7 @@ def campaign():
         campaign=orm.Dict({'name': 'rows', 'config_hash': '1' * 64}),
         random_seed=orm.Int(7),
         stage_version=orm.Str('test'),
-        # Neither order nor labels mean anything.
+        # The order and the labels have no meaning.
         legs={f'leg{number}': nodes[place] for number, place in enumerate((2, 0, 3, 1))},
         evaluations={f'evaluation{number}': one for number, one in enumerate(evaluations)},
         seeds={f'seed{number}': SeedData.from_seed(seeds[place]).store() for number, place in enumerate((1, 2, 0))},
@@ -159,7 +159,7 @@ def _relabelled(leg: Trajectory, n_frames: int) -> Trajectory:
 
 
 def expected_provenance(campaign, rank: int) -> dict[str, Any]:
-    """Return what a row has to say, taken from what the nodes were made of and not from them."""
+    """Return the expected provenance of a row, from the data that the nodes were made from."""
     _, legs, abouts, jobs, seconds, committee, _ = campaign
     place, frame = PICKS[rank]
     leg, about = legs[place], abouts[place]
@@ -191,16 +191,16 @@ def expected_provenance(campaign, rank: int) -> dict[str, Any]:
         **dict.fromkeys(FIGURES),
     }
     if place in seconds and frame < len(seconds[place]):
-        told = committee[place]
+        about = committee[place]
         figures = compare_labels(legs[place], seconds[place])
-        expected['committee'] = f'mlip:{told["calculator_name"]}:{told["model_name"]}'
-        expected['committee_environment'] = Environment.model_validate(told['environment']).identity
+        expected['committee'] = f'mlip:{about["calculator_name"]}:{about["model_name"]}'
+        expected['committee_environment'] = Environment.model_validate(about['environment']).identity
         expected |= {name: values[frame] for name, values in figures.items()}
     return expected
 
 
-def test_what_the_rows_are_told_apart_by_differs_in_every_frame(campaign):
-    """Or the other tests could not see a row of another frame."""
+def test_every_frame_of_the_test_data_has_unique_values(campaign):
+    """Otherwise the other tests could not detect a row of another frame."""
     _, legs, abouts, jobs, *_ = campaign
     for values in (
         [leg.temperatures for leg in legs],
@@ -216,7 +216,7 @@ def test_what_the_rows_are_told_apart_by_differs_in_every_frame(campaign):
 
 
 @pytest.mark.parametrize('rank', range(len(PICKS)))
-def test_a_row_says_where_the_frame_that_was_picked_came_from(campaign, rank):
+def test_a_row_has_the_provenance_of_the_selected_frame(campaign, rank):
     row = campaign[-1][rank]
     expected, found = expected_provenance(campaign, rank), row.provenance.model_dump()
     assert found == expected
@@ -228,7 +228,7 @@ def test_a_row_says_where_the_frame_that_was_picked_came_from(campaign, rank):
 
 
 @pytest.mark.parametrize('rank', range(len(PICKS)))
-def test_a_row_has_the_structure_and_the_labels_of_the_frame_that_was_picked(campaign, rank):
+def test_a_row_has_the_structure_and_the_labels_of_the_selected_frame(campaign, rank):
     seeds, legs, abouts, *_, rows = campaign
     place, frame = PICKS[rank]
     leg, row = legs[place], rows[rank]

@@ -21,7 +21,7 @@ COPPER = bulk('Cu', cubic=True)
 
 
 def leg(n_frames):
-    """A leg of which the one with two frames comes first."""
+    """Return a leg; the leg with two frames comes before all others."""
     first_step = 0 if n_frames == 2 else 2
     return node_from_trajectory(
         Trajectory(
@@ -46,7 +46,7 @@ def ids(*n_frames):
 
 @pytest.fixture
 def make_reference(tmp_path):
-    """Return a function that makes the node of a dataset of a cell and two of it."""
+    """Return a function that makes the node of a dataset with two structures, a cell and a supercell of two."""
 
     def make():
         write(tmp_path / 'old.traj', [COPPER, COPPER * (2, 1, 1)])
@@ -57,7 +57,7 @@ def make_reference(tmp_path):
 
 @pytest.fixture
 def parse(emt_code, tmp_path):
-    """Parse what a job left of two legs, of two frames and of one, or of other inputs in their place."""
+    """Return a function that parses the files of a job on two legs of one and two frames, or on other inputs."""
 
     def run(result, features=None, inputs=None):
         process_type = DescriptionCalculation.build_process_type()
@@ -89,7 +89,7 @@ def make_result(**fields):
     return contract.Result(**{'outcome': 'completed', 'statistics': {'n_features': 2}, **fields})
 
 
-def test_each_leg_finds_its_own_descriptors_again(parse):
+def test_descriptors_are_assigned_to_their_legs(parse):
     features = np.arange(6, dtype=np.float32).reshape(3, 2)
     outputs, process = parse(make_result(), features)
     assert process.exit_status == 0
@@ -99,17 +99,17 @@ def test_each_leg_finds_its_own_descriptors_again(parse):
     np.testing.assert_array_equal(description.features[1], features[:2])
     assert description.species == (29,)
     assert description.report == {'n_features': 2}
-    # A leg that no job has described leaves the whole descriptor out.
+    # If a leg is missing, the descriptor is left out.
     assert descriptions_from_nodes([outputs['descriptors']], [*ids(2), 'another']) == {}
 
 
-def test_environments_are_told_from_structures_and_divided_by_the_atoms_of_each_leg(parse, make_reference):
+def test_descriptors_of_environments_are_assigned_to_the_atoms_of_their_legs(parse, make_reference):
     points = np.arange(24, dtype=np.float32).reshape(12, 2)
     projection = {'projection': orm.ArrayData({'mean': np.zeros(3)})}
     outputs, _ = parse(make_result(), points, {'legs__a': leg(1), 'legs__b': leg(2), **projection})
     projection = {'projection': orm.ArrayData({'mean': np.zeros(3)})}
-    given, _ = parse(make_result(), points, {'reference_dataset': make_reference(), **projection})
-    found = descriptions_from_nodes([outputs['descriptors'], given['descriptors']], ids(2, 1))
+    reference, _ = parse(make_result(), points, {'reference_dataset': make_reference(), **projection})
+    found = descriptions_from_nodes([outputs['descriptors'], reference['descriptors']], ids(2, 1))
     description = found[descriptor_key(SoapSettings(), 'environments')]
     np.testing.assert_array_equal(description.features[0], points[:8])
     np.testing.assert_array_equal(description.features[1], points[8:])
@@ -117,7 +117,7 @@ def test_environments_are_told_from_structures_and_divided_by_the_atoms_of_each_
     assert descriptor_key(SoapSettings()) not in found
 
 
-def test_structures_given_are_no_leg(parse, make_reference):
+def test_descriptors_of_a_reference_dataset_are_separate_from_those_of_the_legs(parse, make_reference):
     frames, _ = parse(make_result(), np.zeros((3, 2), dtype=np.float32))
     others, process = parse(make_result(), np.ones((2, 2), dtype=np.float32), {'reference_dataset': make_reference()})
     assert process.exit_status == 0
@@ -141,7 +141,7 @@ def test_structures_given_are_no_leg(parse, make_reference):
         (make_result(outcome='out_of_walltime', message='2 of 3'), np.zeros((3, 2)), 400),
     ],
 )
-def test_every_way_to_fail_has_an_exit_code_of_its_own(parse, result, features, status):
+def test_each_failure_has_its_exit_code(parse, result, features, status):
     outputs, process = parse(result, features)
     assert process.exit_status == status
     assert set(outputs) == {'result'}

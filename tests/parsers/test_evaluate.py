@@ -34,7 +34,7 @@ def frames(n_frames, force=0.0):
 
 @pytest.fixture
 def parse(emt_code, tmp_path):
-    """Parse what a job left of a leg of three frames."""
+    """Return a function that parses the files of a job on a leg of three frames."""
 
     def run(result=None, n_evaluated=None, torn=False, scheduler_status=None):
         process_type = EvaluationCalculation.build_process_type()
@@ -67,7 +67,7 @@ def make_result(**fields):
     return contract.Result(**{'outcome': 'completed', 'versions': VERSIONS, 'calculator_name': 'lj', **fields})
 
 
-def test_an_evaluation_has_the_second_labels_and_how_far_the_two_disagree(parse):
+def test_an_evaluation_has_the_labels_of_the_second_calculator_and_the_disagreement(parse):
     outputs, process = parse(make_result(n_frames=3), 3)
     assert process.exit_status == 0
     evaluation = outputs['evaluation']
@@ -78,7 +78,7 @@ def test_an_evaluation_has_the_second_labels_and_how_far_the_two_disagree(parse)
     assert evaluation.base.attributes.get('about')['calculator_name'] == 'lj'
 
 
-def test_frames_that_were_not_reached_have_no_number(parse):
+def test_frames_that_were_not_evaluated_have_no_disagreement(parse):
     outputs, process = parse(make_result(outcome='out_of_walltime', n_frames=2), 2)
     assert process.exit_status == 400
     assert np.isfinite(outputs['evaluation'].get_array(LARGEST)).tolist() == [True, True, False]
@@ -101,19 +101,19 @@ def test_frames_that_were_not_reached_have_no_number(parse):
         (make_result(outcome='no_frame', message='no neighbour'), False, 411),
     ],
 )
-def test_every_way_to_fail_has_an_exit_code_of_its_own(parse, result, torn, status):
+def test_each_failure_has_its_exit_code(parse, result, torn, status):
     _, process = parse(result, torn=torn)
     assert process.exit_status == status
     if isinstance(result, contract.Result) and result.message:
         assert result.message in process.exit_message
 
 
-def test_what_the_scheduler_knows_better_stands(parse):
+def test_the_exit_code_of_the_scheduler_is_kept(parse):
     _, process = parse(None, scheduler_status=110)
     assert process.exit_status == 0
 
 
-def test_an_evaluation_that_was_cut_off_does_not_serve_as_cache():
+def test_an_incomplete_evaluation_is_not_taken_from_the_cache():
     codes = EvaluationCalculation.exit_codes
     assert codes.ERROR_OUT_OF_WALLTIME.invalidates_cache
     assert not codes.ERROR_NO_FRAME.invalidates_cache

@@ -38,7 +38,7 @@ def write_trajectory(path, n_frames=2):
 
 @pytest.fixture
 def parse(emt_code, tmp_path):
-    """Parse what a job left: its files, and the exit status that the scheduler's output gave, if any."""
+    """Return a function that parses the files of a job, with the exit status of the scheduler's parser, if any."""
 
     def run(result=None, files=(), scheduler_status=None, scheduler_stderr='', log='', state=''):
         node = orm.CalcJobNode(computer=emt_code.computer, process_type=ExplorationCalculation.build_process_type())
@@ -66,7 +66,7 @@ def parse(emt_code, tmp_path):
         outputs, process = parser.parse_from_node(
             node, store_provenance=False, retrieved_temporary_folder=str(tmp_path)
         )
-        # AiiDA returns an only output of this name bare.
+        # AiiDA returns a single output of this name without a dictionary.
         return ({'result': outputs} if isinstance(outputs, orm.Dict) else outputs), process
 
     return run
@@ -99,7 +99,7 @@ FRAMES = (contract.TRAJECTORY_FILE, write_trajectory)
 CHECKPOINT = write_checkpoint(20)
 
 
-def test_a_completed_job_gives_frames_result_and_checkpoint(parse):
+def test_the_outputs_of_a_completed_job_are_its_frames_result_and_checkpoint(parse):
     outputs, process = parse(make_result(n_frames=2, ensemble='npt', calculator_name='emt'), [FRAMES, CHECKPOINT])
     assert process.exit_status == 0
     np.testing.assert_array_equal(outputs['trajectory'].get_stepids(), [10, 20])
@@ -134,7 +134,7 @@ def test_a_completed_job_gives_frames_result_and_checkpoint(parse):
         (make_result(outcome='no_frame', message='NaN'), [], 411),
     ],
 )
-def test_every_way_to_fail_has_an_exit_code_of_its_own(parse, result, files, status):
+def test_each_failure_has_its_exit_code(parse, result, files, status):
     outputs, process = parse(result, files)
     assert process.exit_status == status
     assert process.exit_message
@@ -147,8 +147,8 @@ def test_every_way_to_fail_has_an_exit_code_of_its_own(parse, result, files, sta
         assert 'checkpoint' in outputs
 
 
-def test_what_the_scheduler_knows_better_stands(parse):
-    """Out of memory: the job was killed before it could write its result, and the parser adds no code of its own."""
+def test_the_exit_code_of_the_scheduler_is_kept(parse):
+    """Such as out of memory: the job was killed before it wrote its result, and the parser adds no exit code."""
     _, process = parse(None, scheduler_status=110)
     assert process.exit_status == 0
 
@@ -183,11 +183,11 @@ NOTES = 'INFO:    fuse2fs not found, will not be able to mount EXT3 filesystems\
         ('slurmstepd: error: *** JOB 5 ON node1 CANCELLED AT 2026-01-01T00:00:00 DUE TO NODE FAILURE ***', 140),
         ('slurmstepd: error: *** JOB 5 ON node1 CANCELLED AT 2026-01-01T00:00:00 ***', 335),
         ('slurmstepd: error: *** JOB 5 ON node1 CANCELLED AT 2026-01-01T00:00:00 DUE TO PREEMPTION ***', 335),
-        ('nothing that anybody knows', 300),
+        ('an unknown message', 300),
     ],
 )
 @pytest.mark.parametrize('where', ['scheduler_stderr', 'log'])
-def test_a_job_that_never_began_is_told_from_what_its_surroundings_wrote(parse, line, status, where):
+def test_the_failure_of_a_job_that_never_started_is_recognised_by_its_output(parse, line, status, where):
     _, process = parse(None, **{where: NOTES + line + '\n'})
     assert process.exit_status == status
     if 330 <= status < 340:
@@ -195,28 +195,28 @@ def test_a_job_that_never_began_is_told_from_what_its_surroundings_wrote(parse, 
 
 
 @pytest.mark.parametrize(('state', 'status'), [('CANCELLED by 1000', 335), ('PREEMPTED', 335), ('FAILED', 300)])
-def test_a_job_that_was_cancelled_while_it_waited_is_told_from_the_accounting(parse, state, status):
+def test_a_job_that_was_cancelled_in_the_queue_is_recognised_by_the_accounting(parse, state, status):
     _, process = parse(None, state=state)
     assert process.exit_status == status
 
 
-def test_a_job_that_began_before_it_was_cancelled_is_continued_and_not_begun_anew(parse):
+def test_a_running_job_that_was_cancelled_is_continued_and_not_restarted(parse):
     result = make_result(outcome='killed', last_step=15, message='killed')
-    files = [(contract.TRAJECTORY_FILE, tear), write_checkpoint(15)]
+    files = [(contract.TRAJECTORY_FILE, truncate), write_checkpoint(15)]
     _, process = parse(result, files, state='CANCELLED by 1000')
     assert process.exit_status == 401
 
 
-def tear(path):
+def truncate(path):
     write_trajectory(path, 3)
     path.write_bytes(path.read_bytes()[:-200])
 
 
 @pytest.mark.parametrize(('scheduler_status', 'status'), [(None, 401), (110, 0)])
-def test_what_a_killed_job_had_done_up_to_its_checkpoint_is_kept(parse, scheduler_status, status):
-    """Frames after the checkpoint are made again by the next leg, and one that was half written is none."""
+def test_the_frames_of_a_killed_job_up_to_its_checkpoint_are_kept(parse, scheduler_status, status):
+    """The next leg computes the frames after the checkpoint again; a truncated frame is ignored."""
     result = make_result(outcome='killed', last_step=15, message='killed')
-    files = [(contract.TRAJECTORY_FILE, tear), write_checkpoint(15)]
+    files = [(contract.TRAJECTORY_FILE, truncate), write_checkpoint(15)]
     outputs, process = parse(result, files, scheduler_status=scheduler_status)
     assert process.exit_status == status
     assert list(outputs['trajectory'].get_stepids()) == [10]
@@ -235,27 +235,27 @@ def overwrite(path):
     [[(contract.CHECKPOINT_FILE, overwrite)], [write_checkpoint(15, n_atoms=3)], []],
     ids=['damaged', 'of other atoms', 'missing'],
 )
-def test_of_a_leg_whose_checkpoint_is_unreadable_nothing_is_kept(parse, checkpoint):
+def test_a_leg_with_an_unreadable_checkpoint_is_discarded(parse, checkpoint):
     result = make_result(outcome='killed', n_frames=1, last_step=15, message='killed')
     outputs, process = parse(result, [FRAMES, *checkpoint])
     assert process.exit_status == 304
     assert set(outputs) == {'result'}
 
 
-def test_a_killed_leg_that_lost_frames_before_its_checkpoint_is_not_kept(parse):
+def test_a_killed_leg_without_all_frames_before_its_checkpoint_is_discarded(parse):
     result = make_result(outcome='killed', n_frames=3, last_step=35, message='killed')
-    outputs, process = parse(result, [(contract.TRAJECTORY_FILE, tear), write_checkpoint(35, n_frames=3)])
+    outputs, process = parse(result, [(contract.TRAJECTORY_FILE, truncate), write_checkpoint(35, n_frames=3)])
     assert process.exit_status == 303
     assert set(outputs) == {'result'}
 
 
-def test_a_gpu_without_memory_is_told_from_a_host_without(parse):
+def test_a_gpu_that_runs_out_of_memory_has_a_separate_exit_code(parse):
     result = make_result(outcome='failed', message='OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.')
     _, process = parse(result)
     assert process.exit_status == 336
 
 
-def test_a_trajectory_of_another_version_is_not_read(parse):
+def test_a_trajectory_of_another_version_is_refused(parse):
     def write(path):
         with TrajectoryFile(path, 'w') as file:
             file.set_description({'trajectory_version': 99})
@@ -266,7 +266,7 @@ def test_a_trajectory_of_another_version_is_not_read(parse):
     assert '99' in process.exit_message
 
 
-def test_a_full_disk_is_told_by_a_code_of_its_own(parse):
+def test_a_full_disk_has_a_separate_exit_code(parse):
     result = make_result(
         outcome='failed', message='OSError: [Errno 28] No space left on device', n_frames=2, last_step=20
     )
@@ -275,10 +275,10 @@ def test_a_full_disk_is_told_by_a_code_of_its_own(parse):
     assert 'trajectory' in outputs
 
 
-def test_of_a_trajectory_that_a_full_disk_has_torn_the_whole_frames_are_kept(parse):
+def test_the_complete_frames_of_a_trajectory_truncated_by_a_full_disk_are_kept(parse):
     message = 'OSError: [Errno 122] Disk quota exceeded'
     result = make_result(outcome='failed', message=message, n_frames=3, last_step=30)
-    outputs, process = parse(result, [(contract.TRAJECTORY_FILE, tear)])
+    outputs, process = parse(result, [(contract.TRAJECTORY_FILE, truncate)])
     assert process.exit_status == 334
     assert list(outputs['trajectory'].get_stepids()) == [10, 20]
 
@@ -292,20 +292,20 @@ def test_crash_frames_are_kept(parse):
     assert outputs['crash'].filename == 'crash.traj'
 
 
-def test_frames_of_an_unstable_run_know_how_long_before_the_crash_they_are(parse):
+def test_frames_of_an_unstable_run_have_their_time_before_the_crash(parse):
     outputs, _ = parse(make_result(outcome='unstable', n_frames=2, last_step=25, message='too hot'), [FRAMES])
     np.testing.assert_array_equal(outputs['trajectory'].get_array('extra_time_to_crash_fs'), [30.0, 10.0])
     outputs, _ = parse(make_result(n_frames=2, last_step=25), [FRAMES])
     assert 'extra_time_to_crash_fs' not in outputs['trajectory'].get_arraynames()
 
 
-def test_codes_below_400_do_not_serve_as_cache():
+def test_jobs_with_exit_codes_below_400_are_not_taken_from_the_cache():
     for code in ExplorationCalculation.exit_codes.values():
         if code.status >= 300:
             assert code.invalidates_cache == (code.status < 400), code.message
 
 
-def test_a_number_that_is_not_finite_does_not_break_the_result(parse):
+def test_a_result_with_a_missing_number_can_be_read(parse):
     result = json.loads(make_result().model_dump_json())
     result['mean_temperature_K'] = None
     _, process = parse(json.dumps(result))

@@ -1,7 +1,7 @@
-"""How AiiDA behaves where this package uses AiiDA's private APIs.
+"""The behaviour of AiiDA's private interfaces that this package uses.
 
 `EagerWorkChain` is tested in `test_throttle.py`, `hash_by_attributes` in `tests/data/test_model.py`, and
-killing and playing, which take a daemon, in `tests/cli/test_campaign.py`.
+killing and resuming, which need a daemon, in `tests/cli/test_campaign.py`.
 """
 
 import ast
@@ -48,14 +48,14 @@ def computer():
 
 
 class TaskQueue(kiwipy.LocalCommunicator):
-    """Hands tasks to the subscribed receiver at once; broadcasts are dropped."""
+    """Passes tasks to the subscriber immediately, and ignores broadcasts."""
 
     def broadcast_send(self, *_, **__):
         return True
 
 
 class Counted(WorkChain):
-    """A process that counts how often it runs."""
+    """A process that counts its runs."""
 
     runs = 0
 
@@ -68,7 +68,7 @@ class Counted(WorkChain):
         type(self).runs += 1
 
 
-def test_a_node_is_marked_invalid_only_where_a_person_said_so():
+def test_a_node_is_marked_invalid_only_by_a_user():
     unfinished = orm.CalcFunctionNode().store()
     assert not unfinished.base.caching.is_valid_cache
     assert not is_marked_invalid(unfinished)
@@ -76,12 +76,12 @@ def test_a_node_is_marked_invalid_only_where_a_person_said_so():
     assert is_marked_invalid(unfinished)
 
 
-def test_a_stored_process_that_is_handed_over_twice_runs_once(monkeypatch):
+def test_a_stored_process_that_is_submitted_twice_runs_once(monkeypatch):
     monkeypatch.setattr(Counted, 'runs', 0)
     communicator = TaskQueue()
     runner = get_manager().create_runner(communicator=communicator)
     context = {'load_context': LoadSaveContext(runner=runner), 'loader': get_object_loader()}
-    # What a worker of the daemon does with a task.
+    # A worker of the daemon handles tasks like this.
     runner.communicator.add_task_subscriber(ProcessLauncher(loop=runner.loop, persister=runner.persister, **context))
     process = instantiate_process(runner, Counted)
     runner.persister.save_checkpoint(process)
@@ -98,7 +98,7 @@ def test_a_stored_process_that_is_handed_over_twice_runs_once(monkeypatch):
     assert Counted.runs == 1
 
 
-def test_the_cache_is_used_within_the_block_only_also_if_it_raises():
+def test_the_cache_is_enabled_only_within_the_block_even_if_it_raises():
     identifier = 'aiida.calculations:mlip_autopipe.explore'
 
     def fail_in_the_block():
@@ -112,7 +112,7 @@ def test_the_cache_is_used_within_the_block_only_also_if_it_raises():
     assert not get_use_cache(identifier=identifier)
 
 
-def test_a_folder_is_emptied_and_its_node_marked_as_cleaned(computer, tmp_path):
+def test_cleaning_empties_the_folder_and_marks_its_node(computer, tmp_path):
     (tmp_path / 'deep' / 'deeper').mkdir(parents=True)
     (tmp_path / 'deep' / 'file').touch()
     remote = orm.RemoteData(remote_path=str(tmp_path / 'deep'), computer=computer).store()
@@ -131,11 +131,11 @@ def check(computer):
         return list(check_computer(computer, transport, scheduler, authinfo))
 
 
-def test_a_computer_that_works_passes_its_four_tests(computer):
+def test_a_working_computer_passes_all_tests(computer):
     assert [passed for passed, _ in check(computer)] == [True] * 4
 
 
-def test_a_login_script_that_prints_is_found(computer, tmp_path, monkeypatch):
+def test_a_login_script_with_output_is_detected(computer, tmp_path, monkeypatch):
     (tmp_path / '.bash_profile').write_text('echo hello\n')
     monkeypatch.setenv('HOME', str(tmp_path))
     (passed, message), *_ = check(computer)
@@ -143,7 +143,7 @@ def test_a_login_script_that_prints_is_found(computer, tmp_path, monkeypatch):
     assert 'hello' in message
 
 
-def test_a_scheduler_that_is_not_there_is_found(tmp_path):
+def test_a_missing_scheduler_is_detected(tmp_path):
     computer = orm.Computer('without', 'localhost', '', 'core.local', 'core.lsf', str(tmp_path)).store()
     computer.configure(safe_interval=0.0)
     results = check(computer)
@@ -151,13 +151,13 @@ def test_a_scheduler_that_is_not_there_is_found(tmp_path):
     assert 'Error' in results[1][1]
 
 
-def test_a_pid_file_that_a_killed_daemon_has_left_is_no_daemon(aiida_profile):
+def test_the_pid_file_of_a_killed_daemon_is_ignored(aiida_profile):
     client = get_daemon_client()
     assert not has_live_daemon(aiida_profile)
     process = subprocess.Popen([sys.executable, '-c', ''])
     process.wait()
     pid_file = Path(client.circus_pid_file)
-    # The first is dead; the second lives and is none of AiiDA's.
+    # The first process has ended; the second runs but does not belong to AiiDA.
     for pid in (process.pid, psutil.Process().ppid()):
         pid_file.write_text(str(pid))
         assert client.is_daemon_running
@@ -165,7 +165,7 @@ def test_a_pid_file_that_a_killed_daemon_has_left_is_no_daemon(aiida_profile):
     pid_file.unlink()
 
 
-def test_the_address_of_a_broker_is_removed_once_it_is_dead(aiida_profile):
+def test_the_address_of_a_broker_is_removed_only_after_it_was_killed(aiida_profile):
     from aiida.manage.configuration import get_config
 
     folder = Path(get_config().filepaths(aiida_profile)['broker_service']['dir'])
@@ -183,7 +183,7 @@ def test_the_address_of_a_broker_is_removed_once_it_is_dead(aiida_profile):
     assert not (folder / 'broker.sockets').exists()
 
 
-# Interfaces of AiiDA that no promise of stability covers.
+# AiiDA does not guarantee that these interfaces are stable.
 PRIVATE_MODULES = (
     'aiida.brokers.zeromq',
     'aiida.cmdline',
@@ -195,7 +195,7 @@ PRIVATE_MODULES = (
     'aiida.manage.caching',
     'aiida.orm.nodes',
 )
-# AiiDA's documentation tells the authors of restart work chains and of data classes to define them.
+# AiiDA documents these names for restart work chains and data classes.
 DOCUMENTED = {'_process_class', '_validate'}
 
 
@@ -215,7 +215,7 @@ def private_names_of_aiida():
     return {name for name in names if name.startswith('_') and not name.endswith('__')} - DOCUMENTED
 
 
-def test_one_module_alone_uses_what_is_private_to_aiida():
+def test_only_one_module_uses_private_interfaces_of_aiida():
     private, found = private_names_of_aiida(), []
     root = Path(aiida_mlip_autopipe.__file__).parent
     sources = {path: path.read_text() for path in root.rglob('*.py')}

@@ -1,4 +1,4 @@
-"""A second calculator looks at the frames of a campaign."""
+"""A second calculator evaluates the frames of a campaign."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def lj_code(emt_code):
 
 @pytest.fixture(scope='module')
 def evaluated(lj_code, run_campaign):
-    """A campaign without a committee, and then the same with one."""
+    """A campaign without a committee, and the same campaign with one."""
     plain = run_campaign(**explored(True, None))
     return plain, run_campaign(**explored(True, {'calculator': LJ}))
 
 
-def test_a_committee_is_added_without_an_exploration_run_again(evaluated):
+def test_adding_a_committee_repeats_no_exploration(evaluated):
     plain, campaign = evaluated
     assert plain.is_finished_ok
     assert campaign.is_finished_ok, campaign.exit_message
@@ -59,7 +59,7 @@ def test_a_committee_is_added_without_an_exploration_run_again(evaluated):
     assert is_cached(campaign, 'EvaluationCalculation') == [False]
 
 
-def test_the_second_calculator_runs_in_its_own_job_with_its_own_code(evaluated, lj_code):
+def test_the_second_calculator_runs_in_a_separate_job_with_its_code(evaluated, lj_code):
     (job,) = jobs_of(evaluated[1], 'EvaluationCalculation')
     assert job.inputs.code.uuid == lj_code.uuid
     assert job.inputs.calculator['kind'] == 'lj'
@@ -72,7 +72,7 @@ def test_the_second_calculator_runs_in_its_own_job_with_its_own_code(evaluated, 
     np.testing.assert_allclose(evaluation.get_array(LARGEST), differences.max(axis=1))
 
 
-def test_rows_and_report_say_how_far_the_two_disagree(evaluated, tmp_path):
+def test_rows_and_report_have_the_disagreement(evaluated, tmp_path):
     campaign = evaluated[1]
     write_dataset(campaign, tmp_path / 'a.db')
     (job,) = jobs_of(campaign, 'EvaluationCalculation')
@@ -93,14 +93,14 @@ def test_rows_and_report_say_how_far_the_two_disagree(evaluated, tmp_path):
     assert report['selected']['n_evaluated'] == 4
 
 
-def test_the_same_campaign_again_evaluates_nothing(evaluated, run_campaign):
+def test_repeating_the_campaign_evaluates_nothing(evaluated, run_campaign):
     again = run_campaign(**explored(True, {'calculator': LJ}))
     for name in ('ExplorationCalculation', 'EvaluationCalculation', 'select_frames', 'export_dataset'):
         assert is_cached(again, name) == [True], name
 
 
-def test_frames_before_a_crash_are_evaluated_and_a_failed_evaluation_fails_no_seed(lj_code, run_campaign, tmp_path):
-    """The run is unstable and not taken up; the committee's model is then not the one expected, so that it fails."""
+def test_frames_before_a_crash_are_evaluated_and_a_failed_evaluation_is_not_fatal(lj_code, run_campaign, tmp_path):
+    """The run is unstable and not recovered. In the second campaign, the version of the committee is wrong."""
     crash = {'guards': {'force_eV_per_A': 0.9}, 'rescue': {'max_rescues': 0}, 'frame_interval': 1, 'n_steps': 60}
 
     def accept(builder):
@@ -121,11 +121,11 @@ def test_frames_before_a_crash_are_evaluated_and_a_failed_evaluation_fails_no_se
     assert tables['Explorations'] == {message.partition(':')[0]: 1}
     assert tables['Crashes by guard'] == {'force': 1}
 
-    def accept_and_mistake_the_version(builder):
+    def require_all_and_set_a_wrong_version(builder):
         builder.min_success_share = 1.0
         builder.committee['evaluation_version'] = orm.Str('another')
 
-    campaign = run_campaign(accept_and_mistake_the_version, **explored(False, {'calculator': LJ}))
+    campaign = run_campaign(require_all_and_set_a_wrong_version, **explored(False, {'calculator': LJ}))
     assert campaign.is_finished_ok, campaign.exit_message
     (job,) = jobs_of(campaign, 'EvaluationCalculation')
     assert job.exit_status == 310

@@ -22,7 +22,7 @@ def read_rows(campaign, folder):
         return list(dataset.query())
 
 
-def test_a_campaign_ends_in_the_structures_asked_for_each_labelled_and_of_known_origin(tiny_campaign, tmp_path):
+def test_a_campaign_gives_the_requested_rows_with_labels_and_provenance(tiny_campaign, tmp_path):
     assert tiny_campaign.is_finished_ok, tiny_campaign.exit_message
     rows = read_rows(tiny_campaign, tmp_path)
     assert len(rows) == 10
@@ -39,7 +39,7 @@ def test_a_campaign_ends_in_the_structures_asked_for_each_labelled_and_of_known_
         assert row.data['isolated_atoms'] == {
             symbol: {'Al': 3.28, 'Cu': 3.51, 'Au': 3.80}[symbol] for symbol in row.atoms.symbols
         }
-        # The way back, through the graph alone: job, seed, generation, campaign, config.
+        # The graph leads back to the job, the seed, its generation, the campaign and the config.
         job = orm.load_node(row.provenance.exploration)
         seed = job.inputs.seed
         assert seed.seed_id == row.provenance.seed_id
@@ -50,23 +50,23 @@ def test_a_campaign_ends_in_the_structures_asked_for_each_labelled_and_of_known_
         assert (row.atoms.positions != seed.to_seed().atoms.positions).any()
 
 
-def test_a_test_set_is_held_out_of_the_selection_and_marked(run_campaign, tmp_path):
+def test_a_test_set_is_held_out_and_marked(run_campaign, tmp_path):
     campaign = run_campaign(sampling={'n_structures': 10, 'test_share': 0.3})
     rows = read_rows(campaign, tmp_path)
-    lineages = {}
+    groups = {}
     for row in rows:
-        lineages.setdefault(row.key_value_pairs['split'], set()).add(row.key_value_pairs['ancestor'])
-    assert {split: sum(row.provenance.split == split for row in rows) for split in lineages} == {'train': 7, 'test': 3}
-    assert not lineages['train'] & lineages['test']
+        groups.setdefault(row.key_value_pairs['split'], set()).add(row.key_value_pairs['ancestor'])
+    assert {split: sum(row.provenance.split == split for row in rows) for split in groups} == {'train': 7, 'test': 3}
+    assert not groups['train'] & groups['test']
 
 
-def test_the_graph_shows_the_stages_in_their_order(tiny_campaign):
+def test_the_graph_shows_the_stages_in_order(tiny_campaign):
     called = [node.process_label for node in sorted(tiny_campaign.called, key=lambda node: node.pk)]
     assert called == ['generate_seeds', *['ExplorationWorkChain'] * 3, 'select_frames', 'export_dataset']
 
 
 def add_a_seed_that_fails(builder):
-    """Tungsten, which EMT does not know; the config's own check would refuse it, so it is slipped in behind it."""
+    """Add tungsten, which EMT does not support, to the builder, because the checks of the config would refuse it."""
     atoms = bulk('W', cubic=True) * (2, 2, 2)
     text = io.StringIO()
     ase.io.write(text, atoms, format='extxyz')
@@ -78,7 +78,7 @@ def add_a_seed_that_fails(builder):
     builder.n_seeds = builder.n_seeds + 1
 
 
-def test_a_seed_that_fails_is_told_and_passed_over(run_campaign, tmp_path):
+def test_a_seed_that_fails_is_reported_and_is_not_fatal(run_campaign, tmp_path):
     campaign = run_campaign(add_a_seed_that_fails)
     assert campaign.is_finished_ok
     assert len(read_rows(campaign, tmp_path)) == 10
@@ -90,7 +90,7 @@ def test_a_seed_that_fails_is_told_and_passed_over(run_campaign, tmp_path):
     assert any('W' in entry.message and 'seed_' in entry.message for entry in log)
 
 
-def test_too_few_successes_fail_the_campaign(run_campaign):
+def test_a_campaign_with_too_few_successes_fails(run_campaign):
     def prepare(builder):
         add_a_seed_that_fails(builder)
         builder.min_success_share = 0.9
@@ -100,7 +100,7 @@ def test_too_few_successes_fail_the_campaign(run_campaign):
     assert campaign.exit_message.startswith('3 of 4 ')
 
 
-def test_seeds_that_cannot_be_made_end_the_campaign_with_the_reason(run_campaign):
+def test_a_campaign_whose_seeds_cannot_be_generated_fails_with_the_reason(run_campaign):
     def crush(builder):
         settings = builder.generation.get_dict()
         settings['entries'][0]['validation']['min_distance_factor'] = 1.4
@@ -111,7 +111,7 @@ def test_seeds_that_cannot_be_made_end_the_campaign_with_the_reason(run_campaign
     assert 'Å' in campaign.exit_message
 
 
-def test_temperatures_are_spread_over_the_seeds(run_campaign):
+def test_temperatures_are_distributed_over_the_seeds(run_campaign):
     entry = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'n_atoms': 16, 'n_seeds': 3,
              'validation': {'min_height_factor': 0}}  # fmt: skip
     campaign = run_campaign(generation=[entry], exploration={'temperature_K': [200, 400, 600]})
@@ -120,7 +120,7 @@ def test_temperatures_are_spread_over_the_seeds(run_campaign):
     assert {node.inputs.job.exploration['temperature_K'] for node in explorations} == {200, 400, 600}
 
 
-def test_a_seed_is_one_node_and_never_a_node_a_frame(tiny_campaign):
+def test_each_seed_is_one_node_and_frames_are_not_nodes(tiny_campaign):
     query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': tiny_campaign.pk}, tag='campaign')
     query.append(SeedData, with_incoming='campaign')
     assert query.count() == 3

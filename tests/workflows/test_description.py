@@ -1,4 +1,4 @@
-"""Descriptors by jobs: another selection from the same frames computes none again."""
+"""Descriptors from jobs, which other selections from the same frames reuse."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def fps(**settings):
 
 
 def hits(campaign, name):
-    """Return for each job of a name whether it was taken from the cache."""
+    """Return whether each job of this name was taken from the cache."""
     jobs = [node for node in campaign.called_descendants if node.process_label == name]
     return [node.base.caching.is_created_from_cache for node in jobs]
 
@@ -49,7 +49,7 @@ def by_job(in_place, run):
     return run(fps(), BY_JOB)
 
 
-def test_a_job_computes_the_descriptors_and_the_selection_is_the_same(in_place, by_job):
+def test_descriptors_from_jobs_give_the_same_selection(in_place, by_job):
     assert hits(in_place, 'DescriptionCalculation') == hits(in_place, 'SelectionCalculation') == []
     assert hits(by_job, 'DescriptionCalculation') == hits(by_job, 'SelectionCalculation') == [False]
     assert hits(by_job, 'select_frames') == []
@@ -69,17 +69,17 @@ def test_the_descriptors_of_all_trajectories_are_in_one_node(by_job):
     features = job.outputs.descriptors.get_array('features')
     assert features.dtype == np.float32
     assert len(features) == sum(len(leg.get_stepids()) for leg in job.inputs.legs.values())
-    # SOAP knows no calculator: another one that left the same frames would find these descriptors.
+    # SOAP does not depend on the calculator, so another calculator with the same frames reuses these descriptors.
     assert 'calculator' not in job.inputs
 
 
-def test_another_selection_explores_and_describes_nothing_again(by_job, run):
+def test_another_selection_reuses_explorations_and_descriptors(by_job, run):
     parts = [{'share': 0.5, 'sampler': {'kind': kind, 'descriptor': fps()['descriptor']}} for kind in ('direct', 'fps')]
     campaign = run({'kind': 'mix', 'n_structures': 6, 'parts': parts}, BY_JOB)
     assert hits(campaign, 'ExplorationCalculation') == [True] * 2
     assert hits(campaign, 'DescriptionCalculation') == [True]
     assert hits(campaign, 'SelectionCalculation') == [False]
-    # The selection of a job is cached like the rest.
+    # The selection job is cached, too.
     assert hits(run({'kind': 'mix', 'n_structures': 6, 'parts': parts}, BY_JOB), 'SelectionCalculation') == [True]
 
 
@@ -93,8 +93,8 @@ def environment(**settings):
     return {**fps(), 'kind': 'environment', 'n_structures': 6, **settings}
 
 
-def test_environments_are_described_by_jobs_and_another_selection_takes_them_from_the_cache(by_job, run, monkeypatch):
-    # Each seed has more environments, and so a job for each.
+def test_another_selection_reuses_the_descriptors_of_environments(by_job, run, monkeypatch):
+    # Each seed has more environments than this, so it has a separate job.
     monkeypatch.setattr('aiida_mlip_autopipe.workflows.description.ENVIRONMENTS_PER_JOB', 1)
     in_place = run(environment(), IN_PLACE)
     assert hits(in_place, 'DescriptionCalculation') == []
@@ -120,8 +120,8 @@ def test_environments_are_described_by_jobs_and_another_selection_takes_them_fro
         assert hits(again, 'SelectionCalculation') == [False]
 
 
-def test_structures_given_are_described_by_a_job_too_and_once(by_job, run, campaign_folder):
-    # An element that no frame has: the descriptor is built for it, and so is another one for all.
+def test_a_reference_dataset_is_described_by_a_job_once(by_job, run, campaign_folder):
+    # No frame has this element, so the descriptors of all frames must cover it, too.
     bulk('Pt', cubic=True).write(campaign_folder / 'old.traj')
     extended = fps(given='old.traj')
     in_place = run(extended, IN_PLACE)
@@ -135,19 +135,19 @@ def test_structures_given_are_described_by_a_job_too_and_once(by_job, run, campa
     assert np.isfinite(first.outputs.selection.get_array('distance')).all()
 
 
-def test_frames_that_cannot_be_described_end_the_campaign_with_the_reason(run_campaign, campaign_config):
-    def mistake_the_version(builder):
+def test_a_campaign_whose_descriptors_cannot_be_computed_fails_with_the_reason(run_campaign, campaign_config):
+    def set_a_wrong_version(builder):
         builder.description['description_version'] = orm.Str('another')
 
     alloy = campaign_config().generation[0].model_dump(mode='json')
-    campaign = run_campaign(mistake_the_version, sampling=fps(), execution=BY_JOB, generation=[alloy])
+    campaign = run_campaign(set_a_wrong_version, sampling=fps(), execution=BY_JOB, generation=[alloy])
     assert campaign.exit_status == 406
     assert 'another' in campaign.exit_message
 
 
 def losing(folder, n_describe, n_select):
-    """Return a function that lets the first jobs which describe, and the first which select, leave nothing."""
-    # One of these folders is made by each job, and the number of folders says which jobs are to leave nothing.
+    """Return a function that makes the first descriptor jobs and the first selection jobs leave no files."""
+    # Each job makes one folder. Those that find a free number exit and leave no files.
     which = 'kind=$(grep -c "autopipe[.]sampling" _aiidasubmit.sh)'
     lost = (
         f'for n in $(seq 1 $((kind ? {n_select} : {n_describe}))); do mkdir {folder}/$kind.$n 2>/dev/null && exit; done'
@@ -164,7 +164,7 @@ def statuses(campaign, name):
     return [node.exit_status for _, node in jobs]
 
 
-def test_jobs_that_leave_nothing_are_submitted_again(run_campaign, campaign_config, tmp_path):
+def test_jobs_without_a_result_are_submitted_again(run_campaign, campaign_config, tmp_path):
     alloy = campaign_config().generation[0].model_dump(mode='json')
     campaign = run_campaign(losing(tmp_path, 1, MAX_LOST), sampling=fps(), execution=BY_JOB, generation=[alloy])
     assert campaign.is_finished_ok, campaign.exit_message
@@ -173,7 +173,7 @@ def test_jobs_that_leave_nothing_are_submitted_again(run_campaign, campaign_conf
 
 
 @pytest.mark.mlip
-def test_what_the_calculator_has_learned_selects_and_is_computed_once(emt_code, run_campaign, campaign_folder):
+def test_learned_descriptors_are_computed_once(emt_code, run_campaign, campaign_folder):
     ensure_code(emt_code.computer, 'sevennet')
     sections = {
         'calculator': {'kind': 'sevennet'},
@@ -196,5 +196,5 @@ def test_what_the_calculator_has_learned_selects_and_is_computed_once(emt_code, 
     rattled.write(campaign_folder / 'old_al.traj')
     extended = run_campaign(sampling={**learned, 'given': 'old_al.traj'}, **sections)
     assert sorted(hits(extended, 'DescriptionCalculation')) == [False, True]
-    # They count as chosen: the first frame has a distance.
+    # The reference structures count as selected, so the first frame has a distance.
     assert np.isfinite(extended.outputs.selection.get_array('distance')).all()

@@ -1,4 +1,4 @@
-"""Every exit code of an exploration, provoked with a real job through AiiDA."""
+"""Every exit code of an exploration, from real jobs that fail on purpose."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def overlapping() -> Atoms:
 
 
 def after_the_job(command: str) -> dict:
-    """Have the submission script do something to what the job left, as a full disk or a torn transfer does."""
+    """Return options with which the submission script damages the files of the job."""
     return {'options': {'append_text': command}}
 
 
-# What makes a job end with each code: changes of its inputs.
+# The changes of the inputs that make a job end with each exit code.
 PROVOCATIONS = {
     300: after_the_job(f'rm {RESULT_FILE} {CHECKPOINT_FILE}'),
     301: after_the_job(f'truncate -s 100 {RESULT_FILE}'),
@@ -48,7 +48,7 @@ PROVOCATIONS = {
     303: after_the_job(f'truncate -s 700 {TRAJECTORY_FILE}'),
     304: after_the_job(f'truncate -s 700 {CHECKPOINT_FILE}'),
     310: {'runner_version': 'another'},
-    # What depends on the seed no port can tell.
+    # No port can check settings that depend on the seed.
     311: {'atoms': bulk('Cu')},
     320: {'calculator': {'kind': 'custom', 'calculator': 'no_such_package:Thing', 'cutoff_A': 5.0}},
     321: {'calculator': {'kind': 'sevennet'}, 'model': 'no-such-model'},
@@ -56,10 +56,10 @@ PROVOCATIONS = {
     323: {'atoms': bulk('Fe', cubic=True)},
     324: {'environment': {'numpy': '1.0'}},
     325: {'calculator': {'kind': 'sevennet'}, 'model': Path('/no/such.pth')},
-    # ASE's base class computes nothing, and its result lacks the energy.
+    # ASE's base class computes nothing, so the energy is missing.
     350: {'calculator': {'kind': 'custom', 'calculator': 'ase.calculators.calculator:Calculator', 'cutoff_A': 5.0}},
     400: {'options': {'max_wallclock_seconds': 1}},
-    # The kernel kills it in its fifth second of work.
+    # The kernel kills the job after four seconds of processor time.
     401: {
         'n_steps': 10_000_000,
         'options': {'prepend_text': 'ulimit -t 4'},
@@ -67,7 +67,7 @@ PROVOCATIONS = {
     410: {'exploration': {'guards': {'force_eV_per_A': 0.3}}},
     411: {'atoms': overlapping()},
 }
-# What the work chain makes of them, where it knows more than that a job failed.
+# The exit codes of the work chain, if it handles that of the job.
 RESTARTED = {400: 403, 410: 410, 411: 411}
 # Names and numbers in the messages.
 VALUES = {
@@ -107,7 +107,7 @@ class Provocations(WorkChain):
         return ToContext(**children)
 
     def end(self):
-        """Come after them: a last step would not wait for what it submits."""
+        """End after the children; the last step of an outline does not wait for its children."""
 
     def _job(
         self,
@@ -137,7 +137,7 @@ class Provocations(WorkChain):
         }
 
     def _model(self, model):
-        """Return a shipped model by its name with a wrong sha256, or a model whose noted place is empty."""
+        """Return a shipped model with a wrong sha256, or a model whose file is missing."""
         if isinstance(model, str):
             return ModelData.from_shipped(model, '0' * 64, 'sevennet')
         with TemporaryDirectory() as folder:
@@ -150,7 +150,7 @@ class Provocations(WorkChain):
 
 @pytest.fixture(scope='module')
 def provoked(emt_code):
-    """The processes by the status that they were provoked to end with."""
+    """The processes, by their expected exit status."""
     _, node = run_get_node(Provocations, code=emt_code)
     links = node.base.links.get_outgoing().all()
     children = sorted((link.node for link in links), key=lambda child: child.pk)
@@ -170,17 +170,17 @@ def test_a_job_that_fails_ends_with_its_exit_code_and_one_line(provoked, status)
 
 
 @pytest.mark.parametrize(('status', 'restarted'), RESTARTED.items())
-def test_the_work_chain_says_what_became_of_it(provoked, status, restarted):
+def test_the_work_chain_has_the_expected_exit_code(provoked, status, restarted):
     assert provoked[status].exit_status == restarted
 
 
-def test_every_code_of_the_job_is_provoked():
-    """Those from 330 to 339 are of the machine and not of the job."""
+def test_every_exit_code_of_the_job_is_tested():
+    """Except 330 to 339, which are failures of the machine."""
     codes = {code.status for code in ExplorationCalculation.exit_codes.values() if code.status >= 300}
     assert codes - set(range(330, 340)) == set(PROVOCATIONS)
 
 
-def test_what_was_good_and_what_failed_is_attached(provoked):
+def test_good_frames_and_crash_frames_are_attached(provoked):
     unstable, broken = provoked[410].outputs, provoked[411].outputs
     assert np.isfinite(unstable.legs.leg_01.get_array('energies')).all()
     assert unstable.crashes.leg_01.filename == 'crash.traj'

@@ -48,7 +48,7 @@ def frames_of(node):
     return {name: np.concatenate([leg.get_array(name) for leg in legs]) for name in names}
 
 
-def test_an_exploration_leaves_its_frames_and_what_it_says_of_itself(explore):
+def test_the_outputs_of_an_exploration_are_its_frames_and_its_result(explore):
     node = explore()
     assert node.is_finished_ok
     frames = frames_of(node)
@@ -59,7 +59,7 @@ def test_an_exploration_leaves_its_frames_and_what_it_says_of_itself(explore):
 
 
 class PurgingWorkChain(ExplorationWorkChain):
-    """Deletes a leg's remote folder before the next leg, as a cluster that purges its scratch does."""
+    """Deletes the remote folder of each leg, like a cluster that purges its scratch folders."""
 
     def inspect_process(self):
         import shutil
@@ -68,7 +68,7 @@ class PurgingWorkChain(ExplorationWorkChain):
         return super().inspect_process()
 
 
-def test_legs_cut_by_the_wall_time_give_the_same_bits_though_scratch_is_purged(explore):
+def test_legs_limited_by_the_wall_time_give_the_same_frames_even_if_scratch_is_purged(explore):
     settings = {'n_steps': 1500, 'frame_interval': 100, 'checkpoint_interval': 50}
     whole = frames_of(explore(**settings))
     node = explore(wallclock_s=5, process_class=PurgingWorkChain, **settings)
@@ -81,14 +81,14 @@ def test_legs_cut_by_the_wall_time_give_the_same_bits_though_scratch_is_purged(e
         np.testing.assert_array_equal(in_legs[name], array, err_msg=name)
 
 
-def test_an_unstable_run_ends_with_its_good_frames_and_its_reason(explore):
+def test_an_unstable_run_keeps_its_good_frames_and_its_reason(explore):
     node = explore(frame_interval=1, guards={'force_eV_per_A': 0.5}, rescue={'max_rescues': 0})
     assert node.exit_status == ExplorationWorkChain.exit_codes.ERROR_UNSTABLE.status
     assert len(frames_of(node)['steps']) > 0
     assert node.outputs.result['events']
 
 
-def test_an_unstable_run_is_taken_up_cooler_from_its_last_good_frame(explore):
+def test_an_unstable_run_recovers_from_its_last_good_frame(explore):
     node = explore(
         frame_interval=1,
         guards={'force_eV_per_A': 0.5},
@@ -103,7 +103,7 @@ def test_an_unstable_run_is_taken_up_cooler_from_its_last_good_frame(explore):
     assert 'leg_01' in node.outputs.crashes
 
 
-def test_another_random_seed_gives_another_trajectory_and_the_same_the_same(explore):
+def test_only_the_same_random_seed_gives_the_same_trajectory(explore):
     first, again, other = (frames_of(explore(random_seed=number)) for number in (1, 1, 2))
     np.testing.assert_array_equal(first['positions'], again['positions'])
     assert (first['positions'] != other['positions']).any()

@@ -1,4 +1,4 @@
-"""The chunks in which a campaign makes its seeds, and the nodes between them."""
+"""The chunks in which a campaign generates its seeds, and the nodes that connect them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 
 SMALL = {'min_height_factor': 0}
 ORDERED = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'arrangement': 'L1_0', 'validation': SMALL}
-# Seeds that may repeat, seeds that may not, and seeds that repeat those of an entry before.
+# Entries whose seeds may repeat, may not repeat, and repeat those of an earlier entry.
 ENTRIES = [
     ORDERED,
     {
@@ -30,7 +30,7 @@ ENTRIES = [
 
 @pytest.mark.integration
 @pytest.mark.parametrize('size', [1, 7, 100])
-def test_chunks_of_any_size_make_the_same_seeds_and_each_seed_once(emt_code, campaign_config, monkeypatch, size):
+def test_chunks_of_any_size_give_the_same_seeds_and_make_each_once(emt_code, campaign_config, monkeypatch, size):
     config = campaign_config(generation=ENTRIES)
     expected = generate_seeds(config.generation, random_seed=config.random_seed, cutoff_A=config.cutoff_A)
     assert expected.report['duplicates'] > 1
@@ -63,9 +63,7 @@ def test_chunks_of_any_size_make_the_same_seeds_and_each_seed_once(emt_code, cam
     assert all('places' not in report for report in reports)
 
     chunks = {node.creator.pk: node.creator for node in campaign.outputs['generation_reports'].values()}
-    handed_on = [
-        chunk.outputs.fingerprints.pk for _, chunk in sorted(chunks.items()) if 'fingerprints' in chunk.outputs
-    ]
+    passed = [chunk.outputs.fingerprints.pk for _, chunk in sorted(chunks.items()) if 'fingerprints' in chunk.outputs]
     taken = [chunk.inputs.fingerprints.pk for _, chunk in sorted(chunks.items()) if 'fingerprints' in chunk.inputs]
-    assert handed_on == taken
+    assert passed == taken
     assert len(taken) == len(reports) - 1

@@ -1,4 +1,4 @@
-"""The job that selects belongs to no work chain but the campaign, and is found like the others."""
+"""The jobs of a campaign, including the selection job, which the campaign calls directly."""
 
 import pytest
 from aiida import orm
@@ -19,7 +19,7 @@ def call(node, caller, label, link_type, state=ProcessState.WAITING):
 
 @pytest.fixture
 def campaign(emt_code):
-    """Return a campaign, its own job, and the jobs of a work chain that runs and of one that has ended."""
+    """Return a campaign and its jobs: its own, one of a running work chain, and one of an ended work chain."""
     campaign = orm.WorkChainNode().store()
     jobs = {'own': call(orm.CalcJobNode(computer=emt_code.computer), campaign, 'select_frames', LinkType.CALL_CALC)}
     for name, state in (('running', ProcessState.WAITING), ('ended', ProcessState.FINISHED)):
@@ -28,7 +28,7 @@ def campaign(emt_code):
     return campaign, jobs
 
 
-def test_jobs_are_found_by_their_state_below_a_work_chain_and_directly(campaign):
+def test_jobs_of_the_campaign_and_of_its_work_chains_are_found_by_their_state(campaign):
     node, jobs = campaign
     assert {job.pk for job in find_jobs(node, RUNNING)} == {jobs['own'].pk, jobs['running'].pk}
     ended = {'attributes.process_state': {'in': list(ENDED)}}

@@ -1,4 +1,4 @@
-"""Campaigns of several kinds of systems, from the config to the dataset."""
+"""Campaigns with several kinds of generators, from the config to the dataset."""
 
 from collections import Counter
 
@@ -25,7 +25,7 @@ ENTRIES = {
 }
 
 
-def test_a_campaign_of_five_kinds_ends_in_a_dataset_with_rows_of_each(run_campaign, tmp_path):
+def test_the_dataset_of_a_campaign_of_five_kinds_has_rows_of_each(run_campaign, tmp_path):
     entries = [{'kind': kind, 'validation': SMALL, **fields} for kind, fields in ENTRIES.items()]
     campaign = run_campaign(
         generation=entries, exploration={'temperature_K': 300, 'n_steps': 10}, sampling={'n_structures': 20}
@@ -44,20 +44,20 @@ def test_a_campaign_of_five_kinds_ends_in_a_dataset_with_rows_of_each(run_campai
     )
     for row in rows:
         seed = orm.load_node(row.provenance.exploration).inputs.seed.to_seed().atoms
-        # What the surface holds fixed stayed where it was, is fixed in the dataset too, and nothing else is.
+        # The fixed atoms of surfaces did not move and are fixed in the dataset; no other atoms are fixed.
         fixed = fixed_mask(row.atoms)
         assert fixed.any() == (row.data['seed']['kind'] in ('surface', 'adsorption'))
         assert np.array_equal(fixed, fixed_mask(seed))
         moved = np.linalg.norm(row.atoms.positions - seed.positions, axis=1)
         assert (moved[fixed] < 1e-9).all()
         assert (moved[~fixed] > 1e-6).any() == (row.provenance.step > 0)
-        # Moments asked for are those of the seed and of the row.
+        # The seed and the row have the requested moments.
         expected = 0.6 * (row.data['seed']['kind'] == 'interface')
         assert (seed.get_initial_magnetic_moments() == expected).all()
         assert (row.atoms.get_initial_magnetic_moments() == expected).all()
 
 
-def test_a_kind_that_is_held_out_of_the_selection_is_the_stored_test_set(run_campaign, tmp_path):
+def test_a_held_out_kind_is_the_stored_test_set(run_campaign, tmp_path):
     sampling = {'kind': 'random', 'n_structures': 10, 'test_share': 0.3, 'held_out_kinds': ['structures']}
     campaign = run_campaign(sampling=sampling)
     assert campaign.is_finished_ok, campaign.exit_message

@@ -1,4 +1,4 @@
-"""A longer exploration goes on from a finished shorter one, and only from one that is its beginning."""
+"""A longer exploration continues a finished shorter one only if that is its beginning."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ramp(n_steps):
     return [{'kind': 'ramp', 'n_steps': n_steps, 'temperature_K': 500}]
 
 
-# The first leg crashes, and the next one goes on so cold that nothing happens any more.
+# The first leg crashes; the next one is so cold that it is stable.
 RESCUED = {
     'random_seed': 5,
     'frame_interval': 1,
@@ -37,8 +37,8 @@ RESCUED = {
     'rescue': {'max_rescues': 1, 'temperature_factor': 0.02, 'timestep_factor': 0.5},
 }
 
-# Runs with changes of their inputs; those of a wave run at the same time. The whole runs come last, since a run of as
-# many steps as another is taken before a shorter one.
+# Runs with changed inputs; those of a wave run concurrently. The uninterrupted runs come last, because a run with the
+# same number of steps is preferred to a shorter one.
 WAVES = (
     {
         'short': {'n_steps': 1000},
@@ -91,7 +91,7 @@ def inputs_of(code, reuse=True, random_seed=1, calculator=None, committee=False,
 
 @pytest.fixture(scope='module')
 def ended(emt_code):
-    """The explorations by name."""
+    """The explorations, by name."""
     nodes = {}
     for wave in WAVES:
         run = run_at_once(ExplorationWorkChain, [inputs_of(emt_code, **changes) for changes in wave.values()])
@@ -118,30 +118,30 @@ def reports(exploration):
 
 
 @pytest.mark.parametrize(
-    ('long', 'short', 'step', 'whole', 'n_frames'),
+    ('long', 'short', 'step', 'uninterrupted', 'n_frames'),
     [('long', 'short', 1000, 'at once', 300), ('long hold', 'short hold', 40, 'hold at once', 8)],
 )
-def test_a_longer_run_takes_the_legs_of_the_shorter_and_gives_the_frames_of_one_run(
-    ended, long, short, step, whole, n_frames
+def test_a_longer_run_continues_the_shorter_one_and_gives_the_frames_of_one_run(
+    ended, long, short, step, uninterrupted, n_frames
 ):
     (leg, new), (job,) = legs(ended[long]), jobs(ended[long])
     assert leg.uuid == legs(ended[short])[0].uuid
     assert job.inputs.checkpoint.uuid == jobs(ended[short])[0].outputs.checkpoint.uuid
     assert any(f'exploration {ended[short].pk} from step {step}' in message for message in reports(ended[long]))
     assert new.get_stepids()[0] == step + 10
-    expected = frames(ended[whole])
+    expected = frames(ended[uninterrupted])
     assert len(expected['steps']) == n_frames
     for name, array in frames(ended[long]).items():
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
 
 
-def test_times_of_all_legs_grow(ended):
+def test_times_increase_over_all_legs(ended):
     times = np.concatenate([leg.get_times() for leg in legs(ended['longer'])])
     assert len(times) == 301
     np.testing.assert_allclose(np.diff(times), 0.02, rtol=1e-12)
 
 
-def test_the_same_longer_run_again_is_taken_from_the_cache_whole(ended):
+def test_the_repeated_longer_run_is_taken_from_the_cache(ended):
     (job,) = jobs(ended['long again'])
     assert job.base.caching.is_created_from_cache
     expected = frames(ended['at once'])
@@ -149,7 +149,7 @@ def test_the_same_longer_run_again_is_taken_from_the_cache_whole(ended):
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
 
 
-def test_a_rescued_run_is_continued_as_it_was(ended):
+def test_a_run_with_a_recovery_is_continued_unchanged(ended):
     assert [job.exit_status for job in jobs(ended['short rescued'])] == [410, 0]
     (job,) = jobs(ended['long rescued'])
     assert job.inputs.rescues.uuid == jobs(ended['short rescued'])[1].inputs.rescues.uuid
@@ -162,7 +162,7 @@ def test_a_rescued_run_is_continued_as_it_was(ended):
     assert (np.diff(times) > 0).all()
 
 
-def test_a_shorter_run_after_a_longer_has_exactly_its_own_steps(ended):
+def test_a_shorter_run_after_a_longer_one_has_its_number_of_steps(ended):
     assert [job.base.caching.is_created_from_cache for job in jobs(ended['short again'])] == [True]
     np.testing.assert_array_equal(frames(ended['short again'])['steps'], range(10, 1001, 10))
     np.testing.assert_array_equal(frames(ended['then short'])['steps'], range(10, 1001, 10))
@@ -171,7 +171,7 @@ def test_a_shorter_run_after_a_longer_has_exactly_its_own_steps(ended):
         np.testing.assert_array_equal(array, longer[name][:100], err_msg=name)
 
 
-def test_the_longest_run_is_continued_with_all_its_legs_and_all_are_evaluated(ended):
+def test_all_legs_of_the_longest_run_are_continued_and_evaluated(ended):
     assert [leg.uuid for leg in legs(ended['longer'])[:2]] == [leg.uuid for leg in legs(ended['long'])]
     assert len(legs(ended['longer'])) == 3
     evaluations = ended['longer'].outputs.committee
@@ -180,26 +180,26 @@ def test_the_longest_run_is_continued_with_all_its_legs_and_all_are_evaluated(en
 
 
 @pytest.mark.parametrize('name', ['other random seed', 'other temperature', 'other model', 'at once', 'then short'])
-def test_a_run_that_differs_in_anything_else_starts_at_the_seed(ended, name):
+def test_a_run_with_other_inputs_starts_from_the_seed(ended, name):
     (job,) = jobs(ended[name])
     assert 'checkpoint' not in job.inputs
     assert len(legs(ended[name])) == 1
 
 
-def test_a_longer_ramp_starts_at_the_seed_and_says_so(ended):
+def test_a_longer_ramp_starts_from_the_seed_and_reports_it(ended):
     (job,) = jobs(ended['long ramp'])
     assert 'checkpoint' not in job.inputs
     assert any(f'exploration {ended["short ramp"].pk}: ' in message for message in reports(ended['long ramp']))
 
 
-def test_steps_that_contradict_the_stages_are_refused_before_anything_runs(emt_code):
+def test_a_number_of_steps_that_contradicts_the_stages_is_refused(emt_code):
     inputs = inputs_of(emt_code, stages=ramp(40))
     inputs['job']['n_steps'] = orm.Int(50)
     with pytest.raises(ValueError, match=r'exploration\.stages: .*\b40\b.*\b50\b'):
         run_at_once(ExplorationWorkChain, [inputs])
 
 
-def test_legs_that_a_person_has_marked_as_invalid_are_not_taken(emt_code, ended):
+def test_legs_that_a_user_has_marked_as_invalid_are_not_continued(emt_code, ended):
     inputs = inputs_of(emt_code, n_steps=3100, random_seed=4)['job']
     for node in inputs.values():
         if isinstance(node, orm.Data):

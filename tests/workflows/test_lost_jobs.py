@@ -1,4 +1,4 @@
-"""What becomes of an exploration whose jobs leave nothing, or nothing that can be read; real jobs, all at once."""
+"""Explorations whose jobs leave no files, or damaged ones; with real jobs, which run concurrently."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ pytestmark = pytest.mark.integration
 
 DAMAGE = f'printf garbage | dd of={CHECKPOINT_FILE} bs=1 seek=700 conv=notrunc'
 NO_GPU_MEMORY = '{"outcome": "failed", "message": "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."}'
-# More work than the second of processor time that a job is given which is to be killed, and no checkpoint in it.
+# Takes longer than the one second of processor time after which the job is killed, and writes no checkpoint by then.
 LONG = {'n_steps': 1500, 'frame_interval': 100, 'checkpoint_interval': 10_000}
 
-# By name: settings, what the submission script does, and the exit codes of the work chain and of its jobs.
+# The settings, the lines of the submission script, and the exit codes of the work chain and of its jobs, by case.
 CASES = {
     'undisturbed': ({}, {}, 0, [0]),
     'killed before its first checkpoint': (LONG, {'prepend_text': '{once} && ulimit -t 1'}, 0, [300, 0]),
     'folder lost while it runs': ({}, {'prepend_text': '{once} && rm -rf "$PWD"'}, 0, [300, 0]),
     'checkpoint damaged once': ({}, {'append_text': f'{{once}} && {DAMAGE}'}, 0, [304, 0]),
     'checkpoint always damaged': ({}, {'append_text': DAMAGE}, 408, [304] * (MAX_LOST + 1)),
-    'nothing ever left': ({}, {'append_text': f'rm {RESULT_FILE} {CHECKPOINT_FILE}'}, 406, [300] * (MAX_LOST + 1)),
+    'no result at all': ({}, {'append_text': f'rm {RESULT_FILE} {CHECKPOINT_FILE}'}, 406, [300] * (MAX_LOST + 1)),
     'no memory on the GPU': ({}, {'append_text': f"echo '{NO_GPU_MEMORY}' > {RESULT_FILE}"}, 407, [336]),
 }
 
 
 class LosingJobs(WorkChain):
-    """Runs all cases at once."""
+    """Runs all cases concurrently."""
 
     @classmethod
     def define(cls, spec):
@@ -56,7 +56,7 @@ class LosingJobs(WorkChain):
         )
 
     def end(self):
-        """Come after them: a last step would not wait for what it submits."""
+        """End after the children; the last step of an outline does not wait for its children."""
 
     def _job(self, number, settings, texts):
         once = f'mkdir {self.inputs.folder}/{number} 2>/dev/null'
@@ -76,7 +76,7 @@ class LosingJobs(WorkChain):
 
 @pytest.fixture(scope='module')
 def ended(emt_code, tmp_path_factory):
-    """The explorations by the name of their case."""
+    """The explorations, by case."""
     _, node = run_get_node(LosingJobs, code=emt_code, folder=str(tmp_path_factory.mktemp('once')))
     return dict(zip(CASES, sorted(node.called, key=lambda child: child.pk), strict=True))
 
@@ -86,13 +86,13 @@ def jobs_of(exploration):
 
 
 @pytest.mark.parametrize('case', CASES)
-def test_a_job_that_leaves_nothing_is_submitted_again_a_few_times(ended, case):
+def test_a_lost_job_is_submitted_again_a_limited_number_of_times(ended, case):
     *_, status, of_jobs = CASES[case]
     assert [job.exit_status for job in jobs_of(ended[case])] == of_jobs
     assert ended[case].exit_status == status
 
 
-def test_the_second_attempt_has_the_inputs_of_the_first(ended):
+def test_a_repeated_job_has_the_same_inputs(ended):
     for case in ('killed before its first checkpoint', 'folder lost while it runs', 'checkpoint damaged once'):
         first, second = (
             {link.link_label: link.node.uuid for link in job.base.links.get_incoming(link_type=LinkType.INPUT_CALC)}
@@ -101,10 +101,10 @@ def test_the_second_attempt_has_the_inputs_of_the_first(ended):
         assert first == second
 
 
-def test_the_legs_that_were_lost_leave_no_trace_in_the_frames(ended):
-    whole = ended['undisturbed'].outputs.legs
+def test_lost_legs_do_not_affect_the_frames(ended):
+    expected = ended['undisturbed'].outputs.legs
     for case in ('folder lost while it runs', 'checkpoint damaged once'):
         legs = ended[case].outputs.legs
         assert list(legs) == ['leg_01']
-        np.testing.assert_array_equal(legs.leg_01.get_array('positions'), whole.leg_01.get_array('positions'))
+        np.testing.assert_array_equal(legs.leg_01.get_array('positions'), expected.leg_01.get_array('positions'))
     assert 'legs' not in ended['checkpoint always damaged'].outputs

@@ -1,4 +1,4 @@
-"""A campaign with MACE, which lives in an environment of its own: only the job is there."""
+"""A campaign with MACE, whose jobs run in a separate environment."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ SUPPORT = Path(__file__).parents[1] / 'support'
 
 
 @pytest.mark.skipif(MACE_PYTHON not in os.environ, reason='there is no environment with MACE')
-def test_a_campaign_runs_with_a_calculator_of_another_environment(emt_code, run_campaign, campaign_config, tmp_path):
+def test_a_campaign_runs_with_a_calculator_in_another_environment(emt_code, run_campaign, campaign_config, tmp_path):
     from aiida_mlip_autopipe.installation.codes import ensure_code, run_self_test
 
     python = os.environ[MACE_PYTHON]

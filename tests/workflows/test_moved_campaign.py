@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.mlip]
 
 
 def fill_folder(folder, model_name, reference_name):
-    """Write structures, model and reference dataset; return the sections of a config that name them."""
+    """Write structures, a model and a reference dataset; return the sections of a config that refer to them."""
     folder.mkdir()
     write_structures(folder)
     shutil.copy(resolve_model(SevenNetSettings(model='7net-0')), folder / model_name)
@@ -51,12 +51,12 @@ def first(code, tmp_path_factory):
     return run_get_node(builder)[1]
 
 
-def test_deleting_all_files_after_submission_changes_nothing(first):
+def test_all_files_may_be_deleted_after_submission(first):
     assert first.is_finished_ok, first.exit_message
     assert first.outputs.selection_report['n_given'] == 1
 
 
-def test_a_campaign_with_all_files_elsewhere_and_another_python_path_is_reused_whole(first, tmp_path, monkeypatch):
+def test_a_campaign_with_moved_files_and_another_python_path_is_reused_completely(first, tmp_path, monkeypatch):
     folder = tmp_path / 'moved'
     sections = fill_folder(folder, 'renamed.pth', 'other.xyz')
     monkeypatch.setenv('PYTHONPATH', os.pathsep.join([os.environ.get('PYTHONPATH', ''), str(tmp_path)]))

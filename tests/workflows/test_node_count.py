@@ -1,4 +1,4 @@
-"""How many nodes a seed costs: a campaign has thousands of them."""
+"""The number of nodes for each seed, of which a campaign has thousands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiida.common.links import LinkType
 
 pytestmark = pytest.mark.integration
 
-# What each seed with one leg adds to the graph: seed, work chain, job, and what the job leaves.
+# The nodes of each seed with one leg: seed, work chain, job, and the outputs of the job.
 OF_A_SEED = [
     'SeedData',
     'ExplorationWorkChain',
@@ -25,7 +25,7 @@ INPUT, OUTPUT = (LinkType.INPUT_CALC, LinkType.INPUT_WORK), (LinkType.CREATE, Li
 
 
 def nodes_of_explorations(campaign) -> list[orm.Node]:
-    """Return the explorations, their jobs, and all their inputs and outputs, each once."""
+    """Return the explorations, their jobs, and all their inputs and outputs, without duplicates."""
     explorations = [node for node in campaign.called if node.process_label == 'ExplorationWorkChain']
     found = {}
     for process in (*explorations, *(job for node in explorations for job in node.called)):
@@ -45,7 +45,7 @@ def name(node: orm.Node) -> str:
     return label
 
 
-def test_a_seed_with_one_leg_is_eight_nodes_and_its_explorations_share_all_else(tiny_campaign):
+def test_a_seed_with_one_leg_has_eight_nodes_and_all_explorations_share_the_others(tiny_campaign):
     nodes = nodes_of_explorations(tiny_campaign)
     of_seeds = Counter(name(node) for node in nodes if name(node) in OF_A_SEED)
     assert of_seeds == dict.fromkeys(OF_A_SEED, 3)

@@ -1,4 +1,4 @@
-"""A campaign that asks a database, which a stand-in on this machine answers."""
+"""A campaign that queries a database, which a local server replaces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FILTER = 'elements HAS ALL "Au", "Cu" AND nelements=2'
 ANSWER = [structure('a-2', ['Cu', 'Au']), structure('a-1', ['Cu', 'Cu', 'Cu', 'Au'], a_A=6.0)]
 
 
-def test_the_answer_is_in_the_graph_as_a_file_and_the_config_keeps_the_query(run_campaign, tmp_path, monkeypatch):
+def test_the_graph_stores_the_answer_as_a_file_and_the_query_in_the_config(run_campaign, tmp_path, monkeypatch):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     monkeypatch.setenv('NO_PROXY', '127.0.0.1')
     with serve({FILTER: ANSWER}) as address:
@@ -19,8 +19,8 @@ def test_the_answer_is_in_the_graph_as_a_file_and_the_config_keeps_the_query(run
         entry = {'kind': 'structures', 'query': query, 'perturb': {'rattle_A': 0.02}}
         campaigns = [run_campaign(generation=[entry]) for _ in range(2)]
     assert all(campaign.is_finished_ok for campaign in campaigns)
-    (asked,) = campaigns[0].inputs.config['generation']
-    assert asked['query'] == query | {'formula': None, 'filter': None, 'max_structures': 100}
+    (stored,) = campaigns[0].inputs.config['generation']
+    assert stored['query'] == query | {'formula': None, 'filter': None, 'max_structures': 100}
     (file,) = campaigns[0].inputs.files.values()
     assert file.get_content().count('database_id="id a-') == 2
     first, second = (_seeds(campaign) for campaign in campaigns)
@@ -29,7 +29,7 @@ def test_the_answer_is_in_the_graph_as_a_file_and_the_config_keeps_the_query(run
 
 
 def _seeds(campaign):
-    """Return the seeds of a campaign by their ids."""
+    """Return the seeds of a campaign, by their ids."""
     (generation,) = [node for node in campaign.called if node.process_label == 'generate_seeds']
     seeds = [link.node for link in generation.base.links.get_outgoing() if link.link_label.startswith('seed_')]
     return {seed.seed_id: seed for seed in seeds}

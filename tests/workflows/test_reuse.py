@@ -1,4 +1,4 @@
-"""Restart points: which leaves of a campaign are taken from AiiDA's cache, and which are not."""
+"""The calculations of a campaign that are taken from AiiDA's cache."""
 
 import pytest
 from aiida import orm
@@ -9,8 +9,8 @@ from aiida_mlip_autopipe.workflows.inputs import campaign as submission
 pytestmark = pytest.mark.integration
 
 
-def leaves(campaign):
-    """Return for each leaf of a campaign whether it was taken from the cache, by process label."""
+def cached(campaign):
+    """Return whether each calculation of a campaign was taken from the cache, by process label."""
     hits = {}
     for node in sorted(campaign.called_descendants, key=lambda node: node.pk):
         if not isinstance(node, orm.WorkChainNode):
@@ -25,18 +25,18 @@ def first(run_campaign):
 
 @pytest.fixture
 def rerun(first, run_campaign):
-    """Run the first campaign once more, with some sections changed; return the hits."""
+    """Return a function that repeats the first campaign with changed sections and returns what was cached."""
 
     def run(**sections):
         assert first.is_finished_ok
         second = run_campaign(reuse=True, **sections)
         assert second.is_finished_ok
-        return leaves(second)
+        return cached(second)
 
     return run
 
 
-def test_the_same_file_again_hits_every_leaf(rerun):
+def test_the_same_config_reuses_every_calculation(rerun):
     assert rerun() == {
         'generate_seeds': [True],
         'ExplorationCalculation': [True] * 3,
@@ -45,7 +45,7 @@ def test_the_same_file_again_hits_every_leaf(rerun):
     }
 
 
-def test_another_sampling_keeps_the_explorations(rerun):
+def test_another_sampling_reuses_the_explorations(rerun):
     hits = rerun(sampling={'kind': 'fps', 'n_structures': 6})
     assert hits['generate_seeds'] == [True]
     assert hits['ExplorationCalculation'] == [True] * 3
@@ -53,7 +53,7 @@ def test_another_sampling_keeps_the_explorations(rerun):
     assert hits['export_dataset'] == [False]
 
 
-def test_one_more_seed_keeps_the_explorations_of_the_others(rerun, campaign_config):
+def test_an_additional_seed_reuses_the_explorations_of_the_others(rerun, campaign_config):
     entries = [entry.model_dump(mode='json') for entry in campaign_config().generation]
     entries[0]['n_seeds'] += 1
     hits = rerun(generation=entries)
@@ -61,14 +61,14 @@ def test_one_more_seed_keeps_the_explorations_of_the_others(rerun, campaign_conf
     assert sorted(hits['ExplorationCalculation']) == [False, True, True, True]
 
 
-def test_another_version_of_the_sampling_misses(rerun, monkeypatch):
+def test_another_version_of_the_sampling_repeats_the_selection(rerun, monkeypatch):
     monkeypatch.setattr(sampling, 'STAGE_VERSION', 'another')
     hits = rerun()
     assert hits['ExplorationCalculation'] == [True] * 3
     assert hits['select_frames'] == [False]
 
 
-def test_another_version_of_the_runner_misses_and_is_refused_by_the_job(first, run_campaign, monkeypatch):
+def test_jobs_refuse_another_version_of_the_runner_and_are_not_reused(first, run_campaign, monkeypatch):
     monkeypatch.setattr(submission, 'RUNNER_VERSION', 'another')
     campaign = run_campaign(reuse=True)
     jobs = [node for node in campaign.called_descendants if isinstance(node, orm.CalcJobNode)]
@@ -76,5 +76,5 @@ def test_another_version_of_the_runner_misses_and_is_refused_by_the_job(first, r
     assert not any(job.base.caching.is_created_from_cache for job in jobs)
 
 
-def test_nothing_is_reused_unless_asked_for(first, run_campaign):
-    assert not any(any(hits) for hits in leaves(run_campaign(reuse=False)).values())
+def test_nothing_is_reused_if_reuse_is_off(first, run_campaign):
+    assert not any(any(hits) for hits in cached(run_campaign(reuse=False)).values())

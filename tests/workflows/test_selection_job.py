@@ -1,4 +1,4 @@
-"""Many frames are selected by a job: with the nodes of the calcfunction, and an exit code for each way to fail."""
+"""The selection job gives the nodes of the calcfunction, and has an exit code for each failure."""
 
 import numpy as np
 import pytest
@@ -46,13 +46,13 @@ def make_trajectory(number):
 
 @pytest.fixture(scope='module')
 def inputs(emt_code, tmp_path_factory):
-    """All inputs that a selection can have; their labels mean nothing, and neither does their order."""
+    """All inputs that a selection can have. Their labels and their order have no meaning."""
     trajectories = [make_trajectory(number) for number in range(3)]
     path = tmp_path_factory.mktemp('reference') / 'old.db'
     with connect(path) as database:
         database.write(trajectories[1].frame(4), label_source='dft:vasp:pbe')
     features = np.random.default_rng(0).normal(size=(31, 4)).astype(np.float32)
-    asked = {'of': 'structures', 'descriptor': SMALL.model_dump(mode='json')}
+    request = {'of': 'structures', 'descriptor': SMALL.model_dump(mode='json')}
     about = {'statistics': {'n_features': 4}}
     ids = {one.trajectory_id: 10 for one in trajectories}
     return {
@@ -65,15 +65,15 @@ def inputs(emt_code, tmp_path_factory):
         'legs': {f'leg{(place * 2) % 3}': node_from_trajectory(one, {}) for place, one in enumerate(trajectories)},
         'evaluations': {'first': node_from_evaluation(trajectories[2], make_trajectory(2), {})},
         'descriptors': {
-            'second': node_from_features(features[:30], ids, asked, [29, 79], about),
-            'first': node_from_features(features[30:], {}, asked, [29, 79], about),
+            'second': node_from_features(features[:30], ids, request, [29, 79], about),
+            'first': node_from_features(features[30:], {}, request, [29, 79], about),
         },
     }
 
 
 @pytest.fixture
 def select(inputs, emt_code):
-    """Return a function that selects by a job."""
+    """Return a function that runs a selection job."""
 
     def run(environment=None, options=None, **changes):
         record = environment_of().without_calculator().model_dump(mode='json') | (environment or {})
@@ -88,7 +88,7 @@ def select(inputs, emt_code):
     return run
 
 
-def test_the_nodes_of_a_job_are_those_of_the_calcfunction_to_the_last_bit(inputs, select):
+def test_the_job_gives_exactly_the_nodes_of_the_calcfunction(inputs, select):
     job = select()
     assert job.is_finished_ok, job.exit_message
     assert job.outputs.result['versions']['package']
@@ -121,7 +121,7 @@ PROVOCATIONS = {
 
 
 @pytest.mark.parametrize('status', PROVOCATIONS)
-def test_every_way_to_fail_has_an_exit_code_and_is_not_taken_from_the_cache(select, status):
+def test_each_failure_has_its_exit_code_and_is_not_taken_from_the_cache(select, status):
     kinds = {'stage_version': orm.Str, 'settings': orm.Dict}
     changes = {name: kinds[name](value) if name in kinds else value for name, value in PROVOCATIONS[status].items()}
     node = select(**changes)

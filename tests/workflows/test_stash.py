@@ -1,4 +1,4 @@
-"""Full trajectories that stay on the computer, and their copies by jobs of their own."""
+"""Full trajectories, which stay on the computer, and the jobs that copy them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def kept(run_campaign):
     return run_campaign(**sections(**EVERY_STEP))
 
 
-def test_the_full_trajectory_stays_in_the_jobs_folder_and_is_not_retrieved(kept):
+def test_the_full_trajectory_stays_in_the_folder_of_the_job(kept):
     assert kept.is_finished_ok, kept.exit_message
     assert not jobs_of(kept, StashCalculation)
     (job,) = jobs_of(kept, ExplorationCalculation)
@@ -71,7 +71,7 @@ def test_the_full_trajectory_stays_in_the_jobs_folder_and_is_not_retrieved(kept)
     assert FullTrajectoryReader(found.path).records['step'].tolist() == list(range(1, 13))
 
 
-def test_a_copy_has_the_sha256_that_the_exploration_told_and_its_provenance_is_in_the_graph(stashed):
+def test_a_copy_has_the_sha256_that_the_exploration_reported_and_its_provenance_is_stored(stashed):
     campaign, folder = stashed
     assert campaign.is_finished_ok, campaign.exit_message
     (job,), (copy,) = jobs_of(campaign, ExplorationCalculation), jobs_of(campaign, StashCalculation)
@@ -82,18 +82,18 @@ def test_a_copy_has_the_sha256_that_the_exploration_told_and_its_provenance_is_i
         job.outputs.remote_folder.uuid,
         job.outputs.result.uuid,
     )
-    # It begins when the exploration has been read.
+    # It starts after the exploration has been parsed.
     assert copy.ctime > job.mtime
     path = Path(node.target_basepath, *node.source_list)
     assert path == folder / f'seed_{job.inputs.seed.seed_id}' / job.uuid / 'full_trajectory.frames'
-    told = job.outputs.result['full_trajectory']
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == told['sha256']
+    recorded = job.outputs.result['full_trajectory']
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == recorded['sha256']
     assert sorted(one.name for one in path.parent.iterdir()) == [path.name, f'{path.name}.sha256']
     (found,) = find_full_trajectories(campaign)
     assert (found.path, found.is_stashed) == (str(path), True)
 
 
-def test_a_row_leads_to_its_frame_in_the_full_trajectory(stashed, tmp_path):
+def test_the_frame_of_a_row_is_found_in_the_full_trajectory(stashed, tmp_path):
     campaign, folder = stashed
     write_dataset(campaign, tmp_path / 'a.db')
     with Dataset(tmp_path / 'a.db') as dataset:
@@ -108,8 +108,8 @@ def test_a_row_leads_to_its_frame_in_the_full_trajectory(stashed, tmp_path):
 
 
 @pytest.mark.long
-def test_nothing_else_changes_by_it_and_a_copy_added_later_reruns_nothing(run_campaign, tmp_path):
-    # No other test has explored so far.
+def test_full_trajectories_affect_no_other_result_and_copies_rerun_nothing(run_campaign, tmp_path):
+    # No other test has explored this many steps.
     settings = {'reuse': True, 'n_steps': 10}
     plain = run_campaign(**sections(**settings))
     kept = run_campaign(**sections(**settings, **EVERY_STEP))
@@ -124,11 +124,11 @@ def test_nothing_else_changes_by_it_and_a_copy_added_later_reruns_nothing(run_ca
         (again,), (copy,) = jobs_of(stashed, ExplorationCalculation), jobs_of(stashed, StashCalculation)
         assert again.base.caching.is_created_from_cache
         assert copy.base.caching.is_created_from_cache is n_copied
-    # The same file, so the first campaign's is safe too.
+    # It is the same file, so that of the first campaign counts as copied, too.
     assert [one.is_stashed for one in find_full_trajectories(kept)] == [True]
 
 
-def test_a_rescued_run_has_a_file_for_each_leg(run_campaign, tmp_path):
+def test_a_run_with_a_recovery_has_a_file_for_each_leg(run_campaign, tmp_path):
     crash = {'guards': {'force_eV_per_A': 0.9}, 'rescue': {'max_rescues': 1}, 'frame_interval': 1, 'n_steps': 60}
 
     def accept(builder):
@@ -137,9 +137,9 @@ def test_a_rescued_run_has_a_file_for_each_leg(run_campaign, tmp_path):
     settings = sections(stash=tmp_path, **crash, **EVERY_STEP)
     campaign = run_campaign(accept, **{**settings, 'sampling': {'n_structures': 3, 'crash_share': 1.0}})
     jobs = jobs_of(campaign, ExplorationCalculation)
-    told = [job.outputs.result['full_trajectory'] for job in jobs]
+    recorded = [job.outputs.result['full_trajectory'] for job in jobs]
     found = find_full_trajectories(campaign)
-    assert [one.told.model_dump() for one in found] == [one for one in told if one]
+    assert [one.told.model_dump() for one in found] == [one for one in recorded if one]
     assert len(found) == len({one.path for one in found}) >= 1
     assert all(one.is_stashed for one in found)
     assert FullTrajectoryReader(found[0].path).records['step'].tolist() == list(
@@ -147,7 +147,7 @@ def test_a_rescued_run_has_a_file_for_each_leg(run_campaign, tmp_path):
     )
 
 
-def test_a_folder_that_cannot_be_written_to_fails_no_seed_and_the_original_stays(run_campaign, tmp_path):
+def test_a_folder_that_cannot_be_written_is_not_fatal_and_the_original_stays(run_campaign, tmp_path):
     (tmp_path / 'file').touch()
     campaign = run_campaign(**sections(stash=tmp_path / 'file' / 'archive', **EVERY_STEP))
     assert campaign.is_finished_ok, campaign.exit_message
@@ -163,22 +163,22 @@ def test_a_folder_that_cannot_be_written_to_fails_no_seed_and_the_original_stays
 
 @pytest.fixture(scope='module')
 def explored(kept):
-    """The job that has written it."""
+    """The job that wrote the full trajectory."""
     (job,) = jobs_of(kept, ExplorationCalculation)
     return job
 
 
 @pytest.fixture
 def stash(explored, tmp_path):
-    """Return a function that runs the copy of a full trajectory and returns its node."""
+    """Return a function that copies a full trajectory and returns the node of the job."""
     from aiida.engine import run_get_node
 
     def run(prepend_text='', **changes):
-        told = explored.outputs.result.get_dict()
-        told['full_trajectory'].update(changes)
+        result = explored.outputs.result.get_dict()
+        result['full_trajectory'].update(changes)
         builder = StashCalculation.get_builder()
         builder.source, builder.folder = explored.outputs.remote_folder, orm.Str(str(tmp_path / 'archive'))
-        builder.result = orm.Dict(told) if changes else explored.outputs.result
+        builder.result = orm.Dict(result) if changes else explored.outputs.result
         builder.metadata.computer = explored.computer
         builder.metadata.options.prepend_text = prepend_text
         return run_get_node(builder)[1]
@@ -190,35 +190,35 @@ def copies(folder):
     return [path for path in (folder / 'archive').rglob('*') if path.is_file()]
 
 
-def test_a_file_that_is_not_what_its_job_told_is_not_copied(stash, tmp_path):
+def test_a_file_that_has_changed_is_not_copied(stash, tmp_path):
     copy = stash(sha256='0' * 64)
     assert copy.exit_status == FAILURES.ERROR_ORIGINAL.status
     assert 'full_trajectory.frames' in copy.exit_message
     assert not copies(tmp_path)
 
 
-def test_a_file_that_is_gone_is_told(stash, tmp_path):
+def test_a_missing_file_is_reported(stash, tmp_path):
     copy = stash(file='gone.frames')
     assert copy.exit_status == FAILURES.ERROR_ORIGINAL.status
     assert 'gone.frames' in copy.exit_message
     assert not copies(tmp_path)
 
 
-def test_only_what_the_job_told_of_is_copied(stash, explored, tmp_path):
-    """A job that was killed after its last checkpoint has left frames that the next leg has too."""
+def test_only_the_reported_part_of_the_file_is_copied(stash, explored, tmp_path):
+    """A job that was killed after its last checkpoint leaves frames that the next leg computes again."""
     original = Path(explored.outputs.remote_folder.get_remote_path(), 'full_trajectory.frames')
-    told = original.read_bytes()
-    original.write_bytes(told + b'a frame, and half of another')
+    reported = original.read_bytes()
+    original.write_bytes(reported + b'a frame, and half of another')
     try:
         copy = stash()
     finally:
-        original.write_bytes(told)
+        original.write_bytes(reported)
     assert copy.is_finished_ok, copy.exit_message
-    assert Path(copy.outputs.stashed.target_basepath, 'full_trajectory.frames').read_bytes() == told
+    assert Path(copy.outputs.stashed.target_basepath, 'full_trajectory.frames').read_bytes() == reported
 
 
-def spoiled(tmp_path, name, script):
-    """Return the line that puts a program before those of the system."""
+def replaced(tmp_path, name, script):
+    """Return the line that replaces a program of the system."""
     (tmp_path / 'bin').mkdir()
     program = tmp_path / 'bin' / name
     program.write_text(f'#!/bin/sh\n{script}\n')
@@ -227,7 +227,7 @@ def spoiled(tmp_path, name, script):
 
 
 def test_a_copy_that_differs_is_removed(stash, tmp_path):
-    before = spoiled(tmp_path, 'sync', 'echo rot >>"$1"')
+    before = replaced(tmp_path, 'sync', 'echo rot >>"$1"')
     copy = stash(before)
     assert copy.exit_status == FAILURES.ERROR_COPY.status
     assert str(tmp_path / 'archive') in copy.exit_message
@@ -235,27 +235,27 @@ def test_a_copy_that_differs_is_removed(stash, tmp_path):
     assert not copies(tmp_path)
 
 
-def test_a_full_disk_is_told_as_such(stash, tmp_path):
-    before = spoiled(tmp_path, 'sync', 'echo "sync: error syncing \'$1\': No space left on device" >&2; exit 1')
+def test_a_full_disk_has_its_exit_code(stash, tmp_path):
+    before = replaced(tmp_path, 'sync', 'echo "sync: error syncing \'$1\': No space left on device" >&2; exit 1')
     copy = stash(before)
     assert copy.exit_status == FAILURES.ERROR_DISK_FULL.status
     assert not copies(tmp_path)
 
 
-def test_a_job_that_was_cut_off_has_not_stashed(stash, tmp_path):
-    copy = stash(spoiled(tmp_path, 'sha256sum', 'kill -KILL $PPID'))
+def test_a_job_that_was_killed_has_no_copy(stash, tmp_path):
+    copy = stash(replaced(tmp_path, 'sha256sum', 'kill -KILL $PPID'))
     assert copy.exit_status
     assert 'stashed' not in copy.outputs
 
 
-def test_cleaning_leaves_what_was_not_stashed(run_campaign, tmp_path):
+def test_cleaning_keeps_full_trajectories_without_a_copy(run_campaign, tmp_path):
     folder = tmp_path / 'file'
     folder.touch()
     campaign = run_campaign(**sections(n_steps=8, stash=folder, **EVERY_STEP))
     (job,) = jobs_of(campaign, ExplorationCalculation)
     original = Path(job.outputs.remote_folder.get_remote_path())
     cleaned = clean_campaign(campaign)
-    # That of the copy, which failed, goes.
+    # Only the folder of the failed copy job is removed.
     assert (cleaned.n_removed, [Path(one.path).parent for one in cleaned.kept]) == (1, [original])
     assert original.exists()
     assert clean_campaign(campaign, force=True).n_removed == 1
@@ -264,7 +264,7 @@ def test_cleaning_leaves_what_was_not_stashed(run_campaign, tmp_path):
     assert found.state == 'removed'
 
 
-def test_cleaning_removes_what_was_stashed(stashed):
+def test_cleaning_removes_copied_full_trajectories(stashed):
     campaign, _ = stashed
     cleaned = clean_campaign(campaign)
     assert (cleaned.n_removed, cleaned.kept) == (2, ())

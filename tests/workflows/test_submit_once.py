@@ -15,7 +15,7 @@ LABEL = 'explore_seed_a'
 
 @pytest.fixture
 def campaign(emt_code, campaign_config):
-    """A campaign's process that has not taken its first step."""
+    """The process of a campaign before its first step."""
     return instantiate_process(
         get_manager().create_runner(communicator=None), DatasetWorkChain.get_builder_from_config(campaign_config())
     )
@@ -28,18 +28,18 @@ def add_child(campaign, state):
     return child.store()
 
 
-def test_a_child_that_was_submitted_before_the_step_was_cut_off_is_found(campaign):
+def test_a_child_that_an_interrupted_step_submitted_is_found(campaign):
     child = add_child(campaign, ProcessState.WAITING)
     found = campaign.submit(ExplorationCalculation, metadata={'call_link_label': LABEL})
     assert found.pk == child.pk
 
 
-def test_a_child_of_another_label_is_none_of_it(campaign):
+def test_a_child_with_another_label_is_not_found(campaign):
     add_child(campaign, ProcessState.WAITING)
     assert campaign._find_child('explore_seed_b') is None
 
 
-def test_a_child_that_was_never_handed_over_is_submitted_anew(campaign):
-    """Its node was stored, but not the checkpoint without which no worker can run it."""
+def test_a_child_without_a_checkpoint_is_submitted_again(campaign):
+    """Its node was stored, but no worker can run it without a checkpoint."""
     add_child(campaign, ProcessState.CREATED)
     assert campaign._find_child(LABEL) is None

@@ -1,4 +1,4 @@
-"""The throttle, with children that are stubs."""
+"""The throttle, with stubs as children."""
 
 import asyncio
 from collections import Counter
@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.workflows.graph import STOP_ASKED
 pytestmark = pytest.mark.usefixtures('aiida_profile')
 
 
-def most_in_flight(events):
+def max_running(events):
     counts, n = [], 0
     for what, _ in events:
         n += 1 if what == 'start' else -1
@@ -23,33 +23,33 @@ def most_in_flight(events):
     return max(counts)
 
 
-def test_as_many_children_are_in_flight_as_allowed_and_all_have_their_turn():
+def test_all_children_run_and_their_number_is_limited():
     campaign = make_campaign('abcdefg', slots=3)
     events = run_to_end(campaign)
     assert Counter(what for what, _ in events) == {'start': 7, 'end': 7}
-    assert most_in_flight(events) == 3
+    assert max_running(events) == 3
     assert sorted(campaign.ctx.ended) == list('abcdefg')
 
 
-def test_with_one_slot_a_child_starts_when_the_one_before_has_ended():
+def test_with_one_slot_children_run_one_after_another():
     events = run_to_end(make_campaign('abc', slots=1))
     assert events == [(what, label) for label in 'abc' for what in ('start', 'end')]
 
 
-def test_a_slot_is_refilled_while_the_other_children_still_run():
-    def end_the_first_when_the_last_has_started(campaign, label):
+def test_a_slot_is_refilled_while_other_children_run():
+    def end_the_first_after_the_last_has_started(campaign, label):
         if label == 'b':
             campaign.end('b')
         if label == 'c':
             campaign.end('a')
             campaign.end('c')
 
-    events = run_to_end(make_campaign('abc', 2, end_the_first_when_the_last_has_started))
+    events = run_to_end(make_campaign('abc', 2, end_the_first_after_the_last_has_started))
     assert events.index(('start', 'c')) < events.index(('end', 'a'))
 
 
-def test_the_end_of_each_child_is_subscribed_to_once():
-    """They end one by one, so that the campaign waits for each child several times."""
+def test_a_campaign_subscribes_once_to_the_end_of_each_child():
+    """The children end one by one, so that the campaign waits for each of them several times."""
 
     def end_the_oldest(campaign, label):
         running = list(campaign.ctx.running)
@@ -58,12 +58,12 @@ def test_the_end_of_each_child_is_subscribed_to_once():
 
     campaign = make_campaign([f'seed_{number}' for number in range(20)], 5, end_the_oldest)
     events = run_to_end(campaign)
-    assert most_in_flight(events) == 5
+    assert max_running(events) == 5
     assert len(campaign.runner.subscriptions) == len(set(campaign.runner.subscriptions)) == 20
 
 
-def test_a_campaign_that_is_loaded_from_its_checkpoint_subscribes_again_and_goes_on():
-    """The worker dies while two children run, one of which ends before another worker has taken over."""
+def test_a_campaign_loaded_from_its_checkpoint_subscribes_again_and_continues():
+    """The worker dies while two children run, and one of them ends before another worker takes over."""
 
     def end_the_first(campaign, label):
         if label == 'a':
@@ -87,7 +87,7 @@ def test_a_campaign_that_is_loaded_from_its_checkpoint_subscribes_again_and_goes
     assert again.runner.subscriptions == [again.ctx.ended[label] for label in 'bcd']
 
 
-def test_a_paused_job_holds_no_slot(monkeypatch):
+def test_a_paused_job_occupies_no_slot(monkeypatch):
     monkeypatch.setattr(throttle, 'PAUSED_POLL_S', 0.01)
 
     def pause_the_first(campaign, label):
@@ -104,7 +104,7 @@ def test_a_paused_job_holds_no_slot(monkeypatch):
     assert run_to_end(make_campaign('ab', 1, pause_the_first))[:2] == [('start', 'a'), ('start', 'b')]
 
 
-def test_nothing_more_starts_in_a_campaign_that_is_asked_to_stop():
+def test_no_child_starts_after_a_request_to_stop():
     def stop(campaign, label):
         campaign.node.base.extras.set(STOP_ASKED, True)
         campaign.end(label)

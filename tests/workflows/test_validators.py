@@ -1,4 +1,4 @@
-"""Who submits a process without a config file meets an error before anything is stored."""
+"""Processes submitted without a config file are validated before anything is stored."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def make_dataset(structures):
         return DatasetData.from_file(path)
 
 
-# The nodes of ports, which the tables below fill with plain values: no profile is loaded when they are read.
+# The node types of ports. The tables below have plain values, because no profile is loaded when they are defined.
 NODES = {
     'campaign': orm.Dict,
     'descriptor': orm.Dict,
@@ -81,7 +81,7 @@ def nodes(change):
 
 @pytest.fixture
 def job(emt_code):
-    """What the jobs of all kinds need."""
+    """The inputs of all jobs."""
     return {
         'code': emt_code,
         'calculator': orm.Dict({'kind': 'emt'}),
@@ -141,18 +141,18 @@ def campaign_inputs(emt_code, campaign_config):
 
 @pytest.fixture
 def dataset(campaign_inputs):
-    """The inputs of a campaign, as plain dictionaries."""
+    """The inputs of a campaign as plain dictionaries."""
     return as_plain(campaign_inputs)
 
 
 def refuse(process, inputs, *places):
-    """Check that a process is refused for faults at these places, before any node is stored."""
+    """Check that a process is refused with errors at these places, before any node is stored."""
     before = orm.QueryBuilder().append(orm.Node).count()
     with pytest.raises(ValueError, match='validating') as raised:
         run(process, **inputs)
-    sentences = str(raised.value).splitlines()
-    assert len(sentences) == len(places)
-    assert all(place in sentence for place, sentence in zip(places, sentences, strict=True)), sentences
+    lines = str(raised.value).splitlines()
+    assert len(lines) == len(places), lines
+    assert all(f'{place}:' in line for place, line in zip(places, lines, strict=True)), lines
     assert orm.QueryBuilder().append(orm.Node).count() == before
 
 
@@ -161,7 +161,7 @@ def fault_of(process, inputs):
     return ports.validate(ports.pre_process(dict(inputs)))
 
 
-def test_good_inputs_pass(exploration, evaluation, description, descriptions, dataset):
+def test_valid_inputs_pass(exploration, evaluation, description, descriptions, dataset):
     for process, inputs in (
         (ExplorationCalculation, exploration),
         (ExplorationCalculation, exploration | {'rescues': orm.Int(0)}),
@@ -194,7 +194,7 @@ EXPLORATIONS = {
 
 
 @pytest.mark.parametrize(('change', 'places'), EXPLORATIONS.values(), ids=EXPLORATIONS)
-def test_settings_that_cannot_be_explored_are_refused(exploration, change, places):
+def test_invalid_settings_of_an_exploration_are_refused(exploration, change, places):
     exploration['exploration'] = orm.Dict(change)
     refuse(ExplorationCalculation, exploration, *places)
     refuse(ExplorationWorkChain, {'job': exploration}, *places)
@@ -211,7 +211,7 @@ CALCULATORS = {
 
 
 @pytest.mark.parametrize(('settings', 'place'), CALCULATORS.values(), ids=CALCULATORS)
-def test_a_calculator_that_cannot_be_is_refused_by_every_process(
+def test_an_invalid_calculator_is_refused_by_every_process(
     exploration, evaluation, description, descriptions, dataset, settings, place
 ):
     bad = {'calculator': orm.Dict(settings)}
@@ -227,7 +227,7 @@ def test_a_calculator_that_cannot_be_is_refused_by_every_process(
 NUMBERS = {
     'a negative random seed': ({'random_seed': -1}, 'random_seed'),
     'a random seed beyond 63 bits': ({'random_seed': 2**63}, 'random_seed'),
-    'an interval of no step': ({'full_trajectory_interval': 0}, 'full_trajectory_interval'),
+    'an interval of zero steps': ({'full_trajectory_interval': 0}, 'full_trajectory_interval'),
     'an interval longer than the run': ({'full_trajectory_interval': 21}, 'full_trajectory_interval'),
 }
 
@@ -238,19 +238,19 @@ def test_numbers_out_of_range_are_refused(exploration, change, place):
     refuse(ExplorationWorkChain, {'job': exploration | nodes(change)}, place)
 
 
-def test_fewer_than_no_rescues_and_no_leg_at_all_are_refused(exploration):
+def test_a_negative_number_of_recoveries_and_zero_legs_are_refused(exploration):
     refuse(ExplorationCalculation, exploration | {'rescues': orm.Int(-1)}, 'rescues')
     refuse(ExplorationWorkChain, {'job': exploration, 'max_iterations': orm.Int(0)}, 'max_iterations')
     refuse(ExplorationWorkChain, {'job': exploration, 'retry_memory_factor': 0.5}, 'retry_memory_factor')
 
 
 DESCRIPTIONS = {
-    'an unknown descriptor': ({'descriptor': {'kind': 'acsf'}}, 'descriptor'),
+    'an unknown descriptor': ({'descriptor': {'kind': 'acsf'}}, 'descriptor.kind'),
     'a misspelt key': ({'descriptor': {'kind': 'soap', 'n_maxx': 3}}, 'descriptor.n_maxx'),
     'no species': ({'species': []}, 'species'),
     'a species that is not an element': ({'species': [29, 130]}, 'species[1]'),
-    'arrays that are missing': ({'projection': components(variances=None)}, 'projection'),
-    'arrays that do not fit together': ({'projection': components(mean=np.zeros(3))}, 'projection'),
+    'missing arrays': ({'projection': components(variances=None)}, 'projection'),
+    'arrays of inconsistent shapes': ({'projection': components(mean=np.zeros(3))}, 'projection'),
     'directions that are not finite': ({'projection': components(directions=np.full((4, 2), np.nan))}, 'projection'),
     'no frames': ({'legs': {}}, 'legs'),
     'frames and a reference dataset': ({'reference_dataset': [COPPER]}, 'legs'),
@@ -259,15 +259,15 @@ DESCRIPTIONS = {
 
 
 @pytest.mark.parametrize(('change', 'place'), DESCRIPTIONS.values(), ids=DESCRIPTIONS)
-def test_what_cannot_be_described_is_refused(description, change, place):
+def test_invalid_inputs_of_a_descriptor_job_are_refused(description, change, place):
     refuse(DescriptionCalculation, description | nodes(change), place)
 
 
 def test_learned_descriptors_need_a_calculator(description, descriptions):
     del description['calculator'], descriptions['job']['calculator']
     refuse(DescriptionCalculation, description | {'descriptor': orm.Dict(LEARNED)}, 'calculator')
-    asked = orm.List([{'of': 'structures', 'descriptor': LEARNED}])
-    refuse(DescriptionWorkChain, descriptions | {'descriptors': asked}, 'job.calculator')
+    requests = orm.List([{'of': 'structures', 'descriptor': LEARNED}])
+    refuse(DescriptionWorkChain, descriptions | {'descriptors': requests}, 'job.calculator')
 
 
 @pytest.mark.parametrize(
@@ -275,58 +275,58 @@ def test_learned_descriptors_need_a_calculator(description, descriptions):
     [
         ({'descriptors': []}, 'descriptors'),
         ({'descriptors': [{'of': 'atoms', 'descriptor': SOAP}]}, 'descriptors[0].of'),
-        ({'descriptors': [{'of': 'structures', 'descriptor': {'kind': 'soap', 'x': 1}}]}, 'descriptors[0]'),
+        ({'descriptors': [{'of': 'structures', 'descriptor': {'kind': 'soap', 'x': 1}}]}, 'descriptors[0].descriptor.x'),
         ({'legs': {}}, 'legs'),
         ({'max_concurrent_jobs': 0}, 'max_concurrent_jobs'),
     ],
 )
-def test_descriptors_that_no_job_can_compute_are_refused(descriptions, change, place):
+def test_invalid_inputs_of_the_descriptors_are_refused(descriptions, change, place):
     refuse(DescriptionWorkChain, descriptions | nodes(change), place)
 
 
 CAMPAIGNS = {
     'a name with a space': ({'campaign': {'name': 'my set', 'config_hash': 'a' * 64}}, 'campaign.name'),
-    'a hash that is none': ({'campaign': {'name': 'mine', 'config_hash': 'none'}}, 'campaign.config_hash'),
+    'a malformed hash': ({'campaign': {'name': 'mine', 'config_hash': 'none'}}, 'campaign.config_hash'),
     'a negative random seed': ({'random_seed': -1}, 'random_seed'),
-    'no entry': ({'generation': {'entries': [], 'cutoff_A': 6.0}}, 'generation.entries'),
-    'no range': ({'generation': {'entries': [{'kind': 'alloy', 'composition': {'Cu': 1}}]}}, 'generation.cutoff_A'),
-    'an unknown system': (
+    'no entries': ({'generation': {'entries': [], 'cutoff_A': 6.0}}, 'generation.entries'),
+    'no cutoff': ({'generation': {'entries': [{'kind': 'alloy', 'composition': {'Cu': 1}}]}}, 'generation.cutoff_A'),
+    'an unknown generator': (
         {'generation': {'entries': [{'kind': 'gas'}], 'cutoff_A': 6.0}},
         'generation.entries[0].kind',
     ),
-    'a file that is not there': (
+    'a missing file': (
         {'generation': {'entries': [{'kind': 'structures', 'files': ['file_x']}], 'cutoff_A': 6.0}},
         'files.file_x',
     ),
     'an unknown sampler': ({'sampling': {'kind': 'best'}}, 'sampling.kind'),
-    'a path of given structures': ({'sampling': {'kind': 'fps', 'given': 'old.db'}}, 'sampling.given'),
+    'a path of a reference dataset': ({'sampling': {'kind': 'fps', 'given': 'old.db'}}, 'sampling.given'),
     'disagreement without a committee': ({'sampling': {'kind': 'disagreement'}}, 'sampling.kind'),
     'no code': ({'codes': {}}, 'codes'),
     'no seed': ({'n_seeds': 0}, 'n_seeds'),
-    'no job in flight': ({'max_concurrent_jobs': 0}, 'max_concurrent_jobs'),
-    'more jobs than a worker has slots for': ({'max_concurrent_jobs': 1000}, 'max_concurrent_jobs'),
+    'no concurrent job': ({'max_concurrent_jobs': 0}, 'max_concurrent_jobs'),
+    'more jobs than a worker has slots': ({'max_concurrent_jobs': 1000}, 'max_concurrent_jobs'),
     'more successes than seeds': ({'min_success_share': 1.5}, 'min_success_share'),
-    'less memory than before': ({'retry_memory_factor': 0.5}, 'retry_memory_factor'),
-    'fewer than no frames': ({'describe_in_jobs_from': -1}, 'describe_in_jobs_from'),
+    'less memory on retry': ({'retry_memory_factor': 0.5}, 'retry_memory_factor'),
+    'a negative number of frames': ({'describe_in_jobs_from': -1}, 'describe_in_jobs_from'),
     'no leg': ({'max_iterations': 0}, 'max_iterations'),
 }
 
 
 @pytest.mark.parametrize(('change', 'place'), CAMPAIGNS.values(), ids=CAMPAIGNS)
-def test_a_campaign_that_cannot_be_is_refused(dataset, change, place):
+def test_an_invalid_campaign_is_refused(dataset, change, place):
     refuse(DatasetWorkChain, dataset | nodes(change), place)
 
 
-def test_a_campaign_spreads_several_temperatures_and_refuses_one_that_cannot_be(dataset):
+def test_a_campaign_accepts_several_temperatures_and_refuses_an_invalid_one(dataset):
     settings = dataset['job']['exploration'].get_dict()
     dataset['job'] = dict(dataset['job'], exploration=orm.Dict(settings | {'temperature_K': [300.0, 500.0]}))
     assert fault_of(DatasetWorkChain, dataset) is None
     dataset['job']['exploration'] = orm.Dict(settings | {'temperature_K': [300.0, -500.0]})
-    refuse(DatasetWorkChain, dataset, 'exploration.temperature_K')
+    refuse(DatasetWorkChain, dataset, 'exploration.temperature_K[1]')
 
 
 @pytest.mark.parametrize('name', ['code', 'calculator', 'environment'])
-def test_a_code_without_what_its_jobs_need_is_refused(dataset, job, name):
+def test_a_code_without_a_required_input_is_refused(dataset, job, name):
     del job[name]
     refuse(DatasetWorkChain, dataset | {'codes': {'mine': job | {'options': orm.Dict({})}}}, f'codes.mine.{name}')
 
@@ -340,12 +340,12 @@ def test_a_code_without_what_its_jobs_need_is_refused(dataset, job, name):
     ],
     ids=['no options', 'an unknown input', 'a stash without options'],
 )
-def test_the_namespace_of_a_code_is_complete_and_has_nothing_else(dataset, job, change, place):
+def test_missing_and_unknown_inputs_of_a_code_are_refused(dataset, job, change, place):
     mine = job | {name: make() for name, make in change.items()}
     refuse(DatasetWorkChain, dataset | {'codes': {'mine': mine}}, place)
 
 
-def test_a_record_that_is_none_and_a_device_that_it_does_not_have_are_refused(exploration, dataset, job):
+def test_an_invalid_environment_record_and_another_device_are_refused(exploration, dataset, job):
     bad = {'environment': orm.Dict({'ase': '3.29.0'})}
     with pytest.raises(ValueError, match=r'environment\.numpy'):
         run(ExplorationCalculation, **(exploration | bad))
@@ -356,7 +356,7 @@ def test_a_record_that_is_none_and_a_device_that_it_does_not_have_are_refused(ex
     refuse(ExplorationCalculation, exploration | other | {'environment': elsewhere}, 'calculator.device')
 
 
-def test_a_builder_refuses_a_bad_value_where_it_is_set(emt_code):
+def test_a_builder_refuses_an_invalid_value_on_assignment(emt_code):
     builder = emt_code.get_builder()
     with pytest.raises(ValueError, match='random_seed'):
         builder.random_seed = orm.Int(-1)

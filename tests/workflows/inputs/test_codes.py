@@ -1,4 +1,4 @@
-"""What the jobs of a campaign are given."""
+"""The codes and the options of a campaign's jobs."""
 
 from collections import Counter
 
@@ -58,7 +58,7 @@ ALL = JobResources(
 
 
 def script_head(computer, resources):
-    """Return the head of the submission script that AiiDA's plugin makes of the options."""
+    """Return the header of the submission script that AiiDA's plugin writes for these options."""
     from aiida.schedulers.datastructures import JobTemplate
 
     options = job_options(resources, computer)
@@ -71,7 +71,7 @@ def script_head(computer, resources):
     return scheduler._get_submit_script_header(template).splitlines()
 
 
-def test_on_slurm_everything_that_a_job_asks_for_stands_in_its_script(slurm):
+def test_a_slurm_script_requests_all_resources(slurm):
     assert {
         '#SBATCH --nodes=2',
         '#SBATCH --cpus-per-task=8',
@@ -85,13 +85,13 @@ def test_on_slurm_everything_that_a_job_asks_for_stands_in_its_script(slurm):
     } <= set(script_head(slurm, ALL))
 
 
-def test_a_job_of_one_core_asks_slurm_for_no_gpu_and_an_hour(slurm):
+def test_a_slurm_script_requests_one_hour_and_no_gpu_by_default(slurm):
     head = script_head(slurm, JobResources())
     assert '#SBATCH --time=01:00:00' in head
     assert not any(word in line for line in head for word in ('gres', 'mem', 'partition', 'account'))
 
 
-def test_another_scheduler_gets_the_extra_lines_and_no_words_of_slurm(make_computer):
+def test_the_script_of_another_scheduler_has_the_extra_lines_and_no_slurm_options(make_computer):
     head = script_head(make_computer('core.pbspro', 'pbs'), ALL)
     assert '#SBATCH --constraint=a100' in head
     assert not any('gres' in line for line in head)
@@ -103,13 +103,13 @@ def test_on_this_machine_a_job_has_no_wall_time(emt_code):
     assert 'rerunnable' not in options
 
 
-def test_no_option_of_a_job_holds_variables_which_would_be_hashed(emt_code, slurm, monkeypatch):
+def test_the_options_contain_no_environment_variables_which_would_be_hashed(emt_code, slurm, monkeypatch):
     monkeypatch.setenv('PYTHONPATH', '/of/the/user')
     for computer in (emt_code.computer, slurm):
         assert 'environment_variables' not in job_options(ALL, computer)
 
 
-def test_the_python_path_of_the_user_has_absolute_folders(tmp_path, monkeypatch):
+def test_the_python_path_of_the_user_is_made_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('PYTHONPATH', 'mods:/of/the/user:')
     assert user_python_path() == f'{tmp_path}/mods:/of/the/user'
@@ -117,7 +117,7 @@ def test_the_python_path_of_the_user_has_absolute_folders(tmp_path, monkeypatch)
     assert user_python_path() == ''
 
 
-def test_another_seed_changes_the_code_of_no_other_and_another_code_takes_only_its_share():
+def test_an_additional_code_takes_its_fraction_of_the_seeds_and_leaves_the_others_unchanged():
     seeds = [f'seed_{number}' for number in range(300)]
     before = {seed: choose_code(1, seed, ['a', 'b']) for seed in seeds}
     after = {seed: choose_code(1, seed, ['c', 'b', 'a']) for seed in seeds}
@@ -127,7 +127,7 @@ def test_another_seed_changes_the_code_of_no_other_and_another_code_takes_only_i
     assert {seed: choose_code(2, seed, ['a', 'b']) for seed in seeds} != before
 
 
-def test_several_codes_are_told_apart_by_code_and_calculator(emt_code, campaign_config):
+def test_the_keys_of_codes_depend_on_code_and_calculator(emt_code, campaign_config):
     label = emt_code.full_label
     codes = [{'code': label}, {'code': label, 'calculator': {'kind': 'lj'}, 'resources': {'cpus_per_job': 2}}]
     emt, lj = job_codes(campaign_config(execution={'codes': codes, 'memory_MB': 100}))
@@ -138,13 +138,13 @@ def test_several_codes_are_told_apart_by_code_and_calculator(emt_code, campaign_
     assert alone.key == emt.key
 
 
-def test_a_code_that_does_not_exist_is_told_with_those_that_do(emt_code, campaign_config):
+def test_the_error_about_a_missing_code_lists_the_codes(emt_code, campaign_config):
     orm.Dict({'a': 'node of another kind'}).store()
     with refused(Code.CODE_MISSING, 'execution.code:', "'gone@localhost'", emt_code.full_label):
         job_codes(campaign_config(execution={'code': 'gone@localhost'}))
 
 
-def test_jobs_in_flight_are_counted_once_a_computer(emt_code, remote_code, campaign_config):
+def test_the_limits_of_concurrent_jobs_are_added_once_for_each_computer(emt_code, remote_code, campaign_config):
     codes = [
         {'code': emt_code.full_label},
         {'code': remote_code.full_label},
@@ -179,7 +179,7 @@ def test_a_code_is_not_listed_twice_with_the_same_model_at_two_paths(remote_code
         job_codes(campaign_config(execution={'codes': codes}))
 
 
-def test_a_copy_asks_for_one_core_where_the_exploration_ran():
+def test_a_copy_requests_one_core_in_the_queue_of_the_exploration():
     stash = StashSettings(folder='/archive')
     assert stash_resources(stash, ALL) == JobResources(
         queue='gpu', account='mat', scheduler_lines='#SBATCH --constraint=a100'
@@ -188,7 +188,7 @@ def test_a_copy_asks_for_one_core_where_the_exploration_ran():
     assert stash_resources(StashSettings(folder='/archive', resources=transfer), ALL) == transfer
 
 
-def test_each_code_may_have_a_folder_of_its_own_for_full_trajectories(emt_code, campaign_config):
+def test_each_code_may_have_a_separate_folder_for_full_trajectories(emt_code, campaign_config):
     label = emt_code.full_label
     codes = [{'code': label}, {'code': label, 'calculator': {'kind': 'lj'}, 'stash': {'folder': '/other'}}]
     config = campaign_config(
@@ -198,7 +198,7 @@ def test_each_code_may_have_a_folder_of_its_own_for_full_trajectories(emt_code, 
 
 
 @pytest.mark.integration
-def test_seeds_are_spread_over_codes_and_each_row_says_who_labelled_it(run_campaign, emt_code, tmp_path):
+def test_seeds_are_distributed_over_codes_and_each_row_has_its_label_source(run_campaign, emt_code, tmp_path):
     from aiida_mlip_autopipe.campaigns.export import write_dataset
     from aiida_mlip_autopipe.storage import Dataset
 

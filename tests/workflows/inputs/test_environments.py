@@ -1,4 +1,4 @@
-"""What is hashed of a job's surroundings: its environment record, and not where packages were found."""
+"""A job's hash includes its environment record but not the paths of packages."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ def mine(tmp_path, monkeypatch):
 
 @pytest.fixture
 def explore(emt_code):
-    """Return a function that runs a small exploration, with what is finished taken from the cache."""
+    """Return a function that runs a small exploration and uses the cache."""
 
-    def run(calculator, told=None):
+    def run(calculator, messages=None):
         one = JobCode(emt_code, calculator, JobResources())
-        told = [] if told is None else told
+        messages = [] if messages is None else messages
         exploration = ExplorationSettings(temperature_K=300, n_steps=4, frame_interval=2)
         with use_cache('mlip_autopipe.explore', enabled=True):
             _, node = run_get_node(
                 ExplorationCalculation,
-                **one.inputs(Environments(told.append).node(one)),
+                **one.inputs(Environments(messages.append).node(one)),
                 seed=SeedData.from_seed(Seed(bulk('Cu', cubic=True), {'kind': 'structures'})),
                 random_seed=orm.Int(1),
                 **exploration_inputs(exploration),
@@ -76,15 +76,15 @@ def explore(emt_code):
 
 
 @pytest.mark.integration
-def test_an_edited_custom_calculator_is_told_and_explored_anew_and_its_first_version_is_reused(mine, explore):
-    told = []
+def test_an_edited_custom_calculator_is_reported_and_only_its_first_version_is_reused(mine, explore):
+    messages = []
     mine(1.0)
-    first = explore(CUSTOM, told)
-    assert told == []
+    first = explore(CUSTOM, messages)
+    assert messages == []
     mine(3.0)
-    edited = explore(CUSTOM, told)
-    assert len(told) == 1
-    assert 'mine_of_campaign' in told[0]
+    edited = explore(CUSTOM, messages)
+    assert len(messages) == 1
+    assert 'mine_of_campaign' in messages[0]
     assert not edited.base.caching.is_created_from_cache
     energies = [node.outputs.trajectory.get_array('energies') for node in (first, edited)]
     assert not np.allclose(*energies)
@@ -97,7 +97,7 @@ def test_an_edited_custom_calculator_is_told_and_explored_anew_and_its_first_ver
 
 
 @pytest.mark.integration
-def test_another_python_path_is_no_other_calculation(mine, explore, monkeypatch, tmp_path):
+def test_another_python_path_changes_no_hash(mine, explore, monkeypatch, tmp_path):
     first = explore(EMTSettings())
     monkeypatch.setenv('PYTHONPATH', f'{os.environ["PYTHONPATH"]}:{tmp_path}')
     again = explore(EMTSettings())
@@ -130,10 +130,12 @@ def remote(make_code):
     return make_code(True, '/usr/bin/python3')
 
 
-def record(code, calculator, resources=None, told=None):
-    """Return the record that jobs of a code get."""
+def record(code, calculator, resources=None, messages=None):
+    """Return the environment record of the jobs of a code."""
     one = JobCode(code, calculator, resources or JobResources())
-    return Environment.model_validate(Environments([].append if told is None else told.append).node(one).get_dict())
+    return Environment.model_validate(
+        Environments([].append if messages is None else messages.append).node(one).get_dict()
+    )
 
 
 def keep(code, kind, **changes):
@@ -142,7 +144,7 @@ def keep(code, kind, **changes):
     return environment
 
 
-def test_a_code_elsewhere_without_a_record_is_refused_with_the_command_that_makes_one(remote):
+def test_a_remote_code_without_a_record_is_refused_with_the_command_that_records_it(remote):
     with refused(Code.ENVIRONMENT_MISSING, f'mlip-autopipe calculator test {remote.full_label}'):
         record(remote, EMTSettings())
     with refused(Code.ENVIRONMENT_MISSING, f'calculator test {remote.full_label} --config'):
@@ -152,25 +154,25 @@ def test_a_code_elsewhere_without_a_record_is_refused_with_the_command_that_make
 
 
 @pytest.mark.integration
-def test_a_code_of_this_machine_without_a_record_is_tested_and_keeps_it(make_code, emt_code):
+def test_a_local_code_without_a_record_is_tested_and_recorded(make_code, emt_code):
     code = make_code(False, str(emt_code.filepath_executable))
     assert kept_environment(code, {'kind': 'emt'}) is None
     assert record(code, EMTSettings()) == environment_of() == kept_environment(code, {'kind': 'emt'})
 
 
 @pytest.mark.integration
-def test_a_package_that_has_changed_on_this_machine_is_told_once(emt_code):
+def test_a_changed_package_on_this_machine_is_reported_once(emt_code):
     calculator = EMTSettings().model_dump(mode='json')
-    now, told = kept_environment(emt_code, calculator), []
+    now, messages = kept_environment(emt_code, calculator), []
     keep_environment(emt_code, calculator, now.model_copy(update={'ase': '3.20.0'}))
-    assert record(emt_code, EMTSettings(), told=told) == now
-    assert record(emt_code, EMTSettings(), told=told) == now
-    (sentence,) = told
-    assert f'ase 3.20.0 -> {now.ase}' in sentence
+    assert record(emt_code, EMTSettings(), messages=messages) == now
+    assert record(emt_code, EMTSettings(), messages=messages) == now
+    (message,) = messages
+    assert f'ase 3.20.0 -> {now.ase}' in message
 
 
 @pytest.mark.integration
-def test_jobs_without_a_calculator_have_the_record_without_one(emt_code, remote):
+def test_jobs_without_a_calculator_have_a_record_without_one(emt_code, remote):
     assert described(emt_code) == environment_of().without_calculator()
     with refused(Code.ENVIRONMENT_MISSING, f'calculator test {remote.full_label}'):
         described(remote)
@@ -183,7 +185,7 @@ def described(code):
     return Environment.model_validate(node.get_dict())
 
 
-def test_threads_are_those_that_a_job_is_given(emt_code, remote, monkeypatch):
+def test_the_record_has_the_number_of_threads_of_the_job(emt_code, remote, monkeypatch):
     keep(remote, 'emt')
     monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: {0, 1})
     assert record(remote, EMTSettings(), JobResources(cpus_per_job=8)).threads == 8
@@ -191,7 +193,7 @@ def test_threads_are_those_that_a_job_is_given(emt_code, remote, monkeypatch):
     assert record(emt_code, EMTSettings()).threads == 1
 
 
-def test_the_device_is_what_the_settings_say_or_else_what_the_self_test_found(remote):
+def test_the_device_comes_from_the_settings_or_else_from_the_self_test(remote):
     keep(remote, 'sevennet', device='cuda')
     assert record(remote, SevenNetSettings()).device == 'cuda'
     assert record(remote, SevenNetSettings(device='cpu')).device == 'cpu'
@@ -199,7 +201,7 @@ def test_the_device_is_what_the_settings_say_or_else_what_the_self_test_found(re
     assert 'device' not in one.inputs(Environments().node(one))['calculator'].get_dict()
 
 
-def test_a_gpu_that_a_job_would_leave_idle_is_told(remote):
+def test_a_gpu_that_a_job_would_not_use_is_refused(remote):
     keep(remote, 'sevennet', device='cpu')
     keep(remote, 'emt')
     gpu = JobResources(gpus_per_job=1)

@@ -1,4 +1,4 @@
-"""The models of a campaign: found by their content, tried once, placed, and linked into jobs."""
+"""The models of a campaign are found by their content, tested once, copied to computers and linked into jobs."""
 
 import shutil
 from pathlib import Path
@@ -36,7 +36,7 @@ def local_code(emt_code, tmp_path_factory):
     code.computer.set_property(FOLDER, str(tmp_path_factory.mktemp('models')))
     kept = code.base.extras.all
     yield code
-    # What the tests pretend that a self-test found is not for those after them.
+    # Removes the invented results of self-tests.
     code.base.extras.reset(kept)
 
 
@@ -59,7 +59,7 @@ def file(tmp_path):
     return path
 
 
-def test_the_weights_that_only_a_code_has_are_known_by_what_its_self_test_found(remote_code, monkeypatch):
+def test_a_model_shipped_only_with_the_code_is_known_from_its_self_test(remote_code, monkeypatch):
     monkeypatch.setattr(base, 'find_spec', lambda name: None)
     settings = SevenNetSettings(model='7net-0')
     with refused(Code.VALUE_MISSING, 'calculator.model_sha256', '--model 7net-0'):
@@ -83,13 +83,13 @@ def test_equal_nodes_are_shared_by_campaigns(remote_code, file):
     assert model_node(MACESettings(model=str(file), store_model=False), remote_code).uuid != node.uuid
 
 
-def test_another_file_than_the_expected_one_is_refused_at_submission(remote_code, file):
+def test_a_file_with_another_sha256_is_refused_at_submission(remote_code, file):
     with pytest.raises(CalculatorRefusedError) as caught:
         model_node(MACESettings(model=str(file), model_sha256='0' * 64), remote_code)
     assert caught.value.code == Code.MODEL_MISMATCH
 
 
-def test_a_file_that_is_gone_is_a_known_model_or_an_error_with_its_sha256(remote_code, tmp_path):
+def test_a_missing_file_is_replaced_by_a_stored_node_or_refused_with_its_sha256(remote_code, tmp_path):
     settings = MACESettings(model=str(tmp_path / 'gone.model'), model_sha256='a' * 64)
     with pytest.raises(ModelMissingError) as caught:
         model_node(settings, remote_code)
@@ -98,7 +98,7 @@ def test_a_file_that_is_gone_is_a_known_model_or_an_error_with_its_sha256(remote
     assert model_node(settings, remote_code).pk == node.pk
 
 
-def test_a_model_that_does_not_load_is_refused_before_anything_starts(local_code, monkeypatch, tmp_path):
+def test_a_model_that_cannot_be_loaded_is_refused_at_submission(local_code, monkeypatch, tmp_path):
     broken = tmp_path / 'broken.pth'
     broken.write_bytes(b'no weights')
 
@@ -110,7 +110,7 @@ def test_a_model_that_does_not_load_is_refused_before_anything_starts(local_code
         model_node(SevenNetSettings(model=str(broken)), local_code)
 
 
-def test_a_file_is_tried_once_with_a_code_of_this_machine(local_code, monkeypatch, file):
+def test_a_file_is_tested_once_with_a_local_code(local_code, monkeypatch, file):
     calls = []
 
     def pass_it(calculator, code):
@@ -135,7 +135,7 @@ def inputs_of(job_code, environment, n_steps=2):
     }
 
 
-def test_an_exploration_with_a_model_that_was_not_placed_is_refused_with_what_places_it(emt_code, file):
+def test_an_exploration_whose_model_is_not_on_the_computer_is_refused_with_the_command_that_places_it(emt_code, file):
     file.write_bytes(b'weights that no other test places on this machine')
     model = ModelData.from_file(file, 'mace')
     job_code = JobCode(emt_code, MACESettings(model=str(file)), JobResources(), model=model)
@@ -148,8 +148,8 @@ def test_an_exploration_with_a_model_that_was_not_placed_is_refused_with_what_pl
 
 @pytest.mark.integration
 @pytest.mark.mlip
-def test_an_exploration_knows_its_model_by_the_content_alone(local_code, tmp_path):
-    """The file is deleted after placing; its bytes elsewhere hit the cache, others miss, and a lost place is 325."""
+def test_the_cache_identifies_a_model_by_its_content_alone(local_code, tmp_path):
+    """A copy of the deleted file hits the cache, another file misses it, and a missing file gives exit code 325."""
 
     def explore(name, **changed):
         path = tmp_path / name / 'model.pth'
@@ -158,7 +158,7 @@ def test_an_exploration_knows_its_model_by_the_content_alone(local_code, tmp_pat
         settings = SevenNetSettings(model=str(path), device='cpu', **changed)
         one = JobCode(local_code, settings, JobResources(), model=model_node(settings, local_code))
         environment = Environments().node(one)
-        place_models([one], lambda sentence: None)
+        place_models([one], lambda message: None)
         path.unlink()
         return run(inputs_of(one, environment))
 
@@ -193,6 +193,6 @@ def test_an_exploration_knows_its_model_by_the_content_alone(local_code, tmp_pat
     one = JobCode(local_code, SevenNetSettings(device='cpu'), JobResources(), model=others)
     missed = run(inputs_of(one, first.inputs.environment))
     assert not missed.base.caching.is_created_from_cache
-    # Placed again where the place was lost.
-    place_models([JobCode(local_code, SevenNetSettings(), JobResources(), model=model)], lambda sentence: None)
+    # A missing file is placed again.
+    place_models([JobCode(local_code, SevenNetSettings(), JobResources(), model=model)], lambda message: None)
     assert Path(find_model(computer, model.sha256)).is_file()

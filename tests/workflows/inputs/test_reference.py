@@ -1,4 +1,4 @@
-"""The reference dataset of a campaign is a node, made when the campaign is submitted."""
+"""The reference dataset of a campaign is a node, which is made at submission."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def hits(campaign, name):
     return [node.base.caching.is_created_from_cache for node in nodes if node.process_label == name]
 
 
-def test_a_reference_dataset_may_move_or_go_once_the_campaign_is_submitted(run_campaign, campaign_folder):
+def test_a_reference_dataset_may_be_moved_after_submission(run_campaign, campaign_folder):
     path = campaign_folder / 'reference.traj'
     bulk('Pt', cubic=True).write(path)
     sections = {'sampling': select(path.name), 'execution': {'reuse_finished': True}}
@@ -33,7 +33,7 @@ def test_a_reference_dataset_may_move_or_go_once_the_campaign_is_submitted(run_c
     (selecting,) = (node for node in campaign.called if node.process_label == 'select_frames')
     assert selecting.inputs.reference_dataset.uuid == campaign.inputs.reference_dataset.uuid
     assert campaign.outputs.selection_report['n_given'] == 1
-    # No path is hashed: the same content elsewhere is the same selection.
+    # The path is not hashed, so the same content at another path gives the same selection.
     assert 'given' not in campaign.inputs.sampling.get_dict()
     again = run_campaign(**{**sections, 'sampling': select('renamed.traj')})
     assert hits(again, 'select_frames') == [True]
@@ -51,7 +51,7 @@ def test_a_campaign_extends_the_dataset_of_an_earlier_one(tiny_campaign, run_cam
     assert np.isfinite(campaign.outputs.selection.get_array('distance')).all()
 
 
-def test_an_earlier_campaign_is_found_by_pk_uuid_and_name(tiny_campaign):
+def test_an_earlier_campaign_is_found_by_its_pk_or_uuid(tiny_campaign):
     for identifier in (str(tiny_campaign.pk), tiny_campaign.uuid):
         found = reference_dataset(FromCampaign(campaign=identifier))
         assert found.uuid == tiny_campaign.outputs.dataset.uuid
@@ -69,7 +69,7 @@ def test_a_campaign_without_a_dataset_is_refused(aiida_profile, state, status):
         reference_dataset(FromCampaign(campaign=node.label))
 
 
-def test_a_campaign_that_is_none_is_refused(aiida_profile):
+def test_an_unknown_campaign_and_another_node_are_refused(aiida_profile):
     with refused(Code.CAMPAIGN_MISSING, 'sampling.given:', "'nobody'"):
         reference_dataset(FromCampaign(campaign='nobody'))
     other = orm.Int(3).store()
