@@ -275,7 +275,10 @@ def test_learned_descriptors_need_a_calculator(description, descriptions):
     [
         ({'descriptors': []}, 'descriptors'),
         ({'descriptors': [{'of': 'atoms', 'descriptor': SOAP}]}, 'descriptors[0].of'),
-        ({'descriptors': [{'of': 'structures', 'descriptor': {'kind': 'soap', 'x': 1}}]}, 'descriptors[0].descriptor.x'),
+        (
+            {'descriptors': [{'of': 'structures', 'descriptor': {'kind': 'soap', 'x': 1}}]},
+            'descriptors[0].descriptor.x',
+        ),
         ({'legs': {}}, 'legs'),
         ({'max_concurrent_jobs': 0}, 'max_concurrent_jobs'),
     ],
