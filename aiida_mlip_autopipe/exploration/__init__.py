@@ -1,4 +1,4 @@
-"""Exploration: molecular dynamics and Monte Carlo from a seed; what a job runs."""
+"""Exploration: molecular dynamics and Monte Carlo from a seed, as a job runs them."""
 
 from __future__ import annotations
 

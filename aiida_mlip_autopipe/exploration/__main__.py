@@ -1,4 +1,4 @@
-"""``python -m aiida_mlip_autopipe.exploration job.json``: run one job in the folder of its file."""
+"""``python -m aiida_mlip_autopipe.exploration job.json``: run a job in the folder of this file."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from aiida_mlip_autopipe.jobs.granted import take_granted_threads
 
 
 def main() -> int:
-    """Run a job, or the self-test; 0 whenever ``result.json`` was written."""
+    """Run a job or the self-test. Return 0 if ``result.json`` was written or the self-test passed."""
     parser = argparse.ArgumentParser(prog='python -m aiida_mlip_autopipe.exploration', description=__doc__)
-    parser.add_argument('job', nargs='?', type=Path, help='job.json; results are written beside it')
+    parser.add_argument('job', nargs='?', type=Path, help='the file job.json; the results are written to its folder')
     parser.add_argument(
-        '--evaluate', action='store_true', help='the job is to evaluate the frames of a trajectory, not to explore'
+        '--evaluate', action='store_true', help='evaluate the frames of a trajectory instead of exploring'
     )
     parser.add_argument(
         '--self-test',
         metavar='CALCULATOR',
         nargs='?',
         const='{"kind": "emt"}',
-        help='print versions, device and one force call of a calculator; its settings as JSON, or a file with them '
-        '(default: EMT)',
+        help='load a calculator, evaluate one structure, and print a report; CALCULATOR is the settings as JSON, or a '
+        'file that contains them (default: EMT)',
     )
     parser.add_argument(
         '--environment',
         metavar='CALCULATOR',
-        help='print the environment record of a calculator, as JSON, without loading it; settings as for --self-test, '
-        '{} for a job without a calculator',
+        help='print the environment record of a calculator as JSON, without loading it; CALCULATOR as for --self-test, '
+        'or {} for a job without a calculator',
     )
     arguments = parser.parse_args()
     if arguments.environment is not None:
@@ -41,13 +41,13 @@ def main() -> int:
     if arguments.self_test is not None:
         from aiida_mlip_autopipe.jobs.self_test import run_self_test
 
-        # Some packages print when they load; the answer alone goes to stdout.
+        # Some packages print messages when they are loaded; stdout must contain only the report.
         with contextlib.redirect_stdout(sys.stderr):
             report = run_self_test(_read_settings(arguments.self_test))
         print(json.dumps(report, indent=1))
         return 0 if report['ok'] else 1
     if arguments.job is None:
-        parser.error('a job file, or --self-test')
+        parser.error('a job file, --self-test or --environment is required')
     from aiida_mlip_autopipe.exploration.evaluate import evaluate_frames
     from aiida_mlip_autopipe.exploration.explore import explore
 

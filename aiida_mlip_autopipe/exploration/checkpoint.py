@@ -1,4 +1,4 @@
-"""The whole state of a run between two steps, in one binary file that is never half written."""
+"""The complete state of a run between two steps, in one binary file that is written atomically."""
 
 from __future__ import annotations
 
@@ -18,40 +18,41 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 CHECKPOINT_VERSION = 2
 
 ARRAYS = ('numbers', 'positions', 'momenta', 'cell', 'forces', 'stress', 'last_frame')
-# A sha256 in hexadecimal digits follows the archive: the archive's own checksums omit names, dates and offsets.
+# The sha256 of the archive follows it in hexadecimal digits. The checksums inside the archive do not cover names, dates
+# and offsets.
 N_DIGITS = 64
 
 
 class CheckpointError(AutopipeError):
-    """A checkpoint that cannot be continued from."""
+    """A checkpoint that cannot be read."""
 
 
 @dataclass(eq=False)
 class Checkpoint:
-    """Everything that a run needs to go on as if it had not stopped.
+    """The state from which a run continues exactly.
 
     Attributes
     ----------
     job_hash
-        Identity of the job that wrote it.
+        Identity of the job that wrote the checkpoint.
     step
-        Absolute step of the state.
+        Absolute step.
     time_fs
-        Time of the state since the start of the first leg, in fs.
+        Time since the start of the first leg, in fs.
     numbers, positions, momenta, cell
-        The atoms, in ASE's units.
+        The atoms and the cell, in ASE's units.
     forces, stress, energy
-        The calculator's answer for them.
+        Results of the calculator for these positions.
     last_frame
         Positions of the last stored frame.
     cell_momentum
-        The barostat's momentum.
+        Momentum of the cell.
     rng_state
-        State of the bit generator.
+        State of the random generator.
     rescues
-        How often the run had been taken up cooler when it was written.
+        Number of recoveries before the checkpoint was written.
     counters
-        Figures that are summed over the run, JSON only.
+        Counters and averages of the run, as JSON.
     """
 
     job_hash: str
@@ -72,11 +73,11 @@ class Checkpoint:
 
     @property
     def n_frames(self) -> int:
-        """Number of frames that the leg had stored when the checkpoint was written."""
+        """Number of frames that the leg had stored before the checkpoint was written."""
         return int(self.counters['leg']['n_frames'])
 
     def write(self, path: Path) -> None:
-        """Write the file; whoever looks sees the old one or the new one, whole."""
+        """Write the file atomically."""
         scalars = {key: value for key, value in vars(self).items() if key not in ARRAYS}
         text = json.dumps({'checkpoint_version': CHECKPOINT_VERSION, **scalars})
         archive = io.BytesIO()
@@ -96,7 +97,7 @@ class Checkpoint:
         Raises
         ------
         CheckpointError
-            If a byte of the file has changed or is missing, or the file has another version.
+            If the file is damaged, truncated or has another version.
         """
         try:
             content = path.read_bytes()
@@ -114,7 +115,7 @@ class Checkpoint:
         if found != CHECKPOINT_VERSION:
             raise CheckpointError(
                 Code.CHECKPOINT_UNREADABLE,
-                f'the checkpoint {path.name} has version {found}, this package reads {CHECKPOINT_VERSION}',
+                f'the checkpoint {path.name} has version {found}, but this package reads version {CHECKPOINT_VERSION}',
             )
         _check_shapes(path, arrays)
         return cls(**scalars, **arrays)
@@ -130,10 +131,10 @@ def _check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:
         if arrays[name].shape != shape:
             raise CheckpointError(
                 Code.CHECKPOINT_UNREADABLE,
-                f'the checkpoint {path.name} has {name} of shape {arrays[name].shape}, {shape} was expected',
+                f'the checkpoint {path.name} has {name} of shape {arrays[name].shape}, expected {shape}',
             )
 
 
 def hash_job(identity: dict[str, Any]) -> str:
-    """Return a hash of what must be equal for a run to go on from a checkpoint."""
+    """Return a hash of the settings that must be equal to continue from a checkpoint."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

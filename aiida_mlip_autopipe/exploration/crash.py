@@ -1,4 +1,4 @@
-"""The crash file: the structures just before a guard fired, and the one that made it fire."""
+"""The crash file: the last structures before a guard stopped the run, and the one that triggered it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.exploration.trajectory_file import make_frame
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A state to show if the run crashes soon after; Å and ASE's unit of momentum."""
+    """A recent state of the run, in Å and ASE's unit of momentum."""
 
     step: int
     positions: np.ndarray
@@ -27,7 +27,7 @@ class Snapshot:
 
 
 def write_crash(path: Path, template: Atoms, snapshots: Iterable[Snapshot], alarm: Alarm) -> None:
-    """Write snapshots with their momenta; each frame's ``info`` has step, rule and message, and whether it failed.
+    """Write snapshots with their momenta. The ``info`` of a frame has its step, the rule, the message and ``failing``.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ def write_crash(path: Path, template: Atoms, snapshots: Iterable[Snapshot], alar
     template
         The atoms, with tags, magnetic moments and constraints.
     snapshots
-        In order of time; the last one made the guard fire.
+        The snapshots in order of time. The last one triggered the guard.
     alarm
-        The guard.
+        The guard that was triggered.
     """
     recent = list(snapshots)
     path.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""A second calculator looks at the frames of a trajectory: what an evaluation job does."""
+"""The work of an evaluation job: a second calculator evaluates the frames of a trajectory."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, read_job_as
 from aiida_mlip_autopipe.jobs.loading import check_elements, check_environment, describe_loaded, load_model, make_loader
 from aiida_mlip_autopipe.jobs.version import EVALUATION_VERSION
 
-# Frames that cannot be evaluated are told one by one up to this number, and counted beyond.
+# Maximum number of frames that cannot be evaluated and are reported one by one. All of them are counted.
 MAX_EVENTS = 10
 
 
 def read_evaluation_job(path: Path) -> EvaluationJob:
-    """Read ``job.json`` of an evaluation, as `read_job_as` does."""
+    """Read the ``job.json`` of an evaluation, as `read_job_as` does."""
     return read_job_as(EvaluationJob, path, 'evaluation', EVALUATION_VERSION)
 
 
 def evaluate_frames(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) -> None:
-    """Evaluate the frames of a job one after another; each is on the disk before the next is begun.
+    """Evaluate the frames of a job, and write each of them to disk before the next one.
 
-    A frame that the calculator cannot evaluate has no numbers, and the others are evaluated nevertheless. A job that
-    is started again in its folder goes on behind the last frame that is there.
+    A frame that the calculator cannot evaluate has no results, and the other frames are still evaluated. A job that
+    is restarted in its folder continues after the last complete frame.
 
     Raises
     ------
@@ -103,12 +103,12 @@ def _evaluate(
 
 
 def _evaluate_frame(evaluator: Evaluator, frame: Atoms) -> tuple[Evaluation, str]:
-    """Return what the calculator says of a frame, all or nothing, and why there is nothing."""
+    """Return the results of the calculator for a frame, and the reason if there are none."""
     try:
         evaluation = evaluator.evaluate(frame.positions, frame.cell.array)
-        problem = '' if evaluation.finite else 'the energy or a force is not finite'
+        problem = '' if evaluation.finite else 'the energy or the forces are not finite'
     except Exception as error:
-        # Whatever a calculator raises at a structure that it was not made for.
+        # Calculators raise various errors for structures that they do not support.
         problem = f'{type(error).__name__}: {error}'
     if problem:
         evaluation = Evaluation(np.nan, np.full(frame.positions.shape, np.nan), np.full(6, np.nan))
@@ -117,12 +117,12 @@ def _evaluate_frame(evaluator: Evaluator, frame: Atoms) -> tuple[Evaluation, str
 
 @contextmanager
 def _open_frames(path: Path) -> Iterator[TrajectoryReader]:
-    """Open a trajectory to be read frame by frame.
+    """Open a trajectory, to read it frame by frame.
 
     Raises
     ------
     JobRefusedError
-        If it cannot be read or has no frame.
+        If the trajectory cannot be read or has no frames.
     """
     try:
         reader = TrajectoryReader(path)
@@ -130,6 +130,6 @@ def _open_frames(path: Path) -> Iterator[TrajectoryReader]:
     except Exception as error:
         raise JobRefusedError(Code.FILE_UNREADABLE, f'the trajectory {path.name} cannot be read: {error}') from error
     if not n_frames:
-        raise JobRefusedError(Code.FILE_UNREADABLE, f'the trajectory {path.name} has no frame')
+        raise JobRefusedError(Code.FILE_UNREADABLE, f'the trajectory {path.name} has no frames')
     with reader:
         yield reader

@@ -23,12 +23,12 @@ from aiida_mlip_autopipe.jobs.runner import make_result, write_result
 
 
 def load_calculator(prepared: PreparedJob) -> Loaded:
-    """Import and load the calculator of a job, and check that it knows the elements.
+    """Import and load the calculator of a job, and check that it supports the elements.
 
     Raises
     ------
     CalculatorRefusedError
-        If it cannot be imported, the model cannot be loaded, or an element is not known to it.
+        If it cannot be imported, the model cannot be loaded, its range is too large, or it does not support an element.
     """
     loader = prepared.loader
     loaded = load_model(loader)
@@ -36,8 +36,8 @@ def load_calculator(prepared: PreparedJob) -> Loaded:
     if loaded.cutoff_A is not None and loaded.cutoff_A > declared + 1e-6:
         raise CalculatorRefusedError(
             Code.SETTINGS_REFUSED,
-            f'calculator.cutoff_A is {declared:g} Å, but the range of the model is {loaded.cutoff_A:g} Å; '
-            'the seeds were made for the smaller one',
+            f'calculator.cutoff_A is {declared:g} Å, but the model has a range of {loaded.cutoff_A:g} Å, for which the '
+            'seeds may be too small',
         )
     check_elements(loader, loaded, prepared.atoms)
     return loaded
@@ -75,13 +75,13 @@ def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions)
 
     simulation = Simulation(prepared, loaded.calculator, choice.ensemble, job_file.parent, interruptions)
 
-    def tell_in_advance() -> None:
-        """Write what is true if the process is killed from now on: nobody can write it then."""
-        message = f'killed after its checkpoint at step {simulation.step} of {simulation.schedule.n_steps}'
+    def write_result_in_advance() -> None:
+        """Write the result for the case that the process is killed, because a killed process cannot write it."""
+        message = f'killed after the checkpoint at step {simulation.step} of {simulation.schedule.n_steps}'
         result = make_result(facts | _describe(simulation) | {'outcome': 'killed', 'message': message})
         write_result(result, job_file.with_name(RESULT_FILE))
 
-    simulation.on_checkpoint = tell_in_advance
+    simulation.on_checkpoint = write_result_in_advance
     if choice.ensemble != 'npt' and any(any(segment.pressures_GPa) for segment in prepared.schedule.segments):
         simulation.events.append(
             Event(step=0, rule='pressure', message=f'the pressure is not applied in {choice.ensemble.upper()}')
@@ -91,14 +91,14 @@ def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions)
     finally:
         facts.update(_describe(simulation))
     if facts['outcome'] == 'completed':
-        # Last, so that the dynamics are those of a job without it; not when time is up, or the calculator in trouble.
+        # At the end, so that the dynamics do not change. Not after a failure or at the end of the wall time.
         energies, faults = evaluate_isolated_atoms(prepared.atoms.symbols, loaded.calculator)
         facts['isolated_atom_energies_eV'] = energies
         facts['events'] += tuple(Event(step=simulation.step, rule='isolated_atom', message=fault) for fault in faults)
 
 
 def _describe(simulation: Simulation) -> dict[str, Any]:
-    """Return what can be said of a run at any time."""
+    """Return the facts about a run that are known at any time."""
     leg, full_trajectory = simulation.leg, simulation.recorder.full_trajectory
     return {
         'message': simulation.message,

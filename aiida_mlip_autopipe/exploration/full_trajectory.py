@@ -1,7 +1,8 @@
-"""The file of a full trajectory: records of one size behind a line that describes them, only ever appended to.
+"""The file of a full trajectory: a line that describes the records, followed by records of equal size.
 
-What it held at a checkpoint is its beginning at any later time. So a checkpoint tells its length and sha256 without
-reading it, a run that goes on cuts off what came after, and what a killed job had written beyond is no harm.
+Records are only appended. The length and sha256 at a checkpoint are therefore known without reading the file, and a run
+that continues from a checkpoint truncates the file there. Records that a killed job wrote after its last checkpoint are
+ignored.
 """
 
 from __future__ import annotations
@@ -24,27 +25,27 @@ from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 from aiida_mlip_autopipe.jobs.contract import FullTrajectory
 
 FULL_TRAJECTORY_VERSION = 2
-"""Version of the file's header and of its records."""
+"""Version of the header and the records of the file."""
 
 FORMAT = f'mlip-autopipe full trajectory {FULL_TRAJECTORY_VERSION}'
 READ_BYTES = 2**20
 
 
 class FullTrajectoryError(AutopipeError):
-    """A file that is no full trajectory, or a step that is not in it."""
+    """A file that is not a full trajectory, or a step that the file does not contain."""
 
 
 class FullTrajectoryFile:
-    """Frames on disk, appended one by one.
+    """Frames on disk, which are appended one by one.
 
     Parameters
     ----------
     path
-        The file. It need not exist; it is made with the first frame.
+        The file. It is created with the first frame if it does not exist.
     seed_id
-        The seed that is explored.
+        Identity of the seed.
     atoms
-        The seed's structure.
+        The structure of the seed.
     """
 
     def __init__(self, path: Path, seed_id: str, atoms: Atoms):
@@ -76,7 +77,7 @@ class FullTrajectoryFile:
         self._hash = hashlib.sha256()
 
     def keep(self, n_frames: int) -> int:
-        """Drop all but the first frames, and what was cut off while it was written; return how many are left."""
+        """Keep only the first frames, without a truncated one, and return the number of remaining frames."""
         n_found = max(0, self._size_on_disk() - len(self._header)) // self._record.itemsize
         self.n_frames = min(n_frames, n_found)
         self._hash = hashlib.sha256()
@@ -101,7 +102,7 @@ class FullTrajectoryFile:
         record['forces_eV_A'] = evaluation.forces
         data = record.tobytes()
         if self._file is None:
-            # Without a buffer: what could not be written to a full disk is not tried again when the file is closed.
+            # Unbuffered, so that closing the file does not repeat a write that failed on a full disk.
             self._file = open(self.path, 'ab', buffering=0)  # noqa: SIM115
         if not self.n_frames:
             data = self._header + data
@@ -113,7 +114,7 @@ class FullTrajectoryFile:
         self.n_frames += 1
 
     def flush(self) -> None:
-        """Have the frames on the disk, so that a checkpoint can rely on them."""
+        """Write the frames to disk, so that a checkpoint can rely on them."""
         if self._file is not None:
             os.fsync(self._file.fileno())
 
@@ -124,7 +125,7 @@ class FullTrajectoryFile:
             self._file = None
 
     def describe(self) -> FullTrajectory | None:
-        """Return what there is to tell of the file; None while it has no frame."""
+        """Return the metadata of the file; None if it has no frames."""
         if not self.n_frames:
             return None
         return FullTrajectory(
@@ -145,7 +146,7 @@ class FullTrajectoryFile:
 
 
 class FullTrajectoryReader:
-    """The frames of a file; only what is looked at is read.
+    """The frames of a file, which are read only when they are accessed.
 
     Parameters
     ----------
@@ -155,7 +156,7 @@ class FullTrajectoryReader:
     Attributes
     ----------
     seed_id
-        The seed that was explored.
+        Identity of the seed.
     numbers, pbc
         Atomic numbers (n,) and periodic directions (3,).
     records
@@ -166,7 +167,7 @@ class FullTrajectoryReader:
     Raises
     ------
     FullTrajectoryError
-        If it is no such file.
+        If the file is not a full trajectory.
     """
 
     def __init__(self, path: str | Path):
@@ -179,7 +180,7 @@ class FullTrajectoryReader:
             self.seed_id: str = about['seed_id']
             self.numbers, self.pbc = np.array(about['numbers']), np.array(about['pbc'])
             record = np.dtype([(name, kind, *map(tuple, shape)) for name, kind, *shape in about['record']])
-            # A frame that was cut off while it was written is left out.
+            # A truncated last frame is ignored.
             n_frames = (os.path.getsize(path) - start) // record.itemsize
             self.records: np.ndarray = np.memmap(path, record, 'r', start, (n_frames,))
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -191,7 +192,7 @@ class FullTrajectoryReader:
         return len(self.records)
 
     def __getitem__(self, index: int) -> Atoms:
-        """Return a frame with momenta, and energy, forces and stress as calculator results."""
+        """Return a frame with momenta, and with energy, forces and stress as calculator results."""
         record = self.records[index]
         atoms = Atoms(self.numbers, record['positions_A'], cell=record['cell_A'], pbc=self.pbc)
         atoms.set_momenta(record['momenta'])
@@ -213,7 +214,7 @@ class FullTrajectoryReader:
         Raises
         ------
         FullTrajectoryError
-            If it is not in the file.
+            If the file has no frame of this step.
         """
         steps = self.records['step']
         index = int(np.searchsorted(steps, step))
@@ -224,7 +225,7 @@ class FullTrajectoryReader:
 
 
 def read_mlip_autopipe_full(file: IO[bytes], index: slice) -> Iterator[Atoms]:
-    """Yield frames for `ase.io`, which takes the name of this function from that of the format."""
+    """Yield frames for `ase.io`, which derives the name of this function from the name of the format."""
     reader = FullTrajectoryReader(file.name)
     for number in range(*index.indices(len(reader))):
         yield reader[number]

@@ -1,4 +1,4 @@
-"""Guards: rules that stop a run when it has blown up, each with a sentence that says what was seen."""
+"""Guards: rules that stop an unstable run, each with a message that describes the cause."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 from aiida_mlip_autopipe.exploration.settings import GuardSettings
 from aiida_mlip_autopipe.structures.distances import find_detached, find_groups, find_overlap, nearest_distances
 
-# How much farther apart than in the seed atoms may be that held together there.
+# Maximum ratio of the distance between connected atoms to their distance in the seed.
 SPARE = 1.5
-# Atoms of a fragment that are named in a message.
+# Maximum number of atoms of a fragment that a message names.
 MAX_NAMED = 6
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """A guard that fired."""
+    """A guard that was triggered, with its message."""
 
     rule: str
     message: str
 
 
 class Guards:
-    """Watches a run.
+    """Checks a run against its limits.
 
     Parameters
     ----------
     settings
         The limits.
     atoms
-        The seed: the volume and the distances that others are compared with.
+        The seed, with the volume and the distances for the comparison.
     """
 
     def __init__(self, settings: GuardSettings, atoms: Atoms):
@@ -48,43 +48,47 @@ class Guards:
         if settings.detached_factor is not None:
             limit = settings.detached_factor * 2.0 * float(covalent_radii[atoms.numbers].max())
             nearest = nearest_distances(atoms.positions, atoms.cell.array, self._pbc, limit)
-            # A gas is sparse from the start, which is no evaporation.
+            # The atoms of a gas are far apart from the start, so this is not an evaporation.
             self._detached_A = max(limit, SPARE * float(nearest.max()))
-            # What was nearer than this held together in the seed; vibrations take no pair from here over the limit.
+            # Atoms within this distance were connected in the seed. Vibrations do not separate them beyond the limit.
             reach = (1.0 + 1e-9) * self._detached_A / SPARE
             self._groups = find_groups(atoms.positions, atoms.cell.array, self._pbc, reach, reach)
 
     def check_step(
         self, system: PhaseSpace, evaluation: Evaluation, energy_before: float, target_K: float
     ) -> Alarm | None:
-        """Apply the guards that cost next to nothing, after every step."""
+        """Apply the cheap guards, after every step."""
         limits = self.settings
         if not evaluation.finite or not np.isfinite(system.momenta).all():
-            return Alarm('not_finite', 'energy, forces, stress or momenta are not finite')
+            return Alarm('not_finite', 'the energy, forces, stress or momenta were not finite')
         n = len(system.momenta)
         jump = abs(evaluation.energy - energy_before) / n
         if limits.energy_jump_eV is not None and jump > limits.energy_jump_eV:
             return Alarm(
-                'energy', f'the energy jumped by {jump:.3g} eV per atom in one step, limit {limits.energy_jump_eV:g}'
+                'energy',
+                f'the energy changed by {jump:.3g} eV/atom in one step (limit {limits.energy_jump_eV:g} eV/atom)',
             )
         if limits.force_eV_per_A is not None:
             force = float(np.sqrt((evaluation.forces[system.free] ** 2).sum(axis=1).max()))
             if force > limits.force_eV_per_A:
-                return Alarm('force', f'a force of {force:.4g} eV/Å, limit {limits.force_eV_per_A:g}')
+                return Alarm(
+                    'force', f'the force on an atom was {force:.4g} eV/Å (limit {limits.force_eV_per_A:g} eV/Å)'
+                )
         if limits.check_temperature:
             highest = limits.temperature_K or temperature_limit(target_K, system.n_dof)
             if system.temperature_K > highest:
-                return Alarm('temperature', f'a temperature of {system.temperature_K:.0f} K, limit {highest:.0f} K')
+                return Alarm('temperature', f'the temperature was {system.temperature_K:.0f} K (limit {highest:.0f} K)')
         if limits.volume_factor is not None and self._volume:
             ratio = system.volume / self._volume
             if not 1.0 / limits.volume_factor <= ratio <= limits.volume_factor:
                 return Alarm(
-                    'volume', f"the volume is {ratio:.3g} times the seed's, limit a factor of {limits.volume_factor:g}"
+                    'volume',
+                    f"the volume was {ratio:.3g} times the seed's (limit: a factor of {limits.volume_factor:g})",
                 )
         return None
 
     def check_distances(self, system: PhaseSpace) -> Alarm | None:
-        """Apply the guards that need the neighbours: atoms too close to each other, atoms that are gone."""
+        """Apply the guards that need neighbours: overlapping atoms and detached atoms."""
         factor = self.settings.distance_factor
         if factor is not None:
             pair = find_overlap(self._numbers, system.positions, system.cell, self._pbc, factor)
@@ -92,8 +96,8 @@ class Guards:
                 names = ' and '.join(f'{self._symbols[index]}{index}' for index in pair.atoms)
                 return Alarm(
                     'distance',
-                    f'{names} are {pair.distance_A:.3f} Å apart, {pair.ratio:.2f} of their covalent radii, '
-                    f'limit {factor:g}',
+                    f'{names} were {pair.distance_A:.3f} Å apart, {pair.ratio:.2f} of the sum of their covalent radii '
+                    f'(limit {factor:g})',
                 )
         if self._detached_A is not None:
             gone = find_detached(system.positions, system.cell, self._pbc, self._detached_A, self._groups)
@@ -101,16 +105,18 @@ class Guards:
                 names = ', '.join(f'{self._symbols[index]}{index}' for index in gone[:MAX_NAMED])
                 more = f' and {len(gone) - MAX_NAMED} more' if len(gone) > MAX_NAMED else ''
                 return Alarm(
-                    'detached', f'{names}{more} came off: nothing else of the seed is within {self._detached_A:.1f} Å'
+                    'detached',
+                    f'{names}{more} became detached: the other atoms were over {self._detached_A:.1f} Å away',
                 )
         return None
 
 
 def temperature_limit(target_K: float, n_dof: int) -> float:
-    """Return the default limit of the instantaneous temperature in K.
+    """Return the default maximum of the instantaneous temperature in K.
 
-    Its relative standard deviation is ``√(2/N_f)``; the limit is ten of them, at least a factor of four, and 1000 K
-    more, since a rattled seed turns potential into kinetic energy.
+    The relative standard deviation of the temperature is ``√(2/N_f)``. The limit is ten standard deviations above the
+    target, and at least four times the target. It is raised by 1000 K, because a rattled seed converts potential energy
+    to kinetic energy.
     """
     deviation: float = (2.0 / max(n_dof, 1)) ** 0.5
     return target_K * max(4.0, 1.0 + 10.0 * deviation) + 1000.0

@@ -1,4 +1,4 @@
-"""What two jobs must have in common to be parts of one run."""
+"""The settings that two jobs of the same run must share."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
 from aiida_mlip_autopipe.jobs.contract import Job
 from aiida_mlip_autopipe.jobs.version import RUNNER_VERSION
 
-# What may differ between the job that wrote a checkpoint and the one that goes on from it.
-# The stages and their steps are compared as a schedule, up to the step of the checkpoint.
+# Settings that may differ between the job that wrote a checkpoint and the job that continues from it.
+# The phases and their steps are compared as a schedule, up to the step of the checkpoint.
 NOT_IDENTITY = {'checkpoint_interval', 'walltime_margin_s', 'rescue', 'guards', 'n_steps', 'stages'}
 NOT_CALCULATOR_IDENTITY = {'model', 'model_sha256', 'device'}
 
@@ -18,9 +18,9 @@ NOT_CALCULATOR_IDENTITY = {'model', 'model_sha256', 'device'}
 def identify(
     job: Job, settings: ExplorationSettings, loader: CalculatorLoader, model_sha256: str | None
 ) -> dict[str, Any]:
-    """Return what two jobs must have in common to be parts of one run, besides the schedule; JSON only.
+    """Return the settings that two jobs of the same run must share, except the schedule, as JSON.
 
-    Where the job runs and how often it writes are left out.
+    Where the job runs and how often it writes files are omitted.
     """
     return {
         'runner_version': RUNNER_VERSION,

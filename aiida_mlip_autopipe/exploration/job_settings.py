@@ -1,7 +1,8 @@
-"""Settings of an exploration as inputs of a job: those that change when a run is extended are separate.
+"""Settings of an exploration as inputs of a job. Settings that change when a run is extended are separate.
 
-The number of steps is a separate input, and the last stage omits its steps unless it is a ramp, so other settings of
-a run and of a longer one are equal. How often something is written does not affect the frames and is also separate.
+The number of steps is a separate input, and the last phase omits its steps unless it is a ramp. The other settings of
+a run and of its extension are therefore equal. How often files are written does not affect the frames, so these
+settings are also separate.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ from typing import Any
 from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
 
 WRITING = ('checkpoint_interval', 'walltime_margin_s')
-"""Settings that only say how often something is written, or when a job ends itself."""
+"""Settings that determine only how often files are written, or when a job ends itself."""
 
 
 def split_settings(settings: ExplorationSettings) -> tuple[dict[str, Any], int, dict[str, Any]]:
-    """Return the settings that determine the frames, the number of steps of the run, and the rest; JSON only.
+    """Return the settings that determine the frames, the number of steps, and the other settings, as JSON.
 
     Parameters
     ----------
     settings
-        The settings; fields that a subclass adds are left out.
+        The settings. Fields that a subclass adds are omitted.
     """
     fields = set(ExplorationSettings.model_fields)
     content = settings.model_dump(mode='json', include=fields - {'n_steps', *WRITING})
@@ -30,12 +31,12 @@ def split_settings(settings: ExplorationSettings) -> tuple[dict[str, Any], int, 
 
 
 def join_settings(content: dict[str, Any], n_steps: int, writing: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return the settings from their parts; they are validated elsewhere.
+    """Combine the parts of the settings, without validating them.
 
     Raises
     ------
     ValueError
-        If the stages do not have as many steps as the whole run.
+        If the steps of the phases do not add up to the steps of the run.
     """
     joined = {**content, **(writing or {})}
     stages = [dict(stage) for stage in content.get('stages') or ()]
@@ -46,5 +47,5 @@ def join_settings(content: dict[str, Any], n_steps: int, writing: dict[str, Any]
     if last.get('n_steps') is None:
         last['n_steps'] = n_steps - before
     if before + last['n_steps'] != n_steps:
-        raise ValueError(f'the stages have {before + last["n_steps"]} steps, but n_steps is {n_steps}')
+        raise ValueError(f'the phases have {before + last["n_steps"]} steps in total, but n_steps is {n_steps}')
     return {**joined, 'stages': stages}

@@ -1,11 +1,11 @@
-"""Integrators whose whole state is public, and which count the degrees of freedom that they move.
+"""Integrators with a public state, which count the degrees of freedom that can move.
 
-All are compositions of exact sub-steps, in the order B A O A B of Leimkuhler and Matthews, J. Chem. Phys. 138, 174102
-(2013): B kicks with the forces, A drifts, O is the thermostat. One evaluation of the forces a step.
+All of them compose exact sub-steps in the order B A O A B of Leimkuhler and Matthews, J. Chem. Phys. 138, 174102
+(2013): B is a kick by the forces, A is a drift, and O is the thermostat. A step evaluates the forces once.
 
-Where no atom is fixed the total momentum is zero and stays zero: each sub-step that could change it is projected on the
-momenta without it. For Gaussian noise that projection is exact, so what is sampled is the canonical distribution of
-the remaining ``3 N - 3`` degrees of freedom. Fixed atoms have no momentum, and the others have 3 each.
+If no atom is fixed, the total momentum remains zero: each sub-step that could change it is projected onto the momenta
+of zero total. For Gaussian noise this projection is exact, so the integrators sample the canonical distribution of the
+remaining ``3 N - 3`` degrees of freedom. If atoms are fixed, each of the other atoms has three degrees of freedom.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ Evaluate = Callable[[np.ndarray, np.ndarray], Evaluation]
 
 @dataclass
 class PhaseSpace:
-    """Where the atoms are and how they move, in ASE's units.
+    """Positions, momenta and cell of the atoms, in ASE's units.
 
     Attributes
     ----------
     positions, momenta
-        (n, 3); positions are not wrapped.
+        Arrays of shape (n, 3). Positions are not wrapped.
     cell
-        (3, 3), of either handedness.
+        Array of shape (3, 3); it may be left-handed.
     masses
-        (n, 1).
+        Array of shape (n, 1).
     free
-        Which atoms move (n,).
+        Boolean array of shape (n,): which atoms may move.
     cell_momentum
-        Momentum of the logarithm of the cell's edge, for NPT.
+        Momentum of the logarithm of the length of the cell, for NPT.
     """
 
     positions: np.ndarray
@@ -65,11 +65,11 @@ class PhaseSpace:
 
     @property
     def temperature_K(self) -> float:
-        """Temperature of the degrees of freedom that move, in K."""
+        """Temperature of the degrees of freedom that can move, in K."""
         return 2.0 * self.kinetic_energy / (self.n_dof * units.kB) if self.n_dof else 0.0
 
     def project(self, momenta: np.ndarray) -> np.ndarray:
-        """Return momenta without what the atoms may not have: on fixed atoms, or in total."""
+        """Return momenta without those of fixed atoms or, if there are none, without the total momentum."""
         projected: np.ndarray
         if self.conserves_momentum:
             projected = momenta - self._mass_shares * momenta.sum(axis=0)
@@ -78,24 +78,24 @@ class PhaseSpace:
         return projected
 
     def thermal_momenta(self, temperature_K: float, rng: np.random.Generator) -> np.ndarray:
-        """Draw momenta from the Maxwell–Boltzmann distribution of the degrees of freedom that move."""
+        """Draw momenta from the Maxwell–Boltzmann distribution of the degrees of freedom that can move."""
         noise = rng.standard_normal(self.momenta.shape)
         return self.project(noise * np.sqrt(self.masses * units.kB * temperature_K))
 
 
 class VelocityVerlet:
-    """NVE, and the frame of the other integrators.
+    """NVE, and the base of the other integrators.
 
     Parameters
     ----------
     system
-        The state; it is changed in place.
+        The state, which is changed in place.
     evaluate
-        Gives energy, forces and stress of positions and cell.
+        Returns energy, forces and stress for positions and a cell.
     evaluation
-        That of the present state.
+        The evaluation of the initial state.
     timestep
-        In ASE's unit of time.
+        The time step in ASE's unit of time.
     rng
         The only source of randomness.
     """
@@ -117,7 +117,7 @@ class VelocityVerlet:
         self.pressure = 0.0
 
     def set_targets(self, temperature_K: float, pressure: float) -> None:
-        """Set the temperature in K and the pressure in eV/Å³ for the steps to come."""
+        """Set the temperature in K and the pressure in eV/Å³ for the next steps."""
         self.temperature_K = temperature_K
         self.pressure = pressure
 
@@ -132,20 +132,20 @@ class VelocityVerlet:
         self.kick_back(half)
 
     def kick(self, time: float) -> None:
-        """Let the forces act: B."""
+        """Add the impulse of the forces to the momenta: B."""
         system = self.system
         system.momenta = system.project(system.momenta + time * self.evaluation.forces)
 
     def kick_back(self, time: float) -> None:
-        """Let the forces act at the end of the step: B with its parts in reverse order."""
+        """Add the impulse of the forces at the end of the step: B with its parts in reverse order."""
         self.kick(time)
 
     def drift(self, time: float) -> None:
-        """Let the atoms fly: A."""
+        """Move the atoms at constant momenta: A."""
         self.system.positions = self.system.positions + time * self.system.momenta / self.system.masses
 
     def thermalise(self, time: float) -> None:
-        """Do nothing, in NVE: O."""
+        """Do nothing, as NVE has no thermostat: O."""
 
 
 class Langevin(VelocityVerlet):
@@ -166,7 +166,7 @@ class Langevin(VelocityVerlet):
 
 
 class Bussi(VelocityVerlet):
-    """NVT: all momenta are scaled by one factor, drawn so that the kinetic energy is canonical.
+    """NVT: all momenta are scaled by one random factor, so that the kinetic energy has the canonical distribution.
 
     Equation A7 of Bussi, Donadio and Parrinello, J. Chem. Phys. 126, 014101 (2007), with the sign of the factor from
     equation A8.
@@ -184,7 +184,8 @@ class Bussi(VelocityVerlet):
             system.momenta = system.thermal_momenta(self.temperature_K, self.rng)
             return
         kept = np.exp(-time / self.relaxation_time)
-        ratio = 0.5 * units.kB * self.temperature_K / kinetic  # the target's share of one degree of freedom
+        # The target energy of one degree of freedom, relative to the kinetic energy.
+        ratio = 0.5 * units.kB * self.temperature_K / kinetic
         first = self.rng.standard_normal()
         others = 2.0 * self.rng.standard_gamma(0.5 * (system.n_dof - 1))
         root = np.sqrt(kept) + first * np.sqrt((1.0 - kept) * ratio)
@@ -193,7 +194,7 @@ class Bussi(VelocityVerlet):
 
 
 class LangevinPiston(Langevin):
-    """NPT with a cell that keeps its shape: Martyna, Tobias and Klein's equations with Langevin noise.
+    """NPT with a cell of constant shape: the equations of Martyna, Tobias and Klein with Langevin noise.
 
     After Quigley and Probert, J. Chem. Phys. 120, 11432 (2004), equations 5 and 6, with ``ε = ln V / 3``, its momentum
     ``p_ε`` and inertia ``W = (N_f + 3) k T τ²``:
@@ -201,9 +202,9 @@ class LangevinPiston(Langevin):
     ``ṙ = p/m + v r``, ``ṗ = F - (1 + 3/N_f) v p``, ``ṗ_ε = (1 + 3/N_f) Σ p²/m - V tr σ - 3 P V + c k T`` with
     ``v = p_ε/W``, and noise and friction on both momenta.
 
-    The sampled density is ``V^N exp(-(U + P V)/kT)`` in scaled coordinates, that of the isothermal-isobaric ensemble
-    and of the volume move. Without the total momentum the equations would give ``V^(N-1)``: the missing pressure of
-    three degrees of freedom is ``c = 3``; with all ``3 N`` it would be 0.
+    The sampled density is ``V^N exp(-(U + P V)/kT)`` in scaled coordinates, as in the isothermal-isobaric ensemble and
+    in the volume move. Without the total momentum and with ``c = 0``, the equations would sample ``V^(N-1)``. The term
+    with ``c = 3`` adds the missing pressure of three degrees of freedom; if all ``3 N`` are present, ``c = 0``.
     """
 
     def __init__(self, *args: Any, relaxation_time: float, barostat_time: float, reference_temperature_K: float):
@@ -215,12 +216,12 @@ class LangevinPiston(Langevin):
         self._missing_dof = 3 if system.conserves_momentum else 0
 
     def kick(self, time: float) -> None:
-        """Let the force on the cell act, then those on the atoms: B."""
+        """Add the impulse of the force on the cell, then the impulses of the forces on the atoms: B."""
         self._kick_cell(time)
         self._kick_atoms(time)
 
     def kick_back(self, time: float) -> None:
-        """Let the forces on the atoms act, then that on the cell: B."""
+        """Add the impulses of the forces on the atoms, then the impulse of the force on the cell: B."""
         self._kick_atoms(time)
         self._kick_cell(time)
 
@@ -240,7 +241,7 @@ class LangevinPiston(Langevin):
         system.momenta = half * system.project(half * system.momenta + time * self.evaluation.forces)
 
     def drift(self, time: float) -> None:
-        """Let the atoms fly while the cell breathes, solved exactly for a constant rate of the cell: A."""
+        """Move the atoms and scale the cell, solved exactly for a constant rate of the cell: A."""
         system = self.system
         strain = time * system.cell_momentum / self.cell_mass
         scale = np.exp(strain)

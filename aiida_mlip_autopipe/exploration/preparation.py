@@ -1,4 +1,4 @@
-"""Everything about a job that can be checked before anything expensive is imported."""
+"""All checks of a job that need no expensive imports."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from aiida_mlip_autopipe.structures.seed import fixed_mask
 class PreparedJob:
     """A job whose settings, files and structure are valid.
 
-    ``start`` is the checkpoint of the previous leg, ``own`` the one that this leg wrote before it was requeued. If
-    that cannot be read, ``damage`` says why.
+    ``start`` is the checkpoint of the previous leg. ``own`` is the checkpoint that this leg wrote before it was
+    requeued; if it cannot be read, ``damage`` is the reason.
     """
 
     job: Job
@@ -49,12 +49,12 @@ class PreparedJob:
     damage: str
 
     def hash_at(self, step: int) -> str:
-        """Return the identity of a run up to a step: a job with the same hash may continue from there.
+        """Return the identity of a run up to a step. A job with the same hash may continue from there.
 
-        The schedule of later steps is left out, so that a finished run can be extended.
+        The schedule of later steps is omitted, so that a finished run can be extended.
         """
-        segments = [asdict(segment) for segment in self._unrescued.until(step)]
-        highest = self._unrescued.highest_temperature_K
+        segments = [asdict(segment) for segment in self._nominal_schedule.until(step)]
+        highest = self._nominal_schedule.highest_temperature_K
         return hash_job(self._identity | {'schedule': segments, 'highest_temperature_K': highest})
 
     @cached_property
@@ -62,12 +62,12 @@ class PreparedJob:
         return identify(self.job, self.settings, self.loader, self.model_sha256)
 
     @cached_property
-    def _unrescued(self) -> Schedule:
+    def _nominal_schedule(self) -> Schedule:
         return Schedule(self.settings)
 
 
 def read_job(path: Path) -> Job:
-    """Read ``job.json`` of an exploration, as `read_job_as` does."""
+    """Read the ``job.json`` of an exploration, as `read_job_as` does."""
     return read_job_as(Job, path, 'runner', RUNNER_VERSION)
 
 
@@ -77,7 +77,7 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
     Raises
     ------
     JobRefusedError, CalculatorRefusedError
-        If it cannot be run.
+        If the job cannot be run.
     """
     seed = job.seeds[0]
     with refusing_settings('exploration'):
@@ -122,7 +122,7 @@ def read_seed(path: Path) -> Atoms:
     Raises
     ------
     JobRefusedError
-        If the file cannot be read, or the structure has a constraint that cannot be honoured.
+        If the file cannot be read, or the structure is not finite or has an unsupported constraint.
     """
     from ase.io.trajectory import TrajectoryReader
 
@@ -137,15 +137,16 @@ def read_seed(path: Path) -> Atoms:
     except ValueError as error:
         raise JobRefusedError(Code.STRUCTURE_INVALID, str(error)) from error
     if not np.isfinite(atoms.positions).all():
-        raise JobRefusedError(Code.STRUCTURE_INVALID, f'the structure {path.name} has positions that are not finite')
+        raise JobRefusedError(Code.STRUCTURE_INVALID, f'the positions in {path.name} are not finite')
     return atoms
 
 
 def automatic_timestep(atoms: Atoms) -> float:
-    """Return a time step in fs for the lightest atom that moves.
+    """Return a time step in fs for the lightest atom that may move.
 
-    The period of a vibration goes with the root of the mass: 0.35 fs times the root of the mass in u gives hydrogen
-    0.35 fs and oxygen 1.4 fs, a tenth of the period of their stiffest bonds or less. At least 0.25 and at most 2 fs.
+    The period of a vibration is proportional to the square root of the mass. With 0.35 fs times the square root of the
+    mass in u, the time step is 0.35 fs for hydrogen and 1.4 fs for oxygen, which is at most a tenth of the period of
+    their stiffest bonds. The time step is at least 0.25 fs and at most 2 fs.
     """
     masses = atoms.get_masses()[~fixed_mask(atoms)]
     return float(np.clip(0.35 * np.sqrt(masses.min()), 0.25, 2.0))
@@ -159,13 +160,13 @@ def _read_checkpoint(path: Path, prepared: PreparedJob) -> Checkpoint | None:
     if checkpoint.job_hash != prepared.hash_at(checkpoint.step) or not same_atoms:
         raise JobRefusedError(
             Code.CHECKPOINT_MISMATCH,
-            f'the checkpoint {path.name} in this folder is from another job: its seed, its settings or its calculator '
-            'differ; remove it to start from the seed',
+            f'the checkpoint {path.name} in this folder is from a job with another seed, calculator or other settings; '
+            'remove it to start from the seed',
         )
     rescues = prepared.job.rescues
     if checkpoint.rescues > rescues:
         raise JobRefusedError(
             Code.CHECKPOINT_MISMATCH,
-            f'the checkpoint was written after {checkpoint.rescues} rescues, this job is for {rescues}',
+            f'the checkpoint {path.name} is from recovery {checkpoint.rescues}, but this job is recovery {rescues}',
         )
     return checkpoint

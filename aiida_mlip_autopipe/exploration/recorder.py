@@ -1,4 +1,4 @@
-"""What a leg keeps of its steps: frames on disk, averages, and figures for the result."""
+"""The records of a leg: frames on disk, averages, and counters for the result."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from aiida_mlip_autopipe.exploration.trajectory_file import TrajectoryFile
 
 
 class LostFramesError(AutopipeError):
-    """A trajectory in a job's folder that has fewer frames than its checkpoint counts."""
+    """A trajectory with fewer frames than its checkpoint has counted."""
 
 
 @dataclass
 class LegCounters:
-    """Figures of one leg; a job that is requeued into its folder goes on with the leg."""
+    """Counters of one leg. A job that is requeued in its folder continues with them."""
 
     first_step: int = 0
     n_frames: int = 0
@@ -36,7 +36,7 @@ class LegCounters:
 
 
 class Recorder:
-    """Streams frames into the trajectory file and averages the sampled steps.
+    """Writes frames to the trajectory file, and averages over the sampled steps.
 
     Parameters
     ----------
@@ -45,9 +45,9 @@ class Recorder:
     atoms
         The seed.
     min_change_A
-        A frame is stored only if an atom has moved by at least this since the one before, in Å.
+        A frame is stored only if an atom has moved by at least this distance in Å since the previous frame.
     full_trajectory
-        The file of the full trajectory; None where none is kept.
+        The file of the full trajectory; None if there is none.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Recorder:
         self._averages = {'energy_eV': Blocking(), 'temperature_K': Blocking(), 'volume_A3': Blocking()}
 
     def begin(self, start: Checkpoint | None) -> None:
-        """Begin a leg, from the seed or from the end of the previous leg; frames of an earlier attempt are removed."""
+        """Begin a leg at the seed or at the end of the previous leg, and remove the frames of an earlier attempt."""
         self._trajectory.keep_until(-1)
         if self.full_trajectory is not None:
             self.full_trajectory.keep(0)
@@ -70,12 +70,12 @@ class Recorder:
             self.leg = LegCounters(first_step=start.step)
 
     def restore(self, own: Checkpoint) -> None:
-        """Continue the leg that wrote a checkpoint, in its folder.
+        """Continue the leg that wrote a checkpoint in this folder.
 
         Raises
         ------
         LostFramesError
-            If a trajectory has lost frames that the checkpoint knows of.
+            If a trajectory has fewer frames than the checkpoint has counted.
         """
         leg = LegCounters(**own.counters['leg'])
         _check_kept('trajectory', self._trajectory.keep_until(own.step), leg.n_frames, own.step)
@@ -97,7 +97,7 @@ class Recorder:
             self._averages['volume_A3'].add(system.volume)
 
     def store_frame(self, system: PhaseSpace, evaluation: Evaluation, info: dict[str, Any]) -> bool:
-        """Store a frame, if enough has changed; return whether it was."""
+        """Store a frame if an atom has moved far enough, and return whether it was stored."""
         if self._min_change_A > 0.0:
             moved = np.sqrt(((system.positions - self.last_frame) ** 2).sum(axis=1).max())
             if moved < self._min_change_A:
@@ -116,7 +116,7 @@ class Recorder:
             self.leg.n_full_frames += 1
 
     def flush(self) -> None:
-        """Have the frames on the disk, so that a checkpoint can rely on them."""
+        """Write the frames to disk, so that a checkpoint can rely on them."""
         self._trajectory.flush()
         if self.full_trajectory is not None:
             self.full_trajectory.flush()
@@ -132,7 +132,7 @@ class Recorder:
         return {name: average.dump() for name, average in self._averages.items()}
 
     def statistics(self) -> dict[str, Any]:
-        """Return averages over the sampled steps of the run so far; JSON only."""
+        """Return averages over the steps sampled so far, as JSON."""
         figures: dict[str, Any] = {name: average.summary() for name, average in self._averages.items() if average.count}
         independent = figures.get('energy_eV', {}).get('n_independent')
         if independent is not None:
@@ -143,5 +143,6 @@ class Recorder:
 def _check_kept(what: str, kept: int, expected: int, step: int) -> None:
     if kept != expected:
         raise LostFramesError(
-            Code.FILE_UNREADABLE, f'the {what} has {kept} frames up to step {step}, the checkpoint knows of {expected}'
+            Code.FILE_UNREADABLE,
+            f'the {what} has {kept} frames up to step {step}, expected {expected}',
         )

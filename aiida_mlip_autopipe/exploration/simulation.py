@@ -1,4 +1,4 @@
-"""The loop of a run: steps, guards, frames and checkpoints, from a seed or from a checkpoint."""
+"""The loop of a run: steps, guards, frames and checkpoints, starting from a seed or a checkpoint."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from aiida_mlip_autopipe.jobs.interruptions import Interruptions
 from aiida_mlip_autopipe.jobs.job_file import JobRefusedError
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 
-# The failing structure and those just before it that go into the crash file.
+# Structures in the crash file: the last ones before the crash, and the one that crashed.
 N_CRASH_FRAMES = 6
 PROGRESS_INTERVAL_S = 10.0
 
@@ -53,13 +53,13 @@ class Simulation:
     calculator
         The loaded ASE calculator.
     ensemble
-        What is sampled.
+        The ensemble to sample.
     folder
-        Where the files go.
+        The folder for the output files.
     interruptions
-        Says when to end early.
+        Reasons to end early.
     on_checkpoint
-        Called after each checkpoint was written.
+        Called after each checkpoint has been written.
     """
 
     prepared: PreparedJob
@@ -97,13 +97,13 @@ class Simulation:
 
     @property
     def leg(self) -> LegCounters:
-        """Figures of this leg."""
+        """Counters of this leg."""
         return self.recorder.leg
 
     def run(self) -> Outcome:
-        """Run until the steps are done, something is wrong or the job has to end."""
+        """Run until all steps are done, a guard stops the run, or the job must end."""
         started = time.monotonic()
-        # Of an earlier attempt in this folder; this one may do better.
+        # Remove the crash file of an earlier attempt in this folder, as this attempt may not crash.
         (self.folder / CRASH_FILE).unlink(missing_ok=True)
         try:
             alarm = self._begin()
@@ -115,7 +115,7 @@ class Simulation:
         return outcome
 
     def statistics(self) -> dict[str, Any]:
-        """Return averages over the sampled steps of the run so far, and the acceptance by move; JSON only."""
+        """Return averages over the steps sampled so far, and the statistics of each move, as JSON."""
         figures = self.recorder.statistics()
         if self.monte_carlo is not None:
             figures['moves'] = self.monte_carlo.summary()
@@ -150,9 +150,9 @@ class Simulation:
         return None
 
     def _find_beginning(self) -> Checkpoint | None:
-        """Return the checkpoint to continue from, with its frames in place; None to begin at the seed.
+        """Return the checkpoint to continue from, after restoring its frames; None to start from the seed.
 
-        If the files that this leg has left in its folder are damaged, the leg starts again without them.
+        If the files of this leg in its folder are damaged, the leg starts again without them.
         """
         own, start, damage = self.prepared.own, self.prepared.start, self.prepared.damage
         if own is not None:
@@ -181,7 +181,7 @@ class Simulation:
             temperature = self.schedule.targets(min(self.step, self.schedule.n_steps - 1))[0]
             system.momenta = system.thermal_momenta(temperature, self.rng)
             system.cell_momentum = 0.0
-            self._note('rescue', f'taken up from the last good frame at {temperature:.0f} K with new momenta')
+            self._note('rescue', f'continued from the last good frame at {temperature:.0f} K with new velocities')
         return Evaluation(checkpoint.energy, checkpoint.forces, checkpoint.stress)
 
     def _make_full_trajectory(self) -> FullTrajectoryFile | None:
@@ -208,7 +208,7 @@ class Simulation:
         while self.step < self.schedule.n_steps:
             reason = self.interruptions.look()
             if reason is not None:
-                self.message = f'{self.interruptions.message}, after step {self.step} of {self.schedule.n_steps}'
+                self.message = f'{self.interruptions.message} after step {self.step} of {self.schedule.n_steps}'
                 self._write_checkpoint()
                 return reason
             segment = self.schedule.segment(self.step)
@@ -231,7 +231,7 @@ class Simulation:
             self._remember()
             if alarm is not None:
                 return self._crash(alarm)
-            # Before the stored frame, from which a run may be taken up again.
+            # Before the frame is stored, because a run may be continued from there.
             if full_interval is not None and self.step % full_interval == 0:
                 self.recorder.store_full_frame(self.step, self.time_fs, system, self.integrator.evaluation)
             if sampled:
@@ -259,7 +259,7 @@ class Simulation:
             self._keep_as_good()
 
     def _remember(self) -> None:
-        # The integrators replace these arrays and never write into them, so that keeping them costs nothing.
+        # The integrators replace these arrays and never write to them, so no copies are needed.
         system = self.system
         self._recent.append(
             Snapshot(self.step, system.positions, system.momenta, system.cell, self.integrator.evaluation)
@@ -300,7 +300,7 @@ class Simulation:
 
     def _crash(self, alarm: Alarm) -> Outcome:
         self._note(alarm.rule, alarm.message)
-        self.message = f'{alarm.message}, at step {self.step}'
+        self.message = f'{alarm.message} at step {self.step}'
         write_crash(self.folder / CRASH_FILE, self.prepared.atoms, self._recent, alarm)
         if self.step == 0:
             return 'no_frame'

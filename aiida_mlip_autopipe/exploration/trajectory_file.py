@@ -1,4 +1,4 @@
-"""The trajectory file: frames are streamed into it, and read from it as arrays."""
+"""The trajectory file: frames are written one by one, and are read as arrays."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 TRAJECTORY_FILE_VERSION = 1
-"""Version of what a trajectory file says of a frame."""
+"""Version of the content of a frame in a trajectory file."""
 
-# What a frame carries in its info besides the step; numbers only.
+# Numbers in the info of a frame, besides the step.
 FRAME_FIELDS = ('time_fs', 'temperature_K', 'target_temperature_K', 'target_pressure_GPa', 'accepted_swaps')
 
 
@@ -29,12 +29,12 @@ class TrajectoryFileError(AutopipeError):
 
 
 class TrajectoryFile:
-    """Frames on disk, appended one by one; nothing is kept in memory.
+    """Frames on disk, which are appended one by one and not kept in memory.
 
     Parameters
     ----------
     path
-        The file, in ASE's binary format. It need not exist; it is made with the first frame.
+        The file, in ASE's binary format. It is created with the first frame if it does not exist.
     template
         The atoms, with tags, magnetic moments and constraints.
     """
@@ -47,7 +47,7 @@ class TrajectoryFile:
         self._writer: TrajectoryWriter | None = None
 
     def keep_until(self, step: int) -> int:
-        """Drop the frames after a step, and one that was cut off while it was written; return how many are left."""
+        """Remove the frames after a step and a truncated last frame, and return the number of remaining frames."""
         if not self.path.exists():
             return 0
         temporary = self.path.with_name(self.path.name + '.new')
@@ -66,13 +66,13 @@ class TrajectoryFile:
         return kept
 
     def append(self, positions: np.ndarray, cell: np.ndarray, evaluation: Evaluation, info: dict[str, Any]) -> None:
-        """Append one frame; ``info`` has its ``step``."""
+        """Append one frame. ``info`` must contain its ``step``."""
         if self._writer is None:
             self._writer = _open_writer(self.path, 'a')
         self._writer.write(make_frame(self._template, positions, cell, evaluation, info))
 
     def flush(self) -> None:
-        """Have the frames on the disk, so that a checkpoint can rely on them."""
+        """Write the frames to disk, so that a checkpoint can rely on them."""
         if self._writer is not None:
             os.fsync(self._writer.backend.fd.fileno())
 
@@ -86,7 +86,7 @@ class TrajectoryFile:
 def make_frame(
     template: Atoms, positions: np.ndarray, cell: np.ndarray, evaluation: Evaluation, info: dict[str, Any]
 ) -> Atoms:
-    """Return a structure with its labels as calculator results; without stress where not periodic in all directions."""
+    """Return a structure with its labels as calculator results. Only fully periodic structures have a stress."""
     atoms = template.copy()
     atoms.set_cell(cell)
     atoms.set_positions(positions, apply_constraint=False)
@@ -118,17 +118,19 @@ def read_trajectory(path: str | Path, seed_id: str) -> Trajectory:
         with TrajectoryReader(path) as reader:
             version = reader.description.get('trajectory_version')
             if version != TRAJECTORY_FILE_VERSION:
-                raise ValueError(f'its version is {version}, this package reads {TRAJECTORY_FILE_VERSION}')
+                raise ValueError(f'it has version {version}, but this package reads version {TRAJECTORY_FILE_VERSION}')
             frames.extend(reader)
     except Exception as error:
         raise TrajectoryFileError(
             Code.FILE_UNREADABLE, f'the trajectory {Path(path).name} cannot be read: {error}'
         ) from error
     if not frames:
-        raise TrajectoryFileError(Code.FILE_UNREADABLE, f'the trajectory {Path(path).name} has no frame')
+        raise TrajectoryFileError(Code.FILE_UNREADABLE, f'the trajectory {Path(path).name} has no frames')
     steps = np.array([frame.info['step'] for frame in frames])
     if (np.diff(steps) <= 0).any():
-        raise TrajectoryFileError(Code.FILE_UNREADABLE, f'the steps of the trajectory {Path(path).name} do not grow')
+        raise TrajectoryFileError(
+            Code.FILE_UNREADABLE, f'the steps of the trajectory {Path(path).name} are not increasing'
+        )
     nothing = np.full(6, np.nan)
     return Trajectory(
         seed_id=seed_id,
@@ -159,7 +161,7 @@ def write_trajectory(path: str | Path, trajectory: Trajectory, template: Atoms) 
     trajectory
         The frames.
     template
-        The structure of the seed; its tags, magnetic moments and constraints are kept.
+        The structure of the seed. Its tags, magnetic moments and constraints are written as well.
     """
     file = TrajectoryFile(Path(path), template)
     for index, step in enumerate(trajectory.steps):
@@ -177,7 +179,7 @@ def _open_writer(path: Path, mode: str) -> TrajectoryWriter:
 
 
 def _readable_frames(path: Path) -> Iterator[Atoms]:
-    # A writer that was killed leaves a torn tail; the checkpoint says how many whole frames there must be.
+    # A killed writer leaves a truncated end. The checkpoint contains the number of complete frames.
     try:
         with TrajectoryReader(path) as reader:
             for index in range(len(reader)):

@@ -41,5 +41,5 @@ def test_what_decides_the_frames_is_the_same_in_a_longer_run_and_in_one_that_wri
 
 @pytest.mark.parametrize('n_steps', [12, 14])
 def test_stages_of_another_length_than_the_whole_run_are_an_error(n_steps):
-    with pytest.raises(ValueError, match=f'13 steps, but n_steps is {n_steps}'):
+    with pytest.raises(ValueError, match=rf'13 .* {n_steps}'):
         join_settings({'stages': [hold(5), RAMP]}, n_steps)

@@ -1,28 +1,28 @@
-"""Averages of a run in constant memory, and how many independent values are in them."""
+"""Averages over a run in almost constant memory, with the number of independent values."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# Below this many blocks their variance is too uncertain to tell anything.
+# With fewer blocks, the variance of the block means is too uncertain.
 MIN_BLOCKS = 16
 
 
 class Blocking:
-    """Mean, variance and statistical inefficiency of a series, value by value.
+    """Mean, variance and statistical inefficiency of a series, updated with each value.
 
-    Blocks of 1, 2, 4 … values are averaged; for blocks longer than the correlation time the variance of the block means
-    times the block length tends to the variance times the statistical inefficiency (Flyvbjerg and Petersen,
-    J. Chem. Phys. 91, 461 (1989)). The memory is the logarithm of the series' length.
+    Blocks of 1, 2, 4 … values are averaged. For blocks longer than the correlation time, the variance of the block
+    means times the block length tends to the variance times the statistical inefficiency (Flyvbjerg and Petersen,
+    J. Chem. Phys. 91, 461 (1989)). The memory grows with the logarithm of the length of the series.
 
     Parameters
     ----------
     levels
-        What `dump` returned, to go on from there.
+        A state from `dump`, to continue a series.
     """
 
     def __init__(self, levels: list[list[float]] | None = None):
-        # A level: count, mean, sum of squared deviations, and the value that waits for its partner (count odd).
+        # Each level: count, mean, sum of squared deviations and, if the count is odd, the value without a partner.
         self._levels: list[list[float]] = [list(level) for level in levels] if levels else []
 
     def add(self, value: float) -> None:
@@ -43,24 +43,24 @@ class Blocking:
             depth += 1
 
     def dump(self) -> list[list[float]]:
-        """Return the state, JSON only."""
+        """Return the state as JSON."""
         return [list(level) for level in self._levels]
 
     @property
     def count(self) -> int:
-        """How many values there were."""
+        """Number of values."""
         return int(self._levels[0][0]) if self._levels else 0
 
     @property
     def mean(self) -> float | None:
-        """Their mean."""
+        """Mean of the values."""
         return self._levels[0][1] if self._levels else None
 
     def summary(self) -> dict[str, Any]:
         """Return mean, standard deviation, statistical inefficiency and number of independent values.
 
-        The inefficiency is the largest over the block lengths that leave enough blocks; a lower bound where the
-        series is shorter than its memory.
+        The inefficiency is the maximum over all block lengths with enough blocks. If the correlation time exceeds the
+        longest of these blocks, it is a lower bound.
         """
         if self.count < 2 * MIN_BLOCKS:
             return {'n': self.count, 'mean': self.mean}

@@ -1,4 +1,4 @@
-"""Which ensemble suits a structure, and whether the one asked for can be had."""
+"""Choose an ensemble that suits a structure, and refuse an impossible one."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ AXES = 'abc'
 
 
 class EnsembleRefusedError(AutopipeError):
-    """An ensemble that makes no sense for a structure."""
+    """An ensemble that is impossible for a structure."""
 
 
 @dataclass(frozen=True)
 class EnsembleChoice:
-    """The ensemble to sample, and why."""
+    """The ensemble to sample, and the reason."""
 
     ensemble: Ensemble
     reason: str
@@ -40,37 +40,39 @@ def choose_ensemble(atoms: Atoms, asked: str, vacuum_A: float, has_stress: bool 
     asked
         ``auto``, ``nve``, ``nvt`` or ``npt``.
     vacuum_A
-        An empty layer of at least this thickness in Å, less the covalent radii, is vacuum.
+        Minimum thickness of an empty layer that counts as vacuum, in Å, measured from the covalent radii.
     has_stress
-        Whether the calculator gives the stress.
+        Whether the calculator provides the stress.
 
     Raises
     ------
     EnsembleRefusedError
-        If NPT is asked for and impossible, or nothing can move.
+        If NPT is requested but impossible, or if no atom can move.
     """
     fixed = fixed_mask(atoms)
     if fixed.all() or (len(atoms) == 1 and not fixed.any()):
         raise EnsembleRefusedError(
             Code.NOTHING_MOVES,
-            'every atom is fixed; nothing can move'
+            'all atoms are fixed'
             if fixed.all()
-            else 'the structure is a single atom, which cannot move against anything; make a supercell',
+            else 'a single atom cannot move relative to other atoms; make a supercell',
         )
     obstacle = find_npt_obstacle(atoms, vacuum_A, has_stress)
     if asked == 'auto':
         if obstacle:
             return EnsembleChoice('nvt', obstacle)
-        return EnsembleChoice('npt', f'periodic in three directions, no empty layer of {vacuum_A:g} Å')
+        return EnsembleChoice('npt', f'periodic in all directions, without an empty layer of {vacuum_A:g} Å')
     if asked == 'npt':
         if obstacle:
-            raise EnsembleRefusedError(Code.ENSEMBLE_IMPOSSIBLE, f'NPT is not possible: {obstacle}; choose nvt or auto')
+            raise EnsembleRefusedError(
+                Code.ENSEMBLE_IMPOSSIBLE, f'NPT is not possible for this structure: {obstacle}; use nvt or auto'
+            )
         return EnsembleChoice('npt', 'set by the user')
     return EnsembleChoice('nve' if asked == 'nve' else 'nvt', 'set by the user')
 
 
 def find_npt_obstacle(atoms: Atoms, vacuum_A: float, has_stress: bool = True) -> str | None:
-    """Return why a structure cannot be explored at constant pressure; None if it can."""
+    """Return why a structure cannot be explored at constant pressure, or None if it can."""
     open_axes = [axis for axis, periodic in zip(AXES, atoms.pbc, strict=True) if not periodic]
     if open_axes:
         return f'not periodic along {", ".join(open_axes)}'
@@ -80,7 +82,7 @@ def find_npt_obstacle(atoms: Atoms, vacuum_A: float, has_stress: bool = True) ->
         return f'an empty layer of {layers[widest]:.1f} Å across {AXES[widest]}'
     n_fixed = int(fixed_mask(atoms).sum())
     if n_fixed:
-        return f'{n_fixed} fixed atoms, which a change of the cell would move'
+        return f'a change of the cell would move the fixed atoms ({n_fixed})'
     if not has_stress:
-        return 'the calculator gives no stress'
+        return 'the calculator does not provide the stress'
     return None

@@ -1,4 +1,4 @@
-"""Which integrator samples an ensemble."""
+"""The integrator of each ensemble."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ase import units
 from aiida_mlip_autopipe.exploration.phase_space import Bussi, Langevin, LangevinPiston, VelocityVerlet
 from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
 
-# The inertia of the cell is made from a temperature, its stiffness is not: at a few kelvin it would swing too fast for
-# the time step. The inertia does not change what is sampled.
+# The inertia of the cell is proportional to a temperature, but its stiffness is not. At a few kelvin the cell would
+# oscillate too fast for the time step. The inertia does not affect the sampled distribution.
 MIN_REFERENCE_TEMPERATURE_K = 300.0
 
 
@@ -24,11 +24,11 @@ def make_integrator(
     ensemble
         ``nve``, ``nvt`` or ``npt``.
     settings
-        Its time constants.
+        Settings with the time constants.
     highest_temperature_K
-        The highest temperature of the run, from which the inertia of the cell is made if above 300 K.
+        The highest temperature of the run. It determines the inertia of the cell if it is above 300 K.
     common
-        What all integrators take: system, evaluate, evaluation, time step, generator.
+        Arguments of all integrators: system, evaluate, evaluation, time step, random generator.
     """
     relaxation_time = settings.thermostat_time_fs * units.fs
     if ensemble == 'nve':

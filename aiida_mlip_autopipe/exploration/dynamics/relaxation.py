@@ -1,4 +1,4 @@
-"""A short relaxation of a seed in its fixed cell."""
+"""A short relaxation of a seed in a fixed cell."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from aiida_mlip_autopipe.exploration.settings import RelaxationSettings
 
 
 def relax(seed: Atoms, evaluator: Evaluator, settings: RelaxationSettings) -> tuple[np.ndarray, str]:
-    """Relax the atoms with the run's calculator; fixed atoms stay.
+    """Relax the atoms with the calculator of the run. Fixed atoms do not move.
 
     Returns
     -------
     positions
         Å, (n, 3).
     message
-        How many steps it took, and whether it converged.
+        The number of steps, and whether the relaxation converged.
     """
     from ase.optimize import FIRE
 
@@ -26,4 +26,4 @@ def relax(seed: Atoms, evaluator: Evaluator, settings: RelaxationSettings) -> tu
     optimizer = FIRE(atoms, logfile=None)
     converged = optimizer.run(fmax=settings.force_eV_per_A, steps=settings.max_steps)
     positions: np.ndarray = atoms.positions.copy()
-    return positions, f'relaxed in {optimizer.nsteps} steps, {"converged" if converged else "not converged"}'
+    return positions, f'relaxation {"converged" if converged else "did not converge"} in {optimizer.nsteps} steps'

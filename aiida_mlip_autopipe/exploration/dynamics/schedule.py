@@ -1,4 +1,4 @@
-"""Which temperature and pressure rule at each step of a run."""
+"""The target temperature and pressure at each step of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aiida_mlip_autopipe.exploration.settings import ExplorationSettings, StageS
 
 @dataclass(frozen=True)
 class Segment:
-    """A stage laid on the axis of absolute steps: it takes the system from step ``first`` to step ``last``."""
+    """A segment of the run with the settings of one phase, from the absolute step ``first`` to the step ``last``."""
 
     first: int
     last: int
@@ -20,7 +20,7 @@ class Segment:
 
     @property
     def is_hold(self) -> bool:
-        """Whether temperature and pressure are the same at each of its steps."""
+        """Whether temperature and pressure are constant."""
         return self.temperatures_K[0] == self.temperatures_K[1] and self.pressures_GPa[0] == self.pressures_GPa[1]
 
 
@@ -32,7 +32,7 @@ class Schedule:
     settings
         Settings of one seed, with one temperature and one pressure.
     temperature_factor
-        Multiplies all temperatures; below one after a rescue.
+        Factor for all temperatures; less than one after a recovery.
     """
 
     def __init__(self, settings: ExplorationSettings, temperature_factor: float = 1.0):
@@ -65,9 +65,10 @@ class Schedule:
         return max(max(segment.temperatures_K) for segment in self.segments)
 
     def until(self, step: int) -> tuple[Segment, ...]:
-        """Return the segments of the first steps: everything that determines those steps.
+        """Return the segments that determine the first steps.
 
-        A hold is cut at the last step. A ramp is kept whole, since its temperatures depend on its length.
+        A segment with constant temperature and pressure is cut at the last step. A ramp is not cut, because its
+        temperatures depend on its length.
 
         Parameters
         ----------
@@ -80,9 +81,9 @@ class Schedule:
         )
 
     def continues(self, other: Schedule) -> bool:
-        """Return whether the other schedule, run to its end, is a prefix of this one.
+        """Return whether the other schedule is a prefix of this one.
 
-        The highest temperature of the run must be the same, since in NPT it sets the inertia of the cell.
+        The highest temperature must be the same, because it determines the inertia of the cell in NPT.
         """
         n = other.n_steps
         return (

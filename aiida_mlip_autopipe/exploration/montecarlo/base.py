@@ -1,4 +1,4 @@
-"""What a Monte Carlo move is: it proposes, and keeps its own statistics."""
+"""The base class of Monte Carlo moves."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 
 
 class MoveRefusedError(AutopipeError):
-    """A move that makes no sense for a structure or an ensemble."""
+    """A move that is impossible for a structure or an ensemble."""
 
 
 class MoveSettings(Settings):
-    """What all moves have in common."""
+    """Settings that all moves share."""
 
     kind: str
-    """Which move."""
+    """Kind of move."""
     weight: float = Field(default=1.0, gt=0)
-    """How often it is tried, relative to the other moves."""
+    """How often the move is tried, relative to the other moves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +38,8 @@ class Trial:
     positions, cell
         Å.
     log_factor
-        What the Metropolis criterion adds to ``-ΔH/kT``: the logarithm of the ratio of the phase space volumes and of
-        the proposal probabilities.
+        Term that the Metropolis criterion adds to ``-ΔH/kT``: the logarithm of the ratio of the phase space volumes
+        and of the proposal probabilities.
     """
 
     positions: np.ndarray
@@ -48,17 +48,17 @@ class Trial:
 
 
 class Move(ABC):
-    """One kind of trial move.
+    """A kind of trial move, with its statistics.
 
     Parameters
     ----------
     settings
-        Its settings.
+        The settings of the move.
     """
 
     settings_class: ClassVar[type[MoveSettings]]
     needs_npt: ClassVar[bool] = False
-    """Whether the move changes the cell, which only NPT allows."""
+    """Whether the move changes the cell and therefore needs NPT."""
 
     def __init__(self, settings: Any):
         self.settings = settings
@@ -68,7 +68,7 @@ class Move(ABC):
 
     @abstractmethod
     def begin(self, atoms: Atoms, free: np.ndarray) -> None:
-        """Get to know the structure.
+        """Prepare the move for a structure.
 
         Parameters
         ----------
@@ -80,22 +80,22 @@ class Move(ABC):
         Raises
         ------
         MoveRefusedError
-            If the move can never do anything to it.
+            If the move can never change the structure.
         """
 
     @abstractmethod
     def propose(self, system: PhaseSpace, rng: np.random.Generator) -> Trial:
-        """Propose a structure; the system is not changed.
+        """Propose a structure without changing the system.
 
-        The probability of a proposal must be that of the way back, or ``log_factor`` must make up for it.
+        The proposal and its reverse must be equally probable, or ``log_factor`` must correct for the difference.
         """
 
     def dump(self) -> dict[str, int]:
-        """Return the statistics, for a checkpoint."""
+        """Return the statistics for a checkpoint."""
         return {'tried': self.n_tried, 'accepted': self.n_accepted, 'overlapping': self.n_overlapping}
 
     def restore(self, statistics: dict[str, int]) -> None:
-        """Go on with the statistics of a checkpoint."""
+        """Restore the statistics from a checkpoint."""
         self.n_tried = statistics['tried']
         self.n_accepted = statistics['accepted']
         self.n_overlapping = statistics['overlapping']

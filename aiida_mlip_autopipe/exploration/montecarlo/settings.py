@@ -10,7 +10,7 @@ from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration.montecarlo.base import MOVES, MoveSettings
 
 if TYPE_CHECKING:
-    # The members of the union are known only when the registry is read.
+    # The registry provides the members of the union only at run time.
     AnyMove = MoveSettings
 else:
     AnyMove = MOVES.settings_union()
@@ -20,8 +20,8 @@ class MonteCarloSettings(Settings):
     """Trial moves between steps of molecular dynamics."""
 
     moves: tuple[AnyMove, ...] = Field(min_length=1)
-    """The moves; each trial draws one by its weight."""
+    """The moves. Each trial draws one of them at random, by weight."""
     n_md_steps: int = Field(default=10, ge=1)
-    """Steps of molecular dynamics between two rounds."""
+    """Steps of molecular dynamics between two rounds of trial moves."""
     n_trials: int = Field(default=5, ge=1)
-    """Trial moves in a round; each costs one evaluation of the calculator."""
+    """Trial moves in a round. Each one costs one evaluation of the calculator."""

@@ -1,4 +1,4 @@
-"""Rounds of Monte Carlo trial moves between stretches of molecular dynamics."""
+"""Rounds of Monte Carlo trial moves between steps of molecular dynamics."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from aiida_mlip_autopipe.structures.distances import find_overlap
 
 
 class MonteCarlo:
-    """Tries moves and accepts them by the criterion of Metropolis.
+    """Tries moves and accepts them by the Metropolis criterion.
 
-    A trial is accepted with probability ``min(1, exp(-(ΔU + P ΔV)/kT + f))``, where the move says ``f``. What two atoms
-    too close to each other would cost is not asked: the calculator has not learnt it, and would often call it good.
+    A trial is accepted with probability ``min(1, exp(-(ΔU + P ΔV)/kT + f))``, where the move provides ``f``. A trial
+    with two atoms too close to each other is rejected without an evaluation: a calculator is not trained on such
+    structures, and often predicts a low energy.
 
     Parameters
     ----------
     settings
-        Moves and their numbers.
+        The moves, and the numbers of trials and steps.
     atoms, free
         The seed, and which of its atoms may move.
     ensemble
         The ensemble of the dynamics between the rounds.
     distance_factor
-        Smallest distance over the sum of covalent radii; None for none.
+        Minimum distance as a fraction of the sum of the covalent radii; None for no minimum.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class MonteCarlo:
     ):
         if ensemble == 'nve':
             raise MoveRefusedError(
-                Code.MOVE_IMPOSSIBLE, 'Monte Carlo moves change the energy; they cannot be mixed with NVE'
+                Code.MOVE_IMPOSSIBLE, 'Monte Carlo moves change the energy and cannot be combined with NVE'
             )
         self.settings = settings
         self.moves: list[Move] = [MOVES.make(move) for move in settings.moves]
@@ -45,26 +46,26 @@ class MonteCarlo:
             if move.needs_npt and ensemble != 'npt':
                 raise MoveRefusedError(
                     Code.MOVE_IMPOSSIBLE,
-                    f'the move {move.settings.kind!r} needs NPT, the ensemble is {ensemble.upper()}',
+                    f'the move {move.settings.kind!r} needs NPT, but the ensemble is {ensemble.upper()}',
                 )
             move.begin(atoms, free)
         weights = np.array([move.settings.weight for move in self.moves])
-        self._shares = weights / weights.sum()
+        self._weights = weights / weights.sum()
         self._numbers, self._pbc = atoms.numbers, atoms.pbc.copy()
         self._distance_factor = distance_factor
 
     def is_due(self, step: int) -> bool:
-        """Return whether a round follows on a step."""
+        """Return whether a round follows this step."""
         return step % self.settings.n_md_steps == 0
 
     def run_round(self, integrator: VelocityVerlet) -> None:
-        """Try moves at the integrator's temperature and pressure, and bring it up to date."""
+        """Try moves at the temperature and pressure of the integrator, and update it."""
         for _ in range(self.settings.n_trials):
-            move = self.moves[int(integrator.rng.choice(len(self.moves), p=self._shares))]
+            move = self.moves[int(integrator.rng.choice(len(self.moves), p=self._weights))]
             self.try_move(move, integrator)
 
     def try_move(self, move: Move, integrator: VelocityVerlet) -> bool:
-        """Try one move; return whether it was accepted."""
+        """Try one move, and return whether it was accepted."""
         system = integrator.system
         trial = move.propose(system, integrator.rng)
         threshold = -np.log1p(-integrator.rng.random())  # exponentially distributed
@@ -88,20 +89,20 @@ class MonteCarlo:
 
     @property
     def n_accepted_swaps(self) -> int:
-        """How many swaps were accepted since the run began."""
+        """Number of accepted swaps since the start of the run."""
         return sum(move.n_accepted for move in self.moves if move.settings.kind == 'swap')
 
     def dump(self) -> list[dict[str, int]]:
-        """Return the moves' statistics, for a checkpoint."""
+        """Return the statistics of the moves for a checkpoint."""
         return [move.dump() for move in self.moves]
 
     def restore(self, statistics: list[dict[str, int]]) -> None:
-        """Go on with the statistics of a checkpoint."""
+        """Restore the statistics from a checkpoint."""
         for move, counts in zip(self.moves, statistics, strict=True):
             move.restore(counts)
 
     def summary(self) -> list[dict[str, Any]]:
-        """Return acceptance by move, for the result."""
+        """Return the statistics of each move for the result."""
         return [move.summary() for move in self.moves]
 
     def _overlaps(self, trial: Trial) -> bool:

@@ -99,7 +99,7 @@ def test_fixed_atoms_exclude_npt():
     atoms = bulk('Cu', cubic=True)
     atoms.set_constraint(FixAtoms([0]))
     assert choose_ensemble(atoms, 'auto', 6.0).ensemble == 'nvt'
-    with refused(Code.ENSEMBLE_IMPOSSIBLE, 'NPT', '1 fixed'):
+    with refused(Code.ENSEMBLE_IMPOSSIBLE, 'NPT', 'fixed atoms (1)'):
         choose_ensemble(atoms, 'npt', 6.0)
 
 

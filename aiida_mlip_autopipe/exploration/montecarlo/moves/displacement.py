@@ -13,26 +13,26 @@ from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 
 
 class DisplacementSettings(MoveSettings):
-    """Moves one atom within a cube."""
+    """Moves one atom by a random vector."""
 
     kind: Literal['displacement'] = 'displacement'
     """Displacement."""
     max_displacement_A: float = Field(default=0.1, gt=0)
-    """Half the edge of the cube in Å."""
+    """Maximum displacement along each Cartesian axis in Å."""
 
 
 class Displacement(Move):
-    """Moves one free atom by a vector that is uniform in a cube; symmetric, so that no factor is needed."""
+    """Moves one free atom by a vector that is uniform in a cube. The proposal is symmetric, so no factor is needed."""
 
     settings_class = DisplacementSettings
     settings: DisplacementSettings
 
     def begin(self, atoms: Atoms, free: np.ndarray) -> None:
-        """Note the atoms that may move."""
+        """Store the indices of the atoms that may move."""
         self._free = np.flatnonzero(free)
 
     def propose(self, system: PhaseSpace, rng: np.random.Generator) -> Trial:
-        """Move a random atom."""
+        """Move one atom, chosen at random."""
         limit = self.settings.max_displacement_A
         positions = system.positions.copy()
         positions[rng.choice(self._free)] += rng.uniform(-limit, limit, 3)

@@ -1,4 +1,4 @@
-"""Swap of two unlike atoms: how an alloy or a mixed crystal finds its order."""
+"""Swap of two atoms of different elements, which samples the order of an alloy or a mixed crystal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.exploration.montecarlo.base import Move, MoveRefusedError, MoveSettings, Trial
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 
-# Elements that take the negative charge in a compound with any other, for structures without formal charges.
+# Elements that are taken as anions in structures without formal charges.
 ANION_FORMERS = frozenset({7, 8, 9, 16, 17, 34, 35, 52, 53})
 
 
@@ -23,13 +23,13 @@ class SwapSettings(MoveSettings):
     kind: Literal['swap'] = 'swap'
     """Swap."""
     partners: Literal['same_sign', 'same_charge', 'any'] = 'same_sign'
-    """Which atoms may change places: those whose formal charges have the same sign (a cation never sits on an anion's
-    site, but a spinel may invert), those of the same formal charge, or all."""
+    """Which atoms may be swapped: atoms whose formal charges have the same sign (no cation moves to an anion site, but
+    a spinel may invert), atoms of the same formal charge, or all atoms."""
     sublattices: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Named groups of elements; where given, only atoms of one group change places, and ``partners`` is not used."""
+    """Named groups of elements. If given, only atoms of the same group are swapped, and ``partners`` is ignored."""
 
     @model_validator(mode='after')
-    def _disjoint(self) -> SwapSettings:
+    def _check_disjoint(self) -> SwapSettings:
         elements = [element for group in self.sublattices.values() for element in group]
         repeated = sorted({element for element in elements if elements.count(element) > 1})
         if repeated:
@@ -38,16 +38,16 @@ class SwapSettings(MoveSettings):
 
 
 class Swap(Move):
-    """Exchanges positions; momenta and forces' owners stay, so that each trajectory keeps its order of atoms.
+    """Exchanges the positions of two atoms. Each atom keeps its index and its momentum.
 
-    A pair is drawn by index, whose elements never change, so that a proposal is as likely as the way back.
+    A pair is drawn by its indices, whose elements never change. A proposal is therefore as probable as its reverse.
     """
 
     settings_class = SwapSettings
     settings: SwapSettings
 
     def begin(self, atoms: Atoms, free: np.ndarray) -> None:
-        """Find out which atoms may change places."""
+        """Determine which atoms may be swapped."""
         self._numbers = atoms.numbers
         self._groups = self._group(atoms)
         self._free = free & (self._groups >= 0)
@@ -55,12 +55,12 @@ class Swap(Move):
         if not self._first:
             raise MoveRefusedError(
                 Code.MOVE_IMPOSSIBLE,
-                'no two free atoms may change places: they need different elements and '
+                'no two free atoms can be swapped: they need different elements and '
                 + ('a common sublattice' if self.settings.sublattices else f'partners {self.settings.partners!r}'),
             )
 
     def propose(self, system: PhaseSpace, rng: np.random.Generator) -> Trial:
-        """Exchange the positions of a random pair."""
+        """Exchange the positions of a pair, chosen at random."""
         first = int(rng.choice(self._first))
         second = int(rng.choice(self._partners(first)))
         positions = system.positions.copy()
@@ -72,7 +72,7 @@ class Swap(Move):
         return np.flatnonzero(self._free & same_group & (self._numbers != self._numbers[index]))
 
     def _group(self, atoms: Atoms) -> np.ndarray:
-        """Return a number for each atom; only those of equal numbers change places, never those below 0."""
+        """Return a group number for each atom. Only atoms of one group are swapped; those below 0 are in no group."""
         if self.settings.sublattices:
             groups = np.full(len(atoms), -1)
             symbols = np.array(atoms.get_chemical_symbols())
@@ -86,7 +86,7 @@ class Swap(Move):
             if not charges.any():
                 raise MoveRefusedError(
                     Code.MOVE_IMPOSSIBLE,
-                    "partners 'same_charge' needs formal charges, which the structure does not have",
+                    "partners 'same_charge' needs formal charges, but the structure has none",
                 )
             return np.unique(np.round(charges, 6), return_inverse=True)[1]
         if charges.any():

@@ -14,22 +14,22 @@ from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 
 
 class VolumeSettings(MoveSettings):
-    """Scales cell and atoms."""
+    """Scales the cell and the positions of the atoms."""
 
     kind: Literal['volume'] = 'volume'
     """Volume."""
     max_change: float = Field(default=0.03, gt=0, lt=1)
-    """Largest change of the volume, relative."""
+    """Maximum relative change of the volume."""
     scale: Literal['logarithmic', 'linear'] = 'logarithmic'
-    """Whether the step is uniform in the logarithm of the volume or in the volume."""
+    """Whether the step is uniform in the logarithm of the volume, or in the volume."""
 
 
 class Volume(Move):
-    """Scales the cell and, at constant scaled coordinates, all atoms.
+    """Scales the cell and all atoms, at constant scaled coordinates.
 
-    The density is ``V^N exp(-(U + P V)/kT)`` in the scaled coordinates and V: a step uniform in V has the factor
-    ``N ln(V'/V)``, one uniform in ln V ``(N + 1) ln(V'/V)`` (Frenkel and Smit, Understanding Molecular Simulation,
-    section 5.4.2).
+    The probability density in the scaled coordinates and V is ``V^N exp(-(U + P V)/kT)``. A step uniform in V has the
+    factor ``N ln(V'/V)``, and a step uniform in ln V has ``(N + 1) ln(V'/V)`` (Frenkel and Smit, Understanding
+    Molecular Simulation, section 5.4.2).
     """
 
     settings_class = VolumeSettings
@@ -37,7 +37,7 @@ class Volume(Move):
     needs_npt = True
 
     def begin(self, atoms: Atoms, free: np.ndarray) -> None:
-        """Refuse a structure with fixed atoms; a linear step is relative to the seed's volume."""
+        """Refuse a structure with fixed atoms. A linear step is relative to the volume of the seed."""
         if not free.all():
             raise MoveRefusedError(Code.MOVE_IMPOSSIBLE, 'a volume move would move the fixed atoms')
         self._step = self.settings.max_change * atoms.get_volume()
@@ -51,7 +51,7 @@ class Volume(Move):
         else:
             volume = system.volume
             new_volume = volume + rng.uniform(-1.0, 1.0) * self._step
-            # A volume below zero has no density; the proposal is lost, like any that is not accepted.
+            # A negative volume has zero probability, so the proposal is rejected.
             change = np.log(new_volume / volume) if new_volume > 0.0 else -np.inf
             exponent = n
         if not np.isfinite(change):
