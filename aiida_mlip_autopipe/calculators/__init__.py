@@ -1,4 +1,4 @@
-"""Calculators by their ``kind``, bound late: nothing is imported before a job needs it."""
+"""Calculators by their ``kind``. Their packages are imported only when a job needs them."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ CALCULATORS: Registry[CalculatorLoader] = Registry(
 
 
 def resolve_model(settings: CalculatorSettings) -> Path | None:
-    """Return the model file that settings name, without importing the calculator; None where there is no file.
+    """Return the model file of the settings without importing the calculator; None if there is no model.
 
     Raises
     ------
     CalculatorRefusedError
-        If there is no such file, or no weights of that name.
+        If there is no such file or shipped model.
     """
     return CALCULATORS.make(settings).resolve_model()
 
 
 def installed_calculators() -> list[str]:
-    """Return the kinds whose package is installed in this environment and that can be tested by their kind alone.
+    """Return the kinds whose package is installed in this environment and that can be tested without settings.
 
-    Kinds that need a model file are included: their self-test checks the package only. ``custom`` is not included.
+    Kinds that need a model file are included, and their self-test checks only the package. ``custom`` is not included.
     """
     kinds = []
     for kind in CALCULATORS:

@@ -1,4 +1,4 @@
-"""What a calculator's module provides: settings that load nothing, and a loader that only the job calls."""
+"""Base classes of calculators: settings, which load nothing, and loaders, which only jobs call."""
 
 from __future__ import annotations
 
@@ -29,45 +29,45 @@ class CalculatorRefusedError(AutopipeError):
 
 
 class CalculatorSettings(Settings):
-    """What all calculators have in common."""
+    """Settings that all calculators share."""
 
     kind: str
-    """Which calculator."""
+    """Kind of calculator."""
     cutoff_A: float = Field(gt=0)
-    """Range of the calculator in Å, known without loading it; seeds are made large enough for it."""
+    """Range of the calculator in Å. Seeds are made large enough for it without loading the calculator."""
 
 
 class ModelSettings(CalculatorSettings):
     """A calculator with a model file."""
 
     model: InputModel
-    """The model file, or the name of weights that the calculator's package ships."""
+    """The model file, or the name of a model that the package of the calculator ships."""
     model_sha256: str | None = Field(default=None, pattern='^[0-9a-f]{64}$')
-    """sha256 of the model file; a job refuses a file with another one. Found at submission where not given."""
+    """sha256 of the model file. A job refuses a file with another sha256. The default is that of the submitted file."""
     store_model: bool = True
-    """Whether AiiDA's graph stores the content of a model file, which may then be deleted after submission. With
-    ``false`` it stores the sha256 alone, and jobs on this machine read the file itself. Shipped models are
-    never stored."""
+    """Whether AiiDA stores the content of a model file. If it does, the file may be deleted after submission. With
+    ``false`` AiiDA stores only the sha256, and jobs on this machine read the file itself. Shipped models are never
+    stored."""
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
-    """``auto`` takes a GPU if there is one."""
+    """Device of the model. ``auto`` selects a GPU if there is one."""
     dtype: Literal['float32', 'float64'] = 'float32'
-    """Floating point type of the model."""
+    """Floating-point type of the model."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A calculator ready for use.
+    """A loaded calculator.
 
     Attributes
     ----------
     calculator
-        The ASE calculator. Its forces depend on nothing but the structure.
+        The ASE calculator. Its forces must depend only on the structure.
     device, precision
-        Where and in which floating point type it computes.
+        Its device and floating-point type.
     elements
-        Atomic numbers it knows; None where it does not say.
+        Atomic numbers of the supported elements; None if they are unknown.
     cutoff_A
-        Its range in Å; None where it does not say.
+        Its range in Å; None if it is unknown.
     """
 
     calculator: Any
@@ -78,52 +78,52 @@ class Loaded:
 
 
 Describer = Callable[[Atoms], np.ndarray]
-"""Returns the learned descriptors of the atoms of a structure, (n, d), which do not change when it is turned."""
+"""Returns the learned descriptors of the atoms of a structure, (n, d). They are invariant under rotation."""
 
 
 class CalculatorLoader(ABC):
-    """Loads one kind of calculator.
+    """Loads a kind of calculator.
 
     Parameters
     ----------
     settings
-        Its settings.
+        The settings of the calculator.
     """
 
     settings_class: ClassVar[type[CalculatorSettings]]
     package: str
-    """The distribution that brings the calculator, for its version."""
+    """Distribution that contains the calculator, for its version."""
     module: str
-    """The module to import, for the check that it is there."""
+    """Module to import, to check whether it is installed."""
     extra: ClassVar[str | None] = None
-    """The extra of this package that installs it."""
+    """Extra of this package that installs the calculator."""
     known_elements: ClassVar[frozenset[str] | None] = None
-    """Symbols of the elements it knows, where they are the same for every model; None where only the model knows."""
+    """Symbols of the supported elements if all models support the same ones, otherwise None."""
     has_descriptors: ClassVar[bool] = False
-    """Whether `load_describer` gives the learned descriptors of a structure's atoms."""
+    """Whether the calculator has learned descriptors, which `load_describer` provides."""
     uses_torch: ClassVar[bool] = True
-    """Whether its numbers may depend on torch."""
+    """Whether its results may depend on torch."""
     shipped_models: ClassVar[Mapping[str, str]] = {}
-    """Models that its package ships: their files below the package's folder, by their names in lower case."""
+    """Files of the shipped models, relative to the folder of the package, by their names in lower case."""
 
     def __init__(self, settings: Any):
         self.settings = settings
 
     @property
     def uses_shipped_model(self) -> bool:
-        """Whether the settings name a model that the package ships; any other model is a file."""
+        """Whether the settings name a model that the package ships. Any other model is a file."""
         model = getattr(self.settings, 'model', None)
         if model is None or not self.shipped_models:
             return False
         return model.lower() in self.shipped_models or not ('/' in model or Path(model).is_file())
 
     def resolve_model(self) -> Path | None:
-        """Return the path of the model file without importing the calculator; None where there is no file.
+        """Return the path of the model file without importing the calculator; None if there is no model.
 
         Raises
         ------
         CalculatorRefusedError
-            If there is no such file, or no shipped model of that name.
+            If there is no such file or shipped model.
         """
         if not isinstance(self.settings, ModelSettings):
             return None
@@ -133,13 +133,13 @@ class CalculatorLoader(ABC):
         if file is None:
             raise CalculatorRefusedError(
                 Code.MODEL_NOT_LOADED,
-                f'there is no file {self.settings.model!r}, and no shipped model of that name; '
-                f'there are {", ".join(self.shipped_models)}',
+                f'there is no file and no shipped model {self.settings.model!r}; '
+                f'the shipped models are {", ".join(self.shipped_models)}',
             )
         spec = find_spec(self.module)
         if spec is None or spec.origin is None:
             raise CalculatorRefusedError(
-                Code.CALCULATOR_MISSING, f'the model comes with the package {self.package!r}, which is not installed'
+                Code.CALCULATOR_MISSING, f'the model is part of the package {self.package!r}, which is not installed'
             )
         return existing_file(str(Path(spec.origin).parent / file))
 
@@ -160,19 +160,19 @@ class CalculatorLoader(ABC):
         """Import the calculator and load its model."""
 
     def load_describer(self) -> tuple[Loaded, Describer]:
-        """Import and load the calculator, and return it with what computes its learned descriptors.
+        """Import and load the calculator, and return it with a function that computes its learned descriptors.
 
         Raises
         ------
         CalculatorRefusedError
-            If it has none.
+            If it has no learned descriptors.
         """
         raise CalculatorRefusedError(
             Code.SETTINGS_REFUSED, f'the calculator {self.settings.kind!r} has no learned descriptors'
         )
 
     def check(self) -> str | None:
-        """Check all that is cheaper than importing: the package, the model file and its hash.
+        """Check what can be checked without importing: the package, the model file and its sha256.
 
         Returns
         -------
@@ -182,7 +182,7 @@ class CalculatorLoader(ABC):
         Raises
         ------
         CalculatorRefusedError
-            If the package or the file is missing, or the file is not the one expected.
+            If the package or the file is missing, or the file has another sha256 than expected.
         """
         if find_spec(self.module.partition('.')[0]) is None:
             hint = f'; install aiida-mlip-autopipe[{self.extra}]' if self.extra else ''
@@ -198,42 +198,42 @@ class CalculatorLoader(ABC):
         if self.settings.model_sha256 not in (None, found):
             raise CalculatorRefusedError(
                 Code.MODEL_MISMATCH,
-                f'the model file {path} has the sha256 {found[:12]}…, expected was {self.settings.model_sha256[:12]}…',
+                f'the model file {path} has the sha256 {found[:12]}…, expected {self.settings.model_sha256[:12]}…',
             )
         return found
 
     def check_elements(self, symbols: Iterable[str]) -> None:
-        """Refuse elements that no model of this kind knows, where that can be told without loading one.
+        """Refuse elements that no model of this kind supports, as far as this is known without loading a model.
 
         Raises
         ------
         CalculatorRefusedError
-            If there is one.
+            If there is such an element.
         """
         if self.known_elements is not None:
             self.refuse_elements(set(symbols) - self.known_elements)
 
     def refuse_elements(self, unknown: Collection[str]) -> None:
-        """Refuse the elements, if there are any, that the calculator does not know."""
+        """Refuse the elements that the calculator does not support, if there are any."""
         if unknown:
             raise CalculatorRefusedError(
                 Code.ELEMENT_UNSUPPORTED,
-                f'the calculator {self.settings.kind!r} does not know {", ".join(sorted(unknown))}',
+                f'the calculator {self.settings.kind!r} does not support {", ".join(sorted(unknown))}',
             )
 
     def version(self) -> str | None:
-        """Return the version of the calculator's package, without importing it."""
+        """Return the version of the package of the calculator, without importing it."""
         try:
             return version(self.package)
         except PackageNotFoundError:
             return None
 
     def sources(self) -> tuple[str, ...]:
-        """Return the names of the user's own modules and files that the results depend on."""
+        """Return the names of user modules and files on which the results depend."""
         return ()
 
     def model_name(self) -> str | None:
-        """Return the name of the model file or of the shipped weights."""
+        """Return the name of the model file or of the shipped model."""
         model = getattr(self.settings, 'model', None)
         if not model:
             return None
@@ -246,21 +246,21 @@ def existing_file(path: str, sha256: str | None = None) -> Path:
     Parameters
     ----------
     path
-        The file, or in a job the link to where the model was placed on the computer.
+        The file or, in a job, the link to the file on the computer.
     sha256
         The expected sha256 of its content, for the message.
 
     Raises
     ------
     CalculatorRefusedError
-        If there is none.
+        If there is no such file.
     """
     file = Path(path).expanduser()
     if file.is_symlink() and not file.exists():
         raise CalculatorRefusedError(
             Code.MODEL_MISSING,
-            f'the model of sha256 {sha256} is no longer at {os.readlink(file)}; submit again to place it there, or do '
-            "so with 'mlip-autopipe calculator place'",
+            f'the model of sha256 {sha256} is no longer at {os.readlink(file)}; submit again to place it there, or use '
+            "'mlip-autopipe calculator place'",
         )
     if not file.is_file():
         raise CalculatorRefusedError(Code.MODEL_NOT_LOADED, f'the model file {file} does not exist')
@@ -268,27 +268,25 @@ def existing_file(path: str, sha256: str | None = None) -> Path:
 
 
 def resolve_device(device: str) -> str:
-    """Return the device to use; imports torch.
+    """Return the device to use. This imports torch.
 
     Raises
     ------
     CalculatorRefusedError
-        If CUDA is asked for and there is none.
+        If CUDA is requested but not available.
     """
     import torch
 
     available = torch.cuda.is_available()
     if device == 'cuda' and not available:
-        raise CalculatorRefusedError(
-            Code.ENVIRONMENT_CHANGED, 'the device is cuda, but torch finds no CUDA device here'
-        )
+        raise CalculatorRefusedError(Code.ENVIRONMENT_CHANGED, 'the device is cuda, but torch finds no CUDA device')
     return 'cuda' if available and device != 'cpu' else 'cpu'
 
 
 @contextmanager
 def random_streams_kept() -> Iterator[None]:
-    """Put the global generators of Python and NumPy back: some packages reseed them when they load."""
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 (the one that others disturb)
+    """Restore the global random generators of Python and NumPy, which some packages reseed when they are loaded."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 (the generator that other packages reseed)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Energy, forces and stress of a structure, and how often they were asked for."""
+"""Energy, forces and stress of a structure, with a count of the evaluations."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ase.calculators.calculator import Calculator, all_changes
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a calculator says about one structure.
+    """The results of a calculator for one structure.
 
     Attributes
     ----------
     energy
         Potential energy in eV.
     forces
-        eV/Å, (n, 3), as the calculator gives them: those on fixed atoms included.
+        Forces in eV/Å, (n, 3), including those on fixed atoms.
     stress
-        eV/Å³ in ASE's sign and Voigt order (6,); NaN where there is none.
+        Stress in eV/Å³ with ASE's sign and Voigt order, (6,); NaN if there is none.
     """
 
     energy: float
@@ -31,7 +31,7 @@ class Evaluation:
 
     @property
     def finite(self) -> bool:
-        """Whether energy and forces are numbers, and the stress if there is one."""
+        """Whether energy and forces are finite, and the stress if there is one."""
         has_stress = not np.isnan(self.stress).all()
         return bool(
             np.isfinite(self.energy)
@@ -46,7 +46,7 @@ class Evaluator:
     Parameters
     ----------
     atoms
-        The atoms; the object is used as a work space and belongs to the evaluator.
+        The atoms. The evaluator changes this object.
     calculator
         An ASE calculator.
     with_stress
@@ -58,20 +58,20 @@ class Evaluator:
         self.calculator = calculator
         self.with_stress = with_stress
         self.calls = 0
-        # ASE's sums of calculators have none: they keep nothing, and their parts see for themselves what has changed.
-        self._reset: Callable[[], None] = getattr(calculator, 'reset', _keeps_nothing)
+        # ASE's sums of calculators cannot be reset. They have no state, and their parts detect changes themselves.
+        self._reset: Callable[[], None] = getattr(calculator, 'reset', _do_nothing)
         self._properties = ['energy', 'forces', 'stress'] if with_stress else ['energy', 'forces']
 
     def evaluate(self, positions: np.ndarray, cell: np.ndarray) -> Evaluation:
         """Return energy, forces and stress of a structure (Å), with one call of the calculator.
 
-        A structure that is not finite is not shown to the calculator, which might take it very badly.
+        A structure that is not finite is not passed to the calculator, which may crash.
         """
         if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
             return Evaluation(np.nan, np.full(positions.shape, np.nan), np.full(6, np.nan))
         self.atoms.positions[:] = positions
         self.atoms.cell[:] = cell
-        # Nothing else ever changes; to compare the whole structure as ASE does takes longer than a step.
+        # Nothing else ever changes. Comparing the complete structure, as ASE does, takes longer than a step.
         changes = ['positions', 'cell'] if self.calls else list(all_changes)
         self._reset()
         self.calculator.calculate(self.atoms, self._properties, changes)
@@ -83,12 +83,12 @@ class Evaluator:
         return Evaluation(float(results['energy']), np.array(results['forces'], dtype=float), np.array(stress))
 
 
-def _keeps_nothing() -> None:
+def _do_nothing() -> None:
     pass
 
 
 class EvaluatingCalculator(Calculator):  # type: ignore[misc]
-    """Lends an evaluator to code that wants an ASE calculator, so that its calls are counted."""
+    """An evaluator as an ASE calculator, so that all calls are counted."""
 
     implemented_properties = ('energy', 'forces')
 

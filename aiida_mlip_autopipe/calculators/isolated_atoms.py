@@ -1,4 +1,4 @@
-"""The energy of one atom alone, which trainers take as the zero of an element."""
+"""The energies of isolated atoms, which trainers use as reference energies of the elements."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ase.calculators.calculator import Calculator
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluator
 
-# Not periodic: no potential, whatever its range, then sees a second atom. Some want a cell nonetheless.
+# The box is not periodic, so no potential of any range sees a second atom. Some calculators need a cell anyway.
 BOX_A = 30.0
 
 
@@ -20,16 +20,16 @@ def evaluate_isolated_atoms(symbols: Iterable[str], calculator: Calculator) -> t
     Returns
     -------
     energies
-        eV by symbol, as far as the calculator gives a number.
+        Energies in eV by symbol, for all elements that the calculator can evaluate.
     faults
-        For the others, why not, a sentence each: some graph networks refuse an atom without neighbours.
+        A message for each of the other elements. Some graph networks refuse an atom without neighbours.
     """
     energies, faults = {}, []
     for symbol in sorted(set(symbols)):
         atoms = Atoms([symbol], positions=[[BOX_A / 2] * 3], cell=[BOX_A] * 3, pbc=False)
         try:
             found = Evaluator(atoms, calculator, with_stress=False).evaluate(atoms.positions, atoms.cell.array)
-        except Exception as error:  # calculators raise various errors for cases that they were not made for
+        except Exception as error:  # calculators raise various errors for structures that they do not support
             faults.append(f'an isolated atom of {symbol} cannot be evaluated: {type(error).__name__}: {error}')
             continue
         if np.isfinite(found.energy):

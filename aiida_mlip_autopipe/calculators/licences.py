@@ -1,4 +1,4 @@
-"""Under which licence the weights are published that made the labels. Facts with their source, no legal advice."""
+"""The licences of the models that compute labels: facts with their sources, not legal advice."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from dataclasses import dataclass
 
 MACE_TABLE = 'https://github.com/ACEsuit/mace#pretrained-foundation-models'
 ACADEMIC = 'Academic Software License (no commercial use): https://github.com/gabor1/ASL'
-SEVENNET = 'MIT, as the package sevenn 0.13 that ships them; up to 0.11 it was GPL-3.0'
-CHGNET = 'modified BSD of the Lawrence Berkeley National Laboratory, as the package chgnet that ships them'
-NOT_KNOWN = 'not known to this program: ask who published the weights'
+SEVENNET = 'MIT, as the package sevenn 0.13, which ships them (GPL-3.0 up to version 0.11)'
+CHGNET = 'modified BSD of the Lawrence Berkeley National Laboratory, as the package chgnet, which ships them'
+NOT_KNOWN = 'unknown to this program: ask the publisher of the weights'
 
 
 @dataclass(frozen=True)
 class Licence:
-    """Under which licence weights are published.
+    """The licence of published weights.
 
     Attributes
     ----------
     licence
-        Its name, or that it is not known.
+        The name of the licence, or a note that it is unknown.
     source
-        Where this is said; None where it is not known or there are no weights.
+        The source of this information; None if the licence is unknown or there are no weights.
     """
 
     licence: str
     source: str | None
 
 
-# Architecture, what the name of the model matches, licence, source; the first match counts. The families of MACE are
-# told by the names of the files that its table links to, as it stands in mace-torch 0.3.16.
+# Architecture, pattern of the name of the model, licence, source. The first match counts. The patterns of MACE follow
+# the names of the files in its table, as of mace-torch 0.3.16.
 _KNOWN: tuple[tuple[str, str, str, str], ...] = (
     ('sevennet', r'7net-(0|0_22may2024|l3i5|mf-0)', SEVENNET, 'https://github.com/MDIL-SNU/SevenNet/blob/main/LICENSE'),
     (
@@ -46,16 +46,16 @@ NO_WEIGHTS = ('emt', 'lj')
 
 
 def licence_of(architecture: str, model: str | None) -> Licence:
-    """Return the licence of the weights of a model by its name.
+    """Return the licence of a model by its name.
 
-    A file that was renamed, or trained by the user, is not known.
+    The licence of a renamed file, or of a model that the user has trained, is unknown.
 
     Parameters
     ----------
     architecture
-        As ``mace``.
+        Kind of calculator, such as ``mace``.
     model
-        The name of the shipped weights or of the file, as rows have it.
+        Name of the shipped model or of the file, as in dataset rows.
     """
     if architecture in NO_WEIGHTS:
         return Licence('there are no weights', None)

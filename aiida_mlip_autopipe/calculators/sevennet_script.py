@@ -1,8 +1,8 @@
-"""SevenNet on a CPU without SevenNet: its model as TorchScript, saved once and loaded in a fraction of the time.
+"""SevenNet models saved as TorchScript, which load on a CPU in a fraction of the time.
 
-Importing SevenNet brings libraries for training that a force call does not need, and building the model compiles it
-anew in each process. The package's own export (``sevenn.scripts.deploy``) saves the compiled model. It is kept with
-SevenNet's answer for a reference structure, and each time it is loaded it must give that answer again.
+Importing SevenNet imports libraries for training, which a force call does not need, and building the model compiles it
+in each process. The export function of the package (``sevenn.scripts.deploy``) saves the compiled model. It is stored
+with SevenNet's results for a reference structure, and must reproduce them each time it is loaded.
 """
 
 from __future__ import annotations
@@ -22,46 +22,46 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.data import atomic_numbers
 from ase.neighborlist import primitive_neighbor_list
 
-# Changes when what is stored in the file changes.
+# Increased when the content of the file changes.
 FORMAT = 1
 TOLERANCE = 1e-6
 
 
 class ScriptMismatchError(Exception):
-    """A saved model that does not give SevenNet's own energies and forces."""
+    """A saved model that does not reproduce the energies and forces of SevenNet."""
 
 
 def load_script(checkpoint: Path, sha256: str, modal: str | None) -> ScriptedSevenNet:
-    """Load the saved model of a checkpoint; it is made first where there is none.
+    """Load the saved model of a checkpoint, after creating it if there is none.
 
-    The file lies in the user's cache folder, or in a temporary one where that cannot be written.
+    The file is in the cache folder of the user, or in a temporary folder if that is not writable.
 
     Parameters
     ----------
     checkpoint
         The model file.
     sha256
-        Its hash; the saved model is found by it.
+        Its sha256, which identifies the saved model.
     modal
         Fidelity of a multi-fidelity model.
 
     Raises
     ------
     ScriptMismatchError
-        If it does not reproduce the reference to 1e-6 eV per atom and 1e-6 of the forces.
+        If it does not reproduce the reference: energies to 1e-6 eV per atom, forces and stresses to a relative 1e-6.
     """
     name = f'{sha256[:16]}-{modal or "only"}-sevenn{version("sevenn")}-torch{version("torch")}-{FORMAT}.pt'
     folder = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'aiida-mlip-autopipe'
     path = folder / name
     if path.is_file():
-        # A file that is damaged, or does not reproduce its reference on this machine, is made again.
+        # A file that is damaged, or does not reproduce its reference on this machine, is created again.
         with suppress(Exception):
             return ScriptedSevenNet(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
             _export(checkpoint, modal, Path(temporary) / name)
-            # Jobs that start together may all make it; each sees one that is whole.
+            # Jobs that start together may all create the file. Each of them sees a complete file.
             os.replace(Path(temporary) / name, path)
         return ScriptedSevenNet(path)
     except OSError:
@@ -87,7 +87,7 @@ class ScriptedSevenNet(Calculator):  # type: ignore[misc]
         super().__init__()
         extra = {'description': ''}
         with warnings.catch_warnings():
-            # torch would have TorchScript replaced by its export, which does not serve here.
+            # torch recommends its export in place of TorchScript, but the export is not suitable here.
             warnings.simplefilter('ignore', DeprecationWarning)
             self._model = torch.jit.load(str(path), map_location='cpu', _extra_files=extra)
         description = json.loads(_text(extra['description']))
@@ -99,13 +99,13 @@ class ScriptedSevenNet(Calculator):  # type: ignore[misc]
 
     @property
     def elements(self) -> frozenset[int]:
-        """Atomic numbers that the model knows."""
+        """Atomic numbers of the supported elements."""
         return frozenset(int(number) for number in np.flatnonzero(self._index >= 0))
 
     def calculate(
         self, atoms: Atoms | None = None, properties: Any = ('energy',), system_changes: Any = all_changes
     ) -> None:
-        """Compute energy, forces and stress at once."""
+        """Compute energy, forces and stress."""
         import torch
 
         super().calculate(atoms, properties, system_changes)
@@ -120,8 +120,8 @@ class ScriptedSevenNet(Calculator):  # type: ignore[misc]
             'num_atoms': torch.tensor(n),
             'cell_volume': torch.tensor(volume, dtype=torch.float32),
         }
-        # The optimising executor evaluates the first calls by another graph than the later ones: their last bits
-        # differ, and a run that is restarted would not be the run that went through.
+        # The optimising executor uses another graph for the first calls than for later ones. Their last bits
+        # differ, so a restarted run would differ from an uninterrupted one.
         with torch.jit.optimized_execution(False):
             output = self._model(data)
             energy, vector = output['inferred_total_energy'], output['edge_vec']
@@ -139,7 +139,7 @@ class ScriptedSevenNet(Calculator):  # type: ignore[misc]
 
 
 def _neighbours(atoms: Atoms, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the pairs of neighbours, both ways, with the vectors from the first to the second in Å."""
+    """Return all pairs of neighbours, in both directions, with the vectors from the first to the second in Å."""
     if atoms.pbc.all():
         try:
             from matscipy.neighbours import neighbour_list
@@ -155,7 +155,7 @@ def _neighbours(atoms: Atoms, cutoff: float) -> tuple[np.ndarray, np.ndarray, np
 
 
 def _export(checkpoint: Path, modal: str | None, path: Path) -> None:
-    """Save the model of a checkpoint with all that is needed to use it."""
+    """Save the model of a checkpoint, with all information needed to use it."""
     import torch
     from sevenn.calculator import SevenNetCalculator
     from sevenn.scripts.deploy import deploy
@@ -177,13 +177,13 @@ def _export(checkpoint: Path, modal: str | None, path: Path) -> None:
 
 
 def _text(content: str | bytes) -> str:
-    """Return the content of an extra file; torch gives bytes."""
+    """Return the content of an extra file as text; torch may return bytes."""
     return content.decode() if isinstance(content, bytes) else content
 
 
 def _reference(calculator: Any, symbols: list[str]) -> dict[str, Any]:
-    """Return a structure of up to four elements without symmetry, and what a calculator says of it; JSON only."""
-    chosen = [symbols[(place * (len(symbols) - 1)) // 3] for place in range(4)]
+    """Return a structure of up to four elements without symmetry, and the results of a calculator for it, as JSON."""
+    chosen = [symbols[(index * (len(symbols) - 1)) // 3] for index in range(4)]
     scaled = [[0.0, 0.0, 0.0], [0.51, 0.5, 0.02], [0.5, 0.03, 0.48], [0.04, 0.5, 0.53]]
     atoms = Atoms(chosen, scaled_positions=scaled, cell=[[5.0, 0.1, 0.0], [0.0, 4.9, 0.2], [0.3, 0.0, 5.2]], pbc=True)
     atoms.calc = calculator
@@ -211,5 +211,5 @@ def _compare(calculator: Calculator, reference: dict[str, Any]) -> None:
     }
     for name, difference in differences.items():
         if not difference <= TOLERANCE:
-            raise ScriptMismatchError(f'the saved model differs by {difference:.1e} in its {name} from the original')
+            raise ScriptMismatchError(f'the saved model differs from the original by {difference:.1e} in {name}')
     calculator.reset()

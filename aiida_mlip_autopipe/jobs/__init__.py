@@ -1,1 +1,1 @@
-"""Shared by all kinds of job: contract, environment record, interruptions and granted resources."""
+"""Code shared by all kinds of job: contract, environment record, interruptions and allocated resources."""

@@ -15,24 +15,25 @@ if TYPE_CHECKING:
 
 
 def run_command(package: str, load_work: Callable[[], Work]) -> int:
-    """Run the job that the command line names, in the folder of its file; return 0 if ``result.json`` was written.
+    """Run the job that the command line names, in the folder of its file. Return 0 if ``result.json`` was written.
 
     Parameters
     ----------
     package
-        Name of the package that is run, for the help text.
+        Name of the package, for the help text.
     load_work
-        Imports the work of the job, after the threads are limited: numerical libraries read their limits at import.
+        Imports the work of the job. It is called after the number of threads is set, because numerical libraries read
+        it when they are imported.
     """
     take_granted_threads()
     description = f'Run one job in the folder of its file: python -m {package} job.json'
     parser = argparse.ArgumentParser(prog=f'python -m {package}', description=description)
-    parser.add_argument('job', type=Path, help='job.json; results are written beside it')
+    parser.add_argument('job', type=Path, help='the file job.json; the results are written to its folder')
     return run_and_report(parser.parse_args().job, load_work())
 
 
 def run_and_report(job_file: Path, work: Work) -> int:
-    """Run a job and print its outcome to stderr; return 0 if ``result.json`` was written."""
+    """Run a job and print its outcome to stderr. Return 0 if ``result.json`` was written."""
     from aiida_mlip_autopipe.jobs.runner import run_job
 
     result = run_job(job_file.resolve(), work)

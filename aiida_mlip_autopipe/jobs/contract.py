@@ -1,4 +1,4 @@
-"""What a job gets and what it leaves: the file names and the two models that both sides import."""
+"""The files of a job: their names, and the models of ``job.json`` and ``result.json`` that both sides import."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STOP_FILE = 'stop'
 MODEL_FOLDER = 'model'
 
 IMAGE_VARIABLE = 'MLIP_AUTOPIPE_IMAGE_SHA256'
-"""Environment variable by which the submission script tells a job the sha256 of its image."""
+"""Environment variable in which the submission script passes the sha256 of the image to a job."""
 
 Outcome = Literal['completed', 'out_of_walltime', 'stopped', 'killed', 'unstable', 'no_frame', 'refused', 'failed']
 
@@ -34,89 +34,89 @@ class JobSeed(Settings):
     """One seed of a job."""
 
     seed_id: str
-    """Hash of the seed's content."""
+    """Hash of the content of the seed."""
     structure: str = SEED_FILE
-    """The file with the structure, in ASE's binary trajectory format."""
+    """File with the structure, in ASE's binary trajectory format."""
     random_seed: int = Field(ge=0)
-    """Seeds the random stream of this exploration."""
+    """Seed of the random generator of this exploration."""
     perturbed: bool = False
-    """Whether the structure was strained or rattled on purpose; such a seed is not relaxed."""
+    """Whether the structure was strained or rattled; if so, it is not relaxed."""
 
 
 class AnyJob(Settings):
-    """What ``job.json`` says of every job."""
+    """Fields of ``job.json`` that all kinds of job share."""
 
     contract_version: int = CONTRACT_VERSION
-    """Version of this contract on the side that wrote the file."""
+    """Version of this contract in the package that wrote the file."""
     environment: Environment
-    """The environment that is expected; another one would give other numbers."""
+    """The expected environment. Another one may give other results."""
     image_sha256: str | None = Field(default=None, pattern='^[0-9a-f]{64}$')
-    """sha256 of the container image that is expected; None where there is no container."""
+    """sha256 of the expected container image; None without a container."""
     max_wallclock_s: float | None = Field(default=None, gt=0)
-    """Wall time that the scheduler grants, if it does, counted from the start of the job's process."""
+    """Allocated wall time in seconds, measured from the start of the process; None for no limit."""
 
 
 class Job(AnyJob):
-    """``job.json``: all that a job needs to know. It names its calculator and model; only the job loads them."""
+    """``job.json`` of an exploration. It names the calculator and model, and only the job loads them."""
 
     runner_version: str
-    """Version of the science of the runner that is expected; another one would give other frames."""
+    """Expected version of the runner. Another one may give other frames."""
     seeds: tuple[JobSeed, ...] = Field(min_length=1, max_length=1)
-    """The seeds to explore; one for now."""
+    """The seed to explore."""
     calculator: dict[str, Any]
-    """Settings of the calculator, with ``kind`` and, where it has a model file, ``model_sha256``."""
+    """Settings of the calculator, with ``kind`` and, if it has a model file, ``model_sha256``."""
     exploration: dict[str, Any]
     """Settings of the exploration."""
     full_trajectory_interval: int | None = Field(default=None, ge=1)
-    """Steps between the frames of the full trajectory, which stays in the job's folder; None for none."""
+    """Steps between the frames of the full trajectory, which remains in the folder of the job; None for none."""
     rescues: int = Field(default=0, ge=0)
-    """How often the run became unstable before. One more than the checkpoint's: it is taken up from its last good
-    frame, cooler and with a smaller step as ``exploration.rescue`` says."""
+    """Number of recoveries of the run so far. If it exceeds the number in the checkpoint, the run continues from its
+    last good frame, with the temperature and time step reduced by the factors of ``exploration.rescue``."""
 
 
 class EvaluationJob(AnyJob):
-    """``job.json`` of an evaluation: a second calculator looks at the frames of a trajectory."""
+    """``job.json`` of an evaluation: a second calculator evaluates the frames of a trajectory."""
 
     evaluation_version: str
-    """Version of the science of the evaluation that is expected."""
+    """Expected version of the evaluation."""
     seed_id: str
-    """The seed that was explored."""
+    """Identity of the seed that was explored."""
     trajectory: str = TRAJECTORY_FILE
-    """The file with the frames, in ASE's binary trajectory format."""
+    """File with the frames, in ASE's binary trajectory format."""
     calculator: dict[str, Any]
-    """Settings of the calculator, with ``kind`` and, where it has a model file, ``model_sha256``."""
+    """Settings of the calculator, with ``kind`` and, if it has a model file, ``model_sha256``."""
 
 
 class FullTrajectory(Settings):
-    """The full trajectory of a leg as far as it is certain: what its file holds beyond is left from a killed job."""
+    """The valid part of the full trajectory of a leg. A killed job may have written further frames."""
 
     file: str = FULL_TRAJECTORY_FILE
-    """Name of the file in the job's folder."""
+    """Name of the file in the folder of the job."""
     n_frames: int
-    """Frames in it."""
+    """Number of frames."""
     first_step: int
-    """Absolute step of the first one."""
+    """Absolute step of the first frame."""
     last_step: int
-    """Absolute step of the last one."""
+    """Absolute step of the last frame."""
     size_bytes: int
-    """Length of the file up to there."""
+    """Size of this part of the file."""
     sha256: str
-    """sha256 of that length."""
+    """sha256 of this part of the file."""
 
 
 class Event(Settings):
-    """Something that a person should know about a run."""
+    """An event in a run that the user should know about."""
 
     step: int
-    """The absolute step at which it happened."""
+    """Absolute step of the event."""
     rule: str
-    """What noticed it, as ``temperature`` or ``not_finite``."""
+    """The rule that reported it, such as ``temperature`` or ``not_finite``."""
     message: str
-    """The sentence for the user, with value and limit."""
+    """The message for the user, with the value and the limit."""
 
 
 class Versions(Settings):
-    """What the job ran with."""
+    """Versions of the software of a job."""
 
     package: str
     """Version of this package."""
@@ -125,70 +125,70 @@ class Versions(Settings):
     ase: str
     """Version of ASE."""
     calculator: str | None = None
-    """Version of the calculator's package."""
+    """Version of the package of the calculator."""
     torch: str | None = None
-    """Version of torch, where the calculator uses it."""
+    """Version of torch, if it is installed."""
 
 
 class Result(Settings):
-    """``result.json``: written in every case, also on failure and on SIGTERM. A number that is not finite is null."""
+    """``result.json``, which is also written after a failure or SIGTERM. A number that is not finite is null."""
 
     contract_version: int = CONTRACT_VERSION
-    """Version of this contract on the side that ran."""
+    """Version of this contract in the package that ran the job."""
     outcome: Outcome
-    """How the run ended. From the first checkpoint on it says ``killed`` until the run has ended: a process that is
-    killed writes nothing any more."""
+    """How the job ended. It is ``killed`` from the first checkpoint until the job ends, because a killed process cannot
+    write a result."""
     message: str = ''
-    """Why, as one sentence, unless it was completed."""
+    """The reason, unless the outcome is ``completed``."""
     code: Code | None = None
-    """Why the job was refused, with the outcome ``refused``."""
+    """Code of the error, if the outcome is ``refused``."""
     traceback: str | None = None
-    """Where the runner raised, with the outcome ``failed``."""
+    """Traceback of the error, if the outcome is ``failed``."""
     seed_id: str | None = None
-    """The seed explored."""
+    """Identity of the seed."""
     ensemble: str | None = None
-    """The ensemble that was sampled."""
+    """The sampled ensemble."""
     ensemble_reason: str = ''
-    """Why that ensemble was chosen."""
+    """Why this ensemble was chosen."""
     first_step: int = 0
-    """Absolute step this leg started from."""
+    """Absolute step at which this leg started."""
     last_step: int = 0
-    """Absolute step this leg reached."""
+    """Absolute step that this leg reached."""
     n_frames: int = 0
-    """Frames in this leg's trajectory file."""
+    """Number of frames in the trajectory file of this leg."""
     full_trajectory: FullTrajectory | None = None
-    """The full trajectory that lies in the job's folder, where one was asked for and has a frame."""
+    """The full trajectory in the folder of the job, if it was requested and has frames."""
     force_calls: int = 0
-    """Evaluations of the calculator in this leg."""
+    """Number of evaluations of the calculator in this leg."""
     loop_s: float = 0.0
-    """Wall time of the dynamics alone."""
+    """Wall time of the dynamics in seconds."""
     load_s: float = 0.0
-    """Wall time of importing and loading the calculator."""
+    """Wall time for importing and loading the calculator in seconds."""
     timestep_fs: float | None = None
-    """The time step that was used."""
+    """Time step in fs."""
     mean_temperature_K: float | None = None
-    """Mean over the stored frames."""
+    """Mean temperature of the stored frames in K."""
     calculator_name: str = ''
-    """Architecture of the calculator, as ``sevennet``."""
+    """Kind of the calculator, such as ``sevennet``."""
     model_name: str | None = None
-    """Name of the model file or of the shipped weights."""
+    """Name of the model file or of the shipped model."""
     model_sha256: str | None = None
-    """sha256 of the model file that was loaded."""
+    """sha256 of the model file."""
     device: str = 'cpu'
-    """Where the calculator ran."""
+    """Device of the calculator."""
     threads: int | None = None
-    """Threads that numerical libraries were given."""
+    """Number of threads of the numerical libraries."""
     image_sha256: str | None = None
-    """sha256 of the container image that the job ran in."""
+    """sha256 of the container image of the job."""
     precision: str = 'float64'
     """Floating point type of the model."""
     environment: Environment | None = None
-    """The environment that the job ran in."""
+    """Environment record of the job."""
     versions: Versions | None = None
     """Versions of the software."""
     isolated_atom_energies_eV: dict[str, float] = Field(default_factory=dict)
-    """Energy of one atom alone, in eV, of each element of the seed that the calculator gives one for."""
+    """Energy of an isolated atom in eV, for each element of the seed for which the calculator can evaluate it."""
     events: tuple[Event, ...] = ()
-    """What happened on the way."""
+    """Events during the run."""
     statistics: dict[str, Any] = Field(default_factory=dict)
-    """Further figures, as acceptance by move."""
+    """Further statistics, such as the acceptance of each move."""

@@ -1,4 +1,4 @@
-"""The environment record: the software, device and threads that the results of a job depend on."""
+"""The environment record: the software, device and number of threads on which the results of a job depend."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ ENVIRONMENT_VERSION = 1
 
 
 class Environment(Settings):
-    """Everything besides its inputs that the results of a job depend on."""
+    """Everything on which the results of a job depend, except its inputs."""
 
     schema_version: int = ENVIRONMENT_VERSION
     """Version of this record."""
     runner_version: str
-    """Version of the science of the runner."""
+    """Version of the runner."""
     calculator: str | None = None
-    """Version of the calculator's package; None where it has none."""
+    """Version of the package of the calculator; None if it has none."""
     torch: str | None = None
-    """Version of torch, where the calculator may use it."""
+    """Version of torch, if the calculator may use it."""
     ase: str
     """Version of ASE."""
     numpy: str
@@ -45,15 +45,15 @@ class Environment(Settings):
     scipy: str
     """Version of SciPy."""
     sources: dict[str, str] = Field(default_factory=dict)
-    """sha256 of the user's own code by its name: the module of a ``custom`` calculator and its ``extra_sources``."""
+    """sha256 of user code by its name: the module of a ``custom`` calculator and its ``extra_sources``."""
     device: str | None = None
-    """``cpu`` or ``cuda``; None while no calculator is loaded."""
+    """``cpu`` or ``cuda``; None if no calculator is loaded."""
     threads: int
     """Threads of the numerical libraries."""
 
     @property
     def identity(self) -> str:
-        """Identity of the record, as stored in rows: ``env-`` and 16 hexadecimal digits."""
+        """Identity of the record, as in dataset rows: ``env-`` and 16 hexadecimal digits."""
         content = json.dumps(self.model_dump(mode='json'), sort_keys=True)
         return f'env-{hashlib.sha256(content.encode()).hexdigest()[:16]}'
 
@@ -69,9 +69,9 @@ class Difference:
     Attributes
     ----------
     name
-        The field, or the source.
+        The field or source.
     expected, found
-        The two values; None if there is none.
+        The two values; None if a record has no value.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Difference:
     found: Any
 
     def __str__(self) -> str:
-        return f'{self.name} {_show(self.found)}, the self-test found {_show(self.expected)}'
+        return f'{self.name} is {_show(self.found)}, but the self-test found {_show(self.expected)}'
 
     @property
     def shown(self) -> str:
@@ -88,23 +88,23 @@ class Difference:
 
 
 class SourceNotFoundError(AutopipeError):
-    """A module or file that a user names and that does not exist."""
+    """A module or file that a user names but that does not exist."""
 
 
 def read_environment(loader: CalculatorLoader | None = None, device: str | None = None) -> Environment:
-    """Return the record of this process, without importing anything.
+    """Return the record of this process without importing the calculator.
 
     Parameters
     ----------
     loader
-        The calculator; None for a job without one.
+        The calculator; None for a job without a calculator.
     device
-        The device that it was loaded on, if it was loaded.
+        The device on which it was loaded, if it was loaded.
 
     Raises
     ------
     SourceNotFoundError
-        If a source that the calculator names does not exist.
+        If a source of the calculator does not exist.
     """
     return Environment(
         runner_version=RUNNER_VERSION,
@@ -120,7 +120,7 @@ def read_environment(loader: CalculatorLoader | None = None, device: str | None 
 
 
 def compare_environments(expected: Environment, found: Environment) -> list[Difference]:
-    """Return the differences between two records; the device is ignored if it is not known yet."""
+    """Return the differences between two records. The device is ignored if it is not known yet."""
     names = set(type(expected).model_fields) - {'sources'} - ({'device'} if found.device is None else set())
     pairs = [(name, getattr(expected, name), getattr(found, name)) for name in sorted(names)]
     for source in sorted({*expected.sources, *found.sources}):
@@ -129,19 +129,19 @@ def compare_environments(expected: Environment, found: Environment) -> list[Diff
 
 
 def environment_key(calculator: Mapping[str, Any]) -> str:
-    """Return the key of a calculator's record on a code: its kind and the sources that the user names.
+    """Return the key of the record of a calculator on a code: its kind and the sources that the user names.
 
     Parameters
     ----------
     calculator
-        Settings of the calculator, JSON.
+        Settings of the calculator, as JSON.
     """
     named = [calculator.get('calculator'), calculator.get('distribution'), *(calculator.get('extra_sources') or ())]
     return ' '.join([str(calculator['kind']), *(str(name) for name in named if name)])
 
 
 def self_test_command(code: str) -> str:
-    """Return the command that records the environment of a code, ``label@computer``, again."""
+    """Return the command that updates the environment record of a code, ``label@computer``."""
     return f'mlip-autopipe calculator test {code}'
 
 
@@ -151,12 +151,13 @@ def source_sha256(name: str) -> str:
     Parameters
     ----------
     name
-        A path, which contains a ``/``, or the name of a module, which is found as Python does, without importing it.
+        A path, which contains a ``/``, or the name of a module. The module is found in the same way as in Python, but
+        without importing it.
 
     Raises
     ------
     SourceNotFoundError
-        If it does not exist.
+        If the source does not exist.
     """
     digest = hashlib.sha256()
     if '/' in name:
@@ -170,7 +171,7 @@ def source_sha256(name: str) -> str:
     for file in files:
         if not file.is_file():
             raise SourceNotFoundError(
-                Code.FILE_MISSING, f'there is no file {file}, which the calculator names as a source'
+                Code.FILE_MISSING, f'there is no file {file}, which is a source of the calculator'
             )
         if file != root:
             digest.update(f'{file.relative_to(root)}\0'.encode())
@@ -179,7 +180,7 @@ def source_sha256(name: str) -> str:
 
 
 def _find_module(name: str) -> ModuleSpec:
-    """Find a module without importing its parents, which `importlib.util.find_spec` imports."""
+    """Find a module without importing its parents, in contrast to `importlib.util.find_spec`."""
     first, *others = _prefixes(name)
     spec = find_spec(first)
     for part in others:

@@ -1,4 +1,4 @@
-"""Failures before the runner started, recognised by the messages of the shell, the container and the scheduler."""
+"""Failures outside the runner, which are recognised by messages of the shell, the container and the scheduler."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-# Restarting helps only after ERROR_CANCELLED; all other failures need a fix by the user first.
+# A restart helps only after ERROR_CANCELLED. All other failures must first be fixed by the user.
 FAILURES = (
     (330, 'ERROR_IMAGE_MISSING', 'The container image cannot be opened: {reason}'),
     (331, 'ERROR_EXECUTABLE_MISSING', 'The program cannot be started: {reason}'),
-    (332, 'ERROR_WRONG_ARCHITECTURE', 'The program or image is for another kind of processor: {reason}'),
+    (332, 'ERROR_WRONG_ARCHITECTURE', 'The program or image was built for another processor architecture: {reason}'),
     (333, 'ERROR_CONTAINER', 'The container cannot be started: {reason}'),
     (334, 'ERROR_DISK_FULL', 'The job cannot write to its folder: {reason}'),
-    (335, 'ERROR_CANCELLED', 'The job was cancelled before its runner began: {reason}'),
+    (335, 'ERROR_CANCELLED', 'The job was cancelled before its runner started: {reason}'),
     (
         336,
         'ERROR_DEVICE_OUT_OF_MEMORY',
-        'The GPU ran out of memory; smaller seeds, a larger GPU or fewer jobs per GPU help: {reason}',
+        'The GPU ran out of memory; use smaller seeds, a larger GPU or fewer jobs per GPU: {reason}',
     ),
 )
 
-# The first that fits a line wins, so what is particular comes first. Apptainer's lines begin with FATAL, the shell's
-# tell the line of the submission script.
+# The first pattern that matches a line counts, so specific patterns come first. Lines of Apptainer start with FATAL,
+# and lines of the shell contain the line number in the submission script.
 PATTERNS = tuple(
     (re.compile(pattern, re.IGNORECASE), label)
     for label, pattern in (
-        # The message of torch for CUDA, HIP or XPU; it does not concern the host's memory.
+        # Messages of torch for CUDA, HIP or XPU. They do not refer to the memory of the host.
         (
             'ERROR_DEVICE_OUT_OF_MEMORY',
             r'\b(cuda|hip|xpu)\b.*out of memory|torch\.(cuda\.)?OutOfMemoryError|CUBLAS_STATUS_ALLOC_FAILED',
@@ -40,7 +40,7 @@ PATTERNS = tuple(
         ('ERROR_EXECUTABLE_MISSING', 'FATAL: .*executable file not found|FATAL: +stat .*no such file'),
         ('ERROR_EXECUTABLE_MISSING', "No module named '?aiida_mlip_autopipe"),
         ('ERROR_CONTAINER', 'FATAL: '),
-        # The accounting's state, all that there is of a job that still waited, and what Slurm writes for one that ran.
+        # The state in the accounting (all there is of a pending job), and the message of Slurm for a running job.
         ('ERROR_CANCELLED', r'^(cancelled|preempted)\b|\*\*\* (job|step) .* (cancelled|preempted) at '),
         (
             'ERROR_EXECUTABLE_MISSING',
@@ -52,19 +52,19 @@ PATTERNS = tuple(
 
 @dataclass(frozen=True)
 class Failure:
-    """A failure with the label of its exit code and the line that tells it."""
+    """A failure, with the label of its exit code and the line that reports it."""
 
     label: str
     reason: str
 
 
 def accounting_state(details: dict[str, Any] | None) -> str:
-    """Return the state that Slurm's accounting tells of a job, as ``CANCELLED by 0``; empty where there is none.
+    """Return the state of a job in the accounting of Slurm, such as ``CANCELLED by 0``; empty if there is none.
 
     Parameters
     ----------
     details
-        What AiiDA keeps as a job's detailed information: a table with ``|`` between its columns.
+        The detailed information that AiiDA stores about a job: a table with the column separator ``|``.
     """
     lines = str((details or {}).get('stdout', '')).splitlines()
     if len(lines) < 2:
@@ -73,12 +73,12 @@ def accounting_state(details: dict[str, Any] | None) -> str:
 
 
 def find_failure(*texts: str | None) -> Failure | None:
-    """Return the failure that some output tells of; None where nothing is known.
+    """Return the failure that the output reports; None if no failure is recognised.
 
     Parameters
     ----------
     texts
-        What scheduler and job wrote; None where there is nothing.
+        Output of the scheduler and the job; None if there is none.
     """
     lines = [line.strip() for text in texts if text for line in text.splitlines()]
     for pattern, label in PATTERNS:

@@ -1,4 +1,4 @@
-"""What the scheduler has granted to this job."""
+"""The resources that the scheduler has allocated to this job."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import os
 import sys
 from collections.abc import Mapping
 
-# Cores of a task, as each scheduler tells them to a job: Slurm, PBS Pro, Torque, Grid Engine, LSF.
+# Environment variables with the cores of a task: Slurm, PBS Pro, Torque, Grid Engine, LSF.
 CORE_VARIABLES = ('SLURM_CPUS_PER_TASK', 'NCPUS', 'PBS_NUM_PPN', 'NSLOTS', 'LSB_DJOB_NUMPROC')
 
 
 def granted_threads(environ: Mapping[str, str]) -> int:
-    """Return how many threads numerical libraries may use.
+    """Return the number of threads that numerical libraries may use.
 
-    As many as the scheduler granted cores, and never more than this process may run on, however many the machine has.
-    Without a scheduler what ``OMP_NUM_THREADS`` says; by default one, with which results are exact to the bit.
+    This is the number of cores that the scheduler has allocated. Without a scheduler it is ``OMP_NUM_THREADS``, and one
+    by default, which makes results reproducible to the bit. It is never more than the cores available to this process.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def granted_threads(environ: Mapping[str, str]) -> int:
 
 
 def take_granted_threads() -> None:
-    """Start over where the number of threads is not the one granted: libraries that read it are loaded already."""
+    """Restart the process if ``OMP_NUM_THREADS`` must change, because loaded libraries have already read it."""
     threads = str(granted_threads(os.environ))
     if os.environ.get('OMP_NUM_THREADS') != threads:
         os.environ['OMP_NUM_THREADS'] = threads

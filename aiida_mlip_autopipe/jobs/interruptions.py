@@ -1,4 +1,4 @@
-"""Reasons to end early: signals, a stop file, and the end of the wall time."""
+"""Reasons to end early: signals, a stop file and the end of the wall time."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ WATCH_S = 0.5
 
 
 class Interrupted(BaseException):
-    """A reason to stop while nothing is lost by stopping at once, such as while the calculator is being loaded.
+    """Raised to end at once where nothing is lost, such as while the calculator is loaded.
 
-    Like `KeyboardInterrupt` it is not to be caught as an error.
+    Like `KeyboardInterrupt`, it must not be caught as an error.
     """
 
 
 def process_start() -> float:
-    """Return when this process began, on the clock of `time.monotonic`; the imports before this call count."""
+    """Return when this process started, on the clock of `time.monotonic`. Imports before this call are included."""
     try:
         ticks = int(Path('/proc/self/stat').read_text().rpartition(')')[2].split()[19])
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf('SC_CLK_TCK')
@@ -35,16 +35,16 @@ def process_start() -> float:
 
 
 class Interruptions:
-    """Looks for a reason to end.
+    """Checks for a reason to end early.
 
     Parameters
     ----------
     stop_file
-        A run ends when this file appears.
+        The run ends when this file exists.
     max_wallclock_s
-        Wall time of the job; None for no limit.
+        Wall time of the job in seconds; None for no limit.
     margin_s
-        How long before its end to stop; by default a tenth of it, at most 60 s.
+        Seconds before the end of the wall time at which the run ends. The default is a tenth of it, at most 60 s.
     """
 
     def __init__(self, stop_file: Path, max_wallclock_s: float | None = None, margin_s: float | None = None):
@@ -59,7 +59,7 @@ class Interruptions:
         self.set_limit(max_wallclock_s, margin_s)
 
     def set_limit(self, max_wallclock_s: float | None, margin_s: float | None) -> None:
-        """Set the wall time, counted from the start of the process."""
+        """Set the wall time, measured from the start of the process."""
         self._end = None
         if max_wallclock_s is not None:
             margin = min(60.0, 0.1 * max_wallclock_s) if margin_s is None else margin_s
@@ -67,7 +67,7 @@ class Interruptions:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Note signals instead of dying from them."""
+        """Record signals instead of being ended by them."""
         before = {number: signal.signal(number, self._handle) for number in SIGNALS}
         try:
             yield
@@ -77,7 +77,7 @@ class Interruptions:
 
     @contextmanager
     def raising(self) -> Iterator[None]:
-        """Raise `Interrupted` at once on a signal, also on one that came before."""
+        """Raise `Interrupted` at once on a signal, or on an earlier signal."""
         self._raise = True
         try:
             if self._signal is not None:
@@ -88,7 +88,7 @@ class Interruptions:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Raise `Interrupted` in work that cannot check for a reason to stop itself; `reason` keeps the reason."""
+        """Raise `Interrupted` in work that cannot check for reasons to end. `reason` is set to the reason."""
 
         def look(*_: Any) -> None:
             self.reason = self.look()
@@ -111,7 +111,7 @@ class Interruptions:
             raise Interrupted
 
     def look(self) -> Reason | None:
-        """Return why to end now; None to go on. Cheap enough for every step."""
+        """Return the reason to end now, or None. This is cheap enough for every step."""
         now = time.monotonic()
         self._longest_step = max(self._longest_step, now - self._last)
         self._last = now
@@ -119,7 +119,7 @@ class Interruptions:
             self.message = f'stopped by {signal.Signals(self._signal).name}'
             return 'stopped'
         if self._end is not None and now + self._longest_step > self._end:
-            self.message = 'the wall time is used up but for its margin'
+            self.message = 'stopped before the end of the wall time'
             return 'out_of_walltime'
         if now >= self._next_look:
             self._next_look = now + 0.5
@@ -129,5 +129,5 @@ class Interruptions:
         return None
 
     def restart_stopwatch(self) -> None:
-        """Do not count what came before as a step."""
+        """Start timing the next step now."""
         self._last = time.monotonic()

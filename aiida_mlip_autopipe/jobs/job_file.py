@@ -1,4 +1,4 @@
-"""Read ``job.json``, for all kinds of job, and refuse invalid jobs."""
+"""Read the ``job.json`` of all kinds of job, and refuse invalid jobs."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def read_job_as(kind: type[J], path: Path, science: str, version: str) -> J:
     path
         The file.
     science
-        What the job does, as its field ``{science}_version`` names it.
+        Kind of work of the job, as in its field ``{science}_version``.
     version
-        The version of that science here.
+        Its version in this package.
 
     Raises
     ------
     JobRefusedError
-        If it is missing, of another contract version, not valid, for another version of the science or another image.
+        If the file is missing or not valid, or the job was made for another version or image.
     """
     content = read_content(path)
     with refusing_settings(JOB_FILE):
@@ -49,8 +49,8 @@ def read_job_as(kind: type[J], path: Path, science: str, version: str) -> J:
     if expected != version:
         raise JobRefusedError(
             Code.CONTRACT_VERSION,
-            f'{path.name} was made for version {expected} of the {science}, the package in this environment has '
-            f'{version}; install the same version of aiida-mlip-autopipe on both sides',
+            f'{path.name} was made for version {expected} of the {science}, but the package in this environment has '
+            f'version {version}; install the same version of aiida-mlip-autopipe on both sides',
         )
     check_image(job.image_sha256)
     return job
@@ -62,7 +62,7 @@ def read_content(path: Path) -> dict[str, Any]:
     Raises
     ------
     JobRefusedError
-        If it is missing or of another version.
+        If the file is missing or has another version.
     """
     try:
         content = json.loads(path.read_text())
@@ -72,32 +72,32 @@ def read_content(path: Path) -> dict[str, Any]:
     if version != CONTRACT_VERSION:
         raise JobRefusedError(
             Code.CONTRACT_VERSION,
-            f'{path.name} has contract version {version}, the package in this environment has {CONTRACT_VERSION}; '
+            f'{path.name} has contract version {version}, but the package in this environment has {CONTRACT_VERSION}; '
             'install the same version of aiida-mlip-autopipe on both sides',
         )
     return dict(content)
 
 
 def check_image(expected: str | None) -> None:
-    """Refuse an image that is not the one expected.
+    """Refuse an image that is not the expected one.
 
-    A container cannot read its own image. The submission script hashes the file outside, before it starts the
-    container, and hands the result in by the environment.
+    A container cannot read its own image. The submission script hashes the file before it starts the container, and
+    passes the sha256 in an environment variable.
 
     Raises
     ------
     JobRefusedError
-        If the sha256 is another one, or was not handed in.
+        If the sha256 differs or was not passed.
     """
     found = os.environ.get(IMAGE_VARIABLE, '')
     if expected is not None and found != expected:
-        has = f'has the sha256 {found[:12]}…' if found else 'has a sha256 that the job was not told'
-        raise JobRefusedError(Code.MODEL_MISMATCH, f'the image of this job {has}, expected was {expected[:12]}…')
+        has = f'has the sha256 {found[:12]}…' if found else 'has an unknown sha256'
+        raise JobRefusedError(Code.MODEL_MISMATCH, f'the image of this job {has}, expected {expected[:12]}…')
 
 
 @contextmanager
 def refusing_settings(place: str) -> Iterator[None]:
-    """Refuse a job where a part of it, which ``place`` names, is not valid."""
+    """Refuse a job if a part of it, named ``place``, is not valid."""
     try:
         yield
     except ValidationError as error:

@@ -34,7 +34,7 @@ def make_loader(content: dict[str, Any], device: str | None = None) -> Calculato
     content
         The settings.
     device
-        Device to run on, instead of that of the settings; None for that of the settings.
+        Device that replaces the one in the settings; None to keep it.
 
     Raises
     ------
@@ -49,14 +49,14 @@ def make_loader(content: dict[str, Any], device: str | None = None) -> Calculato
 
 
 def check_environment(expected: Environment, loader: CalculatorLoader | None, device: str | None = None) -> None:
-    """Refuse to run in an environment that differs from the job's record.
+    """Refuse to run in an environment that differs from the record of the job.
 
     The loader is None for a job without a calculator. The device is None until the calculator is loaded.
 
     Raises
     ------
     JobRefusedError
-        If anything differs; the message lists all differences.
+        If there are differences, which the message lists.
     """
     try:
         found = read_environment(loader, device)
@@ -73,7 +73,7 @@ def load_model(loader: CalculatorLoader) -> Loaded:
     Raises
     ------
     CalculatorRefusedError
-        If it cannot be imported, or the model cannot be loaded.
+        If the calculator cannot be imported, or its model cannot be loaded.
     """
     with refusing_to_load(loader):
         return loader.load()
@@ -81,12 +81,12 @@ def load_model(loader: CalculatorLoader) -> Loaded:
 
 @contextmanager
 def refusing_to_load(loader: CalculatorLoader) -> Iterator[None]:
-    """Tell an error while a calculator is loaded as a refusal, and keep the global random streams.
+    """Turn errors while a calculator is loaded into a refusal, and restore the global random generators.
 
     Raises
     ------
     CalculatorRefusedError
-        If it cannot be imported, or the model cannot be loaded.
+        If the calculator cannot be imported, or its model cannot be loaded.
     """
     try:
         with random_streams_kept():
@@ -105,12 +105,12 @@ def refusing_to_load(loader: CalculatorLoader) -> Iterator[None]:
 
 
 def check_elements(loader: CalculatorLoader, loaded: Loaded, atoms: Atoms) -> None:
-    """Refuse a structure with an element that the calculator does not know.
+    """Refuse a structure with an element that the calculator does not support.
 
     Raises
     ------
     CalculatorRefusedError
-        If there is one.
+        If there is such an element.
     """
     if loaded.elements is not None:
         unknown = {
@@ -122,7 +122,7 @@ def check_elements(loader: CalculatorLoader, loaded: Loaded, atoms: Atoms) -> No
 def describe_loaded(
     environment: Environment, loader: CalculatorLoader, loaded: Loaded, load_s: float
 ) -> dict[str, Any]:
-    """Return the fields of a job's result that describe its calculator, once it is loaded.
+    """Return the fields of a result that describe the loaded calculator.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def describe_loaded(
     loader, loaded
         The calculator.
     load_s
-        Seconds that loading took.
+        Seconds for loading.
     """
     return {
         'load_s': load_s,

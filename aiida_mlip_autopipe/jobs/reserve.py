@@ -1,4 +1,4 @@
-"""Disk space that a job keeps for its last words: on a full disk, or at a quota, it could not say why it ended."""
+"""Disk space that a job reserves for its result. On a full disk it could not write why it ended."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# A result with all its events, and what a file system allots beside.
+# Enough for a result with all its events, and for the overhead of the file system.
 RESERVED_BYTES = 256 * 1024
 
 
 @contextmanager
 def space_reserved(folder: Path) -> Iterator[None]:
-    """Hold space in a folder, and give it back at the end.
+    """Reserve space in a folder, and free it at the end.
 
     Raises
     ------
     OSError
-        If there is not even that much.
+        If there is not enough space.
     """
     path = folder / '.reserve'
     try:
         with open(path, 'wb') as file:
-            # Bytes that are written, since a file with a hole takes no space.
+            # Random bytes, because a sparse or compressed file would take less space.
             file.write(os.urandom(RESERVED_BYTES))
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The frame of every job, from ``job.json`` to ``result.json``, which is written even if the job fails."""
+"""Runs every kind of job, from ``job.json`` to ``result.json``, which is written even if the job fails."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from aiida_mlip_autopipe.jobs.job_file import JobRefusedError
 from aiida_mlip_autopipe.jobs.reserve import space_reserved
 
 Work = Callable[[Path, dict[str, Any], Interruptions], None]
-"""Does a job from its file, notes in a dictionary what the result shall say, and ends when it is interrupted."""
+"""Does a job from its file, adds fields of the result to a dictionary, and ends when it is interrupted."""
 
 
 def run_job(job_file: Path, work: Work) -> Result:
     """Run a job in the folder of its file and write ``result.json`` there.
 
-    A folder with a checkpoint of the same job is continued. Signals, the stop file and the end of the wall time make
-    the run write a checkpoint and end.
+    If the folder has a checkpoint of the same job, the job continues from it. The job writes a checkpoint and ends on a
+    signal, on a stop file and before the end of the wall time.
 
     Parameters
     ----------
     job_file
         The file ``job.json``.
     work
-        What the job does.
+        The work of this kind of job.
     """
     folder = job_file.parent
-    # What an earlier process of a requeued job said is no longer true, and this one may die without a word.
+    # The result of an earlier process of a requeued job is no longer true, and this process may be killed.
     (folder / RESULT_FILE).unlink(missing_ok=True)
     facts: dict[str, Any] = {'outcome': 'failed', 'threads': granted_threads(os.environ)}
     interruptions = Interruptions(folder / STOP_FILE)
@@ -62,7 +62,7 @@ def run_job(job_file: Path, work: Work) -> Result:
 
 
 def software_versions(calculator: str | None) -> Versions:
-    """Return what this process runs with; the version of the calculator's package is given."""
+    """Return the versions of the software of this process, with the provided version of the calculator."""
     try:
         torch: str | None = version('torch')
     except PackageNotFoundError:
@@ -73,7 +73,7 @@ def software_versions(calculator: str | None) -> Versions:
 
 
 def make_result(facts: dict[str, Any]) -> Result:
-    """Return the result with null for every number that is not finite, and an event for each."""
+    """Return the result, with null and an event for each number that is not finite."""
     lost: list[str] = []
 
     def finite(value: Any, path: str) -> Any:
@@ -87,7 +87,7 @@ def make_result(facts: dict[str, Any]) -> Result:
     clean = finite(facts, '')
     step = int(clean.get('last_step') or 0)
     events = tuple(
-        Event(step=step, rule='not_finite', message=f'{path} of the result is not finite and was left out')
+        Event(step=step, rule='not_finite', message=f'{path} of the result is not finite and was omitted')
         for path in lost
     )
     return Result(**{**clean, 'events': (*clean.get('events', ()), *events)})

@@ -1,4 +1,4 @@
-"""The self-test of an environment: whether it can run jobs with a calculator."""
+"""The self-test of an environment, which checks that it can run jobs with a calculator."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from aiida_mlip_autopipe.jobs.version import RUNNER_VERSION
 
 
 def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
-    """Load a calculator and evaluate a structure once.
+    """Load a calculator and evaluate one structure.
 
     Parameters
     ----------
@@ -33,8 +33,8 @@ def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        JSON only: ``ok``, ``message``, versions, the ``environment`` record, and if a model was loaded ``device``,
-        ``load_s``, ``force_call_s``, its ``elements`` (symbols) and ``cutoff_A`` (Å).
+        A report as JSON: ``ok``, ``message``, versions and the ``environment`` record. If a model was loaded, also
+        ``device``, ``load_s``, ``force_call_s``, its ``elements`` (symbols) and ``cutoff_A``.
     """
     report: dict[str, Any] = {
         'ok': False,
@@ -67,7 +67,7 @@ def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
         evaluation = Evaluator(atoms, loaded.calculator, with_stress=False).evaluate(atoms.positions, atoms.cell.array)
         report.update(force_call_s=time.monotonic() - started, ok=evaluation.finite)
         if not evaluation.finite:
-            report['message'] = 'energy or forces are not finite'
+            report['message'] = 'the energy or the forces are not finite'
     except AutopipeError as error:
         report['message'] = str(error)
     except Exception as error:
@@ -76,7 +76,7 @@ def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
 
 
 def _lacks_model(calculator: dict[str, Any]) -> bool:
-    """Return whether a calculator needs a model file and none is given: then there is nothing to load."""
+    """Return whether a calculator needs a model file but none is given, so that nothing can be loaded."""
     if str(calculator.get('kind')) not in CALCULATORS or 'model' in calculator:
         return False
     field = CALCULATORS.load(calculator['kind']).settings_class.model_fields.get('model')
@@ -84,7 +84,7 @@ def _lacks_model(calculator: dict[str, Any]) -> bool:
 
 
 def _look_for_package(kind: str) -> dict[str, Any]:
-    """Return what can be said of a calculator without a model: whether its package is installed, and its version."""
+    """Return the report of a calculator without a model: whether its package is installed, and its version."""
     loader_class = CALCULATORS.load(kind)
     loader = loader_class(loader_class.settings_class.model_construct(kind=kind, cutoff_A=1.0))
     found = loader.version()
@@ -95,5 +95,5 @@ def _look_for_package(kind: str) -> dict[str, Any]:
         'ok': True,
         'calculator_version': found,
         'environment': read_environment(loader, device).model_dump(mode='json'),
-        'message': 'no model was given, so none was loaded',
+        'message': 'no model was given, so only the package was checked',
     }

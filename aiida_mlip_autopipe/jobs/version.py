@@ -1,7 +1,7 @@
-"""The versions of the science that jobs do."""
+"""The versions of the methods of the jobs."""
 
 RUNNER_VERSION = '2'
-"""Changes with every change that makes a job give other frames; results and checkpoints of another one are not used."""
+"""Increased by every change that affects the frames of a job. Results and checkpoints of other versions are unused."""
 
 EVALUATION_VERSION = '1'
-"""Changes with every change that makes an evaluation of the same frames give other numbers."""
+"""Increased by every change that affects the results of an evaluation."""

@@ -1,4 +1,4 @@
-"""What the parsers of all jobs do: attach the result first and judge then, from the retrieved files alone."""
+"""The base of the parsers of all jobs. It attaches the result, and then determines the exit code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOG_FILE = 'exploration.log'
 
 
 class JobParser(Parser):
-    """Reads what a job left in the retrieved files, never in the remote folder."""
+    """Reads the retrieved files of a job, and never the remote folder."""
 
     OUTCOMES: ClassVar[dict[str, str]] = {
         'failed': 'ERROR_RUNNER_RAISED',
@@ -27,10 +27,10 @@ class JobParser(Parser):
         'stopped': 'ERROR_OUT_OF_WALLTIME',
         'no_frame': 'ERROR_NO_FRAME',
     }
-    """The exit code of each outcome but ``completed`` and ``refused``."""
+    """The exit code of each outcome except ``completed`` and ``refused``."""
 
     def parse(self, **kwargs: Any) -> ExitCode | None:
-        """Attach what the job left; return an exit code unless all is well."""
+        """Attach the outputs, and return an exit code if the job failed."""
         try:
             text = self.retrieved.base.repository.get_object_content(contract.RESULT_FILE)
         except FileNotFoundError:
@@ -40,18 +40,18 @@ class JobParser(Parser):
         except ValidationError as error:
             return self.exit_codes.ERROR_RESULT_UNREADABLE.format(reason=first_line(error))
         self.out('result', orm.Dict(result.model_dump(mode='json')))
-        return self.attach(result, Path(kwargs['retrieved_temporary_folder'])) or self._judge(result)
+        return self.attach(result, Path(kwargs['retrieved_temporary_folder'])) or self._find_exit_code(result)
 
     @abstractmethod
     def attach(self, result: contract.Result, folder: Path) -> ExitCode | None:
-        """Attach the other outputs; return an exit code if one of them is missing or cannot be read."""
+        """Attach the other outputs, and return an exit code if one of them is missing or unreadable."""
 
-    def _judge(self, result: contract.Result) -> ExitCode | None:
+    def _find_exit_code(self, result: contract.Result) -> ExitCode | None:
         if result.outcome == 'completed':
-            # Not ExitCode(0), which would hide what the scheduler reported.
+            # Not ExitCode(0), which would hide the exit code of the scheduler.
             return None
         if result.outcome == 'killed':
-            return self._find_cause(self.exit_codes.ERROR_KILLED, began=True)
+            return self._find_cause(self.exit_codes.ERROR_KILLED, started=True)
         if result.outcome == 'failed' and (failure := find_failure(result.message)):
             return getattr(self.exit_codes, failure.label).format(reason=result.message)
         label = f'ERROR_{result.code.name}' if result.code else self.OUTCOMES[result.outcome]
@@ -60,27 +60,27 @@ class JobParser(Parser):
         return getattr(self.exit_codes, label).format(reason=result.message, remedy=self._remedy())
 
     def _remedy(self) -> str:
-        """Return the command that records a changed environment again."""
+        """Return the command that records a changed environment."""
         return (
             f"'{self_test_command(self.node.inputs.code.full_label)}'"
             if 'code' in self.node.inputs
             else 'the self-test'
         )
 
-    def _find_cause(self, otherwise: ExitCode, began: bool = False) -> ExitCode | None:
-        """Return why a job ended that could not say so itself; a cancelled one that began has not failed to begin."""
+    def _find_cause(self, otherwise: ExitCode, started: bool = False) -> ExitCode | None:
+        """Return the exit code of a job that left no reason. A job that had started did not fail to start."""
         if self.node.exit_status:
-            # The scheduler knows best (out of memory, wall time, node failure), and AiiDA keeps its code.
+            # The exit code of the scheduler is more precise (memory, wall time, node failure), and AiiDA keeps it.
             return None
         state = accounting_state(self.node.get_detailed_job_info())
         failure = find_failure(self.node.get_scheduler_stderr(), read_text(self.retrieved, LOG_FILE), state)
-        if failure is None or (began and failure.label == 'ERROR_CANCELLED'):
+        if failure is None or (started and failure.label == 'ERROR_CANCELLED'):
             return otherwise
         return getattr(self.exit_codes, failure.label).format(reason=failure.reason)
 
 
 def read_text(retrieved: orm.FolderData, name: str) -> str:
-    """Return the text of a retrieved file; empty if there is no such file."""
+    """Return the text of a retrieved file, or an empty text if there is no such file."""
     try:
         content: str = retrieved.base.repository.get_object_content(name)
     except FileNotFoundError:
@@ -89,5 +89,5 @@ def read_text(retrieved: orm.FolderData, name: str) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what an error says, or else its class."""
+    """Return the first line of the message of an error, or its class if the message is empty."""
     return (str(error) or type(error).__name__).splitlines()[0]

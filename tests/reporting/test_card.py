@@ -4,7 +4,7 @@ import re
 import pytest
 from support.errors import refused
 
-from aiida_mlip_autopipe.calculators.licences import licence_of
+from aiida_mlip_autopipe.calculators.licences import NOT_KNOWN, SEVENNET, licence_of
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.reporting.card import describe_dataset, render_card, write_card
 
@@ -84,17 +84,17 @@ def test_a_card_contains_the_licence_of_the_weights_and_its_source(make_rows):
         {
             'architecture': 'sevennet',
             'model': '7net-0',
-            'licence': 'MIT, as the package sevenn 0.13 that ships them; up to 0.11 it was GPL-3.0',
+            'licence': SEVENNET,
             'source': 'https://github.com/MDIL-SNU/SevenNet/blob/main/LICENSE',
         },
         {
             'architecture': 'mace',
             'model': 'mine.model',
-            'licence': 'not known to this program: ask who published the weights',
+            'licence': NOT_KNOWN,
             'source': None,
         },
     ]
-    assert '- mace mine.model: not known to this program' in render_card(card, 'x')
+    assert f'- mace mine.model: {NOT_KNOWN}' in render_card(card, 'x')
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_card_contains_the_licence_of_the_weights_and_its_source(make_rows):
     [
         ('emt', None, 'there are no weights'),
         ('chgnet', '0.3.0', 'modified BSD'),
-        ('sevennet', 'checkpoint_mine.pth', 'not known'),
+        ('sevennet', 'checkpoint_mine.pth', 'unknown'),
         ('mace', 'mace-mpa-0-medium.model', 'MIT'),
         ('mace', '2023-12-03-mace-128-L1_epoch-199.model', 'MIT'),
         ('mace', 'mace-omat-0-medium.model', 'Academic Software License'),

@@ -1,4 +1,4 @@
-"""CHGNet: universal potentials whose weights come with the package."""
+"""CHGNet: universal potentials that the package ships."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.calculators.base import (
 )
 from aiida_mlip_autopipe.core.fields import InputModel
 
-# Weights that the package ships.
+# Models that the package ships.
 SHIPPED = {
     '0.3.0': 'pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar',
     '0.2.0': 'pretrained/0.2.0/chgnet_0.2.0_e30f77s348m32.pth.tar',
@@ -27,9 +27,9 @@ class CHGNetSettings(ModelSettings):
     kind: Literal['chgnet'] = 'chgnet'
     """CHGNet."""
     model: InputModel = '0.3.0'
-    """A model file, or shipped weights: ``0.3.0``, ``0.2.0`` or ``r2scan``."""
+    """A model file or a shipped model: ``0.3.0``, ``0.2.0`` or ``r2scan``."""
     cutoff_A: float = 6.0
-    """Range in Å; that of all shipped weights is 6."""
+    """Range in Å. All shipped models have 6."""
     dtype: Literal['float32'] = 'float32'
     """The model computes in single precision."""
 

@@ -18,19 +18,19 @@ from aiida_mlip_autopipe.core.fields import fault
 
 
 class CustomSettings(CalculatorSettings):
-    """An ASE calculator by its class."""
+    """An ASE calculator, given by its class."""
 
     kind: Literal['custom'] = 'custom'
-    """A class of one's own."""
+    """Any ASE calculator class."""
     calculator: str = Field(pattern=r'^[A-Za-z_][\w.]*:[A-Za-z_]\w*$')
-    """The class as ``module:Class``; its forces must depend on nothing but the structure."""
+    """The class as ``module:Class``. Its forces must depend only on the structure."""
     parameters: dict[str, Any] = Field(default_factory=dict)
-    """Keyword arguments for it."""
+    """Keyword arguments of the class."""
     distribution: str | None = None
-    """The package that brings it, for the record of its version."""
+    """Distribution that contains the class, to record its version."""
     extra_sources: tuple[str, ...] = ()
-    """Further code that its numbers depend on: names of modules and packages, or absolute paths of files. Changing
-    any of them, or the calculator's own module, reruns the explorations."""
+    """Further code on which the results depend: names of modules and packages, or absolute paths of files. If any of
+    them or the module of the class changes, the explorations are run again."""
 
     @field_validator('extra_sources')
     @classmethod
@@ -38,12 +38,12 @@ class CustomSettings(CalculatorSettings):
         for name in names:
             is_module = all(part.isidentifier() for part in name.split('.'))
             if not is_module and not name.startswith(('/', '~/')):
-                raise fault(Code.WRONG_PATTERN, f'{name!r} must be the name of a module, or an absolute path')
+                raise fault(Code.WRONG_PATTERN, f'{name!r} must be the name of a module or an absolute path')
         return names
 
 
 class CustomLoader(CalculatorLoader):
-    """Imports a class and makes a calculator of it."""
+    """Imports a class and creates a calculator from it."""
 
     settings_class = CustomSettings
     settings: CustomSettings
@@ -58,7 +58,7 @@ class CustomLoader(CalculatorLoader):
         return (self.module, *self.settings.extra_sources)
 
     def model_name(self) -> str:
-        """Return the name of the class: nothing else distinguishes two custom calculators."""
+        """Return the name of the class, which identifies a custom calculator."""
         return self.settings.calculator
 
     def load(self) -> Loaded:
@@ -74,7 +74,7 @@ class CustomLoader(CalculatorLoader):
             ) from error
         calculator = calculator_class(**self.settings.parameters)
         if not isinstance(calculator, Calculator):
-            raise CalculatorRefusedError(Code.SETTINGS_REFUSED, f'{self.settings.calculator} is no ASE calculator')
+            raise CalculatorRefusedError(Code.SETTINGS_REFUSED, f'{self.settings.calculator} is not an ASE calculator')
         return Loaded(calculator)
 
 

@@ -1,4 +1,4 @@
-"""Effective medium theory, ASE's own: the cheap calculator for trials and tests, metals only."""
+"""ASE's effective medium theory: a fast calculator for tests, for metals only."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ class EMTSettings(CalculatorSettings):
 
     kind: Literal['emt'] = 'emt'
     """Effective medium theory."""
-    # The list of ASE's EMT goes half an ångström beyond its midpoint, 6.1 Å for the largest of its atoms.
+    # The neighbour list of ASE's EMT extends 0.5 Å beyond the midpoint of its cutoff function, which is at most 6.1 Å.
     cutoff_A: float = Field(default=6.6, gt=0)
     """Range in Å."""
     device: Literal['auto', 'cpu'] = 'auto'
-    """It runs on the CPU."""
+    """Device. This calculator runs on the CPU."""
     dtype: Literal['float64'] = 'float64'
-    """It computes in double precision."""
+    """Floating-point type. This calculator uses double precision."""
 
 
 class EMTLoader(CalculatorLoader):
-    """Loads `ase.calculators.emt.EMT` without the memory of its neighbour list."""
+    """Loads `ase.calculators.emt.EMT`, without the memory of its neighbour list."""
 
     settings_class = EMTSettings
     settings: EMTSettings
@@ -34,14 +34,14 @@ class EMTLoader(CalculatorLoader):
     known_elements = frozenset({'H', 'C', 'N', 'O', 'Al', 'Ni', 'Cu', 'Pd', 'Ag', 'Pt', 'Au'})
 
     def load(self) -> Loaded:
-        """Return EMT with a neighbour list that is made anew for every structure."""
+        """Return EMT with a new neighbour list for each structure."""
         from ase.calculators.emt import EMT, parameters
         from ase.data import atomic_numbers
         from ase.neighborlist import NeighborList
 
         class MemorylessEMT(EMT):  # type: ignore[misc]
-            # The list that ASE makes has a skin: which pairs it holds, and in which order they are summed, depends on
-            # where the atoms were when it was made. A run that is restarted would differ from one that was not.
+            # ASE's neighbour list has a skin. Its pairs and their order depend on the positions at which it was
+            # built, so a restarted run would differ from an uninterrupted one.
             def initialize(self, atoms):  # type: ignore[no-untyped-def]
                 super().initialize(atoms)
                 self.nl = NeighborList(

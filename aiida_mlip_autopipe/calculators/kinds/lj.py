@@ -1,4 +1,4 @@
-"""Lennard-Jones, for noble gases, trials and tests."""
+"""Lennard-Jones potential, for noble gases and tests."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from aiida_mlip_autopipe.calculators.base import CalculatorLoader, CalculatorSet
 
 
 class LennardJonesSettings(CalculatorSettings):
-    """One Lennard-Jones potential between all atoms, whatever their elements; the defaults are argon's."""
+    """A Lennard-Jones potential that is the same for all elements. The defaults are for argon."""
 
     kind: Literal['lj'] = 'lj'
     """Lennard-Jones."""
     epsilon_eV: float = Field(default=0.0104, gt=0)
     """Depth of the well in eV."""
     sigma_A: float = Field(default=3.4, gt=0)
-    """Distance at which two atoms neither attract nor repel in energy, in Å."""
+    """Distance in Å at which the unshifted potential is zero."""
     cutoff_A: float = Field(default=8.5, gt=0)
-    """Range in Å; energy and force are shifted to vanish there."""
+    """Range in Å. Energy and force are shifted to be zero there."""
     device: Literal['auto', 'cpu'] = 'auto'
-    """It runs on the CPU."""
+    """Device. This calculator runs on the CPU."""
     dtype: Literal['float64'] = 'float64'
-    """It computes in double precision."""
+    """Floating-point type. This calculator uses double precision."""
 
 
 class ShiftedForceLennardJones(Calculator):  # type: ignore[misc]
     """``u(r) - u(r_c) - (r - r_c) u'(r_c)`` with ``u = 4 ε ((σ/r)¹² - (σ/r)⁶)``: continuous in energy and force.
 
-    After Toxvaerd and Dyre, J. Chem. Phys. 134, 081102 (2011). The neighbours are found anew for each structure.
+    After Toxvaerd and Dyre, J. Chem. Phys. 134, 081102 (2011). The neighbours are searched again for each structure.
 
     Parameters
     ----------
     settings
-        Depth, size and range.
+        The parameters of the potential.
     """
 
     implemented_properties = ('energy', 'free_energy', 'forces', 'stress')
@@ -50,13 +50,13 @@ class ShiftedForceLennardJones(Calculator):  # type: ignore[misc]
     def calculate(
         self, atoms: Atoms | None = None, properties: Any = ('energy',), system_changes: Any = all_changes
     ) -> None:
-        """Compute energy, forces and stress at once."""
+        """Compute energy, forces and stress."""
         super().calculate(atoms, properties, system_changes)
         atoms, cutoff = self.atoms, self._settings.cutoff_A
         first, distances, vectors = primitive_neighbor_list('idD', atoms.pbc, atoms.cell.array, atoms.positions, cutoff)
         energies, slopes = self._pair(distances)
         end_energy, end_slope = self._pair(np.array(cutoff))
-        # Each pair is met twice, once from either side.
+        # Each pair is in the list twice.
         energy = 0.5 * float((energies - end_energy - (distances - cutoff) * end_slope).sum())
         pulls = ((slopes - end_slope) / distances)[:, np.newaxis] * vectors
         forces = np.zeros((len(atoms), 3))

@@ -19,20 +19,20 @@ from aiida_mlip_autopipe.core.fields import InputModel
 
 
 class MACESettings(ModelSettings):
-    """MACE; its package ships no weights."""
+    """MACE. The package ships no models."""
 
     kind: Literal['mace'] = 'mace'
     """MACE."""
     model: InputModel
     """The model file."""
     cutoff_A: float = Field(default=6.0, gt=0)
-    """Range in Å; the foundation models have 6 (MACE-MP-0, MPA-0 and OMAT-0)."""
+    """Range in Å. The foundation models MACE-MP-0, MPA-0 and OMAT-0 have 6."""
     head: str | None = None
-    """Head of a model with several."""
+    """Head to use, for a model with several heads."""
     dispersion: bool = False
-    """Adds Grimme's D3 dispersion, damped by Becke and Johnson's function, by the package ``torch-dftd``."""
+    """Whether to add Grimme's D3 dispersion with Becke-Johnson damping, using the package ``torch-dftd``."""
     dispersion_functional: str = 'pbe'
-    """The functional that the dispersion is made for."""
+    """Functional for the parameters of the dispersion."""
 
 
 class MACELoader(CalculatorLoader):
@@ -61,7 +61,7 @@ class MACELoader(CalculatorLoader):
         return Loaded(calculator, device, self.settings.dtype, elements, cutoff)
 
     def load_describer(self) -> tuple[Loaded, Describer]:
-        """Return MACE's calculator and the invariant features of all its layers; dispersion has none."""
+        """Return MACE's calculator without dispersion, and the invariant features of all its layers."""
         loaded = type(self)(self.settings.model_copy(update={'dispersion': False})).load()
 
         def describe(atoms: Atoms) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""SevenNet: universal potentials whose weights come with the package, or a model file of one's own."""
+"""SevenNet: universal potentials that the package ships, or a model file of the user."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from aiida_mlip_autopipe.calculators.base import (
 from aiida_mlip_autopipe.core.fields import InputModel
 from aiida_mlip_autopipe.core.hashing import file_sha256
 
-# Weights that the package ships.
+# Models that the package ships.
 SHIPPED = {
     '7net-0': 'pretrained_potentials/SevenNet_0__11Jul2024/checkpoint_sevennet_0.pth',
     '7net-0_22may2024': 'pretrained_potentials/SevenNet_0__22May2024/checkpoint_sevennet_0.pth',
@@ -35,11 +35,11 @@ class SevenNetSettings(ModelSettings):
     kind: Literal['sevennet'] = 'sevennet'
     """SevenNet."""
     model: InputModel = '7net-0'
-    """A checkpoint file, or shipped weights: ``7net-0``, ``7net-0_22May2024``, ``7net-l3i5`` or ``7net-mf-0``."""
+    """A checkpoint file or a shipped model: ``7net-0``, ``7net-0_22May2024``, ``7net-l3i5`` or ``7net-mf-0``."""
     cutoff_A: float = Field(default=5.0, gt=0)
-    """Range in Å; that of all shipped weights is 5."""
+    """Range in Å. All shipped models have 5."""
     modal: str | None = None
-    """Fidelity of a multi-fidelity model, as ``PBE`` or ``R2SCAN`` for ``7net-mf-0``."""
+    """Fidelity of a multi-fidelity model, such as ``PBE`` or ``R2SCAN`` for ``7net-mf-0``."""
     dtype: Literal['float32'] = 'float32'
     """The model computes in single precision."""
 
@@ -56,7 +56,7 @@ class SevenNetLoader(CalculatorLoader):
     shipped_models = SHIPPED
 
     def load(self) -> Loaded:
-        """Return a calculator: on a CPU the saved model, on a GPU or where that does not serve SevenNet's own."""
+        """Return the saved model on a CPU, and SevenNet's own calculator on a GPU or if the model cannot be saved."""
         device = resolve_device(self.settings.device)
         checkpoint = self.model_file()
         if device == 'cpu':
@@ -66,8 +66,8 @@ class SevenNetLoader(CalculatorLoader):
                 scripted = load_script(checkpoint, file_sha256(checkpoint), self.settings.modal)
                 return Loaded(scripted, device, 'float32', scripted.elements, scripted.cutoff)
             except Exception as error:
-                # An architecture that cannot be saved, say. A checkpoint that is broken is told by what comes next.
-                warnings.warn(f"SevenNet's own calculator is used, which starts slowly: {error}", stacklevel=2)
+                # For example, an architecture that cannot be saved. SevenNet itself reports a damaged checkpoint below.
+                warnings.warn(f"using SevenNet's own calculator, which starts more slowly: {error}", stacklevel=2)
         return self.load_original(device)
 
     def load_original(self, device: str) -> Loaded:
@@ -75,17 +75,17 @@ class SevenNetLoader(CalculatorLoader):
         from sevenn.calculator import SevenNetCalculator
 
         with warnings.catch_warnings():
-            # It advises an accelerator at each start.
+            # SevenNet recommends an accelerator at each start.
             warnings.simplefilter('ignore', UserWarning)
             calculator = SevenNetCalculator(str(self.model_file()), device=device, modal=self.settings.modal)
         elements = frozenset(int(number) for number in calculator.type_map)
         return Loaded(calculator, device, 'float32', elements, float(calculator.cutoff))
 
     def load_describer(self) -> tuple[Loaded, Describer]:
-        """Return SevenNet's own calculator, and its node features after the last convolution: all of them scalars."""
+        """Return SevenNet's own calculator, and its node features after the last convolution, which are scalars."""
         loaded = self.load_original(resolve_device(self.settings.device))
         found: list[np.ndarray] = []
-        # What enters the readout; the saved model does not give it away.
+        # The input of the readout, which the saved model does not expose.
         readout = loaded.calculator.model.get_submodule('reduce_input_to_hidden')
         readout.register_forward_pre_hook(lambda module, data: found.append(data[0]['x'].detach().cpu().numpy()))
 
