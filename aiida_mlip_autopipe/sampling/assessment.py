@@ -107,20 +107,20 @@ def _curve(features: np.ndarray, chosen: np.ndarray, steps: Sequence[int]) -> di
 
 
 def _descriptor_scores(features: np.ndarray, components: np.ndarray, chosen: np.ndarray) -> dict[str, float]:
-    some = features[chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), MAX_VENDI)).astype(np.int64)]]
-    similarity = (some @ some.T).astype(np.float64)
-    eigenvalues = np.clip(np.linalg.eigvalsh(similarity / len(some)), 1e-300, None)
-    others = np.sqrt(np.maximum(2.0 - 2.0 * similarity, 0.0)) + np.diag(np.full(len(some), np.inf))
+    subset = features[chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), MAX_VENDI)).astype(np.int64)]]
+    similarity = (subset @ subset.T).astype(np.float64)
+    eigenvalues = np.clip(np.linalg.eigvalsh(similarity / len(subset)), 1e-300, None)
+    others = np.sqrt(np.maximum(2.0 - 2.0 * similarity, 0.0)) + np.diag(np.full(len(subset), np.inf))
     return {
         'vendi': float(np.exp(-(eigenvalues * np.log(eigenvalues)).sum())),
         'occupied': CoverageScore(components).of(components[chosen]),
-        'nearest': float(np.median(others.min(axis=1))) if len(some) > 1 else 0.0,
+        'nearest': float(np.median(others.min(axis=1))) if len(subset) > 1 else 0.0,
     }
 
 
 def _environment_and_cost_scores(pool: FramePool, chosen: np.ndarray) -> dict[str, float]:
-    some = chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), MAX_SAMPLED)).astype(np.int64)]
-    environments = describe_by_quests(pool.subset(some).structures())
+    subset = chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), MAX_SAMPLED)).astype(np.int64)]
+    environments = describe_by_quests(pool.subset(subset).structures())
     sample = np.linspace(0, len(environments) - 1, min(len(environments), MAX_ENVIRONMENTS)).astype(np.int64)
     entropy, diversity = entropy_and_diversity(environments[sample])
     return {
@@ -132,19 +132,19 @@ def _environment_and_cost_scores(pool: FramePool, chosen: np.ndarray) -> dict[st
 
 
 def _map(pool: FramePool, components: np.ndarray, chosen: np.ndarray) -> dict[str, Any]:
-    rest = np.setdiff1d(np.arange(len(pool)), chosen)
-    shown = rest[np.linspace(0, len(rest) - 1, min(len(rest), MAX_MAPPED)).astype(np.int64)]
+    others = np.setdiff1d(np.arange(len(pool)), chosen)
+    shown = others[np.linspace(0, len(others) - 1, min(len(others), MAX_MAPPED)).astype(np.int64)]
     return {'candidates': _points(pool, components, shown), 'chosen': _points(pool, components, chosen)}
 
 
 def _points(pool: FramePool, components: np.ndarray, indices: np.ndarray) -> dict[str, list[Any]]:
-    some = pool.subset(indices)
+    subset = pool.subset(indices)
     details = zip(
-        some.compositions(),
-        some.seed_ids(),
-        (pool.trajectories[t].steps[f] for t, f in zip(some.trajectory_indices, some.frame_indices, strict=True)),
-        some.temperatures(),
-        some.energies_per_atom(),
+        subset.compositions(),
+        subset.seed_ids(),
+        (pool.trajectories[t].steps[f] for t, f in zip(subset.trajectory_indices, subset.frame_indices, strict=True)),
+        subset.temperatures(),
+        subset.energies_per_atom(),
         strict=True,
     )
     coordinates = np.zeros((len(indices), 2))
@@ -155,6 +155,6 @@ def _points(pool: FramePool, components: np.ndarray, indices: np.ndarray) -> dic
         'name': [
             f'{formula}, seed {seed}, step {step}, {T:.0f} K, {E:.3f} eV/atom' for formula, seed, step, T, E in details
         ],
-        'trajectory': some.trajectory_indices.tolist(),
-        'frame': some.frame_indices.tolist(),
+        'trajectory': subset.trajectory_indices.tolist(),
+        'frame': subset.frame_indices.tolist(),
     }

@@ -116,8 +116,8 @@ def select_frames(
     selection, sampler_settings = split_section(settings)
     pool = collect_candidates(trajectories, selection, random_seed=random_seed, kinds=kinds, given=given)
     held_out = hold_out(pool, selection, lineages or {}, random_seed)
-    left = describe_ahead(pool.subset(held_out.left), settings.model_dump(mode='json'), described or {})
-    picks = _pick(left, sampler_settings, selection.coverage_target, held_out.n_to_pick, random_seed)
+    candidates = describe_ahead(pool.subset(held_out.left), settings.model_dump(mode='json'), described or {})
+    picks = _pick(candidates, sampler_settings, selection.coverage_target, held_out.n_to_pick, random_seed)
     chosen = np.concatenate([held_out.left[picks.indices], *held_out.drawn.values()])
     return Selection(
         pool.trajectory_indices[chosen],

@@ -59,8 +59,8 @@ class PowerSpectrum:
         """Return the mean of the features over the atoms of a structure (n_features,)."""
         products = np.zeros((self.expansion.l_max + 1, *self._shape))
         for coefficients in self._expand(atoms):
-            for product, some in zip(products, coefficients, strict=True):
-                left, right = self._pair(some)
+            for product, of_degree in zip(products, coefficients, strict=True):
+                left, right = self._pair(of_degree)
                 left, right = (side.reshape(*side.shape[:2], -1) for side in (left, right))
                 product += left @ right.transpose(0, 2, 1)
         averaged: np.ndarray = products.ravel()[self._indices] * self._factors / len(atoms)
@@ -73,8 +73,8 @@ class PowerSpectrum:
         for coefficients in self._expand(atoms):
             n = coefficients[0].shape[2]
             products = np.empty((n, self.expansion.l_max + 1, *self._shape))
-            for degree, some in enumerate(coefficients):
-                left, right = self._pair(some)
+            for degree, of_degree in enumerate(coefficients):
+                left, right = self._pair(of_degree)
                 np.matmul(left.transpose(2, 0, 1, 3), right.transpose(2, 0, 3, 1), out=products[:, degree])
             np.multiply(products.reshape(n, -1)[:, self._indices], self._factors, out=features[start : start + n])
             start += n
@@ -94,8 +94,8 @@ class PowerSpectrum:
         if self.compression == 'mu2':
             weighted = (coefficients * self.weights[:, None, None, None]).sum(axis=0)[None]
             return weighted, weighted
-        every = coefficients.reshape(1, -1, *coefficients.shape[2:])
-        return every, every if self.compression == 'off' else coefficients.sum(axis=0)[None]
+        stacked = coefficients.reshape(1, -1, *coefficients.shape[2:])
+        return stacked, stacked if self.compression == 'off' else coefficients.sum(axis=0)[None]
 
 
 def _feature_indices(
@@ -103,13 +103,13 @@ def _feature_indices(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield the block, rows and columns of the features of a degree, for each pair of elements."""
     upper = np.triu_indices(n_max)
-    every = np.divmod(np.arange(n_max**2), n_max)
+    full = np.divmod(np.arange(n_max**2), n_max)
     for first in range(1 if compression == 'mu2' else n_species):
         if compression == 'mu1nu1':
-            pairs = [(0, first * n_max, 0, every)]
+            pairs = [(0, first * n_max, 0, full)]
         elif compression == 'off':
             pairs = [
-                (0, first * n_max, second * n_max, upper if second == first else every)
+                (0, first * n_max, second * n_max, upper if second == first else full)
                 for second in range(first, n_species)
             ]
         else:
