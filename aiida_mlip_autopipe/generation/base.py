@@ -29,7 +29,7 @@ class GeneratorSettings(Settings):
     label: str | None = None
     """Name of the seeds of this entry in the dataset."""
     n_seeds: PositiveInt | None = None
-    """Number of seeds. By default, all variants of all parent structures, for kinds that list them."""
+    """Number of seeds. By default, kinds that list their parent structures make all variants of each."""
     magnetic_moments: dict[Element, float] = Field(default_factory=dict)
     """Initial magnetic moment in µB per atom, by element."""
     perturb: PerturbSettings = PerturbSettings()

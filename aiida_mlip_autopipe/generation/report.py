@@ -20,7 +20,7 @@ class Rejections:
     duplicates
         Number of seeds that were discarded because an earlier seed is the same up to symmetry.
     skipped
-        Number of seeds that were discarded after the last redraw, if the entry allows this.
+        Number of seeds that were discarded after the last redraw, with ``on_failure: skip``.
     rules
         By rule, ``count`` and ``worst``: ``value``, ``limit`` and ``message`` of the draw farthest beyond its limit.
     """

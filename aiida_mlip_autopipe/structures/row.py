@@ -27,7 +27,7 @@ class Row:
     Attributes
     ----------
     atoms
-        The structure with energy (eV), forces (eV/Å) and, where it is periodic, stress (eV/Å³, ASE's sign and Voigt
+        The structure with energy (eV), forces (eV/Å) and, if it is periodic, stress (eV/Å³, ASE's sign and Voigt
         order) as calculator results. Constraints, tags and magnetic moments are part of it.
     key_value_pairs
         The searchable keys in the database.

@@ -165,10 +165,10 @@ def made_in_slices(generate, entries, size):
 
 @pytest.mark.parametrize('size', [1, 7, 100])
 def test_slices_of_any_size_give_all_seeds_and_make_each_once(generate, make_entries, monkeypatch, size):
-    whole = generate(*SLICED)
-    assert count_seeds(make_entries(*SLICED)) == whole.report['requested'] == 30
-    assert whole.report['duplicates'] > 5
-    assert whole.report['rules']['min_distance']['count'] > 0
+    complete = generate(*SLICED)
+    assert count_seeds(make_entries(*SLICED)) == complete.report['requested'] == 30
+    assert complete.report['duplicates'] > 5
+    assert complete.report['rules']['min_distance']['count'] > 0
 
     made, make_one = [], Entry.make_one
     monkeypatch.setattr(
@@ -181,12 +181,12 @@ def test_slices_of_any_size_give_all_seeds_and_make_each_once(generate, make_ent
 
     seeds = [seed for part in parts for seed in part.seeds]
     assert [(seed.seed_id, seed.place, seed.record) for seed in seeds] == [
-        (seed.seed_id, seed.place, seed.record) for seed in whole.seeds
+        (seed.seed_id, seed.place, seed.record) for seed in complete.seeds
     ]
     assert [seed.atoms.positions.tobytes() for seed in seeds] == [
-        seed.atoms.positions.tobytes() for seed in whole.seeds
+        seed.atoms.positions.tobytes() for seed in complete.seeds
     ]
-    assert merge_reports(part.report for part in parts) == whole.report
+    assert merge_reports(part.report for part in parts) == complete.report
     assert parts[-1].fingerprints is None
 
 
@@ -201,12 +201,12 @@ def test_rejected_draws_of_a_parent_are_counted_once_for_any_slices(generate, mo
         return draw_parent(self, number, rng, requirements)
 
     monkeypatch.setattr(AlloyGenerator, 'draw_parent', refuse_often)
-    whole = generate(entry)
-    assert whole.report['rules']['min_distance']['count'] == len(refused) > 0
+    complete = generate(entry)
+    assert complete.report['rules']['min_distance']['count'] == len(refused) > 0
     for size in (1, 2, 4):
         parts = [generate(entry, start=start, stop=min(start + size, 6)) for start in range(0, 6, size)]
-        assert [seed_id for part in parts for seed_id in ids(part)] == ids(whole)
-        assert merge_reports(part.report for part in parts) == whole.report
+        assert [seed_id for part in parts for seed_id in ids(part)] == ids(complete)
+        assert merge_reports(part.report for part in parts) == complete.report
 
 
 def test_a_slice_returns_fingerprints_only_if_the_next_one_needs_them(generate):

@@ -78,7 +78,7 @@ class Chemistry:
         formula = ''.join(f'{symbol}{count}' for symbol, count in counts.items())
         raise AutopipeError(
             Code.CHARGE_UNBALANCED,
-            f'no oxidation states balance {formula} in {self.name}: the nearest, '
+            f'no oxidation states balance {formula} in {self.name}; the nearest ones, '
             f'{describe_states(nearest)}, leave {total_charge(nearest):+d} e in the cell; '
             'set compensation: none to allow this charge',
         )

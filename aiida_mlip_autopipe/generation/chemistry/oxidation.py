@@ -65,10 +65,10 @@ def nearest_states(counts: dict[str, int], candidates: dict[str, tuple[int, ...]
 
 
 def states_about(symbol: str, mean: float) -> tuple[int, int]:
-    """Return the closest known states of an element below and above a mean state. They are equal if it is known.
+    """Return the closest known oxidation states of an element below and above a mean state.
 
-    The states have the sign of the mean. If none is known on one side, as for the half charge of a superoxide, the
-    integers around the mean are returned.
+    They have the sign of the mean, and are equal if the mean is a known state. If none is known on one side, as for the
+    half charge of a superoxide, the integers around the mean are returned.
     """
     if mean == 0:
         return 0, 0

@@ -21,7 +21,7 @@ ANSWERS = {
     'chemical_formula_reduced="AuCu3"': [structure('y 2', ['Au', 'Cu', 'Cu', 'Cu'], a_A=6.0)],
     'swapped': [structure('s', ['Cu', 'Au'], kinds=['Au', 'Cu'])],
     'half': [structure('h', ['Cu', 'Au'], concentration=0.5), structure('v', ['Cu', 'vacancy'])],
-    'some': [structure('h', ['Cu', 'Au'], concentration=0.5), structure('whole', ['Cu', 'Au'])],
+    'some': [structure('h', ['Cu', 'Au'], concentration=0.5), structure('ordered', ['Cu', 'Au'])],
     'none': [],
 }
 
@@ -96,7 +96,7 @@ def test_sites_get_the_right_species_for_any_order_of_the_species(ask, database)
 
 
 def test_a_structure_with_partial_occupation_is_discarded(ask, database):
-    assert [seed.record['database_id'] for seed in ask(database, filter='some')] == ['whole']
+    assert [seed.record['database_id'] for seed in ask(database, filter='some')] == ['ordered']
 
 
 def test_a_stored_answer_is_not_requested_again(ask, make_entries, database, closed, cache):
