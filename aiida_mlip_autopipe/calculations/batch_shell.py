@@ -35,7 +35,7 @@ IF_ALLOCATED = 'if [ -n "${SLURM_JOB_GPUS:-}${CUDA_VISIBLE_DEVICES:-}" ]; then %
 def prepend_text(code: orm.AbstractCode, python_path: str, threads: int = 1, device: str | None = None) -> str:
     """Return the lines of a job's script that come before its program.
 
-    They set environment variables that do not affect the results; as options of the job, AiiDA would hash them.
+    They set environment variables that do not affect the results. As options of the job, they would be hashed.
 
     Parameters
     ----------

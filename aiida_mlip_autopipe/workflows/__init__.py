@@ -1,1 +1,1 @@
-"""The work chains: `DatasetWorkChain` knows the order of the stages, `ExplorationWorkChain` looks after one seed."""
+"""The work chains: `DatasetWorkChain` runs all stages of a campaign, `ExplorationWorkChain` explores one seed."""

@@ -35,7 +35,7 @@ from aiida_mlip_autopipe.workflows.inputs.environments import Tell
 from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST, is_lost, lost_message
 from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 
-# A calcfunction blocks its daemon worker, so it makes at most this many seeds at a time.
+# A calcfunction blocks its daemon worker, so it generates at most this many seeds.
 SEEDS_PER_CHUNK = 100
 
 # The inputs of an exploration that are in the namespace of its code.

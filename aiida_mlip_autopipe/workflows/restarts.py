@@ -32,7 +32,7 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
         )
         spec.exit_code(403, 'ERROR_NO_PROGRESS', message='A leg used its wall time without completing a step.')
         spec.exit_code(404, 'ERROR_OUT_OF_MEMORY', message='The job ran out of memory; increase execution.memory_MB.')
-        spec.exit_code(405, 'ERROR_STOPPED', message='The campaign was stopped; the checkpoint is kept.')
+        spec.exit_code(405, 'ERROR_STOPPED', message='Stopped by a user; the checkpoint is kept.')
         spec.exit_code(
             406,
             'ERROR_JOBS_LOST',

@@ -36,7 +36,7 @@ def frames(n_frames, force=0.0):
 def parse(emt_code, tmp_path):
     """Return a function that parses the files of a job on a leg of three frames."""
 
-    def run(result=None, n_evaluated=None, torn=False, scheduler_status=None):
+    def run(result=None, n_evaluated=None, truncated=False, scheduler_status=None):
         process_type = EvaluationCalculation.build_process_type()
         node = orm.CalcJobNode(computer=emt_code.computer, process_type=process_type)
         leg = node_from_trajectory(frames(3), {}).store()
@@ -52,8 +52,8 @@ def parse(emt_code, tmp_path):
         retrieved.store()
         if n_evaluated:
             write_trajectory(tmp_path / contract.EVALUATION_FILE, frames(n_evaluated, force=1.0), COPPER)
-        if torn:
-            (tmp_path / contract.EVALUATION_FILE).write_bytes(b'- of Ulm torn')
+        if truncated:
+            (tmp_path / contract.EVALUATION_FILE).write_bytes(b'- of Ulm truncated')
         parser = ParserFactory('mlip_autopipe.evaluate')
         outputs, process = parser.parse_from_node(
             node, store_provenance=False, retrieved_temporary_folder=str(tmp_path)
@@ -85,7 +85,7 @@ def test_frames_that_were_not_evaluated_have_no_disagreement(parse):
 
 
 @pytest.mark.parametrize(
-    ('result', 'torn', 'status'),
+    ('result', 'truncated', 'status'),
     [
         (None, False, 300),
         ('{"outcome": "comp', False, 301),
@@ -101,8 +101,8 @@ def test_frames_that_were_not_evaluated_have_no_disagreement(parse):
         (make_result(outcome='no_frame', message='no neighbour'), False, 411),
     ],
 )
-def test_each_failure_has_its_exit_code(parse, result, torn, status):
-    _, process = parse(result, torn=torn)
+def test_each_failure_has_its_exit_code(parse, result, truncated, status):
+    _, process = parse(result, truncated=truncated)
     assert process.exit_status == status
     if isinstance(result, contract.Result) and result.message:
         assert result.message in process.exit_message

@@ -118,7 +118,11 @@ def test_the_outputs_of_a_completed_job_are_its_frames_result_and_checkpoint(par
         ('{"outcome": "comp', [], 301),
         ('{"outcome": "no such outcome"}', [], 301),
         (make_result(n_frames=2), [], 302),
-        (make_result(n_frames=2), [(contract.TRAJECTORY_FILE, lambda path: path.write_bytes(b'- of Ulm torn'))], 303),
+        (
+            make_result(n_frames=2),
+            [(contract.TRAJECTORY_FILE, lambda path: path.write_bytes(b'- of Ulm truncated'))],
+            303,
+        ),
         (make_result(outcome='refused', code=Code.CONTRACT_VERSION, message='1, not 2'), [], 310),
         (make_result(outcome='refused', code=Code.SETTINGS_REFUSED, message='no'), [], 311),
         (make_result(outcome='refused', code=Code.KIND_UNKNOWN, message='no'), [], 311),

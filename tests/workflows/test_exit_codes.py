@@ -41,7 +41,7 @@ def after_the_job(command: str) -> dict:
 
 
 # The changes of the inputs that make a job end with each exit code.
-PROVOCATIONS = {
+CHANGES = {
     300: after_the_job(f'rm {RESULT_FILE} {CHECKPOINT_FILE}'),
     301: after_the_job(f'truncate -s 100 {RESULT_FILE}'),
     302: after_the_job(f'rm {TRAJECTORY_FILE}'),
@@ -86,8 +86,8 @@ VALUES = {
 }
 
 
-class Provocations(WorkChain):
-    """Runs all jobs at once."""
+class FailingJobs(WorkChain):
+    """Runs all jobs concurrently."""
 
     @classmethod
     def define(cls, spec):
@@ -97,7 +97,7 @@ class Provocations(WorkChain):
 
     def submit_all(self):
         children = {}
-        for status, changes in PROVOCATIONS.items():
+        for status, changes in CHANGES.items():
             job = self._job(**changes)
             if status in RESTARTED:
                 child = self.submit(ExplorationWorkChain, job=job)
@@ -149,41 +149,41 @@ class Provocations(WorkChain):
 
 
 @pytest.fixture(scope='module')
-def provoked(emt_code):
+def failed(emt_code):
     """The processes, by their expected exit status."""
-    _, node = run_get_node(Provocations, code=emt_code)
+    _, node = run_get_node(FailingJobs, code=emt_code)
     links = node.base.links.get_outgoing().all()
     children = sorted((link.node for link in links), key=lambda child: child.pk)
-    return dict(zip(PROVOCATIONS, children, strict=True))
+    return dict(zip(CHANGES, children, strict=True))
 
 
 def job_of(process):
     return process if isinstance(process, orm.CalcJobNode) else process.called[-1]
 
 
-@pytest.mark.parametrize('status', PROVOCATIONS)
-def test_a_job_that_fails_ends_with_its_exit_code_and_one_line(provoked, status):
-    job = job_of(provoked[status])
+@pytest.mark.parametrize('status', CHANGES)
+def test_a_job_that_fails_ends_with_its_exit_code_and_one_line(failed, status):
+    job = job_of(failed[status])
     assert job.exit_status == status, job.exit_message
     assert all(value in job.exit_message for value in VALUES.get(status, [])), job.exit_message
     assert '\n' not in job.exit_message
 
 
 @pytest.mark.parametrize(('status', 'restarted'), RESTARTED.items())
-def test_the_work_chain_has_the_expected_exit_code(provoked, status, restarted):
-    assert provoked[status].exit_status == restarted
+def test_the_work_chain_has_the_expected_exit_code(failed, status, restarted):
+    assert failed[status].exit_status == restarted
 
 
 def test_every_exit_code_of_the_job_is_tested():
     """Except 330 to 339, which are failures of the machine."""
     codes = {code.status for code in ExplorationCalculation.exit_codes.values() if code.status >= 300}
-    assert codes - set(range(330, 340)) == set(PROVOCATIONS)
+    assert codes - set(range(330, 340)) == set(CHANGES)
 
 
-def test_good_frames_and_crash_frames_are_attached(provoked):
-    unstable, broken = provoked[410].outputs, provoked[411].outputs
+def test_good_frames_and_crash_frames_are_attached(failed):
+    unstable, broken = failed[410].outputs, failed[411].outputs
     assert np.isfinite(unstable.legs.leg_01.get_array('energies')).all()
     assert unstable.crashes.leg_01.filename == 'crash.traj'
     assert 'legs' not in broken
     assert broken.crashes.leg_01.filename == 'crash.traj'
-    assert 'checkpoint' in job_of(provoked[400]).outputs
+    assert 'checkpoint' in job_of(failed[400]).outputs

@@ -70,14 +70,14 @@ class PurgingWorkChain(ExplorationWorkChain):
 
 def test_legs_limited_by_the_wall_time_give_the_same_frames_even_if_scratch_is_purged(explore):
     settings = {'n_steps': 1500, 'frame_interval': 100, 'checkpoint_interval': 50}
-    whole = frames_of(explore(**settings))
+    expected = frames_of(explore(**settings))
     node = explore(wallclock_s=5, process_class=PurgingWorkChain, **settings)
     assert node.is_finished_ok, node.exit_message
     jobs = [job for job in node.called if isinstance(job, orm.CalcJobNode)]
     assert len(jobs) > 1, 'the wall time was never reached'
     assert {job.exit_status for job in jobs} == {0, 400}
     in_legs = frames_of(node)
-    for name, array in whole.items():
+    for name, array in expected.items():
         np.testing.assert_array_equal(in_legs[name], array, err_msg=name)
 
 

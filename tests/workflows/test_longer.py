@@ -30,7 +30,7 @@ def ramp(n_steps):
 
 
 # The first leg crashes; the next one is so cold that it is stable.
-RESCUED = {
+RECOVERED = {
     'random_seed': 5,
     'frame_interval': 1,
     'guards': {'force_eV_per_A': 0.5},
@@ -44,14 +44,14 @@ WAVES = (
         'short': {'n_steps': 1000},
         'short hold': {'stages': hold(20), 'random_seed': 2},
         'short ramp': {'stages': ramp(40)},
-        'short rescued': {'n_steps': 40, **RESCUED},
+        'short recovered': {'n_steps': 40, **RECOVERED},
         'first long': {'n_steps': 3000, 'random_seed': 4},
     },
     {
         'long': {'n_steps': 3000, 'checkpoint_interval': 300},
         'long hold': {'stages': hold(60), 'random_seed': 2},
         'long ramp': {'stages': ramp(80)},
-        'long rescued': {'n_steps': 100, **RESCUED},
+        'long recovered': {'n_steps': 100, **RECOVERED},
         'then short': {'n_steps': 1000, 'random_seed': 4},
         'other random seed': {'n_steps': 100, 'random_seed': 3},
         'other temperature': {'n_steps': 100, 'temperature_K': 310},
@@ -63,7 +63,7 @@ WAVES = (
         'longer': {'n_steps': 3010, 'committee': True},
         'hold at once': {'stages': hold(60), 'random_seed': 2, 'reuse': False},
         'at once': {'n_steps': 3000, 'reuse': False},
-        'rescued at once': {'n_steps': 100, **RESCUED, 'reuse': False},
+        'recovered at once': {'n_steps': 100, **RECOVERED, 'reuse': False},
     },
 )
 
@@ -150,15 +150,15 @@ def test_the_repeated_longer_run_is_taken_from_the_cache(ended):
 
 
 def test_a_run_with_a_recovery_is_continued_unchanged(ended):
-    assert [job.exit_status for job in jobs(ended['short rescued'])] == [410, 0]
-    (job,) = jobs(ended['long rescued'])
-    assert job.inputs.rescues.uuid == jobs(ended['short rescued'])[1].inputs.rescues.uuid
-    assert list(ended['long rescued'].outputs.crashes) == ['leg_01']
-    assert sorted(ended['long rescued'].outputs.legs) == ['leg_01', 'leg_02', 'leg_03']
-    expected = frames(ended['rescued at once'])
-    for name, array in frames(ended['long rescued']).items():
+    assert [job.exit_status for job in jobs(ended['short recovered'])] == [410, 0]
+    (job,) = jobs(ended['long recovered'])
+    assert job.inputs.rescues.uuid == jobs(ended['short recovered'])[1].inputs.rescues.uuid
+    assert list(ended['long recovered'].outputs.crashes) == ['leg_01']
+    assert sorted(ended['long recovered'].outputs.legs) == ['leg_01', 'leg_02', 'leg_03']
+    expected = frames(ended['recovered at once'])
+    for name, array in frames(ended['long recovered']).items():
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
-    times = np.concatenate([leg.get_times() for leg in legs(ended['long rescued'])])
+    times = np.concatenate([leg.get_times() for leg in legs(ended['long recovered'])])
     assert (np.diff(times) > 0).all()
 
 

@@ -1,4 +1,4 @@
-"""A campaign is known by what its files hold: where they lie decides nothing."""
+"""The cache identifies the files of a campaign by their content; their paths do not matter."""
 
 import os
 import shutil
