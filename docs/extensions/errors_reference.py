@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Iterable
 from importlib.metadata import entry_points
+from itertools import pairwise
 
 from aiida.engine import CalcJob, ExitCode, Process
 
@@ -18,10 +19,10 @@ FIRST_STATUS = 100
 
 
 def render_codes() -> str:
-    """Return a table for each group of `Code`, as Markdown; the comments between its members name the groups."""
+    """Return a table for each group of `Code`, as Markdown; the first sentence of a comment names a group."""
     parts = []
-    for line in inspect.getsource(Code).splitlines():
-        if group := re.fullmatch(r' {4}# ([^.]*)\..*', line):
+    for before, line in pairwise(inspect.getsource(Code).splitlines()):
+        if not before and (group := re.match(r' {4}# ([^.]*)', line)):
             parts.append((group[1], []))
         elif member := re.match(r' {4}([A-Z]\w*) = ', line):
             parts[-1][1].append(Code[member[1]])
