@@ -21,6 +21,10 @@ USER_STAMP := $(VENV)/installed
 TOOLS_STAMP := $(VENV)/installed-tools
 MACE_STAMP := $(MACE_VENV)/installed
 
+# Each folder of tests has an AiiDA profile of its own, and a process has one profile loaded: a worker takes whole files in
+# the order of the folders, so that it never returns to an earlier profile.
+SPREAD := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 # AiiDA waits for the disk after each of about a thousand small writes, so the tests keep their profiles in memory. They
 # use the disk if memory is short.
 IN_MEMORY := scratch=$$(mktemp -d -p $$([ "$$(df --output=avail /dev/shm 2>/dev/null | tail -n 1)" -gt 8000000 ] 2>/dev/null \
@@ -39,7 +43,7 @@ run: $(USER_STAMP)  ## set up an environment, a profile and a calculator, and ru
 .PHONY: test
 test: lint docs mace  ## run all checks: lint, types, documentation, tests, wheel
 	$(MACE_VENV)/bin/pytest -m '' tests/calculators/kinds/test_mace.py tests/descriptors/test_learned.py
-	$(IN_MEMORY) pytest -m 'not cluster and not long' --numprocesses $(WORKERS) --dist loadgroup --durations 15
+	$(IN_MEMORY) pytest -m 'not cluster and not long' $(SPREAD) --durations 15
 
 .PHONY: test-cluster
 test-cluster: $(TOOLS_STAMP) $(MACE_STAMP)  ## set up Slurm, SSH and Apptainer here and run the tests on them; needs root on Debian 12
@@ -52,7 +56,7 @@ test-cluster: $(TOOLS_STAMP) $(MACE_STAMP)  ## set up Slurm, SSH and Apptainer h
 
 .PHONY: test-long
 test-long: $(TOOLS_STAMP) $(MACE_STAMP)  ## run the tests that are too long for each change: kills, full campaigns, three images
-	$(IN_MEMORY) pytest -m 'long and not cluster' --numprocesses $(WORKERS) --dist loadgroup --durations 15
+	$(IN_MEMORY) pytest -m 'long and not cluster' $(SPREAD) --durations 15
 	tests/cluster/up.sh
 	tests/cluster/stack/images.sh base sevennet mace
 	status=0; pytest -m 'cluster and long' tests/cluster --durations 15 || status=$$?; tests/cluster/down.sh; exit $$status

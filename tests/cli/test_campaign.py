@@ -73,6 +73,7 @@ def read_content(path):
         ]
 
 
+@pytest.mark.long
 def test_a_campaign_whose_daemon_broker_and_workers_were_killed_gives_the_same_result(make_home, config):
     home = make_home()
     campaign = home.submit(config)

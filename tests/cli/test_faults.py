@@ -3,6 +3,7 @@ import signal
 import subprocess
 import time
 
+import psutil
 import pytest
 from support.errors import assert_refused
 
@@ -125,9 +126,9 @@ def test_ctrl_c_ends_with_status_130_and_leaves_no_file(campaign, program):
     arguments = ['generate', 'campaign.yaml', 'generation[0].n_seeds=1000000']
     process = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
-    while not any('seeds' in name for name in os.listdir()) and time.monotonic() < until:
+    # Its worker processes make seeds then.
+    while not psutil.Process(process.pid).children() and time.monotonic() < until:
         time.sleep(0.05)
-    time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout, stderr) == (130, '', 'interrupted\n')

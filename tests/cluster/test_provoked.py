@@ -261,6 +261,7 @@ def test_an_unexpected_model_is_refused(make_code, explore, ended):
     assert '000000000000' in why_ended(node)
 
 
+@pytest.mark.long
 def test_a_job_that_reaches_its_wall_time_continues_from_its_checkpoint(cluster, emt, explore, ended):
     """The time limits of Slurm are full minutes, so this test takes at least one."""
     settings = {'n_steps': 22000, 'frame_interval': 1000, 'checkpoint_interval': 1000}

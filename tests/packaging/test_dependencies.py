@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -25,11 +26,16 @@ def _imported(root: Path) -> set[str]:
     return modules - sys.stdlib_module_names - IMPLIED - {'aiida_mlip_autopipe'}
 
 
+@cache
+def _installed() -> dict[str, list[str]]:
+    """Return the distributions that provide each installed module."""
+    # The distribution of a module that is not installed is assumed to have the same name; that of mace differs.
+    return {'mace': ['mace-torch'], **packages_distributions()}
+
+
 def _owners(module: str) -> set[str]:
     """Return the distributions that provide a module."""
-    # The distribution of a module that is not installed is assumed to have the same name; that of mace differs.
-    owners = {'mace': ['mace-torch']} | packages_distributions()
-    return {owner.lower() for owner in owners.get(module, [module.replace('_', '-')])}
+    return {owner.lower() for owner in _installed().get(module, [module.replace('_', '-')])}
 
 
 def _declared(project: dict) -> set[str]:
