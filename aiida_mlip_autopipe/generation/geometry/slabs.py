@@ -138,14 +138,14 @@ def slab_to_atoms(slab: object, charges: dict[str, float], vacuum_A: float) -> A
 def anchor_in_plane(atoms: Atoms) -> None:
     """Shift a slab in its plane so that an atom of its lowest layer is at the origin.
 
-    Of all choices, the one whose sorted list of atoms comes first is used. Cuts that differ by a lattice vector then
-    give the same slab, and the slab does not depend on rounding.
+    Of all such atoms, the one that gives the first sorted list of atoms is used. Cuts that differ by a lattice vector
+    then give the same slab, and the slab does not depend on rounding.
     """
     fractions = atoms.get_scaled_positions(wrap=False)
     tables = []
     for origin in fractions[layers(atoms) == 0]:
         moved = fractions.copy()
-        # Atoms that are just below a cell face due to rounding are on it.
+        # Rounding may put atoms that are on a cell face just below it.
         moved[:, :2] = (fractions[:, :2] - origin[:2] + 1e-6) % 1 - 1e-6
         rounded = np.round(np.column_stack([atoms.positions[:, 2], moved[:, :2], atoms.numbers]), 3) + 0.0
         tables.append((rounded[np.lexsort(rounded.T[::-1])].tolist(), moved))

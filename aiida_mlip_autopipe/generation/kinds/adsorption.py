@@ -245,8 +245,8 @@ class AdsorptionGenerator(ComposedGenerator):
             else:
                 raise PhysicsViolationError(
                     'coverage', (), float(number), float(len(placed)),
-                    f'{number} molecules {molecule.get_chemical_formula()} do not fit on '
-                    f'{slab.get_chemical_formula()}; only {len(placed)} do',
+                    f'{number} {molecule.get_chemical_formula()} molecules do not fit on '
+                    f'{slab.get_chemical_formula()}; only {len(placed)} fit',
                 )  # fmt: skip
             placed.append(added)
             atoms += added

@@ -30,7 +30,7 @@ class CompositionGrid(Settings):
     elements: Annotated[tuple[Element, ...], Field(min_length=2, max_length=6)]
     """The elements."""
     step: float = Field(default=0.25, gt=0, le=0.5)
-    """Step between fractions; 1 must be a multiple of it."""
+    """Step between fractions; it must divide 1 evenly."""
     ends: bool = True
     """Include compositions that lack some of the elements, down to the pure elements."""
 
@@ -38,7 +38,7 @@ class CompositionGrid(Settings):
     def _check(self) -> Self:
         if abs(round(1 / self.step) * self.step - 1) > 1e-2:
             nearest = 1 / round(1 / self.step)
-            raise fault(Code.VALUE_INVALID, f'1 must be a multiple of the step, such as {nearest:.6g}')
+            raise fault(Code.VALUE_INVALID, f'the step must divide 1 evenly, such as {nearest:.6g}')
         if not self.points:
             raise fault(
                 Code.VALUE_INVALID,
