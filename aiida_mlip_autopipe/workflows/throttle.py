@@ -27,7 +27,7 @@ class ThrottledWorkChain(EagerWorkChain, SubmitOnceWorkChain):
     by its label. Jobs that the cluster lost are submitted again.
     """
 
-    _poll: asyncio.TimerHandle | None = None
+    _poll_timer: asyncio.TimerHandle | None = None
 
     @abstractmethod
     def submit_one(self, label: str) -> orm.ProcessNode:
@@ -85,9 +85,9 @@ class ThrottledWorkChain(EagerWorkChain, SubmitOnceWorkChain):
 
     def _poll_for_paused(self) -> None:
         """Poll for slots that paused jobs have freed, while children are waiting."""
-        if self._poll is not None:
-            self._poll.cancel()
-        self._poll = self.loop.call_later(PAUSED_POLL_S, self._fill_slots_of_paused) if self.ctx.waiting else None
+        if self._poll_timer is not None:
+            self._poll_timer.cancel()
+        self._poll_timer = self.loop.call_later(PAUSED_POLL_S, self._fill_slots_of_paused) if self.ctx.waiting else None
 
     def _fill_slots_of_paused(self) -> None:
         if self.has_terminated():

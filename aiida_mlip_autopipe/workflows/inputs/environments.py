@@ -38,7 +38,7 @@ class Environments:
         Called with a message for each code whose environment has changed since the last record.
     """
 
-    def __init__(self, tell: Tell = lambda sentence: None):
+    def __init__(self, tell: Tell = lambda message: None):
         self._tell = tell
         self._records: dict[str, Environment] = {}
 
