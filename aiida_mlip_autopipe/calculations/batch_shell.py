@@ -9,7 +9,7 @@ from aiida import orm
 # Slurm on clusters tracks processes by cgroups. There, `scancel`, preemption and the time limit signal only the shell
 # of the script. The shell would exit at once, and Slurm would kill the runner before it has written its checkpoint. So
 # the script runs itself again in a separate process group and forwards the signal to that group.
-PASS_SIGNALS_ON = """\
+FORWARD_SIGNAL = """\
 if [ -z "${MLIP_AUTOPIPE_INNER:-}" ] && [ -f "$0" ]; then
     export MLIP_AUTOPIPE_INNER=1
     set -m
@@ -60,5 +60,5 @@ def prepend_text(code: orm.AbstractCode, python_path: str, threads: int = 1, dev
     if is_container:
         lines.append(GPU_INTO_CONTAINER if device == 'cuda' else IF_ALLOCATED % GPU_INTO_CONTAINER)
     if computer.scheduler_type == 'core.slurm':
-        lines.append(PASS_SIGNALS_ON)
+        lines.append(FORWARD_SIGNAL)
     return '\n'.join(lines)

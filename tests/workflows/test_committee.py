@@ -137,8 +137,8 @@ def test_frames_before_a_crash_are_evaluated_and_a_failed_evaluation_is_not_fata
 
 
 @pytest.mark.mlip
-def test_two_real_models_in_jobs_of_their_own(emt_code, run_campaign):
-    """SevenNet explores and CHGNet looks at its frames, both with the weights that they ship and no network."""
+def test_two_real_models_run_in_separate_jobs(emt_code, run_campaign):
+    """SevenNet explores and CHGNet evaluates the frames, both with shipped models and without network access."""
     for kind in ('sevennet', 'chgnet'):
         ensure_code(emt_code.computer, kind)
     sections = explored(False, {'calculator': {'kind': 'chgnet'}}, n_steps=4)
