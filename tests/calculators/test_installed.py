@@ -8,7 +8,7 @@ MODULES = {'sevennet': 'sevenn', 'mace': 'mace', 'chgnet': 'chgnet'}
 
 @pytest.fixture
 def only_installed(monkeypatch):
-    """Return a function after which only some modules are found."""
+    """Return a function that hides all other modules."""
 
     def install(*modules):
         monkeypatch.setattr(calculators, 'find_spec', lambda name: name if name in modules else None)
@@ -22,6 +22,6 @@ def test_a_calculator_is_found_by_its_module(only_installed, kind):
     assert installed_calculators() == [one for one in CALCULATORS if one in ('emt', 'lj', kind)]
 
 
-def test_a_class_of_the_users_own_is_never_found(only_installed):
+def test_a_custom_calculator_is_never_listed(only_installed):
     only_installed('ase', *MODULES.values())
     assert set(CALCULATORS) - set(installed_calculators()) == {'custom'}

@@ -6,7 +6,7 @@ from aiida_mlip_autopipe.calculators.isolated_atoms import evaluate_isolated_ato
 
 
 class NoLoner(Calculator):
-    """Refuses copper, and knows no number for gold."""
+    """Fails for copper, and returns NaN for gold."""
 
     implemented_properties = ('energy', 'forces')
 
@@ -16,12 +16,12 @@ class NoLoner(Calculator):
         self.results = {'energy': np.nan, 'forces': np.zeros((1, 3))}
 
 
-def test_every_element_is_evaluated_once_and_alone():
-    # The effective medium's own numbers: the cohesive energies, since its zero is the crystal.
+def test_each_element_is_evaluated_once_as_an_isolated_atom():
+    # Energies of EMT relative to the crystal: the cohesive energies.
     assert evaluate_isolated_atoms(['Cu', 'Au', 'Cu'], EMT()) == ({'Au': 3.80, 'Cu': 3.51}, [])
 
 
-def test_what_cannot_be_evaluated_is_told_and_left_out():
+def test_an_element_that_cannot_be_evaluated_is_reported_and_omitted():
     energies, faults = evaluate_isolated_atoms(['Cu', 'Au'], NoLoner())
     assert energies == {}
     assert faults == [

@@ -1,4 +1,4 @@
-"""How every kind of calculator finds its model: one mechanism for files and for shipped models."""
+"""How all kinds of calculator find their models, in files and among shipped models."""
 
 import pytest
 from support.errors import refused
@@ -11,7 +11,7 @@ from aiida_mlip_autopipe.exploration import CALCULATORS, resolve_model
 KINDS = [kind for kind in CALCULATORS if issubclass(CALCULATORS.load(kind).settings_class, ModelSettings)]
 
 
-def test_these_kinds_have_models():
+def test_the_calculators_with_models_are_known():
     assert {'sevennet', 'mace', 'chgnet'} <= set(KINDS)
 
 
@@ -29,13 +29,13 @@ def test_a_relative_path_is_relative_to_the_config_file(kind, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_a_name_that_is_neither_a_file_nor_shipped_is_refused(kind):
+def test_an_unknown_model_name_is_refused(kind):
     loader = CALCULATORS.load(kind)
     with refused(Code.MODEL_NOT_LOADED, 'no-such-model', *loader.shipped_models):
         loader(loader.settings_class(model='no-such-model')).resolve_model()
 
 
-def test_a_link_to_a_model_that_is_gone_is_refused_with_its_sha256_and_place(tmp_path):
+def test_a_link_to_a_missing_model_is_refused_with_its_sha256_and_path(tmp_path):
     link = tmp_path / 'link.pth'
     link.symlink_to('/models/gone.pth')
     with refused(Code.MODEL_MISSING, 'a' * 64, '/models/gone.pth'):

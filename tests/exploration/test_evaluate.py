@@ -1,4 +1,4 @@
-"""A second calculator looks at the frames of a run: what an evaluation job leaves."""
+"""Evaluation jobs: a second calculator evaluates the frames of a run."""
 
 from __future__ import annotations
 
@@ -78,17 +78,17 @@ def test_every_frame_has_the_labels_of_the_second_calculator(evaluation):
     assert (compare_labels(first, second)[LARGEST] > 0.01).all()
 
 
-def test_the_calculator_that_explored_does_not_disagree_with_itself(evaluation):
+def test_the_exploring_calculator_agrees_with_itself(evaluation):
     evaluation({'kind': 'emt'})
     figures = compare_labels(labels(evaluation.folder, TRAJECTORY_FILE), labels(evaluation.folder))
     assert max(array.max() for array in figures.values()) < 1e-10
 
 
-def test_a_job_that_starts_again_in_its_folder_goes_on_behind_the_last_frame(evaluation):
+def test_a_job_restarted_in_its_folder_continues_after_the_last_frame(evaluation):
     whole = evaluation()
     complete = labels(evaluation.folder)
     path = evaluation.folder / EVALUATION_FILE
-    # What a process that was killed leaves: some frames, and one that is torn.
+    # The file of a killed process: some frames, and a truncated one.
     size = path.stat().st_size
     path.write_bytes(path.read_bytes()[: int(0.6 * size)])
     result = evaluation()
@@ -100,7 +100,7 @@ def test_a_job_that_starts_again_in_its_folder_goes_on_behind_the_last_frame(eva
     np.testing.assert_array_equal(again.steps, complete.steps)
 
 
-def test_a_job_that_is_told_to_stop_keeps_what_it_has(evaluation):
+def test_a_stopped_job_keeps_its_frames(evaluation):
     (evaluation.folder / STOP_FILE).touch()
     result = evaluation()
     assert (result.outcome, result.n_frames) == ('stopped', 0)
@@ -109,7 +109,7 @@ def test_a_job_that_is_told_to_stop_keeps_what_it_has(evaluation):
 
 
 class Fussy(EMT):
-    """Fails at every frame from the third on, or at all."""
+    """Fails at every frame, or from the third frame on."""
 
     calls = 0
     good = 2
@@ -122,7 +122,7 @@ class Fussy(EMT):
 
 
 @pytest.mark.parametrize('good', [2, 0])
-def test_a_frame_that_cannot_be_evaluated_has_no_number_and_the_others_have(evaluation, monkeypatch, good):
+def test_only_a_frame_that_cannot_be_evaluated_has_no_labels(evaluation, monkeypatch, good):
     monkeypatch.setattr(Fussy, 'calls', 0)
     monkeypatch.setattr(Fussy, 'good', good)
     monkeypatch.setattr(EMTLoader, 'load', lambda loader: Loaded(Fussy()))
@@ -152,7 +152,7 @@ def test_an_invalid_job_is_refused(evaluation, changes, code, values):
     assert [value for value in values if value not in result.message] == []
 
 
-def test_an_element_that_the_second_calculator_does_not_know_is_refused(evaluation, monkeypatch):
+def test_an_element_that_the_second_calculator_does_not_support_is_refused(evaluation, monkeypatch):
     monkeypatch.setattr(LennardJonesLoader, 'load', lambda loader: Loaded(EMT(), elements=frozenset({79})))
     result = evaluation()
     assert (result.outcome, result.code) == ('refused', Code.ELEMENT_UNSUPPORTED)
@@ -160,7 +160,7 @@ def test_an_element_that_the_second_calculator_does_not_know_is_refused(evaluati
     assert ' Cu' in result.message
 
 
-def test_a_trajectory_that_is_written_is_read_as_it_was_to_the_last_bit(job_folder, slab, tmp_path):
+def test_a_written_trajectory_is_read_back_exactly(job_folder, slab, tmp_path):
     run = job_folder().write(slab, {'n_steps': 6})
     run.run()
     frames = run.frames()
@@ -175,8 +175,8 @@ def test_a_trajectory_that_is_written_is_read_as_it_was_to_the_last_bit(job_fold
 
 
 @pytest.mark.mlip
-def test_two_real_models_agree_about_copper_better_than_the_wrong_element_does(job_folder):
-    """SevenNet and CHGNet know copper; Lennard-Jones with the parameters of argon does not."""
+def test_two_models_agree_better_for_copper_than_a_model_of_another_element(job_folder):
+    """SevenNet and CHGNet are trained on copper; Lennard-Jones has the parameters of argon."""
     atoms = bulk('Cu', cubic=True)
     atoms.rattle(0.1, seed=3)
     run = job_folder().write(

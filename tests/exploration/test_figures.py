@@ -1,4 +1,4 @@
-"""What the settings say that a run will store and cost, against real runs."""
+"""The predicted numbers of frames and force calls, compared with real runs."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ import pytest
 
 from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
 
-# Names say what is special; the numbers divide nothing evenly.
+# The names describe the special feature. No number is a multiple of another one.
 RUNS = {
     'a hold': {'n_steps': 20, 'frame_interval': 2},
     'an interval that does not divide': {'n_steps': 20, 'frame_interval': 7},
     'an interval longer than the run': {'n_steps': 5, 'frame_interval': 7},
     'equilibration': {'n_steps': 20, 'frame_interval': 3, 'n_equilibration_steps': 9},
     'equilibration between frames': {'n_steps': 20, 'frame_interval': 3, 'n_equilibration_steps': 10},
-    'stages': {'frame_interval': 3, 'stages': [{'n_steps': 7}, {'n_steps': 4, 'kind': 'ramp', 'temperature_K': 500}]},
-    'a stage that is not sampled': {
+    'phases': {'frame_interval': 3, 'stages': [{'n_steps': 7}, {'n_steps': 4, 'kind': 'ramp', 'temperature_K': 500}]},
+    'a phase that is not sampled': {
         'frame_interval': 3,
         'stages': [{'n_steps': 7}, {'n_steps': 8, 'sampled': False}, {'n_steps': 7}],
     },
-    'a first stage that is not sampled': {
+    'a first phase that is not sampled': {
         'frame_interval': 4,
         'stages': [{'n_steps': 8, 'sampled': False}, {'n_steps': 9, 'kind': 'quench', 'temperature_K': 200}],
     },
-    'equilibration longer than the first stage': {
+    'equilibration longer than the first phase': {
         'frame_interval': 2,
         'n_equilibration_steps': 9,
         'stages': [{'n_steps': 6}, {'n_steps': 8}],
     },
-    'stages that end before a frame is due': {'frame_interval': 5, 'stages': [{'n_steps': 2}] * 6},
+    'phases that end before a frame is due': {'frame_interval': 5, 'stages': [{'n_steps': 2}] * 6},
 }
 
 
 @pytest.mark.parametrize('exploration', RUNS.values(), ids=RUNS)
-def test_a_run_stores_the_frames_and_makes_the_calls_that_its_settings_tell(job_folder, copper, exploration):
+def test_a_run_stores_the_predicted_frames_and_makes_the_predicted_calls(job_folder, copper, exploration):
     settings = ExplorationSettings(**exploration)
     job = job_folder().write(copper, {'ensemble': 'nvt', **exploration})
     result = job.run()
@@ -44,18 +44,18 @@ def test_a_run_stores_the_frames_and_makes_the_calls_that_its_settings_tell(job_
     assert result.force_calls == settings.n_force_calls
 
 
-def test_frames_that_hardly_differ_are_left_out_of_those_told(job_folder, copper):
+def test_frames_that_hardly_differ_are_not_stored(job_folder, copper):
     exploration = {'n_steps': 20, 'frame_interval': 1, 'frame_min_change_A': 0.05}
     job = job_folder().write(copper, exploration)
     n_frames = job.run().n_frames
     assert 0 < n_frames < ExplorationSettings(**exploration).n_frames
 
 
-def test_monte_carlo_and_relaxation_are_among_the_calls_told(job_folder, copper):
+def test_predicted_calls_include_monte_carlo_and_relaxation(job_folder, copper):
     moves = {'moves': [{'kind': 'displacement', 'max_displacement_A': 0.01}], 'n_md_steps': 3, 'n_trials': 4}
     exploration = {'n_steps': 10, 'ensemble': 'nvt', 'monte_carlo': moves}
     job = job_folder('moves').write(copper, exploration)
-    # Three rounds of four trials after one call for the seed and one for each step.
+    # Three rounds of four trials, one call for the seed, and one for each step.
     assert job.run().force_calls == ExplorationSettings(**exploration).n_force_calls == 1 + 10 + 3 * 4
 
     copper.rattle(0.1, seed=1)

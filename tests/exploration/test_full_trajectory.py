@@ -1,4 +1,4 @@
-"""The full trajectory beside the frames that are retrieved: every step once, whatever happens to the job."""
+"""The full trajectory, with each step exactly once, whatever happens to the job."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def steps_of(folder):
     return full(folder).records['step'].tolist()
 
 
-def assert_told_truly(result, folder):
-    """What the result says is what the beginning of the file is."""
+def assert_reported(result, folder):
+    """Check that the result describes the beginning of the file."""
     told = result.full_trajectory
     data = (folder.path / told.file).read_bytes()[: told.size_bytes]
     assert len(data) == told.size_bytes
@@ -54,7 +54,7 @@ def assert_told_truly(result, folder):
     assert (steps[0], steps[-1], len(steps)) == (told.first_step, told.last_step, told.n_frames)
 
 
-def test_every_step_is_kept_also_where_none_is_sampled_and_the_rest_is_as_without(job_folder, copper):
+def test_every_step_is_stored_without_changing_the_other_results(job_folder, copper):
     stages = [{'n_steps': 6}, {'n_steps': 6, 'sampled': False}, {'n_steps': 8}]
     settings = {'stages': stages, 'n_equilibration_steps': 3, 'frame_min_change_A': 0.01}
     plain = job_folder('plain').write(copper, settings)
@@ -63,19 +63,19 @@ def test_every_step_is_kept_also_where_none_is_sampled_and_the_rest_is_as_withou
     assert without.full_trajectory is None
     assert not (plain.path / FULL_TRAJECTORY_FILE).exists()
     assert steps_of(kept) == list(range(1, 21))
-    assert_told_truly(result, kept)
+    assert_reported(result, kept)
     assert (kept.path / TRAJECTORY_FILE).read_bytes() == (plain.path / TRAJECTORY_FILE).read_bytes()
     differ = {'full_trajectory', 'loop_s', 'load_s'}
     assert result.model_dump(exclude=differ) == without.model_dump(exclude=differ)
 
 
-def test_an_interval_keeps_the_multiples_of_it(job_folder, copper):
+def test_an_interval_stores_its_multiples(job_folder, copper):
     folder = job_folder().write(copper, {'n_steps': 20}, full_trajectory_interval=7)
     assert folder.run().full_trajectory.n_frames == 2
     assert steps_of(folder) == [7, 14]
 
 
-def test_a_run_shorter_than_the_interval_tells_of_no_file(job_folder, copper):
+def test_a_run_shorter_than_the_interval_reports_no_file(job_folder, copper):
     folder = job_folder().write(copper, {'n_steps': 5}, full_trajectory_interval=7)
     result = folder.run()
     assert (result.outcome, result.full_trajectory) == ('completed', None)
@@ -110,7 +110,7 @@ def test_ase_reads_the_file(job_folder, copper):
     assert read(folder.path / FULL_TRAJECTORY_FILE).info['step'] == 6
 
 
-def test_a_requeued_run_goes_on_in_the_same_file(job_folder, copper, stopping_after):
+def test_a_requeued_run_continues_in_the_same_file(job_folder, copper, stopping_after):
     settings = {'n_steps': 28, 'checkpoint_interval': 10}
     whole = job_folder('whole').write(copper, settings, **EVERY_STEP)
     complete = whole.run()
@@ -118,14 +118,14 @@ def test_a_requeued_run_goes_on_in_the_same_file(job_folder, copper, stopping_af
     with stopping_after(13):
         result = cut.run()
     assert (result.outcome, result.full_trajectory.n_frames) == ('stopped', 13)
-    assert_told_truly(result, cut)
+    assert_reported(result, cut)
     result = cut.run()
     assert result.full_trajectory == complete.full_trajectory
     assert (cut.path / FULL_TRAJECTORY_FILE).read_bytes() == (whole.path / FULL_TRAJECTORY_FILE).read_bytes()
 
 
-@pytest.mark.parametrize('n_torn', [0, 1, 300], ids=['whole frames', 'a byte too many', 'a torn frame'])
-def test_frames_after_the_last_checkpoint_are_not_kept_twice(job_folder, copper, n_torn):
+@pytest.mark.parametrize('n_extra', [0, 1, 300], ids=['complete frames', 'an extra byte', 'a truncated frame'])
+def test_frames_after_the_last_checkpoint_are_not_stored_twice(job_folder, copper, n_extra):
     settings = {'n_steps': 28, 'checkpoint_interval': 10}
     whole = job_folder('whole').write(copper, settings, **EVERY_STEP)
     whole.run()
@@ -133,17 +133,17 @@ def test_frames_after_the_last_checkpoint_are_not_kept_twice(job_folder, copper,
     killed.run()
     checkpoint = (killed.path / CHECKPOINT_FILE).read_bytes()
     killed.write(copper, settings | {'n_steps': 17}, **EVERY_STEP).run()
-    # As a killed run leaves it: the checkpoint of step 10, and frames up to step 17.
+    # The files of a killed run: the checkpoint of step 10, and frames up to step 17.
     (killed.path / CHECKPOINT_FILE).write_bytes(checkpoint)
     with open(killed.path / FULL_TRAJECTORY_FILE, 'ab') as file:
-        file.write(b'x' * n_torn)
+        file.write(b'x' * n_extra)
     assert steps_of(killed) == list(range(1, 18))
     result = killed.write(copper, settings, **EVERY_STEP).run()
     assert (killed.path / FULL_TRAJECTORY_FILE).read_bytes() == (whole.path / FULL_TRAJECTORY_FILE).read_bytes()
-    assert_told_truly(result, killed)
+    assert_reported(result, killed)
 
 
-def test_what_was_killed_before_the_first_stored_frame_is_still_the_same_leg(job_folder, copper, stopping_after):
+def test_a_run_killed_before_its_first_stored_frame_continues_the_same_leg(job_folder, copper, stopping_after):
     settings = {'n_steps': 20, 'n_equilibration_steps': 15, 'checkpoint_interval': 5}
     folder = job_folder().write(copper, settings, **EVERY_STEP)
     with stopping_after(10):
@@ -153,7 +153,7 @@ def test_what_was_killed_before_the_first_stored_frame_is_still_the_same_leg(job
     assert steps_of(folder) == list(range(1, 21))
 
 
-def test_another_leg_has_a_file_of_its_own(job_folder, copper, stopping_after):
+def test_another_leg_has_a_separate_file(job_folder, copper, stopping_after):
     first = job_folder('first').write(copper, {'n_steps': 20}, **EVERY_STEP)
     with stopping_after(11):
         first.run()
@@ -162,16 +162,16 @@ def test_another_leg_has_a_file_of_its_own(job_folder, copper, stopping_after):
     result = second.run()
     assert steps_of(first) + steps_of(second) == list(range(1, 21))
     assert result.full_trajectory.first_step == 12
-    assert_told_truly(result, second)
+    assert_reported(result, second)
 
 
-def test_a_crash_leaves_the_steps_on_the_way_to_it_and_a_rescue_begins_at_the_last_good_frame(job_folder, copper):
+def test_a_crash_keeps_the_steps_before_it_and_a_recovery_starts_at_the_last_good_frame(job_folder, copper):
     settings = {'n_steps': 400, 'temperature_K': 900, 'guards': {'force_eV_per_A': 1.5}, 'frame_interval': 5}
     crashed = job_folder('crashed').write(copper, settings, **EVERY_STEP)
     result = crashed.run()
     assert result.outcome == 'unstable'
     assert steps_of(crashed) == list(range(1, result.last_step))
-    assert_told_truly(result, crashed)
+    assert_reported(result, crashed)
     good = crashed.frames().steps[-1]
     rescued = job_folder('rescued').write(
         copper, settings | {'n_steps': int(good) + 3, 'guards': {}}, rescues=1, **EVERY_STEP
@@ -179,12 +179,12 @@ def test_a_crash_leaves_the_steps_on_the_way_to_it_and_a_rescue_begins_at_the_la
     shutil.copy(crashed.path / CHECKPOINT_FILE, rescued.path / START_FILE)
     assert rescued.run().outcome == 'completed'
     assert steps_of(rescued) == [good + 1, good + 2, good + 3]
-    # A job that is run once more in its folder begins there too, and keeps no step twice.
+    # A job that runs again in its folder also starts there, and stores no step twice.
     assert crashed.run().outcome == 'unstable'
     assert steps_of(crashed) == list(range(1, result.last_step))
 
 
-def test_a_leg_whose_full_trajectory_lost_frames_starts_again(job_folder, copper):
+def test_a_leg_with_missing_frames_in_its_full_trajectory_starts_again(job_folder, copper):
     folder = job_folder().write(copper, {'n_steps': 20}, **EVERY_STEP)
     folder.run()
     os.truncate(folder.path / FULL_TRAJECTORY_FILE, 3000)
@@ -192,10 +192,10 @@ def test_a_leg_whose_full_trajectory_lost_frames_starts_again(job_folder, copper
     assert (result.outcome, result.n_frames) == ('completed', 15)
     assert [event.rule for event in result.events] == ['checkpoint']
     assert steps_of(folder) == list(range(1, 31))
-    assert_told_truly(result, folder)
+    assert_reported(result, folder)
 
 
-def test_a_seed_started_anew_keeps_nothing_of_an_earlier_attempt(job_folder, copper):
+def test_a_restarted_seed_keeps_no_frames_of_an_earlier_attempt(job_folder, copper):
     folder = job_folder().write(copper, {'n_steps': 10, 'checkpoint_interval': 50}, **EVERY_STEP)
     (folder.path / FULL_TRAJECTORY_FILE).write_bytes(b'{"format": "torn')
     folder.run()
@@ -204,7 +204,7 @@ def test_a_seed_started_anew_keeps_nothing_of_an_earlier_attempt(job_folder, cop
     assert steps_of(folder) == list(range(1, 11))
 
 
-def test_a_full_disk_ends_the_run_and_what_is_told_is_there(job_folder, copper, monkeypatch):
+def test_a_full_disk_ends_the_run_and_the_reported_frames_exist(job_folder, copper, monkeypatch):
     folder = job_folder().write(copper, {'n_steps': 20}, **EVERY_STEP)
     append = FullTrajectoryFile.append
 
@@ -221,7 +221,7 @@ def test_a_full_disk_ends_the_run_and_what_is_told_is_there(job_folder, copper, 
     assert os.strerror(errno.ENOSPC) in result.message
     assert result.full_trajectory.n_frames == 7
     assert result.n_frames == len(folder.frames()) == 3
-    assert_told_truly(result, folder)
+    assert_reported(result, folder)
 
 
 @pytest.mark.parametrize(('content', 'value'), [(b'', ''), (b'{"format": "other"}\n', "'other'"), (b'[1]\n', '')])
@@ -233,7 +233,7 @@ def test_a_file_of_another_format_is_refused(tmp_path, content, value):
 
 @pytest.mark.integration
 @pytest.mark.parametrize('how', ['SIGTERM', 'SIGKILL'])
-def test_a_process_that_is_stopped_has_told_what_its_file_holds(job_folder, copper, how):
+def test_a_stopped_process_has_reported_the_content_of_its_file(job_folder, copper, how):
     settings = {'ensemble': 'npt', 'checkpoint_interval': 7, 'frame_interval': 3}
     folder = job_folder('cut').write(copper, settings | {'n_steps': 1_000_000}, **EVERY_STEP)
     command = [sys.executable, '-m', 'aiida_mlip_autopipe.exploration', JOB_FILE]
@@ -245,12 +245,12 @@ def test_a_process_that_is_stopped_has_told_what_its_file_holds(job_folder, copp
     process.wait(30)
     result = Result.model_validate(json.loads((folder.path / RESULT_FILE).read_text()))
     assert result.outcome == ('killed' if how == 'SIGKILL' else 'stopped')
-    assert_told_truly(result, folder)
+    assert_reported(result, folder)
 
     n_steps = len(full(folder)) + 12
     folder.write(copper, settings | {'n_steps': n_steps}, **EVERY_STEP)
     result = folder.run()
     assert steps_of(folder) == list(range(1, n_steps + 1))
-    assert_told_truly(result, folder)
+    assert_reported(result, folder)
     whole = job_folder('whole').write(copper, settings | {'n_steps': n_steps}, **EVERY_STEP)
     assert whole.run().full_trajectory == result.full_trajectory

@@ -1,4 +1,4 @@
-"""Each guard fires on what it is for, and on nothing else."""
+"""Each guard is triggered by its own condition only."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def fired(guards: Guards, system: PhaseSpace, evaluation: Evaluation, target: fl
     return alarm.rule if alarm else None
 
 
-def test_nothing_fires_in_a_healthy_run(crystal):
+def test_no_guard_is_triggered_in_a_stable_run(crystal):
     guards, system = Guards(GuardSettings(), crystal), system_of(crystal)
     assert fired(guards, system, evaluation_of(system, energy=1.0, force=5.0)) is None
     assert guards.check_distances(system) is None
@@ -59,7 +59,7 @@ def test_nothing_fires_in_a_healthy_run(crystal):
 
 @pytest.mark.parametrize('bad', [np.nan, np.inf])
 @pytest.mark.parametrize('where', ['energy', 'forces', 'stress', 'momenta'])
-def test_what_is_not_finite_fires_whatever_the_settings(crystal, bad, where):
+def test_a_value_that_is_not_finite_always_triggers_the_guard(crystal, bad, where):
     off = GuardSettings(
         check_temperature=False, energy_jump_eV=None, force_eV_per_A=None, distance_factor=None, volume_factor=None
     )
@@ -75,25 +75,25 @@ def test_what_is_not_finite_fires_whatever_the_settings(crystal, bad, where):
 
 
 @pytest.mark.parametrize(('jump', 'rule'), [(0.49, None), (-0.49, None), (0.51, 'energy'), (-0.51, 'energy')])
-def test_the_energy_jumps_up_or_down(crystal, jump, rule):
+def test_a_jump_of_the_energy_in_either_direction_triggers_the_guard(crystal, jump, rule):
     system = system_of(crystal)
     assert fired(Guards(GuardSettings(), crystal), system, evaluation_of(system, energy=jump * 32)) == rule
 
 
 @pytest.mark.parametrize(('force', 'rule'), [(99.0, None), (-101.0, 'force')])
-def test_a_force_is_too_large(crystal, force, rule):
+def test_a_large_force_triggers_the_guard(crystal, force, rule):
     system = system_of(crystal)
     assert fired(Guards(GuardSettings(), crystal), system, evaluation_of(system, force=force)) == rule
 
 
-def test_the_force_on_a_fixed_atom_does_not_count(crystal):
+def test_the_force_on_a_fixed_atom_is_ignored(crystal):
     system = system_of(crystal)
     system.free[0] = False
     assert fired(Guards(GuardSettings(), crystal), system, evaluation_of(system, force=1000.0)) is None
 
 
 @pytest.mark.parametrize(('factor', 'rule'), [(0.99, None), (1.01, 'temperature')])
-def test_the_temperature_has_a_limit_of_its_own_or_one_from_the_target(crystal, factor, rule):
+def test_the_temperature_limit_is_set_or_derived_from_the_target(crystal, factor, rule):
     limit = temperature_limit(300.0, 93)
     assert limit == 300 * 4 + 1000
     for settings, highest in ((GuardSettings(), limit), (GuardSettings(temperature_K=700.0), 700.0)):
@@ -103,19 +103,19 @@ def test_the_temperature_has_a_limit_of_its_own_or_one_from_the_target(crystal, 
     assert fired(Guards(GuardSettings(check_temperature=False), crystal), system, evaluation_of(system)) is None
 
 
-def test_the_temperature_limit_leaves_a_few_atoms_their_fluctuations():
+def test_the_temperature_limit_allows_the_fluctuations_of_a_few_atoms():
     assert temperature_limit(300.0, 3) == pytest.approx(300 * (1 + 10 * np.sqrt(2 / 3)) + 1000)
 
 
 @pytest.mark.parametrize(('ratio', 'rule'), [(1.99, None), (2.01, 'volume'), (0.51, None), (0.49, 'volume')])
-def test_the_volume_runs_away(crystal, ratio, rule):
+def test_a_large_change_of_the_volume_triggers_the_guard(crystal, ratio, rule):
     system = system_of(crystal)
     system.cell = system.cell * ratio ** (1 / 3)
     assert fired(Guards(GuardSettings(), crystal), system, evaluation_of(system)) == rule
 
 
 @pytest.mark.parametrize(('distance', 'rule'), [(1.33, None), (1.31, 'distance')])
-def test_two_atoms_come_too_close_also_through_the_cell_wall(crystal, distance, rule):
+def test_overlapping_atoms_trigger_the_guard_across_the_cell_boundary(crystal, distance, rule):
     system = system_of(crystal)
     system.positions[1] = system.positions[0] - [0, 0, distance] + system.cell[2]
     alarm = Guards(GuardSettings(detached_factor=None), crystal).check_distances(system)
@@ -124,14 +124,14 @@ def test_two_atoms_come_too_close_also_through_the_cell_wall(crystal, distance, 
         assert re.findall(r'Cu\d|[\d.]+\d', alarm.message) == ['Cu0', 'Cu1', '1.310', '0.50', '0.5']
 
 
-def test_the_closest_pair_counts_by_its_radii_not_by_its_distance():
+def test_the_closest_pair_is_relative_to_its_radii():
     atoms = Atoms('HHAu2', [[0, 0, 0], [0.74, 0, 0], [5, 0, 0], [6.3, 0, 0]])
     overlap = find_overlap(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, 0.5)
     assert overlap.atoms == (2, 3)
     assert overlap.distance_A == pytest.approx(1.3)
 
 
-def test_an_atom_that_evaporates_is_missed():
+def test_an_evaporated_atom_is_detected():
     slab = fcc111('Cu', (2, 2, 3), vacuum=12.0)
     guards, system = Guards(GuardSettings(), slab), system_of(slab)
     assert guards.check_distances(system) is None
@@ -142,7 +142,7 @@ def test_an_atom_that_evaporates_is_missed():
     assert '7.9 Å' in alarm.message
 
 
-def test_a_fragment_that_leaves_is_missed_though_its_atoms_have_neighbours():
+def test_a_detached_fragment_is_detected_though_its_atoms_have_neighbours():
     slab = fcc111('Cu', (3, 3, 3), vacuum=20.0)
     guards, system = Guards(GuardSettings(), slab), system_of(slab)
     system.positions[-3:, 2] += 5.0
@@ -156,7 +156,7 @@ def test_a_fragment_that_leaves_is_missed_though_its_atoms_have_neighbours():
 
 
 @pytest.mark.parametrize(('height', 'rule'), [(1.8, 'detached'), (9.0, None)], ids=['adsorbed', 'above the surface'])
-def test_a_molecule_is_missed_only_where_the_surface_held_it(height, rule):
+def test_a_detached_molecule_is_reported_only_if_it_was_adsorbed(height, rule):
     slab = fcc111('Cu', (2, 2, 3), vacuum=20.0)
     add_adsorbate(slab, molecule('H2O'), height, 'ontop', mol_index=0)
     guards, system = Guards(GuardSettings(), slab), system_of(slab)
@@ -166,13 +166,13 @@ def test_a_molecule_is_missed_only_where_the_surface_held_it(height, rule):
     assert (alarm.rule if alarm else None) == rule
     if alarm:
         assert alarm.message.startswith('O12, H13, H14 ')
-    # Either way the molecule itself is seen to fall to pieces.
+    # In both cases, the dissociation of the molecule is detected.
     system.positions[-1, 2] += 12.0
     assert 'H14' in guards.check_distances(system).message
 
 
-def test_the_molecules_of_a_gas_come_and_go():
-    """They may part, unless they began in contact; an atom that leaves its molecule is gone all the same."""
+def test_molecules_of_a_gas_may_separate():
+    """Molecules may separate unless they were in contact in the seed. An atom that leaves its molecule is detached."""
     gas = molecule('H2O')
     for shift in (4.0, 12.0):
         other = molecule('H2O')
@@ -185,7 +185,7 @@ def test_the_molecules_of_a_gas_come_and_go():
     assert 'H1 ' in guards.check_distances(system).message
 
 
-def test_a_gas_is_not_evaporated():
+def test_a_gas_does_not_trigger_the_guard():
     gas = molecule('H2')
     gas.positions[1, 2] += 4.0
     assert Guards(GuardSettings(), gas).check_distances(system_of(gas)) is None
@@ -197,7 +197,7 @@ def test_momenta_have_the_unit_of_the_temperature(crystal):
 
 
 @pytest.mark.parametrize('periodic', [(True, True, True), (True, False, True), (False, False, False)])
-def test_short_distances_are_exact_in_a_skewed_cell_and_long_ones_never_too_short(periodic, monkeypatch):
+def test_short_distances_are_exact_and_long_ones_never_too_short_in_a_skewed_cell(periodic, monkeypatch):
     monkeypatch.setattr('aiida_mlip_autopipe.structures.distances.BLOCK_PAIRS', 24)
     rng = np.random.default_rng(0)
     for _ in range(20):
@@ -217,7 +217,7 @@ def test_short_distances_are_exact_in_a_skewed_cell_and_long_ones_never_too_shor
 
 
 def random_structure(rng: np.random.Generator, periodic: tuple[bool, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return a skewed cell, without vectors where it is not periodic, and atoms that have left it."""
+    """Return a skewed cell, without vectors in non-periodic directions, and atoms inside and outside of it."""
     size = rng.uniform(2.0, 9.0)
     cell = size * (np.eye(3) + rng.uniform(-0.4, 0.4, (3, 3)))
     cell[1] += rng.integers(-2, 3) * cell[0]
@@ -227,7 +227,7 @@ def random_structure(rng: np.random.Generator, periodic: tuple[bool, ...]) -> tu
 
 
 def all_distances(positions: np.ndarray, cell: np.ndarray, periodic: tuple[bool, ...]) -> np.ndarray:
-    """Return the distances of all atoms to all others (n, n) by the nearest of many images."""
+    """Return the distances between all atoms, (n, n), to the nearest of many images."""
     shifts = np.array(list(itertools.product(*[range(-12, 13) if axis else [0] for axis in periodic]))) @ cell
     vectors = positions[np.newaxis, :] - positions[:, np.newaxis]
     found = np.sqrt(((vectors[:, :, np.newaxis] + shifts) ** 2).sum(axis=3)).min(axis=2)
@@ -236,7 +236,7 @@ def all_distances(positions: np.ndarray, cell: np.ndarray, periodic: tuple[bool,
 
 
 @pytest.mark.parametrize('periodic', [(True, True, True), (True, False, True), (False, True, False), (False,) * 3])
-def test_an_overlap_is_what_the_distances_by_all_images_say(periodic):
+def test_overlaps_agree_with_the_distances_to_all_images(periodic):
     rng, pbc = np.random.default_rng(0), np.array(periodic)
     n_overlaps = 0
     for _ in range(20):
@@ -255,25 +255,25 @@ def test_an_overlap_is_what_the_distances_by_all_images_say(periodic):
     assert 0 < n_overlaps < 60
 
 
-def test_two_atoms_in_a_huge_empty_cell_take_no_time_and_memory():
+def test_two_atoms_in_a_huge_cell_need_little_time_and_memory():
     atoms = Atoms('H2', [[0, 0, 0], [0, 0, 0.2]], cell=[1e4] * 3, pbc=True)
     overlap = find_overlap(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, 0.5)
     assert overlap.atoms == (0, 1)
 
 
-def test_a_single_atom_in_its_cell_never_comes_off():
+def test_a_single_atom_is_never_detached():
     atoms = bulk('Cu')
     assert Guards(GuardSettings(), atoms).check_distances(system_of(atoms)) is None
 
 
-def test_a_cell_smaller_than_the_cutoff_is_looked_at_with_its_images():
+def test_a_cell_smaller_than_the_cutoff_is_checked_with_its_images():
     atoms = bulk('Cu') * (2, 1, 1)
     assert find_overlap(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, 0.9) is None
     overlap = find_overlap(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, 1.0)
     assert overlap.distance_A == pytest.approx(3.61 / np.sqrt(2))
 
 
-def test_who_is_detached_in_a_flat_cell_is_told_by_true_distances():
+def test_detached_atoms_in_a_flat_cell_are_found_by_exact_distances():
     cell = np.array([[10.0, 0, 0], [28.0, 3.0, 0], [0, 0, 30.0]])
     positions = np.array([[0.0, 0, 0], [1.0, 2.8, 0], [5.0, 1.5, 15.0]])
     periodic = np.array([True] * 3)

@@ -20,7 +20,7 @@ def hold(n_steps):
         {'n_steps': 50, 'checkpoint_interval': 7, 'walltime_margin_s': 3.0, 'temperature_K': [300, 400]},
     ],
 )
-def test_settings_that_were_split_are_joined_to_the_same(settings):
+def test_joining_split_settings_restores_them(settings):
     whole = ExplorationSettings(**settings)
     content, n_steps, writing = split_settings(whole)
     assert n_steps == whole.total_steps
@@ -29,7 +29,7 @@ def test_settings_that_were_split_are_joined_to_the_same(settings):
     assert joined.total_steps == whole.total_steps
 
 
-def test_what_decides_the_frames_is_the_same_in_a_longer_run_and_in_one_that_writes_more_often():
+def test_a_longer_run_has_the_same_settings_that_determine_the_frames():
     def content(**settings):
         return split_settings(ExplorationSettings(**settings))[0]
 
@@ -40,6 +40,6 @@ def test_what_decides_the_frames_is_the_same_in_a_longer_run_and_in_one_that_wri
 
 
 @pytest.mark.parametrize('n_steps', [12, 14])
-def test_stages_of_another_length_than_the_whole_run_are_an_error(n_steps):
+def test_phases_with_another_total_length_are_an_error(n_steps):
     with pytest.raises(ValueError, match=rf'13 .* {n_steps}'):
         join_settings({'stages': [hold(5), RAMP]}, n_steps)

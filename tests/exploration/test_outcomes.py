@@ -1,4 +1,4 @@
-"""Every way for a job to end says so in result.json, in one sentence."""
+"""Every way in which a job can end is reported in result.json."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from aiida_mlip_autopipe.jobs.contract import (
 from aiida_mlip_autopipe.jobs.interruptions import Interruptions
 
 
-def test_a_completed_run_tells_what_it_did(job_folder, copper):
+def test_a_completed_run_reports_its_results(job_folder, copper):
     folder = job_folder().write(copper, {'n_steps': 40, 'ensemble': 'npt'})
     result = folder.run()
     assert result == Result.model_validate_json((folder.path / RESULT_FILE).read_text())
@@ -54,7 +54,7 @@ def test_a_completed_run_tells_what_it_did(job_folder, copper):
     assert 0 < result.statistics['n_independent_frames'] <= 20
 
 
-def test_frames_carry_the_labels_of_their_own_structure(job_folder, copper):
+def test_frames_have_the_labels_of_their_structure(job_folder, copper):
     folder = job_folder().write(copper, {'n_steps': 6})
     folder.run()
     frames = folder.frames()
@@ -72,7 +72,7 @@ def test_a_structure_without_periodicity_has_no_stress(job_folder):
     assert np.isnan(folder.frames().stresses).all()
 
 
-def test_frames_of_the_equilibration_and_of_unsampled_stages_are_not_stored(job_folder, copper):
+def test_frames_of_equilibration_and_unsampled_phases_are_not_stored(job_folder, copper):
     stages = [{'n_steps': 8}, {'n_steps': 8, 'sampled': False}, {'n_steps': 8}]
     folder = job_folder().write(copper, {'stages': stages, 'n_equilibration_steps': 4})
     result = folder.run()
@@ -80,7 +80,7 @@ def test_frames_of_the_equilibration_and_of_unsampled_stages_are_not_stored(job_
     assert result.statistics['energy_eV']['n'] == 12
 
 
-def test_frames_by_change_have_moved_since_the_one_before(job_folder, copper):
+def test_stored_frames_differ_by_the_minimum_change(job_folder, copper):
     settings = {'n_steps': 30, 'frame_interval': 1, 'frame_min_change_A': 0.1, 'temperature_K': 900, 'ensemble': 'nvt'}
     folder = job_folder().write(copper, settings)
     folder.run()
@@ -91,8 +91,8 @@ def test_frames_by_change_have_moved_since_the_one_before(job_folder, copper):
     assert moved.max() < 0.2
 
 
-def test_a_quench_takes_the_heat_at_once(job_folder, copper):
-    """A hold would take the thermostat's time of 100 fs for it, which is fifty steps."""
+def test_a_velocity_reset_changes_the_temperature_at_once(job_folder, copper):
+    """Without a velocity reset this takes the time constant of the thermostat, 100 fs, which is fifty steps."""
     stages = [{'n_steps': 4, 'temperature_K': 3000}, {'kind': 'quench', 'n_steps': 4, 'temperature_K': 1}]
     settings = {'temperature_K': 3000, 'stages': stages, 'frame_interval': 1, 'ensemble': 'nvt'}
     folder = job_folder().write(copper * (2, 2, 2), settings)
@@ -102,7 +102,7 @@ def test_a_quench_takes_the_heat_at_once(job_folder, copper):
     assert temperatures[4] < 100
 
 
-def test_a_left_handed_cell_gives_the_run_of_its_right_handed_twin(job_folder, copper):
+def test_a_left_handed_cell_gives_the_same_run_as_a_right_handed_one(job_folder, copper):
     twin = copper.copy()
     twin.set_cell(copper.cell.array[[1, 0, 2]])
     assert np.linalg.det(twin.cell.array) < 0 < np.linalg.det(copper.cell.array)
@@ -114,14 +114,14 @@ def test_a_left_handed_cell_gives_the_run_of_its_right_handed_twin(job_folder, c
 
 
 @pytest.mark.parametrize('content', ['{', '[]', '{"contract_version": 99}'])
-def test_a_job_of_another_contract_is_refused(job_folder, copper, content):
+def test_a_job_with_another_contract_version_is_refused(job_folder, copper, content):
     folder = job_folder().write(copper)
     (folder.path / JOB_FILE).write_text(content)
     result = folder.run()
     assert (result.outcome, result.code) == ('refused', Code.CONTRACT_VERSION)
 
 
-def test_a_job_for_another_runner_is_refused(job_folder, copper):
+def test_a_job_for_another_version_of_the_runner_is_refused(job_folder, copper):
     result = job_folder().write(copper, runner_version='0').run()
     assert (result.outcome, result.code) == ('refused', Code.CONTRACT_VERSION)
     assert [value for value in ('job.json', ' 0 ', 'runner') if value not in result.message] == []
@@ -157,7 +157,7 @@ def test_a_seed_that_cannot_be_read_is_refused(job_folder, copper):
     assert (result.outcome, result.code) == ('refused', Code.FILE_UNREADABLE)
 
 
-def test_a_constraint_that_is_not_honoured_is_refused(job_folder, copper):
+def test_an_unsupported_constraint_is_refused(job_folder, copper):
     folder = job_folder().write(copper)
     copper.set_constraint(FixBondLengths([(0, 1)]))
     write(folder.path / SEED_FILE, copper)
@@ -166,14 +166,14 @@ def test_a_constraint_that_is_not_honoured_is_refused(job_folder, copper):
     assert 'FixBondLengths' in result.message
 
 
-def test_an_element_that_the_calculator_does_not_know_is_refused(job_folder):
+def test_an_element_that_the_calculator_does_not_support_is_refused(job_folder):
     result = job_folder().write(bulk('Fe') * (2, 2, 2)).run()
     assert (result.outcome, result.code) == ('refused', Code.ELEMENT_UNSUPPORTED)
     assert "'emt'" in result.message
     assert ' Fe' in result.message
 
 
-def test_a_calculator_that_is_not_installed_is_refused_in_no_time(job_folder, copper, monkeypatch):
+def test_a_calculator_that_is_not_installed_is_refused_quickly(job_folder, copper, monkeypatch):
     monkeypatch.setattr('aiida_mlip_autopipe.calculators.base.find_spec', lambda name: None)
     result = job_folder().write(copper, calculator={'kind': 'mace', 'model': 'x.model'}).run()
     assert (result.outcome, result.code) == ('refused', Code.CALCULATOR_MISSING)
@@ -181,13 +181,13 @@ def test_a_calculator_that_is_not_installed_is_refused_in_no_time(job_folder, co
     assert 'aiida-mlip-autopipe[mace]' in result.message
 
 
-def test_a_model_file_that_is_not_there_is_refused(job_folder, copper):
+def test_a_missing_model_file_is_refused(job_folder, copper):
     result = job_folder().write(copper, calculator={'kind': 'sevennet', 'model': '/no/such.pth'}).run()
     assert (result.outcome, result.code) == ('refused', Code.MODEL_NOT_LOADED)
     assert '/no/such.pth' in result.message
 
 
-def test_another_model_of_the_same_name_is_refused_before_anything_is_imported(job_folder, copper, tmp_path):
+def test_another_model_of_the_same_name_is_refused_before_any_import(job_folder, copper, tmp_path):
     model = tmp_path / 'my.pth'
     model.write_bytes(b'weights')
     calculator = {'kind': 'sevennet', 'model': str(model), 'model_sha256': hashlib.sha256(b'others').hexdigest()}
@@ -247,7 +247,7 @@ def test_a_calculator_that_does_not_load_is_refused(job_folder, copper, use_load
     assert (result.outcome, result.code) == ('refused', code)
 
 
-def test_a_model_that_reaches_farther_than_the_seeds_were_made_for_is_refused(job_folder, copper, use_loader):
+def test_a_model_with_a_longer_range_than_its_settings_is_refused(job_folder, copper, use_loader):
     class FarLoader(EMTLoader):
         def load(self):
             return Loaded(EMT(), cutoff_A=9.0)
@@ -258,7 +258,7 @@ def test_a_model_that_reaches_farther_than_the_seeds_were_made_for_is_refused(jo
     assert [value for value in ('calculator.cutoff_A', ' 6.6 Å', ' 9 Å') if value not in result.message] == []
 
 
-def test_an_error_in_mid_run_leaves_traceback_frames_and_counts(job_folder, copper, use_loader):
+def test_an_error_during_a_run_leaves_traceback_frames_and_counters(job_folder, copper, use_loader):
     use_loader(loader_of(RaisingEMT))
     folder = job_folder().write(copper, {'n_steps': 20})
     result = folder.run()
@@ -269,7 +269,7 @@ def test_an_error_in_mid_run_leaves_traceback_frames_and_counts(job_folder, copp
     assert len(folder.frames()) == 2
 
 
-def test_an_energy_that_is_no_number_ends_the_run_as_unstable(job_folder, copper, use_loader):
+def test_an_energy_that_is_not_finite_ends_the_run_as_unstable(job_folder, copper, use_loader):
     use_loader(loader_of(NaNEMT))
     folder = job_folder().write(copper, {'n_steps': 20})
     result = folder.run()
@@ -294,7 +294,7 @@ class HurlingEMT(RaisingEMT):
 
 
 @pytest.mark.filterwarnings('ignore:overflow', 'ignore:invalid value')
-def test_a_structure_that_is_not_finite_is_never_shown_to_the_calculator(job_folder, copper, use_loader):
+def test_a_structure_that_is_not_finite_is_never_passed_to_the_calculator(job_folder, copper, use_loader):
     use_loader(loader_of(HurlingEMT))
     guards = {
         'force_eV_per_A': None,
@@ -308,7 +308,7 @@ def test_a_structure_that_is_not_finite_is_never_shown_to_the_calculator(job_fol
     assert result.events[-1].rule == 'not_finite'
 
 
-def test_the_page_on_crashes_reads_one(job_folder, copper, monkeypatch, capsys):
+def test_the_example_on_the_page_on_crashes_reads_a_crash_file(job_folder, copper, monkeypatch, capsys):
     page = Path(__file__).parents[2] / 'docs' / 'howto' / 'read_a_crash.md'
     _, _, rest = page.read_text().partition('```python\n')
     folder = job_folder().write(copper, {'n_steps': 20, 'guards': {'force_eV_per_A': 0.2}, 'temperature_K': 900})
@@ -320,7 +320,7 @@ def test_the_page_on_crashes_reads_one(job_folder, copper, monkeypatch, capsys):
     assert ['True force' in line for line in lines] == [False] * (len(lines) - 1) + [True]
 
 
-def test_a_seed_that_is_broken_from_the_start_leaves_no_frame(job_folder):
+def test_an_unstable_seed_leaves_no_frames(job_folder):
     atoms = bulk('Cu', cubic=True)
     atoms.positions[1] = atoms.positions[0] + [0.5, 0, 0]
     folder = job_folder().write(atoms)
@@ -331,7 +331,7 @@ def test_a_seed_that_is_broken_from_the_start_leaves_no_frame(job_folder):
     assert len(read(folder.path / CRASH_FILE, ':')) == 1
 
 
-def test_a_run_that_blows_up_is_taken_up_cooler_from_its_last_good_frame(job_folder, copper):
+def test_an_unstable_run_continues_at_a_lower_temperature_from_its_last_good_frame(job_folder, copper):
     settings = {
         'n_steps': 60,
         'temperature_K': 900,
@@ -359,7 +359,7 @@ def test_a_run_that_blows_up_is_taken_up_cooler_from_its_last_good_frame(job_fol
 
 
 def test_the_end_of_the_wall_time_leaves_a_checkpoint(job_folder, copper, monkeypatch):
-    # The clock of a process is that of the test run, so the limit is laid relative to now.
+    # The process started with the test run, so the limit is relative to the current time.
     monkeypatch.setattr('aiida_mlip_autopipe.jobs.interruptions.process_start', time.monotonic)
     folder = job_folder().write(copper, {'n_steps': 100_000, 'walltime_margin_s': 0.2}, max_wallclock_s=0.5)
     result = folder.run()
@@ -374,7 +374,7 @@ def test_the_wall_time_counts_from_the_start_of_the_process(tmp_path):
     assert interruptions.look() == 'out_of_walltime'
 
 
-def test_a_seed_is_relaxed_on_request_unless_it_was_perturbed(job_folder, copper):
+def test_a_seed_is_relaxed_on_request_unless_it_is_perturbed(job_folder, copper):
     copper.rattle(0.1, seed=1)
     settings = {'n_steps': 2, 'frame_interval': 1, 'temperature_K': 1, 'ensemble': 'nvt', 'timestep_fs': 0.01}
     relaxing = settings | {'relaxation': {'force_eV_per_A': 0.05, 'max_steps': 100}}
@@ -389,26 +389,26 @@ def test_a_seed_is_relaxed_on_request_unless_it_was_perturbed(job_folder, copper
     assert np.array_equal(perturbed.frames().positions, plain.frames().positions)
 
 
-def test_a_job_in_another_image_than_the_one_expected_is_refused(job_folder, copper, monkeypatch):
+def test_a_job_in_another_image_is_refused(job_folder, copper, monkeypatch):
     monkeypatch.setenv(IMAGE_VARIABLE, 'b' * 64)
     result = job_folder().write(copper, image_sha256='a' * 64).run()
     assert (result.outcome, result.code) == ('refused', Code.MODEL_MISMATCH)
     assert [value for value in ('b' * 12, 'a' * 12) if value not in result.message] == []
 
 
-def test_a_job_that_was_not_told_its_image_is_refused_where_one_is_expected(job_folder, copper, monkeypatch):
+def test_a_job_with_an_unknown_image_is_refused_if_one_is_expected(job_folder, copper, monkeypatch):
     monkeypatch.delenv(IMAGE_VARIABLE, raising=False)
     result = job_folder().write(copper, image_sha256='a' * 64).run()
     assert (result.outcome, result.code) == ('refused', Code.MODEL_MISMATCH)
 
 
-def test_the_result_tells_the_image_of_a_job(job_folder, copper, monkeypatch):
+def test_the_result_contains_the_image_of_the_job(job_folder, copper, monkeypatch):
     monkeypatch.setenv(IMAGE_VARIABLE, 'a' * 64)
     result = job_folder().write(copper, {'n_steps': 2}, image_sha256='a' * 64).run()
     assert (result.outcome, result.image_sha256) == ('completed', 'a' * 64)
 
 
-def test_a_killed_process_leaves_a_result_that_says_so_and_is_continued_to_the_same_bits(job_folder, copper):
+def test_a_killed_process_leaves_a_result_and_continues_exactly(job_folder, copper):
     settings = {'n_steps': 30, 'frame_interval': 2, 'checkpoint_interval': 10}
     whole = job_folder('whole').write(copper, settings)
     assert whole.run().outcome == 'completed'

@@ -1,4 +1,4 @@
-"""Lists and ranges of temperature and pressure are spread over the seeds by their places."""
+"""Lists and ranges of temperature and pressure are distributed over the seeds by their places."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.structures.seed import Place
 
 @pytest.mark.parametrize('offset', [0, 7, 2**32 - 1])
 @pytest.mark.parametrize(('temperatures', 'pressures', 'n_positions'), [((1, 2, 3), (0, 5), 3), ((1, 2), (0, 5), 4)])
-def test_every_structure_meets_every_pair_once_and_a_round_takes_all_alike(
+def test_each_structure_gets_each_pair_once_and_a_round_uses_all_values_equally(
     temperatures, pressures, n_positions, offset
 ):
     settings = ExplorationSettings(temperature_K=temperatures, pressure_GPa=pressures)
@@ -42,12 +42,12 @@ def test_any_number_of_seeds_covers_a_range_evenly(along, offset):
             assert 0 <= min(values) <= max(values) <= 1
             edges = np.sort(np.append(values, min(values) + 1))
             assert np.diff(edges).max() < 3 / count
-        if count == 60:  # temperature and pressure are not tied to one another
+        if count == 60:  # temperature and pressure are not correlated
             pairs = np.array([(one.temperature_K, one.pressure_GPa) for one in found])
             assert abs(np.corrcoef(pairs.T)[0, 1]) < 0.2
 
 
-def test_no_two_places_of_an_entry_share_a_value_of_a_range():
+def test_all_places_of_an_entry_have_different_values_of_a_range():
     settings = ExplorationSettings(
         temperature_K={'lowest': 100, 'highest': 1100}, pressure_GPa={'lowest': -2, 'highest': 8}
     )
@@ -57,6 +57,6 @@ def test_no_two_places_of_an_entry_share_a_value_of_a_range():
     )
 
 
-def test_one_value_stays_as_it_is():
+def test_a_single_value_does_not_change():
     settings = ExplorationSettings(temperature_K=500, pressure_GPa=1)
     assert settings.for_seed(Place(3, 2, 1)) == settings

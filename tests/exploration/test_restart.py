@@ -1,4 +1,4 @@
-"""A run that is cut off goes on as if it had not been, to the last bit."""
+"""An interrupted run continues exactly, bit by bit."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def atoms_and_settings(request):
     return request.getfixturevalue(fixture), settings
 
 
-def test_two_halves_are_the_whole_in_one_folder_and_in_two(atoms_and_settings, job_folder, same_frames):
+def test_two_legs_give_the_frames_of_one_run_in_one_folder_or_two(atoms_and_settings, job_folder, same_frames):
     atoms, settings = atoms_and_settings
     whole = job_folder('whole').write(atoms, settings | {'n_steps': 20})
     first = job_folder('first').write(atoms, settings | {'n_steps': 11})
@@ -73,7 +73,7 @@ def test_two_halves_are_the_whole_in_one_folder_and_in_two(atoms_and_settings, j
     same_frames(joined, whole.frames())
 
 
-def test_a_ramp_goes_on_where_it_was(job_folder, copper, same_frames, stopping_after):
+def test_an_interrupted_ramp_continues_exactly(job_folder, copper, same_frames, stopping_after):
     stages = [
         {'n_steps': 6, 'temperature_K': 900},
         {'kind': 'ramp', 'n_steps': 16, 'temperature_K': 100, 'pressure_GPa': 5},
@@ -106,9 +106,9 @@ QUENCH = {'kind': 'quench', 'n_steps': 8, 'temperature_K': 50}
         ([HOLD, QUENCH], [HOLD, QUENCH | {'n_steps': 20}]),
         ([HOLD], [HOLD, RAMP, QUENCH]),
     ],
-    ids=['a longer hold', 'a longer quench', 'further stages'],
+    ids=['a longer hold', 'a longer velocity reset', 'further phases'],
 )
-def test_a_finished_run_of_stages_can_be_made_longer(job_folder, copper, same_frames, shorter, longer):
+def test_a_finished_run_of_phases_can_be_extended(job_folder, copper, same_frames, shorter, longer):
     whole = job_folder('whole').write(copper, {'ensemble': 'npt', 'stages': longer})
     whole.run()
     folder = job_folder().write(copper, {'ensemble': 'npt', 'stages': shorter})
@@ -122,13 +122,13 @@ def test_a_finished_run_of_stages_can_be_made_longer(job_folder, copper, same_fr
     [
         ([HOLD, RAMP], [HOLD, RAMP | {'n_steps': 20}]),
         ([RAMP, HOLD], [RAMP, RAMP | {'temperature_K': 900}]),
-        # The inertia of the cell would be another one from the start.
+        # The inertia of the cell would differ from the start.
         ([HOLD], [HOLD, RAMP | {'temperature_K': 1200}]),
         ([HOLD], [HOLD | {'sampled': False}, RAMP]),
     ],
-    ids=['a longer ramp', 'another kind', 'a higher temperature later', 'other samples'],
+    ids=['a longer ramp', 'another kind', 'a higher temperature later', 'other sampled phases'],
 )
-def test_a_run_whose_schedule_was_another_is_not_gone_on_with(job_folder, copper, before, after):
+def test_a_checkpoint_of_another_schedule_is_refused(job_folder, copper, before, after):
     folder = job_folder().write(copper, {'ensemble': 'npt', 'stages': before})
     folder.run()
     result = folder.write(copper, {'ensemble': 'npt', 'stages': after}).run()
@@ -143,7 +143,7 @@ def test_frames_after_the_last_checkpoint_are_not_written_twice(job_folder, copp
     killed.run()
     checkpoint = (killed.path / CHECKPOINT_FILE).read_bytes()
     killed.write(copper, settings | {'n_steps': 17}).run()
-    # As a killed run leaves it: the checkpoint of step 10, frames up to step 16, and a torn one.
+    # The files of a killed run: the checkpoint of step 10, frames up to step 16, and a truncated frame.
     (killed.path / CHECKPOINT_FILE).write_bytes(checkpoint)
     with open(killed.path / TRAJECTORY_FILE, 'ab') as file:
         file.write(b'torn')
@@ -158,8 +158,8 @@ def halve(path):
 
 
 @pytest.mark.parametrize('damaged', [CHECKPOINT_FILE, TRAJECTORY_FILE])
-@pytest.mark.parametrize('has_start', [False, True], ids=['from the seed', 'from the leg before'])
-def test_a_leg_whose_files_are_damaged_starts_again_where_it_began(
+@pytest.mark.parametrize('has_start', [False, True], ids=['from the seed', 'from the previous leg'])
+def test_a_leg_with_damaged_files_starts_again_from_its_first_step(
     job_folder, copper, same_frames, stopping_after, damaged, has_start
 ):
     first_step = 0
@@ -180,7 +180,7 @@ def test_a_leg_whose_files_are_damaged_starts_again_where_it_began(
     same_frames(folder.frames(), whole.frames())
 
 
-def test_a_changed_byte_anywhere_in_a_checkpoint_is_noticed(job_folder, copper):
+def test_a_changed_byte_anywhere_in_a_checkpoint_is_detected(job_folder, copper):
     folder = job_folder().write(copper, {'n_steps': 4})
     folder.run()
     path = folder.path / CHECKPOINT_FILE
@@ -196,7 +196,7 @@ def test_a_changed_byte_anywhere_in_a_checkpoint_is_noticed(job_folder, copper):
             Checkpoint.read(path)
 
 
-def test_a_checkpoint_whose_arrays_do_not_fit_together_is_refused(job_folder, copper):
+def test_a_checkpoint_with_inconsistent_arrays_is_refused(job_folder, copper):
     folder = job_folder().write(copper, {'n_steps': 4})
     folder.run()
     path = folder.path / CHECKPOINT_FILE
@@ -207,7 +207,7 @@ def test_a_checkpoint_whose_arrays_do_not_fit_together_is_refused(job_folder, co
             Checkpoint.read(path)
 
 
-def test_times_grow_by_the_time_step_of_each_leg(job_folder, copper):
+def test_times_increase_by_the_time_step_of_each_leg(job_folder, copper):
     settings = {
         'n_steps': 60,
         'temperature_K': 900,
@@ -227,7 +227,7 @@ def test_times_grow_by_the_time_step_of_each_leg(job_folder, copper):
     np.testing.assert_array_equal(after.extra['time_fs'], 4.0 * good + 2.0 * (after.steps - good))
 
 
-def test_a_finished_job_that_runs_again_does_nothing(job_folder, copper):
+def test_running_a_finished_job_again_does_nothing(job_folder, copper):
     folder = job_folder().write(copper, {'n_steps': 20})
     first = folder.run()
     again = folder.run()
@@ -253,7 +253,7 @@ def test_the_checkpoint_of_another_job_is_refused(job_folder, copper, change):
     assert CHECKPOINT_FILE in result.message
 
 
-def test_a_damaged_checkpoint_of_the_leg_before_is_refused(job_folder, copper):
+def test_a_damaged_checkpoint_of_the_previous_leg_is_refused(job_folder, copper):
     folder = job_folder().write(copper, {'n_steps': 20})
     (folder.path / START_FILE).write_bytes(b'PK\x03\x04 nonsense')
     result = folder.run()
@@ -262,7 +262,7 @@ def test_a_damaged_checkpoint_of_the_leg_before_is_refused(job_folder, copper):
 
 @pytest.mark.integration
 @pytest.mark.parametrize('how', ['SIGTERM', 'SIGINT', 'stop file', 'SIGKILL'])
-def test_a_process_that_is_stopped_goes_on_exactly(job_folder, copper, same_frames, how):
+def test_a_stopped_process_continues_exactly(job_folder, copper, same_frames, how):
     settings = {'ensemble': 'npt', 'checkpoint_interval': 7, 'frame_interval': 3}
     folder = job_folder('cut').write(copper, settings | {'n_steps': 1_000_000})
     command = [sys.executable, '-m', 'aiida_mlip_autopipe.exploration', JOB_FILE]

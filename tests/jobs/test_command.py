@@ -1,4 +1,4 @@
-"""What a job imports, in a process that has imported nothing before it."""
+"""The command of a job, and its imports in a new process."""
 
 import json
 import subprocess
@@ -17,13 +17,13 @@ WORKS = {
 
 
 @pytest.mark.parametrize('work', WORKS.values(), ids=WORKS)
-def test_what_a_job_does_is_imported_first_of_all(work):
+def test_the_work_of_a_job_can_be_imported_first(work):
     module, _, name = work.partition(':')
     subprocess.run([sys.executable, '-c', f'from {module} import {name}'], check=True)
 
 
 @pytest.mark.parametrize('package', ['exploration', 'descriptors', 'sampling'])
-def test_a_job_whose_file_is_missing_leaves_a_result_that_says_so(package, tmp_path):
+def test_a_job_without_a_file_writes_a_result(package, tmp_path):
     command = [sys.executable, '-m', f'aiida_mlip_autopipe.{package}', 'job.json']
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stderr.startswith('refused: job.json ')

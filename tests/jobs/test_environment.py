@@ -1,4 +1,4 @@
-"""The environment record: what two of them tell apart, and what a job makes of another one than its own."""
+"""The environment record, differences between records, and the refusal of another environment."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CUSTOM = {'kind': 'custom', 'calculator': 'mine_of_test:MyEMT', 'cutoff_A': 3.0}
 
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
-    """Return a function that writes the module of a custom calculator, which Python finds."""
+    """Return a function that writes an importable module with a custom calculator."""
     monkeypatch.syspath_prepend(tmp_path)
 
     def write(factor):
@@ -43,7 +43,7 @@ def names(expected, found):
     return {difference.name for difference in compare_environments(expected, found)}
 
 
-def test_the_record_has_the_versions_that_are_installed():
+def test_the_record_has_the_installed_versions():
     found = environment_of()
     for package in ('ase', 'numpy', 'scipy'):
         assert getattr(found, package) == importlib.metadata.version(package)
@@ -66,7 +66,7 @@ def test_the_device_is_compared_once_it_is_known():
     assert names(expected, environment_of(device='cpu')) == {'device'}
 
 
-def test_an_edited_module_of_a_custom_calculator_gives_another_record(mine):
+def test_editing_the_module_of_a_custom_calculator_changes_the_record(mine):
     first, edited, back = mine(1.0), mine(3.0), mine(1.0)
     assert names(first, edited) == {'source mine_of_test'}
     assert first.identity != edited.identity
@@ -74,7 +74,7 @@ def test_an_edited_module_of_a_custom_calculator_gives_another_record(mine):
     assert 'mine_of_test' not in sys.modules
 
 
-def test_extra_sources_are_files_modules_and_packages_wherever_they_lie(mine, tmp_path):
+def test_extra_sources_are_files_modules_and_packages_in_any_folder(mine, tmp_path):
     package = tmp_path / 'parts_of_test'
     package.mkdir()
     (package / '__init__.py').write_text('raise RuntimeError("imported")\n')
@@ -117,7 +117,7 @@ def test_a_source_with_a_relative_path_is_refused(name):
         CustomSettings(**{**CUSTOM, 'extra_sources': [name]})
 
 
-def test_a_code_keeps_a_record_for_each_custom_calculator():
+def test_a_code_has_a_record_for_each_custom_calculator():
     other = {**CUSTOM, 'extra_sources': ('parts',)}
     keys = {environment_key(one) for one in ({'kind': 'emt', 'cutoff_A': 1}, {'kind': 'emt'}, CUSTOM, other)}
     assert len(keys) == 3
@@ -128,7 +128,7 @@ def test_the_self_test_reports_the_record_with_the_device(mine):
     assert run_self_test(CUSTOM)['environment'] == record.model_dump(mode='json')
 
 
-def test_a_calculator_without_a_model_has_a_record_too(monkeypatch):
+def test_a_calculator_without_a_model_has_a_record(monkeypatch):
     monkeypatch.setattr(environment_module, '_version_of', lambda package: '2.0')
     monkeypatch.setattr('aiida_mlip_autopipe.calculators.base.version', lambda package: '0.3')
     monkeypatch.setattr('aiida_mlip_autopipe.jobs.self_test.resolve_device', lambda device: 'cuda')
@@ -137,12 +137,12 @@ def test_a_calculator_without_a_model_has_a_record_too(monkeypatch):
 
 
 @pytest.mark.parametrize(('field', 'value'), [('scipy', '1.0'), ('threads', 99), ('device', 'cuda'), ('torch', '2.0')])
-def test_a_job_refuses_another_environment_than_its_own(job_folder, copper, field, value):
+def test_a_job_refuses_a_different_environment(job_folder, copper, field, value):
     folder = job_folder().write(copper)
     content = json.loads((folder.path / 'job.json').read_text())
     content['environment'][field] = value
     if field == 'device':
-        # Where the settings name no device, a calculator may still end on another one.
+        # Without a device in the settings, a calculator may run on another one.
         content['calculator'] = {'kind': 'custom', 'calculator': 'ase.calculators.emt:EMT', 'cutoff_A': 6.6}
         content['environment'] = environment_of(content['calculator'], value).model_dump(mode='json')
     (folder.path / 'job.json').write_text(json.dumps(content))
@@ -152,11 +152,11 @@ def test_a_job_refuses_another_environment_than_its_own(job_folder, copper, fiel
     assert str(value) in result.message
 
 
-def test_a_job_says_in_which_environment_it_ran(job_folder, copper):
+def test_the_result_contains_the_environment_of_the_job(job_folder, copper):
     assert job_folder().write(copper, {'n_steps': 2}).run().environment == environment_of()
 
 
-def test_the_record_is_printed_without_importing_what_it_describes(mine, tmp_path):
+def test_the_record_is_printed_without_importing_the_calculator(mine, tmp_path):
     record = mine(1.0)
     command = [sys.executable, '-X', 'importtime', '-m', 'aiida_mlip_autopipe.exploration', '--environment']
     done = subprocess.run(

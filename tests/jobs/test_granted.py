@@ -24,12 +24,12 @@ def machine_of_sixteen_cores(monkeypatch):
         ({'SLURM_CPUS_PER_TASK': ''}, 1),
     ],
 )
-def test_threads_are_as_many_as_cores_were_granted(environment, threads):
+def test_the_number_of_threads_is_the_number_of_allocated_cores(environment, threads):
     assert granted_threads(environment) == threads
 
 
 @pytest.mark.integration
-def test_a_job_starts_over_with_the_threads_it_was_granted_before_numpy_has_counted_the_cores():
+def test_a_job_restarts_with_the_allocated_threads_before_numpy_is_imported():
     environment = {**os.environ, 'OMP_NUM_THREADS': '7', 'SLURM_CPUS_PER_TASK': '1'}
     code = (
         'import os; from aiida_mlip_autopipe.jobs.granted import take_granted_threads\n'

@@ -1,4 +1,4 @@
-"""Space for the last words of a job; that it suffices on a full disk is tried on a real one in tests/cluster."""
+"""Space for the result of a job. That it suffices on a full disk is tested on a real one in tests/cluster."""
 
 import pytest
 
@@ -12,13 +12,13 @@ def fill(folder):
         raise OSError('full')
 
 
-def test_space_is_taken_while_the_job_works_and_given_back_however_it_ends(tmp_path):
+def test_space_is_reserved_during_a_job_and_freed_even_after_an_error(tmp_path):
     with pytest.raises(OSError, match='full'):
         fill(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_job_leaves_no_reserve_behind(job_folder, copper):
+def test_a_job_removes_its_reserve(job_folder, copper):
     folder = job_folder().write(copper, {'temperature_K': 300, 'n_steps': 2})
     assert folder.run().outcome == 'completed'
     assert not [path for path in folder.path.iterdir() if path.name.startswith('.')]

@@ -1,4 +1,4 @@
-"""Environment records of this interpreter, made without a self-test."""
+"""Environment records of this interpreter, without a self-test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiida_mlip_autopipe.jobs.loading import make_loader
 
 
 def environment_of(calculator: dict[str, Any] | None = None, device: str = 'cpu') -> Environment:
-    """Return the record that a job with a calculator finds here; EMT's for a calculator that cannot be found."""
+    """Return the record that a job with this calculator finds here, or that of EMT if it does not exist."""
     try:
         return read_environment(make_loader(calculator or {'kind': 'emt'}), device)
     except AutopipeError:

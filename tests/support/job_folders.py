@@ -1,4 +1,4 @@
-"""Real jobs in small folders: EMT, few atoms, few steps."""
+"""Real jobs in temporary folders, with EMT, few atoms and few steps."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class JobFolder:
         self.path = path
 
     def write(self, atoms: Atoms, exploration: dict[str, Any] | None = None, **changes: Any) -> JobFolder:
-        """Write the seed and ``job.json``; ``changes`` replace fields of the job."""
+        """Write the seed and ``job.json``. ``changes`` replace fields of the job."""
         with TrajectoryWriter(self.path / SEED_FILE, 'w') as writer:
             writer.write(atoms)
         seed = JobSeed(
@@ -62,7 +62,7 @@ class JobFolder:
 
 @pytest.fixture
 def job_folder(tmp_path):
-    """Return a function that makes a folder for a job."""
+    """Return a function that creates a folder for a job."""
 
     def make(name: str = 'job') -> JobFolder:
         return JobFolder(tmp_path / name)
@@ -72,13 +72,13 @@ def job_folder(tmp_path):
 
 @pytest.fixture
 def copper() -> Atoms:
-    """Four atoms of fcc copper, in a skewed cell."""
+    """Four atoms of fcc copper in a skewed cell."""
     return bulk('Cu') * (2, 2, 1)
 
 
 @pytest.fixture
 def alloy() -> Atoms:
-    """Four atoms of an ordered alloy of copper and gold."""
+    """Four atoms of an ordered copper-gold alloy."""
     atoms = bulk('Cu', a=3.85, cubic=True)
     atoms.numbers[:2] = 79
     return atoms
@@ -86,27 +86,27 @@ def alloy() -> Atoms:
 
 @pytest.fixture
 def slab() -> Atoms:
-    """A copper slab of three layers with the lowest one fixed."""
+    """A copper slab of three layers, with the lowest one fixed."""
     atoms = fcc111('Cu', (2, 2, 3), vacuum=6.0)
     atoms.set_constraint(FixAtoms(mask=atoms.get_tags() == 3))
     return atoms
 
 
 def assert_same_frames(left: Trajectory, right: Trajectory) -> None:
-    """Compare all arrays of two trajectories bit for bit."""
+    """Compare all arrays of two trajectories exactly."""
     for name in ('steps', 'positions', 'cells', 'energies', 'forces', 'stresses', 'temperatures'):
         assert np.array_equal(getattr(left, name), getattr(right, name), equal_nan=True), name
 
 
 @pytest.fixture
 def same_frames():
-    """Return the function that compares two trajectories bit for bit."""
+    """Return the function that compares two trajectories exactly."""
     return assert_same_frames
 
 
 @pytest.fixture
 def stopping_after(monkeypatch):
-    """Return a context in which runs are stopped after an absolute step, as by a signal."""
+    """Return a context in which runs are stopped after an absolute step, as if by a signal."""
 
     @contextmanager
     def stop(last_step: int):

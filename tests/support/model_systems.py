@@ -1,4 +1,4 @@
-"""Model systems with known statistics, and means that know their error."""
+"""Model systems with known statistics, and means with error estimates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.exploration.phase_space import (
 TEMPERATURE_K = 300.0
 KT = units.kB * TEMPERATURE_K
 
-# Five standard errors: one false alarm in two million comparisons.
+# Five standard errors: one false failure in two million comparisons.
 N_SIGMA = 5.0
 
 
@@ -31,8 +31,8 @@ def standard_error(series: np.ndarray, n_blocks: int = 40) -> float:
 def assert_mean(series: np.ndarray, expected: float, resolution: float) -> None:
     """Compare a mean with its expected value.
 
-    The test fails where they differ by more than five standard errors, and also where the standard error is so large
-    that a relative deviation of ``resolution`` could not have been seen.
+    The test fails if they differ by more than five standard errors, or if the standard error is too large to detect a
+    relative deviation of ``resolution``.
     """
     error = standard_error(series)
     deviation = (np.mean(series) - expected) / error
@@ -41,14 +41,14 @@ def assert_mean(series: np.ndarray, expected: float, resolution: float) -> None:
 
 
 class IdealGas:
-    """No forces at all."""
+    """An ideal gas, without forces."""
 
     def __call__(self, positions, cell):
         return Evaluation(0.0, np.zeros_like(positions), np.zeros(6))
 
 
 class Springs:
-    """Harmonic springs between given pairs of atoms of a periodic crystal; stress included.
+    """Harmonic springs between pairs of atoms of a periodic crystal, with the stress.
 
     ``U = k/2 Σ (r - r0)²`` over pairs with fixed images.
     """
@@ -71,7 +71,7 @@ class Springs:
 
 
 class Tethers:
-    """Each atom is tied to its place in space: harmonic, separable, and momentum is not conserved."""
+    """A harmonic tether of each atom to a point in space, which does not conserve the momentum."""
 
     def __init__(self, places, constants):
         self.places, self.constants = places, np.reshape(constants, (-1, 1))
@@ -119,7 +119,7 @@ def make_system(positions, cell, masses, free=None, rng=None) -> PhaseSpace:
 
 
 def make(kind: str, system, evaluate, timestep_fs, rng, pressure=0.0, barostat_time_fs=200.0, thermostat_time_fs=50.0):
-    """Return an integrator of a kind at the temperature of the tests."""
+    """Return an integrator of this kind, at the temperature of the tests."""
     common = (system, evaluate, evaluate(system.positions, system.cell), timestep_fs * units.fs, rng)
     relaxation_time = thermostat_time_fs * units.fs
     integrator = {
@@ -138,14 +138,14 @@ def make(kind: str, system, evaluate, timestep_fs, rng, pressure=0.0, barostat_t
 
 
 def crystal_of_springs(repeats: int = 2, constant: float = 2.0):
-    """Return fcc copper with springs to its nearest neighbours: positions, cell and forces."""
+    """Return fcc copper with springs between nearest neighbours: positions, cell and forces."""
     from ase.build import bulk
     from ase.neighborlist import primitive_neighbor_list
 
     atoms = bulk('Cu', cubic=True) * (repeats, repeats, repeats)
     length = 3.61 / np.sqrt(2)
     first, second, shifts = primitive_neighbor_list('ijS', atoms.pbc, atoms.cell.array, atoms.positions, length * 1.1)
-    # Each pair once; with two cells along an edge all twelve neighbours are different atoms or images.
+    # Each pair once. With two cells along each axis, all twelve neighbours are different atoms or images.
     half = np.array(
         [(i, *s) < (j, *(-s)) for i, j, s in zip(first.tolist(), second.tolist(), shifts, strict=True)], dtype=bool
     )

@@ -1,6 +1,6 @@
-"""A tiny MACE model for copper and gold with random weights: for the plumbing, not for physics.
+"""A tiny MACE model for copper and gold with random weights, which is not physical.
 
-``python tiny_mace.py FILE`` writes it, in an environment that has MACE.
+``python tiny_mace.py FILE`` writes it, in an environment with MACE.
 """
 
 import sys
@@ -14,7 +14,9 @@ def write_tiny_mace(path: Path) -> Path:
     """Write the model file and return its path."""
     import torch
 
-    modules = import_module('mace.modules')  # before e3nn, which it lets load its constants with a recent torch
+    modules = import_module(
+        'mace.modules'
+    )  # imported before e3nn, so that e3nn can load its constants with a recent torch
     from e3nn import o3
 
     torch.manual_seed(3)

@@ -17,7 +17,7 @@ needs_chgnet = pytest.mark.skipif(find_spec('chgnet') is None, reason='CHGNet is
 
 
 @pytest.mark.skipif(find_spec('chgnet') is not None, reason='CHGNet is installed')
-def test_without_the_package_it_is_refused_before_anything_is_imported(job_folder, copper):
+def test_a_missing_package_is_refused_before_any_import(job_folder, copper):
     with refused(Code.CALCULATOR_MISSING, "'chgnet'", '[chgnet]'):
         CHGNetLoader(CHGNetSettings()).check()
     result = job_folder().write(copper, calculator={'kind': 'chgnet'}).run()
@@ -26,13 +26,13 @@ def test_without_the_package_it_is_refused_before_anything_is_imported(job_folde
 
 @needs_chgnet
 @pytest.mark.parametrize('name', SHIPPED)
-def test_shipped_weights_are_found(name):
+def test_shipped_models_are_found(name):
     assert resolve_model(CHGNetSettings(model=name)).is_file()
 
 
 @needs_chgnet
 @pytest.mark.mlip
-def test_a_run_goes_on_exactly(job_folder, same_frames):
+def test_a_run_continues_exactly(job_folder, same_frames):
     atoms = bulk('NaCl', 'rocksalt', a=5.64, cubic=True)
     calculator = {'kind': 'chgnet', 'device': 'cpu'}
     settings = {'n_steps': 6, 'frame_interval': 1}
@@ -43,6 +43,6 @@ def test_a_run_goes_on_exactly(job_folder, same_frames):
     parts.run()
     parts.write(atoms, settings, calculator=calculator).run()
     same_frames(parts.frames(), whole.frames())
-    # eV per formula unit, as the model was released.
+    # eV per formula unit, as published for the model.
     assert whole.frames().energies[0] / 4 == pytest.approx(-7.33, abs=0.05)
     assert np.isfinite(whole.frames().stresses).all()

@@ -1,6 +1,6 @@
-"""A calculator of one's own, and what a job protects itself from."""
+"""Custom calculators, and how a job protects itself from them."""
 
-# ruff: noqa: NPY002 (the global generator is what the test is about)
+# ruff: noqa: NPY002 (the tests are about the global generator)
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def custom(calculator: str, **parameters):
     return {'kind': 'custom', 'calculator': calculator, 'cutoff_A': 5.0, 'parameters': parameters}
 
 
-def test_any_ase_calculator_explores(job_folder, copper):
+def test_any_ase_calculator_can_explore(job_folder, copper):
     settings = custom('ase.calculators.morse:MorsePotential', rcut1=2.0, rcut2=3.0)
     result = job_folder().write(copper, {'n_steps': 4, 'ensemble': 'nvt'}, calculator=settings).run()
     assert (result.outcome, result.n_frames) == ('completed', 2)
@@ -35,14 +35,14 @@ def test_any_ase_calculator_explores(job_folder, copper):
         ('nonsense', Code.SETTINGS_REFUSED, ['calculator.calculator', 'nonsense']),
     ],
 )
-def test_what_is_no_calculator_is_refused(job_folder, copper, calculator, code, values):
+def test_an_invalid_calculator_class_is_refused(job_folder, copper, calculator, code, values):
     result = job_folder().write(copper, calculator=custom(calculator)).run()
     assert (result.outcome, result.code) == ('refused', code)
     assert [value for value in values if value not in result.message] == []
 
 
 class ReseedingLoader(EMTLoader):
-    """Loads EMT and, as some models do, seeds the global generators."""
+    """Loads EMT, and seeds the global random generators as some models do."""
 
     def load(self) -> Loaded:
         np.random.seed(0)
@@ -50,7 +50,7 @@ class ReseedingLoader(EMTLoader):
         return super().load()
 
 
-def test_a_calculator_that_reseeds_numpy_changes_nothing(job_folder, copper, monkeypatch, same_frames):
+def test_a_calculator_that_reseeds_numpy_does_not_change_the_frames(job_folder, copper, monkeypatch, same_frames):
     settings = {'n_steps': 6, 'ensemble': 'nvt'}
     calm = job_folder('calm').write(copper, settings)
     calm.run()

@@ -29,7 +29,7 @@ def test_forces_and_stress_are_the_derivatives_of_the_energy():
 
 
 @pytest.mark.parametrize(('distance', 'expected'), [(3.4, 0.0), (3.4 * 2 ** (1 / 6), -0.0104)])
-def test_a_pair_has_its_depth_at_its_distance_but_for_the_shift(distance, expected):
+def test_the_energy_of_a_pair_is_that_of_the_shifted_potential(distance, expected):
     atoms = Atoms('Ar2', [[0, 0, 0], [distance, 0, 0]])
     atoms.calc = ShiftedForceLennardJones(LennardJonesSettings(cutoff_A=100.0))
     assert atoms.get_potential_energy() == pytest.approx(expected, abs=1e-8)
@@ -42,6 +42,6 @@ def test_energy_and_force_vanish_at_the_cutoff():
     assert np.abs(atoms.get_forces()).max() < 1e-7
 
 
-def test_it_explores(job_folder):
+def test_a_run_with_lennard_jones_completes(job_folder):
     result = job_folder().write(bulk('Ar', 'fcc', a=5.3, cubic=True), {'n_steps': 4}, calculator={'kind': 'lj'}).run()
     assert (result.outcome, result.ensemble) == ('completed', 'npt')

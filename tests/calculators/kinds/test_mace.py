@@ -1,4 +1,4 @@
-"""MACE from a model file; a tiny one with random weights serves to try the way there and back."""
+"""MACE from a model file. The tests use a tiny model with random weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ needs_mace = pytest.mark.skipif(find_spec('mace') is None, reason='MACE is not i
 
 
 @pytest.mark.skipif(find_spec('mace') is not None, reason='MACE is installed')
-def test_without_the_package_it_is_refused_before_the_file_is_looked_for():
+def test_a_missing_package_is_refused_before_a_missing_file():
     with refused(Code.CALCULATOR_MISSING, "'mace-torch'", '[mace]'):
         MACELoader(MACESettings(model='/no/such.model')).check()
 
@@ -29,7 +29,7 @@ def model(tmp_path_factory):
 @needs_mace
 @pytest.mark.mlip
 @pytest.mark.parametrize('dtype', ['float32', 'float64'])
-def test_a_run_goes_on_exactly(job_folder, alloy, same_frames, model, dtype):
+def test_a_run_continues_exactly(job_folder, alloy, same_frames, model, dtype):
     calculator = {'kind': 'mace', 'model': str(model), 'cutoff_A': 4.0, 'device': 'cpu', 'dtype': dtype}
     settings = {'n_steps': 6, 'frame_interval': 1, 'ensemble': 'npt'}
     whole = job_folder('whole').write(alloy, settings, calculator=calculator)
@@ -48,7 +48,7 @@ def test_a_run_goes_on_exactly(job_folder, alloy, same_frames, model, dtype):
 
 @needs_mace
 @pytest.mark.mlip
-def test_it_knows_its_elements(job_folder, copper, model):
+def test_the_elements_are_those_of_the_model(job_folder, copper, model):
     calculator = {'kind': 'mace', 'model': str(model), 'device': 'cpu'}
     copper.symbols[0] = 'Ni'
     result = job_folder().write(copper, calculator=calculator).run()
@@ -72,8 +72,8 @@ def energy_of(calculator, atoms: Atoms) -> float:
 
 @needs_mace
 @pytest.mark.mlip
-def test_dispersion_attracts_far_beyond_the_model_and_falls_off_as_the_sixth_power(with_and_without_dispersion):
-    """Grimme's D3: ``-C6/r⁶`` far out, where the terms of C8 and the damping are a few per cent at most."""
+def test_dispersion_extends_beyond_the_model_and_decays_with_the_sixth_power(with_and_without_dispersion):
+    """Grimme's D3: ``-C6/r⁶`` at large distances, where the C8 terms and the damping are at most a few per cent."""
     corrected, plain = with_and_without_dispersion
     dispersion = []
     for distance in (4.5, 12.0, 18.0):
@@ -102,12 +102,12 @@ def test_forces_and_stress_with_dispersion_are_the_derivatives_of_the_energy(wit
     assert stress[0] == pytest.approx((upper - lower) / (2 * step) / volume, abs=1e-4)
     without = alloy.copy()
     without.calc = plain
-    assert stress[0] - without.get_stress()[0] > 1e-3  # what attracts pulls the cell together
+    assert stress[0] - without.get_stress()[0] > 1e-3  # attraction contracts the cell
 
 
 @needs_mace
 @pytest.mark.mlip
-def test_a_run_with_dispersion_goes_on_exactly(job_folder, alloy, same_frames, model):
+def test_a_run_with_dispersion_continues_exactly(job_folder, alloy, same_frames, model):
     calculator = {'kind': 'mace', 'model': str(model), 'cutoff_A': 4.0, 'device': 'cpu', 'dispersion': True}
     settings = {'n_steps': 4, 'frame_interval': 1, 'ensemble': 'npt'}
     whole = job_folder('whole').write(alloy, settings, calculator=calculator)

@@ -1,4 +1,4 @@
-"""SevenNet with its shipped weights: found without an import, started fast, and the same numbers as its own."""
+"""SevenNet with shipped models: finding them without an import, fast loading, and the same results as the original."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ STRUCTURES = {
     'salt': salt(),
     'primitive cell': bulk('Cu'),
     'left-handed cell': left_handed(),
-    'slab, open along c': slab(),
-    'molecule, open': molecule('C2H6'),
+    'slab, not periodic along c': slab(),
+    'molecule, not periodic': molecule('C2H6'),
     'no pair within the cutoff': far_apart(),
 }
 
 
 @pytest.mark.parametrize('name', SHIPPED)
-def test_shipped_weights_are_found_without_an_import(name, monkeypatch):
+def test_shipped_models_are_found_without_an_import(name, monkeypatch):
     for imported in [module for module in sys.modules if module.partition('.')[0] == 'sevenn']:
         monkeypatch.delitem(sys.modules, imported)
     path = resolve_model(SevenNetSettings(model=name))
@@ -71,13 +71,13 @@ def test_shipped_weights_are_found_without_an_import(name, monkeypatch):
     assert 'sevenn' not in sys.modules
 
 
-def test_the_default_is_the_model_that_is_known_by_its_hash():
+def test_the_default_model_has_the_known_sha256():
     settings = SevenNetSettings()
     assert SevenNetLoader(settings).check() == SHA256_OF_7NET_0
     assert SevenNetLoader(SevenNetSettings(model_sha256=SHA256_OF_7NET_0)).check() == SHA256_OF_7NET_0
 
 
-def test_a_name_that_is_neither_a_file_nor_shipped_is_refused_with_the_names():
+def test_an_unknown_model_name_is_refused_with_the_known_names():
     with refused(Code.MODEL_NOT_LOADED, "'7net-1'", *SHIPPED):
         resolve_model(SevenNetSettings(model='7net-1'))
 
@@ -94,7 +94,7 @@ def original(cache):
 
 @pytest.mark.mlip
 @pytest.mark.parametrize('atoms', STRUCTURES.values(), ids=STRUCTURES.keys())
-def test_the_saved_model_gives_the_numbers_of_the_original(scripted, original, atoms):
+def test_the_saved_model_gives_the_results_of_the_original(scripted, original, atoms):
     results = []
     for calculator in (scripted, original):
         copy = atoms.copy()
@@ -109,7 +109,7 @@ def test_the_saved_model_gives_the_numbers_of_the_original(scripted, original, a
 
 
 @pytest.mark.mlip
-def test_an_isolated_atom_is_half_of_two_that_are_far_apart(scripted):
+def test_an_isolated_atom_has_half_the_energy_of_two_distant_atoms(scripted):
     energies, faults = evaluate_isolated_atoms(['Ar'], scripted)
     pair = far_apart()
     pair.calc = scripted
@@ -118,7 +118,7 @@ def test_an_isolated_atom_is_half_of_two_that_are_far_apart(scripted):
 
 
 @pytest.mark.mlip
-def test_the_first_call_has_the_bits_of_the_later_ones(cache):
+def test_the_first_call_gives_exactly_the_results_of_later_calls(cache):
     calculator = SevenNetLoader(SevenNetSettings(device='cpu')).load().calculator
     first, other = salt(), salt()
     other.rattle(0.05, seed=7)
@@ -133,7 +133,7 @@ def test_the_first_call_has_the_bits_of_the_later_ones(cache):
 
 
 @pytest.mark.mlip
-def test_a_damaged_file_in_the_cache_is_made_again(cache, scripted):
+def test_a_damaged_file_in_the_cache_is_replaced(cache, scripted):
     (file,) = (cache / 'aiida-mlip-autopipe').glob('*.pt')
     whole = file.read_bytes()
     file.write_bytes(whole[:1000])
@@ -143,7 +143,7 @@ def test_a_damaged_file_in_the_cache_is_made_again(cache, scripted):
 
 
 @pytest.mark.mlip
-def test_a_cache_that_cannot_be_written_does_no_harm(tmp_path, monkeypatch, scripted):
+def test_a_cache_that_is_not_writable_does_not_cause_an_error(tmp_path, monkeypatch, scripted):
     (tmp_path / 'file').touch()
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
     loaded = SevenNetLoader(SevenNetSettings(device='cpu')).load()
@@ -162,7 +162,7 @@ def test_a_multi_fidelity_model_needs_its_fidelity(cache):
 
 
 @pytest.mark.mlip
-def test_a_file_that_is_no_model_is_refused(cache, job_folder, copper, tmp_path):
+def test_a_file_that_is_not_a_model_is_refused(cache, job_folder, copper, tmp_path):
     (tmp_path / 'broken.pth').write_bytes(b'no weights')
     calculator = {'kind': 'sevennet', 'model': str(tmp_path / 'broken.pth'), 'device': 'cpu'}
     with pytest.warns(UserWarning, match='SevenNet'):
@@ -172,7 +172,7 @@ def test_a_file_that_is_no_model_is_refused(cache, job_folder, copper, tmp_path)
 
 
 @pytest.mark.mlip
-def test_a_run_goes_on_exactly_in_another_process(cache, scripted, job_folder, same_frames):
+def test_a_run_continues_exactly_in_another_process(cache, scripted, job_folder, same_frames):
     atoms = bulk('Cu') * (2, 2, 1)
     settings = {'n_steps': 6, 'frame_interval': 1, 'ensemble': 'npt'}
     calculator = {'kind': 'sevennet', 'device': 'cpu'}
@@ -189,7 +189,7 @@ def test_a_run_goes_on_exactly_in_another_process(cache, scripted, job_folder, s
 
 
 @pytest.mark.mlip
-def test_a_job_imports_none_of_what_training_needs(cache, scripted):
+def test_a_job_imports_no_packages_for_training(cache, scripted):
     code = (
         'import sys\n'
         'from aiida_mlip_autopipe.calculators.kinds.sevennet import SevenNetLoader, SevenNetSettings\n'
@@ -207,5 +207,5 @@ def run_process(folder) -> dict:
     return json.loads((folder / RESULT_FILE).read_text())
 
 
-def test_the_registry_knows_it():
+def test_the_registry_contains_sevennet():
     assert CALCULATORS.make(SevenNetSettings()).settings.cutoff_A == 5.0

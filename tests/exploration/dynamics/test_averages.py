@@ -1,4 +1,4 @@
-"""Averages in constant memory, and how many independent values are in them."""
+"""Averages in almost constant memory, and the number of independent values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def blocking_of(series) -> Blocking:
 
 
 @pytest.mark.parametrize('memory', [0.0, 0.9])
-def test_the_statistical_inefficiency_of_a_series_with_a_known_one(memory):
+def test_the_statistical_inefficiency_of_a_markov_series_is_exact(memory):
     """A Markov series with memory ρ has the inefficiency (1 + ρ)/(1 - ρ)."""
     rng = np.random.default_rng(0)
     noise, series = rng.normal(size=40_000), np.zeros(40_000)
@@ -32,14 +32,14 @@ def test_the_statistical_inefficiency_of_a_series_with_a_known_one(memory):
         series[index] = memory * series[index - 1] + np.sqrt(1 - memory**2) * noise[index]
     summary = blocking_of(series).summary()
     expected = (1 + memory) / (1 - memory)
-    # The largest of several estimates, the last of 16 blocks only, lies above by up to its error of some 40 %.
+    # The maximum of several estimates is too large by up to the error of the last one, some 40 % for 16 blocks.
     assert 0.85 * expected < summary['statistical_inefficiency'] < 2.2 * expected
     assert summary['mean'] == pytest.approx(series.mean())
     assert summary['standard_deviation'] == pytest.approx(series.std(ddof=1))
     assert summary['n_independent'] == pytest.approx(40_000 / summary['statistical_inefficiency'])
 
 
-def test_it_goes_on_from_what_it_dumped():
+def test_averages_continue_from_their_dumped_state():
     series = np.random.default_rng(1).normal(size=333)
     first = blocking_of(series[:101])
     second = Blocking(first.dump())
@@ -48,17 +48,17 @@ def test_it_goes_on_from_what_it_dumped():
     assert second.dump() == blocking_of(series).dump()
 
 
-def test_a_short_series_makes_no_claim():
+def test_a_short_series_has_no_error_estimate():
     assert blocking_of([1.0, 2.0, 3.0]).summary() == {'n': 3, 'mean': 2.0}
     assert Blocking().mean is None
 
 
-def test_a_constant_series_is_one_of_independent_values():
+def test_a_constant_series_counts_as_independent_values():
     assert blocking_of([2.0] * 100).summary()['statistical_inefficiency'] == 1.0
 
 
 class Tethers(Calculator):
-    """Ties each atom to where it began; costs next to nothing."""
+    """A cheap harmonic tether of each atom to its initial position."""
 
     implemented_properties = ('energy', 'forces')
     places = None
@@ -77,7 +77,7 @@ class TethersLoader(EMTLoader):
 
 
 def test_memory_does_not_grow_with_the_number_of_steps(job_folder, copper, monkeypatch):
-    # Measured within one run, after all caches are warm.
+    # Measured within one run, after all caches are filled.
     monkeypatch.setattr(CALCULATORS, 'load', lambda kind: TethersLoader)
     sizes = {}
     write_checkpoint = Simulation._write_checkpoint

@@ -1,4 +1,4 @@
-"""The ensemble that an integrator names is the ensemble it samples: statistics against exact results."""
+"""Each integrator samples its ensemble: statistics are compared with exact results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EDGE = 6.4
 
 
 def fluid_system(fixed, rng):
-    """Eight soft spheres of three masses in a box: a fluid that forgets fast."""
+    """Eight soft spheres of three masses in a box: a fluid with a short correlation time."""
     grid = EDGE / 2 * np.array([[i, j, k] for i in range(2) for j in range(2) for k in range(2)], dtype=float)
     free = np.ones(8, dtype=bool)
     free[list(fixed)] = False
@@ -36,7 +36,7 @@ def fluid_system(fixed, rng):
 
 @pytest.mark.parametrize('fixed', [(), (0, 3)], ids=['all free', 'two fixed'])
 @pytest.mark.parametrize('kind', ['langevin', 'bussi'])
-def test_velocities_and_kinetic_energy_are_those_of_the_canonical_ensemble(kind, fixed):
+def test_velocities_and_kinetic_energy_are_canonical(kind, fixed):
     rng = np.random.default_rng(1)
     system = fluid_system(fixed, rng)
     integrator = make(kind, system, FLUID, 1.0, rng, thermostat_time_fs=20.0)
@@ -53,14 +53,14 @@ def test_velocities_and_kinetic_energy_are_those_of_the_canonical_ensemble(kind,
     kinetic, squares = np.array(kinetic[500:]), np.array(squares[500:])
 
     assert_mean(kinetic, 0.5 * n_dof * KT, resolution=0.05)
-    # The variance tells a canonical from any other distribution: it is the reproach against Berendsen's thermostat.
+    # The variance distinguishes the canonical distribution from others, such as that of Berendsen's thermostat.
     assert_mean((kinetic - 0.5 * n_dof * KT) ** 2, 0.5 * n_dof * KT**2, resolution=0.2)
     share = system.masses[:, 0] / system.masses.sum()
     expected = 3 * KT * (1.0 - share) if not fixed else np.full(8, 3 * KT)
     assert not squares[:, ~system.free].any()
     for mass in (12.0, 40.0, 100.0):
         group = system.free & (system.masses[:, 0] == mass)
-        # Bussi leaves it to the collisions to share the energy among the atoms.
+        # With Bussi, only collisions distribute the energy among the atoms.
         resolution = 0.25 if kind == 'langevin' else 0.4
         assert_mean((squares[:, group] / expected[group]).mean(axis=1), 1.0, resolution)
 
@@ -87,8 +87,8 @@ def test_the_centre_of_mass_does_not_drift(kind):
     assert np.abs(system.momenta.sum(axis=0)).max() < 1e-10
 
 
-def test_four_atoms_have_nine_degrees_of_freedom():
-    # With twelve of them, a thermostat makes 400 K of 300.
+def test_four_free_atoms_have_nine_degrees_of_freedom():
+    # With twelve degrees of freedom, a thermostat at 300 K would give 400 K.
     rng = np.random.default_rng(3)
     system = make_system(rng.uniform(0, EDGE, (4, 3)), EDGE * np.eye(3), 40.0, rng=rng)
     assert system.n_dof == 9
@@ -100,8 +100,8 @@ def test_four_atoms_have_nine_degrees_of_freedom():
     assert_mean(temperatures[500:], TEMPERATURE_K, resolution=0.1)
 
 
-def test_a_slab_with_half_its_atoms_fixed_has_its_temperature():
-    # A Nosé–Hoover chain that counts them ran the others at 1.8 K.
+def test_a_slab_with_fixed_atoms_has_the_target_temperature():
+    # A Nosé–Hoover chain that counts the fixed atoms gave 1.8 K for the other atoms.
     rng = np.random.default_rng(4)
     system = fluid_system((0, 1, 2, 3), rng)
     integrator = make('langevin', system, FLUID, 1.0, rng, thermostat_time_fs=20.0)
@@ -115,7 +115,7 @@ def test_a_slab_with_half_its_atoms_fixed_has_its_temperature():
 
 
 @pytest.mark.parametrize('omega_dt', [0.1, 1.0])
-def test_a_harmonic_solid_has_its_mean_energies_at_any_time_step(omega_dt):
+def test_a_harmonic_solid_has_exact_mean_energies_at_any_time_step(omega_dt):
     """B A O A B gives ``<U> = N_f k T / 2`` exactly, and ``<K>`` less by ``(ω Δt)²/4``."""
     rng = np.random.default_rng(5)
     mass, timestep_fs = 50.0, 2.0
@@ -136,7 +136,7 @@ def test_a_harmonic_solid_has_its_mean_energies_at_any_time_step(omega_dt):
 
 
 class Loud:
-    """A generator whose every normal number is the same."""
+    """A random generator that always returns the same normal number."""
 
     def __init__(self, number):
         self.number = number
@@ -146,7 +146,7 @@ class Loud:
 
 
 def linear_step(timestep_fs, constant, mass, relaxation_fs):
-    """Return M and b of ``(q, p) ← M (q, p) + b ξ``, what one step makes of a tethered atom along one axis."""
+    """Return M and b of one step ``(q, p) ← M (q, p) + b ξ`` of a tethered atom along one axis."""
     columns = []
     for q, p, noise in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)):
         places = np.zeros((2, 3))
@@ -161,11 +161,11 @@ def linear_step(timestep_fs, constant, mass, relaxation_fs):
 
 
 @pytest.mark.parametrize('omega_dt', [0.3, 1.2])
-def test_one_step_leaves_the_canonical_distribution_of_positions_as_it_is(omega_dt):
-    """The covariance that the map of a step leaves as it is, ``C = M C Mᵀ + b bᵀ``, without any sampling.
+def test_one_step_preserves_the_canonical_distribution_of_positions(omega_dt):
+    """The stationary covariance of a step, ``C = M C Mᵀ + b bᵀ``, is computed without sampling.
 
-    It has ``k T / k`` for the positions at any time step, and no correlation of positions and momenta; B and A of
-    unequal halves have neither.
+    It is ``k T / k`` for the positions at any time step, and zero between positions and momenta. Neither is true if the
+    halves of B or A are unequal.
     """
     mass, timestep_fs = 50.0, 2.0
     constant = mass * (omega_dt / (timestep_fs * units.fs)) ** 2
@@ -176,14 +176,14 @@ def test_one_step_leaves_the_canonical_distribution_of_positions_as_it_is(omega_
     assert abs(covariance[0, 1]) < 1e-10 * np.sqrt(covariance[0, 0] * covariance[1, 1])
 
 
-def test_the_langevin_thermostat_forgets_a_momentum_in_its_time():
+def test_momenta_decay_with_the_time_constant_of_the_langevin_thermostat():
     step, _ = linear_step(2.0, 0.0, 50.0, relaxation_fs=10.0)
     assert step[1, 1] == pytest.approx(np.exp(-0.2), rel=1e-12)
 
 
 @pytest.mark.parametrize('start', [0.2, 3.0])
-def test_the_bussi_thermostat_forgets_a_kinetic_energy_in_its_time(start):
-    """``<K> → K̄ + (K - K̄) exp(-Δt/τ)`` in one step; with only a part forgotten it is no stationary average."""
+def test_kinetic_energy_decays_with_the_time_constant_of_the_bussi_thermostat(start):
+    """``<K> → K̄ + (K - K̄) exp(-Δt/τ)`` in one step. This is not a stationary average."""
     rng = np.random.default_rng(10)
     system = fluid_system((), rng)
     integrator = make('bussi', system, FLUID, 1.0, rng, thermostat_time_fs=20.0)
@@ -197,7 +197,7 @@ def test_the_bussi_thermostat_forgets_a_kinetic_energy_in_its_time(start):
     assert_mean(kinetic, canonical * (1 + (start - 1) * np.exp(-0.5)), resolution=0.05)
 
 
-def test_nve_keeps_its_energy_to_second_order():
+def test_nve_conserves_the_energy_to_second_order():
     def wander(timestep_fs):
         rng = np.random.default_rng(6)
         system = fluid_system((), rng)
@@ -210,13 +210,13 @@ def test_nve_keeps_its_energy_to_second_order():
 
     coarse, fine = wander(2.0), wander(1.0)
     assert np.std(coarse) / np.std(fine) == pytest.approx(4.0, rel=0.4)
-    # Less than a thousandth of kT per degree of freedom in 20 ps, and no trend beyond the noise of the blocks.
+    # Less than 0.001 kT per degree of freedom in 20 ps, without a trend beyond the noise of the blocks.
     assert abs(fine[-5000:].mean() - fine[:5000].mean()) / 21 < 1e-3 * KT
     assert np.ptp(fine) / 21 < 0.05 * KT
 
 
 def ideal_gas_volumes(kind_and_moves, n_steps, n_atoms=4, seed=7):
-    """Return the volumes of an ideal gas at a pressure where its edge is about 6 Å."""
+    """Return the volumes of an ideal gas, at a pressure that gives a cell length of about 6 Å."""
     rng = np.random.default_rng(seed)
     pressure = (n_atoms + 1) * KT / 216.0
     system = make_system(rng.uniform(0, 6, (n_atoms, 3)), 6 * np.eye(3), [10.0, 20.0, 40.0, 80.0][:n_atoms], rng=rng)
@@ -232,7 +232,7 @@ def assert_gamma_distributed(volumes, n_atoms, pressure, stride):
     assert stats.kstest(volumes[::stride] * pressure / KT, stats.gamma(n_atoms + 1).cdf).pvalue > 1e-5
 
 
-def test_an_ideal_gas_under_the_barostat_has_its_volumes():
+def test_the_barostat_samples_the_volumes_of_an_ideal_gas():
     def run(system, integrator, n_steps):
         volumes = []
         for _ in range(n_steps):
@@ -244,7 +244,7 @@ def test_an_ideal_gas_under_the_barostat_has_its_volumes():
     assert_gamma_distributed(volumes[2000:], 4, pressure, stride=400)
 
 
-def test_the_barostat_leaves_the_temperature_alone():
+def test_the_barostat_does_not_change_the_temperature():
     rng = np.random.default_rng(8)
     system = fluid_system((), rng)
     integrator = make('npt', system, FLUID, 1.0, rng, pressure=KT / 30, thermostat_time_fs=20.0)
@@ -257,14 +257,14 @@ def test_the_barostat_leaves_the_temperature_alone():
         virials.append(8 * KT / system.volume - stress)
     assert_mean(temperatures[1000:], TEMPERATURE_K, resolution=0.05)
     assert_mean(cell_energies[1000:], 0.5 * KT, resolution=0.2)
-    # The mean inner pressure, with all 3 N degrees of freedom, is the outer one.
+    # The mean internal pressure, with all 3 N degrees of freedom, equals the external one.
     assert_mean(virials[1000:], KT / 30, resolution=0.15)
 
 
-def test_without_friction_the_piston_keeps_its_enthalpy_to_second_order():
-    """``U + K + p_ε²/2W + P V - c k T ε`` is conserved: every force of atoms and cell is one end of a pair.
+def test_without_friction_the_piston_conserves_the_enthalpy_to_second_order():
+    """``U + K + p_ε²/2W + P V - c k T ε`` is conserved, because the forces of atoms and cell act in pairs.
 
-    Where the thermostat is quick it mends what the coupling of atoms and cell lacks, and no average would show it.
+    A fast thermostat compensates for errors in the coupling of atoms and cell, so averages would not reveal them.
     """
 
     def wander(timestep_fs):
@@ -286,7 +286,7 @@ def test_without_friction_the_piston_keeps_its_enthalpy_to_second_order():
     assert np.ptp(fine) / 21 < 0.05 * KT
 
 
-def test_the_volume_of_a_crystal_fluctuates_as_its_bulk_modulus_says():
+def test_volume_fluctuations_of_a_crystal_agree_with_its_bulk_modulus():
     """``<δV²> = k T V / B``, with B from the curvature of the static energy."""
     rng = np.random.default_rng(9)
     positions, cell, springs = crystal_of_springs()
@@ -296,7 +296,7 @@ def test_the_volume_of_a_crystal_fluctuates_as_its_bulk_modulus_says():
     bulk_modulus = (energies[0] - 2 * energies[1] + energies[2]) / (9 * strain**2) / volume
     system = make_system(positions, cell, 63.5, rng=rng)
     integrator = make('npt', system, springs, 4.0, rng, barostat_time_fs=300.0)
-    # So cold that the crystal is harmonic; the momenta follow within a few steps.
+    # At this low temperature the crystal is harmonic. The momenta equilibrate within a few steps.
     temperature_K = 1.0
     system.momenta *= np.sqrt(temperature_K / TEMPERATURE_K)
     integrator.set_targets(temperature_K, 0.0)

@@ -1,4 +1,4 @@
-"""Which ensemble is chosen for a structure, and which combinations are refused."""
+"""The choice of the ensemble, and refused combinations."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_calculator_without_stress_excludes_npt():
 
 
 @pytest.mark.parametrize('fix', [True, False])
-def test_what_cannot_move_is_refused(fix):
+def test_a_structure_that_cannot_move_is_refused(fix):
     atoms = bulk('Cu')
     if fix:
         atoms.set_constraint(FixAtoms([0]))

@@ -1,4 +1,4 @@
-"""Monte Carlo, alone and mixed with dynamics, samples what can be enumerated exactly."""
+"""Monte Carlo, alone and with dynamics, samples distributions that are known exactly."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from aiida_mlip_autopipe.exploration.montecarlo.trials import MonteCarlo
 pytestmark = pytest.mark.physics
 
 SPACING = 4.0
-KINDS = np.array([29, 29, 79, 79, 47, 0])  # three species, and a fixed atom of none that keeps the momentum free
+KINDS = np.array(
+    [29, 29, 79, 79, 47, 0]
+)  # three species, and a fixed atom, so that the total momentum is not conserved
 MASSES = np.array([20.0, 20.0, 60.0, 60.0, 40.0, 40.0])
-# Energies of neighbours on a ring of five sites, in units of kT; not symmetric among the species.
+# Energies of neighbours on a ring of five sites in units of kT. They are not symmetric in the species.
 COUPLING = {(29, 29): 0.0, (29, 79): -0.8, (29, 47): 0.5, (79, 79): 0.3, (47, 79): -0.4, (47, 47): 0.0}
 SPRINGS = {29: 3.0, 79: 1.5, 47: 5.0}
 TERM = np.zeros((80, 80))
@@ -28,14 +30,14 @@ for (_a, _b), _value in COUPLING.items():
 
 
 class RingLattice:
-    """Atoms on a ring of sites: a lattice energy by who sits where, and a tether to the site by species."""
+    """Atoms on a ring of sites, with a lattice energy, and harmonic tethers that depend on the species."""
 
     def __init__(self):
         self.sites = np.array([[SPACING * site, 0.0, 0.0] for site in range(6)])
         self.constants = np.array([[SPRINGS.get(int(kind), 1.0)] for kind in KINDS])
 
     def occupation(self, positions):
-        """Return which species sits on each of the five sites."""
+        """Return the species on each of the five sites."""
         sites = np.round(positions[:5, 0] / SPACING).astype(int)
         kinds = np.zeros(5, dtype=int)
         kinds[sites] = KINDS[:5]
@@ -60,7 +62,7 @@ def exact_populations():
 
 
 def run_ring(moves, n_md_steps, n_trials, n_rounds, seed, kind='langevin'):
-    """Return after each round the arrangement, and how far each atom is from its site (rounds, 5, 3)."""
+    """Return the arrangement and the displacements from the sites (rounds, 5, 3) after each round."""
     rng = np.random.default_rng(seed)
     model = RingLattice()
     free = np.array([True] * 5 + [False])
@@ -81,7 +83,7 @@ def run_ring(moves, n_md_steps, n_trials, n_rounds, seed, kind='langevin'):
 
 
 def assert_populations(arrangements):
-    """Compare each arrangement's share with its exact probability, by standard errors of the correlated series."""
+    """Compare the fractions of the arrangements with exact probabilities, by errors of the correlated series."""
     exact = exact_populations()
     assert set(arrangements) == set(exact)
     numbers = {kinds: number for number, kinds in enumerate(exact)}
@@ -93,12 +95,12 @@ def assert_populations(arrangements):
         assert error < 0.06 * probability + 0.004
         worst = max(worst, abs(hits.mean() - probability) / error)
     assert worst < N_SIGMA
-    # The energies differ by up to 2 kT, so that a wrong sign or a lost factor of two could not hide.
+    # The energies differ by up to 2 kT, so a wrong sign or a missing factor of two would be detected.
     assert max(exact.values()) / min(exact.values()) > 5
 
 
 def assert_tethered(aways, resolution):
-    """Compare the energy of each tether with ``3/2 k T``, and its mean elongation with nothing."""
+    """Compare the energy of each tether with ``3/2 k T``, and its mean elongation with zero."""
     constants = np.array([SPRINGS[int(kind)] for kind in KINDS[:5]])
     for atom, constant in enumerate(constants):
         assert_mean(0.5 * constant * (aways[:, atom] ** 2).sum(axis=1), 1.5 * KT, resolution)
@@ -106,7 +108,7 @@ def assert_tethered(aways, resolution):
             assert abs(component.mean()) < N_SIGMA * standard_error(component) < 0.5 * np.sqrt(KT / constant)
 
 
-def test_swaps_alone_find_the_populations_of_a_small_lattice():
+def test_swaps_alone_sample_the_populations_of_a_small_lattice():
     arrangements, aways, monte_carlo = run_ring(
         [{'kind': 'swap', 'partners': 'any'}], n_md_steps=0, n_trials=2, n_rounds=30_000, seed=1
     )
@@ -123,7 +125,7 @@ def test_displacements_alone_sample_the_tethers():
     assert_tethered(aways[200:], resolution=0.2)
 
 
-def test_swaps_and_displacements_mixed_sample_both():
+def test_swaps_and_displacements_together_sample_both():
     moves = [
         {'kind': 'swap', 'partners': 'any', 'weight': 1},
         {'kind': 'displacement', 'max_displacement_A': 0.25, 'weight': 4},
@@ -136,14 +138,14 @@ def test_swaps_and_displacements_mixed_sample_both():
 
 
 @pytest.mark.parametrize('kind', ['langevin', 'bussi'])
-def test_dynamics_and_moves_mixed_leave_the_canonical_distribution_as_it_is(kind):
+def test_dynamics_with_moves_preserve_the_canonical_distribution(kind):
     moves = [
         {'kind': 'swap', 'partners': 'any', 'weight': 3},
         {'kind': 'displacement', 'max_displacement_A': 0.2, 'weight': 2},
     ]
     arrangements, aways, _ = run_ring(moves, n_md_steps=5, n_trials=5, n_rounds=12_000, seed=4, kind=kind)
     assert_populations(arrangements)
-    # Verlet's error in the tethers is (ω Δt)²/4 of them at most, here 0.4 %; B A O A B with Langevin has none.
+    # The relative error of Verlet for the tethers is at most (ω Δt)²/4, here 0.4 %. Langevin has none.
     assert_tethered(aways[200:], resolution=0.25)
 
 
@@ -179,8 +181,8 @@ VOLUME_MOVES = {
 
 @pytest.mark.parametrize('with_dynamics', [False, True], ids=['alone', 'with the barostat'])
 @pytest.mark.parametrize('moves', VOLUME_MOVES.values(), ids=VOLUME_MOVES.keys())
-def test_an_ideal_gas_under_volume_moves_has_its_volumes(moves, with_dynamics):
-    """``p(V) ∝ V^N exp(-P V/kT)``: a gamma distribution of shape N + 1, the same with dynamics and without."""
+def test_volume_moves_sample_the_volumes_of_an_ideal_gas(moves, with_dynamics):
+    """``p(V) ∝ V^N exp(-P V/kT)``: a gamma distribution of shape N + 1, with and without dynamics."""
     volumes, pressure = volumes_of_ideal_gas(moves, with_dynamics, 15_000, seed=5)
     reduced = volumes[200:] * pressure / KT
     assert_mean(reduced, 5, resolution=0.1)

@@ -1,4 +1,4 @@
-"""Each Monte Carlo move does what it says, and only that."""
+"""Each Monte Carlo move changes only what it must change."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def system_of(atoms: Atoms, free: np.ndarray | None = None) -> PhaseSpace:
 
 
 def swapped_pairs(atoms: Atoms, n: int = 300, free: np.ndarray | None = None, **settings) -> set[tuple[str, str]]:
-    """Return the elements of the pairs that swaps exchange; check that nothing else moves."""
+    """Return the elements of all swapped pairs, and check that no other atom moves."""
     move, system, rng = move_of(atoms, free, kind='swap', **settings), system_of(atoms), np.random.default_rng(1)
     pairs = set()
     for _ in range(n):
@@ -53,7 +53,7 @@ def swapped_pairs(atoms: Atoms, n: int = 300, free: np.ndarray | None = None, **
 
 @pytest.fixture
 def salt() -> Atoms:
-    """NaCl with K and Br: two cations, two anions."""
+    """NaCl with K and Br: two kinds of cation and two kinds of anion."""
     atoms = bulk('NaCl', 'rocksalt', a=5.64, cubic=True)
     atoms.symbols[0] = 'K'
     atoms.symbols[1] = 'Br'
@@ -62,31 +62,31 @@ def salt() -> Atoms:
 
 @pytest.fixture
 def spinel() -> Atoms:
-    """Cations of two charges."""
+    """A spinel, with cations of two charges."""
     atoms = Atoms('MgAl2O4', positions=np.arange(21.0).reshape(7, 3) * 2, cell=[50, 50, 50], pbc=True)
     atoms.set_initial_charges([2, 3, 3, -2, -2, -2, -2])
     return atoms
 
 
-def test_an_alloy_of_many_elements_swaps_all_unlike_pairs():
+def test_all_pairs_of_different_elements_of_an_alloy_are_swapped():
     atoms = bulk('Cu', cubic=True)
     atoms.symbols = ['Cu', 'Au', 'Ag', 'Pd']
     assert len(swapped_pairs(atoms)) == 6
 
 
-def test_a_cation_never_sits_on_the_site_of_an_anion(salt):
+def test_a_cation_never_moves_to_the_site_of_an_anion(salt):
     assert swapped_pairs(salt) == {('K', 'Na'), ('Br', 'Cl')}
     salt.set_initial_charges([1 if symbol in ('Na', 'K') else -1 for symbol in salt.symbols])
     assert swapped_pairs(salt) == {('K', 'Na'), ('Br', 'Cl')}
 
 
-def test_a_spinel_inverts_unless_only_equal_charges_may_swap(spinel):
+def test_a_spinel_inverts_unless_swaps_need_equal_charges(spinel):
     assert swapped_pairs(spinel) == {('Al', 'Mg')}
     with refused(Code.MOVE_IMPOSSIBLE, "'same_charge'"):
         swapped_pairs(spinel, partners='same_charge')
 
 
-def test_the_seeds_own_charges_decide_and_not_what_an_element_mostly_is():
+def test_the_charges_of_the_seed_override_the_usual_charges_of_elements():
     sulfate = Atoms('BaSO4', positions=np.arange(18.0).reshape(6, 3) * 2, cell=[50, 50, 50], pbc=True)
     assert swapped_pairs(sulfate) == {('O', 'S')}
     sulfate.set_initial_charges([2, 6, -2, -2, -2, -2])
@@ -94,7 +94,7 @@ def test_the_seeds_own_charges_decide_and_not_what_an_element_mostly_is():
 
 
 def test_a_job_keeps_the_charges_of_its_seed(job_folder):
-    """Gold as an anion, as in CsAu: with the seed's charges nothing can change places, and the job says so."""
+    """Gold as an anion, as in CsAu. With the charges of the seed no atoms can be swapped, and the job is refused."""
     atoms = bulk('CuAu', 'cesiumchloride', a=3.2) * (2, 1, 1)
     settings = {'ensemble': 'nvt', 'n_steps': 2, 'monte_carlo': {'moves': [{'kind': 'swap'}]}}
     assert job_folder('alloy').write(atoms, settings).run().outcome == 'completed'
@@ -109,11 +109,11 @@ def test_partners_of_the_same_charge_need_charges(salt):
         swapped_pairs(salt, partners='same_charge')
 
 
-def test_any_partners_are_any(salt):
+def test_partners_any_allows_all_pairs(salt):
     assert len(swapped_pairs(salt, partners='any')) == 6
 
 
-def test_a_named_sublattice_keeps_to_itself(salt):
+def test_only_atoms_of_one_sublattice_are_swapped(salt):
     assert swapped_pairs(salt, sublattices={'cations': ['Na', 'K']}) == {('K', 'Na')}
     with refused(Code.VALUE_INVALID, 'sublattices', 'K'):
         swapped_pairs(salt, sublattices={'a': ['Na', 'K'], 'b': ['K', 'Cl']})
@@ -125,14 +125,14 @@ def test_fixed_atoms_are_never_swapped(salt):
     assert swapped_pairs(salt, free=free) == {('Br', 'Cl')}
 
 
-def test_each_swap_is_as_likely_as_its_way_back(salt):
+def test_a_swap_is_as_probable_as_its_reverse(salt):
     move, rng = move_of(salt, kind='swap', partners='any'), np.random.default_rng(3)
     system = system_of(salt)
     counts: dict[tuple[int, ...], int] = {}
     for _ in range(4000):
         moved = tuple(np.flatnonzero((move.propose(system, rng).positions != system.positions).any(axis=1)))
         counts[moved] = counts.get(moved, 0) + 1
-    # 3 Na, 1 K, 3 Cl, 1 Br: a pair of the rare ones is drawn with 2/8/7, of the frequent ones with 2/8/5.
+    # 3 Na, 1 K, 3 Cl, 1 Br.
     rare = counts[(0, 1)] / 4000
     assert rare == pytest.approx(2 / 56, abs=5 * np.sqrt(2 / 56 / 4000))
 
@@ -149,7 +149,7 @@ def test_a_displacement_moves_one_free_atom_within_its_cube(salt):
 
 
 @pytest.mark.parametrize(('scale', 'exponent'), [('linear', 8), ('logarithmic', 9)])
-def test_a_volume_move_scales_everything_and_knows_its_factor(salt, scale, exponent):
+def test_a_volume_move_scales_cell_and_atoms_and_returns_its_factor(salt, scale, exponent):
     move = move_of(salt, kind='volume', max_change=0.1, scale=scale)
     system, rng = system_of(salt), np.random.default_rng(0)
     for _ in range(20):
@@ -186,7 +186,7 @@ def test_a_step_after_an_accepted_move_starts_from_the_moved_structure(alloy, en
     system.momenta = system.thermal_momenta(300.0, rng)
     evaluation = evaluator.evaluate(system.positions, system.cell)
     integrator = make_integrator(ensemble, settings, 300.0, (system, evaluator.evaluate, evaluation, units.fs, rng))
-    integrator.set_targets(1e7, 0.0)  # so hot that all is accepted
+    integrator.set_targets(1e7, 0.0)  # every move is accepted at this temperature
     monte_carlo = MonteCarlo(
         MonteCarloSettings(moves=[{'kind': move}]), alloy, system.free, ensemble, distance_factor=None
     )
@@ -209,7 +209,7 @@ def test_a_step_after_an_accepted_move_starts_from_the_moved_structure(alloy, en
     assert integrator.evaluation.forces == pytest.approx(reference.get_forces(), abs=1e-9)
     assert integrator.evaluation.stress == pytest.approx(reference.get_stress(), abs=1e-9)
 
-    # The next step must do what an integrator does that was made for the moved structure.
+    # The next step must equal that of a new integrator for the moved structure.
     twin = system_of(reference)
     twin.momenta, twin.cell_momentum = momenta.copy(), system.cell_momentum
     twin_rng = np.random.default_rng(0)
@@ -244,7 +244,7 @@ def test_a_trial_with_overlapping_atoms_is_not_evaluated(alloy):
     assert evaluator.calls == 1 + 20 - counts['overlapping']
 
 
-def test_statistics_and_frames_know_the_swaps(job_folder, alloy):
+def test_statistics_and_frames_count_accepted_swaps(job_folder, alloy):
     monte_carlo = {
         'moves': [{'kind': 'swap', 'weight': 3}, {'kind': 'displacement'}],
         'n_md_steps': 4,
