@@ -24,9 +24,9 @@ class RangeSettings(Settings):
     """A range of values that is distributed evenly over the seeds."""
 
     lowest: float
-    """The lowest value."""
+    """Minimum of the range."""
     highest: float
-    """The highest value."""
+    """Maximum of the range."""
 
     @model_validator(mode='after')
     def _check_order(self) -> RangeSettings:
@@ -55,8 +55,8 @@ class GuardSettings(Settings):
     """When a run is unstable. A guard with the value null is off. A result that is not finite always stops the run."""
 
     temperature_K: float | None = Field(default=None, gt=0)
-    """Maximum instantaneous temperature in K. The default is 1000 K plus the larger of four times the target and the
-    target plus ten standard deviations, which is larger for a few atoms."""
+    """Maximum instantaneous temperature in K. The default is 1000 K plus four times the target. For a few atoms it is
+    1000 K plus the target plus ten standard deviations, if that is larger."""
     check_temperature: bool = True
     """Whether the temperature is checked."""
     energy_jump_eV: float | None = Field(default=0.5, gt=0)

@@ -119,7 +119,7 @@ class Interruptions:
             self.message = f'stopped by {signal.Signals(self._signal).name}'
             return 'stopped'
         if self._end is not None and now + self._longest_step > self._end:
-            self.message = 'stopped before the end of the wall time'
+            self.message = 'stopped near the end of the wall time'
             return 'out_of_walltime'
         if now >= self._next_look:
             self._next_look = now + 0.5

@@ -85,14 +85,14 @@ def test_the_exploring_calculator_agrees_with_itself(evaluation):
 
 
 def test_a_job_restarted_in_its_folder_continues_after_the_last_frame(evaluation):
-    whole = evaluation()
+    uninterrupted = evaluation()
     complete = labels(evaluation.folder)
     path = evaluation.folder / EVALUATION_FILE
     # The file of a killed process: some frames, and a truncated one.
     size = path.stat().st_size
     path.write_bytes(path.read_bytes()[: int(0.6 * size)])
     result = evaluation()
-    assert whole.force_calls == 10
+    assert uninterrupted.force_calls == 10
     assert (result.outcome, result.n_frames) == ('completed', 10)
     assert 0 < result.force_calls < 10
     again = labels(evaluation.folder)

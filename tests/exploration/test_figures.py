@@ -37,10 +37,10 @@ def test_a_run_stores_the_predicted_frames_and_makes_the_predicted_calls(job_fol
     job = job_folder().write(copper, {'ensemble': 'nvt', **exploration})
     result = job.run()
     assert result.outcome == 'completed'
-    told = [step for steps in settings.frame_steps for step in steps]
+    predicted = [step for steps in settings.frame_steps for step in steps]
     stored = job.frames().steps.tolist() if result.n_frames else []
-    assert stored == told
-    assert result.n_frames == settings.n_frames == len(told)
+    assert stored == predicted
+    assert result.n_frames == settings.n_frames == len(predicted)
     assert result.force_calls == settings.n_force_calls
 
 

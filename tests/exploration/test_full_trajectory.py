@@ -46,12 +46,12 @@ def steps_of(folder):
 
 def assert_reported(result, folder):
     """Check that the result describes the beginning of the file."""
-    told = result.full_trajectory
-    data = (folder.path / told.file).read_bytes()[: told.size_bytes]
-    assert len(data) == told.size_bytes
-    assert hashlib.sha256(data).hexdigest() == told.sha256
-    steps = steps_of(folder)[: told.n_frames]
-    assert (steps[0], steps[-1], len(steps)) == (told.first_step, told.last_step, told.n_frames)
+    reported = result.full_trajectory
+    data = (folder.path / reported.file).read_bytes()[: reported.size_bytes]
+    assert len(data) == reported.size_bytes
+    assert hashlib.sha256(data).hexdigest() == reported.sha256
+    steps = steps_of(folder)[: reported.n_frames]
+    assert (steps[0], steps[-1], len(steps)) == (reported.first_step, reported.last_step, reported.n_frames)
 
 
 def test_every_step_is_stored_without_changing_the_other_results(job_folder, copper):
@@ -112,8 +112,8 @@ def test_ase_reads_the_file(job_folder, copper):
 
 def test_a_requeued_run_continues_in_the_same_file(job_folder, copper, stopping_after):
     settings = {'n_steps': 28, 'checkpoint_interval': 10}
-    whole = job_folder('whole').write(copper, settings, **EVERY_STEP)
-    complete = whole.run()
+    uninterrupted = job_folder('uninterrupted').write(copper, settings, **EVERY_STEP)
+    complete = uninterrupted.run()
     cut = job_folder('cut').write(copper, settings, **EVERY_STEP)
     with stopping_after(13):
         result = cut.run()
@@ -121,14 +121,14 @@ def test_a_requeued_run_continues_in_the_same_file(job_folder, copper, stopping_
     assert_reported(result, cut)
     result = cut.run()
     assert result.full_trajectory == complete.full_trajectory
-    assert (cut.path / FULL_TRAJECTORY_FILE).read_bytes() == (whole.path / FULL_TRAJECTORY_FILE).read_bytes()
+    assert (cut.path / FULL_TRAJECTORY_FILE).read_bytes() == (uninterrupted.path / FULL_TRAJECTORY_FILE).read_bytes()
 
 
 @pytest.mark.parametrize('n_extra', [0, 1, 300], ids=['complete frames', 'an extra byte', 'a truncated frame'])
 def test_frames_after_the_last_checkpoint_are_not_stored_twice(job_folder, copper, n_extra):
     settings = {'n_steps': 28, 'checkpoint_interval': 10}
-    whole = job_folder('whole').write(copper, settings, **EVERY_STEP)
-    whole.run()
+    uninterrupted = job_folder('uninterrupted').write(copper, settings, **EVERY_STEP)
+    uninterrupted.run()
     killed = job_folder('killed').write(copper, settings | {'n_steps': 10}, **EVERY_STEP)
     killed.run()
     checkpoint = (killed.path / CHECKPOINT_FILE).read_bytes()
@@ -139,7 +139,7 @@ def test_frames_after_the_last_checkpoint_are_not_stored_twice(job_folder, coppe
         file.write(b'x' * n_extra)
     assert steps_of(killed) == list(range(1, 18))
     result = killed.write(copper, settings, **EVERY_STEP).run()
-    assert (killed.path / FULL_TRAJECTORY_FILE).read_bytes() == (whole.path / FULL_TRAJECTORY_FILE).read_bytes()
+    assert (killed.path / FULL_TRAJECTORY_FILE).read_bytes() == (uninterrupted.path / FULL_TRAJECTORY_FILE).read_bytes()
     assert_reported(result, killed)
 
 
@@ -173,12 +173,12 @@ def test_a_crash_keeps_the_steps_before_it_and_a_recovery_starts_at_the_last_goo
     assert steps_of(crashed) == list(range(1, result.last_step))
     assert_reported(result, crashed)
     good = crashed.frames().steps[-1]
-    rescued = job_folder('rescued').write(
+    recovered = job_folder('recovered').write(
         copper, settings | {'n_steps': int(good) + 3, 'guards': {}}, rescues=1, **EVERY_STEP
     )
-    shutil.copy(crashed.path / CHECKPOINT_FILE, rescued.path / START_FILE)
-    assert rescued.run().outcome == 'completed'
-    assert steps_of(rescued) == [good + 1, good + 2, good + 3]
+    shutil.copy(crashed.path / CHECKPOINT_FILE, recovered.path / START_FILE)
+    assert recovered.run().outcome == 'completed'
+    assert steps_of(recovered) == [good + 1, good + 2, good + 3]
     # A job that runs again in its folder also starts there, and stores no step twice.
     assert crashed.run().outcome == 'unstable'
     assert steps_of(crashed) == list(range(1, result.last_step))
@@ -252,5 +252,5 @@ def test_a_stopped_process_has_reported_the_content_of_its_file(job_folder, copp
     result = folder.run()
     assert steps_of(folder) == list(range(1, n_steps + 1))
     assert_reported(result, folder)
-    whole = job_folder('whole').write(copper, settings | {'n_steps': n_steps}, **EVERY_STEP)
-    assert whole.run().full_trajectory == result.full_trajectory
+    uninterrupted = job_folder('uninterrupted').write(copper, settings | {'n_steps': n_steps}, **EVERY_STEP)
+    assert uninterrupted.run().full_trajectory == result.full_trajectory

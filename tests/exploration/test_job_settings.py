@@ -21,12 +21,12 @@ def hold(n_steps):
     ],
 )
 def test_joining_split_settings_restores_them(settings):
-    whole = ExplorationSettings(**settings)
-    content, n_steps, writing = split_settings(whole)
-    assert n_steps == whole.total_steps
+    original = ExplorationSettings(**settings)
+    content, n_steps, writing = split_settings(original)
+    assert n_steps == original.total_steps
     joined = ExplorationSettings(**join_settings(content, n_steps, writing))
-    assert joined.model_dump(exclude={'n_steps'}) == whole.model_dump(exclude={'n_steps'})
-    assert joined.total_steps == whole.total_steps
+    assert joined.model_dump(exclude={'n_steps'}) == original.model_dump(exclude={'n_steps'})
+    assert joined.total_steps == original.total_steps
 
 
 def test_a_longer_run_has_the_same_settings_that_determine_the_frames():

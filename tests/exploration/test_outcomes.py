@@ -410,8 +410,8 @@ def test_the_result_contains_the_image_of_the_job(job_folder, copper, monkeypatc
 
 def test_a_killed_process_leaves_a_result_and_continues_exactly(job_folder, copper):
     settings = {'n_steps': 30, 'frame_interval': 2, 'checkpoint_interval': 10}
-    whole = job_folder('whole').write(copper, settings)
-    assert whole.run().outcome == 'completed'
+    uninterrupted = job_folder('uninterrupted').write(copper, settings)
+    assert uninterrupted.run().outcome == 'completed'
     folder = job_folder().write(copper, settings)
     code = (
         'import os, sys\nfrom pathlib import Path\n'
@@ -431,4 +431,4 @@ def test_a_killed_process_leaves_a_result_and_continues_exactly(job_folder, copp
     assert (result.outcome, result.last_step, result.n_frames) == ('killed', 10, 5)
     assert ' 10 of 30' in result.message
     assert folder.run().outcome == 'completed'
-    np.testing.assert_array_equal(folder.frames().positions, whole.frames().positions)
+    np.testing.assert_array_equal(folder.frames().positions, uninterrupted.frames().positions)

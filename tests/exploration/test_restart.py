@@ -52,25 +52,25 @@ def atoms_and_settings(request):
 
 def test_two_legs_give_the_frames_of_one_run_in_one_folder_or_two(atoms_and_settings, job_folder, same_frames):
     atoms, settings = atoms_and_settings
-    whole = job_folder('whole').write(atoms, settings | {'n_steps': 20})
+    uninterrupted = job_folder('uninterrupted').write(atoms, settings | {'n_steps': 20})
     first = job_folder('first').write(atoms, settings | {'n_steps': 11})
     second = job_folder('second').write(atoms, settings | {'n_steps': 20})
-    assert whole.run().outcome == 'completed'
+    assert uninterrupted.run().outcome == 'completed'
     assert first.run().last_step == 11
     shutil.copy(first.path / CHECKPOINT_FILE, second.path / START_FILE)
     legs = [first.frames()]
 
     result = first.write(atoms, settings | {'n_steps': 20}).run()
     assert (result.outcome, result.first_step, result.last_step) == ('completed', 0, 20)
-    same_frames(first.frames(), whole.frames())
-    assert len(whole.frames()) > 3
+    same_frames(first.frames(), uninterrupted.frames())
+    assert len(uninterrupted.frames()) > 3
 
     result = second.run()
     assert (result.first_step, result.last_step, result.n_frames) == (11, 20, len(second.frames()))
     legs.append(second.frames())
     assert (legs[1].steps > 11).all()
     joined = replace(legs[0], **{name: np.concatenate([getattr(leg, name) for leg in legs]) for name in FRAME_ARRAYS})
-    same_frames(joined, whole.frames())
+    same_frames(joined, uninterrupted.frames())
 
 
 def test_an_interrupted_ramp_continues_exactly(job_folder, copper, same_frames, stopping_after):
@@ -79,16 +79,16 @@ def test_an_interrupted_ramp_continues_exactly(job_folder, copper, same_frames, 
         {'kind': 'ramp', 'n_steps': 16, 'temperature_K': 100, 'pressure_GPa': 5},
         {'kind': 'quench', 'n_steps': 6, 'temperature_K': 50},
     ]
-    whole = job_folder('whole').write(copper, {'stages': stages})
-    whole.run()
+    uninterrupted = job_folder('uninterrupted').write(copper, {'stages': stages})
+    uninterrupted.run()
     cut = job_folder('cut').write(copper, {'stages': stages})
     for last_step in (10, 22, 25):
         with stopping_after(last_step):
             result = cut.run()
         assert (result.outcome, result.last_step) == ('stopped', last_step)
     assert cut.run().outcome == 'completed'
-    same_frames(cut.frames(), whole.frames())
-    targets = whole.frames().extra
+    same_frames(cut.frames(), uninterrupted.frames())
+    targets = uninterrupted.frames().extra
     assert (targets['target_temperature_K'][0], targets['target_temperature_K'][-1]) == (900, 50)
     assert targets['target_temperature_K'][6] == pytest.approx(900 - 800 * 7.5 / 16)
     assert targets['target_pressure_GPa'][-1] == 5
@@ -96,25 +96,25 @@ def test_an_interrupted_ramp_continues_exactly(job_folder, copper, same_frames, 
 
 HOLD = {'n_steps': 8, 'temperature_K': 900}
 RAMP = {'kind': 'ramp', 'n_steps': 8, 'temperature_K': 300}
-QUENCH = {'kind': 'quench', 'n_steps': 8, 'temperature_K': 50}
+RESET = {'kind': 'quench', 'n_steps': 8, 'temperature_K': 50}
 
 
 @pytest.mark.parametrize(
     ('shorter', 'longer'),
     [
         ([RAMP, HOLD], [RAMP, HOLD | {'n_steps': 20}]),
-        ([HOLD, QUENCH], [HOLD, QUENCH | {'n_steps': 20}]),
-        ([HOLD], [HOLD, RAMP, QUENCH]),
+        ([HOLD, RESET], [HOLD, RESET | {'n_steps': 20}]),
+        ([HOLD], [HOLD, RAMP, RESET]),
     ],
     ids=['a longer hold', 'a longer velocity reset', 'further phases'],
 )
 def test_a_finished_run_of_phases_can_be_extended(job_folder, copper, same_frames, shorter, longer):
-    whole = job_folder('whole').write(copper, {'ensemble': 'npt', 'stages': longer})
-    whole.run()
+    uninterrupted = job_folder('uninterrupted').write(copper, {'ensemble': 'npt', 'stages': longer})
+    uninterrupted.run()
     folder = job_folder().write(copper, {'ensemble': 'npt', 'stages': shorter})
     folder.run()
     assert folder.write(copper, {'ensemble': 'npt', 'stages': longer}).run().outcome == 'completed'
-    same_frames(folder.frames(), whole.frames())
+    same_frames(folder.frames(), uninterrupted.frames())
 
 
 @pytest.mark.parametrize(
@@ -137,8 +137,8 @@ def test_a_checkpoint_of_another_schedule_is_refused(job_folder, copper, before,
 
 def test_frames_after_the_last_checkpoint_are_not_written_twice(job_folder, copper, same_frames):
     settings = {'n_steps': 28, 'checkpoint_interval': 10}
-    whole = job_folder('whole').write(copper, settings)
-    whole.run()
+    uninterrupted = job_folder('uninterrupted').write(copper, settings)
+    uninterrupted.run()
     killed = job_folder('killed').write(copper, settings | {'n_steps': 10})
     killed.run()
     checkpoint = (killed.path / CHECKPOINT_FILE).read_bytes()
@@ -146,10 +146,10 @@ def test_frames_after_the_last_checkpoint_are_not_written_twice(job_folder, copp
     # The files of a killed run: the checkpoint of step 10, frames up to step 16, and a truncated frame.
     (killed.path / CHECKPOINT_FILE).write_bytes(checkpoint)
     with open(killed.path / TRAJECTORY_FILE, 'ab') as file:
-        file.write(b'torn')
+        file.write(b'truncated')
     result = killed.write(copper, settings).run()
-    same_frames(killed.frames(), whole.frames())
-    assert result.n_frames == len(whole.frames())
+    same_frames(killed.frames(), uninterrupted.frames())
+    assert result.n_frames == len(uninterrupted.frames())
     assert result.first_step == 0
 
 
@@ -163,21 +163,24 @@ def test_a_leg_with_damaged_files_starts_again_from_its_first_step(
     job_folder, copper, same_frames, stopping_after, damaged, has_start
 ):
     first_step = 0
-    whole, folder = job_folder('whole').write(copper, {'n_steps': 30}), job_folder().write(copper, {'n_steps': 30})
+    uninterrupted, folder = (
+        job_folder('uninterrupted').write(copper, {'n_steps': 30}),
+        job_folder().write(copper, {'n_steps': 30}),
+    )
     if has_start:
         with stopping_after(7):
             first_step = job_folder('before').write(copper, {'n_steps': 30}).run().last_step
-        for one in (whole, folder):
+        for one in (uninterrupted, folder):
             shutil.copy(job_folder('before').path / CHECKPOINT_FILE, one.path / START_FILE)
-    whole.run()
+    uninterrupted.run()
     with stopping_after(20):
         folder.run()
     halve(folder.path / damaged)
     result = folder.run()
     assert (result.outcome, result.first_step, result.last_step) == ('completed', first_step, 30)
     assert [(event.rule, event.step) for event in result.events] == [('checkpoint', first_step)]
-    assert result.n_frames == len(whole.frames())
-    same_frames(folder.frames(), whole.frames())
+    assert result.n_frames == len(uninterrupted.frames())
+    same_frames(folder.frames(), uninterrupted.frames())
 
 
 def test_a_changed_byte_anywhere_in_a_checkpoint_is_detected(job_folder, copper):
@@ -288,6 +291,6 @@ def test_a_stopped_process_continues_exactly(job_folder, copper, same_frames, ho
     assert reached > 0
 
     folder.write(copper, settings | {'n_steps': reached + 12}).run()
-    whole = job_folder('whole').write(copper, settings | {'n_steps': reached + 12})
-    whole.run()
-    same_frames(folder.frames(), whole.frames())
+    uninterrupted = job_folder('uninterrupted').write(copper, settings | {'n_steps': reached + 12})
+    uninterrupted.run()
+    same_frames(folder.frames(), uninterrupted.frames())

@@ -28,7 +28,7 @@ CUSTOM = {'kind': 'custom', 'calculator': 'mine_of_test:MyEMT', 'cutoff_A': 3.0}
 
 
 @pytest.fixture
-def mine(tmp_path, monkeypatch):
+def write_module(tmp_path, monkeypatch):
     """Return a function that writes an importable module with a custom calculator."""
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -66,22 +66,22 @@ def test_the_device_is_compared_once_it_is_known():
     assert names(expected, environment_of(device='cpu')) == {'device'}
 
 
-def test_editing_the_module_of_a_custom_calculator_changes_the_record(mine):
-    first, edited, back = mine(1.0), mine(3.0), mine(1.0)
+def test_editing_the_module_of_a_custom_calculator_changes_the_record(write_module):
+    first, edited, back = write_module(1.0), write_module(3.0), write_module(1.0)
     assert names(first, edited) == {'source mine_of_test'}
     assert first.identity != edited.identity
     assert first.identity == back.identity
     assert 'mine_of_test' not in sys.modules
 
 
-def test_extra_sources_are_files_modules_and_packages_in_any_folder(mine, tmp_path):
+def test_extra_sources_are_files_modules_and_packages_in_any_folder(write_module, tmp_path):
     package = tmp_path / 'parts_of_test'
     package.mkdir()
     (package / '__init__.py').write_text('raise RuntimeError("imported")\n')
     (package / 'terms.py').write_text('A = 1\n')
     table = tmp_path / 'table.dat'
     table.write_text('1 2 3')
-    mine(1.0)
+    write_module(1.0)
     settings = {**CUSTOM, 'extra_sources': ['parts_of_test', 'parts_of_test.terms', str(table)]}
 
     def read():
@@ -123,8 +123,8 @@ def test_a_code_has_a_record_for_each_custom_calculator():
     assert len(keys) == 3
 
 
-def test_the_self_test_reports_the_record_with_the_device(mine):
-    record = mine(1.0)
+def test_the_self_test_reports_the_record_with_the_device(write_module):
+    record = write_module(1.0)
     assert run_self_test(CUSTOM)['environment'] == record.model_dump(mode='json')
 
 
@@ -156,8 +156,8 @@ def test_the_result_contains_the_environment_of_the_job(job_folder, copper):
     assert job_folder().write(copper, {'n_steps': 2}).run().environment == environment_of()
 
 
-def test_the_record_is_printed_without_importing_the_calculator(mine, tmp_path):
-    record = mine(1.0)
+def test_the_record_is_printed_without_importing_the_calculator(write_module, tmp_path):
+    record = write_module(1.0)
     command = [sys.executable, '-X', 'importtime', '-m', 'aiida_mlip_autopipe.exploration', '--environment']
     done = subprocess.run(
         [*command, json.dumps(CUSTOM)], env={'PYTHONPATH': str(tmp_path)}, capture_output=True, text=True, check=True

@@ -30,14 +30,14 @@ class EnsembleChoice:
     reason: str
 
 
-def choose_ensemble(atoms: Atoms, asked: str, vacuum_A: float, has_stress: bool = True) -> EnsembleChoice:
+def choose_ensemble(atoms: Atoms, requested: str, vacuum_A: float, has_stress: bool = True) -> EnsembleChoice:
     """Choose the ensemble.
 
     Parameters
     ----------
     atoms
         The structure.
-    asked
+    requested
         ``auto``, ``nve``, ``nvt`` or ``npt``.
     vacuum_A
         Minimum thickness of an empty layer that counts as vacuum, in Å, measured from the covalent radii.
@@ -58,17 +58,17 @@ def choose_ensemble(atoms: Atoms, asked: str, vacuum_A: float, has_stress: bool 
             else 'a single atom cannot move relative to other atoms; make a supercell',
         )
     obstacle = find_npt_obstacle(atoms, vacuum_A, has_stress)
-    if asked == 'auto':
+    if requested == 'auto':
         if obstacle:
             return EnsembleChoice('nvt', obstacle)
         return EnsembleChoice('npt', f'periodic in all directions, without an empty layer of {vacuum_A:g} Å')
-    if asked == 'npt':
+    if requested == 'npt':
         if obstacle:
             raise EnsembleRefusedError(
                 Code.ENSEMBLE_IMPOSSIBLE, f'NPT is not possible for this structure: {obstacle}; use nvt or auto'
             )
         return EnsembleChoice('npt', 'set by the user')
-    return EnsembleChoice('nve' if asked == 'nve' else 'nvt', 'set by the user')
+    return EnsembleChoice('nve' if requested == 'nve' else 'nvt', 'set by the user')
 
 
 def find_npt_obstacle(atoms: Atoms, vacuum_A: float, has_stress: bool = True) -> str | None:

@@ -36,13 +36,13 @@ def test_a_run_continues_exactly(job_folder, same_frames):
     atoms = bulk('NaCl', 'rocksalt', a=5.64, cubic=True)
     calculator = {'kind': 'chgnet', 'device': 'cpu'}
     settings = {'n_steps': 6, 'frame_interval': 1}
-    whole = job_folder('whole').write(atoms, settings, calculator=calculator)
+    uninterrupted = job_folder('uninterrupted').write(atoms, settings, calculator=calculator)
     parts = job_folder('parts').write(atoms, settings | {'n_steps': 3}, calculator=calculator)
-    result = whole.run()
+    result = uninterrupted.run()
     assert (result.outcome, result.ensemble, result.precision) == ('completed', 'npt', 'float32')
     parts.run()
     parts.write(atoms, settings, calculator=calculator).run()
-    same_frames(parts.frames(), whole.frames())
+    same_frames(parts.frames(), uninterrupted.frames())
     # eV per formula unit, as published for the model.
-    assert whole.frames().energies[0] / 4 == pytest.approx(-7.33, abs=0.05)
-    assert np.isfinite(whole.frames().stresses).all()
+    assert uninterrupted.frames().energies[0] / 4 == pytest.approx(-7.33, abs=0.05)
+    assert np.isfinite(uninterrupted.frames().stresses).all()

@@ -32,9 +32,9 @@ def model(tmp_path_factory):
 def test_a_run_continues_exactly(job_folder, alloy, same_frames, model, dtype):
     calculator = {'kind': 'mace', 'model': str(model), 'cutoff_A': 4.0, 'device': 'cpu', 'dtype': dtype}
     settings = {'n_steps': 6, 'frame_interval': 1, 'ensemble': 'npt'}
-    whole = job_folder('whole').write(alloy, settings, calculator=calculator)
+    uninterrupted = job_folder('uninterrupted').write(alloy, settings, calculator=calculator)
     parts = job_folder('parts').write(alloy, settings | {'n_steps': 3}, calculator=calculator)
-    result = whole.run()
+    result = uninterrupted.run()
     assert (result.outcome, result.precision, result.model_name) == ('completed', dtype, 'tiny.model')
     assert result.model_sha256 == MACELoader(MACESettings(model=str(model))).check()
     loaded = MACELoader(MACESettings(**calculator)).load().calculator
@@ -43,7 +43,7 @@ def test_a_run_continues_exactly(job_folder, alloy, same_frames, model, dtype):
     assert result.isolated_atom_energies_eV['Cu'] == pytest.approx(energy_of(loaded, pair) / 2, abs=1e-5)
     parts.run()
     parts.write(alloy, settings, calculator=calculator).run()
-    same_frames(parts.frames(), whole.frames())
+    same_frames(parts.frames(), uninterrupted.frames())
 
 
 @needs_mace
@@ -110,8 +110,8 @@ def test_forces_and_stress_with_dispersion_are_the_derivatives_of_the_energy(wit
 def test_a_run_with_dispersion_continues_exactly(job_folder, alloy, same_frames, model):
     calculator = {'kind': 'mace', 'model': str(model), 'cutoff_A': 4.0, 'device': 'cpu', 'dispersion': True}
     settings = {'n_steps': 4, 'frame_interval': 1, 'ensemble': 'npt'}
-    whole = job_folder('whole').write(alloy, settings, calculator=calculator)
+    uninterrupted = job_folder('uninterrupted').write(alloy, settings, calculator=calculator)
     parts = job_folder('parts').write(alloy, settings | {'n_steps': 2}, calculator=calculator)
-    assert whole.run().outcome == parts.run().outcome == 'completed'
+    assert uninterrupted.run().outcome == parts.run().outcome == 'completed'
     parts.write(alloy, settings, calculator=calculator).run()
-    same_frames(parts.frames(), whole.frames())
+    same_frames(parts.frames(), uninterrupted.frames())

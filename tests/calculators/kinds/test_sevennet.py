@@ -135,8 +135,8 @@ def test_the_first_call_gives_exactly_the_results_of_later_calls(cache):
 @pytest.mark.mlip
 def test_a_damaged_file_in_the_cache_is_replaced(cache, scripted):
     (file,) = (cache / 'aiida-mlip-autopipe').glob('*.pt')
-    whole = file.read_bytes()
-    file.write_bytes(whole[:1000])
+    uninterrupted = file.read_bytes()
+    file.write_bytes(uninterrupted[:1000])
     again = SevenNetLoader(SevenNetSettings(device='cpu')).load().calculator
     assert type(again) is type(scripted)
     assert len(file.read_bytes()) > 1_000_000
@@ -176,16 +176,16 @@ def test_a_run_continues_exactly_in_another_process(cache, scripted, job_folder,
     atoms = bulk('Cu') * (2, 2, 1)
     settings = {'n_steps': 6, 'frame_interval': 1, 'ensemble': 'npt'}
     calculator = {'kind': 'sevennet', 'device': 'cpu'}
-    whole = job_folder('whole').write(atoms, settings, calculator=calculator)
+    uninterrupted = job_folder('uninterrupted').write(atoms, settings, calculator=calculator)
     parts = job_folder('parts').write(atoms, settings | {'n_steps': 3}, calculator=calculator)
-    for folder in (whole, parts):
+    for folder in (uninterrupted, parts):
         assert run_process(folder.path)['outcome'] == 'completed'
     assert (parts.path / CHECKPOINT_FILE).exists()
     parts.write(atoms, settings, calculator=calculator)
     result = run_process(parts.path)
     assert result['model_sha256'] == SHA256_OF_7NET_0
     assert (result['model_name'], result['precision'], result['last_step']) == ('7net-0', 'float32', 6)
-    same_frames(parts.frames(), whole.frames())
+    same_frames(parts.frames(), uninterrupted.frames())
 
 
 @pytest.mark.mlip
