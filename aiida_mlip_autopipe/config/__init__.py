@@ -1,4 +1,4 @@
-"""The schema of the one file, and how it is read: from YAML, presets and overrides to a validated config."""
+"""The schema of the config file, and the steps from YAML, presets and overrides to a validated config."""
 
 from aiida_mlip_autopipe.config.campaign import CampaignConfig, config_hash, config_text
 from aiida_mlip_autopipe.config.load import load_config, validate_config

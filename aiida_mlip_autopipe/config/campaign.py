@@ -1,4 +1,4 @@
-"""The model of the whole config file."""
+"""The model of the config file."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from aiida_mlip_autopipe.sampling import SamplingSettings, sampling_union, secti
 from aiida_mlip_autopipe.storage import StorageSettings
 
 CONFIG_VERSION = 1
-"""Version of the schema of a config file; a change that older files do not survive raises it."""
+"""Version of the schema of a config file; it is increased by a change that makes older files invalid."""
 
 DEFAULT_KINDS = {'calculator': 'sevennet', 'sampling': 'environment'}
-"""The variant that is taken where a section does not name its ``kind``."""
+"""The kind of a section without a ``kind``."""
 
 if TYPE_CHECKING:
-    # The members of the unions are known only when the registries are read.
+    # The members of the unions are known only at run time.
     AnyGenerator = GeneratorSettings
     AnySampling = SamplingSettings
 else:
@@ -42,7 +42,7 @@ else:
 def _check_name(name: str) -> str:
     if not re.fullmatch(r'[A-Za-z0-9_-]+', name):
         suggestion = re.sub(r'[^A-Za-z0-9_-]+', '_', name).strip('_')
-        raise fault(Code.WRONG_PATTERN, 'must be letters, digits, _ and - only', nearest=suggestion[:40] or None)
+        raise fault(Code.WRONG_PATTERN, 'must contain only letters, digits, _ and -', nearest=suggestion[:40] or None)
     return name
 
 
@@ -50,28 +50,28 @@ def _check_version(version: int) -> int:
     if version > CONFIG_VERSION:
         raise fault(
             Code.SCHEMA_VERSION,
-            f'this aiida-mlip-autopipe reads config files up to version {CONFIG_VERSION}; update it to read this file',
+            f'this version of aiida-mlip-autopipe reads config files up to version {CONFIG_VERSION}; update it',
         )
     return version
 
 
 class CampaignConfig(Settings):
-    """A campaign: everything that is needed to make one dataset."""
+    """A campaign: all settings for one dataset."""
 
     name: Annotated[str, AfterValidator(_check_name)]
     """Name of the campaign: letters, digits, _ and -."""
     schema_version: Annotated[int, AfterValidator(_check_version)] = Field(default=CONFIG_VERSION, ge=1)
-    """Version of this schema that the file was written for; by default the current one."""
+    """Version of the schema that the file uses; by default, the current version."""
     random_seed: int = Field(default=0, ge=0, lt=2**63)
-    """The number that all chance in the campaign is derived from; another number gives another dataset."""
+    """The seed of all random numbers in the campaign; another number gives another dataset."""
     generation: tuple[AnyGenerator, ...] = Field(min_length=1)
-    """The systems to make seeds of: a list, each entry of a ``kind``."""
+    """The systems to generate seeds of: a list, in which each entry has a ``kind``."""
     calculator: AnyCalculator = CALCULATORS.load(DEFAULT_KINDS['calculator']).settings_class.model_validate({})
-    """What computes energies and forces; SevenNet with the weights that its package ships by default."""
+    """The calculator of energies and forces; by default, SevenNet with a model that its package ships."""
     exploration: ExplorationSection = ExplorationSection()
-    """How each seed is explored: temperature, steps, ensemble, and when a run is stopped."""
+    """How each seed is explored: temperature, steps, ensemble, and the limits that stop a run."""
     sampling: AnySampling = section_class(DEFAULT_KINDS['sampling']).model_validate({})
-    """Which frames are chosen; by default those that cover all local environments."""
+    """Which frames are selected; by default, those that cover all local environments."""
     storage: StorageSettings = StorageSettings()
     """Where the dataset is written."""
     execution: ExecutionSettings = ExecutionSettings()
@@ -79,17 +79,17 @@ class CampaignConfig(Settings):
 
     @property
     def calculators(self) -> tuple[CalculatorSettings, ...]:
-        """What the codes of the campaign run, one for each code."""
+        """The calculator of each code of the campaign."""
         return tuple(one.calculator or self.calculator for one in self.execution.codes) or (self.calculator,)
 
     @property
     def cutoff_A(self) -> float:
-        """The longest range of the calculators, which the seeds are made for."""
+        """The longest cutoff of the calculators, which determines the size of the seeds."""
         return max(calculator.cutoff_A for calculator in self.calculators)
 
     @property
     def n_seeds(self) -> int:
-        """Number of seeds that the entries ask for; duplicates and skipped seeds are found only when they are made."""
+        """Number of seeds that the entries request, including duplicates and skipped seeds."""
         return count_seeds(self.generation)
 
     @property
@@ -99,7 +99,7 @@ class CampaignConfig(Settings):
 
     @property
     def database(self) -> Path:
-        """The file that the dataset is written to."""
+        """The file of the dataset."""
         return self.storage.database or Path(f'{self.name}.db')
 
     @model_validator(mode='before')
@@ -109,7 +109,7 @@ class CampaignConfig(Settings):
 
 
 def complete_sections(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in the default kinds, and leave out sections that were left empty, so that they have their defaults.
+    """Add the default kinds, and remove empty sections, so that their defaults apply.
 
     Parameters
     ----------
@@ -125,24 +125,24 @@ def complete_sections(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def config_text(config: CampaignConfig) -> str:
-    """Return a config as YAML with all values and defaults, to be read as a config file again."""
+    """Return a config with all values and defaults as YAML that can be read as a config file."""
     return yaml_text(config.model_dump(mode='json'))
 
 
 def config_hash(config: CampaignConfig) -> str:
-    """Return the sha256 of a config as canonical JSON: all values and defaults, keys sorted, no spaces.
+    """Return the sha256 of a config as canonical JSON, with all values and defaults, sorted keys and no spaces.
 
-    Files that a config names are included by the sha256 of their contents, and the path of the dataset is left
-    out, so a campaign keeps its hash when it is moved to another folder.
+    A file in the config is replaced by the sha256 of its content, and the path of the dataset is omitted. So the hash
+    does not change when a campaign is moved to another folder.
 
     Raises
     ------
     AutopipeError
-        If one of the files cannot be read.
+        If a file in the config cannot be read.
     """
     try:
         content = config.model_dump(mode='json', context={BY_CONTENT: True}, exclude={'storage': {'database'}})
     except PydanticSerializationError as error:
-        raise AutopipeError(Code.FILE_UNREADABLE, f'a file that the config names cannot be read: {error}') from error
+        raise AutopipeError(Code.FILE_UNREADABLE, f'a file in the config cannot be read: {error}') from error
     text = json.dumps(content, sort_keys=True, separators=(',', ':'), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What is wrong between the parts of a config, each of which is right by itself, or between it and this machine."""
+"""Conflicts between valid sections of a config, or between a config and this machine."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ COMMITTEE = 'exploration.committee.calculator'
 
 
 def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
-    """Return the faults that no section shows alone.
+    """Return the conflicts between sections.
 
     Parameters
     ----------
     sections
-        The validated sections of a config; those with faults of their own are missing.
+        The validated sections of a config; invalid sections are omitted.
     """
     places = dict(_calculators(sections))
     faults = [fault for path, calculator in places.items() for fault in _model_faults(path, calculator)]
     second = places.get(COMMITTEE)
     if second is not None and second in [one for path, one in places.items() if path != COMMITTEE]:
-        allowed = 'must differ from the calculator that explores, which never disagrees with itself'
+        allowed = 'must differ from the calculator that explores'
         faults.append(Fault(Code.VALUE_INVALID, COMMITTEE, f'kind {second.kind}', allowed))
     if 'sampling' in sections and 'exploration' in sections and second is None:
-        allowed = 'needs exploration.committee, a second calculator to disagree with'
+        allowed = 'requires exploration.committee, the second calculator'
         faults += [
             Fault(Code.VALUES_INCOMPLETE, path, "'disagreement'", allowed)
             for path in disagreement_places(sections['sampling'].model_dump())
@@ -50,14 +50,14 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
 
 
 def check_seeds(config: CampaignConfig) -> list[Seed | None]:
-    """Return the first seed of each entry, so that what asks for the impossible is refused before anything runs.
+    """Return the first seed of each entry, so that impossible entries are refused before the campaign runs.
 
-    Like all seeds, they are made for the longest range of the calculators of all codes.
+    The size of the seeds is determined by the longest cutoff of the calculators of all codes.
 
     Raises
     ------
     AutopipeError
-        With the entry's place in the config, if a seed cannot be made.
+        If a seed cannot be generated; the message has the place of the entry in the config.
     """
     seeds = []
     for number, entry in enumerate(config.generation):
@@ -69,7 +69,7 @@ def check_seeds(config: CampaignConfig) -> list[Seed | None]:
 
 
 def _calculators(sections: Mapping[str, Any]) -> Iterator[tuple[str, CalculatorSettings]]:
-    """Yield the calculators that evaluate what becomes of the seeds, each with its place in the config."""
+    """Yield the calculators that evaluate structures, each with its place in the config."""
     codes = sections['execution'].codes if 'execution' in sections else ()
     for number, code in enumerate(codes):
         if code.calculator is not None:
@@ -81,7 +81,7 @@ def _calculators(sections: Mapping[str, Any]) -> Iterator[tuple[str, CalculatorS
 
 
 def _descriptor_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield where learned descriptors are asked for that no job can compute."""
+    """Yield a fault for each learned descriptor that the calculator cannot compute."""
     if not {'sampling', 'calculator', 'execution'} <= sections.keys():
         return
     codes = sections['execution'].codes
@@ -89,22 +89,22 @@ def _descriptor_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
     describing = [kind for kind in CALCULATORS if CALCULATORS.load(kind).has_descriptors]
     for place, _, found in asked_descriptors(sections['sampling'].model_dump()):
         if found['kind'] == 'learned' and calculator.kind not in describing:
-            allowed = f'the calculator {calculator.kind} has none; there are those of {", ".join(describing)}'
+            allowed = f'the calculator {calculator.kind} has no learned descriptors; use one of {", ".join(describing)}'
             yield Fault(Code.CALCULATOR_UNSUITABLE, f'sampling{place}.kind', "'learned'", allowed)
 
 
 def _held_out_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield the kinds to be held out that no seed has, or that leave none to train on."""
+    """Yield a fault for each held-out kind that no seed has, and one if no kind is left for training."""
     if not {'sampling', 'generation'} <= sections.keys():
         return
     held, kinds = sections['sampling'].held_out_kinds, sorted({entry.kind for entry in sections['generation']})
     for number, kind in enumerate(held):
         if kind not in kinds:
             nearest = next(iter(get_close_matches(kind, kinds, n=1)), None)
-            allowed = f'no seed is of this kind; there are {", ".join(kinds)}'
+            allowed = f'no seed has this kind; use one of {", ".join(kinds)}'
             yield Fault(Code.CHOICE_UNKNOWN, f'sampling.held_out_kinds[{number}]', repr(kind), allowed, nearest)
     if set(kinds) <= set(held):
-        allowed = 'must leave a kind to train on: the seeds have no others'
+        allowed = 'must leave at least one kind of the seeds for training'
         yield Fault(Code.VALUE_INVALID, 'sampling.held_out_kinds', ', '.join(held), allowed)
 
 
@@ -120,7 +120,7 @@ def _given_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _stash_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield where full trajectories are to be copied that nobody writes."""
+    """Yield a fault for each stash if no full trajectories are written."""
     if not {'exploration', 'execution'} <= sections.keys():
         return
     if sections['exploration'].full_trajectory_interval is None:
@@ -128,12 +128,12 @@ def _stash_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
         places = {f'execution.codes[{number}]': code.stash for number, code in enumerate(execution.codes)}
         for place, stash in ({'execution': execution.stash} | places).items():
             if stash is not None:
-                allowed = 'needs exploration.full_trajectory_interval: without it there is nothing to copy'
+                allowed = 'requires exploration.full_trajectory_interval; otherwise no full trajectories are written'
                 yield Fault(Code.VALUES_INCOMPLETE, f'{place}.stash', repr(stash.folder), allowed)
 
 
 def disagreement_places(settings: Any, path: str = 'sampling') -> Iterator[str]:
-    """Yield where samplers choose by the disagreement of a committee, also those within others."""
+    """Yield the place of each sampler, also of those inside others, that selects by the disagreement of a committee."""
     if isinstance(settings, dict):
         if settings.get('kind') == 'disagreement':
             yield f'{path}.kind'
@@ -149,7 +149,7 @@ def _model_faults(path: str, calculator: CalculatorSettings) -> Iterator[Fault]:
     try:
         loader.resolve_model()
     except CalculatorRefusedError as refused:
-        # That a package is missing here is no fault of the file: the job may run in another environment.
+        # A package that is missing here is not a fault of the file: the job may run in another environment.
         if refused.code == Code.MODEL_NOT_LOADED:
             model = getattr(calculator, 'model', '')
             nearest = next(iter(get_close_matches(model, loader.shipped_models, n=1)), None)
@@ -167,5 +167,5 @@ def _seed_faults(entries: Sequence[GeneratorSettings], calculators: Collection[C
             continue
         for kind, its in known.items():
             if not elements <= its:
-                allowed = f'the calculator {kind} knows {", ".join(sorted(its))} only'
+                allowed = f'the calculator {kind} supports only {", ".join(sorted(its))}'
                 yield Fault(Code.ELEMENT_UNSUPPORTED, where, ', '.join(sorted(elements - its)), allowed)

@@ -1,4 +1,4 @@
-"""Composition of a config from its file, presets and overrides, by Hydra's compose API."""
+"""Composition of a config from its file, presets and overrides, with the compose API of Hydra."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ from aiida_mlip_autopipe.config.yaml_file import read_yaml_file
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError
 
-# Hydra would take these for its own. No section has such a name, so that they are faults of the file.
+# Hydra reserves these keys. They are not sections, so validation refuses them.
 _HYDRA_KEYS = ('defaults', 'hydra')
 
 
 def compose_config(data: Mapping[str, Any], overrides: Sequence[str], folders: Sequence[Path]) -> dict[str, Any]:
-    """Mix presets into a config and apply overrides.
+    """Apply presets and overrides to a config.
 
-    An override wins over a preset, a preset over the file, a later preset over an earlier one.
+    Overrides take precedence over presets, presets over the file, and later presets over earlier ones.
 
     Parameters
     ----------
     data
         The content of the config file.
     overrides
-        As ``sampling.n_structures=500``, ``generation[0].n_seeds=3``, ``+exploration=anneal`` or ``~storage.database``.
+        Changes, such as ``sampling.n_structures=500``, ``generation[0].n_seeds=3``, ``+exploration=anneal`` or
+        ``~storage.database``.
     folders
-        Where presets are looked for, the first wins.
+        The folders of presets; earlier folders take precedence.
 
     Raises
     ------
     AutopipeError
-        One sentence for each override that cannot be applied.
+        One message for each override that cannot be applied.
     """
     parsed: list[Override] = []
     errors: list[AutopipeError] = []
@@ -57,8 +58,8 @@ def compose_config(data: Mapping[str, Any], overrides: Sequence[str], folders: S
         raise CombinedError(errors)
 
     kept = {key: value for key, value in data.items() if key not in _HYDRA_KEYS}
-    # Everything that Hydra reads is written anew into a folder of its own: the user's files keep their names and their
-    # strictness, and a value's type is spelled out, so that no reader guesses it again.
+    # Hydra reads copies in a temporary folder. So the files of the user can have any name and are read strictly, and
+    # all texts are quoted, so that Hydra does not change their types.
     with tempfile.TemporaryDirectory() as folder:
         _write(Path(folder) / 'config.yaml', kept)
         for (section, name), content in presets.items():
@@ -71,7 +72,7 @@ def _read_preset(section: str, name: str, folders: Sequence[Path]) -> dict[str, 
     path = find_preset(section, name, folders)
     content = read_yaml_file(path)
     if 'defaults' in content:
-        raise AutopipeError(Code.KEY_UNKNOWN, f'{path}: a preset cannot name others under `defaults`')
+        raise AutopipeError(Code.KEY_UNKNOWN, f'{path}: a preset must not contain the key `defaults`')
     return content
 
 
@@ -85,7 +86,7 @@ def _compose(folder: Path, data: Mapping[str, Any], overrides: Sequence[Override
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    # Hydra lets the error of a wrong list index through as it comes.
+    # Hydra does not wrap the errors of an invalid list index.
     failures = (HydraException, OmegaConfBaseException, ValueError, TypeError)
     grouped = _grouped(overrides)
     try:
@@ -107,7 +108,7 @@ def _explain(override: Override | None, data: Mapping[str, Any], error: Exceptio
     reason = str(error).splitlines()[0].rstrip('.')
     if isinstance(error, InterpolationResolutionError):
         reason = re.sub(r'^Interpolation', 'interpolation', reason)
-        sentence = f'{error.full_key}: {reason}; a plain ${{ is written \\${{'
+        sentence = f'{error.full_key}: {reason}; write a literal ${{ as \\${{'
         return AutopipeError(Code.INTERPOLATION_FAILED, sentence)
     if override is not None:
         sentence = explain_failure(override, data, reason, unreadable=isinstance(error, OverrideParseException))
@@ -117,7 +118,7 @@ def _explain(override: Override | None, data: Mapping[str, Any], error: Exceptio
 
 
 def _grouped(overrides: Sequence[Override]) -> list[Override]:
-    """Join the presets of each section, since Hydra takes one override of a group."""
+    """Join the presets of each section, since Hydra accepts one override for each group."""
     joined: dict[str, Override] = {}
     for override in overrides:
         if override.presets:
@@ -133,7 +134,7 @@ def _call_hydra(folder: Path, overrides: Sequence[Override]) -> dict[str, Any]:
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
-    # Hydra is a singleton, which a program that calls this one may be using.
+    # Hydra is a singleton, which the calling program may use too.
     others = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:

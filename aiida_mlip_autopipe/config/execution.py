@@ -1,4 +1,4 @@
-"""Settings of where and how jobs run."""
+"""Settings of the jobs: where and how they run."""
 
 from __future__ import annotations
 
@@ -13,110 +13,114 @@ from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorSettings
 
-# A seed takes two of the 200 slots of a daemon worker (its work chain and its job), the campaign one.
+# A daemon worker has 200 slots. The work chain and the job of each seed occupy two, and the campaign occupies one.
 MAX_CONCURRENT_JOBS = 90
 
 if TYPE_CHECKING:
-    # The members of the union are known only when the registry is read.
+    # The members of the union are known only at run time.
     AnyCalculator = CalculatorSettings
 else:
     AnyCalculator = CALCULATORS.settings_union()
 
 
 class JobResources(Settings):
-    """What a job asks the scheduler for."""
+    """The resources that a job requests from the scheduler."""
 
     nodes: int = Field(default=1, ge=1)
-    """Nodes of a job; a job of this package uses one."""
+    """Number of nodes; the jobs of this package use only one."""
     cpus_per_job: int = Field(default=1, ge=1)
-    """Cores of a job, and so its threads. Two jobs of one thread are faster than one of two."""
+    """Number of cores, which is also the number of threads. Two jobs with one thread are faster than one with two."""
     gpus_per_job: int = Field(default=0, ge=0)
-    """GPUs of a job. On Slurm they are asked for; of another scheduler, ask for them by ``scheduler_lines``."""
+    """Number of GPUs. They are requested from Slurm; for other schedulers, request them with ``scheduler_lines``."""
     memory_MB: int | None = Field(default=None, ge=1)
-    """Memory of a job on its node; by default what the scheduler gives."""
+    """Memory in MB on the node; by default, the default of the scheduler."""
     max_wallclock_s: int | None = Field(default=None, ge=1)
-    """Wall time of a job in seconds; a job that reaches it is continued from its checkpoint. No limit by default
-    on this machine, one hour behind a scheduler."""
+    """Wall time limit in seconds. A job that reaches it is continued from its checkpoint. By default, there is no limit
+    on this machine, and a limit of one hour with a scheduler."""
     queue: str | None = None
-    """Queue or partition."""
+    """Queue or partition of the scheduler."""
     account: str | None = None
-    """Account to charge."""
+    """Account to charge in the scheduler."""
     scheduler_lines: str = ''
-    """Further lines for the head of the submission script, as ``#SBATCH --constraint=a100``."""
+    """Further lines for the header of the submission script, such as ``#SBATCH --constraint=a100``."""
 
 
 def _absolute(folder: str) -> str:
     if not PurePosixPath(folder).is_absolute():
-        raise fault(Code.WRONG_PATTERN, 'must be an absolute path on the computer where the jobs run, as /archive/me')
+        raise fault(
+            Code.WRONG_PATTERN, 'must be an absolute path on the computer where the jobs run, such as /archive/me'
+        )
     return folder
 
 
 class StashSettings(Settings):
-    """Full trajectories are copied by jobs of their own, each when its exploration has been retrieved.
+    """Settings of the copies of full trajectories. Separate jobs copy them after their exploration is retrieved.
 
-    The copy's sha256 must be the one that the exploration told. A copy that fails is told and fails nothing: the
-    original stays in the folder of its job.
+    The sha256 of the copy must match the one that the exploration reported. Failed copies are reported but are not
+    fatal: the original remains in the folder of its job.
     """
 
     folder: Annotated[str, AfterValidator(_absolute)]
-    """Folder on the computer where the jobs run, as ``/archive/me``. It is made where there is none, and gets
-    ``seed_…/`` and in it a folder for each job of an exploration."""
+    """Folder on the computer where the jobs run, such as ``/archive/me``. It is created if it does not exist. It
+    contains a folder ``seed_…/`` for each seed, with a folder for each job of the exploration."""
     resources: JobResources | None = None
-    """What a copy asks for; by default one core, in the queue and on the account of the exploration."""
+    """Resources of the copy jobs; by default, one core, with the queue and the account of the exploration."""
 
 
 class CodeSettings(Settings):
     """One of several codes of a campaign."""
 
     code: str
-    """AiiDA code, as ``label@computer``."""
+    """AiiDA code, written as ``label@computer``."""
     calculator: AnyCalculator | None = None
-    """What this code runs; by default the campaign's ``calculator``."""
+    """The calculator of this code; by default, the ``calculator`` of the campaign."""
     resources: JobResources | None = None
-    """What its jobs ask for, in place of what ``execution`` says for all codes."""
+    """Resources of its jobs; by default, those of ``execution``."""
     stash: StashSettings | None = None
-    """Where its full trajectories are copied to, in place of what ``execution`` says for all codes."""
+    """Copies of its full trajectories; by default, those of ``execution``."""
 
 
 class DescriptorJobSettings(Settings):
-    """Jobs that describe the frames before they are selected, many trajectories a job, and the job that selects."""
+    """Settings of the jobs that compute descriptors, each for many trajectories, and of the job that selects frames."""
 
     min_frames: int = Field(default=2000, ge=0)
-    """From this number of frames on, jobs compute SOAP, of structures and of environments, and another job selects the
-    frames. With fewer, AiiDA's daemon does both at once. Learned descriptors always need a job."""
+    """With at least this number of frames, jobs compute the SOAP descriptors of structures and environments, and another
+    job selects the frames. With fewer frames, AiiDA's daemon does both. Learned descriptors always need jobs."""
     code: str | None = None
-    """AiiDA code, as ``label@computer``; by default the first that explores. SOAP needs no calculator there."""
+    """AiiDA code, written as ``label@computer``; by default, the first code that explores. SOAP needs no calculator."""
     resources: JobResources | None = None
-    """What its jobs ask for, in place of what ``execution`` says for all codes."""
+    """Resources of its jobs; by default, those of ``execution``."""
 
 
 class ExecutionSettings(JobResources):
-    """Where and how the exploration jobs run."""
+    """Settings of the exploration jobs."""
 
     code: str | None = None
-    """AiiDA code, as ``label@computer``; by default the one that ``mlip-autopipe setup`` made for the calculator."""
+    """AiiDA code, written as ``label@computer``; by default, the code that ``mlip-autopipe setup`` created for the
+    calculator."""
     codes: tuple[CodeSettings, ...] = ()
-    """Several codes in place of one: each seed is explored by one of them, always the same. Where they run different
-    calculators, each row says by ``label_source`` which of them labelled it."""
+    """Several codes instead of one. Each seed is always explored by the same code. If their calculators differ, the
+    ``label_source`` of each row names the calculator of its labels."""
     descriptors: DescriptorJobSettings = DescriptorJobSettings()
-    """Jobs that describe the frames; their results are kept, so that another selection takes seconds."""
+    """Jobs that compute descriptors. Their results are stored, so that another selection takes seconds."""
     stash: StashSettings | None = None
-    """Where full trajectories (``exploration.full_trajectory_interval``) are copied to; by default they stay in the
-    folders of their jobs."""
+    """Copies of full trajectories (``exploration.full_trajectory_interval``); by default, the trajectories remain only
+    in the folders of their jobs."""
     max_concurrent_jobs: int | None = Field(default=None, ge=1, le=MAX_CONCURRENT_JOBS)
-    """Jobs in flight at most; by default as many as this machine's cores allow, and 50 behind a scheduler."""
+    """Maximum number of concurrent jobs; by default, as many as the cores of this machine allow, and 50 with a
+    scheduler."""
     max_legs: int = Field(default=20, ge=1)
-    """How often a job is submitted at most for one seed before it is given up."""
+    """Maximum number of jobs for each seed; then its exploration fails."""
     retry_memory_factor: float = Field(default=2.0, ge=1)
-    """A job that ran out of memory is submitted once more with ``memory_MB`` times this; 1 gives up at once."""
+    """Factor on ``memory_MB`` for a job that ran out of memory, which is submitted once more; 1 disables this."""
     min_success_share: float = Field(default=0.5, ge=0, le=1)
-    """Share of the seeds whose exploration must have succeeded; the campaign fails below it."""
+    """Minimum fraction of successful explorations; below it, the campaign fails."""
     reuse_finished: bool = True
-    """Take results of equal inputs from AiiDA's cache, so that the same file again costs nothing."""
+    """Reuse results of equal inputs from the cache of AiiDA, so that finished jobs are not repeated."""
 
     @field_validator('codes')
     @classmethod
-    def _no_code_twice(cls, codes: Sequence[CodeSettings]) -> Sequence[CodeSettings]:
+    def _refuse_equal_codes(cls, codes: Sequence[CodeSettings]) -> Sequence[CodeSettings]:
         seen = [(one.code, one.calculator) for one in codes]
         for number, one in enumerate(seen):
             if one in seen[:number]:
@@ -126,5 +130,5 @@ class ExecutionSettings(JobResources):
         return codes
 
     def resources(self) -> JobResources:
-        """Return what the jobs of a code without resources of its own ask for."""
+        """Return the resources of the codes that do not specify resources."""
         return JobResources(**{name: getattr(self, name) for name in JobResources.model_fields})

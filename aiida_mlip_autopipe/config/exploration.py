@@ -1,4 +1,4 @@
-"""The exploration as the config file has it: with what changes no frame beside the settings that do."""
+"""The section ``exploration`` of the config file, including settings that do not affect the frames."""
 
 from __future__ import annotations
 
@@ -12,33 +12,34 @@ from aiida_mlip_autopipe.exploration import ExplorationSettings
 
 
 class CommitteeSettings(Settings):
-    """A second calculator that looks at all stored frames, each trajectory in a job of its own."""
+    """A second calculator that evaluates all stored frames, with a separate job for each trajectory."""
 
     calculator: AnyCalculator
-    """The second calculator. Seeds are not made for its range: a periodic structure needs no size for its labels."""
+    """The second calculator. Its cutoff does not affect the size of the seeds."""
     code: str | None = None
-    """AiiDA code, as ``label@computer``; by default the one that ``mlip-autopipe setup`` made for the calculator."""
+    """AiiDA code, written as ``label@computer``; by default, the code that ``mlip-autopipe setup`` created for the
+    calculator."""
     resources: JobResources | None = None
-    """What its jobs ask for, in place of what ``execution`` says for all codes."""
+    """Resources of its jobs; by default, those of ``execution``."""
 
 
 class ExplorationSection(ExplorationSettings):
-    """How each seed is explored, who else looks at the frames, and whether all steps are kept."""
+    """Settings of the explorations, of the committee and of full trajectories."""
 
     committee: CommitteeSettings | None = None
-    """A second calculator evaluates the stored frames; how far the two disagree is kept with each of them. None by
-    default. It changes no trajectory, and adding it later reruns none."""
+    """A second calculator that evaluates the stored frames; by default, none. The disagreement of the calculators is
+    stored with each frame. It does not affect the trajectories, and it can be added later without repeating them."""
     full_trajectory_interval: int | None = Field(default=None, ge=1)
-    """Each job also writes every step that is a multiple of this to a file that stays in its folder on the computer,
-    also in the equilibration and in stages that are not sampled: 1 keeps all steps. None are kept by default.
-    ``execution.stash`` copies the files to where they are safe."""
+    """Interval in steps of the full trajectory that each job writes to a file in its folder on the computer; 1 writes
+    all steps. It includes the equilibration and phases that are not sampled. By default, it is not written.
+    ``execution.stash`` copies the files to a safe place."""
 
     @model_validator(mode='after')
-    def _keeps_a_step(self) -> ExplorationSection:
+    def _check_interval(self) -> ExplorationSection:
         if self.full_trajectory_interval is not None and self.full_trajectory_interval > self.total_steps:
             raise fault(
                 Code.OUT_OF_RANGE,
-                f'full_trajectory_interval is {self.full_trajectory_interval}, more than all {self.total_steps} steps: '
-                'the full trajectory would be empty',
+                f'full_trajectory_interval {self.full_trajectory_interval} exceeds the {self.total_steps} steps, so the '
+                'full trajectory would be empty',
             )
         return self

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a config, one fault for each thing that a person would call wrong."""
+"""Conversion of the errors of pydantic to the faults of a config, one for each mistake of the user."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _Place = tuple[str | int, ...]
 
 
 def faults_of(error: ValidationError, data: Any, model: type[BaseModel]) -> list[Fault]:
-    """Return one fault for each thing that is wrong.
+    """Return one fault for each mistake.
 
     Parameters
     ----------
     error
-        What validation of the data raised.
+        The error of the validation.
     data
-        The content of the file, as it was validated.
+        The validated content of the file.
     model
-        The model it was validated with.
+        The model that validated it.
     """
     found = [_Located(details, data) for details in error.errors(include_url=False)]
     unions = _unions(found)
@@ -42,15 +42,15 @@ def faults_of(error: ValidationError, data: Any, model: type[BaseModel]) -> list
 class _Located:
     """An error with its place in the file.
 
-    Pydantic puts the members of unions into its paths; they are no part of the file. Those of a plain union are kept
-    aside, because each member brings errors of its own for the one value.
+    The locations of pydantic contain the members of unions, which are not part of the file. They are stored separately,
+    because each member of a plain union reports separate errors for the same value.
     """
 
     def __init__(self, details: ErrorDetails, data: Any):
         self.details = details
         self.path: list[str | int] = []
         self.members: list[tuple[int, str]] = []
-        """Length of the path where a member of a union was tried, and which."""
+        """The members of unions that were tried, each with the length of the path to its union."""
         node = data
         for number, key in enumerate(details['loc']):
             last = number == len(details['loc']) - 1
@@ -67,7 +67,7 @@ class _Located:
 
 
 def _unions(found: Sequence[_Located]) -> set[_Place]:
-    """Return where a plain union stands: where more than one member was tried."""
+    """Return the places of plain unions, where more than one member was tried."""
     tried: dict[_Place, set[str]] = {}
     for error in found:
         for length, member in error.members:
@@ -76,7 +76,7 @@ def _unions(found: Sequence[_Located]) -> set[_Place]:
 
 
 def _judge_union(errors: Sequence[_Located], place: _Place, model: type[BaseModel]) -> list[Fault]:
-    """Return the faults of the member that was meant, or one fault that names all, where that is not clear."""
+    """Return the faults of the member that fits best or, if none fits, one fault that lists all members."""
     by_member: dict[str, list[_Located]] = {}
     for error in errors:
         member = next(member for length, member in error.members if length == len(place))
@@ -97,6 +97,6 @@ def _judge_union(errors: Sequence[_Located], place: _Place, model: type[BaseMode
 def _word(errors: Sequence[_Located], model: type[BaseModel]) -> Iterator[Fault]:
     for error in errors:
         given, context = error.details['input'], error.details.get('ctx', {})
-        # Pydantic does not count the entries that have a fault of their own.
+        # Pydantic does not count invalid entries.
         if error.details['type'] != 'too_short' or len(given) < context['min_length']:
             yield word_fault(error.details, error.path, model)

@@ -1,4 +1,4 @@
-"""From a config file to a validated config, or to every fault of it."""
+"""Reading and validation of config files."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from aiida_mlip_autopipe.core.errors import ConfigError
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> CampaignConfig:
     """Read, compose and validate a config file.
 
-    Structure and model files that the config names are relative to the config file's folder; ``storage.database``, an
-    output, is kept as it is and relative to the current directory.
+    Paths of structure and model files are relative to the folder of the config file. ``storage.database`` is an output,
+    so it is relative to the current directory.
 
     Parameters
     ----------
     path
         The YAML file.
     overrides
-        Changes, as ``sampling.n_structures=500``, ``generation[0].n_seeds=3`` or ``+exploration=anneal``. An override
-        wins over a preset, a preset over the file.
+        Changes, such as ``sampling.n_structures=500``, ``generation[0].n_seeds=3`` or ``+exploration=anneal``.
+        Overrides take precedence over presets, and presets over the file.
 
     Raises
     ------
     ConfigError
-        With every fault of the config.
+        With all faults of the config.
     AutopipeError
         If the file cannot be read or an override cannot be applied.
     """
@@ -50,14 +50,14 @@ def validate_config(data: Mapping[str, Any], folder: Path) -> CampaignConfig:
     Parameters
     ----------
     data
-        The content, composed.
+        The composed content.
     folder
-        What relative paths of input files are relative to.
+        The folder for relative paths of input files.
 
     Raises
     ------
     ConfigError
-        With all errors of the config; for a file with a newer ``schema_version``, with that error only.
+        With all faults of the config; for a newer ``schema_version``, with this fault only.
     """
     data = complete_sections(data)
     try:
@@ -66,7 +66,7 @@ def validate_config(data: Mapping[str, Any], folder: Path) -> CampaignConfig:
         faults = faults_of(error, data, CampaignConfig)
         faulty = {details['loc'][0] for details in error.errors() if details['loc']}
         if 'schema_version' in faulty:
-            # The rules that the rest was written by are unknown.
+            # The rules of a newer version are unknown.
             raise ConfigError([fault for fault in faults if fault.path == 'schema_version']) from None
         sections = _validate_sections(data, folder, faulty)
         raise ConfigError([*faults, *find_conflicts(sections)]) from None
@@ -77,7 +77,7 @@ def validate_config(data: Mapping[str, Any], folder: Path) -> CampaignConfig:
 
 
 def _validate_sections(data: Mapping[str, Any], folder: Path, faulty: set[int | str]) -> dict[str, Any]:
-    """Return the sections without a fault, so that what is wrong between them is told at once with the rest."""
+    """Return the valid sections, so that conflicts between them are reported together with the other faults."""
     sections = {}
     for name, field in CampaignConfig.model_fields.items():
         if name in faulty:

@@ -1,7 +1,7 @@
-"""Overrides as a person writes them, and the same as Hydra wants them.
+"""Overrides as the user writes them, and their translation to the grammar of Hydra.
 
-A plain ``a.b=c`` changes or adds a value whether or not the file mentions it, ``list[0].b=c`` reaches into a list,
-``+section=preset`` mixes a preset in, ``~a.b`` removes a key.
+``a.b=c`` changes or adds a value, ``list[0].b=c`` changes an entry of a list, ``+section=preset`` applies a preset, and
+``~a.b`` removes a key.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 _OVERRIDE = re.compile(r'(?P<sign>\+\+|\+|~|)(?P<key>[^=]*?)(?:=(?P<value>.*))?', re.DOTALL)
 _KEY = re.compile(r'[A-Za-z_][\w-]*(?:\.[\w-]+|\[\d+\])*')
 _PRESET_NAMES = re.compile(r'[A-Za-z][\w-]*|\[[\w\s,-]+\]')
-# A plain text that Hydra's grammar takes without quotes, and one that it takes within them.
+# Texts that the grammar of Hydra accepts without quotes, and texts that it accepts in quotes.
 _PLAIN_VALUE = re.compile(r'[A-Za-z0-9_./+%*@?|: -]*')
 _QUOTABLE_VALUE = re.compile(r"""[^\[\]{}()'",$\\]*""")
 
@@ -30,13 +30,13 @@ class Override:
     Attributes
     ----------
     text
-        As it was given.
+        The override as the user wrote it.
     keys
         The path of the value: keys of mappings and, as digits, indices of lists.
     value
-        The new value in Hydra's grammar; None where the key is to be removed.
+        The new value in the grammar of Hydra; None if the key is removed.
     presets
-        The names of presets to mix into the section ``keys[0]``, where that is what is asked for.
+        The names of presets for the section ``keys[0]``; empty if the override is not a preset.
     """
 
     text: str
@@ -46,7 +46,7 @@ class Override:
 
     @property
     def hydra_text(self) -> str:
-        """The override as Hydra wants it."""
+        """The override in the grammar of Hydra."""
         key = '.'.join(self.keys)
         if self.presets:
             return f'+{key}=[{",".join(self.presets)}]'
@@ -58,21 +58,21 @@ class Override:
 
 
 def parse_override(text: str) -> Override:
-    """Read one override.
+    """Parse an override.
 
     Raises
     ------
     AutopipeError
-        If it has not the form of one.
+        If it is malformed.
     """
     match = _OVERRIDE.fullmatch(text)
-    assert match is not None  # every text matches: the form is checked below
+    assert match is not None  # every text matches; the form is checked below
     sign, key, value = match['sign'], match['key'].strip(), match['value']
     if not _KEY.fullmatch(key) or (value is None) != (sign == '~'):
         raise AutopipeError(
             Code.OVERRIDE_INVALID,
-            f'the override {text!r} has none of the forms '
-            'section.key=value, list[0].key=value, +section=preset, ~section.key',
+            f'the override {text!r} is malformed; '
+            'write section.key=value, list[0].key=value, +section=preset or ~section.key',
         )
     keys = tuple(key.replace('[', '.').replace(']', '').split('.'))
     if keys[0] == 'hydra':
@@ -86,18 +86,18 @@ def parse_override(text: str) -> Override:
 
 
 def explain_failure(override: Override, data: Any, reason: str, *, unreadable: bool) -> str:
-    """Return the sentence for an override that cannot be applied.
+    """Return the message for an override that cannot be applied.
 
     Parameters
     ----------
     override
         The override.
     data
-        What it was applied to.
+        The config to which it was applied.
     reason
-        What Hydra says.
+        The message of Hydra.
     unreadable
-        Whether the value is not in Hydra's grammar.
+        Whether Hydra cannot parse the value.
     """
     start = f'the override {override.text!r} cannot be applied'
     path = ''
@@ -105,17 +105,17 @@ def explain_failure(override: Override, data: Any, reason: str, *, unreadable: b
         if isinstance(data, Sequence) and not isinstance(data, str):
             if not key.isdigit() or int(key) >= len(data):
                 entries = 'one entry' if len(data) == 1 else f'{len(data)} entries'
-                return f'{start}: {path} is a list of {entries}, counted from 0, and has no entry {key!r}'
+                return f'{start}: {path} is a list of {entries}, counted from 0, without an entry {key!r}'
             if override.value is None and key == override.keys[-1]:
-                return f'{start}: an entry of a list cannot be removed; give the whole list as {path}=[…]'
+                return f'{start}: an entry of a list cannot be removed; replace the list with {path}=[…]'
             data, path = data[int(key)], f'{path}[{key}]'
         else:
             path = f'{path}.{key}'.lstrip('.')
             data = data.get(key) if isinstance(data, dict) else None
     if override.value is None and not override.presets:
-        return f'{start}: there is no value {path} to remove'
+        return f'{start}: the value {path} does not exist'
     if 'Ambiguous value' in reason or 'Sweep' in reason:
-        return f'{start}: write a list as {path}=[a,b], and put a text with a comma in quotes'
+        return f'{start}: write a list as {path}=[a,b], or quote a text with a comma'
     if not unreadable:
         return f'{start}: {reason}'
-    return f'{start}: its value cannot be read; put a text with special characters in quotes, as {path}="\'…\'"'
+    return f'{start}: its value cannot be parsed; quote a text with special characters: {path}="\'…\'"'

@@ -1,4 +1,4 @@
-"""The words for a fault: where it is, what stands there, what may."""
+"""The text of a fault: its place, the value in the file, and the allowed values."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from aiida_mlip_autopipe.core.fields import code_of
 _LONGEST_VALUE = 60
 
 _PHRASES = {
-    'missing': 'a value is needed here',
+    'missing': 'a value is required',
     'int_type': 'must be an integer',
     'int_parsing': 'must be an integer',
     'int_from_float': 'must be an integer',
-    'int_parsing_size': 'must be an integer of ordinary size',
+    'int_parsing_size': 'must be a smaller integer',
     'float_type': 'must be a number',
     'float_parsing': 'must be a number',
     'finite_number': 'must be a finite number',
-    'string_type': 'must be a text',
+    'string_type': 'must be a string',
     'bool_type': 'must be true or false',
     'bool_parsing': 'must be true or false',
     'path_type': 'must be a path',
@@ -48,11 +48,11 @@ _PHRASES = {
     'fault': '{allowed}',
 }
 OTHER_TYPE = frozenset(name for name in _PHRASES if name.endswith(('_type', '_parsing')))
-"""Errors that say that something else was meant, rather than what is wrong with it."""
+"""Errors that are reported for a value of another type."""
 
 
 def word_fault(details: ErrorDetails, path: Sequence[str | int], model: type[BaseModel]) -> Fault:
-    """Return the fault for one error of pydantic's.
+    """Return the fault for one error of pydantic.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def word_fault(details: ErrorDetails, path: Sequence[str | int], model: type[Bas
     path
         Its place in the file.
     model
-        The model of the whole file.
+        The model of the file.
     """
     kind, given, context = details['type'], details['input'], details.get('ctx', {})
     code, where, text = code_of(details), path_text(path), value_text(given)
@@ -70,7 +70,7 @@ def word_fault(details: ErrorDetails, path: Sequence[str | int], model: type[Bas
             return Fault(code, where, 'nothing', _PHRASES[kind])
         case 'extra_forbidden':
             keys = _known_keys(model, details['loc'])
-            allowed = f'there is no such key here, there are {", ".join(keys)}'
+            allowed = f'no such key exists here; use one of {", ".join(keys)}'
             return Fault(code, where, text, allowed, _near(path[-1], keys))
         case 'union_tag_not_found':
             return Fault(code, f'{where}.kind', 'nothing', _one_of(_known_kinds(model, details['loc'])))
@@ -93,13 +93,13 @@ def word_fault(details: ErrorDetails, path: Sequence[str | int], model: type[Bas
 
 
 def path_text(path: Sequence[str | int]) -> str:
-    """Return a path as it is written in an override: ``generation[0].elements``."""
+    """Return a path as in an override, such as ``generation[0].elements``."""
     text = ''.join(f'[{key}]' if isinstance(key, int) else f'.{key}' for key in path)
     return text.removeprefix('.') or 'the file'
 
 
 def value_text(value: Any) -> str:
-    """Return a value as it stands in the file, or what it is where it is long."""
+    """Return a value as in the file or, if it is long, its type and its size."""
     if isinstance(value, str):
         return repr(value if len(value) <= _LONGEST_VALUE else f'{value[:_LONGEST_VALUE]}…')
     text = json.dumps(value, ensure_ascii=False, default=str)
@@ -123,7 +123,7 @@ def _one_of(names: Sequence[str]) -> str:
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
-    """Return the models in an annotation, however deep in unions, lists and `Annotated`."""
+    """Return the models in an annotation, at any depth of unions, lists and `Annotated`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if get_origin(annotation) is Literal:
@@ -132,7 +132,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _models_at(model: type[BaseModel], location: Sequence[str | int]) -> list[type[BaseModel]]:
-    """Follow a location of pydantic's, which names the members of unions."""
+    """Return the models at a location of pydantic, which includes the members of unions."""
     models = [model]
     for key in location:
         if isinstance(key, int):

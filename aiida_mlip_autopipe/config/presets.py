@@ -1,4 +1,4 @@
-"""Presets: parts of a config by name, from the user's folders and from the package's."""
+"""Presets: named parts of a config, in folders of the user and of this package."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 
 PRESET_SECTIONS = ('calculator', 'exploration', 'sampling', 'storage', 'execution')
-"""The sections that a preset can be mixed into."""
+"""The sections that can have presets."""
 
 PACKAGE_FOLDER = Path(__file__).parent / 'presets'
 
 
 def preset_folders(config_folder: Path) -> tuple[Path, ...]:
-    """Return where presets are looked for, the first wins.
+    """Return the folders of presets; earlier folders take precedence.
 
     Parameters
     ----------
     config_folder
-        The folder of the config file: a ``presets`` folder there comes first, then the user's own under
-        ``~/.config/mlip-autopipe`` (or ``$XDG_CONFIG_HOME``), then the package's.
+        The folder of the config file. Its subfolder ``presets`` comes first, then the folder of the user in
+        ``~/.config/mlip-autopipe`` (or ``$XDG_CONFIG_HOME``), then the folder of this package.
     """
     home = Path(os.environ.get('XDG_CONFIG_HOME') or Path.home() / '.config')
     return config_folder / 'presets', home / 'mlip-autopipe' / 'presets', PACKAGE_FOLDER
 
 
 def known_presets(section: str, folders: Sequence[Path]) -> dict[str, Path]:
-    """Return the presets of a section, name to file."""
+    """Return the files of the presets of a section by name."""
     known: dict[str, Path] = {}
     for folder in reversed(folders):
         known |= {file.stem: file for file in sorted((folder / section).glob('*.yaml'))}
@@ -43,12 +43,12 @@ def find_preset(section: str, name: str, folders: Sequence[Path]) -> Path:
     Raises
     ------
     AutopipeError
-        If there is none; the sentence lists those there are.
+        If it does not exist; the message lists the existing ones.
     """
     known = known_presets(section, folders)
     if name in known:
         return known[name]
-    listed = f'there are {", ".join(sorted(known))}' if known else 'there is none for this section'
+    listed = f'use one of {", ".join(sorted(known))}' if known else 'this section has no presets'
     close = get_close_matches(name, known, n=1)
     hint = f'; did you mean {close[0]!r}?' if close else ''
-    raise AutopipeError(Code.CHOICE_UNKNOWN, f'there is no preset {name!r} for {section}; {listed}{hint}')
+    raise AutopipeError(Code.CHOICE_UNKNOWN, f'no preset {name!r} exists for {section}; {listed}{hint}')

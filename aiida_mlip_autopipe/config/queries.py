@@ -1,4 +1,4 @@
-"""The queries of a config to databases, which are asked before anything runs."""
+"""The database queries of a config, which are answered before the campaign runs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from aiida_mlip_autopipe.generation import answer_queries
 
 
 def ask_databases(config: CampaignConfig) -> CampaignConfig:
-    """Return a config whose queries have the files of their answers beside them; without a query, the config itself.
+    """Return a config with the files of the answers to its queries; without queries, the config itself.
 
     Raises
     ------
     AutopipeError
         If a query has no answer.
     ConfigError
-        If the calculator does not know an element of an answer.
+        If the calculator does not support an element of an answer.
     """
     generation = answer_queries(config.generation)
     if generation == config.generation:

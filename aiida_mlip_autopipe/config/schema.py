@@ -1,4 +1,4 @@
-"""Help for writing a config file: a commented file to start from, and its JSON schema for editors."""
+"""Help for writing a config file: a commented example, and a JSON schema for editors."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from aiida_mlip_autopipe.config.campaign import DEFAULT_KINDS, CampaignConfig
 
 
 def starter_config() -> str:
-    """Return a config file with comments: a small campaign that runs as it is."""
+    """Return a commented config file of a small campaign, which can be run unchanged."""
     return files('aiida_mlip_autopipe.config').joinpath('starter.yaml').read_text(encoding='utf-8')
 
 
 def config_schema() -> dict[str, Any]:
-    """Return the JSON schema of the config file, with which editors complete and check it."""
+    """Return the JSON schema of the config file, for completion and validation in editors."""
     schema: dict[str, Any] = CampaignConfig.model_json_schema()
     for section in DEFAULT_KINDS:
-        # Without a `kind` the default is meant, and the values of several kinds may fit: no fault of the file.
+        # A section without a `kind` has the default kind, so its values may match several kinds.
         properties = schema['properties'][section]
         properties['anyOf'] = properties.pop('oneOf')
         properties.pop('discriminator')

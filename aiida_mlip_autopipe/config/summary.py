@@ -17,11 +17,11 @@ class EntrySummary:
     Attributes
     ----------
     kind
-        Its generator.
+        The kind of the entry.
     n_seeds
-        Seeds that it asks for.
+        The number of seeds.
     example
-        Formula of its first seed; None if no seed is made to check the entry.
+        The chemical formula of its first seed; None if the check generates no seed.
     """
 
     kind: str
@@ -36,21 +36,21 @@ class ConfigSummary:
     Attributes
     ----------
     name
-        The campaign.
+        The name of the campaign.
     entries
-        The entries that seeds are made from.
+        The entries of ``generation``.
     calculator, model
-        Kind of the calculator, and its model; None for a calculator without a model.
+        The kind of the calculator, and its model; None for a calculator without a model.
     n_frames
-        Maximum number of frames that the explorations store.
+        The maximum number of frames that the explorations store.
     sampler, n_structures
         The sampler, and the maximum number of frames that it selects.
     coverage_score
-        The coverage score at which the selection stops; None if it takes all ``n_structures``.
+        The coverage score at which the selection stops; None without a target of coverage.
     has_too_few_frames
-        Whether fewer frames can be stored than are to be selected.
+        Whether ``n_structures`` exceeds ``n_frames``.
     database
-        The file that the dataset is written to.
+        The file of the dataset.
     """
 
     name: str
@@ -66,12 +66,12 @@ class ConfigSummary:
 
 
 def summarise_config(config: CampaignConfig) -> ConfigSummary:
-    """Return what a config describes; the first seed of each entry is made, so an impossible entry is found.
+    """Return a summary of a config. The first seed of each entry is generated to find impossible entries.
 
     Raises
     ------
     AutopipeError
-        If a seed cannot be made.
+        If a seed cannot be generated.
     """
     sampling, model = config.sampling, getattr(config.calculator, 'model', None)
     return ConfigSummary(

@@ -1,12 +1,12 @@
-"""YAML files, read strictly: a mapping with text keys, none of them twice.
+"""Strict reading of YAML files, whose content must be a mapping with unique string keys.
 
-Plain words are read by the core schema of YAML 1.2, so that ``No`` is nobelium, ``on`` a text and ``1e-3`` a number,
-where a reader of YAML 1.1 sees a boolean, a boolean and a text. Other than there, ``0o17`` and ``0x1F`` are texts.
+Plain scalars are read by the core schema of YAML 1.2: ``No`` is nobelium, ``on`` is a string and ``1e-3`` is a number.
+In YAML 1.1, they are a boolean, a boolean and a string. Unlike in the core schema, ``0o17`` and ``0x1F`` are strings.
 
-PyYAML, which Hydra needs anyway, parses the file; only the values are made here. With ruamel.yaml most of this module
-would still be needed: it converts values to dates, sets and bytes, accepts keys that are not texts, and lets an anchor
-contain itself. Its YAML 1.2 reads ``1_000`` as a number and ``.5e3`` as a text, and fails on ``._`` without naming the
-line. It takes 1.8 times as long for the example configs (`benchmarks/yaml_readers.py`).
+PyYAML, which Hydra requires anyway, parses the files; this module converts the values. Most of it would also be
+necessary with ruamel.yaml, which converts values to dates, sets and bytes, accepts keys that are not strings, and
+allows an anchor to contain itself. ruamel.yaml reads ``1_000`` as a number and ``.5e3`` as a string, and fails on
+``._`` without reporting the line. It takes 1.8 times as long for the example configs (`benchmarks/yaml_readers.py`).
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ def read_yaml_file(path: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        JSON types only, and floats that are not finite.
+        JSON types, including floats that are not finite.
 
     Raises
     ------
     AutopipeError
-        If the file cannot be read or is not such a mapping; the sentence names the line.
+        If the file cannot be read or its content is not valid; the message names the line.
     """
     try:
         text = path.read_text(encoding='utf-8-sig')
     except FileNotFoundError:
-        raise AutopipeError(Code.FILE_MISSING, f'there is no file {path}') from None
+        raise AutopipeError(Code.FILE_MISSING, f'the file {path} does not exist') from None
     except IsADirectoryError:
         raise AutopipeError(Code.NOT_A_FILE, f'{path} is a folder, not a file') from None
     except UnicodeDecodeError:
@@ -70,9 +70,7 @@ def read_yaml_file(path: Path) -> dict[str, Any]:
             Code.YAML_INVALID, f'{path}: this is not valid YAML ({" ".join(str(error).split())})'
         ) from error
     if node is None:
-        raise AutopipeError(
-            Code.YAML_INVALID, f'{path} is empty; `mlip-autopipe config init` writes a file to start from'
-        )
+        raise AutopipeError(Code.YAML_INVALID, f'{path} is empty; write an example with `mlip-autopipe config init`')
     if not isinstance(node, yaml.MappingNode):
         raise AutopipeError(
             Code.YAML_INVALID, f'{path}: the file must be a mapping of sections such as `name: …`, it is {_named(node)}'
@@ -81,20 +79,20 @@ def read_yaml_file(path: Path) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
-    """Quotes what any reader of YAML might take for a number."""
+    """Quotes all strings that a YAML reader could read as numbers."""
 
 
 _Dumper.add_implicit_resolver('tag:yaml.org,2002:float', re.compile(f'({_FLOAT.pattern})$'), list('-+.0123456789'))
 
 
 def yaml_text(data: Mapping[str, Any]) -> str:
-    """Return a mapping of JSON types as YAML; a config file of this text has the same content."""
+    """Return a mapping of JSON types as YAML that `read_yaml_file` and Hydra read as the same mapping."""
     text: str = yaml.dump(_escape(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
     return text
 
 
 def _escape(value: Any) -> Any:
-    """Return a value in which what looks like an interpolation of Hydra's stays a text."""
+    """Return a value with escaped interpolations, which Hydra does not resolve."""
     if isinstance(value, Mapping):
         return {key: _escape(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -107,7 +105,7 @@ def _named(node: yaml.Node) -> str:
 
 
 class _NodeReader:
-    """Turns the nodes of one file into values."""
+    """Converts the nodes of a file to values."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -130,7 +128,7 @@ class _NodeReader:
         return value
 
     def mapping(self, node: yaml.MappingNode) -> dict[str, Any]:
-        """Return a mapping; what ``<<`` merges in is overridden by the mapping's own keys."""
+        """Return a mapping, in which its own keys override those that ``<<`` merges."""
         own: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -138,21 +136,21 @@ class _NodeReader:
             if key_node.value == '<<' and not key_node.style:
                 for source in value if isinstance(value, list) else [value]:
                     if not isinstance(source, dict):
-                        raise self._refuse(key_node, '<< takes a mapping or a list of mappings')
+                        raise self._refuse(key_node, '<< requires a mapping or a list of mappings')
                     merged = source | merged
                 continue
             key = self._value(key_node)
             if not isinstance(key, str):
                 given = key_node.value or 'null' if isinstance(key_node, yaml.ScalarNode) else _named(key_node)
-                raise self._refuse(key_node, f'the key {given} is not a text; quote it')
+                raise self._refuse(key_node, f'the key {given} is not a string; quote it')
             if key in own:
-                raise self._refuse(key_node, f'the key {key!r} stands twice')
+                raise self._refuse(key_node, f'the key {key!r} is repeated')
             own[key] = value
         return merged | own
 
 
 def _plain(text: str) -> Any:
-    """Return the value of a plain scalar by the core schema."""
+    """Return the value of a plain scalar."""
     if text in _WORDS:
         return _WORDS[text]
     if _INTEGER.fullmatch(text):

@@ -1,1 +1,1 @@
-"""Shared by all subpackages: errors, settings, registries, random streams, atomic writes and hashing."""
+"""Code shared by all subpackages: errors, settings, registries, random streams, atomic writes and hashing."""

@@ -31,7 +31,7 @@ class Code(StrEnum):
         return member
 
     # Files and packages, in every part of the program.
-    FILE_MISSING = 'file_missing', 'There is no such file.', 'Correct the path, or make the file.'
+    FILE_MISSING = 'file_missing', 'There is no such file.', 'Correct the path, or create the file.'
     FILE_EXISTS = (
         'file_exists',
         'The output file exists.',
@@ -39,13 +39,13 @@ class Code(StrEnum):
     )
     FILE_UNREADABLE = (
         'file_unreadable',
-        'The file cannot be read: it is damaged, has another format, or may not be read.',
+        'The file cannot be read: it is damaged, has another format, or its permissions are wrong.',
         'Check the file with the program that wrote it.',
     )
     FILE_UNWRITABLE = 'file_unwritable', 'The file cannot be written.', 'Free space, or choose another folder.'
     FILE_SUFFIX = 'file_suffix', "The suffix of the file's name is not supported.", 'Use one of the listed suffixes.'
     NOT_A_FILE = 'not_a_file', 'The path is a folder, not a file.', 'Add the name of the file.'
-    FOLDER_MISSING = 'folder_missing', 'There is no such folder.', 'Make the folder, or correct the path.'
+    FOLDER_MISSING = 'folder_missing', 'There is no such folder.', 'Create the folder, or correct the path.'
     PACKAGE_MISSING = (
         'package_missing',
         'An optional package is not installed.',
@@ -54,12 +54,12 @@ class Code(StrEnum):
     KIND_UNKNOWN = 'kind_unknown', 'No variant of this kind exists.', 'Use one of the listed kinds.'
     PLUGIN_BROKEN = (
         'plugin_broken',
-        'A variant that another package adds cannot be used.',
+        'A variant from another package cannot be used.',
         'Update that package, or report the error to its authors.',
     )
     SCHEMA_VERSION = (
         'schema_version',
-        'The data have a schema version that this version of the program does not read.',
+        'This version of the program does not support the schema version of the data.',
         'Update aiida-mlip-autopipe.',
     )
 
@@ -69,7 +69,7 @@ class Code(StrEnum):
         'The calculator does not support an option of the config.',
         'Use another calculator, or change the option.',
     )
-    CONFIG_INVALID = 'config_invalid', 'The config has errors.', 'Correct each error of the list.'
+    CONFIG_INVALID = 'config_invalid', 'The config has errors.', 'Correct each error in the list.'
     INTERPOLATION_FAILED = (
         'interpolation_failed',
         'The value of a ${…} in the config cannot be found.',
@@ -83,20 +83,20 @@ class Code(StrEnum):
     )
     VALUE_MISSING = 'value_missing', 'A required value is missing.', 'Add the key.'
     KEY_UNKNOWN = 'key_unknown', 'No such key exists here.', 'Use one of the listed keys.'
-    KEY_RENAMED = 'key_renamed', 'The name is an old one.', 'Use the new name.'
+    KEY_RENAMED = 'key_renamed', 'The name was changed.', 'Use the new name.'
     KIND_MISSING = 'kind_missing', 'The section has no kind.', 'Add one of the listed kinds.'
     CHOICE_UNKNOWN = 'choice_unknown', 'The value is not one of the choices.', 'Use one of the listed values.'
-    TYPE_WRONG = 'type_wrong', 'The value has another type.', 'Write a value of the type in the message.'
-    OUT_OF_RANGE = 'out_of_range', 'The value is not allowed here.', 'Use a value within the range in the message.'
+    TYPE_WRONG = 'type_wrong', 'The value has the wrong type.', 'Use a value of the type in the message.'
+    OUT_OF_RANGE = 'out_of_range', 'The value is out of range.', 'Use a value in the range of the message.'
     WRONG_LENGTH = 'wrong_length', 'The list or text is too short or too long.', 'Use the length in the message.'
     WRONG_PATTERN = 'wrong_pattern', 'The text is malformed.', 'Write it as the message shows.'
     VALUES_EXCLUDE = (
         'values_exclude',
-        'Values are given that exclude each other.',
+        'Two or more values exclude each other.',
         'Remove all but one of them.',
     )
-    VALUES_INCOMPLETE = 'values_incomplete', 'One of several values is needed.', 'Give one of those in the message.'
-    VALUE_INVALID = 'value_invalid', 'The value breaks a rule.', 'Write a value that the message allows.'
+    VALUES_INCOMPLETE = 'values_incomplete', 'A further value is required.', 'Add one of the values in the message.'
+    VALUE_INVALID = 'value_invalid', 'The value violates a rule.', 'Use a value that the message allows.'
 
     # Generation of seeds.
     API_KEY_MISSING = 'api_key_missing', 'No API key is set.', 'Put the key into MP_API_KEY, or use the provider mp.'
@@ -131,7 +131,7 @@ class Code(StrEnum):
     SITES_MISMATCH = 'sites_mismatch', 'The structure type has other sites.', 'Use the sites in the message.'
     STRUCTURE_INVALID = (
         'structure_invalid',
-        'A structure breaks a rule of validation.',
+        'A structure violates a rule of validation.',
         'Change the entry, or relax the rule in the section validation.',
     )
     STRUCTURE_UNUSABLE = 'structure_unusable', 'A structure in a file is invalid.', 'Correct the structure in the file.'

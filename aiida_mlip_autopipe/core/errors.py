@@ -1,4 +1,4 @@
-"""Faults that a person can mend: each is one sentence that names the place, the value and what is allowed."""
+"""Errors that a user can correct: each message names the place, the value and what is allowed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aiida_mlip_autopipe.core.codes import Code
 
 
 class AutopipeError(Exception):
-    """Base of every error that is shown to the user as one sentence, without a traceback.
+    """Base class of the errors that are shown to the user as one sentence without a traceback.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class AutopipeError(Exception):
 
 
 class ModelMissingError(AutopipeError):
-    """A model whose bytes are not stored and whose files are gone.
+    """The files of a model were deleted, and its bytes are not stored.
 
     Parameters
     ----------
@@ -46,31 +46,31 @@ class ModelMissingError(AutopipeError):
         self.computer = computer
         super().__init__(
             Code.MODEL_MISSING,
-            f'the model of sha256 {sha256} is not on {computer}, and its bytes are not stored; '
-            f"'mlip-autopipe calculator place FILE --computer {computer}' puts the file of that sha256 there",
+            f'the model with sha256 {sha256} is not on {computer}, and its bytes are not stored; '
+            f"place it with 'mlip-autopipe calculator place FILE --computer {computer}'",
         )
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        """Return how it is made again in another process."""
+        """Return how to recreate the error in another process."""
         return type(self), (self.sha256, self.computer)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault of a config file.
+    """One fault in a config file.
 
     Attributes
     ----------
     code
         The code of the fault.
     path
-        Where in the file, as ``exploration.temperature_K`` or ``generation[0].elements``.
+        The place in the file, such as ``exploration.temperature_K`` or ``generation[0].elements``.
     given
-        What stands there, as text.
+        The value in the file, as text.
     allowed
-        What may stand there, as a phrase.
+        What is allowed, as a phrase.
     nearest
-        The nearest valid name, where a name was mistyped.
+        The most similar valid name, if a name was mistyped.
     """
 
     code: Code
@@ -85,12 +85,12 @@ class Fault:
 
 
 class ConfigError(AutopipeError):
-    """A config with one or more faults, all of them told at once.
+    """A config with one or more faults, which are reported together.
 
     Parameters
     ----------
     faults
-        Every fault found.
+        All faults of the config.
     """
 
     def __init__(self, faults: Sequence[Fault]):
@@ -113,16 +113,16 @@ class CombinedError(AutopipeError):
 
 
 class PhysicsViolationError(AutopipeError):
-    """A structure that breaks a rule of validity.
+    """A structure that violates a rule of validation.
 
     Parameters
     ----------
     rule
-        The rule's name, as ``min_distance``.
+        The name of the rule, such as ``min_distance``.
     atoms
-        The indices of the atoms concerned; empty where the rule is about the whole cell.
+        The indices of the atoms concerned; empty if the rule concerns the cell.
     value, limit
-        What was found and what the rule asks for, in the rule's unit.
+        The value of the structure and the limit of the rule, in the unit of the rule.
     message
         The sentence for the user.
     """
@@ -135,5 +135,5 @@ class PhysicsViolationError(AutopipeError):
         super().__init__(Code.STRUCTURE_INVALID, message)
 
     def __reduce__(self) -> tuple[type, tuple[str, tuple[int, ...], float, float, str]]:
-        """Return how it is made again in another process."""
+        """Return how to recreate the error in another process."""
         return type(self), (self.rule, self.atoms, self.value, self.limit, str(self))

@@ -1,4 +1,4 @@
-"""Types of config fields that several subpackages share, and the wording of validation errors."""
+"""Types of config fields that several subpackages use, and the codes of validation errors."""
 
 from __future__ import annotations
 
@@ -36,22 +36,20 @@ _CODES = {
 }
 
 BY_CONTENT = 'by_content'
-"""Key of the serialization context that has files dumped as the sha256 of their content, wherever they are."""
+"""Key of the serialization context in which a file is dumped as the sha256 of its content."""
 
 
 def fault(code: Code | str, allowed: str = '', *, nearest: str | None = None) -> PydanticCustomError:
-    """Return what a validator raises for a bad value.
-
-    A plain ``ValueError`` serves as well; this one also carries a code and the nearest valid name.
+    """Return the error that a validator raises for an invalid value.
 
     Parameters
     ----------
     code
         The code of the fault.
     allowed
-        What may stand there, as a phrase: ``'must be the symbol of an element'``.
+        What is allowed, as a phrase such as ``'must be the symbol of an element'``.
     nearest
-        The nearest valid name, where a name was mistyped.
+        The most similar valid name, if a name was mistyped.
     """
     if not allowed:  # TODO: the code becomes required.
         code, allowed = Code.VALUE_INVALID, code
@@ -75,27 +73,27 @@ def code_of(details: ErrorDetails) -> Code:
 
 
 def _resolve_input_file(path: Path, info: ValidationInfo) -> Path:
-    """Resolve a path against the config file's folder, and refuse it if there is no such file.
+    """Resolve a path against the folder of the config file, and refuse it if no such file exists.
 
-    The folder is in the validation context (``{'folder': Path}``) while a config file is read. Without it, as in a
-    job or for settings made in Python, the path is kept as it is and not looked for.
+    While a config file is read, the validation context contains the folder (``{'folder': Path}``). Without a context,
+    as in a job or for settings created in Python, the path is neither changed nor checked.
     """
     if not info.context:
         return path
-    # Links are not followed: the name the user gave tells the format.
+    # Links are not followed, because the format depends on the name in the config.
     resolved = Path(os.path.abspath(info.context['folder'] / path.expanduser()))
     if not resolved.is_file():
         folder = resolved.parent
         names = [entry.name for entry in folder.iterdir() if entry.is_file()] if folder.is_dir() else []
         close = get_close_matches(resolved.name, names, n=1)
-        what = 'is a folder, not a file' if resolved.is_dir() else f'there is no such file in {folder}'
+        allowed = 'must be a file, not a folder' if resolved.is_dir() else f'no such file exists in {folder}'
         code = Code.NOT_A_FILE if resolved.is_dir() else Code.FILE_MISSING
-        raise fault(code, what, nearest=str(path.with_name(close[0])) if close else None)
+        raise fault(code, allowed, nearest=str(path.with_name(close[0])) if close else None)
     return resolved
 
 
 def _resolve_model(model: str, info: ValidationInfo) -> str:
-    """Resolve what is a path; a plain word that is no file is a name, which the calculator knows or refuses."""
+    """Resolve a model that is a path; a plain word that is not a file is a name, which the calculator checks."""
     if not info.context:
         return model
     is_name = '/' not in model and not (info.context['folder'] / model).is_file()
@@ -110,7 +108,7 @@ def _dump_file(path: Any, handler: SerializerFunctionWrapHandler, info: Serializ
 
 
 InputFile = Annotated[Path, AfterValidator(_resolve_input_file), WrapSerializer(_dump_file)]
-"""A file that must exist; in a config file its path is relative to the config file's folder."""
+"""A file that must exist; in a config file, its path is relative to the folder of that file."""
 
 InputModel = Annotated[str, AfterValidator(_resolve_model), WrapSerializer(_dump_file)]
-"""A model: a file, whose path is relative to the config file's folder, or a name that the calculator knows."""
+"""A model: a file, whose path is relative to the folder of the config file, or a name that the calculator supports."""

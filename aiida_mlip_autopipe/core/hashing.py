@@ -1,4 +1,4 @@
-"""Hashes of file contents."""
+"""Hashes of files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def file_sha256(path: Path) -> str:
 
 
 def stream_sha256(stream: IO[bytes]) -> str:
-    """Return the sha256 of the rest of a stream; `hashlib.file_digest` rejects the streams of AiiDA's repository."""
+    """Return the sha256 of the rest of a stream; `hashlib.file_digest` refuses streams of AiiDA's repository."""
     digest = hashlib.sha256()
     while chunk := stream.read(CHUNK):
         digest.update(chunk)

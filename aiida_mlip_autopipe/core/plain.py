@@ -1,4 +1,4 @@
-"""Dataclasses as JSON: the only format in which the program passes its results to other programs."""
+"""Conversion of dataclasses to JSON, the format in which the program passes results to other programs."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def to_json(value: Any) -> str:
 
 
 def to_plain(value: Any) -> Any:
-    """Return a result as dicts, lists, text, numbers, booleans and None.
+    """Return a result as dicts, lists, strings, numbers, booleans and None.
 
-    Dataclasses and settings become dicts of their fields, dates become text in ISO 8601 with the offset from UTC, paths
-    become text, and numbers that are not finite become None. Durations are not converted: fields give them in seconds,
-    with ``_s`` in the name.
+    Dataclasses and settings become dicts of their fields. Dates become strings in ISO 8601 with the offset from UTC.
+    Paths become strings. Numbers that are not finite become None. Durations are not converted: results contain them in
+    seconds, in fields whose names end in ``_s``.
 
     Raises
     ------
     TypeError
-        If it contains anything else.
+        If the result contains any other type.
     """
     if isinstance(value, Settings):
         return value.model_dump(mode='json')
@@ -50,4 +50,4 @@ def to_plain(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, str | bool | int):
         return value
-    raise TypeError(f'{type(value).__name__} has no form in JSON')
+    raise TypeError(f'{type(value).__name__} cannot be converted to JSON')

@@ -1,4 +1,4 @@
-"""Every random number of a campaign comes from its ``random_seed`` and a stable label."""
+"""Random numbers: all of a campaign derive from its ``random_seed`` and stable labels."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import numpy as np
 
 
 def derive_random_seed(random_seed: int, *labels: str) -> int:
-    """Derive the number that seeds one generator.
+    """Derive the seed of a random number generator.
 
     Parameters
     ----------
     random_seed
-        The campaign's number.
+        The random seed of the campaign.
     labels
-        What the generator is for, as ``('exploration', seed_id)``. A label must not depend on how many seeds or
-        entries a campaign has, so that adding one changes no other.
+        The purpose of the generator, such as ``('exploration', seed_id)``. A label must not depend on the number of
+        seeds or entries, so that a new one does not change the others.
 
     Returns
     -------
     int
-        A non-negative integer below 2**63 (it fits a database column and a JSON number of any reader).
+        A non-negative integer below 2**63, which fits into a database column.
     """
     text = '\x1f'.join([str(random_seed), *labels])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], 'big') >> 1
 
 
 def make_rng(random_seed: int, *labels: str) -> np.random.Generator:
-    """Return the generator for a label; see `derive_random_seed`."""
+    """Return the random number generator for a label; see `derive_random_seed`."""
     return np.random.Generator(np.random.PCG64(derive_random_seed(random_seed, *labels)))

@@ -1,4 +1,4 @@
-"""Variants of a stage by their ``kind``: those of the package and those that others add by entry point."""
+"""Variants of a stage by their ``kind``: those of this package, and those that other packages add by entry points."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.core.settings import Settings
 
 
 class Variant(Protocol):
-    """What a registry holds: a class that names the settings model it is made from."""
+    """A class with a settings model."""
 
     @property
     def settings_class(self) -> type[Settings]:
@@ -31,12 +31,12 @@ V = TypeVar('V', bound=Variant)
 def variants_in(package: str) -> dict[str, str]:
     """Return the built-in variants of a package by kind, without importing them.
 
-    Each module holds one: the name of the module is the kind, and its constant ``VARIANT`` is the class.
+    Each module contains one variant: its name is the kind, and its constant ``VARIANT`` is the class.
 
     Parameters
     ----------
     package
-        Its name, such as ``aiida_mlip_autopipe.generation.kinds``.
+        The name of the package, such as ``aiida_mlip_autopipe.generation.kinds``.
     """
     modules = iter_modules(import_module(package).__path__)
     return {kind: f'{package}.{kind}:VARIANT' for kind in sorted(module.name for module in modules)}
@@ -48,9 +48,9 @@ class Registry(Generic[V]):
     Parameters
     ----------
     group
-        The entry point group that other packages use, as ``aiida_mlip_autopipe.generators``.
+        The entry point group for other packages, such as ``aiida_mlip_autopipe.generators``.
     builtin
-        The package's own variants, from `variants_in`: kind to ``'module:Class'``, imported on demand.
+        The variants of this package, from `variants_in`: kind to ``'module:Class'``. They are imported on demand.
     """
 
     def __init__(self, group: str, builtin: Mapping[str, str]):
@@ -64,7 +64,7 @@ class Registry(Generic[V]):
             raise AutopipeError(
                 Code.PLUGIN_BROKEN,
                 f'the entry point {kind!r} of the group {self.group!r} has the name of a built-in kind; '
-                'the package that adds it must choose another',
+                'its package must use another name',
             )
         return self._builtin | added
 
@@ -77,11 +77,11 @@ class Registry(Generic[V]):
         Raises
         ------
         AutopipeError
-            If there is no such kind, or the package that adds it is broken.
+            If no such kind exists, or its package is broken.
         """
         if kind not in self._entry_points:
             noun = self.group.rpartition('.')[2].removesuffix('s')
-            raise AutopipeError(Code.KIND_UNKNOWN, f'there is no {noun} {kind!r}; there are {", ".join(self)}')
+            raise AutopipeError(Code.KIND_UNKNOWN, f'no {noun} {kind!r} exists; use one of {", ".join(self)}')
         module, _, name = self._entry_points[kind].value.partition(':')
         try:
             variant: type[V] = getattr(import_module(module), name)
@@ -92,16 +92,16 @@ class Registry(Generic[V]):
         return variant
 
     def make(self, settings: Settings) -> V:
-        """Make the variant that belongs to validated settings."""
+        """Create the variant for validated settings."""
         return self.load(settings.kind)(settings)  # type: ignore[attr-defined,call-arg]
 
     def settings_union(self, *, without: Collection[str] = ()) -> Any:
-        """Return the union of all settings models, discriminated on ``kind``, to annotate a config field with.
+        """Return the union of all settings models, discriminated by ``kind``, as the annotation of a config field.
 
         Parameters
         ----------
         without
-            Kinds to leave out: those that contain others would contain themselves.
+            Kinds to omit, since a kind that contains others must not contain itself.
         """
         models = tuple(self.load(kind).settings_class for kind in self if kind not in without)
         return Annotated[Union[models], Field(discriminator='kind')]  # noqa: UP007 (the members are not known here)

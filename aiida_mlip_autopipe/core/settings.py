@@ -1,4 +1,4 @@
-"""The base of all settings models."""
+"""The base class of all settings models."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Settings(BaseModel):
-    """A part of the config: frozen, with no unknown key, no NaN and its fields documented by their docstrings."""
+    """A part of the config. It is frozen, refuses unknown keys and NaN, and its fields are described by docstrings."""
 
     model_config = ConfigDict(
         frozen=True, extra='forbid', allow_inf_nan=False, use_attribute_docstrings=True, protected_namespaces=()

@@ -1,4 +1,4 @@
-"""Output files that are never overwritten unasked and never half written."""
+"""Output files that are overwritten only on request and are never left incomplete."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Refuse an output file that may not or cannot be written; called before any work is done for it.
+    """Refuse an output file that must not or cannot be written, before it is computed.
 
     Parameters
     ----------
     path
         The file.
     overwrite
-        Whether an existing file may be replaced.
+        Whether an existing file is replaced.
 
     Raises
     ------
     AutopipeError
-        If the file exists and may not be replaced, is a folder, or its folder does not exist.
+        If the file exists and is not replaced, the path is a folder, or the folder of the file does not exist.
     """
     if path.is_dir():
         raise AutopipeError(Code.NOT_A_FILE, f'{path} is a folder, not a file')
     if not path.parent.is_dir():
-        raise AutopipeError(Code.FOLDER_MISSING, f'there is no folder {path.parent} for the file {path.name}')
+        raise AutopipeError(Code.FOLDER_MISSING, f'the folder {path.parent} of the file {path.name} does not exist')
     if path.exists() and not overwrite:
-        raise AutopipeError(Code.FILE_EXISTS, f'{path} exists already and is not overwritten without --force')
+        raise AutopipeError(Code.FILE_EXISTS, f'{path} exists; replace it with --force')
 
 
 @contextmanager
 def whole_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield the path to write to; when the block ends well, the file there gets its name.
+    """Yield a temporary path; when the block succeeds, the file there is renamed to the path.
 
-    When it does not, nothing is left of the file, and one that was there before is as it was.
+    When it fails, the temporary file is removed, and an existing file at the path is not changed.
 
     Raises
     ------
     AutopipeError
-        If the file may not or cannot be written.
+        If the file must not or cannot be written.
     """
     refuse_existing(path, overwrite)
     try:
