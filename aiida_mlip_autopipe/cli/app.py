@@ -1,6 +1,6 @@
 """The program ``mlip-autopipe`` and its commands.
 
-A module of a command imports nothing heavy but in the functions that need it, so that help and completion are instant.
+The modules of commands import heavy packages only inside functions, so that help and completion are instant.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.cli.calculator import calculator_app
 from aiida_mlip_autopipe.cli.computer import computer_app
 from aiida_mlip_autopipe.cli.config import config_app
 from aiida_mlip_autopipe.cli.dataset import dataset_app
-from aiida_mlip_autopipe.cli.faults import FaultTellingGroup
+from aiida_mlip_autopipe.cli.faults import ErrorReportingGroup
 from aiida_mlip_autopipe.cli.generate import generate
 from aiida_mlip_autopipe.cli.run import run
 from aiida_mlip_autopipe.cli.setup import setup
@@ -22,10 +22,10 @@ from aiida_mlip_autopipe.cli.status import export, report, resume, status, traje
 from aiida_mlip_autopipe.cli.stop import clean, kill
 
 app = typer.Typer(
-    cls=FaultTellingGroup,
+    cls=ErrorReportingGroup,
     no_args_is_help=True,
     context_settings={'help_option_names': ['-h', '--help']},
-    # A file or a pipe gets plain text.
+    # The output to a file or a pipe is plain text.
     rich_markup_mode='rich' if sys.stdout.isatty() else None,
     pretty_exceptions_enable=False,
 )
@@ -48,10 +48,10 @@ def _root(
         bool, typer.Option('--version', callback=_print_version, is_eager=True, help='Show the version.')
     ] = False,
 ) -> None:
-    """Make training data for machine-learning interatomic potentials from one YAML file."""
+    """Generate training data for machine-learning interatomic potentials from one YAML file."""
 
 
-# The order is that of a campaign, and of the help.
+# The help lists the commands in this order, which is the order of their use.
 app.add_typer(config_app, name='config')
 app.command()(setup)
 app.add_typer(computer_app, name='computer')

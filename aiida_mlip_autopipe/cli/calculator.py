@@ -1,4 +1,4 @@
-"""``mlip-autopipe calculator``: what computes energies and forces, and where."""
+"""``mlip-autopipe calculator``: the calculators, their codes and their models."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ calculator_app = typer.Typer(
     help='List, install, build and register calculators, and place models.', no_args_is_help=True
 )
 
-Name = Annotated[str, typer.Argument(help='emt, sevennet, mace, chgnet …', show_default=False)]
+Name = Annotated[str, typer.Argument(help='Kind of the calculator: emt, sevennet, mace, chgnet, …', show_default=False)]
 ProfileOption = Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')]
 ComputerOption = Annotated[str, typer.Option('--computer', help='AiiDA computer; see `mlip-autopipe computer add`.')]
 
 
 @calculator_app.command('list')
 def list_calculators(profile: ProfileOption = None) -> None:
-    """List the calculators, and the codes that run them with what their self-tests found."""
+    """List the calculators, and the codes that run them with the results of their self-tests."""
     from rich.table import Table
 
     from aiida_mlip_autopipe.cli.console import console
@@ -40,28 +40,29 @@ def list_calculators(profile: ProfileOption = None) -> None:
         program = getattr(code, 'image_name', None) or str(code.filepath_executable)
         codes.add_row(code.full_label, program, report.get('calculator_version', '-'), report.get('device', '-'))
     console.print()
-    console.print(codes if codes.rows else "no code yet; 'mlip-autopipe setup' makes one for this machine")
+    console.print(codes if codes.rows else "no codes; create one for this machine with 'mlip-autopipe setup'")
 
 
 @calculator_app.command()
 def install(
     name: Name,
-    folder: Annotated[Path | None, typer.Option(help='The environment; by default below ~/.local/share.')] = None,
+    folder: Annotated[Path | None, typer.Option(help='Environment; by default, in ~/.local/share.')] = None,
     requirement: Annotated[
-        str | None, typer.Option(help='What pip installs, as a wheel; by default this package as it is here.')
+        str | None,
+        typer.Option(help='Requirement for pip, such as a wheel; by default, this installation.'),
     ] = None,
-    constraint: Annotated[Path | None, typer.Option(help="pip's constraints: versions that were tested.")] = None,
-    model: Annotated[str | None, typer.Option(help='Model to try it with.')] = None,
+    constraint: Annotated[Path | None, typer.Option(help='Constraints file for pip, with tested versions.')] = None,
+    model: Annotated[str | None, typer.Option(help='Model for the self-test.')] = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Install a calculator in a virtual environment of its own on this machine, and make its code."""
+    """Install a calculator in a separate virtual environment on this machine, and create its code."""
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.installation.codes import describe_self_test
     from aiida_mlip_autopipe.installation.profile import open_profile
     from aiida_mlip_autopipe.installation.this_machine import install_calculator
 
     open_profile(profile)
-    with console.status(f'installing {name}, which takes minutes …'):
+    with console.status(f'installing {name} (this takes minutes) …'):
         code = install_calculator(name, folder, requirement, constraint, model)
     console.print(f'[green]✓[/] code {code.label}: {code.done}')
     console.print(f'  {describe_self_test(code.report)}', style='dim')
@@ -69,7 +70,7 @@ def install(
 
 @calculator_app.command(context_settings={'allow_extra_args': True, 'ignore_unknown_options': True})
 def build(context: typer.Context, name: Name) -> None:
-    """Build the Apptainer image of a calculator; the options are those of containers/build.sh."""
+    """Build the Apptainer image of a calculator, with the options of containers/build.sh."""
     from aiida_mlip_autopipe.installation.environments import build_image
 
     build_image(name, context.args)
@@ -81,18 +82,18 @@ def register(
     computer: ComputerOption,
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(help='What the self-test asks for, as queue=gpu gpus_per_job=1.', show_default=False),
+        typer.Argument(help='Resources of the self-test, such as queue=gpu gpus_per_job=1.', show_default=False),
     ] = None,
-    image: Annotated[str | None, typer.Option(help='Apptainer image, its path on the computer.')] = None,
+    image: Annotated[str | None, typer.Option(help='Path of the Apptainer image on the computer.')] = None,
     python: Annotated[
-        str | None, typer.Option(help='Interpreter on the computer, or within the image.', show_default=False)
+        str | None, typer.Option(help='Python interpreter on the computer, or in the image.', show_default=False)
     ] = None,
-    model: Annotated[str | None, typer.Option(help='Model to try: a name, or a file that was placed there.')] = None,
-    prepend: Annotated[str, typer.Option(help="Shell lines before each job, as 'module load apptainer'.")] = '',
-    timeout_s: Annotated[float, typer.Option('--timeout', help='Seconds to wait for the self-test.')] = 1800,
+    model: Annotated[str | None, typer.Option(help='Model for the self-test: a name or a placed file.')] = None,
+    prepend: Annotated[str, typer.Option(help="Shell commands before each job, such as 'module load apptainer'.")] = '',
+    timeout_s: Annotated[float, typer.Option('--timeout', help='Maximum time of the self-test in seconds.')] = 1800,
     profile: ProfileOption = None,
 ) -> None:
-    """Make the code of a calculator on a computer, after a job there has passed the runner's self-test."""
+    """Create the code of a calculator on a computer, after a self-test there succeeded."""
     from aiida_mlip_autopipe.campaigns.registration import Program, register_code
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.cli.launch import submit_and_wait
@@ -118,18 +119,18 @@ def register(
 
 @calculator_app.command('test')
 def repeat_self_test(
-    code: Annotated[str, typer.Argument(help='As LABEL@COMPUTER; see `mlip-autopipe calculator list`.')],
+    code: Annotated[str, typer.Argument(help='LABEL@COMPUTER; see `mlip-autopipe calculator list`.')],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(help='What the self-test asks for, as queue=gpu gpus_per_job=1.', show_default=False),
+        typer.Argument(help='Resources of the self-test, such as queue=gpu gpus_per_job=1.', show_default=False),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help='A campaign, to test its calculators for this code.', show_default=False)
+        Path | None, typer.Option(help='Config whose calculators for this code are tested.', show_default=False)
     ] = None,
-    timeout_s: Annotated[float, typer.Option('--timeout', help='Seconds to wait for the self-test.')] = 1800,
+    timeout_s: Annotated[float, typer.Option('--timeout', help='Maximum time of the self-test in seconds.')] = 1800,
     profile: ProfileOption = None,
 ) -> None:
-    """Repeat the self-test of a code, and record the environment that its jobs are to find.
+    """Repeat the self-test of a code, and record the environment that its jobs must have.
 
     By default it uses the calculators and resources of the last test.
     """
@@ -142,10 +143,10 @@ def repeat_self_test(
     from aiida_mlip_autopipe.workflows.inputs.codes import load_code
 
     campaign = None if config is None else load_config(config)
-    asked = _read_resources(overrides) if overrides else None
+    requested = _read_resources(overrides) if overrides else None
     open_profile(profile)
     tested = load_code(code, 'the code to test')
-    for one in repeat_self_tests(tested, lambda builder: submit_and_wait(builder, timeout_s), campaign, asked):
+    for one in repeat_self_tests(tested, lambda builder: submit_and_wait(builder, timeout_s), campaign, requested):
         console.print(f'[green]✓[/] code [bold]{one.code}[/]: {one.calculator} recorded, {one.environment}')
         console.print(f'  {describe_self_test(one.report)}', style='dim')
         for change in one.changes:
@@ -154,21 +155,21 @@ def repeat_self_test(
 
 @calculator_app.command()
 def place(
-    model: Annotated[Path, typer.Argument(help='The model file on this machine.', show_default=False)],
+    model: Annotated[Path, typer.Argument(help='Model file on this machine.', show_default=False)],
     computer: ComputerOption,
     profile: ProfileOption = None,
 ) -> None:
-    """Put a model file on a computer, once; jobs there are linked to it."""
+    """Copy a model file to a computer once; the jobs there use it by a link."""
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.installation.computers import load_computer
     from aiida_mlip_autopipe.installation.models import place_model
     from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
 
     open_profile(profile)
-    # AiiDA's transport to other machines needs the broker, which the daemon starts.
+    # The transport of AiiDA to other machines requires the broker, which the daemon starts.
     ensure_daemon()
     path, copied = place_model(load_computer(computer), model)
-    console.print(f'[green]✓[/] {path} on {computer}: {"copied" if copied else "found"}, and its sha256 is right')
+    console.print(f'[green]✓[/] {path} on {computer}: {"copied" if copied else "found"}, sha256 verified')
 
 
 def _read_resources(overrides: list[str]) -> JobResources:
@@ -185,7 +186,7 @@ def _read_resources(overrides: list[str]) -> JobResources:
         if not equals:
             raise AutopipeError(
                 Code.OVERRIDE_INVALID,
-                f'{override!r} is not of the form key=value; keys are {", ".join(JobResources.model_fields)}',
+                f'{override!r} is malformed; write key=value, with a key of {", ".join(JobResources.model_fields)}',
             )
         values[key] = value
     try:

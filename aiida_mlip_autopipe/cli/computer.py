@@ -1,4 +1,4 @@
-"""``mlip-autopipe computer``: where jobs run."""
+"""``mlip-autopipe computer``: the computers that run jobs."""
 
 from __future__ import annotations
 
@@ -6,35 +6,37 @@ from typing import Annotated
 
 import typer
 
-computer_app = typer.Typer(help='Add computers for jobs to run on.', no_args_is_help=True)
+computer_app = typer.Typer(help='Add computers that run jobs.', no_args_is_help=True)
 
 
 @computer_app.callback()
 def _group() -> None:
-    """Keep `add` a command of its own."""
+    """Keep `add` as a subcommand."""
 
 
 @computer_app.command()
 def add(
-    name: Annotated[str, typer.Argument(help='What it shall be called.', show_default=False)],
+    name: Annotated[str, typer.Argument(help='Name of the computer.', show_default=False)],
     host: Annotated[
-        str, typer.Option(prompt='Host, as in `ssh HOST` (localhost for this machine)', help='As in `ssh HOST`.')
+        str, typer.Option(prompt='Host, as in `ssh HOST` (localhost for this machine)', help='Host, as in `ssh HOST`.')
     ],
     scheduler: Annotated[
-        str, typer.Option(prompt='Scheduler (slurm, pbspro, torque, sge, lsf or direct)', help='Its scheduler.')
+        str,
+        typer.Option(prompt='Scheduler (slurm, pbspro, torque, sge, lsf or direct)', help='Scheduler of the computer.'),
     ],
     workdir: Annotated[
-        str | None, typer.Option(help='Where jobs write; by default below $SCRATCH, $WORK or the home there.')
+        str | None,
+        typer.Option(help='Work directory; by default, in $SCRATCH, $WORK or the home directory.'),
     ] = None,
-    poll_s: Annotated[float, typer.Option('--poll', help='Seconds between two questions to the scheduler.')] = 10.0,
+    poll_s: Annotated[float, typer.Option('--poll', help='Seconds between queries of the scheduler.')] = 10.0,
     connection_s: Annotated[
-        float, typer.Option('--connection-interval', help='Seconds between two connections at least.')
+        float, typer.Option('--connection-interval', help='Minimum seconds between connections.')
     ] = 5.0,
     profile: Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')] = None,
 ) -> None:
-    """Add a computer that `ssh HOST` reaches without a password, test it, and say what is wrong.
+    """Add a computer that `ssh HOST` reaches without a password, and test it.
 
-    Run again for the same NAME, it writes the settings anew.
+    For an existing NAME, it replaces the settings.
     """
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.core.errors import CombinedError
@@ -42,7 +44,7 @@ def add(
     from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
 
     open_profile(profile)
-    # AiiDA's transport to other machines needs the broker, which the daemon starts.
+    # The transport of AiiDA to other machines requires the broker, which the daemon starts.
     ensure_daemon()
     computer, troubles = add_computer(Site(name, host, scheduler, workdir, poll_s, connection_s))
     if troubles:

@@ -11,7 +11,7 @@ ConfigFile = Annotated[Path, typer.Argument(help='The config file.', show_defaul
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        help='Changes, as sampling.n_structures=500, generation[0].n_seeds=3 or a preset, +exploration=anneal.',
+        help='Changes, such as sampling.n_structures=500, generation[0].n_seeds=3, or +exploration=anneal (a preset).',
         show_default=False,
     ),
 ]
@@ -24,19 +24,19 @@ def init(
     file: Annotated[Path, typer.Argument(help='The file to write.')] = Path('campaign.yaml'),
     force: Annotated[bool, typer.Option('--force', help='Overwrite an existing file.')] = False,
 ) -> None:
-    """Write a commented file to start from."""
+    """Write a commented example."""
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.config import starter_config
     from aiida_mlip_autopipe.core.whole_file import whole_file
 
     with whole_file(file, overwrite=force) as unfinished:
         unfinished.write_text(starter_config(), encoding='utf-8')
-    console.print(f'[green]✓[/] wrote [bold]{file}[/]; `mlip-autopipe run {file}` runs it')
+    console.print(f'[green]✓[/] wrote [bold]{file}[/]; run it with `mlip-autopipe run {file}`')
 
 
 @config_app.command()
 def check(file: ConfigFile, overrides: Overrides = None) -> None:
-    """Tell every fault of a file at once, or what it describes."""
+    """Report all faults of a file, or a summary of its campaign."""
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.cli.description import describe_config
     from aiida_mlip_autopipe.config import ask_databases, load_config
@@ -48,7 +48,7 @@ def check(file: ConfigFile, overrides: Overrides = None) -> None:
 
 @config_app.command()
 def schema() -> None:
-    """Print the JSON schema of the file, for an editor that completes and checks."""
+    """Print the JSON schema of the file, for completion and validation in editors."""
     import json
 
     from aiida_mlip_autopipe.config import config_schema
@@ -58,7 +58,7 @@ def schema() -> None:
 
 @config_app.command()
 def show(file: ConfigFile, overrides: Overrides = None) -> None:
-    """Print the composed config with all defaults; the output is a config file again."""
+    """Print the composed config with all defaults, as a config file."""
     from aiida_mlip_autopipe.config import config_text, load_config
 
     typer.echo(config_text(load_config(file, overrides or ())), nl=False)

@@ -1,4 +1,4 @@
-"""Where output goes: answers to stdout, errors and progress to stderr; no colours in a file or a pipe."""
+"""Consoles: results go to stdout, and errors and progress to stderr. Files and pipes receive no colours."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-# A file or a pipe has no width: neither lines nor the cells of tables are broken there.
+# In a file or a pipe, lines and the cells of tables are not wrapped.
 UNBROKEN = 1000
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else UNBROKEN)
@@ -16,7 +16,12 @@ error_console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def print_json(answer: Any) -> None:
-    """Print a result for another program: one JSON value on stdout, without colours."""
+    """Print a result as one JSON value on stdout, without colours."""
     from aiida_mlip_autopipe.core.plain import to_json
 
     typer.echo(to_json(answer))
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, such as ``1 row`` or ``2 rows``."""
+    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'

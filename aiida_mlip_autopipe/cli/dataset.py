@@ -1,4 +1,4 @@
-"""``mlip-autopipe dataset``: what to do with a dataset once it is there. No AiiDA."""
+"""``mlip-autopipe dataset``: commands for a dataset, without AiiDA."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import typer
 
 DatasetFile = Annotated[Path, typer.Argument(help='The dataset, an ASE database.', show_default=False)]
 Force = Annotated[bool, typer.Option('--force', help='Overwrite existing files.')]
-JsonOption = Annotated[bool, typer.Option('--json', help='Print JSON, for other programs.')]
+JsonOption = Annotated[bool, typer.Option('--json', help='Print JSON.')]
 
 dataset_app = typer.Typer(help='Describe, split, merge, convert and compare datasets.', no_args_is_help=True)
 
 
 class GroupBy(StrEnum):
-    """What must not be in two sets."""
+    """What different sets must not share."""
 
     ANCESTOR = 'ancestor'
     COMPOSITION = 'composition'
@@ -25,7 +25,7 @@ class GroupBy(StrEnum):
 
 
 class Trainer(StrEnum):
-    """What a config file can be written for."""
+    """The trainers for which a config can be written."""
 
     MACE = 'mace'
     SEVENNET = 'sevennet'
@@ -35,25 +35,25 @@ class Trainer(StrEnum):
 def info(
     file: DatasetFile,
     card: Annotated[
-        Path | None, typer.Option('--card', help='Write it to this .md file instead, and as JSON beside it.')
+        Path | None, typer.Option('--card', help='Write a .md file instead, and a JSON file next to it.')
     ] = None,
     config: Annotated[
-        Path | None, typer.Option('--config', help='The config it was made with, to stand in the card.')
+        Path | None, typer.Option('--config', help='Config of the dataset, to include in the card.')
     ] = None,
     force: Force = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell what a dataset holds and where it came from."""
-    from aiida_mlip_autopipe.cli.console import console, print_json
+    """Describe the content and the origin of a dataset."""
+    from aiida_mlip_autopipe.cli.console import console, counted, print_json
     from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError
     from aiida_mlip_autopipe.reporting.card import describe_dataset, read_dataset_info, render_card, write_card
     from aiida_mlip_autopipe.storage import Dataset
 
     if as_json and card is not None:
-        raise AutopipeError(Code.VALUES_EXCLUDE, '--json and --card exclude each other: a card has its JSON beside it')
+        raise AutopipeError(Code.VALUES_EXCLUDE, '--json and --card exclude each other; --card also writes a JSON file')
     if config is not None and not config.is_file():
-        raise AutopipeError(Code.FILE_MISSING, f'there is no config file {config}')
+        raise AutopipeError(Code.FILE_MISSING, f'the config file {config} does not exist')
     with Dataset(file) as dataset:
         rows = list(dataset.query())
     if as_json:
@@ -63,24 +63,27 @@ def info(
         typer.echo(render_card(describe_dataset(rows), file.stem))
         return
     write_card(card, rows, config=config.read_text(encoding='utf-8') if config else None, overwrite=force)
-    console.print(f'[green]✓[/] the card of {len(rows)} rows in [bold]{card}[/] and {card.with_suffix(".json")}')
+    console.print(f'[green]✓[/] card of {counted(len(rows), "row")} in [bold]{card}[/] and {card.with_suffix(".json")}')
 
 
 @dataset_app.command()
 def report(
     file: DatasetFile,
-    output: Annotated[Path, typer.Option('--output', '-o', help='The .html file to write; its numbers stand beside.')],
+    output: Annotated[
+        Path,
+        typer.Option('--output', '-o', help='HTML file to write, with a JSON file next to it.'),
+    ],
     force: Force = False,
 ) -> None:
-    """Write a report card: what a dataset is worth, in figures that open in any browser, without a network."""
-    from aiida_mlip_autopipe.cli.console import console
+    """Write a report card: the quality of a dataset in figures, as an HTML page that needs no network."""
+    from aiida_mlip_autopipe.cli.console import console, counted
     from aiida_mlip_autopipe.reporting.report_card import write_report_card
     from aiida_mlip_autopipe.storage import Dataset
 
     with Dataset(file) as dataset:
         rows = list(dataset.query())
     write_report_card(output, rows, overwrite=force)
-    console.print(f'[green]✓[/] the report card of {len(rows)} rows in [bold]{output}[/]')
+    console.print(f'[green]✓[/] report card of {counted(len(rows), "row")} in [bold]{output}[/]')
 
 
 @dataset_app.command()
@@ -88,29 +91,29 @@ def split(
     file: DatasetFile,
     output: Annotated[
         Path | None,
-        typer.Option('--output', '-o', help='cu.extxyz gives cu-train.extxyz and so on; by default the name of FILE.'),
+        typer.Option('--output', '-o', help='cu.extxyz gives cu-train.extxyz, …; by default, the name of FILE.'),
     ] = None,
-    valid_share: Annotated[float, typer.Option(help='Share of the rows for validation.')] = 0.1,
-    test_share: Annotated[float, typer.Option(help='Share of the rows for testing.')] = 0.1,
+    valid_share: Annotated[float, typer.Option(help='Fraction of the rows for validation.')] = 0.1,
+    test_share: Annotated[float, typer.Option(help='Fraction of the rows for testing.')] = 0.1,
     by: Annotated[
         GroupBy | None,
         typer.Option(
-            help='What must not be in two sets; by default the sets drawn before the selection (stored), or ancestors.',
+            help='What different sets must not share; by default, the sets drawn before the selection, or the parents.',
             show_default=False,
         ),
     ] = None,
     hold_out: Annotated[
-        str | None, typer.Option(help='A kind of seed of which all rows, and no others, are for testing.')
+        str | None, typer.Option(help='Kind of seed for testing: all its rows form the test set.')
     ] = None,
-    random_seed: Annotated[int, typer.Option(help='Another number draws other sets.')] = 0,
+    random_seed: Annotated[int, typer.Option(help='Random seed; another number draws other sets.')] = 0,
     trainer: Annotated[
         list[Trainer] | None,
-        typer.Option(help='Write a config file of this trainer beside the sets, as cu-mace.yaml; can be repeated.'),
+        typer.Option(help='Write a config for this trainer next to the sets, such as cu-mace.yaml; can be repeated.'),
     ] = None,
     force: Force = False,
 ) -> None:
-    """Divide a dataset in a training, a validation and a test set that share no lineage and no structure."""
-    from aiida_mlip_autopipe.cli.console import console
+    """Split a dataset into training, validation and test sets that share no groups and no structures."""
+    from aiida_mlip_autopipe.cli.console import console, counted
     from aiida_mlip_autopipe.storage.split_dataset import split_dataset
 
     settings = {'valid_share': valid_share, 'test_share': test_share, 'by': by and by.value, 'hold_out': hold_out}
@@ -118,49 +121,52 @@ def split(
         file, output, settings, trainers=[one.value for one in trainer or ()], random_seed=random_seed, overwrite=force
     )
     if written.n_groups_joined:
-        console.print(f'{written.n_groups_joined} groups were joined to others: they share a structure')
+        console.print(f'{counted(written.n_groups_joined, "group")} merged with others, because they share structures')
     for one in written.sets:
-        console.print(f'[green]✓[/] {one.n_rows} rows of {one.n_groups} groups in [bold]{one.path}[/]')
+        console.print(
+            f'[green]✓[/] {counted(one.n_rows, "row")} of {counted(one.n_groups, "group")} in [bold]{one.path}[/]'
+        )
     for name, path in written.configs.items():
-        console.print(f'[green]✓[/] config of {name} in [bold]{path}[/]')
+        console.print(f'[green]✓[/] config for {name} in [bold]{path}[/]')
 
 
 @dataset_app.command()
 def merge(
     files: Annotated[list[Path], typer.Argument(help='The datasets.', show_default=False)],
-    output: Annotated[Path, typer.Option('--output', '-o', help='The file to write; its suffix names the format.')],
+    output: Annotated[Path, typer.Option('--output', '-o', help='File to write; its suffix sets the format.')],
     force: Force = False,
 ) -> None:
-    """Put datasets of one level of theory together, each frame once."""
-    from aiida_mlip_autopipe.cli.console import console
+    """Merge datasets of the same level of theory, without duplicate frames."""
+    from aiida_mlip_autopipe.cli.console import console, counted
     from aiida_mlip_autopipe.storage.merge import merge_datasets
 
     n_rows = merge_datasets(files, output, overwrite=force)
-    console.print(f'[green]✓[/] {n_rows} rows in [bold]{output}[/]')
+    console.print(f'[green]✓[/] {counted(n_rows, "row")} in [bold]{output}[/]')
 
 
 @dataset_app.command()
 def convert(
     file: DatasetFile,
-    output: Annotated[Path, typer.Option('--output', '-o', help='A .extxyz, .db or .aselmdb file.')],
-    select: Annotated[str, typer.Option(help='Only these rows, in ASE\'s words, as "temperature_K>900,Cu>2".')] = '',
+    output: Annotated[Path, typer.Option('--output', '-o', help='File to write: .extxyz, .db or .aselmdb.')],
+    select: Annotated[str, typer.Option(help='Selection of rows in ASE syntax: "temperature_K>900,Cu>2".')] = '',
     force: Force = False,
 ) -> None:
-    """Write a dataset, or some of its rows, in another format."""
-    from aiida_mlip_autopipe.cli.console import console
+    """Convert a dataset, or some of its rows, to another format."""
+    from aiida_mlip_autopipe.cli.console import console, counted
     from aiida_mlip_autopipe.storage import Dataset, export_dataset
 
     with Dataset(file) as dataset:
         n_rows = export_dataset(output, dataset.query(select), overwrite=force)
-    console.print(f'[green]✓[/] {n_rows} rows in [bold]{output}[/]')
+    console.print(f'[green]✓[/] {counted(n_rows, "row")} in [bold]{output}[/]')
 
 
 @dataset_app.command()
 def diff(
     first: DatasetFile,
-    second: Annotated[Path, typer.Argument(help='Another one.', show_default=False)],
+    second: Annotated[Path, typer.Argument(help='Another dataset.', show_default=False)],
 ) -> None:
-    """Tell in what two datasets differ; the exit status is 1 where they do."""
+    """Compare two datasets; the exit status is 1 if they differ."""
+    from aiida_mlip_autopipe.cli.console import counted
     from aiida_mlip_autopipe.storage.merge import compare_datasets
 
     difference = compare_datasets(first, second)
@@ -169,7 +175,7 @@ def diff(
         ('only in the second', difference.only_second),
         ('changed', difference.changed),
     )
-    typer.echo(f'{difference.same} rows are the same')
+    typer.echo(f'equal: {counted(difference.same, "row")}')
     for title, identities in parts:
         for seed, step, label_source in identities:
             typer.echo(f'{title}: {seed} step {step} {label_source}')
@@ -180,16 +186,15 @@ def diff(
 @dataset_app.command('dft-inputs')
 def dft_inputs(
     file: DatasetFile,
-    output: Annotated[
-        Path, typer.Option('--output', '-o', help='The new folder to write, with a folder for each row.')
-    ],
+    output: Annotated[Path, typer.Option('--output', '-o', help='New folder to write, with a subfolder for each row.')],
     settings: Annotated[
-        Path, typer.Option('--settings', help='A YAML file: the code, the level of theory, its input.')
+        Path,
+        typer.Option('--settings', help='YAML file: DFT code, level of theory, parameters.'),
     ],
-    select: Annotated[str, typer.Option(help='Only these rows, in ASE\'s words, as "temperature_K>900,Cu>2".')] = '',
+    select: Annotated[str, typer.Option(help='Selection of rows in ASE syntax: "temperature_K>900,Cu>2".')] = '',
 ) -> None:
-    """Write inputs of a DFT code for the rows of a dataset, to label them elsewhere."""
-    from aiida_mlip_autopipe.cli.console import console
+    """Write the inputs of a DFT code for the rows of a dataset, to label them elsewhere."""
+    from aiida_mlip_autopipe.cli.console import console, counted
     from aiida_mlip_autopipe.config.yaml_file import read_yaml_file
     from aiida_mlip_autopipe.storage import Dataset
     from aiida_mlip_autopipe.storage.dft import write_dft_inputs
@@ -198,25 +203,25 @@ def dft_inputs(
     code = make_code(read_yaml_file(settings), str(settings))
     with Dataset(file) as dataset:
         folders = write_dft_inputs(output, list(dataset.query(select)), code)
-    console.print(f'[green]✓[/] inputs of {code.settings.code} for {len(folders)} rows in [bold]{output}[/]')
-    console.print(f'run it in each folder so that it leaves {code.output}, then: mlip-autopipe dataset label-from')
+    console.print(f'[green]✓[/] inputs for {code.settings.code} of {counted(len(folders), "row")} in [bold]{output}[/]')
+    console.print(f'run the code in each folder to write {code.output}; then run mlip-autopipe dataset label-from')
 
 
 @dataset_app.command('label-from')
 def label_from(
-    folder: Annotated[Path, typer.Argument(help='Where the calculations are.', show_default=False)],
+    folder: Annotated[Path, typer.Argument(help='Folder of the calculations.', show_default=False)],
     file: DatasetFile,
-    output: Annotated[Path, typer.Option('--output', '-o', help='The file to write; its suffix names the format.')],
+    output: Annotated[Path, typer.Option('--output', '-o', help='File to write; its suffix sets the format.')],
     skip_failed: Annotated[
-        bool, typer.Option('--skip-failed', help='Leave out rows without a good calculation, and say which.')
+        bool, typer.Option('--skip-failed', help='Skip rows without a valid calculation, and report them.')
     ] = False,
     force: Force = False,
 ) -> None:
     """Write a dataset with the labels of the DFT calculations that `dft-inputs` prepared."""
-    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.console import console, counted
     from aiida_mlip_autopipe.storage.dft.labels import label_dataset
 
     labelled = label_dataset(folder, file, output, skip_failed=skip_failed, overwrite=force)
     for fault in labelled.faults:
-        console.print(f'left out: {fault}', style='yellow')
-    console.print(f'[green]✓[/] {labelled.n_rows} rows in [bold]{output}[/]')
+        console.print(f'skipped: {fault}', style='yellow')
+    console.print(f'[green]✓[/] {counted(labelled.n_rows, "row")} in [bold]{output}[/]')

@@ -1,4 +1,4 @@
-"""What a config describes, in a few lines."""
+"""A short summary of a config."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ if TYPE_CHECKING:
 
 
 def describe_config(config: CampaignConfig) -> Table:
-    """Return what a config describes; the first seed of each entry is made, so an impossible entry is found.
+    """Return a summary of a config. The first seed of each entry is generated to find impossible entries.
 
     Raises
     ------
     AutopipeError
-        If a seed cannot be made.
+        If a seed cannot be generated.
     """
     summary = summarise_config(config)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_row('campaign', Text(summary.name, style='bold'))
     for number, entry in enumerate(summary.entries):
-        example = f', {entry.example} for example' if entry.example else ''
+        example = f', such as {entry.example}' if entry.example else ''
         table.add_row('' if number else 'seeds', Text(f'{entry.n_seeds} of kind {entry.kind}{example}'))
     table.add_row('calculator', Text(', '.join(filter(None, (summary.calculator, summary.model)))))
     table.add_row('exploration', Text(_describe_exploration(config.exploration)))
     selection = Text(f'{summary.n_structures} of at most {summary.n_frames} frames by {summary.sampler}')
     if summary.coverage_score is not None:
-        selection.append(f', or as few as reach a coverage score of {summary.coverage_score:g}')
+        selection.append(f', or fewer if they reach a coverage score of {summary.coverage_score:g}')
     elif summary.has_too_few_frames:
-        selection.append('; there are fewer frames than structures asked for', style='yellow')
+        selection.append('; fewer frames exist than structures are requested', style='yellow')
     table.add_row('selection', selection)
     table.add_row('dataset', Text(str(summary.database)))
     return table
 
 
 def _describe_exploration(exploration: ExplorationSettings) -> str:
-    stages = f' in {len(exploration.stages)} stages' if exploration.stages else ''
+    stages = f' in {len(exploration.stages)} phases' if exploration.stages else ''
     return (
         f'{exploration.total_steps} steps{stages} at {_values(exploration.temperature_K)} K, '
         f'ensemble {exploration.ensemble}, a frame every {exploration.frame_interval} steps'

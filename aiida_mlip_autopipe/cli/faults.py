@@ -1,9 +1,9 @@
-"""What a person sees when something goes wrong, and with which status the program ends.
+"""Messages of errors on the command line, and the exit status of the program.
 
 ==== =============================================================
-0    all is well
-1    a bug of this program, or the reader of a pipe has gone
-2    something that the user can mend, or a wrong command line
+0    success
+1    a bug of this program, or a closed pipe
+2    an error that the user can correct
 130  interrupted by Ctrl-C
 ==== =============================================================
 """
@@ -25,34 +25,34 @@ EXIT_FAULT = 2
 EXIT_INTERRUPTED = 130
 
 
-class FaultTellingGroup(TyperGroup):
-    """The commands of the program; an error in any of them becomes one sentence, with ``--debug`` a traceback too."""
+class ErrorReportingGroup(TyperGroup):
+    """The commands of the program. It prints an error as one line and, with ``--debug``, also the traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for."""
+        """Run the command."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            _tell('interrupted')
+            _print_error('interrupted')
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except (typer.Exit, typer.Abort):
             raise
         except Exception as error:
-            # Errors of the command line itself bring their own status and wording; a closed pipe needs no words.
+            # Typer prints errors of the command line itself; a closed pipe needs no message.
             if hasattr(error, 'exit_code') or (isinstance(error, OSError) and error.errno == errno.EPIPE):
                 raise
             if ctx.params['debug']:
                 traceback.print_exc()
             if isinstance(error, AutopipeError):
-                _tell(_with_code(error))
+                _print_error(_with_codes(error))
                 raise typer.Exit(EXIT_FAULT) from None
             reason = ' '.join(str(error).split())
-            hint = '' if ctx.params['debug'] else '; `mlip-autopipe --debug …` shows where'
-            _tell(f'this is a bug of mlip-autopipe: {type(error).__name__}: {reason}{hint}')
+            hint = '' if ctx.params['debug'] else '; `mlip-autopipe --debug …` prints the traceback'
+            _print_error(f'this is a bug of mlip-autopipe: {type(error).__name__}: {reason}{hint}')
             raise typer.Exit(EXIT_BUG) from None
 
 
-def _with_code(error: AutopipeError) -> str:
+def _with_codes(error: AutopipeError) -> str:
     faults: Sequence[AutopipeError | Fault] = (error,)
     if isinstance(error, ConfigError):
         faults = error.faults
@@ -61,7 +61,7 @@ def _with_code(error: AutopipeError) -> str:
     return '\n'.join(dict.fromkeys(f'{fault}  [{fault.code}]' for fault in faults))
 
 
-def _tell(sentence: str) -> None:
+def _print_error(message: str) -> None:
     from aiida_mlip_autopipe.cli.console import error_console
 
-    error_console.print(sentence, style='red', markup=False)
+    error_console.print(message, style='red', markup=False)

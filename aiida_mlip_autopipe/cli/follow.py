@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 
 
 def follow_campaign(campaign: WorkChainNode) -> None:
-    """Show how far a campaign is until it has ended.
+    """Show the progress of a campaign until it ends.
 
     Raises
     ------
     AutopipeError
         If it failed.
     typer.Exit
-        With status 130 if the user interrupts; the campaign goes on.
+        With status 130 if the user interrupts; the campaign continues.
     """
     try:
         last = _follow_live(campaign) if console.is_terminal else _follow_in_lines(campaign)
     except KeyboardInterrupt:
         console.print(
-            f"the campaign goes on; 'mlip-autopipe status {campaign.pk} --follow' comes back to it", style='yellow'
+            f"the campaign continues; follow it with 'mlip-autopipe status {campaign.pk} --follow'", style='yellow'
         )
         raise typer.Exit(130) from None
     refuse_failed(last)
 
 
 def describe(progress: Progress) -> RenderableType:
-    """Return what a person wants to see of a campaign."""
+    """Return the progress of a campaign as text."""
     table = Table(show_header=False, box=None, padding=(0, 1))
     table.add_row('stage', Text(progress.stage, style='bold'))
     bar = ProgressBar(total=max(progress.n_seeds, 1), completed=progress.n_succeeded + progress.n_failed, width=30)
@@ -49,15 +49,15 @@ def describe(progress: Progress) -> RenderableType:
     table.add_row('elapsed', f'{_whole_seconds(progress.elapsed_s)}{_pace(progress)}')
     lines: list[RenderableType] = [table]
     lines += [
-        Text(f'job {one.pk} is paused: {one.reason}; mlip-autopipe resume {progress.pk} plays it', style='yellow')
+        Text(f'job {one.pk} is paused: {one.reason}; resume it with mlip-autopipe resume {progress.pk}', style='yellow')
         for one in progress.paused
     ]
-    lines += [Text(f'attention: {warning}', style='yellow') for warning in progress.warnings]
+    lines += [Text(f'warning: {warning}', style='yellow') for warning in progress.warnings]
     return Group(*lines)
 
 
 def counts(progress: Progress) -> str:
-    """Return how many seeds are done, running, failed and waiting, as text."""
+    """Return the numbers of seeds that are done, running, failed and waiting, as text."""
     text = (
         f'{progress.n_succeeded} of {progress.n_seeds} done, {progress.n_running} running, {progress.n_failed} failed'
     )
@@ -72,7 +72,7 @@ def _follow_live(campaign: WorkChainNode) -> Progress:
 
 
 def _follow_in_lines(campaign: WorkChainNode) -> Progress:
-    """Print a line at each change: for logs and pipes."""
+    """Print a line at each change, for logs and pipes."""
     last = ''
     for progress in watch_campaign(campaign):
         line = f'{progress.stage}: {counts(progress)}'
@@ -81,14 +81,14 @@ def _follow_in_lines(campaign: WorkChainNode) -> Progress:
             console.print(f'[{_whole_seconds(progress.elapsed_s)}] {line}', markup=False)
             last = line
     for warning in progress.warnings:
-        console.print(f'attention: {warning}', style='yellow', markup=False)
+        console.print(f'warning: {warning}', style='yellow', markup=False)
     return progress
 
 
 def _pace(progress: Progress) -> str:
     if progress.stage != 'exploration' or progress.rate_per_hour is None or progress.remaining_s is None:
         return ''
-    return f', {progress.rate_per_hour:.0f} seeds an hour, {_whole_seconds(progress.remaining_s)} to go'
+    return f', {progress.rate_per_hour:.0f} seeds per hour, {_whole_seconds(progress.remaining_s)} remaining'
 
 
 def _whole_seconds(seconds: float) -> timedelta:

@@ -1,4 +1,4 @@
-"""``mlip-autopipe generate``: the seeds of a campaign, without AiiDA."""
+"""``mlip-autopipe generate``: generation of the seeds of a campaign, without AiiDA."""
 
 from __future__ import annotations
 
@@ -18,25 +18,28 @@ SUFFIXES = ('.extxyz', '.xyz')
 def generate(
     file: ConfigFile,
     output: Annotated[
-        Path, typer.Option('--output', '-o', help='The extxyz file to write; the report stands beside it as JSON.')
+        Path, typer.Option('--output', '-o', help='The extxyz file to write; a JSON report is written next to it.')
     ] = Path('initial_structures.extxyz'),
     overrides: Overrides = None,
     force: Annotated[bool, typer.Option('--force', help='Overwrite existing files.')] = False,
     processes: Annotated[
         int | None,
         typer.Option(
-            '--processes', '-n', min=1, help="Processes, by default this machine's cores. The seeds are the same."
+            '--processes',
+            '-n',
+            min=1,
+            help='Number of processes; by default, the number of cores.',
         ),
     ] = None,
 ) -> None:
-    """Make the seeds of a campaign and nothing else: no AiiDA, no calculator.
+    """Generate the seeds of a campaign, without AiiDA and without a calculator.
 
-    Each frame of the file has the record of its seed: how it was made, and its id.
+    Each frame of the file has the record of its seed: its id, and how it was generated.
     """
     import json
     import os
 
-    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.console import console, counted
     from aiida_mlip_autopipe.config import ask_databases, load_config
     from aiida_mlip_autopipe.config.checks import check_seeds
     from aiida_mlip_autopipe.core.codes import Code
@@ -51,14 +54,14 @@ def generate(
     refuse_existing(output, force)
     refuse_existing(report_file, force)
     config = ask_databases(load_config(file, overrides or ()))
-    # What the last entry cannot be is told before the first one's seeds are made.
+    # An impossible entry is reported before any seed is generated.
     check_seeds(config)
     with whole_file(output, overwrite=force) as unfinished:
         report = _write_seeds(config, unfinished, processes or len(os.sched_getaffinity(0)))
     with whole_file(report_file, overwrite=force) as unfinished:
         unfinished.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
     _print_report(report)
-    console.print(f'[green]✓[/] {report["made"]} seeds in [bold]{output}[/], the report in {report_file}')
+    console.print(f'[green]✓[/] {counted(report["made"], "seed")} in [bold]{output}[/], report in {report_file}')
 
 
 def _write_seeds(config: CampaignConfig, output: Path, processes: int) -> dict[str, Any]:
@@ -84,13 +87,12 @@ def _write_seeds(config: CampaignConfig, output: Path, processes: int) -> dict[s
 def _print_report(report: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.console import console, counted
 
-    left_out = [f'{report[name]} {name}' for name in ('duplicates', 'skipped') if report[name]]
-    if left_out:
-        console.print(
-            f'of {report["requested"]} seeds asked for, {" and ".join(left_out)} are left out', style='yellow'
-        )
+    duplicates, skipped = report['duplicates'], report['skipped']
+    omitted = [counted(duplicates, 'duplicate')] * bool(duplicates) + [f'{skipped} skipped'] * bool(skipped)
+    if omitted:
+        console.print(f'of {counted(report["requested"], "seed")}: {", ".join(omitted)}', style='yellow')
     if report['rules']:
         table = Table('rule', 'redrawn', 'worst example', box=None, padding=(0, 2, 0, 0))
         for rule, entry in report['rules'].items():

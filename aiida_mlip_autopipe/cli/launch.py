@@ -1,4 +1,4 @@
-"""A job that a command waits for."""
+"""Submission of a job for which a command waits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def submit_and_wait(builder: ProcessBuilder, timeout_s: float) -> CalcJobNode:
-    """Submit a job to the daemon and wait until it ends, showing its state; errors are those of `campaigns.jobs`."""
+    """Submit a job to the daemon and wait until it ends, showing its state; see `campaigns.jobs` for the errors."""
     from aiida_mlip_autopipe.campaigns import jobs
     from aiida_mlip_autopipe.cli.console import error_console
 

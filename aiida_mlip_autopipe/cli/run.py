@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 def run(
     file: Annotated[Path, typer.Argument(help='The config file.', show_default=False)],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help='Values to change, as sampling.n_structures=500.', show_default=False)
+        list[str] | None, typer.Argument(help='Changes, such as sampling.n_structures=500.', show_default=False)
     ] = None,
-    detach: Annotated[bool, typer.Option('--detach', '-d', help='Submit and return at once.')] = False,
-    dry_run: Annotated[bool, typer.Option('--dry-run', help='Say what would run, and start nothing.')] = False,
+    detach: Annotated[bool, typer.Option('--detach', '-d', help='Submit the campaign and exit.')] = False,
+    dry_run: Annotated[bool, typer.Option('--dry-run', help='Print the plan, and start nothing.')] = False,
     force: Annotated[bool, typer.Option('--force', help='Overwrite an existing database.')] = False,
     profile: Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')] = None,
 ) -> None:
-    """Run a campaign: submit it, show how far it is, and write its database.
+    """Run a campaign: submit it, show its progress, and write its database.
 
-    Ctrl-C leaves the campaign running.
+    Ctrl-C does not stop the campaign.
     """
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.config import load_config
@@ -47,8 +47,8 @@ def run(
     console.print(f'campaign [bold]{submitted.name}[/] submitted, id {submitted.pk}')
     if detach:
         console.print(
-            f"'mlip-autopipe status {submitted.pk}' tells how far it is, "
-            f"'mlip-autopipe export {submitted.pk} -o {submitted.database}' writes its database"
+            f"show its progress with 'mlip-autopipe status {submitted.pk}', "
+            f"and write its database with 'mlip-autopipe export {submitted.pk} -o {submitted.database}'"
         )
         return
     campaign = load_campaign(submitted.uuid)
@@ -71,7 +71,7 @@ def _show_plan(config: CampaignConfig, profile: str | None) -> None:
     estimate = plan.estimate
     table = Table(show_header=False, box=None)
     table.add_row('campaign', plan.name)
-    table.add_row('code', f'{", ".join(plan.codes)}, {plan.concurrent_jobs} jobs at a time')
+    table.add_row('code', f'{", ".join(plan.codes)}, {plan.concurrent_jobs} concurrent jobs')
     table.add_row('seeds', f'{estimate.n_seeds}, {estimate.mean_atoms:.0f} atoms on average')
     table.add_row('jobs', str(estimate.n_jobs))
     table.add_row('force calls', f'{estimate.force_calls:,}')
@@ -79,9 +79,9 @@ def _show_plan(config: CampaignConfig, profile: str | None) -> None:
     table.add_row('frames', f'{estimate.n_frames:,}, of which {bound}{plan.n_structures} are selected')
     table.add_row(
         'time',
-        'not known for this calculator'
+        'unknown for this calculator'
         if estimate.wall_s is None
-        else f'about {timedelta(seconds=round(estimate.wall_s))} on CPU cores like those it was measured on',
+        else f'about {timedelta(seconds=round(estimate.wall_s))} on the CPU cores of the benchmarks',
     )
     table.add_row('disk', f'about {estimate.disk_MB:.1f} MB')
     console.print(table)

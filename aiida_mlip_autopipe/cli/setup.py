@@ -1,4 +1,4 @@
-"""``mlip-autopipe setup``: what this machine needs, made once."""
+"""``mlip-autopipe setup``: the profile, the computer and the codes of this machine."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ import typer
 
 def setup(
     calculator: Annotated[
-        list[str] | None, typer.Option(help='Calculator to make a code for; repeat for several.', show_default=False)
+        list[str] | None, typer.Option(help='Calculator of the code to create; can be repeated.', show_default=False)
     ] = None,
     python: Annotated[
         str | None,
-        typer.Option(help='Interpreter of the environment that has the calculator; by default this one.'),
+        typer.Option(help='Python interpreter of the environment with the calculator; by default, this one.'),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help='Model file to try a calculator with that has no weights of its own.')
+        str | None, typer.Option(help='Model file for the self-test of a calculator that ships no model.')
     ] = None,
-    profile: Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile to use or to make.')] = None,
+    profile: Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile to use or to create.')] = None,
 ) -> None:
-    """Make an AiiDA profile, the computer localhost and a code for each calculator of this machine.
+    """Create an AiiDA profile, the computer localhost and a code for each installed calculator.
 
-    Everything that exists already is left as it is, and other profiles are never touched.
+    Existing ones and other profiles are not changed.
     """
     import warnings
 
-    # AiiDA warns of what the user has just asked for.
+    # This is what the user requested.
     warnings.filterwarnings('ignore', message='Creating AiiDA configuration folder')
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.installation.codes import describe_self_test
     from aiida_mlip_autopipe.installation.this_machine import set_up
 
     made = set_up(calculator, python, model, profile)
-    _say('profile', made.profile, 'created (SQLite, ZeroMQ)' if made.profile_created else 'found')
-    _say('computer', made.computer, 'created' if made.computer_created else 'found')
+    _report('profile', made.profile, 'created (SQLite, ZeroMQ)' if made.profile_created else 'found')
+    _report('computer', made.computer, 'created' if made.computer_created else 'found')
     for code in made.codes:
-        _say('code', code.label, code.done)
+        _report('code', code.label, code.done)
         console.print(f'  {describe_self_test(code.report)}', style='dim')
 
 
-def _say(what: str, name: str, done: str) -> None:
+def _report(what: str, name: str, done: str) -> None:
     from aiida_mlip_autopipe.cli.console import console
 
     console.print(f'[green]✓[/] {what:<8} {name}: {done}')

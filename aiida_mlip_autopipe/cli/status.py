@@ -1,4 +1,4 @@
-"""``mlip-autopipe status``, ``resume``, ``trajectories``, ``export`` and ``report``: what became of a campaign."""
+"""The commands ``status``, ``resume``, ``trajectories``, ``export`` and ``report``: the progress and results."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 Identifier = Annotated[str, typer.Argument(metavar='ID', help='pk, uuid or name of a campaign.', show_default=False)]
 ProfileOption = Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')]
-JsonOption = Annotated[bool, typer.Option('--json', help='Print JSON, for other programs.')]
+JsonOption = Annotated[bool, typer.Option('--json', help='Print JSON.')]
 
 
 def status(
     identifier: Annotated[
         str | None, typer.Argument(metavar='[ID]', help='pk, uuid or name of a campaign.', show_default=False)
     ] = None,
-    follow: Annotated[bool, typer.Option('--follow', '-f', help='Stay and show how it goes on.')] = False,
+    follow: Annotated[bool, typer.Option('--follow', '-f', help='Show the progress until the campaign ends.')] = False,
     as_json: JsonOption = False,
     profile: ProfileOption = None,
 ) -> None:
-    """List the campaigns, or tell how far one is."""
+    """List the campaigns, or show the progress of one."""
     from aiida_mlip_autopipe.campaigns.progress import list_progress
     from aiida_mlip_autopipe.campaigns.status import read_status
     from aiida_mlip_autopipe.cli.console import print_json
@@ -36,9 +36,7 @@ def status(
     from aiida_mlip_autopipe.workflows.graph import load_campaign
 
     if follow and (as_json or identifier is None):
-        raise AutopipeError(
-            Code.VALUES_EXCLUDE, '--follow shows one campaign as text: it needs an ID and excludes --json'
-        )
+        raise AutopipeError(Code.VALUES_EXCLUDE, '--follow requires an ID and excludes --json')
     open_profile(profile)
     if identifier is None:
         found = list_progress()
@@ -51,9 +49,9 @@ def status(
 
 
 def resume(identifier: Identifier, profile: ProfileOption = None) -> None:
-    """Take up a campaign again: start the daemon, as after a crash, and play the jobs that AiiDA has paused."""
+    """Resume a campaign: start the daemon, and resume the jobs that AiiDA paused."""
     from aiida_mlip_autopipe.campaigns.resuming import resume_campaign
-    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.console import console, counted
     from aiida_mlip_autopipe.installation.profile import open_profile
     from aiida_mlip_autopipe.workflows.graph import load_campaign
 
@@ -63,16 +61,16 @@ def resume(identifier: Identifier, profile: ProfileOption = None) -> None:
         console.print('daemon started', style='dim')
     for one in resumed.played:
         console.print(f'job {one.pk} was paused: {one.reason}', markup=False)
-    console.print(f'{len(resumed.played)} jobs played')
+    console.print(f'{counted(len(resumed.played), "job")} resumed')
 
 
 def trajectories(
     identifier: Identifier,
-    seed: Annotated[str | None, typer.Option('--seed', help='Only those of this seed.')] = None,
-    step: Annotated[int | None, typer.Option('--step', min=0, help='Only those that reach over this step.')] = None,
+    seed: Annotated[str | None, typer.Option('--seed', help='Only trajectories of this seed.')] = None,
+    step: Annotated[int | None, typer.Option('--step', min=0, help='Only trajectories that include this step.')] = None,
     profile: ProfileOption = None,
 ) -> None:
-    """List the full trajectories of a campaign: seed, steps, size, and where each file is."""
+    """List the full trajectories of a campaign with their seed, steps, size and file."""
     from rich.filesize import decimal
     from rich.table import Table
 
@@ -84,49 +82,54 @@ def trajectories(
     open_profile(profile)
     table = Table('seed', 'steps', 'frames', 'size', 'sha256', 'state', 'file', box=None, padding=(0, 2, 0, 0))
     for one in find_full_trajectories(load_campaign(identifier), seed_id=seed, step=step):
-        told = one.told
+        file = one.told
         table.add_row(
             one.seed_id,
-            f'{told.first_step}-{told.last_step}',
-            str(told.n_frames),
-            decimal(told.size_bytes),
-            told.sha256[:12],
+            f'{file.first_step}-{file.last_step}',
+            str(file.n_frames),
+            decimal(file.size_bytes),
+            file.sha256[:12],
             one.state,
             f'{one.computer}:{one.path}',
         )
-    console.print(table if table.rows else 'no full trajectory', soft_wrap=True)
+    console.print(table if table.rows else 'no full trajectories', soft_wrap=True)
 
 
 def export(
     identifier: Identifier,
-    output: Annotated[Path, typer.Option('--output', '-o', help='The database to write.', show_default=False)],
+    output: Annotated[Path, typer.Option('--output', '-o', help='Database to write.', show_default=False)],
     force: Annotated[bool, typer.Option('--force', help='Overwrite an existing file.')] = False,
     profile: ProfileOption = None,
 ) -> None:
     """Write the dataset of a finished campaign."""
     from aiida_mlip_autopipe.campaigns.export import write_dataset
-    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.console import console, counted
     from aiida_mlip_autopipe.installation.profile import open_profile
     from aiida_mlip_autopipe.workflows.graph import load_campaign
 
     open_profile(profile)
     n_rows = write_dataset(load_campaign(identifier), output, force=force)
-    console.print(f'[green]✓[/] {n_rows} structures in [bold]{output}[/]')
+    console.print(f'[green]✓[/] {counted(n_rows, "structure")} in [bold]{output}[/]')
 
 
 def report(
     identifier: Identifier,
     output: Annotated[
         Path | None,
-        typer.Option('--output', '-o', help='The .html file to write; its numbers stand beside.', show_default=False),
+        typer.Option(
+            '--output',
+            '-o',
+            help='HTML file to write, with a JSON file next to it.',
+            show_default=False,
+        ),
     ] = None,
     force: Annotated[bool, typer.Option('--force', help='Overwrite existing files.')] = False,
     as_json: JsonOption = False,
     profile: ProfileOption = None,
 ) -> None:
-    """Write the report card of a finished campaign: what its selection is worth, and what it cost."""
+    """Write the report card of a finished campaign: the quality of its selection, and its cost."""
     from aiida_mlip_autopipe.campaigns.report import read_campaign_report, write_campaign_report
-    from aiida_mlip_autopipe.cli.console import console, print_json
+    from aiida_mlip_autopipe.cli.console import console, counted, print_json
     from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError
     from aiida_mlip_autopipe.installation.profile import open_profile
@@ -135,7 +138,7 @@ def report(
 
     if as_json == (output is not None):
         code = Code.VALUES_EXCLUDE if as_json else Code.VALUES_INCOMPLETE
-        raise AutopipeError(code, 'give either --output FILE, for a page, or --json')
+        raise AutopipeError(code, 'use either --output FILE, for an HTML page, or --json')
     if output is None:
         open_profile(profile)
         print_json(read_campaign_report(load_campaign(identifier)))
@@ -143,7 +146,7 @@ def report(
     refuse_report_file(output, force)
     open_profile(profile)
     n_rows = write_campaign_report(load_campaign(identifier), output, force=force)
-    console.print(f'[green]✓[/] the report card of {n_rows} structures in [bold]{output}[/]')
+    console.print(f'[green]✓[/] report card of {counted(n_rows, "structure")} in [bold]{output}[/]')
 
 
 def _print_table(campaigns: Sequence[Progress]) -> None:
@@ -157,7 +160,7 @@ def _print_table(campaigns: Sequence[Progress]) -> None:
         paused = f', {len(one.paused)} paused' if one.paused else ''
         started = f'{one.started.astimezone():%Y-%m-%d %H:%M}'
         table.add_row(str(one.pk), one.name, started, one.stage, counts(one) + paused)
-    console.print(table if table.rows else "no campaign yet; 'mlip-autopipe run FILE' starts one")
+    console.print(table if table.rows else "no campaigns; start one with 'mlip-autopipe run FILE'")
 
 
 def _print_status(status: Status) -> None:
@@ -171,9 +174,13 @@ def _print_status(status: Status) -> None:
     for one in status.failed_explorations:
         console.print(f'seed {one.seed_id} (exploration {one.pk}): {one.reason}', markup=False)
     if status.full_trajectories is not None:
-        kept = status.full_trajectories
-        states = {'stashed': kept.n_stashed, "in the job's folder": kept.n_in_job_folder, 'removed': kept.n_removed}
-        told = ', '.join(f'{n} {state}' for state, n in states.items() if n)
-        console.print(f'full trajectories: {told or "none yet"}')
-        for found in kept.not_stashed:
+        summary = status.full_trajectories
+        states = {
+            'stashed': summary.n_stashed,
+            "in the job's folder": summary.n_in_job_folder,
+            'removed': summary.n_removed,
+        }
+        numbers = ', '.join(f'{n} {state}' for state, n in states.items() if n)
+        console.print(f'full trajectories: {numbers or "none yet"}')
+        for found in summary.not_stashed:
             console.print(f'{found.computer}:{found.path} could not be stashed: {found.why_not}', markup=False)

@@ -1,4 +1,4 @@
-"""``mlip-autopipe kill`` and ``clean``: an end before the end, and what is left on the computers."""
+"""``mlip-autopipe kill`` and ``clean``: stopping a campaign, and removing its folders on the computers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from aiida_mlip_autopipe.cli.status import Identifier, ProfileOption
 
 def kill(
     identifier: Identifier,
-    wait_s: Annotated[float, typer.Option('--wait', help='Seconds that running jobs may take to end.')] = 120.0,
+    wait_s: Annotated[float, typer.Option('--wait', help='Maximum time for running jobs to stop in seconds.')] = 120.0,
     profile: ProfileOption = None,
 ) -> None:
-    """Stop a campaign: jobs that run write a checkpoint and are read, the others are killed.
+    """Stop a campaign: running jobs write a checkpoint and are retrieved, and the other jobs are killed.
 
-    The same file again goes on where it was.
+    Run the same config again to continue from the checkpoints.
     """
     from aiida_mlip_autopipe.campaigns.stopping import stop_campaign
-    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.console import console, counted
     from aiida_mlip_autopipe.installation.profile import open_profile
     from aiida_mlip_autopipe.workflows.graph import load_campaign
 
@@ -27,7 +27,7 @@ def kill(
     campaign = load_campaign(identifier)
     with console.status('waiting for the jobs to write their checkpoints …'):
         stopped = stop_campaign(campaign, wait_s)
-    console.print(f'{stopped.n_asked} jobs stopped at a checkpoint, {stopped.n_killed} killed')
+    console.print(f'{counted(stopped.n_asked, "job")} stopped at a checkpoint, {stopped.n_killed} killed')
 
 
 def clean(
@@ -37,24 +37,24 @@ def clean(
     ] = False,
     profile: ProfileOption = None,
 ) -> None:
-    """Remove the folders of a campaign's ended explorations on the computers; all that was retrieved stays.
+    """Remove the folders of finished explorations on the computers. Retrieved files are kept.
 
-    A folder that holds the only copy of a full trajectory stays too, unless --force is given.
+    Without --force, folders with the only copy of a full trajectory are kept.
     """
     from aiida_mlip_autopipe.campaigns.cleaning import clean_campaign
-    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.console import console, counted
     from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
     from aiida_mlip_autopipe.workflows.graph import load_campaign
 
     open_profile(profile)
     campaign = load_campaign(identifier)
-    # AiiDA's transport to other machines needs the broker, which the daemon starts.
+    # The transport of AiiDA to other machines requires the broker, which the daemon starts.
     ensure_daemon()
     cleaned = clean_campaign(campaign, force=force)
-    console.print(f'{cleaned.n_removed} folders removed')
+    console.print(f'{counted(cleaned.n_removed, "folder")} removed')
     if cleaned.kept:
         console.print(
-            f'{len(cleaned.kept)} folders stay: each holds the only copy of a full trajectory '
-            f"('mlip-autopipe trajectories {identifier}' lists them, 'clean --force' removes them)",
+            f'{counted(len(cleaned.kept), "folder")} kept, with the only copy of a full trajectory; '
+            f"list them with 'mlip-autopipe trajectories {identifier}', remove them with 'clean --force'",
             style='yellow',
         )

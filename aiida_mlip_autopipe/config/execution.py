@@ -84,8 +84,8 @@ class DescriptorJobSettings(Settings):
     """Settings of the jobs that compute descriptors, each for many trajectories, and of the job that selects frames."""
 
     min_frames: int = Field(default=2000, ge=0)
-    """With at least this number of frames, jobs compute the SOAP descriptors of structures and environments, and another
-    job selects the frames. With fewer frames, AiiDA's daemon does both. Learned descriptors always need jobs."""
+    """With at least this number of frames, jobs compute the SOAP descriptors of structures and environments, and a job
+    selects the frames. With fewer frames, AiiDA's daemon does both. Learned descriptors always need jobs."""
     code: str | None = None
     """AiiDA code, written as ``label@computer``; by default, the first code that explores. SOAP needs no calculator."""
     resources: JobResources | None = None

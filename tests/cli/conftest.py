@@ -16,7 +16,7 @@ calculator: {kind: emt}
 
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path, monkeypatch):
-    """Work in a folder of the test's own, with no presets and no switches of the user's."""
+    """Work in an empty folder, without presets and environment variables of the user."""
     folder = tmp_path / 'work'
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -33,7 +33,7 @@ def program():
 
 @pytest.fixture
 def run():
-    """Run the program within this process."""
+    """Run the program in this process."""
 
     def run_program(*arguments):
         return CliRunner().invoke(app, arguments, prog_name='mlip-autopipe')

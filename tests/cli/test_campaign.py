@@ -116,9 +116,9 @@ def test_a_paused_job_is_shown_with_its_reason_and_can_be_resumed(make_home, con
     assert 'paused' in home('mlip-autopipe', 'status').stdout
 
     scratch.unlink()
-    assert re.search(r'[234] jobs played', home('mlip-autopipe', 'resume', campaign).stdout)
+    assert re.search(r'\b[234] jobs resumed', home('mlip-autopipe', 'resume', campaign).stdout)
     home.wait_for(campaign, r'stage\s+finished')
-    assert home('mlip-autopipe', 'resume', campaign).stdout == '0 jobs played\n'
+    assert re.match(r'0 jobs\b', home('mlip-autopipe', 'resume', campaign).stdout)
 
 
 def test_ctrl_c_does_not_stop_the_campaign_and_prints_how_to_follow_it(make_home, config):
@@ -288,7 +288,7 @@ def test_a_killed_campaign_is_continued_from_its_checkpoints(make_home, config):
     campaign = submit()
     wait_for_jobs(campaign, "job.pk for job in jobs if 'RUNNING' in str(job.get_scheduler_state())")
     done = home('mlip-autopipe', 'kill', campaign).stdout
-    assert re.search(r'[12] jobs stopped at a checkpoint, [01] killed', done)
+    assert re.search(r'[12] jobs? .*\b[01] killed', done)
     assert 'Stopped by a user' in home('mlip-autopipe', 'status', campaign).stdout
     assert_refused(home('mlip-autopipe', 'kill', campaign, check=False).stderr, Code.CAMPAIGN_ENDED, campaign)
     stopped = wait_for_jobs(campaign, "job.exit_status for job in jobs if 'checkpoint' in job.outputs")
@@ -296,9 +296,9 @@ def test_a_killed_campaign_is_continued_from_its_checkpoints(make_home, config):
 
     folders = home.folder / '.aiida' / 'scratch'
     assert list(folders.rglob('job.json'))
-    assert re.fullmatch(r'[12] folders removed\n', home('mlip-autopipe', 'clean', campaign).stdout)
+    assert re.fullmatch(r'[12] folders? \w+\n', home('mlip-autopipe', 'clean', campaign).stdout)
     assert not list(folders.rglob('job.json'))
-    assert home('mlip-autopipe', 'clean', campaign).stdout == '0 folders removed\n'
+    assert re.match(r'0 folders\b', home('mlip-autopipe', 'clean', campaign).stdout)
 
     again = submit()
     from_cache = 'job.base.caching.is_created_from_cache'
@@ -356,5 +356,5 @@ def test_full_trajectories_are_stashed_and_listed_and_the_only_copies_are_kept(m
         print(json.dumps(sorted(orm.QueryBuilder().append(DatasetWorkChain, project='id').all(flat=True))[0]))
     """)
     cleaned = home('mlip-autopipe', 'clean', first).stdout
-    assert '1 folders removed' in cleaned
-    assert '1 folders stay: each holds the only copy of a full trajectory' in cleaned
+    assert re.findall(r'^(\d+) folder', cleaned, re.MULTILINE) == ['1', '1']
+    assert '--force' in cleaned

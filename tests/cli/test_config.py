@@ -4,7 +4,7 @@ import os
 from aiida_mlip_autopipe.config import load_config, starter_config
 
 
-def test_init_writes_a_file_that_check_finds_valid(run, empty_folder):
+def test_init_writes_a_valid_file(run, empty_folder):
     result = run('config', 'init')
     assert (result.exit_code, result.stderr) == (0, '')
     assert 'campaign.yaml' in result.stdout
@@ -12,7 +12,7 @@ def test_init_writes_a_file_that_check_finds_valid(run, empty_folder):
     assert run('config', 'check', 'campaign.yaml').exit_code == 0
 
 
-def test_init_overwrites_only_when_forced(run, campaign):
+def test_init_overwrites_a_file_only_with_force(run, campaign):
     before = campaign.read_text()
     assert run('config', 'init', str(campaign)).exit_code == 2
     assert campaign.read_text() == before
@@ -21,25 +21,24 @@ def test_init_overwrites_only_when_forced(run, campaign):
     assert os.listdir() == ['campaign.yaml']
 
 
-def test_check_says_what_the_file_describes(run, campaign):
+def test_check_prints_a_summary_of_the_campaign(run, campaign):
     lines = run('config', 'check', 'campaign.yaml', 'exploration.temperature_K=[300,900]').stdout.splitlines()
-    told = {line.split()[0]: ' '.join(line.split()[1:]) for line in lines}
-    assert told['campaign'] == 'cu_au'
-    assert told['seeds'].startswith('3 of kind alloy, Au')
-    assert told['calculator'] == 'emt'
-    assert told['exploration'] == '1000 steps at 300, 900 K, ensemble auto, a frame every 20 steps'
-    assert told['selection'] == '100 of at most 150 frames by environment'
-    assert told['dataset'] == 'cu_au.db'
-    assert lines[-1] == '✓ campaign.yaml is valid'
+    summary = {line.split()[0]: ' '.join(line.split()[1:]) for line in lines}
+    assert summary['campaign'] == 'cu_au'
+    assert all(value in summary['seeds'] for value in ('3 ', 'alloy', 'Au'))
+    assert summary['calculator'] == 'emt'
+    assert all(value in summary['exploration'] for value in ('1000 steps', '300, 900 K', 'auto', '20 steps'))
+    assert all(value in summary['selection'] for value in ('100 ', '150 frames', 'environment'))
+    assert summary['dataset'] == 'cu_au.db'
+    assert 'campaign.yaml' in lines[-1]
 
 
-def test_check_counts_the_frames_of_the_stages_that_are_sampled(run, campaign):
+def test_check_counts_the_frames_of_the_sampled_phases(run, campaign):
     result = run('config', 'check', 'campaign.yaml', '+exploration=melt_quench', 'generation[0].n_seeds=1')
-    assert '7000 steps in 3 stages at 3000 K' in result.stdout
-    assert '100 of at most 250 frames' in result.stdout
+    assert all(value in result.stdout for value in ('7000 steps', ' 3 ', '3000 K', '100 of ', '250 frames'))
 
 
-def test_check_warns_of_more_structures_than_frames(run, campaign):
+def test_check_warns_if_more_structures_than_frames_are_requested(run, campaign):
     result = run(
         'config',
         'check',
@@ -48,20 +47,23 @@ def test_check_warns_of_more_structures_than_frames(run, campaign):
         'exploration.temperature_K={lowest: 1, highest: 2}',
     )
     assert result.exit_code == 0
-    assert '500 of at most 150 frames by environment; there are fewer frames than structures asked for' in result.stdout
-    assert 'at 1 to 2 K' in result.stdout
+    (selection,) = [line for line in result.stdout.splitlines() if line.startswith('selection')]
+    assert all(value in selection for value in ('500 ', '150 frames', 'environment; '))
+    assert '1 to 2 K' in result.stdout
 
 
-def test_check_tells_a_target_of_coverage(run, campaign):
+def test_check_shows_a_target_of_coverage(run, campaign):
     result = run('config', 'check', 'campaign.yaml', 'sampling.n_structures=500', 'sampling.coverage_target.score=0.9')
-    assert '500 of at most 150 frames by environment, or as few as reach a coverage score of 0.9' in result.stdout
+    (selection,) = [line for line in result.stdout.splitlines() if line.startswith('selection')]
+    assert all(value in selection for value in ('500 ', '150 frames', '0.9'))
+    assert '; ' not in selection
 
 
 def test_schema_is_json(run):
     assert 'generation' in json.loads(run('config', 'schema').stdout)['properties']
 
 
-def test_show_prints_the_composed_config_as_a_config(run, campaign, empty_folder):
+def test_show_prints_the_composed_config_as_a_config_file(run, campaign, empty_folder):
     overrides = ['sampling.n_structures=7', '+exploration=anneal']
     result = run('config', 'show', 'campaign.yaml', *overrides)
     assert (result.exit_code, result.stderr) == (0, '')

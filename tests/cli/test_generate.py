@@ -139,7 +139,7 @@ TWENTY = [
 
 @pytest.fixture
 def twenty(empty_folder):
-    """A campaign of twenty entries of seven kinds."""
+    """A campaign with twenty entries of seven kinds."""
     from ase.build import bulk
 
     bulk('Ne', 'fcc', a=4.46).write('ne.xyz')
