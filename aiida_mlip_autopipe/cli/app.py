@@ -51,7 +51,7 @@ def _root(
     """Generate training data for machine-learning interatomic potentials from one YAML file."""
 
 
-# The help lists the commands in this order, which is the order of their use.
+# The commands are in the order in which a campaign uses them.
 app.add_typer(config_app, name='config')
 app.command()(setup)
 app.add_typer(computer_app, name='computer')

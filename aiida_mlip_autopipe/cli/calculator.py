@@ -90,7 +90,7 @@ def register(
     ] = None,
     model: Annotated[str | None, typer.Option(help='Model for the self-test: a name or a placed file.')] = None,
     prepend: Annotated[str, typer.Option(help="Shell commands before each job, such as 'module load apptainer'.")] = '',
-    timeout_s: Annotated[float, typer.Option('--timeout', help='Maximum time of the self-test in seconds.')] = 1800,
+    timeout_s: Annotated[float, typer.Option('--timeout', help='Maximum time in seconds of the self-test.')] = 1800,
     profile: ProfileOption = None,
 ) -> None:
     """Create the code of a calculator on a computer, after a self-test there succeeded."""
@@ -127,7 +127,7 @@ def repeat_self_test(
     config: Annotated[
         Path | None, typer.Option(help='Config whose calculators for this code are tested.', show_default=False)
     ] = None,
-    timeout_s: Annotated[float, typer.Option('--timeout', help='Maximum time of the self-test in seconds.')] = 1800,
+    timeout_s: Annotated[float, typer.Option('--timeout', help='Maximum time in seconds of the self-test.')] = 1800,
     profile: ProfileOption = None,
 ) -> None:
     """Repeat the self-test of a code, and record the environment that its jobs must have.

@@ -22,7 +22,10 @@ def add(
     ],
     scheduler: Annotated[
         str,
-        typer.Option(prompt='Scheduler (slurm, pbspro, torque, sge, lsf or direct)', help='Scheduler of the computer.'),
+        typer.Option(
+            prompt='Scheduler (slurm, pbspro, torque, sge, lsf or direct)',
+            help='slurm, pbspro, torque, sge, lsf or direct.',
+        ),
     ],
     workdir: Annotated[
         str | None,

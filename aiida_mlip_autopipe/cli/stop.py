@@ -11,7 +11,7 @@ from aiida_mlip_autopipe.cli.status import Identifier, ProfileOption
 
 def kill(
     identifier: Identifier,
-    wait_s: Annotated[float, typer.Option('--wait', help='Maximum time for running jobs to stop in seconds.')] = 120.0,
+    wait_s: Annotated[float, typer.Option('--wait', help='Maximum time in seconds for running jobs to stop.')] = 120.0,
     profile: ProfileOption = None,
 ) -> None:
     """Stop a campaign: running jobs write a checkpoint and are retrieved, and the other jobs are killed.
