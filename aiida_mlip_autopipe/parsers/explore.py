@@ -10,6 +10,7 @@ from aiida import orm
 from aiida.engine import ExitCode
 from ase import Atoms
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint, CheckpointError
 from aiida_mlip_autopipe.exploration.trajectory_file import TrajectoryFile, read_trajectory
@@ -82,9 +83,9 @@ class ExplorationParser(JobParser):
         path = folder / contract.CHECKPOINT_FILE
         if not path.is_file():
             if result.outcome in CONTINUED and result.last_step > result.first_step:
-                raise CheckpointError(f'{path.name} is missing')
+                raise CheckpointError(Code.CHECKPOINT_UNREADABLE, f'{path.name} is missing')
             return None
         checkpoint = Checkpoint.read(path)
         if not np.array_equal(checkpoint.numbers, self.node.inputs.seed.to_seed().atoms.numbers):
-            raise CheckpointError(f'{path.name} has other atoms than the seed')
+            raise CheckpointError(Code.CHECKPOINT_UNREADABLE, f'{path.name} has other atoms than the seed')
         return checkpoint
