@@ -193,7 +193,7 @@ class ExplorationSettings(Settings):
         return self
 
     def for_seed(self, place: Place) -> ExplorationSettings:
-        """Return the settings of one seed: with one temperature and one pressure.
+        """Return the settings of one seed, with one temperature and one pressure.
 
         Lists are cycled over the seeds: all temperatures are combined with one pressure before the next pressure is
         used. Each round starts one element later. After as many rounds as there are pairs, every composition of a grid

@@ -106,12 +106,12 @@ def read_trajectory(path: str | Path, seed_id: str) -> Trajectory:
     path
         The file.
     seed_id
-        The seed that was explored.
+        Identity of the seed.
 
     Raises
     ------
     TrajectoryFileError
-        If it is not a trajectory file, is damaged, has another version, has no frame, or its steps do not increase.
+        If it is not a trajectory file, is damaged, has another version, has no frames, or its steps do not increase.
     """
     frames: list[Atoms] = []
     try:

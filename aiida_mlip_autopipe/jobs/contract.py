@@ -181,7 +181,7 @@ class Result(Settings):
     image_sha256: str | None = None
     """sha256 of the container image of the job."""
     precision: str = 'float64'
-    """Floating point type of the model."""
+    """Floating-point type of the model."""
     environment: Environment | None = None
     """Environment record of the job."""
     versions: Versions | None = None

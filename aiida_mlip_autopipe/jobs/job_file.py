@@ -29,7 +29,7 @@ def read_job_as(kind: type[J], path: Path, science: str, version: str) -> J:
     Parameters
     ----------
     kind
-        The model of the job.
+        The pydantic model of the job.
     path
         The file.
     science

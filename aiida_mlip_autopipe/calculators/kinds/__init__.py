@@ -1,1 +1,1 @@
-"""The kinds of calculator, one file each."""
+"""The kinds of calculator, one per file."""

@@ -1,1 +1,1 @@
-"""Monte Carlo moves, one file each."""
+"""Monte Carlo moves, one per file."""
