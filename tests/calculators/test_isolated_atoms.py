@@ -24,7 +24,7 @@ def test_each_element_is_evaluated_once_as_an_isolated_atom():
 def test_an_element_that_cannot_be_evaluated_is_reported_and_omitted():
     energies, faults = evaluate_isolated_atoms(['Cu', 'Au'], NoLoner())
     assert energies == {}
-    assert faults == [
-        'the energy of an isolated atom of Au is not finite',
-        'an isolated atom of Cu cannot be evaluated: ValueError: an atom needs a neighbour',
-    ]
+    of_gold, of_copper = faults
+    assert ' Au ' in of_gold
+    assert ' Cu ' in of_copper
+    assert of_copper.endswith('ValueError: an atom needs a neighbour')
