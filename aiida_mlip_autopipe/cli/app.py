@@ -31,8 +31,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         from aiida_mlip_autopipe import __version__
 
         typer.echo(f'mlip-autopipe {__version__}')

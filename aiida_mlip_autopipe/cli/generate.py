@@ -47,9 +47,7 @@ def generate(
     from aiida_mlip_autopipe.core.whole_file import refuse_existing, whole_file
 
     if output.suffix not in SUFFIXES:
-        raise AutopipeError(
-            Code.FILE_SUFFIX, f'{output}: seeds are written as extxyz, the file must end in {" or ".join(SUFFIXES)}'
-        )
+        raise AutopipeError(Code.FILE_SUFFIX, f'{output}: the file of seeds must end in {" or ".join(SUFFIXES)}')
     report_file = output.with_suffix('.report.json')
     refuse_existing(output, force)
     refuse_existing(report_file, force)
@@ -90,9 +88,10 @@ def _print_report(report: dict[str, Any]) -> None:
     from aiida_mlip_autopipe.cli.console import console, counted
 
     duplicates, skipped = report['duplicates'], report['skipped']
-    omitted = [counted(duplicates, 'duplicate')] * bool(duplicates) + [f'{skipped} skipped'] * bool(skipped)
-    if omitted:
-        console.print(f'of {counted(report["requested"], "seed")}: {", ".join(omitted)}', style='yellow')
+    missing = [f'{counted(duplicates, "duplicate")} discarded'] if duplicates else []
+    missing += [f'{skipped} skipped'] if skipped else []
+    if missing:
+        console.print(f'{counted(report["requested"], "seed")} requested: {", ".join(missing)}', style='yellow')
     if report['rules']:
         table = Table('rule', 'redrawn', 'worst example', box=None, padding=(0, 2, 0, 0))
         for rule, entry in report['rules'].items():

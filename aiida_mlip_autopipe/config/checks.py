@@ -86,10 +86,10 @@ def _descriptor_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
         return
     codes = sections['execution'].codes
     calculator = (codes[0].calculator if codes else None) or sections['calculator']
-    describing = [kind for kind in CALCULATORS if CALCULATORS.load(kind).has_descriptors]
+    supporting = [kind for kind in CALCULATORS if CALCULATORS.load(kind).has_descriptors]
     for place, _, found in asked_descriptors(sections['sampling'].model_dump()):
-        if found['kind'] == 'learned' and calculator.kind not in describing:
-            allowed = f'the calculator {calculator.kind} has no learned descriptors; use one of {", ".join(describing)}'
+        if found['kind'] == 'learned' and calculator.kind not in supporting:
+            allowed = f'the calculator {calculator.kind} has no learned descriptors; use one of {", ".join(supporting)}'
             yield Fault(Code.CALCULATOR_UNSUITABLE, f'sampling{place}.kind', "'learned'", allowed)
 
 
@@ -109,14 +109,13 @@ def _held_out_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _given_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield an error if the file of given structures cannot be read. A given campaign is looked up at submission."""
+    """Yield a fault if the file of the reference dataset cannot be read. A campaign is looked up at submission."""
     given = sections['sampling'].given if 'sampling' in sections else None
     if isinstance(given, Path):
         try:
             check_given(given)
         except AutopipeError as error:
-            allowed = f'must be a file of structures: {error}'
-            yield Fault(error.code, 'sampling.given', repr(str(given)), allowed)
+            yield Fault(error.code, 'sampling.given', repr(str(given)), str(error))
 
 
 def _stash_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
@@ -157,7 +156,7 @@ def _model_faults(path: str, calculator: CalculatorSettings) -> Iterator[Fault]:
 
 
 def _seed_faults(entries: Sequence[GeneratorSettings], calculators: Collection[CalculatorSettings]) -> Iterator[Fault]:
-    known = {one.kind: elements for one in calculators if (elements := CALCULATORS.load(one.kind).known_elements)}
+    supported = {one.kind: elements for one in calculators if (elements := CALCULATORS.load(one.kind).known_elements)}
     for number, entry in enumerate(entries):
         where = f'generation[{number}]'
         try:
@@ -165,7 +164,7 @@ def _seed_faults(entries: Sequence[GeneratorSettings], calculators: Collection[C
         except AutopipeError as error:
             yield Fault(error.code, where, f'kind {entry.kind}', str(error))
             continue
-        for kind, its in known.items():
-            if not elements <= its:
-                allowed = f'the calculator {kind} supports only {", ".join(sorted(its))}'
-                yield Fault(Code.ELEMENT_UNSUPPORTED, where, ', '.join(sorted(elements - its)), allowed)
+        for kind, symbols in supported.items():
+            if not elements <= symbols:
+                allowed = f'the calculator {kind} supports only {", ".join(sorted(symbols))}'
+                yield Fault(Code.ELEMENT_UNSUPPORTED, where, ', '.join(sorted(elements - symbols)), allowed)

@@ -108,11 +108,11 @@ def _explain(override: Override | None, data: Mapping[str, Any], error: Exceptio
     reason = str(error).splitlines()[0].rstrip('.')
     if isinstance(error, InterpolationResolutionError):
         reason = re.sub(r'^Interpolation', 'interpolation', reason)
-        sentence = f'{error.full_key}: {reason}; write a literal ${{ as \\${{'
-        return AutopipeError(Code.INTERPOLATION_FAILED, sentence)
+        message = f'{error.full_key}: {reason}; write a literal ${{ as \\${{'
+        return AutopipeError(Code.INTERPOLATION_FAILED, message)
     if override is not None:
-        sentence = explain_failure(override, data, reason, unreadable=isinstance(error, OverrideParseException))
-        return AutopipeError(Code.OVERRIDE_INVALID, sentence)
+        message = explain_failure(override, data, reason, unreadable=isinstance(error, OverrideParseException))
+        return AutopipeError(Code.OVERRIDE_INVALID, message)
     where = f'{error.full_key}: ' if isinstance(error, OmegaConfBaseException) and error.full_key else ''
     return AutopipeError(Code.CONFIG_INVALID, f'the config cannot be composed: {where}{reason}')
 

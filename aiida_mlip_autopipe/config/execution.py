@@ -125,7 +125,7 @@ class ExecutionSettings(JobResources):
         for number, one in enumerate(seen):
             if one in seen[:number]:
                 raise fault(
-                    Code.VALUES_EXCLUDE, f'must differ in code or calculator; {codes[number].code!r} stands there twice'
+                    Code.VALUES_EXCLUDE, f'must differ in code or calculator; {codes[number].code!r} is listed twice'
                 )
         return codes
 

@@ -77,7 +77,7 @@ def parse_override(text: str) -> Override:
     keys = tuple(key.replace('[', '.').replace(']', '').split('.'))
     if keys[0] == 'hydra':
         raise AutopipeError(
-            Code.OVERRIDE_INVALID, f"the override {text!r} is one of Hydra's own settings, which have no meaning here"
+            Code.OVERRIDE_INVALID, f'the override {text!r} changes a setting of Hydra, which is not supported'
         )
     if len(keys) == 1 and key in PRESET_SECTIONS and sign != '~' and _PRESET_NAMES.fullmatch(value.strip()):
         names = value.strip().strip('[]').split(',')
@@ -105,7 +105,7 @@ def explain_failure(override: Override, data: Any, reason: str, *, unreadable: b
         if isinstance(data, Sequence) and not isinstance(data, str):
             if not key.isdigit() or int(key) >= len(data):
                 entries = 'one entry' if len(data) == 1 else f'{len(data)} entries'
-                return f'{start}: {path} is a list of {entries}, counted from 0, without an entry {key!r}'
+                return f'{start}: {path} has {entries}, counted from 0, and no entry {key!r}'
             if override.value is None and key == override.keys[-1]:
                 return f'{start}: an entry of a list cannot be removed; replace the list with {path}=[…]'
             data, path = data[int(key)], f'{path}[{key}]'

@@ -111,8 +111,8 @@ class _NodeReader:
         self._path = path
         self._open: set[int] = set()
 
-    def _refuse(self, node: yaml.Node, sentence: str) -> AutopipeError:
-        return AutopipeError(Code.YAML_INVALID, f'{self._path}, line {node.start_mark.line + 1}: {sentence}')
+    def _refuse(self, node: yaml.Node, message: str) -> AutopipeError:
+        return AutopipeError(Code.YAML_INVALID, f'{self._path}, line {node.start_mark.line + 1}: {message}')
 
     def _value(self, node: yaml.Node) -> Any:
         if node.tag not in _PLAIN_TAGS:

@@ -1,6 +1,6 @@
 """The codes of the errors that a user can meet: what each one means and what to do.
 
-A code keeps its name and its meaning, so scripts and tests compare codes. The sentence of an error may change.
+The name and the meaning of a code do not change, so scripts and tests compare codes. Messages may change.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ class AutopipeError(Exception):
     code
         The code of the error.
     message
-        The sentence for the user.
+        The message for the user, one sentence.
     """
 
     def __init__(self, code: Code | str, message: str = ''):
@@ -124,7 +124,7 @@ class PhysicsViolationError(AutopipeError):
     value, limit
         The value of the structure and the limit of the rule, in the unit of the rule.
     message
-        The sentence for the user.
+        The message for the user, one sentence.
     """
 
     def __init__(self, rule: str, atoms: Sequence[int], value: float, limit: float, message: str):

@@ -83,12 +83,13 @@ def _resolve_input_file(path: Path, info: ValidationInfo) -> Path:
     # Links are not followed, because the format depends on the name in the config.
     resolved = Path(os.path.abspath(info.context['folder'] / path.expanduser()))
     if not resolved.is_file():
+        if resolved.is_dir():
+            raise fault(Code.NOT_A_FILE, 'must be a file, not a folder')
         folder = resolved.parent
         names = [entry.name for entry in folder.iterdir() if entry.is_file()] if folder.is_dir() else []
         close = get_close_matches(resolved.name, names, n=1)
-        allowed = 'must be a file, not a folder' if resolved.is_dir() else f'no such file exists in {folder}'
-        code = Code.NOT_A_FILE if resolved.is_dir() else Code.FILE_MISSING
-        raise fault(code, allowed, nearest=str(path.with_name(close[0])) if close else None)
+        nearest = str(path.with_name(close[0])) if close else None
+        raise fault(Code.FILE_MISSING, f'no such file exists in {folder}', nearest=nearest)
     return resolved
 
 

@@ -165,6 +165,14 @@ def test_a_missing_file_is_reported_with_the_nearest(tmp_path):
     assert (folder.code, folder.path, folder.given) == (Code.NOT_A_FILE, 'generation[0].files[2]', "'..'")
 
 
+def test_a_folder_in_place_of_a_file_is_refused_even_if_a_file_has_a_similar_name(tmp_path):
+    (tmp_path / 'cells').mkdir()
+    (tmp_path / 'cells1').touch()
+    entry = {'kind': 'structures', 'files': ['.']}
+    fault = one_fault(tmp_path / 'cells', generation=[entry])
+    assert (fault.code, fault.path, fault.given) == (Code.NOT_A_FILE, 'generation[0].files[0]', "'.'")
+
+
 def test_a_rule_between_fields_is_reported_at_their_section(tmp_path):
     fault = one_fault(tmp_path, generation=[{'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.4}}])
     assert (fault.path, fault.given) == ('generation[0].composition', '{Cu: 0.5, Au: 0.4}')
