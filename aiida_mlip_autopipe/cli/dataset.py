@@ -219,9 +219,10 @@ def label_from(
 ) -> None:
     """Write a dataset with the labels of the DFT calculations that `dft-inputs` prepared."""
     from aiida_mlip_autopipe.cli.console import console, counted
+    from aiida_mlip_autopipe.cli.faults import with_codes
     from aiida_mlip_autopipe.storage.dft.labels import label_dataset
 
     labelled = label_dataset(folder, file, output, skip_failed=skip_failed, overwrite=force)
     for fault in labelled.faults:
-        console.print(f'skipped: {fault}', style='yellow')
+        console.print(f'skipped: {with_codes(fault)}', style='yellow', markup=False)
     console.print(f'[green]✓[/] {counted(labelled.n_rows, "row")} in [bold]{output}[/]')

@@ -44,7 +44,7 @@ class ErrorReportingGroup(TyperGroup):
             if ctx.params['debug']:
                 traceback.print_exc()
             if isinstance(error, AutopipeError):
-                _print_error(_with_codes(error))
+                _print_error(with_codes(error))
                 raise typer.Exit(EXIT_FAULT) from None
             reason = ' '.join(str(error).split())
             hint = '' if ctx.params['debug'] else '; `mlip-autopipe --debug …` prints the traceback'
@@ -52,7 +52,8 @@ class ErrorReportingGroup(TyperGroup):
             raise typer.Exit(EXIT_BUG) from None
 
 
-def _with_codes(error: AutopipeError) -> str:
+def with_codes(error: AutopipeError) -> str:
+    """Return the message of an error, with the code of each fault in brackets at the end of its line."""
     faults: Sequence[AutopipeError | Fault] = (error,)
     if isinstance(error, ConfigError):
         faults = error.faults

@@ -54,7 +54,7 @@ class LabelledDataset:
     """
 
     n_rows: int
-    faults: tuple[str, ...]
+    faults: tuple[AutopipeError, ...]
 
 
 def label_dataset(
@@ -93,7 +93,7 @@ def label_dataset(
         empty = AutopipeError(Code.DATASET_EMPTY, f'there are no rows to write to {output}')
         raise CombinedError([*result.faults, empty])
     n_rows = export_dataset(output, result.rows, overwrite=overwrite)
-    return LabelledDataset(n_rows, tuple(map(str, result.faults)))
+    return LabelledDataset(n_rows, result.faults)
 
 
 def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
