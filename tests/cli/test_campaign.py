@@ -236,7 +236,7 @@ def test_an_existing_database_is_refused_before_anything_starts(shared_home, con
     assert done.returncode == 2
     assert_refused(done.stderr, Code.FILE_EXISTS, 'aluminium.db')
     assert Path('aluminium.db').read_text() == 'precious'
-    assert 'no campaign yet' in shared_home('mlip-autopipe', 'status').stdout
+    assert json.loads(shared_home('mlip-autopipe', 'status', '--json').stdout) == []
 
 
 def test_a_campaign_with_a_kind_of_another_package_finishes(make_home, empty_folder, monkeypatch):
