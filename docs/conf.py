@@ -18,7 +18,7 @@ html_show_copyright = False
 myst_enable_extensions = ['colon_fence', 'deflist', 'dollarmath']
 myst_heading_anchors = 3
 
-# Nothing is fetched while the docs are built, so names of other packages have no target; `--nitpicky` is for our pages.
+# No inventories of other packages are downloaded, so their names have no targets. `--nitpicky` checks our pages only.
 nitpick_ignore_regex = [('py:.*', '.*')]
 default_role = 'code'
 autodoc_member_order = 'bysource'

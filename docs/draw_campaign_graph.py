@@ -1,6 +1,6 @@
 """Run a small campaign in a temporary AiiDA profile and draw its graph: ``python docs/draw_campaign_graph.py``.
 
-It writes ``docs/topics/campaign_graph.svg``, the picture of the architecture page; it needs graphviz's ``dot``.
+It writes ``docs/topics/campaign_graph.svg`` for the architecture page and requires ``dot`` of Graphviz.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ sampling: {kind: random, n_structures: 2}
 
 
 def main() -> None:
-    """Run the campaign and draw what it left."""
+    """Run the campaign and draw its graph."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ['AIIDA_PATH'] = folder
         draw(run_campaign(Path(folder)), OUTPUT)
 
 
 def run_campaign(folder: Path) -> Any:
-    """Return the node of a campaign of one seed, which runs in this process."""
+    """Run a campaign with one seed in this process and return its node."""
     from aiida.engine import run_get_node
 
     from aiida_mlip_autopipe.installation.codes import ensure_code, ensure_computer
@@ -47,7 +47,7 @@ def run_campaign(folder: Path) -> Any:
 
 
 def draw(campaign: Any, path: Path) -> None:
-    """Draw what the dataset was made from: calculations with their inputs and outputs, without the work chains."""
+    """Draw the provenance of the dataset: calculations with their inputs and outputs, without work chains."""
     from aiida.tools.visualization import Graph
 
     graph = Graph(graph_attr={'rankdir': 'TB', 'ranksep': '0.35', 'nodesep': '0.08'}, node_id_type='label')
@@ -55,7 +55,7 @@ def draw(campaign: Any, path: Path) -> None:
     graph.recurse_ancestors(
         campaign.outputs.dataset, link_types=links, include_process_outputs=True, annotate_links='label'
     )
-    # Comments of dot name its build, which differs from machine to machine.
+    # Comments of dot contain its version, which depends on the machine.
     svg = re.sub(r'<!--.*?-->\n?', '', graph.graphviz.pipe(format='svg').decode(), flags=re.DOTALL)
     path.write_text(svg, encoding='utf-8')
 

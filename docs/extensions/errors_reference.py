@@ -1,4 +1,4 @@
-"""What can go wrong: the codes of errors and the exit codes of processes, from the code."""
+"""Render tables of the error codes and of the exit codes of processes, from the code."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from aiida_mlip_autopipe.calculations.job import CalculatorJob
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.exit_codes import explain
 
-# AiiDA gives every process the codes below this one.
+# AiiDA defines the lower codes for every process.
 FIRST_STATUS = 100
 
 
 def render_codes() -> str:
-    """Return a table for each group of `Code`, as Markdown; the first sentence of a comment names a group."""
+    """Return a Markdown table for each group of `Code`. The first sentence of a comment is the title of its group."""
     parts = []
     for before, line in pairwise(inspect.getsource(Code).splitlines()):
         if not before and (group := re.match(r' {4}# ([^.]*)', line)):
@@ -35,7 +35,7 @@ def render_codes() -> str:
 
 
 def render_exit_codes() -> str:
-    """Return a section for all jobs, one for all `CalculatorJob`, and one for each process, as Markdown."""
+    """Return Markdown sections for all jobs, for all `CalculatorJob`, and for each process."""
     found = dict(processes())
     jobs = [process for process in found.values() if issubclass(process, CalcJob)]
     shared = set.intersection(*(set(_codes(job)) for job in jobs))
@@ -52,7 +52,7 @@ def render_exit_codes() -> str:
 
 
 def processes() -> Iterable[tuple[str, type[Process]]]:
-    """Yield each process class of the package with its entry point; calcfunctions declare no exit codes."""
+    """Yield each process class of the package with its entry point. Calcfunctions have no exit codes."""
     for group in ('aiida.calculations', 'aiida.workflows'):
         for point in entry_points(group=group):
             if point.value.startswith('aiida_mlip_autopipe.'):
@@ -66,7 +66,7 @@ def _codes(process: type[Process]) -> dict[str, ExitCode]:
 
 
 def _exit_codes(process: type[Process], labels: set[str]) -> str:
-    # AiiDA's cache contains no work chains.
+    # AiiDA does not cache work chains.
     is_cached = issubclass(process, CalcJob)
     header = ['status', 'label', 'meaning', 'what to do', *(['taken from cache'] if is_cached else [])]
     codes = _codes(process)

@@ -1,4 +1,4 @@
-"""Sphinx extension: renders a seed of each kind of system from its minimal example config."""
+"""Sphinx extension that draws a seed of each kind of system from its minimal example config."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from aiida_mlip_autopipe.generation import GENERATORS, generate_seeds
 from aiida_mlip_autopipe.generation.geometry.voids import find_voids
 
 CUTOFF_A = 5.0
-# In ASE's notation. Most are seen from a little above, slabs from the side, boundaries along the axis of their tilt.
+# In ASE's notation. Most are viewed slightly from above, slabs from the side, grain boundaries along the tilt axis.
 ROTATION = '-75x,20y,5z'
 ROTATIONS = {'surface': '-88x,8y', 'adsorption': '-88x,8y', 'interface': '-90x,-90y'}
 NETWORKS = ('covalent', 'structures', 'knowledge')
-FEW = 20  # atoms, of which more than one cell is shown
-BOND_FACTOR = 1.2  # sums of covalent radii
+FEW = 20  # atoms; smaller cells are repeated
+BOND_FACTOR = 1.2  # of the sum of covalent radii
 
 
 def write_gallery(app: Sphinx) -> None:
-    """Write a picture of each kind, unless it is newer than its config."""
+    """Draw a picture of each kind. Skip pictures that are newer than their config."""
     matplotlib.use('Agg')
     folder = Path(app.srcdir) / 'reference' / 'generated' / 'gallery'
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def write_gallery(app: Sphinx) -> None:
 
 
 def _draw(kind: str, atoms: Atoms, path: Path) -> None:
-    """Draw a structure: networks with their bonds, a vacancy as a red sphere in a cut through the crystal."""
+    """Draw a structure: networks with bonds, a vacancy as a red sphere in a section of the crystal."""
     import matplotlib.pyplot as plt
     from ase.data.colors import jmol_colors
     from ase.visualize.plot import plot_atoms
@@ -71,7 +71,7 @@ def _draw(kind: str, atoms: Atoms, path: Path) -> None:
 
 
 def _with_bonds(atoms: Atoms, colors: np.ndarray, radii: np.ndarray) -> tuple[Atoms, np.ndarray, np.ndarray]:
-    """Return the structure with each bond as a row of small grey spheres, which hide one another as atoms do."""
+    """Return the structure with each bond as a row of small grey spheres. ASE sorts them by depth like atoms."""
     limit = BOND_FACTOR * (covalent_radii[atoms.numbers][:, None] + covalent_radii[atoms.numbers])
     vectors = atoms.positions[None] - atoms.positions[:, None]
     first, second = np.nonzero(np.triu(np.linalg.norm(vectors, axis=2) < limit, 1))
@@ -86,6 +86,6 @@ def _with_bonds(atoms: Atoms, colors: np.ndarray, radii: np.ndarray) -> tuple[At
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register with Sphinx."""
+    """Register the extension with Sphinx."""
     app.connect('builder-inited', write_gallery)
     return {'parallel_read_safe': True}

@@ -1,4 +1,4 @@
-"""Sphinx extension: writes the pages of the reference that come from the code, before the pages are read."""
+"""Sphinx extension that generates parts of the reference from the code before the pages are read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOGGER = logging.getLogger(__name__)
 
 
 def write_reference(app: Sphinx) -> None:
-    """Write the generated parts; a field without a docstring is a warning."""
+    """Write the generated parts, and warn of fields without a docstring."""
     folder = Path(app.srcdir) / 'reference' / 'generated'
     folder.mkdir(parents=True, exist_ok=True)
     for name, schema in (('config', config_schema()), ('dataset', Provenance.model_json_schema())):
@@ -39,6 +39,6 @@ def _render_cli() -> str:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register with Sphinx."""
+    """Register the extension with Sphinx."""
     app.connect('builder-inited', write_reference)
     return {'parallel_read_safe': True}

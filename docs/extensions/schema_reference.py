@@ -1,4 +1,4 @@
-"""The reference of a settings model, rendered from its JSON schema."""
+"""Render the reference of a settings model from its JSON schema."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BOUNDS = {
 
 
 class SchemaReference:
-    """Renders the models of a JSON schema as Markdown: a section a model, an entry a field.
+    """Render a JSON schema as Markdown: one section per model, one entry per field.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class SchemaReference:
     Attributes
     ----------
     undocumented
-        The path of each field that has no docstring, once it was rendered.
+        Paths of the fields without a docstring, filled by `render`.
     """
 
     def __init__(self, schema: Schema):
@@ -40,7 +40,7 @@ class SchemaReference:
         self.undocumented: list[str] = []
 
     def render(self) -> str:
-        """Return all sections. A model that is reached by several paths is described at the first."""
+        """Return all sections. A model with several paths is described at the first one."""
         sections = [self._describe(self.schema, '')]
         described: set[str] = set()
         queue = list(_reached(self.schema, ''))
@@ -60,7 +60,7 @@ class SchemaReference:
         entries = [
             self._entry(field, f'{path}.{name}' if path else name, name in model.get('required', ()))
             for name, field in model.get('properties', {}).items()
-            if 'const' not in field  # the kind, which the heading says
+            if 'const' not in field  # the kind is in the heading
         ]
         return '\n\n'.join([model.get('description', ''), *entries]).strip()
 
@@ -79,7 +79,7 @@ class SchemaReference:
         return f'`{path}`\n: {" · ".join(facts)}\n\n  {text}'
 
     def _description(self, field: Schema) -> str:
-        # Pydantic leaves out a description that the model of the field has too.
+        # Pydantic omits the description of a field if its model has the same one.
         if 'description' not in field and '$ref' in field:
             return self.models[_name(field)].get('description', '')
         return field.get('description', '')
@@ -128,12 +128,12 @@ def _bounds(field: Schema) -> Iterator[str]:
 
 
 def _values(field: Schema) -> list[Schema]:
-    """Return the schemas of what a list or mapping holds."""
+    """Return the schemas of the values of a list or mapping."""
     return [part for part in (field.get('items'), field.get('additionalProperties')) if isinstance(part, dict)]
 
 
 def _references(field: Schema) -> Iterator[tuple[str, str]]:
-    """Yield each model a field refers to, with what the path to it adds: ``[]`` for a list."""
+    """Yield each model that a field refers to, with the suffix of its path, such as ``[]`` for a list."""
     if '$ref' in field:
         yield _name(field), ''
     for union in UNIONS:

@@ -1,4 +1,4 @@
-"""The page of what can go wrong explains every error."""
+"""Tests of the tables of error codes and exit codes."""
 
 import re
 import sys
@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / 'docs' / 'extensions'))
 from errors_reference import processes, render_codes, render_exit_codes
 
 
-def labels_of_processes():
+def labels_of_exit_codes():
     return [
         (process.__name__, label, code)
         for _, process in processes()
@@ -21,13 +21,13 @@ def labels_of_processes():
     ]
 
 
-def test_every_code_is_on_the_page_with_a_meaning_and_a_remedy():
+def test_every_error_code_is_listed_with_a_meaning_and_a_remedy():
     rows = re.findall(r'^\| `(\w+)` \| (.+\.) \| (.+\.) \|$', render_codes(), re.MULTILINE)
     assert rows == [(code.value, code.meaning, code.remedy) for code in Code]
 
 
-def test_every_exit_code_is_on_the_page_with_a_meaning_and_a_remedy():
-    found = labels_of_processes()
+def test_every_exit_code_is_listed_with_a_meaning_and_a_remedy():
+    found = labels_of_exit_codes()
     assert len({process for process, *_ in found}) == 9
     page = render_exit_codes()
     for process, label, code in found:
@@ -37,6 +37,6 @@ def test_every_exit_code_is_on_the_page_with_a_meaning_and_a_remedy():
         assert f'| {code.status} | `{label}` | {meaning} | {remedy} |' in page
 
 
-def test_no_explanation_is_left_of_an_exit_code_that_does_not_exist():
-    known = {name for process, label, _ in labels_of_processes() for name in (label, f'{process}.{label}')}
+def test_every_explanation_belongs_to_an_existing_exit_code():
+    known = {name for process, label, _ in labels_of_exit_codes() for name in (label, f'{process}.{label}')}
     assert EXPLANATIONS.keys() <= known

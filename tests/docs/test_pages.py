@@ -1,4 +1,4 @@
-"""The pages of the documentation do what they say: their commands are run, their configs checked."""
+"""Tests of the pages of the documentation: their commands work, and their configs are valid."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OPTION = re.compile(r'^:(?P<name>[\w-]+):\s*(?P<value>.*)$')
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, its caption (the name of a file to write), its text and its first line's number."""
+    """A fenced block: its language, its caption (the name of its file), its text and the number of its first line."""
 
     language: str
     caption: str | None
@@ -35,14 +35,14 @@ class Block:
 
 @dataclass(frozen=True)
 class Command:
-    """A command of a ``console`` block and the output that the page shows, with … for what varies."""
+    """A command of a ``console`` block and the output that the page shows, where … matches any text."""
 
     text: str
     shown: str
 
 
 def read_blocks(page: Path) -> Iterator[Block]:
-    """Yield the fenced blocks of a page, in order."""
+    """Yield the fenced blocks of a page in order."""
     lines = iter(enumerate(page.read_text().splitlines(), start=1))
     for number, line in lines:
         match = FENCE.match(line)
@@ -62,7 +62,7 @@ def read_blocks(page: Path) -> Iterator[Block]:
 
 
 def read_commands(block: Block) -> Iterator[Command]:
-    """Yield the commands of a ``console`` block; a line that ends in a backslash goes on in the next."""
+    """Yield the commands of a ``console`` block. A backslash at the end of a line continues the command."""
     for part in re.split(r'^\$ ', block.text, flags=re.MULTILINE)[1:]:
         command, rest = [], part.splitlines()
         while rest:
@@ -73,7 +73,7 @@ def read_commands(block: Block) -> Iterator[Command]:
 
 
 def shows(shown: str, printed: str) -> bool:
-    """Return whether the output that a page shows occurs in what was printed; … stands for anything."""
+    """Return whether a command printed the output that the page shows, where … matches any text."""
     pattern = '.*?'.join(re.escape(' '.join(piece.split())) for piece in shown.split('…'))
     return re.search(pattern, ' '.join(printed.split()), flags=re.DOTALL) is not None
 
@@ -84,17 +84,17 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize('text', CONFIGS.values(), ids=CONFIGS.keys())
-def test_the_configs_that_pages_show_are_valid(text: str) -> None:
+def test_configs_on_the_pages_are_valid(text: str) -> None:
     minimal = {'name': 'shown', 'generation': [{'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}}]}
-    # Without a folder, no file that a page names is looked for.
+    # Without a folder, the files in the config are not checked.
     CampaignConfig.model_validate(minimal | yaml.safe_load(text))
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """An empty home without an AiiDA profile, where no daemon is left behind."""
+    """Provide an empty home folder without an AiiDA profile, and stop the daemon afterwards."""
     programs = str(Path(sys.executable).parent)
-    # The program of a trainer that has an environment of its own comes after all others.
+    # Programs of trainers in separate environments come last in PATH.
     trainers = Path(os.environ.get('MLIP_AUTOPIPE_MACE_PYTHON', programs)).parent
     kept = {name: value for name, value in os.environ.items() if not name.startswith('AIIDA')}
     home = {'HOME': str(tmp_path / 'home'), 'AIIDA_PATH': str(tmp_path / 'home'), 'XDG_CONFIG_HOME': ''}
@@ -113,23 +113,23 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 @pytest.mark.integration
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize('page', TUTORIALS, ids=lambda page: page.stem)
-def test_the_commands_of_a_tutorial_work_in_order(page: Path, environment: dict[str, str], tmp_path: Path) -> None:
+def test_commands_of_a_tutorial_work_in_order(page: Path, environment: dict[str, str], tmp_path: Path) -> None:
     if 'mace_run_train' in page.read_text() and 'MLIP_AUTOPIPE_MACE_PYTHON' not in os.environ:
         pytest.skip('there is no environment with MACE')
     folder = tmp_path / 'work'
     folder.mkdir()
     for block in read_blocks(page):
-        where = f'{page.name}:{block.line}'
+        place = f'{page.name}:{block.line}'
         if block.caption:
             (folder / block.caption).write_text(block.text)
         elif block.language == 'python':
-            _run([sys.executable, '-c', block.text], '', where, folder, environment)
+            _run([sys.executable, '-c', block.text], '', place, folder, environment)
         elif block.language == 'console':
             for command in read_commands(block):
-                _run(['bash', '-c', command.text], command.shown, where, folder, environment)
+                _run(['bash', '-c', command.text], command.shown, place, folder, environment)
 
 
-def _run(command: list[str], shown: str, where: str, folder: Path, environment: dict[str, str]) -> None:
+def _run(command: list[str], shown: str, place: str, folder: Path, environment: dict[str, str]) -> None:
     done = subprocess.run(
         command,
         cwd=folder,
@@ -140,5 +140,5 @@ def _run(command: list[str], shown: str, where: str, folder: Path, environment: 
         text=True,
         check=False,
     )
-    assert done.returncode == 0, f'{where}: {command[-1]}\nended with {done.returncode}\n{done.stdout}'
-    assert shows(shown, done.stdout), f'{where}: {command[-1]}\nprinted\n{done.stdout}\nthe page shows\n{shown}'
+    assert done.returncode == 0, f'{place}: {command[-1]}\nended with {done.returncode}\n{done.stdout}'
+    assert shows(shown, done.stdout), f'{place}: {command[-1]}\nprinted\n{done.stdout}\nthe page shows\n{shown}'

@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[2] / 'docs' / 'extensions' / 'schema_reference.p
 
 
 class Oven(Settings):
-    """Heats."""
+    """An appliance that heats food."""
 
     kind: Literal['oven'] = 'oven'
     """An oven."""
@@ -22,12 +22,12 @@ class Oven(Settings):
 
 
 class Kitchen(Settings):
-    """A room."""
+    """A kitchen with its ovens."""
 
     name: str
-    """What it is called."""
+    """Name of the kitchen."""
     ovens: tuple[Oven, ...] = ()
-    """All of them."""
+    """Ovens in the kitchen."""
     owner: str | None = None
 
 
@@ -41,18 +41,18 @@ def reference() -> Any:
     return module.SchemaReference(Kitchen.model_json_schema())
 
 
-def test_each_field_has_its_path_type_default_bounds_and_docstring(reference: Any) -> None:
+def test_an_entry_contains_path_type_default_bounds_and_docstring(reference: Any) -> None:
     text = reference.render()
     assert '`ovens[].temperature_K`\n: number · default `300.0` · > `0`\n\n  Temperature in K.' in text
-    assert '`name`\n: string · **required**\n\n  What it is called.' in text
+    assert '`name`\n: string · **required**\n\n  Name of the kitchen.' in text
 
 
-def test_a_model_is_a_section_that_its_field_links_to(reference: Any) -> None:
+def test_a_model_has_a_section_that_its_field_links_to(reference: Any) -> None:
     text = reference.render()
     assert '`ovens`\n: list of [oven](#config-oven)' in text
-    assert '(config-oven)=\n## `ovens[]` of kind `oven`\n\nHeats.' in text
+    assert '(config-oven)=\n## `ovens[]` of kind `oven`\n\nAn appliance that heats food.' in text
 
 
-def test_a_field_without_a_docstring_is_told(reference: Any) -> None:
+def test_a_field_without_a_docstring_is_reported(reference: Any) -> None:
     reference.render()
     assert reference.undocumented == ['owner']

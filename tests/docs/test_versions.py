@@ -1,4 +1,4 @@
-"""The page of versions lists every version of a schema, as the code has it."""
+"""Tests of the reference page of schema versions."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / 'aiida_mlip_autopipe'
 
 
-def versions_of_the_page() -> dict[str, int]:
+def versions_on_the_page() -> dict[str, int]:
     page = (ROOT / 'docs' / 'reference' / 'versions.md').read_text()
     return {name: int(version) for version, name in re.findall(r'\| (\d+) \| `([\w.]+)` \|$', page, re.MULTILINE)}
 
 
-def versions_of_the_code() -> dict[str, int]:
-    """Return the constants that are numbers; the versions of a science are strings."""
+def versions_in_the_code() -> dict[str, int]:
+    """Return the integer constants. Versions of methods are strings."""
     found = {}
     for path in PACKAGE.rglob('*.py'):
         module = '.'.join(path.relative_to(PACKAGE).with_suffix('').parts).removesuffix('.__init__')
@@ -30,6 +30,6 @@ def versions_of_the_code() -> dict[str, int]:
     return found
 
 
-def test_the_page_lists_all_versions_as_they_are():
-    assert versions_of_the_page() == versions_of_the_code()
-    assert len(versions_of_the_page()) >= 8
+def test_the_page_lists_the_current_version_of_every_schema():
+    assert versions_on_the_page() == versions_in_the_code()
+    assert len(versions_on_the_page()) >= 8
