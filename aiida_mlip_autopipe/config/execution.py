@@ -104,8 +104,8 @@ class ExecutionSettings(JobResources):
     descriptors: DescriptorJobSettings = DescriptorJobSettings()
     """Jobs that compute descriptors. Their results are stored, so that another selection takes seconds."""
     stash: StashSettings | None = None
-    """Settings of the copies of full trajectories (``exploration.full_trajectory_interval``); by default, the trajectories
-    remain only in the folders of their jobs."""
+    """Settings of the copies of full trajectories (``exploration.full_trajectory_interval``); by default, the
+    trajectories remain only in the folders of their jobs."""
     max_concurrent_jobs: int | None = Field(default=None, ge=1, le=MAX_CONCURRENT_JOBS)
     """Maximum number of concurrent jobs; by default, as many as the cores of this machine allow, and 50 with a
     scheduler."""
