@@ -24,7 +24,7 @@ generation:
     composition: {{Cu: 0.5, Au: 0.5}}
     supercell: [2, 2, 2]
     n_seeds: {n_seeds}
-    validation: {{min_height_factor: 0.5}}
+    validation: {{min_width_factor: 0.5}}
 calculator: {{kind: {kind}}}
 exploration: {{ensemble: nvt, temperature_K: 600, n_steps: {n_steps}, frame_interval: 10, timestep_fs: 2}}
 sampling: {{kind: fps, n_structures: 20}}

@@ -59,17 +59,18 @@ EMT = ('calculator.kind=emt', 'exploration.checkpoint_interval=40')
 TWO_SEEDS = ('generation[0].n_seeds=2', 'sampling.n_structures=15')
 VARIANTS = {
     'emt': ('name=emt',),
-    'given, direct': ('sampling.given={campaign: emt}', 'sampling.kind=direct'),
+    'given, direct': ('sampling.reference_dataset={campaign: emt}', 'sampling.kind=direct'),
     'splits, fps': (
         'sampling.kind=fps',
-        'sampling.test_share=0.25',
-        'sampling.valid_share=0.2',
-        'sampling.max_force_eV_A=5',
+        'sampling.test_fraction=0.25',
+        'sampling.valid_fraction=0.2',
+        'sampling.max_force_eV_per_A=5',
         'sampling.coverage_target.score=0.9',
     ),
     'jobs, mix': (
         'execution.descriptors.min_frames=0',
-        'sampling={kind: mix, parts: [{share: 2, sampler: {kind: fps}}, {share: 1, sampler: {kind: environment}}]}',
+        'sampling.kind=mix',
+        'sampling.parts=[{fraction: 2, sampler: {kind: fps}}, {fraction: 1, sampler: {kind: environment}}]',
     ),
     'disagreement': (*TWO_SEEDS, 'exploration.committee.calculator.kind=lj', 'sampling.kind=disagreement'),
     'monte carlo, random': (
@@ -87,13 +88,18 @@ VARIANTS = {
     ),
     'ramp, stratified': (
         *TWO_SEEDS,
-        'exploration.stages=[{kind: ramp, n_steps: 40, temperature_K: 1500}, {kind: quench, n_steps: 20}]',
+        'exploration.phases=[{kind: ramp, n_steps: 40, temperature_K: 1500}, {kind: velocity_reset, n_steps: 20}]',
         'exploration.temperature_K=[300,900]',
         'exploration.relaxation.max_steps=5',
         'exploration.full_trajectory_interval=1',
         'sampling.kind=stratified',
     ),
-    'crash': (*TWO_SEEDS, 'exploration.temperature_K=3000', 'exploration.timestep_fs=12', 'sampling.crash_share=0.5'),
+    'crash': (
+        *TWO_SEEDS,
+        'exploration.temperature_K=3000',
+        'exploration.timestep_fs=12',
+        'sampling.crash_fraction=0.5',
+    ),
 }
 
 # Values with these names depend on the time, the place or the version of the package.
@@ -341,7 +347,7 @@ def main() -> None:
     if given.command == 'compare':
         sys.exit(compare(given.before, given.after) > 0)
     # Run the longest cases first, so that all processes end at about the same time.
-    configs = sorted(CONFIGS.glob('*.yaml'), key=lambda path: ('knowledge' not in path.stem, path.stem))
+    configs = sorted(CONFIGS.glob('*.yaml'), key=lambda path: ('formula' not in path.stem, path.stem))
     configs = given.configs or configs
     write(given.folder, [path.absolute() for path in configs])
 

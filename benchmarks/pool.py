@@ -27,9 +27,9 @@ N_CALLS = 40
 Spread = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], Iterator[Any]]
 
 
-def by_crew(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
-    with processes.crew(SIZE):
-        yield from processes.spread(function, calls, queued=QUEUED)
+def by_process_pool(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+    with processes.process_pool(SIZE):
+        yield from processes.parallel_map(function, calls, queued=QUEUED)
 
 
 def by_joblib(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
@@ -54,7 +54,7 @@ def time_all(spread: Spread, seconds: float) -> float:
         return time.perf_counter() - started
 
 
-def most_waiting(spread: Spread) -> int:
+def max_waiting(spread: Spread) -> int:
     """Return the max number of waiting results for a loop that is slower than the calls."""
     waiting = 0
     with TemporaryDirectory() as name:
@@ -73,10 +73,10 @@ def children() -> int:
 def main() -> None:
     """Print one line for each pool."""
     processes.PATIENCE_S = 0.0
-    for name, spread in (('pool', by_crew), ('joblib', by_joblib)):
+    for name, spread in (('pool', by_process_pool), ('joblib', by_joblib)):
         start = time_all(spread, 0.0)
-        busy = time_all(spread, 0.1) - (start if spread is by_crew else 0.0)
-        waiting = most_waiting(spread)
+        busy = time_all(spread, 0.1) - (start if spread is by_process_pool else 0.0)
+        waiting = max_waiting(spread)
         time.sleep(1.0)
         print(
             f'{name:7s} start: {start:5.2f} s, {N_CALLS} calls of 0.1 s: {busy:5.2f} s, '

@@ -117,7 +117,7 @@ def select_by_fps(scale, peer):
 
 def select_again(scale, peer):
     """Select 1,000 of 20,000 frames with 64 atoms, with descriptors of 952 features from a job."""
-    from aiida_mlip_autopipe.descriptors.describe import Description, descriptor_key
+    from aiida_mlip_autopipe.descriptors.describe import Descriptors, descriptor_key
     from aiida_mlip_autopipe.sampling import section_class, select_frames
 
     trajectories = make_trajectories(round(20_000 * scale))
@@ -128,7 +128,7 @@ def select_again(scale, peer):
         rows = rng.normal(size=(len(trajectory), 30)).astype(np.float32) @ basis + 5 * basis[0]
         features.append(rows / np.linalg.norm(rows, axis=1, keepdims=True))
     settings = section_class('fps')(n_structures=round(1000 * scale))
-    described = {descriptor_key(settings.descriptor): Description(features, (29, 79), {'n_features': 952})}
+    described = {descriptor_key(settings.descriptor): Descriptors(features, (29, 79), {'n_features': 952})}
     start, processor = time.perf_counter(), time.process_time()
     report = select_frames(trajectories, settings, random_seed=0, described=described).report
     return {
@@ -171,7 +171,7 @@ def select_by_environment(scale, peer):
     report = select_frames(trajectories, settings, random_seed=0).report
     return {
         'environments': report['n_environments'],
-        'kinds': report['n_kinds'],
+        'kinds': report['n_clusters'],
         'chosen': report['n_selected'],
         'seconds': time.perf_counter() - start,
     }
@@ -182,7 +182,7 @@ def write_rows(scale, peer):
     from aiida_mlip_autopipe.storage import Provenance, export_dataset, make_row
 
     (trajectory,) = make_trajectories(round(10_000 * scale), n_seeds=1)
-    record = {'kind': 'alloy', 'ancestor': '0' * 16, 'composition': {'Cu': 0.5, 'Au': 0.5}, 'strain': [[0.01] * 3] * 3}
+    record = {'kind': 'alloy', 'parent': '0' * 16, 'composition': {'Cu': 0.5, 'Au': 0.5}, 'strain': [[0.01] * 3] * 3}
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         rows = (

@@ -56,7 +56,7 @@ class ExplorationCalculation(CalculatorJob):
         spec.input(
             'exploration',
             valid_type=orm.Dict,
-            help='Settings without the number of steps of the run and of the last stage, unless that is a ramp.',
+            help='Settings without the number of steps of the run and of the last phase, unless that is a ramp.',
         )
         spec.input('n_steps', valid_type=orm.Int, help='Number of steps of the run.')
         spec.input(
@@ -85,7 +85,7 @@ class ExplorationCalculation(CalculatorJob):
             'checkpoint', valid_type=orm.SinglefileData, required=False, help='The last state of the previous leg.'
         )
         spec.input(
-            'rescues', valid_type=orm.Int, required=False, help='Number of recoveries of an unstable run so far.'
+            'recoveries', valid_type=orm.Int, required=False, help='Number of recoveries of an unstable run so far.'
         )
         validators.guard(spec.inputs, validators.EXPLORATION, validators.exploration(of_one_seed=True))
         spec.inputs['metadata']['options']['parser_name'].default = 'mlip_autopipe.explore'
@@ -138,7 +138,7 @@ class ExplorationCalculation(CalculatorJob):
             full_trajectory_interval=(
                 self.inputs.full_trajectory_interval.value if 'full_trajectory_interval' in self.inputs else None
             ),
-            rescues=self.inputs.rescues.value if 'rescues' in self.inputs else 0,
+            recoveries=self.inputs.recoveries.value if 'recoveries' in self.inputs else 0,
             **self._shared_fields(),
         )
         Path(folder.get_abs_path(contract.JOB_FILE)).write_text(job.model_dump_json(indent=2))

@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_from_node
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling.pool import describe
 
-ERROR_DESCRIPTION = 400
+ERROR_DESCRIPTORS = 400
 
 
 @calcfunction
@@ -35,12 +35,12 @@ def fit_environments(
     Returns
     -------
     dict
-        ``projection``: the arrays ``mean``, ``directions`` and ``variances``.
+        ``pca``: the arrays ``mean``, ``directions`` and ``variances``.
     """
     trajectories = [trajectory_from_node(leg) for leg in in_order(nodes['legs'].values())]
     try:
-        projection = describe.fit_environments(trajectories, species.get_list(), SoapSettings(**descriptor.get_dict()))
+        pca = describe.fit_environments(trajectories, species.get_list(), SoapSettings(**descriptor.get_dict()))
     except AutopipeError as error:
-        return ExitCode(ERROR_DESCRIPTION, str(error), invalidates_cache=True)
-    arrays = {'mean': projection.mean, 'directions': projection.directions, 'variances': projection.variances}
-    return {'projection': orm.ArrayData(arrays)}
+        return ExitCode(ERROR_DESCRIPTORS, str(error), invalidates_cache=True)
+    arrays = {'mean': pca.mean, 'directions': pca.directions, 'variances': pca.variances}
+    return {'pca': orm.ArrayData(arrays)}

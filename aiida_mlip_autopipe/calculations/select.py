@@ -38,9 +38,9 @@ class SelectionCalculation(CalculatorJob):
         super().define(spec)
         # A selection needs no calculator.
         del spec.inputs['calculator'], spec.inputs['model']
-        spec.input('settings', valid_type=orm.Dict, help="The config's `sampling` section without `given`.")
+        spec.input('settings', valid_type=orm.Dict, help="The config's `sampling` section without `reference_dataset`.")
         spec.input('random_seed', valid_type=orm.Int, help="The campaign's random seed.")
-        spec.input('lineages', valid_type=orm.Dict, help='The parent of each seed, by its id.')
+        spec.input('groups', valid_type=orm.Dict, help='The parent of each seed, by its id.')
         spec.input('kinds', valid_type=orm.Dict, help='The kind of each seed, by its id.')
         spec.input('stage_version', valid_type=orm.Str, help='Version of the science of the sampling.')
         spec.input(
@@ -81,7 +81,7 @@ class SelectionCalculation(CalculatorJob):
             sampling_version=self.inputs.stage_version.value,
             sampling=self.inputs.settings.get_dict(),
             random_seed=request.random_seed,
-            lineages=dict(request.lineages),
+            groups=dict(request.groups),
             kinds=dict(request.kinds),
             seed_ids=tuple(one.seed_id for one in request.trajectories),
             described={

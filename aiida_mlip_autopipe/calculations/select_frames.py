@@ -20,7 +20,7 @@ ERROR_SAMPLING = 400
 def select_frames(
     settings: orm.Dict,
     random_seed: orm.Int,
-    lineages: orm.Dict,
+    groups: orm.Dict,
     kinds: orm.Dict,
     stage_version: orm.Str,
     reference_dataset: DatasetData | None = None,
@@ -31,10 +31,10 @@ def select_frames(
     Parameters
     ----------
     settings
-        The config's ``sampling`` section without ``given``.
+        The config's ``sampling`` section without ``reference_dataset``.
     random_seed
         The campaign's random seed.
-    lineages
+    groups
         The parent of each seed, by its id.
     kinds
         The kind of each seed, by its id.
@@ -51,7 +51,7 @@ def select_frames(
     dict
         The nodes of `nodes_from_selection`.
     """
-    inputs = {'settings': settings, 'random_seed': random_seed, 'lineages': lineages, 'kinds': kinds, **nodes}
+    inputs = {'settings': settings, 'random_seed': random_seed, 'groups': groups, 'kinds': kinds, **nodes}
     try:
         request = request_from_nodes(inputs)
         if reference_dataset is not None:

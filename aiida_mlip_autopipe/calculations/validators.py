@@ -34,7 +34,7 @@ STASH = ('folder', 'options')
 AtomicNumbers = Annotated[list[Annotated[int, Field(ge=1, le=118)]], Field(min_length=1)]
 
 
-class Asked(Settings):
+class RequiredDescriptor(Settings):
     """A descriptor, and whether it describes structures or environments."""
 
     of: Of
@@ -128,7 +128,7 @@ def exploration(*, of_one_seed: bool) -> Validator:
             try:
                 data = join_settings(data, data.pop('n_steps'))
             except (ValueError, TypeError, KeyError) as error:
-                return f'exploration.stages: {error}'
+                return f'exploration.phases: {error}'
         faults = faults or _exploration(data, None)
         if faults is not None:
             return faults
@@ -145,7 +145,7 @@ def exploration(*, of_one_seed: bool) -> Validator:
     return validate
 
 
-def description(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
+def descriptors_job(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
     """Refuse a descriptor that the job cannot compute from its inputs."""
     if 'descriptor' not in inputs:
         return None
@@ -155,8 +155,8 @@ def description(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | No
     if inputs['descriptor'].get_dict().get('kind') == 'learned':
         if 'calculator' not in inputs:
             found.append('calculator: missing; a learned descriptor needs its calculator')
-        if 'projection' in inputs:
-            found.append('projection: got a projection of learned descriptors; only the kind soap supports it')
+        if 'pca' in inputs:
+            found.append('pca: got a pca of learned descriptors; only the kind soap supports it')
     return _lines(found)
 
 
@@ -167,12 +167,12 @@ def selection(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None
     """
     found = [] if inputs.get('legs') else ['legs: missing; a selection needs frames']
     settings = inputs['settings'].get_dict()
-    if settings.get('given') is not None:
-        found.append('settings.given: pass it as the input reference_dataset')
+    if settings.get('reference_dataset') is not None:
+        found.append('settings.reference_dataset: pass it as the input reference_dataset')
     return _lines(found)
 
 
-def descriptions(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
+def descriptors_work_chain(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
     """Refuse inputs without frames, and learned descriptors without a calculator."""
     found = [] if inputs.get('legs') else ['legs: missing; there are no frames to describe']
     kinds = {asked['descriptor'].get('kind') for asked in inputs['descriptors'].get_list()}
@@ -181,16 +181,16 @@ def descriptions(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | N
     return _lines(found)
 
 
-def projection(node: orm.ArrayData, port: Any) -> str | None:
+def pca(node: orm.ArrayData, port: Any) -> str | None:
     """Refuse arrays that are not principal components: ``mean`` (d,), ``directions`` (d, c), ``variances`` (d,)."""
     arrays = dict(node.get_iterarrays())
     if arrays.keys() != {'mean', 'directions', 'variances'}:
-        return f'projection: got the arrays {sorted(arrays)}; must be mean, directions and variances'
+        return f'pca: got the arrays {sorted(arrays)}; must be mean, directions and variances'
     shapes = [arrays[name].shape for name in ('mean', 'directions', 'variances')]
     if [len(shape) for shape in shapes] != [1, 2, 1] or len({shape[0] for shape in shapes}) != 1:
-        return f'projection: got arrays of the shapes {shapes}; must be (d,), (d, c) and (d,)'
+        return f'pca: got arrays of the shapes {shapes}; must be (d,), (d, c) and (d,)'
     if not all(np.isfinite(array).all() for array in arrays.values()):
-        return 'projection: got values that are not finite'
+        return 'pca: got values that are not finite'
     return None
 
 
@@ -213,8 +213,8 @@ def dataset(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
     rewrite_files(inputs['generation'].get_dict()['entries'], lambda key: used.setdefault(key, key))
     missing = sorted(used.keys() - inputs.get('files', {}).keys())
     found = [f'files.{key}: missing; generation refers to this file' for key in missing]
-    if inputs['sampling'].get_dict().get('given') is not None:
-        found.append('sampling.given: pass it as the input reference_dataset')
+    if inputs['sampling'].get_dict().get('reference_dataset') is not None:
+        found.append('sampling.reference_dataset: pass it as the input reference_dataset')
     if 'committee' not in inputs:
         places = disagreement_places(inputs['sampling'].get_dict())
         found += [f"{place}: got 'disagreement', which needs a committee" for place in places]
@@ -262,24 +262,24 @@ _exploration = validate_as('exploration', ExplorationSettings)
 JOB = {'environment': _environment}
 EXPLORATION = {
     'random_seed': like(CampaignConfig, 'random_seed'),
-    'rescues': like(Job, 'rescues'),
+    'recoveries': like(Job, 'recoveries'),
     'full_trajectory_interval': validate_as('full_trajectory_interval', Annotated[int, Field(ge=1)]),
 }
 EXPLORATIONS = {
     'max_iterations': like(ExecutionSettings, 'max_legs', 'max_iterations'),
     'retry_memory_factor': like(ExecutionSettings, 'retry_memory_factor'),
 }
-DESCRIPTION = {
+DESCRIPTORS = {
     'descriptor': validate_as('descriptor', AnyDescriptor),
     'species': validate_as('species', AtomicNumbers),
-    'projection': projection,
+    'pca': pca,
 }
 SELECTION = {
     'settings': like(CampaignConfig, 'sampling', 'settings'),
     'random_seed': like(CampaignConfig, 'random_seed'),
 }
-DESCRIPTIONS = {
-    'descriptors': validate_as('descriptors', Annotated[list[Asked], Field(min_length=1)]),
+DESCRIPTORS_WORK_CHAIN = {
+    'descriptors': validate_as('descriptors', Annotated[list[RequiredDescriptor], Field(min_length=1)]),
     'max_concurrent_jobs': like(ExecutionSettings, 'max_concurrent_jobs'),
 }
 DATASET = EXPLORATIONS | {
@@ -292,7 +292,7 @@ DATASET = EXPLORATIONS | {
     'codes': codes,
     'job': exploration(of_one_seed=False),
     'n_seeds': validate_as('n_seeds', Annotated[int, Field(ge=1)]),
-    'describe_in_jobs_from': like(DescriptorJobSettings, 'min_frames', 'describe_in_jobs_from'),
+    'descriptor_jobs_from': like(DescriptorJobSettings, 'min_frames', 'descriptor_jobs_from'),
     'max_concurrent_jobs': like(ExecutionSettings, 'max_concurrent_jobs'),
-    'min_success_share': like(ExecutionSettings, 'min_success_share'),
+    'min_success_fraction': like(ExecutionSettings, 'min_success_fraction'),
 }

@@ -104,7 +104,7 @@ def read_account(campaign: orm.WorkChainNode) -> CampaignAccount:
         n_crashes_by_rule=count_crashes(results),
         n_frames_explored=selection['n_frames'],
         n_frames_independent=sum(independent) if independent else None,
-        n_frames_discarded_by_reason={reason: n for reason, n in selection['passed_over'].items() if n},
+        n_frames_discarded_by_reason={reason: n for reason, n in selection['discarded'].items() if n},
         n_frames_candidate=selection['n_candidates'],
         n_frames_selected=selection['n_selected'],
         n_jobs=len(jobs),

@@ -7,9 +7,9 @@ from tempfile import TemporaryDirectory
 
 from aiida import orm
 
+from aiida_mlip_autopipe.core.atomic_write import atomic_write
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.core.whole_file import whole_file
 from aiida_mlip_autopipe.storage import Dataset, Row
 
 
@@ -36,7 +36,7 @@ def write_dataset(campaign: orm.WorkChainNode, path: Path, *, force: bool = Fals
         If the campaign has no dataset yet, or the file exists.
     """
     content = _dataset(campaign)
-    with whole_file(path, overwrite=force) as part:
+    with atomic_write(path, overwrite=force) as part:
         part.write_bytes(content)
     return len(campaign.outputs.selection.get_array('frame'))
 

@@ -12,7 +12,7 @@ from aiida.engine import ProcessBuilder, submit
 from aiida_mlip_autopipe.aiida_internals import kill_processes
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.workflows.paused import tell_reason
+from aiida_mlip_autopipe.workflows.paused import pause_reason
 
 POLL_S = 0.5
 KILL_TIMEOUT_S = 10
@@ -43,7 +43,7 @@ def submit_and_wait(builder: ProcessBuilder, timeout_s: float, tell: Callable[[s
             tell(f'job {node.pk}: {node.process_status or (state and state.value) or "being submitted"}')
             if node.paused:
                 raise AutopipeError(
-                    Code.JOB_PAUSED, f'job {node.pk} is paused: {tell_reason(node.pk, node.process_status)}'
+                    Code.JOB_PAUSED, f'job {node.pk} is paused: {pause_reason(node.pk, node.process_status)}'
                 )
             if time.monotonic() > deadline:
                 raise AutopipeError(

@@ -20,7 +20,7 @@ from aiida_mlip_autopipe.workflows.paused import ENDED, PausedJob, find_paused
 
 STAGES = {
     'generate_seeds': 'generation',
-    'DescriptionWorkChain': 'sampling',
+    'DescriptorsWorkChain': 'sampling',
     'select_frames': 'sampling',
     'SelectionCalculation': 'sampling',
     'export_dataset': 'storage',
@@ -207,7 +207,7 @@ def _stage(campaign: orm.WorkChainNode, exploring: bool) -> str:
     if campaign.is_terminated:
         return 'finished' if campaign.is_finished_ok else 'failed'
     called = {node.process_label for node in campaign.called}
-    for process in ('export_dataset', 'select_frames', 'SelectionCalculation', 'DescriptionWorkChain'):
+    for process in ('export_dataset', 'select_frames', 'SelectionCalculation', 'DescriptorsWorkChain'):
         if process in called:
             return STAGES[process]
     return 'exploration' if exploring else 'generation'

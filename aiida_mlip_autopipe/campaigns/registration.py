@@ -14,9 +14,9 @@ from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.exploration import CALCULATORS
-from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, code_label, keep_self_test
+from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, code_label, store_self_test
 from aiida_mlip_autopipe.installation.computers import absolute_path
-from aiida_mlip_autopipe.installation.images import PYTHON_IN_IMAGE, engine_command, hash_image, tell_image_hash
+from aiida_mlip_autopipe.installation.images import PYTHON_IN_IMAGE, engine_command, hash_image, image_hash_script
 from aiida_mlip_autopipe.installation.models import ensure_model_folder
 
 
@@ -103,7 +103,7 @@ def register_code(
         if code is new:
             _hide(code, before)
         raise
-    keep_self_test(code, settings, report, resources.model_dump(mode='json'))
+    store_self_test(code, settings, report, resources.model_dump(mode='json'))
     if image_sha256 is not None:
         code.base.extras.set(IMAGE_SHA256, image_sha256)
     done = 'found' if code is before else 'created' if before is None else 'replaced'
@@ -144,7 +144,7 @@ def _make_code(kind: str, program: Program) -> orm.InstalledCode:
         filepath_executable=program.python or PYTHON_IN_IMAGE,
         image_name=program.image,
         engine_command=engine_command(ensure_model_folder(program.computer)),
-        prepend_text='\n'.join(filter(None, (program.prepend_text, tell_image_hash(program.image)))),
+        prepend_text='\n'.join(filter(None, (program.prepend_text, image_hash_script(program.image)))),
         description=f'{kind} in the image {program.image}',
     )
 

@@ -142,7 +142,7 @@ class _Sources:
 def selection_warnings(report: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
     """Return the warnings of the selection, and one if the reference dataset has labels of another source."""
     own = {str(row.key_value_pairs['label_source']) for row in rows}
-    others = sorted(set(report.get('given_label_sources', ())) - own)
+    others = sorted(set(report.get('reference_label_sources', ())) - own)
     if not others:
         return list(report['warnings'])
     return [

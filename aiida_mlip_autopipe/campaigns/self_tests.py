@@ -20,11 +20,11 @@ from aiida_mlip_autopipe.exploration import CALCULATORS, RUNNER_VERSION
 from aiida_mlip_autopipe.installation.codes import (
     IMAGE_SHA256,
     code_label,
-    is_read_here,
-    keep_self_test,
-    kept_environment,
-    kept_tests,
+    is_local,
     self_test,
+    store_self_test,
+    stored_environment,
+    stored_tests,
 )
 from aiida_mlip_autopipe.installation.models import ensure_placed
 from aiida_mlip_autopipe.installation.profile import ensure_daemon
@@ -95,10 +95,10 @@ def repeat_self_tests(
     AutopipeError
         If the code has no known calculator, or a test fails.
     """
-    if not is_read_here(code):
+    if not is_local(code):
         ensure_daemon()
     for calculator, default in find_trials(code, config):
-        before = kept_environment(code, calculator)
+        before = stored_environment(code, calculator)
         report = record_self_test(code, calculator, resources or default, launch)
         found = Environment.model_validate(report['environment'])
         changes = () if before is None else tuple(compare_environments(before, found))
@@ -128,7 +128,7 @@ def find_trials(code: orm.AbstractCode, config: CampaignConfig | None) -> list[T
             raise AutopipeError(Code.CODE_WITHOUT_CALCULATOR, f'no calculator in the config uses {code.full_label}')
         # The self-test chooses the device.
         return [(one.calculator.model_dump(mode='json', exclude={'device'}), one.resources) for one in job_codes_here]
-    trials = [(test['calculator'], JobResources(**test['resources'])) for test in kept_tests(code)]
+    trials = [(test['calculator'], JobResources(**test['resources'])) for test in stored_tests(code)]
     kinds = [kind for kind in CALCULATORS if code.label == code_label(kind)]
     trials = trials or [({'kind': kind}, JobResources()) for kind in kinds]
     if not trials:
@@ -161,12 +161,10 @@ def record_self_test(
     AutopipeError
         If the test fails.
     """
-    if is_read_here(code):
-        report = self_test(calculator, code)
-    else:
-        report = run_self_test_job(code, calculator, launch, resources)
+    on_site = is_local(code)
+    report = self_test(calculator, code) if on_site else run_self_test_job(code, calculator, launch, resources)
     check_report(report, code.base.extras.get(IMAGE_SHA256, None))
-    keep_self_test(code, calculator, report, resources.model_dump(mode='json'))
+    store_self_test(code, calculator, report, resources.model_dump(mode='json'))
     return report
 
 

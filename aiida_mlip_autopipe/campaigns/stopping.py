@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.installation.profile import ensure_daemon
 from aiida_mlip_autopipe.jobs.contract import STOP_FILE
-from aiida_mlip_autopipe.workflows.graph import STOP_ASKED, find_jobs
+from aiida_mlip_autopipe.workflows.graph import STOP_REQUESTED, find_jobs
 from aiida_mlip_autopipe.workflows.paused import ENDED
 
 POLL_S = 0.5
@@ -57,7 +57,7 @@ def stop_campaign(campaign: orm.WorkChainNode, wait_s: float) -> Stopped:
     if campaign.is_terminated:
         raise AutopipeError(Code.CAMPAIGN_ENDED, f'campaign {campaign.pk} has already ended')
     ensure_daemon()
-    campaign.base.extras.set(STOP_ASKED, True)
+    campaign.base.extras.set(STOP_REQUESTED, True)
     deadline = time.monotonic() + wait_s
     asked: set[int] = set()
     killed: set[int] = set()

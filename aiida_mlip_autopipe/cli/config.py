@@ -27,9 +27,9 @@ def init(
     """Write a commented example."""
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.config import starter_config
-    from aiida_mlip_autopipe.core.whole_file import whole_file
+    from aiida_mlip_autopipe.core.atomic_write import atomic_write
 
-    with whole_file(file, overwrite=force) as unfinished:
+    with atomic_write(file, overwrite=force) as unfinished:
         unfinished.write_text(starter_config(), encoding='utf-8')
     console.print(f'[green]✓[/] wrote [bold]{file}[/]; run it with `mlip-autopipe run {file}`')
 

@@ -18,7 +18,7 @@ dataset_app = typer.Typer(help='Describe, split, merge, convert and compare data
 class GroupBy(StrEnum):
     """What different sets must not share."""
 
-    ANCESTOR = 'ancestor'
+    PARENT = 'parent'
     COMPOSITION = 'composition'
     KIND = 'kind'
     STORED = 'stored'
@@ -93,8 +93,8 @@ def split(
         Path | None,
         typer.Option('--output', '-o', help='cu.extxyz gives cu-train.extxyz, …; by default, the name of FILE.'),
     ] = None,
-    valid_share: Annotated[float, typer.Option(help='Fraction of the rows for validation.')] = 0.1,
-    test_share: Annotated[float, typer.Option(help='Fraction of the rows for testing.')] = 0.1,
+    valid_fraction: Annotated[float, typer.Option(help='Fraction of the rows for validation.')] = 0.1,
+    test_fraction: Annotated[float, typer.Option(help='Fraction of the rows for testing.')] = 0.1,
     by: Annotated[
         GroupBy | None,
         typer.Option(
@@ -116,7 +116,12 @@ def split(
     from aiida_mlip_autopipe.cli.console import console, counted
     from aiida_mlip_autopipe.storage.split_dataset import split_dataset
 
-    settings = {'valid_share': valid_share, 'test_share': test_share, 'by': by and by.value, 'hold_out': hold_out}
+    settings = {
+        'valid_fraction': valid_fraction,
+        'test_fraction': test_fraction,
+        'by': by and by.value,
+        'hold_out': hold_out,
+    }
     written = split_dataset(
         file, output, settings, trainers=[one.value for one in trainer or ()], random_seed=random_seed, overwrite=force
     )

@@ -41,14 +41,14 @@ def describe_config(config: CampaignConfig) -> Table:
 
 
 def _describe_exploration(exploration: ExplorationSettings) -> str:
-    stages = f' in {len(exploration.stages)} phases' if exploration.stages else ''
+    phases = f' in {len(exploration.phases)} phases' if exploration.phases else ''
     return (
-        f'{exploration.total_steps} steps{stages} at {_values(exploration.temperature_K)} K, '
+        f'{exploration.total_steps} steps{phases} at {_values(exploration.temperature_K)} K, '
         f'ensemble {exploration.ensemble}, a frame every {exploration.frame_interval} steps'
     )
 
 
 def _values(value: float | tuple[float, ...] | RangeSettings) -> str:
     if isinstance(value, RangeSettings):
-        return f'{value.lowest:g} to {value.highest:g}'
+        return f'{value.min:g} to {value.max:g}'
     return ', '.join(f'{item:g}' for item in (value if isinstance(value, tuple) else (value,)))

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import traceback
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +20,13 @@ import typer
 from typer.core import TyperGroup
 
 from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError, ConfigError, Fault
+
+RENAMED_OPTIONS = {
+    '--test-share': '--test-fraction',
+    '--valid-share': '--valid-fraction',
+    'ancestor': 'parent',
+}
+"""Old options and values of options, with their new names."""
 
 EXIT_BUG = 1
 EXIT_FAULT = 2
@@ -40,6 +48,7 @@ class ErrorReportingGroup(TyperGroup):
         except Exception as error:
             # Typer prints errors of the command line itself; a closed pipe needs no message.
             if hasattr(error, 'exit_code') or (isinstance(error, OSError) and error.errno == errno.EPIPE):
+                _add_new_names(error)
                 raise
             if ctx.params['debug']:
                 traceback.print_exc()
@@ -50,6 +59,14 @@ class ErrorReportingGroup(TyperGroup):
             hint = '' if ctx.params['debug'] else '; `mlip-autopipe --debug …` prints the traceback'
             _print_error(f'this is a bug of mlip-autopipe: {type(error).__name__}: {reason}{hint}')
             raise typer.Exit(EXIT_BUG) from None
+
+
+def _add_new_names(error: Any) -> None:
+    """Add the new name to an error of the command line about an old one."""
+    words = re.findall(r'[\w-]+', getattr(error, 'message', ''))
+    for old in RENAMED_OPTIONS.keys() & set(words):
+        error.message += f' {old} is now called {RENAMED_OPTIONS[old]}.'
+        error.possibilities = None
 
 
 def with_codes(error: AutopipeError) -> str:

@@ -42,9 +42,9 @@ def generate(
     from aiida_mlip_autopipe.cli.console import console, counted
     from aiida_mlip_autopipe.config import ask_databases, load_config
     from aiida_mlip_autopipe.config.checks import check_seeds
+    from aiida_mlip_autopipe.core.atomic_write import atomic_write, refuse_existing
     from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError
-    from aiida_mlip_autopipe.core.whole_file import refuse_existing, whole_file
 
     if output.suffix not in SUFFIXES:
         raise AutopipeError(Code.FILE_SUFFIX, f'{output}: the file of seeds must end in {" or ".join(SUFFIXES)}')
@@ -54,9 +54,9 @@ def generate(
     config = ask_databases(load_config(file, overrides or ()))
     # An impossible entry is reported before any seed is generated.
     check_seeds(config)
-    with whole_file(output, overwrite=force) as unfinished:
+    with atomic_write(output, overwrite=force) as unfinished:
         report = _write_seeds(config, unfinished, processes or len(os.sched_getaffinity(0)))
-    with whole_file(report_file, overwrite=force) as unfinished:
+    with atomic_write(report_file, overwrite=force) as unfinished:
         unfinished.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
     _print_report(report)
     console.print(f'[green]✓[/] {counted(report["made"], "seed")} in [bold]{output}[/], report in {report_file}')

@@ -27,7 +27,7 @@ def run(
     """
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.config import load_config
-    from aiida_mlip_autopipe.core.whole_file import refuse_existing
+    from aiida_mlip_autopipe.core.atomic_write import refuse_existing
 
     config = load_config(file, overrides or ())
     if dry_run:

@@ -10,10 +10,10 @@ from typing import Any
 from aiida_mlip_autopipe.config.campaign import CampaignConfig
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, Fault
-from aiida_mlip_autopipe.descriptors.describe import asked_descriptors
+from aiida_mlip_autopipe.descriptors.describe import required_descriptors
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError, CalculatorSettings
 from aiida_mlip_autopipe.generation import GeneratorSettings, check_entry
-from aiida_mlip_autopipe.sampling.pool.given import check_given
+from aiida_mlip_autopipe.sampling.pool.reference_dataset import check_reference_file
 from aiida_mlip_autopipe.structures.seed import Seed
 
 COMMITTEE = 'exploration.committee.calculator'
@@ -43,7 +43,7 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
         faults
         + list(_descriptor_faults(sections))
         + list(_held_out_faults(sections))
-        + list(_given_faults(sections))
+        + list(_reference_faults(sections))
         + list(_stash_faults(sections))
         + list(_seed_faults(sections.get('generation', ()), places.values()))
     )
@@ -87,7 +87,7 @@ def _descriptor_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
     codes = sections['execution'].codes
     calculator = (codes[0].calculator if codes else None) or sections['calculator']
     supporting = [kind for kind in CALCULATORS if CALCULATORS.load(kind).has_descriptors]
-    for place, _, found in asked_descriptors(sections['sampling'].model_dump()):
+    for place, _, found in required_descriptors(sections['sampling'].model_dump()):
         if found['kind'] == 'learned' and calculator.kind not in supporting:
             allowed = f'the calculator {calculator.kind} has no learned descriptors; use one of {", ".join(supporting)}'
             yield Fault(Code.CALCULATOR_UNSUITABLE, f'sampling{place}.kind', "'learned'", allowed)
@@ -108,14 +108,14 @@ def _held_out_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(Code.VALUE_INVALID, 'sampling.held_out_kinds', ', '.join(held), allowed)
 
 
-def _given_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
+def _reference_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
     """Yield a fault if the file of the reference dataset cannot be read. A campaign is looked up at submission."""
-    given = sections['sampling'].given if 'sampling' in sections else None
+    given = sections['sampling'].reference_dataset if 'sampling' in sections else None
     if isinstance(given, Path):
         try:
-            check_given(given)
+            check_reference_file(given)
         except AutopipeError as error:
-            yield Fault(error.code, 'sampling.given', repr(str(given)), str(error))
+            yield Fault(error.code, 'sampling.reference_dataset', repr(str(given)), str(error))
 
 
 def _stash_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:

@@ -113,7 +113,7 @@ class ExecutionSettings(JobResources):
     """Maximum number of jobs for each seed; then its exploration fails."""
     retry_memory_factor: float = Field(default=2.0, ge=1)
     """Factor on ``memory_MB`` for a job that ran out of memory, which is submitted once more; 1 disables this."""
-    min_success_share: float = Field(default=0.5, ge=0, le=1)
+    min_success_fraction: float = Field(default=0.5, ge=0, le=1)
     """Minimum fraction of successful explorations; below it, the campaign fails."""
     reuse_finished: bool = True
     """Reuse results of equal inputs from the cache of AiiDA, so that finished jobs are not repeated."""

@@ -13,6 +13,7 @@ from aiida_mlip_autopipe.config.checks import find_conflicts
 from aiida_mlip_autopipe.config.compose import compose_config
 from aiida_mlip_autopipe.config.faults import faults_of
 from aiida_mlip_autopipe.config.presets import preset_folders
+from aiida_mlip_autopipe.config.renamed import translate_old_names
 from aiida_mlip_autopipe.config.yaml_file import read_yaml_file
 from aiida_mlip_autopipe.core.errors import ConfigError
 
@@ -59,6 +60,7 @@ def validate_config(data: Mapping[str, Any], folder: Path) -> CampaignConfig:
     ConfigError
         With all faults of the config; for a newer ``schema_version``, with this fault only.
     """
+    data, renamed = translate_old_names(data)
     data = complete_sections(data)
     try:
         config = CampaignConfig.model_validate(data, context={'folder': folder})
@@ -69,10 +71,10 @@ def validate_config(data: Mapping[str, Any], folder: Path) -> CampaignConfig:
             # The rules of a newer version are unknown.
             raise ConfigError([fault for fault in faults if fault.path == 'schema_version']) from None
         sections = _validate_sections(data, folder, faulty)
-        raise ConfigError([*faults, *find_conflicts(sections)]) from None
+        raise ConfigError([*renamed, *faults, *find_conflicts(sections)]) from None
     conflicts = find_conflicts({name: getattr(config, name) for name in CampaignConfig.model_fields})
-    if conflicts:
-        raise ConfigError(conflicts)
+    if renamed or conflicts:
+        raise ConfigError([*renamed, *conflicts])
     return config
 
 

@@ -83,7 +83,8 @@ class Code(StrEnum):
     )
     VALUE_MISSING = 'value_missing', 'A required value is missing.', 'Add the key.'
     KEY_UNKNOWN = 'key_unknown', 'No such key exists here.', 'Use one of the listed keys.'
-    KEY_RENAMED = 'key_renamed', 'The name was changed.', 'Use the new name.'
+    KEY_RENAMED = 'key_renamed', 'The key was renamed.', 'Use the new name.'
+    KIND_RENAMED = 'kind_renamed', 'The kind was renamed.', 'Use the new name.'
     KIND_MISSING = 'kind_missing', 'The section has no kind.', 'Add one of the listed kinds.'
     CHOICE_UNKNOWN = 'choice_unknown', 'The value is not one of the choices.', 'Use one of the listed values.'
     TYPE_WRONG = 'type_wrong', 'The value has the wrong type.', 'Use a value of the type in the message.'
@@ -244,7 +245,7 @@ class Code(StrEnum):
     LEVELS_MIXED = 'levels_mixed', 'The rows have different levels of theory.', 'Write one file for each level.'
     ROW_KEY_MISSING = (
         'row_key_missing',
-        'A row lacks a required key, such as its seed or its ancestor.',
+        'A row lacks a required key, such as its seed or its parent.',
         'Use the dataset of a campaign, or split by composition.',
     )
     ROW_MISSING = 'row_missing', 'The dataset has no such row.', 'Use the id of one of its rows.'

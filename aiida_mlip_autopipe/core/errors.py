@@ -19,11 +19,8 @@ class AutopipeError(Exception):
         The message for the user, one sentence.
     """
 
-    def __init__(self, code: Code | str, message: str = ''):
-        # TODO: the code becomes required.
-        if not message:
-            code, message = Code.VALUE_INVALID, code
-        self.code = Code[code.upper()]
+    def __init__(self, code: Code, message: str):
+        self.code = code
         super().__init__(code, message)
 
     def __str__(self) -> str:

@@ -234,7 +234,7 @@ EXPLANATIONS = {
         'Check the disk of the computer, then run the same file again.',
     ),
     # Descriptors and campaigns.
-    'ERROR_DESCRIPTION': Explanation(
+    'ERROR_DESCRIPTORS': Explanation(
         'The descriptors of some frames could not be computed.',
         'Correct the cause in the message, then run the same file again: only the missing descriptors are computed.',
     ),

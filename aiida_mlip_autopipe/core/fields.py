@@ -39,7 +39,7 @@ BY_CONTENT = 'by_content'
 """Key of the serialization context in which a file is dumped as the sha256 of its content."""
 
 
-def fault(code: Code | str, allowed: str = '', *, nearest: str | None = None) -> PydanticCustomError:
+def fault(code: Code, allowed: str, *, nearest: str | None = None) -> PydanticCustomError:
     """Return the error that a validator raises for an invalid value.
 
     Parameters
@@ -51,8 +51,6 @@ def fault(code: Code | str, allowed: str = '', *, nearest: str | None = None) ->
     nearest
         The most similar valid name, if a name was mistyped.
     """
-    if not allowed:  # TODO: the code becomes required.
-        code, allowed = Code.VALUE_INVALID, code
     return PydanticCustomError('fault', '{allowed}', {'code': code, 'allowed': allowed, 'nearest': nearest})
 
 

@@ -10,7 +10,7 @@ from ase import Atoms
 from aiida_mlip_autopipe.aiida_internals import hash_by_attributes
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
-from aiida_mlip_autopipe.sampling.pool.given import count_splits, label_sources, read_given
+from aiida_mlip_autopipe.sampling.pool.reference_dataset import count_splits, label_sources, read_reference_dataset
 
 DATASET_NODE_VERSION = 1
 """Version of the content of a `DatasetData`."""
@@ -34,7 +34,7 @@ class DatasetData(orm.SinglefileData):
         AutopipeError
             If the file does not exist, cannot be read or contains no structure.
         """
-        structures = read_given(path)
+        structures = read_reference_dataset(path)
         node = cls(path.absolute())
         set_schema(node, DATASET_NODE_VERSION)
         node.base.attributes.set_many(
@@ -61,4 +61,4 @@ class DatasetData(orm.SinglefileData):
         """
         check_schema(self, DATASET_NODE_VERSION)
         with self.as_path() as path:
-            return read_given(path)
+            return read_reference_dataset(path)

@@ -10,7 +10,7 @@ from aiida import orm
 from pydantic import TypeAdapter
 
 from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
-from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor, Description, descriptor_key
+from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor, Descriptors, descriptor_key
 
 DESCRIPTORS_VERSION = 1
 """Version of the content of a node of descriptors."""
@@ -46,7 +46,7 @@ def node_from_features(
     return node
 
 
-def descriptions_from_nodes(nodes: Iterable[orm.ArrayData], trajectory_ids: Sequence[str]) -> dict[str, Description]:
+def descriptors_from_nodes(nodes: Iterable[orm.ArrayData], trajectory_ids: Sequence[str]) -> dict[str, Descriptors]:
     """Return the descriptors that jobs have computed for the trajectories, by the key of the descriptor.
 
     A descriptor is omitted if it is missing for a trajectory.
@@ -72,7 +72,7 @@ def descriptions_from_nodes(nodes: Iterable[orm.ArrayData], trajectory_ids: Sequ
         found.setdefault(key, {}).update(zip(attributes['trajectory_ids'], parts, strict=True))
         facts[key] = attributes
     return {
-        key: Description(
+        key: Descriptors(
             [parts[one] for one in trajectory_ids],
             tuple(facts[key]['species']),
             dict(facts[key]['about']['statistics']),

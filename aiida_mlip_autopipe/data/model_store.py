@@ -35,6 +35,6 @@ def find_model(computer: Computer, sha256: str | None) -> str | None:
     return path
 
 
-def note_model(computer: Computer, sha256: str, path: str) -> None:
+def record_model(computer: Computer, sha256: str, path: str) -> None:
     """Record the path of a model on a computer."""
     computer.set_property(PLACED, {**computer.get_property(PLACED, {}), sha256: path})

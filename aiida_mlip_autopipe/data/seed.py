@@ -19,7 +19,7 @@ class SeedData(StructureData):
     """A structure with data that `StructureData` loses: exact arrays, tags, magnetic moments, fixed atoms, and origin.
 
     The arrays and the record are stored in the repository, because attributes round floats. AiiDA hashes them, so they
-    contain nothing that depends on a campaign. The attributes ``seed_id``, ``kind`` and ``ancestor`` are for queries.
+    contain nothing that depends on a campaign. The attributes ``seed_id``, ``kind`` and ``parent`` are for queries.
     """
 
     _ARRAYS = 'seed.npz'
@@ -37,7 +37,7 @@ class SeedData(StructureData):
         node.base.repository.put_object_from_bytes(buffer.getvalue(), cls._ARRAYS)
         node.base.repository.put_object_from_bytes(json.dumps(seed.record, sort_keys=True).encode(), cls._RECORD)
         set_schema(node, SEED_VERSION)
-        for name in ('kind', 'ancestor'):
+        for name in ('kind', 'parent'):
             node.base.attributes.set(name, seed.record.get(name))
         node.base.attributes.set('seed_id', seed.seed_id)
         return node

@@ -9,7 +9,7 @@ import numpy as np
 from aiida import orm
 from pydantic import TypeAdapter
 
-from aiida_mlip_autopipe.data.descriptors import descriptions_from_nodes
+from aiida_mlip_autopipe.data.descriptors import descriptors_from_nodes
 from aiida_mlip_autopipe.data.evaluation import evaluated_trajectories
 from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
 from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_id
@@ -34,13 +34,13 @@ def request_from_nodes(inputs: Mapping[str, Any]) -> SelectionRequest:
     """
     legs = in_order(inputs['legs'].values())
     trajectories = evaluated_trajectories(legs, inputs.get('evaluations', {}).values())
-    described = descriptions_from_nodes(inputs.get('descriptors', {}).values(), [trajectory_id(leg) for leg in legs])
+    described = descriptors_from_nodes(inputs.get('descriptors', {}).values(), [trajectory_id(leg) for leg in legs])
     adapter: TypeAdapter[Any] = TypeAdapter(sampling_union())
     return SelectionRequest(
         trajectories=trajectories,
         settings=adapter.validate_python(inputs['settings'].get_dict()),
         random_seed=inputs['random_seed'].value,
-        lineages=inputs['lineages'].get_dict(),
+        groups=inputs['groups'].get_dict(),
         kinds=inputs['kinds'].get_dict(),
         described=described,
     )

@@ -86,8 +86,8 @@ def in_order(nodes: Iterable[TrajectoryData]) -> list[TrajectoryData]:
 
     def sort_key(node: TrajectoryData) -> tuple[str, int, int, str]:
         attributes = node.base.attributes
-        rescues = attributes.get('about').get('rescues', 0)
-        return attributes.get('seed_id'), attributes.get('first_step'), rescues, trajectory_id(node)
+        recoveries = attributes.get('about').get('recoveries', 0)
+        return attributes.get('seed_id'), attributes.get('first_step'), recoveries, trajectory_id(node)
 
     return sorted(nodes, key=sort_key)
 

@@ -9,14 +9,14 @@ from pydantic import Field
 from aiida_mlip_autopipe.jobs.contract import AnyJob
 
 STRUCTURES_FILE = 'structures.npz'
-PROJECTION_FILE = 'projection.npz'
+PCA_FILE = 'pca.npz'
 DESCRIPTORS_FILE = 'descriptors.npy'
 
 
-class DescriptionJob(AnyJob):
+class DescriptorsJob(AnyJob):
     """``job.json`` of a descriptor job: the descriptor and the elements."""
 
-    description_version: str
+    descriptors_version: str
     """The required version of the descriptor algorithms."""
     descriptor: dict[str, Any]
     """The settings of the descriptor."""
@@ -24,7 +24,7 @@ class DescriptionJob(AnyJob):
     """Atomic numbers of all elements that the descriptor supports, including those that do not occur in this job."""
     structures: str = STRUCTURES_FILE
     """The name of the file with the structures."""
-    projection: str | None = None
+    pca: str | None = None
     """The name of the file with the PCA. If it is set, the job computes the SOAP of each atom in these components."""
     calculator: dict[str, Any] | None = None
     """The settings of the calculator, if the descriptors are learned."""

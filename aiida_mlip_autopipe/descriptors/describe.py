@@ -30,7 +30,7 @@ AnyDescriptor = Annotated[
 
 
 @dataclass(frozen=True, eq=False)
-class Description:
+class Descriptors:
     """Descriptors of trajectories that a job computed.
 
     Attributes
@@ -58,7 +58,7 @@ def descriptor_key(settings: SoapSettings | LearnedSettings, of: Of = 'structure
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
-class Asked(NamedTuple):
+class RequiredDescriptor(NamedTuple):
     """A descriptor that a sampler requires: its place in the settings, what it describes, and its settings."""
 
     place: str
@@ -66,7 +66,7 @@ class Asked(NamedTuple):
     descriptor: dict[str, Any]
 
 
-def asked_descriptors(settings: Any) -> Iterator[Asked]:
+def required_descriptors(settings: Any) -> Iterator[RequiredDescriptor]:
     """Yield the descriptors in the settings of a sampler and of its inner samplers.
 
     Parameters
@@ -76,19 +76,19 @@ def asked_descriptors(settings: Any) -> Iterator[Asked]:
 
     Yields
     ------
-    Asked
+    RequiredDescriptor
         A descriptor with its place, such as ``.parts[0].sampler.descriptor``.
     """
     if isinstance(settings, list | tuple):
         for number, one in enumerate(settings):
-            found = asked_descriptors(one)
+            found = required_descriptors(one)
             yield from (asked._replace(place=f'[{number}]{asked.place}') for asked in found)
     elif isinstance(settings, dict):
         for name, one in settings.items():
             if name == 'descriptor' and isinstance(one, dict) and one.get('kind') in KINDS:
-                yield Asked(
+                yield RequiredDescriptor(
                     '.descriptor', 'environments' if settings.get('kind') == 'environment' else 'structures', one
                 )
             else:
-                found = asked_descriptors(one)
+                found = required_descriptors(one)
                 yield from (asked._replace(place=f'.{name}{asked.place}') for asked in found)

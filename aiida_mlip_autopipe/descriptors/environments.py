@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.descriptors.projection import Projection, fit_projection
+from aiida_mlip_autopipe.descriptors.pca import PCA, fit_pca
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings, choose_compression, describe_environments
 
 # Maximum number of principal components.
@@ -19,28 +19,28 @@ MAX_COMPONENTS = 64
 ALIKE = 1e-4
 
 
-def fit_components(structures: Iterable[Atoms], species: Sequence[int], settings: SoapSettings) -> Projection:
+def fit_components(structures: Iterable[Atoms], species: Sequence[int], settings: SoapSettings) -> PCA:
     """Return the PCA of the environments of some structures, with enough components to distinguish them."""
-    projection = fit_projection(np.concatenate(list(describe_environments(structures, species, settings))))
+    pca = fit_pca(np.concatenate(list(describe_environments(structures, species, settings))))
     # The variance that is lost with 0, 1, 2, … components.
-    lost = np.cumsum(projection.variances[::-1])[::-1]
+    lost = np.cumsum(pca.variances[::-1])[::-1]
     enough = int((lost > (0.1 * ALIKE) ** 2).sum())
-    return projection.keep(min(enough, MAX_COMPONENTS))
+    return pca.keep(min(enough, MAX_COMPONENTS))
 
 
 def project_environments(
-    structures: Iterable[Atoms], species: Sequence[int], settings: SoapSettings, projection: Projection
+    structures: Iterable[Atoms], species: Sequence[int], settings: SoapSettings, pca: PCA
 ) -> Iterator[np.ndarray]:
     """Yield the principal components of the environments in each structure, float32 (n_atoms, c)."""
     for described in describe_environments(structures, species, settings):
-        yield projection.apply(described)
+        yield pca.apply(described)
 
 
-def report_environments(settings: SoapSettings, species: Sequence[int], projection: Projection) -> dict[str, Any]:
+def report_environments(settings: SoapSettings, species: Sequence[int], pca: PCA) -> dict[str, Any]:
     """Return the length of the descriptor and the number of its components, as valid JSON."""
     return {
         'compression': choose_compression(settings, len(species)),
-        'n_features': len(projection.mean),
-        'n_components': projection.directions.shape[1],
-        'explained_variance': projection.explained,
+        'n_features': len(pca.mean),
+        'n_components': pca.directions.shape[1],
+        'explained_variance': pca.explained,
     }

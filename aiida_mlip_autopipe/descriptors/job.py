@@ -17,15 +17,15 @@ from pydantic import TypeAdapter
 from aiida_mlip_autopipe.calculators.base import Describer
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.descriptors import DESCRIPTION_VERSION
-from aiida_mlip_autopipe.descriptors.contract import DESCRIPTORS_FILE, DescriptionJob
+from aiida_mlip_autopipe.descriptors import DESCRIPTORS_VERSION
+from aiida_mlip_autopipe.descriptors.contract import DESCRIPTORS_FILE, DescriptorsJob
 from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor
 from aiida_mlip_autopipe.descriptors.environments import project_environments, report_environments
 from aiida_mlip_autopipe.descriptors.learned import LearnedSettings
-from aiida_mlip_autopipe.descriptors.projection import Projection
+from aiida_mlip_autopipe.descriptors.pca import PCA
 from aiida_mlip_autopipe.descriptors.soap.settings import choose_compression, describe_in_blocks
 from aiida_mlip_autopipe.descriptors.structures_file import Structures
-from aiida_mlip_autopipe.jobs.granted import granted_threads
+from aiida_mlip_autopipe.jobs.allocated import allocated_threads
 from aiida_mlip_autopipe.jobs.interruptions import Interruptions
 from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, read_job_as, refusing_settings
 from aiida_mlip_autopipe.jobs.loading import (
@@ -50,7 +50,7 @@ def describe_frames(job_file: Path, facts: dict[str, Any], interruptions: Interr
     """
     folder = job_file.parent
     with interruptions.raising():
-        job = read_job_as(DescriptionJob, job_file, 'description', DESCRIPTION_VERSION)
+        job = read_job_as(DescriptorsJob, job_file, 'descriptors', DESCRIPTORS_VERSION)
         facts.update(image_sha256=job.image_sha256)
         interruptions.set_limit(job.max_wallclock_s, None)
         with refusing_settings('descriptor'):
@@ -64,21 +64,21 @@ def describe_frames(job_file: Path, facts: dict[str, Any], interruptions: Interr
             environment = job.environment.without_calculator()
             check_environment(environment, None)
             facts.update(environment=environment)
-            n_jobs = granted_threads(os.environ)
+            n_jobs = allocated_threads(os.environ)
             facts.update(versions=software_versions(None))
-            if job.projection is None:
+            if job.pca is None:
                 report['compression'] = choose_compression(settings, len(job.species))
                 blocks = describe_in_blocks(structures, job.species, settings, n_jobs)
             else:
-                projection = _read_projection(folder / job.projection)
-                report = report_environments(settings, job.species, projection)
-                blocks = project_environments(structures, job.species, settings, projection)
+                pca = _read_pca(folder / job.pca)
+                report = report_environments(settings, job.species, pca)
+                blocks = project_environments(structures, job.species, settings, pca)
                 n_rows = structures.sizes
     _write(folder / DESCRIPTORS_FILE, blocks, n_rows, facts, interruptions)
     facts['statistics'] |= report
 
 
-def _read_structures(path: Path, job: DescriptionJob) -> Structures:
+def _read_structures(path: Path, job: DescriptorsJob) -> Structures:
     try:
         structures = Structures(path)
     except Exception as error:  # NumPy raises various errors for missing and truncated files
@@ -92,17 +92,17 @@ def _read_structures(path: Path, job: DescriptionJob) -> Structures:
     return structures
 
 
-def _read_projection(path: Path) -> Projection:
+def _read_pca(path: Path) -> PCA:
     try:
         with np.load(path) as arrays:
-            return Projection(arrays['mean'], arrays['directions'], arrays['variances'])
+            return PCA(arrays['mean'], arrays['directions'], arrays['variances'])
     except Exception as error:  # NumPy raises various errors for missing and truncated files
         raise JobRefusedError(
             Code.FILE_UNREADABLE, f'the file {path.name} with the principal components cannot be read: {error}'
         ) from error
 
 
-def _describe_by_calculator(structures: Structures, job: DescriptionJob, facts: dict[str, Any]) -> Iterator[np.ndarray]:
+def _describe_by_calculator(structures: Structures, job: DescriptorsJob, facts: dict[str, Any]) -> Iterator[np.ndarray]:
     """Load the calculator, and return an iterator over blocks of its descriptors, averaged over the atoms."""
     if job.calculator is None:
         raise JobRefusedError(Code.SETTINGS_REFUSED, 'learned descriptors require a calculator, but the job has none')

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from aiida_mlip_autopipe.jobs.allocated import use_allocated_threads
 from aiida_mlip_autopipe.jobs.command import run_and_report
-from aiida_mlip_autopipe.jobs.granted import take_granted_threads
 
 
 def main() -> int:
@@ -37,7 +37,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.environment is not None:
         return _print_environment(_read_settings(arguments.environment))
-    take_granted_threads()
+    use_allocated_threads()
     if arguments.self_test is not None:
         from aiida_mlip_autopipe.jobs.self_test import run_self_test
 

@@ -49,7 +49,7 @@ class Checkpoint:
         Momentum of the cell.
     rng_state
         State of the random generator.
-    rescues
+    recoveries
         Number of recoveries before the checkpoint was written.
     counters
         Counters and averages of the run, as JSON.
@@ -68,7 +68,7 @@ class Checkpoint:
     energy: float
     cell_momentum: float
     rng_state: dict[str, Any]
-    rescues: int = 0
+    recoveries: int = 0
     counters: dict[str, Any] = field(default_factory=dict)
 
     @property

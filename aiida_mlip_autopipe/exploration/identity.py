@@ -11,7 +11,7 @@ from aiida_mlip_autopipe.jobs.version import RUNNER_VERSION
 
 # Settings that may differ between the job that wrote a checkpoint and the job that continues from it.
 # The phases and their steps are compared as a schedule, up to the step of the checkpoint.
-NOT_IDENTITY = {'checkpoint_interval', 'walltime_margin_s', 'rescue', 'guards', 'n_steps', 'stages'}
+NOT_IDENTITY = {'checkpoint_interval', 'walltime_margin_s', 'recovery', 'guards', 'n_steps', 'phases'}
 NOT_CALCULATOR_IDENTITY = {'model', 'model_sha256', 'device'}
 
 

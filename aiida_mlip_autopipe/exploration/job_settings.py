@@ -25,8 +25,8 @@ def split_settings(settings: ExplorationSettings) -> tuple[dict[str, Any], int, 
     """
     fields = set(ExplorationSettings.model_fields)
     content = settings.model_dump(mode='json', include=fields - {'n_steps', *WRITING})
-    if content['stages'] and content['stages'][-1]['kind'] != 'ramp':
-        content['stages'][-1]['n_steps'] = None
+    if content['phases'] and content['phases'][-1]['kind'] != 'ramp':
+        content['phases'][-1]['n_steps'] = None
     return content, settings.total_steps, settings.model_dump(mode='json', include=set(WRITING))
 
 
@@ -39,13 +39,13 @@ def join_settings(content: dict[str, Any], n_steps: int, writing: dict[str, Any]
         If the steps of the phases do not add up to the steps of the run.
     """
     joined = {**content, **(writing or {})}
-    stages = [dict(stage) for stage in content.get('stages') or ()]
-    if not stages:
+    phases = [dict(phase) for phase in content.get('phases') or ()]
+    if not phases:
         return {**joined, 'n_steps': n_steps}
-    last = stages[-1]
-    before = sum(stage['n_steps'] for stage in stages[:-1])
+    last = phases[-1]
+    before = sum(phase['n_steps'] for phase in phases[:-1])
     if last.get('n_steps') is None:
         last['n_steps'] = n_steps - before
     if before + last['n_steps'] != n_steps:
         raise ValueError(f'the phases have {before + last["n_steps"]} steps in total, but n_steps is {n_steps}')
-    return {**joined, 'stages': stages}
+    return {**joined, 'phases': phases}

@@ -51,7 +51,7 @@ class PhaseSpace:
         self.conserves_momentum = bool(self.free.all())
         self.n_dof = 3 * int(self.free.sum()) - (3 if self.conserves_momentum else 0)
         self._mobile = self.free[:, np.newaxis].astype(float)
-        self._mass_shares = self.masses / self.masses.sum()
+        self._mass_fractions = self.masses / self.masses.sum()
 
     @property
     def volume(self) -> float:
@@ -72,7 +72,7 @@ class PhaseSpace:
         """Return momenta without those of fixed atoms or, if there are none, without the total momentum."""
         projected: np.ndarray
         if self.conserves_momentum:
-            projected = momenta - self._mass_shares * momenta.sum(axis=0)
+            projected = momenta - self._mass_fractions * momenta.sum(axis=0)
         else:
             projected = momenta * self._mobile
         return projected

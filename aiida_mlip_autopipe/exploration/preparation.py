@@ -54,8 +54,8 @@ class PreparedJob:
         The schedule of later steps is omitted, so that a finished run can be extended.
         """
         segments = [asdict(segment) for segment in self._nominal_schedule.until(step)]
-        highest = self._nominal_schedule.highest_temperature_K
-        return hash_job(self._identity | {'schedule': segments, 'highest_temperature_K': highest})
+        highest = self._nominal_schedule.max_temperature_K
+        return hash_job(self._identity | {'schedule': segments, 'max_temperature_K': highest})
 
     @cached_property
     def _identity(self) -> dict[str, Any]:
@@ -82,8 +82,8 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
     seed = job.seeds[0]
     with refusing_settings('exploration'):
         settings = ExplorationSettings.model_validate(job.exploration)
-        factors = settings.rescue
-        schedule = Schedule(settings, factors.temperature_factor**job.rescues)
+        factors = settings.recovery
+        schedule = Schedule(settings, factors.temperature_factor**job.recoveries)
     loader = make_loader(job.calculator, job.environment.device)
     model_sha256 = loader.check()
     check_environment(job.environment, loader)
@@ -101,7 +101,7 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
         atoms=atoms,
         choice=choice,
         schedule=schedule,
-        timestep_fs=(settings.timestep_fs or automatic_timestep(atoms)) * factors.timestep_factor**job.rescues,
+        timestep_fs=(settings.timestep_fs or automatic_timestep(atoms)) * factors.timestep_factor**job.recoveries,
         start=None,
         own=None,
         damage='',
@@ -163,10 +163,10 @@ def _read_checkpoint(path: Path, prepared: PreparedJob) -> Checkpoint | None:
             f'the checkpoint {path.name} in this folder is from a job with another seed, calculator or other settings; '
             'remove it to start from the seed',
         )
-    rescues = prepared.job.rescues
-    if checkpoint.rescues > rescues:
+    recoveries = prepared.job.recoveries
+    if checkpoint.recoveries > recoveries:
         raise JobRefusedError(
             Code.CHECKPOINT_MISMATCH,
-            f'the checkpoint {path.name} is from recovery {checkpoint.rescues}, but this job is recovery {rescues}',
+            f'the checkpoint {path.name} is from recovery {checkpoint.recoveries}, this job is recovery {recoveries}',
         )
     return checkpoint

@@ -23,24 +23,25 @@ KRONECKER_STEPS = ((3**0.5 - 1, (5**0.5 - 1) / 2), (7**0.5 - 2, 2**0.5 - 1))
 class RangeSettings(Settings):
     """A range of values that is distributed evenly over the seeds."""
 
-    lowest: float
+    min: float
     """Minimum of the range."""
-    highest: float
+    max: float
     """Maximum of the range."""
 
     @model_validator(mode='after')
     def _check_order(self) -> RangeSettings:
-        if self.highest < self.lowest:
-            raise fault(Code.OUT_OF_RANGE, f'highest is {self.highest:g}, which is less than lowest, {self.lowest:g}')
+        if self.max < self.min:
+            raise fault(Code.OUT_OF_RANGE, f'max is {self.max:g}, which is less than min, {self.min:g}')
         return self
 
 
-class StageSettings(Settings):
+class PhaseSettings(Settings):
     """One phase of the dynamics. The phases of a run follow one another in one job."""
 
-    kind: Literal['hold', 'ramp', 'quench'] = 'hold'
+    kind: Literal['hold', 'ramp', 'velocity_reset'] = 'hold'
     """``hold`` keeps temperature and pressure constant. ``ramp`` changes them linearly, starting from the values at the
-    end of the previous phase. ``quench`` draws new velocities at the new temperature, and then keeps it constant."""
+    end of the previous phase. ``velocity_reset`` draws new velocities at the new temperature, and then keeps it
+    constant."""
     n_steps: int = Field(ge=1)
     """Steps of molecular dynamics."""
     temperature_K: Temperature | None = None
@@ -75,10 +76,10 @@ class GuardSettings(Settings):
     """Steps between checks of the distances. Every stored frame is checked as well."""
 
 
-class RescueSettings(Settings):
+class RecoverySettings(Settings):
     """How an unstable run is continued from its last good frame."""
 
-    max_rescues: int = Field(default=1, ge=0)
+    max_recoveries: int = Field(default=1, ge=0)
     """Maximum number of recoveries of a run; with 0, the run ends when it becomes unstable."""
     temperature_factor: float = Field(default=0.7, gt=0, le=1)
     """All temperatures are multiplied by this factor at each recovery."""
@@ -108,8 +109,8 @@ class ExplorationSettings(Settings):
     pressure_GPa: float | tuple[float, ...] | RangeSettings = 0.0
     """Pressure in GPa, for NPT: one value, a list or a range."""
     n_steps: int = Field(default=1000, ge=1)
-    """Steps of molecular dynamics, if there are no ``stages``."""
-    stages: tuple[StageSettings, ...] = ()
+    """Steps of molecular dynamics, if there are no ``phases``."""
+    phases: tuple[PhaseSettings, ...] = ()
     """Phases that replace the single hold at ``temperature_K`` and ``pressure_GPa``. The first one starts there."""
     n_equilibration_steps: int = Field(default=0, ge=0)
     """Steps at the beginning during which no frames are stored. They are included in ``n_steps``."""
@@ -134,7 +135,7 @@ class ExplorationSettings(Settings):
     """Minimum thickness of an empty layer that counts as vacuum, in Å, measured between covalent radii."""
     guards: GuardSettings = GuardSettings()
     """Limits at which a run is stopped as unstable."""
-    rescue: RescueSettings = RescueSettings()
+    recovery: RecoverySettings = RecoverySettings()
     """How an unstable run is continued from its last good frame."""
     walltime_margin_s: float | None = Field(default=None, ge=0)
     """Seconds before the end of the wall time at which the job writes its checkpoint and ends. The default is a tenth
@@ -143,15 +144,15 @@ class ExplorationSettings(Settings):
     @property
     def total_steps(self) -> int:
         """Total number of steps of the run."""
-        return sum(stage.n_steps for stage in self.stages) if self.stages else self.n_steps
+        return sum(phase.n_steps for phase in self.phases) if self.phases else self.n_steps
 
     @property
     def frame_steps(self) -> tuple[range, ...]:
         """Absolute steps after which a frame is stored, for each phase. ``frame_min_change_A`` may skip some."""
         windows, first = [], 0
-        for stage in self.stages or (StageSettings(n_steps=self.n_steps),):
-            last = first + stage.n_steps
-            if stage.sampled:
+        for phase in self.phases or (PhaseSettings(n_steps=self.n_steps),):
+            last = first + phase.n_steps
+            if phase.sampled:
                 # The first multiple of the interval after the phase has started and the equilibration has ended.
                 start = (max(first, self.n_equilibration_steps) // self.frame_interval + 1) * self.frame_interval
                 windows.append(range(start, last + 1, self.frame_interval))
@@ -185,8 +186,8 @@ class ExplorationSettings(Settings):
             raise fault(
                 Code.VALUES_EXCLUDE, 'ensemble nve cannot be combined with monte_carlo, because moves change the energy'
             )
-        if isinstance(self.temperature_K, RangeSettings) and self.temperature_K.lowest < 0:
-            raise fault(Code.OUT_OF_RANGE, f'temperature_K.lowest is {self.temperature_K.lowest:g}, below 0 K')
+        if isinstance(self.temperature_K, RangeSettings) and self.temperature_K.min < 0:
+            raise fault(Code.OUT_OF_RANGE, f'temperature_K.min is {self.temperature_K.min:g}, below 0 K')
         for name in ('temperature_K', 'pressure_GPa'):
             if getattr(self, name) == ():
                 raise fault(Code.WRONG_LENGTH, f'the list of {name} is empty')
@@ -232,7 +233,7 @@ def _pick(value: float | tuple[float, ...] | RangeSettings, index: int, fraction
     if isinstance(value, tuple):
         return value[index % len(value)]
     if isinstance(value, RangeSettings):
-        return value.lowest + (value.highest - value.lowest) * fraction
+        return value.min + (value.max - value.min) * fraction
     return value
 
 

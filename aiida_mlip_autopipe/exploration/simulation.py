@@ -135,7 +135,7 @@ class Simulation:
         self.integrator = make_integrator(
             self.ensemble,
             self.settings,
-            self.schedule.highest_temperature_K,
+            self.schedule.max_temperature_K,
             (self.system, self.evaluator.evaluate, evaluation, self.prepared.timestep_fs * units.fs, self.rng),
         )
         self._remember()
@@ -177,11 +177,11 @@ class Simulation:
         if self.monte_carlo is not None:
             self.monte_carlo.restore(checkpoint.counters['moves'])
         self._calls_before = self.leg.force_calls
-        if self.prepared.job.rescues > checkpoint.rescues:
+        if self.prepared.job.recoveries > checkpoint.recoveries:
             temperature = self.schedule.targets(min(self.step, self.schedule.n_steps - 1))[0]
             system.momenta = system.thermal_momenta(temperature, self.rng)
             system.cell_momentum = 0.0
-            self._note('rescue', f'continued from the last good frame at {temperature:.0f} K with new velocities')
+            self._note('recovery', f'continued from the last good frame at {temperature:.0f} K with new velocities')
         return Evaluation(checkpoint.energy, checkpoint.forces, checkpoint.stress)
 
     def _make_full_trajectory(self) -> FullTrajectoryFile | None:
@@ -214,7 +214,7 @@ class Simulation:
             segment = self.schedule.segment(self.step)
             temperature, pressure = self.schedule.targets(self.step)
             self.integrator.set_targets(temperature, pressure * units.GPa)
-            if segment.quenched and self.step == segment.first:
+            if segment.velocities_reset and self.step == segment.first:
                 system.momenta = system.thermal_momenta(temperature, self.rng)
             energy_before = self.integrator.evaluation.energy
             self.integrator.step()
@@ -285,7 +285,7 @@ class Simulation:
             energy=evaluation.energy,
             cell_momentum=system.cell_momentum,
             rng_state=dict(self.rng.bit_generator.state),
-            rescues=self.prepared.job.rescues,
+            recoveries=self.prepared.job.recoveries,
             counters={
                 'leg': leg,
                 'averages': self.recorder.dump_averages(),

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from aiida_mlip_autopipe.core.atomic_write import atomic_write
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.core.whole_file import whole_file
 from aiida_mlip_autopipe.generation.base import GeneratorSettings
 from aiida_mlip_autopipe.generation.databases.query import MATERIALS_PROJECT, QuerySettings
 from aiida_mlip_autopipe.generation.kinds.structures import DATABASE_ID, StructuresSettings
@@ -90,6 +90,6 @@ def _write_answer(structures: list[Atoms]) -> Path:
         raise AutopipeError(
             Code.FILE_UNWRITABLE, f'the answer to a query cannot be stored in {folder}: {error.strerror}'
         ) from error
-    with whole_file(path, overwrite=True) as unfinished:
+    with atomic_write(path, overwrite=True) as unfinished:
         unfinished.write_bytes(content)
     return path

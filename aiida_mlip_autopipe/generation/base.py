@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.core.registry import Registry, variants_in
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.chemistry.elements import Element
 from aiida_mlip_autopipe.generation.perturb import PerturbSettings
-from aiida_mlip_autopipe.generation.validation import DEFAULT_HEIGHT_FACTOR, ValidationSettings
+from aiida_mlip_autopipe.generation.validation import DEFAULT_WIDTH_FACTOR, ValidationSettings
 
 
 class GeneratorSettings(Settings):
@@ -37,13 +37,13 @@ class GeneratorSettings(Settings):
     validation: ValidationSettings = ValidationSettings()
     """Rules that every seed must satisfy."""
 
-    default_height_factor: ClassVar[float] = DEFAULT_HEIGHT_FACTOR
+    default_width_factor: ClassVar[float] = DEFAULT_WIDTH_FACTOR
     default_on_failure: ClassVar[str] = 'fail'
 
     @property
     def rules(self) -> ValidationSettings:
         """The validation rules, with the defaults of this kind."""
-        defaults = {'min_height_factor': self.default_height_factor, 'on_failure': self.default_on_failure}
+        defaults = {'min_width_factor': self.default_width_factor, 'on_failure': self.default_on_failure}
         missing = {name: value for name, value in defaults.items() if getattr(self.validation, name) is None}
         return self.validation.model_copy(update=missing)
 
@@ -73,13 +73,13 @@ class Requirements:
 
     Attributes
     ----------
-    min_height_A
+    min_width_A
         Minimum perpendicular width of the cell along its periodic directions.
     max_atoms
         Maximum number of atoms of a larger cell that a generator may choose to reach this width.
     """
 
-    min_height_A: float = 0.0
+    min_width_A: float = 0.0
     max_atoms: int = 500
 
 
@@ -123,7 +123,7 @@ class Generator(ABC):
         self.settings = settings
 
     @property
-    def spreads_itself(self) -> bool:
+    def is_parallel(self) -> bool:
         """Whether a single draw already uses several processes, so that seeds must be made one after another."""
         return False
 

@@ -42,7 +42,7 @@ class Entry:
         self.streams = (random_seed, 'generation', label, str(occurrence))
         self.rules, perturb = settings.rules, settings.perturb
         self.requirements = Requirements(
-            (self.rules.min_height_factor or 0.0) * cutoff_A / perturb.smallest_stretch / min(perturb.supercell),
+            (self.rules.min_width_factor or 0.0) * cutoff_A / perturb.smallest_stretch / min(perturb.supercell),
             self.rules.max_atoms,
         )
         self.n_parents = self.generator.n_parents()
@@ -226,7 +226,7 @@ class Entry:
             if digest in own:
                 return None, digest
             own.add(digest)
-        record = {'kind': self.settings.kind, **parent.record, 'ancestor': ancestor_id(parent.atoms)}
+        record = {'kind': self.settings.kind, **parent.record, 'parent': parent_id(parent.atoms)}
         if perturbation:
             record['perturbation'] = perturbation
         if self.settings.label:
@@ -234,7 +234,7 @@ class Entry:
         return Seed(atoms.copy() if atoms is parent.atoms else atoms, round_floats(record)), digest
 
 
-def ancestor_id(parent: Atoms) -> str:
+def parent_id(parent: Atoms) -> str:
     """Return the hash of a parent structure, 16 hexadecimal digits."""
     return hashlib.sha256(Seed(parent).seed_id.encode()).hexdigest()[:16]
 

@@ -23,7 +23,7 @@ from aiida_mlip_autopipe.generation.base import (
 )
 from aiida_mlip_autopipe.generation.perturb import PerturbSettings
 from aiida_mlip_autopipe.generation.validation import ValidationSettings
-from aiida_mlip_autopipe.structures.cells import repeats_for_height
+from aiida_mlip_autopipe.structures.cells import repeats_for_width
 
 # The fields that are allowed in the outermost entry only, and their defaults.
 OUTER_FIELDS: dict[str, Any] = {
@@ -124,7 +124,7 @@ class ComposedGenerator(Generator):
         AutopipeError
             If no cell up to the maximum number of atoms can be filled.
         """
-        first, second, _ = repeats_for_height(cut, requirements.min_height_A)
+        first, second, _ = repeats_for_width(cut, requirements.min_width_A)
         max_repeats = requirements.max_atoms // len(cut)
         sizes = [(1, 1)]  # too small; the validation reports it
         if first * second <= max_repeats:
@@ -150,12 +150,12 @@ class ComposedGenerator(Generator):
 
 def grow(parent: Parent, requirements: Requirements) -> Parent:
     """Repeat a parent whose cell is too small, unless it would then exceed the maximum number of atoms."""
-    if not requirements.min_height_A or not parent.atoms.pbc.any():
+    if not requirements.min_width_A or not parent.atoms.pbc.any():
         return parent
     allowed = parent.atoms.pbc if parent.repeatable is None else parent.repeatable
     counts = [
         count if is_allowed else 1
-        for count, is_allowed in zip(repeats_for_height(parent.atoms, requirements.min_height_A), allowed, strict=True)
+        for count, is_allowed in zip(repeats_for_width(parent.atoms, requirements.min_width_A), allowed, strict=True)
     ]
     n_atoms = len(parent.atoms) * int(np.prod(counts))
     if n_atoms == len(parent.atoms) or n_atoms > requirements.max_atoms:

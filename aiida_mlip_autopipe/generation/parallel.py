@@ -11,7 +11,7 @@ from typing import Any
 from aiida_mlip_autopipe.generation.base import GeneratorSettings
 from aiida_mlip_autopipe.generation.entry import Entry
 from aiida_mlip_autopipe.generation.generate import iterate_seeds, list_entries
-from aiida_mlip_autopipe.generation.processes import crew, spread
+from aiida_mlip_autopipe.generation.processes import parallel_map, process_pool
 from aiida_mlip_autopipe.generation.report import Rejections
 from aiida_mlip_autopipe.structures.duplicates import Fingerprints
 from aiida_mlip_autopipe.structures.seed import Seed
@@ -43,9 +43,9 @@ def iterate_seeds_in_processes(
         return
     listed = list_entries(entries, random_seed=random_seed, cutoff_A=cutoff_A)
     fingerprints = Fingerprints()
-    with crew(processes):
-        for spreads_itself, group in groupby(listed, key=lambda entry: entry.generator.spreads_itself):
-            if spreads_itself:
+    with process_pool(processes):
+        for is_parallel, group in groupby(listed, key=lambda entry: entry.generator.is_parallel):
+            if is_parallel:
                 for entry in group:
                     yield from entry.make(0, entry.n_seeds, rejections, fingerprints)
             else:
@@ -63,7 +63,9 @@ def _make_group(
 
     pickled = [pickle.dumps(entry.arguments) for entry in entries]
     current = 0
-    results = spread(_make_independently, ((pickled[number], indices) for number, indices in calls()), queued=processes)
+    results = parallel_map(
+        _make_independently, ((pickled[number], indices) for number, indices in calls()), queued=processes
+    )
     for (number, indices), made in zip(calls(), results, strict=True):
         if number != current:
             fingerprints.end_entry(is_compared=entries[current].is_compared)

@@ -26,7 +26,7 @@ PATIENCE_S = 1.0
 
 @dataclass
 class _Pool:
-    """The processes of a `crew` block. They are started only when they are needed."""
+    """The processes of a `process_pool` block. They are started only when they are needed."""
 
     size: int
     since: float
@@ -43,24 +43,24 @@ class _Pool:
         return self.executor.submit(function, *arguments)
 
 
-_crew: ContextVar[_Pool | None] = ContextVar('crew', default=None)
+_pool: ContextVar[_Pool | None] = ContextVar('process_pool', default=None)
 
 
 @contextmanager
-def crew(size: int) -> Iterator[None]:
-    """Provide up to ``size`` processes to `spread` within the block, and stop them at its end."""
+def process_pool(size: int) -> Iterator[None]:
+    """Provide up to ``size`` processes to `parallel_map` within the block, and stop them at its end."""
     pool = _Pool(size, time.monotonic())
-    token = _crew.set(pool)
+    token = _pool.set(pool)
     try:
         yield
     finally:
-        _crew.reset(token)
+        _pool.reset(token)
         if pool.executor is not None:
             pool.executor.shutdown(cancel_futures=True)
 
 
-def spread(function: Callable[..., T], calls: Iterable[tuple[Any, ...]], *, queued: int = 0) -> Iterator[T]:
-    """Yield the results of the calls in order, from the processes of the `crew` block or else from this process.
+def parallel_map(function: Callable[..., T], calls: Iterable[tuple[Any, ...]], *, queued: int = 0) -> Iterator[T]:
+    """Yield the results of the calls in order, from the processes of the `process_pool` block or from this one.
 
     Arguments are taken only when a process becomes free. Running calls and waiting results together never outnumber the
     processes and the queued calls.
@@ -74,7 +74,7 @@ def spread(function: Callable[..., T], calls: Iterable[tuple[Any, ...]], *, queu
     queued
         Number of calls that may wait for a process, so that no process is idle while a result is used.
     """
-    pool = _crew.get()
+    pool = _pool.get()
     waiting: deque[Future[T]] = deque()
     for arguments in calls:
         if pool is None or not pool.is_needed:

@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.core.errors import PhysicsViolationError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.chemistry.elements import check_symbol
-from aiida_mlip_autopipe.structures.cells import cell_heights, complete_cell
+from aiida_mlip_autopipe.structures.cells import complete_cell, perpendicular_widths
 from aiida_mlip_autopipe.structures.vacuum import MIN_LAYER_OF_SLAB_A, empty_layers
 
 NOBLE_GASES = (2, 10, 18, 36, 54, 86)
@@ -30,7 +30,7 @@ MIN_VOLUME_FACTOR = 0.4
 # solid hydrogen and open frameworks 3.4.
 MAX_VOLUME_FACTOR, VAN_DER_WAALS_EXTRA = 4.0, 0.8
 MAX_DENSITY = 30.0  # g/cm³; osmium, the densest element, has 22.6
-DEFAULT_HEIGHT_FACTOR = 2.0
+DEFAULT_WIDTH_FACTOR = 2.0
 CHARGE_TOLERANCE = 1e-6  # e
 HEIGHT_TOLERANCE = 1e-6  # relative
 
@@ -48,7 +48,7 @@ class ValidationSettings(Settings):
     max_neighbour_factor: float = Field(default=1.7, ge=0)
     """Maximum distance of an atom to its nearest neighbour, divided by the sum of their covalent radii. Noble gases are
     exempt. 0 turns the rule off."""
-    min_height_factor: float | None = Field(default=None, ge=0)
+    min_width_factor: float | None = Field(default=None, ge=0)
     """Minimum perpendicular width of the cell along its periodic directions, divided by the cutoff of the calculator.
     The default is 2, and 0 for `structures`."""
     max_atoms: PositiveInt = 500
@@ -64,7 +64,7 @@ class ValidationSettings(Settings):
     """Maximum number of redraws of a seed that breaks a rule."""
     on_failure: Literal['fail', 'skip'] | None = None
     """Action after the last redraw: `fail` stops with the broken rule, and `skip` discards the seed and reports it. The
-    default is `fail`, and `skip` for `knowledge`."""
+    default is `fail`, and `skip` for `formula`."""
 
     @field_validator('min_distances_A')
     @classmethod
@@ -138,7 +138,7 @@ def check_atoms(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) -> 
     Raises
     ------
     PhysicsViolationError
-        With the rule ``min_distance``, ``isolated_atom`` or ``min_height``.
+        With the rule ``min_distance``, ``isolated_atom`` or ``min_width``.
     """
     from matscipy.neighbours import neighbour_list
 
@@ -172,7 +172,7 @@ def check_atoms(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) -> 
     if settings.max_neighbour_factor and len(atoms) > 1:
         near = distances <= settings.max_neighbour_factor * sums
         _check_isolated(atoms, settings, np.unique(first[near]), cell)
-    _check_height(atoms, settings, cutoff_A)
+    _check_width(atoms, settings, cutoff_A)
 
 
 def _check_distances(
@@ -220,21 +220,21 @@ def _check_isolated(atoms: Atoms, settings: ValidationSettings, bonded: np.ndarr
             )  # fmt: skip
 
 
-def _check_height(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) -> None:
-    factor = DEFAULT_HEIGHT_FACTOR if settings.min_height_factor is None else settings.min_height_factor
+def _check_width(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) -> None:
+    factor = DEFAULT_WIDTH_FACTOR if settings.min_width_factor is None else settings.min_width_factor
     limit = factor * cutoff_A
     if not limit or not atoms.pbc.any():
         return
-    heights = np.where(atoms.pbc, cell_heights(atoms), np.inf)
+    heights = np.where(atoms.pbc, perpendicular_widths(atoms), np.inf)
     axis = int(heights.argmin())
     value = float(heights[axis])
     if value < limit * (1 - HEIGHT_TOLERANCE):
         formula = atoms.get_chemical_formula()
         raise PhysicsViolationError(
-            'min_height', (), value, limit,
+            'min_width', (), value, limit,
             f'the cell of {formula} has a perpendicular width of {value:.2f} Å along vector {axis + 1}; the limit is '
             f'{limit:.2f} Å ({factor:g} times the cutoff of {cutoff_A:g} Å); repeat it '
-            f'{int(np.ceil(limit / value))} times, or lower validation.min_height_factor',
+            f'{int(np.ceil(limit / value))} times, or lower validation.min_width_factor',
         )  # fmt: skip
 
 

@@ -138,7 +138,7 @@ def self_test(calculator: dict[str, Any], code: orm.AbstractCode) -> dict[str, A
         return _test(calculator, _start(code), code.full_label, folder)
 
 
-def ask_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Environment:
+def read_code_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Environment:
     """Return the current environment record of a local code. No calculator is loaded, so the record lacks the device.
 
     Parameters
@@ -164,12 +164,12 @@ def ask_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Envir
         ) from error
 
 
-def is_read_here(code: orm.AbstractCode) -> bool:
+def is_local(code: orm.AbstractCode) -> bool:
     """Return whether the environment of a code is on this machine, so that it can be read at any time."""
     return code.computer.transport_type == 'core.local' and not isinstance(code, orm.ContainerizedCode)
 
 
-def keep_self_test(
+def store_self_test(
     code: orm.AbstractCode, calculator: dict[str, Any], report: dict[str, Any], resources: dict[str, Any] | None = None
 ) -> None:
     """Store the result of a self-test, and the resources that it used, on the code."""
@@ -178,14 +178,14 @@ def keep_self_test(
         tested = {name: report[name] for name in ('elements', 'cutoff_A')}
         tested |= {'name': report['model_name'], 'shipped': report['model_is_shipped'], 'versions': report['versions']}
         tested[RECORDED] = timezone.now().isoformat()
-        code.base.extras.set(TESTED_MODELS, {**models_tried(code), report['model_sha256']: tested})
+        code.base.extras.set(TESTED_MODELS, {**models_tested(code), report['model_sha256']: tested})
     test = {'environment': report['environment'], 'calculator': calculator, 'resources': resources or {}}
     test[RECORDED] = timezone.now().isoformat()
     kept = code.base.extras.get(ENVIRONMENTS, {})
     code.base.extras.set(ENVIRONMENTS, {**kept, environment_key(calculator): test})
 
 
-def models_tried(code: orm.AbstractCode) -> dict[str, dict[str, Any]]:
+def models_tested(code: orm.AbstractCode) -> dict[str, dict[str, Any]]:
     """Return the models that the self-tests of a code loaded, by sha256.
 
     Each entry has the ``name`` of the model, whether it is ``shipped``, its ``elements`` (symbols) and ``cutoff_A`` (Å)
@@ -195,7 +195,7 @@ def models_tried(code: orm.AbstractCode) -> dict[str, dict[str, Any]]:
     return found
 
 
-def keep_environment(code: orm.AbstractCode, calculator: dict[str, Any], environment: Environment) -> None:
+def store_environment(code: orm.AbstractCode, calculator: dict[str, Any], environment: Environment) -> None:
     """Replace the environment record of a code for a calculator, which must exist."""
     kept = code.base.extras.get(ENVIRONMENTS)
     key = environment_key(calculator)
@@ -203,12 +203,12 @@ def keep_environment(code: orm.AbstractCode, calculator: dict[str, Any], environ
     code.base.extras.set(ENVIRONMENTS, {**kept, key: test})
 
 
-def kept_tests(code: orm.AbstractCode) -> list[dict[str, Any]]:
+def stored_tests(code: orm.AbstractCode) -> list[dict[str, Any]]:
     """Return the self-tests of a code: the ``calculator``, ``resources`` and ``environment`` of each."""
     return list(code.base.extras.get(ENVIRONMENTS, {}).values())
 
 
-def kept_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Environment | None:
+def stored_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Environment | None:
     """Return the environment record of a code for a calculator; without a calculator, its newest record; or None."""
     kept = code.base.extras.get(ENVIRONMENTS, {})
     newest = max(kept.values(), key=lambda test: test[RECORDED], default=None)

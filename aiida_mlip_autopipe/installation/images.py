@@ -57,7 +57,7 @@ def engine_command(model_folder: str) -> str:
     )
 
 
-def tell_image_hash(image: str) -> str:
+def image_hash_script(image: str) -> str:
     """Return the lines of a submission script that hash an image and pass the result to the job."""
     return f'{HASH_FUNCTION}\nexport {IMAGE_VARIABLE}="$(autopipe_sha256 {shlex.quote(image)})"'
 

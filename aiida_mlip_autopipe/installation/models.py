@@ -15,8 +15,8 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, ModelMissingError
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.data.model import ModelData
-from aiida_mlip_autopipe.data.model_store import find_model, model_folder, note_model
-from aiida_mlip_autopipe.installation.codes import is_read_here
+from aiida_mlip_autopipe.data.model_store import find_model, model_folder, record_model
+from aiida_mlip_autopipe.installation.codes import is_local
 from aiida_mlip_autopipe.installation.computers import home_folder
 
 
@@ -86,7 +86,7 @@ def ensure_placed(model: ModelData, code: orm.AbstractCode, file: Path | None = 
     """
     if model.is_shipped:
         return None
-    computer, reads_in_place = code.computer, not model.has_bytes and is_read_here(code)
+    computer, reads_in_place = code.computer, not model.has_bytes and is_local(code)
     with computer.get_transport() as transport:
         folder = model_folder(computer, home_folder(transport))
         recorded = _find_intact(computer, transport, model.sha256, None if reads_in_place else folder)
@@ -95,7 +95,7 @@ def ensure_placed(model: ModelData, code: orm.AbstractCode, file: Path | None = 
         with _local_file(model, file, computer) as source:
             if not reads_in_place:
                 return _copy(computer, transport, source, model.sha256, folder)
-            note_model(computer, model.sha256, str(source.absolute()))
+            record_model(computer, model.sha256, str(source.absolute()))
             return str(source.absolute()), False
 
 
@@ -136,7 +136,7 @@ def _copy(computer: orm.Computer, transport: orm.Computer, source: Path, sha256:
         if transport.isfile(place):
             transport.remove(place)
         transport.rename(unfinished, place)
-    note_model(computer, sha256, place)
+    record_model(computer, sha256, place)
     return place, not exists
 
 

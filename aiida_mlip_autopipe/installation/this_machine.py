@@ -14,9 +14,9 @@ from aiida_mlip_autopipe.calculators import installed_calculators
 from aiida_mlip_autopipe.installation.codes import (
     ensure_code,
     ensure_computer,
-    keep_self_test,
     run_self_test,
     self_test_settings,
+    store_self_test,
 )
 from aiida_mlip_autopipe.installation.environments import install_environment
 from aiida_mlip_autopipe.installation.profile import ensure_profile
@@ -119,5 +119,5 @@ def install_calculator(
 
 def _keep_code(computer: orm.Computer, kind: str, python: str, model: str | None, report: dict[str, Any]) -> TestedCode:
     code, done = ensure_code(computer, kind, python)
-    keep_self_test(code, self_test_settings(kind, model), report)
+    store_self_test(code, self_test_settings(kind, model), report)
     return TestedCode(code.full_label, done, report)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aiida_mlip_autopipe.jobs.granted import take_granted_threads
+from aiida_mlip_autopipe.jobs.allocated import use_allocated_threads
 
 if TYPE_CHECKING:
     from aiida_mlip_autopipe.jobs.runner import Work
@@ -25,7 +25,7 @@ def run_command(package: str, load_work: Callable[[], Work]) -> int:
         Imports the work of the job. It is called after the number of threads is set, because numerical libraries read
         it when they are imported.
     """
-    take_granted_threads()
+    use_allocated_threads()
     description = f'Run one job in the folder of its file: python -m {package} job.json'
     parser = argparse.ArgumentParser(prog=f'python -m {package}', description=description)
     parser.add_argument('job', type=Path, help='the file job.json; the results are written to its folder')

@@ -69,9 +69,9 @@ class Job(AnyJob):
     """Settings of the exploration."""
     full_trajectory_interval: int | None = Field(default=None, ge=1)
     """Steps between the frames of the full trajectory, which remains in the folder of the job; None for none."""
-    rescues: int = Field(default=0, ge=0)
+    recoveries: int = Field(default=0, ge=0)
     """Number of recoveries of the run so far. If it exceeds the number in the checkpoint, the run continues from its
-    last good frame, with the temperature and time step reduced by the factors of ``exploration.rescue``."""
+    last good frame, with the temperature and time step reduced by the factors of ``exploration.recovery``."""
 
 
 class EvaluationJob(AnyJob):

@@ -18,7 +18,7 @@ from pydantic import Field
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.settings import Settings
-from aiida_mlip_autopipe.jobs.granted import granted_threads
+from aiida_mlip_autopipe.jobs.allocated import allocated_threads
 from aiida_mlip_autopipe.jobs.version import RUNNER_VERSION
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def read_environment(loader: CalculatorLoader | None = None, device: str | None 
         scipy=version('scipy'),
         sources={} if loader is None else {name: source_sha256(name) for name in loader.sources()},
         device=device,
-        threads=granted_threads(os.environ),
+        threads=allocated_threads(os.environ),
     )
 
 

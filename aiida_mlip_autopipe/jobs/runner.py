@@ -14,8 +14,8 @@ from typing import Any
 
 from aiida_mlip_autopipe import __version__
 from aiida_mlip_autopipe.calculators.base import CalculatorRefusedError
+from aiida_mlip_autopipe.jobs.allocated import allocated_threads
 from aiida_mlip_autopipe.jobs.contract import RESULT_FILE, STOP_FILE, Event, Result, Versions
-from aiida_mlip_autopipe.jobs.granted import granted_threads
 from aiida_mlip_autopipe.jobs.interruptions import Interrupted, Interruptions
 from aiida_mlip_autopipe.jobs.job_file import JobRefusedError
 from aiida_mlip_autopipe.jobs.reserve import space_reserved
@@ -40,7 +40,7 @@ def run_job(job_file: Path, work: Work) -> Result:
     folder = job_file.parent
     # The result of an earlier process of a requeued job is no longer true, and this process may be killed.
     (folder / RESULT_FILE).unlink(missing_ok=True)
-    facts: dict[str, Any] = {'outcome': 'failed', 'threads': granted_threads(os.environ)}
+    facts: dict[str, Any] = {'outcome': 'failed', 'threads': allocated_threads(os.environ)}
     interruptions = Interruptions(folder / STOP_FILE)
     with interruptions.listening():
         try:

@@ -15,9 +15,9 @@ from aiida_mlip_autopipe.calculators import CALCULATORS
 from aiida_mlip_autopipe.calculators.base import resolve_device
 from aiida_mlip_autopipe.calculators.evaluation import Evaluator
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.jobs.allocated import allocated_threads
 from aiida_mlip_autopipe.jobs.contract import CONTRACT_VERSION, IMAGE_VARIABLE
 from aiida_mlip_autopipe.jobs.environment import read_environment
-from aiida_mlip_autopipe.jobs.granted import granted_threads
 from aiida_mlip_autopipe.jobs.loading import make_loader
 from aiida_mlip_autopipe.jobs.version import RUNNER_VERSION
 
@@ -43,7 +43,7 @@ def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
         'contract_version': CONTRACT_VERSION,
         'runner_version': RUNNER_VERSION,
         'python': platform.python_version(),
-        'threads': granted_threads(os.environ),
+        'threads': allocated_threads(os.environ),
         'image_sha256': os.environ.get(IMAGE_VARIABLE) or None,
         'calculator': calculator.get('kind'),
     }

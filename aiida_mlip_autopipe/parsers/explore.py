@@ -65,7 +65,7 @@ class ExplorationParser(JobParser):
             if result.outcome == 'unstable' and result.timestep_fs:
                 trajectory.extra['time_to_crash_fs'] = (result.last_step - trajectory.steps) * result.timestep_fs
             about = result.model_dump(mode='json', include=set(ABOUT))
-            about['rescues'] = self.node.inputs.rescues.value if 'rescues' in self.node.inputs else 0
+            about['recoveries'] = self.node.inputs.recoveries.value if 'recoveries' in self.node.inputs else 0
             self.out('trajectory', node_from_trajectory(trajectory, about))
         for label, name in (('checkpoint', contract.CHECKPOINT_FILE), ('crash', contract.CRASH_FILE)):
             if (folder / name).is_file():

@@ -13,9 +13,9 @@ import numpy as np
 from ase.units import GPa
 
 from aiida_mlip_autopipe.calculators.licences import licence_of
+from aiida_mlip_autopipe.core.atomic_write import atomic_write
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.core.whole_file import whole_file
 from aiida_mlip_autopipe.structures.disagreement import LARGEST
 from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, join_alike
 from aiida_mlip_autopipe.structures.row import Row, isolated_atom_energies
@@ -168,8 +168,8 @@ def write_card(path: Path, rows: Sequence[Row], *, config: str | None = None, ov
         raise AutopipeError(Code.FILE_SUFFIX, f'the file of a card must end in .md; got {path}')
     card = describe_dataset(rows) | ({'config': config} if config else {})
     with (
-        whole_file(path, overwrite=overwrite) as markdown,
-        whole_file(path.with_suffix('.json'), overwrite=overwrite) as data,
+        atomic_write(path, overwrite=overwrite) as markdown,
+        atomic_write(path.with_suffix('.json'), overwrite=overwrite) as data,
     ):
         markdown.write_text(render_card(card, path.stem))
         data.write_text(json.dumps(card, indent=2, allow_nan=False) + '\n')

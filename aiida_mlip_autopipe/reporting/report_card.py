@@ -8,9 +8,9 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aiida_mlip_autopipe.core.atomic_write import atomic_write, refuse_existing
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.core.whole_file import refuse_existing, whole_file
 from aiida_mlip_autopipe.reporting import figures
 from aiida_mlip_autopipe.reporting.card import describe_dataset
 from aiida_mlip_autopipe.reporting.structure_view import render_structure_view
@@ -89,8 +89,8 @@ def write_report_card(
         numbers['campaign'] = {title: dict(table) for title, table in campaign.items()}
     page = render_report_card(numbers, _draw(rows, assessment), path.stem, structures)
     with (
-        whole_file(path, overwrite=overwrite) as html,
-        whole_file(path.with_suffix('.json'), overwrite=overwrite) as data,
+        atomic_write(path, overwrite=overwrite) as html,
+        atomic_write(path.with_suffix('.json'), overwrite=overwrite) as data,
     ):
         html.write_text(page, encoding='utf-8')
         data.write_text(json.dumps(numbers, indent=1, allow_nan=False) + '\n', encoding='utf-8')

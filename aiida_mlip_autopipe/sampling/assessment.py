@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from aiida_mlip_autopipe.core.randomness import make_rng
-from aiida_mlip_autopipe.descriptors.projection import fit_projection
+from aiida_mlip_autopipe.descriptors.pca import fit_pca
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling.coverage.entropy import describe_by_quests, entropy_and_diversity
 from aiida_mlip_autopipe.sampling.coverage.score import N_COMPONENTS, CoverageScore
@@ -69,7 +69,7 @@ def assess_selection(
     pool = collect_frames(trajectories)
     described = describe_pool(pool, descriptor or SoapSettings())
     features = described.candidates.points
-    components = fit_projection(features).keep(N_COMPONENTS).apply(features)
+    components = fit_pca(features).keep(N_COMPONENTS).apply(features)
     positions = {pair: i for i, pair in enumerate(zip(pool.trajectory_indices, pool.frame_indices, strict=True))}
     chosen = np.array(
         [positions[pair] for pair in zip(selection.trajectory_indices, selection.frame_indices, strict=True)]

@@ -34,7 +34,7 @@ class SelectionJob(AnyJob):
     """The ``sampling`` section of the config."""
     random_seed: int
     """The random seed of the campaign."""
-    lineages: dict[str, str]
+    groups: dict[str, str]
     """The group of each seed, by its id."""
     kinds: dict[str, str]
     """The kind of each seed, by its id."""

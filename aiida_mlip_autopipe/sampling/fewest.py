@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from aiida_mlip_autopipe.descriptors.projection import fit_projection
+from aiida_mlip_autopipe.descriptors.pca import fit_pca
 from aiida_mlip_autopipe.sampling.base import Picks
 from aiida_mlip_autopipe.sampling.coverage.score import N_COMPONENTS, CoverageScore, CoverageTarget
 from aiida_mlip_autopipe.sampling.pool.describe import describe_pool
@@ -38,9 +38,9 @@ def pick_fewest(pool: FramePool, target: CoverageTarget, pick: Callable[[int], P
         At least one structure. If the target cannot be reached, the maximum number of structures, with a warning.
     """
     features = describe_pool(pool, target.descriptor)
-    projection = fit_projection(features.candidates.points).keep(N_COMPONENTS)
-    components = projection.apply(features.candidates.points)
-    covered = projection.apply(features.chosen.points)
+    pca = fit_pca(features.candidates.points).keep(N_COMPONENTS)
+    components = pca.apply(features.candidates.points)
+    covered = pca.apply(features.chosen.points)
     score = CoverageScore(components)
 
     def reached(indices: np.ndarray) -> float:

@@ -11,14 +11,14 @@ from pydantic import TypeAdapter
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.descriptors.describe import Description
+from aiida_mlip_autopipe.descriptors.describe import Descriptors
 from aiida_mlip_autopipe.jobs.interruptions import Interrupted, Interruptions
 from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, read_job_as, refusing_settings
 from aiida_mlip_autopipe.jobs.loading import check_environment
 from aiida_mlip_autopipe.jobs.runner import software_versions
 from aiida_mlip_autopipe.sampling import STAGE_VERSION, Selection, SelectionRequest, sampling_union
 from aiida_mlip_autopipe.sampling.contract import REPORT_FILE, SELECTION_FILE, SelectionJob
-from aiida_mlip_autopipe.sampling.pool.given import read_given
+from aiida_mlip_autopipe.sampling.pool.reference_dataset import read_reference_dataset
 from aiida_mlip_autopipe.sampling.trajectories_file import read_features, read_trajectories
 
 
@@ -60,15 +60,15 @@ def _read_request(job: SelectionJob, folder: Path) -> SelectionRequest:
         described = {}
         for key, facts in job.described.items():
             features, given = read_features(folder / job.features, key, len(trajectories))
-            described[key] = Description(features, facts.species, facts.report, given)
-        reference = () if job.reference is None else tuple(read_given(folder / job.reference))
+            described[key] = Descriptors(features, facts.species, facts.report, given)
+        reference = () if job.reference is None else tuple(read_reference_dataset(folder / job.reference))
     except Exception as error:  # NumPy and ASE raise various errors for missing and truncated files
         raise JobRefusedError(Code.FILE_UNREADABLE, f'the files of the job cannot be read: {error}') from error
     return SelectionRequest(
         trajectories=trajectories,
         settings=settings,
         random_seed=job.random_seed,
-        lineages=job.lineages,
+        groups=job.groups,
         kinds=job.kinds,
         described=described,
         given=reference,

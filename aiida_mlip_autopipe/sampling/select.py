@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from aiida_mlip_autopipe.core.randomness import make_rng
-from aiida_mlip_autopipe.descriptors.describe import Description
+from aiida_mlip_autopipe.descriptors.describe import Descriptors
 from aiida_mlip_autopipe.sampling.base import SAMPLERS, Picks, SamplerSettings
 from aiida_mlip_autopipe.sampling.coverage.score import CoverageTarget
 from aiida_mlip_autopipe.sampling.fewest import pick_fewest
@@ -18,8 +18,8 @@ from aiida_mlip_autopipe.sampling.pool.candidates import collect_candidates
 from aiida_mlip_autopipe.sampling.pool.committee import report_committee
 from aiida_mlip_autopipe.sampling.pool.describe import describe_ahead
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
-from aiida_mlip_autopipe.sampling.pool.given import label_sources
 from aiida_mlip_autopipe.sampling.pool.held_out import HeldOut, hold_out
+from aiida_mlip_autopipe.sampling.pool.reference_dataset import label_sources
 from aiida_mlip_autopipe.sampling.section import SamplingSettings, split_section
 from aiida_mlip_autopipe.structures.splits import Split
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
@@ -67,28 +67,28 @@ class SelectionRequest:
         The settings of the selection and of its sampler.
     random_seed
         The random seed of the campaign.
-    lineages
+    groups
         The group of each seed, by its id. Groups are held out as a unit. A seed without an entry is a separate group.
     kinds
         The kind of each seed, by its id, for stratification by kind.
     described
         Descriptors of the trajectories that jobs computed, by their keys.
     given
-        The structures of the reference dataset. The caller must read them with `read_given` from the file in the
-        settings (``given``).
+        The structures of the reference dataset. The caller must read them with `read_reference_dataset` from the file
+        in the settings (``reference_dataset``).
     """
 
     trajectories: Sequence[Trajectory]
     settings: SamplingSettings
     random_seed: int
-    lineages: Mapping[str, str]
+    groups: Mapping[str, str]
     kinds: Mapping[str, str]
-    described: Mapping[str, Description]
+    described: Mapping[str, Descriptors]
     given: Sequence[Atoms] = ()
 
     def select(self) -> Selection:
         """Select the frames."""
-        fields = {name: getattr(self, name) for name in ('random_seed', 'lineages', 'kinds', 'described', 'given')}
+        fields = {name: getattr(self, name) for name in ('random_seed', 'groups', 'kinds', 'described', 'given')}
         return select_frames(self.trajectories, self.settings, **fields)
 
 
@@ -97,9 +97,9 @@ def select_frames(
     settings: SamplingSettings,
     *,
     random_seed: int,
-    lineages: Mapping[str, str] | None = None,
+    groups: Mapping[str, str] | None = None,
     kinds: Mapping[str, str] | None = None,
-    described: Mapping[str, Description] | None = None,
+    described: Mapping[str, Descriptors] | None = None,
     given: Sequence[Atoms] = (),
 ) -> Selection:
     """Choose frames for a dataset: collect the candidates, hold some of them out, and run the sampler on the others.
@@ -111,11 +111,11 @@ def select_frames(
     Raises
     ------
     AutopipeError
-        If there are no candidates, or if the settings require a reference dataset but ``given`` is empty.
+        If there are no candidates, or if the settings require a reference dataset but ``reference_dataset`` is empty.
     """
     selection, sampler_settings = split_section(settings)
     pool = collect_candidates(trajectories, selection, random_seed=random_seed, kinds=kinds, given=given)
-    held_out = hold_out(pool, selection, lineages or {}, random_seed)
+    held_out = hold_out(pool, selection, groups or {}, random_seed)
     candidates = describe_ahead(pool.subset(held_out.left), settings.model_dump(mode='json'), described or {})
     picks = _pick(candidates, sampler_settings, selection.coverage_target, held_out.n_to_pick, random_seed)
     chosen = np.concatenate([held_out.left[picks.indices], *held_out.drawn.values()])
@@ -154,11 +154,11 @@ def _report(
         'n_trajectories': len(pool.trajectories),
         'n_frames': pool.n_frames,
         'n_candidates': len(pool),
-        'n_given': len(pool.given),
-        'given_label_sources': label_sources(pool.given),
+        'n_reference': len(pool.given),
+        'reference_label_sources': label_sources(pool.given),
         'n_requested': settings.n_structures,
         'n_selected': len(chosen),
-        'passed_over': pool.passed_over,
+        'discarded': pool.discarded,
         **held_out.report,
         **picks.report,
         **report_committee(pool, chosen),

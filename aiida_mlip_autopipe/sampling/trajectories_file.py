@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from aiida_mlip_autopipe.descriptors.describe import Description
+from aiida_mlip_autopipe.descriptors.describe import Descriptors
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 ARRAYS = ('numbers', 'pbc', 'steps', 'positions', 'cells', 'energies', 'forces', 'stresses', 'temperatures')
-GIVEN = 'given'
+REFERENCE = 'given'
 
 
 def write_trajectories(path: Path, trajectories: Sequence[Trajectory]) -> None:
@@ -37,18 +37,18 @@ def read_trajectories(path: Path, seed_ids: Sequence[str]) -> list[Trajectory]:
         ]
 
 
-def write_features(path: Path, described: Mapping[str, Description]) -> None:
+def write_features(path: Path, described: Mapping[str, Descriptors]) -> None:
     """Write the vectors of all descriptors."""
     arrays: dict[str, np.ndarray] = {}
     for key, one in described.items():
         arrays |= {f'{key} {number}': features for number, features in enumerate(one.features)}
         if one.given is not None:
-            arrays[f'{key} {GIVEN}'] = one.given
+            arrays[f'{key} {REFERENCE}'] = one.given
     np.savez(path, **arrays)  # type: ignore[arg-type]
 
 
 def read_features(path: Path, key: str, n_trajectories: int) -> tuple[list[np.ndarray], np.ndarray | None]:
     """Read the vectors of a descriptor: those of each trajectory and, if present, those of the reference dataset."""
     with np.load(path) as arrays:
-        given = arrays[f'{key} {GIVEN}'] if f'{key} {GIVEN}' in arrays.files else None
+        given = arrays[f'{key} {REFERENCE}'] if f'{key} {REFERENCE}' in arrays.files else None
         return [arrays[f'{key} {number}'] for number in range(n_trajectories)], given

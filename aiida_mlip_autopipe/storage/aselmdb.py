@@ -8,7 +8,7 @@ from pathlib import Path
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.storage.dataset import to_entry
-from aiida_mlip_autopipe.storage.one_level import of_one_level
+from aiida_mlip_autopipe.storage.one_level import require_one_level
 from aiida_mlip_autopipe.structures.row import Row
 
 
@@ -44,7 +44,7 @@ def write_aselmdb(path: Path, rows: Iterable[Row]) -> int:
         ) from None
     n_rows = 0
     with LMDBDatabase(path, use_lock_file=False) as database:
-        for index, row in enumerate(of_one_level(rows)):
+        for index, row in enumerate(require_one_level(rows)):
             _ = row.labels
             pairs = row.key_value_pairs
             data = {'sid': f'{pairs.get("seed", "row")}_{pairs.get("step", index)}', **row.data}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from aiida_mlip_autopipe.core.atomic_write import atomic_write
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.core.whole_file import whole_file
 from aiida_mlip_autopipe.storage.aselmdb import write_aselmdb
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.extxyz import write_extxyz
@@ -45,7 +45,7 @@ def export_dataset(path: Path, rows: Iterable[Row], *, overwrite: bool = False) 
     writers = {'.db': _write_database, '.extxyz': write_extxyz, '.xyz': write_extxyz, '.aselmdb': write_aselmdb}
     if path.suffix not in writers:
         raise AutopipeError(Code.FILE_SUFFIX, f'{path} has an unsupported suffix; supported are {", ".join(writers)}')
-    with whole_file(path, overwrite=overwrite) as unfinished:
+    with atomic_write(path, overwrite=overwrite) as unfinished:
         n_rows = writers[path.suffix](unfinished, rows)
         if not n_rows:
             raise AutopipeError(Code.DATASET_EMPTY, f'there are no rows to write to {path}')

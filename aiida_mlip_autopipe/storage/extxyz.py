@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from aiida_mlip_autopipe.storage.one_level import of_one_level
+from aiida_mlip_autopipe.storage.one_level import require_one_level
 from aiida_mlip_autopipe.structures.row import Row
 
 
@@ -43,7 +43,7 @@ def write_extxyz(path: Path, rows: Iterable[Row]) -> int:
 
     n_rows = 0
     with path.open('w') as file:
-        for row in of_one_level(rows):
+        for row in require_one_level(rows):
             write_frames(file, [_with_references(row)])
             n_rows += 1
     return n_rows

@@ -9,7 +9,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.structures.row import Row
 
 
-def of_one_level(rows: Iterable[Row]) -> Iterator[Row]:
+def require_one_level(rows: Iterable[Row]) -> Iterator[Row]:
     """Yield the rows, which must have the same level of theory.
 
     Raises

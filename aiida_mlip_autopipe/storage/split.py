@@ -23,11 +23,11 @@ from aiida_mlip_autopipe.structures.splits import SPLITS, Split, assign_groups
 class SplitSettings(Settings):
     """Settings of the split of a dataset."""
 
-    valid_share: float = Field(default=0.1, ge=0, lt=1)
+    valid_fraction: float = Field(default=0.1, ge=0, lt=1)
     """Fraction of the rows for validation."""
-    test_share: float = Field(default=0.1, ge=0, lt=1)
+    test_fraction: float = Field(default=0.1, ge=0, lt=1)
     """Fraction of the rows for testing."""
-    by: Literal['ancestor', 'composition', 'kind', 'stored'] = 'ancestor'
+    by: Literal['parent', 'composition', 'kind', 'stored'] = 'parent'
     """Which structures must be in the same set: those with the same parent (the structure before strain and rattling),
     composition or kind of seed. ``stored`` uses the sets that were drawn before the selection and are stored in the
     rows."""
@@ -36,10 +36,10 @@ class SplitSettings(Settings):
 
     @model_validator(mode='after')
     def _require_training_rows(self) -> SplitSettings:
-        if self.valid_share + self.test_share >= 1:
+        if self.valid_fraction + self.test_fraction >= 1:
             raise fault(
                 Code.VALUE_INVALID,
-                'the sum of valid_share and test_share must be below 1, so that rows remain for training',
+                'the sum of valid_fraction and test_fraction must be below 1, so that rows remain for training',
             )
         return self
 
@@ -84,12 +84,14 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
         )
     held_groups = {joined[index] for index in held}
     sizes = Counter(group for group in joined if group not in held_groups)
-    test_share = 0.0 if held else settings.test_share
+    test_fraction = 0.0 if held else settings.test_fraction
     assigned = assign_groups(
-        sizes, valid_share=settings.valid_share, test_share=test_share, random_seed=random_seed
+        sizes, valid_fraction=settings.valid_fraction, test_fraction=test_fraction, random_seed=random_seed
     ) | dict.fromkeys(held_groups, 'test')
     splits = tuple(assigned[group] for group in joined)
-    required = {'train'} | ({'valid'} if settings.valid_share else set()) | ({'test'} if test_share or held else set())
+    required = (
+        {'train'} | ({'valid'} if settings.valid_fraction else set()) | ({'test'} if test_fraction or held else set())
+    )
     if missing := sorted(required - set(splits)):
         raise AutopipeError(
             Code.SPLIT_EMPTY,
@@ -116,10 +118,10 @@ def _stored_splits(rows: Sequence[Row]) -> SplitResult:
         if 'split' not in row.key_value_pairs:
             raise AutopipeError(
                 Code.ROW_KEY_MISSING,
-                f'row {index} has no key split: no set was held out before the selection; split by ancestor instead',
+                f'row {index} has no key split: no set was held out before the selection; split by parent instead',
             )
         splits.append(row.key_value_pairs['split'])
-    parents = [_group(row, index, 'ancestor') for index, row in enumerate(rows)]
+    parents = [_group(row, index, 'parent') for index, row in enumerate(rows)]
     report = {
         'by': 'stored',
         'n_rows': {split: splits.count(split) for split in SPLITS},
@@ -164,10 +166,10 @@ def _group(row: Row, index: int, by: str) -> str:
         return row.empirical_formula
     if by == 'kind':
         return _kind(row, index)
-    ancestor = row.key_value_pairs.get('ancestor', row.key_value_pairs.get('seed'))
-    if ancestor is None:
-        raise AutopipeError(Code.ROW_KEY_MISSING, f'row {index} has no key ancestor; split by composition instead')
-    return str(ancestor)
+    parent = row.key_value_pairs.get('parent', row.key_value_pairs.get('seed'))
+    if parent is None:
+        raise AutopipeError(Code.ROW_KEY_MISSING, f'row {index} has no key parent; split by composition instead')
+    return str(parent)
 
 
 def _kind(row: Row, index: int) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from aiida_mlip_autopipe.core.atomic_write import refuse_existing
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.core.whole_file import refuse_existing
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.settings import combine_faults
 from aiida_mlip_autopipe.storage.split import SplitSettings, export_splits, has_stored_splits, split_rows
@@ -77,7 +77,7 @@ def split_dataset(
         The file name without the name of the set, such as ``cu.extxyz`` for ``cu-train.extxyz``; by default, ``file``.
     settings
         Fields of `SplitSettings`. By default, ``by`` is ``stored`` if every row contains the set that was drawn before
-        the selection and no kind is held out; otherwise, it is ``ancestor``.
+        the selection and no kind is held out; otherwise, it is ``parent``.
     trainers
         ``mace`` and ``sevennet``, see `write_trainer_config`.
     random_seed
@@ -100,7 +100,7 @@ def split_dataset(
         rows = list(dataset.query())
     given = dict(settings or {})
     if given.get('by') is None:
-        given['by'] = 'stored' if not given.get('hold_out') and has_stored_splits(rows) else 'ancestor'
+        given['by'] = 'stored' if not given.get('hold_out') and has_stored_splits(rows) else 'parent'
     result = split_rows(rows, _validate(given), random_seed=random_seed)
     paths = export_splits(target, rows, result.splits, overwrite=overwrite)
     for name, path in configs.items():

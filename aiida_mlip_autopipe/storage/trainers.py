@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 from ase.data import atomic_numbers
 
+from aiida_mlip_autopipe.core.atomic_write import atomic_write
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.core.whole_file import whole_file
 from aiida_mlip_autopipe.structures.row import Row, isolated_atom_energies
 from aiida_mlip_autopipe.structures.splits import Split
 
@@ -85,7 +85,7 @@ def write_trainer_config(
         random_seed=random_seed,
     )
     text = yaml.safe_dump(make(facts), sort_keys=False, allow_unicode=True, width=110)
-    with whole_file(path, overwrite=overwrite) as unfinished:
+    with atomic_write(path, overwrite=overwrite) as unfinished:
         unfinished.write_text(f'# {command} {path.name}\n{text}')
 
 

@@ -34,16 +34,16 @@ def sort_sites(atoms: Atoms) -> Atoms:
     return Atoms(numbers=atoms.numbers[order], scaled_positions=fractions[order], cell=atoms.cell, pbc=True)
 
 
-def cell_heights(atoms: Atoms) -> np.ndarray:
+def perpendicular_widths(atoms: Atoms) -> np.ndarray:
     """Return the perpendicular width of the cell along each cell vector in Å, shape (3,)."""
     cell = complete_cell(atoms)
     # The rows of the inverse transpose are the reciprocal vectors, whose lengths are the inverse plane spacings.
     return np.asarray(1 / np.linalg.norm(np.linalg.inv(cell), axis=0))
 
 
-def repeats_for_height(atoms: Atoms, min_height_A: float) -> tuple[int, int, int]:
+def repeats_for_width(atoms: Atoms, min_width_A: float) -> tuple[int, int, int]:
     """Return how many times a cell must be repeated along each periodic vector to reach a perpendicular width."""
-    heights = cell_heights(atoms)
-    counts = np.where(atoms.pbc, np.ceil(min_height_A / heights - 1e-9), 1).astype(int)
+    heights = perpendicular_widths(atoms)
+    counts = np.where(atoms.pbc, np.ceil(min_width_A / heights - 1e-9), 1).astype(int)
     first, second, third = np.maximum(counts, 1).tolist()
     return first, second, third

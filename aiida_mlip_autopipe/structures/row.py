@@ -89,8 +89,8 @@ def make_row(
     provenance
         The origin of the frame.
     seed_record
-        The record of its seed. Its ``kind`` and ``ancestor`` become the searchable keys ``seed_kind`` and
-        ``ancestor``.
+        The record of its seed. Its ``kind`` and ``parent`` become the searchable keys ``seed_kind`` and
+        ``parent``.
     isolated_atoms
         Known energies of isolated atoms by symbol, eV, from the calculator of the labels.
 
@@ -105,7 +105,7 @@ def make_row(
     labelled.calc = SinglePointCalculator(labelled, **_finite_results(atoms, where))
     labelled.calc.name = provenance.architecture
     pairs = provenance.key_value_pairs()
-    for key, name in (('kind', 'seed_kind'), ('ancestor', 'ancestor')):
+    for key, name in (('kind', 'seed_kind'), ('parent', 'parent')):
         if key in seed_record:
             pairs[name] = searchable(str(seed_record[key]))
     data = {'provenance': provenance.model_dump(), 'seed': seed_record}

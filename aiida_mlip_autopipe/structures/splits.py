@@ -12,7 +12,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 def assign_groups(
-    sizes: Mapping[str, int], *, valid_share: float, test_share: float, random_seed: int
+    sizes: Mapping[str, int], *, valid_fraction: float, test_fraction: float, random_seed: int
 ) -> dict[str, Split]:
     """Draw groups for validation and for testing at random. The others are for training.
 
@@ -24,7 +24,7 @@ def assign_groups(
     ----------
     sizes
         Number of structures in each group.
-    valid_share, test_share
+    valid_fraction, test_fraction
         Fractions of all structures.
     random_seed
         The random seed of the campaign.
@@ -32,7 +32,7 @@ def assign_groups(
     ordered = sorted(sizes, key=lambda group: (derive_random_seed(random_seed, 'split', group), group))
     total = sum(sizes.values())
     assigned: dict[str, Split] = {}
-    fractions: tuple[tuple[Split, float], ...] = (('test', test_share), ('valid', valid_share))
+    fractions: tuple[tuple[Split, float], ...] = (('test', test_fraction), ('valid', valid_fraction))
     for split, fraction in fractions:
         filled = 0
         for group in ordered:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.structures.cells import cell_heights
+from aiida_mlip_autopipe.structures.cells import perpendicular_widths
 
 MAX_LAYER_OF_CRYSTAL_A = 4.5
 """Å between centres; no crystal has a thicker empty layer."""
@@ -37,7 +37,7 @@ def empty_layers(atoms: Atoms, radii_A: np.ndarray | float = 0.0) -> np.ndarray:
     radii_A
         Radius of each atom (n,), or one radius for all. By default, layers are measured between centres.
     """
-    heights = cell_heights(atoms)
+    heights = perpendicular_widths(atoms)
     centres = atoms.cell.scaled_positions(atoms.positions) % 1.0
     radii = np.broadcast_to(radii_A, len(atoms))[:, None] / heights
     order = np.argsort(centres - radii, axis=0)

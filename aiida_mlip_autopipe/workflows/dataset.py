@@ -11,7 +11,7 @@ from aiida.engine import ExitCode, ProcessBuilder, ToContext, while_
 
 from aiida_mlip_autopipe import generation, sampling, storage
 from aiida_mlip_autopipe.aiida_internals import WorkChainSpec, use_cache
-from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
+from aiida_mlip_autopipe.calculations.descriptors import DescriptorsCalculation
 from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, exploration_inputs, read_settings
 from aiida_mlip_autopipe.calculations.export_dataset import export_dataset
@@ -26,7 +26,7 @@ from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.data.trajectory import in_order, link_labels, trajectory_id
 from aiida_mlip_autopipe.structures.seed import Place
 from aiida_mlip_autopipe.workflows.dataset_ports import define_inputs, define_outputs
-from aiida_mlip_autopipe.workflows.description import DescriptionWorkChain, descriptors_for_jobs, selection_job
+from aiida_mlip_autopipe.workflows.descriptors import DescriptorsWorkChain, descriptors_for_jobs, selection_job
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_ended
 from aiida_mlip_autopipe.workflows.graph import is_asked_to_stop
 from aiida_mlip_autopipe.workflows.inputs.campaign import campaign_inputs
@@ -190,9 +190,9 @@ class DatasetWorkChain(ThrottledWorkChain):
         self.report(f'{n_ok} of {n} explorations succeeded')
         if is_asked_to_stop(self.node.pk):
             return self.exit_codes.ERROR_STOPPED
-        if n_ok < self.inputs.min_success_share * n:
+        if n_ok < self.inputs.min_success_fraction * n:
             return self.exit_codes.ERROR_TOO_FEW_EXPLORATIONS.format(
-                n_ok=n_ok, n=n, fraction=self.inputs.min_success_share
+                n_ok=n_ok, n=n, fraction=self.inputs.min_success_fraction
             )
         legs = [leg for node in ended.values() if 'legs' in node.outputs for leg in node.outputs.legs.values()]
         self.ctx.legs = [leg.pk for leg in in_order(legs)]
@@ -207,17 +207,17 @@ class DatasetWorkChain(ThrottledWorkChain):
 
     def describe_frames(self) -> ToContext | None:
         """Compute descriptors in jobs, if the sampling needs them and there are many frames."""
-        min_frames = self.inputs.describe_in_jobs_from
+        min_frames = self.inputs.descriptor_jobs_from
         descriptors = descriptors_for_jobs(self.inputs.sampling.get_dict(), self._n_frames(), min_frames)
-        if 'description' not in self.inputs or not descriptors:
+        if 'descriptors' not in self.inputs or not descriptors:
             return None
         return ToContext(
-            description=self.submit(
-                DescriptionWorkChain,
+            descriptors=self.submit(
+                DescriptorsWorkChain,
                 legs=link_labels('trajectory', self._legs()),
                 **self._reference_dataset(),
                 descriptors=orm.List(descriptors),
-                job=self.exposed_inputs(DescriptionCalculation, 'description'),
+                job=self.exposed_inputs(DescriptorsCalculation, 'descriptors'),
                 max_concurrent_jobs=self.inputs.max_concurrent_jobs,
                 reuse_finished=self.inputs.reuse_finished,
                 metadata={'call_link_label': 'describe_frames'},
@@ -240,17 +240,17 @@ class DatasetWorkChain(ThrottledWorkChain):
             self.ctx.n_lost_selections += 1
             self.report(lost_message(self.ctx.selecting))
         descriptors = {}
-        if 'description' in self.ctx:
-            if not self.ctx.description.is_finished_ok:
+        if 'descriptors' in self.ctx:
+            if not self.ctx.descriptors.is_finished_ok:
                 if is_asked_to_stop(self.node.pk):
                     return self.exit_codes.ERROR_STOPPED
-                reason = self.ctx.description.exit_message or self.ctx.description.process_state
-                return self.exit_codes.ERROR_DESCRIPTION.format(reason=reason)
-            descriptors = dict(self.ctx.description.outputs.descriptors)
+                reason = self.ctx.descriptors.exit_message or self.ctx.descriptors.process_state
+                return self.exit_codes.ERROR_DESCRIPTORS.format(reason=reason)
+            descriptors = dict(self.ctx.descriptors.outputs.descriptors)
         inputs = {
             'settings': self.inputs.sampling,
             'random_seed': self.inputs.random_seed,
-            'lineages': orm.Dict(self._seed_attributes('ancestor')),
+            'groups': orm.Dict(self._seed_attributes('parent')),
             'kinds': orm.Dict(self._seed_attributes('kind')),
             'stage_version': orm.Str(sampling.STAGE_VERSION),
             'legs': link_labels('trajectory', self._legs()),
@@ -258,10 +258,10 @@ class DatasetWorkChain(ThrottledWorkChain):
             'descriptors': descriptors,
             **self._reference_dataset(),
         }
-        if 'description' not in self.inputs or self._n_frames() < self.inputs.describe_in_jobs_from:
+        if 'descriptors' not in self.inputs or self._n_frames() < self.inputs.descriptor_jobs_from:
             _, self.ctx.selecting = self._call(select_frames, **inputs)
             return None
-        job = selection_job(self.exposed_inputs(DescriptionCalculation, 'description'))
+        job = selection_job(self.exposed_inputs(DescriptorsCalculation, 'descriptors'))
         if self.ctx.n_lost_selections:
             job['metadata']['call_link_label'] += f'_again_{self.ctx.n_lost_selections}'
         with use_cache('mlip_autopipe.select', self.inputs.reuse_finished):

@@ -6,7 +6,7 @@ from aiida import orm
 
 from aiida_mlip_autopipe.aiida_internals import WorkChainSpec
 from aiida_mlip_autopipe.calculations import validators
-from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
+from aiida_mlip_autopipe.calculations.descriptors import DescriptorsCalculation
 from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.data.dataset import DatasetData
@@ -22,7 +22,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
     spec.input_namespace(
         'files', valid_type=orm.SinglefileData, required=False, help="The user's structure files, by key."
     )
-    spec.input('sampling', valid_type=orm.Dict, help='Settings of the sampling, without `given`.')
+    spec.input('sampling', valid_type=orm.Dict, help='Settings of the sampling, without `reference_dataset`.')
     spec.input('reference_dataset', valid_type=DatasetData, required=False, help='Structures that the dataset extends.')
     spec.input_namespace(
         'codes',
@@ -36,7 +36,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
         exclude=(
             'seed',
             'checkpoint',
-            'rescues',
+            'recoveries',
             'random_seed',
             'code',
             'calculator',
@@ -51,16 +51,16 @@ def define_inputs(spec: WorkChainSpec) -> None:
         EvaluationCalculation, namespace='committee', exclude=('trajectory', 'seed'), namespace_options=optional
     )
     spec.expose_inputs(
-        DescriptionCalculation,
-        namespace='description',
-        exclude=('legs', 'reference_dataset', 'descriptor', 'species', 'projection'),
+        DescriptorsCalculation,
+        namespace='descriptors',
+        exclude=('legs', 'reference_dataset', 'descriptor', 'species', 'pca'),
         namespace_options=optional,
     )
     # All explorations share this node.
     spec.input('max_iterations', valid_type=orm.Int, help='Maximum number of legs of one exploration.')
     for name, valid_type, text, default in (
         ('n_seeds', int, 'Number of seeds of all entries.', {}),
-        ('describe_in_jobs_from', int, 'Minimum number of frames for descriptors in jobs.', {'default': 0}),
+        ('descriptor_jobs_from', int, 'Minimum number of frames for descriptors in jobs.', {'default': 0}),
         (
             'retry_memory_factor',
             float,
@@ -68,7 +68,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
             {'default': 1.0},
         ),
         ('max_concurrent_jobs', int, 'Maximum number of explorations at a time.', {}),
-        ('min_success_share', float, 'Fraction of the explorations that must succeed.', {}),
+        ('min_success_fraction', float, 'Fraction of the explorations that must succeed.', {}),
         ('reuse_finished', bool, 'Reuse finished calculations with equal inputs.', {'default': False}),
     ):
         spec.input(name, valid_type=valid_type, is_metadata=True, help=text, **default)
@@ -93,6 +93,6 @@ def define_outputs(spec: WorkChainSpec) -> None:
         (403, 'ERROR_SAMPLING', 'The frames cannot be selected: {reason}'),
         (404, 'ERROR_EXPORT', 'The dataset cannot be written: {reason}'),
         (405, 'ERROR_STOPPED', 'Stopped by a user; run the same file again to continue.'),
-        (406, 'ERROR_DESCRIPTION', 'The descriptors cannot be computed: {reason}'),
+        (406, 'ERROR_DESCRIPTORS', 'The descriptors cannot be computed: {reason}'),
     ):
         spec.exit_code(status, label, message=message)

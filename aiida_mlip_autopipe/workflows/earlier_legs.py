@@ -16,8 +16,8 @@ from aiida_mlip_autopipe.exploration import ExplorationSettings
 from aiida_mlip_autopipe.exploration.dynamics.schedule import Schedule
 from aiida_mlip_autopipe.exploration.job_settings import join_settings
 
-# Inputs in which a run and its continuation may differ. Of the settings, only the stages may.
-MAY_DIFFER = {'exploration', 'n_steps', 'checkpoint', 'rescues'}
+# Inputs in which a run and its continuation may differ. Of the settings, only the phases may.
+MAY_DIFFER = {'exploration', 'n_steps', 'checkpoint', 'recoveries'}
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class EarlierLegs:
         The last step of these legs.
     checkpoint
         The state at that step.
-    rescues
+    recoveries
         The number of recoveries until that step; None if there was none.
     """
 
@@ -42,7 +42,7 @@ class EarlierLegs:
     jobs: list[orm.CalcJobNode]
     step: int
     checkpoint: orm.SinglefileData
-    rescues: orm.Int | None
+    recoveries: orm.Int | None
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def find_earlier_legs(inputs: Mapping[str, Any]) -> Search:
     different = []
     for exploration, job in _finished_jobs(inputs['seed'].seed_id, n_steps):
         found, earlier = job.inputs.n_steps.value, job.inputs.exploration.get_dict()
-        if _hashes(_inputs_of(job)) != others or _without_stages(earlier) != _without_stages(settings):
+        if _hashes(_inputs_of(job)) != others or _without_phases(earlier) != _without_phases(settings):
             continue
         if not _schedule(settings, n_steps).continues(_schedule(earlier, found)):
             if found < n_steps:
@@ -86,12 +86,12 @@ def find_earlier_legs(inputs: Mapping[str, Any]) -> Search:
 
 def _take(exploration: int, jobs: list[orm.CalcJobNode], is_shorter: bool) -> EarlierLegs | None:
     last = jobs[-1]
-    rescues = last.inputs.rescues if 'rescues' in last.inputs else None
+    recoveries = last.inputs.recoveries if 'recoveries' in last.inputs else None
     if is_shorter:
-        return EarlierLegs(exploration, jobs, last.inputs.n_steps.value, last.outputs.checkpoint, rescues)
+        return EarlierLegs(exploration, jobs, last.inputs.n_steps.value, last.outputs.checkpoint, recoveries)
     if len(jobs) == 1:
         return None
-    return EarlierLegs(exploration, jobs[:-1], last.outputs.result['first_step'], last.inputs.checkpoint, rescues)
+    return EarlierLegs(exploration, jobs[:-1], last.outputs.result['first_step'], last.inputs.checkpoint, recoveries)
 
 
 def _finished_jobs(seed_id: str, n_steps: int) -> Iterator[tuple[int, orm.CalcJobNode]]:
@@ -136,8 +136,8 @@ def _hashes(inputs: Mapping[str, Any]) -> dict[str, str | None]:
     }
 
 
-def _without_stages(settings: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name != 'stages'}
+def _without_phases(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name != 'phases'}
 
 
 def _schedule(settings: dict[str, Any], n_steps: int) -> Schedule:

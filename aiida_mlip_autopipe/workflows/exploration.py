@@ -21,7 +21,7 @@ class ExplorationWorkChain(RestartedLegs):
     def define(cls, spec: WorkChainSpec) -> None:
         """Define inputs, the outline and exit codes."""
         super().define(spec)
-        spec.expose_inputs(ExplorationCalculation, namespace='job', exclude=('checkpoint', 'rescues'))
+        spec.expose_inputs(ExplorationCalculation, namespace='job', exclude=('checkpoint', 'recoveries'))
         spec.input(
             'reuse_finished',
             valid_type=bool,
@@ -102,8 +102,8 @@ class ExplorationWorkChain(RestartedLegs):
         for job in legs.jobs:
             self._keep_leg(job)
         self.ctx.inputs.checkpoint = legs.checkpoint
-        if legs.rescues is not None:
-            self.ctx.inputs.rescues, self.ctx.rescues = legs.rescues, legs.rescues.value
+        if legs.recoveries is not None:
+            self.ctx.inputs.recoveries, self.ctx.recoveries = legs.recoveries, legs.recoveries.value
         self.report(f'continuing exploration {legs.exploration} from step {legs.step}')
 
     def run_process(self) -> ToContext:

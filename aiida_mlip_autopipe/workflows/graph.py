@@ -11,7 +11,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 
 CAMPAIGN = 'aiida.workflows:mlip_autopipe.dataset'
 """The process type of a campaign."""
-STOP_ASKED = 'mlip_autopipe_stop_asked'
+STOP_REQUESTED = 'mlip_autopipe_stop_asked'
 
 
 def load_campaign(identifier: str) -> orm.WorkChainNode:
@@ -48,7 +48,7 @@ def list_campaigns() -> list[orm.WorkChainNode]:
 
 def is_asked_to_stop(pk: int | None) -> bool:
     """Return whether a user has asked a campaign to stop; read from the database, where another process writes it."""
-    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': pk}, project=f'extras.{STOP_ASKED}')
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': pk}, project=f'extras.{STOP_REQUESTED}')
     return bool(query.first(flat=True))
 
 

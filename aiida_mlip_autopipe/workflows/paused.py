@@ -31,12 +31,12 @@ def find_paused(exploration_pks: Collection[int]) -> list[PausedJob]:
         project=['id', 'attributes.process_status'],
     )
     return [
-        PausedJob(pk, exploration_pk, tell_reason(pk, reason))
+        PausedJob(pk, exploration_pk, pause_reason(pk, reason))
         for exploration_pk, pk, reason in (query.all() if exploration_pks else ())
     ]
 
 
-def tell_reason(pk: int, status: str | None) -> str:
+def pause_reason(pk: int, status: str | None) -> str:
     """Return why a job is paused, with the error after which AiiDA paused it, which is only in its log.
 
     Parameters

@@ -51,7 +51,7 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
     def setup(self) -> None:
         """Start without failures."""
         super().setup()
-        self.ctx.rescues = 0
+        self.ctx.recoveries = 0
         self.ctx.n_lost = 0
         self.ctx.has_more_memory = False
 
@@ -116,11 +116,11 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
     def recover_from_last_good_frame(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
         """Recover from the last good frame, cooler and with a smaller time step, as often as the settings allow."""
         self.report(f'leg {len(self.ctx.legs)} was unstable: {node.outputs.result["message"]}')
-        allowed = read_settings(node.inputs).rescue.max_rescues
-        if self.ctx.rescues == allowed or 'checkpoint' not in node.outputs:
+        allowed = read_settings(node.inputs).recovery.max_recoveries
+        if self.ctx.recoveries == allowed or 'checkpoint' not in node.outputs:
             return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_UNSTABLE)
-        self.ctx.rescues += 1
-        self.ctx.inputs.rescues = orm.Int(self.ctx.rescues)
+        self.ctx.recoveries += 1
+        self.ctx.inputs.recoveries = orm.Int(self.ctx.recoveries)
         self.ctx.inputs.checkpoint = node.outputs.checkpoint
         return ProcessHandlerReport(do_break=True)
 

@@ -11,7 +11,7 @@ def strata(by, within):
 
 def halves(*samplers):
     """Return the settings of a mix with equal parts."""
-    return {'kind': 'mix', 'parts': [{'share': 1, 'sampler': sampler} for sampler in samplers]}
+    return {'kind': 'mix', 'parts': [{'fraction': 1, 'sampler': sampler} for sampler in samplers]}
 
 
 CHOICES = {

@@ -31,8 +31,8 @@ class Pool:
         self.is_own = np.arange(len(self.frames)) < len(own)
         self.info = [atoms.info for atoms in self.frames]
         self.kinds = np.array([info['kind'] for info in self.info])
-        self.lineages = np.array(
-            [('' if own else 'even ') + info['lineage'] for own, info in zip(self.is_own, self.info, strict=True)]
+        self.groups = np.array(
+            [('' if own else 'even ') + info['group'] for own, info in zip(self.is_own, self.info, strict=True)]
         )
         self.forces = [atoms.get_forces() for atoms in self.frames]
         self.energies = [atoms.get_potential_energy() for atoms in self.frames]
@@ -47,13 +47,13 @@ class Pool:
         """Return the trajectories of some frames, one for each group, and the indices of their frames."""
         runs = {}
         for i in sorted(indices, key=lambda i: (self.info[i]['temperature_K'], self.info[i]['step'])):
-            runs.setdefault(self.lineages[i], []).append(i)
+            runs.setdefault(self.groups[i], []).append(i)
         trajectories = []
-        for lineage, members in runs.items():
+        for group, members in runs.items():
             frames = [self.frames[i] for i in members]
             trajectories.append(
                 Trajectory(
-                    seed_id=str(lineage),
+                    seed_id=str(group),
                     numbers=frames[0].numbers,
                     pbc=frames[0].pbc,
                     steps=np.array([10_000 * self.info[i]['temperature_K'] + self.info[i]['step'] for i in members]),
@@ -75,7 +75,7 @@ class Pool:
             trajectories,
             section_class(fields['kind']).model_validate(fields | {'n_structures': n}),
             random_seed=random_seed,
-            kinds=dict(zip(self.lineages.tolist(), self.kinds.tolist(), strict=True)),
+            kinds=dict(zip(self.groups.tolist(), self.kinds.tolist(), strict=True)),
         )
         places = zip(selection.trajectory_indices, selection.frame_indices, strict=True)
         return [members[t][f] for t, f in places]
@@ -90,19 +90,19 @@ class Pool:
         rng = np.random.default_rng([repeat, 20])
         everything = np.arange(len(self.frames))
         kinds = np.unique(self.kinds)
-        own = self._draw_lineages(self.is_own, HELD_OUT, rng)
+        own = self._draw_groups(self.is_own, HELD_OUT, rng)
         frames = self.is_own & ~own & (rng.random(len(everything)) < HELD_OUT)
         tests = {'seeds': own, 'frames': frames}
         if not self.is_own.all():
-            tests = {'seeds': self._draw_lineages(~self.is_own, 0.5, rng), 'frames': frames, 'own seeds': own}
+            tests = {'seeds': self._draw_groups(~self.is_own, 0.5, rng), 'frames': frames, 'own seeds': own}
         yield everything[self.is_own & ~own & ~frames], {name: everything[of] for name, of in tests.items()}
         kind = self.kinds == kinds[repeat % len(kinds)]
         frames = self.is_own & ~kind & (rng.random(len(everything)) < HELD_OUT)
         test = kind if self.is_own.all() else kind & ~self.is_own
         yield everything[self.is_own & ~kind & ~frames], {'kind': everything[test]}
 
-    def _draw_lineages(self, among, share, rng):
+    def _draw_groups(self, among, share, rng):
         """Draw a fraction of the groups of each kind, and return which frames belong to them."""
-        names = [np.unique(self.lineages[among & (self.kinds == kind)]) for kind in np.unique(self.kinds)]
+        names = [np.unique(self.groups[among & (self.kinds == kind)]) for kind in np.unique(self.kinds)]
         drawn = [rng.choice(some, round(share * len(some)), replace=False) for some in names]
-        return np.isin(self.lineages, np.concatenate(drawn))
+        return np.isin(self.groups, np.concatenate(drawn))

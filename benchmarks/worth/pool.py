@@ -46,12 +46,12 @@ EVEN = [Run(300, 6, 20), Run(700, 6, 20), Run(1300, 6, 20), Run(2200, 6, 20)]
 COMMON = [Run(300, 60, 5), Run(700, 24, 5), Run(1300, 6, 20), Run(2200, 3, 20), Run(3500, 2, 20, every=3)]
 RARE = [Run(300, 20, 5), Run(700, 6, 5), Run(1300, 3, 20), Run(2200, 2, 20), Run(3500, 2, 20, every=3)]
 # The number of groups of each kind, and the runs of each group.
-EVEN_RECIPE = dict.fromkeys(('alloy', 'surface', 'defect', 'interface', 'adsorption', 'perturbed'), (10, EVEN))
+EVEN_RECIPE = dict.fromkeys(('alloy', 'surface', 'defect', 'grain_boundary', 'adsorption', 'perturbed'), (10, EVEN))
 UNEVEN_RECIPE = {
     'alloy': (16, COMMON),
     'surface': (6, RARE),
     'defect': (4, RARE),
-    'interface': (4, RARE),
+    'grain_boundary': (4, RARE),
     'adsorption': (4, RARE),
     'perturbed': (4, RARE),
 }
@@ -100,7 +100,7 @@ def make_defect(metals, rng):
     return crystal
 
 
-def make_interface(metals, rng):
+def make_grain_boundary(metals, rng):
     """Return layers of one metal on layers of the other, with the mean lattice constant."""
     n_layers = int(rng.integers(4, 6))
     build = (fcc111, fcc100)[rng.integers(2)]
@@ -142,7 +142,7 @@ KINDS = {
     'alloy': make_alloy,
     'surface': make_surface,
     'defect': make_defect,
-    'interface': make_interface,
+    'grain_boundary': make_grain_boundary,
     'adsorption': make_adsorption,
     'perturbed': make_perturbed,
 }
@@ -167,18 +167,18 @@ def explore(seed, run, rng):
 def make_frames(metals, uneven):
     """Return all frames without labels, with their origin in ``info``."""
     frames = []
-    for kind, (n_lineages, runs) in (UNEVEN_RECIPE if uneven else EVEN_RECIPE).items():
-        for lineage in range(n_lineages):
-            label = f'{"-".join(metals)} {kind} {lineage}{" uneven" if uneven else ""}'
+    for kind, (n_groups, runs) in (UNEVEN_RECIPE if uneven else EVEN_RECIPE).items():
+        for group in range(n_groups):
+            label = f'{"-".join(metals)} {kind} {group}{" uneven" if uneven else ""}'
             rng = np.random.default_rng(int(hashlib.sha256(label.encode()).hexdigest()[:16], 16))
             seed = KINDS[kind](metals, rng)
             for run in runs:
-                if lineage % run.every:
+                if group % run.every:
                     continue
                 for step, atoms in enumerate(explore(seed, run, rng), start=1):
                     atoms.info = {
                         'kind': kind,
-                        'lineage': f'{kind}{lineage}',
+                        'group': f'{kind}{group}',
                         'temperature_K': run.temperature_K,
                         'step': step * run.n_steps_apart,
                     }

@@ -1,4 +1,4 @@
-"""Caches for the descriptors and projections that the repeats of `compare.py` compute several times."""
+"""Caches for the descriptors and pcas that the repeats of `compare.py` compute several times."""
 
 import hashlib
 from typing import ClassVar
@@ -7,7 +7,7 @@ import numpy as np
 
 from aiida_mlip_autopipe.descriptors import environments
 from aiida_mlip_autopipe.descriptors.soap import settings as soap
-from aiida_mlip_autopipe.sampling import environment_kinds
+from aiida_mlip_autopipe.sampling import environment_clusters
 from aiida_mlip_autopipe.sampling.samplers import direct
 
 
@@ -37,8 +37,8 @@ class Remembering:
 
 def remember_what_repeats():
     """Make the samplers cache descriptors, centres of environment clusters and principal components."""
-    make, choose, fit_once = soap._make_soap, environment_kinds.farthest_points, environments.fit_projection
-    orders, projections = {}, {}
+    make, choose, fit_once = soap._make_soap, environment_clusters.farthest_points, environments.fit_pca
+    orders, pcas = {}, {}
 
     def farthest_points(points, n_points, *, tolerance):
         key = hashlib.sha256(points.tobytes()).digest()
@@ -50,12 +50,12 @@ def remember_what_repeats():
             nearest = distances[n_points : n_points + 1]
         return indices[:n_points], distances[:n_points], nearest
 
-    def fit_projection(points):
+    def fit_pca(points):
         key = hashlib.sha256(points.tobytes()).digest()
-        if key not in projections:
-            projections[key] = fit_once(points)
-        return projections[key]
+        if key not in pcas:
+            pcas[key] = fit_once(points)
+        return pcas[key]
 
     soap._make_soap = lambda settings, species: Remembering(make(settings, species))
-    environment_kinds.farthest_points = farthest_points
-    environments.fit_projection = direct.fit_projection = fit_projection
+    environment_clusters.farthest_points = farthest_points
+    environments.fit_pca = direct.fit_pca = fit_pca

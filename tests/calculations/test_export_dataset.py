@@ -45,7 +45,7 @@ def make_seeds() -> list[Seed]:
         atoms.set_initial_charges(rng.normal(size=8))
         atoms.pbc = (True, True, place > 0)
         atoms.set_constraint(FixAtoms(fixed[place]) if fixed[place] else None)
-        found.append(Seed(atoms, {'kind': ('surface', 'alloy', 'defect')[place], 'ancestor': f'ancestor{place}'}))
+        found.append(Seed(atoms, {'kind': ('surface', 'alloy', 'defect')[place], 'parent': f'parent{place}'}))
     return found
 
 
@@ -83,7 +83,7 @@ def make_about(name: str) -> dict[str, Any]:
         'environment': environment_of().model_copy(update=software).model_dump(mode='json'),
         'precision': f'precision-{name}',
         'isolated_atom_energies_eV': {'Cu': -float(len(name)) - ord(name[-1])},
-        'rescues': 0,
+        'recoveries': 0,
     }
 
 
@@ -244,5 +244,5 @@ def test_a_row_has_the_structure_and_the_labels_of_the_selected_frame(campaign, 
     else:
         assert 'stress' not in row.labels
     assert row.data['seed'] == seed.record
-    assert (row.key_value_pairs['seed_kind'], row.key_value_pairs['ancestor']) == tuple(seed.record.values())
+    assert (row.key_value_pairs['seed_kind'], row.key_value_pairs['parent']) == tuple(seed.record.values())
     assert row.data['isolated_atoms'] == abouts[place]['isolated_atom_energies_eV']

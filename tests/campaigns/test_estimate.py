@@ -4,14 +4,14 @@ import pytest
 
 from aiida_mlip_autopipe.campaigns.estimate import estimate_campaign, plan_campaign
 
-STAGES = [{'n_steps': 8}, {'n_steps': 9, 'sampled': False}, {'n_steps': 8}]
+PHASES = [{'n_steps': 8}, {'n_steps': 9, 'sampled': False}, {'n_steps': 8}]
 
 
 @pytest.mark.parametrize(
     ('exploration', 'n_frames'),
     [
         ({'n_steps': 20, 'frame_interval': 3, 'n_equilibration_steps': 10}, 3),
-        ({'n_steps': 20, 'frame_interval': 3, 'stages': STAGES}, 2 + 3),
+        ({'n_steps': 20, 'frame_interval': 3, 'phases': PHASES}, 2 + 3),
     ],
 )
 def test_the_estimate_counts_the_seeds_frames_and_force_calls_of_the_config(campaign_config, exploration, n_frames):

@@ -47,11 +47,11 @@ def test_crashes_are_counted_by_guard():
 
 def test_a_reference_dataset_with_labels_of_another_source_gives_a_warning():
     rows = [Row(bulk('Cu'), {'label_source': 'mlip:emt'})]
-    report = {'warnings': ['too few frames'], 'given_label_sources': ['dft:vasp:pbe', 'mlip:emt']}
+    report = {'warnings': ['too few frames'], 'reference_label_sources': ['dft:vasp:pbe', 'mlip:emt']}
     first, second = selection_warnings(report, rows)
     assert first == 'too few frames'
     assert second.index('dft:vasp:pbe') < second.index('mlip:emt')
-    assert selection_warnings(report | {'given_label_sources': ['mlip:emt']}, rows) == ['too few frames']
+    assert selection_warnings(report | {'reference_label_sources': ['mlip:emt']}, rows) == ['too few frames']
 
 
 def test_the_report_as_data_agrees_with_the_report_card(tiny_campaign):

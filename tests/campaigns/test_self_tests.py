@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.campaigns import self_tests
 from aiida_mlip_autopipe.campaigns.self_tests import find_trials, record_self_test
 from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, keep_self_test, kept_environment, kept_tests
+from aiida_mlip_autopipe.installation.codes import IMAGE_SHA256, store_self_test, stored_environment, stored_tests
 from aiida_mlip_autopipe.jobs.environment import Environment
 
 CUSTOM = {'kind': 'custom', 'calculator': 'ase.calculators.emt:EMT', 'cutoff_A': 6.6}
@@ -37,35 +37,37 @@ def refuse_launch(builder):
 @pytest.mark.integration
 def test_on_this_machine_the_self_test_is_a_process_and_records_the_environment(code):
     report = record_self_test(code, CUSTOM, JobResources(), refuse_launch)
-    assert kept_environment(code, CUSTOM) == Environment.model_validate(report['environment']) == environment_of(CUSTOM)
-    assert set(kept_environment(code, CUSTOM).sources) == {'ase.calculators.emt'}
+    assert (
+        stored_environment(code, CUSTOM) == Environment.model_validate(report['environment']) == environment_of(CUSTOM)
+    )
+    assert set(stored_environment(code, CUSTOM).sources) == {'ase.calculators.emt'}
 
 
 @pytest.mark.integration
 def test_elsewhere_the_self_test_is_a_job(code, monkeypatch):
-    monkeypatch.setattr(self_tests, 'is_read_here', lambda code: False)
+    monkeypatch.setattr(self_tests, 'is_local', lambda code: False)
     record_self_test(code, CUSTOM, JobResources(), launch)
-    assert kept_environment(code, CUSTOM) == environment_of(CUSTOM)
+    assert stored_environment(code, CUSTOM) == environment_of(CUSTOM)
 
 
 @pytest.mark.integration
 def test_a_failed_self_test_does_not_change_the_record(code):
     old = environment_of().model_copy(update={'numpy': '1.0'})
-    keep_self_test(code, CUSTOM, {'environment': old.model_dump(mode='json')})
+    store_self_test(code, CUSTOM, {'environment': old.model_dump(mode='json')})
     with refused(Code.SELF_TEST_FAILED, "'custom'", 'no_such_module'):
         record_self_test(code, {**CUSTOM, 'calculator': 'no_such_module:EMT'}, JobResources(), refuse_launch)
     code.base.extras.set(IMAGE_SHA256, 'a' * 64)
     with refused(Code.IMAGE_MISMATCH, 'a' * 64):
         record_self_test(code, CUSTOM, JobResources(), refuse_launch)
-    assert kept_environment(code, CUSTOM) == old
+    assert stored_environment(code, CUSTOM) == old
 
 
 def test_a_code_is_tested_again_with_the_same_calculators_and_resources(code):
     report, resources = {'environment': environment_of().model_dump(mode='json')}, JobResources(queue='gpu')
     for calculator in ({'kind': 'emt'}, CUSTOM):
-        keep_self_test(code, calculator, report, resources.model_dump(mode='json'))
+        store_self_test(code, calculator, report, resources.model_dump(mode='json'))
     assert find_trials(code, None) == [({'kind': 'emt'}, resources), (CUSTOM, resources)]
-    assert len(kept_tests(code)) == 2
+    assert len(stored_tests(code)) == 2
 
 
 def test_a_code_without_a_known_calculator_needs_a_config(code, emt_code, campaign_config):

@@ -37,7 +37,7 @@ def test_the_list_has_the_same_progress_and_watching_ends_with_the_campaign(tiny
 def test_the_status_of_a_failed_campaign_has_its_failed_seeds_and_reasons(run_campaign):
     campaign = run_campaign(
         generation=[{'kind': 'structures', 'files': ['al.xyz'], 'perturb': {'rattle_A': 0.1}}],
-        exploration={'n_steps': 20, 'guards': {'force_eV_per_A': 0.3}, 'rescue': {'max_rescues': 0}},
+        exploration={'n_steps': 20, 'guards': {'force_eV_per_A': 0.3}, 'recovery': {'max_recoveries': 0}},
     )
     status = read_status(campaign)
     assert status.progress.stage == 'failed'

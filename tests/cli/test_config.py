@@ -44,7 +44,7 @@ def test_check_warns_if_more_structures_than_frames_are_requested(run, campaign)
         'check',
         'campaign.yaml',
         'sampling.n_structures=500',
-        'exploration.temperature_K={lowest: 1, highest: 2}',
+        'exploration.temperature_K={min: 1, max: 2}',
     )
     assert result.exit_code == 0
     (selection,) = [line for line in result.stdout.splitlines() if line.startswith('selection')]

@@ -13,11 +13,11 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.storage import Dataset, Provenance, export_dataset, make_row
 
 
-def make_rows(n_lineages, **fields):
+def make_rows(n_groups, **fields):
     rows = []
-    for lineage in range(n_lineages):
+    for group in range(n_groups):
         atoms = bulk('Cu', cubic=True)
-        atoms.rattle(0.1, seed=lineage)
+        atoms.rattle(0.1, seed=group)
         atoms.calc = EMT()
         results = {name: atoms.calc.get_property(name, atoms) for name in ('energy', 'forces', 'stress')}
         atoms.calc = SinglePointCalculator(atoms, **results)
@@ -26,17 +26,17 @@ def make_rows(n_lineages, **fields):
                 'campaign': 'cu',
                 'random_seed': 0,
                 'config_sha256': '0' * 64,
-                'seed_id': f'seed{lineage}',
+                'seed_id': f'seed{group}',
                 'exploration': 'uuid',
-                'step': 10 * lineage,
+                'step': 10 * group,
                 'ensemble': 'nvt',
                 'architecture': 'emt',
                 'package_version': '0.1.0',
-                'rank': lineage,
+                'rank': group,
             }
             | fields
         )
-        rows.append(make_row(atoms, provenance, {'kind': 'alloy', 'ancestor': f'ancestor{lineage}'}))
+        rows.append(make_row(atoms, provenance, {'kind': 'alloy', 'parent': f'parent{group}'}))
     return rows
 
 
@@ -90,7 +90,7 @@ def test_report_writes_a_page_and_its_numbers(run):
 
 
 def test_split_writes_three_files_and_reports_their_sizes(run):
-    result = run('dataset', 'split', 'cu.db', '-o', 'sets.extxyz', '--test-share', '0.2')
+    result = run('dataset', 'split', 'cu.db', '-o', 'sets.extxyz', '--test-fraction', '0.2')
     assert sets_in(result.stdout) == [
         (7, 7, 'sets-train.extxyz'),
         (1, 1, 'sets-valid.extxyz'),
@@ -111,7 +111,7 @@ def test_split_uses_the_sets_drawn_before_the_selection(run):
     export_dataset(Path('cu.db'), rows, overwrite=True)
     result = run('dataset', 'split', 'cu.db')
     assert sets_in(result.stdout) == [(6, 6, 'cu-train.db'), (4, 4, 'cu-test.db')]
-    anew = run('dataset', 'split', 'cu.db', '--by', 'ancestor', '--force')
+    anew = run('dataset', 'split', 'cu.db', '--by', 'parent', '--force')
     assert sets_in(anew.stdout)[0] == (8, 8, 'cu-train.db')
 
 
@@ -162,7 +162,7 @@ def test_diff_lists_the_rows_and_exits_with_1_if_there_are_any(run):
     [
         (['info', 'no.db'], Code.FILE_MISSING, ['no.db']),
         (['info', 'cu.db', '--card', 'cu.md', '--config', 'no.yaml'], Code.FILE_MISSING, ['no.yaml']),
-        (['split', 'cu.db', '--test-share', '1.5'], Code.OUT_OF_RANGE, ['test_share: ', '1']),
+        (['split', 'cu.db', '--test-fraction', '1.5'], Code.OUT_OF_RANGE, ['test_fraction: ', '1']),
         (['split', 'cu.db', '--hold-out', 'surface'], Code.SPLIT_EMPTY, ['surface', 'alloy']),
         (['split', 'cu.db', '--trainer', 'mace'], Code.FILE_SUFFIX, ['--output', '.extxyz', 'cu.db']),
         (['split', 'cu.db', '--by', 'stored'], Code.ROW_KEY_MISSING, ['row 0', 'split']),

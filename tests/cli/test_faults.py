@@ -141,3 +141,17 @@ def test_a_closed_pipe_is_not_a_bug(campaign, program):
     assert done.stdout == '{'
     assert 'bug' not in done.stderr
     assert 'Traceback' not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'name'),
+    [
+        (['--test-share', '0.1'], '--test-fraction'),
+        (['--valid-share', '0.1'], '--valid-fraction'),
+        (['--by', 'ancestor'], 'parent'),
+    ],
+)
+def test_an_old_name_on_the_command_line_is_refused_with_the_new_one(run, arguments, name):
+    result = run('dataset', 'split', 'cu.db', *arguments)
+    assert result.exit_code == 2
+    assert f'is now called {name}.' in ' '.join(result.stderr.replace('│', ' ').split())

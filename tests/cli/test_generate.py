@@ -60,7 +60,7 @@ def test_a_record_with_any_label_is_read_back_unchanged(run, campaign, label):
 def test_the_report_is_printed_and_written(run, campaign, empty_folder):
     close = [
         'n_atoms=32',
-        'validation.min_height_factor=0',
+        'validation.min_width_factor=0',
         'validation.min_distance_factor=0.7',
         'perturb.rattle_A=0.23',
     ]
@@ -112,13 +112,13 @@ def test_an_existing_file_is_unchanged_if_a_seed_cannot_be_made(run, campaign, e
 
 ALLOYS = [
     f'{{kind: alloy, composition: {{{first}: 0.5, {second}: 0.5}}, lattice: {lattice}, n_atoms: 16, n_seeds: 2, '
-    f'validation: {{min_height_factor: 0}}, perturb: {{rattle_A: 0.05}}}}'
+    f'validation: {{min_width_factor: 0}}, perturb: {{rattle_A: 0.05}}}}'
     for first, second, lattice in [
         ('Cu', 'Au', 'fcc'), ('Ni', 'Pd', 'fcc'), ('Fe', 'Cr', 'bcc'), ('Ti', 'Zr', 'hcp'), ('Al', 'Mg', 'fcc'),
         ('Si', 'Ge', 'diamond'), ('Nb', 'Ta', 'bcc'), ('Ag', 'Pt', 'fcc'),
     ]
 ]  # fmt: skip
-LOW = 'validation: {min_height_factor: 0}'
+LOW = 'validation: {min_width_factor: 0}'
 TWENTY = [
     *ALLOYS,
     f'{{kind: alloy, composition: {{Cu: 0.75, Au: 0.25}}, arrangement: L1_2, {LOW}}}',
@@ -130,10 +130,10 @@ TWENTY = [
     f'{{kind: covalent, structure: zincblende, sites: {{A: Ga, X: As}}, {LOW}}}',
     f'{{kind: defect, of: {{kind: alloy, composition: {{Al: 1}}}}, vacancies: {{Al: 1}}, n_seeds: 1, {LOW}}}',
     f'{{kind: surface, of: {{kind: alloy, composition: {{Cu: 1}}}}, miller_indices: [[1, 1, 1]], {LOW}}}',
-    f'{{kind: interface, of: {{kind: alloy, composition: {{Cu: 1}}}}, characters: [twist], {LOW}}}',
+    f'{{kind: grain_boundary, of: {{kind: alloy, composition: {{Cu: 1}}}}, characters: [twist], {LOW}}}',
     '{kind: structures, files: [ne.xyz], n_seeds: 3}',
     '{kind: alloy, label: crowded, composition: {Fe: 1}, lattice: bcc, n_atoms: 16, n_seeds: 10, '
-    'perturb: {rattle_A: 0.12}, validation: {min_height_factor: 0, min_distance_factor: 0.78}}',
+    'perturb: {rattle_A: 0.12}, validation: {min_width_factor: 0, min_distance_factor: 0.78}}',
 ]
 
 
@@ -159,9 +159,9 @@ def test_a_campaign_of_twenty_entries_shows_its_progress_and_the_rejected_seeds(
     assert len(written) == report['made'] == report['requested'] - report['duplicates']
     assert report['duplicates'] == 2
     records = [atoms.info['record'] for atoms in written]
-    kinds = ['alloy', 'covalent', 'defect', 'interface', 'ionic', 'structures', 'surface']
+    kinds = ['alloy', 'covalent', 'defect', 'grain_boundary', 'ionic', 'structures', 'surface']
     assert sorted({record['kind'] for record in records}) == kinds
-    assert all({'seed_id', 'ancestor'} <= record.keys() for record in records)
+    assert all({'seed_id', 'parent'} <= record.keys() for record in records)
     assert len({record['seed_id'] for record in records}) == len(records)
     assert sum(record.get('label') == 'crowded' for record in records) == 10
     worst = report['rules']['min_distance']

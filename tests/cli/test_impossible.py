@@ -16,12 +16,12 @@ IMPOSSIBLE = {
         ['Na4O4', 'rocksalt', 'Na1+ O2-', '-4 e'],
     ),
     'oxidation states of a formula': (
-        'kind: knowledge, formula: NaO3',
+        'kind: formula, formula: NaO3',
         Code.CHARGE_UNBALANCED,
         ['NaO3', 'Na2O', 'oxidation_states'],
     ),
     'oxidation states that are given': (
-        'kind: knowledge, formula: NaCl, oxidation_states: {Na: 2, Cl: -1}',
+        'kind: formula, formula: NaCl, oxidation_states: {Na: 2, Cl: -1}',
         Code.CHARGE_UNBALANCED,
         ['+1 e', 'NaCl2'],
     ),
@@ -56,7 +56,7 @@ IMPOSSIBLE = {
         ['generation[0].miller_indices[1]: ', '[0, 0, 0]', '0 0 1'],
     ),
     'a Σ': (
-        f'kind: interface, {COPPER}, axes: [[0, 0, 1], [1, 1, 1]], sigmas: [5]',
+        f'kind: grain_boundary, {COPPER}, axes: [[0, 0, 1], [1, 1, 1]], sigmas: [5]',
         Code.BOUNDARY_IMPOSSIBLE,
         ['Σ5', '1 1 1', 'Σ51', '3, 7, 13'],
     ),
@@ -67,7 +67,7 @@ IMPOSSIBLE = {
     ),
     'an adsorbate that is not the first': (
         f'kind: adsorption, {SLAB}, molecules: [O], files: [benzene.xyz], validation: {{max_atoms: 16, '
-        'min_height_factor: 0}',
+        'min_width_factor: 0}',
         Code.CELL_TOO_SMALL,
         ['2.2 Å', 'validation.max_atoms: 60'],
     ),
@@ -110,6 +110,6 @@ def test_an_impossible_entry_is_refused_in_one_line(run, empty_folder, entry, co
 def test_the_size_proposed_for_an_adsorbate_is_sufficient(run, empty_folder):
     (empty_folder / 'good.yaml').write_text(
         f'name: good\ncalculator: {{kind: lj}}\ngeneration:\n  - {{kind: adsorption, {SLAB}, molecules: [C6H6], '
-        'validation: {max_atoms: 60, min_height_factor: 0}}\n'
+        'validation: {max_atoms: 60, min_width_factor: 0}}\n'
     )
     assert run('config', 'check', 'good.yaml').exit_code == 0

@@ -19,7 +19,7 @@ from aiida_mlip_autopipe.calculations.explore import exploration_inputs
 from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import CALCULATORS, RUNNER_VERSION, ExplorationSettings
-from aiida_mlip_autopipe.installation.codes import keep_self_test, kept_environment
+from aiida_mlip_autopipe.installation.codes import store_self_test, stored_environment
 from aiida_mlip_autopipe.installation.images import PYTHON_IN_IMAGE
 from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
@@ -121,7 +121,7 @@ def make_code(computers, read_record):
                 environment = read_record(image, python, kind)
             except (AssertionError, OSError):
                 environment = read_record(None, base, kind)
-            keep_self_test(code, {'kind': kind}, {'calculator': kind, 'environment': environment})
+            store_self_test(code, {'kind': kind}, {'calculator': kind, 'environment': environment})
 
     def make(computer, name, image=None, python=None, engine=ENGINE, prepend_text=''):
         if (computer, name) not in made:
@@ -211,7 +211,7 @@ def explore(daemon):
             **{'temperature_K': 300, 'n_steps': 100, 'frame_interval': 10, 'checkpoint_interval': 50, **settings}
         )
         job = {
-            **job_code.inputs(orm.Dict(kept_environment(code, calculator).model_dump(mode='json'))),
+            **job_code.inputs(orm.Dict(stored_environment(code, calculator).model_dump(mode='json'))),
             'seed': SeedData.from_seed(Seed(bulk('Cu', cubic=True) * (2, 2, 2), {'kind': 'structures'})),
             'random_seed': orm.Int(1),
             **exploration_inputs(exploration),

@@ -42,7 +42,7 @@ SLAB = {'kind': 'surface', 'of': ALLOY}
     ],
 )
 def test_held_out_kinds_must_be_kinds_of_the_seeds_but_not_all_of_them(tmp_path, held, code, values):
-    sampling = {'kind': 'random', 'test_share': 0.1, 'held_out_kinds': held}
+    sampling = {'kind': 'random', 'test_fraction': 0.1, 'held_out_kinds': held}
     with refused(code, *values) as caught:
         validate_config({'name': 'x', 'generation': [ALLOY, SLAB], 'sampling': sampling}, tmp_path)
     assert len(caught.value.faults) == 1
@@ -53,7 +53,7 @@ def test_held_out_kinds_must_be_kinds_of_the_seeds_but_not_all_of_them(tmp_path,
 
 def test_held_out_kinds_require_a_test_fraction(tmp_path):
     sampling = {'kind': 'fps', 'held_out_kinds': ['surface']}
-    with refused(Code.VALUE_MISSING, 'sampling: ', 'held_out_kinds', 'test_share'):
+    with refused(Code.VALUE_MISSING, 'sampling: ', 'held_out_kinds', 'test_fraction'):
         validate_config({'name': 'x', 'generation': [ALLOY, SLAB], 'sampling': sampling}, tmp_path)
 
 

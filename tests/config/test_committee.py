@@ -48,7 +48,7 @@ def test_an_impossible_committee_is_refused_with_its_place(tmp_path, committee, 
     [
         ({'kind': 'disagreement'}, 'sampling.kind'),
         (
-            {'kind': 'mix', 'parts': [{'share': 1.0, 'sampler': {'kind': 'disagreement'}}]},
+            {'kind': 'mix', 'parts': [{'fraction': 1.0, 'sampler': {'kind': 'disagreement'}}]},
             'sampling.parts[0].sampler.kind',
         ),
     ],

@@ -24,4 +24,7 @@ def test_a_calculator_without_learned_descriptors_is_refused_with_the_place(tmp_
 
 def test_a_reference_dataset_is_compatible_with_learned_descriptors(tmp_path):
     bulk('Cu').write(tmp_path / 'old.traj')
-    assert config(tmp_path, sampling={**LEARNED, 'given': 'old.traj'}).sampling.given == tmp_path / 'old.traj'
+    assert (
+        config(tmp_path, sampling={**LEARNED, 'reference_dataset': 'old.traj'}).sampling.reference_dataset
+        == tmp_path / 'old.traj'
+    )

@@ -55,9 +55,9 @@ def one_fault(tmp_path, **sections):
             ['auto, nve, nvt, npt'],
         ),
         (
-            {'exploration': {'stages': [{'kind': 'hold'}]}},
+            {'exploration': {'phases': [{'kind': 'hold'}]}},
             Code.VALUE_MISSING,
-            'exploration.stages[0].n_steps',
+            'exploration.phases[0].n_steps',
             'nothing',
             [],
         ),
@@ -118,22 +118,22 @@ def test_an_unknown_key_is_reported_with_the_known_keys_and_the_nearest(tmp_path
 @pytest.mark.parametrize(
     ('reference', 'code', 'path', 'given'),
     [
-        ('no.db', Code.FILE_MISSING, 'sampling.given', "'no.db'"),
-        ('bad.xyz', Code.FILE_UNREADABLE, 'sampling.given', "bad.xyz'"),
-        ({'campaign': ''}, Code.WRONG_LENGTH, 'sampling.given.campaign', "''"),
+        ('no.db', Code.FILE_MISSING, 'sampling.reference_dataset', "'no.db'"),
+        ('bad.xyz', Code.FILE_UNREADABLE, 'sampling.reference_dataset', "bad.xyz'"),
+        ({'campaign': ''}, Code.WRONG_LENGTH, 'sampling.reference_dataset.campaign', "''"),
     ],
 )
 def test_a_missing_or_unreadable_reference_dataset_is_one_fault(tmp_path, reference, code, path, given):
     (tmp_path / 'bad.xyz').write_text('three')
-    fault = one_fault(tmp_path, sampling={'kind': 'fps', 'given': reference})
+    fault = one_fault(tmp_path, sampling={'kind': 'fps', 'reference_dataset': reference})
     assert (fault.code, fault.path) == (code, path)
     assert given in fault.given
 
 
 def test_a_part_of_a_mix_does_not_accept_settings_of_the_selection(tmp_path):
-    part = {'share': 1, 'sampler': {'kind': 'fps', 'test_share': 0.1}}
+    part = {'fraction': 1, 'sampler': {'kind': 'fps', 'test_fraction': 0.1}}
     fault = one_fault(tmp_path, sampling={'kind': 'mix', 'parts': [part]})
-    assert (fault.code, fault.path) == (Code.KEY_UNKNOWN, 'sampling.parts[0].sampler.test_share')
+    assert (fault.code, fault.path) == (Code.KEY_UNKNOWN, 'sampling.parts[0].sampler.test_fraction')
     assert fault.given == '0.1'
 
 
@@ -188,9 +188,9 @@ def test_a_rule_between_fields_is_reported_at_their_section(tmp_path):
         ('hot', Code.TYPE_WRONG, '', "'hot'"),
         ([300, 'hot'], Code.TYPE_WRONG, '[1]', "'hot'"),
         ([300, -1], Code.OUT_OF_RANGE, '[1]', '-1'),
-        ({'lowest': 300}, Code.VALUE_MISSING, '.highest', 'nothing'),
-        ({'lowest': 3, 'highest': 1}, Code.OUT_OF_RANGE, '', '{lowest: 3, highest: 1}'),
-        ({'lowest': 3, 'highst': 4, 'highest': 5}, Code.KEY_UNKNOWN, '.highst', '4'),
+        ({'min': 300}, Code.VALUE_MISSING, '.max', 'nothing'),
+        ({'min': 3, 'max': 1}, Code.OUT_OF_RANGE, '', '{min: 3, max: 1}'),
+        ({'min': 3, 'highst': 4, 'max': 5}, Code.KEY_UNKNOWN, '.highst', '4'),
     ],
 )
 def test_a_value_that_may_have_several_types_is_judged_by_the_nearest_type(tmp_path, temperature, code, path, given):

@@ -121,7 +121,7 @@ name: moved
 generation:
   - {kind: structures, files: [seeds.xyz]}
 calculator: {kind: sevennet, model: my.pth}
-sampling: {kind: random, given: given.xyz}
+sampling: {kind: random, reference_dataset: given.xyz}
 storage: {database: /somewhere/moved.db}
 """
 

@@ -46,7 +46,7 @@ def test_a_broken_entry_point_is_named(monkeypatch, value):
     ('variants', 'kinds'),
     [
         (CALCULATORS, 'chgnet custom emt lj mace sevennet'),
-        (GENERATORS, 'adsorption alloy covalent defect interface ionic knowledge structures surface'),
+        (GENERATORS, 'adsorption alloy covalent defect formula grain_boundary ionic structures surface'),
         (MOVES, 'displacement swap volume'),
         (SAMPLERS, 'direct disagreement environment fps mix random stratified stride'),
     ],

@@ -9,7 +9,7 @@ from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.data.dataset import DatasetData
-from aiida_mlip_autopipe.sampling.pool.given import label_sources
+from aiida_mlip_autopipe.sampling.pool.reference_dataset import label_sources
 
 
 def write_database(path):

@@ -72,7 +72,7 @@ NODES = {
     'descriptors': (
         make_descriptors,
         descriptors.DESCRIPTORS_VERSION,
-        lambda node: descriptors.descriptions_from_nodes([node], [LEG.trajectory_id]),
+        lambda node: descriptors.descriptors_from_nodes([node], [LEG.trajectory_id]),
     ),
 }
 

@@ -15,7 +15,7 @@ def slab_seed():
     slab.set_initial_magnetic_moments(np.linspace(0, 1, len(slab)))
     slab.set_constraint(FixAtoms(indices=[0, 1, 2, 3]))
     slab.rattle(0.1, seed=1)
-    return Seed(slab, {'kind': 'surface', 'ancestor': 'abc', 'strain': 1 / 3 + 1e-16})
+    return Seed(slab, {'kind': 'surface', 'parent': 'abc', 'strain': 1 / 3 + 1e-16})
 
 
 def test_a_stored_seed_is_exact_to_the_last_bit(slab_seed):
@@ -48,7 +48,7 @@ def test_kind_and_ancestor_can_be_queried(slab_seed):
     from aiida.orm import QueryBuilder
 
     node = SeedData.from_seed(slab_seed).store()
-    query = QueryBuilder().append(SeedData, filters={'attributes.kind': 'surface', 'attributes.ancestor': 'abc'})
+    query = QueryBuilder().append(SeedData, filters={'attributes.kind': 'surface', 'attributes.parent': 'abc'})
     assert node.pk in [found.pk for found in query.all(flat=True)]
 
 

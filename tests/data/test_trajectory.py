@@ -66,10 +66,10 @@ def test_a_trajectory_is_identified_by_its_seed_steps_and_structures(field, is_a
 
 
 def test_trajectories_are_ordered_by_seed_step_and_recoveries():
-    def node(seed_id, first_step, rescues=0):
+    def node(seed_id, first_step, recoveries=0):
         trajectory = make_trajectory()
         moved = replace(trajectory, seed_id=seed_id, steps=trajectory.steps + first_step)
-        return node_from_trajectory(moved, about={'rescues': rescues})
+        return node_from_trajectory(moved, about={'recoveries': recoveries})
 
     expected = [node('a', 0), node('a', 30, 1), node('a', 30, 2), node('a', 100), node('b', 0)]
     assert in_order(expected[::-1]) == expected

@@ -10,8 +10,8 @@ from ase.build import bulk, molecule
 from support.environments import environment_of
 from support.frames import *  # noqa: F403
 
-from aiida_mlip_autopipe.descriptors import DESCRIPTION_VERSION
-from aiida_mlip_autopipe.descriptors.contract import PROJECTION_FILE, STRUCTURES_FILE, DescriptionJob
+from aiida_mlip_autopipe.descriptors import DESCRIPTORS_VERSION
+from aiida_mlip_autopipe.descriptors.contract import PCA_FILE, STRUCTURES_FILE, DescriptorsJob
 from aiida_mlip_autopipe.descriptors.job import describe_frames
 from aiida_mlip_autopipe.descriptors.structures_file import write_structures
 from aiida_mlip_autopipe.jobs.contract import JOB_FILE
@@ -50,15 +50,15 @@ def describe(tmp_path):
     """Return a function that runs a job. Its attribute ``folder`` is the folder of the job."""
 
     def run(trajectories, species=(1, 8, 29, 79), descriptor=None, components=None, **changes):
-        job = DescriptionJob(
+        job = DescriptorsJob(
             environment=environment_of(changes.get('calculator')),
-            description_version=DESCRIPTION_VERSION,
+            descriptors_version=DESCRIPTORS_VERSION,
             descriptor=descriptor or {'kind': 'soap'},
             species=species,
-            projection=None if components is None else PROJECTION_FILE,
+            pca=None if components is None else PCA_FILE,
         )
         if components is not None:
-            np.savez(tmp_path / PROJECTION_FILE, **vars(components))
+            np.savez(tmp_path / PCA_FILE, **vars(components))
         (tmp_path / JOB_FILE).write_text(json.dumps(job.model_dump(mode='json') | changes))
         write_structures(tmp_path / STRUCTURES_FILE, trajectories)
         return run_job(tmp_path / JOB_FILE, describe_frames)

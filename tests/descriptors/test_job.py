@@ -5,7 +5,7 @@ import pytest
 from support.sampling import numbers_in
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.descriptors import DESCRIPTION_VERSION
+from aiida_mlip_autopipe.descriptors import DESCRIPTORS_VERSION
 from aiida_mlip_autopipe.descriptors.contract import DESCRIPTORS_FILE, STRUCTURES_FILE
 from aiida_mlip_autopipe.descriptors.environments import project_environments, report_environments
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings, describe_structures
@@ -38,22 +38,22 @@ def test_soap_of_a_job_is_bitwise_identical_to_that_of_a_selection(trajectories,
 
 def test_environments_of_a_job_are_bitwise_identical_to_those_of_a_selection(trajectories, describe):
     species = (1, 8, 29, 79)
-    projection = fit_environments(trajectories, species, SMALL)
-    result = describe(trajectories, descriptor=SMALL.model_dump(), components=projection)
+    pca = fit_environments(trajectories, species, SMALL)
+    result = describe(trajectories, descriptor=SMALL.model_dump(), components=pca)
     assert (result.outcome, result.n_frames) == ('completed', 9)
     structures = [one.frame(index) for one in trajectories for index in range(len(one))]
-    expected = np.concatenate(list(project_environments(structures, species, SMALL, projection)))
+    expected = np.concatenate(list(project_environments(structures, species, SMALL, pca)))
     features = np.load(describe.folder / DESCRIPTORS_FILE)
     assert features.dtype == np.float32
     assert features.shape == (3 * 4 + 4 * 8 + 2 * 3, expected.shape[1])
     np.testing.assert_array_equal(features, expected)
-    assert result.statistics == report_environments(SMALL, species, projection)
+    assert result.statistics == report_environments(SMALL, species, pca)
 
 
 def test_a_stopped_job_of_environments_reports_the_number_of_finished_structures(trajectories, describe):
-    projection = fit_environments(trajectories, (1, 8, 29, 79), SMALL)
+    pca = fit_environments(trajectories, (1, 8, 29, 79), SMALL)
     (describe.folder / STOP_FILE).touch()
-    result = describe(trajectories, descriptor=SMALL.model_dump(), components=projection)
+    result = describe(trajectories, descriptor=SMALL.model_dump(), components=pca)
     assert (result.outcome, result.n_frames) == ('stopped', 1)
     assert numbers_in(result.message) == [1, 9]
 
@@ -69,13 +69,13 @@ def test_an_unsupported_element_is_refused(trajectories, describe):
     ('changes', 'code', 'values'),
     [
         ({'contract_version': 99}, Code.CONTRACT_VERSION, ['job.json', '99']),
-        ({'description_version': '0'}, Code.CONTRACT_VERSION, ['job.json', ' 0 ', 'description', DESCRIPTION_VERSION]),
+        ({'descriptors_version': '0'}, Code.CONTRACT_VERSION, ['job.json', ' 0 ', 'descriptors', DESCRIPTORS_VERSION]),
         ({'descriptor': {'kind': 'sope'}}, Code.SETTINGS_REFUSED, ['descriptor', 'sope']),
         ({'descriptor': {'kind': 'soap', 'n_max': 0}}, Code.SETTINGS_REFUSED, ['descriptor', 'n_max']),
         ({'descriptor': {'kind': 'learned'}}, Code.SETTINGS_REFUSED, ['calculator']),
         ({'descriptor': {'kind': 'learned'}, 'calculator': {'kind': 'emt'}}, Code.SETTINGS_REFUSED, ["'emt'"]),
         ({'structures': 'other.npz'}, Code.FILE_UNREADABLE, ['structures', 'other.npz']),
-        ({'projection': 'other.npz'}, Code.FILE_UNREADABLE, ['components', 'other.npz']),
+        ({'pca': 'other.npz'}, Code.FILE_UNREADABLE, ['components', 'other.npz']),
         ({'image_sha256': 'a' * 64}, Code.MODEL_MISMATCH, ['image', 'a' * 12]),
     ],
 )

@@ -55,8 +55,8 @@ def assert_reported(result, folder):
 
 
 def test_every_step_is_stored_without_changing_the_other_results(job_folder, copper):
-    stages = [{'n_steps': 6}, {'n_steps': 6, 'sampled': False}, {'n_steps': 8}]
-    settings = {'stages': stages, 'n_equilibration_steps': 3, 'frame_min_change_A': 0.01}
+    phases = [{'n_steps': 6}, {'n_steps': 6, 'sampled': False}, {'n_steps': 8}]
+    settings = {'phases': phases, 'n_equilibration_steps': 3, 'frame_min_change_A': 0.01}
     plain = job_folder('plain').write(copper, settings)
     kept = job_folder('kept').write(copper, settings, **EVERY_STEP)
     without, result = plain.run(), kept.run()
@@ -174,7 +174,7 @@ def test_a_crash_keeps_the_steps_before_it_and_a_recovery_starts_at_the_last_goo
     assert_reported(result, crashed)
     good = crashed.frames().steps[-1]
     recovered = job_folder('recovered').write(
-        copper, settings | {'n_steps': int(good) + 3, 'guards': {}}, rescues=1, **EVERY_STEP
+        copper, settings | {'n_steps': int(good) + 3, 'guards': {}}, recoveries=1, **EVERY_STEP
     )
     shutil.copy(crashed.path / CHECKPOINT_FILE, recovered.path / START_FILE)
     assert recovered.run().outcome == 'completed'

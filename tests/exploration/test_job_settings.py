@@ -14,9 +14,9 @@ def hold(n_steps):
     'settings',
     [
         {'n_steps': 50},
-        {'stages': [hold(5)]},
-        {'stages': [RAMP, hold(5)]},
-        {'stages': [hold(5), RAMP]},
+        {'phases': [hold(5)]},
+        {'phases': [RAMP, hold(5)]},
+        {'phases': [hold(5), RAMP]},
         {'n_steps': 50, 'checkpoint_interval': 7, 'walltime_margin_s': 3.0, 'temperature_K': [300, 400]},
     ],
 )
@@ -34,12 +34,12 @@ def test_a_longer_run_has_the_same_settings_that_determine_the_frames():
         return split_settings(ExplorationSettings(**settings))[0]
 
     assert content(n_steps=50) == content(n_steps=60, checkpoint_interval=7, walltime_margin_s=3.0)
-    assert content(stages=[RAMP, hold(5)]) == content(stages=[RAMP, hold(50)])
-    assert content(stages=[hold(5), RAMP]) != content(stages=[hold(5), RAMP | {'n_steps': 9}])
-    assert content(stages=[RAMP, hold(5)]) != content(stages=[RAMP | {'n_steps': 9}, hold(5)])
+    assert content(phases=[RAMP, hold(5)]) == content(phases=[RAMP, hold(50)])
+    assert content(phases=[hold(5), RAMP]) != content(phases=[hold(5), RAMP | {'n_steps': 9}])
+    assert content(phases=[RAMP, hold(5)]) != content(phases=[RAMP | {'n_steps': 9}, hold(5)])
 
 
 @pytest.mark.parametrize('n_steps', [12, 14])
 def test_phases_with_another_total_length_are_an_error(n_steps):
     with pytest.raises(ValueError, match=rf'13 .* {n_steps}'):
-        join_settings({'stages': [hold(5), RAMP]}, n_steps)
+        join_settings({'phases': [hold(5), RAMP]}, n_steps)

@@ -73,8 +73,8 @@ def test_a_structure_without_periodicity_has_no_stress(job_folder):
 
 
 def test_frames_of_equilibration_and_unsampled_phases_are_not_stored(job_folder, copper):
-    stages = [{'n_steps': 8}, {'n_steps': 8, 'sampled': False}, {'n_steps': 8}]
-    folder = job_folder().write(copper, {'stages': stages, 'n_equilibration_steps': 4})
+    phases = [{'n_steps': 8}, {'n_steps': 8, 'sampled': False}, {'n_steps': 8}]
+    folder = job_folder().write(copper, {'phases': phases, 'n_equilibration_steps': 4})
     result = folder.run()
     assert folder.frames().steps.tolist() == [6, 8, 18, 20, 22, 24]
     assert result.statistics['energy_eV']['n'] == 12
@@ -93,8 +93,8 @@ def test_stored_frames_differ_by_the_minimum_change(job_folder, copper):
 
 def test_a_velocity_reset_changes_the_temperature_at_once(job_folder, copper):
     """Without a velocity reset this takes the time constant of the thermostat, 100 fs, which is fifty steps."""
-    stages = [{'n_steps': 4, 'temperature_K': 3000}, {'kind': 'quench', 'n_steps': 4, 'temperature_K': 1}]
-    settings = {'temperature_K': 3000, 'stages': stages, 'frame_interval': 1, 'ensemble': 'nvt'}
+    phases = [{'n_steps': 4, 'temperature_K': 3000}, {'kind': 'velocity_reset', 'n_steps': 4, 'temperature_K': 1}]
+    settings = {'temperature_K': 3000, 'phases': phases, 'frame_interval': 1, 'ensemble': 'nvt'}
     folder = job_folder().write(copper * (2, 2, 2), settings)
     folder.run()
     temperatures = folder.frames().temperatures
@@ -338,7 +338,7 @@ def test_an_unstable_run_continues_at_a_lower_temperature_from_its_last_good_fra
         'ensemble': 'nvt',
         'guards': {'force_eV_per_A': 1.0},
         'timestep_fs': 4.0,
-        'rescue': {'temperature_factor': 0.01, 'timestep_factor': 0.5},
+        'recovery': {'temperature_factor': 0.01, 'timestep_factor': 0.5},
     }
     folder = job_folder().write(copper, settings)
     first = folder.run()
@@ -346,11 +346,11 @@ def test_an_unstable_run_continues_at_a_lower_temperature_from_its_last_good_fra
     assert first.events[-1].rule == 'force'
     assert f' step {first.events[-1].step}' in first.message
     good = folder.frames().steps[-1]
-    second = folder.write(copper, settings, rescues=1).run()
+    second = folder.write(copper, settings, recoveries=1).run()
     assert second.outcome == 'completed'
     assert not (folder.path / CRASH_FILE).exists()
     assert second.timestep_fs == 2.0
-    assert (second.events[0].rule, second.events[0].step) == ('rescue', good)
+    assert (second.events[0].rule, second.events[0].step) == ('recovery', good)
     frames = folder.frames()
     assert frames.extra['target_temperature_K'][-1] == 9.0
     assert (np.diff(frames.steps) == 2).all()

@@ -29,9 +29,7 @@ def test_each_structure_gets_each_pair_once_and_a_round_uses_all_values_equally(
 @pytest.mark.parametrize('offset', [0, 12345678])
 @pytest.mark.parametrize('along', ['position', 'round'])
 def test_any_number_of_seeds_covers_a_range_evenly(along, offset):
-    settings = ExplorationSettings(
-        temperature_K={'lowest': 100, 'highest': 1100}, pressure_GPa={'lowest': -2, 'highest': 8}
-    )
+    settings = ExplorationSettings(temperature_K={'min': 100, 'max': 1100}, pressure_GPa={'min': -2, 'max': 8})
     for count in (5, 16, 60):
         places = [Place(offset=offset, **{'position': 0, 'round': 0, along: n}) for n in range(count)]
         found = [settings.for_seed(place) for place in places]
@@ -48,9 +46,7 @@ def test_any_number_of_seeds_covers_a_range_evenly(along, offset):
 
 
 def test_all_places_of_an_entry_have_different_values_of_a_range():
-    settings = ExplorationSettings(
-        temperature_K={'lowest': 100, 'highest': 1100}, pressure_GPa={'lowest': -2, 'highest': 8}
-    )
+    settings = ExplorationSettings(temperature_K={'min': 100, 'max': 1100}, pressure_GPa={'min': -2, 'max': 8})
     found = [settings.for_seed(Place(5, position, number)) for position in range(6) for number in range(6)]
     assert (
         len({round(one.temperature_K, 6) for one in found}) == len({round(one.pressure_GPa, 6) for one in found}) == 36

@@ -13,21 +13,21 @@ RUNS = {
     'an interval longer than the run': {'n_steps': 5, 'frame_interval': 7},
     'equilibration': {'n_steps': 20, 'frame_interval': 3, 'n_equilibration_steps': 9},
     'equilibration between frames': {'n_steps': 20, 'frame_interval': 3, 'n_equilibration_steps': 10},
-    'phases': {'frame_interval': 3, 'stages': [{'n_steps': 7}, {'n_steps': 4, 'kind': 'ramp', 'temperature_K': 500}]},
+    'phases': {'frame_interval': 3, 'phases': [{'n_steps': 7}, {'n_steps': 4, 'kind': 'ramp', 'temperature_K': 500}]},
     'a phase that is not sampled': {
         'frame_interval': 3,
-        'stages': [{'n_steps': 7}, {'n_steps': 8, 'sampled': False}, {'n_steps': 7}],
+        'phases': [{'n_steps': 7}, {'n_steps': 8, 'sampled': False}, {'n_steps': 7}],
     },
     'a first phase that is not sampled': {
         'frame_interval': 4,
-        'stages': [{'n_steps': 8, 'sampled': False}, {'n_steps': 9, 'kind': 'quench', 'temperature_K': 200}],
+        'phases': [{'n_steps': 8, 'sampled': False}, {'n_steps': 9, 'kind': 'velocity_reset', 'temperature_K': 200}],
     },
     'equilibration longer than the first phase': {
         'frame_interval': 2,
         'n_equilibration_steps': 9,
-        'stages': [{'n_steps': 6}, {'n_steps': 8}],
+        'phases': [{'n_steps': 6}, {'n_steps': 8}],
     },
-    'phases that end before a frame is due': {'frame_interval': 5, 'stages': [{'n_steps': 2}] * 6},
+    'phases that end before a frame is due': {'frame_interval': 5, 'phases': [{'n_steps': 2}] * 6},
 }
 
 

@@ -74,14 +74,14 @@ def test_two_legs_give_the_frames_of_one_run_in_one_folder_or_two(atoms_and_sett
 
 
 def test_an_interrupted_ramp_continues_exactly(job_folder, copper, same_frames, stopping_after):
-    stages = [
+    phases = [
         {'n_steps': 6, 'temperature_K': 900},
         {'kind': 'ramp', 'n_steps': 16, 'temperature_K': 100, 'pressure_GPa': 5},
-        {'kind': 'quench', 'n_steps': 6, 'temperature_K': 50},
+        {'kind': 'velocity_reset', 'n_steps': 6, 'temperature_K': 50},
     ]
-    uninterrupted = job_folder('uninterrupted').write(copper, {'stages': stages})
+    uninterrupted = job_folder('uninterrupted').write(copper, {'phases': phases})
     uninterrupted.run()
-    cut = job_folder('cut').write(copper, {'stages': stages})
+    cut = job_folder('cut').write(copper, {'phases': phases})
     for last_step in (10, 22, 25):
         with stopping_after(last_step):
             result = cut.run()
@@ -96,7 +96,7 @@ def test_an_interrupted_ramp_continues_exactly(job_folder, copper, same_frames, 
 
 HOLD = {'n_steps': 8, 'temperature_K': 900}
 RAMP = {'kind': 'ramp', 'n_steps': 8, 'temperature_K': 300}
-RESET = {'kind': 'quench', 'n_steps': 8, 'temperature_K': 50}
+RESET = {'kind': 'velocity_reset', 'n_steps': 8, 'temperature_K': 50}
 
 
 @pytest.mark.parametrize(
@@ -109,11 +109,11 @@ RESET = {'kind': 'quench', 'n_steps': 8, 'temperature_K': 50}
     ids=['a longer hold', 'a longer velocity reset', 'further phases'],
 )
 def test_a_finished_run_of_phases_can_be_extended(job_folder, copper, same_frames, shorter, longer):
-    uninterrupted = job_folder('uninterrupted').write(copper, {'ensemble': 'npt', 'stages': longer})
+    uninterrupted = job_folder('uninterrupted').write(copper, {'ensemble': 'npt', 'phases': longer})
     uninterrupted.run()
-    folder = job_folder().write(copper, {'ensemble': 'npt', 'stages': shorter})
+    folder = job_folder().write(copper, {'ensemble': 'npt', 'phases': shorter})
     folder.run()
-    assert folder.write(copper, {'ensemble': 'npt', 'stages': longer}).run().outcome == 'completed'
+    assert folder.write(copper, {'ensemble': 'npt', 'phases': longer}).run().outcome == 'completed'
     same_frames(folder.frames(), uninterrupted.frames())
 
 
@@ -129,9 +129,9 @@ def test_a_finished_run_of_phases_can_be_extended(job_folder, copper, same_frame
     ids=['a longer ramp', 'another kind', 'a higher temperature later', 'other sampled phases'],
 )
 def test_a_checkpoint_of_another_schedule_is_refused(job_folder, copper, before, after):
-    folder = job_folder().write(copper, {'ensemble': 'npt', 'stages': before})
+    folder = job_folder().write(copper, {'ensemble': 'npt', 'phases': before})
     folder.run()
-    result = folder.write(copper, {'ensemble': 'npt', 'stages': after}).run()
+    result = folder.write(copper, {'ensemble': 'npt', 'phases': after}).run()
     assert (result.outcome, result.code) == ('refused', Code.CHECKPOINT_MISMATCH)
 
 
@@ -217,11 +217,11 @@ def test_times_increase_by_the_time_step_of_each_leg(job_folder, copper):
         'ensemble': 'nvt',
         'guards': {'force_eV_per_A': 1.0},
         'timestep_fs': 4.0,
-        'rescue': {'temperature_factor': 0.01, 'timestep_factor': 0.5},
+        'recovery': {'temperature_factor': 0.01, 'timestep_factor': 0.5},
     }
     first = job_folder('first').write(copper, settings)
     assert first.run().outcome == 'unstable'
-    second = job_folder('second').write(copper, settings, rescues=1)
+    second = job_folder('second').write(copper, settings, recoveries=1)
     shutil.copy(first.path / CHECKPOINT_FILE, second.path / START_FILE)
     assert second.run().outcome == 'completed'
     before, after = first.frames(), second.frames()

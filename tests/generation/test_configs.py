@@ -16,7 +16,7 @@ MARKED = [
     pytest.param(
         path,
         id=path.stem,
-        marks=[pytest.mark.integration] if path.stem.endswith('_full') or path.stem.startswith('knowledge') else [],
+        marks=[pytest.mark.integration] if path.stem.endswith('_full') or path.stem.startswith('formula') else [],
     )
     for path in EXAMPLES
 ]

@@ -66,7 +66,7 @@ def test_a_record_is_json_without_campaign_or_index(generate):
             'arrangement',
             'a_A',
             'composition',
-            'ancestor',
+            'parent',
             'perturbation',
         } <= seed.record.keys()
         assert not {'name', 'index', 'uuid', 'campaign'} & seed.record.keys()
@@ -77,8 +77,8 @@ def test_variants_use_the_points_of_a_volume_scan_in_turn(generate):
     seeds = generate({**ALLOY, 'n_seeds': 6, 'perturb': {'volume_scan': scan}}).seeds
     volumes = np.array([seed.atoms.get_volume() for seed in seeds])
     assert volumes[:3] / volumes[1] == pytest.approx([0.8, 1.0, 1.4])
-    assert len({seed.record['ancestor'] for seed in seeds[:3]}) == 1
-    assert seeds[3].record['ancestor'] != seeds[0].record['ancestor']
+    assert len({seed.record['parent'] for seed in seeds[:3]}) == 1
+    assert seeds[3].record['parent'] != seeds[0].record['parent']
 
 
 def test_moments_are_set_by_element(generate):

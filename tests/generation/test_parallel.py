@@ -77,8 +77,8 @@ def test_arguments_are_taken_only_when_a_process_becomes_free(impatient):
             taken.append(number)
             yield (float(number),)
 
-    with processes.crew(2):
-        results = processes.spread(np.sqrt, calls())
+    with processes.process_pool(2):
+        results = processes.parallel_map(np.sqrt, calls())
         assert next(results) == 0.0
         assert len(taken) == 2
         assert list(results) == [float(np.sqrt(number)) for number in range(1, 10)]

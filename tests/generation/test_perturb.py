@@ -112,9 +112,9 @@ def test_perturbed_variants_of_a_composed_parent_share_its_ancestor(generate):
             'miller_indices': [[1, 0, 0]], 'n_layers': 4}  # fmt: skip
     perturb = {'rattle_A': 0.02, 'anisotropic_strain': 0.02, 'volume_scan': [-0.1, 0.1], 'supercell': [2, 1, 1]}
     entry = {'kind': 'defect', 'of': slab, 'vacancies': {'Cu': 1}, 'n_seeds': 4, 'perturb': perturb}
-    ancestors = [seed.record['ancestor'] for seed in generate(entry, cutoff_A=2.5).seeds]
-    assert ancestors[0] == ancestors[1] != ancestors[2] == ancestors[3]
-    assert ancestors == [seed.record['ancestor'] for seed in generate(entry, cutoff_A=2.5).seeds]
+    parents = [seed.record['parent'] for seed in generate(entry, cutoff_A=2.5).seeds]
+    assert parents[0] == parents[1] != parents[2] == parents[3]
+    assert parents == [seed.record['parent'] for seed in generate(entry, cutoff_A=2.5).seeds]
 
 
 def test_light_atoms_move_more():

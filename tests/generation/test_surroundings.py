@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.generation import GENERATORS, generate_seeds
 
 CONFIGS = Path(__file__).parents[2] / 'workchains' / 'configs'
 COPPER = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
-LOW = {'min_height_factor': 0}
+LOW = {'min_width_factor': 0}
 SLAB = {'kind': 'surface', 'of': COPPER, 'miller_indices': [[1, 1, 1]], 'thickness_A': 6}
 ENTRIES = [
     {'kind': 'alloy', 'composition': {'Cr': 0.2, 'Mn': 0.2, 'Fe': 0.2, 'Co': 0.2, 'Ni': 0.2}, 'n_atoms': 32,
@@ -31,11 +31,11 @@ ENTRIES = [
     {'kind': 'adsorption', 'of': {**SLAB, 'miller_indices': [[1, 1, 0], [1, 1, 1]]}, 'molecules': ['CO']},
     {'kind': 'surface', 'of': {'kind': 'ionic', 'prototype': 'rocksalt', 'sites': {'A': 'Mg', 'X': 'O'}},
      'miller_indices': [[1, 1, 0]], 'thickness_A': 8},
-    {'kind': 'interface', 'of': COPPER, 'sigmas': [5], 'characters': ['twist'], 'rigid_shift': True, 'n_seeds': 1},
+    {'kind': 'grain_boundary', 'of': COPPER, 'sigmas': [5], 'characters': ['twist'], 'rigid_shift': True, 'n_seeds': 1},
     {'kind': 'defect', 'of': {**COPPER, 'n_atoms': 32}, 'vacancies': {'Cu': 2}, 'interstitials': {'Ni': 1},
      'n_seeds': 2},
     {'kind': 'structures', 'files': [str(CONFIGS / 'structures' / 'quartz.cif')]},
-    {'kind': 'knowledge', 'formula': 'Fe3O4', 'max_prototypes': 0, 'n_random': 2},
+    {'kind': 'formula', 'formula': 'Fe3O4', 'max_prototypes': 0, 'n_random': 2},
 ]  # fmt: skip
 SCRIPT = """
 import json, sys

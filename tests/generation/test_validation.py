@@ -111,7 +111,7 @@ def test_an_isolated_atom_is_found():
 def test_the_perpendicular_width_is_checked_along_periodic_directions():
     sheared = bulk('Cu')  # the vectors of the primitive cell are 2.55 Å long, and its perpendicular widths are 2.08 Å
     violation = broken_rule(sheared, cutoff_A=1.1)
-    assert violation.rule == 'min_height'
+    assert violation.rule == 'min_width'
     assert violation.value == pytest.approx(3.61 / np.sqrt(3))
     assert violation.limit == pytest.approx(2.2)
     assert broken_rule(sheared, cutoff_A=1.0) is None

@@ -8,7 +8,7 @@ import pytest
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.installation.images import engine_command, tell_image_hash
+from aiida_mlip_autopipe.installation.images import engine_command, image_hash_script
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def run_script(tmp_path):
     counting.chmod(0o755)
 
     def run(image):
-        script = tell_image_hash(str(image)) + '\necho "$MLIP_AUTOPIPE_IMAGE_SHA256"'
+        script = image_hash_script(str(image)) + '\necho "$MLIP_AUTOPIPE_IMAGE_SHA256"'
         environment = {'PATH': f'{programs}:{os.environ["PATH"]}', 'HOME': str(tmp_path / 'home')}
         output = subprocess.run(['bash', '-c', script], env=environment, capture_output=True, text=True, check=True)
         assert not output.stderr

@@ -9,7 +9,7 @@ from ase.io import write
 from pydantic import ValidationError
 from support.sampling import numbers_in, sampling, select
 
-from aiida_mlip_autopipe.descriptors.describe import Description, descriptor_key
+from aiida_mlip_autopipe.descriptors.describe import Descriptors, descriptor_key
 from aiida_mlip_autopipe.descriptors.learned import LearnedSettings
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling import SAMPLERS, Picks, Sampler, SamplerSettings
@@ -23,10 +23,10 @@ FIELDS = {
     'stride': {},
     'fps': {'descriptor': LEARNED},
     'direct': {'descriptor': LEARNED},
-    'environment': {'descriptor': SMALL, 'n_kinds': 20},
+    'environment': {'descriptor': SMALL, 'n_clusters': 20},
     'disagreement': {'descriptor': LEARNED},
     'stratified': {'within': {'kind': 'fps', 'descriptor': LEARNED}},
-    'mix': {'parts': [{'share': 1, 'sampler': {'kind': 'random'}}, {'share': 1, 'sampler': {'kind': 'stride'}}]},
+    'mix': {'parts': [{'fraction': 1, 'sampler': {'kind': 'random'}}, {'fraction': 1, 'sampler': {'kind': 'stride'}}]},
 }
 
 
@@ -65,7 +65,7 @@ def known_descriptors():
     crowd = np.linspace(0.0, 0.015, 20)
     apart = np.linspace(0.05, 1.0, 20)
     features = [np.stack([x, 0.0 * x], axis=1).astype(np.float32) for x in (crowd, apart)]
-    return {descriptor_key(LearnedSettings()): Description(features, (29, 79), {'n_features': 2})}
+    return {descriptor_key(LearnedSettings()): Descriptors(features, (29, 79), {'n_features': 2})}
 
 
 def choose(trajectories, known_descriptors, kind, score, n_structures=40, **fields):
@@ -139,7 +139,7 @@ def test_the_reference_dataset_contributes_to_the_coverage(trajectories, tmp_pat
     write(tmp_path / 'all.traj', frames)
     target = {'score': 0.9, 'descriptor': SMALL}
     numbers = [
-        len(select(trajectories, sampling('random', coverage_target=target, given=tmp_path / name)))
+        len(select(trajectories, sampling('random', coverage_target=target, reference_dataset=tmp_path / name)))
         for name in ('one.traj', 'all.traj')
     ]
     assert numbers[0] > 10
@@ -165,7 +165,7 @@ def test_descriptors_are_computed_once(trajectories, monkeypatch):
 def test_held_out_sets_have_their_fraction_of_the_maximum_number(trajectories, known_descriptors):
     # With different energies, no frame is a copy of a frame in the other group.
     trajectories[0].energies[:] = 1.0
-    selection = choose(trajectories, known_descriptors, 'random', 0.1, n_structures=20, test_share=0.2)
+    selection = choose(trajectories, known_descriptors, 'random', 0.1, n_structures=20, test_fraction=0.2)
     assert selection.splits.count('test') == 4
     assert 1 <= selection.splits.count('train') < 16
 

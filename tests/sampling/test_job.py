@@ -12,7 +12,7 @@ from support.environments import environment_of
 from support.sampling import sampling
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.descriptors.describe import Description, descriptor_key
+from aiida_mlip_autopipe.descriptors.describe import Descriptors, descriptor_key
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings, describe_structures
 from aiida_mlip_autopipe.jobs.contract import JOB_FILE, STOP_FILE
 from aiida_mlip_autopipe.jobs.runner import run_job
@@ -27,7 +27,7 @@ from aiida_mlip_autopipe.sampling.contract import (
     SelectionJob,
 )
 from aiida_mlip_autopipe.sampling.job import read_selection, select_in_job
-from aiida_mlip_autopipe.sampling.pool.given import read_given
+from aiida_mlip_autopipe.sampling.pool.reference_dataset import read_reference_dataset
 from aiida_mlip_autopipe.sampling.trajectories_file import write_features, write_trajectories
 from aiida_mlip_autopipe.structures.disagreement import FIGURES
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
@@ -35,14 +35,14 @@ from aiida_mlip_autopipe.structures.trajectory import Trajectory
 SMALL = SoapSettings(n_max=3, l_max=2)
 WITHIN = {'kind': 'fps', 'descriptor': SMALL.model_dump()}
 SECTIONS = {
-    'fps': {'descriptor': SMALL, 'test_share': 0.25},
-    'random': {'held_out_kinds': ['surface'], 'test_share': 0.25},
-    'stride': {'max_force_eV_A': 5.0},
+    'fps': {'descriptor': SMALL, 'test_fraction': 0.25},
+    'random': {'held_out_kinds': ['surface'], 'test_fraction': 0.25},
+    'stride': {'max_force_eV_per_A': 5.0},
     'direct': {'descriptor': SMALL},
-    'environment': {'descriptor': SMALL, 'n_kinds': 30},
+    'environment': {'descriptor': SMALL, 'n_clusters': 30},
     'disagreement': {'descriptor': SMALL},
     'stratified': {'within': WITHIN, 'by': 'kind'},
-    'mix': {'parts': [{'share': 1, 'sampler': WITHIN}, {'share': 1, 'sampler': {'kind': 'stride'}}]},
+    'mix': {'parts': [{'fraction': 1, 'sampler': WITHIN}, {'fraction': 1, 'sampler': {'kind': 'stride'}}]},
 }
 
 
@@ -75,22 +75,22 @@ def make_request(tmp_path):
     reference.parent.mkdir()
     with connect(reference) as database:
         database.write(trajectories[0].frame(3), label_source='dft:vasp:pbe')
-    given = read_given(reference)
+    given = read_reference_dataset(reference)
     structures = [[one.frame(index) for index in range(len(one))] for one in trajectories]
 
     def describe(some):
         return describe_structures(some, len(some), [29, 79], SMALL)
 
-    description = Description([describe(some) for some in structures], (29, 79), {'n_features': 7}, describe(given))
+    descriptors = Descriptors([describe(some) for some in structures], (29, 79), {'n_features': 7}, describe(given))
 
     def make(kind, **fields):
         return SelectionRequest(
             trajectories=trajectories,
             settings=sampling(kind, **{'n_structures': 12, **SECTIONS[kind], **fields}),
             random_seed=5,
-            lineages={'seed0': 'a', 'seed1': 'b', 'seed2': 'c'},
+            groups={'seed0': 'a', 'seed1': 'b', 'seed2': 'c'},
             kinds={'seed0': 'alloy', 'seed1': 'surface', 'seed2': 'alloy'},
-            described={descriptor_key(SMALL): description},
+            described={descriptor_key(SMALL): descriptors},
             given=given,
         )
 
@@ -107,7 +107,7 @@ def run(tmp_path):
             sampling_version=STAGE_VERSION,
             sampling=request.settings.model_dump(mode='json'),
             random_seed=request.random_seed,
-            lineages=request.lineages,
+            groups=request.groups,
             kinds=request.kinds,
             seed_ids=tuple(one.seed_id for one in request.trajectories),
             described={
@@ -135,8 +135,8 @@ def test_the_selection_of_a_job_is_bitwise_identical_to_one_without_a_job(make_r
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
     assert found.splits == expected.splits
     assert found.report == expected.report
-    assert found.report['n_given'] == 1
-    assert found.report['given_label_sources'] == ['dft:vasp:pbe']
+    assert found.report['n_reference'] == 1
+    assert found.report['reference_label_sources'] == ['dft:vasp:pbe']
 
 
 def test_descriptors_of_jobs_are_not_computed_again(make_request, run, monkeypatch):
@@ -164,7 +164,7 @@ def test_an_invalid_job_is_refused(make_request, run, changes, code):
 
 
 def test_a_selection_job_without_candidates_is_refused(make_request, run, tmp_path):
-    result = run(make_request('fps', max_force_eV_A=1e-9))
+    result = run(make_request('fps', max_force_eV_per_A=1e-9))
     assert (result.outcome, result.code) == ('refused', Code.SAMPLING)
     assert '36' in result.message
     assert '35 force too large' in result.message

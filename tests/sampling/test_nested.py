@@ -31,7 +31,7 @@ def hot_and_cold(make_trajectory, rattled):
 
 
 def test_strata_have_equal_numbers_and_large_ones_replace_the_missing_frames_of_small_ones(hot_and_cold):
-    settings = sampling('stratified', n_structures=18, n_strata=3, near_equilibrium_share=0, within=FPS)
+    settings = sampling('stratified', n_structures=18, n_strata=3, near_equilibrium_fraction=0, within=FPS)
     selection = select_frames(hot_and_cold, settings, random_seed=1)
     chosen = names(selection, hot_and_cold)
     assert {name: chosen.count(name) for name in set(chosen)} == {'1200': 2, '600': 8, '300': 8}
@@ -45,7 +45,9 @@ def test_strata_have_equal_numbers_and_large_ones_replace_the_missing_frames_of_
 def test_strata_use_the_temperature_of_the_thermostat_if_known(make_trajectory, rattled):
     trajectory = with_temperatures(make_trajectory(rattled(10)), np.linspace(100, 900, 10))
     trajectory.extra['target_temperature_K'] = np.repeat([300.0, 500.0], 5)
-    settings = sampling('stratified', n_structures=4, n_strata=2, near_equilibrium_share=0, within={'kind': 'random'})
+    settings = sampling(
+        'stratified', n_structures=4, n_strata=2, near_equilibrium_fraction=0, within={'kind': 'random'}
+    )
     selection = select_frames([trajectory], settings, random_seed=1)
     assert [stratum['stratum'] for stratum in selection.report['strata']] == ['300 to 400 K', '400 to 500 K']
     assert sum(frame < 5 for frame in selection.frame_indices) == 2
@@ -61,7 +63,7 @@ def test_strata_can_be_seeds_or_compositions(make_trajectory, rattled, by, expec
         make_trajectory(rattled(5, 2), 'b'),
         make_trajectory(pure, 'c'),
     ]
-    settings = sampling('stratified', n_structures=6, by=by, near_equilibrium_share=0, within=FPS)
+    settings = sampling('stratified', n_structures=6, by=by, near_equilibrium_fraction=0, within=FPS)
     strata = select_frames(trajectories, settings, random_seed=1).report['strata']
     assert [stratum['stratum'] for stratum in strata] == expected
     assert {stratum['n_selected'] for stratum in strata} == {6 // len(expected)}
@@ -74,7 +76,7 @@ def test_energies_are_compared_within_a_composition(make_trajectory, rattled):
     trajectories = [make_trajectory(rattled(10, 1), 'a'), make_trajectory(pure, 'b')]
     trajectories[0].energies[:] = 4 * np.arange(10) / 10
     trajectories[1].energies[:] = -400 + 4 * np.arange(10) / 10
-    settings = sampling('stratified', n_structures=9, by='energy', n_strata=3, near_equilibrium_share=0, within=FPS)
+    settings = sampling('stratified', n_structures=9, by='energy', n_strata=3, near_equilibrium_fraction=0, within=FPS)
     strata = select_frames(trajectories, settings, random_seed=1).report['strata']
     assert [stratum['stratum'] for stratum in strata] == [
         '0 to 0.3 eV/atom',
@@ -87,7 +89,7 @@ def test_energies_are_compared_within_a_composition(make_trajectory, rattled):
 def test_a_fraction_is_chosen_near_equilibrium_first(make_trajectory, rattled):
     trajectory = make_trajectory(rattled(40))
     trajectory.energies[:] = np.random.default_rng(0).permutation(40)
-    settings = sampling('stratified', n_structures=10, near_equilibrium_share=0.5, within=FPS)
+    settings = sampling('stratified', n_structures=10, near_equilibrium_fraction=0.5, within=FPS)
     selection = select_frames([trajectory], settings, random_seed=1)
     assert selection.report['n_near_equilibrium'] == 5
     assert (trajectory.energies[selection.frame_indices[:5]] < 10).all()
@@ -98,7 +100,7 @@ def test_each_sampler_of_a_mix_chooses_its_fraction(hot_and_cold):
     settings = sampling(
         'mix',
         n_structures=12,
-        parts=[{'share': 2, 'sampler': {'kind': 'stride'}}, {'share': 1, 'sampler': FPS}],
+        parts=[{'fraction': 2, 'sampler': {'kind': 'stride'}}, {'fraction': 1, 'sampler': FPS}],
     )
     selection = select_frames(hot_and_cold, settings, random_seed=1)
     assert selection.report['parts'] == [
@@ -117,7 +119,7 @@ def test_other_parts_of_a_mix_choose_the_frames_that_one_part_lacks(hot_and_cold
     settings = sampling(
         'mix',
         n_structures=12,
-        parts=[{'share': 1, 'sampler': {'kind': 'random'}}, {'share': 1, 'sampler': covers}],
+        parts=[{'fraction': 1, 'sampler': {'kind': 'random'}}, {'fraction': 1, 'sampler': covers}],
     )
     selection = select_frames(hot_and_cold, settings, random_seed=1)
     assert [part['n_selected'] for part in selection.report['parts']] == [12, 0]
@@ -125,7 +127,7 @@ def test_other_parts_of_a_mix_choose_the_frames_that_one_part_lacks(hot_and_cold
 
 def test_a_request_for_too_many_structures_returns_all_with_a_warning(hot_and_cold):
     for settings in (
-        sampling('mix', n_structures=60, parts=[{'share': 1, 'sampler': FPS}]),
+        sampling('mix', n_structures=60, parts=[{'fraction': 1, 'sampler': FPS}]),
         sampling('stratified', n_structures=60, within=FPS),
     ):
         selection = select_frames(hot_and_cold, settings, random_seed=1)
@@ -137,9 +139,9 @@ def test_a_request_for_too_many_structures_returns_all_with_a_warning(hot_and_co
     'parts',
     [
         [],
-        [{'share': 0, 'sampler': {'kind': 'random'}}],
-        [{'share': 1, 'sampler': {'kind': 'mix', 'parts': []}}],
-        [{'share': 1, 'sampler': {'kind': 'fsp'}}],
+        [{'fraction': 0, 'sampler': {'kind': 'random'}}],
+        [{'fraction': 1, 'sampler': {'kind': 'mix', 'parts': []}}],
+        [{'fraction': 1, 'sampler': {'kind': 'fsp'}}],
     ],
 )
 def test_bad_parts_are_refused(parts):
@@ -148,14 +150,19 @@ def test_bad_parts_are_refused(parts):
 
 
 def test_settings_can_be_written_to_json_and_read():
-    settings = sampling('mix', parts=[{'share': 1, 'sampler': FPS}, {'share': 0.5, 'sampler': {'kind': 'direct'}}])
+    settings = sampling(
+        'mix', parts=[{'fraction': 1, 'sampler': FPS}, {'fraction': 0.5, 'sampler': {'kind': 'direct'}}]
+    )
     assert sampling(**settings.model_dump(mode='json')) == settings
 
 
 @pytest.mark.parametrize('field', SelectionSettings.model_fields)
 def test_inner_samplers_refuse_settings_of_the_selection(field):
     part = {'kind': 'fps', field: None}
-    for fields in ({'kind': 'mix', 'parts': [{'share': 1, 'sampler': part}]}, {'kind': 'stratified', 'within': part}):
+    for fields in (
+        {'kind': 'mix', 'parts': [{'fraction': 1, 'sampler': part}]},
+        {'kind': 'stratified', 'within': part},
+    ):
         with pytest.raises(ValidationError) as caught:
             sampling(**fields)
         assert [fault['loc'][-1] for fault in caught.value.errors() if fault['type'] == 'extra_forbidden'] == [field]

@@ -15,15 +15,15 @@ from aiida_mlip_autopipe.sampling import (
 )
 from aiida_mlip_autopipe.sampling.samplers.fps import FpsSettings
 
-FIELDS = {'mix': {'parts': [{'share': 1, 'sampler': {'kind': 'random'}}]}}
+FIELDS = {'mix': {'parts': [{'fraction': 1, 'sampler': {'kind': 'random'}}]}}
 
 
 @pytest.mark.parametrize('kind', SAMPLERS)
 def test_a_section_contains_the_settings_of_the_selection_and_of_its_sampler(kind):
-    section = sampling(kind, n_structures=7, test_share=0.2, **FIELDS.get(kind, {}))
+    section = sampling(kind, n_structures=7, test_fraction=0.2, **FIELDS.get(kind, {}))
     assert TypeAdapter(sampling_union()).validate_python(section.model_dump(mode='json')) == section
     selection, sampler = split_section(section)
-    assert selection == SelectionSettings(n_structures=7, test_share=0.2)
+    assert selection == SelectionSettings(n_structures=7, test_fraction=0.2)
     assert type(sampler) is SAMPLERS.load(kind).settings_class
     assert not set(type(sampler).model_fields) & set(SelectionSettings.model_fields)
 

@@ -19,7 +19,7 @@ def make_settings(kind, **fields):
         fields.setdefault('within', {'kind': 'fps', 'descriptor': SOAP})
     if kind == 'mix':
         fields.setdefault(
-            'parts', [{'share': 1, 'sampler': {'kind': 'random'}}, {'share': 1, 'sampler': {'kind': 'stride'}}]
+            'parts', [{'fraction': 1, 'sampler': {'kind': 'random'}}, {'fraction': 1, 'sampler': {'kind': 'stride'}}]
         )
     return sampling(kind, **fields)
 
@@ -106,26 +106,23 @@ def test_discarded_frames_are_counted_and_never_chosen(trajectories, kind):
     selection = select_frames(trajectories, make_settings(kind, n_structures=100), random_seed=1)
     assert {('seed0', 30), ('seed2', 250)}.isdisjoint(identities(selection, trajectories))
     assert selection.report['n_candidates'] == 22
-    assert selection.report['passed_over'] == {'not_finite': 2, 'in_two_legs': 0, 'duplicate': 0, 'given': 0}
+    assert selection.report['discarded'] == {'not_finite': 2, 'in_two_legs': 0, 'duplicate': 0, 'reference_dataset': 0}
 
 
 def test_frames_beyond_the_limits_are_discarded_and_counted_by_reason(trajectories, kind):
     trajectories[0].forces[3, 1] = [3.0, 4.0, 0.0]
     trajectories[1].energies[:] = 4 * np.linspace(0, 0.7, 8)
-    settings = make_settings(kind, n_structures=100, max_force_eV_A=4.9, max_excess_energy_eV=0.55)
+    settings = make_settings(kind, n_structures=100, max_force_eV_per_A=4.9, max_excess_energy_eV=0.55)
     selection = select_frames(trajectories, settings, random_seed=1)
     discarded = {('seed0', 30), ('seed1', 160), ('seed1', 170)}
     assert discarded.isdisjoint(identities(selection, trajectories))
-    assert (
-        selection.report['passed_over'] | {'force_too_large': 1, 'energy_too_high': 2}
-        == selection.report['passed_over']
-    )
+    assert selection.report['discarded'] | {'force_too_large': 1, 'energy_too_high': 2} == selection.report['discarded']
     assert len(selection) == 21
 
 
 def test_a_force_at_the_limit_is_allowed(trajectories):
     trajectories[0].forces[3, 1] = [3.0, 4.0, 0.0]
-    selection = select_frames(trajectories, sampling('random', n_structures=100, max_force_eV_A=5.0), random_seed=1)
+    selection = select_frames(trajectories, sampling('random', n_structures=100, max_force_eV_per_A=5.0), random_seed=1)
     assert len(selection) == 24
 
 
@@ -133,7 +130,7 @@ def test_limits_that_discard_all_frames_are_refused(trajectories):
     for trajectory in trajectories:
         trajectory.forces[:] = 1.0
     with refused(Code.CANDIDATES_MISSING, '24 force too large'):
-        select_frames(trajectories, sampling('random', max_force_eV_A=0.1, max_excess_energy_eV=1), random_seed=1)
+        select_frames(trajectories, sampling('random', max_force_eV_per_A=0.1, max_excess_energy_eV=1), random_seed=1)
 
 
 def test_a_selection_without_finite_frames_is_refused(trajectories, kind):
@@ -200,7 +197,7 @@ def test_an_unknown_kind_is_refused():
 
 @pytest.mark.parametrize('by_kind', [{'seed0': 'alloy', 'seed1': 'alloy', 'seed2': 'surface'}])
 def test_kinds_of_seeds_can_be_strata(trajectories, by_kind):
-    settings = make_settings('stratified', by='kind', n_structures=8, near_equilibrium_share=0)
+    settings = make_settings('stratified', by='kind', n_structures=8, near_equilibrium_fraction=0)
     selection = select_frames(trajectories, settings, random_seed=1, kinds=by_kind)
     assert [by_kind[seed] for seed, _ in identities(selection, trajectories)].count('surface') == 4
     assert selection.report['strata'] == [
@@ -224,15 +221,15 @@ def count_near_crash(selection, trajectories, window_fs=100.0):
 
 def test_frames_before_a_crash_are_chosen_up_to_their_fraction(crashing, kind):
     # Ten frames are less than 100 fs before a crash.
-    selection = select_frames(crashing, make_settings(kind, n_structures=24, crash_share=0.25), random_seed=1)
+    selection = select_frames(crashing, make_settings(kind, n_structures=24, crash_fraction=0.25), random_seed=1)
     assert count_near_crash(selection, crashing) == 6
-    assert selection.report['passed_over']['near_crash'] == 4
+    assert selection.report['discarded']['near_crash'] == 4
     assert len(selection) == 20
 
 
 @pytest.mark.parametrize(('share', 'window_fs', 'expected'), [(0.0, 100.0, 14), (1.0, 100.0, 24), (0.0, 39.0, 22)])
 def test_fraction_and_time_window_determine_the_number_of_frames_before_a_crash(crashing, share, window_fs, expected):
-    settings = sampling('random', n_structures=24, crash_share=share, crash_window_fs=window_fs)
+    settings = sampling('random', n_structures=24, crash_fraction=share, crash_window_fs=window_fs)
     assert len(select_frames(crashing, settings, random_seed=1)) == expected
 
 

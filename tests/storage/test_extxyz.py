@@ -29,7 +29,7 @@ def compressed(make_provenance):
     atoms.calc = EMT()
     results = {name: atoms.calc.get_property(name, atoms) for name in ('energy', 'forces', 'stress')}
     atoms.calc = SinglePointCalculator(atoms, **results)
-    return make_row(atoms, make_provenance(), {'kind': 'alloy', 'ancestor': '12'})
+    return make_row(atoms, make_provenance(), {'kind': 'alloy', 'parent': '12'})
 
 
 def test_labels_are_written_twice_in_the_sign_and_order_of_ase(path, compressed):
@@ -50,7 +50,7 @@ def test_the_comment_line_contains_the_provenance(path, compressed):
     info = read(path).info
     assert {name: info[name] for name in compressed.key_value_pairs} == compressed.key_value_pairs
     assert info['label_source'] == 'mlip:emt'
-    assert info['ancestor'] == '_12'
+    assert info['parent'] == '_12'
 
 
 def test_forces_of_fixed_atoms_are_kept(path, make_rows):

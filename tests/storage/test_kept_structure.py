@@ -38,7 +38,7 @@ def rows(slab, make_provenance):
         rng = np.random.default_rng(step)
         results = {'energy': -1.5 - step, 'forces': rng.normal(size=(len(atoms), 3))}
         atoms.calc = SinglePointCalculator(atoms, **results, **({'stress': rng.normal(size=6)} if step else {}))
-        found.append(make_row(atoms, make_provenance(step=step, rank=step), {'kind': 'alloy', 'ancestor': 'a'}))
+        found.append(make_row(atoms, make_provenance(step=step, rank=step), {'kind': 'alloy', 'parent': 'a'}))
     return found
 
 

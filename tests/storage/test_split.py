@@ -31,7 +31,7 @@ def make_groups(make_provenance):
                 atoms = bulk('Cu', cubic=True)
                 atoms.numbers[: composition(group)] = 79
                 atoms.rattle(0.1, seed=10 * group + step)
-                record = {'kind': 'alloy' if group < 6 else 'surface', 'ancestor': f'ancestor{group}'}
+                record = {'kind': 'alloy' if group < 6 else 'surface', 'parent': f'parent{group}'}
                 rows.append(make_row(labelled(atoms), make_provenance(step=step), record))
         return rows
 
@@ -47,10 +47,10 @@ def sets_of(rows, result, key):
 
 def test_rows_with_the_same_ancestor_are_in_one_set(make_groups):
     rows = make_groups(10)
-    result = split_rows(rows, SplitSettings(valid_share=0.2, test_share=0.2), random_seed=1)
-    assert all(len(splits) == 1 for splits in sets_of(rows, result, 'ancestor').values())
+    result = split_rows(rows, SplitSettings(valid_fraction=0.2, test_fraction=0.2), random_seed=1)
+    assert all(len(splits) == 1 for splits in sets_of(rows, result, 'parent').values())
     assert result.report == {
-        'by': 'ancestor',
+        'by': 'parent',
         'n_rows': {'train': 18, 'valid': 6, 'test': 6},
         'n_groups': {'train': 6, 'valid': 2, 'test': 2},
         'n_groups_joined': 0,
@@ -81,11 +81,11 @@ def test_groups_that_share_a_structure_are_in_one_set(make_groups, make_provenan
     elif change == 'moved':
         duplicate.translate(0.3)
         duplicate.wrap()
-    rows.append(make_row(labelled(duplicate), make_provenance(), {'kind': 'alloy', 'ancestor': 'ancestor5'}))
-    settings = SplitSettings(valid_share=0.3, test_share=0.3)
+    rows.append(make_row(labelled(duplicate), make_provenance(), {'kind': 'alloy', 'parent': 'parent5'}))
+    settings = SplitSettings(valid_fraction=0.3, test_fraction=0.3)
     for random_seed in range(10):
-        sets = sets_of(rows, split_rows(rows, settings, random_seed=random_seed), 'ancestor')
-        assert sets['ancestor0'] == sets['ancestor5']
+        sets = sets_of(rows, split_rows(rows, settings, random_seed=random_seed), 'parent')
+        assert sets['parent0'] == sets['parent5']
         assert all(len(splits) == 1 for splits in sets.values())
     assert split_rows(rows, settings, random_seed=1).report['n_groups_joined'] == 1
 
@@ -94,7 +94,7 @@ def test_groups_with_slightly_different_structures_are_not_joined(make_groups, m
     rows = make_groups(3)
     other = rows[0].atoms.copy()
     other.positions[0, 0] += 0.01
-    rows.append(make_row(labelled(other), make_provenance(), {'kind': 'alloy', 'ancestor': 'ancestor2'}))
+    rows.append(make_row(labelled(other), make_provenance(), {'kind': 'alloy', 'parent': 'parent2'}))
     assert split_rows(rows, SplitSettings(), random_seed=1).report['n_groups_joined'] == 0
 
 
@@ -154,7 +154,7 @@ def test_sets_drawn_before_the_selection_are_kept(make_groups):
 
 
 def test_too_few_groups_are_refused(make_groups):
-    with refused(Code.SPLIT_EMPTY, '2 groups', 'ancestor', 'valid'):
+    with refused(Code.SPLIT_EMPTY, '2 groups', 'parent', 'valid'):
         split_rows(make_groups(2), SplitSettings(), random_seed=1)
 
 
@@ -163,16 +163,18 @@ def test_a_missing_kind_cannot_be_held_out(make_groups):
         split_rows(make_groups(10), SplitSettings(hold_out='surfaces'), random_seed=1)
 
 
-@pytest.mark.parametrize(('by', 'missing'), [('ancestor', 'ancestor'), ('kind', 'seed_kind')])
+@pytest.mark.parametrize(('by', 'missing'), [('parent', 'parent'), ('kind', 'seed_kind')])
 def test_a_row_without_a_group_is_refused(make_groups, by, missing):
     rows = make_groups(3)
-    for key in ('ancestor', 'seed', 'seed_kind'):
+    for key in ('parent', 'seed', 'seed_kind'):
         del rows[4].key_value_pairs[key]
     with refused(Code.ROW_KEY_MISSING, 'row 4', missing):
         split_rows(rows, SplitSettings(by=by), random_seed=1)
 
 
-@pytest.mark.parametrize('fields', [{'valid_share': 0.5, 'test_share': 0.5}, {'test_share': 1}, {'by': 'seeds'}])
+@pytest.mark.parametrize(
+    'fields', [{'valid_fraction': 0.5, 'test_fraction': 0.5}, {'test_fraction': 1}, {'by': 'seeds'}]
+)
 def test_invalid_settings_are_refused(fields):
     with pytest.raises(ValidationError):
         SplitSettings(**fields)

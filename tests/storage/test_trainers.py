@@ -33,7 +33,7 @@ def rows(make_provenance):
         atoms.calc = EMT()
         results = {name: atoms.calc.get_property(name, atoms) for name in ('energy', 'forces', 'stress')}
         atoms.calc = SinglePointCalculator(atoms, **results)
-        row = make_row(atoms, make_provenance(step=place), {'ancestor': f'a{place}'})
+        row = make_row(atoms, make_provenance(step=place), {'parent': f'a{place}'})
         symbols = set(atoms.get_chemical_symbols())
         rows.append(replace(row, data=row.data | {'isolated_atoms': {symbol: ISOLATED[symbol] for symbol in symbols}}))
     return rows

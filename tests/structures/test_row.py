@@ -9,11 +9,11 @@ from aiida_mlip_autopipe.storage import Row, make_row
 
 def test_a_row_contains_its_provenance_and_its_seed(slab, make_provenance):
     provenance = make_provenance(campaign='2026', distance=0.25)
-    row = make_row(slab, provenance, {'kind': 'alloy', 'ancestor': '77', 'lattice': 'fcc'})
+    row = make_row(slab, provenance, {'kind': 'alloy', 'parent': '77', 'lattice': 'fcc'})
     assert row.provenance == provenance
-    assert row.data['seed'] == {'kind': 'alloy', 'ancestor': '77', 'lattice': 'fcc'}
+    assert row.data['seed'] == {'kind': 'alloy', 'parent': '77', 'lattice': 'fcc'}
     assert row.key_value_pairs['seed_kind'] == 'alloy'
-    assert row.key_value_pairs['ancestor'] == '_77'
+    assert row.key_value_pairs['parent'] == '_77'
     assert row.key_value_pairs['campaign'] == '_2026'
     assert row.key_value_pairs['label_source'] == 'mlip:emt'
 

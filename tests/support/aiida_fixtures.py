@@ -24,12 +24,12 @@ def aiida_profile(aiida_config_factory, tmp_path_factory):  # noqa: F811
 
 @pytest.fixture(scope='session')
 def emt_code(aiida_profile):
-    from aiida_mlip_autopipe.installation.codes import ensure_code, ensure_computer, keep_self_test
+    from aiida_mlip_autopipe.installation.codes import ensure_code, ensure_computer, store_self_test
 
     computer, _ = ensure_computer()
     code, _ = ensure_code(computer, 'emt')
     for kind in ('emt', 'lj'):
         calculator = {'kind': kind}
         environment = environment_of(calculator).model_dump(mode='json')
-        keep_self_test(code, calculator, {'calculator': kind, 'environment': environment})
+        store_self_test(code, calculator, {'calculator': kind, 'environment': environment})
     return code

@@ -36,7 +36,7 @@ def make_provenance():
 def seed_record():
     return {
         'kind': 'alloy',
-        'ancestor': '1234567890123456',
+        'parent': '1234567890123456',
         'composition': {'Cu': 0.5, 'Au': 0.5},
         'strain': [0.01, None, 1.0 / 3.0],
     }

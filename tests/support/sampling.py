@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from aiida_mlip_autopipe.sampling import SamplingSettings, Selection, section_class, select_frames
-from aiida_mlip_autopipe.sampling.pool.given import read_given
+from aiida_mlip_autopipe.sampling.pool.reference_dataset import read_reference_dataset
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 
@@ -21,5 +21,5 @@ def numbers_in(sentence: str) -> list[float]:
 
 def select(trajectories: list[Trajectory], section: SamplingSettings, **fields: Any) -> Selection:
     """Select frames like a campaign, with the structures of the reference dataset."""
-    given = read_given(section.given) if isinstance(section.given, Path) else []
+    given = read_reference_dataset(section.reference_dataset) if isinstance(section.reference_dataset, Path) else []
     return select_frames(trajectories, section, random_seed=1, given=given, **fields)

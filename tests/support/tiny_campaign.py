@@ -18,7 +18,7 @@ CAMPAIGN = {
             'composition': {'Cu': 0.75, 'Au': 0.25},
             'supercell': [2, 2, 2],
             'n_seeds': 2,
-            'validation': {'min_height_factor': 0.5},
+            'validation': {'min_width_factor': 0.5},
         },
         {'kind': 'structures', 'files': ['al.xyz'], 'perturb': {'rattle_A': 0.05}},
     ],

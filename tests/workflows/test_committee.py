@@ -89,7 +89,7 @@ def test_rows_and_report_have_the_disagreement(evaluated, tmp_path):
         assert row.provenance.label_source == 'mlip:emt'
     report = campaign.outputs.selection_report['committee']
     assert report['candidates']['n_evaluated'] == 6
-    assert report['candidates']['largest_eV_A'] == pytest.approx(max(values.values()))
+    assert report['candidates']['max_eV_per_A'] == pytest.approx(max(values.values()))
     assert report['selected']['n_evaluated'] == 4
 
 
@@ -101,13 +101,13 @@ def test_repeating_the_campaign_evaluates_nothing(evaluated, run_campaign):
 
 def test_frames_before_a_crash_are_evaluated_and_a_failed_evaluation_is_not_fatal(lj_code, run_campaign, tmp_path):
     """The run is unstable and not recovered. In the second campaign, the version of the committee is wrong."""
-    crash = {'guards': {'force_eV_per_A': 0.9}, 'rescue': {'max_rescues': 0}, 'frame_interval': 1, 'n_steps': 60}
+    crash = {'guards': {'force_eV_per_A': 0.9}, 'recovery': {'max_recoveries': 0}, 'frame_interval': 1, 'n_steps': 60}
 
     def accept(builder):
-        builder.min_success_share = 0.0
+        builder.min_success_fraction = 0.0
 
     sections = explored(False, {'calculator': LJ}, **crash)
-    campaign = run_campaign(accept, **{**sections, 'sampling': {'n_structures': 4, 'crash_share': 1.0}})
+    campaign = run_campaign(accept, **{**sections, 'sampling': {'n_structures': 4, 'crash_fraction': 1.0}})
     (exploration,) = jobs_of(campaign, 'ExplorationWorkChain')
     assert exploration.exit_status == 410
     assert campaign.is_finished_ok, campaign.exit_message
@@ -122,7 +122,7 @@ def test_frames_before_a_crash_are_evaluated_and_a_failed_evaluation_is_not_fata
     assert tables['Crashes by guard'] == {'force': 1}
 
     def require_all_and_set_a_wrong_version(builder):
-        builder.min_success_share = 1.0
+        builder.min_success_fraction = 1.0
         builder.committee['evaluation_version'] = orm.Str('another')
 
     campaign = run_campaign(require_all_and_set_a_wrong_version, **explored(False, {'calculator': LJ}))

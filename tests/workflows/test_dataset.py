@@ -51,11 +51,11 @@ def test_a_campaign_gives_the_requested_rows_with_labels_and_provenance(tiny_cam
 
 
 def test_a_test_set_is_held_out_and_marked(run_campaign, tmp_path):
-    campaign = run_campaign(sampling={'n_structures': 10, 'test_share': 0.3})
+    campaign = run_campaign(sampling={'n_structures': 10, 'test_fraction': 0.3})
     rows = read_rows(campaign, tmp_path)
     groups = {}
     for row in rows:
-        groups.setdefault(row.key_value_pairs['split'], set()).add(row.key_value_pairs['ancestor'])
+        groups.setdefault(row.key_value_pairs['split'], set()).add(row.key_value_pairs['parent'])
     assert {split: sum(row.provenance.split == split for row in rows) for split in groups} == {'train': 7, 'test': 3}
     assert not groups['train'] & groups['test']
 
@@ -93,7 +93,7 @@ def test_a_seed_that_fails_is_reported_and_is_not_fatal(run_campaign, tmp_path):
 def test_a_campaign_with_too_few_successes_fails(run_campaign):
     def prepare(builder):
         add_a_seed_that_fails(builder)
-        builder.min_success_share = 0.9
+        builder.min_success_fraction = 0.9
 
     campaign = run_campaign(prepare)
     assert campaign.exit_status == DatasetWorkChain.exit_codes.ERROR_TOO_FEW_EXPLORATIONS.status
@@ -113,7 +113,7 @@ def test_a_campaign_whose_seeds_cannot_be_generated_fails_with_the_reason(run_ca
 
 def test_temperatures_are_distributed_over_the_seeds(run_campaign):
     entry = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'n_atoms': 16, 'n_seeds': 3,
-             'validation': {'min_height_factor': 0}}  # fmt: skip
+             'validation': {'min_width_factor': 0}}  # fmt: skip
     campaign = run_campaign(generation=[entry], exploration={'temperature_K': [200, 400, 600]})
     explorations = [node for node in campaign.called if node.process_label == 'ExplorationWorkChain']
     assert len(explorations) == 3

@@ -16,7 +16,7 @@ from support.environments import environment_of
 
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.data.model import ModelData
-from aiida_mlip_autopipe.data.model_store import note_model
+from aiida_mlip_autopipe.data.model_store import record_model
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION
 from aiida_mlip_autopipe.jobs.contract import CHECKPOINT_FILE, RESULT_FILE, TRAJECTORY_FILE
@@ -120,7 +120,7 @@ class FailingJobs(WorkChain):
         options=None,
         model=None,
     ):
-        settings = {'temperature_K': 600, 'frame_interval': 1, 'rescue': {'max_rescues': 0}}
+        settings = {'temperature_K': 600, 'frame_interval': 1, 'recovery': {'max_recoveries': 0}}
         resources = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
         return {
             'code': self.inputs.code,
@@ -144,7 +144,7 @@ class FailingJobs(WorkChain):
             file = Path(folder, model.name)
             file.write_bytes(WEIGHTS)
             node = ModelData.from_file(file, 'sevennet')
-        note_model(self.inputs.code.computer, node.sha256, str(model))
+        record_model(self.inputs.code.computer, node.sha256, str(model))
         return node
 
 

@@ -82,7 +82,7 @@ def test_legs_limited_by_the_wall_time_give_the_same_frames_even_if_scratch_is_p
 
 
 def test_an_unstable_run_keeps_its_good_frames_and_its_reason(explore):
-    node = explore(frame_interval=1, guards={'force_eV_per_A': 0.5}, rescue={'max_rescues': 0})
+    node = explore(frame_interval=1, guards={'force_eV_per_A': 0.5}, recovery={'max_recoveries': 0})
     assert node.exit_status == ExplorationWorkChain.exit_codes.ERROR_UNSTABLE.status
     assert len(frames_of(node)['steps']) > 0
     assert node.outputs.result['events']
@@ -92,7 +92,7 @@ def test_an_unstable_run_recovers_from_its_last_good_frame(explore):
     node = explore(
         frame_interval=1,
         guards={'force_eV_per_A': 0.5},
-        rescue={'max_rescues': 1, 'temperature_factor': 0.02, 'timestep_factor': 1.0},
+        recovery={'max_recoveries': 1, 'temperature_factor': 0.02, 'timestep_factor': 1.0},
     )
     assert node.is_finished_ok, node.exit_message
     first, second = (job for job in node.called if isinstance(job, orm.CalcJobNode))

@@ -12,14 +12,14 @@ from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 pytestmark = pytest.mark.integration
 
-SMALL = {'min_height_factor': 0.4}
+SMALL = {'min_width_factor': 0.4}
 COPPER = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
 THIN_SLAB = {'kind': 'surface', 'of': COPPER, 'miller_indices': [[1, 1, 1]], 'thickness_A': 6, 'vacuum_A': 8,
              'fixed_layers': 1}  # fmt: skip
 ENTRIES = {
     'alloy': {'composition': {'Cu': 0.5, 'Au': 0.5}, 'n_atoms': 8, 'n_seeds': 2},
     'surface': {name: value for name, value in THIN_SLAB.items() if name != 'kind'},
-    'interface': {'of': COPPER, 'characters': ['twist'], 'thickness_A': 3, 'magnetic_moments': {'Cu': 0.6}},
+    'grain_boundary': {'of': COPPER, 'characters': ['twist'], 'thickness_A': 3, 'magnetic_moments': {'Cu': 0.6}},
     'defect': {'of': {**COPPER, 'composition': {'Al': 1.0}}, 'vacancies': {'Al': 1}, 'n_seeds': 1},
     'adsorption': {'of': THIN_SLAB, 'molecules': ['O'], 'sites': ['ontop'], 'n_seeds': 1},
 }
@@ -34,7 +34,7 @@ def test_the_dataset_of_a_campaign_of_five_kinds_has_rows_of_each(run_campaign, 
     explorations = [node for node in campaign.called if node.process_label == 'ExplorationWorkChain']
     assert all(node.is_finished_ok for node in explorations)
     explored = Counter(node.inputs.job.seed.to_seed().record['kind'] for node in explorations)
-    assert explored == {'alloy': 2, 'surface': 1, 'interface': 1, 'defect': 1, 'adsorption': 1}
+    assert explored == {'alloy': 2, 'surface': 1, 'grain_boundary': 1, 'defect': 1, 'adsorption': 1}
     write_dataset(campaign, tmp_path / 'mixed.db')
     with Dataset(tmp_path / 'mixed.db') as dataset:
         rows = list(dataset.query())
@@ -52,13 +52,13 @@ def test_the_dataset_of_a_campaign_of_five_kinds_has_rows_of_each(run_campaign, 
         assert (moved[fixed] < 1e-9).all()
         assert (moved[~fixed] > 1e-6).any() == (row.provenance.step > 0)
         # The seed and the row have the requested moments.
-        expected = 0.6 * (row.data['seed']['kind'] == 'interface')
+        expected = 0.6 * (row.data['seed']['kind'] == 'grain_boundary')
         assert (seed.get_initial_magnetic_moments() == expected).all()
         assert (row.atoms.get_initial_magnetic_moments() == expected).all()
 
 
 def test_a_held_out_kind_is_the_stored_test_set(run_campaign, tmp_path):
-    sampling = {'kind': 'random', 'n_structures': 10, 'test_share': 0.3, 'held_out_kinds': ['structures']}
+    sampling = {'kind': 'random', 'n_structures': 10, 'test_fraction': 0.3, 'held_out_kinds': ['structures']}
     campaign = run_campaign(sampling=sampling)
     assert campaign.is_finished_ok, campaign.exit_message
     write_dataset(campaign, tmp_path / 'held.db')

@@ -34,7 +34,7 @@ RECOVERED = {
     'random_seed': 5,
     'frame_interval': 1,
     'guards': {'force_eV_per_A': 0.5},
-    'rescue': {'max_rescues': 1, 'temperature_factor': 0.02, 'timestep_factor': 0.5},
+    'recovery': {'max_recoveries': 1, 'temperature_factor': 0.02, 'timestep_factor': 0.5},
 }
 
 # Runs with changed inputs; those of a wave run concurrently. The uninterrupted runs come last, because a run with the
@@ -42,15 +42,15 @@ RECOVERED = {
 WAVES = (
     {
         'short': {'n_steps': 1000},
-        'short hold': {'stages': hold(20), 'random_seed': 2},
-        'short ramp': {'stages': ramp(40)},
+        'short hold': {'phases': hold(20), 'random_seed': 2},
+        'short ramp': {'phases': ramp(40)},
         'short recovered': {'n_steps': 40, **RECOVERED},
         'first long': {'n_steps': 3000, 'random_seed': 4},
     },
     {
         'long': {'n_steps': 3000, 'checkpoint_interval': 300},
-        'long hold': {'stages': hold(60), 'random_seed': 2},
-        'long ramp': {'stages': ramp(80)},
+        'long hold': {'phases': hold(60), 'random_seed': 2},
+        'long ramp': {'phases': ramp(80)},
         'long recovered': {'n_steps': 100, **RECOVERED},
         'then short': {'n_steps': 1000, 'random_seed': 4},
         'other random seed': {'n_steps': 100, 'random_seed': 3},
@@ -61,7 +61,7 @@ WAVES = (
         'long again': {'n_steps': 3000},
         'short again': {'n_steps': 1000},
         'longer': {'n_steps': 3010, 'committee': True},
-        'hold at once': {'stages': hold(60), 'random_seed': 2, 'reuse': False},
+        'hold at once': {'phases': hold(60), 'random_seed': 2, 'reuse': False},
         'at once': {'n_steps': 3000, 'reuse': False},
         'recovered at once': {'n_steps': 100, **RECOVERED, 'reuse': False},
     },
@@ -152,7 +152,7 @@ def test_the_repeated_longer_run_is_taken_from_the_cache(ended):
 def test_a_run_with_a_recovery_is_continued_unchanged(ended):
     assert [job.exit_status for job in jobs(ended['short recovered'])] == [410, 0]
     (job,) = jobs(ended['long recovered'])
-    assert job.inputs.rescues.uuid == jobs(ended['short recovered'])[1].inputs.rescues.uuid
+    assert job.inputs.recoveries.uuid == jobs(ended['short recovered'])[1].inputs.recoveries.uuid
     assert list(ended['long recovered'].outputs.crashes) == ['leg_01']
     assert sorted(ended['long recovered'].outputs.legs) == ['leg_01', 'leg_02', 'leg_03']
     expected = frames(ended['recovered at once'])
@@ -193,9 +193,9 @@ def test_a_longer_ramp_starts_from_the_seed_and_reports_it(ended):
 
 
 def test_a_number_of_steps_that_contradicts_the_stages_is_refused(emt_code):
-    inputs = inputs_of(emt_code, stages=ramp(40))
+    inputs = inputs_of(emt_code, phases=ramp(40))
     inputs['job']['n_steps'] = orm.Int(50)
-    with pytest.raises(ValueError, match=r'exploration\.stages: .*\b40\b.*\b50\b'):
+    with pytest.raises(ValueError, match=r'exploration\.phases: .*\b40\b.*\b50\b'):
         run_at_once(ExplorationWorkChain, [inputs])
 
 

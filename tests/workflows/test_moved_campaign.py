@@ -27,7 +27,7 @@ def fill_folder(folder, model_name, reference_name):
         'generation': [{'kind': 'structures', 'files': ['al.xyz'], 'perturb': {'rattle_A': 0.05}}],
         'calculator': {'kind': 'sevennet', 'model': f'./{model_name}'},
         'exploration': {'n_steps': 4},
-        'sampling': {'n_structures': 2, 'given': reference_name},
+        'sampling': {'n_structures': 2, 'reference_dataset': reference_name},
         'execution': {'reuse_finished': True},
     }
 
@@ -53,7 +53,7 @@ def first(code, tmp_path_factory):
 
 def test_all_files_may_be_deleted_after_submission(first):
     assert first.is_finished_ok, first.exit_message
-    assert first.outputs.selection_report['n_given'] == 1
+    assert first.outputs.selection_report['n_reference'] == 1
 
 
 def test_a_campaign_with_moved_files_and_another_python_path_is_reused_completely(first, tmp_path, monkeypatch):

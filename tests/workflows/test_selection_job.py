@@ -23,7 +23,7 @@ from aiida_mlip_autopipe.structures.trajectory import Trajectory
 pytestmark = pytest.mark.integration
 
 SMALL = SoapSettings(n_max=3, l_max=2)
-FPS = {'kind': 'fps', 'n_structures': 8, 'test_share': 0.25, 'descriptor': SMALL.model_dump(mode='json')}
+FPS = {'kind': 'fps', 'n_structures': 8, 'test_fraction': 0.25, 'descriptor': SMALL.model_dump(mode='json')}
 
 
 def make_trajectory(number):
@@ -58,7 +58,7 @@ def inputs(emt_code, tmp_path_factory):
     return {
         'settings': orm.Dict(FPS),
         'random_seed': orm.Int(3),
-        'lineages': orm.Dict({'seed0': 'a', 'seed1': 'b', 'seed2': 'c'}),
+        'groups': orm.Dict({'seed0': 'a', 'seed1': 'b', 'seed2': 'c'}),
         'kinds': orm.Dict({'seed0': 'alloy'}),
         'stage_version': orm.Str(STAGE_VERSION),
         'reference_dataset': DatasetData.from_file(path),
@@ -115,7 +115,7 @@ PROVOCATIONS = {
     310: {'stage_version': 'another'},
     324: {'environment': {'numpy': '1.0'}},
     400: {'options': {'max_wallclock_seconds': 1}},
-    401: {'settings': {**FPS, 'max_force_eV_A': 1e-9}},
+    401: {'settings': {**FPS, 'max_force_eV_per_A': 1e-9}},
     402: after_the_job(f'truncate -s 100 {SELECTION_FILE}'),
 }
 

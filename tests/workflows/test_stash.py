@@ -129,13 +129,13 @@ def test_full_trajectories_affect_no_other_result_and_copies_rerun_nothing(run_c
 
 
 def test_a_run_with_a_recovery_has_a_file_for_each_leg(run_campaign, tmp_path):
-    crash = {'guards': {'force_eV_per_A': 0.9}, 'rescue': {'max_rescues': 1}, 'frame_interval': 1, 'n_steps': 60}
+    crash = {'guards': {'force_eV_per_A': 0.9}, 'recovery': {'max_recoveries': 1}, 'frame_interval': 1, 'n_steps': 60}
 
     def accept(builder):
-        builder.min_success_share = 0.0
+        builder.min_success_fraction = 0.0
 
     settings = sections(stash=tmp_path, **crash, **EVERY_STEP)
-    campaign = run_campaign(accept, **{**settings, 'sampling': {'n_structures': 3, 'crash_share': 1.0}})
+    campaign = run_campaign(accept, **{**settings, 'sampling': {'n_structures': 3, 'crash_fraction': 1.0}})
     jobs = jobs_of(campaign, ExplorationCalculation)
     recorded = [job.outputs.result['full_trajectory'] for job in jobs]
     found = find_full_trajectories(campaign)

@@ -10,7 +10,7 @@ from aiida.engine import ProcessState
 from support.stub_campaign import load_campaign, make_campaign, run_to_end
 
 from aiida_mlip_autopipe.workflows import throttle
-from aiida_mlip_autopipe.workflows.graph import STOP_ASKED
+from aiida_mlip_autopipe.workflows.graph import STOP_REQUESTED
 
 pytestmark = pytest.mark.usefixtures('aiida_profile')
 
@@ -106,7 +106,7 @@ def test_a_paused_job_occupies_no_slot(monkeypatch):
 
 def test_no_child_starts_after_a_request_to_stop():
     def stop(campaign, label):
-        campaign.node.base.extras.set(STOP_ASKED, True)
+        campaign.node.base.extras.set(STOP_REQUESTED, True)
         campaign.end(label)
 
     assert run_to_end(make_campaign('abc', 1, stop)) == [('start', 'a'), ('end', 'a')]

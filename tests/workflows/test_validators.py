@@ -14,7 +14,7 @@ from ase.build import bulk
 from ase.io import write
 from support.environments import environment_of
 
-from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
+from aiida_mlip_autopipe.calculations.descriptors import DescriptorsCalculation
 from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.data.dataset import DatasetData
@@ -23,7 +23,7 @@ from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
 from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
-from aiida_mlip_autopipe.workflows.description import DescriptionWorkChain
+from aiida_mlip_autopipe.workflows.descriptors import DescriptorsWorkChain
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 
 COPPER = bulk('Cu', cubic=True)
@@ -67,7 +67,7 @@ NODES = {
     'full_trajectory_interval': orm.Int,
     'generation': orm.Dict,
     'max_iterations': orm.Int,
-    'projection': orm.ArrayData,
+    'pca': orm.ArrayData,
     'random_seed': orm.Int,
     'reference_dataset': make_dataset,
     'sampling': orm.Dict,
@@ -111,21 +111,21 @@ def evaluation(job):
 
 
 @pytest.fixture
-def description(job):
+def descriptors_job(job):
     return job | {
         'legs': {'frames_a': make_leg()},
         'descriptor': orm.Dict(SOAP),
         'species': orm.List([29]),
-        'description_version': orm.Str('none'),
+        'descriptors_version': orm.Str('none'),
     }
 
 
 @pytest.fixture
-def descriptions(job):
+def descriptors_chain(job):
     return {
         'legs': {'frames_a': make_leg()},
         'descriptors': orm.List([{'of': 'structures', 'descriptor': SOAP}]),
-        'job': job | {'description_version': orm.Str('none')},
+        'job': job | {'descriptors_version': orm.Str('none')},
         'max_concurrent_jobs': 1,
     }
 
@@ -161,16 +161,16 @@ def fault_of(process, inputs):
     return ports.validate(ports.pre_process(dict(inputs)))
 
 
-def test_valid_inputs_pass(exploration, evaluation, description, descriptions, dataset):
+def test_valid_inputs_pass(exploration, evaluation, descriptors_job, descriptors_chain, dataset):
     for process, inputs in (
         (ExplorationCalculation, exploration),
-        (ExplorationCalculation, exploration | {'rescues': orm.Int(0)}),
+        (ExplorationCalculation, exploration | {'recoveries': orm.Int(0)}),
         (ExplorationWorkChain, {'job': exploration}),
         (EvaluationCalculation, evaluation),
-        (DescriptionCalculation, description),
-        (DescriptionCalculation, description | {'descriptor': orm.Dict(LEARNED)}),
-        (DescriptionCalculation, description | nodes({'projection': components()})),
-        (DescriptionWorkChain, descriptions),
+        (DescriptorsCalculation, descriptors_job),
+        (DescriptorsCalculation, descriptors_job | {'descriptor': orm.Dict(LEARNED)}),
+        (DescriptorsCalculation, descriptors_job | nodes({'pca': components()})),
+        (DescriptorsWorkChain, descriptors_chain),
         (DatasetWorkChain, dataset),
     ):
         assert fault_of(process, inputs) is None, process
@@ -180,14 +180,14 @@ EXPLORATIONS = {
     'a value out of range': ({'temperature_K': -5.0}, ['exploration.temperature_K']),
     'a misspelt key': ({'temprature_K': 300.0}, ['exploration.temprature_K']),
     'several temperatures': ({'temperature_K': [300.0, 500.0]}, ['exploration.temperature_K']),
-    'a range of pressures': ({'pressure_GPa': {'lowest': 0, 'highest': 1}}, ['exploration.pressure_GPa']),
+    'a range of pressures': ({'pressure_GPa': {'min': 0, 'max': 1}}, ['exploration.pressure_GPa']),
     'a text': ({'frame_interval': 'often'}, ['exploration.frame_interval']),
     'two faults': ({'temperature_K': -5.0, 'ensemble': 'nvp'}, ['exploration.ensemble', 'exploration.temperature_K']),
     'fewer steps than those of the equilibration': ({'n_equilibration_steps': 30}, ['exploration']),
     'steps that have a separate input': ({'n_steps': 20}, ['exploration.n_steps']),
-    'stages with more steps than all': (
-        {'stages': [{'n_steps': 15}, {'kind': 'ramp', 'n_steps': 6}]},
-        ['exploration.stages'],
+    'phases with more steps than all': (
+        {'phases': [{'n_steps': 15}, {'kind': 'ramp', 'n_steps': 6}]},
+        ['exploration.phases'],
     ),
     'an unknown move': ({'monte_carlo': {'moves': [{'kind': 'jump'}]}}, ['exploration.monte_carlo.moves[0].kind']),
 }
@@ -212,14 +212,14 @@ CALCULATORS = {
 
 @pytest.mark.parametrize(('settings', 'place'), CALCULATORS.values(), ids=CALCULATORS)
 def test_an_invalid_calculator_is_refused_by_every_process(
-    exploration, evaluation, description, descriptions, dataset, settings, place
+    exploration, evaluation, descriptors_job, descriptors_chain, dataset, settings, place
 ):
     bad = {'calculator': orm.Dict(settings)}
     refuse(ExplorationCalculation, exploration | bad, place)
     refuse(EvaluationCalculation, evaluation | bad, place)
-    refuse(DescriptionCalculation, description | bad, place)
+    refuse(DescriptorsCalculation, descriptors_job | bad, place)
     refuse(ExplorationWorkChain, {'job': exploration | bad}, place)
-    refuse(DescriptionWorkChain, descriptions | {'job': descriptions['job'] | bad}, place)
+    refuse(DescriptorsWorkChain, descriptors_chain | {'job': descriptors_chain['job'] | bad}, place)
     codes = {key: one | bad for key, one in dataset['codes'].items()}
     refuse(DatasetWorkChain, dataset | {'codes': codes}, f'codes.{next(iter(codes))}.{place}')
 
@@ -239,35 +239,35 @@ def test_numbers_out_of_range_are_refused(exploration, change, place):
 
 
 def test_a_negative_number_of_recoveries_and_zero_legs_are_refused(exploration):
-    refuse(ExplorationCalculation, exploration | {'rescues': orm.Int(-1)}, 'rescues')
+    refuse(ExplorationCalculation, exploration | {'recoveries': orm.Int(-1)}, 'recoveries')
     refuse(ExplorationWorkChain, {'job': exploration, 'max_iterations': orm.Int(0)}, 'max_iterations')
     refuse(ExplorationWorkChain, {'job': exploration, 'retry_memory_factor': 0.5}, 'retry_memory_factor')
 
 
-DESCRIPTIONS = {
+DESCRIPTORS_WORK_CHAIN = {
     'an unknown descriptor': ({'descriptor': {'kind': 'acsf'}}, 'descriptor.kind'),
     'a misspelt key': ({'descriptor': {'kind': 'soap', 'n_maxx': 3}}, 'descriptor.n_maxx'),
     'no species': ({'species': []}, 'species'),
     'a species that is not an element': ({'species': [29, 130]}, 'species[1]'),
-    'missing arrays': ({'projection': components(variances=None)}, 'projection'),
-    'arrays of inconsistent shapes': ({'projection': components(mean=np.zeros(3))}, 'projection'),
-    'directions that are not finite': ({'projection': components(directions=np.full((4, 2), np.nan))}, 'projection'),
+    'missing arrays': ({'pca': components(variances=None)}, 'pca'),
+    'arrays of inconsistent shapes': ({'pca': components(mean=np.zeros(3))}, 'pca'),
+    'directions that are not finite': ({'pca': components(directions=np.full((4, 2), np.nan))}, 'pca'),
     'no frames': ({'legs': {}}, 'legs'),
     'frames and a reference dataset': ({'reference_dataset': [COPPER]}, 'legs'),
-    'a projection of learned descriptors': ({'descriptor': LEARNED, 'projection': components()}, 'projection'),
+    'a pca of learned descriptors': ({'descriptor': LEARNED, 'pca': components()}, 'pca'),
 }
 
 
-@pytest.mark.parametrize(('change', 'place'), DESCRIPTIONS.values(), ids=DESCRIPTIONS)
-def test_invalid_inputs_of_a_descriptor_job_are_refused(description, change, place):
-    refuse(DescriptionCalculation, description | nodes(change), place)
+@pytest.mark.parametrize(('change', 'place'), DESCRIPTORS_WORK_CHAIN.values(), ids=DESCRIPTORS_WORK_CHAIN)
+def test_invalid_inputs_of_a_descriptor_job_are_refused(descriptors_job, change, place):
+    refuse(DescriptorsCalculation, descriptors_job | nodes(change), place)
 
 
-def test_learned_descriptors_need_a_calculator(description, descriptions):
-    del description['calculator'], descriptions['job']['calculator']
-    refuse(DescriptionCalculation, description | {'descriptor': orm.Dict(LEARNED)}, 'calculator')
+def test_learned_descriptors_need_a_calculator(descriptors_job, descriptors_chain):
+    del descriptors_job['calculator'], descriptors_chain['job']['calculator']
+    refuse(DescriptorsCalculation, descriptors_job | {'descriptor': orm.Dict(LEARNED)}, 'calculator')
     requests = orm.List([{'of': 'structures', 'descriptor': LEARNED}])
-    refuse(DescriptionWorkChain, descriptions | {'descriptors': requests}, 'job.calculator')
+    refuse(DescriptorsWorkChain, descriptors_chain | {'descriptors': requests}, 'job.calculator')
 
 
 @pytest.mark.parametrize(
@@ -283,8 +283,8 @@ def test_learned_descriptors_need_a_calculator(description, descriptions):
         ({'max_concurrent_jobs': 0}, 'max_concurrent_jobs'),
     ],
 )
-def test_invalid_inputs_of_the_descriptors_are_refused(descriptions, change, place):
-    refuse(DescriptionWorkChain, descriptions | nodes(change), place)
+def test_invalid_inputs_of_the_descriptors_are_refused(descriptors_chain, change, place):
+    refuse(DescriptorsWorkChain, descriptors_chain | nodes(change), place)
 
 
 CAMPAIGNS = {
@@ -302,15 +302,18 @@ CAMPAIGNS = {
         'files.file_x',
     ),
     'an unknown sampler': ({'sampling': {'kind': 'best'}}, 'sampling.kind'),
-    'a path of a reference dataset': ({'sampling': {'kind': 'fps', 'given': 'old.db'}}, 'sampling.given'),
+    'a path of a reference dataset': (
+        {'sampling': {'kind': 'fps', 'reference_dataset': 'old.db'}},
+        'sampling.reference_dataset',
+    ),
     'disagreement without a committee': ({'sampling': {'kind': 'disagreement'}}, 'sampling.kind'),
     'no code': ({'codes': {}}, 'codes'),
     'no seed': ({'n_seeds': 0}, 'n_seeds'),
     'no concurrent job': ({'max_concurrent_jobs': 0}, 'max_concurrent_jobs'),
     'more jobs than a worker has slots': ({'max_concurrent_jobs': 1000}, 'max_concurrent_jobs'),
-    'more successes than seeds': ({'min_success_share': 1.5}, 'min_success_share'),
+    'more successes than seeds': ({'min_success_fraction': 1.5}, 'min_success_fraction'),
     'less memory on retry': ({'retry_memory_factor': 0.5}, 'retry_memory_factor'),
-    'a negative number of frames': ({'describe_in_jobs_from': -1}, 'describe_in_jobs_from'),
+    'a negative number of frames': ({'descriptor_jobs_from': -1}, 'descriptor_jobs_from'),
     'no leg': ({'max_iterations': 0}, 'max_iterations'),
 }
 

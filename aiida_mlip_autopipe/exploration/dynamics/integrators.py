@@ -15,7 +15,7 @@ MIN_REFERENCE_TEMPERATURE_K = 300.0
 
 
 def make_integrator(
-    ensemble: str, settings: ExplorationSettings, highest_temperature_K: float, common: tuple[Any, ...]
+    ensemble: str, settings: ExplorationSettings, max_temperature_K: float, common: tuple[Any, ...]
 ) -> VelocityVerlet:
     """Make the integrator of an ensemble.
 
@@ -25,7 +25,7 @@ def make_integrator(
         ``nve``, ``nvt`` or ``npt``.
     settings
         Settings with the time constants.
-    highest_temperature_K
+    max_temperature_K
         The highest temperature of the run. It determines the inertia of the cell if it is above 300 K.
     common
         Arguments of all integrators: system, evaluate, evaluation, time step, random generator.
@@ -38,7 +38,7 @@ def make_integrator(
             *common,
             relaxation_time=relaxation_time,
             barostat_time=settings.barostat_time_fs * units.fs,
-            reference_temperature_K=max(highest_temperature_K, MIN_REFERENCE_TEMPERATURE_K),
+            reference_temperature_K=max(max_temperature_K, MIN_REFERENCE_TEMPERATURE_K),
         )
     thermostat = Bussi if settings.thermostat == 'bussi' else Langevin
     return thermostat(*common, relaxation_time=relaxation_time)

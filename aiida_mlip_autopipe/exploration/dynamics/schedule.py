@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from aiida_mlip_autopipe.exploration.settings import ExplorationSettings, StageSettings
+from aiida_mlip_autopipe.exploration.settings import ExplorationSettings, PhaseSettings
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Segment:
     temperatures_K: tuple[float, float]
     pressures_GPa: tuple[float, float]
     sampled: bool
-    quenched: bool
+    velocities_reset: bool
 
     @property
     def is_hold(self) -> bool:
@@ -40,27 +40,27 @@ class Schedule:
         self.start_temperature_K = temperature * temperature_factor
         self.segments: list[Segment] = []
         first = 0
-        for stage in settings.stages or (StageSettings(n_steps=settings.n_steps),):
-            new_temperature = temperature if stage.temperature_K is None else stage.temperature_K
-            new_pressure = pressure if stage.pressure_GPa is None else stage.pressure_GPa
-            if stage.kind != 'ramp':
+        for phase in settings.phases or (PhaseSettings(n_steps=settings.n_steps),):
+            new_temperature = temperature if phase.temperature_K is None else phase.temperature_K
+            new_pressure = pressure if phase.pressure_GPa is None else phase.pressure_GPa
+            if phase.kind != 'ramp':
                 temperature, pressure = new_temperature, new_pressure
             self.segments.append(
                 Segment(
                     first,
-                    first + stage.n_steps,
+                    first + phase.n_steps,
                     (temperature * temperature_factor, new_temperature * temperature_factor),
                     (pressure, new_pressure),
-                    stage.sampled,
-                    stage.kind == 'quench',
+                    phase.sampled,
+                    phase.kind == 'velocity_reset',
                 )
             )
             temperature, pressure = new_temperature, new_pressure
-            first += stage.n_steps
+            first += phase.n_steps
         self.n_steps = first
 
     @property
-    def highest_temperature_K(self) -> float:
+    def max_temperature_K(self) -> float:
         """The highest temperature of the run."""
         return max(max(segment.temperatures_K) for segment in self.segments)
 
@@ -87,9 +87,7 @@ class Schedule:
         """
         n = other.n_steps
         return (
-            n <= self.n_steps
-            and self.until(n) == other.until(n)
-            and self.highest_temperature_K == other.highest_temperature_K
+            n <= self.n_steps and self.until(n) == other.until(n) and self.max_temperature_K == other.max_temperature_K
         )
 
     def segment(self, step: int) -> Segment:

@@ -64,7 +64,7 @@ def nearest_states(counts: dict[str, int], candidates: dict[str, tuple[int, ...]
     return min(options, key=lambda states: abs(total_charge(states)))
 
 
-def states_about(symbol: str, mean: float) -> tuple[int, int]:
+def states_around(symbol: str, mean: float) -> tuple[int, int]:
     """Return the closest known oxidation states of an element below and above a mean state.
 
     They have the sign of the mean, and are equal if the mean is a known state. If none is known on one side, as for the

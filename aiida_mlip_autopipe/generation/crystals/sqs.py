@@ -15,7 +15,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.settings import Settings
-from aiida_mlip_autopipe.generation.processes import spread
+from aiida_mlip_autopipe.generation.processes import parallel_map
 
 STEPS_PER_PAIR = 5000
 
@@ -81,7 +81,7 @@ def find_sqs(
         if not number or time.monotonic() < deadline
     )
     # `min` keeps the first of equally good arrangements.
-    return min(spread(_anneal, runs), key=lambda found: found[1])
+    return min(parallel_map(_anneal, runs), key=lambda found: found[1])
 
 
 def _anneal(

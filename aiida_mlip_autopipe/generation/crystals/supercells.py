@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.generation.base import Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import realise_counts
-from aiida_mlip_autopipe.structures.cells import cell_heights, repeats_for_height
+from aiida_mlip_autopipe.structures.cells import perpendicular_widths, repeats_for_width
 
 Repeats = tuple[int, int, int]
 
@@ -54,17 +54,17 @@ def choose_repeats(
         If no cell up to ``max_atoms`` is wide enough.
     """
     sites = len(cell) if sites_per_cell is None else sites_per_cell
-    widths = cell_heights(cell)
+    widths = perpendicular_widths(cell)
     if n_atoms is not None:
         repeats = _nearest_size(len(cell), widths, n_atoms)
         check_composition(fractions, prod(repeats) * sites, tolerance)
         return repeats
-    smallest = repeats_for_height(cell, requirements.min_height_A)
+    smallest = repeats_for_width(cell, requirements.min_width_A)
     n_smallest = prod(smallest) * len(cell)
     if n_smallest > requirements.max_atoms:
         raise PhysicsViolationError(
             'max_atoms', (), n_smallest, requirements.max_atoms,
-            f'a cell with a perpendicular width of {requirements.min_height_A:.2f} Å has {n_smallest} atoms; '
+            f'a cell with a perpendicular width of {requirements.min_width_A:.2f} Å has {n_smallest} atoms; '
             f'validation.max_atoms allows {requirements.max_atoms}',
         )  # fmt: skip
     max_cells = requirements.max_atoms // len(cell)

@@ -31,9 +31,9 @@ class QuerySettings(Settings):
 
     @model_validator(mode='after')
     def _check_query(self) -> Self:
-        n_given = sum(map(bool, (self.elements, self.formula, self.filter)))
-        if n_given != 1:
-            code = Code.VALUES_EXCLUDE if n_given else Code.VALUES_INCOMPLETE
+        n_reference = sum(map(bool, (self.elements, self.formula, self.filter)))
+        if n_reference != 1:
+            code = Code.VALUES_EXCLUDE if n_reference else Code.VALUES_INCOMPLETE
             raise fault(code, 'a query needs exactly one of elements, formula and filter')
         if self.filter and self.provider == MATERIALS_PROJECT:
             raise fault(

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.structures.cells import cell_heights, complete_cell
+from aiida_mlip_autopipe.structures.cells import complete_cell, perpendicular_widths
 
 # Å; a larger void is vacuum, since an interstitial site has atoms on all sides.
 MAX_RADIUS = 4.0
@@ -36,7 +36,7 @@ def find_voids(atoms: Atoms, fraction: float = 0.85) -> np.ndarray:
     shifts = np.array(list(product((-1, 0, 1), repeat=3)))
     shifts = shifts[(shifts == 0)[:, ~atoms.pbc].all(axis=1)]
     images = (fractions[None] + shifts[:, None]).reshape(-1, 3)
-    margin = np.where(atoms.pbc, 1.05 * MAX_RADIUS / cell_heights(atoms), np.inf)
+    margin = np.where(atoms.pbc, 1.05 * MAX_RADIUS / perpendicular_widths(atoms), np.inf)
     images = images[((images > -margin) & (images < 1 + margin)).all(axis=1)] @ cell
     vertices = Voronoi(images).vertices
     inside = np.linalg.solve(cell.T, vertices.T).T

@@ -22,7 +22,7 @@ from aiida_mlip_autopipe.generation.geometry.adsorption_sites import Site, SiteN
 from aiida_mlip_autopipe.generation.geometry.slabs import has_like_faces, upside_down
 from aiida_mlip_autopipe.generation.kinds.structures import read_structures
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
-from aiida_mlip_autopipe.structures.cells import cell_heights
+from aiida_mlip_autopipe.structures.cells import perpendicular_widths
 
 N_RANDOM_SEEDS = 10
 CLEARANCE = 3.0  # Å between a molecule and its periodic images
@@ -207,12 +207,12 @@ class AdsorptionGenerator(ComposedGenerator):
         """Return a slab, repeated until the molecule and its clearance fit on it."""
         name, molecule = self._molecules[molecule_number]
         extent = float(np.ptp(molecule.positions, axis=0).max()) + CLEARANCE if len(molecule) > 1 else CLEARANCE
-        needed = Requirements(max(requirements.min_height_A, extent), requirements.max_atoms)
+        needed = Requirements(max(requirements.min_width_A, extent), requirements.max_atoms)
         host = self.inner_parent(slab_number, rng, needed)
         if not host.atoms.pbc[:2].all():
             formula = host.atoms.get_chemical_formula()
             raise AutopipeError(Code.HOST_UNSUITABLE, f'{formula} is not a slab, so it cannot adsorb molecules')
-        widths = cell_heights(host.atoms)[:2]
+        widths = perpendicular_widths(host.atoms)[:2]
         if widths.min() < extent:
             n_atoms = len(host.atoms) * int(np.prod(np.ceil(extent / widths)))
             raise AutopipeError(

@@ -142,7 +142,7 @@ class AlloyGenerator(Generator):
         self._templates: dict[tuple[int, Requirements], tuple[Atoms, Repeats, dict[str, object]]] = {}
 
     @property
-    def spreads_itself(self) -> bool:
+    def is_parallel(self) -> bool:
         """Whether each quasi-random structure needs several annealing runs."""
         return self.settings.arrangement == 'sqs' and self.settings.sqs.n_restarts > 1
 

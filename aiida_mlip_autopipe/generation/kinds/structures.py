@@ -37,7 +37,7 @@ class StructuresSettings(GeneratorSettings):
     """Structures to read from each file, as a Python index or slice."""
 
     # Small cells are not repeated: the files are explored as they are.
-    default_height_factor: ClassVar[float] = 0.0
+    default_width_factor: ClassVar[float] = 0.0
 
     @model_validator(mode='after')
     def _check_source(self) -> Self:

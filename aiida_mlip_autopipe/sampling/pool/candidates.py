@@ -28,16 +28,17 @@ def collect_candidates(
     Raises
     ------
     AutopipeError
-        If there are no candidates, or if the settings require a reference dataset but ``given`` is empty.
+        If there are no candidates, or if the settings require a reference dataset but ``reference_dataset`` is empty.
     """
-    if settings.given is not None and not given:
+    if settings.reference_dataset is not None and not given:
         raise AutopipeError(
-            Code.VALUE_MISSING, f'the reference dataset {settings.given} is set, but its structures were not passed'
+            Code.VALUE_MISSING,
+            f'the reference dataset {settings.reference_dataset} is set, but its structures were not passed',
         )
     pool = collect_frames(trajectories, given, kinds or {})
     pool = _limit_crashes(_discard_extremes(pool, settings), settings, make_rng(random_seed, 'sampling', 'crashes'))
     if not len(pool):
-        reasons = ', '.join(f'{n} {reason.replace("_", " ")}' for reason, n in pool.passed_over.items() if n)
+        reasons = ', '.join(f'{n} {reason.replace("_", " ")}' for reason, n in pool.discarded.items() if n)
         raise AutopipeError(
             Code.CANDIDATES_MISSING,
             f'no frame is left to choose from; trajectories: {len(trajectories)}, frames: {pool.n_frames}'
@@ -47,8 +48,8 @@ def collect_candidates(
 
 
 def _discard_extremes(pool: FramePool, settings: SelectionSettings) -> FramePool:
-    if settings.max_force_eV_A is not None and len(pool):
-        pool = pool.leave_out(pool.largest_forces() > settings.max_force_eV_A, 'force_too_large')
+    if settings.max_force_eV_per_A is not None and len(pool):
+        pool = pool.leave_out(pool.largest_forces() > settings.max_force_eV_per_A, 'force_too_large')
     if settings.max_excess_energy_eV is not None and len(pool):
         pool = pool.leave_out(pool.excess_energies() > settings.max_excess_energy_eV, 'energy_too_high')
     return pool
@@ -57,7 +58,7 @@ def _discard_extremes(pool: FramePool, settings: SelectionSettings) -> FramePool
 def _limit_crashes(pool: FramePool, settings: SelectionSettings, rng: np.random.Generator) -> FramePool:
     """Discard frames shortly before a crash at random until as many are left as a sampler may choose."""
     near = np.flatnonzero(pool.extra('time_to_crash_fs') <= settings.crash_window_fs)
-    n_allowed = int(settings.crash_share * settings.n_structures)
+    n_allowed = int(settings.crash_fraction * settings.n_structures)
     if len(near) <= n_allowed:
         return pool
     unwanted = np.zeros(len(pool), dtype=bool)

@@ -37,7 +37,7 @@ def report_committee(pool: FramePool, chosen: np.ndarray) -> dict[str, Any]:
 
 def _describe(values: np.ndarray) -> dict[str, float | int | None]:
     known = values[np.isfinite(values)]
-    quantiles = {'median_eV_A': 0.5, 'p95_eV_A': 0.95, 'largest_eV_A': 1.0}
+    quantiles = {'median_eV_per_A': 0.5, 'p95_eV_per_A': 0.95, 'max_eV_per_A': 1.0}
     figures = {
         name: float(np.quantile(known, quantile)) if len(known) else None for name, quantile in quantiles.items()
     }

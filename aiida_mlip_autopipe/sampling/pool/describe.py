@@ -11,10 +11,16 @@ from pydantic import TypeAdapter
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor, Description, Of, asked_descriptors, descriptor_key
+from aiida_mlip_autopipe.descriptors.describe import (
+    AnyDescriptor,
+    Descriptors,
+    Of,
+    descriptor_key,
+    required_descriptors,
+)
 from aiida_mlip_autopipe.descriptors.environments import fit_components, project_environments, report_environments
 from aiida_mlip_autopipe.descriptors.learned import LearnedSettings
-from aiida_mlip_autopipe.descriptors.projection import Projection
+from aiida_mlip_autopipe.descriptors.pca import PCA
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings, choose_compression, describe_structures
 from aiida_mlip_autopipe.sampling.pool.features import Features, Points
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool, collect_frames
@@ -53,7 +59,7 @@ def describe_pool(pool: FramePool, settings: SoapSettings | LearnedSettings, of:
     return _describe_structures(pool, settings) if of == 'structures' else _describe_environments(pool, settings)
 
 
-def describe_ahead(pool: FramePool, settings: Any, described: Mapping[str, Description]) -> FramePool:
+def describe_ahead(pool: FramePool, settings: Any, described: Mapping[str, Descriptors]) -> FramePool:
     """Add features to a pool: those that jobs have computed, and those that are needed more than once.
 
     Samplers run several times if there is a coverage target or if they are part of another sampler. In other cases, the
@@ -74,7 +80,7 @@ def describe_ahead(pool: FramePool, settings: Any, described: Mapping[str, Descr
         See `describe_pool`.
     """
     adapter: TypeAdapter[Any] = TypeAdapter(AnyDescriptor)
-    requested = list(asked_descriptors(settings))
+    requested = list(required_descriptors(settings))
     is_used_once = all(asked.place == '.descriptor' for asked in requested)
     features: dict[str, Features] = {}
     for asked in requested:
@@ -90,7 +96,7 @@ def describe_ahead(pool: FramePool, settings: Any, described: Mapping[str, Descr
     return replace(pool, features=features)
 
 
-def fit_environments(trajectories: Sequence[Trajectory], species: Sequence[int], settings: SoapSettings) -> Projection:
+def fit_environments(trajectories: Sequence[Trajectory], species: Sequence[int], settings: SoapSettings) -> PCA:
     """Find the principal components of the environments from a sample of all finite frames.
 
     The components depend only on the explored frames, not on those that a selection discards. Therefore all selections
@@ -113,26 +119,26 @@ def _describe_structures(pool: FramePool, settings: SoapSettings) -> Features:
     species = pool.species
     points = describe_structures(pool.structures(), len(pool), species, settings)
     given = points[:0]
-    if pool.n_given:
-        given = describe_structures(pool.given_structures(), pool.n_given, species, settings)
+    if pool.n_reference:
+        given = describe_structures(pool.reference_structures(), pool.n_reference, species, settings)
     details = {'compression': choose_compression(settings, len(species)), 'n_features': points.shape[1]}
     return Features.of_all(_one_point_each(points), _one_point_each(given), _report(settings, species, details))
 
 
 def _describe_environments(pool: FramePool, settings: SoapSettings) -> Features:
     species = pool.species
-    projection = fit_environments(pool.trajectories, species, settings)
-    points = np.concatenate(list(project_environments(pool.structures(), species, settings, projection)))
-    given = list(project_environments(pool.given_structures(), species, settings, projection))
+    pca = fit_environments(pool.trajectories, species, settings)
+    points = np.concatenate(list(project_environments(pool.structures(), species, settings, pca)))
+    given = list(project_environments(pool.reference_structures(), species, settings, pca))
     return Features.of_all(
         Points(points, pool.n_atoms()),
         Points(np.concatenate([points[:0], *given]), np.array([len(one) for one in given], dtype=np.int64)),
-        _report(settings, species, report_environments(settings, species, projection)),
+        _report(settings, species, report_environments(settings, species, pca)),
     )
 
 
 def _gather(
-    pool: FramePool, settings: SoapSettings | LearnedSettings, of: Of, description: Description
+    pool: FramePool, settings: SoapSettings | LearnedSettings, of: Of, descriptors: Descriptors
 ) -> Features | None:
     """Return the features of a pool from the descriptors of a job.
 
@@ -141,22 +147,22 @@ def _gather(
     Features or None
         None if the descriptors of the reference dataset must be computed together with those of the pool.
     """
-    given = description.given
+    given = descriptors.given
     if given is None and pool.given:
-        new_species = {int(z) for atoms in pool.given for z in atoms.numbers} - set(description.species)
+        new_species = {int(z) for atoms in pool.given for z in atoms.numbers} - set(descriptors.species)
         if isinstance(settings, LearnedSettings) or of == 'environments' or new_species:
             return None
-        given = describe_structures(pool.given, len(pool.given), description.species, settings)
+        given = describe_structures(pool.given, len(pool.given), descriptors.species, settings)
     n_points = pool.n_atoms() if of == 'environments' else np.ones(len(pool), dtype=np.int64)
     frames = zip(pool.trajectory_indices, pool.frame_indices, n_points, strict=True)
-    points = np.concatenate([description.features[t][f * n : (f + 1) * n] for t, f, n in frames])
+    points = np.concatenate([descriptors.features[t][f * n : (f + 1) * n] for t, f, n in frames])
     given = points[:0] if given is None else given
     if of == 'environments':
-        of_given = Points(given, np.array([len(atoms) for atoms in pool.given], dtype=np.int64))
+        of_reference = Points(given, np.array([len(atoms) for atoms in pool.given], dtype=np.int64))
     else:
-        of_given = _one_point_each(given)
+        of_reference = _one_point_each(given)
     return Features.of_all(
-        Points(points, n_points), of_given, _report(settings, description.species, description.report)
+        Points(points, n_points), of_reference, _report(settings, descriptors.species, descriptors.report)
     )
 
 

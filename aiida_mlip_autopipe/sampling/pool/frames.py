@@ -26,7 +26,7 @@ class FramePool:
         The trajectories, in the order of the caller.
     trajectory_indices, frame_indices
         Index of the trajectory of each candidate, and of its frame (m,), sorted by seed and step.
-    passed_over
+    discarded
         Number of discarded frames, by reason.
     given
         The structures of the reference dataset, which count as chosen.
@@ -41,7 +41,7 @@ class FramePool:
     trajectories: Sequence[Trajectory]
     trajectory_indices: np.ndarray
     frame_indices: np.ndarray
-    passed_over: dict[str, int]
+    discarded: dict[str, int]
     given: tuple[Atoms, ...] = ()
     kind_of_seed: Mapping[str, str] = field(default_factory=dict)
     counted: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
@@ -65,7 +65,7 @@ class FramePool:
         return sum(map(len, self.trajectories))
 
     @property
-    def n_given(self) -> int:
+    def n_reference(self) -> int:
         """Number of structures and frames that already count as chosen."""
         return len(self.given) + len(self.counted)
 
@@ -128,8 +128,8 @@ class FramePool:
 
     def leave_out(self, unwanted: np.ndarray, reason: str) -> FramePool:
         """Return the pool without the unwanted candidates (m,), and count these for the reason."""
-        passed_over = self.passed_over | {reason: int(unwanted.sum())}
-        return replace(self.subset(np.flatnonzero(~unwanted)), passed_over=passed_over)
+        discarded = self.discarded | {reason: int(unwanted.sum())}
+        return replace(self.subset(np.flatnonzero(~unwanted)), discarded=discarded)
 
     def subset(self, indices: np.ndarray, counted: np.ndarray | None = None) -> FramePool:
         """Return a pool with some of the candidates, by their indices. Those in ``counted`` count as chosen."""
@@ -149,7 +149,7 @@ class FramePool:
             zip(self.trajectory_indices[start:stop], self.frame_indices[start:stop], strict=True)
         )
 
-    def given_structures(self) -> Iterator[Atoms]:
+    def reference_structures(self) -> Iterator[Atoms]:
         """Yield the structures that count as chosen: the reference dataset, followed by the frames."""
         for atoms in self.given:
             yield Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
@@ -180,7 +180,7 @@ def collect_frames(
         (i for i, trajectory in enumerate(trajectories) if len(trajectory)),
         key=lambda i: (trajectories[i].seed_id, int(trajectories[i].steps[0])),
     )
-    passed_over = Counter({'not_finite': 0, 'in_two_legs': 0, 'duplicate': 0, 'given': 0})
+    discarded = Counter({'not_finite': 0, 'in_two_legs': 0, 'duplicate': 0, 'reference_dataset': 0})
     identities: set[tuple[str, int]] = set()
     contents: set[bytes] = set()
     known = {content_digest(atoms.numbers, atoms.pbc, atoms.cell.array, atoms.positions) for atoms in given}
@@ -191,20 +191,20 @@ def collect_frames(
         for f in range(len(trajectory)):
             identity = (trajectory.seed_id, int(trajectory.steps[f]))
             if identity in identities:
-                passed_over['in_two_legs'] += 1
+                discarded['in_two_legs'] += 1
                 continue
             identities.add(identity)
             if not finite[f]:
-                passed_over['not_finite'] += 1
+                discarded['not_finite'] += 1
                 continue
             content = content_digest(trajectory.numbers, trajectory.pbc, trajectory.cells[f], trajectory.positions[f])
             if content in contents or content in known:
-                passed_over['given' if content in known else 'duplicate'] += 1
+                discarded['reference_dataset' if content in known else 'duplicate'] += 1
                 continue
             contents.add(content)
             chosen.append((i, f))
     pairs = np.array(chosen, dtype=np.int64).reshape(-1, 2)
-    return FramePool(trajectories, pairs[:, 0], pairs[:, 1], dict(passed_over), tuple(given), kind_of_seed or {})
+    return FramePool(trajectories, pairs[:, 0], pairs[:, 1], dict(discarded), tuple(given), kind_of_seed or {})
 
 
 def _empirical_formula(numbers: np.ndarray) -> str:

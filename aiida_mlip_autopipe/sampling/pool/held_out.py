@@ -47,7 +47,7 @@ class HeldOut:
         return ('train' if self.drawn else None,) * n_picked + tuple(drawn)
 
 
-def hold_out(pool: FramePool, settings: SelectionSettings, lineages: Mapping[str, str], random_seed: int) -> HeldOut:
+def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, str], random_seed: int) -> HeldOut:
     """Assign the groups of the candidates to sets, and draw the frames for validation and testing at random.
 
     Groups that share a structure are joined, even if it is rotated, repeated or has another order of atoms. If kinds
@@ -59,11 +59,11 @@ def hold_out(pool: FramePool, settings: SelectionSettings, lineages: Mapping[str
     AutopipeError
         If all frames belong to held-out kinds or to groups that contain such a frame.
     """
-    fractions: dict[Split, float] = {'valid': settings.valid_share, 'test': settings.test_share}
+    fractions: dict[Split, float] = {'valid': settings.valid_fraction, 'test': settings.test_fraction}
     fractions = {split: fraction for split, fraction in fractions.items() if fraction > 0}
     if not fractions:
         return HeldOut(np.arange(len(pool)), {}, settings.n_structures, {}, [])
-    groups_of_frames = [lineages.get(seed_id, seed_id) for seed_id in pool.seed_ids()]
+    groups_of_frames = [groups.get(seed_id, seed_id) for seed_id in pool.seed_ids()]
     names = join_alike(_fingerprints(pool), groups_of_frames)
     is_held_out = np.isin(pool.kinds(), settings.held_out_kinds)
     held_out = {name for name, is_out in zip(names, is_held_out, strict=True) if is_out}
@@ -74,9 +74,9 @@ def hold_out(pool: FramePool, settings: SelectionSettings, lineages: Mapping[str
             Code.TRAINING_SET_EMPTY,
             f'held_out_kinds: no frame is left for training; the kinds of the candidates are {kinds}',
         )
-    test_share = 0.0 if settings.held_out_kinds else settings.test_share
+    test_fraction = 0.0 if settings.held_out_kinds else settings.test_fraction
     assigned = assign_groups(
-        sizes, valid_share=settings.valid_share, test_share=test_share, random_seed=random_seed
+        sizes, valid_fraction=settings.valid_fraction, test_fraction=test_fraction, random_seed=random_seed
     ) | dict.fromkeys(held_out, 'test')
     splits = np.array([assigned[name] for name in names])
     n_requested = {split: round(fraction * settings.n_structures) for split, fraction in fractions.items()}
@@ -95,8 +95,8 @@ def hold_out(pool: FramePool, settings: SelectionSettings, lineages: Mapping[str
         drawn=drawn,
         n_to_pick=settings.n_structures - sum(n_requested.values()),
         report={
-            'n_lineages_joined': len(set(groups_of_frames)) - len(set(names)),
-            'n_lineages': {split: sum(found == split for found in assigned.values()) for split in SPLITS},
+            'n_groups_joined': len(set(groups_of_frames)) - len(set(names)),
+            'n_groups': {split: sum(found == split for found in assigned.values()) for split in SPLITS},
             'n_held_out': {split: len(found) for split, found in drawn.items()},
         },
         warnings=warnings,

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor
-from aiida_mlip_autopipe.descriptors.projection import fit_projection
+from aiida_mlip_autopipe.descriptors.pca import fit_pca
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling.base import Picks, Sampler, SamplerSettings
 from aiida_mlip_autopipe.sampling.farthest_point import farthest_points
@@ -50,9 +50,9 @@ class DirectSampler(Sampler):
         features = describe_pool(pool, settings.descriptor)
         points, reference = features.candidates.points, features.chosen.points
         everything = np.concatenate([points, reference])
-        projection = fit_projection(everything)
-        projection = projection.keep(int((projection.variances > projection.variances.mean()).sum()))
-        components = projection.apply(everything)
+        pca = fit_pca(everything)
+        pca = pca.keep(int((pca.variances > pca.variances.mean()).sum()))
+        components = pca.apply(everything)
         clusters = cluster(components, min(-(-n // settings.per_cluster), m))
         groups = _by_size(clusters[:m], skipped=set(clusters[m:].tolist()))
         ordered = [_from_centre(components, members) for members in groups]
@@ -68,7 +68,7 @@ class DirectSampler(Sampler):
         report = {
             'descriptor': features.report,
             'n_components': components.shape[1],
-            'explained_variance': projection.explained,
+            'explained_variance': pca.explained,
             'n_clusters': len(np.unique(clusters)),
             'n_from_clusters': len(indices),
         }

@@ -69,7 +69,7 @@ class DisagreementSampler(Sampler):
             'disagreement_by': settings.by,
             'n_without_disagreement': len(pool) - len(known),
             'n_disagreed_most': len(kept),
-            'least_disagreement': float(values[kept].min()) if len(kept) else None,
+            'min_disagreement_found': float(values[kept].min()) if len(kept) else None,
         }
         is_short = len(kept) < n_structures
         if is_short:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling.base import Picks, Sampler, SamplerSettings
-from aiida_mlip_autopipe.sampling.environment_kinds import EnvironmentKinds, find_kinds
+from aiida_mlip_autopipe.sampling.environment_clusters import EnvironmentClusters, find_clusters
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 from aiida_mlip_autopipe.structures.duplicates import DESCRIPTOR_TOLERANCE
 
@@ -19,7 +19,7 @@ class EnvironmentSettings(SamplerSettings):
 
     kind: Literal['environment'] = 'environment'
     """Chooses structures that cover the environments of all atoms."""
-    n_kinds: int | None = Field(default=None, ge=1)
+    n_clusters: int | None = Field(default=None, ge=1)
     """Number of environment clusters. By default, ten for each requested structure."""
     coverage: float | None = Field(default=None, gt=0, le=1)
     """Stop when this fraction of the clusters is covered, even with fewer than ``n_structures`` structures."""
@@ -43,19 +43,19 @@ class EnvironmentSampler(Sampler):
     def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
         """Choose until there are enough structures, the coverage is reached, or only duplicates are left."""
         settings = self.settings
-        kinds = find_kinds(pool, settings.descriptor, settings.n_kinds or 10 * n_structures)
-        n_kinds = len(kinds.covered)
-        cover = _Cover(kinds, settings.duplicate_tolerance)
+        clusters = find_clusters(pool, settings.descriptor, settings.n_clusters or 10 * n_structures)
+        n_clusters = len(clusters.covered)
+        cover = _Cover(clusters, settings.duplicate_tolerance)
         indices: list[int] = []
         gains: list[int] = []
         while len(indices) < n_structures and cover.available.any():
-            if settings.coverage is not None and cover.n_covered >= settings.coverage * n_kinds:
+            if settings.coverage is not None and cover.n_covered >= settings.coverage * n_clusters:
                 break
             index, gain = cover.take_best()
             indices.append(index)
             gains.append(gain)
-        report = kinds.report | {
-            'coverage': cover.n_covered / n_kinds,
+        report = clusters.report | {
+            'coverage': cover.n_covered / n_clusters,
             'rounds': cover.n_rounds,
         }
         return Picks(
@@ -63,7 +63,7 @@ class EnvironmentSampler(Sampler):
             np.full(len(indices), np.nan),
             report,
             gains=np.array(gains, dtype=np.float64),
-            complete=settings.coverage is not None and cover.n_covered >= settings.coverage * n_kinds,
+            complete=settings.coverage is not None and cover.n_covered >= settings.coverage * n_clusters,
         )
 
 
@@ -72,21 +72,21 @@ class _Cover:
 
     Parameters
     ----------
-    kinds
+    clusters
         The environment clusters of each candidate.
     tolerance
         Max distance between the means of duplicates. Duplicates of chosen candidates are not available.
     """
 
-    def __init__(self, kinds: EnvironmentKinds, tolerance: float):
-        self.kinds = kinds
+    def __init__(self, clusters: EnvironmentClusters, tolerance: float):
+        self.clusters = clusters
         self.tolerance = tolerance
-        self.available = np.ones(len(kinds.present), dtype=bool)
-        for mean in kinds.given_means:
+        self.available = np.ones(len(clusters.present), dtype=bool)
+        for mean in clusters.reference_means:
             self._remove_duplicates(mean)
-        self.missing = ~kinds.covered
-        self.gains = kinds.present @ self.missing.astype(np.int64)
-        self.ever_covered = kinds.covered.copy()
+        self.missing = ~clusters.covered
+        self.gains = clusters.present @ self.missing.astype(np.int64)
+        self.ever_covered = clusters.covered.copy()
         self.n_rounds = 1
 
     @property
@@ -98,21 +98,21 @@ class _Cover:
         """Choose the candidate with the largest gain, and return its index and its gain."""
         if not self.gains[self.available].any():
             self.missing[:] = True
-            self.gains = self.kinds.present.sum(axis=1)
+            self.gains = self.clusters.present.sum(axis=1)
             self.n_rounds += 1
         best = np.flatnonzero(self.available & (self.gains == self.gains[self.available].max()))
-        index = int(best[np.argmin(self.kinds.n_atoms[best])])
+        index = int(best[np.argmin(self.clusters.n_atoms[best])])
         gain = int(self.gains[index])
-        new = self.kinds.present[index] & self.missing
+        new = self.clusters.present[index] & self.missing
         self.missing &= ~new
         self.ever_covered |= new
-        self.gains = self.gains - self.kinds.present[:, new].sum(axis=1)
+        self.gains = self.gains - self.clusters.present[:, new].sum(axis=1)
         self.available[index] = False
-        self._remove_duplicates(self.kinds.means[index])
+        self._remove_duplicates(self.clusters.means[index])
         return index, gain
 
     def _remove_duplicates(self, mean: np.ndarray) -> None:
-        self.available &= np.linalg.norm(self.kinds.means - mean, axis=1) > self.tolerance
+        self.available &= np.linalg.norm(self.clusters.means - mean, axis=1) > self.tolerance
 
 
 VARIANT = EnvironmentSampler

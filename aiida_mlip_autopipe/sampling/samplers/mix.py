@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 class Part(Settings):
     """One sampler of a mix."""
 
-    share: float = Field(gt=0)
+    fraction: float = Field(gt=0)
     """Fraction of the dataset that this sampler chooses. The fractions are divided by their sum."""
     sampler: InnerSampler
     """The settings of the sampler, without those of the selection, which belong to the mix."""
@@ -45,8 +45,8 @@ class MixSampler(Sampler):
         chosen = []
         for number, part in enumerate(settings.parts):
             n_remaining = n_structures - len(rounds.indices)
-            total = sum(other.share for other in settings.parts[number:])
-            chosen.append(rounds.pick(part.sampler, round(n_remaining * part.share / total), everything))
+            total = sum(other.fraction for other in settings.parts[number:])
+            chosen.append(rounds.pick(part.sampler, round(n_remaining * part.fraction / total), everything))
         for number, part in enumerate(settings.parts):
             chosen[number] += rounds.pick(part.sampler, n_structures - len(rounds.indices), everything)
         return rounds.finish(

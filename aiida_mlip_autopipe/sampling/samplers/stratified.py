@@ -23,7 +23,7 @@ class StratifiedSettings(SamplerSettings):
     composition, and ``kind`` is the kind of the seed."""
     n_strata: int = Field(default=5, ge=1)
     """Number of strata of equal width for a temperature or energy."""
-    near_equilibrium_share: float = Field(default=0.2, ge=0, le=1)
+    near_equilibrium_fraction: float = Field(default=0.2, ge=0, le=1)
     """Fraction of frames to choose first, from the quarter of the frames with the lowest energy per atom above the min
     energy of the same composition. A sampler for diversity alone would choose few of these."""
     within: InnerSampler = FpsSettings()
@@ -42,7 +42,7 @@ class StratifiedSampler(Sampler):
         rounds = Rounds(pool, rng)
         excess = pool.excess_energies()
         near = np.flatnonzero(excess <= np.quantile(excess, 0.25))
-        n_near = rounds.pick(settings.within, round(settings.near_equilibrium_share * n_structures), near)
+        n_near = rounds.pick(settings.within, round(settings.near_equilibrium_fraction * n_structures), near)
         strata = self._strata(pool, excess)
         n_chosen = dict.fromkeys(strata, 0)
         # Start with the smallest strata, so that larger ones can provide the frames that they lack.
@@ -59,7 +59,7 @@ class StratifiedSampler(Sampler):
                     {'stratum': name, 'n_candidates': len(strata[name]), 'n_selected': n_chosen[name]}
                     for name in strata
                 ],
-                'n_beyond_shares': n_beyond,
+                'n_beyond_fractions': n_beyond,
             }
         )
 

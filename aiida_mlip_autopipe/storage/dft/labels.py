@@ -12,9 +12,9 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from aiida_mlip_autopipe.core.atomic_write import refuse_existing
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError
-from aiida_mlip_autopipe.core.whole_file import refuse_existing
 from aiida_mlip_autopipe.storage.dataset import Dataset
 from aiida_mlip_autopipe.storage.dft.base import DftResult
 from aiida_mlip_autopipe.storage.dft.inputs import CODES, ID_FILE, identity_of

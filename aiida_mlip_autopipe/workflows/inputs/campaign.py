@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.calculations.explore import exploration_inputs
 from aiida_mlip_autopipe.calculations.files import rewrite_files
 from aiida_mlip_autopipe.config import CampaignConfig, ask_databases, config_hash
 from aiida_mlip_autopipe.config.checks import check_seeds
-from aiida_mlip_autopipe.descriptors import DESCRIPTION_VERSION
+from aiida_mlip_autopipe.descriptors import DESCRIPTORS_VERSION
 from aiida_mlip_autopipe.exploration import EVALUATION_VERSION, RUNNER_VERSION
 from aiida_mlip_autopipe.workflows.inputs.codes import (
     are_learned,
@@ -71,23 +71,23 @@ def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
         'generation': orm.Dict({'entries': entries, 'cutoff_A': config.cutoff_A}),
         'n_seeds': config.n_seeds,
         'files': files,
-        'sampling': orm.Dict(config.sampling.model_dump(mode='json', exclude={'given'})),
+        'sampling': orm.Dict(config.sampling.model_dump(mode='json', exclude={'reference_dataset'})),
         'codes': {key: _code_inputs(one, environments.node(one)) for key, one in codes.items()},
         'job': job,
-        'description': _description_inputs(describer, environments, are_learned(config)),
-        'describe_in_jobs_from': execution.descriptors.min_frames,
+        'descriptors': _descriptors_inputs(describer, environments, are_learned(config)),
+        'descriptor_jobs_from': execution.descriptors.min_frames,
         'retry_memory_factor': execution.retry_memory_factor,
         'max_concurrent_jobs': max_concurrent_jobs(execution, codes.values()),
         'max_iterations': orm.Int(execution.max_legs),
-        'min_success_share': execution.min_success_share,
+        'min_success_fraction': execution.min_success_fraction,
         'reuse_finished': execution.reuse_finished,
     }
     if committee is not None:
         inputs['committee'] = _job_inputs(
             committee, environments.node(committee), evaluation_version=orm.Str(EVALUATION_VERSION)
         )
-    if config.sampling.given is not None:
-        inputs['reference_dataset'] = reference_dataset(config.sampling.given)
+    if config.sampling.reference_dataset is not None:
+        inputs['reference_dataset'] = reference_dataset(config.sampling.reference_dataset)
     # This comes last, so that nothing is copied if the config is refused.
     place_models([*codes.values(), *([committee] if committee else []), describer], tell)
     return inputs
@@ -114,12 +114,12 @@ def _job_inputs(one: JobCode, environment: orm.Dict, **extra: orm.Data) -> dict[
     }
 
 
-def _description_inputs(describer: JobCode, environments: Environments, with_calculator: bool) -> dict[str, Any]:
+def _descriptors_inputs(describer: JobCode, environments: Environments, with_calculator: bool) -> dict[str, Any]:
     """Return the inputs of the descriptor jobs; only learned descriptors need a calculator."""
-    version = orm.Str(DESCRIPTION_VERSION)
+    version = orm.Str(DESCRIPTORS_VERSION)
     if with_calculator:
-        return _job_inputs(describer, environments.node(describer), description_version=version)
-    inputs = _job_inputs(describer, environments.node_without_calculator(describer), description_version=version)
+        return _job_inputs(describer, environments.node(describer), descriptors_version=version)
+    inputs = _job_inputs(describer, environments.node_without_calculator(describer), descriptors_version=version)
     return {name: value for name, value in inputs.items() if name not in ('calculator', 'model')}
 
 

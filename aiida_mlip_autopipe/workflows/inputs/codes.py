@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.config.execution import MAX_CONCURRENT_JOBS, ExecutionS
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.randomness import derive_random_seed
-from aiida_mlip_autopipe.descriptors.describe import asked_descriptors
+from aiida_mlip_autopipe.descriptors.describe import required_descriptors
 from aiida_mlip_autopipe.installation.codes import LOCAL_COMPUTER, code_label, find_codes
 from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode
 from aiida_mlip_autopipe.workflows.inputs.models import model_node
@@ -84,7 +84,7 @@ def descriptor_code(config: CampaignConfig, codes: Sequence[JobCode]) -> JobCode
 
 def are_learned(config: CampaignConfig) -> bool:
     """Return whether a campaign uses learned descriptors."""
-    requests = asked_descriptors(config.sampling.model_dump(mode='json'))
+    requests = required_descriptors(config.sampling.model_dump(mode='json'))
     return any(one.descriptor['kind'] == 'learned' for one in requests)
 
 

@@ -14,12 +14,12 @@ from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.installation.codes import (
-    ask_environment,
-    is_read_here,
-    keep_environment,
-    keep_self_test,
-    kept_environment,
+    is_local,
+    read_code_environment,
     self_test,
+    store_environment,
+    store_self_test,
+    stored_environment,
 )
 from aiida_mlip_autopipe.jobs.environment import Environment, compare_environments, self_test_command
 
@@ -93,8 +93,8 @@ def find_environment(code: orm.AbstractCode, calculator: dict[str, Any], tell: T
     AutopipeError
         If there is no record, and the code is on another computer.
     """
-    kept = kept_environment(code, calculator)
-    if not is_read_here(code):
+    kept = stored_environment(code, calculator)
+    if not is_local(code):
         if kept is None:
             option = ' --config FILE' if calculator.get('kind') == 'custom' else ''
             raise AutopipeError(
@@ -104,17 +104,17 @@ def find_environment(code: orm.AbstractCode, calculator: dict[str, Any], tell: T
             )
         return kept
     if not calculator:
-        return ask_environment(code, calculator)
+        return read_code_environment(code, calculator)
     if kept is None:
         # The self-test determines the device.
         calculator = {name: value for name, value in calculator.items() if name != 'device'}
         report = self_test(calculator, code)
-        keep_self_test(code, calculator, report)
+        store_self_test(code, calculator, report)
         return Environment.model_validate(report['environment'])
-    now = ask_environment(code, calculator).model_copy(update={'device': kept.device, 'threads': kept.threads})
+    now = read_code_environment(code, calculator).model_copy(update={'device': kept.device, 'threads': kept.threads})
     changes = compare_environments(kept, now)
     if changes:
-        keep_environment(code, calculator, now)
+        store_environment(code, calculator, now)
         listed = ', '.join(f'{change.name} {change.shown}' for change in changes)
         tell(f'{code.full_label}: {listed}; results of the former environment are not reused')
     return now

@@ -17,7 +17,7 @@ def reference_dataset(given: Path | FromCampaign) -> DatasetData:
     Parameters
     ----------
     given
-        The value of ``sampling.given``.
+        The value of ``sampling.reference_dataset``.
 
     Raises
     ------
@@ -27,7 +27,7 @@ def reference_dataset(given: Path | FromCampaign) -> DatasetData:
     try:
         return DatasetData.from_file(given) if isinstance(given, Path) else _dataset_of(given.campaign)
     except AutopipeError as error:
-        raise AutopipeError(error.code, f'sampling.given: {error}') from error
+        raise AutopipeError(error.code, f'sampling.reference_dataset: {error}') from error
 
 
 def _dataset_of(identifier: str) -> DatasetData:

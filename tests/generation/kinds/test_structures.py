@@ -63,7 +63,7 @@ def test_seeds_do_not_depend_on_the_path_of_the_file(generate, entry, tmp_path):
 def test_variants_of_one_structure_have_the_same_parent(generate, entry):
     seeds = generate(entry(bulk('Cu', cubic=True), perturb={'rattle_A': 0.05, 'n_variants': 3})).seeds
     assert len({seed.seed_id for seed in seeds}) == 3
-    assert len({seed.record['ancestor'] for seed in seeds}) == 1
+    assert len({seed.record['parent'] for seed in seeds}) == 1
 
 
 def test_a_molecule_without_a_cell_is_not_periodic(generate, entry):
@@ -73,10 +73,10 @@ def test_a_molecule_without_a_cell_is_not_periodic(generate, entry):
 
 def test_a_small_cell_is_repeated_only_if_a_width_is_set(generate, entry):
     assert len(generate(entry(bulk('Cu')), cutoff_A=5.0).seeds[0].atoms) == 1
-    grown = generate(entry(bulk('Cu'), validation={'min_height_factor': 2}), cutoff_A=5.0).seeds[0]
+    grown = generate(entry(bulk('Cu'), validation={'min_width_factor': 2}), cutoff_A=5.0).seeds[0]
     assert grown.record['repeats'] == [5, 5, 5]
     with refused(Code.STRUCTURE_INVALID, '2.08 Å'):
-        generate(entry(bulk('Cu'), validation={'min_height_factor': 2, 'max_atoms': 50}), cutoff_A=5.0)
+        generate(entry(bulk('Cu'), validation={'min_width_factor': 2, 'max_atoms': 50}), cutoff_A=5.0)
 
 
 def test_the_same_structure_in_another_cell_is_a_duplicate(generate, entry):

@@ -9,7 +9,7 @@ from support.errors import refused
 from support.sampling import sampling, select
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.descriptors.describe import Description, descriptor_key
+from aiida_mlip_autopipe.descriptors.describe import Descriptors, descriptor_key
 from aiida_mlip_autopipe.descriptors.learned import LearnedSettings
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings, describe_structures
 
@@ -26,7 +26,7 @@ def described(trajectories, settings=SMALL, species=(29, 79)):
         describe_structures([one.frame(index) for index in range(len(one))], len(one), species, SMALL)
         for one in trajectories
     ]
-    return {descriptor_key(settings): Description(features, species, {'n_features': features[0].shape[1]})}
+    return {descriptor_key(settings): Descriptors(features, species, {'n_features': features[0].shape[1]})}
 
 
 SAMPLERS = [
@@ -37,8 +37,8 @@ SAMPLERS = [
         'mix',
         n_structures=6,
         parts=[
-            {'share': 0.5, 'sampler': {'kind': 'stride'}},
-            {'share': 0.5, 'sampler': {'kind': 'fps', 'descriptor': SMALL.model_dump()}},
+            {'fraction': 0.5, 'sampler': {'kind': 'stride'}},
+            {'fraction': 0.5, 'sampler': {'kind': 'fps', 'descriptor': SMALL.model_dump()}},
         ],
     ),
 ]
@@ -60,8 +60,8 @@ def test_descriptors_with_other_settings_are_ignored(trajectories):
     wrong = described(trajectories, SoapSettings(n_max=4, l_max=2))
     settings = sampling('fps', n_structures=6, descriptor=SMALL)
     plain = select(trajectories, settings)
-    for description in wrong.values():
-        for features in description.features:
+    for descriptors in wrong.values():
+        for features in descriptors.features:
             features[:] = 0.0
     again = select(trajectories, settings, described=wrong)
     np.testing.assert_array_equal(again.frame_indices, plain.frame_indices)
@@ -73,7 +73,7 @@ def test_descriptors_of_a_reference_dataset_are_computed_in_addition_to_those_of
     atoms = bulk('Cu', cubic=True)
     atoms.symbols[0] = element
     atoms.write(tmp_path / 'given.traj')
-    settings = sampling('fps', n_structures=6, descriptor=SMALL, given=tmp_path / 'given.traj')
+    settings = sampling('fps', n_structures=6, descriptor=SMALL, reference_dataset=tmp_path / 'given.traj')
     plain = select(trajectories, settings)
     by_job = select(trajectories, settings, described=described(trajectories))
     np.testing.assert_array_equal(by_job.frame_indices, plain.frame_indices)
@@ -91,14 +91,14 @@ def test_samplers_support_learned_descriptors(trajectories):
 def test_learned_descriptors_of_a_reference_dataset_come_from_a_job(trajectories, tmp_path):
     """The descriptors of the reference structure are those of the first frame of the first seed."""
     bulk('Al').write(tmp_path / 'given.traj')
-    ((key, description),) = described(trajectories, LearnedSettings()).items()
-    found = {key: replace(description, given=description.features[0][:1])}
-    settings = sampling('fps', n_structures=24, descriptor=LearnedSettings(), given=tmp_path / 'given.traj')
+    ((key, descriptors),) = described(trajectories, LearnedSettings()).items()
+    found = {key: replace(descriptors, given=descriptors.features[0][:1])}
+    settings = sampling('fps', n_structures=24, descriptor=LearnedSettings(), reference_dataset=tmp_path / 'given.traj')
     selection = select(trajectories, settings, described=found)
     assert len(selection) == 23
     assert np.isfinite(selection.distances[0])
     with refused(Code.DESCRIPTORS_MISSING):
-        select(trajectories, settings, described={key: description})
+        select(trajectories, settings, described={key: descriptors})
 
 
 def test_learned_descriptors_without_a_job_are_refused(trajectories):
@@ -111,7 +111,7 @@ def test_candidates_of_a_subset_have_the_correct_descriptors(trajectories):
     forces = np.zeros((12, 4, 3))
     forces[::2] = 9.0
     harder = [replace(trajectories[0], forces=forces), trajectories[1]]
-    settings = sampling('fps', n_structures=5, descriptor=SMALL, max_force_eV_A=5.0)
+    settings = sampling('fps', n_structures=5, descriptor=SMALL, max_force_eV_per_A=5.0)
     plain = select(harder, settings)
     by_job = select(harder, settings, described=described(harder))
     np.testing.assert_array_equal(by_job.frame_indices, plain.frame_indices)

@@ -9,22 +9,22 @@ from support.sampling import sampling, select
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.descriptors import environments
-from aiida_mlip_autopipe.descriptors.describe import Description, descriptor_key
+from aiida_mlip_autopipe.descriptors.describe import Descriptors, descriptor_key
 from aiida_mlip_autopipe.descriptors.environments import project_environments, report_environments
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.sampling.pool.describe import fit_environments
-from aiida_mlip_autopipe.sampling.pool.given import read_given
+from aiida_mlip_autopipe.sampling.pool.reference_dataset import read_reference_dataset
 
 SMALL = SoapSettings(n_max=3, l_max=2)
 WITHIN = {'kind': 'environment', 'descriptor': SMALL.model_dump()}
 ENVIRONMENT = sampling('environment', n_structures=6, descriptor=SMALL)
 SAMPLERS = [
     ENVIRONMENT,
-    sampling('environment', n_structures=6, descriptor=SMALL, max_force_eV_A=5.0),
+    sampling('environment', n_structures=6, descriptor=SMALL, max_force_eV_per_A=5.0),
     sampling(
         'mix',
         n_structures=6,
-        parts=[{'share': 0.5, 'sampler': {'kind': 'stride'}}, {'share': 0.5, 'sampler': WITHIN}],
+        parts=[{'fraction': 0.5, 'sampler': {'kind': 'stride'}}, {'fraction': 0.5, 'sampler': WITHIN}],
     ),
     sampling('stratified', n_structures=8, by='seed', within=WITHIN),
 ]
@@ -41,15 +41,15 @@ def trajectories(make_trajectory, rattled):
 
 def described(trajectories, given=(), species=(29, 79)):
     """Return the descriptors as a job computes them."""
-    projection = fit_environments(trajectories, species, SMALL)
+    pca = fit_environments(trajectories, species, SMALL)
 
     def project(structures):
-        return np.concatenate(list(project_environments(structures, species, SMALL, projection)))
+        return np.concatenate(list(project_environments(structures, species, SMALL, pca)))
 
     features = [project([one.frame(index) for index in range(len(one))]) for one in trajectories]
-    report = report_environments(SMALL, species, projection)
-    description = Description(features, species, report, project(given) if given else None)
-    return {descriptor_key(SMALL, 'environments'): description}
+    report = report_environments(SMALL, species, pca)
+    descriptors = Descriptors(features, species, report, project(given) if given else None)
+    return {descriptor_key(SMALL, 'environments'): descriptors}
 
 
 @pytest.mark.parametrize('settings', SAMPLERS, ids=lambda settings: settings.kind)
@@ -71,9 +71,9 @@ def test_environments_of_a_reference_dataset_come_from_a_job(trajectories, tmp_p
     atoms = trajectories[0].frame(3)
     atoms.symbols[0] = element
     atoms.write(tmp_path / 'given.traj')
-    settings = ENVIRONMENT.model_copy(update={'given': tmp_path / 'given.traj'})
+    settings = ENVIRONMENT.model_copy(update={'reference_dataset': tmp_path / 'given.traj'})
     in_place = select(trajectories, settings)
-    given = read_given(tmp_path / 'given.traj')
+    given = read_reference_dataset(tmp_path / 'given.traj')
     species = sorted({29, 79, *atoms.numbers.tolist()})
     without, found = described(trajectories), described(trajectories, given, tuple(species))
     # The descriptors of a job without the reference dataset cannot be used.
@@ -91,7 +91,7 @@ def test_the_components_do_not_depend_on_the_discarded_frames(trajectories, ratt
     assert len(with_wild.mean) == 63
     calm = fit_environments(trajectories, (29, 79), SMALL)
     assert with_wild.variances[1] > 2 * calm.variances[1]
-    limited = ENVIRONMENT.model_copy(update={'max_force_eV_A': 5.0})
+    limited = ENVIRONMENT.model_copy(update={'max_force_eV_per_A': 5.0})
     reports = [select(trajectories, one).report for one in (ENVIRONMENT, limited)]
     assert reports[0]['descriptor'] == reports[1]['descriptor']
     assert reports[0]['n_environments'] == reports[1]['n_environments'] + 6 * 4

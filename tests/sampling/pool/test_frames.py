@@ -27,7 +27,7 @@ def test_a_frame_in_two_legs_counts_once(make_trajectory, rattled):
     frames = rattled(4)
     pool = collect_frames([make_trajectory(frames[:3]), make_trajectory(frames[2:], first_step=20)])
     assert identities(pool) == [('seed', 0), ('seed', 10), ('seed', 20), ('seed', 30)]
-    assert pool.passed_over == {'not_finite': 0, 'in_two_legs': 1, 'duplicate': 0, 'given': 0}
+    assert pool.discarded == {'not_finite': 0, 'in_two_legs': 1, 'duplicate': 0, 'reference_dataset': 0}
 
 
 @pytest.mark.parametrize('name', ['energies', 'forces', 'positions', 'cells'])
@@ -36,7 +36,7 @@ def test_a_frame_that_is_not_finite_is_discarded(make_trajectory, rattled, name)
     getattr(trajectory, name)[1] = np.inf
     pool = collect_frames([trajectory])
     assert pool.frame_indices.tolist() == [0, 2]
-    assert pool.passed_over['not_finite'] == 1
+    assert pool.discarded['not_finite'] == 1
 
 
 def test_a_frame_without_stress_is_a_candidate(make_trajectory, rattled):
@@ -51,7 +51,7 @@ def test_only_bitwise_identical_structures_of_other_seeds_are_duplicates(make_tr
     other.positions[0, 0] = np.nextafter(other.positions[0, 0], 1)
     pool = collect_frames([make_trajectory([first], 'a'), make_trajectory([first], 'b'), make_trajectory([other], 'c')])
     assert [identity[0] for identity in identities(pool)] == ['a', 'c']
-    assert pool.passed_over['duplicate'] == 1
+    assert pool.discarded['duplicate'] == 1
 
 
 def test_the_same_positions_with_other_elements_are_not_a_duplicate(make_trajectory, rattled):

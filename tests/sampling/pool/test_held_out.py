@@ -29,32 +29,32 @@ def trajectories(make_trajectory, rattled):
 
 
 @pytest.fixture
-def lineages():
+def groups():
     return {f'seed{seed}': f'parent{seed // 2}' for seed in range(10)}
 
 
-def groups_by_split(selection, trajectories, lineages):
+def groups_by_split(selection, trajectories, groups):
     found = {}
     for t, split in zip(selection.trajectory_indices, selection.splits, strict=True):
-        found.setdefault(split, set()).add(lineages[trajectories[t].seed_id])
+        found.setdefault(split, set()).add(groups[trajectories[t].seed_id])
     return found
 
 
-def test_groups_are_not_split_and_the_sets_have_the_requested_sizes(trajectories, lineages):
-    settings = sampling('fps', n_structures=20, test_share=0.2, valid_share=0.1, descriptor=SOAP)
-    selection = select_frames(trajectories, settings, random_seed=1, lineages=lineages)
-    sets = groups_by_split(selection, trajectories, lineages)
+def test_groups_are_not_split_and_the_sets_have_the_requested_sizes(trajectories, groups):
+    settings = sampling('fps', n_structures=20, test_fraction=0.2, valid_fraction=0.1, descriptor=SOAP)
+    selection = select_frames(trajectories, settings, random_seed=1, groups=groups)
+    sets = groups_by_split(selection, trajectories, groups)
     assert set(sets) == {'train', 'valid', 'test'}
     assert not sets['train'] & sets['test']
     assert not sets['train'] & sets['valid']
     assert not sets['valid'] & sets['test']
     assert [selection.splits.count(split) for split in ('train', 'valid', 'test')] == [14, 2, 4]
-    assert selection.report['n_lineages'] == {'train': 3, 'valid': 1, 'test': 1}
+    assert selection.report['n_groups'] == {'train': 3, 'valid': 1, 'test': 1}
     assert selection.report['n_held_out'] == {'valid': 2, 'test': 4}
     assert selection.report['warnings'] == []
 
 
-def test_groups_that_share_a_rotated_and_repeated_structure_are_joined(trajectories, lineages):
+def test_groups_that_share_a_rotated_and_repeated_structure_are_joined(trajectories, groups):
     # Each group except the last contains a frame of the next group.
     chained = list(trajectories)
     for seed in range(0, 8, 2):
@@ -74,48 +74,48 @@ def test_groups_that_share_a_rotated_and_repeated_structure_are_joined(trajector
             temperatures=np.zeros(1),
         )
         chained.append(labelled(extra))
-    settings = sampling('random', n_structures=20, test_share=0.2, valid_share=0.2)
-    apart = select_frames(trajectories, settings, random_seed=1, lineages=lineages)
-    assert apart.report['n_lineages_joined'] == 0
-    joined = select_frames(chained, settings, random_seed=1, lineages=lineages)
-    assert joined.report['n_lineages_joined'] == 4
-    assert joined.report['n_lineages'] == {'train': 1, 'valid': 0, 'test': 0}
+    settings = sampling('random', n_structures=20, test_fraction=0.2, valid_fraction=0.2)
+    apart = select_frames(trajectories, settings, random_seed=1, groups=groups)
+    assert apart.report['n_groups_joined'] == 0
+    joined = select_frames(chained, settings, random_seed=1, groups=groups)
+    assert joined.report['n_groups_joined'] == 4
+    assert joined.report['n_groups'] == {'train': 1, 'valid': 0, 'test': 0}
 
 
-def test_the_test_set_does_not_depend_on_the_sampler(trajectories, lineages):
+def test_the_test_set_does_not_depend_on_the_sampler(trajectories, groups):
     tests = []
     for settings in (
-        sampling('fps', n_structures=20, test_share=0.3, descriptor=SOAP),
-        sampling('stride', n_structures=20, test_share=0.3),
+        sampling('fps', n_structures=20, test_fraction=0.3, descriptor=SOAP),
+        sampling('stride', n_structures=20, test_fraction=0.3),
     ):
-        selection = select_frames(trajectories, settings, random_seed=1, lineages=lineages)
+        selection = select_frames(trajectories, settings, random_seed=1, groups=groups)
         picks = zip(selection.trajectory_indices, selection.frame_indices, selection.splits, strict=True)
         tests.append([(t, f) for t, f, split in picks if split == 'test'])
     assert len(tests[0]) == 6
     assert tests[0] == tests[1]
 
 
-def test_held_out_frames_have_no_distance_and_come_last(trajectories, lineages):
-    settings = sampling('fps', n_structures=20, test_share=0.2, descriptor=SOAP)
-    selection = select_frames(trajectories, settings, random_seed=1, lineages=lineages)
+def test_held_out_frames_have_no_distance_and_come_last(trajectories, groups):
+    settings = sampling('fps', n_structures=20, test_fraction=0.2, descriptor=SOAP)
+    selection = select_frames(trajectories, settings, random_seed=1, groups=groups)
     assert selection.splits == ('train',) * 16 + ('test',) * 4
     assert np.isfinite(selection.distances[1:16]).all()
     assert np.isnan(selection.distances[16:]).all()
 
 
 def test_a_seed_without_a_group_is_a_separate_group(trajectories):
-    selection = select_frames(trajectories, sampling('random', n_structures=20, test_share=0.2), random_seed=1)
-    assert sum(selection.report['n_lineages'].values()) == 10
+    selection = select_frames(trajectories, sampling('random', n_structures=20, test_fraction=0.2), random_seed=1)
+    assert sum(selection.report['n_groups'].values()) == 10
 
 
-def test_nothing_is_held_out_by_default(trajectories, lineages):
-    selection = select_frames(trajectories, sampling('random', n_structures=5), random_seed=1, lineages=lineages)
+def test_nothing_is_held_out_by_default(trajectories, groups):
+    selection = select_frames(trajectories, sampling('random', n_structures=5), random_seed=1, groups=groups)
     assert selection.splits == (None,) * 5
-    assert 'n_lineages' not in selection.report
+    assert 'n_groups' not in selection.report
 
 
 def test_a_single_group_is_used_for_training_with_a_warning(trajectories):
-    settings = sampling('random', n_structures=20, test_share=0.2)
+    settings = sampling('random', n_structures=20, test_fraction=0.2)
     selection = select_frames(trajectories[:1], settings, random_seed=1)
     assert selection.splits == ('train',) * 12
     short_test_set, short_selection = selection.report['warnings']
@@ -136,7 +136,7 @@ def kinds_by_split(selection, trajectories):
 
 def test_a_held_out_kind_is_the_complete_test_set(trajectories):
     settings = sampling(
-        'fps', n_structures=30, test_share=0.2, valid_share=0.1, held_out_kinds=['surface'], descriptor=SOAP
+        'fps', n_structures=30, test_fraction=0.2, valid_fraction=0.1, held_out_kinds=['surface'], descriptor=SOAP
     )
     selection = select_frames(trajectories, settings, random_seed=1, kinds=KINDS)
     assert kinds_by_split(selection, trajectories) == {
@@ -144,18 +144,18 @@ def test_a_held_out_kind_is_the_complete_test_set(trajectories):
         'valid': ['alloy'] * 3,
         'test': ['surface'] * 6,
     }
-    assert selection.report['n_lineages']['test'] == 3
+    assert selection.report['n_groups']['test'] == 3
     # The frames are drawn at random, and therefore from several seeds.
     drawn = [t for t, split in zip(selection.trajectory_indices, selection.splits, strict=True) if split == 'test']
     assert len(set(drawn)) > 1
-    stride = sampling('stride', n_structures=30, test_share=0.2, held_out_kinds=['surface'])
+    stride = sampling('stride', n_structures=30, test_fraction=0.2, held_out_kinds=['surface'])
     other = select_frames(trajectories, stride, random_seed=1, kinds=KINDS)
     assert other.frame_indices[-6:].tolist() == selection.frame_indices[-6:].tolist()
 
 
-def test_frames_of_other_kinds_in_the_group_of_a_held_out_kind_are_not_used(trajectories, lineages):
-    settings = sampling('random', n_structures=120, test_share=0.4, held_out_kinds=['surface'])
-    selection = select_frames(trajectories, settings, random_seed=1, kinds=KINDS, lineages=lineages)
+def test_frames_of_other_kinds_in_the_group_of_a_held_out_kind_are_not_used(trajectories, groups):
+    settings = sampling('random', n_structures=120, test_fraction=0.4, held_out_kinds=['surface'])
+    selection = select_frames(trajectories, settings, random_seed=1, kinds=KINDS, groups=groups)
     # Seed 9 is an alloy in the group of seed 8.
     assert 'seed9' not in {trajectories[t].seed_id for t in selection.trajectory_indices}
     assert {kind: len(found) for kind, found in kinds_by_split(selection, trajectories).items()} == {
@@ -166,23 +166,23 @@ def test_frames_of_other_kinds_in_the_group_of_a_held_out_kind_are_not_used(traj
 
 
 def test_a_held_out_kind_without_frames_gives_an_empty_test_set(trajectories):
-    settings = sampling('random', n_structures=20, test_share=0.2, held_out_kinds=['defect'])
+    settings = sampling('random', n_structures=20, test_fraction=0.2, held_out_kinds=['defect'])
     selection = select_frames(trajectories, settings, random_seed=1, kinds=KINDS)
     assert selection.splits == ('train',) * 16
     assert numbers_in(selection.report['warnings'][0]) == [0, 4]
 
 
 def test_holding_out_all_kinds_is_refused(trajectories):
-    settings = sampling('random', n_structures=20, test_share=0.2, held_out_kinds=['surface', 'alloy'])
+    settings = sampling('random', n_structures=20, test_fraction=0.2, held_out_kinds=['surface', 'alloy'])
     with refused(Code.TRAINING_SET_EMPTY, 'held_out_kinds', 'alloy, surface'):
         select_frames(trajectories, settings, random_seed=1, kinds=KINDS)
 
 
 def test_fractions_of_one_or_more_in_total_are_refused():
-    with refused(Code.OUT_OF_RANGE, 'test_share', 'valid_share', '1'):
-        sampling('random', test_share=0.5, valid_share=0.5)
+    with refused(Code.OUT_OF_RANGE, 'test_fraction', 'valid_fraction', '1'):
+        sampling('random', test_fraction=0.5, valid_fraction=0.5)
 
 
 def test_kinds_cannot_be_held_out_without_a_fraction_for_testing():
-    with refused(Code.VALUE_MISSING, 'held_out_kinds', 'test_share'):
+    with refused(Code.VALUE_MISSING, 'held_out_kinds', 'test_fraction'):
         sampling('random', held_out_kinds=['surface'])

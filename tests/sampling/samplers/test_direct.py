@@ -48,7 +48,7 @@ def test_the_frame_nearest_to_the_centre_of_a_cluster_is_chosen(make_trajectory,
 
 def test_a_cluster_with_a_reference_structure_is_skipped(make_trajectory, families, tmp_path):
     write(tmp_path / 'old.traj', families[:3])
-    selection = choose(make_trajectory, families, n_structures=3, given=tmp_path / 'old.traj')
+    selection = choose(make_trajectory, families, n_structures=3, reference_dataset=tmp_path / 'old.traj')
     assert {12, 13, 14, 15, 16, 17} & set(selection.frame_indices[:1])
     assert set(range(18, 21)) & set(selection.frame_indices[1:2])
     assert selection.report['n_from_clusters'] < 3

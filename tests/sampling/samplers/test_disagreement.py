@@ -75,8 +75,8 @@ def test_frames_without_a_committee_are_refused(make_trajectory, rattled):
 
 def test_the_sampler_can_be_part_of_a_mix(evaluated):
     parts = [
-        {'share': 0.5, 'sampler': {'kind': 'stride'}},
-        {'share': 0.5, 'sampler': {'kind': 'disagreement', 'pool_factor': 1}},
+        {'fraction': 0.5, 'sampler': {'kind': 'stride'}},
+        {'fraction': 0.5, 'sampler': {'kind': 'disagreement', 'pool_factor': 1}},
     ]
     picked = chosen([evaluated], sampling('mix', n_structures=6, parts=parts))
     assert len(picked) == 6
@@ -86,7 +86,7 @@ def test_the_sampler_can_be_part_of_a_mix(evaluated):
 def test_the_report_contains_the_disagreement_of_the_committee(evaluated):
     report = select_frames([evaluated], sampling('fps', n_structures=5), random_seed=1).report['committee']
     assert report['candidates']['n_evaluated'] == 40
-    assert report['candidates']['largest_eV_A'] == pytest.approx(0.4)
+    assert report['candidates']['max_eV_per_A'] == pytest.approx(0.4)
     assert report['selected']['n_evaluated'] == 5
 
 

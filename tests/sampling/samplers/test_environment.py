@@ -15,7 +15,7 @@ def dimers(*bonds):
 
 def choose(make_trajectory, structures, **fields):
     trajectories = [make_trajectory([atoms], f'{i}') for i, atoms in enumerate(structures)]
-    settings = sampling('environment', descriptor=SOAP, **{'n_kinds': 50} | fields)
+    settings = sampling('environment', descriptor=SOAP, **{'n_clusters': 50} | fields)
     return select(trajectories, settings)
 
 
@@ -33,7 +33,7 @@ def test_the_smallest_structure_with_the_most_new_clusters_is_chosen(make_trajec
     # Structures 1 and 2 have three clusters each. The smallest structure with one of the others, 2.4 and 2.6, is 4.
     assert selection.trajectory_indices.tolist() == [1, 4, 3]
     assert selection.gains.tolist() == [3, 1, 1]
-    assert selection.report['n_kinds'] == 5
+    assert selection.report['n_clusters'] == 5
     assert selection.report['coverage'] == 1.0
     assert selection.report['rounds'] == 1
 
@@ -53,7 +53,7 @@ def test_the_sampler_stops_at_the_requested_coverage_without_a_warning(make_traj
 
 def test_clusters_of_the_reference_dataset_are_covered(make_trajectory, tmp_path):
     write(tmp_path / 'old.traj', dimers(2.0, 2.2, 2.4))
-    selection = choose(make_trajectory, STRUCTURES, n_structures=2, given=tmp_path / 'old.traj')
+    selection = choose(make_trajectory, STRUCTURES, n_structures=2, reference_dataset=tmp_path / 'old.traj')
     assert selection.trajectory_indices.tolist() == [0, 4]
     assert selection.report['coverage'] == 1.0
 
@@ -72,13 +72,13 @@ def test_a_rotated_copy_is_not_chosen(make_trajectory, tmp_path):
     assert selection.trajectory_indices.tolist() == [0]
     assert numbers_in(selection.report['warnings'][0]) == [1, 2, 2]
     write(tmp_path / 'old.traj', rotated)
-    assert len(choose(make_trajectory, STRUCTURES, n_structures=5, given=tmp_path / 'old.traj')) == 4
+    assert len(choose(make_trajectory, STRUCTURES, n_structures=5, reference_dataset=tmp_path / 'old.traj')) == 4
 
 
 def test_few_clusters_have_a_large_radius(make_trajectory):
-    report = choose(make_trajectory, STRUCTURES, n_structures=2, n_kinds=2).report
-    assert report['n_kinds'] == 2
-    assert report['kind_radius'] > 0
+    report = choose(make_trajectory, STRUCTURES, n_structures=2, n_clusters=2).report
+    assert report['n_clusters'] == 2
+    assert report['cluster_radius'] > 0
 
 
 @pytest.mark.parametrize('order', [[4, 3, 2, 1, 0], [2, 0, 4, 1, 3]])

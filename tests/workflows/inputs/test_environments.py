@@ -22,7 +22,7 @@ from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION, ExplorationSettings
-from aiida_mlip_autopipe.installation.codes import keep_environment, keep_self_test, kept_environment
+from aiida_mlip_autopipe.installation.codes import store_environment, store_self_test, stored_environment
 from aiida_mlip_autopipe.jobs.environment import Environment
 from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.workflows.inputs.codes import user_python_path
@@ -140,7 +140,7 @@ def record(code, calculator, resources=None, messages=None):
 
 def keep(code, kind, **changes):
     environment = environment_of({'kind': kind}).model_copy(update=changes)
-    keep_self_test(code, {'kind': kind}, {'environment': environment.model_dump(mode='json')})
+    store_self_test(code, {'kind': kind}, {'environment': environment.model_dump(mode='json')})
     return environment
 
 
@@ -156,15 +156,15 @@ def test_a_remote_code_without_a_record_is_refused_with_the_command_that_records
 @pytest.mark.integration
 def test_a_local_code_without_a_record_is_tested_and_recorded(make_code, emt_code):
     code = make_code(False, str(emt_code.filepath_executable))
-    assert kept_environment(code, {'kind': 'emt'}) is None
-    assert record(code, EMTSettings()) == environment_of() == kept_environment(code, {'kind': 'emt'})
+    assert stored_environment(code, {'kind': 'emt'}) is None
+    assert record(code, EMTSettings()) == environment_of() == stored_environment(code, {'kind': 'emt'})
 
 
 @pytest.mark.integration
 def test_a_changed_package_on_this_machine_is_reported_once(emt_code):
     calculator = EMTSettings().model_dump(mode='json')
-    now, messages = kept_environment(emt_code, calculator), []
-    keep_environment(emt_code, calculator, now.model_copy(update={'ase': '3.20.0'}))
+    now, messages = stored_environment(emt_code, calculator), []
+    store_environment(emt_code, calculator, now.model_copy(update={'ase': '3.20.0'}))
     assert record(emt_code, EMTSettings(), messages=messages) == now
     assert record(emt_code, EMTSettings(), messages=messages) == now
     (message,) = messages

@@ -18,10 +18,10 @@ from aiida_mlip_autopipe.config.execution import JobResources
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, ModelMissingError
 from aiida_mlip_autopipe.data.model import ModelData
-from aiida_mlip_autopipe.data.model_store import FOLDER, PLACED, find_model, note_model
+from aiida_mlip_autopipe.data.model_store import FOLDER, PLACED, find_model, record_model
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION, CalculatorRefusedError, ExplorationSettings, resolve_model
-from aiida_mlip_autopipe.installation.codes import RECORDED, TESTED_MODELS, ensure_code, models_tried
+from aiida_mlip_autopipe.installation.codes import RECORDED, TESTED_MODELS, ensure_code, models_tested
 from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 from aiida_mlip_autopipe.workflows.inputs import models
@@ -172,7 +172,7 @@ def test_the_cache_identifies_a_model_by_its_content_alone(local_code, tmp_path)
     assert first.outputs.result['model_sha256'] == model.sha256
     assert first.inputs.calculator.get_dict().keys().isdisjoint({'model', 'model_sha256', 'device'})
     assert {'Al', 'Cu'} <= set(model.base.attributes.get('elements'))
-    assert (model.base.attributes.get('cutoff_A'), list(models_tried(local_code))[-1]) == (5.0, model.sha256)
+    assert (model.base.attributes.get('cutoff_A'), list(models_tested(local_code))[-1]) == (5.0, model.sha256)
 
     again = explore('there', store_model=False)
     assert again.base.caching.get_cache_source() == first.uuid
@@ -181,7 +181,7 @@ def test_the_cache_identifies_a_model_by_its_content_alone(local_code, tmp_path)
     computer = local_code.computer
     computer.set_property(PLACED, {})
     assert find_model(computer, model.sha256) is None
-    note_model(computer, model.sha256, '/no/such/model.pth')
+    record_model(computer, model.sha256, '/no/such/model.pth')
     one = JobCode(local_code, SevenNetSettings(device='cpu'), JobResources(), model=model)
     lost = run(inputs_of(one, first.inputs.environment, n_steps=3))
     assert lost.exit_status == ExplorationCalculation.exit_codes.ERROR_MODEL_MISSING.status
@@ -189,7 +189,7 @@ def test_the_cache_identifies_a_model_by_its_content_alone(local_code, tmp_path)
 
     (tmp_path / 'others.pth').write_bytes(b'others')
     others = ModelData.from_file(tmp_path / 'others.pth', 'sevennet')
-    note_model(computer, others.sha256, '/no/such/model.pth')
+    record_model(computer, others.sha256, '/no/such/model.pth')
     one = JobCode(local_code, SevenNetSettings(device='cpu'), JobResources(), model=others)
     missed = run(inputs_of(one, first.inputs.environment))
     assert not missed.base.caching.is_created_from_cache

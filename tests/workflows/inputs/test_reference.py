@@ -16,7 +16,7 @@ pytestmark = pytest.mark.integration
 
 
 def select(given):
-    return {'kind': 'fps', 'n_structures': 5, 'given': given}
+    return {'kind': 'fps', 'n_structures': 5, 'reference_dataset': given}
 
 
 def hits(campaign, name):
@@ -32,9 +32,9 @@ def test_a_reference_dataset_may_be_moved_after_submission(run_campaign, campaig
     assert campaign.is_finished_ok, campaign.exit_message
     (selecting,) = (node for node in campaign.called if node.process_label == 'select_frames')
     assert selecting.inputs.reference_dataset.uuid == campaign.inputs.reference_dataset.uuid
-    assert campaign.outputs.selection_report['n_given'] == 1
+    assert campaign.outputs.selection_report['n_reference'] == 1
     # The path is not hashed, so the same content at another path gives the same selection.
-    assert 'given' not in campaign.inputs.sampling.get_dict()
+    assert 'reference_dataset' not in campaign.inputs.sampling.get_dict()
     again = run_campaign(**{**sections, 'sampling': select('renamed.traj')})
     assert hits(again, 'select_frames') == [True]
     bulk('Au', cubic=True).write(campaign_folder / 'renamed.traj')
@@ -46,8 +46,8 @@ def test_a_campaign_extends_the_dataset_of_an_earlier_one(tiny_campaign, run_cam
     assert campaign.is_finished_ok, campaign.exit_message
     assert campaign.inputs.reference_dataset.uuid == tiny_campaign.outputs.dataset.uuid
     report = campaign.outputs.selection_report.get_dict()
-    assert report['n_given'] == report['passed_over']['given'] == 10
-    assert report['given_label_sources'] == tiny_campaign.outputs.dataset.base.attributes.get('label_sources')
+    assert report['n_reference'] == report['discarded']['reference_dataset'] == 10
+    assert report['reference_label_sources'] == tiny_campaign.outputs.dataset.base.attributes.get('label_sources')
     assert np.isfinite(campaign.outputs.selection.get_array('distance')).all()
 
 
@@ -65,13 +65,13 @@ def test_a_campaign_without_a_dataset_is_refused(aiida_profile, state, status):
         node.set_exit_status(status)
         node.set_exit_message('1 of 9 explorations succeeded')
     node.store()
-    with refused(Code.DATASET_MISSING, 'sampling.given:', node.label):
+    with refused(Code.DATASET_MISSING, 'sampling.reference_dataset:', node.label):
         reference_dataset(FromCampaign(campaign=node.label))
 
 
 def test_an_unknown_campaign_and_another_node_are_refused(aiida_profile):
-    with refused(Code.CAMPAIGN_MISSING, 'sampling.given:', "'nobody'"):
+    with refused(Code.CAMPAIGN_MISSING, 'sampling.reference_dataset:', "'nobody'"):
         reference_dataset(FromCampaign(campaign='nobody'))
     other = orm.Int(3).store()
-    with refused(Code.CAMPAIGN_MISSING, 'sampling.given:', f"'{other.pk}'"):
+    with refused(Code.CAMPAIGN_MISSING, 'sampling.reference_dataset:', f"'{other.pk}'"):
         reference_dataset(FromCampaign(campaign=str(other.pk)))

@@ -18,15 +18,15 @@ from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_from_node
 from aiida_mlip_autopipe.descriptors.contract import (
     DESCRIPTORS_FILE,
-    PROJECTION_FILE,
+    PCA_FILE,
     STRUCTURES_FILE,
-    DescriptionJob,
+    DescriptorsJob,
 )
 from aiida_mlip_autopipe.descriptors.structures_file import structure_arrays, write_structures
 from aiida_mlip_autopipe.jobs import contract
 
 
-class DescriptionCalculation(CalculatorJob):
+class DescriptorsCalculation(CalculatorJob):
     """Runs ``python -m aiida_mlip_autopipe.descriptors job.json`` with the given code."""
 
     @classmethod
@@ -42,17 +42,17 @@ class DescriptionCalculation(CalculatorJob):
         )
         spec.input('descriptor', valid_type=orm.Dict, help='Settings of the descriptor.')
         spec.input(
-            'projection',
+            'pca',
             valid_type=orm.ArrayData,
             required=False,
             help='Principal components. If provided, each atom is described, in these components.',
         )
         spec.input('species', valid_type=orm.List, help='Atomic numbers that the descriptor covers.')
-        spec.input('description_version', valid_type=orm.Str, help='Version of the science of the descriptors.')
+        spec.input('descriptors_version', valid_type=orm.Str, help='Version of the science of the descriptors.')
         # Only learned descriptors need it.
         spec.inputs['calculator'].required = False
-        validators.guard(spec.inputs, validators.DESCRIPTION, validators.description)
-        spec.inputs['metadata']['options']['parser_name'].default = 'mlip_autopipe.describe'
+        validators.guard(spec.inputs, validators.DESCRIPTORS, validators.descriptors_job)
+        spec.inputs['metadata']['options']['parser_name'].default = 'mlip_autopipe.descriptors'
         spec.output(
             'descriptors',
             valid_type=orm.ArrayData,
@@ -72,12 +72,12 @@ class DescriptionCalculation(CalculatorJob):
         links: list[RemoteLink] = []
         if 'calculator' in self.inputs:
             calculator, links = self._link_model()
-        job = DescriptionJob(
-            description_version=self.inputs.description_version.value,
+        job = DescriptorsJob(
+            descriptors_version=self.inputs.descriptors_version.value,
             descriptor=self.inputs.descriptor.get_dict(),
             species=tuple(self.inputs.species.get_list()),
             calculator=calculator,
-            projection=PROJECTION_FILE if 'projection' in self.inputs else None,
+            pca=PCA_FILE if 'pca' in self.inputs else None,
             **self._shared_fields(),
         )
         Path(folder.get_abs_path(contract.JOB_FILE)).write_text(job.model_dump_json(indent=2))
@@ -87,9 +87,9 @@ class DescriptionCalculation(CalculatorJob):
         else:
             legs = [trajectory_from_node(leg) for leg in in_order(self.inputs.legs.values())]
             write_structures(structures_file, legs)
-        if 'projection' in self.inputs:
-            projection_file = folder.get_abs_path(PROJECTION_FILE)
-            np.savez(projection_file, **dict(self.inputs.projection.get_iterarrays()))
+        if 'pca' in self.inputs:
+            pca_file = folder.get_abs_path(PCA_FILE)
+            np.savez(pca_file, **dict(self.inputs.pca.get_iterarrays()))
         calculation = self._call_runner(contract.JOB_FILE, module='aiida_mlip_autopipe.descriptors')
         calculation.remote_symlink_list = links
         calculation.retrieve_temporary_list = [DESCRIPTORS_FILE]

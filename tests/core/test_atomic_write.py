@@ -3,13 +3,13 @@ import os
 import pytest
 from support.errors import refused
 
+from aiida_mlip_autopipe.core.atomic_write import atomic_write
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.core.whole_file import whole_file
 
 
 def test_a_file_appears_only_when_it_is_complete(tmp_path):
     path = tmp_path / 'out.txt'
-    with whole_file(path, overwrite=False) as unfinished:
+    with atomic_write(path, overwrite=False) as unfinished:
         unfinished.write_text('new')
         assert not path.exists()
     assert path.read_text() == 'new'
@@ -21,7 +21,7 @@ def test_after_an_error_the_earlier_file_is_unchanged(tmp_path):
     path.write_text('old')
 
     def write_half():
-        with whole_file(path, overwrite=True) as unfinished:
+        with atomic_write(path, overwrite=True) as unfinished:
             unfinished.write_text('half')
             raise KeyboardInterrupt
 
@@ -42,5 +42,5 @@ def test_after_an_error_the_earlier_file_is_unchanged(tmp_path):
 def test_a_file_that_cannot_be_written_is_refused_before_the_block_runs(tmp_path, name, code, value):
     (tmp_path / 'old.txt').write_text('old')
     (tmp_path / 'folder').mkdir()
-    with refused(code, str(tmp_path / value)), whole_file(tmp_path / name, overwrite=False):
+    with refused(code, str(tmp_path / value)), atomic_write(tmp_path / name, overwrite=False):
         pytest.fail('the block ran')

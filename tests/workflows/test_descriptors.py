@@ -50,8 +50,8 @@ def by_job(in_place, run):
 
 
 def test_descriptors_from_jobs_give_the_same_selection(in_place, by_job):
-    assert hits(in_place, 'DescriptionCalculation') == hits(in_place, 'SelectionCalculation') == []
-    assert hits(by_job, 'DescriptionCalculation') == hits(by_job, 'SelectionCalculation') == [False]
+    assert hits(in_place, 'DescriptorsCalculation') == hits(in_place, 'SelectionCalculation') == []
+    assert hits(by_job, 'DescriptorsCalculation') == hits(by_job, 'SelectionCalculation') == [False]
     assert hits(by_job, 'select_frames') == []
     assert hits(by_job, 'ExplorationCalculation') == [True] * 2
     for name in ('frame', 'step'):
@@ -64,7 +64,7 @@ def test_descriptors_from_jobs_give_the_same_selection(in_place, by_job):
 
 
 def test_the_descriptors_of_all_trajectories_are_in_one_node(by_job):
-    (job,) = (node for node in by_job.called_descendants if node.process_label == 'DescriptionCalculation')
+    (job,) = (node for node in by_job.called_descendants if node.process_label == 'DescriptorsCalculation')
     assert len(job.inputs.legs) == 2
     features = job.outputs.descriptors.get_array('features')
     assert features.dtype == np.float32
@@ -74,10 +74,12 @@ def test_the_descriptors_of_all_trajectories_are_in_one_node(by_job):
 
 
 def test_another_selection_reuses_explorations_and_descriptors(by_job, run):
-    parts = [{'share': 0.5, 'sampler': {'kind': kind, 'descriptor': fps()['descriptor']}} for kind in ('direct', 'fps')]
+    parts = [
+        {'fraction': 0.5, 'sampler': {'kind': kind, 'descriptor': fps()['descriptor']}} for kind in ('direct', 'fps')
+    ]
     campaign = run({'kind': 'mix', 'n_structures': 6, 'parts': parts}, BY_JOB)
     assert hits(campaign, 'ExplorationCalculation') == [True] * 2
-    assert hits(campaign, 'DescriptionCalculation') == [True]
+    assert hits(campaign, 'DescriptorsCalculation') == [True]
     assert hits(campaign, 'SelectionCalculation') == [False]
     # The selection job is cached, too.
     assert hits(run({'kind': 'mix', 'n_structures': 6, 'parts': parts}, BY_JOB), 'SelectionCalculation') == [True]
@@ -86,7 +88,7 @@ def test_another_selection_reuses_explorations_and_descriptors(by_job, run):
 def test_another_descriptor_is_computed(by_job, run):
     campaign = run(fps(descriptor={'n_max': 3, 'l_max': 2}), BY_JOB)
     assert hits(campaign, 'ExplorationCalculation') == [True] * 2
-    assert hits(campaign, 'DescriptionCalculation') == [False]
+    assert hits(campaign, 'DescriptorsCalculation') == [False]
 
 
 def environment(**settings):
@@ -95,39 +97,39 @@ def environment(**settings):
 
 def test_another_selection_reuses_the_descriptors_of_environments(by_job, run, monkeypatch):
     # Each seed has more environments than this, so it has a separate job.
-    monkeypatch.setattr('aiida_mlip_autopipe.workflows.description.ENVIRONMENTS_PER_JOB', 1)
+    monkeypatch.setattr('aiida_mlip_autopipe.workflows.descriptors.ENVIRONMENTS_PER_JOB', 1)
     in_place = run(environment(), IN_PLACE)
-    assert hits(in_place, 'DescriptionCalculation') == []
+    assert hits(in_place, 'DescriptorsCalculation') == []
     first = run(environment(), BY_JOB)
     assert hits(first, 'fit_environments') == [False]
-    assert hits(first, 'DescriptionCalculation') == [False] * 2
+    assert hits(first, 'DescriptorsCalculation') == [False] * 2
     for name in ('frame', 'step', 'gain'):
         expected = in_place.outputs.selection.get_array(name)
         np.testing.assert_array_equal(first.outputs.selection.get_array(name), expected)
     assert first.outputs.selection_report['descriptor'] == in_place.outputs.selection_report['descriptor']
-    (job, _) = (node for node in first.called_descendants if node.process_label == 'DescriptionCalculation')
+    (job, _) = (node for node in first.called_descendants if node.process_label == 'DescriptorsCalculation')
     (leg,) = job.inputs.legs.values()
     points = job.outputs.descriptors.get_array('features')
     assert points.dtype == np.float32
     assert len(points) == len(leg.symbols) * len(leg.get_stepids())
-    part = {'kind': 'environment', 'descriptor': fps()['descriptor'], 'n_kinds': 20}
+    part = {'kind': 'environment', 'descriptor': fps()['descriptor'], 'n_clusters': 20}
     within = {'kind': 'stratified', 'n_structures': 5, 'by': 'seed', 'within': part}
-    for another in (environment(n_structures=4, n_kinds=9), within):
+    for another in (environment(n_structures=4, n_clusters=9), within):
         again = run(another, BY_JOB)
         assert hits(again, 'ExplorationCalculation') == [True] * 2
         assert hits(again, 'fit_environments') == [True]
-        assert hits(again, 'DescriptionCalculation') == [True] * 2
+        assert hits(again, 'DescriptorsCalculation') == [True] * 2
         assert hits(again, 'SelectionCalculation') == [False]
 
 
 def test_a_reference_dataset_is_described_by_a_job_once(by_job, run, campaign_folder):
     # No frame has this element, so the descriptors of all frames must cover it, too.
     bulk('Pt', cubic=True).write(campaign_folder / 'old.traj')
-    extended = fps(given='old.traj')
+    extended = fps(reference_dataset='old.traj')
     in_place = run(extended, IN_PLACE)
     first, second = run(extended, BY_JOB), run({**extended, 'n_structures': 4}, BY_JOB)
-    assert hits(first, 'DescriptionCalculation') == [False] * 2
-    assert hits(second, 'DescriptionCalculation') == [True] * 2
+    assert hits(first, 'DescriptorsCalculation') == [False] * 2
+    assert hits(second, 'DescriptorsCalculation') == [True] * 2
     for name in ('frame', 'step'):
         expected = in_place.outputs.selection.get_array(name)
         np.testing.assert_array_equal(first.outputs.selection.get_array(name), expected)
@@ -137,7 +139,7 @@ def test_a_reference_dataset_is_described_by_a_job_once(by_job, run, campaign_fo
 
 def test_a_campaign_whose_descriptors_cannot_be_computed_fails_with_the_reason(run_campaign, campaign_config):
     def set_a_wrong_version(builder):
-        builder.description['description_version'] = orm.Str('another')
+        builder.description['descriptors_version'] = orm.Str('another')
 
     alloy = campaign_config().generation[0].model_dump(mode='json')
     campaign = run_campaign(set_a_wrong_version, sampling=fps(), execution=BY_JOB, generation=[alloy])
@@ -168,7 +170,7 @@ def test_jobs_without_a_result_are_submitted_again(run_campaign, campaign_config
     alloy = campaign_config().generation[0].model_dump(mode='json')
     campaign = run_campaign(losing(tmp_path, 1, MAX_LOST), sampling=fps(), execution=BY_JOB, generation=[alloy])
     assert campaign.is_finished_ok, campaign.exit_message
-    assert statuses(campaign, 'DescriptionCalculation') == [300, 0]
+    assert statuses(campaign, 'DescriptorsCalculation') == [300, 0]
     assert statuses(campaign, 'SelectionCalculation') == [300] * MAX_LOST + [0]
 
 
@@ -186,15 +188,15 @@ def test_learned_descriptors_are_computed_once(emt_code, run_campaign, campaign_
     assert campaign.is_finished_ok, campaign.exit_message
     described = campaign.outputs.selection_report['descriptor']
     assert (described['kind'], described['n_features']) == ('learned', 128)
-    (job,) = (node for node in campaign.called_descendants if node.process_label == 'DescriptionCalculation')
+    (job,) = (node for node in campaign.called_descendants if node.process_label == 'DescriptorsCalculation')
     assert job.outputs.result['model_sha256'] == job.inputs.model.sha256
     again = run_campaign(sampling={**learned, 'n_structures': 4}, **sections)
-    assert hits(again, 'DescriptionCalculation') == [True]
+    assert hits(again, 'DescriptorsCalculation') == [True]
     assert len(again.outputs.selection.get_array('frame')) == 4
     rattled = bulk('Al', cubic=True)
     rattled.rattle(0.05, seed=3)
     rattled.write(campaign_folder / 'old_al.traj')
-    extended = run_campaign(sampling={**learned, 'given': 'old_al.traj'}, **sections)
-    assert sorted(hits(extended, 'DescriptionCalculation')) == [False, True]
+    extended = run_campaign(sampling={**learned, 'reference_dataset': 'old_al.traj'}, **sections)
+    assert sorted(hits(extended, 'DescriptorsCalculation')) == [False, True]
     # The reference structures count as selected, so the first frame has a distance.
     assert np.isfinite(extended.outputs.selection.get_array('distance')).all()

@@ -7,7 +7,7 @@ from support.sampling import sampling, select
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.sampling import sampling_union, select_frames
-from aiida_mlip_autopipe.sampling.pool.given import check_given, read_given
+from aiida_mlip_autopipe.sampling.pool.reference_dataset import check_reference_file, read_reference_dataset
 from aiida_mlip_autopipe.sampling.selection_settings import FromCampaign
 
 SOAP = {'n_max': 4, 'l_max': 3}
@@ -33,10 +33,10 @@ def choose(frames, make_trajectory, settings):
 
 @pytest.mark.parametrize('kind', ['random', 'stride', 'fps'])
 def test_structures_of_the_reference_dataset_are_not_chosen(frames, old, make_trajectory, kind):
-    settings = sampling(kind, n_structures=12, given=old)
+    settings = sampling(kind, n_structures=12, reference_dataset=old)
     indices, report = choose(frames, make_trajectory, settings)
     assert sorted(indices) == list(range(3, 12))
-    assert report['n_given'] == report['passed_over']['given'] == 3
+    assert report['n_reference'] == report['discarded']['reference_dataset'] == 3
     assert report['n_candidates'] == 9
 
 
@@ -51,14 +51,14 @@ def test_the_level_of_theory_of_the_reference_dataset_is_reported(frames, tmp_pa
         for atoms in structures:
             atoms.info['label_source'] = 'dft:vasp:pbe'
         write(tmp_path / name, structures)
-    _, report = choose(frames, make_trajectory, sampling('random', n_structures=2, given=tmp_path / name))
-    assert report['given_label_sources'] == ['dft:vasp:pbe']
+    _, report = choose(frames, make_trajectory, sampling('random', n_structures=2, reference_dataset=tmp_path / name))
+    assert report['reference_label_sources'] == ['dft:vasp:pbe']
 
 
 def test_fps_continues_the_selection_of_the_reference_dataset(frames, tmp_path, make_trajectory):
     complete, _ = choose(frames, make_trajectory, sampling('fps', n_structures=8, descriptor=SOAP))
     write(tmp_path / 'old.traj', [frames[i] for i in complete[:4]])
-    settings = sampling('fps', n_structures=4, descriptor=SOAP, given=tmp_path / 'old.traj')
+    settings = sampling('fps', n_structures=4, descriptor=SOAP, reference_dataset=tmp_path / 'old.traj')
     selection = select([make_trajectory(frames)], settings)
     assert selection.frame_indices.tolist() == complete[4:]
     assert selection.distances[0] > 0
@@ -69,7 +69,7 @@ def test_a_rotated_copy_of_a_reference_structure_is_not_chosen(frames, tmp_path,
     for atoms in copies:
         atoms.rotate(30, 'z', rotate_cell=True)
     write(tmp_path / 'old.traj', copies[:11])
-    settings = sampling('fps', n_structures=12, descriptor=SOAP, given=tmp_path / 'old.traj')
+    settings = sampling('fps', n_structures=12, descriptor=SOAP, reference_dataset=tmp_path / 'old.traj')
     assert choose(frames, make_trajectory, settings)[0] == [11]
 
 
@@ -77,7 +77,7 @@ def test_the_reference_dataset_can_contain_other_elements_than_the_frames(frames
     other = frames[0].copy()
     other.numbers[:] = 28
     write(tmp_path / 'old.traj', other)
-    settings = sampling('fps', n_structures=2, descriptor=SOAP, given=tmp_path / 'old.traj')
+    settings = sampling('fps', n_structures=2, descriptor=SOAP, reference_dataset=tmp_path / 'old.traj')
     assert choose(frames, make_trajectory, settings)[1]['descriptor']['species'] == [28, 29, 79]
 
 
@@ -85,9 +85,11 @@ def test_the_reference_dataset_is_a_file_or_belongs_to_a_campaign(old):
     adapter = TypeAdapter(sampling_union())
 
     def validate(given):
-        settings = adapter.validate_python({'kind': 'random', 'given': given}, context={'folder': old.parent})
+        settings = adapter.validate_python(
+            {'kind': 'random', 'reference_dataset': given}, context={'folder': old.parent}
+        )
         assert adapter.validate_python(settings.model_dump(mode='json')) == settings
-        return settings.given
+        return settings.reference_dataset
 
     assert validate(old.name) == old
     assert validate({'campaign': 1234}) == validate({'campaign': '1234'}) == FromCampaign(campaign='1234')
@@ -96,10 +98,10 @@ def test_the_reference_dataset_is_a_file_or_belongs_to_a_campaign(old):
 def test_a_reference_dataset_without_its_structures_is_refused(frames, old, make_trajectory):
     for given in (old, FromCampaign(campaign='old')):
         with refused(Code.VALUE_MISSING, str(given)):
-            select_frames([make_trajectory(frames)], sampling('random', given=given), random_seed=1)
+            select_frames([make_trajectory(frames)], sampling('random', reference_dataset=given), random_seed=1)
 
 
-@pytest.mark.parametrize('read', [read_given, check_given])
+@pytest.mark.parametrize('read', [read_reference_dataset, check_reference_file])
 def test_a_missing_unreadable_or_empty_file_is_refused(tmp_path, read):
     with refused(Code.FILE_MISSING, 'no.db'):
         read(tmp_path / 'no.db')
@@ -115,5 +117,5 @@ def test_a_missing_unreadable_or_empty_file_is_refused(tmp_path, read):
 
 def test_a_selection_is_refused_if_the_reference_dataset_contains_all_candidates(frames, tmp_path, make_trajectory):
     write(tmp_path / 'old.traj', frames)
-    with refused(Code.CANDIDATES_MISSING, '12 given'):
-        choose(frames, make_trajectory, sampling('random', given=tmp_path / 'old.traj'))
+    with refused(Code.CANDIDATES_MISSING, '12 reference dataset'):
+        choose(frames, make_trajectory, sampling('random', reference_dataset=tmp_path / 'old.traj'))

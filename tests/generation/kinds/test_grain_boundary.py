@@ -10,7 +10,7 @@ from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.generation.geometry.coincidence import rotations
-from aiida_mlip_autopipe.generation.kinds.interface import InterfaceSettings
+from aiida_mlip_autopipe.generation.kinds.grain_boundary import GrainBoundarySettings
 
 COPPER = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
 A_CU = 3.61
@@ -18,8 +18,8 @@ TITANIUM = {'kind': 'alloy', 'composition': {'Ti': 1.0}, 'lattice': 'hcp'}
 A_TI = 2.95
 
 
-def interface(of: dict = COPPER, **fields) -> dict:
-    return {'kind': 'interface', 'of': of, **fields}
+def grain_boundary(of: dict = COPPER, **fields) -> dict:
+    return {'kind': 'grain_boundary', 'of': of, **fields}
 
 
 def cube_axes(atoms, low: float, high: float) -> np.ndarray:
@@ -67,7 +67,7 @@ def coincidence_index(atoms, split: float = 0.5) -> int:
 )  # fmt: skip
 @pytest.mark.parametrize('character', ['tilt', 'twist'])
 def test_the_disorientation_and_coincidence_of_cubic_grains_are_those_of_sigma(generate, axis, sigma, angle, character):
-    entry = interface(axes=[axis], sigmas=[sigma], characters=[character], thickness_A=12,
+    entry = grain_boundary(axes=[axis], sigmas=[sigma], characters=[character], thickness_A=12,
                       validation={'max_atoms': 2000})  # fmt: skip
     result = generate(entry)
     assert result.seeds
@@ -80,15 +80,15 @@ def test_the_disorientation_and_coincidence_of_cubic_grains_are_those_of_sigma(g
 
 
 def test_the_axis_is_in_the_plane_of_a_tilt_boundary_and_normal_to_that_of_a_twist_boundary(generate):
-    for seed in generate(interface(max_sigma=13)).seeds:
+    for seed in generate(grain_boundary(max_sigma=13)).seeds:
         product_ = np.dot(seed.record['plane'], seed.record['axis'])
         assert (product_ == 0) == (seed.record['character'] == 'tilt')
-    tilts = generate(interface(sigmas=[5], characters=['tilt'])).seeds
+    tilts = generate(grain_boundary(sigmas=[5], characters=['tilt'])).seeds
     assert sorted(tuple(sorted(np.abs(seed.record['plane']))) for seed in tilts) == [(0, 1, 2), (0, 1, 3)]
 
 
 def test_asymmetric_tilt_boundaries_follow_the_symmetric_ones(generate):
-    entry = interface(sigmas=[5], characters=['tilt'], n_tilt_planes=4, merge_factor=0.0, thickness_A=8,
+    entry = grain_boundary(sigmas=[5], characters=['tilt'], n_tilt_planes=4, merge_factor=0.0, thickness_A=8,
                       validation={'min_distance_factor': 0, 'max_atoms': 2000})  # fmt: skip
     seeds = generate(entry).seeds
     families = []
@@ -112,7 +112,7 @@ def test_asymmetric_tilt_boundaries_follow_the_symmetric_ones(generate):
 @pytest.mark.parametrize(('sigma', 'angle'), [(7, 21.79), (13, 27.80), (19, 13.17)])
 @pytest.mark.parametrize('character', ['tilt', 'twist'])
 def test_the_rotation_and_coincidence_of_hexagonal_grains_are_those_of_sigma(generate, sigma, angle, character):
-    entry = interface(TITANIUM, sigmas=[sigma], characters=[character], merge_factor=0.0, thickness_A=9,
+    entry = grain_boundary(TITANIUM, sigmas=[sigma], characters=[character], merge_factor=0.0, thickness_A=9,
                       validation={'min_distance_factor': 0, 'max_atoms': 2000})  # fmt: skip
     seeds = generate(entry).seeds
     assert len(seeds) == (2 if character == 'tilt' else 1)
@@ -157,7 +157,7 @@ def test_the_sigmas_of_an_axis_are_the_known_ones():
 
 
 def test_atoms_at_a_coherent_twin_boundary_have_twelve_neighbours(generate):
-    seeds = generate(interface(axes=[(1, 1, 0)], sigmas=[3], characters=['tilt'])).seeds
+    seeds = generate(grain_boundary(axes=[(1, 1, 0)], sigmas=[3], characters=['tilt'])).seeds
     twin = next(seed for seed in seeds if sorted(np.abs(seed.record['plane'])) == [1, 1, 1])
     counts = np.bincount(
         neighbour_list('i', positions=twin.atoms.positions, cell=twin.atoms.cell.array, pbc=twin.atoms.pbc, cutoff=2.7)
@@ -169,9 +169,9 @@ def test_atoms_at_a_coherent_twin_boundary_have_twelve_neighbours(generate):
 
 def test_atoms_that_are_too_close_are_merged(generate):
     kept = generate(
-        interface(sigmas=[5], characters=['tilt'], merge_factor=0.0, validation={'min_distance_factor': 0})
+        grain_boundary(sigmas=[5], characters=['tilt'], merge_factor=0.0, validation={'min_distance_factor': 0})
     ).seeds
-    merged = generate(interface(sigmas=[5], characters=['tilt'])).seeds
+    merged = generate(grain_boundary(sigmas=[5], characters=['tilt'])).seeds
     assert any(seed.record['n_merged'] for seed in merged)
     for before, after in zip(kept, merged, strict=True):
         assert len(before.atoms) - len(after.atoms) == after.record['n_merged']
@@ -182,17 +182,17 @@ def test_atoms_that_are_too_close_are_merged(generate):
 
 
 def test_each_seed_has_another_rigid_shift(generate):
-    seeds = generate(interface(sigmas=[5], characters=['twist'], rigid_shift=True, n_seeds=3)).seeds
+    seeds = generate(grain_boundary(sigmas=[5], characters=['twist'], rigid_shift=True, n_seeds=3)).seeds
     assert len({tuple(seed.record['shift']) for seed in seeds}) == 3
     assert all(0 <= part < 1 for seed in seeds for part in seed.record['shift'])
 
 
 def test_grain_boundaries_of_solid_solutions_and_salts_keep_composition_and_neutrality(generate):
     alloy = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Ni': 0.5}}
-    seeds = generate(interface(alloy, sigmas=[5], characters=['twist'], n_seeds=2)).seeds
+    seeds = generate(grain_boundary(alloy, sigmas=[5], characters=['twist'], n_seeds=2)).seeds
     assert all(np.mean(seed.atoms.symbols == 'Cu') == pytest.approx(0.5, abs=0.02) for seed in seeds)
     salt = {'kind': 'ionic', 'prototype': 'rocksalt', 'sites': {'A': 'Mg', 'X': 'O'}}
-    entry = interface(
+    entry = grain_boundary(
         salt, sigmas=[5], characters=['tilt'], merge_factor=0.0, gap_A=1.0, validation={'like_charges': False}
     )
     for seed in generate(entry).seeds:
@@ -201,26 +201,26 @@ def test_grain_boundaries_of_solid_solutions_and_salts_keep_composition_and_neut
 
 def test_the_nearest_sigmas_are_suggested_for_one_that_does_not_exist(generate):
     with refused(Code.BOUNDARY_IMPOSSIBLE, 'Σ7', '0 0 1', '5, 13, 17'):
-        generate(interface(sigmas=[7]))
+        generate(grain_boundary(sigmas=[7]))
     with refused(Code.BOUNDARY_IMPOSSIBLE, '0 0 1', ' 3', '5'):
-        generate(interface(max_sigma=3))
+        generate(grain_boundary(max_sigma=3))
 
 
 def test_a_crystal_or_an_axis_without_coincidences_is_refused(generate):
     rutile = {'kind': 'ionic', 'prototype': 'rutile', 'sites': {'A': 'Ti', 'X': 'O'}}
     with refused(Code.HOST_UNSUITABLE, 'O4Ti2', 'tetragonal'):
-        generate(interface(rutile))
+        generate(grain_boundary(rutile))
     with refused(Code.BOUNDARY_IMPOSSIBLE, '0 0 1', '1 1 0'):
-        generate(interface(TITANIUM, axes=[[1, 1, 0]]))
+        generate(grain_boundary(TITANIUM, axes=[[1, 1, 0]]))
     with refused(Code.BOUNDARY_IMPOSSIBLE, '0 0 1', ' 5', '7'):
-        generate(interface(TITANIUM))
+        generate(grain_boundary(TITANIUM))
 
 
 def test_a_quasi_random_boundary_is_refused():
     with refused(Code.HOST_UNSUITABLE, 'arrangement: random'):
-        InterfaceSettings(of={**COPPER, 'arrangement': 'sqs'})
+        GrainBoundarySettings(of={**COPPER, 'arrangement': 'sqs'})
 
 
 def test_the_axis_000_is_refused():
     with refused(Code.VALUE_INVALID, 'axes.0', '0 0 0'):
-        InterfaceSettings(of=COPPER, axes=[[0, 0, 0]])
+        GrainBoundarySettings(of=COPPER, axes=[[0, 0, 0]])

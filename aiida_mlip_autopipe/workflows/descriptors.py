@@ -12,11 +12,11 @@ from ase.data import atomic_numbers
 from aiida_mlip_autopipe import sampling
 from aiida_mlip_autopipe.aiida_internals import WorkChainSpec, use_cache
 from aiida_mlip_autopipe.calculations import validators
-from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
+from aiida_mlip_autopipe.calculations.descriptors import DescriptorsCalculation
 from aiida_mlip_autopipe.calculations.fit_environments import fit_environments
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.trajectory import in_order, link_labels, trajectory_id
-from aiida_mlip_autopipe.descriptors.describe import asked_descriptors
+from aiida_mlip_autopipe.descriptors.describe import required_descriptors
 from aiida_mlip_autopipe.jobs.environment import Environment
 from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 
@@ -26,7 +26,7 @@ FRAMES_PER_JOB = 10_000
 ENVIRONMENTS_PER_JOB = 320_000
 
 
-class DescriptionWorkChain(ThrottledWorkChain):
+class DescriptorsWorkChain(ThrottledWorkChain):
     """Computes the requested descriptors for all frames."""
 
     @classmethod
@@ -37,15 +37,15 @@ class DescriptionWorkChain(ThrottledWorkChain):
         spec.input('descriptors', valid_type=orm.List, help='`of` (what to describe) and `descriptor` of each.')
         spec.input('reference_dataset', valid_type=DatasetData, required=False, help='Structures to describe, too.')
         spec.expose_inputs(
-            DescriptionCalculation,
+            DescriptorsCalculation,
             namespace='job',
-            exclude=('legs', 'reference_dataset', 'descriptor', 'species', 'projection'),
+            exclude=('legs', 'reference_dataset', 'descriptor', 'species', 'pca'),
         )
         spec.input('max_concurrent_jobs', valid_type=int, is_metadata=True, help='Maximum number of jobs at a time.')
         spec.input('reuse_finished', valid_type=bool, is_metadata=True, default=False, help='Take jobs from the cache.')
-        validators.guard(spec.inputs, validators.DESCRIPTIONS, validators.descriptions)
+        validators.guard(spec.inputs, validators.DESCRIPTORS_WORK_CHAIN, validators.descriptors_work_chain)
         spec.output_namespace('descriptors', valid_type=orm.ArrayData, help='The descriptors, for each job.')
-        spec.exit_code(401, 'ERROR_DESCRIPTION', message='Descriptors could not be computed: {reason}')
+        spec.exit_code(401, 'ERROR_DESCRIPTORS', message='Descriptors could not be computed: {reason}')
         spec.outline(cls.plan, while_(cls.has_unfinished)(cls.fill_slots), cls.gather)
 
     def plan(self) -> ExitCode | None:
@@ -54,7 +54,7 @@ class DescriptionWorkChain(ThrottledWorkChain):
         legs = in_order(self.inputs.legs.values())
         self.ctx.legs = {trajectory_id(leg): leg.pk for leg in legs}
         shapes = {trajectory_id(leg): leg.get_shape('positions') for leg in legs}
-        self.ctx.plan, self.ctx.projections = {}, {}
+        self.ctx.plan, self.ctx.pcas = {}, {}
         species = {atomic_numbers[symbol] for leg in self.inputs.legs.values() for symbol in leg.symbols}
         if 'reference_dataset' in self.inputs:
             species |= {
@@ -91,15 +91,15 @@ class DescriptionWorkChain(ThrottledWorkChain):
                 legs=dict(self.inputs.legs),
             )
         if not node.is_finished_ok:
-            return self.exit_codes.ERROR_DESCRIPTION.format(reason=node.exit_message)
-        self.ctx.projections[number] = outputs['projection'].pk
+            return self.exit_codes.ERROR_DESCRIPTORS.format(reason=node.exit_message)
+        self.ctx.pcas[number] = outputs['pca'].pk
         return None
 
     def submit_one(self, label: str) -> orm.CalcJobNode:
         """Submit a descriptor job."""
         number, trajectory_ids = self.ctx.plan[label]
         descriptor = self.inputs.descriptors.get_list()[number]['descriptor']
-        inputs = self.exposed_inputs(DescriptionCalculation, 'job')
+        inputs = self.exposed_inputs(DescriptorsCalculation, 'job')
         if descriptor['kind'] != 'learned':
             inputs.pop('calculator', None)
             inputs.pop('model', None)
@@ -111,11 +111,11 @@ class DescriptionWorkChain(ThrottledWorkChain):
             inputs.reference_dataset = self.inputs.reference_dataset
         inputs.descriptor = orm.Dict(descriptor)
         inputs.species = self.ctx.species
-        if number in self.ctx.projections:
-            inputs.projection = orm.load_node(self.ctx.projections[number])
+        if number in self.ctx.pcas:
+            inputs.pca = orm.load_node(self.ctx.pcas[number])
         inputs.metadata['call_link_label'] = self.link_label(label)
-        with use_cache('mlip_autopipe.describe', self.inputs.reuse_finished):
-            return self.submit(DescriptionCalculation, inputs)
+        with use_cache('mlip_autopipe.descriptors', self.inputs.reuse_finished):
+            return self.submit(DescriptorsCalculation, inputs)
 
     def gather(self) -> ExitCode | None:
         """Collect the descriptors of the jobs; fail unless all of them are there."""
@@ -127,7 +127,7 @@ class DescriptionWorkChain(ThrottledWorkChain):
                 self.out(f'descriptors.{label}', node.outputs.descriptors)
             else:
                 failure = node.exit_message or str(node.process_state)
-        return None if failure is None else self.exit_codes.ERROR_DESCRIPTION.format(reason=failure)
+        return None if failure is None else self.exit_codes.ERROR_DESCRIPTORS.format(reason=failure)
 
 
 def descriptors_for_jobs(sampling: Mapping[str, Any], n_frames: int, min_frames: int) -> list[dict[str, Any]]:
@@ -144,7 +144,7 @@ def descriptors_for_jobs(sampling: Mapping[str, Any], n_frames: int, min_frames:
     """
     by_job = [
         {'of': request.of, 'descriptor': request.descriptor}
-        for request in asked_descriptors(sampling)
+        for request in required_descriptors(sampling)
         if request.descriptor['kind'] == 'learned' or n_frames >= min_frames
     ]
     return [one for place, one in enumerate(by_job) if one not in by_job[:place]]

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from aiida_mlip_autopipe.jobs.granted import granted_threads
+from aiida_mlip_autopipe.jobs.allocated import allocated_threads
 
 
 @pytest.fixture(autouse=True)
@@ -25,15 +25,15 @@ def machine_of_sixteen_cores(monkeypatch):
     ],
 )
 def test_the_number_of_threads_is_the_number_of_allocated_cores(environment, threads):
-    assert granted_threads(environment) == threads
+    assert allocated_threads(environment) == threads
 
 
 @pytest.mark.integration
 def test_a_job_restarts_with_the_allocated_threads_before_numpy_is_imported():
     environment = {**os.environ, 'OMP_NUM_THREADS': '7', 'SLURM_CPUS_PER_TASK': '1'}
     code = (
-        'import os; from aiida_mlip_autopipe.jobs.granted import take_granted_threads\n'
-        'print("start", os.environ["OMP_NUM_THREADS"]); take_granted_threads()'
+        'import os; from aiida_mlip_autopipe.jobs.allocated import use_allocated_threads\n'
+        'print("start", os.environ["OMP_NUM_THREADS"]); use_allocated_threads()'
     )
     done = subprocess.run(
         [sys.executable, '-u', '-c', code], env=environment, capture_output=True, text=True, check=True

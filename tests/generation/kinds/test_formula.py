@@ -9,12 +9,12 @@ from pymatgen.core import Composition
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.generation.chemistry.oxidation import states_about
-from aiida_mlip_autopipe.generation.kinds.knowledge import KnowledgeGenerator, KnowledgeSettings
+from aiida_mlip_autopipe.generation.chemistry.oxidation import states_around
+from aiida_mlip_autopipe.generation.kinds.formula import FormulaGenerator, FormulaSettings
 
 
-def knowledge(formula: str, **fields) -> dict:
-    return {'kind': 'knowledge', 'formula': formula, 'n_random': 0, **fields}
+def formula_entry(formula: str, **fields) -> dict:
+    return {'kind': 'formula', 'formula': formula, 'n_random': 0, **fields}
 
 
 def spacegroup(atoms) -> int:
@@ -31,7 +31,7 @@ def spacegroup(atoms) -> int:
      ('Cu3Au', 'AB3_cP4_221_a_c', 221)],
 )  # fmt: skip
 def test_the_structure_type_of_the_compound_is_found(generate, formula, label, number):
-    seeds = generate(knowledge(formula, max_prototypes=100)).seeds
+    seeds = generate(formula_entry(formula, max_prototypes=100)).seeds
     found = [seed for seed in seeds if seed.record['prototype'] == label]
     assert found
     assert {spacegroup(seed.atoms) for seed in found} == {number}
@@ -45,20 +45,20 @@ def test_the_structure_type_of_the_compound_is_found(generate, formula, label, n
     [('MgO', 18.7), ('NaCl', 44.9), ('Al2O3', 42.4), ('TiO2', 31.2), ('CaF2', 40.8), ('SrTiO3', 59.5), ('Cu3Au', 52.7)],
 )
 def test_the_volume_is_near_that_of_the_real_crystal(formula, volume):
-    estimate = KnowledgeGenerator(KnowledgeSettings(formula=formula)).volume
+    estimate = FormulaGenerator(FormulaSettings(formula=formula)).volume
     assert (estimate / volume) ** (1 / 3) == pytest.approx(1, abs=0.07)
 
 
 @pytest.mark.physics
 def test_atoms_with_mixed_valence_have_integer_charges(generate):
-    for seed in generate(knowledge('Fe3O4', max_prototypes=5)).seeds:
+    for seed in generate(formula_entry('Fe3O4', max_prototypes=5)).seeds:
         charges = seed.atoms.get_initial_charges()[seed.atoms.symbols == 'Fe']
         assert set(charges) == {2, 3}
         assert seed.atoms.get_initial_charges().sum() == 0
 
 
 def test_random_crystals_have_their_symmetry_and_are_reproducible(generate):
-    entry = knowledge('TiO2', max_prototypes=0, n_random=4, spacegroups=[136, 62, 225, 14])
+    entry = formula_entry('TiO2', max_prototypes=0, n_random=4, spacegroups=[136, 62, 225, 14])
     random.seed(3)
     state = random.getstate()
     first, second = generate(entry), generate(entry)
@@ -77,7 +77,7 @@ def test_random_crystals_have_their_symmetry_and_are_reproducible(generate):
 
 @pytest.mark.physics
 def test_a_cell_is_repeated_for_the_calculator(generate):
-    seeds = generate(knowledge('NaCl', max_prototypes=4), cutoff_A=5.0).seeds
+    seeds = generate(formula_entry('NaCl', max_prototypes=4), cutoff_A=5.0).seeds
     assert seeds
     for seed in seeds:
         assert max(seed.record['repeats']) > 1
@@ -100,7 +100,7 @@ def test_a_cell_is_repeated_for_the_calculator(generate):
     ],
 )  # fmt: skip
 def test_states_of_well_known_compounds_are_correct(formula, states):
-    found = KnowledgeGenerator(KnowledgeSettings(formula=formula))._states
+    found = FormulaGenerator(FormulaSettings(formula=formula))._states
     assert {symbol: found[symbol] for symbol in states} == pytest.approx(states)
     assert sum(found[s] * n for s, n in Composition(formula).get_el_amt_dict().items()) == pytest.approx(0)
 
@@ -110,20 +110,20 @@ def test_states_of_well_known_compounds_are_correct(formula, states):
     [('Fe', 8 / 3, (2, 3)), ('Fe', 3.0, (3, 3)), ('Bi', 4.0, (3, 5)), ('O', -0.5, (-1, 0)), ('O', -2.0, (-2, -2))],
 )
 def test_mixed_valence_uses_known_states_around_the_mean(symbol, mean, about):
-    assert states_about(symbol, mean) == about
+    assert states_around(symbol, mean) == about
 
 
 @pytest.mark.physics
 def test_the_error_of_an_unbalanced_formula_has_the_nearest_balanced_one(generate):
     with refused(Code.CHARGE_UNBALANCED, 'MgO3', '(MgO ', 'oxidation_states'):
-        generate(knowledge('MgO3'))
+        generate(formula_entry('MgO3'))
     with refused(Code.CHARGE_UNBALANCED, 'oxidation_states', 'Mg, O', 'MgO2', '-2 e'):
-        generate(knowledge('MgO2', oxidation_states={'Mg': 2, 'O': -2}))
+        generate(formula_entry('MgO2', oxidation_states={'Mg': 2, 'O': -2}))
     given = {'oxidation_states': {'K': 1, 'O': -0.5}, 'validation': {'like_charges': False}}
-    superoxide = generate(knowledge('KO2', **given)).seeds
+    superoxide = generate(formula_entry('KO2', **given)).seeds
     assert {sum(seed.atoms.get_initial_charges()) for seed in superoxide} == {0}
     assert {charge for seed in superoxide for charge in seed.atoms.get_initial_charges()} == {1, -1, 0}
-    metallic = generate(knowledge('MgB2', oxidation_states={'Mg': 0, 'B': 0}, max_prototypes=100)).seeds
+    metallic = generate(formula_entry('MgB2', oxidation_states={'Mg': 0, 'B': 0}, max_prototypes=100)).seeds
     assert 191 in {spacegroup(seed.atoms) for seed in metallic}  # the AlB2 type
 
 
@@ -139,4 +139,4 @@ def test_the_error_of_an_unbalanced_formula_has_the_nearest_balanced_one(generat
 )  # fmt: skip
 def test_an_invalid_formula_is_refused(fields, code, values):
     with refused(code, *values):
-        KnowledgeSettings(**fields)
+        FormulaSettings(**fields)

@@ -30,10 +30,10 @@ from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSet
 LARGEST_SIGMA = 51
 
 
-class InterfaceSettings(ComposedSettings):
+class GrainBoundarySettings(ComposedSettings):
     """Grain boundaries of a cubic or hexagonal crystal; a periodic cell contains two."""
 
-    kind: Literal['interface'] = 'interface'
+    kind: Literal['grain_boundary'] = 'grain_boundary'
     """Grain boundaries."""
     axes: Annotated[tuple[MillerIndex, ...], Field(min_length=1)] = ((0, 0, 1),)
     """Axes of the rotation between the grains; for a hexagonal crystal only [0, 0, 1]."""
@@ -76,11 +76,11 @@ class _Boundary:
     boundary: Boundary
 
 
-class InterfaceGenerator(ComposedGenerator):
+class GrainBoundaryGenerator(ComposedGenerator):
     """Makes all grain boundaries of all crystals, by axis and Σ."""
 
-    settings_class = InterfaceSettings
-    settings: InterfaceSettings
+    settings_class = GrainBoundarySettings
+    settings: GrainBoundarySettings
 
     @cached_property
     def _boundaries(self) -> list[_Boundary]:
@@ -251,4 +251,4 @@ def _merge(atoms: Atoms, unit: Atoms, factor: float) -> tuple[Atoms, int]:
     return kept, len(removed)
 
 
-VARIANT = InterfaceGenerator
+VARIANT = GrainBoundaryGenerator

@@ -8,7 +8,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, eq=False)
-class Projection:
+class PCA:
     """A PCA: the directions of the largest variance.
 
     Attributes
@@ -31,9 +31,9 @@ class Projection:
         total = float(self.variances.sum())
         return float(self.variances[: self.directions.shape[1]].sum()) / total if total > 0 else 1.0
 
-    def keep(self, n_directions: int) -> Projection:
+    def keep(self, n_directions: int) -> PCA:
         """Return the PCA with the first directions only (at least one)."""
-        return Projection(self.mean, self.directions[:, : max(n_directions, 1)], self.variances)
+        return PCA(self.mean, self.directions[:, : max(n_directions, 1)], self.variances)
 
     def apply(self, points: np.ndarray) -> np.ndarray:
         """Return the coordinates of points (m, d) along the directions, float32 (m, c)."""
@@ -41,13 +41,13 @@ class Projection:
         return projected
 
 
-def fit_projection(points: np.ndarray) -> Projection:
+def fit_pca(points: np.ndarray) -> PCA:
     """Return the PCA of points (m, d) with all components."""
     mean = points.mean(axis=0, dtype=np.float64)
     centred = points - mean.astype(np.float32)
     covariance = (centred.T @ centred).astype(np.float64) / len(points)
     variances, directions = np.linalg.eigh(covariance)
-    return Projection(
+    return PCA(
         mean.astype(np.float32),
         np.ascontiguousarray(directions[:, ::-1], dtype=np.float32),
         np.maximum(variances[::-1], 0.0),

@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.jobs import contract
 from aiida_mlip_autopipe.parsers.job import JobParser, first_line
 
 
-class DescriptionParser(JobParser):
+class DescriptorsParser(JobParser):
     """Attaches the descriptors if they are complete."""
 
     def attach(self, result: contract.Result, folder: Path) -> ExitCode | None:
@@ -43,7 +43,7 @@ class DescriptionParser(JobParser):
 
 
 def _of(inputs: Any) -> Of:
-    return 'environments' if 'projection' in inputs else 'structures'
+    return 'environments' if 'pca' in inputs else 'structures'
 
 
 def _legs(inputs: Any) -> list[orm.TrajectoryData]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 CORE_VARIABLES = ('SLURM_CPUS_PER_TASK', 'NCPUS', 'PBS_NUM_PPN', 'NSLOTS', 'LSB_DJOB_NUMPROC')
 
 
-def granted_threads(environ: Mapping[str, str]) -> int:
+def allocated_threads(environ: Mapping[str, str]) -> int:
     """Return the number of threads that numerical libraries may use.
 
     This is the number of cores that the scheduler has allocated. Without a scheduler it is ``OMP_NUM_THREADS``, and one
@@ -27,9 +27,9 @@ def granted_threads(environ: Mapping[str, str]) -> int:
     return max(1, min(int(asked), len(os.sched_getaffinity(0))))
 
 
-def take_granted_threads() -> None:
+def use_allocated_threads() -> None:
     """Restart the process if ``OMP_NUM_THREADS`` must change, because loaded libraries have already read it."""
-    threads = str(granted_threads(os.environ))
+    threads = str(allocated_threads(os.environ))
     if os.environ.get('OMP_NUM_THREADS') != threads:
         os.environ['OMP_NUM_THREADS'] = threads
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

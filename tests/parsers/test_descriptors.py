@@ -6,10 +6,10 @@ from aiida.plugins import ParserFactory
 from ase.build import bulk
 from ase.io import write
 
-from aiida_mlip_autopipe.calculations.describe import DescriptionCalculation
+from aiida_mlip_autopipe.calculations.descriptors import DescriptorsCalculation
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.data.dataset import DatasetData
-from aiida_mlip_autopipe.data.descriptors import descriptions_from_nodes
+from aiida_mlip_autopipe.data.descriptors import descriptors_from_nodes
 from aiida_mlip_autopipe.data.trajectory import node_from_trajectory, trajectory_id
 from aiida_mlip_autopipe.descriptors.contract import DESCRIPTORS_FILE
 from aiida_mlip_autopipe.descriptors.describe import descriptor_key
@@ -60,7 +60,7 @@ def parse(emt_code, tmp_path):
     """Return a function that parses the files of a job on two legs of one and two frames, or on other inputs."""
 
     def run(result, features=None, inputs=None):
-        process_type = DescriptionCalculation.build_process_type()
+        process_type = DescriptorsCalculation.build_process_type()
         node = orm.CalcJobNode(computer=emt_code.computer, process_type=process_type)
         inputs = {
             **(inputs or {'legs__a': leg(1), 'legs__b': leg(2)}),
@@ -76,7 +76,7 @@ def parse(emt_code, tmp_path):
         retrieved.store()
         if features is not None:
             np.save(tmp_path / DESCRIPTORS_FILE, features)
-        parser = ParserFactory('mlip_autopipe.describe')
+        parser = ParserFactory('mlip_autopipe.descriptors')
         outputs, process = parser.parse_from_node(
             node, store_provenance=False, retrieved_temporary_folder=str(tmp_path)
         )
@@ -93,27 +93,27 @@ def test_descriptors_are_assigned_to_their_legs(parse):
     features = np.arange(6, dtype=np.float32).reshape(3, 2)
     outputs, process = parse(make_result(), features)
     assert process.exit_status == 0
-    found = descriptions_from_nodes([outputs['descriptors']], ids(1, 2))
-    description = found[descriptor_key(SoapSettings())]
-    np.testing.assert_array_equal(description.features[0], features[2:])
-    np.testing.assert_array_equal(description.features[1], features[:2])
-    assert description.species == (29,)
-    assert description.report == {'n_features': 2}
+    found = descriptors_from_nodes([outputs['descriptors']], ids(1, 2))
+    descriptors = found[descriptor_key(SoapSettings())]
+    np.testing.assert_array_equal(descriptors.features[0], features[2:])
+    np.testing.assert_array_equal(descriptors.features[1], features[:2])
+    assert descriptors.species == (29,)
+    assert descriptors.report == {'n_features': 2}
     # If a leg is missing, the descriptor is left out.
-    assert descriptions_from_nodes([outputs['descriptors']], [*ids(2), 'another']) == {}
+    assert descriptors_from_nodes([outputs['descriptors']], [*ids(2), 'another']) == {}
 
 
 def test_descriptors_of_environments_are_assigned_to_the_atoms_of_their_legs(parse, make_reference):
     points = np.arange(24, dtype=np.float32).reshape(12, 2)
-    projection = {'projection': orm.ArrayData({'mean': np.zeros(3)})}
-    outputs, _ = parse(make_result(), points, {'legs__a': leg(1), 'legs__b': leg(2), **projection})
-    projection = {'projection': orm.ArrayData({'mean': np.zeros(3)})}
-    reference, _ = parse(make_result(), points, {'reference_dataset': make_reference(), **projection})
-    found = descriptions_from_nodes([outputs['descriptors'], reference['descriptors']], ids(2, 1))
-    description = found[descriptor_key(SoapSettings(), 'environments')]
-    np.testing.assert_array_equal(description.features[0], points[:8])
-    np.testing.assert_array_equal(description.features[1], points[8:])
-    np.testing.assert_array_equal(description.given, points)
+    pca = {'pca': orm.ArrayData({'mean': np.zeros(3)})}
+    outputs, _ = parse(make_result(), points, {'legs__a': leg(1), 'legs__b': leg(2), **pca})
+    pca = {'pca': orm.ArrayData({'mean': np.zeros(3)})}
+    reference, _ = parse(make_result(), points, {'reference_dataset': make_reference(), **pca})
+    found = descriptors_from_nodes([outputs['descriptors'], reference['descriptors']], ids(2, 1))
+    descriptors = found[descriptor_key(SoapSettings(), 'environments')]
+    np.testing.assert_array_equal(descriptors.features[0], points[:8])
+    np.testing.assert_array_equal(descriptors.features[1], points[8:])
+    np.testing.assert_array_equal(descriptors.given, points)
     assert descriptor_key(SoapSettings()) not in found
 
 
@@ -121,7 +121,7 @@ def test_descriptors_of_a_reference_dataset_are_separate_from_those_of_the_legs(
     frames, _ = parse(make_result(), np.zeros((3, 2), dtype=np.float32))
     others, process = parse(make_result(), np.ones((2, 2), dtype=np.float32), {'reference_dataset': make_reference()})
     assert process.exit_status == 0
-    found = descriptions_from_nodes([frames['descriptors'], others['descriptors']], ids(2, 1))
+    found = descriptors_from_nodes([frames['descriptors'], others['descriptors']], ids(2, 1))
     assert found[descriptor_key(SoapSettings())].given.tolist() == [[1, 1], [1, 1]]
     _, process = parse(make_result(), np.ones((3, 2)), {'reference_dataset': make_reference()})
     assert process.exit_status == 303

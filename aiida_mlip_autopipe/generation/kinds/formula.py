@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import Element, Formula
-from aiida_mlip_autopipe.generation.chemistry.oxidation import guess_states, has_no_ions, ionic_radius, states_about
+from aiida_mlip_autopipe.generation.chemistry.oxidation import guess_states, has_no_ions, ionic_radius, states_around
 from aiida_mlip_autopipe.generation.crystals.lattices import atomic_volume
 from aiida_mlip_autopipe.generation.validation import CHARGE_TOLERANCE
 from aiida_mlip_autopipe.structures.cells import sort_sites
@@ -31,10 +31,10 @@ NEAR_COUNT = 6
 N_NEAR = 500
 
 
-class KnowledgeSettings(GeneratorSettings):
+class FormulaSettings(GeneratorSettings):
     """Crystals of a chemical formula."""
 
-    kind: Literal['knowledge'] = 'knowledge'
+    kind: Literal['formula'] = 'formula'
     """Crystals of a chemical formula."""
     formula: Formula
     """The formula, such as Fe2O3."""
@@ -61,11 +61,11 @@ class KnowledgeSettings(GeneratorSettings):
         return self
 
 
-class KnowledgeGenerator(Generator):
+class FormulaGenerator(Generator):
     """Makes known structure types of the formula, then random crystals."""
 
-    settings_class = KnowledgeSettings
-    settings: KnowledgeSettings
+    settings_class = FormulaSettings
+    settings: FormulaSettings
 
     @cached_property
     def _counts(self) -> dict[str, int]:
@@ -137,7 +137,7 @@ class KnowledgeGenerator(Generator):
         mean = self._states.get(symbol, 0)
         if not mean:
             return None
-        low, high = states_about(symbol, mean)
+        low, high = states_around(symbol, mean)
         radii = [ionic_radius(symbol, state, 6) for state in (low, high)]
         if radii[0] is None or radii[1] is None:
             return ionic_radius(symbol, round(mean), 6) if round(mean) else None
@@ -229,7 +229,7 @@ def _charges(atoms: Atoms, states: dict[str, float], rng: np.random.Generator) -
     for symbol, mean in states.items():
         sites = np.flatnonzero(atoms.symbols == symbol)
         charges[sites] = mean
-        low, high = states_about(symbol, mean)
+        low, high = states_around(symbol, mean)
         if low == high:
             continue
         n_high = (mean - low) / (high - low) * len(sites)
@@ -264,4 +264,4 @@ def prototypes(counts: tuple[int, ...]) -> list[tuple[str, dict[str, int], Atoms
     return found
 
 
-VARIANT = KnowledgeGenerator
+VARIANT = FormulaGenerator

@@ -17,7 +17,7 @@ BLOCK = 4096
 
 
 @dataclass(frozen=True, eq=False)
-class EnvironmentKinds:
+class EnvironmentClusters:
     """The environment clusters of each candidate.
 
     Attributes
@@ -26,7 +26,7 @@ class EnvironmentKinds:
         Whether a candidate has an environment in a cluster (m, k).
     covered
         Whether a structure of the reference dataset has an environment in a cluster (k,).
-    means, given_means
+    means, reference_means
         Mean of the environments of each candidate (m, c) and of each structure of the reference dataset (g, c).
     n_atoms
         Number of atoms of each candidate (m,).
@@ -37,12 +37,12 @@ class EnvironmentKinds:
     present: np.ndarray
     covered: np.ndarray
     means: np.ndarray
-    given_means: np.ndarray
+    reference_means: np.ndarray
     n_atoms: np.ndarray
     report: dict[str, Any]
 
 
-def find_kinds(pool: FramePool, settings: SoapSettings, n_kinds: int) -> EnvironmentKinds:
+def find_clusters(pool: FramePool, settings: SoapSettings, n_clusters: int) -> EnvironmentClusters:
     """Choose the centres of the clusters by farthest-point selection, so that rare environments are not missed.
 
     Parameters
@@ -51,28 +51,28 @@ def find_kinds(pool: FramePool, settings: SoapSettings, n_kinds: int) -> Environ
         The candidates and the structures of the reference dataset.
     settings
         The settings of the descriptor.
-    n_kinds
+    n_clusters
         The maximum number of clusters.
     """
     features = describe_pool(pool, settings, 'environments')
     candidates, given = features.candidates, features.chosen
     environments = candidates.points
-    centres, _, distances = farthest_points(environments, n_kinds, tolerance=ALIKE)
+    centres, _, distances = farthest_points(environments, n_clusters, tolerance=ALIKE)
     radius = float(distances.max())
-    kinds, _ = _nearest_centres(environments, environments[centres])
+    clusters, _ = _nearest_centres(environments, environments[centres])
     present = np.zeros((len(pool), len(centres)), dtype=bool)
-    present[np.repeat(np.arange(len(pool)), candidates.n_points), kinds] = True
+    present[np.repeat(np.arange(len(pool)), candidates.n_points), clusters] = True
     covered = np.zeros(len(centres), dtype=bool)
-    if pool.n_given:
-        given_kinds, given_distances = _nearest_centres(given.points, environments[centres])
-        covered[given_kinds[given_distances <= max(radius, ALIKE)]] = True
+    if pool.n_reference:
+        reference_clusters, reference_distances = _nearest_centres(given.points, environments[centres])
+        covered[reference_clusters[reference_distances <= max(radius, ALIKE)]] = True
     report = {
         'descriptor': features.report,
         'n_environments': len(environments),
-        'n_kinds': len(centres),
-        'kind_radius': radius,
+        'n_clusters': len(centres),
+        'cluster_radius': radius,
     }
-    return EnvironmentKinds(present, covered, candidates.means(), given.means(), candidates.n_points, report)
+    return EnvironmentClusters(present, covered, candidates.means(), given.means(), candidates.n_points, report)
 
 
 def _nearest_centres(points: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -36,7 +36,7 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def whole_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
+def atomic_write(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary path; when the block succeeds, the file there is renamed to the path.
 
     When it fails, the temporary file is removed, and an existing file at the path is not changed.

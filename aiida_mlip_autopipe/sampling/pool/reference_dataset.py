@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 
-def read_given(path: Path) -> list[Atoms]:
+def read_reference_dataset(path: Path) -> list[Atoms]:
     """Read all structures of a file.
 
     Parameters
@@ -33,7 +33,7 @@ def read_given(path: Path) -> list[Atoms]:
     return structures
 
 
-def check_given(path: Path) -> None:
+def check_reference_file(path: Path) -> None:
     """Check that the first structure of a file can be read. The others are not read because there may be many.
 
     Raises

@@ -1,0 +1,91 @@
+"""Old names in a config, with the names that replaced them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiida_mlip_autopipe.config.phrases import path_text, value_text
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import Fault
+
+RENAMED_KEYS = {
+    'generation': {'min_height_factor': 'min_width_factor'},
+    'exploration': {
+        'stages': 'phases',
+        'rescue': 'recovery',
+        'max_rescues': 'max_recoveries',
+        'lowest': 'min',
+        'highest': 'max',
+    },
+    'sampling': {
+        'given': 'reference_dataset',
+        'test_share': 'test_fraction',
+        'valid_share': 'valid_fraction',
+        'crash_share': 'crash_fraction',
+        'near_equilibrium_share': 'near_equilibrium_fraction',
+        'share': 'fraction',
+        'n_kinds': 'n_clusters',
+        'max_force_eV_A': 'max_force_eV_per_A',
+    },
+    'execution': {'min_success_share': 'min_success_fraction'},
+}
+"""Keys by section, at any depth of it."""
+_ENTRIES = {'interface': 'grain_boundary', 'knowledge': 'formula'}
+RENAMED_KINDS = {
+    'generation': {'kind': _ENTRIES},
+    'exploration': {'kind': {'quench': 'velocity_reset'}},
+    'sampling': {'held_out_kinds': _ENTRIES},
+}
+"""Values by section and key."""
+# Users choose the names below these keys.
+_FREE = {'parameters'}
+
+
+def translate_old_names(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+    """Replace old names by new ones, so that the rest of the file is validated too.
+
+    Parameters
+    ----------
+    data
+        The content of a config file.
+
+    Returns
+    -------
+    data
+        The content with new names only.
+    faults
+        One for each old name.
+    """
+    faults: list[Fault] = []
+    translated = {section: _translate(value, section, (section,), faults) for section, value in data.items()}
+    return translated, faults
+
+
+def _translate(value: Any, section: str, path: tuple[str | int, ...], faults: list[Fault]) -> Any:
+    if isinstance(value, Mapping):
+        return _translate_mapping(value, section, path, faults)
+    if isinstance(value, list | tuple):
+        return [_translate(one, section, (*path, number), faults) for number, one in enumerate(value)]
+    key = next(name for name in reversed(path) if isinstance(name, str))
+    kinds = RENAMED_KINDS.get(section, {}).get(key, {})
+    if not isinstance(value, str) or value not in kinds:
+        return value
+    faults.append(Fault(Code.KIND_RENAMED, path_text(path), repr(value), f'this kind is now called {kinds[value]!r}'))
+    return kinds[value]
+
+
+def _translate_mapping(
+    values: Mapping[str, Any], section: str, path: tuple[str | int, ...], faults: list[Fault]
+) -> dict[str, Any]:
+    names = RENAMED_KEYS.get(section, {})
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = names.get(key, key)
+        if name != key:
+            allowed = f'this key is now called {name!r}'
+            faults.append(Fault(Code.KEY_RENAMED, path_text((*path, key)), value_text(value), allowed))
+            if name in values:
+                continue
+        found[name] = value if key in _FREE else _translate(value, section, (*path, name), faults)
+    return found

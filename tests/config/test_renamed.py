@@ -1,0 +1,98 @@
+"""A config with old names is refused, and each new name is in the message."""
+
+import pytest
+
+from aiida_mlip_autopipe.config import validate_config
+from aiida_mlip_autopipe.config.renamed import RENAMED_KEYS, RENAMED_KINDS
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import ConfigError
+
+COPPER = {'kind': 'alloy', 'composition': {'Cu': 1}}
+OLD = {
+    'name': 'old',
+    'generation': [
+        {'kind': 'interface', 'of': COPPER, 'validation': {'min_height_factor': 1}},
+        {'kind': 'defect', 'of': {'kind': 'knowledge', 'formula': 'MgO'}, 'vacancies': {'O': 1}},
+    ],
+    'exploration': {
+        'temperature_K': {'lowest': 300, 'highest': 900},
+        'stages': [{'kind': 'quench', 'n_steps': 10}],
+        'rescue': {'max_rescues': 2},
+    },
+    'sampling': {
+        'kind': 'stratified',
+        'given': {'campaign': 'first'},
+        'test_share': 0.1,
+        'valid_share': 0.1,
+        'crash_share': 0.1,
+        'near_equilibrium_share': 0.2,
+        'held_out_kinds': ['interface'],
+        'max_force_eV_A': 20,
+        'within': {'kind': 'environment', 'n_kinds': 50},
+    },
+    'execution': {'min_success_share': 0.5},
+}
+MIX = {
+    'name': 'mix',
+    'generation': [COPPER],
+    'sampling': {'kind': 'mix', 'parts': [{'share': 1, 'sampler': {'kind': 'fps'}}]},
+}
+
+
+def faults(data, folder):
+    with pytest.raises(ConfigError) as caught:
+        validate_config(data, folder)
+    return caught.value.faults
+
+
+def test_each_old_name_is_reported_with_its_new_name(tmp_path):
+    found = {
+        (fault.code, fault.path, fault.allowed.rpartition(' ')[2])
+        for data in (OLD, MIX)
+        for fault in faults(data, tmp_path)
+    }
+    key, kind = Code.KEY_RENAMED, Code.KIND_RENAMED
+    assert found == {
+        (kind, 'generation[0].kind', "'grain_boundary'"),
+        (key, 'generation[0].validation.min_height_factor', "'min_width_factor'"),
+        (kind, 'generation[1].of.kind', "'formula'"),
+        (key, 'exploration.temperature_K.lowest', "'min'"),
+        (key, 'exploration.temperature_K.highest', "'max'"),
+        (key, 'exploration.stages', "'phases'"),
+        (kind, 'exploration.phases[0].kind', "'velocity_reset'"),
+        (key, 'exploration.rescue', "'recovery'"),
+        (key, 'exploration.recovery.max_rescues', "'max_recoveries'"),
+        (key, 'sampling.given', "'reference_dataset'"),
+        (key, 'sampling.test_share', "'test_fraction'"),
+        (key, 'sampling.valid_share', "'valid_fraction'"),
+        (key, 'sampling.crash_share', "'crash_fraction'"),
+        (key, 'sampling.near_equilibrium_share', "'near_equilibrium_fraction'"),
+        (kind, 'sampling.held_out_kinds[0]', "'grain_boundary'"),
+        (key, 'sampling.max_force_eV_A', "'max_force_eV_per_A'"),
+        (key, 'sampling.within.n_kinds', "'n_clusters'"),
+        (key, 'sampling.parts[0].share', "'fraction'"),
+        (key, 'execution.min_success_share', "'min_success_fraction'"),
+    }
+
+
+def test_every_old_name_of_the_tables_is_tested():
+    text = repr(OLD) + repr(MIX)
+    keys = {old for names in RENAMED_KEYS.values() for old in names}
+    kinds = {old for fields in RENAMED_KINDS.values() for names in fields.values() for old in names}
+    assert {old for old in keys | kinds if repr(old) not in text} == set()
+
+
+def test_the_values_under_old_names_are_validated_too(tmp_path):
+    data = {'name': 'x', 'generation': [COPPER], 'exploration': {'stages': [{'n_steps': 0}], 'colour': 'red'}}
+    found = {(fault.code, fault.path) for fault in faults(data, tmp_path)}
+    assert found == {
+        (Code.KEY_RENAMED, 'exploration.stages'),
+        (Code.OUT_OF_RANGE, 'exploration.phases[0].n_steps'),
+        (Code.KEY_UNKNOWN, 'exploration.colour'),
+    }
+
+
+def test_names_of_the_user_are_left_unchanged(tmp_path):
+    calculator = {'kind': 'custom', 'calculator': 'ase.calculators.lj:LennardJones', 'cutoff_A': 5}
+    data = {'name': 'x', 'generation': [COPPER], 'calculator': {**calculator, 'parameters': {'share': 1, 'lowest': 2}}}
+    assert validate_config(data, tmp_path).calculator.parameters == {'share': 1, 'lowest': 2}
