@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -281,14 +279,3 @@ def resolve_device(device: str) -> str:
     if device == 'cuda' and not available:
         raise CalculatorRefusedError(Code.ENVIRONMENT_CHANGED, 'the device is cuda, but torch finds no CUDA device')
     return 'cuda' if available and device != 'cpu' else 'cpu'
-
-
-@contextmanager
-def random_streams_kept() -> Iterator[None]:
-    """Restore the global random generators of Python and NumPy, which some packages reseed when they are loaded."""
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 (the generator that other packages reseed)
-    try:
-        yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002

@@ -25,7 +25,8 @@ def file_sha256(path: Path) -> str:
         with path.open('rb') as file:
             return stream_sha256(file)
     except OSError as error:
-        raise AutopipeError(Code.FILE_UNREADABLE, f'{path} cannot be read: {error.strerror}') from error
+        code = Code.FILE_MISSING if isinstance(error, FileNotFoundError) else Code.FILE_UNREADABLE
+        raise AutopipeError(code, f'{path} cannot be read: {error.strerror}') from error
 
 
 def stream_sha256(stream: IO[bytes]) -> str:

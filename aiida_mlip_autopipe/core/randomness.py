@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -30,3 +33,17 @@ def derive_random_seed(random_seed: int, *labels: str) -> int:
 def make_rng(random_seed: int, *labels: str) -> np.random.Generator:
     """Return the random number generator for a label; see `derive_random_seed`."""
     return np.random.Generator(np.random.PCG64(derive_random_seed(random_seed, *labels)))
+
+
+@contextmanager
+def global_random_state_restored() -> Iterator[None]:
+    """Restore the global random generators of Python and NumPy at the end of the block.
+
+    Some packages reseed them when they are imported or called.
+    """
+    state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 (the state that others change)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+        np.random.set_state(numpy_state)  # noqa: NPY002

@@ -13,9 +13,9 @@ from aiida_mlip_autopipe.calculators.base import (
     CalculatorLoader,
     CalculatorRefusedError,
     Loaded,
-    random_streams_kept,
 )
 from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.randomness import global_random_state_restored
 from aiida_mlip_autopipe.jobs.environment import (
     Environment,
     SourceNotFoundError,
@@ -89,7 +89,7 @@ def refusing_to_load(loader: CalculatorLoader) -> Iterator[None]:
         If the calculator cannot be imported, or its model cannot be loaded.
     """
     try:
-        with random_streams_kept():
+        with global_random_state_restored():
             yield
     except CalculatorRefusedError:
         raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.randomness import global_random_state_restored
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.processes import parallel_map
 
@@ -98,7 +98,7 @@ def _anneal(
     space = ClusterSpace(lattice, cutoffs, list(counts))
     concentrations = {symbol: count / len(supercell) for symbol, count in counts.items()}
     n_steps = settings.n_steps or STEPS_PER_PAIR * (len(counts) * (len(counts) - 1) // 2)
-    with _keep_global_state(), _round_scores():
+    with global_random_state_restored(), _round_scores():
         found = generate_sqs_from_supercells(
             space, [supercell], concentrations, n_steps=n_steps, random_seed=random_seed
         )
@@ -122,17 +122,6 @@ def largest_short_range_order(atoms: Atoms, cutoff_A: float) -> float:
     counts = np.zeros((shells.max() + 1, len(numbers), len(numbers)))
     np.add.at(counts, (shells, species[first], species[second]), 1)
     return float(np.abs(1 - counts / counts.sum(axis=2, keepdims=True) / fractions).max())
-
-
-@contextmanager
-def _keep_global_state() -> Iterator[None]:
-    """Restore the state of the global random generators of Python and NumPy, which icet seeds again."""
-    state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 (the global state must be restored)
-    try:
-        yield
-    finally:
-        random.setstate(state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
 
 
 @contextmanager

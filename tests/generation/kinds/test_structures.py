@@ -96,7 +96,7 @@ def test_the_error_of_an_unreadable_file_is_one_line(generate, tmp_path):
 
 
 def test_a_missing_file_is_refused(generate, tmp_path):
-    with refused(Code.FILE_UNREADABLE, str(tmp_path / 'none.cif')):
+    with refused(Code.FILE_MISSING, str(tmp_path / 'none.cif')):
         generate({'kind': 'structures', 'files': [str(tmp_path / 'none.cif')]})
 
 
