@@ -65,7 +65,7 @@ def _add_new_names(error: Any) -> None:
     """Add the new name to an error of the command line about an old one."""
     words = re.findall(r'[\w-]+', getattr(error, 'message', ''))
     for old in RENAMED_OPTIONS.keys() & set(words):
-        error.message += f' {old} is now called {RENAMED_OPTIONS[old]}.'
+        error.message = f'{error.message.rstrip(".")}. {old} is now called {RENAMED_OPTIONS[old]}.'
         error.possibilities = None
 
 
