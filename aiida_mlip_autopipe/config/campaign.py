@@ -25,10 +25,10 @@ from aiida_mlip_autopipe.sampling import SamplingSettings, sampling_union, secti
 from aiida_mlip_autopipe.storage import StorageSettings
 
 CONFIG_VERSION = 1
-"""Version of the schema of a config file; it is increased by a change that makes older files invalid."""
+"""Version of the schema of config files. A change that makes older files invalid increases it."""
 
 DEFAULT_KINDS = {'calculator': 'sevennet', 'sampling': 'environment'}
-"""The kind of a section without a ``kind``."""
+"""The default kind of each section that may omit its ``kind``."""
 
 if TYPE_CHECKING:
     # The members of the unions are known only at run time.
@@ -63,15 +63,15 @@ class CampaignConfig(Settings):
     schema_version: Annotated[int, AfterValidator(_check_version)] = Field(default=CONFIG_VERSION, ge=1)
     """Version of the schema that the file uses; by default, the current version."""
     random_seed: int = Field(default=0, ge=0, lt=2**63)
-    """The seed of all random numbers in the campaign; another number gives another dataset."""
+    """Seed of all random numbers in the campaign. Another number gives another dataset."""
     generation: tuple[AnyGenerator, ...] = Field(min_length=1)
-    """The systems to generate seeds of: a list, in which each entry has a ``kind``."""
+    """The systems for which seeds are generated: a list of entries, each with a ``kind``."""
     calculator: AnyCalculator = CALCULATORS.load(DEFAULT_KINDS['calculator']).settings_class.model_validate({})
-    """The calculator of energies and forces; by default, SevenNet with a model that its package ships."""
+    """The calculator that computes energies and forces; by default, SevenNet with a model that its package ships."""
     exploration: ExplorationSection = ExplorationSection()
-    """How each seed is explored: temperature, steps, ensemble, and the limits that stop a run."""
+    """How each seed is explored: temperature, steps, ensemble and the limits that stop a run."""
     sampling: AnySampling = section_class(DEFAULT_KINDS['sampling']).model_validate({})
-    """Which frames are selected; by default, those that cover all local environments."""
+    """Which frames are selected; by default, frames that cover all local environments."""
     storage: StorageSettings = StorageSettings()
     """Where the dataset is written."""
     execution: ExecutionSettings = ExecutionSettings()
@@ -79,12 +79,12 @@ class CampaignConfig(Settings):
 
     @property
     def calculators(self) -> tuple[CalculatorSettings, ...]:
-        """The calculator of each code of the campaign."""
+        """The calculator of each code; without ``execution.codes``, the calculator of the campaign."""
         return tuple(one.calculator or self.calculator for one in self.execution.codes) or (self.calculator,)
 
     @property
     def cutoff_A(self) -> float:
-        """The longest cutoff of the calculators, which determines the size of the seeds."""
+        """The largest cutoff of the calculators in Å, which determines the size of the seeds."""
         return max(calculator.cutoff_A for calculator in self.calculators)
 
     @property
@@ -94,7 +94,7 @@ class CampaignConfig(Settings):
 
     @property
     def n_frames(self) -> int:
-        """Maximum number of frames that the explorations of all seeds store."""
+        """Maximum number of frames that all explorations together store."""
         return self.n_seeds * self.exploration.n_frames
 
     @property
@@ -109,7 +109,7 @@ class CampaignConfig(Settings):
 
 
 def complete_sections(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the default kinds, and remove empty sections, so that their defaults apply.
+    """Add the default kinds, and remove empty sections so that their defaults apply.
 
     Parameters
     ----------
@@ -132,8 +132,8 @@ def config_text(config: CampaignConfig) -> str:
 def config_hash(config: CampaignConfig) -> str:
     """Return the sha256 of a config as canonical JSON, with all values and defaults, sorted keys and no spaces.
 
-    A file in the config is replaced by the sha256 of its content, and the path of the dataset is omitted. So the hash
-    does not change when a campaign is moved to another folder.
+    Each file in the config is replaced by the sha256 of its content, and the path of the dataset is omitted. Therefore,
+    the hash does not change when a campaign is moved to another folder.
 
     Raises
     ------

@@ -31,10 +31,10 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
     faults = [fault for path, calculator in places.items() for fault in _model_faults(path, calculator)]
     second = places.get(COMMITTEE)
     if second is not None and second in [one for path, one in places.items() if path != COMMITTEE]:
-        allowed = 'must differ from the calculator that explores'
+        allowed = 'must differ from the calculator that runs the explorations'
         faults.append(Fault(Code.VALUE_INVALID, COMMITTEE, f'kind {second.kind}', allowed))
     if 'sampling' in sections and 'exploration' in sections and second is None:
-        allowed = 'requires exploration.committee, the second calculator'
+        allowed = 'requires a second calculator, exploration.committee'
         faults += [
             Fault(Code.VALUES_INCOMPLETE, path, "'disagreement'", allowed)
             for path in disagreement_places(sections['sampling'].model_dump())
@@ -52,12 +52,12 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
 def check_seeds(config: CampaignConfig) -> list[Seed | None]:
     """Return the first seed of each entry, so that impossible entries are refused before the campaign runs.
 
-    The size of the seeds is determined by the longest cutoff of the calculators of all codes.
+    The largest cutoff of the calculators of all codes determines the size of the seeds.
 
     Raises
     ------
     AutopipeError
-        If a seed cannot be generated; the message has the place of the entry in the config.
+        If a seed cannot be generated; the message contains the place of the entry in the config.
     """
     seeds = []
     for number, entry in enumerate(config.generation):
@@ -94,32 +94,32 @@ def _descriptor_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _held_out_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield a fault for each held-out kind that no seed has, and one if no kind is left for training."""
+    """Yield a fault for each held-out kind that no entry has, and one if no kind is left for training."""
     if not {'sampling', 'generation'} <= sections.keys():
         return
     held, kinds = sections['sampling'].held_out_kinds, sorted({entry.kind for entry in sections['generation']})
     for number, kind in enumerate(held):
         if kind not in kinds:
             nearest = next(iter(get_close_matches(kind, kinds, n=1)), None)
-            allowed = f'no seed has this kind; use one of {", ".join(kinds)}'
+            allowed = f'no entry of generation has this kind; use one of {", ".join(kinds)}'
             yield Fault(Code.CHOICE_UNKNOWN, f'sampling.held_out_kinds[{number}]', repr(kind), allowed, nearest)
     if set(kinds) <= set(held):
-        allowed = 'must leave at least one kind of the seeds for training'
+        allowed = 'must leave at least one kind for training'
         yield Fault(Code.VALUE_INVALID, 'sampling.held_out_kinds', ', '.join(held), allowed)
 
 
 def _reference_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield a fault if the file of the reference dataset cannot be read. A campaign is looked up at submission."""
-    given = sections['sampling'].reference_dataset if 'sampling' in sections else None
-    if isinstance(given, Path):
+    """Yield a fault if the file of the reference dataset cannot be read. Submission looks up the name of a campaign."""
+    reference = sections['sampling'].reference_dataset if 'sampling' in sections else None
+    if isinstance(reference, Path):
         try:
-            check_reference_file(given)
+            check_reference_file(reference)
         except AutopipeError as error:
-            yield Fault(error.code, 'sampling.reference_dataset', repr(str(given)), str(error))
+            yield Fault(error.code, 'sampling.reference_dataset', repr(str(reference)), str(error))
 
 
 def _stash_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield a fault for each stash if no full trajectories are written."""
+    """Yield a fault for each ``stash`` if no full trajectories are written."""
     if not {'exploration', 'execution'} <= sections.keys():
         return
     if sections['exploration'].full_trajectory_interval is None:
@@ -132,7 +132,7 @@ def _stash_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def disagreement_places(settings: Any, path: str = 'sampling') -> Iterator[str]:
-    """Yield the place of each sampler, also of those inside others, that selects by the disagreement of a committee."""
+    """Yield the place of each sampler, at any depth, that selects by the disagreement of a committee."""
     if isinstance(settings, dict):
         if settings.get('kind') == 'disagreement':
             yield f'{path}.kind'
@@ -148,7 +148,7 @@ def _model_faults(path: str, calculator: CalculatorSettings) -> Iterator[Fault]:
     try:
         loader.resolve_model()
     except CalculatorRefusedError as refused:
-        # A package that is missing here is not a fault of the file: the job may run in another environment.
+        # A package that is missing here is not a fault of the config, because the job may run in another environment.
         if refused.code == Code.MODEL_NOT_LOADED:
             model = getattr(calculator, 'model', '')
             nearest = next(iter(get_close_matches(model, loader.shipped_models, n=1)), None)

@@ -33,7 +33,7 @@ def compose_config(data: Mapping[str, Any], overrides: Sequence[str], folders: S
         Changes, such as ``sampling.n_structures=500``, ``generation[0].n_seeds=3``, ``+exploration=anneal`` or
         ``~storage.database``.
     folders
-        The folders of presets; earlier folders take precedence.
+        The folders that contain presets. Earlier folders take precedence.
 
     Raises
     ------
@@ -58,8 +58,8 @@ def compose_config(data: Mapping[str, Any], overrides: Sequence[str], folders: S
         raise CombinedError(errors)
 
     kept = {key: value for key, value in data.items() if key not in _HYDRA_KEYS}
-    # Hydra reads copies in a temporary folder. So the files of the user can have any name and are read strictly, and
-    # all texts are quoted, so that Hydra does not change their types.
+    # Hydra reads copies in a temporary folder, so the files of the user may have any name and are read strictly. In the
+    # copies, all strings are quoted, so that Hydra does not change their types.
     with tempfile.TemporaryDirectory() as folder:
         _write(Path(folder) / 'config.yaml', kept)
         for (section, name), content in presets.items():
@@ -108,7 +108,7 @@ def _explain(override: Override | None, data: Mapping[str, Any], error: Exceptio
     reason = str(error).splitlines()[0].rstrip('.')
     if isinstance(error, InterpolationResolutionError):
         reason = re.sub(r'^Interpolation', 'interpolation', reason)
-        message = f'{error.full_key}: {reason}; write a literal ${{ as \\${{'
+        message = f'{error.full_key}: {reason}; write \\${{ for a literal ${{'
         return AutopipeError(Code.INTERPOLATION_FAILED, message)
     if override is not None:
         message = explain_failure(override, data, reason, unreadable=isinstance(error, OverrideParseException))
@@ -118,7 +118,7 @@ def _explain(override: Override | None, data: Mapping[str, Any], error: Exceptio
 
 
 def _grouped(overrides: Sequence[Override]) -> list[Override]:
-    """Join the presets of each section, since Hydra accepts one override for each group."""
+    """Join the presets of each section into one override, because Hydra accepts only one for each group."""
     joined: dict[str, Override] = {}
     for override in overrides:
         if override.presets:
@@ -134,7 +134,7 @@ def _call_hydra(folder: Path, overrides: Sequence[Override]) -> dict[str, Any]:
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
-    # Hydra is a singleton, which the calling program may use too.
+    # The state of Hydra is global, and the calling program may use it too.
     others = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:

@@ -1,4 +1,4 @@
-"""Settings of the jobs: where and how they run."""
+"""Settings that determine where and how the jobs run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorSettings
 
-# A daemon worker has 200 slots. The work chain and the job of each seed occupy two, and the campaign occupies one.
+# A daemon worker has 200 slots. Each seed occupies two, for its work chain and its job, and the campaign occupies one.
 MAX_CONCURRENT_JOBS = 90
 
 if TYPE_CHECKING:
@@ -27,16 +27,16 @@ class JobResources(Settings):
     """The resources that a job requests from the scheduler."""
 
     nodes: int = Field(default=1, ge=1)
-    """Number of nodes; the jobs of this package use only one."""
+    """Number of nodes. The jobs of this package use only one."""
     cpus_per_job: int = Field(default=1, ge=1)
-    """Number of cores, which is also the number of threads. Two jobs with one thread are faster than one with two."""
+    """Number of cores, and of threads. Two jobs with one thread each are faster than one job with two threads."""
     gpus_per_job: int = Field(default=0, ge=0)
-    """Number of GPUs. They are requested from Slurm; for other schedulers, request them with ``scheduler_lines``."""
+    """Number of GPUs, which are requested from Slurm. With other schedulers, request them with ``scheduler_lines``."""
     memory_MB: int | None = Field(default=None, ge=1)
-    """Memory in MB on the node; by default, the default of the scheduler."""
+    """Memory in MB on the node; if omitted, the scheduler uses its default."""
     max_wallclock_s: int | None = Field(default=None, ge=1)
     """Wall time limit in seconds. A job that reaches it is continued from its checkpoint. By default, there is no limit
-    on this machine, and a limit of one hour with a scheduler."""
+    on this machine, and the limit with a scheduler is one hour."""
     queue: str | None = None
     """Queue or partition of the scheduler."""
     account: str | None = None
@@ -54,10 +54,10 @@ def _absolute(folder: str) -> str:
 
 
 class StashSettings(Settings):
-    """Settings of the copies of full trajectories. Separate jobs copy them after their exploration is retrieved.
+    """Settings of the copies of full trajectories. Separate jobs make them after the exploration is retrieved.
 
-    The sha256 of the copy must match the one that the exploration reported. Failed copies are reported but are not
-    fatal: the original remains in the folder of its job.
+    The sha256 of a copy must match the one that the exploration reported. A failed copy is reported but is not fatal,
+    because the original remains in the folder of its job.
     """
 
     folder: Annotated[str, AfterValidator(_absolute)]
@@ -75,21 +75,22 @@ class CodeSettings(Settings):
     calculator: AnyCalculator | None = None
     """The calculator of this code; by default, the ``calculator`` of the campaign."""
     resources: JobResources | None = None
-    """Resources of its jobs; by default, those of ``execution``."""
+    """Resources of the jobs; by default, those of ``execution``."""
     stash: StashSettings | None = None
-    """Settings of the copies of its full trajectories; by default, those of ``execution``."""
+    """Settings of the copies of its full trajectories; by default, ``execution.stash``."""
 
 
 class DescriptorJobSettings(Settings):
     """Settings of the jobs that compute descriptors, each for many trajectories, and of the job that selects frames."""
 
     min_frames: int = Field(default=2000, ge=0)
-    """With at least this number of frames, jobs compute the SOAP descriptors of structures and environments, and a job
-    selects the frames. With fewer frames, AiiDA's daemon does both. Learned descriptors always need jobs."""
+    """Minimum number of frames for which jobs compute the SOAP descriptors of structures and environments, and a job
+    selects the frames. With fewer frames, AiiDA's daemon does both. Learned descriptors always require jobs."""
     code: str | None = None
-    """AiiDA code, written as ``label@computer``; by default, the first code that explores. SOAP needs no calculator."""
+    """AiiDA code, written as ``label@computer``; by default, the first code of the explorations. SOAP requires no
+    calculator."""
     resources: JobResources | None = None
-    """Resources of its jobs; by default, those of ``execution``."""
+    """Resources of the jobs; by default, those of ``execution``."""
 
 
 class ExecutionSettings(JobResources):
@@ -99,24 +100,25 @@ class ExecutionSettings(JobResources):
     """AiiDA code, written as ``label@computer``; by default, the code that ``mlip-autopipe setup`` created for the
     calculator."""
     codes: tuple[CodeSettings, ...] = ()
-    """Several codes instead of one. Each seed is always explored by the same code. If their calculators differ, the
-    ``label_source`` of each row names the calculator of its labels."""
+    """Several codes instead of one. Each seed is always explored by the same code. If the calculators of the codes
+    differ, the ``label_source`` of each row names the calculator that computed its labels."""
     descriptors: DescriptorJobSettings = DescriptorJobSettings()
-    """Jobs that compute descriptors. Their results are stored, so that another selection takes seconds."""
+    """Settings of the jobs that compute descriptors. The descriptors are stored, so another selection takes seconds."""
     stash: StashSettings | None = None
     """Settings of the copies of full trajectories (``exploration.full_trajectory_interval``); by default, the
     trajectories remain only in the folders of their jobs."""
     max_concurrent_jobs: int | None = Field(default=None, ge=1, le=MAX_CONCURRENT_JOBS)
-    """Maximum number of concurrent jobs; by default, as many as the cores of this machine allow, and 50 with a
+    """Maximum number of concurrent jobs; by default, as many as the cores of this machine allow, or 50 with a
     scheduler."""
     max_legs: int = Field(default=20, ge=1)
-    """Maximum number of jobs for each seed; then its exploration fails."""
+    """Maximum number of jobs for each seed. An exploration that needs more jobs fails."""
     retry_memory_factor: float = Field(default=2.0, ge=1)
-    """Factor on ``memory_MB`` for a job that ran out of memory, which is submitted once more; 1 disables this."""
+    """Factor by which ``memory_MB`` is increased for a job that ran out of memory. The job is submitted once more. The
+    value 1 disables this."""
     min_success_fraction: float = Field(default=0.5, ge=0, le=1)
-    """Minimum fraction of successful explorations; below it, the campaign fails."""
+    """Minimum fraction of successful explorations. Below it, the campaign fails."""
     reuse_finished: bool = True
-    """Reuse results of equal inputs from the cache of AiiDA, so that finished jobs are not repeated."""
+    """Reuse the results of equal inputs from AiiDA's cache, so that finished jobs are not repeated."""
 
     @field_validator('codes')
     @classmethod
@@ -130,5 +132,5 @@ class ExecutionSettings(JobResources):
         return codes
 
     def resources(self) -> JobResources:
-        """Return the resources of the codes that do not specify resources."""
+        """Return the resources for codes without ``resources``."""
         return JobResources(**{name: getattr(self, name) for name in JobResources.model_fields})

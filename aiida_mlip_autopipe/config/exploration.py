@@ -1,4 +1,4 @@
-"""The section ``exploration`` of the config file, including settings that do not affect the frames."""
+"""The section ``exploration`` of the config file, with settings that do not affect the frames."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.exploration import ExplorationSettings
 
 
 class CommitteeSettings(Settings):
-    """A second calculator that evaluates all stored frames, with a separate job for each trajectory."""
+    """A second calculator evaluates all stored frames. Each trajectory has a separate job."""
 
     calculator: AnyCalculator
     """The second calculator. Its cutoff does not affect the size of the seeds."""
@@ -20,19 +20,20 @@ class CommitteeSettings(Settings):
     """AiiDA code, written as ``label@computer``; by default, the code that ``mlip-autopipe setup`` created for the
     calculator."""
     resources: JobResources | None = None
-    """Resources of its jobs; by default, those of ``execution``."""
+    """Resources of the jobs; by default, those of ``execution``."""
 
 
 class ExplorationSection(ExplorationSettings):
     """Settings of the explorations, of the committee and of full trajectories."""
 
     committee: CommitteeSettings | None = None
-    """A second calculator that evaluates the stored frames; by default, none. The disagreement of the calculators is
-    stored with each frame. It does not affect the trajectories, and it can be added later without repeating them."""
+    """A second calculator that evaluates the stored frames; by default, there is none. The disagreement between the
+    calculators is stored with each frame. A committee does not affect the trajectories, and it can be added later
+    without repeating them."""
     full_trajectory_interval: int | None = Field(default=None, ge=1)
-    """Interval in steps of the full trajectory that each job writes to a file in its folder on the computer; 1 writes
-    all steps. It includes the equilibration and phases that are not sampled. By default, it is not written.
-    ``execution.stash`` copies the files to a safe place."""
+    """Interval in steps between the frames of the full trajectory, which each job writes to a file in its folder on the
+    computer. With 1, it contains all steps. It includes the equilibration and phases that are not sampled. By default,
+    it is not written. ``execution.stash`` copies the files to another folder."""
 
     @model_validator(mode='after')
     def _check_interval(self) -> ExplorationSection:

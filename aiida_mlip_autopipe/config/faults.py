@@ -1,4 +1,4 @@
-"""Conversion of the errors of pydantic to the faults of a config, one for each mistake of the user."""
+"""Conversion of pydantic's errors to the faults of a config, one for each mistake of the user."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from aiida_mlip_autopipe.config.phrases import OTHER_TYPE, word_fault
+from aiida_mlip_autopipe.config.phrases import OTHER_TYPE, make_fault
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import Fault
 
@@ -35,22 +35,22 @@ def faults_of(error: ValidationError, data: Any, model: type[BaseModel]) -> list
         together.setdefault(next((place for place in places if place in unions), number), []).append(located)
     faults: list[Fault] = []
     for place, errors in together.items():
-        faults += _word(errors, model) if isinstance(place, int) else _judge_union(errors, place, model)
+        faults += _make_faults(errors, model) if isinstance(place, int) else _union_faults(errors, place, model)
     return list(dict.fromkeys(faults))
 
 
 class _Located:
     """An error with its place in the file.
 
-    The locations of pydantic contain the members of unions, which are not part of the file. They are stored separately,
-    because each member of a plain union reports separate errors for the same value.
+    The locations of pydantic's errors contain the members of unions, which are not part of the file. They are stored
+    separately, because each member of a plain union reports its own errors for the same value.
     """
 
     def __init__(self, details: ErrorDetails, data: Any):
         self.details = details
         self.path: list[str | int] = []
         self.members: list[tuple[int, str]] = []
-        """The members of unions that were tried, each with the length of the path to its union."""
+        """The union members that were tried, each with the length of the path to its union."""
         node = data
         for number, key in enumerate(details['loc']):
             last = number == len(details['loc']) - 1
@@ -75,28 +75,28 @@ def _unions(found: Sequence[_Located]) -> set[_Place]:
     return {place for place, members in tried.items() if len(members) > 1}
 
 
-def _judge_union(errors: Sequence[_Located], place: _Place, model: type[BaseModel]) -> list[Fault]:
-    """Return the faults of the member that fits best or, if none fits, one fault that lists all members."""
+def _union_faults(errors: Sequence[_Located], place: _Place, model: type[BaseModel]) -> list[Fault]:
+    """Return the faults of the best matching member or, if no member matches, one fault that lists all members."""
     by_member: dict[str, list[_Located]] = {}
     for error in errors:
         member = next(member for length, member in error.members if length == len(place))
         by_member.setdefault(member, []).append(error)
-    meant = [
+    intended = [
         of_member
         for of_member in by_member.values()
         if not any(error.details['type'] in OTHER_TYPE and len(error.path) == len(place) for error in of_member)
     ]
-    if meant:
-        return list(_word(min(meant, key=len), model))
-    faults = list(_word(errors, model))
+    if intended:
+        return list(_make_faults(min(intended, key=len), model))
+    faults = list(_make_faults(errors, model))
     allowed = list(dict.fromkeys(fault.allowed.removeprefix('must be ') for fault in faults))
     listed = ' or '.join(filter(None, (', '.join(allowed[:-1]), allowed[-1])))
     return [Fault(Code.TYPE_WRONG, faults[0].path, faults[0].given, f'must be {listed}')]
 
 
-def _word(errors: Sequence[_Located], model: type[BaseModel]) -> Iterator[Fault]:
+def _make_faults(errors: Sequence[_Located], model: type[BaseModel]) -> Iterator[Fault]:
     for error in errors:
         given, context = error.details['input'], error.details.get('ctx', {})
-        # Pydantic does not count invalid entries.
+        # Pydantic does not count invalid entries, so the list may be long enough.
         if error.details['type'] != 'too_short' or len(given) < context['min_length']:
-            yield word_fault(error.details, error.path, model)
+            yield make_fault(error.details, error.path, model)

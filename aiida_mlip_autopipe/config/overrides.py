@@ -1,4 +1,4 @@
-"""Overrides as the user writes them, and their translation to the grammar of Hydra.
+"""The overrides that a user writes, and their translation to the grammar of Hydra.
 
 ``a.b=c`` changes or adds a value, ``list[0].b=c`` changes an entry of a list, ``+section=preset`` applies a preset, and
 ``~a.b`` removes a key.
@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 _OVERRIDE = re.compile(r'(?P<sign>\+\+|\+|~|)(?P<key>[^=]*?)(?:=(?P<value>.*))?', re.DOTALL)
 _KEY = re.compile(r'[A-Za-z_][\w-]*(?:\.[\w-]+|\[\d+\])*')
 _PRESET_NAMES = re.compile(r'[A-Za-z][\w-]*|\[[\w\s,-]+\]')
-# Texts that the grammar of Hydra accepts without quotes, and texts that it accepts in quotes.
+# Values that the grammar of Hydra accepts without quotes, and values that it accepts in quotes.
 _PLAIN_VALUE = re.compile(r'[A-Za-z0-9_./+%*@?|: -]*')
 _QUOTABLE_VALUE = re.compile(r"""[^\[\]{}()'",$\\]*""")
 
@@ -66,7 +66,7 @@ def parse_override(text: str) -> Override:
         If it is malformed.
     """
     match = _OVERRIDE.fullmatch(text)
-    assert match is not None  # every text matches; the form is checked below
+    assert match is not None  # Every string matches. The key and the value are checked below.
     sign, key, value = match['sign'], match['key'].strip(), match['value']
     if not _KEY.fullmatch(key) or (value is None) != (sign == '~'):
         raise AutopipeError(
@@ -77,7 +77,7 @@ def parse_override(text: str) -> Override:
     keys = tuple(key.replace('[', '.').replace(']', '').split('.'))
     if keys[0] == 'hydra':
         raise AutopipeError(
-            Code.OVERRIDE_INVALID, f'the override {text!r} changes a setting of Hydra, which is not supported'
+            Code.OVERRIDE_INVALID, f'the override {text!r} changes a setting of Hydra, which is not allowed'
         )
     if len(keys) == 1 and key in PRESET_SECTIONS and sign != '~' and _PRESET_NAMES.fullmatch(value.strip()):
         names = value.strip().strip('[]').split(',')
@@ -107,7 +107,7 @@ def explain_failure(override: Override, data: Any, reason: str, *, unreadable: b
                 entries = 'one entry' if len(data) == 1 else f'{len(data)} entries'
                 return f'{start}: {path} has {entries}, counted from 0, and no entry {key!r}'
             if override.value is None and key == override.keys[-1]:
-                return f'{start}: an entry of a list cannot be removed; replace the list with {path}=[…]'
+                return f'{start}: a list entry cannot be removed; replace the list with {path}=[…]'
             data, path = data[int(key)], f'{path}[{key}]'
         else:
             path = f'{path}.{key}'.lstrip('.')
@@ -115,7 +115,7 @@ def explain_failure(override: Override, data: Any, reason: str, *, unreadable: b
     if override.value is None and not override.presets:
         return f'{start}: the value {path} does not exist'
     if 'Ambiguous value' in reason or 'Sweep' in reason:
-        return f'{start}: write a list as {path}=[a,b], or quote a text with a comma'
+        return f'{start}: write a list as {path}=[a,b], or quote a string that contains a comma'
     if not unreadable:
         return f'{start}: {reason}'
-    return f'{start}: its value cannot be parsed; quote a text with special characters: {path}="\'…\'"'
+    return f'{start}: its value cannot be parsed; quote a string that contains special characters: {path}="\'…\'"'

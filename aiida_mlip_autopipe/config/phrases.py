@@ -1,4 +1,4 @@
-"""The text of a fault: its place, the value in the file, and the allowed values."""
+"""The text of a fault: its place, the value in the file and the allowed values."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ _PHRASES = {
     'fault': '{allowed}',
 }
 OTHER_TYPE = frozenset(name for name in _PHRASES if name.endswith(('_type', '_parsing')))
-"""Errors that are reported for a value of another type."""
+"""Types of pydantic's errors for a value of the wrong type."""
 
 
-def word_fault(details: ErrorDetails, path: Sequence[str | int], model: type[BaseModel]) -> Fault:
+def make_fault(details: ErrorDetails, path: Sequence[str | int], model: type[BaseModel]) -> Fault:
     """Return the fault for one error of pydantic.
 
     Parameters
@@ -63,29 +63,31 @@ def word_fault(details: ErrorDetails, path: Sequence[str | int], model: type[Bas
     model
         The model of the file.
     """
-    kind, given, context = details['type'], details['input'], details.get('ctx', {})
+    error_type, given, context = details['type'], details['input'], details.get('ctx', {})
     code, where, text = code_of(details), path_text(path), value_text(given)
-    match kind:
+    match error_type:
         case 'missing':
-            return Fault(code, where, 'nothing', _PHRASES[kind])
+            return Fault(code, where, 'nothing', _PHRASES[error_type])
         case 'extra_forbidden':
             keys = _known_keys(model, details['loc'])
             allowed = f'no such key exists here; use one of {", ".join(keys)}'
-            return Fault(code, where, text, allowed, _near(path[-1], keys))
+            return Fault(code, where, text, allowed, _nearest(path[-1], keys))
         case 'union_tag_not_found':
             return Fault(code, f'{where}.kind', 'nothing', _one_of(_known_kinds(model, details['loc'])))
         case 'union_tag_invalid':
             kinds = _known_kinds(model, details['loc'])
-            return Fault(code, f'{where}.kind', value_text(given['kind']), _one_of(kinds), _near(given['kind'], kinds))
+            return Fault(
+                code, f'{where}.kind', value_text(given['kind']), _one_of(kinds), _nearest(given['kind'], kinds)
+            )
         case 'literal_error' | 'enum':
             names = re.findall(r"'([^']*)'", context['expected']) or [context['expected']]
-            return Fault(code, where, text, _one_of(names), _near(given, names))
+            return Fault(code, where, text, _one_of(names), _nearest(given, names))
         case 'value_error' | 'assertion_error':
             return Fault(code, where, text, str(context['error']))
         case 'string_type' if isinstance(given, bool | int | float):
-            return Fault(code, where, text, f'{_PHRASES[kind]}; quote it')
-        case _ if kind in _PHRASES:
-            allowed = _PHRASES[kind].format(**context)
+            return Fault(code, where, text, f'{_PHRASES[error_type]}; quote it')
+        case _ if error_type in _PHRASES:
+            allowed = _PHRASES[error_type].format(**context)
             allowed = allowed.replace(' 1 entries', ' one entry').replace(' 1 characters', ' one character')
             return Fault(code, where, text, allowed, context.get('nearest'))
         case _:
@@ -93,13 +95,13 @@ def word_fault(details: ErrorDetails, path: Sequence[str | int], model: type[Bas
 
 
 def path_text(path: Sequence[str | int]) -> str:
-    """Return a path as in an override, such as ``generation[0].elements``."""
+    """Return a path as it is written in an override, such as ``generation[0].elements``."""
     text = ''.join(f'[{key}]' if isinstance(key, int) else f'.{key}' for key in path)
     return text.removeprefix('.') or 'the file'
 
 
 def value_text(value: Any) -> str:
-    """Return a value as in the file or, if it is long, its type and its size."""
+    """Return a value as it is written in the file or, if it is long, its type and size."""
     if isinstance(value, str):
         return repr(value if len(value) <= _LONGEST_VALUE else f'{value[:_LONGEST_VALUE]}…')
     text = json.dumps(value, ensure_ascii=False, default=str)
@@ -110,7 +112,7 @@ def value_text(value: Any) -> str:
     return text
 
 
-def _near(given: Any, names: Sequence[str]) -> str | None:
+def _nearest(given: Any, names: Sequence[str]) -> str | None:
     if not isinstance(given, str):
         return None
     by_lower = {name.lower(): name for name in names}
@@ -132,7 +134,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _models_at(model: type[BaseModel], location: Sequence[str | int]) -> list[type[BaseModel]]:
-    """Return the models at a location of pydantic, which includes the members of unions."""
+    """Return the models at a location from pydantic, which includes the members of unions."""
     models = [model]
     for key in location:
         if isinstance(key, int):

@@ -1,4 +1,4 @@
-"""Presets: named parts of a config, in folders of the user and of this package."""
+"""Presets: named parts of a config, in folders of the user and in this package."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGE_FOLDER = Path(__file__).parent / 'presets'
 
 
 def preset_folders(config_folder: Path) -> tuple[Path, ...]:
-    """Return the folders of presets; earlier folders take precedence.
+    """Return the folders that contain presets. Earlier folders take precedence.
 
     Parameters
     ----------
@@ -43,12 +43,12 @@ def find_preset(section: str, name: str, folders: Sequence[Path]) -> Path:
     Raises
     ------
     AutopipeError
-        If it does not exist; the message lists the existing ones.
+        If it does not exist. The message lists the existing presets.
     """
     known = known_presets(section, folders)
     if name in known:
         return known[name]
-    listed = f'use one of {", ".join(sorted(known))}' if known else 'this section has no presets'
+    listed = f'use one of {", ".join(sorted(known))}' if known else 'there are no presets for this section'
     close = get_close_matches(name, known, n=1)
     hint = f'; did you mean {close[0]!r}?' if close else ''
     raise AutopipeError(Code.CHOICE_UNKNOWN, f'no preset {name!r} exists for {section}; {listed}{hint}')

@@ -1,4 +1,4 @@
-"""The database queries of a config, which are answered before the campaign runs."""
+"""The database queries of a config, which are sent before the campaign runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aiida_mlip_autopipe.generation import answer_queries
 
 
 def ask_databases(config: CampaignConfig) -> CampaignConfig:
-    """Return a config with the files of the answers to its queries; without queries, the config itself.
+    """Return a config in which files with the answers replace the queries; without queries, the config itself.
 
     Raises
     ------

@@ -30,20 +30,20 @@ RENAMED_KEYS = {
     },
     'execution': {'min_success_share': 'min_success_fraction'},
 }
-"""Keys by section, at any depth of it."""
+"""Renamed keys by section, at any depth of the section."""
 _ENTRIES = {'interface': 'grain_boundary', 'knowledge': 'formula'}
 RENAMED_KINDS = {
     'generation': {'kind': _ENTRIES},
     'exploration': {'kind': {'quench': 'velocity_reset'}},
     'sampling': {'held_out_kinds': _ENTRIES},
 }
-"""Values by section and key."""
-# Users choose the names below these keys.
+"""Renamed kinds by section, then by the key whose value they are."""
+# Keys below which users choose the names.
 _FREE = {'parameters'}
 
 
 def translate_old_names(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
-    """Replace old names by new ones, so that the rest of the file is validated too.
+    """Replace old names by new ones, so that the rest of the file can be validated.
 
     Parameters
     ----------

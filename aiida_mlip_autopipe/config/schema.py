@@ -17,7 +17,7 @@ def config_schema() -> dict[str, Any]:
     """Return the JSON schema of the config file, for completion and validation in editors."""
     schema: dict[str, Any] = CampaignConfig.model_json_schema()
     for section in DEFAULT_KINDS:
-        # A section without a `kind` has the default kind, so its values may match several kinds.
+        # A section without a `kind` has the default kind, so it may match the schemas of several kinds.
         properties = schema['properties'][section]
         properties['anyOf'] = properties.pop('oneOf')
         properties.pop('discriminator')

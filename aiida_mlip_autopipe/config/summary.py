@@ -1,4 +1,4 @@
-"""A summary of a config, to check before running it."""
+"""A summary of a config, for a check before the campaign runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class EntrySummary:
     n_seeds
         The number of seeds.
     example
-        The chemical formula of its first seed; None if the check generates no seed.
+        The chemical formula of the first seed; None if the check generates no seed.
     """
 
     kind: str
@@ -46,7 +46,7 @@ class ConfigSummary:
     sampler, n_structures
         The sampler, and the maximum number of frames that it selects.
     coverage_score
-        The coverage score at which the selection stops; None without a target of coverage.
+        The coverage score at which the selection stops; None without a coverage target.
     has_too_few_frames
         Whether ``n_structures`` exceeds ``n_frames``.
     database
@@ -66,7 +66,7 @@ class ConfigSummary:
 
 
 def summarise_config(config: CampaignConfig) -> ConfigSummary:
-    """Return a summary of a config. The first seed of each entry is generated to find impossible entries.
+    """Return a summary of a config. It generates the first seed of each entry to find impossible entries.
 
     Raises
     ------

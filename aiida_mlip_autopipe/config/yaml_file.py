@@ -1,11 +1,11 @@
 """Strict reading of YAML files, whose content must be a mapping with unique string keys.
 
-Plain scalars are read by the core schema of YAML 1.2: ``No`` is nobelium, ``on`` is a string and ``1e-3`` is a number.
-In YAML 1.1, they are a boolean, a boolean and a string. Unlike in the core schema, ``0o17`` and ``0x1F`` are strings.
+Plain scalars are read with the core schema of YAML 1.2: ``No`` is nobelium, ``on`` a string and ``1e-3`` a number. In
+YAML 1.1, these are two booleans and a string. Unlike in the core schema, ``0o17`` and ``0x1F`` are strings.
 
-PyYAML, which Hydra requires anyway, parses the files; this module converts the values. Most of it would also be
-necessary with ruamel.yaml, which converts values to dates, sets and bytes, accepts keys that are not strings, and
-allows an anchor to contain itself. ruamel.yaml reads ``1_000`` as a number and ``.5e3`` as a string, and fails on
+PyYAML, which Hydra requires anyway, parses the files, and this module converts the values. Most of this module would
+also be necessary with ruamel.yaml, which converts values to dates, sets and bytes, accepts keys that are not strings,
+and allows an anchor to contain itself. ruamel.yaml reads ``1_000`` as a number and ``.5e3`` as a string, and fails on
 ``._`` without reporting the line. It takes 1.8 times as long for the example configs (`benchmarks/yaml_readers.py`).
 """
 
@@ -73,13 +73,14 @@ def read_yaml_file(path: Path) -> dict[str, Any]:
         raise AutopipeError(Code.YAML_INVALID, f'{path} is empty; write an example with `mlip-autopipe config init`')
     if not isinstance(node, yaml.MappingNode):
         raise AutopipeError(
-            Code.YAML_INVALID, f'{path}: the file must be a mapping of sections such as `name: …`, it is {_named(node)}'
+            Code.YAML_INVALID,
+            f'{path}: the file must be a mapping with keys such as `name: …`, but it is {_node_type(node)}',
         )
     return _NodeReader(path).mapping(node)
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
-    """Quotes all strings that a YAML reader could read as numbers."""
+    """A dumper that quotes all strings that a YAML reader could read as numbers."""
 
 
 _Dumper.add_implicit_resolver('tag:yaml.org,2002:float', re.compile(f'({_FLOAT.pattern})$'), list('-+.0123456789'))
@@ -100,12 +101,12 @@ def _escape(value: Any) -> Any:
     return value.replace('${', r'\${') if isinstance(value, str) else value
 
 
-def _named(node: yaml.Node) -> str:
+def _node_type(node: yaml.Node) -> str:
     return 'a list' if isinstance(node, yaml.SequenceNode) else 'a single value'
 
 
 class _NodeReader:
-    """Converts the nodes of a file to values."""
+    """A converter of the YAML nodes of a file to values."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -118,7 +119,7 @@ class _NodeReader:
         if node.tag not in _PLAIN_TAGS:
             raise self._refuse(node, f'the tag {node.tag.replace("tag:yaml.org,2002:", "!!")} is not supported')
         if isinstance(node, yaml.ScalarNode):
-            return node.value if node.style else _plain(node.value)
+            return node.value if node.style else _plain_scalar(node.value)
         if id(node) in self._open:
             raise self._refuse(node, 'this anchor contains itself')
         self._open.add(id(node))
@@ -128,7 +129,7 @@ class _NodeReader:
         return value
 
     def mapping(self, node: yaml.MappingNode) -> dict[str, Any]:
-        """Return a mapping, in which its own keys override those that ``<<`` merges."""
+        """Return the mapping of a node, whose own keys override the keys that ``<<`` merges."""
         own: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -141,7 +142,7 @@ class _NodeReader:
                 continue
             key = self._value(key_node)
             if not isinstance(key, str):
-                given = key_node.value or 'null' if isinstance(key_node, yaml.ScalarNode) else _named(key_node)
+                given = key_node.value or 'null' if isinstance(key_node, yaml.ScalarNode) else _node_type(key_node)
                 raise self._refuse(key_node, f'the key {given} is not a string; quote it')
             if key in own:
                 raise self._refuse(key_node, f'the key {key!r} is repeated')
@@ -149,7 +150,7 @@ class _NodeReader:
         return merged | own
 
 
-def _plain(text: str) -> Any:
+def _plain_scalar(text: str) -> Any:
     """Return the value of a plain scalar."""
     if text in _WORDS:
         return _WORDS[text]

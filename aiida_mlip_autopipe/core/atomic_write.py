@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Refuse an output file that must not or cannot be written, before it is computed.
+    """Refuse an output file that must not or cannot be written, before its content is computed.
 
     Parameters
     ----------
@@ -32,14 +32,14 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     if not path.parent.is_dir():
         raise AutopipeError(Code.FOLDER_MISSING, f'the folder {path.parent} of the file {path.name} does not exist')
     if path.exists() and not overwrite:
-        raise AutopipeError(Code.FILE_EXISTS, f'{path} exists; replace it with --force')
+        raise AutopipeError(Code.FILE_EXISTS, f'{path} already exists; overwrite it with --force')
 
 
 @contextmanager
 def atomic_write(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield a temporary path; when the block succeeds, the file there is renamed to the path.
+    """Yield a temporary path. If the block succeeds, the file written there is renamed to the final path.
 
-    When it fails, the temporary file is removed, and an existing file at the path is not changed.
+    If it fails, the temporary file is removed, and an existing file at the final path is not changed.
 
     Raises
     ------

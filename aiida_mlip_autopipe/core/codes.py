@@ -34,16 +34,16 @@ class Code(StrEnum):
     FILE_MISSING = 'file_missing', 'There is no such file.', 'Correct the path, or create the file.'
     FILE_EXISTS = (
         'file_exists',
-        'The output file exists.',
-        'Choose another name, or replace the file with --force.',
+        'The output file already exists.',
+        'Choose another name, or overwrite the file with --force.',
     )
     FILE_UNREADABLE = (
         'file_unreadable',
-        'The file cannot be read: it is damaged, has another format, or its permissions are wrong.',
+        'The file cannot be read: it is damaged, it has another format, or its permissions are wrong.',
         'Check the file with the program that wrote it.',
     )
     FILE_UNWRITABLE = 'file_unwritable', 'The file cannot be written.', 'Free space, or choose another folder.'
-    FILE_SUFFIX = 'file_suffix', "The suffix of the file's name is not supported.", 'Use one of the listed suffixes.'
+    FILE_SUFFIX = 'file_suffix', 'The suffix of the file name is not supported.', 'Use one of the listed suffixes.'
     NOT_A_FILE = 'not_a_file', 'The path is a folder, not a file.', 'Add the name of the file.'
     FOLDER_MISSING = 'folder_missing', 'There is no such folder.', 'Create the folder, or correct the path.'
     PACKAGE_MISSING = (
@@ -51,15 +51,15 @@ class Code(StrEnum):
         'An optional package is not installed.',
         'Install it with the command in the message.',
     )
-    KIND_UNKNOWN = 'kind_unknown', 'No variant of this kind exists.', 'Use one of the listed kinds.'
+    KIND_UNKNOWN = 'kind_unknown', 'No such kind exists.', 'Use one of the listed kinds.'
     PLUGIN_BROKEN = (
         'plugin_broken',
-        'A variant from another package cannot be used.',
+        'A kind that another package provides cannot be used.',
         'Update that package, or report the error to its authors.',
     )
     SCHEMA_VERSION = (
         'schema_version',
-        'This version of the program does not support the schema version of the data.',
+        'The data have a schema version that this version of the program does not support.',
         'Update aiida-mlip-autopipe.',
     )
 
@@ -72,13 +72,13 @@ class Code(StrEnum):
     CONFIG_INVALID = 'config_invalid', 'The config has errors.', 'Correct each error in the list.'
     INTERPOLATION_FAILED = (
         'interpolation_failed',
-        'The value of a ${…} in the config cannot be found.',
-        'Define the key or environment variable, or write a literal ${ as \\${.',
+        'An interpolation ${…} in the config has no value.',
+        'Define the key or the environment variable, or write \\${ for a literal ${.',
     )
     OVERRIDE_INVALID = 'override_invalid', 'An override cannot be applied.', 'Correct the override in the message.'
     YAML_INVALID = (
         'yaml_invalid',
-        'The content of the file is not YAML, or not a mapping with unique text keys.',
+        'The file is not valid YAML, or its content is not a mapping with unique string keys.',
         'Correct the line in the message.',
     )
     VALUE_MISSING = 'value_missing', 'A required value is missing.', 'Add the key.'
@@ -88,37 +88,45 @@ class Code(StrEnum):
     KIND_MISSING = 'kind_missing', 'The section has no kind.', 'Add one of the listed kinds.'
     CHOICE_UNKNOWN = 'choice_unknown', 'The value is not one of the choices.', 'Use one of the listed values.'
     TYPE_WRONG = 'type_wrong', 'The value has the wrong type.', 'Use a value of the type in the message.'
-    OUT_OF_RANGE = 'out_of_range', 'The value is out of range.', 'Use a value in the range of the message.'
-    WRONG_LENGTH = 'wrong_length', 'The list or text is too short or too long.', 'Use the length in the message.'
-    WRONG_PATTERN = 'wrong_pattern', 'The text is malformed.', 'Write it as the message shows.'
+    OUT_OF_RANGE = 'out_of_range', 'The value is out of range.', 'Use a value in the range given in the message.'
+    WRONG_LENGTH = 'wrong_length', 'The list or string is too short or too long.', 'Use a length in the allowed range.'
+    WRONG_PATTERN = 'wrong_pattern', 'The string is malformed.', 'Write it as the message shows.'
     VALUES_EXCLUDE = (
         'values_exclude',
-        'Two or more values exclude each other.',
+        'Two or more values cannot be combined.',
         'Remove all but one of them.',
     )
-    VALUES_INCOMPLETE = 'values_incomplete', 'A further value is required.', 'Add one of the values in the message.'
+    VALUES_INCOMPLETE = 'values_incomplete', 'Another value is required.', 'Add the value in the message.'
     VALUE_INVALID = 'value_invalid', 'The value violates a rule.', 'Use a value that the message allows.'
 
     # Generation of seeds.
-    API_KEY_MISSING = 'api_key_missing', 'No API key is set.', 'Put the key into MP_API_KEY, or use the provider mp.'
-    BOUNDARY_IMPOSSIBLE = 'boundary_impossible', 'No such grain boundary exists.', 'Use an axis and Σ in the message.'
-    CELL_TOO_SMALL = 'cell_too_small', 'The cell is too small.', 'Use a larger one, or raise validation.max_atoms.'
-    CHARGE_UNBALANCED = 'charge_unbalanced', 'The formal charges do not balance.', 'Change the ions or their states.'
+    API_KEY_MISSING = 'api_key_missing', 'No API key is set.', 'Set MP_API_KEY to the key, or use the provider mp.'
+    BOUNDARY_IMPOSSIBLE = 'boundary_impossible', 'No such grain boundary exists.', 'Use an axis and Σ from the message.'
+    CELL_TOO_SMALL = 'cell_too_small', 'The cell is too small.', 'Use a larger cell, or raise validation.max_atoms.'
+    CHARGE_UNBALANCED = (
+        'charge_unbalanced',
+        'The formal charges do not balance.',
+        'Change the ions or their oxidation states.',
+    )
     COMPOSITION_IMPOSSIBLE = (
         'composition_impossible',
         'The sites cannot have this composition.',
-        'Use a larger cell, or the composition in the message.',
+        'Use a larger cell, or the composition given in the message.',
     )
     COMPOSITION_INVALID = 'composition_invalid', 'The fractions are invalid.', 'Use positive fractions that sum to 1.'
     DATABASE_UNREACHABLE = (
         'database_unreachable',
         'The database does not answer, or its answer cannot be read.',
-        'Check its name or address and the network, or give files instead of a query.',
+        'Check its name or address and the network, or use files instead of a query.',
     )
-    ELEMENT_UNKNOWN = 'element_unknown', 'No element has this symbol.', 'Use the symbol of an element.'
-    FORMULA_INVALID = 'formula_invalid', 'The text is not a chemical formula.', 'Write it like Fe2O3.'
-    HOST_UNSUITABLE = 'host_unsuitable', 'The structures of the inner entry are unsuitable.', 'Change the inner entry.'
-    MOLECULE_UNKNOWN = 'molecule_unknown', 'ASE has no molecule of this name.', 'Put the molecule in a file.'
+    ELEMENT_UNKNOWN = 'element_unknown', 'No element has this symbol.', 'Use the symbol of an element, such as Fe.'
+    FORMULA_INVALID = 'formula_invalid', 'This is not a chemical formula.', 'Write a formula such as Fe2O3.'
+    HOST_UNSUITABLE = (
+        'host_unsuitable',
+        'The structures of the entry under `of` are unsuitable.',
+        'Change the entry under `of`.',
+    )
+    MOLECULE_UNKNOWN = 'molecule_unknown', 'ASE has no molecule of this name.', 'Write the molecule to a file.'
     PROTOTYPE_MISSING = 'prototype_missing', 'The formula has no known structure type.', 'Set n_random above 0.'
     QUERY_EMPTY = 'query_empty', 'The query found no usable structure.', 'Widen the query.'
     QUERY_REFUSED = 'query_refused', 'The database refused the query.', 'Correct the query or the key.'
@@ -129,15 +137,15 @@ class Code(StrEnum):
     )
     QUERY_UNANSWERED = 'query_unanswered', 'The query has no answer yet.', 'Call answer_queries first.'
     SITE_MISSING = 'site_missing', 'The structure has no such site.', 'Use another site or structure.'
-    SITES_MISMATCH = 'sites_mismatch', 'The structure type has other sites.', 'Use the sites in the message.'
+    SITES_MISMATCH = 'sites_mismatch', 'The structure type does not have these sites.', 'Use the sites in the message.'
     STRUCTURE_INVALID = (
         'structure_invalid',
         'A structure violates a rule of validation.',
-        'Change the entry, or relax the rule in the section validation.',
+        'Change the entry, or relax the rule in its section `validation`.',
     )
     STRUCTURE_UNUSABLE = 'structure_unusable', 'A structure in a file is invalid.', 'Correct the structure in the file.'
-    SURFACES_POLAR = 'surfaces_polar', 'All terminations are polar.', 'Set polar: allow, or use other planes.'
-    TOO_MANY_DEFECTS = 'too_many_defects', 'The structure has too few sites.', 'Use fewer defects or more cells.'
+    SURFACES_POLAR = 'surfaces_polar', 'All terminations are polar.', 'Set `polar: allow`, or use other planes.'
+    TOO_MANY_DEFECTS = 'too_many_defects', 'The structure has too few sites.', 'Use fewer defects or a larger cell.'
 
     # Calculators, models and jobs. A job reports the code in its result. The exit code has the same name, as
     # ERROR_MODEL_MISSING; a code without such an exit code becomes ERROR_SETTINGS_REFUSED.
@@ -148,14 +156,14 @@ class Code(StrEnum):
     )
     CHECKPOINT_MISMATCH = (
         'checkpoint_mismatch',
-        'The checkpoint is from another job.',
-        'Remove it to start from the seed.',
+        'The checkpoint belongs to another job.',
+        'Remove it to start again from the seed.',
     )
     CHECKPOINT_UNREADABLE = 'checkpoint_unreadable', 'The checkpoint is damaged.', 'Start again from the seed.'
     CONTRACT_VERSION = (
         'contract_version',
-        'Another version of the program made the job.',
-        'Install the same version of aiida-mlip-autopipe on both sides.',
+        'The job was made by another version of the program.',
+        'Install the same version of aiida-mlip-autopipe here and in the environment of the job.',
     )
     ELEMENT_UNSUPPORTED = (
         'element_unsupported',
@@ -169,20 +177,20 @@ class Code(StrEnum):
     )
     MODEL_MISMATCH = (
         'model_mismatch',
-        'The model or image has another sha256 than expected.',
+        'The sha256 of the model or of the image is not the expected one.',
         'Restore the file, or correct the expected sha256.',
     )
     MODEL_MISSING = (
         'model_missing',
         'The model is not on the computer, and its bytes are not stored.',
-        'Place the file with `mlip-autopipe calculator place`.',
+        'Copy the file there with `mlip-autopipe calculator place`.',
     )
     MODEL_NOT_LOADED = (
         'model_not_loaded',
         'The model does not exist or cannot be loaded.',
         'Correct calculator.model, or test the model with `mlip-autopipe calculator test`.',
     )
-    SAMPLING = 'sampling', 'No frames can be selected.', 'Relax the limits of sampling, or explore more.'
+    SAMPLING = 'sampling', 'No frames can be selected.', 'Relax the limits of sampling, or run longer explorations.'
     SETTINGS_REFUSED = 'settings_refused', 'The settings of the job are not valid.', 'Correct the settings.'
 
     # Exploration.
@@ -196,17 +204,21 @@ class Code(StrEnum):
         'The Monte Carlo move does not fit the structure or the ensemble.',
         'Remove the move, or change its settings.',
     )
-    NOTHING_MOVES = 'nothing_moves', 'No atom of the structure can move.', 'Make a supercell, or fix fewer atoms.'
-    STEP_MISSING = 'step_missing', 'The trajectory has no frame of this step.', 'Use a step that it has.'
+    NOTHING_MOVES = 'nothing_moves', 'No atom of the structure can move.', 'Use a supercell, or fix fewer atoms.'
+    STEP_MISSING = 'step_missing', 'The trajectory has no frame at this step.', 'Use one of its steps.'
 
     # Descriptors and sampling.
-    CANDIDATES_MISSING = 'candidates_missing', 'No frame is left to choose from.', 'Relax the limits, or explore more.'
+    CANDIDATES_MISSING = (
+        'candidates_missing',
+        'No frames are left to choose from.',
+        'Relax the limits of sampling, or run longer explorations.',
+    )
     COMMITTEE_MISSING = (
         'committee_missing',
         'No frame was evaluated by a committee.',
         'Set exploration.committee, or use another sampler.',
     )
-    DESCRIPTORS_INVALID = 'descriptors_invalid', 'The descriptors are not finite.', 'Use another descriptor or model.'
+    DESCRIPTORS_INVALID = 'descriptors_invalid', 'Some descriptors are not finite.', 'Use another descriptor or model.'
     DESCRIPTORS_MISSING = (
         'descriptors_missing',
         'No job has computed the learned descriptors of all structures.',
@@ -220,7 +232,7 @@ class Code(StrEnum):
     )
 
     # Storage and reports.
-    CALCULATION_INCOMPLETE = 'calculation_incomplete', 'A DFT calculation lacks results.', 'Run it again.'
+    CALCULATION_INCOMPLETE = 'calculation_incomplete', 'A DFT calculation has incomplete results.', 'Run it again.'
     CALCULATION_MISMATCH = (
         'calculation_mismatch',
         'A DFT calculation belongs to another row or structure.',
@@ -230,18 +242,18 @@ class Code(StrEnum):
     CALCULATION_UNCONVERGED = (
         'calculation_unconverged',
         'The SCF cycle of a DFT calculation did not converge.',
-        'Change the settings of the DFT code and run it again, or leave the row out with --skip-failed.',
+        'Change the settings of the DFT code and run it again, or leave out the row with --skip-failed.',
     )
     DATASET_EMPTY = 'dataset_empty', 'The dataset has no rows.', 'Use a dataset that has rows.'
-    FOLDER_EXISTS = 'folder_exists', 'The output folder exists.', 'Choose another name.'
-    FRAME_TWICE = 'frame_twice', 'Two rows are the same frame.', 'Remove one, or process them separately.'
+    FOLDER_EXISTS = 'folder_exists', 'The output folder already exists.', 'Choose another name.'
+    FRAME_TWICE = 'frame_twice', 'Two rows contain the same frame.', 'Remove one, or process them separately.'
     LABELS_INCOMPLETE = (
         'labels_incomplete',
         'Rows have no valid DFT calculation.',
-        'Correct the calculations in the message, or leave their rows out with --skip-failed.',
+        'Correct the calculations in the message, or leave out their rows with --skip-failed.',
     )
-    LABELS_MISSING = 'labels_missing', 'Labels are missing or not finite.', 'Compute the labels again.'
-    LABELS_OUTDATED = 'labels_outdated', 'The labels belong to another structure.', 'Compute the labels again.'
+    LABELS_MISSING = 'labels_missing', 'Labels are missing or are not finite.', 'Compute the labels again.'
+    LABELS_OUTDATED = 'labels_outdated', 'The structure was changed after it was labelled.', 'Compute the labels again.'
     LEVELS_MIXED = 'levels_mixed', 'The rows have different levels of theory.', 'Write one file for each level.'
     ROW_KEY_MISSING = (
         'row_key_missing',
@@ -249,55 +261,63 @@ class Code(StrEnum):
         'Use the dataset of a campaign, or split by composition.',
     )
     ROW_MISSING = 'row_missing', 'The dataset has no such row.', 'Use the id of one of its rows.'
-    ROW_REFUSED = 'row_refused', 'The database refuses a row.', 'Correct the key or the value in the message.'
-    SPLIT_EMPTY = 'split_empty', 'A set would be empty.', 'Draw fewer sets, or use smaller groups.'
+    ROW_REFUSED = 'row_refused', 'The database refuses a row.', 'Correct the key or value in the message.'
+    SPLIT_EMPTY = 'split_empty', 'A set would be empty.', 'Use fewer sets or smaller groups.'
 
     # AiiDA: profile, computers, codes and campaigns.
     BROKER_MISSING = 'broker_missing', 'The profile has no broker.', 'Add one with the command in the message.'
-    CAMPAIGN_ENDED = 'campaign_ended', 'The campaign has ended.', 'Submit it again to run it once more.'
-    CAMPAIGN_FAILED = 'campaign_failed', 'The campaign failed.', 'Read the reason in the message and correct it.'
+    CAMPAIGN_ENDED = 'campaign_ended', 'The campaign has ended.', 'To repeat it, run its config again.'
+    CAMPAIGN_FAILED = 'campaign_failed', 'The campaign failed.', 'Correct the cause in the message.'
     CAMPAIGN_MISSING = 'campaign_missing', 'No such campaign exists.', 'List them with `mlip-autopipe status`.'
-    CHECKOUT_MISSING = 'checkout_missing', 'The task needs a checkout of the project.', 'Clone the project.'
+    CHECKOUT_MISSING = 'checkout_missing', 'This command needs a checkout of the project.', 'Clone it.'
     CODE_AMBIGUOUS = 'code_ambiguous', 'Several codes have this label.', 'Write it as label@computer.'
     CODE_BROKEN = 'code_broken', 'The program of the code does not run.', 'Correct its path, or register it again.'
-    CODE_MISSING = 'code_missing', 'No such code exists.', 'Use a code of the message, or register one.'
+    CODE_MISSING = 'code_missing', 'No such code exists.', 'Use a code listed in the message, or create one.'
     CODE_WITHOUT_CALCULATOR = (
         'code_without_calculator',
-        'No calculator is known for the code.',
-        'Name a config in which a calculator uses the code.',
+        'The calculator of the code is unknown.',
+        'Use --config with a config in which a calculator uses the code.',
     )
-    COMPUTER_EXISTS = 'computer_exists', 'Another computer has this name.', 'Choose another name, or delete it.'
+    COMPUTER_EXISTS = (
+        'computer_exists',
+        'Another computer has this name.',
+        'Choose another name, or delete that computer.',
+    )
     COMPUTER_MISSING = (
         'computer_missing',
         'The computer does not exist or is not configured.',
         'Add it with `mlip-autopipe computer add`.',
     )
-    COMPUTER_TEST_FAILED = 'computer_test_failed', 'A test of the computer failed.', 'Read what the computer reported.'
-    DAEMON_FAILED = 'daemon_failed', 'The daemon does not start.', 'Read its log with `verdi daemon logshow`.'
-    DATASET_MISSING = 'dataset_missing', 'The campaign has no dataset.', 'Check it with `mlip-autopipe status`.'
+    COMPUTER_TEST_FAILED = 'computer_test_failed', 'A test of the computer failed.', 'Correct the cause in the message.'
+    DAEMON_FAILED = 'daemon_failed', 'The daemon does not start.', 'Read its log: `verdi daemon logshow`.'
+    DATASET_MISSING = 'dataset_missing', 'The campaign has no dataset.', 'Show its state with `mlip-autopipe status`.'
     ENVIRONMENT_MISSING = (
         'environment_missing',
         'The environment of the code is not recorded.',
         'Record it with the command in the message.',
     )
-    GPU_MISSING = 'gpu_missing', 'The self-test found no GPU.', 'Repeat it with a GPU, or set calculator.device.'
+    GPU_MISSING = 'gpu_missing', 'The self-test found no GPU.', 'Request a GPU for it, or set calculator.device.'
     HOST_KEY_UNKNOWN = 'host_key_unknown', 'The host key is unknown.', 'Log in once with ssh and accept the key.'
-    HOST_UNKNOWN = 'host_unknown', 'No computer has this host name.', 'Add a Host entry to ~/.ssh/config.'
-    HOST_UNREACHABLE = 'host_unreachable', 'The host does not answer.', 'Check the host, the port, and the VPN.'
+    HOST_UNKNOWN = 'host_unknown', 'The host name is unknown.', 'Correct it, or add a Host entry to ~/.ssh/config.'
+    HOST_UNREACHABLE = 'host_unreachable', 'The host does not answer.', 'Check the host, the port and the VPN.'
     IMAGE_MISMATCH = 'image_mismatch', 'The job ran in another image.', 'Register the code again with its image.'
-    IMAGE_MISSING = 'image_missing', 'The image is missing or unreadable.', 'Correct the path of the image.'
+    IMAGE_MISSING = 'image_missing', 'The image is missing or unreadable.', 'Correct its path.'
     INSTALLATION_FAILED = (
         'installation_failed',
-        'The environment or the image was not built.',
-        'Read the message of pip or of the build.',
+        'The environment or the image could not be built.',
+        'Correct the error that pip or the build reports.',
     )
-    JOB_PAUSED = 'job_paused', 'AiiDA or a user has paused the job.', 'Remove the cause, and try again.'
-    JOB_TIMEOUT = 'job_timeout', 'The job did not end in time.', 'Allow more time, or choose another queue.'
-    LOGIN_OUTPUT = 'login_output', 'The login scripts print text.', 'Make them print in interactive shells only.'
-    LOGIN_REFUSED = 'login_refused', 'The host refused the login.', 'Set up a login with a key.'
+    JOB_PAUSED = 'job_paused', 'AiiDA or a user has paused the job.', 'Correct the cause, and try again.'
+    JOB_TIMEOUT = 'job_timeout', 'The job did not finish in time.', 'Allow more time, or choose another queue.'
+    LOGIN_OUTPUT = 'login_output', 'The login scripts print text.', 'Let them print only in interactive shells.'
+    LOGIN_REFUSED = 'login_refused', 'The host refused the login.', 'Set up a login with an SSH key.'
     PROFILE_MISSING = 'profile_missing', 'No such AiiDA profile exists.', 'Create it with `mlip-autopipe setup`.'
-    SCHEDULER_MISSING = 'scheduler_missing', 'The scheduler is not on the computer.', 'Choose the one that is there.'
-    SELF_TEST_FAILED = 'self_test_failed', 'The self-test failed.', 'Read the reason in the message and correct it.'
-    TRANSFER_DAMAGED = 'transfer_damaged', 'The copy of a file differs from the file.', 'Try again.'
-    VERSION_MISMATCH = 'version_mismatch', 'The package there has another version.', 'Install the same version there.'
-    WORKDIR_UNWRITABLE = 'workdir_unwritable', 'The work directory cannot be made.', 'Choose another directory.'
+    SCHEDULER_MISSING = 'scheduler_missing', 'The computer does not have this scheduler.', 'Use the one that it has.'
+    SELF_TEST_FAILED = 'self_test_failed', 'The self-test failed.', 'Correct the cause in the message.'
+    TRANSFER_DAMAGED = 'transfer_damaged', 'The copy of a file differs from the original.', 'Try again.'
+    VERSION_MISMATCH = (
+        'version_mismatch',
+        'The environment of the code has another version of this package.',
+        'Install the same version there.',
+    )
+    WORKDIR_UNWRITABLE = 'workdir_unwritable', 'The work directory cannot be created.', 'Choose another one.'

@@ -28,7 +28,7 @@ class AutopipeError(Exception):
 
 
 class ModelMissingError(AutopipeError):
-    """The files of a model were deleted, and its bytes are not stored.
+    """A model is not on the computer where it is required, and its bytes are not stored.
 
     Parameters
     ----------
@@ -48,13 +48,13 @@ class ModelMissingError(AutopipeError):
         )
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        """Return how to recreate the error in another process."""
+        """Return the class and the arguments with which another process recreates the error."""
         return type(self), (self.sha256, self.computer)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault in a config file.
+    """A fault in a config file.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class Fault:
 
 
 class ConfigError(AutopipeError):
-    """A config with one or more faults, which are reported together.
+    """A config has one or more faults, which are reported together.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class ConfigError(AutopipeError):
 
 
 class CombinedError(AutopipeError):
-    """Errors that are reported together, one a line; the code is that of the first.
+    """Errors that are reported together, one per line. Its code is that of the first error.
 
     Parameters
     ----------
@@ -110,14 +110,14 @@ class CombinedError(AutopipeError):
 
 
 class PhysicsViolationError(AutopipeError):
-    """A structure that violates a rule of validation.
+    """A structure violates a rule of validation.
 
     Parameters
     ----------
     rule
         The name of the rule, such as ``min_distance``.
     atoms
-        The indices of the atoms concerned; empty if the rule concerns the cell.
+        The indices of the atoms that violate the rule; empty if the rule is about the cell.
     value, limit
         The value of the structure and the limit of the rule, in the unit of the rule.
     message
@@ -132,5 +132,5 @@ class PhysicsViolationError(AutopipeError):
         super().__init__(Code.STRUCTURE_INVALID, message)
 
     def __reduce__(self) -> tuple[type, tuple[str, tuple[int, ...], float, float, str]]:
-        """Return how to recreate the error in another process."""
+        """Return the class and the arguments with which another process recreates the error."""
         return type(self), (self.rule, self.atoms, self.value, self.limit, str(self))

@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 
 class Explanation(NamedTuple):
-    """What an exit code means and what the user can do, as a sentence each."""
+    """What an exit code means and what the user can do, one sentence or two for each."""
 
     meaning: str
     remedy: str
 
 
-RUN_AGAIN = 'Run the same file again: only what is missing is computed.'
-REPORT_BUG = 'Read the traceback with `verdi process report PK`, and report the error.'
+RUN_AGAIN = 'Run the same file again: only missing results are computed.'
+REPORT_BUG = 'Read the traceback with `verdi process report PK`, and report it as a bug.'
 
 EXPLANATIONS = {
     # AiiDA and the scheduler.
@@ -41,7 +41,7 @@ EXPLANATIONS = {
         'If it happens often, exclude the node with `scheduler_lines` in the resources.',
     ),
     'STOPPED_BY_MONITOR': Explanation(
-        'A monitor that a user attached to the job stopped it.',
+        'The job was stopped by a monitor that a user attached to it.',
         'Change the monitor, then submit the job again.',
     ),
     'ERROR_STASHING_FAILED': Explanation(
@@ -54,20 +54,20 @@ EXPLANATIONS = {
         'Put the image at the path in the message, or register the code again.',
     ),
     'ERROR_EXECUTABLE_MISSING': Explanation(
-        'The program does not exist, cannot be executed or lacks this package.',
+        'The program does not exist, is not executable, or its environment lacks this package.',
         'Correct the path of the code, or install this package in its environment.',
     ),
     'ERROR_WRONG_ARCHITECTURE': Explanation(
-        'The program or the image was built for another kind of processor.',
-        'Install or build it on a machine of the kind that runs the jobs.',
+        'The program or the image was built for another processor architecture.',
+        'Install or build it on a machine with the processor architecture of the nodes that run the jobs.',
     ),
     'ERROR_CONTAINER': Explanation(
         'The container engine could not start the image.',
-        'Correct what its message names, usually a folder that cannot be mounted.',
+        'Correct the cause in its message, usually a folder that cannot be mounted.',
     ),
     'ERROR_DISK_FULL': Explanation(
-        'The disk is full or the quota is exceeded. The frames written before are kept.',
-        'Free space on the computer, for instance with `mlip-autopipe clean`, then run the same file again.',
+        'The disk is full or the quota is exceeded. Frames that were already written are kept.',
+        'Free space on the computer, for example with `mlip-autopipe clean`, then run the same file again.',
     ),
     'ERROR_CANCELLED': Explanation(
         'The job was cancelled before its program started. It is submitted again, at most twice in a row.',
@@ -104,69 +104,69 @@ EXPLANATIONS = {
     ),
     # Jobs with a calculator: what they need before they compute.
     'ERROR_CONTRACT_VERSION': Explanation(
-        'The package in the environment of the code has another version than the one that submitted the job.',
-        'Install the same version on both sides, then run the self-test of the code.',
+        'The version of this package in the environment of the code differs from the one that submitted the job.',
+        'Install the same version here and in the environment of the code, then repeat the self-test of the code.',
     ),
     'ERROR_SETTINGS_REFUSED': Explanation(
-        'The settings do not fit the seed or the package in the environment of the code.',
+        'The settings are unsuitable for the seed, or for the version of this package in the environment of the code.',
         'Correct the setting in the message.',
     ),
     'ERROR_CALCULATOR_MISSING': Explanation(
         'The package of the calculator cannot be imported.',
-        'Install it in the environment of the code, then run the self-test of the code.',
+        'Install it in the environment of the code, then repeat the self-test of the code.',
     ),
     'ERROR_MODEL_NOT_LOADED': Explanation(
         'The calculator cannot load the model.',
-        'Check that the file is complete and belongs to this kind of calculator and version of its package.',
+        'Check that the file is complete and that it is a model for this calculator and this version of its package.',
     ),
     'ERROR_MODEL_MISMATCH': Explanation(
-        'The sha256 of the model or of the image is not the expected one: the file was replaced.',
-        'Restore the file, or place and register the new one as a new model or code.',
+        'The sha256 of the model or of the image is not the expected one, so the file was replaced.',
+        'Restore the file. To use the new one, place it as a new model or register a new code.',
     ),
     'ERROR_ELEMENT_UNSUPPORTED': Explanation(
         'The calculator does not support an element of the seed.',
-        'Choose a model for this element, or remove the element from `generation`.',
+        'Choose a model that supports this element, or remove the element from `generation`.',
     ),
     'ERROR_ENVIRONMENT_CHANGED': Explanation(
-        'Packages, device or threads of the job differ from the environment recorded for the code.',
-        'Run the self-test of the code, which records the current environment, then run the same file again.',
+        'The packages, the device or the number of threads of the job differ from those recorded for the code.',
+        'Repeat the self-test of the code, which records the current environment, then run the same file again.',
     ),
     'ERROR_MODEL_MISSING': Explanation(
         'The model file was removed from the computer.',
         'Place it again with `mlip-autopipe calculator place`.',
     ),
     'ERROR_RUNNER_RAISED': Explanation(
-        'An error that the program does not know ended the job. The frames written before are kept.',
-        'Read the log with `verdi calcjob outputcat PK`; report the error unless its cause is clear.',
+        'An unexpected error ended the job. Frames that were already written are kept.',
+        'Read the log with `verdi calcjob outputcat PK`. Report the error unless its cause is clear.',
     ),
     # Jobs with a calculator: how they ended.
     'ERROR_OUT_OF_WALLTIME': Explanation(
-        'The job was stopped before it had finished, usually by its time limit.',
+        'The job was stopped before it finished, usually by its time limit.',
         'Increase `max_wallclock_s` in the resources, then run the same file again.',
     ),
     'ExplorationCalculation.ERROR_OUT_OF_WALLTIME': Explanation(
         'The job was stopped before its last step, usually by its time limit. It wrote a checkpoint.',
-        'Nothing: the next leg continues from the checkpoint.',
+        'No action is needed: the next leg continues from the checkpoint.',
     ),
     'ERROR_KILLED': Explanation(
-        'The job was killed; its frames up to the last checkpoint are kept.',
-        'Nothing: the next leg continues from the checkpoint.',
+        'The job was killed. Its frames up to the last checkpoint are kept.',
+        'No action is needed: the next leg continues from the checkpoint.',
     ),
     'ERROR_UNSTABLE': Explanation(
         'A guard stopped an unstable run, and no recovery is left. The good frames are candidates for the dataset.',
-        'For longer runs reduce the temperature or the time step, or allow more recoveries.',
+        'For longer runs, reduce the temperature or the time step, or allow more recoveries.',
     ),
     'ExplorationCalculation.ERROR_UNSTABLE': Explanation(
         'A guard stopped an unstable run. The good frames are candidates for the dataset.',
-        'Nothing while recoveries are left: the next leg continues from the last good frame.',
+        'No action is needed while recoveries are left: the next leg continues from the last good frame.',
     ),
     'ERROR_NO_FRAME': Explanation(
-        'The run was unstable from the first step, so it has no good frame.',
+        'The run was unstable from the first step, so no frame is good.',
         'Check the seed: its atoms may be too close, or the model may not support it.',
     ),
     'EvaluationCalculation.ERROR_NO_FRAME': Explanation(
-        "The committee's calculator could evaluate no frame.",
-        'Choose a calculator for the committee that supports these structures.',
+        'The calculator of the committee could not evaluate any frame.',
+        'Choose a calculator that supports these structures for the committee.',
     ),
     'ERROR_SAMPLING': Explanation(
         'No frames can be selected with these settings.',
@@ -179,55 +179,55 @@ EXPLANATIONS = {
     # The self-test of a code.
     'ERROR_REPORT_UNREADABLE': Explanation(
         'The self-test left no report: its program did not start or was killed.',
-        'Correct what the last line of the log names, then run the self-test again.',
+        'Correct the error in the last line of the log, then repeat the self-test.',
     ),
     'ERROR_SELF_TEST_FAILED': Explanation(
         'The calculator does not run with this code.',
-        'Correct what the message names, then run the self-test again with `mlip-autopipe calculator test`.',
+        'Correct the cause in the message, then repeat the self-test with `mlip-autopipe calculator test`.',
     ),
     # The copy of a full trajectory.
     'ERROR_REPORT_MISSING': Explanation(
-        'The job that copies a full trajectory left no report. The original stays, and the dataset is not affected.',
+        'The job that copies a full trajectory left no report. The original is kept, and the dataset is not affected.',
         RUN_AGAIN,
     ),
     'ERROR_ORIGINAL': Explanation(
         'The full trajectory was removed or changed after its job ended. The dataset is not affected.',
-        'Copy full trajectories earlier, or run with `reuse_finished: false` to compute it again.',
+        'Copy full trajectories earlier. To compute this one again, run with `reuse_finished: false`.',
     ),
     'ERROR_FOLDER': Explanation(
-        'The folder for the copies cannot be written. The original stays, and the dataset is not affected.',
-        'Correct the folder or free space there, then run the same file again.',
+        'The folder for the copies is not writable. The original is kept, and the dataset is not affected.',
+        'Correct the folder, or free space there, then run the same file again.',
     ),
     'ERROR_COPY': Explanation(
-        'The copy differs from the original, which stays. The dataset is not affected.',
+        'The copy differs from the original. The original is kept, and the dataset is not affected.',
         'Check the disk of the folder, then run the same file again.',
     ),
     # Explorations.
-    'ERROR_SUB_PROCESS_EXCEPTED': Explanation('A job of the exploration ended with an error of AiiDA.', REPORT_BUG),
-    'ERROR_SUB_PROCESS_KILLED': Explanation('A job of the exploration was killed with AiiDA.', RUN_AGAIN),
+    'ERROR_SUB_PROCESS_EXCEPTED': Explanation('AiiDA ended a job of the exploration with an exception.', REPORT_BUG),
+    'ERROR_SUB_PROCESS_KILLED': Explanation('A job of the exploration was killed through AiiDA.', RUN_AGAIN),
     'ERROR_MAXIMUM_ITERATIONS_EXCEEDED': Explanation(
         'The exploration needs more legs than allowed. Its frames are candidates for the dataset.',
         'Increase `execution.max_legs` or `max_wallclock_s`, then run the same file again: it continues.',
     ),
     'ERROR_UNHANDLED_FAILURE': Explanation(
-        'A job failed twice in a way that no restart corrects.',
-        'Look up the exit code of its last job, which `mlip-autopipe status` shows, on this page.',
+        'A job failed twice, and a restart does not correct this failure.',
+        'Look up the exit code of the last job on this page; `mlip-autopipe status` shows it.',
     ),
     'ERROR_NO_PROGRESS': Explanation(
-        'A leg used its time limit without completing a step.',
+        'A leg reached its time limit before it completed a step.',
         'Increase `max_wallclock_s`, use more cores or a GPU, or generate smaller seeds.',
     ),
     'ERROR_OUT_OF_MEMORY': Explanation(
-        'The job ran out of memory, also with the increased memory where `retry_memory_factor` allows one.',
+        'The job ran out of memory, even with the increased memory if `retry_memory_factor` allows a retry.',
         'Increase `memory_MB` in the resources, then run the same file again.',
     ),
     'ERROR_STOPPED': Explanation(
-        'A user stopped the campaign. Checkpoints and finished parts are kept.',
+        'A user stopped the campaign. Checkpoints and finished results are kept.',
         'Run the same file again to continue.',
     ),
     'ERROR_JOBS_LOST': Explanation(
         'Three jobs in a row were cancelled, were killed before their first checkpoint, or lost their folder.',
-        'Find the reason in the scheduler output or ask the administrators, then run the same file again.',
+        'Find the cause in the scheduler output, or ask the administrators, then run the same file again.',
     ),
     'ERROR_FILES_UNREADABLE': Explanation(
         'Three jobs in a row left damaged files.',
@@ -240,11 +240,11 @@ EXPLANATIONS = {
     ),
     'ERROR_GENERATION': Explanation(
         'The seeds cannot be generated.',
-        'Correct the entry in the message; `mlip-autopipe generate` shows the seeds before a campaign.',
+        'Correct the entry in the message. `mlip-autopipe generate` generates the seeds without running a campaign.',
     ),
     'ERROR_TOO_FEW_EXPLORATIONS': Explanation(
-        'A smaller fraction of the explorations succeeded than the config requires.',
-        'Correct the causes that `mlip-autopipe status` lists and run the same file again, or lower the fraction.',
+        'Fewer explorations succeeded than `execution.min_success_fraction` requires.',
+        'Correct the causes that `mlip-autopipe status` lists, or lower the fraction, then run the same file again.',
     ),
     'ERROR_NO_FRAMES': Explanation(
         'No exploration produced a good frame.',

@@ -62,12 +62,12 @@ def code_of(details: ErrorDetails) -> Code:
     details
         The error, from `pydantic.ValidationError.errors`.
     """
-    kind = details['type']
-    if kind == 'fault':
+    error_type = details['type']
+    if error_type == 'fault':
         return Code[details['ctx']['code'].upper()]
-    if kind.endswith(('_type', '_parsing')):
+    if error_type.endswith(('_type', '_parsing')):
         return Code.TYPE_WRONG
-    return _CODES.get(kind, Code.VALUE_INVALID)
+    return _CODES.get(error_type, Code.VALUE_INVALID)
 
 
 def _resolve_input_file(path: Path, info: ValidationInfo) -> Path:
@@ -78,7 +78,7 @@ def _resolve_input_file(path: Path, info: ValidationInfo) -> Path:
     """
     if not info.context:
         return path
-    # Links are not followed, because the format depends on the name in the config.
+    # Symbolic links are not followed, because the name in the config determines the file format.
     resolved = Path(os.path.abspath(info.context['folder'] / path.expanduser()))
     if not resolved.is_file():
         if resolved.is_dir():
@@ -92,7 +92,7 @@ def _resolve_input_file(path: Path, info: ValidationInfo) -> Path:
 
 
 def _resolve_model(model: str, info: ValidationInfo) -> str:
-    """Resolve a model that is a path; a plain word that is not a file is a name, which the calculator checks."""
+    """Resolve a model that is a path. A word that is not a file is a name, which the calculator checks."""
     if not info.context:
         return model
     is_name = '/' not in model and not (info.context['folder'] / model).is_file()

@@ -30,7 +30,7 @@ def file_sha256(path: Path) -> str:
 
 
 def stream_sha256(stream: IO[bytes]) -> str:
-    """Return the sha256 of the rest of a stream; `hashlib.file_digest` refuses streams of AiiDA's repository."""
+    """Return the sha256 of the rest of a stream. `hashlib.file_digest` refuses the streams of AiiDA's repository."""
     digest = hashlib.sha256()
     while chunk := stream.read(CHUNK):
         digest.update(chunk)

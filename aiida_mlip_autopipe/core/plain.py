@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.core.settings import Settings
 
 
 def to_json(value: Any) -> str:
-    """Return a result as a JSON text; see `to_plain`."""
+    """Return a result as JSON text; see `to_plain`."""
     return json.dumps(to_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
 
 
@@ -24,7 +24,7 @@ def to_plain(value: Any) -> Any:
     """Return a result as dicts, lists, strings, numbers, booleans and None.
 
     Dataclasses and settings become dicts of their fields. Dates become strings in ISO 8601 with the offset from UTC.
-    Paths become strings. Numbers that are not finite become None. Durations are not converted: results contain them in
+    Paths become strings. Numbers that are not finite become None. Durations must be numbers of
     seconds, in fields whose names end in ``_s``.
 
     Raises

@@ -1,4 +1,4 @@
-"""Random numbers: all of a campaign derive from its ``random_seed`` and stable labels."""
+"""Random numbers: all those of a campaign are derived from its ``random_seed`` and stable labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def derive_random_seed(random_seed: int, *labels: str) -> int:
         The random seed of the campaign.
     labels
         The purpose of the generator, such as ``('exploration', seed_id)``. A label must not depend on the number of
-        seeds or entries, so that a new one does not change the others.
+        seeds or entries, so that a new seed or entry does not change the random numbers of the others.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def global_random_state_restored() -> Iterator[None]:
 
     Some packages reseed them when they are imported or called.
     """
-    state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 (the state that others change)
+    state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 (the state that other packages change)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Variants of a stage by their ``kind``: those of this package, and those that other packages add by entry points."""
+"""The variants of a stage by ``kind``: those of this package, and those that other packages add as entry points."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Registry(Generic[V]):
             raise AutopipeError(
                 Code.PLUGIN_BROKEN,
                 f'the entry point {kind!r} of the group {self.group!r} has the name of a built-in kind; '
-                'its package must use another name',
+                'its package must choose another name',
             )
         return self._builtin | added
 
@@ -72,7 +72,7 @@ class Registry(Generic[V]):
         return iter(self._entry_points)
 
     def load(self, kind: str) -> type[V]:
-        """Import and return the variant of a kind.
+        """Import and return the class of a kind.
 
         Raises
         ------
@@ -87,12 +87,13 @@ class Registry(Generic[V]):
             variant: type[V] = getattr(import_module(module), name)
         except (ImportError, AttributeError) as error:
             raise AutopipeError(
-                Code.PLUGIN_BROKEN, f'the {self.group} {kind!r} cannot be loaded from {module}: {error}'
+                Code.PLUGIN_BROKEN,
+                f'the entry point {kind!r} of the group {self.group!r} cannot be loaded from {module}: {error}',
             ) from error
         return variant
 
     def make(self, settings: Settings) -> V:
-        """Create the variant for validated settings."""
+        """Return an instance for validated settings."""
         return self.load(settings.kind)(settings)  # type: ignore[attr-defined,call-arg]
 
     def settings_union(self, *, without: Collection[str] = ()) -> Any:
@@ -101,7 +102,7 @@ class Registry(Generic[V]):
         Parameters
         ----------
         without
-            Kinds to omit, since a kind that contains others must not contain itself.
+            Kinds to omit, because a kind that contains other kinds must not contain itself.
         """
         models = tuple(self.load(kind).settings_class for kind in self if kind not in without)
         return Annotated[Union[models], Field(discriminator='kind')]  # noqa: UP007 (the members are not known here)
