@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
 from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor, Descriptors, descriptor_key
 
-DESCRIPTORS_VERSION = 1
+DESCRIPTORS_NODE_VERSION = 1
 """Version of the content of a node of descriptors."""
 
 
@@ -42,7 +42,7 @@ def node_from_features(
     node = orm.ArrayData({'features': features})
     attributes = {'trajectory_ids': list(n_rows), 'n_rows': list(n_rows.values()), 'about': about}
     node.base.attributes.set_many({**attributes, **asked, 'species': list(species)})
-    set_schema(node, DESCRIPTORS_VERSION)
+    set_schema(node, DESCRIPTORS_NODE_VERSION)
     return node
 
 
@@ -61,7 +61,7 @@ def descriptors_from_nodes(nodes: Iterable[orm.ArrayData], trajectory_ids: Seque
     facts: dict[str, dict[str, Any]] = {}
     given: dict[str, np.ndarray] = {}
     for node in nodes:
-        check_schema(node, DESCRIPTORS_VERSION)
+        check_schema(node, DESCRIPTORS_NODE_VERSION)
         attributes = node.base.attributes.all
         key = descriptor_key(adapter.validate_python(attributes['descriptor']), attributes['of'])
         if not attributes['trajectory_ids']:

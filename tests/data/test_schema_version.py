@@ -71,7 +71,7 @@ NODES = {
     'dataset': (make_dataset, dataset.DATASET_NODE_VERSION, dataset.DatasetData.structures),
     'descriptors': (
         make_descriptors,
-        descriptors.DESCRIPTORS_VERSION,
+        descriptors.DESCRIPTORS_NODE_VERSION,
         lambda node: descriptors.descriptors_from_nodes([node], [LEG.trajectory_id]),
     ),
 }
