@@ -18,20 +18,20 @@ CALCULATORS: Registry[CalculatorLoader] = Registry(
 
 
 def resolve_model(settings: CalculatorSettings) -> Path | None:
-    """Return the model file of the settings without importing the calculator; None if there is no model.
+    """Return the model file that the settings name, without importing the calculator; None if there is no model.
 
     Raises
     ------
     CalculatorRefusedError
-        If there is no such file or shipped model.
+        If the file or the shipped model does not exist.
     """
     return CALCULATORS.make(settings).resolve_model()
 
 
 def installed_calculators() -> list[str]:
-    """Return the kinds whose package is installed in this environment and that can be tested without settings.
+    """Return the kinds that can be tested without settings and whose package is installed in this environment.
 
-    Kinds that need a model file are included, and their self-test checks only the package. ``custom`` is not included.
+    Kinds that need a model file are included; their self-test checks only the package. ``custom`` is not included.
     """
     kinds = []
     for kind in CALCULATORS:

@@ -1,4 +1,4 @@
-"""Base classes of calculators: settings, which load nothing, and loaders, which only jobs call."""
+"""Base classes of calculators: settings, and loaders, which only jobs use to load a calculator."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from aiida_mlip_autopipe.core.settings import Settings
 
 
 class CalculatorRefusedError(AutopipeError):
-    """A calculator that cannot be used; its ``code`` is the reason."""
+    """A calculator that cannot be used. Its ``code`` is the reason."""
 
 
 class CalculatorSettings(Settings):
-    """Settings that all calculators share."""
+    """Settings that all calculators have."""
 
     kind: str
     """Kind of calculator."""
     cutoff_A: float = Field(gt=0)
-    """Range of the calculator in Å. Seeds are made large enough for it without loading the calculator."""
+    """Cutoff of the calculator in Å. The seeds are made large enough for it, without loading the calculator."""
 
 
 class ModelSettings(CalculatorSettings):
@@ -41,10 +41,10 @@ class ModelSettings(CalculatorSettings):
     model: InputModel
     """The model file, or the name of a model that the package of the calculator ships."""
     model_sha256: str | None = Field(default=None, pattern='^[0-9a-f]{64}$')
-    """sha256 of the model file. A job refuses a file with another sha256. The default is that of the submitted file."""
+    """sha256 of the model file. A job refuses any other file. The default is the sha256 of the submitted file."""
     store_model: bool = True
-    """Whether AiiDA stores the content of a model file. If it does, the file may be deleted after submission. With
-    ``false`` AiiDA stores only the sha256, and jobs on this machine read the file itself. Shipped models are never
+    """Whether AiiDA stores the content of the model file, so that the file may be deleted after submission. With
+    ``false``, AiiDA stores only the sha256, and jobs on this machine read the original file. Shipped models are never
     stored."""
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
     """Device of the model. ``auto`` selects a GPU if there is one."""
@@ -65,7 +65,7 @@ class Loaded:
     elements
         Atomic numbers of the supported elements; None if they are unknown.
     cutoff_A
-        Its range in Å; None if it is unknown.
+        Its cutoff in Å; None if it is unknown.
     """
 
     calculator: Any
@@ -76,11 +76,11 @@ class Loaded:
 
 
 Describer = Callable[[Atoms], np.ndarray]
-"""Returns the learned descriptors of the atoms of a structure, (n, d). They are invariant under rotation."""
+"""Returns the learned descriptors of the atoms of a structure (n, d), which are invariant under rotation."""
 
 
 class CalculatorLoader(ABC):
-    """Loads a kind of calculator.
+    """Loads a calculator of one kind.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class CalculatorLoader(ABC):
     package: str
     """Distribution that contains the calculator, for its version."""
     module: str
-    """Module to import, to check whether it is installed."""
+    """Module of the calculator, by which the loader checks whether it is installed."""
     extra: ClassVar[str | None] = None
     """Extra of this package that installs the calculator."""
     known_elements: ClassVar[frozenset[str] | None] = None
@@ -121,7 +121,7 @@ class CalculatorLoader(ABC):
         Raises
         ------
         CalculatorRefusedError
-            If there is no such file or shipped model.
+            If the file or the shipped model does not exist.
         """
         if not isinstance(self.settings, ModelSettings):
             return None
@@ -131,7 +131,7 @@ class CalculatorLoader(ABC):
         if file is None:
             raise CalculatorRefusedError(
                 Code.MODEL_NOT_LOADED,
-                f'there is no file and no shipped model {self.settings.model!r}; '
+                f'{self.settings.model!r} is neither a file nor a shipped model; '
                 f'the shipped models are {", ".join(self.shipped_models)}',
             )
         spec = find_spec(self.module)
@@ -147,7 +147,7 @@ class CalculatorLoader(ABC):
         Raises
         ------
         CalculatorRefusedError
-            As `resolve_model` does.
+            See `resolve_model`.
         """
         path = self.resolve_model()
         assert path is not None
@@ -158,19 +158,19 @@ class CalculatorLoader(ABC):
         """Import the calculator and load its model."""
 
     def load_describer(self) -> tuple[Loaded, Describer]:
-        """Import and load the calculator, and return it with a function that computes its learned descriptors.
+        """Import and load the calculator. Return it and a function that computes its learned descriptors.
 
         Raises
         ------
         CalculatorRefusedError
-            If it has no learned descriptors.
+            If the calculator has no learned descriptors.
         """
         raise CalculatorRefusedError(
             Code.SETTINGS_REFUSED, f'the calculator {self.settings.kind!r} has no learned descriptors'
         )
 
     def check(self) -> str | None:
-        """Check what can be checked without importing: the package, the model file and its sha256.
+        """Check what needs no import: the package, the model file and its sha256.
 
         Returns
         -------
@@ -180,7 +180,7 @@ class CalculatorLoader(ABC):
         Raises
         ------
         CalculatorRefusedError
-            If the package or the file is missing, or the file has another sha256 than expected.
+            If the package or the file is missing, or the file does not have the expected sha256.
         """
         if find_spec(self.module.partition('.')[0]) is None:
             hint = f'; install aiida-mlip-autopipe[{self.extra}]' if self.extra else ''
@@ -196,12 +196,13 @@ class CalculatorLoader(ABC):
         if self.settings.model_sha256 not in (None, found):
             raise CalculatorRefusedError(
                 Code.MODEL_MISMATCH,
-                f'the model file {path} has the sha256 {found[:12]}…, expected {self.settings.model_sha256[:12]}…',
+                f'the model file {path} has the sha256 {found[:12]}…, but the settings require '
+                f'{self.settings.model_sha256[:12]}…',
             )
         return found
 
     def check_elements(self, symbols: Iterable[str]) -> None:
-        """Refuse elements that no model of this kind supports, as far as this is known without loading a model.
+        """Refuse elements that no model of this kind supports, if this is known without loading a model.
 
         Raises
         ------
@@ -220,7 +221,7 @@ class CalculatorLoader(ABC):
             )
 
     def version(self) -> str | None:
-        """Return the version of the package of the calculator, without importing it."""
+        """Return the version of the calculator's package, without importing it."""
         try:
             return version(self.package)
         except PackageNotFoundError:
@@ -231,7 +232,7 @@ class CalculatorLoader(ABC):
         return ()
 
     def model_name(self) -> str | None:
-        """Return the name of the model file or of the shipped model."""
+        """Return the name of the model file or shipped model."""
         model = getattr(self.settings, 'model', None)
         if not model:
             return None
@@ -244,21 +245,21 @@ def existing_file(path: str, sha256: str | None = None) -> Path:
     Parameters
     ----------
     path
-        The file or, in a job, the link to the file on the computer.
+        The file; in a job, the link to the file on the computer.
     sha256
         The expected sha256 of its content, for the message.
 
     Raises
     ------
     CalculatorRefusedError
-        If there is no such file.
+        If the file does not exist.
     """
     file = Path(path).expanduser()
     if file.is_symlink() and not file.exists():
         raise CalculatorRefusedError(
             Code.MODEL_MISSING,
-            f'the model of sha256 {sha256} is no longer at {os.readlink(file)}; submit again to place it there, or use '
-            "'mlip-autopipe calculator place'",
+            f'the model with the sha256 {sha256} is no longer at {os.readlink(file)}; '
+            "submit again to place it there, or use 'mlip-autopipe calculator place'",
         )
     if not file.is_file():
         raise CalculatorRefusedError(Code.MODEL_NOT_LOADED, f'the model file {file} does not exist')
@@ -277,5 +278,7 @@ def resolve_device(device: str) -> str:
 
     available = torch.cuda.is_available()
     if device == 'cuda' and not available:
-        raise CalculatorRefusedError(Code.ENVIRONMENT_CHANGED, 'the device is cuda, but torch finds no CUDA device')
+        raise CalculatorRefusedError(
+            Code.ENVIRONMENT_CHANGED, 'the settings require the device cuda, but torch finds no CUDA device'
+        )
     return 'cuda' if available and device != 'cpu' else 'cpu'

@@ -22,7 +22,7 @@ class Evaluation:
     forces
         Forces in eV/Å, (n, 3), including those on fixed atoms.
     stress
-        Stress in eV/Å³ with ASE's sign and Voigt order, (6,); NaN if there is none.
+        Stress in eV/Å³ with ASE's sign and Voigt order, (6,); NaN if it was not computed.
     """
 
     energy: float
@@ -31,7 +31,7 @@ class Evaluation:
 
     @property
     def finite(self) -> bool:
-        """Whether energy and forces are finite, and the stress if there is one."""
+        """Whether energy, forces and, if it was computed, stress are finite."""
         has_stress = not np.isnan(self.stress).all()
         return bool(
             np.isfinite(self.energy)
@@ -41,12 +41,12 @@ class Evaluation:
 
 
 class Evaluator:
-    """Evaluates structures of the same atoms.
+    """Evaluates structures with the same atoms.
 
     Parameters
     ----------
     atoms
-        The atoms. The evaluator changes this object.
+        The atoms. The evaluator changes their positions and cell.
     calculator
         An ASE calculator.
     with_stress
@@ -58,20 +58,20 @@ class Evaluator:
         self.calculator = calculator
         self.with_stress = with_stress
         self.calls = 0
-        # ASE's sums of calculators cannot be reset. They have no state, and their parts detect changes themselves.
+        # ASE's sums of calculators have no method to reset them. They have no state, and their parts detect changes.
         self._reset: Callable[[], None] = getattr(calculator, 'reset', _do_nothing)
         self._properties = ['energy', 'forces', 'stress'] if with_stress else ['energy', 'forces']
 
     def evaluate(self, positions: np.ndarray, cell: np.ndarray) -> Evaluation:
         """Return energy, forces and stress of a structure (Å), with one call of the calculator.
 
-        A structure that is not finite is not passed to the calculator, which may crash.
+        A structure that is not finite is not passed to the calculator, because it could crash the process.
         """
         if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
             return Evaluation(np.nan, np.full(positions.shape, np.nan), np.full(6, np.nan))
         self.atoms.positions[:] = positions
         self.atoms.cell[:] = cell
-        # Nothing else ever changes. Comparing the complete structure, as ASE does, takes longer than a step.
+        # Nothing else changes. To compare the complete structure, as ASE does, would take longer than a step.
         changes = ['positions', 'cell'] if self.calls else list(all_changes)
         self._reset()
         self.calculator.calculate(self.atoms, self._properties, changes)

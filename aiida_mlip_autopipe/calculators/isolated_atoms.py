@@ -10,17 +10,17 @@ from ase.calculators.calculator import Calculator
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluator
 
-# The box is not periodic, so no potential of any range sees a second atom. Some calculators need a cell anyway.
+# The box is not periodic, so there is only one atom for any cutoff. Some calculators need a cell nevertheless.
 BOX_A = 30.0
 
 
 def evaluate_isolated_atoms(symbols: Iterable[str], calculator: Calculator) -> tuple[dict[str, float], list[str]]:
-    """Evaluate a single atom of each element.
+    """Evaluate an isolated atom of each element.
 
     Returns
     -------
     energies
-        Energies in eV by symbol, for all elements that the calculator can evaluate.
+        Energies in eV by symbol, for those elements that the calculator can evaluate.
     faults
         A message for each of the other elements. Some graph networks refuse an atom without neighbours.
     """
@@ -29,7 +29,7 @@ def evaluate_isolated_atoms(symbols: Iterable[str], calculator: Calculator) -> t
         atoms = Atoms([symbol], positions=[[BOX_A / 2] * 3], cell=[BOX_A] * 3, pbc=False)
         try:
             found = Evaluator(atoms, calculator, with_stress=False).evaluate(atoms.positions, atoms.cell.array)
-        except Exception as error:  # calculators raise various errors for structures that they do not support
+        except Exception as error:  # calculators raise various errors for unsupported structures
             faults.append(f'an isolated atom of {symbol} cannot be evaluated: {type(error).__name__}: {error}')
             continue
         if np.isfinite(found.energy):

@@ -1,8 +1,8 @@
-"""SevenNet models saved as TorchScript, which load on a CPU in a fraction of the time.
+"""SevenNet models saved as TorchScript, which a CPU loads in a fraction of the time.
 
-Importing SevenNet imports libraries for training, which a force call does not need, and building the model compiles it
-in each process. The export function of the package (``sevenn.scripts.deploy``) saves the compiled model. It is stored
-with SevenNet's results for a reference structure, and must reproduce them each time it is loaded.
+SevenNet imports libraries for training, which a force call does not need, and compiles the model in each process. The
+export function of the package (``sevenn.scripts.deploy``) saves the compiled model. The saved model is stored with
+SevenNet's results for a reference structure, and must reproduce them every time it is loaded.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class ScriptMismatchError(Exception):
 
 
 def load_script(checkpoint: Path, sha256: str, modal: str | None) -> ScriptedSevenNet:
-    """Load the saved model of a checkpoint, after creating it if there is none.
+    """Load the saved model of a checkpoint. Create it first if there is none.
 
-    The file is in the cache folder of the user, or in a temporary folder if that is not writable.
+    The file is in the user's cache folder, or in a temporary folder if the cache folder is not writable.
 
     Parameters
     ----------
@@ -48,13 +48,14 @@ def load_script(checkpoint: Path, sha256: str, modal: str | None) -> ScriptedSev
     Raises
     ------
     ScriptMismatchError
-        If it does not reproduce the reference: energies to 1e-6 eV per atom, forces and stresses to a relative 1e-6.
+        If it does not reproduce the reference: the energy within 1e-6 eV per atom, forces and stress within a relative
+        error of 1e-6.
     """
     name = f'{sha256[:16]}-{modal or "only"}-sevenn{version("sevenn")}-torch{version("torch")}-{FORMAT}.pt'
     folder = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'aiida-mlip-autopipe'
     path = folder / name
     if path.is_file():
-        # A file that is damaged, or does not reproduce its reference on this machine, is created again.
+        # If the file is damaged, or does not reproduce its reference on this machine, it is created again.
         with suppress(Exception):
             return ScriptedSevenNet(path)
     try:
@@ -87,7 +88,7 @@ class ScriptedSevenNet(Calculator):  # type: ignore[misc]
         super().__init__()
         extra = {'description': ''}
         with warnings.catch_warnings():
-            # torch recommends its export in place of TorchScript, but the export is not suitable here.
+            # torch recommends torch.export instead of TorchScript, but it is not suitable here.
             warnings.simplefilter('ignore', DeprecationWarning)
             self._model = torch.jit.load(str(path), map_location='cpu', _extra_files=extra)
         description = json.loads(_text(extra['description']))
@@ -120,8 +121,8 @@ class ScriptedSevenNet(Calculator):  # type: ignore[misc]
             'num_atoms': torch.tensor(n),
             'cell_volume': torch.tensor(volume, dtype=torch.float32),
         }
-        # The optimising executor uses another graph for the first calls than for later ones. Their last bits
-        # differ, so a restarted run would differ from an uninterrupted one.
+        # The optimising executor does not use the same graph for the first calls as for later ones. The last bits of
+        # the results differ, so a restarted run would differ from an uninterrupted one.
         with torch.jit.optimized_execution(False):
             output = self._model(data)
             energy, vector = output['inferred_total_energy'], output['edge_vec']
@@ -139,7 +140,7 @@ class ScriptedSevenNet(Calculator):  # type: ignore[misc]
 
 
 def _neighbours(atoms: Atoms, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return all pairs of neighbours, in both directions, with the vectors from the first to the second in Å."""
+    """Return all pairs of neighbours in both orders, and the vectors from the first atom to the second in Å."""
     if atoms.pbc.all():
         try:
             from matscipy.neighbours import neighbour_list
@@ -182,7 +183,7 @@ def _text(content: str | bytes) -> str:
 
 
 def _reference(calculator: Any, symbols: list[str]) -> dict[str, Any]:
-    """Return a structure of up to four elements without symmetry, and the results of a calculator for it, as JSON."""
+    """Return an asymmetric structure of up to four elements, and the results of a calculator for it, as JSON."""
     chosen = [symbols[(index * (len(symbols) - 1)) // 3] for index in range(4)]
     scaled = [[0.0, 0.0, 0.0], [0.51, 0.5, 0.02], [0.5, 0.03, 0.48], [0.04, 0.5, 0.53]]
     atoms = Atoms(chosen, scaled_positions=scaled, cell=[[5.0, 0.1, 0.0], [0.0, 4.9, 0.2], [0.3, 0.0, 5.2]], pbc=True)

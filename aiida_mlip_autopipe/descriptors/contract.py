@@ -1,4 +1,4 @@
-"""The input files of a descriptor job, and its output files apart from ``result.json``."""
+"""The input files of a descriptor job, and its output files except ``result.json``."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ class DescriptorsJob(AnyJob):
     structures: str = STRUCTURES_FILE
     """The name of the file with the structures."""
     pca: str | None = None
-    """The name of the file with the PCA. If it is set, the job computes the SOAP of each atom in these components."""
+    """The name of the file with the PCA. If it is set, the job computes the SOAP of each atom in its components."""
     calculator: dict[str, Any] | None = None
     """The settings of the calculator, if the descriptors are learned."""

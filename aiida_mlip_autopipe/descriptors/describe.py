@@ -1,4 +1,4 @@
-"""The types of descriptors, the descriptors that a sampler requires, and the descriptors that a job computed."""
+"""Descriptors: their settings, those that a sampler requires, and those that a job has computed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Descriptors:
     species
         Atomic numbers of the elements that the descriptor supports.
     report
-        Compression and length of the descriptor, which are valid JSON.
+        Compression and length of the descriptor, as JSON.
     given
         The descriptors of the reference dataset, float32 (g, d). None if they were not computed.
     """
@@ -53,7 +53,7 @@ class Descriptors:
 
 
 def descriptor_key(settings: SoapSettings | LearnedSettings, of: Of = 'structures') -> str:
-    """Return a key that identifies the settings of a descriptor and what it describes."""
+    """Return a key for the settings of a descriptor and what it describes."""
     content = json.dumps([of, settings.model_dump(mode='json')], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
@@ -80,15 +80,15 @@ def required_descriptors(settings: Any) -> Iterator[RequiredDescriptor]:
         A descriptor with its place, such as ``.parts[0].sampler.descriptor``.
     """
     if isinstance(settings, list | tuple):
-        for number, one in enumerate(settings):
-            found = required_descriptors(one)
-            yield from (asked._replace(place=f'[{number}]{asked.place}') for asked in found)
+        for number, item in enumerate(settings):
+            found = required_descriptors(item)
+            yield from (required._replace(place=f'[{number}]{required.place}') for required in found)
     elif isinstance(settings, dict):
-        for name, one in settings.items():
-            if name == 'descriptor' and isinstance(one, dict) and one.get('kind') in KINDS:
+        for name, item in settings.items():
+            if name == 'descriptor' and isinstance(item, dict) and item.get('kind') in KINDS:
                 yield RequiredDescriptor(
-                    '.descriptor', 'environments' if settings.get('kind') == 'environment' else 'structures', one
+                    '.descriptor', 'environments' if settings.get('kind') == 'environment' else 'structures', item
                 )
             else:
-                found = required_descriptors(one)
-                yield from (asked._replace(place=f'.{name}{asked.place}') for asked in found)
+                found = required_descriptors(item)
+                yield from (required._replace(place=f'.{name}{required.place}') for required in found)

@@ -13,19 +13,19 @@ from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings, choose_c
 
 # Maximum number of principal components.
 MAX_COMPONENTS = 64
-# Environments within this distance belong to the same cluster. The PCA has enough components if the distances along the
-# other components are well below it. A fraction of the variance is not a suitable criterion, because the differences
+# Environments within this distance belong to the same cluster. The PCA has enough components if distances along the
+# omitted components are well below it. A fraction of the variance is not a suitable criterion, because differences
 # between elements are much larger than those due to displacements of atoms.
 ALIKE = 1e-4
 
 
 def fit_components(structures: Iterable[Atoms], species: Sequence[int], settings: SoapSettings) -> PCA:
-    """Return the PCA of the environments of some structures, with enough components to distinguish them."""
+    """Return the PCA of the environments in some structures, with enough components to distinguish them."""
     pca = fit_pca(np.concatenate(list(describe_environments(structures, species, settings))))
     # The variance that is lost with 0, 1, 2, … components.
-    lost = np.cumsum(pca.variances[::-1])[::-1]
-    enough = int((lost > (0.1 * ALIKE) ** 2).sum())
-    return pca.keep(min(enough, MAX_COMPONENTS))
+    lost_variances = np.cumsum(pca.variances[::-1])[::-1]
+    n_needed = int((lost_variances > (0.1 * ALIKE) ** 2).sum())
+    return pca.keep(min(n_needed, MAX_COMPONENTS))
 
 
 def project_environments(
@@ -37,7 +37,7 @@ def project_environments(
 
 
 def report_environments(settings: SoapSettings, species: Sequence[int], pca: PCA) -> dict[str, Any]:
-    """Return the length of the descriptor and the number of its components, as valid JSON."""
+    """Return the length of the descriptor and the number of its components, as JSON."""
     return {
         'compression': choose_compression(settings, len(species)),
         'n_features': len(pca.mean),

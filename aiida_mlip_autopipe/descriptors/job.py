@@ -1,4 +1,4 @@
-"""The work of a descriptor job."""
+"""Descriptor job: compute the descriptors of structures and write them to a file."""
 
 from __future__ import annotations
 
@@ -82,9 +82,7 @@ def _read_structures(path: Path, job: DescriptorsJob) -> Structures:
     try:
         structures = Structures(path)
     except Exception as error:  # NumPy raises various errors for missing and truncated files
-        raise JobRefusedError(
-            Code.FILE_UNREADABLE, f'the file {path.name} with the structures cannot be read: {error}'
-        ) from error
+        raise JobRefusedError(Code.FILE_UNREADABLE, f'the structures in {path.name} cannot be read: {error}') from error
     unknown = structures.numbers - set(job.species)
     if unknown:
         symbols = ', '.join(chemical_symbols[z] for z in sorted(unknown))
@@ -98,14 +96,14 @@ def _read_pca(path: Path) -> PCA:
             return PCA(arrays['mean'], arrays['directions'], arrays['variances'])
     except Exception as error:  # NumPy raises various errors for missing and truncated files
         raise JobRefusedError(
-            Code.FILE_UNREADABLE, f'the file {path.name} with the principal components cannot be read: {error}'
+            Code.FILE_UNREADABLE, f'the principal components in {path.name} cannot be read: {error}'
         ) from error
 
 
 def _describe_by_calculator(structures: Structures, job: DescriptorsJob, facts: dict[str, Any]) -> Iterator[np.ndarray]:
-    """Load the calculator, and return an iterator over blocks of its descriptors, averaged over the atoms."""
+    """Load the calculator. Return an iterator over blocks of its descriptors, which are averaged over the atoms."""
     if job.calculator is None:
-        raise JobRefusedError(Code.SETTINGS_REFUSED, 'learned descriptors require a calculator, but the job has none')
+        raise JobRefusedError(Code.SETTINGS_REFUSED, 'learned descriptors need a calculator, but the job has none')
     facts.update(calculator_name=str(job.calculator.get('kind', '')))
     loader = make_loader(job.calculator, job.environment.device)
     facts.update(model_name=loader.model_name(), model_sha256=loader.check())
@@ -133,7 +131,7 @@ def _mean(describe: Describer, atoms: Atoms) -> np.ndarray:
 
 
 def _write(
-    path: Path, blocks: Iterator[np.ndarray], n_rows: np.ndarray, facts: dict[str, Any], stops: Interruptions
+    path: Path, blocks: Iterator[np.ndarray], n_rows: np.ndarray, facts: dict[str, Any], interruptions: Interruptions
 ) -> None:
     """Write the descriptors to a file, and record the outcome of the job.
 
@@ -146,9 +144,9 @@ def _write(
     n_rows
         The number of rows of each structure.
     facts
-        The content of the result of the job.
-    stops
-        Interrupts the job between two blocks.
+        Fields of the result of the job.
+    interruptions
+        Checks between two blocks whether the job must end.
 
     Raises
     ------
@@ -157,7 +155,7 @@ def _write(
     """
     started, n_written, n_done, features = time.monotonic(), 0, 0, None
     ends = np.cumsum(n_rows)
-    stops.restart_stopwatch()
+    interruptions.restart_stopwatch()
     for block in blocks:
         if not np.isfinite(block).all():
             end = int(np.searchsorted(ends, n_written + len(block), side='right'))
@@ -170,8 +168,9 @@ def _write(
         features[n_written : n_written + len(block)] = block
         n_written += len(block)
         n_done = int(np.searchsorted(ends, n_written, side='right'))
-        if n_done < len(ends) and (reason := stops.look()) is not None:
-            facts.update(outcome=reason, message=f'{stops.message}; {n_done} of {len(ends)} structures are finished')
+        if n_done < len(ends) and (reason := interruptions.check()) is not None:
+            message = f'{interruptions.message}; {n_done} of {len(ends)} structures are finished'
+            facts.update(outcome=reason, message=message)
             break
     else:
         facts.update(outcome='completed')

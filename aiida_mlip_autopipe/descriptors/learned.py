@@ -1,4 +1,4 @@
-"""The settings of learned descriptors, which only a job with the calculator can compute."""
+"""The settings of learned descriptors, which only a job with a calculator can compute."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ class LearnedSettings(Settings):
     """Learned descriptors of the campaign's calculator: the invariants of MACE or the node features of SevenNet."""
 
     kind: Literal['learned'] = 'learned'
-    """The features before the readout layer, averaged over the atoms. A job with the calculator computes them."""
+    """The features before the readout, averaged over the atoms. A job with the calculator computes them."""

@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class PCA:
-    """A PCA: the directions of the largest variance.
+    """The result of a PCA.
 
     Attributes
     ----------
@@ -18,7 +18,7 @@ class PCA:
     directions
         The directions, one in each column, in descending order of the variance (d, c).
     variances
-        The variances along all directions, including those that are not kept (d,).
+        The variances along all directions, including omitted ones (d,).
     """
 
     mean: np.ndarray
@@ -27,12 +27,12 @@ class PCA:
 
     @property
     def explained(self) -> float:
-        """Fraction of the variance that the kept directions explain."""
+        """Fraction of the variance that the directions explain."""
         total = float(self.variances.sum())
         return float(self.variances[: self.directions.shape[1]].sum()) / total if total > 0 else 1.0
 
     def keep(self, n_directions: int) -> PCA:
-        """Return the PCA with the first directions only (at least one)."""
+        """Return the PCA with only the first directions, at least one."""
         return PCA(self.mean, self.directions[:, : max(n_directions, 1)], self.variances)
 
     def apply(self, points: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Binary files with structures of various sizes, without their labels."""
+"""Binary files of structures of various sizes, without energy, forces and stress."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 
 def write_structures(path: str | Path, trajectories: Sequence[Trajectory]) -> None:
-    """Write the structures of all frames, in the order of the trajectories, without loss of precision."""
+    """Write the structures of all frames without loss of precision, in the order of the trajectories."""
     sizes = [np.full(len(one), len(one.numbers)) for one in trajectories]
     np.savez(
         path,
@@ -25,7 +25,7 @@ def write_structures(path: str | Path, trajectories: Sequence[Trajectory]) -> No
 
 
 def structure_arrays(structures: Sequence[Atoms]) -> dict[str, np.ndarray]:
-    """Return structures as the arrays of a file, without labels."""
+    """Return structures as the arrays of a file."""
     return {
         'n_atoms': np.array([len(atoms) for atoms in structures]),
         'numbers': np.concatenate([atoms.numbers for atoms in structures]),
@@ -36,7 +36,7 @@ def structure_arrays(structures: Sequence[Atoms]) -> dict[str, np.ndarray]:
 
 
 class Structures:
-    """The structures of a file. Each structure is created only when the iteration reaches it.
+    """The structures of a file. A structure is created only when the iteration reaches it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""``python -m aiida_mlip_autopipe.exploration job.json``: run a job in the folder of this file."""
+"""``python -m aiida_mlip_autopipe.exploration job.json``: run the job of this file in its folder."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def main() -> int:
         metavar='CALCULATOR',
         nargs='?',
         const='{"kind": "emt"}',
-        help='load a calculator, evaluate one structure, and print a report; CALCULATOR is the settings as JSON, or a '
-        'file that contains them (default: EMT)',
+        help='load a calculator, evaluate one structure, and print a report; CALCULATOR is the settings of '
+        'the calculator as JSON, or a file that contains them (default: EMT)',
     )
     parser.add_argument(
         '--environment',
@@ -41,7 +41,7 @@ def main() -> int:
     if arguments.self_test is not None:
         from aiida_mlip_autopipe.jobs.self_test import run_self_test
 
-        # Some packages print messages when they are loaded; stdout must contain only the report.
+        # Some packages print messages when they are loaded, but stdout must contain only the report.
         with contextlib.redirect_stdout(sys.stderr):
             report = run_self_test(_read_settings(arguments.self_test))
         print(json.dumps(report, indent=1))

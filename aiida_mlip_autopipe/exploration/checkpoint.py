@@ -97,7 +97,7 @@ class Checkpoint:
         Raises
         ------
         CheckpointError
-            If the file is damaged, truncated or has another version.
+            If the file is damaged or truncated, or has another version.
         """
         try:
             content = path.read_bytes()
@@ -136,5 +136,5 @@ def _check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def hash_job(identity: dict[str, Any]) -> str:
-    """Return a hash of the settings that must be equal to continue from a checkpoint."""
+    """Return a hash of the settings that must match those of a checkpoint to continue from it."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The work of an evaluation job: a second calculator evaluates the frames of a trajectory."""
+"""Evaluation job: a second calculator evaluates the frames of a trajectory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, read_job_as
 from aiida_mlip_autopipe.jobs.loading import check_elements, check_environment, describe_loaded, load_model, make_loader
 from aiida_mlip_autopipe.jobs.version import EVALUATION_VERSION
 
-# Maximum number of frames that cannot be evaluated and are reported one by one. All of them are counted.
+# Maximum number of failed evaluations that are reported individually. All of them are counted.
 MAX_EVENTS = 10
 
 
@@ -31,10 +31,10 @@ def read_evaluation_job(path: Path) -> EvaluationJob:
 
 
 def evaluate_frames(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) -> None:
-    """Evaluate the frames of a job, and write each of them to disk before the next one.
+    """Evaluate the frames of a job, and write the results of each frame before the next one is evaluated.
 
-    A frame that the calculator cannot evaluate has no results, and the other frames are still evaluated. A job that
-    is restarted in its folder continues after the last complete frame.
+    If the calculator cannot evaluate a frame, this frame has no results and the job continues with the next one. A job
+    that is restarted in its folder continues after the last complete frame.
 
     Raises
     ------
@@ -63,7 +63,11 @@ def evaluate_frames(job_file: Path, facts: dict[str, Any], interruptions: Interr
 
 
 def _evaluate(
-    frames: TrajectoryReader, calculator: Any, output: TrajectoryFile, facts: dict[str, Any], stops: Interruptions
+    frames: TrajectoryReader,
+    calculator: Any,
+    output: TrajectoryFile,
+    facts: dict[str, Any],
+    interruptions: Interruptions,
 ) -> None:
     template = frames[0]
     template.calc = None
@@ -71,10 +75,10 @@ def _evaluate(
     steps = (frames[0].info['step'], frames[-1].info['step'])
     n_done = output.keep_until(steps[1])
     events: list[Event] = []
-    started, outcome, n_without = time.monotonic(), 'completed', 0
-    stops.restart_stopwatch()
+    started, outcome, n_failed = time.monotonic(), 'completed', 0
+    interruptions.restart_stopwatch()
     for index in range(n_done, len(frames)):
-        if (reason := stops.look()) is not None:
+        if (reason := interruptions.check()) is not None:
             outcome = reason
             break
         frame = frames[index]
@@ -82,12 +86,12 @@ def _evaluate(
         output.append(frame.positions, frame.cell.array, evaluation, frame.info)
         n_done += 1
         if problem:
-            n_without += 1
-            if n_without <= MAX_EVENTS:
+            n_failed += 1
+            if n_failed <= MAX_EVENTS:
                 events.append(Event(step=frame.info['step'], rule='not_evaluated', message=problem))
     output.close()
-    message = stops.message
-    if n_without and n_without == n_done == len(frames):
+    message = interruptions.message
+    if n_failed and n_failed == n_done == len(frames):
         outcome, message = 'no_frame', events[0].message
     facts.update(
         outcome=outcome,
@@ -98,12 +102,12 @@ def _evaluate(
         n_frames=n_done,
         force_calls=evaluator.calls,
         loop_s=time.monotonic() - started,
-        statistics={'n_not_evaluated': n_without},
+        statistics={'n_not_evaluated': n_failed},
     )
 
 
 def _evaluate_frame(evaluator: Evaluator, frame: Atoms) -> tuple[Evaluation, str]:
-    """Return the results of the calculator for a frame, and the reason if there are none."""
+    """Return the results of the calculator for a frame. If there are none, also return the reason."""
     try:
         evaluation = evaluator.evaluate(frame.positions, frame.cell.array)
         problem = '' if evaluation.finite else 'the energy or the forces are not finite'
@@ -117,7 +121,7 @@ def _evaluate_frame(evaluator: Evaluator, frame: Atoms) -> tuple[Evaluation, str
 
 @contextmanager
 def _open_frames(path: Path) -> Iterator[TrajectoryReader]:
-    """Open a trajectory, to read it frame by frame.
+    """Open a trajectory, which is then read frame by frame.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The work of an exploration job."""
+"""Exploration job: load the calculator, run the simulation and collect the facts for the result."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def load_calculator(prepared: PreparedJob) -> Loaded:
     Raises
     ------
     CalculatorRefusedError
-        If it cannot be imported, the model cannot be loaded, its range is too large, or it does not support an element.
+        If the calculator cannot be imported, its model cannot be loaded, its cutoff is too large, or it does not
+        support an element.
     """
     loader = prepared.loader
     loaded = load_model(loader)
@@ -36,8 +37,8 @@ def load_calculator(prepared: PreparedJob) -> Loaded:
     if loaded.cutoff_A is not None and loaded.cutoff_A > declared + 1e-6:
         raise CalculatorRefusedError(
             Code.SETTINGS_REFUSED,
-            f'calculator.cutoff_A is {declared:g} Å, but the model has a range of {loaded.cutoff_A:g} Å, for which the '
-            'seeds may be too small',
+            f'calculator.cutoff_A is {declared:g} Å, but the cutoff of the model is {loaded.cutoff_A:g} Å, and the '
+            'seeds may be too small for it',
         )
     check_elements(loader, loaded, prepared.atoms)
     return loaded
@@ -76,7 +77,7 @@ def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions)
     simulation = Simulation(prepared, loaded.calculator, choice.ensemble, job_file.parent, interruptions)
 
     def write_result_in_advance() -> None:
-        """Write the result for the case that the process is killed, because a killed process cannot write it."""
+        """Write the result that will be valid if the process is killed, because a killed process cannot write one."""
         message = f'killed after the checkpoint at step {simulation.step} of {simulation.schedule.n_steps}'
         result = make_result(facts | _describe(simulation) | {'outcome': 'killed', 'message': message})
         write_result(result, job_file.with_name(RESULT_FILE))
@@ -91,14 +92,15 @@ def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions)
     finally:
         facts.update(_describe(simulation))
     if facts['outcome'] == 'completed':
-        # At the end, so that the dynamics do not change. Not after a failure or at the end of the wall time.
+        # Isolated atoms come last, so that they do not affect the dynamics. They are skipped if the run failed or its
+        # wall time has ended.
         energies, faults = evaluate_isolated_atoms(prepared.atoms.symbols, loaded.calculator)
         facts['isolated_atom_energies_eV'] = energies
         facts['events'] += tuple(Event(step=simulation.step, rule='isolated_atom', message=fault) for fault in faults)
 
 
 def _describe(simulation: Simulation) -> dict[str, Any]:
-    """Return the facts about a run that are known at any time."""
+    """Return those fields of the result that are known at any time of a run."""
     leg, full_trajectory = simulation.leg, simulation.recorder.full_trajectory
     return {
         'message': simulation.message,

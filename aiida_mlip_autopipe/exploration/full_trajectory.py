@@ -1,4 +1,4 @@
-"""The file of a full trajectory: a line that describes the records, followed by records of equal size.
+"""The file of a full trajectory: one line that describes the records, followed by records of equal size.
 
 Records are only appended. The length and sha256 at a checkpoint are therefore known without reading the file, and a run
 that continues from a checkpoint truncates the file there. Records that a killed job wrote after its last checkpoint are
@@ -36,7 +36,7 @@ class FullTrajectoryError(AutopipeError):
 
 
 class FullTrajectoryFile:
-    """Frames on disk, which are appended one by one.
+    """A file to which frames are appended one by one.
 
     Parameters
     ----------
@@ -76,8 +76,8 @@ class FullTrajectoryFile:
         self._steps: list[int] = []
         self._hash = hashlib.sha256()
 
-    def keep(self, n_frames: int) -> int:
-        """Keep only the first frames, without a truncated one, and return the number of remaining frames."""
+    def keep_first(self, n_frames: int) -> int:
+        """Keep at most the first ``n_frames`` complete frames, and return the number of frames that are left."""
         n_found = max(0, self._size_on_disk() - len(self._header)) // self._record.itemsize
         self.n_frames = min(n_frames, n_found)
         self._hash = hashlib.sha256()
@@ -146,7 +146,7 @@ class FullTrajectoryFile:
 
 
 class FullTrajectoryReader:
-    """The frames of a file, which are read only when they are accessed.
+    """The frames of a file. A frame is read only when it is accessed.
 
     Parameters
     ----------
@@ -219,8 +219,8 @@ class FullTrajectoryReader:
         steps = self.records['step']
         index = int(np.searchsorted(steps, step))
         if index == len(steps) or steps[index] != step:
-            there = f'from {steps[0]} to {steps[-1]}' if len(steps) else 'none'
-            raise FullTrajectoryError(Code.STEP_MISSING, f'step {step} is not in the file; its steps are {there}')
+            content = f'steps from {steps[0]} to {steps[-1]}' if len(steps) else 'no frames'
+            raise FullTrajectoryError(Code.STEP_MISSING, f'step {step} is not in the file, which has {content}')
         return self[index]
 
 

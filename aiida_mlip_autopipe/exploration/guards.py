@@ -14,8 +14,8 @@ from aiida_mlip_autopipe.exploration.settings import GuardSettings
 from aiida_mlip_autopipe.structures.distances import find_detached, find_groups, find_overlap, nearest_distances
 
 # Maximum ratio of the distance between connected atoms to their distance in the seed.
-SPARE = 1.5
-# Maximum number of atoms of a fragment that a message names.
+MAX_STRETCH = 1.5
+# Maximum number of detached atoms that a message names.
 MAX_NAMED = 6
 
 
@@ -35,7 +35,7 @@ class Guards:
     settings
         The limits.
     atoms
-        The seed, with the volume and the distances for the comparison.
+        The seed, with whose volume and distances the run is compared.
     """
 
     def __init__(self, settings: GuardSettings, atoms: Atoms):
@@ -48,16 +48,16 @@ class Guards:
         if settings.detached_factor is not None:
             limit = settings.detached_factor * 2.0 * float(covalent_radii[atoms.numbers].max())
             nearest = nearest_distances(atoms.positions, atoms.cell.array, self._pbc, limit)
-            # The atoms of a gas are far apart from the start, so this is not an evaporation.
-            self._detached_A = max(limit, SPARE * float(nearest.max()))
-            # Atoms within this distance were connected in the seed. Vibrations do not separate them beyond the limit.
-            reach = (1.0 + 1e-9) * self._detached_A / SPARE
+            # The atoms of a gas are far apart from the start, and must not count as detached.
+            self._detached_A = max(limit, MAX_STRETCH * float(nearest.max()))
+            # Atoms within this distance in the seed were connected. Vibrations do not separate them beyond the limit.
+            reach = (1.0 + 1e-9) * self._detached_A / MAX_STRETCH
             self._groups = find_groups(atoms.positions, atoms.cell.array, self._pbc, reach, reach)
 
     def check_step(
         self, system: PhaseSpace, evaluation: Evaluation, energy_before: float, target_K: float
     ) -> Alarm | None:
-        """Apply the cheap guards, after every step."""
+        """Apply the guards that are cheap enough for every step."""
         limits = self.settings
         if not evaluation.finite or not np.isfinite(system.momenta).all():
             return Alarm('not_finite', 'the energy, forces, stress or momenta were not finite')
@@ -100,13 +100,13 @@ class Guards:
                     f'(limit {factor:g})',
                 )
         if self._detached_A is not None:
-            gone = find_detached(system.positions, system.cell, self._pbc, self._detached_A, self._groups)
-            if len(gone):
-                names = ', '.join(f'{self._symbols[index]}{index}' for index in gone[:MAX_NAMED])
-                more = f' and {len(gone) - MAX_NAMED} more' if len(gone) > MAX_NAMED else ''
+            detached = find_detached(system.positions, system.cell, self._pbc, self._detached_A, self._groups)
+            if len(detached):
+                names = ', '.join(f'{self._symbols[index]}{index}' for index in detached[:MAX_NAMED])
+                more = f' and {len(detached) - MAX_NAMED} more' if len(detached) > MAX_NAMED else ''
                 return Alarm(
                     'detached',
-                    f'{names}{more} became detached: the other atoms were over {self._detached_A:.1f} Å away',
+                    f'{names}{more} became detached: all other atoms were more than {self._detached_A:.1f} Å away',
                 )
         return None
 

@@ -1,4 +1,4 @@
-"""The settings that two jobs of the same run must share."""
+"""The settings that must be the same in all jobs of a run."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ NOT_CALCULATOR_IDENTITY = {'model', 'model_sha256', 'device'}
 def identify(
     job: Job, settings: ExplorationSettings, loader: CalculatorLoader, model_sha256: str | None
 ) -> dict[str, Any]:
-    """Return the settings that two jobs of the same run must share, except the schedule, as JSON.
+    """Return the settings that must be the same in all jobs of a run, except the schedule, as JSON.
 
-    Where the job runs and how often it writes files are omitted.
+    Settings that determine only where a job runs or how often it writes files are omitted.
     """
     return {
         'runner_version': RUNNER_VERSION,

@@ -1,8 +1,8 @@
-"""Settings of an exploration as inputs of a job. Settings that change when a run is extended are separate.
+"""The settings of an exploration, divided into the inputs of a job.
 
-The number of steps is a separate input, and the last phase omits its steps unless it is a ramp. The other settings of
-a run and of its extension are therefore equal. How often files are written does not affect the frames, so these
-settings are also separate.
+Settings that change when a run is extended are separate: the number of steps is an input, and the last phase omits its
+steps unless it is a ramp. The other settings of a run and of its extension are therefore equal. Settings that determine
+how often files are written do not affect the frames, so they are separate, too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
 
 WRITING = ('checkpoint_interval', 'walltime_margin_s')
-"""Settings that determine only how often files are written, or when a job ends itself."""
+"""Settings that determine only how often files are written and when a job ends before its wall time."""
 
 
 def split_settings(settings: ExplorationSettings) -> tuple[dict[str, Any], int, dict[str, Any]]:

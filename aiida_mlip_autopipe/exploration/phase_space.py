@@ -1,11 +1,12 @@
-"""Integrators with a public state, which count the degrees of freedom that can move.
+"""Integrators whose state is public, and which count only the degrees of freedom that can move.
 
 All of them compose exact sub-steps in the order B A O A B of Leimkuhler and Matthews, J. Chem. Phys. 138, 174102
 (2013): B is a kick by the forces, A is a drift, and O is the thermostat. A step evaluates the forces once.
 
-If no atom is fixed, the total momentum remains zero: each sub-step that could change it is projected onto the momenta
-of zero total. For Gaussian noise this projection is exact, so the integrators sample the canonical distribution of the
-remaining ``3 N - 3`` degrees of freedom. If atoms are fixed, each of the other atoms has three degrees of freedom.
+If no atom is fixed, the total momentum remains zero: after each sub-step that could change it, the momenta are
+projected onto those with zero total. For Gaussian noise, this projection is exact, so the integrators sample the
+canonical distribution of the remaining ``3 N - 3`` degrees of freedom. If atoms are fixed, each of the other atoms has
+three degrees of freedom.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class PhaseSpace:
         return 2.0 * self.kinetic_energy / (self.n_dof * units.kB) if self.n_dof else 0.0
 
     def project(self, momenta: np.ndarray) -> np.ndarray:
-        """Return momenta without those of fixed atoms or, if there are none, without the total momentum."""
+        """Return the momenta with those of fixed atoms set to zero. If no atom is fixed, remove the total momentum."""
         projected: np.ndarray
         if self.conserves_momentum:
             projected = momenta - self._mass_fractions * momenta.sum(axis=0)
@@ -91,7 +92,7 @@ class VelocityVerlet:
     system
         The state, which is changed in place.
     evaluate
-        Returns energy, forces and stress for positions and a cell.
+        A function that returns energy, forces and stress for positions and a cell.
     evaluation
         The evaluation of the initial state.
     timestep
@@ -145,7 +146,7 @@ class VelocityVerlet:
         self.system.positions = self.system.positions + time * self.system.momenta / self.system.masses
 
     def thermalise(self, time: float) -> None:
-        """Do nothing, as NVE has no thermostat: O."""
+        """Do nothing, because NVE has no thermostat: O."""
 
 
 class Langevin(VelocityVerlet):
@@ -203,8 +204,8 @@ class LangevinPiston(Langevin):
     ``v = p_ε/W``, and noise and friction on both momenta.
 
     The sampled density is ``V^N exp(-(U + P V)/kT)`` in scaled coordinates, as in the isothermal-isobaric ensemble and
-    in the volume move. Without the total momentum and with ``c = 0``, the equations would sample ``V^(N-1)``. The term
-    with ``c = 3`` adds the missing pressure of three degrees of freedom; if all ``3 N`` are present, ``c = 0``.
+    in the volume move. With zero total momentum and ``c = 0``, the equations would sample ``V^(N-1)``. The term with
+    ``c = 3`` adds the missing pressure of three degrees of freedom. If all ``3 N`` are present, ``c = 0``.
     """
 
     def __init__(self, *args: Any, relaxation_time: float, barostat_time: float, reference_temperature_K: float):

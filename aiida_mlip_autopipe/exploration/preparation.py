@@ -1,4 +1,4 @@
-"""All checks of a job that need no expensive imports."""
+"""The checks of a job that need no expensive imports."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 @dataclass(frozen=True, eq=False)
 class PreparedJob:
-    """A job whose settings, files and structure are valid.
+    """A job with valid settings, files and structure.
 
     ``start`` is the checkpoint of the previous leg. ``own`` is the checkpoint that this leg wrote before it was
     requeued; if it cannot be read, ``damage`` is the reason.
@@ -49,7 +49,7 @@ class PreparedJob:
     damage: str
 
     def hash_at(self, step: int) -> str:
-        """Return the identity of a run up to a step. A job with the same hash may continue from there.
+        """Return the identity of a run up to a step. A job with the same identity may continue from there.
 
         The schedule of later steps is omitted, so that a finished run can be extended.
         """
@@ -160,13 +160,14 @@ def _read_checkpoint(path: Path, prepared: PreparedJob) -> Checkpoint | None:
     if checkpoint.job_hash != prepared.hash_at(checkpoint.step) or not same_atoms:
         raise JobRefusedError(
             Code.CHECKPOINT_MISMATCH,
-            f'the checkpoint {path.name} in this folder is from a job with another seed, calculator or other settings; '
+            f'the checkpoint {path.name} in this folder is from a job with a different seed, calculator or settings; '
             'remove it to start from the seed',
         )
     recoveries = prepared.job.recoveries
     if checkpoint.recoveries > recoveries:
         raise JobRefusedError(
             Code.CHECKPOINT_MISMATCH,
-            f'the checkpoint {path.name} is from recovery {checkpoint.recoveries}, this job is recovery {recoveries}',
+            f'the checkpoint {path.name} is of recovery {checkpoint.recoveries}, but the job is of recovery '
+            f'{recoveries}',
         )
     return checkpoint

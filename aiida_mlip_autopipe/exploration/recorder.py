@@ -20,12 +20,12 @@ from aiida_mlip_autopipe.exploration.trajectory_file import TrajectoryFile
 
 
 class LostFramesError(AutopipeError):
-    """A trajectory with fewer frames than its checkpoint has counted."""
+    """A trajectory with fewer frames than its checkpoint counts."""
 
 
 @dataclass
 class LegCounters:
-    """Counters of one leg. A job that is requeued in its folder continues with them."""
+    """Counters of one leg. A job that is requeued in its folder continues to count."""
 
     first_step: int = 0
     n_frames: int = 0
@@ -47,7 +47,7 @@ class Recorder:
     min_change_A
         A frame is stored only if an atom has moved by at least this distance in Å since the previous frame.
     full_trajectory
-        The file of the full trajectory; None if there is none.
+        The file of the full trajectory; None if none is written.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Recorder:
         """Begin a leg at the seed or at the end of the previous leg, and remove the frames of an earlier attempt."""
         self._trajectory.keep_until(-1)
         if self.full_trajectory is not None:
-            self.full_trajectory.keep(0)
+            self.full_trajectory.keep_first(0)
         if start is not None:
             self._take_over(start)
             self.leg = LegCounters(first_step=start.step)
@@ -75,13 +75,13 @@ class Recorder:
         Raises
         ------
         LostFramesError
-            If a trajectory has fewer frames than the checkpoint has counted.
+            If a trajectory has fewer frames than the checkpoint counts.
         """
         leg = LegCounters(**own.counters['leg'])
         _check_kept('trajectory', self._trajectory.keep_until(own.step), leg.n_frames, own.step)
         full = self.full_trajectory
         if full is not None:
-            _check_kept('full trajectory', full.keep(leg.n_full_frames), leg.n_full_frames, own.step)
+            _check_kept('full trajectory', full.keep_first(leg.n_full_frames), leg.n_full_frames, own.step)
         self._take_over(own)
         self.leg = leg
 
@@ -133,16 +133,18 @@ class Recorder:
 
     def statistics(self) -> dict[str, Any]:
         """Return averages over the steps sampled so far, as JSON."""
-        figures: dict[str, Any] = {name: average.summary() for name, average in self._averages.items() if average.count}
-        independent = figures.get('energy_eV', {}).get('n_independent')
+        statistics: dict[str, Any] = {
+            name: average.summary() for name, average in self._averages.items() if average.count
+        }
+        independent = statistics.get('energy_eV', {}).get('n_independent')
         if independent is not None:
-            figures['n_independent_frames'] = min(float(self.leg.n_frames), independent)
-        return figures
+            statistics['n_independent_frames'] = min(float(self.leg.n_frames), independent)
+        return statistics
 
 
 def _check_kept(what: str, kept: int, expected: int, step: int) -> None:
     if kept != expected:
         raise LostFramesError(
             Code.FILE_UNREADABLE,
-            f'the {what} has {kept} frames up to step {step}, expected {expected}',
+            f'the {what} has {kept} frames up to step {step}, but the checkpoint counts {expected}',
         )

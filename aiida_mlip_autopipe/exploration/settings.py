@@ -14,9 +14,9 @@ from aiida_mlip_autopipe.structures.seed import Place
 
 Temperature = Annotated[float, Field(ge=0)]
 
-# Increments of temperature and of pressure, each between consecutive structures and between consecutive rounds.
+# Increments for temperature and for pressure: the first between consecutive structures, the second between rounds.
 # Multiples of a quadratic irrational fill the unit interval evenly (H. Niederreiter, SIAM 1992, ch. 3), and the
-# sequences of different irrationals are independent.
+# sequences of different irrationals are independent of each other.
 KRONECKER_STEPS = ((3**0.5 - 1, (5**0.5 - 1) / 2), (7**0.5 - 2, 2**0.5 - 1))
 
 
@@ -39,8 +39,8 @@ class PhaseSettings(Settings):
     """One phase of the dynamics. The phases of a run follow one another in one job."""
 
     kind: Literal['hold', 'ramp', 'velocity_reset'] = 'hold'
-    """``hold`` keeps temperature and pressure constant. ``ramp`` changes them linearly, starting from the values at the
-    end of the previous phase. ``velocity_reset`` draws new velocities at the new temperature, and then keeps it
+    """With ``hold``, temperature and pressure are constant. ``ramp`` changes them linearly, from the values at the end
+    of the previous phase. ``velocity_reset`` draws new velocities at the new temperature, which then remains
     constant."""
     n_steps: int = Field(ge=1)
     """Steps of molecular dynamics."""
@@ -53,11 +53,11 @@ class PhaseSettings(Settings):
 
 
 class GuardSettings(Settings):
-    """When a run is unstable. A guard with the value null is off. A result that is not finite always stops the run."""
+    """When a run counts as unstable. Null turns a guard off. A result that is not finite always stops the run."""
 
     temperature_K: float | None = Field(default=None, gt=0)
-    """Maximum instantaneous temperature in K. The default is 1000 K plus four times the target. For a few atoms it is
-    1000 K plus the target plus ten standard deviations, if that is larger."""
+    """Maximum instantaneous temperature in K. The default is 1000 K plus four times the target. For very few
+    atoms, it is 1000 K plus the target plus ten standard deviations if that is larger."""
     check_temperature: bool = True
     """Whether the temperature is checked."""
     energy_jump_eV: float | None = Field(default=0.5, gt=0)
@@ -67,7 +67,7 @@ class GuardSettings(Settings):
     distance_factor: float | None = Field(default=0.5, gt=0)
     """Minimum distance between two atoms, as a fraction of the sum of their covalent radii."""
     volume_factor: float | None = Field(default=2.0, gt=1)
-    """Maximum factor by which the volume, and so the density, may differ from the seed's, in either direction."""
+    """Maximum factor by which the volume, and thus the density, may differ from the seed's, in either direction."""
     detached_factor: float | None = Field(default=3.0, gt=1)
     """An atom, cluster or molecule is detached if it was connected to other atoms in the seed and all of them are now
     farther away than this factor times twice the largest covalent radius. This distance is at least 1.5 times the
@@ -77,7 +77,7 @@ class GuardSettings(Settings):
 
 
 class RecoverySettings(Settings):
-    """How an unstable run is continued from its last good frame."""
+    """How an unstable run is resumed from its last good frame."""
 
     max_recoveries: int = Field(default=1, ge=0)
     """Maximum number of recoveries of a run; with 0, the run ends when it becomes unstable."""
@@ -111,7 +111,7 @@ class ExplorationSettings(Settings):
     n_steps: int = Field(default=1000, ge=1)
     """Steps of molecular dynamics, if there are no ``phases``."""
     phases: tuple[PhaseSettings, ...] = ()
-    """Phases that replace the single hold at ``temperature_K`` and ``pressure_GPa``. The first one starts there."""
+    """Phases of the run, by default a single hold. The first one starts at ``temperature_K`` and ``pressure_GPa``."""
     n_equilibration_steps: int = Field(default=0, ge=0)
     """Steps at the beginning during which no frames are stored. They are included in ``n_steps``."""
     timestep_fs: float | None = Field(default=None, gt=0, le=20)
@@ -119,7 +119,7 @@ class ExplorationSettings(Settings):
     monte_carlo: MonteCarloSettings | None = None
     """Monte Carlo moves between the steps of the dynamics. There are none by default."""
     relaxation: RelaxationSettings | None = None
-    """Relaxation of the seed before the dynamics. There is none by default, and never for a perturbed seed."""
+    """Relaxation of the seed before the dynamics. There is none by default. A perturbed seed is never relaxed."""
     thermostat_time_fs: float = Field(default=100.0, gt=0)
     """Time constant of the thermostat in fs: the inverse friction of Langevin, or the coupling time of Bussi."""
     barostat_time_fs: float = Field(default=500.0, gt=0)
@@ -132,11 +132,11 @@ class ExplorationSettings(Settings):
     checkpoint_interval: int = Field(default=100, ge=1)
     """Steps between checkpoints. If a job is killed, the steps since its last checkpoint are repeated."""
     vacuum_A: float = Field(default=6.0, gt=0)
-    """Minimum thickness of an empty layer that counts as vacuum, in Å, measured between covalent radii."""
+    """Minimum thickness of an empty layer that counts as vacuum, in Å. Atoms are spheres with their covalent radii."""
     guards: GuardSettings = GuardSettings()
     """Limits at which a run is stopped as unstable."""
     recovery: RecoverySettings = RecoverySettings()
-    """How an unstable run is continued from its last good frame."""
+    """How an unstable run is resumed from its last good frame."""
     walltime_margin_s: float | None = Field(default=None, ge=0)
     """Seconds before the end of the wall time at which the job writes its checkpoint and ends. The default is a tenth
     of the wall time, but at most 60 s."""
@@ -194,7 +194,7 @@ class ExplorationSettings(Settings):
         return self
 
     def for_seed(self, place: Place) -> ExplorationSettings:
-        """Return the settings of one seed, with one temperature and one pressure.
+        """Return the settings for one seed, with one temperature and one pressure.
 
         Lists are cycled over the seeds: all temperatures are combined with one pressure before the next pressure is
         used. Each round starts one element later. After as many rounds as there are pairs, every composition of a grid
@@ -206,7 +206,7 @@ class ExplorationSettings(Settings):
         place
             Position of the seed in its entry.
         """
-        turn = len(self.temperature_K) if isinstance(self.temperature_K, tuple) else 1
+        n_temperatures = len(self.temperature_K) if isinstance(self.temperature_K, tuple) else 1
         index = sum(place)
         starts = (place.offset % 2**16 / 2**16, place.offset // 2**16 / 2**16)
         fractions = [
@@ -216,7 +216,7 @@ class ExplorationSettings(Settings):
         return self.model_copy(
             update={
                 'temperature_K': _pick(self.temperature_K, index, fractions[0]),
-                'pressure_GPa': _pick(self.pressure_GPa, index // turn, fractions[1]),
+                'pressure_GPa': _pick(self.pressure_GPa, index // n_temperatures, fractions[1]),
             }
         )
 

@@ -37,7 +37,7 @@ from aiida_mlip_autopipe.jobs.interruptions import Interruptions
 from aiida_mlip_autopipe.jobs.job_file import JobRefusedError
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 
-# Structures in the crash file: the last ones before the crash, and the one that crashed.
+# Number of structures in the crash file: the last ones before the crash, and the one that triggered the guard.
 N_CRASH_FRAMES = 6
 PROGRESS_INTERVAL_S = 10.0
 
@@ -57,7 +57,7 @@ class Simulation:
     folder
         The folder for the output files.
     interruptions
-        Reasons to end early.
+        Checks for reasons to end early.
     on_checkpoint
         Called after each checkpoint has been written.
     """
@@ -103,7 +103,7 @@ class Simulation:
     def run(self) -> Outcome:
         """Run until all steps are done, a guard stops the run, or the job must end."""
         started = time.monotonic()
-        # Remove the crash file of an earlier attempt in this folder, as this attempt may not crash.
+        # Remove the crash file of an earlier attempt in this folder, because this attempt may not crash.
         (self.folder / CRASH_FILE).unlink(missing_ok=True)
         try:
             alarm = self._begin()
@@ -116,20 +116,20 @@ class Simulation:
 
     def statistics(self) -> dict[str, Any]:
         """Return averages over the steps sampled so far, and the statistics of each move, as JSON."""
-        figures = self.recorder.statistics()
+        statistics = self.recorder.statistics()
         if self.monte_carlo is not None:
-            figures['moves'] = self.monte_carlo.summary()
-        return figures
+            statistics['moves'] = self.monte_carlo.summary()
+        return statistics
 
     def _begin(self) -> Alarm | None:
-        checkpoint = self._find_beginning()
+        checkpoint = self._find_start()
         if checkpoint is not None:
             evaluation = self._restore(checkpoint)
         else:
             relaxation = self.settings.relaxation
             if relaxation is not None and not self.prepared.job.seeds[0].perturbed:
                 self.system.positions, message = relax(self.prepared.atoms, self.evaluator, relaxation)
-                self._note('relaxation', message)
+                self._add_event('relaxation', message)
             evaluation = self.evaluator.evaluate(self.system.positions, self.system.cell)
             self.system.momenta = self.system.thermal_momenta(self.schedule.start_temperature_K, self.rng)
         self.integrator = make_integrator(
@@ -138,21 +138,21 @@ class Simulation:
             self.schedule.max_temperature_K,
             (self.system, self.evaluator.evaluate, evaluation, self.prepared.timestep_fs * units.fs, self.rng),
         )
-        self._remember()
+        self._add_snapshot()
         if checkpoint is None:
             alarm = self.guards.check_step(
                 self.system, evaluation, evaluation.energy, self.schedule.start_temperature_K
             ) or self.guards.check_distances(self.system)
             if alarm is None:
-                self._keep_as_good()
+                self._store_good_state()
             return alarm
-        self._keep_as_good()
+        self._store_good_state()
         return None
 
-    def _find_beginning(self) -> Checkpoint | None:
+    def _find_start(self) -> Checkpoint | None:
         """Return the checkpoint to continue from, after restoring its frames; None to start from the seed.
 
-        If the files of this leg in its folder are damaged, the leg starts again without them.
+        If files that this leg wrote earlier are damaged, the leg starts again without them.
         """
         own, start, damage = self.prepared.own, self.prepared.start, self.prepared.damage
         if own is not None:
@@ -164,7 +164,7 @@ class Simulation:
         if damage:
             (self.folder / CHECKPOINT_FILE).unlink()
             self.step = start.step if start else 0
-            self._note('checkpoint', f'{damage}; the leg starts again at step {self.step}')
+            self._add_event('checkpoint', f'{damage}; the leg starts again at step {self.step}')
         self.recorder.begin(start)
         return start
 
@@ -181,7 +181,7 @@ class Simulation:
             temperature = self.schedule.targets(min(self.step, self.schedule.n_steps - 1))[0]
             system.momenta = system.thermal_momenta(temperature, self.rng)
             system.cell_momentum = 0.0
-            self._note('recovery', f'continued from the last good frame at {temperature:.0f} K with new velocities')
+            self._add_event('recovery', f'resumed from the last good frame at {temperature:.0f} K with new velocities')
         return Evaluation(checkpoint.energy, checkpoint.forces, checkpoint.stress)
 
     def _make_full_trajectory(self) -> FullTrajectoryFile | None:
@@ -206,7 +206,7 @@ class Simulation:
         progress = time.monotonic()
         self.interruptions.restart_stopwatch()
         while self.step < self.schedule.n_steps:
-            reason = self.interruptions.look()
+            reason = self.interruptions.check()
             if reason is not None:
                 self.message = f'{self.interruptions.message} after step {self.step} of {self.schedule.n_steps}'
                 self._write_checkpoint()
@@ -228,10 +228,10 @@ class Simulation:
             alarm = self.guards.check_step(system, self.integrator.evaluation, energy_before, temperature)
             if alarm is None and (frame_due or self.step % settings.guards.interval == 0):
                 alarm = self.guards.check_distances(system)
-            self._remember()
+            self._add_snapshot()
             if alarm is not None:
                 return self._crash(alarm)
-            # Before the frame is stored, because a run may be continued from there.
+            # This comes before the frame is stored, because a run may be resumed from that frame.
             if full_interval is not None and self.step % full_interval == 0:
                 self.recorder.store_full_frame(self.step, self.time_fs, system, self.integrator.evaluation)
             if sampled:
@@ -256,16 +256,16 @@ class Simulation:
         if self.monte_carlo is not None:
             info['accepted_swaps'] = self.monte_carlo.n_accepted_swaps
         if self.recorder.store_frame(self.system, self.integrator.evaluation, info):
-            self._keep_as_good()
+            self._store_good_state()
 
-    def _remember(self) -> None:
-        # The integrators replace these arrays and never write to them, so no copies are needed.
+    def _add_snapshot(self) -> None:
+        # The integrators replace these arrays and never change their values, so no copies are needed.
         system = self.system
         self._recent.append(
             Snapshot(self.step, system.positions, system.momenta, system.cell, self.integrator.evaluation)
         )
 
-    def _keep_as_good(self) -> None:
+    def _store_good_state(self) -> None:
         self._good = self._make_checkpoint()
 
     def _make_checkpoint(self) -> Checkpoint:
@@ -299,7 +299,7 @@ class Simulation:
         self.on_checkpoint()
 
     def _crash(self, alarm: Alarm) -> Outcome:
-        self._note(alarm.rule, alarm.message)
+        self._add_event(alarm.rule, alarm.message)
         self.message = f'{alarm.message} at step {self.step}'
         write_crash(self.folder / CRASH_FILE, self.prepared.atoms, self._recent, alarm)
         if self.step == 0:
@@ -308,7 +308,7 @@ class Simulation:
         self._good.write(self.folder / CHECKPOINT_FILE)
         return 'unstable' if self.leg.n_frames else 'no_frame'
 
-    def _note(self, rule: str, message: str) -> None:
+    def _add_event(self, rule: str, message: str) -> None:
         self.events.append(Event(step=self.step, rule=rule, message=message))
 
     def _print_progress(self) -> None:

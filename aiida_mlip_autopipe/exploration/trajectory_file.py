@@ -1,4 +1,4 @@
-"""The trajectory file: frames are written one by one, and are read as arrays."""
+"""The trajectory file. Frames are written one by one and read as arrays."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TrajectoryFileError(AutopipeError):
 
 
 class TrajectoryFile:
-    """Frames on disk, which are appended one by one and not kept in memory.
+    """A file to which frames are appended one by one, without keeping them in memory.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class TrajectoryFile:
         self._writer: TrajectoryWriter | None = None
 
     def keep_until(self, step: int) -> int:
-        """Remove the frames after a step and a truncated last frame, and return the number of remaining frames."""
+        """Remove the frames after a step and a truncated last frame. Return the number of frames that are left."""
         if not self.path.exists():
             return 0
         temporary = self.path.with_name(self.path.name + '.new')
@@ -86,7 +86,7 @@ class TrajectoryFile:
 def make_frame(
     template: Atoms, positions: np.ndarray, cell: np.ndarray, evaluation: Evaluation, info: dict[str, Any]
 ) -> Atoms:
-    """Return a structure with its labels as calculator results. Only fully periodic structures have a stress."""
+    """Return a structure with the evaluation as calculator results. Only fully periodic structures have a stress."""
     atoms = template.copy()
     atoms.set_cell(cell)
     atoms.set_positions(positions, apply_constraint=False)
@@ -111,7 +111,8 @@ def read_trajectory(path: str | Path, seed_id: str) -> Trajectory:
     Raises
     ------
     TrajectoryFileError
-        If it is not a trajectory file, is damaged, has another version, has no frames, or its steps do not increase.
+        If the file is not a trajectory file, is damaged, has another version, has no frames, or has steps that do not
+        increase.
     """
     frames: list[Atoms] = []
     try:
@@ -129,9 +130,9 @@ def read_trajectory(path: str | Path, seed_id: str) -> Trajectory:
     steps = np.array([frame.info['step'] for frame in frames])
     if (np.diff(steps) <= 0).any():
         raise TrajectoryFileError(
-            Code.FILE_UNREADABLE, f'the steps of the trajectory {Path(path).name} are not increasing'
+            Code.FILE_UNREADABLE, f'the steps of the trajectory {Path(path).name} do not increase'
         )
-    nothing = np.full(6, np.nan)
+    no_stress = np.full(6, np.nan)
     return Trajectory(
         seed_id=seed_id,
         numbers=frames[0].numbers,
@@ -141,7 +142,7 @@ def read_trajectory(path: str | Path, seed_id: str) -> Trajectory:
         cells=np.array([frame.cell.array for frame in frames]),
         energies=np.array([frame.calc.results['energy'] for frame in frames]),
         forces=np.array([frame.calc.results['forces'] for frame in frames]),
-        stresses=np.array([frame.calc.results.get('stress', nothing) for frame in frames]),
+        stresses=np.array([frame.calc.results.get('stress', no_stress) for frame in frames]),
         temperatures=np.array([frame.info['temperature_K'] for frame in frames]),
         extra={
             name: np.array([frame.info[name] for frame in frames])
@@ -179,7 +180,7 @@ def _open_writer(path: Path, mode: str) -> TrajectoryWriter:
 
 
 def _readable_frames(path: Path) -> Iterator[Atoms]:
-    # A killed writer leaves a truncated end. The checkpoint contains the number of complete frames.
+    # If the writer was killed, the last frame is truncated. The checkpoint contains the number of complete frames.
     try:
         with TrajectoryReader(path) as reader:
             for index in range(len(reader)):

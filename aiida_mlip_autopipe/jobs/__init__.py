@@ -1,1 +1,1 @@
-"""Code shared by all kinds of job: contract, environment record, interruptions and allocated resources."""
+"""Code that all jobs share: contract, environment record, interruptions and allocated resources."""

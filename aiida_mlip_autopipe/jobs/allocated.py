@@ -6,25 +6,26 @@ import os
 import sys
 from collections.abc import Mapping
 
-# Environment variables with the cores of a task: Slurm, PBS Pro, Torque, Grid Engine, LSF.
+# Environment variables with the number of cores of a task: Slurm, PBS Pro, Torque, Grid Engine, LSF.
 CORE_VARIABLES = ('SLURM_CPUS_PER_TASK', 'NCPUS', 'PBS_NUM_PPN', 'NSLOTS', 'LSB_DJOB_NUMPROC')
 
 
 def allocated_threads(environ: Mapping[str, str]) -> int:
     """Return the number of threads that numerical libraries may use.
 
-    This is the number of cores that the scheduler has allocated. Without a scheduler it is ``OMP_NUM_THREADS``, and one
-    by default, which makes results reproducible to the bit. It is never more than the cores available to this process.
+    This is the number of cores that the scheduler has allocated. Without a scheduler, it is ``OMP_NUM_THREADS``, or one
+    if that is not set. One thread makes results reproducible to the bit. The number never exceeds that of the cores
+    available to this process.
 
     Parameters
     ----------
     environ
-        The environment of the job.
+        The environment variables of the job.
     """
-    asked = next(
+    requested = next(
         (environ[name] for name in (*CORE_VARIABLES, 'OMP_NUM_THREADS') if environ.get(name, '').isdigit()), '1'
     )
-    return max(1, min(int(asked), len(os.sched_getaffinity(0))))
+    return max(1, min(int(requested), len(os.sched_getaffinity(0))))
 
 
 def use_allocated_threads() -> None:

@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 def run_command(package: str, load_work: Callable[[], Work]) -> int:
-    """Run the job that the command line names, in the folder of its file. Return 0 if ``result.json`` was written.
+    """Run the job of the command line in the folder of its file. Return 0 if ``result.json`` was written.
 
     Parameters
     ----------
     package
         Name of the package, for the help text.
     load_work
-        Imports the work of the job. It is called after the number of threads is set, because numerical libraries read
-        it when they are imported.
+        A function that imports the work of the job. It is called after the number of threads has been set, because
+        numerical libraries read this number when they are imported.
     """
     use_allocated_threads()
-    description = f'Run one job in the folder of its file: python -m {package} job.json'
+    description = f'Run a job in the folder of its file: python -m {package} job.json'
     parser = argparse.ArgumentParser(prog=f'python -m {package}', description=description)
     parser.add_argument('job', type=Path, help='the file job.json; the results are written to its folder')
     return run_and_report(parser.parse_args().job, load_work())

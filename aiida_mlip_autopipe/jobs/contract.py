@@ -1,4 +1,7 @@
-"""The files of a job: their names, and the models of ``job.json`` and ``result.json`` that both sides import."""
+"""The files of a job: their names, and the models of ``job.json`` and ``result.json``.
+
+Both the submitting side and the job import this module.
+"""
 
 from __future__ import annotations
 
@@ -44,12 +47,12 @@ class JobSeed(Settings):
 
 
 class AnyJob(Settings):
-    """Fields of ``job.json`` that all kinds of job share."""
+    """Fields of ``job.json`` that all jobs have."""
 
     contract_version: int = CONTRACT_VERSION
     """Version of this contract in the package that wrote the file."""
     environment: Environment
-    """The expected environment. Another one may give other results."""
+    """The expected environment. A different one may give different results."""
     image_sha256: str | None = Field(default=None, pattern='^[0-9a-f]{64}$')
     """sha256 of the expected container image; None without a container."""
     max_wallclock_s: float | None = Field(default=None, gt=0)
@@ -57,10 +60,10 @@ class AnyJob(Settings):
 
 
 class Job(AnyJob):
-    """``job.json`` of an exploration. It names the calculator and model, and only the job loads them."""
+    """``job.json`` of an exploration. It names the calculator and the model, which only the job loads."""
 
     runner_version: str
-    """Expected version of the runner. Another one may give other frames."""
+    """Expected version of the runner. A different one may give different frames."""
     seeds: tuple[JobSeed, ...] = Field(min_length=1, max_length=1)
     """The seed to explore."""
     calculator: dict[str, Any]
@@ -68,10 +71,10 @@ class Job(AnyJob):
     exploration: dict[str, Any]
     """Settings of the exploration."""
     full_trajectory_interval: int | None = Field(default=None, ge=1)
-    """Steps between the frames of the full trajectory, which remains in the folder of the job; None for none."""
+    """Steps between frames of the full trajectory, which remains in the folder of the job; None for no such file."""
     recoveries: int = Field(default=0, ge=0)
-    """Number of recoveries of the run so far. If it exceeds the number in the checkpoint, the run continues from its
-    last good frame, with the temperature and time step reduced by the factors of ``exploration.recovery``."""
+    """Number of recoveries of the run so far. If it exceeds the number in the checkpoint, the run resumes from its last
+    good frame, with temperatures and time step reduced by the factors of ``exploration.recovery``."""
 
 
 class EvaluationJob(AnyJob):
@@ -105,7 +108,7 @@ class FullTrajectory(Settings):
 
 
 class Event(Settings):
-    """An event in a run that the user should know about."""
+    """Something in a run that the user should know."""
 
     step: int
     """Absolute step of the event."""
@@ -131,12 +134,12 @@ class Versions(Settings):
 
 
 class Result(Settings):
-    """``result.json``, which is also written after a failure or SIGTERM. A number that is not finite is null."""
+    """``result.json``, which is written even after a failure or SIGTERM. Numbers that are not finite are null."""
 
     contract_version: int = CONTRACT_VERSION
     """Version of this contract in the package that ran the job."""
     outcome: Outcome
-    """How the job ended. It is ``killed`` from the first checkpoint until the job ends, because a killed process cannot
+    """How the job ended. From the first checkpoint until the job ends it is ``killed``, because a killed process cannot
     write a result."""
     message: str = ''
     """The reason, unless the outcome is ``completed``."""
@@ -171,7 +174,7 @@ class Result(Settings):
     calculator_name: str = ''
     """Kind of the calculator, such as ``sevennet``."""
     model_name: str | None = None
-    """Name of the model file or of the shipped model."""
+    """Name of the model file or shipped model."""
     model_sha256: str | None = None
     """sha256 of the model file."""
     device: str = 'cpu'
@@ -187,7 +190,7 @@ class Result(Settings):
     versions: Versions | None = None
     """Versions of the software."""
     isolated_atom_energies_eV: dict[str, float] = Field(default_factory=dict)
-    """Energy of an isolated atom in eV, for each element of the seed for which the calculator can evaluate it."""
+    """Energy of an isolated atom in eV, for those elements of the seed for which the calculator can evaluate it."""
     events: tuple[Event, ...] = ()
     """Events during the run."""
     statistics: dict[str, Any] = Field(default_factory=dict)

@@ -28,7 +28,7 @@ ENVIRONMENT_VERSION = 1
 
 
 class Environment(Settings):
-    """Everything on which the results of a job depend, except its inputs."""
+    """Everything except its inputs on which the results of a job depend."""
 
     schema_version: int = ENVIRONMENT_VERSION
     """Version of this record."""
@@ -45,7 +45,7 @@ class Environment(Settings):
     scipy: str
     """Version of SciPy."""
     sources: dict[str, str] = Field(default_factory=dict)
-    """sha256 of user code by its name: the module of a ``custom`` calculator and its ``extra_sources``."""
+    """sha256 of user code by name: the module of a ``custom`` calculator and its ``extra_sources``."""
     device: str | None = None
     """``cpu`` or ``cuda``; None if no calculator is loaded."""
     threads: int
@@ -88,7 +88,7 @@ class Difference:
 
 
 class SourceNotFoundError(AutopipeError):
-    """A module or file that a user names but that does not exist."""
+    """A module or file that the user has named but that does not exist."""
 
 
 def read_environment(loader: CalculatorLoader | None = None, device: str | None = None) -> Environment:
@@ -99,7 +99,7 @@ def read_environment(loader: CalculatorLoader | None = None, device: str | None 
     loader
         The calculator; None for a job without a calculator.
     device
-        The device on which it was loaded, if it was loaded.
+        The device of the calculator; None if it is not loaded.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def read_environment(loader: CalculatorLoader | None = None, device: str | None 
 
 
 def compare_environments(expected: Environment, found: Environment) -> list[Difference]:
-    """Return the differences between two records. The device is ignored if it is not known yet."""
+    """Return the differences between two records. The device is ignored if it is not yet known."""
     names = set(type(expected).model_fields) - {'sources'} - ({'device'} if found.device is None else set())
     pairs = [(name, getattr(expected, name), getattr(found, name)) for name in sorted(names)]
     for source in sorted({*expected.sources, *found.sources}):
@@ -129,7 +129,7 @@ def compare_environments(expected: Environment, found: Environment) -> list[Diff
 
 
 def environment_key(calculator: Mapping[str, Any]) -> str:
-    """Return the key of the record of a calculator on a code: its kind and the sources that the user names.
+    """Return the key of a calculator's record on a code: its kind and the sources that the user names.
 
     Parameters
     ----------
@@ -170,9 +170,7 @@ def source_sha256(name: str) -> str:
         files = sorted(root.rglob('*.py')) if locations else [root]
     for file in files:
         if not file.is_file():
-            raise SourceNotFoundError(
-                Code.FILE_MISSING, f'there is no file {file}, which is a source of the calculator'
-            )
+            raise SourceNotFoundError(Code.FILE_MISSING, f'the file {file}, a source of the calculator, does not exist')
         if file != root:
             digest.update(f'{file.relative_to(root)}\0'.encode())
         digest.update(file.read_bytes())
@@ -180,7 +178,7 @@ def source_sha256(name: str) -> str:
 
 
 def _find_module(name: str) -> ModuleSpec:
-    """Find a module without importing its parents, in contrast to `importlib.util.find_spec`."""
+    """Find a module without importing its parents, unlike `importlib.util.find_spec`."""
     first, *others = _prefixes(name)
     spec = find_spec(first)
     for part in others:
@@ -188,7 +186,7 @@ def _find_module(name: str) -> ModuleSpec:
         spec = None if locations is None else PathFinder.find_spec(part, list(locations))
     if spec is None:
         raise SourceNotFoundError(
-            Code.CALCULATOR_MISSING, f'the calculator cannot be imported: there is no module {name!r}'
+            Code.CALCULATOR_MISSING, f'the calculator cannot be imported: the module {name!r} does not exist'
         )
     return spec
 

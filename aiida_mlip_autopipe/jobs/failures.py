@@ -1,4 +1,4 @@
-"""Failures outside the runner, which are recognised by messages of the shell, the container and the scheduler."""
+"""Failures outside the runner, recognised by messages of the shell, the container and the scheduler."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-# A restart helps only after ERROR_CANCELLED. All other failures must first be fixed by the user.
+# A restart helps only after ERROR_CANCELLED. The user must first fix the cause of any other failure.
 FAILURES = (
     (330, 'ERROR_IMAGE_MISSING', 'The container image cannot be opened: {reason}'),
     (331, 'ERROR_EXECUTABLE_MISSING', 'The program cannot be started: {reason}'),
@@ -21,8 +21,8 @@ FAILURES = (
     ),
 )
 
-# The first pattern that matches a line counts, so specific patterns come first. Lines of Apptainer start with FATAL,
-# and lines of the shell contain the line number in the submission script.
+# The first pattern that matches any line is used, so specific patterns come first. Lines of Apptainer start with
+# FATAL, and lines of the shell contain the line number in the submission script.
 PATTERNS = tuple(
     (re.compile(pattern, re.IGNORECASE), label)
     for label, pattern in (
@@ -40,7 +40,7 @@ PATTERNS = tuple(
         ('ERROR_EXECUTABLE_MISSING', 'FATAL: .*executable file not found|FATAL: +stat .*no such file'),
         ('ERROR_EXECUTABLE_MISSING', "No module named '?aiida_mlip_autopipe"),
         ('ERROR_CONTAINER', 'FATAL: '),
-        # The state in the accounting (all there is of a pending job), and the message of Slurm for a running job.
+        # The state in the accounting, the only output for a pending job, and Slurm's message for a running job.
         ('ERROR_CANCELLED', r'^(cancelled|preempted)\b|\*\*\* (job|step) .* (cancelled|preempted) at '),
         (
             'ERROR_EXECUTABLE_MISSING',
@@ -52,14 +52,14 @@ PATTERNS = tuple(
 
 @dataclass(frozen=True)
 class Failure:
-    """A failure, with the label of its exit code and the line that reports it."""
+    """A failure: the label of its exit code, and the line that reports it."""
 
     label: str
     reason: str
 
 
 def accounting_state(details: dict[str, Any] | None) -> str:
-    """Return the state of a job in the accounting of Slurm, such as ``CANCELLED by 0``; empty if there is none.
+    """Return the state of a job in Slurm's accounting, such as ``CANCELLED by 0``; empty if there is none.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def accounting_state(details: dict[str, Any] | None) -> str:
 
 
 def find_failure(*texts: str | None) -> Failure | None:
-    """Return the failure that the output reports; None if no failure is recognised.
+    """Return the failure that the output reports; None if none is recognised.
 
     Parameters
     ----------

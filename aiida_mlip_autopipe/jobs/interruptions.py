@@ -18,14 +18,14 @@ WATCH_S = 0.5
 
 
 class Interrupted(BaseException):
-    """Raised to end at once where nothing is lost, such as while the calculator is loaded.
+    """Raised to end at once when nothing would be lost, such as while the calculator is loaded.
 
     Like `KeyboardInterrupt`, it must not be caught as an error.
     """
 
 
 def process_start() -> float:
-    """Return when this process started, on the clock of `time.monotonic`. Imports before this call are included."""
+    """Return the start time of this process on the clock of `time.monotonic`, which is before its imports."""
     try:
         ticks = int(Path('/proc/self/stat').read_text().rpartition(')')[2].split()[19])
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf('SC_CLK_TCK')
@@ -44,7 +44,8 @@ class Interruptions:
     max_wallclock_s
         Wall time of the job in seconds; None for no limit.
     margin_s
-        Seconds before the end of the wall time at which the run ends. The default is a tenth of it, at most 60 s.
+        Seconds before the end of the wall time at which the run ends. The default is a tenth of the wall time, but at
+        most 60 s.
     """
 
     def __init__(self, stop_file: Path, max_wallclock_s: float | None = None, margin_s: float | None = None):
@@ -53,7 +54,7 @@ class Interruptions:
         self.reason: Reason | None = None
         self._signal: int | None = None
         self._raise = False
-        self._next_look = 0.0
+        self._next_file_check = 0.0
         self._longest_step = 0.0
         self._last = time.monotonic()
         self.set_limit(max_wallclock_s, margin_s)
@@ -67,7 +68,7 @@ class Interruptions:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Record signals instead of being ended by them."""
+        """Record signals, so that they do not end the process."""
         before = {number: signal.signal(number, self._handle) for number in SIGNALS}
         try:
             yield
@@ -77,7 +78,7 @@ class Interruptions:
 
     @contextmanager
     def raising(self) -> Iterator[None]:
-        """Raise `Interrupted` at once on a signal, or on an earlier signal."""
+        """Raise `Interrupted` on a signal, and at once if there was an earlier signal."""
         self._raise = True
         try:
             if self._signal is not None:
@@ -88,15 +89,15 @@ class Interruptions:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Raise `Interrupted` in work that cannot check for reasons to end. `reason` is set to the reason."""
+        """Raise `Interrupted` in code that cannot check for reasons to end, and store the reason in `reason`."""
 
-        def look(*_: Any) -> None:
-            self.reason = self.look()
+        def check(*_: Any) -> None:
+            self.reason = self.check()
             if self.reason is not None:
                 raise Interrupted
 
-        look()
-        before = signal.signal(signal.SIGALRM, look)
+        check()
+        before = signal.signal(signal.SIGALRM, check)
         timer = signal.setitimer(signal.ITIMER_REAL, WATCH_S, WATCH_S)
         try:
             yield
@@ -110,8 +111,8 @@ class Interruptions:
         if self._raise:
             raise Interrupted
 
-    def look(self) -> Reason | None:
-        """Return the reason to end now, or None. This is cheap enough for every step."""
+    def check(self) -> Reason | None:
+        """Return the reason to end now, or None. This is cheap enough to call at every step."""
         now = time.monotonic()
         self._longest_step = max(self._longest_step, now - self._last)
         self._last = now
@@ -121,8 +122,8 @@ class Interruptions:
         if self._end is not None and now + self._longest_step > self._end:
             self.message = 'stopped near the end of the wall time'
             return 'out_of_walltime'
-        if now >= self._next_look:
-            self._next_look = now + 0.5
+        if now >= self._next_file_check:
+            self._next_file_check = now + 0.5
             if self.stop_file.exists():
                 self.message = f'stopped by the file {self.stop_file.name!r}'
                 return 'stopped'

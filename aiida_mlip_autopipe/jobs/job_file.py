@@ -1,4 +1,4 @@
-"""Read the ``job.json`` of all kinds of job, and refuse invalid jobs."""
+"""Read the ``job.json`` of any job, and refuse invalid jobs."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ J = TypeVar('J', bound=AnyJob)
 
 
 class JobRefusedError(AutopipeError):
-    """A job that is not run; its ``code`` is the reason."""
+    """A job that is refused. Its ``code`` is the reason."""
 
 
-def read_job_as(kind: type[J], path: Path, science: str, version: str) -> J:
+def read_job_as(model: type[J], path: Path, method: str, version: str) -> J:
     """Read a ``job.json``.
 
     Parameters
     ----------
-    kind
+    model
         The pydantic model of the job.
     path
         The file.
-    science
-        Kind of work of the job, as in its field ``{science}_version``.
+    method
+        The method of the job, as in its field ``{method}_version``.
     version
-        Its version in this package.
+        The version of the method in this package.
 
     Raises
     ------
     JobRefusedError
-        If the file is missing or not valid, or the job was made for another version or image.
+        If the file is missing or invalid, or the job was made for another version or image.
     """
     content = read_content(path)
     with refusing_settings(JOB_FILE):
-        job = kind.model_validate(content)
-    expected = getattr(job, f'{science}_version')
+        job = model.model_validate(content)
+    expected = getattr(job, f'{method}_version')
     if expected != version:
         raise JobRefusedError(
             Code.CONTRACT_VERSION,
-            f'{path.name} was made for version {expected} of the {science}, but the package in this environment has '
+            f'{path.name} was made for version {expected} of the {method}, but the package in this environment has '
             f'version {version}; install the same version of aiida-mlip-autopipe on both sides',
         )
     check_image(job.image_sha256)
@@ -82,7 +82,7 @@ def check_image(expected: str | None) -> None:
     """Refuse an image that is not the expected one.
 
     A container cannot read its own image. The submission script hashes the file before it starts the container, and
-    passes the sha256 in an environment variable.
+    passes its sha256 in an environment variable.
 
     Raises
     ------
@@ -91,13 +91,15 @@ def check_image(expected: str | None) -> None:
     """
     found = os.environ.get(IMAGE_VARIABLE, '')
     if expected is not None and found != expected:
-        has = f'has the sha256 {found[:12]}…' if found else 'has an unknown sha256'
-        raise JobRefusedError(Code.MODEL_MISMATCH, f'the image of this job {has}, expected {expected[:12]}…')
+        shown = f'the sha256 {found[:12]}…' if found else 'an unknown sha256'
+        raise JobRefusedError(
+            Code.MODEL_MISMATCH, f'the image of this job has {shown}, but the job expects {expected[:12]}…'
+        )
 
 
 @contextmanager
 def refusing_settings(place: str) -> Iterator[None]:
-    """Refuse a job if a part of it, named ``place``, is not valid."""
+    """Refuse a job if a part of it, named ``place``, is invalid."""
     try:
         yield
     except ValidationError as error:

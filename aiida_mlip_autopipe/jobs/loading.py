@@ -39,7 +39,7 @@ def make_loader(content: dict[str, Any], device: str | None = None) -> Calculato
     Raises
     ------
     JobRefusedError
-        If the kind is unknown or the settings are not valid.
+        If the kind is unknown or the settings are invalid.
     """
     with refusing_settings('calculator'):
         loader = CALCULATORS.load(str(content.get('kind')))
@@ -49,14 +49,14 @@ def make_loader(content: dict[str, Any], device: str | None = None) -> Calculato
 
 
 def check_environment(expected: Environment, loader: CalculatorLoader | None, device: str | None = None) -> None:
-    """Refuse to run in an environment that differs from the record of the job.
+    """Refuse an environment that differs from the record of the job.
 
-    The loader is None for a job without a calculator. The device is None until the calculator is loaded.
+    The loader is None for a job without a calculator. The device is None while the calculator is not loaded.
 
     Raises
     ------
     JobRefusedError
-        If there are differences, which the message lists.
+        If there are differences. The message lists them.
     """
     try:
         found = read_environment(loader, device)
@@ -81,7 +81,7 @@ def load_model(loader: CalculatorLoader) -> Loaded:
 
 @contextmanager
 def refusing_to_load(loader: CalculatorLoader) -> Iterator[None]:
-    """Turn errors while a calculator is loaded into a refusal, and restore the global random generators.
+    """Turn an error of loading a calculator into a refusal, and restore the state of the global random generators.
 
     Raises
     ------
@@ -127,11 +127,11 @@ def describe_loaded(
     Parameters
     ----------
     environment
-        The record of the environment that the job runs in.
+        The environment record of the job.
     loader, loaded
         The calculator.
     load_s
-        Seconds for loading.
+        Duration of loading in seconds.
     """
     return {
         'load_s': load_s,

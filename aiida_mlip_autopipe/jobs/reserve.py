@@ -1,4 +1,4 @@
-"""Disk space that a job reserves for its result. On a full disk it could not write why it ended."""
+"""Disk space that a job reserves for its result. On a full disk, it could not write why it ended."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def space_reserved(folder: Path) -> Iterator[None]:
     Raises
     ------
     OSError
-        If there is not enough space.
+        If there is too little space.
     """
     path = folder / '.reserve'
     try:

@@ -1,4 +1,4 @@
-"""Runs every kind of job, from ``job.json`` to ``result.json``, which is written even if the job fails."""
+"""Run any job, from ``job.json`` to ``result.json``, which is written even if the job fails."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aiida_mlip_autopipe.jobs.job_file import JobRefusedError
 from aiida_mlip_autopipe.jobs.reserve import space_reserved
 
 Work = Callable[[Path, dict[str, Any], Interruptions], None]
-"""Does a job from its file, adds fields of the result to a dictionary, and ends when it is interrupted."""
+"""Does the work of a job from its file, adds fields of the result to the dictionary, and ends when interrupted."""
 
 
 def run_job(job_file: Path, work: Work) -> Result:
@@ -35,10 +35,10 @@ def run_job(job_file: Path, work: Work) -> Result:
     job_file
         The file ``job.json``.
     work
-        The work of this kind of job.
+        Does the work of the job.
     """
     folder = job_file.parent
-    # The result of an earlier process of a requeued job is no longer true, and this process may be killed.
+    # If the job was requeued, the result of its earlier process is out of date, and this process may be killed.
     (folder / RESULT_FILE).unlink(missing_ok=True)
     facts: dict[str, Any] = {'outcome': 'failed', 'threads': allocated_threads(os.environ)}
     interruptions = Interruptions(folder / STOP_FILE)
@@ -62,7 +62,7 @@ def run_job(job_file: Path, work: Work) -> Result:
 
 
 def software_versions(calculator: str | None) -> Versions:
-    """Return the versions of the software of this process, with the provided version of the calculator."""
+    """Return the versions of the software of this process, including the provided version of the calculator."""
     try:
         torch: str | None = version('torch')
     except PackageNotFoundError:
@@ -73,14 +73,14 @@ def software_versions(calculator: str | None) -> Versions:
 
 
 def make_result(facts: dict[str, Any]) -> Result:
-    """Return the result, with null and an event for each number that is not finite."""
-    lost: list[str] = []
+    """Return the result. A number that is not finite becomes null and is reported as an event."""
+    omitted: list[str] = []
 
     def finite(value: Any, path: str) -> Any:
         if isinstance(value, dict):
             return {key: finite(item, f'{path}.{key}' if path else key) for key, item in value.items()}
         if isinstance(value, float) and not math.isfinite(value):
-            lost.append(path)
+            omitted.append(path)
             return None
         return value
 
@@ -88,7 +88,7 @@ def make_result(facts: dict[str, Any]) -> Result:
     step = int(clean.get('last_step') or 0)
     events = tuple(
         Event(step=step, rule='not_finite', message=f'{path} of the result is not finite and was omitted')
-        for path in lost
+        for path in omitted
     )
     return Result(**{**clean, 'events': (*clean.get('events', ()), *events)})
 

@@ -33,8 +33,8 @@ def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        A report as JSON: ``ok``, ``message``, versions and the ``environment`` record. If a model was loaded, also
-        ``device``, ``load_s``, ``force_call_s``, its ``elements`` (symbols) and ``cutoff_A``.
+        A report as JSON: ``ok``, ``message``, versions and the ``environment`` record. If a model was loaded, it also
+        has ``device``, ``load_s``, ``force_call_s``, and the model's ``elements`` (symbols) and ``cutoff_A``.
     """
     report: dict[str, Any] = {
         'ok': False,
@@ -49,7 +49,7 @@ def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
     }
     try:
         if _lacks_model(calculator):
-            return report | _look_for_package(str(calculator['kind']))
+            return report | _check_package(str(calculator['kind']))
         loader = make_loader(calculator)
         report['environment'] = read_environment(loader).model_dump(mode='json')
         report['calculator_version'] = loader.version()
@@ -76,15 +76,15 @@ def run_self_test(calculator: dict[str, Any]) -> dict[str, Any]:
 
 
 def _lacks_model(calculator: dict[str, Any]) -> bool:
-    """Return whether a calculator needs a model file but none is given, so that nothing can be loaded."""
+    """Return whether a calculator needs a model file but the settings have none, so that nothing can be loaded."""
     if str(calculator.get('kind')) not in CALCULATORS or 'model' in calculator:
         return False
     field = CALCULATORS.load(calculator['kind']).settings_class.model_fields.get('model')
     return field is not None and field.is_required()
 
 
-def _look_for_package(kind: str) -> dict[str, Any]:
-    """Return the report of a calculator without a model: whether its package is installed, and its version."""
+def _check_package(kind: str) -> dict[str, Any]:
+    """Return the report on a calculator without a model: whether its package is installed, and which version."""
     loader_class = CALCULATORS.load(kind)
     loader = loader_class(loader_class.settings_class.model_construct(kind=kind, cutoff_A=1.0))
     found = loader.version()
@@ -95,5 +95,5 @@ def _look_for_package(kind: str) -> dict[str, Any]:
         'ok': True,
         'calculator_version': found,
         'environment': read_environment(loader, device).model_dump(mode='json'),
-        'message': 'no model was given, so only the package was checked',
+        'message': 'the settings have no model, so only the package was checked',
     }

@@ -1,4 +1,4 @@
-"""Selection of frames for the dataset from the trajectories of the explorations."""
+"""Selection of frames for the dataset from the trajectories of explorations."""
 
 from aiida_mlip_autopipe.sampling.base import SAMPLERS, STAGE_VERSION, Picks, Sampler, SamplerSettings
 from aiida_mlip_autopipe.sampling.section import SamplingSettings, sampling_union, section_class, split_section

@@ -1,4 +1,4 @@
-"""``python -m aiida_mlip_autopipe.sampling job.json``: run a selection job in the folder of its file."""
+"""``python -m aiida_mlip_autopipe.sampling job.json``: run a selection job in the folder of ``job.json``."""
 
 from __future__ import annotations
 

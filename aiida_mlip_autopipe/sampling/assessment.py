@@ -1,4 +1,4 @@
-"""Coverage of the explored frames by a selection, compared with random selections of the same size."""
+"""How well a selection covers the explored frames, compared with random selections of the same size."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from aiida_mlip_autopipe.sampling.select import Selection
 from aiida_mlip_autopipe.structures.dft_cost import cubed_atoms
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
-# Maximum number of frames on the map that were not chosen.
+# Maximum number of frames on the map that are not chosen.
 MAX_MAPPED = 4000
 # Maximum number of structures for the Vendi score, whose cost grows with the cube of this number.
 MAX_VENDI = 1000
-# Maximum numbers of structures and environments for the entropy, whose cost grows with the square of the latter.
+# Maximum numbers of structures and of environments for the entropy. The cost grows with the square of the latter.
 MAX_SAMPLED, MAX_ENVIRONMENTS = 200, 2000
 
 
@@ -43,25 +43,25 @@ def assess_selection(
     selection
         The selection, in the order of choice.
     descriptor
-        The descriptor in which distances are measured.
+        The descriptor for the distances.
     random_seed
         The random seed of the random selections.
     n_random
-        The number of random selections. The result contains their median.
+        The number of random selections. The result contains the medians over them.
 
     Returns
     -------
     dict
-        The following entries, which are valid JSON.
+        The following entries, as JSON.
 
-        ``curve`` and ``random_curve``: max and mean distance of a candidate to the nearest chosen frame (``radius``,
-        ``mean``) after ``n`` choices.
+        ``curve`` and ``random_curve``: maximum and mean distance of a candidate to the nearest chosen frame
+        (``radius``, ``mean``) after ``n`` choices.
 
         ``scores`` and ``random_scores``: ``vendi`` (the effective number of different structures: Friedman and Dieng,
         TMLR 2023), ``occupied`` (see `CoverageScore`), ``nearest`` (median distance of a chosen frame to the nearest
         other chosen frame), ``entropy`` and ``diversity`` of a sample of the environments (see
-        `entropy_and_diversity`), ``force_95_eV_A`` (95 % quantile of the max forces) and ``atoms_cubed`` (the sum of
-        cubes to which the cost of DFT is proportional).
+        `entropy_and_diversity`), ``force_95_eV_A`` (95 % quantile of the largest force in a frame) and
+        ``atoms_cubed`` (the sum of the cubed numbers of atoms, to which the cost of DFT is proportional).
 
         ``map``: the first two principal components of candidates and chosen frames, with their names and their indices
         (``trajectory``, ``frame``).

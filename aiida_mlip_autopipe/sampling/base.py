@@ -1,4 +1,4 @@
-"""The interface of samplers, which choose frames from a pool."""
+"""The base class of samplers, which choose frames from a pool."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STAGE_VERSION = '6'
 
 
 class SamplerSettings(Settings):
-    """The settings of a sampler, without those of the selection (`SelectionSettings`)."""
+    """The settings of a sampler, without those that all selections have (`SelectionSettings`)."""
 
     kind: str
     """The name of the sampler."""
@@ -32,15 +32,15 @@ class Picks:
     indices
         Indices in the pool, in the order of choice (k,).
     distances
-        Distance of each frame to the nearest frame chosen before it (k,), in the unit of the sampler's descriptor. NaN
-        if the sampler does not use distances.
+        Distance of each frame to the nearest frame chosen before it (k,), in the units of the sampler's descriptor.
+        NaN if the sampler does not use distances.
     gains
-        The gain of each frame in the measure of the sampler (k,). None if the measure is the distance.
+        The gain of each frame by the sampler's own measure (k,). None if this measure is the distance.
     report
-        Further results for the user, which are valid JSON.
+        Further results for the user, as JSON.
     complete
-        Whether the selection is complete, even with fewer frames than requested. This is the case if the sampler
-        reached a coverage target.
+        Whether the selection is complete even if it has fewer frames than requested, for example because the sampler
+        has reached a coverage target.
     """
 
     indices: np.ndarray
@@ -86,7 +86,8 @@ class Sampler(ABC):
         Returns
         -------
         Picks
-            Fewer frames than requested only if there are too few distinct candidates, or if ``complete`` is true.
+            They have fewer frames than requested only if there are too few distinct candidates, or if ``complete`` is
+            true.
         """
 
 

@@ -1,4 +1,4 @@
-"""The input files of a selection job, and its output files apart from ``result.json``."""
+"""The input files of a selection job, and its output files except ``result.json``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REPORT_FILE = 'report.json'
 
 
 class DescribedBy(Settings):
-    """Metadata of descriptors that a job computed."""
+    """Information on descriptors that a job has computed."""
 
     species: tuple[int, ...]
     """Atomic numbers of the elements that the descriptor supports."""
@@ -39,12 +39,12 @@ class SelectionJob(AnyJob):
     kinds: dict[str, str]
     """The kind of each seed, by its id."""
     seed_ids: tuple[str, ...]
-    """The id of the seed of each trajectory in the file."""
+    """The seed id of each trajectory in the file."""
     trajectories: str = TRAJECTORIES_FILE
     """The name of the file with the trajectories."""
     described: dict[str, DescribedBy] = Field(default_factory=dict)
-    """Metadata of the descriptors that jobs computed for the trajectories, by the key of the descriptor."""
+    """Information on the descriptors that jobs have computed for the trajectories, by the key of the descriptor."""
     features: str = FEATURES_FILE
     """The name of the file with the vectors of these descriptors."""
     reference: str | None = None
-    """The name of the file of the reference dataset, in a format that ASE reads."""
+    """The name of the file with the reference dataset, in a format that ASE reads."""

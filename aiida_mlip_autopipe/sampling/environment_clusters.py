@@ -1,4 +1,4 @@
-"""Clusters of the environments of all atoms."""
+"""Clusters of the environments of atoms."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class EnvironmentClusters:
     n_atoms
         Number of atoms of each candidate (m,).
     report
-        Number of environments, number of clusters and max distance of an environment to the centre of its cluster.
+        Number of environments, number of clusters and the largest distance of an environment to the centre of its
+        cluster.
     """
 
     present: np.ndarray
@@ -43,7 +44,7 @@ class EnvironmentClusters:
 
 
 def find_clusters(pool: FramePool, settings: SoapSettings, n_clusters: int) -> EnvironmentClusters:
-    """Choose the centres of the clusters by farthest-point selection, so that rare environments are not missed.
+    """Find clusters of environments. Farthest-point selection chooses their centres, so that no rare one is missed.
 
     Parameters
     ----------

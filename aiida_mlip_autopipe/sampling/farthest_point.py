@@ -17,8 +17,8 @@ def farthest_points(
     """Choose points by the greedy 2-approximation of the k-centre problem.
 
     The algorithm is that of Gonzalez, Theoretical Computer Science 38, 293 (1985). The distances of all points are
-    updated in float32 with a bounded error. All points that may be the farthest within this error are computed again in
-    float64. The choice is therefore the same as in exact arithmetic, for any number of threads.
+    updated in float32 with a bounded error. For all points that may be the farthest within this error, they are
+    computed again in float64. The choice is therefore the same as in exact arithmetic, for any number of threads.
 
     Parameters
     ----------
@@ -27,10 +27,10 @@ def farthest_points(
     n_points
         The maximum number of points to choose.
     tolerance
-        Stop when no point is farther than this from the chosen points.
+        The search stops when no point is farther than this from the chosen points.
     given
         Points that already count as chosen (g, d). Without them, the first chosen point is the one nearest to the mean
-        of all points, and its distance is NaN. If several points are equally far, the one with the lowest index is
+        of all points, and its distance is NaN. Of several equally distant points, the one with the lowest index is
         chosen.
 
     Returns
@@ -71,7 +71,7 @@ class _Search:
 
     def __init__(self, points: np.ndarray, n_points: int, given: np.ndarray | None):
         self.points = np.asarray(points, dtype=np.float32)
-        # Coordinates relative to the mean are smaller, and so are the rounding errors of their differences.
+        # Coordinates relative to the mean are smaller, so the rounding errors of their differences are smaller, too.
         self.mean = self.points.mean(axis=0, dtype=np.float64)
         self.centred = self.points - self.mean.astype(np.float32)
         self.norms = np.einsum('ij,ij->i', self.centred, self.centred)
@@ -107,11 +107,11 @@ class _Search:
         return index, float(np.sqrt(max(self.squared[index], 0.0)))
 
     def choose(self, index: int) -> None:
-        """Choose a point."""
+        """Add a point to the chosen ones, and update the distances."""
         self.chosen[self.n_chosen] = self.points[index] - self.mean
         self.n_chosen += 1
         squared = self.norms + self.norms[index] - 2.0 * (self.centred @ self.centred[index])
-        # An exact distance stays exact only if the new point is definitely farther away.
+        # An exact distance remains exact only if the new point is definitely farther away.
         self.exact &= squared > self.squared + self.error
         np.minimum(self.squared, squared, out=self.squared)
         self.squared[index] = 0.0

@@ -16,10 +16,10 @@ from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 
 
 def pick_fewest(pool: FramePool, target: CoverageTarget, pick: Callable[[int], Picks], n_max: int) -> Picks:
-    """Find the number of structures with which a sampler reaches a target, by a guess and bisection.
+    """Find the smallest number of structures with which a sampler reaches a target, by a guess and bisection.
 
-    The returned selection reaches the target, and the selection with one structure fewer does not. If the shorter
-    selections of a sampler are prefixes of its longer ones, no smaller selection reaches the target.
+    The returned selection reaches the target, but the sampler's selection with one structure fewer does not. If the
+    shorter selections of the sampler are the beginnings of its longer ones, no smaller selection reaches the target.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def pick_fewest(pool: FramePool, target: CoverageTarget, pick: Callable[[int], P
     Returns
     -------
     Picks
-        At least one structure. If the target cannot be reached, the maximum number of structures, with a warning.
+        At least one structure; the maximum number, with a warning, if the target cannot be reached.
     """
     features = describe_pool(pool, target.descriptor)
     pca = fit_pca(features.candidates.points).keep(N_COMPONENTS)
@@ -43,12 +43,12 @@ def pick_fewest(pool: FramePool, target: CoverageTarget, pick: Callable[[int], P
     covered = pca.apply(features.chosen.points)
     score = CoverageScore(components)
 
-    def reached(indices: np.ndarray) -> float:
+    def score_of(indices: np.ndarray) -> float:
         return score.of(np.concatenate([components[indices], covered]))
 
     too_few, enough = 0, min(n_max, len(pool))
     picks = pick(enough)
-    found = reached(picks.indices)
+    found = score_of(picks.indices)
     if found < target.score:
         warning = (
             f'the coverage target of {target.score:g} was not reached; the score of {len(picks.indices)} structures is '
@@ -56,15 +56,15 @@ def pick_fewest(pool: FramePool, target: CoverageTarget, pick: Callable[[int], P
         )
         report = {'coverage_score': found, 'warnings': [*picks.report.get('warnings', []), warning]}
         return replace(picks, report=picks.report | report)
-    # If shorter selections are prefixes of longer ones, the guess is the answer, and two further selections confirm it.
+    # If shorter selections are the beginnings of longer ones, the guess is right and two further selections confirm it.
     longest = picks.indices
-    guess = 1 + bisect_left(range(1, len(longest) + 1), target.score, key=lambda n: reached(longest[:n]))
+    guess = 1 + bisect_left(range(1, len(longest) + 1), target.score, key=lambda n: score_of(longest[:n]))
     while enough - too_few > 1:
         guesses = [n for n in (guess, guess - 1) if too_few < n < enough]
         middle = guesses[0] if guesses else (too_few + enough) // 2
         fewer = pick(middle)
-        if reached(fewer.indices) >= target.score:
+        if score_of(fewer.indices) >= target.score:
             enough, picks = middle, fewer
         else:
             too_few = middle
-    return replace(picks, report=picks.report | {'coverage_score': reached(picks.indices)}, complete=True)
+    return replace(picks, report=picks.report | {'coverage_score': score_of(picks.indices)}, complete=True)

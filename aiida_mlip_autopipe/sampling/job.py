@@ -1,4 +1,4 @@
-"""The work of a selection job. The selection is bitwise identical to one without a job."""
+"""Selection job. Its selection is bitwise identical to one that is made without a job."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ def select_in_job(job_file: Path, facts: dict[str, Any], interruptions: Interrup
             except AutopipeError as error:
                 raise JobRefusedError(Code.SAMPLING, str(error)) from error
     except Interrupted:
-        facts.update(
-            outcome=interruptions.reason, message=f'{interruptions.message}, before the selection was complete'
-        )
+        facts.update(outcome=interruptions.reason, message=f'{interruptions.message} before the selection was complete')
         return
     _write(selection, folder)
     facts.update(outcome='completed', n_frames=len(selection))
@@ -83,12 +81,12 @@ def _write(selection: Selection, folder: Path) -> None:
 
 
 def read_selection(folder: Path) -> Selection:
-    """Read the selection that a job wrote to a folder.
+    """Read the selection that a job has written to a folder.
 
     Raises
     ------
     Exception
-        The errors for missing and truncated files are of various classes.
+        If a file is missing or truncated. NumPy raises errors of various classes.
     """
     content = json.loads((folder / REPORT_FILE).read_text())
     with np.load(folder / SELECTION_FILE) as arrays:

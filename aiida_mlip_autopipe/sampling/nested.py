@@ -1,4 +1,4 @@
-"""Samplers that consist of other samplers."""
+"""What samplers share that run other samplers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ else:
 
 
 class Rounds:
-    """A selection by several samplers in turn. The frames chosen by one sampler count as chosen for the next.
+    """A selection by several samplers in turn. Frames chosen by one sampler count as chosen for the next ones.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Rounds:
         self.gains = np.empty(0)
 
     def pick(self, settings: SamplerSettings, n_structures: int, candidates: np.ndarray) -> int:
-        """Run a sampler on those candidates that are not chosen yet.
+        """Run a sampler on those candidates that are not yet chosen.
 
         Parameters
         ----------
@@ -51,12 +51,12 @@ class Rounds:
         int
             The number of frames that the sampler chose.
         """
-        free = np.setdiff1d(candidates, self.indices)
-        if not len(free) or n_structures < 1:
+        remaining = np.setdiff1d(candidates, self.indices)
+        if not len(remaining) or n_structures < 1:
             return 0
-        pool = self.pool.subset(free, counted=self.indices)
+        pool = self.pool.subset(remaining, counted=self.indices)
         picks = SAMPLERS.make(settings).pick(pool, n_structures, self.rng)
-        self.indices = np.concatenate([self.indices, free[picks.indices]])
+        self.indices = np.concatenate([self.indices, remaining[picks.indices]])
         self.distances = np.concatenate([self.distances, picks.distances])
         self.gains = np.concatenate([self.gains, picks.added])
         return len(picks.indices)

@@ -1,4 +1,4 @@
-"""The ``sampling`` section of a config, which contains the settings of a selection and of its sampler."""
+"""The ``sampling`` section of a config: the settings of a selection and of its sampler."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.sampling.selection_settings import SelectionSettings
 
 
 class SamplingSettings(SelectionSettings, SamplerSettings):
-    """The fields that are common to all ``sampling`` sections."""
+    """The fields of all ``sampling`` sections."""
 
 
 def sampling_union() -> Any:
@@ -29,7 +29,7 @@ def section_class(kind: str) -> type[SamplingSettings]:
     Raises
     ------
     AutopipeError
-        If no such sampler exists, or one of its settings has the name of a setting of the selection.
+        If the sampler does not exist, or one of its settings has the name of a setting of the selection.
     """
     return _combine(SAMPLERS.load(kind).settings_class)
 

@@ -36,12 +36,12 @@ class Selection:
     distances
         Distance of each frame to the nearest frame chosen before it (k,). NaN if the sampler does not use distances.
     gains
-        The gain of each frame in the measure of the sampler (k,): the number of new environment clusters for
+        The gain of each frame by the measure of the sampler (k,): the number of new environment clusters for
         ``environment``, the distance for other samplers. NaN if the sampler has no measure.
     splits
         The set of each frame, ``train``, ``valid`` or ``test`` (k). None if no frames are held out.
     report
-        Counts, warnings and the report of the sampler, which are valid JSON.
+        Counts, warnings and the report of the sampler, as JSON.
     """
 
     trajectory_indices: np.ndarray
@@ -57,7 +57,7 @@ class Selection:
 
 @dataclass(frozen=True, eq=False)
 class SelectionRequest:
-    """Everything that determines a selection, with or without a job.
+    """Everything that determines a selection, whether a job makes it or not.
 
     Attributes
     ----------
@@ -68,11 +68,11 @@ class SelectionRequest:
     random_seed
         The random seed of the campaign.
     groups
-        The group of each seed, by its id. Groups are held out as a unit. A seed without an entry is a separate group.
+        The group of each seed, by its id. Whole groups are held out. A seed without an entry is a group by itself.
     kinds
         The kind of each seed, by its id, for stratification by kind.
     described
-        Descriptors of the trajectories that jobs computed, by their keys.
+        Descriptors of the trajectories that jobs have computed, by their keys.
     given
         The structures of the reference dataset. The caller must read them with `read_reference_dataset` from the file
         in the settings (``reference_dataset``).

@@ -1,4 +1,4 @@
-"""Binary files with trajectories and with the descriptors that jobs computed for them, without loss of precision."""
+"""Binary files of trajectories, and of the descriptors that jobs have computed for them, at full precision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REFERENCE = 'given'
 
 
 def write_trajectories(path: Path, trajectories: Sequence[Trajectory]) -> None:
-    """Write all arrays of all trajectories. The ids of the seeds are not written."""
+    """Write all arrays of all trajectories, but not the ids of their seeds."""
     arrays: dict[str, np.ndarray] = {}
     for number, one in enumerate(trajectories):
         arrays |= {f'{number} {name}': getattr(one, name) for name in ARRAYS}
@@ -24,7 +24,7 @@ def write_trajectories(path: Path, trajectories: Sequence[Trajectory]) -> None:
 
 
 def read_trajectories(path: Path, seed_ids: Sequence[str]) -> list[Trajectory]:
-    """Read the trajectories of a file. The ids of their seeds must be in the same order."""
+    """Read the trajectories of a file. The ids of their seeds must be in the order of the trajectories."""
     with np.load(path) as arrays:
         extra: list[dict[str, np.ndarray]] = [{} for _ in seed_ids]
         for key in arrays.files:

@@ -371,7 +371,7 @@ def test_the_end_of_the_wall_time_leaves_a_checkpoint(job_folder, copper, monkey
 
 def test_the_wall_time_counts_from_the_start_of_the_process(tmp_path):
     interruptions = Interruptions(tmp_path / 'stop', max_wallclock_s=0.01)
-    assert interruptions.look() == 'out_of_walltime'
+    assert interruptions.check() == 'out_of_walltime'
 
 
 def test_a_seed_is_relaxed_on_request_unless_it_is_perturbed(job_folder, copper):

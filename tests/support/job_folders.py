@@ -110,7 +110,7 @@ def stopping_after(monkeypatch):
 
     @contextmanager
     def stop(last_step: int):
-        def look(interruptions):
+        def check(interruptions):
             simulation = sys._getframe(1).f_locals['self']
             if simulation.step < last_step:
                 return None
@@ -118,7 +118,7 @@ def stopping_after(monkeypatch):
             return 'stopped'
 
         with monkeypatch.context() as patch:
-            patch.setattr(Interruptions, 'look', look)
+            patch.setattr(Interruptions, 'check', check)
             yield
 
     return stop

@@ -1,4 +1,4 @@
-"""CHGNet: universal potentials that the package ships."""
+"""CHGNet: a model file, or a universal potential that the package ships."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.calculators.base import (
 )
 from aiida_mlip_autopipe.core.fields import InputModel
 
-# Models that the package ships.
+# The models that the package ships.
 SHIPPED = {
     '0.3.0': 'pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar',
     '0.2.0': 'pretrained/0.2.0/chgnet_0.2.0_e30f77s348m32.pth.tar',
@@ -29,9 +29,9 @@ class CHGNetSettings(ModelSettings):
     model: InputModel = '0.3.0'
     """A model file or a shipped model: ``0.3.0``, ``0.2.0`` or ``r2scan``."""
     cutoff_A: float = 6.0
-    """Range in Å. All shipped models have 6."""
+    """Cutoff in Å. It is 6 Å for all shipped models."""
     dtype: Literal['float32'] = 'float32'
-    """The model computes in single precision."""
+    """Floating-point type. The model uses single precision."""
 
 
 class CHGNetLoader(CalculatorLoader):

@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.core.fields import fault
 
 
 class CustomSettings(CalculatorSettings):
-    """An ASE calculator, given by its class."""
+    """An ASE calculator, specified by its class."""
 
     kind: Literal['custom'] = 'custom'
     """Any ASE calculator class."""
@@ -27,10 +27,10 @@ class CustomSettings(CalculatorSettings):
     parameters: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the class."""
     distribution: str | None = None
-    """Distribution that contains the class, to record its version."""
+    """Distribution that contains the class. Its version is recorded."""
     extra_sources: tuple[str, ...] = ()
-    """Further code on which the results depend: names of modules and packages, or absolute paths of files. If any of
-    them or the module of the class changes, the explorations are run again."""
+    """Further code on which the results depend: names of modules and packages, or absolute paths of files. If any of it
+    or the module of the class changes, the explorations are run again."""
 
     @field_validator('extra_sources')
     @classmethod

@@ -1,4 +1,4 @@
-"""ASE's effective medium theory: a fast calculator for tests, for metals only."""
+"""ASE's effective medium theory: a fast calculator for some metals, used for tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class EMTSettings(CalculatorSettings):
     """Effective medium theory."""
     # The neighbour list of ASE's EMT extends 0.5 Å beyond the midpoint of its cutoff function, which is at most 6.1 Å.
     cutoff_A: float = Field(default=6.6, gt=0)
-    """Range in Å."""
+    """Cutoff in Å."""
     device: Literal['auto', 'cpu'] = 'auto'
     """Device. This calculator runs on the CPU."""
     dtype: Literal['float64'] = 'float64'
@@ -24,7 +24,7 @@ class EMTSettings(CalculatorSettings):
 
 
 class EMTLoader(CalculatorLoader):
-    """Loads `ase.calculators.emt.EMT`, without the memory of its neighbour list."""
+    """Loads `ase.calculators.emt.EMT`, with a neighbour list that does not depend on earlier structures."""
 
     settings_class = EMTSettings
     settings: EMTSettings

@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.calculators.base import CalculatorLoader, CalculatorSet
 
 
 class LennardJonesSettings(CalculatorSettings):
-    """A Lennard-Jones potential that is the same for all elements. The defaults are for argon."""
+    """A Lennard-Jones potential with the same parameters for all elements. The defaults are for argon."""
 
     kind: Literal['lj'] = 'lj'
     """Lennard-Jones."""
@@ -23,7 +23,7 @@ class LennardJonesSettings(CalculatorSettings):
     sigma_A: float = Field(default=3.4, gt=0)
     """Distance in Å at which the unshifted potential is zero."""
     cutoff_A: float = Field(default=8.5, gt=0)
-    """Range in Å. Energy and force are shifted to be zero there."""
+    """Cutoff in Å. Energy and force are shifted so that they are zero there."""
     device: Literal['auto', 'cpu'] = 'auto'
     """Device. This calculator runs on the CPU."""
     dtype: Literal['float64'] = 'float64'
@@ -33,7 +33,7 @@ class LennardJonesSettings(CalculatorSettings):
 class ShiftedForceLennardJones(Calculator):  # type: ignore[misc]
     """``u(r) - u(r_c) - (r - r_c) u'(r_c)`` with ``u = 4 ε ((σ/r)¹² - (σ/r)⁶)``: continuous in energy and force.
 
-    After Toxvaerd and Dyre, J. Chem. Phys. 134, 081102 (2011). The neighbours are searched again for each structure.
+    After Toxvaerd and Dyre, J. Chem. Phys. 134, 081102 (2011). A new neighbour list is made for each structure.
 
     Parameters
     ----------

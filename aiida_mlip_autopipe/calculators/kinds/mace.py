@@ -26,11 +26,11 @@ class MACESettings(ModelSettings):
     model: InputModel
     """The model file."""
     cutoff_A: float = Field(default=6.0, gt=0)
-    """Range in Å. The foundation models MACE-MP-0, MPA-0 and OMAT-0 have 6."""
+    """Cutoff in Å. It is 6 Å for the foundation models MACE-MP-0, MPA-0 and OMAT-0."""
     head: str | None = None
-    """Head to use, for a model with several heads."""
+    """The head to use of a model with several heads."""
     dispersion: bool = False
-    """Whether to add Grimme's D3 dispersion with Becke-Johnson damping, using the package ``torch-dftd``."""
+    """Whether to add Grimme's D3 dispersion with Becke-Johnson damping. This needs the package ``torch-dftd``."""
     dispersion_functional: str = 'pbe'
     """Functional for the parameters of the dispersion."""
 

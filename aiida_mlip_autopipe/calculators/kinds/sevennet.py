@@ -1,4 +1,4 @@
-"""SevenNet: universal potentials that the package ships, or a model file of the user."""
+"""SevenNet: a model file, or a universal potential that the package ships."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from aiida_mlip_autopipe.calculators.base import (
 from aiida_mlip_autopipe.core.fields import InputModel
 from aiida_mlip_autopipe.core.hashing import file_sha256
 
-# Models that the package ships.
+# The models that the package ships.
 SHIPPED = {
     '7net-0': 'pretrained_potentials/SevenNet_0__11Jul2024/checkpoint_sevennet_0.pth',
     '7net-0_22may2024': 'pretrained_potentials/SevenNet_0__22May2024/checkpoint_sevennet_0.pth',
@@ -37,11 +37,11 @@ class SevenNetSettings(ModelSettings):
     model: InputModel = '7net-0'
     """A checkpoint file or a shipped model: ``7net-0``, ``7net-0_22May2024``, ``7net-l3i5`` or ``7net-mf-0``."""
     cutoff_A: float = Field(default=5.0, gt=0)
-    """Range in Å. All shipped models have 5."""
+    """Cutoff in Å. It is 5 Å for all shipped models."""
     modal: str | None = None
     """Fidelity of a multi-fidelity model, such as ``PBE`` or ``R2SCAN`` for ``7net-mf-0``."""
     dtype: Literal['float32'] = 'float32'
-    """The model computes in single precision."""
+    """Floating-point type. The model uses single precision."""
 
 
 class SevenNetLoader(CalculatorLoader):
@@ -56,7 +56,7 @@ class SevenNetLoader(CalculatorLoader):
     shipped_models = SHIPPED
 
     def load(self) -> Loaded:
-        """Return the saved model on a CPU, and SevenNet's own calculator on a GPU or if the model cannot be saved."""
+        """Return the saved model on a CPU, or SevenNet's own calculator on a GPU or if the model cannot be saved."""
         device = resolve_device(self.settings.device)
         checkpoint = self.model_file()
         if device == 'cpu':
@@ -66,8 +66,8 @@ class SevenNetLoader(CalculatorLoader):
                 scripted = load_script(checkpoint, file_sha256(checkpoint), self.settings.modal)
                 return Loaded(scripted, device, 'float32', scripted.elements, scripted.cutoff)
             except Exception as error:
-                # For example, an architecture that cannot be saved. SevenNet itself reports a damaged checkpoint below.
-                warnings.warn(f"using SevenNet's own calculator, which starts more slowly: {error}", stacklevel=2)
+                # Some architectures cannot be saved. If the checkpoint is damaged, SevenNet reports it below.
+                warnings.warn(f"SevenNet's own calculator is used, which starts more slowly: {error}", stacklevel=2)
         return self.load_original(device)
 
     def load_original(self, device: str) -> Loaded:
@@ -75,14 +75,14 @@ class SevenNetLoader(CalculatorLoader):
         from sevenn.calculator import SevenNetCalculator
 
         with warnings.catch_warnings():
-            # SevenNet recommends an accelerator at each start.
+            # SevenNet recommends an accelerator every time it starts.
             warnings.simplefilter('ignore', UserWarning)
             calculator = SevenNetCalculator(str(self.model_file()), device=device, modal=self.settings.modal)
         elements = frozenset(int(number) for number in calculator.type_map)
         return Loaded(calculator, device, 'float32', elements, float(calculator.cutoff))
 
     def load_describer(self) -> tuple[Loaded, Describer]:
-        """Return SevenNet's own calculator, and its node features after the last convolution, which are scalars."""
+        """Return SevenNet's own calculator, and a function for its scalar node features after the last convolution."""
         loaded = self.load_original(resolve_device(self.settings.device))
         found: list[np.ndarray] = []
         # The input of the readout, which the saved model does not expose.

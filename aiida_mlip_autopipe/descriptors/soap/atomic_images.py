@@ -10,13 +10,13 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from ase.geometry.cell import complete_cell
 
-# Tolerance of the search in units of the cell, so that rounding errors exclude no image.
+# Tolerance of the search in units of the cell, so that rounding errors do not exclude an image.
 MARGIN = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
 class AtomicImages:
-    """The atoms of a structure and all their images within a distance of it.
+    """The atoms of a structure and all images of them within a distance of the structure.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class AtomicImages:
     bounds: np.ndarray
 
     def find_neighbours(self, part: slice, cutoff_A: float) -> Neighbours:
-        """Find the images within a distance of some of the atoms. An atom is a neighbour of itself."""
+        """Find the images within a distance of some of the atoms. Each atom is its own neighbour."""
         centres, n_images = self.centres[part], self.positions.shape[1]
         # One product gives |a|² - 2 a·b + |b|².
         left = np.empty((len(centres), 5))
@@ -94,12 +94,12 @@ def find_images(atoms: Atoms, species: Sequence[int], reach_A: float) -> AtomicI
     species
         Atomic numbers, in ascending order.
     reach_A
-        Max distance of an image from the nearest atom, in Å. The result also contains some images that are farther.
+        Distance from the nearest atom within which all images are found, in Å. Some images farther away are found, too.
 
     Raises
     ------
     ValueError
-        If the structure has an element that is not among the species.
+        If an element of the structure is not among the species.
     """
     elements = np.searchsorted(species, atoms.numbers)
     known = np.asarray(species).take(elements, mode='clip') == atoms.numbers
@@ -128,7 +128,7 @@ def find_images(atoms: Atoms, species: Sequence[int], reach_A: float) -> AtomicI
 
 
 def _find_repeats(fractions: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the translations along an axis in units of the cell (k,), and which atoms they keep in reach (n, k)."""
+    """Return translations along an axis in units of the cell (k,), and whether a translated atom is in reach (n, k)."""
     n_cells = int(np.ceil(reach))
     shifts = np.arange(-n_cells, n_cells + 1.0)
     moved = np.add.outer(fractions, shifts)

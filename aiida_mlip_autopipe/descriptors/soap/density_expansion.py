@@ -15,11 +15,11 @@ from aiida_mlip_autopipe.descriptors.soap.atomic_images import AtomicImages, Nei
 
 # An atom outside the cutoff radius is a neighbour if its Gaussian at the radius exceeds this fraction of its maximum.
 TAIL = 1e-3
-# The radii of the radial functions are evenly spaced from this, in Å, to the cutoff radius.
+# The radii of the radial functions are evenly spaced from this value, in Å, to the cutoff radius.
 FIRST_RADIUS_A = 1.0
-# The value to which each radial function has decayed at its radius.
+# The value of each radial function at its radius.
 DECAY = 1e-3
-# Number of atoms in a block, so that their data fit into the cache.
+# Number of atoms in a block, whose data fit into the cache.
 N_CENTRES = 64
 
 
@@ -29,8 +29,8 @@ class DensityExpansion:
     Each neighbour is a Gaussian exp(-η|r|²), η = 1/(2σ²). The radial functions g_nl(r) = r^l Σ_k β_nkl exp(-α_kl r²)
     are orthonormal. The overlap of a Gaussian at R with r^l exp(-α r²) Y_lm is, by completing the square,
     (π/η)^(3/2) (1 + α/η)^-(l + 3/2) exp(-R² α/(1 + α/η)) R^l Y_lm. Up to a factor, R^l Y_lm is the real or imaginary
-    part of (x + iy)^m times a polynomial of z, H_lm = z H_(l-1)m - b R² H_(l-2)m. The coefficient of its highest power
-    is 1.
+    part of (x + iy)^m times a polynomial of z, H_lm = z H_(l-1)m - b R² H_(l-2)m. The coefficient of the
+    highest power is 1.
 
     Parameters
     ----------
@@ -39,14 +39,14 @@ class DensityExpansion:
     n_max
         Number of radial functions.
     l_max
-        Max degree of the spherical harmonics.
+        Maximum degree of the spherical harmonics.
     sigma_A
         Standard deviation of the Gaussians, in Å.
 
     Raises
     ------
     AutopipeError
-        If there are so many radial functions that they are linearly dependent in double precision.
+        If the radial functions are so many that they are linearly dependent in double precision.
     """
 
     def __init__(self, r_cut_A: float, n_max: int, l_max: int, sigma_A: float):
@@ -54,7 +54,7 @@ class DensityExpansion:
         self.cutoff_A = r_cut_A + sigma_A * float(np.sqrt(-2.0 * np.log(TAIL)))
         eta = 1.0 / (2.0 * sigma_A**2)
         degrees = range(l_max + 1)
-        # The controller supports only libraries that are already loaded, and SciPy must be one of them.
+        # The controller supports only libraries that are already loaded, so SciPy must be loaded first.
         import scipy.linalg  # noqa: F401
         from threadpoolctl import ThreadpoolController
 
@@ -62,7 +62,7 @@ class DensityExpansion:
         with self.one_thread():
             exponents, mixing = zip(*(_radial_functions(r_cut_A, n_max, degree) for degree in degrees), strict=True)
         narrowing = [1.0 / (1.0 + alpha / eta) for alpha in exponents]
-        # To base 2, because exp2 is faster than exp.
+        # These are exponents to base 2, because exp2 is faster than exp.
         self._decays = [
             -(alpha * factor)[:, None] / log(2.0) for alpha, factor in zip(exponents, narrowing, strict=True)
         ]
@@ -79,7 +79,7 @@ class DensityExpansion:
         self._workspace = np.empty((ends[-1], 0))
 
     def one_thread(self) -> AbstractContextManager[Any]:
-        """Return a context in which BLAS uses one thread, because the order of its sums depends on the number."""
+        """Return a context in which BLAS uses one thread, because the order of its sums depends on their number."""
         limited: AbstractContextManager[Any] = self._threads.limit(limits=1, user_api='blas')
         return limited
 
@@ -108,7 +108,7 @@ class DensityExpansion:
         np.multiply(x, x, out=squared)
         squared += np.multiply(y, y, out=scratch[0])
         squared += np.multiply(z, z, out=scratch[0])
-        # Padding contributes exactly zero because this is a factor of all harmonics.
+        # Padding contributes exactly zero, because this is a factor of all harmonics.
         cosines[0], sines[0] = neighbours.taken, 0.0
         for m in range(self.l_max):
             np.multiply(x, cosines[m], out=cosines[m + 1])
@@ -156,7 +156,7 @@ class DensityExpansion:
 
 
 def _radial_functions(r_cut_A: float, n_max: int, degree: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the exponents α in 1/Å² (n_max,), and the coefficients β of Löwdin orthonormalisation (n_max, n_max)."""
+    """Return the exponents α in 1/Å² (n_max,), and the coefficients β by Löwdin orthonormalisation (n_max, n_max)."""
     from scipy.linalg import inv, sqrtm
 
     radii = np.linspace(FIRST_RADIUS_A, r_cut_A, n_max)
@@ -172,7 +172,7 @@ def _radial_functions(r_cut_A: float, n_max: int, degree: int) -> tuple[np.ndarr
 
 
 def _norms(degree: int) -> np.ndarray:
-    """Return the factors of the real spherical harmonics: the sines with m = 1 to l, the cosines with m = 0 to l."""
+    """Return the factors of the real spherical harmonics: sines with m = 1 to l, then cosines with m = 0 to l."""
     norms = []
     for m in (*range(1, degree + 1), *range(degree + 1)):
         highest = factorial(2 * degree) / (2**degree * factorial(degree) * factorial(degree - m))

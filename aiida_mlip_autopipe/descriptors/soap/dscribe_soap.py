@@ -12,18 +12,18 @@ from ase.geometry.cell import complete_cell
 
 
 class DscribeSoap:
-    """The SOAP of dscribe with the interface of `PowerSpectrum`.
+    """dscribe's SOAP with the interface of `PowerSpectrum`.
 
     Parameters
     ----------
     species
         Atomic numbers of all elements that can occur, in ascending order.
     compression
-        The name of the compression in dscribe.
+        dscribe's name of the compression.
     weights
         The weights of the elements (s,). Only ``mu2`` uses them.
     basis
-        The arguments of dscribe for cutoff radius, numbers of functions and width.
+        dscribe's arguments for the cutoff radius, the numbers of functions and the width.
     """
 
     def __init__(self, species: Sequence[int], compression: str, weights: np.ndarray, **basis: float):
@@ -47,7 +47,7 @@ class DscribeSoap:
 
         atoms = atoms.copy()
         if atoms.cell.rank < 3:
-            # dscribe requires a cell. It ignores directions that are not periodic.
+            # dscribe needs a cell, but ignores directions that are not periodic.
             atoms.set_cell(complete_cell(atoms.cell))
         # dscribe misses neighbours of atoms that are outside the cell.
         atoms.wrap()

@@ -28,7 +28,7 @@ class PowerSpectrum:
     species
         Atomic numbers of all elements that can occur, in ascending order.
     compression
-        The choice of the products.
+        Which products are computed.
     weights
         The weights of the elements (s,). Only ``mu2`` uses them.
     """

@@ -15,13 +15,13 @@ from aiida_mlip_autopipe.descriptors.soap.density_expansion import DensityExpans
 from aiida_mlip_autopipe.descriptors.soap.dscribe_soap import DscribeSoap
 from aiida_mlip_autopipe.descriptors.soap.power_spectrum import Compression, PowerSpectrum
 
-# More features than this cost time and memory, but hardly improve the distinction between structures.
+# More features than this cost time and memory, but hardly help to distinguish structures.
 MAX_FEATURES = 2300
-# Number of structures in a block for each process. It limits the memory that is needed in addition to the result.
+# Number of structures in a block for each process. It limits the memory needed in addition to the result.
 BLOCK = 512
-# Number of structures in a task for a process, small enough for a balanced load.
+# Number of structures in a task of a process, small enough for a balanced load.
 PART = 128
-# Min number of structures for the use of all cores. For fewer, starting the processes takes longer than they save.
+# Minimum number of structures for which all cores are used. For fewer, the start of the processes takes too long.
 MANY = 2000
 
 
@@ -35,14 +35,14 @@ class SoapSettings(Settings):
     n_max: int = Field(default=8, ge=1)
     """Number of radial functions."""
     l_max: int = Field(default=6, ge=0, le=20)
-    """Max degree of the spherical harmonics."""
+    """Maximum degree of the spherical harmonics."""
     sigma_A: float = Field(default=0.5, gt=0)
     """Standard deviation of the Gaussian that represents an atom, in Å."""
     compression: Literal['auto'] | Compression = 'auto'
     """Compression of the features. Their number grows quadratically with the number of elements for ``off``, linearly
-    for ``mu1nu1`` and ``crossover``, and not at all for ``mu2``. ``auto`` is the first of these with at most 2300
-    features. With the other defaults, this is ``off`` for up to 3 elements, ``mu1nu1`` for up to 5 and ``crossover``
-    for up to 9."""
+    for ``mu1nu1`` and ``crossover``, and not at all for ``mu2``. ``auto`` selects the first of these with at most
+    2300 features. With the other defaults, this is ``off`` for up to 3 elements, ``mu1nu1`` for up to 5 and
+    ``crossover`` for up to 9."""
     computed_by: Literal['autopipe', 'dscribe'] = 'autopipe'
     """The implementation: this package (``autopipe``) or the library ``dscribe``. Both give the same values, but
     ``dscribe`` takes about twice as long."""
@@ -68,13 +68,13 @@ def describe_structures(
 ) -> np.ndarray:
     """Compute the descriptors of structures, in blocks.
 
-    Each vector is normalised to unit length. Distances are therefore between 0 (identical) and √2 (nothing in common),
-    for any settings. A structure and its supercells have the same vector.
+    Each vector is normalised to unit length. For any settings, distances are therefore between 0 (identical) and √2
+    (nothing in common). A structure and its supercells have the same vector.
 
     Parameters
     ----------
     structures, n_structures
-        The structures, and their number.
+        The structures and their number.
     species
         Atomic numbers of all elements that occur.
     settings

@@ -1,4 +1,4 @@
-"""Averages over a run in almost constant memory, with the number of independent values."""
+"""Running averages in almost constant memory, with the number of independent values."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ class Blocking:
 
     Blocks of 1, 2, 4 … values are averaged. For blocks longer than the correlation time, the variance of the block
     means times the block length tends to the variance times the statistical inefficiency (Flyvbjerg and Petersen,
-    J. Chem. Phys. 91, 461 (1989)). The memory grows with the logarithm of the length of the series.
+    J. Chem. Phys. 91, 461 (1989)). The memory use grows with the logarithm of the length of the series.
 
     Parameters
     ----------
     levels
-        A state from `dump`, to continue a series.
+        A state from `dump`, from which a series continues.
     """
 
     def __init__(self, levels: list[list[float]] | None = None):
-        # Each level: count, mean, sum of squared deviations and, if the count is odd, the value without a partner.
+        # For each level: count, mean, sum of squared deviations and, if the count is odd, the value without a partner.
         self._levels: list[list[float]] = [list(level) for level in levels] if levels else []
 
     def add(self, value: float) -> None:
@@ -59,8 +59,8 @@ class Blocking:
     def summary(self) -> dict[str, Any]:
         """Return mean, standard deviation, statistical inefficiency and number of independent values.
 
-        The inefficiency is the maximum over all block lengths with enough blocks. If the correlation time exceeds the
-        longest of these blocks, it is a lower bound.
+        The inefficiency is the maximum over all block lengths with enough blocks. It is only a lower bound if the
+        correlation time exceeds the longest of these blocks.
         """
         if self.count < 2 * MIN_BLOCKS:
             return {'n': self.count, 'mean': self.mean}

@@ -1,4 +1,4 @@
-"""Choose an ensemble that suits a structure, and refuse an impossible one."""
+"""The choice of an ensemble for a structure. An impossible ensemble is refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class EnsembleRefusedError(AutopipeError):
 
 @dataclass(frozen=True)
 class EnsembleChoice:
-    """The ensemble to sample, and the reason."""
+    """The chosen ensemble, and the reason for the choice."""
 
     ensemble: Ensemble
     reason: str
@@ -40,7 +40,7 @@ def choose_ensemble(atoms: Atoms, requested: str, vacuum_A: float, has_stress: b
     requested
         ``auto``, ``nve``, ``nvt`` or ``npt``.
     vacuum_A
-        Minimum thickness of an empty layer that counts as vacuum, in Å, measured from the covalent radii.
+        Minimum thickness of an empty layer that counts as vacuum, in Å. Atoms are spheres with their covalent radii.
     has_stress
         Whether the calculator provides the stress.
 

@@ -26,7 +26,7 @@ def make_integrator(
     settings
         Settings with the time constants.
     max_temperature_K
-        The highest temperature of the run. It determines the inertia of the cell if it is above 300 K.
+        The highest temperature of the run. If it is above 300 K, it determines the inertia of the cell.
     common
         Arguments of all integrators: system, evaluate, evaluation, time step, random generator.
     """

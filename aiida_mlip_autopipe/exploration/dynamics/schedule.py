@@ -65,7 +65,7 @@ class Schedule:
         return max(max(segment.temperatures_K) for segment in self.segments)
 
     def until(self, step: int) -> tuple[Segment, ...]:
-        """Return the segments that determine the first steps.
+        """Return the segments up to a step.
 
         A segment with constant temperature and pressure is cut at the last step. A ramp is not cut, because its
         temperatures depend on its length.
@@ -73,15 +73,15 @@ class Schedule:
         Parameters
         ----------
         step
-            Number of steps.
+            Absolute step.
         """
-        begun = [segment for segment in self.segments if segment.first < step]
+        started = [segment for segment in self.segments if segment.first < step]
         return tuple(
-            replace(segment, last=min(segment.last, step)) if segment.is_hold else segment for segment in begun
+            replace(segment, last=min(segment.last, step)) if segment.is_hold else segment for segment in started
         )
 
     def continues(self, other: Schedule) -> bool:
-        """Return whether the other schedule is a prefix of this one.
+        """Return whether this schedule begins with all steps of the other one.
 
         The highest temperature must be the same, because it determines the inertia of the cell in NPT.
         """

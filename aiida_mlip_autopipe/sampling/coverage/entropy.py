@@ -1,9 +1,9 @@
-"""Information entropy and diversity of atomic environments by the method QUESTS.
+"""Information entropy and diversity of atomic environments by the QUESTS method.
 
 The entropy of the distribution of environments is estimated with a Gaussian kernel: Schwalbe-Koda, Hamel, Sadigh, Zhou
 and Lordi, `Nature Communications 16, 4014 (2025) <https://doi.org/10.1038/s41467-025-59232-0>`_.
 
-This module implements the equations of the paper for a sample of environments. The package of the authors would add a
+This module implements the equations of the paper for a sample of environments. The authors' package would add a
 compiler and an optimiser to the dependencies.
 """
 
@@ -59,7 +59,7 @@ def entropy_and_diversity(environments: np.ndarray) -> tuple[float, float]:
 def _describe(atoms: Atoms) -> np.ndarray:
     from matscipy.neighbours import neighbour_list
 
-    # The neighbour search needs three cell vectors, which a molecule may lack.
+    # The neighbour search needs three cell vectors, but a molecule may have fewer.
     centres, distances, vectors = neighbour_list(
         'idD', positions=atoms.positions, cell=atoms.cell.complete().array, pbc=atoms.pbc, cutoff=CUTOFF_A
     )

@@ -1,4 +1,4 @@
-"""The coverage score of DIRECT, and the target that a selection can have for it."""
+"""The coverage score of DIRECT, and a target for this score."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 
-# Number of bins along each principal component, and number of components.
+# Number of bins along each principal component, and number of principal components.
 N_BINS, N_COMPONENTS = 50, 10
-# Components along which the descriptors vary by at most this are ignored. Equivalent structures vary as much.
+# Components along which the descriptors vary by no more than this are ignored, because those of equivalent structures
+# vary as much.
 ALIKE = 1e-4
 
 
@@ -19,14 +20,14 @@ class CoverageTarget(Settings):
     """A coverage score at which the selection is large enough."""
 
     score: float = Field(gt=0, le=1)
-    """The coverage score to reach: the number of bins that the selection occupies, divided by the number that all
-    candidates occupy, averaged over the principal components (Qi et al., npj Comput. Mater. 10, 43, 2024)."""
+    """The coverage score to reach: the number of bins that the selection occupies, divided by the number of bins that
+    all candidates occupy, averaged over the principal components (Qi et al., npj Comput. Mater. 10, 43, 2024)."""
     descriptor: AnyDescriptor = SoapSettings()
-    """The descriptor for the score. The sampler can use another one."""
+    """The descriptor for the score. The sampler may use another one."""
 
 
 class CoverageScore:
-    """Fraction of the bins occupied by the candidates that a selection occupies, averaged over principal components.
+    """Fraction of the bins of the candidates that a selection occupies too, averaged over the principal components.
 
     Parameters
     ----------

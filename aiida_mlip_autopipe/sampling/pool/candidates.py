@@ -23,7 +23,7 @@ def collect_candidates(
     kinds: Mapping[str, str] | None = None,
     given: Sequence[Atoms] = (),
 ) -> FramePool:
-    """Collect the candidates of a selection with these settings.
+    """Collect the candidates of a selection.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def collect_candidates(
         reasons = ', '.join(f'{n} {reason.replace("_", " ")}' for reason, n in pool.discarded.items() if n)
         raise AutopipeError(
             Code.CANDIDATES_MISSING,
-            f'no frame is left to choose from; trajectories: {len(trajectories)}, frames: {pool.n_frames}'
+            f'there are no candidates; trajectories: {len(trajectories)}, frames: {pool.n_frames}'
             + (f'; discarded: {reasons}' if reasons else ''),
         )
     return pool
@@ -49,18 +49,18 @@ def collect_candidates(
 
 def _discard_extremes(pool: FramePool, settings: SelectionSettings) -> FramePool:
     if settings.max_force_eV_per_A is not None and len(pool):
-        pool = pool.leave_out(pool.largest_forces() > settings.max_force_eV_per_A, 'force_too_large')
+        pool = pool.discard(pool.largest_forces() > settings.max_force_eV_per_A, 'force_too_large')
     if settings.max_excess_energy_eV is not None and len(pool):
-        pool = pool.leave_out(pool.excess_energies() > settings.max_excess_energy_eV, 'energy_too_high')
+        pool = pool.discard(pool.excess_energies() > settings.max_excess_energy_eV, 'energy_too_high')
     return pool
 
 
 def _limit_crashes(pool: FramePool, settings: SelectionSettings, rng: np.random.Generator) -> FramePool:
-    """Discard frames shortly before a crash at random until as many are left as a sampler may choose."""
+    """Discard randomly drawn frames shortly before a crash until no more are left than a sampler may choose."""
     near = np.flatnonzero(pool.extra('time_to_crash_fs') <= settings.crash_window_fs)
     n_allowed = int(settings.crash_fraction * settings.n_structures)
     if len(near) <= n_allowed:
         return pool
     unwanted = np.zeros(len(pool), dtype=bool)
     unwanted[rng.permutation(near)[n_allowed:]] = True
-    return pool.leave_out(unwanted, 'near_crash')
+    return pool.discard(unwanted, 'near_crash')

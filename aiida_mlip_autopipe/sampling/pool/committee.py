@@ -1,4 +1,4 @@
-"""The disagreement of a committee of two calculators on the candidates."""
+"""The disagreement of two calculators on the candidates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiida_mlip_autopipe.structures.disagreement import ENERGY, LARGEST
 
 
 def report_committee(pool: FramePool, chosen: np.ndarray) -> dict[str, Any]:
-    """Report the disagreement of the committee on the candidates and on the chosen frames.
+    """Report the disagreement on the candidates and on the chosen frames.
 
     Parameters
     ----------
@@ -23,10 +23,10 @@ def report_committee(pool: FramePool, chosen: np.ndarray) -> dict[str, Any]:
     Returns
     -------
     dict
-        Empty without a committee. Otherwise ``committee``, which is valid JSON. It contains, for the candidates and for
-        the chosen frames, the number of evaluated frames and the median, 95th percentile and max of the force
-        disagreement in eV/Å. It also contains the standard deviation of the energy difference between the calculators
-        from its mean for each composition, in eV per atom, over all candidates.
+        Empty without a committee. Otherwise it has one entry, ``committee``, as JSON. For the candidates and for the
+        chosen frames, it contains the number of evaluated frames, and the median, 95th percentile and maximum of the
+        disagreement of the forces in eV/Å. For all candidates, it contains the root mean square deviation of the energy
+        difference between the calculators from its mean for the composition, in eV per atom.
     """
     if not any(LARGEST in trajectory.extra for trajectory in pool.trajectories):
         return {}
@@ -38,10 +38,10 @@ def report_committee(pool: FramePool, chosen: np.ndarray) -> dict[str, Any]:
 def _describe(values: np.ndarray) -> dict[str, float | int | None]:
     known = values[np.isfinite(values)]
     quantiles = {'median_eV_per_A': 0.5, 'p95_eV_per_A': 0.95, 'max_eV_per_A': 1.0}
-    figures = {
+    values_by_name = {
         name: float(np.quantile(known, quantile)) if len(known) else None for name, quantile in quantiles.items()
     }
-    return {'n_evaluated': len(known), **figures}
+    return {'n_evaluated': len(known), **values_by_name}
 
 
 def _energy_spread(pool: FramePool) -> float | None:

@@ -31,7 +31,7 @@ N_SAMPLE = 20_000
 
 
 def describe_pool(pool: FramePool, settings: SoapSettings | LearnedSettings, of: Of = 'structures') -> Features:
-    """Return the features of a pool, and compute them if they are not available.
+    """Return the features of a pool. They are computed if they are not available.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def describe_pool(pool: FramePool, settings: SoapSettings | LearnedSettings, of:
     if isinstance(settings, LearnedSettings):
         raise AutopipeError(
             Code.DESCRIPTORS_MISSING,
-            'learned descriptors are computed in a job of a campaign, but no job has computed them for all '
+            'only a job of a campaign can compute learned descriptors, and no job has computed them for all '
             'structures; use the descriptor soap',
         )
     return _describe_structures(pool, settings) if of == 'structures' else _describe_environments(pool, settings)
@@ -62,8 +62,8 @@ def describe_pool(pool: FramePool, settings: SoapSettings | LearnedSettings, of:
 def describe_ahead(pool: FramePool, settings: Any, described: Mapping[str, Descriptors]) -> FramePool:
     """Add features to a pool: those that jobs have computed, and those that are needed more than once.
 
-    Samplers run several times if there is a coverage target or if they are part of another sampler. In other cases, the
-    sampler computes the features of the frames that it considers, which can be a part of the pool.
+    A sampler runs several times if there is a coverage target or if it is part of another sampler. In other cases, the
+    sampler itself computes the features of the frames that it considers, which may be only a part of the pool.
 
     Parameters
     ----------
@@ -80,27 +80,27 @@ def describe_ahead(pool: FramePool, settings: Any, described: Mapping[str, Descr
         See `describe_pool`.
     """
     adapter: TypeAdapter[Any] = TypeAdapter(AnyDescriptor)
-    requested = list(required_descriptors(settings))
-    is_used_once = all(asked.place == '.descriptor' for asked in requested)
+    all_required = list(required_descriptors(settings))
+    is_used_once = all(required.place == '.descriptor' for required in all_required)
     features: dict[str, Features] = {}
-    for asked in requested:
-        descriptor = adapter.validate_python(asked.descriptor)
-        key = descriptor_key(descriptor, asked.of)
+    for required in all_required:
+        descriptor = adapter.validate_python(required.descriptor)
+        key = descriptor_key(descriptor, required.of)
         if key in features:
             continue
-        found = _gather(pool, descriptor, asked.of, described[key]) if key in described else None
+        found = _gather(pool, descriptor, required.of, described[key]) if key in described else None
         if found is not None:
             features[key] = found
         elif not is_used_once:
-            features[key] = describe_pool(pool, descriptor, asked.of)
+            features[key] = describe_pool(pool, descriptor, required.of)
     return replace(pool, features=features)
 
 
 def fit_environments(trajectories: Sequence[Trajectory], species: Sequence[int], settings: SoapSettings) -> PCA:
-    """Find the principal components of the environments from a sample of all finite frames.
+    """Find the principal components of the environments in a sample of all finite frames.
 
-    The components depend only on the explored frames, not on those that a selection discards. Therefore all selections
-    can use the same components.
+    The components depend on the explored frames, but not on which of them a selection discards. All selections can
+    therefore use the same components.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def _gather(
     Returns
     -------
     Features or None
-        None if the descriptors of the reference dataset must be computed together with those of the pool.
+        None if the descriptors of the pool and of the reference dataset must be computed together.
     """
     given = descriptors.given
     if given is None and pool.given:

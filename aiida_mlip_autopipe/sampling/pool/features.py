@@ -27,7 +27,7 @@ class Points:
         return len(self.n_points)
 
     def take(self, structures: np.ndarray) -> Points:
-        """Return the points of some structures, by their indices, without a copy if they are all in order."""
+        """Return the points of some structures, by their indices. All structures in order are not copied."""
         if np.array_equal(structures, np.arange(len(self))):
             return self
         n_points = self.n_points[structures]
@@ -35,7 +35,7 @@ class Points:
         return Points(self.points[np.arange(n_points.sum()) + np.repeat(shifts, n_points)], n_points)
 
     def join(self, others: Points) -> Points:
-        """Return these points followed by others, without a copy if there are no others."""
+        """Return these points followed by others. They are not copied if there are no others."""
         if not len(others):
             return self
         return Points(np.concatenate([self.points, others.points]), np.concatenate([self.n_points, others.n_points]))
@@ -59,11 +59,11 @@ class Features:
     given
         Points of the structures that counted as chosen in the original pool.
     report
-        Kind, elements, compression and length of the descriptor, which are valid JSON.
+        Kind, elements, compression and length of the descriptor, as JSON.
     candidate_places
         Indices in ``described`` of the candidates of this pool (m,).
     counted_places
-        Indices in ``described`` of the candidates that count as chosen in this pool only (c,).
+        Indices in ``described`` of the candidates that count as chosen only in this pool (c,).
     """
 
     described: Points
@@ -88,7 +88,7 @@ class Features:
         return self.given.join(self.described.take(self.counted_places))
 
     def subset(self, indices: np.ndarray, counted: np.ndarray) -> Features:
-        """Return the features of some candidates. Those in ``counted`` count as chosen, too."""
+        """Return the features of some candidates. Those in ``counted`` also count as chosen."""
         return replace(
             self,
             candidate_places=self.candidate_places[indices],

@@ -25,7 +25,7 @@ class FramePool:
     trajectories
         The trajectories, in the order of the caller.
     trajectory_indices, frame_indices
-        Index of the trajectory of each candidate, and of its frame (m,), sorted by seed and step.
+        Index of each candidate's trajectory, and of its frame in this trajectory (m,), sorted by seed and step.
     discarded
         Number of discarded frames, by reason.
     given
@@ -54,7 +54,7 @@ class FramePool:
     def species(self) -> list[int]:
         """Atomic numbers of all elements in the trajectories and the reference dataset, in ascending order.
 
-        They are the same for all subsets of a pool, and therefore also the descriptors.
+        They are the same for all subsets of a pool, and therefore the descriptors are, too.
         """
         explored = {int(z) for trajectory in self.trajectories for z in trajectory.numbers}
         return sorted(explored.union(*(map(int, atoms.numbers) for atoms in self.given)))
@@ -70,7 +70,7 @@ class FramePool:
         return len(self.given) + len(self.counted)
 
     def temperatures(self) -> np.ndarray:
-        """Return the temperature of the thermostat for each candidate, or else the instantaneous one, in K (m,)."""
+        """Return the target temperature of each candidate or, without one, its instantaneous temperature, in K (m,)."""
         return np.array(
             [
                 self.trajectories[t].extra.get('target_temperature_K', self.trajectories[t].temperatures)[f]
@@ -105,7 +105,7 @@ class FramePool:
         return [self.kind_of_seed.get(seed_id, 'unknown') for seed_id in self.seed_ids()]
 
     def largest_forces(self) -> np.ndarray:
-        """Return the max magnitude of the forces in each candidate, in eV/Å (m,)."""
+        """Return the magnitude of the largest force in each candidate, in eV/Å (m,)."""
         return np.array(
             [
                 np.sqrt((self.trajectories[t].forces[f] ** 2).sum(axis=1).max())
@@ -114,7 +114,7 @@ class FramePool:
         )
 
     def excess_energies(self) -> np.ndarray:
-        """Return the energy of each candidate above the min energy of its composition, in eV per atom (m,)."""
+        """Return the energy of each candidate above the lowest energy of its composition, in eV per atom (m,)."""
         return excess_energies(self.energies_per_atom(), self.compositions())
 
     def extra(self, name: str) -> np.ndarray:
@@ -126,8 +126,8 @@ class FramePool:
             ]
         )
 
-    def leave_out(self, unwanted: np.ndarray, reason: str) -> FramePool:
-        """Return the pool without the unwanted candidates (m,), and count these for the reason."""
+    def discard(self, unwanted: np.ndarray, reason: str) -> FramePool:
+        """Return the pool without the unwanted candidates (m,), which are counted as discarded for this reason."""
         discarded = self.discarded | {reason: int(unwanted.sum())}
         return replace(self.subset(np.flatnonzero(~unwanted)), discarded=discarded)
 
@@ -144,7 +144,7 @@ class FramePool:
         )
 
     def structures(self, start: int = 0, stop: int | None = None) -> Iterator[Atoms]:
-        """Yield the structures of the candidates without results and constraints."""
+        """Yield the structures of the candidates, without results and constraints."""
         return self._plain_structures(
             zip(self.trajectory_indices[start:stop], self.frame_indices[start:stop], strict=True)
         )
@@ -171,10 +171,9 @@ def collect_frames(
 ) -> FramePool:
     """Collect the candidates.
 
-    A frame is identified by its seed and its step. A frame that occurs in two legs is used once. These frames are
-    discarded: frames with an energy, force, position or cell that is not finite, frames that are bitwise identical to
-    an earlier one in elements, periodic directions, positions and cell, and frames that are identical to a structure of
-    the reference dataset.
+    A frame is identified by its seed and its step. A frame that occurs in two legs is used once. A frame is discarded
+    if its energy, forces, positions or cell are not finite. It is also discarded if its elements, periodic directions,
+    positions and cell are bitwise identical to those of an earlier frame or of a structure of the reference dataset.
     """
     order = sorted(
         (i for i, trajectory in enumerate(trajectories) if len(trajectory)),

@@ -1,4 +1,4 @@
-"""Validation and test sets from held-out groups, so that the sampler does not bias these sets."""
+"""Validation and test sets from held-out groups, which the sampler does not bias."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class HeldOut:
     n_to_pick
         Number of frames for the sampler to choose.
     report, warnings
-        The number of groups of each set, the number of groups that were joined because they share a structure, and a
-        warning for each set that is too small.
+        The number of groups in each set, the number of groups that were joined because they have a structure in common,
+        and a warning for each set that is too small.
     """
 
     left: np.ndarray
@@ -42,7 +42,7 @@ class HeldOut:
     warnings: list[str]
 
     def splits(self, n_picked: int) -> tuple[Split | None, ...]:
-        """Return the set of each frame, starting with those that the sampler chose, or None if no set is held out."""
+        """Return the set of each frame, first of those that the sampler chose; None if no set is held out."""
         drawn = [split for split, frames in self.drawn.items() for _ in frames]
         return ('train' if self.drawn else None,) * n_picked + tuple(drawn)
 
@@ -50,9 +50,9 @@ class HeldOut:
 def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, str], random_seed: int) -> HeldOut:
     """Assign the groups of the candidates to sets, and draw the frames for validation and testing at random.
 
-    Groups that share a structure are joined, even if it is rotated, repeated or has another order of atoms. If kinds
-    are held out, all groups with a frame of these kinds are held out, and the test set is drawn from the frames of
-    these kinds.
+    Groups that have a structure in common are joined, even if it is rotated or repeated, or its atoms are in another
+    order. If kinds are held out, all groups with a frame of these kinds are held out, and the test set is drawn from
+    the frames of these kinds.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, 
         kinds = ', '.join(sorted(set(pool.kinds())))
         raise AutopipeError(
             Code.TRAINING_SET_EMPTY,
-            f'held_out_kinds: no frame is left for training; the kinds of the candidates are {kinds}',
+            f'held_out_kinds leaves no frame for training; the kinds of the candidates are {kinds}',
         )
     test_fraction = 0.0 if settings.held_out_kinds else settings.test_fraction
     assigned = assign_groups(

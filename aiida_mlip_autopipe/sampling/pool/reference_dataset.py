@@ -34,7 +34,7 @@ def read_reference_dataset(path: Path) -> list[Atoms]:
 
 
 def check_reference_file(path: Path) -> None:
-    """Check that the first structure of a file can be read. The others are not read because there may be many.
+    """Check that the first structure of a file can be read. The others are not read, because they may be many.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def _structures(path: Path, index: str) -> Iterator[Atoms]:
     from ase.io import iread
 
     if not path.is_file():
-        raise AutopipeError(Code.FILE_MISSING, f'the file {path} with the reference dataset does not exist')
+        raise AutopipeError(Code.FILE_MISSING, f'the reference dataset {path} does not exist')
     try:
         if path.suffix == '.db':
             # ASE's reader omits the key-value pairs of the rows.
@@ -63,7 +63,7 @@ def _structures(path: Path, index: str) -> Iterator[Atoms]:
 
 
 def label_sources(structures: Iterable[Atoms]) -> list[str]:
-    """Return the levels of theory in the metadata of structures from a database or an extended XYZ file."""
+    """Return the sources of the labels in the metadata of structures from a database or an extended XYZ file."""
     return sorted({str(pairs['label_source']) for pairs in map(_metadata, structures) if 'label_source' in pairs})
 
 

@@ -20,20 +20,20 @@ from aiida_mlip_autopipe.structures.duplicates import DESCRIPTOR_TOLERANCE
 
 
 class DirectSettings(SamplerSettings):
-    """Frames from the centre of each cluster of frames (DIRECT: Qi et al., npj Comput. Mater. 10, 43, 2024)."""
+    """Frames from the centres of clusters of frames (DIRECT: Qi et al., npj Comput. Mater. 10, 43, 2024)."""
 
     kind: Literal['direct'] = 'direct'
-    """Finds clusters of frames by PCA and BIRCH, and chooses some frames of each."""
+    """Finds clusters of frames by PCA and BIRCH, and chooses some frames from each."""
     per_cluster: int = Field(default=1, ge=1)
     """Number of frames to choose from each cluster. It determines the number of clusters."""
     descriptor: AnyDescriptor = SoapSettings()
     """The descriptor for the clusters."""
     duplicate_tolerance: float = Field(default=DESCRIPTOR_TOLERANCE, ge=0)
-    """Max distance between the descriptors of duplicates. At most one of several duplicates is chosen."""
+    """Maximum distance between the descriptors of duplicates. At most one of several duplicates is chosen."""
 
 
 class DirectSampler(Sampler):
-    """Choose the frames nearest to the centres of clusters, starting with the largest cluster. This is deterministic.
+    """Choose the frames nearest to the centres of clusters, first of the largest cluster. The choice is deterministic.
 
     The clusters are computed in the principal components with a variance above the mean (Kaiser's rule). Clusters that
     contain a structure of the reference dataset are skipped. If the clusters have too few frames, farthest-point
@@ -98,8 +98,8 @@ class DirectSampler(Sampler):
 def cluster(points: np.ndarray, n_clusters: int) -> np.ndarray:
     """Return the cluster of each point (m,): BIRCH (Zhang et al., SIGMOD Rec. 25, 103, 1996), then Ward's linkage.
 
-    BIRCH joins points within a threshold. The initial threshold is half the covering radius of the same number of
-    farthest points. It is halved until there are at least as many groups as clusters.
+    BIRCH joins points within a threshold. The initial threshold is half the covering radius of as many
+    farthest points as there are clusters. It is halved until there are at least as many groups as clusters.
     """
     from sklearn.cluster import AgglomerativeClustering, Birch
 
@@ -119,13 +119,13 @@ def cluster(points: np.ndarray, n_clusters: int) -> np.ndarray:
 
 
 def _by_size(clusters: np.ndarray, skipped: set[int]) -> list[np.ndarray]:
-    """Return the members of each cluster that is not skipped, in descending order of size, then by the first member."""
+    """Return the members of each cluster that is not skipped, by descending size and then by the first member."""
     members = [np.flatnonzero(clusters == name) for name in np.unique(clusters) if int(name) not in skipped]
     return sorted(members, key=lambda group: (-len(group), group[0]))
 
 
 def _from_centre(components: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """Return the members in ascending order of the distance to their mean."""
+    """Return the members in ascending order of their distance to the mean."""
     distances = np.linalg.norm(components[members] - components[members].mean(axis=0), axis=1)
     ordered: np.ndarray = members[np.argsort(distances, kind='stable')]
     return ordered

@@ -1,4 +1,4 @@
-"""Farthest-point selection among the frames with the largest disagreement of a committee of two calculators."""
+"""Farthest-point selection among the frames on which two calculators disagree most."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.sampling.samplers.fps import FpsSampler, FpsSettings
 from aiida_mlip_autopipe.structures.disagreement import LARGEST, MEAN, RELATIVE
 from aiida_mlip_autopipe.structures.duplicates import DESCRIPTOR_TOLERANCE
 
-FIGURES = {'largest': LARGEST, 'mean': MEAN, 'relative': RELATIVE}
+MEASURES = {'largest': LARGEST, 'mean': MEAN, 'relative': RELATIVE}
 
 
 class DisagreementSettings(SamplerSettings):
@@ -27,16 +27,17 @@ class DisagreementSettings(SamplerSettings):
     """Chooses the frames with the largest disagreement, and among these by farthest-point selection."""
     by: Literal['largest', 'mean', 'relative'] = 'largest'
     """Measure of the disagreement on a frame: the ``largest`` or ``mean`` difference between the two forces on an atom,
-    or the difference ``relative`` to the forces, which is large for frames with small forces."""
+    or the difference ``relative`` to the forces. The latter is large for frames with small forces."""
     pool_factor: float = Field(default=5.0, ge=1)
-    """Number of frames for farthest-point selection, as a multiple of ``n_structures``. These are the frames with the
-    largest disagreement."""
+    """Number of frames among which farthest-point selection chooses, as a multiple of ``n_structures``. These are the
+    frames with the largest disagreement."""
     min_disagreement: float = Field(default=0.0, ge=0)
-    """Discard frames with a disagreement below this, in eV/Å (or as a fraction of the forces for ``relative``)."""
+    """Frames with less disagreement than this are not chosen. The unit is eV/Å; for ``relative``, a fraction of the
+    forces."""
     descriptor: AnyDescriptor = SoapSettings()
-    """The descriptor in which distances are measured."""
+    """The descriptor for the distances."""
     duplicate_tolerance: float = Field(default=DESCRIPTOR_TOLERANCE, ge=0)
-    """Max distance between the descriptors of duplicates. At most one of several duplicates is chosen."""
+    """Maximum distance between the descriptors of duplicates. At most one of several duplicates is chosen."""
 
 
 class DisagreementSampler(Sampler):
@@ -51,16 +52,16 @@ class DisagreementSampler(Sampler):
         Raises
         ------
         AutopipeError
-            If the committee evaluated no frames.
+            If the committee has evaluated none of the candidates.
         """
         settings = self.settings
-        values = pool.extra(FIGURES[settings.by])
+        values = pool.extra(MEASURES[settings.by])
         known = np.flatnonzero(np.isfinite(values))
         if not len(known):
             raise AutopipeError(
                 Code.COMMITTEE_MISSING,
-                f"the sampler 'disagreement' needs frames that a committee evaluated, but it evaluated none of the "
-                f'{len(pool)} candidates; set exploration.committee, or use another sampler',
+                f"the sampler 'disagreement' needs frames that a committee has evaluated, but none of the {len(pool)} "
+                'candidates was evaluated; set exploration.committee, or use another sampler',
             )
         large = known[values[known] >= settings.min_disagreement]
         ordered = large[np.argsort(-values[large], kind='stable')]

@@ -1,4 +1,4 @@
-"""Coverage of the local environments: the structures with the largest number of new environment clusters."""
+"""Coverage of environments: the structures with the largest numbers of new environment clusters."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ class EnvironmentSettings(SamplerSettings):
     kind: Literal['environment'] = 'environment'
     """Chooses structures that cover the environments of all atoms."""
     n_clusters: int | None = Field(default=None, ge=1)
-    """Number of environment clusters. By default, ten for each requested structure."""
+    """Number of environment clusters. The default is ten for each requested structure."""
     coverage: float | None = Field(default=None, gt=0, le=1)
     """Stop when this fraction of the clusters is covered, even with fewer than ``n_structures`` structures."""
     descriptor: SoapSettings = SoapSettings()
     """The descriptor of the environments. It is not averaged over the atoms."""
     duplicate_tolerance: float = Field(default=DESCRIPTOR_TOLERANCE, ge=0)
-    """Max distance between the mean environments of duplicates. At most one of several duplicates is chosen."""
+    """Maximum distance between the mean environments of duplicates. At most one of several duplicates is chosen."""
 
 
 class EnvironmentSampler(Sampler):
-    """Repeatedly choose the structure with the largest number of new environment clusters, the smallest one if equal.
+    """Repeatedly choose the structure with the largest number of new environment clusters.
 
-    This is the greedy solution of the minimum set cover. When all clusters are covered, a new round begins, in which
-    all of them are covered again. The clusters of the reference dataset are covered from the beginning. The choice is
-    deterministic.
+    If several have the same number, the smallest one is chosen. This is the greedy solution of the minimum set cover.
+    When all clusters are covered, a new round begins, in which they are all covered again. The clusters of the
+    reference dataset are covered from the beginning. The choice is deterministic.
     """
 
     settings_class = EnvironmentSettings
     settings: EnvironmentSettings
 
     def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
-        """Choose until there are enough structures, the coverage is reached, or only duplicates are left."""
+        """Choose structures until there are enough, the coverage is reached, or only duplicates are left."""
         settings = self.settings
         clusters = find_clusters(pool, settings.descriptor, settings.n_clusters or 10 * n_structures)
         n_clusters = len(clusters.covered)
@@ -75,7 +75,7 @@ class _Cover:
     clusters
         The environment clusters of each candidate.
     tolerance
-        Max distance between the means of duplicates. Duplicates of chosen candidates are not available.
+        Maximum distance between the mean environments of duplicates. Duplicates of chosen candidates are not available.
     """
 
     def __init__(self, clusters: EnvironmentClusters, tolerance: float):

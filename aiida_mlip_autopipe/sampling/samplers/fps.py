@@ -22,12 +22,12 @@ class FpsSettings(SamplerSettings):
     kind: Literal['fps'] = 'fps'
     """Repeatedly chooses the frame that is farthest from all chosen frames."""
     descriptor: AnyDescriptor = SoapSettings()
-    """The descriptor in which distances are measured."""
+    """The descriptor for the distances."""
     coverage_radius: float | None = Field(default=None, gt=0)
     """Stop when all frames are within this distance of a chosen frame, even with fewer than ``n_structures`` frames."""
     duplicate_tolerance: float = Field(default=DESCRIPTOR_TOLERANCE, ge=0)
-    """Max distance between the descriptors of duplicates. At most one of several duplicates is chosen. Descriptors have
-    unit length. A rattle of 0.001 Å changes the descriptor of a cell with 4 to 64 atoms by 2e-4 to 2e-5."""
+    """Maximum distance between the descriptors of duplicates. At most one of several duplicates is chosen. Descriptors
+    have unit length. A rattle of 0.001 Å changes the descriptor of a cell with 4 to 64 atoms by 2e-4 to 2e-5."""
 
 
 class FpsSampler(Sampler):
@@ -40,7 +40,7 @@ class FpsSampler(Sampler):
     settings: FpsSettings
 
     def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
-        """Choose until there are enough frames, or until all frames are within the tolerance of a chosen frame."""
+        """Choose frames until there are enough, or until all frames are within the tolerance of a chosen frame."""
         settings = self.settings
         features = describe_pool(pool, settings.descriptor)
         indices, distances, nearest = farthest_points(

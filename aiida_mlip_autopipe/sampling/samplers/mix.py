@@ -19,7 +19,7 @@ class Part(Settings):
     fraction: float = Field(gt=0)
     """Fraction of the dataset that this sampler chooses. The fractions are divided by their sum."""
     sampler: InnerSampler
-    """The settings of the sampler, without those of the selection, which belong to the mix."""
+    """The settings of the sampler. The settings of the selection belong to the mix."""
 
 
 class MixSettings(SamplerSettings):
@@ -38,7 +38,7 @@ class MixSampler(Sampler):
     settings: MixSettings
 
     def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
-        """Run each part. If a part finds too few frames, the next parts and then the first ones choose more."""
+        """Run each part. If a part finds too few frames, the next parts, and then the first ones, choose more."""
         settings = self.settings
         rounds = Rounds(pool, rng)
         everything = np.arange(len(pool))

@@ -1,4 +1,4 @@
-"""Random selection, the baseline for all other samplers."""
+"""Random selection, with which all other samplers should be compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stratified selection, with equal fractions for the strata and a fraction for structures near equilibrium."""
+"""Stratified selection: equal fractions for all strata, and a fraction for structures near equilibrium."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class StratifiedSettings(SamplerSettings):
     kind: Literal['stratified'] = 'stratified'
     """Chooses the same number of frames from each stratum."""
     by: Literal['temperature', 'energy', 'composition', 'kind', 'seed'] = 'temperature'
-    """The property that defines the strata. ``energy`` is the energy per atom above the min energy of the same
+    """The property that defines the strata. ``energy`` is the energy per atom above the lowest one of the same
     composition, and ``kind`` is the kind of the seed."""
     n_strata: int = Field(default=5, ge=1)
-    """Number of strata of equal width for a temperature or energy."""
+    """Number of strata of equal width, for ``temperature`` and ``energy``."""
     near_equilibrium_fraction: float = Field(default=0.2, ge=0, le=1)
-    """Fraction of frames to choose first, from the quarter of the frames with the lowest energy per atom above the min
-    energy of the same composition. A sampler for diversity alone would choose few of these."""
+    """Fraction of the frames that is chosen first, from the quarter of the frames with the lowest energy per atom above
+    the lowest one of the same composition. A sampler that maximises diversity would choose few of these."""
     within: InnerSampler = FpsSettings()
     """The settings of the sampler within a stratum, without those of the selection."""
 
@@ -37,7 +37,7 @@ class StratifiedSampler(Sampler):
     settings: StratifiedSettings
 
     def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
-        """Choose equal numbers of frames. If a stratum has too few frames, more are chosen from the others."""
+        """Choose equal numbers of frames from all strata. If one has too few, more are chosen from the others."""
         settings = self.settings
         rounds = Rounds(pool, rng)
         excess = pool.excess_energies()

@@ -1,4 +1,4 @@
-"""Frames at regular intervals, the common manual choice."""
+"""Frames at regular intervals, as they are often chosen by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 
 
 class StrideSettings(SamplerSettings):
-    """Frames at regular intervals along the explorations."""
+    """Frames at regular intervals in the explorations."""
 
     kind: Literal['stride'] = 'stride'
     """Chooses every n-th frame."""

@@ -22,7 +22,7 @@ class DisplacementSettings(MoveSettings):
 
 
 class Displacement(Move):
-    """Moves one free atom by a vector that is uniform in a cube. The proposal is symmetric, so no factor is needed."""
+    """Moves one free atom by a random vector, uniform in a cube. The proposal is symmetric, so it needs no factor."""
 
     settings_class = DisplacementSettings
     settings: DisplacementSettings
@@ -32,7 +32,7 @@ class Displacement(Move):
         self._free = np.flatnonzero(free)
 
     def propose(self, system: PhaseSpace, rng: np.random.Generator) -> Trial:
-        """Move one atom, chosen at random."""
+        """Move one randomly chosen atom."""
         limit = self.settings.max_displacement_A
         positions = system.positions.copy()
         positions[rng.choice(self._free)] += rng.uniform(-limit, limit, 3)

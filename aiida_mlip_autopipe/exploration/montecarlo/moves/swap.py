@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.exploration.montecarlo.base import Move, MoveRefusedError, MoveSettings, Trial
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 
-# Elements that are taken as anions in structures without formal charges.
+# Elements that count as anions in structures without formal charges.
 ANION_FORMERS = frozenset({7, 8, 9, 16, 17, 34, 35, 52, 53})
 
 
@@ -23,10 +23,10 @@ class SwapSettings(MoveSettings):
     kind: Literal['swap'] = 'swap'
     """Swap."""
     partners: Literal['same_sign', 'same_charge', 'any'] = 'same_sign'
-    """Which atoms may be swapped: atoms whose formal charges have the same sign (no cation moves to an anion site, but
-    a spinel may invert), atoms of the same formal charge, or all atoms."""
+    """Which atoms may be swapped: atoms with formal charges of the same sign (no cation moves to an anion site, but a
+    spinel may become inverse), atoms with the same formal charge, or all atoms."""
     sublattices: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Named groups of elements. If given, only atoms of the same group are swapped, and ``partners`` is ignored."""
+    """Named sets of elements. If set, only atoms of the same set are swapped, and ``partners`` is ignored."""
 
     @model_validator(mode='after')
     def _check_disjoint(self) -> SwapSettings:
@@ -38,7 +38,7 @@ class SwapSettings(MoveSettings):
 
 
 class Swap(Move):
-    """Exchanges the positions of two atoms. Each atom keeps its index and its momentum.
+    """Exchanges the positions of two atoms. The index and the momentum of each atom do not change.
 
     A pair is drawn by its indices, whose elements never change. A proposal is therefore as probable as its reverse.
     """
@@ -55,12 +55,16 @@ class Swap(Move):
         if not self._first:
             raise MoveRefusedError(
                 Code.MOVE_IMPOSSIBLE,
-                'no two free atoms can be swapped: they need different elements and '
-                + ('a common sublattice' if self.settings.sublattices else f'partners {self.settings.partners!r}'),
+                'no two free atoms can be swapped: they must be of different elements and '
+                + (
+                    'belong to the same sublattice'
+                    if self.settings.sublattices
+                    else f'fulfil the condition partners {self.settings.partners!r}'
+                ),
             )
 
     def propose(self, system: PhaseSpace, rng: np.random.Generator) -> Trial:
-        """Exchange the positions of a pair, chosen at random."""
+        """Exchange the positions of a randomly chosen pair."""
         first = int(rng.choice(self._first))
         second = int(rng.choice(self._partners(first)))
         positions = system.positions.copy()
@@ -72,7 +76,7 @@ class Swap(Move):
         return np.flatnonzero(self._free & same_group & (self._numbers != self._numbers[index]))
 
     def _group(self, atoms: Atoms) -> np.ndarray:
-        """Return a group number for each atom. Only atoms of one group are swapped; those below 0 are in no group."""
+        """Return a number for each atom. Only atoms with the same number are swapped, unless it is negative."""
         if self.settings.sublattices:
             groups = np.full(len(atoms), -1)
             symbols = np.array(atoms.get_chemical_symbols())

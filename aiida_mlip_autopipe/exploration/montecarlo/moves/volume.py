@@ -1,4 +1,4 @@
-"""Change of the volume."""
+"""Change of the volume at constant shape of the cell."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Volume(Move):
     needs_npt = True
 
     def begin(self, atoms: Atoms, free: np.ndarray) -> None:
-        """Refuse a structure with fixed atoms. A linear step is relative to the volume of the seed."""
+        """Refuse a structure with fixed atoms, and store the linear step, a fraction of the volume of the seed."""
         if not free.all():
             raise MoveRefusedError(Code.MOVE_IMPOSSIBLE, 'a volume move would move the fixed atoms')
         self._step = self.settings.max_change * atoms.get_volume()
