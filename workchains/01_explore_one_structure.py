@@ -24,7 +24,7 @@ from aiida_mlip_autopipe.workflows.inputs.models import model_node, place_models
 
 
 def main() -> None:
-    """Run the exploration and print the number and the energies of its frames."""
+    """Run the exploration, and print the number of frames and their energy range."""
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     kind = sys.argv[2] if len(sys.argv) > 2 else 'sevennet'

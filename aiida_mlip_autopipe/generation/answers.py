@@ -1,4 +1,4 @@
-"""Queries to databases, sent once before anything runs. Their answers are structure files like those of the user."""
+"""Send queries to databases once, before anything runs, and store each answer as a structure file."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from aiida_mlip_autopipe.generation.kinds.structures import DATABASE_ID, Structu
 
 
 def answer_queries(entries: Sequence[GeneratorSettings]) -> tuple[GeneratorSettings, ...]:
-    """Query the databases, and return the entries with the files of the answers.
+    """Query the databases, and return the entries with the files of their answers.
 
-    If an entry already has the files of an earlier answer, it is unchanged and its query is not sent.
+    An entry that already has the files of an earlier answer is returned unchanged, and its query is not sent.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def _answer_entry(entry: GeneratorSettings) -> GeneratorSettings:
 
 
 def _send(query: QuerySettings) -> Path:
-    """Send a query, and return the file of its answer."""
+    """Send a query, and return the path of the file with its answer."""
     if query.provider == MATERIALS_PROJECT:
         from aiida_mlip_autopipe.generation.databases.materials_project import find_structures
     else:
@@ -50,7 +50,7 @@ def _send(query: QuerySettings) -> Path:
     ordered = {name: _to_atoms(found[name], name) for name in sorted(found) if _is_ordered(found[name])}
     if not ordered:
         n_discarded = n_unreadable + len(found)
-        others = f' ({n_discarded} discarded: unreadable, or with partial or unknown occupation)' if n_discarded else ''
+        others = f' ({n_discarded} discarded: unreadable, or with partial or unknown occupancy)' if n_discarded else ''
         raise AutopipeError(
             Code.QUERY_EMPTY, f'the query to {query.provider} found no usable structure{others}; widen the query'
         )
@@ -58,14 +58,14 @@ def _send(query: QuerySettings) -> Path:
 
 
 def _is_ordered(structure: Any) -> bool:
-    """Return whether each site of a structure of pymatgen has exactly one atom of an element."""
+    """Return whether each site of a pymatgen structure is fully occupied by one element."""
     from pymatgen.core import DummySpecies
 
     return structure.is_ordered and not any(isinstance(site.specie, DummySpecies) for site in structure)
 
 
 def _to_atoms(structure: Any, database_id: str) -> Atoms:
-    """Return a structure of pymatgen with its id. Without the prefix, ASE would read an id of digits as a number."""
+    """Convert a pymatgen structure with its id. Without the prefix, ASE would read an id of digits as a number."""
     return Atoms(
         numbers=[site.specie.Z for site in structure],
         positions=np.asarray(structure.cart_coords),

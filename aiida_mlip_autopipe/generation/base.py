@@ -1,4 +1,4 @@
-"""The base classes of a kind of system: its settings, and the generator that draws parent structures from them."""
+"""Base classes for the kinds of system: the settings, and the generator that draws parent structures from them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class GeneratorSettings(Settings):
     label: str | None = None
     """Name of the seeds of this entry in the dataset."""
     n_seeds: PositiveInt | None = None
-    """Number of seeds. By default, kinds that list their parent structures make all variants of each."""
+    """Number of seeds. By default, kinds with a fixed list of parent structures make all variants of each parent."""
     magnetic_moments: dict[Element, float] = Field(default_factory=dict)
     """Initial magnetic moment in µB per atom, by element."""
     perturb: PerturbSettings = PerturbSettings()
@@ -57,12 +57,12 @@ class GeneratorSettings(Settings):
         return {**content, 'kind': self.kind}
 
     def elements(self) -> frozenset[str]:
-        """Return the symbols of the elements of the seeds, as far as they are known before any seed is made.
+        """Return the elements of the seeds, as far as they are known before any seed is made.
 
         Raises
         ------
         AutopipeError
-            If a file that contains them cannot be read.
+            If a structure file or a molecule file of the entry cannot be read.
         """
         return frozenset()
 
@@ -76,7 +76,7 @@ class Requirements:
     min_width_A
         Minimum perpendicular width of the cell along its periodic directions.
     max_atoms
-        Maximum number of atoms of a larger cell that a generator may choose to reach this width.
+        Maximum number of atoms in a cell that a generator enlarges to reach this width.
     """
 
     min_width_A: float = 0.0
@@ -90,7 +90,7 @@ class Parent:
     Attributes
     ----------
     atoms
-        The structure. Known formal charges are its initial charges.
+        The structure. If the formal charges are known, they are its initial charges.
     record
         The parameters of this structure, JSON only.
     deformable
@@ -98,7 +98,7 @@ class Parent:
     repeatable
         Which cell vectors may be repeated to reach the minimum perpendicular width; by default, the periodic ones.
     charge_allowed
-        Whether the settings allow formal charges with a sum other than zero.
+        Whether the settings allow formal charges that do not sum to zero.
     """
 
     atoms: Atoms
@@ -132,15 +132,15 @@ class Generator(ABC):
         return None
 
     def period(self) -> int:
-        """Return the number of parents after which a sequence repeats, such as the compositions of a grid."""
+        """Return the number of parents after which the sequence repeats, such as that of the compositions in a grid."""
         return self.n_parents() or 1
 
-    def n_samples(self) -> int:
-        """Return the number of first parents that together show whether the settings are possible."""
+    def n_parents_to_check(self) -> int:
+        """Return how many parents, from the first, must be drawn to find out whether the settings are possible."""
         return self.period()
 
     def default_n_seeds(self) -> int:
-        """Return the number of seeds if the entry does not set it."""
+        """Return the number of seeds of an entry that does not set `n_seeds`."""
         n_parents = self.n_parents()
         if n_parents is None:
             raise AutopipeError(Code.VALUE_MISSING, f'an entry of kind {self.settings.kind!r} needs n_seeds')
@@ -155,20 +155,20 @@ class Generator(ABC):
         index
             Index of the parent, below `n_parents` unless that is None.
         rng
-            Source of all random numbers of this parent. A redraw continues with it.
+            Source of all random numbers for this parent. A redraw uses its next numbers.
         requirements
-            Requirements on the cell. The pipeline repeats a parent that does not meet them, if this is allowed.
+            Requirements on the cell. The pipeline may repeat the cell of a parent that does not meet them.
 
         Raises
         ------
         PhysicsViolationError
-            If these random numbers give no valid structure. Another draw may succeed.
+            If this draw gives no valid structure. Another draw may succeed.
         AutopipeError
             If the settings are impossible.
         """
 
     def check(self, requirements: Requirements) -> None:  # noqa: B027 (for most kinds the first parent shows every error)
-        """Refuse impossible settings that the first parent does not reveal, before anything runs.
+        """Before anything runs, refuse impossible settings that the first parent does not reveal.
 
         Raises
         ------
@@ -182,24 +182,24 @@ class Generator(ABC):
         return False
 
     def n_units(self) -> int | None:
-        """Return the number of crystals from which surfaces can be cut, or None if `fill` arranges them at random."""
+        """Return the number of crystals from which surfaces are cut, or None if elements are arranged at random."""
         return self.n_parents()
 
     def draw_unit(self, index: int) -> Atoms:
-        """Return the smallest crystal of a parent, without randomness, to cut surfaces and grain boundaries from."""
+        """Return the unit cell of a parent, without randomness. Surfaces and grain boundaries are cut from it."""
         return self.draw_parent(index, make_rng(0, 'unit'), Requirements()).atoms
 
     def fill(self, atoms: Atoms, rng: np.random.Generator) -> dict[str, Any]:
         """Arrange the elements on the sites of a structure cut from `draw_unit`, in place, and return the record.
 
-        In a unit with shared sites, each type of site has a placeholder, whose initial charge is the mean charge of the
-        ions on these sites. The ions that replace it have their own charges.
+        If several elements share a type of site, `draw_unit` puts a placeholder on these sites. Its initial charge is
+        the mean charge of the ions on them. The ions that replace it have their own charges.
         """
         return {}
 
 
 def round_floats(value: Any) -> Any:
-    """Return a value of a record as JSON types. Floats are rounded to 10 decimals, so that every store keeps them."""
+    """Convert a value of a record to JSON types. Floats are rounded to 10 decimals, which all formats preserve."""
     if isinstance(value, dict):
         return {str(key): round_floats(item) for key, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
@@ -210,7 +210,7 @@ def round_floats(value: Any) -> Any:
 
 
 def content_label(settings: GeneratorSettings) -> str:
-    """Return the part of the label of a random stream that identifies the entry."""
+    """Return the part of a random stream's label that identifies the entry."""
     return json.dumps(settings.stream_content(), sort_keys=True)
 
 

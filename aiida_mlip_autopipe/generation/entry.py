@@ -1,4 +1,4 @@
-"""One entry of the config: the parent and the variant of each of its seeds, and their random streams."""
+"""One entry of the config: the parents and variants of its seeds, and their random streams."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aiida_mlip_autopipe.generation.base import (
     Requirements,
     round_floats,
 )
-from aiida_mlip_autopipe.generation.nested import grow
+from aiida_mlip_autopipe.generation.nested import repeat_to_width
 from aiida_mlip_autopipe.generation.perturb import perturb_atoms
 from aiida_mlip_autopipe.generation.report import Rejections
 from aiida_mlip_autopipe.generation.validation import check_atoms, check_parent
@@ -58,11 +58,11 @@ class Entry:
         variant, parent = divmod(index, self.n_parents)
         return parent, variant
 
-    def samples(self) -> list[int]:
-        """Return the indices of the seeds that together reveal impossible settings."""
-        perturb, n_samples = self.settings.perturb, self.generator.n_samples()
+    def seeds_to_check(self) -> list[int]:
+        """Return the indices of the seeds that must be made to find out whether the settings are possible."""
+        perturb, n_parents = self.settings.perturb, self.generator.n_parents_to_check()
         stride = 1 if self.n_parents is None else self.n_parents
-        of_parents = [number * (perturb.variants if self.n_parents is None else 1) for number in range(n_samples)]
+        of_parents = [number * (perturb.variants if self.n_parents is None else 1) for number in range(n_parents)]
         of_scan = [variant * stride for variant in range(min(len(perturb.volume_scan), perturb.variants))]
         return [index for index in sorted({*of_parents, *of_scan}) if index < self.n_seeds]
 
@@ -84,7 +84,7 @@ class Entry:
 
     @property
     def is_compared(self) -> bool:
-        """Whether its seeds are compared with those of other entries. This requires that nothing is drawn at random."""
+        """Whether its seeds are compared with those of other entries. They are not if anything in them is random."""
         return self.may_repeat and self.n_parents is not None
 
     def make(self, first: int, last: int, rejections: Rejections, fingerprints: Fingerprints) -> Iterator[Seed]:
@@ -95,9 +95,9 @@ class Entry:
         first, last
             The range of seeds of the entry.
         rejections
-            The counts, to which this call adds.
+            The counts, which this call updates.
         fingerprints
-            Fingerprints of the seeds before `first`, to which this call adds those of the new seeds.
+            Fingerprints of the seeds before `first`. This call adds those of the new seeds.
         """
         self.begin_at(first)
         for index in range(first, last):
@@ -109,7 +109,7 @@ class Entry:
             fingerprints.end_entry(is_compared=self.is_compared)
 
     def begin_at(self, index: int) -> None:
-        """Restore the state after the previous seed. The rejections of its parent are not counted again."""
+        """Restore the state after the previous seed, without counting the rejected draws of its parent again."""
         if index == 0:  # also for an entry without parents, and thus without seeds
             self._last_parent = None
             return
@@ -130,12 +130,12 @@ class Entry:
         index
             Index of the seed in the entry.
         own
-            Fingerprints of the earlier seeds of the entry, to which this call adds one; None if seeds cannot repeat.
+            Fingerprints of the earlier seeds of the entry. This call adds one. None if duplicates are kept.
         rejections
-            The counts, to which this call adds.
+            The counts, which this call updates.
         known
-            Fingerprints of other entries. A seed that is among them is discarded and not redrawn, so an entry does not
-            change the seeds of another.
+            Fingerprints of seeds of other entries. A seed with one of these is discarded and not redrawn, so that no
+            entry changes the seeds of another.
         """
         rejections.requested += 1
         try:
@@ -144,7 +144,7 @@ class Entry:
             if self.rules.on_failure == 'fail':
                 raise PhysicsViolationError(
                     violation.rule, violation.atoms, violation.value, violation.limit,
-                    f'{self._failure()}: {violation}',
+                    f'{self._failure_message()}: {violation}',
                 ) from None  # fmt: skip
             rejections.skipped += 1
             return None
@@ -154,13 +154,13 @@ class Entry:
         rejections.made += 1
         return replace(seed, place=self.place(index))
 
-    def _failure(self) -> str:
+    def _failure_message(self) -> str:
         settings = self.settings
         label = f' {settings.label!r}' if settings.label else ''
         return f'no valid seed of the {settings.kind} entry{label} after {self.rules.max_redraws} redraws'
 
     def _draw_seed(self, index: int, own: set[str] | None, rejections: Rejections) -> tuple[Seed | None, str | None]:
-        """Return a valid seed, or None if it duplicates an earlier one, and the fingerprint, if seeds can repeat."""
+        """Return a valid seed (None if it is a duplicate) and its fingerprint (None if duplicates are kept)."""
         number, variant = self.locate(index)
         if self._shares_parents:
             parent = self._parent(number, rejections)
@@ -176,7 +176,7 @@ class Entry:
 
     @property
     def _shares_parents(self) -> bool:
-        """Whether the variants of a parent share one draw. Otherwise the parent of a duplicate is drawn again."""
+        """Whether all variants of a parent use the same draw. Otherwise the parent of a duplicate is redrawn."""
         return not self.may_repeat or self.settings.perturb.variants > 1
 
     def _parent(self, number: int, rejections: Rejections) -> Parent:
@@ -186,14 +186,14 @@ class Entry:
         return self._last_parent[1]
 
     def _draw_parent(self, number: int, rng: np.random.Generator, rejections: Rejections) -> Parent:
-        """Draw a parent until it is valid. A draw that uses no random numbers is not repeated."""
+        """Draw a parent until it is valid. If a draw uses no random numbers, it is not repeated."""
         rules = self.rules
         for attempt in range(rules.max_redraws + 1):
             state = rng.bit_generator.state
             try:
                 parent = self.generator.draw_parent(number, rng, self.requirements)
                 _set_moments(parent.atoms, self.settings.magnetic_moments)
-                parent = grow(parent, self.requirements)
+                parent = repeat_to_width(parent, self.requirements)
                 check_parent(parent.atoms, rules, charge_allowed=parent.charge_allowed)
                 if self.settings.perturb.supercell == (1, 1, 1):
                     check_atoms(parent.atoms, rules, self.cutoff_A)

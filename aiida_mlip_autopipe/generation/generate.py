@@ -15,8 +15,8 @@ from aiida_mlip_autopipe.generation.report import Rejections
 from aiida_mlip_autopipe.structures.duplicates import Fingerprints
 from aiida_mlip_autopipe.structures.seed import Seed
 
-# To be increased whenever the same settings and random_seed give other seeds or another report. Cached results of the
-# stage are then computed again.
+# Increase it whenever the same settings and random_seed give different seeds or a different report. The stage is then
+# not taken from the cache.
 STAGE_VERSION = '9'
 
 
@@ -27,12 +27,12 @@ class GenerationResult:
     Attributes
     ----------
     seeds
-        The seeds in the order of the entries, without duplicates and skipped seeds.
+        The seeds in the order of the entries. Duplicates and skipped seeds are left out.
     report
         JSON: ``requested``, ``made``, ``duplicates``, ``skipped``, and ``count`` and ``worst`` for each rule.
         `merge_reports` adds the reports of several slices.
     fingerprints
-        Fingerprints with which the next slice is compared; None if it is not compared.
+        Fingerprints for the comparison with the next slice; None if it needs none.
     """
 
     seeds: tuple[Seed, ...]
@@ -46,24 +46,24 @@ def count_seeds(entries: Sequence[GeneratorSettings]) -> int:
 
 
 def check_entry(settings: GeneratorSettings, *, random_seed: int, cutoff_A: float) -> Seed | None:
-    """Refuse an impossible entry, and return its first seed, or None if all seeds of the check are discarded.
+    """Refuse an impossible entry. Return its first seed, or None if the check discards all seeds that it makes.
 
     The check makes one seed from each listed parent, and one at each point of a volume scan. If parents are drawn at
-    random, it makes one for each structure that is used in turn, such as each composition of a grid.
+    random, it makes one for each structure that they use in turn, such as each composition of a grid.
 
     Raises
     ------
     AutopipeError
         If the entry is impossible, or one of these seeds breaks a rule. The message says what is possible.
     """
-    (entry,) = list_entries([settings], random_seed=random_seed, cutoff_A=cutoff_A)
+    (entry,) = iterate_entries([settings], random_seed=random_seed, cutoff_A=cutoff_A)
     try:
         entry.generator.check(entry.requirements)
     except PhysicsViolationError:
         if entry.rules.on_failure == 'fail':
             raise
     first = None
-    for index in entry.samples():
+    for index in entry.seeds_to_check():
         made = entry.make_one(index, None, Rejections())
         first = first or made
     return first
@@ -95,7 +95,7 @@ def generate_seeds(
     start, stop
         The slice, as for a Python list of `count_seeds` items.
     fingerprints
-        The fingerprints from the result of the previous slice, with which this slice is compared.
+        The fingerprints in the result of the previous slice, for the comparison with this slice.
 
     Raises
     ------
@@ -104,11 +104,11 @@ def generate_seeds(
     AutopipeError
         If an entry is impossible, or required fingerprints are missing.
     """
-    listed = list(list_entries(entries, random_seed=random_seed, cutoff_A=cutoff_A))
+    listed = list(iterate_entries(entries, random_seed=random_seed, cutoff_A=cutoff_A))
     if fingerprints is None and _needs_fingerprints(listed, start):
         raise AutopipeError(
             Code.VALUE_MISSING,
-            f'a slice from seed {start} needs the fingerprints of the previous one to find duplicates',
+            f'a slice that starts at seed {start} needs the fingerprints of the previous slice to find duplicates',
         )
     # A copy, so that the caller can use the same fingerprints again.
     copied = Fingerprints(set(fingerprints.own), set(fingerprints.known)) if fingerprints else Fingerprints()
@@ -125,15 +125,15 @@ def generate_seeds(
 def iterate_seeds(
     entries: Sequence[GeneratorSettings], *, random_seed: int, cutoff_A: float, rejections: Rejections | None = None
 ) -> Iterator[Seed]:
-    """Make all seeds one by one, as `generate_seeds` does; keep only fingerprints of seeds that may have duplicates."""
+    """Make the seeds of `generate_seeds` one by one. Only fingerprints of seeds that may have duplicates are stored."""
     rejections = Rejections() if rejections is None else rejections
     fingerprints = Fingerprints()
-    for entry in list_entries(entries, random_seed=random_seed, cutoff_A=cutoff_A):
+    for entry in iterate_entries(entries, random_seed=random_seed, cutoff_A=cutoff_A):
         yield from entry.make(0, entry.n_seeds, rejections, fingerprints)
 
 
-def list_entries(entries: Sequence[GeneratorSettings], *, random_seed: int, cutoff_A: float) -> Iterator[Entry]:
-    """Yield the entries with their random streams. Each one is made on demand."""
+def iterate_entries(entries: Sequence[GeneratorSettings], *, random_seed: int, cutoff_A: float) -> Iterator[Entry]:
+    """Yield the entries with their random streams. Each entry is made on demand."""
     seen: Counter[str] = Counter()
     for settings in entries:
         label = content_label(settings)

@@ -25,7 +25,7 @@ from aiida_mlip_autopipe.generation.perturb import PerturbSettings
 from aiida_mlip_autopipe.generation.validation import ValidationSettings
 from aiida_mlip_autopipe.structures.cells import repeats_for_width
 
-# The fields that are allowed in the outermost entry only, and their defaults.
+# The fields that are only allowed in the outermost entry, and their defaults.
 OUTER_FIELDS: dict[str, Any] = {
     'n_seeds': None,
     'label': None,
@@ -36,7 +36,7 @@ OUTER_FIELDS: dict[str, Any] = {
 
 
 def validate_nested(value: Any, info: ValidationInfo) -> GeneratorSettings:
-    """Validate an entry within an entry by its kind, and return its settings."""
+    """Validate an inner entry by its kind, and return its settings."""
     if isinstance(value, dict):
         kind = value.get('kind')
         if kind not in set(GENERATORS):
@@ -48,7 +48,7 @@ def validate_nested(value: Any, info: ValidationInfo) -> GeneratorSettings:
         raise fault(Code.TYPE_WRONG, 'must be a mapping with a kind, such as {kind: alloy, composition: {Cu: 1}}')
     for name, default in OUTER_FIELDS.items():
         if getattr(value, name) != default:
-            raise fault(Code.KEY_UNKNOWN, f'{name} is allowed in the outermost entry only')
+            raise fault(Code.KEY_UNKNOWN, f'{name} is only allowed in the outermost entry')
     return value
 
 
@@ -108,16 +108,17 @@ class ComposedGenerator(Generator):
             raise AutopipeError(
                 Code.HOST_UNSUITABLE,
                 f'{kind} needs the same crystal in every draw, but this entry of kind {inner!r} draws a new one each '
-                f'time; use {inner} of {kind}, or turn off the randomness of {inner}',
+                f'time; make {kind} the inner entry of {inner}, or turn off the randomness of {inner}',
             )
         return range(count or 1)
 
     def repeat_and_fill(
         self, cut: Atoms, rng: np.random.Generator, requirements: Requirements
     ) -> tuple[Atoms, dict[str, Any]]:
-        """Repeat a cut in its plane to the required width, let the inner kind fill it, and return it with the record.
+        """Repeat a cut in its plane to the required width, let the inner kind fill its sites, and return both.
 
-        It is repeated further if it is too small for the composition of the inner kind.
+        The cut is repeated further if it is too small for the composition of the inner kind. The second item is the
+        record of the inner kind.
 
         Raises
         ------
@@ -126,7 +127,7 @@ class ComposedGenerator(Generator):
         """
         first, second, _ = repeats_for_width(cut, requirements.min_width_A)
         max_repeats = requirements.max_atoms // len(cut)
-        sizes = [(1, 1)]  # too small; the validation reports it
+        sizes = [(1, 1)]  # too narrow; the validation reports it
         if first * second <= max_repeats:
             larger = product(range(first, 3 * first + 1), range(second, 3 * second + 1))
             sizes = sorted(
@@ -145,10 +146,12 @@ class ComposedGenerator(Generator):
     def inner_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
         """Return a parent of the inner kind, repeated to the required width. Listed parents are used in turn."""
         count = self.inner.n_parents()
-        return grow(self.inner.draw_parent(index if count is None else index % count, rng, requirements), requirements)
+        return repeat_to_width(
+            self.inner.draw_parent(index if count is None else index % count, rng, requirements), requirements
+        )
 
 
-def grow(parent: Parent, requirements: Requirements) -> Parent:
+def repeat_to_width(parent: Parent, requirements: Requirements) -> Parent:
     """Repeat a parent whose cell is too small, unless it would then exceed the maximum number of atoms."""
     if not requirements.min_width_A or not parent.atoms.pbc.any():
         return parent

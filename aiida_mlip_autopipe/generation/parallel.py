@@ -1,4 +1,4 @@
-"""The seeds of a campaign from several processes, identical to those from one process and in the same order."""
+"""Make the seeds of a campaign in several processes. They are identical to those of one process, in the same order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from aiida_mlip_autopipe.generation.base import GeneratorSettings
 from aiida_mlip_autopipe.generation.entry import Entry
-from aiida_mlip_autopipe.generation.generate import iterate_seeds, list_entries
+from aiida_mlip_autopipe.generation.generate import iterate_entries, iterate_seeds
 from aiida_mlip_autopipe.generation.processes import parallel_map, process_pool
 from aiida_mlip_autopipe.generation.report import Rejections
 from aiida_mlip_autopipe.structures.duplicates import Fingerprints
@@ -25,9 +25,10 @@ _Made = tuple[Seed | None, str | None, dict[str, Any]]
 def iterate_seeds_in_processes(
     entries: Sequence[GeneratorSettings], *, random_seed: int, cutoff_A: float, processes: int, rejections: Rejections
 ) -> Iterator[Seed]:
-    """Make all seeds one by one, as `iterate_seeds` does. Their bits and the report do not depend on ``processes``.
+    """Make the seeds of `iterate_seeds` in several processes, and yield them in order.
 
-    Only a few seeds per process are in memory at a time. No processes are started for work of less than a second.
+    Neither the seeds, to the last bit, nor the report depends on ``processes``. Only a few seeds per process are in
+    memory at a time. No process is started for work that takes less than a second.
 
     Parameters
     ----------
@@ -36,23 +37,23 @@ def iterate_seeds_in_processes(
     processes
         Maximum number of processes.
     rejections
-        The counts, to which this call adds.
+        The counts, which this call updates.
     """
     if processes == 1:
         yield from iterate_seeds(entries, random_seed=random_seed, cutoff_A=cutoff_A, rejections=rejections)
         return
-    listed = list_entries(entries, random_seed=random_seed, cutoff_A=cutoff_A)
+    listed = iterate_entries(entries, random_seed=random_seed, cutoff_A=cutoff_A)
     fingerprints = Fingerprints()
     with process_pool(processes):
-        for is_parallel, group in groupby(listed, key=lambda entry: entry.generator.is_parallel):
+        for is_parallel, batch in groupby(listed, key=lambda entry: entry.generator.is_parallel):
             if is_parallel:
-                for entry in group:
+                for entry in batch:
                     yield from entry.make(0, entry.n_seeds, rejections, fingerprints)
             else:
-                yield from _make_group(list(group), processes, rejections, fingerprints)
+                yield from _make_in_pool(list(batch), processes, rejections, fingerprints)
 
 
-def _make_group(
+def _make_in_pool(
     entries: list[Entry], processes: int, rejections: Rejections, fingerprints: Fingerprints
 ) -> Iterator[Seed]:
     def calls() -> Iterator[tuple[int, range]]:
@@ -72,7 +73,7 @@ def _make_group(
             current = number
         for index, (seed, digest, report) in zip(indices, made, strict=True):
             if digest in fingerprints.own or digest in fingerprints.known:
-                # It was made without the other fingerprints, so it is only the first draw. Redraw it as in one process.
+                # The process knew no other fingerprints and returned the first draw. Redraw it as one process would.
                 counted = Rejections()
                 entries[number].begin_at(index)
                 seed = entries[number].make_one(index, fingerprints.own, counted, fingerprints.known)
@@ -86,7 +87,7 @@ def _make_group(
 
 
 def _make_independently(pickled: bytes, indices: range) -> list[_Made]:
-    """Make seeds of an entry, each one independently of the others."""
+    """Make seeds of an entry, each independently of the others."""
     entry = _entry(pickled)
     entry.begin_at(indices.start)
     made: list[_Made] = []
@@ -100,5 +101,5 @@ def _make_independently(pickled: bytes, indices: range) -> list[_Made]:
 
 @lru_cache(maxsize=8)
 def _entry(pickled: bytes) -> Entry:
-    """Return the entry, which is made once in each process."""
+    """Return the entry. Each process makes it once."""
     return Entry(*pickle.loads(pickled))

@@ -15,12 +15,12 @@ from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 
 class PerturbSettings(Settings):
-    """Repetition, strain and rattling of a parent structure. By default, it is not changed."""
+    """Repetition, strain and rattling of a parent structure. By default, the parent is unchanged."""
 
     n_variants: PositiveInt | None = None
     """Number of seeds from each parent structure; by default, one, or one for each point of `volume_scan`."""
     supercell: tuple[PositiveInt, PositiveInt, PositiveInt] = (1, 1, 1)
-    """Repeats of the parent along its cell vectors, before it is strained."""
+    """Number of repeats of the parent along each cell vector. It is repeated before it is strained."""
     isotropic_strain: float = Field(default=0.0, ge=0, lt=0.5)
     """Maximum linear strain. One random number, uniform between minus and plus this value, scales all directions."""
     anisotropic_strain: float = Field(default=0.0, ge=0, lt=0.5)
@@ -33,14 +33,14 @@ class PerturbSettings(Settings):
     rattle_A: float = Field(default=0.0, ge=0, le=2)
     """Standard deviation in Å of the Gaussian displacement of each atom along x, y and z. Fixed atoms do not move."""
     rattle_temperature_K: PositiveFloat | None = None
-    """Temperature that replaces `rattle_A`: the standard deviation is that of a Debye solid in the classical limit."""
+    """Temperature in K, instead of `rattle_A`. The standard deviation is that of a classical Debye solid."""
     debye_temperature_K: PositiveFloat = 300.0
-    """Debye temperature for `rattle_temperature_K`."""
+    """Debye temperature in K for `rattle_temperature_K`."""
 
     @model_validator(mode='after')
     def _check(self) -> Self:
         if self.rattle_A and self.rattle_temperature_K:
-            raise fault(Code.VALUES_EXCLUDE, 'give rattle_A or rattle_temperature_K, not both')
+            raise fault(Code.VALUES_EXCLUDE, 'set rattle_A or rattle_temperature_K, not both')
         if any(change <= -0.9 or change > 5 for change in self.volume_scan):
             raise fault(Code.OUT_OF_RANGE, 'each relative volume change must be above -0.9 and at most 5')
         return self
@@ -59,7 +59,7 @@ class PerturbSettings(Settings):
 
     @property
     def is_identity(self) -> bool:
-        """Whether the parent is not changed."""
+        """Whether the settings leave the parent unchanged."""
         return not self.is_random and not any(self.volume_scan) and self.supercell == (1, 1, 1)
 
     @property
@@ -81,7 +81,7 @@ def perturb_atoms(
 
     The cell vectors are rows and transform as ``cell' = cell Fᵀ``, with ``F = (1 + ΔV/V)^(1/3) (1 + P ε P)``. The
     positions transform in the same way. ε is the symmetric strain tensor, and P projects onto the plane or line of the
-    deformable cell vectors. Strain and volume factor thus act on a slab in its plane only, and not on a molecule. Then
+    deformable cell vectors. A slab is therefore strained and scaled only in its plane, and a molecule not at all. Then
     the atoms that are not fixed are displaced.
 
     A rattle temperature T gives the variance ``σ² = 3 ħ² T / (m k θ²)`` of each component, with the mass m of the atom

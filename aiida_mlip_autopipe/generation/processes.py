@@ -1,8 +1,9 @@
 """Run calls in several processes, and return the results in the order of the calls.
 
-This module orders the futures of the pool in the standard library. joblib is not used: its generator does not wait
-until results are consumed, so 28 to 35 of 40 small results were in memory at a time, compared with 3 here. Its
-processes also live for minutes after the last call. The calls take equally long with both (`benchmarks/pool.py`).
+This module uses the process pool of the standard library and orders its futures. joblib is not used, for two reasons.
+Its generator does not wait until results are consumed: in a test with 40 small results, 28 to 35 were in memory at a
+time, compared with 3 here. Its processes also stay alive for minutes after the last call. The calls take equally long
+with both (`benchmarks/pool.py`).
 """
 
 from __future__ import annotations
@@ -62,13 +63,13 @@ def process_pool(size: int) -> Iterator[None]:
 def parallel_map(function: Callable[..., T], calls: Iterable[tuple[Any, ...]], *, queued: int = 0) -> Iterator[T]:
     """Yield the results of the calls in order, from the processes of the `process_pool` block or from this one.
 
-    Arguments are taken only when a process becomes free. Running calls and waiting results together never outnumber the
-    processes and the queued calls.
+    The next arguments are taken only when a process becomes free. The number of running calls and waiting results never
+    exceeds the number of processes plus ``queued``.
 
     Parameters
     ----------
     function
-        A function of a module. Its arguments and result must be picklable.
+        A function at module level. Its arguments and result must be picklable.
     calls
         The arguments of each call.
     queued

@@ -16,9 +16,9 @@ class Rejections:
     Attributes
     ----------
     requested, made
-        Numbers of requested seeds and of seeds that passed.
+        Number of requested seeds, and number of seeds that were made.
     duplicates
-        Number of seeds that were discarded because an earlier seed is the same up to symmetry.
+        Number of seeds that were discarded because an earlier seed is the same structure up to symmetry.
     skipped
         Number of seeds that were discarded after the last redraw, with ``on_failure: skip``.
     rules

@@ -1,4 +1,4 @@
-"""Seeds as an extended XYZ file. Each frame contains the record of its seed."""
+"""Write seeds to an extended XYZ file. Each structure contains the record of its seed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write_seeds(
     processes: int,
     tell: Callable[[int], None] = lambda n_done: None,
 ) -> dict[str, Any]:
-    """Make the seeds of entries and write them one by one.
+    """Make the seeds of the entries, and write them one by one.
 
     Parameters
     ----------

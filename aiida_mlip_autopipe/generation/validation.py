@@ -18,41 +18,42 @@ from aiida_mlip_autopipe.structures.cells import complete_cell, perpendicular_wi
 from aiida_mlip_autopipe.structures.vacuum import MIN_LAYER_OF_SLAB_A, empty_layers
 
 NOBLE_GASES = (2, 10, 18, 36, 54, 86)
-# Ions of equal sign are farther apart than bonded atoms. The factors multiply the sum of the covalent radii. That of
+# Ions of like charge are farther apart than bonded atoms. The factors multiply the sum of the covalent radii. That for
 # anions is from the shortest contacts around one cation (O–O in nitrates and carbonates 2.17–2.25 Å; others: CI4 1.26,
-# CBr4 1.31, CCl4 1.42). That of cations is from metal–metal bonds along the rutile chain of MoO2 (2.51 Å, 0.81).
+# CBr4 1.31, CCl4 1.42). That for cations is from metal–metal bonds along the rutile chain of MoO2 (2.51 Å, 0.81).
 ANION_FACTOR, ANION_DISTANCE_O = 1.25, 2.0
 CATION_FACTOR = 0.75
-# Min volume per atom over the mean volume of covalent spheres: α-U has 0.66, close-packed metals about 1.2, diamond 3.
+# Minimum volume per atom, divided by the mean volume of the covalent spheres: α-U has 0.66, close-packed metals have
+# about 1.2, and diamond has 3.
 MIN_VOLUME_FACTOR = 0.4
-# Max volume per atom over the mean volume of spheres that are larger by VAN_DER_WAALS_EXTRA Å, the mean difference of
-# van der Waals and covalent radii: close-packed metals have 0.3, rock salt 0.5, zeolites 1.1, ice 1.3,
-# solid hydrogen and open frameworks 3.4.
+# Maximum volume per atom, divided by the mean volume of spheres whose radii are larger by VAN_DER_WAALS_EXTRA Å, the
+# mean difference between van der Waals and covalent radii: close-packed metals have 0.3, rock salt has 0.5, zeolites
+# have 1.1, ice has 1.3, and solid hydrogen and open frameworks have 3.4.
 MAX_VOLUME_FACTOR, VAN_DER_WAALS_EXTRA = 4.0, 0.8
 MAX_DENSITY = 30.0  # g/cm³; osmium, the densest element, has 22.6
 DEFAULT_WIDTH_FACTOR = 2.0
 CHARGE_TOLERANCE = 1e-6  # e
-HEIGHT_TOLERANCE = 1e-6  # relative
+WIDTH_TOLERANCE = 1e-6  # relative
 
 
 class ValidationSettings(Settings):
     """Rules that a seed must satisfy."""
 
     min_distance_factor: float = Field(default=0.6, ge=0, le=1.5)
-    """Minimum distance of two atoms, divided by the sum of their covalent radii. Noble gases have van der
-    Waals radii."""
+    """Minimum distance between two atoms, divided by the sum of their covalent radii. Noble gases have
+    van der Waals radii."""
     min_distances_A: dict[str, float] = Field(default_factory=dict)
     """Minimum distance in Å for specific pairs of elements, such as {O-O: 2.0}. It replaces the factor."""
     like_charges: bool = True
-    """Require larger distances between ions of equal sign, where formal charges are known."""
+    """Require larger distances between ions of like charge, where formal charges are known."""
     max_neighbour_factor: float = Field(default=1.7, ge=0)
-    """Maximum distance of an atom to its nearest neighbour, divided by the sum of their covalent radii. Noble gases are
-    exempt. 0 turns the rule off."""
+    """Maximum distance from an atom to its nearest neighbour, divided by the sum of their covalent radii. Noble gases
+    are exempt. 0 turns the rule off."""
     min_width_factor: float | None = Field(default=None, ge=0)
     """Minimum perpendicular width of the cell along its periodic directions, divided by the cutoff of the calculator.
-    The default is 2, and 0 for `structures`."""
+    The default is 2, but 0 for `structures`."""
     max_atoms: PositiveInt = 500
-    """Maximum number of atoms when a cell that is too small is repeated. If more are needed, the seed is refused."""
+    """Maximum number of atoms after a cell that is too small is repeated. If more are needed, the seed is refused."""
     plausible_volume: bool = True
     """Refuse parent structures whose volume per atom or density does not occur in condensed matter."""
     neutral: bool = True
@@ -63,8 +64,8 @@ class ValidationSettings(Settings):
     max_redraws: int = Field(default=20, ge=0)
     """Maximum number of redraws of a seed that breaks a rule."""
     on_failure: Literal['fail', 'skip'] | None = None
-    """Action after the last redraw: `fail` stops with the broken rule, and `skip` discards the seed and reports it. The
-    default is `fail`, and `skip` for `formula`."""
+    """Action after the last redraw: `fail` stops and reports the broken rule, `skip` discards the seed and counts it in
+    the report. The default is `fail`, but `skip` for `formula`."""
 
     @field_validator('min_distances_A')
     @classmethod
@@ -82,7 +83,7 @@ class ValidationSettings(Settings):
 
     @cached_property
     def pair_limits(self) -> dict[tuple[int, int], float]:
-        """Limits for specific pairs in Å by atomic numbers, in both orders."""
+        """Limits in Å for specific pairs of atomic numbers, in both orders."""
         from ase.data import atomic_numbers
 
         limits = {}
@@ -133,7 +134,7 @@ def check_parent(atoms: Atoms, settings: ValidationSettings, *, charge_allowed: 
 
 
 def check_atoms(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) -> None:
-    """Check distances, isolated atoms, and the minimum perpendicular width of the cell.
+    """Check the distances, the isolated atoms and the perpendicular width of the cell.
 
     Raises
     ------
@@ -191,7 +192,7 @@ def _check_distances(
 
 
 def _check_isolated(atoms: Atoms, settings: ValidationSettings, bonded: np.ndarray, cell: np.ndarray) -> None:
-    """Check the atoms without a close neighbour, with a neighbour list that extends beyond the limit."""
+    """Check the atoms that have no close neighbour, with a neighbour list that extends beyond the limit."""
     alone = np.setdiff1d(np.arange(len(atoms)), bonded)
     alone = alone[~np.isin(atoms.numbers[alone], NOBLE_GASES)]
     if not len(alone):
@@ -225,22 +226,22 @@ def _check_width(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) ->
     limit = factor * cutoff_A
     if not limit or not atoms.pbc.any():
         return
-    heights = np.where(atoms.pbc, perpendicular_widths(atoms), np.inf)
-    axis = int(heights.argmin())
-    value = float(heights[axis])
-    if value < limit * (1 - HEIGHT_TOLERANCE):
+    widths = np.where(atoms.pbc, perpendicular_widths(atoms), np.inf)
+    axis = int(widths.argmin())
+    value = float(widths[axis])
+    if value < limit * (1 - WIDTH_TOLERANCE):
         formula = atoms.get_chemical_formula()
         raise PhysicsViolationError(
             'min_width', (), value, limit,
             f'the cell of {formula} has a perpendicular width of {value:.2f} Å along vector {axis + 1}; the limit is '
-            f'{limit:.2f} Å ({factor:g} times the cutoff of {cutoff_A:g} Å); repeat it '
+            f'{limit:.2f} Å ({factor:g} times the cutoff of {cutoff_A:g} Å); repeat the cell '
             f'{int(np.ceil(limit / value))} times, or lower validation.min_width_factor',
         )  # fmt: skip
 
 
 @cache
 def _closed_shells() -> np.ndarray:
-    """Return the charge of closed-shell anions by atomic number, such as -2 for oxygen; -inf if there is none."""
+    """Return the charge of the closed-shell anion by atomic number, such as -2 for oxygen; -inf if there is none."""
     from pymatgen.core import Element
 
     shells = np.full(119, -np.inf)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 
-# Å around a structure in a direction without a cell vector.
+# Margin in Å around a structure along a missing cell vector.
 MARGIN = 10.0
 
 
 def complete_cell(atoms: Atoms) -> np.ndarray:
-    """Return the cell (3, 3) in Å with all three vectors. Missing ones are as long as the structure and a margin."""
+    """Return the cell (3, 3) in Å with all three vectors. Missing ones are as long as the structure plus a margin."""
     cell = atoms.cell.array
     missing = ~cell.any(axis=1)
     if not missing.any():
@@ -25,7 +25,7 @@ def complete_cell(atoms: Atoms) -> np.ndarray:
 def sort_sites(atoms: Atoms) -> Atoms:
     """Return a crystal with its sites in [0, 1), sorted by element and position.
 
-    Libraries sort the sites of an orbit by numbers that differ by rounding only, so their order depends on the
+    Libraries sort the sites of an orbit by numbers that differ only by rounding errors, so their order depends on the
     processor.
     """
     fractions = atoms.cell.scaled_positions(atoms.positions) % 1.0
@@ -43,7 +43,7 @@ def perpendicular_widths(atoms: Atoms) -> np.ndarray:
 
 def repeats_for_width(atoms: Atoms, min_width_A: float) -> tuple[int, int, int]:
     """Return how many times a cell must be repeated along each periodic vector to reach a perpendicular width."""
-    heights = perpendicular_widths(atoms)
-    counts = np.where(atoms.pbc, np.ceil(min_width_A / heights - 1e-9), 1).astype(int)
+    widths = perpendicular_widths(atoms)
+    counts = np.where(atoms.pbc, np.ceil(min_width_A / widths - 1e-9), 1).astype(int)
     first, second, third = np.maximum(counts, 1).tolist()
     return first, second, third

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 def cubed_atoms(n_atoms: Iterable[int]) -> float:
     """Return the sum of the cubed numbers of atoms over all structures.
 
-    For large cells, the time of a plane-wave code is proportional to it.
+    For large cells, the time of a plane-wave code is proportional to this sum.
 
     Parameters
     ----------

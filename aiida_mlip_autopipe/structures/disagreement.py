@@ -1,4 +1,4 @@
-"""The disagreement of two calculators about the frames of a trajectory: an indicator, not an error bar."""
+"""The disagreement between two calculators on the frames of a trajectory: an indicator, not an error bar."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MEAN = 'committee_mean_force_disagreement_eV_A'
 RELATIVE = 'committee_relative_force_disagreement'
 ENERGY = 'committee_energy_difference_eV'
 FIGURES = (LARGEST, MEAN, RELATIVE, ENERGY)
-"""Names of the figures of a frame, in the order of `compare_labels`. Its row in the dataset has the same keys."""
+"""Names of the figures of a frame, in the order of `compare_labels`. The row of the frame has the same keys."""
 
 
 def compare_labels(first: Trajectory, second: Trajectory) -> dict[str, np.ndarray]:
@@ -51,11 +51,11 @@ def compare_labels(first: Trajectory, second: Trajectory) -> dict[str, np.ndarra
 
 
 def frames_in_common(first: Trajectory, second: Trajectory) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices, in each of two trajectories, of the frames with a common step (k,)."""
+    """Return the indices (k,), in each of two trajectories, of the frames whose step is in both."""
     _, rows, others = np.intersect1d(first.steps, second.steps, assume_unique=True, return_indices=True)
     return rows, others
 
 
 def with_figures(trajectory: Trajectory, figures: Mapping[str, np.ndarray]) -> Trajectory:
-    """Return a trajectory whose frames have the figures of a committee."""
+    """Return the trajectory with the figures of a committee for each frame."""
     return replace(trajectory, extra={**trajectory.extra, **{name: figures[name] for name in FIGURES}})

@@ -47,10 +47,10 @@ class Overlap:
 def find_overlap(
     numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, factor: float
 ) -> Overlap | None:
-    """Return the two atoms that are closest relative to their radii, if closer than a factor times their sum."""
+    """Return the two atoms that are closest relative to the sum of their radii, if closer than ``factor`` times it."""
     radii = covalent_radii[numbers]
     full = complete_cell(cell)
-    # A large empty cell would have millions of bins as wide as the cutoff.
+    # With bins as wide as the cutoff, a large empty cell would have millions of bins.
     width = (abs(np.linalg.det(full)) / (MAX_BINS_PER_ATOM * len(positions))) ** (1.0 / 3.0)
     cutoff = max(factor * 2.0 * float(radii.max()), float(width))
     first, second, distances = neighbour_list('ijd', positions=positions, cell=full, pbc=pbc, cutoff=cutoff)
@@ -76,12 +76,12 @@ def find_detached(
     positions, cell, pbc
         The structure in Å.
     reach
-        Maximum distance of two connected atoms by the nearest image, in Å.
+        Maximum distance between two connected atoms, to the nearest image, in Å.
     groups
         Number of the group of each atom (n,), from `find_groups`.
     """
-    # Distances that are not exact are upper bounds, so atoms that they connect are connected. Most structures need no
-    # second pass.
+    # Distances that are not exact are upper bounds, so they only connect atoms that are within reach. Most structures
+    # need no second pass.
     for cutoff in (0.0, reach):
         parts = find_groups(positions, cell, pbc, reach, cutoff)
         _, first, of_group = np.unique(groups, return_index=True, return_inverse=True)
@@ -98,7 +98,7 @@ def find_detached(
 def find_groups(
     positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, reach: float, exact_below: float
 ) -> np.ndarray:
-    """Return the number of the group of each atom (n,). Atoms within a reach, in Å, are in the same group.
+    """Return the number of the group of each atom (n,). Atoms within ``reach`` in Å are in the same group.
 
     Distances are exact below ``exact_below``; longer ones are upper bounds.
     """
@@ -111,16 +111,16 @@ def find_groups(
 
 
 def nearest_distances(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:
-    """Return the distance in Å of each atom to its nearest neighbour: exact below the cutoff, else an upper bound."""
+    """Return the distance in Å from each atom to its nearest neighbour: exact below the cutoff, else an upper bound."""
     return np.concatenate([block.min(axis=1) for _, block in distance_blocks(positions, cell, pbc, cutoff)])
 
 
 def distance_blocks(
     positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the distances of all pairs by the nearest image, with as many images as a cutoff requires.
+    """Yield the distances of all pairs to the nearest image, with as many images as the cutoff requires.
 
-    With scaled components wrapped to at most one half, an image that is ``s`` cells away along an axis is at least
+    If scaled components are wrapped to at most one half, an image that is ``s`` cells away along an axis is at least
     ``(s - 1/2)`` perpendicular widths of the cell away.
 
     Yields

@@ -44,12 +44,12 @@ ENERGY_TOLERANCE = 1e-5
 VOLUME_TOLERANCE = 1e-4
 """Relative."""
 FORCE_TOLERANCE = 1e-3
-"""eV/Å, for every sixteenth of the sorted norms of the forces."""
+"""eV/Å, for each of the 17 quantiles of the norms of the forces."""
 DESCRIPTOR_TOLERANCE = 1e-4
 """Distance between descriptors, which are unit vectors."""
 
-REACH = 1.6  # range of an atom in sums of covalent radii; refinement extends it
-MIN_REACH_A = 4.5  # extends across the gap between layers without bonds
+REACH = 1.6  # range of an atom in sums of covalent radii; each refinement extends it
+MIN_REACH_A = 4.5  # reaches across the gap between unbonded layers
 N_REFINEMENTS = 3
 # Å; shifts the round distances of ideal lattices away from the boundaries between two steps.
 OFFSET = 0.0031415926
@@ -65,7 +65,7 @@ def are_identical(first: Atoms, second: Atoms) -> bool:
 
 def content_digest(numbers: np.ndarray, pbc: np.ndarray, cell: np.ndarray, positions: np.ndarray) -> bytes:
     """Return a digest of the elements, periodic directions, cell and positions."""
-    # Adding zero turns -0.0 into 0.0, which is equal but has other bits.
+    # Adding zero turns -0.0 into 0.0, which is equal but has different bits.
     arrays = (np.asarray(array, dtype='<f8') + 0.0 for array in (cell, positions))
     header = numbers.astype('<i8').tobytes() + np.asarray(pbc, dtype=bool).tobytes()
     return hashlib.sha256(header + b''.join(array.tobytes() for array in arrays)).digest()
@@ -73,7 +73,7 @@ def content_digest(numbers: np.ndarray, pbc: np.ndarray, cell: np.ndarray, posit
 
 @dataclass
 class Fingerprints:
-    """The fingerprints with which the next seed is compared.
+    """The fingerprints for the comparison with the next seed.
 
     Attributes
     ----------
@@ -184,9 +184,9 @@ class LabelledStructures:
 
 
 def force_quantiles(forces: np.ndarray) -> np.ndarray:
-    """Return every sixteenth of the sorted norms of forces (n, 3), in the same unit (17,).
+    """Return the quantiles 0, 1/16, 2/16, …, 1 of the norms of forces (n, 3), in the same unit (17,).
 
-    Each quantile is one of the norms, without interpolation, so a supercell has the quantiles of its primitive cell.
+    Each quantile is one of the norms and not interpolated, so a supercell has the quantiles of its primitive cell.
     """
     norms = np.sort(np.sqrt((forces**2).sum(axis=1)))
     places = -(-len(norms) * np.arange(17) // 16) - 1

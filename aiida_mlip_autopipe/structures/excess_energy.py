@@ -1,4 +1,4 @@
-"""The energy of a structure above the minimum of its composition."""
+"""The energy of a structure above the minimum for its composition."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def excess_energies(energies: np.ndarray, compositions: Sequence[str]) -> np.ndarray:
-    """Return the energies above the minimum of the same composition.
+    """Return the energies above the minimum energy of the same composition.
 
     Parameters
     ----------

@@ -66,13 +66,13 @@ class Provenance(Settings):
     precision: str | None = None
     """Floating point type of the model, such as ``float32``."""
     rank: int = Field(ge=0)
-    """Place in the order of selection, from 0."""
+    """Position in the order of selection, from 0."""
     distance: float | None = None
     """Distance to the frames that were selected before, if the sampler computes it."""
     gain: float | None = None
-    """Gain from adding the frame to those selected before, in the measure of the sampler, if it has one."""
+    """Gain from adding the frame to those selected before, in the sampler's measure, if it has one."""
     split: Split | None = None
-    """The set of the row, if a set was held out of the selection: ``train``, ``valid`` or ``test``."""
+    """The set that contains the row, if a set was held out of the selection: ``train``, ``valid`` or ``test``."""
     committee: str | None = None
     """Level of theory of the second calculator that evaluated the frame, if there was one."""
     committee_environment: str | None = None
@@ -107,7 +107,7 @@ class Provenance(Settings):
 
 
 def searchable(text: str) -> str:
-    """Return text for ASE's database. Text that reads as a number or a truth value gets an underscore in front."""
+    """Return text for ASE's database. Text that reads as a number or a truth value is prefixed with an underscore."""
     from ase.db.core import str_represents
 
-    return f'_{text}' if any(str_represents(text, kind) for kind in (bool, int, float)) else text
+    return f'_{text}' if any(str_represents(text, target) for target in (bool, int, float)) else text

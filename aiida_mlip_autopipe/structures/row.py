@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.structures.provenance import Provenance, searchable
 # Key in the data of a row for the energies of isolated atoms, eV by symbol, of the elements of its seed.
 ISOLATED_ATOMS = 'isolated_atoms'
 # eV; results from a GPU are not reproducible to the last bit.
-SAME_ENERGY = 1e-3
+ENERGY_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Row:
         Further data: ``provenance``, ``seed`` with the full record of the seed, and, if known, ``isolated_atoms`` with
         the energies of isolated atoms at the level of theory of the labels, eV by symbol.
     id
-        Number in the database; None if the row is not in a database.
+        Id in the database; None if the row is not in a database.
     """
 
     atoms: Atoms
@@ -115,7 +115,7 @@ def make_row(
 
 
 def isolated_atom_energies(rows: Iterable[Row]) -> dict[str, float] | None:
-    """Collect the energies of isolated atoms from rows.
+    """Collect the energies of isolated atoms from the rows.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def isolated_atom_energies(rows: Iterable[Row]) -> dict[str, float] | None:
     for row in rows:
         elements.update(zip(row.atoms.numbers.tolist(), row.atoms.get_chemical_symbols(), strict=True))
         for symbol, energy in row.data.get(ISOLATED_ATOMS, {}).items():
-            if abs(known.setdefault(symbol, energy) - energy) > SAME_ENERGY:
+            if abs(known.setdefault(symbol, energy) - energy) > ENERGY_TOLERANCE:
                 raise AutopipeError(
                     Code.LEVELS_MIXED,
                     f'the rows have {known[symbol]:g} and {energy:g} eV for an isolated atom of {symbol}: '

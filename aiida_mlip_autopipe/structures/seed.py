@@ -13,9 +13,10 @@ from ase import Atoms
 
 
 class Place(NamedTuple):
-    """The position of a seed in its entry of the config, by which lists and ranges of the exploration are assigned.
+    """The position of a seed in its entry of the config.
 
-    It does not depend on other entries or on the number of seeds.
+    The exploration uses it to assign the items of lists and the values of ranges. It does not depend on other entries
+    or on the number of seeds.
 
     Attributes
     ----------
@@ -24,7 +25,7 @@ class Place(NamedTuple):
     position
         Index among the structures that the entry uses in turn: compositions of a grid, points of a volume scan, files.
     round
-        How many times all of them were used before.
+        How many times all of these structures were used before.
     """
 
     offset: int = 0
@@ -57,7 +58,7 @@ class Seed:
 
     @cached_property
     def seed_id(self) -> str:
-        """Hash of the content, 16 hexadecimal digits. Equal structures that were made in the same way share it."""
+        """Hash of the content, 16 hexadecimal digits, the same for equal structures that were made in the same way."""
         digest = hashlib.sha256()
         for name, array in sorted(self.arrays().items()):
             digest.update(name.encode())

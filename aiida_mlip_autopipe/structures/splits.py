@@ -1,4 +1,4 @@
-"""Divide groups of structures into a training, a validation and a test set. No group is in two sets."""
+"""Divide groups of structures between a training, a validation and a test set. No group is in two sets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def assign_groups(
 
     The order of the groups depends only on their names and the random seed, so an additional group changes the set of
     hardly any other group. The test set is filled first, then the validation set, each until another group would move
-    it farther from its fraction. A fraction above zero gets at least one group, as long as one is left for training.
+    it farther from its fraction. A set whose fraction is above zero gets at least one group, as long as one is left for
+    training.
 
     Parameters
     ----------

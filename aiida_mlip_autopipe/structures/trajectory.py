@@ -27,7 +27,7 @@ class Trajectory:
         Å, (f, n, 3) and (f, 3, 3).
     energies, forces, stresses
         eV (f,), eV/Å (f, n, 3), eV/Å³ (f, 6) in ASE's sign and Voigt order xx, yy, zz, yz, xz, xy. The stress is
-        NaN if the structure is not periodic or the calculator has no stress.
+        NaN if the structure is not periodic or the calculator computes no stress.
     temperatures
         Instantaneous temperature of the free degrees of freedom in K (f,).
     extra

@@ -1,4 +1,4 @@
-"""Every example config gives its seeds."""
+"""Every example config gives all its seeds."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def ids(result) -> list[str]:
     return [seed.seed_id for seed in result.seeds]
 
 
-def test_equal_configs_give_identical_bits(generate):
+def test_equal_configs_give_identical_seeds(generate):
     first, second = generate(ALLOY, OTHER), generate(ALLOY, OTHER)
     assert ids(first) == ids(second)
     assert all(
@@ -32,7 +32,7 @@ def test_equal_configs_give_identical_bits(generate):
     )
 
 
-def test_another_random_seed_gives_other_seeds(generate):
+def test_a_different_random_seed_gives_different_seeds(generate):
     assert not set(ids(generate(ALLOY))) & set(ids(generate(ALLOY, random_seed=8)))
 
 
@@ -135,7 +135,7 @@ ORDERED = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'arrangement'
 SCANNED = {**ORDERED, 'supercell': [2, 1, 1], 'perturb': {'volume_scan': [0.0, 0.1, 0.2]}}
 
 
-def test_a_structure_of_an_earlier_entry_is_discarded_without_changing_others(generate):
+def test_a_structure_of_an_earlier_entry_is_discarded_without_changing_other_seeds(generate):
     alone, last = generate(SCANNED), generate(ALLOY)
     result = generate(ORDERED, ALLOY, SCANNED, {**ORDERED, 'supercell': [1, 1, 2]})
     assert ids(result) == [*ids(generate(ORDERED)), *ids(last), *ids(alone)[1:]]
@@ -153,7 +153,7 @@ CROWDED = {**OTHER, 'n_seeds': 9, 'perturb': {'rattle_A': 0.12, 'n_variants': 4}
 SLICED = [ORDERED, ALLOY, REPEATING, SCANNED, CROWDED, {**ORDERED, 'supercell': [1, 1, 2]}, SCANNED]
 
 
-def made_in_slices(generate, entries, size):
+def make_in_slices(generate, entries, size):
     n_seeds, fingerprints, parts = 30, None, []
     for start in range(0, n_seeds, size):
         stop = min(start + size, n_seeds)
@@ -176,7 +176,7 @@ def test_slices_of_any_size_give_all_seeds_and_make_each_once(generate, make_ent
         'make_one',
         lambda entry, index, *rest: made.append((entry.streams, index)) or make_one(entry, index, *rest),
     )
-    parts = made_in_slices(generate, SLICED, size)
+    parts = make_in_slices(generate, SLICED, size)
     assert len(made) == len(set(made)) == 30
 
     seeds = [seed for part in parts for seed in part.seeds]
@@ -190,7 +190,7 @@ def test_slices_of_any_size_give_all_seeds_and_make_each_once(generate, make_ent
     assert parts[-1].fingerprints is None
 
 
-def test_rejected_draws_of_a_parent_are_counted_once_for_any_slices(generate, monkeypatch):
+def test_rejected_draws_of_a_parent_are_counted_once_for_slices_of_any_size(generate, monkeypatch):
     entry = {**ALLOY, 'n_seeds': 6, 'perturb': {'rattle_A': 0.01, 'n_variants': 3}}
     refused, draw_parent = [], AlloyGenerator.draw_parent
 
@@ -222,10 +222,10 @@ def test_a_slice_returns_fingerprints_only_if_the_next_one_needs_them(generate):
 
 
 def test_the_fingerprints_of_the_caller_are_not_changed(generate):
-    given = generate(REPEATING, stop=3).fingerprints
-    first = generate(REPEATING, start=3, stop=6, fingerprints=given)
-    assert ids(generate(REPEATING, start=3, stop=6, fingerprints=given)) == ids(first)
-    assert first.fingerprints.own > given.own
+    first_part = generate(REPEATING, stop=3).fingerprints
+    first = generate(REPEATING, start=3, stop=6, fingerprints=first_part)
+    assert ids(generate(REPEATING, start=3, stop=6, fingerprints=first_part)) == ids(first)
+    assert first.fingerprints.own > first_part.own
 
 
 def test_a_random_draw_is_not_repeated_because_of_another_entry(generate):

@@ -26,7 +26,7 @@ COPPER = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
         (3, ('of',), Code.TYPE_WRONG, 'kind'),
     ],
 )
-def test_an_error_in_the_inner_entry_is_reported_at_its_place(make_entries, of, place, code, value):
+def test_an_error_in_the_inner_entry_is_reported_at_its_location(make_entries, of, place, code, value):
     with refused(code, value) as caught:
         make_entries({'kind': 'surface', 'of': of})
     assert caught.value.errors()[0]['loc'] == (0, 'surface', *place)

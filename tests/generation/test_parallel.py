@@ -1,4 +1,4 @@
-"""Several processes make the same seeds as one: bits, order and report."""
+"""Several processes make the same seeds as one process, to the last bit, in the same order and with the same report."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def impatient(monkeypatch):
 
 @pytest.mark.integration
 @pytest.mark.parametrize('entries', [[CROWDED, *REPEATING, CROWDED], [CROWDED, SQS]])
-def test_bits_and_report_do_not_depend_on_the_number_of_processes(make_entries, impatient, entries):
+def test_seeds_and_report_do_not_depend_on_the_number_of_processes(make_entries, impatient, entries):
     entries = make_entries(*entries)
     expected = generate_seeds(entries, random_seed=7, cutoff_A=0.0)
     seeds = [(seed.seed_id, seed.atoms.positions.tobytes(), seed.record) for seed in expected.seeds]

@@ -107,7 +107,7 @@ def test_a_volume_scan_of_a_slab_scales_its_plane_but_not_its_vacuum():
     assert np.allclose(scaled.positions[:, 2], slab.positions[:, 2])
 
 
-def test_perturbed_variants_of_a_composed_parent_share_its_ancestor(generate):
+def test_variants_of_one_nested_parent_record_the_same_parent(generate):
     slab = {'kind': 'surface', 'of': {'kind': 'alloy', 'composition': {'Cu': 0.75, 'Au': 0.25}},
             'miller_indices': [[1, 0, 0]], 'n_layers': 4}  # fmt: skip
     perturb = {'rattle_A': 0.02, 'anisotropic_strain': 0.02, 'volume_scan': [-0.1, 0.1], 'supercell': [2, 1, 1]}

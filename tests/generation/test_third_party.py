@@ -1,4 +1,4 @@
-"""A kind that another package adds by an entry point works like a built-in one."""
+"""A kind that another package adds through an entry point works like a built-in kind."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_kind_of_another_package_gives_seeds():
     assert json.loads(done.stdout.splitlines()[-1]) == [['molecular_crystal', 'H2O']] * 2 + [['alloy', 'Cu']]
 
 
-def test_without_the_package_its_kind_is_unknown():
+def test_a_kind_is_unknown_without_its_package():
     done = run()
     assert done.returncode != 0
     assert 'molecular_crystal' in done.stderr

@@ -45,13 +45,13 @@ def test_coincident_atoms_are_found():
     assert broken_rule(pair('Cu2', 0.0)).rule == 'min_distance'
 
 
-def test_a_pair_of_elements_can_have_a_separate_limit():
+def test_a_pair_of_elements_can_have_its_own_limit():
     assert broken_rule(pair('O2', 1.21)) is None
     assert broken_rule(pair('O2', 1.21), min_distances_A={'O-O': 1.3}).limit == 1.3
     assert broken_rule(pair('CuO', 0.9), min_distances_A={'O-Cu': 0.8}) is None
 
 
-def test_ions_of_equal_sign_need_larger_distances():
+def test_ions_of_like_charge_need_larger_distances():
     peroxide = pair('O2', 1.5)
     assert broken_rule(peroxide) is None
     peroxide.set_initial_charges([-2, -2])
@@ -67,7 +67,7 @@ def test_ions_of_equal_sign_need_larger_distances():
     [('S2', -2, 2.2, 1.25 * 2.10), ('Cl2', -1, 2.5, 1.25 * 2.04), ('OF', [-2, -1], 1.5, 1.25 * 1.23),
      ('Mg2', 2, 2.0, 0.75 * 2.82), ('O2', -2, 1.99, 2.0)],
 )  # fmt: skip
-def test_anions_and_cations_have_separate_limits(symbols, charge, distance, limit):
+def test_anions_and_cations_have_different_limits(symbols, charge, distance, limit):
     ions = pair(symbols, distance)
     ions.set_initial_charges(np.broadcast_to(charge, 2))
     for reach in (1.7, 0):
@@ -157,6 +157,6 @@ def test_formal_charges_must_sum_to_zero():
         ('O-O', -1, Code.VALUE_INVALID, 'O-O: -1'),
     ],
 )
-def test_a_min_distance_needs_a_pair_of_elements_and_a_positive_number(pair, distance, code, value):
+def test_a_minimum_distance_needs_a_pair_of_elements_and_a_positive_number(pair, distance, code, value):
     with refused(code, 'min_distances_A', value):
         ValidationSettings(min_distances_A={pair: distance})

@@ -1,4 +1,4 @@
-"""The disagreement of two calculators, for numbers that can be checked by hand."""
+"""The disagreement between two calculators, with numbers that can be checked by hand."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_figures_follow_their_definition():
     assert figures[ENERGY] == pytest.approx([0.5])
 
 
-def test_equal_labels_have_no_disagreement_even_without_forces():
+def test_equal_labels_have_no_disagreement_even_if_all_forces_are_zero():
     same = frames([[[1, 2, 3]], [[0, 0, 0]]], [1.0, 1.0])
     figures = compare_labels(same, same)
     assert all((figures[name] == 0).all() for name in FIGURES)
@@ -51,7 +51,7 @@ def test_opposite_forces_have_a_relative_disagreement_of_two():
     assert figures[RELATIVE] == pytest.approx([2.0])
 
 
-def test_frames_that_the_second_trajectory_lacks_are_nan():
+def test_figures_are_nan_for_frames_that_the_second_trajectory_lacks():
     first = frames([[[1, 0, 0]], [[2, 0, 0]], [[3, 0, 0]]], [0, 0, 0], steps=[10, 20, 30])
     second = frames([[[3, 0, 1]], [[np.nan] * 3]], [0, np.nan], steps=[30, 10])
     figures = compare_labels(first, second)

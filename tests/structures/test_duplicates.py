@@ -5,7 +5,7 @@ from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, force_
 
 
 @pytest.mark.parametrize('n', [1, 2, 15, 16, 17, 64])
-def test_quantiles_are_not_interpolated_and_a_supercell_has_the_same(n):
+def test_quantiles_are_not_interpolated_and_are_the_same_for_a_supercell(n):
     forces = np.random.default_rng(n).normal(size=(n, 3))
     norms = np.linalg.norm(forces, axis=1)
     expected = np.quantile(norms, np.linspace(0, 1, 17), method='inverted_cdf')

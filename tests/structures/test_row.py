@@ -57,7 +57,7 @@ def test_positions_that_are_not_finite_are_refused(slab, make_provenance):
         make_row(slab, make_provenance(), {})
 
 
-def test_labels_that_are_missing_or_of_another_structure_are_refused(slab, make_provenance):
+def test_missing_labels_and_labels_of_another_structure_are_refused(slab, make_provenance):
     row = make_row(slab, make_provenance(), {})
     row.atoms.rattle(1e-6)
     with refused(Code.LABELS_OUTDATED):
@@ -66,6 +66,6 @@ def test_labels_that_are_missing_or_of_another_structure_are_refused(slab, make_
         _ = Row(slab.copy(), id=3).labels
 
 
-def test_a_row_can_lack_a_stress(slab, make_provenance):
+def test_a_row_needs_no_stress(slab, make_provenance):
     del slab.calc.results['stress']
     assert 'stress' not in make_row(slab, make_provenance(), {}).atoms.calc.results

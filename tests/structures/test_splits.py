@@ -7,7 +7,7 @@ def n_rows(assigned, sizes, split):
     return sum(sizes[group] for group, found in assigned.items() if found == split)
 
 
-def test_sets_have_their_fractions_and_every_group_is_in_one():
+def test_sets_have_their_fractions_and_every_group_is_in_one_set():
     sizes = {f'g{i}': 1 + i % 5 for i in range(200)}
     assigned = assign_groups(sizes, valid_fraction=0.2, test_fraction=0.1, random_seed=3)
     assert set(assigned) == set(sizes)

@@ -1,4 +1,4 @@
-"""A stand-in for the Materials Project: a local server that gives its client the same answer to all requests."""
+"""A stand-in for the Materials Project: a local server that returns the same entries for all queries of its client."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A stand-in for an OPTIMADE database: a local server that answers a few queries as the specification requires.
 
-It compares complete filters and does not parse them. Tests with it check the requests and the reading of answers, but
-not how a real database interprets a filter.
+It compares complete filters and does not parse them. It tests the requests and how answers are read, but not how a real
+database interprets a filter.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ FIELDS = {'lattice_vectors', 'cartesian_site_positions', 'species', 'species_at_
 
 
 def structure(
-    name: str, symbols: Sequence[str], *, a_A: float = 4.0, concentration: float = 1.0, kinds: Sequence[str] = ()
+    name: str, symbols: Sequence[str], *, a_A: float = 4.0, concentration: float = 1.0, species: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return an entry with atoms on the diagonal of a cube. Their species are in alphabetical order by default."""
+    """Return an entry with atoms on the diagonal of a cube. By default, the species are in alphabetical order."""
     n_sites = len(symbols)
     return {
         'id': name,
@@ -32,7 +32,7 @@ def structure(
             'species_at_sites': list(symbols),
             'species': [
                 {'name': symbol, 'chemical_symbols': [symbol], 'concentration': [concentration]}
-                for symbol in kinds or sorted(set(symbols))
+                for symbol in species or sorted(set(symbols))
             ],
         },
     }

@@ -1,4 +1,4 @@
-"""Comparison of two structures in all their properties."""
+"""Compare all properties of two structures."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Chemistry:
         The structure type, for messages.
     sites
         Fraction of each element on the cation sites (A, B) and on the anion sites X.
-    given
+    user_states
         Oxidation states from the user.
     compensation
         ``vacancies`` or ``none``.
@@ -37,14 +37,14 @@ class Chemistry:
 
     name: str
     sites: Mapping[str, dict[str, float]]
-    given: Mapping[str, tuple[int, ...]]
+    user_states: Mapping[str, tuple[int, ...]]
     compensation: str
 
     def candidates(self, symbol: str, *, common: bool) -> tuple[int, ...]:
         """Return the states that an element may have: those from the user, otherwise the known ones."""
-        given = self.given.get(symbol)
-        if given:
-            return given
+        from_user = self.user_states.get(symbol)
+        if from_user:
+            return from_user
         is_anion = symbol in self.sites['X']
         # Peroxides and polysulfides must be requested; they are not guessed.
         found = known_states(symbol, -1 if is_anion else 1, common=common or is_anion)
@@ -56,14 +56,14 @@ class Chemistry:
         return found
 
     def guess(self, counts: dict[str, int]) -> States:
-        """Return states that balance the host, with as few uncommon states as possible.
+        """Return states that balance the host with as few uncommon states as possible.
 
-        If no combination balances and compensation is off, return the states with the smallest total charge.
+        If no combination balances it and compensation is off, return the states with the smallest total charge.
 
         Raises
         ------
         AutopipeError
-            If no combination balances and compensation is on.
+            If no combination of states balances it and compensation is on.
         """
         # Elements with many known states are the first to get an uncommon one: Mn3+ La3+ in LaMnO3, not Mn4+ La2+.
         by_variety = sorted(counts, key=lambda symbol: -len(self.candidates(symbol, common=False)))
@@ -97,9 +97,10 @@ class Chemistry:
             for by_symbol in shifted.values():
                 for symbol, count in by_symbol.items():
                     totals[symbol] = totals.get(symbol, 0) + count
-            given = self.given
+            from_user = self.user_states
             candidates = {
-                s: tuple(host[s]) if s in host and s not in given else self.candidates(s, common=True) for s in totals
+                s: tuple(host[s]) if s in host and s not in from_user else self.candidates(s, common=True)
+                for s in totals
             }
             balanced = balance(totals, candidates)
             states = balanced or nearest_states(totals, candidates)
@@ -114,7 +115,7 @@ class Chemistry:
                         raise AutopipeError(
                             Code.CHARGE_UNBALANCED,
                             f'{describe_states(states)} would need {number} vacancies on {present} sites of {symbol}; '
-                            f'the maximum fraction is {MAX_VACANT_FRACTION:g}: use less of the minor element',
+                            f'the maximum vacant fraction is {MAX_VACANT_FRACTION:g}: use less of the minor element',
                         )
                 return states, vacancies
         raise AutopipeError(
@@ -122,7 +123,7 @@ class Chemistry:
         )
 
     def _vacancies(self, states: States) -> dict[str, int] | None:
-        """Return the host element and the number of its ions to remove, or None if no number fits."""
+        """Return the host element and how many of its ions to remove, or None if no number compensates the charge."""
         excess = total_charge(states)
         hosts = ('X',) if excess < 0 else tuple(role for role in sorted(self.sites) if role != 'X')
         for role in hosts:

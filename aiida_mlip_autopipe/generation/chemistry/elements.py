@@ -11,7 +11,7 @@ from pydantic import AfterValidator
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
 
-# Maximum deviation of the sum of fractions from 1. It allows three thirds that are written as 0.333.
+# Maximum deviation of the sum of fractions from 1. It allows three fractions of 0.333.
 FRACTION_TOLERANCE = 2e-3
 
 
@@ -27,7 +27,7 @@ def check_symbol(symbol: str) -> str:
     close += difflib.get_close_matches(symbol.capitalize(), chemical_symbols[1:], 1, 0.4)
     close += [known for known in chemical_symbols[1:] if known[0] == symbol[:1].upper()]
     nearest = close[0] if close else 'H'
-    raise fault(Code.ELEMENT_UNKNOWN, f"{symbol!r} is not an element's symbol", nearest=nearest)
+    raise fault(Code.ELEMENT_UNKNOWN, f'{symbol!r} is not the symbol of an element', nearest=nearest)
 
 
 def _check_composition(fractions: dict[str, float]) -> dict[str, float]:
@@ -66,8 +66,8 @@ Composition = Annotated[dict[Element, float], AfterValidator(_check_composition)
 Formula = Annotated[str, AfterValidator(_check_formula)]
 
 
-def realise_counts(fractions: dict[str, float], n_sites: int) -> dict[str, int]:
-    """Return the integer counts nearest to a composition, by largest remainder.
+def nearest_counts(fractions: dict[str, float], n_sites: int) -> dict[str, int]:
+    """Return the integer counts nearest to a composition, by the largest remainder method.
 
     Every element first gets the integer part of its number of sites. The remaining sites go to the elements with the
     largest remainders; of equal remainders, the first has priority.

@@ -34,7 +34,7 @@ def balance(counts: dict[str, int], candidates: dict[str, tuple[int, ...]]) -> S
     """Return oxidation states with total charge zero, or None.
 
     One state for each element is tried first, in the order of the candidates. Then mixed valence is tried: one element
-    in two neighbouring states, such as Fe in Fe₃O₄.
+    in two consecutive candidate states, such as Fe in Fe₃O₄.
     """
     symbols = list(counts)
     choices = sorted(product(*(range(len(candidates[symbol])) for symbol in symbols)), key=lambda c: (sum(c), c))
@@ -67,8 +67,8 @@ def nearest_states(counts: dict[str, int], candidates: dict[str, tuple[int, ...]
 def states_around(symbol: str, mean: float) -> tuple[int, int]:
     """Return the closest known oxidation states of an element below and above a mean state.
 
-    They have the sign of the mean, and are equal if the mean is a known state. If none is known on one side, as for the
-    half charge of a superoxide, the integers around the mean are returned.
+    They have the sign of the mean, and are equal if the mean is a known state. If none is known on one side, as for
+    the -1/2 of oxygen in a superoxide, the integers around the mean are returned.
     """
     if mean == 0:
         return 0, 0
@@ -81,17 +81,17 @@ def states_around(symbol: str, mean: float) -> tuple[int, int]:
 
 
 def has_no_ions(symbols: Collection[str]) -> bool:
-    """Return whether there is a single element or metals only, for which oxidation states are not defined."""
+    """Return whether there is only one element or only metals, for which oxidation states are not defined."""
     from pymatgen.core import Element
 
     return len(symbols) == 1 or all(Element(symbol).is_metal for symbol in symbols)
 
 
 def guess_states(counts: dict[str, int]) -> dict[str, float] | None:
-    """Return the mean oxidation state of each element in a formula, or None if no known states balance it.
+    """Return the mean oxidation state of each element in a formula, or None if no known states balance the formula.
 
-    The guess is pymatgen's, ranked by the frequency of the states in known compounds. If none balances, all known
-    states are tried, such as Cl⁷⁺ in NaClO₄. A mean that is not an integer represents mixed valence, even if the
+    The guess is pymatgen's, ranked by the frequency of the states in known compounds. If none of these balances it, all
+    known states are tried, such as Cl⁷⁺ in NaClO₄. A mean that is not an integer represents mixed valence, even if the
     reduced formula contains a single atom of the element, such as Bi in BaBiO₃. The most electronegative element is the
     anion, and guesses with a single state of the anion have priority: Fe²⁺ S⁻ in FeS₂, not Fe³⁺.
 
@@ -120,7 +120,7 @@ def guess_states(counts: dict[str, int]) -> dict[str, float] | None:
 
 
 def _electronegativity(symbol: str) -> float:
-    """Return Pauling's electronegativity, or 0 if there is none, as for the light noble gases."""
+    """Return the Pauling electronegativity, or 0 if there is none, as for the light noble gases."""
     from pymatgen.core import Element
 
     with warnings.catch_warnings():
@@ -130,7 +130,7 @@ def _electronegativity(symbol: str) -> float:
 
 
 def guess_charges(atoms: Atoms) -> None:
-    """Set formal charges as initial charges, if a structure has none and its composition determines them.
+    """Set formal charges as initial charges if the structure has none and its composition determines them.
 
     Structures of metals or of a single element get none.
     """
@@ -154,7 +154,7 @@ def describe_states(states: States) -> str:
 
 @cache
 def ionic_radius(symbol: str, state: int, coordination: int) -> float | None:
-    """Return the radius of an ion in Å for the nearest tabulated coordination, and for high spin if spins differ.
+    """Return the radius of an ion in Å, for the nearest tabulated coordination and for high spin if the spin matters.
 
     The values are from R. D. Shannon, Acta Cryst. A 32, 751 (1976), in pymatgen. Return None for an unlisted ion.
     """

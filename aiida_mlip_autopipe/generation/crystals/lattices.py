@@ -31,8 +31,9 @@ def unit_cell(lattice: Lattice, a_A: float, c_over_a: float = IDEAL_C_OVER_A) ->
 def atomic_volume(symbol: str) -> float:
     """Return the volume per atom of an element at ambient conditions, in Å³.
 
-    It is from the lattice constants in `ase.data.reference_states` (mostly Ashcroft and Mermin 1976, from Wyckoff) if
-    the ground state is fcc, bcc, hcp, sc or diamond, and from the molar volume in pymatgen otherwise.
+    If the ground state is fcc, bcc, hcp, sc or diamond, it is calculated from the lattice constants in
+    `ase.data.reference_states` (mostly Ashcroft and Mermin 1976, from Wyckoff), otherwise from the molar volume in
+    pymatgen.
     """
     from ase.data import atomic_numbers, reference_states
 
@@ -52,7 +53,7 @@ def atomic_volume(symbol: str) -> float:
 
 @cache
 def tabulated_c_over_a(symbol: str) -> float:
-    """Return c/a of an element: its own if its ground state is hcp, otherwise the ideal value."""
+    """Return the c/a of an element if its ground state is hcp, otherwise the ideal value."""
     from ase.data import atomic_numbers, reference_states
 
     state = reference_states[atomic_numbers[symbol]]

@@ -24,13 +24,13 @@ class SqsSettings(Settings):
     """Settings of the search for special quasi-random structures."""
 
     pair_cutoff: PositiveFloat = 2.05
-    """Maximum distance of the pairs of sites that should be uncorrelated, in nearest-neighbour distances."""
+    """Maximum distance between two sites that should be uncorrelated, in nearest-neighbour distances."""
     triplet_cutoff: float = Field(default=1.05, ge=0)
-    """The same for triplets of sites; 0 ignores triplets."""
+    """Maximum distance between two sites of a triplet, in the same unit; 0 ignores triplets."""
     n_steps: PositiveInt | None = None
     """Number of steps of an annealing run; by default 5000 for each pair of elements."""
     n_restarts: PositiveInt = 1
-    """Number of annealing runs, of which the best result is kept. `mlip-autopipe generate` runs them in parallel."""
+    """Number of annealing runs. The best result is kept. `mlip-autopipe generate` runs them in parallel."""
     time_limit_s: PositiveFloat | None = None
     """Time in seconds after which no new annealing run starts; the best result so far is kept. With a limit, the result
     depends on the speed of the machine and on the number of processes."""
@@ -58,12 +58,12 @@ def find_sqs(
     settings
         Settings of the search.
     rng
-        Generator of the random seeds of the annealing runs.
+        Source of the random seeds of the annealing runs.
 
     Returns
     -------
     Atoms, float
-        The structure, and its largest Warren–Cowley parameter within the cutoff of the pairs.
+        The structure, and its largest Warren–Cowley parameter within the pair cutoff.
     """
     try:
         import icet  # noqa: F401 (reports a missing package before processes start)
@@ -126,7 +126,7 @@ def largest_short_range_order(atoms: Atoms, cutoff_A: float) -> float:
 
 @contextmanager
 def _round_scores() -> Iterator[None]:
-    """Round the scores of icet, since rounding errors would otherwise decide whether a random number is drawn."""
+    """Round the scores of icet. Rounding errors would otherwise decide whether a random number is drawn."""
     from mchammer.calculators import target_vector_calculator as module
 
     exact = module.compare_cluster_vectors

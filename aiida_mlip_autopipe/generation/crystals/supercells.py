@@ -11,7 +11,7 @@ from ase import Atoms
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.generation.base import Requirements
-from aiida_mlip_autopipe.generation.chemistry.elements import realise_counts
+from aiida_mlip_autopipe.generation.chemistry.elements import nearest_counts
 from aiida_mlip_autopipe.structures.cells import perpendicular_widths, repeats_for_width
 
 Repeats = tuple[int, int, int]
@@ -26,17 +26,17 @@ def choose_repeats(
     tolerance: float,
     sites_per_cell: int | None = None,
 ) -> Repeats:
-    """Return the number of repeats of a unit cell for a composition.
+    """Return the number of repeats of a unit cell along each vector for a composition.
 
     With `n_atoms`, this is the most compact cell of the nearest size. Otherwise it is the smallest cell that is wide
-    enough and can have the composition within the tolerance.
+    enough and in which the composition is possible within the tolerance.
 
     Parameters
     ----------
     cell
         The unit cell.
     fractions
-        Composition of the sites that the elements share.
+        Composition of the sites that several elements share.
     requirements
         Minimum perpendicular width and maximum number of atoms.
     n_atoms
@@ -44,12 +44,12 @@ def choose_repeats(
     tolerance
         Maximum deviation of a fraction in the cell.
     sites_per_cell
-        Number of sites in the unit cell that the elements share; by default all.
+        Number of these sites in the unit cell; by default all.
 
     Raises
     ------
     AutopipeError
-        If no cell up to ``max_atoms`` can have the composition; the message has the nearest composition.
+        If the composition is not possible in any cell up to ``max_atoms``. The message contains the nearest one.
     PhysicsViolationError
         If no cell up to ``max_atoms`` is wide enough.
     """
@@ -76,32 +76,33 @@ def choose_repeats(
         if deviation(fractions, prod(repeats) * sites) <= tolerance:
             return repeats
     best = min(larger, key=lambda repeats: (deviation(fractions, prod(repeats) * sites), -prod(repeats)))
-    nearest = describe(nearest_possible(fractions, prod(best) * sites))
+    nearest = describe_composition(nearest_possible(fractions, prod(best) * sites))
     raise AutopipeError(
         Code.COMPOSITION_IMPOSSIBLE,
-        f'no cell of up to {requirements.max_atoms} atoms can have {describe(fractions)} within {tolerance:g}; '
+        f'no cell of up to {requirements.max_atoms} atoms can have the composition '
+        f'{describe_composition(fractions)} within {tolerance:g}; '
         f'the nearest is {nearest} in {prod(best) * len(cell)} atoms',
     )
 
 
 def check_composition(fractions: dict[str, float], n_sites: int, tolerance: float) -> None:
-    """Refuse a number of sites that cannot have a composition within the tolerance, with all its elements."""
+    """Refuse a number of sites if the composition, with all its elements, is not possible within the tolerance."""
     if deviation(fractions, n_sites) > tolerance:
         raise AutopipeError(
             Code.COMPOSITION_IMPOSSIBLE,
-            f'{n_sites} sites cannot have {describe(fractions)} within {tolerance:g}; '
-            f'the nearest is {describe(nearest_possible(fractions, n_sites))}; use a larger cell',
+            f'{n_sites} sites cannot have the composition {describe_composition(fractions)} within {tolerance:g}; '
+            f'the nearest is {describe_composition(nearest_possible(fractions, n_sites))}; use a larger cell',
         )
 
 
-def realised(fractions: dict[str, float], n_sites: int) -> dict[str, float]:
-    """Return the composition that a number of sites has."""
-    return {symbol: count / n_sites for symbol, count in realise_counts(fractions, n_sites).items()}
+def rounded_composition(fractions: dict[str, float], n_sites: int) -> dict[str, float]:
+    """Return the composition with the nearest integer counts on a number of sites."""
+    return {symbol: count / n_sites for symbol, count in nearest_counts(fractions, n_sites).items()}
 
 
 def nearest_possible(fractions: dict[str, float], n_sites: int) -> dict[str, float]:
-    """Return the nearest composition of a number of sites; every element has a site if there are enough sites."""
-    counts = realise_counts(fractions, n_sites)
+    """Return the nearest composition on a number of sites. If there are enough sites, every element gets one."""
+    counts = nearest_counts(fractions, n_sites)
     if n_sites >= len(counts):
         for symbol in [symbol for symbol, count in counts.items() if not count]:
             counts[max(counts, key=lambda other: counts[other])] -= 1
@@ -110,14 +111,14 @@ def nearest_possible(fractions: dict[str, float], n_sites: int) -> dict[str, flo
 
 
 def deviation(fractions: dict[str, float], n_sites: int) -> float:
-    """Return the largest deviation of a fraction, or infinity if an element has no site."""
-    found = realised(fractions, n_sites)
+    """Return the largest deviation of a fraction on a number of sites, or infinity if an element gets no site."""
+    found = rounded_composition(fractions, n_sites)
     if not all(found.values()):
         return float('inf')
     return max(abs(found[symbol] - fraction) for symbol, fraction in fractions.items())
 
 
-def describe(fractions: dict[str, float]) -> str:
+def describe_composition(fractions: dict[str, float]) -> str:
     """Return a composition as text."""
     return ' '.join(f'{symbol} {fraction:.4g}' for symbol, fraction in fractions.items())
 

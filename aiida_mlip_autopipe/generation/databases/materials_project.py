@@ -1,4 +1,4 @@
-"""Structures from the Materials Project, through its own client."""
+"""Structures from the Materials Project, through its client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WITHOUT_KEY = 'use provider: mp, which queries the same database without a key'
 
 
 def find_structures(query: QuerySettings) -> tuple[dict[str, Any], int]:
-    """Return pymatgen structures from the Materials Project by their ids, and 0, the number of unreadable ones.
+    """Return pymatgen structures from the Materials Project by id, and the number of unreadable ones, always 0.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def find_structures(query: QuerySettings) -> tuple[dict[str, Any], int]:
     if not key:
         raise AutopipeError(
             Code.API_KEY_MISSING,
-            f'{failed}: there is no API key; put the key from https://materialsproject.org/api into MP_API_KEY, '
+            f'{failed}: there is no API key; set MP_API_KEY to your key from https://materialsproject.org/api, '
             f'or {WITHOUT_KEY}',
         )
     if query.elements:
@@ -62,7 +62,7 @@ def find_structures(query: QuerySettings) -> tuple[dict[str, Any], int]:
     if len(found) >= limit:
         raise AutopipeError(
             Code.QUERY_TOO_BROAD,
-            f'{failed}: the database has more structures than max_structures={query.max_structures}; '
+            f'{failed}: it matches more structures than max_structures={query.max_structures}; '
             'narrow the query or raise max_structures',
         )
     return {str(entry.material_id): entry.structure for entry in found}, 0

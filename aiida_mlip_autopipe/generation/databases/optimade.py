@@ -42,7 +42,7 @@ class _Client(OptimadeRester):  # type: ignore[misc]
         except OSError as error:
             self.failure = (
                 Code.DATABASE_UNREACHABLE,
-                f'cannot be reached ({type(error).__name__}); check its address and the network, or give files',
+                f'cannot be reached ({type(error).__name__}); check its address and the network, or set files',
             )
             raise
         if response.status_code >= 400:
@@ -66,24 +66,24 @@ class _Client(OptimadeRester):  # type: ignore[misc]
         if n_found > self.max_structures:
             self.failure = (
                 Code.QUERY_TOO_BROAD,
-                f'has {n_found} structures or more, above max_structures={self.max_structures}; '
+                f'has at least {n_found} matching structures, more than max_structures={self.max_structures}; '
                 'narrow the query or raise max_structures',
             )
             raise ValueError(self.failure)
         for entry in answer['data']:
             attributes = entry['attributes']
             with contextlib.suppress(KeyError, TypeError):  # the client discards incomplete entries
-                species = {kind['name']: kind for kind in attributes['species']}
+                species = {one['name']: one for one in attributes['species']}
                 attributes['species'] = [species[name] for name in attributes['species_at_sites']]
 
 
 def find_structures(query: QuerySettings) -> tuple[dict[str, Any], int]:
-    """Return pymatgen structures from a database by their ids, and the number of unreadable ones.
+    """Return pymatgen structures from a database by id, and the number of unreadable ones.
 
     Raises
     ------
     AutopipeError
-        If there is no such database, it does not answer, or it has too many structures.
+        If the database is unknown, does not answer, or has too many structures.
     """
     provider = query.provider
     if '://' in provider:
@@ -118,7 +118,7 @@ def _filter(query: QuerySettings) -> str:
 
 
 def _reason(answer: Any) -> str:
-    """Return the reason of the server for refusing the query."""
+    """Return the server's reason for refusing the query."""
     try:
         first = answer['errors'][0]
         return f': {" ".join(str(first.get("detail") or first["title"]).split())}'

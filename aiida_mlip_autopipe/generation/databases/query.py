@@ -21,7 +21,7 @@ class QuerySettings(Settings):
     """An OPTIMADE database, by its name in pymatgen (mp, oqmd, cod …) or by its address. `materials_project` selects
     the interface of the Materials Project, which needs a key in MP_API_KEY."""
     elements: tuple[Element, ...] = ()
-    """Elements of the structures, which contain all of these and no others."""
+    """Elements of the structures. Each structure contains all of these and no others."""
     formula: Formula | None = None
     """Reduced formula of the structures, such as Fe2O3."""
     filter: str | None = Field(default=None, min_length=1)
@@ -31,18 +31,18 @@ class QuerySettings(Settings):
 
     @model_validator(mode='after')
     def _check_query(self) -> Self:
-        n_reference = sum(map(bool, (self.elements, self.formula, self.filter)))
-        if n_reference != 1:
-            code = Code.VALUES_EXCLUDE if n_reference else Code.VALUES_INCOMPLETE
+        n_criteria = sum(map(bool, (self.elements, self.formula, self.filter)))
+        if n_criteria != 1:
+            code = Code.VALUES_EXCLUDE if n_criteria else Code.VALUES_INCOMPLETE
             raise fault(code, 'a query needs exactly one of elements, formula and filter')
         if self.filter and self.provider == MATERIALS_PROJECT:
             raise fault(
                 Code.VALUES_EXCLUDE,
-                f'{MATERIALS_PROJECT} supports no filters; use provider: mp, elements or formula',
+                f'{MATERIALS_PROJECT} does not support filters; use provider: mp, elements or formula',
             )
         return self
 
-    def question(self) -> dict[str, Any]:
+    def as_record(self) -> dict[str, Any]:
         """Return the query and its provider, JSON only, for the records of the structures."""
         content = self.model_dump(mode='json', exclude_defaults=True, exclude={'max_structures'})
         return {'provider': self.provider, **content}

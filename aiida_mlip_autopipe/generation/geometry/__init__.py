@@ -1,1 +1,1 @@
-"""Slabs, voids, sites and coincidence lattices."""
+"""Slabs, voids, adsorption sites, symmetry-distinct sites and coincidence lattices."""

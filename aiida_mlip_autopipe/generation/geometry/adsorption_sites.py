@@ -32,7 +32,7 @@ def find_sites(slab: Atoms, *, distinct: bool, depth_A: float = 0.9) -> list[Sit
     plain = Atoms(slab.symbols, slab.positions, cell=slab.cell, pbc=True)
     finder = AdsorbateSiteFinder(AseAtomsAdaptor.get_structure(plain), selective_dynamics=False, height=depth_A)
     found = finder.find_adsorption_sites(distance=0.0, symm_reduce=0, put_inside=False)['all']
-    # The first of equivalent sites is kept. The order of the triangulation depends on rounding, so sort the sites.
+    # Of equivalent sites, the first is kept. The order of the triangulation depends on rounding, so sort the sites.
     found = _sort_positions(np.array(found), plain)
     if distinct:
         found = finder.symm_reduce(found, 0.01)

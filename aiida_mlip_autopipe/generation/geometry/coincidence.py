@@ -1,4 +1,4 @@
-"""Coincidence rotations of cubic and hexagonal lattices, and the cells of their grain boundaries, in integers."""
+"""Coincidence rotations of cubic and hexagonal lattices and the cells of grain boundaries, in integer arithmetic."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Boundary:
     Attributes
     ----------
     cells
-        The cell of each grain, as integer rows in its unit cell: two vectors in the plane, which the grains share, and
-        one vector along the normal, whose length may differ between the grains.
+        The cell of each grain, as rows of integers in units of its unit cell vectors: two vectors in the plane,
+        which the grains share, and one vector along the normal, whose length may differ between the grains.
     planes
         Miller indices of the plane in each grain.
     """
@@ -55,11 +55,11 @@ class Rotation:
     matrix: np.ndarray
     denominator: int
 
-    def back(self, vector: np.ndarray) -> np.ndarray:
-        """Return a coincidence vector after the inverse rotation."""
+    def rotate_back(self, vector: np.ndarray) -> np.ndarray:
+        """Return a coincidence vector in the axes of the other grain, by the inverse rotation."""
         return np.asarray(vector @ self.matrix // self.denominator)  # the inverse of a rotation is its transpose
 
-    def shared(self, normal: np.ndarray) -> np.ndarray:
+    def coincidence_vectors(self, normal: np.ndarray) -> np.ndarray:
         """Return the coincidence vectors normal to a direction, shape (n, 3), shortest first."""
         plane = _vectors()[_vectors() @ normal == 0]
         return np.asarray(plane[~(plane @ self.matrix % self.denominator).any(axis=1)])
@@ -67,15 +67,15 @@ class Rotation:
     def boundaries(self, character: str, n_planes: int) -> list[Boundary]:
         """Return the twist boundary, or at most `n_planes` tilt boundaries.
 
-        Symmetric boundaries, whose planes are equivalent in both grains, come first, then asymmetric ones, each by the
-        length of their normals. Of boundaries with equivalent planes, only the first is used.
+        Symmetric boundaries, whose planes are equivalent in both grains, come first, then asymmetric ones. Both are
+        sorted by the length of their normals. Of boundaries with equivalent planes, only the first is used.
         """
         if character == 'twist':
             return [self._boundary(np.array(self.axis))]
         symmetric: dict[tuple[int, ...], np.ndarray] = {}
         asymmetric: dict[tuple[tuple[int, ...], ...], np.ndarray] = {}
-        for vector in self.shared(np.array(self.axis)):
-            other = self.back(vector)
+        for vector in self.coincidence_vectors(np.array(self.axis)):
+            other = self.rotate_back(vector)
             if (other == vector).all() or np.gcd.reduce(np.concatenate([vector, other])) != 1:
                 continue
             one_family, other_family = _family(vector), _family(other)
@@ -87,13 +87,13 @@ class Rotation:
 
     def _boundary(self, normal: np.ndarray) -> Boundary:
         """Return a plane with its two shortest coincidence vectors, and the shortest normal vector of each grain."""
-        plane = self.shared(normal)
+        plane = self.coincidence_vectors(normal)
         first = plane[0]
         second = next(v for v in plane if np.cross(first, v).any())
         if np.cross(first, second) @ normal < 0:
             second = -second
         rows = [first, second, normal]
-        one, other = np.array(rows), np.array([self.back(row) for row in rows])
+        one, other = np.array(rows), np.array([self.rotate_back(row) for row in rows])
         for cell in (one, other):
             cell[2] //= np.gcd.reduce(cell[2])
         return Boundary((one, other), (one[2].tolist(), other[2].tolist()))
@@ -110,7 +110,7 @@ class HexagonalRotation:
     angle
         Angle about the axis in degrees.
     vector
-        A coincidence vector in one grain. In the other grain it is mirrored at the first cell vector.
+        A coincidence vector in one grain. In the other grain it is mirrored about the first cell vector.
     """
 
     sigma: int
@@ -146,7 +146,7 @@ def _hexagonal_plane(direction: np.ndarray) -> list[int]:
 
 
 def hexagonal_rotations(max_sigma: int) -> list[HexagonalRotation]:
-    """Return the coincidence rotations about [001] of a hexagonal lattice, by Σ.
+    """Return the coincidence rotations of a hexagonal lattice about [001], sorted by Σ.
 
     A lattice vector (m, n) at an angle φ to the first cell vector gives a rotation by 2φ with ``Σ = m² - mn + n²``,
     unless that is a multiple of 3 (Σ 7, 13, 19 …; H. Grimmer, Acta Cryst. A 45, 505, 1989).
@@ -160,7 +160,7 @@ def hexagonal_rotations(max_sigma: int) -> list[HexagonalRotation]:
 
 
 def rotations(axis: IntVector, max_sigma: int) -> list[Rotation]:
-    """Return the coincidence rotations of a cubic lattice about an axis, by Σ, each with its smallest angle.
+    """Return the coincidence rotations of a cubic lattice about an axis, sorted by Σ, each with its smallest angle.
 
     By Ranganathan's formula, ``tan(θ/2) = (y/x) |axis|``, and Σ is the odd part of ``x² + |axis|² y²`` (S. Ranganathan,
     Acta Cryst. 21, 197, 1966).

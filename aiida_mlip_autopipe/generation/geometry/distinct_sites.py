@@ -12,8 +12,8 @@ from aiida_mlip_autopipe.generation.geometry.voids import find_voids
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 SYMMETRY_TOLERANCE = 0.01  # Å
-SAME = 0.05  # Å; arrows that differ by less are the same
-# Maximum distance of neighbours, over the shortest distance between atoms of the two elements.
+ARROW_TOLERANCE = 0.05  # Å; arrows that differ by less are the same
+# Maximum distance between neighbours, divided by the shortest distance between atoms of the two elements.
 NEIGHBOUR_FACTOR = 1.15
 
 
@@ -28,7 +28,7 @@ class SymmetrySites:
 
     @cached_property
     def _operations(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Fractional rotations (n, 3, 3) and translations (n, 3), and the first equivalent atom of each atom."""
+        """Fractional rotations (n, 3, 3) and translations (n, 3), and for each atom the first one equivalent to it."""
         import spglib
 
         atoms = self.atoms
@@ -47,7 +47,7 @@ class SymmetrySites:
         return [self.atoms.positions[[atom]] for atom in np.unique(equivalent[free])]
 
     def voids(self) -> list[np.ndarray]:
-        """Return the distinct ones of the largest voids, each of shape (1, 3) in Å."""
+        """Return the largest voids that are symmetry-distinct, each of shape (1, 3) in Å."""
         return [
             np.array([start]) for start, _ in self._distinct([(void, np.zeros(3)) for void in find_voids(self.atoms)])
         ]
@@ -89,4 +89,4 @@ def _is_image(
     away = arrow[0] @ inverse - starts
     away -= np.round(away)
     apart = np.linalg.norm(away @ cell, axis=1) + np.linalg.norm((arrow[1] @ inverse - vectors) @ cell, axis=1)
-    return bool(apart.min() < SAME)
+    return bool(apart.min() < ARROW_TOLERANCE)

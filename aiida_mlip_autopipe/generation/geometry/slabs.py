@@ -16,7 +16,7 @@ Plane = tuple[int, int, int]
 
 
 def plane_order(plane: Plane) -> tuple[int, ...]:
-    """Return a key that sorts Miller indices, small and positive ones first."""
+    """Return a sort key for Miller indices. Small and positive ones come first."""
     return sum(abs(i) for i in plane), sum(i < 0 for i in plane), *(-i for i in plane)
 
 
@@ -50,7 +50,7 @@ def is_polar(slab: Atoms) -> bool:
     return bool(abs(charges.sum()) > 1e-6 or abs(dipole) / area > POLARITY_LIMIT)
 
 
-def has_like_faces(slab: Atoms) -> bool:
+def has_equivalent_faces(slab: Atoms) -> bool:
     """Return whether a symmetry operation maps the upper face of a slab onto its lower face (spglib)."""
     import spglib
 
@@ -60,26 +60,26 @@ def has_like_faces(slab: Atoms) -> bool:
 
 
 def set_vacuum(slab: Atoms, vacuum_A: float) -> None:
-    """Centre a slab in a cell with a thickness of vacuum; the third cell vector is set along z."""
+    """Set the thickness of the vacuum, with the slab in the centre of the cell and the third cell vector along z."""
     slab.positions[:, 2] += vacuum_A / 2 - slab.positions[:, 2].min()
     slab.cell[2] = [0, 0, float(np.ptp(slab.positions[:, 2])) + vacuum_A]
 
 
 def trim(slab: Atoms, n_layers: int, *, keep_composition: bool) -> Atoms:
-    """Return a slab without its lower layers, as thin as possible but with at least `n_layers` layers.
+    """Remove lower layers of a slab until it is as thin as possible, with at least `n_layers` layers.
 
-    Equivalent faces remain equivalent, and the vacuum keeps its thickness. The composition is kept if
-    `keep_composition` is true.
+    Equivalent faces remain equivalent, and the thickness of the vacuum does not change. With `keep_composition`, the
+    composition does not change either.
     """
     numbers, composition = layers(slab), slab.symbols.formula.reduce()[0]
-    total, equivalent = int(numbers.max()) + 1, has_like_faces(slab)
+    total, equivalent = int(numbers.max()) + 1, has_equivalent_faces(slab)
     vacuum_A = float(slab.cell[2, 2] - np.ptp(slab.positions[:, 2]))
     for kept in range(n_layers, total):
         thinner = slab[numbers >= total - kept]
         if keep_composition and thinner.symbols.formula.reduce()[0].count() != composition.count():
             continue
         set_vacuum(thinner, vacuum_A)
-        if not equivalent or has_like_faces(thinner):
+        if not equivalent or has_equivalent_faces(thinner):
             return thinner
     return slab
 
@@ -96,7 +96,7 @@ def upside_down(slab: Atoms) -> Atoms:
 
 
 def layers(slab: Atoms) -> np.ndarray:
-    """Return the layer of each atom, counted from the bottom, shape (n,); a layer is at most 0.3 Å thick."""
+    """Return the index of the layer of each atom from the bottom, shape (n,). A layer is at most 0.3 Å thick."""
     heights = slab.positions[:, 2]
     numbers = np.empty(len(slab), dtype=int)
     number, lowest = -1, -np.inf
@@ -108,7 +108,7 @@ def layers(slab: Atoms) -> np.ndarray:
 
 
 def charges_by_element(atoms: Atoms) -> dict[str, float]:
-    """Return the formal charge of each element, or an empty dict if unknown or if an element has several."""
+    """Return the formal charge of each element, or an empty dict if charges are unknown or differ within an element."""
     pairs = set(zip(atoms.get_chemical_symbols(), atoms.get_initial_charges().tolist(), strict=True))
     charges = dict(pairs)
     return charges if len(charges) == len(pairs) and any(charges.values()) else {}

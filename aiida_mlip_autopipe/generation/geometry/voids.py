@@ -11,15 +11,15 @@ from aiida_mlip_autopipe.structures.cells import complete_cell, perpendicular_wi
 
 # Å; a larger void is vacuum, since an interstitial site has atoms on all sides.
 MAX_RADIUS = 4.0
-MERGED = 0.3  # Å; vertices closer than this are the same void
-TOUCH = 0.01  # Å; atoms touch a void if they are at most this far outside its radius
+MERGE_DISTANCE = 0.3  # Å; vertices closer than this are the same void
+TOUCH_TOLERANCE = 0.01  # Å; an atom touches a void if it is at most this far outside its radius
 
 
 def find_voids(atoms: Atoms, fraction: float = 0.85) -> np.ndarray:
     """Return the centres of the largest voids in Å, shape (m, 3), largest first.
 
     Voids are vertices of the Voronoi tessellation (as in A. Goyal et al., Comput. Mater. Sci. 130, 1, 2017). Voids with
-    a radius of at least `fraction` of the largest are returned. In a slab, only voids between atoms count.
+    a radius of at least `fraction` of the largest radius are returned. In a slab, only voids between atoms count.
 
     Parameters
     ----------
@@ -48,18 +48,18 @@ def find_voids(atoms: Atoms, fraction: float = 0.85) -> np.ndarray:
     tree = cKDTree(images)
     radii = tree.query(vertices)[0]
     vertices, radii = vertices[radii < MAX_RADIUS], radii[radii < MAX_RADIUS]
-    touching = tree.query_ball_point(vertices, radii + TOUCH)
-    summits = [_is_enclosed(vertex, images[near]) for vertex, near in zip(vertices, touching, strict=True)]
-    vertices, radii = vertices[summits], radii[summits]
+    touching = tree.query_ball_point(vertices, radii + TOUCH_TOLERANCE)
+    enclosed = [_is_enclosed(vertex, images[near]) for vertex, near in zip(vertices, touching, strict=True)]
+    vertices, radii = vertices[enclosed], radii[enclosed]
     if not len(vertices):
         return np.zeros((0, 3))
     order = np.lexsort((*np.round(vertices, 2).T, -np.round(radii, 2)))
     order = order[radii[order] >= fraction * radii[order[0]]]
-    # Vertices that coincide, also across the faces of the cell, are the same void.
+    # Vertices that coincide, directly or by a periodic image, are the same void.
     vectors = vertices[order][:, None] - vertices[order][None]
     differences = vectors @ np.linalg.inv(cell)
     differences -= np.where(atoms.pbc, np.round(differences), 0)
-    close = np.linalg.norm(differences @ cell, axis=2) < MERGED
+    close = np.linalg.norm(differences @ cell, axis=2) < MERGE_DISTANCE
     kept: list[int] = []
     for index in range(len(order)):
         if not close[index, kept].any():
@@ -70,7 +70,7 @@ def find_voids(atoms: Atoms, fraction: float = 0.85) -> np.ndarray:
 def _is_enclosed(point: np.ndarray, atoms: np.ndarray) -> bool:
     """Return whether a point is inside the convex hull of the atoms that touch it; if not, a larger void is nearby.
 
-    It is inside if a combination of the directions to the atoms, with weights of at least zero, vanishes.
+    It is inside if the directions to the atoms can be combined to zero with non-negative weights.
     """
     from scipy.optimize import nnls
 

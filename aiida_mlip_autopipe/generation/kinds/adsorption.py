@@ -19,14 +19,14 @@ from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.core.randomness import make_rng
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
 from aiida_mlip_autopipe.generation.geometry.adsorption_sites import Site, SiteName, find_sites, repeat_sites
-from aiida_mlip_autopipe.generation.geometry.slabs import has_like_faces, upside_down
+from aiida_mlip_autopipe.generation.geometry.slabs import has_equivalent_faces, upside_down
 from aiida_mlip_autopipe.generation.kinds.structures import read_structures
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
 from aiida_mlip_autopipe.structures.cells import perpendicular_widths
 
 N_RANDOM_SEEDS = 10
 CLEARANCE = 3.0  # Å between a molecule and its periodic images
-MOLECULE_FACTOR = 1.6  # minimum distance of atoms of two molecules, in sums of their covalent radii
+MOLECULE_FACTOR = 1.6  # minimum distance between atoms of two molecules, in sums of their covalent radii
 N_TRIALS = 50
 
 
@@ -68,7 +68,7 @@ class AdsorptionSettings(ComposedSettings):
     coverage: float | None = Field(default=None, gt=0, le=1)
     """Number of molecules per atom of the top layer, instead of `n_molecules`."""
     height_factor: PositiveFloat = 1.0
-    """Distance between touching atoms of the molecule and the slab, in sums of their covalent radii."""
+    """Distance between touching atoms of the molecule and the slab, divided by the sum of their covalent radii."""
 
     @model_validator(mode='after')
     def _check(self) -> Self:
@@ -79,7 +79,7 @@ class AdsorptionSettings(ComposedSettings):
         return self
 
     def stream_content(self) -> dict[str, Any]:
-        """Return the content that seeds the random streams: the content of the files, not their paths."""
+        """Return the content from which the random streams are derived: the content of the files, not their paths."""
         return {**super().stream_content(), 'files': [file_sha256(path) for path in self.files]}
 
     def elements(self) -> frozenset[str]:
@@ -122,11 +122,11 @@ class AdsorptionGenerator(ComposedGenerator):
 
     @cached_property
     def _slabs(self) -> list[_Slab]:
-        """The sides of the slabs before repetition; empty if the slabs are random."""
+        """Each side of each slab, before repetition; empty if the slabs are random."""
         found = []
         for number in range(self.inner.n_parents() or 0):
             slab = self.inner_parent(number, make_rng(0, 'sites'), Requirements()).atoms
-            sides = ('upper',) if self.settings.side == 'both' and has_like_faces(slab) else self._sides
+            sides = ('upper',) if self.settings.side == 'both' and has_equivalent_faces(slab) else self._sides
             for side in sides:
                 atoms = slab if side == 'upper' else upside_down(slab)
                 found.append(
@@ -154,7 +154,7 @@ class AdsorptionGenerator(ComposedGenerator):
         return len(self._plan) if listed and self.inner.n_parents() is not None else None
 
     def default_n_seeds(self) -> int:
-        """Return one seed for each molecule on each site, or ten if the slabs are random."""
+        """Return the number of seeds: one for each molecule on each site, or ten if the slabs are random."""
         return (len(self._plan) or N_RANDOM_SEEDS) * self.settings.perturb.variants
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
@@ -254,7 +254,7 @@ class AdsorptionGenerator(ComposedGenerator):
 
 
 def _rotate(molecule: Atoms, orientation: str, rng: np.random.Generator) -> Atoms:
-    """Return the molecule in its orientation; random orientations are uniform over all rotations."""
+    """Return the molecule in the chosen orientation. Random orientations are uniform over all rotations."""
     from scipy.spatial.transform import Rotation
 
     rotated = Atoms(molecule.symbols, molecule.positions - molecule.positions.mean(axis=0))

@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
-from aiida_mlip_autopipe.generation.chemistry.elements import Composition, Element, realise_counts
+from aiida_mlip_autopipe.generation.chemistry.elements import Composition, Element, nearest_counts
 from aiida_mlip_autopipe.generation.crystals.lattices import Lattice, unit_cell, vegard_lattice
 from aiida_mlip_autopipe.generation.crystals.ordered import ORDERS, assign_roles, ordered_cell
 from aiida_mlip_autopipe.generation.crystals.sqs import SqsSettings, find_sqs
@@ -66,13 +66,13 @@ class AlloySettings(GeneratorSettings):
     composition: Composition | None = None
     """Fraction of each element, such as {Cu: 0.5, Au: 0.5}. The fractions must sum to 1 within 0.002."""
     composition_grid: CompositionGrid | None = None
-    """A grid of compositions, instead of `composition`. The seeds take them in turn; by default one seed of each."""
+    """A grid of compositions, instead of `composition`. The seeds use them in turn. By default, each gives one seed."""
     arrangement: Literal['random', 'sqs', 'L1_0', 'L1_1', 'L1_2', 'D0_22', 'B2', 'B32', 'D0_3', 'L2_1', 'D0_19'] = (
         'random'
     )
     """How the elements are arranged on the sites: at random, as a special quasi-random structure, or ordered."""
     solutes: dict[Element, PositiveInt] = Field(default_factory=dict)
-    """Number of solute atoms of each further element. They replace atoms on random sites, for a dilute alloy."""
+    """Number of solute atoms by element, for a dilute alloy. They replace atoms on random sites."""
     lattice: Lattice | None = None
     """The lattice; by default that of the ordered arrangement, otherwise fcc."""
     a_A: PositiveFloat | None = None
@@ -80,10 +80,10 @@ class AlloySettings(GeneratorSettings):
     c_over_a: PositiveFloat | None = None
     """c/a ratio of an hcp lattice; by default from Vegard's law."""
     supercell: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
-    """Repeats of the conventional cell (for hcp the hexagonal cell of two atoms) or of the ordered cell."""
+    """Number of repeats along each vector of the conventional cell (for hcp, of two atoms) or of the ordered cell."""
     n_atoms: PositiveInt | None = None
-    """Approximate number of atoms, instead of `supercell`; the nearest compact cell is used. By default the smallest
-    cell that is wide enough for the calculator and can have the composition."""
+    """Approximate number of atoms, instead of `supercell`; the nearest compact cell is used. By default, the smallest
+    cell that is wide enough for the calculator and in which the composition is possible."""
     composition_tolerance: float = Field(default=0.02, gt=0, le=0.5)
     """Maximum deviation of a fraction in the cell from `composition`. Every element has at least one atom."""
     sqs: SqsSettings = SqsSettings()
@@ -156,12 +156,12 @@ class AlloyGenerator(Generator):
         """Return the number of compositions."""
         return len(self.compositions)
 
-    def n_samples(self) -> int:
+    def n_parents_to_check(self) -> int:
         """Return 1, since `check` covers all compositions without a search for quasi-random structures."""
         return 1
 
     def default_n_seeds(self) -> int:
-        """Return one seed for each composition of a grid, or ten for a single random alloy."""
+        """Return the number of seeds: one for each composition of a grid, or ten for a single random alloy."""
         if self.n_parents() is not None:
             return super().default_n_seeds()
         points = len(self.compositions) if self.settings.composition_grid else N_RANDOM_SEEDS
@@ -171,11 +171,11 @@ class AlloyGenerator(Generator):
         """Return the lattice with the elements arranged on its sites."""
         settings = self.settings
         point = index % len(self.compositions)
-        template, repeats, record = self._known_template(point, requirements)
+        template, repeats, record = self._cached_template(point, requirements)
         atoms = template.copy()
         record = dict(record)
         if not settings.is_ordered:
-            counts = realise_counts(self.compositions[point], len(atoms))
+            counts = nearest_counts(self.compositions[point], len(atoms))
             if settings.arrangement == 'sqs' and len(counts) > 1:
                 unit = unit_cell(settings.sites, float(record['a_A']), float(record['c_over_a']))  # type: ignore[arg-type]
                 atoms, record['short_range_order'] = find_sqs(unit, counts, repeats, settings.sqs, rng)
@@ -188,9 +188,9 @@ class AlloyGenerator(Generator):
         return Parent(atoms, record, repeatable=None if self.n_parents() == 1 else NOT_REPEATED)
 
     def check(self, requirements: Requirements) -> None:
-        """Refuse a grid if the cell cannot have one of its compositions."""
+        """Refuse a grid if one of its compositions is not possible in the cell."""
         for point in range(len(self.compositions)):
-            self._known_template(point, requirements)
+            self._cached_template(point, requirements)
 
     def n_units(self) -> int | None:
         """Return 1 for an ordered alloy or a pure element, and None if `fill` arranges the elements at random."""
@@ -209,12 +209,12 @@ class AlloyGenerator(Generator):
         if settings.composition is None:
             raise AutopipeError(
                 Code.HOST_UNSUITABLE,
-                'a surface or boundary of an alloy needs one composition; write one entry for each composition',
+                'a surface or grain boundary of an alloy needs one composition; write one entry for each composition',
             )
         record: dict[str, object] = {'arrangement': settings.arrangement}
         if not settings.is_ordered:
             check_composition(settings.composition, len(atoms), settings.composition_tolerance)
-            counts = realise_counts(settings.composition, len(atoms))
+            counts = nearest_counts(settings.composition, len(atoms))
             if settings.arrangement == 'sqs' and len(counts) > 1:
                 found, record['short_range_order'] = find_sqs(atoms, counts, (1, 1, 1), settings.sqs, rng)
                 atoms.symbols[:] = found.get_chemical_symbols()
@@ -235,12 +235,12 @@ class AlloyGenerator(Generator):
         cell.set_chemical_symbols([max(composition, key=lambda symbol: composition[symbol])] * len(cell))
         return cell, a_A, c_over_a
 
-    def _known_template(self, point: int, requirements: Requirements) -> tuple[Atoms, Repeats, dict[str, object]]:
+    def _cached_template(self, point: int, requirements: Requirements) -> tuple[Atoms, Repeats, dict[str, object]]:
         if (point, requirements) not in self._templates:
-            self._templates[point, requirements] = self._template(self.compositions[point], requirements)
+            self._templates[point, requirements] = self._make_template(self.compositions[point], requirements)
         return self._templates[point, requirements]
 
-    def _template(
+    def _make_template(
         self, composition: dict[str, float], requirements: Requirements
     ) -> tuple[Atoms, Repeats, dict[str, object]]:
         """Return the supercell, its repeats, and their record."""

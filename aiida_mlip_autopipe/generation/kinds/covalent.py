@@ -11,10 +11,10 @@ from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_v
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
-from aiida_mlip_autopipe.generation.chemistry.elements import Composition, realise_counts
+from aiida_mlip_autopipe.generation.chemistry.elements import Composition, nearest_counts
 from aiida_mlip_autopipe.generation.chemistry.oxidation import ionic_radius, known_states
 from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, check_composition, choose_repeats
-from aiida_mlip_autopipe.generation.nested import grow
+from aiida_mlip_autopipe.generation.nested import repeat_to_width
 
 N_RANDOM_SEEDS = 10
 LAYERED = ('graphene', 'graphite')
@@ -57,7 +57,7 @@ class CovalentSettings(GeneratorSettings):
     vacuum_A: float = Field(default=15.0, ge=5)
     """Thickness of the vacuum above a graphene stack in Å."""
     supercell: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
-    """Repeats of the unit cell."""
+    """Number of repeats along each vector of the unit cell."""
     n_atoms: PositiveInt | None = None
     """Approximate number of atoms, instead of `supercell`."""
     composition_tolerance: float = Field(default=0.02, gt=0, le=0.5)
@@ -100,7 +100,7 @@ class CovalentGenerator(Generator):
         return None if self._is_random else 1
 
     def default_n_seeds(self) -> int:
-        """Return ten random arrangements, or one seed if each site has one element."""
+        """Return the number of seeds: ten for random arrangements, or one if each site has one element."""
         return N_RANDOM_SEEDS * self.settings.perturb.variants if self._is_random else super().default_n_seeds()
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
@@ -148,7 +148,7 @@ class CovalentGenerator(Generator):
             if not len(sites):
                 continue
             check_composition(fractions, len(sites), self.settings.composition_tolerance)
-            counts = realise_counts(fractions, len(sites))
+            counts = nearest_counts(fractions, len(sites))
             atoms.symbols[sites] = rng.permutation(np.repeat(list(counts), list(counts.values()))).tolist()
         return {s: n / len(atoms) for s, n in sorted(atoms.symbols.formula.count().items())}
 
@@ -160,7 +160,9 @@ class CovalentGenerator(Generator):
             return settings.supercell
         if settings.n_atoms is None and axes != (True, True, True):
             # The vacuum is never repeated.
-            first, second, _ = grow(Parent(cell, repeatable=axes), requirements).record.get('repeats', (1, 1, 1))
+            first, second, _ = repeat_to_width(Parent(cell, repeatable=axes), requirements).record.get(
+                'repeats', (1, 1, 1)
+            )
             return first, second, 1
         present = [(role, fractions) for role, fractions in settings.occupation.items() if role in roles]
         mixed = max(present, key=lambda item: len(item[1]))
@@ -192,7 +194,7 @@ def bond_length(settings: CovalentSettings) -> float:
 
 
 def network_cell(settings: CovalentSettings, bond_A: float) -> tuple[Atoms, np.ndarray]:
-    """Return the unit cell of a network with a bond length, and the role of each atom, shape (n,)."""
+    """Return the unit cell of a network with the specified bond length, and the role of each atom, shape (n,)."""
     from ase.build import bulk
     from ase.spacegroup import crystal
 

@@ -49,20 +49,20 @@ Pairs = Annotated[dict[str, Amount], AfterValidator(_check_pairs)]
 
 
 class DefectSettings(ComposedSettings):
-    """Point defects; every seed has all the defects of the entry."""
+    """Point defects. Every seed has all defects of the entry."""
 
     kind: Literal['defect'] = 'defect'
     """Point defects."""
     vacancies: dict[Element, Amount] = Field(default_factory=dict)
-    """Atoms to remove, by element: a whole number, or a fraction (below 1) of the atoms of the element."""
+    """Number of atoms to remove, by element, or a fraction (below 1) of the atoms of the element."""
     divacancies: Pairs = Field(default_factory=dict)
-    """Pairs of neighbouring atoms to remove, such as {Cu-Cu: 1}."""
+    """Number of pairs of neighbouring atoms to remove, such as {Cu-Cu: 1}."""
     substitutions: dict[Element, dict[Element, Amount]] = Field(default_factory=dict)
-    """Atoms of an element to replace by other elements, such as {Cu: {Au: 2}}."""
+    """Number of atoms of an element to replace by other elements, such as {Cu: {Au: 2}}."""
     antisites: Pairs = Field(default_factory=dict)
-    """Pairs of atoms of two elements to exchange, such as {Ga-As: 1}."""
+    """Number of pairs of atoms of two elements to exchange, such as {Ga-As: 1}."""
     interstitials: dict[Element, Amount] = Field(default_factory=dict)
-    """Atoms to insert into the largest voids, by element: a whole number, or a fraction (below 1) of all atoms."""
+    """Number of atoms to insert into the largest voids, by element, or a fraction (below 1) of all atoms."""
     sites: Literal['random', 'distinct'] = 'random'
     """Use random sites in each seed, or each symmetry-distinct site in turn. `distinct` needs exactly one defect."""
     oxidation_states: dict[Element, int] = Field(default_factory=dict)
@@ -96,7 +96,7 @@ class DefectSettings(ComposedSettings):
             'antisites': self.antisites,
             'interstitials': self.interstitials,
         }
-        amounts = {(name, key): amount for name, given in fields.items() for key, amount in given.items()}
+        amounts = {(name, key): amount for name, by_key in fields.items() for key, amount in by_key.items()}
         return next(iter(amounts)) if list(amounts.values()) == [1] else None
 
 
@@ -108,11 +108,12 @@ class DefectGenerator(ComposedGenerator):
 
     @cached_property
     def _distinct_sites(self) -> list[tuple[int, np.ndarray]]:
-        """The host and the positions of each distinct site of one defect, before the hosts are repeated."""
+        """The index of the host and the positions of each distinct site, before the hosts are repeated."""
         if self.inner.n_parents() is None:
             kind = self.settings.of.kind
             raise AutopipeError(
-                Code.HOST_UNSUITABLE, f'each crystal of {kind} is random and has no distinct sites; set sites: random'
+                Code.HOST_UNSUITABLE,
+                f'the structures of {kind} are random, so their distinct sites cannot be listed; set sites: random',
             )
         sites = []
         for number in range(self.inner.n_parents() or 0):
@@ -139,7 +140,7 @@ class DefectGenerator(ComposedGenerator):
         return len(self._distinct_sites) if self.settings.sites == 'distinct' else None
 
     def default_n_seeds(self) -> int:
-        """Return one seed for each distinct site; for random sites ten seeds, or one for each structure if more."""
+        """Return the number of seeds: one for each distinct site. For random sites, ten or one for each host if more."""
         if self.settings.sites == 'distinct':
             return super().default_n_seeds()
         return max(N_RANDOM_SEEDS, self.inner.n_parents() or 0) * self.settings.perturb.variants
@@ -151,26 +152,26 @@ class DefectGenerator(ComposedGenerator):
         host = self.inner_parent(number, rng, requirements)
         atoms = host.atoms.copy()
         free = ~fixed_mask(atoms)
-        given = None if positions is None or settings.interstitials else _atoms_at(atoms, positions)
+        chosen_sites = None if positions is None or settings.interstitials else _atoms_at(atoms, positions)
         # Find the voids first, in the perfect structure.
-        added = {symbol: _number(amount, len(atoms)) for symbol, amount in settings.interstitials.items()}
+        added = {symbol: _n_sites(amount, len(atoms)) for symbol, amount in settings.interstitials.items()}
         voids = _draw_voids(atoms, sum(added.values()), rng) if added and positions is None else positions
         record: dict[str, Any] = {}
         for symbol, replacements in settings.substitutions.items():
             for new, amount in replacements.items():
-                sites = _draw(atoms, free, symbol, amount, rng) if given is None else given
+                sites = _draw_sites(atoms, free, symbol, amount, rng) if chosen_sites is None else chosen_sites
                 self._replace(atoms, sites, new)
                 free[sites] = False
                 record.setdefault('substitutions', {})[f'{symbol}-{new}'] = len(sites)
         for pair, amount in settings.antisites.items():
-            record.setdefault('antisites', {})[pair] = _swap(atoms, free, pair, amount, rng, given)
+            record.setdefault('antisites', {})[pair] = _swap(atoms, free, pair, amount, rng, chosen_sites)
         removed: list[int] = []
         for pair, amount in settings.divacancies.items():
-            found = _draw_pairs(atoms, free, pair, amount, rng) if given is None else given.tolist()
+            found = _draw_pairs(atoms, free, pair, amount, rng) if chosen_sites is None else chosen_sites.tolist()
             removed += found
             record.setdefault('divacancies', {})[pair] = len(found) // 2
         for symbol, amount in settings.vacancies.items():
-            sites = _draw(atoms, free, symbol, amount, rng) if given is None else given
+            sites = _draw_sites(atoms, free, symbol, amount, rng) if chosen_sites is None else chosen_sites
             removed += sites.tolist()
             free[sites] = False
             record.setdefault('vacancies', {})[symbol] = len(sites)
@@ -194,7 +195,7 @@ class DefectGenerator(ComposedGenerator):
         )
 
     def _replace(self, atoms: Atoms, sites: np.ndarray, symbol: str) -> None:
-        """Put an element on sites; if formal charges are known, also set its charge."""
+        """Put an element on sites. If formal charges are known, also set the charge of the element."""
         old = atoms.get_initial_charges()
         if old.any():
             present = _charge_of_elements(atoms)
@@ -212,22 +213,22 @@ class DefectGenerator(ComposedGenerator):
         atoms += added
 
     def _state(self, symbol: str, sign: int, here: float) -> float:
-        """Return the charge of an added atom: from the settings, from atoms of its element, or a common one."""
+        """Return the charge of an added atom: from the settings, from atoms of its element, or a common state."""
         if symbol in self.settings.oxidation_states or here:
             return self.settings.oxidation_states.get(symbol, here)
         states = known_states(symbol, sign, common=True) or known_states(symbol, -sign, common=True)
         return states[0] if states else 0
 
 
-def _number(amount: float, available: int) -> int:
-    """Return the number of sites for a number or a fraction; a fraction gives at least one."""
+def _n_sites(amount: float, available: int) -> int:
+    """Return the number of sites for a number or a fraction. A fraction gives at least one site."""
     return int(amount) if amount >= 1 else max(1, round(amount * available))
 
 
-def _draw(atoms: Atoms, free: np.ndarray, symbol: str, amount: float, rng: np.random.Generator) -> np.ndarray:
+def _draw_sites(atoms: Atoms, free: np.ndarray, symbol: str, amount: float, rng: np.random.Generator) -> np.ndarray:
     """Return random free sites of an element."""
     sites = np.flatnonzero((atoms.symbols == symbol) & free)
-    number = _number(amount, len(sites))
+    number = _n_sites(amount, len(sites))
     if number > len(sites):
         formula = atoms.get_chemical_formula()
         raise AutopipeError(
@@ -238,7 +239,7 @@ def _draw(atoms: Atoms, free: np.ndarray, symbol: str, amount: float, rng: np.ra
 
 
 def _atoms_at(atoms: Atoms, positions: np.ndarray) -> np.ndarray:
-    """Return the atoms at positions from the structure before repetition."""
+    """Return the indices of the atoms at positions that were found before repetition."""
     from ase.geometry import get_distances
 
     distances = get_distances(positions, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)[1]
@@ -253,12 +254,12 @@ def _atoms_at(atoms: Atoms, positions: np.ndarray) -> np.ndarray:
 
 
 def _swap(
-    atoms: Atoms, free: np.ndarray, pair: str, amount: float, rng: np.random.Generator, given: np.ndarray | None
+    atoms: Atoms, free: np.ndarray, pair: str, amount: float, rng: np.random.Generator, chosen_sites: np.ndarray | None
 ) -> int:
-    """Exchange the elements, charges and moments of given or random pairs of sites; return the number of pairs."""
+    """Exchange the atoms of specified or random pairs of sites, with charges, moments and tags; return their number."""
     first, second = pair.split('-')
-    one = _draw(atoms, free, first, amount, rng) if given is None else given[:1]
-    other = _draw(atoms, free, second, len(one), rng) if given is None else given[1:]
+    one = _draw_sites(atoms, free, first, amount, rng) if chosen_sites is None else chosen_sites[:1]
+    other = _draw_sites(atoms, free, second, len(one), rng) if chosen_sites is None else chosen_sites[1:]
     for name in ('numbers', 'initial_charges', 'initial_magmoms', 'tags'):
         if atoms.has(name):
             values = atoms.arrays[name]
@@ -271,7 +272,7 @@ def _draw_pairs(atoms: Atoms, free: np.ndarray, pair: str, amount: float, rng: n
     """Return the atoms of random pairs of neighbours, one pair after the other."""
     first, second = pair.split('-')
     chosen: list[int] = []
-    for _ in range(_number(amount, int(np.sum(atoms.symbols == first)))):
+    for _ in range(_n_sites(amount, int(np.sum(atoms.symbols == first)))):
         ones = np.flatnonzero((atoms.symbols == first) & free)
         others = np.flatnonzero((atoms.symbols == second) & free)
         if not len(ones) or not len(others) or (first == second and len(ones) < 2):
@@ -299,7 +300,7 @@ def _draw_voids(atoms: Atoms, number: int, rng: np.random.Generator) -> np.ndarr
 
 
 def _charge_of_elements(atoms: Atoms) -> dict[str, float]:
-    """Return the most frequent formal charge of each element, or an empty dict if no charges are known."""
+    """Return the most frequent formal charge of each element, or an empty dict if charges are unknown."""
     charges = atoms.get_initial_charges()
     if not charges.any():
         return {}

@@ -43,15 +43,15 @@ class FormulaSettings(GeneratorSettings):
     n_random: int = Field(default=5, ge=0)
     """Number of random crystals."""
     formula_units: tuple[PositiveInt, ...] = (1, 2, 4)
-    """Formula units in the cell of a random crystal; each crystal draws one of these numbers."""
+    """Numbers of formula units in the cell of a random crystal. One of them is drawn for each crystal."""
     spacegroups: tuple[Annotated[int, Field(ge=1, le=N_SPACEGROUPS)], ...] = ()
-    """Space groups of random crystals; each crystal draws one. By default all that allow the formula, except P1."""
+    """Space groups of random crystals. Each crystal has one. By default, all that allow the formula, except P1."""
     oxidation_states: dict[Element, float] = Field(default_factory=dict)
     """Oxidation state of each element, or its mean for mixed valence; by default guessed. Metals have none."""
     volume_A3: PositiveFloat | None = None
     """Volume of a formula unit in Å³; by default estimated from ionic radii, or from the volumes of the elements."""
 
-    # Some structure types of the stoichiometry do not suit the ions; they are skipped and reported.
+    # Some structure types with this stoichiometry do not suit the ions. They are skipped and counted in the report.
     default_on_failure: ClassVar[str] = 'skip'
 
     @model_validator(mode='after')
@@ -79,18 +79,18 @@ class FormulaGenerator(Generator):
         """The charge of each element; empty for metals and pure elements."""
         from pymatgen.core import Composition
 
-        counts, given = self._counts, self.settings.oxidation_states
-        if given:
-            total = sum(given.get(symbol, 0) * count for symbol, count in counts.items())
-            if set(given) != set(counts) or abs(total) > CHARGE_TOLERANCE:
-                hint = self._nearest_formula(lambda found: not sum(given.get(s, 0) * n for s, n in found.items()))
-                listed = ', '.join(f'{symbol}: {state:g}' for symbol, state in given.items())
+        counts, from_user = self._counts, self.settings.oxidation_states
+        if from_user:
+            total = sum(from_user.get(symbol, 0) * count for symbol, count in counts.items())
+            if set(from_user) != set(counts) or abs(total) > CHARGE_TOLERANCE:
+                hint = self._nearest_formula(lambda found: not sum(from_user.get(s, 0) * n for s, n in found.items()))
+                listed = ', '.join(f'{symbol}: {state:g}' for symbol, state in from_user.items())
                 raise AutopipeError(
                     Code.CHARGE_UNBALANCED,
                     f'oxidation_states must contain {", ".join(counts)} and balance {self.settings.formula}; '
                     f'{{{listed}}} leaves {total:+g} e{hint}',
                 )
-            return given
+            return from_user
         if has_no_ions(counts):
             return {}
         states = guess_states(counts)
@@ -104,7 +104,7 @@ class FormulaGenerator(Generator):
         return states
 
     def _nearest_formula(self, balances: Callable[[dict[str, int]], bool]) -> str:
-        """Return a hint in parentheses at the nearest balanced formula of the same elements, or an empty string."""
+        """Return the nearest balanced formula of the same elements in parentheses, or an empty string."""
         from pymatgen.core import Composition
 
         target = np.array(list(self._counts.values())) / sum(self._counts.values())
@@ -133,7 +133,7 @@ class FormulaGenerator(Generator):
         return PACKING * spheres
 
     def _ionic_radius(self, symbol: str) -> float | None:
-        """Return the mean radius of an element's ions in Å, or None without a charge or a known radius."""
+        """Return the mean radius of an element's ions in Å, or None if it has no charge or no known radius."""
         mean = self._states.get(symbol, 0)
         if not mean:
             return None
@@ -158,11 +158,11 @@ class FormulaGenerator(Generator):
         return sorted(found, key=lambda item: len(item[1]))[: self.settings.max_prototypes]
 
     def n_parents(self) -> int | None:
-        """Return the number of structure types, or None if there are random crystals too."""
+        """Return the number of structure types, or None if there are also random crystals."""
         return None if self.settings.n_random else len(self._prototypes)
 
     def default_n_seeds(self) -> int:
-        """Return the number of structure types and random crystals."""
+        """Return the number of seeds: one for each structure type and each random crystal."""
         return (len(self._prototypes) + self.settings.n_random) * self.settings.perturb.variants
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
@@ -220,10 +220,10 @@ class FormulaGenerator(Generator):
 
 
 def _charges(atoms: Atoms, states: dict[str, float], rng: np.random.Generator) -> np.ndarray:
-    """Return charges with the given mean for each element.
+    """Return the charge of each atom from the mean charges of the elements.
 
-    With mixed valence, random atoms have the two known states around the mean. If the cell has too few atoms to give
-    the mean exactly, all have the mean.
+    With mixed valence, atoms get one of the two known states around the mean at random. If no numbers of atoms in these
+    states give the mean exactly, all atoms have the mean.
     """
     charges = np.zeros(len(atoms))
     for symbol, mean in states.items():
@@ -241,14 +241,14 @@ def _charges(atoms: Atoms, states: dict[str, float], rng: np.random.Generator) -
 
 @cache
 def prototypes(counts: tuple[int, ...]) -> list[tuple[str, dict[str, int], Atoms]]:
-    """Return the structure types with these numbers of atoms in the formula.
+    """Return the structure types whose formula has these numbers of atoms.
 
     They are from pymatgen's copy of the AFLOW library: M. J. Mehl et al., Comput. Mater. Sci. 136, S1 (2017).
 
     Returns
     -------
     list
-        Name, count of each species in the reduced formula, and cell.
+        Name, number of atoms of each species in the reduced formula, and cell.
     """
     from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
     from pymatgen.io.ase import AseAtomsAdaptor

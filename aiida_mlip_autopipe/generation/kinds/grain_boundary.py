@@ -1,4 +1,4 @@
-"""Grain boundaries: two grains of a cubic or hexagonal crystal with a coincidence-site lattice."""
+"""Grain boundaries: two grains of a cubic or hexagonal crystal with a coincidence site lattice."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from aiida_mlip_autopipe.generation.kinds.alloy import AlloySettings
 from aiida_mlip_autopipe.generation.kinds.surface import MillerIndex
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
 
-LARGEST_SIGMA = 51
+MAX_SIGMA = 51
 
 
 class GrainBoundarySettings(ComposedSettings):
@@ -41,7 +41,7 @@ class GrainBoundarySettings(ComposedSettings):
     """Tilt boundaries, whose plane contains the axis, and twist boundaries, whose plane is normal to the axis."""
     n_tilt_planes: PositiveInt = 2
     """Number of tilt boundaries for each rotation: two symmetric ones, then (in cubic crystals) asymmetric ones."""
-    max_sigma: int = Field(default=5, ge=3, le=LARGEST_SIGMA)
+    max_sigma: int = Field(default=5, ge=3, le=MAX_SIGMA)
     """Maximum Σ; all Σ up to it that exist for the axis are used."""
     sigmas: tuple[int, ...] = ()
     """Values of Σ to use, instead of all up to `max_sigma`."""
@@ -52,7 +52,7 @@ class GrainBoundarySettings(ComposedSettings):
     gap_A: float = Field(default=0.0, ge=0, le=3)
     """Gap in Å between the grains at each boundary."""
     merge_factor: float = Field(default=0.7, ge=0, lt=1)
-    """Merge two atoms of an element that are closer than this fraction of their nearest distance in the crystal."""
+    """Merge two atoms of an element that are closer than this fraction of their shortest distance in the crystal."""
 
     @model_validator(mode='after')
     def _check(self) -> Self:
@@ -77,7 +77,7 @@ class _Boundary:
 
 
 class GrainBoundaryGenerator(ComposedGenerator):
-    """Makes all grain boundaries of all crystals, by axis and Σ."""
+    """Makes all grain boundaries of all crystals, in the order of the axes and Σ."""
 
     settings_class = GrainBoundarySettings
     settings: GrainBoundarySettings
@@ -102,7 +102,7 @@ class GrainBoundaryGenerator(ComposedGenerator):
                 f'a hexagonal crystal supports only the axis 0 0 1, not {_format(axis)}',
             )
         known: Sequence[Rotation | HexagonalRotation] = (
-            hexagonal_rotations(LARGEST_SIGMA) if system == 'hexagonal' else rotations(axis, LARGEST_SIGMA)
+            hexagonal_rotations(MAX_SIGMA) if system == 'hexagonal' else rotations(axis, MAX_SIGMA)
         )
         if not self.settings.sigmas:
             chosen = [rotation for rotation in known if rotation.sigma <= self.settings.max_sigma]
@@ -118,7 +118,7 @@ class GrainBoundaryGenerator(ComposedGenerator):
                 nearest = sorted(sorted(by_sigma, key=lambda other: abs(other - sigma))[:3])
                 raise AutopipeError(
                     Code.BOUNDARY_IMPOSSIBLE,
-                    f'Σ{sigma} does not exist for the axis {_format(axis)} (searched up to Σ{LARGEST_SIGMA}); '
+                    f'Σ{sigma} does not exist for the axis {_format(axis)} (searched up to Σ{MAX_SIGMA}); '
                     f'the nearest are {", ".join(map(str, nearest))}',
                 )
         return [by_sigma[sigma] for sigma in self.settings.sigmas]
@@ -129,11 +129,11 @@ class GrainBoundaryGenerator(ComposedGenerator):
         return len(self._boundaries) if listed else None
 
     def period(self) -> int:
-        """Return the number of grain boundaries, which are taken in turn."""
+        """Return the number of grain boundaries, which are used in turn."""
         return len(self._boundaries)
 
     def default_n_seeds(self) -> int:
-        """Return one seed for each grain boundary."""
+        """Return the number of seeds: one for each grain boundary."""
         return len(self._boundaries) * self.settings.perturb.variants
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
@@ -172,7 +172,7 @@ def conventional_cell(unit: Atoms) -> tuple[Atoms, str]:
     Raises
     ------
     AutopipeError
-        If the crystal is neither cubic, hexagonal nor trigonal.
+        If the crystal is not cubic, hexagonal or trigonal.
     """
     from pymatgen.io.ase import AseAtomsAdaptor
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
@@ -222,7 +222,7 @@ def _join(unit: Atoms, boundary: Boundary, thickness_A: float, gap_A: float, shi
 
 
 def _merge(atoms: Atoms, unit: Atoms, factor: float) -> tuple[Atoms, int]:
-    """Merge atoms that are too close into one at their midpoint; return the structure and the number of merges."""
+    """Merge pairs of atoms that are too close into one atom at the midpoint; also return the number of merged pairs."""
     from matscipy.neighbours import neighbour_list
 
     crystal = unit.repeat(3)

@@ -15,10 +15,15 @@ from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.compensation import Chemistry
-from aiida_mlip_autopipe.generation.chemistry.elements import Composition, Element, realise_counts
+from aiida_mlip_autopipe.generation.chemistry.elements import Composition, Element, nearest_counts
 from aiida_mlip_autopipe.generation.chemistry.oxidation import States, ionic_radius
 from aiida_mlip_autopipe.generation.crystals.prototypes import PROTOTYPES, ROLE_SYMBOLS, bond_lengths, prototype_cell
-from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, check_composition, choose_repeats, describe
+from aiida_mlip_autopipe.generation.crystals.supercells import (
+    Repeats,
+    check_composition,
+    choose_repeats,
+    describe_composition,
+)
 from aiida_mlip_autopipe.generation.geometry.voids import find_voids
 
 N_RANDOM_SEEDS = 10
@@ -49,11 +54,11 @@ class IonicSettings(GeneratorSettings):
     schottky: int = Field(default=0, ge=0)
     """Number of formula units to remove from random sites (Schottky defects)."""
     frenkel: dict[Element, PositiveInt] = Field(default_factory=dict)
-    """Ions to move from random sites to the largest voids, by element (Frenkel pairs)."""
+    """Number of ions to move from random sites to the largest voids, by element (Frenkel pairs)."""
     a_A: PositiveFloat | None = None
     """Lattice constant in Å; by default from Shannon's ionic radii."""
     supercell: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
-    """Repeats of the conventional cell."""
+    """Number of repeats along each vector of the conventional cell."""
     n_atoms: PositiveInt | None = None
     """Approximate number of atoms, instead of `supercell`."""
     composition_tolerance: float = Field(default=0.02, gt=0, le=0.5)
@@ -77,7 +82,7 @@ class IonicSettings(GeneratorSettings):
 
 @dataclass
 class _Plan:
-    """The cell and the numbers of its ions, which are the same in all seeds."""
+    """The cell and the numbers of ions in it, which are the same in all seeds."""
 
     cell: Atoms
     roles: np.ndarray
@@ -93,7 +98,7 @@ class _Plan:
 
 
 class IonicGenerator(Generator):
-    """Makes pure and mixed ionic crystals with compensated charges."""
+    """Makes pure and mixed ionic crystals, with compensation of the charge."""
 
     settings_class = IonicSettings
     settings: IonicSettings
@@ -117,11 +122,11 @@ class IonicGenerator(Generator):
         return None if self._is_random else 1
 
     def default_n_seeds(self) -> int:
-        """Return ten random arrangements, or one seed for a pure crystal."""
+        """Return the number of seeds: ten for random arrangements, or one for a pure crystal."""
         return N_RANDOM_SEEDS * self.settings.perturb.variants if self._is_random else super().default_n_seeds()
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
-        """Return the crystal with its ions arranged at random, and with vacancies and defects."""
+        """Return the crystal with ions arranged at random, and with vacancies and defects."""
         if requirements not in self._plans:
             self._plans[requirements] = self._make_plan(requirements)
         plan = self._plans[requirements]
@@ -172,7 +177,7 @@ class IonicGenerator(Generator):
         return self.settings.compensation == 'none'
 
     def draw_unit(self, index: int) -> Atoms:
-        """Return the conventional cell; for a mixed crystal, with placeholders of the mean charge of their site."""
+        """Return the conventional cell. In a mixed crystal, placeholders have the mean charge of their sites."""
         if not self._is_random:
             return super().draw_unit(index)
         plan = self._make_plan(Requirements())
@@ -182,7 +187,7 @@ class IonicGenerator(Generator):
             fractions = {s: n / sum(plan.states[s].values()) / sum(counts.values()) for s, n in counts.items()}
             means[role] = sum(charges[s] * fractions[s] for s in counts)
         cell, roles = prototype_cell(self.settings.prototype)
-        # The anions balance the charge that vacancies will compensate, so that the mean crystal is neutral.
+        # The anions balance the charge that vacancies will compensate later, so that the cell is neutral.
         means['X'] = -sum(means[role] for role in roles if role != 'X') / int(np.sum(roles == 'X'))
         cell.set_cell(plan.cell.cell.array / np.array(plan.repeats)[:, None], scale_atoms=True)
         cell.set_initial_charges([means[role] for role in roles])
@@ -196,7 +201,7 @@ class IonicGenerator(Generator):
         counts = {}
         for role, occupation in self._sites.items():
             check_composition(occupation, int(np.sum(roles == role)), self.settings.composition_tolerance)
-            counts[role] = realise_counts(occupation, int(np.sum(roles == role)))
+            counts[role] = nearest_counts(occupation, int(np.sum(roles == role)))
         host = self._chemistry.guess(self._host_counts())
         states, vacancies = self._chemistry.compensate(counts, host)
         for role, found in counts.items():  # the compensation may have changed the numbers of ions
@@ -204,8 +209,9 @@ class IonicGenerator(Generator):
             if max(abs(fractions[s] - x) for s, x in self._sites[role].items()) > self.settings.composition_tolerance:
                 raise AutopipeError(
                     Code.COMPOSITION_IMPOSSIBLE,
-                    f'{len(atoms)} sites cannot have a neutral {describe(self._sites[role])} on {role}; the nearest is '
-                    f'{describe(fractions)}; use a larger cell or raise composition_tolerance',
+                    f'{len(atoms)} sites cannot have {describe_composition(self._sites[role])} on {role} and be '
+                    f'neutral; the nearest composition is {describe_composition(fractions)}; use a larger cell '
+                    'or raise composition_tolerance',
                 )
         return self._arrange(atoms, _Plan(atoms.copy(), roles, (1, 1, 1), counts, states, vacancies), rng)
 
@@ -235,7 +241,7 @@ class IonicGenerator(Generator):
         for role, occupation in self._sites.items():
             n_sites = sites_per_cell[role] * n_cells
             check_composition(occupation, n_sites, settings.composition_tolerance)
-            counts[role] = realise_counts(occupation, n_sites)
+            counts[role] = nearest_counts(occupation, n_sites)
         states, vacancies = self._chemistry.compensate(counts, host)
         return _Plan(unit.repeat(repeats), np.tile(unit_roles, n_cells), repeats, counts, states, vacancies)
 
@@ -266,7 +272,7 @@ class IonicGenerator(Generator):
         return target / sum(weights[role] * lengths[role] for role in lengths)
 
     def _schottky(self, atoms: Atoms, roles: np.ndarray, removed: set[int], rng: np.random.Generator) -> list[int]:
-        """Return the atoms of random neutral formula units, to remove them."""
+        """Return the indices of the atoms of random neutral formula units."""
         if not self.settings.schottky:
             return []
         unit_roles = prototype_cell(self.settings.prototype)[1]

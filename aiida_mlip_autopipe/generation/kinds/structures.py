@@ -30,13 +30,13 @@ class StructuresSettings(GeneratorSettings):
     kind: Literal['structures'] = 'structures'
     """Structures from files or from a database."""
     files: tuple[InputFile, ...] = ()
-    """Files in any format that ASE reads. Structures may have no cell."""
+    """Files in any format that ASE reads. Structures need no cell."""
     query: QuerySettings | None = None
-    """A database query, instead of files. If files are set too, they are an earlier answer, and no query is sent."""
+    """A database query, instead of files. If files are also set, they must be its answer, and the query is not sent."""
     frames: str = Field(default=':', pattern=r'^(-?\d+|-?\d*:-?\d*(:-?\d*)?)$')
     """Structures to read from each file, as a Python index or slice."""
 
-    # Small cells are not repeated: the files are explored as they are.
+    # Small cells are not repeated: the structures are explored as they are.
     default_width_factor: ClassVar[float] = 0.0
 
     @model_validator(mode='after')
@@ -46,7 +46,7 @@ class StructuresSettings(GeneratorSettings):
         return self
 
     def stream_content(self) -> dict[str, Any]:
-        """Return the content that seeds the random streams: the content of the files, not their paths or the query."""
+        """Return the content from which the random streams are derived: that of the files, without paths and query."""
         content = {**super().stream_content(), 'files': [file_sha256(path) for path in self.files]}
         return {name: value for name, value in content.items() if name != 'query'}
 
@@ -78,7 +78,7 @@ class StructuresGenerator(Generator):
             for number, atoms in enumerate(read_structures(path, self.settings.frames)):
                 record: dict[str, Any] = {'file_sha256': digest, 'frame': number}
                 if query:
-                    record |= {'query': query.question(), DATABASE_ID: _database_id(atoms, path)}
+                    record |= {'query': query.as_record(), DATABASE_ID: _database_id(atoms, path)}
                 found.append((atoms, record))
         return found
 
@@ -87,7 +87,7 @@ class StructuresGenerator(Generator):
         return len(self._structures)
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
-        """Return one structure of the files."""
+        """Return one structure from the files."""
         atoms, record = self._structures[index]
         kept = atoms.copy()
         kept.info.clear()
@@ -163,7 +163,7 @@ def _clean(atoms: Atoms, name: str) -> Atoms:
 
 
 def _move_from_far_faces(atoms: Atoms, pbc: np.ndarray) -> np.ndarray:
-    """Return the positions with atoms on a far face of the cell, due to rounding in readers, moved to the near face."""
+    """Return the positions. Atoms that rounding in a reader has put on a far face of the cell are on the near face."""
     if not pbc.any():
         return np.asarray(atoms.positions)
     fractions = atoms.positions @ np.linalg.inv(complete_cell(atoms))

@@ -19,7 +19,7 @@ from aiida_mlip_autopipe.generation.geometry.slabs import (
     Plane,
     charges_by_element,
     distinct_planes,
-    has_like_faces,
+    has_equivalent_faces,
     is_polar,
     layers,
     plane_order,
@@ -37,7 +37,7 @@ SLAB_AXES = (True, True, False)
 def _check_miller(index: tuple[int, int, int]) -> tuple[int, int, int]:
     divisor = gcd(*index)
     if divisor == 0:
-        raise fault(Code.VALUE_INVALID, '0 0 0 is not a valid plane; 0 0 1 is one')
+        raise fault(Code.VALUE_INVALID, '0 0 0 is neither a plane nor a direction; a valid value is 0 0 1')
     return index[0] // divisor, index[1] // divisor, index[2] // divisor
 
 
@@ -60,8 +60,8 @@ class SurfaceSettings(ComposedSettings):
     """Minimum number of atomic layers, instead of `thickness_A`; the slab is the thinnest that `keep` allows. Atoms
     whose heights differ by less than 0.3 Å are in the same layer."""
     n_planes: PositiveInt | None = None
-    """Thickness in lattice spacings d_hkl of the conventional cell, instead of `thickness_A`. In fcc, one spacing has
-    one atomic layer along [1, 1, 1] and two along [1, 0, 0]."""
+    """Thickness in lattice spacings d_hkl of the conventional cell, instead of `thickness_A`. In fcc, one spacing
+    contains one atomic layer along [1, 1, 1] and two along [1, 0, 0]."""
     vacuum_A: float = Field(default=15.0, ge=5)
     """Thickness of the vacuum in Å."""
     keep: Literal['stoichiometric', 'symmetric'] = 'stoichiometric'
@@ -101,24 +101,24 @@ class SurfaceGenerator(ComposedGenerator):
 
     def __init__(self, settings: SurfaceSettings):
         super().__init__(settings)
-        self._known: list[_Cut] | None = None
+        self._cached_cuts: list[_Cut] | None = None
 
     @property
     def _cuts(self) -> list[_Cut]:
-        if self._known is None:
-            self._known = self._cut_all()
-        return self._known
+        if self._cached_cuts is None:
+            self._cached_cuts = self._cut_all()
+        return self._cached_cuts
 
     def n_parents(self) -> int | None:
         """Return the number of terminations, or None if elements are arranged on the sites at random."""
         return len(self._cuts) if self.inner.n_units() is not None else None
 
     def period(self) -> int:
-        """Return the number of terminations, which are taken in turn."""
+        """Return the number of terminations, which are used in turn."""
         return len(self._cuts)
 
     def default_n_seeds(self) -> int:
-        """Return one seed for each termination."""
+        """Return the number of seeds: one for each termination."""
         return len(self._cuts) * self.settings.perturb.variants
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
@@ -181,28 +181,34 @@ class SurfaceGenerator(ComposedGenerator):
         for plane in sorted(planes, key=plane_order):
             for slab in self._terminations(bulk, plane):
                 atoms = slab_to_atoms(slab.get_orthogonal_c_slab(), charges, settings.vacuum_A)
-                reduced = slab.composition.reduced_formula == bulk.composition.reduced_formula
+                stoichiometric = slab.composition.reduced_formula == bulk.composition.reduced_formula
                 if settings.n_layers:
-                    atoms = trim(atoms, settings.n_layers, keep_composition=reduced)
+                    atoms = trim(atoms, settings.n_layers, keep_composition=stoichiometric)
                 mark = fingerprint(atoms)
                 if mark in known:
                     continue
                 known.add(mark)
                 cut = _Cut(
-                    atoms, crystal, plane, round(float(slab.shift), 4), has_like_faces(atoms), reduced, is_polar(atoms)
+                    atoms,
+                    crystal,
+                    plane,
+                    round(float(slab.shift), 4),
+                    has_equivalent_faces(atoms),
+                    stoichiometric,
+                    is_polar(atoms),
                 )
                 cuts.append(cut)
                 if settings.fixed_layers and not cut.symmetric:
-                    # Only the upper face is free to move, so each of two different faces must be the upper one once.
+                    # Only the upper face is free to move, so each of the two faces must be the upper one once.
                     cuts.append(replace(cut, atoms=upside_down(atoms), upside_down=True))
         return cuts
 
     def _terminations(self, bulk: Any, plane: Plane) -> list[Any]:
-        """Return the slabs of a plane from pymatgen, one for each possible cut; some may be equivalent."""
+        """Return the slabs of a plane from pymatgen, one for each possible cut. Some may be equivalent."""
         from pymatgen.core.surface import SlabGenerator
 
         settings = self.settings
-        # A spacing has at least one layer of atoms. In these units the vacuum is 1; `slab_to_atoms` sets it later.
+        # A spacing contains at least one layer of atoms. The vacuum is 1 in this unit; `slab_to_atoms` sets it later.
         in_planes = settings.n_layers or settings.n_planes
         generator = SlabGenerator(
             bulk, plane, in_planes or settings.thickness_A, 1 if in_planes else settings.vacuum_A,

@@ -58,7 +58,7 @@ def test_an_ordered_cell_is_repeated_to_the_required_width(generate):
         ({}, Code.VALUES_INCOMPLETE, ['composition', 'composition_grid']),
     ],
 )  # fmt: skip
-def test_fields_that_do_not_suit_the_arrangement_are_refused(fields, code, values):
+def test_fields_that_contradict_the_arrangement_are_refused(fields, code, values):
     with refused(code, *values):
         AlloySettings(**fields)
 

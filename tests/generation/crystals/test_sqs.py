@@ -27,7 +27,7 @@ def pair_error(atoms) -> float:
     [('fcc', [2, 2, 2], 'Cu Au', 2000), ('bcc', [3, 3, 3], 'Cr Fe Co', 2000), ('hcp', [3, 3, 2], 'Ti Zr Hf Sc', 8000),
      ('fcc', [3, 3, 2], 'Cr Mn Fe Co Ni', 10000), ('fcc', [3, 3, 1], 'Cr Mn Fe Co Ni Cu', 20000)],
 )  # fmt: skip
-def test_pairs_correlate_as_in_the_random_alloy(generate, lattice, supercell, elements, n_steps):
+def test_pair_correlations_are_those_of_the_random_alloy(generate, lattice, supercell, elements, n_steps):
     composition = {symbol: 1 / len(elements.split()) for symbol in elements.split()}
     entry = {'kind': 'alloy', 'composition': composition, 'lattice': lattice, 'supercell': supercell, 'n_seeds': 20,
              'composition_tolerance': 0.05}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Queries to databases, answered by a stand-in on this machine."""
+"""Queries to databases, answered by local servers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ANSWERS = {
     FILTER: [structure('b-2', ['Cu', 'Au']), structure('007', ['Ag', 'Cu'], a_A=4.1), structure('a-1', ['Cu', 'Ni'])],
     'elements HAS ALL "Au", "Cu" AND nelements=2': [structure('x:1', ['Cu', 'Au'])],
     'chemical_formula_reduced="AuCu3"': [structure('y 2', ['Au', 'Cu', 'Cu', 'Cu'], a_A=6.0)],
-    'swapped': [structure('s', ['Cu', 'Au'], kinds=['Au', 'Cu'])],
+    'swapped': [structure('s', ['Cu', 'Au'], species=['Au', 'Cu'])],
     'half': [structure('h', ['Cu', 'Au'], concentration=0.5), structure('v', ['Cu', 'vacancy'])],
     'some': [structure('h', ['Cu', 'Au'], concentration=0.5), structure('ordered', ['Cu', 'Au'])],
     'none': [],
@@ -50,7 +50,7 @@ def closed():
 
 @pytest.fixture
 def ask(make_entries):
-    """Send a query, and return the seeds of its answer."""
+    """Send a query, and return the seeds made from its answer."""
 
     def run(provider, perturb=None, **question):
         query = {'provider': provider, **question}
@@ -89,13 +89,13 @@ def test_a_query_selects_exact_elements_or_the_reduced_formula(ask, database):
     assert (seed.record['database_id'], str(seed.atoms.symbols)) == ('y 2', 'AuCu3')
 
 
-def test_sites_get_the_right_species_for_any_order_of_the_species(ask, database):
+def test_sites_get_the_correct_species_in_any_order_of_the_species(ask, database):
     (seed,) = ask(database, filter='swapped')
     assert seed.atoms.get_chemical_symbols() == ['Cu', 'Au']
     assert seed.atoms.positions[0] == pytest.approx([0, 0, 0])
 
 
-def test_a_structure_with_partial_occupation_is_discarded(ask, database):
+def test_a_structure_with_partial_occupancy_is_discarded(ask, database):
     assert [seed.record['database_id'] for seed in ask(database, filter='some')] == ['ordered']
 
 
@@ -109,7 +109,7 @@ def test_a_stored_answer_is_not_requested_again(ask, make_entries, database, clo
     assert seed.record['database_id'] == 'x:1'
 
 
-def test_a_query_with_other_files_is_refused(make_entries, tmp_path, generate):
+def test_a_query_with_files_that_are_not_its_answer_is_refused(make_entries, tmp_path, generate):
     from ase.build import bulk
     from ase.io import write
 
@@ -125,7 +125,7 @@ def test_a_query_in_an_inner_entry_is_sent(make_entries, database):
     assert read(entries[0].of.files[0]).get_chemical_formula() == 'AuCu'
 
 
-def test_a_query_without_an_answer_gives_no_seeds(generate):
+def test_an_unanswered_query_is_refused(generate):
     with refused(Code.QUERY_UNANSWERED):
         generate({'kind': 'structures', 'query': {'elements': ['Cu']}})
 
@@ -162,17 +162,17 @@ def test_an_unreachable_server_is_reported(ask, closed, cache):
         ((200, b'{"meta": {}, "data": [1]}'), 'OPTIMADE'),
     ],
 )
-def test_a_server_that_does_not_speak_optimade_is_refused(ask, broken, value):
+def test_a_server_that_does_not_follow_optimade_is_reported(ask, broken, value):
     with serve({}, broken=broken) as address, refused(Code.DATABASE_UNREACHABLE, address, value):
         ask(address, elements=['Cu'])
 
 
-def test_an_unknown_database_is_refused_with_the_nearest(ask):
+def test_the_nearest_name_is_suggested_for_an_unknown_database(ask):
     with refused(Code.CHOICE_UNKNOWN, "'oqdm'", "'oqmd'"):
         ask('oqdm', elements=['Cu'])
 
 
-def test_the_materials_project_is_queried_through_its_own_client(ask, monkeypatch):
+def test_the_materials_project_is_queried_through_its_client(ask, monkeypatch):
     from mp_api import client
     from pymatgen.core import Lattice, Structure
 

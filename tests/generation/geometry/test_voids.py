@@ -28,7 +28,7 @@ def test_voids_are_the_interstitial_sites_of_the_lattice(atoms, fraction, count,
     assert np.abs(fractions - np.round(fractions)).max(axis=1).min() < 1e-6
 
 
-def test_voids_are_local_maxima_of_the_distance_to_all_atoms_and_keep_the_symmetry():
+def test_voids_are_local_maxima_of_the_distance_to_all_atoms_and_have_the_symmetry_of_the_crystal():
     positions, cell = [(0.4697, 0, 2 / 3), (0.4133, 0.2672, 0.7855)], [4.916, 4.916, 5.405, 90, 90, 120]
     quartz = crystal(['Si', 'O'], positions, spacegroup=154, cellpar=cell)
     voids = find_voids(quartz)

@@ -31,7 +31,7 @@ def adsorption(**fields) -> dict:
     ],
 )
 @pytest.mark.parametrize('size', [(1, 1, 4), (2, 2, 4)])
-def test_distinct_sites_are_the_known_ones(build, element, names, size):
+def test_the_known_distinct_sites_are_found(build, element, names, size):
     slab = build(element, size, vacuum=8)
     slab.pbc = True
     assert [site.name for site in find_sites(slab, distinct=True)] == names
@@ -115,7 +115,7 @@ def test_the_shortest_distance_is_a_sum_of_covalent_radii(generate):
         assert np.sum(distances < bond + 1e-3) == expected
 
 
-def test_orientations_are_uniform_and_keep_the_shape_of_the_molecule(generate):
+def test_random_orientations_are_uniform_and_do_not_change_the_shape_of_the_molecule(generate):
     seeds = generate(adsorption(molecules=['CO'], n_seeds=24)).seeds
     axes = []
     for seed in seeds:

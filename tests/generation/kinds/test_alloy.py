@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.generation.chemistry.elements import realise_counts
+from aiida_mlip_autopipe.generation.chemistry.elements import nearest_counts
 from aiida_mlip_autopipe.generation.crystals.lattices import atomic_volume, vegard_lattice
 from aiida_mlip_autopipe.generation.kinds.alloy import AlloySettings
 
@@ -44,7 +44,7 @@ def test_atoms_are_counted_by_largest_remainder(generate):
 @pytest.mark.parametrize('n_sites', [1, 7, 32, 100])
 def test_counts_fill_the_sites_and_deviate_by_less_than_one(n_sites):
     fractions = {'Cu': 0.61, 'Au': 0.27, 'Ag': 0.12}
-    counts = realise_counts(fractions, n_sites)
+    counts = nearest_counts(fractions, n_sites)
     assert sum(counts.values()) == n_sites
     assert all(abs(counts[symbol] - fraction * n_sites) < 1 for symbol, fraction in fractions.items())
 
@@ -117,14 +117,14 @@ def test_an_impossible_composition_is_refused(composition, code, values):
         AlloySettings(composition=composition)
 
 
-@pytest.mark.parametrize(('given', 'nearest'), [('Kx', 'K'), ('copper', 'Cu'), ('CU', 'Cu'), ('Fee', 'Fe')])
-def test_the_nearest_symbol_is_suggested_for_an_unknown_element(given, nearest):
+@pytest.mark.parametrize(('symbol', 'nearest'), [('Kx', 'K'), ('copper', 'Cu'), ('CU', 'Cu'), ('Fee', 'Fe')])
+def test_the_nearest_symbol_is_suggested_for_an_unknown_element(symbol, nearest):
     with pytest.raises(ValidationError) as caught:
-        AlloySettings(composition={given: 1.0})
+        AlloySettings(composition={symbol: 1.0})
     assert caught.value.errors()[0]['ctx']['nearest'] == nearest
 
 
-def test_thirds_with_three_digits_are_a_valid_composition():
+def test_three_fractions_of_0_333_are_a_valid_composition():
     assert sum(AlloySettings(composition={'Cu': 0.333, 'Au': 0.333, 'Ag': 0.333}).composition.values()) == 1
 
 

@@ -54,7 +54,7 @@ def test_the_bond_length_can_be_set(generate):
 
 
 @pytest.mark.parametrize(('stacking', 'number', 'n_atoms'), [('AA', 191, 2), ('AB', 194, 4), ('ABC', 166, 6)])
-def test_graphite_has_its_stacking(generate, stacking, number, n_atoms):
+def test_graphite_has_the_chosen_stacking(generate, stacking, number, n_atoms):
     (seed,) = generate(covalent('graphite', {'stacking': stacking}, A='C')).seeds
     assert len(seed.atoms) == n_atoms
     assert spacegroup(seed.atoms) == number

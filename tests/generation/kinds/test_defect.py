@@ -10,9 +10,9 @@ from aiida_mlip_autopipe.generation.kinds.defect import DefectSettings
 from aiida_mlip_autopipe.structures.duplicates import fingerprint
 from aiida_mlip_autopipe.structures.vacuum import empty_layers
 
-COPPER = {'kind': 'alloy', 'composition': {'Cu': 0.75, 'Au': 0.25}, 'arrangement': 'L1_2', 'supercell': [3, 3, 3]}
-MAGNESIA = {'kind': 'ionic', 'prototype': 'rocksalt', 'sites': {'A': 'Mg', 'X': 'O'}, 'supercell': [2, 2, 2]}
-ARSENIDE = {'kind': 'ionic', 'prototype': 'zincblende', 'sites': {'A': 'Ga', 'X': 'As'}, 'supercell': [2, 2, 2]}
+CU3AU = {'kind': 'alloy', 'composition': {'Cu': 0.75, 'Au': 0.25}, 'arrangement': 'L1_2', 'supercell': [3, 3, 3]}
+MGO = {'kind': 'ionic', 'prototype': 'rocksalt', 'sites': {'A': 'Mg', 'X': 'O'}, 'supercell': [2, 2, 2]}
+GAAS = {'kind': 'ionic', 'prototype': 'zincblende', 'sites': {'A': 'Ga', 'X': 'As'}, 'supercell': [2, 2, 2]}
 
 
 def defect(of: dict, **fields) -> dict:
@@ -33,13 +33,13 @@ def defect(of: dict, **fields) -> dict:
     ],
 )
 def test_the_number_of_defects_is_correct(generate, defects, counts):
-    for seed in generate(defect(COPPER, **defects)).seeds:
+    for seed in generate(defect(CU3AU, **defects)).seeds:
         assert dict(seed.atoms.symbols.formula.count()) == counts
 
 
 def test_the_atoms_of_a_divacancy_are_neighbours(generate):
-    perfect = generate(COPPER).seeds[0].atoms
-    (seed,) = generate(defect(COPPER, n_seeds=1, divacancies={'Cu-Au': 1})).seeds
+    perfect = generate(CU3AU).seeds[0].atoms
+    (seed,) = generate(defect(CU3AU, n_seeds=1, divacancies={'Cu-Au': 1})).seeds
     removed = [
         i for i, p in enumerate(perfect.positions) if np.linalg.norm(seed.atoms.positions - p, axis=1).min() > 0.1
     ]
@@ -49,8 +49,8 @@ def test_the_atoms_of_a_divacancy_are_neighbours(generate):
 
 
 def test_antisites_exchange_elements_and_keep_positions(generate):
-    perfect = generate(COPPER).seeds[0].atoms
-    (seed,) = generate(defect(COPPER, n_seeds=1, antisites={'Cu-Au': 2})).seeds
+    perfect = generate(CU3AU).seeds[0].atoms
+    (seed,) = generate(defect(CU3AU, n_seeds=1, antisites={'Cu-Au': 2})).seeds
     assert np.allclose(seed.atoms.positions, perfect.positions)
     changed = seed.atoms.numbers != perfect.numbers
     assert changed.sum() == 4
@@ -85,15 +85,15 @@ def test_defects_in_a_slab_of_an_alloy_do_not_change_fixed_atoms(generate):
 
 def test_a_charged_defect_must_be_allowed(generate):
     with refused(Code.STRUCTURE_INVALID, '-2 e') as caught:
-        generate(defect(MAGNESIA, vacancies={'Mg': 1}))
+        generate(defect(MGO, vacancies={'Mg': 1}))
     assert caught.value.rule == 'formal_charge'
-    for seed in generate(defect(MAGNESIA, vacancies={'Mg': 1}, charged=True)).seeds:
+    for seed in generate(defect(MGO, vacancies={'Mg': 1}, charged=True)).seeds:
         assert seed.record['formal_charge'] == -2
-    assert generate(defect(MAGNESIA, vacancies={'Mg': 1, 'O': 1})).seeds[0].record['formal_charge'] == 0
+    assert generate(defect(MGO, vacancies={'Mg': 1, 'O': 1})).seeds[0].record['formal_charge'] == 0
 
 
 def test_a_divacancy_of_ions_keeps_a_slab_neutral_and_its_vacuum_unchanged(generate):
-    slab = {'kind': 'surface', 'of': {**MAGNESIA, 'supercell': None}, 'miller_indices': [[1, 0, 0]], 'n_layers': 4}
+    slab = {'kind': 'surface', 'of': {**MGO, 'supercell': None}, 'miller_indices': [[1, 0, 0]], 'n_layers': 4}
     seeds = generate(defect(slab, divacancies={'Mg-O': 1}, sites='distinct', n_seeds=None), cutoff_A=2.5).seeds
     # In two distinct layers; between layers 1 and 2 with either ion on top; between layers 2 and 3.
     assert len(seeds) == 5
@@ -104,13 +104,13 @@ def test_a_divacancy_of_ions_keeps_a_slab_neutral_and_its_vacuum_unchanged(gener
         generate(defect(slab, vacancies={'Mg': 1}), cutoff_A=2.5)
 
 
-def test_added_atoms_have_charges(generate):
-    seeds = generate(defect(MAGNESIA, substitutions={'Mg': {'Al': 2}}, vacancies={'Mg': 1})).seeds
+def test_added_atoms_have_formal_charges(generate):
+    seeds = generate(defect(MGO, substitutions={'Mg': {'Al': 2}}, vacancies={'Mg': 1})).seeds
     for seed in seeds:
         assert seed.record['formal_charge'] == 0
         assert set(seed.atoms.get_initial_charges()[seed.atoms.symbols == 'Al']) == {3}
     lithiated = defect(
-        MAGNESIA, substitutions={'Mg': {'Li': 1}}, interstitials={'Li': 1}, validation={'like_charges': False}
+        MGO, substitutions={'Mg': {'Li': 1}}, interstitials={'Li': 1}, validation={'like_charges': False}
     )
     assert generate(lithiated).seeds[0].record['formal_charge'] == 0
 
@@ -124,7 +124,7 @@ def test_oxidation_states_in_the_settings_override_those_of_the_host(generate):
 
 
 def test_antisites_exchange_charges(generate):
-    (seed,) = generate(defect(ARSENIDE, n_seeds=1, antisites={'Ga-As': 1}, validation={'like_charges': False})).seeds
+    (seed,) = generate(defect(GAAS, n_seeds=1, antisites={'Ga-As': 1}, validation={'like_charges': False})).seeds
     charges = seed.atoms.get_initial_charges()
     assert set(charges[seed.atoms.symbols == 'Ga']) == {3}
     assert set(charges[seed.atoms.symbols == 'As']) == {-3}
@@ -132,10 +132,10 @@ def test_antisites_exchange_charges(generate):
 
 SLAB = {'kind': 'surface', 'of': {'kind': 'alloy', 'composition': {'Cu': 1.0}}, 'miller_indices': [[1, 1, 1]],
         'n_layers': 5}  # fmt: skip
-ORDERED = {**COPPER, 'supercell': None}
+CU3AU_CELL = {**CU3AU, 'supercell': None}
 HCP = {'kind': 'alloy', 'composition': {'Ti': 1.0}, 'lattice': 'hcp'}
 QUARTZ = {'kind': 'covalent', 'structure': 'quartz', 'sites': {'A': 'Si', 'X': 'O'}}
-CONTACT = {'kind': 'covalent', 'structure': 'zincblende', 'sites': {'A': 'Ga', 'X': 'As'}}
+COVALENT_GAAS = {'kind': 'covalent', 'structure': 'zincblende', 'sites': {'A': 'Ga', 'X': 'As'}}
 
 
 # Counted by hand. Cu3Au has one distinct site of each element, octahedra of Cu6 and of Cu4Au2, and one distinct
@@ -144,14 +144,14 @@ CONTACT = {'kind': 'covalent', 'structure': 'zincblende', 'sites': {'A': 'Ga', '
 @pytest.mark.parametrize(
     ('of', 'defects', 'count'),
     [
-        (ORDERED, {'vacancies': {'Cu': 1}}, 1), (ORDERED, {'interstitials': {'C': 1}}, 3),
-        (ORDERED, {'substitutions': {'Au': {'Ag': 1}}}, 1), (CONTACT, {'antisites': {'Ga-As': 1}}, 1),
+        (CU3AU_CELL, {'vacancies': {'Cu': 1}}, 1), (CU3AU_CELL, {'interstitials': {'C': 1}}, 3),
+        (CU3AU_CELL, {'substitutions': {'Au': {'Ag': 1}}}, 1), (COVALENT_GAAS, {'antisites': {'Ga-As': 1}}, 1),
         (SLAB, {'vacancies': {'Cu': 1}}, 3), (SLAB, {'divacancies': {'Cu-Cu': 1}}, 5),
         ({**SLAB, 'fixed_layers': 3}, {'vacancies': {'Cu': 1}}, 2),
         (HCP, {'divacancies': {'Ti-Ti': 1}}, 2), (QUARTZ, {'divacancies': {'Si-O': 1}}, 2),
     ],
 )  # fmt: skip
-def test_each_distinct_site_has_one_seed(generate, of, defects, count):
+def test_each_distinct_site_gives_one_seed(generate, of, defects, count):
     entry = {'kind': 'defect', 'of': of, **defects, 'sites': 'distinct'}
     result = generate(entry, cutoff_A=3.5)
     assert len(result.seeds) == result.report['requested'] == count
@@ -178,14 +178,14 @@ def test_random_sites_find_all_distinct_sites(generate):
          ['alloy', 'sites: random']),
     ],
 )  # fmt: skip
-def test_distinct_sites_are_refused_if_there_are_none(generate, fields, code, values):
+def test_distinct_sites_need_exactly_one_defect_and_a_site_for_it(generate, fields, code, values):
     with refused(code, *values):
-        generate({**defect(ORDERED), 'sites': 'distinct', **fields})
+        generate({**defect(CU3AU_CELL), 'sites': 'distinct', **fields})
 
 
 def test_more_vacancies_than_atoms_are_refused(generate):
     with refused(Code.TOO_MANY_DEFECTS, '200', 'Au27Cu81', ' 81 ', 'Cu '):
-        generate(defect(COPPER, vacancies={'Cu': 200}))
+        generate(defect(CU3AU, vacancies={'Cu': 200}))
 
 
 @pytest.mark.parametrize(
@@ -199,4 +199,4 @@ def test_more_vacancies_than_atoms_are_refused(generate):
 )
 def test_an_invalid_defect_is_refused(fields, code, values):
     with refused(code, *values):
-        DefectSettings(of=COPPER, **fields)
+        DefectSettings(of=CU3AU, **fields)

@@ -99,28 +99,28 @@ def test_a_cell_is_repeated_for_the_calculator(generate):
         ('Si3N4', {'Si': 4, 'N': -3}), ('GaAs', {'Ga': 3, 'As': -3}), ('WO3', {'W': 6}), ('UO2', {'U': 4}),
     ],
 )  # fmt: skip
-def test_states_of_well_known_compounds_are_correct(formula, states):
+def test_oxidation_states_of_well_known_compounds_are_correct(formula, states):
     found = FormulaGenerator(FormulaSettings(formula=formula))._states
     assert {symbol: found[symbol] for symbol in states} == pytest.approx(states)
     assert sum(found[s] * n for s, n in Composition(formula).get_el_amt_dict().items()) == pytest.approx(0)
 
 
 @pytest.mark.parametrize(
-    ('symbol', 'mean', 'about'),
+    ('symbol', 'mean', 'expected'),
     [('Fe', 8 / 3, (2, 3)), ('Fe', 3.0, (3, 3)), ('Bi', 4.0, (3, 5)), ('O', -0.5, (-1, 0)), ('O', -2.0, (-2, -2))],
 )
-def test_mixed_valence_uses_known_states_around_the_mean(symbol, mean, about):
-    assert states_around(symbol, mean) == about
+def test_mixed_valence_uses_known_states_around_the_mean(symbol, mean, expected):
+    assert states_around(symbol, mean) == expected
 
 
 @pytest.mark.physics
-def test_the_error_of_an_unbalanced_formula_has_the_nearest_balanced_one(generate):
+def test_the_error_of_an_unbalanced_formula_contains_the_nearest_balanced_one(generate):
     with refused(Code.CHARGE_UNBALANCED, 'MgO3', '(MgO ', 'oxidation_states'):
         generate(formula_entry('MgO3'))
     with refused(Code.CHARGE_UNBALANCED, 'oxidation_states', 'Mg, O', 'MgO2', '-2 e'):
         generate(formula_entry('MgO2', oxidation_states={'Mg': 2, 'O': -2}))
-    given = {'oxidation_states': {'K': 1, 'O': -0.5}, 'validation': {'like_charges': False}}
-    superoxide = generate(formula_entry('KO2', **given)).seeds
+    charged = {'oxidation_states': {'K': 1, 'O': -0.5}, 'validation': {'like_charges': False}}
+    superoxide = generate(formula_entry('KO2', **charged)).seeds
     assert {sum(seed.atoms.get_initial_charges()) for seed in superoxide} == {0}
     assert {charge for seed in superoxide for charge in seed.atoms.get_initial_charges()} == {1, -1, 0}
     metallic = generate(formula_entry('MgB2', oxidation_states={'Mg': 0, 'B': 0}, max_prototypes=100)).seeds

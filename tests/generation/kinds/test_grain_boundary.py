@@ -150,7 +150,7 @@ def second_basal(vectors: np.ndarray) -> np.ndarray:
     return next(v for v in vectors if abs(v @ vectors[0] / A_TI**2 - 0.5) < 1e-3)
 
 
-def test_the_sigmas_of_an_axis_are_the_known_ones():
+def test_the_known_sigmas_of_an_axis_are_found():
     assert [rotation.sigma for rotation in rotations((0, 0, 1), 29)] == [5, 13, 17, 25, 29]
     assert [rotation.sigma for rotation in rotations((1, 1, 1), 21)] == [3, 7, 13, 19, 21]
     assert [rotation.sigma for rotation in rotations((1, 1, 0), 19)] == [3, 9, 11, 17, 19]
@@ -181,13 +181,13 @@ def test_atoms_that_are_too_close_are_merged(generate):
         assert distances.min() >= 0.7 * A_CU / np.sqrt(2) - 1e-9
 
 
-def test_each_seed_has_another_rigid_shift(generate):
+def test_each_seed_has_a_different_rigid_shift(generate):
     seeds = generate(grain_boundary(sigmas=[5], characters=['twist'], rigid_shift=True, n_seeds=3)).seeds
     assert len({tuple(seed.record['shift']) for seed in seeds}) == 3
     assert all(0 <= part < 1 for seed in seeds for part in seed.record['shift'])
 
 
-def test_grain_boundaries_of_solid_solutions_and_salts_keep_composition_and_neutrality(generate):
+def test_grain_boundaries_have_the_composition_of_a_solid_solution_and_the_neutrality_of_a_salt(generate):
     alloy = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Ni': 0.5}}
     seeds = generate(grain_boundary(alloy, sigmas=[5], characters=['twist'], n_seeds=2)).seeds
     assert all(np.mean(seed.atoms.symbols == 'Cu') == pytest.approx(0.5, abs=0.02) for seed in seeds)

@@ -97,7 +97,7 @@ def test_aliovalent_ions_are_compensated_by_vacancies(generate, prototype, sites
         assert seed.atoms.get_initial_charges().sum() == 0
 
 
-def test_the_number_of_dopants_changes_by_one_if_vacancies_cannot_balance_it(generate):
+def test_the_number_of_dopants_changes_by_one_if_vacancies_cannot_balance_the_charge(generate):
     fields = {'supercell': [2, 2, 2], 'n_seeds': 1, 'composition_tolerance': 0.05}
     (seed,) = generate(entry('fluorite', fields, A={'Zr': 0.9, 'Y': 0.1}, X='O')).seeds  # 3.2 Y on 32 sites
     assert seed.record['composition']['A'] == {'Zr': 28, 'Y': 4}
@@ -131,7 +131,7 @@ def test_frenkel_defects_move_ions_into_voids(generate):
     assert np.round(fraction).sum() % 2 == 1
 
 
-def test_the_error_of_an_unbalanced_compound_has_the_nearest_states(generate):
+def test_the_error_of_an_unbalanced_compound_contains_the_nearest_states(generate):
     with refused(Code.CHARGE_UNBALANCED, 'Na4O4', 'rocksalt', 'Na1+ O2-', '-4 e'):
         generate(entry('rocksalt', A='Na', X='O'))
 

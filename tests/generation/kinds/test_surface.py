@@ -16,9 +16,9 @@ from aiida_mlip_autopipe.generation.geometry.slabs import is_polar, layers, upsi
 from aiida_mlip_autopipe.generation.kinds.surface import SurfaceSettings
 
 COPPER = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
-CALCIA = {'kind': 'ionic', 'prototype': 'fluorite', 'sites': {'A': 'Ca', 'X': 'F'}}
-TITANATE = {'kind': 'ionic', 'prototype': 'perovskite', 'sites': {'A': 'Sr', 'B': 'Ti', 'X': 'O'}}
-MAGNESIA = {'kind': 'ionic', 'prototype': 'rocksalt', 'sites': {'A': 'Mg', 'X': 'O'}}
+CAF2 = {'kind': 'ionic', 'prototype': 'fluorite', 'sites': {'A': 'Ca', 'X': 'F'}}
+SRTIO3 = {'kind': 'ionic', 'prototype': 'perovskite', 'sites': {'A': 'Sr', 'B': 'Ti', 'X': 'O'}}
+MGO = {'kind': 'ionic', 'prototype': 'rocksalt', 'sites': {'A': 'Mg', 'X': 'O'}}
 
 
 def surface(of: dict, **fields) -> dict:
@@ -97,7 +97,7 @@ def test_planes_and_terminations_are_those_that_the_space_group_makes_distinct(g
 
 
 @pytest.mark.parametrize(('plane', 'build'), [((1, 1, 1), fcc111), ((1, 0, 0), fcc100)])
-def test_a_slab_is_the_same_as_that_of_an_independent_builder(generate, plane, build):
+def test_a_slab_is_the_same_as_that_of_ase_build(generate, plane, build):
     n_planes = 4 if plane == (1, 1, 1) else 2
     (seed,) = generate(surface(COPPER, miller_indices=[plane], n_planes=n_planes, vacuum_A=12)).seeds
     reference = build('Cu', (1, 1, 4), a=3.61, vacuum=6)
@@ -118,22 +118,22 @@ def test_the_vacuum_has_the_required_thickness(generate):
 
 
 def test_polar_terminations_are_discarded_unless_allowed(generate):
-    assert set(by_plane(generate(surface(MAGNESIA)).seeds)) == {(1, 0, 0), (1, 1, 0)}
+    assert set(by_plane(generate(surface(MGO)).seeds)) == {(1, 0, 0), (1, 1, 0)}
     with refused(Code.SURFACES_POLAR, '1 1 1', 'polar: allow'):
-        generate(surface(MAGNESIA, miller_indices=[[1, 1, 1]]))
-    allowed = generate(surface(MAGNESIA, polar='allow')).seeds
+        generate(surface(MGO, miller_indices=[[1, 1, 1]]))
+    allowed = generate(surface(MGO, polar='allow')).seeds
     assert [seed.record['polar'] for seed in allowed] == [False, False, True]
 
 
 def test_polarity_is_determined_before_rattling(generate):
-    entry = surface(MAGNESIA, miller_indices=[[1, 0, 0]], perturb={'rattle_A': 0.1})
+    entry = surface(MGO, miller_indices=[[1, 0, 0]], perturb={'rattle_A': 0.1})
     (seed,) = generate(entry).seeds
     assert is_polar(seed.atoms)
     assert not seed.record['polar']
 
 
 def test_all_terminations_are_made_and_their_stoichiometry_is_recorded(generate):
-    entry = surface(TITANATE, miller_indices=[[1, 0, 0]], polar='allow')
+    entry = surface(SRTIO3, miller_indices=[[1, 0, 0]], polar='allow')
     (stoichiometric,) = generate(entry).seeds  # SrO on one face, TiO2 on the other
     assert stoichiometric.record['stoichiometric']
     assert not stoichiometric.record['symmetric']
@@ -150,7 +150,7 @@ def test_all_terminations_are_made_and_their_stoichiometry_is_recorded(generate)
 
 
 def test_fluorite_111_terminates_between_two_anion_layers(generate):
-    (seed,) = generate(surface(CALCIA, miller_indices=[[1, 1, 1]])).seeds
+    (seed,) = generate(surface(CAF2, miller_indices=[[1, 1, 1]])).seeds
     numbers = layers(seed.atoms)
     assert set(seed.atoms.symbols[numbers == 0]) == set(seed.atoms.symbols[numbers == numbers.max()]) == {'F'}
     assert seed.atoms.get_initial_charges().sum() == 0
@@ -222,22 +222,22 @@ def test_a_surface_of_random_crystals_is_refused(generate):
     ('of', 'plane', 'keep', 'required', 'found'),
     [
         (COPPER, (1, 0, 0), 'stoichiometric', 3, 3),
-        (MAGNESIA, (1, 0, 0), 'stoichiometric', 3, 3),
-        (TITANATE, (1, 0, 0), 'stoichiometric', 5, 6),
-        (TITANATE, (1, 0, 0), 'symmetric', 4, 5),
-        (CALCIA, (1, 1, 1), 'symmetric', 4, 6),
+        (MGO, (1, 0, 0), 'stoichiometric', 3, 3),
+        (SRTIO3, (1, 0, 0), 'stoichiometric', 5, 6),
+        (SRTIO3, (1, 0, 0), 'symmetric', 4, 5),
+        (CAF2, (1, 1, 1), 'symmetric', 4, 6),
     ],
 )
 def test_a_slab_is_the_thinnest_with_the_required_layers(generate, of, plane, keep, required, found):
     entry = surface(of, miller_indices=[plane], keep=keep, n_layers=required, vacuum_A=11)
     for seed in generate(entry).seeds:
         assert layers(seed.atoms).max() + 1 == found
-        assert seed.record['symmetric'] == (keep == 'symmetric' or of != TITANATE)
+        assert seed.record['symmetric'] == (keep == 'symmetric' or of != SRTIO3)
         assert seed.atoms.cell[2, 2] - np.ptp(seed.atoms.positions[:, 2]) == pytest.approx(11)
 
 
 def test_each_of_two_different_faces_is_free_once_if_layers_are_fixed(generate):
-    entry = surface(TITANATE, miller_indices=[[1, 0, 0]], n_layers=6, fixed_layers=2)
+    entry = surface(SRTIO3, miller_indices=[[1, 0, 0]], n_layers=6, fixed_layers=2)
     free = set()
     for seed in generate(entry).seeds:
         numbers = layers(seed.atoms)
@@ -296,7 +296,7 @@ def first_shell_order(atoms) -> float:
 
 
 def test_the_record_of_a_charged_slab_is_json(generate):
-    entry = surface(MAGNESIA, miller_indices=[[1, 1, 1]], keep='symmetric', polar='allow')
+    entry = surface(MGO, miller_indices=[[1, 1, 1]], keep='symmetric', polar='allow')
     for seed in generate(entry).seeds:
         assert json.loads(json.dumps(seed.record))['polar'] is True
 

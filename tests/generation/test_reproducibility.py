@@ -1,4 +1,4 @@
-"""Seeds do not depend on the order of sets, the number of threads or other properties of the process."""
+"""Seeds do not depend on the order of sets, the number of threads, the locale or the processor."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def make_elsewhere(entries, **environment: str):
 
 
 @pytest.mark.integration
-def test_hash_seed_and_threads_do_not_change_the_bits(entries, here):
+def test_hash_seed_and_number_of_threads_do_not_change_the_seeds(entries, here):
     threads = dict.fromkeys(('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'), '3')
     seeds, report = make_elsewhere(entries, PYTHONHASHSEED='12345', TZ='Asia/Tokyo', LC_ALL='C', **threads)
     assert [seed_id for seed_id, *_ in seeds] == [seed.seed_id for seed in here.seeds]
