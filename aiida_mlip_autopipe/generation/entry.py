@@ -118,7 +118,7 @@ class Entry:
             self._last_parent = None
         elif self._shares_parents:
             with suppress(PhysicsViolationError):
-                self._parent(number, Rejections())
+                self._shared_parent(number, Rejections())
 
     def make_one(
         self, index: int, own: set[str] | None, rejections: Rejections, known: Collection[str] = ()
@@ -163,13 +163,13 @@ class Entry:
         """Return a valid seed (None if it is a duplicate) and its fingerprint (None if duplicates are kept)."""
         number, variant = self.locate(index)
         if self._shares_parents:
-            parent = self._parent(number, rejections)
-            return self._vary(parent, number, variant, own, rejections)
+            parent = self._shared_parent(number, rejections)
+            return self._make_variant(parent, number, variant, own, rejections)
         rng = make_rng(*self.streams, 'parent', str(number))
         for _ in range(self.rules.max_redraws + 1):
             state = rng.bit_generator.state
             parent = self._draw_parent(number, rng, rejections)
-            seed, digest = self._vary(parent, number, variant, own, rejections)
+            seed, digest = self._make_variant(parent, number, variant, own, rejections)
             if seed is not None or rng.bit_generator.state == state:
                 return seed, digest
         return None, None
@@ -179,7 +179,7 @@ class Entry:
         """Whether all variants of a parent use the same draw. Otherwise the parent of a duplicate is redrawn."""
         return not self.may_repeat or self.settings.perturb.variants > 1
 
-    def _parent(self, number: int, rejections: Rejections) -> Parent:
+    def _shared_parent(self, number: int, rejections: Rejections) -> Parent:
         if self._last_parent is None or self._last_parent[0] != number:
             rng = make_rng(*self.streams, 'parent', str(number))
             self._last_parent = (number, self._draw_parent(number, rng, rejections))
@@ -204,7 +204,7 @@ class Entry:
                     raise
         raise AssertionError('the last attempt returns or raises')
 
-    def _vary(
+    def _make_variant(
         self, parent: Parent, number: int, variant: int, own: set[str] | None, rejections: Rejections
     ) -> tuple[Seed | None, str | None]:
         rules, perturb = self.rules, self.settings.perturb

@@ -98,7 +98,7 @@ def assign_roles(name: str, fractions: dict[str, float]) -> tuple[str, ...]:
     for symbols in permutations(fractions):
         if len(symbols) == len(parts) and np.allclose([fractions[symbol] for symbol in symbols], required, atol=5e-3):
             return symbols
-    given = ' '.join(f'{symbol} {fraction:.4g}' for symbol, fraction in fractions.items())
+    requested = ' '.join(f'{symbol} {fraction:.4g}' for symbol, fraction in fractions.items())
     raise AutopipeError(
-        Code.COMPOSITION_IMPOSSIBLE, f'{name} needs {len(parts)} elements with fractions {required}, not {given}'
+        Code.COMPOSITION_IMPOSSIBLE, f'{name} needs {len(parts)} elements with fractions {required}, not {requested}'
     )
