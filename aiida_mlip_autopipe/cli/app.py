@@ -1,6 +1,6 @@
 """The program ``mlip-autopipe`` and its commands.
 
-The modules of commands import heavy packages only inside functions, so that help and completion are instant.
+The modules of the commands import heavy packages only inside functions, so that help and completion are fast.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ app = typer.Typer(
     cls=ErrorReportingGroup,
     no_args_is_help=True,
     context_settings={'help_option_names': ['-h', '--help']},
-    # The output to a file or a pipe is plain text.
+    # Output to a file or a pipe is plain text.
     rich_markup_mode='rich' if sys.stdout.isatty() else None,
     pretty_exceptions_enable=False,
 )
@@ -42,16 +42,16 @@ def _print_version(requested: bool) -> None:
 @app.callback()
 def _root(
     debug: Annotated[
-        bool, typer.Option('--debug', envvar='MLIP_AUTOPIPE_DEBUG', help='Show the traceback of an error.')
+        bool, typer.Option('--debug', envvar='MLIP_AUTOPIPE_DEBUG', help='Print the traceback of an error.')
     ] = False,
     version: Annotated[
-        bool, typer.Option('--version', callback=_print_version, is_eager=True, help='Show the version.')
+        bool, typer.Option('--version', callback=_print_version, is_eager=True, help='Print the version and exit.')
     ] = False,
 ) -> None:
     """Generate training data for machine-learning interatomic potentials from one YAML file."""
 
 
-# The commands are in the order in which a campaign uses them.
+# Commands are in the order in which a campaign uses them.
 app.add_typer(config_app, name='config')
 app.command()(setup)
 app.add_typer(computer_app, name='computer')

@@ -1,4 +1,4 @@
-"""``mlip-autopipe calculator``: the calculators, their codes and their models."""
+"""``mlip-autopipe calculator``: calculators, their codes and their models."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import typer
 if TYPE_CHECKING:
     from aiida_mlip_autopipe.config.execution import JobResources
 
-calculator_app = typer.Typer(
-    help='List, install, build and register calculators, and place models.', no_args_is_help=True
-)
+calculator_app = typer.Typer(help='Manage calculators, their codes and their models.', no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help='Kind of the calculator: emt, sevennet, mace, chgnet, …', show_default=False)]
 ProfileOption = Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')]
@@ -21,7 +19,10 @@ ComputerOption = Annotated[str, typer.Option('--computer', help='AiiDA computer;
 
 @calculator_app.command('list')
 def list_calculators(profile: ProfileOption = None) -> None:
-    """List the calculators, and the codes that run them with the results of their self-tests."""
+    """List the calculators and their codes.
+
+    The versions and devices of the codes are those of their last self-test.
+    """
     from rich.table import Table
 
     from aiida_mlip_autopipe.cli.console import console
@@ -46,23 +47,26 @@ def list_calculators(profile: ProfileOption = None) -> None:
 @calculator_app.command()
 def install(
     name: Name,
-    folder: Annotated[Path | None, typer.Option(help='Environment; by default, in ~/.local/share.')] = None,
+    folder: Annotated[Path | None, typer.Option(help='Folder to install in; by default, in ~/.local/share.')] = None,
     requirement: Annotated[
         str | None,
-        typer.Option(help='Requirement for pip, such as a wheel; by default, this installation.'),
+        typer.Option(help='What pip installs, such as a wheel; by default, this installation.'),
     ] = None,
     constraint: Annotated[Path | None, typer.Option(help='Constraints file for pip, with tested versions.')] = None,
     model: Annotated[str | None, typer.Option(help='Model for the self-test.')] = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Install a calculator in a separate virtual environment on this machine, and create its code."""
+    """Install a calculator on this machine, and create its code.
+
+    The calculator is installed in a separate virtual environment.
+    """
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.installation.codes import describe_self_test
     from aiida_mlip_autopipe.installation.profile import open_profile
     from aiida_mlip_autopipe.installation.this_machine import install_calculator
 
     open_profile(profile)
-    with console.status(f'installing {name} (this takes minutes) …'):
+    with console.status(f'installing {name} (this takes a few minutes) …'):
         code = install_calculator(name, folder, requirement, constraint, model)
     console.print(f'[green]✓[/] code {code.label}: {code.done}')
     console.print(f'  {describe_self_test(code.report)}', style='dim')
@@ -70,7 +74,10 @@ def install(
 
 @calculator_app.command(context_settings={'allow_extra_args': True, 'ignore_unknown_options': True})
 def build(context: typer.Context, name: Name) -> None:
-    """Build the Apptainer image of a calculator, with the options of containers/build.sh."""
+    """Build the Apptainer image of a calculator.
+
+    Other options are passed to containers/build.sh.
+    """
     from aiida_mlip_autopipe.installation.environments import build_image
 
     build_image(name, context.args)
@@ -84,16 +91,19 @@ def register(
         list[str] | None,
         typer.Argument(help='Resources of the self-test, such as queue=gpu gpus_per_job=1.', show_default=False),
     ] = None,
-    image: Annotated[str | None, typer.Option(help='Path of the Apptainer image on the computer.')] = None,
+    image: Annotated[str | None, typer.Option(help='Apptainer image on the computer.')] = None,
     python: Annotated[
-        str | None, typer.Option(help='Python interpreter on the computer, or in the image.', show_default=False)
+        str | None, typer.Option(help='Python interpreter on the computer or in the image.', show_default=False)
     ] = None,
     model: Annotated[str | None, typer.Option(help='Model for the self-test: a name or a placed file.')] = None,
     prepend: Annotated[str, typer.Option(help="Shell commands before each job, such as 'module load apptainer'.")] = '',
-    timeout_s: Annotated[float, typer.Option('--timeout', help='Maximum time in seconds of the self-test.')] = 1800,
+    timeout_s: Annotated[float, typer.Option('--timeout', help='Maximum time for the self-test, in seconds.')] = 1800,
     profile: ProfileOption = None,
 ) -> None:
-    """Create the code of a calculator on a computer, after a self-test there succeeded."""
+    """Create the code of a calculator on a computer.
+
+    The code is created only if a self-test on the computer succeeds.
+    """
     from aiida_mlip_autopipe.campaigns.registration import Program, register_code
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.cli.launch import submit_and_wait
@@ -112,9 +122,9 @@ def register(
     console.print(f'[green]✓[/] code [bold]{registered.code.full_label}[/]: {registered.done}')
     console.print(f'  {describe_self_test(report)}', style='dim')
     console.print(f'  package {report["package"]}, contract {report["contract_version"]}', style='dim')
-    for what in ('model', 'image'):
-        if report.get(f'{what}_sha256'):
-            console.print(f'  {what} sha256 {report[f"{what}_sha256"]}', style='dim')
+    for file in ('model', 'image'):
+        if report.get(f'{file}_sha256'):
+            console.print(f'  {file} sha256 {report[f"{file}_sha256"]}', style='dim')
 
 
 @calculator_app.command('test')
@@ -125,14 +135,15 @@ def repeat_self_test(
         typer.Argument(help='Resources of the self-test, such as queue=gpu gpus_per_job=1.', show_default=False),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help='Config whose calculators for this code are tested.', show_default=False)
+        Path | None, typer.Option(help='Config file; its calculators that use the code are tested.', show_default=False)
     ] = None,
-    timeout_s: Annotated[float, typer.Option('--timeout', help='Maximum time in seconds of the self-test.')] = 1800,
+    timeout_s: Annotated[float, typer.Option('--timeout', help='Maximum time for the self-test, in seconds.')] = 1800,
     profile: ProfileOption = None,
 ) -> None:
-    """Repeat the self-test of a code, and record the environment that its jobs must have.
+    """Repeat the self-test of a code.
 
-    By default it uses the calculators and resources of the last test.
+    The test records the environment that the jobs of the code must have. By default, it uses the calculators and the
+    resources of the last test.
     """
     from aiida_mlip_autopipe.campaigns.self_tests import repeat_self_tests
     from aiida_mlip_autopipe.cli.console import console
@@ -159,14 +170,17 @@ def place(
     computer: ComputerOption,
     profile: ProfileOption = None,
 ) -> None:
-    """Copy a model file to a computer once; the jobs there use it by a link."""
+    """Copy a model file to a computer, unless it is already there.
+
+    The jobs on the computer use it through a link.
+    """
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.installation.computers import load_computer
     from aiida_mlip_autopipe.installation.models import place_model
     from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
 
     open_profile(profile)
-    # The transport of AiiDA to other machines requires the broker, which the daemon starts.
+    # AiiDA's transport to other machines requires the broker, which the daemon starts.
     ensure_daemon()
     path, copied = place_model(load_computer(computer), model)
     console.print(f'[green]✓[/] {path} on {computer}: {"copied" if copied else "found"}, sha256 verified')
@@ -186,7 +200,7 @@ def _read_resources(overrides: list[str]) -> JobResources:
         if not equals:
             raise AutopipeError(
                 Code.OVERRIDE_INVALID,
-                f'{override!r} is malformed; write key=value, with a key of {", ".join(JobResources.model_fields)}',
+                f'{override!r} is malformed; write key=value with a key of {", ".join(JobResources.model_fields)}',
             )
         values[key] = value
     try:

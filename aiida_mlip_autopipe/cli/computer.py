@@ -1,4 +1,4 @@
-"""``mlip-autopipe computer``: the computers that run jobs."""
+"""``mlip-autopipe computer``: computers that run jobs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ computer_app = typer.Typer(help='Add computers that run jobs.', no_args_is_help=
 
 @computer_app.callback()
 def _group() -> None:
-    """Keep `add` as a subcommand."""
+    """Keep `add` a subcommand, although it is the only one."""
 
 
 @computer_app.command()
@@ -29,17 +29,17 @@ def add(
     ],
     workdir: Annotated[
         str | None,
-        typer.Option(help='Work directory; by default, in $SCRATCH, $WORK or the home directory.'),
+        typer.Option(help='Work directory of the jobs; by default, in $SCRATCH, $WORK or the home directory.'),
     ] = None,
-    poll_s: Annotated[float, typer.Option('--poll', help='Seconds between queries of the scheduler.')] = 10.0,
+    poll_s: Annotated[float, typer.Option('--poll', help='Time between queries of the scheduler, in seconds.')] = 10.0,
     connection_s: Annotated[
-        float, typer.Option('--connection-interval', help='Minimum seconds between connections.')
+        float, typer.Option('--connection-interval', help='Minimum time between connections, in seconds.')
     ] = 5.0,
     profile: Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')] = None,
 ) -> None:
-    """Add a computer that `ssh HOST` reaches without a password, and test it.
+    """Add a computer, and test it.
 
-    For an existing NAME, it replaces the settings.
+    `ssh HOST` must work without a password. If a computer NAME exists, its settings are updated.
     """
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.core.errors import CombinedError
@@ -47,11 +47,11 @@ def add(
     from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
 
     open_profile(profile)
-    # The transport of AiiDA to other machines requires the broker, which the daemon starts.
+    # AiiDA's transport to other machines requires the broker, which the daemon starts.
     ensure_daemon()
-    computer, troubles = add_computer(Site(name, host, scheduler, workdir, poll_s, connection_s))
-    if troubles:
-        raise CombinedError(troubles)
+    computer, errors = add_computer(Site(name, host, scheduler, workdir, poll_s, connection_s))
+    if errors:
+        raise CombinedError(errors)
     console.print(
         f'[green]✓[/] computer [bold]{name}[/] ({computer.transport_type}, {computer.scheduler_type}) works; '
         f'jobs write to {computer.get_workdir()}'

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-ConfigFile = Annotated[Path, typer.Argument(help='The config file.', show_default=False)]
+ConfigFile = Annotated[Path, typer.Argument(help='Config file.', show_default=False)]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        help='Changes, such as sampling.n_structures=500, generation[0].n_seeds=3, or +exploration=anneal (a preset).',
+        help='Changes, such as sampling.n_structures=500, generation[0].n_seeds=3 or +exploration=anneal (a preset).',
         show_default=False,
     ),
 ]
@@ -21,10 +21,10 @@ config_app = typer.Typer(help='Write, check and show config files.', no_args_is_
 
 @config_app.command()
 def init(
-    file: Annotated[Path, typer.Argument(help='The file to write.')] = Path('campaign.yaml'),
+    file: Annotated[Path, typer.Argument(help='File to write.')] = Path('campaign.yaml'),
     force: Annotated[bool, typer.Option('--force', help='Overwrite an existing file.')] = False,
 ) -> None:
-    """Write a commented example."""
+    """Write an example config with comments."""
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.config import starter_config
     from aiida_mlip_autopipe.core.atomic_write import atomic_write
@@ -36,7 +36,10 @@ def init(
 
 @config_app.command()
 def check(file: ConfigFile, overrides: Overrides = None) -> None:
-    """Report all faults of a file, or a summary of its campaign."""
+    """Check a config file.
+
+    Print all faults of the file or, if it has none, a summary of its campaign.
+    """
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.cli.description import describe_config
     from aiida_mlip_autopipe.config import ask_databases, load_config
@@ -48,7 +51,10 @@ def check(file: ConfigFile, overrides: Overrides = None) -> None:
 
 @config_app.command()
 def schema() -> None:
-    """Print the JSON schema of the file, for completion and validation in editors."""
+    """Print the JSON schema of config files.
+
+    Editors use it for completion and validation.
+    """
     import json
 
     from aiida_mlip_autopipe.config import config_schema
@@ -58,7 +64,10 @@ def schema() -> None:
 
 @config_app.command()
 def show(file: ConfigFile, overrides: Overrides = None) -> None:
-    """Print the composed config with all defaults, as a config file."""
+    """Print a config with its presets, overrides and defaults.
+
+    The output is a config file.
+    """
     from aiida_mlip_autopipe.config import config_text, load_config
 
     typer.echo(config_text(load_config(file, overrides or ())), nl=False)

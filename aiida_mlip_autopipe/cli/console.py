@@ -1,4 +1,4 @@
-"""Consoles: results go to stdout, and errors and progress to stderr. Files and pipes receive no colours."""
+"""Consoles: results go to stdout, errors and progress to stderr. Output to files and pipes has no colours."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-# In a file or a pipe, lines and the cells of tables are not wrapped.
+# The width in a file or a pipe, where neither lines nor table cells are wrapped.
 UNBROKEN = 1000
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else UNBROKEN)

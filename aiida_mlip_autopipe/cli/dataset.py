@@ -1,4 +1,4 @@
-"""``mlip-autopipe dataset``: commands for a dataset, without AiiDA."""
+"""``mlip-autopipe dataset``: commands for datasets, which do not need AiiDA."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-DatasetFile = Annotated[Path, typer.Argument(help='The dataset, an ASE database.', show_default=False)]
+DatasetFile = Annotated[Path, typer.Argument(help='Dataset, an ASE database.', show_default=False)]
 Force = Annotated[bool, typer.Option('--force', help='Overwrite existing files.')]
 JsonOption = Annotated[bool, typer.Option('--json', help='Print JSON.')]
 
@@ -16,7 +16,7 @@ dataset_app = typer.Typer(help='Describe, split, merge, convert and compare data
 
 
 class GroupBy(StrEnum):
-    """What different sets must not share."""
+    """What determines the groups, which are not split between sets."""
 
     PARENT = 'parent'
     COMPOSITION = 'composition'
@@ -35,15 +35,15 @@ class Trainer(StrEnum):
 def info(
     file: DatasetFile,
     card: Annotated[
-        Path | None, typer.Option('--card', help='Write a .md file instead, and a JSON file next to it.')
+        Path | None, typer.Option('--card', help='Write a card to this .md file instead, and a JSON file next to it.')
     ] = None,
     config: Annotated[
-        Path | None, typer.Option('--config', help='Config of the dataset, to include in the card.')
+        Path | None, typer.Option('--config', help='Config file of the dataset, which the card includes.')
     ] = None,
     force: Force = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Describe the content and the origin of a dataset."""
+    """Describe the content and origin of a dataset."""
     from aiida_mlip_autopipe.cli.console import console, counted, print_json
     from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError
@@ -51,7 +51,7 @@ def info(
     from aiida_mlip_autopipe.storage import Dataset
 
     if as_json and card is not None:
-        raise AutopipeError(Code.VALUES_EXCLUDE, '--json and --card exclude each other; --card also writes a JSON file')
+        raise AutopipeError(Code.VALUES_EXCLUDE, '--json and --card cannot be combined; --card also writes a JSON file')
     if config is not None and not config.is_file():
         raise AutopipeError(Code.FILE_MISSING, f'the config file {config} does not exist')
     with Dataset(file) as dataset:
@@ -75,7 +75,10 @@ def report(
     ],
     force: Force = False,
 ) -> None:
-    """Write a report card: the quality of a dataset in figures, as an HTML page that needs no network."""
+    """Write the report card of a dataset.
+
+    It is an HTML page with figures that show the quality of the dataset. It needs no network.
+    """
     from aiida_mlip_autopipe.cli.console import console, counted
     from aiida_mlip_autopipe.reporting.report_card import write_report_card
     from aiida_mlip_autopipe.storage import Dataset
@@ -91,28 +94,33 @@ def split(
     file: DatasetFile,
     output: Annotated[
         Path | None,
-        typer.Option('--output', '-o', help='cu.extxyz gives cu-train.extxyz, …; by default, the name of FILE.'),
+        typer.Option(
+            '--output',
+            '-o',
+            help='Name of the sets: cu.extxyz gives cu-train.extxyz, …; by default, that of FILE.',
+        ),
     ] = None,
     valid_fraction: Annotated[float, typer.Option(help='Fraction of the rows for validation.')] = 0.1,
     test_fraction: Annotated[float, typer.Option(help='Fraction of the rows for testing.')] = 0.1,
     by: Annotated[
         GroupBy | None,
         typer.Option(
-            help='What different sets must not share; by default, the sets drawn before the selection, or the parents.',
+            help='How rows are grouped; by default, stored if the rows contain their sets, otherwise parent.',
             show_default=False,
         ),
     ] = None,
-    hold_out: Annotated[
-        str | None, typer.Option(help='Kind of seed for testing: all its rows form the test set.')
-    ] = None,
-    random_seed: Annotated[int, typer.Option(help='Random seed; another number draws other sets.')] = 0,
+    hold_out: Annotated[str | None, typer.Option(help='Kind of seed whose rows form the test set.')] = None,
+    random_seed: Annotated[int, typer.Option(help='Random seed; another number gives other sets.')] = 0,
     trainer: Annotated[
         list[Trainer] | None,
-        typer.Option(help='Write a config for this trainer next to the sets, such as cu-mace.yaml; can be repeated.'),
+        typer.Option(help='Also write a config for this trainer, such as cu-mace.yaml; can be repeated.'),
     ] = None,
     force: Force = False,
 ) -> None:
-    """Split a dataset into training, validation and test sets that share no groups and no structures."""
+    """Split a dataset into training, validation and test sets.
+
+    Different sets share no groups and no structures.
+    """
     from aiida_mlip_autopipe.cli.console import console, counted
     from aiida_mlip_autopipe.storage.split_dataset import split_dataset
 
@@ -126,7 +134,7 @@ def split(
         file, output, settings, trainers=[one.value for one in trainer or ()], random_seed=random_seed, overwrite=force
     )
     if written.n_groups_joined:
-        console.print(f'{counted(written.n_groups_joined, "group")} merged with others, because they share structures')
+        console.print(f'{counted(written.n_groups_joined, "group")} joined with others that share structures')
     for one in written.sets:
         console.print(
             f'[green]✓[/] {counted(one.n_rows, "row")} of {counted(one.n_groups, "group")} in [bold]{one.path}[/]'
@@ -137,11 +145,14 @@ def split(
 
 @dataset_app.command()
 def merge(
-    files: Annotated[list[Path], typer.Argument(help='The datasets.', show_default=False)],
-    output: Annotated[Path, typer.Option('--output', '-o', help='File to write; its suffix sets the format.')],
+    files: Annotated[list[Path], typer.Argument(help='Datasets.', show_default=False)],
+    output: Annotated[Path, typer.Option('--output', '-o', help='File to write. Its suffix determines the format.')],
     force: Force = False,
 ) -> None:
-    """Merge datasets of the same level of theory, without duplicate frames."""
+    """Merge datasets with the same level of theory.
+
+    A frame that several datasets contain is written once.
+    """
     from aiida_mlip_autopipe.cli.console import console, counted
     from aiida_mlip_autopipe.storage.merge import merge_datasets
 
@@ -153,10 +164,10 @@ def merge(
 def convert(
     file: DatasetFile,
     output: Annotated[Path, typer.Option('--output', '-o', help='File to write: .extxyz, .db or .aselmdb.')],
-    select: Annotated[str, typer.Option(help='Selection of rows in ASE syntax: "temperature_K>900,Cu>2".')] = '',
+    select: Annotated[str, typer.Option(help='Only these rows, in ASE syntax: "temperature_K>900,Cu>2".')] = '',
     force: Force = False,
 ) -> None:
-    """Convert a dataset, or some of its rows, to another format."""
+    """Convert a dataset to another format."""
     from aiida_mlip_autopipe.cli.console import console, counted
     from aiida_mlip_autopipe.storage import Dataset, export_dataset
 
@@ -170,7 +181,10 @@ def diff(
     first: DatasetFile,
     second: Annotated[Path, typer.Argument(help='Another dataset.', show_default=False)],
 ) -> None:
-    """Compare two datasets; the exit status is 1 if they differ."""
+    """Compare two datasets.
+
+    The exit status is 1 if they differ.
+    """
     from aiida_mlip_autopipe.cli.console import counted
     from aiida_mlip_autopipe.storage.merge import compare_datasets
 
@@ -194,11 +208,14 @@ def dft_inputs(
     output: Annotated[Path, typer.Option('--output', '-o', help='New folder to write, with a subfolder for each row.')],
     settings: Annotated[
         Path,
-        typer.Option('--settings', help='YAML file: DFT code, level of theory, parameters.'),
+        typer.Option('--settings', help='YAML file with the DFT code, the level of theory and parameters.'),
     ],
-    select: Annotated[str, typer.Option(help='Selection of rows in ASE syntax: "temperature_K>900,Cu>2".')] = '',
+    select: Annotated[str, typer.Option(help='Only these rows, in ASE syntax: "temperature_K>900,Cu>2".')] = '',
 ) -> None:
-    """Write the inputs of a DFT code for the rows of a dataset, to label them elsewhere."""
+    """Write the inputs of a DFT code for the rows of a dataset.
+
+    Run the code yourself, then read the labels with `label-from`.
+    """
     from aiida_mlip_autopipe.cli.console import console, counted
     from aiida_mlip_autopipe.config.yaml_file import read_yaml_file
     from aiida_mlip_autopipe.storage import Dataset
@@ -209,25 +226,28 @@ def dft_inputs(
     with Dataset(file) as dataset:
         folders = write_dft_inputs(output, list(dataset.query(select)), code)
     console.print(f'[green]✓[/] inputs for {code.settings.code} of {counted(len(folders), "row")} in [bold]{output}[/]')
-    console.print(f'run the code in each folder to write {code.output}; then run mlip-autopipe dataset label-from')
+    console.print(f'run the code in each folder, which writes {code.output}; then run mlip-autopipe dataset label-from')
 
 
 @dataset_app.command('label-from')
 def label_from(
-    folder: Annotated[Path, typer.Argument(help='Folder of the calculations.', show_default=False)],
+    folder: Annotated[Path, typer.Argument(help='Folder of the DFT calculations.', show_default=False)],
     file: DatasetFile,
-    output: Annotated[Path, typer.Option('--output', '-o', help='File to write; its suffix sets the format.')],
+    output: Annotated[Path, typer.Option('--output', '-o', help='File to write. Its suffix determines the format.')],
     skip_failed: Annotated[
-        bool, typer.Option('--skip-failed', help='Skip rows without a valid calculation, and report them.')
+        bool, typer.Option('--skip-failed', help='Leave out rows without a valid calculation, and report them.')
     ] = False,
     force: Force = False,
 ) -> None:
-    """Write a dataset with the labels of the DFT calculations that `dft-inputs` prepared."""
+    """Write a dataset with labels from DFT calculations.
+
+    The inputs of the calculations must be those that `dft-inputs` wrote.
+    """
     from aiida_mlip_autopipe.cli.console import console, counted
     from aiida_mlip_autopipe.cli.faults import with_codes
     from aiida_mlip_autopipe.storage.dft.labels import label_dataset
 
     labelled = label_dataset(folder, file, output, skip_failed=skip_failed, overwrite=force)
     for fault in labelled.faults:
-        console.print(f'skipped: {with_codes(fault)}', style='yellow', markup=False)
+        console.print(f'left out: {with_codes(fault)}', style='yellow', markup=False)
     console.print(f'[green]✓[/] {counted(labelled.n_rows, "row")} in [bold]{output}[/]')

@@ -1,4 +1,4 @@
-"""A short summary of a config."""
+"""The summary of a config that `config check` prints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def describe_config(config: CampaignConfig) -> Table:
-    """Return a summary of a config. The first seed of each entry is generated to find impossible entries.
+    """Return a summary of a config. It generates the first seed of each entry to find impossible entries.
 
     Raises
     ------
@@ -32,9 +32,9 @@ def describe_config(config: CampaignConfig) -> Table:
     table.add_row('exploration', Text(_describe_exploration(config.exploration)))
     selection = Text(f'{summary.n_structures} of at most {summary.n_frames} frames by {summary.sampler}')
     if summary.coverage_score is not None:
-        selection.append(f', or fewer if they reach a coverage score of {summary.coverage_score:g}')
+        selection.append(f', or fewer if these reach a coverage score of {summary.coverage_score:g}')
     elif summary.has_too_few_frames:
-        selection.append('; fewer frames exist than structures are requested', style='yellow')
+        selection.append('; fewer frames than the requested structures', style='yellow')
     table.add_row('selection', selection)
     table.add_row('dataset', Text(str(summary.database)))
     return table

@@ -1,4 +1,4 @@
-"""Messages of errors on the command line, and the exit status of the program.
+"""Error messages on the command line, and the exit status of the program.
 
 ==== =============================================================
 0    success
@@ -26,7 +26,7 @@ RENAMED_OPTIONS = {
     '--valid-share': '--valid-fraction',
     'ancestor': 'parent',
 }
-"""Old options and values of options, with their new names."""
+"""Old names of options and of their values, with the new names."""
 
 EXIT_BUG = 1
 EXIT_FAULT = 2
@@ -34,7 +34,7 @@ EXIT_INTERRUPTED = 130
 
 
 class ErrorReportingGroup(TyperGroup):
-    """The commands of the program. It prints an error as one line and, with ``--debug``, also the traceback."""
+    """The commands of the program. Errors are printed on one line each and, with ``--debug``, with the traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
@@ -46,7 +46,7 @@ class ErrorReportingGroup(TyperGroup):
         except (typer.Exit, typer.Abort):
             raise
         except Exception as error:
-            # Typer prints errors of the command line itself; a closed pipe needs no message.
+            # Typer prints errors in the command line itself, and a closed pipe needs no message.
             if hasattr(error, 'exit_code') or (isinstance(error, OSError) and error.errno == errno.EPIPE):
                 _add_new_names(error)
                 raise
@@ -57,12 +57,12 @@ class ErrorReportingGroup(TyperGroup):
                 raise typer.Exit(EXIT_FAULT) from None
             reason = ' '.join(str(error).split())
             hint = '' if ctx.params['debug'] else '; `mlip-autopipe --debug …` prints the traceback'
-            _print_error(f'this is a bug of mlip-autopipe: {type(error).__name__}: {reason}{hint}')
+            _print_error(f'this is a bug in mlip-autopipe: {type(error).__name__}: {reason}{hint}')
             raise typer.Exit(EXIT_BUG) from None
 
 
 def _add_new_names(error: Any) -> None:
-    """Add the new name to an error of the command line about an old one."""
+    """Add the new name to an error of the command line about an old name."""
     words = re.findall(r'[\w-]+', getattr(error, 'message', ''))
     for old in RENAMED_OPTIONS.keys() & set(words):
         error.message = f'{error.message.rstrip(".")}. {old} is now called {RENAMED_OPTIONS[old]}.'

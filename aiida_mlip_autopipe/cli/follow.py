@@ -27,7 +27,7 @@ def follow_campaign(campaign: WorkChainNode) -> None:
     AutopipeError
         If it failed.
     typer.Exit
-        With status 130 if the user interrupts; the campaign continues.
+        With status 130 if the user presses Ctrl-C. The campaign continues.
     """
     try:
         last = _follow_live(campaign) if console.is_terminal else _follow_in_lines(campaign)
@@ -40,7 +40,7 @@ def follow_campaign(campaign: WorkChainNode) -> None:
 
 
 def describe(progress: Progress) -> RenderableType:
-    """Return the progress of a campaign as text."""
+    """Return a display of the progress of a campaign."""
     table = Table(show_header=False, box=None, padding=(0, 1))
     table.add_row('stage', Text(progress.stage, style='bold'))
     bar = ProgressBar(total=max(progress.n_seeds, 1), completed=progress.n_succeeded + progress.n_failed, width=30)
@@ -57,7 +57,7 @@ def describe(progress: Progress) -> RenderableType:
 
 
 def counts(progress: Progress) -> str:
-    """Return the numbers of seeds that are done, running, failed and waiting, as text."""
+    """Return a text with the numbers of seeds that are done, running, failed and waiting."""
     text = (
         f'{progress.n_succeeded} of {progress.n_seeds} done, {progress.n_running} running, {progress.n_failed} failed'
     )
@@ -72,7 +72,7 @@ def _follow_live(campaign: WorkChainNode) -> Progress:
 
 
 def _follow_in_lines(campaign: WorkChainNode) -> Progress:
-    """Print a line at each change, for logs and pipes."""
+    """Print a line for each change, for logs and pipes."""
     last = ''
     for progress in watch_campaign(campaign):
         line = f'{progress.stage}: {counts(progress)}'

@@ -1,4 +1,4 @@
-"""``mlip-autopipe generate``: generation of the seeds of a campaign, without AiiDA."""
+"""``mlip-autopipe generate``: generate the seeds of a campaign, without AiiDA."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SUFFIXES = ('.extxyz', '.xyz')
 def generate(
     file: ConfigFile,
     output: Annotated[
-        Path, typer.Option('--output', '-o', help='The extxyz file to write; a JSON report is written next to it.')
+        Path, typer.Option('--output', '-o', help='File to write in extxyz format, with a JSON report next to it.')
     ] = Path('initial_structures.extxyz'),
     overrides: Overrides = None,
     force: Annotated[bool, typer.Option('--force', help='Overwrite existing files.')] = False,
@@ -32,9 +32,10 @@ def generate(
         ),
     ] = None,
 ) -> None:
-    """Generate the seeds of a campaign, without AiiDA and without a calculator.
+    """Generate the seeds of a campaign.
 
-    Each frame of the file has the record of its seed: its id, and how it was generated.
+    This needs neither AiiDA nor a calculator. Each frame of the file contains the record of its seed: its id, and how
+    it was generated.
     """
     import json
     import os
@@ -47,7 +48,7 @@ def generate(
     from aiida_mlip_autopipe.core.errors import AutopipeError
 
     if output.suffix not in SUFFIXES:
-        raise AutopipeError(Code.FILE_SUFFIX, f'{output}: the file of seeds must end in {" or ".join(SUFFIXES)}')
+        raise AutopipeError(Code.FILE_SUFFIX, f'{output}: the name of the file must end in {" or ".join(SUFFIXES)}')
     report_file = output.with_suffix('.report.json')
     refuse_existing(output, force)
     refuse_existing(report_file, force)
@@ -63,7 +64,7 @@ def generate(
 
 
 def _write_seeds(config: CampaignConfig, output: Path, processes: int) -> dict[str, Any]:
-    """Write the seeds, show the progress, and return the report."""
+    """Write the seeds while showing the progress, and return the report."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from aiida_mlip_autopipe.cli.console import error_console
@@ -88,10 +89,10 @@ def _print_report(report: dict[str, Any]) -> None:
     from aiida_mlip_autopipe.cli.console import console, counted
 
     duplicates, skipped = report['duplicates'], report['skipped']
-    missing = [f'{counted(duplicates, "duplicate")} discarded'] if duplicates else []
-    missing += [f'{skipped} skipped'] if skipped else []
-    if missing:
-        console.print(f'{counted(report["requested"], "seed")} requested: {", ".join(missing)}', style='yellow')
+    omitted = [f'{counted(duplicates, "duplicate")} discarded'] if duplicates else []
+    omitted += [f'{skipped} skipped'] if skipped else []
+    if omitted:
+        console.print(f'{counted(report["requested"], "seed")} requested: {", ".join(omitted)}', style='yellow')
     if report['rules']:
         table = Table('rule', 'redrawn', 'worst example', box=None, padding=(0, 2, 0, 0))
         for rule, entry in report['rules'].items():

@@ -1,4 +1,4 @@
-"""Submission of a job for which a command waits."""
+"""Submission of a job, with a display of its state until it ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def submit_and_wait(builder: ProcessBuilder, timeout_s: float) -> CalcJobNode:
-    """Submit a job to the daemon and wait until it ends, showing its state; see `campaigns.jobs` for the errors."""
+    """Submit a job to the daemon, and show its state until it ends. For the errors, see `campaigns.jobs`."""
     from aiida_mlip_autopipe.campaigns import jobs
     from aiida_mlip_autopipe.cli.console import error_console
 

@@ -1,4 +1,4 @@
-"""``mlip-autopipe run``: a campaign from its config to its database."""
+"""``mlip-autopipe run``: run a campaign, from its config to its database."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 def run(
-    file: Annotated[Path, typer.Argument(help='The config file.', show_default=False)],
+    file: Annotated[Path, typer.Argument(help='Config file.', show_default=False)],
     overrides: Annotated[
         list[str] | None, typer.Argument(help='Changes, such as sampling.n_structures=500.', show_default=False)
     ] = None,
     detach: Annotated[bool, typer.Option('--detach', '-d', help='Submit the campaign and exit.')] = False,
-    dry_run: Annotated[bool, typer.Option('--dry-run', help='Print the plan, and start nothing.')] = False,
+    dry_run: Annotated[bool, typer.Option('--dry-run', help='Print the plan without starting anything.')] = False,
     force: Annotated[bool, typer.Option('--force', help='Overwrite an existing database.')] = False,
     profile: Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')] = None,
 ) -> None:
-    """Run a campaign: submit it, show its progress, and write its database.
+    """Run a campaign, and write its database.
 
-    Ctrl-C does not stop the campaign.
+    The progress is shown until the campaign ends. Ctrl-C does not stop the campaign.
     """
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.config import load_config
@@ -47,8 +47,8 @@ def run(
     console.print(f'campaign [bold]{submitted.name}[/] submitted, id {submitted.pk}')
     if detach:
         console.print(
-            f"show its progress with 'mlip-autopipe status {submitted.pk}', "
-            f"and write its database with 'mlip-autopipe export {submitted.pk} -o {submitted.database}'"
+            f"show its progress with 'mlip-autopipe status {submitted.pk}'; when it has finished, "
+            f"write its database with 'mlip-autopipe export {submitted.pk} -o {submitted.database}'"
         )
         return
     campaign = load_campaign(submitted.uuid)

@@ -1,4 +1,4 @@
-"""``mlip-autopipe setup``: the profile, the computer and the codes of this machine."""
+"""``mlip-autopipe setup``: create the profile, the computer and the codes of this machine."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ import typer
 
 def setup(
     calculator: Annotated[
-        list[str] | None, typer.Option(help='Calculator of the code to create; can be repeated.', show_default=False)
+        list[str] | None,
+        typer.Option(help='Calculator that gets a code; can be repeated.', show_default=False),
     ] = None,
     python: Annotated[
         str | None,
-        typer.Option(help='Python interpreter of the environment with the calculator; by default, this one.'),
+        typer.Option(help='Python interpreter of the environment that contains the calculator; by default, this one.'),
     ] = None,
     model: Annotated[
         str | None, typer.Option(help='Model file for the self-test of a calculator that ships no model.')
     ] = None,
     profile: Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile to use or to create.')] = None,
 ) -> None:
-    """Create an AiiDA profile, the computer localhost and a code for each installed calculator.
+    """Create the profile, computer and codes of this machine.
 
-    Existing ones and other profiles are not changed.
+    By default, each installed calculator gets an AiiDA code. Existing profiles, computers and codes are not changed.
     """
     import warnings
 
-    # This is what the user requested.
+    # AiiDA warns that it creates the folder, which is what the user requested.
     warnings.filterwarnings('ignore', message='Creating AiiDA configuration folder')
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.installation.codes import describe_self_test
@@ -40,7 +41,7 @@ def setup(
         console.print(f'  {describe_self_test(code.report)}', style='dim')
 
 
-def _report(what: str, name: str, done: str) -> None:
+def _report(item: str, name: str, done: str) -> None:
     from aiida_mlip_autopipe.cli.console import console
 
-    console.print(f'[green]✓[/] {what:<8} {name}: {done}')
+    console.print(f'[green]✓[/] {item:<8} {name}: {done}')

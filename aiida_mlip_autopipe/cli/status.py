@@ -1,4 +1,4 @@
-"""The commands ``status``, ``resume``, ``trajectories``, ``export`` and ``report``: the progress and results."""
+"""The commands that show the progress of campaigns, resume them, and show or write their results."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from aiida_mlip_autopipe.campaigns.progress import Progress
     from aiida_mlip_autopipe.campaigns.status import Status
 
-Identifier = Annotated[str, typer.Argument(metavar='ID', help='pk, uuid or name of a campaign.', show_default=False)]
+Identifier = Annotated[str, typer.Argument(metavar='ID', help='PK, UUID or name of a campaign.', show_default=False)]
 ProfileOption = Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')]
 JsonOption = Annotated[bool, typer.Option('--json', help='Print JSON.')]
 
 
 def status(
     identifier: Annotated[
-        str | None, typer.Argument(metavar='[ID]', help='pk, uuid or name of a campaign.', show_default=False)
+        str | None, typer.Argument(metavar='ID', help='PK, UUID or name of a campaign.', show_default=False)
     ] = None,
     follow: Annotated[bool, typer.Option('--follow', '-f', help='Show the progress until the campaign ends.')] = False,
     as_json: JsonOption = False,
     profile: ProfileOption = None,
 ) -> None:
-    """List the campaigns, or show the progress of one."""
+    """List all campaigns, or show the progress of one."""
     from aiida_mlip_autopipe.campaigns.progress import list_progress
     from aiida_mlip_autopipe.campaigns.status import read_status
     from aiida_mlip_autopipe.cli.console import print_json
@@ -49,7 +49,10 @@ def status(
 
 
 def resume(identifier: Identifier, profile: ProfileOption = None) -> None:
-    """Resume a campaign: start the daemon, and resume the jobs that AiiDA paused."""
+    """Resume the paused jobs of a campaign.
+
+    If the daemon is not running, it is started.
+    """
     from aiida_mlip_autopipe.campaigns.resuming import resume_campaign
     from aiida_mlip_autopipe.cli.console import console, counted
     from aiida_mlip_autopipe.installation.profile import open_profile
@@ -66,11 +69,16 @@ def resume(identifier: Identifier, profile: ProfileOption = None) -> None:
 
 def trajectories(
     identifier: Identifier,
-    seed: Annotated[str | None, typer.Option('--seed', help='Only trajectories of this seed.')] = None,
-    step: Annotated[int | None, typer.Option('--step', min=0, help='Only trajectories that include this step.')] = None,
+    seed: Annotated[str | None, typer.Option('--seed', help='Seed of the listed trajectories.')] = None,
+    step: Annotated[
+        int | None, typer.Option('--step', min=0, help='Step that the listed trajectories contain.')
+    ] = None,
     profile: ProfileOption = None,
 ) -> None:
-    """List the full trajectories of a campaign with their seed, steps, size and file."""
+    """List the full trajectories of a campaign.
+
+    The list contains the seed, the steps, the size and the file of each trajectory.
+    """
     from rich.filesize import decimal
     from rich.table import Table
 
@@ -127,7 +135,10 @@ def report(
     as_json: JsonOption = False,
     profile: ProfileOption = None,
 ) -> None:
-    """Write the report card of a finished campaign: the quality of its selection, and its cost."""
+    """Write the report card of a finished campaign.
+
+    It shows the quality of the selection and the cost of the campaign.
+    """
     from aiida_mlip_autopipe.campaigns.report import read_campaign_report, write_campaign_report
     from aiida_mlip_autopipe.cli.console import console, counted, print_json
     from aiida_mlip_autopipe.core.codes import Code

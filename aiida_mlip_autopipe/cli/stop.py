@@ -1,4 +1,4 @@
-"""``mlip-autopipe kill`` and ``clean``: stopping a campaign, and removing its folders on the computers."""
+"""``mlip-autopipe kill`` and ``clean``: stop a campaign, and remove its folders on the computers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from aiida_mlip_autopipe.cli.status import Identifier, ProfileOption
 
 def kill(
     identifier: Identifier,
-    wait_s: Annotated[float, typer.Option('--wait', help='Maximum time in seconds for running jobs to stop.')] = 120.0,
+    wait_s: Annotated[float, typer.Option('--wait', help='Maximum time for running jobs to stop, in seconds.')] = 120.0,
     profile: ProfileOption = None,
 ) -> None:
-    """Stop a campaign: running jobs write a checkpoint and are retrieved, and the other jobs are killed.
+    """Stop a campaign.
 
-    Run the same config again to continue from the checkpoints.
+    Running jobs write a checkpoint and are retrieved. All other jobs are killed. Run the same config again to continue
+    from the checkpoints.
     """
     from aiida_mlip_autopipe.campaigns.stopping import stop_campaign
     from aiida_mlip_autopipe.cli.console import console, counted
@@ -37,9 +38,9 @@ def clean(
     ] = False,
     profile: ProfileOption = None,
 ) -> None:
-    """Remove the folders of finished explorations on the computers. Retrieved files are kept.
+    """Remove the job folders of finished explorations.
 
-    Without --force, folders with the only copy of a full trajectory are kept.
+    Retrieved files are kept. Without --force, folders with the only copy of a full trajectory are also kept.
     """
     from aiida_mlip_autopipe.campaigns.cleaning import clean_campaign
     from aiida_mlip_autopipe.cli.console import console, counted
@@ -48,13 +49,13 @@ def clean(
 
     open_profile(profile)
     campaign = load_campaign(identifier)
-    # The transport of AiiDA to other machines requires the broker, which the daemon starts.
+    # AiiDA's transport to other machines requires the broker, which the daemon starts.
     ensure_daemon()
     cleaned = clean_campaign(campaign, force=force)
     console.print(f'{counted(cleaned.n_removed, "folder")} removed')
     if cleaned.kept:
         console.print(
-            f'{counted(len(cleaned.kept), "folder")} kept, with the only copy of a full trajectory; '
-            f"list them with 'mlip-autopipe trajectories {identifier}', remove them with 'clean --force'",
+            f'{counted(len(cleaned.kept), "folder")} kept, because they contain the only copy of a full trajectory; '
+            f"list the copies with 'mlip-autopipe trajectories {identifier}', or remove them with 'clean --force'",
             style='yellow',
         )
