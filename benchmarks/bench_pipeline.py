@@ -1,8 +1,8 @@
-"""Comparison of a campaign with a simple script for the same task: the overhead of provenance and restarts.
+"""Comparison of a campaign with a simple script for the same task, to find the cost of provenance and restarts.
 
-The two run one after the other on the same cores, with the same seeds. They run Langevin dynamics of the same length,
-select frames by farthest points of averaged SOAP, and write an ASE database. The script loads its calculator once in
-each process, the campaign once in each job.
+The two run one after the other on the same cores, with the same seeds. Both run Langevin dynamics of the same length,
+select frames by farthest points in averaged SOAP, and write an ASE database. The script loads the calculator once in
+each process, and the campaign loads it once in each job.
 """
 
 import json
@@ -54,7 +54,7 @@ def bench_campaign_against_plain_script(benchmark, environment, tmp_path, kind, 
     config = tmp_path / 'bench.yaml'
     config.write_text(CONFIG.format(kind=kind, n_seeds=n_seeds, n_steps=n_steps))
     call(BIN / 'mlip-autopipe', 'setup', '--calculator', kind)
-    # Start the daemon, which usually runs already if a user has run a campaign before.
+    # The daemon starts first, because it usually already runs if a user has run a campaign before.
     call(BIN / 'verdi', 'daemon', 'start')
     call(BIN / 'mlip-autopipe', 'generate', config, '-o', 'seeds.extxyz')
 

@@ -1,4 +1,4 @@
-"""Overhead of a job on this machine and on the cluster of the tests, in an environment and in an image.
+"""Overhead of a job on this machine and on the test cluster, in an environment and in an image.
 
     tests/cluster/up.sh && tests/cluster/stack/images.sh base sevennet mace
     . /var/lib/mlip-autopipe-cluster/environment
@@ -6,10 +6,9 @@
     python benchmarks/cluster_ways.py --mace-model tiny.model [--repeat 3] [--kinds emt sevennet mace]
 
 The start-up is the time from the start of the program to the end of its self-test, which loads the calculator and
-evaluates four atoms. Its processor time is also measured, in case other programs run on the machine. The overhead is
-the time from the submission of a job to its end in AiiDA, minus the run time of its program. All values are medians.
-In this benchmark, AiiDA polls the scheduler every second. At a site with a longer poll interval, the interval adds to
-the overhead.
+evaluates four atoms. Its processor time is measured, too, because other programs may run on the machine. The overhead
+is the time from the submission of a job to its end in AiiDA, minus the run time of its program. All values are medians.
+In this benchmark, AiiDA polls the scheduler every second. A longer poll interval adds to the overhead.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def main() -> None:
     parser.add_argument('--mace-model', type=Path, help='MACE model (tests/support/tiny_mace.py writes a small one)')
     arguments = parser.parse_args()
     os.environ |= {'OMP_NUM_THREADS': '1', 'APPTAINER_NO_PRIVS': '1'}
-    with tempfile.TemporaryDirectory() as folder, a_profile(folder):
+    with tempfile.TemporaryDirectory() as folder, temporary_profile(folder):
         print('| case | start-up, s | start-up, processor s | overhead per job, s | image, MB |\n|---|---|---|---|---|')
         for kind in arguments.kinds:
             settings = {'kind': kind}
@@ -56,7 +55,7 @@ def main() -> None:
 
 
 @contextmanager
-def a_profile(folder: str) -> Iterator[None]:
+def temporary_profile(folder: str) -> Iterator[None]:
     """Create a profile with a daemon and the computers ``localhost`` and ``hpc``."""
     os.environ['AIIDA_PATH'] = folder
     from aiida import orm
@@ -72,8 +71,8 @@ def a_profile(folder: str) -> Iterator[None]:
         computer, _ = ensure_computer()
         computer.set_use_double_quotes(True)
         workdir = str(STACK / 'users' / 'mlipuser' / 'benchmark')
-        _, troubles = add_computer(Site('hpc', 'hpc', 'slurm', workdir, poll_interval_s=1.0, connection_interval_s=0.0))
-        assert not troubles, troubles
+        _, problems = add_computer(Site('hpc', 'hpc', 'slurm', workdir, poll_interval_s=1.0, connection_interval_s=0.0))
+        assert not problems, problems
         assert orm.load_computer('hpc').is_configured
         yield
     finally:
@@ -100,7 +99,7 @@ def time_start_up(settings: dict[str, object], image: Path | None) -> tuple[floa
 
 
 def time_overhead(computer: str, settings: dict[str, object], image: Path | None) -> float:
-    """Return the time of a self-test as a job minus the run time of its script, in s."""
+    """Return the time that a self-test takes as a job, minus the run time of its script, in s."""
     from aiida import orm
     from aiida.engine import submit
 

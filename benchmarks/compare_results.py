@@ -1,13 +1,13 @@
 """Check whether a change of the code changes the results: seeds, trajectories, selections and datasets.
 
 ``python benchmarks/compare_results.py write FOLDER [CONFIG ...]`` runs the example configs with the package that is
-installed in the environment of this Python. It uses temporary AiiDA profiles without a daemon, and writes the hashes of
-all results to ``FOLDER/results.json``. Run it before and after the change. Then ``python benchmarks/compare_results.py
-compare A B`` prints the differences, and exits with 1 if there are any. Creation times, uuids and the version of the
-package are ignored.
+installed in the environment of this Python. It uses temporary AiiDA profiles without a daemon, and writes hashes of all
+results to ``FOLDER/results.json``. Run it before and after the change. ``python benchmarks/compare_results.py compare A
+B`` then prints the differences, and exits with 1 if there are any. Creation times, uuids and the version of the package
+are ignored.
 
-The script uses only the command line, the entry points and AiiDA's own nodes. It can therefore also run with the
-package of an older commit, in which modules have other names.
+The script uses only the command line, the entry points and AiiDA's own nodes. It can therefore also run with an older
+commit of the package, in which modules have other names.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import yaml
 
 CONFIGS = Path(__file__).parents[1] / 'workchains' / 'configs'
 RESULTS_FILE = 'results.json'
-# More than the number of cores, because jobs and processes without a daemon often wait for each other.
+# More than the number of cores, because jobs often wait, and so do processes without a daemon.
 N_PROCESSES = 3
 
 # Overrides that shorten the campaigns of the examples. The seeds of each file are compared separately and completely.
@@ -54,12 +54,12 @@ CHEAP = (
     'exploration.frame_interval=2',
     'sampling.n_structures=5',
 )
-# `cu_au` with EMT in full length, then two of its seeds with each sampler and with other options of explorations.
+# `cu_au` with EMT at its full length, then two of its seeds with each sampler and with other options of exploration.
 EMT = ('calculator.kind=emt', 'exploration.checkpoint_interval=40')
 TWO_SEEDS = ('generation[0].n_seeds=2', 'sampling.n_structures=15')
 VARIANTS = {
     'emt': ('name=emt',),
-    'given, direct': ('sampling.reference_dataset={campaign: emt}', 'sampling.kind=direct'),
+    'reference dataset, direct': ('sampling.reference_dataset={campaign: emt}', 'sampling.kind=direct'),
     'splits, fps': (
         'sampling.kind=fps',
         'sampling.test_fraction=0.25',
@@ -121,16 +121,16 @@ def sha256_of(value: Any) -> str:
     return hashlib.sha256(value).hexdigest()
 
 
-def lasting(value: Any) -> Any:
+def without_volatile(value: Any) -> Any:
     """Return a value without the parts that differ between identical runs."""
     if isinstance(value, Mapping):
-        return {key: lasting(one) for key, one in value.items() if key not in VOLATILE}
-    return [lasting(one) for one in value] if isinstance(value, list) else value
+        return {key: without_volatile(one) for key, one in value.items() if key not in VOLATILE}
+    return [without_volatile(one) for one in value] if isinstance(value, list) else value
 
 
 def hash_node(node: Any) -> Hashes:
     """Return the hashes of the attributes, arrays and files of a node."""
-    hashes = {f'attribute {name}': sha256_of(lasting(one)) for name, one in node.base.attributes.all.items()}
+    hashes = {f'attribute {name}': sha256_of(without_volatile(one)) for name, one in node.base.attributes.all.items()}
     for name in node.base.repository.list_object_names():
         content = node.base.repository.get_object_content(name, mode='rb')
         if name.endswith('.npz'):  # the archive itself contains times
@@ -150,8 +150,8 @@ def hash_rows(dataset: Any) -> Hashes:
         for row in database.select(sort='id'):
             entry = {name: row[name] for name in row if name not in ('ctime', 'mtime', 'unique_id', 'user')}
             rows[f'row {row.id}'] = {
-                **{f'key {name}': sha256_of(one) for name, one in lasting(row.key_value_pairs).items()},
-                **{f'data {name}': sha256_of(one) for name, one in lasting(dict(row.data)).items()},
+                **{f'key {name}': sha256_of(one) for name, one in without_volatile(row.key_value_pairs).items()},
+                **{f'data {name}': sha256_of(one) for name, one in without_volatile(dict(row.data)).items()},
                 **{name: sha256_of(one) for name, one in entry.items() if name not in row.key_value_pairs},
             }
     return rows
@@ -241,7 +241,7 @@ def make_seeds(config: Path) -> Hashes:
 
 
 def shorten(config: Path, folder: Path) -> Path:
-    """Write a config with one seed of each of the first entries, next to its input files, and return its path."""
+    """Write a config with one seed of each of the first entries next to copies of its input files. Return its path."""
     target = folder / config.parent.name
     if not target.exists():
         shutil.copytree(config.parent, target)
@@ -253,9 +253,9 @@ def shorten(config: Path, folder: Path) -> Path:
 
 
 def groups_of(configs: Iterable[Path], folder: Path) -> list[list[Case]]:
-    """Return the cases as name, config and overrides. The overrides are None for cases with seeds only.
+    """Return the cases as name, config and overrides. The overrides are None for cases that only generate seeds.
 
-    The cases of a group share a profile, and therefore also identical explorations.
+    All cases of a group run in one profile, so that identical explorations run only once.
     """
     configs = list(configs)
     campaigns = [(f'{path.stem}: campaign', path, MLIP) for path in configs if path.stem in NEEDED_BY]
@@ -274,7 +274,7 @@ def groups_of(configs: Iterable[Path], folder: Path) -> list[list[Case]]:
 
 
 def run_group(group: list[Case]) -> dict[str, Hashes]:
-    """Run all cases of a group. A failure is also a result."""
+    """Run all cases of a group. A failure counts as a result."""
     results: dict[str, Hashes] = {}
     for name, config, overrides in group:
         start = time.perf_counter()
@@ -329,7 +329,7 @@ def compare(before: Path, after: Path) -> int:
             print(*(f'    {key}: {one.get(key)} → {other.get(key)}' for key in different[:8]), sep='\n')
         else:
             print(f'{name:36s} {one.get("failure") or f"the same in {len(one)} hashes"}')
-    print(f'{n_different} of {len(left.keys() | right.keys())} cases are different')
+    print(f'{n_different} of {len(left.keys() | right.keys())} cases differ')
     return n_different
 
 
@@ -343,13 +343,13 @@ def main() -> None:
     comparer = commands.add_parser('compare', help='print the differences')
     comparer.add_argument('before', type=Path)
     comparer.add_argument('after', type=Path)
-    given = parser.parse_args()
-    if given.command == 'compare':
-        sys.exit(compare(given.before, given.after) > 0)
+    arguments = parser.parse_args()
+    if arguments.command == 'compare':
+        sys.exit(compare(arguments.before, arguments.after) > 0)
     # Run the longest cases first, so that all processes end at about the same time.
     configs = sorted(CONFIGS.glob('*.yaml'), key=lambda path: ('formula' not in path.stem, path.stem))
-    configs = given.configs or configs
-    write(given.folder, [path.absolute() for path in configs])
+    configs = arguments.configs or configs
+    write(arguments.folder, [path.absolute() for path in configs])
 
 
 if __name__ == '__main__':

@@ -1,10 +1,10 @@
-"""Overhead of an exploration compared with ASE dynamics: guards, averages, frames and checkpoints, with the defaults.
+"""Overhead of an exploration with default settings compared with ASE: guards, averages, frames and checkpoints.
 
     OMP_NUM_THREADS=1 python benchmarks/exploration_loop.py [emt|lj|sevennet] [steps] [repeats]
 
-Both run in turn, with the same calculator and 64 atoms of copper. The benchmark compares the processor time outside the
-calculator, because a difference of 0.1 ms would be lost in the noise of the force calls and of other programs. Waiting
-for the disk is included only in the wall time, which is printed, too.
+The two run in turn, with the same calculator and 64 atoms of copper. The benchmark compares the processor time outside
+the calculator, because a difference of 0.1 ms would be lost in the noise of the force calls and of other programs. Only
+the wall time, which is printed as well, includes the time spent waiting for the disk.
 """
 
 from __future__ import annotations

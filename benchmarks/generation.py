@@ -1,7 +1,7 @@
 """Speed of the generation and validation of seeds: `python benchmarks/generation.py`.
 
-The output contains the number of validated five-element alloys of 108 atoms per second on one core, and the time to
-validate a structure of 200 atoms.
+The output is the number of five-element alloys of 108 atoms that are generated and validated per second on one core,
+and the time to validate a structure of 200 atoms.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FRACTIONS = {'Cr': 0.2, 'Mn': 0.2, 'Fe': 0.2, 'Co': 0.2, 'Ni': 0.2}
 
 
 def seconds(work: Callable[[], None], repeats: int) -> float:
-    """Return the processor time of one call in s, after a first call that is not counted."""
+    """Return the processor time of a call in s. A first call is not counted."""
     work()
     started = time.process_time()
     for _ in range(repeats):

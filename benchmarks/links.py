@@ -1,7 +1,7 @@
-"""Comparison of thousands of links to one calcfunction with one node that contains all arrays.
+"""Comparison of thousands of inputs of a calcfunction with a single input node that contains all arrays.
 
-`python benchmarks/links.py` creates a profile in a temporary folder. For each case, it prints the time and the growth
-of the folder of the profile. Each calcfunction reads all arrays of its inputs, like a selection.
+`python benchmarks/links.py` creates a profile in a temporary folder. For each case, it prints the time and by how much
+the folder of the profile grew. Each calcfunction reads all arrays of its inputs, as a selection does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ N_FRAMES, N_ATOMS = 20, 16
 
 
 def size_of(folder: Path) -> int:
-    """Return the size of all files in a folder in bytes. SQLite and the repository can delete some meanwhile."""
+    """Return the size of all files in a folder in bytes. SQLite and the repository may delete some meanwhile."""
     total = 0
     for path in folder.rglob('*'):
         try:
@@ -34,7 +34,7 @@ def size_of(folder: Path) -> int:
 
 
 def measure(what: str, folder: Path, function: Callable[[], Result]) -> Result:
-    """Call a function, and print its time and the growth of the folder."""
+    """Call a function, and print its time and by how much the folder grew."""
     before, start, cpu = size_of(folder), time.perf_counter(), time.process_time()
     result = function()
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
@@ -81,8 +81,8 @@ def main(n_seeds: int, links: list[int], folder: Path) -> None:
     for n in links:
         arrays = rng.normal(size=(n, N_FRAMES, N_ATOMS, 3))
         legs = measure(f'store {n} legs together', folder, lambda a=arrays: make_legs(a))
-        given = {f'leg_{number}': leg for number, leg in enumerate(legs)}
-        measure(f'calcfunction with {n} legs', folder, lambda g=given: read_many(**g))
+        inputs = {f'leg_{number}': leg for number, leg in enumerate(legs)}
+        measure(f'calcfunction with {n} legs', folder, lambda i=inputs: read_many(**i))
         collect = partial(orm.ArrayData, {'positions': arrays})
         one = measure(f'store a collection of {n} legs', folder, lambda c=collect: c().store())
         measure('calcfunction with the collection', folder, lambda c=one: read_one(c))

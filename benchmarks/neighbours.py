@@ -1,7 +1,7 @@
-"""Detection of overlapping atoms with matscipy and with all pairs of atoms: `python benchmarks/neighbours.py`.
+"""Detection of overlapping atoms with matscipy and by all pairs of atoms: `python benchmarks/neighbours.py`.
 
-Each Monte Carlo trial calls `find_overlap`. Its earlier implementation computed the nearest image of each pair by
-rounding. It was correct only for cutoffs below half of the perpendicular widths of the cell.
+Each Monte Carlo trial calls `find_overlap`. An earlier implementation found the nearest image of each pair by
+rounding. It was correct only for cutoffs below half the perpendicular widths of the cell.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FACTOR = 0.5
 
 
 def milliseconds(work: Callable[[], object], repeats: int) -> float:
-    """Return the processor time of one call in ms, as the min of five averages."""
+    """Return the processor time of one call in ms: the smallest of five averages."""
     spent = []
     for _ in range(5):
         started = time.process_time()

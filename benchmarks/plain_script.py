@@ -1,4 +1,4 @@
-"""A script that does the same as a campaign: the same seeds, dynamics, selection and database, with a process pool.
+"""A script that does what a campaign does, with a process pool: dynamics of the same seeds, selection and database.
 
 ``python plain_script.py SEEDS.extxyz CALCULATOR N_STEPS INTERVAL TEMPERATURE_K N_STRUCTURES OUTPUT.db``
 """
@@ -24,23 +24,23 @@ def load_calculator(kind):
     if kind == 'emt':
         from ase.calculators.emt import EMT
 
-        CALCULATOR['it'] = EMT()
+        CALCULATOR['loaded'] = EMT()
     else:
         from sevenn.calculator import SevenNetCalculator
 
-        CALCULATOR['it'] = SevenNetCalculator('7net-0', device='cpu')
+        CALCULATOR['loaded'] = SevenNetCalculator('7net-0', device='cpu')
 
 
 def run_dynamics(task):
     """Run Langevin dynamics and return the frames with energy, forces and stress."""
     number, atoms, n_steps, interval, temperature_K = task
     rng = np.random.default_rng(number)
-    atoms.calc = CALCULATOR['it']
+    atoms.calc = CALCULATOR['loaded']
     MaxwellBoltzmannDistribution(atoms, temperature_K=temperature_K, rng=rng)
     dynamics = Langevin(atoms, 2 * units.fs, temperature_K=temperature_K, friction=0.01 / units.fs, rng=rng)
     frames = []
 
-    def keep():
+    def store_frame():
         if dynamics.nsteps == 0:
             return
         frame = atoms.copy()
@@ -49,7 +49,7 @@ def run_dynamics(task):
         )
         frames.append(frame)
 
-    dynamics.attach(keep, interval=interval)
+    dynamics.attach(store_frame, interval=interval)
     dynamics.run(n_steps)
     return frames
 

@@ -1,8 +1,8 @@
 """Comparison of the process pool in `generation/processes.py` with joblib: `python benchmarks/pool.py`.
 
-Both distribute the same calls over two processes. The output contains the wall time of empty calls, which is the time
-to start the processes, the additional wall time of calls of 0.1 s, the max number of waiting results if the consumer is
-slow, and the number of processes that are left one second after the end. joblib starts its processes only once, and
+Both distribute the same calls over two processes. The output is the wall time of empty calls, which is the time to
+start the processes, the additional wall time of calls of 0.1 s, the largest number of waiting results if the consumer
+is slow, and the number of processes that are left one second after the end. joblib starts its processes only once, and
 without the main module of the caller.
 """
 
@@ -54,8 +54,8 @@ def time_all(spread: Spread, seconds: float) -> float:
         return time.perf_counter() - started
 
 
-def max_waiting(spread: Spread) -> int:
-    """Return the max number of waiting results for a loop that is slower than the calls."""
+def largest_number_waiting(spread: Spread) -> int:
+    """Return the largest number of waiting results for a loop that is slower than the calls."""
     waiting = 0
     with TemporaryDirectory() as name:
         for used, _ in enumerate(spread(work, ((Path(name), number, 0.01) for number in range(N_CALLS))), start=1):
@@ -76,11 +76,11 @@ def main() -> None:
     for name, spread in (('pool', by_process_pool), ('joblib', by_joblib)):
         start = time_all(spread, 0.0)
         busy = time_all(spread, 0.1) - (start if spread is by_process_pool else 0.0)
-        waiting = max_waiting(spread)
+        waiting = largest_number_waiting(spread)
         time.sleep(1.0)
         print(
             f'{name:7s} start: {start:5.2f} s, {N_CALLS} calls of 0.1 s: {busy:5.2f} s, '
-            f'max waiting results: {waiting:2d}, processes left: {children()}',
+            f'waiting results, at most: {waiting:2d}, processes left: {children()}',
             flush=True,
         )
 

@@ -1,11 +1,11 @@
-"""Wall time, processor time and peak memory of selections and of writing datasets, each in a separate process.
+"""Wall time, processor time and peak memory for selecting frames and writing datasets, each in a separate process.
 
     python benchmarks/sampling_and_storage.py                 # all benchmarks, a few minutes
     python benchmarks/sampling_and_storage.py farthest_points --scale 0.1
 
 ``--scale`` reduces the numbers of frames, environments and rows. ``--peer PYTHON`` is the interpreter of an environment
-with dscribe and skmatter. In that environment, a script that uses these libraries selects from the same frames, for
-comparison. If other programs run on the machine, compare the processor times, which include all processes.
+with dscribe and skmatter. For comparison, a script that uses these libraries selects from the same frames there. If
+other programs run on the machine, compare the processor times, which include all processes.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def make_trajectories(n_frames, n_atoms=64, n_seeds=20):
 
 
 def processor_seconds():
-    """Return the processor time of this process and of its child processes that have ended."""
+    """Return the processor time of this process and of those child processes that have ended."""
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
@@ -153,7 +153,7 @@ def farthest_points(scale, peer):
     choose(points, k)
     figures = {'points': n, 'chosen': k, 'seconds': time.perf_counter() - start}
     figures['cpu_seconds_of_choice'] = time.process_time() - processor
-    # The ratio is 2 if the time is proportional to the numbers of points and of chosen points.
+    # The ratios are 2 if the time is proportional to the number of points and to the number of chosen points.
     for name, some, few in (('half_the_points', points[: n // 2], k), ('half_of_the_chosen', points, k // 2)):
         processor = time.process_time()
         choose(some, few)

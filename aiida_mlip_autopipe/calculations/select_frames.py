@@ -55,7 +55,7 @@ def select_frames(
     try:
         request = request_from_nodes(inputs)
         if reference_dataset is not None:
-            request = replace(request, given=reference_dataset.structures())
+            request = replace(request, reference=reference_dataset.structures())
         selection = request.select()
     except AutopipeError as error:
         return ExitCode(ERROR_SAMPLING, str(error), invalidates_cache=True)

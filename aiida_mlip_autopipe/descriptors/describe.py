@@ -42,14 +42,14 @@ class Descriptors:
         Atomic numbers of the elements that the descriptor supports.
     report
         Compression and length of the descriptor, as JSON.
-    given
+    reference
         The descriptors of the reference dataset, float32 (g, d). None if they were not computed.
     """
 
     features: Sequence[np.ndarray]
     species: Sequence[int]
     report: dict[str, Any]
-    given: np.ndarray | None = None
+    reference: np.ndarray | None = None
 
 
 def descriptor_key(settings: SoapSettings | LearnedSettings, of: Of = 'structures') -> str:

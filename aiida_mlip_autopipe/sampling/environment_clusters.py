@@ -56,7 +56,7 @@ def find_clusters(pool: FramePool, settings: SoapSettings, n_clusters: int) -> E
         The maximum number of clusters.
     """
     features = describe_pool(pool, settings, 'environments')
-    candidates, given = features.candidates, features.chosen
+    candidates, reference = features.candidates, features.chosen
     environments = candidates.points
     centres, _, distances = farthest_points(environments, n_clusters, tolerance=ALIKE)
     radius = float(distances.max())
@@ -65,7 +65,7 @@ def find_clusters(pool: FramePool, settings: SoapSettings, n_clusters: int) -> E
     present[np.repeat(np.arange(len(pool)), candidates.n_points), clusters] = True
     covered = np.zeros(len(centres), dtype=bool)
     if pool.n_reference:
-        reference_clusters, reference_distances = _nearest_centres(given.points, environments[centres])
+        reference_clusters, reference_distances = _nearest_centres(reference.points, environments[centres])
         covered[reference_clusters[reference_distances <= max(radius, ALIKE)]] = True
     report = {
         'descriptor': features.report,
@@ -73,7 +73,7 @@ def find_clusters(pool: FramePool, settings: SoapSettings, n_clusters: int) -> E
         'n_clusters': len(centres),
         'cluster_radius': radius,
     }
-    return EnvironmentClusters(present, covered, candidates.means(), given.means(), candidates.n_points, report)
+    return EnvironmentClusters(present, covered, candidates.means(), reference.means(), candidates.n_points, report)
 
 
 def _nearest_centres(points: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ BLOCK = 256
 
 
 def farthest_points(
-    points: np.ndarray, n_points: int, *, tolerance: float = 0.0, given: np.ndarray | None = None
+    points: np.ndarray, n_points: int, *, tolerance: float = 0.0, already_chosen: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Choose points by the greedy 2-approximation of the k-centre problem.
 
@@ -28,7 +28,7 @@ def farthest_points(
         The maximum number of points to choose.
     tolerance
         The search stops when no point is farther than this from the chosen points.
-    given
+    already_chosen
         Points that already count as chosen (g, d). Without them, the first chosen point is the one nearest to the mean
         of all points, and its distance is NaN. Of several equally distant points, the one with the lowest index is
         chosen.
@@ -40,11 +40,11 @@ def farthest_points(
     distances : numpy.ndarray
         Distance of each chosen point to those chosen before it (k,), in descending order.
     nearest : numpy.ndarray
-        Distance of each point to the nearest chosen or given point (m,), with an error below 0.1 %.
+        Distance of each point to the nearest point that counts as chosen (m,), with an error below 0.1 %.
     """
     if not len(points):
         return np.empty(0, dtype=np.int64), np.empty(0), np.empty(0)
-    search = _Search(points, n_points, given)
+    search = _Search(points, n_points, already_chosen)
     indices: list[int] = []
     distances: list[float] = []
     while len(indices) < min(n_points, len(points)):
@@ -65,17 +65,21 @@ class _Search:
 
     Parameters
     ----------
-    points, n_points, given
+    points, n_points, already_chosen
         See `farthest_points`.
     """
 
-    def __init__(self, points: np.ndarray, n_points: int, given: np.ndarray | None):
+    def __init__(self, points: np.ndarray, n_points: int, already_chosen: np.ndarray | None):
         self.points = np.asarray(points, dtype=np.float32)
         # Coordinates relative to the mean are smaller, so the rounding errors of their differences are smaller, too.
         self.mean = self.points.mean(axis=0, dtype=np.float64)
         self.centred = self.points - self.mean.astype(np.float32)
         self.norms = np.einsum('ij,ij->i', self.centred, self.centred)
-        start = np.empty((0, points.shape[1]), np.float32) if given is None else np.asarray(given, dtype=np.float32)
+        start = (
+            np.empty((0, points.shape[1]), np.float32)
+            if already_chosen is None
+            else np.asarray(already_chosen, dtype=np.float32)
+        )
         start_centred = start - self.mean.astype(np.float32)
         start_norms = np.einsum('ij,ij->i', start_centred, start_centred)
         largest = max(float(self.norms.max(initial=0.0)), float(start_norms.max(initial=0.0)))

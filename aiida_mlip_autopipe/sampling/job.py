@@ -57,8 +57,8 @@ def _read_request(job: SelectionJob, folder: Path) -> SelectionRequest:
         trajectories = read_trajectories(folder / job.trajectories, job.seed_ids)
         described = {}
         for key, facts in job.described.items():
-            features, given = read_features(folder / job.features, key, len(trajectories))
-            described[key] = Descriptors(features, facts.species, facts.report, given)
+            features, of_reference = read_features(folder / job.features, key, len(trajectories))
+            described[key] = Descriptors(features, facts.species, facts.report, of_reference)
         reference = () if job.reference is None else tuple(read_reference_dataset(folder / job.reference))
     except Exception as error:  # NumPy and ASE raise various errors for missing and truncated files
         raise JobRefusedError(Code.FILE_UNREADABLE, f'the files of the job cannot be read: {error}') from error
@@ -69,7 +69,7 @@ def _read_request(job: SelectionJob, folder: Path) -> SelectionRequest:
         groups=job.groups,
         kinds=job.kinds,
         described=described,
-        given=reference,
+        reference=reference,
     )
 
 

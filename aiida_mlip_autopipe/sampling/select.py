@@ -73,7 +73,7 @@ class SelectionRequest:
         The kind of each seed, by its id, for stratification by kind.
     described
         Descriptors of the trajectories that jobs have computed, by their keys.
-    given
+    reference
         The structures of the reference dataset. The caller must read them with `read_reference_dataset` from the file
         in the settings (``reference_dataset``).
     """
@@ -84,11 +84,11 @@ class SelectionRequest:
     groups: Mapping[str, str]
     kinds: Mapping[str, str]
     described: Mapping[str, Descriptors]
-    given: Sequence[Atoms] = ()
+    reference: Sequence[Atoms] = ()
 
     def select(self) -> Selection:
         """Select the frames."""
-        fields = {name: getattr(self, name) for name in ('random_seed', 'groups', 'kinds', 'described', 'given')}
+        fields = {name: getattr(self, name) for name in ('random_seed', 'groups', 'kinds', 'described', 'reference')}
         return select_frames(self.trajectories, self.settings, **fields)
 
 
@@ -100,7 +100,7 @@ def select_frames(
     groups: Mapping[str, str] | None = None,
     kinds: Mapping[str, str] | None = None,
     described: Mapping[str, Descriptors] | None = None,
-    given: Sequence[Atoms] = (),
+    reference: Sequence[Atoms] = (),
 ) -> Selection:
     """Choose frames for a dataset: collect the candidates, hold some of them out, and run the sampler on the others.
 
@@ -114,7 +114,7 @@ def select_frames(
         If there are no candidates, or if the settings require a reference dataset but ``reference_dataset`` is empty.
     """
     selection, sampler_settings = split_section(settings)
-    pool = collect_candidates(trajectories, selection, random_seed=random_seed, kinds=kinds, given=given)
+    pool = collect_candidates(trajectories, selection, random_seed=random_seed, kinds=kinds, reference=reference)
     held_out = hold_out(pool, selection, groups or {}, random_seed)
     candidates = describe_ahead(pool.subset(held_out.left), settings.model_dump(mode='json'), described or {})
     picks = _pick(candidates, sampler_settings, selection.coverage_target, held_out.n_to_pick, random_seed)
@@ -154,8 +154,8 @@ def _report(
         'n_trajectories': len(pool.trajectories),
         'n_frames': pool.n_frames,
         'n_candidates': len(pool),
-        'n_reference': len(pool.given),
-        'reference_label_sources': label_sources(pool.given),
+        'n_reference': len(pool.reference),
+        'reference_label_sources': label_sources(pool.reference),
         'n_requested': settings.n_structures,
         'n_selected': len(chosen),
         'discarded': pool.discarded,

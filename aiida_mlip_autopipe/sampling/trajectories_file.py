@@ -42,13 +42,13 @@ def write_features(path: Path, described: Mapping[str, Descriptors]) -> None:
     arrays: dict[str, np.ndarray] = {}
     for key, one in described.items():
         arrays |= {f'{key} {number}': features for number, features in enumerate(one.features)}
-        if one.given is not None:
-            arrays[f'{key} {REFERENCE}'] = one.given
+        if one.reference is not None:
+            arrays[f'{key} {REFERENCE}'] = one.reference
     np.savez(path, **arrays)  # type: ignore[arg-type]
 
 
 def read_features(path: Path, key: str, n_trajectories: int) -> tuple[list[np.ndarray], np.ndarray | None]:
     """Read the vectors of a descriptor: those of each trajectory and, if present, those of the reference dataset."""
     with np.load(path) as arrays:
-        given = arrays[f'{key} {REFERENCE}'] if f'{key} {REFERENCE}' in arrays.files else None
-        return [arrays[f'{key} {number}'] for number in range(n_trajectories)], given
+        reference = arrays[f'{key} {REFERENCE}'] if f'{key} {REFERENCE}' in arrays.files else None
+        return [arrays[f'{key} {number}'] for number in range(n_trajectories)], reference

@@ -1,4 +1,4 @@
-"""The compared samplers, with the settings of a config."""
+"""The samplers that are compared, with settings as in a config."""
 
 FPS, ENVIRONMENT = {'kind': 'fps'}, {'kind': 'environment'}
 RANDOM, STRIDE = {'kind': 'random'}, {'kind': 'stride'}
@@ -20,7 +20,7 @@ CHOICES = {
     'fps': FPS,
     'direct': {'kind': 'direct'},
     'environment': ENVIRONMENT,
-    # The committee consists of EMT, which was used for the exploration, and SevenNet, which computed the labels.
+    # The committee is EMT, with which the frames were explored, and SevenNet, which computed the labels.
     'disagreement': {'kind': 'disagreement'},
     'stratified by temperature, fps': strata('temperature', FPS),
     'stratified by temperature, stride': strata('temperature', STRIDE),

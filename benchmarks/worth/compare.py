@@ -3,8 +3,8 @@
     python benchmarks/worth/compare.py uneven_CuAu.traj --everywhere even_CuAu.traj --result CuAu.csv
 
 Each repeat holds out a fifth of the groups of each kind, and a fifth of the frames of the other groups. Then it holds
-out a complete kind in place of the groups. All samplers choose from the same remaining frames, so that their errors can
-be compared in pairs. `table.py` makes the tables of the docs from the results.
+out all frames of one kind instead of the groups. All samplers choose from the same remaining frames, so that their
+errors can be compared in pairs. `table.py` makes the tables of the docs from the results.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import numpy as np
 from choices import CHOICES
 from labelled import Pool
 from linear_model import fit, fit_basis, make_block
-from remembering import remember_what_repeats
+from remembering import cache_repeated_results
 
 SIZES = (400, 200, 100, 50)
 # Larger selections of these samplers begin with the smaller ones.
@@ -49,7 +49,7 @@ class LinearModel:
 
 
 class Comparison:
-    """The work of a repeat. All processes share the pool and its rows."""
+    """Runs one repeat. All processes share the pool and its rows."""
 
     def __init__(self, pool, model, samplers):
         self.pool = pool
@@ -88,7 +88,7 @@ def main():
     parser.add_argument('--processes', type=int, default=1)
     parser.add_argument('--samplers', nargs='+', choices=CHOICES, default=list(CHOICES), metavar='NAME')
     options = parser.parse_args()
-    remember_what_repeats()
+    cache_repeated_results()
     pool = Pool(options.pool, options.everywhere)
     # Forked processes inherit this attribute. The object is too large to be sent to each process.
     Comparison.shared = Comparison(pool, LinearModel(pool, options.processes), options.samplers)

@@ -13,14 +13,14 @@ HELD_OUT = 0.2
 
 
 class Pool:
-    """Labelled frames to choose from, and others for testing.
+    """Labelled frames from which samplers choose, and other frames for testing.
 
     Parameters
     ----------
     path
-        The file with the frames to choose from.
+        The file with the frames from which samplers choose.
     everywhere
-        The file of an even pool for testing. None to test on held-out frames of the first file.
+        The file of an even pool for testing; None to test on held-out frames of the first file.
     """
 
     def __init__(self, path, everywhere=None):
@@ -81,7 +81,7 @@ class Pool:
         return [members[t][f] for t, f in places]
 
     def divide(self, repeat):
-        """Yield the candidates and test sets of a repeat: with held-out groups and frames, and with a held-out kind.
+        """Yield the candidates and test sets of a repeat: first with held-out groups and frames, then with a kind.
 
         With an even pool, the test sets ``seeds`` and ``kind`` come from it: half of its groups, none of which are
         candidates, and all frames of the kind. The test sets ``own seeds`` and ``frames`` have the proportions of the
@@ -101,8 +101,8 @@ class Pool:
         test = kind if self.is_own.all() else kind & ~self.is_own
         yield everything[self.is_own & ~kind & ~frames], {'kind': everything[test]}
 
-    def _draw_groups(self, among, share, rng):
+    def _draw_groups(self, among, fraction, rng):
         """Draw a fraction of the groups of each kind, and return which frames belong to them."""
         names = [np.unique(self.groups[among & (self.kinds == kind)]) for kind in np.unique(self.kinds)]
-        drawn = [rng.choice(some, round(share * len(some)), replace=False) for some in names]
+        drawn = [rng.choice(some, round(fraction * len(some)), replace=False) for some in names]
         return np.isin(self.groups, np.concatenate(drawn))

@@ -121,7 +121,7 @@ class Basis:
 
 
 def fit_basis(frames):
-    """Return the basis with the mean and scale of the features of some structures. The labels are not used."""
+    """Return the basis with the mean and scale of the features of some structures, without using their labels."""
     species = np.unique(np.concatenate([atoms.numbers for atoms in frames]))
     features = np.concatenate([describe(atoms, species, gradients=False)[0] for atoms in frames])
     numbers = np.concatenate([atoms.numbers for atoms in frames])
@@ -153,7 +153,7 @@ def _solve(square, right, ridge):
 
 
 def fit(blocks, rng):
-    """Fit the potential with the regularisation that gives the lowest error on a held-out fifth of the structures."""
+    """Fit the potential. The regularisation is that with the lowest error on a held-out fifth of the structures."""
     order = rng.permutation(len(blocks))
     n_left_out = len(order) // 5
     kept = _normal_equations([blocks[k] for k in order[n_left_out:]])

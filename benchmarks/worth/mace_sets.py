@@ -4,7 +4,7 @@
         --samplers fps stride random --sizes 100 200
 
 The selections are the same as in `compare.py`. The sets and configs have the format of `mlip-autopipe dataset split
---trainer mace`. `train_mace.py` trains on them in an environment with MACE.
+--trainer mace`. `train_mace.py` trains models on the sets in an environment with MACE.
 """
 
 import argparse

@@ -1,14 +1,14 @@
 """Create a pool of labelled frames for `compare.py`.
 
-The pool contains six kinds of structures of two metals, which are explored by EMT dynamics and labelled by 7net-0. An
-even pool contains the same number of groups of each kind, and the same number of frames of each group at each
-temperature. An uneven pool is similar to the result of a campaign. Most of its frames are bulk alloys at low
+The pool contains structures of six kinds and two metals, which are explored by dynamics with EMT and labelled by
+7net-0. An even pool contains the same number of groups of each kind, and the same number of frames of each group at
+each temperature. An uneven pool is similar to the result of a campaign. Most of its frames are bulk alloys at low
 temperature and only 20 fs apart. Few frames are hot, of other kinds, or from unstable runs.
 
     python benchmarks/worth/pool.py Cu Au even_CuAu
     python benchmarks/worth/pool.py Cu Au uneven_CuAu --uneven
 
-The script saves each labelled frame. If it is run again, it continues after the last one.
+The script saves each frame once it is labelled. If it is run again, it continues after the last one.
 """
 
 import argparse
@@ -33,7 +33,7 @@ TIMESTEP_FS = 4.0
 
 
 class Run(NamedTuple):
-    """The exploration of a group at a temperature. Only every n-th group has this run, with n in ``every``."""
+    """The exploration of a group at one temperature. Only every n-th group has this run; n is ``every``."""
 
     temperature_K: int
     n_frames: int
@@ -64,7 +64,7 @@ def lattice_of(numbers, metals):
 
 
 def decorate(n_atoms, metals, rng):
-    """Return the atomic numbers for a random composition, which can be a pure metal."""
+    """Return atomic numbers for a random composition, which may be that of a pure metal."""
     fraction = rng.choice([0.0, 0.25, 0.5, 0.75, 1.0])
     numbers = np.where(rng.random(n_atoms) < fraction, atomic_numbers[metals[0]], atomic_numbers[metals[1]])
     return rng.permutation(numbers)
@@ -149,7 +149,7 @@ KINDS = {
 
 
 def explore(seed, run, rng):
-    """Yield the frames of a run at a temperature, until the end or until the run becomes unstable."""
+    """Yield the frames of a run until it ends or becomes unstable."""
     temperature_K = run.temperature_K
     atoms = seed.copy()
     atoms.calc = EMT()
@@ -183,7 +183,7 @@ def make_frames(metals, uneven):
                         'step': step * run.n_steps_apart,
                     }
                     frames.append(atoms)
-    # The order is random, so that a partly labelled pool is a representative sample.
+    # The order is random, so that the labelled part of a pool is always a representative sample.
     return [frames[i] for i in np.random.default_rng(0).permutation(len(frames))]
 
 

@@ -1,4 +1,4 @@
-"""Caches for the descriptors and pcas that the repeats of `compare.py` compute several times."""
+"""Caches for descriptors and PCAs, which the repeats of `compare.py` would compute several times."""
 
 import hashlib
 from typing import ClassVar
@@ -35,7 +35,7 @@ class Remembering:
         return self.known[key]
 
 
-def remember_what_repeats():
+def cache_repeated_results():
     """Make the samplers cache descriptors, centres of environment clusters and principal components."""
     make, choose, fit_once = soap._make_soap, environment_clusters.farthest_points, environments.fit_pca
     orders, pcas = {}, {}
@@ -45,7 +45,7 @@ def remember_what_repeats():
         if key not in orders or len(orders[key][0]) < n_points < len(points):
             orders[key] = choose(points, n_points, tolerance=tolerance)
         indices, distances, nearest = orders[key]
-        # A smaller choice is the beginning of a larger one, and the next point is the farthest from it.
+        # A smaller choice is the beginning of a larger one. The next point of the larger one is the farthest from it.
         if len(indices) > n_points:
             nearest = distances[n_points : n_points + 1]
         return indices[:n_points], distances[:n_points], nearest

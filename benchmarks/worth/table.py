@@ -7,10 +7,10 @@ sizes: the 95th percentile for each result and test, the 95th percentile for all
 them. The last column is the 95th percentile for all of them relative to that of the best sampler.
 
 The other tables contain the 95th percentile at each size. The last column compares a sampler with ``random`` for a
-number of structures (``--at``): with this fraction of the structures, the sampler has the same 95th percentile. A value
-at the limits of the sizes means at most or at least this fraction.
+number of structures (``--at``): with this fraction of the structures, the sampler has the same 95th percentile. If the
+fraction is that of the smallest or largest size, it is an upper or lower limit.
 
-The intervals are 95 % intervals by bootstrap over the repeats.
+The intervals are 95 % bootstrap intervals over the repeats.
 """
 
 import argparse
@@ -41,30 +41,30 @@ class Result:
             if all((test, name, repeat, n) in every for test, name, n in keys)
         ]
         self.logs = {
-            (test, figure): np.log(
+            (test, measure): np.log(
                 [
-                    [[float(every[test, name, repeat, n][figure]) for n in self.sizes] for repeat in self.repeats]
+                    [[float(every[test, name, repeat, n][measure]) for n in self.sizes] for repeat in self.repeats]
                     for name in self.samplers
                 ]
             )
             for test in tests
-            for figure in (MEAN, TAIL)
+            for measure in (MEAN, TAIL)
         }
         # The results are resampled independently because they come from different pools.
         draws = np.random.default_rng(place).integers(0, len(self.repeats), (N_RESAMPLES, len(self.repeats)))
         # The first sample contains each repeat once.
         self.draws = np.concatenate([np.arange(len(self.repeats))[None], draws])
 
-    def level(self, test, figure, name):
+    def level(self, test, measure, name):
         """Return the mean logarithm over the sizes in each sample of the repeats (1 + resamples)."""
-        return self.logs[test, figure][self.samplers.index(name)].mean(axis=1)[self.draws].mean(axis=1)
+        return self.logs[test, measure][self.samplers.index(name)].mean(axis=1)[self.draws].mean(axis=1)
 
-    def curve(self, test, figure, name):
+    def curve(self, test, measure, name):
         """Return the geometric mean over the repeats at each size."""
-        return np.exp(self.logs[test, figure][self.samplers.index(name)].mean(axis=0))
+        return np.exp(self.logs[test, measure][self.samplers.index(name)].mean(axis=0))
 
-    def share(self, test, name, at):
-        """Return the fraction of ``at`` structures with which a sampler reaches the error of random with ``at``."""
+    def fraction_needed(self, test, name, at):
+        """Return the fraction of ``at`` structures with which a sampler reaches the error of ``random`` with ``at``."""
         some = self.draws[:500]
         errors = self.logs[test, TAIL][self.samplers.index(name)][some].mean(axis=1)
         reference = self.logs[test, TAIL][self.samplers.index(REFERENCE)][some].mean(axis=1)
@@ -85,7 +85,7 @@ def structures_needed(errors, target, sizes):
 
 
 def cell(values):
-    """Return a value, which is the first one, with its interval."""
+    """Return the first value and the interval of all values, as text."""
     low, high = np.quantile(values[1:], [0.025, 0.975])
     return f'{values[0]:.2f} ({low:.2f} to {high:.2f})'
 
@@ -108,8 +108,8 @@ def main():
     names = [name for name in results[0].samplers if all(name in result.samplers for result in results)]
     cases = [(result, test) for result in results for test in options.tests]
 
-    def over_cases(figure, name):
-        return np.mean([result.level(test, figure, name) for result, test in cases], axis=0)
+    def over_cases(measure, name):
+        return np.mean([result.level(test, measure, name) for result, test in cases], axis=0)
 
     levels = {name: over_cases(TAIL, name) for name in names}
     best = min(names, key=lambda name: levels[name][0])
@@ -138,7 +138,7 @@ def main():
                     name,
                     *(f'{error:.3f}' for error in result.curve(test, TAIL, name)),
                     f'{result.curve(test, MEAN, name)[result.sizes.index(options.at)]:.3f}',
-                    cell(result.share(test, name, options.at)),
+                    cell(result.fraction_needed(test, name, options.at)),
                 ]
                 for name in order
             ],

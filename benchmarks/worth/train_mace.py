@@ -2,7 +2,7 @@
 
     python benchmarks/worth/train_mace.py sets --result mace.csv
 
-All models are trained on the same total number of structures, for any size of the set. Models that are already in the
+All models are trained on the same total number of structures, for any size of the set. Models already in the
 result are skipped.
 """
 

@@ -1,4 +1,4 @@
-"""How all kinds of calculator find their models, in files and among shipped models."""
+"""How calculators find their models: files and shipped models."""
 
 import pytest
 from support.errors import refused
@@ -11,7 +11,7 @@ from aiida_mlip_autopipe.exploration import CALCULATORS, resolve_model
 KINDS = [kind for kind in CALCULATORS if issubclass(CALCULATORS.load(kind).settings_class, ModelSettings)]
 
 
-def test_the_calculators_with_models_are_known():
+def test_the_calculators_that_have_models_are_known():
     assert {'sevennet', 'mace', 'chgnet'} <= set(KINDS)
 
 

@@ -1,4 +1,4 @@
-"""The descriptors that settings require are found at any depth."""
+"""The descriptors that the settings of a sampler require are found at any depth."""
 
 from support.sampling import sampling
 

@@ -1,4 +1,4 @@
-"""A descriptor job computes the same descriptors as without a job, or reports why it cannot."""
+"""A descriptor job computes the same descriptors as are computed without a job, or reports why it cannot."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_environments_of_a_job_are_bitwise_identical_to_those_of_a_selection(tra
     assert result.statistics == report_environments(SMALL, species, pca)
 
 
-def test_a_stopped_job_of_environments_reports_the_number_of_finished_structures(trajectories, describe):
+def test_a_stopped_environment_job_reports_the_number_of_finished_structures(trajectories, describe):
     pca = fit_environments(trajectories, (1, 8, 29, 79), SMALL)
     (describe.folder / STOP_FILE).touch()
     result = describe(trajectories, descriptor=SMALL.model_dump(), components=pca)
@@ -105,7 +105,7 @@ def test_descriptors_that_are_not_finite_fail_the_job(trajectories, describe, mo
 
 
 def test_the_structures_file_is_small(trajectories, tmp_path):
-    """An atom takes 24 bytes for its position and 8 for its element, a frame about 90 in addition."""
+    """An atom takes 24 bytes for its position and 8 for its element. A frame takes about 90 more."""
     many = [trajectories[1]] * 100
     write_structures(tmp_path / STRUCTURES_FILE, many)
     assert (tmp_path / STRUCTURES_FILE).stat().st_size < 400 * (8 * 32 + 100) + 2000

@@ -58,15 +58,15 @@ def evaluation(job_folder, copper, tmp_path):
     return evaluate
 
 
-def labels(folder, name=EVALUATION_FILE):
+def results_of(folder, name=EVALUATION_FILE):
     return read_trajectory(folder / name, 'seed')
 
 
-def test_every_frame_has_the_labels_of_the_second_calculator(evaluation):
+def test_every_frame_has_the_results_of_the_second_calculator(evaluation):
     result = evaluation()
     assert result == Result.model_validate_json((evaluation.folder / RESULT_FILE).read_text())
     assert (result.outcome, result.n_frames, result.force_calls, result.calculator_name) == ('completed', 10, 10, 'lj')
-    first, second = labels(evaluation.folder, TRAJECTORY_FILE), labels(evaluation.folder)
+    first, second = results_of(evaluation.folder, TRAJECTORY_FILE), results_of(evaluation.folder)
     assert second.steps.tolist() == first.steps.tolist()
     lj = CALCULATORS.load('lj')
     calculator = lj(lj.settings_class.model_validate(LJ)).load().calculator
@@ -80,13 +80,13 @@ def test_every_frame_has_the_labels_of_the_second_calculator(evaluation):
 
 def test_the_exploring_calculator_agrees_with_itself(evaluation):
     evaluation({'kind': 'emt'})
-    figures = compare_labels(labels(evaluation.folder, TRAJECTORY_FILE), labels(evaluation.folder))
+    figures = compare_labels(results_of(evaluation.folder, TRAJECTORY_FILE), results_of(evaluation.folder))
     assert max(array.max() for array in figures.values()) < 1e-10
 
 
 def test_a_job_restarted_in_its_folder_continues_after_the_last_frame(evaluation):
     uninterrupted = evaluation()
-    complete = labels(evaluation.folder)
+    complete = results_of(evaluation.folder)
     path = evaluation.folder / EVALUATION_FILE
     # The file of a killed process: some frames, and a truncated one.
     size = path.stat().st_size
@@ -95,12 +95,12 @@ def test_a_job_restarted_in_its_folder_continues_after_the_last_frame(evaluation
     assert uninterrupted.force_calls == 10
     assert (result.outcome, result.n_frames) == ('completed', 10)
     assert 0 < result.force_calls < 10
-    again = labels(evaluation.folder)
+    again = results_of(evaluation.folder)
     np.testing.assert_array_equal(again.forces, complete.forces)
     np.testing.assert_array_equal(again.steps, complete.steps)
 
 
-def test_a_stopped_job_keeps_its_frames(evaluation):
+def test_a_stopped_job_leaves_the_frames_that_it_has_evaluated(evaluation):
     (evaluation.folder / STOP_FILE).touch()
     result = evaluation()
     assert (result.outcome, result.n_frames) == ('stopped', 0)
@@ -122,7 +122,7 @@ class Fussy(EMT):
 
 
 @pytest.mark.parametrize('good', [2, 0])
-def test_only_a_frame_that_cannot_be_evaluated_has_no_labels(evaluation, monkeypatch, good):
+def test_only_a_frame_that_cannot_be_evaluated_has_no_results(evaluation, monkeypatch, good):
     monkeypatch.setattr(Fussy, 'calls', 0)
     monkeypatch.setattr(Fussy, 'good', good)
     monkeypatch.setattr(EMTLoader, 'load', lambda loader: Loaded(Fussy()))
@@ -130,7 +130,7 @@ def test_only_a_frame_that_cannot_be_evaluated_has_no_labels(evaluation, monkeyp
     assert result.n_frames == 10
     assert result.statistics['n_not_evaluated'] == 10 - good
     assert result.events[0].message == 'ValueError: no neighbour'
-    assert np.isfinite(labels(evaluation.folder).energies).sum() == good
+    assert np.isfinite(results_of(evaluation.folder).energies).sum() == good
     expected = ('completed', '') if good else ('no_frame', 'ValueError: no neighbour')
     assert (result.outcome, result.message) == expected
 
@@ -175,8 +175,8 @@ def test_a_written_trajectory_is_read_back_exactly(job_folder, slab, tmp_path):
 
 
 @pytest.mark.mlip
-def test_two_models_agree_better_for_copper_than_a_model_of_another_element(job_folder):
-    """SevenNet and CHGNet are trained on copper; Lennard-Jones has the parameters of argon."""
+def test_two_models_for_copper_agree_better_than_a_model_for_another_element(job_folder):
+    """SevenNet and CHGNet were trained on copper, among others. Lennard-Jones has the parameters of argon."""
     atoms = bulk('Cu', cubic=True)
     atoms.rattle(0.1, seed=3)
     run = job_folder().write(
@@ -195,5 +195,5 @@ def test_two_models_agree_better_for_copper_than_a_model_of_another_element(job_
         (run.path / JOB_FILE).write_text(job.model_dump_json())
         (run.path / EVALUATION_FILE).unlink(missing_ok=True)
         assert run_job(run.path / JOB_FILE, evaluate_frames).outcome == 'completed'
-        medians[calculator['kind']] = float(np.median(compare_labels(first, labels(run.path))[LARGEST]))
+        medians[calculator['kind']] = float(np.median(compare_labels(first, results_of(run.path))[LARGEST]))
     assert 0.01 < medians['chgnet'] < 0.5 * medians['lj']

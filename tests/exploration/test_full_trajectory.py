@@ -1,4 +1,4 @@
-"""The full trajectory, with each step exactly once, whatever happens to the job."""
+"""The full trajectory contains each step exactly once, whatever happens to the job."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_every_step_is_stored_without_changing_the_other_results(job_folder, cop
     assert result.model_dump(exclude=differ) == without.model_dump(exclude=differ)
 
 
-def test_an_interval_stores_its_multiples(job_folder, copper):
+def test_only_the_multiples_of_the_interval_are_stored(job_folder, copper):
     folder = job_folder().write(copper, {'n_steps': 20}, full_trajectory_interval=7)
     assert folder.run().full_trajectory.n_frames == 2
     assert steps_of(folder) == [7, 14]
@@ -82,7 +82,7 @@ def test_a_run_shorter_than_the_interval_reports_no_file(job_folder, copper):
     assert not (folder.path / FULL_TRAJECTORY_FILE).exists()
 
 
-def test_a_frame_is_found_by_its_step_with_the_labels_of_its_structure(job_folder, copper):
+def test_a_frame_is_found_by_its_step_with_the_energy_forces_and_stress_of_its_structure(job_folder, copper):
     folder = job_folder().write(copper, {'n_steps': 8}, full_trajectory_interval=2)
     folder.run()
     frame = full(folder).at_step(6)
@@ -153,7 +153,7 @@ def test_a_run_killed_before_its_first_stored_frame_continues_the_same_leg(job_f
     assert steps_of(folder) == list(range(1, 21))
 
 
-def test_another_leg_has_a_separate_file(job_folder, copper, stopping_after):
+def test_each_leg_has_a_separate_file(job_folder, copper, stopping_after):
     first = job_folder('first').write(copper, {'n_steps': 20}, **EVERY_STEP)
     with stopping_after(11):
         first.run()
@@ -165,7 +165,7 @@ def test_another_leg_has_a_separate_file(job_folder, copper, stopping_after):
     assert_reported(result, second)
 
 
-def test_a_crash_keeps_the_steps_before_it_and_a_recovery_starts_at_the_last_good_frame(job_folder, copper):
+def test_the_steps_before_a_crash_are_stored_and_a_recovery_starts_at_the_last_good_frame(job_folder, copper):
     settings = {'n_steps': 400, 'temperature_K': 900, 'guards': {'force_eV_per_A': 1.5}, 'frame_interval': 5}
     crashed = job_folder('crashed').write(copper, settings, **EVERY_STEP)
     result = crashed.run()
@@ -195,7 +195,7 @@ def test_a_leg_with_missing_frames_in_its_full_trajectory_starts_again(job_folde
     assert_reported(result, folder)
 
 
-def test_a_restarted_seed_keeps_no_frames_of_an_earlier_attempt(job_folder, copper):
+def test_a_run_that_starts_again_from_its_seed_removes_the_frames_of_an_earlier_attempt(job_folder, copper):
     folder = job_folder().write(copper, {'n_steps': 10, 'checkpoint_interval': 50}, **EVERY_STEP)
     (folder.path / FULL_TRAJECTORY_FILE).write_bytes(b'{"format": "torn')
     folder.run()

@@ -1,4 +1,4 @@
-"""Each guard is triggered by its own condition only."""
+"""Each guard is triggered only by its condition."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def crystal() -> Atoms:
     return bulk('Cu', cubic=True) * (2, 2, 2)
 
 
-def fired(guards: Guards, system: PhaseSpace, evaluation: Evaluation, target: float = 300.0) -> str | None:
+def triggered_rule(guards: Guards, system: PhaseSpace, evaluation: Evaluation, target: float = 300.0) -> str | None:
     alarm = guards.check_step(system, evaluation, 0.0, target)
     return alarm.rule if alarm else None
 
 
 def test_no_guard_is_triggered_in_a_stable_run(crystal):
     guards, system = Guards(GuardSettings(), crystal), system_of(crystal)
-    assert fired(guards, system, evaluation_of(system, energy=1.0, force=5.0)) is None
+    assert triggered_rule(guards, system, evaluation_of(system, energy=1.0, force=5.0)) is None
     assert guards.check_distances(system) is None
 
 
@@ -71,25 +71,25 @@ def test_a_value_that_is_not_finite_always_triggers_the_guard(crystal, bad, wher
         evaluation = evaluation_of(system, energy=bad)
     else:
         getattr(evaluation, where)[1] = bad
-    assert fired(Guards(off, crystal), system, evaluation) == 'not_finite'
+    assert triggered_rule(Guards(off, crystal), system, evaluation) == 'not_finite'
 
 
 @pytest.mark.parametrize(('jump', 'rule'), [(0.49, None), (-0.49, None), (0.51, 'energy'), (-0.51, 'energy')])
 def test_a_jump_of_the_energy_in_either_direction_triggers_the_guard(crystal, jump, rule):
     system = system_of(crystal)
-    assert fired(Guards(GuardSettings(), crystal), system, evaluation_of(system, energy=jump * 32)) == rule
+    assert triggered_rule(Guards(GuardSettings(), crystal), system, evaluation_of(system, energy=jump * 32)) == rule
 
 
 @pytest.mark.parametrize(('force', 'rule'), [(99.0, None), (-101.0, 'force')])
 def test_a_large_force_triggers_the_guard(crystal, force, rule):
     system = system_of(crystal)
-    assert fired(Guards(GuardSettings(), crystal), system, evaluation_of(system, force=force)) == rule
+    assert triggered_rule(Guards(GuardSettings(), crystal), system, evaluation_of(system, force=force)) == rule
 
 
 def test_the_force_on_a_fixed_atom_is_ignored(crystal):
     system = system_of(crystal)
     system.free[0] = False
-    assert fired(Guards(GuardSettings(), crystal), system, evaluation_of(system, force=1000.0)) is None
+    assert triggered_rule(Guards(GuardSettings(), crystal), system, evaluation_of(system, force=1000.0)) is None
 
 
 @pytest.mark.parametrize(('factor', 'rule'), [(0.99, None), (1.01, 'temperature')])
@@ -99,8 +99,10 @@ def test_the_temperature_limit_is_set_or_derived_from_the_target(crystal, factor
     for settings, highest in ((GuardSettings(), limit), (GuardSettings(temperature_K=700.0), 700.0)):
         system = system_of(crystal)
         system.momenta *= np.sqrt(factor * highest / system.temperature_K)
-        assert fired(Guards(settings, crystal), system, evaluation_of(system)) == rule
-    assert fired(Guards(GuardSettings(check_temperature=False), crystal), system, evaluation_of(system)) is None
+        assert triggered_rule(Guards(settings, crystal), system, evaluation_of(system)) == rule
+    assert (
+        triggered_rule(Guards(GuardSettings(check_temperature=False), crystal), system, evaluation_of(system)) is None
+    )
 
 
 def test_the_temperature_limit_allows_the_fluctuations_of_a_few_atoms():
@@ -111,7 +113,7 @@ def test_the_temperature_limit_allows_the_fluctuations_of_a_few_atoms():
 def test_a_large_change_of_the_volume_triggers_the_guard(crystal, ratio, rule):
     system = system_of(crystal)
     system.cell = system.cell * ratio ** (1 / 3)
-    assert fired(Guards(GuardSettings(), crystal), system, evaluation_of(system)) == rule
+    assert triggered_rule(Guards(GuardSettings(), crystal), system, evaluation_of(system)) == rule
 
 
 @pytest.mark.parametrize(('distance', 'rule'), [(1.33, None), (1.31, 'distance')])
@@ -124,7 +126,7 @@ def test_overlapping_atoms_trigger_the_guard_across_the_cell_boundary(crystal, d
         assert re.findall(r'Cu\d|[\d.]+\d', alarm.message) == ['Cu0', 'Cu1', '1.310', '0.50', '0.5']
 
 
-def test_the_closest_pair_is_relative_to_its_radii():
+def test_the_closest_pair_is_found_relative_to_the_covalent_radii():
     atoms = Atoms('HHAu2', [[0, 0, 0], [0.74, 0, 0], [5, 0, 0], [6.3, 0, 0]])
     overlap = find_overlap(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, 0.5)
     assert overlap.atoms == (2, 3)
@@ -142,7 +144,7 @@ def test_an_evaporated_atom_is_detected():
     assert '7.9 Å' in alarm.message
 
 
-def test_a_detached_fragment_is_detected_though_its_atoms_have_neighbours():
+def test_a_detached_fragment_is_detected_although_its_atoms_have_neighbours():
     slab = fcc111('Cu', (3, 3, 3), vacuum=20.0)
     guards, system = Guards(GuardSettings(), slab), system_of(slab)
     system.positions[-3:, 2] += 5.0
@@ -191,13 +193,13 @@ def test_a_gas_does_not_trigger_the_guard():
     assert Guards(GuardSettings(), gas).check_distances(system_of(gas)) is None
 
 
-def test_momenta_have_the_unit_of_the_temperature(crystal):
+def test_the_temperature_follows_from_the_kinetic_energy_and_the_degrees_of_freedom(crystal):
     system = system_of(crystal, 300.0)
     assert system.temperature_K == pytest.approx(2 * system.kinetic_energy / (93 * units.kB))
 
 
 @pytest.mark.parametrize('periodic', [(True, True, True), (True, False, True), (False, False, False)])
-def test_short_distances_are_exact_and_long_ones_never_too_short_in_a_skewed_cell(periodic, monkeypatch):
+def test_in_a_skewed_cell_short_distances_are_exact_and_long_ones_are_never_too_short(periodic, monkeypatch):
     monkeypatch.setattr('aiida_mlip_autopipe.structures.distances.BLOCK_PAIRS', 24)
     rng = np.random.default_rng(0)
     for _ in range(20):

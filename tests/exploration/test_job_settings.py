@@ -29,7 +29,7 @@ def test_joining_split_settings_restores_them(settings):
     assert joined.total_steps == original.total_steps
 
 
-def test_a_longer_run_has_the_same_settings_that_determine_the_frames():
+def test_the_settings_that_determine_the_frames_do_not_change_with_the_number_of_steps():
     def content(**settings):
         return split_settings(ExplorationSettings(**settings))[0]
 
@@ -40,6 +40,6 @@ def test_a_longer_run_has_the_same_settings_that_determine_the_frames():
 
 
 @pytest.mark.parametrize('n_steps', [12, 14])
-def test_phases_with_another_total_length_are_an_error(n_steps):
+def test_the_steps_of_the_phases_must_add_up_to_those_of_the_run(n_steps):
     with pytest.raises(ValueError, match=rf'13 .* {n_steps}'):
         join_settings({'phases': [hold(5), RAMP]}, n_steps)

@@ -54,7 +54,7 @@ def test_a_completed_run_reports_its_results(job_folder, copper):
     assert 0 < result.statistics['n_independent_frames'] <= 20
 
 
-def test_frames_have_the_labels_of_their_structure(job_folder, copper):
+def test_frames_have_the_energy_and_forces_of_their_structure(job_folder, copper):
     folder = job_folder().write(copper, {'n_steps': 6})
     folder.run()
     frames = folder.frames()
@@ -92,7 +92,7 @@ def test_stored_frames_differ_by_the_minimum_change(job_folder, copper):
 
 
 def test_a_velocity_reset_changes_the_temperature_at_once(job_folder, copper):
-    """Without a velocity reset this takes the time constant of the thermostat, 100 fs, which is fifty steps."""
+    """Without one, the change would take the time constant of the thermostat, 100 fs or fifty steps."""
     phases = [{'n_steps': 4, 'temperature_K': 3000}, {'kind': 'velocity_reset', 'n_steps': 4, 'temperature_K': 1}]
     settings = {'temperature_K': 3000, 'phases': phases, 'frame_interval': 1, 'ensemble': 'nvt'}
     folder = job_folder().write(copper * (2, 2, 2), settings)
@@ -187,7 +187,7 @@ def test_a_missing_model_file_is_refused(job_folder, copper):
     assert '/no/such.pth' in result.message
 
 
-def test_another_model_of_the_same_name_is_refused_before_any_import(job_folder, copper, tmp_path):
+def test_a_different_model_with_the_same_name_is_refused_before_any_import(job_folder, copper, tmp_path):
     model = tmp_path / 'my.pth'
     model.write_bytes(b'weights')
     calculator = {'kind': 'sevennet', 'model': str(model), 'model_sha256': hashlib.sha256(b'others').hexdigest()}
@@ -247,7 +247,7 @@ def test_a_calculator_that_does_not_load_is_refused(job_folder, copper, use_load
     assert (result.outcome, result.code) == ('refused', code)
 
 
-def test_a_model_with_a_longer_range_than_its_settings_is_refused(job_folder, copper, use_loader):
+def test_a_model_with_a_larger_cutoff_than_in_the_settings_is_refused(job_folder, copper, use_loader):
     class FarLoader(EMTLoader):
         def load(self):
             return Loaded(EMT(), cutoff_A=9.0)
@@ -258,7 +258,7 @@ def test_a_model_with_a_longer_range_than_its_settings_is_refused(job_folder, co
     assert [value for value in ('calculator.cutoff_A', ' 6.6 Å', ' 9 Å') if value not in result.message] == []
 
 
-def test_an_error_during_a_run_leaves_traceback_frames_and_counters(job_folder, copper, use_loader):
+def test_the_result_of_a_run_that_failed_has_the_traceback_and_the_counters(job_folder, copper, use_loader):
     use_loader(loader_of(RaisingEMT))
     folder = job_folder().write(copper, {'n_steps': 20})
     result = folder.run()
@@ -331,7 +331,7 @@ def test_an_unstable_seed_leaves_no_frames(job_folder):
     assert len(read(folder.path / CRASH_FILE, ':')) == 1
 
 
-def test_an_unstable_run_continues_at_a_lower_temperature_from_its_last_good_frame(job_folder, copper):
+def test_an_unstable_run_resumes_from_its_last_good_frame_at_a_lower_temperature(job_folder, copper):
     settings = {
         'n_steps': 60,
         'temperature_K': 900,
@@ -359,7 +359,7 @@ def test_an_unstable_run_continues_at_a_lower_temperature_from_its_last_good_fra
 
 
 def test_the_end_of_the_wall_time_leaves_a_checkpoint(job_folder, copper, monkeypatch):
-    # The process started with the test run, so the limit is relative to the current time.
+    # The process started at the beginning of the test run, so the limit is relative to the current time.
     monkeypatch.setattr('aiida_mlip_autopipe.jobs.interruptions.process_start', time.monotonic)
     folder = job_folder().write(copper, {'n_steps': 100_000, 'walltime_margin_s': 0.2}, max_wallclock_s=0.5)
     result = folder.run()
@@ -369,7 +369,7 @@ def test_the_end_of_the_wall_time_leaves_a_checkpoint(job_folder, copper, monkey
     assert (folder.path / CHECKPOINT_FILE).exists()
 
 
-def test_the_wall_time_counts_from_the_start_of_the_process(tmp_path):
+def test_the_wall_time_is_measured_from_the_start_of_the_process(tmp_path):
     interruptions = Interruptions(tmp_path / 'stop', max_wallclock_s=0.01)
     assert interruptions.check() == 'out_of_walltime'
 

@@ -6,7 +6,7 @@ import pytest
 
 from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
 
-# The names describe the special feature. No number is a multiple of another one.
+# The names describe what is special about a run. No number is a multiple of another.
 RUNS = {
     'a hold': {'n_steps': 20, 'frame_interval': 2},
     'an interval that does not divide': {'n_steps': 20, 'frame_interval': 7},

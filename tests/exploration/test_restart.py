@@ -1,4 +1,4 @@
-"""An interrupted run continues exactly, bit by bit."""
+"""An interrupted run continues exactly: all results are bitwise identical."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def atoms_and_settings(request):
     return request.getfixturevalue(fixture), settings
 
 
-def test_two_legs_give_the_frames_of_one_run_in_one_folder_or_two(atoms_and_settings, job_folder, same_frames):
+def test_two_legs_in_one_folder_or_two_give_the_frames_of_one_run(atoms_and_settings, job_folder, same_frames):
     atoms, settings = atoms_and_settings
     uninterrupted = job_folder('uninterrupted').write(atoms, settings | {'n_steps': 20})
     first = job_folder('first').write(atoms, settings | {'n_steps': 11})

@@ -1,4 +1,4 @@
-"""The command of a job, and its imports in a new process."""
+"""The command that runs a job, and imports in a new process."""
 
 import json
 import subprocess

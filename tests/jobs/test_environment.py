@@ -1,4 +1,4 @@
-"""The environment record, differences between records, and the refusal of another environment."""
+"""The environment record, differences between records, and the refusal of a different environment."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_difference_names_the_field_and_both_values():
     assert expected.identity != found.identity
 
 
-def test_the_device_is_compared_once_it_is_known():
+def test_the_device_is_compared_only_if_it_is_known():
     expected = environment_of(device='cuda')
     assert names(expected, environment_of(device=None)) == set()
     assert names(expected, environment_of(device='cpu')) == {'device'}

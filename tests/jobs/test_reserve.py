@@ -1,4 +1,4 @@
-"""Space for the result of a job. That it suffices on a full disk is tested on a real one in tests/cluster."""
+"""Disk space reserved for the result of a job. tests/cluster tests on a full disk that it is large enough."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def test_space_is_reserved_during_a_job_and_freed_even_after_an_error(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_job_removes_its_reserve(job_folder, copper):
+def test_a_job_frees_its_reserved_space(job_folder, copper):
     folder = job_folder().write(copper, {'temperature_K': 300, 'n_steps': 2})
     assert folder.run().outcome == 'completed'
     assert not [path for path in folder.path.iterdir() if path.name.startswith('.')]

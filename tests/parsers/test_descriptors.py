@@ -113,7 +113,7 @@ def test_descriptors_of_environments_are_assigned_to_the_atoms_of_their_legs(par
     descriptors = found[descriptor_key(SoapSettings(), 'environments')]
     np.testing.assert_array_equal(descriptors.features[0], points[:8])
     np.testing.assert_array_equal(descriptors.features[1], points[8:])
-    np.testing.assert_array_equal(descriptors.given, points)
+    np.testing.assert_array_equal(descriptors.reference, points)
     assert descriptor_key(SoapSettings()) not in found
 
 
@@ -122,7 +122,7 @@ def test_descriptors_of_a_reference_dataset_are_separate_from_those_of_the_legs(
     others, process = parse(make_result(), np.ones((2, 2), dtype=np.float32), {'reference_dataset': make_reference()})
     assert process.exit_status == 0
     found = descriptors_from_nodes([frames['descriptors'], others['descriptors']], ids(2, 1))
-    assert found[descriptor_key(SoapSettings())].given.tolist() == [[1, 1], [1, 1]]
+    assert found[descriptor_key(SoapSettings())].reference.tolist() == [[1, 1], [1, 1]]
     _, process = parse(make_result(), np.ones((3, 2)), {'reference_dataset': make_reference()})
     assert process.exit_status == 303
 

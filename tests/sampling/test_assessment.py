@@ -26,7 +26,7 @@ def assess(trajectories, kind, n):
     return selection, assess_selection(trajectories, selection, SOAP, random_seed=1)
 
 
-def test_farthest_points_cover_more_than_random_selections(trajectories):
+def test_farthest_points_cover_more_than_a_random_selection(trajectories):
     _, assessment = assess(trajectories, 'fps', 10)
     assert assessment['curve']['radius'][-1] < 0.6 * assessment['random_curve']['radius'][-1]
     for name in ('vendi', 'occupied', 'nearest', 'entropy', 'diversity'):
@@ -40,7 +40,7 @@ def test_the_last_radius_agrees_with_the_report_of_the_selection(trajectories):
     assert (np.diff(assessment['curve']['radius']) <= 0).all()
 
 
-def test_all_frames_cover_everything(trajectories):
+def test_a_selection_of_all_frames_covers_all_frames(trajectories):
     _, assessment = assess(trajectories, 'random', 65)
     assert assessment['scores']['occupied'] == 1.0
     assert assessment['curve']['mean'][-1] < 1e-3

@@ -5,7 +5,7 @@ from aiida_mlip_autopipe.sampling.farthest_point import farthest_points
 
 
 def brute_force(points, first, n):
-    """Choose points by the definition, with all distances in float64."""
+    """Choose points as in the definition, with all distances in float64."""
     points = points.astype(float)
     between = np.linalg.norm(points[:, None] - points[None], axis=2)
     indices, distances = [first], [np.nan]
@@ -16,7 +16,7 @@ def brute_force(points, first, n):
     return indices, distances, between[:, indices].min(axis=1)
 
 
-def test_points_on_a_line_are_chosen_in_the_middle_then_at_the_ends_then_between():
+def test_points_on_a_line_are_chosen_at_the_middle_then_at_the_ends_then_between_them():
     line = np.arange(9.0)[:, None]
     indices, distances, nearest = farthest_points(line, 5)
     assert indices.tolist() == [4, 0, 8, 2, 6]
@@ -65,16 +65,16 @@ def test_points_within_the_tolerance_of_a_chosen_point_are_not_chosen():
     assert farthest_points(np.array([[0.0], [0.3], [1.0], [2.0]]), 4, tolerance=0.5)[0].tolist() == [2, 0, 3]
 
 
-def test_given_points_count_as_chosen():
+def test_the_choice_continues_from_points_that_are_already_chosen():
     line = np.arange(9.0)[:, None]
-    indices, distances, nearest = farthest_points(line, 2, given=np.array([[0.0], [1.0]]))
+    indices, distances, nearest = farthest_points(line, 2, already_chosen=np.array([[0.0], [1.0]]))
     assert indices.tolist() == [8, 4]
     np.testing.assert_allclose(distances, [7, 3])
     np.testing.assert_allclose(nearest, [0, 0, 1, 1, 0, 1, 2, 1, 0], atol=1e-6)
 
 
 def test_no_points_give_an_empty_choice():
-    assert [len(part) for part in farthest_points(np.empty((0, 3)), 5, given=np.zeros((1, 3)))] == [0, 0, 0]
+    assert [len(part) for part in farthest_points(np.empty((0, 3)), 5, already_chosen=np.zeros((1, 3)))] == [0, 0, 0]
 
 
 def test_a_request_for_too_many_points_returns_all_points():

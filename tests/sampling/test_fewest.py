@@ -1,4 +1,4 @@
-"""All samplers stop at a coverage target, for frames with known descriptors."""
+"""All samplers stop at a coverage target. The descriptors of the frames are known."""
 
 from importlib.metadata import EntryPoint
 from typing import Literal
@@ -35,7 +35,7 @@ class BackwardSettings(SamplerSettings):
 
 
 class BackwardSampler(Sampler):
-    """A sampler of another package, which does not know coverage targets."""
+    """A sampler of another package, which has no code for coverage targets."""
 
     settings_class = BackwardSettings
 
@@ -61,7 +61,7 @@ def trajectories(make_trajectory, rattled):
 
 @pytest.fixture
 def known_descriptors():
-    """Return descriptors on a line. The first seed occupies one bin, the second has a separate bin for each frame."""
+    """Return descriptors on a line. The frames of the first seed share a bin; each of the second has a separate one."""
     crowd = np.linspace(0.0, 0.015, 20)
     apart = np.linspace(0.05, 1.0, 20)
     features = [np.stack([x, 0.0 * x], axis=1).astype(np.float32) for x in (crowd, apart)]
@@ -100,7 +100,7 @@ def test_samplers_that_choose_each_bin_once_need_one_structure_per_bin(trajector
     assert occupied(selection) == pytest.approx(19 / 21)
 
 
-def test_an_unreachable_target_gives_the_maximum_number_and_a_warning(trajectories, known_descriptors, kind):
+def test_for_an_unreachable_target_the_maximum_number_is_chosen_with_a_warning(trajectories, known_descriptors, kind):
     selection = choose(trajectories, known_descriptors, kind, 1.0, n_structures=6)
     assert len(selection) == 6
     (warning,) = selection.report['warnings']
@@ -162,7 +162,7 @@ def test_descriptors_are_computed_once(trajectories, monkeypatch):
     np.testing.assert_array_equal(chosen.distances, plain.distances)
 
 
-def test_held_out_sets_have_their_fraction_of_the_maximum_number(trajectories, known_descriptors):
+def test_the_sizes_of_held_out_sets_are_fractions_of_the_maximum_number(trajectories, known_descriptors):
     # With different energies, no frame is a copy of a frame in the other group.
     trajectories[0].energies[:] = 1.0
     selection = choose(trajectories, known_descriptors, 'random', 0.1, n_structures=20, test_fraction=0.2)
@@ -175,6 +175,6 @@ def test_the_descriptor_of_the_target_is_soap_by_default():
 
 
 @pytest.mark.parametrize('target', [{}, {'score': 0}, {'score': 1.1}, {'score': 0.5, 'descriptor': {'kind': 'x'}}])
-def test_a_bad_target_is_refused(target):
+def test_an_invalid_target_is_refused(target):
     with pytest.raises(ValidationError):
         sampling('random', coverage_target=target)

@@ -1,4 +1,4 @@
-"""A selection job makes the same selection as without a job, or reports why it cannot."""
+"""A selection job makes the same selection as is made without a job, or reports why it cannot."""
 
 import json
 import os
@@ -47,7 +47,7 @@ SECTIONS = {
 
 
 def make_trajectory(random_seed, n_frames=12):
-    """Return frames with all data that a selection uses: labels, crashes and the disagreement of a committee."""
+    """Return frames with all data that a selection uses: energies, forces, crashes and disagreement."""
     atoms = bulk('Cu', cubic=True) * (1 + random_seed % 2, 1, 1)
     atoms.numbers[0] = 79
     rng = np.random.default_rng(random_seed)
@@ -75,13 +75,14 @@ def make_request(tmp_path):
     reference.parent.mkdir()
     with connect(reference) as database:
         database.write(trajectories[0].frame(3), label_source='dft:vasp:pbe')
-    given = read_reference_dataset(reference)
+    structures_of_reference = read_reference_dataset(reference)
     structures = [[one.frame(index) for index in range(len(one))] for one in trajectories]
 
     def describe(some):
         return describe_structures(some, len(some), [29, 79], SMALL)
 
-    descriptors = Descriptors([describe(some) for some in structures], (29, 79), {'n_features': 7}, describe(given))
+    features = [describe(some) for some in structures]
+    descriptors = Descriptors(features, (29, 79), {'n_features': 7}, describe(structures_of_reference))
 
     def make(kind, **fields):
         return SelectionRequest(
@@ -91,7 +92,7 @@ def make_request(tmp_path):
             groups={'seed0': 'a', 'seed1': 'b', 'seed2': 'c'},
             kinds={'seed0': 'alloy', 'seed1': 'surface', 'seed2': 'alloy'},
             described={descriptor_key(SMALL): descriptors},
-            given=given,
+            reference=structures_of_reference,
         )
 
     return make

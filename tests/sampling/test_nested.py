@@ -30,7 +30,7 @@ def hot_and_cold(make_trajectory, rattled):
     ]
 
 
-def test_strata_have_equal_numbers_and_large_ones_replace_the_missing_frames_of_small_ones(hot_and_cold):
+def test_strata_have_equal_numbers_of_frames_and_large_strata_replace_frames_that_small_ones_lack(hot_and_cold):
     settings = sampling('stratified', n_structures=18, n_strata=3, near_equilibrium_fraction=0, within=FPS)
     selection = select_frames(hot_and_cold, settings, random_seed=1)
     chosen = names(selection, hot_and_cold)
@@ -42,7 +42,7 @@ def test_strata_have_equal_numbers_and_large_ones_replace_the_missing_frames_of_
     ]
 
 
-def test_strata_use_the_temperature_of_the_thermostat_if_known(make_trajectory, rattled):
+def test_strata_use_the_target_temperature_if_it_is_known(make_trajectory, rattled):
     trajectory = with_temperatures(make_trajectory(rattled(10)), np.linspace(100, 900, 10))
     trajectory.extra['target_temperature_K'] = np.repeat([300.0, 500.0], 5)
     settings = sampling(
@@ -125,7 +125,7 @@ def test_other_parts_of_a_mix_choose_the_frames_that_one_part_lacks(hot_and_cold
     assert [part['n_selected'] for part in selection.report['parts']] == [12, 0]
 
 
-def test_a_request_for_too_many_structures_returns_all_with_a_warning(hot_and_cold):
+def test_if_too_many_structures_are_requested_all_are_chosen_with_a_warning(hot_and_cold):
     for settings in (
         sampling('mix', n_structures=60, parts=[{'fraction': 1, 'sampler': FPS}]),
         sampling('stratified', n_structures=60, within=FPS),
@@ -144,12 +144,12 @@ def test_a_request_for_too_many_structures_returns_all_with_a_warning(hot_and_co
         [{'fraction': 1, 'sampler': {'kind': 'fsp'}}],
     ],
 )
-def test_bad_parts_are_refused(parts):
+def test_invalid_parts_are_refused(parts):
     with pytest.raises(ValidationError):
         sampling('mix', parts=parts)
 
 
-def test_settings_can_be_written_to_json_and_read():
+def test_settings_can_be_written_to_json_and_read_again():
     settings = sampling(
         'mix', parts=[{'fraction': 1, 'sampler': FPS}, {'fraction': 0.5, 'sampler': {'kind': 'direct'}}]
     )

@@ -28,7 +28,7 @@ def test_a_section_contains_the_settings_of_the_selection_and_of_its_sampler(kin
     assert not set(type(sampler).model_fields) & set(SelectionSettings.model_fields)
 
 
-def test_the_settings_of_a_sampler_are_kept():
+def test_the_settings_of_a_sampler_do_not_change():
     _, sampler = split_section(sampling('fps', coverage_radius=0.1, descriptor={'n_max': 4}))
     assert sampler == FpsSettings(coverage_radius=0.1, descriptor=SoapSettings(n_max=4))
 

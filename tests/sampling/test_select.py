@@ -93,7 +93,7 @@ def test_all_frames_have_the_same_probability(make_trajectory, rattled):
     assert (np.abs(counts - 120) < 5 * 9.2).all()
 
 
-def test_a_request_for_too_many_frames_returns_all_with_a_warning(trajectories, kind):
+def test_if_too_many_frames_are_requested_all_are_chosen_with_a_warning(trajectories, kind):
     selection = select_frames(trajectories, make_settings(kind, n_structures=100), random_seed=1)
     assert len(selection) == 24
     (warning,) = selection.report['warnings']
@@ -142,7 +142,7 @@ def test_a_selection_without_finite_frames_is_refused(trajectories, kind):
         select_frames([], make_settings(kind), random_seed=1)
 
 
-def test_fps_never_chooses_a_rotated_copy(make_trajectory, rattled):
+def test_fps_does_not_choose_a_rotated_copy(make_trajectory, rattled):
     frames = rattled(4)
     copies = [atoms.copy() for atoms in frames]
     for atoms in copies:
@@ -185,7 +185,7 @@ def test_the_report_is_valid_json(trajectories, kind):
 
 
 @pytest.mark.parametrize('fields', [{'n_structures': 0}, {'n_structure': 5}])
-def test_bad_settings_are_refused(kind, fields):
+def test_invalid_settings_are_refused(kind, fields):
     with pytest.raises(ValidationError):
         sampling(kind, **fields)
 
@@ -208,7 +208,7 @@ def test_kinds_of_seeds_can_be_strata(trajectories, by_kind):
 
 @pytest.fixture
 def crashing(trajectories):
-    """Return trajectories, of which the first two become unstable just after their last frame."""
+    """Return trajectories. The first two become unstable just after their last frame."""
     for trajectory in trajectories[:2]:
         trajectory.extra['time_to_crash_fs'] = 20.0 * np.arange(8, 0, -1)
     return trajectories
@@ -219,7 +219,7 @@ def count_near_crash(selection, trajectories, window_fs=100.0):
     return sum(trajectories[t].extra.get('time_to_crash_fs', np.full(8, np.inf))[f] <= window_fs for t, f in chosen)
 
 
-def test_frames_before_a_crash_are_chosen_up_to_their_fraction(crashing, kind):
+def test_no_more_than_a_fraction_of_frames_before_a_crash_is_chosen(crashing, kind):
     # Ten frames are less than 100 fs before a crash.
     selection = select_frames(crashing, make_settings(kind, n_structures=24, crash_fraction=0.25), random_seed=1)
     assert count_near_crash(selection, crashing) == 6
@@ -227,9 +227,9 @@ def test_frames_before_a_crash_are_chosen_up_to_their_fraction(crashing, kind):
     assert len(selection) == 20
 
 
-@pytest.mark.parametrize(('share', 'window_fs', 'expected'), [(0.0, 100.0, 14), (1.0, 100.0, 24), (0.0, 39.0, 22)])
-def test_fraction_and_time_window_determine_the_number_of_frames_before_a_crash(crashing, share, window_fs, expected):
-    settings = sampling('random', n_structures=24, crash_fraction=share, crash_window_fs=window_fs)
+@pytest.mark.parametrize(('fraction', 'window_fs', 'expected'), [(0.0, 100.0, 14), (1.0, 100.0, 24), (0.0, 39.0, 22)])
+def test_fraction_and_time_window_limit_the_number_of_frames_before_a_crash(crashing, fraction, window_fs, expected):
+    settings = sampling('random', n_structures=24, crash_fraction=fraction, crash_window_fs=window_fs)
     assert len(select_frames(crashing, settings, random_seed=1)) == expected
 
 

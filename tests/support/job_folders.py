@@ -106,7 +106,7 @@ def same_frames():
 
 @pytest.fixture
 def stopping_after(monkeypatch):
-    """Return a context in which runs are stopped after an absolute step, as if by a signal."""
+    """Return a function that makes a context, in which runs are stopped after an absolute step as if by a signal."""
 
     @contextmanager
     def stop(last_step: int):

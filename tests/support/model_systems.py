@@ -71,14 +71,16 @@ class Springs:
 
 
 class Tethers:
-    """A harmonic tether of each atom to a point in space, which does not conserve the momentum."""
+    """A harmonic tether of each atom to a point in space. It does not conserve the momentum."""
 
-    def __init__(self, places, constants):
-        self.places, self.constants = places, np.reshape(constants, (-1, 1))
+    def __init__(self, anchors, constants):
+        self.anchors, self.constants = anchors, np.reshape(constants, (-1, 1))
 
     def __call__(self, positions, cell):
-        away = positions - self.places
-        return Evaluation(float(0.5 * (self.constants * away**2).sum()), -self.constants * away, np.zeros(6))
+        displacements = positions - self.anchors
+        return Evaluation(
+            float(0.5 * (self.constants * displacements**2).sum()), -self.constants * displacements, np.zeros(6)
+        )
 
 
 class SoftSpheres:
@@ -119,7 +121,7 @@ def make_system(positions, cell, masses, free=None, rng=None) -> PhaseSpace:
 
 
 def make(kind: str, system, evaluate, timestep_fs, rng, pressure=0.0, barostat_time_fs=200.0, thermostat_time_fs=50.0):
-    """Return an integrator of this kind, at the temperature of the tests."""
+    """Return an integrator by its name, at the temperature of the tests."""
     common = (system, evaluate, evaluate(system.positions, system.cell), timestep_fs * units.fs, rng)
     relaxation_time = thermostat_time_fs * units.fs
     integrator = {

@@ -1,4 +1,4 @@
-"""Sections ``sampling`` of a config, selections with them, and numbers in warnings."""
+"""``sampling`` sections of a config, selections with them, and the numbers in warnings."""
 
 import re
 from pathlib import Path
@@ -15,11 +15,11 @@ def sampling(kind: str, **fields: object) -> SamplingSettings:
 
 
 def numbers_in(sentence: str) -> list[float]:
-    """Return the numbers in a warning, in ascending order, because its words may change."""
+    """Return the numbers in a warning in ascending order, so that tests do not depend on its words."""
     return sorted(map(float, re.findall(r'\d+(?:\.\d+)?', sentence)))
 
 
 def select(trajectories: list[Trajectory], section: SamplingSettings, **fields: Any) -> Selection:
-    """Select frames like a campaign, with the structures of the reference dataset."""
-    given = read_reference_dataset(section.reference_dataset) if isinstance(section.reference_dataset, Path) else []
-    return select_frames(trajectories, section, random_seed=1, given=given, **fields)
+    """Select frames as a campaign does, with the structures of the reference dataset."""
+    reference = read_reference_dataset(section.reference_dataset) if isinstance(section.reference_dataset, Path) else []
+    return select_frames(trajectories, section, random_seed=1, reference=reference, **fields)

@@ -11,7 +11,7 @@ import numpy as np
 
 
 def write_tiny_mace(path: Path) -> Path:
-    """Write the model file and return its path."""
+    """Write the model to a file and return its path."""
     import torch
 
     modules = import_module(

@@ -21,7 +21,7 @@ def collect_candidates(
     *,
     random_seed: int,
     kinds: Mapping[str, str] | None = None,
-    given: Sequence[Atoms] = (),
+    reference: Sequence[Atoms] = (),
 ) -> FramePool:
     """Collect the candidates of a selection.
 
@@ -30,12 +30,12 @@ def collect_candidates(
     AutopipeError
         If there are no candidates, or if the settings require a reference dataset but ``reference_dataset`` is empty.
     """
-    if settings.reference_dataset is not None and not given:
+    if settings.reference_dataset is not None and not reference:
         raise AutopipeError(
             Code.VALUE_MISSING,
             f'the reference dataset {settings.reference_dataset} is set, but its structures were not passed',
         )
-    pool = collect_frames(trajectories, given, kinds or {})
+    pool = collect_frames(trajectories, reference, kinds or {})
     pool = _limit_crashes(_discard_extremes(pool, settings), settings, make_rng(random_seed, 'sampling', 'crashes'))
     if not len(pool):
         reasons = ', '.join(f'{n} {reason.replace("_", " ")}' for reason, n in pool.discarded.items() if n)

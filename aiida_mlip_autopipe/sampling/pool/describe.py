@@ -118,21 +118,21 @@ def fit_environments(trajectories: Sequence[Trajectory], species: Sequence[int],
 def _describe_structures(pool: FramePool, settings: SoapSettings) -> Features:
     species = pool.species
     points = describe_structures(pool.structures(), len(pool), species, settings)
-    given = points[:0]
+    reference = points[:0]
     if pool.n_reference:
-        given = describe_structures(pool.reference_structures(), pool.n_reference, species, settings)
+        reference = describe_structures(pool.reference_structures(), pool.n_reference, species, settings)
     details = {'compression': choose_compression(settings, len(species)), 'n_features': points.shape[1]}
-    return Features.of_all(_one_point_each(points), _one_point_each(given), _report(settings, species, details))
+    return Features.of_all(_one_point_each(points), _one_point_each(reference), _report(settings, species, details))
 
 
 def _describe_environments(pool: FramePool, settings: SoapSettings) -> Features:
     species = pool.species
     pca = fit_environments(pool.trajectories, species, settings)
     points = np.concatenate(list(project_environments(pool.structures(), species, settings, pca)))
-    given = list(project_environments(pool.reference_structures(), species, settings, pca))
+    reference = list(project_environments(pool.reference_structures(), species, settings, pca))
     return Features.of_all(
         Points(points, pool.n_atoms()),
-        Points(np.concatenate([points[:0], *given]), np.array([len(one) for one in given], dtype=np.int64)),
+        Points(np.concatenate([points[:0], *reference]), np.array([len(one) for one in reference], dtype=np.int64)),
         _report(settings, species, report_environments(settings, species, pca)),
     )
 
@@ -147,20 +147,20 @@ def _gather(
     Features or None
         None if the descriptors of the pool and of the reference dataset must be computed together.
     """
-    given = descriptors.given
-    if given is None and pool.given:
-        new_species = {int(z) for atoms in pool.given for z in atoms.numbers} - set(descriptors.species)
+    reference = descriptors.reference
+    if reference is None and pool.reference:
+        new_species = {int(z) for atoms in pool.reference for z in atoms.numbers} - set(descriptors.species)
         if isinstance(settings, LearnedSettings) or of == 'environments' or new_species:
             return None
-        given = describe_structures(pool.given, len(pool.given), descriptors.species, settings)
+        reference = describe_structures(pool.reference, len(pool.reference), descriptors.species, settings)
     n_points = pool.n_atoms() if of == 'environments' else np.ones(len(pool), dtype=np.int64)
     frames = zip(pool.trajectory_indices, pool.frame_indices, n_points, strict=True)
     points = np.concatenate([descriptors.features[t][f * n : (f + 1) * n] for t, f, n in frames])
-    given = points[:0] if given is None else given
+    reference = points[:0] if reference is None else reference
     if of == 'environments':
-        of_reference = Points(given, np.array([len(atoms) for atoms in pool.given], dtype=np.int64))
+        of_reference = Points(reference, np.array([len(atoms) for atoms in pool.reference], dtype=np.int64))
     else:
-        of_reference = _one_point_each(given)
+        of_reference = _one_point_each(reference)
     return Features.of_all(
         Points(points, n_points), of_reference, _report(settings, descriptors.species, descriptors.report)
     )

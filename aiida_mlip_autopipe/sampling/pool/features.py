@@ -56,7 +56,7 @@ class Features:
     ----------
     described
         Points of all candidates of the original pool.
-    given
+    reference
         Points of the structures that counted as chosen in the original pool.
     report
         Kind, elements, compression and length of the descriptor, as JSON.
@@ -67,15 +67,15 @@ class Features:
     """
 
     described: Points
-    given: Points
+    reference: Points
     report: dict[str, Any]
     candidate_places: np.ndarray
     counted_places: np.ndarray
 
     @classmethod
-    def of_all(cls, described: Points, given: Points, report: dict[str, Any]) -> Features:
+    def of_all(cls, described: Points, reference: Points, report: dict[str, Any]) -> Features:
         """Return the features of an original pool."""
-        return cls(described, given, report, np.arange(len(described)), np.empty(0, dtype=np.int64))
+        return cls(described, reference, report, np.arange(len(described)), np.empty(0, dtype=np.int64))
 
     @property
     def candidates(self) -> Points:
@@ -85,7 +85,7 @@ class Features:
     @property
     def chosen(self) -> Points:
         """Points of all structures that count as chosen: the reference dataset, followed by the frames."""
-        return self.given.join(self.described.take(self.counted_places))
+        return self.reference.join(self.described.take(self.counted_places))
 
     def subset(self, indices: np.ndarray, counted: np.ndarray) -> Features:
         """Return the features of some candidates. Those in ``counted`` also count as chosen."""

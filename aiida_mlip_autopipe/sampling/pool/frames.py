@@ -28,7 +28,7 @@ class FramePool:
         Index of each candidate's trajectory, and of its frame in this trajectory (m,), sorted by seed and step.
     discarded
         Number of discarded frames, by reason.
-    given
+    reference
         The structures of the reference dataset, which count as chosen.
     kind_of_seed
         The kind of each seed, by its id.
@@ -42,7 +42,7 @@ class FramePool:
     trajectory_indices: np.ndarray
     frame_indices: np.ndarray
     discarded: dict[str, int]
-    given: tuple[Atoms, ...] = ()
+    reference: tuple[Atoms, ...] = ()
     kind_of_seed: Mapping[str, str] = field(default_factory=dict)
     counted: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
     features: Mapping[str, Features] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class FramePool:
         They are the same for all subsets of a pool, and therefore the descriptors are, too.
         """
         explored = {int(z) for trajectory in self.trajectories for z in trajectory.numbers}
-        return sorted(explored.union(*(map(int, atoms.numbers) for atoms in self.given)))
+        return sorted(explored.union(*(map(int, atoms.numbers) for atoms in self.reference)))
 
     @property
     def n_frames(self) -> int:
@@ -67,7 +67,7 @@ class FramePool:
     @property
     def n_reference(self) -> int:
         """Number of structures and frames that already count as chosen."""
-        return len(self.given) + len(self.counted)
+        return len(self.reference) + len(self.counted)
 
     def temperatures(self) -> np.ndarray:
         """Return the target temperature of each candidate or, without one, its instantaneous temperature, in K (m,)."""
@@ -151,7 +151,7 @@ class FramePool:
 
     def reference_structures(self) -> Iterator[Atoms]:
         """Yield the structures that count as chosen: the reference dataset, followed by the frames."""
-        for atoms in self.given:
+        for atoms in self.reference:
             yield Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
         yield from self._plain_structures(self.counted)
 
@@ -167,7 +167,7 @@ class FramePool:
 
 
 def collect_frames(
-    trajectories: Sequence[Trajectory], given: Sequence[Atoms] = (), kind_of_seed: Mapping[str, str] | None = None
+    trajectories: Sequence[Trajectory], reference: Sequence[Atoms] = (), kind_of_seed: Mapping[str, str] | None = None
 ) -> FramePool:
     """Collect the candidates.
 
@@ -182,7 +182,7 @@ def collect_frames(
     discarded = Counter({'not_finite': 0, 'in_two_legs': 0, 'duplicate': 0, 'reference_dataset': 0})
     identities: set[tuple[str, int]] = set()
     contents: set[bytes] = set()
-    known = {content_digest(atoms.numbers, atoms.pbc, atoms.cell.array, atoms.positions) for atoms in given}
+    known = {content_digest(atoms.numbers, atoms.pbc, atoms.cell.array, atoms.positions) for atoms in reference}
     chosen: list[tuple[int, int]] = []
     for i in order:
         trajectory = trajectories[i]
@@ -203,7 +203,7 @@ def collect_frames(
             contents.add(content)
             chosen.append((i, f))
     pairs = np.array(chosen, dtype=np.int64).reshape(-1, 2)
-    return FramePool(trajectories, pairs[:, 0], pairs[:, 1], dict(discarded), tuple(given), kind_of_seed or {})
+    return FramePool(trajectories, pairs[:, 0], pairs[:, 1], dict(discarded), tuple(reference), kind_of_seed or {})
 
 
 def _empirical_formula(numbers: np.ndarray) -> str:

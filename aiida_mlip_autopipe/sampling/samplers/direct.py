@@ -63,7 +63,7 @@ class DirectSampler(Sampler):
             points[rest],
             n - len(indices),
             tolerance=settings.duplicate_tolerance,
-            given=np.concatenate([reference, points[indices]]),
+            already_chosen=np.concatenate([reference, points[indices]]),
         )
         report = {
             'descriptor': features.report,

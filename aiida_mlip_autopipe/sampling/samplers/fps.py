@@ -47,7 +47,7 @@ class FpsSampler(Sampler):
             features.candidates.points,
             n_structures,
             tolerance=max(settings.duplicate_tolerance, settings.coverage_radius or 0.0),
-            given=features.chosen.points,
+            already_chosen=features.chosen.points,
         )
         n_duplicates = int((nearest <= settings.duplicate_tolerance).sum()) - len(indices)
         report = {

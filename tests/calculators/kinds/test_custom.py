@@ -1,4 +1,4 @@
-"""Custom calculators, and how a job protects itself from them."""
+"""Custom calculators, which cannot change the random numbers of a job."""
 
 # ruff: noqa: NPY002 (the tests are about the global generator)
 

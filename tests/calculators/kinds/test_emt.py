@@ -1,4 +1,4 @@
-"""EMT without memory."""
+"""EMT whose results do not depend on earlier structures."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def test_forces_do_not_depend_on_earlier_positions():
     assert np.array_equal(fresh, later)
 
 
-def test_forces_of_ase_depend_on_earlier_positions():
+def test_forces_of_plain_ase_emt_depend_on_earlier_positions():
     # If this fails, ASE has fixed the problem, and the wrapper can be removed.
     fresh, later = forces_with_and_without_history(EMT)
     assert not np.array_equal(fresh, later)
     assert np.allclose(fresh, later, atol=1e-10)
 
 
-def test_the_results_equal_those_of_ase():
+def test_the_results_equal_those_of_plain_ase_emt():
     atoms = bulk('Cu', cubic=True) * (2, 2, 2)
     atoms.numbers[::3] = 79
     atoms.rattle(0.1, seed=0)

@@ -1,4 +1,4 @@
-"""SevenNet with shipped models: finding them without an import, fast loading, and the same results as the original."""
+"""SevenNet with shipped models: they are found without an import, load fast, and give SevenNet's own results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHA256_OF_7NET_0 = '7052cb42b7b3be42b40b97fa0d21077a48c54b5548948fc4dcf346629f81
 
 @pytest.fixture(scope='module')
 def cache(tmp_path_factory):
-    """A cache folder that the tests of this module share."""
+    """A cache folder that all tests of this module use."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp('cache')
         patch.setenv('XDG_CACHE_HOME', str(folder))
@@ -71,13 +71,13 @@ def test_shipped_models_are_found_without_an_import(name, monkeypatch):
     assert 'sevenn' not in sys.modules
 
 
-def test_the_default_model_has_the_known_sha256():
+def test_the_default_model_has_the_expected_sha256():
     settings = SevenNetSettings()
     assert SevenNetLoader(settings).check() == SHA256_OF_7NET_0
     assert SevenNetLoader(SevenNetSettings(model_sha256=SHA256_OF_7NET_0)).check() == SHA256_OF_7NET_0
 
 
-def test_an_unknown_model_name_is_refused_with_the_known_names():
+def test_an_unknown_model_name_is_refused_and_the_message_lists_the_known_names():
     with refused(Code.MODEL_NOT_LOADED, "'7net-1'", *SHIPPED):
         resolve_model(SevenNetSettings(model='7net-1'))
 

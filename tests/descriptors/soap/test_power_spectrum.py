@@ -1,4 +1,4 @@
-"""The features agree with the SOAP of dscribe."""
+"""The features agree with those of dscribe's SOAP."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ SPECIES = [6, 8, 29, 79]
 
 
 def both(compression='off', n_max=4, l_max=4, r_cut_A=4.0, sigma_A=0.5, species=SPECIES):
-    """Return our power spectrum and a function for that of dscribe, averaged (outer) or not (off)."""
+    """Return our power spectrum, and a function that computes dscribe's, averaged (outer) or not (off)."""
     weights = 1.0 + np.array(species) / 100.0
     ours = PowerSpectrum(DensityExpansion(r_cut_A, n_max, l_max, sigma_A), species, compression, weights)
 

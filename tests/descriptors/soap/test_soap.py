@@ -90,7 +90,7 @@ def test_the_order_of_the_elements_does_not_matter(alloy):
 
 
 def test_a_descriptor_does_not_depend_on_the_other_structures(rattled, monkeypatch):
-    # The sizes and elements differ, so that an influence of other structures would be visible.
+    # The structures differ in size and elements, so that an influence of one on another would be visible.
     structures = [*rattled(7), molecule('H2O'), bulk('Cu') * (3, 3, 3), bulk('Au')]
     species = [1, 8, 29, 79]
     together = describe_structures(structures, len(structures), species, SMALL)

@@ -1,4 +1,4 @@
-"""Averages in almost constant memory, and the number of independent values."""
+"""Running averages in almost constant memory, and the number of independent values."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_short_series_has_no_error_estimate():
     assert Blocking().mean is None
 
 
-def test_a_constant_series_counts_as_independent_values():
+def test_the_values_of_a_constant_series_count_as_independent():
     assert blocking_of([2.0] * 100).summary()['statistical_inefficiency'] == 1.0
 
 
@@ -61,14 +61,14 @@ class Tethers(Calculator):
     """A cheap harmonic tether of each atom to its initial position."""
 
     implemented_properties = ('energy', 'forces')
-    places = None
+    anchors = None
 
     def calculate(self, atoms=None, properties=('energy',), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
-        if self.places is None:
-            self.places = atoms.positions.copy()
-        away = atoms.positions - self.places
-        self.results = {'energy': float((away**2).sum()), 'forces': -2 * away}
+        if self.anchors is None:
+            self.anchors = atoms.positions.copy()
+        displacements = atoms.positions - self.anchors
+        self.results = {'energy': float((displacements**2).sum()), 'forces': -2 * displacements}
 
 
 class TethersLoader(EMTLoader):
@@ -77,7 +77,7 @@ class TethersLoader(EMTLoader):
 
 
 def test_memory_does_not_grow_with_the_number_of_steps(job_folder, copper, monkeypatch):
-    # Measured within one run, after all caches are filled.
+    # The memory is measured during one run, after all caches have been filled.
     monkeypatch.setattr(CALCULATORS, 'load', lambda kind: TethersLoader)
     sizes = {}
     write_checkpoint = Simulation._write_checkpoint

@@ -105,13 +105,13 @@ def test_a_slab_with_fixed_atoms_has_the_target_temperature():
     rng = np.random.default_rng(4)
     system = fluid_system((0, 1, 2, 3), rng)
     integrator = make('langevin', system, FLUID, 1.0, rng, thermostat_time_fs=20.0)
-    places = system.positions[:4].copy()
+    anchors = system.positions[:4].copy()
     temperatures = []
     for _ in range(20_000):
         integrator.step()
         temperatures.append(system.temperature_K)
     assert_mean(temperatures[500:], TEMPERATURE_K, resolution=0.1)
-    assert np.array_equal(system.positions[:4], places)
+    assert np.array_equal(system.positions[:4], anchors)
 
 
 @pytest.mark.parametrize('omega_dt', [0.1, 1.0])
@@ -120,10 +120,10 @@ def test_a_harmonic_solid_has_exact_mean_energies_at_any_time_step(omega_dt):
     rng = np.random.default_rng(5)
     mass, timestep_fs = 50.0, 2.0
     omega = omega_dt / (timestep_fs * units.fs)
-    places = np.arange(12.0).reshape(4, 3)
+    anchors = np.arange(12.0).reshape(4, 3)
     free = np.array([True, True, True, False])
-    system = make_system(places, 20 * np.eye(3), mass, free, rng)
-    tethers = Tethers(places, mass * omega**2)
+    system = make_system(anchors, 20 * np.eye(3), mass, free, rng)
+    tethers = Tethers(anchors, mass * omega**2)
     integrator = make('langevin', system, tethers, timestep_fs, rng, thermostat_time_fs=timestep_fs * 10)
     potential, kinetic = [], []
     for _ in range(int(40_000 / min(1.0, omega_dt * 3))):
@@ -149,11 +149,11 @@ def linear_step(timestep_fs, constant, mass, relaxation_fs):
     """Return M and b of one step ``(q, p) ← M (q, p) + b ξ`` of a tethered atom along one axis."""
     columns = []
     for q, p, noise in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)):
-        places = np.zeros((2, 3))
-        system = make_system(places, 20 * np.eye(3), mass, np.array([True, False]))
+        anchors = np.zeros((2, 3))
+        system = make_system(anchors, 20 * np.eye(3), mass, np.array([True, False]))
         system.positions[0, 0], system.momenta[:] = q, 0.0
         system.momenta[0, 0] = p
-        tethers = Tethers(places, constant)
+        tethers = Tethers(anchors, constant)
         make('langevin', system, tethers, timestep_fs, Loud(noise), thermostat_time_fs=relaxation_fs).step()
         columns.append((system.positions[0, 0], system.momenta[0, 0]))
     map_and_noise = np.array(columns).T

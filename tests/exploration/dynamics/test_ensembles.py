@@ -1,4 +1,4 @@
-"""The choice of the ensemble, and refused combinations."""
+"""The choice of the ensemble, and ensembles that are refused."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def left_handed(atoms: Atoms) -> Atoms:
         'molecule in a periodic box',
     ],
 )
-def test_auto_takes_npt_for_bulk_and_nvt_for_structures_with_vacuum(atoms, ensemble, value):
+def test_auto_selects_npt_for_bulk_and_nvt_for_structures_with_vacuum(atoms, ensemble, value):
     choice = choose_ensemble(atoms, 'auto', 6.0)
     assert choice.ensemble == ensemble
     assert value in choice.reason
@@ -90,7 +90,7 @@ def test_auto_takes_npt_for_bulk_and_nvt_for_structures_with_vacuum(atoms, ensem
         (molecule('H2O'), ' a, b, c'),
     ],
 )
-def test_npt_is_refused_across_vacuum(atoms, value):
+def test_npt_is_refused_for_structures_with_vacuum(atoms, value):
     with refused(Code.ENSEMBLE_IMPOSSIBLE, 'NPT', value):
         choose_ensemble(atoms, 'npt', 6.0)
 

@@ -17,16 +17,16 @@ from aiida_mlip_autopipe.exploration.montecarlo.trials import MonteCarlo
 pytestmark = pytest.mark.physics
 
 SPACING = 4.0
-KINDS = np.array(
+SPECIES = np.array(
     [29, 29, 79, 79, 47, 0]
 )  # three species, and a fixed atom, so that the total momentum is not conserved
 MASSES = np.array([20.0, 20.0, 60.0, 60.0, 40.0, 40.0])
 # Energies of neighbours on a ring of five sites in units of kT. They are not symmetric in the species.
 COUPLING = {(29, 29): 0.0, (29, 79): -0.8, (29, 47): 0.5, (79, 79): 0.3, (47, 79): -0.4, (47, 47): 0.0}
 SPRINGS = {29: 3.0, 79: 1.5, 47: 5.0}
-TERM = np.zeros((80, 80))
+PAIR_ENERGIES = np.zeros((80, 80))
 for (_a, _b), _value in COUPLING.items():
-    TERM[_a, _b] = TERM[_b, _a] = _value * KT
+    PAIR_ENERGIES[_a, _b] = PAIR_ENERGIES[_b, _a] = _value * KT
 
 
 class RingLattice:
@@ -34,30 +34,30 @@ class RingLattice:
 
     def __init__(self):
         self.sites = np.array([[SPACING * site, 0.0, 0.0] for site in range(6)])
-        self.constants = np.array([[SPRINGS.get(int(kind), 1.0)] for kind in KINDS])
+        self.constants = np.array([[SPRINGS.get(int(number), 1.0)] for number in SPECIES])
 
     def occupation(self, positions):
         """Return the species on each of the five sites."""
         sites = np.round(positions[:5, 0] / SPACING).astype(int)
-        kinds = np.zeros(5, dtype=int)
-        kinds[sites] = KINDS[:5]
-        return tuple(kinds.tolist()), sites
+        species = np.zeros(5, dtype=int)
+        species[sites] = SPECIES[:5]
+        return tuple(species.tolist()), sites
 
     @staticmethod
-    def lattice_energy(kinds):
-        return float(sum(TERM[kinds[site], kinds[(site + 1) % 5]] for site in range(5)))
+    def lattice_energy(species):
+        return float(sum(PAIR_ENERGIES[species[site], species[(site + 1) % 5]] for site in range(5)))
 
     def __call__(self, positions, cell):
-        kinds, sites = self.occupation(positions)
-        away = positions - self.sites[np.append(sites, 5)]
-        energy = self.lattice_energy(kinds) + 0.5 * float((self.constants * away**2).sum())
-        return Evaluation(energy, -self.constants * away, np.zeros(6))
+        species, sites = self.occupation(positions)
+        displaced = positions - self.sites[np.append(sites, 5)]
+        energy = self.lattice_energy(species) + 0.5 * float((self.constants * displaced**2).sum())
+        return Evaluation(energy, -self.constants * displaced, np.zeros(6))
 
 
 def exact_populations():
     """Return the Boltzmann probability of each of the 30 arrangements."""
-    arrangements = sorted(set(permutations(KINDS[:5].tolist())))
-    weights = np.exp([-RingLattice.lattice_energy(kinds) / KT for kinds in arrangements])
+    arrangements = sorted(set(permutations(SPECIES[:5].tolist())))
+    weights = np.exp([-RingLattice.lattice_energy(species) / KT for species in arrangements])
     return dict(zip(arrangements, weights / weights.sum(), strict=True))
 
 
@@ -68,29 +68,29 @@ def run_ring(moves, n_md_steps, n_trials, n_rounds, seed, kind='langevin'):
     free = np.array([True] * 5 + [False])
     system = make_system(model.sites, 40 * np.eye(3), MASSES, free, rng)
     integrator = make(kind, system, model, 4.0, rng, thermostat_time_fs=30.0)
-    atoms = Atoms(KINDS, positions=model.sites, cell=40 * np.eye(3), pbc=True)
+    atoms = Atoms(SPECIES, positions=model.sites, cell=40 * np.eye(3), pbc=True)
     settings = MonteCarloSettings(moves=moves, n_md_steps=max(n_md_steps, 1), n_trials=n_trials)
     monte_carlo = MonteCarlo(settings, atoms, free, 'nvt', distance_factor=None)
-    arrangements, aways = [], []
+    arrangements, displacements = [], []
     for _ in range(n_rounds):
         for _ in range(n_md_steps):
             integrator.step()
         monte_carlo.run_round(integrator)
-        kinds, sites = model.occupation(system.positions)
-        arrangements.append(kinds)
-        aways.append(system.positions[:5] - model.sites[sites])
-    return arrangements, np.array(aways), monte_carlo
+        species, sites = model.occupation(system.positions)
+        arrangements.append(species)
+        displacements.append(system.positions[:5] - model.sites[sites])
+    return arrangements, np.array(displacements), monte_carlo
 
 
 def assert_populations(arrangements):
     """Compare the fractions of the arrangements with exact probabilities, by errors of the correlated series."""
     exact = exact_populations()
     assert set(arrangements) == set(exact)
-    numbers = {kinds: number for number, kinds in enumerate(exact)}
-    series = np.array([numbers[kinds] for kinds in arrangements])
+    numbers = {species: number for number, species in enumerate(exact)}
+    series = np.array([numbers[species] for species in arrangements])
     worst = 0.0
-    for kinds, probability in exact.items():
-        hits = series == numbers[kinds]
+    for species, probability in exact.items():
+        hits = series == numbers[species]
         error = standard_error(hits)
         assert error < 0.06 * probability + 0.004
         worst = max(worst, abs(hits.mean() - probability) / error)
@@ -99,30 +99,30 @@ def assert_populations(arrangements):
     assert max(exact.values()) / min(exact.values()) > 5
 
 
-def assert_tethered(aways, resolution):
+def assert_tethered(displacements, resolution):
     """Compare the energy of each tether with ``3/2 k T``, and its mean elongation with zero."""
-    constants = np.array([SPRINGS[int(kind)] for kind in KINDS[:5]])
+    constants = np.array([SPRINGS[int(number)] for number in SPECIES[:5]])
     for atom, constant in enumerate(constants):
-        assert_mean(0.5 * constant * (aways[:, atom] ** 2).sum(axis=1), 1.5 * KT, resolution)
-        for component in aways[:, atom].T:
+        assert_mean(0.5 * constant * (displacements[:, atom] ** 2).sum(axis=1), 1.5 * KT, resolution)
+        for component in displacements[:, atom].T:
             assert abs(component.mean()) < N_SIGMA * standard_error(component) < 0.5 * np.sqrt(KT / constant)
 
 
 def test_swaps_alone_sample_the_populations_of_a_small_lattice():
-    arrangements, aways, monte_carlo = run_ring(
+    arrangements, displacements, monte_carlo = run_ring(
         [{'kind': 'swap', 'partners': 'any'}], n_md_steps=0, n_trials=2, n_rounds=30_000, seed=1
     )
     assert_populations(arrangements)
-    assert not aways.any()
+    assert not displacements.any()
     assert 0.2 < monte_carlo.summary()[0]['acceptance'] < 0.95
 
 
 def test_displacements_alone_sample_the_tethers():
-    arrangements, aways, _ = run_ring(
+    arrangements, displacements, _ = run_ring(
         [{'kind': 'displacement', 'max_displacement_A': 0.25}], n_md_steps=0, n_trials=10, n_rounds=10_000, seed=2
     )
     assert len(set(arrangements)) == 1
-    assert_tethered(aways[200:], resolution=0.2)
+    assert_tethered(displacements[200:], resolution=0.2)
 
 
 def test_swaps_and_displacements_together_sample_both():
@@ -130,9 +130,9 @@ def test_swaps_and_displacements_together_sample_both():
         {'kind': 'swap', 'partners': 'any', 'weight': 1},
         {'kind': 'displacement', 'max_displacement_A': 0.25, 'weight': 4},
     ]
-    arrangements, aways, monte_carlo = run_ring(moves, n_md_steps=0, n_trials=10, n_rounds=15_000, seed=3)
+    arrangements, displacements, monte_carlo = run_ring(moves, n_md_steps=0, n_trials=10, n_rounds=15_000, seed=3)
     assert_populations(arrangements)
-    assert_tethered(aways[200:], resolution=0.2)
+    assert_tethered(displacements[200:], resolution=0.2)
     swap, displacement = monte_carlo.summary()
     assert displacement['tried'] / swap['tried'] == pytest.approx(4, rel=0.1)
 
@@ -143,10 +143,10 @@ def test_dynamics_with_moves_preserve_the_canonical_distribution(kind):
         {'kind': 'swap', 'partners': 'any', 'weight': 3},
         {'kind': 'displacement', 'max_displacement_A': 0.2, 'weight': 2},
     ]
-    arrangements, aways, _ = run_ring(moves, n_md_steps=5, n_trials=5, n_rounds=12_000, seed=4, kind=kind)
+    arrangements, displacements, _ = run_ring(moves, n_md_steps=5, n_trials=5, n_rounds=12_000, seed=4, kind=kind)
     assert_populations(arrangements)
     # The relative error of Verlet for the tethers is at most (ω Δt)²/4, here 0.4 %. Langevin has none.
-    assert_tethered(aways[200:], resolution=0.25)
+    assert_tethered(displacements[200:], resolution=0.25)
 
 
 def volumes_of_ideal_gas(moves, with_dynamics, n_rounds, seed):

@@ -1,4 +1,4 @@
-"""Each Monte Carlo move changes only what it must change."""
+"""Each Monte Carlo move changes only what it should change."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def swapped_pairs(atoms: Atoms, n: int = 300, free: np.ndarray | None = None, **
 
 @pytest.fixture
 def salt() -> Atoms:
-    """NaCl with K and Br: two kinds of cation and two kinds of anion."""
+    """NaCl with K and Br: two cation elements and two anion elements."""
     atoms = bulk('NaCl', 'rocksalt', a=5.64, cubic=True)
     atoms.symbols[0] = 'K'
     atoms.symbols[1] = 'Br'
@@ -80,7 +80,7 @@ def test_a_cation_never_moves_to_the_site_of_an_anion(salt):
     assert swapped_pairs(salt) == {('K', 'Na'), ('Br', 'Cl')}
 
 
-def test_a_spinel_inverts_unless_swaps_need_equal_charges(spinel):
+def test_a_spinel_becomes_inverse_unless_partners_must_have_the_same_charge(spinel):
     assert swapped_pairs(spinel) == {('Al', 'Mg')}
     with refused(Code.MOVE_IMPOSSIBLE, "'same_charge'"):
         swapped_pairs(spinel, partners='same_charge')
@@ -93,8 +93,8 @@ def test_the_charges_of_the_seed_override_the_usual_charges_of_elements():
     assert swapped_pairs(sulfate) == {('Ba', 'S')}
 
 
-def test_a_job_keeps_the_charges_of_its_seed(job_folder):
-    """Gold as an anion, as in CsAu. With the charges of the seed no atoms can be swapped, and the job is refused."""
+def test_a_job_uses_the_charges_of_its_seed(job_folder):
+    """Gold is an anion, as in CsAu. With the charges of the seed, no atoms can be swapped and the job is refused."""
     atoms = bulk('CuAu', 'cesiumchloride', a=3.2) * (2, 1, 1)
     settings = {'ensemble': 'nvt', 'n_steps': 2, 'monte_carlo': {'moves': [{'kind': 'swap'}]}}
     assert job_folder('alloy').write(atoms, settings).run().outcome == 'completed'
@@ -109,7 +109,7 @@ def test_partners_of_the_same_charge_need_charges(salt):
         swapped_pairs(salt, partners='same_charge')
 
 
-def test_partners_any_allows_all_pairs(salt):
+def test_with_partners_any_all_pairs_are_swapped(salt):
     assert len(swapped_pairs(salt, partners='any')) == 6
 
 
@@ -149,7 +149,7 @@ def test_a_displacement_moves_one_free_atom_within_its_cube(salt):
 
 
 @pytest.mark.parametrize(('scale', 'exponent'), [('linear', 8), ('logarithmic', 9)])
-def test_a_volume_move_scales_cell_and_atoms_and_returns_its_factor(salt, scale, exponent):
+def test_a_volume_move_scales_cell_and_positions_and_returns_its_factor(salt, scale, exponent):
     move = move_of(salt, kind='volume', max_change=0.1, scale=scale)
     system, rng = system_of(salt), np.random.default_rng(0)
     for _ in range(20):

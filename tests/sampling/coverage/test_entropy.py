@@ -18,13 +18,13 @@ def rattled(symbol, amplitude, seed):
         ([molecule('C6H6'), molecule('CH3CH2OH')], 1.8886169373901065, 2.1971955839430874),
     ],
 )
-def test_the_values_agree_with_the_package_of_the_authors(structures, entropy, diversity):
+def test_the_values_agree_with_the_authors_package(structures, entropy, diversity):
     # Computed with quests 2026.2.22, with 32 neighbours within 5 Å and a bandwidth of 0.015 1/Å.
     found = entropy_and_diversity(describe_by_quests(structures))
     assert found == pytest.approx((entropy, diversity), abs=1e-8)
 
 
-def test_the_entropy_is_zero_for_identical_and_the_logarithm_of_n_for_different_environments():
+def test_the_entropy_is_zero_for_identical_environments_and_the_logarithm_of_their_number_for_different_ones():
     assert entropy_and_diversity(np.zeros((5, 3))) == pytest.approx((0, 0))
     assert entropy_and_diversity(np.diag([1.0, 2.0, 3.0, 4.0])) == pytest.approx((np.log(4), np.log(4)))
 

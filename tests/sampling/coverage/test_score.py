@@ -1,4 +1,4 @@
-"""The coverage score of points for which it is known."""
+"""The coverage score of points whose score is known."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ def column(*values):
     return np.array(values, dtype=np.float32)[:, None]
 
 
-def test_the_score_is_the_fraction_of_the_occupied_bins():
+def test_the_score_is_the_fraction_of_the_bins_that_are_occupied():
     # The width of a bin is 0.02. The candidates occupy four bins, one of them with two candidates.
     candidates = column(0.0, 0.005, 0.3, 0.7, 1.0)
     score = CoverageScore(candidates)

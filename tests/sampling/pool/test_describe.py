@@ -1,4 +1,4 @@
-"""Samplers choose the same frames with the descriptors of a job as with those computed in place."""
+"""Samplers choose the same frames with descriptors from a job as with those that they compute."""
 
 from dataclasses import replace
 
@@ -45,7 +45,7 @@ SAMPLERS = [
 
 
 @pytest.mark.parametrize('settings', SAMPLERS, ids=lambda settings: settings.kind)
-def test_samplers_choose_the_same_frames_with_descriptors_of_a_job(trajectories, settings, monkeypatch):
+def test_samplers_choose_the_same_frames_with_descriptors_from_a_job(trajectories, settings, monkeypatch):
     in_place = select(trajectories, settings)
     found = described(trajectories)
     monkeypatch.setattr('aiida_mlip_autopipe.sampling.pool.describe.describe_structures', None)
@@ -56,7 +56,7 @@ def test_samplers_choose_the_same_frames_with_descriptors_of_a_job(trajectories,
 
 
 def test_descriptors_with_other_settings_are_ignored(trajectories):
-    """The descriptors of a job are wrong, but belong to other settings, so the selection ignores them."""
+    """The descriptors from the job are wrong, but they are for other settings, so the selection ignores them."""
     wrong = described(trajectories, SoapSettings(n_max=4, l_max=2))
     settings = sampling('fps', n_structures=6, descriptor=SMALL)
     plain = select(trajectories, settings)
@@ -68,12 +68,14 @@ def test_descriptors_with_other_settings_are_ignored(trajectories):
 
 
 @pytest.mark.parametrize('element', ['Cu', 'Al'])
-def test_descriptors_of_a_reference_dataset_are_computed_in_addition_to_those_of_a_job(trajectories, tmp_path, element):
-    """If the job did not support an element, all descriptors are computed again."""
+def test_descriptors_of_a_reference_dataset_are_computed_in_addition_to_those_from_a_job(
+    trajectories, tmp_path, element
+):
+    """If an element of the reference dataset was not in the job, all descriptors are computed again."""
     atoms = bulk('Cu', cubic=True)
     atoms.symbols[0] = element
-    atoms.write(tmp_path / 'given.traj')
-    settings = sampling('fps', n_structures=6, descriptor=SMALL, reference_dataset=tmp_path / 'given.traj')
+    atoms.write(tmp_path / 'reference.traj')
+    settings = sampling('fps', n_structures=6, descriptor=SMALL, reference_dataset=tmp_path / 'reference.traj')
     plain = select(trajectories, settings)
     by_job = select(trajectories, settings, described=described(trajectories))
     np.testing.assert_array_equal(by_job.frame_indices, plain.frame_indices)
@@ -90,10 +92,12 @@ def test_samplers_support_learned_descriptors(trajectories):
 
 def test_learned_descriptors_of_a_reference_dataset_come_from_a_job(trajectories, tmp_path):
     """The descriptors of the reference structure are those of the first frame of the first seed."""
-    bulk('Al').write(tmp_path / 'given.traj')
+    bulk('Al').write(tmp_path / 'reference.traj')
     ((key, descriptors),) = described(trajectories, LearnedSettings()).items()
-    found = {key: replace(descriptors, given=descriptors.features[0][:1])}
-    settings = sampling('fps', n_structures=24, descriptor=LearnedSettings(), reference_dataset=tmp_path / 'given.traj')
+    found = {key: replace(descriptors, reference=descriptors.features[0][:1])}
+    settings = sampling(
+        'fps', n_structures=24, descriptor=LearnedSettings(), reference_dataset=tmp_path / 'reference.traj'
+    )
     selection = select(trajectories, settings, described=found)
     assert len(selection) == 23
     assert np.isfinite(selection.distances[0])
@@ -106,7 +110,7 @@ def test_learned_descriptors_without_a_job_are_refused(trajectories):
         select(trajectories, sampling('fps', descriptor=LearnedSettings()))
 
 
-def test_candidates_of_a_subset_have_the_correct_descriptors(trajectories):
+def test_candidates_in_a_subset_have_the_correct_descriptors(trajectories):
     """Half of the frames are discarded, so that the rows of the pool and of the descriptors differ."""
     forces = np.zeros((12, 4, 3))
     forces[::2] = 9.0

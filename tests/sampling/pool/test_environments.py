@@ -1,4 +1,4 @@
-"""Samplers choose the same frames with the environments of a job as with those computed in place."""
+"""Samplers choose the same frames with environments from a job as with those that they compute."""
 
 from dataclasses import replace
 
@@ -32,14 +32,14 @@ SAMPLERS = [
 
 @pytest.fixture
 def trajectories(make_trajectory, rattled):
-    """Return trajectories with cells of two sizes. In one of them, half of the frames have a large force."""
+    """Return trajectories with cells of two sizes. Half of the frames of one have a large force."""
     forces = np.zeros((12, 4, 3))
     forces[::2] = 9.0
     small = replace(make_trajectory(rattled(12), seed_id='small'), forces=forces)
     return [make_trajectory([atoms * (2, 1, 1) for atoms in rattled(8, 5)], seed_id='large'), small]
 
 
-def described(trajectories, given=(), species=(29, 79)):
+def described(trajectories, reference=(), species=(29, 79)):
     """Return the descriptors as a job computes them."""
     pca = fit_environments(trajectories, species, SMALL)
 
@@ -48,12 +48,12 @@ def described(trajectories, given=(), species=(29, 79)):
 
     features = [project([one.frame(index) for index in range(len(one))]) for one in trajectories]
     report = report_environments(SMALL, species, pca)
-    descriptors = Descriptors(features, species, report, project(given) if given else None)
+    descriptors = Descriptors(features, species, report, project(reference) if reference else None)
     return {descriptor_key(SMALL, 'environments'): descriptors}
 
 
 @pytest.mark.parametrize('settings', SAMPLERS, ids=lambda settings: settings.kind)
-def test_samplers_choose_the_same_frames_with_environments_of_a_job(trajectories, settings, monkeypatch):
+def test_samplers_choose_the_same_frames_with_environments_from_a_job(trajectories, settings, monkeypatch):
     in_place = select(trajectories, settings)
     found = described(trajectories)
     monkeypatch.setattr(environments, 'describe_environments', None)
@@ -70,13 +70,13 @@ def test_samplers_choose_the_same_frames_with_environments_of_a_job(trajectories
 def test_environments_of_a_reference_dataset_come_from_a_job(trajectories, tmp_path, element, monkeypatch):
     atoms = trajectories[0].frame(3)
     atoms.symbols[0] = element
-    atoms.write(tmp_path / 'given.traj')
-    settings = ENVIRONMENT.model_copy(update={'reference_dataset': tmp_path / 'given.traj'})
+    atoms.write(tmp_path / 'reference.traj')
+    settings = ENVIRONMENT.model_copy(update={'reference_dataset': tmp_path / 'reference.traj'})
     in_place = select(trajectories, settings)
-    given = read_reference_dataset(tmp_path / 'given.traj')
+    reference = read_reference_dataset(tmp_path / 'reference.traj')
     species = sorted({29, 79, *atoms.numbers.tolist()})
-    without, found = described(trajectories), described(trajectories, given, tuple(species))
-    # The descriptors of a job without the reference dataset cannot be used.
+    without, found = described(trajectories), described(trajectories, reference, tuple(species))
+    # Descriptors from a job that did not have the reference dataset cannot be used.
     assert select(trajectories, settings, described=without).report == in_place.report
     monkeypatch.setattr(environments, 'describe_environments', None)
     by_job = select(trajectories, settings, described=found)

@@ -1,4 +1,4 @@
-"""Features stay aligned with the candidates in subsets of subsets."""
+"""The features of a subset of a subset belong to its candidates."""
 
 import numpy as np
 import pytest
@@ -12,11 +12,11 @@ SIZES = np.array([2, 1, 3, 1, 2])
 def features():
     """Return the features of five candidates. Each point consists of the indices of its candidate and its atom."""
     points = np.array([[candidate, atom] for candidate, n in enumerate(SIZES) for atom in range(n)], dtype=np.float32)
-    given = Points(np.array([[9, 0], [9, 1]], dtype=np.float32), np.array([2]))
-    return Features.of_all(Points(points, SIZES), given, {})
+    reference = Points(np.array([[9, 0], [9, 1]], dtype=np.float32), np.array([2]))
+    return Features.of_all(Points(points, SIZES), reference, {})
 
 
-def test_a_subset_of_a_subset_has_the_points_of_its_candidates_and_of_chosen_frames(features):
+def test_a_subset_of_a_subset_has_the_points_of_its_candidates_and_of_the_chosen_frames(features):
     part = features.subset(np.array([4, 2, 0]), np.array([1])).subset(np.array([1, 0]), np.array([2]))
     assert part.candidates.points.tolist() == [[2, 0], [2, 1], [2, 2], [4, 0], [4, 1]]
     assert part.candidates.n_points.tolist() == [3, 2]
@@ -32,4 +32,4 @@ def test_means_are_computed_for_each_candidate(features):
 def test_the_subset_of_all_candidates_is_not_copied(features):
     complete = features.subset(np.arange(5), np.empty(0, dtype=np.int64))
     assert complete.candidates.points is features.described.points
-    assert complete.chosen.points is features.given.points
+    assert complete.chosen.points is features.reference.points

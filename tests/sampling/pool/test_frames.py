@@ -23,7 +23,7 @@ def test_candidates_are_sorted_by_seed_and_step_for_any_order_of_the_legs(make_t
     assert identities(collect_frames(legs[::-1])) == expected
 
 
-def test_a_frame_in_two_legs_counts_once(make_trajectory, rattled):
+def test_a_frame_that_is_in_two_legs_is_a_candidate_once(make_trajectory, rattled):
     frames = rattled(4)
     pool = collect_frames([make_trajectory(frames[:3]), make_trajectory(frames[2:], first_step=20)])
     assert identities(pool) == [('seed', 0), ('seed', 10), ('seed', 20), ('seed', 30)]

@@ -14,7 +14,7 @@ SOAP = {'n_max': 4, 'l_max': 3}
 
 
 def labelled(trajectory):
-    """Return a trajectory with the energies and forces of EMT, which identify equal structures."""
+    """Return a trajectory with energies and forces from EMT, by which equal structures are found."""
     frames = [trajectory.frame(place) for place in range(len(trajectory))]
     for atoms in frames:
         atoms.calc = EMT()
@@ -54,7 +54,7 @@ def test_groups_are_not_split_and_the_sets_have_the_requested_sizes(trajectories
     assert selection.report['warnings'] == []
 
 
-def test_groups_that_share_a_rotated_and_repeated_structure_are_joined(trajectories, groups):
+def test_groups_that_have_a_rotated_and_repeated_structure_in_common_are_joined(trajectories, groups):
     # Each group except the last contains a frame of the next group.
     chained = list(trajectories)
     for seed in range(0, 8, 2):
@@ -134,7 +134,7 @@ def kinds_by_split(selection, trajectories):
     return found
 
 
-def test_a_held_out_kind_is_the_complete_test_set(trajectories):
+def test_all_frames_for_testing_are_of_the_held_out_kind(trajectories):
     settings = sampling(
         'fps', n_structures=30, test_fraction=0.2, valid_fraction=0.1, held_out_kinds=['surface'], descriptor=SOAP
     )
@@ -145,7 +145,7 @@ def test_a_held_out_kind_is_the_complete_test_set(trajectories):
         'test': ['surface'] * 6,
     }
     assert selection.report['n_groups']['test'] == 3
-    # The frames are drawn at random, and therefore from several seeds.
+    # The frames are drawn at random, so they are from several seeds.
     drawn = [t for t, split in zip(selection.trajectory_indices, selection.splits, strict=True) if split == 'test']
     assert len(set(drawn)) > 1
     stride = sampling('stride', n_structures=30, test_fraction=0.2, held_out_kinds=['surface'])
@@ -178,7 +178,7 @@ def test_holding_out_all_kinds_is_refused(trajectories):
         select_frames(trajectories, settings, random_seed=1, kinds=KINDS)
 
 
-def test_fractions_of_one_or_more_in_total_are_refused():
+def test_fractions_with_a_sum_of_one_or_more_are_refused():
     with refused(Code.OUT_OF_RANGE, 'test_fraction', 'valid_fraction', '1'):
         sampling('random', test_fraction=0.5, valid_fraction=0.5)
 

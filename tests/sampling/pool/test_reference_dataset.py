@@ -41,7 +41,7 @@ def test_structures_of_the_reference_dataset_are_not_chosen(frames, old, make_tr
 
 
 @pytest.mark.parametrize('name', ['old.db', 'old.extxyz'])
-def test_the_level_of_theory_of_the_reference_dataset_is_reported(frames, tmp_path, make_trajectory, name):
+def test_the_sources_of_the_labels_of_the_reference_dataset_are_reported(frames, tmp_path, make_trajectory, name):
     structures = [atoms.copy() for atoms in frames[:2]]
     if name.endswith('.db'):
         with connect(tmp_path / name) as database:
@@ -73,7 +73,7 @@ def test_a_rotated_copy_of_a_reference_structure_is_not_chosen(frames, tmp_path,
     assert choose(frames, make_trajectory, settings)[0] == [11]
 
 
-def test_the_reference_dataset_can_contain_other_elements_than_the_frames(frames, tmp_path, make_trajectory):
+def test_the_reference_dataset_may_contain_elements_that_no_frame_has(frames, tmp_path, make_trajectory):
     other = frames[0].copy()
     other.numbers[:] = 28
     write(tmp_path / 'old.traj', other)
@@ -81,12 +81,12 @@ def test_the_reference_dataset_can_contain_other_elements_than_the_frames(frames
     assert choose(frames, make_trajectory, settings)[1]['descriptor']['species'] == [28, 29, 79]
 
 
-def test_the_reference_dataset_is_a_file_or_belongs_to_a_campaign(old):
+def test_the_reference_dataset_is_a_file_or_that_of_a_campaign(old):
     adapter = TypeAdapter(sampling_union())
 
-    def validate(given):
+    def validate(reference):
         settings = adapter.validate_python(
-            {'kind': 'random', 'reference_dataset': given}, context={'folder': old.parent}
+            {'kind': 'random', 'reference_dataset': reference}, context={'folder': old.parent}
         )
         assert adapter.validate_python(settings.model_dump(mode='json')) == settings
         return settings.reference_dataset
@@ -96,9 +96,9 @@ def test_the_reference_dataset_is_a_file_or_belongs_to_a_campaign(old):
 
 
 def test_a_reference_dataset_without_its_structures_is_refused(frames, old, make_trajectory):
-    for given in (old, FromCampaign(campaign='old')):
-        with refused(Code.VALUE_MISSING, str(given)):
-            select_frames([make_trajectory(frames)], sampling('random', reference_dataset=given), random_seed=1)
+    for reference in (old, FromCampaign(campaign='old')):
+        with refused(Code.VALUE_MISSING, str(reference)):
+            select_frames([make_trajectory(frames)], sampling('random', reference_dataset=reference), random_seed=1)
 
 
 @pytest.mark.parametrize('read', [read_reference_dataset, check_reference_file])

@@ -67,7 +67,7 @@ def test_rotated_copies_are_not_chosen(make_trajectory, rattled):
 
 
 @pytest.mark.parametrize('n_clusters', [1, 2, 7, 50, 200])
-def test_the_number_of_clusters_is_as_requested(n_clusters):
+def test_the_requested_number_of_clusters_is_made(n_clusters):
     points = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
     assert len(np.unique(cluster(points, n_clusters))) == n_clusters
 

@@ -1,4 +1,4 @@
-"""Selection by the disagreement of a committee, for frames with known disagreement."""
+"""Selection by disagreement. The disagreement on each frame is known."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ def test_only_frames_with_the_largest_disagreement_are_chosen(evaluated):
     assert chosen([evaluated], sampling('disagreement', n_structures=4, pool_factor=1)) == [36, 37, 38, 39]
 
 
-def test_the_choice_among_these_is_by_farthest_points(evaluated):
+def test_farthest_point_selection_chooses_among_these_frames(evaluated):
     settings = sampling('disagreement', n_structures=5, pool_factor=2)
     hardest = replace(
         evaluated,
@@ -52,7 +52,7 @@ def test_frames_can_be_chosen_by_relative_disagreement(evaluated):
     assert chosen([evaluated], sampling('disagreement', n_structures=3, pool_factor=1, by='relative')) == [0, 1, 2]
 
 
-def test_frames_without_an_evaluation_are_never_chosen(evaluated, make_trajectory, rattled):
+def test_frames_that_were_not_evaluated_are_never_chosen(evaluated, make_trajectory, rattled):
     values = np.where(np.arange(40) < 38, evaluated.extra[LARGEST], np.nan)
     partly = replace(evaluated, extra=dict.fromkeys(FIGURES, values))
     other = make_trajectory(rattled(5, random_seed=9), seed_id='not evaluated')
@@ -64,7 +64,7 @@ def test_frames_without_an_evaluation_are_never_chosen(evaluated, make_trajector
     assert numbers_in(warning) == [0, 38, 50]
 
 
-def test_frames_below_a_limit_are_discarded(evaluated):
+def test_frames_with_less_than_the_minimum_disagreement_are_not_chosen(evaluated):
     assert min(chosen([evaluated], sampling('disagreement', n_structures=40, min_disagreement=0.3))) == 29
 
 
@@ -90,7 +90,7 @@ def test_the_report_contains_the_disagreement_of_the_committee(evaluated):
     assert report['selected']['n_evaluated'] == 5
 
 
-def test_the_spread_of_energies_excludes_a_constant_for_each_composition(make_trajectory, rattled):
+def test_a_constant_energy_difference_for_each_composition_does_not_count_in_the_spread(make_trajectory, rattled):
     def make(shift, number):
         structures = rattled(4, random_seed=number)
         for atoms in structures:

@@ -28,7 +28,7 @@ STRUCTURES = [
 ]
 
 
-def test_the_smallest_structure_with_the_most_new_clusters_is_chosen(make_trajectory):
+def test_the_smallest_structure_with_the_largest_number_of_new_clusters_is_chosen(make_trajectory):
     selection = choose(make_trajectory, STRUCTURES, n_structures=3)
     # Structures 1 and 2 have three clusters each. The smallest structure with one of the others, 2.4 and 2.6, is 4.
     assert selection.trajectory_indices.tolist() == [1, 4, 3]
@@ -75,7 +75,7 @@ def test_a_rotated_copy_is_not_chosen(make_trajectory, tmp_path):
     assert len(choose(make_trajectory, STRUCTURES, n_structures=5, reference_dataset=tmp_path / 'old.traj')) == 4
 
 
-def test_few_clusters_have_a_large_radius(make_trajectory):
+def test_the_radius_of_the_clusters_is_large_if_there_are_few(make_trajectory):
     report = choose(make_trajectory, STRUCTURES, n_structures=2, n_clusters=2).report
     assert report['n_clusters'] == 2
     assert report['cluster_radius'] > 0
