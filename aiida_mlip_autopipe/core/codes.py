@@ -35,7 +35,7 @@ class Code(StrEnum):
     FILE_EXISTS = (
         'file_exists',
         'The output file already exists.',
-        'Choose another name, or overwrite the file with --force.',
+        'Choose another name, or overwrite the file with `--force`.',
     )
     FILE_UNREADABLE = (
         'file_unreadable',
@@ -72,8 +72,8 @@ class Code(StrEnum):
     CONFIG_INVALID = 'config_invalid', 'The config has errors.', 'Correct each error in the list.'
     INTERPOLATION_FAILED = (
         'interpolation_failed',
-        'An interpolation ${…} in the config has no value.',
-        'Define the key or the environment variable, or write \\${ for a literal ${.',
+        'An interpolation `${…}` in the config has no value.',
+        'Define the key or the environment variable, or write `\\${` for a literal `${`.',
     )
     OVERRIDE_INVALID = 'override_invalid', 'An override cannot be applied.', 'Correct the override in the message.'
     YAML_INVALID = (
@@ -242,7 +242,7 @@ class Code(StrEnum):
     CALCULATION_UNCONVERGED = (
         'calculation_unconverged',
         'The SCF cycle of a DFT calculation did not converge.',
-        'Change the settings of the DFT code and run it again, or leave out the row with --skip-failed.',
+        'Change the settings of the DFT code and run it again, or leave out the row with `--skip-failed`.',
     )
     DATASET_EMPTY = 'dataset_empty', 'The dataset has no rows.', 'Use a dataset that has rows.'
     FOLDER_EXISTS = 'folder_exists', 'The output folder already exists.', 'Choose another name.'
@@ -250,7 +250,7 @@ class Code(StrEnum):
     LABELS_INCOMPLETE = (
         'labels_incomplete',
         'Rows have no valid DFT calculation.',
-        'Correct the calculations in the message, or leave out their rows with --skip-failed.',
+        'Correct the calculations in the message, or leave out their rows with `--skip-failed`.',
     )
     LABELS_MISSING = 'labels_missing', 'Labels are missing or are not finite.', 'Compute the labels again.'
     LABELS_OUTDATED = 'labels_outdated', 'The structure was changed after it was labelled.', 'Compute the labels again.'
@@ -276,7 +276,7 @@ class Code(StrEnum):
     CODE_WITHOUT_CALCULATOR = (
         'code_without_calculator',
         'The calculator of the code is unknown.',
-        'Use --config with a config in which a calculator uses the code.',
+        'Use `--config` with a config in which a calculator uses the code.',
     )
     COMPUTER_EXISTS = (
         'computer_exists',
