@@ -119,6 +119,11 @@ class Code(StrEnum):
         'The database does not answer, or its answer cannot be read.',
         'Check its name or address and the network, or use files instead of a query.',
     )
+    ELEMENTS_MISSING = (
+        'elements_missing',
+        'A file has numbers of atom types instead of elements.',
+        'Set lammps_types, or write the elements into the file.',
+    )
     ELEMENT_UNKNOWN = 'element_unknown', 'No element has this symbol.', 'Use the symbol of an element, such as Fe.'
     FORMULA_INVALID = 'formula_invalid', 'This is not a chemical formula.', 'Write a formula such as Fe2O3.'
     HOST_UNSUITABLE = (
@@ -127,6 +132,11 @@ class Code(StrEnum):
         'Change the entry under `of`.',
     )
     MOLECULE_UNKNOWN = 'molecule_unknown', 'ASE has no molecule of this name.', 'Write the molecule to a file.'
+    OCCUPANCY_PARTIAL = (
+        'occupancy_partial',
+        'Sites of a structure in a file are partially occupied.',
+        'Use an ordered structure.',
+    )
     PROTOTYPE_MISSING = 'prototype_missing', 'The formula has no known structure type.', 'Set n_random above 0.'
     QUERY_EMPTY = 'query_empty', 'The query found no usable structure.', 'Widen the query.'
     QUERY_REFUSED = 'query_refused', 'The database refused the query.', 'Correct the query or the key.'
@@ -136,6 +146,11 @@ class Code(StrEnum):
         'Narrow it, or raise max_structures.',
     )
     QUERY_UNANSWERED = 'query_unanswered', 'The query has no answer yet.', 'Call answer_queries first.'
+    SETTING_AMBIGUOUS = (
+        'setting_ambiguous',
+        'A CIF file has no symmetry operations, and its space group has several settings.',
+        'Add the operations to the file.',
+    )
     SITE_MISSING = 'site_missing', 'The structure has no such site.', 'Use another site or structure.'
     SITES_MISMATCH = 'sites_mismatch', 'The structure type does not have these sites.', 'Use the sites in the message.'
     STRUCTURE_INVALID = (

@@ -17,7 +17,8 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.generation.base import GeneratorSettings
 from aiida_mlip_autopipe.generation.databases.query import MATERIALS_PROJECT, QuerySettings
-from aiida_mlip_autopipe.generation.kinds.structures import DATABASE_ID, StructuresSettings
+from aiida_mlip_autopipe.generation.files.reading import DATABASE_ID
+from aiida_mlip_autopipe.generation.kinds.structures import StructuresSettings
 
 
 def answer_queries(entries: Sequence[GeneratorSettings]) -> tuple[GeneratorSettings, ...]:

@@ -18,9 +18,9 @@ from aiida_mlip_autopipe.core.fields import InputFile, fault
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.core.randomness import make_rng
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
+from aiida_mlip_autopipe.generation.files.reading import read_structures
 from aiida_mlip_autopipe.generation.geometry.adsorption_sites import Site, SiteName, find_sites, repeat_sites
 from aiida_mlip_autopipe.generation.geometry.slabs import has_equivalent_faces, upside_down
-from aiida_mlip_autopipe.generation.kinds.structures import read_structures
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
 from aiida_mlip_autopipe.structures.cells import perpendicular_widths
 

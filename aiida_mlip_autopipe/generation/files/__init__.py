@@ -1,0 +1,1 @@
+"""Structures from files: reading them, and refusing what the readers of ASE would guess or misread."""

@@ -1,0 +1,156 @@
+"""Reading of structure files of any format that ASE supports."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.generation.files.cif import check_cif, merge_images
+from aiida_mlip_autopipe.generation.files.lammps import LAMMPS_FORMATS, check_lammps, is_lammps_data, type_arguments
+from aiida_mlip_autopipe.generation.files.xyz import check_xyz
+from aiida_mlip_autopipe.structures.cells import complete_cell
+from aiida_mlip_autopipe.structures.seed import fixed_mask
+
+# Key of a structure's database id in the file with the answer to a query.
+DATABASE_ID = 'database_id'
+OCCUPANCY_TOLERANCE = 1e-3
+
+
+def read_structures(path: Path, frames: str = ':', types: Sequence[str] = ()) -> list[Atoms]:
+    """Read structures from a file: elements, positions, cell, tags, magnetic moments, charges and FixAtoms constraints.
+
+    Parameters
+    ----------
+    path
+        The file.
+    frames
+        The frames to read, as a Python index or slice.
+    types
+        The elements of the atom types of a LAMMPS file that does not name them.
+
+    Raises
+    ------
+    AutopipeError
+        If the file cannot be read, does not determine the structures, or has a structure that cannot be explored.
+    """
+    from ase.io import read
+
+    form = _format(path)
+    # A single index is read as a slice: readers clip an index that is out of range, or fail without a message.
+    index = frames if ':' in frames else f'{frames}:{int(frames) + 1 or ""}'
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # readers warn about guesses; the structure is checked below
+            found = read(path, index=index, format=form, **type_arguments(form, types))
+    except Exception as error:  # readers raise various errors for invalid files
+        _check_text(path, form, index)
+        if types and form in LAMMPS_FORMATS and isinstance(error, LookupError):
+            listed = f'lammps_types has {len(types)} elements'
+            raise AutopipeError(Code.ELEMENTS_MISSING, f'{path}: {listed}, but the file has more atom types') from error
+        if isinstance(error, AssertionError) and frames != ':':
+            found = []  # the readers of formats with one structure
+        else:
+            reason = ' '.join(str(error).split()) or type(error).__name__
+            raise AutopipeError(
+                Code.FILE_UNREADABLE, f'the structure file {path} cannot be read as {form}: {reason}'
+            ) from error
+    if not found:
+        raise AutopipeError(Code.OUT_OF_RANGE, f'the structure file {path} has no structure at {frames!r}')
+    if form == 'cif':
+        check_cif(path, _as_slice(index))
+        found = [merge_images(atoms) for atoms in found]
+    if form in LAMMPS_FORMATS and not types:
+        for atoms in found:
+            check_lammps(path, form, atoms)
+    return [_clean(atoms, f'structure {number} of {path}') for number, atoms in enumerate(found)]
+
+
+def _format(path: Path) -> str:
+    """Return the name of the format of a file in ASE."""
+    from ase.io.formats import UnknownFileTypeError, filetype
+
+    try:
+        return 'lammps-data' if is_lammps_data(path) else str(filetype(str(path)))
+    except UnknownFileTypeError as error:
+        raise AutopipeError(
+            Code.FILE_UNREADABLE, f'the structure file {path} cannot be read: ASE does not support its format'
+        ) from error
+    except OSError as error:
+        code = Code.FILE_MISSING if isinstance(error, FileNotFoundError) else Code.FILE_UNREADABLE
+        raise AutopipeError(code, f'the structure file {path} cannot be read: {error.strerror or error}') from error
+
+
+def _as_slice(index: str) -> slice:
+    return slice(*(int(part) if part else None for part in index.split(':')))
+
+
+def _check_text(path: Path, form: str, index: str) -> None:
+    """Refuse a file that the reader refused, with the line that is wrong, if it is found."""
+    if form in ('xyz', 'extxyz'):
+        check_xyz(path)
+    if form == 'cif':
+        check_cif(path, _as_slice(index))
+
+
+def _clean(atoms: Atoms, name: str) -> Atoms:
+    if not len(atoms):
+        raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} has no atoms')
+    if not atoms.numbers.all():
+        raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} has a site without an element (X)')
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
+        raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} has positions or cell vectors that are not finite')
+    if partial := _partial_sites(atoms):
+        raise AutopipeError(
+            Code.OCCUPANCY_PARTIAL, f'{name} has partially occupied sites: {partial}; put an atom on each site or none'
+        )
+    try:
+        fixed_mask(atoms)
+    except ValueError as error:
+        raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} cannot be used: {error}') from None
+    # A direction without a cell vector is not periodic, even if the file says so.
+    pbc = atoms.pbc & atoms.cell.array.any(axis=1)
+    if pbc.all() and abs(atoms.cell.volume) < 1e-6:
+        raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} has a cell of zero volume')
+    kept = Atoms(numbers=atoms.numbers, positions=_move_from_far_faces(atoms, pbc), cell=atoms.cell, pbc=pbc)
+    kept.set_constraint(atoms.constraints)
+    kept.info = {DATABASE_ID: atoms.info[DATABASE_ID]} if DATABASE_ID in atoms.info else {}
+    if atoms.get_tags().any():
+        kept.set_tags(atoms.get_tags())
+    if atoms.has('initial_magmoms'):
+        kept.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
+    if atoms.has('initial_charges'):
+        kept.set_initial_charges(atoms.get_initial_charges())
+    return kept
+
+
+def _partial_sites(atoms: Atoms) -> str:
+    """Return the sites that are not occupied by exactly one atom, with their occupancies; empty if there are none."""
+    sites: dict[str, dict[str, float]] = {}
+    given = atoms.info.get('occupancy')  # by the number of the site; from CIF files
+    if isinstance(given, dict):
+        sites = {str(site): occupancies for site, occupancies in given.items() if isinstance(occupancies, dict)}
+    for name in ('occupancy', 'occupancies'):
+        if atoms.has(name):
+            # Programs for molecular dynamics write 0 for all atoms of PDB files.
+            values = [(site, float(value)) for site, value in enumerate(atoms.arrays[name]) if value]
+            sites |= {str(site): {atoms.symbols[site]: value} for site, value in values}
+    return ', '.join(
+        f'site {site} ({", ".join(f"{symbol} {value:g}" for symbol, value in occupancies.items())})'
+        for site, occupancies in sites.items()
+        if len(occupancies) > 1 or abs(sum(occupancies.values()) - 1) > OCCUPANCY_TOLERANCE
+    )
+
+
+def _move_from_far_faces(atoms: Atoms, pbc: np.ndarray) -> np.ndarray:
+    """Return the positions. Atoms that rounding in a reader has put on a far face of the cell are on the near face."""
+    if not pbc.any():
+        return np.asarray(atoms.positions)
+    fractions = atoms.positions @ np.linalg.inv(complete_cell(atoms))
+    far = (np.abs(fractions - 1) < 1e-9) & pbc
+    return np.asarray(atoms.positions - far.astype(float) @ atoms.cell.array)
