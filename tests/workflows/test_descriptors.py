@@ -1,4 +1,4 @@
-"""Descriptors from jobs, which other selections from the same frames reuse."""
+"""Jobs compute descriptors, which other selections from the same frames reuse."""
 
 from __future__ import annotations
 
@@ -122,8 +122,8 @@ def test_another_selection_reuses_the_descriptors_of_environments(by_job, run, m
         assert hits(again, 'SelectionCalculation') == [False]
 
 
-def test_a_reference_dataset_is_described_by_a_job_once(by_job, run, campaign_folder):
-    # No frame has this element, so the descriptors of all frames must cover it, too.
+def test_a_job_computes_the_descriptors_of_a_reference_dataset_once(by_job, run, campaign_folder):
+    # No frame contains this element, but the descriptors of all frames must cover it.
     bulk('Pt', cubic=True).write(campaign_folder / 'old.traj')
     extended = fps(reference_dataset='old.traj')
     in_place = run(extended, IN_PLACE)
@@ -139,7 +139,7 @@ def test_a_reference_dataset_is_described_by_a_job_once(by_job, run, campaign_fo
 
 def test_a_campaign_whose_descriptors_cannot_be_computed_fails_with_the_reason(run_campaign, campaign_config):
     def set_a_wrong_version(builder):
-        builder.description['descriptors_version'] = orm.Str('another')
+        builder.descriptors['descriptors_version'] = orm.Str('another')
 
     alloy = campaign_config().generation[0].model_dump(mode='json')
     campaign = run_campaign(set_a_wrong_version, sampling=fps(), execution=BY_JOB, generation=[alloy])
@@ -147,16 +147,15 @@ def test_a_campaign_whose_descriptors_cannot_be_computed_fails_with_the_reason(r
     assert 'another' in campaign.exit_message
 
 
-def losing(folder, n_describe, n_select):
-    """Return a function that makes the first descriptor jobs and the first selection jobs leave no files."""
-    # Each job makes one folder. Those that find a free number exit and leave no files.
+def losing(folder, n_descriptor_jobs, n_selection_jobs):
+    """Return a function that makes the first descriptor jobs and selection jobs leave no files."""
+    # Each job makes one folder. A job that finds a free number exits and leaves no files.
     which = 'kind=$(grep -c "autopipe[.]sampling" _aiidasubmit.sh)'
-    lost = (
-        f'for n in $(seq 1 $((kind ? {n_select} : {n_describe}))); do mkdir {folder}/$kind.$n 2>/dev/null && exit; done'
-    )
+    n_lost = f'$((kind ? {n_selection_jobs} : {n_descriptor_jobs}))'
+    lost = f'for n in $(seq 1 {n_lost}); do mkdir {folder}/$kind.$n 2>/dev/null && exit; done'
 
     def prepare(builder):
-        builder.description['metadata']['options']['prepend_text'] = f'{which}\n{lost}\ntrue'
+        builder.descriptors['metadata']['options']['prepend_text'] = f'{which}\n{lost}\ntrue'
 
     return prepare
 
