@@ -1,8 +1,8 @@
-"""All uses of AiiDA's private interfaces; no other module uses them.
+"""The only module that uses AiiDA's private interfaces.
 
-AiiDA keeps its public names, such as those of `aiida.engine` and `aiida.orm`, from one minor release to the next, but
-not the private ones used here. Tests check the behaviour of each. The upper bound on aiida-core is raised when a new
-release passes these tests.
+The public names of AiiDA, such as those of `aiida.engine` and `aiida.orm`, are stable across minor releases. The
+private names that are used here are not. Tests check how each of them behaves. The upper bound on aiida-core may be
+raised when a new release passes these tests.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ DataClass = TypeVar('DataClass', bound=type[orm.Data])
 
 
 class EagerWorkChain(WorkChain):
-    """A work chain that resumes as soon as one of the awaited processes ends; AiiDA's own waits for all of them."""
+    """A work chain that resumes as soon as any awaited process ends. AiiDA's `WorkChain` waits for all of them."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -69,19 +69,19 @@ class EagerWorkChain(WorkChain):
                 self.runner.call_on_process_finish(awaitable.pk, callback)
 
     def _update_process_status(self) -> None:
-        """Set the status when the wait begins, not for each process, because each change is a write to the database."""
+        """Set the status when a wait begins, not for each process, because each change is written to the database."""
         if not self._awaitables:
             super()._update_process_status()
 
     def _on_awaitable_finished(self, awaitable: Awaitable) -> None:
-        """Resume.
+        """Resolve the awaitable of a process that has ended, and resume.
 
-        The awaitable may belong to an earlier wait, where another object represents the same process. If the work chain
-        is not waiting, this does nothing: the next wait for the process subscribes again, and that subscription
+        The awaitable may belong to an earlier wait, in which another object represented the same process. If the work
+        chain is not waiting, nothing happens: the next wait for the process subscribes again, and that subscription
         reports the end immediately.
         """
         self._subscribed.discard(awaitable.pk)
-        current = next((one for one in self._awaitables if one.pk == awaitable.pk), None)
+        current = next((other for other in self._awaitables if other.pk == awaitable.pk), None)
         if current is not None and self.state == ProcessState.WAITING:
             self._resolve_awaitable(current, orm.load_node(awaitable.pk))
             self.resume()
@@ -92,7 +92,7 @@ def run_stored_process(runner: Runner, pk: int) -> None:
 
     If a worker already runs it, nothing happens: AiiDA rejects a second task for the same process.
     """
-    assert runner.controller is not None, 'only a process in the daemon can submit its children to the daemon'
+    assert runner.controller is not None, 'only a process that the daemon runs can submit children to the daemon'
     runner.controller.continue_process(pk, nowait=False, no_reply=True)
 
 
@@ -112,9 +112,9 @@ def play_processes(nodes: list[orm.ProcessNode], timeout_s: float) -> None:
 
 @contextmanager
 def use_cache(entry_point: str, enabled: bool = True) -> Iterator[None]:
-    """Enable AiiDA's cache for a calculation within the block, independent of the profile's configuration.
+    """Enable AiiDA's cache for a calculation within the block, whatever the configuration of the profile says.
 
-    After an exception in its block, `enable_caching` alone would leave the cache enabled in the worker.
+    If the block raised an exception, `enable_caching` alone would leave the cache enabled in the worker.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def use_cache(entry_point: str, enabled: bool = True) -> Iterator[None]:
 
 
 def hash_by_attributes(*names: str) -> Callable[[DataClass], DataClass]:
-    """Return a class decorator that makes AiiDA hash nodes of a data class by the class and these attributes only."""
+    """Return a class decorator that makes AiiDA hash nodes of a data class by their class and these attributes only."""
 
     class AttributeCaching(NodeCaching):
         def get_objects_to_hash(self) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def is_marked_invalid(node: orm.ProcessNode) -> bool:
 
 
 def clean_folder(remote: orm.RemoteData, transport: Transport) -> None:
-    """Remove the content of a remote folder through an open connection, and mark its node as cleaned."""
+    """Empty a remote folder through an open connection, and mark its node as cleaned."""
     remote._clean(transport)
 
 
@@ -166,7 +166,7 @@ def check_computer(
 ) -> Iterator[tuple[bool, str]]:
     """Run the tests of ``verdi computer test`` that are relevant to jobs; yield whether each passed, and its message.
 
-    A test that raises an exception has failed, and its message is the exception.
+    A test that raises an exception counts as failed, and its message describes the exception.
     """
     from aiida.cmdline.commands import cmd_computer
 
@@ -186,7 +186,7 @@ def check_computer(
 def has_live_daemon(profile: Profile) -> bool:
     """Return whether the daemon of a profile is running.
 
-    `DaemonClient.is_daemon_running` looks only for the pid file, which a killed daemon leaves behind.
+    `DaemonClient.is_daemon_running` only checks that the pid file exists, and a killed daemon leaves it behind.
     """
     from aiida.engine import get_daemon_client
 

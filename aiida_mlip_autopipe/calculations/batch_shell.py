@@ -1,4 +1,4 @@
-"""The part of a job script before its program: it forwards Slurm's signal and sets environment variables."""
+"""The part of a job script that precedes the program: it sets environment variables and forwards Slurm's signal."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import shlex
 
 from aiida import orm
 
-# Slurm on clusters tracks processes by cgroups. There, `scancel`, preemption and the time limit signal only the shell
-# of the script. The shell would exit at once, and Slurm would kill the runner before it has written its checkpoint. So
-# the script runs itself again in a separate process group and forwards the signal to that group.
+# On clusters, Slurm tracks processes by cgroups, and `scancel`, preemption and the time limit signal only the shell of
+# the script. The shell would exit at once, and Slurm would kill the runner before it could write its checkpoint. The
+# script therefore runs itself again in a separate process group and forwards the signal to that group.
 FORWARD_SIGNAL = """\
 if [ -z "${MLIP_AUTOPIPE_INNER:-}" ] && [ -f "$0" ]; then
     export MLIP_AUTOPIPE_INNER=1
@@ -27,7 +27,7 @@ fi
 # The trap makes the inner shell wait for the runner, which receives the signal too.
 trap : TERM"""
 
-# Makes Apptainer mount the GPU's driver into the container, like its option --nv.
+# Makes Apptainer bind the GPU driver into the container, as its option --nv does.
 GPU_INTO_CONTAINER = 'export APPTAINER_NV=1'
 IF_ALLOCATED = 'if [ -n "${SLURM_JOB_GPUS:-}${CUDA_VISIBLE_DEVICES:-}" ]; then %s; fi'
 
@@ -35,7 +35,8 @@ IF_ALLOCATED = 'if [ -n "${SLURM_JOB_GPUS:-}${CUDA_VISIBLE_DEVICES:-}" ]; then %
 def prepend_text(code: orm.AbstractCode, python_path: str, threads: int = 1, device: str | None = None) -> str:
     """Return the lines of a job's script that come before its program.
 
-    They set environment variables that do not affect the results. As options of the job, they would be hashed.
+    They set environment variables that do not affect the results. If these were options of the job, AiiDA would hash
+    them.
 
     Parameters
     ----------
@@ -46,15 +47,15 @@ def prepend_text(code: orm.AbstractCode, python_path: str, threads: int = 1, dev
     threads
         Number of threads of the numerical libraries, which read it on import.
     device
-        The device of the job; None if the job chooses.
+        The device of the job; None if the job chooses it.
     """
     computer, lines = code.computer, []
     is_container = isinstance(code, orm.ContainerizedCode)
     if computer.transport_type == 'core.local':
-        # The daemon passes its PYTHONPATH to child processes. Its packages would take precedence over those of a
-        # calculator in another environment.
+        # A job inherits the PYTHONPATH of the daemon. Its packages would take precedence over those of a calculator in
+        # another environment.
         lines.append(f'export PYTHONPATH={shlex.quote(python_path)}')
-        # AiiDA writes these lines earlier. They are repeated here so that they extend the user's PYTHONPATH.
+        # AiiDA has already written these lines. They are repeated here so that they extend the user's PYTHONPATH.
         lines += [] if is_container else [text for text in (computer.get_prepend_text(), code.prepend_text) if text]
     lines.append(f'export OMP_NUM_THREADS={threads}')
     if is_container:

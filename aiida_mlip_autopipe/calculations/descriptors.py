@@ -27,7 +27,7 @@ from aiida_mlip_autopipe.jobs import contract
 
 
 class DescriptorsCalculation(CalculatorJob):
-    """Runs ``python -m aiida_mlip_autopipe.descriptors job.json`` with the given code."""
+    """Runs ``python -m aiida_mlip_autopipe.descriptors job.json`` with the input ``code``."""
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
@@ -45,11 +45,13 @@ class DescriptorsCalculation(CalculatorJob):
             'pca',
             valid_type=orm.ArrayData,
             required=False,
-            help='Principal components. If provided, each atom is described, in these components.',
+            help='Principal components. If provided, the job describes each atom, in these components.',
         )
         spec.input('species', valid_type=orm.List, help='Atomic numbers that the descriptor covers.')
-        spec.input('descriptors_version', valid_type=orm.Str, help='Version of the science of the descriptors.')
-        # Only learned descriptors need it.
+        spec.input(
+            'descriptors_version', valid_type=orm.Str, help='Version of the method; raised when its results change.'
+        )
+        # Only learned descriptors need a calculator.
         spec.inputs['calculator'].required = False
         validators.guard(spec.inputs, validators.DESCRIPTORS, validators.descriptors_job)
         spec.inputs['metadata']['options']['parser_name'].default = 'mlip_autopipe.descriptors'
@@ -57,7 +59,8 @@ class DescriptorsCalculation(CalculatorJob):
             'descriptors',
             valid_type=orm.ArrayData,
             required=False,
-            help='`features`: a vector for each frame, ordered by trajectory, or for each reference structure.',
+            help='`features`: a vector for each frame, ordered by trajectory, or for each reference structure. '
+            'With `pca`, a vector for each of their atoms.',
         )
         spec.exit_code(
             400,

@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.jobs import contract
 
 
 class EvaluationCalculation(CalculatorJob):
-    """Runs ``python -m aiida_mlip_autopipe.exploration --evaluate job.json`` with the given code."""
+    """Runs ``python -m aiida_mlip_autopipe.exploration --evaluate job.json`` with the input ``code``."""
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
@@ -25,13 +25,15 @@ class EvaluationCalculation(CalculatorJob):
         super().define(spec)
         spec.input('trajectory', valid_type=orm.TrajectoryData, help='The frames of a leg.')
         spec.input('seed', valid_type=SeedData, help='The seed of the leg, with its tags, moments and constraints.')
-        spec.input('evaluation_version', valid_type=orm.Str, help='Version of the science of the evaluation.')
+        spec.input(
+            'evaluation_version', valid_type=orm.Str, help='Version of the method; raised when its results change.'
+        )
         spec.inputs['metadata']['options']['parser_name'].default = 'mlip_autopipe.evaluate'
         spec.output(
             'evaluation',
             valid_type=orm.ArrayData,
             required=False,
-            help='Energies and forces of the second calculator, and the disagreement of the two, for each frame.',
+            help='For each frame, the energy and forces of the second calculator, and the disagreement of the two.',
         )
         spec.exit_code(
             400,

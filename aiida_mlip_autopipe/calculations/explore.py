@@ -23,8 +23,8 @@ from aiida_mlip_autopipe.jobs import contract
 def exploration_inputs(settings: ExplorationSettings) -> dict[str, Any]:
     """Return settings as inputs of a job: nodes for settings that affect the frames, plain values for the others."""
     content, n_steps, writing = split_settings(settings)
-    given = {name: value for name, value in writing.items() if value is not None}
-    return {'exploration': orm.Dict(content), 'n_steps': orm.Int(n_steps), **given}
+    provided = {name: value for name, value in writing.items() if value is not None}
+    return {'exploration': orm.Dict(content), 'n_steps': orm.Int(n_steps), **provided}
 
 
 def read_settings(inputs: Mapping[str, Any]) -> ExplorationSettings:
@@ -33,16 +33,16 @@ def read_settings(inputs: Mapping[str, Any]) -> ExplorationSettings:
 
 
 class ExplorationCalculation(CalculatorJob):
-    """Runs ``python -m aiida_mlip_autopipe.exploration job.json`` with the given code."""
+    """Runs ``python -m aiida_mlip_autopipe.exploration job.json`` with the input ``code``."""
 
     @classmethod
     def is_valid_cache(cls, node: orm.ProcessNode) -> bool:
-        """Return whether a job may be reused: not if it was stopped before its first step.
+        """Return whether a job may be reused. A job that was stopped before its first step may not.
 
-        Otherwise the cache would give the same failure to a job that is submitted again.
+        Otherwise a job that is submitted again would get the same failure from the cache.
         """
-        early = (cls.exit_codes.ERROR_OUT_OF_WALLTIME.status, cls.exit_codes.ERROR_KILLED.status)
-        if node.exit_status in early:
+        stopped = (cls.exit_codes.ERROR_OUT_OF_WALLTIME.status, cls.exit_codes.ERROR_KILLED.status)
+        if node.exit_status in stopped:
             result = node.outputs.result
             if result['last_step'] == result['first_step']:
                 return False
@@ -56,7 +56,8 @@ class ExplorationCalculation(CalculatorJob):
         spec.input(
             'exploration',
             valid_type=orm.Dict,
-            help='Settings without the number of steps of the run and of the last phase, unless that is a ramp.',
+            help='Settings without the number of steps of the run. '
+            'The last phase has a number of steps only if it is a ramp.',
         )
         spec.input('n_steps', valid_type=orm.Int, help='Number of steps of the run.')
         spec.input(
@@ -74,7 +75,7 @@ class ExplorationCalculation(CalculatorJob):
             help='How many seconds before its wall time limit the job stops.',
         )
         spec.input('random_seed', valid_type=orm.Int, help="The campaign's random seed.")
-        spec.input('runner_version', valid_type=orm.Str, help='Version of the science of the runner.')
+        spec.input('runner_version', valid_type=orm.Str, help='Version of the runner; raised when its results change.')
         spec.input(
             'full_trajectory_interval',
             valid_type=orm.Int,

@@ -45,10 +45,10 @@ def export_dataset(
     random_seed
         The campaign's random seed.
     stage_version
-        Version of the science of this function.
+        Version of this function; raised when its results change.
     **nodes
         The namespaces ``legs`` (the trajectories that the selection names), ``evaluations`` (those of a committee, for
-        these legs) and ``seeds`` (the seeds of these legs). Their labels have no meaning.
+        these legs) and ``seeds`` (the seeds of these legs). The labels of the links have no meaning.
 
     Returns
     -------
@@ -96,8 +96,8 @@ def _rows(
             precision=about.get('precision'),
             rank=rank,
             split=selection.base.attributes.get('splits')[rank],
-            distance=_known(distances[rank]),
-            gain=_known(gains[rank]),
+            distance=_finite_or_none(distances[rank]),
+            gain=_finite_or_none(gains[rank]),
             **_committee(int(index), trajectory, evaluation_of.get(name)),
         )
         frame = trajectory.frame(index, template=seed.atoms)
@@ -109,7 +109,7 @@ def _committee(index: int, trajectory: Trajectory, evaluation: orm.Data | None) 
     if evaluation is None or not np.isfinite(trajectory.extra[FIGURES[0]][index]):
         return {}
     about = evaluation.base.attributes.get('about')
-    figures = {name: _known(trajectory.extra[name][index]) for name in FIGURES}
+    figures = {name: _finite_or_none(trajectory.extra[name][index]) for name in FIGURES}
     return {
         'committee': mlip_label_source(about['calculator_name'], about['model_name']),
         'committee_environment': environment_of_label(about)['environment'],
@@ -125,7 +125,7 @@ def environment_of_label(about: Mapping[str, Any]) -> dict[str, Any]:
     return {**versions, 'environment': found.identity, 'source_sha256': found.sources.get(module)}
 
 
-def _known(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 

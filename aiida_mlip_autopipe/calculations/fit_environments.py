@@ -19,7 +19,7 @@ ERROR_DESCRIPTORS = 400
 def fit_environments(
     descriptor: orm.Dict, species: orm.List, stage_version: orm.Str, **nodes: Mapping[str, orm.TrajectoryData]
 ) -> Mapping[str, orm.Data] | ExitCode:
-    """Fit the principal components in which jobs return the environments, to a sample of all frames.
+    """Fit principal components to a sample of all frames. Jobs return the environments in these components.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def fit_environments(
     species
         Atomic numbers that the descriptor covers.
     stage_version
-        Version of the science of this function.
+        Version of this function; raised when its results change.
     **nodes
         The namespace ``legs``: the frames.
 

@@ -42,7 +42,7 @@ def generate_seeds(
     start, stop
         The range of seeds to generate; ``stop`` is excluded.
     stage_version
-        Version of the science of this function; the cache distinguishes results of different versions.
+        Version of this function; raised when its results change, so that the cache does not return earlier ones.
     fingerprints
         The fingerprints that the seeds are compared with: the output of the previous chunk, if there is one.
     **files
@@ -72,7 +72,7 @@ def generate_seeds(
             return ExitCode(ERROR_PHYSICS, str(error), invalidates_cache=True)
     nodes: dict[str, orm.Data] = {f'seed_{seed.seed_id}': SeedData.from_seed(seed) for seed in result.seeds}
     places: dict[str, list[int]] = {}
-    for seed in result.seeds:  # the first of two seeds with the same content counts
+    for seed in result.seeds:  # of two seeds with the same content, the first counts
         places.setdefault(seed.seed_id, list(seed.place))
     nodes['places'] = orm.Dict(places)
     nodes['report'] = orm.Dict({**result.report, 'seed_ids': list(places)})

@@ -18,13 +18,13 @@ from aiida_mlip_autopipe.jobs.failures import FAILURES
 
 
 def define_failures(spec: CalcJobProcessSpec) -> None:
-    """Define the exit codes of failures before the program starts; such a job is never taken from the cache."""
+    """Define the exit codes of failures that precede the program. Such a job is never taken from the cache."""
     for status, label, message in FAILURES:
         spec.exit_code(status, label, message=message, invalidates_cache=True)
 
 
 class CalculatorJob(CalcJob):
-    """A job that runs ``python -m aiida_mlip_autopipe.exploration`` with one calculator and the given code."""
+    """A job that runs a module of this package with the input ``code`` and, except for selections, a calculator."""
 
     LOG_FILE = 'exploration.log'
 
@@ -62,7 +62,7 @@ class CalculatorJob(CalcJob):
             (311, 'ERROR_SETTINGS_REFUSED', 'The job refused its settings: {reason}'),
             (320, 'ERROR_CALCULATOR_MISSING', 'The calculator cannot be imported: {reason}'),
             (321, 'ERROR_MODEL_NOT_LOADED', 'The model cannot be loaded: {reason}'),
-            (322, 'ERROR_MODEL_MISMATCH', 'The model or image is not the one expected: {reason}'),
+            (322, 'ERROR_MODEL_MISMATCH', 'The model or the image is not the expected one: {reason}'),
             (323, 'ERROR_ELEMENT_UNSUPPORTED', 'The calculator does not support an element: {reason}'),
             (
                 324,
@@ -81,7 +81,7 @@ class CalculatorJob(CalcJob):
         return link_model(self.inputs.calculator.get_dict(), model, self.inputs.code.computer)
 
     def _shared_fields(self) -> dict[str, Any]:
-        """Return the fields of ``job.json`` that all kinds of job share."""
+        """Return the fields of ``job.json`` that all jobs share."""
         return {
             'environment': Environment.model_validate(self.inputs.environment.get_dict()),
             'image_sha256': self.inputs.image_sha256.value if 'image_sha256' in self.inputs else None,
@@ -89,7 +89,7 @@ class CalculatorJob(CalcJob):
         }
 
     def _call_runner(self, *arguments: str, module: str = 'aiida_mlip_autopipe.exploration') -> CalcInfo:
-        """Return what AiiDA runs and retrieves: a module with arguments, its result and its log."""
+        """Return what AiiDA runs (a module with arguments) and retrieves (its result and its log)."""
         code = CodeInfo()
         code.code_uuid = self.inputs.code.uuid
         code.cmdline_params = ['-m', module, *arguments]

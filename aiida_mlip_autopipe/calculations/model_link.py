@@ -50,12 +50,12 @@ def link_model(
 
 
 def has_model(kind: str) -> bool:
-    """Return whether calculators of a kind have a model."""
+    """Return whether calculators of this kind have a model."""
     return kind in CALCULATORS and issubclass(CALCULATORS.load(kind).settings_class, ModelSettings)
 
 
 def find_model_fault(inputs: Mapping[str, Any]) -> str | None:
-    """Return an error of the model input of a job; None if there is none, or if the inputs are incomplete."""
+    """Return the error in the model input of a job; None if there is none, or if the inputs are incomplete."""
     if 'calculator' not in inputs or 'code' not in inputs:
         return None
     calculator, model = inputs['calculator'].get_dict(), inputs.get('model')

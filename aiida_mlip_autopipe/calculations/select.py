@@ -1,4 +1,4 @@
-"""A CalcJob that selects frames: a selection from many frames takes minutes and would block a daemon worker."""
+"""A CalcJob that selects frames. With many frames, this takes minutes and would block a daemon worker."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from aiida_mlip_autopipe.sampling.trajectories_file import write_features, write
 
 
 class SelectionCalculation(CalculatorJob):
-    """Runs ``python -m aiida_mlip_autopipe.sampling job.json`` with the given code.
+    """Runs ``python -m aiida_mlip_autopipe.sampling job.json`` with the input ``code``.
 
     It has the same inputs and outputs as the calcfunction `select_frames`, and the nodes have the same content.
     """
@@ -42,7 +42,7 @@ class SelectionCalculation(CalculatorJob):
         spec.input('random_seed', valid_type=orm.Int, help="The campaign's random seed.")
         spec.input('groups', valid_type=orm.Dict, help='The parent of each seed, by its id.')
         spec.input('kinds', valid_type=orm.Dict, help='The kind of each seed, by its id.')
-        spec.input('stage_version', valid_type=orm.Str, help='Version of the science of the sampling.')
+        spec.input('stage_version', valid_type=orm.Str, help='Version of the sampling; raised when its results change.')
         spec.input(
             'reference_dataset', valid_type=DatasetData, required=False, help='Structures that the dataset extends.'
         )

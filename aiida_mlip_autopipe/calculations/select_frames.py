@@ -39,12 +39,12 @@ def select_frames(
     kinds
         The kind of each seed, by its id.
     stage_version
-        Version of the science of this function.
+        Version of this function; raised when its results change.
     reference_dataset
         Existing structures that the dataset extends.
     **nodes
         The namespaces ``legs`` (the frames), ``evaluations`` (those of a committee) and ``descriptors`` (those computed
-        by jobs). Their labels have no meaning: each node stores the ids of its trajectories.
+        by jobs). The labels of the links have no meaning: each node stores the ids of its trajectories.
 
     Returns
     -------

@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.data.model import ModelData
 
 
 class SelfTestCalculation(CalcJob):
-    """Runs ``python -m aiida_mlip_autopipe.exploration --self-test`` with the given code."""
+    """Runs ``python -m aiida_mlip_autopipe.exploration --self-test`` with the input ``code``."""
 
     SETTINGS_FILE = 'calculator.json'
     REPORT_FILE = 'self_test.json'

@@ -13,8 +13,8 @@ from aiida.engine import CalcJob, CalcJobProcessSpec
 from aiida_mlip_autopipe.calculations.job import define_failures
 from aiida_mlip_autopipe.data.stash import LOG_FILE, REPORT_FILE, stash_folder
 
-# A shell script, because a container of the exploration's code sees neither folder. Only the part of the file that the
-# result of its job covers is copied. An incomplete copy has another name than a complete one.
+# This is a shell script, because a container of the exploration's code would see neither folder. It copies only the
+# part of the file that the result of the exploration job covers. The copy has a temporary name until it is complete.
 SCRIPT = """\
 set -u
 fail() {
@@ -38,7 +38,7 @@ echo "$copied" >"$report"
 
 
 class StashCalculation(CalcJob):
-    """Copies the full trajectory of an exploration job to another folder, and verifies original and copy."""
+    """Copies the full trajectory of an exploration job to another folder, and verifies the original and the copy."""
 
     SCRIPT_FILE = 'stash.sh'
 

@@ -1,4 +1,4 @@
-"""Validators of ports, which apply the checks of a config file to processes submitted without one."""
+"""Validators of ports. They apply the checks of a config file to processes that are submitted without one."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from aiida_mlip_autopipe.jobs.contract import Job
 from aiida_mlip_autopipe.jobs.environment import Environment
 
 Validator = Callable[[Any, Any], str | None]
-"""Returns the errors of the value of a port, one per line; None if there is none."""
+"""Returns the errors in the value of a port, one per line; None if there are none."""
 
 Sha256 = Annotated[str, Field(pattern='^[0-9a-f]{64}$')]
-# Required and optional inputs in the namespace of a code.
+# The required and the optional inputs in the namespace of a code, and the inputs in its namespace ``stash``.
 CODE = ('code', 'calculator', 'environment', 'options')
 OPTIONAL = ('model', 'image_sha256', 'stash')
 STASH = ('folder', 'options')
@@ -41,7 +41,7 @@ class RequiredDescriptor(Settings):
     descriptor: AnyDescriptor
 
 
-def guard(namespace: PortNamespace, ports: Mapping[str, Validator], together: Validator | None = None) -> None:
+def guard(namespace: PortNamespace, ports: Mapping[str, Validator], combined: Validator | None = None) -> None:
     """Set the validators of ports.
 
     Parameters
@@ -50,13 +50,13 @@ def guard(namespace: PortNamespace, ports: Mapping[str, Validator], together: Va
         The ports of a process.
     ports
         The validator of each port, by its name.
-    together
+    combined
         Checks combinations of inputs; runs after the existing validator of the namespace.
     """
     for name, validator in ports.items():
         namespace[name].validator = validator
-    if together is not None:
-        namespace.validator = _all_of(namespace.validator, together)
+    if combined is not None:
+        namespace.validator = _all_of(namespace.validator, combined)
 
 
 def validate_as(name: str, annotation: Any) -> Validator:
@@ -76,7 +76,7 @@ def validate_as(name: str, annotation: Any) -> Validator:
         try:
             model.model_validate(data)
         except ValidationError as error:
-            return _lines(str(fault) for fault in faults_of(error, data, model))
+            return _join_lines(str(fault) for fault in faults_of(error, data, model))
         return None
 
     return validate
@@ -140,7 +140,7 @@ def exploration(*, of_one_seed: bool) -> Validator:
         if interval is not None and interval > settings.total_steps:
             allowed = f'must be at most {settings.total_steps}, the number of steps of the run'
             found.append(f'full_trajectory_interval: got {interval}; {allowed}')
-        return _lines(found)
+        return _join_lines(found)
 
     return validate
 
@@ -157,7 +157,7 @@ def descriptors_job(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str 
             found.append('calculator: missing; a learned descriptor needs its calculator')
         if 'pca' in inputs:
             found.append('pca: got a pca of learned descriptors; only the kind soap supports it')
-    return _lines(found)
+    return _join_lines(found)
 
 
 def selection(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
@@ -169,16 +169,16 @@ def selection(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None
     settings = inputs['settings'].get_dict()
     if settings.get('reference_dataset') is not None:
         found.append('settings.reference_dataset: pass it as the input reference_dataset')
-    return _lines(found)
+    return _join_lines(found)
 
 
 def descriptors_work_chain(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
     """Refuse inputs without frames, and learned descriptors without a calculator."""
     found = [] if inputs.get('legs') else ['legs: missing; there are no frames to describe']
-    kinds = {asked['descriptor'].get('kind') for asked in inputs['descriptors'].get_list()}
+    kinds = {request['descriptor'].get('kind') for request in inputs['descriptors'].get_list()}
     if 'learned' in kinds and 'calculator' not in inputs['job']:
         found.append('job.calculator: missing; a learned descriptor needs its calculator')
-    return _lines(found)
+    return _join_lines(found)
 
 
 def pca(node: orm.ArrayData, port: Any) -> str | None:
@@ -202,9 +202,9 @@ def codes(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
         missing += [f'{name}: not an input of a code' for name in one if name not in CODE + OPTIONAL]
         stash = one.get('stash', dict.fromkeys(STASH))
         missing += [f'stash.{name}: missing; every copy needs it' for name in STASH if name not in stash]
-        faults = _lines([*missing, _environment(one['environment'], None) if 'environment' in one else None])
+        faults = _join_lines([*missing, _environment(one['environment'], None) if 'environment' in one else None])
         found += [f'codes.{key}.{fault}' for fault in (faults or calculator(one, one) or '').splitlines()]
-    return _lines(found)
+    return _join_lines(found)
 
 
 def dataset(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
@@ -218,7 +218,7 @@ def dataset(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
     if 'committee' not in inputs:
         places = disagreement_places(inputs['sampling'].get_dict())
         found += [f"{place}: got 'disagreement', which needs a committee" for place in places]
-    return _lines(found)
+    return _join_lines(found)
 
 
 def _merge_separate_inputs(
@@ -226,19 +226,19 @@ def _merge_separate_inputs(
 ) -> tuple[dict[str, Any], str | None]:
     """Return settings merged with the fields that have separate ports, and an error for each duplicate field."""
     data, separate = content(inputs[name]), model.model_fields.keys() & set(namespace)
-    twice = sorted(separate & data.keys())
-    faults = [f'{name}.{field}: got {data[field]!r}; pass it as the input {field}' for field in twice]
-    return data | {field: content(inputs[field]) for field in separate & inputs.keys()}, _lines(faults)
+    duplicates = sorted(separate & data.keys())
+    faults = [f'{name}.{field}: got {data[field]!r}; pass it as the input {field}' for field in duplicates]
+    return data | {field: content(inputs[field]) for field in separate & inputs.keys()}, _join_lines(faults)
 
 
 def _all_of(*validators: Validator | None) -> Validator:
     def validate(value: Any, port: Any) -> str | None:
-        return _lines(validator(value, port) for validator in validators if validator is not None)
+        return _join_lines(validator(value, port) for validator in validators if validator is not None)
 
     return validate
 
 
-def _lines(faults: Iterable[str | None]) -> str | None:
+def _join_lines(faults: Iterable[str | None]) -> str | None:
     return '\n'.join(fault for fault in faults if fault) or None
 
 

@@ -52,7 +52,7 @@ class CampaignAccount:
     n_frames_explored, n_frames_independent
         Frames that were stored, and how many of them are statistically independent by energy; None if unknown.
     n_frames_discarded_by_reason
-        How many frames were not candidates, by reason.
+        How many frames were discarded, by reason.
     n_frames_candidate, n_frames_selected
         Frames that could be selected, and frames that were selected.
     n_jobs
@@ -92,7 +92,7 @@ def read_account(campaign: orm.WorkChainNode) -> CampaignAccount:
     results = [job.outputs.result.get_dict() for job in jobs if _explores(job) and 'result' in job.outputs]
     generated = merge_reports(report.get_dict() for report in campaign.outputs.generation_reports.values())
     selection = campaign.outputs.selection_report.get_dict()
-    # A run that is shorter than the correlation time of its energy has no such number.
+    # The number is unknown for a run that is shorter than the correlation time of its energy.
     independent = [n for result in results if (n := result['statistics'].get('n_independent_frames')) is not None]
     return CampaignAccount(
         n_seeds_requested=generated['requested'],

@@ -33,7 +33,7 @@ class Cleaned:
 def clean_campaign(campaign: orm.WorkChainNode, *, force: bool = False) -> Cleaned:
     """Remove the folders of the jobs of a campaign that have ended.
 
-    Retrieved files are kept. So are the folders of jobs that still run, and of another campaign's jobs that this
+    Retrieved files are kept. So are the folders of jobs that still run, and those of jobs of another campaign that this
     campaign took from the cache.
 
     Parameters
@@ -41,7 +41,7 @@ def clean_campaign(campaign: orm.WorkChainNode, *, force: bool = False) -> Clean
     campaign
         The campaign.
     force
-        Whether folders with the only copy of a full trajectory are removed too.
+        Whether to also remove folders that contain the only copy of a full trajectory.
     """
     trajectories = [] if force else find_full_trajectories(campaign)
     only_copies = {trajectory.job: trajectory for trajectory in trajectories if not trajectory.is_stashed}

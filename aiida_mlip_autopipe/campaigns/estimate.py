@@ -26,7 +26,7 @@ class Estimate:
     Attributes
     ----------
     n_seeds, n_jobs
-        How many seeds there are, and how many jobs if no exploration needs a second leg.
+        The number of seeds, and the number of jobs if no exploration needs a second leg.
     mean_atoms
         Mean number of atoms of the first seeds.
     force_calls, n_frames
@@ -83,7 +83,7 @@ def plan_campaign(config: CampaignConfig) -> Plan:
         If a code does not exist or lacks its model, a query to a database has no answer, or a seed cannot be made.
     """
     codes = job_codes(config)
-    # Called for its errors; the result is not needed.
+    # Called only for the errors that it raises.
     committee_code(config)
     concurrent_jobs = max_concurrent_jobs(config.execution, codes)
     return Plan(
@@ -99,7 +99,7 @@ def plan_campaign(config: CampaignConfig) -> Plan:
 def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
     """Estimate a campaign from its config.
 
-    Several codes are assumed to explore the same number of seeds each, which they do on average.
+    All codes are assumed to explore the same number of seeds, as they do on average.
 
     Parameters
     ----------

@@ -34,9 +34,9 @@ class FoundTrajectory:
     is_stashed
         Whether there is a copy.
     is_removed
-        Whether it was removed with the folder of its job, without a copy.
+        Whether the file was removed with the folder of its job and has no copy.
     why_not
-        Why copying failed; empty if it did not.
+        Why it could not be copied; empty if there was no failure.
     """
 
     job: int
@@ -116,7 +116,7 @@ def _find_jobs(campaign: orm.WorkChainNode) -> list[int]:
 def _locate(
     pk: int, result: dict[str, Any], folder: orm.RemoteData, computer: str, copies: list[orm.CalcJobNode]
 ) -> FoundTrajectory:
-    told = FullTrajectory(**result['full_trajectory'])
+    record = FullTrajectory(**result['full_trajectory'])
     complete = [copy for copy in copies if copy.is_finished_ok]
     where = complete[-1].outputs.stashed.target_basepath if complete else folder.get_remote_path()
     ended = [copy for copy in copies if copy.is_terminated]
@@ -124,9 +124,9 @@ def _locate(
     return FoundTrajectory(
         job=pk,
         seed_id=result['seed_id'],
-        told=told,
+        told=record,
         computer=computer,
-        path=str(PurePosixPath(where, told.file)),
+        path=str(PurePosixPath(where, record.file)),
         is_stashed=bool(complete),
         is_removed=folder.is_cleaned and not complete,
         why_not=why_not,

@@ -76,7 +76,7 @@ class Progress:
     paused
         Paused jobs, which wait for the user.
     warnings
-        Where the selection differs from what was requested.
+        Warnings about the selection, where it differs from the request.
     failure
         Why the campaign failed; None if it did not.
     """
@@ -118,11 +118,11 @@ def read_progress(campaign: orm.WorkChainNode) -> Progress:
         n_succeeded=n_succeeded,
         n_failed=n_ended - n_succeeded,
         n_running=len(explorations) - n_ended,
-        # In later stages, seeds without an exploration are not waiting: they were left out as duplicates.
+        # In later stages, seeds without an exploration are not waiting: they were left out, for example as duplicates.
         n_waiting=max(n_seeds - len(explorations), 0) if stage in ('generation', 'exploration') else 0,
         rate_per_hour=rate,
         remaining_s=None if rate is None else (n_seeds - n_ended) / rate * 3600,
-        # Not only explorations have jobs: the description of the frames and the selection have them too.
+        # The descriptors and the selection may have jobs, too.
         paused=tuple(
             find_paused([campaign.pk, *(node.pk for node in campaign.called if isinstance(node, orm.WorkChainNode))])
         ),
@@ -147,7 +147,7 @@ def watch_campaign(campaign: orm.WorkChainNode, poll_s: float = POLL_S) -> Itera
         Time between two polls, in seconds.
     """
     while True:
-        # Checked before the progress is read, so that the last progress is from after the end.
+        # Checked before the progress is read, so that the last progress was read after the end.
         ended = campaign.is_terminated
         yield read_progress(campaign)
         if ended:
@@ -155,13 +155,13 @@ def watch_campaign(campaign: orm.WorkChainNode, poll_s: float = POLL_S) -> Itera
         time.sleep(poll_s)
 
 
-def refuse_failed(progress: Progress) -> None:
+def raise_if_failed(progress: Progress) -> None:
     """Raise an error if a campaign has failed.
 
     Raises
     ------
     AutopipeError
-        If the campaign has failed; the message has the reason.
+        If the campaign has failed; the message contains the reason.
     """
     if progress.failure is not None:
         raise AutopipeError(

@@ -1,4 +1,4 @@
-"""Register codes on any computer, after a self-test that runs as a job there."""
+"""Register codes on any computer after a self-test, which runs there as a job."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Program:
     computer
         The computer.
     python
-        The interpreter on the computer, or in the image; None for the one of an image from ``containers/``.
+        The interpreter on the computer or in the image; None for that of an image from ``containers/``.
     image
         The file of the image on the computer; None for an environment without an image. Paths may begin with ``~/``.
     prepend_text
@@ -82,7 +82,7 @@ def register_code(
     Raises
     ------
     AutopipeError
-        If the self-test fails; then a new code gets another label and is hidden.
+        If the self-test fails. A new code is then hidden and gets another label.
     """
     CALCULATORS.load(kind)
     resources = resources or JobResources()
@@ -170,7 +170,7 @@ def _settings(kind: str, model: str | None) -> dict[str, Any]:
 def _hide(code: orm.InstalledCode, before: orm.AbstractCode | None) -> None:
     """Hide a code that failed its self-test, and give its label back to the previous code.
 
-    The code is not deleted: SQLite would give its pk to another node, which a running daemon would take for the code.
+    The code is not deleted: SQLite would reuse its pk, and a running daemon would mistake the new node for the code.
     """
     label = code.label
     code.label = f'{label}-failed-{code.pk}'

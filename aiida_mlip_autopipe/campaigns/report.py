@@ -140,15 +140,15 @@ class _Sources:
 
 
 def selection_warnings(report: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
-    """Return the warnings of the selection, and one if the reference dataset has labels of another source."""
+    """Return the warnings of the selection, and one if the labels of the reference dataset come from another source."""
     own = {str(row.key_value_pairs['label_source']) for row in rows}
     others = sorted(set(report.get('reference_label_sources', ())) - own)
     if not others:
         return list(report['warnings'])
     return [
         *report['warnings'],
-        f'the reference dataset has labels of {", ".join(others)}, this dataset of {", ".join(sorted(own))}: the two '
-        'cannot be merged, and a model cannot be trained on both',
+        f'the labels of the reference dataset come from {", ".join(others)}, those of this dataset from '
+        f'{", ".join(sorted(own))}: do not merge the two or train a model on both',
     ]
 
 

@@ -16,7 +16,7 @@ PLAY_TIMEOUT_S = 30
 
 @dataclass(frozen=True)
 class Resumed:
-    """The actions that resumed a campaign.
+    """What was done to resume a campaign.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The self-test of a code: a process if the code is on this machine, else a job."""
+"""The self-tests of codes. A test runs as a process if the code is on this machine, and as a job otherwise."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from aiida_mlip_autopipe.installation.profile import ensure_daemon
 from aiida_mlip_autopipe.jobs.contract import CONTRACT_VERSION
 from aiida_mlip_autopipe.jobs.environment import Difference, Environment, compare_environments, self_test_command
 from aiida_mlip_autopipe.workflows.inputs.codes import (
-    are_learned,
     committee_code,
     descriptor_code,
     job_codes,
     job_options,
     user_python_path,
+    uses_learned_descriptors,
 )
 from aiida_mlip_autopipe.workflows.inputs.job_code import OF_THE_MODEL
 from aiida_mlip_autopipe.workflows.inputs.models import model_node
@@ -122,10 +122,15 @@ def find_trials(code: orm.AbstractCode, config: CampaignConfig | None) -> list[T
     """
     if config is not None:
         explorers = job_codes(config)
-        further = [committee_code(config), descriptor_code(config, explorers) if are_learned(config) else None]
+        further = [
+            committee_code(config),
+            descriptor_code(config, explorers) if uses_learned_descriptors(config) else None,
+        ]
         job_codes_here = [one for one in (*explorers, *further) if one is not None and one.code.pk == code.pk]
         if not job_codes_here:
-            raise AutopipeError(Code.CODE_WITHOUT_CALCULATOR, f'no calculator in the config uses {code.full_label}')
+            raise AutopipeError(
+                Code.CODE_WITHOUT_CALCULATOR, f'no calculator in the config uses the code {code.full_label}'
+            )
         # The self-test chooses the device.
         return [(one.calculator.model_dump(mode='json', exclude={'device'}), one.resources) for one in job_codes_here]
     trials = [(test['calculator'], JobResources(**test['resources'])) for test in stored_tests(code)]
@@ -161,8 +166,8 @@ def record_self_test(
     AutopipeError
         If the test fails.
     """
-    on_site = is_local(code)
-    report = self_test(calculator, code) if on_site else run_self_test_job(code, calculator, launch, resources)
+    runs_here = is_local(code)
+    report = self_test(calculator, code) if runs_here else run_self_test_job(code, calculator, launch, resources)
     check_report(report, code.base.extras.get(IMAGE_SHA256, None))
     store_self_test(code, calculator, report, resources.model_dump(mode='json'))
     return report
@@ -176,7 +181,7 @@ def run_self_test_job(
     Raises
     ------
     AutopipeError
-        If it fails; the message has the reason and the folder of the job.
+        If it fails; the message contains the reason and the folder of the job.
     """
     builder = SelfTestCalculation.get_builder()
     builder.code = code
@@ -213,7 +218,7 @@ def _place_model(calculator: dict[str, Any], code: orm.AbstractCode) -> ModelDat
     if CALCULATORS.make(parsed).uses_shipped_model:
         # The code has the shipped model, and the self-test computes its sha256.
         return None
-    model = model_node(parsed, code, try_it=False)
+    model = model_node(parsed, code, test_file=False)
     if model is not None:
         ensure_placed(model, code, Path(calculator['model']).expanduser())
     return model

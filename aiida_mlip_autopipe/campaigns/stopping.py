@@ -30,7 +30,7 @@ class Stopped:
     Attributes
     ----------
     n_asked
-        Running jobs that stopped when they were asked to.
+        Running jobs that stopped on request.
     n_killed
         Jobs that were killed, because they had not started, were paused, or did not stop in time.
     """
@@ -61,7 +61,7 @@ def stop_campaign(campaign: orm.WorkChainNode, wait_s: float) -> Stopped:
     deadline = time.monotonic() + wait_s
     asked: set[int] = set()
     killed: set[int] = set()
-    # While some jobs are asked to stop, others may start or be submitted.
+    # While this loop asks jobs to stop, others may start or be submitted.
     while not campaign.is_terminated and time.monotonic() < deadline:
         jobs = [job for job in _active_jobs(campaign) if job.pk not in asked | killed]
         running = [job for job in jobs if job.get_scheduler_state() is JobState.RUNNING and not job.paused]

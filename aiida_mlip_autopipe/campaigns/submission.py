@@ -1,4 +1,4 @@
-"""Submit a campaign: the only way from a config to a running work chain."""
+"""Submit a campaign. No other module of the package submits a config to the daemon."""
 
 from __future__ import annotations
 
@@ -39,13 +39,14 @@ def submit_campaign(config: CampaignConfig, tell: Callable[[str], None]) -> Subm
     config
         The campaign.
     tell
-        Called with a message when the daemon was started, when the environment of a code has changed, and when a model
-        was copied to a computer.
+        Called with a message if the daemon was started, if the environment of a code has changed, and if a model was
+        copied to a computer.
 
     Raises
     ------
     AutopipeError
-        If the daemon does not start, or as in `DatasetWorkChain.get_builder_from_config`. Nothing is submitted then.
+        If the daemon does not start, or for the reasons of `DatasetWorkChain.get_builder_from_config`. Nothing is
+        submitted then.
     """
     # First, because copying a model to another machine needs the broker, which the daemon starts.
     if ensure_daemon():

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from aiida_mlip_autopipe.campaigns.progress import Progress, refuse_failed, watch_campaign
+from aiida_mlip_autopipe.campaigns.progress import Progress, raise_if_failed, watch_campaign
 from aiida_mlip_autopipe.cli.console import console
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def follow_campaign(campaign: WorkChainNode) -> None:
             f"the campaign continues; follow it with 'mlip-autopipe status {campaign.pk} --follow'", style='yellow'
         )
         raise typer.Exit(130) from None
-    refuse_failed(last)
+    raise_if_failed(last)
 
 
 def describe(progress: Progress) -> RenderableType:

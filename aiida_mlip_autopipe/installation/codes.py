@@ -27,16 +27,16 @@ IMAGE_SHA256 = 'mlip_autopipe_image_sha256'
 SELF_TEST = 'mlip_autopipe_self_test'
 """Extra of a code: the result of its last self-test."""
 ENVIRONMENTS = 'mlip_autopipe_environments'
-"""Extra of a code: by `environment_key`, the record of its environment and the settings of the self-test."""
+"""Extra of a code: the records of its environment and the settings of the self-tests, by `environment_key`."""
 TESTED_MODELS = 'mlip_autopipe_models'
 """Extra of a code: the models that its self-tests loaded, by sha256."""
 
 RECORDED = 'recorded'
-"""Key in these extras: the time of the self-test, since a database does not preserve the order of the entries."""
+"""Key in these extras: the time of the self-test. A database does not preserve the order of the entries."""
 
 
 def code_label(kind: str) -> str:
-    """Return the label of the code that runs a calculator in an environment of this machine."""
+    """Return the label of the code that runs a calculator."""
     return f'autopipe-{kind}'
 
 
@@ -116,9 +116,9 @@ def run_self_test(kind: str, python: str = sys.executable, model: str | None = N
     Raises
     ------
     AutopipeError
-        If it fails; the message has the reason.
+        If it fails; the message contains the reason.
     """
-    return _test(self_test_settings(kind, model), [python], python)
+    return _run_test(self_test_settings(kind, model), [python], python)
 
 
 def self_test_settings(kind: str, model: str | None = None) -> dict[str, Any]:
@@ -132,10 +132,10 @@ def self_test(calculator: dict[str, Any], code: orm.AbstractCode) -> dict[str, A
     Raises
     ------
     AutopipeError
-        If it fails; the message has the reason.
+        If it fails; the message contains the reason.
     """
     with TemporaryDirectory() as folder:
-        return _test(calculator, _start(code), code.full_label, folder)
+        return _run_test(calculator, _start_command(code), code.full_label, folder)
 
 
 def read_code_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Environment:
@@ -153,9 +153,9 @@ def read_code_environment(code: orm.AbstractCode, calculator: dict[str, Any]) ->
     AutopipeError
         If the code does not run, or a module in the settings does not exist.
     """
-    # In an empty folder: a job cannot import modules from the user's working directory either.
+    # Run in an empty folder, because a job cannot import modules from the user's working directory either.
     with TemporaryDirectory() as folder:
-        done = _run([*_start(code), *RUNNER, '--environment', json.dumps(calculator)], code.full_label, folder)
+        done = _run([*_start_command(code), *RUNNER, '--environment', json.dumps(calculator)], code.full_label, folder)
     try:
         return Environment.model_validate_json(done.stdout)
     except ValueError as error:
@@ -178,14 +178,14 @@ def store_self_test(
         tested = {name: report[name] for name in ('elements', 'cutoff_A')}
         tested |= {'name': report['model_name'], 'shipped': report['model_is_shipped'], 'versions': report['versions']}
         tested[RECORDED] = timezone.now().isoformat()
-        code.base.extras.set(TESTED_MODELS, {**models_tested(code), report['model_sha256']: tested})
+        code.base.extras.set(TESTED_MODELS, {**tested_models(code), report['model_sha256']: tested})
     test = {'environment': report['environment'], 'calculator': calculator, 'resources': resources or {}}
     test[RECORDED] = timezone.now().isoformat()
     kept = code.base.extras.get(ENVIRONMENTS, {})
     code.base.extras.set(ENVIRONMENTS, {**kept, environment_key(calculator): test})
 
 
-def models_tested(code: orm.AbstractCode) -> dict[str, dict[str, Any]]:
+def tested_models(code: orm.AbstractCode) -> dict[str, dict[str, Any]]:
     """Return the models that the self-tests of a code loaded, by sha256.
 
     Each entry has the ``name`` of the model, whether it is ``shipped``, its ``elements`` (symbols) and ``cutoff_A`` (Å)
@@ -196,7 +196,7 @@ def models_tested(code: orm.AbstractCode) -> dict[str, dict[str, Any]]:
 
 
 def store_environment(code: orm.AbstractCode, calculator: dict[str, Any], environment: Environment) -> None:
-    """Replace the environment record of a code for a calculator, which must exist."""
+    """Replace the environment record of a code for a calculator. The code must already have one."""
     kept = code.base.extras.get(ENVIRONMENTS)
     key = environment_key(calculator)
     test = {**kept[key], 'environment': environment.model_dump(mode='json'), RECORDED: timezone.now().isoformat()}
@@ -209,20 +209,20 @@ def stored_tests(code: orm.AbstractCode) -> list[dict[str, Any]]:
 
 
 def stored_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Environment | None:
-    """Return the environment record of a code for a calculator; without a calculator, its newest record; or None."""
+    """Return the record of a code for a calculator; its newest record without a calculator; None if it has none."""
     kept = code.base.extras.get(ENVIRONMENTS, {})
     newest = max(kept.values(), key=lambda test: test[RECORDED], default=None)
     test = kept.get(environment_key(calculator)) if calculator else newest
     return None if test is None else Environment.model_validate(test['environment'])
 
 
-def _start(code: orm.AbstractCode) -> list[str]:
+def _start_command(code: orm.AbstractCode) -> list[str]:
     """Return the command that runs the prepended lines of a local code and then starts its interpreter."""
     lines = '\n'.join(['{', ':', code.computer.get_prepend_text(), code.prepend_text, '} >&2', 'exec "$@"'])
     return ['bash', '-c', lines, 'bash', str(code.filepath_executable)]
 
 
-def _test(calculator: dict[str, Any], start: list[str], where: str, folder: str | None = None) -> dict[str, Any]:
+def _run_test(calculator: dict[str, Any], start: list[str], where: str, folder: str | None = None) -> dict[str, Any]:
     done = _run([*start, *RUNNER, '--self-test', json.dumps(calculator)], where, folder)
     try:
         report: dict[str, Any] = json.loads(done.stdout)
@@ -267,8 +267,8 @@ def list_codes() -> list[tuple[orm.AbstractCode, dict[str, Any]]]:
 
 
 def find_codes() -> list[orm.AbstractCode]:
-    """Return the codes of the profile in the order in which they were created, without the hidden ones."""
-    # A query of AiiDA for `AbstractCode` returns nodes of every type.
+    """Return the codes of the profile that are not hidden, in the order of their creation."""
+    # An AiiDA query for `AbstractCode` returns nodes of all types.
     query = orm.QueryBuilder().append([orm.InstalledCode, orm.ContainerizedCode, orm.PortableCode], tag='code')
     query.order_by({'code': {'id': 'asc'}})
     return [code for code in query.all(flat=True) if not code.is_hidden]

@@ -1,4 +1,4 @@
-"""The computers that jobs run on: add, configure and test them, and explain the errors of a test."""
+"""Add, configure and test the computers on which jobs run, and explain the errors of a test."""
 
 from __future__ import annotations
 
@@ -55,15 +55,16 @@ def load_computer(label: str) -> orm.Computer:
     Raises
     ------
     AutopipeError
-        If it does not exist, or is not configured; the message lists the existing ones.
+        If it does not exist (the message lists the existing ones) or is not configured.
     """
     try:
         computer = orm.load_computer(label)
     except NotExistent as error:
         known = sorted(orm.QueryBuilder().append(orm.Computer, project='label').all(flat=True))
-        hint = f'the computers are {", ".join(known)}' if known else 'the profile has none'
+        hint = f'the computers are {", ".join(known)}' if known else 'the profile has no computers'
         raise AutopipeError(
-            Code.COMPUTER_MISSING, f"no computer {label!r}; {hint}; add it with 'mlip-autopipe computer add {label}'"
+            Code.COMPUTER_MISSING,
+            f"there is no computer {label!r}; {hint}; add it with 'mlip-autopipe computer add {label}'",
         ) from error
     if not computer.is_configured:
         raise AutopipeError(
@@ -146,7 +147,7 @@ def _configure(computer: orm.Computer, site: Site) -> None:
 
 
 def _test_computer(computer: orm.Computer, site: Site) -> Iterator[AutopipeError]:
-    """Create the work directory, run the tests that AiiDA has for computers, and yield an error for each failure."""
+    """Create the work directory, run AiiDA's tests of a computer, and yield an error for each failure."""
     from aiida_mlip_autopipe.aiida_internals import check_computer
 
     authinfo = computer.get_authinfo(orm.User.collection.get_default())
@@ -230,7 +231,7 @@ def explain(message: str, site: Site) -> AutopipeError:
         (
             Code.LOGIN_OUTPUT,
             'unexpected|spurious|output',
-            f'the login scripts of {site.host} print text, which AiiDA cannot tell from the output of commands: '
+            f'the login scripts of {site.host} print text, which AiiDA cannot distinguish from the output of commands: '
             'change ~/.bashrc there so that it prints in interactive shells only',
         ),
     )

@@ -1,4 +1,4 @@
-"""Environments of calculators on this machine, and the images that are built on it."""
+"""The environments of calculators on this machine, and the images that are built on it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def install_environment(
     Raises
     ------
     AutopipeError
-        If the environment cannot be created, or pip fails; the message has the last line of the output.
+        If the environment cannot be created or pip fails; the message contains the last line of the output.
     """
     extra = CALCULATORS.load(kind).extra
     data = Path(os.environ.get('XDG_DATA_HOME') or Path.home() / '.local' / 'share')

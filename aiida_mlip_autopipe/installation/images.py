@@ -1,4 +1,4 @@
-"""Apptainer images: how a job runs in one, and how its sha256 is verified."""
+"""Apptainer images: how jobs run in them, and how their sha256 is computed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ autopipe_sha256() {
 
 
 def engine_command(model_folder: str) -> str:
-    """Return the command that starts Apptainer with the job's folder and the models, but without packages of the home.
+    """Return the command that starts Apptainer with the job's folder and the models, but without the user's packages.
 
     AiiDA splits the command at spaces and quotes each word. The computer must use double quotes, in which the shell
     expands ``$PWD``.

@@ -20,7 +20,7 @@ def ensure_profile(name: str | None) -> tuple[Profile, bool]:
     Parameters
     ----------
     name
-        The name; by default that in the environment variable ``AIIDA_PROFILE``, or ``mlip-autopipe``. A new profile
+        The name; by default the environment variable ``AIIDA_PROFILE``, or ``mlip-autopipe``. A new profile
         becomes AiiDA's default only if it is the first. Other profiles are not changed.
 
     Returns
@@ -58,8 +58,8 @@ def open_profile(name: str | None) -> Profile:
     Parameters
     ----------
     name
-        The name; by default that in the environment variable ``AIIDA_PROFILE``, then ``mlip-autopipe`` if it exists,
-        then AiiDA's default profile.
+        The name; by default the environment variable ``AIIDA_PROFILE``, then ``mlip-autopipe`` if it exists, then
+        AiiDA's default profile.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def open_profile(name: str | None) -> Profile:
         raise AutopipeError(Code.PROFILE_MISSING, "no AiiDA profile exists; create one with 'mlip-autopipe setup'")
     if chosen not in names:
         hint = f'the profiles are {", ".join(names)}' if names else "create one with 'mlip-autopipe setup'"
-        raise AutopipeError(Code.PROFILE_MISSING, f'no AiiDA profile {chosen!r}; {hint}')
+        raise AutopipeError(Code.PROFILE_MISSING, f'there is no AiiDA profile {chosen!r}; {hint}')
     return load_profile(chosen)
 
 

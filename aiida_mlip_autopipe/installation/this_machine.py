@@ -65,7 +65,9 @@ class SetUp:
 def set_up(
     kinds: Sequence[str] | None = None, python: str | None = None, model: str | None = None, profile: str | None = None
 ) -> SetUp:
-    """Create the profile, the computer and the codes of this machine. Existing ones are not changed.
+    """Create the profile, the computer and the codes of this machine, unless they exist.
+
+    A code with another interpreter is replaced.
 
     Parameters
     ----------
@@ -81,13 +83,13 @@ def set_up(
     Raises
     ------
     AutopipeError
-        If a self-test fails; then nothing is created.
+        If a self-test fails. Nothing is created then.
     """
     python = python or sys.executable
     reports = {kind: run_self_test(kind, python, model) for kind in kinds or installed_calculators()}
     loaded, profile_created = ensure_profile(profile)
     computer, computer_created = ensure_computer()
-    codes = tuple(_keep_code(computer, kind, python, model, report) for kind, report in reports.items())
+    codes = tuple(_store_tested_code(computer, kind, python, model, report) for kind, report in reports.items())
     return SetUp(loaded.name, profile_created, computer.label, computer_created, codes)
 
 
@@ -114,10 +116,12 @@ def install_calculator(
     """
     python = str(install_environment(kind, folder, requirement, constraint))
     report = run_self_test(kind, python, model)
-    return _keep_code(ensure_computer()[0], kind, python, model, report)
+    return _store_tested_code(ensure_computer()[0], kind, python, model, report)
 
 
-def _keep_code(computer: orm.Computer, kind: str, python: str, model: str | None, report: dict[str, Any]) -> TestedCode:
+def _store_tested_code(
+    computer: orm.Computer, kind: str, python: str, model: str | None, report: dict[str, Any]
+) -> TestedCode:
     code, done = ensure_code(computer, kind, python)
     store_self_test(code, self_test_settings(kind, model), report)
     return TestedCode(code.full_label, done, report)

@@ -78,7 +78,7 @@ class ExplorationParser(JobParser):
         Raises
         ------
         CheckpointError
-            If it is damaged, has other atoms than the seed, or is missing although the next leg needs it.
+            If it is damaged, its atoms are not those of the seed, or it is missing although the next leg needs it.
         """
         path = folder / contract.CHECKPOINT_FILE
         if not path.is_file():
@@ -87,5 +87,5 @@ class ExplorationParser(JobParser):
             return None
         checkpoint = Checkpoint.read(path)
         if not np.array_equal(checkpoint.numbers, self.node.inputs.seed.to_seed().atoms.numbers):
-            raise CheckpointError(Code.CHECKPOINT_UNREADABLE, f'{path.name} has other atoms than the seed')
+            raise CheckpointError(Code.CHECKPOINT_UNREADABLE, f'the atoms in {path.name} are not those of the seed')
         return checkpoint

@@ -1,4 +1,4 @@
-"""The base of the parsers of all jobs. It attaches the result, and then determines the exit code."""
+"""The base class of the parsers of all jobs. It attaches the outputs and then determines the exit code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOG_FILE = 'exploration.log'
 
 
 class JobParser(Parser):
-    """Reads the retrieved files of a job, and never the remote folder."""
+    """Reads the retrieved files of a job, but never the remote folder."""
 
     OUTCOMES: ClassVar[dict[str, str]] = {
         'failed': 'ERROR_RUNNER_RAISED',
@@ -67,20 +67,23 @@ class JobParser(Parser):
             else 'the self-test'
         )
 
-    def _find_cause(self, otherwise: ExitCode, started: bool = False) -> ExitCode | None:
-        """Return the exit code of a job that left no reason. A job that had started did not fail to start."""
+    def _find_cause(self, fallback: ExitCode, started: bool = False) -> ExitCode | None:
+        """Return the exit code of a job that did not record why it ended.
+
+        The fallback is returned if the output shows no known failure, or if the job was cancelled after it had started.
+        """
         if self.node.exit_status:
             # The exit code of the scheduler is more precise (memory, wall time, node failure), and AiiDA keeps it.
             return None
         state = accounting_state(self.node.get_detailed_job_info())
         failure = find_failure(self.node.get_scheduler_stderr(), read_text(self.retrieved, LOG_FILE), state)
         if failure is None or (started and failure.label == 'ERROR_CANCELLED'):
-            return otherwise
+            return fallback
         return getattr(self.exit_codes, failure.label).format(reason=failure.reason)
 
 
 def read_text(retrieved: orm.FolderData, name: str) -> str:
-    """Return the text of a retrieved file, or an empty text if there is no such file."""
+    """Return the text of a retrieved file, or an empty string if there is no such file."""
     try:
         content: str = retrieved.base.repository.get_object_content(name)
     except FileNotFoundError:

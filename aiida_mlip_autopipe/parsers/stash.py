@@ -18,7 +18,7 @@ LABELS = {'original': 'ERROR_ORIGINAL', 'folder': 'ERROR_FOLDER', 'copy': 'ERROR
 
 
 class StashParser(Parser):
-    """Attaches the folder of the copy if its sha256 is the one that the exploration reported."""
+    """Attaches the folder of the copy if the sha256 of the copy is the one that the exploration reported."""
 
     def parse(self, **kwargs: Any) -> ExitCode | None:
         """Attach the folder of the copy; return an exit code unless the copy is verified."""
@@ -34,7 +34,7 @@ class StashParser(Parser):
         word, _, reason = last.partition(': ')
         failure = find_failure(log, self.node.get_scheduler_stderr())
         if word in LABELS and (failure is None or failure.label != 'ERROR_DISK_FULL'):
-            # The shell prints its own message before that line.
+            # The shell prints a message before that line.
             return getattr(self.exit_codes, LABELS[word]).format(reason='; '.join([reason, *before[-1:]]))
         if failure is not None:
             return getattr(self.exit_codes, failure.label).format(reason=failure.reason)

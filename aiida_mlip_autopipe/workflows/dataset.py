@@ -38,12 +38,9 @@ from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 # A calcfunction blocks its daemon worker, so it generates at most this many seeds.
 SEEDS_PER_CHUNK = 100
 
-# The inputs of an exploration that are in the namespace of its code.
-OF_A_CODE = ('code', 'calculator', 'model', 'environment', 'image_sha256')
-
 
 class DatasetWorkChain(ThrottledWorkChain):
-    """Makes a dataset from a config; its outline shows all stages of the program."""
+    """Makes a dataset from a config. The outline shows all stages of the pipeline."""
 
     @classmethod
     def define(cls, spec: WorkChainSpec) -> None:
@@ -107,7 +104,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         # The fingerprints that the next chunk of seeds is compared with.
         self.ctx.fingerprints = {}
         self.ctx.n_lost_selections = 0
-        # All explorations share one node; by default each would store its own.
+        # All explorations share this node. By default, each would store a separate one.
         self.ctx.clean_workdir = orm.Bool(False).store()
 
     # Generation
@@ -206,7 +203,7 @@ class DatasetWorkChain(ThrottledWorkChain):
     # Sampling and storage
 
     def describe_frames(self) -> ToContext | None:
-        """Compute descriptors in jobs, if the sampling needs them and there are many frames."""
+        """Compute the descriptors in jobs if the sampling needs them and there are many frames."""
         min_frames = self.inputs.descriptor_jobs_from
         descriptors = descriptors_for_jobs(self.inputs.sampling.get_dict(), self._n_frames(), min_frames)
         if 'descriptors' not in self.inputs or not descriptors:
@@ -225,7 +222,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         )
 
     def has_no_selection(self) -> bool:
-        """Return whether to select frames: not done yet, or to be repeated because the cluster lost the job."""
+        """Return whether frames must be selected: for the first time, or again because the cluster lost the job."""
         if 'selecting' not in self.ctx:
             return True
         gives_up = self.ctx.n_lost_selections == MAX_LOST or is_asked_to_stop(self.node.pk)
@@ -234,7 +231,7 @@ class DatasetWorkChain(ThrottledWorkChain):
     def select_frames(self) -> ToContext | ExitCode | None:
         """Select the frames of the dataset from all legs, including those of explorations that failed later.
 
-        A job selects from many frames, because this process would block its daemon worker for minutes.
+        If there are many frames, a job selects them, because this process would block its daemon worker for minutes.
         """
         if 'selecting' in self.ctx:
             self.ctx.n_lost_selections += 1
@@ -268,7 +265,7 @@ class DatasetWorkChain(ThrottledWorkChain):
             return ToContext(selecting=self.submit(SelectionCalculation, **job, **inputs))
 
     def keep_selection(self) -> ExitCode | None:
-        """Store the selected frames."""
+        """Output the selection and its report."""
         node = self.ctx.selecting
         if not node.is_finished_ok:
             if is_asked_to_stop(self.node.pk):

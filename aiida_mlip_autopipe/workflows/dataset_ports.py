@@ -18,7 +18,9 @@ def define_inputs(spec: WorkChainSpec) -> None:
     spec.input('config', valid_type=orm.Dict, help='The complete config, for provenance.')
     spec.input('campaign', valid_type=orm.Dict, help='`name` and `config_hash`, which each row records.')
     spec.input('random_seed', valid_type=orm.Int, help='The random seed, from which all random numbers are derived.')
-    spec.input('generation', valid_type=orm.Dict, help='`entries` with keys of files as paths, and `cutoff_A`.')
+    spec.input(
+        'generation', valid_type=orm.Dict, help='`entries`, with keys of `files` instead of paths, and `cutoff_A`.'
+    )
     spec.input_namespace(
         'files', valid_type=orm.SinglefileData, required=False, help="The user's structure files, by key."
     )
@@ -60,14 +62,19 @@ def define_inputs(spec: WorkChainSpec) -> None:
     spec.input('max_iterations', valid_type=orm.Int, help='Maximum number of legs of one exploration.')
     for name, valid_type, text, default in (
         ('n_seeds', int, 'Number of seeds of all entries.', {}),
-        ('descriptor_jobs_from', int, 'Minimum number of frames for descriptors in jobs.', {'default': 0}),
+        (
+            'descriptor_jobs_from',
+            int,
+            'Minimum number of frames for which jobs compute the descriptors.',
+            {'default': 0},
+        ),
         (
             'retry_memory_factor',
             float,
-            'Factor on the memory of a job that ran out of it.',
+            'Factor by which the memory of a job that ran out of it is increased.',
             {'default': 1.0},
         ),
-        ('max_concurrent_jobs', int, 'Maximum number of explorations at a time.', {}),
+        ('max_concurrent_jobs', int, 'Maximum number of explorations that run at the same time.', {}),
         ('min_success_fraction', float, 'Fraction of the explorations that must succeed.', {}),
         ('reuse_finished', bool, 'Reuse finished calculations with equal inputs.', {'default': False}),
     ):

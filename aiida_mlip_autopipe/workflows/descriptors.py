@@ -1,4 +1,4 @@
-"""The work chain that computes the descriptors of a campaign's frames; each job describes many legs."""
+"""The work chain that computes the descriptors of a campaign's frames. Each job describes many legs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 
 # Maximum number of frames per job. With 64 atoms each, the job takes a minute on one core and returns about 20 MB.
 FRAMES_PER_JOB = 10_000
-# Maximum number of atoms per job that describes each atom. It takes half a minute and returns 80 MB in 64 components.
+# Maximum number of atoms per job that describes each atom. It takes half a minute and returns 80 MB for 64 components.
 ENVIRONMENTS_PER_JOB = 320_000
 
 
@@ -35,13 +35,15 @@ class DescriptorsWorkChain(ThrottledWorkChain):
         super().define(spec)
         spec.input_namespace('legs', valid_type=orm.TrajectoryData, help='The frames.')
         spec.input('descriptors', valid_type=orm.List, help='`of` (what to describe) and `descriptor` of each.')
-        spec.input('reference_dataset', valid_type=DatasetData, required=False, help='Structures to describe, too.')
+        spec.input(
+            'reference_dataset', valid_type=DatasetData, required=False, help='Structures to describe in addition.'
+        )
         spec.expose_inputs(
             DescriptorsCalculation,
             namespace='job',
             exclude=('legs', 'reference_dataset', 'descriptor', 'species', 'pca'),
         )
-        spec.input('max_concurrent_jobs', valid_type=int, is_metadata=True, help='Maximum number of jobs at a time.')
+        spec.input('max_concurrent_jobs', valid_type=int, is_metadata=True, help='Maximum number of concurrent jobs.')
         spec.input('reuse_finished', valid_type=bool, is_metadata=True, default=False, help='Take jobs from the cache.')
         validators.guard(spec.inputs, validators.DESCRIPTORS_WORK_CHAIN, validators.descriptors_work_chain)
         spec.output_namespace('descriptors', valid_type=orm.ArrayData, help='The descriptors, for each job.')
@@ -61,7 +63,7 @@ class DescriptorsWorkChain(ThrottledWorkChain):
                 atomic_numbers[symbol] for symbol in self.inputs.reference_dataset.base.attributes.get('elements')
             }
         self.ctx.species = orm.List(sorted(species))
-        # Without the calculator, so that these jobs have the same inputs whether or not learned ones are requested too.
+        # Without the calculator, so that learned descriptors, if requested too, do not change the inputs of these jobs.
         environment = Environment.model_validate(self.inputs.job.environment.get_dict()).without_calculator()
         self.ctx.environment = orm.Dict(environment.model_dump(mode='json'))
         for number, request in enumerate(self.inputs.descriptors.get_list()):
@@ -118,7 +120,7 @@ class DescriptorsWorkChain(ThrottledWorkChain):
             return self.submit(DescriptorsCalculation, inputs)
 
     def gather(self) -> ExitCode | None:
-        """Collect the descriptors of the jobs; fail unless all of them are there."""
+        """Collect the descriptors of the jobs; fail if any are missing."""
         # A stopped campaign submits no further jobs.
         failure = 'stopped by a user' if self.ctx.ended.keys() < self.ctx.plan.keys() else None
         for label, pk in sorted(self.ctx.ended.items()):
@@ -131,7 +133,7 @@ class DescriptorsWorkChain(ThrottledWorkChain):
 
 
 def descriptors_for_jobs(sampling: Mapping[str, Any], n_frames: int, min_frames: int) -> list[dict[str, Any]]:
-    """Return the descriptors that jobs compute for a sampling, without duplicates: ``of`` and ``descriptor``.
+    """Return ``of`` and ``descriptor`` of the descriptors that jobs compute for a sampling, without duplicates.
 
     Parameters
     ----------
@@ -140,7 +142,7 @@ def descriptors_for_jobs(sampling: Mapping[str, Any], n_frames: int, min_frames:
     n_frames
         Number of frames to select from.
     min_frames
-        Minimum number of frames for descriptors in jobs. Jobs always compute learned descriptors.
+        Minimum number of frames for which jobs compute the descriptors. They always compute learned descriptors.
     """
     by_job = [
         {'of': request.of, 'descriptor': request.descriptor}
@@ -150,25 +152,29 @@ def descriptors_for_jobs(sampling: Mapping[str, Any], n_frames: int, min_frames:
     return [one for place, one in enumerate(by_job) if one not in by_job[:place]]
 
 
-def selection_job(describing: Mapping[str, Any]) -> dict[str, Any]:
+def selection_job(descriptor_inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the code and options of a selection job: those of a descriptor job, without a calculator.
 
     Parameters
     ----------
-    describing
+    descriptor_inputs
         The inputs of the descriptor jobs.
     """
-    environment = Environment.model_validate(describing['environment'].get_dict()).without_calculator()
-    options = {**describing['metadata']['options'], 'parser_name': 'mlip_autopipe.select'}
+    environment = Environment.model_validate(descriptor_inputs['environment'].get_dict()).without_calculator()
+    options = {**descriptor_inputs['metadata']['options'], 'parser_name': 'mlip_autopipe.select'}
     return {
-        **{name: describing[name] for name in ('code', 'image_sha256', 'python_path') if name in describing},
+        **{
+            name: descriptor_inputs[name]
+            for name in ('code', 'image_sha256', 'python_path')
+            if name in descriptor_inputs
+        },
         'environment': orm.Dict(environment.model_dump(mode='json')),
         'metadata': {'options': options, 'call_link_label': 'select_frames'},
     }
 
 
 def _chunks(sizes: Mapping[str, int], max_size: int) -> Iterator[list[str]]:
-    """Yield groups of trajectories, by name, up to the maximum size; a larger trajectory forms its own group."""
+    """Yield chunks of trajectories, by name, up to the maximum size. A larger trajectory is a separate chunk."""
     chunk: list[str] = []
     total = 0
     for name, size in sizes.items():

@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.exploration import ExplorationSettings
 from aiida_mlip_autopipe.exploration.dynamics.schedule import Schedule
 from aiida_mlip_autopipe.exploration.job_settings import join_settings
 
-# Inputs in which a run and its continuation may differ. Of the settings, only the phases may.
+# Inputs in which a run and its continuation may differ. Of the settings, only the phases may differ.
 MAY_DIFFER = {'exploration', 'n_steps', 'checkpoint', 'recoveries'}
 
 
@@ -47,14 +47,14 @@ class EarlierLegs:
 
 @dataclass(frozen=True)
 class Search:
-    """The result: the legs to continue, and shorter explorations that only a different schedule excludes."""
+    """The result: the legs to continue, and the shorter explorations that were excluded only by their schedules."""
 
     legs: EarlierLegs | None
     of_other_schedules: list[int]
 
 
 def find_earlier_legs(inputs: Mapping[str, Any]) -> Search:
-    """Find the longest finished exploration with equal inputs that is the beginning of another one, or equal to it.
+    """Find the longest finished exploration with equal inputs that is the beginning of a new one, or equal to it.
 
     If it has fewer steps, all its legs are taken. If it has as many steps, all but the last leg are taken, and the job
     that starts at the same step comes from AiiDA's cache.
@@ -62,7 +62,7 @@ def find_earlier_legs(inputs: Mapping[str, Any]) -> Search:
     Parameters
     ----------
     inputs
-        The inputs of the first job of the other exploration.
+        The inputs of the first job of the new exploration.
     """
     n_steps = inputs['n_steps'].value
     others, settings = _hashes(inputs), inputs['exploration'].get_dict()
@@ -80,11 +80,11 @@ def find_earlier_legs(inputs: Mapping[str, Any]) -> Search:
             continue
         if found < n_steps and 'checkpoint' not in job.outputs:
             continue
-        return Search(_take(exploration, jobs, found < n_steps), [])
+        return Search(_legs_to_continue(exploration, jobs, found < n_steps), [])
     return Search(None, different)
 
 
-def _take(exploration: int, jobs: list[orm.CalcJobNode], is_shorter: bool) -> EarlierLegs | None:
+def _legs_to_continue(exploration: int, jobs: list[orm.CalcJobNode], is_shorter: bool) -> EarlierLegs | None:
     last = jobs[-1]
     recoveries = last.inputs.recoveries if 'recoveries' in last.inputs else None
     if is_shorter:
@@ -95,7 +95,7 @@ def _take(exploration: int, jobs: list[orm.CalcJobNode], is_shorter: bool) -> Ea
 
 
 def _finished_jobs(seed_id: str, n_steps: int) -> Iterator[tuple[int, orm.CalcJobNode]]:
-    """Yield finished explorations of a seed with their last jobs, sorted from longest to shortest, then by age."""
+    """Yield the finished explorations of a seed with their last jobs, the longest first; of equal ones, the oldest."""
     finished_ok = {'attributes.process_state': 'finished', 'attributes.exit_status': 0}
     query = orm.QueryBuilder().append(SeedData, filters={'attributes.seed_id': seed_id}, tag='seed')
     query.append(ExplorationCalculation, with_incoming='seed', filters=finished_ok, project='*', tag='job')

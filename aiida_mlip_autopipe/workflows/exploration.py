@@ -123,7 +123,7 @@ class ExplorationWorkChain(RestartedLegs):
         if (self.ctx.is_finished or exit_code is not None) and 'result' in self.ctx:
             self.out('result', self.ctx.result)
         if exit_code is not None and exit_code.status:
-            # Frames before a failure are candidates like all others, so they are evaluated too.
+            # Frames before a failure are candidates like all others, so the committee evaluates them, too.
             self.ctx.failure, self.ctx.is_finished = exit_code, True
             return None
         return exit_code
@@ -144,11 +144,11 @@ class ExplorationWorkChain(RestartedLegs):
         return orm.load_node(self.ctx.legs[leg - 1])
 
     def has_leg_to_evaluate(self) -> bool:
-        """Return whether there is a committee that has not evaluated all legs."""
+        """Return whether a leg remains to be evaluated by the committee."""
         return 'committee' in self.inputs and bool(self.ctx.legs_to_evaluate) and not self._is_asked_to_stop()
 
     def evaluate_leg(self) -> ToContext:
-        """Evaluate the next leg; only one at a time, so that a seed occupies two slots of a worker."""
+        """Evaluate the next leg. Legs are evaluated one at a time, so that a seed occupies two slots of a worker."""
         leg = self.ctx.legs_to_evaluate[0]
         inputs = self.exposed_inputs(EvaluationCalculation, 'committee')
         inputs.trajectory = self._job_of(leg).outputs.trajectory

@@ -6,7 +6,7 @@ from aiida import orm
 
 from aiida_mlip_autopipe.calculations.job import CalculatorJob
 
-# A job is submitted again at most this many times in a row. Further cancellations are considered intentional.
+# A job is submitted again at most this many times in a row. After that, a cancellation is considered intentional.
 MAX_LOST = 2
 
 

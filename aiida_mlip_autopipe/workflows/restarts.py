@@ -1,4 +1,4 @@
-"""What follows an incomplete leg: a leg from its checkpoint, the same leg again, or the end of the exploration."""
+"""What follows an incomplete leg: a leg that starts from its checkpoint, the same leg again, or the end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
             valid_type=float,
             is_metadata=True,
             default=1.0,
-            help='Factor by which memory is increased, once, after a leg ran out of it; with 1 the exploration fails.',
+            help='Factor by which memory is increased, once, if a leg runs out of it; with 1, the exploration fails.',
         )
         spec.exit_code(403, 'ERROR_NO_PROGRESS', message='A leg used its wall time without completing a step.')
         spec.exit_code(404, 'ERROR_OUT_OF_MEMORY', message='The job ran out of memory; increase execution.memory_MB.')
@@ -89,7 +89,7 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
         ]
     )
     def replace_lost_job(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Submit a job again that was cancelled, was killed before its first checkpoint, or lost its folder."""
+        """Submit again a job that was cancelled, was killed before its first checkpoint, or lost its folder."""
         return self._submit_again(node, self.exit_codes.ERROR_JOBS_LOST)
 
     @process_handler(
@@ -101,11 +101,11 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
         ]
     )
     def replace_unreadable_leg(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Submit a leg with a damaged file again; none of its outputs were kept."""
+        """Submit a leg that left a damaged file again. None of its outputs were kept."""
         return self._submit_again(node, self.exit_codes.ERROR_FILES_UNREADABLE)
 
     def _submit_again(self, node: orm.CalcJobNode, give_up: ExitCode) -> ProcessHandlerReport:
-        """Submit a job again with the same inputs; after too many times in a row, end with an exit code."""
+        """Submit a job again with the same inputs. After too many times in a row, end the exploration."""
         self.ctx.n_lost += 1
         if self.ctx.n_lost > MAX_LOST:
             return ProcessHandlerReport(do_break=True, exit_code=give_up)
@@ -126,7 +126,7 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
 
     @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_SCHEDULER_OUT_OF_MEMORY])
     def increase_memory(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Submit the job once more with more memory, from the last checkpoint; the second time, end the exploration."""
+        """Submit the job again with more memory, from the last checkpoint. The second time, end the exploration."""
         options = self.ctx.inputs.metadata.options
         factor, memory_kB = self.inputs.retry_memory_factor, options.get('max_memory_kb')
         if self.ctx.has_more_memory or factor == 1 or memory_kB is None:

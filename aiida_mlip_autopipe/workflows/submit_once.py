@@ -14,8 +14,8 @@ from aiida_mlip_autopipe.aiida_internals import run_stored_process
 class SubmitOnceWorkChain(WorkChain):
     """A work chain that identifies its children by the labels of their links.
 
-    AiiDA writes a checkpoint after each step. If the worker is killed before, the step runs again and would submit its
-    children a second time. Here it finds the children that it has already submitted.
+    AiiDA writes a checkpoint after each step. If the worker is killed before that, the step runs again and would submit
+    its children a second time. This class finds the children that the step has already submitted.
     """
 
     def submit(self, process: type[Process], inputs: dict[str, Any] | None = None, **kwargs: Any) -> orm.ProcessNode:

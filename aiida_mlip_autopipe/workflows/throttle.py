@@ -79,12 +79,12 @@ class ThrottledWorkChain(EagerWorkChain, SubmitOnceWorkChain):
         return is_asked_to_stop(self.node.pk) or (caller is not None and is_asked_to_stop(caller.pk))
 
     def _count_free_slots(self) -> int:
-        """Return how many children can start now; those with a paused job occupy no slot."""
+        """Return how many children can start now. A child with a paused job occupies no slot."""
         busy = len(self.ctx.running) - len(find_paused(self.ctx.running.values()))
         return min(len(self.ctx.waiting), max(0, self.inputs.max_concurrent_jobs - busy))
 
     def _poll_for_paused(self) -> None:
-        """Poll for slots that paused jobs have freed, while children are waiting."""
+        """While children are waiting, poll for slots that paused jobs have freed."""
         if self._poll_timer is not None:
             self._poll_timer.cancel()
         self._poll_timer = self.loop.call_later(PAUSED_POLL_S, self._fill_slots_of_paused) if self.ctx.waiting else None

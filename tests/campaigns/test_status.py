@@ -5,7 +5,7 @@ import json
 import pytest
 from support.errors import refused
 
-from aiida_mlip_autopipe.campaigns.progress import list_progress, read_progress, refuse_failed, watch_campaign
+from aiida_mlip_autopipe.campaigns.progress import list_progress, raise_if_failed, read_progress, watch_campaign
 from aiida_mlip_autopipe.campaigns.status import read_status
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.plain import to_json
@@ -27,14 +27,14 @@ def test_the_status_of_a_finished_campaign_is_plain_data(tiny_campaign):
     assert (plain['failed_explorations'], plain['full_trajectories']) == ([], None)
 
 
-def test_the_list_has_the_same_progress_and_watching_ends_with_the_campaign(tiny_campaign):
+def test_the_list_shows_the_same_progress_and_watching_ends_with_the_campaign(tiny_campaign):
     progress = read_progress(tiny_campaign)
     assert progress in list_progress()
     assert list(watch_campaign(tiny_campaign)) == [progress]
-    refuse_failed(progress)
+    raise_if_failed(progress)
 
 
-def test_the_status_of_a_failed_campaign_has_its_failed_seeds_and_reasons(run_campaign):
+def test_the_status_of_a_failed_campaign_lists_its_failed_explorations_with_reasons(run_campaign):
     campaign = run_campaign(
         generation=[{'kind': 'structures', 'files': ['al.xyz'], 'perturb': {'rattle_A': 0.1}}],
         exploration={'n_steps': 20, 'guards': {'force_eV_per_A': 0.3}, 'recovery': {'max_recoveries': 0}},
@@ -46,4 +46,4 @@ def test_the_status_of_a_failed_campaign_has_its_failed_seeds_and_reasons(run_ca
     assert (exploration.exit_status, exploration.pk) == (campaign.called[-1].exit_status, campaign.called[-1].pk)
     assert '0.3' in exploration.reason
     with refused(Code.CAMPAIGN_FAILED, str(campaign.pk), f'verdi process report {campaign.pk}'):
-        refuse_failed(status.progress)
+        raise_if_failed(status.progress)

@@ -15,7 +15,6 @@ from aiida_mlip_autopipe.config.checks import check_seeds
 from aiida_mlip_autopipe.descriptors import DESCRIPTORS_VERSION
 from aiida_mlip_autopipe.exploration import EVALUATION_VERSION, RUNNER_VERSION
 from aiida_mlip_autopipe.workflows.inputs.codes import (
-    are_learned,
     committee_code,
     descriptor_code,
     job_codes,
@@ -23,6 +22,7 @@ from aiida_mlip_autopipe.workflows.inputs.codes import (
     max_concurrent_jobs,
     stash_resources,
     user_python_path,
+    uses_learned_descriptors,
 )
 from aiida_mlip_autopipe.workflows.inputs.environments import Environments, Tell
 from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode
@@ -74,7 +74,7 @@ def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
         'sampling': orm.Dict(config.sampling.model_dump(mode='json', exclude={'reference_dataset'})),
         'codes': {key: _code_inputs(one, environments.node(one)) for key, one in codes.items()},
         'job': job,
-        'descriptors': _descriptors_inputs(describer, environments, are_learned(config)),
+        'descriptors': _descriptors_inputs(describer, environments, uses_learned_descriptors(config)),
         'descriptor_jobs_from': execution.descriptors.min_frames,
         'retry_memory_factor': execution.retry_memory_factor,
         'max_concurrent_jobs': max_concurrent_jobs(execution, codes.values()),
@@ -124,7 +124,7 @@ def _descriptors_inputs(describer: JobCode, environments: Environments, with_cal
 
 
 def _file_key(path: str, files: dict[str, orm.SinglefileData]) -> str:
-    """Add a file to the inputs and return its key, which is derived from its content: moving it changes no hash."""
+    """Add a file to the inputs and return its key. It is derived from the content, so moving a file changes no hash."""
     content = Path(path).read_bytes()
     key = f'file_{hashlib.sha256(content).hexdigest()[:16]}'
     if key not in files:

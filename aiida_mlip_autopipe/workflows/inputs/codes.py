@@ -77,12 +77,12 @@ def descriptor_code(config: CampaignConfig, codes: Sequence[JobCode]) -> JobCode
     if settings.code is None:
         return JobCode(first.code, first.calculator, resources, model=first.model)
     code = load_code(settings.code, 'execution.descriptors.code')
-    if not are_learned(config):
+    if not uses_learned_descriptors(config):
         return JobCode(code, first.calculator, resources)
     return _job_code(code, first.calculator, resources)
 
 
-def are_learned(config: CampaignConfig) -> bool:
+def uses_learned_descriptors(config: CampaignConfig) -> bool:
     """Return whether a campaign uses learned descriptors."""
     requests = required_descriptors(config.sampling.model_dump(mode='json'))
     return any(one.descriptor['kind'] == 'learned' for one in requests)
@@ -101,10 +101,11 @@ def _code_or_default(label: str | None, kind: str, where: str) -> orm.AbstractCo
 
 
 def choose_code(random_seed: int, seed_id: str, keys: Collection[str]) -> str:
-    """Return the key of the code that explores a seed, by rendezvous hashing.
+    """Return the key of the code that explores a seed. It is chosen by rendezvous hashing.
 
-    Each code draws a number for the seed, and the code with the largest number is used. So an additional seed changes
-    no other seed, and an additional code takes a fraction of the seeds and leaves the others unchanged.
+    Each code draws a number for the seed, and the code with the largest number explores it. Therefore an additional
+    seed affects no other seed, and an additional code takes over a fraction of the seeds and leaves the others as they
+    are.
 
     Parameters
     ----------
@@ -142,8 +143,8 @@ def load_code(label: str, where: str, remedy: str = '') -> orm.AbstractCode:
         raise AutopipeError(Code.CODE_AMBIGUOUS, message) from error
     except NotExistent as error:
         known = sorted(code.full_label for code in find_codes())
-        hint = f'the codes are {", ".join(known)}' if known else 'it has no codes'
-        message = f'{where}: there is no code {label!r} in this profile; {hint}{remedy}'
+        hint = f'the codes are {", ".join(known)}' if known else 'the profile has no codes'
+        message = f'{where}: there is no code {label!r}; {hint}{remedy}'
         raise AutopipeError(Code.CODE_MISSING, message) from error
 
 

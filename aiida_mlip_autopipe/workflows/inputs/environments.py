@@ -48,10 +48,10 @@ class Environments:
         Raises
         ------
         AutopipeError
-            If the code has no record, its calculator does not run, or it found no GPU although one is requested.
+            If the code has no record, its calculator does not run, or a GPU is requested but its self-test found none.
         """
         settings = one.calculator.model_dump(mode='json')
-        found = self._once(one.code, settings)
+        found = self._read_once(one.code, settings)
         device = settings.get('device', 'auto')
         device = found.device if device == 'auto' else device
         if device == 'cpu' and settings.get('device') == 'auto' and one.resources.gpus_per_job:
@@ -66,10 +66,10 @@ class Environments:
         AutopipeError
             If the code has no record.
         """
-        found = self._once(one.code, {}).without_calculator()
+        found = self._read_once(one.code, {}).without_calculator()
         return _node(found.model_copy(update={'threads': expected_threads(one.resources, one.code)}))
 
-    def _once(self, code: orm.AbstractCode, calculator: dict[str, Any]) -> Environment:
+    def _read_once(self, code: orm.AbstractCode, calculator: dict[str, Any]) -> Environment:
         key = f'{code.pk} {calculator}'
         if key not in self._records:
             self._records[key] = find_environment(code, calculator, self._tell)
@@ -116,12 +116,12 @@ def find_environment(code: orm.AbstractCode, calculator: dict[str, Any], tell: T
     if changes:
         store_environment(code, calculator, now)
         listed = ', '.join(f'{change.name} {change.shown}' for change in changes)
-        tell(f'{code.full_label}: {listed}; results of the former environment are not reused')
+        tell(f'{code.full_label}: {listed}; results of the previous environment are not reused')
     return now
 
 
 def expected_threads(resources: JobResources, code: orm.AbstractCode) -> int:
-    """Return the number of threads of a job; without a scheduler, at most the number of cores of this machine."""
+    """Return the number of threads of a job. Without a scheduler, it is at most the number of cores of this machine."""
     computer = code.computer
     if (computer.transport_type, computer.scheduler_type) == ('core.local', 'core.direct'):
         return min(resources.cpus_per_job, len(os.sched_getaffinity(0)))
@@ -133,8 +133,7 @@ def _refuse_idle_gpu(code: orm.AbstractCode, calculator: CalculatorSettings) -> 
         raise AutopipeError(
             Code.GPU_MISSING,
             f'gpus_per_job requests a GPU, but the self-test of {code.full_label} found none; '
-            f"'{self_test_command(code.full_label)} gpus_per_job=1' repeats it with a GPU, "
-            'and calculator.device overrides it',
+            f"repeat it with '{self_test_command(code.full_label)} gpus_per_job=1', or set calculator.device",
         )
 
 

@@ -11,12 +11,12 @@ from aiida_mlip_autopipe.sampling.selection_settings import FromCampaign
 from aiida_mlip_autopipe.workflows.graph import load_campaign
 
 
-def reference_dataset(given: Path | FromCampaign) -> DatasetData:
-    """Return the node of a reference dataset; a node of a file is not stored.
+def reference_dataset(source: Path | FromCampaign) -> DatasetData:
+    """Return the node of a reference dataset. If it is made from a file, it is not stored.
 
     Parameters
     ----------
-    given
+    source
         The value of ``sampling.reference_dataset``.
 
     Raises
@@ -25,7 +25,7 @@ def reference_dataset(given: Path | FromCampaign) -> DatasetData:
         If the file cannot be read, or the campaign does not exist or has no dataset.
     """
     try:
-        return DatasetData.from_file(given) if isinstance(given, Path) else _dataset_of(given.campaign)
+        return DatasetData.from_file(source) if isinstance(source, Path) else _dataset_of(source.campaign)
     except AutopipeError as error:
         raise AutopipeError(error.code, f'sampling.reference_dataset: {error}') from error
 

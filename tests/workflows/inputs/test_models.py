@@ -21,7 +21,7 @@ from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.data.model_store import FOLDER, PLACED, find_model, record_model
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION, CalculatorRefusedError, ExplorationSettings, resolve_model
-from aiida_mlip_autopipe.installation.codes import RECORDED, TESTED_MODELS, ensure_code, models_tested
+from aiida_mlip_autopipe.installation.codes import RECORDED, TESTED_MODELS, ensure_code, tested_models
 from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 from aiida_mlip_autopipe.workflows.inputs import models
@@ -36,7 +36,7 @@ def local_code(emt_code, tmp_path_factory):
     code.computer.set_property(FOLDER, str(tmp_path_factory.mktemp('models')))
     kept = code.base.extras.all
     yield code
-    # Removes the invented results of self-tests.
+    # Remove the invented results of self-tests.
     code.base.extras.reset(kept)
 
 
@@ -90,7 +90,7 @@ def test_a_file_with_another_sha256_is_refused_at_submission(remote_code, file):
 
 
 def test_a_missing_file_is_replaced_by_a_stored_node_or_refused_with_its_sha256(remote_code, tmp_path):
-    settings = MACESettings(model=str(tmp_path / 'gone.model'), model_sha256='a' * 64)
+    settings = MACESettings(model=str(tmp_path / 'missing.model'), model_sha256='a' * 64)
     with pytest.raises(ModelMissingError) as caught:
         model_node(settings, remote_code)
     assert caught.value.sha256 == 'a' * 64
@@ -113,12 +113,12 @@ def test_a_model_that_cannot_be_loaded_is_refused_at_submission(local_code, monk
 def test_a_file_is_tested_once_with_a_local_code(local_code, monkeypatch, file):
     calls = []
 
-    def pass_it(calculator, code):
+    def succeed(calculator, code):
         calls.append(calculator)
         about = {'model_name': 'my.model', 'model_is_shipped': False, 'elements': ['Cu'], 'cutoff_A': 5.0}
         return {**about, 'model_sha256': base.file_sha256(file), 'versions': {}, 'environment': {}}
 
-    monkeypatch.setattr(models, 'self_test', pass_it)
+    monkeypatch.setattr(models, 'self_test', succeed)
     first, second = (model_node(SevenNetSettings(model=str(file)), local_code) for _ in range(2))
     assert len(calls) == 1
     assert 'store_model' not in calls[0]
@@ -149,7 +149,7 @@ def test_an_exploration_whose_model_is_not_on_the_computer_is_refused_with_the_c
 @pytest.mark.integration
 @pytest.mark.mlip
 def test_the_cache_identifies_a_model_by_its_content_alone(local_code, tmp_path):
-    """A copy of the deleted file hits the cache, another file misses it, and a missing file gives exit code 325."""
+    """A copy of the deleted file hits the cache, another file does not, and a missing file gives exit code 325."""
 
     def explore(name, **changed):
         path = tmp_path / name / 'model.pth'
@@ -172,7 +172,7 @@ def test_the_cache_identifies_a_model_by_its_content_alone(local_code, tmp_path)
     assert first.outputs.result['model_sha256'] == model.sha256
     assert first.inputs.calculator.get_dict().keys().isdisjoint({'model', 'model_sha256', 'device'})
     assert {'Al', 'Cu'} <= set(model.base.attributes.get('elements'))
-    assert (model.base.attributes.get('cutoff_A'), list(models_tested(local_code))[-1]) == (5.0, model.sha256)
+    assert (model.base.attributes.get('cutoff_A'), list(tested_models(local_code))[-1]) == (5.0, model.sha256)
 
     again = explore('there', store_model=False)
     assert again.base.caching.get_cache_source() == first.uuid
