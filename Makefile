@@ -9,7 +9,7 @@ VENV := .venv
 # SevenNet, and the extras for the tests that are compatible with it.
 EXTRAS := sevennet,chgnet,generation,materials-project,fairchem
 MACE_VENV := .venv-mace
-# The loop of a job is serial: two processes with one thread each are faster than one process with two.
+# The loop of a job is serial: two processes with one thread each are faster than one process with two threads.
 WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 export MLIP_AUTOPIPE_MACE_PYTHON ?= $(CURDIR)/$(MACE_VENV)/bin/python
@@ -21,8 +21,8 @@ USER_STAMP := $(VENV)/installed
 TOOLS_STAMP := $(VENV)/installed-tools
 MACE_STAMP := $(MACE_VENV)/installed
 
-# Each folder of tests has an AiiDA profile of its own, and a process has one profile loaded: a worker takes whole files in
-# the order of the folders, so that it never returns to an earlier profile.
+# Each folder of tests has a separate AiiDA profile, and a process can load only one at a time. Workers therefore take
+# complete files in the order of the folders and never return to an earlier profile.
 SPREAD := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # AiiDA waits for the disk after each of about a thousand small writes, so the tests keep their profiles in memory. They
@@ -55,7 +55,7 @@ test-cluster: $(TOOLS_STAMP) $(MACE_STAMP)  ## set up Slurm, SSH and Apptainer h
 	tests/cluster/down.sh; exit $$status
 
 .PHONY: test-long
-test-long: $(TOOLS_STAMP) $(MACE_STAMP)  ## run the tests that are too long for each change: kills, full campaigns, three images
+test-long: $(TOOLS_STAMP) $(MACE_STAMP)  ## run the tests that are too slow for each change: kills, full campaigns, three images
 	$(IN_MEMORY) pytest -m 'long and not cluster' $(SPREAD) --durations 15
 	tests/cluster/up.sh
 	tests/cluster/stack/images.sh base sevennet mace
@@ -80,7 +80,7 @@ bench: $(TOOLS_STAMP)  ## run the benchmarks; nothing else should run on the mac
 environment: $(TOOLS_STAMP)  ## create the environment of a developer: .venv
 
 .PHONY: mace
-mace: $(MACE_STAMP)  ## create a second environment with MACE, which excludes SevenNet: .venv-mace
+mace: $(MACE_STAMP)  ## create a second environment with MACE, which is incompatible with SevenNet: .venv-mace
 
 .PHONY: constraints
 constraints:  ## resolve all versions except that of torch, and write both constraints files

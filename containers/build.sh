@@ -19,7 +19,7 @@ usage: containers/build.sh NAME [options]
   --output OUTPUT  the file of the image, by default NAME.sif; for Docker and Podman its name, mlip-autopipe-NAME
   --fast           compress less, for tests
 
-Docker and Podman also get the options in the variable BUILD_OPTIONS, such as --network=host.
+Docker and Podman are also passed the options in the variable BUILD_OPTIONS, such as --network=host.
 USAGE
 }
 fail() {
@@ -63,7 +63,7 @@ if [[ $engine == apptainer && $base != *://* ]]; then
     from=$(realpath "$base")
 fi
 
-# The definition copies the files of the image from this folder.
+# The definition copies the contents of the image from this folder.
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 context=$folder/context
@@ -89,7 +89,7 @@ fi
 output=${output:-$name.sif}
 target=$(realpath "$output")
 cd "$folder"
-# --fakeroot: ordinary users can build too. APPTAINER_NO_PRIVS: root builds without privileges that it may lack.
+# --fakeroot lets ordinary users build. APPTAINER_NO_PRIVS lets root build without privileges that it may lack.
 APPTAINER_NO_PRIVS=${APPTAINER_NO_PRIVS-1} apptainer --quiet build --fakeroot --force "${compression[@]}" \
     --build-arg BOOTSTRAP="$bootstrap" --build-arg FROM="$from" --build-arg DEVICE="$device" \
     --build-arg COMMIT="$commit" "$target" "$here/$name.def"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Install the wheel of this package and one calculator in /opt/mlip; runs during the build of an image.
 # install.sh CALCULATOR DEVICE COMMIT, in the folder of the wheel and the constraints. CALCULATOR: base, sevennet, mace,
-# chgnet. DEVICE: cpu, cuda. Packages of the base image are kept, so a base with all packages needs no network.
+# chgnet. DEVICE: cpu, cuda. Packages of the base image are kept, so a base image with all packages needs no network.
 set -eu
 calculator=$1 device=$2 commit=$3
 
@@ -15,7 +15,7 @@ base) extra= ;;
 mace) constraints=constraints-mace.txt ;;
 esac
 if [ "$calculator" != base ] && ! $python -c 'import torch' 2>/dev/null; then
-    # PyPI has torch for CUDA; the index of PyTorch has the one for CPUs, which has a tenth of the size.
+    # PyPI has torch for CUDA; the index of PyTorch has torch for CPUs, which is a tenth of the size.
     torch=$(grep '^torch==' $constraints)
     case $device in
     cpu) install --index-url https://download.pytorch.org/whl/cpu "$torch" ;;

@@ -1,7 +1,7 @@
-"""The test of an image: one step of molecular dynamics of copper, which runs like a job of a campaign.
+"""The test of an image: one step of molecular dynamics of copper, run like a job of a campaign.
 
-``one_step.py NAME`` exits with 0 if the job is completed. The image ``base`` has EMT. MACE ships no model, so the test
-uses the one included in the image, or one with random weights.
+``one_step.py NAME`` exits with status 0 if the job completes. The image ``base`` contains EMT. MACE ships no model, so
+the test uses the one included in the image, or one with random weights.
 """
 
 from __future__ import annotations
