@@ -1,4 +1,4 @@
-"""The part of a job script before its program, run by a real shell."""
+"""The part of a job script that precedes the program, run by a real shell."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_local_job_uses_the_python_path_of_the_user_and_not_of_the_daemon(emt_
     assert variables(emt_code, PYTHONPATH='/of/the/daemon')['PYTHONPATH'] == ''
 
 
-def test_a_code_may_extend_the_python_path(emt_code):
+def test_the_lines_of_a_code_can_extend_the_python_path_of_the_user(emt_code):
     code = orm.InstalledCode(
         label='with-module',
         computer=emt_code.computer,
@@ -64,7 +64,7 @@ def test_a_code_may_extend_the_python_path(emt_code):
     assert found['PYTHONPATH'] == '/of/a/module:/of/the/user'
 
 
-def test_a_remote_job_keeps_the_python_path_of_the_login(image):
+def test_a_remote_job_keeps_the_python_path_of_its_login_shell(image):
     assert variables(image, '/of/the/user', PYTHONPATH='/there')['PYTHONPATH'] == '/there'
 
 

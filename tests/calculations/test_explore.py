@@ -18,7 +18,7 @@ CODES = ExplorationCalculation.exit_codes
         (CODES.ERROR_UNSTABLE, 20, True),
     ],
 )
-def test_a_job_without_steps_is_not_taken_from_the_cache(exit_code, last_step, is_valid):
+def test_a_job_that_was_stopped_before_its_first_step_is_not_taken_from_the_cache(exit_code, last_step, is_valid):
     node = orm.CalcJobNode(process_type=ExplorationCalculation.build_process_type()).store()
     result = orm.Dict({'first_step': 20, 'last_step': last_step})
     result.base.links.add_incoming(node, LinkType.CREATE, 'result')

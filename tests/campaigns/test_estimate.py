@@ -31,7 +31,7 @@ def test_a_committee_adds_a_job_for_each_seed_and_a_call_for_each_frame(campaign
     assert estimate.force_calls == 3 * (1 + 20) + 3 * 6
 
 
-def test_several_codes_explore_equal_numbers_of_seeds(campaign_config):
+def test_all_codes_are_assumed_to_explore_the_same_number_of_seeds(campaign_config):
     def wall_s(*kinds):
         codes = [{'code': f'{kind}@localhost', 'calculator': {'kind': kind}} for kind in kinds]
         return estimate_campaign(campaign_config(execution={'codes': codes}), concurrent_jobs=2).wall_s
@@ -40,7 +40,7 @@ def test_several_codes_explore_equal_numbers_of_seeds(campaign_config):
     assert wall_s('emt') != wall_s('lj')
 
 
-def test_the_time_is_unknown_if_the_speed_of_one_calculator_is(campaign_config):
+def test_the_time_is_unknown_if_the_speed_of_a_calculator_is_unknown(campaign_config):
     calculator = {'kind': 'custom', 'calculator': 'ase.calculators.emt:EMT', 'cutoff_A': 6.6}
     codes = [{'code': 'emt@localhost'}, {'code': 'other@localhost', 'calculator': calculator}]
     assert estimate_campaign(campaign_config(execution={'codes': codes}), concurrent_jobs=2).wall_s is None

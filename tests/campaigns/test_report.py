@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.storage import Row
 pytestmark = pytest.mark.integration
 
 
-def test_the_report_card_compares_the_selection_with_random_ones_and_has_the_cost(tiny_campaign, tmp_path):
+def test_the_report_card_compares_the_selection_with_random_ones_and_shows_the_cost(tiny_campaign, tmp_path):
     path = tmp_path / 'tiny.html'
     assert write_campaign_report(tiny_campaign, path) == 10
     numbers = json.loads(path.with_suffix('.json').read_text())

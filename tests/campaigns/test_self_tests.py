@@ -35,7 +35,7 @@ def refuse_launch(builder):
 
 
 @pytest.mark.integration
-def test_on_this_machine_the_self_test_is_a_process_and_records_the_environment(code):
+def test_on_this_machine_a_self_test_runs_as_a_process_and_records_the_environment(code):
     report = record_self_test(code, CUSTOM, JobResources(), refuse_launch)
     assert (
         stored_environment(code, CUSTOM) == Environment.model_validate(report['environment']) == environment_of(CUSTOM)
@@ -44,7 +44,7 @@ def test_on_this_machine_the_self_test_is_a_process_and_records_the_environment(
 
 
 @pytest.mark.integration
-def test_elsewhere_the_self_test_is_a_job(code, monkeypatch):
+def test_on_another_computer_a_self_test_runs_as_a_job(code, monkeypatch):
     monkeypatch.setattr(self_tests, 'is_local', lambda code: False)
     record_self_test(code, CUSTOM, JobResources(), launch)
     assert stored_environment(code, CUSTOM) == environment_of(CUSTOM)
@@ -91,5 +91,5 @@ def test_the_calculators_of_the_campaign_and_the_committee_are_tested(code, camp
 
 
 @pytest.mark.parametrize('code', ['autopipe-chgnet'], indirect=True)
-def test_the_label_of_a_code_gives_its_calculator(code):
+def test_the_calculator_of_an_untested_code_is_derived_from_its_label(code):
     assert find_trials(code, None) == [({'kind': 'chgnet'}, JobResources())]

@@ -39,7 +39,7 @@ def cluster():
         patch.setenv('SLURM_CONF', str(STACK / 'slurm' / 'slurm.conf'))
         # The cluster must not import from the folders of the user.
         patch.delenv('PYTHONPATH', raising=False)
-        # Jobs without SSH run as root, and the root of a container may lack privileges.
+        # Jobs without SSH run as root, and root may lack privileges in a container.
         patch.setenv('APPTAINER_NO_PRIVS', '1')
         yield Cluster()
 
@@ -110,7 +110,7 @@ def read_record(cluster):
 def make_code(computers, read_record):
     """Return a function that creates the code of an environment or an image, once for each computer and name.
 
-    The codes have environment records as after a self-test. A code that cannot run has the records of another one.
+    The codes have environment records, as after a self-test. A code that cannot run has those of another code.
     """
     made = {}
     base = str(SOFTWARE / 'base' / 'bin' / 'python')
@@ -162,7 +162,7 @@ def emt_image(make_code):
 
 @pytest.fixture(scope='session')
 def campaign_config(tmp_path_factory):
-    """Return a function that returns the config of the integration campaign with some sections changed."""
+    """Return a function that makes the config of the integration campaign, with some sections changed."""
     folder = write_structures(tmp_path_factory.mktemp('campaign'))
 
     def make(execution, **sections):

@@ -30,7 +30,7 @@ def read_rows(campaign, folder):
 
 
 def assert_same_rows(left, right):
-    """Check that all results of the calculator and the sampling are equal, bit for bit."""
+    """Check that the results of the calculator and of the sampling are equal, bit for bit."""
     assert len(left) == len(right)
     for one, other in zip(left, right, strict=True):
         for name in ('seed_id', 'step', 'rank', 'split', 'label_source'):
@@ -52,7 +52,9 @@ def local_rows(run_campaign, make_code, tmp_path_factory):
     [('localhost', 'emt-image', 'base.sif'), ('hpc', 'emt-installed', None), ('hpc', 'emt-image', 'base.sif')],
     ids=['in a container', 'over SSH on Slurm', 'over SSH on Slurm in a container'],
 )
-def test_a_campaign_gives_the_same_rows_elsewhere(local_rows, run_campaign, make_code, tmp_path, computer, name, image):
+def test_a_campaign_gives_the_same_rows_in_containers_and_on_the_cluster(
+    local_rows, run_campaign, make_code, tmp_path, computer, name, image
+):
     code = make_code(computer, name, image and IMAGES / image)
     campaign = run_campaign({'code': code.full_label})
     assert_same_rows(local_rows, read_rows(campaign, tmp_path))

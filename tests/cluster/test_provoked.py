@@ -1,4 +1,4 @@
-"""Failures of a cluster, caused on purpose: no seed and no retrieved frame is lost."""
+"""Deliberately caused failures of a cluster. No seed and no retrieved frame is lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from aiida_mlip_autopipe.workflows.inputs.codes import choose_code, job_codes
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
 JOB = ExplorationCalculation.exit_codes
-# About five seconds of EMT on an idle machine: long enough to be disturbed.
+# About five seconds of EMT on an idle machine, which leaves time to disturb the run.
 DISTURBED = {'n_steps': 1500, 'frame_interval': 50, 'checkpoint_interval': 50}
 
 
@@ -33,7 +33,7 @@ def steps_of(node):
 
 
 def assert_nothing_is_lost(node):
-    """Check that the legs together have each frame exactly once."""
+    """Check that the legs together contain each frame exactly once."""
     assert node.is_finished_ok, why_ended(node)
     np.testing.assert_array_equal(steps_of(node), range(50, 1501, 50))
 
@@ -53,7 +53,7 @@ def test_a_cancelled_job_is_parsed_and_continued(cluster, emt, explore, job_at_w
     assert_nothing_is_lost(node)
 
 
-# Ignores the signal, as the prologue of a job may do. Only the first job sleeps.
+# Ignores SIGTERM, as the prologue of a job may do. Only the first job sleeps.
 IGNORES_SIGNAL = "if [ -e $HOME/once ]; then rm $HOME/once; (trap '' TERM; sleep 300); fi"
 
 
@@ -96,7 +96,7 @@ def submitted(node, number=1):
     return jobs[number - 1] if len(jobs) >= number and jobs[number - 1].get_job_id() else None
 
 
-def test_the_folder_of_an_earlier_leg_is_not_needed(cluster, emt_image, explore, job_at_work, ended):
+def test_a_leg_does_not_need_the_folder_of_an_earlier_leg(cluster, emt_image, explore, job_at_work, ended):
     node = explore(emt_image, **DISTURBED)
     first = job_at_work(node)
     cluster.run('scancel', first.get_job_id())
@@ -171,7 +171,7 @@ def test_an_exploration_fails_after_two_jobs_out_of_memory(emt, explore, ended):
 
 
 @pytest.mark.alone
-def test_nothing_is_lost_if_the_cluster_cannot_be_reached_for_half_a_minute(cluster, emt, explore, job_at_work, ended):
+def test_nothing_is_lost_if_the_cluster_is_unreachable_for_half_a_minute(cluster, emt, explore, job_at_work, ended):
     node = explore(emt, **DISTURBED)
     job_at_work(node)
     cluster.stop_sshd()
@@ -206,7 +206,7 @@ def split_in_two(random_seeds, codes, config):
     raise AssertionError('no random seed assigns them to two codes')
 
 
-def test_a_full_disk_ends_one_exploration_with_its_frames_and_the_campaign_continues(
+def test_an_exploration_that_fills_the_disk_keeps_its_frames_and_the_campaign_continues(
     small_disk, emt, make_code, run_campaign, campaign_config
 ):
     """A frame of copper takes 2 kB, so the disk is full before the last of 1,500."""

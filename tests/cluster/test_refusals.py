@@ -1,4 +1,4 @@
-"""Jobs that cannot start: each has a specific exit code, found in the output of the cluster, and no second try."""
+"""Jobs that cannot start. Each has a specific exit code, found from the output of the cluster, and is not repeated."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 LONG = {'n_steps': 1500, 'frame_interval': 50, 'checkpoint_interval': 50}
 
 
-def jobs_of(node, kind):
-    return sorted((job for job in node.called if job.process_class is kind), key=lambda job: job.pk)
+def jobs_of(node, process_class):
+    return sorted((job for job in node.called if job.process_class is process_class), key=lambda job: job.pk)
 
 
 @pytest.fixture

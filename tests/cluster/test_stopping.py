@@ -1,4 +1,4 @@
-"""A user stops a campaign on the cluster, loses the connection, and removes the folders."""
+"""A user stops a campaign on the cluster, loses the connection, and removes the job folders."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_killed_jobs_write_a_checkpoint_and_are_parsed_and_their_folders_are_rem
 def test_a_job_that_does_not_stop_is_killed_after_the_waiting_time(home, submit, cluster):
     campaign = submit(ENDLESS)
     folders = folders_at_work(2)
-    # It hangs, as with a file system that does not respond.
+    # The runner hangs, as it does if the file system does not respond.
     runner = wait_for(lambda: runner_of(folders[0]), 60, f'a runner in {folders[0]}')
     os.kill(runner, signal.SIGSTOP)
     output = home('mlip-autopipe', 'kill', campaign, '--wait', 25).stdout

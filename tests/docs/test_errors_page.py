@@ -37,6 +37,6 @@ def test_every_exit_code_is_listed_with_a_meaning_and_a_remedy():
         assert f'| {code.status} | `{label}` | {meaning} | {remedy} |' in page
 
 
-def test_every_explanation_belongs_to_an_existing_exit_code():
+def test_every_explanation_belongs_to_an_exit_code_that_exists():
     known = {name for process, label, _ in labels_of_exit_codes() for name in (label, f'{process}.{label}')}
     assert EXPLANATIONS.keys() <= known

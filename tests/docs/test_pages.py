@@ -84,7 +84,7 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize('text', CONFIGS.values(), ids=CONFIGS.keys())
-def test_configs_on_the_pages_are_valid(text: str) -> None:
+def test_the_configs_on_the_pages_are_valid(text: str) -> None:
     minimal = {'name': 'shown', 'generation': [{'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}}]}
     # Without a folder, the files in the config are not checked.
     CampaignConfig.model_validate(minimal | yaml.safe_load(text))
@@ -113,7 +113,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 @pytest.mark.integration
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize('page', TUTORIALS, ids=lambda page: page.stem)
-def test_commands_of_a_tutorial_work_in_order(page: Path, environment: dict[str, str], tmp_path: Path) -> None:
+def test_the_commands_of_a_tutorial_work_in_order(page: Path, environment: dict[str, str], tmp_path: Path) -> None:
     if 'mace_run_train' in page.read_text() and 'MLIP_AUTOPIPE_MACE_PYTHON' not in os.environ:
         pytest.skip('there is no environment with MACE')
     folder = tmp_path / 'work'

@@ -66,5 +66,5 @@ def test_a_new_computer_that_fails_a_test_is_deleted(aiida_profile, tmp_path):
 def test_an_unknown_scheduler_or_computer_is_refused(aiida_profile):
     with refused(Code.CHOICE_UNKNOWN, "'slum'", 'slurm, pbspro'):
         add_computer(Site('x', 'x', 'slum'))
-    with refused(Code.COMPUTER_MISSING, "'gone'", 'mlip-autopipe computer add gone'):
-        load_computer('gone')
+    with refused(Code.COMPUTER_MISSING, "'missing'", 'mlip-autopipe computer add missing'):
+        load_computer('missing')

@@ -61,7 +61,7 @@ def test_the_sha256_is_stored_in_the_home_if_the_folder_of_the_image_is_not_writ
 
 
 def test_a_missing_image_has_no_sha256(run_script, tmp_path):
-    assert run_script(tmp_path / 'gone.sif') == ('', 0)
+    assert run_script(tmp_path / 'missing.sif') == ('', 0)
 
 
 def test_a_folder_for_models_with_a_space_in_its_path_is_refused():

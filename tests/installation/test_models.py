@@ -64,7 +64,7 @@ def test_the_same_content_under_another_name_is_not_copied_again(computer, model
     assert place_model(computer, model.rename(model.with_name('renamed.model'))) == (path, False)
 
 
-def test_models_with_the_same_name_and_other_content_do_not_overwrite_one_another(computer, model):
+def test_models_with_the_same_name_and_different_content_do_not_overwrite_each_other(computer, model):
     first, _ = place_model(computer, model)
     model.write_bytes(b'others')
     second, _ = place_model(computer, model)
@@ -105,11 +105,11 @@ def test_a_model_that_is_neither_stored_nor_on_the_computer_is_refused(code, mod
     node = ModelData.from_file(model, 'mace', store_bytes=False)
     other = model.with_name('other.model')
     other.write_bytes(b'others')
-    for file in (None, other, model.with_name('gone.model')):
+    for file in (None, other, model.with_name('missing.model')):
         with refused(Code.MODEL_MISSING, SHA256, 'calculator place FILE --computer localhost') as caught:
             ensure_placed(node, code, file)
         assert caught.value.sha256 == SHA256
-    # It is enough to place it once.
+    # Once it has been placed, it is found.
     path, _ = place_model(code.computer, model)
     assert ensure_placed(node, code) == (path, False)
 
@@ -156,5 +156,5 @@ def test_the_folder_for_models_is_created(computer):
 
 
 def test_a_missing_model_file_is_refused(computer, tmp_path):
-    with refused(Code.FILE_MISSING, str(tmp_path / 'gone.model')):
-        place_model(computer, tmp_path / 'gone.model')
+    with refused(Code.FILE_MISSING, str(tmp_path / 'missing.model')):
+        place_model(computer, tmp_path / 'missing.model')

@@ -20,7 +20,7 @@ def test_the_definitions_differ_only_in_the_name_of_the_calculator():
     assert len(bodies) == 1
 
 
-def test_the_recipe_for_docker_and_podman_agrees_with_that_for_apptainer():
+def test_the_containerfile_agrees_with_the_definition_for_apptainer():
     recipe = (CONTAINERS / 'Containerfile').read_text()
     definition = (CONTAINERS / 'base.def').read_text()
     for line in ('cp -r one_step.py models /opt/mlip/share/', '/opt/mlip/bin/python /opt/mlip/share/one_step.py'):

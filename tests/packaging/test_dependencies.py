@@ -46,7 +46,7 @@ def _declared(project: dict) -> set[str]:
 
 
 def _unused(declared: set[str], modules: set[str]) -> set[str]:
-    """Return the distributions of which no module is imported; - and _ in names are equal."""
+    """Return the distributions of which no module is imported. In names, - and _ are equivalent."""
     used = {owner.replace('_', '-') for module in modules for owner in _owners(module)}
     return {name for name in declared if name.replace('_', '-') not in used}
 

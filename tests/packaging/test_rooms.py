@@ -29,5 +29,5 @@ def test_no_subpackage_has_too_many_modules(package):
     assert {folder: len(names) for folder, names in modules.items() if len(names) > MAX_MODULES} == {}
 
 
-def test_the_only_top_level_module_is_the_one_for_the_internals_of_aiida(package):
+def test_the_only_top_level_module_is_that_for_the_internals_of_aiida(package):
     assert {path.name for path in package.glob('*.py')} == {'__init__.py', 'aiida_internals.py'}

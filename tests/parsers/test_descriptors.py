@@ -117,7 +117,7 @@ def test_descriptors_of_environments_are_assigned_to_the_atoms_of_their_legs(par
     assert descriptor_key(SoapSettings()) not in found
 
 
-def test_descriptors_of_a_reference_dataset_are_separate_from_those_of_the_legs(parse, make_reference):
+def test_descriptors_of_a_reference_dataset_are_kept_apart_from_those_of_the_legs(parse, make_reference):
     frames, _ = parse(make_result(), np.zeros((3, 2), dtype=np.float32))
     others, process = parse(make_result(), np.ones((2, 2), dtype=np.float32), {'reference_dataset': make_reference()})
     assert process.exit_status == 0
@@ -141,7 +141,7 @@ def test_descriptors_of_a_reference_dataset_are_separate_from_those_of_the_legs(
         (make_result(outcome='out_of_walltime', message='2 of 3'), np.zeros((3, 2)), 400),
     ],
 )
-def test_each_failure_has_its_exit_code(parse, result, features, status):
+def test_each_failure_has_a_specific_exit_code(parse, result, features, status):
     outputs, process = parse(result, features)
     assert process.exit_status == status
     assert set(outputs) == {'result'}

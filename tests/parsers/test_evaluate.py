@@ -101,7 +101,7 @@ def test_frames_that_were_not_evaluated_have_no_disagreement(parse):
         (make_result(outcome='no_frame', message='no neighbour'), False, 411),
     ],
 )
-def test_each_failure_has_its_exit_code(parse, result, truncated, status):
+def test_each_failure_has_a_specific_exit_code(parse, result, truncated, status):
     _, process = parse(result, truncated=truncated)
     assert process.exit_status == status
     if isinstance(result, contract.Result) and result.message:

@@ -138,7 +138,7 @@ def test_the_outputs_of_a_completed_job_are_its_frames_result_and_checkpoint(par
         (make_result(outcome='no_frame', message='NaN'), [], 411),
     ],
 )
-def test_each_failure_has_its_exit_code(parse, result, files, status):
+def test_each_failure_has_a_specific_exit_code(parse, result, files, status):
     outputs, process = parse(result, files)
     assert process.exit_status == status
     assert process.exit_message
@@ -152,7 +152,7 @@ def test_each_failure_has_its_exit_code(parse, result, files, status):
 
 
 def test_the_exit_code_of_the_scheduler_is_kept(parse):
-    """Such as out of memory: the job was killed before it wrote its result, and the parser adds no exit code."""
+    """For example, the job ran out of memory and was killed before it wrote a result. The parser sets no exit code."""
     _, process = parse(None, scheduler_status=110)
     assert process.exit_status == 0
 
@@ -204,7 +204,7 @@ def test_a_job_that_was_cancelled_in_the_queue_is_recognised_by_the_accounting(p
     assert process.exit_status == status
 
 
-def test_a_running_job_that_was_cancelled_is_continued_and_not_restarted(parse):
+def test_a_job_that_was_cancelled_while_it_ran_counts_as_killed(parse):
     result = make_result(outcome='killed', last_step=15, message='killed')
     files = [(contract.TRAJECTORY_FILE, truncate), write_checkpoint(15)]
     _, process = parse(result, files, state='CANCELLED by 1000')
@@ -253,7 +253,7 @@ def test_a_killed_leg_without_all_frames_before_its_checkpoint_is_discarded(pars
     assert set(outputs) == {'result'}
 
 
-def test_a_gpu_that_runs_out_of_memory_has_a_separate_exit_code(parse):
+def test_a_job_whose_gpu_runs_out_of_memory_has_a_separate_exit_code(parse):
     result = make_result(outcome='failed', message='OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.')
     _, process = parse(result)
     assert process.exit_status == 336
@@ -296,7 +296,7 @@ def test_crash_frames_are_kept(parse):
     assert outputs['crash'].filename == 'crash.traj'
 
 
-def test_frames_of_an_unstable_run_have_their_time_before_the_crash(parse):
+def test_frames_of_an_unstable_run_record_the_time_to_the_crash(parse):
     outputs, _ = parse(make_result(outcome='unstable', n_frames=2, last_step=25, message='too hot'), [FRAMES])
     np.testing.assert_array_equal(outputs['trajectory'].get_array('extra_time_to_crash_fs'), [30.0, 10.0])
     outputs, _ = parse(make_result(n_frames=2, last_step=25), [FRAMES])
@@ -309,7 +309,7 @@ def test_jobs_with_exit_codes_below_400_are_not_taken_from_the_cache():
             assert code.invalidates_cache == (code.status < 400), code.message
 
 
-def test_a_result_with_a_missing_number_can_be_read(parse):
+def test_a_result_with_an_unknown_number_can_be_read(parse):
     result = json.loads(make_result().model_dump_json())
     result['mean_temperature_K'] = None
     _, process = parse(json.dumps(result))

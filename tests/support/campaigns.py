@@ -12,7 +12,7 @@ def campaign_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope='session')
 def campaign_config(campaign_folder):
-    """Return a function that returns the config of the tiny campaign with some sections changed."""
+    """Return a function that makes the config of the tiny campaign, with some sections changed."""
 
     def make(reuse=False, **sections):
         return change_campaign(campaign_folder, {'execution': {'reuse_finished': reuse}, **sections})

@@ -39,12 +39,12 @@ class Cluster:
         return dict(word.split('=', 1) for word in words if '=' in word)
 
     def bring_up(self, node: str) -> None:
-        """Resume a node that was set down, unless it has already come back."""
+        """Resume a node that was set to DOWN, unless it is already up again."""
         if 'DOWN' in self.run('scontrol', 'show', 'node', node):
             self.run('scontrol', 'update', f'nodename={node}', 'state=resume')
 
     def stop_sshd(self) -> None:
-        """Stop sshd with all its connections."""
+        """Stop sshd and close all its connections."""
         listener = (STACK / 'run' / 'sshd.pid').read_text().strip()
         connections = subprocess.run(['pgrep', '-P', listener], capture_output=True, text=True, check=False).stdout
         self.run('kill', listener, *connections.split())

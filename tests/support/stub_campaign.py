@@ -20,8 +20,9 @@ from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 class StubCampaign(ThrottledWorkChain):
     """Starts a stub for each label, in order."""
 
-    # Called when a stub has started; and the events so far, ('start', label) or ('end', label).
+    # Called when a stub has started.
     when_started: Callable[[StubCampaign, str], None]
+    # The events so far: ('start', label) or ('end', label).
     events: list[tuple[str, str]]
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiida_mlip_autopipe.config import CampaignConfig, validate_config
 
-# Small cells that EMT explores in a second; two kinds of generator, one of which reads files.
+# Small cells that EMT explores in a second, from two generators, one of which reads files.
 CAMPAIGN = {
     'name': 'tiny',
     'random_seed': 7,

@@ -68,7 +68,7 @@ class Counted(WorkChain):
         type(self).runs += 1
 
 
-def test_a_node_is_marked_invalid_only_by_a_user():
+def test_only_a_user_can_mark_a_node_as_invalid():
     unfinished = orm.CalcFunctionNode().store()
     assert not unfinished.base.caching.is_valid_cache
     assert not is_marked_invalid(unfinished)
@@ -183,7 +183,7 @@ def test_the_address_of_a_broker_is_removed_only_after_it_was_killed(aiida_profi
     assert not (folder / 'broker.sockets').exists()
 
 
-# AiiDA does not guarantee that these interfaces are stable.
+# Modules whose interfaces AiiDA does not guarantee to be stable.
 PRIVATE_MODULES = (
     'aiida.brokers.zeromq',
     'aiida.cmdline',
@@ -200,7 +200,7 @@ DOCUMENTED = {'_process_class', '_validate'}
 
 
 def private_names_of_aiida():
-    kinds = (
+    classes = (
         CalcJob,
         DaemonClient,
         orm.Data,
@@ -211,7 +211,7 @@ def private_names_of_aiida():
         orm.WorkChainNode,
         cmd_computer,
     )
-    names = {name for kind in kinds for name in dir(kind)}
+    names = {name for one in classes for name in dir(one)}
     return {name for name in names if name.startswith('_') and not name.endswith('__')} - DOCUMENTED
 
 

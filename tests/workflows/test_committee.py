@@ -72,7 +72,7 @@ def test_the_second_calculator_runs_in_a_separate_job_with_its_code(evaluated, l
     np.testing.assert_allclose(evaluation.get_array(LARGEST), differences.max(axis=1))
 
 
-def test_rows_and_report_have_the_disagreement(evaluated, tmp_path):
+def test_rows_and_report_contain_the_disagreement(evaluated, tmp_path):
     campaign = evaluated[1]
     write_dataset(campaign, tmp_path / 'a.db')
     (job,) = jobs_of(campaign, 'EvaluationCalculation')
@@ -100,7 +100,7 @@ def test_repeating_the_campaign_evaluates_nothing(evaluated, run_campaign):
 
 
 def test_frames_before_a_crash_are_evaluated_and_a_failed_evaluation_is_not_fatal(lj_code, run_campaign, tmp_path):
-    """The run is unstable and not recovered. In the second campaign, the version of the committee is wrong."""
+    """The run is unstable and does not recover. In the second campaign, the version of the evaluation is wrong."""
     crash = {'guards': {'force_eV_per_A': 0.9}, 'recovery': {'max_recoveries': 0}, 'frame_interval': 1, 'n_steps': 60}
 
     def accept(builder):
@@ -148,6 +148,6 @@ def test_two_real_models_run_in_separate_jobs(emt_code, run_campaign):
     assert job.inputs.model.is_shipped
     assert job.outputs.result['model_sha256'] == job.inputs.model.sha256
     values = job.outputs.evaluation.get_array(LARGEST)
-    # Two universal models for rattled aluminium: they differ, by less than the forces themselves.
+    # The forces of two universal models for rattled aluminium differ, by less than the forces themselves.
     assert (values > 1e-3).all()
     assert (values < 1.0).all()

@@ -66,7 +66,7 @@ def test_the_graph_shows_the_stages_in_order(tiny_campaign):
 
 
 def add_a_seed_that_fails(builder):
-    """Add tungsten, which EMT does not support, to the builder, because the checks of the config would refuse it."""
+    """Add a seed of tungsten, which EMT does not support, to the builder. The checks of a config would refuse it."""
     atoms = bulk('W', cubic=True) * (2, 2, 2)
     text = io.StringIO()
     ase.io.write(text, atoms, format='extxyz')
@@ -78,7 +78,7 @@ def add_a_seed_that_fails(builder):
     builder.n_seeds = builder.n_seeds + 1
 
 
-def test_a_seed_that_fails_is_reported_and_is_not_fatal(run_campaign, tmp_path):
+def test_a_seed_whose_exploration_fails_is_reported_and_is_not_fatal(run_campaign, tmp_path):
     campaign = run_campaign(add_a_seed_that_fails)
     assert campaign.is_finished_ok
     assert len(read_rows(campaign, tmp_path)) == 10

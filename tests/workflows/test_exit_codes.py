@@ -36,11 +36,11 @@ def overlapping() -> Atoms:
 
 
 def after_the_job(command: str) -> dict:
-    """Return options with which the submission script damages the files of the job."""
+    """Return options that make the submission script damage the files of the job."""
     return {'options': {'append_text': command}}
 
 
-# The changes of the inputs that make a job end with each exit code.
+# For each exit code, the changed inputs that make a job end with it.
 CHANGES = {
     300: after_the_job(f'rm {RESULT_FILE} {CHECKPOINT_FILE}'),
     301: after_the_job(f'truncate -s 100 {RESULT_FILE}'),
@@ -48,7 +48,7 @@ CHANGES = {
     303: after_the_job(f'truncate -s 700 {TRAJECTORY_FILE}'),
     304: after_the_job(f'truncate -s 700 {CHECKPOINT_FILE}'),
     310: {'runner_version': 'another'},
-    # No port can check settings that depend on the seed.
+    # Whether these settings are valid depends on the seed, so no port can check them.
     311: {'atoms': bulk('Cu')},
     320: {'calculator': {'kind': 'custom', 'calculator': 'no_such_package:Thing', 'cutoff_A': 5.0}},
     321: {'calculator': {'kind': 'sevennet'}, 'model': 'no-such-model'},
@@ -67,7 +67,7 @@ CHANGES = {
     410: {'exploration': {'guards': {'force_eV_per_A': 0.3}}},
     411: {'atoms': overlapping()},
 }
-# The exit codes of the work chain, if it handles that of the job.
+# The exit codes of the work chain, by those exit codes of the job that it handles.
 RESTARTED = {400: 403, 410: 410, 411: 411}
 # Names and numbers in the messages.
 VALUES = {
@@ -162,7 +162,7 @@ def job_of(process):
 
 
 @pytest.mark.parametrize('status', CHANGES)
-def test_a_job_that_fails_ends_with_its_exit_code_and_one_line(failed, status):
+def test_a_job_that_fails_has_the_expected_exit_code_and_a_message_of_one_line(failed, status):
     job = job_of(failed[status])
     assert job.exit_status == status, job.exit_message
     assert all(value in job.exit_message for value in VALUES.get(status, [])), job.exit_message

@@ -30,7 +30,7 @@ ENTRIES = [
 
 @pytest.mark.integration
 @pytest.mark.parametrize('size', [1, 7, 100])
-def test_chunks_of_any_size_give_the_same_seeds_and_make_each_once(emt_code, campaign_config, monkeypatch, size):
+def test_chunks_of_any_size_give_the_same_seeds_and_generate_each_once(emt_code, campaign_config, monkeypatch, size):
     config = campaign_config(generation=ENTRIES)
     expected = generate_seeds(config.generation, random_seed=config.random_seed, cutoff_A=config.cutoff_A)
     assert expected.report['duplicates'] > 1

@@ -1,4 +1,4 @@
-"""Campaigns with several kinds of generators, from the config to the dataset."""
+"""Campaigns with several kinds of entries, from the config to the dataset."""
 
 from collections import Counter
 
@@ -25,7 +25,7 @@ ENTRIES = {
 }
 
 
-def test_the_dataset_of_a_campaign_of_five_kinds_has_rows_of_each(run_campaign, tmp_path):
+def test_the_dataset_of_a_campaign_with_five_kinds_has_rows_of_each(run_campaign, tmp_path):
     entries = [{'kind': kind, 'validation': SMALL, **fields} for kind, fields in ENTRIES.items()]
     campaign = run_campaign(
         generation=entries, exploration={'temperature_K': 300, 'n_steps': 10}, sampling={'n_structures': 20}

@@ -37,8 +37,8 @@ RECOVERED = {
     'recovery': {'max_recoveries': 1, 'temperature_factor': 0.02, 'timestep_factor': 0.5},
 }
 
-# Runs with changed inputs; those of a wave run concurrently. The uninterrupted runs come last, because a run with the
-# same number of steps is preferred to a shorter one.
+# Runs by their changed inputs. The runs of a wave are concurrent. The uninterrupted runs come last, because a run with
+# the same number of steps is preferred to a shorter one.
 WAVES = (
     {
         'short': {'n_steps': 1000},
@@ -162,7 +162,7 @@ def test_a_run_with_a_recovery_is_continued_unchanged(ended):
     assert (np.diff(times) > 0).all()
 
 
-def test_a_shorter_run_after_a_longer_one_has_its_number_of_steps(ended):
+def test_a_shorter_run_after_a_longer_one_has_only_the_requested_steps(ended):
     assert [job.base.caching.is_created_from_cache for job in jobs(ended['short again'])] == [True]
     np.testing.assert_array_equal(frames(ended['short again'])['steps'], range(10, 1001, 10))
     np.testing.assert_array_equal(frames(ended['then short'])['steps'], range(10, 1001, 10))
@@ -192,7 +192,7 @@ def test_a_longer_ramp_starts_from_the_seed_and_reports_it(ended):
     assert any(f'exploration {ended["short ramp"].pk}: ' in message for message in reports(ended['long ramp']))
 
 
-def test_a_number_of_steps_that_contradicts_the_stages_is_refused(emt_code):
+def test_a_number_of_steps_that_contradicts_the_phases_is_refused(emt_code):
     inputs = inputs_of(emt_code, phases=ramp(40))
     inputs['job']['n_steps'] = orm.Int(50)
     with pytest.raises(ValueError, match=r'exploration\.phases: .*\b40\b.*\b50\b'):

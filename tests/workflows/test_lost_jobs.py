@@ -1,4 +1,4 @@
-"""Explorations whose jobs leave no files, or damaged ones; with real jobs, which run concurrently."""
+"""Explorations whose jobs leave damaged files or none. The jobs are real and run concurrently."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ CASES = {
     'folder lost while it runs': ({}, {'prepend_text': '{once} && rm -rf "$PWD"'}, 0, [300, 0]),
     'checkpoint damaged once': ({}, {'append_text': f'{{once}} && {DAMAGE}'}, 0, [304, 0]),
     'checkpoint always damaged': ({}, {'append_text': DAMAGE}, 408, [304] * (MAX_LOST + 1)),
-    'no result at all': ({}, {'append_text': f'rm {RESULT_FILE} {CHECKPOINT_FILE}'}, 406, [300] * (MAX_LOST + 1)),
-    'no memory on the GPU': ({}, {'append_text': f"echo '{NO_GPU_MEMORY}' > {RESULT_FILE}"}, 407, [336]),
+    'no result': ({}, {'append_text': f'rm {RESULT_FILE} {CHECKPOINT_FILE}'}, 406, [300] * (MAX_LOST + 1)),
+    'GPU out of memory': ({}, {'append_text': f"echo '{NO_GPU_MEMORY}' > {RESULT_FILE}"}, 407, [336]),
 }
 
 

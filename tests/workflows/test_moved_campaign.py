@@ -1,4 +1,4 @@
-"""The cache identifies the files of a campaign by their content; their paths do not matter."""
+"""The cache identifies the files of a campaign by their content and not by their paths."""
 
 import os
 import shutil
@@ -56,7 +56,7 @@ def test_all_files_may_be_deleted_after_submission(first):
     assert first.outputs.selection_report['n_reference'] == 1
 
 
-def test_a_campaign_with_moved_files_and_another_python_path_is_reused_completely(first, tmp_path, monkeypatch):
+def test_every_calculation_is_reused_if_files_moved_and_the_python_path_changed(first, tmp_path, monkeypatch):
     folder = tmp_path / 'moved'
     sections = fill_folder(folder, 'renamed.pth', 'other.xyz')
     monkeypatch.setenv('PYTHONPATH', os.pathsep.join([os.environ.get('PYTHONPATH', ''), str(tmp_path)]))

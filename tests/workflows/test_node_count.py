@@ -1,4 +1,4 @@
-"""The number of nodes for each seed, of which a campaign has thousands."""
+"""The number of nodes for each seed. A campaign has thousands of seeds."""
 
 from __future__ import annotations
 

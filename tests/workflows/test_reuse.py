@@ -4,7 +4,7 @@ import pytest
 from aiida import orm
 
 from aiida_mlip_autopipe import sampling
-from aiida_mlip_autopipe.workflows.inputs import campaign as submission
+from aiida_mlip_autopipe.workflows.inputs import campaign as campaign_inputs
 
 pytestmark = pytest.mark.integration
 
@@ -69,12 +69,12 @@ def test_another_version_of_the_sampling_repeats_the_selection(rerun, monkeypatc
 
 
 def test_jobs_refuse_another_version_of_the_runner_and_are_not_reused(first, run_campaign, monkeypatch):
-    monkeypatch.setattr(submission, 'RUNNER_VERSION', 'another')
+    monkeypatch.setattr(campaign_inputs, 'RUNNER_VERSION', 'another')
     campaign = run_campaign(reuse=True)
     jobs = [node for node in campaign.called_descendants if isinstance(node, orm.CalcJobNode)]
     assert {job.exit_status for job in jobs} == {310}
     assert not any(job.base.caching.is_created_from_cache for job in jobs)
 
 
-def test_nothing_is_reused_if_reuse_is_off(first, run_campaign):
+def test_nothing_is_reused_if_reuse_finished_is_false(first, run_campaign):
     assert not any(any(hits) for hits in cached(run_campaign(reuse=False)).values())

@@ -1,4 +1,4 @@
-"""The selection job gives the nodes of the calcfunction, and has an exit code for each failure."""
+"""The selection job gives the same nodes as the calcfunction, and has an exit code for each failure."""
 
 import numpy as np
 import pytest
@@ -121,9 +121,11 @@ PROVOCATIONS = {
 
 
 @pytest.mark.parametrize('status', PROVOCATIONS)
-def test_each_failure_has_its_exit_code_and_is_not_taken_from_the_cache(select, status):
-    kinds = {'stage_version': orm.Str, 'settings': orm.Dict}
-    changes = {name: kinds[name](value) if name in kinds else value for name, value in PROVOCATIONS[status].items()}
+def test_each_failure_has_a_specific_exit_code_and_is_not_taken_from_the_cache(select, status):
+    node_types = {'stage_version': orm.Str, 'settings': orm.Dict}
+    changes = {
+        name: node_types[name](value) if name in node_types else value for name, value in PROVOCATIONS[status].items()
+    }
     node = select(**changes)
     assert node.exit_status == status, node.exit_message
     assert not node.base.caching.is_valid_cache

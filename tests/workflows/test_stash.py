@@ -37,8 +37,8 @@ def sections(reuse=False, stash=None, **exploration):
 EVERY_STEP = {'full_trajectory_interval': 1}
 
 
-def jobs_of(campaign, kind):
-    jobs = [job for job in campaign.called_descendants if job.process_class is kind]
+def jobs_of(campaign, process_class):
+    jobs = [job for job in campaign.called_descendants if job.process_class is process_class]
     return sorted(jobs, key=lambda job: job.pk)
 
 
@@ -82,7 +82,7 @@ def test_a_copy_has_the_sha256_that_the_exploration_reported_and_its_provenance_
         job.outputs.remote_folder.uuid,
         job.outputs.result.uuid,
     )
-    # It starts after the exploration has been parsed.
+    # The copy starts after the exploration has been parsed.
     assert copy.ctime > job.mtime
     path = Path(node.target_basepath, *node.source_list)
     assert path == folder / f'seed_{job.inputs.seed.seed_id}' / job.uuid / 'full_trajectory.frames'
@@ -108,7 +108,7 @@ def test_the_frame_of_a_row_is_found_in_the_full_trajectory(stashed, tmp_path):
 
 
 @pytest.mark.long
-def test_full_trajectories_affect_no_other_result_and_copies_rerun_nothing(run_campaign, tmp_path):
+def test_full_trajectories_affect_no_other_result_and_copying_repeats_no_exploration(run_campaign, tmp_path):
     # No other test has explored this many steps.
     settings = {'reuse': True, 'n_steps': 10}
     plain = run_campaign(**sections(**settings))
@@ -119,12 +119,12 @@ def test_full_trajectories_affect_no_other_result_and_copies_rerun_nothing(run_c
     assert 'full_trajectory_interval' not in without.inputs
     assert 'full_trajectory_interval' not in without.inputs.exploration.get_dict()
 
-    for n_copied in (False, True):
+    for is_copied in (False, True):
         stashed = run_campaign(**sections(**settings, stash=tmp_path, **EVERY_STEP))
         (again,), (copy,) = jobs_of(stashed, ExplorationCalculation), jobs_of(stashed, StashCalculation)
         assert again.base.caching.is_created_from_cache
-        assert copy.base.caching.is_created_from_cache is n_copied
-    # It is the same file, so that of the first campaign counts as copied, too.
+        assert copy.base.caching.is_created_from_cache is is_copied
+    # Both campaigns have the same file, so that of the first campaign counts as copied, too.
     assert [one.is_stashed for one in find_full_trajectories(kept)] == [True]
 
 
@@ -198,9 +198,9 @@ def test_a_file_that_has_changed_is_not_copied(stash, tmp_path):
 
 
 def test_a_missing_file_is_reported(stash, tmp_path):
-    copy = stash(file='gone.frames')
+    copy = stash(file='missing.frames')
     assert copy.exit_status == FAILURES.ERROR_ORIGINAL.status
-    assert 'gone.frames' in copy.exit_message
+    assert 'missing.frames' in copy.exit_message
     assert not copies(tmp_path)
 
 
@@ -226,7 +226,7 @@ def replaced(tmp_path, name, script):
     return f'export PATH={tmp_path}/bin:$PATH'
 
 
-def test_a_copy_that_differs_is_removed(stash, tmp_path):
+def test_a_copy_that_differs_from_the_original_is_removed(stash, tmp_path):
     before = replaced(tmp_path, 'sync', 'echo rot >>"$1"')
     copy = stash(before)
     assert copy.exit_status == FAILURES.ERROR_COPY.status
@@ -235,14 +235,14 @@ def test_a_copy_that_differs_is_removed(stash, tmp_path):
     assert not copies(tmp_path)
 
 
-def test_a_full_disk_has_its_exit_code(stash, tmp_path):
+def test_a_full_disk_has_a_specific_exit_code(stash, tmp_path):
     before = replaced(tmp_path, 'sync', 'echo "sync: error syncing \'$1\': No space left on device" >&2; exit 1')
     copy = stash(before)
     assert copy.exit_status == FAILURES.ERROR_DISK_FULL.status
     assert not copies(tmp_path)
 
 
-def test_a_job_that_was_killed_has_no_copy(stash, tmp_path):
+def test_a_killed_job_gives_no_copy(stash, tmp_path):
     copy = stash(replaced(tmp_path, 'sha256sum', 'kill -KILL $PPID'))
     assert copy.exit_status
     assert 'stashed' not in copy.outputs

@@ -104,7 +104,7 @@ def test_a_paused_job_occupies_no_slot(monkeypatch):
     assert run_to_end(make_campaign('ab', 1, pause_the_first))[:2] == [('start', 'a'), ('start', 'b')]
 
 
-def test_no_child_starts_after_a_request_to_stop():
+def test_no_child_starts_after_a_user_has_asked_to_stop():
     def stop(campaign, label):
         campaign.node.base.extras.set(STOP_REQUESTED, True)
         campaign.end(label)

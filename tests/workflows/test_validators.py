@@ -1,4 +1,4 @@
-"""Processes submitted without a config file are validated before anything is stored."""
+"""The inputs of processes that are submitted without a config file are validated before anything is stored."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def make_dataset(structures):
         return DatasetData.from_file(path)
 
 
-# The node types of ports. The tables below have plain values, because no profile is loaded when they are defined.
+# The node types of ports. The tables below contain plain values, because no profile is loaded when they are defined.
 NODES = {
     'campaign': orm.Dict,
     'descriptor': orm.Dict,
@@ -183,9 +183,9 @@ EXPLORATIONS = {
     'a range of pressures': ({'pressure_GPa': {'min': 0, 'max': 1}}, ['exploration.pressure_GPa']),
     'a text': ({'frame_interval': 'often'}, ['exploration.frame_interval']),
     'two faults': ({'temperature_K': -5.0, 'ensemble': 'nvp'}, ['exploration.ensemble', 'exploration.temperature_K']),
-    'fewer steps than those of the equilibration': ({'n_equilibration_steps': 30}, ['exploration']),
+    'fewer steps than the equilibration has': ({'n_equilibration_steps': 30}, ['exploration']),
     'steps that have a separate input': ({'n_steps': 20}, ['exploration.n_steps']),
-    'phases with more steps than all': (
+    'phases with more steps than the run': (
         {'phases': [{'n_steps': 15}, {'kind': 'ramp', 'n_steps': 6}]},
         ['exploration.phases'],
     ),
@@ -238,13 +238,13 @@ def test_numbers_out_of_range_are_refused(exploration, change, place):
     refuse(ExplorationWorkChain, {'job': exploration | nodes(change)}, place)
 
 
-def test_a_negative_number_of_recoveries_and_zero_legs_are_refused(exploration):
+def test_a_number_of_recoveries_or_legs_or_a_memory_factor_that_is_too_small_is_refused(exploration):
     refuse(ExplorationCalculation, exploration | {'recoveries': orm.Int(-1)}, 'recoveries')
     refuse(ExplorationWorkChain, {'job': exploration, 'max_iterations': orm.Int(0)}, 'max_iterations')
     refuse(ExplorationWorkChain, {'job': exploration, 'retry_memory_factor': 0.5}, 'retry_memory_factor')
 
 
-DESCRIPTORS_WORK_CHAIN = {
+DESCRIPTOR_JOBS = {
     'an unknown descriptor': ({'descriptor': {'kind': 'acsf'}}, 'descriptor.kind'),
     'a misspelt key': ({'descriptor': {'kind': 'soap', 'n_maxx': 3}}, 'descriptor.n_maxx'),
     'no species': ({'species': []}, 'species'),
@@ -258,7 +258,7 @@ DESCRIPTORS_WORK_CHAIN = {
 }
 
 
-@pytest.mark.parametrize(('change', 'place'), DESCRIPTORS_WORK_CHAIN.values(), ids=DESCRIPTORS_WORK_CHAIN)
+@pytest.mark.parametrize(('change', 'place'), DESCRIPTOR_JOBS.values(), ids=DESCRIPTOR_JOBS)
 def test_invalid_inputs_of_a_descriptor_job_are_refused(descriptors_job, change, place):
     refuse(DescriptorsCalculation, descriptors_job | nodes(change), place)
 
@@ -283,7 +283,7 @@ def test_learned_descriptors_need_a_calculator(descriptors_job, descriptors_chai
         ({'max_concurrent_jobs': 0}, 'max_concurrent_jobs'),
     ],
 )
-def test_invalid_inputs_of_the_descriptors_are_refused(descriptors_chain, change, place):
+def test_invalid_inputs_of_the_work_chain_for_descriptors_are_refused(descriptors_chain, change, place):
     refuse(DescriptorsWorkChain, descriptors_chain | nodes(change), place)
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install Apptainer on Debian 12, which has no package for it: the package of Debian unstable, with its own C library.
+# Install Apptainer on Debian 12, which has no package for it. The package of Debian unstable gets a separate C library.
 source "$(dirname "$0")/settings.sh"
 
 # As on a cluster, ordinary users mount images through FUSE.
@@ -27,7 +27,7 @@ apt-get "${options[@]}" update
 dpkg-deb --raw-extract "$work"/deb/apptainer_*.deb "$work/package"
 dpkg --extract "$work"/deb/libc6_*.deb "$work/libc"
 
-# The two programs need a newer C library than the machine has. Only they get a copy of it.
+# The two programs need a newer C library than that of the machine. Only they use a copy of it.
 mkdir -p "$work/package$library"
 for file in ld-linux-x86-64.so.2 lib{c,m}.so.6 lib{pthread,dl}.so.* librt.so.1 libresolv.so.2 libnss_{dns,files,compat}.so.2; do
     cp -a "$work"/libc/usr/lib/x86_64-linux-gnu/$file "$work/package$library/"

@@ -17,12 +17,12 @@ make_debian() {
         --dpkgopt='path-exclude=/usr/share/'{man,locale,doc,info,zoneinfo}'/*' \
         --customize-hook='rm -rf "$1"/var/lib/apt/lists "$1"/var/cache/apt "$1"/var/cache/debconf "$1"/var/log/*' \
         bookworm "$ROOTS/debian.new" "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror bookworm main"
-    # Ordinary users cannot create device files, and a container uses those of its host.
+    # Ordinary users cannot create device files, and a container uses those of the host.
     rm -rf "$ROOTS"/debian.new/dev/*
     mv "$ROOTS/debian.new" "$ROOTS/debian"
 }
 
-# make_root NAME: Debian and all packages of an image except this one, as links to the files of the environment.
+# make_root NAME: Debian and all packages of an image except this package, as links to the files of the environment.
 make_root() {
     local root=$ROOTS/$1 python=$ROOT/.venv/bin/python requirement=aiida-mlip-autopipe
     [[ $1 == base ]] || requirement+="[$1]"
@@ -44,7 +44,7 @@ install_on_cluster() {
     "$venv/bin/python" -m pip install --quiet --no-deps --no-index --disable-pip-version-check --root-user-action=ignore "$2"
 }
 
-# The hash of the sources of an image: the image is rebuilt if it has changed.
+# The hash of the sources of the images. An image is rebuilt if this has changed.
 fingerprint() {
     (cd "$ROOT" && cat constraints*.txt pyproject.toml containers/* $(find aiida_mlip_autopipe -name '*.py' | sort) | sha256sum)
 }

@@ -10,7 +10,7 @@ for package in "${packages[@]}"; do
 done
 ((${#missing[@]})) || exit 0
 
-# Packages must not start their services, because the tests start them with other settings.
+# The packages must not start their services, because the test cluster starts them with other settings.
 policy=/usr/sbin/policy-rc.d
 if [[ ! -e $policy ]]; then
     printf '#!/bin/sh\nexit 101\n' >$policy

@@ -27,7 +27,7 @@ is_running() {
     [[ -s $PIDS/$1.pid ]] && kill -0 "$(<"$PIDS/$1.pid")" 2>/dev/null
 }
 
-# wait_until SECONDS WHAT COMMAND…: wait until the command succeeds; fail after the time.
+# wait_until SECONDS WHAT COMMAND…: wait until the command succeeds; fail after this time.
 wait_until() {
     local deadline=$((SECONDS + $1)) what=$2
     shift 2
@@ -37,7 +37,7 @@ wait_until() {
     done
 }
 
-# stop NAME: stop the service with this pid file.
+# stop NAME: stop the service that has this pid file.
 stop() {
     is_running "$1" || return 0
     local pid

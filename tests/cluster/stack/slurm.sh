@@ -71,7 +71,7 @@ ConstrainSwapSpace=no
 ConstrainCores=no
 ConstrainDevices=no
 CONFIG
-    # Slurm only counts the GPUs, so any device file will do.
+    # Slurm only counts the GPUs, so any device file works.
     printf 'Name=gpu File=%s\n' /dev/zero /dev/full >"$STACK/slurm/gres.conf"
     # cred_expire: how long a requeued job waits, by default two minutes.
     cat >"$STACK/slurm/slurm.conf" <<CONFIG

@@ -97,7 +97,7 @@ def test_the_script_of_another_scheduler_has_the_extra_lines_and_no_slurm_option
     assert not any('gres' in line for line in head)
 
 
-def test_on_this_machine_a_job_has_no_wall_time(emt_code):
+def test_on_this_machine_a_job_has_no_wall_time_limit(emt_code):
     options = job_options(JobResources(cpus_per_job=2), emt_code.computer)
     assert 'max_wallclock_seconds' not in options
     assert 'rerunnable' not in options
@@ -117,7 +117,7 @@ def test_the_python_path_of_the_user_is_made_absolute(tmp_path, monkeypatch):
     assert user_python_path() == ''
 
 
-def test_an_additional_code_takes_its_fraction_of_the_seeds_and_leaves_the_others_unchanged():
+def test_an_additional_code_takes_over_a_fraction_of_the_seeds_and_does_not_affect_the_others():
     seeds = [f'seed_{number}' for number in range(300)]
     before = {seed: choose_code(1, seed, ['a', 'b']) for seed in seeds}
     after = {seed: choose_code(1, seed, ['c', 'b', 'a']) for seed in seeds}
@@ -139,12 +139,12 @@ def test_the_keys_of_codes_depend_on_code_and_calculator(emt_code, campaign_conf
 
 
 def test_the_error_about_a_missing_code_lists_the_codes(emt_code, campaign_config):
-    orm.Dict({'a': 'node of another kind'}).store()
-    with refused(Code.CODE_MISSING, 'execution.code:', "'gone@localhost'", emt_code.full_label):
-        job_codes(campaign_config(execution={'code': 'gone@localhost'}))
+    orm.Dict({'a': 'node of another type'}).store()
+    with refused(Code.CODE_MISSING, 'execution.code:', "'missing@localhost'", emt_code.full_label):
+        job_codes(campaign_config(execution={'code': 'missing@localhost'}))
 
 
-def test_the_limits_of_concurrent_jobs_are_added_once_for_each_computer(emt_code, remote_code, campaign_config):
+def test_the_maximum_number_of_concurrent_jobs_is_the_sum_over_the_computers(emt_code, remote_code, campaign_config):
     codes = [
         {'code': emt_code.full_label},
         {'code': remote_code.full_label},
@@ -168,7 +168,9 @@ def test_the_key_of_a_code_depends_on_the_content_of_its_model_and_not_on_its_pa
     assert key('b.model', device='cuda') != key('b.model', device='cpu')
 
 
-def test_a_code_is_not_listed_twice_with_the_same_model_at_two_paths(remote_code, campaign_config, tmp_path):
+def test_a_code_that_is_listed_twice_with_the_same_model_at_two_paths_is_refused(
+    remote_code, campaign_config, tmp_path
+):
     for name in ('a.model', 'b.model'):
         (tmp_path / name).write_bytes(b'weights')
     codes = [
@@ -179,7 +181,7 @@ def test_a_code_is_not_listed_twice_with_the_same_model_at_two_paths(remote_code
         job_codes(campaign_config(execution={'codes': codes}))
 
 
-def test_a_copy_requests_one_core_in_the_queue_of_the_exploration():
+def test_a_copy_job_requests_one_core_in_the_queue_of_the_exploration():
     stash = StashSettings(folder='/archive')
     assert stash_resources(stash, ALL) == JobResources(
         queue='gpu', account='mat', scheduler_lines='#SBATCH --constraint=a100'

@@ -110,7 +110,7 @@ def test_another_python_path_changes_no_hash(mine, explore, monkeypatch, tmp_pat
 
 @pytest.fixture
 def make_code(emt_code):
-    """Return a function that makes a code without a record: on this machine, or on a cluster."""
+    """Return a function that makes a code without a record, on this machine or on a cluster."""
     clusters = {}
 
     def make(remote, python):
@@ -130,7 +130,7 @@ def remote(make_code):
     return make_code(True, '/usr/bin/python3')
 
 
-def record(code, calculator, resources=None, messages=None):
+def read_record(code, calculator, resources=None, messages=None):
     """Return the environment record of the jobs of a code."""
     one = JobCode(code, calculator, resources or JobResources())
     return Environment.model_validate(
@@ -138,7 +138,7 @@ def record(code, calculator, resources=None, messages=None):
     )
 
 
-def keep(code, kind, **changes):
+def store_record(code, kind, **changes):
     environment = environment_of({'kind': kind}).model_copy(update=changes)
     store_self_test(code, {'kind': kind}, {'environment': environment.model_dump(mode='json')})
     return environment
@@ -146,18 +146,18 @@ def keep(code, kind, **changes):
 
 def test_a_remote_code_without_a_record_is_refused_with_the_command_that_records_it(remote):
     with refused(Code.ENVIRONMENT_MISSING, f'mlip-autopipe calculator test {remote.full_label}'):
-        record(remote, EMTSettings())
+        read_record(remote, EMTSettings())
     with refused(Code.ENVIRONMENT_MISSING, f'calculator test {remote.full_label} --config'):
-        record(remote, CUSTOM)
-    keep(remote, 'emt', numpy='1.0')
-    assert record(remote, EMTSettings()).numpy == '1.0'
+        read_record(remote, CUSTOM)
+    store_record(remote, 'emt', numpy='1.0')
+    assert read_record(remote, EMTSettings()).numpy == '1.0'
 
 
 @pytest.mark.integration
 def test_a_local_code_without_a_record_is_tested_and_recorded(make_code, emt_code):
     code = make_code(False, str(emt_code.filepath_executable))
     assert stored_environment(code, {'kind': 'emt'}) is None
-    assert record(code, EMTSettings()) == environment_of() == stored_environment(code, {'kind': 'emt'})
+    assert read_record(code, EMTSettings()) == environment_of() == stored_environment(code, {'kind': 'emt'})
 
 
 @pytest.mark.integration
@@ -165,47 +165,47 @@ def test_a_changed_package_on_this_machine_is_reported_once(emt_code):
     calculator = EMTSettings().model_dump(mode='json')
     now, messages = stored_environment(emt_code, calculator), []
     store_environment(emt_code, calculator, now.model_copy(update={'ase': '3.20.0'}))
-    assert record(emt_code, EMTSettings(), messages=messages) == now
-    assert record(emt_code, EMTSettings(), messages=messages) == now
+    assert read_record(emt_code, EMTSettings(), messages=messages) == now
+    assert read_record(emt_code, EMTSettings(), messages=messages) == now
     (message,) = messages
     assert f'ase 3.20.0 -> {now.ase}' in message
 
 
 @pytest.mark.integration
 def test_jobs_without_a_calculator_have_a_record_without_one(emt_code, remote):
-    assert described(emt_code) == environment_of().without_calculator()
+    assert record_without_calculator(emt_code) == environment_of().without_calculator()
     with refused(Code.ENVIRONMENT_MISSING, f'calculator test {remote.full_label}'):
-        described(remote)
-    keep(remote, 'lj')
-    assert described(remote) == environment_of().without_calculator()
+        record_without_calculator(remote)
+    store_record(remote, 'lj')
+    assert record_without_calculator(remote) == environment_of().without_calculator()
 
 
-def described(code):
+def record_without_calculator(code):
     node = Environments().node_without_calculator(JobCode(code, EMTSettings(), JobResources()))
     return Environment.model_validate(node.get_dict())
 
 
 def test_the_record_has_the_number_of_threads_of_the_job(emt_code, remote, monkeypatch):
-    keep(remote, 'emt')
+    store_record(remote, 'emt')
     monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: {0, 1})
-    assert record(remote, EMTSettings(), JobResources(cpus_per_job=8)).threads == 8
-    assert record(emt_code, EMTSettings(), JobResources(cpus_per_job=8)).threads == 2
-    assert record(emt_code, EMTSettings()).threads == 1
+    assert read_record(remote, EMTSettings(), JobResources(cpus_per_job=8)).threads == 8
+    assert read_record(emt_code, EMTSettings(), JobResources(cpus_per_job=8)).threads == 2
+    assert read_record(emt_code, EMTSettings()).threads == 1
 
 
 def test_the_device_comes_from_the_settings_or_else_from_the_self_test(remote):
-    keep(remote, 'sevennet', device='cuda')
-    assert record(remote, SevenNetSettings()).device == 'cuda'
-    assert record(remote, SevenNetSettings(device='cpu')).device == 'cpu'
+    store_record(remote, 'sevennet', device='cuda')
+    assert read_record(remote, SevenNetSettings()).device == 'cuda'
+    assert read_record(remote, SevenNetSettings(device='cpu')).device == 'cpu'
     one = JobCode(remote, SevenNetSettings(device='cpu'), JobResources())
     assert 'device' not in one.inputs(Environments().node(one))['calculator'].get_dict()
 
 
 def test_a_gpu_that_a_job_would_not_use_is_refused(remote):
-    keep(remote, 'sevennet', device='cpu')
-    keep(remote, 'emt')
+    store_record(remote, 'sevennet', device='cpu')
+    store_record(remote, 'emt')
     gpu = JobResources(gpus_per_job=1)
     with refused(Code.GPU_MISSING, f'calculator test {remote.full_label} gpus_per_job=1'):
-        record(remote, SevenNetSettings(), gpu)
-    assert record(remote, SevenNetSettings(device='cpu'), gpu).device == 'cpu'
-    assert record(remote, EMTSettings(), gpu).device == 'cpu'
+        read_record(remote, SevenNetSettings(), gpu)
+    assert read_record(remote, SevenNetSettings(device='cpu'), gpu).device == 'cpu'
+    assert read_record(remote, EMTSettings(), gpu).device == 'cpu'

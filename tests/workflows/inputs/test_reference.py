@@ -1,4 +1,4 @@
-"""The reference dataset of a campaign is a node, which is made at submission."""
+"""The reference dataset of a campaign is a node, which is created at submission."""
 
 import numpy as np
 import pytest
@@ -15,8 +15,8 @@ from aiida_mlip_autopipe.workflows.inputs.reference import reference_dataset
 pytestmark = pytest.mark.integration
 
 
-def select(given):
-    return {'kind': 'fps', 'n_structures': 5, 'reference_dataset': given}
+def extend(reference):
+    return {'kind': 'fps', 'n_structures': 5, 'reference_dataset': reference}
 
 
 def hits(campaign, name):
@@ -27,7 +27,7 @@ def hits(campaign, name):
 def test_a_reference_dataset_may_be_moved_after_submission(run_campaign, campaign_folder):
     path = campaign_folder / 'reference.traj'
     bulk('Pt', cubic=True).write(path)
-    sections = {'sampling': select(path.name), 'execution': {'reuse_finished': True}}
+    sections = {'sampling': extend(path.name), 'execution': {'reuse_finished': True}}
     campaign = run_campaign(lambda _: path.rename(campaign_folder / 'renamed.traj'), **sections)
     assert campaign.is_finished_ok, campaign.exit_message
     (selecting,) = (node for node in campaign.called if node.process_label == 'select_frames')
@@ -35,14 +35,14 @@ def test_a_reference_dataset_may_be_moved_after_submission(run_campaign, campaig
     assert campaign.outputs.selection_report['n_reference'] == 1
     # The path is not hashed, so the same content at another path gives the same selection.
     assert 'reference_dataset' not in campaign.inputs.sampling.get_dict()
-    again = run_campaign(**{**sections, 'sampling': select('renamed.traj')})
+    again = run_campaign(**{**sections, 'sampling': extend('renamed.traj')})
     assert hits(again, 'select_frames') == [True]
     bulk('Au', cubic=True).write(campaign_folder / 'renamed.traj')
-    assert hits(run_campaign(**{**sections, 'sampling': select('renamed.traj')}), 'select_frames') == [False]
+    assert hits(run_campaign(**{**sections, 'sampling': extend('renamed.traj')}), 'select_frames') == [False]
 
 
 def test_a_campaign_extends_the_dataset_of_an_earlier_one(tiny_campaign, run_campaign):
-    campaign = run_campaign(sampling=select({'campaign': tiny_campaign.pk}), execution={'reuse_finished': True})
+    campaign = run_campaign(sampling=extend({'campaign': tiny_campaign.pk}), execution={'reuse_finished': True})
     assert campaign.is_finished_ok, campaign.exit_message
     assert campaign.inputs.reference_dataset.uuid == tiny_campaign.outputs.dataset.uuid
     report = campaign.outputs.selection_report.get_dict()
