@@ -80,7 +80,7 @@ class ExplorationCalculation(CalculatorJob):
             'full_trajectory_interval',
             valid_type=orm.Int,
             required=False,
-            help="Number of steps between frames of the full trajectory, which stays in the job's folder.",
+            help="Number of steps between frames of the full trajectory, which remains in the job's folder.",
         )
         spec.input(
             'checkpoint', valid_type=orm.SinglefileData, required=False, help='The last state of the previous leg.'

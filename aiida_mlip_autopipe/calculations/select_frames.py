@@ -26,7 +26,7 @@ def select_frames(
     reference_dataset: DatasetData | None = None,
     **nodes: Mapping[str, orm.Data],
 ) -> Mapping[str, orm.Data] | ExitCode:
-    """Select the most informative frames of all legs.
+    """Select the frames of the dataset from all legs.
 
     Parameters
     ----------

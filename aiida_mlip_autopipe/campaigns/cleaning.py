@@ -16,14 +16,14 @@ from aiida_mlip_autopipe.workflows.paused import ENDED
 
 @dataclass(frozen=True)
 class Cleaned:
-    """The removed and the kept folders.
+    """The result of removing the folders of a campaign's jobs.
 
     Attributes
     ----------
     n_removed
         How many folders were removed.
     kept
-        Full trajectories without a copy, whose folders were kept.
+        The full trajectories whose folders were kept, because they have no copy.
     """
 
     n_removed: int

@@ -178,14 +178,14 @@ def store_self_test(
         tested = {name: report[name] for name in ('elements', 'cutoff_A')}
         tested |= {'name': report['model_name'], 'shipped': report['model_is_shipped'], 'versions': report['versions']}
         tested[RECORDED] = timezone.now().isoformat()
-        code.base.extras.set(TESTED_MODELS, {**tested_models(code), report['model_sha256']: tested})
+        code.base.extras.set(TESTED_MODELS, {**read_tested_models(code), report['model_sha256']: tested})
     test = {'environment': report['environment'], 'calculator': calculator, 'resources': resources or {}}
     test[RECORDED] = timezone.now().isoformat()
-    kept = code.base.extras.get(ENVIRONMENTS, {})
-    code.base.extras.set(ENVIRONMENTS, {**kept, environment_key(calculator): test})
+    stored = code.base.extras.get(ENVIRONMENTS, {})
+    code.base.extras.set(ENVIRONMENTS, {**stored, environment_key(calculator): test})
 
 
-def tested_models(code: orm.AbstractCode) -> dict[str, dict[str, Any]]:
+def read_tested_models(code: orm.AbstractCode) -> dict[str, dict[str, Any]]:
     """Return the models that the self-tests of a code loaded, by sha256.
 
     Each entry has the ``name`` of the model, whether it is ``shipped``, its ``elements`` (symbols) and ``cutoff_A`` (Å)
@@ -197,10 +197,10 @@ def tested_models(code: orm.AbstractCode) -> dict[str, dict[str, Any]]:
 
 def store_environment(code: orm.AbstractCode, calculator: dict[str, Any], environment: Environment) -> None:
     """Replace the environment record of a code for a calculator. The code must already have one."""
-    kept = code.base.extras.get(ENVIRONMENTS)
+    stored = code.base.extras.get(ENVIRONMENTS)
     key = environment_key(calculator)
-    test = {**kept[key], 'environment': environment.model_dump(mode='json'), RECORDED: timezone.now().isoformat()}
-    code.base.extras.set(ENVIRONMENTS, {**kept, key: test})
+    test = {**stored[key], 'environment': environment.model_dump(mode='json'), RECORDED: timezone.now().isoformat()}
+    code.base.extras.set(ENVIRONMENTS, {**stored, key: test})
 
 
 def stored_tests(code: orm.AbstractCode) -> list[dict[str, Any]]:
@@ -210,9 +210,9 @@ def stored_tests(code: orm.AbstractCode) -> list[dict[str, Any]]:
 
 def stored_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Environment | None:
     """Return the record of a code for a calculator; its newest record without a calculator; None if it has none."""
-    kept = code.base.extras.get(ENVIRONMENTS, {})
-    newest = max(kept.values(), key=lambda test: test[RECORDED], default=None)
-    test = kept.get(environment_key(calculator)) if calculator else newest
+    stored = code.base.extras.get(ENVIRONMENTS, {})
+    newest = max(stored.values(), key=lambda test: test[RECORDED], default=None)
+    test = stored.get(environment_key(calculator)) if calculator else newest
     return None if test is None else Environment.model_validate(test['environment'])
 
 

@@ -180,13 +180,13 @@ class ExplorationWorkChain(RestartedLegs):
             return ToContext(stashed=self.submit(StashCalculation, inputs))
 
     def keep_stashed(self) -> None:
-        """Keep the folder of the copy; if the copy failed, the original stays and the seed is not affected."""
+        """Keep the folder of the copy; if the copy failed, the original remains and the seed is not affected."""
         leg, node = self.ctx.legs_to_stash.pop(0), self.ctx.stashed
         if node.is_finished_ok:
             self.out(f'stashed.leg_{leg:02d}', node.outputs.stashed)
         else:
             self.report(
-                f'the full trajectory of leg {leg} could not be copied and stays in '
+                f'the full trajectory of leg {leg} could not be copied and remains in '
                 f'{node.inputs.source.get_remote_path()}: {node.exit_message or node.process_state}'
             )
 
@@ -196,7 +196,7 @@ class ExplorationWorkChain(RestartedLegs):
 
 
 def why_ended(node: orm.WorkChainNode) -> str:
-    """Return why an exploration ended: the message of its last job, or else its own."""
+    """Return why an exploration ended: the message of its last job, otherwise that of the exploration."""
     jobs = [job for job in node.called if job.process_class is ExplorationCalculation]
     last = max(jobs, key=lambda job: job.pk, default=node)
     return last.exit_message or node.exit_message or node.process_status or str(node.process_state)

@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.data.model_store import FOLDER, find_model
 from aiida_mlip_autopipe.exploration import resolve_model
-from aiida_mlip_autopipe.installation.codes import list_codes, tested_models
+from aiida_mlip_autopipe.installation.codes import list_codes, read_tested_models
 from aiida_mlip_autopipe.workflows.inputs.models import model_node
 
 pytestmark = pytest.mark.integration
@@ -70,8 +70,8 @@ def test_a_self_test_copies_its_model_file_to_the_computer_and_records_the_model
     shutil.copy(resolve_model(SevenNetSettings()), model)
     code = register(kind='sevennet', model=str(model)).code
     sha256 = file_sha256(model)
-    assert tested_models(code)[sha256]['cutoff_A'] == 5.0
-    assert tested_models(code)[sha256]['shipped'] is False
+    assert read_tested_models(code)[sha256]['cutoff_A'] == 5.0
+    assert read_tested_models(code)[sha256]['shipped'] is False
     assert find_model(code.computer, sha256).startswith(str(tmp_path / 'models'))
     model.unlink()
     # The node has the bytes, so the file is no longer needed.

@@ -1,4 +1,4 @@
-"""Campaigns that earlier versions stored can be read: one archive for each change of what is stored."""
+"""Campaigns that earlier versions stored can be read. Each change of the stored data has one archive."""
 
 from pathlib import Path
 
@@ -37,19 +37,19 @@ def explorations(campaign):
     return [node for node in campaign.called_descendants if node.process_class is ExplorationCalculation]
 
 
-def test_there_are_archives_and_they_are_small():
+def test_at_least_one_archive_exists_and_all_are_small():
     assert ARCHIVES
     assert max(path.stat().st_size for path in ARCHIVES) < MAX_BYTES
 
 
-def test_its_status_and_report_are_read(campaign, tmp_path):
+def test_the_status_and_the_report_of_a_stored_campaign_can_be_read(campaign, tmp_path):
     progress = read_status(campaign).progress
     assert (progress.stage, progress.n_succeeded, progress.n_seeds) == ('finished', 3, 3)
     assert read_campaign_report(campaign).dataset.n_rows == 8
     assert write_campaign_report(campaign, tmp_path / 'report.html') == 8
 
 
-def test_its_dataset_is_exported_with_the_provenance_of_each_row(campaign, tmp_path):
+def test_the_dataset_of_a_stored_campaign_can_be_exported_with_its_provenance(campaign, tmp_path):
     assert write_dataset(campaign, tmp_path / 'stored.db') == 8
     seeds = {node.seed_id for node in campaign.outputs.seeds.values()}
     with Dataset(tmp_path / 'stored.db') as dataset:
@@ -59,7 +59,7 @@ def test_its_dataset_is_exported_with_the_provenance_of_each_row(campaign, tmp_p
     assert len(read_rows(campaign)) == 8
 
 
-def test_its_seeds_frames_and_checkpoints_are_read(campaign, tmp_path):
+def test_the_seeds_frames_and_checkpoints_of_a_stored_campaign_can_be_read(campaign, tmp_path):
     seeds = [node.to_seed() for node in campaign.outputs.seeds.values()]
     assert sorted(seed.record['kind'] for seed in seeds) == ['alloy', 'alloy', 'structures']
     for job in explorations(campaign):
@@ -72,7 +72,7 @@ def test_its_seeds_frames_and_checkpoints_are_read(campaign, tmp_path):
         assert Checkpoint.read(path).step == 20
 
 
-def test_its_config_and_its_reference_dataset_are_read(campaign):
+def test_the_config_and_the_reference_dataset_of_a_stored_campaign_can_be_read(campaign):
     config = campaign.inputs.config.get_dict()
     config['generation'] = [entry for entry in config['generation'] if entry['kind'] == 'alloy']
     config['sampling'].pop('reference_dataset')

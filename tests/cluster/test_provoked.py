@@ -176,7 +176,7 @@ def test_nothing_is_lost_if_the_cluster_is_unreachable_for_half_a_minute(cluster
     job_at_work(node)
     cluster.stop_sshd()
     try:
-        time.sleep(30)  # the outage is what is tested
+        time.sleep(30)  # the outage to test
     finally:
         cluster.start_sshd()
     ended(node)
@@ -263,7 +263,7 @@ def test_an_unexpected_model_is_refused(make_code, explore, ended):
 
 @pytest.mark.long
 def test_a_job_that_reaches_its_wall_time_continues_from_its_checkpoint(cluster, emt, explore, ended):
-    """The time limits of Slurm are full minutes, so this test takes at least one."""
+    """The time limits of Slurm are multiples of one minute, so this test takes at least a minute."""
     settings = {'n_steps': 22000, 'frame_interval': 1000, 'checkpoint_interval': 1000}
     node = explore(emt, options={'max_wallclock_seconds': 60}, **settings)
     ended(node, 360)

@@ -1,4 +1,4 @@
-"""Full trajectories stay on the cluster, where separate jobs copy them to another folder."""
+"""Full trajectories remain on the cluster, where separate jobs copy them to another folder."""
 
 from __future__ import annotations
 

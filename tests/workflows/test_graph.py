@@ -19,7 +19,7 @@ def call(node, caller, label, link_type, state=ProcessState.WAITING):
 
 @pytest.fixture
 def campaign(emt_code):
-    """Return a campaign and its jobs: its own, one of a running work chain, and one of an ended work chain."""
+    """Return a campaign and three jobs: one that it called, one of a running and one of an ended work chain."""
     campaign = orm.WorkChainNode().store()
     jobs = {'own': call(orm.CalcJobNode(computer=emt_code.computer), campaign, 'select_frames', LinkType.CALL_CALC)}
     for name, state in (('running', ProcessState.WAITING), ('ended', ProcessState.FINISHED)):

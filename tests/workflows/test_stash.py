@@ -1,4 +1,4 @@
-"""Full trajectories, which stay on the computer, and the jobs that copy them."""
+"""Full trajectories, which remain on the computer, and the jobs that copy them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def kept(run_campaign):
     return run_campaign(**sections(**EVERY_STEP))
 
 
-def test_the_full_trajectory_stays_in_the_folder_of_the_job(kept):
+def test_the_full_trajectory_remains_in_the_folder_of_the_job(kept):
     assert kept.is_finished_ok, kept.exit_message
     assert not jobs_of(kept, StashCalculation)
     (job,) = jobs_of(kept, ExplorationCalculation)
@@ -147,7 +147,7 @@ def test_a_run_with_a_recovery_has_a_file_for_each_leg(run_campaign, tmp_path):
     )
 
 
-def test_a_folder_that_cannot_be_written_is_not_fatal_and_the_original_stays(run_campaign, tmp_path):
+def test_a_folder_that_cannot_be_written_is_not_fatal_and_the_original_remains(run_campaign, tmp_path):
     (tmp_path / 'file').touch()
     campaign = run_campaign(**sections(stash=tmp_path / 'file' / 'archive', **EVERY_STEP))
     assert campaign.is_finished_ok, campaign.exit_message

@@ -93,26 +93,28 @@ def find_environment(code: orm.AbstractCode, calculator: dict[str, Any], tell: T
     AutopipeError
         If there is no record, and the code is on another computer.
     """
-    kept = stored_environment(code, calculator)
+    recorded = stored_environment(code, calculator)
     if not is_local(code):
-        if kept is None:
+        if recorded is None:
             option = ' --config FILE' if calculator.get('kind') == 'custom' else ''
             raise AutopipeError(
                 Code.ENVIRONMENT_MISSING,
                 f'the environment of {code.full_label} is not recorded for the calculator '
                 f"{calculator.get('kind')!r}; '{self_test_command(code.full_label)}{option}' records it",
             )
-        return kept
+        return recorded
     if not calculator:
         return read_code_environment(code, calculator)
-    if kept is None:
+    if recorded is None:
         # The self-test determines the device.
         calculator = {name: value for name, value in calculator.items() if name != 'device'}
         report = self_test(calculator, code)
         store_self_test(code, calculator, report)
         return Environment.model_validate(report['environment'])
-    now = read_code_environment(code, calculator).model_copy(update={'device': kept.device, 'threads': kept.threads})
-    changes = compare_environments(kept, now)
+    now = read_code_environment(code, calculator).model_copy(
+        update={'device': recorded.device, 'threads': recorded.threads}
+    )
+    changes = compare_environments(recorded, now)
     if changes:
         store_environment(code, calculator, now)
         listed = ', '.join(f'{change.name} {change.shown}' for change in changes)

@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError, ModelMissingError
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.data.model import ModelData, find_model_node
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError, CalculatorSettings
-from aiida_mlip_autopipe.installation.codes import RECORDED, is_local, self_test, store_self_test, tested_models
+from aiida_mlip_autopipe.installation.codes import RECORDED, is_local, read_tested_models, self_test, store_self_test
 from aiida_mlip_autopipe.installation.models import ensure_placed
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def model_node(settings: CalculatorSettings, code: orm.AbstractCode, *, test_fil
     loader = CALCULATORS.make(settings)
     if loader.uses_shipped_model:
         sha256 = _shipped_sha256(settings, loader, code)
-        facts = tested_models(code).get(sha256)
+        facts = read_tested_models(code).get(sha256)
         node = ModelData.from_shipped(settings.model.lower(), sha256, settings.kind, facts=facts)
         return _stored_equal(node) or node
     try:
@@ -63,11 +63,11 @@ def model_node(settings: CalculatorSettings, code: orm.AbstractCode, *, test_fil
         raise CalculatorRefusedError(
             Code.MODEL_MISMATCH, f'calculator.model_sha256: {path} has the sha256 {sha256}, not {settings.model_sha256}'
         )
-    if test_file and sha256 not in tested_models(code) and is_local(code):
+    if test_file and sha256 not in read_tested_models(code) and is_local(code):
         # The self-test determines the device.
         calculator = settings.model_dump(mode='json', exclude={'store_model', 'device'})
         store_self_test(code, calculator, self_test(calculator, code))
-    facts = tested_models(code).get(sha256)
+    facts = read_tested_models(code).get(sha256)
     node = ModelData.from_file(path, settings.kind, store_bytes=settings.store_model, facts=facts)
     return _stored_equal(node) or node
 
@@ -101,7 +101,7 @@ def _shipped_sha256(settings: ModelSettings, loader: CalculatorLoader, code: orm
     if settings.model_sha256 is not None:
         return settings.model_sha256
     name = settings.model.lower()
-    tried = tested_models(code)
+    tried = read_tested_models(code)
     known = [sha256 for sha256, facts in tried.items() if facts['shipped'] and facts['name'] == name]
     if known:
         return max(known, key=lambda sha256: str(tried[sha256][RECORDED]))

@@ -21,7 +21,7 @@ from aiida_mlip_autopipe.data.model import ModelData
 from aiida_mlip_autopipe.data.model_store import FOLDER, PLACED, find_model, record_model
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION, CalculatorRefusedError, ExplorationSettings, resolve_model
-from aiida_mlip_autopipe.installation.codes import RECORDED, TESTED_MODELS, ensure_code, tested_models
+from aiida_mlip_autopipe.installation.codes import RECORDED, TESTED_MODELS, ensure_code, read_tested_models
 from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 from aiida_mlip_autopipe.workflows.inputs import models
@@ -172,7 +172,7 @@ def test_the_cache_identifies_a_model_by_its_content_alone(local_code, tmp_path)
     assert first.outputs.result['model_sha256'] == model.sha256
     assert first.inputs.calculator.get_dict().keys().isdisjoint({'model', 'model_sha256', 'device'})
     assert {'Al', 'Cu'} <= set(model.base.attributes.get('elements'))
-    assert (model.base.attributes.get('cutoff_A'), list(tested_models(local_code))[-1]) == (5.0, model.sha256)
+    assert (model.base.attributes.get('cutoff_A'), list(read_tested_models(local_code))[-1]) == (5.0, model.sha256)
 
     again = explore('there', store_model=False)
     assert again.base.caching.get_cache_source() == first.uuid
