@@ -93,7 +93,7 @@ def main():
     # Forked processes inherit this attribute. The object is too large to be sent to each process.
     Comparison.shared = Comparison(pool, LinearModel(pool, options.processes), options.samplers)
     print(pool.n_own, 'frames', flush=True)
-    fields = ['repeat', 'sampler', 'n', 'test', 'mean_eV_A', 'p95_eV_per_A', 'energy_eV_atom']
+    fields = ['repeat', 'sampler', 'n', 'test', 'mean_eV_A', 'p95_eV_A', 'energy_eV_atom']
     with options.result.open('a' if options.first else 'w', newline='') as file:
         writer = csv.writer(file, lineterminator='\n')
         if not options.first:

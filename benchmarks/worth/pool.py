@@ -46,12 +46,12 @@ EVEN = [Run(300, 6, 20), Run(700, 6, 20), Run(1300, 6, 20), Run(2200, 6, 20)]
 COMMON = [Run(300, 60, 5), Run(700, 24, 5), Run(1300, 6, 20), Run(2200, 3, 20), Run(3500, 2, 20, every=3)]
 RARE = [Run(300, 20, 5), Run(700, 6, 5), Run(1300, 3, 20), Run(2200, 2, 20), Run(3500, 2, 20, every=3)]
 # The number of groups of each kind, and the runs of each group.
-EVEN_RECIPE = dict.fromkeys(('alloy', 'surface', 'defect', 'grain_boundary', 'adsorption', 'perturbed'), (10, EVEN))
+EVEN_RECIPE = dict.fromkeys(('alloy', 'surface', 'defect', 'interface', 'adsorption', 'perturbed'), (10, EVEN))
 UNEVEN_RECIPE = {
     'alloy': (16, COMMON),
     'surface': (6, RARE),
     'defect': (4, RARE),
-    'grain_boundary': (4, RARE),
+    'interface': (4, RARE),
     'adsorption': (4, RARE),
     'perturbed': (4, RARE),
 }
@@ -100,7 +100,7 @@ def make_defect(metals, rng):
     return crystal
 
 
-def make_grain_boundary(metals, rng):
+def make_interface(metals, rng):
     """Return layers of one metal on layers of the other, with the mean lattice constant."""
     n_layers = int(rng.integers(4, 6))
     build = (fcc111, fcc100)[rng.integers(2)]
@@ -142,7 +142,7 @@ KINDS = {
     'alloy': make_alloy,
     'surface': make_surface,
     'defect': make_defect,
-    'grain_boundary': make_grain_boundary,
+    'interface': make_interface,
     'adsorption': make_adsorption,
     'perturbed': make_perturbed,
 }

@@ -21,7 +21,7 @@ import numpy as np
 
 REFERENCE = 'random'
 N_RESAMPLES = 5000
-MEAN, TAIL = 'mean_eV_A', 'p95_eV_per_A'
+MEAN, TAIL = 'mean_eV_A', 'p95_eV_A'
 
 
 class Result:

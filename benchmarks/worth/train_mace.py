@@ -79,7 +79,7 @@ def main():
     parser.add_argument('--result', type=Path, required=True)
     options = parser.parse_args()
     if not options.result.is_file():
-        options.result.write_text('repeat,sampler,n,test,mean_eV_A,p95_eV_per_A,energy_eV_atom\n')
+        options.result.write_text('repeat,sampler,n,test,mean_eV_A,p95_eV_A,energy_eV_atom\n')
     done = {tuple(row[:4]) for row in csv.reader(options.result.open())}
     for group in sorted(options.folder.iterdir()):
         repeat, test = group.name.split('-')
