@@ -29,7 +29,7 @@ class TrajectoryFileError(AutopipeError):
 
 
 class TrajectoryFile:
-    """A file to which frames are appended one by one, without keeping them in memory.
+    """A file to which frames are appended one by one. They are not kept in memory.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ from aiida_mlip_autopipe.jobs.job_file import JobRefusedError
 from aiida_mlip_autopipe.jobs.reserve import space_reserved
 
 Work = Callable[[Path, dict[str, Any], Interruptions], None]
-"""Does the work of a job from its file, adds fields of the result to the dictionary, and ends when interrupted."""
+"""Runs a job from its file, adds fields of the result to the dictionary, and ends when it is interrupted."""
 
 
 def run_job(job_file: Path, work: Work) -> Result:
@@ -35,7 +35,7 @@ def run_job(job_file: Path, work: Work) -> Result:
     job_file
         The file ``job.json``.
     work
-        Does the work of the job.
+        Runs the job.
     """
     folder = job_file.parent
     # If the job was requeued, the result of its earlier process is out of date, and this process may be killed.

@@ -1,7 +1,7 @@
 """The versions of the methods that jobs use."""
 
 RUNNER_VERSION = '2'
-"""Increased by every change that affects the frames of a job. Results and checkpoints of others are not used."""
+"""Increased by every change that affects the frames of a job. Results and checkpoints of other versions are ignored."""
 
 EVALUATION_VERSION = '1'
 """Increased by every change that affects the results of an evaluation."""

@@ -1,4 +1,4 @@
-"""What samplers share that run other samplers."""
+"""Code of the samplers that run other samplers."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def test_a_job_restarted_in_its_folder_continues_after_the_last_frame(evaluation
     np.testing.assert_array_equal(again.steps, complete.steps)
 
 
-def test_a_stopped_job_leaves_the_frames_that_it_has_evaluated(evaluation):
+def test_a_stopped_job_can_be_run_again_and_a_finished_job_evaluates_nothing(evaluation):
     (evaluation.folder / STOP_FILE).touch()
     result = evaluation()
     assert (result.outcome, result.n_frames) == ('stopped', 0)

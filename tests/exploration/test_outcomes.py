@@ -173,7 +173,7 @@ def test_an_element_that_the_calculator_does_not_support_is_refused(job_folder):
     assert ' Fe' in result.message
 
 
-def test_a_calculator_that_is_not_installed_is_refused_quickly(job_folder, copper, monkeypatch):
+def test_a_calculator_that_is_not_installed_is_refused(job_folder, copper, monkeypatch):
     monkeypatch.setattr('aiida_mlip_autopipe.calculators.base.find_spec', lambda name: None)
     result = job_folder().write(copper, calculator={'kind': 'mace', 'model': 'x.model'}).run()
     assert (result.outcome, result.code) == ('refused', Code.CALCULATOR_MISSING)

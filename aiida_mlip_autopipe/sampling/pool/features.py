@@ -27,7 +27,7 @@ class Points:
         return len(self.n_points)
 
     def take(self, structures: np.ndarray) -> Points:
-        """Return the points of some structures, by their indices. All structures in order are not copied."""
+        """Return the points of some structures by index. If these are all structures in order, nothing is copied."""
         if np.array_equal(structures, np.arange(len(self))):
             return self
         n_points = self.n_points[structures]
