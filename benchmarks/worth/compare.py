@@ -62,9 +62,9 @@ class Comparison:
         for candidates, tests in self.pool.divide(repeat):
             for name in self.samplers:
                 nested = name in NESTED
-                most = self.pool.choose(candidates, CHOICES[name], max(SIZES), repeat) if nested else []
+                largest = self.pool.choose(candidates, CHOICES[name], max(SIZES), repeat) if nested else []
                 for n in SIZES:
-                    chosen = most[:n] if nested else self.pool.choose(candidates, CHOICES[name], n, repeat)
+                    chosen = largest[:n] if nested else self.pool.choose(candidates, CHOICES[name], n, repeat)
                     weights = self.model.train(chosen, np.random.default_rng(repeat))
                     for test, indices in tests.items():
                         figures = [f'{figure:.5f}' for figure in self.model.errors(weights, indices)]
