@@ -11,7 +11,7 @@ from ase.data import covalent_radii
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 from aiida_mlip_autopipe.exploration.settings import GuardSettings
-from aiida_mlip_autopipe.structures.distances import find_detached, find_groups, find_overlap, nearest_distances
+from aiida_mlip_autopipe.structures.distances import find_detached, find_fragments, find_overlap, nearest_distances
 
 # Maximum ratio of the distance between connected atoms to their distance in the seed.
 MAX_STRETCH = 1.5
@@ -52,7 +52,7 @@ class Guards:
             self._detached_A = max(limit, MAX_STRETCH * float(nearest.max()))
             # Atoms within this distance in the seed were connected. Vibrations do not separate them beyond the limit.
             reach = (1.0 + 1e-9) * self._detached_A / MAX_STRETCH
-            self._groups = find_groups(atoms.positions, atoms.cell.array, self._pbc, reach, reach)
+            self._fragments = find_fragments(atoms.positions, atoms.cell.array, self._pbc, reach, reach)
 
     def check_step(
         self, system: PhaseSpace, evaluation: Evaluation, energy_before: float, target_K: float
@@ -100,7 +100,7 @@ class Guards:
                     f'(limit {factor:g})',
                 )
         if self._detached_A is not None:
-            detached = find_detached(system.positions, system.cell, self._pbc, self._detached_A, self._groups)
+            detached = find_detached(system.positions, system.cell, self._pbc, self._detached_A, self._fragments)
             if len(detached):
                 names = ', '.join(f'{self._symbols[index]}{index}' for index in detached[:MAX_NAMED])
                 more = f' and {len(detached) - MAX_NAMED} more' if len(detached) > MAX_NAMED else ''

@@ -67,9 +67,9 @@ def find_overlap(
 
 
 def find_detached(
-    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, reach: float, groups: np.ndarray
+    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, reach: float, fragments: np.ndarray
 ) -> np.ndarray:
-    """Return the indices of the atoms that are detached from the largest part of their group.
+    """Return the indices of the atoms that are detached from the largest part of their earlier fragment.
 
     Parameters
     ----------
@@ -77,28 +77,28 @@ def find_detached(
         The structure in Å.
     reach
         Maximum distance between two connected atoms, to the nearest image, in Å.
-    groups
-        Number of the group of each atom (n,), from `find_groups`.
+    fragments
+        Earlier result of `find_fragments`: the index of the fragment of each atom (n,).
     """
     # Distances that are not exact are upper bounds, so they only connect atoms that are within reach. Most structures
     # need no second pass.
     for cutoff in (0.0, reach):
-        parts = find_groups(positions, cell, pbc, reach, cutoff)
-        _, first, of_group = np.unique(groups, return_index=True, return_inverse=True)
-        if (parts == parts[first][of_group]).all():
+        parts = find_fragments(positions, cell, pbc, reach, cutoff)
+        _, first, of_fragment = np.unique(fragments, return_index=True, return_inverse=True)
+        if (parts == parts[first][of_fragment]).all():
             return np.array([], dtype=int)
     detached: list[np.ndarray] = []
-    for group in np.unique(groups):
-        members = np.flatnonzero(groups == group)
+    for fragment in np.unique(fragments):
+        members = np.flatnonzero(fragments == fragment)
         sizes = np.bincount(parts[members])
         detached.append(members[parts[members] != sizes.argmax()])
     return np.sort(np.concatenate(detached))
 
 
-def find_groups(
+def find_fragments(
     positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, reach: float, exact_below: float
 ) -> np.ndarray:
-    """Return the number of the group of each atom (n,). Atoms within ``reach`` in Å are in the same group.
+    """Return the index of the fragment of each atom (n,). Atoms within ``reach`` in Å are in the same fragment.
 
     Distances are exact below ``exact_below``; longer ones are upper bounds.
     """
@@ -106,8 +106,8 @@ def find_groups(
     first, second = np.concatenate([np.argwhere(block <= reach) + np.array([start, 0]) for start, block in blocks]).T
     n = len(positions)
     links = coo_array((np.ones(len(first), dtype=bool), (first, second)), shape=(n, n))
-    groups: np.ndarray = connected_components(links, directed=False)[1]
-    return groups
+    fragments: np.ndarray = connected_components(links, directed=False)[1]
+    return fragments
 
 
 def nearest_distances(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float) -> np.ndarray:

@@ -17,8 +17,8 @@ def excess_energies(energies: np.ndarray, compositions: Sequence[str]) -> np.nda
     compositions
         Empirical formula of each structure (n).
     """
-    _, groups = np.unique(compositions, return_inverse=True)
-    lowest = np.full(groups.max() + 1, np.inf)
-    np.minimum.at(lowest, groups, energies)
-    excess: np.ndarray = energies - lowest[groups]
+    _, indices = np.unique(compositions, return_inverse=True)
+    lowest = np.full(indices.max() + 1, np.inf)
+    np.minimum.at(lowest, indices, energies)
+    excess: np.ndarray = energies - lowest[indices]
     return excess

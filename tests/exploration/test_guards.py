@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.exploration.settings import GuardSettings
 from aiida_mlip_autopipe.structures.distances import (
     distance_blocks,
     find_detached,
-    find_groups,
+    find_fragments,
     find_overlap,
 )
 
@@ -279,6 +279,6 @@ def test_detached_atoms_in_a_flat_cell_are_found_by_exact_distances():
     cell = np.array([[10.0, 0, 0], [28.0, 3.0, 0], [0, 0, 30.0]])
     positions = np.array([[0.0, 0, 0], [1.0, 2.8, 0], [5.0, 1.5, 15.0]])
     periodic = np.array([True] * 3)
-    assert find_groups(positions, cell, periodic, 3.5, 3.5).tolist() == [0, 0, 1]
+    assert find_fragments(positions, cell, periodic, 3.5, 3.5).tolist() == [0, 0, 1]
     assert find_detached(positions, cell, periodic, 3.5, np.zeros(3, dtype=int)).tolist() == [2]
     assert find_detached(positions, cell, periodic, 3.5, np.array([0, 0, 1])).tolist() == []
