@@ -9,6 +9,7 @@ from support.errors import refused
 from aiida_mlip_autopipe.calculators.kinds.mace import MACESettings
 from aiida_mlip_autopipe.config.execution import JobResources, StashSettings
 from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 from aiida_mlip_autopipe.workflows.inputs.codes import (
     choose_code,
     job_codes,
@@ -200,13 +201,25 @@ def test_each_code_may_have_a_separate_folder_for_full_trajectories(emt_code, ca
 
 
 @pytest.mark.integration
-def test_seeds_are_distributed_over_codes_and_each_row_has_its_label_source(run_campaign, emt_code, tmp_path):
+def test_seeds_are_distributed_over_codes_and_each_row_has_its_label_source(
+    run_campaign, campaign_config, emt_code, tmp_path
+):
     from aiida_mlip_autopipe.campaigns.export import write_dataset
+    from aiida_mlip_autopipe.generation import generate_seeds
     from aiida_mlip_autopipe.storage import Dataset
 
     label = emt_code.full_label
     lj = {'kind': 'lj', 'epsilon_eV': 0.05, 'sigma_A': 2.3}
-    campaign = run_campaign(execution={'codes': [{'code': label}, {'code': label, 'calculator': lj}]}, random_seed=3)
+    execution = {'codes': [{'code': label}, {'code': label, 'calculator': lj}]}
+    config = campaign_config(execution=execution)
+    keys = list(DatasetWorkChain.get_builder_from_config(config)['codes'])
+
+    def uses_both_codes(random_seed):
+        seeds = generate_seeds(config.generation, random_seed=random_seed, cutoff_A=config.cutoff_A).seeds
+        return len({choose_code(random_seed, seed.seed_id, keys) for seed in seeds}) == 2
+
+    # The keys depend on the path of the interpreter.
+    campaign = run_campaign(execution=execution, random_seed=next(filter(uses_both_codes, range(100))))
     assert campaign.is_finished_ok, campaign.exit_message
     ran = {
         job.inputs.seed.seed_id: job.outputs.result['calculator_name']
