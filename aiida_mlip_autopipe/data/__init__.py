@@ -1,1 +1,1 @@
-"""AiiDA nodes, and their conversion to and from the types of the scientific subpackages."""
+"""AiiDA nodes, and the conversion between them and the types of the scientific subpackages."""

@@ -20,9 +20,9 @@ DATASET_NODE_VERSION = 1
 class DatasetData(orm.SinglefileData):
     """A file of structures in a format that ASE reads, such as the database of a campaign.
 
-    It is identified by its content: the original folder of the file and its name, which determines the format, are
-    ignored. The attributes ``sha256``, ``n_structures``, ``n_atoms`` (of all structures), ``elements``,
-    ``label_sources`` and ``splits`` (with the number of structures in each) are for queries.
+    It is identified by its content. The folder and the name of the original file are ignored, although the name
+    determines the format. The attributes ``sha256``, ``n_structures``, ``n_atoms`` (of all structures), ``elements``,
+    ``label_sources`` and ``splits`` (the number of structures in each) are for queries.
     """
 
     @classmethod
@@ -50,7 +50,7 @@ class DatasetData(orm.SinglefileData):
         return node
 
     def structures(self) -> list[Atoms]:
-        """Return all structures, with the information about their labels.
+        """Return all structures, with information about their labels.
 
         Raises
         ------

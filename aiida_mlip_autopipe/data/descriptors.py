@@ -19,7 +19,7 @@ DESCRIPTORS_NODE_VERSION = 1
 def node_from_features(
     features: np.ndarray,
     n_rows: Mapping[str, int],
-    asked: Mapping[str, Any],
+    requested: Mapping[str, Any],
     species: Sequence[int],
     about: dict[str, Any],
 ) -> orm.ArrayData:
@@ -28,11 +28,11 @@ def node_from_features(
     Parameters
     ----------
     features
-        Descriptors, float32 (r, d), for one trajectory after another; without trajectories, those of the reference
+        Descriptors, float32 (r, d), of one trajectory after another; without trajectories, those of the reference
         dataset.
     n_rows
         Number of rows of each trajectory, by its id, in the order of the trajectories.
-    asked
+    requested
         ``of``, which names what the descriptors describe, and ``descriptor``, the settings of the descriptor.
     species
         The atomic numbers that the descriptor supports.
@@ -41,15 +41,15 @@ def node_from_features(
     """
     node = orm.ArrayData({'features': features})
     attributes = {'trajectory_ids': list(n_rows), 'n_rows': list(n_rows.values()), 'about': about}
-    node.base.attributes.set_many({**attributes, **asked, 'species': list(species)})
+    node.base.attributes.set_many({**attributes, **requested, 'species': list(species)})
     set_schema(node, DESCRIPTORS_NODE_VERSION)
     return node
 
 
 def descriptors_from_nodes(nodes: Iterable[orm.ArrayData], trajectory_ids: Sequence[str]) -> dict[str, Descriptors]:
-    """Return the descriptors that jobs have computed for the trajectories, by the key of the descriptor.
+    """Return the descriptors that jobs have computed for trajectories, by the key of the descriptor.
 
-    A descriptor is omitted if it is missing for a trajectory.
+    A key is omitted if its descriptors are missing for any of the trajectories.
 
     Raises
     ------
@@ -59,13 +59,13 @@ def descriptors_from_nodes(nodes: Iterable[orm.ArrayData], trajectory_ids: Seque
     adapter: TypeAdapter[Any] = TypeAdapter(AnyDescriptor)
     found: dict[str, dict[str, np.ndarray]] = {}
     facts: dict[str, dict[str, Any]] = {}
-    given: dict[str, np.ndarray] = {}
+    reference: dict[str, np.ndarray] = {}
     for node in nodes:
         check_schema(node, DESCRIPTORS_NODE_VERSION)
         attributes = node.base.attributes.all
         key = descriptor_key(adapter.validate_python(attributes['descriptor']), attributes['of'])
         if not attributes['trajectory_ids']:
-            given[key] = node.get_array('features')
+            reference[key] = node.get_array('features')
             continue
         ends = np.cumsum(attributes['n_rows'])[:-1]
         parts = np.split(node.get_array('features'), ends)
@@ -76,7 +76,7 @@ def descriptors_from_nodes(nodes: Iterable[orm.ArrayData], trajectory_ids: Seque
             [parts[one] for one in trajectory_ids],
             tuple(facts[key]['species']),
             dict(facts[key]['about']['statistics']),
-            given.get(key),
+            reference.get(key),
         )
         for key, parts in found.items()
         if parts.keys() >= set(trajectory_ids)

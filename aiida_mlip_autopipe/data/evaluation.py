@@ -1,4 +1,4 @@
-"""The node of the labels of a second calculator for the frames of a leg."""
+"""The node of an evaluation: the labels of a second calculator for the frames of a leg."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def node_from_evaluation(first: Trajectory, second: Trajectory, about: dict[str,
     Parameters
     ----------
     first
-        The frames of the leg, with the labels of the calculator that explored.
+        The frames of the leg with the labels of the calculator that ran the exploration.
     second
         The same frames with the labels of the second calculator. Some frames may be missing.
     about
@@ -49,7 +49,7 @@ def node_from_evaluation(first: Trajectory, second: Trajectory, about: dict[str,
 def evaluated_trajectories(
     legs: Iterable[orm.TrajectoryData], evaluations: Iterable[orm.ArrayData]
 ) -> list[Trajectory]:
-    """Return the frames of each leg, with the disagreement of the committee if it has evaluated them.
+    """Return the frames of each leg, with the disagreement of the committee if it evaluated them.
 
     Raises
     ------

@@ -30,8 +30,8 @@ class ModelData(orm.Data):
     """A model, identified by its architecture and the sha256 of its file.
 
     The name of the model, the path of its file and whether the node stores the bytes do not affect AiiDA's hash. The
-    node refers to no computer and no path. A shipped model is part of the package of its calculator, and its node
-    stores no bytes.
+    node refers to neither a computer nor a path. A shipped model is part of the package of its calculator, and its
+    node stores no bytes.
     """
 
     FILE = 'model'

@@ -1,6 +1,6 @@
 """The paths of model files on a computer, by the sha256 of their content.
 
-They are stored in the properties of AiiDA's computer, so that a look-up needs no connection.
+They are stored as properties of the AiiDA computer, so that a look-up needs no connection.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PLACED = 'mlip_autopipe_models'
 
 
 def model_folder(computer: Computer, home: str) -> str:
-    """Return the folder for models on a computer. The default is in the user's home, which is usually not purged.
+    """Return the folder for models on a computer. The default is in the home directory, which is usually not purged.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The version of the content of a node, which is stored in the node and checked before the content is read."""
+"""The version of the content of a node. It is stored in the node and checked before the content is read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SCHEMA_VERSION = 'schema_version'
 
 
 class SchemaVersionError(AutopipeError):
-    """A node with content that this version of the package cannot read."""
+    """A node has content that this version of the package cannot read."""
 
 
 def set_schema(node: orm.Data, version: int) -> None:
@@ -20,7 +20,7 @@ def set_schema(node: orm.Data, version: int) -> None:
 
 
 def check_schema(node: orm.Data, newest: int, oldest: int = 1) -> int:
-    """Return the version of the content of a node, if this package can read it.
+    """Return the version of the content of a node if this package can read it.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def check_schema(node: orm.Data, newest: int, oldest: int = 1) -> int:
     newest
         The version that this package writes.
     oldest
-        The oldest version that this package still reads.
+        The oldest version that this package can read.
 
     Raises
     ------

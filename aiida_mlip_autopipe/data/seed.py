@@ -16,9 +16,9 @@ SEED_VERSION = 1
 
 
 class SeedData(StructureData):
-    """A structure with data that `StructureData` loses: exact arrays, tags, magnetic moments, fixed atoms, and origin.
+    """A structure with data that `StructureData` loses: exact arrays, tags, magnetic moments, fixed atoms and origin.
 
-    The arrays and the record are stored in the repository, because attributes round floats. AiiDA hashes them, so they
+    The arrays and the record are stored in the repository, because attributes round floats. AiiDA hashes both, so they
     contain nothing that depends on a campaign. The attributes ``seed_id``, ``kind`` and ``parent`` are for queries.
     """
 

@@ -25,7 +25,7 @@ def request_from_nodes(inputs: Mapping[str, Any]) -> SelectionRequest:
     Parameters
     ----------
     inputs
-        The inputs of the calcfunction or the selection job.
+        The inputs of the calcfunction or of the selection job.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def nodes_from_selection(selection: Selection, legs: Sequence[orm.TrajectoryData
     dict
         ``selection``, with the arrays ``frame`` (index within the trajectory), ``step``, ``distance`` and ``gain`` and
         the attributes ``trajectory_ids``, ``seed_ids`` and ``splits``, each with one value per frame, in the order of
-        selection; and ``report``.
+        choice; and ``report``.
     """
     steps_of = {index: legs[index].get_stepids() for index in set(selection.trajectory_indices.tolist())}
     chosen = list(zip(selection.trajectory_indices.tolist(), selection.frame_indices.tolist(), strict=True))

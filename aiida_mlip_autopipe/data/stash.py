@@ -11,12 +11,12 @@ LOG_FILE = 'stash.log'
 
 
 def stash_folder(folder: str, source: orm.RemoteData, result: orm.Dict) -> str:
-    """Return the folder of a copy, named after the seed and the exploration job as in the rows of a dataset.
+    """Return the folder for a copy. It is named after the seed and the exploration job, as in the rows of a dataset.
 
     Parameters
     ----------
     folder
-        The folder for all copies.
+        The folder that contains all copies.
     source
         The folder of the exploration job.
     result

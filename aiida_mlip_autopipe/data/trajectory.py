@@ -27,7 +27,7 @@ def node_from_trajectory(trajectory: Trajectory, about: dict[str, Any]) -> Traje
     Parameters
     ----------
     trajectory
-        The frames. The extra array ``time_fs``, if present, is converted to the times of the node in ps.
+        The frames. If they have the extra array ``time_fs``, it is converted to the times of the node in ps.
     about
         Provenance of the frames, stored as attributes: ensemble, calculator, model and versions.
     """
@@ -79,9 +79,9 @@ def trajectory_from_node(node: TrajectoryData) -> Trajectory:
 
 
 def in_order(nodes: Iterable[TrajectoryData]) -> list[TrajectoryData]:
-    """Sort trajectory nodes by content only: by seed, then by first step.
+    """Return trajectory nodes in an order that depends only on their content: by seed, then by first step.
 
-    If two legs begin at the same step, the one with fewer recoveries comes first.
+    If two legs of a seed begin at the same step, the one with fewer recoveries comes first.
     """
 
     def sort_key(node: TrajectoryData) -> tuple[str, int, int, str]:
@@ -98,5 +98,5 @@ def trajectory_id(node: Data) -> str:
 
 
 def link_labels(name: str, nodes: Iterable[D]) -> dict[str, D]:
-    """Return nodes that have a trajectory id, by link label. The program does not read the labels."""
+    """Return nodes that have a trajectory id by their link label, which the program does not read."""
     return {f'{name}_{trajectory_id(node)}': node for node in nodes}

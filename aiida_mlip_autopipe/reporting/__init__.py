@@ -1,1 +1,1 @@
-"""Describe a dataset by its metadata, figures and a report."""
+"""Describe a dataset by its metadata, figures and report card."""

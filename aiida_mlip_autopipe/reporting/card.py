@@ -1,4 +1,4 @@
-"""The dataset card: the content and the origin of a dataset, as JSON metadata and as Markdown."""
+"""The dataset card: the content and origin of a dataset, as JSON metadata and as Markdown."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TITLES = {
     'temperature_K': 'temperature, K',
     'force_disagreement_eV_A': 'force disagreement of a committee, eV/Å',
 }
-"""Titles on the card for the counts and distributions of `DatasetInfo`."""
+"""Titles on the card of the counts and distributions in `DatasetInfo`."""
 
 
 @dataclass(frozen=True)
@@ -61,21 +61,21 @@ class Distribution:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """The content of a dataset and its origin.
+    """The content and origin of a dataset.
 
     Attributes
     ----------
     n_rows, n_atoms
-        Number of structures, and of atoms in all structures.
+        Number of structures, and number of atoms in all of them.
     counts
         Number of rows for each value of a property, by the name of the property.
     origins
-        Each combination of campaign, config, package, calculator and model with its ``n_rows``, the most frequent
-        first.
+        Each combination of campaign, config, package, calculator and model, with its ``n_rows``. The most frequent
+        comes first.
     licences
-        ``licence`` of the weights for each ``architecture`` and ``model``, with the ``source`` of this information.
+        The ``licence`` of the weights of each ``architecture`` and ``model``, and the ``source`` of this information.
     isolated_atom_energies_eV
-        Energy of an isolated atom, by symbol; None if unknown.
+        Energy of an isolated atom of each element, by symbol; None if unknown.
     distributions
         Distributions of quantities over the dataset, by name. Each name ends with a unit.
     warnings
@@ -101,13 +101,13 @@ def read_dataset_info(rows: Sequence[Row]) -> DatasetInfo:
         If there are no rows.
     """
     if not rows:
-        raise AutopipeError(Code.DATASET_EMPTY, 'a dataset without rows has no card')
+        raise AutopipeError(Code.DATASET_EMPTY, 'a dataset without rows cannot be described')
     warnings = _warnings(rows)
     try:
         isolated_atoms = isolated_atom_energies(rows)
-    except AutopipeError as fault:
+    except AutopipeError as error:
         isolated_atoms = None
-        warnings.append(str(fault))
+        warnings.append(str(error))
     return DatasetInfo(
         n_rows=len(rows),
         n_atoms=sum(len(row.atoms) for row in rows),
@@ -151,7 +151,7 @@ def write_card(path: Path, rows: Sequence[Row], *, config: str | None = None, ov
     Parameters
     ----------
     path
-        For example ``cu_au.md``; the metadata are then written to ``cu_au.json``.
+        For example, ``cu_au.md``. The metadata are then written to ``cu_au.json``.
     rows
         The dataset.
     config
@@ -274,7 +274,7 @@ def _warnings(rows: Sequence[Row]) -> list[str]:
     warnings = []
     sources = _count(rows, COUNTED['level_of_theory'])
     if len(sources) > 1:
-        warnings.append(f'the labels have {len(sources)} levels of theory: a model cannot be trained on all of them')
+        warnings.append(f'the labels have {len(sources)} levels of theory, but a model cannot be trained on several')
     names = [str(index) for index in range(len(rows))]
     n_duplicates = len(rows) - len(set(join_alike(LabelledStructures.from_rows(rows), names)))
     if n_duplicates:

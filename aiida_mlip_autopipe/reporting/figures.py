@@ -16,19 +16,19 @@ from aiida_mlip_autopipe.structures.row import Row
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-# Maximum number of structures in the radial distribution, and its cutoff in Å.
+# Maximum number of structures in the radial distribution, and its maximum distance in Å.
 MAX_RADIAL = 200
 RADIAL_CUTOFF = 6.0
-# Number of temperature intervals.
+# Number of intervals into which temperatures are divided.
 N_TEMPERATURES = 8
 DALTON_PER_A3 = 1.66053907
-"""In g/cm³; CODATA 2018."""
+"""One dalton per Å³ in g/cm³ (CODATA 2018)."""
 EXCESS = 'energy above the minimum, eV/atom'
 CHOSEN, OTHER = '#c2410c', '#94a3b8'
 
 
 def draw_compositions(rows: Sequence[Row]) -> Figure:
-    """Draw the number of structures of each composition, by seed kind."""
+    """Draw the number of structures of each composition by seed kind."""
     formulas = [row.empirical_formula for row in rows]
     order = [formula for formula, _ in Counter(formulas).most_common(40)]
     bars = []
@@ -39,7 +39,7 @@ def draw_compositions(rows: Sequence[Row]) -> Figure:
 
 
 def draw_energies(rows: Sequence[Row]) -> Figure:
-    """Draw the energy per atom above the minimum of the same composition, by seed kind."""
+    """Draw the energies per atom above the minimum for the composition, by seed kind."""
     excess = _excess_energies(rows)
     return _histograms(rows, lambda index: excess[index : index + 1], EXCESS, log=True)
 
@@ -51,7 +51,7 @@ def draw_forces(rows: Sequence[Row]) -> Figure:
 
 
 def draw_energies_by_temperature(rows: Sequence[Row]) -> Figure | None:
-    """Draw the energies above the minimum of the composition by temperature; None if no temperature is known."""
+    """Draw the energies above the minimum for the composition by temperature; None if no temperature is known."""
     return _boxes(rows, _excess_energies(rows), EXCESS)
 
 
@@ -74,7 +74,7 @@ def draw_cells(rows: Sequence[Row]) -> Figure | None:
 
 
 def draw_angles(rows: Sequence[Row]) -> Figure | None:
-    """Draw the angles of cells that are periodic in all directions, by seed kind; None if there are none."""
+    """Draw the angles of cells that are periodic in all directions by seed kind; None if there are none."""
     periodic = [row for row in rows if row.atoms.pbc.all()]
     if not periodic:
         return None
@@ -110,7 +110,7 @@ def draw_radial(rows: Sequence[Row]) -> Figure:
     n_atoms: Counter[int] = Counter()
     for atoms in sample:
         n_atoms.update(int(z) for z in atoms.numbers)
-        # The search needs a cell, which a molecule may not have.
+        # The search requires a cell, but a molecule may have none.
         cell = atoms.cell.complete().array
         first, second, distances = neighbour_list(
             'ijd', positions=atoms.positions, cell=cell, pbc=atoms.pbc, cutoff=RADIAL_CUTOFF
@@ -133,7 +133,7 @@ def draw_radial(rows: Sequence[Row]) -> Figure:
 
 
 def draw_map(assessment: Mapping[str, Any]) -> Figure:
-    """Draw the first two principal components of the descriptors, with the chosen frames on top."""
+    """Draw the frames by the first two principal components of their descriptors, with the chosen frames on top."""
     layers = (('candidates', OTHER, 4), ('chosen', CHOSEN, 6))
     points = [
         {

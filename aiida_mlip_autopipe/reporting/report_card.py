@@ -1,4 +1,4 @@
-"""The report card: an HTML file with figures that show the quality of a dataset, and its numbers as JSON."""
+"""The report card: an HTML page with figures that show the quality of a dataset, and its numbers as JSON."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SCORES = {
     'nearest': 'median distance to the nearest other chosen structure',
     'entropy': 'entropy of the environments, nats (QUESTS)',
     'diversity': 'diversity of the environments, nats (QUESTS)',
-    'force_95_eV_A': '95 % quantile of the maximum force of a structure, eV/Å',
+    'force_95_eV_A': '95 % quantile of the maximum force in a structure, eV/Å',
     'atoms_cubed': 'sum of the cubed numbers of atoms (proportional to the cost of DFT)',
 }
 
@@ -54,7 +54,7 @@ def write_report_card(
 ) -> None:
     """Write the report card to a path that ends in ``.html``, and its numbers to a ``.json`` file next to it.
 
-    The HTML file is self-contained and needs no network connection.
+    The HTML file is self-contained, so it needs no network connection.
 
     Parameters
     ----------
@@ -64,14 +64,15 @@ def write_report_card(
         The dataset.
     assessment
         The result of `assess_selection`, if the explored frames are available. With it, the card contains a map, the
-        coverage and the scores, and compares them with random selection.
+        coverage and the scores, and compares the selection with a random one.
     structures
         The structures of the points in the layers ``candidates`` and ``chosen`` of the map. With them, the card draws
         the structure of the point under the mouse.
     campaign
-        Tables about the campaign by title, such as numbers of rejected seeds by reason. Values are numbers or text.
+        Tables about the campaign by title, such as the number of rejected seeds for each reason. Values are numbers or
+        text.
     warnings
-        Warnings in addition to those about the rows.
+        Warnings to show in addition to those about the rows.
     overwrite
         Whether to replace existing files.
 
@@ -97,7 +98,7 @@ def write_report_card(
 
 
 def refuse_report_file(path: Path, overwrite: bool) -> None:
-    """Check that a report card can be written to a file, before other work is done.
+    """Refuse the file of a report card if it cannot be written, before other work is done.
 
     Raises
     ------
@@ -111,7 +112,7 @@ def refuse_report_file(path: Path, overwrite: bool) -> None:
 
 
 def estimate_dft_cost(rows: Sequence[Row]) -> dict[str, float]:
-    """Return the quantities that determine the cost of labelling by DFT.
+    """Return the quantities that determine the cost of labels from DFT.
 
     Returns
     -------

@@ -1,5 +1,5 @@
 facts => {
-  // Draws the structure of the map point under the mouse. The page must load plotly.js first.
+  // Draws the structure that belongs to the point of the map under the mouse. The page must load plotly.js first.
   const map = document.getElementById(facts.map);
 
   // Decodes the cell vectors and the atoms from two-byte integers.
@@ -17,7 +17,7 @@ facts => {
 
   const along = (points, axis) => points.map(point => point && point[axis]);
 
-  // Marker sizes are in pixels, so they decrease with the size of the structure.
+  // Marker sizes are in pixels, so they decrease as the structure becomes larger.
   const drawElement = (atoms, number, span) => {
     const positions = atoms.filter(atom => atom.number === number).map(atom => atom.position);
     const element = facts.elements[number];

@@ -1,4 +1,4 @@
-"""Draw the structure of the point under the mouse on the map of a report card."""
+"""Draw the structure that belongs to the point under the mouse on the map of a report card."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 from ase.data.colors import jmol_colors
 
-# Coordinates are stored as multiples of this length in Å, in two bytes each: a cell can be 327 Å long.
+# Coordinates are stored as multiples of this length in Å, with two bytes each, so a cell can be 327 Å long.
 RESOLUTION_A = 0.01
 VIEW_ID = 'structure-under-the-mouse'
 
@@ -20,7 +20,7 @@ VIEW_ID = 'structure-under-the-mouse'
 def render_structure_view(structures: Mapping[str, Sequence[Atoms]], map_id: str) -> str:
     """Return HTML that draws a structure when the mouse is over its point on the map.
 
-    The page must load plotly.js and contain the map before this HTML.
+    On the page, plotly.js and the map must precede this HTML.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def render_structure_view(structures: Mapping[str, Sequence[Atoms]], map_id: str
 
 
 def encode_structure(atoms: Atoms) -> str:
-    """Encode a structure as base64 text of int16 values: the cell (9), then atomic number, x, y and z of each atom.
+    """Encode a structure as base64 text of int16 values: the cell (9), then the atomic number, x, y and z of each atom.
 
     Lengths are in units of `RESOLUTION_A`. Values outside the range of int16 are clipped.
     """

@@ -7,7 +7,7 @@ from aiida_mlip_autopipe.storage.split import SplitSettings, export_splits, spli
 from aiida_mlip_autopipe.structures.provenance import Provenance
 from aiida_mlip_autopipe.structures.row import Row, make_row
 
-# Increase this if a change of this subpackage changes the rows of a dataset. Caching then ignores older results.
+# Increase this if a change to this subpackage changes the rows of a dataset, so that caching ignores older results.
 STAGE_VERSION = '6'
 
 __all__ = [

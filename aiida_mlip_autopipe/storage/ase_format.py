@@ -1,6 +1,6 @@
-"""The entry for full trajectories in ASE's list of formats, for `ase.io.read` and ``ase convert``.
+"""The format of full trajectories for ASE, so that `ase.io.read` and ``ase convert`` can read them.
 
-ASE imports this module together with its formats, so this module imports nothing else from the package.
+ASE imports this module together with its own formats, so the module imports nothing else from the package.
 """
 
 from __future__ import annotations

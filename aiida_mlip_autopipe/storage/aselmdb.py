@@ -1,4 +1,4 @@
-"""Write the database that fairchem trains on: ASE rows in one LMDB file."""
+"""Write the database format that fairchem trains on: ASE rows in one LMDB file."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from aiida_mlip_autopipe.structures.row import Row
 
 
 def write_aselmdb(path: Path, rows: Iterable[Row]) -> int:
-    """Write rows to a file that fairchem's ``AseDBDataset`` reads; ``sid`` contains the seed and the step of a row.
+    """Write rows to a file that fairchem's ``AseDBDataset`` reads. The ``sid`` of a row contains its seed and step.
 
-    Labels are stored exactly, as calculator results: energy in eV, forces in eV/Å and stress in eV/Å³, in ASE's sign
+    Labels are stored exactly, as calculator results: energy in eV, forces in eV/Å and stress in eV/Å³, with ASE's sign
     and Voigt order. Fixed atoms stay fixed, and the forces on them are kept.
 
     Parameters

@@ -57,7 +57,7 @@ class Dataset:
     def __enter__(self) -> Dataset:
         self._database.__enter__()
         try:
-            # At the first access, ASE checks the format of the file or creates the tables of a new one.
+            # At the first access, ASE checks the format of the file, or creates the tables of a new file.
             self._database.count()
         except (sqlite3.DatabaseError, OSError) as error:
             self._database.__exit__(type(error), error, None)
@@ -73,17 +73,17 @@ class Dataset:
         return int(self._database.count())
 
     def create(self, rows: Iterable[Row]) -> list[int]:
-        """Add rows; their ids in other databases are ignored.
+        """Add rows. Their ids in other databases are ignored.
 
         Returns
         -------
         list of int
-            The ids of the new rows, in the same order.
+            The ids of the new rows, in the order of ``rows``.
 
         Raises
         ------
         AutopipeError
-            If the database refuses a key or a value; the message names the row.
+            If the database refuses a key or a value. The message names the row.
         """
         return [self._write(row, f'row {position}', None) for position, row in enumerate(rows)]
 
@@ -119,7 +119,7 @@ class Dataset:
         Raises
         ------
         AutopipeError
-            If a row does not exist. In this case, no row is deleted.
+            If a row does not exist. Then no row is deleted.
         """
         for row_id in row_ids:
             self.read(row_id)
@@ -146,12 +146,12 @@ class Dataset:
 
 
 def to_entry(row: Row, where: str) -> AtomsRow:
-    """Return the structure and the labels of a row in the form that ASE's databases store.
+    """Return the structure and the labels of a row as the object that ASE's databases store.
 
     Raises
     ------
     AutopipeError
-        If the structure was changed after its labels were computed; ``where`` names the row in the message.
+        If the structure was changed after its labels were computed. ``where`` names the row in the message.
     """
     from ase.db.core import now
     from ase.db.row import AtomsRow, atoms2dict
@@ -159,12 +159,12 @@ def to_entry(row: Row, where: str) -> AtomsRow:
     content = atoms2dict(row.atoms.copy())
     if (calc := row.atoms.calc) is not None:
         if calc.check_state(row.atoms):
-            # ASE would write the row without its labels and give no warning.
+            # ASE would write the row without its labels, and without a warning.
             raise AutopipeError(
                 Code.LABELS_OUTDATED,
                 f'the structure of {where} was changed after its labels were computed',
             )
-        # ASE writes the bytes of an array unchanged and reads them as float64.
+        # ASE writes the bytes of an array unchanged, but reads them as float64.
         results = {
             name: value.astype(float) if isinstance(value, np.ndarray) else value
             for name, value in calc.results.items()

@@ -1,4 +1,4 @@
-"""Write a dataset to a file in one of several formats."""
+"""Write a dataset to a file in one of the supported formats."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from aiida_mlip_autopipe.structures.row import Row
 
 
 def export_dataset(path: Path, rows: Iterable[Row], *, overwrite: bool = False) -> int:
-    """Write rows to a new file; its suffix determines the format.
+    """Write rows to a file. Its suffix determines the format.
 
-    The file appears when it is complete. If an error occurs, no file is written.
+    The file appears only when it is complete. If an error occurs, no file is written.
 
     Parameters
     ----------
     path
         The file. ``.db`` is an ASE SQLite database with exact values. ``.extxyz`` and ``.xyz`` are text files that
-        MACE and SevenNet train on, see `write_extxyz`. ``.aselmdb`` is a database that fairchem trains on, see
+        MACE and SevenNet train on; see `write_extxyz`. ``.aselmdb`` is a database that fairchem trains on; see
         `write_aselmdb`.
     rows
         The rows, in the order of the file.
@@ -44,7 +44,7 @@ def export_dataset(path: Path, rows: Iterable[Row], *, overwrite: bool = False) 
     path = Path(path)
     writers = {'.db': _write_database, '.extxyz': write_extxyz, '.xyz': write_extxyz, '.aselmdb': write_aselmdb}
     if path.suffix not in writers:
-        raise AutopipeError(Code.FILE_SUFFIX, f'{path} has an unsupported suffix; supported are {", ".join(writers)}')
+        raise AutopipeError(Code.FILE_SUFFIX, f'{path} has an unsupported suffix; use one of {", ".join(writers)}')
     with atomic_write(path, overwrite=overwrite) as unfinished:
         n_rows = writers[path.suffix](unfinished, rows)
         if not n_rows:

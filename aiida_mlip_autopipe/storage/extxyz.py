@@ -14,9 +14,9 @@ from aiida_mlip_autopipe.structures.row import Row
 
 
 def write_extxyz(path: Path, rows: Iterable[Row]) -> int:
-    """Write rows and their labels, both as calculator results and as ``REF_energy``, ``REF_forces``, ``REF_stress``.
+    """Write rows with labels both as calculator results and as ``REF_energy``, ``REF_forces`` and ``REF_stress``.
 
-    ASE reads the calculator results into a calculator, from which SevenNet takes the labels. It does not change the
+    ASE reads the calculator results into a calculator, from which SevenNet takes the labels. ASE does not change the
     ``REF_`` entries, which MACE reads by default. The stress has ASE's sign and unit (eV/Å³, negative on the diagonal
     for a compressed crystal), and ``REF_stress`` is in Voigt order. The comment line contains the key-value pairs. The
     column ``fixed`` marks fixed atoms. They are not written as a constraint, because ASE would set the forces on them
@@ -37,19 +37,19 @@ def write_extxyz(path: Path, rows: Iterable[Row]) -> int:
     Raises
     ------
     AutopipeError
-        If a row has no labels, or the levels of theory differ: a model cannot be trained on both.
+        If a row has no labels, or the levels of theory differ, because a model cannot be trained on several.
     """
     from ase.io.extxyz import write_extxyz as write_frames
 
     n_rows = 0
     with path.open('w') as file:
         for row in require_one_level(rows):
-            write_frames(file, [_with_references(row)])
+            write_frames(file, [_with_labels(row)])
             n_rows += 1
     return n_rows
 
 
-def _with_references(row: Row) -> Atoms:
+def _with_labels(row: Row) -> Atoms:
     from ase.constraints import FixAtoms, constrained_indices
 
     results = row.labels

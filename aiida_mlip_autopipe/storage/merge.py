@@ -30,7 +30,7 @@ class Difference:
         Rows in both datasets whose structures (including tags, magnetic moments, charges and fixed atoms) or labels
         differ.
     same
-        Number of rows that are identical to the last bit.
+        Number of rows in both datasets that are identical to the last bit.
     """
 
     only_first: tuple[Identity, ...]
@@ -86,7 +86,7 @@ def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = F
 
 
 def compare_datasets(first: Path, second: Path) -> Difference:
-    """Compare the rows of two datasets, regardless of their order."""
+    """Compare the rows of two datasets. Their order does not matter."""
     before, after = _rows_by_identity(first), _rows_by_identity(second)
     both = [identity for identity in before if identity in after]
     changed = tuple(identity for identity in both if not _agree(before[identity], after[identity]))
@@ -108,7 +108,7 @@ def _rows_by_identity(path: Path) -> dict[Identity, Row]:
             except KeyError as missing:
                 raise AutopipeError(
                     Code.ROW_KEY_MISSING,
-                    f'row {row.id} of {path} has no {missing.args[0]}: it is not a row of a campaign',
+                    f'row {row.id} of {path} has no {missing.args[0]}, so it is not a row of a campaign',
                 ) from None
     return found
 

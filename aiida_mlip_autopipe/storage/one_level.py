@@ -1,4 +1,4 @@
-"""Require one level of theory for each file, because a model cannot be trained on several."""
+"""Require that the rows of a file have one level of theory, because a model cannot be trained on several."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def require_one_level(rows: Iterable[Row]) -> Iterator[Row]:
         if index and found != label_source:
             raise AutopipeError(
                 Code.LEVELS_MIXED,
-                f'row {index} has labels of {found}, but the rows before it have labels of {label_source}: '
+                f'row {index} has labels from {found}, but the rows before it have labels from {label_source}; '
                 'write one file for each level of theory',
             )
         label_source = found

@@ -24,21 +24,21 @@ def _refuse_other_suffix(path: Path) -> Path:
 
 
 class StorageSettings(Settings):
-    """Location of the dataset."""
+    """Settings of the file of the dataset."""
 
     database: Annotated[Path, AfterValidator(_refuse_other_suffix)] | None = None
     """File of the ASE SQLite database; by default, ``<name>.db`` in the folder where the campaign was submitted."""
 
 
 def combine_faults(error: ValidationError, *places: str) -> CombinedError:
-    """Return one error for all invalid settings, each with its code and its place.
+    """Return one error that lists all invalid settings, each with its code and place.
 
     Parameters
     ----------
     error
         The error of the validation.
     places
-        The place of the settings, such as a file name.
+        Where the settings are, such as a file name.
     """
     return CombinedError(
         [

@@ -1,4 +1,4 @@
-"""Split a dataset into sets, with the structures of a group and all copies of a structure in the same set."""
+"""Split a dataset into sets. The structures of a group, and all copies of a structure, are in the same set."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class SplitSettings(Settings):
     """Fraction of the rows for testing."""
     by: Literal['parent', 'composition', 'kind', 'stored'] = 'parent'
     """Which structures must be in the same set: those with the same parent (the structure before strain and rattling),
-    composition or kind of seed. ``stored`` uses the sets that were drawn before the selection and are stored in the
-    rows."""
+    the same composition or the same kind of seed. ``stored`` uses the sets that were drawn before the selection and
+    stored in the rows."""
     hold_out: str | None = None
     """Kind of seed whose rows form the test set, to measure how well a model transfers to other structures."""
 
@@ -46,14 +46,14 @@ class SplitSettings(Settings):
 
 @dataclass(frozen=True)
 class SplitResult:
-    """The set of each row.
+    """The result of splitting rows into sets.
 
     Attributes
     ----------
     splits
         The set of each row, in the order of the rows.
     report
-        Number of rows and groups in each set, and number of groups that were joined because they share a structure.
+        Number of rows and of groups in each set, and number of groups that were joined because they share a structure.
     """
 
     splits: tuple[Split, ...]
@@ -68,7 +68,7 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
     Raises
     ------
     AutopipeError
-        If a row does not contain its group or its set, if no row or every row is of the kind held out, or if there are
+        If a row does not contain its group or its set, if no row or every row has the held-out kind, or if there are
         fewer groups than sets.
     """
     if settings.by == 'stored':
@@ -80,7 +80,7 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
         kinds = sorted({_kind(row, index) for index, row in enumerate(rows)})
         raise AutopipeError(
             Code.SPLIT_EMPTY,
-            f'hold_out: {settings.hold_out} would make one set empty; the kinds are {", ".join(kinds)}',
+            f'hold_out: {settings.hold_out} would leave a set empty; the kinds are {", ".join(kinds)}',
         )
     held_groups = {joined[index] for index in held}
     sizes = Counter(group for group in joined if group not in held_groups)
@@ -107,7 +107,7 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
 
 
 def has_stored_splits(rows: Sequence[Row]) -> bool:
-    """Return whether every row contains its set, and there is more than one set."""
+    """Return whether every row contains its set, and the rows have more than one set."""
     found = [row.key_value_pairs.get('split') for row in rows]
     return None not in found and len(set(found)) > 1
 
@@ -118,7 +118,7 @@ def _stored_splits(rows: Sequence[Row]) -> SplitResult:
         if 'split' not in row.key_value_pairs:
             raise AutopipeError(
                 Code.ROW_KEY_MISSING,
-                f'row {index} has no key split: no set was held out before the selection; split by parent instead',
+                f'row {index} has no key split: no sets were drawn before the selection; split by parent instead',
             )
         splits.append(row.key_value_pairs['split'])
     parents = [_group(row, index, 'parent') for index, row in enumerate(rows)]
@@ -152,7 +152,7 @@ def export_splits(
     sets = {split: [row for row, found in zip(rows, splits, strict=True) if found == split] for split in SPLITS}
     paths = {split: path.with_stem(f'{path.stem}-{split}') for split in SPLITS if sets[split]}
     for existing in [target for target in paths.values() if target.exists() and not overwrite]:
-        raise AutopipeError(Code.FILE_EXISTS, f'{existing} exists already and is not overwritten without --force')
+        raise AutopipeError(Code.FILE_EXISTS, f'{existing} already exists; overwrite it with --force')
     for split, target in paths.items():
         labelled = (
             replace(row, key_value_pairs=row.key_value_pairs | {'split': split}, id=None) for row in sets[split]

@@ -1,4 +1,4 @@
-"""Split the file of a dataset into one file for each set, and write configs for trainers."""
+"""Split the file of a dataset into one file per set, and write configs for trainers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class WrittenSet:
     path
         The file.
     n_rows, n_groups
-        Number of rows, and of the groups that they belong to.
+        Number of rows, and number of groups to which they belong.
     """
 
     split: Split
@@ -67,19 +67,19 @@ def split_dataset(
     random_seed: int = 0,
     overwrite: bool = False,
 ) -> SplitDataset:
-    """Write the sets of a dataset, and the configs of trainers in the same folder.
+    """Write each set of a dataset to a file, and configs for trainers to the same folder.
 
     Parameters
     ----------
     file
         The dataset.
     output
-        The file name without the name of the set, such as ``cu.extxyz`` for ``cu-train.extxyz``; by default, ``file``.
+        The file name without the name of a set, such as ``cu.extxyz`` for ``cu-train.extxyz``; by default, ``file``.
     settings
         Fields of `SplitSettings`. By default, ``by`` is ``stored`` if every row contains the set that was drawn before
         the selection and no kind is held out; otherwise, it is ``parent``.
     trainers
-        ``mace`` and ``sevennet``, see `write_trainer_config`.
+        Any of ``mace`` and ``sevennet``; see `write_trainer_config`.
     random_seed
         Random seed for the assignment of groups to sets.
     overwrite
@@ -88,7 +88,7 @@ def split_dataset(
     Raises
     ------
     AutopipeError
-        If the settings are invalid, a trainer cannot read the format, or a file exists; and as in `split_rows`.
+        If the settings are invalid, a trainer cannot read the format, or a file exists. Also as in `split_rows`.
     """
     target = output or file
     configs = {name: target.with_name(f'{target.stem}-{name}.yaml') for name in trainers}
@@ -98,10 +98,10 @@ def split_dataset(
         refuse_existing(path, overwrite)
     with Dataset(file) as dataset:
         rows = list(dataset.query())
-    given = dict(settings or {})
-    if given.get('by') is None:
-        given['by'] = 'stored' if not given.get('hold_out') and has_stored_splits(rows) else 'parent'
-    result = split_rows(rows, _validate(given), random_seed=random_seed)
+    values = dict(settings or {})
+    if values.get('by') is None:
+        values['by'] = 'stored' if not values.get('hold_out') and has_stored_splits(rows) else 'parent'
+    result = split_rows(rows, _validate(values), random_seed=random_seed)
     paths = export_splits(target, rows, result.splits, overwrite=overwrite)
     for name, path in configs.items():
         write_trainer_config(path, name, paths, rows, result.splits, random_seed=random_seed, overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""Write config files for trainers as a starting point. They can be used unchanged."""
+"""Write config files for trainers. They are a starting point, but can be used unchanged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.structures.row import Row, isolated_atom_energies
 from aiida_mlip_autopipe.structures.splits import Split
 
-# Cutoff of the model in Å, and number of structures in a batch.
+# Cutoff of the model in Å, and maximum number of structures in a batch.
 CUTOFF_A = 5.0
 BATCH_SIZE = 8
 
@@ -67,7 +67,7 @@ def write_trainer_config(
     if trainer not in TRAINERS:
         raise AutopipeError(
             Code.CHOICE_UNKNOWN,
-            f'no config is available for the trainer {trainer}; the trainers are {", ".join(TRAINERS)}',
+            f'no config can be written for the trainer {trainer}; use one of {", ".join(TRAINERS)}',
         )
     training = [row for row, split in zip(rows, splits, strict=True) if split == 'train']
     if 'train' not in files or not training:
@@ -76,11 +76,11 @@ def write_trainer_config(
     facts = _Facts(
         name=path.stem,
         files=files,
-        # Trainers omit an incomplete last batch, so a batch larger than the training set would train nothing.
+        # Trainers omit an incomplete last batch, so they would train on nothing if a batch exceeded the training set.
         batch_size=min(BATCH_SIZE, max(1, len(training) // 4)),
         has_stress=any('stress' in row.labels for row in training),
         numbers=sorted({int(number) for row in rows for number in row.atoms.numbers}),
-        # The elements of all sets, because the model must support each of them.
+        # From the rows of all sets, because the model must support every element.
         isolated_atoms=isolated_atom_energies(rows),
         random_seed=random_seed,
     )
@@ -159,7 +159,7 @@ def _sevennet(facts: _Facts) -> dict[str, Any]:
         },
         'data': {
             'batch_size': facts.batch_size,
-            # Fitted energies of the elements: with those of isolated atoms, the model must also learn the cohesion.
+            # Fitted energies of the elements. With those of isolated atoms, the model must also learn the cohesion.
             'shift': 'elemwise_reference_energies',
             'scale': 'force_rms',
             'data_format_args': {'index': ':'},
@@ -172,4 +172,4 @@ TRAINERS: dict[str, tuple[str, Callable[[_Facts], dict[str, Any]]]] = {
     'mace': ('mace_run_train --config', _mace),
     'sevennet': ('sevenn train', _sevennet),
 }
-"""For each trainer, the command that reads the config, and the function that makes it."""
+"""For each trainer, the command that reads the config, and the function that makes the config."""

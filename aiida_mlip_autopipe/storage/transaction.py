@@ -1,6 +1,6 @@
 """ASE's SQLite database with explicit transactions.
 
-It is a separate module because importing ``ase.db`` takes half a second.
+This is a separate module because importing ``ase.db`` takes half a second.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class TransactionalDatabase(SQLite3Database):  # type: ignore[misc]
     """ASE's SQLite database, which commits only at the end of a ``with`` block."""
 
     def __init__(self, path: str):
-        # SQLite locks the file. ASE's lock file would remain after a process is killed and block all later ones.
+        # SQLite locks the file. The lock file of ASE would remain after a process is killed, and block all later ones.
         super().__init__(path, use_lock_file=False, serial=True)
 
     def managed_connection(self, commit_frequency: int = sys.maxsize) -> AbstractContextManager[sqlite3.Connection]:

@@ -1,4 +1,4 @@
-"""Write inputs for DFT codes and read labels from their results. The user runs the calculations."""
+"""Write inputs for DFT codes, and read labels from their results. The user runs the calculations."""
 
 from aiida_mlip_autopipe.storage.dft.base import DftCode, DftResult, DftSettings
 from aiida_mlip_autopipe.storage.dft.inputs import CODES, write_dft_inputs

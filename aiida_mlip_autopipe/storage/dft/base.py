@@ -1,4 +1,4 @@
-"""The interface of a DFT code: it writes the inputs for a structure and reads the results."""
+"""The interface of DFT codes: write the inputs for a structure, and read the results."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class DftSettings(Settings):
     code: str
     """The DFT code."""
     label_source: str = Field(pattern=r'^dft:\S+$')
-    """The level of theory, such as ``dft:vasp:pbe``. It is stored in each row with these labels."""
+    """The level of theory, such as ``dft:vasp:pbe``. Each row with these labels stores it."""
     kspacing_per_A: float = Field(default=0.2, gt=0)
-    """Maximum spacing of the k-points in 1/Å including 2π, like VASP's ``KSPACING``. Non-periodic directions have one
-    k-point. The mesh is centred at Γ."""
+    """Maximum spacing of the k-points in 1/Å, including the factor 2π like VASP's ``KSPACING``. Non-periodic directions
+    have one k-point. The mesh is centred at Γ."""
     vacuum_A: float = Field(default=8.0, gt=0)
     """Thickness of the vacuum on both sides of the structure along non-periodic directions. Plane-wave codes repeat the
     cell in all directions."""
@@ -37,11 +37,11 @@ class DftResult:
     atoms
         The structure of the calculation.
     energy
-        Electronic free energy in eV, which is consistent with the forces.
+        Electronic free energy in eV, with which the forces are consistent.
     forces
         eV/Å, (n, 3).
     stress
-        eV/Å³ in ASE's sign and Voigt order (6,); None if the code did not compute it.
+        eV/Å³ with ASE's sign and Voigt order, (6,); None if the code did not compute it.
     """
 
     atoms: Atoms
@@ -73,7 +73,7 @@ class DftCode(ABC):
         Raises
         ------
         AutopipeError
-            If the settings are unsuitable for the structure, for example if an element has no pseudopotential.
+            If the settings are unsuitable for the structure, for example because an element has no pseudopotential.
         """
 
     @staticmethod
@@ -92,7 +92,7 @@ class DftCode(ABC):
 def k_mesh(atoms: Atoms, periodic: np.ndarray, kspacing_per_A: float) -> list[int]:
     """Return the number of k-points along each reciprocal lattice vector."""
     lengths = 2 * np.pi * np.linalg.norm(atoms.cell.reciprocal(), axis=1)
-    # The tolerance avoids an extra point where a length is a multiple of the spacing but for rounding errors.
+    # The tolerance avoids an extra point if a length is a multiple of the spacing apart from rounding errors.
     return [
         max(1, int(np.ceil(length / kspacing_per_A - 1e-6))) if p else 1
         for length, p in zip(lengths, periodic, strict=True)

@@ -1,4 +1,4 @@
-"""Write the inputs of a DFT code to one folder for each row, with a file that identifies the row."""
+"""Write the inputs of a DFT code to one folder per row, with a file that identifies the row."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def make_code(settings: Mapping[str, Any], where: str) -> DftCode:
     Parameters
     ----------
     settings
-        ``code``, and the settings of this code.
+        The name of the code under ``code``, and the settings of this code.
     where
-        Source of the settings, for the error message.
+        Where the settings come from, for the error message.
 
     Raises
     ------
     AutopipeError
-        If settings are invalid. The message lists all errors with their places.
+        If settings are invalid. The message lists all of them with their places.
     """
     name = settings.get('code')
     if name not in CODES:
@@ -61,7 +61,7 @@ def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[P
     Parameters
     ----------
     folder
-        A new folder. It appears when it is complete.
+        A new folder. It appears only when it is complete.
     rows
         The rows. They do not need labels.
     code
@@ -79,7 +79,7 @@ def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[P
         or the settings are unsuitable for a row.
     """
     if folder.exists():
-        raise AutopipeError(Code.FOLDER_EXISTS, f'{folder} exists already; inputs must be written to a new folder')
+        raise AutopipeError(Code.FOLDER_EXISTS, f'{folder} already exists; inputs must be written to a new folder')
     if not folder.parent.is_dir():
         raise AutopipeError(Code.FOLDER_MISSING, f'the folder {folder.parent} of {folder.name} does not exist')
     if not rows:
@@ -87,7 +87,7 @@ def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[P
     identities = [identity_of(row, index) for index, row in enumerate(rows)]
     if duplicates := [identity for identity, n_rows in Counter(identities).items() if n_rows > 1]:
         seed, step = duplicates[0]
-        raise AutopipeError(Code.FRAME_TWICE, f'step {step} of {seed} is in two rows: label each dataset separately')
+        raise AutopipeError(Code.FRAME_TWICE, f'step {step} of {seed} is in two rows; label each dataset separately')
     names = [f'{seed}_{step}' for seed, step in identities]
     with TemporaryDirectory(dir=folder.parent, prefix=f'.{folder.name}.') as unfinished:
         for name, row, (seed, step) in zip(names, rows, identities, strict=True):
@@ -122,14 +122,14 @@ def identity_of(row: Row, index: int) -> tuple[str, int]:
         return str(row.key_value_pairs['seed']), int(row.key_value_pairs['step'])
     except KeyError as missing:
         raise AutopipeError(
-            Code.ROW_KEY_MISSING, f'row {index} has no {missing.args[0]}: it is not a row of a campaign'
+            Code.ROW_KEY_MISSING, f'row {index} has no {missing.args[0]}, so it is not a row of a campaign'
         ) from None
 
 
 def to_compute(atoms: Atoms, vacuum_A: float) -> tuple[Atoms, list[int]]:
-    """Return the structure to compute with a plane-wave code, and the index of each of its atoms in the row.
+    """Return the structure for a plane-wave code, and the index of each of its atoms in the row.
 
-    The atoms are sorted into one block for each element, without constraints, and non-periodic directions have vacuum.
+    Its atoms are sorted into one block per element, it has no constraints, and non-periodic directions have vacuum.
     ``info['periodic']`` contains the original periodicity.
     """
     symbols = atoms.get_chemical_symbols()

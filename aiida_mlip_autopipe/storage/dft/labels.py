@@ -1,4 +1,4 @@
-"""Read labels from the results of a DFT code into the rows that its inputs were written for."""
+"""Read labels from the results of a DFT code into the rows for which its inputs were written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aiida_mlip_autopipe.storage.dft.inputs import CODES, ID_FILE, identity_of
 from aiida_mlip_autopipe.storage.export import export_dataset
 from aiida_mlip_autopipe.structures.row import ISOLATED_ATOMS, Row
 
-# Codes print rounded positions and cells. An ionic step moves atoms farther.
+# DFT codes print rounded positions and cells. An ionic step would move atoms by more than this.
 TOLERANCE_A = 1e-3
 
 
@@ -32,9 +32,9 @@ class LabelResult:
     Attributes
     ----------
     rows
-        In the order of the dataset.
+        The rows with new labels, in the order of the dataset.
     faults
-        The reason for each row that has no new labels.
+        The reason why each other row has no new labels.
     """
 
     rows: tuple[Row, ...]
@@ -48,9 +48,9 @@ class LabelledDataset:
     Attributes
     ----------
     n_rows
-        Number of its rows.
+        Number of rows.
     faults
-        The reason for each row that was left out.
+        The reason why each other row was left out.
     """
 
     n_rows: int
@@ -65,21 +65,21 @@ def label_dataset(
     Parameters
     ----------
     folder
-        Folder of the calculations, see `label_rows`.
+        Folder of the calculations; see `label_rows`.
     file
-        The dataset that the inputs were written for.
+        The dataset for which the inputs were written.
     output
-        The file to write; its suffix determines the format.
+        The file to write. Its suffix determines the format.
     skip_failed
-        Whether to leave out rows without a valid calculation. Otherwise, nothing is written if there are any.
+        Whether to leave out rows without a valid calculation. If false, such a row means that nothing is written.
     overwrite
         Whether to replace an existing file.
 
     Raises
     ------
     AutopipeError
-        If a row has no new labels and ``skip_failed`` is false (the message lists all reasons), or if the file exists;
-        and as in `label_rows`.
+        If a row has no new labels and ``skip_failed`` is false (the message lists all reasons), or if the file exists.
+        Also as in `label_rows`.
     """
     refuse_existing(output, overwrite)
     with Dataset(file) as dataset:
@@ -99,17 +99,17 @@ def label_dataset(
 def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
     """Replace the labels of rows by those of a DFT code.
 
-    This replaces energy, forces, ``label_source`` and, if the structure is periodic in all directions, stress. The
-    previous labels are kept under ``labels_before`` in the data of the row, by their ``label_source``. Energies of
-    isolated atoms are removed, because they belong to the previous labels. The structure and its constraints do not
-    change.
+    This replaces the energy, the forces, ``label_source`` and, if the structure is periodic in all directions, the
+    stress. The previous labels are kept under ``labels_before`` in the data of the row, by their ``label_source``.
+    Energies of isolated atoms are removed, because they belong to the previous labels. The structure and its
+    constraints do not change.
 
     Parameters
     ----------
     folder
         Folder that contains the folders from `write_dft_inputs`, at any depth, with the output of the code.
     rows
-        The dataset that the inputs were written for.
+        The dataset for which the inputs were written.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def label_rows(folder: Path, rows: Sequence[Row]) -> LabelResult:
     if not calculations:
         raise AutopipeError(
             Code.CALCULATION_MISSING,
-            f'{folder} contains no {ID_FILE}, which this program writes with the inputs of each calculation',
+            f'{folder} contains no {ID_FILE}, a file that this program writes with the inputs of each calculation',
         )
     identities = [identity_of(row, index) for index, row in enumerate(rows)]
     unknown = sorted(set(calculations) - set(identities))
@@ -176,11 +176,11 @@ def _relabel(row: Row, result: DftResult, about: dict[str, Any], where: Path) ->
             f'{where}: the calculation has the atoms {result.atoms.get_chemical_formula()}, '
             f'the row has {row.atoms.get_chemical_formula()}',
         )
-    deviation = _largest_displacement(expected, result.atoms)
+    deviation = _max_deviation(expected, result.atoms)
     if deviation > TOLERANCE_A:
         raise AutopipeError(
             Code.CALCULATION_MISMATCH,
-            f'{where}: an atom or the cell differs by {deviation:.2g} Å from the row',
+            f'{where}: an atom or the cell differs from the row by {deviation:.2g} Å',
         )
     inverse = np.argsort(order)
     labels: dict[str, Any] = {'energy': result.energy, 'forces': result.forces[inverse]}
@@ -208,11 +208,11 @@ def _labels_before(row: Row) -> dict[str, Any]:
     return {str(source): row.labels} if source and row.atoms.calc is not None else {}
 
 
-def _largest_displacement(expected: Atoms, found: Atoms) -> float:
-    """Return the largest deviation of an atom or the cell in Å, apart from a shift along non-periodic directions."""
+def _max_deviation(expected: Atoms, found: Atoms) -> float:
+    """Return the maximum deviation of the atoms and the cell in Å, except for a shift along non-periodic directions."""
     cell = np.abs(expected.cell.array - found.cell.array)[expected.pbc]
     fractions = np.linalg.solve(found.cell.array.T, (found.positions - expected.positions).T).T
-    # The inputs have vacuum along non-periodic directions, and the structure in its centre.
+    # In the inputs, the structure is centred between vacuum along non-periodic directions.
     fractions[:, ~expected.pbc] -= fractions[0, ~expected.pbc]
     fractions -= np.round(fractions)
     distances = np.linalg.norm(fractions @ found.cell.array, axis=1)

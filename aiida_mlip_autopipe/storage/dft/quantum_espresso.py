@@ -31,11 +31,11 @@ class EspressoSettings(DftSettings):
     ecutwfc_Ry: float = Field(gt=0)
     """Plane-wave cutoff in Ry, as required by the pseudopotentials."""
     pseudopotentials: dict[str, str]
-    """The file of each element, such as ``Al: Al.pbe-n-kjpaw_psl.1.0.0.UPF``."""
+    """File name of the pseudopotential of each element, such as ``Al: Al.pbe-n-kjpaw_psl.1.0.0.UPF``."""
     pseudo_dir: str = '.'
     """Folder of the pseudopotentials on the computer that runs the calculations."""
     input: dict[Literal['control', 'system', 'electrons'], dict[str, Any]] = Field(default_factory=dict)
-    """Entries of the namelists, such as ``system: {ecutrho: 400}``. They are added to the default entries or replace
+    """Entries of the namelists, such as ``system: {ecutrho: 400}``. They are added to the default entries, or replace
     them."""
 
     @model_validator(mode='after')
@@ -63,7 +63,7 @@ class QuantumEspresso(DftCode):
         assert isinstance(settings, EspressoSettings)
         missing = sorted(set(atoms.get_chemical_symbols()) - set(settings.pseudopotentials))
         if missing:
-            raise AutopipeError(Code.VALUE_MISSING, f'pseudopotentials: the file is missing for {", ".join(missing)}')
+            raise AutopipeError(Code.VALUE_MISSING, f'pseudopotentials: no file is given for {", ".join(missing)}')
         namelists = {name: DEFAULTS[name] | settings.input.get(name, {}) for name in DEFAULTS}  # type: ignore[call-overload]
         namelists['control'] = namelists['control'] | {'pseudo_dir': settings.pseudo_dir}
         namelists['system'] = {'ecutwfc': settings.ecutwfc_Ry} | namelists['system']
@@ -101,7 +101,7 @@ class QuantumEspresso(DftCode):
                 raise AutopipeError(Code.FILE_UNREADABLE, f'{folder}: {path.name} cannot be read: {error}') from error
         results = atoms.calc.results
         if results.get('energy') is None or results.get('forces') is None:
-            raise AutopipeError(Code.CALCULATION_INCOMPLETE, f'{folder}: {path.name} contains no energy or no forces')
+            raise AutopipeError(Code.CALCULATION_INCOMPLETE, f'{folder}: {path.name} lacks the energy or the forces')
         stress = results.get('stress')
         return DftResult(
             atoms,

@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.storage.dft.base import DftCode, DftResult, DftSettings, k_mesh
 
-# A static calculation with accurate forces and stress, which writes no large files.
+# A static calculation with accurate forces and stress. It writes no large files.
 INCAR: dict[str, Any] = {
     'PREC': 'Accurate',
     'ALGO': 'Normal',
@@ -37,7 +37,7 @@ class VaspSettings(DftSettings):
     code: Literal['vasp'] = 'vasp'
     """VASP."""
     incar: dict[str, Any] = Field(default_factory=dict)
-    """INCAR tags, such as ``ENCUT: 520`` and ``GGA: PE``. They are added to the default tags or replace them."""
+    """INCAR tags, such as ``ENCUT: 520`` and ``GGA: PE``. They are added to the default tags, or replace them."""
 
     @model_validator(mode='after')
     def _refuse_ionic_steps(self) -> VaspSettings:
@@ -108,7 +108,7 @@ class Vasp(DftCode):
             raise AutopipeError(Code.FILE_UNREADABLE, f'{folder}: {path.name} cannot be read: {error}') from error
         results = atoms.calc.results
         if not {'free_energy', 'forces'} <= set(results):
-            raise AutopipeError(Code.CALCULATION_INCOMPLETE, f'{folder}: {path.name} contains no energy or no forces')
+            raise AutopipeError(Code.CALCULATION_INCOMPLETE, f'{folder}: {path.name} lacks the energy or the forces')
         stress = results.get('stress')
         return DftResult(
             atoms, float(results['free_energy']), np.asarray(results['forces']), None if stress is None else stress
