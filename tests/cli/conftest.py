@@ -16,7 +16,7 @@ calculator: {kind: emt}
 
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path, monkeypatch):
-    """Work in an empty folder, without presets and environment variables of the user."""
+    """Work in an empty folder, without the presets and environment variables of the user."""
     folder = tmp_path / 'work'
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -27,13 +27,13 @@ def empty_folder(tmp_path, monkeypatch):
 
 @pytest.fixture(scope='session')
 def program():
-    """The installed program."""
+    """Return the path of the installed program."""
     return str(Path(sys.executable).with_name('mlip-autopipe'))
 
 
 @pytest.fixture
 def run():
-    """Run the program in this process."""
+    """Return a function that runs the program in this process."""
 
     def run_program(*arguments):
         return CliRunner().invoke(app, arguments, prog_name='mlip-autopipe')

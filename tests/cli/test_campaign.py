@@ -1,4 +1,4 @@
-"""Campaigns as a user runs them: with the installed program, a separate profile and a real daemon."""
+"""Run campaigns as a user does: with the installed program, a separate profile and a real daemon."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from aiida_mlip_autopipe.storage import Dataset
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 MOLECULAR_CRYSTALS = Path(__file__).parents[1] / 'support' / 'molecular_crystals'
-# Four small crystals of aluminium, a few seconds each.
+# Four small crystals of aluminium, each explored for a few seconds.
 CONFIG = """\
 name: aluminium
 random_seed: 3
@@ -96,12 +96,12 @@ def test_a_campaign_whose_daemon_broker_and_workers_were_killed_gives_the_same_r
     assert len(seeds) == len(set(seeds)) == 4
     home('mlip-autopipe', 'export', campaign, '-o', 'killed.db')
 
-    undisturbed = make_home()
-    assert re.search(r'\b12 .*aluminium\.db', undisturbed('mlip-autopipe', 'run', config).stdout)
+    undisturbed_home = make_home()
+    assert re.search(r'\b12 .*aluminium\.db', undisturbed_home('mlip-autopipe', 'run', config).stdout)
     assert read_content(Path('killed.db')) == read_content(Path('aluminium.db'))
 
 
-def test_a_paused_job_is_shown_with_its_reason_and_can_be_resumed(make_home, config):
+def test_a_paused_job_is_shown_with_the_reason_and_can_be_resumed(make_home, config):
     home = make_home()
     home('verdi', 'config', 'set', 'transport.task_retry_initial_interval', 1)
     home('verdi', 'config', 'set', 'transport.task_maximum_attempts', 2)
@@ -111,7 +111,7 @@ def test_a_paused_job_is_shown_with_its_reason_and_can_be_resumed(make_home, con
     text = home.wait_for(campaign, 'paused')
     assert 'Pausing after failed transport task: upload_calculation failed' in text
     assert f'mlip-autopipe resume {campaign}' in text
-    # A paused job does not occupy a slot, so all jobs pause in the end.
+    # A paused job does not occupy a slot, so all jobs are paused in the end.
     home.wait_for(campaign, r'(?s)(is paused.*){2}')
     assert 'paused' in home('mlip-autopipe', 'status').stdout
 
@@ -137,11 +137,11 @@ def test_ctrl_c_does_not_stop_the_campaign_and_prints_how_to_follow_it(make_home
     assert 'finished: 4 of 4 done' in followed
 
 
-def test_the_launcher_submits_the_same_campaign_and_the_graph_can_be_drawn(make_home, config):
+def test_the_launch_script_submits_the_same_campaign_and_its_graph_can_be_drawn(make_home, config):
     home = make_home()
     home('verdi', 'daemon', 'start')
-    launcher = Path(__file__).parents[2] / 'workchains' / '02_dataset_from_yaml.py'
-    output = home('verdi', 'run', launcher, config, 'exploration.n_steps=20').stdout
+    script = Path(__file__).parents[2] / 'workchains' / '02_dataset_from_yaml.py'
+    output = home('verdi', 'run', script, config, 'exploration.n_steps=20').stdout
     campaign = re.search(r'DatasetWorkChain<(\d+)>', output).group(1)
     home.wait_for('aluminium', r'stage\s+finished')
     tree = home('verdi', 'process', 'status', campaign).stdout
@@ -197,7 +197,7 @@ def test_setup_is_idempotent_and_does_not_change_other_profiles(make_home):
         (['setup', '--calculator', 'vasp'], Code.SELF_TEST_FAILED, "'vasp'"),
     ],
 )
-def test_an_error_of_the_user_is_one_line(shared_home, config, arguments, code, value):
+def test_an_error_of_the_user_is_reported_on_one_line(shared_home, config, arguments, code, value):
     done = shared_home('mlip-autopipe', *arguments, check=False)
     assert done.returncode == 2, done.stdout + done.stderr
     assert_refused(done.stderr, code, value)
@@ -212,7 +212,7 @@ def shared_home(tmp_path_factory):
     home('verdi', 'daemon', 'stop', check=False)
 
 
-def test_a_repeated_self_test_reports_the_changes(shared_home):
+def test_a_repeated_self_test_reports_changes_of_the_environment(shared_home):
     shared_home.ask(
         """
         code = orm.load_code('autopipe-emt@localhost')
@@ -230,7 +230,7 @@ def test_a_repeated_self_test_reports_the_changes(shared_home):
     assert_refused(unknown.stderr, Code.CODE_MISSING, 'gone@localhost')
 
 
-def test_an_existing_database_is_refused_before_anything_starts(shared_home, config):
+def test_an_existing_database_is_refused_before_a_campaign_starts(shared_home, config):
     Path('aluminium.db').write_text('precious')
     done = shared_home('mlip-autopipe', 'run', config, check=False)
     assert done.returncode == 2
@@ -243,7 +243,7 @@ def test_a_campaign_with_a_kind_of_another_package_finishes(make_home, empty_fol
     monkeypatch.setenv('PYTHONPATH', str(MOLECULAR_CRYSTALS))
     home = make_home()
     config = empty_folder / 'ice.yaml'
-    # EMT is not meant for water, but it gives forces, which is sufficient here.
+    # EMT is not suitable for water, but its forces are sufficient for this test.
     config.write_text(
         'name: ice\n'
         'generation:\n'
@@ -263,7 +263,7 @@ def test_a_campaign_with_a_kind_of_another_package_finishes(make_home, empty_fol
 @pytest.mark.long
 def test_a_killed_campaign_is_continued_from_its_checkpoints(make_home, config):
     home = make_home()
-    # So long that it never finishes, with a checkpoint every few steps.
+    # The run is so long that it never finishes, and it writes a checkpoint every few steps.
     endless = (
         'exploration.n_steps=1000000',
         'exploration.checkpoint_interval=20',
@@ -274,11 +274,11 @@ def test_a_killed_campaign_is_continued_from_its_checkpoints(make_home, config):
         output = home('mlip-autopipe', 'run', config, *endless, '--detach').stdout
         return re.search(r'submitted, id (\d+)', output).group(1)
 
-    def wait_for_jobs(campaign, what):
-        """Wait until an expression over the jobs of a campaign is not empty, and return its value."""
+    def wait_for_jobs(campaign, expression):
+        """Wait until an expression over ``jobs``, the jobs of a campaign, is not empty, and return its value."""
         code = f"""
             jobs = [job for job in orm.load_node({campaign}).called_descendants if isinstance(job, orm.CalcJobNode)]
-            print(json.dumps([{what}]))
+            print(json.dumps([{expression}]))
         """
         deadline = time.monotonic() + 120
         while not (found := home.ask(code)):
@@ -330,7 +330,7 @@ def test_status_and_report_print_json(shared_home, config):
 
 
 @pytest.mark.long
-def test_full_trajectories_are_stashed_and_listed_and_the_only_copies_are_kept(make_home, config, tmp_path):
+def test_full_trajectories_are_stashed_and_listed_and_clean_keeps_the_only_copies(make_home, config, tmp_path):
     """The copy of one seed fails, because a file has the name of its folder."""
     config.write_text(CONFIG.replace('n_variants: 4', 'n_variants: 2'))
     home = make_home()

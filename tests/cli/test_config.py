@@ -38,7 +38,7 @@ def test_check_counts_the_frames_of_the_sampled_phases(run, campaign):
     assert all(value in result.stdout for value in ('7000 steps', ' 3 ', '3000 K', '100 of ', '250 frames'))
 
 
-def test_check_warns_if_more_structures_than_frames_are_requested(run, campaign):
+def test_check_warns_if_more_structures_are_requested_than_frames_exist(run, campaign):
     result = run(
         'config',
         'check',
@@ -52,14 +52,14 @@ def test_check_warns_if_more_structures_than_frames_are_requested(run, campaign)
     assert '1 to 2 K' in result.stdout
 
 
-def test_check_shows_a_target_of_coverage(run, campaign):
+def test_check_shows_the_coverage_target(run, campaign):
     result = run('config', 'check', 'campaign.yaml', 'sampling.n_structures=500', 'sampling.coverage_target.score=0.9')
     (selection,) = [line for line in result.stdout.splitlines() if line.startswith('selection')]
     assert all(value in selection for value in ('500 ', '150 frames', '0.9'))
     assert '; ' not in selection
 
 
-def test_schema_is_json(run):
+def test_schema_prints_json(run):
     assert 'generation' in json.loads(run('config', 'schema').stdout)['properties']
 
 

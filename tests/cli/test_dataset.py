@@ -41,7 +41,7 @@ def make_rows(n_groups, **fields):
 
 
 def sets_in(stdout):
-    """Return the numbers of rows and groups of each set, and its file."""
+    """Return the number of rows, the number of groups and the file of each set."""
     found = re.findall(r'(\d+) \w+ .*?(\d+) \w+ .*?([\w.-]+)$', stdout, re.MULTILINE)
     return [(int(rows), int(groups), file) for rows, groups, file in found]
 
@@ -70,9 +70,9 @@ def test_info_prints_json(run):
     assert (found['minimum'], found['maximum']) == pytest.approx((min(energies), max(energies)))
     both = run('dataset', 'info', 'cu.db', '--json', '--card', 'cu.md')
     assert_refused(both.stderr, Code.VALUES_EXCLUDE, '--json', '--card')
-    missing = run('dataset', 'info', 'gone.db', '--json')
+    missing = run('dataset', 'info', 'missing.db', '--json')
     assert (missing.exit_code, missing.stdout) == (2, '')
-    assert_refused(missing.stderr, Code.FILE_MISSING, 'gone.db')
+    assert_refused(missing.stderr, Code.FILE_MISSING, 'missing.db')
 
 
 def test_info_writes_a_card_with_the_config(run, campaign):
@@ -111,11 +111,11 @@ def test_split_uses_the_sets_drawn_before_the_selection(run):
     export_dataset(Path('cu.db'), rows, overwrite=True)
     result = run('dataset', 'split', 'cu.db')
     assert sets_in(result.stdout) == [(6, 6, 'cu-train.db'), (4, 4, 'cu-test.db')]
-    anew = run('dataset', 'split', 'cu.db', '--by', 'parent', '--force')
-    assert sets_in(anew.stdout)[0] == (8, 8, 'cu-train.db')
+    by_parent = run('dataset', 'split', 'cu.db', '--by', 'parent', '--force')
+    assert sets_in(by_parent.stdout)[0] == (8, 8, 'cu-train.db')
 
 
-def test_merge_and_convert_write_the_format_of_the_suffix(run):
+def test_the_suffix_determines_the_format_that_merge_and_convert_write(run):
     export_dataset(Path('more.db'), make_rows(12))
     merged = run('dataset', 'merge', 'cu.db', 'more.db', '-o', 'all.db')
     assert all(value in merged.stdout for value in (' 12 ', 'all.db'))
@@ -131,7 +131,7 @@ def test_a_database_is_converted_to_a_database(run):
         assert [row.provenance.step for row in dataset.query()] == [70, 80, 90]
 
 
-def test_inputs_for_a_dft_code_are_written_and_missing_calculations_are_reported_by_row(run):
+def test_dft_inputs_are_written_and_missing_calculations_are_reported_for_each_row(run):
     Path('dft.yaml').write_text('code: vasp\nlabel_source: dft:vasp:pbe\nincar: {ENCUT: 400}\n')
     result = run('dataset', 'dft-inputs', 'cu.db', '-o', 'runs', '--settings', 'dft.yaml', '--select', 'step<20')
     assert all(value in result.stdout for value in ('vasp', ' 2 ', 'runs'))
@@ -147,7 +147,7 @@ def test_inputs_for_a_dft_code_are_written_and_missing_calculations_are_reported
     assert not Path('dft.db').exists()
 
 
-def test_diff_lists_the_rows_and_exits_with_1_if_there_are_any(run):
+def test_diff_lists_different_rows_and_exits_with_status_1(run):
     export_dataset(Path('more.db'), make_rows(11))
     result = run('dataset', 'diff', 'cu.db', 'more.db')
     assert result.exit_code == 1

@@ -19,7 +19,7 @@ samplign: {n_structures: 5}
 """
 
 
-def test_five_faults_are_five_lines_and_nothing_is_created(empty_folder, program, run):
+def test_five_faults_are_reported_on_five_lines_and_no_file_is_created(empty_folder, program, run):
     (empty_folder / 'bad.yaml').write_text(FIVE_FAULTS)
     done = subprocess.run([program, 'config', 'check', 'bad.yaml'], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, '')
@@ -74,7 +74,7 @@ def test_five_faults_are_five_lines_and_nothing_is_created(empty_folder, program
         ),
     ],
 )
-def test_an_error_of_the_user_is_one_line_with_status_2(run, campaign, arguments, code, values):
+def test_an_error_of_the_user_is_reported_on_one_line_with_status_2(run, campaign, arguments, code, values):
     result = run(*arguments)
     assert result.exit_code == 2
     assert result.stdout == ''
@@ -98,7 +98,7 @@ def _with_variable(run, monkeypatch, *arguments):
     return run(*arguments)
 
 
-def test_a_bug_is_one_line_with_status_1_and_a_hint(run, campaign, monkeypatch):
+def test_a_bug_is_reported_on_one_line_with_status_1_and_a_hint(run, campaign, monkeypatch):
     def broken(*arguments):
         raise KeyError('a bug\nof ours')
 
@@ -126,7 +126,7 @@ def test_ctrl_c_ends_with_status_130_and_leaves_no_file(campaign, program):
     arguments = ['generate', 'campaign.yaml', 'generation[0].n_seeds=1000000']
     process = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
-    # Its worker processes make seeds then.
+    # Once it has child processes, these generate seeds.
     while not psutil.Process(process.pid).children() and time.monotonic() < until:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
@@ -135,7 +135,7 @@ def test_ctrl_c_ends_with_status_130_and_leaves_no_file(campaign, program):
     assert os.listdir() == ['campaign.yaml']
 
 
-def test_a_closed_pipe_is_not_a_bug(campaign, program):
+def test_a_closed_pipe_is_not_reported_as_a_bug(campaign, program):
     shell = f'{program} config schema | head -c 1; exit ${{PIPESTATUS[0]}}'
     done = subprocess.run(['bash', '-c', shell], capture_output=True, text=True, check=False)
     assert done.stdout == '{'
@@ -151,7 +151,7 @@ def test_a_closed_pipe_is_not_a_bug(campaign, program):
         (['--by', 'ancestor'], 'parent'),
     ],
 )
-def test_an_old_name_on_the_command_line_is_refused_with_the_new_one(run, arguments, name):
+def test_an_old_name_on_the_command_line_is_refused_with_the_new_name(run, arguments, name):
     result = run('dataset', 'split', 'cu.db', *arguments)
     assert result.exit_code == 2
     assert f'is now called {name}.' in ' '.join(result.stderr.replace('│', ' ').split())

@@ -51,20 +51,20 @@ def test_fixed_atoms_tags_and_magnetic_moments_are_in_the_file(run, empty_folder
 
 
 @pytest.mark.parametrize('label', ['plain', 'a "quoted" \\ label', "it's {x} = [1]", '1234', 'é'])
-def test_a_record_with_any_label_is_read_back_unchanged(run, campaign, label):
+def test_a_record_with_any_label_is_read_unchanged(run, campaign, label):
     campaign.write_text(campaign.read_text().replace('kind: alloy', f'kind: alloy, label: {json.dumps(label)}'))
     assert run('generate', 'campaign.yaml', 'generation[0].n_seeds=1').exit_code == 0
     assert read('initial_structures.extxyz').info['record']['label'] == label
 
 
 def test_the_report_is_printed_and_written(run, campaign, empty_folder):
-    close = [
+    crowded = [
         'n_atoms=32',
         'validation.min_width_factor=0',
         'validation.min_distance_factor=0.7',
         'perturb.rattle_A=0.23',
     ]
-    result = run('generate', 'campaign.yaml', *(f'generation[0].{setting}' for setting in close))
+    result = run('generate', 'campaign.yaml', *(f'generation[0].{setting}' for setting in crowded))
     report = json.loads((empty_folder / 'initial_structures.report.json').read_text())
     assert report['made'] == report['requested'] == 3
     (rule,) = report['rules']
@@ -90,7 +90,7 @@ def test_duplicates_are_reported(run, campaign):
 
 
 @pytest.mark.parametrize('existing', ['initial_structures.extxyz', 'initial_structures.report.json'])
-def test_existing_files_are_kept_unless_forced(run, campaign, empty_folder, existing):
+def test_existing_files_are_overwritten_only_with_force(run, campaign, empty_folder, existing):
     (empty_folder / existing).write_text('mine')
     result = run('generate', 'campaign.yaml')
     assert result.exit_code == 2
@@ -101,7 +101,7 @@ def test_existing_files_are_kept_unless_forced(run, campaign, empty_folder, exis
     assert (empty_folder / existing).read_text() != 'mine'
 
 
-def test_an_existing_file_is_unchanged_if_a_seed_cannot_be_made(run, campaign, empty_folder):
+def test_an_existing_file_is_unchanged_if_a_seed_cannot_be_generated(run, campaign, empty_folder):
     (empty_folder / 'initial_structures.extxyz').write_text('mine')
     result = run('generate', 'campaign.yaml', '--force', 'generation[0].perturb.rattle_A=2')
     assert result.exit_code == 2
@@ -118,19 +118,19 @@ ALLOYS = [
         ('Si', 'Ge', 'diamond'), ('Nb', 'Ta', 'bcc'), ('Ag', 'Pt', 'fcc'),
     ]
 ]  # fmt: skip
-LOW = 'validation: {min_width_factor: 0}'
+ANY_WIDTH = 'validation: {min_width_factor: 0}'
 TWENTY = [
     *ALLOYS,
-    f'{{kind: alloy, composition: {{Cu: 0.75, Au: 0.25}}, arrangement: L1_2, {LOW}}}',
-    f'{{kind: alloy, composition_grid: {{elements: [Ni, Al], step: 0.5}}, n_atoms: 8, {LOW}}}',
-    f'{{kind: ionic, prototype: rocksalt, sites: {{A: Na, X: Cl}}, {LOW}}}',
-    f'{{kind: ionic, prototype: fluorite, sites: {{A: Ca, X: F}}, {LOW}}}',
-    f'{{kind: ionic, prototype: perovskite, sites: {{A: Sr, B: Ti, X: O}}, {LOW}, perturb: {{shear: 0.02}}}}',
-    f'{{kind: covalent, structure: diamond, sites: {{A: C}}, {LOW}}}',
-    f'{{kind: covalent, structure: zincblende, sites: {{A: Ga, X: As}}, {LOW}}}',
-    f'{{kind: defect, of: {{kind: alloy, composition: {{Al: 1}}}}, vacancies: {{Al: 1}}, n_seeds: 1, {LOW}}}',
-    f'{{kind: surface, of: {{kind: alloy, composition: {{Cu: 1}}}}, miller_indices: [[1, 1, 1]], {LOW}}}',
-    f'{{kind: grain_boundary, of: {{kind: alloy, composition: {{Cu: 1}}}}, characters: [twist], {LOW}}}',
+    f'{{kind: alloy, composition: {{Cu: 0.75, Au: 0.25}}, arrangement: L1_2, {ANY_WIDTH}}}',
+    f'{{kind: alloy, composition_grid: {{elements: [Ni, Al], step: 0.5}}, n_atoms: 8, {ANY_WIDTH}}}',
+    f'{{kind: ionic, prototype: rocksalt, sites: {{A: Na, X: Cl}}, {ANY_WIDTH}}}',
+    f'{{kind: ionic, prototype: fluorite, sites: {{A: Ca, X: F}}, {ANY_WIDTH}}}',
+    f'{{kind: ionic, prototype: perovskite, sites: {{A: Sr, B: Ti, X: O}}, {ANY_WIDTH}, perturb: {{shear: 0.02}}}}',
+    f'{{kind: covalent, structure: diamond, sites: {{A: C}}, {ANY_WIDTH}}}',
+    f'{{kind: covalent, structure: zincblende, sites: {{A: Ga, X: As}}, {ANY_WIDTH}}}',
+    f'{{kind: defect, of: {{kind: alloy, composition: {{Al: 1}}}}, vacancies: {{Al: 1}}, n_seeds: 1, {ANY_WIDTH}}}',
+    f'{{kind: surface, of: {{kind: alloy, composition: {{Cu: 1}}}}, miller_indices: [[1, 1, 1]], {ANY_WIDTH}}}',
+    f'{{kind: grain_boundary, of: {{kind: alloy, composition: {{Cu: 1}}}}, characters: [twist], {ANY_WIDTH}}}',
     '{kind: structures, files: [ne.xyz], n_seeds: 3}',
     '{kind: alloy, label: crowded, composition: {Fe: 1}, lattice: bcc, n_atoms: 16, n_seeds: 10, '
     'perturb: {rattle_A: 0.12}, validation: {min_width_factor: 0, min_distance_factor: 0.78}}',
@@ -139,7 +139,7 @@ TWENTY = [
 
 @pytest.fixture
 def twenty(empty_folder):
-    """A campaign with twenty entries of seven kinds."""
+    """Write the config of a campaign with twenty entries of seven kinds, and return its name."""
     from ase.build import bulk
 
     bulk('Ne', 'fcc', a=4.46).write('ne.xyz')
@@ -180,7 +180,8 @@ def test_a_campaign_of_twenty_entries_shows_its_progress_and_the_rejected_seeds(
 def test_memory_does_not_grow_with_the_number_of_seeds(run, empty_folder):
     def peak_kB(n_seeds: int) -> float:
         entry = (
-            f'kind: alloy, composition: {{Cu: 1}}, n_atoms: 4, n_seeds: {n_seeds}, perturb: {{rattle_A: 0.02}}, {LOW}'
+            f'kind: alloy, composition: {{Cu: 1}}, n_atoms: 4, n_seeds: {n_seeds}, '
+            f'perturb: {{rattle_A: 0.02}}, {ANY_WIDTH}'
         )
         Path('many.yaml').write_text(f'name: many\ngeneration: [{{{entry}}}]\n')
         gc.collect()
@@ -204,7 +205,7 @@ def test_the_output_does_not_depend_on_the_number_of_processes(run, twenty, monk
         assert Path(f'1.{suffix}').read_bytes() == Path(f'2.{suffix}').read_bytes()
 
 
-def test_an_impossible_last_entry_is_reported_before_a_seed_is_made(run, empty_folder, monkeypatch):
+def test_an_impossible_last_entry_is_reported_before_any_seed_is_generated(run, empty_folder, monkeypatch):
     monkeypatch.setattr('aiida_mlip_autopipe.generation.iterate_seeds_in_processes', None)
     Path('bad.yaml').write_text(
         f'name: bad\ngeneration:\n  - {ALLOYS[0]}\n  - {{kind: ionic, prototype: rocksalt, sites: {{A: Na, X: O}}}}\n'
@@ -217,7 +218,7 @@ def test_an_impossible_last_entry_is_reported_before_a_seed_is_made(run, empty_f
 TWO_CODES = 'execution.codes=[{code: a@here}, {code: b@here, calculator: {kind: lj, cutoff_A: 9}}]'
 
 
-def test_seeds_are_made_for_the_longest_range_of_the_codes(run, campaign):
+def test_seeds_are_generated_for_the_largest_cutoff_of_the_codes(run, campaign):
     assert run('generate', 'campaign.yaml', TWO_CODES).exit_code == 0
     config = load_config('campaign.yaml')
     seeds = generate_seeds(config.generation, random_seed=0, cutoff_A=9.0).seeds
@@ -227,9 +228,9 @@ def test_seeds_are_made_for_the_longest_range_of_the_codes(run, campaign):
 
 
 @pytest.mark.parametrize('command', ['generate', 'config check'])
-def test_cells_too_small_for_the_longest_range_are_refused_before_a_seed_is_made(run, campaign, monkeypatch, command):
+def test_cells_too_small_for_the_largest_cutoff_are_refused_before_generation(run, campaign, monkeypatch, command):
     monkeypatch.setattr('aiida_mlip_autopipe.generation.iterate_seeds_in_processes', None)
-    # 15.4 Å: more than twice the range of EMT, less than twice that of the second code.
+    # 15.4 Å is more than twice the cutoff of EMT, but less than twice that of the second code.
     small = 'generation[0].supercell=[4,4,4]'
     assert run('config', 'check', 'campaign.yaml', small).exit_code == 0
     result = run(*command.split(), 'campaign.yaml', small, TWO_CODES)

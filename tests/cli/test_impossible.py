@@ -1,4 +1,4 @@
-"""`config check` refuses entries that are impossible, and names the nearest possible ones."""
+"""`config check` refuses impossible entries, and names the nearest possible values."""
 
 import pytest
 from ase.build import bulk, molecule
@@ -20,7 +20,7 @@ IMPOSSIBLE = {
         Code.CHARGE_UNBALANCED,
         ['NaO3', 'Na2O', 'oxidation_states'],
     ),
-    'oxidation states that are given': (
+    'oxidation states in the config': (
         'kind: formula, formula: NaCl, oxidation_states: {Na: 2, Cl: -1}',
         Code.CHARGE_UNBALANCED,
         ['+1 e', 'NaCl2'],
@@ -30,12 +30,12 @@ IMPOSSIBLE = {
         Code.COMPOSITION_IMPOSSIBLE,
         ['300 atoms', 'Cu 0.999 Au 0.001', '0.02', 'Cu 0.9967 Au 0.003333'],
     ),
-    'a composition in a given cell': (
+    'a composition in a supercell of the config': (
         'kind: alloy, composition: {Cu: 0.6667, Au: 0.3333}, supercell: [1, 1, 1]',
         Code.COMPOSITION_IMPOSSIBLE,
         ['4 sites', 'Cu 0.6667 Au 0.3333', '0.02', 'Cu 0.75 Au 0.25'],
     ),
-    'a composition of a grid that is not its first': (
+    'a composition of a grid that is not the first': (
         'kind: alloy, composition_grid: {elements: [Cu, Au], step: 0.125}, supercell: [1, 1, 1]',
         Code.COMPOSITION_IMPOSSIBLE,
         ['Cu 0.125 Au 0.875'],
@@ -45,7 +45,7 @@ IMPOSSIBLE = {
         Code.COMPOSITION_IMPOSSIBLE,
         ['Zr 0.9844 Y 0.01562', '192 atoms'],
     ),
-    'a cell as high as the calculator needs': (
+    'a cell as wide as the calculator requires': (
         'kind: alloy, composition: {Cu: 0.5, Au: 0.5}, validation: {max_atoms: 20}',
         Code.STRUCTURE_INVALID,
         ['10.00 Å', '108 atoms', 'validation.max_atoms', '20'],
@@ -71,12 +71,12 @@ IMPOSSIBLE = {
         Code.CELL_TOO_SMALL,
         ['2.2 Å', 'validation.max_atoms: 60'],
     ),
-    'a volume of a scan that is not its first': (
+    'a volume of a scan that is not the first': (
         'kind: alloy, composition: {Cu: 1}, perturb: {volume_scan: [0.0, -0.8]}',
         Code.STRUCTURE_INVALID,
         ['alloy', '20 redraws', 'atoms '],
     ),
-    'a structure of a file that is not its first': (
+    'a structure in a file that is not the first': (
         'kind: structures, files: [two.xyz]',
         Code.STRUCTURE_INVALID,
         ['structures', '20 redraws', '0 (Cu)', '1 (Cu)', '0.500 Å'],
@@ -91,7 +91,7 @@ IMPOSSIBLE = {
 
 
 @pytest.mark.parametrize(('entry', 'code', 'values'), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
-def test_an_impossible_entry_is_refused_in_one_line(run, empty_folder, entry, code, values):
+def test_an_impossible_entry_is_refused_on_one_line(run, empty_folder, entry, code, values):
     molecule('C6H6').write('benzene.xyz')
     copper, close = bulk('Cu', cubic=True), bulk('Cu', cubic=True)
     close.positions[1] = close.positions[0] + [0.5, 0, 0]
@@ -107,7 +107,7 @@ def test_an_impossible_entry_is_refused_in_one_line(run, empty_folder, entry, co
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_the_size_proposed_for_an_adsorbate_is_sufficient(run, empty_folder):
+def test_the_cell_size_proposed_for_an_adsorbate_is_sufficient(run, empty_folder):
     (empty_folder / 'good.yaml').write_text(
         f'name: good\ncalculator: {{kind: lj}}\ngeneration:\n  - {{kind: adsorption, {SLAB}, molecules: [C6H6], '
         'validation: {max_atoms: 60, min_width_factor: 0}}\n'

@@ -9,7 +9,7 @@ from support.optimade_server import serve, structure
 from aiida_mlip_autopipe.core.codes import Code
 
 CONFIG = """\
-name: asked
+name: queried
 generation:
   - {{kind: structures, query: {{provider: {provider}, {question}}}}}
 calculator: {{kind: emt}}
@@ -24,13 +24,13 @@ def ask(run, empty_folder, monkeypatch):
     monkeypatch.setenv('NO_PROXY', '127.0.0.1')
 
     def generate(provider, question='elements: [Cu]'):
-        (empty_folder / 'asked.yaml').write_text(CONFIG.format(provider=provider, question=question))
-        return run('generate', 'asked.yaml', '-o', 'out.extxyz')
+        (empty_folder / 'queried.yaml').write_text(CONFIG.format(provider=provider, question=question))
+        return run('generate', 'queried.yaml', '-o', 'out.extxyz')
 
     return generate
 
 
-def test_structures_of_a_database_become_seeds_with_their_origin(ask):
+def test_seeds_from_a_database_record_their_origin(ask):
     with serve({COPPER: [structure('cu-1', ['Cu', 'Cu'])]}) as address:
         result = ask(address)
     assert (result.exit_code, result.stderr) == (0, '')
@@ -39,31 +39,31 @@ def test_structures_of_a_database_become_seeds_with_their_origin(ask):
     assert record['query'] == {'provider': address, 'elements': ['Cu']}
 
 
-def test_an_element_of_the_answer_that_the_calculator_does_not_support_is_refused(ask):
+def test_an_answer_with_an_element_that_the_calculator_does_not_support_is_refused(ask):
     with serve({CADMIUM: [structure('cd', ['Cd', 'Cd'])]}) as address:
         result = ask(address, 'formula: Cd')
     assert (result.exit_code, result.stdout) == (2, '')
     assert_refused(result.stderr, Code.ELEMENT_UNSUPPORTED, 'generation[0]: ', 'Cd', 'emt', 'Ag, Al, Au')
 
 
-def test_a_missing_network_is_reported_in_one_line_and_nothing_is_created(ask, empty_folder, program):
+def test_a_missing_network_is_reported_on_one_line_and_no_file_is_created(ask, empty_folder, program):
     with serve({}) as address:
         pass
     ask(address)
-    done = subprocess.run([program, 'generate', 'asked.yaml'], capture_output=True, text=True, check=False)
+    done = subprocess.run([program, 'generate', 'queried.yaml'], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, '')
     assert_refused(done.stderr, Code.DATABASE_UNREACHABLE, address, 'ConnectionError')
-    assert os.listdir() == ['asked.yaml']
+    assert os.listdir() == ['queried.yaml']
     assert not (empty_folder.parent / 'cache').exists()
 
 
 def test_check_reports_the_number_of_structures_in_the_database(ask, run):
     with serve({COPPER: [structure('1', ['Cu', 'Cu']), structure('2', ['Cu', 'Cu'], a_A=4.2)]}) as address:
         ask(address)
-        result = run('config', 'check', 'asked.yaml')
+        result = run('config', 'check', 'queried.yaml')
     assert (result.exit_code, result.stderr) == (0, '')
     (seeds,) = [line for line in result.stdout.splitlines() if line.startswith('seeds')]
     assert all(value in seeds for value in ('2 ', 'structures', 'Cu2'))
-    result = run('config', 'check', 'asked.yaml')
+    result = run('config', 'check', 'queried.yaml')
     assert (result.exit_code, result.stdout) == (2, '')
     assert_refused(result.stderr, Code.DATABASE_UNREACHABLE, address)

@@ -4,7 +4,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.installation import codes, profile
 
 
-def test_setup_tests_every_installed_calculator_before_it_creates_anything(run, monkeypatch):
+def test_setup_tests_every_installed_calculator_before_it_creates_the_profile(run, monkeypatch):
     tried = []
 
     def refuse(name):

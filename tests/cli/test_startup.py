@@ -21,7 +21,7 @@ HEAVY = ('aiida', 'ase', 'hydra', 'numpy', 'omegaconf', 'pymatgen', 'scipy', 'to
         ['run', '--help'],
     ],
 )
-def test_help_imports_nothing_heavy(arguments):
+def test_help_imports_no_heavy_package(arguments):
     code = (
         'import sys, atexit\n'
         f'atexit.register(lambda: print(*(name for name in {HEAVY} if name in sys.modules), file=sys.stderr))\n'
@@ -42,7 +42,7 @@ def test_the_help_lists_every_command(run):
     assert all(f'  {command} ' in listed for command in ('init', 'check', 'schema', 'show'))
 
 
-def test_the_version_is_that_of_the_package(run):
+def test_the_printed_version_is_that_of_the_package(run):
     assert run('--version').stdout == f'mlip-autopipe {__version__}\n'
 
 

@@ -12,7 +12,7 @@ def no_presets_of_the_user(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def write(tmp_path):
-    """Write a file below the test's folder and return its path."""
+    """Return a function that writes a file in the folder of the test and returns its path."""
 
     def write_file(text: str | bytes, name: str = 'campaign.yaml') -> Path:
         path = tmp_path / name

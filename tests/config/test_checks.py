@@ -41,7 +41,7 @@ SLAB = {'kind': 'surface', 'of': ALLOY}
         (['surface', 'alloy'], Code.VALUE_INVALID, ('sampling.held_out_kinds: ', 'surface, alloy')),
     ],
 )
-def test_held_out_kinds_must_be_kinds_of_the_seeds_but_not_all_of_them(tmp_path, held, code, values):
+def test_held_out_kinds_must_be_kinds_of_entries_but_not_all_of_them(tmp_path, held, code, values):
     sampling = {'kind': 'random', 'test_fraction': 0.1, 'held_out_kinds': held}
     with refused(code, *values) as caught:
         validate_config({'name': 'x', 'generation': [ALLOY, SLAB], 'sampling': sampling}, tmp_path)
@@ -64,7 +64,7 @@ def test_the_elements_of_structure_files_are_checked(tmp_path):
     assert found == [(Code.ELEMENT_UNSUPPORTED, 'generation[0]', 'Fe')]
 
 
-def test_the_elements_of_composed_entries_are_checked(tmp_path):
+def test_the_elements_of_nested_entries_are_checked(tmp_path):
     host = {**ALLOY, 'composition': {'Cu': 1.0}}
     slab = {'kind': 'surface', 'of': host}
     entries = [
@@ -114,6 +114,6 @@ def test_conflicts_between_sections_are_reported_with_the_faults_of_other_sectio
     assert [path for _, path, _ in found] == ['exploration.n_steps', 'extra', 'generation[0]']
 
 
-def test_an_invalid_section_is_not_compared_with_others(tmp_path):
+def test_an_invalid_section_is_not_checked_for_conflicts(tmp_path):
     found = faults(tmp_path, generation=[IRON], calculator={'kind': 'emt', 'device': 'gpu'})
     assert [path for _, path, _ in found] == ['calculator.device']

@@ -12,7 +12,7 @@ def config(committee, tmp_path, **sections):
     return validate_config({**BASE, 'exploration': {'committee': committee}, **sections}, tmp_path)
 
 
-def test_a_second_calculator_is_part_of_the_exploration(tmp_path):
+def test_a_committee_is_part_of_the_exploration(tmp_path):
     made = config({'calculator': {'kind': 'chgnet'}}, tmp_path)
     assert made.exploration.committee.calculator.kind == 'chgnet'
     assert made.exploration.committee.code is None
@@ -38,7 +38,7 @@ def test_a_second_calculator_is_part_of_the_exploration(tmp_path):
         ({'code': 'a@b'}, {}, Code.VALUE_MISSING, (f'{PLACE}: ',)),
     ],
 )
-def test_an_impossible_committee_is_refused_with_its_place(tmp_path, committee, sections, code, values):
+def test_an_invalid_committee_is_refused_with_its_place(tmp_path, committee, sections, code, values):
     with refused(code, *values):
         config(committee, tmp_path, **sections)
 
@@ -53,7 +53,7 @@ def test_an_impossible_committee_is_refused_with_its_place(tmp_path, committee, 
         ),
     ],
 )
-def test_a_selection_by_disagreement_needs_a_committee(tmp_path, sampling, path):
+def test_a_selection_by_disagreement_requires_a_committee(tmp_path, sampling, path):
     with refused(Code.VALUES_INCOMPLETE, f'{path}: ', "'disagreement'", 'exploration.committee'):
         config(None, tmp_path, sampling=sampling)
     config({'calculator': {'kind': 'chgnet'}}, tmp_path, sampling=sampling)

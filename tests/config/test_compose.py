@@ -24,7 +24,7 @@ def compose(*overrides, data=DATA, folder=Path('nowhere')):
     return compose_config(data, overrides, [folder])
 
 
-def test_without_overrides_the_data_are_unchanged():
+def test_data_without_overrides_are_unchanged():
     odd = {'a': 'No', 'b': '1e5', 'c': 1e-5, 'd': None, 'e': [True, 3], 'f': {}, 'g': 'x: "y"\n#', 'h': 'é'}
     composed = compose(data={**DATA, 'odd': odd})
     assert composed == {**DATA, 'odd': odd}
@@ -62,12 +62,12 @@ def test_an_override_changes_or_adds_a_value(override, path, value):
     assert found == value
 
 
-def test_a_key_is_removed():
+def test_an_override_removes_a_key():
     assert compose('~exploration.n_steps')['exploration'] == {'temperature_K': 300}
     assert 'exploration' not in compose('~exploration')
 
 
-def test_a_preset_wins_over_the_file_and_an_override_over_the_preset(folder):
+def test_overrides_take_precedence_over_presets_and_presets_over_the_file(folder):
     assert compose('+exploration=hot', folder=folder)['exploration'] == {
         'temperature_K': 1000,
         'n_steps': 10,
@@ -81,7 +81,7 @@ def test_a_preset_wins_over_the_file_and_an_override_over_the_preset(folder):
 
 
 @pytest.mark.parametrize('overrides', [('+exploration=[hot, cold]',), ('+exploration=hot', 'exploration=cold')])
-def test_a_later_preset_wins_over_an_earlier_one(folder, overrides):
+def test_a_later_preset_takes_precedence_over_an_earlier_one(folder, overrides):
     exploration = compose(*overrides, folder=folder)['exploration']
     assert exploration == {'temperature_K': 50, 'n_steps': 99, 'ensemble': 'nvt'}
 
@@ -92,7 +92,7 @@ def test_interpolations_are_resolved(monkeypatch):
     assert composed['execution'] == {'queue': 'long', 'account': 'x', 'x': '${HOME}'}
 
 
-def test_keys_that_hydra_reserves_remain_in_the_data():
+def test_keys_that_hydra_reserves_are_not_removed():
     assert compose(data={**DATA, 'hydra': {'run': 1}, 'defaults': ['x']}) == {
         **DATA,
         'hydra': {'run': 1},
@@ -120,7 +120,7 @@ def test_keys_that_hydra_reserves_remain_in_the_data():
         (['name={a', 'a.b=1', 'generation[5].x=1'], [("'name={a'",), ("'generation[5].x=1'",)]),
     ],
 )
-def test_each_bad_override_is_reported_in_one_line(overrides, values):
+def test_each_invalid_override_is_reported_on_one_line(overrides, values):
     with pytest.raises(CombinedError) as caught:
         compose(*overrides)
     assert [error.code for error in caught.value.errors] == [Code.OVERRIDE_INVALID] * len(values)

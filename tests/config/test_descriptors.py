@@ -16,7 +16,7 @@ def test_the_descriptor_can_be_learned(tmp_path):
     assert config(tmp_path, sampling=LEARNED).sampling.descriptor.kind == 'learned'
 
 
-def test_a_calculator_without_learned_descriptors_is_refused_with_the_place(tmp_path):
+def test_learned_descriptors_of_a_calculator_without_them_are_refused_with_the_place(tmp_path):
     values = 'sampling.descriptor.kind: ', "'learned'", 'emt', 'mace, sevennet'
     with refused(Code.CALCULATOR_UNSUITABLE, *values):
         config(tmp_path, calculator={'kind': 'emt'}, sampling=LEARNED)

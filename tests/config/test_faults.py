@@ -79,7 +79,7 @@ def one_fault(tmp_path, **sections):
         ({'sampling': {'kind': 3}}, Code.KIND_UNKNOWN, 'sampling.kind', '3', ['environment', 'fps']),
     ],
 )
-def test_a_bad_value_is_reported_with_the_allowed_ones(tmp_path, sections, code, path, given, allowed):
+def test_an_invalid_value_is_reported_with_the_allowed_values(tmp_path, sections, code, path, given, allowed):
     fault = one_fault(tmp_path, **sections)
     assert (fault.code, fault.path, fault.given) == (code, path, given)
     assert all(value in fault.allowed for value in allowed), fault.allowed
@@ -100,7 +100,7 @@ def test_the_nearest_valid_value_is_proposed(tmp_path, sections, nearest):
     assert repr(nearest) in str(fault)
 
 
-def test_an_unknown_key_is_reported_with_the_known_keys_and_the_nearest(tmp_path):
+def test_an_unknown_key_is_reported_with_the_known_keys_and_the_nearest_key(tmp_path):
     fault = one_fault(tmp_path, samplign={})
     assert (fault.code, fault.path, fault.given, fault.nearest) == (Code.KEY_UNKNOWN, 'samplign', '{}', 'sampling')
     assert ', '.join(CampaignConfig.model_fields) in fault.allowed
@@ -137,7 +137,7 @@ def test_a_part_of_a_mix_does_not_accept_settings_of_the_selection(tmp_path):
     assert fault.given == '0.1'
 
 
-def test_an_unknown_kind_is_reported_with_the_known_ones(tmp_path):
+def test_an_unknown_kind_is_reported_with_the_known_kinds(tmp_path):
     fault = one_fault(tmp_path, generation=[ALLOY, {'kind': 'aloy'}])
     assert (fault.code, fault.path, fault.given) == (Code.KIND_UNKNOWN, 'generation[1].kind', "'aloy'")
     assert ', '.join(GENERATORS) in fault.allowed
@@ -148,14 +148,14 @@ def test_an_unknown_kind_is_reported_with_the_known_ones(tmp_path):
 
 
 @pytest.mark.parametrize(('given', 'nearest'), [('Cux', 'Cu'), ('CU', 'Cu'), ('Gold', 'Au')])
-def test_a_mistyped_element_is_reported_with_the_nearest(tmp_path, given, nearest):
+def test_a_mistyped_element_is_reported_with_the_nearest_element(tmp_path, given, nearest):
     fault = one_fault(tmp_path, generation=[{'kind': 'alloy', 'composition': {given: 1}}])
     assert (fault.code, fault.path) == (Code.ELEMENT_UNKNOWN, f'generation[0].composition.{given}')
     assert (fault.given, fault.nearest) == (repr(given), nearest)
     assert str(fault).count(repr(nearest)) == 1
 
 
-def test_a_missing_file_is_reported_with_the_nearest(tmp_path):
+def test_a_missing_file_is_reported_with_the_nearest_name(tmp_path):
     (tmp_path / 'slab.cif').touch()
     entry = {'kind': 'structures', 'files': ['slab.cif', 'slap.cif', '..']}
     missing, folder = faults(tmp_path, generation=[entry])
@@ -173,7 +173,7 @@ def test_a_folder_in_place_of_a_file_is_refused_even_if_a_file_has_a_similar_nam
     assert (fault.code, fault.path, fault.given) == (Code.NOT_A_FILE, 'generation[0].files[0]', "'.'")
 
 
-def test_a_rule_between_fields_is_reported_at_their_section(tmp_path):
+def test_a_violated_rule_about_several_values_is_reported_at_their_section(tmp_path):
     fault = one_fault(tmp_path, generation=[{'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.4}}])
     assert (fault.path, fault.given) == ('generation[0].composition', '{Cu: 0.5, Au: 0.4}')
     assert '0.9' in fault.allowed
@@ -193,24 +193,24 @@ def test_a_rule_between_fields_is_reported_at_their_section(tmp_path):
         ({'min': 3, 'highst': 4, 'max': 5}, Code.KEY_UNKNOWN, '.highst', '4'),
     ],
 )
-def test_a_value_that_may_have_several_types_is_judged_by_the_nearest_type(tmp_path, temperature, code, path, given):
+def test_a_value_with_several_allowed_types_is_reported_for_the_nearest_type(tmp_path, temperature, code, path, given):
     fault = one_fault(tmp_path, exploration={'temperature_K': temperature})
     assert (fault.code, fault.path, fault.given) == (code, f'exploration.temperature_K{path}', given)
 
 
-def test_all_types_are_listed_if_none_fits(tmp_path):
+def test_all_allowed_types_are_listed_if_none_matches(tmp_path):
     fault = one_fault(tmp_path, exploration={'temperature_K': 'hot'})
     assert all(name in fault.allowed for name in ('number', 'list', 'mapping'))
 
 
-def test_a_long_value_is_reported_by_its_size(tmp_path):
+def test_a_long_value_is_reported_by_its_type_and_size(tmp_path):
     assert '40' in one_fault(tmp_path, name=list(range(40))).given
     assert '40' in one_fault(tmp_path, name={f'key{i}': i for i in range(40)}).given
     assert '39' not in one_fault(tmp_path, name=list(range(40))).given
     assert len(str(one_fault(tmp_path, name='word ' * 400))) < 200
 
 
-def test_an_invalid_entry_does_not_make_the_list_too_short(tmp_path):
+def test_an_invalid_entry_counts_for_the_length_of_the_list(tmp_path):
     assert len(faults(tmp_path, generation=[{'kind': 'nothing'}])) == 1
 
 
@@ -261,7 +261,7 @@ def faults_in(data):
     return faults_of(error.value, data, Drawing)
 
 
-def places_in(data):
+def codes_and_places(data):
     return [(fault.code, fault.path, fault.given) for fault in faults_in(data)]
 
 
@@ -269,16 +269,16 @@ def test_the_kind_is_never_part_of_the_path():
     (fault,) = faults_in({'shape': {'kind': 'circle', 'radius': 0.3}})
     assert (fault.code, fault.path, fault.given) == (Code.OUT_OF_RANGE, 'shape.radius', '0.3')
     assert '0.5' in fault.allowed
-    assert places_in({'shape': {'kind': 'circle', 'radius': 1, 'circle': 'x'}}) == [
+    assert codes_and_places({'shape': {'kind': 'circle', 'radius': 1, 'circle': 'x'}}) == [
         (Code.TYPE_WRONG, 'shape.circle', "'x'")
     ]
-    assert places_in({'shape': {'kind': 'circle'}}) == [(Code.VALUE_MISSING, 'shape.radius', 'nothing')]
+    assert codes_and_places({'shape': {'kind': 'circle'}}) == [(Code.VALUE_MISSING, 'shape.radius', 'nothing')]
     (fault,) = faults_in({'shape': {'side': 'x'}})
     assert (fault.code, fault.path, fault.given) == (Code.KIND_MISSING, 'shape.kind', 'nothing')
     assert 'circle, square' in fault.allowed
 
 
-def test_a_plain_union_of_models_is_judged_by_the_nearest_model():
+def test_a_fault_in_a_plain_union_of_models_is_reported_for_the_nearest_model():
     found = faults_in({'shape': {'kind': 'square', 'side': 'A'}, 'spare': {'kind': 'square', 'side': 'a'}})
     assert [(fault.code, fault.path, fault.given) for fault in found] == [
         (Code.WRONG_LENGTH, 'shape.side', "'A'"),
@@ -287,28 +287,28 @@ def test_a_plain_union_of_models_is_judged_by_the_nearest_model():
     assert all('2' in fault.allowed for fault in found)
 
 
-def test_a_text_that_does_not_match_a_pattern_is_reported_with_the_pattern():
+def test_a_string_that_does_not_match_a_pattern_is_reported_with_the_pattern():
     (fault,) = faults_in({'shape': {'kind': 'square', 'side': 'AA'}})
     assert (fault.code, fault.path, fault.given) == (Code.WRONG_PATTERN, 'shape.side', "'AA'")
     assert '^[a-z]+$' in fault.allowed
 
 
-def test_a_plain_union_within_one_by_kind_is_judged_separately():
-    assert places_in({'shape': {'kind': 'circle', 'radius': 1, 'line': 'x'}}) == [
+def test_faults_in_a_plain_union_inside_a_union_by_kind_are_reported():
+    assert codes_and_places({'shape': {'kind': 'circle', 'radius': 1, 'line': 'x'}}) == [
         (Code.TYPE_WRONG, 'shape.line', "'x'")
     ]
-    assert places_in({'shape': {'kind': 'circle', 'radius': 'y', 'line': [1, 'x']}}) == [
+    assert codes_and_places({'shape': {'kind': 'circle', 'radius': 'y', 'line': [1, 'x']}}) == [
         (Code.TYPE_WRONG, 'shape.radius', "'y'"),
         (Code.TYPE_WRONG, 'shape.line[1]', "'x'"),
     ]
 
 
-def test_a_bad_key_and_its_bad_value_are_two_faults():
-    assert places_in({'shape': {'kind': 'square'}, 'sizes': {'ab': 'x'}}) == [
+def test_an_invalid_key_and_its_invalid_value_are_two_faults():
+    assert codes_and_places({'shape': {'kind': 'square'}, 'sizes': {'ab': 'x'}}) == [
         (Code.WRONG_LENGTH, 'sizes.ab', "'ab'"),
         (Code.TYPE_WRONG, 'sizes.ab', "'x'"),
     ]
 
 
 def test_a_file_that_is_not_a_mapping_is_refused():
-    assert places_in([]) == [(Code.TYPE_WRONG, 'the file', '[]')]
+    assert codes_and_places([]) == [(Code.TYPE_WRONG, 'the file', '[]')]

@@ -8,19 +8,19 @@ from aiida_mlip_autopipe.core.codes import Code
 
 BASE = {'name': 'a', 'generation': [{'kind': 'alloy', 'lattice': 'fcc', 'composition': {'Cu': 1.0}}]}
 INTERVAL = 'exploration.full_trajectory_interval'
-KEPT = {'full_trajectory_interval': 1}
+WRITTEN = {'full_trajectory_interval': 1}
 
 
-def test_full_trajectories_are_neither_kept_nor_copied_by_default(tmp_path):
+def test_full_trajectories_are_neither_written_nor_copied_by_default(tmp_path):
     config = validate_config(BASE, tmp_path)
     assert config.exploration.full_trajectory_interval is None
     assert config.execution.stash is None
 
 
-def test_full_trajectories_are_kept_and_can_be_copied(tmp_path):
-    assert validate_config({**BASE, 'exploration': KEPT}, tmp_path).execution.stash is None
+def test_full_trajectories_can_be_written_and_copied(tmp_path):
+    assert validate_config({**BASE, 'exploration': WRITTEN}, tmp_path).execution.stash is None
     execution = {'stash': {'folder': '/archive/me', 'resources': {'queue': 'transfer'}}}
-    config = validate_config({**BASE, 'exploration': KEPT, 'execution': execution}, tmp_path)
+    config = validate_config({**BASE, 'exploration': WRITTEN, 'execution': execution}, tmp_path)
     assert config.execution.stash.folder == '/archive/me'
     assert config.execution.stash.resources.queue == 'transfer'
 
@@ -36,10 +36,10 @@ def test_full_trajectories_are_kept_and_can_be_copied(tmp_path):
             Code.OUT_OF_RANGE,
             ('exploration: ', 'full_trajectory_interval', '2000', '1000'),
         ),
-        (KEPT, {'stash': {'folder': 'archive'}}, Code.WRONG_PATTERN, ('execution.stash.folder: ', "'archive'")),
-        (KEPT, {'stash': {'folder': '~/archive'}}, Code.WRONG_PATTERN, ('execution.stash.folder: ', "'~/archive'")),
-        (KEPT, {'stash': {}}, Code.VALUE_MISSING, ('execution.stash.folder: ',)),
-        (KEPT, {'stash': {'folders': '/archive'}}, Code.KEY_UNKNOWN, ('execution.stash.folders: ', "'folder'")),
+        (WRITTEN, {'stash': {'folder': 'archive'}}, Code.WRONG_PATTERN, ('execution.stash.folder: ', "'archive'")),
+        (WRITTEN, {'stash': {'folder': '~/archive'}}, Code.WRONG_PATTERN, ('execution.stash.folder: ', "'~/archive'")),
+        (WRITTEN, {'stash': {}}, Code.VALUE_MISSING, ('execution.stash.folder: ',)),
+        (WRITTEN, {'stash': {'folders': '/archive'}}, Code.KEY_UNKNOWN, ('execution.stash.folders: ', "'folder'")),
         (
             {},
             {'stash': {'folder': '/archive'}},
@@ -54,6 +54,6 @@ def test_full_trajectories_are_kept_and_can_be_copied(tmp_path):
         ),
     ],
 )
-def test_an_impossible_setting_is_refused_with_its_place(tmp_path, exploration, execution, code, values):
+def test_an_invalid_setting_is_refused_with_its_place(tmp_path, exploration, execution, code, values):
     with refused(code, *values):
         validate_config({**BASE, 'exploration': exploration, 'execution': execution}, tmp_path)

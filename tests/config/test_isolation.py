@@ -19,14 +19,14 @@ def run(blocked, code):
 
 
 @pytest.mark.parametrize(
-    'room', ['config', 'generation', 'exploration', 'descriptors', 'sampling', 'storage', 'reporting']
+    'subpackage', ['config', 'generation', 'exploration', 'descriptors', 'sampling', 'storage', 'reporting']
 )
-def test_a_room_of_the_science_needs_neither_aiida_nor_a_user_interface(room):
-    done = run(('aiida', 'typer', 'streamlit'), f'import aiida_mlip_autopipe.{room}')
+def test_a_subpackage_of_the_science_imports_neither_aiida_nor_a_user_interface(subpackage):
+    done = run(('aiida', 'typer', 'streamlit'), f'import aiida_mlip_autopipe.{subpackage}')
     assert (done.returncode, done.stderr) == (0, '')
 
 
-def test_a_campaign_is_read_and_its_seeds_are_made_without_aiida(write):
+def test_a_config_is_read_and_its_seeds_are_generated_without_aiida(write):
     path = write(
         'name: x\ngeneration: [{kind: alloy, composition: {Cu: 0.5, Au: 0.5}, n_seeds: 2}]\ncalculator: {kind: emt}\n'
     )

@@ -26,13 +26,13 @@ def test_a_section_without_a_kind_has_the_default_kind(write):
     assert (config.sampling.kind, config.sampling.n_structures) == ('environment', 5)
 
 
-def test_an_empty_section_has_its_defaults(write):
+def test_an_empty_section_has_default_values(write):
     empty = 'calculator:\nexploration:\nsampling:\nstorage:\nexecution:\nrandom_seed:\n'
     assert load_config(write(MINIMAL + empty)) == load_config(write(MINIMAL))
 
 
 @pytest.mark.parametrize('suffix', ['.yaml', '.yml', '.txt', ''])
-def test_a_file_may_have_any_name_and_is_found_from_anywhere(write, monkeypatch, suffix, tmp_path):
+def test_a_file_may_have_any_name_and_its_path_may_be_relative(write, monkeypatch, suffix, tmp_path):
     path = write(MINIMAL, f'some folder/my file{suffix}')
     monkeypatch.chdir(path.parent)
     assert load_config(path.name).name == 'cu_au'
@@ -62,13 +62,13 @@ def test_input_files_are_relative_to_the_config_file_and_the_database_is_not(wri
     assert config.storage.database == Path('results/x.db')
 
 
-def test_a_model_next_to_the_config_file_may_be_named_without_a_folder(write, tmp_path):
+def test_a_model_next_to_the_config_file_needs_no_folder_in_its_path(write, tmp_path):
     write('weights', 'my.pth')
     config = load_config(write(MINIMAL + 'calculator: {model: my.pth}\n'))
     assert config.calculator.model == str(tmp_path / 'my.pth')
 
 
-def test_settings_made_in_python_keep_paths_that_exist_elsewhere():
+def test_settings_created_in_python_may_contain_paths_that_do_not_exist_here():
     data = {'name': 'x', 'generation': [{'kind': 'structures', 'files': ['elsewhere/cu.cif']}]}
     data['calculator'] = {'kind': 'mace', 'model': '/scratch/my.model'}
     config = CampaignConfig.model_validate(data)
@@ -98,7 +98,7 @@ def test_a_key_of_hydra_is_unknown(write, key):
         load_config(write(MINIMAL + f'{key}: {{x: 1}}\n'))
 
 
-def test_a_config_written_as_text_is_read_as_the_same_config(write):
+def test_the_text_of_a_config_is_read_as_the_same_config(write):
     config = load_config(
         write(MINIMAL), ['execution.scheduler_lines="export X=\\${HOME}"', 'exploration.timestep_fs=1e-2']
     )
@@ -106,7 +106,7 @@ def test_a_config_written_as_text_is_read_as_the_same_config(write):
     assert load_config(write(config_text(config), 'again.yaml')) == config
 
 
-def test_the_hash_depends_on_the_content_only(write):
+def test_the_hash_depends_only_on_the_content(write):
     config = load_config(write(MINIMAL))
     spelled_out = load_config(write('# other\n' + config_text(config), 'elsewhere/b.yaml'))
     assert config_hash(spelled_out) == config_hash(config)
@@ -121,14 +121,14 @@ name: moved
 generation:
   - {kind: structures, files: [seeds.xyz]}
 calculator: {kind: sevennet, model: my.pth}
-sampling: {kind: random, reference_dataset: given.xyz}
+sampling: {kind: random, reference_dataset: reference.xyz}
 storage: {database: /somewhere/moved.db}
 """
 
 
 def test_the_hash_depends_on_the_content_of_files_but_not_on_their_folder(write):
     def load(folder, **changed):
-        for name in ('seeds.xyz', 'given.xyz'):
+        for name in ('seeds.xyz', 'reference.xyz'):
             element = changed.get(name, 'Cu')
             write(f'1\nLattice="4 0 0 0 4 0 0 0 4" pbc="T T T"\n{element} 0 0 0\n', f'{folder}/{name}')
         write(changed.get('my.pth', b'weights'), f'{folder}/my.pth')
@@ -136,11 +136,11 @@ def test_the_hash_depends_on_the_content_of_files_but_not_on_their_folder(write)
 
     here = config_hash(load('here'))
     assert config_hash(load('there')) == here
-    for name, content in {'seeds.xyz': 'Ag', 'given.xyz': 'Ag', 'my.pth': b'others'}.items():
+    for name, content in {'seeds.xyz': 'Ag', 'reference.xyz': 'Ag', 'my.pth': b'others'}.items():
         assert config_hash(load('other', **{name: content})) != here, name
 
 
-def test_a_file_that_was_deleted_before_the_config_is_hashed_is_an_error(write):
+def test_a_config_whose_file_was_deleted_cannot_be_hashed(write):
     file = write('1\nLattice="4 0 0 0 4 0 0 0 4" pbc="T T T"\nCu 0 0 0\n', 'a.xyz')
     config = load_config(write('name: x\ngeneration: [{kind: structures, files: [a.xyz]}]\n'))
     file.unlink()
@@ -148,7 +148,7 @@ def test_a_file_that_was_deleted_before_the_config_is_hashed_is_an_error(write):
         config_hash(config)
 
 
-def test_the_hash_of_a_config_never_changes_between_runs():
+def test_a_dumped_config_has_the_same_hash():
     data = {'name': 'é', 'generation': [{'kind': 'alloy', 'composition': {'Cu': 1}}]}
     with pytest.raises(ConfigError):
         validate_config(data, Path())

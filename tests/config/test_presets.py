@@ -16,7 +16,7 @@ def test_each_preset_of_the_package_is_valid(write, section, name):
     assert getattr(config, section) != getattr(load_config(write(CAMPAIGN)), section)
 
 
-def test_presets_next_to_the_file_override_those_of_the_user_and_of_the_package(
+def test_presets_next_to_the_file_take_precedence_over_those_of_the_user_and_the_package(
     write, tmp_path, no_presets_of_the_user
 ):
     path = write(CAMPAIGN)
@@ -33,7 +33,7 @@ def test_presets_next_to_the_file_override_those_of_the_user_and_of_the_package(
     assert {'anneal', 'gentle', 'own'} <= set(known_presets('exploration', preset_folders(tmp_path)))
 
 
-def test_without_a_config_home_the_folder_is_below_the_users_home(monkeypatch, tmp_path):
+def test_without_xdg_config_home_the_presets_of_the_user_are_in_the_home_directory(monkeypatch, tmp_path):
     monkeypatch.delenv('XDG_CONFIG_HOME')
     monkeypatch.setenv('HOME', str(tmp_path))
     assert preset_folders(tmp_path)[1] == tmp_path / '.config' / 'mlip-autopipe' / 'presets'
@@ -49,7 +49,7 @@ def test_without_a_config_home_the_folder_is_below_the_users_home(monkeypatch, t
         ('+exploration=nested', Code.KEY_UNKNOWN, ('nested.yaml', 'defaults')),
     ],
 )
-def test_a_bad_preset_is_refused_in_one_line(write, override, code, values):
+def test_an_invalid_preset_is_refused_on_one_line(write, override, code, values):
     write('{\n', 'presets/exploration/broken.yaml')
     write('', 'presets/exploration/hollow.yaml')
     write('defaults: [anneal]\n', 'presets/exploration/nested.yaml')

@@ -1,4 +1,4 @@
-"""A config with old names is refused, and each new name is in the message."""
+"""A config with old names is refused with a message that contains each new name."""
 
 import pytest
 
@@ -75,7 +75,7 @@ def test_each_old_name_is_reported_with_its_new_name(tmp_path):
     }
 
 
-def test_every_old_name_of_the_tables_is_tested():
+def test_every_old_name_in_the_tables_is_tested():
     text = repr(OLD) + repr(MIX)
     keys = {old for names in RENAMED_KEYS.values() for old in names}
     kinds = {old for fields in RENAMED_KINDS.values() for names in fields.values() for old in names}

@@ -11,7 +11,7 @@ def kinds(schema, union):
     return {model['properties']['kind']['const'] for model in models}
 
 
-def test_the_schema_is_json_and_holds_every_kind():
+def test_the_schema_is_json_and_contains_every_kind():
     schema = json.loads(json.dumps(config_schema()))
     properties = schema['properties']
     assert set(properties) == set(CampaignConfig.model_fields)
@@ -22,6 +22,6 @@ def test_the_schema_is_json_and_holds_every_kind():
     assert kinds(schema, properties['sampling']['anyOf']) == set(SAMPLERS)
 
 
-def test_every_section_is_described():
+def test_every_section_has_a_description():
     schema = config_schema()
     assert all(field.get('description') for field in schema['properties'].values())

@@ -14,7 +14,7 @@ def test_the_starter_file_is_valid_and_short(write):
     assert len([line for line in text.splitlines() if line.strip() and not line.startswith('#')]) < 15
 
 
-def test_the_starter_file_is_valid_with_all_its_options(write, tmp_path):
+def test_the_starter_file_is_valid_with_all_options(write, tmp_path):
     for name in ('slab.cif', 'bulk.extxyz'):
         write_atoms(tmp_path / name, bulk('Cu'))
     text, n_options = re.subn(r'^#(?! \S)', '', starter_config(), flags=re.MULTILINE)

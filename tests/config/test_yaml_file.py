@@ -5,7 +5,7 @@ from aiida_mlip_autopipe.config.yaml_file import read_yaml_file, yaml_text
 from aiida_mlip_autopipe.core.codes import Code
 
 
-def test_words_that_are_booleans_in_yaml_1_1_are_texts(write):
+def test_words_that_are_booleans_in_yaml_1_1_are_strings(write):
     text = 'elements: [No, Y, on, off, yes]\nflag: true\n"n": ~\n'
     assert read_yaml_file(write(text)) == {'elements': ['No', 'Y', 'on', 'off', 'yes'], 'flag': True, 'n': None}
 
@@ -25,7 +25,7 @@ def test_words_that_are_booleans_in_yaml_1_1_are_texts(write):
         ("''", ''),
     ],
 )
-def test_plain_scalars_are_read_by_the_core_schema_of_yaml_1_2(write, text, value):
+def test_plain_scalars_are_read_with_the_core_schema_of_yaml_1_2(write, text, value):
     assert read_yaml_file(write(f'key: {text}\n')) == {'key': value}
 
 
@@ -56,13 +56,13 @@ def test_own_keys_override_merged_mappings(write):
         ('name: \x07\n', ('#x0007',)),
     ],
 )
-def test_a_bad_file_is_refused_in_one_line(write, text, values):
+def test_an_invalid_file_is_refused_on_one_line(write, text, values):
     with refused(Code.YAML_INVALID, 'campaign.yaml', *values) as caught:
         read_yaml_file(write(text))
     assert '\n' not in str(caught.value)
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path, write):
+def test_the_error_names_a_file_that_cannot_be_read(tmp_path, write):
     with refused(Code.FILE_MISSING, str(tmp_path / 'nowhere.yaml')):
         read_yaml_file(tmp_path / 'nowhere.yaml')
     with refused(Code.NOT_A_FILE, str(tmp_path)):
@@ -74,6 +74,6 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, write):
 
 
 @pytest.mark.parametrize('text', ['No', '1e5', '1e-3', '.5', '007', 'null', '${HOME}/x', 'a: b', '', 'é', 'x\ny'])
-def test_written_texts_are_read_as_texts(write, text):
+def test_written_strings_are_read_as_strings(write, text):
     written = write(yaml_text({'key': [text]}))
     assert read_yaml_file(written)['key'] == [text.replace('${', r'\${')]

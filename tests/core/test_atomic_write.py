@@ -16,7 +16,7 @@ def test_a_file_appears_only_when_it_is_complete(tmp_path):
     assert os.listdir(tmp_path) == ['out.txt']
 
 
-def test_after_an_error_the_earlier_file_is_unchanged(tmp_path):
+def test_an_error_leaves_the_existing_file_unchanged(tmp_path):
     path = tmp_path / 'out.txt'
     path.write_text('old')
 

@@ -20,30 +20,30 @@ def registry_with(monkeypatch, name, value):
     return Registry(GROUP, BUILTIN)
 
 
-def test_a_kind_is_added_by_entry_point(monkeypatch):
+def test_an_entry_point_adds_a_kind(monkeypatch):
     kinds = registry_with(monkeypatch, 'mine', 'aiida_mlip_autopipe.generation.kinds.structures:StructuresGenerator')
     assert list(kinds) == ['alloy', 'mine']
     assert kinds.load('mine').__name__ == 'StructuresGenerator'
 
 
-def test_an_unknown_kind_is_refused_with_the_known_ones():
+def test_an_unknown_kind_is_refused_and_the_known_kinds_are_listed():
     with refused(Code.KIND_UNKNOWN, 'generator', "'x'", 'alloy'):
         Registry(GROUP, BUILTIN).load('x')
 
 
-def test_an_entry_point_cannot_take_the_name_of_a_built_in_kind(monkeypatch):
+def test_an_entry_point_must_not_have_the_name_of_a_built_in_kind(monkeypatch):
     with refused(Code.PLUGIN_BROKEN, "'alloy'", GROUP):
         list(registry_with(monkeypatch, 'alloy', 'elsewhere:Alloy'))
 
 
 @pytest.mark.parametrize('value', ['no.such.module:Class', 'aiida_mlip_autopipe.generation.kinds.alloy:NoSuchClass'])
-def test_a_broken_entry_point_is_named(monkeypatch, value):
+def test_the_error_names_a_broken_entry_point(monkeypatch, value):
     with refused(Code.PLUGIN_BROKEN, GROUP, "'mine'", value.partition(':')[0]):
         registry_with(monkeypatch, 'mine', value).load('mine')
 
 
 @pytest.mark.parametrize(
-    ('variants', 'kinds'),
+    ('registered', 'kinds'),
     [
         (CALCULATORS, 'chgnet custom emt lj mace sevennet'),
         (GENERATORS, 'adsorption alloy covalent defect formula grain_boundary ionic structures surface'),
@@ -52,7 +52,7 @@ def test_a_broken_entry_point_is_named(monkeypatch, value):
     ],
     ids=['calculators', 'generators', 'moves', 'samplers'],
 )
-def test_each_module_of_a_folder_is_the_kind_that_it_is_named_after(variants, kinds):
-    assert list(variants) == kinds.split()
-    for kind in variants:
-        assert variants.load(kind).settings_class.model_fields['kind'].default == kind
+def test_each_module_of_a_folder_is_named_after_its_kind(registered, kinds):
+    assert list(registered) == kinds.split()
+    for kind in registered:
+        assert registered.load(kind).settings_class.model_fields['kind'].default == kind

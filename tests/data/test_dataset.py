@@ -25,7 +25,7 @@ def database(tmp_path):
     return write_database(tmp_path / 'old.db')
 
 
-def test_attributes_describe_a_dataset(database):
+def test_the_attributes_of_a_node_describe_the_dataset(database):
     attributes = DataFactory('mlip_autopipe.dataset').from_file(database).store().base.attributes
     assert attributes.get('n_structures') == 3
     assert attributes.get('n_atoms') == 5
@@ -34,7 +34,7 @@ def test_attributes_describe_a_dataset(database):
     assert attributes.get('splits') == {'test': 1, 'train': 2}
 
 
-def test_a_stored_dataset_does_not_need_the_file(database):
+def test_a_stored_dataset_does_not_need_the_original_file(database):
     expected = [row.toatoms() for row in connect(database).select()]
     node = DatasetData.from_file(database).store()
     database.unlink()

@@ -60,7 +60,7 @@ def test_the_hash_depends_only_on_architecture_and_content(write):
     assert hash_of(ModelData.from_file(write(content=b'others'), 'mace')) != known
 
 
-def test_equal_bytes_are_stored_once(write):
+def test_the_same_bytes_are_stored_once(write):
     first = ModelData.from_file(write(), 'mace').store()
     second = ModelData.from_file(write('other.model'), 'mace').store()
     keys = [node.base.repository.metadata['o'][ModelData.FILE]['k'] for node in (first, second)]
@@ -88,14 +88,14 @@ def test_a_model_without_stored_bytes_cannot_be_written(write, tmp_path):
         ModelData.from_file(write(), 'mace', store_bytes=False).write(tmp_path)
 
 
-def test_a_model_of_a_newer_node_is_not_written(write, tmp_path):
+def test_the_model_in_a_node_of_a_newer_version_is_not_written(write, tmp_path):
     node = ModelData.from_file(write(), 'mace')
     node.base.attributes.set(SCHEMA_VERSION, MODEL_VERSION + 1)
     with refused(Code.SCHEMA_VERSION, node.uuid):
         node.write(tmp_path)
 
 
-def test_a_stored_model_is_found_by_its_content_and_preferably_with_bytes(write):
+def test_a_stored_model_is_found_by_its_content_and_nodes_with_bytes_are_preferred(write):
     content, sha256 = b'only here', hashlib.sha256(b'only here').hexdigest()
     assert find_model_node('mace', sha256) is None
     without = ModelData.from_file(write(content=content), 'mace', store_bytes=False).store()

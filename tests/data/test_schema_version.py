@@ -50,11 +50,11 @@ def make_dataset():
 
 
 def make_descriptors():
-    asked = {'of': 'frames', 'descriptor': SoapSettings().model_dump()}
-    return descriptors.node_from_features(np.zeros((2, 3)), {LEG.trajectory_id: 2}, asked, [29], {'statistics': {}})
+    requested = {'of': 'frames', 'descriptor': SoapSettings().model_dump()}
+    return descriptors.node_from_features(np.zeros((2, 3)), {LEG.trajectory_id: 2}, requested, [29], {'statistics': {}})
 
 
-# For each type of node, a function that makes one, its version, and a function that reads it.
+# For each type of node: a function that makes a node, its version, and a function that reads it.
 NODES = {
     'seed': (lambda: seed.SeedData.from_seed(Seed(COPPER)), seed.SEED_VERSION, seed.SeedData.to_seed),
     'trajectory': (make_leg, trajectory.TRAJECTORY_VERSION, trajectory.trajectory_from_node),
@@ -77,33 +77,33 @@ NODES = {
 }
 
 
-@pytest.mark.parametrize('kind', NODES)
-def test_a_node_has_its_version_and_can_be_read(kind):
-    make, version, read = NODES[kind]
+@pytest.mark.parametrize('node_type', NODES)
+def test_a_node_has_its_version_and_can_be_read(node_type):
+    make, version, read = NODES[node_type]
     node = make()
     assert node.base.attributes.get(schema_version.SCHEMA_VERSION) == version
     assert read(node)
 
 
-@pytest.mark.parametrize('kind', NODES)
-def test_a_node_of_a_newer_version_is_refused(kind):
-    make, version, read = NODES[kind]
+@pytest.mark.parametrize('node_type', NODES)
+def test_a_node_of_a_newer_version_is_refused(node_type):
+    make, version, read = NODES[node_type]
     node = make()
     set_schema(node, version + 1)
     with refused(Code.SCHEMA_VERSION, node.uuid):
         read(node)
 
 
-@pytest.mark.parametrize('kind', NODES)
-def test_a_node_without_a_version_is_refused(kind):
-    make, _, read = NODES[kind]
+@pytest.mark.parametrize('node_type', NODES)
+def test_a_node_without_a_version_is_refused(node_type):
+    make, _, read = NODES[node_type]
     node = make()
     node.base.attributes.delete(schema_version.SCHEMA_VERSION)
     with refused(Code.SCHEMA_VERSION, node.uuid):
         read(node)
 
 
-def test_an_older_supported_version_is_returned():
+def test_an_older_version_is_returned_if_it_is_supported():
     node = orm.Dict()
     set_schema(node, 2)
     assert check_schema(node, newest=3, oldest=2) == 2
@@ -111,7 +111,7 @@ def test_an_older_supported_version_is_returned():
         check_schema(node, newest=4, oldest=3)
 
 
-def test_only_a_newer_node_requires_an_update():
+def test_an_update_is_proposed_only_for_a_newer_node():
     node = orm.Dict()
     set_schema(node, 2)
     with refused(Code.SCHEMA_VERSION, 'schema_version 2', 'version 1', 'aiida-mlip-autopipe'):

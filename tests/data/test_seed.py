@@ -28,7 +28,7 @@ def test_a_stored_seed_is_exact_to_the_last_bit(slab_seed):
     assert back.seed_id == node.seed_id == slab_seed.seed_id
 
 
-def test_seeds_have_the_same_hash_only_if_every_bit_is_equal(slab_seed):
+def test_seeds_have_the_same_hash_only_if_they_are_equal_to_the_last_bit(slab_seed):
     node = SeedData.from_seed(slab_seed).store()
     again = SeedData.from_seed(slab_seed).store()
     assert node.base.caching.get_hash() == again.base.caching.get_hash()
@@ -44,7 +44,7 @@ def test_the_record_of_a_seed_is_part_of_its_identity(slab_seed):
     assert other.seed_id != slab_seed.seed_id
 
 
-def test_kind_and_ancestor_can_be_queried(slab_seed):
+def test_seeds_can_be_queried_by_kind_and_parent(slab_seed):
     from aiida.orm import QueryBuilder
 
     node = SeedData.from_seed(slab_seed).store()

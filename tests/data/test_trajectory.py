@@ -27,7 +27,7 @@ def make_trajectory(n_frames=3):
     )
 
 
-def test_frames_of_a_stored_node_are_exact():
+def test_a_stored_node_keeps_the_frames_exactly():
     trajectory = make_trajectory()
     node = node_from_trajectory(trajectory, about={'ensemble': 'nvt'}).store()
     back = trajectory_from_node(node)
@@ -39,7 +39,7 @@ def test_frames_of_a_stored_node_are_exact():
     assert node.base.attributes.get('about') == {'ensemble': 'nvt'}
 
 
-def test_times_are_in_picoseconds():
+def test_the_times_of_a_node_are_in_picoseconds():
     node = node_from_trajectory(make_trajectory(), about={})
     np.testing.assert_allclose(node.get_times(), [0, 0.02, 0.04])
 

@@ -63,7 +63,7 @@ def test_mixed_labels_duplicates_and_missing_stress_are_warnings(make_rows):
     assert numbers == [n_levels, n_duplicates, n_without_stress]
 
 
-def test_markdown_and_json_are_written(make_rows, tmp_path):
+def test_a_card_is_written_as_markdown_and_json(make_rows, tmp_path):
     rows = make_rows(2)
     write_card(tmp_path / 'cu_au.md', rows, config='name: cu_au\n')
     text = (tmp_path / 'cu_au.md').read_text()
@@ -114,7 +114,7 @@ def test_the_name_of_the_weights_determines_the_licence(architecture, model, lic
     assert licence_of(architecture, model).licence.startswith(licence)
 
 
-def test_energies_of_isolated_atoms_are_shown_and_a_disagreement_is_a_warning(make_rows):
+def test_energies_of_isolated_atoms_are_shown_and_different_energies_are_a_warning(make_rows):
     rows = make_rows(2)
     for row, energy in zip(rows, (3.5, 3.6), strict=True):
         row.data['isolated_atoms'] = {'Cu': energy, 'Au': 3.8}
@@ -131,7 +131,7 @@ def test_long_lists_of_values_are_shortened(make_rows):
     assert 'Cu11 (1) and 8 more' in render_card(card, 'x')
 
 
-def test_existing_files_and_wrong_suffixes_are_refused(make_rows, tmp_path):
+def test_existing_files_and_unsupported_suffixes_are_refused(make_rows, tmp_path):
     (tmp_path / 'cu_au.json').write_text('precious')
     with refused(Code.FILE_EXISTS, 'cu_au.json'):
         write_card(tmp_path / 'cu_au.md', make_rows(1))

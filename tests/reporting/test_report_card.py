@@ -74,7 +74,7 @@ def test_a_card_contains_the_tables_of_the_campaign(path, make_rows):
     assert json.loads(path.with_suffix('.json').read_text())['campaign']['Seeds <all>']['made'] == 12345
 
 
-def test_every_structure_is_in_the_box_of_its_temperature_interval(make_rows):
+def test_each_structure_is_in_the_box_of_its_temperature_interval(make_rows):
     rows = [row for T in (300.0, 500.0, 1100.0) for row in make_rows(4, temperature_K=T)]
     (box,) = figures.draw_energies_by_temperature(rows).data
     assert sorted(set(box.x)) == ['1000–1100', '300–400', '500–600']
@@ -123,7 +123,7 @@ def test_the_first_two_shells_of_a_close_packed_crystal_have_twelve_and_six_neig
         assert density[near].sum() * 0.05 == pytest.approx(n_neighbours)
 
 
-def test_the_histogram_of_energies_contains_every_structure(make_rows):
+def test_the_histogram_of_energies_contains_each_structure(make_rows):
     figure = figures.draw_energies(make_rows(7))
     assert sum(sum(bars.y) for bars in figure.data) == 7
 
@@ -151,7 +151,7 @@ def test_the_cost_of_dft_contains_the_cubed_numbers_of_atoms(make_rows):
     }
 
 
-def test_existing_files_and_wrong_suffixes_are_refused(path, make_rows):
+def test_existing_files_and_unsupported_suffixes_are_refused(path, make_rows):
     path.write_text('precious')
     with refused(Code.FILE_EXISTS, path.name):
         write_report_card(path, make_rows(1))
@@ -168,7 +168,7 @@ def test_an_encoded_structure_is_rounded_to_a_hundredth_of_an_angstrom():
     np.testing.assert_array_equal(values[9:].reshape(-1, 4), [[11, 0, 0, 0], [17, 282, 0, 13]])
 
 
-def test_a_card_without_structures_draws_none(path, make_rows):
+def test_a_card_that_gets_no_structures_draws_none(path, make_rows):
     write_report_card(path, make_rows(1), assessment=ASSESSMENT)
     assert VIEW_ID not in path.read_text()
 

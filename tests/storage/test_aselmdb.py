@@ -24,7 +24,7 @@ def test_labels_structure_and_provenance_are_exact(path, make_rows):
         atoms = found.toatoms()
         results = row.atoms.calc.results
         assert atoms.get_potential_energy() == results['energy']
-        # The constraints are kept, and the forces on fixed atoms too.
+        # The constraints and the forces on fixed atoms are kept.
         assert atoms.constraints[0].index.tolist() == [0, 1, 2, 3]
         np.testing.assert_array_equal(atoms.get_forces(apply_constraint=False), results['forces'])
         np.testing.assert_array_equal(atoms.get_stress(apply_constraint=False), results['stress'])
@@ -51,7 +51,7 @@ def test_rows_without_labels_or_with_another_level_of_theory_are_refused(path, m
     assert not list(path.parent.iterdir())
 
 
-def test_without_the_library_the_install_command_is_shown(path, make_rows, monkeypatch):
+def test_without_the_package_the_install_command_is_shown(path, make_rows, monkeypatch):
     monkeypatch.setitem(sys.modules, 'ase_db_backends.aselmdb', None)
     with refused(Code.PACKAGE_MISSING, path.name, 'pip install "aiida-mlip-autopipe[fairchem]"'):
         export_dataset(path, make_rows(1))

@@ -71,7 +71,7 @@ def test_forces_in_single_precision_are_written_in_double_precision(path, make_r
         np.testing.assert_array_equal(dataset.read(1).labels['forces'], forces)
 
 
-def test_rows_are_numbered_in_their_order(dataset):
+def test_the_ids_of_rows_follow_their_order(dataset):
     with Dataset(dataset) as rows:
         assert [(row.id, row.provenance.rank) for row in rows.query()] == [(1, 0), (2, 1), (3, 2), (4, 3), (5, 4)]
         assert len(rows) == 5
@@ -128,7 +128,7 @@ def test_an_exception_in_a_block_discards_its_changes(dataset, make_rows):
         assert rows.read(3).key_value_pairs['campaign'] == 'cu_au'
 
 
-def test_a_refused_row_discards_the_rows_before_it(dataset, make_rows):
+def test_a_refused_row_also_discards_the_rows_before_it(dataset, make_rows):
     rows = make_rows(3)
     rows[2].key_value_pairs['energy'] = 1.0
     with refused(Code.ROW_REFUSED, 'row 2', 'energy'), Dataset(dataset) as opened:
@@ -189,7 +189,7 @@ def test_the_lock_file_of_a_killed_process_is_ignored(dataset, make_rows):
     assert len(energies(dataset)) == 6
 
 
-def test_the_command_line_of_ase_reads_a_dataset(dataset):
+def test_the_ase_command_reads_a_dataset(dataset):
     columns = ['--columns', 'id,formula,calculator,energy,campaign,label_source']
     command = [sys.executable, '-m', 'ase', 'db', dataset, 'rank<2', *columns]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -13,7 +13,7 @@ def path(tmp_path):
 
 
 def contents(path):
-    """Return all tables without times and random identifiers."""
+    """Return the content of all tables, without times and random identifiers."""
     with sqlite3.connect(path) as database:
         names = [row[1] for row in database.execute('PRAGMA table_info(systems)')]
         kept = ', '.join(name for name in names if name not in ('ctime', 'mtime', 'unique_id'))
@@ -50,7 +50,7 @@ def test_overwrite_replaces_an_existing_file(path, make_rows):
         assert len(dataset) == 1
 
 
-def test_a_refused_row_changes_no_file(path, make_rows):
+def test_a_refused_row_leaves_the_existing_file_unchanged(path, make_rows):
     export_dataset(path, make_rows(3))
     before = path.read_bytes()
     rows = make_rows(2)

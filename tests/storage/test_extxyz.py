@@ -32,7 +32,7 @@ def compressed(make_provenance):
     return make_row(atoms, make_provenance(), {'kind': 'alloy', 'parent': '12'})
 
 
-def test_labels_are_written_twice_in_the_sign_and_order_of_ase(path, compressed):
+def test_labels_are_written_twice_with_the_sign_and_order_of_ase(path, compressed):
     export_dataset(path, [compressed])
     back = read(path)
     results = compressed.atoms.calc.results

@@ -1,4 +1,4 @@
-"""Structures are unchanged by every operation on a dataset."""
+"""No operation on a dataset changes the structures."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def crystal():
 
 @pytest.fixture
 def rows(slab, make_provenance):
-    """Return rows of three structures: a slab with a non-periodic direction, a crystal, and one without properties."""
+    """Return rows of a slab with a non-periodic direction, a crystal, and a crystal without further properties."""
     layer = slab.copy()
     layer.pbc = (True, True, False)
     layer.set_initial_charges(np.linspace(-0.5, 0.5, len(layer)))
@@ -92,7 +92,7 @@ def structures_in(path):
 
 @pytest.mark.parametrize(
     ('write', 'suffix'),
-    [*((way, suffix) for way in (export, convert, split, merge) for suffix in SUFFIXES), (change, '.db')],
+    [*((write, suffix) for write in (export, convert, split, merge) for suffix in SUFFIXES), (change, '.db')],
 )
 def test_structures_and_labels_are_unchanged_in_every_format(tmp_path, rows, write, suffix):
     expected = [row.atoms.copy() for row in rows]

@@ -20,7 +20,7 @@ def test_a_merged_dataset_contains_every_frame_once(make_rows, write, tmp_path):
     assert merge_datasets([first, second], tmp_path / 'all.db') == 5
     with Dataset(tmp_path / 'all.db') as dataset:
         assert [row.provenance.step for row in dataset.query()] == [0, 1, 2, 3, 4]
-    difference = compare_datasets(tmp_path / 'all.db', write('whole.db', make_rows(5)))
+    difference = compare_datasets(tmp_path / 'all.db', write('complete.db', make_rows(5)))
     assert (difference.same, difference.changed) == (5, ())
 
 
@@ -49,7 +49,7 @@ def test_a_difference_lists_the_rows(make_rows, write):
     assert difference.same == 1
 
 
-def test_rows_that_are_not_of_a_campaign_are_refused(make_rows, write):
+def test_rows_that_do_not_come_from_a_campaign_are_refused(make_rows, write):
     path = write('a.db', [Row(make_rows(1)[0].atoms, {'label_source': 'mlip:emt'})])
     with refused(Code.ROW_KEY_MISSING, 'row 1', 'a.db', 'seed'):
         compare_datasets(path, path)

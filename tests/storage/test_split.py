@@ -22,7 +22,7 @@ def labelled(atoms):
 
 @pytest.fixture
 def make_groups(make_provenance):
-    """Return a function that makes n groups of three frames each: six groups of alloys, then groups of surfaces."""
+    """Return a function that makes the rows of n groups of three frames: six groups of alloys, then of surfaces."""
 
     def make(n, composition=lambda group: 1):
         rows = []
@@ -45,7 +45,7 @@ def sets_of(rows, result, key):
     return found
 
 
-def test_rows_with_the_same_ancestor_are_in_one_set(make_groups):
+def test_rows_with_the_same_parent_are_in_one_set(make_groups):
     rows = make_groups(10)
     result = split_rows(rows, SplitSettings(valid_fraction=0.2, test_fraction=0.2), random_seed=1)
     assert all(len(splits) == 1 for splits in sets_of(rows, result, 'parent').values())
@@ -98,7 +98,7 @@ def test_groups_with_slightly_different_structures_are_not_joined(make_groups, m
     assert split_rows(rows, SplitSettings(), random_seed=1).report['n_groups_joined'] == 0
 
 
-def test_the_test_set_contains_the_kind_held_out_and_no_other(make_groups):
+def test_the_test_set_contains_all_rows_of_the_held_out_kind_and_no_others(make_groups):
     rows = make_groups(10)
     result = split_rows(rows, SplitSettings(hold_out='surface'), random_seed=1)
     assert sets_of(rows, result, 'seed_kind')['surface'] == {'test'}
@@ -111,7 +111,7 @@ def test_the_order_of_the_rows_does_not_matter(make_groups):
     assert split_rows(rows[::-1], SplitSettings(), random_seed=1).splits == forwards.splits[::-1]
 
 
-def test_each_set_is_written_to_its_own_file(make_groups, tmp_path):
+def test_each_set_is_written_to_a_separate_file(make_groups, tmp_path):
     rows = make_groups(10)
     splits = split_rows(rows, SplitSettings(), random_seed=1).splits
     paths = export_splits(tmp_path / 'cu.db', rows, splits)
@@ -158,7 +158,7 @@ def test_too_few_groups_are_refused(make_groups):
         split_rows(make_groups(2), SplitSettings(), random_seed=1)
 
 
-def test_a_missing_kind_cannot_be_held_out(make_groups):
+def test_a_kind_that_no_row_has_cannot_be_held_out(make_groups):
     with refused(Code.SPLIT_EMPTY, 'hold_out: surfaces', 'alloy, surface'):
         split_rows(make_groups(10), SplitSettings(hold_out='surfaces'), random_seed=1)
 

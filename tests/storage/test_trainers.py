@@ -69,7 +69,7 @@ def test_the_config_of_mace_contains_the_sets_and_the_energies_of_isolated_atoms
     assert config['E0s'] == '{29: 3.51, 79: 3.8}'
 
 
-def test_the_config_of_mace_contains_elements_missing_from_the_training_set(rows, write):
+def test_the_config_of_mace_contains_elements_that_only_the_test_set_contains(rows, write):
     splits = ['test' if 'Au' in row.atoms.symbols else 'train' for row in rows]
     config = yaml.safe_load(write(rows, 'mace', splits).read_text())
     assert (config['E0s'], config['atomic_numbers']) == ('{29: 3.51, 79: 3.8}', '[29, 79]')
@@ -90,13 +90,13 @@ def test_a_batch_is_never_larger_than_the_training_set(rows, write):
     assert yaml.safe_load(write(rows, 'sevennet', splits).read_text())['data']['batch_size'] == 1
 
 
-def test_isolated_atoms_are_known_only_if_every_element_is(rows):
+def test_energies_of_isolated_atoms_are_known_only_if_those_of_every_element_are(rows):
     assert isolated_atom_energies(rows) == ISOLATED
     del rows[1].data['isolated_atoms']['Au']
     assert isolated_atom_energies(rows[:2]) is None
 
 
-def test_energies_of_isolated_atoms_that_disagree_are_refused(rows):
+def test_different_energies_of_the_same_isolated_atom_are_refused(rows):
     rows[1].data['isolated_atoms']['Cu'] += 0.1
     with refused(Code.LEVELS_MIXED, '3.51', '3.61 eV', 'Cu'):
         isolated_atom_energies(rows)

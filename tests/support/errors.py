@@ -1,4 +1,4 @@
-"""Errors by their code and the values in them; sentences may change."""
+"""Checks of errors by code and by the values in the message. The sentences may change."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from aiida_mlip_autopipe.core.errors import AutopipeError, CombinedError, Config
 
 @contextmanager
 def refused(code: Code, *values: str) -> Iterator[pytest.ExceptionInfo[Exception]]:
-    """Expect an error with a code in whose message each of the values is found.
+    """Expect an error with a code and with each of the values in its message.
 
     Parameters
     ----------
     code
-        The code of the error or, where several faults are reported together, of one of them.
+        The code of the error or, if several errors are reported together, of one of them.
     values
-        Places, values and names, which the message must have; no words of a sentence.
+        Places, values and names that the message must contain, but no words of a sentence.
     """
     with pytest.raises((AutopipeError, ValidationError)) as caught:
         yield caught
-    texts = [text for found, text in found_in(caught.value) if found == code]
-    assert texts, f'the codes are {[str(found) for found, _ in found_in(caught.value)]}: {caught.value}'
+    texts = [text for found, text in codes_and_messages(caught.value) if found == code]
+    assert texts, f'the codes are {[str(found) for found, _ in codes_and_messages(caught.value)]}: {caught.value}'
     assert any(all(value in text for value in values) for text in texts), texts
 
 
 def assert_refused(stderr: str, code: Code, *values: str) -> None:
-    """Check that the command line reports an error, in one line with the code and each of the values.
+    """Check that the command line reports an error on one line, with the code and each of the values.
 
     Parameters
     ----------
@@ -40,14 +40,14 @@ def assert_refused(stderr: str, code: Code, *values: str) -> None:
     code
         The code of the error.
     values
-        Places, values and names, which the line must have; no words of a sentence.
+        Places, values and names that the line must contain, but no words of a sentence.
     """
     lines = [line for line in stderr.splitlines() if line.endswith(f'  [{code}]')]
     assert any(all(value in line for value in values) for line in lines), stderr
 
 
-def found_in(error: BaseException) -> list[tuple[Code, str]]:
-    """Return the codes in an error, each with its message."""
+def codes_and_messages(error: BaseException) -> list[tuple[Code, str]]:
+    """Return the code and the message of each error that an error combines."""
     if isinstance(error, ConfigError):
         return [(fault.code, str(fault)) for fault in error.faults]
     if isinstance(error, CombinedError):

@@ -44,7 +44,7 @@ def seed_record():
 
 @pytest.fixture
 def slab():
-    """Return a rattled CuAu slab with fixed atoms, tags, magnetic moments and results of EMT."""
+    """Return a rattled CuAu slab with fixed atoms, tags, magnetic moments and EMT results."""
     atoms = fcc111('Cu', (2, 2, 3), vacuum=5.0)
     atoms.numbers[::3] = 79
     atoms.rattle(0.1, seed=3)
@@ -59,7 +59,7 @@ def slab():
 
 @pytest.fixture
 def make_rows(slab, seed_record):
-    """Return a function that makes n rows of different frames."""
+    """Return a function that makes n rows with different frames."""
 
     def make(n, **fields):
         rows = []

@@ -78,7 +78,7 @@ def calculated(rows, tmp_path):
     return tmp_path / 'runs'
 
 
-def test_rows_get_their_labels_from_pw(calculated, rows, tmp_path):
+def test_labels_are_read_from_the_output_of_pw(calculated, rows, tmp_path):
     result = label_rows(calculated, rows[::-1])
     assert result.faults == ()
     layer_row, row = result.rows
@@ -89,7 +89,7 @@ def test_rows_get_their_labels_from_pw(calculated, rows, tmp_path):
     assert row.labels['energy'] == pytest.approx(-8.34463162 * 13.605693, abs=1e-4)
     kbar = np.array([85.22, 25.61, 64.53, -42.18, -38.29, -6.01])
     np.testing.assert_allclose(row.labels['stress'], -0.1 * kbar * GPa, rtol=2e-3)
-    # The labels of both potentials agree in sign and order of magnitude.
+    # The labels of EMT and DFT agree in sign and order of magnitude.
     before = row.data['labels_before']['mlip:emt']
     for name in ('forces', 'stress'):
         assert (np.sign(row.labels[name]) == np.sign(before[name])).all()
@@ -99,7 +99,7 @@ def test_rows_get_their_labels_from_pw(calculated, rows, tmp_path):
     assert row.atoms.constraints[0].index.tolist() == [0]
     assert row.labels['forces'][0].any()
     assert 'stress' not in layer_row.labels
-    # Energies of the first potential are removed, and its labels are kept in the database.
+    # The energies of isolated atoms with EMT are removed, and the labels from EMT are kept in the database.
     assert 'isolated_atoms' not in row.data
     export_dataset(tmp_path / 'dft.db', result.rows)
     with Dataset(tmp_path / 'dft.db') as dataset:
@@ -108,7 +108,7 @@ def test_rows_get_their_labels_from_pw(calculated, rows, tmp_path):
         )
 
 
-def test_inputs_of_pw_are_for_labels_of_the_unchanged_structure(calculated):
+def test_inputs_of_pw_compute_the_labels_of_the_unchanged_structure(calculated):
     text = ' '.join((calculated / 'seed-abc0_10' / 'pw.in').read_text().split())
     for entry in ("calculation = 'scf'", 'tstress = .true.', 'tprnfor = .true.', 'ecutwfc = 12.0', 'degauss = 0.03'):
         assert entry in text
@@ -130,12 +130,12 @@ def write_vasprun(folder, atoms, labels, n_electronic=9, limit=200):
     crystal = f'<crystal>{vectors("basis", atoms.cell.array)}</crystal>'
     positions = vectors('positions', atoms.get_scaled_positions())
     structure = f'{crystal}{positions}'
-    kinds = ''.join(f'<rc><c>{symbol}</c><c>1</c></rc>' for symbol in atoms.get_chemical_symbols())
+    species = ''.join(f'<rc><c>{symbol}</c><c>1</c></rc>' for symbol in atoms.get_chemical_symbols())
     energy = f'<energy><i name="e_fr_energy">{labels["energy"]:.12f}</i><i name="e_0_energy">1.0</i></energy>'
     (folder / 'vasprun.xml').write_text(
         '<modeling><kpoints><varray name="kpointlist"><v>0 0 0</v></varray><varray name="weights"><v>1</v></varray>'
         f'</kpoints><parameters><separator><i type="int" name="NELM">{limit}</i></separator></parameters>'
-        f'<atominfo><array name="atoms"><set>{kinds}</set></array></atominfo>'
+        f'<atominfo><array name="atoms"><set>{species}</set></array></atominfo>'
         f'<structure name="initialpos">{structure}</structure>'
         f'<calculation>{f"<scstep>{energy}</scstep>" * n_electronic}'
         f'<structure>{structure}</structure>{vectors("forces", labels["forces"])}{vectors("stress", full)}{energy}'
@@ -145,7 +145,7 @@ def write_vasprun(folder, atoms, labels, n_electronic=9, limit=200):
 
 @pytest.fixture
 def vasp(row_of, tmp_path):
-    """Return the row of an alloy, the folder of its VASP calculation, and other labels for it."""
+    """Return the row of an alloy, the folder of its VASP calculation, and different labels for it."""
     row = row_of(alloy(), 'abc2')
     (folder,) = write_dft_inputs(tmp_path / 'vasp', [row], make_code(VASP, 'x'))
     labels = {
@@ -190,7 +190,7 @@ def test_incomplete_and_unconverged_results_of_vasp_are_refused(vasp):
 
 
 def assert_fault(result, code, *values):
-    """Assert that one row has no labels, for the reason with this code and these values."""
+    """Assert that exactly one row has no labels, and that the reason has this code and these values."""
     (fault,) = result.faults
     with refused(code, *values):
         raise fault
