@@ -61,7 +61,7 @@ def find_model_fault(inputs: Mapping[str, Any]) -> str | None:
     calculator, model = inputs['calculator'].get_dict(), inputs.get('model')
     kind = str(calculator.get('kind'))
     if {'model', 'model_sha256'} & calculator.keys():
-        return 'calculator: names a model; pass it as the input `model`, see `model_node` of workflows.inputs.models'
+        return 'calculator: contains a model; pass it as the input `model`, see `model_node` of workflows.inputs.models'
     if model is None:
         missing = f'model: missing; the calculator {kind!r} needs one, see `model_node` of workflows.inputs.models'
         return missing if has_model(kind) else None

@@ -156,7 +156,7 @@ def descriptors_job(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str 
         if 'calculator' not in inputs:
             found.append('calculator: missing; a learned descriptor needs its calculator')
         if 'pca' in inputs:
-            found.append('pca: got a pca of learned descriptors; only the kind soap supports it')
+            found.append("pca: not supported for learned descriptors; only the kind 'soap' supports it")
     return _join_lines(found)
 
 

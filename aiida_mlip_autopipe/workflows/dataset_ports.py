@@ -71,7 +71,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
         (
             'retry_memory_factor',
             float,
-            'Factor by which the memory of a job that ran out of it is increased.',
+            'Factor by which the memory of a job is increased after it ran out of memory.',
             {'default': 1.0},
         ),
         ('max_concurrent_jobs', int, 'Maximum number of explorations that run at the same time.', {}),

@@ -111,7 +111,7 @@ def test_killed_jobs_write_a_checkpoint_and_are_parsed_and_their_folders_are_rem
     assert not any((folder / 'job.json').exists() for folder in folders)
 
 
-def test_a_job_that_does_not_stop_is_killed_after_the_waiting_time(home, submit, cluster):
+def test_a_job_that_does_not_stop_in_time_is_killed(home, submit, cluster):
     campaign = submit(ENDLESS)
     folders = folders_at_work(2)
     # The runner hangs, as it does if the file system does not respond.

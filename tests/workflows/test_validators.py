@@ -254,7 +254,7 @@ DESCRIPTOR_JOBS = {
     'directions that are not finite': ({'pca': components(directions=np.full((4, 2), np.nan))}, 'pca'),
     'no frames': ({'legs': {}}, 'legs'),
     'frames and a reference dataset': ({'reference_dataset': [COPPER]}, 'legs'),
-    'a pca of learned descriptors': ({'descriptor': LEARNED, 'pca': components()}, 'pca'),
+    'principal components of learned descriptors': ({'descriptor': LEARNED, 'pca': components()}, 'pca'),
 }
 
 
