@@ -114,6 +114,11 @@ class Code(StrEnum):
         'Use a larger cell, or the composition given in the message.',
     )
     COMPOSITION_INVALID = 'composition_invalid', 'The fractions are invalid.', 'Use positive fractions that sum to 1.'
+    COVERAGE_IMPOSSIBLE = (
+        'coverage_impossible',
+        'No slab of the allowed size has this coverage.',
+        'Use the coverage given in the message, or raise validation.max_atoms.',
+    )
     DATABASE_UNREACHABLE = (
         'database_unreachable',
         'The database does not answer, or its answer cannot be read.',

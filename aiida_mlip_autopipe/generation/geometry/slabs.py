@@ -84,10 +84,15 @@ def trim(slab: Atoms, n_layers: int, *, keep_composition: bool) -> Atoms:
     return slab
 
 
+def half_turn(slab: Atoms) -> np.ndarray:
+    """Return the matrix (3, 3) of a rotation by 180° about the first cell vector."""
+    axis = slab.cell.array[0] / np.linalg.norm(slab.cell.array[0])
+    return np.asarray(2 * np.outer(axis, axis) - np.eye(3))
+
+
 def upside_down(slab: Atoms) -> Atoms:
     """Return a slab rotated by 180° about its first cell vector, which must lie in its plane."""
-    axis = slab.cell.array[0] / np.linalg.norm(slab.cell.array[0])
-    rotation = 2 * np.outer(axis, axis) - np.eye(3)
+    rotation = half_turn(slab)
     first, second, third = slab.cell.array @ rotation
     rotated = slab.copy()
     rotated.cell[:] = [first, -second, -third]

@@ -20,13 +20,20 @@ from aiida_mlip_autopipe.core.randomness import make_rng
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
 from aiida_mlip_autopipe.generation.files.reading import read_structures
 from aiida_mlip_autopipe.generation.geometry.adsorption_sites import Site, SiteName, find_sites, repeat_sites
-from aiida_mlip_autopipe.generation.geometry.slabs import has_equivalent_faces, upside_down
+from aiida_mlip_autopipe.generation.geometry.molecules import (
+    are_apart,
+    binding_atom,
+    lower_onto,
+    rotate,
+    set_upright,
+)
+from aiida_mlip_autopipe.generation.geometry.slabs import half_turn, has_equivalent_faces, upside_down
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
 from aiida_mlip_autopipe.structures.cells import perpendicular_widths
 
 N_RANDOM_SEEDS = 10
 CLEARANCE = 3.0  # Å between a molecule and its periodic images
-MOLECULE_FACTOR = 1.6  # minimum distance between atoms of two molecules, in sums of their covalent radii
+COVERAGE_TOLERANCE = 0.02  # relative
 N_TRIALS = 50
 
 
@@ -62,11 +69,14 @@ class AdsorptionSettings(ComposedSettings):
     """Side of the slab. With `both`, each seed has molecules on one side only: first the sites of the upper side, then
     those of the lower side, unless symmetry makes the two sides equivalent."""
     orientation: Literal['random', 'upright', 'flipped'] = 'random'
-    """Rotate molecules at random, keep their orientation, or turn them upside down."""
+    """Rotate molecules at random, place them upright, or turn them upside down. A molecule of the G2 collection that
+    binds by a known atom, such as the O of H2O, is upright when this atom is at the bottom. Any other molecule is
+    upright as it is in the collection or the file."""
     n_molecules: PositiveInt = 1
     """Number of molecules on each slab. All but the first are placed on random sites."""
     coverage: float | None = Field(default=None, gt=0, le=1)
-    """Number of molecules per atom of the top layer, instead of `n_molecules`."""
+    """Number of molecules per atom of the top layer, instead of `n_molecules`, within 2 %. The slab is repeated until
+    it can have this coverage."""
     height_factor: PositiveFloat = 1.0
     """Distance between touching atoms of the molecule and the slab, divided by the sum of their covalent radii."""
 
@@ -118,7 +128,10 @@ class AdsorptionGenerator(ComposedGenerator):
 
     @cached_property
     def _molecules(self) -> list[tuple[str, Atoms]]:
-        return load_molecules(self.settings)
+        found = load_molecules(self.settings)
+        if self.settings.orientation == 'random':
+            return found
+        return [(name, set_upright(name, molecule)) for name, molecule in found]
 
     @cached_property
     def _slabs(self) -> list[_Slab]:
@@ -177,23 +190,29 @@ class AdsorptionGenerator(ComposedGenerator):
         else:
             others = self._sites(slab, distinct=False)
             first = others[int(rng.integers(len(others)))]
-        top = np.sum(slab.positions[:, 2] > slab.positions[:, 2].max() - 0.5)
-        number = max(1, round(settings.coverage * top)) if settings.coverage else settings.n_molecules
-        atoms = self._place(slab, molecule, [first, *others], number, rng)
+        top = _count_top(slab)
+        number = round(settings.coverage * top) if settings.coverage else settings.n_molecules
+        anchor = binding_atom(name, molecule) if settings.orientation == 'upright' else None
+        atoms, chosen = self._place(slab, molecule, anchor, [first, *others], number, rng)
         # The molecules reach into the vacuum, so the cell grows to keep the vacuum as thick as before.
         atoms.cell[2, 2] += max(0.0, atoms.positions[:, 2].max() - slab.positions[:, 2].max())
+        places = np.array([site.position for site in chosen])
         if side == 'lower':
+            places = places @ half_turn(atoms)
             atoms = upside_down(atoms)
         record = {
             'of': {'kind': settings.of.kind, **host.record},
             'molecule': name,
             'site': first.name,
             'side': side,
-            'site_A': first.position[:2].tolist(),
+            'site_A': places[0, :2].tolist(),
             'n_molecules': number,
-            'coverage': number / float(top),
+            'coverage': number / top,
             'orientation': settings.orientation,
         }
+        if number > 1:
+            record['sites'] = [site.name for site in chosen]
+            record['sites_A'] = places[:, :2].tolist()
         return replace(host, atoms=atoms, record=record, repeatable=(False, False, False))
 
     def check(self, requirements: Requirements) -> None:
@@ -202,6 +221,39 @@ class AdsorptionGenerator(ComposedGenerator):
             self._host(0, number, make_rng(0, 'check'), requirements)
 
     def _host(
+        self, slab_number: int, molecule_number: int, rng: np.random.Generator, requirements: Requirements
+    ) -> Parent:
+        """Return a slab on which the molecule fits, repeated until it can have the coverage.
+
+        Raises
+        ------
+        AutopipeError
+            If no slab of up to the maximum number of atoms can have the coverage.
+        """
+        host = self._wide_host(slab_number, molecule_number, rng, requirements)
+        coverage = self.settings.coverage
+        if coverage is None:
+            return host
+        possible = set()
+        while True:
+            top = _count_top(host.atoms)
+            nearest = max(1, round(coverage * top)) / top
+            if abs(nearest - coverage) <= COVERAGE_TOLERANCE * coverage:
+                return host
+            possible.add(nearest)
+            wider = float(perpendicular_widths(host.atoms)[:2].min()) * (1 + 1e-3)
+            larger = self.inner_parent(slab_number, rng, replace(requirements, min_width_A=wider))
+            if not len(host.atoms) < len(larger.atoms) <= requirements.max_atoms:
+                break
+            host = larger
+        raise AutopipeError(
+            Code.COVERAGE_IMPOSSIBLE,
+            f'no slab of {host.atoms.get_chemical_formula(empirical=True)} of up to {requirements.max_atoms} atoms can '
+            f'have a coverage of {coverage:g} within {COVERAGE_TOLERANCE:.0%}; '
+            f'the nearest is {min(possible, key=lambda other: abs(other - coverage)):.4g}',
+        )
+
+    def _wide_host(
         self, slab_number: int, molecule_number: int, rng: np.random.Generator, requirements: Requirements
     ) -> Parent:
         """Return a slab, repeated until the molecule and its clearance fit on it."""
@@ -231,16 +283,28 @@ class AdsorptionGenerator(ComposedGenerator):
             )
         return sites
 
-    def _place(self, slab: Atoms, molecule: Atoms, sites: list[Site], number: int, rng: np.random.Generator) -> Atoms:
-        """Return the slab with molecules: one on the first site, the others on random sites where they do not touch."""
+    def _place(
+        self,
+        slab: Atoms,
+        molecule: Atoms,
+        anchor: int | None,
+        sites: list[Site],
+        number: int,
+        rng: np.random.Generator,
+    ) -> tuple[Atoms, list[Site]]:
+        """Return the slab with molecules, and the site of each molecule.
+
+        The first molecule is on the first site, and the others are on random sites where they do not touch.
+        """
         atoms = slab.copy()
+        chosen: list[Site] = []
         placed: list[Atoms] = []
         for _ in range(number):
             for _ in range(N_TRIALS):
                 site = sites[int(rng.integers(len(sites)))] if placed else sites[0]
-                added = _rotate(molecule, self.settings.orientation, rng)
-                _lower_onto(added, slab, site, self.settings.height_factor)
-                if all(_are_apart(added, other, slab) for other in placed):
+                added = rotate(molecule, self.settings.orientation, rng)
+                lower_onto(added, anchor, slab, site, self.settings.height_factor)
+                if all(are_apart(added, other, slab) for other in placed):
                     break
             else:
                 raise PhysicsViolationError(
@@ -249,53 +313,15 @@ class AdsorptionGenerator(ComposedGenerator):
                     f'{slab.get_chemical_formula()}; only {len(placed)} fit',
                 )  # fmt: skip
             placed.append(added)
+            chosen.append(site)
             atoms += added
-        return atoms
+        return atoms, chosen
 
 
-def _rotate(molecule: Atoms, orientation: str, rng: np.random.Generator) -> Atoms:
-    """Return the molecule in the chosen orientation. Random orientations are uniform over all rotations."""
-    from scipy.spatial.transform import Rotation
-
-    rotated = Atoms(molecule.symbols, molecule.positions - molecule.positions.mean(axis=0))
-    if orientation == 'flipped':
-        rotated.positions *= [1, -1, -1]
-    elif orientation == 'random':
-        rotated.positions = Rotation.random(rng=rng).apply(rotated.positions)
-    return rotated
-
-
-def _lower_onto(molecule: Atoms, slab: Atoms, site: Site, factor: float) -> None:
-    """Move the molecule's lowest atom above the site, then lower the molecule until it touches the slab."""
-    from ase.data import covalent_radii
-
-    lowest = molecule.positions[int(molecule.positions[:, 2].argmin())]
-    molecule.positions[:, :2] += site.position[:2] - lowest[:2]
-    sums = factor * (covalent_radii[molecule.numbers][:, None] + covalent_radii[slab.numbers])
-    vectors = molecule.positions[:, None, :2] - slab.positions[None, :, :2]
-    shifts = [i * slab.cell.array[0, :2] + j * slab.cell.array[1, :2] for i in (-1, 0, 1) for j in (-1, 0, 1)]
-    lateral = np.min([np.linalg.norm(_wrapped(vectors, slab) + shift, axis=2) for shift in shifts], axis=0)
-    touching = (
-        slab.positions[None, :, 2] + np.sqrt(np.maximum(sums**2 - lateral**2, 0)) - molecule.positions[:, None, 2]
-    )
-    molecule.positions[:, 2] += touching[lateral < sums].max(initial=slab.positions[:, 2].max() - lowest[2])
-
-
-def _wrapped(vectors: np.ndarray, slab: Atoms) -> np.ndarray:
-    """Return in-plane vectors, wrapped into the cell centred on the origin."""
-    plane = slab.cell.array[:2, :2]
-    return np.asarray(vectors - np.round(vectors @ np.linalg.inv(plane)) @ plane)
-
-
-def _are_apart(one: Atoms, other: Atoms, slab: Atoms) -> bool:
-    """Return whether two molecules on a slab are far enough apart."""
-    from ase.data import covalent_radii
-
-    sums = covalent_radii[one.numbers][:, None] + covalent_radii[other.numbers]
-    vectors = one.positions[:, None] - other.positions[None]
-    lateral = _wrapped(vectors[..., :2], slab)
-    distances = np.sqrt((lateral**2).sum(axis=2) + vectors[..., 2] ** 2)
-    return bool((distances > MOLECULE_FACTOR * sums).all())
+def _count_top(slab: Atoms) -> int:
+    """Return the number of atoms of the top layer."""
+    heights = slab.positions[:, 2]
+    return int(np.sum(heights > heights.max() - 0.5))
 
 
 VARIANT = AdsorptionGenerator

@@ -131,12 +131,80 @@ def test_random_orientations_are_uniform_and_do_not_change_the_shape_of_the_mole
     assert heights[0] == pytest.approx(-heights[1])
 
 
-def test_coverage_counts_molecules_per_surface_atom(generate):
-    entry = adsorption(molecules=['O'], coverage=0.25, n_seeds=3)
+@pytest.mark.parametrize(('coverage', 'n_top', 'number'), [(0.25, 36, 9), (0.2, 25, 5), (0.33, 36, 12)])
+def test_the_coverage_is_the_requested_one(generate, coverage, n_top, number):
+    # The smallest slab for this cutoff has 5 x 5 surface atoms, which can have 0.2, but neither 0.25 nor 1/3.
+    entry = adsorption(molecules=['H'], coverage=coverage, n_seeds=3)
     for seed in generate(entry, cutoff_A=5.0).seeds:
-        top = 25  # 5 x 5 cells of one atom
-        assert seed.record['n_molecules'] == np.sum(seed.atoms.symbols == 'O') == 6
-        assert seed.record['coverage'] == 6 / top
+        copper = seed.atoms[seed.atoms.symbols == 'Cu'].positions[:, 2]
+        assert np.sum(copper > copper.max() - 0.5) == n_top
+        assert seed.record['n_molecules'] == np.sum(seed.atoms.symbols == 'H') == number
+        assert seed.record['coverage'] == pytest.approx(number / n_top)
+
+
+def test_a_coverage_that_no_slab_can_have_is_refused(generate):
+    with refused(Code.COVERAGE_IMPOSSIBLE, '0.01', '200'):
+        generate(adsorption(molecules=['H'], coverage=0.01, n_seeds=1, validation={'max_atoms': 200}), cutoff_A=5.0)
+
+
+@pytest.mark.parametrize('side', ['upper', 'lower'])
+def test_the_site_of_every_molecule_is_recorded(generate, side):
+    entry = adsorption(molecules=['H'], n_molecules=4, n_seeds=2, side=side)
+    for seed in generate(entry, cutoff_A=5.0).seeds:
+        atoms, record = seed.atoms, seed.record
+        hydrogens = atoms.positions[atoms.symbols == 'H']
+        assert np.allclose(record['sites_A'], hydrogens[:, :2])
+        assert record['site_A'] == record['sites_A'][0]
+        assert record['site'] == record['sites'][0]
+        for hydrogen, name in zip(np.flatnonzero(atoms.symbols == 'H'), record['sites'], strict=True):
+            distances = atoms.get_distances(hydrogen, np.flatnonzero(atoms.symbols == 'Cu'), mic=True)
+            assert np.sum(distances < distances.min() + 1e-3) == {'ontop': 1, 'bridge': 2, 'hollow': 3}[name]
+
+
+# The element by which each molecule of ASE's G2 collection binds, for those that bind by one known atom.
+BINDS_BY = {
+    'C': 'CO CN CS CH CH2_s1A1d CH2_s3B1d CH3 CCH C2H3 C2H5 C3H7 C3H9C HCO CH3CO H2COH',
+    'N': 'NO N2O NH NH2 NH3 N2H4 ClNO HCN CH3CN CF3CN H2CCHCN H3CNH2 CH3CH2NH2 C2H6NH C3H9N CH2NHCH2 C5H5N',
+    'O': 'OH H2O CH3O CH3OH CH3CH2O CH3CH2OH C2H6CHOH CH3OCH3 CH3CH2OCH3 CH2OCH2 H2CO CH3CHO CH3COCH3 HCOOH '
+         'CH3COOH HCOOCH3 CH3CONH2',
+    'S': 'SH SH2 SO SO2 CH3S CH3SH CH3CH2SH CH3SCH3 CH2SCH2',
+    'P': 'PH2 PH3 PF3',
+    'Si': 'SiH2_s1A1d SiH2_s3B1d SiH3',
+    'Cl': 'CH3Cl CH3CH2Cl C3H7Cl',
+}  # fmt: skip
+# In these, hydrogen atoms of a methyl group, or the plane of the radical, are not above the binding atom.
+BEND_DOWN = {'CH3', 'C2H5', 'C3H7', 'C3H9C', 'CH3CH2OCH3'}
+
+
+@pytest.mark.parametrize('symbol', BINDS_BY)
+def test_upright_molecules_bind_by_the_right_atom(generate, symbol):
+    names = BINDS_BY[symbol].split()
+    slab = {'kind': 'surface', 'of': {'kind': 'alloy', 'composition': {'Pt': 1.0}}, 'n_layers': 2,
+            'miller_indices': [[1, 1, 1]]}  # fmt: skip
+    entry = {'kind': 'adsorption', 'of': slab, 'molecules': names, 'sites': ['ontop'], 'orientation': 'upright'}
+    seeds = generate(entry).seeds
+    assert [seed.record['molecule'] for seed in seeds] == names
+    for seed in seeds:
+        name, atoms = seed.record['molecule'], seed.atoms
+        own = atoms[atoms.numbers != 78]
+        assert np.allclose(np.sort(own.get_all_distances(), axis=None),
+                           np.sort(molecule(name).get_all_distances(), axis=None))  # fmt: skip
+        above = np.flatnonzero(np.linalg.norm(own.positions[:, :2] - seed.record['site_A'], axis=1) < 1e-6)
+        assert symbol in own.symbols[above], name
+        atom = min(above, key=lambda i: own.positions[i, 2])
+        heights = np.delete(own.positions[:, 2], atom) - own.positions[atom, 2]
+        assert own.symbols[atom] == symbol, name
+        if name not in BEND_DOWN:
+            assert heights.min() > 0, name
+
+
+@pytest.mark.parametrize('name', ['OH', 'H2O', 'NH3', 'CH', 'SH'])
+def test_hydrogen_is_up_in_an_upright_molecule_and_down_in_a_flipped_one(generate, name):
+    for orientation, sign in (('upright', 1), ('flipped', -1)):
+        seed = generate(adsorption(molecules=[name], sites=['ontop'], orientation=orientation)).seeds[0]
+        heights, hydrogen = seed.atoms.positions[:, 2], seed.atoms.symbols == 'H'
+        heavy = heights[~hydrogen & (seed.atoms.numbers != 29)].item()
+        assert np.all(sign * (heights[hydrogen] - heavy) > 0.3)
 
 
 def test_sites_that_differ_only_in_the_layer_below_are_distinct(generate):
