@@ -128,6 +128,7 @@ class ExplorationCalculation(CalculatorJob):
                     seed_id=seed.seed_id,
                     random_seed=derive_random_seed(self.inputs.random_seed.value, 'exploration', seed.seed_id),
                     perturbed='perturbation' in seed.record,
+                    form=seed.record.get('form'),
                 ),
             ),
             calculator=calculator,

@@ -89,7 +89,7 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
     check_environment(job.environment, loader)
     atoms = read_seed(folder / seed.structure)
     try:
-        choice = choose_ensemble(atoms, settings.ensemble, settings.vacuum_A)
+        choice = choose_ensemble(atoms, settings.ensemble, settings.vacuum_A, form=seed.form)
     except EnsembleRefusedError as error:
         raise JobRefusedError(error.code, str(error)) from error
     loader.check_elements(atoms.get_chemical_symbols())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from ase import Atoms
@@ -83,6 +83,10 @@ class Requirements:
     max_atoms: int = 500
 
 
+Form = Literal['slab', 'wire', 'cluster', 'molecule']
+"""A structure with vacuum around it that a kind makes."""
+
+
 @dataclass(frozen=True)
 class Parent:
     """A structure before perturbation.
@@ -99,6 +103,8 @@ class Parent:
         Which cell vectors may be repeated to reach the minimum perpendicular width; by default, the periodic ones.
     charge_allowed
         Whether the settings allow formal charges that do not sum to zero.
+    form
+        What the structure is if it has vacuum around it; None for a bulk structure, or if this is unknown.
     """
 
     atoms: Atoms
@@ -106,6 +112,7 @@ class Parent:
     deformable: tuple[bool, bool, bool] | None = None
     repeatable: tuple[bool, bool, bool] | None = None
     charge_allowed: bool = False
+    form: Form | None = None
 
 
 class Generator(ABC):

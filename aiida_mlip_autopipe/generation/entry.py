@@ -227,6 +227,8 @@ class Entry:
                 return None, digest
             own.add(digest)
         record = {'kind': self.settings.kind, **parent.record, 'parent': parent_id(parent.atoms)}
+        if parent.form:
+            record['form'] = parent.form
         if perturbation:
             record['perturbation'] = perturbation
         if self.settings.label:

@@ -44,6 +44,8 @@ class JobSeed(Settings):
     """Seed of the random generator of this exploration."""
     perturbed: bool = False
     """Whether the structure was strained or rattled; if so, it is not relaxed."""
+    form: Literal['slab', 'wire', 'cluster', 'molecule'] | None = None
+    """What generation made, if it has vacuum around it; None for a bulk structure, or if this is unknown."""
 
 
 class AnyJob(Settings):

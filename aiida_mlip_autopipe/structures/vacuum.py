@@ -1,14 +1,15 @@
 """Vacuum: layers of a cell without atoms.
 
-There is a single measure, the thickness of the widest empty layer along each cell vector. Every caller compares it with
-its threshold. Layers are measured between the centres of atoms to distinguish a crystal from a slab, and between
+The measure is the thickness of the widest empty layer along each cell vector. Every caller compares it with its
+threshold. Layers are measured between the centres of atoms to distinguish a crystal from a slab, and between
 their surfaces (at the covalent radii) to decide whether the space is empty.
 
 - A surface is cut only from a unit cell without an empty layer above `MAX_LAYER_OF_CRYSTAL_A`. The settings of the
   surface determine the thickness of the vacuum.
 - A large volume per atom is plausible if there is an empty layer of at least `MIN_LAYER_OF_SLAB_A`.
 - An exploration keeps the volume constant if a cell has an empty layer of at least
-  ``exploration.vacuum_A`` between surfaces.
+  ``exploration.vacuum_A`` between surfaces, or if empty space of this width separates its parts in another way, which
+  `count_connected_directions` finds.
 - The fingerprint of a structure contains the thickness of an empty layer that is wider than the range of the atoms.
 """
 
@@ -48,3 +49,40 @@ def empty_layers(atoms: Atoms, radii_A: np.ndarray | float = 0.0) -> np.ndarray:
     ends = np.vstack([np.maximum(reached[:-1], reached[-1] - 1), reached[-1:]])
     gaps = np.vstack([starts[1:], starts[:1] + 1]) - ends
     return np.asarray(np.maximum(gaps.max(axis=0), 0.0) * widths)
+
+
+def count_connected_directions(atoms: Atoms, radii_A: np.ndarray, gap_A: float) -> int:
+    """Return in how many independent directions atoms form an infinite chain without a gap.
+
+    It is 3 for a bulk structure, 2 for a slab, 1 for a wire and 0 for clusters. It does not depend on the choice of the
+    cell vectors, and the space between clusters need not contain an empty layer. A closed path through periodic images
+    gives a lattice vector; the directions are the rank of these vectors.
+
+    Parameters
+    ----------
+    atoms
+        The structure, with three periodic directions.
+    radii_A
+        Radius of each atom in Å, shape (n,).
+    gap_A
+        Minimum distance between the surfaces of two atoms, in Å, that is a gap.
+    """
+    from matscipy.neighbours import neighbour_list
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import breadth_first_order, connected_components
+
+    cutoff = gap_A + 2 * float(radii_A.max())
+    first, second, distances, shifts = neighbour_list('ijdS', atoms, cutoff=cutoff)
+    near = distances - radii_A[first] - radii_A[second] < gap_A
+    first, second, shifts = first[near], second[near], shifts[near]
+    shift_of = {pair: number for number, pair in enumerate(zip(first.tolist(), second.tolist(), strict=True))}
+    graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(atoms), len(atoms))).tocsr()
+    n_parts, part = connected_components(graph, directed=False)
+    # Each atom is moved to the image that a path without periodic jumps reaches from the first atom of its part.
+    images = np.zeros((len(atoms), 3), dtype=int)
+    for root in np.unique(part, return_index=True)[1]:
+        order, previous = breadth_first_order(graph, int(root))
+        for atom in order[1:]:
+            images[atom] = images[previous[atom]] + shifts[shift_of[int(previous[atom]), int(atom)]]
+    jumps = images[first] + shifts - images[second]
+    return max(int(np.linalg.matrix_rank(jumps[part[first] == number], tol=0.5)) for number in range(n_parts))

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 from ase.constraints import FixBondLengths
 from ase.io import read, write
@@ -52,6 +52,15 @@ def test_a_completed_run_reports_its_results(job_folder, copper):
     assert result.statistics['energy_eV']['n'] == 40
     assert 0 < result.statistics['energy_eV']['n_independent'] <= 40
     assert 0 < result.statistics['n_independent_frames'] <= 20
+
+
+def test_a_slab_that_was_generated_runs_at_constant_volume(job_folder):
+    slab = fcc111('Cu', (2, 2, 3), vacuum=4.0)
+    slab.pbc = True
+    for form, ensemble in ((None, 'npt'), ('slab', 'nvt')):
+        folder = job_folder(ensemble).write(slab, {'n_steps': 4, 'pressure_GPa': 10.0}, form=form)
+        assert folder.run().ensemble == ensemble
+        assert np.allclose(folder.frames().cells, slab.cell.array) == (form == 'slab')
 
 
 def test_frames_have_the_energy_and_forces_of_their_structure(job_folder, copper):

@@ -48,3 +48,22 @@ def test_the_inner_entry_determines_the_random_streams(make_entries):
 def test_the_schema_of_nested_kinds_is_finite():
     schema = TypeAdapter(GENERATORS.settings_union()).json_schema()
     assert schema['$defs']['SurfaceSettings']['properties']['of']['required'] == ['kind']
+
+
+COPPER_SLAB = {'kind': 'surface', 'of': {'kind': 'alloy', 'composition': {'Cu': 1.0}}, 'miller_indices': [[1, 1, 1]]}
+
+
+@pytest.mark.parametrize(
+    ('entry', 'form'),
+    [
+        (COPPER_SLAB, 'slab'),
+        ({'kind': 'defect', 'of': {**COPPER_SLAB, 'vacuum_A': 8}, 'vacancies': {'Cu': 1}, 'n_seeds': 1}, 'slab'),
+        ({'kind': 'adsorption', 'of': COPPER_SLAB, 'molecules': ['O'], 'n_seeds': 1}, 'slab'),
+        ({'kind': 'covalent', 'structure': 'graphene', 'sites': {'A': 'C'}}, 'slab'),
+        ({'kind': 'covalent', 'structure': 'graphite', 'sites': {'A': 'C'}}, None),
+        ({'kind': 'defect', 'of': COPPER_SLAB['of'], 'vacancies': {'Cu': 1}, 'n_seeds': 1}, None),
+    ],
+)
+def test_the_record_of_a_structure_in_vacuum_contains_its_form(generate, entry, form):
+    seeds = generate(entry, cutoff_A=2.0).seeds
+    assert {seed.record.get('form') for seed in seeds} == {form}

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import add_adsorbate, fcc111
+from ase.build import add_adsorbate, bulk, fcc111
 from ase.data import covalent_radii
 
-from aiida_mlip_autopipe.structures.vacuum import empty_layers
+from aiida_mlip_autopipe.structures.vacuum import count_connected_directions, empty_layers
 
 
 def between_surfaces(atoms: Atoms) -> np.ndarray:
@@ -46,3 +46,25 @@ def test_a_layer_between_centres_is_thicker_by_two_radii():
     atoms.pbc = True
     assert empty_layers(atoms)[2] == pytest.approx(10.0)
     assert between_surfaces(atoms)[2] == pytest.approx(10.0 - 2 * covalent_radii[79])
+
+
+# The matrices give other cell vectors of the same lattice.
+@pytest.mark.parametrize('vectors', [np.eye(3), [[1, 0, 1], [0, 1, 1], [1, 1, 1]], [[1, 2, 0], [0, 1, 0], [0, 3, 1]]])
+@pytest.mark.parametrize(('vacuum', 'expected'), [((), 3), ((2,), 2), ((1, 2), 1), ((0, 1, 2), 0)])
+def test_parts_are_connected_along_the_directions_without_vacuum(vectors, vacuum, expected):
+    atoms = bulk('Cu', cubic=True) * (2, 1, 2)
+    if vacuum:
+        atoms.center(vacuum=6.0, axis=vacuum)
+    atoms.pbc = True
+    atoms.set_cell(np.array(vectors, dtype=float) @ atoms.cell.array)
+    atoms.wrap()
+    radii = covalent_radii[atoms.numbers]
+    assert count_connected_directions(atoms, radii, gap_A=6.0) == expected
+    assert count_connected_directions(atoms, radii, gap_A=12.0) == 3
+
+
+def test_a_helix_of_separate_strands_is_connected_along_its_axis_only():
+    # Two chains, each of which closes only after two cells.
+    atoms = Atoms('Cu2', [[0, 0, 0], [10, 0, 2.5]], cell=[[20, 0, 0], [0, 20, 0], [10, 0, 2.5]], pbc=True)
+    radii = covalent_radii[atoms.numbers]
+    assert count_connected_directions(atoms, radii, gap_A=6.0) == 1

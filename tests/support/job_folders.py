@@ -41,6 +41,7 @@ class JobFolder:
             seed_id=Seed(atoms).seed_id,
             random_seed=changes.pop('random_seed', 7),
             perturbed=changes.pop('perturbed', False),
+            form=changes.pop('form', None),
         )
         job = Job(
             runner_version=RUNNER_VERSION,

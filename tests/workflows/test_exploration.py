@@ -17,7 +17,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def explore(emt_code):
-    def run(wallclock_s=None, process_class=ExplorationWorkChain, max_legs=20, random_seed=1, **settings):
+    def run(wallclock_s=None, process_class=ExplorationWorkChain, max_legs=20, random_seed=1, record=None, **settings):
         atoms = bulk('Cu', cubic=True) * (2, 2, 2)
         exploration = ExplorationSettings(**{'temperature_K': 300, 'n_steps': 60, 'frame_interval': 10, **settings})
         options = {'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1}}
@@ -27,7 +27,7 @@ def explore(emt_code):
             process_class,
             job={
                 'code': emt_code,
-                'seed': SeedData.from_seed(Seed(atoms, {'kind': 'structures'})),
+                'seed': SeedData.from_seed(Seed(atoms, {'kind': 'structures', **(record or {})})),
                 'random_seed': orm.Int(random_seed),
                 'calculator': orm.Dict(EMTSettings().model_dump(mode='json')),
                 'environment': orm.Dict(environment_of().model_dump(mode='json')),
@@ -56,6 +56,8 @@ def test_the_outputs_of_an_exploration_are_its_frames_and_its_result(explore):
     assert np.isfinite(frames['energies']).all()
     assert node.outputs.result['outcome'] == 'completed'
     assert node.outputs.result['versions']['ase']
+    assert node.outputs.result['ensemble'] == 'npt'
+    assert explore(n_steps=10, record={'form': 'slab'}).outputs.result['ensemble'] == 'nvt'
 
 
 class PurgingWorkChain(ExplorationWorkChain):

@@ -12,7 +12,7 @@ from ase.data import covalent_radii
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.structures.seed import fixed_mask
-from aiida_mlip_autopipe.structures.vacuum import empty_layers
+from aiida_mlip_autopipe.structures.vacuum import count_connected_directions, empty_layers
 
 Ensemble = Literal['nve', 'nvt', 'npt']
 AXES = 'abc'
@@ -30,7 +30,9 @@ class EnsembleChoice:
     reason: str
 
 
-def choose_ensemble(atoms: Atoms, requested: str, vacuum_A: float, has_stress: bool = True) -> EnsembleChoice:
+def choose_ensemble(
+    atoms: Atoms, requested: str, vacuum_A: float, has_stress: bool = True, form: str | None = None
+) -> EnsembleChoice:
     """Choose the ensemble.
 
     Parameters
@@ -43,6 +45,8 @@ def choose_ensemble(atoms: Atoms, requested: str, vacuum_A: float, has_stress: b
         Minimum thickness of an empty layer that counts as vacuum, in Å. Atoms are spheres with their covalent radii.
     has_stress
         Whether the calculator provides the stress.
+    form
+        What generation made, such as ``slab``, if it has vacuum around it. This takes precedence over the geometry.
 
     Raises
     ------
@@ -57,7 +61,7 @@ def choose_ensemble(atoms: Atoms, requested: str, vacuum_A: float, has_stress: b
             if fixed.all()
             else 'a single atom cannot move relative to other atoms; make a supercell',
         )
-    obstacle = find_npt_obstacle(atoms, vacuum_A, has_stress)
+    obstacle = find_npt_obstacle(atoms, vacuum_A, has_stress, form)
     if requested == 'auto':
         if obstacle:
             return EnsembleChoice('nvt', obstacle)
@@ -71,15 +75,21 @@ def choose_ensemble(atoms: Atoms, requested: str, vacuum_A: float, has_stress: b
     return EnsembleChoice('nve' if requested == 'nve' else 'nvt', 'set by the user')
 
 
-def find_npt_obstacle(atoms: Atoms, vacuum_A: float, has_stress: bool = True) -> str | None:
+def find_npt_obstacle(atoms: Atoms, vacuum_A: float, has_stress: bool = True, form: str | None = None) -> str | None:
     """Return why a structure cannot be explored at constant pressure, or None if it can."""
     open_axes = [axis for axis, periodic in zip(AXES, atoms.pbc, strict=True) if not periodic]
     if open_axes:
         return f'not periodic along {", ".join(open_axes)}'
-    layers = empty_layers(atoms, covalent_radii[atoms.numbers])
+    if form:
+        return f'generated as a {form} in vacuum'
+    radii = covalent_radii[atoms.numbers]
+    layers = empty_layers(atoms, radii)
     widest = int(np.argmax(layers))
     if layers[widest] >= vacuum_A:
         return f'an empty layer of {layers[widest]:.1f} Å across {AXES[widest]}'
+    connected = count_connected_directions(atoms, radii, vacuum_A)
+    if connected < len(AXES):
+        return f'gaps of {vacuum_A:g} Å separate its parts; they are connected along {connected} of 3 directions'
     n_fixed = int(fixed_mask(atoms).sum())
     if n_fixed:
         return f'a change of the cell would move the fixed atoms ({n_fixed})'

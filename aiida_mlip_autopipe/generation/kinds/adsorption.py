@@ -213,7 +213,7 @@ class AdsorptionGenerator(ComposedGenerator):
         if number > 1:
             record['sites'] = [site.name for site in chosen]
             record['sites_A'] = places[:, :2].tolist()
-        return replace(host, atoms=atoms, record=record, repeatable=(False, False, False))
+        return replace(host, atoms=atoms, record=record, repeatable=(False, False, False), form='slab')
 
     def check(self, requirements: Requirements) -> None:
         """Refuse molecules that are too large for the largest allowed slab."""

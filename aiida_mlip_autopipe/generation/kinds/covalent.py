@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_v
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
-from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
+from aiida_mlip_autopipe.generation.base import Form, Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import Composition, nearest_counts
 from aiida_mlip_autopipe.generation.chemistry.oxidation import ionic_radius, known_states
 from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, check_composition, choose_repeats
@@ -125,7 +125,8 @@ class CovalentGenerator(Generator):
             record |= {'stacking': settings.stacking, 'interlayer_A': settings.interlayer_A}
         if in_vacuum:
             record['n_layers'] = settings.n_layers
-        return Parent(atoms, record, deformable=axes, repeatable=(False, False, False))
+        form: Form | None = 'slab' if in_vacuum else None
+        return Parent(atoms, record, deformable=axes, repeatable=(False, False, False), form=form)
 
     def draw_unit(self, index: int) -> Atoms:
         """Return the unit cell; if the arrangement is random, with a placeholder on each site."""

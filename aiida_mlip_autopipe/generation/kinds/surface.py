@@ -140,7 +140,7 @@ class SurfaceGenerator(ComposedGenerator):
             record['n_fixed'] = _fix_bottom(atoms, self.settings.fixed_layers)
         _check_vacuum(atoms, self.settings.vacuum_A)
         allowed = self.settings.polar == 'allow' or self.inner.charge_allowed
-        return Parent(atoms, record, deformable=SLAB_AXES, repeatable=(False,) * 3, charge_allowed=allowed)
+        return Parent(atoms, record, deformable=SLAB_AXES, repeatable=(False,) * 3, charge_allowed=allowed, form='slab')
 
     def _cut_all(self) -> list[_Cut]:
         cuts = [cut for crystal in self.crystals() for cut in self._cut_crystal(crystal)]

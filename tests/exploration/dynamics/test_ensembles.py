@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, graphene, molecule
@@ -39,6 +40,27 @@ def wrapped_slab() -> Atoms:
     return atoms
 
 
+def sheared(atoms: Atoms) -> Atoms:
+    """Return the same crystal with other cell vectors."""
+    fractions = np.array([[1, 0, 1], [0, 1, 1], [1, 1, 1]])
+    assert abs(np.linalg.det(fractions)) == 1
+    other = atoms.copy()
+    other.set_cell(fractions @ atoms.cell.array)
+    other.wrap()
+    return other
+
+
+def dispersed_clusters() -> Atoms:
+    """Clusters on a body-centred lattice: no plane lies in empty space."""
+    cluster = molecule('CH4')
+    atoms = cluster.copy()
+    cluster.positions += 7.0
+    atoms += cluster
+    atoms.set_cell([14.0] * 3)
+    atoms.pbc = True
+    return atoms
+
+
 def left_handed(atoms: Atoms) -> Atoms:
     return Atoms(
         atoms.numbers,
@@ -59,6 +81,9 @@ def left_handed(atoms: Atoms) -> Atoms:
         (wire(), 'nvt', 'across a'),
         (wrapped_slab(), 'nvt', 'across c'),
         (left_handed(wrapped_slab()), 'nvt', 'across c'),
+        (sheared(wrapped_slab()), 'nvt', ' 6 Å'),
+        (sheared(bulk('Cu', cubic=True)), 'npt', ' 6 Å'),
+        (dispersed_clusters(), 'nvt', ' 6 Å'),
         (graphene(vacuum=6.0), 'nvt', 'along c'),
         (molecule('H2O'), 'nvt', 'along a, b, c'),
         (molecule('H2O', vacuum=5.0, pbc=True), 'nvt', ' Å across '),
@@ -72,6 +97,9 @@ def left_handed(atoms: Atoms) -> Atoms:
         'wire',
         'slab wrapped over the edge',
         'left-handed slab',
+        'slab in a sheared cell',
+        'crystal in a sheared cell',
+        'dispersed clusters',
         'sheet',
         'free molecule',
         'molecule in a periodic box',
@@ -93,6 +121,15 @@ def test_auto_selects_npt_for_bulk_and_nvt_for_structures_with_vacuum(atoms, ens
 def test_npt_is_refused_for_structures_with_vacuum(atoms, value):
     with refused(Code.ENSEMBLE_IMPOSSIBLE, 'NPT', value):
         choose_ensemble(atoms, 'npt', 6.0)
+
+
+def test_a_generated_slab_is_explored_at_constant_volume_for_any_thickness_of_its_vacuum():
+    slab = fcc111('Cu', (2, 2, 4), vacuum=4.0)
+    slab.pbc = True
+    assert choose_ensemble(slab, 'auto', 6.0).ensemble == 'npt'  # by its geometry
+    assert choose_ensemble(slab, 'auto', 6.0, form='slab').ensemble == 'nvt'
+    with refused(Code.ENSEMBLE_IMPOSSIBLE, 'NPT', 'slab'):
+        choose_ensemble(slab, 'npt', 6.0, form='slab')
 
 
 def test_fixed_atoms_exclude_npt():
