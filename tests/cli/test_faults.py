@@ -126,8 +126,9 @@ def test_ctrl_c_ends_with_status_130_and_leaves_no_file(campaign, program):
     arguments = ['generate', 'campaign.yaml', 'generation[0].n_seeds=1000000']
     process = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
-    # Once it has child processes, these generate seeds.
-    while not psutil.Process(process.pid).children() and time.monotonic() < until:
+    # The worker processes have imported the package and generate seeds.
+    while not any(worker.cpu_times().user > 2 for worker in psutil.Process(process.pid).children()):
+        assert time.monotonic() < until
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
