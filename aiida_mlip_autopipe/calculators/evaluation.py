@@ -58,7 +58,7 @@ class Evaluator:
         self.calculator = calculator
         self.with_stress = with_stress
         self.calls = 0
-        # ASE's sums of calculators have no method to reset them. They have no state, and their parts detect changes.
+        # ASE's SumCalculator has no method `reset`. It has no state, and the calculators in it detect changes.
         self._reset: Callable[[], None] = getattr(calculator, 'reset', _do_nothing)
         self._properties = ['energy', 'forces', 'stress'] if with_stress else ['energy', 'forces']
 

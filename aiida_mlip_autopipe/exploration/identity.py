@@ -11,8 +11,8 @@ from aiida_mlip_autopipe.jobs.version import RUNNER_VERSION
 
 # Settings that may differ between the job that wrote a checkpoint and the job that continues from it.
 # The phases and their steps are compared as a schedule, up to the step of the checkpoint.
-NOT_IDENTITY = {'checkpoint_interval', 'walltime_margin_s', 'recovery', 'guards', 'n_steps', 'phases'}
-NOT_CALCULATOR_IDENTITY = {'model', 'model_sha256', 'device'}
+MAY_DIFFER = {'checkpoint_interval', 'walltime_margin_s', 'recovery', 'guards', 'n_steps', 'phases'}
+CALCULATOR_MAY_DIFFER = {'model', 'model_sha256', 'device'}
 
 
 def identify(
@@ -26,7 +26,7 @@ def identify(
         'runner_version': RUNNER_VERSION,
         'seed_id': job.seeds[0].seed_id,
         'random_seed': job.seeds[0].random_seed,
-        'exploration': settings.model_dump(mode='json', exclude=NOT_IDENTITY),
-        'calculator': loader.settings.model_dump(mode='json', exclude=NOT_CALCULATOR_IDENTITY),
+        'exploration': settings.model_dump(mode='json', exclude=MAY_DIFFER),
+        'calculator': loader.settings.model_dump(mode='json', exclude=CALCULATOR_MAY_DIFFER),
         'model_sha256': model_sha256,
     }

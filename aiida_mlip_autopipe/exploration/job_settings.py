@@ -12,7 +12,7 @@ from typing import Any
 from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
 
 WRITING = ('checkpoint_interval', 'walltime_margin_s')
-"""Settings that determine only how often files are written and when a job ends before its wall time."""
+"""Settings that determine only how often files are written, and how long before the end of its wall time a job ends."""
 
 
 def split_settings(settings: ExplorationSettings) -> tuple[dict[str, Any], int, dict[str, Any]]:

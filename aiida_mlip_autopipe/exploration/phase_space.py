@@ -242,7 +242,7 @@ class LangevinPiston(Langevin):
         system.momenta = half * system.project(half * system.momenta + time * self.evaluation.forces)
 
     def drift(self, time: float) -> None:
-        """Move the atoms and scale the cell, solved exactly for a constant rate of the cell: A."""
+        """Move the atoms and scale the cell, solved exactly for a constant strain rate: A."""
         system = self.system
         strain = time * system.cell_momentum / self.cell_mass
         scale = np.exp(strain)

@@ -167,7 +167,7 @@ def _read_checkpoint(path: Path, prepared: PreparedJob) -> Checkpoint | None:
     if checkpoint.recoveries > recoveries:
         raise JobRefusedError(
             Code.CHECKPOINT_MISMATCH,
-            f'the checkpoint {path.name} is of recovery {checkpoint.recoveries}, but the job is of recovery '
+            f'the checkpoint {path.name} belongs to recovery {checkpoint.recoveries}, but the job belongs to recovery '
             f'{recoveries}',
         )
     return checkpoint

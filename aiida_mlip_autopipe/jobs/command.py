@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def run_command(package: str, load_work: Callable[[], Work]) -> int:
-    """Run the job of the command line in the folder of its file. Return 0 if ``result.json`` was written.
+    """Run the job named on the command line, in the folder of its file. Return 0 if ``result.json`` was written.
 
     Parameters
     ----------

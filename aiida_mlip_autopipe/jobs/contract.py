@@ -45,7 +45,7 @@ class JobSeed(Settings):
     perturbed: bool = False
     """Whether the structure was strained or rattled; if so, it is not relaxed."""
     form: Literal['slab', 'wire', 'cluster', 'molecule'] | None = None
-    """What generation made, if it has vacuum around it; None for a bulk structure, or if this is unknown."""
+    """Form of a generated structure with vacuum; None for a bulk structure, or if this is unknown."""
 
 
 class AnyJob(Settings):
@@ -110,7 +110,7 @@ class FullTrajectory(Settings):
 
 
 class Event(Settings):
-    """Something in a run that the user should know."""
+    """Something in a run that the user should know about."""
 
     step: int
     """Absolute step of the event."""

@@ -28,7 +28,7 @@ class MACESettings(ModelSettings):
     cutoff_A: float = Field(default=6.0, gt=0)
     """Cutoff in Å. It is 6 Å for the foundation models MACE-MP-0, MPA-0 and OMAT-0."""
     head: str | None = None
-    """The head to use of a model with several heads."""
+    """The head to use, if the model has several."""
     dispersion: bool = False
     """Whether to add Grimme's D3 dispersion with Becke-Johnson damping. This needs the package ``torch-dftd``."""
     dispersion_functional: str = 'pbe'

@@ -56,7 +56,7 @@ class Neighbours:
     taken
         1.0 for a neighbour, 0.0 for padding (p,).
     shapes
-        Number of centres and entries of a centre for each element (s, 2). Their products add up to p.
+        Number of centres, and number of entries per centre, for each element (s, 2). Their products add up to p.
     """
 
     centres: np.ndarray

@@ -46,7 +46,7 @@ class DensityExpansion:
     Raises
     ------
     AutopipeError
-        If the radial functions are so many that they are linearly dependent in double precision.
+        If there are so many radial functions that they are linearly dependent in double precision.
     """
 
     def __init__(self, r_cut_A: float, n_max: int, l_max: int, sigma_A: float):

@@ -46,7 +46,7 @@ def choose_ensemble(
     has_stress
         Whether the calculator provides the stress.
     form
-        What generation made, such as ``slab``, if it has vacuum around it. This takes precedence over the geometry.
+        Form of a generated structure with vacuum, such as ``slab``. It takes precedence over the geometry.
 
     Raises
     ------
@@ -89,7 +89,10 @@ def find_npt_obstacle(atoms: Atoms, vacuum_A: float, has_stress: bool = True, fo
         return f'an empty layer of {layers[widest]:.1f} Å across {AXES[widest]}'
     connected = count_connected_directions(atoms, radii, vacuum_A)
     if connected < len(AXES):
-        return f'gaps of {vacuum_A:g} Å separate its parts; they are connected along {connected} of 3 directions'
+        return (
+            f'gaps of at least {vacuum_A:g} Å divide it into parts, which are connected along {connected} of 3 '
+            'directions'
+        )
     n_fixed = int(fixed_mask(atoms).sum())
     if n_fixed:
         return f'a change of the cell would move the fixed atoms ({n_fixed})'

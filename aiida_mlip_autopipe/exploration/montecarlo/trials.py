@@ -18,8 +18,8 @@ class MonteCarlo:
     """Tries moves and accepts them by the Metropolis criterion.
 
     A trial is accepted with probability ``min(1, exp(-(ΔU + P ΔV)/kT + f))``, where the move provides ``f``. If two
-    atoms are too close to each other, the trial is rejected without an evaluation, because a calculator was not
-    trained on such structures and often predicts a low energy for them.
+    atoms are too close to each other, the trial is rejected without an evaluation, because most calculators were not
+    trained on such structures and often predict a low energy for them.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class MonteCarlo:
         return step % self.settings.n_md_steps == 0
 
     def run_round(self, integrator: VelocityVerlet) -> None:
-        """Try moves at the temperature and pressure of the integrator, whose system the accepted ones change."""
+        """Try moves at the temperature and pressure of the integrator. Accepted moves change its system."""
         for _ in range(self.settings.n_trials):
             move = self.moves[int(integrator.rng.choice(len(self.moves), p=self._weights))]
             self.try_move(move, integrator)

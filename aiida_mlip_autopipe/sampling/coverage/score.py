@@ -11,8 +11,8 @@ from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 
 # Number of bins along each principal component, and number of principal components.
 N_BINS, N_COMPONENTS = 50, 10
-# Components along which the descriptors vary by no more than this are ignored, because those of equivalent structures
-# vary as much.
+# Components along which the descriptors vary by no more than this are ignored, because the descriptors of equivalent
+# structures vary by as much.
 ALIKE = 1e-4
 
 

@@ -42,7 +42,7 @@ class HeldOut:
     warnings: list[str]
 
     def splits(self, n_picked: int) -> tuple[Split | None, ...]:
-        """Return the set of each frame, first of those that the sampler chose; None if no set is held out."""
+        """Return the set of each frame, starting with the frames that the sampler chose; None if no set is held out."""
         drawn = [split for split, frames in self.drawn.items() for _ in frames]
         return ('train' if self.drawn else None,) * n_picked + tuple(drawn)
 
@@ -57,7 +57,7 @@ def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, 
     Raises
     ------
     AutopipeError
-        If all frames belong to held-out kinds or to groups that contain such a frame.
+        If all frames belong to held-out kinds, or to groups that contain a frame of these kinds.
     """
     fractions: dict[Split, float] = {'valid': settings.valid_fraction, 'test': settings.test_fraction}
     fractions = {split: fraction for split, fraction in fractions.items() if fraction > 0}
