@@ -54,7 +54,7 @@ def bench_campaign_against_plain_script(benchmark, environment, tmp_path, kind, 
     config = tmp_path / 'bench.yaml'
     config.write_text(CONFIG.format(kind=kind, n_seeds=n_seeds, n_steps=n_steps))
     call(BIN / 'mlip-autopipe', 'setup', '--calculator', kind)
-    # The daemon starts first, because it usually already runs if a user has run a campaign before.
+    # The daemon starts first, because it is usually already running if a user has run a campaign before.
     call(BIN / 'verdi', 'daemon', 'start')
     call(BIN / 'mlip-autopipe', 'generate', config, '-o', 'seeds.extxyz')
 

@@ -34,7 +34,7 @@ import yaml
 
 CONFIGS = Path(__file__).parents[1] / 'workchains' / 'configs'
 RESULTS_FILE = 'results.json'
-# More than the number of cores, because jobs often wait, and so do processes without a daemon.
+# More than the number of cores, because jobs and the AiiDA processes, which run without a daemon, often wait.
 N_PROCESSES = 3
 
 # Overrides that shorten the campaigns of the examples. The seeds of each file are compared separately and completely.

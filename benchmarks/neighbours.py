@@ -1,4 +1,4 @@
-"""Detection of overlapping atoms with matscipy and by all pairs of atoms: `python benchmarks/neighbours.py`.
+"""Detection of overlapping atoms with matscipy and by checking all pairs: `python benchmarks/neighbours.py`.
 
 Each Monte Carlo trial calls `find_overlap`. An earlier implementation found the nearest image of each pair by
 rounding. It was correct only for cutoffs below half the perpendicular widths of the cell.

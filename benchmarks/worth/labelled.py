@@ -8,7 +8,7 @@ from aiida_mlip_autopipe.sampling import section_class, select_frames
 from aiida_mlip_autopipe.structures.disagreement import LARGEST
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
-# Fraction of the groups of each kind, and then of the remaining frames, that are held out from all samplers.
+# Fraction of the groups of each kind, and then of the remaining frames, that is held out from all samplers.
 HELD_OUT = 0.2
 
 

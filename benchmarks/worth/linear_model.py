@@ -1,4 +1,4 @@
-"""A linear potential with forces. Its features are radial densities, their square roots, and power spectra to degree 3.
+"""A linear potential with forces: radial densities, their square roots, and power spectra up to degree 3.
 
 The power spectra are contracted Cartesian moments of the neighbour density, as in SOAP (Bartók, Kondor and Csányi,
 Phys. Rev. B 87, 184115, 2013) and moment tensor potentials (Shapeev, Multiscale Model. Simul. 14, 1153, 2016). The

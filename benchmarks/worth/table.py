@@ -102,7 +102,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('results', type=Path, nargs='+')
     parser.add_argument('--tests', nargs='+', default=['seeds', 'kind'])
-    parser.add_argument('--at', type=int, default=200, help='number of structures of random')
+    parser.add_argument('--at', type=int, default=200, help='number of structures that random chooses')
     options = parser.parse_args()
     results = [Result(path, options.tests, place) for place, path in enumerate(options.results)]
     names = [name for name in results[0].samplers if all(name in result.samplers for result in results)]

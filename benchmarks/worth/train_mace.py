@@ -2,8 +2,8 @@
 
     python benchmarks/worth/train_mace.py sets --result mace.csv
 
-All models are trained on the same total number of structures, for any size of the set. Models already in the
-result are skipped.
+The number of epochs is chosen so that all models see the same total number of structures, whatever the size of the
+set. Models already in the result are skipped.
 """
 
 import argparse

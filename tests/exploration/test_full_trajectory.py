@@ -233,7 +233,7 @@ def test_a_file_of_another_format_is_refused(tmp_path, content, value):
 
 @pytest.mark.integration
 @pytest.mark.parametrize('how', ['SIGTERM', 'SIGKILL'])
-def test_a_stopped_process_has_reported_the_content_of_its_file(job_folder, copper, how):
+def test_a_stopped_run_has_reported_the_content_of_its_file(job_folder, copper, how):
     settings = {'ensemble': 'npt', 'checkpoint_interval': 7, 'frame_interval': 3}
     folder = job_folder('cut').write(copper, settings | {'n_steps': 1_000_000}, **EVERY_STEP)
     command = [sys.executable, '-m', 'aiida_mlip_autopipe.exploration', JOB_FILE]

@@ -89,7 +89,7 @@ def test_frames_of_equilibration_and_unsampled_phases_are_not_stored(job_folder,
     assert result.statistics['energy_eV']['n'] == 12
 
 
-def test_stored_frames_differ_by_the_minimum_change(job_folder, copper):
+def test_stored_frames_differ_by_at_least_the_minimum_change(job_folder, copper):
     settings = {'n_steps': 30, 'frame_interval': 1, 'frame_min_change_A': 0.1, 'temperature_K': 900, 'ensemble': 'nvt'}
     folder = job_folder().write(copper, settings)
     folder.run()
@@ -417,7 +417,7 @@ def test_the_result_contains_the_image_of_the_job(job_folder, copper, monkeypatc
     assert (result.outcome, result.image_sha256) == ('completed', 'a' * 64)
 
 
-def test_a_killed_process_leaves_a_result_and_continues_exactly(job_folder, copper):
+def test_a_killed_run_leaves_a_result_and_continues_exactly(job_folder, copper):
     settings = {'n_steps': 30, 'frame_interval': 2, 'checkpoint_interval': 10}
     uninterrupted = job_folder('uninterrupted').write(copper, settings)
     assert uninterrupted.run().outcome == 'completed'

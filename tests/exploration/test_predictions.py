@@ -6,10 +6,10 @@ import pytest
 
 from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
 
-# The names describe what is special about a run. No number is a multiple of another.
+# The names describe what is special about a run.
 RUNS = {
     'a hold': {'n_steps': 20, 'frame_interval': 2},
-    'an interval that does not divide': {'n_steps': 20, 'frame_interval': 7},
+    'an interval that does not divide the steps': {'n_steps': 20, 'frame_interval': 7},
     'an interval longer than the run': {'n_steps': 5, 'frame_interval': 7},
     'equilibration': {'n_steps': 20, 'frame_interval': 3, 'n_equilibration_steps': 9},
     'equilibration between frames': {'n_steps': 20, 'frame_interval': 3, 'n_equilibration_steps': 10},

@@ -37,7 +37,7 @@ RUNS = {
     'npt': ('copper', {'ensemble': 'npt'}),
     'nvt with swaps and displacements': ('alloy', {'ensemble': 'nvt', 'temperature_K': 1500, 'monte_carlo': SWAPS}),
     'npt with swaps and volumes': ('alloy', {'ensemble': 'npt', 'temperature_K': 1500, 'monte_carlo': VOLUMES}),
-    'frames by change': (
+    'frames with a minimum change': (
         'copper',
         {'ensemble': 'nvt', 'temperature_K': 900, 'frame_interval': 1, 'frame_min_change_A': 0.03},
     ),
@@ -122,7 +122,7 @@ def test_a_finished_run_of_phases_can_be_extended(job_folder, copper, same_frame
     [
         ([HOLD, RAMP], [HOLD, RAMP | {'n_steps': 20}]),
         ([RAMP, HOLD], [RAMP, RAMP | {'temperature_K': 900}]),
-        # The inertia of the cell would differ from the start.
+        # The inertia of the cell would be different from the first step on.
         ([HOLD], [HOLD, RAMP | {'temperature_K': 1200}]),
         ([HOLD], [HOLD | {'sampled': False}, RAMP]),
     ],
@@ -265,7 +265,7 @@ def test_a_damaged_checkpoint_of_the_previous_leg_is_refused(job_folder, copper)
 
 @pytest.mark.integration
 @pytest.mark.parametrize('how', ['SIGTERM', 'SIGINT', 'stop file', 'SIGKILL'])
-def test_a_stopped_process_continues_exactly(job_folder, copper, same_frames, how):
+def test_a_stopped_run_continues_exactly(job_folder, copper, same_frames, how):
     settings = {'ensemble': 'npt', 'checkpoint_interval': 7, 'frame_interval': 3}
     folder = job_folder('cut').write(copper, settings | {'n_steps': 1_000_000})
     command = [sys.executable, '-m', 'aiida_mlip_autopipe.exploration', JOB_FILE]

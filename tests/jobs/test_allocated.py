@@ -8,7 +8,7 @@ from aiida_mlip_autopipe.jobs.allocated import allocated_threads
 
 
 @pytest.fixture(autouse=True)
-def machine_of_sixteen_cores(monkeypatch):
+def machine_with_sixteen_cores(monkeypatch):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: set(range(16)))
 
 

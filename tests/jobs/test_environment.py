@@ -24,7 +24,7 @@ from aiida_mlip_autopipe.jobs.loading import make_loader
 from aiida_mlip_autopipe.jobs.self_test import run_self_test
 
 MINE = 'from ase.calculators.emt import EMT\n\n\nclass MyEMT(EMT):\n    factor = {factor}\n'
-CUSTOM = {'kind': 'custom', 'calculator': 'mine_of_test:MyEMT', 'cutoff_A': 3.0}
+CUSTOM = {'kind': 'custom', 'calculator': 'my_test_calculator:MyEMT', 'cutoff_A': 3.0}
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def write_module(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
     def write(factor):
-        (tmp_path / 'mine_of_test.py').write_text(MINE.format(factor=factor))
+        (tmp_path / 'my_test_calculator.py').write_text(MINE.format(factor=factor))
         return read_environment(make_loader(CUSTOM), 'cpu')
 
     return write
@@ -68,32 +68,32 @@ def test_the_device_is_compared_only_if_it_is_known():
 
 def test_editing_the_module_of_a_custom_calculator_changes_the_record(write_module):
     first, edited, back = write_module(1.0), write_module(3.0), write_module(1.0)
-    assert names(first, edited) == {'source mine_of_test'}
+    assert names(first, edited) == {'source my_test_calculator'}
     assert first.identity != edited.identity
     assert first.identity == back.identity
-    assert 'mine_of_test' not in sys.modules
+    assert 'my_test_calculator' not in sys.modules
 
 
 def test_extra_sources_are_files_modules_and_packages_in_any_folder(write_module, tmp_path):
-    package = tmp_path / 'parts_of_test'
+    package = tmp_path / 'my_test_package'
     package.mkdir()
     (package / '__init__.py').write_text('raise RuntimeError("imported")\n')
     (package / 'terms.py').write_text('A = 1\n')
     table = tmp_path / 'table.dat'
     table.write_text('1 2 3')
     write_module(1.0)
-    settings = {**CUSTOM, 'extra_sources': ['parts_of_test', 'parts_of_test.terms', str(table)]}
+    settings = {**CUSTOM, 'extra_sources': ['my_test_package', 'my_test_package.terms', str(table)]}
 
     def read():
         return read_environment(make_loader(settings))
 
     first = read()
-    assert set(first.sources) == {'mine_of_test', *settings['extra_sources']}
+    assert set(first.sources) == {'my_test_calculator', *settings['extra_sources']}
     table.write_text('1 2 4')
     second = read()
     assert names(first, second) == {f'source {table}'}
     (package / 'terms.py').write_text('A = 2\n')
-    assert names(second, read()) == {'source parts_of_test', 'source parts_of_test.terms'}
+    assert names(second, read()) == {'source my_test_package', 'source my_test_package.terms'}
 
 
 def test_a_package_has_the_same_hash_in_another_folder(tmp_path):
@@ -166,4 +166,4 @@ def test_the_record_is_printed_without_importing_the_calculator(write_module, tm
     assert found['sources'] == record.sources
     assert found['device'] is None
     imported = {line.rpartition('|')[2].strip() for line in done.stderr.splitlines()}
-    assert not imported & {'torch', 'scipy', 'mine_of_test', 'ase.calculators.emt'}
+    assert not imported & {'torch', 'scipy', 'my_test_calculator', 'ase.calculators.emt'}

@@ -1,4 +1,4 @@
-"""Disk space reserved for the result of a job. tests/cluster tests on a full disk that it is large enough."""
+"""Disk space reserved for the result of a job. The tests in tests/cluster check on a full disk that it is enough."""
 
 import pytest
 

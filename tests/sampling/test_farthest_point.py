@@ -16,7 +16,7 @@ def brute_force(points, first, n):
     return indices, distances, between[:, indices].min(axis=1)
 
 
-def test_points_on_a_line_are_chosen_at_the_middle_then_at_the_ends_then_between_them():
+def test_the_middle_of_a_line_is_chosen_first_then_its_ends_then_the_points_between_them():
     line = np.arange(9.0)[:, None]
     indices, distances, nearest = farthest_points(line, 5)
     assert indices.tolist() == [4, 0, 8, 2, 6]

@@ -30,7 +30,7 @@ def hot_and_cold(make_trajectory, rattled):
     ]
 
 
-def test_strata_have_equal_numbers_of_frames_and_large_strata_replace_frames_that_small_ones_lack(hot_and_cold):
+def test_strata_have_equal_numbers_of_frames_and_large_ones_have_more_if_small_ones_have_too_few(hot_and_cold):
     settings = sampling('stratified', n_structures=18, n_strata=3, near_equilibrium_fraction=0, within=FPS)
     selection = select_frames(hot_and_cold, settings, random_seed=1)
     chosen = names(selection, hot_and_cold)
@@ -114,7 +114,7 @@ def test_each_sampler_of_a_mix_chooses_its_fraction(hot_and_cold):
     assert len(pairs) == 12
 
 
-def test_other_parts_of_a_mix_choose_the_frames_that_one_part_lacks(hot_and_cold):
+def test_other_parts_of_a_mix_choose_more_frames_if_one_part_finds_too_few(hot_and_cold):
     covers = {'kind': 'fps', 'descriptor': SOAP, 'coverage_radius': 2.0}
     settings = sampling(
         'mix',

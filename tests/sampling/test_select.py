@@ -195,11 +195,11 @@ def test_an_unknown_kind_is_refused():
         SAMPLERS.load('grid')
 
 
-@pytest.mark.parametrize('by_kind', [{'seed0': 'alloy', 'seed1': 'alloy', 'seed2': 'surface'}])
-def test_kinds_of_seeds_can_be_strata(trajectories, by_kind):
+@pytest.mark.parametrize('kind_of_seed', [{'seed0': 'alloy', 'seed1': 'alloy', 'seed2': 'surface'}])
+def test_kinds_of_seeds_can_be_strata(trajectories, kind_of_seed):
     settings = make_settings('stratified', by='kind', n_structures=8, near_equilibrium_fraction=0)
-    selection = select_frames(trajectories, settings, random_seed=1, kinds=by_kind)
-    assert [by_kind[seed] for seed, _ in identities(selection, trajectories)].count('surface') == 4
+    selection = select_frames(trajectories, settings, random_seed=1, kinds=kind_of_seed)
+    assert [kind_of_seed[seed] for seed, _ in identities(selection, trajectories)].count('surface') == 4
     assert selection.report['strata'] == [
         {'stratum': 'alloy', 'n_candidates': 16, 'n_selected': 4},
         {'stratum': 'surface', 'n_candidates': 8, 'n_selected': 4},

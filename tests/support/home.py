@@ -1,4 +1,4 @@
-"""The machine of a user: the installed program, a separate AiiDA folder and a real daemon."""
+"""A user's machine: the installed program, a separate AiiDA folder and a real daemon."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BIN = Path(sys.executable).parent
 
 
 class Home:
-    """The machine of a user: an AiiDA folder and the programs that use it.
+    """A user's machine: an AiiDA folder and the programs that use it.
 
     Parameters
     ----------
@@ -74,6 +74,6 @@ class Home:
                 job = any('aiida_mlip_autopipe.exploration' in word for word in process.cmdline())
                 if ours and not job and 'bash' not in Path(process.exe()).name:
                     found.append(process)
-            except (psutil.NoSuchProcess, psutil.AccessDenied):  # the process has ended meanwhile
+            except (psutil.NoSuchProcess, psutil.AccessDenied):  # the process has ended in the meantime
                 continue
         return found

@@ -1,4 +1,4 @@
-"""``sampling`` sections of a config, selections with them, and the numbers in warnings."""
+"""Make ``sampling`` sections of a config, select frames with them, and find the numbers in warnings."""
 
 import re
 from pathlib import Path

@@ -73,7 +73,7 @@ def load_campaign(pk: int) -> StubCampaign:
 def make_runner() -> Runner:
     """Return a runner with a separate event loop and a short polling interval, which records its subscriptions.
 
-    Its `subscriptions` are the pks of the processes to whose ends it was subscribed, in order.
+    Its `subscriptions` are the pks of the processes whose end it waits for, in order.
     """
     runner = get_manager().create_runner(communicator=None, poll_interval=0.01, loop=asyncio.new_event_loop())
     runner.subscriptions = []

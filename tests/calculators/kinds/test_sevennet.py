@@ -135,8 +135,8 @@ def test_the_first_call_gives_exactly_the_results_of_later_calls(cache):
 @pytest.mark.mlip
 def test_a_damaged_file_in_the_cache_is_replaced(cache, scripted):
     (file,) = (cache / 'aiida-mlip-autopipe').glob('*.pt')
-    uninterrupted = file.read_bytes()
-    file.write_bytes(uninterrupted[:1000])
+    intact = file.read_bytes()
+    file.write_bytes(intact[:1000])
     again = SevenNetLoader(SevenNetSettings(device='cpu')).load().calculator
     assert type(again) is type(scripted)
     assert len(file.read_bytes()) > 1_000_000
@@ -151,7 +151,7 @@ def test_a_cache_that_is_not_writable_does_not_cause_an_error(tmp_path, monkeypa
 
 
 @pytest.mark.mlip
-def test_a_multi_fidelity_model_needs_its_fidelity(cache):
+def test_a_saved_multi_fidelity_model_gives_the_energy_of_the_original(cache):
     settings = SevenNetSettings(model='7net-mf-0', modal='PBE', device='cpu')
     energies = []
     for loaded in (SevenNetLoader(settings).load(), SevenNetLoader(settings).load_original('cpu')):

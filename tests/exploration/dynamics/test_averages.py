@@ -23,15 +23,15 @@ def blocking_of(series) -> Blocking:
     return blocking
 
 
-@pytest.mark.parametrize('memory', [0.0, 0.9])
-def test_the_statistical_inefficiency_of_a_markov_series_is_exact(memory):
-    """A Markov series with memory ρ has the inefficiency (1 + ρ)/(1 - ρ)."""
+@pytest.mark.parametrize('correlation', [0.0, 0.9])
+def test_the_statistical_inefficiency_of_a_correlated_series_agrees_with_its_exact_value(correlation):
+    """An AR(1) series with the autocorrelation ρ at lag one has the inefficiency (1 + ρ)/(1 - ρ)."""
     rng = np.random.default_rng(0)
     noise, series = rng.normal(size=40_000), np.zeros(40_000)
     for index in range(1, len(series)):
-        series[index] = memory * series[index - 1] + np.sqrt(1 - memory**2) * noise[index]
+        series[index] = correlation * series[index - 1] + np.sqrt(1 - correlation**2) * noise[index]
     summary = blocking_of(series).summary()
-    expected = (1 + memory) / (1 - memory)
+    expected = (1 + correlation) / (1 - correlation)
     # The maximum of several estimates is too large by up to the error of the last one, some 40 % for 16 blocks.
     assert 0.85 * expected < summary['statistical_inefficiency'] < 2.2 * expected
     assert summary['mean'] == pytest.approx(series.mean())

@@ -55,8 +55,8 @@ def test_velocities_and_kinetic_energy_are_canonical(kind, fixed):
     assert_mean(kinetic, 0.5 * n_dof * KT, resolution=0.05)
     # The variance distinguishes the canonical distribution from others, such as that of Berendsen's thermostat.
     assert_mean((kinetic - 0.5 * n_dof * KT) ** 2, 0.5 * n_dof * KT**2, resolution=0.2)
-    share = system.masses[:, 0] / system.masses.sum()
-    expected = 3 * KT * (1.0 - share) if not fixed else np.full(8, 3 * KT)
+    mass_fractions = system.masses[:, 0] / system.masses.sum()
+    expected = 3 * KT * (1.0 - mass_fractions) if not fixed else np.full(8, 3 * KT)
     assert not squares[:, ~system.free].any()
     for mass in (12.0, 40.0, 100.0):
         group = system.free & (system.masses[:, 0] == mass)
@@ -65,7 +65,7 @@ def test_velocities_and_kinetic_energy_are_canonical(kind, fixed):
         assert_mean((squares[:, group] / expected[group]).mean(axis=1), 1.0, resolution)
 
     p_kinetic = stats.kstest(kinetic[::stride] / KT, stats.gamma(n_dof / 2).cdf).pvalue
-    width = np.sqrt(KT * (1.0 if fixed else 1.0 - share[1]))
+    width = np.sqrt(KT * (1.0 if fixed else 1.0 - mass_fractions[1]))
     p_velocity = stats.kstest(velocities[10:], stats.norm(scale=width).cdf).pvalue
     assert min(p_kinetic, p_velocity) > 1e-5
 
@@ -101,7 +101,7 @@ def test_four_free_atoms_have_nine_degrees_of_freedom():
 
 
 def test_a_slab_with_fixed_atoms_has_the_target_temperature():
-    # A Nosé–Hoover chain that counts the fixed atoms gave 1.8 K for the other atoms.
+    # A Nosé–Hoover chain that counted the fixed atoms gave 1.8 K for the other atoms.
     rng = np.random.default_rng(4)
     system = fluid_system((0, 1, 2, 3), rng)
     integrator = make('langevin', system, FLUID, 1.0, rng, thermostat_time_fs=20.0)
@@ -116,7 +116,7 @@ def test_a_slab_with_fixed_atoms_has_the_target_temperature():
 
 @pytest.mark.parametrize('omega_dt', [0.1, 1.0])
 def test_a_harmonic_solid_has_exact_mean_energies_at_any_time_step(omega_dt):
-    """B A O A B gives ``<U> = N_f k T / 2`` exactly, and ``<K>`` less by ``(ω Δt)²/4``."""
+    """B A O A B gives ``<U> = N_f k T / 2`` exactly. ``<K>`` is lower by the factor ``1 - (ω Δt)²/4``."""
     rng = np.random.default_rng(5)
     mass, timestep_fs = 50.0, 2.0
     omega = omega_dt / (timestep_fs * units.fs)
@@ -198,7 +198,7 @@ def test_kinetic_energy_decays_with_the_time_constant_of_the_bussi_thermostat(st
 
 
 def test_nve_conserves_the_energy_to_second_order():
-    def wander(timestep_fs):
+    def total_energies(timestep_fs):
         rng = np.random.default_rng(6)
         system = fluid_system((), rng)
         integrator = make('nve', system, FLUID, timestep_fs, rng)
@@ -208,20 +208,20 @@ def test_nve_conserves_the_energy_to_second_order():
             energies.append(integrator.evaluation.energy + system.kinetic_energy)
         return np.array(energies)
 
-    coarse, fine = wander(2.0), wander(1.0)
+    coarse, fine = total_energies(2.0), total_energies(1.0)
     assert np.std(coarse) / np.std(fine) == pytest.approx(4.0, rel=0.4)
     # Less than 0.001 kT per degree of freedom in 20 ps, without a trend beyond the noise of the blocks.
     assert abs(fine[-5000:].mean() - fine[:5000].mean()) / 21 < 1e-3 * KT
     assert np.ptp(fine) / 21 < 0.05 * KT
 
 
-def ideal_gas_volumes(kind_and_moves, n_steps, n_atoms=4, seed=7):
+def ideal_gas_volumes(run, n_steps, n_atoms=4, seed=7):
     """Return the volumes of an ideal gas, at a pressure that gives a cell length of about 6 Å."""
     rng = np.random.default_rng(seed)
     pressure = (n_atoms + 1) * KT / 216.0
     system = make_system(rng.uniform(0, 6, (n_atoms, 3)), 6 * np.eye(3), [10.0, 20.0, 40.0, 80.0][:n_atoms], rng=rng)
     integrator = make('npt', system, IdealGas(), 2.0, rng, pressure=pressure, barostat_time_fs=40.0)
-    volumes = kind_and_moves(system, integrator, n_steps)
+    volumes = run(system, integrator, n_steps)
     return np.array(volumes), pressure
 
 
@@ -267,7 +267,7 @@ def test_without_friction_the_piston_conserves_the_enthalpy_to_second_order():
     A fast thermostat compensates for errors in the coupling of atoms and cell, so averages would not reveal them.
     """
 
-    def wander(timestep_fs):
+    def enthalpies_of_run(timestep_fs):
         rng = np.random.default_rng(11)
         system = fluid_system((), rng)
         pressure = KT / 30
@@ -281,7 +281,7 @@ def test_without_friction_the_piston_conserves_the_enthalpy_to_second_order():
             enthalpies.append(integrator.evaluation.energy + system.kinetic_energy + cell + volume_term)
         return np.array(enthalpies)
 
-    coarse, fine = wander(2.0), wander(1.0)
+    coarse, fine = enthalpies_of_run(2.0), enthalpies_of_run(1.0)
     assert np.std(coarse) / np.std(fine) == pytest.approx(4.0, rel=0.4)
     assert np.ptp(fine) / 21 < 0.05 * KT
 

@@ -83,7 +83,7 @@ def run_ring(moves, n_md_steps, n_trials, n_rounds, seed, kind='langevin'):
 
 
 def assert_populations(arrangements):
-    """Compare the fractions of the arrangements with exact probabilities, by errors of the correlated series."""
+    """Compare the fractions of the arrangements with exact probabilities, using errors for correlated series."""
     exact = exact_populations()
     assert set(arrangements) == set(exact)
     numbers = {species: number for number, species in enumerate(exact)}

@@ -104,7 +104,7 @@ def test_a_pca_without_finite_frames_is_refused(trajectories):
         fit_environments(trajectories, (29, 79), SMALL)
 
 
-def test_a_coverage_target_computes_the_environments_once(trajectories, monkeypatch):
+def test_the_environments_are_computed_once_for_a_coverage_target(trajectories, monkeypatch):
     n_described, describe = [], environments.describe_environments
 
     def count(structures, species, settings):

@@ -90,7 +90,7 @@ def test_the_report_contains_the_disagreement_of_the_committee(evaluated):
     assert report['selected']['n_evaluated'] == 5
 
 
-def test_a_constant_energy_difference_for_each_composition_does_not_count_in_the_spread(make_trajectory, rattled):
+def test_a_constant_energy_difference_for_each_composition_does_not_contribute_to_the_spread(make_trajectory, rattled):
     def make(shift, number):
         structures = rattled(4, random_seed=number)
         for atoms in structures:

@@ -30,7 +30,7 @@ STRUCTURES = [
 
 def test_the_smallest_structure_with_the_largest_number_of_new_clusters_is_chosen(make_trajectory):
     selection = choose(make_trajectory, STRUCTURES, n_structures=3)
-    # Structures 1 and 2 have three clusters each. The smallest structure with one of the others, 2.4 and 2.6, is 4.
+    # Structures 1 and 2 have three clusters each. The smallest structure with one of the two other clusters is 4.
     assert selection.trajectory_indices.tolist() == [1, 4, 3]
     assert selection.gains.tolist() == [3, 1, 1]
     assert selection.report['n_clusters'] == 5

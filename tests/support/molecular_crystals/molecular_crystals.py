@@ -1,4 +1,4 @@
-"""A package of somebody else: molecular crystals by pyxtal, added to the program by an entry point alone."""
+"""A third-party package: molecular crystals made by pyxtal, added to the program only by an entry point."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class MolecularCrystalSettings(GeneratorSettings):
     spacegroups: tuple[int, ...] = (4, 14, 19)
     """Space groups, of which one is drawn."""
     volume_factor: float = Field(default=1.3, gt=0)
-    """Volume over pyxtal's estimate."""
+    """Volume divided by pyxtal's estimate."""
 
 
 class MolecularCrystalGenerator(Generator):
