@@ -79,7 +79,7 @@ def _write_seeds(config: CampaignConfig, output: Path, processes: int) -> dict[s
             random_seed=config.random_seed,
             cutoff_A=config.cutoff_A,
             processes=processes,
-            tell=lambda n_done: bar.update(task, completed=n_done),
+            on_progress=lambda n_done: bar.update(task, completed=n_done),
         )
 
 

@@ -48,7 +48,7 @@ class GeneratorSettings(Settings):
         return self.validation.model_copy(update=missing)
 
     def stream_content(self) -> dict[str, Any]:
-        """Return the content from which the random streams of this entry are derived, JSON only.
+        """Return the content from which the random streams of this entry are derived, as JSON types.
 
         The number of seeds, the label and the validation are excluded, so changing them does not change a seed.
         Default values are excluded too, so a new field in a later version does not change a stream.
@@ -84,7 +84,7 @@ class Requirements:
 
 
 Form = Literal['slab', 'wire', 'cluster', 'molecule']
-"""A structure with vacuum around it that a kind makes."""
+"""The shape of a structure that a kind makes with vacuum around it."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Parent:
     atoms
         The structure. If the formal charges are known, they are its initial charges.
     record
-        The parameters of this structure, JSON only.
+        The parameters of this structure, as JSON types.
     deformable
         Which cell vectors may be strained; by default, the periodic ones.
     repeatable
@@ -104,7 +104,7 @@ class Parent:
     charge_allowed
         Whether the settings allow formal charges that do not sum to zero.
     form
-        What the structure is if it has vacuum around it; None for a bulk structure, or if this is unknown.
+        Shape of the structure if it has vacuum around it; None if it is a bulk structure, or if the shape is unknown.
     """
 
     atoms: Atoms
@@ -139,11 +139,11 @@ class Generator(ABC):
         return None
 
     def period(self) -> int:
-        """Return the number of parents after which the sequence repeats, such as that of the compositions in a grid."""
+        """Return the number of parents after which the sequence repeats, such as the number of points of a grid."""
         return self.n_parents() or 1
 
     def n_parents_to_check(self) -> int:
-        """Return how many parents, from the first, must be drawn to find out whether the settings are possible."""
+        """Return how many of the first parents must be drawn to find out whether the settings are possible."""
         return self.period()
 
     def default_n_seeds(self) -> int:

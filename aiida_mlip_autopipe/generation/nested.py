@@ -115,10 +115,10 @@ class ComposedGenerator(Generator):
     def repeat_and_fill(
         self, cut: Atoms, rng: np.random.Generator, requirements: Requirements
     ) -> tuple[Atoms, dict[str, Any]]:
-        """Repeat a cut in its plane to the required width, let the inner kind fill its sites, and return both.
+        """Repeat a cut in its plane to the required width, and let the inner kind fill its sites.
 
-        The cut is repeated further if it is too small for the composition of the inner kind. The second item is the
-        record of the inner kind.
+        The cut is repeated further if it is too small for the composition of the inner kind. The filled structure is
+        returned with the record of the inner kind.
 
         Raises
         ------

@@ -37,7 +37,7 @@ class Rejections:
         self._add(violation.rule, 1, worst)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the report, JSON only."""
+        """Return the report as JSON types."""
         return {
             'requested': self.requested,
             'made': self.made,

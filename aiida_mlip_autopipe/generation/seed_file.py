@@ -22,7 +22,7 @@ def write_seeds(
     random_seed: int,
     cutoff_A: float,
     processes: int,
-    tell: Callable[[int], None] = lambda n_done: None,
+    on_progress: Callable[[int], None] = lambda n_done: None,
 ) -> dict[str, Any]:
     """Make the seeds of the entries, and write them one by one.
 
@@ -38,13 +38,13 @@ def write_seeds(
         Cutoff of the calculator in Å.
     processes
         Number of processes. The seeds do not depend on it.
-    tell
+    on_progress
         Called after each seed with the number of seeds that were made or discarded so far.
 
     Returns
     -------
     dict
-        The report of `Rejections`, JSON only.
+        The report of `Rejections`, as JSON types.
     """
     rejections = Rejections()
     with path.open('w', encoding='utf-8') as out:
@@ -52,7 +52,7 @@ def write_seeds(
             entries, random_seed=random_seed, cutoff_A=cutoff_A, processes=processes, rejections=rejections
         ):
             _write_seed(out, seed)
-            tell(rejections.requested)
+            on_progress(rejections.requested)
     return rejections.as_dict()
 
 

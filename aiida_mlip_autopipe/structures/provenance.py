@@ -107,7 +107,7 @@ class Provenance(Settings):
 
 
 def searchable(text: str) -> str:
-    """Return text for ASE's database. Text that reads as a number or a truth value is prefixed with an underscore."""
+    """Return text for ASE's database. Text that reads as a number or a Boolean is prefixed with an underscore."""
     from ase.db.core import str_represents
 
     return f'_{text}' if any(str_represents(text, target) for target in (bool, int, float)) else text

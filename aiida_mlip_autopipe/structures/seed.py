@@ -46,7 +46,7 @@ class Seed:
         The structure, with cell and positions in Å. It includes tags, initial magnetic moments, formal charges (as
         initial charges) and `FixAtoms`.
     record
-        How it was made, JSON only: ``kind``, the parameters, and ``parent``, which identifies the parent structure.
+        How it was made, as JSON types: ``kind``, the parameters, and ``parent``, which identifies the parent structure.
         It does not depend on the name of the campaign or on other seeds.
     place
         Its position in its entry, which is not part of its identity.

@@ -56,7 +56,7 @@ def count_connected_directions(atoms: Atoms, radii_A: np.ndarray, gap_A: float) 
 
     It is 3 for a bulk structure, 2 for a slab, 1 for a wire and 0 for clusters. It does not depend on the choice of the
     cell vectors, and the space between clusters need not contain an empty layer. A closed path through periodic images
-    gives a lattice vector; the directions are the rank of these vectors.
+    gives a lattice vector. The number of directions is the rank of these vectors.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def count_connected_directions(atoms: Atoms, radii_A: np.ndarray, gap_A: float) 
     radii_A
         Radius of each atom in Å, shape (n,).
     gap_A
-        Minimum distance between the surfaces of two atoms, in Å, that is a gap.
+        Minimum distance between the surfaces of two atoms, in Å, that counts as a gap.
     """
     from matscipy.neighbours import neighbour_list
     from scipy.sparse import coo_array

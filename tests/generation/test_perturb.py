@@ -58,7 +58,8 @@ def test_rattle_is_gaussian_with_the_standard_deviation_of_each_component():
 
 
 def test_a_rattle_temperature_gives_the_displacements_of_the_debye_model():
-    # Copper at 300 K with 343 K: B = 8 pi^2 <u^2> is 0.5-0.6 A^2 in experiments, so <u^2> is about 0.007 A^2.
+    # Copper at 300 K, with a Debye temperature of 343 K: B = 8 pi^2 <u^2> is 0.5-0.6 A^2 in experiments, so <u^2> is
+    # about 0.007 A^2.
     atoms = bulk('Cu', cubic=True) * (4, 4, 4)
     _, record = perturb(atoms, rattle_temperature_K=300, debye_temperature_K=343)
     assert record['rattle_A'] ** 2 == pytest.approx(0.0058, rel=0.05)

@@ -28,7 +28,7 @@ def test_fields_without_a_value_are_omitted(make_provenance):
 
 
 @pytest.mark.parametrize('text', ['2026', '1e5', 'nan', 'inf', 'True', '-3.5'])
-def test_text_that_reads_as_a_number_or_a_truth_value_gets_an_underscore(text):
+def test_text_that_reads_as_a_number_or_a_boolean_gets_an_underscore(text):
     assert searchable(text) == f'_{text}'
 
 

@@ -31,7 +31,7 @@ def test_an_additional_group_moves_hardly_any_other():
     assert sum(before[group] != after[group] for group in sizes) <= 2
 
 
-def test_every_fraction_gets_a_group_if_one_is_left_for_training():
+def test_every_set_gets_a_group_if_one_is_left_for_training():
     assigned = assign_groups({'a': 5, 'b': 5, 'c': 5}, valid_fraction=0.05, test_fraction=0.05, random_seed=0)
     assert sorted(assigned.values()) == ['test', 'train', 'valid']
     assigned = assign_groups({'a': 5, 'b': 5}, valid_fraction=0.05, test_fraction=0.05, random_seed=0)
@@ -39,6 +39,6 @@ def test_every_fraction_gets_a_group_if_one_is_left_for_training():
     assert assign_groups({'a': 5}, valid_fraction=0.5, test_fraction=0.4, random_seed=0) == {'a': 'train'}
 
 
-def test_a_fraction_of_zero_gets_no_group():
+def test_a_set_with_a_fraction_of_zero_gets_no_group():
     assigned = assign_groups({'a': 5, 'b': 5, 'c': 5}, valid_fraction=0, test_fraction=0, random_seed=0)
     assert set(assigned.values()) == {'train'}

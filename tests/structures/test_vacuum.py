@@ -51,7 +51,7 @@ def test_a_layer_between_centres_is_thicker_by_two_radii():
 # The matrices give other cell vectors of the same lattice.
 @pytest.mark.parametrize('vectors', [np.eye(3), [[1, 0, 1], [0, 1, 1], [1, 1, 1]], [[1, 2, 0], [0, 1, 0], [0, 3, 1]]])
 @pytest.mark.parametrize(('vacuum', 'expected'), [((), 3), ((2,), 2), ((1, 2), 1), ((0, 1, 2), 0)])
-def test_parts_are_connected_along_the_directions_without_vacuum(vectors, vacuum, expected):
+def test_atoms_are_connected_along_the_directions_without_vacuum(vectors, vacuum, expected):
     atoms = bulk('Cu', cubic=True) * (2, 1, 2)
     if vacuum:
         atoms.center(vacuum=6.0, axis=vacuum)

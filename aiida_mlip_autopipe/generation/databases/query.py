@@ -43,7 +43,7 @@ class QuerySettings(Settings):
         return self
 
     def as_record(self) -> dict[str, Any]:
-        """Return the query and its provider, JSON only, for the records of the structures."""
+        """Return the query and its provider as JSON types, for the records of the structures."""
         content = self.model_dump(mode='json', exclude_defaults=True, exclude={'max_structures'})
         return {'provider': self.provider, **content}
 

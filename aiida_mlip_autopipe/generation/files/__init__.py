@@ -1,1 +1,1 @@
-"""Structures from files: reading them, and refusing what the readers of ASE would guess or misread."""
+"""Read structures from files, and refuse files that the readers of ASE would misread."""

@@ -1,4 +1,4 @@
-"""What a CIF file leaves open: partial occupancies, unknown coordinates, and the setting of the space group."""
+"""Checks of CIF files: partial occupancies, unknown coordinates, and ambiguous settings of the space group."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 
 OCCUPANCY_TOLERANCE = 1e-3
-# Å; images of a site that are closer are one atom. With 0.333 for 1/3 they are up to 0.001 of the cell apart.
+# Å; images of a site that are closer than this are one atom. With 0.333 for 1/3, they are up to 0.001 of a cell vector
+# apart.
 SAME_SITE = 0.1
 COORDINATES = tuple(f'_atom_site_fract_{axis}' for axis in 'xyz')
 OPERATIONS = ('_space_group_symop_operation_xyz', '_space_group_symop.operation_xyz', '_symmetry_equiv_pos_as_xyz')
@@ -25,7 +26,7 @@ N_HALL_NUMBERS = 530
 
 
 def check_cif(path: Path, chosen: slice) -> None:
-    """Refuse structures of a file that are not determined, or which ASE would read in another setting.
+    """Refuse structures that the file does not fully define, or that ASE could read in the wrong setting.
 
     Parameters
     ----------
@@ -56,7 +57,9 @@ def _check_coordinates(block: Mapping[str, Any], labels: list[str], place: str) 
     for name in COORDINATES:
         for label, value in zip(labels, block.get(name) or [], strict=False):
             if not isinstance(value, int | float):
-                raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{place}: {name} of site {label} is {value!r}, no number')
+                raise AutopipeError(
+                    Code.STRUCTURE_UNUSABLE, f'{place}: {name} of site {label} is {value!r}, not a number'
+                )
 
 
 def _check_occupancies(block: Mapping[str, Any], labels: list[str], place: str) -> None:
@@ -72,8 +75,8 @@ def _check_occupancies(block: Mapping[str, Any], labels: list[str], place: str) 
     if partial:
         raise AutopipeError(
             Code.OCCUPANCY_PARTIAL,
-            f'{place}: sites are partially occupied ({", ".join(partial)}); write an ordered structure, such as one of '
-            "pymatgen's OrderDisorderedStructureTransformation, with occupancy 1 for each site",
+            f'{place}: sites are partially occupied ({", ".join(partial)}); write an ordered structure with occupancy '
+            "1 for each site, such as one from pymatgen's OrderDisorderedStructureTransformation",
         )
 
 
@@ -102,7 +105,7 @@ def _check_setting(block: Any, place: str) -> None:
 
 def _names(setting: Any) -> set[str]:
     short, _, full = setting.international.rpartition('=')
-    # spglib gives the short symbol of the standard axes to all settings.
+    # In spglib, all settings have the short symbol of the standard axes.
     return {_normal(symbol) for symbol in ([short, full] if setting.choice in STANDARD_CHOICES else [full])}
 
 
@@ -132,11 +135,11 @@ def _as_set(rotations: np.ndarray, translations: np.ndarray) -> set[bytes]:
 
 
 def merge_images(atoms: Atoms) -> Atoms:
-    """Return a structure in which images of a site that differ by rounded coordinates are one atom, the first."""
+    """Keep only the first of the images of a site that differ because its coordinates are rounded."""
     from matscipy.neighbours import neighbour_list
 
     i, j = neighbour_list('ij', positions=atoms.positions, cell=atoms.cell.array, pbc=atoms.pbc, cutoff=SAME_SITE)
-    again = sorted({int(b) for a, b in zip(i, j, strict=True) if a < b and atoms.numbers[a] == atoms.numbers[b]})
-    if again:
-        del atoms[again]
+    repeated = sorted({int(b) for a, b in zip(i, j, strict=True) if a < b and atoms.numbers[a] == atoms.numbers[b]})
+    if repeated:
+        del atoms[repeated]
     return atoms

@@ -1,4 +1,4 @@
-"""Elements of LAMMPS files, which may have only the numbers of atom types."""
+"""Elements of the atoms in LAMMPS files, which may contain only the numbers of atom types."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 
 LAMMPS_FORMATS = ('lammps-data', 'lammps-dump-text')
-# Maximum difference in u between a mass of a file and that of its element. Force fields round masses to 0.1 u.
+# Maximum difference in u between a mass in a file and the mass of its element. Force fields round masses to 0.1 u.
 MASS_TOLERANCE = 0.1
 _HEADER_BYTES = 20_000
 
 
 def is_lammps_data(path: Path) -> bool:
-    """Return whether a file is a LAMMPS data file, whatever its name is."""
+    """Return whether a file is a LAMMPS data file, whatever its name."""
     with path.open('rb') as file:
         header = file.read(_HEADER_BYTES)
     return bool(re.search(rb'^\s*\d+\s+atoms\b.*^[^#\n]*\bxlo\s+xhi\b', header, re.MULTILINE | re.DOTALL))
 
 
 def type_arguments(form: str, types: Sequence[str]) -> dict[str, Any]:
-    """Return the arguments with which ASE's reader takes the elements of the atom types."""
+    """Return the arguments that pass the elements of the atom types to ASE's reader."""
     if not types:
         return {}
     if form == 'lammps-data':
@@ -59,21 +59,21 @@ def check_lammps(path: Path, form: str, atoms: Atoms) -> None:
         n_types = int(atoms.arrays['type'].max())
         raise AutopipeError(
             Code.ELEMENTS_MISSING,
-            f'{path}: the {n_types} atom types have no elements and no Masses; set lammps_types, such as '
+            f'{path}: the {n_types} atom types have neither elements nor masses; set lammps_types, such as '
             'lammps_types: [Cu, Au]',
         )
     differences = np.abs(atoms.get_masses() - atomic_masses[atoms.numbers])
     if differences.max() > MASS_TOLERANCE:
-        mass, kind = atoms.get_masses()[differences.argmax()], atoms.arrays['type'][differences.argmax()]
+        mass, number = atoms.get_masses()[differences.argmax()], atoms.arrays['type'][differences.argmax()]
         raise AutopipeError(
             Code.ELEMENTS_MISSING,
-            f'{path}: the mass {mass:g} of atom type {kind} is not that of an element; set lammps_types, such as '
+            f'{path}: the mass {mass:g} of atom type {number} is not that of an element; set lammps_types, such as '
             'lammps_types: [Cu, Au]',
         )
 
 
 def _columns(path: Path) -> tuple[int, list[str]]:
-    """Return the number and the columns of the first line with the names of columns."""
+    """Return the number of the first line that names the columns, and the columns."""
     with path.open(encoding='utf-8', errors='replace') as file:
         for number, line in enumerate(file, 1):
             if line.startswith('ITEM: ATOMS'):

@@ -1,4 +1,4 @@
-"""Reading of structure files of any format that ASE supports."""
+"""Read structure files in any format that ASE supports."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def read_structures(path: Path, frames: str = ':', types: Sequence[str] = ()) ->
     Raises
     ------
     AutopipeError
-        If the file cannot be read, does not determine the structures, or has a structure that cannot be explored.
+        If the file cannot be read, does not fully define the structures, or has a structure that cannot be explored.
     """
     from ase.io import read
 
@@ -54,7 +54,7 @@ def read_structures(path: Path, frames: str = ':', types: Sequence[str] = ()) ->
             listed = f'lammps_types has {len(types)} elements'
             raise AutopipeError(Code.ELEMENTS_MISSING, f'{path}: {listed}, but the file has more atom types') from error
         if isinstance(error, AssertionError) and frames != ':':
-            found = []  # the readers of formats with one structure
+            found = []  # readers of formats with a single structure raise it
         else:
             reason = ' '.join(str(error).split()) or type(error).__name__
             raise AutopipeError(
@@ -72,7 +72,7 @@ def read_structures(path: Path, frames: str = ':', types: Sequence[str] = ()) ->
 
 
 def _format(path: Path) -> str:
-    """Return the name of the format of a file in ASE."""
+    """Return ASE's name for the format of a file."""
     from ase.io.formats import UnknownFileTypeError, filetype
 
     try:
@@ -91,7 +91,7 @@ def _as_slice(index: str) -> slice:
 
 
 def _check_text(path: Path, form: str, index: str) -> None:
-    """Refuse a file that the reader refused, with the line that is wrong, if it is found."""
+    """Report what is wrong in a file that ASE could not read, if the checks of its format find it."""
     if form in ('xyz', 'extxyz'):
         check_xyz(path)
     if form == 'cif':
@@ -107,7 +107,8 @@ def _clean(atoms: Atoms, name: str) -> Atoms:
         raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} has positions or cell vectors that are not finite')
     if partial := _partial_sites(atoms):
         raise AutopipeError(
-            Code.OCCUPANCY_PARTIAL, f'{name} has partially occupied sites: {partial}; put an atom on each site or none'
+            Code.OCCUPANCY_PARTIAL,
+            f'{name} has partially occupied sites: {partial}; put one atom on each site or leave it empty',
         )
     try:
         fixed_mask(atoms)
@@ -137,7 +138,7 @@ def _partial_sites(atoms: Atoms) -> str:
         sites = {str(site): occupancies for site, occupancies in given.items() if isinstance(occupancies, dict)}
     for name in ('occupancy', 'occupancies'):
         if atoms.has(name):
-            # Programs for molecular dynamics write 0 for all atoms of PDB files.
+            # Molecular dynamics programs write 0 for all atoms in PDB files.
             values = [(site, float(value)) for site, value in enumerate(atoms.arrays[name]) if value]
             sites |= {str(site): {atoms.symbols[site]: value} for site, value in values}
     return ', '.join(
@@ -148,7 +149,7 @@ def _partial_sites(atoms: Atoms) -> str:
 
 
 def _move_from_far_faces(atoms: Atoms, pbc: np.ndarray) -> np.ndarray:
-    """Return the positions. Atoms that rounding in a reader has put on a far face of the cell are on the near face."""
+    """Return the positions, with atoms that rounding in a reader has put on a far face of the cell on the near face."""
     if not pbc.any():
         return np.asarray(atoms.positions)
     fractions = atoms.positions @ np.linalg.inv(complete_cell(atoms))

@@ -20,7 +20,7 @@ def check_xyz(path: Path) -> None:
     Raises
     ------
     AutopipeError
-        If a line has no element, no number where there must be one, or another number of columns than its frame.
+        If a line has no element, has text instead of a number, or has fewer columns than its frame declares.
     """
     lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
     start, frame = 0, 0
@@ -47,8 +47,8 @@ def _columns(comment: str, place: str) -> list[tuple[str, str]]:
     given = (found[1] if found else DEFAULT_COLUMNS).split(':')
     try:
         columns = [
-            (name, kind)
-            for name, kind, count in zip(given[::3], given[1::3], given[2::3], strict=True)
+            (name, value_type)
+            for name, value_type, count in zip(given[::3], given[1::3], given[2::3], strict=True)
             for _ in range(int(count))
         ]
     except ValueError:
@@ -68,12 +68,12 @@ def _check_row(row: list[str], columns: list[tuple[str, str]], place: str) -> No
     # The rows of plain XYZ files may have more columns, which readers ignore.
     if len(row) < len(columns):
         raise AutopipeError(Code.FILE_UNREADABLE, f'{place}: there are {len(row)} columns instead of {len(columns)}')
-    for value, (name, kind) in zip(row, columns, strict=False):
+    for value, (name, value_type) in zip(row, columns, strict=False):
         if name == 'species' and value.capitalize() not in atomic_numbers and not value.isdigit():
             nearest = _element_of(value)
-            hint = f'; replace it by {nearest}' if nearest else ''
+            hint = f'; replace it with {nearest}' if nearest else ''
             raise AutopipeError(Code.ELEMENT_UNKNOWN, f'{place}: {value!r} is not the symbol of an element{hint}')
-        if kind in 'RI':
+        if value_type in 'RI':
             try:
                 float(value)
             except ValueError:

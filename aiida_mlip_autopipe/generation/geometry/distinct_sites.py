@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.generation.geometry.voids import find_voids
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 SYMMETRY_TOLERANCE = 0.01  # Å
-ARROW_TOLERANCE = 0.05  # Å; arrows that differ by less are the same
+ARROW_TOLERANCE = 0.05  # Å; arrows (a point and a vector from it) that differ by less are the same
 # Maximum distance between neighbours, divided by the shortest distance between atoms of the two elements.
 NEIGHBOUR_FACTOR = 1.15
 
@@ -69,7 +69,7 @@ class SymmetrySites:
         return [np.array([start, start + vector]) for start, vector in self._distinct(candidates)]
 
     def _distinct(self, candidates: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return the arrows that no symmetry operation or reversal maps onto an earlier one."""
+        """Return the arrows (a point and a vector) that no symmetry operation or reversal maps onto an earlier one."""
         rotations, translations, _ = self._operations
         cell = self.atoms.cell.array
         inverse = np.linalg.inv(cell)

@@ -1,8 +1,8 @@
-"""Molecules on slabs: the atom by which a molecule binds, its orientation, and its position above a site.
+"""Molecules on slabs: the atom through which a molecule binds, its orientation, and its position above a site.
 
-A molecule binds by its lone pair (O, N, S, P and Cl), by the open shell of a radical, or, as CO does, by carbon.
-Molecules that bind by several atoms or by a bond, or in a way that is not established, such as C2H4, NO2 and HF, are
-not listed.
+A molecule binds through its lone pair (O, N, S, P and Cl), through the open shell of a radical, or, as CO does, through
+carbon. Molecules that bind through several atoms or through a bond, or in a way that is not established, such as C2H4,
+NO2 and HF, are not listed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.generation.geometry.adsorption_sites import Site
 
-MOLECULE_FACTOR = 1.6  # minimum distance of atoms of two molecules, in sums of their covalent radii
+MOLECULE_FACTOR = 1.6  # minimum distance between atoms of two molecules, in sums of their covalent radii
 # The element that binds. Of several atoms of this element, the one with the fewest neighbours binds.
 BINDING_ELEMENTS = {
     'C': ('CO CN CS CH CH2_s1A1d CH2_s3B1d CH3 CCH C2H3 C2H5 C3H7 C3H9C HCO CH3CO H2COH'),
@@ -30,7 +30,7 @@ BOND_FACTOR = 1.25  # maximum length of a bond, in sums of covalent radii
 
 
 def binding_atom(name: str, molecule: Atoms) -> int | None:
-    """Return the index of the atom by which a molecule of the G2 collection binds, or None if it has no such atom."""
+    """Return the index of the atom through which a molecule of the G2 collection binds, or None if it is not listed."""
     element = next((symbol for symbol, names in BINDING_ELEMENTS.items() if name in names.split()), None)
     if element is None:
         return None
@@ -93,7 +93,7 @@ def rotate(molecule: Atoms, orientation: str, rng: np.random.Generator) -> Atoms
 
 
 def lower_onto(molecule: Atoms, anchor: int | None, slab: Atoms, site: Site, factor: float) -> None:
-    """Move an atom of the molecule, by default the lowest, above the site, and lower it until it touches the slab."""
+    """Move an atom of the molecule, by default the lowest, above the site, and lower the molecule onto the slab."""
     from ase.data import covalent_radii
 
     lowest = molecule.positions[int(molecule.positions[:, 2].argmin())]

@@ -133,7 +133,7 @@ def slab_to_atoms(slab: object, charges: dict[str, float], vacuum_A: float) -> A
     cell = cellpar_to_cell([*found.cell.lengths()[:2], found.cell.lengths()[2], 90, 90, found.cell.angles()[2]])
     atoms = Atoms(found.symbols, scaled_positions=fractions, cell=cell, pbc=True)
     set_vacuum(atoms, vacuum_A)
-    minimize_plane(atoms)
+    shorten_plane_vectors(atoms)
     anchor_in_plane(atoms)
     if charges:
         atoms.set_initial_charges([charges[symbol] for symbol in atoms.get_chemical_symbols()])
@@ -157,7 +157,7 @@ def anchor_in_plane(atoms: Atoms) -> None:
     atoms.set_scaled_positions(min(tables, key=lambda table: table[0])[1])
 
 
-def minimize_plane(atoms: Atoms) -> None:
+def shorten_plane_vectors(atoms: Atoms) -> None:
     """Make the first two cell vectors the shortest in their plane (Gauss reduction), with the first along x."""
     first, second, third = atoms.cell.array
     while True:

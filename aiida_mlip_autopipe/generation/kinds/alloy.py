@@ -109,8 +109,8 @@ class AlloySettings(GeneratorSettings):
                 assign_roles(self.arrangement, self.composition)
             except AutopipeError as error:
                 raise fault(error.code, str(error)) from None
-        if self.c_over_a and self.sites != 'hcp':
-            raise fault(Code.VALUES_EXCLUDE, f'c_over_a applies to the hcp lattice, not to {self.sites}')
+        if self.c_over_a and self.chosen_lattice != 'hcp':
+            raise fault(Code.VALUES_EXCLUDE, f'c_over_a applies to the hcp lattice, not to {self.chosen_lattice}')
         return self
 
     @property
@@ -119,8 +119,8 @@ class AlloySettings(GeneratorSettings):
         return self.arrangement in ORDERS
 
     @property
-    def sites(self) -> Lattice:
-        """The lattice."""
+    def chosen_lattice(self) -> Lattice:
+        """The lattice, or its default."""
         return ORDERS[self.arrangement].lattice if self.is_ordered else self.lattice or 'fcc'
 
     def elements(self) -> frozenset[str]:
@@ -177,7 +177,7 @@ class AlloyGenerator(Generator):
         if not settings.is_ordered:
             counts = nearest_counts(self.compositions[point], len(atoms))
             if settings.arrangement == 'sqs' and len(counts) > 1:
-                unit = unit_cell(settings.sites, float(record['a_A']), float(record['c_over_a']))  # type: ignore[arg-type]
+                unit = unit_cell(settings.chosen_lattice, float(record['a_A']), float(record['c_over_a']))  # type: ignore[arg-type]
                 atoms, record['short_range_order'] = find_sqs(unit, counts, repeats, settings.sqs, rng)
             else:
                 _arrange(atoms, counts, rng)
@@ -227,11 +227,11 @@ class AlloyGenerator(Generator):
     def _unit(self, composition: dict[str, float]) -> tuple[Atoms, float, float]:
         """Return the unit cell (ordered or with placeholders), a and c/a."""
         settings = self.settings
-        a_A, c_over_a = vegard_lattice(composition, settings.sites)
+        a_A, c_over_a = vegard_lattice(composition, settings.chosen_lattice)
         a_A, c_over_a = settings.a_A or a_A, settings.c_over_a or c_over_a
         if settings.is_ordered:
             return ordered_cell(settings.arrangement, composition, a_A, c_over_a), a_A, c_over_a
-        cell = unit_cell(settings.sites, a_A, c_over_a)
+        cell = unit_cell(settings.chosen_lattice, a_A, c_over_a)
         cell.set_chemical_symbols([max(composition, key=lambda symbol: composition[symbol])] * len(cell))
         return cell, a_A, c_over_a
 
@@ -254,10 +254,10 @@ class AlloyGenerator(Generator):
         if not settings.is_ordered:
             check_composition(composition, len(cell) * int(np.prod(repeats)), tolerance)
         record: dict[str, object] = {
-            'lattice': settings.sites,
+            'lattice': settings.chosen_lattice,
             'arrangement': settings.arrangement,
             'a_A': a_A,
-            'c_over_a': c_over_a if settings.sites == 'hcp' else 1.0,
+            'c_over_a': c_over_a if settings.chosen_lattice == 'hcp' else 1.0,
             'supercell': list(repeats),
         }
         return cell.repeat(repeats), repeats, record

@@ -201,8 +201,8 @@ class DefectGenerator(ComposedGenerator):
             present = _charge_of_elements(atoms)
             for site in sites:
                 sign = -1 if old[site] < 0 else 1
-                here = present.get(symbol, 0.0)
-                old[site] = self._state(symbol, sign, here if here * sign > 0 else 0.0)
+                charge = present.get(symbol, 0.0)
+                old[site] = self._state(symbol, sign, charge if charge * sign > 0 else 0.0)
             atoms.set_initial_charges(old)
         atoms.symbols[sites] = symbol
 
@@ -212,10 +212,10 @@ class DefectGenerator(ComposedGenerator):
             added.set_initial_charges([self._state(symbol, 1, charges.get(symbol, 0.0)) for symbol in symbols])
         atoms += added
 
-    def _state(self, symbol: str, sign: int, here: float) -> float:
+    def _state(self, symbol: str, sign: int, present: float) -> float:
         """Return the charge of an added atom: from the settings, from atoms of its element, or a common state."""
-        if symbol in self.settings.oxidation_states or here:
-            return self.settings.oxidation_states.get(symbol, here)
+        if symbol in self.settings.oxidation_states or present:
+            return self.settings.oxidation_states.get(symbol, present)
         states = known_states(symbol, sign, common=True) or known_states(symbol, -sign, common=True)
         return states[0] if states else 0
 

@@ -84,14 +84,14 @@ def test_only_the_structures_that_are_read_must_be_ordered(cif, tmp_path):
 
 def test_occupancies_in_other_formats_are_refused(cif, tmp_path):
     path = cif('F m -3 m', 225, 'Na1 Na 0 0 0 0.6', 'K1 K 0 0 0 0.4', occupancies=True)
-    write(tmp_path / 'site.traj', read(path))  # as ASE keeps them
+    write(tmp_path / 'site.traj', read(path))  # with the occupancies in `info`, where ASE stores them
     with refused(Code.OCCUPANCY_PARTIAL, 'structure 0', 'site.traj', 'Na 0.6', 'K 0.4'):
         read_structures(tmp_path / 'site.traj')
     row = 'HETATM    {}  CU  CU      1       0.000   0.000   {:.3f}  {}  0.00          CU\n'
     half = text_file(tmp_path, 'half.pdb', row.format(1, 0, '1.00') + row.format(2, 2.5, '0.50') + 'END\n')
     with refused(Code.OCCUPANCY_PARTIAL, 'half.pdb', 'site 1', 'Cu 0.5'):
         read_structures(half)
-    # Programs for molecular dynamics leave the column at zero.
+    # Molecular dynamics programs leave the column at zero.
     none = text_file(tmp_path, 'none.pdb', row.format(1, 0, '0.00') + row.format(2, 2.5, '0.00') + 'END\n')
     assert len(read_structures(none)[0]) == 2
 
@@ -102,7 +102,7 @@ def test_occupancies_in_other_formats_are_refused(cif, tmp_path):
 @pytest.mark.parametrize(
     ('symbol', 'number', 'cell'),
     [
-        ('P 1 21/n 1', 14, {'b': 6.3, 'c': 7.1, 'beta': 95}),  # other axes than P21/c
+        ('P 1 21/n 1', 14, {'b': 6.3, 'c': 7.1, 'beta': 95}),  # axes other than those of P21/c
         ('P 21/n', 14, {'b': 6.3, 'c': 7.1, 'beta': 95}),
         ('F d -3 m', 227, {}),  # two origins
         (None, 227, {}),
@@ -110,7 +110,7 @@ def test_occupancies_in_other_formats_are_refused(cif, tmp_path):
         ('P b n m', 62, {'b': 6.3, 'c': 7.1}),
     ],
 )
-def test_a_setting_that_the_file_leaves_open_is_refused(cif, symbol, number, cell):
+def test_an_ambiguous_setting_is_refused(cif, symbol, number, cell):
     path = cif(symbol, number, 'Si1 Si 0.125 0.125 0.125', **cell)
     with refused(Code.SETTING_AMBIGUOUS, str(path), 'crystal', symbol or str(number)):
         read_structures(path)
@@ -156,7 +156,7 @@ def test_images_of_a_site_that_differ_by_rounding_are_one_atom(cif, third):
     assert atoms.get_distance(0, 1, mic=True) == pytest.approx(3.197, abs=0.01)
 
 
-def test_rounded_cells_of_other_compounds_have_the_right_composition(tmp_path):
+def test_compounds_with_rounded_coordinates_have_the_right_composition(tmp_path):
     # Alpha-quartz and corundum, as pymatgen writes them, with three digits.
     structures = {
         'quartz': Structure.from_spacegroup(
@@ -211,7 +211,7 @@ Atoms # atomic
 """
 
 
-def test_types_without_elements_are_refused(tmp_path):
+def test_atom_types_without_elements_are_refused(tmp_path):
     with refused(Code.ELEMENTS_MISSING, 'own.dump', 'line 9', 'lammps_types'):
         read_structures(text_file(tmp_path, 'own.dump', DUMP.format('', '', '', '', '')))
     for name in ('own.lammps-data', 'own.data'):
@@ -240,7 +240,7 @@ def test_elements_in_a_lammps_file_are_used(tmp_path, name, text):
 @pytest.mark.parametrize(
     ('name', 'text'), [('own.dump', DUMP.format('', '', '', '', '')), ('own.data', DATA.format(''))]
 )
-def test_the_elements_of_types_can_be_given(generate, tmp_path, name, text):
+def test_the_elements_of_atom_types_can_be_set(generate, tmp_path, name, text):
     entry = {'kind': 'structures', 'files': [str(text_file(tmp_path, name, text))]}
     (seed,) = generate({**entry, 'lammps_types': ['Cu', 'Au']}).seeds
     assert str(seed.atoms.symbols) == 'CuAuCuAu'
@@ -280,7 +280,7 @@ def test_columns_without_element_or_position_are_refused(tmp_path, properties):
         read_structures(path)
 
 
-def test_other_columns_and_plain_files_are_read(tmp_path):
+def test_additional_columns_are_ignored_and_plain_xyz_files_are_read(tmp_path):
     extra = f'1\n{LATTICE} {SPECIES}:forces:R:3:kept:L:1\nCu 1 2 3 0 0 0 T\n'
     assert read_structures(text_file(tmp_path, 'own.xyz', extra))[0].positions.tolist() == [[1, 2, 3]]
     assert str(read_structures(text_file(tmp_path, 'own.xyz', '1\nwater\nO 0 0 0\n'))[0].symbols) == 'O'

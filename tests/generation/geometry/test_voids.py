@@ -38,8 +38,8 @@ def test_voids_are_local_maxima_of_the_distance_to_all_atoms_and_have_the_symmet
         assert (radii[1:] < radii[0]).all()
     found = spglib.get_symmetry((quartz.cell.array, quartz.get_scaled_positions(), quartz.numbers))
     fractions = voids @ np.linalg.inv(quartz.cell.array)
-    for turn, shift in zip(found['rotations'], found['translations'], strict=True):
-        images = (fractions @ turn.T + shift) @ quartz.cell.array
+    for rotation, shift in zip(found['rotations'], found['translations'], strict=True):
+        images = (fractions @ rotation.T + shift) @ quartz.cell.array
         assert get_distances(images, voids, quartz.cell, True)[1].min(axis=1).max() < 1e-3
     assert len(voids) == 9  # three on a twofold axis, six elsewhere
 

@@ -132,7 +132,7 @@ def test_random_orientations_are_uniform_and_do_not_change_the_shape_of_the_mole
 
 
 @pytest.mark.parametrize(('coverage', 'n_top', 'number'), [(0.25, 36, 9), (0.2, 25, 5), (0.33, 36, 12)])
-def test_the_coverage_is_the_requested_one(generate, coverage, n_top, number):
+def test_a_slab_has_the_requested_coverage(generate, coverage, n_top, number):
     # The smallest slab for this cutoff has 5 x 5 surface atoms, which can have 0.2, but neither 0.25 nor 1/3.
     entry = adsorption(molecules=['H'], coverage=coverage, n_seeds=3)
     for seed in generate(entry, cutoff_A=5.0).seeds:
@@ -161,7 +161,7 @@ def test_the_site_of_every_molecule_is_recorded(generate, side):
             assert np.sum(distances < distances.min() + 1e-3) == {'ontop': 1, 'bridge': 2, 'hollow': 3}[name]
 
 
-# The element by which each molecule of ASE's G2 collection binds, for those that bind by one known atom.
+# The element through which each molecule of ASE's G2 collection binds, for those that bind through one known atom.
 BINDS_BY = {
     'C': 'CO CN CS CH CH2_s1A1d CH2_s3B1d CH3 CCH C2H3 C2H5 C3H7 C3H9C HCO CH3CO H2COH',
     'N': 'NO N2O NH NH2 NH3 N2H4 ClNO HCN CH3CN CF3CN H2CCHCN H3CNH2 CH3CH2NH2 C2H6NH C3H9N CH2NHCH2 C5H5N',
@@ -177,7 +177,7 @@ BEND_DOWN = {'CH3', 'C2H5', 'C3H7', 'C3H9C', 'CH3CH2OCH3'}
 
 
 @pytest.mark.parametrize('symbol', BINDS_BY)
-def test_upright_molecules_bind_by_the_right_atom(generate, symbol):
+def test_upright_molecules_bind_through_the_right_atom(generate, symbol):
     names = BINDS_BY[symbol].split()
     slab = {'kind': 'surface', 'of': {'kind': 'alloy', 'composition': {'Pt': 1.0}}, 'n_layers': 2,
             'miller_indices': [[1, 1, 1]]}  # fmt: skip

@@ -22,8 +22,8 @@ def spacegroup(atoms) -> int:
     return int(spglib.get_symmetry_dataset(cell, symprec=1e-2).number)
 
 
-# A formula and the AFLOW label and space group of a structure type that must be found. The mark is because the library
-# takes seconds to load.
+# A formula, and the AFLOW label and space group of a structure type that must be found. The test is marked because the
+# library takes seconds to load.
 @pytest.mark.physics
 @pytest.mark.parametrize(
     ('formula', 'label', 'number'),

@@ -53,8 +53,8 @@ def coincidence_index(atoms, split: float = 0.5) -> int:
 
     H. Grimmer, Acta Cryst. A 32, 783 (1976).
     """
-    turn = cube_axes(atoms, 0, split) @ cube_axes(atoms, split, 1).T
-    return next(n for n in range(1, 100) if np.abs(n * turn - np.round(n * turn)).max() < 1e-4)
+    rotation = cube_axes(atoms, 0, split) @ cube_axes(atoms, split, 1).T
+    return next(n for n in range(1, 100) if np.abs(n * rotation - np.round(n * rotation)).max() < 1e-4)
 
 
 # Σ and disorientation angles from H. Grimmer, W. Bollmann, D. H. Warrington, Acta Cryst. A 30, 197 (1974).
@@ -123,8 +123,8 @@ def test_the_rotation_and_coincidence_of_hexagonal_grains_are_those_of_sigma(gen
         axis /= np.linalg.norm(axis)
         assert np.abs(other @ axis).max() < 1e-6  # the c axes of both grains are parallel
         assert abs(axis[2]) == pytest.approx(1 if character == 'twist' else 0, abs=1e-6)
-        turned = np.degrees(np.arccos(np.clip(other @ one[0] / A_TI**2, -1, 1))).min()
-        assert min(turned, 60 - turned) == pytest.approx(angle, abs=0.01)
+        rotated = np.degrees(np.arccos(np.clip(other @ one[0] / A_TI**2, -1, 1))).min()
+        assert min(rotated, 60 - rotated) == pytest.approx(angle, abs=0.01)
         assert seed.atoms.get_volume() / len(seed.atoms) == pytest.approx(volume)
         # The length of the shortest vector that both lattices share is the square root of Σ.
         steps = np.array([[m, n] for m, n in product(range(-6, 7), repeat=2) if m or n])
@@ -187,7 +187,7 @@ def test_each_seed_has_a_different_rigid_shift(generate):
     assert all(0 <= part < 1 for seed in seeds for part in seed.record['shift'])
 
 
-def test_grain_boundaries_have_the_composition_of_a_solid_solution_and_the_neutrality_of_a_salt(generate):
+def test_grain_boundaries_of_a_solid_solution_have_its_composition_and_those_of_a_salt_are_neutral(generate):
     alloy = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Ni': 0.5}}
     seeds = generate(grain_boundary(alloy, sigmas=[5], characters=['twist'], n_seeds=2)).seeds
     assert all(np.mean(seed.atoms.symbols == 'Cu') == pytest.approx(0.5, abs=0.02) for seed in seeds)

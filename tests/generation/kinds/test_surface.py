@@ -39,7 +39,7 @@ def test_all_distinct_planes_are_cut(generate):
 
 
 def plane_orbits(crystal, reach: int) -> list[set[tuple[int, ...]]]:
-    """Return sets of Miller indices that are equivalent by symmetry of the crystal (spglib) or by opposite faces."""
+    """Return sets of Miller indices that are equivalent by the symmetry of the crystal (spglib) or opposite."""
     rotations = spglib.get_symmetry((crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers))['rotations']
     left = {plane for plane in product(range(-reach, reach + 1), repeat=3) if gcd(*plane) == 1}
     orbits = []
@@ -63,8 +63,8 @@ def count_cuts(crystal, plane, gap_A: float) -> int:
         count += 1
         images = np.array([
             sign * left[0] + shift @ plane
-            for turn, shift in zip(found['rotations'], found['translations'], strict=True)
-            for sign in (1, -1) if np.array_equal(plane @ turn, sign * plane)
+            for rotation, shift in zip(found['rotations'], found['translations'], strict=True)
+            for sign in (1, -1) if np.array_equal(plane @ rotation, sign * plane)
         ])  # fmt: skip
         left = left[np.abs((left[:, None] - images + 0.5) % 1 - 0.5).min(axis=1) * spacing > 0.01]
     return count
