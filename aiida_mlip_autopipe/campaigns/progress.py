@@ -6,14 +6,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from aiida import orm
-from aiida.common import timezone
+from aiida.common import LinkType, timezone
 from aiida.engine import ProcessState
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.seed import SeedData
+from aiida_mlip_autopipe.generation import describe_losses, merge_reports
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain
 from aiida_mlip_autopipe.workflows.graph import list_campaigns
 from aiida_mlip_autopipe.workflows.paused import ENDED, PausedJob, find_paused
@@ -76,7 +78,7 @@ class Progress:
     paused
         Paused jobs, which wait for the user.
     warnings
-        Warnings about the selection, where it differs from the request.
+        Which seeds are missing and why, what entries leave out, and where the selection differs from the request.
     failure
         Why the campaign failed; None if it did not.
     """
@@ -107,6 +109,11 @@ def read_progress(campaign: orm.WorkChainNode) -> Progress:
     n_ended = sum(exploration.ended for exploration in explorations)
     n_succeeded = sum(exploration.succeeded for exploration in explorations)
     rate = _rate_per_hour(explorations)
+    generated = _generation_reports(campaign)
+    # Seeds that were discarded, such as duplicates, are not waiting.
+    n_distinct = len({seed_id for report in generated for seed_id in report['seed_ids']})
+    n_discarded = sum(report['requested'] for report in generated) - n_distinct
+    n_waiting = max(n_seeds - n_discarded - len(explorations), 0)
     return Progress(
         pk=campaign.pk,
         uuid=campaign.uuid,
@@ -118,17 +125,26 @@ def read_progress(campaign: orm.WorkChainNode) -> Progress:
         n_succeeded=n_succeeded,
         n_failed=n_ended - n_succeeded,
         n_running=len(explorations) - n_ended,
-        # In later stages, seeds without an exploration are not waiting: they were left out, for example as duplicates.
-        n_waiting=max(n_seeds - len(explorations), 0) if stage in ('generation', 'exploration') else 0,
+        n_waiting=n_waiting if stage in ('generation', 'exploration') else 0,
         rate_per_hour=rate,
-        remaining_s=None if rate is None else (n_seeds - n_ended) / rate * 3600,
+        remaining_s=None if rate is None else (n_waiting + len(explorations) - n_ended) / rate * 3600,
         # The descriptors and the selection may have jobs, too.
         paused=tuple(
             find_paused([campaign.pk, *(node.pk for node in campaign.called if isinstance(node, orm.WorkChainNode))])
         ),
-        warnings=tuple(campaign.outputs.selection_report['warnings']) if 'selection_report' in campaign.outputs else (),
+        warnings=tuple(describe_losses(merge_reports(generated)) + _selection_warnings(campaign)),
         failure=_failure(campaign),
     )
+
+
+def _generation_reports(campaign: orm.WorkChainNode) -> list[dict[str, Any]]:
+    """Return the reports of the seeds that are generated so far."""
+    outputs = campaign.base.links.get_outgoing(link_type=LinkType.RETURN).all()
+    return [link.node.get_dict() for link in outputs if link.link_label.startswith('generation_reports__')]
+
+
+def _selection_warnings(campaign: orm.WorkChainNode) -> list[str]:
+    return list(campaign.outputs.selection_report['warnings']) if 'selection_report' in campaign.outputs else []
 
 
 def list_progress() -> list[Progress]:

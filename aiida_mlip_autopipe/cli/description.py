@@ -28,6 +28,8 @@ def describe_config(config: CampaignConfig) -> Table:
     for number, entry in enumerate(summary.entries):
         example = f', such as {entry.example}' if entry.example else ''
         table.add_row('' if number else 'seeds', Text(f'{entry.n_seeds} of kind {entry.kind}{example}'))
+    for warning in summary.warnings:
+        table.add_row('', Text(warning, style='yellow'))
     table.add_row('calculator', Text(', '.join(filter(None, (summary.calculator, summary.model)))))
     table.add_row('exploration', Text(_describe_exploration(config.exploration)))
     selection = Text(f'{summary.n_structures} of at most {summary.n_frames} frames by {summary.sampler}')

@@ -86,13 +86,11 @@ def _write_seeds(config: CampaignConfig, output: Path, processes: int) -> dict[s
 def _print_report(report: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from aiida_mlip_autopipe.cli.console import console, counted
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.generation import describe_losses
 
-    duplicates, skipped = report['duplicates'], report['skipped']
-    omitted = [f'{counted(duplicates, "duplicate")} discarded'] if duplicates else []
-    omitted += [f'{skipped} skipped'] if skipped else []
-    if omitted:
-        console.print(f'{counted(report["requested"], "seed")} requested: {", ".join(omitted)}', style='yellow')
+    for line in describe_losses(report):
+        console.print(line, style='yellow', markup=False)
     if report['rules']:
         table = Table('rule', 'redrawn', 'worst example', box=None, padding=(0, 2, 0, 0))
         for rule, entry in report['rules'].items():

@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, Fault
 from aiida_mlip_autopipe.descriptors.describe import required_descriptors
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError, CalculatorSettings
-from aiida_mlip_autopipe.generation import GeneratorSettings, check_entry
+from aiida_mlip_autopipe.generation import Fingerprints, GeneratorSettings, Rejections, check_entry, describe_losses
 from aiida_mlip_autopipe.sampling.pool.reference_dataset import check_reference_file
 from aiida_mlip_autopipe.structures.seed import Seed
 
@@ -49,23 +49,40 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
     )
 
 
-def check_seeds(config: CampaignConfig) -> list[Seed | None]:
-    """Return the first seed of each entry, so that impossible entries are refused before the campaign runs.
+def check_seeds(config: CampaignConfig) -> tuple[list[Seed | None], list[str]]:
+    """Make the seeds of the check, so that impossible entries are refused before the campaign runs.
 
     The largest cutoff of the calculators of all codes determines the size of the seeds.
+
+    Returns
+    -------
+    list
+        The first seed of each entry, or None if the check discards all seeds that it makes.
+    list
+        One sentence for each entry of which seeds were discarded, and one for all that an entry leaves out.
 
     Raises
     ------
     AutopipeError
         If a seed cannot be generated; the message contains the place of the entry in the config.
     """
-    seeds = []
+    seeds, rejections, fingerprints = [], Rejections(), Fingerprints()
     for number, entry in enumerate(config.generation):
         try:
-            seeds.append(check_entry(entry, random_seed=config.random_seed, cutoff_A=config.cutoff_A))
+            seed = check_entry(
+                entry,
+                random_seed=config.random_seed,
+                cutoff_A=config.cutoff_A,
+                number=number,
+                rejections=rejections,
+                fingerprints=fingerprints,
+            )
         except AutopipeError as error:
+            if error.code == Code.SEEDS_MISSING:
+                raise  # its message has the place
             raise AutopipeError(error.code, f'generation[{number}]: {error}') from error
-    return seeds
+        seeds.append(seed)
+    return seeds, describe_losses(rejections.as_dict(), of='checked seeds')
 
 
 def _calculators(sections: Mapping[str, Any]) -> Iterator[tuple[str, CalculatorSettings]]:

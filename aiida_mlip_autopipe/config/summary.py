@@ -51,6 +51,8 @@ class ConfigSummary:
         Whether ``n_structures`` exceeds ``n_frames``.
     database
         The file of the dataset.
+    warnings
+        Which seeds the check discarded, and what the entries leave out.
     """
 
     name: str
@@ -63,6 +65,7 @@ class ConfigSummary:
     coverage_score: float | None
     has_too_few_frames: bool
     database: Path
+    warnings: tuple[str, ...]
 
 
 def summarise_config(config: CampaignConfig) -> ConfigSummary:
@@ -73,12 +76,13 @@ def summarise_config(config: CampaignConfig) -> ConfigSummary:
     AutopipeError
         If a seed cannot be generated.
     """
+    seeds, warnings = check_seeds(config)
     sampling, model = config.sampling, getattr(config.calculator, 'model', None)
     return ConfigSummary(
         name=config.name,
         entries=tuple(
             EntrySummary(entry.kind, count_seeds([entry]), seed.atoms.get_chemical_formula() if seed else None)
-            for entry, seed in zip(config.generation, check_seeds(config), strict=True)
+            for entry, seed in zip(config.generation, seeds, strict=True)
         ),
         calculator=config.calculator.kind,
         model=str(model) if model else None,
@@ -88,4 +92,5 @@ def summarise_config(config: CampaignConfig) -> ConfigSummary:
         coverage_score=None if sampling.coverage_target is None else sampling.coverage_target.score,
         has_too_few_frames=sampling.coverage_target is None and sampling.n_structures > config.n_frames,
         database=config.database,
+        warnings=tuple(warnings),
     )

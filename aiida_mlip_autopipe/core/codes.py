@@ -156,6 +156,11 @@ class Code(StrEnum):
         'A CIF file has no symmetry operations, and its space group has several settings.',
         'Add the operations to the file.',
     )
+    SEEDS_MISSING = (
+        'seeds_missing',
+        'No seed of an entry is valid.',
+        'Change what the message names, or remove the entry.',
+    )
     SITE_MISSING = 'site_missing', 'The structure has no such site.', 'Use another site or structure.'
     SITES_MISMATCH = 'sites_mismatch', 'The structure type does not have these sites.', 'Use the sites in the message.'
     STRUCTURE_INVALID = (

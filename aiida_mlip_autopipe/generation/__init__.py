@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.generation.generate import (
 )
 from aiida_mlip_autopipe.generation.parallel import iterate_seeds_in_processes
 from aiida_mlip_autopipe.generation.perturb import PerturbSettings
-from aiida_mlip_autopipe.generation.report import Rejections, merge_reports
+from aiida_mlip_autopipe.generation.report import Rejections, describe_losses, find_empty_entry, merge_reports
 from aiida_mlip_autopipe.generation.validation import ValidationSettings
 from aiida_mlip_autopipe.structures.duplicates import Fingerprints
 
@@ -31,6 +31,8 @@ __all__ = [
     'answer_queries',
     'check_entry',
     'count_seeds',
+    'describe_losses',
+    'find_empty_entry',
     'generate_seeds',
     'iterate_seeds',
     'iterate_seeds_in_processes',

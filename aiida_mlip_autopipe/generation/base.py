@@ -183,6 +183,10 @@ class Generator(ABC):
             If the settings are impossible.
         """
 
+    def notes(self) -> list[str]:
+        """Return what the entry leaves out, as sentences for the report."""
+        return []
+
     @property
     def charge_allowed(self) -> bool:
         """Whether the settings allow `fill` to make charged structures."""

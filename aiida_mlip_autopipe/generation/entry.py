@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.core.errors import PhysicsViolationError
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.core.randomness import derive_random_seed, make_rng
 from aiida_mlip_autopipe.generation.base import (
     GENERATORS,
@@ -33,9 +34,16 @@ class Entry:
     """An entry with its generator and its random streams."""
 
     def __init__(
-        self, settings: GeneratorSettings, random_seed: int, label: str = '', occurrence: int = 0, cutoff_A: float = 0.0
+        self,
+        settings: GeneratorSettings,
+        random_seed: int,
+        label: str = '',
+        occurrence: int = 0,
+        cutoff_A: float = 0.0,
+        number: int = 0,
     ):
-        self.arguments = (settings, random_seed, label, occurrence, cutoff_A)
+        self.arguments = (settings, random_seed, label, occurrence, cutoff_A, number)
+        self.number = number
         self.settings = settings
         self.generator: Generator = GENERATORS.make(settings)
         self.cutoff_A = cutoff_A
@@ -100,13 +108,33 @@ class Entry:
             Fingerprints of the seeds before `first`. This call adds those of the new seeds.
         """
         self.begin_at(first)
+        if first == 0:
+            self.add_notes(rejections)
         for index in range(first, last):
             own = fingerprints.own if self.may_repeat else None
-            seed = self.make_one(index, own, rejections, fingerprints.known)
+            counted = Rejections()
+            seed = self.make_one(index, own, counted, fingerprints.known)
+            rejections.add_seed(self.number, counted)
             if seed is not None:
                 yield seed
         if last == self.n_seeds:
-            fingerprints.end_entry(is_compared=self.is_compared)
+            self.end(rejections, fingerprints)
+
+    def add_notes(self, rejections: Rejections) -> None:
+        """Add what the entry leaves out to the report."""
+        rejections.of_entry(self.number).notes += self.generator.notes()
+
+    def end(self, rejections: Rejections, fingerprints: Fingerprints) -> None:
+        """End the entry after its last seed.
+
+        Raises
+        ------
+        AutopipeError
+            If none of its seeds is valid.
+        """
+        fingerprints.end_entry(is_compared=self.is_compared)
+        if reason := rejections.why_empty(self.number, self.n_seeds):
+            raise AutopipeError(Code.SEEDS_MISSING, reason)
 
     def begin_at(self, index: int) -> None:
         """Restore the state after the previous seed, without counting the rejected draws of its parent again."""

@@ -29,7 +29,8 @@ class GenerationResult:
     seeds
         The seeds in the order of the entries. Duplicates and skipped seeds are left out.
     report
-        JSON: ``requested``, ``made``, ``duplicates``, ``skipped``, and ``count`` and ``worst`` for each rule.
+        JSON: ``requested``, ``made``, ``duplicates``, ``skipped``, ``count`` and ``worst`` for each rule, and the same
+        for each entry.
         `merge_reports` adds the reports of several slices.
     fingerprints
         Fingerprints for the comparison with the next slice; None if it needs none.
@@ -45,27 +46,58 @@ def count_seeds(entries: Sequence[GeneratorSettings]) -> int:
     return sum(Entry(settings, 0).n_seeds for settings in entries)
 
 
-def check_entry(settings: GeneratorSettings, *, random_seed: int, cutoff_A: float) -> Seed | None:
+def check_entry(
+    settings: GeneratorSettings,
+    *,
+    random_seed: int,
+    cutoff_A: float,
+    number: int = 0,
+    rejections: Rejections | None = None,
+    fingerprints: Fingerprints | None = None,
+) -> Seed | None:
     """Refuse an impossible entry. Return its first seed, or None if the check discards all seeds that it makes.
 
     The check makes one seed from each listed parent, and one at each point of a volume scan. If parents are drawn at
     random, it makes one for each structure that they use in turn, such as each composition of a grid.
 
+    Parameters
+    ----------
+    settings, random_seed, cutoff_A
+        As for `generate_seeds`.
+    number
+        Index of the entry in the config.
+    rejections
+        The counts, to which this call adds.
+    fingerprints
+        Fingerprints of the seeds of earlier entries, to which this call adds those of the new seeds.
+
     Raises
     ------
     AutopipeError
-        If the entry is impossible, or one of these seeds breaks a rule. The message says what is possible.
+        If the entry is impossible, one of these seeds breaks a rule, or the entry has no valid seed. The message says
+        what is possible.
     """
+    rejections = Rejections() if rejections is None else rejections
+    fingerprints = Fingerprints() if fingerprints is None else fingerprints
     (entry,) = iterate_entries([settings], random_seed=random_seed, cutoff_A=cutoff_A)
+    entry.number = number
     try:
         entry.generator.check(entry.requirements)
     except PhysicsViolationError:
         if entry.rules.on_failure == 'fail':
             raise
+    if entry.n_seeds == 0 or entry.n_parents == 0:
+        raise AutopipeError(
+            Code.SEEDS_MISSING, f'generation[{number}]: this entry of kind {settings.kind} has no structure'
+        )
+    entry.add_notes(rejections)
     first = None
     for index in entry.seeds_to_check():
-        made = entry.make_one(index, None, Rejections())
+        own, counted = fingerprints.own if entry.may_repeat else None, Rejections()
+        made = entry.make_one(index, own, counted, fingerprints.known)
+        rejections.add_seed(number, counted)
         first = first or made
+    entry.end(rejections, fingerprints)
     return first
 
 
@@ -135,9 +167,9 @@ def iterate_seeds(
 def iterate_entries(entries: Sequence[GeneratorSettings], *, random_seed: int, cutoff_A: float) -> Iterator[Entry]:
     """Yield the entries with their random streams. Each entry is made on demand."""
     seen: Counter[str] = Counter()
-    for settings in entries:
+    for number, settings in enumerate(entries):
         label = content_label(settings)
-        yield Entry(settings, random_seed, label, seen[label], cutoff_A)
+        yield Entry(settings, random_seed, label, seen[label], cutoff_A, number)
         seen[label] += 1
 
 

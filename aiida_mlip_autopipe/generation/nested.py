@@ -90,6 +90,10 @@ class ComposedGenerator(Generator):
         super().__init__(settings)
         self.inner: Generator = GENERATORS.make(settings.of)
 
+    def notes(self) -> list[str]:
+        """Return what the inner entry leaves out."""
+        return self.inner.notes()
+
     def period(self) -> int:
         """Return the number of parents after which the sequence repeats. The inner structures are used in turn."""
         return self.n_parents() or self.inner.period()

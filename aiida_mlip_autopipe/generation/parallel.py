@@ -62,6 +62,8 @@ def _make_in_pool(
             for first in range(0, entry.n_seeds, step):
                 yield number, range(first, min(first + step, entry.n_seeds))
 
+    for entry in entries:
+        entry.add_notes(rejections)
     pickled = [pickle.dumps(entry.arguments) for entry in entries]
     current = 0
     results = parallel_map(
@@ -69,7 +71,7 @@ def _make_in_pool(
     )
     for (number, indices), made in zip(calls(), results, strict=True):
         if number != current:
-            fingerprints.end_entry(is_compared=entries[current].is_compared)
+            entries[current].end(rejections, fingerprints)
             current = number
         for index, (seed, digest, report) in zip(indices, made, strict=True):
             if digest in fingerprints.own or digest in fingerprints.known:
@@ -81,9 +83,10 @@ def _make_in_pool(
             elif digest is not None:
                 fingerprints.own.add(digest)
             rejections.merge(report)
+            rejections.of_entry(entries[number].number).merge(report)
             if seed is not None:
                 yield seed
-    fingerprints.end_entry(is_compared=entries[current].is_compared)
+    entries[current].end(rejections, fingerprints)
 
 
 def _make_independently(pickled: bytes, indices: range) -> list[_Made]:

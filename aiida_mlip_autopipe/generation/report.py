@@ -8,6 +8,17 @@ from typing import Any
 
 from aiida_mlip_autopipe.core.errors import PhysicsViolationError
 
+# What to change if a rule rejects all draws of an entry.
+REMEDIES = {
+    'min_distance': 'enlarge the volume, or relax validation.min_distance_factor or validation.like_charges',
+    'isolated_atom': 'reduce the volume, or relax validation.max_neighbour_factor',
+    'min_width': 'raise validation.max_atoms, or lower validation.min_width_factor',
+    'volume_per_atom': 'set the volume, or validation.plausible_volume: false',
+    'density': 'set the volume, or validation.plausible_volume: false',
+    'formal_charge': 'set oxidation_states, or validation.neutral: false',
+    'random_crystal': 'use other formula_units or spacegroups, or a larger volume',
+}
+
 
 @dataclass
 class Rejections:
@@ -16,13 +27,17 @@ class Rejections:
     Attributes
     ----------
     requested, made
-        Number of requested seeds, and number of seeds that were made.
+        Numbers of requested seeds and of seeds that passed.
     duplicates
-        Number of seeds that were discarded because an earlier seed is the same structure up to symmetry.
+        Number of seeds that were discarded because an earlier seed is the same up to symmetry.
     skipped
         Number of seeds that were discarded after the last redraw, with ``on_failure: skip``.
     rules
         By rule, ``count`` and ``worst``: ``value``, ``limit`` and ``message`` of the draw farthest beyond its limit.
+    notes
+        What else an entry leaves out, as sentences.
+    entries
+        The same counts for each entry, by its index in the list.
     """
 
     requested: int = 0
@@ -30,6 +45,48 @@ class Rejections:
     duplicates: int = 0
     skipped: int = 0
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    entries: dict[str, Rejections] = field(default_factory=dict)
+
+    def of_entry(self, number: int | str) -> Rejections:
+        """Return the counts of an entry."""
+        return self.entries.setdefault(str(number), Rejections())
+
+    def add_seed(self, number: int, counted: Rejections) -> None:
+        """Add the counts of one seed of an entry."""
+        report = counted.as_dict()
+        self.merge(report)
+        self.of_entry(number).merge(report)
+
+    def why_empty(self, number: int, n_seeds: int) -> str | None:
+        """Return why an entry has no seed: the rule that rejected most draws, and what to change.
+
+        Parameters
+        ----------
+        number
+            Index of the entry.
+        n_seeds
+            Its number of seeds.
+
+        Returns
+        -------
+        str or None
+            None if the entry has a valid seed, or if fewer seeds than `n_seeds` are counted so far.
+        """
+        counts = self.of_entry(number)
+        if counts.made or not counts.skipped or counts.requested < n_seeds:
+            return None
+        rule = counts.worst_rule
+        return (
+            f'generation[{number}]: none of {counts.requested} seeds is valid; {rule} rejected most draws '
+            f'({counts.rules[rule]["count"]}), such as: {counts.rules[rule]["worst"]["message"]}; '
+            f'{REMEDIES.get(rule, "change the entry")}'
+        )
+
+    @property
+    def worst_rule(self) -> str:
+        """The rule that rejected most draws."""
+        return max(self.rules, key=lambda rule: self.rules[rule]['count'])
 
     def add(self, violation: PhysicsViolationError) -> None:
         """Count one rejected draw."""
@@ -44,6 +101,8 @@ class Rejections:
             'duplicates': self.duplicates,
             'skipped': self.skipped,
             'rules': self.rules,
+            'notes': self.notes,
+            'entries': {number: counts.as_dict() for number, counts in self.entries.items()},
         }
 
     def merge(self, report: dict[str, Any]) -> None:
@@ -54,6 +113,10 @@ class Rejections:
         self.skipped += report['skipped']
         for rule, entry in report['rules'].items():
             self._add(rule, entry['count'], entry['worst'])
+        # Reports of earlier versions have no notes and no entries.
+        self.notes += [note for note in report.get('notes', ()) if note not in self.notes]
+        for number, counts in report.get('entries', {}).items():
+            self.of_entry(number).merge(counts)
 
     def _add(self, rule: str, count: int, worst: dict[str, Any]) -> None:
         known = self.rules.setdefault(rule, {'count': 0, 'worst': worst})
@@ -68,6 +131,36 @@ def merge_reports(reports: Iterable[dict[str, Any]]) -> dict[str, Any]:
     for report in reports:
         total.merge(report)
     return total.as_dict()
+
+
+def find_empty_entry(report: dict[str, Any]) -> str | None:
+    """Return why the first entry without a valid seed has none, or None if all entries have seeds."""
+    total = Rejections()
+    total.merge(report)
+    reasons = (total.why_empty(int(number), counts.requested) for number, counts in total.entries.items())
+    return next((reason for reason in reasons if reason), None)
+
+
+def describe_losses(report: dict[str, Any], of: str = 'seeds') -> list[str]:
+    """Return one sentence for each entry with fewer seeds than requested, and one for all that an entry leaves out.
+
+    Parameters
+    ----------
+    report
+        The report of the seeds of a campaign, or of those that were checked.
+    of
+        What is counted.
+    """
+    total = Rejections()
+    total.merge(report)
+    lines = []
+    for number, counts in total.entries.items():
+        lost = [f'{counts.duplicates} discarded as duplicates'] if counts.duplicates else []
+        lost += [f'{counts.skipped} skipped, most draws rejected by {counts.worst_rule}'] if counts.skipped else []
+        if lost:
+            lines.append(f'generation[{number}]: {counts.made} of {counts.requested} {of}; {", ".join(lost)}')
+        lines += [f'generation[{number}]: {note}' for note in counts.notes]
+    return lines
 
 
 def _excess(example: dict[str, Any]) -> float:

@@ -98,6 +98,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         """Start without seeds."""
         self.start_empty()
         self.ctx.n_generated = 0
+        self.ctx.generation_reports = []
         self.ctx.seeds = {}
         # The position of each seed in its entry, which determines its temperature and pressure.
         self.ctx.places = {}
@@ -138,10 +139,16 @@ class DatasetWorkChain(ThrottledWorkChain):
                 self.ctx.waiting.append(label)
                 self.out(f'seeds.{label}', outputs[label])
         self.out(f'generation_reports.seeds_{start}', outputs['report'])
+        self.ctx.generation_reports.append(outputs['report'].pk)
         self.ctx.fingerprints = {name: outputs[name] for name in ('fingerprints',) if name in outputs}
         self.ctx.n_generated = stop
         if not self.has_seeds_to_generate():
             self.report(f'{len(self.ctx.seeds)} distinct seeds of {stop} requested')
+            report = generation.merge_reports(orm.load_node(pk).get_dict() for pk in self.ctx.generation_reports)
+            for loss in generation.describe_losses(report):
+                self.report(loss)
+            if reason := generation.find_empty_entry(report):
+                return self.exit_codes.ERROR_GENERATION.format(reason=reason)
         return None
 
     # Exploration

@@ -47,3 +47,13 @@ def test_the_status_of_a_failed_campaign_lists_its_failed_explorations_with_reas
     assert '0.3' in exploration.reason
     with refused(Code.CAMPAIGN_FAILED, str(campaign.pk), f'verdi process report {campaign.pk}'):
         raise_if_failed(status.progress)
+
+
+def test_discarded_seeds_are_reported_and_do_not_wait(run_campaign, monkeypatch):
+    entry = {'kind': 'structures', 'files': ['al.xyz']}
+    campaign = run_campaign(generation=[entry, entry | {'perturb': {'supercell': [1, 1, 2]}}])
+    progress = read_progress(campaign)
+    assert progress.n_seeds == progress.n_succeeded + 1
+    assert any('generation[1]' in warning and '1 discarded' in warning for warning in progress.warnings)
+    monkeypatch.setattr('aiida_mlip_autopipe.campaigns.progress._stage', lambda *_: 'exploration')
+    assert read_progress(campaign).n_waiting == 0

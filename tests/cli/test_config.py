@@ -1,7 +1,12 @@
 import json
 import os
 
+from ase.build import bulk
+from ase.io import write
+from support.errors import assert_refused
+
 from aiida_mlip_autopipe.config import load_config, starter_config
+from aiida_mlip_autopipe.core.codes import Code
 
 
 def test_init_writes_a_valid_file(run, empty_folder):
@@ -31,6 +36,25 @@ def test_check_prints_a_summary_of_the_campaign(run, campaign):
     assert all(value in summary['selection'] for value in ('100 ', '150 frames', 'environment'))
     assert summary['dataset'] == 'cu_au.db'
     assert 'campaign.yaml' in lines[-1]
+
+
+def test_check_reports_missing_seeds_and_fails_if_an_entry_has_none(run, empty_folder):
+    copper, crowded = bulk('Cu', cubic=True), bulk('Cu', cubic=True)
+    copper.set_momenta([[0.1, 0, 0]] * 4)
+    crowded.positions[1] = crowded.positions[0] + 0.5
+    write('three.traj', [copper, bulk('Cu'), crowded])
+    entry = '{kind: structures, files: [%s], validation: {on_failure: skip, min_width_factor: 0}}'
+    (empty_folder / 'files.yaml').write_text(f'name: files\ngeneration: [{entry % "three.traj"}]\n')
+    result = run('config', 'check', 'files.yaml')
+    assert result.exit_code == 0
+    found = ' '.join(result.stdout.split())
+    assert all(value in found for value in ('1 of 3', '1 discarded', '1 skipped', 'min_distance', 'momenta'))
+    write('crowded.traj', crowded)
+    (empty_folder / 'none.yaml').write_text(f'name: none\ngeneration: [{entry % "crowded.traj"}]\n')
+    for command in (['config', 'check'], ['generate']):
+        result = run(*command, 'none.yaml')
+        assert result.exit_code == 2
+        assert_refused(result.stderr, Code.SEEDS_MISSING, 'generation[0]', 'min_distance')
 
 
 def test_check_counts_the_frames_of_the_sampled_phases(run, campaign):

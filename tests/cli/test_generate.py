@@ -84,7 +84,7 @@ def test_duplicates_are_reported(run, campaign):
     )
     assert result.exit_code == 0
     report, written = result.stdout.splitlines()
-    assert [int(number) for number in re.findall(r'\d+', report)] == [3, 2]
+    assert [int(number) for number in re.findall(r'\d+', report)] == [0, 1, 3, 2]  # entry, made, requested, duplicates
     assert re.findall(r'\d+', written) == ['1']
     assert 'initial_structures.extxyz' in written
 

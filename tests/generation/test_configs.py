@@ -31,6 +31,8 @@ def test_an_example_config_gives_all_its_seeds(path):
     result = generate_seeds(entries, random_seed=config.get('random_seed', 0), cutoff_A=SEVENNET_CUTOFF_A)
     report = result.report
     assert len(result.seeds) == count_seeds(entries) - report['duplicates'] - report['skipped']
+    assert len(report['entries']) == len(entries)
+    assert all(counts['made'] for counts in report['entries'].values())
     assert all(len(seed.atoms) <= 500 for seed in result.seeds)
 
 

@@ -5,12 +5,21 @@ import json
 import numpy as np
 import pytest
 from ase.build import bulk, fcc111
-from ase.io import write
+from ase.io import read, write
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import PhysicsViolationError
-from aiida_mlip_autopipe.generation import Rejections, count_seeds, iterate_seeds, merge_reports
+from aiida_mlip_autopipe.generation import (
+    Rejections,
+    check_entry,
+    count_seeds,
+    describe_losses,
+    find_empty_entry,
+    iterate_seeds,
+    iterate_seeds_in_processes,
+    merge_reports,
+)
 from aiida_mlip_autopipe.generation.entry import Entry
 from aiida_mlip_autopipe.generation.kinds.alloy import AlloyGenerator
 
@@ -120,6 +129,45 @@ def test_a_seed_that_breaks_a_rule_can_be_skipped(generate, tmp_path):
     result = generate({**entry, 'validation': {'on_failure': 'skip'}}, cutoff_A=5.0)
     assert len(result.seeds) == 1
     assert (result.report['made'], result.report['skipped']) == (1, 1)
+
+
+@pytest.fixture
+def crowded(tmp_path):
+    """Return an entry without a valid seed."""
+    atoms = bulk('Cu', cubic=True)
+    atoms.positions[1] = atoms.positions[0] + 0.5
+    write(tmp_path / 'crowded.traj', [atoms, atoms * (1, 1, 2)])
+    return {'kind': 'structures', 'files': [str(tmp_path / 'crowded.traj')], 'validation': {'on_failure': 'skip'}}
+
+
+NO_SEED = Code.SEEDS_MISSING, 'generation[1]', 'min_distance', 'validation.min_distance_factor'
+
+
+def test_an_entry_without_a_valid_seed_is_refused_with_the_rule_and_the_remedy(generate, make_entries, crowded):
+    with refused(*NO_SEED):
+        generate(ALLOY, crowded)
+    with refused(*NO_SEED):
+        list(iterate_seeds_in_processes(make_entries(ALLOY, crowded), random_seed=7, cutoff_A=0.0, processes=2,
+                                        rejections=Rejections()))  # fmt: skip
+    with refused(*NO_SEED):
+        check_entry(make_entries(crowded)[0], random_seed=7, cutoff_A=0.0, number=1)
+    n_alloy = ALLOY['n_seeds']
+    parts = [generate(ALLOY, crowded, start=0, stop=n_alloy + 1)]
+    parts.append(generate(ALLOY, crowded, start=n_alloy + 1, fingerprints=parts[0].fingerprints))
+    reason = find_empty_entry(merge_reports(part.report for part in parts))
+    assert all(value in reason for value in NO_SEED[1:])
+    assert find_empty_entry(parts[0].report | {'entries': {'0': parts[0].report['entries']['0']}}) is None
+
+
+def test_missing_seeds_are_described_for_each_entry(generate, crowded, tmp_path):
+    write(tmp_path / 'crowded.traj', [*read(tmp_path / 'crowded.traj', ':'), bulk('Cu'), bulk('Cu', cubic=True)])
+    result = generate(ALLOY, crowded)
+    counts = result.report['entries']['1']
+    assert {name: counts[name] for name in ('requested', 'made', 'duplicates', 'skipped')} == {
+        'requested': 4, 'made': 1, 'duplicates': 1, 'skipped': 2
+    }  # fmt: skip
+    (line,) = describe_losses(result.report)
+    assert all(value in line for value in ('generation[1]', '1 of 4', '1 discarded', '2 skipped', 'min_distance'))
 
 
 def test_repeated_unperturbed_arrangements_are_discarded(generate):

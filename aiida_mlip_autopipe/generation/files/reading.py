@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -12,18 +13,29 @@ from ase import Atoms
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.generation.files.cif import check_cif, merge_images
-from aiida_mlip_autopipe.generation.files.lammps import LAMMPS_FORMATS, check_lammps, is_lammps_data, type_arguments
+from aiida_mlip_autopipe.generation.files.lammps import (
+    LAMMPS_FORMATS,
+    MASS_TOLERANCE,
+    check_lammps,
+    is_lammps_data,
+    type_arguments,
+)
 from aiida_mlip_autopipe.generation.files.xyz import check_xyz
 from aiida_mlip_autopipe.structures.cells import complete_cell
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 # Key of a structure's database id in the file with the answer to a query.
 DATABASE_ID = 'database_id'
+# Key of the list of what a structure of a file has, but a seed cannot keep.
+DROPPED = 'dropped'
 OCCUPANCY_TOLERANCE = 1e-3
 
 
 def read_structures(path: Path, frames: str = ':', types: Sequence[str] = ()) -> list[Atoms]:
     """Read structures from a file: elements, positions, cell, tags, magnetic moments, charges and FixAtoms constraints.
+
+    Momenta, masses, and moments and charges from a calculation are not kept. If a structure has them,
+    ``info['dropped']`` lists them.
 
     Parameters
     ----------
@@ -121,6 +133,8 @@ def _clean(atoms: Atoms, name: str) -> Atoms:
     kept = Atoms(numbers=atoms.numbers, positions=_move_from_far_faces(atoms, pbc), cell=atoms.cell, pbc=pbc)
     kept.set_constraint(atoms.constraints)
     kept.info = {DATABASE_ID: atoms.info[DATABASE_ID]} if DATABASE_ID in atoms.info else {}
+    if dropped := _dropped(atoms):
+        kept.info[DROPPED] = dropped
     if atoms.get_tags().any():
         kept.set_tags(atoms.get_tags())
     if atoms.has('initial_magmoms'):
@@ -146,6 +160,28 @@ def _partial_sites(atoms: Atoms) -> str:
         for site, occupancies in sites.items()
         if len(occupancies) > 1 or abs(sum(occupancies.values()) - 1) > OCCUPANCY_TOLERANCE
     )
+
+
+def _dropped(atoms: Atoms) -> list[str]:
+    """Return what a structure of a file has, but a seed cannot keep."""
+    results: dict[str, Any] = getattr(atoms.calc, 'results', {})
+    dropped = ['momenta'] if atoms.has('momenta') and atoms.get_momenta().any() else []
+    if not np.allclose(atoms.get_masses(), Atoms(numbers=atoms.numbers).get_masses(), atol=MASS_TOLERANCE):
+        dropped.append('masses')
+    # Readers of some formats copy computed values to the initial ones, which are kept.
+    if 'magmoms' in results and not np.array_equal(results['magmoms'], atoms.get_initial_magnetic_moments()):
+        dropped.append('computed magnetic moments')
+    if 'charges' in results and not np.array_equal(results['charges'], atoms.get_initial_charges()):
+        dropped.append('computed charges')
+    return dropped
+
+
+def describe_dropped(named: Iterable[tuple[str, Atoms]]) -> list[str]:
+    """Return one sentence for each name whose structures have something that a seed cannot keep."""
+    dropped: dict[str, dict[str, None]] = {}
+    for name, atoms in named:
+        dropped.setdefault(name, {}).update(dict.fromkeys(atoms.info.get(DROPPED, ())))
+    return [f'{name}: {", ".join(what)} are not kept' for name, what in dropped.items() if what]
 
 
 def _move_from_far_faces(atoms: Atoms, pbc: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.core.fields import InputFile, fault
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.core.randomness import make_rng
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
-from aiida_mlip_autopipe.generation.files.reading import read_structures
+from aiida_mlip_autopipe.generation.files.reading import describe_dropped, read_structures
 from aiida_mlip_autopipe.generation.geometry.adsorption_sites import Site, SiteName, find_sites, repeat_sites
 from aiida_mlip_autopipe.generation.geometry.molecules import (
     are_apart,
@@ -132,6 +132,10 @@ class AdsorptionGenerator(ComposedGenerator):
         if self.settings.orientation == 'random':
             return found
         return [(name, set_upright(name, molecule)) for name, molecule in found]
+
+    def notes(self) -> list[str]:
+        """Return what the inner entry and the molecules leave out."""
+        return super().notes() + describe_dropped(self._molecules)
 
     @cached_property
     def _slabs(self) -> list[_Slab]:

@@ -145,6 +145,10 @@ class FormulaGenerator(Generator):
 
     @cached_property
     def _prototypes(self) -> list[tuple[str, Atoms]]:
+        return self._all_prototypes[: self.settings.max_prototypes]
+
+    @cached_property
+    def _all_prototypes(self) -> list[tuple[str, Atoms]]:
         if not self.settings.max_prototypes:
             return []
         found = []
@@ -155,7 +159,22 @@ class FormulaGenerator(Generator):
                     atoms = cell.copy()
                     atoms.set_chemical_symbols([renamed[symbol] for symbol in cell.get_chemical_symbols()])
                     found.append((name, atoms))
-        return sorted(found, key=lambda item: len(item[1]))[: self.settings.max_prototypes]
+        return sorted(found, key=lambda item: len(item[1]))
+
+    def notes(self) -> list[str]:
+        """Return how many structure types are left out, or that there are none."""
+        n_found, limit = len(self._all_prototypes), self.settings.max_prototypes
+        if limit and not n_found:
+            return [f'no structure type of {self.settings.formula} is known']
+        left_out = n_found - len(self._prototypes)
+        return [f'max_prototypes leaves out {left_out} of {n_found} structure types'] if left_out else []
+
+    def check(self, requirements: Requirements) -> None:
+        """Refuse an entry without random crystals whose formula has no known structure type."""
+        if self.n_parents() == 0:
+            raise AutopipeError(
+                Code.PROTOTYPE_MISSING, f'no structure type of {self.settings.formula} is known; set n_random above 0'
+            )
 
     def n_parents(self) -> int | None:
         """Return the number of structure types, or None if there are also random crystals."""
@@ -171,12 +190,8 @@ class FormulaGenerator(Generator):
             name, atoms = self._prototypes[index]
             atoms = atoms.copy()
             record: dict[str, Any] = {'prototype': name}
-        elif self.settings.n_random:
-            atoms, record = self._random_crystal(rng)
         else:
-            raise AutopipeError(
-                Code.PROTOTYPE_MISSING, f'no structure type of {self.settings.formula} is known; set n_random above 0'
-            )
+            atoms, record = self._random_crystal(rng)
         units = len(atoms) / sum(self._counts.values())
         scale = (self.volume * units / atoms.get_volume()) ** (1 / 3)
         atoms.set_cell(atoms.cell.array * scale, scale_atoms=True)

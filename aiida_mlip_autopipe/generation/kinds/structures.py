@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import Element
 from aiida_mlip_autopipe.generation.databases.query import QuerySettings
-from aiida_mlip_autopipe.generation.files.reading import DATABASE_ID, read_structures
+from aiida_mlip_autopipe.generation.files.reading import DATABASE_ID, describe_dropped, read_structures
 
 
 class StructuresSettings(GeneratorSettings):
@@ -88,6 +88,11 @@ class StructuresGenerator(Generator):
     def n_parents(self) -> int:
         """Return the number of structures in the files."""
         return len(self._structures)
+
+    def notes(self) -> list[str]:
+        """Return what the structures of each file have, but a seed does not keep."""
+        names = {file_sha256(path): path.name for path in self.settings.files}
+        return describe_dropped((names[record['file_sha256']], atoms) for atoms, record in self._structures)
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
         """Return one structure from the files."""

@@ -38,7 +38,8 @@ def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
     config
         The campaign.
     tell
-        Called with a message for each code whose environment has changed, and for each model that was copied.
+        Called with a message for each loss of seeds that the check finds, for each code whose environment has changed,
+        and for each model that was copied.
 
     Raises
     ------
@@ -50,7 +51,8 @@ def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
     codes = {one.key: one for one in job_codes(config)}
     committee = committee_code(config)
     config = ask_databases(config)
-    check_seeds(config)
+    for warning in check_seeds(config)[1]:
+        tell(warning)
     environments = Environments(tell)
     describer = descriptor_code(config, list(codes.values()))
     files: dict[str, orm.SinglefileData] = {}

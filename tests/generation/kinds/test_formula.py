@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from pymatgen.core import Composition
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.generation import check_entry
 from aiida_mlip_autopipe.generation.chemistry.oxidation import states_around
 from aiida_mlip_autopipe.generation.kinds.formula import FormulaGenerator, FormulaSettings
 
@@ -125,6 +127,22 @@ def test_the_error_of_an_unbalanced_formula_contains_the_nearest_balanced_one(ge
     assert {charge for seed in superoxide for charge in seed.atoms.get_initial_charges()} == {1, -1, 0}
     metallic = generate(formula_entry('MgB2', oxidation_states={'Mg': 0, 'B': 0}, max_prototypes=100)).seeds
     assert 191 in {spacegroup(seed.atoms) for seed in metallic}  # the AlB2 type
+
+
+@pytest.mark.physics
+def test_structure_types_that_are_left_out_are_reported(generate):
+    entry = formula_entry('NaCl', max_prototypes=1, validation={'on_failure': 'skip', 'min_distance_factor': 0.1})
+    (note,) = generate(entry).report['entries']['0']['notes']
+    assert 'max_prototypes' in note
+    n_left_out, n_found = (int(number) for number in re.findall(r'\d+', note))
+    assert n_left_out == n_found - 1 > 1
+
+
+@pytest.mark.physics
+def test_a_formula_without_structure_types_and_random_crystals_is_refused(make_entries):
+    (entry,) = make_entries(formula_entry('Na2O2', oxidation_states={'Na': 1, 'O': -1}))
+    with refused(Code.PROTOTYPE_MISSING, 'Na2O2', 'n_random'):
+        check_entry(entry, random_seed=1, cutoff_A=0.0)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms, FixBondLength
 from ase.io import write
 from support.errors import refused
@@ -49,6 +50,21 @@ def test_fixed_atoms_tags_and_moments_are_kept(generate, entry):
     moved = np.abs(seed.atoms.positions - slab.positions).max(axis=1)
     assert (moved[:2] == 0).all()
     assert (moved[2:] > 0).all()
+
+
+def test_properties_that_a_seed_cannot_keep_are_reported(generate, entry):
+    moving, heavy, computed = bulk('Cu'), bulk('Cu', a=3.7), bulk('Fe')
+    moving.set_momenta([[0.1, 0, 0]])
+    heavy.set_masses([65.0])
+    computed.calc = SinglePointCalculator(computed, energy=-8.0, magmoms=[2.2], charges=[0.1])
+    (note,) = generate(entry(moving, heavy, computed)).report['entries']['0']['notes']
+    assert all(what in note for what in ('own.traj', 'momenta', 'masses', 'charges'))
+    (note,) = generate(entry(computed, name='own.extxyz')).report['entries']['0']['notes']
+    assert all(what in note for what in ('own.extxyz', 'magnetic moments', 'charges'))
+    of = {'kind': 'defect', 'of': entry(moving * (2, 2, 2)), 'vacancies': {'Cu': 1}, 'n_seeds': 1}
+    (note,) = generate(of).report['entries']['0']['notes']
+    assert 'momenta' in note
+    assert not generate(entry(bulk('Cu'))).report['entries']['0']['notes']
 
 
 def test_seeds_do_not_depend_on_the_path_of_the_file(generate, entry, tmp_path):
