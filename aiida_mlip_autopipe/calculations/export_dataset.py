@@ -19,7 +19,7 @@ from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_id
 from aiida_mlip_autopipe.jobs.environment import Environment
 from aiida_mlip_autopipe.storage import Provenance, Row, make_row
 from aiida_mlip_autopipe.storage import export_dataset as export
-from aiida_mlip_autopipe.structures.disagreement import FIGURES
+from aiida_mlip_autopipe.structures.disagreement import MEASURES
 from aiida_mlip_autopipe.structures.provenance import mlip_label_source
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
@@ -106,14 +106,14 @@ def _rows(
 
 def _committee(index: int, trajectory: Trajectory, evaluation: orm.Data | None) -> dict[str, Any]:
     """Return the fields of a row about the committee; empty if it did not evaluate the frame."""
-    if evaluation is None or not np.isfinite(trajectory.extra[FIGURES[0]][index]):
+    if evaluation is None or not np.isfinite(trajectory.extra[MEASURES[0]][index]):
         return {}
     about = evaluation.base.attributes.get('about')
-    figures = {name: _finite_or_none(trajectory.extra[name][index]) for name in FIGURES}
+    measures = {name: _finite_or_none(trajectory.extra[name][index]) for name in MEASURES}
     return {
         'committee': mlip_label_source(about['calculator_name'], about['model_name']),
         'committee_environment': environment_of_label(about)['environment'],
-        **figures,
+        **measures,
     }
 
 

@@ -10,7 +10,7 @@ from aiida import orm
 
 from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
 from aiida_mlip_autopipe.data.trajectory import trajectory_from_node, trajectory_id
-from aiida_mlip_autopipe.structures.disagreement import compare_labels, frames_in_common, with_figures
+from aiida_mlip_autopipe.structures.disagreement import compare_labels, frames_in_common, with_measures
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 EVALUATION_NODE_VERSION = 1
@@ -65,4 +65,4 @@ def _evaluated(leg: orm.TrajectoryData, evaluation: orm.ArrayData | None) -> Tra
     if evaluation is None:
         return trajectory
     check_schema(evaluation, EVALUATION_NODE_VERSION)
-    return with_figures(trajectory, {name: evaluation.get_array(name) for name in evaluation.get_arraynames()})
+    return with_measures(trajectory, {name: evaluation.get_array(name) for name in evaluation.get_arraynames()})

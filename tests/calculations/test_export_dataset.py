@@ -20,7 +20,7 @@ from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
 from aiida_mlip_autopipe.jobs.environment import Environment
 from aiida_mlip_autopipe.sampling import Selection
 from aiida_mlip_autopipe.storage import Dataset
-from aiida_mlip_autopipe.structures.disagreement import FIGURES, compare_labels
+from aiida_mlip_autopipe.structures.disagreement import MEASURES, compare_labels
 from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
@@ -188,14 +188,14 @@ def expected_provenance(campaign, rank: int) -> dict[str, Any]:
         'split': SPLITS[rank],
         'committee': None,
         'committee_environment': None,
-        **dict.fromkeys(FIGURES),
+        **dict.fromkeys(MEASURES),
     }
     if place in seconds and frame < len(seconds[place]):
         about = committee[place]
-        figures = compare_labels(legs[place], seconds[place])
+        measures = compare_labels(legs[place], seconds[place])
         expected['committee'] = f'mlip:{about["calculator_name"]}:{about["model_name"]}'
         expected['committee_environment'] = Environment.model_validate(about['environment']).identity
-        expected |= {name: values[frame] for name, values in figures.items()}
+        expected |= {name: values[frame] for name, values in measures.items()}
     return expected
 
 

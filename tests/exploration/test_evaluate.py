@@ -80,8 +80,8 @@ def test_every_frame_has_the_results_of_the_second_calculator(evaluation):
 
 def test_the_exploring_calculator_agrees_with_itself(evaluation):
     evaluation({'kind': 'emt'})
-    figures = compare_labels(results_of(evaluation.folder, TRAJECTORY_FILE), results_of(evaluation.folder))
-    assert max(array.max() for array in figures.values()) < 1e-10
+    measures = compare_labels(results_of(evaluation.folder, TRAJECTORY_FILE), results_of(evaluation.folder))
+    assert max(array.max() for array in measures.values()) < 1e-10
 
 
 def test_a_job_restarted_in_its_folder_continues_after_the_last_frame(evaluation):

@@ -10,7 +10,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
 from aiida_mlip_autopipe.exploration.trajectory_file import write_trajectory
 from aiida_mlip_autopipe.jobs import contract
-from aiida_mlip_autopipe.structures.disagreement import ENERGY, FIGURES, LARGEST
+from aiida_mlip_autopipe.structures.disagreement import ENERGY, LARGEST, MEASURES
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 VERSIONS = contract.Versions(package='0', python='3', ase='3')
@@ -71,7 +71,7 @@ def test_an_evaluation_has_the_labels_of_the_second_calculator_and_the_disagreem
     outputs, process = parse(make_result(n_frames=3), 3)
     assert process.exit_status == 0
     evaluation = outputs['evaluation']
-    assert set(evaluation.get_arraynames()) == {'steps', 'energies', 'forces', *FIGURES}
+    assert set(evaluation.get_arraynames()) == {'steps', 'energies', 'forces', *MEASURES}
     np.testing.assert_array_equal(evaluation.get_array('forces'), np.ones((3, 4, 3)))
     np.testing.assert_allclose(evaluation.get_array(LARGEST), np.sqrt(3))
     np.testing.assert_array_equal(evaluation.get_array(ENERGY), 0.0)

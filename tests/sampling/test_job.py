@@ -29,7 +29,7 @@ from aiida_mlip_autopipe.sampling.contract import (
 from aiida_mlip_autopipe.sampling.job import read_selection, select_in_job
 from aiida_mlip_autopipe.sampling.pool.reference_dataset import read_reference_dataset
 from aiida_mlip_autopipe.sampling.trajectories_file import write_features, write_trajectories
-from aiida_mlip_autopipe.structures.disagreement import FIGURES
+from aiida_mlip_autopipe.structures.disagreement import MEASURES
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 SMALL = SoapSettings(n_max=3, l_max=2)
@@ -63,7 +63,7 @@ def make_trajectory(random_seed, n_frames=12):
         forces=rng.normal(size=shape),
         stresses=np.full((n_frames, 6), np.nan),
         temperatures=rng.uniform(200, 900, size=n_frames),
-        extra={'time_to_crash_fs': 40.0 * np.arange(n_frames)[::-1], **{x: rng.random(n_frames) for x in FIGURES}},
+        extra={'time_to_crash_fs': 40.0 * np.arange(n_frames)[::-1], **{x: rng.random(n_frames) for x in MEASURES}},
     )
 
 

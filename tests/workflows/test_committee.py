@@ -11,7 +11,7 @@ from aiida_mlip_autopipe.campaigns.account import describe_campaign
 from aiida_mlip_autopipe.campaigns.export import write_dataset
 from aiida_mlip_autopipe.installation.codes import ensure_code
 from aiida_mlip_autopipe.storage import Dataset
-from aiida_mlip_autopipe.structures.disagreement import FIGURES, LARGEST
+from aiida_mlip_autopipe.structures.disagreement import LARGEST, MEASURES
 
 pytestmark = pytest.mark.integration
 
@@ -84,7 +84,7 @@ def test_rows_and_report_contain_the_disagreement(evaluated, tmp_path):
         assert len(rows) == len(dataset) == 4
     for row in rows:
         assert row.key_value_pairs[LARGEST] == pytest.approx(values[row.provenance.step])
-        assert set(FIGURES) <= set(row.key_value_pairs)
+        assert set(MEASURES) <= set(row.key_value_pairs)
         assert row.provenance.committee == 'mlip:lj'
         assert row.provenance.label_source == 'mlip:emt'
     report = campaign.outputs.selection_report['committee']

@@ -9,7 +9,7 @@ from support.sampling import numbers_in, sampling
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.sampling import select_frames
-from aiida_mlip_autopipe.structures.disagreement import ENERGY, FIGURES, LARGEST, RELATIVE
+from aiida_mlip_autopipe.structures.disagreement import ENERGY, LARGEST, MEASURES, RELATIVE
 
 
 @pytest.fixture
@@ -17,8 +17,8 @@ def evaluated(make_trajectory, rattled):
     """Return forty frames with increasing disagreement and decreasing relative disagreement."""
     trajectory = make_trajectory(rattled(40))
     values = np.linspace(0.01, 0.4, 40)
-    figures = dict.fromkeys(FIGURES, values) | {RELATIVE: values[::-1]}
-    return replace(trajectory, extra=figures)
+    measures = dict.fromkeys(MEASURES, values) | {RELATIVE: values[::-1]}
+    return replace(trajectory, extra=measures)
 
 
 def chosen(trajectories, settings):
@@ -54,7 +54,7 @@ def test_frames_can_be_chosen_by_relative_disagreement(evaluated):
 
 def test_frames_that_were_not_evaluated_are_never_chosen(evaluated, make_trajectory, rattled):
     values = np.where(np.arange(40) < 38, evaluated.extra[LARGEST], np.nan)
-    partly = replace(evaluated, extra=dict.fromkeys(FIGURES, values))
+    partly = replace(evaluated, extra=dict.fromkeys(MEASURES, values))
     other = make_trajectory(rattled(5, random_seed=9), seed_id='not evaluated')
     selection = select_frames([partly, other], sampling('disagreement', n_structures=50), random_seed=1)
     assert len(selection) == 38
@@ -96,8 +96,8 @@ def test_a_constant_energy_difference_for_each_composition_does_not_contribute_t
         for atoms in structures:
             atoms.numbers[:] = number
         energies = shift + np.array([0.1, -0.1, 0.1, -0.1])
-        figures = {name: np.ones(4) for name in FIGURES} | {ENERGY: energies}
-        return replace(make_trajectory(structures, seed_id=str(number)), extra=figures)
+        measures = {name: np.ones(4) for name in MEASURES} | {ENERGY: energies}
+        return replace(make_trajectory(structures, seed_id=str(number)), extra=measures)
 
     report = select_frames([make(3.0, 29), make(-2.0, 79)], sampling('fps', n_structures=2), random_seed=1).report
     assert report['committee']['energy_spread_eV'] == pytest.approx(0.1)
