@@ -1,4 +1,4 @@
-# The tasks of a checkout; `make help` lists them. Each target first creates the environment that it needs.
+# Tasks to run in a checkout; `make help` lists them. Each target first creates the environment that it needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -55,7 +55,7 @@ test-cluster: $(TOOLS_STAMP) $(MACE_STAMP)  ## set up Slurm, SSH and Apptainer h
 	tests/cluster/down.sh; exit $$status
 
 .PHONY: test-long
-test-long: $(TOOLS_STAMP) $(MACE_STAMP)  ## run the tests that are too slow for each change: kills, full campaigns, three images
+test-long: $(TOOLS_STAMP) $(MACE_STAMP)  ## run the tests that are too slow to run after each change: kills, full campaigns, three images
 	$(IN_MEMORY) pytest -m 'long and not cluster' $(SPREAD) --durations 15
 	tests/cluster/up.sh
 	tests/cluster/stack/images.sh base sevennet mace
@@ -77,7 +77,7 @@ bench: $(TOOLS_STAMP)  ## run the benchmarks; nothing else should run on the mac
 	pytest benchmarks --override-ini 'python_files=bench_*.py' --override-ini 'python_functions=bench_*' --override-ini timeout=0 -m '' --benchmark-only -s
 
 .PHONY: environment
-environment: $(TOOLS_STAMP)  ## create the environment of a developer: .venv
+environment: $(TOOLS_STAMP)  ## create the development environment: .venv
 
 .PHONY: mace
 mace: $(MACE_STAMP)  ## create a second environment with MACE, which is incompatible with SevenNet: .venv-mace

@@ -90,7 +90,7 @@ class EagerWorkChain(WorkChain):
 def run_stored_process(runner: Runner, pk: int) -> None:
     """Ask the daemon to run a process whose node and checkpoint are stored.
 
-    If a worker already runs it, nothing happens: AiiDA rejects a second task for the same process.
+    If a worker is already running it, nothing happens: AiiDA rejects a second task for the same process.
     """
     assert runner.controller is not None, 'only a process that the daemon runs can submit children to the daemon'
     runner.controller.continue_process(pk, nowait=False, no_reply=True)

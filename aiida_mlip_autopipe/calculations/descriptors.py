@@ -49,18 +49,18 @@ class DescriptorsCalculation(CalculatorJob):
         )
         spec.input('species', valid_type=orm.List, help='Atomic numbers that the descriptor covers.')
         spec.input(
-            'descriptors_version', valid_type=orm.Str, help='Version of the method; raised when its results change.'
+            'descriptors_version', valid_type=orm.Str, help='Version of the method; increased when its results change.'
         )
         # Only learned descriptors need a calculator.
         spec.inputs['calculator'].required = False
-        validators.guard(spec.inputs, validators.DESCRIPTORS, validators.descriptors_job)
+        validators.set_validators(spec.inputs, validators.DESCRIPTORS, validators.descriptors_job)
         spec.inputs['metadata']['options']['parser_name'].default = 'mlip_autopipe.descriptors'
         spec.output(
             'descriptors',
             valid_type=orm.ArrayData,
             required=False,
             help='`features`: a vector for each frame, ordered by trajectory, or for each reference structure. '
-            'With `pca`, a vector for each of their atoms.',
+            'With `pca`, a vector for each atom instead.',
         )
         spec.exit_code(
             400,
@@ -93,7 +93,7 @@ class DescriptorsCalculation(CalculatorJob):
         if 'pca' in self.inputs:
             pca_file = folder.get_abs_path(PCA_FILE)
             np.savez(pca_file, **dict(self.inputs.pca.get_iterarrays()))
-        calculation = self._call_runner(contract.JOB_FILE, module='aiida_mlip_autopipe.descriptors')
+        calculation = self._make_calc_info(contract.JOB_FILE, module='aiida_mlip_autopipe.descriptors')
         calculation.remote_symlink_list = links
         calculation.retrieve_temporary_list = [DESCRIPTORS_FILE]
         return calculation

@@ -26,14 +26,14 @@ class EvaluationCalculation(CalculatorJob):
         spec.input('trajectory', valid_type=orm.TrajectoryData, help='The frames of a leg.')
         spec.input('seed', valid_type=SeedData, help='The seed of the leg, with its tags, moments and constraints.')
         spec.input(
-            'evaluation_version', valid_type=orm.Str, help='Version of the method; raised when its results change.'
+            'evaluation_version', valid_type=orm.Str, help='Version of the method; increased when its results change.'
         )
         spec.inputs['metadata']['options']['parser_name'].default = 'mlip_autopipe.evaluate'
         spec.output(
             'evaluation',
             valid_type=orm.ArrayData,
             required=False,
-            help='For each frame, the energy and forces of the second calculator, and the disagreement of the two.',
+            help='For each frame, the energy and forces of the second calculator, and its disagreement with the first.',
         )
         spec.exit_code(
             400,
@@ -56,7 +56,7 @@ class EvaluationCalculation(CalculatorJob):
         Path(folder.get_abs_path(contract.JOB_FILE)).write_text(job.model_dump_json(indent=2))
         template = self.inputs.seed.to_seed().atoms
         write_trajectory(folder.get_abs_path(contract.TRAJECTORY_FILE), trajectory, template)
-        calculation = self._call_runner('--evaluate', contract.JOB_FILE)
+        calculation = self._make_calc_info('--evaluate', contract.JOB_FILE)
         calculation.remote_symlink_list = links
         calculation.retrieve_temporary_list = [contract.EVALUATION_FILE]
         return calculation

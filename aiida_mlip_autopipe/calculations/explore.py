@@ -75,7 +75,9 @@ class ExplorationCalculation(CalculatorJob):
             help='How many seconds before its wall time limit the job stops.',
         )
         spec.input('random_seed', valid_type=orm.Int, help="The campaign's random seed.")
-        spec.input('runner_version', valid_type=orm.Str, help='Version of the runner; raised when its results change.')
+        spec.input(
+            'runner_version', valid_type=orm.Str, help='Version of the runner; increased when its results change.'
+        )
         spec.input(
             'full_trajectory_interval',
             valid_type=orm.Int,
@@ -88,7 +90,7 @@ class ExplorationCalculation(CalculatorJob):
         spec.input(
             'recoveries', valid_type=orm.Int, required=False, help='Number of recoveries of an unstable run so far.'
         )
-        validators.guard(spec.inputs, validators.EXPLORATION, validators.exploration(of_one_seed=True))
+        validators.set_validators(spec.inputs, validators.EXPLORATION, validators.exploration(of_one_seed=True))
         spec.inputs['metadata']['options']['parser_name'].default = 'mlip_autopipe.explore'
 
         spec.output('trajectory', valid_type=orm.TrajectoryData, required=False, help='The good frames of this leg.')
@@ -147,7 +149,7 @@ class ExplorationCalculation(CalculatorJob):
         with TrajectoryFile(folder.get_abs_path(contract.SEED_FILE), mode='w') as file:
             file.write(seed.atoms)
 
-        calculation = self._call_runner(contract.JOB_FILE)
+        calculation = self._make_calc_info(contract.JOB_FILE)
         calculation.remote_symlink_list = links
         # The parser stores their content as nodes. Keeping the files too would double the size of the repository.
         calculation.retrieve_temporary_list = [

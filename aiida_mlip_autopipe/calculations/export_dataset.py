@@ -45,7 +45,7 @@ def export_dataset(
     random_seed
         The campaign's random seed.
     stage_version
-        Version of this function; raised when its results change.
+        Version of this function; increased when its results change.
     **nodes
         The namespaces ``legs`` (the trajectories that the selection names), ``evaluations`` (those of a committee, for
         these legs) and ``seeds`` (the seeds of these legs). The labels of the links have no meaning.

@@ -28,7 +28,7 @@ def fit_environments(
     species
         Atomic numbers that the descriptor covers.
     stage_version
-        Version of this function; raised when its results change.
+        Version of this function; increased when its results change.
     **nodes
         The namespace ``legs``: the frames.
 

@@ -42,7 +42,7 @@ def generate_seeds(
     start, stop
         The range of seeds to generate; ``stop`` is excluded.
     stage_version
-        Version of this function; raised when its results change, so that the cache does not return earlier ones.
+        Version of this function; increased when its results change, so that the cache does not return earlier ones.
     fingerprints
         The fingerprints that the seeds are compared with: the output of the previous chunk, if there is one.
     **files
@@ -51,7 +51,7 @@ def generate_seeds(
     Returns
     -------
     dict
-        ``seed_<seed_id>``: a `SeedData` for each seed; ``places``: the position of each seed in its entry, by its id;
+        ``seed_<seed_id>``: a `SeedData` for each seed; ``places``: the position of each seed in its entry, by seed id;
         ``report``: the rejections, and the order of the seeds as ``seed_ids``; ``fingerprints``: those that the seeds
         of the next chunk are compared with, if they are compared.
     """

@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.jobs.failures import FAILURES
 
 
 def define_failures(spec: CalcJobProcessSpec) -> None:
-    """Define the exit codes of failures that precede the program. Such a job is never taken from the cache."""
+    """Define the exit codes of failures outside the program. A job with one of them is never taken from the cache."""
     for status, label, message in FAILURES:
         spec.exit_code(status, label, message=message, invalidates_cache=True)
 
@@ -48,7 +48,7 @@ class CalculatorJob(CalcJob):
             default='',
             help="The user's PYTHONPATH, for jobs on this machine. The environment record covers its packages.",
         )
-        validators.guard(spec.inputs, validators.JOB, validators.calculator)
+        validators.set_validators(spec.inputs, validators.JOB, validators.calculator)
         options = spec.inputs['metadata']['options']
         options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
         options['withmpi'].default = False
@@ -88,7 +88,7 @@ class CalculatorJob(CalcJob):
             'max_wallclock_s': self.inputs.metadata.options.get('max_wallclock_seconds'),
         }
 
-    def _call_runner(self, *arguments: str, module: str = 'aiida_mlip_autopipe.exploration') -> CalcInfo:
+    def _make_calc_info(self, *arguments: str, module: str = 'aiida_mlip_autopipe.exploration') -> CalcInfo:
         """Return what AiiDA runs (a module with arguments) and retrieves (its result and its log)."""
         code = CodeInfo()
         code.code_uuid = self.inputs.code.uuid

@@ -40,9 +40,11 @@ class SelectionCalculation(CalculatorJob):
         del spec.inputs['calculator'], spec.inputs['model']
         spec.input('settings', valid_type=orm.Dict, help="The config's `sampling` section without `reference_dataset`.")
         spec.input('random_seed', valid_type=orm.Int, help="The campaign's random seed.")
-        spec.input('groups', valid_type=orm.Dict, help='The parent of each seed, by its id.')
-        spec.input('kinds', valid_type=orm.Dict, help='The kind of each seed, by its id.')
-        spec.input('stage_version', valid_type=orm.Str, help='Version of the sampling; raised when its results change.')
+        spec.input('groups', valid_type=orm.Dict, help='The parent of each seed, by seed id.')
+        spec.input('kinds', valid_type=orm.Dict, help='The kind of each seed, by seed id.')
+        spec.input(
+            'stage_version', valid_type=orm.Str, help='Version of this stage; increased when its results change.'
+        )
         spec.input(
             'reference_dataset', valid_type=DatasetData, required=False, help='Structures that the dataset extends.'
         )
@@ -53,7 +55,7 @@ class SelectionCalculation(CalculatorJob):
         spec.input_namespace(
             'descriptors', valid_type=orm.ArrayData, required=False, help='The descriptors that jobs computed.'
         )
-        validators.guard(spec.inputs, validators.SELECTION, validators.selection)
+        validators.set_validators(spec.inputs, validators.SELECTION, validators.selection)
         spec.inputs['metadata']['options']['parser_name'].default = 'mlip_autopipe.select'
         spec.output('selection', valid_type=orm.ArrayData, required=False, help='The selected frames, in order.')
         spec.output('report', valid_type=orm.Dict, required=False, help='Counts and coverage of the selection.')
@@ -71,7 +73,7 @@ class SelectionCalculation(CalculatorJob):
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the job's input files, and copy the reference dataset unchanged."""
         request = request_from_nodes(self.inputs)
-        calculation = self._call_runner(contract.JOB_FILE, module='aiida_mlip_autopipe.sampling')
+        calculation = self._make_calc_info(contract.JOB_FILE, module='aiida_mlip_autopipe.sampling')
         reference = None
         if 'reference_dataset' in self.inputs:
             node = self.inputs.reference_dataset

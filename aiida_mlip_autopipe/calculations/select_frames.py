@@ -35,11 +35,11 @@ def select_frames(
     random_seed
         The campaign's random seed.
     groups
-        The parent of each seed, by its id.
+        The parent of each seed, by seed id.
     kinds
-        The kind of each seed, by its id.
+        The kind of each seed, by seed id.
     stage_version
-        Version of this function; raised when its results change.
+        Version of this function; increased when its results change.
     reference_dataset
         Existing structures that the dataset extends.
     **nodes

@@ -41,7 +41,7 @@ class RequiredDescriptor(Settings):
     descriptor: AnyDescriptor
 
 
-def guard(namespace: PortNamespace, ports: Mapping[str, Validator], combined: Validator | None = None) -> None:
+def set_validators(namespace: PortNamespace, ports: Mapping[str, Validator], combined: Validator | None = None) -> None:
     """Set the validators of ports.
 
     Parameters
@@ -65,7 +65,7 @@ def validate_as(name: str, annotation: Any) -> Validator:
     Parameters
     ----------
     name
-        The port's name, with which the place of each error begins.
+        Name of the port; the location in each error message starts with it.
     annotation
         Type of the node's content or of the plain value: a pydantic model or an annotated type.
     """
@@ -82,7 +82,7 @@ def validate_as(name: str, annotation: Any) -> Validator:
     return validate
 
 
-def like(model: type[BaseModel], field: str, name: str | None = None) -> Validator:
+def validate_as_field(model: type[BaseModel], field: str, name: str | None = None) -> Validator:
     """Return the validator of a port that corresponds to a field of a model, by default of the same name."""
     return validate_as(name or field, _annotation(model, field))
 
@@ -201,7 +201,7 @@ def codes(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
         missing = [f'{name}: missing; every code needs it' for name in CODE if name not in one]
         missing += [f'{name}: not an input of a code' for name in one if name not in CODE + OPTIONAL]
         stash = one.get('stash', dict.fromkeys(STASH))
-        missing += [f'stash.{name}: missing; every copy needs it' for name in STASH if name not in stash]
+        missing += [f'stash.{name}: missing; every stash needs it' for name in STASH if name not in stash]
         faults = _join_lines([*missing, _environment(one['environment'], None) if 'environment' in one else None])
         found += [f'codes.{key}.{fault}' for fault in (faults or calculator(one, one) or '').splitlines()]
     return _join_lines(found)
@@ -261,13 +261,13 @@ _exploration = validate_as('exploration', ExplorationSettings)
 # The validators of single ports, for each process.
 JOB = {'environment': _environment}
 EXPLORATION = {
-    'random_seed': like(CampaignConfig, 'random_seed'),
-    'recoveries': like(Job, 'recoveries'),
+    'random_seed': validate_as_field(CampaignConfig, 'random_seed'),
+    'recoveries': validate_as_field(Job, 'recoveries'),
     'full_trajectory_interval': validate_as('full_trajectory_interval', Annotated[int, Field(ge=1)]),
 }
 EXPLORATIONS = {
-    'max_iterations': like(ExecutionSettings, 'max_legs', 'max_iterations'),
-    'retry_memory_factor': like(ExecutionSettings, 'retry_memory_factor'),
+    'max_iterations': validate_as_field(ExecutionSettings, 'max_legs', 'max_iterations'),
+    'retry_memory_factor': validate_as_field(ExecutionSettings, 'retry_memory_factor'),
 }
 DESCRIPTORS = {
     'descriptor': validate_as('descriptor', AnyDescriptor),
@@ -275,24 +275,24 @@ DESCRIPTORS = {
     'pca': pca,
 }
 SELECTION = {
-    'settings': like(CampaignConfig, 'sampling', 'settings'),
-    'random_seed': like(CampaignConfig, 'random_seed'),
+    'settings': validate_as_field(CampaignConfig, 'sampling', 'settings'),
+    'random_seed': validate_as_field(CampaignConfig, 'random_seed'),
 }
 DESCRIPTORS_WORK_CHAIN = {
     'descriptors': validate_as('descriptors', Annotated[list[RequiredDescriptor], Field(min_length=1)]),
-    'max_concurrent_jobs': like(ExecutionSettings, 'max_concurrent_jobs'),
+    'max_concurrent_jobs': validate_as_field(ExecutionSettings, 'max_concurrent_jobs'),
 }
 DATASET = EXPLORATIONS | {
     'campaign': validate_as('campaign', _model(name=_annotation(CampaignConfig, 'name'), config_hash=Sha256)),
-    'random_seed': like(CampaignConfig, 'random_seed'),
+    'random_seed': validate_as_field(CampaignConfig, 'random_seed'),
     'generation': validate_as(
         'generation', _model(entries=_annotation(CampaignConfig, 'generation'), cutoff_A=Annotated[float, Field(gt=0)])
     ),
-    'sampling': like(CampaignConfig, 'sampling'),
+    'sampling': validate_as_field(CampaignConfig, 'sampling'),
     'codes': codes,
     'job': exploration(of_one_seed=False),
     'n_seeds': validate_as('n_seeds', Annotated[int, Field(ge=1)]),
-    'descriptor_jobs_from': like(DescriptorJobSettings, 'min_frames', 'descriptor_jobs_from'),
-    'max_concurrent_jobs': like(ExecutionSettings, 'max_concurrent_jobs'),
-    'min_success_fraction': like(ExecutionSettings, 'min_success_fraction'),
+    'descriptor_jobs_from': validate_as_field(DescriptorJobSettings, 'min_frames', 'descriptor_jobs_from'),
+    'max_concurrent_jobs': validate_as_field(ExecutionSettings, 'max_concurrent_jobs'),
+    'min_success_fraction': validate_as_field(ExecutionSettings, 'min_success_fraction'),
 }

@@ -33,8 +33,8 @@ class Cleaned:
 def clean_campaign(campaign: orm.WorkChainNode, *, force: bool = False) -> Cleaned:
     """Remove the folders of the jobs of a campaign that have ended.
 
-    Retrieved files are kept. So are the folders of jobs that still run, and those of jobs of another campaign that this
-    campaign took from the cache.
+    Retrieved files are kept. So are the folders of jobs that are still running, and those of jobs of another campaign
+    that this campaign took from the cache.
 
     Parameters
     ----------

@@ -70,9 +70,9 @@ class Progress:
     n_seeds
         Seeds that the config requests.
     n_succeeded, n_failed, n_running, n_waiting
-        Seeds whose exploration reached its last step, ended earlier, is running, or is not submitted yet.
+        Seeds whose exploration reached its last step, ended earlier, is running, or has not been submitted yet.
     rate_per_hour
-        Explorations that end per hour; None before the first end.
+        Explorations that end per hour; None before the first one has ended.
     remaining_s
         Time in seconds until the last exploration ends, at the current rate; None without a rate.
     paused

@@ -33,7 +33,7 @@ class Program:
     image
         The file of the image on the computer; None for an environment without an image. Paths may begin with ``~/``.
     prepend_text
-        Lines of shell that run first, such as ``module load apptainer``.
+        Shell commands that run first, such as ``module load apptainer``.
     """
 
     computer: orm.Computer
@@ -73,7 +73,7 @@ def register_code(
     program
         The program of the code.
     launch
-        Runs a job and returns its node after its end.
+        Runs a job to its end and returns its node.
     model
         The model to test, for a calculator that ships no model: a name, or a file, which is copied to the computer.
     resources

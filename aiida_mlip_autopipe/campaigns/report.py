@@ -37,7 +37,7 @@ class CampaignReport:
     assessment
         The selection compared with its candidates and with random selections, from `assess_selection`.
     account
-        A summary of the campaign: rejections, ends of the explorations, and cost.
+        A summary of the campaign: rejections, how the explorations ended, and cost.
     warnings
         Warnings about the selection.
     """

@@ -209,7 +209,10 @@ def stored_tests(code: orm.AbstractCode) -> list[dict[str, Any]]:
 
 
 def stored_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Environment | None:
-    """Return the record of a code for a calculator; its newest record without a calculator; None if it has none."""
+    """Return the environment record of a code for a calculator; None if there is none.
+
+    If the settings of the calculator are empty, the newest record of the code is returned.
+    """
     stored = code.base.extras.get(ENVIRONMENTS, {})
     newest = max(stored.values(), key=lambda test: test[RECORDED], default=None)
     test = stored.get(environment_key(calculator)) if calculator else newest

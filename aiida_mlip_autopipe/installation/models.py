@@ -112,7 +112,7 @@ def _local_file(model: ModelData, file: Path | None, computer: orm.Computer) -> 
 
 
 def _find_intact(computer: orm.Computer, transport: orm.Computer, sha256: str, folder: str | None) -> str | None:
-    """Return the recorded path of a model if the file is intact and lies in the folder, if one is passed."""
+    """Return the recorded path of a model if the file is intact and, if a folder is passed, lies in it."""
     recorded = find_model(computer, sha256)
     if recorded is None or (folder is not None and PurePosixPath(folder) not in PurePosixPath(recorded).parents):
         return None

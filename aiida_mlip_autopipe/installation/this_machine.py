@@ -83,7 +83,7 @@ def set_up(
     Raises
     ------
     AutopipeError
-        If a self-test fails. Nothing is created then.
+        If a self-test fails. In that case, nothing is created.
     """
     python = python or sys.executable
     reports = {kind: run_self_test(kind, python, model) for kind in kinds or installed_calculators()}

@@ -37,12 +37,12 @@ class DescriptorsParser(JobParser):
         except Exception as error:  # NumPy raises various errors for truncated files
             return self.exit_codes.ERROR_TRAJECTORY_UNREADABLE.format(reason=first_line(error))
         about = result.model_dump(mode='json', include={'calculator_name', 'model_name', 'model_sha256', 'statistics'})
-        request: dict[str, Any] = {'of': _of(inputs), 'descriptor': inputs.descriptor.get_dict()}
+        request: dict[str, Any] = {'of': _target(inputs), 'descriptor': inputs.descriptor.get_dict()}
         self.out('descriptors', node_from_features(features, n_rows, request, inputs.species.get_list(), about))
         return None
 
 
-def _of(inputs: Any) -> Of:
+def _target(inputs: Any) -> Of:
     return 'environments' if 'pca' in inputs else 'structures'
 
 
@@ -52,9 +52,9 @@ def _legs(inputs: Any) -> list[orm.TrajectoryData]:
 
 def _count_rows(leg: orm.TrajectoryData, inputs: Any) -> int:
     n_frames, n_atoms, _ = leg.get_shape('positions')
-    return int(n_frames * n_atoms if _of(inputs) == 'environments' else n_frames)
+    return int(n_frames * n_atoms if _target(inputs) == 'environments' else n_frames)
 
 
 def _count_reference_rows(inputs: Any) -> int:
-    name = 'n_atoms' if _of(inputs) == 'environments' else 'n_structures'
+    name = 'n_atoms' if _target(inputs) == 'environments' else 'n_structures'
     return int(inputs.reference_dataset.base.attributes.get(name))

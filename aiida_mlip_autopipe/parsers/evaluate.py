@@ -17,7 +17,7 @@ ABOUT = ('calculator_name', 'model_name', 'model_sha256', 'device', 'precision',
 
 
 class EvaluationParser(JobParser):
-    """Attaches the energies and forces of the second calculator, and the disagreement of the two."""
+    """Attaches the energies and forces of the second calculator, and its disagreement with the first."""
 
     def attach(self, result: contract.Result, folder: Path) -> ExitCode | None:
         """Attach the evaluation, if any frame was evaluated."""

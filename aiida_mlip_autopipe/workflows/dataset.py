@@ -28,7 +28,7 @@ from aiida_mlip_autopipe.structures.seed import Place
 from aiida_mlip_autopipe.workflows.dataset_ports import define_inputs, define_outputs
 from aiida_mlip_autopipe.workflows.descriptors import DescriptorsWorkChain, descriptors_for_jobs, selection_job
 from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_ended
-from aiida_mlip_autopipe.workflows.graph import is_asked_to_stop
+from aiida_mlip_autopipe.workflows.graph import is_stop_requested
 from aiida_mlip_autopipe.workflows.inputs.campaign import campaign_inputs
 from aiida_mlip_autopipe.workflows.inputs.codes import choose_code
 from aiida_mlip_autopipe.workflows.inputs.environments import Tell
@@ -192,7 +192,7 @@ class DatasetWorkChain(ThrottledWorkChain):
             self.report(f'{label}: {why_ended(node)}')
         n_ok, n = len(ended) - len(failed), len(ended)
         self.report(f'{n_ok} of {n} explorations succeeded')
-        if is_asked_to_stop(self.node.pk):
+        if is_stop_requested(self.node.pk):
             return self.exit_codes.ERROR_STOPPED
         if n_ok < self.inputs.min_success_fraction * n:
             return self.exit_codes.ERROR_TOO_FEW_EXPLORATIONS.format(
@@ -210,7 +210,7 @@ class DatasetWorkChain(ThrottledWorkChain):
     # Sampling and storage
 
     def describe_frames(self) -> ToContext | None:
-        """Compute the descriptors in jobs if the sampling needs them and there are many frames."""
+        """Compute the descriptors in jobs if the sampling stage needs them and there are many frames."""
         min_frames = self.inputs.descriptor_jobs_from
         descriptors = descriptors_for_jobs(self.inputs.sampling.get_dict(), self._n_frames(), min_frames)
         if 'descriptors' not in self.inputs or not descriptors:
@@ -232,7 +232,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         """Return whether frames must be selected: for the first time, or again because the cluster lost the job."""
         if 'selecting' not in self.ctx:
             return True
-        gives_up = self.ctx.n_lost_selections == MAX_LOST or is_asked_to_stop(self.node.pk)
+        gives_up = self.ctx.n_lost_selections == MAX_LOST or is_stop_requested(self.node.pk)
         return is_lost(self.ctx.selecting) and not gives_up
 
     def select_frames(self) -> ToContext | ExitCode | None:
@@ -246,7 +246,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         descriptors = {}
         if 'descriptors' in self.ctx:
             if not self.ctx.descriptors.is_finished_ok:
-                if is_asked_to_stop(self.node.pk):
+                if is_stop_requested(self.node.pk):
                     return self.exit_codes.ERROR_STOPPED
                 reason = self.ctx.descriptors.exit_message or self.ctx.descriptors.process_state
                 return self.exit_codes.ERROR_DESCRIPTORS.format(reason=reason)
@@ -275,7 +275,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         """Output the selection and its report."""
         node = self.ctx.selecting
         if not node.is_finished_ok:
-            if is_asked_to_stop(self.node.pk):
+            if is_stop_requested(self.node.pk):
                 return self.exit_codes.ERROR_STOPPED
             return self.exit_codes.ERROR_SAMPLING.format(reason=node.exit_message or node.process_state)
         self.ctx.selection = node.outputs.selection
@@ -292,7 +292,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         return {name: self.inputs[name]} if name in self.inputs else {}
 
     def _seed_attributes(self, name: str) -> dict[str, str]:
-        """Return an attribute of the seeds, by their ids; seeds without it are left out."""
+        """Return an attribute of the seeds, by seed id; seeds without it are left out."""
         return {seed.seed_id: value for seed in self._seeds() if (value := seed.base.attributes.get(name))}
 
     def _seeds(self) -> list[SeedData]:

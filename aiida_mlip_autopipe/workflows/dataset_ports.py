@@ -24,7 +24,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
     spec.input_namespace(
         'files', valid_type=orm.SinglefileData, required=False, help="The user's structure files, by key."
     )
-    spec.input('sampling', valid_type=orm.Dict, help='Settings of the sampling, without `reference_dataset`.')
+    spec.input('sampling', valid_type=orm.Dict, help='Settings of the sampling stage, without `reference_dataset`.')
     spec.input('reference_dataset', valid_type=DatasetData, required=False, help='Structures that the dataset extends.')
     spec.input_namespace(
         'codes',
@@ -79,7 +79,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
         ('reuse_finished', bool, 'Reuse finished calculations with equal inputs.', {'default': False}),
     ):
         spec.input(name, valid_type=valid_type, is_metadata=True, help=text, **default)
-    validators.guard(spec.inputs, validators.DATASET, validators.dataset)
+    validators.set_validators(spec.inputs, validators.DATASET, validators.dataset)
 
 
 def define_outputs(spec: WorkChainSpec) -> None:

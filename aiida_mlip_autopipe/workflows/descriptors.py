@@ -34,7 +34,11 @@ class DescriptorsWorkChain(ThrottledWorkChain):
         """Define inputs, the outline and exit codes."""
         super().define(spec)
         spec.input_namespace('legs', valid_type=orm.TrajectoryData, help='The frames.')
-        spec.input('descriptors', valid_type=orm.List, help='`of` (what to describe) and `descriptor` of each.')
+        spec.input(
+            'descriptors',
+            valid_type=orm.List,
+            help='What to compute: a list of `of` (what to describe) and `descriptor`.',
+        )
         spec.input(
             'reference_dataset', valid_type=DatasetData, required=False, help='Structures to describe in addition.'
         )
@@ -45,7 +49,7 @@ class DescriptorsWorkChain(ThrottledWorkChain):
         )
         spec.input('max_concurrent_jobs', valid_type=int, is_metadata=True, help='Maximum number of concurrent jobs.')
         spec.input('reuse_finished', valid_type=bool, is_metadata=True, default=False, help='Take jobs from the cache.')
-        validators.guard(spec.inputs, validators.DESCRIPTORS_WORK_CHAIN, validators.descriptors_work_chain)
+        validators.set_validators(spec.inputs, validators.DESCRIPTORS_WORK_CHAIN, validators.descriptors_work_chain)
         spec.output_namespace('descriptors', valid_type=orm.ArrayData, help='The descriptors, for each job.')
         spec.exit_code(401, 'ERROR_DESCRIPTORS', message='Descriptors could not be computed: {reason}')
         spec.outline(cls.plan, while_(cls.has_unfinished)(cls.fill_slots), cls.gather)
@@ -63,7 +67,8 @@ class DescriptorsWorkChain(ThrottledWorkChain):
                 atomic_numbers[symbol] for symbol in self.inputs.reference_dataset.base.attributes.get('elements')
             }
         self.ctx.species = orm.List(sorted(species))
-        # Without the calculator, so that learned descriptors, if requested too, do not change the inputs of these jobs.
+        # SOAP jobs get a record without the calculator, so that a request for learned descriptors does not change their
+        # inputs.
         environment = Environment.model_validate(self.inputs.job.environment.get_dict()).without_calculator()
         self.ctx.environment = orm.Dict(environment.model_dump(mode='json'))
         for number, request in enumerate(self.inputs.descriptors.get_list()):
@@ -133,12 +138,12 @@ class DescriptorsWorkChain(ThrottledWorkChain):
 
 
 def descriptors_for_jobs(sampling: Mapping[str, Any], n_frames: int, min_frames: int) -> list[dict[str, Any]]:
-    """Return ``of`` and ``descriptor`` of the descriptors that jobs compute for a sampling, without duplicates.
+    """Return ``of`` and ``descriptor`` of the descriptors that jobs compute for the sampling stage, without duplicates.
 
     Parameters
     ----------
     sampling
-        The settings of the sampling.
+        The settings of the sampling stage.
     n_frames
         Number of frames to select from.
     min_frames

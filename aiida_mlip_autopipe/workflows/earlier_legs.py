@@ -95,7 +95,10 @@ def _legs_to_continue(exploration: int, jobs: list[orm.CalcJobNode], is_shorter:
 
 
 def _finished_jobs(seed_id: str, n_steps: int) -> Iterator[tuple[int, orm.CalcJobNode]]:
-    """Yield the finished explorations of a seed with their last jobs, the longest first; of equal ones, the oldest."""
+    """Yield the finished explorations of a seed with their last jobs.
+
+    The longest come first and, among equally long ones, the oldest.
+    """
     finished_ok = {'attributes.process_state': 'finished', 'attributes.exit_status': 0}
     query = orm.QueryBuilder().append(SeedData, filters={'attributes.seed_id': seed_id}, tag='seed')
     query.append(ExplorationCalculation, with_incoming='seed', filters=finished_ok, project='*', tag='job')

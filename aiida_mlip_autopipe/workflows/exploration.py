@@ -29,7 +29,7 @@ class ExplorationWorkChain(RestartedLegs):
             default=False,
             help='Take legs from the cache.',
         )
-        validators.guard(spec.inputs, validators.EXPLORATIONS)
+        validators.set_validators(spec.inputs, validators.EXPLORATIONS)
         spec.expose_inputs(
             EvaluationCalculation,
             namespace='committee',
@@ -145,10 +145,10 @@ class ExplorationWorkChain(RestartedLegs):
 
     def has_leg_to_evaluate(self) -> bool:
         """Return whether a leg remains to be evaluated by the committee."""
-        return 'committee' in self.inputs and bool(self.ctx.legs_to_evaluate) and not self._is_asked_to_stop()
+        return 'committee' in self.inputs and bool(self.ctx.legs_to_evaluate) and not self._is_stop_requested()
 
     def evaluate_leg(self) -> ToContext:
-        """Evaluate the next leg. Legs are evaluated one at a time, so that a seed occupies two slots of a worker."""
+        """Evaluate the next leg. Only one leg is evaluated at a time, so that a seed occupies two slots of a worker."""
         leg = self.ctx.legs_to_evaluate[0]
         inputs = self.exposed_inputs(EvaluationCalculation, 'committee')
         inputs.trajectory = self._job_of(leg).outputs.trajectory
@@ -167,7 +167,7 @@ class ExplorationWorkChain(RestartedLegs):
 
     def has_leg_to_stash(self) -> bool:
         """Return whether a full trajectory remains to be copied."""
-        return 'stash' in self.inputs and bool(self.ctx.legs_to_stash) and not self._is_asked_to_stop()
+        return 'stash' in self.inputs and bool(self.ctx.legs_to_stash) and not self._is_stop_requested()
 
     def stash_leg(self) -> ToContext:
         """Copy the full trajectory of the next leg, after all outputs of the seed have been retrieved."""

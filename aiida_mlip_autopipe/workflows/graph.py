@@ -15,7 +15,7 @@ STOP_REQUESTED = 'mlip_autopipe_stop_asked'
 
 
 def load_campaign(identifier: str) -> orm.WorkChainNode:
-    """Return a campaign by its pk, its uuid (or the beginning of it) or its name. Of several, the newest is returned.
+    """Return a campaign by its pk, its uuid (or the beginning of it) or its name; the newest if several match.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def list_campaigns() -> list[orm.WorkChainNode]:
     return campaigns
 
 
-def is_asked_to_stop(pk: int | None) -> bool:
+def is_stop_requested(pk: int | None) -> bool:
     """Return whether a user has asked a campaign to stop. Another process writes this to the database."""
     query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': pk}, project=f'extras.{STOP_REQUESTED}')
     return bool(query.first(flat=True))

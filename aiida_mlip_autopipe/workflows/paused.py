@@ -37,7 +37,7 @@ def find_paused(exploration_pks: Collection[int]) -> list[PausedJob]:
 
 
 def pause_reason(pk: int, status: str | None) -> str:
-    """Return why a job is paused, with the error after which AiiDA paused it, which is only in its log.
+    """Return why a job is paused, with the error from the job's log that made AiiDA pause it.
 
     Parameters
     ----------

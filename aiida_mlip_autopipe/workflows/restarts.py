@@ -9,7 +9,7 @@ from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, p
 
 from aiida_mlip_autopipe.aiida_internals import WorkChainSpec
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, read_settings
-from aiida_mlip_autopipe.workflows.graph import is_asked_to_stop
+from aiida_mlip_autopipe.workflows.graph import is_stop_requested
 from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST, lost_message
 from aiida_mlip_autopipe.workflows.submit_once import SubmitOnceWorkChain
 
@@ -55,13 +55,13 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
         self.ctx.n_lost = 0
         self.ctx.has_more_memory = False
 
-    def _is_asked_to_stop(self) -> bool:
-        return self.node.caller is not None and is_asked_to_stop(self.node.caller.pk)
+    def _is_stop_requested(self) -> bool:
+        return self.node.caller is not None and is_stop_requested(self.node.caller.pk)
 
     @process_handler(priority=1000)
     def stop_when_asked(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
         """End the exploration if a user has stopped the campaign."""
-        if not node.is_failed or not self._is_asked_to_stop():
+        if not node.is_failed or not self._is_stop_requested():
             return None
         return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_STOPPED)
 
@@ -101,11 +101,11 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
         ]
     )
     def replace_unreadable_leg(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Submit a leg that left a damaged file again. None of its outputs were kept."""
+        """Submit again a leg that left a damaged file. None of its outputs were kept."""
         return self._submit_again(node, self.exit_codes.ERROR_FILES_UNREADABLE)
 
     def _submit_again(self, node: orm.CalcJobNode, give_up: ExitCode) -> ProcessHandlerReport:
-        """Submit a job again with the same inputs. After too many times in a row, end the exploration."""
+        """Submit a job again with the same inputs. If this happens too often in a row, end the exploration."""
         self.ctx.n_lost += 1
         if self.ctx.n_lost > MAX_LOST:
             return ProcessHandlerReport(do_break=True, exit_code=give_up)

@@ -11,7 +11,7 @@ from aiida.common import AttributeDict
 from aiida.engine import ProcessState
 
 from aiida_mlip_autopipe.aiida_internals import EagerWorkChain
-from aiida_mlip_autopipe.workflows.graph import is_asked_to_stop
+from aiida_mlip_autopipe.workflows.graph import is_stop_requested
 from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST, is_lost, lost_message
 from aiida_mlip_autopipe.workflows.paused import find_paused
 from aiida_mlip_autopipe.workflows.submit_once import SubmitOnceWorkChain
@@ -31,10 +31,10 @@ class ThrottledWorkChain(EagerWorkChain, SubmitOnceWorkChain):
 
     @abstractmethod
     def submit_one(self, label: str) -> orm.ProcessNode:
-        """Submit the child of a label, with `link_label` as the label of its link."""
+        """Submit the child for a label, with `link_label` as the label of its link."""
 
     def link_label(self, label: str) -> str:
-        """Return a unique label for the link to the next child of a label."""
+        """Return a unique label for the link to the next child for a label."""
         n_lost = self.ctx.n_lost.get(label, 0)
         return f'{label}_again_{n_lost}' if n_lost else label
 
@@ -64,7 +64,7 @@ class ThrottledWorkChain(EagerWorkChain, SubmitOnceWorkChain):
                 self.ctx.waiting.append(label)
             else:
                 self.ctx.ended[label] = pk
-        if self._is_asked_to_stop():
+        if self._is_stop_requested():
             self.ctx.waiting = []
         for _ in range(self._count_free_slots()):
             label = self.ctx.waiting.pop(0)
@@ -73,10 +73,10 @@ class ThrottledWorkChain(EagerWorkChain, SubmitOnceWorkChain):
         self.ctx.awaited = AttributeDict()
         self.to_context(**{f'awaited.{label}': orm.load_node(pk) for label, pk in self.ctx.running.items()})
 
-    def _is_asked_to_stop(self) -> bool:
+    def _is_stop_requested(self) -> bool:
         """Return whether a user has stopped the campaign, which is this work chain or its caller."""
         caller = self.node.caller
-        return is_asked_to_stop(self.node.pk) or (caller is not None and is_asked_to_stop(caller.pk))
+        return is_stop_requested(self.node.pk) or (caller is not None and is_stop_requested(caller.pk))
 
     def _count_free_slots(self) -> int:
         """Return how many children can start now. A child with a paused job occupies no slot."""

@@ -1,4 +1,4 @@
-"""Campaigns that earlier versions stored can be read. Each change of the stored data has one archive."""
+"""Campaigns that earlier versions stored can be read. There is one archive for each change to the stored data."""
 
 from pathlib import Path
 

@@ -241,7 +241,7 @@ def explore(daemon):
 
 
 @pytest.fixture(scope='session')
-def ended():
+def wait_for_end():
     """Return a function that waits until a process has ended and returns its node."""
 
     def wait(node, seconds=200):
@@ -252,7 +252,7 @@ def ended():
 
 
 @pytest.fixture(scope='session')
-def job_at_work():
+def job_with_checkpoint():
     """Return a function that waits for the first checkpoint of a leg of an exploration and returns the job."""
 
     def wait(node, leg=1, seconds=120):

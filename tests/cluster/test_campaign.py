@@ -72,13 +72,13 @@ def mace_settings(model):
     return {'kind': 'mace', 'model': str(model), 'cutoff_A': 4.0, 'device': 'cpu'}
 
 
-def test_an_image_on_the_cluster_gives_the_same_frames_as_an_environment_here(explore, ended, make_code):
+def test_an_image_on_the_cluster_gives_the_same_frames_as_an_environment_here(explore, wait_for_end, make_code):
     here = make_code('localhost', 'sevennet-installed', python=sys.executable)
     there = make_code('hpc', 'sevennet-image', IMAGES / 'sevennet.sif')
     calculator, options = {'kind': 'sevennet', 'device': 'cpu'}, {'max_memory_kb': 4000 * 1024}
     nodes = [explore(code, options, calculator, n_steps=6, frame_interval=2) for code in (here, there)]
     for node in nodes:
-        assert ended(node, 300).is_finished_ok, why_ended(node)
+        assert wait_for_end(node, 300).is_finished_ok, why_ended(node)
     left, right = (node.outputs.legs.leg_01 for node in nodes)
     for array in ('steps', 'positions', 'cells', 'energies', 'forces', 'stresses'):
         np.testing.assert_array_equal(left.get_array(array), right.get_array(array))

@@ -55,8 +55,8 @@ def foreign(cluster, tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def refused(make_code, foreign, explore, ended):
-    """The explorations by their fault, all submitted together and ended."""
+def refused(make_code, foreign, explore, wait_for_end):
+    """The explorations, by fault. All were submitted together and have ended."""
     base = IMAGES / 'base.sif'
     inside = '/opt/mlip/lib/python3.11/site-packages/aiida_mlip_autopipe'
     enter = 'apptainer exec --bind $PWD --pwd $PWD'
@@ -75,7 +75,7 @@ def refused(make_code, foreign, explore, ended):
         make_code('hpc', 'torn-image', foreign / 'not-an-image.sif'),
     ]
     nodes = [explore(code) for code in codes]
-    return {fault: ended(node) for fault, node in zip(REFUSALS, nodes, strict=True)}
+    return {fault: wait_for_end(node) for fault, node in zip(REFUSALS, nodes, strict=True)}
 
 
 @pytest.mark.parametrize('fault', REFUSALS)

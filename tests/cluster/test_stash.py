@@ -34,19 +34,19 @@ def stash_to(cluster):
 
 
 def test_the_full_trajectory_of_a_requeued_job_has_each_step_once_and_is_stashed(
-    cluster, emt_image, explore, stash_to, job_at_work, ended
+    cluster, emt_image, explore, stash_to, job_with_checkpoint, wait_for_end
 ):
     archive = cluster.home / 'archive of trajectories'
     node = explore(emt_image, full_trajectory_interval=1, stash=stash_to(emt_image, archive), **LONG)
-    job = job_at_work(node)
+    job = job_with_checkpoint(node)
     cluster.run('scontrol', 'requeue', job.get_job_id())
-    ended(node)
+    wait_for_end(node)
     assert node.is_finished_ok, why_ended(node)
     assert cluster.queue_facts(job.get_job_id())['Restarts'] == '1'
     (job,), (copy,) = jobs_of(node, ExplorationCalculation), jobs_of(node, StashCalculation)
     assert 'full_trajectory.frames' not in job.outputs.retrieved.base.repository.list_object_names()
     assert copy.is_finished_ok, copy.exit_message
-    # A separate job of Slurm.
+    # A separate Slurm job.
     assert cluster.job_facts(copy.get_job_id(), 'State') == ['COMPLETED']
     path = Path(node.outputs.stashed.leg_01.target_basepath, 'full_trajectory.frames')
     assert path.is_relative_to(archive)
@@ -54,12 +54,12 @@ def test_the_full_trajectory_of_a_requeued_job_has_each_step_once_and_is_stashed
     assert FullTrajectoryReader(path).records['step'].tolist() == list(range(1, 1501))
 
 
-def test_a_cancelled_job_keeps_its_part_and_a_failed_copy_does_not_fail_the_exploration(
-    cluster, emt, explore, stash_to, job_at_work, ended
+def test_a_cancelled_job_keeps_its_full_trajectory_and_a_failed_copy_does_not_fail_the_exploration(
+    cluster, emt, explore, stash_to, job_with_checkpoint, wait_for_end
 ):
     node = explore(emt, full_trajectory_interval=1, stash=stash_to(emt, '/root/archive'), **LONG)
-    cluster.run('scancel', job_at_work(node).get_job_id())
-    ended(node)
+    cluster.run('scancel', job_with_checkpoint(node).get_job_id())
+    wait_for_end(node)
     assert node.is_finished_ok, why_ended(node)
     legs, copies = jobs_of(node, ExplorationCalculation), jobs_of(node, StashCalculation)
     assert len(legs) == len(copies) == 2

@@ -69,14 +69,14 @@ def read_jobs(home, campaign):
     """)
 
 
-def folders_at_work(number):
+def folders_with_checkpoints(number):
     """Return the folders of the jobs when this many of them have written a checkpoint."""
 
     def find():
         folders = [path.parent for path in WORK.rglob('checkpoint.npz')]
         return folders if len(folders) >= number else None
 
-    return wait_for(find, 120, f'{number} jobs at work')
+    return wait_for(find, 120, f'the checkpoints of {number} jobs')
 
 
 def runner_of(folder):
@@ -96,7 +96,7 @@ def runner_of(folder):
 
 def test_killed_jobs_write_a_checkpoint_and_are_parsed_and_their_folders_are_removed(home, submit, cluster):
     campaign = submit(ENDLESS)
-    folders = folders_at_work(2)
+    folders = folders_with_checkpoints(2)
     assert re.search(r'^2 jobs?\b.*\b0\b', home('mlip-autopipe', 'kill', campaign).stdout, re.MULTILINE)
     jobs = read_jobs(home, campaign)
     assert [job[4] for job in jobs] == [400, 400]
@@ -113,7 +113,7 @@ def test_killed_jobs_write_a_checkpoint_and_are_parsed_and_their_folders_are_rem
 
 def test_a_job_that_does_not_stop_in_time_is_killed(home, submit, cluster):
     campaign = submit(ENDLESS)
-    folders = folders_at_work(2)
+    folders = folders_with_checkpoints(2)
     # The runner hangs, as it does if the file system does not respond.
     runner = wait_for(lambda: runner_of(folders[0]), 60, f'a runner in {folders[0]}')
     os.kill(runner, signal.SIGSTOP)
@@ -129,7 +129,7 @@ def test_a_job_that_does_not_stop_in_time_is_killed(home, submit, cluster):
 @pytest.mark.long
 def test_a_long_loss_of_the_connection_pauses_the_jobs(home, submit, cluster):
     campaign = submit(3000, 'code: autopipe-emt@hpc, max_concurrent_jobs: 1')
-    folders_at_work(1)
+    folders_with_checkpoints(1)
     cluster.stop_sshd()
     try:
         text = home.wait_for(campaign, 'is paused', 120)

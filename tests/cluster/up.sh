@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Start the cluster for the tests, as root on Debian 12: sshd, Slurm, Apptainer. Services that already run are kept.
+# Start the cluster for the tests, as root on Debian 12: sshd, Slurm, Apptainer. Services that are already running are
+# kept.
 source "$(dirname "$0")/stack/settings.sh"
 cd "$(dirname "$0")/stack"
 ((EUID == 0)) || fail 'the test cluster must be started by root'

@@ -10,7 +10,7 @@ from pathlib import Path
 
 # pydantic requires pydantic_core, and every calculator that is a neural network requires torch.
 IMPLIED = {'pydantic_core', 'torch'}
-# Labelling by DFT codes will run the CalcJob of aiida-ase.
+# Labelling with DFT codes will run the CalcJob of aiida-ase.
 NOT_YET_IMPORTED = {'aiida-ase'}
 
 

@@ -191,7 +191,7 @@ NOTES = 'INFO:    fuse2fs not found, will not be able to mount EXT3 filesystems\
     ],
 )
 @pytest.mark.parametrize('where', ['scheduler_stderr', 'log'])
-def test_the_failure_of_a_job_that_never_started_is_recognised_by_its_output(parse, line, status, where):
+def test_the_failure_of_a_job_without_a_result_is_recognised_from_its_output(parse, line, status, where):
     _, process = parse(None, **{where: NOTES + line + '\n'})
     assert process.exit_status == status
     if 330 <= status < 340:
@@ -199,7 +199,7 @@ def test_the_failure_of_a_job_that_never_started_is_recognised_by_its_output(par
 
 
 @pytest.mark.parametrize(('state', 'status'), [('CANCELLED by 1000', 335), ('PREEMPTED', 335), ('FAILED', 300)])
-def test_a_job_that_was_cancelled_in_the_queue_is_recognised_by_the_accounting(parse, state, status):
+def test_a_job_that_was_cancelled_in_the_queue_is_recognised_from_the_accounting(parse, state, status):
     _, process = parse(None, state=state)
     assert process.exit_status == status
 
@@ -259,7 +259,7 @@ def test_a_job_whose_gpu_runs_out_of_memory_has_a_separate_exit_code(parse):
     assert process.exit_status == 336
 
 
-def test_a_trajectory_of_another_version_is_refused(parse):
+def test_a_trajectory_of_an_unknown_version_is_refused(parse):
     def write(path):
         with TrajectoryFile(path, 'w') as file:
             file.set_description({'trajectory_version': 99})
@@ -309,7 +309,7 @@ def test_jobs_with_exit_codes_below_400_are_not_taken_from_the_cache():
             assert code.invalidates_cache == (code.status < 400), code.message
 
 
-def test_a_result_with_an_unknown_number_can_be_read(parse):
+def test_a_result_with_an_unknown_value_can_be_read(parse):
     result = json.loads(make_result().model_dump_json())
     result['mean_temperature_K'] = None
     _, process = parse(json.dumps(result))

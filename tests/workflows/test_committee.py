@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 LJ = {'kind': 'lj', 'epsilon_eV': 0.4, 'sigma_A': 2.3, 'cutoff_A': 6.0}
 
 
-def explored(reuse, committee, **exploration):
+def make_sections(reuse, committee, **exploration):
     """Return the sections of a campaign of one seed."""
     entry = {'kind': 'structures', 'files': ['al.xyz'], 'perturb': {'rattle_A': 0.05}}
     settings = {'n_steps': 12, 'frame_interval': 2, 'committee': committee, **exploration}
@@ -46,8 +46,8 @@ def lj_code(emt_code):
 @pytest.fixture(scope='module')
 def evaluated(lj_code, run_campaign):
     """A campaign without a committee, and the same campaign with one."""
-    plain = run_campaign(**explored(True, None))
-    return plain, run_campaign(**explored(True, {'calculator': LJ}))
+    plain = run_campaign(**make_sections(True, None))
+    return plain, run_campaign(**make_sections(True, {'calculator': LJ}))
 
 
 def test_adding_a_committee_repeats_no_exploration(evaluated):
@@ -94,7 +94,7 @@ def test_rows_and_report_contain_the_disagreement(evaluated, tmp_path):
 
 
 def test_repeating_the_campaign_evaluates_nothing(evaluated, run_campaign):
-    again = run_campaign(**explored(True, {'calculator': LJ}))
+    again = run_campaign(**make_sections(True, {'calculator': LJ}))
     for name in ('ExplorationCalculation', 'EvaluationCalculation', 'select_frames', 'export_dataset'):
         assert is_cached(again, name) == [True], name
 
@@ -103,11 +103,11 @@ def test_frames_before_a_crash_are_evaluated_and_a_failed_evaluation_is_not_fata
     """The run is unstable and does not recover. In the second campaign, the version of the evaluation is wrong."""
     crash = {'guards': {'force_eV_per_A': 0.9}, 'recovery': {'max_recoveries': 0}, 'frame_interval': 1, 'n_steps': 60}
 
-    def accept(builder):
+    def accept_failures(builder):
         builder.min_success_fraction = 0.0
 
-    sections = explored(False, {'calculator': LJ}, **crash)
-    campaign = run_campaign(accept, **{**sections, 'sampling': {'n_structures': 4, 'crash_fraction': 1.0}})
+    sections = make_sections(False, {'calculator': LJ}, **crash)
+    campaign = run_campaign(accept_failures, **{**sections, 'sampling': {'n_structures': 4, 'crash_fraction': 1.0}})
     (exploration,) = jobs_of(campaign, 'ExplorationWorkChain')
     assert exploration.exit_status == 410
     assert campaign.is_finished_ok, campaign.exit_message
@@ -125,7 +125,7 @@ def test_frames_before_a_crash_are_evaluated_and_a_failed_evaluation_is_not_fata
         builder.min_success_fraction = 1.0
         builder.committee['evaluation_version'] = orm.Str('another')
 
-    campaign = run_campaign(require_all_and_set_a_wrong_version, **explored(False, {'calculator': LJ}))
+    campaign = run_campaign(require_all_and_set_a_wrong_version, **make_sections(False, {'calculator': LJ}))
     assert campaign.is_finished_ok, campaign.exit_message
     (job,) = jobs_of(campaign, 'EvaluationCalculation')
     assert job.exit_status == 310
@@ -141,7 +141,7 @@ def test_two_real_models_run_in_separate_jobs(emt_code, run_campaign):
     """SevenNet explores and CHGNet evaluates the frames, both with shipped models and without network access."""
     for kind in ('sevennet', 'chgnet'):
         ensure_code(emt_code.computer, kind)
-    sections = explored(False, {'calculator': {'kind': 'chgnet'}}, n_steps=4)
+    sections = make_sections(False, {'calculator': {'kind': 'chgnet'}}, n_steps=4)
     campaign = run_campaign(**{**sections, 'calculator': {'kind': 'sevennet'}, 'sampling': {'n_structures': 2}})
     assert campaign.is_finished_ok, campaign.exit_message
     (job,) = jobs_of(campaign, 'EvaluationCalculation')

@@ -147,7 +147,7 @@ def test_a_campaign_whose_descriptors_cannot_be_computed_fails_with_the_reason(r
     assert 'another' in campaign.exit_message
 
 
-def losing(folder, n_descriptor_jobs, n_selection_jobs):
+def lose_jobs(folder, n_descriptor_jobs, n_selection_jobs):
     """Return a function that makes the first descriptor jobs and selection jobs leave no files."""
     # Each job makes one folder. A job that finds a free number exits and leaves no files.
     which = 'kind=$(grep -c "autopipe[.]sampling" _aiidasubmit.sh)'
@@ -167,7 +167,7 @@ def statuses(campaign, name):
 
 def test_jobs_without_a_result_are_submitted_again(run_campaign, campaign_config, tmp_path):
     alloy = campaign_config().generation[0].model_dump(mode='json')
-    campaign = run_campaign(losing(tmp_path, 1, MAX_LOST), sampling=fps(), execution=BY_JOB, generation=[alloy])
+    campaign = run_campaign(lose_jobs(tmp_path, 1, MAX_LOST), sampling=fps(), execution=BY_JOB, generation=[alloy])
     assert campaign.is_finished_ok, campaign.exit_message
     assert statuses(campaign, 'DescriptorsCalculation') == [300, 0]
     assert statuses(campaign, 'SelectionCalculation') == [300] * MAX_LOST + [0]

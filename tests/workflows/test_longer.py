@@ -1,4 +1,4 @@
-"""A longer exploration continues a finished shorter one only if that is its beginning."""
+"""A longer exploration continues a finished shorter one only if it begins like the shorter one."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ WAVES = (
         'long again': {'n_steps': 3000},
         'short again': {'n_steps': 1000},
         'longer': {'n_steps': 3010, 'committee': True},
-        'hold at once': {'phases': hold(60), 'random_seed': 2, 'reuse': False},
-        'at once': {'n_steps': 3000, 'reuse': False},
-        'recovered at once': {'n_steps': 100, **RECOVERED, 'reuse': False},
+        'uninterrupted hold': {'phases': hold(60), 'random_seed': 2, 'reuse': False},
+        'uninterrupted': {'n_steps': 3000, 'reuse': False},
+        'uninterrupted recovered': {'n_steps': 100, **RECOVERED, 'reuse': False},
     },
 )
 
@@ -119,9 +119,9 @@ def reports(exploration):
 
 @pytest.mark.parametrize(
     ('long', 'short', 'step', 'uninterrupted', 'n_frames'),
-    [('long', 'short', 1000, 'at once', 300), ('long hold', 'short hold', 40, 'hold at once', 8)],
+    [('long', 'short', 1000, 'uninterrupted', 300), ('long hold', 'short hold', 40, 'uninterrupted hold', 8)],
 )
-def test_a_longer_run_continues_the_shorter_one_and_gives_the_frames_of_one_run(
+def test_a_longer_run_continues_the_shorter_one_and_gives_the_frames_of_an_uninterrupted_run(
     ended, long, short, step, uninterrupted, n_frames
 ):
     (leg, new), (job,) = legs(ended[long]), jobs(ended[long])
@@ -144,7 +144,7 @@ def test_times_increase_over_all_legs(ended):
 def test_the_repeated_longer_run_is_taken_from_the_cache(ended):
     (job,) = jobs(ended['long again'])
     assert job.base.caching.is_created_from_cache
-    expected = frames(ended['at once'])
+    expected = frames(ended['uninterrupted'])
     for name, array in frames(ended['long again']).items():
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
 
@@ -155,7 +155,7 @@ def test_a_run_with_a_recovery_is_continued_unchanged(ended):
     assert job.inputs.recoveries.uuid == jobs(ended['short recovered'])[1].inputs.recoveries.uuid
     assert list(ended['long recovered'].outputs.crashes) == ['leg_01']
     assert sorted(ended['long recovered'].outputs.legs) == ['leg_01', 'leg_02', 'leg_03']
-    expected = frames(ended['recovered at once'])
+    expected = frames(ended['uninterrupted recovered'])
     for name, array in frames(ended['long recovered']).items():
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
     times = np.concatenate([leg.get_times() for leg in legs(ended['long recovered'])])
@@ -179,7 +179,9 @@ def test_all_legs_of_the_longest_run_are_continued_and_evaluated(ended):
     assert [len(evaluations[leg].get_array('energies')) for leg in sorted(evaluations)] == [100, 200, 1]
 
 
-@pytest.mark.parametrize('name', ['other random seed', 'other temperature', 'other model', 'at once', 'then short'])
+@pytest.mark.parametrize(
+    'name', ['other random seed', 'other temperature', 'other model', 'uninterrupted', 'then short']
+)
 def test_a_run_with_other_inputs_starts_from_the_seed(ended, name):
     (job,) = jobs(ended[name])
     assert 'checkpoint' not in job.inputs

@@ -1,4 +1,4 @@
-"""A campaign that queries a database, which a local server replaces."""
+"""A campaign that queries a database. A local server replaces the database."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def test_the_same_config_reuses_every_calculation(rerun):
     }
 
 
-def test_another_sampling_reuses_the_explorations(rerun):
+def test_changed_sampling_settings_reuse_the_explorations(rerun):
     hits = rerun(sampling={'kind': 'fps', 'n_structures': 6})
     assert hits['generate_seeds'] == [True]
     assert hits['ExplorationCalculation'] == [True] * 3
@@ -61,7 +61,7 @@ def test_an_additional_seed_reuses_the_explorations_of_the_others(rerun, campaig
     assert sorted(hits['ExplorationCalculation']) == [False, True, True, True]
 
 
-def test_another_version_of_the_sampling_repeats_the_selection(rerun, monkeypatch):
+def test_another_version_of_the_sampling_stage_repeats_the_selection(rerun, monkeypatch):
     monkeypatch.setattr(sampling, 'STAGE_VERSION', 'another')
     hits = rerun()
     assert hits['ExplorationCalculation'] == [True] * 3

@@ -109,7 +109,7 @@ def after_the_job(command):
     return {'options': {'append_text': command}}
 
 
-PROVOCATIONS = {
+CHANGES = {
     300: after_the_job(f'rm {RESULT_FILE}'),
     301: after_the_job(f'truncate -s 100 {RESULT_FILE}'),
     310: {'stage_version': 'another'},
@@ -120,11 +120,11 @@ PROVOCATIONS = {
 }
 
 
-@pytest.mark.parametrize('status', PROVOCATIONS)
+@pytest.mark.parametrize('status', CHANGES)
 def test_each_failure_has_a_specific_exit_code_and_is_not_taken_from_the_cache(select, status):
     node_types = {'stage_version': orm.Str, 'settings': orm.Dict}
     changes = {
-        name: node_types[name](value) if name in node_types else value for name, value in PROVOCATIONS[status].items()
+        name: node_types[name](value) if name in node_types else value for name, value in CHANGES[status].items()
     }
     node = select(**changes)
     assert node.exit_status == status, node.exit_message

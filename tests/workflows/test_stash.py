@@ -131,11 +131,11 @@ def test_full_trajectories_affect_no_other_result_and_copying_repeats_no_explora
 def test_a_run_with_a_recovery_has_a_file_for_each_leg(run_campaign, tmp_path):
     crash = {'guards': {'force_eV_per_A': 0.9}, 'recovery': {'max_recoveries': 1}, 'frame_interval': 1, 'n_steps': 60}
 
-    def accept(builder):
+    def accept_failures(builder):
         builder.min_success_fraction = 0.0
 
     settings = sections(stash=tmp_path, **crash, **EVERY_STEP)
-    campaign = run_campaign(accept, **{**settings, 'sampling': {'n_structures': 3, 'crash_fraction': 1.0}})
+    campaign = run_campaign(accept_failures, **{**settings, 'sampling': {'n_structures': 3, 'crash_fraction': 1.0}})
     jobs = jobs_of(campaign, ExplorationCalculation)
     recorded = [job.outputs.result['full_trajectory'] for job in jobs]
     found = find_full_trajectories(campaign)
@@ -217,7 +217,7 @@ def test_only_the_reported_part_of_the_file_is_copied(stash, explored, tmp_path)
     assert Path(copy.outputs.stashed.target_basepath, 'full_trajectory.frames').read_bytes() == reported
 
 
-def replaced(tmp_path, name, script):
+def replace_program(tmp_path, name, script):
     """Return the line that replaces a program of the system."""
     (tmp_path / 'bin').mkdir()
     program = tmp_path / 'bin' / name
@@ -227,7 +227,7 @@ def replaced(tmp_path, name, script):
 
 
 def test_a_copy_that_differs_from_the_original_is_removed(stash, tmp_path):
-    before = replaced(tmp_path, 'sync', 'echo rot >>"$1"')
+    before = replace_program(tmp_path, 'sync', 'echo rot >>"$1"')
     copy = stash(before)
     assert copy.exit_status == FAILURES.ERROR_COPY.status
     assert str(tmp_path / 'archive') in copy.exit_message
@@ -236,14 +236,14 @@ def test_a_copy_that_differs_from_the_original_is_removed(stash, tmp_path):
 
 
 def test_a_full_disk_has_a_specific_exit_code(stash, tmp_path):
-    before = replaced(tmp_path, 'sync', 'echo "sync: error syncing \'$1\': No space left on device" >&2; exit 1')
+    before = replace_program(tmp_path, 'sync', 'echo "sync: error syncing \'$1\': No space left on device" >&2; exit 1')
     copy = stash(before)
     assert copy.exit_status == FAILURES.ERROR_DISK_FULL.status
     assert not copies(tmp_path)
 
 
 def test_a_killed_job_gives_no_copy(stash, tmp_path):
-    copy = stash(replaced(tmp_path, 'sha256sum', 'kill -KILL $PPID'))
+    copy = stash(replace_program(tmp_path, 'sha256sum', 'kill -KILL $PPID'))
     assert copy.exit_status
     assert 'stashed' not in copy.outputs
 

@@ -145,7 +145,7 @@ def dataset(campaign_inputs):
     return as_plain(campaign_inputs)
 
 
-def refuse(process, inputs, *places):
+def assert_refused(process, inputs, *places):
     """Check that a process is refused with errors at these places, before any node is stored."""
     before = orm.QueryBuilder().append(orm.Node).count()
     with pytest.raises(ValueError, match='validating') as raised:
@@ -181,7 +181,7 @@ EXPLORATIONS = {
     'a misspelt key': ({'temprature_K': 300.0}, ['exploration.temprature_K']),
     'several temperatures': ({'temperature_K': [300.0, 500.0]}, ['exploration.temperature_K']),
     'a range of pressures': ({'pressure_GPa': {'min': 0, 'max': 1}}, ['exploration.pressure_GPa']),
-    'a text': ({'frame_interval': 'often'}, ['exploration.frame_interval']),
+    'a string': ({'frame_interval': 'often'}, ['exploration.frame_interval']),
     'two faults': ({'temperature_K': -5.0, 'ensemble': 'nvp'}, ['exploration.ensemble', 'exploration.temperature_K']),
     'fewer steps than the equilibration has': ({'n_equilibration_steps': 30}, ['exploration']),
     'steps that have a separate input': ({'n_steps': 20}, ['exploration.n_steps']),
@@ -196,15 +196,15 @@ EXPLORATIONS = {
 @pytest.mark.parametrize(('change', 'places'), EXPLORATIONS.values(), ids=EXPLORATIONS)
 def test_invalid_settings_of_an_exploration_are_refused(exploration, change, places):
     exploration['exploration'] = orm.Dict(change)
-    refuse(ExplorationCalculation, exploration, *places)
-    refuse(ExplorationWorkChain, {'job': exploration}, *places)
+    assert_refused(ExplorationCalculation, exploration, *places)
+    assert_refused(ExplorationWorkChain, {'job': exploration}, *places)
 
 
 CALCULATORS = {
     'no kind': ({}, 'calculator.kind'),
     'an unknown kind': ({'kind': 'vasp'}, 'calculator.kind'),
     'a misspelt key': ({'kind': 'emt', 'cutof_A': 5.0}, 'calculator.cutof_A'),
-    'a negative range': ({'kind': 'emt', 'cutoff_A': -1.0}, 'calculator.cutoff_A'),
+    'a negative cutoff': ({'kind': 'emt', 'cutoff_A': -1.0}, 'calculator.cutoff_A'),
     'no model': ({'kind': 'mace'}, 'model'),
     'a model by its name': ({'kind': 'sevennet', 'model': '7net-0'}, 'calculator'),
 }
@@ -215,13 +215,13 @@ def test_an_invalid_calculator_is_refused_by_every_process(
     exploration, evaluation, descriptors_job, descriptors_chain, dataset, settings, place
 ):
     bad = {'calculator': orm.Dict(settings)}
-    refuse(ExplorationCalculation, exploration | bad, place)
-    refuse(EvaluationCalculation, evaluation | bad, place)
-    refuse(DescriptorsCalculation, descriptors_job | bad, place)
-    refuse(ExplorationWorkChain, {'job': exploration | bad}, place)
-    refuse(DescriptorsWorkChain, descriptors_chain | {'job': descriptors_chain['job'] | bad}, place)
+    assert_refused(ExplorationCalculation, exploration | bad, place)
+    assert_refused(EvaluationCalculation, evaluation | bad, place)
+    assert_refused(DescriptorsCalculation, descriptors_job | bad, place)
+    assert_refused(ExplorationWorkChain, {'job': exploration | bad}, place)
+    assert_refused(DescriptorsWorkChain, descriptors_chain | {'job': descriptors_chain['job'] | bad}, place)
     codes = {key: one | bad for key, one in dataset['codes'].items()}
-    refuse(DatasetWorkChain, dataset | {'codes': codes}, f'codes.{next(iter(codes))}.{place}')
+    assert_refused(DatasetWorkChain, dataset | {'codes': codes}, f'codes.{next(iter(codes))}.{place}')
 
 
 NUMBERS = {
@@ -234,14 +234,14 @@ NUMBERS = {
 
 @pytest.mark.parametrize(('change', 'place'), NUMBERS.values(), ids=NUMBERS)
 def test_numbers_out_of_range_are_refused(exploration, change, place):
-    refuse(ExplorationCalculation, exploration | nodes(change), place)
-    refuse(ExplorationWorkChain, {'job': exploration | nodes(change)}, place)
+    assert_refused(ExplorationCalculation, exploration | nodes(change), place)
+    assert_refused(ExplorationWorkChain, {'job': exploration | nodes(change)}, place)
 
 
 def test_a_number_of_recoveries_or_legs_or_a_memory_factor_that_is_too_small_is_refused(exploration):
-    refuse(ExplorationCalculation, exploration | {'recoveries': orm.Int(-1)}, 'recoveries')
-    refuse(ExplorationWorkChain, {'job': exploration, 'max_iterations': orm.Int(0)}, 'max_iterations')
-    refuse(ExplorationWorkChain, {'job': exploration, 'retry_memory_factor': 0.5}, 'retry_memory_factor')
+    assert_refused(ExplorationCalculation, exploration | {'recoveries': orm.Int(-1)}, 'recoveries')
+    assert_refused(ExplorationWorkChain, {'job': exploration, 'max_iterations': orm.Int(0)}, 'max_iterations')
+    assert_refused(ExplorationWorkChain, {'job': exploration, 'retry_memory_factor': 0.5}, 'retry_memory_factor')
 
 
 DESCRIPTOR_JOBS = {
@@ -260,14 +260,14 @@ DESCRIPTOR_JOBS = {
 
 @pytest.mark.parametrize(('change', 'place'), DESCRIPTOR_JOBS.values(), ids=DESCRIPTOR_JOBS)
 def test_invalid_inputs_of_a_descriptor_job_are_refused(descriptors_job, change, place):
-    refuse(DescriptorsCalculation, descriptors_job | nodes(change), place)
+    assert_refused(DescriptorsCalculation, descriptors_job | nodes(change), place)
 
 
 def test_learned_descriptors_need_a_calculator(descriptors_job, descriptors_chain):
     del descriptors_job['calculator'], descriptors_chain['job']['calculator']
-    refuse(DescriptorsCalculation, descriptors_job | {'descriptor': orm.Dict(LEARNED)}, 'calculator')
+    assert_refused(DescriptorsCalculation, descriptors_job | {'descriptor': orm.Dict(LEARNED)}, 'calculator')
     requests = orm.List([{'of': 'structures', 'descriptor': LEARNED}])
-    refuse(DescriptorsWorkChain, descriptors_chain | {'descriptors': requests}, 'job.calculator')
+    assert_refused(DescriptorsWorkChain, descriptors_chain | {'descriptors': requests}, 'job.calculator')
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_learned_descriptors_need_a_calculator(descriptors_job, descriptors_chai
     ],
 )
 def test_invalid_inputs_of_the_work_chain_for_descriptors_are_refused(descriptors_chain, change, place):
-    refuse(DescriptorsWorkChain, descriptors_chain | nodes(change), place)
+    assert_refused(DescriptorsWorkChain, descriptors_chain | nodes(change), place)
 
 
 CAMPAIGNS = {
@@ -320,7 +320,7 @@ CAMPAIGNS = {
 
 @pytest.mark.parametrize(('change', 'place'), CAMPAIGNS.values(), ids=CAMPAIGNS)
 def test_an_invalid_campaign_is_refused(dataset, change, place):
-    refuse(DatasetWorkChain, dataset | nodes(change), place)
+    assert_refused(DatasetWorkChain, dataset | nodes(change), place)
 
 
 def test_a_campaign_accepts_several_temperatures_and_refuses_an_invalid_one(dataset):
@@ -328,13 +328,15 @@ def test_a_campaign_accepts_several_temperatures_and_refuses_an_invalid_one(data
     dataset['job'] = dict(dataset['job'], exploration=orm.Dict(settings | {'temperature_K': [300.0, 500.0]}))
     assert fault_of(DatasetWorkChain, dataset) is None
     dataset['job']['exploration'] = orm.Dict(settings | {'temperature_K': [300.0, -500.0]})
-    refuse(DatasetWorkChain, dataset, 'exploration.temperature_K[1]')
+    assert_refused(DatasetWorkChain, dataset, 'exploration.temperature_K[1]')
 
 
 @pytest.mark.parametrize('name', ['code', 'calculator', 'environment'])
 def test_a_code_without_a_required_input_is_refused(dataset, job, name):
     del job[name]
-    refuse(DatasetWorkChain, dataset | {'codes': {'mine': job | {'options': orm.Dict({})}}}, f'codes.mine.{name}')
+    assert_refused(
+        DatasetWorkChain, dataset | {'codes': {'mine': job | {'options': orm.Dict({})}}}, f'codes.mine.{name}'
+    )
 
 
 @pytest.mark.parametrize(
@@ -348,7 +350,7 @@ def test_a_code_without_a_required_input_is_refused(dataset, job, name):
 )
 def test_missing_and_unknown_inputs_of_a_code_are_refused(dataset, job, change, place):
     mine = job | {name: make() for name, make in change.items()}
-    refuse(DatasetWorkChain, dataset | {'codes': {'mine': mine}}, place)
+    assert_refused(DatasetWorkChain, dataset | {'codes': {'mine': mine}}, place)
 
 
 def test_an_invalid_environment_record_and_another_device_are_refused(exploration, dataset, job):
@@ -359,7 +361,7 @@ def test_an_invalid_environment_record_and_another_device_are_refused(exploratio
         run(DatasetWorkChain, **(dataset | {'codes': {'mine': job | bad | {'options': orm.Dict({})}}}))
     other = {'calculator': orm.Dict({'kind': 'emt', 'device': 'cpu'})}
     elsewhere = orm.Dict(job['environment'].get_dict() | {'device': 'cuda'})
-    refuse(ExplorationCalculation, exploration | other | {'environment': elsewhere}, 'calculator.device')
+    assert_refused(ExplorationCalculation, exploration | other | {'environment': elsewhere}, 'calculator.device')
 
 
 def test_a_builder_refuses_an_invalid_value_on_assignment(emt_code):

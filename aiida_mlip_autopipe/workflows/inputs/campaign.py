@@ -95,21 +95,21 @@ def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
     return inputs
 
 
-def _code_inputs(one: JobCode, environment: orm.Dict) -> dict[str, Any]:
+def _code_inputs(job_code: JobCode, environment: orm.Dict) -> dict[str, Any]:
     """Return the namespace of a code that runs explorations."""
-    options = job_options(one.resources, one.code.computer)
-    inputs: dict[str, Any] = {**one.inputs(environment), 'options': orm.Dict(options)}
-    if one.stash is not None:
-        options = job_options(stash_resources(one.stash, one.resources), one.code.computer)
-        inputs['stash'] = {'folder': orm.Str(one.stash.folder), 'options': orm.Dict(options)}
+    options = job_options(job_code.resources, job_code.code.computer)
+    inputs: dict[str, Any] = {**job_code.inputs(environment), 'options': orm.Dict(options)}
+    if job_code.stash is not None:
+        options = job_options(stash_resources(job_code.stash, job_code.resources), job_code.code.computer)
+        inputs['stash'] = {'folder': orm.Str(job_code.stash.folder), 'options': orm.Dict(options)}
     return inputs
 
 
-def _job_inputs(one: JobCode, environment: orm.Dict, **extra: orm.Data) -> dict[str, Any]:
+def _job_inputs(job_code: JobCode, environment: orm.Dict, **extra: orm.Data) -> dict[str, Any]:
     """Return the inputs of the jobs of a code, with their options as metadata."""
-    options = job_options(one.resources, one.code.computer)
+    options = job_options(job_code.resources, job_code.code.computer)
     return {
-        **one.inputs(environment),
+        **job_code.inputs(environment),
         **extra,
         'python_path': user_python_path(),
         'metadata': {'options': options},

@@ -21,8 +21,8 @@ from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode
 from aiida_mlip_autopipe.workflows.inputs.models import model_node
 
 LOCAL_SCHEDULER = 'core.direct'
-CONCURRENT_JOBS_BEHIND_SCHEDULER = 50
-WALLCLOCK_S_BEHIND_SCHEDULER = 3600
+CONCURRENT_JOBS_WITH_SCHEDULER = 50
+WALLCLOCK_S_WITH_SCHEDULER = 3600
 
 
 def job_codes(config: CampaignConfig) -> list[JobCode]:
@@ -159,13 +159,13 @@ def stash_resources(stash: StashSettings, exploration: JobResources) -> JobResou
 
 def job_options(resources: JobResources, computer: orm.Computer) -> dict[str, Any]:
     """Return the AiiDA options of a job with these resources."""
-    behind_scheduler = computer.scheduler_type != LOCAL_SCHEDULER
+    has_scheduler = computer.scheduler_type != LOCAL_SCHEDULER
     resource_options = {'num_machines': resources.nodes, 'num_mpiprocs_per_machine': 1}
     wallclock = resources.max_wallclock_s
     lines = [resources.scheduler_lines] if resources.scheduler_lines else []
-    if behind_scheduler:
+    if has_scheduler:
         resource_options['num_cores_per_mpiproc'] = resources.cpus_per_job
-        wallclock = wallclock or WALLCLOCK_S_BEHIND_SCHEDULER
+        wallclock = wallclock or WALLCLOCK_S_WITH_SCHEDULER
     if resources.gpus_per_job and computer.scheduler_type == 'core.slurm':
         lines.insert(0, f'#SBATCH --gres=gpu:{resources.gpus_per_job}')
     options = {
@@ -176,7 +176,7 @@ def job_options(resources: JobResources, computer: orm.Computer) -> dict[str, An
         'account': resources.account,
         'custom_scheduler_commands': '\n'.join(lines) or None,
         # A job that is preempted, or whose node fails, restarts in its folder and continues from its checkpoint.
-        'rerunnable': behind_scheduler or None,
+        'rerunnable': has_scheduler or None,
     }
     return {name: value for name, value in options.items() if value is not None}
 
@@ -195,7 +195,7 @@ def max_concurrent_jobs(execution: ExecutionSettings, codes: Collection[JobCode]
     return min(sum(limits.values()), MAX_CONCURRENT_JOBS)
 
 
-def _computer_limit(one: JobCode) -> int:
-    if one.code.computer.scheduler_type != LOCAL_SCHEDULER:
-        return CONCURRENT_JOBS_BEHIND_SCHEDULER
-    return max(1, len(os.sched_getaffinity(0)) // one.resources.cpus_per_job)
+def _computer_limit(job_code: JobCode) -> int:
+    if job_code.code.computer.scheduler_type != LOCAL_SCHEDULER:
+        return CONCURRENT_JOBS_WITH_SCHEDULER
+    return max(1, len(os.sched_getaffinity(0)) // job_code.resources.cpus_per_job)

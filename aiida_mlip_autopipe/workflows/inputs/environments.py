@@ -42,7 +42,7 @@ class Environments:
         self._tell = tell
         self._records: dict[str, Environment] = {}
 
-    def node(self, one: JobCode) -> orm.Dict:
+    def node(self, job_code: JobCode) -> orm.Dict:
         """Return the environment record of a code for jobs with its calculator.
 
         Raises
@@ -50,15 +50,17 @@ class Environments:
         AutopipeError
             If the code has no record, its calculator does not run, or a GPU is requested but its self-test found none.
         """
-        settings = one.calculator.model_dump(mode='json')
-        found = self._read_once(one.code, settings)
+        settings = job_code.calculator.model_dump(mode='json')
+        found = self._read_once(job_code.code, settings)
         device = settings.get('device', 'auto')
         device = found.device if device == 'auto' else device
-        if device == 'cpu' and settings.get('device') == 'auto' and one.resources.gpus_per_job:
-            _refuse_idle_gpu(one.code, one.calculator)
-        return _node(found.model_copy(update={'device': device, 'threads': expected_threads(one.resources, one.code)}))
+        if device == 'cpu' and settings.get('device') == 'auto' and job_code.resources.gpus_per_job:
+            _refuse_idle_gpu(job_code.code, job_code.calculator)
+        return _node(
+            found.model_copy(update={'device': device, 'threads': expected_threads(job_code.resources, job_code.code)})
+        )
 
-    def node_without_calculator(self, one: JobCode) -> orm.Dict:
+    def node_without_calculator(self, job_code: JobCode) -> orm.Dict:
         """Return the environment record of a code for jobs without a calculator.
 
         Raises
@@ -66,8 +68,8 @@ class Environments:
         AutopipeError
             If the code has no record.
         """
-        found = self._read_once(one.code, {}).without_calculator()
-        return _node(found.model_copy(update={'threads': expected_threads(one.resources, one.code)}))
+        found = self._read_once(job_code.code, {}).without_calculator()
+        return _node(found.model_copy(update={'threads': expected_threads(job_code.resources, job_code.code)}))
 
     def _read_once(self, code: orm.AbstractCode, calculator: dict[str, Any]) -> Environment:
         key = f'{code.pk} {calculator}'

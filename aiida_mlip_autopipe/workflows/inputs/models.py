@@ -53,7 +53,7 @@ def model_node(settings: CalculatorSettings, code: orm.AbstractCode, *, test_fil
         sha256 = _shipped_sha256(settings, loader, code)
         facts = read_tested_models(code).get(sha256)
         node = ModelData.from_shipped(settings.model.lower(), sha256, settings.kind, facts=facts)
-        return _stored_equal(node) or node
+        return _find_stored_equal(node) or node
     try:
         path = loader.model_file()
     except CalculatorRefusedError as refused:
@@ -69,7 +69,7 @@ def model_node(settings: CalculatorSettings, code: orm.AbstractCode, *, test_fil
         store_self_test(code, calculator, self_test(calculator, code))
     facts = read_tested_models(code).get(sha256)
     node = ModelData.from_file(path, settings.kind, store_bytes=settings.store_model, facts=facts)
-    return _stored_equal(node) or node
+    return _find_stored_equal(node) or node
 
 
 def place_models(codes: Iterable[JobCode], tell: Callable[[str], None]) -> None:
@@ -101,10 +101,10 @@ def _shipped_sha256(settings: ModelSettings, loader: CalculatorLoader, code: orm
     if settings.model_sha256 is not None:
         return settings.model_sha256
     name = settings.model.lower()
-    tried = read_tested_models(code)
-    known = [sha256 for sha256, facts in tried.items() if facts['shipped'] and facts['name'] == name]
+    tested = read_tested_models(code)
+    known = [sha256 for sha256, facts in tested.items() if facts['shipped'] and facts['name'] == name]
     if known:
-        return max(known, key=lambda sha256: str(tried[sha256][RECORDED]))
+        return max(known, key=lambda sha256: str(tested[sha256][RECORDED]))
     try:
         return file_sha256(loader.model_file())
     except CalculatorRefusedError as refused:
@@ -127,7 +127,7 @@ def _known_node(settings: ModelSettings, code: orm.AbstractCode, refused: Calcul
     return node
 
 
-def _stored_equal(node: ModelData) -> ModelData | None:
+def _find_stored_equal(node: ModelData) -> ModelData | None:
     """Return the stored node of the same model, so that campaigns share it; None if there is none."""
     same = {'attributes.architecture': node.architecture, 'attributes.sha256': node.sha256}
     found = orm.QueryBuilder().append(ModelData, filters=same).all(flat=True)

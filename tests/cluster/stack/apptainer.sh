@@ -33,7 +33,7 @@ for file in ld-linux-x86-64.so.2 lib{c,m}.so.6 lib{pthread,dl}.so.* librt.so.1 l
     cp -a "$work"/libc/usr/lib/x86_64-linux-gnu/$file "$work/package$library/"
 done
 for program in usr/bin/apptainer usr/lib/x86_64-linux-gnu/apptainer/bin/starter; do
-    # An rpath, not a runpath: it must have precedence over LD_LIBRARY_PATH, which Apptainer sets.
+    # An rpath, not a runpath: it must take precedence over LD_LIBRARY_PATH, which Apptainer sets.
     patchelf --set-interpreter "$library/ld-linux-x86-64.so.2" --force-rpath \
         --set-rpath "$library:/lib/x86_64-linux-gnu:/usr/lib/x86_64-linux-gnu" "$work/package/$program"
 done

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Start sshd on loopback for the user of the cluster, with keys only. The host is `hpc` in the config of the client.
+# Start sshd on loopback for the user of the cluster, who logs in with a key. In the config of the client, the host is
+# `hpc`.
 source "$(dirname "$0")/settings.sh"
 
 if ! id "$CLUSTER_USER" >/dev/null 2>&1; then

@@ -83,7 +83,7 @@ def test_equal_nodes_are_shared_by_campaigns(remote_code, file):
     assert model_node(MACESettings(model=str(file), store_model=False), remote_code).uuid != node.uuid
 
 
-def test_a_file_with_another_sha256_is_refused_at_submission(remote_code, file):
+def test_a_file_with_an_unexpected_sha256_is_refused_at_submission(remote_code, file):
     with pytest.raises(CalculatorRefusedError) as caught:
         model_node(MACESettings(model=str(file), model_sha256='0' * 64), remote_code)
     assert caught.value.code == Code.MODEL_MISMATCH

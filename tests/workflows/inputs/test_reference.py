@@ -69,7 +69,7 @@ def test_a_campaign_without_a_dataset_is_refused(aiida_profile, state, status):
         reference_dataset(FromCampaign(campaign=node.label))
 
 
-def test_an_unknown_campaign_and_another_node_are_refused(aiida_profile):
+def test_an_unknown_campaign_and_a_node_of_another_type_are_refused(aiida_profile):
     with refused(Code.CAMPAIGN_MISSING, 'sampling.reference_dataset:', "'nobody'"):
         reference_dataset(FromCampaign(campaign='nobody'))
     other = orm.Int(3).store()
