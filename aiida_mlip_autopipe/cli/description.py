@@ -27,6 +27,8 @@ def describe_config(config: CampaignConfig) -> Table:
     table.add_row('campaign', Text(summary.name, style='bold'))
     for number, entry in enumerate(summary.entries):
         example = f', such as {entry.example}' if entry.example else ''
+        if entry.thickness_A is not None:
+            example += f', {entry.thickness_A:.1f} Å thick'
         table.add_row('' if number else 'seeds', Text(f'{entry.n_seeds} of kind {entry.kind}{example}'))
     for warning in summary.warnings:
         table.add_row('', Text(warning, style='yellow'))

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from aiida_mlip_autopipe.config.campaign import CampaignConfig
 from aiida_mlip_autopipe.config.checks import check_seeds
-from aiida_mlip_autopipe.generation import count_seeds
+from aiida_mlip_autopipe.generation import GeneratorSettings, count_seeds
+from aiida_mlip_autopipe.structures.cells import perpendicular_widths
+from aiida_mlip_autopipe.structures.seed import Seed
+from aiida_mlip_autopipe.structures.vacuum import empty_layers
 
 
 @dataclass(frozen=True)
@@ -22,11 +25,14 @@ class EntrySummary:
         The number of seeds.
     example
         The chemical formula of the first seed; None if the check generates no seed.
+    thickness_A
+        The thickness in Å of the first seed between its outer atoms; None if it is not a slab.
     """
 
     kind: str
     n_seeds: int
     example: str | None
+    thickness_A: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,8 +87,7 @@ def summarise_config(config: CampaignConfig) -> ConfigSummary:
     return ConfigSummary(
         name=config.name,
         entries=tuple(
-            EntrySummary(entry.kind, count_seeds([entry]), seed.atoms.get_chemical_formula() if seed else None)
-            for entry, seed in zip(config.generation, seeds, strict=True)
+            _summarise_entry(entry, seed) for entry, seed in zip(config.generation, seeds, strict=True)
         ),
         calculator=config.calculator.kind,
         model=str(model) if model else None,
@@ -94,3 +99,15 @@ def summarise_config(config: CampaignConfig) -> ConfigSummary:
         database=config.database,
         warnings=tuple(warnings),
     )
+
+
+def _summarise_entry(entry: GeneratorSettings, seed: Seed | None) -> EntrySummary:
+    n_seeds = count_seeds([entry])
+    if seed is None:
+        return EntrySummary(entry.kind, n_seeds, None)
+    thickness_A = None
+    if seed.record.get('form') == 'slab':
+        gaps = empty_layers(seed.atoms)
+        axis = int(gaps.argmax())
+        thickness_A = float(perpendicular_widths(seed.atoms)[axis] - gaps[axis])
+    return EntrySummary(entry.kind, n_seeds, seed.atoms.get_chemical_formula(), thickness_A)

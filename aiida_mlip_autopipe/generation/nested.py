@@ -24,6 +24,7 @@ from aiida_mlip_autopipe.generation.base import (
 from aiida_mlip_autopipe.generation.perturb import PerturbSettings
 from aiida_mlip_autopipe.generation.validation import ValidationSettings
 from aiida_mlip_autopipe.structures.cells import repeats_for_width
+from aiida_mlip_autopipe.structures.vacuum import MAX_LAYER_OF_CRYSTAL_A, empty_layers
 
 # The fields that are only allowed in the outermost entry, and their defaults.
 OUTER_FIELDS: dict[str, Any] = {
@@ -115,6 +116,25 @@ class ComposedGenerator(Generator):
                 f'time; make {kind} the inner entry of {inner}, or turn off the randomness of {inner}',
             )
         return range(count or 1)
+
+    def draw_crystal(self, index: int) -> Atoms:
+        """Return the smallest unit of a crystal of the inner kind.
+
+        Raises
+        ------
+        AutopipeError
+            If it is not periodic in three directions, or has vacuum.
+        """
+        unit = self.inner.draw_unit(index)
+        if not unit.pbc.all():
+            reason = 'is not periodic in three directions'
+        elif empty_layers(unit).max() > MAX_LAYER_OF_CRYSTAL_A:
+            reason = 'already has vacuum'
+        else:
+            return unit
+        raise AutopipeError(
+            Code.HOST_UNSUITABLE, f'{self.settings.kind} needs a crystal; {unit.get_chemical_formula()} {reason}'
+        )
 
     def repeat_and_fill(
         self, cut: Atoms, rng: np.random.Generator, requirements: Requirements

@@ -5,6 +5,7 @@ from ase.io import write as write_atoms
 from support.errors import refused
 
 from aiida_mlip_autopipe.config import validate_config
+from aiida_mlip_autopipe.config.summary import summarise_config
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import ConfigError
 from aiida_mlip_autopipe.exploration import CALCULATORS
@@ -117,3 +118,12 @@ def test_conflicts_between_sections_are_reported_with_the_faults_of_other_sectio
 def test_an_invalid_section_is_not_checked_for_conflicts(tmp_path):
     found = faults(tmp_path, generation=[IRON], calculator={'kind': 'emt', 'device': 'gpu'})
     assert [path for _, path, _ in found] == ['calculator.device']
+
+
+def test_the_summary_of_a_slab_contains_its_thickness(tmp_path):
+    gold = {'kind': 'alloy', 'composition': {'Au': 1.0}, 'a_A': 4.08}
+    slab = {'kind': 'surface', 'of': gold, 'miller_indices': [[1, 0, 0]], 'n_layers': 4}
+    config = validate_config({'name': 'x', 'generation': [slab, gold], 'calculator': {'kind': 'emt'}}, tmp_path)
+    entries = summarise_config(config).entries
+    assert entries[0].thickness_A == pytest.approx(3 * 2.04)
+    assert entries[1].thickness_A is None

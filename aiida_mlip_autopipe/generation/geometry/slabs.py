@@ -8,7 +8,8 @@ from math import gcd
 import numpy as np
 from ase import Atoms
 
-LAYER_TOLERANCE = 0.3  # Å, maximum thickness of a layer of atoms
+PLANE_TOLERANCE = 0.3  # Å, maximum thickness of a plane of atoms
+CHARGE_TOLERANCE = 1e-3  # e, for planes whose ions have mean charges
 POLARITY_LIMIT = 1e-3  # e/Å, dipole along the normal divided by the area
 SYMMETRY_TOLERANCE = 0.05  # Å
 
@@ -65,16 +66,27 @@ def set_vacuum(slab: Atoms, vacuum_A: float) -> None:
     slab.cell[2] = [0, 0, float(np.ptp(slab.positions[:, 2])) + vacuum_A]
 
 
+def planes_per_layer(slab: Atoms) -> int:
+    """Return the number of planes of atoms that form a layer: the fewest, from the bottom, without a net formal charge.
+
+    A layer is what the literature counts: a plane of a metal, of MgO (100) or of SrTiO3 (100), two planes of MgO (111),
+    and three of rutile (110) or fluorite (111). Without formal charges every plane is a layer.
+    """
+    charges = np.bincount(atomic_planes(slab), weights=slab.get_initial_charges()).cumsum()
+    neutral = np.flatnonzero(np.abs(charges) < CHARGE_TOLERANCE)
+    return int(neutral[0]) + 1 if len(neutral) else 1
+
+
 def trim(slab: Atoms, n_layers: int, *, keep_composition: bool) -> Atoms:
-    """Remove lower layers of a slab until it is as thin as possible, with at least `n_layers` layers.
+    """Remove lower planes of a slab until it is as thin as possible, with at least `n_layers` complete layers.
 
     Equivalent faces remain equivalent, and the thickness of the vacuum does not change. With `keep_composition`, the
     composition does not change either.
     """
-    numbers, composition = layers(slab), slab.symbols.formula.reduce()[0]
+    numbers, composition = atomic_planes(slab), slab.symbols.formula.reduce()[0]
     total, equivalent = int(numbers.max()) + 1, has_equivalent_faces(slab)
     vacuum_A = float(slab.cell[2, 2] - np.ptp(slab.positions[:, 2]))
-    for kept in range(n_layers, total):
+    for kept in range(n_layers * planes_per_layer(slab), total):
         thinner = slab[numbers >= total - kept]
         if keep_composition and thinner.symbols.formula.reduce()[0].count() != composition.count():
             continue
@@ -100,13 +112,13 @@ def upside_down(slab: Atoms) -> Atoms:
     return rotated
 
 
-def layers(slab: Atoms) -> np.ndarray:
-    """Return the index of the layer of each atom from the bottom, shape (n,). A layer is at most 0.3 Å thick."""
+def atomic_planes(slab: Atoms) -> np.ndarray:
+    """Return the index of the plane of each atom from the bottom, shape (n,). A plane is at most 0.3 Å thick."""
     heights = slab.positions[:, 2]
     numbers = np.empty(len(slab), dtype=int)
     number, lowest = -1, -np.inf
     for atom in np.argsort(heights, kind='stable'):
-        if heights[atom] > lowest + LAYER_TOLERANCE:
+        if heights[atom] > lowest + PLANE_TOLERANCE:
             number, lowest = number + 1, heights[atom]
         numbers[atom] = number
     return numbers
@@ -148,7 +160,7 @@ def anchor_in_plane(atoms: Atoms) -> None:
     """
     fractions = atoms.get_scaled_positions(wrap=False)
     tables = []
-    for origin in fractions[layers(atoms) == 0]:
+    for origin in fractions[atomic_planes(atoms) == 0]:
         moved = fractions.copy()
         # Rounding may put atoms that are on a cell face just below it.
         moved[:, :2] = (fractions[:, :2] - origin[:2] + 1e-6) % 1 - 1e-6

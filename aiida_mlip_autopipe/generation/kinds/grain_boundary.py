@@ -85,7 +85,7 @@ class GrainBoundaryGenerator(ComposedGenerator):
     @cached_property
     def _boundaries(self) -> list[_Boundary]:
         settings = self.settings
-        units = [conventional_cell(self.inner.draw_unit(crystal)) for crystal in self.crystals()]
+        units = [conventional_cell(self.draw_crystal(crystal)) for crystal in self.crystals()]
         return [
             _Boundary(unit, crystal, axis, character, rotation, boundary)
             for crystal, (unit, system) in enumerate(units)

@@ -17,19 +17,20 @@ from aiida_mlip_autopipe.generation.base import Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.oxidation import guess_charges
 from aiida_mlip_autopipe.generation.geometry.slabs import (
     Plane,
+    atomic_planes,
     charges_by_element,
     distinct_planes,
     has_equivalent_faces,
     is_polar,
-    layers,
     plane_order,
+    planes_per_layer,
     slab_to_atoms,
     trim,
     upside_down,
 )
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
 from aiida_mlip_autopipe.structures.duplicates import fingerprint
-from aiida_mlip_autopipe.structures.vacuum import MAX_LAYER_OF_CRYSTAL_A, empty_layers
+from aiida_mlip_autopipe.structures.vacuum import empty_layers
 
 SLAB_AXES = (True, True, False)
 
@@ -57,8 +58,9 @@ class SurfaceSettings(ComposedSettings):
     thickness_A: PositiveFloat = 10.0
     """Minimum thickness of the slab in Å, as the sum of the spacings of its planes."""
     n_layers: PositiveInt | None = None
-    """Minimum number of atomic layers, instead of `thickness_A`; the slab is the thinnest that `keep` allows. Atoms
-    whose heights differ by less than 0.3 Å are in the same layer."""
+    """Minimum number of layers, instead of `thickness_A`; the slab is the thinnest that `keep` allows. A layer is one
+    plane of atoms (whose heights differ by less than 0.3 Å). If planes have formal charges, it is the thinnest neutral
+    stack of planes: O–Ti₂O₂–O along [1, 1, 0] of rutile, or Mg–O along [1, 1, 1] of MgO."""
     n_planes: PositiveInt | None = None
     """Thickness in lattice spacings d_hkl of the conventional cell, instead of `thickness_A`. In fcc, one spacing
     contains one atomic layer along [1, 1, 1] and two along [1, 0, 0]."""
@@ -69,8 +71,8 @@ class SurfaceSettings(ComposedSettings):
     polar: Literal['refuse', 'allow'] = 'refuse'
     """Discard terminations with a net formal charge or a dipole along the normal, or allow them."""
     fixed_layers: int = Field(default=0, ge=0)
-    """Number of atomic layers at the bottom that are fixed, also in the exploration. A slab with two different faces is
-    then made twice, once upside down, so that each face is free in one of the two."""
+    """Number of layers, as in `n_layers`, at the bottom that are fixed, also in the exploration. A slab with two
+    different faces is then made twice, once upside down, so that each face is free in one of the two."""
 
     @model_validator(mode='after')
     def _check(self) -> Self:
@@ -137,7 +139,7 @@ class SurfaceGenerator(ComposedGenerator):
         if cut.upside_down:
             record['upside_down'] = True
         if self.settings.fixed_layers:
-            record['n_fixed'] = _fix_bottom(atoms, self.settings.fixed_layers)
+            record['n_fixed'] = _fix_bottom(atoms, self.settings.fixed_layers, planes_per_layer(cut.atoms))
         _check_vacuum(atoms, self.settings.vacuum_A)
         allowed = self.settings.polar == 'allow' or self.inner.charge_allowed
         return Parent(atoms, record, deformable=SLAB_AXES, repeatable=(False,) * 3, charge_allowed=allowed, form='slab')
@@ -160,17 +162,7 @@ class SurfaceGenerator(ComposedGenerator):
         from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
         settings = self.settings
-        unit = self.inner.draw_unit(crystal)
-        if not unit.pbc.all():
-            raise AutopipeError(
-                Code.HOST_UNSUITABLE,
-                f'a surface needs a crystal; {unit.get_chemical_formula()} is not periodic in three directions',
-            )
-        if empty_layers(unit).max() > MAX_LAYER_OF_CRYSTAL_A:
-            raise AutopipeError(
-                Code.HOST_UNSUITABLE,
-                f'a surface needs a crystal; {unit.get_chemical_formula()} already has vacuum',
-            )
+        unit = self.draw_crystal(crystal)
         guess_charges(unit)
         structure = AseAtomsAdaptor.get_structure(Atoms(unit.symbols, unit.positions, cell=unit.cell, pbc=True))
         charges = charges_by_element(unit)
@@ -221,10 +213,11 @@ class SurfaceGenerator(ComposedGenerator):
         return slabs
 
 
-def _fix_bottom(atoms: Atoms, n_layers: int) -> int:
+def _fix_bottom(atoms: Atoms, n_layers: int, n_planes: int) -> int:
+    """Fix the lowest layers, each with a number of atomic planes, and return the number of fixed atoms."""
     from ase.constraints import FixAtoms
 
-    numbers = layers(atoms)
+    numbers = atomic_planes(atoms) // n_planes
     if numbers.max() < n_layers:
         maximum = numbers.max()
         raise AutopipeError(

@@ -216,6 +216,18 @@ def test_a_crystal_or_an_axis_without_coincidences_is_refused(generate):
         generate(grain_boundary(TITANIUM))
 
 
+@pytest.mark.parametrize(
+    ('of', 'formula'),
+    [
+        ({'kind': 'covalent', 'structure': 'graphene', 'sites': {'A': 'C'}}, 'C2'),
+        ({'kind': 'surface', 'of': COPPER, 'miller_indices': [[1, 0, 0]]}, 'Cu6'),
+    ],
+)
+def test_a_boundary_of_a_structure_with_vacuum_is_refused(generate, of, formula):
+    with refused(Code.HOST_UNSUITABLE, 'grain_boundary', formula):
+        generate(grain_boundary(of, sigmas=[7 if 'structure' in of else 5], characters=['twist']))
+
+
 def test_a_quasi_random_boundary_is_refused():
     with refused(Code.HOST_UNSUITABLE, 'arrangement: random'):
         GrainBoundarySettings(of={**COPPER, 'arrangement': 'sqs'})

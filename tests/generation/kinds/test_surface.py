@@ -12,7 +12,7 @@ from matscipy.neighbours import neighbour_list
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.generation.geometry.slabs import is_polar, layers, upside_down
+from aiida_mlip_autopipe.generation.geometry.slabs import atomic_planes, is_polar, upside_down
 from aiida_mlip_autopipe.generation.kinds.surface import SurfaceSettings
 
 COPPER = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
@@ -142,7 +142,7 @@ def test_all_terminations_are_made_and_their_stoichiometry_is_recorded(generate)
     for seed in symmetric:
         assert seed.record['symmetric']
         assert not seed.record['stoichiometric']
-        numbers = layers(seed.atoms)
+        numbers = atomic_planes(seed.atoms)
         top = ''.join(sorted(set(seed.atoms.symbols[numbers == numbers.max()])))
         assert top == ''.join(sorted(set(seed.atoms.symbols[numbers == 0])))
         faces.add(top)
@@ -151,7 +151,7 @@ def test_all_terminations_are_made_and_their_stoichiometry_is_recorded(generate)
 
 def test_fluorite_111_terminates_between_two_anion_layers(generate):
     (seed,) = generate(surface(CAF2, miller_indices=[[1, 1, 1]])).seeds
-    numbers = layers(seed.atoms)
+    numbers = atomic_planes(seed.atoms)
     assert set(seed.atoms.symbols[numbers == 0]) == set(seed.atoms.symbols[numbers == numbers.max()]) == {'F'}
     assert seed.atoms.get_initial_charges().sum() == 0
 
@@ -207,7 +207,7 @@ def test_a_surface_of_a_structure_with_vacuum_is_refused(generate):
 
 def test_layers_of_a_high_index_plane_are_separate(generate):
     (seed,) = generate(surface(COPPER, miller_indices=[[4, 4, 3]], thickness_A=5, fixed_layers=2)).seeds
-    numbers, heights = layers(seed.atoms), seed.atoms.positions[:, 2]
+    numbers, heights = atomic_planes(seed.atoms), seed.atoms.positions[:, 2]
     assert all(np.ptp(heights[numbers == number]) < 0.3 for number in range(numbers.max() + 1))
     assert 0 < seed.record['n_fixed'] < len(seed.atoms) / 2
 
@@ -225,22 +225,47 @@ def test_a_surface_of_random_crystals_is_refused(generate):
         (MGO, (1, 0, 0), 'stoichiometric', 3, 3),
         (SRTIO3, (1, 0, 0), 'stoichiometric', 5, 6),
         (SRTIO3, (1, 0, 0), 'symmetric', 4, 5),
-        (CAF2, (1, 1, 1), 'symmetric', 4, 6),
+        (CAF2, (1, 1, 1), 'symmetric', 4, 12),
     ],
 )
 def test_a_slab_is_the_thinnest_with_the_required_layers(generate, of, plane, keep, required, found):
     entry = surface(of, miller_indices=[plane], keep=keep, n_layers=required, vacuum_A=11)
     for seed in generate(entry).seeds:
-        assert layers(seed.atoms).max() + 1 == found
+        assert atomic_planes(seed.atoms).max() + 1 == found
         assert seed.record['symmetric'] == (keep == 'symmetric' or of != SRTIO3)
         assert seed.atoms.cell[2, 2] - np.ptp(seed.atoms.positions[:, 2]) == pytest.approx(11)
+
+
+# The thickness in Å of layers as the literature counts them: rutile (110) has O–Ti2O2–O layers, MgO (111) Mg–O and
+# ceria (111) O–Ce–O layers. A plane of MgO (100) or SrTiO3 (100) is a layer.
+TIO2 = {'kind': 'ionic', 'prototype': 'rutile', 'sites': {'A': 'Ti', 'X': 'O'}, 'a_A': 4.594}
+CEO2 = {'kind': 'ionic', 'prototype': 'fluorite', 'sites': {'A': 'Ce', 'X': 'O'}, 'a_A': 5.411}
+
+
+@pytest.mark.parametrize(
+    ('of', 'plane', 'n_layers', 'n_planes', 'thickness'),
+    [
+        (TIO2, (1, 1, 0), 3, 9, 2 * 3.248 + 2.54),
+        (CEO2, (1, 1, 1), 3, 9, 2 * 3.124 + 1.56),
+        ({**MGO, 'a_A': 4.21}, (1, 0, 0), 3, 3, 2 * 2.105),
+    ],
+)
+def test_layers_are_those_of_the_literature(generate, of, plane, n_layers, n_planes, thickness):
+    entry = surface(of, miller_indices=[plane], n_layers=n_layers, fixed_layers=1)
+    seed = generate(entry).seeds[0]
+    numbers = atomic_planes(seed.atoms)
+    assert numbers.max() + 1 == n_planes
+    assert np.ptp(seed.atoms.positions[:, 2]) == pytest.approx(thickness, abs=0.15)
+    fixed = seed.arrays()['fixed']
+    assert fixed.sum() == len(seed.atoms) // n_layers
+    assert numbers[fixed].max() == n_planes // n_layers - 1
 
 
 def test_each_of_two_different_faces_is_free_once_if_layers_are_fixed(generate):
     entry = surface(SRTIO3, miller_indices=[[1, 0, 0]], n_layers=6, fixed_layers=2)
     free = set()
     for seed in generate(entry).seeds:
-        numbers = layers(seed.atoms)
+        numbers = atomic_planes(seed.atoms)
         assert set(np.flatnonzero(seed.arrays()['fixed'])) == set(np.flatnonzero(numbers < 2))
         free.add(''.join(sorted(set(seed.atoms.symbols[numbers == numbers.max()]))))
     assert free == {'OSr', 'OTi'}
