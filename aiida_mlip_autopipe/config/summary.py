@@ -86,9 +86,7 @@ def summarise_config(config: CampaignConfig) -> ConfigSummary:
     sampling, model = config.sampling, getattr(config.calculator, 'model', None)
     return ConfigSummary(
         name=config.name,
-        entries=tuple(
-            _summarise_entry(entry, seed) for entry, seed in zip(config.generation, seeds, strict=True)
-        ),
+        entries=tuple(_summarise_entry(entry, seed) for entry, seed in zip(config.generation, seeds, strict=True)),
         calculator=config.calculator.kind,
         model=str(model) if model else None,
         n_frames=config.n_frames,

@@ -64,6 +64,9 @@ class SurfaceSettings(ComposedSettings):
     n_planes: PositiveInt | None = None
     """Thickness in lattice spacings d_hkl of the conventional cell, instead of `thickness_A`. In fcc, one spacing
     contains one atomic layer along [1, 1, 1] and two along [1, 0, 0]."""
+    supercell: tuple[PositiveInt, PositiveInt] = (1, 1)
+    """Number of repeats of the surface cell along its two vectors, for example for a defect on a larger surface. The
+    slab is repeated further if it is too small for the calculator."""
     vacuum_A: float = Field(default=15.0, ge=5)
     """Thickness of the vacuum in Å."""
     keep: Literal['stoichiometric', 'symmetric'] = 'stoichiometric'
@@ -126,7 +129,8 @@ class SurfaceGenerator(ComposedGenerator):
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
         """Return a slab, repeated in its plane to the required width, with its sites filled by the inner kind."""
         cut = self._cuts[index % len(self._cuts)]
-        atoms, filled = self.repeat_and_fill(cut.atoms, rng, requirements)
+        surface_cell = cut.atoms.repeat((*self.settings.supercell, 1))
+        atoms, filled = self.repeat_and_fill(surface_cell, rng, requirements)
         record = {
             'of': {'kind': self.settings.of.kind, 'crystal': cut.crystal, **filled},
             'miller': list(cut.miller),
@@ -136,6 +140,8 @@ class SurfaceGenerator(ComposedGenerator):
             'polar': cut.polar,
             'vacuum_A': self.settings.vacuum_A,
         }
+        if self.settings.supercell != (1, 1):
+            record['supercell'] = list(self.settings.supercell)
         if cut.upside_down:
             record['upside_down'] = True
         if self.settings.fixed_layers:

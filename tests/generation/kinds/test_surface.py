@@ -261,6 +261,18 @@ def test_layers_are_those_of_the_literature(generate, of, plane, n_layers, n_pla
     assert numbers[fixed].max() == n_planes // n_layers - 1
 
 
+def test_a_slab_is_repeated_in_its_plane_before_a_defect_is_made_on_it(generate):
+    slab = surface(COPPER, miller_indices=[[1, 1, 1]], n_layers=4)
+    (one,) = generate(slab).seeds
+    entry = {'kind': 'defect', 'of': {**slab, 'supercell': [3, 2]}, 'vacancies': {'Cu': 1}, 'n_seeds': 2}
+    for seed in generate(entry).seeds:
+        assert len(seed.atoms) == 6 * len(one.atoms) - 1
+        assert np.allclose(seed.atoms.cell.array, one.atoms.cell.array * [[3], [2], [1]])
+    alloy = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}}
+    (mixed,) = generate(surface(alloy, miller_indices=[[1, 1, 1]], n_layers=4, supercell=[2, 2], n_seeds=1)).seeds
+    assert mixed.atoms.get_chemical_formula() == 'Au8Cu8'
+
+
 def test_each_of_two_different_faces_is_free_once_if_layers_are_fixed(generate):
     entry = surface(SRTIO3, miller_indices=[[1, 0, 0]], n_layers=6, fixed_layers=2)
     free = set()
