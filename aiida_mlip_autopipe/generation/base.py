@@ -184,7 +184,7 @@ class Generator(ABC):
         """
 
     def notes(self) -> list[str]:
-        """Return what the entry leaves out, as sentences for the report."""
+        """Return sentences for the report about structures and properties that the entry leaves out."""
         return []
 
     @property

@@ -35,7 +35,7 @@ class Rejections:
     rules
         By rule, ``count`` and ``worst``: ``value``, ``limit`` and ``message`` of the draw farthest beyond its limit.
     notes
-        What else an entry leaves out, as sentences.
+        Sentences about structures and properties that an entry leaves out.
     entries
         The same counts for each entry, by its index in the list.
     """
@@ -59,7 +59,7 @@ class Rejections:
         self.of_entry(number).merge(report)
 
     def why_empty(self, number: int, n_seeds: int) -> str | None:
-        """Return why an entry has no seed: the rule that rejected most draws, and what to change.
+        """Return why an entry has no seed: the rule that rejected the most draws, and what to change.
 
         Parameters
         ----------
@@ -78,14 +78,14 @@ class Rejections:
             return None
         rule = counts.worst_rule
         return (
-            f'generation[{number}]: none of {counts.requested} seeds is valid; {rule} rejected most draws '
+            f'generation[{number}]: none of {counts.requested} seeds is valid; {rule} rejected the most draws '
             f'({counts.rules[rule]["count"]}), such as: {counts.rules[rule]["worst"]["message"]}; '
             f'{REMEDIES.get(rule, "change the entry")}'
         )
 
     @property
     def worst_rule(self) -> str:
-        """The rule that rejected most draws."""
+        """The rule that rejected the most draws."""
         return max(self.rules, key=lambda rule: self.rules[rule]['count'])
 
     def add(self, violation: PhysicsViolationError) -> None:
@@ -142,14 +142,14 @@ def find_empty_entry(report: dict[str, Any]) -> str | None:
 
 
 def describe_losses(report: dict[str, Any], of: str = 'seeds') -> list[str]:
-    """Return one sentence for each entry with fewer seeds than requested, and one for all that an entry leaves out.
+    """Return one sentence for each entry with fewer seeds than requested, and each note of an entry.
 
     Parameters
     ----------
     report
         The report of the seeds of a campaign, or of those that were checked.
     of
-        What is counted.
+        Name of the counted items.
     """
     total = Rejections()
     total.merge(report)

@@ -26,7 +26,7 @@ from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 # Key of a structure's database id in the file with the answer to a query.
 DATABASE_ID = 'database_id'
-# Key of the list of what a structure of a file has, but a seed cannot keep.
+# Key of the list of properties of a structure in a file that a seed cannot keep.
 DROPPED = 'dropped'
 OCCUPANCY_TOLERANCE = 1e-3
 
@@ -163,7 +163,7 @@ def _partial_sites(atoms: Atoms) -> str:
 
 
 def _dropped(atoms: Atoms) -> list[str]:
-    """Return what a structure of a file has, but a seed cannot keep."""
+    """Return the properties of a structure in a file that a seed cannot keep."""
     results: dict[str, Any] = getattr(atoms.calc, 'results', {})
     dropped = ['momenta'] if atoms.has('momenta') and atoms.get_momenta().any() else []
     if not np.allclose(atoms.get_masses(), Atoms(numbers=atoms.numbers).get_masses(), atol=MASS_TOLERANCE):
@@ -177,7 +177,7 @@ def _dropped(atoms: Atoms) -> list[str]:
 
 
 def describe_dropped(named: Iterable[tuple[str, Atoms]]) -> list[str]:
-    """Return one sentence for each name whose structures have something that a seed cannot keep."""
+    """Return one sentence for each name whose structures have properties that a seed cannot keep."""
     dropped: dict[str, dict[str, None]] = {}
     for name, atoms in named:
         dropped.setdefault(name, {}).update(dict.fromkeys(atoms.info.get(DROPPED, ())))

@@ -90,7 +90,7 @@ class StructuresGenerator(Generator):
         return len(self._structures)
 
     def notes(self) -> list[str]:
-        """Return what the structures of each file have, but a seed does not keep."""
+        """Return one sentence for each file whose structures have properties that a seed cannot keep."""
         names = {file_sha256(path): path.name for path in self.settings.files}
         return describe_dropped((names[record['file_sha256']], atoms) for atoms, record in self._structures)
 
