@@ -52,6 +52,7 @@ def read_structures(path: Path, frames: str = ':', types: Sequence[str] = ()) ->
         If the file cannot be read, does not fully define the structures, or has a structure that cannot be explored.
     """
     from ase.io import read
+    from ase.io.formats import ioformats
 
     form = _format(path)
     # A single index is read as a slice: readers clip an index that is out of range, or fail without a message.
@@ -65,8 +66,8 @@ def read_structures(path: Path, frames: str = ':', types: Sequence[str] = ()) ->
         if types and form in LAMMPS_FORMATS and isinstance(error, LookupError):
             listed = f'lammps_types has {len(types)} elements'
             raise AutopipeError(Code.ELEMENTS_MISSING, f'{path}: {listed}, but the file has more atom types') from error
-        if isinstance(error, AssertionError) and frames != ':':
-            found = []  # readers of formats with a single structure raise it
+        if isinstance(error, AssertionError) and frames != ':' and ioformats[form].single:
+            found = []  # readers of formats with one structure assert that it is the one requested
         else:
             reason = ' '.join(str(error).split()) or type(error).__name__
             raise AutopipeError(
@@ -107,7 +108,12 @@ def _check_text(path: Path, form: str, index: str) -> None:
     if form in ('xyz', 'extxyz'):
         check_xyz(path)
     if form == 'cif':
-        check_cif(path, _as_slice(index))
+        try:
+            check_cif(path, _as_slice(index))
+        except AutopipeError:
+            raise
+        except Exception:  # the parser refuses the file too; the error of the reader is reported
+            return
 
 
 def _clean(atoms: Atoms, name: str) -> Atoms:

@@ -179,6 +179,12 @@ def test_an_unknown_coordinate_is_refused_with_its_site(cif):
         read_structures(cif('P 1', 1, 'O1 O 0.5 0.5 0.5', 'H1 H ? ? ?'))
 
 
+@pytest.mark.parametrize('frames', [':', '0'])
+def test_a_file_that_is_no_cif_is_refused(tmp_path, frames):
+    with refused(Code.FILE_UNREADABLE, 'own.cif'):
+        read_structures(text_file(tmp_path, 'own.cif', 'not a crystal\n'), frames)
+
+
 # LAMMPS.
 
 DUMP = """ITEM: TIMESTEP
