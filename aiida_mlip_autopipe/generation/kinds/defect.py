@@ -21,6 +21,7 @@ from aiida_mlip_autopipe.generation.chemistry.oxidation import known_states
 from aiida_mlip_autopipe.generation.geometry.distinct_sites import NEIGHBOUR_FACTOR, SymmetrySites
 from aiida_mlip_autopipe.generation.geometry.voids import find_voids
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
+from aiida_mlip_autopipe.generation.validation import ValidationSettings
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 N_RANDOM_SEEDS = 10
@@ -81,6 +82,13 @@ class DefectSettings(ComposedSettings):
                 'sites: distinct needs exactly one defect, such as vacancies: {Cu: 1}; otherwise set sites: random',
             )
         return self
+
+    @property
+    def rules(self) -> ValidationSettings:
+        """The validation rules. By default a distinct site that violates one is skipped, as it has no other draw."""
+        if self.sites == 'distinct' and self.validation.on_failure is None:
+            return super().rules.model_copy(update={'on_failure': 'skip'})
+        return super().rules
 
     def elements(self) -> frozenset[str]:
         """Return the elements of the host and of the added atoms."""

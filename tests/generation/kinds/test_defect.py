@@ -158,6 +158,19 @@ def test_each_distinct_site_gives_one_seed(generate, of, defects, count):
     assert len({fingerprint(seed.atoms) for seed in result.seeds}) == count
 
 
+def test_a_distinct_site_that_is_refused_does_not_end_the_others(generate):
+    copper = {'kind': 'alloy', 'composition': {'Cu': 1.0}, 'supercell': [3, 3, 3]}
+    entry = {'kind': 'defect', 'of': copper, 'interstitials': {'Cu': 1}, 'sites': 'distinct'}
+    result = generate(entry)
+    (seed,) = result.seeds
+    distances = np.sort(seed.atoms.get_distances(-1, range(len(seed.atoms) - 1), mic=True))
+    assert distances[:7] == pytest.approx([1.805] * 6 + [distances[6]], abs=0.01)  # octahedral
+    assert distances[6] > 3
+    assert (result.report['made'], result.report['skipped']) == (1, 1)  # the tetrahedral one is too tight
+    with refused(Code.STRUCTURE_INVALID, '(Cu)'):
+        generate({**entry, 'validation': {'on_failure': 'fail'}})
+
+
 def test_random_sites_find_all_distinct_sites(generate):
     entry = defect(SLAB, vacancies={'Cu': 1})
     distinct = generate({**entry, 'sites': 'distinct'}, cutoff_A=3.5).seeds
