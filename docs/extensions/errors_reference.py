@@ -35,7 +35,7 @@ def render_codes() -> str:
 
 
 def render_exit_codes() -> str:
-    """Return Markdown sections for all jobs, for all `CalculatorJob`, and for each process."""
+    """Return Markdown sections for all jobs, for all subclasses of `CalculatorJob`, and for each process."""
     found = dict(processes())
     jobs = [process for process in found.values() if issubclass(process, CalcJob)]
     shared = set.intersection(*(set(_codes(job)) for job in jobs))

@@ -21,7 +21,7 @@ CUTOFF_A = 5.0
 ROTATION = '-75x,20y,5z'
 ROTATIONS = {'surface': '-88x,8y', 'adsorption': '-88x,8y', 'grain_boundary': '-90x,-90y'}
 NETWORKS = ('covalent', 'structures', 'formula')
-FEW = 20  # atoms; smaller cells are repeated
+MIN_ATOMS = 20  # smaller cells are repeated
 BOND_FACTOR = 1.2  # of the sum of covalent radii
 
 
@@ -49,7 +49,7 @@ def _draw(kind: str, atoms: Atoms, path: Path) -> None:
     from ase.data.colors import jmol_colors
     from ase.visualize.plot import plot_atoms
 
-    if len(atoms) < FEW:
+    if len(atoms) < MIN_ATOMS:
         atoms = atoms.repeat(2)
     colors = jmol_colors[atoms.numbers]
     if kind == 'defect':

@@ -43,7 +43,7 @@ class SchemaReference:
         """Return all sections. A model with several paths is described at the first one."""
         sections = [self._describe(self.schema, '')]
         described: set[str] = set()
-        queue = list(_reached(self.schema, ''))
+        queue = list(_referenced_models(self.schema, ''))
         while queue:
             name, path = queue.pop(0)
             if name in described:
@@ -53,7 +53,7 @@ class SchemaReference:
             kind = _kind(model)
             heading = f'## `{path}`' + (f' of kind `{kind}`' if kind else '')
             sections.append(f'({_label(name)})=\n{heading}\n\n{self._describe(model, path)}')
-            queue[:0] = _reached(model, path)
+            queue[:0] = _referenced_models(model, path)
         return '\n\n'.join(sections) + '\n'
 
     def _describe(self, model: Schema, path: str) -> str:
@@ -70,7 +70,7 @@ class SchemaReference:
             facts.append('**required**')
         elif field.get('default', ...) is None:
             facts.append('optional')
-        elif 'default' in field and not self._is_sum_of_defaults(field):
+        elif 'default' in field and not self._has_defaults_of_models(field):
             facts.append(f'default `{json.dumps(field["default"], ensure_ascii=False)}`')
         facts += [', '.join(bounds)] if (bounds := dict.fromkeys(_bounds(field))) else []
         text = ' '.join(self._description(field).split())
@@ -84,7 +84,7 @@ class SchemaReference:
             return self.models[_name(field)].get('description', '')
         return field.get('description', '')
 
-    def _is_sum_of_defaults(self, field: Schema) -> bool:
+    def _has_defaults_of_models(self, field: Schema) -> bool:
         return isinstance(field['default'], dict) and any(True for _ in _references(field))
 
     def _type_of(self, field: Schema) -> str:
@@ -144,7 +144,7 @@ def _references(field: Schema) -> Iterator[tuple[str, str]]:
             yield name, ('[]' if part is field.get('items') else '.*') + suffix
 
 
-def _reached(model: Schema, path: str) -> Iterator[tuple[str, str]]:
+def _referenced_models(model: Schema, path: str) -> Iterator[tuple[str, str]]:
     for name, field in model.get('properties', {}).items():
         for reference, suffix in _references(field):
             yield reference, f'{path}.{name}{suffix}' if path else f'{name}{suffix}'
