@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise, product
+from itertools import product
 from math import ceil, floor
 
 from ase import Atoms
+
+from aiida_mlip_autopipe.generation.chemistry.balance import Amounts, balanced
+from aiida_mlip_autopipe.generation.chemistry.states import has_no_ions, possible_states
 
 # Number of atoms of each element by oxidation state: {'Fe': {2: 1, 3: 2}, 'O': {-2: 4}}.
 States = dict[str, dict[int, int]]
@@ -28,30 +32,6 @@ def known_states(symbol: str, sign: int, *, common: bool) -> tuple[int, ...]:
     frequent = [int(state) for state in element.common_oxidation_states if state * sign > 0]
     others = [int(state) for state in element.oxidation_states if state * sign > 0 and int(state) not in frequent]
     return tuple(frequent) if common and frequent else tuple(frequent + sorted(others, key=abs, reverse=True))
-
-
-def balance(counts: dict[str, int], candidates: dict[str, tuple[int, ...]]) -> States | None:
-    """Return oxidation states with total charge zero, or None.
-
-    One state for each element is tried first, in the order of the candidates. Then mixed valence is tried: one element
-    in two consecutive candidate states, such as Fe in Fe₃O₄.
-    """
-    symbols = list(counts)
-    choices = sorted(product(*(range(len(candidates[symbol])) for symbol in symbols)), key=lambda c: (sum(c), c))
-    for choice in choices:
-        states = {s: {candidates[s][i]: counts[s]} for s, i in zip(symbols, choice, strict=True)}
-        if total_charge(states) == 0:
-            return states
-    for choice in choices:
-        single = {s: {candidates[s][i]: counts[s]} for s, i in zip(symbols, choice, strict=True)}
-        for mixed in symbols:
-            ordered = sorted(candidates[mixed])
-            rest = total_charge({s: states for s, states in single.items() if s != mixed})
-            for low, high in pairwise(ordered):
-                n_high, remainder = divmod(-rest - low * counts[mixed], high - low)
-                if remainder == 0 and 0 < n_high < counts[mixed]:
-                    return {**single, mixed: {low: counts[mixed] - n_high, high: n_high}}
-    return None
 
 
 def nearest_states(counts: dict[str, int], candidates: dict[str, tuple[int, ...]]) -> States:
@@ -80,53 +60,56 @@ def states_around(symbol: str, mean: float) -> tuple[int, int]:
     return floor(mean + 1e-6), ceil(mean - 1e-6)
 
 
-def has_no_ions(symbols: Collection[str]) -> bool:
-    """Return whether there is only one element or only metals, for which oxidation states are not defined."""
-    from pymatgen.core import Element
+@dataclass(frozen=True)
+class Guess:
+    """The oxidation states of a formula.
 
-    return len(symbols) == 1 or all(Element(symbol).is_metal for symbol in symbols)
+    Attributes
+    ----------
+    amounts
+        Number of atoms of each element in each state, in any multiple of the formula. It is empty if there are no ions.
+    alternatives
+        Less usual states that balance the formula too, the most usual first.
+    """
+
+    amounts: Amounts
+    alternatives: tuple[Amounts, ...] = ()
+
+    @property
+    def fractions(self) -> Amounts:
+        """Fraction of the atoms of each element in each state."""
+        return {s: {state: n / sum(parts.values()) for state, n in parts.items()} for s, parts in self.amounts.items()}
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The mean state of each element."""
+        return {s: sum(q * n for q, n in parts.items()) / sum(parts.values()) for s, parts in self.amounts.items()}
 
 
-def guess_states(counts: dict[str, int]) -> dict[str, float] | None:
-    """Return the mean oxidation state of each element in a formula, or None if no known states balance the formula.
+def guess_states(counts: dict[str, int]) -> Guess | None:
+    """Return the most usual oxidation states that balance a formula, or None if no known states do.
 
-    The guess is pymatgen's, ranked by the frequency of the states in known compounds. If none of these balances it, all
-    known states are tried, such as Cl⁷⁺ in NaClO₄. A mean that is not an integer represents mixed valence, even if the
-    reduced formula contains a single atom of the element, such as Bi in BaBiO₃. The most electronegative element is the
-    anion, and guesses with a single state of the anion have priority: Fe²⁺ S⁻ in FeS₂, not Fe³⁺.
+    The whole formula is balanced at once, so the order of the elements does not matter. One element may have two
+    states: Bi³⁺ and Bi⁵⁺ in BaBiO₃, N³⁻ and N⁵⁺ in NH₄NO₃. Metal-rich compounds such as Fe₃C and Ni₂P, and
+    borides such as MgB₂, have no ions if nothing balances.
 
     Parameters
     ----------
     counts
         Number of atoms of each element in the reduced formula.
     """
-    from pymatgen.core import Composition, Element
-
-    anion = max(counts, key=lambda symbol: _electronegativity(symbol))
-    negative = tuple(state for state in Element(anion).oxidation_states if state < 0)
-    for every_state in (False, True):
-        limits = {anion: negative} if every_state and negative else None
-        for multiple in (1, 2):
-            formula = Composition({symbol: multiple * count for symbol, count in counts.items()})
-            guesses = [
-                {str(symbol): float(state) for symbol, state in guess.items()}
-                for guess in formula.oxi_state_guesses(oxi_states_override=limits, all_oxi_states=every_state)
-                if guess[anion] < 0 and all(guess.values())
-            ]
-            integer = [guess for guess in guesses if guess[anion].is_integer()]
-            if guesses:
-                return (integer or guesses)[0]
-    return None
-
-
-def _electronegativity(symbol: str) -> float:
-    """Return the Pauling electronegativity, or 0 if there is none, as for the light noble gases."""
     from pymatgen.core import Element
 
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # for elements without a value
-        value = float(Element(symbol).X)
-    return value if value == value else 0.0
+    if has_no_ions(counts):
+        return Guess({})
+    candidates = {symbol: possible_states(symbol, counts) for symbol in counts}
+    found = balanced(counts, candidates, whole=False)
+    if found:
+        return Guess(found[0], tuple(found[1:]))
+    others = {symbol for symbol in counts if not Element(symbol).is_metal}
+    transition = any(Element(symbol).is_transition_metal for symbol in counts)
+    metallic = {'B', 'C', 'Si', 'Ge'} | ({'N', 'P', 'As', 'Sb'} if transition else set())
+    return Guess({}) if others <= metallic and len(others) < len(counts) else None
 
 
 def guess_charges(atoms: Atoms) -> None:
@@ -141,11 +124,12 @@ def guess_charges(atoms: Atoms) -> None:
         return
     reduced = Composition(atoms.get_chemical_formula()).reduced_composition.get_el_amt_dict()
     states = guess_states({symbol: int(count) for symbol, count in reduced.items()})
-    if states:
-        atoms.set_initial_charges([states[symbol] for symbol in atoms.get_chemical_symbols()])
+    if states and states.amounts:
+        means = states.means
+        atoms.set_initial_charges([means[symbol] for symbol in atoms.get_chemical_symbols()])
 
 
-def describe_states(states: States) -> str:
+def describe_states(states: Mapping[str, Mapping[int, float]]) -> str:
     """Return oxidation states as text, such as ``Fe2+ Fe3+ O2-``."""
     return ' '.join(
         f'{symbol}{abs(state)}{"+" if state > 0 else "-"}' for symbol, by_state in states.items() for state in by_state

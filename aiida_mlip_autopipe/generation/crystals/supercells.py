@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import product
+from collections.abc import Callable
+from itertools import chain, product
 from math import prod
 
 import numpy as np
@@ -25,6 +26,7 @@ def choose_repeats(
     n_atoms: int | None = None,
     tolerance: float,
     sites_per_cell: int | None = None,
+    suits: Callable[[int], bool] = lambda n_cells: True,
 ) -> Repeats:
     """Return the number of repeats of a unit cell along each vector for a composition.
 
@@ -44,7 +46,9 @@ def choose_repeats(
     tolerance
         Maximum deviation of a fraction in the cell.
     sites_per_cell
-        Number of these sites in the unit cell; by default all.
+        Number of sites in the unit cell that the elements share; by default all.
+    suits
+        Whether a number of unit cells is suitable; if none is, the smallest cell with the composition is returned.
 
     Raises
     ------
@@ -72,9 +76,10 @@ def choose_repeats(
     first, second, third = (range(count, min(max_cells, longest) + 1) for count in smallest)
     larger = [repeats for repeats in product(first, second, third) if prod(repeats) <= max_cells]
     larger.sort(key=lambda repeats: (prod(repeats), -min(widths * repeats), repeats))
-    for repeats in larger:
-        if deviation(fractions, prod(repeats) * sites) <= tolerance:
-            return repeats
+    able = (repeats for repeats in larger if deviation(fractions, prod(repeats) * sites) <= tolerance)
+    smallest_able = next(able, None)
+    if smallest_able:
+        return next((found for found in chain([smallest_able], able) if suits(prod(found))), smallest_able)
     best = min(larger, key=lambda repeats: (deviation(fractions, prod(repeats) * sites), -prod(repeats)))
     nearest = describe_composition(nearest_possible(fractions, prod(best) * sites))
     raise AutopipeError(

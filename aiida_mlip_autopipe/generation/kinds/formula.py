@@ -16,7 +16,13 @@ from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import Element, Formula
-from aiida_mlip_autopipe.generation.chemistry.oxidation import guess_states, has_no_ions, ionic_radius, states_around
+from aiida_mlip_autopipe.generation.chemistry.oxidation import (
+    Guess,
+    describe_states,
+    guess_states,
+    ionic_radius,
+    states_around,
+)
 from aiida_mlip_autopipe.generation.crystals.lattices import atomic_volume
 from aiida_mlip_autopipe.generation.validation import CHARGE_TOLERANCE
 from aiida_mlip_autopipe.structures.cells import sort_sites
@@ -75,8 +81,8 @@ class FormulaGenerator(Generator):
         return {str(element): int(amount) for element, amount in reduced.items()}
 
     @cached_property
-    def _states(self) -> dict[str, float]:
-        """The charge of each element; empty for metals and pure elements."""
+    def _guess(self) -> Guess:
+        """The oxidation states, from the user or guessed; empty for metals and pure elements."""
         from pymatgen.core import Composition
 
         counts, from_user = self._counts, self.settings.oxidation_states
@@ -90,9 +96,7 @@ class FormulaGenerator(Generator):
                     f'oxidation_states must contain {", ".join(counts)} and balance {self.settings.formula}; '
                     f'{{{listed}}} leaves {total:+g} e{hint}',
                 )
-            return from_user
-        if has_no_ions(counts):
-            return {}
+            return Guess({symbol: _fractions(symbol, mean) for symbol, mean in from_user.items()})
         states = guess_states(counts)
         if not states:
             hint = self._nearest_formula(lambda found: bool(Composition(found).oxi_state_guesses(max_sites=-1)))
@@ -102,6 +106,11 @@ class FormulaGenerator(Generator):
                 'with 0 for all elements if there are no ions',
             )
         return states
+
+    @cached_property
+    def _states(self) -> dict[str, float]:
+        """The mean oxidation state of each element."""
+        return self.settings.oxidation_states or self._guess.means
 
     def _nearest_formula(self, balances: Callable[[dict[str, int]], bool]) -> str:
         """Return the nearest balanced formula of the same elements in parentheses, or an empty string."""
@@ -137,11 +146,13 @@ class FormulaGenerator(Generator):
         mean = self._states.get(symbol, 0)
         if not mean:
             return None
-        low, high = states_around(symbol, mean)
-        radii = [ionic_radius(symbol, state, 6) for state in (low, high)]
-        if radii[0] is None or radii[1] is None:
+        fractions = self._guess.fractions[symbol]
+        radii = {state: ionic_radius(symbol, state, 6) for state in fractions}
+        if None in radii.values():
             return ionic_radius(symbol, round(mean), 6) if round(mean) else None
-        return radii[0] if low == high else radii[0] + (radii[1] - radii[0]) * (mean - low) / (high - low)
+        low, *high = sorted(fractions)
+        radius = radii[low] or 0.0
+        return radius + ((radii[high[0]] or 0.0) - radius) * (mean - low) / (high[0] - low) if high else radius
 
     @cached_property
     def _prototypes(self) -> list[tuple[str, Atoms]]:
@@ -196,10 +207,11 @@ class FormulaGenerator(Generator):
         scale = (self.volume * units / atoms.get_volume()) ** (1 / 3)
         atoms.set_cell(atoms.cell.array * scale, scale_atoms=True)
         if self._states:
-            atoms.set_initial_charges(_charges(atoms, self._states, rng))
+            atoms.set_initial_charges(_charges(atoms, self._guess.fractions, rng))
         record = {
             'formula': self.settings.formula,
             'oxidation_states': self._states,
+            'alternative_states': [describe_states(states) for states in self._guess.alternatives],
             'volume_A3': self.volume,
             'formula_units': units,
             **record,
@@ -234,20 +246,27 @@ class FormulaGenerator(Generator):
         )  # fmt: skip
 
 
-def _charges(atoms: Atoms, states: dict[str, float], rng: np.random.Generator) -> np.ndarray:
-    """Return the charge of each atom from the mean charges of the elements.
+def _fractions(symbol: str, mean: float) -> dict[int, float]:
+    """Return the fractions of the known states around a mean state."""
+    low, high = states_around(symbol, mean)
+    if low == high:
+        return {low: 1.0}
+    return {low: (high - mean) / (high - low), high: (mean - low) / (high - low)}
 
-    With mixed valence, atoms get one of the two known states around the mean at random. If no numbers of atoms in these
-    states give the mean exactly, all atoms have the mean.
+
+def _charges(atoms: Atoms, fractions: dict[str, dict[int, float]], rng: np.random.Generator) -> np.ndarray:
+    """Return charges with the given fractions of the states of each element.
+
+    With two states, random atoms have each of them. If the cell has too few atoms for the fractions, all have the mean.
     """
     charges = np.zeros(len(atoms))
-    for symbol, mean in states.items():
+    for symbol, parts in fractions.items():
         sites = np.flatnonzero(atoms.symbols == symbol)
-        charges[sites] = mean
-        low, high = states_around(symbol, mean)
-        if low == high:
+        charges[sites] = sum(state * part for state, part in parts.items())
+        if len(parts) == 1:
             continue
-        n_high = (mean - low) / (high - low) * len(sites)
+        low, high = sorted(parts)
+        n_high = parts[high] * len(sites)
         if abs(n_high - round(n_high)) < CHARGE_TOLERANCE:
             charges[sites] = low
             charges[rng.choice(sites, round(n_high), replace=False)] = high

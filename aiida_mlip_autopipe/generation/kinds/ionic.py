@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
+from math import gcd
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -14,19 +15,16 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
-from aiida_mlip_autopipe.generation.chemistry.compensation import Chemistry
+from aiida_mlip_autopipe.generation.chemistry.compensation import Chemistry, Counts, Ions
 from aiida_mlip_autopipe.generation.chemistry.elements import Composition, Element, nearest_counts
-from aiida_mlip_autopipe.generation.chemistry.oxidation import States, ionic_radius
+from aiida_mlip_autopipe.generation.chemistry.oxidation import States, describe_states, ionic_radius
 from aiida_mlip_autopipe.generation.crystals.prototypes import PROTOTYPES, ROLE_SYMBOLS, bond_lengths, prototype_cell
-from aiida_mlip_autopipe.generation.crystals.supercells import (
-    Repeats,
-    check_composition,
-    choose_repeats,
-    describe_composition,
-)
+from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, check_composition, choose_repeats
 from aiida_mlip_autopipe.generation.geometry.voids import find_voids
 
 N_RANDOM_SEEDS = 10
+# With 120 cells, fractions such as 0.6667, 0.33 and 0.125 are the intended ones.
+CELLS_OF_IDEAL_CRYSTAL = 120
 
 Occupation = Annotated[Composition, BeforeValidator(lambda value: {value: 1.0} if isinstance(value, str) else value)]
 OxidationStates = Annotated[
@@ -49,8 +47,9 @@ class IonicSettings(GeneratorSettings):
     composition, such as {A: {Zr: 0.9, Y: 0.1}, X: O}."""
     oxidation_states: dict[Element, OxidationStates] = Field(default_factory=dict)
     """Oxidation state of an element, or several for mixed valence; by default guessed from its common states."""
-    compensation: Literal['vacancies', 'none'] = 'vacancies'
-    """Compensation of a net formal charge: vacancies of the host's ions, or none. The net charge is recorded."""
+    compensation: Literal['auto', 'vacancies', 'none'] = 'auto'
+    """Compensation of ions of a different valence: `auto` (an element in two common oxidation states, otherwise
+    vacancies of the host's ions, otherwise rare states), `vacancies`, or `none`. The net charge is recorded."""
     schottky: int = Field(default=0, ge=0)
     """Number of formula units to remove from random sites (Schottky defects)."""
     frenkel: dict[Element, PositiveInt] = Field(default_factory=dict)
@@ -87,9 +86,7 @@ class _Plan:
     cell: Atoms
     roles: np.ndarray
     repeats: Repeats
-    counts: dict[str, dict[str, int]]
-    states: States
-    vacancies: dict[str, int] = field(default_factory=dict)
+    ions: Ions
 
     @cached_property
     def voids(self) -> np.ndarray:
@@ -106,16 +103,18 @@ class IonicGenerator(Generator):
     def __init__(self, settings: IonicSettings):
         super().__init__(settings)
         self._sites: dict[str, dict[str, float]] = {str(role): fractions for role, fractions in settings.sites.items()}
-        self._chemistry = Chemistry(settings.prototype, self._sites, settings.oxidation_states, settings.compensation)
+        self._chemistry = Chemistry(
+            settings.prototype, self._sites, settings.oxidation_states, settings.compensation,
+            settings.composition_tolerance,
+        )  # fmt: skip
         self._plans: dict[Requirements, _Plan] = {}
 
     @property
     def _is_random(self) -> bool:
         settings = self.settings
-        mixed = any(len(occupation) > 1 for occupation in settings.sites.values())
-        if mixed or settings.schottky or settings.frenkel:
+        if self._chemistry.is_mixed or settings.schottky or settings.frenkel:
             return True
-        return any(len(states) > 1 for states in self._chemistry.guess(self._host_counts()).values())
+        return any(len(states) > 1 for states in self._ideal_states.values())
 
     def n_parents(self) -> int | None:
         """Return 1 for a pure crystal, and None for mixed sites, mixed valence or defects."""
@@ -142,23 +141,24 @@ class IonicGenerator(Generator):
 
     def _arrange(self, atoms: Atoms, plan: _Plan, rng: np.random.Generator) -> dict[str, Any]:
         """Arrange the ions on their sites at random, make vacancies and defects, and return the record."""
-        for role, counts in plan.counts.items():
+        for role, counts in plan.ions.counts.items():
             symbols = rng.permutation(np.repeat(list(counts), list(counts.values())))
             atoms.symbols[plan.roles == role] = symbols.tolist()
         charges = np.zeros(len(atoms))
-        for symbol, by_state in plan.states.items():
+        for symbol, by_state in plan.ions.states.items():
             values = np.repeat(list(by_state), list(by_state.values()))
             charges[atoms.symbols == symbol] = rng.permutation(values)
         atoms.set_initial_charges(charges)
         removed = [
             int(site)
-            for symbol, count in plan.vacancies.items()
+            for symbol, count in plan.ions.vacancies.items()
             for site in rng.choice(np.flatnonzero(atoms.symbols == symbol), count, replace=False)
         ]
         removed += self._schottky(atoms, plan.roles, set(removed), rng)
         record: dict[str, Any] = {
-            'composition': plan.counts,
-            'oxidation_states': {s: {str(k): n for k, n in states.items()} for s, states in plan.states.items()},
+            'composition': plan.ions.counts,
+            'oxidation_states': {s: {str(k): n for k, n in states.items()} for s, states in plan.ions.states.items()},
+            'alternative_states': [describe_states(states) for states in plan.ions.alternatives],
             'compensation': self.settings.compensation,
         }
         if removed:
@@ -182,9 +182,9 @@ class IonicGenerator(Generator):
             return super().draw_unit(index)
         plan = self._make_plan(Requirements())
         means = {}
-        for role, counts in plan.counts.items():
-            charges = {s: sum(state * n for state, n in plan.states[s].items()) for s in counts}
-            fractions = {s: n / sum(plan.states[s].values()) / sum(counts.values()) for s, n in counts.items()}
+        for role, counts in plan.ions.counts.items():
+            charges = {s: sum(state * n for state, n in plan.ions.states[s].items()) for s in counts}
+            fractions = {s: n / sum(plan.ions.states[s].values()) / sum(counts.values()) for s, n in counts.items()}
             means[role] = sum(charges[s] * fractions[s] for s in counts)
         cell, roles = prototype_cell(self.settings.prototype)
         # The anions balance the charge that vacancies will compensate later, so that the cell is neutral.
@@ -202,50 +202,44 @@ class IonicGenerator(Generator):
         for role, occupation in self._sites.items():
             check_composition(occupation, int(np.sum(roles == role)), self.settings.composition_tolerance)
             counts[role] = nearest_counts(occupation, int(np.sum(roles == role)))
-        host = self._chemistry.guess(self._host_counts())
-        states, vacancies = self._chemistry.compensate(counts, host)
-        for role, found in counts.items():  # the compensation may have changed the numbers of ions
-            fractions = {symbol: number / sum(found.values()) for symbol, number in found.items()}
-            if max(abs(fractions[s] - x) for s, x in self._sites[role].items()) > self.settings.composition_tolerance:
-                raise AutopipeError(
-                    Code.COMPOSITION_IMPOSSIBLE,
-                    f'{len(atoms)} sites cannot have {describe_composition(self._sites[role])} on {role} and be '
-                    f'neutral; the nearest composition is {describe_composition(fractions)}; use a larger cell '
-                    'or raise composition_tolerance',
-                )
-        return self._arrange(atoms, _Plan(atoms.copy(), roles, (1, 1, 1), counts, states, vacancies), rng)
+        plan = _Plan(atoms.copy(), roles, (1, 1, 1), self._chemistry.assign(counts))
+        return self._arrange(atoms, plan, rng)
 
-    def _host_counts(self) -> dict[str, int]:
-        """Return the number of atoms of the main element of each site in the unit cell."""
+    @cached_property
+    def _ideal_states(self) -> States:
+        """The states of the composition in `sites`, in a crystal that is large enough for its fractions."""
         _, roles = prototype_cell(self.settings.prototype)
-        counts: dict[str, int] = {}
-        for role, occupation in self.settings.sites.items():
-            main = max(occupation, key=lambda symbol: occupation[symbol])
-            counts[main] = counts.get(main, 0) + int(np.sum(roles == role))
-        return counts
+        n_cells = CELLS_OF_IDEAL_CRYSTAL if self._chemistry.is_mixed else 1
+        counts = {}
+        for role, occupation in self._sites.items():
+            found = nearest_counts(occupation, n_cells * int(np.sum(roles == role)))
+            counts[role] = {symbol: max(1, number) for symbol, number in found.items()}
+        states = self._chemistry.guess(counts)
+        return {s: {q: n // gcd(*found.values()) for q, n in found.items()} for s, found in states.items()}
 
     def _make_plan(self, requirements: Requirements) -> _Plan:
         settings = self.settings
-        host = self._chemistry.guess(self._host_counts())
         unit, unit_roles = prototype_cell(settings.prototype)
-        scale = settings.a_A or self._lattice_constant(unit, unit_roles, host)
+        scale = settings.a_A or self._lattice_constant(unit, unit_roles)
         unit.set_cell(unit.cell.array * scale, scale_atoms=True)
         sites_per_cell = {role: int(np.sum(unit_roles == role)) for role in self._sites}
         mixed = max(self._sites, key=lambda role: len(self._sites[role]))
+
+        def counts_in(n_cells: int) -> Counts:
+            return {role: nearest_counts(found, sites_per_cell[role] * n_cells) for role, found in self._sites.items()}
+
         repeats = settings.supercell or choose_repeats(
             unit, self._sites[mixed], requirements,
             n_atoms=settings.n_atoms, tolerance=settings.composition_tolerance, sites_per_cell=sites_per_cell[mixed],
+            suits=lambda n_cells: self._chemistry.can_be_neutral(counts_in(n_cells)),
         )  # fmt: skip
         n_cells = int(np.prod(repeats))
-        counts: dict[str, dict[str, int]] = {}
         for role, occupation in self._sites.items():
-            n_sites = sites_per_cell[role] * n_cells
-            check_composition(occupation, n_sites, settings.composition_tolerance)
-            counts[role] = nearest_counts(occupation, n_sites)
-        states, vacancies = self._chemistry.compensate(counts, host)
-        return _Plan(unit.repeat(repeats), np.tile(unit_roles, n_cells), repeats, counts, states, vacancies)
+            check_composition(occupation, sites_per_cell[role] * n_cells, settings.composition_tolerance)
+        ions = self._chemistry.assign(counts_in(n_cells))
+        return _Plan(unit.repeat(repeats), np.tile(unit_roles, n_cells), repeats, ions)
 
-    def _lattice_constant(self, unit: Atoms, roles: np.ndarray, host: States) -> float:
+    def _lattice_constant(self, unit: Atoms, roles: np.ndarray) -> float:
         """Return the lattice constant in Å for which the mean cation–anion distance is the sum of the radii.
 
         If Shannon does not list one of the ions, such as As³⁻, all radii are covalent radii.
@@ -259,7 +253,7 @@ class IonicGenerator(Generator):
         for role, occupation in self._sites.items():
             for symbol, fraction in occupation.items():
                 covalent[role] += fraction * float(covalent_radii[atomic_numbers[symbol]])
-                by_state = host.get(symbol) or {self._chemistry.candidates(symbol, common=True)[0]: 1}
+                by_state = self._ideal_states[symbol]
                 for state, number in by_state.items():
                     radius = ionic_radius(symbol, state, coordination[role])
                     if radius is None or ionic is None:

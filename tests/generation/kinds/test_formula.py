@@ -107,6 +107,13 @@ def test_oxidation_states_of_well_known_compounds_are_correct(formula, states):
     assert sum(found[s] * n for s, n in Composition(formula).get_el_amt_dict().items()) == pytest.approx(0)
 
 
+def test_an_element_has_states_of_both_signs(generate):
+    (seed, *_) = generate(formula_entry('NH4NO3', n_random=1, max_prototypes=0, formula_units=[1])).seeds
+    charges = seed.atoms.get_initial_charges()
+    assert sorted(charges[seed.atoms.symbols == 'N']) == [-3, 5]
+    assert charges.sum() == 0
+
+
 @pytest.mark.parametrize(
     ('symbol', 'mean', 'expected'),
     [('Fe', 8 / 3, (2, 3)), ('Fe', 3.0, (3, 3)), ('Bi', 4.0, (3, 5)), ('O', -0.5, (-1, 0)), ('O', -2.0, (-2, -2))],

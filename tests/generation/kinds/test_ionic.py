@@ -8,7 +8,8 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.generation.chemistry.oxidation import balance, ionic_radius
+from aiida_mlip_autopipe.generation.chemistry.balance import balanced
+from aiida_mlip_autopipe.generation.chemistry.oxidation import ionic_radius
 from aiida_mlip_autopipe.generation.kinds.ionic import IonicSettings
 
 
@@ -163,5 +164,64 @@ def test_ionic_radii_are_those_of_shannon():
 
 
 def test_states_are_balanced_exactly():
-    assert balance({'Fe': 3, 'O': 4}, {'Fe': (2, 3), 'O': (-2,)}) == {'Fe': {2: 1, 3: 2}, 'O': {-2: 4}}
-    assert balance({'Fe': 2, 'O': 4}, {'Fe': (2, 3), 'O': (-2,)}) is None
+    iron = {'Fe': {2: 0.0, 3: 0.0}, 'O': {-2: 0.0}}
+    assert balanced({'Fe': 3, 'O': 4}, iron) == [{'Fe': {2: 1, 3: 2}, 'O': {-2: 4}}]
+    assert balanced({'Fe': 2, 'O': 4}, iron) == []
+
+
+# Compounds whose states balance, with the number of ions in a cell of each; nothing may be removed from them.
+BALANCED = [
+    ('spinel', {'A': 'Fe', 'B': {'Ni': 0.5, 'Fe': 0.5}, 'X': 'O'}, (1, 1, 1),
+     {'Fe': {'3': 16}, 'Ni': {'2': 8}, 'O': {'-2': 32}}),
+    ('perovskite', {'A': {'Na': 0.5, 'Bi': 0.5}, 'B': 'Ti', 'X': 'O'}, (2, 2, 2),
+     {'Na': {'1': 4}, 'Bi': {'3': 4}, 'Ti': {'4': 8}, 'O': {'-2': 24}}),
+    ('perovskite', {'A': 'Pb', 'B': {'Mg': 0.3333, 'Nb': 0.6667}, 'X': 'O'}, (3, 3, 3),
+     {'Pb': {'2': 27}, 'Mg': {'2': 9}, 'Nb': {'5': 18}, 'O': {'-2': 81}}),
+    ('perovskite', {'A': 'Ba', 'B': 'Ta', 'X': {'O': 0.6667, 'N': 0.3333}}, (2, 2, 2),
+     {'Ba': {'2': 8}, 'Ta': {'5': 8}, 'O': {'-2': 16}, 'N': {'-3': 8}}),
+    ('perovskite', {'A': {'La': 0.67, 'Sr': 0.33}, 'B': 'Mn', 'X': 'O'}, (3, 3, 3),
+     {'La': {'3': 18}, 'Sr': {'2': 9}, 'Mn': {'3': 18, '4': 9}, 'O': {'-2': 81}}),
+    ('rocksalt', {'A': {'Mg': 0.25, 'Co': 0.25, 'Ni': 0.25, 'Cu': 0.25}, 'X': 'O'}, (2, 2, 2),
+     {'Mg': {'2': 8}, 'Co': {'2': 8}, 'Ni': {'2': 8}, 'Cu': {'2': 8}, 'O': {'-2': 32}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize('reverse', [False, True])
+@pytest.mark.parametrize(('prototype', 'sites', 'supercell', 'states'), BALANCED)
+def test_a_composition_that_balances_loses_no_ions_for_any_order_of_keys(
+    generate, prototype, sites, supercell, states, reverse
+):
+    if reverse:
+        sites = {
+            role: dict(reversed(found.items())) if isinstance(found, dict) else found
+            for role, found in reversed(sites.items())
+        }
+    fields = {'supercell': supercell, 'n_seeds': 1, 'composition_tolerance': 0.05}
+    (seed,) = generate(entry(prototype, {**fields, 'validation': {'min_width_factor': 0}}, **sites)).seeds
+    assert seed.record['oxidation_states'] == states
+    assert 'vacancies' not in seed.record
+    assert seed.atoms.get_initial_charges().sum() == 0
+
+
+def test_the_next_most_usual_states_are_recorded(generate):
+    (seed,) = generate(entry('perovskite', {'n_seeds': 1}, A='La', B={'Ni': 0.5, 'Mn': 0.5}, X='O')).seeds
+    assert list(seed.record['oxidation_states']['Mn']) == ['4']
+    assert 'La3+ Ni3+ Mn3+ O2-' in seed.record['alternative_states']
+
+
+def test_vacancies_compensate_instead_of_the_valence_if_asked(generate):
+    fields = {'supercell': [2, 2, 2], 'n_seeds': 1, 'compensation': 'vacancies'}
+    (seed,) = generate(entry('perovskite', fields, A={'La': 0.75, 'Sr': 0.25}, B='Mn', X='O')).seeds
+    assert seed.record['vacancies'] == {'O': 1}
+    assert seed.record['oxidation_states']['Mn'] == {'3': 8}
+
+
+def test_the_composition_stays_within_its_tolerance(generate):
+    # One La on eight sites of Sr has no vacancy that balances it; two would be 0.25 instead of 0.125.
+    fields = {'supercell': [2, 2, 2], 'n_seeds': 1, 'validation': {'min_width_factor': 0}}
+    sites = {'A': {'Sr': 0.875, 'La': 0.125}, 'B': 'Ti', 'X': 'O'}
+    (seed,) = generate(entry('perovskite', fields, **sites)).seeds
+    assert seed.record['composition']['A'] == {'Sr': 7, 'La': 1}
+    assert seed.record['oxidation_states']['Ti'] == {'3': 1, '4': 7}
+    with refused(Code.COMPOSITION_IMPOSSIBLE, '0.02', 'La0.25', 'composition_tolerance'):
+        generate(entry('perovskite', {**fields, 'compensation': 'vacancies'}, **sites))
