@@ -200,7 +200,8 @@ def _read_resources(overrides: list[str]) -> JobResources:
         if not equals:
             raise AutopipeError(
                 Code.OVERRIDE_INVALID,
-                f'{override!r} is malformed; write key=value with a key of {", ".join(JobResources.model_fields)}',
+                f'{override!r} is malformed; write key=value with one of the keys '
+                f'{", ".join(JobResources.model_fields)}',
             )
         values[key] = value
     try:

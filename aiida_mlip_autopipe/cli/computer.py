@@ -39,7 +39,7 @@ def add(
 ) -> None:
     """Add a computer, and test it.
 
-    `ssh HOST` must work without a password. If a computer NAME exists, its settings are updated.
+    `ssh HOST` must work without a password. If the computer NAME exists, its settings are updated.
     """
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.core.errors import CombinedError

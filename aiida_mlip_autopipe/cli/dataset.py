@@ -35,10 +35,10 @@ class Trainer(StrEnum):
 def info(
     file: DatasetFile,
     card: Annotated[
-        Path | None, typer.Option('--card', help='Write a card to this .md file instead, and a JSON file next to it.')
+        Path | None, typer.Option('--card', help='Write a card to this .md file, and a JSON file next to it.')
     ] = None,
     config: Annotated[
-        Path | None, typer.Option('--config', help='Config file of the dataset, which the card includes.')
+        Path | None, typer.Option('--config', help='Config file of the campaign, to include in the card.')
     ] = None,
     force: Force = False,
     as_json: JsonOption = False,
@@ -97,7 +97,7 @@ def split(
         typer.Option(
             '--output',
             '-o',
-            help='Name of the sets: cu.extxyz gives cu-train.extxyz, …; by default, that of FILE.',
+            help='Base name of the files: cu.extxyz gives cu-train.extxyz, …; by default, the name of FILE.',
         ),
     ] = None,
     valid_fraction: Annotated[float, typer.Option(help='Fraction of the rows for validation.')] = 0.1,
@@ -105,12 +105,12 @@ def split(
     by: Annotated[
         GroupBy | None,
         typer.Option(
-            help='How rows are grouped; by default, stored if the rows contain their sets, otherwise parent.',
+            help='How rows are grouped; by default, stored if every row contains its set, otherwise parent.',
             show_default=False,
         ),
     ] = None,
     hold_out: Annotated[str | None, typer.Option(help='Kind of seed whose rows form the test set.')] = None,
-    random_seed: Annotated[int, typer.Option(help='Random seed; another number gives other sets.')] = 0,
+    random_seed: Annotated[int, typer.Option(help='Random seed; a different number gives different sets.')] = 0,
     trainer: Annotated[
         list[Trainer] | None,
         typer.Option(help='Also write a config for this trainer, such as cu-mace.yaml; can be repeated.'),
@@ -134,7 +134,7 @@ def split(
         file, output, settings, trainers=[one.value for one in trainer or ()], random_seed=random_seed, overwrite=force
     )
     if written.n_groups_joined:
-        console.print(f'{counted(written.n_groups_joined, "group")} joined with others that share structures')
+        console.print(f'{counted(written.n_groups_joined, "group")} joined with groups that have the same structures')
     for one in written.sets:
         console.print(
             f'[green]✓[/] {counted(one.n_rows, "row")} of {counted(one.n_groups, "group")} in [bold]{one.path}[/]'

@@ -38,7 +38,7 @@ def describe_config(config: CampaignConfig) -> Table:
     if summary.coverage_score is not None:
         selection.append(f', or fewer if these reach a coverage score of {summary.coverage_score:g}')
     elif summary.has_too_few_frames:
-        selection.append('; fewer frames than the requested structures', style='yellow')
+        selection.append('; there are fewer frames than requested', style='yellow')
     table.add_row('selection', selection)
     table.add_row('dataset', Text(str(summary.database)))
     return table

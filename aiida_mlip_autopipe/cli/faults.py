@@ -46,7 +46,7 @@ class ErrorReportingGroup(TyperGroup):
         except (typer.Exit, typer.Abort):
             raise
         except Exception as error:
-            # Typer prints errors in the command line itself, and a closed pipe needs no message.
+            # Typer itself prints errors in the command line, and a closed pipe needs no message.
             if hasattr(error, 'exit_code') or (isinstance(error, OSError) and error.errno == errno.EPIPE):
                 _add_new_names(error)
                 raise
@@ -62,7 +62,7 @@ class ErrorReportingGroup(TyperGroup):
 
 
 def _add_new_names(error: Any) -> None:
-    """Add the new name to an error of the command line about an old name."""
+    """Add the new name to a command-line error about an old name."""
     words = re.findall(r'[\w-]+', getattr(error, 'message', ''))
     for old in RENAMED_OPTIONS.keys() & set(words):
         error.message = f'{error.message.rstrip(".")}. {old} is now called {RENAMED_OPTIONS[old]}.'

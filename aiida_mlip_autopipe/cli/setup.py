@@ -10,7 +10,7 @@ import typer
 def setup(
     calculator: Annotated[
         list[str] | None,
-        typer.Option(help='Calculator that gets a code; can be repeated.', show_default=False),
+        typer.Option(help='Calculator for which a code is created; can be repeated.', show_default=False),
     ] = None,
     python: Annotated[
         str | None,

@@ -69,9 +69,9 @@ def resume(identifier: Identifier, profile: ProfileOption = None) -> None:
 
 def trajectories(
     identifier: Identifier,
-    seed: Annotated[str | None, typer.Option('--seed', help='Seed of the listed trajectories.')] = None,
+    seed: Annotated[str | None, typer.Option('--seed', help='List only the trajectories of this seed.')] = None,
     step: Annotated[
-        int | None, typer.Option('--step', min=0, help='Step that the listed trajectories contain.')
+        int | None, typer.Option('--step', min=0, help='List only trajectories that contain this step.')
     ] = None,
     profile: ProfileOption = None,
 ) -> None:

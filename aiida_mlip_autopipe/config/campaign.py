@@ -50,7 +50,7 @@ def _check_version(version: int) -> int:
     if version > CONFIG_VERSION:
         raise fault(
             Code.SCHEMA_VERSION,
-            f'this version of aiida-mlip-autopipe reads config files up to version {CONFIG_VERSION}; update it',
+            f'this program reads config files up to version {CONFIG_VERSION}; update aiida-mlip-autopipe',
         )
     return version
 
@@ -63,7 +63,7 @@ class CampaignConfig(Settings):
     schema_version: Annotated[int, AfterValidator(_check_version)] = Field(default=CONFIG_VERSION, ge=1)
     """Version of the schema that the file uses; by default, the current version."""
     random_seed: int = Field(default=0, ge=0, lt=2**63)
-    """Seed of all random numbers in the campaign. Another number gives another dataset."""
+    """Seed of all random numbers in the campaign. A different number gives a different dataset."""
     generation: tuple[AnyGenerator, ...] = Field(min_length=1)
     """The systems for which seeds are generated: a list of entries, each with a ``kind``."""
     calculator: AnyCalculator = CALCULATORS.load(DEFAULT_KINDS['calculator']).settings_class.model_validate({})

@@ -88,12 +88,12 @@ def _compose(folder: Path, data: Mapping[str, Any], overrides: Sequence[Override
 
     # Hydra does not wrap the errors of an invalid list index.
     failures = (HydraException, OmegaConfBaseException, ValueError, TypeError)
-    grouped = _grouped(overrides)
+    joined = _join_presets(overrides)
     try:
-        return _call_hydra(folder, grouped)
+        return _call_hydra(folder, joined)
     except failures as error:
         errors: list[AutopipeError] = []
-        for override in grouped:
+        for override in joined:
             try:
                 _call_hydra(folder, [override])
             except failures as own_error:
@@ -117,7 +117,7 @@ def _explain(override: Override | None, data: Mapping[str, Any], error: Exceptio
     return AutopipeError(Code.CONFIG_INVALID, f'the config cannot be composed: {where}{reason}')
 
 
-def _grouped(overrides: Sequence[Override]) -> list[Override]:
+def _join_presets(overrides: Sequence[Override]) -> list[Override]:
     """Join the presets of each section into one override, because Hydra accepts only one for each group."""
     joined: dict[str, Override] = {}
     for override in overrides:
@@ -135,15 +135,15 @@ def _call_hydra(folder: Path, overrides: Sequence[Override]) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
     # The state of Hydra is global, and the calling program may use it too.
-    others = GlobalHydra.instance().hydra
+    previous = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(version_base='1.3', config_dir=str(folder)):
             config = compose('config', overrides=[override.hydra_text for override in overrides])
     finally:
         GlobalHydra.instance().clear()
-        if others is not None:
-            GlobalHydra.instance().initialize(others)
+        if previous is not None:
+            GlobalHydra.instance().initialize(previous)
     composed = OmegaConf.to_container(config, resolve=True)
     assert isinstance(composed, dict)
     return {str(key): value for key, value in composed.items()}

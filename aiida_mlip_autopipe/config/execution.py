@@ -31,12 +31,12 @@ class JobResources(Settings):
     cpus_per_job: int = Field(default=1, ge=1)
     """Number of cores, and of threads. Two jobs with one thread each are faster than one job with two threads."""
     gpus_per_job: int = Field(default=0, ge=0)
-    """Number of GPUs, which are requested from Slurm. With other schedulers, request them with ``scheduler_lines``."""
+    """Number of GPUs. They are requested only from Slurm. With other schedulers, use ``scheduler_lines``."""
     memory_MB: int | None = Field(default=None, ge=1)
     """Memory in MB on the node; if omitted, the scheduler uses its default."""
     max_wallclock_s: int | None = Field(default=None, ge=1)
     """Wall time limit in seconds. A job that reaches it is continued from its checkpoint. By default, there is no limit
-    on this machine, and the limit with a scheduler is one hour."""
+    on this machine and a limit of one hour with a scheduler."""
     queue: str | None = None
     """Queue or partition of the scheduler."""
     account: str | None = None
@@ -103,7 +103,7 @@ class ExecutionSettings(JobResources):
     """Several codes instead of one. Each seed is always explored by the same code. If the calculators of the codes
     differ, the ``label_source`` of each row names the calculator that computed its labels."""
     descriptors: DescriptorJobSettings = DescriptorJobSettings()
-    """Settings of the jobs that compute descriptors. The descriptors are stored, so another selection takes seconds."""
+    """Settings of the jobs that compute descriptors. The descriptors are stored, so a new selection takes seconds."""
     stash: StashSettings | None = None
     """Settings of the copies of full trajectories (``exploration.full_trajectory_interval``); by default, the
     trajectories remain only in the folders of their jobs."""
@@ -113,12 +113,12 @@ class ExecutionSettings(JobResources):
     max_legs: int = Field(default=20, ge=1)
     """Maximum number of jobs for each seed. An exploration that needs more jobs fails."""
     retry_memory_factor: float = Field(default=2.0, ge=1)
-    """Factor by which ``memory_MB`` is increased for a job that ran out of memory. The job is submitted once more. The
+    """Factor by which ``memory_MB`` is multiplied for a job that ran out of memory. The job is submitted once more. The
     value 1 disables this."""
     min_success_fraction: float = Field(default=0.5, ge=0, le=1)
     """Minimum fraction of successful explorations. Below it, the campaign fails."""
     reuse_finished: bool = True
-    """Reuse the results of equal inputs from AiiDA's cache, so that finished jobs are not repeated."""
+    """Reuse the results of identical inputs from AiiDA's cache, so that finished jobs are not repeated."""
 
     @field_validator('codes')
     @classmethod

@@ -23,18 +23,18 @@ def faults_of(error: ValidationError, data: Any, model: type[BaseModel]) -> list
     error
         The error of the validation.
     data
-        The validated content of the file.
+        The content of the file.
     model
         The model that validated it.
     """
     found = [_Located(details, data) for details in error.errors(include_url=False)]
     unions = _unions(found)
-    together: dict[_Place | int, list[_Located]] = {}
+    grouped: dict[_Place | int, list[_Located]] = {}
     for number, located in enumerate(found):
         places = (tuple(located.path[:length]) for length, _ in located.members)
-        together.setdefault(next((place for place in places if place in unions), number), []).append(located)
+        grouped.setdefault(next((place for place in places if place in unions), number), []).append(located)
     faults: list[Fault] = []
-    for place, errors in together.items():
+    for place, errors in grouped.items():
         faults += _make_faults(errors, model) if isinstance(place, int) else _union_faults(errors, place, model)
     return list(dict.fromkeys(faults))
 

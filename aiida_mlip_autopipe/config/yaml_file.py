@@ -112,16 +112,16 @@ class _NodeReader:
         self._path = path
         self._open: set[int] = set()
 
-    def _refuse(self, node: yaml.Node, message: str) -> AutopipeError:
+    def _error_at(self, node: yaml.Node, message: str) -> AutopipeError:
         return AutopipeError(Code.YAML_INVALID, f'{self._path}, line {node.start_mark.line + 1}: {message}')
 
     def _value(self, node: yaml.Node) -> Any:
         if node.tag not in _PLAIN_TAGS:
-            raise self._refuse(node, f'the tag {node.tag.replace("tag:yaml.org,2002:", "!!")} is not supported')
+            raise self._error_at(node, f'the tag {node.tag.replace("tag:yaml.org,2002:", "!!")} is not supported')
         if isinstance(node, yaml.ScalarNode):
             return node.value if node.style else _plain_scalar(node.value)
         if id(node) in self._open:
-            raise self._refuse(node, 'this anchor contains itself')
+            raise self._error_at(node, 'this anchor contains itself')
         self._open.add(id(node))
         is_list = isinstance(node, yaml.SequenceNode)
         value = [self._value(item) for item in node.value] if is_list else self.mapping(node)
@@ -137,15 +137,15 @@ class _NodeReader:
             if key_node.value == '<<' and not key_node.style:
                 for source in value if isinstance(value, list) else [value]:
                     if not isinstance(source, dict):
-                        raise self._refuse(key_node, '<< requires a mapping or a list of mappings')
+                        raise self._error_at(key_node, '<< requires a mapping or a list of mappings')
                     merged = source | merged
                 continue
             key = self._value(key_node)
             if not isinstance(key, str):
                 given = key_node.value or 'null' if isinstance(key_node, yaml.ScalarNode) else _node_type(key_node)
-                raise self._refuse(key_node, f'the key {given} is not a string; quote it')
+                raise self._error_at(key_node, f'the key {given} is not a string; quote it')
             if key in own:
-                raise self._refuse(key_node, f'the key {key!r} is repeated')
+                raise self._error_at(key_node, f'the key {key!r} is repeated')
             own[key] = value
         return merged | own
 

@@ -39,7 +39,7 @@ class Code(StrEnum):
     )
     FILE_UNREADABLE = (
         'file_unreadable',
-        'The file cannot be read: it is damaged, it has another format, or its permissions are wrong.',
+        'The file cannot be read: it is damaged, it has a different format, or its permissions are wrong.',
         'Check the file with the program that wrote it.',
     )
     FILE_UNWRITABLE = 'file_unwritable', 'The file cannot be written.', 'Free space, or choose another folder.'
@@ -172,8 +172,8 @@ class Code(StrEnum):
     SURFACES_POLAR = 'surfaces_polar', 'All terminations are polar.', 'Set `polar: allow`, or use other planes.'
     TOO_MANY_DEFECTS = 'too_many_defects', 'The structure has too few sites.', 'Use fewer defects or a larger cell.'
 
-    # Calculators, models and jobs. A job reports the code in its result. The exit code has the same name, as
-    # ERROR_MODEL_MISSING; a code without such an exit code becomes ERROR_SETTINGS_REFUSED.
+    # Calculators, models and jobs. A job reports the code in its result. The exit code is named after it, such as
+    # ERROR_MODEL_MISSING. A code without a corresponding exit code becomes ERROR_SETTINGS_REFUSED.
     CALCULATOR_MISSING = (
         'calculator_missing',
         'The calculator cannot be imported.',
@@ -187,7 +187,7 @@ class Code(StrEnum):
     CHECKPOINT_UNREADABLE = 'checkpoint_unreadable', 'The checkpoint is damaged.', 'Start again from the seed.'
     CONTRACT_VERSION = (
         'contract_version',
-        'The job was made by another version of the program.',
+        'The job was made by a different version of the program.',
         'Install the same version of aiida-mlip-autopipe here and in the environment of the job.',
     )
     ELEMENT_UNSUPPORTED = (
@@ -274,7 +274,7 @@ class Code(StrEnum):
     FRAME_TWICE = 'frame_twice', 'Two rows contain the same frame.', 'Remove one, or process them separately.'
     LABELS_INCOMPLETE = (
         'labels_incomplete',
-        'Rows have no valid DFT calculation.',
+        'Some rows have no valid DFT calculation.',
         'Correct the calculations in the message, or leave out their rows with `--skip-failed`.',
     )
     LABELS_MISSING = 'labels_missing', 'Labels are missing or are not finite.', 'Compute the labels again.'
@@ -325,7 +325,7 @@ class Code(StrEnum):
     HOST_KEY_UNKNOWN = 'host_key_unknown', 'The host key is unknown.', 'Log in once with ssh and accept the key.'
     HOST_UNKNOWN = 'host_unknown', 'The host name is unknown.', 'Correct it, or add a Host entry to ~/.ssh/config.'
     HOST_UNREACHABLE = 'host_unreachable', 'The host does not answer.', 'Check the host, the port and the VPN.'
-    IMAGE_MISMATCH = 'image_mismatch', 'The job ran in another image.', 'Register the code again with its image.'
+    IMAGE_MISMATCH = 'image_mismatch', 'The job ran in a different image.', 'Register the code again with its image.'
     IMAGE_MISSING = 'image_missing', 'The image is missing or unreadable.', 'Correct its path.'
     INSTALLATION_FAILED = (
         'installation_failed',
@@ -342,7 +342,7 @@ class Code(StrEnum):
     TRANSFER_DAMAGED = 'transfer_damaged', 'The copy of a file differs from the original.', 'Try again.'
     VERSION_MISMATCH = (
         'version_mismatch',
-        'The environment of the code has another version of this package.',
+        'The environment of the code has a different version of this package.',
         'Install the same version there.',
     )
     WORKDIR_UNWRITABLE = 'workdir_unwritable', 'The work directory cannot be created.', 'Choose another one.'

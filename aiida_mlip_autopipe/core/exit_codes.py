@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Explanation(NamedTuple):
-    """What an exit code means and what the user can do, one sentence or two for each."""
+    """What an exit code means and what the user can do, in one or two sentences each."""
 
     meaning: str
     remedy: str
@@ -120,7 +120,7 @@ EXPLANATIONS = {
         'Check that the file is complete and that it is a model for this calculator and this version of its package.',
     ),
     'ERROR_MODEL_MISMATCH': Explanation(
-        'The sha256 of the model or of the image is not the expected one, so the file was replaced.',
+        'The file of the model or of the image was replaced: its sha256 is not the expected one.',
         'Restore the file. To use the new one, place it as a new model or register a new code.',
     ),
     'ERROR_ELEMENT_UNSUPPORTED': Explanation(
@@ -218,7 +218,7 @@ EXPLANATIONS = {
         'Increase `max_wallclock_s`, use more cores or a GPU, or generate smaller seeds.',
     ),
     'ERROR_OUT_OF_MEMORY': Explanation(
-        'The job ran out of memory, even with the increased memory if `retry_memory_factor` allows a retry.',
+        'The job ran out of memory. If `retry_memory_factor` allows a retry, the retry with more memory also failed.',
         'Increase `memory_MB` in the resources, then run the same file again.',
     ),
     'ERROR_STOPPED': Explanation(

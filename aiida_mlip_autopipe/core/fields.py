@@ -92,7 +92,10 @@ def _resolve_input_file(path: Path, info: ValidationInfo) -> Path:
 
 
 def _resolve_model(model: str, info: ValidationInfo) -> str:
-    """Resolve a model that is a path. A word that is not a file is a name, which the calculator checks."""
+    """Resolve a model that is a path.
+
+    A string without a slash that is not a file is a name, which the calculator checks.
+    """
     if not info.context:
         return model
     is_name = '/' not in model and not (info.context['folder'] / model).is_file()

@@ -98,5 +98,5 @@ def trajectory_id(node: Data) -> str:
 
 
 def link_labels(name: str, nodes: Iterable[D]) -> dict[str, D]:
-    """Return nodes that have a trajectory id by their link label, which the program does not read."""
+    """Return nodes by link labels made from their trajectory ids. The program does not read the labels."""
     return {f'{name}_{trajectory_id(node)}': node for node in nodes}

@@ -78,7 +78,7 @@ def draw_angles(rows: Sequence[Row]) -> Figure | None:
     periodic = [row for row in rows if row.atoms.pbc.all()]
     if not periodic:
         return None
-    return _histograms(periodic, lambda index: periodic[index].atoms.cell.angles(), 'angle of a cell, °')
+    return _histograms(periodic, lambda index: periodic[index].atoms.cell.angles(), 'cell angle, °')
 
 
 def draw_volumes(rows: Sequence[Row]) -> Figure | None:
@@ -218,7 +218,7 @@ def _histograms(rows: Sequence[Row], values: Any, title: str, *, log: bool = Fal
         }
         for kind, found in by_kind.items()
     ]
-    figure = _figure(bars, title, 'number', barmode='stack', bargap=0)
+    figure = _figure(bars, title, 'count', barmode='stack', bargap=0)
     if log:
         figure.update_yaxes(type='log')
     return figure

@@ -175,7 +175,7 @@ def _compare(assessment: Mapping[str, Any]) -> list[str]:
             assessment[curve][value][-1] for curve in ('curve', 'random_curve')
         ]
     return [
-        '<h2>Comparison with random selection of the same size</h2>',
+        '<h2>Comparison with a random selection of the same size</h2>',
         f'<p>{assessment["n_candidates"]} candidate frames.</p>',
         _table(['', 'this selection', 'random'], scores),
     ]

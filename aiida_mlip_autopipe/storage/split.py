@@ -95,7 +95,7 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
     if missing := sorted(required - set(splits)):
         raise AutopipeError(
             Code.SPLIT_EMPTY,
-            f'{len(set(joined))} groups by {settings.by} are too few: {" and ".join(missing)} would be empty',
+            f'there are only {len(set(joined))} groups by {settings.by}, so {" and ".join(missing)} would be empty',
         )
     report = {
         'by': settings.by,

@@ -31,7 +31,7 @@ def test_the_report_card_compares_the_selection_with_random_ones_and_shows_the_c
     assert (tables['Frames']['explored'], tables['Frames']['selected']) == (30, 10)
     assert tables['Time']['force calls'] == 3 * 21
     assert tables['Time']['hours of dynamics'] > 0
-    assert '<h2>Comparison with random selection of the same size</h2>' in path.read_text()
+    assert '<h2>Comparison with a random selection of the same size</h2>' in path.read_text()
 
 
 def test_crashes_are_counted_by_guard():

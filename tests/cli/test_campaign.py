@@ -111,7 +111,7 @@ def test_a_paused_job_is_shown_with_the_reason_and_can_be_resumed(make_home, con
     text = home.wait_for(campaign, 'paused')
     assert 'Pausing after failed transport task: upload_calculation failed' in text
     assert f'mlip-autopipe resume {campaign}' in text
-    # A paused job does not occupy a slot, so all jobs are paused in the end.
+    # A paused job does not occupy a slot, so all jobs are eventually paused.
     home.wait_for(campaign, r'(?s)(is paused.*){2}')
     assert 'paused' in home('mlip-autopipe', 'status').stdout
 
@@ -197,7 +197,7 @@ def test_setup_is_idempotent_and_does_not_change_other_profiles(make_home):
         (['setup', '--calculator', 'vasp'], Code.SELF_TEST_FAILED, "'vasp'"),
     ],
 )
-def test_an_error_of_the_user_is_reported_on_one_line(shared_home, config, arguments, code, value):
+def test_a_user_error_is_reported_on_one_line(shared_home, config, arguments, code, value):
     done = shared_home('mlip-autopipe', *arguments, check=False)
     assert done.returncode == 2, done.stdout + done.stderr
     assert_refused(done.stderr, code, value)
@@ -239,7 +239,7 @@ def test_an_existing_database_is_refused_before_a_campaign_starts(shared_home, c
     assert json.loads(shared_home('mlip-autopipe', 'status', '--json').stdout) == []
 
 
-def test_a_campaign_with_a_kind_of_another_package_finishes(make_home, empty_folder, monkeypatch):
+def test_a_campaign_with_a_kind_from_another_package_finishes(make_home, empty_folder, monkeypatch):
     monkeypatch.setenv('PYTHONPATH', str(MOLECULAR_CRYSTALS))
     home = make_home()
     config = empty_folder / 'ice.yaml'
@@ -263,7 +263,7 @@ def test_a_campaign_with_a_kind_of_another_package_finishes(make_home, empty_fol
 @pytest.mark.long
 def test_a_killed_campaign_is_continued_from_its_checkpoints(make_home, config):
     home = make_home()
-    # The run is so long that it never finishes, and it writes a checkpoint every few steps.
+    # The run is too long to finish, and it writes a checkpoint every few steps.
     endless = (
         'exploration.n_steps=1000000',
         'exploration.checkpoint_interval=20',

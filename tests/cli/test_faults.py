@@ -74,7 +74,7 @@ def test_five_faults_are_reported_on_five_lines_and_no_file_is_created(empty_fol
         ),
     ],
 )
-def test_an_error_of_the_user_is_reported_on_one_line_with_status_2(run, campaign, arguments, code, values):
+def test_a_user_error_is_reported_on_one_line_with_status_2(run, campaign, arguments, code, values):
     result = run(*arguments)
     assert result.exit_code == 2
     assert result.stdout == ''

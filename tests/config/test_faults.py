@@ -210,7 +210,7 @@ def test_a_long_value_is_reported_by_its_type_and_size(tmp_path):
     assert len(str(one_fault(tmp_path, name='word ' * 400))) < 200
 
 
-def test_an_invalid_entry_counts_for_the_length_of_the_list(tmp_path):
+def test_an_invalid_entry_counts_towards_the_length_of_the_list(tmp_path):
     assert len(faults(tmp_path, generation=[{'kind': 'nothing'}])) == 1
 
 

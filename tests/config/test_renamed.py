@@ -92,7 +92,7 @@ def test_the_values_under_old_names_are_validated_too(tmp_path):
     }
 
 
-def test_names_of_the_user_are_left_unchanged(tmp_path):
+def test_names_that_the_user_chose_are_left_unchanged(tmp_path):
     calculator = {'kind': 'custom', 'calculator': 'ase.calculators.lj:LennardJones', 'cutoff_A': 5}
     data = {'name': 'x', 'generation': [COPPER], 'calculator': {**calculator, 'parameters': {'share': 1, 'lowest': 2}}}
     assert validate_config(data, tmp_path).calculator.parameters == {'share': 1, 'lowest': 2}

@@ -51,16 +51,16 @@ def test_a_frame_without_stress_has_no_stress_result():
 
 
 @pytest.mark.parametrize(
-    ('field', 'is_another'),
+    ('field', 'is_different'),
     [('seed_id', True), ('steps', True), ('positions', True), ('cells', True), ('energies', False), ('extra', False)],
 )
-def test_a_trajectory_is_identified_by_its_seed_steps_and_structures(field, is_another):
+def test_a_trajectory_is_identified_by_its_seed_steps_and_structures(field, is_different):
     trajectory = make_trajectory()
     value = getattr(trajectory, field)
     changed = {'seed_id': 'fedcba9876543210', 'extra': {}}.get(field)
     other = replace(trajectory, **{field: value + 1 if changed is None else changed})
     assert len(trajectory.trajectory_id) == 16
-    assert (other.trajectory_id != trajectory.trajectory_id) is is_another
+    assert (other.trajectory_id != trajectory.trajectory_id) is is_different
     node = node_from_trajectory(trajectory, about={})
     assert trajectory_id(node) == trajectory_from_node(node.store()).trajectory_id == trajectory.trajectory_id
 

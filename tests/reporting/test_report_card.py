@@ -58,7 +58,7 @@ def test_a_card_contains_the_figures_and_numbers_of_the_rows(path, make_rows):
 
 def test_an_assessment_adds_the_map_and_the_comparison_with_random_selection(path, make_rows):
     write_report_card(path, make_rows(4), assessment=ASSESSMENT)
-    assert {'Comparison with random selection of the same size', 'Map', 'Coverage'} <= set(titles(path))
+    assert {'Comparison with a random selection of the same size', 'Map', 'Coverage'} <= set(titles(path))
     page = path.read_text()
     assert '77 candidate frames' in page
     assert '(Vendi score)</td><td>7.25</td><td>3.125</td>' in page
@@ -168,7 +168,7 @@ def test_an_encoded_structure_is_rounded_to_a_hundredth_of_an_angstrom():
     np.testing.assert_array_equal(values[9:].reshape(-1, 4), [[11, 0, 0, 0], [17, 282, 0, 13]])
 
 
-def test_a_card_that_gets_no_structures_draws_none(path, make_rows):
+def test_a_card_without_structures_draws_none(path, make_rows):
     write_report_card(path, make_rows(1), assessment=ASSESSMENT)
     assert VIEW_ID not in path.read_text()
 

@@ -41,7 +41,7 @@ def test_no_additional_files_are_left(path, make_rows):
     assert sorted(found.suffix for found in path.parent.iterdir()) == ['.aselmdb', '.db']
 
 
-def test_rows_without_labels_or_with_another_level_of_theory_are_refused(path, make_rows, slab, make_provenance):
+def test_rows_without_labels_or_with_a_different_level_of_theory_are_refused(path, make_rows, slab, make_provenance):
     with refused(Code.LEVELS_MIXED, 'row 1', 'dft:vasp:pbe'):
         export_dataset(path, [*make_rows(1), *make_rows(1, label_source='dft:vasp:pbe')])
     bare = make_row(slab, make_provenance(), {})

@@ -175,7 +175,7 @@ def test_a_missing_folder_is_refused(tmp_path):
         Dataset(tmp_path / 'no' / 'a.db', create=True)
 
 
-def test_a_file_of_another_format_is_refused(path):
+def test_a_file_in_another_format_is_refused(path):
     path.write_text('not a database, but long enough to be read as the header of one' * 20)
     with refused(Code.FILE_UNREADABLE, path.name), Dataset(path):
         pass

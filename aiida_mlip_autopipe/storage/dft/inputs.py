@@ -93,7 +93,7 @@ def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[P
         for name, row, (seed, step) in zip(names, rows, identities, strict=True):
             inner = Path(unfinished, folder.name, name)
             inner.mkdir(parents=True)
-            atoms, order = to_compute(row.atoms, code.settings.vacuum_A)
+            atoms, order = prepare_structure(row.atoms, code.settings.vacuum_A)
             try:
                 code.write(inner, atoms)
             except AutopipeError as error:
@@ -126,7 +126,7 @@ def identity_of(row: Row, index: int) -> tuple[str, int]:
         ) from None
 
 
-def to_compute(atoms: Atoms, vacuum_A: float) -> tuple[Atoms, list[int]]:
+def prepare_structure(atoms: Atoms, vacuum_A: float) -> tuple[Atoms, list[int]]:
     """Return the structure for a plane-wave code, and the index of each of its atoms in the row.
 
     Its atoms are sorted into one block per element, it has no constraints, and non-periodic directions have vacuum.

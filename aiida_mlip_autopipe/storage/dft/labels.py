@@ -71,7 +71,7 @@ def label_dataset(
     output
         The file to write. Its suffix determines the format.
     skip_failed
-        Whether to leave out rows without a valid calculation. If false, such a row means that nothing is written.
+        Whether to leave out rows without a valid calculation. If false and there is such a row, nothing is written.
     overwrite
         Whether to replace an existing file.
 

@@ -221,7 +221,7 @@ def test_a_row_without_a_valid_calculation_is_reported(calculated, rows, spoil, 
     assert_fault(result, code, 'seed-abc0', value)
 
 
-def test_another_composition_is_reported(calculated, rows):
+def test_a_calculation_of_a_different_composition_is_reported(calculated, rows):
     rows[0].atoms.symbols[1] = 'Cu'
     folder = str(calculated / 'seed-abc0_10')
     assert_fault(label_rows(calculated, rows), Code.CALCULATION_MISMATCH, folder, 'Al2', 'AlCu')
