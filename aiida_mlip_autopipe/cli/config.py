@@ -38,7 +38,7 @@ def init(
 def check(file: ConfigFile, overrides: Overrides = None) -> None:
     """Check a config file.
 
-    Print all faults of the file or, if it has none, a summary of its campaign.
+    Print all errors in the file or, if there are none, a summary of its campaign.
     """
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.cli.description import describe_config

@@ -126,7 +126,7 @@ class Code(StrEnum):
     )
     ELEMENTS_MISSING = (
         'elements_missing',
-        'A file has numbers of atom types instead of elements.',
+        'A file has numeric atom types instead of elements.',
         'Set lammps_types, or write the elements into the file.',
     )
     ELEMENT_UNKNOWN = 'element_unknown', 'No element has this symbol.', 'Use the symbol of an element, such as Fe.'
