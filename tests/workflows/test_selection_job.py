@@ -109,12 +109,18 @@ def after_the_job(command):
     return {'options': {'append_text': command}}
 
 
+# Python imports this module first, so the wall time has ended before the selection begins.
+SLOW_START = """\
+mkdir slow
+echo 'import time; time.sleep(2)' > slow/sitecustomize.py
+export PYTHONPATH="$PWD/slow:${PYTHONPATH:-}"
+"""
 CHANGES = {
     300: after_the_job(f'rm {RESULT_FILE}'),
     301: after_the_job(f'truncate -s 100 {RESULT_FILE}'),
     310: {'stage_version': 'another'},
     324: {'environment': {'numpy': '1.0'}},
-    400: {'options': {'max_wallclock_seconds': 1}},
+    400: {'options': {'max_wallclock_seconds': 1, 'prepend_text': SLOW_START}},
     401: {'settings': {**FPS, 'max_force_eV_per_A': 1e-9}},
     402: after_the_job(f'truncate -s 100 {SELECTION_FILE}'),
 }
