@@ -35,7 +35,10 @@ class Trainer(StrEnum):
 def info(
     file: DatasetFile,
     card: Annotated[
-        Path | None, typer.Option('--card', help='Write a card to this .md file, and a JSON file next to it.')
+        Path | None,
+        typer.Option(
+            '--card', help='Write a card to this .md file instead of printing it, and a JSON file next to it.'
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option('--config', help='Config file of the campaign, to include in the card.')
