@@ -70,7 +70,7 @@ class CalculatorJob(CalcJob):
                 'The environment differs from its record: {reason}; {remedy} records the current environment',
             ),
             (325, 'ERROR_MODEL_MISSING', 'The model is no longer on the computer: {reason}'),
-            (350, 'ERROR_RUNNER_RAISED', 'The runner failed: {reason}'),
+            (350, 'ERROR_RUNNER_RAISED', 'The program of the job failed: {reason}'),
         ):
             spec.exit_code(status, label, message=message, invalidates_cache=True)
         define_failures(spec)

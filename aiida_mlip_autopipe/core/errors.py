@@ -96,7 +96,7 @@ class ConfigError(AutopipeError):
 
 
 class CombinedError(AutopipeError):
-    """Errors that are reported together, one per line. Its code is that of the first error.
+    """Several errors that are raised as one and reported one per line. The code is that of the first error.
 
     Parameters
     ----------

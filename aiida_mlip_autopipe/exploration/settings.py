@@ -115,13 +115,15 @@ class ExplorationSettings(Settings):
     n_equilibration_steps: int = Field(default=0, ge=0)
     """Steps at the beginning during which no frames are stored. They are included in ``n_steps``."""
     timestep_fs: float | None = Field(default=None, gt=0, le=20)
-    """Time step in fs. The default is 0.35 fs times the square root of the smallest mass in u, 0.25 to 2 fs."""
+    """Time step in fs. The default is 0.35 fs times the square root of the smallest mass in u, but at least 0.25 fs
+    and at most 2 fs."""
     monte_carlo: MonteCarloSettings | None = None
     """Monte Carlo moves between the steps of the dynamics. There are none by default."""
     relaxation: RelaxationSettings | None = None
     """Relaxation of the seed before the dynamics. There is none by default. A perturbed seed is never relaxed."""
     thermostat_time_fs: float = Field(default=100.0, gt=0)
-    """Time constant of the thermostat in fs: the inverse friction of Langevin, or the coupling time of Bussi."""
+    """Time constant of the thermostat in fs: the inverse friction coefficient for Langevin, or the coupling time
+    for Bussi."""
     barostat_time_fs: float = Field(default=500.0, gt=0)
     """Time constant τ of the barostat in fs. The cell has the inertia (N_f + 3) k T τ², with T at least 300 K, and the
     friction 10/τ."""

@@ -110,10 +110,10 @@ def generate_seeds(
     stop: int | None = None,
     fingerprints: Fingerprints | None = None,
 ) -> GenerationResult:
-    """Make the seeds of a slice of the flat list over all entries.
+    """Make a slice of the list of seeds, in which the seeds of all entries follow one another.
 
     Every seed is drawn from a separate stream, which is derived from `random_seed` and the content of its entry.
-    Another slice, an additional seed or an additional entry does not change the other seeds. The second of two equal
+    Requesting a different slice, or adding a seed or an entry, does not change the other seeds. The second of two equal
     entries gives different seeds.
 
     Parameters

@@ -79,7 +79,7 @@ class Rejections:
         rule = counts.worst_rule
         return (
             f'generation[{number}]: none of {counts.requested} seeds is valid; {rule} rejected the most draws '
-            f'({counts.rules[rule]["count"]}), such as: {counts.rules[rule]["worst"]["message"]}; '
+            f'({counts.rules[rule]["count"]}), for example: {counts.rules[rule]["worst"]["message"]}; '
             f'{REMEDIES.get(rule, "change the entry")}'
         )
 

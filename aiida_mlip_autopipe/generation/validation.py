@@ -40,8 +40,8 @@ class ValidationSettings(Settings):
     """Rules that a seed must satisfy."""
 
     min_distance_factor: float = Field(default=0.6, ge=0, le=1.5)
-    """Minimum distance between two atoms, divided by the sum of their covalent radii. Noble gases have
-    van der Waals radii."""
+    """Minimum distance between two atoms, divided by the sum of their covalent radii. For noble gases, van der
+    Waals radii are used instead."""
     min_distances_A: dict[str, float] = Field(default_factory=dict)
     """Minimum distance in Å for specific pairs of elements, such as {O-O: 2.0}. It replaces the factor."""
     like_charges: bool = True

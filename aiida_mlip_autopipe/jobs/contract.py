@@ -65,7 +65,7 @@ class Job(AnyJob):
     """``job.json`` of an exploration. It names the calculator and the model, which only the job loads."""
 
     runner_version: str
-    """Expected version of the runner. A different one may give different frames."""
+    """Expected version of the program that the job runs. A different one may give different frames."""
     seeds: tuple[JobSeed, ...] = Field(min_length=1, max_length=1)
     """The seed to explore."""
     calculator: dict[str, Any]

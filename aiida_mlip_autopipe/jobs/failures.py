@@ -13,7 +13,7 @@ FAILURES = (
     (332, 'ERROR_WRONG_ARCHITECTURE', 'The program or image was built for another processor architecture: {reason}'),
     (333, 'ERROR_CONTAINER', 'The container cannot be started: {reason}'),
     (334, 'ERROR_DISK_FULL', 'The job cannot write to its folder: {reason}'),
-    (335, 'ERROR_CANCELLED', 'The job was cancelled before its runner started: {reason}'),
+    (335, 'ERROR_CANCELLED', 'The job was cancelled before its program started: {reason}'),
     (
         336,
         'ERROR_DEVICE_OUT_OF_MEMORY',

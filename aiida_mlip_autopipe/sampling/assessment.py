@@ -41,7 +41,7 @@ def assess_selection(
     trajectories
         The trajectories from which the frames were selected.
     selection
-        The selection, in the order of choice.
+        The selection, with its frames in the order in which they were chosen.
     descriptor
         The descriptor for the distances.
     random_seed

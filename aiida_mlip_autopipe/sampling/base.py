@@ -30,7 +30,7 @@ class Picks:
     Attributes
     ----------
     indices
-        Indices in the pool, in the order of choice (k,).
+        Indices in the pool, in the order in which the frames were chosen (k,).
     distances
         Distance of each frame to the nearest frame chosen before it (k,), in the units of the sampler's descriptor.
         NaN if the sampler does not use distances.

@@ -24,7 +24,7 @@ def sampling_union() -> Any:
 
 
 def section_class(kind: str) -> type[SamplingSettings]:
-    """Return the model of the section of a sampler, which may belong to another package.
+    """Return the settings class of the ``sampling`` section for a sampler, which may come from another package.
 
     Raises
     ------

@@ -27,7 +27,7 @@ from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """The chosen frames, in the order of choice.
+    """The chosen frames, in the order in which they were chosen.
 
     Attributes
     ----------
@@ -68,11 +68,12 @@ class SelectionRequest:
     random_seed
         The random seed of the campaign.
     groups
-        The group of each seed, by its id. Whole groups are held out. A seed without an entry is a group by itself.
+        The group of each seed, by its id. Whole groups are held out. A seed that is missing from this mapping forms
+        its own group.
     kinds
         The kind of each seed, by its id, for stratification by kind.
     described
-        Descriptors of the trajectories that jobs have computed, by their keys.
+        Descriptors that jobs have computed for the trajectories, by the key of the descriptor.
     reference
         The structures of the reference dataset. The caller must read them with `read_reference_dataset` from the file
         in the settings (``reference_dataset``).
@@ -111,7 +112,7 @@ def select_frames(
     Raises
     ------
     AutopipeError
-        If there are no candidates, or if the settings require a reference dataset but ``reference_dataset`` is empty.
+        If there are no candidates, or if the settings name a reference dataset but ``reference`` is empty.
     """
     selection, sampler_settings = split_section(settings)
     pool = collect_candidates(trajectories, selection, random_seed=random_seed, kinds=kinds, reference=reference)

@@ -90,8 +90,8 @@ def find_npt_obstacle(atoms: Atoms, vacuum_A: float, has_stress: bool = True, fo
     connected = count_connected_directions(atoms, radii, vacuum_A)
     if connected < len(AXES):
         return (
-            f'gaps of at least {vacuum_A:g} Å divide it into parts, which are connected along {connected} of 3 '
-            'directions'
+            f'gaps of at least {vacuum_A:g} Å divide it into parts that are each continuous along at most {connected} '
+            'of 3 directions'
         )
     n_fixed = int(fixed_mask(atoms).sum())
     if n_fixed:

@@ -56,7 +56,8 @@ def _check_formula(formula: str) -> str:
         check_symbol(element.symbol)
     if not composition or any(amount != int(amount) or amount < 1 for amount in composition.values()):
         raise fault(
-            Code.FORMULA_INVALID, f'{formula!r} must have whole numbers of atoms, such as {composition.reduced_formula}'
+            Code.FORMULA_INVALID,
+            f'{formula!r} must have whole numbers of atoms; for example, write {composition.reduced_formula}',
         )
     return formula
 

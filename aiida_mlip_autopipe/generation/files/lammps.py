@@ -50,7 +50,7 @@ def check_lammps(path: Path, form: str, atoms: Atoms) -> None:
             return
         raise AutopipeError(
             Code.ELEMENTS_MISSING,
-            f'{path}, line {number}: the dump has atom types but no elements; set lammps_types, such as '
+            f'{path}, line {number}: the dump has atom types but no elements; set lammps_types, for example '
             'lammps_types: [Cu, Au], or write the column element (dump_modify element)',
         )
     if _has_labels(path):
@@ -59,7 +59,7 @@ def check_lammps(path: Path, form: str, atoms: Atoms) -> None:
         n_types = int(atoms.arrays['type'].max())
         raise AutopipeError(
             Code.ELEMENTS_MISSING,
-            f'{path}: the {n_types} atom types have neither elements nor masses; set lammps_types, such as '
+            f'{path}: the {n_types} atom types have neither elements nor masses; set lammps_types, for example '
             'lammps_types: [Cu, Au]',
         )
     differences = np.abs(atoms.get_masses() - atomic_masses[atoms.numbers])
@@ -67,7 +67,7 @@ def check_lammps(path: Path, form: str, atoms: Atoms) -> None:
         mass, number = atoms.get_masses()[differences.argmax()], atoms.arrays['type'][differences.argmax()]
         raise AutopipeError(
             Code.ELEMENTS_MISSING,
-            f'{path}: the mass {mass:g} of atom type {number} is not that of an element; set lammps_types, such as '
+            f'{path}: the mass {mass:g} of atom type {number} is not that of an element; set lammps_types, for example '
             'lammps_types: [Cu, Au]',
         )
 

@@ -70,8 +70,8 @@ class AdsorptionSettings(ComposedSettings):
     those of the lower side, unless symmetry makes the two sides equivalent."""
     orientation: Literal['random', 'upright', 'flipped'] = 'random'
     """Rotate molecules at random, place them upright, or turn them upside down. A molecule of the G2 collection that
-    binds through a known atom, such as the O of H2O, is upright if this atom is at the bottom. Any other molecule
-    has the orientation of the collection or the file as its upright one."""
+    binds through a known atom, such as the O of H2O, is upright if this atom is at the bottom. For any other
+    molecule, the orientation in the collection or the file counts as upright."""
     n_molecules: PositiveInt = 1
     """Number of molecules on each slab. All but the first are placed on random sites."""
     coverage: float | None = Field(default=None, gt=0, le=1)

@@ -39,7 +39,7 @@ class CompositionGrid(Settings):
     def _check(self) -> Self:
         if abs(round(1 / self.step) * self.step - 1) > 1e-2:
             nearest = 1 / round(1 / self.step)
-            raise fault(Code.VALUE_INVALID, f'the step must divide 1 evenly, such as {nearest:.6g}')
+            raise fault(Code.VALUE_INVALID, f'the step must divide 1 evenly; for example, use {nearest:.6g}')
         if not self.points:
             raise fault(
                 Code.VALUE_INVALID,

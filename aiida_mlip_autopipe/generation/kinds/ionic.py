@@ -48,7 +48,7 @@ class IonicSettings(GeneratorSettings):
     oxidation_states: dict[Element, OxidationStates] = Field(default_factory=dict)
     """Oxidation state of an element, or several for mixed valence; by default guessed from its common states."""
     compensation: Literal['auto', 'vacancies', 'none'] = 'auto'
-    """Compensation of ions of a different valence: `auto` (an element in two common oxidation states, otherwise
+    """Charge compensation for aliovalent ions: `auto` (an element in two common oxidation states, otherwise
     vacancies of the host's ions, otherwise rare states), `vacancies`, or `none`. The net charge is recorded."""
     schottky: int = Field(default=0, ge=0)
     """Number of formula units to remove from random sites (Schottky defects)."""

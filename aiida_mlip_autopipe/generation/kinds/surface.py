@@ -74,7 +74,8 @@ class SurfaceSettings(ComposedSettings):
     polar: Literal['refuse', 'allow'] = 'refuse'
     """Discard terminations with a net formal charge or a dipole along the normal, or allow them."""
     fixed_layers: int = Field(default=0, ge=0)
-    """Number of layers, as in `n_layers`, at the bottom that are fixed, also in the exploration. A slab with two
+    """Number of layers at the bottom that are fixed, including during the exploration. Layers are defined as for
+    `n_layers`. A slab with two
     different faces is then made twice, once upside down, so that each face is free in one of the two."""
 
     @model_validator(mode='after')

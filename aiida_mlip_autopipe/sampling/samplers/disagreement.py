@@ -24,7 +24,7 @@ class DisagreementSettings(SamplerSettings):
     """Frames on which two calculators disagree. This sampler requires ``exploration.committee``."""
 
     kind: Literal['disagreement'] = 'disagreement'
-    """Chooses the frames with the largest disagreement, and among these by farthest-point selection."""
+    """Chooses by farthest-point selection among the frames with the largest disagreement."""
     by: Literal['largest', 'mean', 'relative'] = 'largest'
     """Measure of the disagreement on a frame: the ``largest`` or ``mean`` difference between the two forces on an atom,
     or the difference ``relative`` to the forces. The latter is large for frames with small forces."""

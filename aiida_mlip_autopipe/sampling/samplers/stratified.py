@@ -24,8 +24,9 @@ class StratifiedSettings(SamplerSettings):
     n_strata: int = Field(default=5, ge=1)
     """Number of strata of equal width, for ``temperature`` and ``energy``."""
     near_equilibrium_fraction: float = Field(default=0.2, ge=0, le=1)
-    """Fraction of the frames that is chosen first, from the quarter of the frames with the lowest energy per atom above
-    the lowest one of the same composition. A sampler that maximises diversity would choose few of these."""
+    """Fraction of ``n_structures`` that is chosen first, from the quarter of the frames with the smallest excess
+    energy per atom. The excess is relative to the lowest energy of the same composition. A sampler that maximises
+    diversity would choose few of these."""
     within: InnerSampler = FpsSettings()
     """The settings of the sampler within a stratum, without those of the selection."""
 
