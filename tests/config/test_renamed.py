@@ -96,3 +96,12 @@ def test_names_that_the_user_chose_are_left_unchanged(tmp_path):
     calculator = {'kind': 'custom', 'calculator': 'ase.calculators.lj:LennardJones', 'cutoff_A': 5}
     data = {'name': 'x', 'generation': [COPPER], 'calculator': {**calculator, 'parameters': {'share': 1, 'lowest': 2}}}
     assert validate_config(data, tmp_path).calculator.parameters == {'share': 1, 'lowest': 2}
+
+
+@pytest.mark.parametrize('keys', [('test_share', 'test_fraction'), ('test_fraction', 'test_share')])
+def test_a_new_name_beside_the_old_one_keeps_its_value(keys, tmp_path):
+    values = {'test_share': 'nonsense', 'test_fraction': 2}
+    sampling = {'kind': 'random', 'n_structures': 5, **{key: values[key] for key in keys}}
+    data = {'name': 'x', 'generation': [COPPER], 'sampling': sampling}
+    found = {(fault.code, fault.path) for fault in faults(data, tmp_path)}
+    assert found == {(Code.KEY_RENAMED, 'sampling.test_share'), (Code.OUT_OF_RANGE, 'sampling.test_fraction')}
