@@ -222,7 +222,7 @@ def run_campaign(config: Path, overrides: tuple[str, ...]) -> Hashes:
         make_code(calculator)
     workflow: Any = WorkflowFactory('mlip_autopipe.dataset')
     overrides = (*overrides, 'execution.max_concurrent_jobs=2')
-    builder = workflow.get_builder_from_config(config, overrides, tell=lambda sentence: None)
+    builder = workflow.get_builder_from_config(config, overrides, notify=lambda sentence: None)
     return hash_campaign(run_get_node(builder)[1])
 
 

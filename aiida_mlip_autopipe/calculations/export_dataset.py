@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.evaluation import evaluated_trajectories
 from aiida_mlip_autopipe.data.seed import SeedData
-from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_id
+from aiida_mlip_autopipe.data.trajectory import sort_trajectories, trajectory_id
 from aiida_mlip_autopipe.jobs.environment import Environment
 from aiida_mlip_autopipe.storage import Provenance, Row, make_row
 from aiida_mlip_autopipe.storage import export_dataset as export
@@ -67,7 +67,7 @@ def export_dataset(
 def _rows(
     selection: orm.ArrayData, campaign: orm.Dict, random_seed: int, nodes: Mapping[str, Mapping[str, orm.Data]]
 ) -> Iterator[Row]:
-    leg_of = {trajectory_id(leg): leg for leg in in_order(nodes['legs'].values())}
+    leg_of = {trajectory_id(leg): leg for leg in sort_trajectories(nodes['legs'].values())}
     evaluations = nodes.get('evaluations', {}).values()
     evaluation_of = {trajectory_id(one): one for one in evaluations}
     trajectory_of = {one.trajectory_id: one for one in evaluated_trajectories(leg_of.values(), evaluations)}

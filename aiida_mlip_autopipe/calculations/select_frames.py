@@ -11,7 +11,7 @@ from aiida.engine import ExitCode, calcfunction
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.selection import nodes_from_selection, request_from_nodes
-from aiida_mlip_autopipe.data.trajectory import in_order
+from aiida_mlip_autopipe.data.trajectory import sort_trajectories
 
 ERROR_SAMPLING = 400
 
@@ -59,4 +59,4 @@ def select_frames(
         selection = request.select()
     except AutopipeError as error:
         return ExitCode(ERROR_SAMPLING, str(error), invalidates_cache=True)
-    return nodes_from_selection(selection, in_order(nodes['legs'].values()))
+    return nodes_from_selection(selection, sort_trajectories(nodes['legs'].values()))

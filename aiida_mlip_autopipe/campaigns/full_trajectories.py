@@ -25,7 +25,7 @@ class FoundTrajectory:
         The pk of the job that wrote it.
     seed_id
         The seed that was explored.
-    told
+    record
         The record of the file in the result of the job.
     computer
         Label of the computer.
@@ -35,18 +35,18 @@ class FoundTrajectory:
         Whether there is a copy.
     is_removed
         Whether the file was removed with the folder of its job and has no copy.
-    why_not
-        Why it could not be copied; empty if there was no failure.
+    stash_error
+        Why the last attempt to copy it failed; empty if it did not fail.
     """
 
     job: int
     seed_id: str
-    told: FullTrajectory
+    record: FullTrajectory
     computer: str
     path: str
     is_stashed: bool
     is_removed: bool
-    why_not: str = ''
+    stash_error: str = ''
 
     @property
     def state(self) -> str:
@@ -76,9 +76,11 @@ def find_full_trajectories(
     found = _find_all(campaign)
     if seed_id is not None:
         bare_id = seed_id.removeprefix('seed_').removeprefix('seed-')
-        found = [trajectory for trajectory in found if trajectory.seed_id == bare_id]
+        found = [one for one in found if one.seed_id == bare_id]
     if step is not None:
-        found = [trajectory for trajectory in found if trajectory.told.first_step <= step <= trajectory.told.last_step]
+        found = [
+            trajectory for trajectory in found if trajectory.record.first_step <= step <= trajectory.record.last_step
+        ]
     return found
 
 
@@ -120,16 +122,16 @@ def _locate(
     complete = [copy for copy in copies if copy.is_finished_ok]
     where = complete[-1].outputs.stashed.target_basepath if complete else folder.get_remote_path()
     ended = [copy for copy in copies if copy.is_terminated]
-    why_not = '' if complete or not ended else ended[-1].exit_message or str(ended[-1].process_state.value)
+    stash_error = '' if complete or not ended else ended[-1].exit_message or str(ended[-1].process_state.value)
     return FoundTrajectory(
         job=pk,
         seed_id=result['seed_id'],
-        told=record,
+        record=record,
         computer=computer,
         path=str(PurePosixPath(where, record.file)),
         is_stashed=bool(complete),
         is_removed=folder.is_cleaned and not complete,
-        why_not=why_not,
+        stash_error=stash_error,
     )
 
 

@@ -18,7 +18,7 @@ POLL_S = 0.5
 KILL_TIMEOUT_S = 10
 
 
-def submit_and_wait(builder: ProcessBuilder, timeout_s: float, tell: Callable[[str], None]) -> orm.CalcJobNode:
+def submit_and_wait(builder: ProcessBuilder, timeout_s: float, notify: Callable[[str], None]) -> orm.CalcJobNode:
     """Submit a job to the daemon and wait until it ends.
 
     Parameters
@@ -27,7 +27,7 @@ def submit_and_wait(builder: ProcessBuilder, timeout_s: float, tell: Callable[[s
         The job.
     timeout_s
         Maximum time in seconds.
-    tell
+    notify
         Called at each poll with the state of the job.
 
     Raises
@@ -40,7 +40,7 @@ def submit_and_wait(builder: ProcessBuilder, timeout_s: float, tell: Callable[[s
     try:
         while not node.is_terminated:
             state = node.get_scheduler_state()
-            tell(f'job {node.pk}: {node.process_status or (state and state.value) or "being submitted"}')
+            notify(f'job {node.pk}: {node.process_status or (state and state.value) or "being submitted"}')
             if node.paused:
                 raise AutopipeError(
                     Code.JOB_PAUSED, f'job {node.pk} is paused: {pause_reason(node.pk, node.process_status)}'

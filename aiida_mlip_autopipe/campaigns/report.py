@@ -13,7 +13,7 @@ from ase import Atoms
 from aiida_mlip_autopipe.campaigns.account import CampaignAccount, describe_campaign, read_account
 from aiida_mlip_autopipe.campaigns.export import read_rows
 from aiida_mlip_autopipe.data.selection import selection_from_node
-from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_from_node
+from aiida_mlip_autopipe.data.trajectory import sort_trajectories, trajectory_from_node
 from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.reporting.card import DatasetInfo, read_dataset_info
 from aiida_mlip_autopipe.reporting.report_card import estimate_dft_cost, refuse_report_file, write_report_card
@@ -155,7 +155,7 @@ def selection_warnings(report: Mapping[str, Any], rows: Sequence[Row]) -> list[s
 def _legs(campaign: orm.WorkChainNode) -> list[orm.TrajectoryData]:
     """Return the trajectories from which the frames were selected."""
     selecting = campaign.outputs.selection.creator
-    return in_order(selecting.base.links.get_incoming(node_class=orm.TrajectoryData).all_nodes())
+    return sort_trajectories(selecting.base.links.get_incoming(node_class=orm.TrajectoryData).all_nodes())
 
 
 def _descriptor(sampling: Mapping[str, Any]) -> SoapSettings | None:

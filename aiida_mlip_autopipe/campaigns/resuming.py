@@ -22,12 +22,12 @@ class Resumed:
     ----------
     daemon_started
         Whether the daemon was started, because it was not running.
-    played
+    resumed
         The paused jobs that were resumed.
     """
 
     daemon_started: bool
-    played: tuple[PausedJob, ...]
+    resumed: tuple[PausedJob, ...]
 
 
 def resume_campaign(campaign: orm.WorkChainNode) -> Resumed:

@@ -94,5 +94,5 @@ def _full_trajectories(campaign: orm.WorkChainNode) -> FullTrajectories:
         n_stashed=n_stashed,
         n_removed=n_removed,
         n_in_job_folder=len(found) - n_stashed - n_removed,
-        not_stashed=tuple(one for one in found if one.why_not),
+        not_stashed=tuple(one for one in found if one.stash_error),
     )

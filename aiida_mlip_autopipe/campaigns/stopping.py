@@ -29,13 +29,13 @@ class Stopped:
 
     Attributes
     ----------
-    n_asked
+    n_requested
         Running jobs that stopped on request.
     n_killed
         Jobs that were killed, because they had not started, were paused, or did not stop in time.
     """
 
-    n_asked: int
+    n_requested: int
     n_killed: int
 
 
@@ -59,15 +59,15 @@ def stop_campaign(campaign: orm.WorkChainNode, wait_s: float) -> Stopped:
     ensure_daemon()
     campaign.base.extras.set(STOP_REQUESTED, True)
     deadline = time.monotonic() + wait_s
-    asked: set[int] = set()
+    requested: set[int] = set()
     killed: set[int] = set()
     # While this loop asks jobs to stop, others may start or be submitted.
     while not campaign.is_terminated and time.monotonic() < deadline:
-        jobs = [job for job in _active_jobs(campaign) if job.pk not in asked | killed]
+        jobs = [job for job in _active_jobs(campaign) if job.pk not in requested | killed]
         running = [job for job in jobs if job.get_scheduler_state() is JobState.RUNNING and not job.paused]
         others = [job for job in jobs if job not in running]
         _write_stop_files(running)
-        asked |= {job.pk for job in running}
+        requested |= {job.pk for job in running}
         if others:
             kill_processes(others, timeout_s=KILL_TIMEOUT_S)
             killed |= {job.pk for job in others}
@@ -75,7 +75,7 @@ def stop_campaign(campaign: orm.WorkChainNode, wait_s: float) -> Stopped:
     if not campaign.is_terminated:
         killed |= {job.pk for job in _active_jobs(campaign)}
         kill_processes([campaign], timeout_s=KILL_TIMEOUT_S)
-    return Stopped(len(asked - killed), len(killed))
+    return Stopped(len(requested - killed), len(killed))
 
 
 def _active_jobs(campaign: orm.WorkChainNode) -> list[orm.CalcJobNode]:

@@ -31,14 +31,14 @@ class Submitted:
     database: Path
 
 
-def submit_campaign(config: CampaignConfig, tell: Callable[[str], None]) -> Submitted:
+def submit_campaign(config: CampaignConfig, notify: Callable[[str], None]) -> Submitted:
     """Check a campaign, copy its models to the computers, and submit it. Start the daemon if needed.
 
     Parameters
     ----------
     config
         The campaign.
-    tell
+    notify
         Called with a message if the daemon was started, if the environment of a code has changed, and if a model was
         copied to a computer.
 
@@ -50,6 +50,6 @@ def submit_campaign(config: CampaignConfig, tell: Callable[[str], None]) -> Subm
     """
     # First, because copying a model to another machine needs the broker, which the daemon starts.
     if ensure_daemon():
-        tell('daemon started')
-    campaign = submit(DatasetWorkChain.get_builder_from_config(config, tell=tell))
+        notify('daemon started')
+    campaign = submit(DatasetWorkChain.get_builder_from_config(config, notify=notify))
     return Submitted(campaign.pk, campaign.uuid, config.name, config.database)

@@ -43,7 +43,7 @@ def run(
     from aiida_mlip_autopipe.workflows.graph import load_campaign
 
     open_profile(profile)
-    submitted = submit_campaign(config, tell=console.print)
+    submitted = submit_campaign(config, notify=console.print)
     console.print(f'campaign [bold]{submitted.name}[/] submitted, id {submitted.pk}')
     if detach:
         console.print(

@@ -62,9 +62,9 @@ def resume(identifier: Identifier, profile: ProfileOption = None) -> None:
     resumed = resume_campaign(load_campaign(identifier))
     if resumed.daemon_started:
         console.print('daemon started', style='dim')
-    for one in resumed.played:
+    for one in resumed.resumed:
         console.print(f'job {one.pk} was paused: {one.reason}', markup=False)
-    console.print(f'{counted(len(resumed.played), "job")} resumed')
+    console.print(f'{counted(len(resumed.resumed), "job")} resumed')
 
 
 def trajectories(
@@ -90,7 +90,7 @@ def trajectories(
     open_profile(profile)
     table = Table('seed', 'steps', 'frames', 'size', 'sha256', 'state', 'file', box=None, padding=(0, 2, 0, 0))
     for one in find_full_trajectories(load_campaign(identifier), seed_id=seed, step=step):
-        file = one.told
+        file = one.record
         table.add_row(
             one.seed_id,
             f'{file.first_step}-{file.last_step}',
@@ -194,4 +194,4 @@ def _print_status(status: Status) -> None:
         numbers = ', '.join(f'{n} {state}' for state, n in states.items() if n)
         console.print(f'full trajectories: {numbers or "none yet"}')
         for found in summary.not_stashed:
-            console.print(f'{found.computer}:{found.path} could not be stashed: {found.why_not}', markup=False)
+            console.print(f'{found.computer}:{found.path} could not be stashed: {found.stash_error}', markup=False)

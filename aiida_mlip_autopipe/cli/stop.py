@@ -28,7 +28,7 @@ def kill(
     campaign = load_campaign(identifier)
     with console.status('waiting for the jobs to write their checkpoints …'):
         stopped = stop_campaign(campaign, wait_s)
-    console.print(f'{counted(stopped.n_asked, "job")} stopped at a checkpoint, {stopped.n_killed} killed')
+    console.print(f'{counted(stopped.n_requested, "job")} stopped at a checkpoint, {stopped.n_killed} killed')
 
 
 def clean(

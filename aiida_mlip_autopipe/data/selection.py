@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from aiida_mlip_autopipe.data.descriptors import descriptors_from_nodes
 from aiida_mlip_autopipe.data.evaluation import evaluated_trajectories
 from aiida_mlip_autopipe.data.schema_version import check_schema, set_schema
-from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_id
+from aiida_mlip_autopipe.data.trajectory import sort_trajectories, trajectory_id
 from aiida_mlip_autopipe.sampling import Selection, SelectionRequest, sampling_union
 
 SELECTION_VERSION = 1
@@ -32,7 +32,7 @@ def request_from_nodes(inputs: Mapping[str, Any]) -> SelectionRequest:
     SchemaVersionError
         If a node was written by a version of the package that this version cannot read.
     """
-    legs = in_order(inputs['legs'].values())
+    legs = sort_trajectories(inputs['legs'].values())
     trajectories = evaluated_trajectories(legs, inputs.get('evaluations', {}).values())
     described = descriptors_from_nodes(inputs.get('descriptors', {}).values(), [trajectory_id(leg) for leg in legs])
     adapter: TypeAdapter[Any] = TypeAdapter(sampling_union())

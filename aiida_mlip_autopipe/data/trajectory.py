@@ -78,7 +78,7 @@ def trajectory_from_node(node: TrajectoryData) -> Trajectory:
     )
 
 
-def in_order(nodes: Iterable[TrajectoryData]) -> list[TrajectoryData]:
+def sort_trajectories(nodes: Iterable[TrajectoryData]) -> list[TrajectoryData]:
     """Return trajectory nodes in an order that depends only on their content: by seed, then by first step.
 
     If two legs of a seed begin at the same step, the one with fewer recoveries comes first.

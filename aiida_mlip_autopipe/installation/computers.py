@@ -161,9 +161,9 @@ def _test_computer(computer: orm.Computer, site: Site) -> Iterator[AutopipeError
             scheduler.set_transport(transport)
             for passed, message in check_computer(computer, transport, scheduler, authinfo):
                 if not passed:
-                    yield explain(message, site)
+                    yield error_from_message(message, site)
     except Exception as error:
-        yield explain(f'{type(error).__name__}: {error}', site)
+        yield error_from_message(f'{type(error).__name__}: {error}', site)
 
 
 def _guess_workdir(transport: orm.Computer) -> str:
@@ -185,7 +185,7 @@ def _create_workdir(transport: orm.Computer, workdir: str) -> AutopipeError | No
     return None
 
 
-def explain(message: str, site: Site) -> AutopipeError:
+def error_from_message(message: str, site: Site) -> AutopipeError:
     """Return an error that explains the message of a failed test and says what to do.
 
     Parameters

@@ -10,7 +10,7 @@ from aiida import orm
 from aiida.engine import ExitCode
 
 from aiida_mlip_autopipe.data.descriptors import node_from_features
-from aiida_mlip_autopipe.data.trajectory import in_order, trajectory_id
+from aiida_mlip_autopipe.data.trajectory import sort_trajectories, trajectory_id
 from aiida_mlip_autopipe.descriptors.contract import DESCRIPTORS_FILE
 from aiida_mlip_autopipe.descriptors.describe import Of
 from aiida_mlip_autopipe.jobs import contract
@@ -47,7 +47,7 @@ def _target(inputs: Any) -> Of:
 
 
 def _legs(inputs: Any) -> list[orm.TrajectoryData]:
-    return in_order(inputs.legs.values()) if 'legs' in inputs else []
+    return sort_trajectories(inputs.legs.values()) if 'legs' in inputs else []
 
 
 def _count_rows(leg: orm.TrajectoryData, inputs: Any) -> int:

@@ -23,7 +23,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.seed import SeedData
-from aiida_mlip_autopipe.data.trajectory import in_order, link_labels, trajectory_id
+from aiida_mlip_autopipe.data.trajectory import link_labels, sort_trajectories, trajectory_id
 from aiida_mlip_autopipe.structures.seed import Place
 from aiida_mlip_autopipe.workflows.dataset_ports import define_inputs, define_outputs
 from aiida_mlip_autopipe.workflows.descriptors import DescriptorsWorkChain, descriptors_for_jobs, selection_job
@@ -31,7 +31,7 @@ from aiida_mlip_autopipe.workflows.exploration import ExplorationWorkChain, why_
 from aiida_mlip_autopipe.workflows.graph import is_stop_requested
 from aiida_mlip_autopipe.workflows.inputs.campaign import campaign_inputs
 from aiida_mlip_autopipe.workflows.inputs.codes import choose_code
-from aiida_mlip_autopipe.workflows.inputs.environments import Tell
+from aiida_mlip_autopipe.workflows.inputs.environments import Notify
 from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST, is_lost, lost_message
 from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
 
@@ -61,7 +61,7 @@ class DatasetWorkChain(ThrottledWorkChain):
 
     @classmethod
     def get_builder_from_config(
-        cls, config: CampaignConfig | Path | str, overrides: Sequence[str] = (), tell: Tell = print
+        cls, config: CampaignConfig | Path | str, overrides: Sequence[str] = (), notify: Notify = print
     ) -> ProcessBuilder:
         """Return a builder with all inputs of a campaign.
 
@@ -71,7 +71,7 @@ class DatasetWorkChain(ThrottledWorkChain):
             The validated config, or the path of its YAML file.
         overrides
             Changes to the file, such as ``sampling.n_structures=500``.
-        tell
+        notify
             Called with a message for each code whose environment has changed, so that its results are not reused.
 
         Raises
@@ -89,7 +89,7 @@ class DatasetWorkChain(ThrottledWorkChain):
                 Code.VALUES_EXCLUDE, 'overrides change a config file and cannot change a validated config'
             )
         builder = cls.get_builder()
-        for name, value in campaign_inputs(config, tell).items():
+        for name, value in campaign_inputs(config, notify).items():
             setattr(builder, name, value)
         builder.metadata.label = config.name
         return builder
@@ -199,7 +199,7 @@ class DatasetWorkChain(ThrottledWorkChain):
                 n_ok=n_ok, n=n, fraction=self.inputs.min_success_fraction
             )
         legs = [leg for node in ended.values() if 'legs' in node.outputs for leg in node.outputs.legs.values()]
-        self.ctx.legs = [leg.pk for leg in in_order(legs)]
+        self.ctx.legs = [leg.pk for leg in sort_trajectories(legs)]
         self.ctx.evaluations = [
             one.pk for node in ended.values() if 'committee' in node.outputs for one in node.outputs.committee.values()
         ]

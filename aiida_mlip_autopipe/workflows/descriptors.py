@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.descriptors import DescriptorsCalculation
 from aiida_mlip_autopipe.calculations.fit_environments import fit_environments
 from aiida_mlip_autopipe.data.dataset import DatasetData
-from aiida_mlip_autopipe.data.trajectory import in_order, link_labels, trajectory_id
+from aiida_mlip_autopipe.data.trajectory import link_labels, sort_trajectories, trajectory_id
 from aiida_mlip_autopipe.descriptors.describe import required_descriptors
 from aiida_mlip_autopipe.jobs.environment import Environment
 from aiida_mlip_autopipe.workflows.throttle import ThrottledWorkChain
@@ -57,7 +57,7 @@ class DescriptorsWorkChain(ThrottledWorkChain):
     def plan(self) -> ExitCode | None:
         """Distribute the legs over jobs, for each descriptor, and queue the jobs."""
         self.start_empty()
-        legs = in_order(self.inputs.legs.values())
+        legs = sort_trajectories(self.inputs.legs.values())
         self.ctx.legs = {trajectory_id(leg): leg.pk for leg in legs}
         shapes = {trajectory_id(leg): leg.get_shape('positions') for leg in legs}
         self.ctx.plan, self.ctx.pcas = {}, {}

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from aiida_mlip_autopipe.data.trajectory import in_order, node_from_trajectory, trajectory_from_node, trajectory_id
+from aiida_mlip_autopipe.data.trajectory import (
+    node_from_trajectory,
+    sort_trajectories,
+    trajectory_from_node,
+    trajectory_id,
+)
 from aiida_mlip_autopipe.structures.trajectory import Trajectory
 
 
@@ -72,4 +77,4 @@ def test_trajectories_are_ordered_by_seed_step_and_recoveries():
         return node_from_trajectory(moved, about={'recoveries': recoveries})
 
     expected = [node('a', 0), node('a', 30, 1), node('a', 30, 2), node('a', 100), node('b', 0)]
-    assert in_order(expected[::-1]) == expected
+    assert sort_trajectories(expected[::-1]) == expected

@@ -3,7 +3,7 @@ from aiida import orm
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.installation.computers import Site, add_computer, explain, load_computer
+from aiida_mlip_autopipe.installation.computers import Site, add_computer, error_from_message, load_computer
 
 HPC = Site('hpc', 'cluster.org', 'slurm')
 
@@ -34,7 +34,7 @@ HPC = Site('hpc', 'cluster.org', 'slurm')
     ],
 )
 def test_an_error_of_ssh_or_the_scheduler_is_explained(message, code, values):
-    error = explain(message, HPC)
+    error = error_from_message(message, HPC)
     assert error.code == code
     assert all(value in str(error) for value in [message, *values])
 

@@ -66,7 +66,7 @@ def test_the_full_trajectory_remains_in_the_folder_of_the_job(kept):
     assert 'full_trajectory.frames' not in job.outputs.retrieved.base.repository.list_object_names()
     (found,) = find_full_trajectories(kept)
     assert found.path == f'{job.outputs.remote_folder.get_remote_path()}/full_trajectory.frames'
-    assert (found.computer, found.is_stashed, found.why_not) == ('localhost', False, '')
+    assert (found.computer, found.is_stashed, found.stash_error) == ('localhost', False, '')
     assert found.seed_id == job.inputs.seed.seed_id
     assert FullTrajectoryReader(found.path).records['step'].tolist() == list(range(1, 13))
 
@@ -139,7 +139,7 @@ def test_a_run_with_a_recovery_has_a_file_for_each_leg(run_campaign, tmp_path):
     jobs = jobs_of(campaign, ExplorationCalculation)
     recorded = [job.outputs.result['full_trajectory'] for job in jobs]
     found = find_full_trajectories(campaign)
-    assert [one.told.model_dump() for one in found] == [one for one in recorded if one]
+    assert [one.record.model_dump() for one in found] == [one for one in recorded if one]
     assert len(found) == len({one.path for one in found}) >= 1
     assert all(one.is_stashed for one in found)
     assert FullTrajectoryReader(found[0].path).records['step'].tolist() == list(
@@ -156,7 +156,7 @@ def test_a_folder_that_cannot_be_written_is_not_fatal_and_the_original_remains(r
     assert 'Not a directory' in copy.exit_message
     (found,) = find_full_trajectories(campaign)
     assert not found.is_stashed
-    assert 'Not a directory' in found.why_not
+    assert 'Not a directory' in found.stash_error
     assert len(FullTrajectoryReader(found.path)) == 12
     assert any(' leg 1 ' in line and str(Path(found.path).parent) in line for line in reports_of(campaign))
 

@@ -24,20 +24,20 @@ from aiida_mlip_autopipe.workflows.inputs.codes import (
     user_python_path,
     uses_learned_descriptors,
 )
-from aiida_mlip_autopipe.workflows.inputs.environments import Environments, Tell
+from aiida_mlip_autopipe.workflows.inputs.environments import Environments, Notify
 from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode
 from aiida_mlip_autopipe.workflows.inputs.models import place_models
 from aiida_mlip_autopipe.workflows.inputs.reference import reference_dataset
 
 
-def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
+def campaign_inputs(config: CampaignConfig, notify: Notify) -> dict[str, Any]:
     """Return the inputs of `DatasetWorkChain` for a config; new nodes are not stored.
 
     Parameters
     ----------
     config
         The campaign.
-    tell
+    notify
         Called with a message for each loss of seeds that the check finds, for each code whose environment has changed,
         and for each model that was copied.
 
@@ -52,8 +52,8 @@ def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
     committee = committee_code(config)
     config = ask_databases(config)
     for warning in check_seeds(config)[1]:
-        tell(warning)
-    environments = Environments(tell)
+        notify(warning)
+    environments = Environments(notify)
     describer = descriptor_code(config, list(codes.values()))
     files: dict[str, orm.SinglefileData] = {}
     entries = rewrite_files(
@@ -91,7 +91,7 @@ def campaign_inputs(config: CampaignConfig, tell: Tell) -> dict[str, Any]:
     if config.sampling.reference_dataset is not None:
         inputs['reference_dataset'] = reference_dataset(config.sampling.reference_dataset)
     # This comes last, so that nothing is copied if the config is refused.
-    place_models([*codes.values(), *([committee] if committee else []), describer], tell)
+    place_models([*codes.values(), *([committee] if committee else []), describer], notify)
     return inputs
 
 

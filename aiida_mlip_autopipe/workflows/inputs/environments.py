@@ -26,7 +26,7 @@ from aiida_mlip_autopipe.jobs.environment import Environment, compare_environmen
 if TYPE_CHECKING:
     from aiida_mlip_autopipe.workflows.inputs.job_code import JobCode
 
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 class Environments:
@@ -34,12 +34,12 @@ class Environments:
 
     Parameters
     ----------
-    tell
+    notify
         Called with a message for each code whose environment has changed since the last record.
     """
 
-    def __init__(self, tell: Tell = lambda message: None):
-        self._tell = tell
+    def __init__(self, notify: Notify = lambda message: None):
+        self._notify = notify
         self._records: dict[str, Environment] = {}
 
     def node(self, job_code: JobCode) -> orm.Dict:
@@ -74,11 +74,11 @@ class Environments:
     def _read_once(self, code: orm.AbstractCode, calculator: dict[str, Any]) -> Environment:
         key = f'{code.pk} {calculator}'
         if key not in self._records:
-            self._records[key] = find_environment(code, calculator, self._tell)
+            self._records[key] = find_environment(code, calculator, self._notify)
         return self._records[key]
 
 
-def find_environment(code: orm.AbstractCode, calculator: dict[str, Any], tell: Tell) -> Environment:
+def find_environment(code: orm.AbstractCode, calculator: dict[str, Any], notify: Notify) -> Environment:
     """Return the environment record of a code: the current one on this machine, otherwise that of its last self-test.
 
     Parameters
@@ -87,7 +87,7 @@ def find_environment(code: orm.AbstractCode, calculator: dict[str, Any], tell: T
         The code.
     calculator
         Settings of the calculator; empty for jobs without one.
-    tell
+    notify
         Called with a message if the record has changed.
 
     Raises
@@ -120,7 +120,7 @@ def find_environment(code: orm.AbstractCode, calculator: dict[str, Any], tell: T
     if changes:
         store_environment(code, calculator, now)
         listed = ', '.join(f'{change.name} {change.shown}' for change in changes)
-        tell(f'{code.full_label}: {listed}; results of the previous environment are not reused')
+        notify(f'{code.full_label}: {listed}; results of the previous environment are not reused')
     return now
 
 

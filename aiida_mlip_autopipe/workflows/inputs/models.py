@@ -72,14 +72,14 @@ def model_node(settings: CalculatorSettings, code: orm.AbstractCode, *, test_fil
     return _find_stored_equal(node) or node
 
 
-def place_models(codes: Iterable[JobCode], tell: Callable[[str], None]) -> None:
+def place_models(codes: Iterable[JobCode], notify: Callable[[str], None]) -> None:
     """Copy the model of each code to its computer, unless it is already there; jobs link to it.
 
     Parameters
     ----------
     codes
         The codes of a campaign.
-    tell
+    notify
         Called with a message for each model that was copied.
 
     Raises
@@ -93,7 +93,7 @@ def place_models(codes: Iterable[JobCode], tell: Callable[[str], None]) -> None:
         file = Path(one.calculator.model).expanduser()  # type: ignore[attr-defined]
         placed = ensure_placed(one.model, one.code, file)
         if placed is not None and placed[1]:
-            tell(f'model {one.model.name}: copied to {placed[0]} on {one.code.computer.label}')
+            notify(f'model {one.model.name}: copied to {placed[0]} on {one.code.computer.label}')
 
 
 def _shipped_sha256(settings: ModelSettings, loader: CalculatorLoader, code: orm.AbstractCode) -> str:
