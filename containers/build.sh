@@ -11,7 +11,7 @@ usage: containers/build.sh NAME [options]
   NAME             base (EMT), sevennet, mace or chgnet
   --engine ENGINE  the program that builds the image: apptainer (default), podman or docker
   --base BASE      the base image; default docker://docker.io/library/python:3.11-slim. Apptainer accepts
-                   docker://IMAGE, oras://IMAGE, a folder, a .sif, or an archive (.tar) of docker save or podman save;
+                   docker://IMAGE, oras://IMAGE, a folder, a .sif, or an archive (.tar) from docker save or podman save;
                    Docker and Podman accept docker://IMAGE, or the name of a local image
   --device DEVICE  cpu (default) or cuda; a cuda image runs on both, with 'apptainer exec --nv' on a GPU
   --model FILE     a model file to include in the image, in /opt/mlip/share/models

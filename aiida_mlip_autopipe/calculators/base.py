@@ -47,7 +47,7 @@ class ModelSettings(CalculatorSettings):
     ``false``, AiiDA stores only the sha256, and jobs on this machine read the original file. Shipped models are never
     stored."""
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
-    """Device of the model. ``auto`` selects a GPU if there is one."""
+    """Device of the model. ``auto`` selects a GPU if one is available."""
     dtype: Literal['float32', 'float64'] = 'float32'
     """Floating-point type of the model."""
 

@@ -56,7 +56,7 @@ def install(
     model: Annotated[str | None, typer.Option(help='Model for the self-test.')] = None,
     profile: ProfileOption = None,
 ) -> None:
-    """Install a calculator on this machine, and create its code.
+    """Install a calculator on this machine and create its code.
 
     The calculator is installed in a separate virtual environment.
     """

@@ -37,7 +37,7 @@ def add(
     ] = 5.0,
     profile: Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')] = None,
 ) -> None:
-    """Add a computer, and test it.
+    """Add a computer and test it.
 
     `ssh HOST` must work without a password. If the computer NAME exists, its settings are updated.
     """

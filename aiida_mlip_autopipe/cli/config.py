@@ -11,7 +11,7 @@ ConfigFile = Annotated[Path, typer.Argument(help='Config file.', show_default=Fa
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        help='Changes, such as sampling.n_structures=500, generation[0].n_seeds=3 or +exploration=anneal (a preset).',
+        help='Overrides, such as sampling.n_structures=500, generation[0].n_seeds=3 or +exploration=anneal (a preset).',
         show_default=False,
     ),
 ]
@@ -38,7 +38,7 @@ def init(
 def check(file: ConfigFile, overrides: Overrides = None) -> None:
     """Check a config file.
 
-    Print all errors in the file or, if there are none, a summary of its campaign.
+    Print all errors in the file or, if it has none, a summary of its campaign.
     """
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.cli.description import describe_config

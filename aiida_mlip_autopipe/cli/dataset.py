@@ -80,7 +80,8 @@ def report(
 ) -> None:
     """Write the report card of a dataset.
 
-    It is an HTML page with figures that show the quality of the dataset. It needs no network.
+    It is an HTML page with figures that show the quality of the dataset. It opens without a network
+    connection.
     """
     from aiida_mlip_autopipe.cli.console import console, counted
     from aiida_mlip_autopipe.reporting.report_card import write_report_card

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 def run(
     file: Annotated[Path, typer.Argument(help='Config file.', show_default=False)],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help='Changes, such as sampling.n_structures=500.', show_default=False)
+        list[str] | None, typer.Argument(help='Overrides, such as sampling.n_structures=500.', show_default=False)
     ] = None,
     detach: Annotated[bool, typer.Option('--detach', '-d', help='Submit the campaign and exit.')] = False,
     dry_run: Annotated[bool, typer.Option('--dry-run', help='Print the plan without starting anything.')] = False,
     force: Annotated[bool, typer.Option('--force', help='Overwrite an existing database.')] = False,
     profile: Annotated[str | None, typer.Option('--profile', '-p', help='AiiDA profile.')] = None,
 ) -> None:
-    """Run a campaign, and write its database.
+    """Run a campaign and write its database.
 
     The progress is shown until the campaign ends. Ctrl-C does not stop the campaign.
     """

@@ -16,8 +16,8 @@ def kill(
 ) -> None:
     """Stop a campaign.
 
-    Running jobs write a checkpoint and are retrieved. All other jobs are killed. Run the same config again to continue
-    from the checkpoints.
+    Running jobs write a checkpoint, and their results are retrieved. All other jobs are killed. Run the same config
+    again to continue from the checkpoints.
     """
     from aiida_mlip_autopipe.campaigns.stopping import stop_campaign
     from aiida_mlip_autopipe.cli.console import console, counted

@@ -27,7 +27,7 @@ class ExplorationSection(ExplorationSettings):
     """Settings of the explorations, of the committee and of full trajectories."""
 
     committee: CommitteeSettings | None = None
-    """A second calculator that evaluates the stored frames; by default, there is none. The disagreement between the
+    """A second calculator that evaluates the stored frames; by default, none. The disagreement between the
     calculators is stored with each frame. A committee does not affect the trajectories, and it can be added later
     without repeating them."""
     full_trajectory_interval: int | None = Field(default=None, ge=1)

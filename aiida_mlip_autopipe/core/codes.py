@@ -1,4 +1,4 @@
-"""The codes of the errors that a user can meet: what each one means and what to do.
+"""The codes of the errors that a user can encounter: what each one means and what to do.
 
 The name and the meaning of a code do not change, so scripts and tests compare codes. Messages may change.
 """
@@ -31,7 +31,7 @@ class Code(StrEnum):
         return member
 
     # Files and packages, in every part of the program.
-    FILE_MISSING = 'file_missing', 'There is no such file.', 'Correct the path, or create the file.'
+    FILE_MISSING = 'file_missing', 'The file does not exist.', 'Correct the path, or create the file.'
     FILE_EXISTS = (
         'file_exists',
         'The output file already exists.',
@@ -45,11 +45,11 @@ class Code(StrEnum):
     FILE_UNWRITABLE = 'file_unwritable', 'The file cannot be written.', 'Free space, or choose another folder.'
     FILE_SUFFIX = 'file_suffix', 'The suffix of the file name is not supported.', 'Use one of the listed suffixes.'
     NOT_A_FILE = 'not_a_file', 'The path is a folder, not a file.', 'Add the name of the file.'
-    FOLDER_MISSING = 'folder_missing', 'There is no such folder.', 'Create the folder, or correct the path.'
+    FOLDER_MISSING = 'folder_missing', 'The folder does not exist.', 'Create the folder, or correct the path.'
     PACKAGE_MISSING = (
         'package_missing',
         'An optional package is not installed.',
-        'Install it with the command in the message.',
+        'Install it with the command given in the message.',
     )
     KIND_UNKNOWN = 'kind_unknown', 'No such kind exists.', 'Use one of the listed kinds.'
     PLUGIN_BROKEN = (
@@ -75,11 +75,15 @@ class Code(StrEnum):
         'An interpolation `${…}` in the config has no value.',
         'Define the key or the environment variable, or write `\\${` for a literal `${`.',
     )
-    OVERRIDE_INVALID = 'override_invalid', 'An override cannot be applied.', 'Correct the override in the message.'
+    OVERRIDE_INVALID = (
+        'override_invalid',
+        'An override cannot be applied.',
+        'Correct the override named in the message.',
+    )
     YAML_INVALID = (
         'yaml_invalid',
         'The file is not valid YAML, or its content is not a mapping with unique string keys.',
-        'Correct the line in the message.',
+        'Correct the line named in the message.',
     )
     VALUE_MISSING = 'value_missing', 'A required value is missing.', 'Add the key.'
     KEY_UNKNOWN = 'key_unknown', 'No such key exists here.', 'Use one of the listed keys.'
@@ -87,7 +91,7 @@ class Code(StrEnum):
     KIND_RENAMED = 'kind_renamed', 'The kind was renamed.', 'Use the new name.'
     KIND_MISSING = 'kind_missing', 'The section has no kind.', 'Add one of the listed kinds.'
     CHOICE_UNKNOWN = 'choice_unknown', 'The value is not one of the choices.', 'Use one of the listed values.'
-    TYPE_WRONG = 'type_wrong', 'The value has the wrong type.', 'Use a value of the type in the message.'
+    TYPE_WRONG = 'type_wrong', 'The value has the wrong type.', 'Use a value of the type given in the message.'
     OUT_OF_RANGE = 'out_of_range', 'The value is out of range.', 'Use a value in the range given in the message.'
     WRONG_LENGTH = 'wrong_length', 'The list or string is too short or too long.', 'Use a length in the allowed range.'
     WRONG_PATTERN = 'wrong_pattern', 'The string is malformed.', 'Write it as the message shows.'
@@ -96,7 +100,7 @@ class Code(StrEnum):
         'Two or more values cannot be combined.',
         'Remove all but one of them.',
     )
-    VALUES_INCOMPLETE = 'values_incomplete', 'Another value is required.', 'Add the value in the message.'
+    VALUES_INCOMPLETE = 'values_incomplete', 'Another value is required.', 'Add the value named in the message.'
     VALUE_INVALID = 'value_invalid', 'The value violates a rule.', 'Use a value that the message allows.'
 
     # Generation of seeds.
@@ -136,7 +140,11 @@ class Code(StrEnum):
         'The structures of the entry under `of` are unsuitable.',
         'Change the entry under `of`.',
     )
-    MOLECULE_UNKNOWN = 'molecule_unknown', 'ASE has no molecule of this name.', 'Write the molecule to a file.'
+    MOLECULE_UNKNOWN = (
+        'molecule_unknown',
+        'ASE has no molecule with this name.',
+        'Provide the molecule as a file in `files`.',
+    )
     OCCUPANCY_PARTIAL = (
         'occupancy_partial',
         'Sites of a structure in a file are partially occupied.',
@@ -162,7 +170,11 @@ class Code(StrEnum):
         'Change what the message names, or remove the entry.',
     )
     SITE_MISSING = 'site_missing', 'The structure has no such site.', 'Use another site or structure.'
-    SITES_MISMATCH = 'sites_mismatch', 'The structure type does not have these sites.', 'Use the sites in the message.'
+    SITES_MISMATCH = (
+        'sites_mismatch',
+        'The structure type does not have these sites.',
+        'Use the sites listed in the message.',
+    )
     STRUCTURE_INVALID = (
         'structure_invalid',
         'A structure violates a rule of validation.',
@@ -207,7 +219,7 @@ class Code(StrEnum):
     )
     MODEL_MISSING = (
         'model_missing',
-        'The model is not on the computer, and its bytes are not stored.',
+        'The model is not on the computer, and its content is not stored.',
         'Copy the file there with `mlip-autopipe calculator place`.',
     )
     MODEL_NOT_LOADED = (
@@ -226,7 +238,7 @@ class Code(StrEnum):
     )
     MOVE_IMPOSSIBLE = (
         'move_impossible',
-        'The Monte Carlo move does not fit the structure or the ensemble.',
+        'The Monte Carlo move is not possible with the structure or the ensemble.',
         'Remove the move, or change its settings.',
     )
     NOTHING_MOVES = 'nothing_moves', 'No atom of the structure can move.', 'Use a supercell, or fix fewer atoms.'
@@ -275,7 +287,7 @@ class Code(StrEnum):
     LABELS_INCOMPLETE = (
         'labels_incomplete',
         'Some rows have no valid DFT calculation.',
-        'Correct the calculations in the message, or leave out their rows with `--skip-failed`.',
+        'Correct the calculations listed in the message, or leave out their rows with `--skip-failed`.',
     )
     LABELS_MISSING = 'labels_missing', 'Labels are missing or are not finite.', 'Compute the labels again.'
     LABELS_OUTDATED = 'labels_outdated', 'The structure was changed after it was labelled.', 'Compute the labels again.'
@@ -286,15 +298,15 @@ class Code(StrEnum):
         'Use the dataset of a campaign, or split by composition.',
     )
     ROW_MISSING = 'row_missing', 'The dataset has no such row.', 'Use the id of one of its rows.'
-    ROW_REFUSED = 'row_refused', 'The database refuses a row.', 'Correct the key or value in the message.'
+    ROW_REFUSED = 'row_refused', 'The database refuses a row.', 'Correct the key or value named in the message.'
     SPLIT_EMPTY = 'split_empty', 'A set would be empty.', 'Use fewer sets or smaller groups.'
 
     # AiiDA: profile, computers, codes and campaigns.
-    BROKER_MISSING = 'broker_missing', 'The profile has no broker.', 'Add one with the command in the message.'
+    BROKER_MISSING = 'broker_missing', 'The profile has no broker.', 'Add one with the command given in the message.'
     CAMPAIGN_ENDED = 'campaign_ended', 'The campaign has ended.', 'To repeat it, run its config again.'
-    CAMPAIGN_FAILED = 'campaign_failed', 'The campaign failed.', 'Correct the cause in the message.'
-    CAMPAIGN_MISSING = 'campaign_missing', 'No such campaign exists.', 'List them with `mlip-autopipe status`.'
-    CHECKOUT_MISSING = 'checkout_missing', 'This command needs a checkout of the project.', 'Clone it.'
+    CAMPAIGN_FAILED = 'campaign_failed', 'The campaign failed.', 'Fix the cause given in the message.'
+    CAMPAIGN_MISSING = 'campaign_missing', 'No such campaign exists.', 'List all campaigns with `mlip-autopipe status`.'
+    CHECKOUT_MISSING = 'checkout_missing', 'This command needs a checkout of the project.', 'Clone the repository.'
     CODE_AMBIGUOUS = 'code_ambiguous', 'Several codes have this label.', 'Write it as label@computer.'
     CODE_BROKEN = 'code_broken', 'The program of the code does not run.', 'Correct its path, or register it again.'
     CODE_MISSING = 'code_missing', 'No such code exists.', 'Use a code listed in the message, or create one.'
@@ -313,13 +325,17 @@ class Code(StrEnum):
         'The computer does not exist or is not configured.',
         'Add it with `mlip-autopipe computer add`.',
     )
-    COMPUTER_TEST_FAILED = 'computer_test_failed', 'A test of the computer failed.', 'Correct the cause in the message.'
+    COMPUTER_TEST_FAILED = (
+        'computer_test_failed',
+        'A test of the computer failed.',
+        'Fix the cause given in the message.',
+    )
     DAEMON_FAILED = 'daemon_failed', 'The daemon does not start.', 'Read its log: `verdi daemon logshow`.'
-    DATASET_MISSING = 'dataset_missing', 'The campaign has no dataset.', 'Show its state with `mlip-autopipe status`.'
+    DATASET_MISSING = 'dataset_missing', 'The campaign has no dataset.', 'Check its state with `mlip-autopipe status`.'
     ENVIRONMENT_MISSING = (
         'environment_missing',
         'The environment of the code is not recorded.',
-        'Record it with the command in the message.',
+        'Record it with the command given in the message.',
     )
     GPU_MISSING = 'gpu_missing', 'The self-test found no GPU.', 'Request a GPU for it, or set calculator.device.'
     HOST_KEY_UNKNOWN = 'host_key_unknown', 'The host key is unknown.', 'Log in once with ssh and accept the key.'
@@ -332,13 +348,13 @@ class Code(StrEnum):
         'The environment or the image could not be built.',
         'Correct the error that pip or the build reports.',
     )
-    JOB_PAUSED = 'job_paused', 'AiiDA or a user has paused the job.', 'Correct the cause, and try again.'
+    JOB_PAUSED = 'job_paused', 'AiiDA or a user has paused the job.', 'Fix the cause and try again.'
     JOB_TIMEOUT = 'job_timeout', 'The job did not finish in time.', 'Allow more time, or choose another queue.'
     LOGIN_OUTPUT = 'login_output', 'The login scripts print text.', 'Let them print only in interactive shells.'
     LOGIN_REFUSED = 'login_refused', 'The host refused the login.', 'Set up a login with an SSH key.'
     PROFILE_MISSING = 'profile_missing', 'No such AiiDA profile exists.', 'Create it with `mlip-autopipe setup`.'
     SCHEDULER_MISSING = 'scheduler_missing', 'The computer does not have this scheduler.', 'Use the one that it has.'
-    SELF_TEST_FAILED = 'self_test_failed', 'The self-test failed.', 'Correct the cause in the message.'
+    SELF_TEST_FAILED = 'self_test_failed', 'The self-test failed.', 'Fix the cause given in the message.'
     TRANSFER_DAMAGED = 'transfer_damaged', 'The copy of a file differs from the original.', 'Try again.'
     VERSION_MISMATCH = (
         'version_mismatch',

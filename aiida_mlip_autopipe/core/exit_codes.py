@@ -30,7 +30,7 @@ EXPLANATIONS = {
     ),
     'ERROR_SCHEDULER_OUT_OF_WALLTIME': Explanation(
         'The scheduler ended the job at its time limit. An exploration continues from its last checkpoint.',
-        'If it happens often, increase `max_wallclock_s` in the resources.',
+        'If this happens often, increase `max_wallclock_s` in the resources.',
     ),
     'ERROR_SCHEDULER_INVALID_ACCOUNT': Explanation(
         'The scheduler does not know the account.',
@@ -38,7 +38,7 @@ EXPLANATIONS = {
     ),
     'ERROR_SCHEDULER_NODE_FAILURE': Explanation(
         'The node of the job failed. The job is submitted again.',
-        'If it happens often, exclude the node with `scheduler_lines` in the resources.',
+        'If this happens often, exclude the node with `scheduler_lines` in the resources.',
     ),
     'STOPPED_BY_MONITOR': Explanation(
         'The job was stopped by a monitor that a user attached to it.',
@@ -51,7 +51,7 @@ EXPLANATIONS = {
     # Every job: the machine, the container and the program.
     'ERROR_IMAGE_MISSING': Explanation(
         'The container image does not exist or cannot be opened.',
-        'Put the image at the path in the message, or register the code again.',
+        'Put the image at the path given in the message, or register the code again.',
     ),
     'ERROR_EXECUTABLE_MISSING': Explanation(
         'The program does not exist, is not executable, or its environment lacks this package.',
@@ -63,7 +63,7 @@ EXPLANATIONS = {
     ),
     'ERROR_CONTAINER': Explanation(
         'The container engine could not start the image.',
-        'Correct the cause in its message, usually a folder that cannot be mounted.',
+        'Fix the cause given in its message, usually a folder that cannot be mounted.',
     ),
     'ERROR_DISK_FULL': Explanation(
         'The disk is full or the quota is exceeded. Frames that were already written are kept.',
@@ -81,7 +81,7 @@ EXPLANATIONS = {
     'ERROR_RESULT_MISSING': Explanation(
         'The job left no result: it was killed early, or its folder was removed. It is submitted again, at most twice '
         'in a row.',
-        'If it happens again, read the log with `verdi calcjob outputcat PK` and the scheduler output.',
+        'If this happens again, read the log with `verdi calcjob outputcat PK` and the scheduler output.',
     ),
     'ERROR_RESULT_UNREADABLE': Explanation(
         'The result is damaged or truncated. An exploration is submitted again, at most twice in a row.',
@@ -109,7 +109,7 @@ EXPLANATIONS = {
     ),
     'ERROR_SETTINGS_REFUSED': Explanation(
         'The settings are unsuitable for the seed, or for the version of this package in the environment of the code.',
-        'Correct the setting in the message.',
+        'Correct the setting named in the message.',
     ),
     'ERROR_CALCULATOR_MISSING': Explanation(
         'The package of the calculator cannot be imported.',
@@ -170,7 +170,7 @@ EXPLANATIONS = {
     ),
     'ERROR_SAMPLING': Explanation(
         'No frames can be selected with these settings.',
-        'Correct the setting in the message, then run the same file again: only the selection is repeated.',
+        'Correct the setting named in the message, then run the same file again: only the selection is repeated.',
     ),
     'ERROR_SELECTION_UNREADABLE': Explanation(
         'The files of the selection are missing, damaged or truncated.',
@@ -183,7 +183,7 @@ EXPLANATIONS = {
     ),
     'ERROR_SELF_TEST_FAILED': Explanation(
         'The calculator does not run with this code.',
-        'Correct the cause in the message, then repeat the self-test with `mlip-autopipe calculator test`.',
+        'Fix the cause given in the message, then repeat the self-test with `mlip-autopipe calculator test`.',
     ),
     # The copy of a full trajectory.
     'ERROR_REPORT_MISSING': Explanation(
@@ -207,10 +207,10 @@ EXPLANATIONS = {
     'ERROR_SUB_PROCESS_KILLED': Explanation('A job of the exploration was killed through AiiDA.', RUN_AGAIN),
     'ERROR_MAXIMUM_ITERATIONS_EXCEEDED': Explanation(
         'The exploration needs more legs than allowed. Its frames are candidates for the dataset.',
-        'Increase `execution.max_legs` or `max_wallclock_s`, then run the same file again: it continues.',
+        'Increase `execution.max_legs` or `max_wallclock_s`, then run the same file again to continue.',
     ),
     'ERROR_UNHANDLED_FAILURE': Explanation(
-        'A job failed twice, and a restart does not correct this failure.',
+        'A job failed twice, and a restart does not fix this failure.',
         'Look up the exit code of the last job on this page; `mlip-autopipe status` shows it.',
     ),
     'ERROR_NO_PROGRESS': Explanation(
@@ -236,23 +236,23 @@ EXPLANATIONS = {
     # Descriptors and campaigns.
     'ERROR_DESCRIPTORS': Explanation(
         'The descriptors of some frames could not be computed.',
-        'Correct the cause in the message, then run the same file again: only the missing descriptors are computed.',
+        'Fix the cause given in the message, then run the same file again: only the missing descriptors are computed.',
     ),
     'ERROR_GENERATION': Explanation(
         'The seeds cannot be generated.',
-        'Correct the entry in the message. `mlip-autopipe generate` generates the seeds without running a campaign.',
+        'Correct the entry named in the message. `mlip-autopipe generate` makes the seeds without running a campaign.',
     ),
     'ERROR_TOO_FEW_EXPLORATIONS': Explanation(
         'Fewer explorations succeeded than `execution.min_success_fraction` requires.',
-        'Correct the causes that `mlip-autopipe status` lists, or lower the fraction, then run the same file again.',
+        'Fix the causes that `mlip-autopipe status` lists, or lower the fraction, then run the same file again.',
     ),
     'ERROR_NO_FRAMES': Explanation(
         'No exploration produced a good frame.',
-        'Correct the causes that `mlip-autopipe status` lists, then run the same file again.',
+        'Fix the causes that `mlip-autopipe status` lists, then run the same file again.',
     ),
     'ERROR_EXPORT': Explanation(
         'The dataset cannot be written.',
-        'Correct the cause in the message, usually a full disk, then run the same file again.',
+        'Fix the cause given in the message, usually a full disk, then run the same file again.',
     ),
 }
 

@@ -109,7 +109,7 @@ class ExplorationSettings(Settings):
     pressure_GPa: float | tuple[float, ...] | RangeSettings = 0.0
     """Pressure in GPa, for NPT: one value, a list or a range."""
     n_steps: int = Field(default=1000, ge=1)
-    """Steps of molecular dynamics, if there are no ``phases``."""
+    """Steps of molecular dynamics, if ``phases`` is not set."""
     phases: tuple[PhaseSettings, ...] = ()
     """Phases of the run, by default a single hold. The first one starts at ``temperature_K`` and ``pressure_GPa``."""
     n_equilibration_steps: int = Field(default=0, ge=0)
@@ -118,9 +118,9 @@ class ExplorationSettings(Settings):
     """Time step in fs. The default is 0.35 fs times the square root of the smallest mass in u, but at least 0.25 fs
     and at most 2 fs."""
     monte_carlo: MonteCarloSettings | None = None
-    """Monte Carlo moves between the steps of the dynamics. There are none by default."""
+    """Monte Carlo moves between the steps of the dynamics; by default, none."""
     relaxation: RelaxationSettings | None = None
-    """Relaxation of the seed before the dynamics. There is none by default. A perturbed seed is never relaxed."""
+    """Relaxation of the seed before the dynamics; by default, none. A perturbed seed is never relaxed."""
     thermostat_time_fs: float = Field(default=100.0, gt=0)
     """Time constant of the thermostat in fs: the inverse friction coefficient for Langevin, or the coupling time
     for Bussi."""

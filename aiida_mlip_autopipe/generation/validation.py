@@ -51,7 +51,7 @@ class ValidationSettings(Settings):
     are exempt. 0 turns the rule off."""
     min_width_factor: float | None = Field(default=None, ge=0)
     """Minimum perpendicular width of the cell along its periodic directions, divided by the cutoff of the calculator.
-    The default is 2, but 0 for `structures`."""
+    The default is 2 (0 for `structures`)."""
     max_atoms: PositiveInt = 500
     """Maximum number of atoms after a cell that is too small is repeated. If more are needed, the seed is refused."""
     plausible_volume: bool = True
@@ -65,7 +65,7 @@ class ValidationSettings(Settings):
     """Maximum number of redraws of a seed that breaks a rule."""
     on_failure: Literal['fail', 'skip'] | None = None
     """Action after the last redraw: `fail` stops and reports the broken rule, `skip` discards the seed and counts it in
-    the report. The default is `fail`, but `skip` for `formula`."""
+    the report. The default is `skip` for `formula` and for `defect` with `sites: distinct`, otherwise `fail`."""
 
     @field_validator('min_distances_A')
     @classmethod

@@ -37,10 +37,10 @@ class SelectionSettings(Settings):
     valid_fraction: float = Field(default=0.0, ge=0, lt=1)
     """Fraction of ``n_structures`` for validation. These frames are drawn like those for testing, from other groups."""
     max_force_eV_per_A: float | None = Field(default=None, gt=0)
-    """Discard frames with a force above this limit, in eV/Å. By default, there is no limit."""
+    """Discard frames with a force above this limit, in eV/Å. By default, no limit is set."""
     max_excess_energy_eV: float | None = Field(default=None, gt=0)
     """Discard frames whose energy exceeds the lowest energy of the same composition by more than this, in eV per atom.
-    By default, there is no limit."""
+    By default, no limit is set."""
     crash_fraction: float = Field(default=0.1, ge=0, le=1)
     """Maximum fraction of ``n_structures`` that are frames shortly before a crash, that is, within ``crash_window_fs``
     before a run became unstable. If there are more of these frames, the excess is discarded at random. The unstable

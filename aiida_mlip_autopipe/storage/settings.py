@@ -24,7 +24,7 @@ def _refuse_other_suffix(path: Path) -> Path:
 
 
 class StorageSettings(Settings):
-    """Settings of the file of the dataset."""
+    """Settings of the dataset file."""
 
     database: Annotated[Path, AfterValidator(_refuse_other_suffix)] | None = None
     """File of the ASE SQLite database; by default, ``<name>.db`` in the folder where the campaign was submitted."""

@@ -64,7 +64,7 @@ class Provenance(Settings):
     source_sha256: str | None = None
     """Hash of the module of a custom calculator."""
     precision: str | None = None
-    """Floating point type of the model, such as ``float32``."""
+    """Floating-point type of the model, such as ``float32``."""
     rank: int = Field(ge=0)
     """Position in the order of selection, from 0."""
     distance: float | None = None

@@ -51,7 +51,8 @@ class FormulaSettings(GeneratorSettings):
     formula_units: tuple[PositiveInt, ...] = (1, 2, 4)
     """Numbers of formula units in the cell of a random crystal. One of them is drawn for each crystal."""
     spacegroups: tuple[Annotated[int, Field(ge=1, le=N_SPACEGROUPS)], ...] = ()
-    """Space groups of random crystals. Each crystal has one. By default, all that allow the formula, except P1."""
+    """Space groups for random crystals. One is drawn for each crystal; by default, from all that allow the formula,
+    except P1."""
     oxidation_states: dict[Element, float] = Field(default_factory=dict)
     """Oxidation state of each element, or its mean for mixed valence; by default guessed. Metals have none."""
     volume_A3: PositiveFloat | None = None

@@ -29,7 +29,7 @@ class DisagreementSettings(SamplerSettings):
     """Measure of the disagreement on a frame: the ``largest`` or ``mean`` difference between the two forces on an atom,
     or the difference ``relative`` to the forces. The latter is large for frames with small forces."""
     pool_factor: float = Field(default=5.0, ge=1)
-    """Number of frames among which farthest-point selection chooses, as a multiple of ``n_structures``. These are the
+    """Number of frames among which farthest point sampling chooses, as a multiple of ``n_structures``. These are the
     frames with the largest disagreement."""
     min_disagreement: float = Field(default=0.0, ge=0)
     """Frames with less disagreement than this are not chosen. The unit is eV/Å; for ``relative``, a fraction of the

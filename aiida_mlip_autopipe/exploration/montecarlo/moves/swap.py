@@ -26,7 +26,7 @@ class SwapSettings(MoveSettings):
     """Which atoms may be swapped: atoms with formal charges of the same sign (no cation moves to an anion site, but a
     spinel may become inverse), atoms with the same formal charge, or all atoms."""
     sublattices: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Named sets of elements. If there are any, only atoms of the same set are swapped, and ``partners`` is ignored."""
+    """Named sets of elements. If any are given, only atoms of the same set are swapped, and ``partners`` is ignored."""
 
     @model_validator(mode='after')
     def _check_disjoint(self) -> SwapSettings:
