@@ -14,6 +14,8 @@ N_ALTERNATIVES = 4
 MIXED_CATION = 0.15
 MIXED_ANION = 0.5
 MOLECULAR_ANION = 1.0
+# Maximum difference of two states with the same sign, as in Pb3O4 and BaBiO3; no oxide has Mn4+ and Mn7+, for example.
+MAX_DIFFERENCE = 2
 TOLERANCE = 1e-6
 
 # Number of atoms of each element by oxidation state.
@@ -93,7 +95,7 @@ def _cheapest(cost: np.ndarray, fits: np.ndarray) -> list[int]:
 
 def _pairs(symbol: str, states: list[int]) -> list[tuple[int, int, float]]:
     """Return the pairs of states that an element may have, and the fraction of the higher one if it is fixed."""
-    pairs = [(low, high, 0.0) for low, high in pairwise(states) if low * high > 0]
+    pairs = [(low, high, 0.0) for low, high in pairwise(states) if low * high > 0 and high - low <= MAX_DIFFERENCE]
     if symbol in BOTH_SIGNS:
         pairs += [(low, high, 0.0) for low in states if low < 0 for high in states if high > 0]
     if symbol in NEUTRAL_FRACTION and -1 in states:

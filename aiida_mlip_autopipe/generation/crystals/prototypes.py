@@ -9,12 +9,12 @@ from ase import Atoms
 
 Position = tuple[float, float, float]
 # Placeholders that mark the roles while a cell is built.
-ROLE_SYMBOLS = {'A': 'Li', 'B': 'Be', 'X': 'F'}
+ROLE_SYMBOLS = {'A': 'Li', 'B': 'Be', "B'": 'Mg', 'X': 'F'}
 
 
 @dataclass(frozen=True)
 class Prototype:
-    """A structure type with cations A and B and anions X.
+    """A structure type with cations A, B and B' and anions X.
 
     Attributes
     ----------
@@ -39,7 +39,9 @@ class Prototype:
 
 
 # Positions from R. W. G. Wyckoff, Crystal Structures (1963). Free parameters are those of TiO2 for rutile, Al2O3 for
-# corundum and MgAl2O4 for spinel.
+# corundum, MgAl2O4 for spinel and LiCoO2 for layered rock salt (H. J. Orman and P. J. Wiseman, Acta Cryst. C 40, 12
+# (1984)). In the double perovskite, X lies midway between B and B'. The inverse spinel has the positions of spinel in a
+# cell of a/√2, a/√2, a, with the order of NiFe2O4 from V. G. Ivanov et al., Phys. Rev. B 82, 024104 (2010).
 PROTOTYPES: dict[str, Prototype] = {
     'rocksalt': Prototype(225, (('A', (0, 0, 0)), ('X', (0.5, 0.5, 0.5))), {'A': 6, 'X': 6}),
     'cesium_chloride': Prototype(221, (('A', (0, 0, 0)), ('X', (0.5, 0.5, 0.5))), {'A': 8, 'X': 8}),
@@ -61,6 +63,21 @@ PROTOTYPES: dict[str, Prototype] = {
         (('A', (0.125, 0.125, 0.125)), ('B', (0.5, 0.5, 0.5)), ('X', (0.2624, 0.2624, 0.2624))),
         {'A': 4, 'B': 6, 'X': 4},
         setting=2,
+    ),
+    'double_perovskite': Prototype(
+        225,
+        (('A', (0.25, 0.25, 0.25)), ('B', (0, 0, 0)), ("B'", (0.5, 0.5, 0.5)), ('X', (0.25, 0, 0))),
+        {'A': 12, 'B': 6, "B'": 6, 'X': 2},
+    ),
+    'inverse_spinel': Prototype(
+        91,
+        (('A', (0.25, 0.75, 0.125)), ('B', (0.25, 0.5, 0.75)), ("B'", (0, 0.75, 0.5)), ('X', (0.0248, 0.75, 0.7376)),
+         ('X', (0.25, 0.4752, 0.9876))),
+        {'A': 4, 'B': 6, "B'": 6, 'X': 4},
+        float(np.sqrt(2)),
+    ),
+    'layered_rocksalt': Prototype(
+        166, (('A', (0, 0, 0.5)), ('B', (0, 0, 0)), ('X', (0, 0, 0.2605))), {'A': 6, 'B': 6, 'X': 6}, 4.9905, True
     ),
 }  # fmt: skip
 

@@ -39,12 +39,13 @@ class IonicSettings(GeneratorSettings):
     """Ionic crystal."""
     prototype: Literal[
         'rocksalt', 'cesium_chloride', 'fluorite', 'antifluorite', 'zincblende', 'wurtzite', 'rutile', 'corundum',
-        'perovskite', 'spinel',
+        'perovskite', 'spinel', 'double_perovskite', 'inverse_spinel', 'layered_rocksalt',
     ]  # fmt: skip
     """The structure type."""
-    sites: dict[Literal['A', 'B', 'X'], Occupation]
-    """Elements on the cation sites A (and B in perovskite and spinel) and on the anion sites X: one element, or a
-    composition, such as {A: {Zr: 0.9, Y: 0.1}, X: O}."""
+    sites: dict[Literal['A', 'B', "B'", 'X'], Occupation]
+    """Elements on the cation sites and on the anion sites X: one element, or a composition, such as
+    {A: {Zr: 0.9, Y: 0.1}, X: O}. All have cation sites A; perovskite, spinel and layered_rocksalt also have B,
+    double_perovskite and inverse_spinel have B and B' in order, such as {A: Sr, B: Fe, B': Mo, X: O}."""
     oxidation_states: dict[Element, OxidationStates] = Field(default_factory=dict)
     """Oxidation state of an element, or several for mixed valence; by default guessed from its common states."""
     compensation: Literal['auto', 'vacancies', 'none'] = 'auto'
@@ -55,13 +56,13 @@ class IonicSettings(GeneratorSettings):
     frenkel: dict[Element, PositiveInt] = Field(default_factory=dict)
     """Number of ions to move from random sites to the largest voids, by element (Frenkel pairs)."""
     a_A: PositiveFloat | None = None
-    """Lattice constant in Å; by default from Shannon's ionic radii."""
+    """Lattice constant a of the conventional cell in Å; by default from Shannon's ionic radii."""
     supercell: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     """Number of repeats along each vector of the conventional cell."""
     n_atoms: PositiveInt | None = None
     """Approximate number of atoms, instead of `supercell`."""
     composition_tolerance: float = Field(default=0.02, gt=0, le=0.5)
-    """Maximum deviation of a fraction on a site from that in `sites`."""
+    """Maximum deviation of a fraction on a site from that in `sites`. A vacancy counts as an ion of its element."""
 
     @model_validator(mode='after')
     def _check(self) -> Self:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import spglib
+from ase.neighborlist import neighbor_list
 from pymatgen.analysis.bond_valence import BVAnalyzer
 from pymatgen.io.ase import AseAtomsAdaptor
 from support.errors import refused
@@ -30,6 +31,10 @@ COMPOUNDS = [
     ('corundum', {'A': 'Al', 'X': 'O'}, 167, 4.76, {'Al': 3, 'O': -2}),
     ('perovskite', {'A': 'Sr', 'B': 'Ti', 'X': 'O'}, 221, 3.905, {'Sr': 2, 'Ti': 4, 'O': -2}),
     ('spinel', {'A': 'Mg', 'B': 'Al', 'X': 'O'}, 227, 8.08, {'Mg': 2, 'Al': 3, 'O': -2}),
+    ('double_perovskite', {'A': 'Ba', 'B': 'Y', "B'": 'Ta', 'X': 'O'}, 225, 8.43, {'Ba': 2, 'Y': 3, 'Ta': 5, 'O': -2}),
+    ('inverse_spinel', {'A': 'Fe', 'B': 'Ni', "B'": 'Fe', 'X': 'O'}, 91, 8.34 / 2**0.5, {'Fe': 3, 'Ni': 2, 'O': -2}),
+    ('layered_rocksalt', {'A': 'Na', 'B': 'Fe', 'X': 'O'}, 166, 3.02, {'Na': 1, 'Fe': 3, 'O': -2}),
+    ('layered_rocksalt', {'A': 'Li', 'B': 'Co', 'X': 'O'}, 166, 2.816, {'Li': 1, 'Co': 3, 'O': -2}),
 ]
 
 
@@ -44,6 +49,61 @@ def test_a_compound_has_the_symmetry_and_about_the_size_of_the_real_crystal(
     charges = dict(zip(seed.atoms.get_chemical_symbols(), seed.atoms.get_initial_charges(), strict=True))
     assert charges == states
     assert seed.record['formal_charge'] == 0
+
+
+# Neighbours in the real crystals, as (element, its neighbours, their number).
+@pytest.mark.parametrize(
+    ('prototype', 'sites', 'neighbours'),
+    [
+        ('double_perovskite', {'A': 'Sr', 'B': 'Fe', "B'": 'Mo', 'X': 'O'},
+         [('Fe', 'O', 6), ('Mo', 'O', 6), ('Sr', 'O', 12), ('O', 'Fe', 1), ('O', 'Mo', 1), ('Fe', 'Mo', 6),
+          ('Mo', 'Fe', 6)]),
+        ('inverse_spinel', {'A': 'Ga', 'B': 'Mg', "B'": 'Al', 'X': 'O'},
+         [('Ga', 'O', 4), ('Mg', 'O', 6), ('Al', 'O', 6), ('O', 'Ga', 1), ('Mg', 'Mg', 2), ('Mg', 'Al', 4),
+          ('Al', 'Al', 2)]),
+        ('layered_rocksalt', {'A': 'Li', 'B': 'Co', 'X': 'O'},
+         [('Li', 'O', 6), ('Co', 'O', 6), ('O', 'Li', 3), ('O', 'Co', 3), ('Co', 'Co', 6), ('Li', 'Li', 6)]),
+    ],
+)  # fmt: skip
+def test_an_ordered_structure_type_has_the_neighbours_of_the_real_crystal(generate, prototype, sites, neighbours):
+    (seed,) = generate(entry(prototype, {'supercell': [2, 2, 2], 'validation': {'max_atoms': 500}}, **sites)).seeds
+    first, second, lengths = neighbor_list('ijd', seed.atoms, 6.0)
+    symbols = np.array(seed.atoms.get_chemical_symbols())
+    for one, other, number in neighbours:
+        pair = (symbols[first] == one) & (symbols[second] == other)
+        shell = pair & (lengths < lengths[pair].min() * 1.05)
+        assert set(np.bincount(first[shell], minlength=len(symbols))[symbols == one]) == {number}, (one, other)
+
+
+def test_layered_rocksalt_alternates_layers_of_its_cations(generate):
+    (seed,) = generate(entry('layered_rocksalt', A='Li', B='Co', X='O')).seeds
+    planes = {}
+    for symbol, height in zip(seed.atoms.get_chemical_symbols(), np.round(seed.atoms.positions[:, 2], 3), strict=True):
+        planes.setdefault(height % seed.atoms.cell[2, 2], set()).add(symbol)
+    order = [symbol for _, (symbol,) in sorted(planes.items())]
+    assert ''.join(order) in 2 * ''.join(['Co', 'O', 'Li', 'O'] * 3)
+
+
+def test_lithium_cobalt_oxide_has_the_measured_bond_lengths(generate):
+    fields = {'a_A': 2.816, 'supercell': [3, 3, 1]}
+    (seed,) = generate(entry('layered_rocksalt', fields, A='Li', B='Co', X='O')).seeds
+    lengths = {symbol: neighbor_list('d', seed.atoms, {(symbol, 'O'): 2.3}).mean() for symbol in ('Co', 'Li')}
+    # H. J. Orman and P. J. Wiseman, Acta Cryst. C 40, 12 (1984).
+    assert lengths == pytest.approx({'Co': 1.921, 'Li': 2.092}, abs=0.003)
+
+
+def test_an_ordered_site_may_be_shared_and_cut_into_a_slab(generate):
+    nmc = entry('layered_rocksalt', A='Li', B={'Ni': 1 / 3, 'Mn': 1 / 3, 'Co': 1 / 3}, X='O')
+    (seed,) = generate({**nmc, 'supercell': [3, 3, 1], 'n_seeds': 1}).seeds
+    assert seed.record['oxidation_states'] == {
+        'Li': {'1': 27}, 'Ni': {'2': 9}, 'Mn': {'4': 9}, 'Co': {'3': 9}, 'O': {'-2': 54},
+    }  # fmt: skip
+    antisites = entry('double_perovskite', A='Ba', B={'Y': 0.75, 'Ta': 0.25}, X='O', **{"B'": {'Ta': 0.75, 'Y': 0.25}})
+    slab = {'kind': 'surface', 'of': antisites, 'miller_indices': [[1, 0, 0]], 'n_planes': 1, 'polar': 'allow'}
+    (cut, *_) = generate({**slab, 'n_seeds': 1}).seeds
+    numbers = cut.atoms.symbols.formula.count()
+    assert numbers['Y'] == numbers['Ta']
+    assert cut.atoms.get_initial_charges().sum() == 0
 
 
 @pytest.mark.parametrize(
@@ -225,3 +285,31 @@ def test_the_composition_stays_within_its_tolerance(generate):
     assert seed.record['oxidation_states']['Ti'] == {'3': 1, '4': 7}
     with refused(Code.COMPOSITION_IMPOSSIBLE, '0.02', 'La0.25', 'composition_tolerance'):
         generate(entry('perovskite', {**fields, 'compensation': 'vacancies'}, **sites))
+
+
+@pytest.mark.parametrize(
+    ('prototype', 'sites', 'fields'),
+    [
+        ('perovskite', {'A': {'Sr': 0.875, 'La': 0.125}, 'B': 'Ti', 'X': 'O'}, {'compensation': 'vacancies'}),
+        ('fluorite', {'A': {'Zr': 0.9, 'Y': 0.1}, 'X': 'O'}, {}),
+        ('fluorite', {'A': {'Zr': 0.87, 'Y': 0.13}, 'X': 'O'}, {'composition_tolerance': 0.005}),
+        ('rocksalt', {'A': {'Na': 0.8, 'Ca': 0.2}, 'X': 'Cl'}, {}),
+        ('layered_rocksalt', {'A': 'Li', 'B': {'Co': 0.9, 'Ti': 0.1}, 'X': 'O'}, {'compensation': 'vacancies'}),
+    ],
+)
+@pytest.mark.parametrize('cut', [False, True])
+def test_compensation_keeps_every_fraction_of_the_sites_within_the_tolerance(generate, prototype, sites, fields, cut):
+    of = entry(prototype, fields, **sites)
+    slab = {'kind': 'surface', 'of': of, 'miller_indices': [[1, 0, 0]], 'n_planes': 2, 'polar': 'allow'}
+    (seed, *_) = generate({**(slab if cut else of), 'n_seeds': 1}, cutoff_A=2.5).seeds
+    record = seed.record['of'] if cut else seed.record
+    assert record['formal_charge'] == seed.atoms.get_initial_charges().sum() == 0
+    assert record['vacancies']
+    present = seed.atoms.symbols.formula.count()
+    for role, fractions in sites.items():
+        if isinstance(fractions, dict):
+            ions = {s: present[s] + record['vacancies'].get(s, 0) for s in fractions}
+            assert ions == record['composition'][role]
+            for symbol, number in ions.items():
+                limit = fields.get('composition_tolerance', 0.02)
+                assert abs(number / sum(ions.values()) - fractions[symbol]) <= limit + 1e-9
