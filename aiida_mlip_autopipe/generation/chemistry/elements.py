@@ -13,6 +13,8 @@ from aiida_mlip_autopipe.core.fields import fault
 
 # Maximum deviation of the sum of fractions from 1. It allows three fractions of 0.333.
 FRACTION_TOLERANCE = 2e-3
+# Largest number of formula units in the whole-number formula that replaces a fractional one.
+MAX_DENOMINATOR = 100
 
 
 def check_symbol(symbol: str) -> str:
@@ -54,11 +56,12 @@ def _check_formula(formula: str) -> str:
         raise fault(Code.FORMULA_INVALID, f'{formula!r} is not a chemical formula such as Fe2O3') from None
     for element in composition:
         check_symbol(element.symbol)
-    if not composition or any(amount != int(amount) or amount < 1 for amount in composition.values()):
-        raise fault(
-            Code.FORMULA_INVALID,
-            f'{formula!r} must have whole numbers of atoms; for example, write {composition.reduced_formula}',
-        )
+    if not composition:
+        raise fault(Code.FORMULA_INVALID, f'{formula!r} has no atoms')
+    if any(amount != int(amount) for amount in composition.values()):
+        whole, _ = composition.get_integer_formula_and_factor(max_denominator=MAX_DENOMINATOR)
+        example = f'; for example, write {whole}' if set(Composition(whole)) == set(composition) else ''
+        raise fault(Code.FORMULA_INVALID, f'{formula!r} must have whole numbers of atoms{example}')
     return formula
 
 

@@ -45,10 +45,12 @@ def atomic_volume(symbol: str) -> float:
         return float(volume / ATOMS_PER_CELL[state['symmetry']])
     from pymatgen.core import Element
 
-    molar_volume = Element(symbol).molar_volume  # cm³/mol
-    if molar_volume is None or not np.isfinite(molar_volume):
-        raise AutopipeError(Code.VALUE_MISSING, f'no lattice constant of {symbol} is known; set a_A')
-    return float(molar_volume) / 0.602214076
+    molar_volume = Element(symbol).data.get('Molar volume')  # cm³/mol; None for short-lived elements
+    if molar_volume is None:
+        raise AutopipeError(
+            Code.VALUE_MISSING, f'the atomic volume of {symbol} is not tabulated; set a_A, or volume_A3 of a formula'
+        )
+    return float(str(molar_volume).split()[0]) / 0.602214076
 
 
 @cache
@@ -60,13 +62,18 @@ def tabulated_c_over_a(symbol: str) -> float:
     return float(state['c/a']) if state and state['symmetry'] == 'hcp' else IDEAL_C_OVER_A
 
 
+def vegard_c_over_a(fractions: dict[str, float]) -> float:
+    """Return the mean c/a of the elements of a solid solution. It is also defined for elements without a volume."""
+    return float(sum(fraction * tabulated_c_over_a(symbol) for symbol, fraction in fractions.items()))
+
+
 def vegard_lattice(fractions: dict[str, float], lattice: Lattice) -> tuple[float, float]:
     """Return the lattice constant in Å and c/a of a solid solution by Vegard's law.
 
     ``a = Σ x_i a_i`` (L. Vegard, Z. Phys. 5, 17, 1921), where a_i is the lattice constant at which the lattice has the
     atomic volume of the element in its ground state. c/a is averaged in the same way; only hcp uses it.
     """
-    c_over_a = sum(fraction * tabulated_c_over_a(symbol) for symbol, fraction in fractions.items())
+    c_over_a = vegard_c_over_a(fractions)
     shape = np.sqrt(3) / 2 * c_over_a if lattice == 'hcp' else 1.0
     constants = {s: (atomic_volume(s) * ATOMS_PER_CELL[lattice] / shape) ** (1 / 3) for s in fractions}
-    return float(sum(fraction * constants[symbol] for symbol, fraction in fractions.items())), float(c_over_a)
+    return float(sum(fraction * constants[symbol] for symbol, fraction in fractions.items())), c_over_a

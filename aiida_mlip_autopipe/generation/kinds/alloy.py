@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import Composition, Element, nearest_counts
-from aiida_mlip_autopipe.generation.crystals.lattices import Lattice, unit_cell, vegard_lattice
+from aiida_mlip_autopipe.generation.crystals.lattices import Lattice, unit_cell, vegard_c_over_a, vegard_lattice
 from aiida_mlip_autopipe.generation.crystals.ordered import ORDERS, assign_roles, ordered_cell
 from aiida_mlip_autopipe.generation.crystals.sqs import SqsSettings, find_sqs
 from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, check_composition, choose_repeats
@@ -228,8 +228,8 @@ class AlloyGenerator(Generator):
     def _unit(self, composition: dict[str, float]) -> tuple[Atoms, float, float]:
         """Return the unit cell (ordered or with placeholders), a and c/a."""
         settings = self.settings
-        a_A, c_over_a = vegard_lattice(composition, settings.chosen_lattice)
-        a_A, c_over_a = settings.a_A or a_A, settings.c_over_a or c_over_a
+        a_A = settings.a_A or vegard_lattice(composition, settings.chosen_lattice)[0]
+        c_over_a = settings.c_over_a or vegard_c_over_a(composition)
         if settings.is_ordered:
             return ordered_cell(settings.arrangement, composition, a_A, c_over_a), a_A, c_over_a
         cell = unit_cell(settings.chosen_lattice, a_A, c_over_a)

@@ -20,16 +20,12 @@ from aiida_mlip_autopipe.generation.chemistry.oxidation import (
     Guess,
     describe_states,
     guess_states,
-    ionic_radius,
     states_around,
 )
-from aiida_mlip_autopipe.generation.crystals.lattices import atomic_volume
+from aiida_mlip_autopipe.generation.crystals.volumes import estimate_volume
 from aiida_mlip_autopipe.generation.validation import CHARGE_TOLERANCE
 from aiida_mlip_autopipe.structures.cells import sort_sites
 
-# Volume of a crystal divided by that of its ions as spheres (Shannon radii, coordination 6): MgO 1.43, NaCl 1.53,
-# Al2O3 1.19, TiO2 1.30, CaF2 1.70, SrTiO3 1.41. With the mean, all lattice constants are correct within 7 %.
-PACKING = 1.45
 N_SPACEGROUPS = 230
 N_TRIALS = 30
 # Limits of the search for a balanced formula near one that is not: atoms of each element, and number of formulas.
@@ -56,7 +52,7 @@ class FormulaSettings(GeneratorSettings):
     oxidation_states: dict[Element, float] = Field(default_factory=dict)
     """Oxidation state of each element, or its mean for mixed valence; by default guessed. Metals have none."""
     volume_A3: PositiveFloat | None = None
-    """Volume of a formula unit in Å³; by default estimated from ionic radii, or from the volumes of the elements."""
+    """Volume of a formula unit in Å³; by default estimated from the ions, or from the atoms of a metal."""
 
     # Some structure types with this stoichiometry do not suit the ions. They are skipped and counted in the report.
     default_on_failure: ClassVar[str] = 'skip'
@@ -134,26 +130,7 @@ class FormulaGenerator(Generator):
         """Volume of a formula unit in Å³."""
         if self.settings.volume_A3:
             return self.settings.volume_A3
-        spheres = 0.0
-        for symbol, count in self._counts.items():
-            radius = self._ionic_radius(symbol)
-            if radius is None:
-                return sum(number * atomic_volume(element) for element, number in self._counts.items())
-            spheres += count * 4 / 3 * np.pi * radius**3
-        return PACKING * spheres
-
-    def _ionic_radius(self, symbol: str) -> float | None:
-        """Return the mean radius of an element's ions in Å, or None if it has no charge or no known radius."""
-        mean = self._states.get(symbol, 0)
-        if not mean:
-            return None
-        fractions = self._guess.fractions[symbol]
-        radii = {state: ionic_radius(symbol, state, 6) for state in fractions}
-        if None in radii.values():
-            return ionic_radius(symbol, round(mean), 6) if round(mean) else None
-        low, *high = sorted(fractions)
-        radius = radii[low] or 0.0
-        return radius + ((radii[high[0]] or 0.0) - radius) * (mean - low) / (high[0] - low) if high else radius
+        return estimate_volume(self._counts, self._guess)
 
     @cached_property
     def _prototypes(self) -> list[tuple[str, Atoms]]:

@@ -69,6 +69,16 @@ def test_an_element_without_a_simple_lattice_has_its_molar_volume():
     assert atomic_volume('Ga') == pytest.approx(19.6, rel=0.02)  # α-Ga: 8 atoms in 4.52 x 7.66 x 4.53 Å
 
 
+@pytest.mark.parametrize('lattice', ['fcc', 'hcp'])
+def test_an_element_without_a_known_volume_needs_only_the_lattice_constant(generate, lattice):
+    entry = {'kind': 'alloy', 'composition': {'Pt': 0.5, 'At': 0.5}, 'lattice': lattice, 'n_atoms': 8, 'n_seeds': 1}
+    with refused(Code.VALUE_MISSING, 'At', 'a_A'):
+        generate(entry)
+    (seed,) = generate({**entry, 'a_A': 4.4}).seeds
+    assert seed.record['a_A'] == 4.4
+    assert set(seed.atoms.symbols) == {'Pt', 'At'}
+
+
 @pytest.mark.physics
 def test_arrangements_of_a_solid_solution_are_uncorrelated(generate):
     entry = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'n_atoms': 108, 'n_seeds': 60}

@@ -157,7 +157,9 @@ def test_a_formula_without_structure_types_and_random_crystals_is_refused(make_e
     [
         ({'formula': 'Xx2O3'}, Code.ELEMENT_UNKNOWN, ['formula', "'Xx'"]),
         ({'formula': 'two of Na'}, Code.FORMULA_INVALID, ['formula', "'two of Na'"]),
-        ({'formula': 'Fe0.5O'}, Code.FORMULA_INVALID, ['formula', "'Fe0.5O'"]),
+        ({'formula': 'Fe0.5O'}, Code.FORMULA_INVALID, ['formula', "'Fe0.5O'", ' FeO2']),
+        ({'formula': 'Li0.95CoO2'}, Code.FORMULA_INVALID, ['formula', ' Li19(CoO2)20']),
+        ({'formula': 'H0.0'}, Code.FORMULA_INVALID, ['formula', "'H0.0'"]),
         ({'formula': 'NaCl', 'max_prototypes': 0, 'n_random': 0}, Code.VALUES_INCOMPLETE,
          ['max_prototypes', 'n_random']),
     ],
