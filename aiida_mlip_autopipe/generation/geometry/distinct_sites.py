@@ -1,4 +1,4 @@
-"""Symmetry-distinct sites, pairs and voids of a crystal."""
+"""Symmetry-distinct sites, pairs, interstitial sites and dumbbells of a crystal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.generation.geometry.voids import find_voids
+from aiida_mlip_autopipe.generation.geometry.dumbbells import Axis
+from aiida_mlip_autopipe.generation.geometry.interstitials import find_interstitial_sites
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 SYMMETRY_TOLERANCE = 0.01  # Å
@@ -46,11 +47,23 @@ class SymmetrySites:
         free = (self.atoms.symbols == symbol) & ~fixed_mask(self.atoms)
         return [self.atoms.positions[[atom]] for atom in np.unique(equivalent[free])]
 
-    def voids(self) -> list[np.ndarray]:
-        """Return the largest voids that are symmetry-distinct, each of shape (1, 3) in Å."""
-        return [
-            np.array([start]) for start, _ in self._distinct([(void, np.zeros(3)) for void in find_voids(self.atoms)])
-        ]
+    def interstitials(self) -> list[np.ndarray]:
+        """Return the interstitial sites that are symmetry-distinct, each of shape (1, 3) in Å."""
+        candidates = [(site, np.zeros(3)) for site in find_interstitial_sites(self.atoms)]
+        return [np.array([start]) for start, _ in self._distinct(candidates)]
+
+    def dumbbells(self, symbol: str, axes: list[Axis], *, mixed: bool) -> list[np.ndarray]:
+        """Return a site of an element and the same site plus a unit vector for each distinct dumbbell, (2, 3) in Å.
+
+        A dumbbell of two elements is also made with its atoms exchanged, unless symmetry does so.
+        """
+        signs = (1, -1) if mixed else (1,)
+        candidates = [
+            (site[0] - sign * axis.vector / 2, sign * axis.vector)
+            for site in self.atoms_of(symbol) for axis in axes for sign in signs
+        ]  # fmt: skip
+        found = self._distinct(candidates, reversible=not mixed)
+        return [np.array([start + vector / 2, start + 3 * vector / 2]) for start, vector in found]
 
     def pairs(self, first: str, second: str) -> list[np.ndarray]:
         """Return the positions of the distinct pairs of neighbouring free atoms, each of shape (2, 3) in Å."""
@@ -68,7 +81,9 @@ class SymmetrySites:
         candidates = [(atoms.positions[a], v) for a, v in zip(i[matches], vectors[matches], strict=True)]
         return [np.array([start, start + vector]) for start, vector in self._distinct(candidates)]
 
-    def _distinct(self, candidates: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _distinct(
+        self, candidates: list[tuple[np.ndarray, np.ndarray]], *, reversible: bool = True
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the arrows (a point and a vector) that no symmetry operation or reversal maps onto an earlier one."""
         rotations, translations, _ = self._operations
         cell = self.atoms.cell.array
@@ -77,8 +92,9 @@ class SymmetrySites:
         while left:
             found.append(left[0])
             start, vector = (part @ inverse for part in left[0])
-            starts = np.concatenate([rotations @ start + translations, rotations @ (start + vector) + translations])
-            vectors = np.concatenate([rotations @ vector, -rotations @ vector])
+            starts, vectors = rotations @ start + translations, rotations @ vector
+            if reversible:
+                starts, vectors = np.concatenate([starts, starts + vectors]), np.concatenate([vectors, -vectors])
             left = [arrow for arrow in left if not _is_image(arrow, starts, vectors, cell, inverse)]
         return found
 

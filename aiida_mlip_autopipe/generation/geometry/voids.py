@@ -30,14 +30,7 @@ def find_voids(atoms: Atoms, fraction: float = 0.85) -> np.ndarray:
     """
     from scipy.spatial import Voronoi, cKDTree
 
-    cell = complete_cell(atoms)
-    fractions = np.linalg.solve(cell.T, atoms.positions.T).T
-    fractions[:, atoms.pbc] %= 1.0
-    shifts = np.array(list(product((-1, 0, 1), repeat=3)))
-    shifts = shifts[(shifts == 0)[:, ~atoms.pbc].all(axis=1)]
-    images = (fractions[None] + shifts[:, None]).reshape(-1, 3)
-    margin = np.where(atoms.pbc, 1.05 * MAX_RADIUS / perpendicular_widths(atoms), np.inf)
-    images = images[((images > -margin) & (images < 1 + margin)).all(axis=1)] @ cell
+    cell, fractions, images = with_images(atoms)
     vertices = Voronoi(images).vertices
     inside = np.linalg.solve(cell.T, vertices.T).T
     low, high = fractions.min(axis=0), fractions.max(axis=0)
@@ -55,16 +48,42 @@ def find_voids(atoms: Atoms, fraction: float = 0.85) -> np.ndarray:
         return np.zeros((0, 3))
     order = np.lexsort((*np.round(vertices, 2).T, -np.round(radii, 2)))
     order = order[radii[order] >= fraction * radii[order[0]]]
-    # Vertices that coincide, directly or by a periodic image, are the same void.
-    vectors = vertices[order][:, None] - vertices[order][None]
-    differences = vectors @ np.linalg.inv(cell)
+    return np.asarray(vertices[order[distinct_points(vertices[order], atoms)]])
+
+
+def with_images(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a structure with the images of its atoms around the cell.
+
+    Returns
+    -------
+    cell
+        The complete cell (3, 3) in Å.
+    fractions
+        Fractional coordinates of the atoms (n, 3).
+    images
+        Positions of the atoms and of their images up to `MAX_RADIUS` from the cell (m, 3), in Å.
+    """
+    cell = complete_cell(atoms)
+    fractions = np.linalg.solve(cell.T, atoms.positions.T).T
+    fractions[:, atoms.pbc] %= 1.0
+    shifts = np.array(list(product((-1, 0, 1), repeat=3)))
+    shifts = shifts[(shifts == 0)[:, ~atoms.pbc].all(axis=1)]
+    images = (fractions[None] + shifts[:, None]).reshape(-1, 3)
+    margin = np.where(atoms.pbc, 1.05 * MAX_RADIUS / perpendicular_widths(atoms), np.inf)
+    return cell, fractions, images[((images > -margin) & (images < 1 + margin)).all(axis=1)] @ cell
+
+
+def distinct_points(points: np.ndarray, atoms: Atoms) -> list[int]:
+    """Return the indices of the points (m, 3) in Å without those that coincide with an earlier one or its image."""
+    cell = complete_cell(atoms)
+    differences = (points[:, None] - points[None]) @ np.linalg.inv(cell)
     differences -= np.where(atoms.pbc, np.round(differences), 0)
     close = np.linalg.norm(differences @ cell, axis=2) < MERGE_DISTANCE
     kept: list[int] = []
-    for index in range(len(order)):
+    for index in range(len(points)):
         if not close[index, kept].any():
             kept.append(index)
-    return np.asarray(vertices[order[kept]])
+    return kept
 
 
 def _is_enclosed(point: np.ndarray, atoms: np.ndarray) -> bool:

@@ -9,24 +9,42 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from ase import Atoms
-from pydantic import AfterValidator, Field, PositiveFloat, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.randomness import make_rng
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import Element, check_symbol
 from aiida_mlip_autopipe.generation.chemistry.oxidation import known_states
-from aiida_mlip_autopipe.generation.geometry.distinct_sites import NEIGHBOUR_FACTOR, SymmetrySites
-from aiida_mlip_autopipe.generation.geometry.voids import find_voids
+from aiida_mlip_autopipe.generation.geometry.distinct_sites import SymmetrySites
+from aiida_mlip_autopipe.generation.geometry.dumbbells import (
+    Axis,
+    Direction,
+    Dumbbell,
+    dumbbell_axes,
+    dumbbell_length,
+    split_sites,
+)
+from aiida_mlip_autopipe.generation.geometry.site_draws import (
+    atoms_at,
+    draw_interstitial_sites,
+    draw_pairs,
+    draw_sites,
+    n_sites,
+    swap_sites,
+)
+from aiida_mlip_autopipe.generation.geometry.vacancy_clusters import describe_cluster, distinct_clusters, draw_cluster
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
 from aiida_mlip_autopipe.generation.validation import ValidationSettings
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 N_RANDOM_SEEDS = 10
 NOT_REPEATED = (False, False, False)
-MAX_SHIFT = 0.1  # Å; maximum distance between a site and its atom
+DEFECTS = (
+    'vacancies', 'divacancies', 'vacancy_clusters', 'substitutions', 'antisites', 'interstitials', 'dumbbells',
+)  # fmt: skip
 
 
 def _check_amount(amount: float) -> float:
@@ -45,8 +63,21 @@ def _check_pairs(pairs: dict[str, float]) -> dict[str, float]:
     return pairs
 
 
+def _check_cluster(counts: dict[str, int]) -> dict[str, int]:
+    if sum(counts.values()) < 2:
+        raise fault(Code.VALUE_INVALID, 'a cluster has at least two vacancies; set vacancies for single ones')
+    return counts
+
+
+def _check_direction(direction: Direction) -> Direction:
+    if not any(direction):
+        raise fault(Code.VALUE_INVALID, '0 0 0 is not a direction; a valid value is 1 1 0')
+    return direction
+
+
 Amount = Annotated[PositiveFloat, AfterValidator(_check_amount)]
 Pairs = Annotated[dict[str, Amount], AfterValidator(_check_pairs)]
+Cluster = Annotated[dict[Element, PositiveInt], AfterValidator(_check_cluster)]
 
 
 class DefectSettings(ComposedSettings):
@@ -58,12 +89,24 @@ class DefectSettings(ComposedSettings):
     """Number of atoms to remove, by element, or a fraction (below 1) of the atoms of the element."""
     divacancies: Pairs = Field(default_factory=dict)
     """Number of pairs of neighbouring atoms to remove, such as {Cu-Cu: 1}."""
+    vacancy_clusters: tuple[Cluster, ...] = ()
+    """Compact clusters of vacancies, each with its number of vacancies by element, such as [{Cu: 3}, {Mg: 2, O: 2}]."""
     substitutions: dict[Element, dict[Element, Amount]] = Field(default_factory=dict)
     """Number of atoms of an element to replace by other elements, such as {Cu: {Au: 2}}."""
     antisites: Pairs = Field(default_factory=dict)
     """Number of pairs of atoms of two elements to exchange, such as {Ga-As: 1}."""
     interstitials: dict[Element, Amount] = Field(default_factory=dict)
-    """Number of atoms to insert into the largest voids, by element, or a fraction (below 1) of all atoms."""
+    """Number of atoms to insert into the largest voids and octahedral sites, by element, or a fraction (below 1) of all
+    atoms."""
+    dumbbells: Pairs = Field(default_factory=dict)
+    """Number of dumbbells, such as {Fe-Fe: 1} or {Fe-Cr: 1}: an atom of the second element is added and shares the site
+    of an atom of the first."""
+    dumbbell_directions: tuple[Annotated[Direction, AfterValidator(_check_direction)], ...] = ()
+    """Directions of the dumbbells in the conventional cell; equivalent directions are included. By default [1, 0, 0] in
+    fcc, [1, 1, 0] and [1, 1, 1] in bcc, [0, 0, 1] and [1, 0, 0] in hcp, and [1, 1, 0] in diamond."""
+    dumbbell_length_A: PositiveFloat | None = None
+    """Distance in Å between the two atoms of a dumbbell. By default, the one that makes the shortest distance between
+    atoms, relative to their radii, as long as possible."""
     sites: Literal['random', 'distinct'] = 'random'
     """Use random sites in each seed, or each symmetry-distinct site in turn. `distinct` needs exactly one defect."""
     oxidation_states: dict[Element, int] = Field(default_factory=dict)
@@ -74,8 +117,10 @@ class DefectSettings(ComposedSettings):
 
     @model_validator(mode='after')
     def _check(self) -> Self:
-        if not any([self.vacancies, self.divacancies, self.substitutions, self.antisites, self.interstitials]):
-            raise fault(Code.VALUES_INCOMPLETE, 'set vacancies, divacancies, substitutions, antisites or interstitials')
+        if not any(getattr(self, name) for name in DEFECTS):
+            raise fault(Code.VALUES_INCOMPLETE, f'set {", ".join(DEFECTS[:-1])} or {DEFECTS[-1]}')
+        if not self.dumbbells and (self.dumbbell_directions or self.dumbbell_length_A):
+            raise fault(Code.VALUES_INCOMPLETE, 'dumbbell_directions and dumbbell_length_A need dumbbells')
         if self.sites == 'distinct' and self.single is None:
             raise fault(
                 Code.VALUE_INVALID,
@@ -92,17 +137,15 @@ class DefectSettings(ComposedSettings):
 
     def elements(self) -> frozenset[str]:
         """Return the elements of the host and of the added atoms."""
-        return super().elements().union(*self.substitutions.values(), self.interstitials)
+        second = [pair.split('-')[1] for pair in self.dumbbells]
+        return super().elements().union(*self.substitutions.values(), self.interstitials, second)
 
     @property
     def single(self) -> tuple[str, str] | None:
         """The field and the element or pair of the defect, if there is exactly one."""
-        fields: dict[str, Mapping[str, float]] = {
-            'vacancies': self.vacancies,
-            'divacancies': self.divacancies,
+        fields: dict[str, Mapping[str, float]] = {name: getattr(self, name) for name in DEFECTS} | {
             'substitutions': {old: sum(new.values()) for old, new in self.substitutions.items()},
-            'antisites': self.antisites,
-            'interstitials': self.interstitials,
+            'vacancy_clusters': {describe_cluster(counts): 1.0 for counts in self.vacancy_clusters},
         }
         amounts = {(name, key): amount for name, by_key in fields.items() for key, amount in by_key.items()}
         return next(iter(amounts)) if list(amounts.values()) == [1] else None
@@ -133,7 +176,12 @@ class DefectGenerator(ComposedGenerator):
         name, key = self.settings.single or ('', '')
         found = SymmetrySites(host)
         if name == 'interstitials':
-            sites = found.voids()
+            sites = found.interstitials()
+        elif name == 'vacancy_clusters':
+            sites = distinct_clusters(host, self.settings.vacancy_clusters[0])
+        elif name == 'dumbbells':
+            first, second = key.split('-')
+            sites = found.dumbbells(first, self._axes(host), mixed=first != second)
         elif name in ('vacancies', 'substitutions'):
             sites = found.atoms_of(key)
         else:
@@ -160,38 +208,31 @@ class DefectGenerator(ComposedGenerator):
         host = self.inner_parent(number, rng, requirements)
         atoms = host.atoms.copy()
         free = ~fixed_mask(atoms)
-        chosen_sites = None if positions is None or settings.interstitials else _atoms_at(atoms, positions)
+        is_on_sites = positions is not None and not settings.interstitials and not settings.dumbbells
+        chosen_sites = atoms_at(atoms, positions) if positions is not None and is_on_sites else None
         # Find the voids first, in the perfect structure.
-        added = {symbol: _n_sites(amount, len(atoms)) for symbol, amount in settings.interstitials.items()}
-        voids = _draw_voids(atoms, sum(added.values()), rng) if added and positions is None else positions
+        added = {symbol: n_sites(amount, len(atoms)) for symbol, amount in settings.interstitials.items()}
+        voids = draw_interstitial_sites(atoms, sum(added.values()), rng) if added and positions is None else positions
         record: dict[str, Any] = {}
         for symbol, replacements in settings.substitutions.items():
             for new, amount in replacements.items():
-                sites = _draw_sites(atoms, free, symbol, amount, rng) if chosen_sites is None else chosen_sites
+                sites = draw_sites(atoms, free, symbol, amount, rng) if chosen_sites is None else chosen_sites
                 self._replace(atoms, sites, new)
                 free[sites] = False
                 record.setdefault('substitutions', {})[f'{symbol}-{new}'] = len(sites)
         for pair, amount in settings.antisites.items():
-            record.setdefault('antisites', {})[pair] = _swap(atoms, free, pair, amount, rng, chosen_sites)
-        removed: list[int] = []
-        for pair, amount in settings.divacancies.items():
-            found = _draw_pairs(atoms, free, pair, amount, rng) if chosen_sites is None else chosen_sites.tolist()
-            removed += found
-            record.setdefault('divacancies', {})[pair] = len(found) // 2
-        for symbol, amount in settings.vacancies.items():
-            sites = _draw_sites(atoms, free, symbol, amount, rng) if chosen_sites is None else chosen_sites
-            removed += sites.tolist()
-            free[sites] = False
-            record.setdefault('vacancies', {})[symbol] = len(sites)
-        if len(removed) >= len(atoms):
-            raise AutopipeError(
-                Code.TOO_MANY_DEFECTS, f'the vacancies would remove all atoms of {atoms.get_chemical_formula()}'
-            )
+            record.setdefault('antisites', {})[pair] = swap_sites(atoms, free, pair, amount, rng, chosen_sites)
+        removed = self._remove(atoms, free, rng, chosen_sites, record)
+        dumbbells = self._draw_dumbbells(atoms, free, rng, positions)
         charges = _charge_of_elements(atoms)
+        shared = split_sites(atoms, dumbbells)
         del atoms[removed]
         if added and voids is not None:
             self._insert(atoms, [symbol for symbol, number in added.items() for _ in range(number)], voids, charges)
             record['interstitials'] = added
+        if dumbbells:
+            self._insert(atoms, [one.second for one in dumbbells], shared, charges)
+            record['dumbbells'] = [one.as_record() for one in dumbbells]
         charge = float(atoms.get_initial_charges().sum())
         record = {'of': {'kind': settings.of.kind, **host.record}, **record, 'formal_charge': charge}
         return replace(
@@ -201,6 +242,62 @@ class DefectGenerator(ComposedGenerator):
             repeatable=NOT_REPEATED,
             charge_allowed=host.charge_allowed or settings.charged,
         )
+
+    def _remove(
+        self,
+        atoms: Atoms,
+        free: np.ndarray,
+        rng: np.random.Generator,
+        chosen_sites: np.ndarray | None,
+        record: dict[str, Any],
+    ) -> list[int]:
+        """Return the atoms to remove, and add the vacancies to the record."""
+        settings = self.settings
+        removed: list[int] = []
+        for pair, amount in settings.divacancies.items():
+            found = draw_pairs(atoms, free, pair, amount, rng) if chosen_sites is None else chosen_sites.tolist()
+            removed += found
+            record.setdefault('divacancies', {})[pair] = len(found) // 2
+        for counts in settings.vacancy_clusters:
+            found = draw_cluster(atoms, free, counts, rng) if chosen_sites is None else chosen_sites.tolist()
+            removed += found
+            free[found] = False
+            record.setdefault('vacancy_clusters', []).append(dict(counts))
+        for symbol, amount in settings.vacancies.items():
+            sites = draw_sites(atoms, free, symbol, amount, rng) if chosen_sites is None else chosen_sites
+            removed += sites.tolist()
+            free[sites] = False
+            record.setdefault('vacancies', {})[symbol] = len(sites)
+        if len(removed) >= len(atoms):
+            raise AutopipeError(
+                Code.TOO_MANY_DEFECTS, f'the vacancies would remove all atoms of {atoms.get_chemical_formula()}'
+            )
+        return removed
+
+    def _axes(self, host: Atoms) -> list[Axis]:
+        return dumbbell_axes(host, self.settings.dumbbell_directions)
+
+    def _draw_dumbbells(
+        self, atoms: Atoms, free: np.ndarray, rng: np.random.Generator, positions: np.ndarray | None
+    ) -> list[Dumbbell]:
+        """Return the dumbbells: along random directions at random sites, or the one at a site and along a vector."""
+        dumbbells = []
+        for pair, amount in self.settings.dumbbells.items():
+            axes = self._axes(atoms)
+            if positions is None:
+                sites = draw_sites(atoms, free, pair.split('-')[0], amount, rng)
+                chosen = [axes[number] for number in rng.integers(len(axes), size=len(sites))]
+                vectors = [
+                    sign * axis.vector for sign, axis in zip(rng.choice((-1, 1), len(sites)), chosen, strict=True)
+                ]
+            else:
+                sites, vectors = atoms_at(atoms, positions[:1]), [positions[1] - positions[0]]
+                chosen = [max(axes, key=lambda axis: round(abs(float(axis.vector @ vectors[0])), 6))]
+            free[sites] = False
+            for site, axis, vector in zip(sites.tolist(), chosen, vectors, strict=True):
+                length_A = self.settings.dumbbell_length_A or dumbbell_length(atoms, site, vector, pair)
+                dumbbells.append(Dumbbell(pair, site, Axis(axis.family, vector), length_A))
+        return dumbbells
 
     def _replace(self, atoms: Atoms, sites: np.ndarray, symbol: str) -> None:
         """Put an element on sites. If formal charges are known, also set the charge of the element."""
@@ -226,85 +323,6 @@ class DefectGenerator(ComposedGenerator):
             return self.settings.oxidation_states.get(symbol, present)
         states = known_states(symbol, sign, common=True) or known_states(symbol, -sign, common=True)
         return states[0] if states else 0
-
-
-def _n_sites(amount: float, available: int) -> int:
-    """Return the number of sites for a number or a fraction. A fraction gives at least one site."""
-    return int(amount) if amount >= 1 else max(1, round(amount * available))
-
-
-def _draw_sites(atoms: Atoms, free: np.ndarray, symbol: str, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """Return random free sites of an element."""
-    sites = np.flatnonzero((atoms.symbols == symbol) & free)
-    number = _n_sites(amount, len(sites))
-    if number > len(sites):
-        formula = atoms.get_chemical_formula()
-        raise AutopipeError(
-            Code.TOO_MANY_DEFECTS,
-            f'{number} defects of {symbol} do not fit: {formula} has {len(sites)} free {symbol} atoms',
-        )
-    return np.sort(rng.choice(sites, number, replace=False))
-
-
-def _atoms_at(atoms: Atoms, positions: np.ndarray) -> np.ndarray:
-    """Return the indices of the atoms at positions that were found before repetition."""
-    from ase.geometry import get_distances
-
-    distances = get_distances(positions, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)[1]
-    found = distances.argmin(axis=1)
-    if distances.min(axis=1).max() > MAX_SHIFT or len(set(found)) < len(positions):
-        raise AutopipeError(
-            Code.CELL_TOO_SMALL,
-            f'the defect does not fit into {atoms.get_chemical_formula()}: it overlaps its periodic images; '
-            'use a larger supercell',
-        )
-    return np.asarray(found)
-
-
-def _swap(
-    atoms: Atoms, free: np.ndarray, pair: str, amount: float, rng: np.random.Generator, chosen_sites: np.ndarray | None
-) -> int:
-    """Exchange the atoms of specified or random pairs of sites, with charges, moments and tags; return their number."""
-    first, second = pair.split('-')
-    one = _draw_sites(atoms, free, first, amount, rng) if chosen_sites is None else chosen_sites[:1]
-    other = _draw_sites(atoms, free, second, len(one), rng) if chosen_sites is None else chosen_sites[1:]
-    for name in ('numbers', 'initial_charges', 'initial_magmoms', 'tags'):
-        if atoms.has(name):
-            values = atoms.arrays[name]
-            values[one], values[other] = values[other].copy(), values[one].copy()
-    free[one] = free[other] = False
-    return len(one)
-
-
-def _draw_pairs(atoms: Atoms, free: np.ndarray, pair: str, amount: float, rng: np.random.Generator) -> list[int]:
-    """Return the atoms of random pairs of neighbours, one pair after the other."""
-    first, second = pair.split('-')
-    chosen: list[int] = []
-    for _ in range(_n_sites(amount, int(np.sum(atoms.symbols == first)))):
-        ones = np.flatnonzero((atoms.symbols == first) & free)
-        others = np.flatnonzero((atoms.symbols == second) & free)
-        if not len(ones) or not len(others) or (first == second and len(ones) < 2):
-            raise AutopipeError(
-                Code.TOO_MANY_DEFECTS, f'{atoms.get_chemical_formula()} has no free {pair} pair left for a divacancy'
-            )
-        one = int(rng.choice(ones))
-        others = others[others != one]
-        distances = atoms.get_distances(one, others, mic=True)
-        near = others[distances <= NEIGHBOUR_FACTOR * distances.min()]
-        other = int(rng.choice(near))
-        free[[one, other]] = False
-        chosen += [one, other]
-    return chosen
-
-
-def _draw_voids(atoms: Atoms, number: int, rng: np.random.Generator) -> np.ndarray:
-    voids = find_voids(atoms)
-    if number > len(voids):
-        raise PhysicsViolationError(
-            'interstitial', (), float(number), float(len(voids)),
-            f'{number} interstitials do not fit into the {len(voids)} voids of {atoms.get_chemical_formula()}',
-        )  # fmt: skip
-    return np.asarray(voids[rng.choice(len(voids), number, replace=False)])
 
 
 def _charge_of_elements(atoms: Atoms) -> dict[str, float]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import spglib
+from ase.geometry import get_distances
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
@@ -213,3 +214,153 @@ def test_more_vacancies_than_atoms_are_refused(generate):
 def test_an_invalid_defect_is_refused(fields, code, values):
     with refused(code, *values):
         DefectSettings(of=CU3AU, **fields)
+
+
+IRON = {'kind': 'alloy', 'composition': {'Fe': 1.0}, 'lattice': 'bcc', 'supercell': [3, 3, 3]}
+COPPER = {'kind': 'alloy', 'composition': {'Cu': 1.0}, 'supercell': [3, 3, 3]}
+
+
+def distances_from(atoms, point, number):
+    return np.sort(get_distances(point, atoms.positions, atoms.cell, atoms.pbc)[1][0])[:number]
+
+
+def test_carbon_in_bcc_iron_is_on_the_octahedral_site_and_on_the_tetrahedral_site(generate):
+    # The octahedral site, 1.43 Å from two atoms of iron, is where carbon is in ferrite.
+    entry = defect(
+        IRON, n_seeds=None, interstitials={'C': 1}, sites='distinct', validation={'min_distance_factor': 0.5}
+    )
+    seeds = generate(entry).seeds
+    a_A = seeds[0].record['of']['a_A']
+    found = [distances_from(seed.atoms[:-1], seed.atoms.positions[-1], 6) for seed in seeds]
+    assert found[0][:4] == pytest.approx([a_A * 5**0.5 / 4] * 4, abs=1e-6)
+    assert found[1] == pytest.approx([a_A / 2] * 2 + [a_A / 2**0.5] * 4, abs=1e-6)
+    assert len(seeds) == 2
+    # Sites in a random alloy on the same lattice too.
+    alloy = {**IRON, 'composition': {'Fe': 0.5, 'Cr': 0.5}}
+    random = generate(defect(alloy, n_seeds=12, interstitials={'C': 1}, validation={'min_distance_factor': 0.5})).seeds
+    nearest = {round(distances_from(seed.atoms[:-1], seed.atoms.positions[-1], 1)[0], 1) for seed in random}
+    assert nearest == {1.4, 1.6}
+
+
+@pytest.mark.parametrize(
+    ('host', 'pair', 'families', 'count'),
+    [
+        (COPPER, 'Cu-Cu', [[1, 0, 0]], 109), (COPPER, 'Cu-Ni', [[1, 0, 0]], 109),
+        (IRON, 'Fe-Fe', [[1, 1, 0], [1, 1, 1]], 55), (IRON, 'Fe-Cr', [[1, 1, 0], [1, 1, 1]], 55),
+    ],
+)  # fmt: skip
+def test_a_dumbbell_is_along_its_direction_and_its_midpoint_is_the_lattice_site(generate, host, pair, families, count):
+    seeds = generate(defect(host, n_seeds=None, dumbbells={pair: 1}, sites='distinct')).seeds
+    perfect = generate(host).seeds[0].atoms
+    assert [seed.record['dumbbells'][0]['direction'] for seed in seeds] == families
+    for seed, family in zip(seeds, families, strict=True):
+        atoms = seed.atoms
+        assert len(atoms) == count
+        assert atoms.symbols[-1] == pair.split('-')[1]
+        moved = [i for i in range(len(perfect)) if np.linalg.norm(atoms.positions[i] - perfect.positions[i]) > 1e-6]
+        assert len(moved) == 1
+        vector = atoms.get_distance(-1, moved[0], mic=True, vector=True)
+        assert np.linalg.norm(vector) == pytest.approx(seed.record['dumbbells'][0]['length_A'])
+        assert np.linalg.norm(np.cross(np.sort(np.abs(vector))[::-1], family)) < 1e-6
+        middle = atoms.positions[-1] + vector / 2
+        assert np.allclose(middle, perfect.positions[moved[0]], atol=1e-9)
+        # The distance in the dumbbell is the shortest one, or equal to it.
+        shortest = atoms.get_all_distances(mic=True)[~np.eye(len(atoms), dtype=bool)].min()
+        if pair in ('Cu-Cu', 'Fe-Fe'):
+            assert np.linalg.norm(vector) == pytest.approx(shortest)
+
+
+def test_random_dumbbells_take_all_equivalent_directions_of_an_alloy(generate):
+    alloy = {**COPPER, 'composition': {'Cu': 0.5, 'Ni': 0.5}}
+    seeds = generate(defect(alloy, n_seeds=12, dumbbells={'Cu-Ni': 2})).seeds
+    for seed in seeds:
+        assert seed.atoms.symbols.formula.count() == {'Cu': 54, 'Ni': 56}
+        assert len(seed.record['dumbbells']) == 2
+    positions = [seed.atoms.positions % (seed.atoms.cell[0, 0] / 6) for seed in seeds]
+    moved = [set(np.flatnonzero((np.minimum(p, 3.6 / 2 - p) > 0.2).any(axis=0))) for p in positions]
+    assert set.union(*moved) == {0, 1, 2}
+    again = generate(defect(alloy, n_seeds=12, dumbbells={'Cu-Ni': 2})).seeds
+    assert [seed.seed_id for seed in again] == [seed.seed_id for seed in seeds]
+
+
+def test_a_mixed_dumbbell_without_a_mirror_is_made_in_both_orders(generate):
+    wurtzite = {'kind': 'covalent', 'structure': 'zincblende', 'sites': {'A': 'Ga', 'X': 'As'}, 'supercell': [3, 3, 3]}
+    fields = {'n_seeds': None, 'dumbbell_directions': [[1, 1, 1]], 'sites': 'distinct',
+              'validation': {'min_distance_factor': 0.3}}  # fmt: skip
+    # Along <111> the two ends of a site of zincblende differ.
+    assert len(generate(defect(wurtzite, dumbbells={'Ga-Ga': 1}, **fields)).seeds) == 1
+    assert len(generate(defect(wurtzite, dumbbells={'Ga-As': 1}, **fields)).seeds) == 2
+
+
+def test_a_dumbbell_that_is_refused_does_not_end_the_others(generate):
+    entry = defect(IRON, n_seeds=None, dumbbells={'Fe-Fe': 1}, sites='distinct',
+                   validation={'min_distance_factor': 0.66})  # fmt: skip
+    result = generate(entry)
+    assert [seed.record['dumbbells'][0]['direction'] for seed in result.seeds] == [[1, 1, 0]]
+    assert (result.report['made'], result.report['skipped']) == (1, 1)
+
+
+def removed_sites(perfect, atoms):
+    distances = get_distances(perfect.positions, atoms.positions, perfect.cell, True)[1]
+    return np.flatnonzero(distances.min(axis=1) > 0.1)
+
+
+@pytest.mark.parametrize(
+    ('host', 'cluster', 'neighbours'),
+    [
+        # The number of pairs of nearest neighbours: a pair, a triangle, a tetrahedron; in bcc two of three.
+        (COPPER, {'Cu': 2}, 1), (COPPER, {'Cu': 3}, 3), (COPPER, {'Cu': 4}, 6),
+        (IRON, {'Fe': 2}, 1), (IRON, {'Fe': 3}, 2), (MGO, {'Mg': 2, 'O': 2}, 4),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize('sites', ['random', 'distinct'])
+def test_a_vacancy_cluster_is_compact(generate, host, cluster, neighbours, sites):
+    n_seeds = 2 if sites == 'random' else None
+    seeds = generate(defect(host, n_seeds=n_seeds, vacancy_clusters=[cluster], sites=sites)).seeds
+    assert sites == 'random' or len(seeds) == 1
+    perfect = generate(host).seeds[0].atoms
+    for seed in seeds:
+        removed = removed_sites(perfect, seed.atoms)
+        assert perfect[removed].symbols.formula.count() == cluster
+        distances = perfect.get_all_distances(mic=True)
+        nearest = distances[0][distances[0] > 0].min()
+        assert (np.triu(distances[np.ix_(removed, removed)], 1).round(3) == round(nearest, 3)).sum() == neighbours
+        assert seed.record['vacancy_clusters'] == [cluster]
+
+
+def test_distinct_clusters_differ_and_cover_all_orientations_of_hcp(generate):
+    titanium = {'kind': 'alloy', 'composition': {'Ti': 1.0}, 'lattice': 'hcp'}
+    # c/a is below the ideal value, so the pair between two layers is shorter than that in the plane.
+    pair = generate(defect(titanium, n_seeds=None, vacancy_clusters=[{'Ti': 2}], sites='distinct'), cutoff_A=4).seeds
+    assert len(pair) == 1
+    slab = generate(defect({**SLAB}, n_seeds=None, vacancy_clusters=[{'Cu': 2}], sites='distinct'), cutoff_A=3.5).seeds
+    assert len(slab) == len({fingerprint(seed.atoms) for seed in slab}) == 5  # as for divacancies
+
+
+@pytest.mark.parametrize(
+    ('fields', 'code', 'values'),
+    [
+        ({'vacancy_clusters': [{'Cu': 1}]}, Code.VALUE_INVALID, ['vacancy_clusters.0', 'vacancies']),
+        (
+            {'vacancies': {'Cu': 1}, 'dumbbell_length_A': 2.0},
+            Code.VALUES_INCOMPLETE,
+            ['dumbbell_length_A', 'dumbbells'],
+        ),
+        ({'dumbbells': {'Cu': 1}}, Code.WRONG_PATTERN, ['dumbbells', "'Cu'"]),
+        ({'dumbbells': {'Cu-Cu': 1}, 'dumbbell_directions': [[0, 0, 0]]}, Code.VALUE_INVALID, ['0 0 0']),
+    ],
+)
+def test_invalid_dumbbells_and_clusters_are_refused(fields, code, values):
+    with refused(code, *values):
+        DefectSettings(of=CU3AU, **fields)
+
+
+def test_impossible_dumbbells_and_clusters_are_refused(generate):
+    with refused(Code.HOST_UNSUITABLE, 'Cu20'):
+        generate(defect({**SLAB, 'supercell': [2, 2]}, dumbbells={'Cu-Cu': 1}))
+    polonium = {'kind': 'alloy', 'composition': {'Po': 1.0}, 'lattice': 'sc', 'n_atoms': 8}
+    with refused(Code.VALUE_MISSING, 'dumbbell_directions', 'Po8'):
+        generate(defect(polonium, dumbbells={'Po-Po': 1}))
+    assert generate(defect(polonium, dumbbells={'Po-Po': 1}, dumbbell_directions=[[1, 0, 0]])).seeds
+    with refused(Code.TOO_MANY_DEFECTS, '5 Po', 'Po4'):
+        generate(defect({**polonium, 'n_atoms': 4}, vacancy_clusters=[{'Po': 5}]))
