@@ -128,6 +128,11 @@ class Code(StrEnum):
         'The database does not answer, or its answer cannot be read.',
         'Check its name or address and the network, or use files instead of a query.',
     )
+    DENSITY_IMPOSSIBLE = (
+        'density_impossible',
+        'The atoms or molecules cannot be packed at this density.',
+        'Use a density given in the message, or smaller distances.',
+    )
     ELEMENTS_MISSING = (
         'elements_missing',
         'A file has numeric atom types instead of elements.',

@@ -115,7 +115,7 @@ def check_parent(atoms: Atoms, settings: ValidationSettings, *, charge_allowed: 
     if not settings.plausible_volume or not atoms.pbc.all():
         return
     volume = atoms.get_volume() / len(atoms)
-    radii = _radii()[atoms.numbers]
+    radii = atomic_radii()[atoms.numbers]
     low = MIN_VOLUME_FACTOR * 4 / 3 * np.pi * float(np.mean(radii**3))
     high = MAX_VOLUME_FACTOR * 4 / 3 * np.pi * float(np.mean((radii + VAN_DER_WAALS_EXTRA) ** 3))
     if volume < low or (volume > high and empty_layers(atoms).max() < MIN_LAYER_OF_SLAB_A):
@@ -143,15 +143,14 @@ def check_atoms(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) -> 
     """
     from matscipy.neighbours import neighbour_list
 
-    radii = _radii()
+    radii = atomic_radii()
     numbers = atoms.numbers
     species = np.unique(numbers)
     reach = 1.25 * 2 * float(radii[species].max())
     limits = {pair: limit for pair, limit in settings.pair_limits.items() if pair[0] in species and pair[1] in species}
     charged = settings.like_charges and atoms.has('initial_charges')
     charges = atoms.get_initial_charges() if charged else np.zeros(len(atoms))
-    # Anions with open shells, as in peroxides, pyrite and carbides, are bonded to each other.
-    anions = charges <= _closed_shells()[numbers] + 0.5 if charged else np.zeros(len(atoms), dtype=bool)
+    anions = _are_anions(numbers, charges) if charged else np.zeros(len(atoms), dtype=bool)
     factor = max(settings.min_distance_factor, CATION_FACTOR if charged else 0.0)
     widest = max(factor * float(radii[species].max()), ANION_FACTOR * float(radii[numbers[anions]].max(initial=0.0)))
     cutoff = max(2 * widest, ANION_DISTANCE_O if anions.any() else 0.0, *limits.values(), 0.1)
@@ -162,11 +161,7 @@ def check_atoms(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) -> 
     sums = radii[numbers[first]] + radii[numbers[second]]
     lowest = settings.min_distance_factor * sums
     if charged:
-        both = anions[first] & anions[second]
-        cations = (charges[first] > 0) & (charges[second] > 0)
-        factors = np.where(both, ANION_FACTOR, np.where(cations, CATION_FACTOR, 0.0))
-        lowest = np.maximum(lowest, factors * sums)
-        lowest[both & (numbers[first] == 8) & (numbers[second] == 8)] = ANION_DISTANCE_O
+        lowest = np.maximum(lowest, like_charge_limits(numbers, charges, first, second))
     for (one, other), limit in limits.items():
         lowest[(numbers[first] == one) & (numbers[second] == other)] = limit
     _check_distances(atoms, first, second, distances, lowest)
@@ -174,6 +169,30 @@ def check_atoms(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) -> 
         near = distances <= settings.max_neighbour_factor * sums
         _check_isolated(atoms, settings, np.unique(first[near]), cell)
     _check_width(atoms, settings, cutoff_A)
+
+
+def like_charge_limits(numbers: np.ndarray, charges: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the minimum distances of pairs of ions of like charge in Å; 0 for all other pairs.
+
+    Parameters
+    ----------
+    numbers, charges
+        Atomic number and formal charge in e of each ion.
+    first, second
+        Indices of the ions of each pair, of any equal shape.
+    """
+    radii = atomic_radii()[numbers]
+    anions = _are_anions(numbers, charges)
+    both = anions[first] & anions[second]
+    cations = (charges[first] > 0) & (charges[second] > 0)
+    limits = np.where(both, ANION_FACTOR, np.where(cations, CATION_FACTOR, 0.0)) * (radii[first] + radii[second])
+    limits[both & (numbers[first] == 8) & (numbers[second] == 8)] = ANION_DISTANCE_O
+    return np.asarray(limits)
+
+
+def _are_anions(numbers: np.ndarray, charges: np.ndarray) -> np.ndarray:
+    """Return which ions repel as closed shells. Those with open shells (peroxides, pyrite) are bonded to each other."""
+    return np.asarray(charges <= _closed_shells()[numbers] + 0.5)
 
 
 def _check_distances(
@@ -199,7 +218,7 @@ def _check_isolated(atoms: Atoms, settings: ValidationSettings, bonded: np.ndarr
         return
     from matscipy.neighbours import neighbour_list
 
-    radii = _radii()[atoms.numbers]
+    radii = atomic_radii()[atoms.numbers]
     first, second, distances = neighbour_list(
         'ijd',
         positions=atoms.positions,
@@ -254,7 +273,7 @@ def _closed_shells() -> np.ndarray:
 
 
 @cache
-def _radii() -> np.ndarray:
+def atomic_radii() -> np.ndarray:
     """Return covalent radii in Å by atomic number [Cordero 2008 in ASE]; for noble gases, van der Waals radii."""
     from ase.data import covalent_radii, vdw_radii
 

@@ -35,6 +35,7 @@ ENTRIES = [
     {'kind': 'defect', 'of': {**COPPER, 'n_atoms': 32}, 'vacancies': {'Cu': 2}, 'interstitials': {'Ni': 1},
      'n_seeds': 2},
     {'kind': 'structures', 'files': [str(CONFIGS / 'structures' / 'quartz.cif')]},
+    {'kind': 'amorphous', 'composition': {'Si': 1, 'O': 2}, 'density_g_per_cm3': 2.2, 'n_seeds': 2},
     {'kind': 'formula', 'formula': 'Fe3O4', 'max_prototypes': 0, 'n_random': 2},
 ]  # fmt: skip
 SCRIPT = """

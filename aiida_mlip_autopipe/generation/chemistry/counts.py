@@ -1,0 +1,69 @@
+"""Whole numbers of atoms or molecules for a composition, without a net charge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.generation.chemistry.elements import nearest_counts
+
+# Two compositions are the same if no fraction differs by more than this.
+SAME_FRACTION = 1e-3
+MAX_TOTAL = 1000
+CHARGE_TOLERANCE = 1e-6  # e
+
+
+def smallest_counts(fractions: Mapping[str, float]) -> dict[str, int]:
+    """Return the smallest whole numbers with a composition, such as Si 1 O 2 for 0.333 and 0.667."""
+    for total in range(len(fractions), MAX_TOTAL):
+        counts = nearest_counts(dict(fractions), total)
+        if all(abs(counts[name] / total - fraction) <= SAME_FRACTION for name, fraction in fractions.items()):
+            return counts
+    return nearest_counts(dict(fractions), MAX_TOTAL)
+
+
+def choose_counts(
+    fractions: Mapping[str, float], totals: Iterable[int], tolerance: float, charges: Mapping[str, float], of: str
+) -> dict[str, int]:
+    """Return the numbers of each constituent for the first possible total number.
+
+    Parameters
+    ----------
+    fractions
+        Fraction of each constituent. Their sum is 1.
+    totals
+        The total numbers to try, in this order.
+    tolerance
+        Maximum relative deviation of a fraction.
+    charges
+        Charge of one of each constituent in e. The total charge must be zero. Constituents without a charge are
+        neutral.
+    of
+        Name of what is counted, for the message.
+
+    Raises
+    ------
+    AutopipeError
+        If no total is possible. The message contains the composition with the smallest deviation.
+    """
+    nearest: tuple[float, dict[str, int]] | None = None
+    tried: list[int] = []
+    for total in totals:
+        tried.append(total)
+        counts = nearest_counts(dict(fractions), total)
+        if abs(sum(count * charges.get(name, 0.0) for name, count in counts.items())) > CHARGE_TOLERANCE:
+            continue
+        deviation = max(abs(counts[name] / total - fraction) / fraction for name, fraction in fractions.items())
+        if deviation <= tolerance and all(counts.values()):
+            return counts
+        if nearest is None or deviation < nearest[0]:
+            nearest = deviation, counts
+    wanted = ' '.join(f'{name} {fraction:.4g}' for name, fraction in fractions.items())
+    sizes = f'{tried[0]} to {tried[-1]}' if len(tried) > 1 else str(tried[0]) if tried else 'the allowed number of'
+    closest = ' '.join(f'{name} {count}' for name, count in nearest[1].items()) if nearest else ''
+    raise AutopipeError(
+        Code.COMPOSITION_IMPOSSIBLE,
+        f'{sizes} {of} cannot have the composition {wanted} within {tolerance:g} (relative)'
+        + (f'; the nearest composition without a charge is {closest}' if nearest else ' without a charge'),
+    )
