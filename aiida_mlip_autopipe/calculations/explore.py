@@ -37,9 +37,9 @@ class ExplorationCalculation(CalculatorJob):
 
     @classmethod
     def is_valid_cache(cls, node: orm.ProcessNode) -> bool:
-        """Return whether a job may be reused. A job that was stopped before its first step may not.
+        """Return whether a job may be reused. A job that was stopped before its first step must not be reused.
 
-        Otherwise a job that is submitted again would get the same failure from the cache.
+        Otherwise, a resubmitted job would get the same failure from the cache.
         """
         stopped = (cls.exit_codes.ERROR_OUT_OF_WALLTIME.status, cls.exit_codes.ERROR_KILLED.status)
         if node.exit_status in stopped:

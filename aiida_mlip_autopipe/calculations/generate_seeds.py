@@ -72,7 +72,7 @@ def generate_seeds(
             return ExitCode(ERROR_PHYSICS, str(error), invalidates_cache=True)
     nodes: dict[str, orm.Data] = {f'seed_{seed.seed_id}': SeedData.from_seed(seed) for seed in result.seeds}
     places: dict[str, list[int]] = {}
-    for seed in result.seeds:  # of two seeds with the same content, the first counts
+    for seed in result.seeds:  # of several seeds with the same content, the place of the first is kept
         places.setdefault(seed.seed_id, list(seed.place))
     nodes['places'] = orm.Dict(places)
     nodes['report'] = orm.Dict({**result.report, 'seed_ids': list(places)})

@@ -55,15 +55,15 @@ def has_model(kind: str) -> bool:
 
 
 def find_model_fault(inputs: Mapping[str, Any]) -> str | None:
-    """Return the error in the model input of a job; None if there is none, or if the inputs are incomplete."""
+    """Return the error in the model input of a job; None if it is valid or the inputs are incomplete."""
     if 'calculator' not in inputs or 'code' not in inputs:
         return None
     calculator, model = inputs['calculator'].get_dict(), inputs.get('model')
     kind = str(calculator.get('kind'))
     if {'model', 'model_sha256'} & calculator.keys():
-        return 'calculator: contains a model; pass it as the input `model`, see `model_node` of workflows.inputs.models'
+        return 'calculator: contains a model; pass it as the input `model` (see `workflows.inputs.models.model_node`)'
     if model is None:
-        missing = f'model: missing; the calculator {kind!r} needs one, see `model_node` of workflows.inputs.models'
+        missing = f'model: missing; the calculator {kind!r} needs one (see `workflows.inputs.models.model_node`)'
         return missing if has_model(kind) else None
     if model.architecture != kind:
         return f'model: this model is for the calculator {model.architecture!r}, not for {kind!r}'

@@ -24,7 +24,7 @@ from aiida_mlip_autopipe.jobs.contract import Job
 from aiida_mlip_autopipe.jobs.environment import Environment
 
 Validator = Callable[[Any, Any], str | None]
-"""Returns the errors in the value of a port, one per line; None if there are none."""
+"""Returns the errors in the value of a port, one per line; None if the value is valid."""
 
 Sha256 = Annotated[str, Field(pattern='^[0-9a-f]{64}$')]
 # The required and the optional inputs in the namespace of a code, and the inputs in its namespace ``stash``.
@@ -174,7 +174,7 @@ def selection(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None
 
 def descriptors_work_chain(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
     """Refuse inputs without frames, and learned descriptors without a calculator."""
-    found = [] if inputs.get('legs') else ['legs: missing; there are no frames to describe']
+    found = [] if inputs.get('legs') else ['legs: missing; a descriptor needs frames']
     kinds = {request['descriptor'].get('kind') for request in inputs['descriptors'].get_list()}
     if 'learned' in kinds and 'calculator' not in inputs['job']:
         found.append('job.calculator: missing; a learned descriptor needs its calculator')

@@ -18,7 +18,7 @@ CALCULATORS: Registry[CalculatorLoader] = Registry(
 
 
 def resolve_model(settings: CalculatorSettings) -> Path | None:
-    """Return the model file that the settings name, without importing the calculator; None if there is no model.
+    """Return the model file that the settings name, without importing the calculator; None if it has no model.
 
     Raises
     ------

@@ -116,7 +116,7 @@ class CalculatorLoader(ABC):
         return model.lower() in self.shipped_models or not ('/' in model or Path(model).is_file())
 
     def resolve_model(self) -> Path | None:
-        """Return the path of the model file without importing the calculator; None if there is no model.
+        """Return the path of the model file without importing the calculator; None if it has no model.
 
         Raises
         ------
@@ -170,7 +170,7 @@ class CalculatorLoader(ABC):
         )
 
     def check(self) -> str | None:
-        """Check what needs no import: the package, the model file and its sha256.
+        """Check the package, the model file and its sha256, without importing the calculator.
 
         Returns
         -------
@@ -207,13 +207,13 @@ class CalculatorLoader(ABC):
         Raises
         ------
         CalculatorRefusedError
-            If there is such an element.
+            If an element is not supported.
         """
         if self.known_elements is not None:
             self.refuse_elements(set(symbols) - self.known_elements)
 
     def refuse_elements(self, unknown: Collection[str]) -> None:
-        """Refuse the elements that the calculator does not support, if there are any."""
+        """Refuse elements that the calculator does not support."""
         if unknown:
             raise CalculatorRefusedError(
                 Code.ELEMENT_UNSUPPORTED,

@@ -71,7 +71,7 @@ class Evaluator:
             return Evaluation(np.nan, np.full(positions.shape, np.nan), np.full(6, np.nan))
         self.atoms.positions[:] = positions
         self.atoms.cell[:] = cell
-        # Nothing else changes. To compare the complete structure, as ASE does, would take longer than a step.
+        # Nothing else changes. Comparing the complete structure, as ASE does, would take longer than a step.
         changes = ['positions', 'cell'] if self.calls else list(all_changes)
         self._reset()
         self.calculator.calculate(self.atoms, self._properties, changes)

@@ -21,7 +21,7 @@ class Licence:
     licence
         The name of the licence, or a note that it is unknown.
     source
-        The source of this information; None if the licence is unknown or there are no weights.
+        The source of this information; None if the licence is unknown or the calculator has no weights.
     """
 
     licence: str
@@ -58,7 +58,7 @@ def licence_of(architecture: str, model: str | None) -> Licence:
         Name of the shipped model or the file, as in dataset rows.
     """
     if architecture in NO_WEIGHTS:
-        return Licence('there are no weights', None)
+        return Licence('none: the calculator has no weights', None)
     name = (model or '').rpartition('/')[2].lower()
     for known, pattern, licence, source in _KNOWN:
         if known == architecture and re.fullmatch(pattern, name):

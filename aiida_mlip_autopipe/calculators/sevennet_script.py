@@ -32,7 +32,7 @@ class ScriptMismatchError(Exception):
 
 
 def load_script(checkpoint: Path, sha256: str, modal: str | None) -> ScriptedSevenNet:
-    """Load the saved model of a checkpoint. Create it first if there is none.
+    """Load the saved model of a checkpoint. Create it first if it does not exist.
 
     The file is in the user's cache folder, or in a temporary folder if the cache folder is not writable.
 

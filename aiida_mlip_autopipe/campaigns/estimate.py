@@ -57,7 +57,7 @@ class Plan:
     codes
         The codes that explore, as ``label@computer``.
     concurrent_jobs
-        Maximum number of jobs at the same time.
+        Maximum number of concurrent jobs.
     n_structures
         Number of frames to select; a maximum if ``reaches_coverage``.
     reaches_coverage
@@ -80,7 +80,7 @@ def plan_campaign(config: CampaignConfig) -> Plan:
     Raises
     ------
     AutopipeError
-        If a code does not exist or lacks its model, a query to a database has no answer, or a seed cannot be made.
+        If a code does not exist or lacks its model, a database query fails, or a seed cannot be made.
     """
     codes = job_codes(config)
     # Called only for the errors that it raises.
@@ -106,7 +106,7 @@ def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
     config
         The campaign.
     concurrent_jobs
-        Maximum number of jobs at the same time, over all codes.
+        Maximum number of concurrent jobs, over all codes.
     """
     n_seeds, exploration = config.n_seeds, config.exploration
     first = generate_seeds(

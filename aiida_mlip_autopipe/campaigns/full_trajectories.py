@@ -30,9 +30,9 @@ class FoundTrajectory:
     computer
         Label of the computer.
     path
-        The file there: the copy if there is one, else the original.
+        The file there: the copy if one exists, otherwise the original.
     is_stashed
-        Whether there is a copy.
+        Whether a copy exists.
     is_removed
         Whether the file was removed with the folder of its job and has no copy.
     stash_error

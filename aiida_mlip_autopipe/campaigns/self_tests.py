@@ -211,7 +211,7 @@ def run_self_test_job(
 
 
 def _place_model(calculator: dict[str, Any], code: orm.AbstractCode) -> ModelData | None:
-    """Copy the model file of a self-test to the computer and return its node; None if there is no file."""
+    """Copy the model file of a self-test to the computer and return its node; None if it has no file."""
     if 'model' not in calculator:
         return None
     parsed = CALCULATORS.load(calculator['kind']).settings_class.model_validate(calculator)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from aiida_mlip_autopipe.cli.console import counted
 from aiida_mlip_autopipe.config.summary import summarise_config
 from aiida_mlip_autopipe.exploration.settings import ExplorationSettings, RangeSettings
 
@@ -38,17 +39,18 @@ def describe_config(config: CampaignConfig) -> Table:
     if summary.coverage_score is not None:
         selection.append(f', or fewer if these reach a coverage score of {summary.coverage_score:g}')
     elif summary.has_too_few_frames:
-        selection.append('; there are fewer frames than requested', style='yellow')
+        selection.append('; fewer frames than requested are available', style='yellow')
     table.add_row('selection', selection)
     table.add_row('dataset', Text(str(summary.database)))
     return table
 
 
 def _describe_exploration(exploration: ExplorationSettings) -> str:
-    phases = f' in {len(exploration.phases)} phases' if exploration.phases else ''
+    phases = f' in {counted(len(exploration.phases), "phase")}' if exploration.phases else ''
+    interval = 'step' if exploration.frame_interval == 1 else f'{exploration.frame_interval} steps'
     return (
-        f'{exploration.total_steps} steps{phases} at {_values(exploration.temperature_K)} K, '
-        f'ensemble {exploration.ensemble}, a frame every {exploration.frame_interval} steps'
+        f'{counted(exploration.total_steps, "step")}{phases} at {_values(exploration.temperature_K)} K, '
+        f'ensemble {exploration.ensemble}, a frame every {interval}'
     )
 
 

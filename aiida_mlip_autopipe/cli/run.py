@@ -63,7 +63,7 @@ def _show_plan(config: CampaignConfig, profile: str | None) -> None:
     from rich.table import Table
 
     from aiida_mlip_autopipe.campaigns.estimate import plan_campaign
-    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.console import console, counted
     from aiida_mlip_autopipe.installation.profile import open_profile
 
     open_profile(profile)
@@ -71,7 +71,7 @@ def _show_plan(config: CampaignConfig, profile: str | None) -> None:
     estimate = plan.estimate
     table = Table(show_header=False, box=None)
     table.add_row('campaign', plan.name)
-    table.add_row('code', f'{", ".join(plan.codes)}, {plan.concurrent_jobs} concurrent jobs')
+    table.add_row('code', f'{", ".join(plan.codes)}, {counted(plan.concurrent_jobs, "concurrent job")}')
     table.add_row('seeds', f'{estimate.n_seeds}, {estimate.mean_atoms:.0f} atoms on average')
     table.add_row('jobs', str(estimate.n_jobs))
     table.add_row('force calls', f'{estimate.force_calls:,}')

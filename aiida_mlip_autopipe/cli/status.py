@@ -36,7 +36,7 @@ def status(
     from aiida_mlip_autopipe.workflows.graph import load_campaign
 
     if follow and (as_json or identifier is None):
-        raise AutopipeError(Code.VALUES_EXCLUDE, '--follow requires an ID and excludes --json')
+        raise AutopipeError(Code.VALUES_EXCLUDE, '--follow requires an ID and cannot be combined with --json')
     open_profile(profile)
     if identifier is None:
         found = list_progress()

@@ -59,7 +59,7 @@ def check_seeds(config: CampaignConfig) -> tuple[list[Seed | None], list[str]]:
     list
         The first seed of each entry, or None if the check discards all seeds that it makes.
     list
-        One sentence for each entry of which seeds were discarded, and one for all that an entry leaves out.
+        One sentence for each entry that lost seeds, and each note about what an entry leaves out.
 
     Raises
     ------

@@ -54,7 +54,7 @@ def _absolute(folder: str) -> str:
 
 
 class StashSettings(Settings):
-    """Settings of the copies of full trajectories. Separate jobs make them after the exploration is retrieved.
+    """Settings of the copies of full trajectories. Separate jobs make them after the exploration has been retrieved.
 
     The sha256 of a copy must match the one that the exploration reported. A failed copy is reported but is not fatal,
     because the original remains in the folder of its job.

@@ -105,7 +105,7 @@ def explain_failure(override: Override, data: Any, reason: str, *, unreadable: b
         if isinstance(data, Sequence) and not isinstance(data, str):
             if not key.isdigit() or int(key) >= len(data):
                 entries = 'one entry' if len(data) == 1 else f'{len(data)} entries'
-                return f'{start}: {path} has {entries} and no entry {key!r}; entries are counted from 0'
+                return f'{start}: {path} has {entries}, so the entry {key!r} does not exist; entries are counted from 0'
             if override.value is None and key == override.keys[-1]:
                 return f'{start}: a list entry cannot be removed; replace the list with {path}=[…]'
             data, path = data[int(key)], f'{path}[{key}]'

@@ -108,7 +108,8 @@ def value_text(value: Any) -> str:
     if isinstance(value, Mapping | Sequence):
         text = re.sub(r'"([\w.+-]+)"', r'\1', text)
         if len(text) > _LONGEST_VALUE:
-            return f'{"a mapping" if isinstance(value, Mapping) else "a list"} of {len(value)} entries'
+            entries = 'one entry' if len(value) == 1 else f'{len(value)} entries'
+            return f'{"a mapping" if isinstance(value, Mapping) else "a list"} of {entries}'
     return text
 
 

@@ -48,7 +48,7 @@ def find_preset(section: str, name: str, folders: Sequence[Path]) -> Path:
     known = known_presets(section, folders)
     if name in known:
         return known[name]
-    listed = f'use one of {", ".join(sorted(known))}' if known else 'there are no presets for this section'
+    listed = f'use one of {", ".join(sorted(known))}' if known else 'this section has no presets'
     close = get_close_matches(name, known, n=1)
     hint = f'; did you mean {close[0]!r}?' if close else ''
     raise AutopipeError(Code.CHOICE_UNKNOWN, f'no preset {name!r} exists for {section}; {listed}{hint}')

@@ -14,7 +14,7 @@ def ask_databases(config: CampaignConfig) -> CampaignConfig:
     Raises
     ------
     AutopipeError
-        If a query has no answer.
+        If a query fails.
     ConfigError
         If the calculator does not support an element of an answer.
     """

@@ -163,7 +163,7 @@ class Code(StrEnum):
         'The query found too many structures.',
         'Narrow it, or raise max_structures.',
     )
-    QUERY_UNANSWERED = 'query_unanswered', 'The query has no answer yet.', 'Call answer_queries first.'
+    QUERY_UNANSWERED = 'query_unanswered', 'The query has not been answered yet.', 'Call answer_queries first.'
     SETTING_AMBIGUOUS = (
         'setting_ambiguous',
         'A CIF file has no symmetry operations, and its space group has several settings.',
@@ -172,7 +172,7 @@ class Code(StrEnum):
     SEEDS_MISSING = (
         'seeds_missing',
         'No seed of an entry is valid.',
-        'Change what the message names, or remove the entry.',
+        'Follow the advice in the message, or remove the entry.',
     )
     SITE_MISSING = 'site_missing', 'The structure has no such site.', 'Use another site or structure.'
     SITES_MISMATCH = (

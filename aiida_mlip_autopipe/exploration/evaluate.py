@@ -107,7 +107,7 @@ def _evaluate(
 
 
 def _evaluate_frame(evaluator: Evaluator, frame: Atoms) -> tuple[Evaluation, str]:
-    """Return the results of the calculator for a frame. If there are none, also return the reason."""
+    """Return the results of the calculator for a frame; if it cannot be evaluated, also return the reason."""
     try:
         evaluation = evaluator.evaluate(frame.positions, frame.cell.array)
         problem = '' if evaluation.finite else 'the energy or the forces are not finite'

@@ -37,7 +37,7 @@ def load_calculator(prepared: PreparedJob) -> Loaded:
     if loaded.cutoff_A is not None and loaded.cutoff_A > declared + 1e-6:
         raise CalculatorRefusedError(
             Code.SETTINGS_REFUSED,
-            f'calculator.cutoff_A is {declared:g} Å, but the cutoff of the model is {loaded.cutoff_A:g} Å, and the '
+            f'calculator.cutoff_A is {declared:g} Å, but the cutoff of the model is {loaded.cutoff_A:g} Å, so the '
             'seeds may be too small for it',
         )
     check_elements(loader, loaded, prepared.atoms)

@@ -83,7 +83,7 @@ class Guards:
             if not 1.0 / limits.volume_factor <= ratio <= limits.volume_factor:
                 return Alarm(
                     'volume',
-                    f"the volume was {ratio:.3g} times the seed's (limit: a factor of {limits.volume_factor:g})",
+                    f'the volume was {ratio:.3g} times that of the seed (limit: a factor of {limits.volume_factor:g})',
                 )
         return None
 

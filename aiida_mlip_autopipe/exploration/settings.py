@@ -67,7 +67,7 @@ class GuardSettings(Settings):
     distance_factor: float | None = Field(default=0.5, gt=0)
     """Minimum distance between two atoms, as a fraction of the sum of their covalent radii."""
     volume_factor: float | None = Field(default=2.0, gt=1)
-    """Maximum factor by which the volume, and thus the density, may differ from the seed's, in either direction."""
+    """Maximum factor by which the volume, and thus the density, may increase or decrease relative to the seed."""
     detached_factor: float | None = Field(default=3.0, gt=1)
     """An atom, cluster or molecule is detached if it was connected to other atoms in the seed and all of them are now
     farther away than this factor times twice the largest covalent radius. This distance is at least 1.5 times the

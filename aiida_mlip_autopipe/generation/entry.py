@@ -185,7 +185,8 @@ class Entry:
     def _failure_message(self) -> str:
         settings = self.settings
         label = f' {settings.label!r}' if settings.label else ''
-        return f'no valid seed of the {settings.kind} entry{label} after {self.rules.max_redraws} redraws'
+        redraws = 'redraw' if self.rules.max_redraws == 1 else 'redraws'
+        return f'no valid seed of the {settings.kind} entry{label} after {self.rules.max_redraws} {redraws}'
 
     def _draw_seed(self, index: int, own: set[str] | None, rejections: Rejections) -> tuple[Seed | None, str | None]:
         """Return a valid seed (None if it is a duplicate) and its fingerprint (None if duplicates are kept)."""

@@ -88,7 +88,7 @@ def check_entry(
             raise
     if entry.n_seeds == 0 or entry.n_parents == 0:
         raise AutopipeError(
-            Code.SEEDS_MISSING, f'generation[{number}]: this entry of kind {settings.kind} has no structure'
+            Code.SEEDS_MISSING, f'generation[{number}]: this entry of kind {settings.kind} contains no structures'
         )
     entry.add_notes(rejections)
     first = None

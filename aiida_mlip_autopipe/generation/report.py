@@ -78,7 +78,7 @@ class Rejections:
             return None
         rule = counts.worst_rule
         return (
-            f'generation[{number}]: none of {counts.requested} seeds is valid; {rule} rejected the most draws '
+            f'generation[{number}]: no seed is valid (requested: {counts.requested}); {rule} rejected the most draws '
             f'({counts.rules[rule]["count"]}), for example: {counts.rules[rule]["worst"]["message"]}; '
             f'{REMEDIES.get(rule, "change the entry")}'
         )
@@ -155,7 +155,8 @@ def describe_losses(report: dict[str, Any], of: str = 'seeds') -> list[str]:
     total.merge(report)
     lines = []
     for number, counts in total.entries.items():
-        lost = [f'{counts.duplicates} discarded as duplicates'] if counts.duplicates else []
+        duplicates = 'a duplicate' if counts.duplicates == 1 else 'duplicates'
+        lost = [f'{counts.duplicates} discarded as {duplicates}'] if counts.duplicates else []
         lost += [f'{counts.skipped} skipped, most draws rejected by {counts.worst_rule}'] if counts.skipped else []
         if lost:
             lines.append(f'generation[{number}]: {counts.made} of {counts.requested} {of}; {", ".join(lost)}')

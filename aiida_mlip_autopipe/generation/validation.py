@@ -260,7 +260,7 @@ def _check_width(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) ->
 
 @cache
 def _closed_shells() -> np.ndarray:
-    """Return the charge of the closed-shell anion by atomic number, such as -2 for oxygen; -inf if there is none."""
+    """Return the charge of the closed-shell anion by atomic number, such as -2 for oxygen; -inf if it has none."""
     from pymatgen.core import Element
 
     shells = np.full(119, -np.inf)

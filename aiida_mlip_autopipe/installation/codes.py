@@ -209,7 +209,7 @@ def stored_tests(code: orm.AbstractCode) -> list[dict[str, Any]]:
 
 
 def stored_environment(code: orm.AbstractCode, calculator: dict[str, Any]) -> Environment | None:
-    """Return the environment record of a code for a calculator; None if there is none.
+    """Return the environment record of a code for a calculator; None if none is stored.
 
     If the settings of the calculator are empty, the newest record of the code is returned.
     """

@@ -64,7 +64,7 @@ def load_computer(label: str) -> orm.Computer:
         hint = f'the computers are {", ".join(known)}' if known else 'the profile has no computers'
         raise AutopipeError(
             Code.COMPUTER_MISSING,
-            f"there is no computer {label!r}; {hint}; add it with 'mlip-autopipe computer add {label}'",
+            f"the computer {label!r} does not exist; {hint}; add it with 'mlip-autopipe computer add {label}'",
         ) from error
     if not computer.is_configured:
         raise AutopipeError(

@@ -71,7 +71,7 @@ def build_image(kind: str, options: Sequence[str]) -> None:
     Raises
     ------
     AutopipeError
-        If there is no checkout, or the image cannot be built; the script prints the reason.
+        If this package is not installed from a checkout, or the image cannot be built; the script prints the reason.
     """
     script = CHECKOUT / 'containers' / 'build.sh'
     if not script.is_file():
@@ -82,7 +82,7 @@ def build_image(kind: str, options: Sequence[str]) -> None:
         )
     name = 'base' if kind == 'emt' else kind
     if subprocess.run([script, name, *options], check=False).returncode:
-        raise AutopipeError(Code.INSTALLATION_FAILED, f'the image of {kind} cannot be built; the reason is above')
+        raise AutopipeError(Code.INSTALLATION_FAILED, f'the image of {kind} cannot be built; see the output above')
 
 
 def _this_package() -> str:

@@ -78,7 +78,7 @@ def open_profile(name: str | None) -> Profile:
         raise AutopipeError(Code.PROFILE_MISSING, "no AiiDA profile exists; create one with 'mlip-autopipe setup'")
     if chosen not in names:
         hint = f'the profiles are {", ".join(names)}' if names else "create one with 'mlip-autopipe setup'"
-        raise AutopipeError(Code.PROFILE_MISSING, f'there is no AiiDA profile {chosen!r}; {hint}')
+        raise AutopipeError(Code.PROFILE_MISSING, f'the AiiDA profile {chosen!r} does not exist; {hint}')
     return load_profile(chosen)
 
 

@@ -18,7 +18,7 @@ WATCH_S = 0.5
 
 
 class Interrupted(BaseException):
-    """Raised to end at once when nothing would be lost, such as while the calculator is loaded.
+    """Raised to end immediately when nothing would be lost, for example while the calculator is being loaded.
 
     Like `KeyboardInterrupt`, it must not be caught as an error.
     """
@@ -78,7 +78,7 @@ class Interruptions:
 
     @contextmanager
     def raising(self) -> Iterator[None]:
-        """Raise `Interrupted` on a signal, and at once if there was an earlier signal."""
+        """Raise `Interrupted` on a signal, and immediately if a signal was received earlier."""
         self._raise = True
         try:
             if self._signal is not None:

@@ -110,7 +110,7 @@ def check_elements(loader: CalculatorLoader, loaded: Loaded, atoms: Atoms) -> No
     Raises
     ------
     CalculatorRefusedError
-        If there is such an element.
+        If an element is not supported.
     """
     if loaded.elements is not None:
         unknown = {

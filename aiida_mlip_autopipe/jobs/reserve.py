@@ -1,4 +1,4 @@
-"""Disk space that a job reserves for its result. On a full disk, it could not write why it ended."""
+"""Disk space that a job reserves for its result. Otherwise, a job on a full disk could not write why it ended."""
 
 from __future__ import annotations
 

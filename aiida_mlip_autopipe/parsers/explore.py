@@ -73,7 +73,7 @@ class ExplorationParser(JobParser):
         return None
 
     def _read_checkpoint(self, result: contract.Result, folder: Path) -> Checkpoint | None:
-        """Return the checkpoint of the job; None if there is none and the next leg needs none.
+        """Return the checkpoint of the job; None if it is missing and the next leg does not need it.
 
         Raises
         ------

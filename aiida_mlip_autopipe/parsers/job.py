@@ -83,7 +83,7 @@ class JobParser(Parser):
 
 
 def read_text(retrieved: orm.FolderData, name: str) -> str:
-    """Return the text of a retrieved file, or an empty string if there is no such file."""
+    """Return the text of a retrieved file, or an empty string if it does not exist."""
     try:
         content: str = retrieved.base.repository.get_object_content(name)
     except FileNotFoundError:

@@ -98,7 +98,7 @@ def read_dataset_info(rows: Sequence[Row]) -> DatasetInfo:
     Raises
     ------
     AutopipeError
-        If there are no rows.
+        If the dataset has no rows.
     """
     if not rows:
         raise AutopipeError(Code.DATASET_EMPTY, 'a dataset without rows cannot be described')
@@ -132,7 +132,7 @@ def describe_dataset(rows: Sequence[Row]) -> dict[str, Any]:
     Raises
     ------
     AutopipeError
-        If there are no rows.
+        If the dataset has no rows.
     """
     info = read_dataset_info(rows)
     return {
@@ -162,7 +162,7 @@ def write_card(path: Path, rows: Sequence[Row], *, config: str | None = None, ov
     Raises
     ------
     AutopipeError
-        If the suffix is not ``.md``, a file exists or there are no rows.
+        If the suffix is not ``.md``, a file exists or the dataset has no rows.
     """
     if path.suffix != '.md':
         raise AutopipeError(Code.FILE_SUFFIX, f'the file of a card must end in .md; got {path}')
@@ -274,7 +274,7 @@ def _warnings(rows: Sequence[Row]) -> list[str]:
     warnings = []
     sources = _count(rows, COUNTED['level_of_theory'])
     if len(sources) > 1:
-        warnings.append(f'the labels have {len(sources)} levels of theory, but a model cannot be trained on several')
+        warnings.append(f'the labels have {len(sources)} levels of theory, but a model can be trained on only one')
     names = [str(index) for index in range(len(rows))]
     n_duplicates = len(rows) - len(set(join_alike(LabelledStructures.from_rows(rows), names)))
     if n_duplicates:

@@ -79,7 +79,7 @@ def write_report_card(
     Raises
     ------
     AutopipeError
-        If the suffix is not ``.html``, a file exists, there are no rows, or a row has no labels.
+        If the suffix is not ``.html``, a file exists, the dataset has no rows, or a row has no labels.
     """
     refuse_report_file(path, overwrite)
     numbers: dict[str, Any] = {'dataset': describe_dataset(rows), 'dft_cost': estimate_dft_cost(rows)}

@@ -112,7 +112,7 @@ def select_frames(
     Raises
     ------
     AutopipeError
-        If there are no candidates, or if the settings name a reference dataset but ``reference`` is empty.
+        If no candidates are left, or if the settings name a reference dataset but ``reference`` is empty.
     """
     selection, sampler_settings = split_section(settings)
     pool = collect_candidates(trajectories, selection, random_seed=random_seed, kinds=kinds, reference=reference)

@@ -119,7 +119,7 @@ class Dataset:
         Raises
         ------
         AutopipeError
-            If a row does not exist. Then no row is deleted.
+            If a row does not exist. In that case, no row is deleted.
         """
         for row_id in row_ids:
             self.read(row_id)

@@ -38,7 +38,7 @@ def export_dataset(path: Path, rows: Iterable[Row], *, overwrite: bool = False) 
     Raises
     ------
     AutopipeError
-        If the suffix is not supported, the file exists, its folder does not exist, there are no rows, or a row cannot
+        If the suffix is not supported, the file exists, its folder does not exist, no rows are passed, or a row cannot
         be written.
     """
     path = Path(path)
@@ -48,7 +48,7 @@ def export_dataset(path: Path, rows: Iterable[Row], *, overwrite: bool = False) 
     with atomic_write(path, overwrite=overwrite) as unfinished:
         n_rows = writers[path.suffix](unfinished, rows)
         if not n_rows:
-            raise AutopipeError(Code.DATASET_EMPTY, f'there are no rows to write to {path}')
+            raise AutopipeError(Code.DATASET_EMPTY, f'{path} was not written, because no rows were found')
     return n_rows
 
 

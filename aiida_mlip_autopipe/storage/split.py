@@ -93,9 +93,11 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
         {'train'} | ({'valid'} if settings.valid_fraction else set()) | ({'test'} if test_fraction or held else set())
     )
     if missing := sorted(required - set(splits)):
+        n_groups = len(set(joined))
         raise AutopipeError(
             Code.SPLIT_EMPTY,
-            f'there are only {len(set(joined))} groups by {settings.by}, so {" and ".join(missing)} would be empty',
+            f'the rows have only {n_groups} group{"s" if n_groups > 1 else ""} by {settings.by}, '
+            f'so {" and ".join(missing)} would be empty',
         )
     report = {
         'by': settings.by,

@@ -159,7 +159,7 @@ def _sevennet(facts: _Facts) -> dict[str, Any]:
         },
         'data': {
             'batch_size': facts.batch_size,
-            # Fitted energies of the elements. With those of isolated atoms, the model must also learn the cohesion.
+            # Fitted energies of the elements. With those of isolated atoms, the model must learn cohesive energies.
             'shift': 'elemwise_reference_energies',
             'scale': 'force_rms',
             'data_format_args': {'index': ':'},

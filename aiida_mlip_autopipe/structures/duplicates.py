@@ -40,7 +40,7 @@ from aiida_mlip_autopipe.structures.vacuum import empty_layers
 DISTANCE_STEP_A = 0.01
 """Å; distances are compared in steps of this size for a fingerprint."""
 ENERGY_TOLERANCE = 1e-5
-"""eV per atom. A frame of the next femtosecond differs by more than this and the next two tolerances."""
+"""eV per atom. A frame one femtosecond later differs by more than this and the next two tolerances."""
 VOLUME_TOLERANCE = 1e-4
 """Relative."""
 FORCE_TOLERANCE = 1e-3
@@ -198,7 +198,7 @@ def join_alike(structures: LabelledStructures, groups: Sequence[str]) -> list[st
     """Join the groups that share a structure.
 
     Two structures are copies if their composition, energy, volume and the distribution of the norms of their forces
-    agree within tolerances. This hardly ever happens by accident.
+    agree within tolerances. Different structures hardly ever agree in all of these.
 
     Parameters
     ----------

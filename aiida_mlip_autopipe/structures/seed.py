@@ -25,7 +25,7 @@ class Place(NamedTuple):
     position
         Index among the structures that the entry uses in turn: compositions of a grid, points of a volume scan, files.
     round
-        How many times all of these structures were used before.
+        How many times all of these structures have been used before.
     """
 
     offset: int = 0

@@ -79,7 +79,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         ConfigError
             With all errors of the file.
         AutopipeError
-            If a code does not exist or lacks its model or environment record, a database query has no answer, or the
+            If a code does not exist or lacks its model or environment record, a database query fails, or the
             seeds cannot be generated.
         """
         if not isinstance(config, CampaignConfig):
@@ -143,7 +143,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         self.ctx.fingerprints = {name: outputs[name] for name in ('fingerprints',) if name in outputs}
         self.ctx.n_generated = stop
         if not self.has_seeds_to_generate():
-            self.report(f'{len(self.ctx.seeds)} distinct seeds of {stop} requested')
+            self.report(f'{len(self.ctx.seeds)} distinct seeds generated, {stop} requested')
             report = generation.merge_reports(orm.load_node(pk).get_dict() for pk in self.ctx.generation_reports)
             for loss in generation.describe_losses(report):
                 self.report(loss)
@@ -287,7 +287,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         return sum(leg.get_shape('steps')[0] for leg in self._legs())
 
     def _reference_dataset(self) -> dict[str, DatasetData]:
-        """Return the reference dataset as an input; empty if there is none."""
+        """Return the reference dataset as an input; empty without a reference dataset."""
         name = 'reference_dataset'
         return {name: self.inputs[name]} if name in self.inputs else {}
 

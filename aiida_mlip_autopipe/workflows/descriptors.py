@@ -125,7 +125,7 @@ class DescriptorsWorkChain(ThrottledWorkChain):
             return self.submit(DescriptorsCalculation, inputs)
 
     def gather(self) -> ExitCode | None:
-        """Collect the descriptors of the jobs; fail if a job gave none."""
+        """Collect the descriptors of the jobs; fail if a job produced none."""
         # A stopped campaign submits no further jobs.
         failure = 'stopped by a user' if self.ctx.ended.keys() < self.ctx.plan.keys() else None
         for label, pk in sorted(self.ctx.ended.items()):

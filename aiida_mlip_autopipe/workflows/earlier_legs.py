@@ -47,7 +47,7 @@ class EarlierLegs:
 
 @dataclass(frozen=True)
 class Search:
-    """The result: the legs to continue, and the shorter explorations that were excluded only by their schedules."""
+    """The legs that a search found, and the shorter explorations that were excluded only by their schedules."""
 
     legs: EarlierLegs | None
     of_other_schedules: list[int]

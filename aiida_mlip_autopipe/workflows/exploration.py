@@ -90,7 +90,7 @@ class ExplorationWorkChain(RestartedLegs):
             self._take_earlier_legs()
 
     def _take_earlier_legs(self) -> None:
-        """Continue from a finished exploration that is the beginning of this one, if there is one."""
+        """Continue from a finished exploration that is the beginning of this one, if one exists."""
         search = find_earlier_legs(self.ctx.inputs)
         legs = search.legs
         for pk in search.of_other_schedules:

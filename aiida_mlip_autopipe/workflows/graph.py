@@ -20,7 +20,7 @@ def load_campaign(identifier: str) -> orm.WorkChainNode:
     Raises
     ------
     AutopipeError
-        If there is no such campaign.
+        If the campaign does not exist.
     """
     query = orm.QueryBuilder().append(
         orm.WorkChainNode, filters={'process_type': CAMPAIGN, 'label': identifier}, tag='campaign'
@@ -31,7 +31,7 @@ def load_campaign(identifier: str) -> orm.WorkChainNode:
     try:
         node = orm.load_node(identifier)
     except Exception as error:  # missing, ambiguous or malformed identifiers are the same to the user
-        message = f"there is no campaign {identifier!r}; 'mlip-autopipe status' lists all campaigns"
+        message = f"no campaign matches {identifier!r}; 'mlip-autopipe status' lists all campaigns"
         raise AutopipeError(Code.CAMPAIGN_MISSING, message) from error
     if node.process_type != CAMPAIGN:
         message = f"{identifier!r} is not a campaign; 'mlip-autopipe status' lists all campaigns"

@@ -100,7 +100,7 @@ def test_a_card_contains_the_licence_of_the_weights_and_its_source(make_rows):
 @pytest.mark.parametrize(
     ('architecture', 'model', 'licence'),
     [
-        ('emt', None, 'there are no weights'),
+        ('emt', None, 'none: the calculator has no weights'),
         ('chgnet', '0.3.0', 'modified BSD'),
         ('sevennet', 'checkpoint_mine.pth', 'unknown'),
         ('mace', 'mace-mpa-0-medium.model', 'MIT'),

@@ -154,7 +154,7 @@ def test_sets_drawn_before_the_selection_are_kept(make_groups):
 
 
 def test_too_few_groups_are_refused(make_groups):
-    with refused(Code.SPLIT_EMPTY, '2 groups', 'parent', 'valid'):
+    with refused(Code.SPLIT_EMPTY, '2', 'parent', 'valid'):
         split_rows(make_groups(2), SplitSettings(), random_seed=1)
 
 

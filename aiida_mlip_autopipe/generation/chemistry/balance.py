@@ -1,4 +1,4 @@
-"""The oxidation states that balance a whole composition, ranked by how usual they are."""
+"""The oxidation states that balance a whole composition, ranked by how common they are."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def balanced(
     mixed: Collection[str] | None = None,
     whole: bool = True,
 ) -> list[Amounts]:
-    """Return the assignments of states with total charge zero, the most usual first.
+    """Return the assignments of states with total charge zero, the most common first.
 
     Each element has one state, or one element has two neighbouring ones. With penalties that add up over the atoms, no
     assignment with more mixed elements is better: it would be a vertex of the same linear problem.

@@ -34,7 +34,7 @@ class Ions:
     vacancies
         Number of ions to remove, by element.
     alternatives
-        Less usual states that balance the crystal too, the most usual first.
+        Less common states that balance the crystal too, the most common first.
     """
 
     counts: Counts
@@ -133,7 +133,7 @@ class Chemistry:
 
     def _balanced(self, totals: dict[str, int], *, common: bool) -> list[States]:
         candidates = {symbol: self._candidates(symbol, common=common) for symbol in totals}
-        # Who asks for vacancies does not want the host to change its valence, unless its states are given.
+        # If vacancies are requested, the host must not change its valence, unless its states are given.
         mixed = set(totals) if self.compensation != 'vacancies' or not self.is_mixed else set(self.user_states)
         return [
             {s: {state: int(n) for state, n in by_state.items()} for s, by_state in amounts.items()}

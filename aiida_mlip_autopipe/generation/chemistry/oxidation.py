@@ -69,7 +69,7 @@ class Guess:
     amounts
         Number of atoms of each element in each state, in any multiple of the formula. It is empty if there are no ions.
     alternatives
-        Less usual states that balance the formula too, the most usual first.
+        Less common states that balance the formula too, the most common first.
     """
 
     amounts: Amounts
@@ -87,7 +87,7 @@ class Guess:
 
 
 def guess_states(counts: dict[str, int]) -> Guess | None:
-    """Return the most usual oxidation states that balance a formula, or None if no known states do.
+    """Return the most common oxidation states that balance a formula, or None if no known states do.
 
     The whole formula is balanced at once, so the order of the elements does not matter. One element may have two
     states: Bi³⁺ and Bi⁵⁺ in BaBiO₃, N³⁻ and N⁵⁺ in NH₄NO₃. Metal-rich compounds such as Fe₃C and Ni₂P, and

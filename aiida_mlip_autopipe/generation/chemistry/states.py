@@ -1,8 +1,8 @@
-"""What is known of the oxidation states of the elements: how usual each state is, and which elements are anions.
+"""What is known of the oxidation states of the elements: how common each state is, and which elements are anions.
 
 The states and their order are those of N. N. Greenwood and A. Earnshaw, Chemistry of the Elements (1997). The numbers
-only rank: pymatgen's frequencies of states in known compounds cannot tell Co²⁺ Mn³⁺ from Co³⁺ Mn²⁺ in a compound of
-both, and take minutes for a formula of five elements.
+only rank them. Pymatgen's frequencies of states in known compounds cannot distinguish Co²⁺ Mn³⁺ from Co³⁺ Mn²⁺ in a
+compound of both, and take minutes for a formula of five elements.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NEUTRAL_FRACTION = {'O': 1 / 2, 'N': 2 / 3, 'I': 2 / 3}
 SOFT = frozenset({'S', 'Se', 'Te', 'I', 'P', 'As', 'Sb'})
 SOFT_PENALTY = {('Cu', 2): 1.0, ('Mn', 4): 2.0, ('Fe', 3): 0.2, ('Co', 4): 2.0, ('Ni', 4): 2.0, ('Fe', 4): 2.0}
 
-# The penalty of each state of an element: 0 for the most usual one, above COMMON for a rare one.
+# The penalty of each state of an element: 0 for the most common one, above COMMON for a rare one.
 _PENALTIES = """
 H 1:0 -1:.3 | B 3:0 2:2 | C -4:0 4:0 2:1 3:1 -1:1.2 -2:3 -3:3 | N -3:0 5:.2 3:.5 4:1.2 1:1.5 2:1.5 -1:2 -2:2
 O -2:0 -1:.8 2:1 | F -1:0 | Si 4:0 -4:0 2:2 -1:1 -2:1 | P 5:0 -3:0 3:.6 4:1 -1:1.2 -2:1.2

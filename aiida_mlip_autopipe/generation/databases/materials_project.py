@@ -37,7 +37,7 @@ def find_structures(query: QuerySettings) -> tuple[dict[str, Any], int]:
     if not key:
         raise AutopipeError(
             Code.API_KEY_MISSING,
-            f'{failed}: there is no API key; set MP_API_KEY to your key from https://materialsproject.org/api, '
+            f'{failed}: the API key is missing; set MP_API_KEY to your key from https://materialsproject.org/api, '
             f'or {WITHOUT_KEY}',
         )
     if query.elements:

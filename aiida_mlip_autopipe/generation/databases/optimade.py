@@ -91,7 +91,7 @@ def find_structures(query: QuerySettings) -> tuple[dict[str, Any], int]:
     elif provider not in OptimadeRester.aliases:
         near = get_close_matches(provider, [*OptimadeRester.aliases, MATERIALS_PROJECT], 1)
         hint = f'; did you mean {near[0]!r}?' if near else f'; the known ones are {", ".join(OptimadeRester.aliases)}'
-        raise AutopipeError(Code.CHOICE_UNKNOWN, f'there is no OPTIMADE database {provider!r}{hint}')
+        raise AutopipeError(Code.CHOICE_UNKNOWN, f'the OPTIMADE database {provider!r} is unknown{hint}')
     log = logging.getLogger('pymatgen.ext.optimade')
     disabled, log.disabled = log.disabled, True
     try:

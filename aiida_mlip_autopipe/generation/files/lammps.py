@@ -59,8 +59,8 @@ def check_lammps(path: Path, form: str, atoms: Atoms) -> None:
         n_types = int(atoms.arrays['type'].max())
         raise AutopipeError(
             Code.ELEMENTS_MISSING,
-            f'{path}: the {n_types} atom types have neither elements nor masses; set lammps_types, for example '
-            'lammps_types: [Cu, Au]',
+            f'{path}: the file has neither elements nor masses of its atom types (number of types: {n_types}); '
+            'set lammps_types, for example lammps_types: [Cu, Au]',
         )
     differences = np.abs(atoms.get_masses() - atomic_masses[atoms.numbers])
     if differences.max() > MASS_TOLERANCE:

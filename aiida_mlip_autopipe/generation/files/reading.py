@@ -64,7 +64,7 @@ def read_structures(path: Path, frames: str = ':', types: Sequence[str] = ()) ->
     except Exception as error:  # readers raise various errors for invalid files
         _check_text(path, form, index)
         if types and form in LAMMPS_FORMATS and isinstance(error, LookupError):
-            listed = f'lammps_types has {len(types)} elements'
+            listed = f'lammps_types has {len(types)} element{"s" if len(types) > 1 else ""}'
             raise AutopipeError(Code.ELEMENTS_MISSING, f'{path}: {listed}, but the file has more atom types') from error
         if isinstance(error, AssertionError) and frames != ':' and ioformats[form].single:
             found = []  # readers of formats with one structure assert that it is the one requested
@@ -151,7 +151,7 @@ def _clean(atoms: Atoms, name: str) -> Atoms:
 
 
 def _partial_sites(atoms: Atoms) -> str:
-    """Return the sites that are not occupied by exactly one atom, with their occupancies; empty if there are none."""
+    """Return the sites that are not occupied by exactly one atom, with their occupancies; empty if all are."""
     sites: dict[str, dict[str, float]] = {}
     given = atoms.info.get('occupancy')  # by the number of the site; from CIF files
     if isinstance(given, dict):

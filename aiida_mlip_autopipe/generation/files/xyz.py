@@ -67,7 +67,9 @@ def _columns(comment: str, place: str) -> list[tuple[str, str]]:
 def _check_row(row: list[str], columns: list[tuple[str, str]], place: str) -> None:
     # The rows of plain XYZ files may have more columns, which readers ignore.
     if len(row) < len(columns):
-        raise AutopipeError(Code.FILE_UNREADABLE, f'{place}: there are {len(row)} columns instead of {len(columns)}')
+        raise AutopipeError(
+            Code.FILE_UNREADABLE, f'{place}: the number of columns is {len(row)} instead of {len(columns)}'
+        )
     for value, (name, value_type) in zip(row, columns, strict=False):
         if name == 'species' and value.capitalize() not in atomic_numbers and not value.isdigit():
             nearest = _element_of(value)

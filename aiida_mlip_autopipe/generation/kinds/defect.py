@@ -196,7 +196,7 @@ class DefectGenerator(ComposedGenerator):
         return len(self._distinct_sites) if self.settings.sites == 'distinct' else None
 
     def default_n_seeds(self) -> int:
-        """Return one per distinct site; for random sites ten, or the number of hosts if that is larger."""
+        """Return the number of seeds: one per distinct site; for random sites, ten or the number of hosts if larger."""
         if self.settings.sites == 'distinct':
             return super().default_n_seeds()
         return max(N_RANDOM_SEEDS, self.inner.n_parents() or 0) * self.settings.perturb.variants

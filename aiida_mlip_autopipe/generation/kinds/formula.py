@@ -100,7 +100,7 @@ class FormulaGenerator(Generator):
             raise AutopipeError(
                 Code.CHARGE_UNBALANCED,
                 f'no oxidation states balance {self.settings.formula}{hint}; set oxidation_states, '
-                'with 0 for all elements if there are no ions',
+                'with 0 for all elements if the compound is not ionic',
             )
         return states
 

@@ -297,7 +297,8 @@ def _move_to_voids(atoms: Atoms, symbol: str, count: int, voids: np.ndarray, rng
     if count > min(len(sites), len(voids)):
         raise AutopipeError(
             Code.TOO_MANY_DEFECTS,
-            f'{count} Frenkel pairs of {symbol} do not fit: there are {len(sites)} ions and {len(voids)} voids',
+            f'{count} Frenkel pairs of {symbol} do not fit: the crystal has {len(sites)} ions of this element '
+            f'and {len(voids)} voids',
         )
     chosen = rng.choice(sites, count, replace=False)
     atoms.positions[chosen] = voids[rng.choice(len(voids), count, replace=False)]

@@ -74,7 +74,7 @@ class StructuresGenerator(Generator):
         if not self.settings.files:
             raise AutopipeError(
                 Code.QUERY_UNANSWERED,
-                'the query of an entry has no answer; call answer_queries first',
+                'the query of an entry has not been answered; call answer_queries first',
             )
         for path in self.settings.files:
             digest = file_sha256(path)

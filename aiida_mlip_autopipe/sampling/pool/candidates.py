@@ -28,7 +28,7 @@ def collect_candidates(
     Raises
     ------
     AutopipeError
-        If there are no candidates, or if the settings require a reference dataset but ``reference_dataset`` is empty.
+        If no candidates are left, or if the settings require a reference dataset but ``reference_dataset`` is empty.
     """
     if settings.reference_dataset is not None and not reference:
         raise AutopipeError(
@@ -41,7 +41,7 @@ def collect_candidates(
         reasons = ', '.join(f'{n} {reason.replace("_", " ")}' for reason, n in pool.discarded.items() if n)
         raise AutopipeError(
             Code.CANDIDATES_MISSING,
-            f'there are no candidates; trajectories: {len(trajectories)}, frames: {pool.n_frames}'
+            f'no frames are left to choose from; trajectories: {len(trajectories)}, frames: {pool.n_frames}'
             + (f'; discarded: {reasons}' if reasons else ''),
         )
     return pool
@@ -56,7 +56,7 @@ def _discard_extremes(pool: FramePool, settings: SelectionSettings) -> FramePool
 
 
 def _limit_crashes(pool: FramePool, settings: SelectionSettings, rng: np.random.Generator) -> FramePool:
-    """Discard randomly drawn frames shortly before a crash until no more are left than a sampler may choose."""
+    """Discard frames shortly before a crash at random, until only as many are left as a sampler may choose."""
     near = np.flatnonzero(pool.extra('time_to_crash_fs') <= settings.crash_window_fs)
     n_allowed = int(settings.crash_fraction * settings.n_structures)
     if len(near) <= n_allowed:

@@ -105,7 +105,7 @@ def fit_environments(trajectories: Sequence[Trajectory], species: Sequence[int],
     Raises
     ------
     AutopipeError
-        If there are no finite frames.
+        If no frame is finite.
     """
     pool = collect_frames(trajectories)
     if not len(pool):

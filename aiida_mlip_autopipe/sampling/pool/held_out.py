@@ -87,8 +87,8 @@ def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, 
         drawn[split] = make_rng(random_seed, 'sampling', split).permutation(members)[:n]
         if len(drawn[split]) < n:
             warnings.append(
-                f'{n} structures were requested for the {split} set, but the '
-                f'{"kinds" if by_kind else "groups"} held out for it contain only {len(members)} frames'
+                f'the {split} set has only {len(members)} of {n} requested structures, because the '
+                f'{"kinds" if by_kind else "groups"} held out for it contain no more frames'
             )
     return HeldOut(
         left=np.flatnonzero(splits == 'train'),

@@ -75,7 +75,7 @@ def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[P
     Raises
     ------
     AutopipeError
-        If the folder exists, there are no rows, two rows are the same frame, a row does not contain its seed and step,
+        If the folder exists, no rows are passed, two rows are the same frame, a row does not contain its seed and step,
         or the settings are unsuitable for a row.
     """
     if folder.exists():
@@ -83,7 +83,7 @@ def write_dft_inputs(folder: Path, rows: Sequence[Row], code: DftCode) -> list[P
     if not folder.parent.is_dir():
         raise AutopipeError(Code.FOLDER_MISSING, f'the folder {folder.parent} of {folder.name} does not exist')
     if not rows:
-        raise AutopipeError(Code.DATASET_EMPTY, 'there are no rows to write inputs for')
+        raise AutopipeError(Code.DATASET_EMPTY, 'no inputs were written, because no rows were found')
     identities = [identity_of(row, index) for index, row in enumerate(rows)]
     if duplicates := [identity for identity, n_rows in Counter(identities).items() if n_rows > 1]:
         seed, step = duplicates[0]

@@ -71,7 +71,7 @@ def label_dataset(
     output
         The file to write. Its suffix determines the format.
     skip_failed
-        Whether to leave out rows without a valid calculation. If false and there is such a row, nothing is written.
+        Whether to leave out rows without a valid calculation. If false, such a row is an error, and nothing is written.
     overwrite
         Whether to replace an existing file.
 
@@ -90,7 +90,7 @@ def label_dataset(
         )
         raise CombinedError([*result.faults, hint])
     if result.faults and not result.rows:
-        empty = AutopipeError(Code.DATASET_EMPTY, f'there are no rows to write to {output}')
+        empty = AutopipeError(Code.DATASET_EMPTY, f'{output} was not written, because no row has new labels')
         raise CombinedError([*result.faults, empty])
     n_rows = export_dataset(output, result.rows, overwrite=overwrite)
     return LabelledDataset(n_rows, result.faults)

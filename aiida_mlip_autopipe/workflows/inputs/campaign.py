@@ -38,13 +38,13 @@ def campaign_inputs(config: CampaignConfig, notify: Notify) -> dict[str, Any]:
     config
         The campaign.
     notify
-        Called with a message for each loss of seeds that the check finds, for each code whose environment has changed,
-        and for each model that was copied.
+        Called with each warning of the check of the seeds, and with a message for each code whose environment has
+        changed and for each model that was copied.
 
     Raises
     ------
     AutopipeError
-        If a code does not exist or lacks its model or environment record, a database query has no answer, the reference
+        If a code does not exist or lacks its model or environment record, a database query fails, the reference
         dataset is not available, or the seeds cannot be generated.
     """
     execution = config.execution

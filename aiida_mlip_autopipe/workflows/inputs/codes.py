@@ -50,7 +50,7 @@ def job_codes(config: CampaignConfig) -> list[JobCode]:
 
 
 def committee_code(config: CampaignConfig) -> JobCode | None:
-    """Return the code of the second calculator, with the node of its model; None if there is no committee.
+    """Return the code of the second calculator, with the node of its model; None without a committee.
 
     Raises
     ------
@@ -129,12 +129,12 @@ def load_code(label: str, where: str, remedy: str = '') -> orm.AbstractCode:
     where
         The place in the config that names the code.
     remedy
-        What to do if there is no such code.
+        What to do if the code does not exist.
 
     Raises
     ------
     AutopipeError
-        If there is no such code, or several; the message lists the codes of the profile.
+        If no code or several codes have this label; the message lists the codes of the profile.
     """
     try:
         return orm.load_code(label)
@@ -144,7 +144,7 @@ def load_code(label: str, where: str, remedy: str = '') -> orm.AbstractCode:
     except NotExistent as error:
         known = sorted(code.full_label for code in find_codes())
         hint = f'the codes are {", ".join(known)}' if known else 'the profile has no codes'
-        message = f'{where}: there is no code {label!r}; {hint}{remedy}'
+        message = f'{where}: the code {label!r} does not exist; {hint}{remedy}'
         raise AutopipeError(Code.CODE_MISSING, message) from error
 
 

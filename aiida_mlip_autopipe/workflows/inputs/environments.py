@@ -93,7 +93,7 @@ def find_environment(code: orm.AbstractCode, calculator: dict[str, Any], notify:
     Raises
     ------
     AutopipeError
-        If there is no record, and the code is on another computer.
+        If the record does not exist, and the code is on another computer.
     """
     recorded = stored_environment(code, calculator)
     if not is_local(code):

@@ -37,14 +37,14 @@ def model_node(settings: CalculatorSettings, code: orm.AbstractCode, *, test_fil
     Returns
     -------
     ModelData or None
-        A stored node with the same content if there is one, otherwise a new node that is not stored.
+        A stored node with the same content if one exists, otherwise a new node that is not stored.
 
     Raises
     ------
     ModelMissingError
         If the file is missing, and no node with its sha256 is stored.
     AutopipeError
-        If there is no such file or shipped model, its sha256 is unknown or wrong, or it cannot be loaded.
+        If the file or the shipped model does not exist, its sha256 is unknown or wrong, or it cannot be loaded.
     """
     if not isinstance(settings, ModelSettings):
         return None
@@ -128,7 +128,7 @@ def _known_node(settings: ModelSettings, code: orm.AbstractCode, refused: Calcul
 
 
 def _find_stored_equal(node: ModelData) -> ModelData | None:
-    """Return the stored node of the same model, so that campaigns share it; None if there is none."""
+    """Return the stored node of the same model, so that campaigns share it; None if none is stored."""
     same = {'attributes.architecture': node.architecture, 'attributes.sha256': node.sha256}
     found = orm.QueryBuilder().append(ModelData, filters=same).all(flat=True)
     return next((one for one in found if one.base.attributes.all == node.base.attributes.all), None)
