@@ -20,7 +20,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import BY_CONTENT, fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorSettings
-from aiida_mlip_autopipe.generation import GENERATORS, GeneratorSettings, count_seeds
+from aiida_mlip_autopipe.generation import GENERATORS, GeneratorSettings, complete_elements, count_seeds
 from aiida_mlip_autopipe.sampling import SamplingSettings, sampling_union, section_class
 from aiida_mlip_autopipe.storage import StorageSettings
 
@@ -64,7 +64,7 @@ class CampaignConfig(Settings):
     """Version of the schema that the file uses; by default, the current version."""
     random_seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of all random numbers in the campaign. A different number gives a different dataset."""
-    generation: tuple[AnyGenerator, ...] = Field(min_length=1)
+    generation: Annotated[tuple[AnyGenerator, ...], AfterValidator(complete_elements)] = Field(min_length=1)
     """The systems for which seeds are generated: a list of entries, each with a ``kind``."""
     calculator: AnyCalculator = CALCULATORS.load(DEFAULT_KINDS['calculator']).settings_class.model_validate({})
     """The calculator that computes energies and forces; by default, SevenNet with a model that its package ships."""

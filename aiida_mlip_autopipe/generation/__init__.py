@@ -2,6 +2,7 @@
 
 from aiida_mlip_autopipe.generation.answers import answer_queries
 from aiida_mlip_autopipe.generation.base import GENERATORS, Generator, GeneratorSettings, Parent, Requirements
+from aiida_mlip_autopipe.generation.few_atoms import complete_elements
 from aiida_mlip_autopipe.generation.generate import (
     STAGE_VERSION,
     GenerationResult,
@@ -30,6 +31,7 @@ __all__ = [
     'ValidationSettings',
     'answer_queries',
     'check_entry',
+    'complete_elements',
     'count_seeds',
     'describe_losses',
     'find_empty_entry',

@@ -77,10 +77,13 @@ class Requirements:
         Minimum perpendicular width of the cell along its periodic directions.
     max_atoms
         Maximum number of atoms in a cell that a generator enlarges to reach this width.
+    cutoff_A
+        Cutoff of the calculator in Å.
     """
 
     min_width_A: float = 0.0
     max_atoms: int = 500
+    cutoff_A: float = 0.0
 
 
 Form = Literal['slab', 'wire', 'cluster', 'molecule']

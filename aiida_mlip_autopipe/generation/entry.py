@@ -52,6 +52,7 @@ class Entry:
         self.requirements = Requirements(
             (self.rules.min_width_factor or 0.0) * cutoff_A / perturb.smallest_stretch / min(perturb.supercell),
             self.rules.max_atoms,
+            cutoff_A,
         )
         self.n_parents = self.generator.n_parents()
         self.period = self.generator.period()

@@ -34,6 +34,7 @@ MAX_DENSITY = 30.0  # g/cm³; osmium, the densest element, has 22.6
 DEFAULT_WIDTH_FACTOR = 2.0
 CHARGE_TOLERANCE = 1e-6  # e
 WIDTH_TOLERANCE = 1e-6  # relative
+MIN_SEARCH_A = 2.0  # The search divides the cell into boxes of its range, of which a large cell has too many otherwise.
 
 
 class ValidationSettings(Settings):
@@ -153,7 +154,7 @@ def check_atoms(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) -> 
     anions = _are_anions(numbers, charges) if charged else np.zeros(len(atoms), dtype=bool)
     factor = max(settings.min_distance_factor, CATION_FACTOR if charged else 0.0)
     widest = max(factor * float(radii[species].max()), ANION_FACTOR * float(radii[numbers[anions]].max(initial=0.0)))
-    cutoff = max(2 * widest, ANION_DISTANCE_O if anions.any() else 0.0, *limits.values(), 0.1)
+    cutoff = max(2 * widest, ANION_DISTANCE_O if anions.any() else 0.0, *limits.values(), MIN_SEARCH_A)
     if settings.max_neighbour_factor:
         cutoff = max(cutoff, reach)
     cell = complete_cell(atoms)

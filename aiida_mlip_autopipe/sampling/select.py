@@ -105,6 +105,9 @@ def select_frames(
 ) -> Selection:
     """Choose frames for a dataset: collect the candidates, hold some of them out, and run the sampler on the others.
 
+    All frames of ``always_selected_kinds`` are chosen for training. They follow the frames that the sampler chose, and
+    the held-out frames come last.
+
     The chosen frames do not depend on the order of the trajectories. If there are fewer distinct frames than requested,
     all of them are chosen and the report contains a warning, so that a campaign does not fail at its last step. The
     parameters are the attributes of `SelectionRequest`.
@@ -116,16 +119,20 @@ def select_frames(
     """
     selection, sampler_settings = split_section(settings)
     pool = collect_candidates(trajectories, selection, random_seed=random_seed, kinds=kinds, reference=reference)
-    held_out = hold_out(pool, selection, groups or {}, random_seed)
-    candidates = describe_ahead(pool.subset(held_out.left), settings.model_dump(mode='json'), described or {})
+    always = pool.has_kind(selection.always_selected_kinds)
+    others = np.flatnonzero(~always)
+    held_out = hold_out(pool.subset(others), selection, groups or {}, random_seed)
+    left = pool.subset(others[held_out.left])
+    candidates = describe_ahead(left, settings.model_dump(mode='json'), described or {})
     picks = _pick(candidates, sampler_settings, selection.coverage_target, held_out.n_to_pick, random_seed)
-    chosen = np.concatenate([held_out.left[picks.indices], *held_out.drawn.values()])
+    drawn = [others[frames] for frames in held_out.drawn.values()]
+    chosen = np.concatenate([others[held_out.left[picks.indices]], np.flatnonzero(always), *drawn])
     return Selection(
         pool.trajectory_indices[chosen],
         pool.frame_indices[chosen],
         _extend(picks.distances, len(chosen)),
         _extend(picks.added, len(chosen)),
-        held_out.splits(len(picks.indices)),
+        held_out.splits(len(picks.indices) + int(always.sum())),
         _report(pool, chosen, picks, held_out, settings),
     )
 
@@ -134,6 +141,8 @@ def _pick(
     pool: FramePool, settings: SamplerSettings, target: CoverageTarget | None, n_structures: int, random_seed: int
 ) -> Picks:
     """Run the sampler for the requested number of frames, or for the smallest number that reaches the target."""
+    if not len(pool):
+        return Picks(np.empty(0, dtype=np.int64), np.empty(0))
     sampler = SAMPLERS.make(settings)
 
     def pick(n: int) -> Picks:
@@ -159,6 +168,7 @@ def _report(
         'reference_label_sources': label_sources(pool.reference),
         'n_requested': settings.n_structures,
         'n_selected': len(chosen),
+        'n_always_selected': int(pool.has_kind(settings.always_selected_kinds).sum()),
         'discarded': pool.discarded,
         **held_out.report,
         **picks.report,

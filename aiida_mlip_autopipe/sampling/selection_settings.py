@@ -10,6 +10,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import InputFile, fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.sampling.coverage.score import CoverageTarget
+from aiida_mlip_autopipe.structures.splits import TRAINING_KINDS
 
 
 class FromCampaign(Settings):
@@ -34,6 +35,9 @@ class SelectionSettings(Settings):
     held_out_kinds: tuple[str, ...] = ()
     """Kinds of seeds (the ``kind`` of their entries) that are not used for training. All frames for testing
     (``test_fraction``) are then drawn at random from these kinds."""
+    always_selected_kinds: tuple[str, ...] = TRAINING_KINDS
+    """Kinds of seeds whose frames are all selected for training, in addition to ``n_structures``. The sampler does not
+    choose from them, and limits on forces and energies do not apply to them."""
     valid_fraction: float = Field(default=0.0, ge=0, lt=1)
     """Fraction of ``n_structures`` for validation. These frames are drawn like those for testing, from other groups."""
     max_force_eV_per_A: float | None = Field(default=None, gt=0)
@@ -58,4 +62,9 @@ class SelectionSettings(Settings):
             raise fault(Code.OUT_OF_RANGE, 'the sum of test_fraction and valid_fraction must be less than 1')
         if self.held_out_kinds and not self.test_fraction:
             raise fault(Code.VALUE_MISSING, 'held_out_kinds requires test_fraction, the fraction of frames to test on')
+        if both := sorted(set(self.held_out_kinds) & set(self.always_selected_kinds)):
+            raise fault(
+                Code.VALUES_EXCLUDE,
+                f'held_out_kinds and always_selected_kinds both contain {", ".join(both)}; remove it from one of them',
+            )
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.storage.export import export_dataset
 from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, join_alike
 from aiida_mlip_autopipe.structures.row import Row
-from aiida_mlip_autopipe.structures.splits import SPLITS, Split, assign_groups
+from aiida_mlip_autopipe.structures.splits import SPLITS, TRAINING_KINDS, Split, assign_groups
 
 
 class SplitSettings(Settings):
@@ -64,6 +64,7 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
     """Assign the rows to sets by their groups.
 
     Groups that share a structure (see `aiida_mlip_autopipe.structures.duplicates.join_alike`) are in the same set.
+    Rows of the kinds ``atom`` and ``dimer`` are for training, unless their kind is held out.
 
     Raises
     ------
@@ -73,6 +74,13 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
     """
     if settings.by == 'stored':
         return _stored_splits(rows)
+    only_training = {
+        index
+        for index, row in enumerate(rows)
+        if row.key_value_pairs.get('seed_kind') in {*TRAINING_KINDS} - {settings.hold_out}
+    }
+    if only_training and len(only_training) < len(rows):
+        return _add_training_rows(rows, only_training, settings, random_seed)
     groups = [_group(row, index, settings.by) for index, row in enumerate(rows)]
     joined = join_alike(LabelledStructures.from_rows(rows), groups)
     held = {index for index, row in enumerate(rows) if settings.hold_out and _kind(row, index) == settings.hold_out}
@@ -106,6 +114,18 @@ def split_rows(rows: Sequence[Row], settings: SplitSettings, *, random_seed: int
         'n_groups_joined': len(set(groups)) - len(set(joined)),
     }
     return SplitResult(splits, report)
+
+
+def _add_training_rows(
+    rows: Sequence[Row], only_training: Collection[int], settings: SplitSettings, random_seed: int
+) -> SplitResult:
+    """Split the rows that are not only for training, and add the others to the training set."""
+    others = [row for index, row in enumerate(rows) if index not in only_training]
+    found = split_rows(others, settings, random_seed=random_seed)
+    rest = iter(found.splits)
+    splits: tuple[Split, ...] = tuple('train' if index in only_training else next(rest) for index in range(len(rows)))
+    n_rows = {split: splits.count(split) for split in SPLITS}
+    return SplitResult(splits, {**found.report, 'n_rows': n_rows})
 
 
 def has_stored_splits(rows: Sequence[Row]) -> bool:

@@ -9,6 +9,8 @@ from aiida_mlip_autopipe.core.randomness import derive_random_seed
 
 Split = Literal['train', 'valid', 'test']
 SPLITS: tuple[Split, ...] = get_args(Split)
+TRAINING_KINDS = ('atom', 'dimer')
+"""Kinds of seeds that are only for training. Their few atoms say nothing about the error for condensed matter."""
 
 
 def assign_groups(

@@ -13,7 +13,7 @@ from ase.data import covalent_radii
 from pydantic import TypeAdapter
 from sphinx.application import Sphinx
 
-from aiida_mlip_autopipe.generation import GENERATORS, generate_seeds
+from aiida_mlip_autopipe.generation import GENERATORS, complete_elements, generate_seeds
 from aiida_mlip_autopipe.generation.geometry.voids import find_voids
 
 CUTOFF_A = 5.0
@@ -39,7 +39,8 @@ def write_gallery(app: Sphinx) -> None:
         entries = adapter.validate_python(
             yaml.safe_load(config.read_text(encoding='utf8'))['generation'], context={'folder': config.parent}
         )
-        (seed, *_) = generate_seeds(entries, random_seed=1, cutoff_A=CUTOFF_A, stop=3).seeds
+        seeds = generate_seeds(complete_elements(entries), random_seed=1, cutoff_A=CUTOFF_A, stop=3).seeds
+        seed = next(seed for seed in seeds if seed.record['kind'] == kind)
         _draw(kind, seed.atoms, picture)
 
 
@@ -49,7 +50,7 @@ def _draw(kind: str, atoms: Atoms, path: Path) -> None:
     from ase.data.colors import jmol_colors
     from ase.visualize.plot import plot_atoms
 
-    if len(atoms) < MIN_ATOMS:
+    if len(atoms) < MIN_ATOMS and atoms.pbc.all():
         atoms = atoms.repeat(2)
     colors = jmol_colors[atoms.numbers]
     if kind == 'defect':

@@ -46,7 +46,10 @@ def test_the_error_names_a_broken_entry_point(monkeypatch, value):
     ('registered', 'kinds'),
     [
         (CALCULATORS, 'chgnet custom emt lj mace sevennet'),
-        (GENERATORS, 'adsorption alloy amorphous covalent defect formula grain_boundary ionic structures surface'),
+        (
+            GENERATORS,
+            'adsorption alloy amorphous atom covalent defect dimer formula grain_boundary ionic structures surface',
+        ),
         (MOVES, 'displacement swap volume'),
         (SAMPLERS, 'direct disagreement environment fps mix random stratified stride'),
     ],

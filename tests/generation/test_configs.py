@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from aiida_mlip_autopipe.generation import GENERATORS, count_seeds, generate_seeds
+from aiida_mlip_autopipe.generation import GENERATORS, complete_elements, count_seeds, generate_seeds
 
 CONFIGS = Path(__file__).parents[2] / 'workchains' / 'configs'
 EXAMPLES = sorted(path for kind in GENERATORS for path in CONFIGS.glob(f'{kind}_*.yaml'))
@@ -27,7 +27,7 @@ SEVENNET_CUTOFF_A = 5.0
 def test_an_example_config_gives_all_its_seeds(path):
     config = yaml.safe_load(path.read_text(encoding='utf8'))
     adapter = TypeAdapter(tuple[GENERATORS.settings_union(), ...])
-    entries = adapter.validate_python(config['generation'], context={'folder': path.parent})
+    entries = complete_elements(adapter.validate_python(config['generation'], context={'folder': path.parent}))
     result = generate_seeds(entries, random_seed=config.get('random_seed', 0), cutoff_A=SEVENNET_CUTOFF_A)
     report = result.report
     assert len(result.seeds) == count_seeds(entries) - report['duplicates'] - report['skipped']

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -103,6 +104,24 @@ def test_the_test_set_contains_all_rows_of_the_held_out_kind_and_no_others(make_
     result = split_rows(rows, SplitSettings(hold_out='surface'), random_seed=1)
     assert sets_of(rows, result, 'seed_kind')['surface'] == {'test'}
     assert sets_of(rows, result, 'seed_kind')['alloy'] == {'train', 'valid'}
+
+
+@pytest.mark.parametrize('by', ['parent', 'composition', 'kind'])
+def test_rows_of_dimers_are_for_training_and_do_not_change_the_others(make_groups, make_provenance, by):
+    rows = make_groups(10, composition=lambda group: group % 4)
+    dimers = []
+    for step in range(4):
+        atoms = Atoms('Cu2', positions=[[0, 0, 0], [0, 0, 2 + step]], cell=[20] * 3, pbc=True)
+        record = {'kind': 'dimer', 'parent': f'dimer{step}'}
+        dimers.append(make_row(labelled(atoms), make_provenance(step=step), record))
+    settings = SplitSettings(by=by, valid_fraction=0.0 if by == 'kind' else 0.1, test_fraction=0.3)
+    alone = split_rows(rows, settings, random_seed=1)
+    mixed = split_rows([*dimers[:2], *rows, *dimers[2:]], settings, random_seed=1)
+    assert mixed.splits == ('train', 'train', *alone.splits, 'train', 'train')
+    assert mixed.report['n_rows']['train'] == alone.report['n_rows']['train'] + 4
+    # Unless they are to be held out.
+    held = split_rows([*dimers, *rows], SplitSettings(hold_out='dimer', valid_fraction=0.0), random_seed=1)
+    assert held.splits[:4] == ('test',) * 4
 
 
 def test_the_order_of_the_rows_does_not_matter(make_groups):

@@ -32,6 +32,16 @@ def check_symbol(symbol: str) -> str:
     raise fault(Code.ELEMENT_UNKNOWN, f'{symbol!r} is not the symbol of an element', nearest=nearest)
 
 
+def check_pair(pair: str) -> str:
+    """Return a pair of elements such as ``Ga-As``, or raise a fault."""
+    symbols = pair.split('-')
+    if len(symbols) != 2:
+        raise fault(Code.WRONG_PATTERN, f"{pair!r} is not a pair of elements such as 'Ga-As'")
+    for symbol in symbols:
+        check_symbol(symbol)
+    return pair
+
+
 def _check_composition(fractions: dict[str, float]) -> dict[str, float]:
     for symbol, fraction in fractions.items():
         if not 0 < fraction <= 1:

@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.randomness import make_rng
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
-from aiida_mlip_autopipe.generation.chemistry.elements import Element, check_symbol
+from aiida_mlip_autopipe.generation.chemistry.elements import Element, check_pair
 from aiida_mlip_autopipe.generation.chemistry.oxidation import known_states
 from aiida_mlip_autopipe.generation.geometry.distinct_sites import SymmetrySites
 from aiida_mlip_autopipe.generation.geometry.dumbbells import (
@@ -53,16 +53,6 @@ def _check_amount(amount: float) -> float:
     return amount
 
 
-def _check_pairs(pairs: dict[str, float]) -> dict[str, float]:
-    for pair in pairs:
-        symbols = pair.split('-')
-        if len(symbols) != 2:
-            raise fault(Code.WRONG_PATTERN, f"{pair!r} is not a pair of elements such as 'Ga-As'")
-        for symbol in symbols:
-            check_symbol(symbol)
-    return pairs
-
-
 def _check_cluster(counts: dict[str, int]) -> dict[str, int]:
     if sum(counts.values()) < 2:
         raise fault(Code.VALUE_INVALID, 'a cluster has at least two vacancies; set vacancies for single ones')
@@ -76,7 +66,7 @@ def _check_direction(direction: Direction) -> Direction:
 
 
 Amount = Annotated[PositiveFloat, AfterValidator(_check_amount)]
-Pairs = Annotated[dict[str, Amount], AfterValidator(_check_pairs)]
+Pairs = dict[Annotated[str, AfterValidator(check_pair)], Amount]
 Cluster = Annotated[dict[Element, PositiveInt], AfterValidator(_check_cluster)]
 
 

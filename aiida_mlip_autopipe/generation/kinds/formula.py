@@ -63,6 +63,12 @@ class FormulaSettings(GeneratorSettings):
             raise fault(Code.VALUES_INCOMPLETE, 'set max_prototypes or n_random above 0')
         return self
 
+    def elements(self) -> frozenset[str]:
+        """Return the elements of the formula."""
+        from pymatgen.core import Composition
+
+        return frozenset(element.symbol for element in Composition(self.formula))
+
 
 class FormulaGenerator(Generator):
     """Makes known structure types of the formula, then random crystals."""

@@ -71,13 +71,16 @@ class IonicSettings(GeneratorSettings):
             raise fault(Code.SITES_MISMATCH, f'{self.prototype} has the sites {", ".join(sorted(roles))}')
         if self.supercell and self.n_atoms:
             raise fault(Code.VALUES_EXCLUDE, 'set supercell or n_atoms, not both')
-        elements = {symbol for occupation in self.sites.values() for symbol in occupation}
         for name in ('oxidation_states', 'frenkel'):
             for symbol in getattr(self, name):
-                if symbol not in elements:
-                    known = ', '.join(sorted(elements))
+                if symbol not in self.elements():
+                    known = ', '.join(sorted(self.elements()))
                     raise fault(Code.KEY_UNKNOWN, f'{name}: {symbol} is not on the sites; their elements are {known}')
         return self
+
+    def elements(self) -> frozenset[str]:
+        """Return the elements on all sites."""
+        return frozenset(symbol for occupation in self.sites.values() for symbol in occupation)
 
 
 @dataclass

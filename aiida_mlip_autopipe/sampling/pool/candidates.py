@@ -49,9 +49,11 @@ def collect_candidates(
 
 def _discard_extremes(pool: FramePool, settings: SelectionSettings) -> FramePool:
     if settings.max_force_eV_per_A is not None and len(pool):
-        pool = pool.discard(pool.largest_forces() > settings.max_force_eV_per_A, 'force_too_large')
+        exempt = pool.has_kind(settings.always_selected_kinds)
+        pool = pool.discard(~exempt & (pool.largest_forces() > settings.max_force_eV_per_A), 'force_too_large')
     if settings.max_excess_energy_eV is not None and len(pool):
-        pool = pool.discard(pool.excess_energies() > settings.max_excess_energy_eV, 'energy_too_high')
+        exempt = pool.has_kind(settings.always_selected_kinds)
+        pool = pool.discard(~exempt & (pool.excess_energies() > settings.max_excess_energy_eV), 'energy_too_high')
     return pool
 
 

@@ -104,6 +104,10 @@ class FramePool:
         """Return the kind of the seed of each candidate, or ``unknown``."""
         return [self.kind_of_seed.get(seed_id, 'unknown') for seed_id in self.seed_ids()]
 
+    def has_kind(self, kinds: Sequence[str]) -> np.ndarray:
+        """Return whether the seed of each candidate has one of some kinds (m,), bool."""
+        return np.isin(self.kinds(), list(kinds))
+
     def largest_forces(self) -> np.ndarray:
         """Return the magnitude of the largest force in each candidate, in eV/Å (m,)."""
         return np.array(

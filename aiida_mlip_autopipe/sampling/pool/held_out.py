@@ -61,11 +61,11 @@ def hold_out(pool: FramePool, settings: SelectionSettings, groups: Mapping[str, 
     """
     fractions: dict[Split, float] = {'valid': settings.valid_fraction, 'test': settings.test_fraction}
     fractions = {split: fraction for split, fraction in fractions.items() if fraction > 0}
-    if not fractions:
+    if not fractions or not len(pool):
         return HeldOut(np.arange(len(pool)), {}, settings.n_structures, {}, [])
     groups_of_frames = [groups.get(seed_id, seed_id) for seed_id in pool.seed_ids()]
     names = join_alike(_fingerprints(pool), groups_of_frames)
-    is_held_out = np.isin(pool.kinds(), settings.held_out_kinds)
+    is_held_out = pool.has_kind(settings.held_out_kinds)
     held_out = {name for name, is_out in zip(names, is_held_out, strict=True) if is_out}
     sizes = Counter(name for name in names if name not in held_out)
     if not sizes:

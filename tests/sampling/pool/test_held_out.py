@@ -186,3 +186,35 @@ def test_fractions_with_a_sum_of_one_or_more_are_refused():
 def test_kinds_cannot_be_held_out_without_a_fraction_for_testing():
     with refused(Code.VALUE_MISSING, 'held_out_kinds', 'test_fraction'):
         sampling('random', held_out_kinds=['surface'])
+
+
+def test_all_frames_of_dimers_and_atoms_are_selected_for_training_and_do_not_change_the_others(trajectories, groups):
+    kinds = {f'seed{seed}': {0: 'dimer', 5: 'atom'}.get(seed, 'alloy') for seed in range(10)}
+    fields = {'n_structures': 20, 'test_fraction': 0.2, 'max_force_eV_per_A': 1e-6, 'descriptor': SOAP}
+    settings = sampling('fps', **{**fields, 'max_force_eV_per_A': None})
+    selection = select_frames(trajectories, settings, random_seed=1, groups=groups, kinds=kinds)
+    found = [kinds[trajectories[t].seed_id] for t in selection.trajectory_indices]
+    assert [found.count(kind) for kind in ('alloy', 'dimer', 'atom')] == [20, 12, 12]
+    assert {split for kind, split in zip(found, selection.splits, strict=True) if kind != 'alloy'} == {'train'}
+    assert selection.splits.count('test') == 4
+    assert selection.report['n_always_selected'] == 24
+    # The sampler sees only the others.
+    rest = [trajectory for trajectory in trajectories if kinds[trajectory.seed_id] == 'alloy']
+    alone = select_frames(rest, settings, random_seed=1, groups=groups, kinds=kinds)
+    chosen = [
+        (trajectories[t].seed_id, f) for t, f in zip(selection.trajectory_indices, selection.frame_indices, strict=True)
+    ]
+    others = [(rest[t].seed_id, f) for t, f in zip(alone.trajectory_indices, alone.frame_indices, strict=True)]
+    assert chosen[:16] + chosen[-4:] == others
+    # Limits do not apply to them, and a selection may consist of them alone.
+    limited = select_frames(trajectories, sampling('fps', **fields), random_seed=1, groups=groups, kinds=kinds)
+    assert {kinds[trajectories[t].seed_id] for t in limited.trajectory_indices} == {'dimer', 'atom'}
+    assert limited.report['discarded']['force_too_large'] == 8 * 12
+
+
+def test_the_kinds_that_are_always_selected_can_be_changed(trajectories):
+    kinds = {f'seed{seed}': 'dimer' if seed < 2 else 'alloy' for seed in range(10)}
+    settings = sampling('random', n_structures=20, always_selected_kinds=[])
+    assert len(select_frames(trajectories, settings, random_seed=1, kinds=kinds)) == 20
+    with refused(Code.VALUES_EXCLUDE, 'held_out_kinds', 'always_selected_kinds', 'dimer'):
+        sampling('random', test_fraction=0.2, held_out_kinds=['dimer'])

@@ -1,0 +1,114 @@
+"""What the kinds of one to three atoms share: their elements, their box, and the rules that do not apply to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from ase import Atoms
+from pydantic import model_validator
+
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.fields import fault
+from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
+from aiida_mlip_autopipe.generation.chemistry.elements import Element
+from aiida_mlip_autopipe.generation.perturb import PerturbSettings
+from aiida_mlip_autopipe.generation.validation import ValidationSettings
+
+# Å between the atoms and the faces of their box. The box is not periodic, but some calculators need a cell.
+MARGIN_A = 15.0
+
+
+class FewAtomsSettings(GeneratorSettings):
+    """An entry whose structures are one to three atoms in a non-periodic box."""
+
+    symbols: tuple[Element, ...] = ()
+    """Elements; by default, those of all other entries of the config."""
+
+    # A molecule has no cell to repeat.
+    default_width_factor: ClassVar[float] = 0.0
+
+    @model_validator(mode='after')
+    def _refuse_rules(self) -> Self:
+        for name, default in (('validation', ValidationSettings()), ('perturb', PerturbSettings())):
+            if getattr(self, name) != default:
+                raise fault(
+                    Code.VALUES_EXCLUDE,
+                    f'{name} does not apply to kind {self.kind}, whose distances are exact and exempt from the rules',
+                )
+        return self
+
+    @property
+    def rules(self) -> ValidationSettings:
+        """The validation rules: none for distances and isolated atoms, since both are intended here.
+
+        Structures are not compared, since atoms beyond the range of a fingerprint have the same one at any distance.
+        """
+        exempt: dict[str, Any] = {'min_distance_factor': 0.0, 'max_neighbour_factor': 0.0, 'unique': False}
+        return super().rules.model_copy(update=exempt)
+
+    @property
+    def needs_symbols(self) -> bool:
+        """Whether the elements are still to be taken from the other entries."""
+        return not self.symbols
+
+    def elements(self) -> frozenset[str]:
+        """Return the elements.
+
+        Raises
+        ------
+        AutopipeError
+            If they are neither set nor known from other entries.
+        """
+        if self.needs_symbols:
+            raise AutopipeError(
+                Code.VALUE_MISSING,
+                f'set symbols of kind {self.kind}; the other entries of the config do not tell all elements',
+            )
+        return frozenset(self.symbols)
+
+
+class FewAtomsGenerator(Generator):
+    """Makes a fixed list of structures, without randomness."""
+
+    settings: FewAtomsSettings
+
+    def check(self, requirements: Requirements) -> None:
+        """Refuse more seeds than structures, which would be copies."""
+        n_seeds, n_parents = self.settings.n_seeds, self.n_parents()
+        if n_seeds is not None and n_parents is not None and n_seeds > n_parents:
+            raise AutopipeError(
+                Code.OUT_OF_RANGE,
+                f'n_seeds: {n_seeds} is more than the {n_parents} structures of this {self.settings.kind} entry',
+            )
+
+
+def in_box(symbols: Sequence[str], positions_A: Sequence[Sequence[float]], record: dict[str, Any]) -> Parent:
+    """Return atoms in the centre of a box without periodic directions, as a molecule."""
+    atoms = Atoms(list(symbols), positions=np.asarray(positions_A, dtype=float), pbc=False)
+    atoms.center(vacuum=MARGIN_A)
+    return Parent(atoms, record, form='molecule')
+
+
+def complete_elements(entries: tuple[GeneratorSettings, ...]) -> tuple[GeneratorSettings, ...]:
+    """Return the entries of a config, with the elements of the others for each entry that takes them from these.
+
+    If the elements of one of the others are unknown, such as those of a query before its answer, they remain missing.
+    """
+    if not any(isinstance(entry, FewAtomsSettings) and entry.needs_symbols for entry in entries):
+        return entries
+    try:
+        found = [
+            entry.elements() for entry in entries if not isinstance(entry, FewAtomsSettings) or not entry.needs_symbols
+        ]
+    except AutopipeError:  # reported with the place of that entry
+        return entries
+    symbols = tuple(sorted(frozenset().union(*found))) if all(found) else ()
+    return tuple(
+        entry.model_copy(update={'symbols': symbols})
+        if isinstance(entry, FewAtomsSettings) and entry.needs_symbols
+        else entry
+        for entry in entries
+    )
