@@ -26,6 +26,8 @@ ENTRIES = [
     {'kind': 'ionic', 'prototype': 'spinel', 'sites': {'A': 'Fe', 'B': 'Fe', 'X': 'O'}, 'n_seeds': 2},
     {'kind': 'ionic', 'prototype': 'fluorite', 'sites': {'A': {'Zr': 0.875, 'Y': 0.125}, 'X': 'O'},
      'supercell': [2, 2, 2], 'schottky': 1, 'frenkel': {'O': 1}, 'n_seeds': 2},
+    {'kind': 'ionic', 'prototype': 'perovskite', 'sites': {'A': 'Ca', 'B': 'Ti', 'X': 'O'}, 'tilts': 'a-b+a-'},
+    {'kind': 'intermetallic', 'prototype': 'C14', 'sites': {'A': 'Zr', 'B': {'Cr': 0.5, 'Fe': 0.5}}, 'n_seeds': 2},
     {'kind': 'covalent', 'structure': 'graphite', 'sites': {'A': 'C'}, 'perturb': {'rattle_A': 0.02}},
     {**SLAB, 'perturb': {'rattle_temperature_K': 300}},
     {'kind': 'adsorption', 'of': {**SLAB, 'miller_indices': [[1, 1, 0], [1, 1, 1]]}, 'molecules': ['CO']},

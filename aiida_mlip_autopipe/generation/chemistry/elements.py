@@ -6,7 +6,7 @@ import difflib
 from typing import Annotated
 
 import numpy as np
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
@@ -77,6 +77,7 @@ def _check_formula(formula: str) -> str:
 
 Element = Annotated[str, AfterValidator(check_symbol)]
 Composition = Annotated[dict[Element, float], AfterValidator(_check_composition)]
+Occupation = Annotated[Composition, BeforeValidator(lambda value: {value: 1.0} if isinstance(value, str) else value)]
 Formula = Annotated[str, AfterValidator(_check_formula)]
 
 

@@ -9,12 +9,15 @@ from ase import Atoms
 
 Position = tuple[float, float, float]
 # Placeholders that mark the roles while a cell is built.
-ROLE_SYMBOLS = {'A': 'Li', 'B': 'Be', "B'": 'Mg', 'X': 'F'}
+ROLE_SYMBOLS = {
+    'A': 'Li', 'B': 'Be', "B'": 'Mg', 'X': 'F', 'C': 'B', 'D': 'C', 'E': 'N', 'M': 'O', 'T': 'Na', 'Y': 'Al', 'Z': 'Si',
+}  # fmt: skip
+ROLES = {symbol: role for role, symbol in ROLE_SYMBOLS.items()}
 
 
 @dataclass(frozen=True)
 class Prototype:
-    """A structure type with cations A, B and B' and anions X.
+    """A structure type. In ionic crystals, A, B, B' and T are cations, and X are anions.
 
     Attributes
     ----------
@@ -23,9 +26,9 @@ class Prototype:
     sites
         Role and fractional coordinates of each orbit.
     coordination
-        Number of nearest neighbours of each role: anions for a cation, cations for an anion.
-    c_over_a
-        Axial ratio.
+        Number of nearest neighbours of each role: anions for a cation, cations for an anion. Ionic crystals only.
+    c_over_a, b_over_a
+        Axial ratios.
     hexagonal
         Whether the cell has the angles of a hexagonal cell.
     """
@@ -36,12 +39,16 @@ class Prototype:
     c_over_a: float = 1.0
     hexagonal: bool = False
     setting: int = 1
+    b_over_a: float = 1.0
 
 
 # Positions from R. W. G. Wyckoff, Crystal Structures (1963). Free parameters are those of TiO2 for rutile, Al2O3 for
 # corundum, MgAl2O4 for spinel and LiCoO2 for layered rock salt (H. J. Orman and P. J. Wiseman, Acta Cryst. C 40, 12
 # (1984)). In the double perovskite, X lies midway between B and B'. The inverse spinel has the positions of spinel in a
-# cell of a/√2, a/√2, a, with the order of NiFe2O4 from V. G. Ivanov et al., Phys. Rev. B 82, 024104 (2010).
+# cell of a/√2, a/√2, a, with the order of NiFe2O4 from V. G. Ivanov et al., Phys. Rev. B 82, 024104 (2010). Olivine is
+# from LiFePO4: V. A. Streltsov et al., Acta Cryst. B 49, 147 (1993); garnet from Y3Al5O12: F. Euler and J. A. Bruce,
+# Acta Cryst. 19, 971 (1965); NASICON from NaZr2P3O12: L.-O. Hagman and P. Kierkegaard, Acta Chem. Scand. 22, 1822
+# (1968).
 PROTOTYPES: dict[str, Prototype] = {
     'rocksalt': Prototype(225, (('A', (0, 0, 0)), ('X', (0.5, 0.5, 0.5))), {'A': 6, 'X': 6}),
     'cesium_chloride': Prototype(221, (('A', (0, 0, 0)), ('X', (0.5, 0.5, 0.5))), {'A': 8, 'X': 8}),
@@ -79,14 +86,39 @@ PROTOTYPES: dict[str, Prototype] = {
     'layered_rocksalt': Prototype(
         166, (('A', (0, 0, 0.5)), ('B', (0, 0, 0)), ('X', (0, 0, 0.2605))), {'A': 6, 'B': 6, 'X': 6}, 4.9905, True
     ),
+    'olivine': Prototype(
+        62,
+        (('A', (0, 0, 0)), ('B', (0.2822, 0.25, 0.9747)), ('T', (0.0948, 0.25, 0.4182)), ('X', (0.0968, 0.25, 0.7428)),
+         ('X', (0.4571, 0.25, 0.2060)), ('X', (0.1656, 0.0465, 0.2848))),
+        {'A': 6, 'B': 6, 'T': 4, 'X': 4},
+        4.692 / 10.332,
+        b_over_a=6.010 / 10.332,
+    ),
+    'garnet': Prototype(
+        230,
+        (('A', (0.125, 0, 0.25)), ('B', (0, 0, 0)), ('T', (0.375, 0, 0.25)), ('X', (-0.0306, 0.0512, 0.15))),
+        {'A': 8, 'B': 6, 'T': 4, 'X': 4},
+    ),
+    'NASICON': Prototype(
+        167,
+        (('A', (0, 0, 0)), ('B', (0, 0, 0.1457)), ('T', (0.2917, 0, 0.25)), ('X', (0.1860, 0.9850, 0.1948)),
+         ('X', (0.1915, 0.1687, 0.0866))),
+        {'A': 6, 'B': 6, 'T': 4, 'X': 3},
+        22.7585 / 8.8043,
+        True,
+    ),
 }  # fmt: skip
 
 
 def prototype_cell(name: str) -> tuple[Atoms, np.ndarray]:
+    """Return the conventional cell of an ionic structure type with a = 1 Å, and the role of each atom, shape (n,)."""
+    return build_cell(PROTOTYPES[name])
+
+
+def build_cell(prototype: Prototype) -> tuple[Atoms, np.ndarray]:
     """Return the conventional cell of a structure type with a = 1 Å, and the role of each atom, shape (n,)."""
     from ase.spacegroup import crystal
 
-    prototype = PROTOTYPES[name]
     angles = [90, 90, 120] if prototype.hexagonal else [90, 90, 90]
     atoms = crystal(
         [ROLE_SYMBOLS[role] for role, _ in prototype.sites],
@@ -94,9 +126,9 @@ def prototype_cell(name: str) -> tuple[Atoms, np.ndarray]:
         spacegroup=prototype.spacegroup,
         setting=prototype.setting,
         # ASE merges positions within a tolerance in Å, for which a cell with a = 1 Å would be too small.
-        cellpar=[10, 10, 10 * prototype.c_over_a, *angles],
+        cellpar=[10, 10 * prototype.b_over_a, 10 * prototype.c_over_a, *angles],
     )
-    roles = np.array([{symbol: role for role, symbol in ROLE_SYMBOLS.items()}[symbol] for symbol in atoms.symbols])
+    roles = np.array([ROLES[symbol] for symbol in atoms.symbols])
     plain = Atoms(atoms.symbols, scaled_positions=atoms.get_scaled_positions(), cell=atoms.cell.array / 10, pbc=True)
     return plain, roles
 

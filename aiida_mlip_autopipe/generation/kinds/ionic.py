@@ -16,17 +16,17 @@ from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.compensation import Chemistry, Counts, Ions
-from aiida_mlip_autopipe.generation.chemistry.elements import Composition, Element, nearest_counts
+from aiida_mlip_autopipe.generation.chemistry.elements import Element, Occupation, nearest_counts
 from aiida_mlip_autopipe.generation.chemistry.oxidation import States, describe_states, ionic_radius
-from aiida_mlip_autopipe.generation.crystals.prototypes import PROTOTYPES, ROLE_SYMBOLS, bond_lengths, prototype_cell
+from aiida_mlip_autopipe.generation.crystals.prototypes import PROTOTYPES, ROLES, bond_lengths, prototype_cell
 from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, check_composition, choose_repeats
+from aiida_mlip_autopipe.generation.crystals.tilts import MAX_TILT_DEG, TILT_SYSTEMS, tilted_cell
 from aiida_mlip_autopipe.generation.geometry.voids import find_voids
 
 N_RANDOM_SEEDS = 10
 # With 120 cells, fractions such as 0.6667, 0.33 and 0.125 are the intended ones.
 CELLS_OF_IDEAL_CRYSTAL = 120
 
-Occupation = Annotated[Composition, BeforeValidator(lambda value: {value: 1.0} if isinstance(value, str) else value)]
 OxidationStates = Annotated[
     tuple[int, ...], BeforeValidator(lambda value: (value,) if isinstance(value, int) else value), Field(min_length=1)
 ]
@@ -40,12 +40,19 @@ class IonicSettings(GeneratorSettings):
     prototype: Literal[
         'rocksalt', 'cesium_chloride', 'fluorite', 'antifluorite', 'zincblende', 'wurtzite', 'rutile', 'corundum',
         'perovskite', 'spinel', 'double_perovskite', 'inverse_spinel', 'layered_rocksalt',
+        'olivine', 'garnet', 'NASICON',
     ]  # fmt: skip
     """The structure type."""
-    sites: dict[Literal['A', 'B', "B'", 'X'], Occupation]
+    sites: dict[Literal['A', 'B', "B'", 'T', 'X'], Occupation]
     """Elements on the cation sites and on the anion sites X: one element, or a composition, such as
     {A: {Zr: 0.9, Y: 0.1}, X: O}. All have cation sites A; perovskite, spinel and layered_rocksalt also have B,
-    double_perovskite and inverse_spinel have B and B' in order, such as {A: Sr, B: Fe, B': Mo, X: O}."""
+    double_perovskite and inverse_spinel have B and B' in order, such as {A: Sr, B: Fe, B': Mo, X: O};
+    olivine, garnet and NASICON have A, B and the tetrahedral sites T, such as {A: Li, B: Fe, T: P, X: O}."""
+    tilts: Literal['a0a0a0', 'a0a0c+', 'a0a0c-', 'a0b-b-', 'a-a-a-', 'a-b+a-'] = 'a0a0a0'
+    """Tilts of the octahedra of a perovskite, in Glazer's notation."""
+    tilt_deg: float | None = Field(default=None, gt=0, le=MAX_TILT_DEG)
+    """Angle about each tilted axis in degrees. The default is that of LaAlO3 for a-a-a-, of CaTiO3 for a-b+a- and of
+    SrTiO3 at 4 K for a0a0c-; the others have none."""
     oxidation_states: dict[Element, OxidationStates] = Field(default_factory=dict)
     """Oxidation state of an element, or several for mixed valence; by default guessed from its common states."""
     compensation: Literal['auto', 'vacancies', 'none'] = 'auto'
@@ -71,6 +78,7 @@ class IonicSettings(GeneratorSettings):
             raise fault(Code.SITES_MISMATCH, f'{self.prototype} has the sites {", ".join(sorted(roles))}')
         if self.supercell and self.n_atoms:
             raise fault(Code.VALUES_EXCLUDE, 'set supercell or n_atoms, not both')
+        self._check_tilts()
         for name in ('oxidation_states', 'frenkel'):
             for symbol in getattr(self, name):
                 if symbol not in self.elements():
@@ -81,6 +89,20 @@ class IonicSettings(GeneratorSettings):
     def elements(self) -> frozenset[str]:
         """Return the elements on all sites."""
         return frozenset(symbol for occupation in self.sites.values() for symbol in occupation)
+
+    def _check_tilts(self) -> None:
+        if self.tilts == 'a0a0a0':
+            if self.tilt_deg is not None:
+                raise fault(Code.VALUES_INCOMPLETE, 'tilt_deg needs tilts, such as a-b+a-')
+        elif self.prototype != 'perovskite':
+            raise fault(Code.VALUES_EXCLUDE, f'tilts applies to perovskite, not to {self.prototype}')
+        elif self.chosen_tilt_deg is None:
+            raise fault(Code.VALUES_INCOMPLETE, f'{self.tilts} has no default angle; set tilt_deg')
+
+    @property
+    def chosen_tilt_deg(self) -> float | None:
+        """The angle of the tilts in degrees, or its default."""
+        return self.tilt_deg or TILT_SYSTEMS[self.tilts].default_deg
 
 
 @dataclass
@@ -138,6 +160,7 @@ class IonicGenerator(Generator):
             'prototype': self.settings.prototype,
             'a_A': float(plan.cell.cell.lengths()[0] / plan.repeats[0]),
             'supercell': list(plan.repeats),
+            **self._tilts,
             **self._arrange(atoms, plan, rng),
         }
         repeatable = (False, False, False) if self._is_random else None
@@ -176,6 +199,20 @@ class IonicGenerator(Generator):
         return record
 
     @property
+    def _tilts(self) -> dict[str, Any]:
+        """The record of the tilts."""
+        settings = self.settings
+        is_tilted = settings.tilts != 'a0a0a0'
+        return {'tilts': settings.tilts, 'tilt_deg': settings.chosen_tilt_deg} if is_tilted else {}
+
+    def _unit_cell(self) -> tuple[Atoms, np.ndarray]:
+        """Return the conventional cell with a = 1 Å and placeholders, and the role of each atom."""
+        settings = self.settings
+        if settings.tilts == 'a0a0a0':
+            return prototype_cell(settings.prototype)
+        return tilted_cell(settings.tilts, settings.chosen_tilt_deg or 0.0)
+
+    @property
     def charge_allowed(self) -> bool:
         """Whether the crystal may have a net charge."""
         return self.settings.compensation == 'none'
@@ -190,7 +227,7 @@ class IonicGenerator(Generator):
             charges = {s: sum(state * n for state, n in plan.ions.states[s].items()) for s in counts}
             fractions = {s: n / sum(plan.ions.states[s].values()) / sum(counts.values()) for s, n in counts.items()}
             means[role] = sum(charges[s] * fractions[s] for s in counts)
-        cell, roles = prototype_cell(self.settings.prototype)
+        cell, roles = self._unit_cell()
         # The anions balance the charge that vacancies will compensate later, so that the cell is neutral.
         means['X'] = -sum(means[role] for role in roles if role != 'X') / int(np.sum(roles == 'X'))
         cell.set_cell(plan.cell.cell.array / np.array(plan.repeats)[:, None], scale_atoms=True)
@@ -201,7 +238,7 @@ class IonicGenerator(Generator):
         """Arrange the ions at random on the sites of a structure cut from the crystal, with the same compensation."""
         if not self._is_random:
             return {}
-        roles = np.array([next(r for r, s in ROLE_SYMBOLS.items() if s == symbol) for symbol in atoms.symbols])
+        roles = np.array([ROLES[symbol] for symbol in atoms.symbols])
         counts = {}
         for role, occupation in self._sites.items():
             check_composition(occupation, int(np.sum(roles == role)), self.settings.composition_tolerance)
@@ -212,7 +249,7 @@ class IonicGenerator(Generator):
     @cached_property
     def _ideal_states(self) -> States:
         """The states of the composition in `sites`, in a crystal that is large enough for its fractions."""
-        _, roles = prototype_cell(self.settings.prototype)
+        _, roles = self._unit_cell()
         n_cells = CELLS_OF_IDEAL_CRYSTAL if self._chemistry.is_mixed else 1
         counts = {}
         for role, occupation in self._sites.items():
@@ -223,7 +260,7 @@ class IonicGenerator(Generator):
 
     def _make_plan(self, requirements: Requirements) -> _Plan:
         settings = self.settings
-        unit, unit_roles = prototype_cell(settings.prototype)
+        unit, unit_roles = self._unit_cell()
         scale = settings.a_A or self._lattice_constant(unit, unit_roles)
         unit.set_cell(unit.cell.array * scale, scale_atoms=True)
         sites_per_cell = {role: int(np.sum(unit_roles == role)) for role in self._sites}
@@ -273,7 +310,7 @@ class IonicGenerator(Generator):
         """Return the indices of the atoms of random neutral formula units."""
         if not self.settings.schottky:
             return []
-        unit_roles = prototype_cell(self.settings.prototype)[1]
+        unit_roles = self._unit_cell()[1]
         per_role = {role: int(np.sum(unit_roles == role)) for role in self._sites}
         divisor = int(np.gcd.reduce(list(per_role.values())))
         charges = atoms.get_initial_charges()

@@ -313,3 +313,43 @@ def test_compensation_keeps_every_fraction_of_the_sites_within_the_tolerance(gen
             for symbol, number in ions.items():
                 limit = fields.get('composition_tolerance', 0.02)
                 assert abs(number / sum(ions.values()) - fractions[symbol]) <= limit + 1e-9
+
+
+# Bond lengths in Å: LiFePO4 (Streltsov 1993), Y3Al5O12 (Euler and Bruce 1965), NaZr2P3O12 (Hagman, Kierkegaard 1968).
+@pytest.mark.parametrize(
+    ('prototype', 'sites', 'number', 'a_A', 'formula', 'bonds'),
+    [
+        ('olivine', {'A': 'Li', 'B': 'Fe', 'T': 'P', 'X': 'O'}, 62, 10.332, {'Li': 4, 'Fe': 4, 'P': 4, 'O': 16},
+         {'P': (4, 1.545), 'Fe': (6, 2.157), 'Li': (6, 2.149)}),
+        ('garnet', {'A': 'Y', 'B': 'Al', 'T': 'Ga', 'X': 'O'}, 230, 12.0, {'Y': 24, 'Al': 16, 'Ga': 24, 'O': 96},
+         {'Ga': (4, 1.761), 'Al': (6, 1.937), 'Y': (8, 2.368)}),
+        ('NASICON', {'A': 'Na', 'B': 'Zr', 'T': 'P', 'X': 'O'}, 167, 8.8043, {'Na': 6, 'Zr': 12, 'P': 18, 'O': 72},
+         {'P': (4, 1.53), 'Zr': (6, 2.066), 'Na': (6, 2.54)}),
+    ],
+)  # fmt: skip
+def test_a_structure_type_with_tetrahedra_has_the_bonds_of_the_real_crystal(
+    generate, prototype, sites, number, a_A, formula, bonds
+):
+    (seed,) = generate(entry(prototype, {'a_A': a_A}, **sites)).seeds
+    cell = (seed.atoms.cell.array, seed.atoms.get_scaled_positions(), seed.atoms.numbers)
+    assert spglib.get_symmetry_dataset(cell, 1e-4).number == number
+    assert seed.atoms.symbols.formula.count() == formula
+    assert seed.record['formal_charge'] == 0
+    i, j, d = neighbor_list('ijd', seed.atoms, 3.0)
+    for symbol, (coordination, length) in bonds.items():
+        own = np.sort(d[(i == np.flatnonzero(seed.atoms.symbols == symbol)[0]) & (seed.atoms.symbols[j] == 'O')])
+        assert own[:coordination].mean() == pytest.approx(length, abs=0.015)
+        assert len(own) == coordination or own[coordination] > own[coordination - 1] + 0.2
+    (default,) = generate(entry(prototype, **sites)).seeds
+    assert default.record['a_A'] == pytest.approx(a_A, rel=0.045)
+
+
+def test_the_ions_of_olivine_nasicon_and_garnet_are_guessed(generate):
+    for prototype, sites, states in [
+        ('olivine', {'A': 'Li', 'B': 'Fe', 'T': 'P', 'X': 'O'}, {'Li': '1', 'Fe': '2', 'P': '5'}),
+        ('NASICON', {'A': 'Na', 'B': 'Zr', 'T': 'P', 'X': 'O'}, {'Na': '1', 'Zr': '4', 'P': '5'}),
+        ('garnet', {'A': 'Y', 'B': 'Al', 'T': 'Al', 'X': 'O'}, {'Y': '3', 'Al': '3'}),
+    ]:
+        (seed,) = generate(entry(prototype, **sites)).seeds
+        for symbol, state in states.items():
+            assert list(seed.record['oxidation_states'][symbol]) == [state]
