@@ -106,6 +106,8 @@ class Parent:
         Which cell vectors may be repeated to reach the minimum perpendicular width; by default, the periodic ones.
     charge_allowed
         Whether the settings allow formal charges that do not sum to zero.
+    charge_remedies
+        What to change if the formal charges do not sum to zero, as text for the error.
     form
         Shape of the structure if it has vacuum around it; None if it is a bulk structure, or if the shape is unknown.
     """
@@ -115,6 +117,7 @@ class Parent:
     deformable: tuple[bool, bool, bool] | None = None
     repeatable: tuple[bool, bool, bool] | None = None
     charge_allowed: bool = False
+    charge_remedies: str = ''
     form: Form | None = None
 
 

@@ -224,7 +224,10 @@ class Entry:
                 parent = self.generator.draw_parent(number, rng, self.requirements)
                 _set_moments(parent.atoms, self.settings.magnetic_moments)
                 parent = repeat_to_width(parent, self.requirements)
-                check_parent(parent.atoms, rules, charge_allowed=parent.charge_allowed)
+                check_parent(
+                    parent.atoms, rules,
+                    charge_allowed=parent.charge_allowed, charge_remedies=parent.charge_remedies,
+                )  # fmt: skip
                 if self.settings.perturb.supercell == (1, 1, 1):
                     check_atoms(parent.atoms, rules, self.cutoff_A)
                 return parent

@@ -94,8 +94,12 @@ class ValidationSettings(Settings):
         return limits
 
 
-def check_parent(atoms: Atoms, settings: ValidationSettings, *, charge_allowed: bool = False) -> None:
+def check_parent(
+    atoms: Atoms, settings: ValidationSettings, *, charge_allowed: bool = False, charge_remedies: str = ''
+) -> None:
     """Check the formal charge, the volume per atom and the density of a structure before perturbation.
+
+    `charge_remedies` says what to change if the formal charges do not sum to zero.
 
     Raises
     ------
@@ -111,7 +115,8 @@ def check_parent(atoms: Atoms, settings: ValidationSettings, *, charge_allowed: 
                 (),
                 charge,
                 0.0,
-                f'the sum of the formal charges of {formula} is {charge:+g} e instead of 0',
+                f'the sum of the formal charges of {formula} is {charge:+g} e instead of 0'
+                + (f'; {charge_remedies}' if charge_remedies else ''),
             )
     if not settings.plausible_volume or not atoms.pbc.all():
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from ase import Atoms
+from ase.geometry import get_distances
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
@@ -11,6 +12,7 @@ from aiida_mlip_autopipe.generation.geometry.distinct_sites import NEIGHBOUR_FAC
 from aiida_mlip_autopipe.generation.geometry.interstitials import find_interstitial_sites
 
 MAX_SHIFT = 0.1  # Å; maximum distance between a site and its atom
+MIN_DISTANCE_A = 0.5  # an interstitial site that is closer to an atom is occupied
 
 
 def n_sites(amount: float, available: int) -> int:
@@ -33,8 +35,6 @@ def draw_sites(atoms: Atoms, free: np.ndarray, symbol: str, amount: float, rng: 
 
 def atoms_at(atoms: Atoms, positions: np.ndarray) -> np.ndarray:
     """Return the indices of the atoms at positions that were found before repetition."""
-    from ase.geometry import get_distances
-
     distances = get_distances(positions, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)[1]
     found = distances.argmin(axis=1)
     if distances.min(axis=1).max() > MAX_SHIFT or len(set(found)) < len(positions):
@@ -67,9 +67,14 @@ def draw_pairs(atoms: Atoms, free: np.ndarray, pair: str, amount: float, rng: np
     return chosen
 
 
-def draw_interstitial_sites(atoms: Atoms, number: int, rng: np.random.Generator) -> np.ndarray:
-    """Return random interstitial sites (k, 3) in Å."""
+def draw_interstitial_sites(
+    atoms: Atoms, number: int, rng: np.random.Generator, present: Atoms | None = None
+) -> np.ndarray:
+    """Return random interstitial sites (k, 3) in Å, without those that atoms of the structure `present` occupy."""
     sites = find_interstitial_sites(atoms)
+    if present is not None:
+        distances = get_distances(sites, present.positions, cell=atoms.cell, pbc=atoms.pbc)[1].min(axis=1)
+        sites = sites[distances > MIN_DISTANCE_A]
     if number > len(sites):
         formula = atoms.get_chemical_formula()
         raise PhysicsViolationError(

@@ -16,8 +16,17 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.randomness import make_rng
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
+from aiida_mlip_autopipe.generation.chemistry.added_ions import AddedIons, charge_of_elements
+from aiida_mlip_autopipe.generation.chemistry.charge_transfer import TOLERANCE
+from aiida_mlip_autopipe.generation.chemistry.counter_defects import (
+    HOST_INDEX,
+    Compensation,
+    CounterDefect,
+    DefectCharge,
+    mark_host,
+)
 from aiida_mlip_autopipe.generation.chemistry.elements import Element, check_pair
-from aiida_mlip_autopipe.generation.chemistry.oxidation import known_states
+from aiida_mlip_autopipe.generation.chemistry.oxidation import guess_charges
 from aiida_mlip_autopipe.generation.geometry.distinct_sites import SymmetrySites
 from aiida_mlip_autopipe.generation.geometry.dumbbells import (
     Axis,
@@ -102,6 +111,10 @@ class DefectSettings(ComposedSettings):
     oxidation_states: dict[Element, int] = Field(default_factory=dict)
     """Oxidation states of added atoms, used if the structure has formal charges. By default an added atom has the
     charge of the atoms of its element in the structure, or else its most common state with the sign of the site."""
+    compensation: Compensation = 'none'
+    """What balances the charge of the defects: `valence` (the ions nearest to the defects change their oxidation state,
+    such as two Ce4+ to Ce3+ for an oxygen vacancy), `vacancies` of the host's ions on random sites, a named element,
+    such as {valence: Mn}, {interstitials: Na} or {substitutions: {Mg: Li}}, or `none`."""
     charged: bool = False
     """Allow defects that leave a net formal charge; the charge is recorded."""
 
@@ -116,7 +129,19 @@ class DefectSettings(ComposedSettings):
                 Code.VALUE_INVALID,
                 'sites: distinct needs exactly one defect, such as vacancies: {Cu: 1}; otherwise set sites: random',
             )
+        if self.charged and self.compensation != 'none':
+            raise fault(Code.VALUES_EXCLUDE, 'set compensation or charged: true, not both')
+        if self.sites == 'distinct' and not self._keeps_sites:
+            raise fault(
+                Code.VALUE_INVALID, 'sites: distinct allows no counter-defects on random sites; set sites: random'
+            )
         return self
+
+    @property
+    def _keeps_sites(self) -> bool:
+        """Whether the compensation adds no defects."""
+        choice = self.compensation
+        return bool(choice.valence) if isinstance(choice, CounterDefect) else choice in ('none', 'valence')
 
     @property
     def rules(self) -> ValidationSettings:
@@ -128,7 +153,8 @@ class DefectSettings(ComposedSettings):
     def elements(self) -> frozenset[str]:
         """Return the elements of the host and of the added atoms."""
         second = [pair.split('-')[1] for pair in self.dumbbells]
-        return super().elements().union(*self.substitutions.values(), self.interstitials, second)
+        counter = self.compensation.elements() if isinstance(self.compensation, CounterDefect) else ()
+        return super().elements().union(*self.substitutions.values(), self.interstitials, second, counter)
 
     @property
     def single(self) -> tuple[str, str] | None:
@@ -146,6 +172,10 @@ class DefectGenerator(ComposedGenerator):
 
     settings_class = DefectSettings
     settings: DefectSettings
+
+    def __init__(self, settings: DefectSettings):
+        super().__init__(settings)
+        self._added = AddedIons(settings.oxidation_states)
 
     @cached_property
     def _distinct_sites(self) -> list[tuple[int, np.ndarray]]:
@@ -197,6 +227,10 @@ class DefectGenerator(ComposedGenerator):
         number, positions = self._distinct_sites[index] if settings.sites == 'distinct' else (index, None)
         host = self.inner_parent(number, rng, requirements)
         atoms = host.atoms.copy()
+        if settings.compensation != 'none':
+            guess_charges(atoms)
+        perfect = atoms.copy()
+        mark_host(atoms)
         free = ~fixed_mask(atoms)
         is_on_sites = positions is not None and not settings.interstitials and not settings.dumbbells
         chosen_sites = atoms_at(atoms, positions) if positions is not None and is_on_sites else None
@@ -207,30 +241,36 @@ class DefectGenerator(ComposedGenerator):
         for symbol, replacements in settings.substitutions.items():
             for new, amount in replacements.items():
                 sites = draw_sites(atoms, free, symbol, amount, rng) if chosen_sites is None else chosen_sites
-                self._replace(atoms, sites, new)
+                self._added.replace(atoms, sites, new)
                 free[sites] = False
                 record.setdefault('substitutions', {})[f'{symbol}-{new}'] = len(sites)
         for pair, amount in settings.antisites.items():
             record.setdefault('antisites', {})[pair] = swap_sites(atoms, free, pair, amount, rng, chosen_sites)
         removed = self._remove(atoms, free, rng, chosen_sites, record)
         dumbbells = self._draw_dumbbells(atoms, free, rng, positions)
-        charges = _charge_of_elements(atoms)
+        charges = charge_of_elements(atoms)
         shared = split_sites(atoms, dumbbells)
         del atoms[removed]
         if added and voids is not None:
-            self._insert(atoms, [symbol for symbol, number in added.items() for _ in range(number)], voids, charges)
+            symbols = [symbol for symbol, number in added.items() for _ in range(number)]
+            self._added.insert(atoms, symbols, voids, charges)
             record['interstitials'] = added
         if dumbbells:
-            self._insert(atoms, [one.second for one in dumbbells], shared, charges)
+            self._added.insert(atoms, [one.second for one in dumbbells], shared, charges)
             record['dumbbells'] = [one.as_record() for one in dumbbells]
+        net = DefectCharge(atoms, perfect, record)
+        if settings.compensation != 'none':
+            record['compensation'] = net.balance(settings.compensation, self._added, rng)
+        del atoms.arrays[HOST_INDEX]
         charge = float(atoms.get_initial_charges().sum())
-        record = {'of': {'kind': settings.of.kind, **host.record}, **record, 'formal_charge': charge}
+        is_allowed = host.charge_allowed or settings.charged
         return replace(
             host,
             atoms=atoms,
-            record=record,
+            record={'of': {'kind': settings.of.kind, **host.record}, **record, 'formal_charge': charge},
             repeatable=NOT_REPEATED,
-            charge_allowed=host.charge_allowed or settings.charged,
+            charge_allowed=is_allowed,
+            charge_remedies=net.remedies() if abs(charge) > TOLERANCE and not is_allowed else '',
         )
 
     def _remove(
@@ -288,43 +328,6 @@ class DefectGenerator(ComposedGenerator):
                 length_A = self.settings.dumbbell_length_A or dumbbell_length(atoms, site, vector, pair)
                 dumbbells.append(Dumbbell(pair, site, Axis(axis.family, vector), length_A))
         return dumbbells
-
-    def _replace(self, atoms: Atoms, sites: np.ndarray, symbol: str) -> None:
-        """Put an element on sites. If formal charges are known, also set the charge of the element."""
-        old = atoms.get_initial_charges()
-        if old.any():
-            present = _charge_of_elements(atoms)
-            for site in sites:
-                sign = -1 if old[site] < 0 else 1
-                charge = present.get(symbol, 0.0)
-                old[site] = self._state(symbol, sign, charge if charge * sign > 0 else 0.0)
-            atoms.set_initial_charges(old)
-        atoms.symbols[sites] = symbol
-
-    def _insert(self, atoms: Atoms, symbols: list[str], positions: np.ndarray, charges: dict[str, float]) -> None:
-        added = Atoms(symbols, positions=positions)
-        if charges:
-            added.set_initial_charges([self._state(symbol, 1, charges.get(symbol, 0.0)) for symbol in symbols])
-        atoms += added
-
-    def _state(self, symbol: str, sign: int, present: float) -> float:
-        """Return the charge of an added atom: from the settings, from atoms of its element, or a common state."""
-        if symbol in self.settings.oxidation_states or present:
-            return self.settings.oxidation_states.get(symbol, present)
-        states = known_states(symbol, sign, common=True) or known_states(symbol, -sign, common=True)
-        return states[0] if states else 0
-
-
-def _charge_of_elements(atoms: Atoms) -> dict[str, float]:
-    """Return the most frequent formal charge of each element, or an empty dict if charges are unknown."""
-    charges = atoms.get_initial_charges()
-    if not charges.any():
-        return {}
-    found = {}
-    for symbol in sorted(set(atoms.get_chemical_symbols())):
-        values, counts = np.unique(charges[atoms.symbols == symbol], return_counts=True)
-        found[symbol] = float(values[counts.argmax()])
-    return found
 
 
 VARIANT = DefectGenerator
