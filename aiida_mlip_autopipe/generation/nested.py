@@ -21,6 +21,8 @@ from aiida_mlip_autopipe.generation.base import (
     Parent,
     Requirements,
 )
+from aiida_mlip_autopipe.generation.chemistry.oxidation import guess_charges
+from aiida_mlip_autopipe.generation.geometry.slabs import charges_by_element
 from aiida_mlip_autopipe.generation.perturb import PerturbSettings
 from aiida_mlip_autopipe.generation.validation import ValidationSettings
 from aiida_mlip_autopipe.structures.cells import repeats_for_width
@@ -136,6 +138,24 @@ class ComposedGenerator(Generator):
             Code.HOST_UNSUITABLE, f'{self.settings.kind} needs a crystal; {unit.get_chemical_formula()} {reason}'
         )
 
+    def draw_conventional(self, index: int) -> tuple[Any, dict[str, float]]:
+        """Return the conventional cell of a crystal (pymatgen), and the formal charge of each element, if known.
+
+        Miller indices refer to this cell.
+
+        Raises
+        ------
+        AutopipeError
+            If the structure is not periodic in three directions, or has vacuum.
+        """
+        from pymatgen.io.ase import AseAtomsAdaptor
+        from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+        unit = self.draw_crystal(index)
+        guess_charges(unit)
+        structure = AseAtomsAdaptor.get_structure(Atoms(unit.symbols, unit.positions, cell=unit.cell, pbc=True))
+        return SpacegroupAnalyzer(structure).get_conventional_standard_structure(), charges_by_element(unit)
+
     def repeat_and_fill(
         self, cut: Atoms, rng: np.random.Generator, requirements: Requirements
     ) -> tuple[Atoms, dict[str, Any]]:
@@ -169,10 +189,15 @@ class ComposedGenerator(Generator):
 
     def inner_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
         """Return a parent of the inner kind, repeated to the required width. Listed parents are used in turn."""
-        count = self.inner.n_parents()
-        return repeat_to_width(
-            self.inner.draw_parent(index if count is None else index % count, rng, requirements), requirements
-        )
+        return draw_wide_parent(self.inner, index, rng, requirements)
+
+
+def draw_wide_parent(generator: Generator, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
+    """Return a parent of a generator, repeated to the required width. Listed parents are used in turn."""
+    count = generator.n_parents()
+    return repeat_to_width(
+        generator.draw_parent(index if count is None else index % count, rng, requirements), requirements
+    )
 
 
 def repeat_to_width(parent: Parent, requirements: Requirements) -> Parent:

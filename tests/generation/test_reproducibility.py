@@ -37,6 +37,9 @@ ENTRIES = [
     {'kind': 'defect', 'of': {**COPPER, 'n_atoms': 32}, 'vacancies': {'Cu': 2}, 'interstitials': {'Ni': 1},
      'n_seeds': 2},
     {'kind': 'structures', 'files': [str(CONFIGS / 'structures' / 'quartz.cif')]},
+    {'kind': 'cluster', 'of': {'kind': 'ionic', 'prototype': 'fluorite', 'sites': {'A': 'Ce', 'X': 'O'}},
+     'shape': 'wulff', 'n_atoms': 60, 'surface_energies': [{'miller': [1, 1, 1], 'energy_J_m2': 1}]},
+    {'kind': 'cluster', 'of': COPPER, 'shape': 'random', 'n_atoms': 20, 'support': {'of': SLAB}, 'n_seeds': 2},
     {'kind': 'amorphous', 'composition': {'Si': 1, 'O': 2}, 'density_g_per_cm3': 2.2, 'n_seeds': 2},
     {'kind': 'formula', 'formula': 'Fe3O4', 'max_prototypes': 0, 'n_random': 2},
 ]  # fmt: skip

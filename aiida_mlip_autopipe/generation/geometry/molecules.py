@@ -7,10 +7,15 @@ NO2 and HF, are not listed.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from ase import Atoms
 
 from aiida_mlip_autopipe.generation.geometry.adsorption_sites import Site
+
+if TYPE_CHECKING:
+    from scipy.spatial.transform import Rotation
 
 MOLECULE_FACTOR = 1.6  # minimum distance between atoms of two molecules, in sums of their covalent radii
 # The element that binds. Of several atoms of this element, the one with the fewest neighbours binds.
@@ -44,8 +49,6 @@ def set_upright(name: str, molecule: Atoms) -> Atoms:
     If they cannot all be higher, only the atoms that are bonded to it count. A molecule without a known binding atom
     keeps its orientation, and so does one whose binding atom lies between its neighbours, such as planar CH3.
     """
-    from scipy.spatial.transform import Rotation
-
     atom = binding_atom(name, molecule)
     if atom is None:
         return molecule
@@ -55,13 +58,20 @@ def set_upright(name: str, molecule: Atoms) -> Atoms:
         up = _most_open(vectors[_bonds(molecule)[atom]])
     if up is None or up[2] > 1 - 1e-9:
         return molecule
-    axis = np.cross(up, [0, 0, 1])
+    upright = molecule.copy()
+    upright.positions = rotation_onto_z(up).apply(molecule.positions)
+    return upright
+
+
+def rotation_onto_z(direction: np.ndarray) -> Rotation:
+    """Return the rotation by the smallest angle that turns a unit vector (3,) onto z."""
+    from scipy.spatial.transform import Rotation
+
+    axis = np.cross(direction, [0, 0, 1])
     sine = np.linalg.norm(axis)
     # Opposite directions have no common normal; a rotation about any axis in the plane exchanges them.
     axis = axis / sine if sine > 1e-9 else np.array([1.0, 0.0, 0.0])
-    upright = molecule.copy()
-    upright.positions = Rotation.from_rotvec(np.arctan2(sine, up[2]) * axis).apply(molecule.positions)
-    return upright
+    return Rotation.from_rotvec(np.arctan2(sine, direction[2]) * axis)
 
 
 def _most_open(vectors: np.ndarray) -> np.ndarray | None:

@@ -14,11 +14,9 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
-from aiida_mlip_autopipe.generation.chemistry.oxidation import guess_charges
 from aiida_mlip_autopipe.generation.geometry.slabs import (
     Plane,
     atomic_planes,
-    charges_by_element,
     distinct_planes,
     has_equivalent_faces,
     is_polar,
@@ -166,14 +164,9 @@ class SurfaceGenerator(ComposedGenerator):
 
     def _cut_crystal(self, crystal: int) -> list[_Cut]:
         from pymatgen.io.ase import AseAtomsAdaptor
-        from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
         settings = self.settings
-        unit = self.draw_crystal(crystal)
-        guess_charges(unit)
-        structure = AseAtomsAdaptor.get_structure(Atoms(unit.symbols, unit.positions, cell=unit.cell, pbc=True))
-        charges = charges_by_element(unit)
-        bulk = SpacegroupAnalyzer(structure).get_conventional_standard_structure()
+        bulk, charges = self.draw_conventional(crystal)
         planes = settings.miller_indices or distinct_planes(AseAtomsAdaptor.get_atoms(bulk), settings.max_miller)
         cuts: list[_Cut] = []
         known: set[str] = set()
