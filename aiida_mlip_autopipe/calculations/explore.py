@@ -131,6 +131,7 @@ class ExplorationCalculation(CalculatorJob):
                     random_seed=derive_random_seed(self.inputs.random_seed.value, 'exploration', seed.seed_id),
                     perturbed='perturbation' in seed.record,
                     form=seed.record.get('form'),
+                    molecular=seed.record.get('molecular', False),
                 ),
             ),
             calculator=calculator,

@@ -69,7 +69,10 @@ def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions)
         facts.update(describe_loaded(job.environment, loader, loaded, time.monotonic() - started))
     has_stress = 'stress' in loaded.calculator.implemented_properties
     try:
-        choice = choose_ensemble(prepared.atoms, settings.ensemble, settings.vacuum_A, has_stress, job.seeds[0].form)
+        seed = job.seeds[0]
+        choice = choose_ensemble(
+            prepared.atoms, settings.ensemble, settings.vacuum_A, has_stress, seed.form, seed.molecular
+        )
     except EnsembleRefusedError as error:
         raise JobRefusedError(error.code, str(error)) from error
     facts.update(ensemble=choice.ensemble, ensemble_reason=choice.reason, timestep_fs=prepared.timestep_fs)

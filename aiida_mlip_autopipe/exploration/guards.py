@@ -36,9 +36,11 @@ class Guards:
         The limits.
     atoms
         The seed, with whose volume and distances the run is compared.
+    molecules
+        Number of the molecule of each atom (n,), if the seed was generated as molecules.
     """
 
-    def __init__(self, settings: GuardSettings, atoms: Atoms):
+    def __init__(self, settings: GuardSettings, atoms: Atoms, molecules: np.ndarray | None = None):
         self.settings = settings
         self._pbc = atoms.pbc.copy()
         self._numbers = atoms.numbers
@@ -47,6 +49,10 @@ class Guards:
         self._detached_A = None
         if settings.detached_factor is not None:
             limit = settings.detached_factor * 2.0 * float(covalent_radii[atoms.numbers].max())
+            if molecules is not None:
+                # Molecules may separate, but no atom may leave its molecule for empty space.
+                self._detached_A, self._fragments = limit, molecules
+                return
             nearest = nearest_distances(atoms.positions, atoms.cell.array, self._pbc, limit)
             # The atoms of a gas are far apart from the start, and must not count as detached.
             self._detached_A = max(limit, MAX_STRETCH * float(nearest.max()))

@@ -48,6 +48,11 @@ class PreparedJob:
     own: Checkpoint | None
     damage: str
 
+    @property
+    def molecules(self) -> np.ndarray | None:
+        """The number of the molecule of each atom (n,), or None if the seed was not generated as molecules."""
+        return self.atoms.get_tags() if self.job.seeds[0].molecular else None
+
     def hash_at(self, step: int) -> str:
         """Return the identity of a run up to a step. A job with the same identity may continue from there.
 
@@ -89,7 +94,7 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
     check_environment(job.environment, loader)
     atoms = read_seed(folder / seed.structure)
     try:
-        choice = choose_ensemble(atoms, settings.ensemble, settings.vacuum_A, form=seed.form)
+        choice = choose_ensemble(atoms, settings.ensemble, settings.vacuum_A, form=seed.form, molecular=seed.molecular)
     except EnsembleRefusedError as error:
         raise JobRefusedError(error.code, str(error)) from error
     loader.check_elements(atoms.get_chemical_symbols())

@@ -100,8 +100,8 @@ class ExplorationSettings(Settings):
     """How each seed is explored."""
 
     ensemble: Literal['auto', 'nve', 'nvt', 'npt'] = 'auto'
-    """``auto`` selects NPT for a bulk structure. It selects NVT for a generated slab and for a structure with
-    vacuum, a non-periodic direction or a fixed atom. The result contains the ensemble and the reason."""
+    """``auto`` selects NPT for a bulk structure. It selects NVT for generated slabs and molecules, and for a structure
+    with vacuum, a non-periodic direction or a fixed atom. The result contains the ensemble and the reason."""
     thermostat: Literal['langevin', 'bussi'] = 'langevin'
     """Thermostat for NVT: Langevin, or Bussi's stochastic velocity rescaling, which perturbs the dynamics less."""
     temperature_K: Temperature | tuple[Temperature, ...] | RangeSettings = 300.0

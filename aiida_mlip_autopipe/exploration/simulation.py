@@ -81,7 +81,7 @@ class Simulation:
         self.recorder = Recorder(
             self.folder / TRAJECTORY_FILE, atoms, settings.frame_min_change_A, self._make_full_trajectory()
         )
-        self.guards = Guards(settings.guards, atoms)
+        self.guards = Guards(settings.guards, atoms, self.prepared.molecules)
         with_stress = 'stress' in self.calculator.implemented_properties and bool(atoms.pbc.all())
         self.evaluator = Evaluator(atoms.copy(), self.calculator, with_stress)
         self.system = PhaseSpace(
@@ -196,7 +196,14 @@ class Simulation:
             return None
         factor = settings.guards.distance_factor
         try:
-            return MonteCarlo(settings.monte_carlo, self.prepared.atoms, self.system.free, self.ensemble, factor)
+            return MonteCarlo(
+                settings.monte_carlo,
+                self.prepared.atoms,
+                self.system.free,
+                self.ensemble,
+                factor,
+                self.prepared.molecules,
+            )
         except MoveRefusedError as error:
             raise JobRefusedError(error.code, str(error)) from error
 

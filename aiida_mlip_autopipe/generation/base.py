@@ -110,6 +110,9 @@ class Parent:
         What to change if the formal charges do not sum to zero, as text for the error.
     form
         Shape of the structure if it has vacuum around it; None if it is a bulk structure, or if the shape is unknown.
+    molecular
+        Whether it consists of molecules that keep their shape. The tags of the atoms number the molecules, from 1, and
+        no cell boundary divides a molecule.
     """
 
     atoms: Atoms
@@ -119,6 +122,7 @@ class Parent:
     charge_allowed: bool = False
     charge_remedies: str = ''
     form: Form | None = None
+    molecular: bool = False
 
 
 class Generator(ABC):

@@ -227,9 +227,10 @@ class Entry:
                 check_parent(
                     parent.atoms, rules,
                     charge_allowed=parent.charge_allowed, charge_remedies=parent.charge_remedies,
+                    molecular=parent.molecular,
                 )  # fmt: skip
                 if self.settings.perturb.supercell == (1, 1, 1):
-                    check_atoms(parent.atoms, rules, self.cutoff_A)
+                    check_atoms(parent.atoms, rules, self.cutoff_A, molecular=parent.molecular)
                 return parent
             except PhysicsViolationError as violation:
                 rejections.add(violation)
@@ -246,9 +247,11 @@ class Entry:
         if not perturb.is_identity:
             rng = make_rng(*self.streams, 'variant', str(number), str(variant))
             for attempt in range(rules.max_redraws + 1):
-                atoms, perturbation = perturb_atoms(parent.atoms, perturb, variant, rng, parent.deformable)
+                atoms, perturbation = perturb_atoms(
+                    parent.atoms, perturb, variant, rng, parent.deformable, molecular=parent.molecular
+                )
                 try:
-                    check_atoms(atoms, rules, self.cutoff_A)
+                    check_atoms(atoms, rules, self.cutoff_A, molecular=parent.molecular)
                     break
                 except PhysicsViolationError as violation:
                     rejections.add(violation)
@@ -262,6 +265,8 @@ class Entry:
         record = {'kind': self.settings.kind, **parent.record, 'parent': parent_id(parent.atoms)}
         if parent.form:
             record['form'] = parent.form
+        if parent.molecular:
+            record['molecular'] = True
         if perturbation:
             record['perturbation'] = perturbation
         if self.settings.label:

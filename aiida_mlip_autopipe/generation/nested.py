@@ -112,10 +112,13 @@ class ComposedGenerator(Generator):
         count = self.inner.n_units()
         if count is None and type(self.inner).fill is Generator.fill:
             kind, inner = self.settings.kind, self.inner.settings.kind
+            remedy = f'make {kind} the inner entry of {inner}, or turn off the randomness of {inner}'
+            if not isinstance(self.inner, ComposedGenerator):
+                remedy = 'use a crystal under `of`'
             raise AutopipeError(
                 Code.HOST_UNSUITABLE,
                 f'{kind} needs the same crystal in every draw, but this entry of kind {inner!r} draws a new one each '
-                f'time; make {kind} the inner entry of {inner}, or turn off the randomness of {inner}',
+                f'time; {remedy}',
             )
         return range(count or 1)
 
@@ -193,11 +196,21 @@ class ComposedGenerator(Generator):
 
 
 def draw_wide_parent(generator: Generator, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
-    """Return a parent of a generator, repeated to the required width. Listed parents are used in turn."""
+    """Return a parent of a generator, repeated to the required width. Listed parents are used in turn.
+
+    Raises
+    ------
+    AutopipeError
+        If the parent consists of molecules, which other kinds would break.
+    """
     count = generator.n_parents()
-    return repeat_to_width(
-        generator.draw_parent(index if count is None else index % count, rng, requirements), requirements
-    )
+    parent = generator.draw_parent(index if count is None else index % count, rng, requirements)
+    if parent.molecular:
+        raise AutopipeError(
+            Code.HOST_UNSUITABLE,
+            f'the molecules of an entry of kind {generator.settings.kind!r} would be broken; use a crystal or a slab',
+        )
+    return repeat_to_width(parent, requirements)
 
 
 def repeat_to_width(parent: Parent, requirements: Requirements) -> Parent:

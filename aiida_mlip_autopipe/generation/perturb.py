@@ -11,6 +11,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
+from aiida_mlip_autopipe.generation.geometry.packing import rotate
+from aiida_mlip_autopipe.structures.molecules import molecule_centres
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 
@@ -76,6 +78,8 @@ def perturb_atoms(
     variant: int,
     rng: np.random.Generator,
     deformable: tuple[bool, bool, bool] | None = None,
+    *,
+    molecular: bool = False,
 ) -> tuple[Atoms, dict[str, Any]]:
     """Return a variant of a parent, and the record of the perturbation.
 
@@ -86,6 +90,9 @@ def perturb_atoms(
 
     A rattle temperature T gives the variance ``σ² = 3 ħ² T / (m k θ²)`` of each component, with the mass m of the atom
     and the Debye temperature θ [1]_.
+
+    Molecules keep their shape. Strain moves only their centres. Rattling displaces a molecule as a whole, with its mass
+    as m, and turns it by an angle with the standard deviation σ/R about each axis, where R is its radius of gyration.
 
     Parameters
     ----------
@@ -99,12 +106,18 @@ def perturb_atoms(
         Source of all random numbers.
     deformable
         Which cell vectors may be strained; by default, the periodic ones.
+    molecular
+        Whether the structure consists of molecules, which its tags number. Those of a repeated structure are numbered
+        again.
 
     References
     ----------
     .. [1] B. T. M. Willis, A. W. Pryor, Thermal Vibrations in Crystallography, Cambridge 1975, ch. 4.
     """
     atoms = parent.repeat(settings.supercell) if settings.supercell != (1, 1, 1) else parent.copy()
+    if molecular and len(atoms) > len(parent):
+        tags = parent.get_tags()
+        atoms.set_tags(np.concatenate([tags + copy * tags.max() for copy in range(len(atoms) // len(parent))]))
     record: dict[str, Any] = {}
     if settings.supercell != (1, 1, 1):
         record['supercell'] = list(settings.supercell)
@@ -120,11 +133,17 @@ def perturb_atoms(
         record['volume_change'] = change
     if not np.array_equal(stretch, np.eye(3)):
         atoms.set_cell(atoms.cell.array @ stretch.T)
-        atoms.set_positions(atoms.positions @ stretch.T, apply_constraint=False)
+        if molecular:
+            centres = molecule_centres(atoms.positions, atoms.get_tags())
+            atoms.positions += centres @ stretch.T - centres
+        else:
+            atoms.set_positions(atoms.positions @ stretch.T, apply_constraint=False)
         tensor = stretch - np.eye(3)
         voigt = (tensor + tensor.T)[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]] / 2
         record['strain_voigt'] = [round(float(value), 10) for value in voigt]
-    sigma = _rattle_sigma(atoms, settings)
+    if molecular:
+        return atoms, record | _rattle_molecules(atoms, settings, rng)
+    sigma = _rattle_sigma(atoms.get_masses(), settings)
     if sigma is not None:
         displacements = rng.normal(size=(len(atoms), 3)) * sigma[:, None]
         displacements[fixed_mask(atoms)] = 0
@@ -142,13 +161,31 @@ def _projector(atoms: Atoms, deformable: tuple[bool, bool, bool] | None) -> np.n
     return np.asarray(np.linalg.pinv(basis) @ basis) if len(basis) else np.zeros((3, 3))
 
 
-def _rattle_sigma(atoms: Atoms, settings: PerturbSettings) -> np.ndarray | None:
-    """Return the standard deviation of each atom's displacement in Å, shape (n,)."""
+def _rattle_molecules(atoms: Atoms, settings: PerturbSettings, rng: np.random.Generator) -> dict[str, Any]:
+    """Displace and turn each molecule, and return the record."""
+    molecule = atoms.get_tags() - 1
+    sigma = _rattle_sigma(np.bincount(molecule, atoms.get_masses()), settings)
+    if sigma is None:
+        return {}
+    numbers = rng.normal(size=(2, len(sigma), 3))
+    centres = molecule_centres(atoms.positions, atoms.get_tags())
+    arms = atoms.positions - centres
+    gyration = np.sqrt(np.bincount(molecule, (arms**2).sum(axis=1)) / np.bincount(molecule))
+    # Turning a single atom has no effect.
+    angles = numbers[1] * (sigma / np.where(gyration > 0, gyration, 1.0))[:, None]
+    half = np.sqrt((angles**2).sum(axis=1, keepdims=True)) / 2
+    turns = np.concatenate([np.cos(half), angles / 2 * np.sinc(half / np.pi)], axis=1)
+    atoms.positions = centres + (numbers[0] * sigma[:, None])[molecule] + rotate(arms, turns[molecule])
+    return {'rattle_A': round(float(sigma.mean()), 10)}
+
+
+def _rattle_sigma(masses: np.ndarray, settings: PerturbSettings) -> np.ndarray | None:
+    """Return the standard deviation in Å of the displacements of particles with these masses in u, shape (n,)."""
     if settings.rattle_A:
-        return np.full(len(atoms), settings.rattle_A)
+        return np.full(len(masses), settings.rattle_A)
     if settings.rattle_temperature_K is None:
         return None
     from ase.units import _amu, _hbar, _k
 
     variance = 3 * _hbar**2 * settings.rattle_temperature_K / (_k * settings.debye_temperature_K**2)
-    return np.asarray(np.sqrt(variance / (atoms.get_masses() * _amu)) * 1e10)
+    return np.asarray(np.sqrt(variance / (masses * _amu)) * 1e10)

@@ -12,6 +12,7 @@ from aiida_mlip_autopipe.core.errors import PhysicsViolationError
 REMEDIES = {
     'min_distance': 'enlarge the volume, or relax validation.min_distance_factor or validation.like_charges',
     'isolated_atom': 'reduce the volume, or relax validation.max_neighbour_factor',
+    'contact': 'use a larger volume or contact_factor, or relax validation.min_contact_factor',
     'min_width': 'raise validation.max_atoms, or lower validation.min_width_factor',
     'volume_per_atom': 'set the volume, or validation.plausible_volume: false',
     'density': 'set the volume, or validation.plausible_volume: false',

@@ -14,6 +14,7 @@ from aiida_mlip_autopipe.core.errors import PhysicsViolationError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.chemistry.elements import check_symbol
+from aiida_mlip_autopipe.generation.contacts import check_contacts
 from aiida_mlip_autopipe.structures.cells import complete_cell, perpendicular_widths
 from aiida_mlip_autopipe.structures.vacuum import MIN_LAYER_OF_SLAB_A, empty_layers
 
@@ -43,6 +44,9 @@ class ValidationSettings(Settings):
     min_distance_factor: float = Field(default=0.6, ge=0, le=1.5)
     """Minimum distance between two atoms, divided by the sum of their covalent radii. For noble gases, van der
     Waals radii are used instead."""
+    min_contact_factor: float = Field(default=0.6, ge=0, le=1.2)
+    """Minimum distance between atoms of different molecules, divided by the sum of their van der Waals radii, for
+    kinds that make molecules."""
     min_distances_A: dict[str, float] = Field(default_factory=dict)
     """Minimum distance in Å for specific pairs of elements, such as {O-O: 2.0}. It replaces the factor."""
     like_charges: bool = True
@@ -95,11 +99,17 @@ class ValidationSettings(Settings):
 
 
 def check_parent(
-    atoms: Atoms, settings: ValidationSettings, *, charge_allowed: bool = False, charge_remedies: str = ''
+    atoms: Atoms,
+    settings: ValidationSettings,
+    *,
+    charge_allowed: bool = False,
+    charge_remedies: str = '',
+    molecular: bool = False,
 ) -> None:
     """Check the formal charge, the volume per atom and the density of a structure before perturbation.
 
-    `charge_remedies` says what to change if the formal charges do not sum to zero.
+    `charge_remedies` says what to change if the formal charges do not sum to zero. Molecules may form a gas, so their
+    volume per atom has no upper limit.
 
     Raises
     ------
@@ -124,7 +134,7 @@ def check_parent(
     radii = atomic_radii()[atoms.numbers]
     low = MIN_VOLUME_FACTOR * 4 / 3 * np.pi * float(np.mean(radii**3))
     high = MAX_VOLUME_FACTOR * 4 / 3 * np.pi * float(np.mean((radii + VAN_DER_WAALS_EXTRA) ** 3))
-    if volume < low or (volume > high and empty_layers(atoms).max() < MIN_LAYER_OF_SLAB_A):
+    if volume < low or (volume > high and not molecular and empty_layers(atoms).max() < MIN_LAYER_OF_SLAB_A):
         limit = low if volume < low else high
         side = 'below' if volume < low else 'above'
         raise PhysicsViolationError(
@@ -139,13 +149,16 @@ def check_parent(
         )  # fmt: skip
 
 
-def check_atoms(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) -> None:
+def check_atoms(atoms: Atoms, settings: ValidationSettings, cutoff_A: float, *, molecular: bool = False) -> None:
     """Check the distances, the isolated atoms and the perpendicular width of the cell.
+
+    If the structure consists of molecules, which the tags number, the contacts between them are checked too, and
+    molecules of a single atom may be isolated.
 
     Raises
     ------
     PhysicsViolationError
-        With the rule ``min_distance``, ``isolated_atom`` or ``min_width``.
+        With the rule ``min_distance``, ``contact``, ``isolated_atom`` or ``min_width``.
     """
     from matscipy.neighbours import neighbour_list
 
@@ -171,9 +184,16 @@ def check_atoms(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) -> 
     for (one, other), limit in limits.items():
         lowest[(numbers[first] == one) & (numbers[second] == other)] = limit
     _check_distances(atoms, first, second, distances, lowest)
+    if molecular:
+        check_contacts(atoms, settings.min_contact_factor)
     if settings.max_neighbour_factor and len(atoms) > 1:
         near = distances <= settings.max_neighbour_factor * sums
-        _check_isolated(atoms, settings, np.unique(first[near]), cell)
+        exempt = np.isin(numbers, NOBLE_GASES)
+        if molecular:
+            molecules = atoms.get_tags()
+            near &= molecules[first] == molecules[second]
+            exempt |= np.bincount(molecules)[molecules] == 1
+        _check_isolated(atoms, settings, np.union1d(first[near], np.flatnonzero(exempt)), cell)
     _check_width(atoms, settings, cutoff_A)
 
 
@@ -216,10 +236,12 @@ def _check_distances(
     )  # fmt: skip
 
 
-def _check_isolated(atoms: Atoms, settings: ValidationSettings, bonded: np.ndarray, cell: np.ndarray) -> None:
-    """Check the atoms that have no close neighbour, with a neighbour list that extends beyond the limit."""
-    alone = np.setdiff1d(np.arange(len(atoms)), bonded)
-    alone = alone[~np.isin(atoms.numbers[alone], NOBLE_GASES)]
+def _check_isolated(atoms: Atoms, settings: ValidationSettings, accepted: np.ndarray, cell: np.ndarray) -> None:
+    """Check the atoms without a close neighbour, with a neighbour list that extends beyond the limit.
+
+    Accepted atoms have a close neighbour or need none.
+    """
+    alone = np.setdiff1d(np.arange(len(atoms)), accepted)
     if not len(alone):
         return
     from matscipy.neighbours import neighbour_list

@@ -46,6 +46,8 @@ class JobSeed(Settings):
     """Whether the structure was strained or rattled; if so, it is not relaxed."""
     form: Literal['slab', 'wire', 'cluster', 'molecule'] | None = None
     """Form of a generated structure with vacuum; None for a bulk structure, or if this is unknown."""
+    molecular: bool = False
+    """Whether the structure consists of molecules that were generated as such; the tags of the atoms number them."""
 
 
 class AnyJob(Settings):

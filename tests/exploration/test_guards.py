@@ -187,6 +187,21 @@ def test_molecules_of_a_gas_may_separate():
     assert 'H1 ' in guards.check_distances(system).message
 
 
+def test_molecules_that_were_generated_may_separate_although_they_were_in_contact():
+    gas = molecule('H2O')
+    other = molecule('H2O')
+    other.positions += [0.0, 0.0, 2.5]
+    gas += other
+    system = system_of(gas)
+    system.positions[3:, 1] += 20.0
+    assert Guards(GuardSettings(), gas).check_distances(system).rule == 'detached'
+    guards = Guards(GuardSettings(), gas, molecules=np.repeat([1, 2], 3))
+    assert guards.check_distances(system) is None
+    # An atom that leaves its molecule for empty space is detached.
+    system.positions[1, 0] += 9.0
+    assert 'H1 ' in guards.check_distances(system).message
+
+
 def test_a_gas_does_not_trigger_the_guard():
     gas = molecule('H2')
     gas.positions[1, 2] += 4.0

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, fcc111
+from ase.build import bulk, fcc111, molecule
 from ase.calculators.emt import EMT
 from ase.constraints import FixBondLengths
 from ase.io import read, write
@@ -61,6 +61,21 @@ def test_a_slab_that_was_generated_runs_at_constant_volume(job_folder):
         folder = job_folder(ensemble).write(slab, {'n_steps': 4, 'pressure_GPa': 10.0}, form=form)
         assert folder.run().ensemble == ensemble
         assert np.allclose(folder.frames().cells, slab.cell.array) == (form == 'slab')
+
+
+def test_molecules_run_at_constant_volume_and_are_not_swapped(job_folder):
+    gas = Atoms(cell=[9.0] * 3, pbc=True)
+    for number in range(2):
+        one = molecule('N2')
+        one.positions += [4.0 * number, 2.0, 2.0]
+        one.set_tags(number + 1)
+        gas += one
+    gas.symbols[3] = 'O'
+    result = job_folder('nvt').write(gas, {'n_steps': 4}, molecular=True).run()
+    assert (result.outcome, result.ensemble) == ('completed', 'nvt')
+    moves = {'monte_carlo': {'moves': [{'kind': 'swap', 'partners': 'any'}]}}
+    refused = job_folder('swap').write(gas, {'n_steps': 4, **moves}, molecular=True).run()
+    assert (refused.outcome, refused.code) == ('refused', Code.MOVE_IMPOSSIBLE)
 
 
 def test_frames_have_the_energy_and_forces_of_their_structure(job_folder, copper):

@@ -41,6 +41,8 @@ ENTRIES = [
      'shape': 'wulff', 'n_atoms': 60, 'surface_energies': [{'miller': [1, 1, 1], 'energy_J_m2': 1}]},
     {'kind': 'cluster', 'of': COPPER, 'shape': 'random', 'n_atoms': 20, 'support': {'of': SLAB}, 'n_seeds': 2},
     {'kind': 'amorphous', 'composition': {'Si': 1, 'O': 2}, 'density_g_per_cm3': 2.2, 'n_seeds': 2},
+    {'kind': 'molecular', 'molecules': [{'name': 'CH3OH', 'count': 4}, {'name': 'H2O', 'count': 28}],
+     'density_g_per_cm3': 0.95, 'n_seeds': 2, 'perturb': {'rattle_A': 0.05, 'shear': 0.02}},
     {'kind': 'formula', 'formula': 'Fe3O4', 'max_prototypes': 0, 'n_random': 2},
 ]  # fmt: skip
 SCRIPT = """

@@ -42,6 +42,7 @@ class JobFolder:
             random_seed=changes.pop('random_seed', 7),
             perturbed=changes.pop('perturbed', False),
             form=changes.pop('form', None),
+            molecular=changes.pop('molecular', False),
         )
         job = Job(
             runner_version=RUNNER_VERSION,

@@ -31,7 +31,12 @@ class EnsembleChoice:
 
 
 def choose_ensemble(
-    atoms: Atoms, requested: str, vacuum_A: float, has_stress: bool = True, form: str | None = None
+    atoms: Atoms,
+    requested: str,
+    vacuum_A: float,
+    has_stress: bool = True,
+    form: str | None = None,
+    molecular: bool = False,
 ) -> EnsembleChoice:
     """Choose the ensemble.
 
@@ -47,6 +52,8 @@ def choose_ensemble(
         Whether the calculator provides the stress.
     form
         Form of a generated structure with vacuum, such as ``slab``. It takes precedence over the geometry.
+    molecular
+        Whether the structure was generated as molecules. ``auto`` then keeps their density.
 
     Raises
     ------
@@ -65,6 +72,8 @@ def choose_ensemble(
     if requested == 'auto':
         if obstacle:
             return EnsembleChoice('nvt', obstacle)
+        if molecular:
+            return EnsembleChoice('nvt', 'generated as molecules at a density, which only dispersion would maintain')
         return EnsembleChoice('npt', f'periodic in all directions, without an empty layer of {vacuum_A:g} Å')
     if requested == 'npt':
         if obstacle:

@@ -59,6 +59,8 @@ class Move(ABC):
     settings_class: ClassVar[type[MoveSettings]]
     needs_npt: ClassVar[bool] = False
     """Whether the move changes the cell and therefore needs NPT."""
+    molecules: np.ndarray | None = None
+    """Number of the molecule of each atom (n,), if the seed was generated as molecules. It is set before `begin`."""
 
     def __init__(self, settings: Any):
         self.settings = settings

@@ -31,10 +31,18 @@ class MonteCarlo:
         The ensemble of the dynamics between the rounds.
     distance_factor
         Minimum distance as a fraction of the sum of the covalent radii; None for no minimum.
+    molecules
+        Number of the molecule of each atom (n,), if the seed was generated as molecules.
     """
 
     def __init__(
-        self, settings: MonteCarloSettings, atoms: Atoms, free: np.ndarray, ensemble: str, distance_factor: float | None
+        self,
+        settings: MonteCarloSettings,
+        atoms: Atoms,
+        free: np.ndarray,
+        ensemble: str,
+        distance_factor: float | None,
+        molecules: np.ndarray | None = None,
     ):
         if ensemble == 'nve':
             raise MoveRefusedError(
@@ -48,6 +56,7 @@ class MonteCarlo:
                     Code.MOVE_IMPOSSIBLE,
                     f'the move {move.settings.kind!r} needs NPT, but the ensemble is {ensemble.upper()}',
                 )
+            move.molecules = molecules
             move.begin(atoms, free)
         weights = np.array([move.settings.weight for move in self.moves])
         self._weights = weights / weights.sum()

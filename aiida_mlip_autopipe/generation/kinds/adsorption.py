@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cached_property
 from itertools import product
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from ase import Atoms
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
@@ -18,6 +17,7 @@ from aiida_mlip_autopipe.core.fields import InputFile, fault
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.core.randomness import make_rng
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
+from aiida_mlip_autopipe.generation.chemistry.molecules import MoleculeName, named_molecule
 from aiida_mlip_autopipe.generation.files.reading import describe_dropped, read_structures
 from aiida_mlip_autopipe.generation.geometry.adsorption_sites import Site, SiteName, find_sites, repeat_sites
 from aiida_mlip_autopipe.generation.geometry.molecules import (
@@ -37,26 +37,12 @@ COVERAGE_TOLERANCE = 0.02  # relative
 N_TRIALS = 50
 
 
-def _check_molecule(name: str) -> str:
-    from ase.collections import g2
-    from ase.data import chemical_symbols
-
-    if name in g2.names or name in chemical_symbols[1:]:
-        return name
-    near = get_close_matches(name, g2.names, 1, 0.4)
-    raise fault(
-        Code.MOLECULE_UNKNOWN,
-        f'{name!r} is neither a molecule in the G2 collection of ASE nor an element',
-        nearest=near[0] if near else None,
-    )
-
-
 class AdsorptionSettings(ComposedSettings):
     """Molecules on the surfaces of another entry."""
 
     kind: Literal['adsorption'] = 'adsorption'
     """Adsorption."""
-    molecules: tuple[Annotated[str, AfterValidator(_check_molecule)], ...] = ()
+    molecules: tuple[MoleculeName, ...] = ()
     """Names of molecules in ASE's G2 collection, such as CO or CH3OH, or symbols of elements for single atoms."""
     files: tuple[InputFile, ...] = ()
     """Files with more molecules, in any format that ASE reads."""
@@ -100,10 +86,7 @@ class AdsorptionSettings(ComposedSettings):
 
 def load_molecules(settings: AdsorptionSettings) -> list[tuple[str, Atoms]]:
     """Return all molecules with their names: from ASE's G2 collection, as single atoms, and from files."""
-    from ase.build import molecule
-    from ase.collections import g2
-
-    found = [(name, molecule(name) if name in g2.names else Atoms(name)) for name in settings.molecules]
+    found = [(name, named_molecule(name)) for name in settings.molecules]
     for path in settings.files:
         found += [(f'{file_sha256(path)[:8]}:{i}', atoms) for i, atoms in enumerate(read_structures(path))]
     return found

@@ -132,6 +132,13 @@ def test_a_generated_slab_is_explored_at_constant_volume_for_any_thickness_of_it
         choose_ensemble(slab, 'npt', 6.0, form='slab')
 
 
+def test_molecules_keep_their_density_unless_npt_is_requested():
+    argon = bulk('Ar', 'fcc', a=5.3, cubic=True)
+    assert choose_ensemble(argon, 'auto', 6.0).ensemble == 'npt'
+    assert choose_ensemble(argon, 'auto', 6.0, molecular=True).ensemble == 'nvt'
+    assert choose_ensemble(argon, 'npt', 6.0, molecular=True).ensemble == 'npt'
+
+
 def test_fixed_atoms_exclude_npt():
     atoms = bulk('Cu', cubic=True)
     atoms.set_constraint(FixAtoms([0]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase import Atoms, units
-from ase.build import bulk
+from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from support.errors import refused
 
@@ -263,3 +263,43 @@ def test_statistics_and_frames_count_accepted_swaps(job_folder, alloy):
     assert swaps[-1] == swap['accepted']
     overlapping = swap['overlapping'] + displacement['overlapping']
     assert result.force_calls == 1 + 40 + 50 - overlapping
+
+
+def methanol(distances: tuple[float, ...]) -> tuple[Atoms, np.ndarray]:
+    """Molecules of methanol in a row, and the number of the molecule of each atom."""
+    atoms = Atoms(cell=[12.0, 12.0, 12.0], pbc=True)
+    for distance in distances:
+        one = molecule('CH3OH')
+        one.positions += [distance, 5.0, 5.0]
+        atoms += one
+    return atoms, np.repeat(np.arange(1, 1 + len(distances)), 6)
+
+
+def molecular_move(kind: str, atoms: Atoms, molecules: np.ndarray):
+    variant = MOVES.load(kind)
+    move = variant(variant.settings_class(kind=kind, **({'partners': 'any'} if kind == 'swap' else {})))
+    move.molecules = molecules
+    move.begin(atoms, np.ones(len(atoms), dtype=bool))
+    return move
+
+
+def test_a_swap_between_molecules_is_refused():
+    atoms, molecules = methanol((1.0, 6.0))
+    with refused(Code.MOVE_IMPOSSIBLE):
+        molecular_move('swap', atoms, molecules)
+    # Single atoms, such as the ions of a molten salt, may be swapped.
+    molecular_move('swap', Atoms('ArKr', [[0, 0, 0], [4, 0, 0]]), np.array([1, 2]))
+
+
+def test_a_volume_move_scales_the_centres_of_molecules_and_counts_molecules():
+    atoms, molecules = methanol((1.0, 5.0, 9.0))
+    move, system = molecular_move('volume', atoms, molecules), system_of(atoms)
+    trial = move.propose(system, np.random.default_rng(0))
+    ratio = np.linalg.det(trial.cell) / system.volume
+    assert ratio != 1
+    assert trial.log_factor == pytest.approx((3 + 1) * np.log(ratio))
+    before, after = (positions.reshape(3, 6, 3) for positions in (atoms.positions, trial.positions))
+    np.testing.assert_allclose(after.mean(axis=1), before.mean(axis=1) * ratio ** (1 / 3), atol=1e-12)
+    np.testing.assert_allclose(
+        after - after.mean(axis=1, keepdims=True), before - before.mean(axis=1, keepdims=True), atol=1e-12
+    )

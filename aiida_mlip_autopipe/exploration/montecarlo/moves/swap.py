@@ -48,6 +48,10 @@ class Swap(Move):
 
     def begin(self, atoms: Atoms, free: np.ndarray) -> None:
         """Determine which atoms may be swapped."""
+        if self.molecules is not None and len(np.unique(self.molecules)) < len(atoms):
+            raise MoveRefusedError(
+                Code.MOVE_IMPOSSIBLE, 'a swap would exchange atoms between molecules; use displacements instead'
+            )
         self._numbers = atoms.numbers
         self._groups = self._group(atoms)
         self._free = free & (self._groups >= 0)

@@ -11,6 +11,7 @@ from pydantic import Field
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration.montecarlo.base import Move, MoveRefusedError, MoveSettings, Trial
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
+from aiida_mlip_autopipe.structures.molecules import molecule_centres
 
 
 class VolumeSettings(MoveSettings):
@@ -25,11 +26,11 @@ class VolumeSettings(MoveSettings):
 
 
 class Volume(Move):
-    """Scales the cell and all atoms, at constant scaled coordinates.
+    """Scales the cell and all atoms, at constant scaled coordinates. Molecules keep their shape.
 
     The probability density in the scaled coordinates and V is ``V^N exp(-(U + P V)/kT)``. A step uniform in V has the
     factor ``N ln(V'/V)``, and a step uniform in ln V has ``(N + 1) ln(V'/V)`` (Frenkel and Smit, Understanding
-    Molecular Simulation, section 5.4.2).
+    Molecular Simulation, section 5.4.2). For molecules, whose centres are scaled, N is their number.
     """
 
     settings_class = VolumeSettings
@@ -41,10 +42,11 @@ class Volume(Move):
         if not free.all():
             raise MoveRefusedError(Code.MOVE_IMPOSSIBLE, 'a volume move would move the fixed atoms')
         self._step = self.settings.max_change * atoms.get_volume()
+        self._n = len(atoms) if self.molecules is None else len(np.unique(self.molecules))
 
     def propose(self, system: PhaseSpace, rng: np.random.Generator) -> Trial:
         """Scale the structure."""
-        n = len(system.positions)
+        n = self._n
         if self.settings.scale == 'logarithmic':
             change = rng.uniform(-1.0, 1.0) * np.log1p(self.settings.max_change)
             exponent = n + 1
@@ -57,7 +59,11 @@ class Volume(Move):
         if not np.isfinite(change):
             return Trial(system.positions, system.cell, -np.inf)
         scale = np.exp(change / 3.0)
-        return Trial(scale * system.positions, scale * system.cell, exponent * change)
+        if self.molecules is None:
+            positions = scale * system.positions
+        else:
+            positions = system.positions + (scale - 1.0) * molecule_centres(system.positions, self.molecules)
+        return Trial(positions, scale * system.cell, exponent * change)
 
 
 VARIANT = Volume

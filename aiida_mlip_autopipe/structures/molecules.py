@@ -1,0 +1,20 @@
+"""Molecules of a seed, which the tags of its atoms number."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def molecule_centres(positions: np.ndarray, molecules: np.ndarray) -> np.ndarray:
+    """Return, for each atom, the centre of its molecule: the mean position of the atoms.
+
+    Parameters
+    ----------
+    positions
+        (n, 3) in Å. No cell boundary divides a molecule.
+    molecules
+        Number of the molecule of each atom, (n,).
+    """
+    _, index = np.unique(molecules, return_inverse=True)
+    sums = np.stack([np.bincount(index, positions[:, axis]) for axis in range(3)], axis=1)
+    return np.asarray((sums / np.bincount(index)[:, None])[index])
