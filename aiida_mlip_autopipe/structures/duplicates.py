@@ -50,6 +50,9 @@ DESCRIPTOR_TOLERANCE = 1e-4
 
 REACH = 1.6  # range of an atom in sums of covalent radii; each refinement extends it
 MIN_REACH_A = 4.5  # reaches across the gap between unbonded layers
+# In distances to the nearest neighbour. fcc and hcp first differ at 1.63 and 1.73 of them, beyond the 18 neighbours
+# that they have in common. The next shells are at 1.91 and 2.
+NEIGHBOUR_REACH = 1.8
 N_REFINEMENTS = 3
 # Å; shifts the round distances of ideal lattices away from the boundaries between two steps.
 OFFSET = 0.0031415926
@@ -108,14 +111,25 @@ def fingerprint(atoms: Atoms) -> str:
     Each atom gets a colour from its element, charge, moment and whether it is fixed. Three times, it gets a new colour
     from its own colour and from the colours and distances of its neighbours (colour refinement, Weisfeiler and Lehman
     1968). The fingerprint consists of the fraction of each colour, and of the thickness of a vacuum that is wider than
-    the range of the atoms. The range is 1.6 times the largest sum of covalent radii, and at least 4.5 Å.
+    the range of the atoms. The range is 1.6 times the largest sum of covalent radii, 1.8 times the largest
+    distance of an atom to its nearest neighbour, and at least 4.5 Å.
     """
     from matscipy.neighbours import neighbour_list
 
+    def neighbours(cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        found = neighbour_list(
+            'ijd', positions=atoms.positions, cell=complete_cell(atoms), pbc=atoms.pbc, cutoff=cutoff
+        )
+        return found[0], found[1], found[2]
+
     reach = max(MIN_REACH_A, REACH * 2 * float(covalent_radii[atoms.numbers].max()))
-    first, second, distances = neighbour_list(
-        'ijd', positions=atoms.positions, cell=complete_cell(atoms), pbc=atoms.pbc, cutoff=reach
-    )
+    first, second, distances = neighbours(reach)
+    nearest = np.full(len(atoms), np.inf)
+    np.minimum.at(nearest, first, distances)
+    widest = NEIGHBOUR_REACH * float(nearest[np.isfinite(nearest)].max(initial=0.0))
+    if widest > reach:
+        reach = widest
+        first, second, distances = neighbours(reach)
     columns = np.column_stack(
         [
             atoms.numbers,

@@ -19,7 +19,12 @@ from aiida_mlip_autopipe.generation.geometry.voids import find_voids
 CUTOFF_A = 5.0
 # In ASE's notation. Most are viewed slightly from above, slabs from the side, grain boundaries along the tilt axis.
 ROTATION = '-75x,20y,5z'
-ROTATIONS = {'surface': '-88x,8y', 'adsorption': '-88x,8y', 'grain_boundary': '-90x,-90y'}
+ROTATIONS = {
+    'surface': '-88x,8y',
+    'adsorption': '-88x,8y',
+    'grain_boundary': '-90x,-90y',
+    'stacking_fault': '-90x,-90y',
+}
 NETWORKS = ('covalent', 'structures', 'formula', 'molecular')
 MIN_ATOMS = 20  # smaller cells are repeated
 BOND_FACTOR = 1.2  # of the sum of covalent radii

@@ -36,6 +36,12 @@ ENTRIES = [
     {'kind': 'grain_boundary', 'of': COPPER, 'sigmas': [5], 'characters': ['twist'], 'rigid_shift': True, 'n_seeds': 1},
     {'kind': 'defect', 'of': {**COPPER, 'n_atoms': 32}, 'vacancies': {'Cu': 2}, 'interstitials': {'Ni': 1},
      'n_seeds': 2},
+    {'kind': 'defect', 'of': {**COPPER, 'lattice': 'bcc', 'n_atoms': 54}, 'interstitials': {'C': 1},
+     'dumbbells': {'Cu-Ni': 1}, 'vacancy_clusters': [{'Cu': 3}], 'n_seeds': 2},
+    {'kind': 'stacking_fault', 'of': {**COPPER, 'composition': {'Cu': 0.5, 'Ni': 0.5}}, 'n_points': 4,
+     'faults': ['gamma_line', 'twin']},
+    {'kind': 'dimer', 'symbols': ['Si', 'H'], 'max_distance_A': 5.0, 'n_points': 3, 'trimers': True},
+    {'kind': 'atom', 'symbols': ['Si', 'H']},
     {'kind': 'structures', 'files': [str(CONFIGS / 'structures' / 'quartz.cif')]},
     {'kind': 'cluster', 'of': {'kind': 'ionic', 'prototype': 'fluorite', 'sites': {'A': 'Ce', 'X': 'O'}},
      'shape': 'wulff', 'n_atoms': 60, 'surface_energies': [{'miller': [1, 1, 1], 'energy_J_m2': 1}]},
@@ -59,7 +65,7 @@ print(json.dumps([seeds, result.report]))
 
 @pytest.fixture(scope='module')
 def entries():
-    return [{**entry, 'validation': LOW} for entry in ENTRIES]
+    return [entry if entry['kind'] in ('dimer', 'atom') else {**entry, 'validation': LOW} for entry in ENTRIES]
 
 
 @pytest.fixture(scope='module')

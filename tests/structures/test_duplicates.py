@@ -1,7 +1,20 @@
 import numpy as np
 import pytest
+from ase.build import bulk
 
-from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, force_quantiles, join_alike
+from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, fingerprint, force_quantiles, join_alike
+
+
+@pytest.mark.parametrize(('symbol', 'nearest'), [('Cu', 2.55), ('Al', 2.86), ('Na', 3.72), ('Ar', 3.76), ('Xe', 4.34)])
+def test_a_fingerprint_distinguishes_fcc_from_ideal_hcp_and_is_the_same_in_any_cell(symbol, nearest):
+    fcc = bulk(symbol, 'fcc', a=nearest * 2**0.5)
+    hcp = bulk(symbol, 'hcp', a=nearest, c=nearest * (8 / 3) ** 0.5)
+    assert fingerprint(fcc) != fingerprint(hcp)
+    for crystal in (fcc, hcp):
+        other = crystal.repeat((2, 3, 1))
+        other.rotate(33, (1, 2, 3), rotate_cell=True)
+        other.positions += 0.37
+        assert fingerprint(other) == fingerprint(crystal)
 
 
 @pytest.mark.parametrize('n', [1, 2, 15, 16, 17, 64])
