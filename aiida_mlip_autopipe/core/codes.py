@@ -75,11 +75,7 @@ class Code(StrEnum):
         'An interpolation `${…}` in the config has no value.',
         'Define the key or the environment variable, or write `\\${` for a literal `${`.',
     )
-    OVERRIDE_INVALID = (
-        'override_invalid',
-        'An override cannot be applied.',
-        'Correct the override named in the message.',
-    )
+    OVERRIDE_INVALID = 'override_invalid', 'An override cannot be applied.', 'Correct the override in the message.'
     YAML_INVALID = (
         'yaml_invalid',
         'The file is not valid YAML, or its content is not a mapping with unique string keys.',
@@ -95,11 +91,7 @@ class Code(StrEnum):
     OUT_OF_RANGE = 'out_of_range', 'The value is out of range.', 'Use a value in the range given in the message.'
     WRONG_LENGTH = 'wrong_length', 'The list or string is too short or too long.', 'Use a length in the allowed range.'
     WRONG_PATTERN = 'wrong_pattern', 'The string is malformed.', 'Write it as the message shows.'
-    VALUES_EXCLUDE = (
-        'values_exclude',
-        'Two or more values cannot be combined.',
-        'Remove all but one of them.',
-    )
+    VALUES_EXCLUDE = 'values_exclude', 'Two or more values cannot be combined.', 'Remove all but one of them.'
     VALUES_INCOMPLETE = 'values_incomplete', 'Another value is required.', 'Add the value named in the message.'
     VALUE_INVALID = 'value_invalid', 'The value violates a rule.', 'Use a value that the message allows.'
 
@@ -158,11 +150,7 @@ class Code(StrEnum):
     PROTOTYPE_MISSING = 'prototype_missing', 'The formula has no known structure type.', 'Set n_random above 0.'
     QUERY_EMPTY = 'query_empty', 'The query found no usable structure.', 'Widen the query.'
     QUERY_REFUSED = 'query_refused', 'The database refused the query.', 'Correct the query or the key.'
-    QUERY_TOO_BROAD = (
-        'query_too_broad',
-        'The query found too many structures.',
-        'Narrow it, or raise max_structures.',
-    )
+    QUERY_TOO_BROAD = 'query_too_broad', 'The query found too many structures.', 'Narrow it, or raise max_structures.'
     QUERY_UNANSWERED = 'query_unanswered', 'The query has not been answered yet.', 'Call answer_queries first.'
     SETTING_AMBIGUOUS = (
         'setting_ambiguous',
@@ -320,21 +308,13 @@ class Code(StrEnum):
         'The calculator of the code is unknown.',
         'Use `--config` with a config in which a calculator uses the code.',
     )
-    COMPUTER_EXISTS = (
-        'computer_exists',
-        'Another computer has this name.',
-        'Choose another name, or delete that computer.',
-    )
+    COMPUTER_EXISTS = 'computer_exists', 'Another computer has this name.', 'Use another name, or delete that computer.'
     COMPUTER_MISSING = (
         'computer_missing',
         'The computer does not exist or is not configured.',
         'Add it with `mlip-autopipe computer add`.',
     )
-    COMPUTER_TEST_FAILED = (
-        'computer_test_failed',
-        'A test of the computer failed.',
-        'Fix the cause given in the message.',
-    )
+    COMPUTER_TEST_FAILED = 'computer_test_failed', 'A test of the computer failed.', 'Fix the cause in the message.'
     DAEMON_FAILED = 'daemon_failed', 'The daemon does not start.', 'Read its log: `verdi daemon logshow`.'
     DATASET_MISSING = 'dataset_missing', 'The campaign has no dataset.', 'Check its state with `mlip-autopipe status`.'
     ENVIRONMENT_MISSING = (

@@ -121,15 +121,8 @@ def perturb_atoms(
     record: dict[str, Any] = {}
     if settings.supercell != (1, 1, 1):
         record['supercell'] = list(settings.supercell)
-    numbers = rng.uniform(-1, 1, 7)
-    strain = np.diag(settings.isotropic_strain * numbers[0] + settings.anisotropic_strain * numbers[1:4])
-    for (i, j), number in zip(((1, 2), (0, 2), (0, 1)), numbers[4:], strict=True):
-        strain[i, j] = strain[j, i] = settings.shear * number
-    projector = _projector(atoms, deformable)
-    stretch = np.eye(3) + projector @ strain @ projector
-    if settings.volume_scan:
-        change = settings.volume_scan[variant % len(settings.volume_scan)]
-        stretch = stretch @ (np.eye(3) + projector * ((1 + change) ** (1 / 3) - 1))
+    stretch, change = _draw_stretch(atoms, settings, variant, rng, deformable)
+    if change is not None:
         record['volume_change'] = change
     if not np.array_equal(stretch, np.eye(3)):
         atoms.set_cell(atoms.cell.array @ stretch.T)
@@ -150,6 +143,27 @@ def perturb_atoms(
         atoms.positions += displacements
         record['rattle_A'] = round(float(sigma.mean()), 10)
     return atoms, record
+
+
+def _draw_stretch(
+    atoms: Atoms,
+    settings: PerturbSettings,
+    variant: int,
+    rng: np.random.Generator,
+    deformable: tuple[bool, bool, bool] | None,
+) -> tuple[np.ndarray, float | None]:
+    """Return the deformation gradient F (3, 3), and the relative change of the volume if it is part of a scan."""
+    numbers = rng.uniform(-1, 1, 7)
+    strain = np.diag(settings.isotropic_strain * numbers[0] + settings.anisotropic_strain * numbers[1:4])
+    for (i, j), number in zip(((1, 2), (0, 2), (0, 1)), numbers[4:], strict=True):
+        strain[i, j] = strain[j, i] = settings.shear * number
+    projector = _projector(atoms, deformable)
+    stretch = np.eye(3) + projector @ strain @ projector
+    if settings.volume_scan:
+        change = settings.volume_scan[variant % len(settings.volume_scan)]
+        stretch = stretch @ (np.eye(3) + projector * ((1 + change) ** (1 / 3) - 1))
+        return stretch, change
+    return stretch, None
 
 
 def _projector(atoms: Atoms, deformable: tuple[bool, bool, bool] | None) -> np.ndarray:
