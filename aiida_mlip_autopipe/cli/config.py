@@ -38,15 +38,18 @@ def init(
 def check(file: ConfigFile, overrides: Overrides = None) -> None:
     """Check a config file.
 
-    Print all errors in the file or, if it has none, a summary of its campaign.
+    Print all errors in the file or, if it has none, a summary of its campaign. Seeds that take long are not made.
     """
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.cli.description import describe_config
     from aiida_mlip_autopipe.config import ask_databases, load_config
+    from aiida_mlip_autopipe.config.summary import summarise_config
 
     config = ask_databases(load_config(file, overrides or ()))
-    console.print(describe_config(config))
-    console.print(f'[green]✓[/] {file} is valid')
+    summary = summarise_config(config)
+    console.print(describe_config(config, summary))
+    exception = '' if summary.is_complete else ', except for entries that were not checked completely'
+    console.print(f'[green]✓[/] {file} is valid{exception}')
 
 
 @config_app.command()

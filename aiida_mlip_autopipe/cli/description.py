@@ -8,22 +8,15 @@ from rich.table import Table
 from rich.text import Text
 
 from aiida_mlip_autopipe.cli.console import counted
-from aiida_mlip_autopipe.config.summary import summarise_config
 from aiida_mlip_autopipe.exploration.settings import ExplorationSettings, RangeSettings
 
 if TYPE_CHECKING:
     from aiida_mlip_autopipe.config import CampaignConfig
+    from aiida_mlip_autopipe.config.summary import ConfigSummary
 
 
-def describe_config(config: CampaignConfig) -> Table:
-    """Return a summary of a config. It generates the first seed of each entry to find impossible entries.
-
-    Raises
-    ------
-    AutopipeError
-        If a seed cannot be generated.
-    """
-    summary = summarise_config(config)
+def describe_config(config: CampaignConfig, summary: ConfigSummary) -> Table:
+    """Return a config and its summary as a table."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_row('campaign', Text(summary.name, style='bold'))
     for number, entry in enumerate(summary.entries):

@@ -40,7 +40,7 @@ def generate(
     import json
     import os
 
-    from aiida_mlip_autopipe.cli.console import console, counted
+    from aiida_mlip_autopipe.cli.console import console, counted, long_work
     from aiida_mlip_autopipe.config import ask_databases, load_config
     from aiida_mlip_autopipe.config.checks import check_seeds
     from aiida_mlip_autopipe.core.atomic_write import atomic_write, refuse_existing
@@ -54,7 +54,8 @@ def generate(
     refuse_existing(report_file, force)
     config = ask_databases(load_config(file, overrides or ()))
     # An impossible entry is reported before any seed is generated.
-    check_seeds(config)
+    with long_work('checking the entries'):
+        check_seeds(config)
     with atomic_write(output, overwrite=force) as unfinished:
         report = _write_seeds(config, unfinished, processes or len(os.sched_getaffinity(0)))
     with atomic_write(report_file, overwrite=force) as unfinished:
@@ -68,19 +69,22 @@ def _write_seeds(config: CampaignConfig, output: Path, processes: int) -> dict[s
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from aiida_mlip_autopipe.cli.console import error_console
+    from aiida_mlip_autopipe.generation import progress_shown
     from aiida_mlip_autopipe.generation.seed_file import write_seeds
 
-    columns = (TextColumn('seeds'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    work = TextColumn('{task.description}')
+    columns = (TextColumn('seeds'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), work)
     with Progress(*columns, console=error_console, transient=True, disable=not error_console.is_terminal) as bar:
-        task = bar.add_task('seeds', total=config.n_seeds)
-        return write_seeds(
-            output,
-            config.generation,
-            random_seed=config.random_seed,
-            cutoff_A=config.cutoff_A,
-            processes=processes,
-            on_progress=lambda n_done: bar.update(task, completed=n_done),
-        )
+        task = bar.add_task('', total=config.n_seeds)
+        with progress_shown(lambda text: bar.update(task, description=text)):
+            return write_seeds(
+                output,
+                config.generation,
+                random_seed=config.random_seed,
+                cutoff_A=config.cutoff_A,
+                processes=processes,
+                on_progress=lambda n_done: bar.update(task, completed=n_done),
+            )
 
 
 def _print_report(report: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ def run(
 
     The progress is shown until the campaign ends. Ctrl-C does not stop the campaign.
     """
-    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.cli.console import console, long_work
     from aiida_mlip_autopipe.config import load_config
     from aiida_mlip_autopipe.core.atomic_write import refuse_existing
 
@@ -43,7 +43,8 @@ def run(
     from aiida_mlip_autopipe.workflows.graph import load_campaign
 
     open_profile(profile)
-    submitted = submit_campaign(config, notify=console.print)
+    with long_work('checking and submitting the campaign'):
+        submitted = submit_campaign(config, notify=console.print)
     console.print(f'campaign [bold]{submitted.name}[/] submitted, id {submitted.pk}')
     if detach:
         console.print(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,15 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, Fault
 from aiida_mlip_autopipe.descriptors.describe import required_descriptors
 from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError, CalculatorSettings
-from aiida_mlip_autopipe.generation import Fingerprints, GeneratorSettings, Rejections, check_entry, describe_losses
+from aiida_mlip_autopipe.generation import (
+    Fingerprints,
+    GeneratorSettings,
+    Rejections,
+    TimeLimitError,
+    check_entry,
+    describe_losses,
+    time_limit,
+)
 from aiida_mlip_autopipe.sampling.pool.reference_dataset import check_reference_file
 from aiida_mlip_autopipe.structures.seed import Seed
 
@@ -49,40 +59,78 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
     )
 
 
-def check_seeds(config: CampaignConfig) -> tuple[list[Seed | None], list[str]]:
+@dataclass(frozen=True)
+class SeedCheck:
+    """What the check of the entries found.
+
+    Attributes
+    ----------
+    seeds
+        The first seed of each entry; None if the check makes none or discards all that it makes.
+    warnings
+        One sentence for each entry of which seeds were discarded, for all that an entry leaves out, and for each entry
+        that was not checked completely.
+    unchecked
+        Indices of the entries that were not checked completely.
+    """
+
+    seeds: tuple[Seed | None, ...]
+    warnings: tuple[str, ...]
+    unchecked: tuple[int, ...] = ()
+
+
+def check_seeds(config: CampaignConfig, *, time_s: float | None = None) -> SeedCheck:
     """Make the seeds of the check, so that impossible entries are refused before the campaign runs.
 
     The largest cutoff of the calculators of all codes determines the size of the seeds.
 
-    Returns
-    -------
-    list
-        The first seed of each entry, or None if the check discards all seeds that it makes.
-    list
-        One sentence for each entry that lost seeds, and each note about what an entry leaves out.
+    Parameters
+    ----------
+    config
+        The campaign.
+    time_s
+        Time in s that the check may take. Each entry may use an equal part of the remaining time; an entry that needs
+        more is not checked completely. By default, all entries are checked.
 
     Raises
     ------
     AutopipeError
         If a seed cannot be generated; the message contains the place of the entry in the config.
     """
-    seeds, rejections, fingerprints = [], Rejections(), Fingerprints()
+    seeds: list[Seed | None] = []
+    unchecked: list[int] = []
+    rejections, fingerprints = Rejections(), Fingerprints()
+    end = None if time_s is None else time.monotonic() + time_s
     for number, entry in enumerate(config.generation):
+        now = time.monotonic()
+        part_s = None if end is None else max(0.0, end - now) / (len(config.generation) - number)
         try:
-            seed = check_entry(
-                entry,
-                random_seed=config.random_seed,
-                cutoff_A=config.cutoff_A,
-                number=number,
-                rejections=rejections,
-                fingerprints=fingerprints,
-            )
+            with time_limit(part_s, f'generation[{number}] was not checked completely'):
+                seed = check_entry(
+                    entry,
+                    random_seed=config.random_seed,
+                    cutoff_A=config.cutoff_A,
+                    number=number,
+                    rejections=rejections,
+                    fingerprints=fingerprints,
+                )
         except AutopipeError as error:
+            if part_s is not None and isinstance(error, TimeLimitError) and time.monotonic() >= now + part_s:
+                unchecked.append(number)
+                fingerprints.end_entry(is_compared=False)
+                seeds.append(None)
+                continue
             if error.code == Code.SEEDS_MISSING:
                 raise  # its message has the place
             raise AutopipeError(error.code, f'generation[{number}]: {error}') from error
         seeds.append(seed)
-    return seeds, describe_losses(rejections.as_dict(), of='checked seeds')
+    warnings = describe_losses(rejections.as_dict(), of='checked seeds')
+    warnings += [
+        f'generation[{number}]: not checked completely, since its seeds take long; generate and run check all entries '
+        'before they start'
+        for number in unchecked
+    ]
+    return SeedCheck(tuple(seeds), tuple(warnings), tuple(unchecked))
 
 
 def _calculators(sections: Mapping[str, Any]) -> Iterator[tuple[str, CalculatorSettings]]:

@@ -12,6 +12,9 @@ from aiida_mlip_autopipe.structures.cells import perpendicular_widths
 from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.structures.vacuum import empty_layers
 
+# Time in s for the seeds of the check. With the start of the program, the answer takes less than 5 s.
+CHECK_TIME_S = 2.5
+
 
 @dataclass(frozen=True)
 class EntrySummary:
@@ -58,7 +61,9 @@ class ConfigSummary:
     database
         The file of the dataset.
     warnings
-        Which seeds the check discarded, and what the entries leave out.
+        Which seeds the check discarded, what the entries leave out, and which entries were not checked completely.
+    is_complete
+        Whether all entries were checked completely.
     """
 
     name: str
@@ -72,21 +77,24 @@ class ConfigSummary:
     has_too_few_frames: bool
     database: Path
     warnings: tuple[str, ...]
+    is_complete: bool
 
 
 def summarise_config(config: CampaignConfig) -> ConfigSummary:
     """Return a summary of a config. It generates the first seed of each entry to find impossible entries.
+
+    Entries that take longer than `CHECK_TIME_S` are not checked completely.
 
     Raises
     ------
     AutopipeError
         If a seed cannot be generated.
     """
-    seeds, warnings = check_seeds(config)
+    checked = check_seeds(config, time_s=CHECK_TIME_S)
     sampling, model = config.sampling, getattr(config.calculator, 'model', None)
     return ConfigSummary(
         name=config.name,
-        entries=tuple(_summarise_entry(entry, seed) for entry, seed in zip(config.generation, seeds, strict=True)),
+        entries=tuple(map(_summarise_entry, config.generation, checked.seeds)),
         calculator=config.calculator.kind,
         model=str(model) if model else None,
         n_frames=config.n_frames,
@@ -95,7 +103,8 @@ def summarise_config(config: CampaignConfig) -> ConfigSummary:
         coverage_score=None if sampling.coverage_target is None else sampling.coverage_target.score,
         has_too_few_frames=sampling.coverage_target is None and sampling.n_structures > config.n_frames,
         database=config.database,
-        warnings=tuple(warnings),
+        warnings=checked.warnings,
+        is_complete=not checked.unchecked,
     )
 
 

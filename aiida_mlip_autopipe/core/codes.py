@@ -96,6 +96,11 @@ class Code(StrEnum):
     VALUE_INVALID = 'value_invalid', 'The value violates a rule.', 'Use a value that the message allows.'
 
     # Generation of seeds.
+    TIME_LIMIT = (
+        'time_limit',
+        'The work takes longer than its time limit.',
+        'Raise validation.time_limit_s, or choose settings that need less work.',
+    )
     API_KEY_MISSING = 'api_key_missing', 'No API key is set.', 'Set MP_API_KEY to the key, or use the provider mp.'
     BOUNDARY_IMPOSSIBLE = 'boundary_impossible', 'No such grain boundary exists.', 'Use an axis and Σ from the message.'
     CELL_TOO_SMALL = 'cell_too_small', 'The cell is too small.', 'Use a larger cell, or raise validation.max_atoms.'

@@ -14,6 +14,7 @@ from aiida_mlip_autopipe.generation.generate import (
 from aiida_mlip_autopipe.generation.parallel import iterate_seeds_in_processes
 from aiida_mlip_autopipe.generation.perturb import PerturbSettings
 from aiida_mlip_autopipe.generation.report import Rejections, describe_losses, find_empty_entry, merge_reports
+from aiida_mlip_autopipe.generation.time_limit import TimeLimitError, progress_shown, time_limit
 from aiida_mlip_autopipe.generation.validation import ValidationSettings
 from aiida_mlip_autopipe.structures.duplicates import Fingerprints
 
@@ -28,6 +29,7 @@ __all__ = [
     'PerturbSettings',
     'Rejections',
     'Requirements',
+    'TimeLimitError',
     'ValidationSettings',
     'answer_queries',
     'check_entry',
@@ -39,4 +41,6 @@ __all__ = [
     'iterate_seeds',
     'iterate_seeds_in_processes',
     'merge_reports',
+    'progress_shown',
+    'time_limit',
 ]

@@ -25,9 +25,14 @@ from aiida_mlip_autopipe.generation.base import (
 from aiida_mlip_autopipe.generation.nested import repeat_to_width
 from aiida_mlip_autopipe.generation.perturb import perturb_atoms
 from aiida_mlip_autopipe.generation.report import Rejections
+from aiida_mlip_autopipe.generation.time_limit import check_time, show_progress, time_limit
 from aiida_mlip_autopipe.generation.validation import check_atoms, check_parent
 from aiida_mlip_autopipe.structures.duplicates import Fingerprints, fingerprint
 from aiida_mlip_autopipe.structures.seed import Place, Seed
+
+# An entry without a valid seed ends after this number of rejected random draws. With the usual 20 redraws these are
+# those of two seeds.
+MAX_REJECTED_DRAWS = 40
 
 
 class Entry:
@@ -59,6 +64,7 @@ class Entry:
         self.offset = derive_random_seed(random_seed, 'place', label, str(occurrence)) % 2**32
         self.n_seeds = self.generator.default_n_seeds() if settings.n_seeds is None else settings.n_seeds
         self._last_parent: tuple[int, Parent] | None = None
+        self._n_rejected = 0
 
     def locate(self, index: int) -> tuple[int, int]:
         """Return the index of the parent of a seed, and the index of the variant."""
@@ -116,6 +122,8 @@ class Entry:
             counted = Rejections()
             seed = self.make_one(index, own, counted, fingerprints.known)
             rejections.add_seed(self.number, counted)
+            if first == 0:
+                self.end_if_hopeless(rejections, counted)
             if seed is not None:
                 yield seed
         if last == self.n_seeds:
@@ -135,6 +143,26 @@ class Entry:
         """
         fingerprints.end_entry(is_compared=self.is_compared)
         if reason := rejections.why_empty(self.number, self.n_seeds):
+            raise AutopipeError(Code.SEEDS_MISSING, reason)
+
+    def end_if_hopeless(self, rejections: Rejections, counted: Rejections) -> None:
+        """End an entry whose random draws are all rejected. The number of draws decides, not the time.
+
+        Parameters
+        ----------
+        rejections
+            The counts from the first seed of the entry on.
+        counted
+            The counts of the last seed.
+
+        Raises
+        ------
+        AutopipeError
+            If the entry has no valid seed, and `MAX_REJECTED_DRAWS` draws were rejected.
+        """
+        if counted.is_redrawn:
+            self._n_rejected += counted.n_rejected
+        if self._n_rejected >= MAX_REJECTED_DRAWS and (reason := rejections.why_empty(self.number, 0)):
             raise AutopipeError(Code.SEEDS_MISSING, reason)
 
     def begin_at(self, index: int) -> None:
@@ -167,8 +195,13 @@ class Entry:
             entry changes the seeds of another.
         """
         rejections.requested += 1
+        limit = self.rules.time_limit_s
         try:
-            seed, digest = self._draw_seed(index, own, rejections)
+            show_progress(f'seed {index + 1} of {self.n_seeds} of kind {self.settings.kind}')
+            with time_limit(
+                limit, f'{self._name} takes longer than {limit} s for a seed; raise validation.time_limit_s'
+            ):
+                seed, digest = self._draw_seed(index, own, rejections)
         except PhysicsViolationError as violation:
             if self.rules.on_failure == 'fail':
                 raise PhysicsViolationError(
@@ -183,11 +216,14 @@ class Entry:
         rejections.made += 1
         return replace(seed, place=self.place(index))
 
+    @property
+    def _name(self) -> str:
+        label = f' {self.settings.label!r}' if self.settings.label else ''
+        return f'the {self.settings.kind} entry{label}'
+
     def _failure_message(self) -> str:
-        settings = self.settings
-        label = f' {settings.label!r}' if settings.label else ''
         redraws = 'redraw' if self.rules.max_redraws == 1 else 'redraws'
-        return f'no valid seed of the {settings.kind} entry{label} after {self.rules.max_redraws} {redraws}'
+        return f'no valid seed of {self._name} after {self.rules.max_redraws} {redraws}'
 
     def _draw_seed(self, index: int, own: set[str] | None, rejections: Rejections) -> tuple[Seed | None, str | None]:
         """Return a valid seed (None if it is a duplicate) and its fingerprint (None if duplicates are kept)."""
@@ -220,6 +256,7 @@ class Entry:
         rules = self.rules
         for attempt in range(rules.max_redraws + 1):
             state = rng.bit_generator.state
+            check_time()
             try:
                 parent = self.generator.draw_parent(number, rng, self.requirements)
                 _set_moments(parent.atoms, self.settings.magnetic_moments)
@@ -247,6 +284,7 @@ class Entry:
         if not perturb.is_identity:
             rng = make_rng(*self.streams, 'variant', str(number), str(variant))
             for attempt in range(rules.max_redraws + 1):
+                check_time()
                 atoms, perturbation = perturb_atoms(
                     parent.atoms, perturb, variant, rng, parent.deformable, molecular=parent.molecular
                 )

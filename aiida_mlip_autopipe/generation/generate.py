@@ -92,10 +92,14 @@ def check_entry(
         )
     entry.add_notes(rejections)
     first = None
-    for index in entry.seeds_to_check():
+    listed = entry.seeds_to_check()
+    for index in [*listed, *(other for other in range(entry.n_seeds) if other not in listed)]:
+        if index not in listed and first is not None:
+            break
         own, counted = fingerprints.own if entry.may_repeat else None, Rejections()
         made = entry.make_one(index, own, counted, fingerprints.known)
         rejections.add_seed(number, counted)
+        entry.end_if_hopeless(rejections, counted)
         first = first or made
     entry.end(rejections, fingerprints)
     return first

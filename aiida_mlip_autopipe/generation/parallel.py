@@ -82,8 +82,10 @@ def _make_in_pool(
                 report = counted.as_dict()
             elif digest is not None:
                 fingerprints.own.add(digest)
-            rejections.merge(report)
-            rejections.of_entry(entries[number].number).merge(report)
+            counted = Rejections()
+            counted.merge(report)
+            rejections.add_seed(entries[number].number, counted)
+            entries[number].end_if_hopeless(rejections, counted)
             if seed is not None:
                 yield seed
     entries[current].end(rejections, fingerprints)

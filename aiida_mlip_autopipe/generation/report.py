@@ -79,10 +79,20 @@ class Rejections:
             return None
         rule = counts.worst_rule
         return (
-            f'generation[{number}]: no seed is valid (requested: {counts.requested}); {rule} rejected the most draws '
+            f'generation[{number}]: no seed is valid (tried: {counts.requested}); {rule} rejected the most draws '
             f'({counts.rules[rule]["count"]}), for example: {counts.rules[rule]["worst"]["message"]}; '
             f'{REMEDIES.get(rule, "change the entry")}'
         )
+
+    @property
+    def n_rejected(self) -> int:
+        """The number of rejected draws."""
+        return sum(int(counts['count']) for counts in self.rules.values())
+
+    @property
+    def is_redrawn(self) -> bool:
+        """Whether seeds were discarded after more than one draw each."""
+        return self.n_rejected > self.skipped > 0
 
     @property
     def worst_rule(self) -> str:

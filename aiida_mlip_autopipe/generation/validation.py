@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 from ase import Atoms
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import PhysicsViolationError
@@ -68,6 +68,9 @@ class ValidationSettings(Settings):
     strained or rattled. Seeds of different entries are compared only if nothing in these entries is random."""
     max_redraws: int = Field(default=20, ge=0)
     """Maximum number of redraws of a seed that breaks a rule."""
+    time_limit_s: PositiveFloat | None = None
+    """Maximum time in seconds for one seed. Generation that reaches it ends with an error, so the limit never decides
+    which seed is made. By default, there is none."""
     on_failure: Literal['fail', 'skip'] | None = None
     """Action after the last redraw: `fail` stops and reports the broken rule, `skip` discards the seed and counts it in
     the report. The default is `skip` for `formula` and for `defect` with `sites: distinct`, otherwise `fail`."""

@@ -57,6 +57,15 @@ def test_check_reports_missing_seeds_and_fails_if_an_entry_has_none(run, empty_f
         assert_refused(result.stderr, Code.SEEDS_MISSING, 'generation[0]', 'min_distance')
 
 
+def test_check_says_which_entries_it_did_not_check(run, empty_folder):
+    entry = '{kind: alloy, composition: {Cu: 0.5, Au: 0.5}, arrangement: sqs, n_atoms: 108, sqs: {n_steps: 1000000}}'
+    (empty_folder / 'sqs.yaml').write_text(f'name: sqs\ngeneration: [{entry}]\n')
+    result = run('config', 'check', 'sqs.yaml')
+    assert result.exit_code == 0
+    assert 'generation[0]' in result.stdout
+    assert result.stdout.splitlines()[-1] != '✓ sqs.yaml is valid'
+
+
 def test_check_counts_the_frames_of_the_sampled_phases(run, campaign):
     result = run('config', 'check', 'campaign.yaml', '+exploration=melt_quench', 'generation[0].n_seeds=1')
     assert all(value in result.stdout for value in ('7000 steps', ' 3 ', '3000 K', '100 of ', '250 frames'))

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import parameters
@@ -5,7 +7,8 @@ from ase.io import write as write_atoms
 from support.errors import refused
 
 from aiida_mlip_autopipe.config import validate_config
-from aiida_mlip_autopipe.config.summary import summarise_config
+from aiida_mlip_autopipe.config.checks import check_seeds
+from aiida_mlip_autopipe.config.summary import CHECK_TIME_S, summarise_config
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import ConfigError
 from aiida_mlip_autopipe.exploration import CALCULATORS
@@ -127,3 +130,28 @@ def test_the_summary_of_a_slab_contains_its_thickness(tmp_path):
     entries = summarise_config(config).entries
     assert entries[0].thickness_A == pytest.approx(3 * 2.04)
     assert entries[1].thickness_A is None
+
+
+def test_the_check_names_entries_that_take_long_and_checks_the_others(tmp_path):
+    sqs = {**ALLOY, 'arrangement': 'sqs', 'n_atoms': 108, 'sqs': {'n_steps': 1_000_000}}
+    config = validate_config({'name': 'x', 'generation': [sqs, ALLOY]}, tmp_path)
+    started = time.monotonic()
+    summary = summarise_config(config)
+    assert time.monotonic() - started < 2 * CHECK_TIME_S  # the machine of the test may be busy
+    assert [entry.example is None for entry in summary.entries] == [True, False]
+    assert not summary.is_complete
+    assert [warning.partition(':')[0] for warning in summary.warnings] == ['generation[0]']
+    impossible = {**ALLOY, 'supercell': [1, 1, 1], 'composition': {'Cu': 0.9, 'Au': 0.1}}
+    with refused(Code.COMPOSITION_IMPOSSIBLE, 'generation[1]'):
+        summarise_config(validate_config({'name': 'x', 'generation': [sqs, impossible]}, tmp_path))
+
+
+def test_before_a_campaign_starts_only_the_limit_of_an_entry_ends_its_check(tmp_path):
+    entry = {**ALLOY, 'arrangement': 'sqs', 'n_seeds': 1, 'sqs': {'n_steps': 20}}
+    config = validate_config({'name': 'x', 'generation': [entry]}, tmp_path)
+    assert check_seeds(config).unchecked == ()
+    assert check_seeds(config, time_s=1e-6).unchecked == (0,)
+    limited = {'name': 'x', 'generation': [{**entry, 'validation': {'time_limit_s': 1e-6}}]}
+    for time_s in (None, 600.0):
+        with refused(Code.TIME_LIMIT, 'generation[0]', 'validation.time_limit_s'):
+            check_seeds(validate_config(limited, tmp_path), time_s=time_s)

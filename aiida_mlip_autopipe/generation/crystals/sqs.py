@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -16,6 +16,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.randomness import global_random_state_restored
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.processes import parallel_map
+from aiida_mlip_autopipe.generation.time_limit import check_time, show_progress, time_left, time_limit
 
 STEPS_PER_PAIR = 5000
 
@@ -31,9 +32,6 @@ class SqsSettings(Settings):
     """Number of steps of an annealing run; by default 5000 for each pair of elements."""
     n_restarts: PositiveInt = 1
     """Number of annealing runs. The best result is kept. `mlip-autopipe generate` runs them in parallel."""
-    time_limit_s: PositiveFloat | None = None
-    """Time in seconds after which no new annealing run starts; the best result so far is kept. With a limit, the result
-    depends on the speed of the machine and on the number of processes."""
 
 
 def find_sqs(
@@ -72,20 +70,25 @@ def find_sqs(
             Code.PACKAGE_MISSING, "the arrangement 'sqs' needs icet: install aiida-mlip-autopipe[generation]"
         ) from error
 
-    # Draw all random seeds first, so that they depend neither on the time limit nor on the number of processes.
+    # Draw all random seeds first, so that they do not depend on the number of processes.
     random_seeds = [int(rng.integers(2**31)) for _ in range(settings.n_restarts)]
-    deadline = np.inf if settings.time_limit_s is None else time.monotonic() + settings.time_limit_s
-    runs = (
-        (lattice, counts, repeats, settings, random_seed)
-        for number, random_seed in enumerate(random_seeds)
-        if not number or time.monotonic() < deadline
-    )
+
+    def runs() -> Iterator[tuple[object, ...]]:
+        for number, random_seed in enumerate(random_seeds):
+            show_progress(f'annealing {number + 1} of {len(random_seeds)}')
+            yield lattice, counts, repeats, settings, random_seed, time_left()
+
     # `min` keeps the first of equally good arrangements.
-    return min(parallel_map(_anneal, runs), key=lambda found: found[1])
+    return min(parallel_map(_anneal, runs()), key=lambda found: found[1])
 
 
 def _anneal(
-    lattice: Atoms, counts: dict[str, int], repeats: tuple[int, int, int], settings: SqsSettings, random_seed: int
+    lattice: Atoms,
+    counts: dict[str, int],
+    repeats: tuple[int, int, int],
+    settings: SqsSettings,
+    random_seed: int,
+    limit: tuple[float | None, str],
 ) -> tuple[Atoms, float]:
     """Return the result of an annealing run and its largest Warren–Cowley parameter."""
     from icet import ClusterSpace
@@ -98,7 +101,7 @@ def _anneal(
     space = ClusterSpace(lattice, cutoffs, list(counts))
     concentrations = {symbol: count / len(supercell) for symbol, count in counts.items()}
     n_steps = settings.n_steps or STEPS_PER_PAIR * (len(counts) * (len(counts) - 1) // 2)
-    with global_random_state_restored(), _round_scores():
+    with global_random_state_restored(), _round_scores(), time_limit(*limit):
         found = generate_sqs_from_supercells(
             space, [supercell], concentrations, n_steps=n_steps, random_seed=random_seed
         )
@@ -126,11 +129,19 @@ def largest_short_range_order(atoms: Atoms, cutoff_A: float) -> float:
 
 @contextmanager
 def _round_scores() -> Iterator[None]:
-    """Round the scores of icet. Rounding errors would otherwise decide whether a random number is drawn."""
+    """Round the scores of icet, and check the time at each step.
+
+    Rounding errors would otherwise decide whether a random number is drawn.
+    """
     from mchammer.calculators import target_vector_calculator as module
 
     exact = module.compare_cluster_vectors
-    module.compare_cluster_vectors = lambda *args, **kwargs: round(float(exact(*args, **kwargs)), 9)
+
+    def rounded(*args: Any, **kwargs: Any) -> float:
+        check_time()
+        return round(float(exact(*args, **kwargs)), 9)
+
+    module.compare_cluster_vectors = rounded
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache, cached_property
 from itertools import permutations, product
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -12,7 +13,7 @@ from ase import Atoms
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import Element, Formula
@@ -22,12 +23,12 @@ from aiida_mlip_autopipe.generation.chemistry.oxidation import (
     guess_states,
     states_around,
 )
+from aiida_mlip_autopipe.generation.crystals.random_crystals import random_crystal
 from aiida_mlip_autopipe.generation.crystals.volumes import estimate_volume
+from aiida_mlip_autopipe.generation.time_limit import show_progress
 from aiida_mlip_autopipe.generation.validation import CHARGE_TOLERANCE
-from aiida_mlip_autopipe.structures.cells import sort_sites
 
 N_SPACEGROUPS = 230
-N_TRIALS = 30
 # Limits of the search for a balanced formula near one that is not: atoms of each element, and number of formulas.
 NEAR_COUNT = 6
 N_NEAR = 500
@@ -126,6 +127,7 @@ class FormulaGenerator(Generator):
             key=lambda numbers: (float(np.abs(np.array(numbers) / sum(numbers) - target).sum()), sum(numbers)),
         )
         for numbers in near[:N_NEAR]:
+            show_progress('search for a balanced formula')
             counts = dict(zip(self._counts, numbers, strict=True))
             if balances(counts):
                 return f' ({Composition(counts).reduced_formula} is balanced)'
@@ -186,7 +188,9 @@ class FormulaGenerator(Generator):
             atoms = atoms.copy()
             record: dict[str, Any] = {'prototype': name}
         else:
-            atoms, record = self._random_crystal(rng)
+            groups = self.settings.spacegroups or range(2, N_SPACEGROUPS + 1)
+            atoms, group = random_crystal(self._counts, self.settings.formula_units, groups, rng)
+            record = {'spacegroup': group}
         units = len(atoms) / sum(self._counts.values())
         scale = (self.volume * units / atoms.get_volume()) ** (1 / 3)
         atoms.set_cell(atoms.cell.array * scale, scale_atoms=True)
@@ -201,33 +205,6 @@ class FormulaGenerator(Generator):
             **record,
         }
         return Parent(atoms, record)
-
-    def _random_crystal(self, rng: np.random.Generator) -> tuple[Atoms, dict[str, Any]]:
-        """Return a crystal with a random cell and random positions in a random space group."""
-        try:
-            from pyxtal import pyxtal
-            from pyxtal.msg import Comp_CompatibilityError
-        except ImportError as error:
-            raise AutopipeError(
-                Code.PACKAGE_MISSING,
-                'random crystals need pyxtal: install aiida-mlip-autopipe[generation], or set n_random: 0',
-            ) from error
-        groups = self.settings.spacegroups or tuple(range(2, N_SPACEGROUPS + 1))
-        for _ in range(N_TRIALS):
-            units = int(rng.choice(self.settings.formula_units))
-            group = int(rng.choice(groups))
-            counts = [number * units for number in self._counts.values()]
-            crystal = pyxtal()
-            try:
-                crystal.from_random(3, group, list(self._counts), counts, random_state=rng, factor=1.0)
-            except (Comp_CompatibilityError, RuntimeError, ValueError):
-                continue
-            if crystal.valid:
-                return sort_sites(crystal.to_ase()), {'spacegroup': group}
-        raise PhysicsViolationError(
-            'random_crystal', (), 0.0, 1.0,
-            f'none of {N_TRIALS} random crystals of {self.settings.formula} was valid',
-        )  # fmt: skip
 
 
 def _fractions(symbol: str, mean: float) -> dict[int, float]:
@@ -268,18 +245,28 @@ def prototypes(counts: tuple[int, ...]) -> list[tuple[str, dict[str, int], Atoms
     list
         Name, number of atoms of each species in the reduced formula, and cell.
     """
-    from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
+    from pymatgen.core import Structure
     from pymatgen.io.ase import AseAtomsAdaptor
 
     found = []
-    for entry in AFLOW_PROTOTYPE_LIBRARY:
-        structure = entry['snl'].structure
+    for entry in _library():
+        structure = Structure.from_dict(entry['snl'])
         reduced = {str(e): int(amount) for e, amount in structure.composition.reduced_composition.items()}
         if tuple(sorted(reduced.values())) == counts:
             atoms = AseAtomsAdaptor.get_atoms(structure)
             cell = Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=True)
             found.append((str(entry['tags']['aflow']), reduced, cell))
     return found
+
+
+@cache
+def _library() -> list[dict[str, Any]]:
+    """Return the library as plain JSON. Its import in pymatgen takes seconds, since that parses all references."""
+    import pymatgen.analysis
+    from monty.serialization import loadfn
+
+    (folder,) = (path for path in pymatgen.analysis.__path__ if (Path(path) / 'prototypes').is_dir())
+    return list(loadfn(Path(folder) / 'prototypes' / 'aflow_prototypes.json.gz', cls=None))
 
 
 VARIANT = FormulaGenerator

@@ -51,7 +51,7 @@ def campaign_inputs(config: CampaignConfig, notify: Notify) -> dict[str, Any]:
     codes = {one.key: one for one in job_codes(config)}
     committee = committee_code(config)
     config = ask_databases(config)
-    for warning in check_seeds(config)[1]:
+    for warning in check_seeds(config).warnings:
         notify(warning)
     environments = Environments(notify)
     describer = descriptor_code(config, list(codes.values()))
