@@ -25,6 +25,7 @@ from aiida_mlip_autopipe.generation import (
 )
 from aiida_mlip_autopipe.sampling.pool.reference_dataset import check_reference_file
 from aiida_mlip_autopipe.structures.seed import Seed
+from aiida_mlip_autopipe.structures.splits import TRAINING_KINDS
 
 COMMITTEE = 'exploration.committee.calculator'
 
@@ -52,7 +53,7 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
     return (
         faults
         + list(_descriptor_faults(sections))
-        + list(_held_out_faults(sections))
+        + list(_kind_faults(sections))
         + list(_reference_faults(sections))
         + list(_stash_faults(sections))
         + list(_seed_faults(sections.get('generation', ()), places.values()))
@@ -158,16 +159,19 @@ def _descriptor_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
             yield Fault(Code.CALCULATOR_UNSUITABLE, f'sampling{place}.kind', "'learned'", allowed)
 
 
-def _held_out_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield a fault for each held-out kind that no entry has, and one if no kind is left for training."""
+def _kind_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield a fault for each kind in `sampling` that no entry has, and one if no kind is left for training."""
     if not {'sampling', 'generation'} <= sections.keys():
         return
-    held, kinds = sections['sampling'].held_out_kinds, sorted({entry.kind for entry in sections['generation']})
-    for number, kind in enumerate(held):
-        if kind not in kinds:
-            nearest = next(iter(get_close_matches(kind, kinds, n=1)), None)
-            allowed = f'no entry of generation has this kind; use one of {", ".join(kinds)}'
-            yield Fault(Code.CHOICE_UNKNOWN, f'sampling.held_out_kinds[{number}]', repr(kind), allowed, nearest)
+    sampling, kinds = sections['sampling'], sorted({entry.kind for entry in sections['generation']})
+    # The default of always_selected_kinds names kinds that a config need not have.
+    for field, known in (('held_out_kinds', kinds), ('always_selected_kinds', [*kinds, *TRAINING_KINDS])):
+        for number, kind in enumerate(getattr(sampling, field)):
+            if kind not in known:
+                nearest = next(iter(get_close_matches(kind, known, n=1)), None)
+                allowed = f'no entry of generation has this kind; use one of {", ".join(kinds)}'
+                yield Fault(Code.CHOICE_UNKNOWN, f'sampling.{field}[{number}]', repr(kind), allowed, nearest)
+    held = sampling.held_out_kinds
     if set(kinds) <= set(held):
         allowed = 'must leave at least one kind for training'
         yield Fault(Code.VALUE_INVALID, 'sampling.held_out_kinds', ', '.join(held), allowed)

@@ -55,6 +55,15 @@ def test_held_out_kinds_must_be_kinds_of_entries_but_not_all_of_them(tmp_path, h
     assert config.sampling.held_out_kinds == ('surface',)
 
 
+def test_kinds_that_are_always_selected_must_be_kinds_of_entries(tmp_path):
+    sampling = {'kind': 'random', 'always_selected_kinds': ['dimer', 'surfaces']}
+    with refused(Code.CHOICE_UNKNOWN, 'sampling.always_selected_kinds[1]: ', "'surfaces'", "'surface'") as caught:
+        validate_config({'name': 'x', 'generation': [ALLOY, SLAB], 'sampling': sampling}, tmp_path)
+    assert len(caught.value.faults) == 1
+    sampling['always_selected_kinds'] = ['surface']
+    assert validate_config({'name': 'x', 'generation': [ALLOY, SLAB], 'sampling': sampling}, tmp_path)
+
+
 def test_held_out_kinds_require_a_test_fraction(tmp_path):
     sampling = {'kind': 'fps', 'held_out_kinds': ['surface']}
     with refused(Code.VALUE_MISSING, 'sampling: ', 'held_out_kinds', 'test_fraction'):

@@ -7,9 +7,8 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.generation.geometry.voids import distinct_points, find_voids, with_images
 
-MIN_RADIUS_FACTOR = (
-    0.85  # of the radius of the largest void, as for voids; bcc octahedra have 0.89, fcc tetrahedra 0.87
-)
+# Of the radius of the largest void, as for voids. Octahedra of bcc have 0.89, tetrahedra of fcc 0.87.
+MIN_RADIUS_FACTOR = 0.85
 RADIUS_TOLERANCE = 1e-3  # Å
 # Largest deviation of an octahedron from right angles, in degrees. The six neighbours of the hexagonal site of diamond
 # deviate by 27°.
