@@ -58,6 +58,35 @@ def test_the_dataset_of_a_campaign_with_six_kinds_has_rows_of_each(run_campaign,
         assert (row.atoms.get_initial_magnetic_moments() == expected).all()
 
 
+def test_amorphous_solids_and_molecules_go_through_a_campaign(run_campaign, tmp_path):
+    molecules = [{'name': 'N2', 'count': 3}, {'name': 'CO', 'count': 2}]
+    entries = [
+        {'kind': 'amorphous', 'composition': {'Cu': 1, 'Au': 1}, 'volume_per_atom_A3': 15, 'n_atoms': 24},
+        {'kind': 'molecular', 'molecules': molecules, 'density_g_per_cm3': 0.5},
+    ]
+    campaign = run_campaign(
+        generation=[{**entry, 'n_seeds': 1, 'validation': SMALL} for entry in entries],
+        exploration={'temperature_K': 300, 'n_steps': 10, 'frame_interval': 2},
+        sampling={'n_structures': 8},
+    )
+    assert campaign.is_finished_ok, campaign.exit_message
+    explorations = [node for node in campaign.called if node.process_label == 'ExplorationWorkChain']
+    ensembles = {
+        node.inputs.job.seed.to_seed().record['kind']: node.outputs.result['ensemble'] for node in explorations
+    }
+    assert ensembles == {'amorphous': 'npt', 'molecular': 'nvt'}
+    write_dataset(campaign, tmp_path / 'disordered.db')
+    with Dataset(tmp_path / 'disordered.db') as dataset:
+        rows = list(dataset.query())
+    assert {row.data['seed']['kind'] for row in rows} == set(ensembles)
+    for row in rows:
+        if row.data['seed']['kind'] == 'molecular':
+            # The rows know which atoms form a molecule.
+            assert row.atoms.get_tags().tolist() == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+            assert row.data['seed']['molecular'] is True
+            assert all(row.atoms.get_distance(first, first + 1) < 2 for first in range(0, 10, 2))
+
+
 def test_a_held_out_kind_is_the_stored_test_set(run_campaign, tmp_path):
     sampling = {'kind': 'random', 'n_structures': 10, 'test_fraction': 0.3, 'held_out_kinds': ['structures']}
     campaign = run_campaign(sampling=sampling)

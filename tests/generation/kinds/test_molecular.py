@@ -109,8 +109,8 @@ def test_a_concentration_fixes_the_number_of_ions_at_the_density(generate):
 
 def test_the_concentrations_of_a_gas_are_its_density(generate):
     gas = [{'name': 'N2', 'concentration_mol_per_L': 0.8}, {'name': 'Li', 'concentration_mol_per_L': 0.2}]
-    (seed,) = generate(liquid(*gas, density=None, n_molecules=20)).seeds
-    assert 20 / _Nav / (seed.atoms.get_volume() * 1e-27) == pytest.approx(1.0, rel=1e-6)
+    (seed,) = generate(liquid(*gas, density=None, n_molecules=150)).seeds
+    assert 150 / _Nav / (seed.atoms.get_volume() * 1e-27) == pytest.approx(1.0, rel=1e-6)
     assert_whole(seed.atoms, molecule('N2'), Atoms('Li'))
 
 
