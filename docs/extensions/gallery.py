@@ -22,6 +22,7 @@ ROTATION = '-75x,20y,5z'
 ROTATIONS = {
     'surface': '-88x,8y',
     'adsorption': '-88x,8y',
+    'layered': '-82x,12y',
     'grain_boundary': '-90x,-90y',
     'stacking_fault': '-90x,-90y',
 }

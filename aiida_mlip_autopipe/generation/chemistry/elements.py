@@ -42,7 +42,8 @@ def check_pair(pair: str) -> str:
     return pair
 
 
-def _check_composition(fractions: dict[str, float]) -> dict[str, float]:
+def check_fractions(fractions: dict[str, float]) -> dict[str, float]:
+    """Return fractions, normalised to a sum of 1, or raise a fault if they are invalid."""
     for symbol, fraction in fractions.items():
         if not 0 < fraction <= 1:
             raise fault(
@@ -76,7 +77,7 @@ def _check_formula(formula: str) -> str:
 
 
 Element = Annotated[str, AfterValidator(check_symbol)]
-Composition = Annotated[dict[Element, float], AfterValidator(_check_composition)]
+Composition = Annotated[dict[Element, float], AfterValidator(check_fractions)]
 Occupation = Annotated[Composition, BeforeValidator(lambda value: {value: 1.0} if isinstance(value, str) else value)]
 Formula = Annotated[str, AfterValidator(_check_formula)]
 

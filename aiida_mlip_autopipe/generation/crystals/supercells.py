@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import chain, product
 from math import prod
 
@@ -27,6 +27,7 @@ def choose_repeats(
     tolerance: float,
     sites_per_cell: int | None = None,
     suits: Callable[[int], bool] = lambda n_cells: True,
+    axes: tuple[bool, bool, bool] = (True, True, True),
 ) -> Repeats:
     """Return the number of repeats of a unit cell along each vector for a composition.
 
@@ -49,6 +50,8 @@ def choose_repeats(
         Number of sites in the unit cell that the elements share; by default all.
     suits
         Whether a number of unit cells is suitable; if none is, the smallest cell with the composition is returned.
+    axes
+        Which vectors may be repeated.
 
     Raises
     ------
@@ -60,10 +63,12 @@ def choose_repeats(
     sites = len(cell) if sites_per_cell is None else sites_per_cell
     widths = perpendicular_widths(cell)
     if n_atoms is not None:
-        repeats = _nearest_size(len(cell), widths, n_atoms)
+        repeats = _nearest_size(len(cell), widths, n_atoms, axes)
         check_composition(fractions, prod(repeats) * sites, tolerance)
         return repeats
-    smallest = repeats_for_width(cell, requirements.min_width_A)
+    free = np.array(axes)
+    first, second, third = np.where(free, repeats_for_width(cell, requirements.min_width_A), 1).tolist()
+    smallest = first, second, third
     n_smallest = prod(smallest) * len(cell)
     if n_smallest > requirements.max_atoms:
         raise PhysicsViolationError(
@@ -72,10 +77,10 @@ def choose_repeats(
             f'validation.max_atoms allows {requirements.max_atoms}',
         )  # fmt: skip
     max_cells = requirements.max_atoms // len(cell)
-    longest = 3 * max(*smallest, round(max_cells ** (1 / 3)))
-    first, second, third = (range(count, min(max_cells, longest) + 1) for count in smallest)
-    larger = [repeats for repeats in product(first, second, third) if prod(repeats) <= max_cells]
-    larger.sort(key=lambda repeats: (prod(repeats), -min(widths * repeats), repeats))
+    longest = min(max_cells, 3 * max(*smallest, round(max_cells ** (1 / sum(axes)))))
+    counts = [range(n, longest + 1) if is_free else range(1, 2) for n, is_free in zip(smallest, axes, strict=True)]
+    larger = [(i, j, k) for i, j, k in product(*counts) if i * j * k <= max_cells]
+    larger.sort(key=lambda repeats: (prod(repeats), -min((widths * repeats)[free]), repeats))
     able = (repeats for repeats in larger if deviation(fractions, prod(repeats) * sites) <= tolerance)
     smallest_able = next(able, None)
     if smallest_able:
@@ -128,11 +133,45 @@ def describe_composition(fractions: dict[str, float]) -> str:
     return ' '.join(f'{symbol} {fraction:.4g}' for symbol, fraction in fractions.items())
 
 
-def _nearest_size(size: int, widths: np.ndarray, n_atoms: int) -> Repeats:
+def draw_occupants(
+    roles: np.ndarray, occupation: Mapping[str, dict[str, float]], tolerance: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Return the occupant of each site, such as an element, arranged at random on the sites of each role, shape (n,).
+
+    Parameters
+    ----------
+    roles
+        Role of each site, shape (n,).
+    occupation
+        Fraction of each occupant by role.
+    tolerance
+        Maximum deviation of a fraction.
+    rng
+        Source of all random numbers.
+
+    Raises
+    ------
+    AutopipeError
+        If the sites of a role cannot have its fractions within the tolerance.
+    """
+    names = np.empty(len(roles), dtype='<U2')
+    for role, fractions in occupation.items():
+        sites = np.flatnonzero(roles == role)
+        if not len(sites):
+            continue
+        check_composition(fractions, len(sites), tolerance)
+        counts = nearest_counts(fractions, len(sites))
+        names[sites] = rng.permutation(np.repeat(list(counts), list(counts.values())))
+    return names
+
+
+def _nearest_size(size: int, widths: np.ndarray, n_atoms: int, axes: tuple[bool, bool, bool]) -> Repeats:
     """Return the repeats whose number of atoms is nearest to `n_atoms`; of equal sizes, the most compact."""
     max_cells = max(1, round(1.5 * n_atoms / size))
-    counts = range(1, max(2, round(2 * max_cells ** (1 / 3)) + 1))
+    longest = max(1, round(2 * max_cells ** (1 / sum(axes))))
+    counts = [range(1, longest + 1) if is_free else range(1, 2) for is_free in axes]
+    free = np.array(axes)
     return min(
-        product(counts, counts, counts),
-        key=lambda repeats: (abs(prod(repeats) * size - n_atoms), -min(widths * repeats), repeats),
+        ((i, j, k) for i, j, k in product(*counts)),
+        key=lambda repeats: (abs(prod(repeats) * size - n_atoms), -min((widths * repeats)[free]), repeats),
     )

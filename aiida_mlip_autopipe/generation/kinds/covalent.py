@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from ase import Atoms
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Form, Generator, GeneratorSettings, Parent, Requirements
-from aiida_mlip_autopipe.generation.chemistry.elements import Composition, nearest_counts
+from aiida_mlip_autopipe.generation.chemistry.elements import Occupation
 from aiida_mlip_autopipe.generation.chemistry.oxidation import ionic_radius, known_states
-from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, check_composition, choose_repeats
+from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, choose_repeats, draw_occupants
 from aiida_mlip_autopipe.generation.nested import repeat_to_width
 
 N_RANDOM_SEEDS = 10
@@ -30,8 +30,6 @@ STACKINGS = {'AA': (0,), "AA'": (0, 0), 'AB': (0, 1), 'ABC': (0, 1, 2)}
 SLAB_AXES = (True, True, False)
 # Placeholders mark the sites while a surface is cut.
 PLACEHOLDERS = {'A': 'Li', 'X': 'F'}
-
-Occupation = Annotated[Composition, BeforeValidator(lambda value: {value: 1.0} if isinstance(value, str) else value)]
 
 
 class CovalentSettings(GeneratorSettings):
@@ -144,13 +142,8 @@ class CovalentGenerator(Generator):
 
     def _arrange(self, atoms: Atoms, roles: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
         """Arrange the elements on their sites at random, and return the composition."""
-        for role, fractions in self.settings.occupation.items():
-            sites = np.flatnonzero(roles == role)
-            if not len(sites):
-                continue
-            check_composition(fractions, len(sites), self.settings.composition_tolerance)
-            counts = nearest_counts(fractions, len(sites))
-            atoms.symbols[sites] = rng.permutation(np.repeat(list(counts), list(counts.values()))).tolist()
+        names = draw_occupants(roles, self.settings.occupation, self.settings.composition_tolerance, rng)
+        atoms.set_chemical_symbols(names.tolist())
         return {s: n / len(atoms) for s, n in sorted(atoms.symbols.formula.count().items())}
 
     def _repeats(
@@ -170,7 +163,7 @@ class CovalentGenerator(Generator):
         return choose_repeats(
             cell, mixed[1], requirements,
             n_atoms=settings.n_atoms, tolerance=settings.composition_tolerance,
-            sites_per_cell=int(np.sum(roles == mixed[0])),
+            sites_per_cell=int(np.sum(roles == mixed[0])), axes=axes,
         )  # fmt: skip
 
 

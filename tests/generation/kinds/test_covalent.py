@@ -96,3 +96,10 @@ def test_shared_sites_have_the_composition(generate):
 def test_sites_that_the_network_does_not_have_are_refused(structure, sites, values):
     with refused(Code.SITES_MISMATCH, *values):
         CovalentSettings(structure=structure, sites=sites)
+
+
+def test_a_graphene_sheet_of_a_number_of_atoms_is_repeated_only_in_its_plane(generate):
+    (seed,) = generate({'kind': 'covalent', 'structure': 'graphene', 'sites': {'A': 'C'}, 'n_atoms': 54}).seeds
+    assert len(seed.atoms) == 54
+    assert seed.record['supercell'][2] == 1
+    assert seed.atoms.cell[2, 2] == pytest.approx(15)
