@@ -59,7 +59,7 @@ def main() -> None:
     metal = bulk('Cu', cubic=True) * (5, 5, 2)
     salt = bulk('MgO', 'rocksalt', a=4.21, cubic=True) * (5, 5, 1)
     salt.set_initial_charges([2 if symbol == 'Mg' else -2 for symbol in salt.symbols])
-    settings = ValidationSettings(min_width_factor=0)
+    settings = ValidationSettings(cell='as_given')
     for name, atoms in (('a metal', metal), ('a salt', salt)):
         atoms.rattle(0.05, seed=1)
         spent = seconds(lambda atoms=atoms: check_all(atoms, settings), 100)

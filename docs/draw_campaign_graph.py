@@ -15,7 +15,7 @@ OUTPUT = Path(__file__).parent / 'topics' / 'campaign_graph.svg'
 CONFIG = """\
 name: graph
 generation:
-  - {kind: alloy, composition: {Cu: 1.0}, n_atoms: 8, n_seeds: 1, validation: {min_width_factor: 0}}
+  - {kind: alloy, composition: {Cu: 1.0}, n_atoms: 8, n_seeds: 1, validation: {cell: as_given}}
 calculator: {kind: emt}
 exploration: {temperature_K: 300, n_steps: 10, frame_interval: 5}
 sampling: {kind: random, n_structures: 2}

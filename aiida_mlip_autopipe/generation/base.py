@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.core.registry import Registry, variants_in
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.chemistry.elements import Element
 from aiida_mlip_autopipe.generation.perturb import PerturbSettings
-from aiida_mlip_autopipe.generation.validation import DEFAULT_WIDTH_FACTOR, ValidationSettings
+from aiida_mlip_autopipe.generation.validation import ValidationSettings
 
 
 class GeneratorSettings(Settings):
@@ -37,15 +37,17 @@ class GeneratorSettings(Settings):
     validation: ValidationSettings = ValidationSettings()
     """Rules that every seed must satisfy."""
 
-    default_width_factor: ClassVar[float] = DEFAULT_WIDTH_FACTOR
+    default_cell: ClassVar[str] = 'wide_enough'
     default_on_failure: ClassVar[str] = 'fail'
 
     @property
     def rules(self) -> ValidationSettings:
         """The validation rules, with the defaults of this kind."""
-        defaults = {'min_width_factor': self.default_width_factor, 'on_failure': self.default_on_failure}
-        missing = {name: value for name, value in defaults.items() if getattr(self.validation, name) is None}
-        return self.validation.model_copy(update=missing)
+        given = self.validation
+        # A minimum width repeats the cells of any kind.
+        cell = given.cell or ('wide_enough' if given.min_width_factor else self.default_cell)
+        on_failure = given.on_failure or self.default_on_failure
+        return given.model_copy(update={'cell': cell, 'on_failure': on_failure})
 
     def stream_content(self) -> dict[str, Any]:
         """Return the content from which the random streams of this entry are derived, as JSON types.

@@ -55,7 +55,7 @@ class Entry:
         self.streams = (random_seed, 'generation', label, str(occurrence))
         self.rules, perturb = settings.rules, settings.perturb
         self.requirements = Requirements(
-            (self.rules.min_width_factor or 0.0) * cutoff_A / perturb.smallest_stretch / min(perturb.supercell),
+            self.rules.width_factor * cutoff_A / perturb.smallest_stretch / min(perturb.supercell),
             self.rules.max_atoms,
             cutoff_A,
         )

@@ -28,7 +28,7 @@ class FewAtomsSettings(GeneratorSettings):
     """Elements; by default, those of all other entries of the config."""
 
     # A molecule has no cell to repeat.
-    default_width_factor: ClassVar[float] = 0.0
+    default_cell: ClassVar[str] = 'as_given'
 
     @model_validator(mode='after')
     def _refuse_rules(self) -> Self:

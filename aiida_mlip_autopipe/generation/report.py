@@ -13,7 +13,7 @@ REMEDIES = {
     'min_distance': 'enlarge the volume, or relax validation.min_distance_factor or validation.like_charges',
     'isolated_atom': 'reduce the volume, or relax validation.max_neighbour_factor',
     'contact': 'use a larger volume or contact_factor, or relax validation.min_contact_factor',
-    'min_width': 'raise validation.max_atoms, or lower validation.min_width_factor',
+    'min_width': 'raise validation.max_atoms, lower validation.min_width_factor, or set validation.cell: as_given',
     'volume_per_atom': 'set the volume, or validation.plausible_volume: false',
     'density': 'set the volume, or validation.plausible_volume: false',
     'formal_charge': 'set oxidation_states, or validation.neutral: false',

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import cache, cached_property
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from ase import Atoms
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import PhysicsViolationError
@@ -54,6 +54,9 @@ class ValidationSettings(Settings):
     max_neighbour_factor: float = Field(default=1.7, ge=0)
     """Maximum distance from an atom to its nearest neighbour, divided by the sum of their covalent radii. Noble gases
     are exempt. 0 turns the rule off."""
+    cell: Literal['wide_enough', 'as_given'] | None = None
+    """`wide_enough` repeats a cell that is too small for the calculator. `as_given` keeps a small cell: it is not
+    repeated, and its width is not checked. The default is `wide_enough`, but `as_given` for `structures`."""
     min_width_factor: float | None = Field(default=None, ge=0)
     """Minimum perpendicular width of the cell along its periodic directions, divided by the cutoff of the calculator.
     The default is 2 (0 for `structures`)."""
@@ -88,6 +91,28 @@ class ValidationSettings(Settings):
             for symbol in symbols:
                 check_symbol(symbol)
         return distances
+
+    @field_validator('min_width_factor')
+    @classmethod
+    def _check_factor(cls, factor: float | None) -> float | None:
+        if factor == 0:
+            raise fault(
+                Code.VALUE_INVALID, 'min_width_factor must be above 0; to keep a small cell, write cell: as_given'
+            )
+        return factor
+
+    @model_validator(mode='after')
+    def _check_cell(self) -> Self:
+        if self.cell == 'as_given' and self.min_width_factor is not None:
+            raise fault(Code.VALUES_EXCLUDE, 'cell: as_given has no minimum width; remove cell or min_width_factor')
+        return self
+
+    @property
+    def width_factor(self) -> float:
+        """Minimum perpendicular width of the cell, divided by the cutoff; 0 for none."""
+        if self.cell == 'as_given':
+            return 0.0
+        return DEFAULT_WIDTH_FACTOR if self.min_width_factor is None else self.min_width_factor
 
     @cached_property
     def pair_limits(self) -> dict[tuple[int, int], float]:
@@ -272,7 +297,7 @@ def _check_isolated(atoms: Atoms, settings: ValidationSettings, accepted: np.nda
 
 
 def _check_width(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) -> None:
-    factor = DEFAULT_WIDTH_FACTOR if settings.min_width_factor is None else settings.min_width_factor
+    factor = settings.width_factor
     limit = factor * cutoff_A
     if not limit or not atoms.pbc.any():
         return
@@ -285,7 +310,7 @@ def _check_width(atoms: Atoms, settings: ValidationSettings, cutoff_A: float) ->
             'min_width', (), value, limit,
             f'the cell of {formula} has a perpendicular width of {value:.2f} Å along vector {axis + 1}; the limit is '
             f'{limit:.2f} Å ({factor:g} times the cutoff of {cutoff_A:g} Å); repeat the cell '
-            f'{int(np.ceil(limit / value))} times, or lower validation.min_width_factor',
+            f'{int(np.ceil(limit / value))} times, lower validation.min_width_factor, or set validation.cell: as_given',
         )  # fmt: skip
 
 

@@ -247,7 +247,7 @@ def test_a_campaign_with_a_kind_from_another_package_finishes(make_home, empty_f
     config.write_text(
         'name: ice\n'
         'generation:\n'
-        '  - {kind: molecular_crystal, n_seeds: 2, perturb: {rattle_A: 0.02}, validation: {min_width_factor: 0}}\n'
+        '  - {kind: molecular_crystal, n_seeds: 2, perturb: {rattle_A: 0.02}, validation: {cell: as_given}}\n'
         'calculator: {kind: emt}\n'
         'exploration: {temperature_K: 50, timestep_fs: 0.2, n_steps: 10, frame_interval: 2}\n'
         'sampling: {n_structures: 6}\n'

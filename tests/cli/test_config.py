@@ -43,7 +43,7 @@ def test_check_reports_missing_seeds_and_fails_if_an_entry_has_none(run, empty_f
     copper.set_momenta([[0.1, 0, 0]] * 4)
     crowded.positions[1] = crowded.positions[0] + 0.5
     write('three.traj', [copper, bulk('Cu'), crowded])
-    entry = '{kind: structures, files: [%s], validation: {on_failure: skip, min_width_factor: 0}}'
+    entry = '{kind: structures, files: [%s], validation: {on_failure: skip, cell: as_given}}'
     (empty_folder / 'files.yaml').write_text(f'name: files\ngeneration: [{entry % "three.traj"}]\n')
     result = run('config', 'check', 'files.yaml')
     assert result.exit_code == 0

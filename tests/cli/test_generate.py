@@ -60,7 +60,7 @@ def test_a_record_with_any_label_is_read_unchanged(run, campaign, label):
 def test_the_report_is_printed_and_written(run, campaign, empty_folder):
     crowded = [
         'n_atoms=32',
-        'validation.min_width_factor=0',
+        'validation.cell=as_given',
         'validation.min_distance_factor=0.7',
         'perturb.rattle_A=0.23',
     ]
@@ -112,13 +112,13 @@ def test_an_existing_file_is_unchanged_if_a_seed_cannot_be_generated(run, campai
 
 ALLOYS = [
     f'{{kind: alloy, composition: {{{first}: 0.5, {second}: 0.5}}, lattice: {lattice}, n_atoms: 16, n_seeds: 2, '
-    f'validation: {{min_width_factor: 0}}, perturb: {{rattle_A: 0.05}}}}'
+    f'validation: {{cell: as_given}}, perturb: {{rattle_A: 0.05}}}}'
     for first, second, lattice in [
         ('Cu', 'Au', 'fcc'), ('Ni', 'Pd', 'fcc'), ('Fe', 'Cr', 'bcc'), ('Ti', 'Zr', 'hcp'), ('Al', 'Mg', 'fcc'),
         ('Si', 'Ge', 'diamond'), ('Nb', 'Ta', 'bcc'), ('Ag', 'Pt', 'fcc'),
     ]
 ]  # fmt: skip
-ANY_WIDTH = 'validation: {min_width_factor: 0}'
+ANY_WIDTH = 'validation: {cell: as_given}'
 TWENTY = [
     *ALLOYS,
     f'{{kind: alloy, composition: {{Cu: 0.75, Au: 0.25}}, arrangement: L1_2, {ANY_WIDTH}}}',
@@ -133,7 +133,7 @@ TWENTY = [
     f'{{kind: grain_boundary, of: {{kind: alloy, composition: {{Cu: 1}}}}, characters: [twist], {ANY_WIDTH}}}',
     '{kind: structures, files: [ne.xyz], n_seeds: 3}',
     '{kind: alloy, label: crowded, composition: {Fe: 1}, lattice: bcc, n_atoms: 16, n_seeds: 10, '
-    'perturb: {rattle_A: 0.12}, validation: {min_width_factor: 0, min_distance_factor: 0.78}}',
+    'perturb: {rattle_A: 0.12}, validation: {cell: as_given, min_distance_factor: 0.78}}',
 ]
 
 

@@ -67,7 +67,7 @@ IMPOSSIBLE = {
     ),
     'an adsorbate that is not the first': (
         f'kind: adsorption, {SLAB}, molecules: [O], files: [benzene.xyz], validation: {{max_atoms: 16, '
-        'min_width_factor: 0}',
+        'cell: as_given}',
         Code.CELL_TOO_SMALL,
         ['2.2 Å', 'validation.max_atoms: 60'],
     ),
@@ -110,6 +110,6 @@ def test_an_impossible_entry_is_refused_on_one_line(run, empty_folder, entry, co
 def test_the_cell_size_proposed_for_an_adsorbate_is_sufficient(run, empty_folder):
     (empty_folder / 'good.yaml').write_text(
         f'name: good\ncalculator: {{kind: lj}}\ngeneration:\n  - {{kind: adsorption, {SLAB}, molecules: [C6H6], '
-        'validation: {max_atoms: 60, min_width_factor: 0}}\n'
+        'validation: {max_atoms: 60, cell: as_given}}\n'
     )
     assert run('config', 'check', 'good.yaml').exit_code == 0

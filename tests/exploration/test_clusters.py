@@ -17,7 +17,7 @@ ENTRIES = {
 
 @pytest.mark.parametrize('form', ENTRIES)
 def test_a_cluster_runs_at_constant_volume_and_keeps_its_periodicity(job_folder, form):
-    entry = {'kind': 'cluster', 'of': COPPER, 'validation': {'min_width_factor': 0}, **ENTRIES[form]}
+    entry = {'kind': 'cluster', 'of': COPPER, 'validation': {'cell': 'as_given'}, **ENTRIES[form]}
     settings = TypeAdapter(tuple[GENERATORS.settings_union(), ...]).validate_python([entry])
     (seed,) = generate_seeds(settings, random_seed=7, cutoff_A=0.0).seeds
     assert seed.record['form'] == form

@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.generation import GENERATORS, generate_seeds
 
 CONFIGS = Path(__file__).parents[2] / 'workchains' / 'configs'
 COPPER = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
-LOW = {'min_width_factor': 0}
+LOW = {'cell': 'as_given'}
 SLAB = {'kind': 'surface', 'of': COPPER, 'miller_indices': [[1, 1, 1]], 'thickness_A': 6}
 ENTRIES = [
     {'kind': 'alloy', 'composition': {'Cr': 0.2, 'Mn': 0.2, 'Fe': 0.2, 'Co': 0.2, 'Ni': 0.2}, 'n_atoms': 32,

@@ -160,3 +160,19 @@ def test_formal_charges_must_sum_to_zero():
 def test_a_minimum_distance_needs_a_pair_of_elements_and_a_positive_number(pair, distance, code, value):
     with refused(code, 'min_distances_A', value):
         ValidationSettings(min_distances_A={pair: distance})
+
+
+def test_a_small_cell_is_kept_as_given_by_name(generate):
+    entry = {'kind': 'alloy', 'composition': {'Cu': 1.0}, 'supercell': [1, 1, 1]}
+    (wide,) = generate(entry, cutoff_A=5.0).seeds
+    (given,) = generate({**entry, 'validation': {'cell': 'as_given'}}, cutoff_A=5.0).seeds
+    assert (len(wide.atoms), len(given.atoms)) == (108, 4)
+    (half,) = generate({**entry, 'validation': {'cell': 'wide_enough', 'min_width_factor': 1}}, cutoff_A=5.0).seeds
+    assert len(half.atoms) == 32
+
+
+def test_a_width_of_zero_and_a_width_of_a_cell_as_given_are_refused():
+    with refused(Code.VALUE_INVALID, 'min_width_factor', 'cell: as_given'):
+        ValidationSettings(min_width_factor=0)
+    with refused(Code.VALUES_EXCLUDE, 'as_given', 'min_width_factor'):
+        ValidationSettings(min_width_factor=1, cell='as_given')

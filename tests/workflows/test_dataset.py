@@ -113,7 +113,7 @@ def test_a_campaign_whose_seeds_cannot_be_generated_fails_with_the_reason(run_ca
 
 def test_temperatures_are_distributed_over_the_seeds(run_campaign):
     entry = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'n_atoms': 16, 'n_seeds': 3,
-             'validation': {'min_width_factor': 0}}  # fmt: skip
+             'validation': {'cell': 'as_given'}}  # fmt: skip
     campaign = run_campaign(generation=[entry], exploration={'temperature_K': [200, 400, 600]})
     explorations = [node for node in campaign.called if node.process_label == 'ExplorationWorkChain']
     assert len(explorations) == 3

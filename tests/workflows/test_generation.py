@@ -11,7 +11,7 @@ from aiida_mlip_autopipe.generation.entry import Entry
 from aiida_mlip_autopipe.workflows import dataset
 from aiida_mlip_autopipe.workflows.dataset import DatasetWorkChain
 
-SMALL = {'min_width_factor': 0}
+SMALL = {'cell': 'as_given'}
 ORDERED = {'kind': 'alloy', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'arrangement': 'L1_0', 'validation': SMALL}
 # Entries whose seeds may repeat, may not repeat, and repeat those of an earlier entry.
 ENTRIES = [

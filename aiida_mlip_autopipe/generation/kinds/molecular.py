@@ -228,7 +228,7 @@ class MolecularGenerator(Generator):
             raise AutopipeError(
                 Code.CELL_TOO_SMALL,
                 f'the cell of {_listed(counts)} is {edges.min():.2f} Å wide, and the calculator needs {limit:.2f} Å; '
-                f'use {remedy}, or lower validation.min_width_factor',
+                f'use {remedy}, lower validation.min_width_factor, or set validation.cell: as_given',
             )
         return edges
 

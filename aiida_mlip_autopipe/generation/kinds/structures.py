@@ -36,7 +36,7 @@ class StructuresSettings(GeneratorSettings):
     """Elements of the atom types 1, 2 … in LAMMPS files that have neither symbols nor masses of elements."""
 
     # Small cells are not repeated: the structures are explored as they are.
-    default_width_factor: ClassVar[float] = 0.0
+    default_cell: ClassVar[str] = 'as_given'
 
     @model_validator(mode='after')
     def _check_source(self) -> Self:

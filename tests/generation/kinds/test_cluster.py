@@ -249,7 +249,7 @@ def test_outer_ions_are_removed_from_a_particle_that_is_never_neutral(generate):
 def test_a_cluster_touches_its_support_and_leaves_it_unchanged(generate, orientation):
     support = {'of': SLAB, 'orientation': orientation, 'separation_A': 5}
     seeds = generate(cluster('truncated_octahedron', n_shells=1, support=support, n_seeds=2), cutoff_A=4.0).seeds
-    (bare,) = generate({**SLAB, 'validation': {'min_width_factor': 0}}).seeds
+    (bare,) = generate({**SLAB, 'validation': {'cell': 'as_given'}}).seeds
     for seed in seeds:
         platinum = seed.atoms.numbers == 78
         slab, particle = seed.atoms[~platinum], seed.atoms[platinum]

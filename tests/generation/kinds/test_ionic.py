@@ -257,7 +257,7 @@ def test_a_composition_that_balances_loses_no_ions_for_any_order_of_keys(
             for role, found in reversed(sites.items())
         }
     fields = {'supercell': supercell, 'n_seeds': 1, 'composition_tolerance': 0.05}
-    (seed,) = generate(entry(prototype, {**fields, 'validation': {'min_width_factor': 0}}, **sites)).seeds
+    (seed,) = generate(entry(prototype, {**fields, 'validation': {'cell': 'as_given'}}, **sites)).seeds
     assert seed.record['oxidation_states'] == states
     assert 'vacancies' not in seed.record
     assert seed.atoms.get_initial_charges().sum() == 0
@@ -278,7 +278,7 @@ def test_vacancies_compensate_instead_of_the_valence_if_asked(generate):
 
 def test_the_composition_stays_within_its_tolerance(generate):
     # One La on eight sites of Sr has no vacancy that balances it; two would be 0.25 instead of 0.125.
-    fields = {'supercell': [2, 2, 2], 'n_seeds': 1, 'validation': {'min_width_factor': 0}}
+    fields = {'supercell': [2, 2, 2], 'n_seeds': 1, 'validation': {'cell': 'as_given'}}
     sites = {'A': {'Sr': 0.875, 'La': 0.125}, 'B': 'Ti', 'X': 'O'}
     (seed,) = generate(entry('perovskite', fields, **sites)).seeds
     assert seed.record['composition']['A'] == {'Sr': 7, 'La': 1}

@@ -186,7 +186,7 @@ def test_strained_centres_follow_the_cell():
 
 
 def test_molecules_that_touch_after_a_perturbation_are_rejected(generate):
-    entry = {**WATER, 'n_seeds': 1, 'perturb': {'volume_scan': [-0.6]}, 'validation': {'min_width_factor': 0}}
+    entry = {**WATER, 'n_seeds': 1, 'perturb': {'volume_scan': [-0.6]}, 'validation': {'cell': 'as_given'}}
     with pytest.raises(PhysicsViolationError) as caught:
         generate(entry)
     assert caught.value.rule == 'contact'

@@ -87,12 +87,13 @@ def test_a_molecule_without_a_cell_is_not_periodic(generate, entry):
     assert not seed.atoms.pbc.any()
 
 
-def test_a_small_cell_is_repeated_only_if_a_width_is_set(generate, entry):
+def test_a_small_cell_is_repeated_only_if_it_must_be_wide_enough(generate, entry):
     assert len(generate(entry(bulk('Cu')), cutoff_A=5.0).seeds[0].atoms) == 1
-    grown = generate(entry(bulk('Cu'), validation={'min_width_factor': 2}), cutoff_A=5.0).seeds[0]
-    assert grown.record['repeats'] == [5, 5, 5]
+    for validation in ({'min_width_factor': 2}, {'cell': 'wide_enough'}):
+        grown = generate(entry(bulk('Cu'), validation=validation), cutoff_A=5.0).seeds[0]
+        assert grown.record['repeats'] == [5, 5, 5]
     with refused(Code.STRUCTURE_INVALID, '2.08 Å'):
-        generate(entry(bulk('Cu'), validation={'min_width_factor': 2, 'max_atoms': 50}), cutoff_A=5.0)
+        generate(entry(bulk('Cu'), validation={'cell': 'wide_enough', 'max_atoms': 50}), cutoff_A=5.0)
 
 
 def test_the_same_structure_in_another_cell_is_a_duplicate(generate, entry):
