@@ -31,13 +31,15 @@ RENAMED_KEYS = {
     'execution': {'min_success_share': 'min_success_fraction'},
 }
 """Renamed keys by section, at any depth of the section."""
-_ENTRIES = {'interface': 'grain_boundary', 'knowledge': 'formula'}
+_ENTRIES = {'knowledge': 'formula'}
 RENAMED_KINDS = {
     'generation': {'kind': _ENTRIES},
     'exploration': {'kind': {'quench': 'velocity_reset'}},
     'sampling': {'held_out_kinds': _ENTRIES},
 }
 """Renamed kinds by section, then by the key whose value they are."""
+# The kind `grain_boundary` was called `interface`, which is now another kind. These fields belong to the former only.
+OLD_INTERFACE = {'of', 'axes', 'characters', 'n_tilt_planes', 'max_sigma', 'sigmas', 'rigid_shift', 'merge_factor'}
 # Keys below which users choose the names.
 _FREE = {'parameters'}
 
@@ -71,8 +73,17 @@ def _translate(value: Any, section: str, path: tuple[str | int, ...], faults: li
     kinds = RENAMED_KINDS.get(section, {}).get(key, {})
     if not isinstance(value, str) or value not in kinds:
         return value
-    faults.append(Fault(Code.KIND_RENAMED, path_text(path), repr(value), f'this kind is now called {kinds[value]!r}'))
+    faults.append(_renamed_kind(path, value, kinds[value]))
     return kinds[value]
+
+
+def _is_old_interface(values: Mapping[str, Any]) -> bool:
+    is_new = values.keys() & {'film', 'substrate'}
+    return values.get('kind') == 'interface' and not is_new and bool(values.keys() & OLD_INTERFACE)
+
+
+def _renamed_kind(path: tuple[str | int, ...], old: str, new: str) -> Fault:
+    return Fault(Code.KIND_RENAMED, path_text(path), repr(old), f'this kind is now called {new!r}')
 
 
 def _translate_mapping(
@@ -80,6 +91,9 @@ def _translate_mapping(
 ) -> dict[str, Any]:
     names = RENAMED_KEYS.get(section, {})
     found: dict[str, Any] = {}
+    if section == 'generation' and _is_old_interface(values):
+        faults.append(_renamed_kind((*path, 'kind'), 'interface', 'grain_boundary'))
+        values = {**values, 'kind': 'grain_boundary'}
     for key, value in values.items():
         name = names.get(key, key)
         if name != key:

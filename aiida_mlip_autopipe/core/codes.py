@@ -142,6 +142,11 @@ class Code(StrEnum):
         'The structures of the entry under `of` are unsuitable.',
         'Change the entry under `of`.',
     )
+    INTERFACE_IMPOSSIBLE = (
+        'interface_impossible',
+        'The two crystals have no common cell within the limits.',
+        'Raise max_strain, max_area_A2 or validation.max_atoms, or use other planes.',
+    )
     MOLECULE_UNKNOWN = (
         'molecule_unknown',
         'ASE has no molecule with this name.',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from itertools import product
@@ -172,23 +173,8 @@ class ComposedGenerator(Generator):
         AutopipeError
             If no cell up to the maximum number of atoms can be filled.
         """
-        first, second, _ = repeats_for_width(cut, requirements.min_width_A)
-        max_repeats = requirements.max_atoms // len(cut)
-        sizes = [(1, 1)]  # too narrow; the validation reports it
-        if first * second <= max_repeats:
-            larger = product(range(first, 3 * first + 1), range(second, 3 * second + 1))
-            sizes = sorted(
-                ((i, j) for i, j in larger if i * j <= max_repeats), key=lambda size: (size[0] * size[1], size)
-            )
-        for size in sizes:
-            atoms = cut.repeat((*size, 1))
-            try:
-                return atoms, self.inner.fill(atoms, rng)
-            except PhysicsViolationError:
-                raise
-            except AutopipeError as error:
-                refused = error
-        raise refused
+        (filled,) = repeat_and_fill([cut], [self.inner], rng, requirements)
+        return filled
 
     def inner_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
         """Return a parent of the inner kind, repeated to the required width. Listed parents are used in turn."""
@@ -211,6 +197,49 @@ def draw_wide_parent(generator: Generator, index: int, rng: np.random.Generator,
             f'the molecules of an entry of kind {generator.settings.kind!r} would be broken; use a crystal or a slab',
         )
     return repeat_to_width(parent, requirements)
+
+
+def repeat_and_fill(
+    cuts: Sequence[Atoms], inner: Sequence[Generator], rng: np.random.Generator, requirements: Requirements
+) -> list[tuple[Atoms, dict[str, Any]]]:
+    """Repeat cuts with the same cell in their plane to the required width, and let the inner kinds fill their sites.
+
+    Parameters
+    ----------
+    cuts
+        Cuts with the same first two cell vectors.
+    inner
+        The generator that fills the sites of each cut.
+    rng
+        Source of all random numbers.
+    requirements
+        The width, and the number of atoms that all cuts together may have.
+
+    Returns
+    -------
+    list
+        The filled structure of each cut and the record of its inner kind.
+
+    Raises
+    ------
+    AutopipeError
+        If no cell up to the maximum number of atoms can be filled.
+    """
+    first, second, _ = repeats_for_width(cuts[0], requirements.min_width_A)
+    max_repeats = requirements.max_atoms // sum(map(len, cuts))
+    sizes = [(1, 1)]  # too narrow; the validation reports it
+    if first * second <= max_repeats:
+        larger = product(range(first, 3 * first + 1), range(second, 3 * second + 1))
+        sizes = sorted(((i, j) for i, j in larger if i * j <= max_repeats), key=lambda size: (size[0] * size[1], size))
+    for size in sizes:
+        repeated = [cut.repeat((*size, 1)) for cut in cuts]
+        try:
+            return [(atoms, generator.fill(atoms, rng)) for atoms, generator in zip(repeated, inner, strict=True)]
+        except PhysicsViolationError:
+            raise
+        except AutopipeError as error:
+            refused = error
+    raise refused
 
 
 def repeat_to_width(parent: Parent, requirements: Requirements) -> Parent:

@@ -23,6 +23,7 @@ ROTATIONS = {
     'surface': '-88x,8y',
     'adsorption': '-88x,8y',
     'layered': '-82x,12y',
+    'interface': '-88x,8y',
     'grain_boundary': '-90x,-90y',
     'stacking_fault': '-90x,-90y',
 }

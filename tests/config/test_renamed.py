@@ -3,7 +3,7 @@
 import pytest
 
 from aiida_mlip_autopipe.config import validate_config
-from aiida_mlip_autopipe.config.renamed import RENAMED_KEYS, RENAMED_KINDS
+from aiida_mlip_autopipe.config.renamed import OLD_INTERFACE, RENAMED_KEYS, RENAMED_KINDS
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import ConfigError
 
@@ -13,6 +13,7 @@ OLD = {
     'generation': [
         {'kind': 'interface', 'of': COPPER, 'validation': {'min_height_factor': 1}},
         {'kind': 'defect', 'of': {'kind': 'knowledge', 'formula': 'MgO'}, 'vacancies': {'O': 1}},
+        {'kind': 'knowledge', 'formula': 'MgO'},
     ],
     'exploration': {
         'temperature_K': {'lowest': 300, 'highest': 900},
@@ -26,7 +27,7 @@ OLD = {
         'valid_share': 0.1,
         'crash_share': 0.1,
         'near_equilibrium_share': 0.2,
-        'held_out_kinds': ['interface'],
+        'held_out_kinds': ['knowledge'],
         'max_force_eV_A': 20,
         'within': {'kind': 'environment', 'n_kinds': 50},
     },
@@ -56,6 +57,7 @@ def test_each_old_name_is_reported_with_its_new_name(tmp_path):
         (kind, 'generation[0].kind', "'grain_boundary'"),
         (key, 'generation[0].validation.min_height_factor', "'min_width_factor'"),
         (kind, 'generation[1].of.kind', "'formula'"),
+        (kind, 'generation[2].kind', "'formula'"),
         (key, 'exploration.temperature_K.lowest', "'min'"),
         (key, 'exploration.temperature_K.highest', "'max'"),
         (key, 'exploration.stages', "'phases'"),
@@ -67,12 +69,30 @@ def test_each_old_name_is_reported_with_its_new_name(tmp_path):
         (key, 'sampling.valid_share', "'valid_fraction'"),
         (key, 'sampling.crash_share', "'crash_fraction'"),
         (key, 'sampling.near_equilibrium_share', "'near_equilibrium_fraction'"),
-        (kind, 'sampling.held_out_kinds[0]', "'grain_boundary'"),
+        (kind, 'sampling.held_out_kinds[0]', "'formula'"),
         (key, 'sampling.max_force_eV_A', "'max_force_eV_per_A'"),
         (key, 'sampling.within.n_kinds', "'n_clusters'"),
         (key, 'sampling.parts[0].share', "'fraction'"),
         (key, 'execution.min_success_share', "'min_success_fraction'"),
     }
+
+
+@pytest.mark.parametrize('field', sorted(OLD_INTERFACE))
+def test_each_field_of_the_former_interfaces_shows_that_a_grain_boundary_is_meant(tmp_path, field):
+    data = {'name': 'x', 'generation': [{'kind': 'interface', field: None}]}
+    assert (Code.KIND_RENAMED, 'generation[0].kind') in {(fault.code, fault.path) for fault in faults(data, tmp_path)}
+
+
+def test_an_interface_of_two_crystals_is_not_an_old_name(tmp_path):
+    entry = {'kind': 'interface', 'film': COPPER, 'substrate': COPPER, 'film_miller': [1, 1, 1]}
+    found = {
+        (fault.code, fault.path) for fault in faults({'name': 'x', 'generation': [{**entry, 'of': COPPER}]}, tmp_path)
+    }
+    assert found == {
+        (Code.KEY_UNKNOWN, 'generation[0].of'),
+        (Code.VALUE_MISSING, 'generation[0].substrate_miller'),
+    }
+    assert validate_config({'name': 'x', 'generation': [{**entry, 'substrate_miller': [1, 0, 0]}]}, tmp_path)
 
 
 def test_every_old_name_in_the_tables_is_tested():

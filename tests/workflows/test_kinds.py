@@ -20,13 +20,22 @@ ENTRIES = {
     'alloy': {'composition': {'Cu': 0.5, 'Au': 0.5}, 'n_atoms': 8, 'n_seeds': 2},
     'surface': {name: value for name, value in THIN_SLAB.items() if name != 'kind'},
     'grain_boundary': {'of': COPPER, 'characters': ['twist'], 'thickness_A': 3, 'magnetic_moments': {'Cu': 0.6}},
+    'interface': {
+        'film': {**COPPER, 'composition': {'Ni': 1.0}},
+        'substrate': COPPER,
+        'film_miller': [1, 1, 1],
+        'substrate_miller': [1, 1, 1],
+        'film_n_layers': 2,
+        'substrate_n_layers': 2,
+        'vacuum_A': 8,
+    },
     'defect': {'of': {**COPPER, 'composition': {'Al': 1.0}}, 'vacancies': {'Al': 1}, 'n_seeds': 1},
     'adsorption': {'of': THIN_SLAB, 'molecules': ['O'], 'sites': ['ontop'], 'n_seeds': 1},
     'cluster': {'of': COPPER, 'shape': 'icosahedron', 'n_shells': 1},
 }
 
 
-def test_the_dataset_of_a_campaign_with_six_kinds_has_rows_of_each(run_campaign, tmp_path):
+def test_the_dataset_of_a_campaign_with_seven_kinds_has_rows_of_each(run_campaign, tmp_path):
     entries = [{'kind': kind, 'validation': SMALL, **fields} for kind, fields in ENTRIES.items()]
     campaign = run_campaign(
         generation=entries, exploration={'temperature_K': 300, 'n_steps': 10}, sampling={'n_structures': 20}
@@ -35,7 +44,15 @@ def test_the_dataset_of_a_campaign_with_six_kinds_has_rows_of_each(run_campaign,
     explorations = [node for node in campaign.called if node.process_label == 'ExplorationWorkChain']
     assert all(node.is_finished_ok for node in explorations)
     explored = Counter(node.inputs.job.seed.to_seed().record['kind'] for node in explorations)
-    assert explored == {'alloy': 2, 'surface': 1, 'grain_boundary': 1, 'defect': 1, 'adsorption': 1, 'cluster': 1}
+    assert explored == {
+        'alloy': 2,
+        'surface': 1,
+        'grain_boundary': 1,
+        'defect': 1,
+        'adsorption': 1,
+        'cluster': 1,
+        'interface': 1,
+    }
     write_dataset(campaign, tmp_path / 'mixed.db')
     with Dataset(tmp_path / 'mixed.db') as dataset:
         rows = list(dataset.query())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import product
 from math import gcd
 
@@ -14,6 +15,40 @@ POLARITY_LIMIT = 1e-3  # e/Å, dipole along the normal divided by the area
 SYMMETRY_TOLERANCE = 0.05  # Å
 
 Plane = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One termination of one plane of one crystal.
+
+    Attributes
+    ----------
+    atoms
+        The slab in vacuum, with its normal along z.
+    crystal
+        Index of the crystal.
+    miller
+        Miller indices of the plane.
+    shift
+        Position of the cut along the normal, from pymatgen.
+    symmetric
+        Whether its two faces are equivalent.
+    stoichiometric
+        Whether it has the composition of the crystal.
+    polar
+        Whether it has a net formal charge or a dipole along the normal.
+    upside_down
+        Whether its faces are exchanged.
+    """
+
+    atoms: Atoms
+    crystal: int
+    miller: Plane
+    shift: float
+    symmetric: bool
+    stoichiometric: bool
+    polar: bool
+    upside_down: bool = False
 
 
 def plane_order(plane: Plane) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import gcd
 from typing import Annotated, Any, Literal, Self
 
@@ -15,6 +15,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
 from aiida_mlip_autopipe.generation.geometry.slabs import (
+    Cut,
     Plane,
     atomic_planes,
     distinct_planes,
@@ -83,20 +84,6 @@ class SurfaceSettings(ComposedSettings):
         return self
 
 
-@dataclass(frozen=True)
-class _Cut:
-    """One termination of one plane of one crystal."""
-
-    atoms: Atoms
-    crystal: int
-    miller: Plane
-    shift: float
-    symmetric: bool
-    stoichiometric: bool
-    polar: bool
-    upside_down: bool = False
-
-
 class SurfaceGenerator(ComposedGenerator):
     """Makes all terminations of all planes, plane by plane."""
 
@@ -105,29 +92,30 @@ class SurfaceGenerator(ComposedGenerator):
 
     def __init__(self, settings: SurfaceSettings):
         super().__init__(settings)
-        self._cached_cuts: list[_Cut] | None = None
+        self._cached_cuts: list[Cut] | None = None
 
     @property
-    def _cuts(self) -> list[_Cut]:
+    def cuts(self) -> list[Cut]:
+        """The distinct terminations of all planes of all crystals."""
         if self._cached_cuts is None:
             self._cached_cuts = self._cut_all()
         return self._cached_cuts
 
     def n_parents(self) -> int | None:
         """Return the number of terminations, or None if elements are arranged on the sites at random."""
-        return len(self._cuts) if self.inner.n_units() is not None else None
+        return len(self.cuts) if self.inner.n_units() is not None else None
 
     def period(self) -> int:
         """Return the number of terminations, which are used in turn."""
-        return len(self._cuts)
+        return len(self.cuts)
 
     def default_n_seeds(self) -> int:
         """Return the number of seeds: one for each termination."""
-        return len(self._cuts) * self.settings.perturb.variants
+        return len(self.cuts) * self.settings.perturb.variants
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
         """Return a slab, repeated in its plane to the required width, with its sites filled by the inner kind."""
-        cut = self._cuts[index % len(self._cuts)]
+        cut = self.cuts[index % len(self.cuts)]
         surface_cell = cut.atoms.repeat((*self.settings.supercell, 1))
         atoms, filled = self.repeat_and_fill(surface_cell, rng, requirements)
         record = {
@@ -149,7 +137,7 @@ class SurfaceGenerator(ComposedGenerator):
         allowed = self.settings.polar == 'allow' or self.inner.charge_allowed
         return Parent(atoms, record, deformable=SLAB_AXES, repeatable=(False,) * 3, charge_allowed=allowed, form='slab')
 
-    def _cut_all(self) -> list[_Cut]:
+    def _cut_all(self) -> list[Cut]:
         cuts = [cut for crystal in self.crystals() for cut in self._cut_crystal(crystal)]
         if self.settings.polar == 'allow':
             return cuts
@@ -162,13 +150,13 @@ class SurfaceGenerator(ComposedGenerator):
             )
         return kept
 
-    def _cut_crystal(self, crystal: int) -> list[_Cut]:
+    def _cut_crystal(self, crystal: int) -> list[Cut]:
         from pymatgen.io.ase import AseAtomsAdaptor
 
         settings = self.settings
         bulk, charges = self.draw_conventional(crystal)
         planes = settings.miller_indices or distinct_planes(AseAtomsAdaptor.get_atoms(bulk), settings.max_miller)
-        cuts: list[_Cut] = []
+        cuts: list[Cut] = []
         known: set[str] = set()
         for plane in sorted(planes, key=plane_order):
             for slab in self._terminations(bulk, plane):
@@ -180,7 +168,7 @@ class SurfaceGenerator(ComposedGenerator):
                 if mark in known:
                     continue
                 known.add(mark)
-                cut = _Cut(
+                cut = Cut(
                     atoms,
                     crystal,
                     plane,
