@@ -9,6 +9,7 @@ from ase import Atoms
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.geometry.packing import rotate
@@ -110,10 +111,22 @@ def perturb_atoms(
         Whether the structure consists of molecules, which its tags number. Those of a repeated structure are numbered
         again.
 
+    Raises
+    ------
+    AutopipeError
+        If the structure has no cell vector along which it should be repeated.
+
     References
     ----------
     .. [1] B. T. M. Willis, A. W. Pryor, Thermal Vibrations in Crystallography, Cambridge 1975, ch. 4.
     """
+    missing = ~parent.cell.array.any(axis=1) & (np.array(settings.supercell) > 1)
+    if missing.any():
+        raise AutopipeError(
+            Code.VALUES_EXCLUDE,
+            f'perturb.supercell: {parent.get_chemical_formula()} has no cell vector {int(missing.argmax()) + 1}, along '
+            'which it could be repeated; the number must be 1',
+        )
     atoms = parent.repeat(settings.supercell) if settings.supercell != (1, 1, 1) else parent.copy()
     if molecular and len(atoms) > len(parent):
         tags = parent.get_tags()

@@ -126,6 +126,7 @@ class AdsorptionGenerator(ComposedGenerator):
         found = []
         for number in range(self.inner.n_parents() or 0):
             slab = self.inner_parent(number, make_rng(0, 'sites'), Requirements()).atoms
+            _check_slab(slab)
             sides = ('upper',) if self.settings.side == 'both' and has_equivalent_faces(slab) else self._sides
             for side in sides:
                 atoms = slab if side == 'upper' else upside_down(slab)
@@ -248,9 +249,7 @@ class AdsorptionGenerator(ComposedGenerator):
         extent = float(np.ptp(molecule.positions, axis=0).max()) + CLEARANCE if len(molecule) > 1 else CLEARANCE
         needed = Requirements(max(requirements.min_width_A, extent), requirements.max_atoms)
         host = self.inner_parent(slab_number, rng, needed)
-        if not host.atoms.pbc[:2].all():
-            formula = host.atoms.get_chemical_formula()
-            raise AutopipeError(Code.HOST_UNSUITABLE, f'{formula} is not a slab, so it cannot adsorb molecules')
+        _check_slab(host.atoms)
         widths = perpendicular_widths(host.atoms)[:2]
         if widths.min() < extent:
             n_atoms = len(host.atoms) * int(np.prod(np.ceil(extent / widths)))
@@ -303,6 +302,12 @@ class AdsorptionGenerator(ComposedGenerator):
             chosen.append(site)
             atoms += added
         return atoms, chosen
+
+
+def _check_slab(atoms: Atoms) -> None:
+    if not atoms.pbc[:2].all():
+        formula = atoms.get_chemical_formula()
+        raise AutopipeError(Code.HOST_UNSUITABLE, f'{formula} is not a slab, so it cannot adsorb molecules')
 
 
 def _count_top(slab: Atoms) -> int:

@@ -189,6 +189,13 @@ class DefectGenerator(ComposedGenerator):
         sites = []
         for number in range(self.inner.n_parents() or 0):
             host = self.inner_parent(number, make_rng(0, 'sites'), Requirements()).atoms
+            if not host.pbc.all():
+                formula = host.get_chemical_formula()
+                raise AutopipeError(
+                    Code.HOST_UNSUITABLE,
+                    f'sites: distinct needs structures that are periodic in three directions; {formula} is not; '
+                    'set sites: random',
+                )
             sites += [(number, site) for site in self._sites_in(host)]
         return sites
 

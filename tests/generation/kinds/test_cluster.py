@@ -331,3 +331,15 @@ def test_the_elements_of_a_cluster_include_those_of_shell_and_support(make_entri
     support = {'of': {'kind': 'surface', 'of': silicon}}
     (entry,) = make_entries(cluster('icosahedron', n_shells=2, shell={'Au': 1}, support=support))
     assert entry.elements() == {'Pt', 'Au', 'Si'}
+
+
+def test_a_cluster_has_vacancies_at_random_but_no_slab_and_no_supercell(generate):
+    icosahedron = cluster('icosahedron', n_shells=2)
+    vacancy = {'kind': 'defect', 'of': icosahedron, 'vacancies': {'Pt': 1}, 'n_seeds': 2}
+    assert [len(seed.atoms) for seed in generate(vacancy).seeds] == [54, 54]
+    with refused(Code.HOST_UNSUITABLE, 'Pt55', 'sites: random'):
+        generate({**vacancy, 'sites': 'distinct'})
+    with refused(Code.HOST_UNSUITABLE, 'Pt55'):
+        generate({'kind': 'adsorption', 'of': icosahedron, 'molecules': ['CO']})
+    with refused(Code.VALUES_EXCLUDE, 'perturb.supercell', 'Pt55', '1'):
+        generate({**icosahedron, 'perturb': {'supercell': [2, 1, 1]}})
