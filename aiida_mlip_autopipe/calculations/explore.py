@@ -15,21 +15,21 @@ from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.job import CalculatorJob
 from aiida_mlip_autopipe.core.randomness import derive_random_seed
 from aiida_mlip_autopipe.data.seed import SeedData
-from aiida_mlip_autopipe.exploration import ExplorationSettings
+from aiida_mlip_autopipe.exploration import AnyExploration, ExplorationSettings, read_exploration
 from aiida_mlip_autopipe.exploration.job_settings import WRITING, join_settings, split_settings
 from aiida_mlip_autopipe.jobs import contract
 
 
-def exploration_inputs(settings: ExplorationSettings) -> dict[str, Any]:
+def exploration_inputs(settings: AnyExploration) -> dict[str, Any]:
     """Return settings as inputs of a job: nodes for settings that affect the frames, plain values for the others."""
     content, n_steps, writing = split_settings(settings)
     provided = {name: value for name, value in writing.items() if value is not None}
     return {'exploration': orm.Dict(content), 'n_steps': orm.Int(n_steps), **provided}
 
 
-def read_settings(inputs: Mapping[str, Any]) -> ExplorationSettings:
+def read_settings(inputs: Mapping[str, Any]) -> AnyExploration:
     """Return the settings from the inputs of a job; output intervals keep their defaults."""
-    return ExplorationSettings(**join_settings(inputs['exploration'].get_dict(), inputs['n_steps'].value))
+    return read_exploration(join_settings(inputs['exploration'].get_dict(), inputs['n_steps'].value))
 
 
 class ExplorationCalculation(CalculatorJob):

@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.config.execution import AnyCalculator, DescriptorJobSet
 from aiida_mlip_autopipe.config.faults import faults_of
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor, Of
-from aiida_mlip_autopipe.exploration import ExplorationSettings
+from aiida_mlip_autopipe.exploration import DEFAULT_KIND, KINDS, read_exploration
 from aiida_mlip_autopipe.exploration.job_settings import join_settings
 from aiida_mlip_autopipe.jobs.contract import Job
 from aiida_mlip_autopipe.jobs.environment import Environment
@@ -123,18 +123,21 @@ def exploration(*, of_one_seed: bool) -> Validator:
     def validate(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
         if 'exploration' not in inputs:
             return None
-        data, faults = _merge_separate_inputs('exploration', inputs, namespace, ExplorationSettings)
+        kind = inputs['exploration'].get_dict().get('kind', DEFAULT_KIND)
+        if kind not in KINDS:
+            return f'exploration.kind: got {kind!r}; must be one of {", ".join(KINDS)}'
+        data, faults = _merge_separate_inputs('exploration', inputs, namespace, KINDS[kind])
         if faults is None and 'n_steps' in inputs:
             try:
                 data = join_settings(data, data.pop('n_steps'))
             except (ValueError, TypeError, KeyError) as error:
                 return f'exploration.phases: {error}'
-        faults = faults or _exploration(data, None)
+        faults = faults or validate_as('exploration', KINDS[kind])(data, None)
         if faults is not None:
             return faults
-        settings, found = ExplorationSettings.model_validate(data), []
+        settings, found = read_exploration(data), []
         for name in ('temperature_K', 'pressure_GPa') if of_one_seed else ():
-            if not isinstance(getattr(settings, name), float):
+            if not isinstance(getattr(settings, name, 0.0), float):
                 found.append(f'exploration.{name}: got {data[name]}; must be a single value for one seed')
         interval = content(inputs.get('full_trajectory_interval'))
         if interval is not None and interval > settings.total_steps:
@@ -256,7 +259,6 @@ def _annotation(model: type[BaseModel], field: str) -> Any:
 
 _environment = validate_as('environment', Environment)
 _calculator = validate_as('calculator', AnyCalculator)
-_exploration = validate_as('exploration', ExplorationSettings)
 
 # The validators of single ports, for each process.
 JOB = {'environment': _environment}

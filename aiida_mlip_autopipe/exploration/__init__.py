@@ -1,4 +1,4 @@
-"""Exploration: molecular dynamics and Monte Carlo from a seed, as a job runs them."""
+"""Exploration: molecular dynamics, Monte Carlo, relaxation or evaluation of a seed, as a job runs them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from aiida_mlip_autopipe.calculators import (
     CalculatorSettings,
     resolve_model,
 )
+from aiida_mlip_autopipe.exploration.kinds import DEFAULT_KIND, KINDS, AnyExploration, read_exploration
 from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
 from aiida_mlip_autopipe.jobs.version import EVALUATION_VERSION, RUNNER_VERSION
 
 __all__ = [
     'CALCULATORS',
+    'DEFAULT_KIND',
     'EVALUATION_VERSION',
+    'KINDS',
     'RUNNER_VERSION',
+    'AnyExploration',
     'CalculatorRefusedError',
     'CalculatorSettings',
     'ExplorationSettings',
+    'read_exploration',
     'resolve_model',
 ]

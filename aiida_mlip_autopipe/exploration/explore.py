@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.calculators.base import (
 )
 from aiida_mlip_autopipe.calculators.isolated_atoms import evaluate_isolated_atoms
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.exploration.dynamics.ensembles import EnsembleRefusedError, choose_ensemble
+from aiida_mlip_autopipe.exploration.dynamics.ensembles import EnsembleRefusedError, choose_for
 from aiida_mlip_autopipe.exploration.preparation import PreparedJob, prepare, read_job
 from aiida_mlip_autopipe.exploration.simulation import Simulation
 from aiida_mlip_autopipe.jobs.contract import RESULT_FILE, Event
@@ -45,7 +45,7 @@ def load_calculator(prepared: PreparedJob) -> Loaded:
 
 
 def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions) -> None:
-    """Explore a seed by molecular dynamics and Monte Carlo.
+    """Explore a seed by molecular dynamics and Monte Carlo, relax it, or only evaluate it.
 
     Raises
     ------
@@ -70,12 +70,10 @@ def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions)
     has_stress = 'stress' in loaded.calculator.implemented_properties
     try:
         seed = job.seeds[0]
-        choice = choose_ensemble(
-            prepared.atoms, settings.ensemble, settings.vacuum_A, has_stress, seed.form, seed.molecular
-        )
+        choice = choose_for(settings, prepared.atoms, has_stress, seed.form, seed.molecular)
     except EnsembleRefusedError as error:
         raise JobRefusedError(error.code, str(error)) from error
-    facts.update(ensemble=choice.ensemble, ensemble_reason=choice.reason, timestep_fs=prepared.timestep_fs)
+    facts.update(ensemble=choice.ensemble, ensemble_reason=choice.reason, timestep_fs=prepared.timestep_fs or None)
 
     simulation = Simulation(prepared, loaded.calculator, choice.ensemble, job_file.parent, interruptions)
 
@@ -86,10 +84,10 @@ def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions)
         write_result(result, job_file.with_name(RESULT_FILE))
 
     simulation.on_checkpoint = write_result_in_advance
-    if choice.ensemble != 'npt' and any(any(segment.pressures_GPa) for segment in prepared.schedule.segments):
-        simulation.events.append(
-            Event(step=0, rule='pressure', message=f'the pressure is not applied in {choice.ensemble.upper()}')
-        )
+    has_pressure = any(any(segment.pressures_GPa) for segment in prepared.schedule.segments)
+    if has_pressure and choice.ensemble not in ('npt', 'relax_cell'):
+        message = f'the pressure is not applied: {choice.ensemble.replace("_", " ")}, {choice.reason}'
+        simulation.events.append(Event(step=0, rule='pressure', message=message))
     try:
         facts['outcome'] = simulation.run()
     finally:

@@ -10,7 +10,7 @@ from ase.data import covalent_radii
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
-from aiida_mlip_autopipe.exploration.settings import GuardSettings
+from aiida_mlip_autopipe.exploration.static import AnyGuards
 from aiida_mlip_autopipe.structures.distances import find_detached, find_fragments, find_overlap, nearest_distances
 
 # Maximum ratio of the distance between connected atoms to their distance in the seed.
@@ -40,7 +40,7 @@ class Guards:
         Number of the molecule of each atom (n,), if the seed was generated as molecules.
     """
 
-    def __init__(self, settings: GuardSettings, atoms: Atoms, molecules: np.ndarray | None = None):
+    def __init__(self, settings: AnyGuards, atoms: Atoms, molecules: np.ndarray | None = None):
         self.settings = settings
         self._pbc = atoms.pbc.copy()
         self._numbers = atoms.numbers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiida_mlip_autopipe.calculators.base import CalculatorLoader
-from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
+from aiida_mlip_autopipe.exploration.kinds import DEFAULT_KIND, AnyExploration
 from aiida_mlip_autopipe.jobs.contract import Job
 from aiida_mlip_autopipe.jobs.version import RUNNER_VERSION
 
@@ -15,18 +15,18 @@ MAY_DIFFER = {'checkpoint_interval', 'walltime_margin_s', 'recovery', 'guards', 
 CALCULATOR_MAY_DIFFER = {'model', 'model_sha256', 'device'}
 
 
-def identify(
-    job: Job, settings: ExplorationSettings, loader: CalculatorLoader, model_sha256: str | None
-) -> dict[str, Any]:
+def identify(job: Job, settings: AnyExploration, loader: CalculatorLoader, model_sha256: str | None) -> dict[str, Any]:
     """Return the settings that must be the same in all jobs of a run, except the schedule, as JSON.
 
     Settings that determine only where a job runs or how often it writes files are omitted.
     """
+    # A run equals one whose settings were written before the other kinds existed.
+    omitted = MAY_DIFFER | ({'kind'} if settings.kind == DEFAULT_KIND else set())
     return {
         'runner_version': RUNNER_VERSION,
         'seed_id': job.seeds[0].seed_id,
         'random_seed': job.seeds[0].random_seed,
-        'exploration': settings.model_dump(mode='json', exclude=MAY_DIFFER),
+        'exploration': settings.model_dump(mode='json', exclude=omitted),
         'calculator': loader.settings.model_dump(mode='json', exclude=CALCULATOR_MAY_DIFFER),
         'model_sha256': model_sha256,
     }

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
+from aiida_mlip_autopipe.exploration.kinds import DEFAULT_KIND, KINDS, AnyExploration
 
 WRITING = ('checkpoint_interval', 'walltime_margin_s')
 """Settings that determine only how often files are written, and how long before the end of its wall time a job ends."""
 
 
-def split_settings(settings: ExplorationSettings) -> tuple[dict[str, Any], int, dict[str, Any]]:
+def split_settings(settings: AnyExploration) -> tuple[dict[str, Any], int, dict[str, Any]]:
     """Return the settings that determine the frames, the number of steps, and the other settings, as JSON.
 
     Parameters
@@ -23,9 +23,11 @@ def split_settings(settings: ExplorationSettings) -> tuple[dict[str, Any], int, 
     settings
         The settings. Fields that a subclass adds are omitted.
     """
-    fields = set(ExplorationSettings.model_fields)
-    content = settings.model_dump(mode='json', include=fields - {'n_steps', *WRITING})
-    if content['phases'] and content['phases'][-1]['kind'] != 'ramp':
+    fields = set(KINDS[settings.kind].model_fields) - {'n_steps', *WRITING}
+    if settings.kind == DEFAULT_KIND:
+        fields -= {'kind'}  # a run equals one whose settings were written before the other kinds existed
+    content = settings.model_dump(mode='json', include=fields)
+    if content.get('phases') and content['phases'][-1]['kind'] != 'ramp':
         content['phases'][-1]['n_steps'] = None
     return content, settings.total_steps, settings.model_dump(mode='json', include=set(WRITING))
 
@@ -41,7 +43,7 @@ def join_settings(content: dict[str, Any], n_steps: int, writing: dict[str, Any]
     joined = {**content, **(writing or {})}
     phases = [dict(phase) for phase in content.get('phases') or ()]
     if not phases:
-        return {**joined, 'n_steps': n_steps}
+        return {**joined, 'n_steps': n_steps} if n_steps else joined
     last = phases[-1]
     before = sum(phase['n_steps'] for phase in phases[:-1])
     if last.get('n_steps') is None:

@@ -122,6 +122,22 @@ class VelocityVerlet:
         self.temperature_K = temperature_K
         self.pressure = pressure
 
+    @property
+    def converged(self) -> bool:
+        """Whether no further step is needed: never, because dynamics has no goal."""
+        return False
+
+    def note(self) -> str | None:
+        """Return a message for the user at the end of the run."""
+        return None
+
+    def dump(self) -> dict[str, Any]:
+        """Return the state that `system` does not contain, as JSON."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore a state from `dump`."""
+
     def step(self) -> None:
         """Take one step."""
         half = 0.5 * self.timestep

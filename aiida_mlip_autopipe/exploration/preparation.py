@@ -13,10 +13,10 @@ from ase import Atoms
 from aiida_mlip_autopipe.calculators.base import CalculatorLoader
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint, CheckpointError, hash_job
-from aiida_mlip_autopipe.exploration.dynamics.ensembles import EnsembleChoice, EnsembleRefusedError, choose_ensemble
+from aiida_mlip_autopipe.exploration.dynamics.ensembles import EnsembleChoice, EnsembleRefusedError, choose_for
 from aiida_mlip_autopipe.exploration.dynamics.schedule import Schedule
 from aiida_mlip_autopipe.exploration.identity import identify
-from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
+from aiida_mlip_autopipe.exploration.kinds import AnyExploration, read_exploration
 from aiida_mlip_autopipe.jobs.contract import (
     CHECKPOINT_FILE,
     START_FILE,
@@ -37,7 +37,7 @@ class PreparedJob:
     """
 
     job: Job
-    settings: ExplorationSettings
+    settings: AnyExploration
     loader: CalculatorLoader
     model_sha256: str | None
     atoms: Atoms
@@ -86,7 +86,7 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
     """
     seed = job.seeds[0]
     with refusing_settings('exploration'):
-        settings = ExplorationSettings.model_validate(job.exploration)
+        settings = read_exploration(job.exploration)
         factors = settings.recovery
         schedule = Schedule(settings, factors.temperature_factor**job.recoveries)
     loader = make_loader(job.calculator, job.environment.device)
@@ -94,7 +94,7 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
     check_environment(job.environment, loader)
     atoms = read_seed(folder / seed.structure)
     try:
-        choice = choose_ensemble(atoms, settings.ensemble, settings.vacuum_A, form=seed.form, molecular=seed.molecular)
+        choice = choose_for(settings, atoms, form=seed.form, molecular=seed.molecular)
     except EnsembleRefusedError as error:
         raise JobRefusedError(error.code, str(error)) from error
     loader.check_elements(atoms.get_chemical_symbols())
@@ -106,7 +106,7 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
         atoms=atoms,
         choice=choice,
         schedule=schedule,
-        timestep_fs=(settings.timestep_fs or automatic_timestep(atoms)) * factors.timestep_factor**job.recoveries,
+        timestep_fs=_timestep(settings, atoms) * factors.timestep_factor**job.recoveries,
         start=None,
         own=None,
         damage='',
@@ -144,6 +144,13 @@ def read_seed(path: Path) -> Atoms:
     if not np.isfinite(atoms.positions).all():
         raise JobRefusedError(Code.STRUCTURE_INVALID, f'the positions in {path.name} are not finite')
     return atoms
+
+
+def _timestep(settings: AnyExploration, atoms: Atoms) -> float:
+    """Return the time step in fs; 0 without dynamics."""
+    if settings.kind != 'dynamics':
+        return 0.0
+    return settings.timestep_fs or automatic_timestep(atoms)
 
 
 def automatic_timestep(atoms: Atoms) -> float:

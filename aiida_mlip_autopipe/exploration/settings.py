@@ -97,8 +97,10 @@ class RelaxationSettings(Settings):
 
 
 class ExplorationSettings(Settings):
-    """How each seed is explored."""
+    """Each seed is explored by molecular dynamics, with Monte Carlo moves if requested."""
 
+    kind: Literal['dynamics'] = 'dynamics'
+    """Molecular dynamics."""
     ensemble: Literal['auto', 'nve', 'nvt', 'npt'] = 'auto'
     """``auto`` selects NPT for a bulk structure. It selects NVT for generated slabs and molecules, and for a structure
     with vacuum, a non-periodic direction or a fixed atom. The result contains the ensemble and the reason."""

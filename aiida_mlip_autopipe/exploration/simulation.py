@@ -1,4 +1,7 @@
-"""The loop of a run: steps, guards, frames and checkpoints, starting from a seed or a checkpoint."""
+"""The loop of a run: steps, guards, frames and checkpoints, starting from a seed or a checkpoint.
+
+A step is one of the dynamics or of a relaxation. A single point has no steps.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from aiida_mlip_autopipe.exploration.full_trajectory import FullTrajectoryFile
 from aiida_mlip_autopipe.exploration.guards import Alarm, Guards
 from aiida_mlip_autopipe.exploration.montecarlo.base import MoveRefusedError
 from aiida_mlip_autopipe.exploration.montecarlo.trials import MonteCarlo
-from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
+from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace, VelocityVerlet
 from aiida_mlip_autopipe.exploration.preparation import PreparedJob
 from aiida_mlip_autopipe.exploration.recorder import LegCounters, LostFramesError, Recorder
 from aiida_mlip_autopipe.jobs.contract import (
@@ -138,6 +141,8 @@ class Simulation:
             self.schedule.max_temperature_K,
             (self.system, self.evaluator.evaluate, evaluation, self.prepared.timestep_fs * units.fs, self.rng),
         )
+        if checkpoint is not None:
+            self.integrator.restore(checkpoint.counters.get('integrator', {}))
         self._add_snapshot()
         if checkpoint is None:
             alarm = self.guards.check_step(
@@ -145,6 +150,8 @@ class Simulation:
             ) or self.guards.check_distances(self.system)
             if alarm is None:
                 self._store_good_state()
+                if self.settings.kind != 'dynamics':
+                    self._store_frame(0.0, self.settings.scalar_pressure())
             return alarm
         self._store_good_state()
         return None
@@ -212,7 +219,7 @@ class Simulation:
         full_interval = self.prepared.job.full_trajectory_interval
         progress = time.monotonic()
         self.interruptions.restart_stopwatch()
-        while self.step < self.schedule.n_steps:
+        while self.step < self.schedule.n_steps and not self.integrator.converged:
             reason = self.interruptions.check()
             if reason is not None:
                 self.message = f'{self.interruptions.message} after step {self.step} of {self.schedule.n_steps}'
@@ -228,10 +235,12 @@ class Simulation:
             self.step += 1
             self.time_fs += self.prepared.timestep_fs
             if self.monte_carlo is not None and self.monte_carlo.is_due(self.step):
+                assert isinstance(self.integrator, VelocityVerlet)  # only dynamics has Monte Carlo moves
                 self.monte_carlo.run_round(self.integrator)
 
             sampled = segment.sampled and self.step > settings.n_equilibration_steps
-            frame_due = sampled and self.step % settings.frame_interval == 0
+            # The result of a relaxation is a frame, even between two intervals.
+            frame_due = sampled and (self.step % settings.frame_interval == 0 or self.integrator.converged)
             alarm = self.guards.check_step(system, self.integrator.evaluation, energy_before, temperature)
             if alarm is None and (frame_due or self.step % settings.guards.interval == 0):
                 alarm = self.guards.check_distances(system)
@@ -241,7 +250,7 @@ class Simulation:
             # This comes before the frame is stored, because a run may be resumed from that frame.
             if full_interval is not None and self.step % full_interval == 0:
                 self.recorder.store_full_frame(self.step, self.time_fs, system, self.integrator.evaluation)
-            if sampled:
+            if sampled and settings.kind == 'dynamics':
                 self.recorder.average(system, self.integrator.evaluation, self.ensemble == 'npt')
             if frame_due:
                 self._store_frame(temperature, pressure)
@@ -250,16 +259,19 @@ class Simulation:
             if time.monotonic() - progress > PROGRESS_INTERVAL_S:
                 progress = time.monotonic()
                 self._print_progress()
+        if note := self.integrator.note():
+            self._add_event('relaxation', note)
         self._write_checkpoint()
         return 'completed'
 
     def _store_frame(self, target_temperature_K: float, target_pressure_GPa: float) -> None:
         info: dict[str, Any] = {
             'step': self.step,
-            'time_fs': self.time_fs,
             'target_temperature_K': target_temperature_K,
             'target_pressure_GPa': target_pressure_GPa,
         }
+        if self.settings.kind == 'dynamics':
+            info['time_fs'] = self.time_fs
         if self.monte_carlo is not None:
             info['accepted_swaps'] = self.monte_carlo.n_accepted_swaps
         if self.recorder.store_frame(self.system, self.integrator.evaluation, info):
@@ -297,6 +309,7 @@ class Simulation:
                 'leg': leg,
                 'averages': self.recorder.dump_averages(),
                 'moves': self.monte_carlo.dump() if self.monte_carlo else [],
+                'integrator': self.integrator.dump(),
             },
         )
 

@@ -12,7 +12,7 @@ from aiida.common import LinkType
 from aiida_mlip_autopipe.aiida_internals import is_marked_invalid
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.data.seed import SeedData
-from aiida_mlip_autopipe.exploration import ExplorationSettings
+from aiida_mlip_autopipe.exploration import read_exploration
 from aiida_mlip_autopipe.exploration.dynamics.schedule import Schedule
 from aiida_mlip_autopipe.exploration.job_settings import join_settings
 
@@ -144,4 +144,4 @@ def _without_phases(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _schedule(settings: dict[str, Any], n_steps: int) -> Schedule:
-    return Schedule(ExplorationSettings.model_validate(join_settings(settings, n_steps)))
+    return Schedule(read_exploration(join_settings(settings, n_steps)))

@@ -41,6 +41,9 @@ RUNS = {
         'copper',
         {'ensemble': 'nvt', 'temperature_K': 900, 'frame_interval': 1, 'frame_min_change_A': 0.03},
     ),
+    'relaxation of positions': ('slab', {'kind': 'relax', 'force_eV_per_A': 1e-9}),
+    'relaxation of positions and cell': ('alloy', {'kind': 'relax', 'pressure_GPa': 5, 'stress_GPa': 1e-9}),
+    'relaxation along the normal': ('slab', {'kind': 'relax', 'degrees': 'normal', 'force_eV_per_A': 1e-9}),
 }
 
 

@@ -49,11 +49,17 @@ class JobFolder:
             seeds=(seed,),
             environment=environment_of(changes.get('calculator')),
             calculator={'kind': 'emt'},
-            exploration={'frame_interval': 2, 'checkpoint_interval': 10} | (exploration or {}),
+            exploration=self._defaults(exploration or {}),
         )
         content = job.model_dump(mode='json') | changes
         (self.path / JOB_FILE).write_text(json.dumps(content))
         return self
+
+    def _defaults(self, exploration: dict[str, Any]) -> dict[str, Any]:
+        intervals = {'checkpoint_interval': 10}
+        if exploration.get('kind') != 'single_point':
+            intervals['frame_interval'] = 2
+        return intervals | exploration
 
     def run(self) -> Result:
         return run_job(self.path / JOB_FILE, explore)

@@ -1,4 +1,4 @@
-"""The choice of an ensemble for a structure. An impossible ensemble is refused."""
+"""The choice of an ensemble, or of what is relaxed, for a structure. An impossible choice is refused."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from ase.data import covalent_radii
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.exploration.kinds import AnyExploration
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 from aiida_mlip_autopipe.structures.vacuum import count_connected_directions, empty_layers
 
-Ensemble = Literal['nve', 'nvt', 'npt']
+Ensemble = Literal['nve', 'nvt', 'npt', 'single_point', 'relax_cell', 'relax_positions', 'relax_normal']
 AXES = 'abc'
+MOLECULAR = 'generated as molecules at a density, which only dispersion would maintain'
 
 
 class EnsembleRefusedError(AutopipeError):
@@ -28,6 +30,55 @@ class EnsembleChoice:
 
     ensemble: Ensemble
     reason: str
+
+
+def choose_for(
+    settings: AnyExploration,
+    atoms: Atoms,
+    has_stress: bool = True,
+    form: str | None = None,
+    molecular: bool = False,
+) -> EnsembleChoice:
+    """Choose the ensemble of an exploration of any kind; see `choose_ensemble` and `choose_degrees`."""
+    if settings.kind == 'single_point':
+        return EnsembleChoice('single_point', 'set by the user')
+    if settings.kind == 'relax':
+        return choose_degrees(atoms, settings.degrees, settings.vacuum_A, has_stress, form, molecular)
+    return choose_ensemble(atoms, settings.ensemble, settings.vacuum_A, has_stress, form, molecular)
+
+
+def choose_degrees(
+    atoms: Atoms,
+    requested: str,
+    vacuum_A: float,
+    has_stress: bool = True,
+    form: str | None = None,
+    molecular: bool = False,
+) -> EnsembleChoice:
+    """Choose what is relaxed: ``auto`` selects the cell too if the structure could be explored in NPT.
+
+    Raises
+    ------
+    EnsembleRefusedError
+        If the cell is to be relaxed, but cannot be, or if no atom can move.
+    """
+    if fixed_mask(atoms).all():
+        raise EnsembleRefusedError(Code.NOTHING_MOVES, 'all atoms are fixed')
+    obstacle = find_npt_obstacle(atoms, vacuum_A, has_stress, form)
+    if requested == 'auto':
+        if obstacle:
+            return EnsembleChoice('relax_positions', obstacle)
+        if molecular:
+            return EnsembleChoice('relax_positions', MOLECULAR)
+        return EnsembleChoice('relax_cell', f'periodic in all directions, without an empty layer of {vacuum_A:g} Å')
+    if requested == 'cell':
+        if obstacle:
+            raise EnsembleRefusedError(
+                Code.ENSEMBLE_IMPOSSIBLE,
+                f'the cell of this structure cannot be relaxed: {obstacle}; set degrees to positions or auto',
+            )
+        return EnsembleChoice('relax_cell', 'set by the user')
+    return EnsembleChoice('relax_normal' if requested == 'normal' else 'relax_positions', 'set by the user')
 
 
 def choose_ensemble(
@@ -73,7 +124,7 @@ def choose_ensemble(
         if obstacle:
             return EnsembleChoice('nvt', obstacle)
         if molecular:
-            return EnsembleChoice('nvt', 'generated as molecules at a density, which only dispersion would maintain')
+            return EnsembleChoice('nvt', MOLECULAR)
         return EnsembleChoice('npt', f'periodic in all directions, without an empty layer of {vacuum_A:g} Å')
     if requested == 'npt':
         if obstacle:

@@ -1,4 +1,4 @@
-"""The integrator of each ensemble."""
+"""The integrator of each ensemble, and the minimiser of a relaxation."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any
 
 from ase import units
 
+from aiida_mlip_autopipe.exploration.dynamics.minimiser import Fire
+from aiida_mlip_autopipe.exploration.kinds import AnyExploration
 from aiida_mlip_autopipe.exploration.phase_space import Bussi, Langevin, LangevinPiston, VelocityVerlet
-from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
 
 # The inertia of the cell is proportional to a temperature, but its stiffness is not. At a few kelvin the cell would
 # oscillate too fast for the time step. The inertia does not affect the sampled distribution.
@@ -15,14 +16,14 @@ MIN_REFERENCE_TEMPERATURE_K = 300.0
 
 
 def make_integrator(
-    ensemble: str, settings: ExplorationSettings, max_temperature_K: float, common: tuple[Any, ...]
-) -> VelocityVerlet:
-    """Make the integrator of an ensemble.
+    ensemble: str, settings: AnyExploration, max_temperature_K: float, common: tuple[Any, ...]
+) -> VelocityVerlet | Fire:
+    """Make the integrator of an ensemble, or the minimiser of a relaxation.
 
     Parameters
     ----------
     ensemble
-        ``nve``, ``nvt`` or ``npt``.
+        The choice of `choose_for`.
     settings
         Settings with the time constants.
     max_temperature_K
@@ -30,9 +31,12 @@ def make_integrator(
     common
         Arguments of all integrators: system, evaluate, evaluation, time step, random generator.
     """
-    relaxation_time = settings.thermostat_time_fs * units.fs
-    if ensemble == 'nve':
+    if settings.kind == 'relax':
+        system, evaluate, evaluation, *_ = common
+        return Fire(system, evaluate, evaluation, settings, ensemble.removeprefix('relax_'))
+    if settings.kind == 'single_point' or ensemble == 'nve':
         return VelocityVerlet(*common)
+    relaxation_time = settings.thermostat_time_fs * units.fs
     if ensemble == 'npt':
         return LangevinPiston(
             *common,

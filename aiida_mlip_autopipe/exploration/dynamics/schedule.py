@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from aiida_mlip_autopipe.exploration.settings import ExplorationSettings, PhaseSettings
+from aiida_mlip_autopipe.exploration.kinds import AnyExploration
+from aiida_mlip_autopipe.exploration.settings import PhaseSettings
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,13 @@ class Schedule:
         Factor for all temperatures; less than one after a recovery.
     """
 
-    def __init__(self, settings: ExplorationSettings, temperature_factor: float = 1.0):
+    def __init__(self, settings: AnyExploration, temperature_factor: float = 1.0):
         temperature, pressure = settings.scalar_temperature(), settings.scalar_pressure()
         self.start_temperature_K = temperature * temperature_factor
         self.segments: list[Segment] = []
         first = 0
-        for phase in settings.phases or (PhaseSettings(n_steps=settings.n_steps),):
+        single = (PhaseSettings(n_steps=settings.n_steps),) if settings.n_steps else ()
+        for phase in settings.phases or single:
             new_temperature = temperature if phase.temperature_K is None else phase.temperature_K
             new_pressure = pressure if phase.pressure_GPa is None else phase.pressure_GPa
             if phase.kind != 'ramp':
@@ -62,7 +64,7 @@ class Schedule:
     @property
     def max_temperature_K(self) -> float:
         """The highest temperature of the run."""
-        return max(max(segment.temperatures_K) for segment in self.segments)
+        return max((max(segment.temperatures_K) for segment in self.segments), default=0.0)
 
     def until(self, step: int) -> tuple[Segment, ...]:
         """Return the segments up to a step.

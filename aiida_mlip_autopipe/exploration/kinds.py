@@ -1,0 +1,33 @@
+"""The kinds of exploration, and how their settings are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter
+
+from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
+from aiida_mlip_autopipe.exploration.static import RelaxSettings, SinglePointSettings
+
+DEFAULT_KIND = 'dynamics'
+KINDS: dict[str, type[ExplorationSettings] | type[RelaxSettings] | type[SinglePointSettings]] = {
+    DEFAULT_KIND: ExplorationSettings,
+    'relax': RelaxSettings,
+    'single_point': SinglePointSettings,
+}
+"""The settings model of each kind."""
+
+AnyExploration = ExplorationSettings | RelaxSettings | SinglePointSettings
+_ADAPTER: TypeAdapter[AnyExploration] = TypeAdapter(Annotated[AnyExploration, Field(discriminator='kind')])
+
+
+def read_exploration(content: Mapping[str, Any]) -> AnyExploration:
+    """Return the settings of an exploration of any kind; the default kind is molecular dynamics.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If the settings are invalid.
+    """
+    return _ADAPTER.validate_python({'kind': DEFAULT_KIND, **content})
