@@ -20,10 +20,24 @@ from aiida_mlip_autopipe.exploration.job_settings import WRITING, join_settings,
 from aiida_mlip_autopipe.jobs import contract
 
 
-def exploration_inputs(settings: AnyExploration) -> dict[str, Any]:
-    """Return settings as inputs of a job: nodes for settings that affect the frames, plain values for the others."""
+def entry_key(number: int) -> str:
+    """Return the key of an entry of ``generation`` in a namespace of inputs."""
+    return f'entry_{number}'
+
+
+def exploration_inputs(settings: AnyExploration, *, with_intervals: bool = True) -> dict[str, Any]:
+    """Return settings as inputs of a job.
+
+    Parameters
+    ----------
+    settings
+        The settings of the exploration.
+    with_intervals
+        Whether to return also the settings that determine how often files are written. They are plain values; the
+        others are nodes.
+    """
     content, n_steps, writing = split_settings(settings)
-    provided = {name: value for name, value in writing.items() if value is not None}
+    provided = {name: value for name, value in writing.items() if value is not None and with_intervals}
     return {'exploration': orm.Dict(content), 'n_steps': orm.Int(n_steps), **provided}
 
 

@@ -51,9 +51,9 @@ def generate_seeds(
     Returns
     -------
     dict
-        ``seed_<seed_id>``: a `SeedData` for each seed; ``places``: the position of each seed in its entry, by seed id;
-        ``report``: the rejections, and the order of the seeds as ``seed_ids``; ``fingerprints``: those that the seeds
-        of the next chunk are compared with, if they are compared.
+        ``seed_<seed_id>``: a `SeedData` for each seed; ``places``: the position of each seed in its entry and the index
+        of the entry, by seed id; ``report``: the rejections, and the order of the seeds as ``seed_ids``;
+        ``fingerprints``: those that the seeds of the next chunk are compared with, if they are compared.
     """
     with tempfile.TemporaryDirectory() as folder:
         paths = {key: _unpack(node, Path(folder) / key) for key, node in files.items()}
@@ -73,7 +73,7 @@ def generate_seeds(
     nodes: dict[str, orm.Data] = {f'seed_{seed.seed_id}': SeedData.from_seed(seed) for seed in result.seeds}
     places: dict[str, list[int]] = {}
     for seed in result.seeds:  # of several seeds with the same content, the place of the first is kept
-        places.setdefault(seed.seed_id, list(seed.place))
+        places.setdefault(seed.seed_id, [*seed.place, seed.entry])
     nodes['places'] = orm.Dict(places)
     nodes['report'] = orm.Dict({**result.report, 'seed_ids': list(places)})
     if result.fingerprints is not None:

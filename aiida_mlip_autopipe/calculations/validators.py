@@ -31,6 +31,8 @@ Sha256 = Annotated[str, Field(pattern='^[0-9a-f]{64}$')]
 CODE = ('code', 'calculator', 'environment', 'options')
 OPTIONAL = ('model', 'image_sha256', 'stash')
 STASH = ('folder', 'options')
+# The inputs in the namespace of an override.
+OVERRIDE = ('exploration', 'n_steps')
 AtomicNumbers = Annotated[list[Annotated[int, Field(ge=1, le=118)]], Field(min_length=1)]
 
 
@@ -129,7 +131,7 @@ def exploration(*, of_one_seed: bool) -> Validator:
         data, faults = _merge_separate_inputs('exploration', inputs, namespace, KINDS[kind])
         if faults is None and 'n_steps' in inputs:
             try:
-                data = join_settings(data, data.pop('n_steps'))
+                data = join_settings(data, data.pop('n_steps', content(inputs['n_steps'])))
             except (ValueError, TypeError, KeyError) as error:
                 return f'exploration.phases: {error}'
         faults = faults or validate_as('exploration', KINDS[kind])(data, None)
@@ -207,6 +209,17 @@ def codes(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
         missing += [f'stash.{name}: missing; every stash needs it' for name in STASH if name not in stash]
         faults = _join_lines([*missing, _environment(one['environment'], None) if 'environment' in one else None])
         found += [f'codes.{key}.{fault}' for fault in (faults or calculator(one, one) or '').splitlines()]
+    return _join_lines(found)
+
+
+def overrides(inputs: Mapping[str, Any], namespace: Iterable[str]) -> str | None:
+    """Refuse an exploration of a single entry that is incomplete or invalid."""
+    found = []
+    for key, one in inputs.items():
+        missing = [f'{name}: missing; every override needs it' for name in OVERRIDE if name not in one]
+        missing += [f'{name}: not an input of an override' for name in one if name not in OVERRIDE]
+        faults = _join_lines(missing) or exploration(of_one_seed=False)(one, OVERRIDE)
+        found += [f'overrides.{key}.{fault}' for fault in (faults or '').splitlines()]
     return _join_lines(found)
 
 
@@ -293,6 +306,7 @@ DATASET = EXPLORATIONS | {
     'sampling': validate_as_field(CampaignConfig, 'sampling'),
     'codes': codes,
     'job': exploration(of_one_seed=False),
+    'overrides': overrides,
     'n_seeds': validate_as('n_seeds', Annotated[int, Field(ge=1)]),
     'descriptor_jobs_from': validate_as_field(DescriptorJobSettings, 'min_frames', 'descriptor_jobs_from'),
     'max_concurrent_jobs': validate_as_field(ExecutionSettings, 'max_concurrent_jobs'),

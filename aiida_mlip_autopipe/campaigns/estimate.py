@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from aiida_mlip_autopipe.config import CampaignConfig, ask_databases
-from aiida_mlip_autopipe.generation import generate_seeds
+from aiida_mlip_autopipe.generation import count_seeds, generate_seeds
 from aiida_mlip_autopipe.workflows.inputs.codes import committee_code, job_codes, max_concurrent_jobs
 
 # Milliseconds per force call and atom on one thread of a 2024 server core, float32, measured in cells of 32 to 64
@@ -108,7 +108,7 @@ def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
     concurrent_jobs
         Maximum number of concurrent jobs, over all codes.
     """
-    n_seeds, exploration = config.n_seeds, config.exploration
+    n_seeds = config.n_seeds
     first = generate_seeds(
         config.generation,
         random_seed=config.random_seed,
@@ -116,28 +116,33 @@ def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
         stop=min(n_seeds, SAMPLE),
     ).seeds
     mean_atoms = sum(len(seed.atoms) for seed in first) / len(first)
-    calls = exploration.n_force_calls
+    total = sum(
+        count_seeds([entry]) * config.exploration_of(number).n_force_calls
+        for number, entry in enumerate(config.generation)
+    )
+    calls = total / n_seeds
     exploring_s = [_job_s(calculator.kind, calls, mean_atoms) for calculator in config.calculators]
     known_s = [seconds for seconds in exploring_s if seconds is not None]
     seed_s = sum(known_s) / len(known_s) if len(known_s) == len(exploring_s) else None
     n_jobs = n_seeds
-    if exploration.committee is not None:
-        committee_s = _job_s(exploration.committee.calculator.kind, exploration.n_frames, mean_atoms)
+    committee = config.exploration.committee
+    if committee is not None:
+        committee_s = _job_s(committee.calculator.kind, config.n_frames / n_seeds, mean_atoms)
         seed_s = None if seed_s is None or committee_s is None else seed_s + committee_s
-        calls += exploration.n_frames
+        calls += config.n_frames / n_seeds
         n_jobs += n_seeds
     return Estimate(
         n_seeds=n_seeds,
         n_jobs=n_jobs,
         mean_atoms=mean_atoms,
-        force_calls=n_seeds * calls,
+        force_calls=round(n_seeds * calls),
         n_frames=config.n_frames,
         wall_s=None if seed_s is None else seed_s * math.ceil(n_seeds / concurrent_jobs),
         disk_MB=config.n_frames * mean_atoms * BYTES_PER_ATOM / 1e6,
     )
 
 
-def _job_s(kind: str, calls: int, n_atoms: float) -> float | None:
+def _job_s(kind: str, calls: float, n_atoms: float) -> float | None:
     """Return the seconds that a job takes; None for a calculator whose speed is unknown."""
     if kind not in MS_PER_ATOM:
         return None

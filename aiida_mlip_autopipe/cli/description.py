@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from aiida_mlip_autopipe.cli.console import counted
-from aiida_mlip_autopipe.exploration.settings import ExplorationSettings, RangeSettings
+from aiida_mlip_autopipe.exploration import AnyExploration
+from aiida_mlip_autopipe.exploration.settings import RangeSettings
 
 if TYPE_CHECKING:
     from aiida_mlip_autopipe.config import CampaignConfig
@@ -23,6 +24,8 @@ def describe_config(config: CampaignConfig, summary: ConfigSummary) -> Table:
         example = f', such as {entry.example}' if entry.example else ''
         if entry.thickness_A is not None:
             example += f', {entry.thickness_A:.1f} Å thick'
+        if config.generation[number].exploration:
+            example += f'; exploration: {_describe_exploration(config.exploration_of(number))}'
         table.add_row('' if number else 'seeds', Text(f'{entry.n_seeds} of kind {entry.kind}{example}'))
     for warning in summary.warnings:
         table.add_row('', Text(warning, style='yellow'))
@@ -38,9 +41,13 @@ def describe_config(config: CampaignConfig, summary: ConfigSummary) -> Table:
     return table
 
 
-def _describe_exploration(exploration: ExplorationSettings) -> str:
-    phases = f' in {counted(len(exploration.phases), "phase")}' if exploration.phases else ''
+def _describe_exploration(exploration: AnyExploration) -> str:
+    if exploration.kind == 'single_point':
+        return 'single points'
     interval = 'step' if exploration.frame_interval == 1 else f'{exploration.frame_interval} steps'
+    if exploration.kind == 'relax':
+        return f'relaxation in at most {counted(exploration.n_steps, "step")}, a frame every {interval}'
+    phases = f' in {counted(len(exploration.phases), "phase")}' if exploration.phases else ''
     return (
         f'{counted(exploration.total_steps, "step")}{phases} at {_values(exploration.temperature_K)} K, '
         f'ensemble {exploration.ensemble}, a frame every {interval}'

@@ -13,13 +13,13 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticSerializationError
 
 from aiida_mlip_autopipe.config.execution import AnyCalculator, ExecutionSettings
-from aiida_mlip_autopipe.config.exploration import ExplorationSection
+from aiida_mlip_autopipe.config.exploration import AnySection, ExplorationSection, merge_override
 from aiida_mlip_autopipe.config.yaml_file import yaml_text
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import BY_CONTENT, fault
 from aiida_mlip_autopipe.core.settings import Settings
-from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorSettings
+from aiida_mlip_autopipe.exploration import CALCULATORS, AnyExploration, CalculatorSettings, read_exploration
 from aiida_mlip_autopipe.generation import GENERATORS, GeneratorSettings, complete_elements, count_seeds
 from aiida_mlip_autopipe.sampling import SamplingSettings, sampling_union, section_class
 from aiida_mlip_autopipe.storage import StorageSettings
@@ -68,8 +68,9 @@ class CampaignConfig(Settings):
     """The systems for which seeds are generated: a list of entries, each with a ``kind``."""
     calculator: AnyCalculator = CALCULATORS.load(DEFAULT_KINDS['calculator']).settings_class.model_validate({})
     """The calculator that computes energies and forces; by default, SevenNet with a model that its package ships."""
-    exploration: ExplorationSection = ExplorationSection()
-    """How each seed is explored: temperature, steps, ensemble and the limits that stop a run."""
+    exploration: AnySection = ExplorationSection()
+    """How each seed is explored: by molecular dynamics, which is the default, by a relaxation or by a single point. An
+    entry of ``generation`` can change it for its seeds."""
     sampling: AnySampling = section_class(DEFAULT_KINDS['sampling']).model_validate({})
     """Which frames are selected; by default, frames that cover all local environments."""
     storage: StorageSettings = StorageSettings()
@@ -95,7 +96,20 @@ class CampaignConfig(Settings):
     @property
     def n_frames(self) -> int:
         """Maximum number of frames that all explorations together store."""
-        return self.n_seeds * self.exploration.n_frames
+        return sum(
+            count_seeds([entry]) * self.exploration_of(number).n_frames for number, entry in enumerate(self.generation)
+        )
+
+    def exploration_of(self, number: int) -> AnyExploration:
+        """Return how the seeds of an entry are explored.
+
+        Parameters
+        ----------
+        number
+            Index of the entry in ``generation``.
+        """
+        override = self.generation[number].exploration
+        return read_exploration(merge_override(self.exploration, override)) if override else self.exploration
 
     @property
     def database(self) -> Path:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from aiida_mlip_autopipe.config.campaign import CampaignConfig
+from aiida_mlip_autopipe.config.exploration import merge_override
+from aiida_mlip_autopipe.config.faults import faults_of
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, Fault
 from aiida_mlip_autopipe.descriptors.describe import required_descriptors
-from aiida_mlip_autopipe.exploration import CALCULATORS, CalculatorRefusedError, CalculatorSettings
+from aiida_mlip_autopipe.exploration import CALCULATORS, KINDS, CalculatorRefusedError, CalculatorSettings
+from aiida_mlip_autopipe.exploration.job_settings import WRITING
 from aiida_mlip_autopipe.generation import (
     Fingerprints,
     GeneratorSettings,
@@ -57,6 +62,7 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
         + list(_reference_faults(sections))
         + list(_stash_faults(sections))
         + list(_seed_faults(sections.get('generation', ()), places.values()))
+        + list(_override_faults(sections))
     )
 
 
@@ -198,6 +204,28 @@ def _stash_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
             if stash is not None:
                 allowed = 'requires exploration.full_trajectory_interval; otherwise no full trajectories are written'
                 yield Fault(Code.VALUES_INCOMPLETE, f'{place}.stash', repr(stash.folder), allowed)
+
+
+def _override_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield the faults in the explorations of single entries."""
+    if not {'generation', 'exploration'} <= sections.keys():
+        return
+    for number, entry in enumerate(sections['generation']):
+        where = f'generation[{number}].exploration'
+        for name in sorted(entry.exploration.keys() & set(WRITING)):
+            allowed = 'must be the same for all seeds; set it in exploration'
+            yield Fault(Code.VALUE_INVALID, f'{where}.{name}', repr(entry.exploration[name]), allowed)
+        kind = entry.exploration.get('kind', sections['exploration'].kind)
+        if kind not in KINDS:
+            nearest = next(iter(get_close_matches(str(kind), list(KINDS), n=1)), None)
+            yield Fault(Code.KIND_UNKNOWN, f'{where}.kind', repr(kind), f'must be one of {", ".join(KINDS)}', nearest)
+            continue
+        data = merge_override(sections['exploration'], entry.exploration)
+        try:
+            KINDS[kind].model_validate(data)
+        except ValidationError as error:
+            for fault in faults_of(error, data, KINDS[kind]):
+                yield replace(fault, path=f'{where}.{fault.path}' if fault.path else where)
 
 
 def disagreement_places(settings: Any, path: str = 'sampling') -> Iterator[str]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from aiida_mlip_autopipe.config.execution import AnyCalculator, JobResources
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
-from aiida_mlip_autopipe.exploration import ExplorationSettings
+from aiida_mlip_autopipe.exploration import DEFAULT_KIND, KINDS, AnyExploration, ExplorationSettings
+from aiida_mlip_autopipe.exploration.static import RelaxSettings, SinglePointSettings
 
 
 class CommitteeSettings(Settings):
@@ -23,13 +27,16 @@ class CommitteeSettings(Settings):
     """Resources of the jobs; by default, those of ``execution``."""
 
 
-class ExplorationSection(ExplorationSettings):
-    """Settings of the explorations, of the committee and of full trajectories."""
-
+class _WithCommittee(Settings):
     committee: CommitteeSettings | None = None
     """A second calculator that evaluates the stored frames; by default, none. The disagreement between the
     calculators is stored with each frame. A committee does not affect the trajectories, and it can be added later
     without repeating them."""
+
+
+class ExplorationSection(_WithCommittee, ExplorationSettings):
+    """Each seed is explored by molecular dynamics, with Monte Carlo moves if requested."""
+
     full_trajectory_interval: int | None = Field(default=None, ge=1)
     """Interval in steps between the frames of the full trajectory, which each job writes to a file in its folder on the
     computer. With 1, it contains all steps. It includes the equilibration and phases that are not sampled. By default,
@@ -44,3 +51,43 @@ class ExplorationSection(ExplorationSettings):
                 'so the full trajectory would be empty',
             )
         return self
+
+
+class RelaxSection(_WithCommittee, RelaxSettings):
+    """The energy of each seed is minimised. The seed, structures on the way and the relaxed structure are stored."""
+
+    full_trajectory_interval: ClassVar[None] = None
+
+
+class SinglePointSection(_WithCommittee, SinglePointSettings):
+    """Each seed is evaluated as it is, and is the only frame of its trajectory."""
+
+    full_trajectory_interval: ClassVar[None] = None
+
+
+def _kind(section: Any) -> Any:
+    """Return the kind of a section. A section without a kind has the default kind."""
+    return section.get('kind', DEFAULT_KIND) if isinstance(section, Mapping) else getattr(section, 'kind', DEFAULT_KIND)
+
+
+AnySection = Annotated[
+    Annotated[ExplorationSection, Tag(DEFAULT_KIND)]
+    | Annotated[RelaxSection, Tag('relax')]
+    | Annotated[SinglePointSection, Tag('single_point')],
+    Discriminator(_kind),
+]
+
+
+def merge_override(section: AnyExploration, override: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of the seeds of one entry, before they are validated.
+
+    Parameters
+    ----------
+    section
+        The exploration of the campaign. Its settings are kept if the entry has the same kind of exploration.
+    override
+        The settings that the entry changes.
+    """
+    if override.get('kind', section.kind) != section.kind:
+        return dict(override)
+    return {**section.model_dump(mode='json', include=set(KINDS[section.kind].model_fields)), **override}

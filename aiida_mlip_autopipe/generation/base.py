@@ -30,6 +30,9 @@ class GeneratorSettings(Settings):
     """Name of the seeds of this entry in the dataset."""
     n_seeds: PositiveInt | None = None
     """Number of seeds. By default, kinds with a fixed list of parent structures make all variants of each parent."""
+    exploration: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the exploration that differ for the seeds of this entry, such as ``{temperature_K: 600}`` or
+    ``{kind: single_point}``. With another ``kind``, the settings of the campaign's exploration do not apply."""
     magnetic_moments: dict[Element, float] = Field(default_factory=dict)
     """Initial magnetic moment in µB per atom, by element."""
     perturb: PerturbSettings = PerturbSettings()
@@ -52,10 +55,13 @@ class GeneratorSettings(Settings):
     def stream_content(self) -> dict[str, Any]:
         """Return the content from which the random streams of this entry are derived, as JSON types.
 
-        The number of seeds, the label and the validation are excluded, so changing them does not change a seed.
+        The number of seeds, the label, the validation and the exploration are excluded, so changing them does not
+        change a seed.
         Default values are excluded too, so a new field in a later version does not change a stream.
         """
-        content = self.model_dump(mode='json', exclude_defaults=True, exclude={'n_seeds', 'label', 'validation'})
+        content = self.model_dump(
+            mode='json', exclude_defaults=True, exclude={'n_seeds', 'label', 'validation', 'exploration'}
+        )
         return {**content, 'kind': self.kind}
 
     def elements(self) -> frozenset[str]:

@@ -214,7 +214,7 @@ class Entry:
             rejections.duplicates += 1
             return None
         rejections.made += 1
-        return replace(seed, place=self.place(index))
+        return replace(seed, place=self.place(index), entry=self.number)
 
     @property
     def _name(self) -> str:

@@ -33,6 +33,7 @@ from aiida_mlip_autopipe.structures.vacuum import MAX_LAYER_OF_CRYSTAL_A, empty_
 OUTER_FIELDS: dict[str, Any] = {
     'n_seeds': None,
     'label': None,
+    'exploration': {},
     'magnetic_moments': {},
     'perturb': PerturbSettings(),
     'validation': ValidationSettings(),
@@ -62,7 +63,8 @@ Nested = Annotated[
     WithJsonSchema(
         {
             'type': 'object',
-            'description': 'An entry of any kind, without n_seeds, label, magnetic_moments, perturb and validation.',
+            'description': 'An entry of any kind, without n_seeds, label, exploration, magnetic_moments, perturb and '
+            'validation.',
             'properties': {'kind': {'type': 'string'}},
             'required': ['kind'],
         }

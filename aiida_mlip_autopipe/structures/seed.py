@@ -50,11 +50,14 @@ class Seed:
         It does not depend on the name of the campaign or on other seeds.
     place
         Its position in its entry, which is not part of its identity.
+    entry
+        Index of its entry in ``generation``, which is not part of its identity.
     """
 
     atoms: Atoms
     record: dict[str, Any] = field(default_factory=dict)
     place: Place = FIRST
+    entry: int = 0
 
     @cached_property
     def seed_id(self) -> str:

@@ -13,7 +13,12 @@ from aiida_mlip_autopipe import generation, sampling, storage
 from aiida_mlip_autopipe.aiida_internals import WorkChainSpec, use_cache
 from aiida_mlip_autopipe.calculations.descriptors import DescriptorsCalculation
 from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
-from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, exploration_inputs, read_settings
+from aiida_mlip_autopipe.calculations.explore import (
+    ExplorationCalculation,
+    entry_key,
+    exploration_inputs,
+    read_settings,
+)
 from aiida_mlip_autopipe.calculations.export_dataset import export_dataset
 from aiida_mlip_autopipe.calculations.generate_seeds import generate_seeds
 from aiida_mlip_autopipe.calculations.select import SelectionCalculation
@@ -24,6 +29,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.data.dataset import DatasetData
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.data.trajectory import link_labels, sort_trajectories, trajectory_id
+from aiida_mlip_autopipe.exploration import DEFAULT_KIND
 from aiida_mlip_autopipe.structures.seed import Place
 from aiida_mlip_autopipe.workflows.dataset_ports import define_inputs, define_outputs
 from aiida_mlip_autopipe.workflows.descriptors import DescriptorsWorkChain, descriptors_for_jobs, selection_job
@@ -100,7 +106,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         self.ctx.n_generated = 0
         self.ctx.generation_reports = []
         self.ctx.seeds = {}
-        # The position of each seed in its entry, which determines its temperature and pressure.
+        # The position of each seed in its entry, which determines its temperature and pressure, and the entry.
         self.ctx.places = {}
         # The fingerprints that the next chunk of seeds is compared with.
         self.ctx.fingerprints = {}
@@ -156,10 +162,14 @@ class DatasetWorkChain(ThrottledWorkChain):
     def submit_one(self, label: str) -> orm.WorkChainNode:
         """Submit the exploration of a seed."""
         job = self.exposed_inputs(ExplorationCalculation, 'job')
+        *place, entry = self.ctx.places[label]
+        job.update(self.inputs.get('overrides', {}).get(entry_key(entry), {}))
         settings = read_settings(job)
-        seed_settings = settings.for_seed(Place(*self.ctx.places[label]))
+        seed_settings = settings.for_seed(Place(*place))
         if seed_settings != settings:
             job.exploration = exploration_inputs(seed_settings)['exploration']
+        if settings.kind != DEFAULT_KIND:
+            job.pop('full_trajectory_interval', None)  # only dynamics has a full trajectory
         job.seed = orm.load_node(self.ctx.seeds[label])
         job.random_seed = self.inputs.random_seed
         key = choose_code(job.random_seed.value, label, self.inputs.codes)

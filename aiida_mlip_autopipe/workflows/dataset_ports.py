@@ -48,6 +48,12 @@ def define_inputs(spec: WorkChainSpec) -> None:
             'metadata',
         ),
     )
+    spec.input_namespace(
+        'overrides',
+        dynamic=True,
+        required=False,
+        help='`exploration` and `n_steps` of the seeds of single entries, by key, such as `entry_0`.',
+    )
     optional = {'required': False, 'populate_defaults': False}
     spec.expose_inputs(
         EvaluationCalculation, namespace='committee', exclude=('trajectory', 'seed'), namespace_options=optional

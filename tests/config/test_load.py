@@ -176,3 +176,11 @@ def test_the_default_schema_version_is_the_current_one_and_is_shown(write):
     assert config.schema_version == CONFIG_VERSION
     assert f'\nschema_version: {CONFIG_VERSION}\n' in config_text(config)
     assert load_config(write(MINIMAL + f'schema_version: {CONFIG_VERSION}\n')) == config
+
+
+EXAMPLES = sorted((Path(__file__).parents[2] / 'workchains' / 'configs').glob('*.yaml'))
+
+
+@pytest.mark.parametrize('path', EXAMPLES, ids=[path.stem for path in EXAMPLES])
+def test_every_example_config_is_valid(path):
+    assert load_config(path).name == path.stem

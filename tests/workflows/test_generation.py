@@ -53,11 +53,11 @@ def test_chunks_of_any_size_give_the_same_seeds_and_generate_each_once(emt_code,
     assert len(made) == len(set(made)) == config.n_seeds == 15
     labels = [f'seed_{seed.seed_id}' for seed in expected.seeds]
     assert list(campaign.ctx.waiting) == labels
-    assert dict(campaign.ctx.places) == {f'seed_{seed.seed_id}': list(seed.place) for seed in expected.seeds}
+    assert dict(campaign.ctx.places) == {f'seed_{seed.seed_id}': [*seed.place, seed.entry] for seed in expected.seeds}
     for seed in expected.seeds:
         node = campaign.outputs['seeds'][f'seed_{seed.seed_id}']
         assert node.to_seed().atoms.positions.tobytes() == seed.atoms.positions.tobytes()
-        assert node.creator.outputs.places[seed.seed_id] == list(seed.place)
+        assert node.creator.outputs.places[seed.seed_id] == [*seed.place, seed.entry]
     reports = [campaign.outputs['generation_reports'][f'seeds_{start}'].get_dict() for start in range(0, 15, size)]
     assert merge_reports(reports) == expected.report
     assert all('places' not in report for report in reports)

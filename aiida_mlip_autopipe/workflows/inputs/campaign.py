@@ -8,7 +8,7 @@ from typing import Any
 
 from aiida import orm
 
-from aiida_mlip_autopipe.calculations.explore import exploration_inputs
+from aiida_mlip_autopipe.calculations.explore import entry_key, exploration_inputs
 from aiida_mlip_autopipe.calculations.files import rewrite_files
 from aiida_mlip_autopipe.config import CampaignConfig, ask_databases, config_hash
 from aiida_mlip_autopipe.config.checks import check_seeds
@@ -57,7 +57,8 @@ def campaign_inputs(config: CampaignConfig, notify: Notify) -> dict[str, Any]:
     describer = descriptor_code(config, list(codes.values()))
     files: dict[str, orm.SinglefileData] = {}
     entries = rewrite_files(
-        [entry.model_dump(mode='json') for entry in config.generation], lambda path: _file_key(path, files)
+        [entry.model_dump(mode='json', exclude={'exploration'}) for entry in config.generation],
+        lambda path: _file_key(path, files),
     )
     job: dict[str, Any] = {
         **exploration_inputs(config.exploration),
@@ -76,6 +77,11 @@ def campaign_inputs(config: CampaignConfig, notify: Notify) -> dict[str, Any]:
         'sampling': orm.Dict(config.sampling.model_dump(mode='json', exclude={'reference_dataset'})),
         'codes': {key: _code_inputs(one, environments.node(one)) for key, one in codes.items()},
         'job': job,
+        'overrides': {
+            entry_key(number): exploration_inputs(config.exploration_of(number), with_intervals=False)
+            for number, entry in enumerate(config.generation)
+            if entry.exploration
+        },
         'descriptors': _descriptors_inputs(describer, environments, uses_learned_descriptors(config)),
         'descriptor_jobs_from': execution.descriptors.min_frames,
         'retry_memory_factor': execution.retry_memory_factor,

@@ -1,0 +1,74 @@
+"""The kinds of exploration, and explorations of single entries."""
+
+import pytest
+import yaml
+
+from aiida_mlip_autopipe.config import validate_config
+from aiida_mlip_autopipe.config.campaign import config_text
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.errors import ConfigError
+
+COPPER = {'kind': 'alloy', 'composition': {'Cu': 1}, 'n_seeds': 2}
+
+
+def config(folder, exploration=None, *entries):
+    sections = {} if exploration is None else {'exploration': exploration}
+    return validate_config({'name': 'x', 'generation': list(entries) or [COPPER], **sections}, folder)
+
+
+def test_the_default_kind_is_dynamics(tmp_path):
+    assert config(tmp_path).exploration.kind == 'dynamics'
+    assert config(tmp_path, {'n_steps': 40}).exploration.kind == 'dynamics'
+
+
+@pytest.mark.parametrize('kind', ['single_point', 'relax'])
+def test_a_config_with_all_values_is_read_to_the_same_config(kind, tmp_path):
+    given = config(tmp_path, {'kind': kind, 'committee': {'calculator': {'kind': 'emt'}}}, COPPER)
+    assert validate_config(yaml.safe_load(config_text(given)), tmp_path) == given
+
+
+def test_an_entry_changes_settings_of_the_exploration(tmp_path):
+    entry = COPPER | {'exploration': {'temperature_K': 600, 'n_steps': 40}}
+    found = config(tmp_path, {'temperature_K': 300, 'frame_interval': 10}, COPPER, entry)
+    assert found.exploration_of(0) == found.exploration
+    changed = found.exploration_of(1)
+    assert (changed.temperature_K, changed.n_steps, changed.frame_interval) == (600, 40, 10)
+    assert found.n_frames == 2 * 100 + 2 * 4
+
+
+def test_an_entry_with_another_kind_has_the_defaults_of_this_kind(tmp_path):
+    entry = COPPER | {'exploration': {'kind': 'relax', 'n_steps': 20}}
+    found = config(tmp_path, {'frame_interval': 1}, entry).exploration_of(0)
+    assert (found.kind, found.n_steps, found.frame_interval) == ('relax', 20, 5)
+
+
+def test_an_exploration_does_not_change_the_random_streams_of_an_entry(tmp_path):
+    plain, changed = config(tmp_path, None, COPPER, COPPER | {'exploration': {'kind': 'single_point'}}).generation
+    assert plain.stream_content() == changed.stream_content()
+
+
+@pytest.mark.parametrize(
+    ('exploration', 'code', 'place'),
+    [
+        ({'kind': 'single_pint'}, Code.KIND_UNKNOWN, 'kind'),
+        ({'temperature_K': -1}, Code.OUT_OF_RANGE, 'temperature_K'),
+        ({'phases': [{'n_steps': 0}]}, Code.OUT_OF_RANGE, 'phases[0].n_steps'),
+        ({'kind': 'single_point', 'n_steps': 3}, Code.KEY_UNKNOWN, 'n_steps'),
+        ({'kind': 'relax', 'temperature_K': 300}, Code.KEY_UNKNOWN, 'temperature_K'),
+        ({'checkpoint_interval': 3}, Code.VALUE_INVALID, 'checkpoint_interval'),
+        ({'committee': None}, Code.KEY_UNKNOWN, 'committee'),
+    ],
+)
+def test_a_fault_in_the_exploration_of_an_entry_has_its_place(exploration, code, place, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        config(tmp_path, None, COPPER, COPPER | {'exploration': exploration})
+    assert [(fault.code, fault.path) for fault in caught.value.faults] == [(code, f'generation[1].exploration.{place}')]
+
+
+def test_settings_of_the_dynamics_are_refused_for_other_kinds(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        config(tmp_path, {'kind': 'single_point', 'temperature_K': 300, 'full_trajectory_interval': 1})
+    assert {(fault.code, fault.path) for fault in caught.value.faults} == {
+        (Code.KEY_UNKNOWN, 'exploration.temperature_K'),
+        (Code.KEY_UNKNOWN, 'exploration.full_trajectory_interval'),
+    }
