@@ -34,7 +34,7 @@ def slab_directions(slab: Atoms, crystal: Atoms, plane: Plane) -> np.ndarray | N
         None if no rotation of the slab puts its atoms on sites of the crystal, as for its mirror image.
     """
     first, second = slab.cell.array[:2]
-    components = _lattice_vectors(crystal, float(np.linalg.norm(second)))
+    components = _lattice_vectors(crystal, float(slab.cell.lengths()[:2].max()))
     components = components[np.abs(components @ plane) < 1e-6]
     vectors = components @ crystal.cell.array
     lengths = np.linalg.norm(vectors, axis=1)
@@ -42,7 +42,7 @@ def slab_directions(slab: Atoms, crystal: Atoms, plane: Plane) -> np.ndarray | N
         np.flatnonzero(np.abs(lengths - np.linalg.norm(vector)) < LENGTH_TOLERANCE_A) for vector in (first, second)
     )
     for i, j in product(starts, ends):
-        if abs(vectors[i] @ vectors[j] - first @ second) > LENGTH_TOLERANCE_A * np.linalg.norm(second):
+        if abs(vectors[i] @ vectors[j] - first @ second) > LENGTH_TOLERANCE_A * lengths.max():
             continue
         normal = np.cross(vectors[i], vectors[j])
         axes = np.array([vectors[i], vectors[j], normal / np.linalg.norm(normal)])
