@@ -25,6 +25,7 @@ from aiida_mlip_autopipe.generation.geometry.superlattices import (
     reduced_cells,
     superlattices,
 )
+from aiida_mlip_autopipe.generation.time_limit import check_time
 
 # Bases of determinant 1 with components -1, 0 and 1. Strained by up to 20 %, a reduced cell that is not long and narrow
 # is one of them.
@@ -150,10 +151,16 @@ def find_matches(
         The largest area of the common cell on the unstrained substrate.
     film_fraction
         The fraction of the logarithmic strain that the film takes.
+
+    Raises
+    ------
+    TimeLimitError
+        If the time limit of the caller is reached.
     """
     low, high = _stretch_limits(max_strain, film_fraction)
     known = np.empty((0, 2, 2))
     for n_substrate in range(1, int(max_area_A2 / substrate.area_A2 + TOLERANCE) + 1):
+        check_time()
         ratio = n_substrate * substrate.area_A2 / film.area_A2
         numbers = range(max(1, int(np.ceil(ratio / high**2))), int(ratio / low**2) + 1)
         found = [_coincidences(film, substrate, n_film, n_substrate, low, high) for n_film in numbers]

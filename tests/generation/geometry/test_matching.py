@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from ase.build import bulk, fcc111, surface
 from pymatgen.analysis.interfaces.zsl import ZSLGenerator
+from support.errors import refused
 
+from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.generation.geometry.matching import find_matches, nearest_misses
 from aiida_mlip_autopipe.generation.geometry.superlattices import SurfaceLattice, normal_form, surface_lattice
+from aiida_mlip_autopipe.generation.time_limit import time_limit
 
 
 def lattice(first, second) -> SurfaceLattice:
@@ -160,3 +163,8 @@ def test_the_nearest_misses_are_the_best_in_strain_and_in_area():
     assert by_strain.max_strain == pytest.approx(1 - 2.87 / 2.977)
     assert by_area.substrate_area_A2 == pytest.approx(9 * 2.87**2)  # 3 by 3 on the film's 2√2 by 2√2
     assert by_area.max_strain == pytest.approx(3 * 2.87 / (np.sqrt(8) * 2.977) - 1)
+
+
+def test_a_search_without_a_match_ends_at_its_time_limit():
+    with refused(Code.TIME_LIMIT), time_limit(0.0, 'too long'):
+        list(find_matches(square(2.977), square(2.87), max_strain=1e-6, max_area_A2=1000))
