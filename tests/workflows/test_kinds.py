@@ -32,10 +32,11 @@ ENTRIES = {
     'defect': {'of': {**COPPER, 'composition': {'Al': 1.0}}, 'vacancies': {'Al': 1}, 'n_seeds': 1},
     'adsorption': {'of': THIN_SLAB, 'molecules': ['O'], 'sites': ['ontop'], 'n_seeds': 1},
     'cluster': {'of': COPPER, 'shape': 'icosahedron', 'n_shells': 1},
+    'layered': {'structure': 'honeycomb', 'sites': {'A': 'C'}, 'n_layers': 2},
 }
 
 
-def test_the_dataset_of_a_campaign_with_seven_kinds_has_rows_of_each(run_campaign, tmp_path):
+def test_the_dataset_of_a_campaign_with_eight_kinds_has_rows_of_each(run_campaign, tmp_path):
     entries = [{'kind': kind, 'validation': SMALL, **fields} for kind, fields in ENTRIES.items()]
     campaign = run_campaign(
         generation=entries, exploration={'temperature_K': 300, 'n_steps': 10}, sampling={'n_structures': 20}
@@ -51,6 +52,7 @@ def test_the_dataset_of_a_campaign_with_seven_kinds_has_rows_of_each(run_campaig
         'defect': 1,
         'adsorption': 1,
         'cluster': 1,
+        'layered': 1,
         'interface': 1,
     }
     write_dataset(campaign, tmp_path / 'mixed.db')

@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.cluster import wulff_construction
 from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
@@ -17,6 +18,7 @@ from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration.dynamics.ensembles import choose_ensemble
+from aiida_mlip_autopipe.generation.geometry.clusters import largest_facet_down
 from aiida_mlip_autopipe.generation.geometry.particles import wulff_outline
 from aiida_mlip_autopipe.structures.vacuum import empty_layers
 
@@ -273,6 +275,14 @@ def test_a_cluster_touches_its_support_and_leaves_it_unchanged(generate, orienta
         free = particle.copy()
         free.pbc = False
         assert len(own) == len(neighbor_list('i', free, 4.99))
+
+
+def test_a_cluster_lies_on_its_largest_facet():
+    side = A_PT / np.sqrt(2)
+    pyramid = Atoms('Pt5', [[0, 0, 0], [side, 0, 0], [0, side, 0], [side, side, 0], [side / 2, side / 2, A_PT / 2]])
+    pyramid.rotate(50, (1, 2, 3))
+    heights = np.sort(largest_facet_down(pyramid).positions[:, 2])
+    assert heights - heights[0] == pytest.approx([0, 0, 0, 0, A_PT / 2])
 
 
 def test_clusters_and_wires_are_explored_at_constant_volume(generate):
