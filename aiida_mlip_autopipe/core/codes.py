@@ -155,7 +155,7 @@ class Code(StrEnum):
     OCCUPANCY_PARTIAL = (
         'occupancy_partial',
         'Sites of a structure in a file are partially occupied.',
-        'Use an ordered structure.',
+        'Set `partial_occupancy: order` for CIF files, or use an ordered structure.',
     )
     PROTOTYPE_MISSING = 'prototype_missing', 'The formula has no known structure type.', 'Set n_random above 0.'
     QUERY_EMPTY = 'query_empty', 'The query found no usable structure.', 'Widen the query.'

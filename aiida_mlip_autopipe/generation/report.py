@@ -14,6 +14,7 @@ REMEDIES = {
     'isolated_atom': 'reduce the volume, or relax validation.max_neighbour_factor',
     'contact': 'use a larger volume or contact_factor, or relax validation.min_contact_factor',
     'min_width': 'raise validation.max_atoms, lower validation.min_width_factor, or set validation.cell: as_given',
+    'exclusion': 'lower ordering.exclusion_A, or change the occupancies',
     'volume_per_atom': 'set the volume, or validation.plausible_volume: false',
     'density': 'set the volume, or validation.plausible_volume: false',
     'formal_charge': 'set oxidation_states, or validation.neutral: false',

@@ -17,6 +17,7 @@ OCCUPANCY_TOLERANCE = 1e-3
 # Å; images of a site that are closer than this are one atom. With 0.333 for 1/3, they are up to 0.001 of a cell vector
 # apart.
 SAME_SITE = 0.1
+SAME_FRACTION = 1e-3  # of a cell vector, as in the reader of ASE
 COORDINATES = tuple(f'_atom_site_fract_{axis}' for axis in 'xyz')
 OPERATIONS = ('_space_group_symop_operation_xyz', '_space_group_symop.operation_xyz', '_symmetry_equiv_pos_as_xyz')
 NAMES = ('_space_group_name_h-m_alt', '_symmetry_space_group_name_h-m')
@@ -25,7 +26,7 @@ STANDARD_CHOICES = ('', 'b', 'b1', '1', '2', 'H', 'R')
 N_HALL_NUMBERS = 530
 
 
-def check_cif(path: Path, chosen: slice) -> None:
+def check_cif(path: Path, chosen: slice, *, partial: bool = False) -> None:
     """Refuse structures that the file does not fully define, or that ASE could read in the wrong setting.
 
     Parameters
@@ -34,12 +35,14 @@ def check_cif(path: Path, chosen: slice) -> None:
         The file.
     chosen
         Which of the structures are read.
+    partial
+        Whether partially occupied sites are allowed.
 
     Raises
     ------
     AutopipeError
-        If a site is partially occupied or has no coordinates, or if the symmetry operations are missing and the space
-        group has several settings.
+        If a site is partially occupied or its occupancy has no meaning, if it has no coordinates, or if the symmetry
+        operations are missing and the space group has several settings.
     """
     from ase.io.cif import parse_cif
 
@@ -48,7 +51,7 @@ def check_cif(path: Path, chosen: slice) -> None:
         place = f'{path}, block {block.name}'
         labels = block.get('_atom_site_label') or block.get_symbols()
         _check_coordinates(block, labels, place)
-        _check_occupancies(block, labels, place)
+        _check_occupancies(block, labels, place, partial=partial)
         if not any(block.get(name) for name in OPERATIONS):
             _check_setting(block, place)
 
@@ -62,22 +65,48 @@ def _check_coordinates(block: Mapping[str, Any], labels: list[str], place: str) 
                 )
 
 
-def _check_occupancies(block: Mapping[str, Any], labels: list[str], place: str) -> None:
-    """Refuse sites that are not occupied by exactly one atom."""
+def _check_occupancies(block: Any, labels: list[str], place: str, *, partial: bool) -> None:
+    """Refuse sites that are not occupied by exactly one atom. If these are allowed, refuse impossible occupancies."""
     given = block.get('_atom_site_occupancy')
     if given is None:
         return
-    partial = [
+    if partial:
+        _check_sums(block, labels, given, place)
+        return
+    found = [
         f'{label} {value}'
         for label, value in zip(labels, given, strict=True)
         if not isinstance(value, int | float) or abs(value - 1) > OCCUPANCY_TOLERANCE
     ]
-    if partial:
+    if found:
         raise AutopipeError(
             Code.OCCUPANCY_PARTIAL,
-            f'{place}: sites are partially occupied ({", ".join(partial)}); write an ordered structure with occupancy '
-            "1 for each site, such as one from pymatgen's OrderDisorderedStructureTransformation",
+            f'{place}: sites are partially occupied ({", ".join(found)}); set partial_occupancy: order in an entry of '
+            'kind structures, or write an ordered structure with occupancy 1 for each site',
         )
+
+
+def _check_sums(block: Any, labels: list[str], given: list[Any], place: str) -> None:
+    """Refuse occupancies that are no numbers from 0 to 1, sites with more than one atom, and elements listed twice."""
+    positions = np.array([block[name] for name in COORDINATES], dtype=float).T % 1.0
+    symbols = block.get_symbols()
+    for number, (label, value) in enumerate(zip(labels, given, strict=True)):
+        if not isinstance(value, int | float) or not 0 < value <= 1 + OCCUPANCY_TOLERANCE:
+            raise AutopipeError(
+                Code.OCCUPANCY_PARTIAL, f'{place}: the occupancy of site {label} is {value!r}; it must be in (0, 1]'
+            )
+        away = np.abs(positions - positions[number])
+        same = np.flatnonzero((np.minimum(away, 1 - away) < SAME_FRACTION).all(axis=1))
+        total = sum(float(given[other]) for other in same if isinstance(given[other], int | float))
+        if total > 1 + OCCUPANCY_TOLERANCE:
+            raise AutopipeError(
+                Code.OCCUPANCY_PARTIAL, f'{place}: the occupancies on the position of {label} sum to {total:g}, above 1'
+            )
+        if [symbols[other] for other in same].count(symbols[number]) > 1:
+            raise AutopipeError(
+                Code.OCCUPANCY_PARTIAL,
+                f'{place}: {symbols[number]} is listed more than once on the position of {label}; add its occupancies',
+            )
 
 
 def _check_setting(block: Any, place: str) -> None:

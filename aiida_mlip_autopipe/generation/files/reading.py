@@ -28,10 +28,12 @@ from aiida_mlip_autopipe.structures.seed import fixed_mask
 DATABASE_ID = 'database_id'
 # Key of the list of properties of a structure in a file that a seed cannot keep.
 DROPPED = 'dropped'
+# Key of the list of occupancies of each site of a disordered structure.
+OCCUPANCIES = 'occupancies'
 OCCUPANCY_TOLERANCE = 1e-3
 
 
-def read_structures(path: Path, frames: str = ':', types: Sequence[str] = ()) -> list[Atoms]:
+def read_structures(path: Path, frames: str = ':', types: Sequence[str] = (), *, partial: bool = False) -> list[Atoms]:
     """Read structures from a file: elements, positions, cell, tags, magnetic moments, charges and FixAtoms constraints.
 
     Momenta, masses, and moments and charges from a calculation are not kept. If a structure has them,
@@ -45,6 +47,9 @@ def read_structures(path: Path, frames: str = ':', types: Sequence[str] = ()) ->
         The frames to read, as a Python index or slice.
     types
         The elements of the atom types of a LAMMPS file that does not name them.
+    partial
+        Whether sites of CIF files may be partially occupied. ``info['occupancies']`` then lists the occupancies of each
+        site of such a structure by element.
 
     Raises
     ------
@@ -76,12 +81,13 @@ def read_structures(path: Path, frames: str = ':', types: Sequence[str] = ()) ->
     if not found:
         raise AutopipeError(Code.OUT_OF_RANGE, f'the structure file {path} has no structure at {frames!r}')
     if form == 'cif':
-        check_cif(path, _as_slice(index))
+        check_cif(path, _as_slice(index), partial=partial)
         found = [merge_images(atoms) for atoms in found]
     if form in LAMMPS_FORMATS and not types:
         for atoms in found:
             check_lammps(path, form, atoms)
-    return [_clean(atoms, f'structure {number} of {path}') for number, atoms in enumerate(found)]
+    partial = partial and form == 'cif'
+    return [_clean(atoms, f'structure {number} of {path}', partial=partial) for number, atoms in enumerate(found)]
 
 
 def _format(path: Path) -> str:
@@ -116,17 +122,18 @@ def _check_text(path: Path, form: str, index: str) -> None:
             return
 
 
-def _clean(atoms: Atoms, name: str) -> Atoms:
+def _clean(atoms: Atoms, name: str, *, partial: bool) -> Atoms:
     if not len(atoms):
         raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} has no atoms')
     if not atoms.numbers.all():
         raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} has a site without an element (X)')
     if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
         raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} has positions or cell vectors that are not finite')
-    if partial := _partial_sites(atoms):
+    occupied = _partial_sites(atoms)
+    if occupied and not partial:
         raise AutopipeError(
             Code.OCCUPANCY_PARTIAL,
-            f'{name} has partially occupied sites: {partial}; put one atom on each site or leave it empty',
+            f'{name} has partially occupied sites: {occupied}; put one atom on each site or leave it empty',
         )
     try:
         fixed_mask(atoms)
@@ -139,6 +146,9 @@ def _clean(atoms: Atoms, name: str) -> Atoms:
     kept = Atoms(numbers=atoms.numbers, positions=_move_from_far_faces(atoms, pbc), cell=atoms.cell, pbc=pbc)
     kept.set_constraint(atoms.constraints)
     kept.info = {DATABASE_ID: atoms.info[DATABASE_ID]} if DATABASE_ID in atoms.info else {}
+    if occupied:
+        by_kind = {str(kind): dict(found) for kind, found in atoms.info['occupancy'].items()}
+        kept.info[OCCUPANCIES] = [by_kind[str(kind)] for kind in atoms.arrays['spacegroup_kinds']]
     if dropped := _dropped(atoms):
         kept.info[DROPPED] = dropped
     if atoms.get_tags().any():

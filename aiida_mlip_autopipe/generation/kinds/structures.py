@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from ase import Atoms
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
@@ -16,8 +16,10 @@ from aiida_mlip_autopipe.core.fields import InputFile, fault
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import Element
+from aiida_mlip_autopipe.generation.crystals.disorder import DisorderedCrystal
+from aiida_mlip_autopipe.generation.crystals.partial_sites import OrderingSettings
 from aiida_mlip_autopipe.generation.databases.query import QuerySettings
-from aiida_mlip_autopipe.generation.files.reading import DATABASE_ID, describe_dropped, read_structures
+from aiida_mlip_autopipe.generation.files.reading import DATABASE_ID, OCCUPANCIES, describe_dropped, read_structures
 
 
 class StructuresSettings(GeneratorSettings):
@@ -34,6 +36,16 @@ class StructuresSettings(GeneratorSettings):
 
     lammps_types: tuple[Element, ...] = ()
     """Elements of the atom types 1, 2 … in LAMMPS files that have neither symbols nor masses of elements."""
+    partial_occupancy: Literal['refuse', 'order'] = 'refuse'
+    """What to do with CIF files whose sites are partially occupied or shared by several elements: `refuse` them, or
+    make an `order`ed realisation for each seed."""
+    ordering: OrderingSettings = OrderingSettings()
+    """How partially occupied sites are filled."""
+    supercell: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
+    """Number of repeats along each vector of a cell with partial occupancies; by default the smallest cell up to
+    `validation.max_atoms` that can realise all occupancies."""
+    composition_tolerance: float = Field(default=0.02, gt=0, le=0.5)
+    """Maximum deviation of a realised occupancy from that in the file."""
 
     # Small cells are not repeated: the structures are explored as they are.
     default_cell: ClassVar[str] = 'as_given'
@@ -42,6 +54,9 @@ class StructuresSettings(GeneratorSettings):
     def _check_source(self) -> Self:
         if not self.files and not self.query:
             raise fault(Code.VALUES_INCOMPLETE, 'set files or query')
+        for name in ('ordering', 'supercell', 'composition_tolerance'):
+            if self.partial_occupancy == 'refuse' and name in self.model_fields_set:
+                raise fault(Code.VALUES_INCOMPLETE, f'{name} needs partial_occupancy: order')
         return self
 
     def stream_content(self) -> dict[str, Any]:
@@ -54,11 +69,16 @@ class StructuresSettings(GeneratorSettings):
         if self.query and not self.files:
             return frozenset(self.query.elements)
         structures = (atoms for path in self.files for atoms in self.read(path))
-        return frozenset(str(symbol) for atoms in structures for symbol in atoms.symbols)
+        return frozenset(
+            str(symbol)
+            for atoms in structures
+            for symbols in (atoms.symbols, *atoms.info.get(OCCUPANCIES, ()))
+            for symbol in symbols
+        )
 
     def read(self, path: Path) -> list[Atoms]:
         """Return the structures that are read from one of the files."""
-        return read_structures(path, self.frames, self.lammps_types)
+        return read_structures(path, self.frames, self.lammps_types, partial=self.partial_occupancy == 'order')
 
 
 class StructuresGenerator(Generator):
@@ -85,21 +105,57 @@ class StructuresGenerator(Generator):
                 found.append((atoms, record))
         return found
 
-    def n_parents(self) -> int:
+    @cached_property
+    def _disordered(self) -> dict[int, DisorderedCrystal]:
+        """The structures with partially occupied sites, by their index."""
+        return {
+            index: DisorderedCrystal(
+                atoms, atoms.info[OCCUPANCIES], f'structure {record["frame"]} of {self._name(record)}'
+            )
+            for index, (atoms, record) in enumerate(self._structures)
+            if OCCUPANCIES in atoms.info
+        }
+
+    def n_parents(self) -> int | None:
+        """Return the number of structures in the files, or None if orderings of some of them are drawn at random."""
+        return None if self._disordered else len(self._structures)
+
+    def period(self) -> int:
         """Return the number of structures in the files."""
         return len(self._structures)
 
+    def default_n_seeds(self) -> int:
+        """Return the number of seeds: all variants of each structure."""
+        return len(self._structures) * self.settings.perturb.variants
+
+    def _name(self, record: dict[str, Any]) -> str:
+        return {file_sha256(path): path.name for path in self.settings.files}[record['file_sha256']]
+
     def notes(self) -> list[str]:
         """Return one sentence for each file whose structures have properties that a seed cannot keep."""
-        names = {file_sha256(path): path.name for path in self.settings.files}
-        return describe_dropped((names[record['file_sha256']], atoms) for atoms, record in self._structures)
+        notes = describe_dropped((self._name(record), atoms) for atoms, record in self._structures)
+        if self.settings.partial_occupancy == 'order' and not self._disordered:
+            notes.append('partial_occupancy: order has no effect: no structure has partially occupied sites')
+        return notes
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
         """Return one structure from the files."""
+        index %= len(self._structures)
         atoms, record = self._structures[index]
+        if index in self._disordered:
+            return self._draw_ordering(index, rng, requirements)
         kept = atoms.copy()
         kept.info.clear()
         return Parent(kept, dict(record))
+
+    def _draw_ordering(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
+        """Return an ordered realisation of a structure with partially occupied sites."""
+        settings = self.settings
+        atoms, ordering = self._disordered[index].draw(
+            rng, requirements, ordering=settings.ordering, supercell=settings.supercell,
+            tolerance=settings.composition_tolerance,
+        )  # fmt: skip
+        return Parent(atoms, {**self._structures[index][1], **ordering}, repeatable=(False, False, False))
 
 
 def _database_id(atoms: Atoms, path: Path) -> str:

@@ -9,6 +9,9 @@ from ase.build import bulk, fcc111, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms, FixBondLength
 from ase.io import write
+from ase.neighborlist import neighbor_list
+from pymatgen.core import Lattice, Structure
+from pymatgen.io.cif import CifWriter
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
@@ -135,3 +138,114 @@ def test_constraints_other_than_fixed_atoms_are_refused(generate, entry):
 def test_a_structure_that_cannot_be_explored_is_refused(generate, entry, atoms):
     with refused(Code.STRUCTURE_UNUSABLE, 'structure 0', 'own.traj'):
         generate(entry(atoms))
+
+
+# Partial occupancies in CIF files.
+
+
+@pytest.fixture
+def disordered(tmp_path):
+    """Write a CIF file with pymatgen and return an entry that reads it."""
+
+    def make(group: str, lattice: Lattice, species: list, places: list, **fields) -> dict:
+        structure = Structure.from_spacegroup(group, lattice, species, places)
+        CifWriter(structure, symprec=0.01).write_file(tmp_path / 'disordered.cif')
+        files = [str(tmp_path / 'disordered.cif')]
+        return {'kind': 'structures', 'files': files, 'partial_occupancy': 'order', **fields}
+
+    return make
+
+
+@pytest.fixture
+def spinel(disordered):
+    """An entry with LiMn2O4 whose Li sites are partly occupied."""
+
+    def make(occupancy: float, **fields) -> dict:
+        species, places = [{'Li': occupancy}, 'Mn', 'O'], [[0.125] * 3, [0.5] * 3, [0.263] * 3]
+        return disordered('Fd-3m:2', Lattice.cubic(8.25), species, places, **fields)
+
+    return make
+
+
+def test_partial_occupancies_are_ordered_on_request_only(generate, spinel):
+    fields = {'n_seeds': 1, 'ordering': {'n_orderings': 5}}
+    seeds = generate(spinel(0.5, **fields)).seeds
+    for seed in seeds:
+        assert seed.atoms.symbols.formula.count() == {'Li': 4, 'Mn': 16, 'O': 32}
+        assert seed.atoms.get_initial_charges().sum() == pytest.approx(0, abs=1e-9)
+        assert seed.record['occupancies'] == [{'requested': {'Li': 0.5}, 'realised': {'Li': 0.5}}]
+        assert seed.record['ewald_energy_eV'] <= seed.record['mean_random_ewald_energy_eV']
+        # The lowest energy of half-filled diamond sites is on one of its two fcc sublattices.
+        lithium = seed.atoms[seed.atoms.symbols == 'Li']
+        assert neighbor_list('d', lithium, 7.0).min() == pytest.approx(8.25 / np.sqrt(2), abs=1e-3)
+    assert [seed.seed_id for seed in generate(spinel(0.5, **fields)).seeds] == [seed.seed_id for seed in seeds]
+    with refused(Code.OCCUPANCY_PARTIAL, 'Li', '0.5'):
+        generate({'kind': 'structures', 'files': spinel(0.5)['files']})
+
+
+def test_the_cell_grows_until_it_can_realise_the_occupancy(generate, spinel):
+    entry = spinel(0.3125, n_seeds=1, ordering={'n_orderings': 1}, composition_tolerance=0.005)
+    (seed,) = generate(entry).seeds
+    assert sorted(seed.record['supercell']) == [1, 1, 2]
+    assert seed.atoms.symbols.formula.count()['Li'] == 5
+
+
+def test_an_occupancy_that_no_allowed_cell_realises_is_refused_with_its_value(generate, spinel):
+    with refused(Code.COMPOSITION_IMPOSSIBLE, 'Li 0.3', '0.02', '0.25', 'disordered.cif'):
+        generate(spinel(0.3, supercell=[1, 1, 1]))
+    with refused(Code.COMPOSITION_IMPOSSIBLE, 'Li 0.3', '0.001', '60'):
+        generate(spinel(0.3, composition_tolerance=0.001, validation={'max_atoms': 60}))
+
+
+def test_atoms_that_share_a_site_in_a_metal_are_arranged_at_random(generate, disordered):
+    mixed = disordered('Fm-3m', Lattice.cubic(3.9), [{'Cu': 0.75, 'Au': 0.25}], [[0, 0, 0]])
+    mixed |= {'supercell': [2, 2, 2], 'n_seeds': 3}
+    seeds = generate(mixed).seeds
+    assert len({tuple(seed.atoms.numbers) for seed in seeds}) == 3
+    assert all(seed.atoms.symbols.formula.count() == {'Cu': 24, 'Au': 8} for seed in seeds)
+    assert generate({**mixed, 'n_seeds': None}).report['requested'] == 1
+
+
+def test_split_sites_are_never_occupied_together(generate, disordered):
+    # Li beside the centre of the octahedra of rock salt, on six sites of which one is occupied.
+    split = disordered('Fm-3m', Lattice.cubic(5.2), [{'Li': 1 / 6}, 'Cl'], [[0.06, 0, 0], [0.5, 0.5, 0.5]], n_seeds=2)
+    for seed in generate(split).seeds:
+        assert seed.atoms.symbols.formula.count() == {'Li': 4, 'Cl': 4}
+        lithium = seed.atoms[seed.atoms.symbols == 'Li']
+        assert neighbor_list('d', lithium, 5.0).min() > 2.3
+
+
+def test_all_elements_of_a_shared_site_are_known_before_seeds_are_made(make_entries, disordered):
+    entry = disordered('Fm-3m', Lattice.cubic(3.9), [{'Cu': 0.75, 'Au': 0.25}], [[0, 0, 0]])
+    assert make_entries(entry)[0].elements() == {'Cu', 'Au'}
+
+
+@pytest.mark.parametrize('fields', [{'supercell': [1, 1, 1]}, {'ordering': {}}, {'composition_tolerance': 0.1}])
+def test_settings_of_the_order_need_the_order(generate, entry, fields):
+    with refused(Code.VALUES_INCOMPLETE, next(iter(fields)), 'partial_occupancy'):
+        generate(entry(bulk('Cu'), **fields))
+
+
+def test_an_order_without_partial_sites_is_reported(generate, entry):
+    (note,) = generate(entry(bulk('Cu'), partial_occupancy='order')).report['entries']['0']['notes']
+    assert 'partial_occupancy' in note
+
+
+@pytest.mark.parametrize(
+    ('sites', 'values'),
+    [
+        (['Na1 Na 0 0 0 0.7', 'K1 K 0 0 0 0.5'], ['1.2', 'Na1']),
+        (['Na1 Na 0 0 0 0.3', 'Na2 Na 0 0 0 0.5'], ['Na1', 'more than once']),
+        (['Na1 Na 0 0 0 ?'], ['Na1', '?']),
+        (['Na1 Na 0 0 0 -0.5'], ['Na1', '-0.5']),
+    ],
+)
+def test_occupancies_that_cannot_be_realised_are_refused(generate, tmp_path, sites, values):
+    lengths = [f'_cell_length_{axis} 5.6' for axis in 'abc']
+    angles = [f'_cell_angle_{name} 90' for name in ('alpha', 'beta', 'gamma')]
+    loop = ['loop_', '_atom_site_label', '_atom_site_type_symbol', *(f'_atom_site_fract_{axis}' for axis in 'xyz')]
+    head = ['data_bad', *lengths, *angles, '_symmetry_Int_Tables_number 1', *loop, '_atom_site_occupancy']
+    path = tmp_path / 'bad.cif'
+    path.write_text('\n'.join([*head, *sites, '']))
+    with refused(Code.OCCUPANCY_PARTIAL, 'bad', *values):
+        generate({'kind': 'structures', 'files': [str(path)], 'partial_occupancy': 'order'})
