@@ -48,8 +48,8 @@ def test_the_error_names_a_broken_entry_point(monkeypatch, value):
         (CALCULATORS, 'chgnet custom emt lj mace sevennet'),
         (
             GENERATORS,
-            'adsorption alloy amorphous atom cluster covalent defect dimer formula grain_boundary interface '
-            'intermetallic ionic layered molecular stacking_fault structures surface',
+            'adsorption alloy amorphous atom cluster covalent defect dimer dislocation formula grain_boundary '
+            'interface intermetallic ionic layered molecular stacking_fault structures surface',
         ),
         (MOVES, 'displacement swap volume'),
         (SAMPLERS, 'direct disagreement environment fps mix random stratified stride'),

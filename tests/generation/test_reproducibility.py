@@ -50,6 +50,7 @@ ENTRIES = [
      'dumbbells': {'Cu-Ni': 1}, 'vacancy_clusters': [{'Cu': 3}], 'n_seeds': 2},
     {'kind': 'stacking_fault', 'of': {**COPPER, 'composition': {'Cu': 0.5, 'Ni': 0.5}}, 'n_points': 4,
      'faults': ['gamma_line', 'twin']},
+    {'kind': 'dislocation', 'of': COPPER, 'separation_A': 8},
     {'kind': 'dimer', 'symbols': ['Si', 'H'], 'max_distance_A': 5.0, 'n_points': 3, 'trimers': True},
     {'kind': 'atom', 'symbols': ['Si', 'H']},
     {'kind': 'structures', 'files': [str(CONFIGS / 'structures' / 'quartz.cif')]},
