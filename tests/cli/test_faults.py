@@ -126,12 +126,15 @@ def test_ctrl_c_ends_with_status_130_and_leaves_no_file(campaign, program):
     arguments = ['generate', 'campaign.yaml', 'generation[0].n_seeds=1000000']
     process = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
-    # The worker processes have imported the package and generate seeds.
-    while not any(worker.cpu_times().user > 2 for worker in psutil.Process(process.pid).children()):
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    try:
+        # The worker processes have imported the package and generate seeds.
+        while not any(worker.cpu_times().user > 2 for worker in psutil.Process(process.pid).children()):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.terminate()
     assert (process.returncode, stdout, stderr) == (130, '', 'interrupted\n')
     assert os.listdir() == ['campaign.yaml']
 
