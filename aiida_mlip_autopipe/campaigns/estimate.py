@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from aiida_mlip_autopipe.config import CampaignConfig, ask_databases
-from aiida_mlip_autopipe.generation import count_seeds, generate_seeds
+from aiida_mlip_autopipe.generation import generate_seeds
 from aiida_mlip_autopipe.workflows.inputs.codes import committee_code, job_codes, max_concurrent_jobs
 
 # Milliseconds per force call and atom on one thread of a 2024 server core, float32, measured in cells of 32 to 64
@@ -108,7 +108,8 @@ def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
     concurrent_jobs
         Maximum number of concurrent jobs, over all codes.
     """
-    n_seeds = config.n_seeds
+    counts = config.count_seeds()
+    n_seeds, n_frames = sum(counts), config.count_frames(counts)
     first = generate_seeds(
         config.generation,
         random_seed=config.random_seed,
@@ -116,10 +117,7 @@ def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
         stop=min(n_seeds, SAMPLE),
     ).seeds
     mean_atoms = sum(len(seed.atoms) for seed in first) / len(first)
-    total = sum(
-        count_seeds([entry]) * config.exploration_of(number).n_force_calls
-        for number, entry in enumerate(config.generation)
-    )
+    total = sum(count * config.exploration_of(number).n_force_calls for number, count in enumerate(counts))
     calls = total / n_seeds
     exploring_s = [_job_s(calculator.kind, calls, mean_atoms) for calculator in config.calculators]
     known_s = [seconds for seconds in exploring_s if seconds is not None]
@@ -127,18 +125,18 @@ def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
     n_jobs = n_seeds
     committee = config.exploration.committee
     if committee is not None:
-        committee_s = _job_s(committee.calculator.kind, config.n_frames / n_seeds, mean_atoms)
+        committee_s = _job_s(committee.calculator.kind, n_frames / n_seeds, mean_atoms)
         seed_s = None if seed_s is None or committee_s is None else seed_s + committee_s
-        calls += config.n_frames / n_seeds
+        calls += n_frames / n_seeds
         n_jobs += n_seeds
     return Estimate(
         n_seeds=n_seeds,
         n_jobs=n_jobs,
         mean_atoms=mean_atoms,
         force_calls=round(n_seeds * calls),
-        n_frames=config.n_frames,
+        n_frames=n_frames,
         wall_s=None if seed_s is None else seed_s * math.ceil(n_seeds / concurrent_jobs),
-        disk_MB=config.n_frames * mean_atoms * BYTES_PER_ATOM / 1e6,
+        disk_MB=n_frames * mean_atoms * BYTES_PER_ATOM / 1e6,
     )
 
 

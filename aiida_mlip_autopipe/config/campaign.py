@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,14 +91,26 @@ class CampaignConfig(Settings):
     @property
     def n_seeds(self) -> int:
         """Number of seeds that the entries request, including duplicates and skipped seeds."""
-        return count_seeds(self.generation)
+        return sum(self.count_seeds())
 
     @property
     def n_frames(self) -> int:
         """Maximum number of frames that all explorations together store."""
-        return sum(
-            count_seeds([entry]) * self.exploration_of(number).n_frames for number, entry in enumerate(self.generation)
-        )
+        return self.count_frames(self.count_seeds())
+
+    def count_seeds(self) -> list[int]:
+        """Return the number of seeds that each entry requests. For some kinds, this takes seconds."""
+        return [count_seeds([entry]) for entry in self.generation]
+
+    def count_frames(self, n_seeds: Sequence[int]) -> int:
+        """Return the maximum number of frames that all explorations together store.
+
+        Parameters
+        ----------
+        n_seeds
+            Number of seeds of each entry.
+        """
+        return sum(n * self.exploration_of(number).n_frames for number, n in enumerate(n_seeds))
 
     def exploration_of(self, number: int) -> AnyExploration:
         """Return how the seeds of an entry are explored.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aiida_mlip_autopipe.config.campaign import CampaignConfig
 from aiida_mlip_autopipe.config.checks import check_seeds
-from aiida_mlip_autopipe.generation import GeneratorSettings, count_seeds
+from aiida_mlip_autopipe.generation import GeneratorSettings
 from aiida_mlip_autopipe.structures.cells import perpendicular_widths
 from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.structures.vacuum import empty_layers
@@ -92,24 +92,25 @@ def summarise_config(config: CampaignConfig) -> ConfigSummary:
     """
     checked = check_seeds(config, time_s=CHECK_TIME_S)
     sampling, model = config.sampling, getattr(config.calculator, 'model', None)
+    n_seeds = config.count_seeds()
+    n_frames = config.count_frames(n_seeds)
     return ConfigSummary(
         name=config.name,
-        entries=tuple(map(_summarise_entry, config.generation, checked.seeds)),
+        entries=tuple(map(_summarise_entry, config.generation, n_seeds, checked.seeds)),
         calculator=config.calculator.kind,
         model=str(model) if model else None,
-        n_frames=config.n_frames,
+        n_frames=n_frames,
         sampler=sampling.kind,
         n_structures=sampling.n_structures,
         coverage_score=None if sampling.coverage_target is None else sampling.coverage_target.score,
-        has_too_few_frames=sampling.coverage_target is None and sampling.n_structures > config.n_frames,
+        has_too_few_frames=sampling.coverage_target is None and sampling.n_structures > n_frames,
         database=config.database,
         warnings=checked.warnings,
         is_complete=not checked.unchecked,
     )
 
 
-def _summarise_entry(entry: GeneratorSettings, seed: Seed | None) -> EntrySummary:
-    n_seeds = count_seeds([entry])
+def _summarise_entry(entry: GeneratorSettings, n_seeds: int, seed: Seed | None) -> EntrySummary:
     if seed is None:
         return EntrySummary(entry.kind, n_seeds, None)
     thickness_A = None
