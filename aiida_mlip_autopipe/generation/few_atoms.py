@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from ase import Atoms
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
@@ -26,6 +26,8 @@ class FewAtomsSettings(GeneratorSettings):
 
     symbols: tuple[Element, ...] = ()
     """Elements; by default, those of all other entries of the config."""
+    exploration: dict[str, Any] = Field(default_factory=lambda: {'kind': 'single_point'})
+    """Settings of the exploration of these seeds; by default, single points."""
 
     # A molecule has no cell to repeat.
     default_cell: ClassVar[str] = 'as_given'

@@ -24,20 +24,11 @@ from aiida_mlip_autopipe.generation.base import (
 )
 from aiida_mlip_autopipe.generation.chemistry.oxidation import guess_charges
 from aiida_mlip_autopipe.generation.geometry.slabs import charges_by_element
-from aiida_mlip_autopipe.generation.perturb import PerturbSettings
-from aiida_mlip_autopipe.generation.validation import ValidationSettings
 from aiida_mlip_autopipe.structures.cells import repeats_for_width
 from aiida_mlip_autopipe.structures.vacuum import MAX_LAYER_OF_CRYSTAL_A, empty_layers
 
-# The fields that are only allowed in the outermost entry, and their defaults.
-OUTER_FIELDS: dict[str, Any] = {
-    'n_seeds': None,
-    'label': None,
-    'exploration': {},
-    'magnetic_moments': {},
-    'perturb': PerturbSettings(),
-    'validation': ValidationSettings(),
-}
+# The fields that are only allowed in the outermost entry.
+OUTER_FIELDS = ('n_seeds', 'label', 'exploration', 'magnetic_moments', 'perturb', 'validation')
 
 
 def validate_nested(value: Any, info: ValidationInfo) -> GeneratorSettings:
@@ -51,8 +42,8 @@ def validate_nested(value: Any, info: ValidationInfo) -> GeneratorSettings:
         value = GENERATORS.load(str(kind)).settings_class.model_validate(value, context=info.context)
     if not isinstance(value, GeneratorSettings):
         raise fault(Code.TYPE_WRONG, 'must be a mapping with a kind, such as {kind: alloy, composition: {Cu: 1}}')
-    for name, default in OUTER_FIELDS.items():
-        if getattr(value, name) != default:
+    for name in OUTER_FIELDS:
+        if getattr(value, name) != type(value).model_fields[name].get_default(call_default_factory=True):
             raise fault(Code.KEY_UNKNOWN, f'{name} is only allowed in the outermost entry')
     return value
 

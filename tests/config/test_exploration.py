@@ -72,3 +72,11 @@ def test_settings_of_the_dynamics_are_refused_for_other_kinds(tmp_path):
         (Code.KEY_UNKNOWN, 'exploration.temperature_K'),
         (Code.KEY_UNKNOWN, 'exploration.full_trajectory_interval'),
     }
+
+
+@pytest.mark.parametrize('kind', ['atom', 'dimer'])
+def test_atoms_and_dimers_are_single_points_by_default(kind, tmp_path):
+    found = config(tmp_path, {'n_steps': 40}, {'kind': kind, 'symbols': ['Cu']})
+    assert found.exploration_of(0).kind == 'single_point'
+    changed = {'kind': kind, 'symbols': ['Cu'], 'exploration': {'n_steps': 20}}
+    assert config(tmp_path, {'n_steps': 40}, changed).exploration_of(0).n_steps == 20
