@@ -5,30 +5,11 @@ The name and the meaning of a code do not change, so scripts and tests compare c
 
 from __future__ import annotations
 
-from enum import StrEnum
+from aiida_mlip_autopipe.core.explained import ExplainedEnum
 
 
-class Code(StrEnum):
-    """The code of an error, such as ``file_missing``.
-
-    Attributes
-    ----------
-    meaning
-        What is wrong, as one sentence.
-    remedy
-        What the user can do, as one sentence.
-    """
-
-    meaning: str
-    remedy: str
-
-    def __new__(cls, value: str, meaning: str, remedy: str) -> Code:
-        """Return the member with this value."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.meaning = meaning
-        member.remedy = remedy
-        return member
+class Code(ExplainedEnum):
+    """The code of an error, such as ``file_missing``."""
 
     # Files and packages, in every part of the program.
     FILE_MISSING = 'file_missing', 'The file does not exist.', 'Correct the path, or create the file.'

@@ -23,7 +23,7 @@ from aiida_mlip_autopipe.generation.base import (
     Requirements,
 )
 from aiida_mlip_autopipe.generation.chemistry.oxidation import guess_charges
-from aiida_mlip_autopipe.generation.geometry.slabs import charges_by_element
+from aiida_mlip_autopipe.generation.surfaces.slabs import charges_by_element
 from aiida_mlip_autopipe.structures.cells import repeats_for_width
 from aiida_mlip_autopipe.structures.vacuum import MAX_LAYER_OF_CRYSTAL_A, empty_layers
 

@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
-from aiida_mlip_autopipe.generation.geometry.packing import rotate
+from aiida_mlip_autopipe.generation.particles.packing import rotate
 from aiida_mlip_autopipe.structures.molecules import molecule_centres
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 

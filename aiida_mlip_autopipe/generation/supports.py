@@ -13,10 +13,10 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.base import Generator, Parent, Requirements
-from aiida_mlip_autopipe.generation.geometry.adsorption_sites import Site
-from aiida_mlip_autopipe.generation.geometry.clusters import largest_facet_down
-from aiida_mlip_autopipe.generation.geometry.molecules import lower_onto, rotate
 from aiida_mlip_autopipe.generation.nested import Nested, draw_wide_parent
+from aiida_mlip_autopipe.generation.particles.clusters import largest_facet_down
+from aiida_mlip_autopipe.generation.particles.molecules import lower_onto, rotate
+from aiida_mlip_autopipe.generation.surfaces.adsorption_sites import Site
 from aiida_mlip_autopipe.structures.cells import perpendicular_widths
 from aiida_mlip_autopipe.structures.vacuum import MIN_LAYER_OF_SLAB_A, empty_layers
 

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from support.errors import refused
 
 from aiida_mlip_autopipe.config import CampaignConfig, config_hash, config_text, load_config, validate_config
@@ -182,5 +183,7 @@ EXAMPLES = sorted((Path(__file__).parents[2] / 'workchains' / 'configs').glob('*
 
 
 @pytest.mark.parametrize('path', EXAMPLES, ids=[path.stem for path in EXAMPLES])
-def test_every_example_config_is_valid(path):
-    assert load_config(path).name == path.stem
+def test_every_example_config_is_valid_and_equals_the_one_with_all_values(path):
+    config = load_config(path)
+    assert config.name == path.stem
+    assert validate_config(yaml.safe_load(config_text(config)), path.parent) == config

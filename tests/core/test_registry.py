@@ -49,7 +49,7 @@ def test_the_error_names_a_broken_entry_point(monkeypatch, value):
         (
             GENERATORS,
             'adsorption alloy amorphous atom cluster covalent defect dimer dislocation formula grain_boundary '
-            'interface intermetallic ionic layered molecular stacking_fault structures surface',
+            'interface intermetallic ion_conductor ionic layered molecular stacking_fault structures surface',
         ),
         (MOVES, 'displacement swap volume'),
         (SAMPLERS, 'direct disagreement environment fps mix random stratified stride'),

@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.chemistry.added_ions import AddedIons, charge_of_elements
 from aiida_mlip_autopipe.generation.chemistry.charge_transfer import TOLERANCE, find_transfer
 from aiida_mlip_autopipe.generation.chemistry.elements import Element
-from aiida_mlip_autopipe.generation.geometry.site_draws import draw_interstitial_sites, draw_sites
+from aiida_mlip_autopipe.generation.defects.site_draws import draw_interstitial_sites, draw_sites
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 # The index of each atom in the structure without defects, plus 1; 0 for an atom that was added.

@@ -19,16 +19,16 @@ from aiida_mlip_autopipe.core.randomness import make_rng
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.molecules import MoleculeName, named_molecule
 from aiida_mlip_autopipe.generation.files.reading import describe_dropped, read_structures
-from aiida_mlip_autopipe.generation.geometry.adsorption_sites import Site, SiteName, find_sites, repeat_sites
-from aiida_mlip_autopipe.generation.geometry.molecules import (
+from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
+from aiida_mlip_autopipe.generation.particles.molecules import (
     are_apart,
     binding_atom,
     lower_onto,
     rotate,
     set_upright,
 )
-from aiida_mlip_autopipe.generation.geometry.slabs import half_turn, has_equivalent_faces, upside_down
-from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
+from aiida_mlip_autopipe.generation.surfaces.adsorption_sites import Site, SiteName, find_sites, repeat_sites
+from aiida_mlip_autopipe.generation.surfaces.slabs import half_turn, has_equivalent_faces, upside_down
 from aiida_mlip_autopipe.structures.cells import perpendicular_widths
 
 N_RANDOM_SEEDS = 10

@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Pa
 from aiida_mlip_autopipe.generation.chemistry.counts import choose_counts, smallest_counts
 from aiida_mlip_autopipe.generation.chemistry.elements import Element
 from aiida_mlip_autopipe.generation.chemistry.oxidation import guess_states
-from aiida_mlip_autopipe.generation.geometry.packing import AMU_PER_A3, Bodies, cubic_edge, pack
+from aiida_mlip_autopipe.generation.particles.packing import AMU_PER_A3, Bodies, cubic_edge, pack
 from aiida_mlip_autopipe.generation.validation import CHARGE_TOLERANCE, atomic_radii, like_charge_limits
 
 N_RANDOM_SEEDS = 10

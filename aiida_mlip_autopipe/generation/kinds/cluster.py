@@ -17,7 +17,9 @@ from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.base import GENERATORS, Generator, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import Composition, nearest_counts
-from aiida_mlip_autopipe.generation.geometry.clusters import (
+from aiida_mlip_autopipe.generation.kinds.surface import MillerIndex
+from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
+from aiida_mlip_autopipe.generation.particles.clusters import (
     FAMILIES,
     coordination,
     fcc_constant,
@@ -27,9 +29,7 @@ from aiida_mlip_autopipe.generation.geometry.clusters import (
     random_members,
     surface_layers,
 )
-from aiida_mlip_autopipe.generation.geometry.particles import Outline, along_z, cut, wire_period, wulff_outline
-from aiida_mlip_autopipe.generation.kinds.surface import MillerIndex
-from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
+from aiida_mlip_autopipe.generation.particles.particles import Outline, along_z, cut, wire_period, wulff_outline
 from aiida_mlip_autopipe.generation.supports import SupportSettings, place_on
 
 N_RANDOM_SEEDS = 10

@@ -27,8 +27,8 @@ from aiida_mlip_autopipe.generation.chemistry.counter_defects import (
 )
 from aiida_mlip_autopipe.generation.chemistry.elements import Element, check_pair
 from aiida_mlip_autopipe.generation.chemistry.oxidation import guess_charges
-from aiida_mlip_autopipe.generation.geometry.distinct_sites import SymmetrySites
-from aiida_mlip_autopipe.generation.geometry.dumbbells import (
+from aiida_mlip_autopipe.generation.defects.distinct_sites import SymmetrySites
+from aiida_mlip_autopipe.generation.defects.dumbbells import (
     Axis,
     Direction,
     Dumbbell,
@@ -36,7 +36,7 @@ from aiida_mlip_autopipe.generation.geometry.dumbbells import (
     dumbbell_length,
     split_sites,
 )
-from aiida_mlip_autopipe.generation.geometry.site_draws import (
+from aiida_mlip_autopipe.generation.defects.site_draws import (
     atoms_at,
     draw_interstitial_sites,
     draw_pairs,
@@ -44,7 +44,7 @@ from aiida_mlip_autopipe.generation.geometry.site_draws import (
     n_sites,
     swap_sites,
 )
-from aiida_mlip_autopipe.generation.geometry.vacancy_clusters import describe_cluster, distinct_clusters, draw_cluster
+from aiida_mlip_autopipe.generation.defects.vacancy_clusters import describe_cluster, distinct_clusters, draw_cluster
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
 from aiida_mlip_autopipe.generation.validation import ValidationSettings
 from aiida_mlip_autopipe.structures.seed import fixed_mask

@@ -11,12 +11,12 @@ from pydantic import PositiveFloat
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
-from aiida_mlip_autopipe.generation.geometry.screw_dipoles import screw_dipole
-from aiida_mlip_autopipe.generation.geometry.slabs import Plane
-from aiida_mlip_autopipe.generation.geometry.stacking import Stack, make_stack
+from aiida_mlip_autopipe.generation.defects.screw_dipoles import screw_dipole
 from aiida_mlip_autopipe.generation.kinds.stacking_fault import standard_cell
 from aiida_mlip_autopipe.generation.kinds.surface import MillerIndex
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
+from aiida_mlip_autopipe.generation.surfaces.slabs import Plane
+from aiida_mlip_autopipe.generation.surfaces.stacking import Stack, make_stack
 
 # The shortest Burgers vectors.
 BURGERS: dict[str, Plane] = {'fcc': (1, 1, 0), 'bcc': (1, 1, 1), 'diamond': (1, 1, 0)}

@@ -15,17 +15,17 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
-from aiida_mlip_autopipe.generation.geometry.coincidence import (
+from aiida_mlip_autopipe.generation.kinds.alloy import AlloySettings
+from aiida_mlip_autopipe.generation.kinds.surface import MillerIndex
+from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
+from aiida_mlip_autopipe.generation.surfaces.coincidence import (
     Boundary,
     HexagonalRotation,
     Rotation,
     hexagonal_rotations,
     rotations,
 )
-from aiida_mlip_autopipe.generation.geometry.slabs import Plane, charges_by_element
-from aiida_mlip_autopipe.generation.kinds.alloy import AlloySettings
-from aiida_mlip_autopipe.generation.kinds.surface import MillerIndex
-from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
+from aiida_mlip_autopipe.generation.surfaces.slabs import Plane, charges_by_element
 
 MAX_SIGMA = 51
 

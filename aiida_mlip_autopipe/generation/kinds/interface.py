@@ -17,12 +17,12 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.states import has_no_ions
-from aiida_mlip_autopipe.generation.geometry.faces import Face, Pair, reduced_formula
-from aiida_mlip_autopipe.generation.geometry.joining import Contact, face, stack, strained_supercell
-from aiida_mlip_autopipe.generation.geometry.matching import Match, find_matches, nearest_misses
-from aiida_mlip_autopipe.generation.geometry.slabs import set_vacuum, upside_down
 from aiida_mlip_autopipe.generation.kinds.surface import SLAB_AXES, MillerIndex, SurfaceGenerator, SurfaceSettings
 from aiida_mlip_autopipe.generation.nested import Nested, repeat_and_fill
+from aiida_mlip_autopipe.generation.surfaces.faces import Face, Pair, reduced_formula
+from aiida_mlip_autopipe.generation.surfaces.joining import Contact, face, stack, strained_supercell
+from aiida_mlip_autopipe.generation.surfaces.matching import Match, find_matches, nearest_misses
+from aiida_mlip_autopipe.generation.surfaces.slabs import set_vacuum, upside_down
 
 MIN_VACUUM_A = 5.0
 SIDES = ('film', 'substrate')

@@ -22,7 +22,7 @@ from aiida_mlip_autopipe.generation.chemistry.molecules import (
     mole_fractions,
 )
 from aiida_mlip_autopipe.generation.contacts import van_der_waals_radii
-from aiida_mlip_autopipe.generation.geometry.packing import Bodies, cubic_edge, pack
+from aiida_mlip_autopipe.generation.particles.packing import Bodies, cubic_edge, pack
 
 N_RANDOM_SEEDS = 10
 MIN_DEFAULT_MOLECULES = 32

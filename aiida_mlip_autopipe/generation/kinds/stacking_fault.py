@@ -14,16 +14,16 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
-from aiida_mlip_autopipe.generation.geometry.slabs import Plane, charges_by_element
-from aiida_mlip_autopipe.generation.geometry.stacking import (
+from aiida_mlip_autopipe.generation.kinds.surface import MillerIndex
+from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
+from aiida_mlip_autopipe.generation.surfaces.slabs import Plane, charges_by_element
+from aiida_mlip_autopipe.generation.surfaces.stacking import (
     Stack,
     close_packed,
     make_stack,
     primitive_cell,
     surroundings,
 )
-from aiida_mlip_autopipe.generation.kinds.surface import MillerIndex
-from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
 from aiida_mlip_autopipe.structures.cells import repeats_for_width
 
 # By lattice: the plane of slip and the direction of the shortest partial or full displacement in it.

@@ -55,7 +55,8 @@ class StructuresSettings(GeneratorSettings):
         if not self.files and not self.query:
             raise fault(Code.VALUES_INCOMPLETE, 'set files or query')
         for name in ('ordering', 'supercell', 'composition_tolerance'):
-            if self.partial_occupancy == 'refuse' and name in self.model_fields_set:
+            default = type(self).model_fields[name].get_default()
+            if self.partial_occupancy == 'refuse' and getattr(self, name) != default:
                 raise fault(Code.VALUES_INCOMPLETE, f'{name} needs partial_occupancy: order')
         return self
 

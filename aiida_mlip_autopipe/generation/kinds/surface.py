@@ -14,7 +14,8 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
-from aiida_mlip_autopipe.generation.geometry.slabs import (
+from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
+from aiida_mlip_autopipe.generation.surfaces.slabs import (
     Cut,
     Plane,
     atomic_planes,
@@ -27,7 +28,6 @@ from aiida_mlip_autopipe.generation.geometry.slabs import (
     trim,
     upside_down,
 )
-from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
 from aiida_mlip_autopipe.structures.duplicates import fingerprint
 from aiida_mlip_autopipe.structures.vacuum import empty_layers
 

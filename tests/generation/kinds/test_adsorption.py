@@ -9,8 +9,8 @@ from ase.io import write
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.generation.geometry.adsorption_sites import find_sites
 from aiida_mlip_autopipe.generation.kinds.adsorption import AdsorptionSettings
+from aiida_mlip_autopipe.generation.surfaces.adsorption_sites import find_sites
 
 SLAB = {'kind': 'surface', 'of': {'kind': 'alloy', 'composition': {'Cu': 1.0}}, 'miller_indices': [[1, 1, 1]],
         'thickness_A': 6, 'fixed_layers': 1}  # fmt: skip

@@ -9,8 +9,8 @@ from scipy.spatial import Delaunay
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.generation.geometry import screw_dipoles
-from aiida_mlip_autopipe.generation.geometry.stacking import make_stack
+from aiida_mlip_autopipe.generation.defects import screw_dipoles
+from aiida_mlip_autopipe.generation.surfaces.stacking import make_stack
 
 COPPER = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
 IRON = {'kind': 'alloy', 'composition': {'Fe': 1.0}, 'lattice': 'bcc'}

@@ -9,8 +9,8 @@ from matscipy.neighbours import neighbour_list
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.generation.geometry.coincidence import rotations
 from aiida_mlip_autopipe.generation.kinds.grain_boundary import GrainBoundarySettings
+from aiida_mlip_autopipe.generation.surfaces.coincidence import rotations
 
 COPPER = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
 A_CU = 3.61

@@ -220,7 +220,9 @@ def test_all_elements_of_a_shared_site_are_known_before_seeds_are_made(make_entr
     assert make_entries(entry)[0].elements() == {'Cu', 'Au'}
 
 
-@pytest.mark.parametrize('fields', [{'supercell': [1, 1, 1]}, {'ordering': {}}, {'composition_tolerance': 0.1}])
+@pytest.mark.parametrize(
+    'fields', [{'supercell': [2, 1, 1]}, {'ordering': {'n_orderings': 2}}, {'composition_tolerance': 0.2}]
+)
 def test_settings_of_the_order_need_the_order(generate, entry, fields):
     with refused(Code.VALUES_INCOMPLETE, next(iter(fields)), 'partial_occupancy'):
         generate(entry(bulk('Cu'), **fields))

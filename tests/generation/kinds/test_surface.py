@@ -12,8 +12,8 @@ from matscipy.neighbours import neighbour_list
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.generation.geometry.slabs import atomic_planes, is_polar, upside_down
 from aiida_mlip_autopipe.generation.kinds.surface import SurfaceSettings
+from aiida_mlip_autopipe.generation.surfaces.slabs import atomic_planes, is_polar, upside_down
 
 COPPER = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
 CAF2 = {'kind': 'ionic', 'prototype': 'fluorite', 'sites': {'A': 'Ca', 'X': 'F'}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.generation.geometry.slabs import atomic_planes
+from aiida_mlip_autopipe.generation.surfaces.slabs import atomic_planes
 from aiida_mlip_autopipe.structures.vacuum import count_connected_directions
 
 # Å between the covalent spheres of two atoms: bonds are shorter (Cs metal 0.4, Sb across its puckered layers 0.6), and

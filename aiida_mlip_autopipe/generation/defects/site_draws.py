@@ -8,8 +8,8 @@ from ase.geometry import get_distances
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
-from aiida_mlip_autopipe.generation.geometry.distinct_sites import NEIGHBOUR_FACTOR
-from aiida_mlip_autopipe.generation.geometry.interstitials import find_interstitial_sites
+from aiida_mlip_autopipe.generation.defects.distinct_sites import NEIGHBOUR_FACTOR
+from aiida_mlip_autopipe.generation.defects.interstitials import find_interstitial_sites
 
 MAX_SHIFT = 0.1  # Å; maximum distance between a site and its atom
 MIN_DISTANCE_A = 0.5  # an interstitial site that is closer to an atom is occupied

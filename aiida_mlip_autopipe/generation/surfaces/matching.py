@@ -17,7 +17,7 @@ from itertools import islice, product
 
 import numpy as np
 
-from aiida_mlip_autopipe.generation.geometry.superlattices import (
+from aiida_mlip_autopipe.generation.surfaces.superlattices import (
     SurfaceLattice,
     distinct_superlattices,
     normal_form,

@@ -10,7 +10,7 @@ from math import gcd
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.generation.geometry.slabs import Plane
+from aiida_mlip_autopipe.generation.surfaces.slabs import Plane
 
 SYMMETRY_TOLERANCE = 0.01  # Å
 GAP_TOLERANCE = 0.05  # Å; gaps between planes of atoms that differ by less are the same

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.generation.geometry.stacking import Stack
+from aiida_mlip_autopipe.generation.surfaces.stacking import Stack
 
 N_IMAGES = 12  # of the cell in each direction; what they leave is linear and is subtracted
 MAX_PLANES = 1000  # in a period along a direction

@@ -6,9 +6,9 @@ import spglib
 from ase.build import bulk
 from ase.geometry import get_distances
 
-from aiida_mlip_autopipe.generation.geometry.dumbbells import dumbbell_axes, dumbbell_length
-from aiida_mlip_autopipe.generation.geometry.interstitials import find_interstitial_sites
-from aiida_mlip_autopipe.generation.geometry.voids import find_voids
+from aiida_mlip_autopipe.generation.defects.dumbbells import dumbbell_axes, dumbbell_length
+from aiida_mlip_autopipe.generation.defects.interstitials import find_interstitial_sites
+from aiida_mlip_autopipe.generation.defects.voids import find_voids
 
 
 def site_symmetry_order(atoms, point) -> int:

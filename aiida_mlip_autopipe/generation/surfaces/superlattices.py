@@ -8,7 +8,7 @@ from math import gcd
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.generation.geometry.slabs import SYMMETRY_TOLERANCE
+from aiida_mlip_autopipe.generation.surfaces.slabs import SYMMETRY_TOLERANCE
 
 TIE_A = 1e-6  # vectors whose lengths differ by less count as equally long
 

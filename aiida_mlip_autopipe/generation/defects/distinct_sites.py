@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.generation.geometry.dumbbells import Axis
-from aiida_mlip_autopipe.generation.geometry.interstitials import find_interstitial_sites
+from aiida_mlip_autopipe.generation.defects.dumbbells import Axis
+from aiida_mlip_autopipe.generation.defects.interstitials import find_interstitial_sites
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 SYMMETRY_TOLERANCE = 0.01  # Å

@@ -8,11 +8,11 @@ from functools import cached_property
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.generation.geometry.joining import is_layered
-from aiida_mlip_autopipe.generation.geometry.matching import Match
-from aiida_mlip_autopipe.generation.geometry.orientation import slab_directions, smallest_integers
-from aiida_mlip_autopipe.generation.geometry.slabs import Cut
-from aiida_mlip_autopipe.generation.geometry.superlattices import SurfaceLattice, surface_lattice
+from aiida_mlip_autopipe.generation.surfaces.joining import is_layered
+from aiida_mlip_autopipe.generation.surfaces.matching import Match
+from aiida_mlip_autopipe.generation.surfaces.orientation import slab_directions, smallest_integers
+from aiida_mlip_autopipe.generation.surfaces.slabs import Cut
+from aiida_mlip_autopipe.generation.surfaces.superlattices import SurfaceLattice, surface_lattice
 
 
 def reduced_formula(atoms: Atoms) -> str:

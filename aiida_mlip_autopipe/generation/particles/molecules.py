@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.generation.geometry.adsorption_sites import Site
+from aiida_mlip_autopipe.generation.surfaces.adsorption_sites import Site
 
 if TYPE_CHECKING:
     from scipy.spatial.transform import Rotation

@@ -11,7 +11,7 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.generation.geometry.molecules import rotation_onto_z
+from aiida_mlip_autopipe.generation.particles.molecules import rotation_onto_z
 
 Family = Literal['icosahedron', 'decahedron', 'octahedron', 'truncated_octahedron', 'cuboctahedron']
 FAMILIES: tuple[Family, ...] = ('icosahedron', 'decahedron', 'octahedron', 'truncated_octahedron', 'cuboctahedron')

@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.build import bulk, surface
 from matscipy.neighbours import neighbour_list
 
-from aiida_mlip_autopipe.generation.geometry.orientation import slab_directions, smallest_integers
+from aiida_mlip_autopipe.generation.surfaces.orientation import slab_directions, smallest_integers
 
 A_GAAS = 5.653
 GAAS = bulk('GaAs', 'zincblende', a=A_GAAS, cubic=True)

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.generation.geometry.slabs import SYMMETRY_TOLERANCE, Plane
+from aiida_mlip_autopipe.generation.surfaces.slabs import SYMMETRY_TOLERANCE, Plane
 
 LENGTH_TOLERANCE_A = 1e-3
 DENOMINATOR = 12  # components of lattice vectors in a conventional cell are multiples of 1/2 or 1/3

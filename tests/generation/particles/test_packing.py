@@ -9,7 +9,7 @@ from ase.build import molecule
 from ase.neighborlist import neighbor_list
 from scipy import stats
 
-from aiida_mlip_autopipe.generation.geometry.packing import Bodies, pack, rotate
+from aiida_mlip_autopipe.generation.particles.packing import Bodies, pack, rotate
 
 
 def liquid(name: str, number: int, contact_A: float) -> Bodies:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.generation.geometry.voids import distinct_points, find_voids, with_images
+from aiida_mlip_autopipe.generation.defects.voids import distinct_points, find_voids, with_images
 
 # Of the radius of the largest void, as for voids. Octahedra of bcc have 0.89, tetrahedra of fcc 0.87.
 MIN_RADIUS_FACTOR = 0.85

@@ -1,0 +1,1 @@
+"""Sites and shapes of point defects and dislocations."""

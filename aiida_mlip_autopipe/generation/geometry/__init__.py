@@ -1,1 +1,0 @@
-"""Slabs, voids, adsorption sites, symmetry-distinct sites and coincidence lattices."""

@@ -1,0 +1,1 @@
+"""Clusters, molecules, and how they are packed and placed."""

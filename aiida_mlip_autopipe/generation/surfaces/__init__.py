@@ -1,0 +1,1 @@
+"""Slabs, the cells that two surfaces share, stacking sequences and adsorption sites."""
