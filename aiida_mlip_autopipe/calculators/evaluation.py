@@ -29,15 +29,26 @@ class Evaluation:
     forces: np.ndarray
     stress: np.ndarray
 
+    @classmethod
+    def unknown(cls, n_atoms: int) -> Evaluation:
+        """Return an evaluation without results: all values are NaN."""
+        return cls(np.nan, np.full((n_atoms, 3), np.nan), np.full(6, np.nan))
+
     @property
     def finite(self) -> bool:
         """Whether energy, forces and, if it was computed, stress are finite."""
-        has_stress = not np.isnan(self.stress).all()
-        return bool(
-            np.isfinite(self.energy)
-            and np.isfinite(self.forces).all()
-            and (np.isfinite(self.stress).all() or not has_stress)
-        )
+        return self.is_finite(needs_stress=not np.isnan(self.stress).all())
+
+    def is_finite(self, needs_stress: bool) -> bool:
+        """Return whether energy, forces and, if it is needed, all components of the stress are finite.
+
+        Parameters
+        ----------
+        needs_stress
+            Whether the stress is used. If it is not, a stress of which all components are NaN was not computed.
+        """
+        known = np.isfinite(self.stress).all() or (not needs_stress and np.isnan(self.stress).all())
+        return bool(np.isfinite(self.energy) and np.isfinite(self.forces).all() and known)
 
 
 class Evaluator:
@@ -68,7 +79,7 @@ class Evaluator:
         A structure that is not finite is not passed to the calculator, because it could crash the process.
         """
         if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
-            return Evaluation(np.nan, np.full(positions.shape, np.nan), np.full(6, np.nan))
+            return Evaluation.unknown(len(positions))
         self.atoms.positions[:] = positions
         self.atoms.cell[:] = cell
         # Nothing else changes. Comparing the complete structure, as ASE does, would take longer than a step.

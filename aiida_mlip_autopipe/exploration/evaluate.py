@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 from ase.io.trajectory import TrajectoryReader
 
@@ -115,7 +114,7 @@ def _evaluate_frame(evaluator: Evaluator, frame: Atoms) -> tuple[Evaluation, str
         # Calculators raise various errors for structures that they do not support.
         problem = f'{type(error).__name__}: {error}'
     if problem:
-        evaluation = Evaluation(np.nan, np.full(frame.positions.shape, np.nan), np.full(6, np.nan))
+        evaluation = Evaluation.unknown(len(frame))
     return evaluation, problem
 
 

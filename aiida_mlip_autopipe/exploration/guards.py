@@ -38,16 +38,21 @@ class Guards:
         The seed, with whose volume and distances the run is compared.
     molecules
         Number of the molecule of each atom (n,), if the seed was generated as molecules.
+    needs_stress
+        Whether the run uses the stress, which must then be finite.
     """
 
-    def __init__(self, settings: AnyGuards, atoms: Atoms, molecules: np.ndarray | None = None):
+    def __init__(
+        self, settings: AnyGuards, atoms: Atoms, molecules: np.ndarray | None = None, needs_stress: bool = False
+    ):
         self.settings = settings
+        self._needs_stress = needs_stress
         self._pbc = atoms.pbc.copy()
         self._numbers = atoms.numbers
         self._symbols = atoms.get_chemical_symbols()
         self._volume = atoms.get_volume() if atoms.cell.rank == 3 else None
         self._detached_A = None
-        if settings.detached_factor is not None:
+        if settings.detached_factor is not None and len(atoms) > 1:
             limit = settings.detached_factor * 2.0 * float(covalent_radii[atoms.numbers].max())
             if molecules is not None:
                 # Molecules may separate, but no atom may leave its molecule for empty space.
@@ -63,9 +68,20 @@ class Guards:
     def check_step(
         self, system: PhaseSpace, evaluation: Evaluation, energy_before: float, target_K: float
     ) -> Alarm | None:
-        """Apply the guards that are cheap enough for every step."""
+        """Apply the guards that are cheap enough for every step.
+
+        Parameters
+        ----------
+        system, evaluation
+            The state after the step.
+        energy_before
+            The potential energy before the step in eV.
+        target_K
+            The temperature from which the limit of the temperature is derived, in K.
+        """
         limits = self.settings
-        if not evaluation.finite or not np.isfinite(system.momenta).all():
+        momenta_are_finite = np.isfinite(system.momenta).all() and np.isfinite(system.cell_momentum)
+        if not evaluation.is_finite(self._needs_stress) or not momenta_are_finite:
             return Alarm('not_finite', 'the energy, forces, stress or momenta were not finite')
         n = len(system.momenta)
         jump = abs(evaluation.energy - energy_before) / n
@@ -112,7 +128,8 @@ class Guards:
                 more = f' and {len(detached) - MAX_NAMED} more' if len(detached) > MAX_NAMED else ''
                 return Alarm(
                     'detached',
-                    f'{names}{more} became detached: all other atoms were more than {self._detached_A:.1f} Å away',
+                    f'{names}{more} became detached: the largest part of the atoms to which they were connected in the '
+                    f'seed was more than {self._detached_A:.1f} Å away',
                 )
         return None
 

@@ -23,6 +23,10 @@ from aiida_mlip_autopipe.calculators.evaluation import Evaluation
 Evaluate = Callable[[np.ndarray, np.ndarray], Evaluation]
 
 
+class EvaluationError(Exception):
+    """The calculator raised an error for a structure."""
+
+
 @dataclass
 class PhaseSpace:
     """Positions, momenta and cell of the atoms, in ASE's units.

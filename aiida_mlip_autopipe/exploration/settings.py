@@ -56,8 +56,8 @@ class GuardSettings(Settings):
     """When a run counts as unstable. Null turns a guard off. A result that is not finite always stops the run."""
 
     temperature_K: float | None = Field(default=None, gt=0)
-    """Maximum instantaneous temperature in K. The default is 1000 K plus four times the target. For very few
-    atoms, it is 1000 K plus the target plus ten standard deviations if that is larger."""
+    """Maximum instantaneous temperature in K. The default is 1000 K plus four times the highest recent target. For very
+    few atoms, it is 1000 K plus this target plus ten standard deviations if that is larger."""
     check_temperature: bool = True
     """Whether the temperature is checked."""
     energy_jump_eV: float | None = Field(default=0.5, gt=0)

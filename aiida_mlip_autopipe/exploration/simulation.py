@@ -25,9 +25,10 @@ from aiida_mlip_autopipe.exploration.full_trajectory import FullTrajectoryFile
 from aiida_mlip_autopipe.exploration.guards import Alarm, Guards
 from aiida_mlip_autopipe.exploration.montecarlo.base import MoveRefusedError
 from aiida_mlip_autopipe.exploration.montecarlo.trials import MonteCarlo
-from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace, VelocityVerlet
+from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 from aiida_mlip_autopipe.exploration.preparation import PreparedJob
 from aiida_mlip_autopipe.exploration.recorder import LegCounters, LostFramesError, Recorder
+from aiida_mlip_autopipe.exploration.stepping import GuardedSteps, decay_steps, reporting_errors
 from aiida_mlip_autopipe.jobs.contract import (
     CHECKPOINT_FILE,
     CRASH_FILE,
@@ -43,6 +44,8 @@ from aiida_mlip_autopipe.structures.seed import fixed_mask
 # Number of structures in the crash file: the last ones before the crash, and the one that triggered the guard.
 N_CRASH_FRAMES = 6
 PROGRESS_INTERVAL_S = 10.0
+# The ensembles in which the stress moves the cell.
+WITH_STRESS = ('npt', 'relax_cell')
 
 
 @dataclass
@@ -84,7 +87,8 @@ class Simulation:
         self.recorder = Recorder(
             self.folder / TRAJECTORY_FILE, atoms, settings.frame_min_change_A, self._make_full_trajectory()
         )
-        self.guards = Guards(settings.guards, atoms, self.prepared.molecules)
+        needs_stress = self.ensemble in WITH_STRESS
+        self.guards = Guards(settings.guards, atoms, self.prepared.molecules, needs_stress)
         with_stress = 'stress' in self.calculator.implemented_properties and bool(atoms.pbc.all())
         self.evaluator = Evaluator(atoms.copy(), self.calculator, with_stress)
         self.system = PhaseSpace(
@@ -95,6 +99,8 @@ class Simulation:
             free=~fixed_mask(atoms),
         )
         self.monte_carlo = self._make_monte_carlo()
+        steps = decay_steps(self.prepared, self.ensemble)
+        self.steps = GuardedSteps(self.guards, self.schedule, self.monte_carlo, steps)
         self._calls_before = 0
         self._recent: deque[Snapshot] = deque(maxlen=N_CRASH_FRAMES)
 
@@ -139,7 +145,13 @@ class Simulation:
             self.ensemble,
             self.settings,
             self.schedule.max_temperature_K,
-            (self.system, self.evaluator.evaluate, evaluation, self.prepared.timestep_fs * units.fs, self.rng),
+            (
+                self.system,
+                reporting_errors(self.evaluator.evaluate),
+                evaluation,
+                self.prepared.timestep_fs * units.fs,
+                self.rng,
+            ),
         )
         if checkpoint is not None:
             self.integrator.restore(checkpoint.counters.get('integrator', {}))
@@ -230,18 +242,12 @@ class Simulation:
             self.integrator.set_targets(temperature, pressure * units.GPa)
             if segment.velocities_reset and self.step == segment.first:
                 system.momenta = system.thermal_momenta(temperature, self.rng)
-            energy_before = self.integrator.evaluation.energy
-            self.integrator.step()
+            alarm = self.steps.take(self.integrator, self.step)
             self.step += 1
             self.time_fs += self.prepared.timestep_fs
-            if self.monte_carlo is not None and self.monte_carlo.is_due(self.step):
-                assert isinstance(self.integrator, VelocityVerlet)  # only dynamics has Monte Carlo moves
-                self.monte_carlo.run_round(self.integrator)
-
             sampled = segment.sampled and self.step > settings.n_equilibration_steps
             # The result of a relaxation is a frame, even between two intervals.
             frame_due = sampled and (self.step % settings.frame_interval == 0 or self.integrator.converged)
-            alarm = self.guards.check_step(system, self.integrator.evaluation, energy_before, temperature)
             if alarm is None and (frame_due or self.step % settings.guards.interval == 0):
                 alarm = self.guards.check_distances(system)
             self._add_snapshot()

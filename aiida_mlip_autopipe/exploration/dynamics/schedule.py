@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from aiida_mlip_autopipe.exploration.kinds import AnyExploration
@@ -23,6 +24,18 @@ class Segment:
     def is_hold(self) -> bool:
         """Whether temperature and pressure are constant."""
         return self.temperatures_K[0] == self.temperatures_K[1] and self.pressures_GPa[0] == self.pressures_GPa[1]
+
+    def highest_decayed_temperature(self, step: float, decay_steps: float) -> float:
+        """Return the maximum of the targets in K up to a step, each reduced by the factor e every ``decay_steps``."""
+        start, end = self.temperatures_K
+        last = min(step, self.last)
+        slope = (end - start) / (self.last - self.first)
+        ages = {step - self.first, step - last}
+        if slope < 0.0 and math.isfinite(decay_steps):
+            # The maximum of T(s) exp(s/d) for a linear T(s), where T(s) = -d dT/ds.
+            peak = self.first + (-decay_steps * slope - start) / slope
+            ages.add(step - min(max(peak, self.first), last))
+        return max((start + slope * (step - age - self.first)) * math.exp(-age / decay_steps) for age in ages)
 
 
 class Schedule:
@@ -91,6 +104,24 @@ class Schedule:
         return (
             n <= self.n_steps and self.until(n) == other.until(n) and self.max_temperature_K == other.max_temperature_K
         )
+
+    def recent_temperature(self, step: int, decay_steps: float) -> float:
+        """Return the highest recent target temperature in K, which is at least the present one.
+
+        After planned cooling, the atoms remain hotter than the target until the thermostat has removed the energy.
+
+        Parameters
+        ----------
+        step
+            The absolute step that is about to be taken.
+        decay_steps
+            Number of steps in which an earlier target loses the factor e; infinite without a thermostat.
+        """
+        earlier = [
+            segment.highest_decayed_temperature(step, decay_steps) for segment in self.segments if segment.first < step
+        ]
+        at_start = self.start_temperature_K * math.exp(-step / decay_steps)
+        return max(self.targets(step)[0], at_start, *earlier)
 
     def segment(self, step: int) -> Segment:
         """Return the segment that takes the system from ``step`` to ``step + 1``."""

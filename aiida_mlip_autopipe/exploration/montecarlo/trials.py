@@ -10,7 +10,7 @@ from ase import Atoms, units
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration.montecarlo.base import MOVES, Move, MoveRefusedError, Trial
 from aiida_mlip_autopipe.exploration.montecarlo.settings import MonteCarloSettings
-from aiida_mlip_autopipe.exploration.phase_space import VelocityVerlet
+from aiida_mlip_autopipe.exploration.phase_space import EvaluationError, PhaseSpace, VelocityVerlet
 from aiida_mlip_autopipe.structures.distances import find_overlap
 
 
@@ -18,8 +18,9 @@ class MonteCarlo:
     """Tries moves and accepts them by the Metropolis criterion.
 
     A trial is accepted with probability ``min(1, exp(-(ΔU + P ΔV)/kT + f))``, where the move provides ``f``. If two
-    atoms are too close to each other, the trial is rejected without an evaluation, because most calculators were not
-    trained on such structures and often predict a low energy for them.
+    atoms overlap, the trial is rejected without an evaluation, because most calculators were not trained on such
+    structures and often predict a low energy for them. A trial from a structure with an overlap, which dynamics can
+    reach, is rejected as well: moves that only left these structures would not satisfy detailed balance.
 
     Parameters
     ----------
@@ -62,6 +63,7 @@ class MonteCarlo:
         self._weights = weights / weights.sum()
         self._numbers, self._pbc = atoms.numbers, atoms.pbc.copy()
         self._distance_factor = distance_factor
+        self._needs_stress = ensemble == 'npt'
 
     def is_due(self, step: int) -> bool:
         """Return whether a round follows this step."""
@@ -81,11 +83,14 @@ class MonteCarlo:
         move.n_tried += 1
         if not np.isfinite(trial.log_factor):
             return False
-        if self._overlaps(trial):
+        if self._overlaps(trial) or self._overlaps(system):
             move.n_overlapping += 1
             return False
-        evaluation = integrator.evaluate(trial.positions, trial.cell)
-        if not evaluation.finite:
+        try:
+            evaluation = integrator.evaluate(trial.positions, trial.cell)
+        except EvaluationError:
+            return False
+        if not evaluation.is_finite(self._needs_stress):
             return False
         work = integrator.pressure * (abs(np.linalg.det(trial.cell)) - system.volume)
         cost = evaluation.energy - integrator.evaluation.energy + work
@@ -114,7 +119,8 @@ class MonteCarlo:
         """Return the statistics of each move for the result."""
         return [move.summary() for move in self.moves]
 
-    def _overlaps(self, trial: Trial) -> bool:
-        if self._distance_factor is None:
+    def _overlaps(self, structure: Trial | PhaseSpace) -> bool:
+        factor = self._distance_factor
+        if factor is None:
             return False
-        return find_overlap(self._numbers, trial.positions, trial.cell, self._pbc, self._distance_factor) is not None
+        return find_overlap(self._numbers, structure.positions, structure.cell, self._pbc, factor) is not None

@@ -7,8 +7,9 @@ from itertools import permutations
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.data import covalent_radii
 from scipy import stats
-from support.model_systems import KT, N_SIGMA, IdealGas, assert_mean, make, make_system, standard_error
+from support.model_systems import KT, N_SIGMA, IdealGas, Tethers, assert_mean, make, make_system, standard_error
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation
 from aiida_mlip_autopipe.exploration.montecarlo.settings import MonteCarloSettings
@@ -147,6 +148,29 @@ def test_dynamics_with_moves_preserve_the_canonical_distribution(kind):
     assert_populations(arrangements)
     # The relative error of Verlet for the tethers is at most (ω Δt)²/4, here 0.4 %. Langevin has none.
     assert_tethered(displacements[200:], resolution=0.25)
+
+
+def test_overlaps_have_their_weight_although_no_move_enters_or_leaves_them():
+    """The separation of two tethered atoms is Gaussian, so its square has a noncentral chi-squared distribution."""
+    rng = np.random.default_rng(7)
+    constant, separation, limit = 1.0, 1.5, 0.5 * 2 * covalent_radii[29]
+    spread = np.sqrt(2 * KT / constant)
+    exact = stats.ncx2.cdf((limit / spread) ** 2, 3, (separation / spread) ** 2)
+    assert 0.1 < exact < 0.2
+    anchors = np.array([[0, 0, 0], [separation, 0, 0], [20, 0, 0]])
+    free = np.array([True, True, False])
+    system = make_system(anchors, 40 * np.eye(3), [20.0, 20.0, 20.0], free, rng)
+    integrator = make('langevin', system, Tethers(anchors, [constant] * 3), 6.0, rng, thermostat_time_fs=30.0)
+    atoms = Atoms('Cu3', positions=anchors, cell=40 * np.eye(3), pbc=True)
+    move = {'kind': 'displacement', 'max_displacement_A': 0.3}
+    monte_carlo = MonteCarlo(MonteCarloSettings(moves=[move], n_trials=3), atoms, free, 'nvt', distance_factor=0.5)
+    overlapping = []
+    for _ in range(4000):
+        for _ in range(5):
+            integrator.step()
+        monte_carlo.run_round(integrator)
+        overlapping.append(np.linalg.norm(system.positions[0] - system.positions[1]) < limit)
+    assert_mean(np.array(overlapping), exact, resolution=0.5)
 
 
 def volumes_of_ideal_gas(moves, with_dynamics, n_rounds, seed):
