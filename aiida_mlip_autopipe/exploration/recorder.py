@@ -28,6 +28,7 @@ class LegCounters:
     """Counters of one leg. A job that is requeued in its folder continues to count."""
 
     first_step: int = 0
+    n_earlier_frames: int = 0
     n_frames: int = 0
     n_full_frames: int = 0
     force_calls: int = 0
@@ -67,7 +68,9 @@ class Recorder:
             self.full_trajectory.keep_first(0)
         if start is not None:
             self._take_over(start)
-            self.leg = LegCounters(first_step=start.step)
+            earlier = start.counters['leg']
+            n_frames = earlier.get('n_earlier_frames', 0) + earlier['n_frames']
+            self.leg = LegCounters(first_step=start.step, n_earlier_frames=n_frames)
 
     def restore(self, own: Checkpoint) -> None:
         """Continue the leg that wrote a checkpoint in this folder.

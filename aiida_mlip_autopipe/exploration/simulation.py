@@ -166,6 +166,10 @@ class Simulation:
                     self._store_frame(0.0, self.settings.scalar_pressure())
             return alarm
         self._store_good_state()
+        if checkpoint is self.prepared.own:
+            # The result of the earlier process was removed. If this one is killed before its first checkpoint, the
+            # work of the earlier one must remain known.
+            self.on_checkpoint()
         return None
 
     def _find_start(self) -> Checkpoint | None:
@@ -177,6 +181,9 @@ class Simulation:
         if own is not None:
             try:
                 self.recorder.restore(own)
+                # This process may report the same events again.
+                restored = [Event.model_validate(event) for event in own.counters.get('events', ())]
+                self.events[:] = [*restored, *(event for event in self.events if event not in restored)]
                 return own
             except LostFramesError as error:
                 damage = str(error)
@@ -316,6 +323,7 @@ class Simulation:
                 'averages': self.recorder.dump_averages(),
                 'moves': self.monte_carlo.dump() if self.monte_carlo else [],
                 'integrator': self.integrator.dump(),
+                'events': [event.model_dump() for event in self.events],
             },
         )
 
@@ -332,7 +340,8 @@ class Simulation:
             return 'no_frame'
         self.recorder.flush()
         self._good.write(self.folder / CHECKPOINT_FILE)
-        return 'unstable' if self.leg.n_frames else 'no_frame'
+        # A leg without a frame may follow legs with frames.
+        return 'unstable' if self.leg.n_frames or self.leg.n_earlier_frames else 'no_frame'
 
     def _add_event(self, rule: str, message: str) -> None:
         self.events.append(Event(step=self.step, rule=rule, message=message))

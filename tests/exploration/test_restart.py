@@ -17,6 +17,7 @@ from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
+from aiida_mlip_autopipe.exploration.simulation import Simulation
 from aiida_mlip_autopipe.jobs.contract import (
     CHECKPOINT_FILE,
     JOB_FILE,
@@ -24,6 +25,7 @@ from aiida_mlip_autopipe.jobs.contract import (
     START_FILE,
     STOP_FILE,
     TRAJECTORY_FILE,
+    Result,
 )
 
 SWAPS = {'moves': [{'kind': 'swap'}, {'kind': 'displacement'}], 'n_md_steps': 3, 'n_trials': 2}
@@ -231,6 +233,50 @@ def test_times_increase_by_the_time_step_of_each_leg(job_folder, copper):
     np.testing.assert_array_equal(before.extra['time_fs'], 4.0 * before.steps)
     good = before.steps[-1]
     np.testing.assert_array_equal(after.extra['time_fs'], 4.0 * good + 2.0 * (after.steps - good))
+
+
+def test_a_job_that_is_killed_right_after_a_restart_keeps_the_work_of_its_earlier_process(
+    job_folder, copper, stopping_after, monkeypatch
+):
+    folder = job_folder().write(copper, {'n_steps': 20, 'checkpoint_interval': 100})
+    with stopping_after(7):
+        folder.run()
+    found = []
+
+    def die(self):
+        found.append(Result.model_validate_json((folder.path / RESULT_FILE).read_text()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Simulation, '_loop', die)
+    with pytest.raises(KeyboardInterrupt):
+        folder.run()
+    (result,) = found
+    assert (result.outcome, result.first_step, result.last_step, result.n_frames) == ('killed', 0, 7, 3)
+
+
+def test_events_are_in_the_checkpoint_and_are_reported_once(job_folder, slab, stopping_after):
+    settings = {'n_steps': 20, 'pressure_GPa': 1.0, 'relaxation': {'max_steps': 2}, 'ensemble': 'auto'}
+    folder = job_folder().write(slab, settings)
+    with stopping_after(7):
+        first = folder.run()
+    assert [event.rule for event in first.events] == ['pressure', 'relaxation']
+    assert folder.run().events == first.events
+
+
+def test_a_guard_before_the_first_frame_of_a_later_leg_lets_the_run_recover(job_folder, copper, stopping_after):
+    settings = {'n_steps': 40, 'temperature_K': 900, 'ensemble': 'nvt', 'timestep_fs': 4.0, 'frame_interval': 5}
+    first, second = job_folder('first').write(copper, settings), job_folder('second')
+    with stopping_after(10):
+        assert first.run().n_frames == 2
+    second.write(copper, settings | {'guards': {'force_eV_per_A': 0.01}})
+    shutil.copy(first.path / CHECKPOINT_FILE, second.path / START_FILE)
+    result = second.run()
+    assert (result.outcome, result.first_step, result.n_frames) == ('unstable', 10, 0)
+    assert Checkpoint.read(second.path / CHECKPOINT_FILE).step == 10
+    shutil.copy(second.path / CHECKPOINT_FILE, second.path / START_FILE)
+    (second.path / CHECKPOINT_FILE).unlink()
+    result = second.write(copper, settings, recoveries=1).run()
+    assert (result.outcome, result.events[0].rule, result.events[0].step) == ('completed', 'recovery', 10)
 
 
 def test_running_a_finished_job_again_does_nothing(job_folder, copper):
