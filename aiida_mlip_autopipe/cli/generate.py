@@ -55,7 +55,7 @@ def generate(
     config = ask_databases(load_config(file, overrides or ()))
     # An impossible entry is reported before any seed is generated.
     with long_work('checking the entries'):
-        check_seeds(config)
+        check_seeds(config, explored=False)
     with atomic_write(output, overwrite=force) as unfinished:
         report = _write_seeds(config, unfinished, processes or len(os.sched_getaffinity(0)))
     with atomic_write(report_file, overwrite=force) as unfinished:

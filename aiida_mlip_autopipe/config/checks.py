@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,9 +16,11 @@ from aiida_mlip_autopipe.config.exploration import merge_override
 from aiida_mlip_autopipe.config.faults import faults_of
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, Fault
+from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.descriptors.describe import required_descriptors
 from aiida_mlip_autopipe.exploration import CALCULATORS, KINDS, CalculatorRefusedError, CalculatorSettings
 from aiida_mlip_autopipe.exploration.job_settings import WRITING
+from aiida_mlip_autopipe.exploration.suitability import check_suitability
 from aiida_mlip_autopipe.generation import (
     Fingerprints,
     GeneratorSettings,
@@ -75,8 +77,8 @@ class SeedCheck:
     seeds
         The first seed of each entry; None if the check makes none or discards all that it makes.
     warnings
-        One sentence for each entry of which seeds were discarded, for all that an entry leaves out, and for each entry
-        that was not checked completely.
+        One sentence for each entry of which seeds were discarded, for all that an entry leaves out, for each setting
+        that has no effect or is unsuitable for its seeds, and for each entry that was not checked completely.
     unchecked
         Indices of the entries that were not checked completely.
     """
@@ -86,7 +88,7 @@ class SeedCheck:
     unchecked: tuple[int, ...] = ()
 
 
-def check_seeds(config: CampaignConfig, *, time_s: float | None = None) -> SeedCheck:
+def check_seeds(config: CampaignConfig, *, time_s: float | None = None, explored: bool = True) -> SeedCheck:
     """Make the seeds of the check, so that impossible entries are refused before the campaign runs.
 
     The largest cutoff of the calculators of all codes determines the size of the seeds.
@@ -98,15 +100,18 @@ def check_seeds(config: CampaignConfig, *, time_s: float | None = None) -> SeedC
     time_s
         Time in s that the check may take. Each entry may use an equal part of the remaining time; an entry that needs
         more is not checked completely. By default, all entries are checked.
+    explored
+        Whether the seeds will be explored. Those that cannot be explored are then refused.
 
     Raises
     ------
     AutopipeError
-        If a seed cannot be generated; the message contains the place of the entry in the config.
+        If a seed cannot be generated or explored; the message contains the place of the entry in the config.
     """
     seeds: list[Seed | None] = []
     unchecked: list[int] = []
     rejections, fingerprints = Rejections(), Fingerprints()
+    warnings: dict[str, None] = {}
     end = None if time_s is None else time.monotonic() + time_s
     for number, entry in enumerate(config.generation):
         now = time.monotonic()
@@ -120,6 +125,7 @@ def check_seeds(config: CampaignConfig, *, time_s: float | None = None) -> SeedC
                     number=number,
                     rejections=rejections,
                     fingerprints=fingerprints,
+                    inspect=_make_inspection(config, number, warnings) if explored else None,
                 )
         except AutopipeError as error:
             if part_s is not None and isinstance(error, TimeLimitError) and time.monotonic() >= now + part_s:
@@ -131,13 +137,30 @@ def check_seeds(config: CampaignConfig, *, time_s: float | None = None) -> SeedC
                 raise  # its message has the place
             raise AutopipeError(error.code, f'generation[{number}]: {error}') from error
         seeds.append(seed)
-    warnings = describe_losses(rejections.as_dict(), of='checked seeds')
-    warnings += [
+    incomplete = [
         f'generation[{number}]: not checked completely, since its seeds take long; generate and run check all entries '
         'before they start'
         for number in unchecked
     ]
-    return SeedCheck(tuple(seeds), tuple(warnings), tuple(unchecked))
+    losses = describe_losses(rejections.as_dict(), of='checked seeds')
+    return SeedCheck(tuple(seeds), (*losses, *warnings, *incomplete), tuple(unchecked))
+
+
+def _make_inspection(config: CampaignConfig, number: int, warnings: dict[str, None]) -> Callable[[Seed], None]:
+    """Return a function that refuses a seed that cannot be explored as its entry requests, and adds warnings."""
+    exploration, files = config.exploration_of(number), getattr(config.generation[number], 'files', ())
+
+    def inspect(seed: Seed) -> None:
+        try:
+            found = check_suitability(exploration, seed)
+        except AutopipeError as error:
+            name = next(
+                (path.name for path in files if file_sha256(path) == seed.record.get('file_sha256')), 'the seed'
+            )
+            raise AutopipeError(error.code, f'{name} ({seed.atoms.symbols}): {error}') from error
+        warnings.update(dict.fromkeys(f'generation[{number}]: {warning}' for warning in found))
+
+    return inspect
 
 
 def _calculators(sections: Mapping[str, Any]) -> Iterator[tuple[str, CalculatorSettings]]:

@@ -13,6 +13,7 @@ from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration import DEFAULT_KIND, KINDS, AnyExploration, ExplorationSettings
 from aiida_mlip_autopipe.exploration.static import RelaxSettings, SinglePointSettings
+from aiida_mlip_autopipe.exploration.unused import without_effect
 
 
 class CommitteeSettings(Settings):
@@ -90,4 +91,9 @@ def merge_override(section: AnyExploration, override: Mapping[str, Any]) -> dict
     """
     if override.get('kind', section.kind) != section.kind:
         return dict(override)
-    return {**section.model_dump(mode='json', include=set(KINDS[section.kind].model_fields)), **override}
+    kept = section.model_dump(mode='json', include=set(KINDS[section.kind].model_fields))
+    # An entry that sets one of these replaces both, and settings of the campaign may have no effect for the entry.
+    replaced = {'phases'} if 'n_steps' in override else {'n_steps'} if 'phases' in override else set()
+    for name in replaced | without_effect({**kept, **override}):
+        kept.pop(name, None)
+    return {**kept, **override}

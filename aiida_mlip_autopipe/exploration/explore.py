@@ -15,6 +15,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration.dynamics.ensembles import EnsembleRefusedError, choose_for
 from aiida_mlip_autopipe.exploration.preparation import PreparedJob, prepare, read_job
 from aiida_mlip_autopipe.exploration.simulation import Simulation
+from aiida_mlip_autopipe.exploration.unused import describe_unused
 from aiida_mlip_autopipe.jobs.contract import RESULT_FILE, Event
 from aiida_mlip_autopipe.jobs.interruptions import Interruptions
 from aiida_mlip_autopipe.jobs.job_file import JobRefusedError
@@ -84,10 +85,8 @@ def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions)
         write_result(result, job_file.with_name(RESULT_FILE))
 
     simulation.on_checkpoint = write_result_in_advance
-    has_pressure = any(any(segment.pressures_GPa) for segment in prepared.schedule.segments)
-    if has_pressure and choice.ensemble not in ('npt', 'relax_cell'):
-        message = f'the pressure is not applied: {choice.ensemble.replace("_", " ")}, {choice.reason}'
-        simulation.events.append(Event(step=0, rule='pressure', message=message))
+    for message in describe_unused(settings, choice.ensemble, choice.reason):
+        simulation.events.append(Event(step=0, rule='unused', message=message))
     try:
         facts['outcome'] = simulation.run()
     finally:

@@ -15,6 +15,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint, CheckpointError, hash_job
 from aiida_mlip_autopipe.exploration.dynamics.ensembles import EnsembleChoice, EnsembleRefusedError, choose_for
 from aiida_mlip_autopipe.exploration.dynamics.schedule import Schedule
+from aiida_mlip_autopipe.exploration.dynamics.timestep import automatic_timestep
 from aiida_mlip_autopipe.exploration.identity import identify
 from aiida_mlip_autopipe.exploration.kinds import AnyExploration, read_exploration
 from aiida_mlip_autopipe.jobs.contract import (
@@ -151,17 +152,6 @@ def _timestep(settings: AnyExploration, atoms: Atoms) -> float:
     if settings.kind != 'dynamics':
         return 0.0
     return settings.timestep_fs or automatic_timestep(atoms)
-
-
-def automatic_timestep(atoms: Atoms) -> float:
-    """Return a time step in fs for the lightest atom that may move.
-
-    The period of a vibration is proportional to the square root of the mass. With 0.35 fs times the square root of the
-    mass in u, the time step is 0.35 fs for hydrogen and 1.4 fs for oxygen, which is at most a tenth of the period of
-    their stiffest bonds. The time step is at least 0.25 fs and at most 2 fs.
-    """
-    masses = atoms.get_masses()[~fixed_mask(atoms)]
-    return float(np.clip(0.35 * np.sqrt(masses.min()), 0.25, 2.0))
 
 
 def _read_checkpoint(path: Path, prepared: PreparedJob) -> Checkpoint | None:

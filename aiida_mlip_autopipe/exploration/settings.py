@@ -10,6 +10,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration.montecarlo.settings import MonteCarloSettings
+from aiida_mlip_autopipe.exploration.unused import refuse_unused, refuse_without_effect
 from aiida_mlip_autopipe.structures.seed import Place
 
 Temperature = Annotated[float, Field(ge=0)]
@@ -51,6 +52,12 @@ class PhaseSettings(Settings):
     sampled: bool = True
     """Whether frames of this phase are stored."""
 
+    @model_validator(mode='after')
+    def _check_ramp(self) -> PhaseSettings:
+        if self.kind == 'ramp' and self.temperature_K is None and self.pressure_GPa is None:
+            raise fault(Code.VALUES_INCOMPLETE, 'a ramp needs temperature_K or pressure_GPa, or use kind hold')
+        return self
+
 
 class GuardSettings(Settings):
     """When a run counts as unstable. Null turns a guard off. A result that is not finite always stops the run."""
@@ -75,6 +82,14 @@ class GuardSettings(Settings):
     interval: int = Field(default=10, ge=1)
     """Steps between checks of the distances. Every stored frame is checked as well."""
 
+    @model_validator(mode='after')
+    def _check_effects(self) -> GuardSettings:
+        if not self.check_temperature:
+            refuse_without_effect(self, ('temperature_K',), 'check_temperature is false')
+        if self.distance_factor is None and self.detached_factor is None:
+            refuse_without_effect(self, ('interval',), 'distance_factor and detached_factor are null')
+        return self
+
 
 class RecoverySettings(Settings):
     """How an unstable run is resumed from its last good frame."""
@@ -85,6 +100,12 @@ class RecoverySettings(Settings):
     """All temperatures are multiplied by this factor at each recovery."""
     timestep_factor: float = Field(default=0.5, gt=0, le=1)
     """The time step is multiplied by this factor at each recovery."""
+
+    @model_validator(mode='after')
+    def _check_effects(self) -> RecoverySettings:
+        if self.max_recoveries == 0:
+            refuse_without_effect(self, ('temperature_factor', 'timestep_factor'), 'max_recoveries is 0')
+        return self
 
 
 class RelaxationSettings(Settings):
@@ -195,6 +216,21 @@ class ExplorationSettings(Settings):
         for name in ('temperature_K', 'pressure_GPa'):
             if getattr(self, name) == ():
                 raise fault(Code.WRONG_LENGTH, f'the list of {name} is empty')
+        return self
+
+    @model_validator(mode='after')
+    def _check_effects(self) -> ExplorationSettings:
+        refuse_unused(self, self.ensemble)
+        if self.phases:
+            refuse_without_effect(self, ('n_steps',), 'the phases have steps of their own')
+            if self.phases[0].kind != 'ramp' and self.phases[0].pressure_GPa is not None:
+                refuse_without_effect(self, ('pressure_GPa',), 'phases[0].pressure_GPa replaces it')
+        if self.monte_carlo is not None and self.monte_carlo.n_md_steps > self.total_steps:
+            raise fault(
+                Code.OUT_OF_RANGE,
+                f'monte_carlo.n_md_steps, {self.monte_carlo.n_md_steps}, exceeds the number of steps, '
+                f'{self.total_steps}, so no move would be tried',
+            )
         return self
 
     def for_seed(self, place: Place) -> ExplorationSettings:

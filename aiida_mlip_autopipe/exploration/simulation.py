@@ -21,14 +21,13 @@ from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
 from aiida_mlip_autopipe.exploration.crash import Snapshot, write_crash
 from aiida_mlip_autopipe.exploration.dynamics.integrators import make_integrator
 from aiida_mlip_autopipe.exploration.dynamics.relaxation import relax
+from aiida_mlip_autopipe.exploration.dynamics.timestep import describe_long_timestep
 from aiida_mlip_autopipe.exploration.full_trajectory import FullTrajectoryFile
 from aiida_mlip_autopipe.exploration.guards import Alarm, Guards
-from aiida_mlip_autopipe.exploration.montecarlo.base import MoveRefusedError
-from aiida_mlip_autopipe.exploration.montecarlo.trials import MonteCarlo
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 from aiida_mlip_autopipe.exploration.preparation import PreparedJob
 from aiida_mlip_autopipe.exploration.recorder import LegCounters, LostFramesError, Recorder
-from aiida_mlip_autopipe.exploration.stepping import GuardedSteps, decay_steps, reporting_errors
+from aiida_mlip_autopipe.exploration.stepping import GuardedSteps, decay_steps, make_monte_carlo, reporting_errors
 from aiida_mlip_autopipe.jobs.contract import (
     CHECKPOINT_FILE,
     CRASH_FILE,
@@ -38,11 +37,12 @@ from aiida_mlip_autopipe.jobs.contract import (
     Outcome,
 )
 from aiida_mlip_autopipe.jobs.interruptions import Interruptions
-from aiida_mlip_autopipe.jobs.job_file import JobRefusedError
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 # Number of structures in the crash file: the last ones before the crash, and the one that triggered the guard.
 N_CRASH_FRAMES = 6
+# In a run that is stopped within this number of steps, a time step that is too long is the likely cause.
+N_FIRST_STEPS = 100
 PROGRESS_INTERVAL_S = 10.0
 # The ensembles in which the stress moves the cell.
 WITH_STRESS = ('npt', 'relax_cell')
@@ -98,7 +98,7 @@ class Simulation:
             masses=atoms.get_masses()[:, np.newaxis],
             free=~fixed_mask(atoms),
         )
-        self.monte_carlo = self._make_monte_carlo()
+        self.monte_carlo = make_monte_carlo(self.prepared, self.ensemble)
         steps = decay_steps(self.prepared, self.ensemble)
         self.steps = GuardedSteps(self.guards, self.schedule, self.monte_carlo, steps)
         self._calls_before = 0
@@ -216,23 +216,6 @@ class Simulation:
             return None
         return FullTrajectoryFile(self.folder / FULL_TRAJECTORY_FILE, job.seeds[0].seed_id, self.prepared.atoms)
 
-    def _make_monte_carlo(self) -> MonteCarlo | None:
-        settings = self.settings
-        if settings.monte_carlo is None:
-            return None
-        factor = settings.guards.distance_factor
-        try:
-            return MonteCarlo(
-                settings.monte_carlo,
-                self.prepared.atoms,
-                self.system.free,
-                self.ensemble,
-                factor,
-                self.prepared.molecules,
-            )
-        except MoveRefusedError as error:
-            raise JobRefusedError(error.code, str(error)) from error
-
     def _loop(self) -> Outcome:
         settings, system = self.settings, self.system
         full_interval = self.prepared.job.full_trajectory_interval
@@ -335,6 +318,9 @@ class Simulation:
     def _crash(self, alarm: Alarm) -> Outcome:
         self._add_event(alarm.rule, alarm.message)
         self.message = f'{alarm.message} at step {self.step}'
+        too_long = describe_long_timestep(self.prepared.timestep_fs, self.prepared.atoms)
+        if self.step <= N_FIRST_STEPS and too_long:
+            self.message += f'; the likely cause: {too_long}'
         write_crash(self.folder / CRASH_FILE, self.prepared.atoms, self._recent, alarm)
         if self.step == 0:
             return 'no_frame'

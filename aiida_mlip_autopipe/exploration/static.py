@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration.settings import GuardSettings, PhaseSettings, RecoverySettings
+from aiida_mlip_autopipe.exploration.unused import refuse_unused
 from aiida_mlip_autopipe.structures.seed import Place
 
 
@@ -117,6 +118,11 @@ class RelaxSettings(StaticSettings):
     """Minimum thickness of an empty layer that counts as vacuum, in Å. Atoms are spheres with their covalent radii."""
     guards: RelaxGuards = RelaxGuards()
     """Limits at which a relaxation is stopped."""
+
+    @model_validator(mode='after')
+    def _check_effects(self) -> Self:
+        refuse_unused(self, 'auto' if self.degrees == 'auto' else f'relax_{self.degrees}')
+        return self
 
     @property
     def total_steps(self) -> int:

@@ -12,10 +12,31 @@ from aiida_mlip_autopipe.calculators.evaluation import Evaluation
 from aiida_mlip_autopipe.exploration.dynamics.minimiser import Fire
 from aiida_mlip_autopipe.exploration.dynamics.schedule import Schedule
 from aiida_mlip_autopipe.exploration.guards import Alarm, Guards
+from aiida_mlip_autopipe.exploration.montecarlo.base import MoveRefusedError
 from aiida_mlip_autopipe.exploration.montecarlo.trials import MonteCarlo
 from aiida_mlip_autopipe.exploration.phase_space import Evaluate, EvaluationError, VelocityVerlet
 from aiida_mlip_autopipe.exploration.preparation import PreparedJob
 from aiida_mlip_autopipe.jobs.failures import find_failure
+from aiida_mlip_autopipe.jobs.job_file import JobRefusedError
+from aiida_mlip_autopipe.structures.seed import fixed_mask
+
+
+def make_monte_carlo(prepared: PreparedJob, ensemble: str) -> MonteCarlo | None:
+    """Return the Monte Carlo moves of a job; None if it has none.
+
+    Raises
+    ------
+    JobRefusedError
+        If a move is impossible.
+    """
+    settings, atoms = prepared.settings, prepared.atoms
+    if settings.monte_carlo is None:
+        return None
+    factor = settings.guards.distance_factor
+    try:
+        return MonteCarlo(settings.monte_carlo, atoms, ~fixed_mask(atoms), ensemble, factor, prepared.molecules)
+    except MoveRefusedError as error:
+        raise JobRefusedError(error.code, str(error)) from error
 
 
 class GuardedSteps:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +54,7 @@ def check_entry(
     number: int = 0,
     rejections: Rejections | None = None,
     fingerprints: Fingerprints | None = None,
+    inspect: Callable[[Seed], None] | None = None,
 ) -> Seed | None:
     """Refuse an impossible entry. Return its first seed, or None if the check discards all seeds that it makes.
 
@@ -70,6 +71,8 @@ def check_entry(
         The counts, to which this call adds.
     fingerprints
         Fingerprints of the seeds of earlier entries, to which this call adds those of the new seeds.
+    inspect
+        Called with each seed that the check makes. It raises an error for a seed that cannot be used.
 
     Raises
     ------
@@ -100,6 +103,8 @@ def check_entry(
         made = entry.make_one(index, own, counted, fingerprints.known)
         rejections.add_seed(number, counted)
         entry.end_if_hopeless(rejections, counted)
+        if made is not None and inspect is not None:
+            inspect(made)
         first = first or made
     entry.end(rejections, fingerprints)
     return first

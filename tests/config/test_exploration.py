@@ -2,9 +2,13 @@
 
 import pytest
 import yaml
+from ase.build import bulk
+from ase.constraints import FixAtoms
+from support.errors import refused
 
 from aiida_mlip_autopipe.config import validate_config
 from aiida_mlip_autopipe.config.campaign import config_text
+from aiida_mlip_autopipe.config.checks import check_seeds
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import ConfigError
 
@@ -80,3 +84,36 @@ def test_atoms_and_dimers_are_single_points_by_default(kind, tmp_path):
     assert found.exploration_of(0).kind == 'single_point'
     changed = {'kind': kind, 'symbols': ['Cu'], 'exploration': {'n_steps': 20}}
     assert config(tmp_path, {'n_steps': 40}, changed).exploration_of(0).n_steps == 20
+
+
+def test_an_entry_with_phases_or_steps_replaces_those_of_the_campaign(tmp_path):
+    phases = {'phases': [{'n_steps': 7}]}
+    assert config(tmp_path, {'n_steps': 50}, COPPER | {'exploration': phases}).exploration_of(0).total_steps == 7
+    assert config(tmp_path, phases, COPPER | {'exploration': {'n_steps': 50}}).exploration_of(0).total_steps == 50
+
+
+def test_settings_of_the_campaign_without_effect_for_an_entry_are_left_out(tmp_path):
+    entry = COPPER | {'exploration': {'ensemble': 'nve'}}
+    found = config(tmp_path, {'pressure_GPa': 2, 'thermostat_time_fs': 50}, entry).exploration_of(0)
+    assert (found.pressure_GPa, found.thermostat_time_fs) == (0, 100)
+
+
+@pytest.mark.parametrize('fixed', [False, True])
+def test_a_seed_that_cannot_move_is_refused_by_the_check_with_its_file(fixed, tmp_path):
+    atoms = bulk('Au')
+    if fixed:
+        atoms.set_constraint(FixAtoms([0]))
+    atoms.write(tmp_path / 'one.vasp')
+    bulk('Cu', cubic=True).write(tmp_path / 'four.vasp')
+    entry = {'kind': 'structures', 'files': ['four.vasp', 'one.vasp']}
+    with refused(Code.NOTHING_MOVES, 'generation[1]: ', 'one.vasp'):
+        check_seeds(config(tmp_path, None, COPPER, entry))
+    check_seeds(config(tmp_path, None, COPPER, entry), explored=False)
+    check_seeds(config(tmp_path, None, COPPER, entry | {'exploration': {'kind': 'single_point'}}))
+
+
+def test_the_check_warns_of_a_long_time_step_and_of_settings_without_effect(tmp_path):
+    exploration = {'timestep_fs': 9.0, 'thermostat': 'bussi'}
+    warnings = check_seeds(config(tmp_path, exploration, COPPER)).warnings
+    assert [one for one in warnings if one.startswith('generation[0]: thermostat ')] != []
+    assert [one for one in warnings if '9 fs' in one] != []

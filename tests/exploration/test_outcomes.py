@@ -73,7 +73,7 @@ def test_molecules_run_at_constant_volume_and_are_not_swapped(job_folder):
     gas.symbols[3] = 'O'
     result = job_folder('nvt').write(gas, {'n_steps': 4}, molecular=True).run()
     assert (result.outcome, result.ensemble) == ('completed', 'nvt')
-    moves = {'monte_carlo': {'moves': [{'kind': 'swap', 'partners': 'any'}]}}
+    moves = {'monte_carlo': {'moves': [{'kind': 'swap', 'partners': 'any'}], 'n_md_steps': 2}}
     refused = job_folder('swap').write(gas, {'n_steps': 4, **moves}, molecular=True).run()
     assert (refused.outcome, refused.code) == ('refused', Code.MOVE_IMPOSSIBLE)
 

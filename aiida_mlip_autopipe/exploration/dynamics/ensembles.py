@@ -117,7 +117,8 @@ def choose_ensemble(
             Code.NOTHING_MOVES,
             'all atoms are fixed'
             if fixed.all()
-            else 'a single atom cannot move relative to other atoms; make a supercell',
+            else 'a single atom cannot move relative to other atoms; make a supercell, for example with '
+            'perturb.supercell or validation.min_width_factor, or use the kind single_point or relax',
         )
     obstacle = find_npt_obstacle(atoms, vacuum_A, has_stress, form)
     if requested == 'auto':

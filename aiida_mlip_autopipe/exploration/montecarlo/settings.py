@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration.montecarlo.base import MOVES, MoveSettings
+from aiida_mlip_autopipe.exploration.unused import refuse_without_effect
 
 if TYPE_CHECKING:
     # The registry provides the members of the union only at run time.
@@ -25,3 +26,9 @@ class MonteCarloSettings(Settings):
     """Steps of molecular dynamics between two rounds of trial moves."""
     n_trials: int = Field(default=5, ge=1)
     """Trial moves in a round. Each one costs one evaluation of the calculator."""
+
+    @model_validator(mode='after')
+    def _check_weight(self) -> MonteCarloSettings:
+        if len(self.moves) == 1:
+            refuse_without_effect(self.moves[0], ('weight',), 'it is the only move')
+        return self

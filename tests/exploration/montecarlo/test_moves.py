@@ -96,7 +96,7 @@ def test_the_charges_of_the_seed_override_the_usual_charges_of_elements():
 def test_a_job_uses_the_charges_of_its_seed(job_folder):
     """Gold is an anion, as in CsAu. With the charges of the seed, no atoms can be swapped and the job is refused."""
     atoms = bulk('CuAu', 'cesiumchloride', a=3.2) * (2, 1, 1)
-    settings = {'ensemble': 'nvt', 'n_steps': 2, 'monte_carlo': {'moves': [{'kind': 'swap'}]}}
+    settings = {'ensemble': 'nvt', 'n_steps': 2, 'monte_carlo': {'moves': [{'kind': 'swap'}], 'n_md_steps': 1}}
     assert job_folder('alloy').write(atoms, settings).run().outcome == 'completed'
     atoms.set_initial_charges([1, -1, 1, -1])
     result = job_folder('salt').write(atoms, settings).run()

@@ -12,6 +12,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.exploration.montecarlo.base import Move, MoveRefusedError, MoveSettings, Trial
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
+from aiida_mlip_autopipe.exploration.unused import refuse_without_effect
 
 # Elements that count as anions in structures without formal charges.
 ANION_FORMERS = frozenset({7, 8, 9, 16, 17, 34, 35, 52, 53})
@@ -26,7 +27,8 @@ class SwapSettings(MoveSettings):
     """Which atoms may be swapped: atoms with formal charges of the same sign (no cation moves to an anion site, but a
     spinel may become inverse), atoms with the same formal charge, or all atoms."""
     sublattices: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Named sets of elements. If any are given, only atoms of the same set are swapped, and ``partners`` is ignored."""
+    """Named sets of elements. If any are given, only atoms of the same set are swapped, and ``partners`` cannot
+    be set."""
 
     @model_validator(mode='after')
     def _check_disjoint(self) -> SwapSettings:
@@ -34,6 +36,8 @@ class SwapSettings(MoveSettings):
         repeated = sorted({element for element in elements if elements.count(element) > 1})
         if repeated:
             raise fault(Code.VALUE_INVALID, f'sublattices lists {", ".join(repeated)} more than once')
+        if self.sublattices:
+            refuse_without_effect(self, ('partners',), 'sublattices determines which atoms are swapped')
         return self
 
 

@@ -1,0 +1,109 @@
+"""Settings that have no effect in the ensemble of a run.
+
+If the settings name the ensemble, they are refused. If the ensemble depends on the seed, they are reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.fields import fault
+
+UNUSED: Mapping[str, tuple[str, ...]] = {
+    'nve': ('thermostat', 'thermostat_time_fs', 'barostat_time_fs', 'pressure_GPa'),
+    'nvt': ('barostat_time_fs', 'pressure_GPa'),
+    'npt': ('thermostat',),
+    'relax_positions': ('pressure_GPa', 'stress_GPa'),
+    'relax_normal': ('pressure_GPa', 'stress_GPa'),
+}
+"""The settings without effect in each ensemble."""
+
+
+def without_effect(settings: Mapping[str, Any]) -> set[str]:
+    """Return the settings without effect in the ensemble that settings, before their validation, name."""
+    ensemble = f'relax_{settings.get("degrees")}' if settings.get('kind') == 'relax' else settings.get('ensemble')
+    return set(_names(str(ensemble)))
+
+
+def _names(ensemble: str) -> tuple[str, ...]:
+    """Return the names without effect if the settings name the ensemble. Only NPT is refused because of vacuum."""
+    return (*UNUSED[ensemble], *(() if ensemble == 'npt' else ('vacuum_A',))) if ensemble in UNUSED else ()
+
+
+def unused_settings(settings: Any, ensemble: str, chosen: bool = False) -> dict[str, Any]:
+    """Return the settings without effect that differ from their defaults.
+
+    Parameters
+    ----------
+    settings
+        Settings of an exploration.
+    ensemble
+        The ensemble, or what is relaxed.
+    chosen
+        Whether the ensemble was chosen for a structure. If the settings name it, `vacuum_A` is used only to refuse NPT
+        and the relaxation of a cell.
+    """
+    names = UNUSED.get(ensemble, ()) if chosen else _names(ensemble)
+    fields = type(settings).model_fields
+    unused = {name: getattr(settings, name) for name in names if getattr(settings, name) != fields[name].default}
+    if 'pressure_GPa' in names:
+        unused |= _named(settings, 'pressure_GPa', [n for n, phase in enumerate(settings.phases) if phase.pressure_GPa])
+    if ensemble == 'nve':
+        unused |= _named(settings, 'temperature_K', _changing_temperature(settings))
+    return unused
+
+
+def refuse_unused(settings: Any, ensemble: str) -> None:
+    """Refuse settings without effect in the ensemble that the settings name; ``auto`` is not known in advance."""
+    if ensemble != 'auto' and (unused := unused_settings(settings, ensemble)):
+        named = ', '.join(unused)
+        raise fault(Code.VALUES_EXCLUDE, f'{named} would have no effect in {name_of(ensemble)}; leave out {named}')
+
+
+def refuse_without_effect(settings: BaseModel, names: Iterable[str], why: str) -> None:
+    """Refuse settings that differ from their defaults although another setting makes them irrelevant."""
+    for name in names:
+        value = getattr(settings, name)
+        if value != type(settings).model_fields[name].default:
+            raise fault(Code.VALUES_EXCLUDE, f'{name} would have no effect, because {why}; leave out {name}')
+
+
+def name_of(ensemble: str) -> str:
+    """Return the name of an ensemble, or of a relaxation, for a message."""
+    return f'a relaxation of {ensemble.removeprefix("relax_")}' if ensemble.startswith('relax') else ensemble.upper()
+
+
+def describe_unused(settings: Any, ensemble: str, reason: str) -> list[str]:
+    """Return a sentence without a full stop for each setting without effect in an ensemble that was chosen.
+
+    Parameters
+    ----------
+    settings
+        Settings of an exploration.
+    ensemble, reason
+        The choice for a structure.
+    """
+    return [
+        f'{name} has no effect in {name_of(ensemble)} ({reason})'
+        for name in unused_settings(settings, ensemble, chosen=True)
+    ]
+
+
+def _named(settings: Any, name: str, numbers: list[int]) -> dict[str, Any]:
+    return {f'phases[{number}].{name}': getattr(settings.phases[number], name) for number in numbers}
+
+
+def _changing_temperature(settings: Any) -> list[int]:
+    """Return the phases in which a thermostat would change the temperature."""
+    temperature, changing = settings.temperature_K, []
+    for number, phase in enumerate(settings.phases):
+        if phase.temperature_K is None:
+            continue
+        if phase.kind != 'velocity_reset' and phase.temperature_K != temperature:
+            changing.append(number)
+        temperature = phase.temperature_K
+    return changing
