@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.chemistry.elements import FRACTION_TOLERANCE
 from aiida_mlip_autopipe.generation.chemistry.smiles import molecule_from_smiles
-from aiida_mlip_autopipe.generation.files.reading import read_structures
+from aiida_mlip_autopipe.generation.files.reading import DROPPED, read_structures
 
 # Particles per Å³ in one mol/L, and u/Å³ in one g/cm³ [CODATA 2018].
 PER_MOL_L = 6.02214076e-4
@@ -89,6 +89,8 @@ class MoleculeSettings(Settings):
     def build(self) -> Atoms:
         """Return the molecule without a cell. If it has a charge, its initial charges sum to it.
 
+        ``info['dropped']`` lists the properties that are not kept.
+
         Raises
         ------
         AutopipeError
@@ -108,7 +110,7 @@ class MoleculeSettings(Settings):
                     'without a cell',
                 )
             atoms = found[0]
-        built = Atoms(atoms.symbols, atoms.positions)
+        built = Atoms(atoms.symbols, atoms.positions, info={DROPPED: [*atoms.info.get(DROPPED, ()), *_dropped(atoms)]})
         known = atoms.get_initial_charges()
         charge = round(float(known.sum()), 6) if self.charge is None else self.charge
         if self.smiles and charge != known.sum():
@@ -119,6 +121,12 @@ class MoleculeSettings(Settings):
             # Without known formal charges, the charge is distributed evenly.
             built.set_initial_charges(known if known.sum() == charge else np.full(len(built), charge / len(built)))
         return built
+
+
+def _dropped(atoms: Atoms) -> list[str]:
+    """Return the properties of a molecule that a file defines and a packing does not keep."""
+    dropped = ['magnetic moments'] if atoms.get_initial_magnetic_moments().any() else []
+    return [*dropped, 'fixed atoms'] if atoms.constraints else dropped
 
 
 def mole_fractions(

@@ -7,6 +7,7 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.generation.files.reading import DROPPED
 
 # The conformer depends on the SMILES alone, not on the seed.
 RANDOM_SEED = 7
@@ -45,8 +46,9 @@ def molecule_from_smiles(smiles: str) -> Atoms:
             )
         symbols = [atom.GetSymbol() for atom in molecule.GetAtoms()]
         charges = [float(atom.GetFormalCharge()) for atom in molecule.GetAtoms()]
+        dropped = {DROPPED: ['masses']} if any(atom.GetIsotope() for atom in molecule.GetAtoms()) else {}
         if len(symbols) == 1:
-            return Atoms(symbols, charges=charges)
+            return Atoms(symbols, charges=charges, info=dropped)
         settings = rdDistGeom.ETKDGv3()
         settings.randomSeed = RANDOM_SEED  # type: ignore[assignment]
         # Each function returns 0 on success.
@@ -59,4 +61,4 @@ def molecule_from_smiles(smiles: str) -> Atoms:
                 Code.MOLECULE_UNKNOWN, f'RDKit finds no geometry of {smiles!r} with MMFF94; write it to a file instead'
             )
         positions = np.round(molecule.GetConformer().GetPositions(), DECIMALS)
-    return Atoms(symbols, positions, charges=charges)
+    return Atoms(symbols, positions, charges=charges, info=dropped)

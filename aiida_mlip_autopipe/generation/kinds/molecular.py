@@ -22,6 +22,7 @@ from aiida_mlip_autopipe.generation.chemistry.molecules import (
     mole_fractions,
 )
 from aiida_mlip_autopipe.generation.contacts import van_der_waals_radii
+from aiida_mlip_autopipe.generation.files.reading import describe_dropped
 from aiida_mlip_autopipe.generation.particles.packing import Bodies, cubic_edge, pack
 
 N_RANDOM_SEEDS = 10
@@ -131,10 +132,12 @@ class MolecularGenerator(Generator):
         return N_RANDOM_SEEDS * self.settings.perturb.variants
 
     def notes(self) -> list[str]:
-        """Return that most calculators lack the attraction between molecules."""
+        """Return that most calculators lack the attraction between molecules, and which properties are not kept."""
+        listed = ((one.file.name if one.file else one.label, one.build()) for one in self.settings.molecules)
         return [
+            *describe_dropped(listed),
             'dispersion attracts molecules, and most calculators lack it, so these seeds are explored at constant '
-            'volume (NVT) unless exploration.ensemble is npt; mace adds it with dispersion: true'
+            'volume (NVT) unless exploration.ensemble is npt; mace adds it with dispersion: true',
         ]
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:

@@ -301,3 +301,10 @@ def test_a_frame_that_the_file_does_not_have_is_refused(tmp_path, name, frames):
     write(tmp_path / name, bulk('Cu'))
     with refused(Code.OUT_OF_RANGE, name, repr(frames)):
         read_structures(tmp_path / name, frames)
+
+
+def test_deuterium_in_a_cif_file_becomes_hydrogen_and_is_reported(cif):
+    (atoms,) = read_structures(cif('P 1', 1, 'O1 O 0 0 0', 'D1 D 0.2 0 0'))
+    assert sorted(atoms.symbols) == ['H', 'O']
+    assert atoms.info['dropped'] == ['masses']
+    assert not atoms.has('masses')

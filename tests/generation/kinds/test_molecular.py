@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
+from ase.constraints import FixAtoms
 from ase.data.vdw_alvarez import vdw_radii
 from ase.neighborlist import neighbor_list
 from ase.units import _amu, _Nav
@@ -245,6 +246,26 @@ def test_molecules_from_files_are_identified_by_their_content(generate, tmp_path
     molecule('CH3OH', vacuum=5, pbc=True).write(tmp_path / 'cell.xyz', format='extxyz')
     with refused(Code.STRUCTURE_UNUSABLE, 'cell.xyz'):
         generate(liquid({'file': str(tmp_path / 'cell.xyz')}))
+
+
+def test_properties_of_a_molecule_that_are_not_kept_are_reported(generate, tmp_path):
+    heavy = molecule('H2O')
+    heavy.set_masses([16, 2.014, 2.014])
+    heavy.set_momenta([[0.1, 0, 0]] * 3)
+    heavy.set_initial_magnetic_moments([1, 0, 0])
+    heavy.set_constraint(FixAtoms([0]))
+    heavy.write(tmp_path / 'heavy.traj')
+    entry = liquid({'file': str(tmp_path / 'heavy.traj'), 'count': 4}, {'name': 'CH4', 'count': 4})
+    result = generate(entry)
+    first, *others = result.report['entries']['0']['notes']
+    assert all(what in first for what in ('heavy.traj', 'momenta', 'masses', 'magnetic moments', 'fixed atoms'))
+    assert len(others) == len(generate(WATER | {'n_seeds': 1}).report['entries']['0']['notes']) == 1
+    assert not result.seeds[0].atoms.has('masses')
+
+
+def test_isotopes_in_a_smiles_are_reported():
+    assert molecule_from_smiles('[2H]O[2H]').info['dropped'] == ['masses']
+    assert 'dropped' not in molecule_from_smiles('O').info
 
 
 def test_the_charge_of_a_polyatomic_ion_is_that_of_the_molecule(generate, tmp_path):
