@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.calculations.job import CalculatorJob
 from aiida_mlip_autopipe.core.randomness import derive_random_seed
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import AnyExploration, ExplorationSettings, read_exploration
-from aiida_mlip_autopipe.exploration.job_settings import WRITING, join_settings, split_settings
+from aiida_mlip_autopipe.exploration.settings.job_settings import WRITING, join_settings, split_settings
 from aiida_mlip_autopipe.jobs import contract
 
 

@@ -19,7 +19,7 @@ from aiida_mlip_autopipe.config.faults import faults_of
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.descriptors.describe import AnyDescriptor, Of
 from aiida_mlip_autopipe.exploration import DEFAULT_KIND, KINDS, read_exploration
-from aiida_mlip_autopipe.exploration.job_settings import join_settings
+from aiida_mlip_autopipe.exploration.settings.job_settings import join_settings
 from aiida_mlip_autopipe.jobs.contract import Job
 from aiida_mlip_autopipe.jobs.environment import Environment
 

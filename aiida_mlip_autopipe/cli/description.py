@@ -9,7 +9,7 @@ from rich.text import Text
 
 from aiida_mlip_autopipe.cli.console import counted
 from aiida_mlip_autopipe.exploration import AnyExploration
-from aiida_mlip_autopipe.exploration.settings import RangeSettings
+from aiida_mlip_autopipe.exploration.settings.dynamics import RangeSettings
 
 if TYPE_CHECKING:
     from aiida_mlip_autopipe.config import CampaignConfig

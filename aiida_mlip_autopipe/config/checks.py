@@ -19,7 +19,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError, Fault
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.descriptors.describe import required_descriptors
 from aiida_mlip_autopipe.exploration import CALCULATORS, KINDS, CalculatorRefusedError, CalculatorSettings
-from aiida_mlip_autopipe.exploration.job_settings import WRITING
+from aiida_mlip_autopipe.exploration.settings.job_settings import WRITING
 from aiida_mlip_autopipe.exploration.suitability import check_suitability
 from aiida_mlip_autopipe.generation import (
     Fingerprints,

@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration import DEFAULT_KIND, KINDS, AnyExploration, ExplorationSettings
-from aiida_mlip_autopipe.exploration.static import RelaxSettings, SinglePointSettings
+from aiida_mlip_autopipe.exploration.settings.static import RelaxSettings, SinglePointSettings
 from aiida_mlip_autopipe.exploration.unused import without_effect
 
 

@@ -8,8 +8,8 @@ from aiida_mlip_autopipe.calculators import (
     CalculatorSettings,
     resolve_model,
 )
-from aiida_mlip_autopipe.exploration.kinds import DEFAULT_KIND, KINDS, AnyExploration, read_exploration
-from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
+from aiida_mlip_autopipe.exploration.settings.dynamics import ExplorationSettings
+from aiida_mlip_autopipe.exploration.settings.kinds import DEFAULT_KIND, KINDS, AnyExploration, read_exploration
 from aiida_mlip_autopipe.jobs.version import EVALUATION_VERSION, RUNNER_VERSION
 
 __all__ = [

@@ -10,7 +10,7 @@ from ase.data import covalent_radii
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
-from aiida_mlip_autopipe.exploration.static import AnyGuards
+from aiida_mlip_autopipe.exploration.settings.static import AnyGuards
 from aiida_mlip_autopipe.structures.distances import find_detached, find_fragments, find_overlap, nearest_distances
 
 # Maximum ratio of the distance between connected atoms to their distance in the seed.

@@ -16,8 +16,8 @@ from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint, CheckpointErr
 from aiida_mlip_autopipe.exploration.dynamics.ensembles import EnsembleChoice, EnsembleRefusedError, choose_for
 from aiida_mlip_autopipe.exploration.dynamics.schedule import Schedule
 from aiida_mlip_autopipe.exploration.dynamics.timestep import automatic_timestep
-from aiida_mlip_autopipe.exploration.identity import identify
-from aiida_mlip_autopipe.exploration.kinds import AnyExploration, read_exploration
+from aiida_mlip_autopipe.exploration.settings.identity import identify
+from aiida_mlip_autopipe.exploration.settings.kinds import AnyExploration, read_exploration
 from aiida_mlip_autopipe.jobs.contract import (
     CHECKPOINT_FILE,
     START_FILE,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aiida_mlip_autopipe.exploration.dynamics.ensembles import choose_for
 from aiida_mlip_autopipe.exploration.dynamics.timestep import describe_long_timestep
-from aiida_mlip_autopipe.exploration.kinds import AnyExploration
 from aiida_mlip_autopipe.exploration.montecarlo.trials import MonteCarlo
+from aiida_mlip_autopipe.exploration.settings.kinds import AnyExploration
 from aiida_mlip_autopipe.exploration.unused import describe_unused
 from aiida_mlip_autopipe.structures.seed import Seed, fixed_mask
 

@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import read_exploration
 from aiida_mlip_autopipe.exploration.dynamics.schedule import Schedule
-from aiida_mlip_autopipe.exploration.job_settings import join_settings
+from aiida_mlip_autopipe.exploration.settings.job_settings import join_settings
 
 # Inputs in which a run and its continuation may differ. Of the settings, only the phases may differ.
 MAY_DIFFER = {'exploration', 'n_steps', 'checkpoint', 'recoveries'}

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ValidationError
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.exploration.job_settings import split_settings
-from aiida_mlip_autopipe.exploration.kinds import KINDS, read_exploration
 from aiida_mlip_autopipe.exploration.montecarlo.base import MOVES
+from aiida_mlip_autopipe.exploration.settings.job_settings import split_settings
+from aiida_mlip_autopipe.exploration.settings.kinds import KINDS, read_exploration
 from aiida_mlip_autopipe.exploration.suitability import check_suitability
 from aiida_mlip_autopipe.structures.seed import Seed
 

@@ -14,7 +14,7 @@ from ase.data import covalent_radii
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation
 from aiida_mlip_autopipe.exploration.guards import Guards, temperature_limit
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
-from aiida_mlip_autopipe.exploration.settings import GuardSettings
+from aiida_mlip_autopipe.exploration.settings.dynamics import GuardSettings
 from aiida_mlip_autopipe.structures.distances import (
     distance_blocks,
     find_detached,

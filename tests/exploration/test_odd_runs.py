@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.calculators.kinds.emt import EMTLoader
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
 from aiida_mlip_autopipe.exploration.dynamics.schedule import Schedule
 from aiida_mlip_autopipe.exploration.guards import Guards, temperature_limit
-from aiida_mlip_autopipe.exploration.settings import ExplorationSettings, GuardSettings
+from aiida_mlip_autopipe.exploration.settings.dynamics import ExplorationSettings, GuardSettings
 from aiida_mlip_autopipe.jobs.contract import CHECKPOINT_FILE, CRASH_FILE
 
 

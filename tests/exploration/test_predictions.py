@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
+from aiida_mlip_autopipe.exploration.settings.dynamics import ExplorationSettings
 
 # The names describe what is special about a run.
 RUNS = {

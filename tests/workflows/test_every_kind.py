@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.mlip, pytest.mark.long, pytes
 
 CONFIGS = Path(__file__).parents[2] / 'workchains' / 'configs'
 N_SEEDS = {'dimer': 2}
-FRAMES = {'dynamics': 2, 'relax': 2, 'single_point': 1}
+FRAMES = {'dynamics': 2, 'relax': 1, 'single_point': 1}
 
 
 def entries():

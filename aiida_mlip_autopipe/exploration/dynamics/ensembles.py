@@ -11,7 +11,7 @@ from ase.data import covalent_radii
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.exploration.kinds import AnyExploration
+from aiida_mlip_autopipe.exploration.settings.kinds import AnyExploration
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 from aiida_mlip_autopipe.structures.vacuum import count_connected_directions, empty_layers
 

@@ -7,8 +7,8 @@ from typing import Any
 from ase import units
 
 from aiida_mlip_autopipe.exploration.dynamics.minimiser import Fire
-from aiida_mlip_autopipe.exploration.kinds import AnyExploration
 from aiida_mlip_autopipe.exploration.phase_space import Bussi, Langevin, LangevinPiston, VelocityVerlet
+from aiida_mlip_autopipe.exploration.settings.kinds import AnyExploration
 
 # The inertia of the cell is proportional to a temperature, but its stiffness is not. At a few kelvin the cell would
 # oscillate too fast for the time step. The inertia does not affect the sampled distribution.

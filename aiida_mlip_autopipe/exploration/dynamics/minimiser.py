@@ -9,7 +9,7 @@ from ase import units
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation
 from aiida_mlip_autopipe.exploration.phase_space import Evaluate, PhaseSpace
-from aiida_mlip_autopipe.exploration.static import RelaxSettings
+from aiida_mlip_autopipe.exploration.settings.static import RelaxSettings
 
 # Parameters of the reference, and the largest displacement of an atom in one step, in Å, as in ASE.
 DT_START, DT_MAX, DT_UP, DT_DOWN = 0.1, 1.0, 1.1, 0.5

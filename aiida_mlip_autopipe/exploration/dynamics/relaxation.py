@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 
 from aiida_mlip_autopipe.calculators.evaluation import EvaluatingCalculator, Evaluator
-from aiida_mlip_autopipe.exploration.settings import RelaxationSettings
+from aiida_mlip_autopipe.exploration.settings.dynamics import RelaxationSettings
 
 
 def relax(seed: Atoms, evaluator: Evaluator, settings: RelaxationSettings) -> tuple[np.ndarray, str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from aiida_mlip_autopipe.exploration.kinds import AnyExploration
-from aiida_mlip_autopipe.exploration.settings import PhaseSettings
+from aiida_mlip_autopipe.exploration.settings.dynamics import PhaseSettings
+from aiida_mlip_autopipe.exploration.settings.kinds import AnyExploration
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.exploration.montecarlo.base import MOVES
 from aiida_mlip_autopipe.exploration.montecarlo.settings import MonteCarloSettings
 from aiida_mlip_autopipe.exploration.montecarlo.trials import MonteCarlo
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
-from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
+from aiida_mlip_autopipe.exploration.settings.dynamics import ExplorationSettings
 
 
 def move_of(atoms: Atoms, free: np.ndarray | None = None, **settings):

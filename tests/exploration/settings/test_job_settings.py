@@ -1,7 +1,7 @@
 import pytest
 
 from aiida_mlip_autopipe.exploration import ExplorationSettings
-from aiida_mlip_autopipe.exploration.job_settings import join_settings, split_settings
+from aiida_mlip_autopipe.exploration.settings.job_settings import join_settings, split_settings
 
 RAMP = {'kind': 'ramp', 'n_steps': 8, 'temperature_K': 300}
 

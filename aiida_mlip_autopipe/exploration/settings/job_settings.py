@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiida_mlip_autopipe.exploration.kinds import DEFAULT_KIND, KINDS, AnyExploration
+from aiida_mlip_autopipe.exploration.settings.kinds import DEFAULT_KIND, KINDS, AnyExploration
 
 WRITING = ('checkpoint_interval', 'walltime_margin_s')
 """Settings that determine only how often files are written, and how long before the end of its wall time a job ends."""

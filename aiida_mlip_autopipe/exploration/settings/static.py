@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from aiida_mlip_autopipe.core.settings import Settings
-from aiida_mlip_autopipe.exploration.settings import GuardSettings, PhaseSettings, RecoverySettings
+from aiida_mlip_autopipe.exploration.settings.dynamics import GuardSettings, PhaseSettings, RecoverySettings
 from aiida_mlip_autopipe.exploration.unused import refuse_unused
 from aiida_mlip_autopipe.structures.seed import Place
 

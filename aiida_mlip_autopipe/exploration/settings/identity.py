@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiida_mlip_autopipe.calculators.base import CalculatorLoader
-from aiida_mlip_autopipe.exploration.kinds import DEFAULT_KIND, AnyExploration
+from aiida_mlip_autopipe.exploration.settings.kinds import DEFAULT_KIND, AnyExploration
 from aiida_mlip_autopipe.jobs.contract import Job
 from aiida_mlip_autopipe.jobs.version import RUNNER_VERSION
 

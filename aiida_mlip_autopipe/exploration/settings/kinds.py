@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
-from aiida_mlip_autopipe.exploration.settings import ExplorationSettings
-from aiida_mlip_autopipe.exploration.static import RelaxSettings, SinglePointSettings
+from aiida_mlip_autopipe.exploration.settings.dynamics import ExplorationSettings
+from aiida_mlip_autopipe.exploration.settings.static import RelaxSettings, SinglePointSettings
 
 DEFAULT_KIND = 'dynamics'
 KINDS: dict[str, type[ExplorationSettings] | type[RelaxSettings] | type[SinglePointSettings]] = {

@@ -1,0 +1,1 @@
+"""The settings of an exploration, and what identifies them in a job."""
