@@ -33,7 +33,7 @@ def exploration_inputs(settings: AnyExploration, *, with_intervals: bool = True)
     settings
         The settings of the exploration.
     with_intervals
-        Whether to return also the settings that determine how often files are written. They are plain values; the
+        Whether to also return the settings that determine how often files are written. They are plain values; the
         others are nodes.
     """
     content, n_steps, writing = split_settings(settings)

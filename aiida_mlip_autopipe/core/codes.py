@@ -130,8 +130,8 @@ class Code(ExplainedEnum):
     )
     MOLECULE_UNKNOWN = (
         'molecule_unknown',
-        'ASE has no molecule with this name.',
-        'Provide the molecule as a file in `files`.',
+        'The name or SMILES of a molecule is unknown or invalid.',
+        'Correct it, or provide the molecule as a file.',
     )
     OCCUPANCY_PARTIAL = (
         'occupancy_partial',

@@ -49,7 +49,7 @@ class GuardedSteps:
     schedule
         The target temperatures.
     monte_carlo
-        The moves between the steps; None for none.
+        The moves between the steps; None without Monte Carlo.
     decay_steps
         Number of steps in which the thermostat removes an excess of energy; see `decay_steps`.
     """
@@ -68,7 +68,7 @@ class GuardedSteps:
         integrator
             The integrator, which changes its system.
         step
-            The absolute step before the step.
+            The absolute step before this one.
         """
         system, energy_before = integrator.system, integrator.evaluation.energy
         recent_K = self.schedule.recent_temperature(step, self.decay_steps)

@@ -30,8 +30,8 @@ from aiida_mlip_autopipe.generation.validation import check_atoms, check_parent
 from aiida_mlip_autopipe.structures.duplicates import Fingerprints, fingerprint
 from aiida_mlip_autopipe.structures.seed import Place, Seed
 
-# An entry without a valid seed ends after this number of rejected random draws. With the usual 20 redraws these are
-# those of two seeds.
+# An entry without a valid seed ends after this number of rejected random draws. With the default of 20 redraws, two
+# seeds reach it.
 MAX_REJECTED_DRAWS = 40
 
 

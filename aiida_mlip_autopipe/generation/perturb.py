@@ -93,7 +93,7 @@ def perturb_atoms(
     and the Debye temperature θ [1]_.
 
     Molecules keep their shape. Strain moves only their centres. Rattling displaces a molecule as a whole, with its mass
-    as m, and turns it by an angle with the standard deviation σ/R about each axis, where R is its radius of gyration.
+    as m, and rotates it by an angle with the standard deviation σ/R about each axis, where R is its radius of gyration.
 
     Parameters
     ----------
@@ -108,8 +108,8 @@ def perturb_atoms(
     deformable
         Which cell vectors may be strained; by default, the periodic ones.
     molecular
-        Whether the structure consists of molecules, which its tags number. Those of a repeated structure are numbered
-        again.
+        Whether the structure consists of molecules, which its tags number. The molecules of a repeated structure are
+        renumbered.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def perturb_atoms(
         raise AutopipeError(
             Code.VALUES_EXCLUDE,
             f'perturb.supercell: {parent.get_chemical_formula()} has no cell vector {int(missing.argmax()) + 1}, along '
-            'which it could be repeated; the number must be 1',
+            'which it could be repeated; this number of repeats must be 1',
         )
     atoms = parent.repeat(settings.supercell) if settings.supercell != (1, 1, 1) else parent.copy()
     if molecular and len(atoms) > len(parent):
@@ -189,7 +189,7 @@ def _projector(atoms: Atoms, deformable: tuple[bool, bool, bool] | None) -> np.n
 
 
 def _rattle_molecules(atoms: Atoms, settings: PerturbSettings, rng: np.random.Generator) -> dict[str, Any]:
-    """Displace and turn each molecule, and return the record."""
+    """Displace and rotate each molecule, and return the record."""
     molecule = atoms.get_tags() - 1
     sigma = _rattle_sigma(np.bincount(molecule, atoms.get_masses()), settings)
     if sigma is None:
@@ -198,7 +198,7 @@ def _rattle_molecules(atoms: Atoms, settings: PerturbSettings, rng: np.random.Ge
     centres = molecule_centres(atoms.positions, atoms.get_tags())
     arms = atoms.positions - centres
     gyration = np.sqrt(np.bincount(molecule, (arms**2).sum(axis=1)) / np.bincount(molecule))
-    # Turning a single atom has no effect.
+    # Rotating a single atom has no effect.
     angles = numbers[1] * (sigma / np.where(gyration > 0, gyration, 1.0))[:, None]
     half = np.sqrt((angles**2).sum(axis=1, keepdims=True)) / 2
     turns = np.concatenate([np.cos(half), angles / 2 * np.sinc(half / np.pi)], axis=1)

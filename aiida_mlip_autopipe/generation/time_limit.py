@@ -50,7 +50,7 @@ def time_limit(seconds: float | None, message: str) -> Iterator[None]:
     Parameters
     ----------
     seconds
-        The limit; None for none.
+        The limit; None for no limit.
     message
         Message of the error.
     """
@@ -74,7 +74,7 @@ def progress_shown(show: Callable[[str], None]) -> Iterator[None]:
 
 
 def show_progress(text: str) -> None:
-    """Report the progress of long work, if somebody wants to know it, and check the time."""
+    """Report the progress of long work to the function of `progress_shown`, if any, and check the time."""
     check_time()
     show = _progress.get()
     if show is not None:
@@ -82,7 +82,7 @@ def show_progress(text: str) -> None:
 
 
 def check_time() -> None:
-    """End the work if its time is over.
+    """End the work if its time is up.
 
     Raises
     ------

@@ -35,7 +35,9 @@ MAX_DENSITY = 30.0  # g/cm³; osmium, the densest element, has 22.6
 DEFAULT_WIDTH_FACTOR = 2.0
 CHARGE_TOLERANCE = 1e-6  # e
 WIDTH_TOLERANCE = 1e-6  # relative
-MIN_SEARCH_A = 2.0  # The search divides the cell into boxes of its range, of which a large cell has too many otherwise.
+# Minimum range of the neighbour search, which divides the cell into boxes of this size. Smaller boxes would be too many
+# in a large cell.
+MIN_SEARCH_A = 2.0
 
 
 class ValidationSettings(Settings):
@@ -73,10 +75,11 @@ class ValidationSettings(Settings):
     """Maximum number of redraws of a seed that breaks a rule."""
     time_limit_s: PositiveFloat | None = None
     """Maximum time in seconds for one seed. Generation that reaches it ends with an error, so the limit never decides
-    which seed is made. By default, there is none."""
+    which seed is made. By default, no limit is set."""
     on_failure: Literal['fail', 'skip'] | None = None
     """Action after the last redraw: `fail` stops and reports the broken rule, `skip` discards the seed and counts it in
-    the report. The default is `skip` for `formula` and for `defect` with `sites: distinct`, otherwise `fail`."""
+    the report. The default is `skip` for `formula`, `stacking_fault` and `defect` with `sites: distinct`,
+    otherwise `fail`."""
 
     @field_validator('min_distances_A')
     @classmethod
@@ -245,7 +248,7 @@ def like_charge_limits(numbers: np.ndarray, charges: np.ndarray, first: np.ndarr
 
 
 def _are_anions(numbers: np.ndarray, charges: np.ndarray) -> np.ndarray:
-    """Return which ions repel as closed shells. Those with open shells (peroxides, pyrite) are bonded to each other."""
+    """Return which ions are closed-shell anions. Those with open shells (peroxides, pyrite) bond to each other."""
     return np.asarray(charges <= _closed_shells()[numbers] + 0.5)
 
 

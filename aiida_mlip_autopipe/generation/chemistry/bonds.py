@@ -1,4 +1,4 @@
-"""Lengths of covalent and van der Waals contacts, as sums of radii."""
+"""Radii whose sums are the lengths of covalent bonds and of van der Waals contacts."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _van_der_waals(symbol: str) -> float:
 def van_der_waals_radius(fractions: dict[str, float]) -> float:
     """Return the van der Waals radius of an element in Å, or the mean radius of several on one site.
 
-    The radii are from A. Bondi, J. Phys. Chem. 68, 441 (1964), otherwise from S. Alvarez, Dalton Trans. 42, 8617
-    (2013).
+    The radii are those in ASE: most from A. Bondi, J. Phys. Chem. 68, 441 (1964), and for elements without one there,
+    from S. Alvarez, Dalton Trans. 42, 8617 (2013).
     """
     return float(sum(fraction * _van_der_waals(symbol) for symbol, fraction in fractions.items()))

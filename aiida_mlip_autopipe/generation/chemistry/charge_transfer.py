@@ -1,4 +1,4 @@
-"""Ions that take up a charge by changing their oxidation state, such as Ce4+ that becomes Ce3+ near an O vacancy."""
+"""Ions that take up a charge by changing their oxidation state, such as Ce4+, which becomes Ce3+ near an O vacancy."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def find_transfer(
     """Return the ions that take up a charge, or None if no element can.
 
     The ions with the highest states are reduced, or those with the lowest states are oxidised, and of these the
-    ones nearest to the defects. Each goes to its next known state. The element is a metal with the most usual states.
+    ones nearest to the defects. Each goes to its next known state. The element is the metal whose new states are the
+    most common.
 
     Parameters
     ----------

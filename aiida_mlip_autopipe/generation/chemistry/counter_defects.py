@@ -56,7 +56,7 @@ Compensation = Annotated[
 
 
 def mark_host(atoms: Atoms) -> None:
-    """Give the atoms of a structure numbers before defects are made, so that the defects can be found afterwards."""
+    """Assign numbers to the atoms of a structure before defects are made, so that these can be found afterwards."""
     atoms.set_array(HOST_INDEX, np.arange(1, len(atoms) + 1))
 
 
@@ -94,7 +94,7 @@ class DefectCharge:
     def balance(
         self, compensation: Compensation, added: AddedIons, rng: np.random.Generator
     ) -> dict[str, dict[str, int]]:
-        """Make the structure neutral, and return the number of ions by what was done.
+        """Make the structure neutral, and return the number of changed ions by the type of change.
 
         Parameters
         ----------
@@ -110,7 +110,7 @@ class DefectCharge:
         PhysicsViolationError
             If this cannot balance the charge of this draw.
         AutopipeError
-            If the structure has no formal charges, if its defects are always neutral, or if its sites do not suffice.
+            If the structure has no formal charges, if its defects are always neutral, or if it has too few sites.
         """
         self._check()
         if abs(self.charge) < TOLERANCE:
@@ -211,7 +211,7 @@ class DefectCharge:
         return draw_sites(self.atoms, self._allowed & fits, symbol, number, rng)
 
     def _vacancy(self) -> _Vacancy | None:
-        """Return the vacancies that balance the fewest repeats of the defects, of the most frequent element."""
+        """Return the vacancies that balance the smallest multiple of the defects, of the most frequent element."""
         total = round(self.charge)
         if not total or abs(total - self.charge) > TOLERANCE:
             return None
@@ -233,7 +233,7 @@ class DefectCharge:
 
 @dataclass(frozen=True)
 class _Vacancy:
-    """Vacancies that balance the charge of a number of times the defects."""
+    """Vacancies that balance the charge of a multiple of the defects."""
 
     symbol: str
     number: int
@@ -241,7 +241,7 @@ class _Vacancy:
 
 
 def _describe(defects: Mapping[str, Any], times: int) -> str:
-    """Return a number of times the defects as text, such as ``2 Y on Zr``."""
+    """Return a multiple of the defects as text, such as ``2 Y on Zr``."""
     names = {'vacancies': 'vacancy', 'interstitials': 'interstitial'}
     (kind, counts), *others = defects.items()
     if others or len(counts) > 1 or kind not in {'substitutions', *names}:

@@ -1,4 +1,4 @@
-"""Whole numbers of atoms or molecules for a composition, without a net charge."""
+"""Whole numbers of atoms or molecules for a neutral composition."""
 
 from __future__ import annotations
 
@@ -65,5 +65,5 @@ def choose_counts(
     raise AutopipeError(
         Code.COMPOSITION_IMPOSSIBLE,
         f'{sizes} {of} cannot have the composition {wanted} within {tolerance:g} (relative)'
-        + (f'; the nearest composition without a charge is {closest}' if nearest else ' without a charge'),
+        + (f'; the nearest neutral composition is {closest}' if nearest else ' and be neutral'),
     )

@@ -64,9 +64,9 @@ class MoleculeSettings(Settings):
     count: PositiveInt | None = None
     """Number of these molecules."""
     fraction: float | None = Field(default=None, gt=0, le=1)
-    """Mole fraction. One molecule may have none; it has the rest."""
+    """Mole fraction. It may be omitted for one molecule, which gets the rest."""
     concentration_mol_per_L: PositiveFloat | None = None
-    """Concentration in mol/L. One molecule, the solvent, may have none; its amount follows from the density."""
+    """Concentration in mol/L. It may be omitted for the solvent, whose amount then follows from the density."""
 
     @model_validator(mode='after')
     def _check(self) -> Self:
@@ -157,8 +157,8 @@ def mole_fractions(
     if len(missing) > 1 or (not missing and abs(total - 1) > FRACTION_TOLERANCE) or (missing and total >= 1):
         raise AutopipeError(
             Code.COMPOSITION_INVALID,
-            f'the mole fractions sum to {total:.6g}, and {len(missing)} molecules have none; they must sum to 1, or '
-            'one molecule has none and gets the rest',
+            f'the mole fractions sum to {total:.6g} and are missing for {len(missing)} of {len(molecules)} molecules; '
+            'set all of them, with the sum 1, or all but one, with a sum below 1',
         )
     rest = 1 - total if missing else 0.0
     known = [rest if fraction is None else fraction for fraction in fractions]
@@ -178,14 +178,16 @@ def _from_concentrations(
     if missing:
         solvent = molecules[missing[0]].label
         if density is None:
-            raise AutopipeError(Code.VALUES_INCOMPLETE, f'the amount of {solvent} follows from density_g_per_cm3')
+            raise AutopipeError(
+                Code.VALUES_INCOMPLETE, f'set density_g_per_cm3, from which the amount of {solvent} follows'
+            )
         rest = density * U_PER_G_CM3 - float(numbers @ np.array(masses_u))
         if rest <= 0:
             solutes = density - rest / U_PER_G_CM3
             raise AutopipeError(
                 Code.DENSITY_IMPOSSIBLE,
-                f'the other molecules alone have {solutes:.4g} g/cm³, and the density is {density:g} g/cm³, so nothing '
-                f'is left for {solvent}',
+                f'the other molecules alone have a density of {solutes:.4g} g/cm³, so nothing is left for {solvent} at '
+                f'{density:g} g/cm³',
             )
         numbers[missing[0]] = rest / masses_u[missing[0]]
     elif density is not None:

@@ -1,4 +1,4 @@
-"""Structure types of ion conductors: a framework, and sites that mobile ions occupy partly."""
+"""Structure types of ion conductors: a framework, and sites that mobile ions partially occupy."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def _conductor(
     )
 
 
-# garnet from Li7La3Zr2O12: J. Awaka et al., Chem. Lett. 40, 60 (2011), with Li on 24d and 96h. NASICON: the framework
+# Garnet from Li7La3Zr2O12: J. Awaka et al., Chem. Lett. 40, 60 (2011), with Li on 24d and 96h. NASICON: the framework
 # of NaZr2P3O12 (L.-O. Hagman and P. Kierkegaard, Acta Chem. Scand. 22, 1822, 1968), with the Na sites 6b and 18e of
-# rhombohedral Na3Zr2Si2PO12 (J. P. Boilot et al., J. Solid State Chem. 73, 160, 1988). argyrodite from Li6PS5Cl: M. A.
+# rhombohedral Na3Zr2Si2PO12 (J. P. Boilot et al., J. Solid State Chem. 73, 160, 1988). Argyrodite from Li6PS5Cl: M. A.
 # Kraft et al., J. Am. Chem. Soc. 139, 10909 (2017), with Li on 48h.
 CONDUCTORS = {
     'garnet': _conductor(

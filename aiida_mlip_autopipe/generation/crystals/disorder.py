@@ -163,7 +163,7 @@ class DisorderedCrystal:
         )
 
     def _balanced(self, n_cells: int, tolerance: float) -> tuple[Counts, Guess] | None:
-        """Return the nearest numbers of atoms that oxidation states balance; one state for each element comes first."""
+        """Return the nearest numbers of atoms that can be neutral, preferably with one oxidation state per element."""
         options = [list(self._options(pool, n_cells, tolerance)) for pool in range(len(self.fractions))]
         fixed = {symbol: number * n_cells for symbol, number in self._fixed.symbols.formula.count().items()}
         second = None
@@ -218,7 +218,7 @@ def is_full(occupancies: dict[str, float]) -> bool:
 
 
 def _with_vacancy(fractions: dict[str, float]) -> dict[str, float]:
-    """Return the fractions with that of vacancies; without it if the sites are full."""
+    """Return the fractions, including that of vacancies unless the sites are full."""
     empty = 1 - sum(fractions.values())
     total = max(1.0, sum(fractions.values()))
     known = {symbol: fraction / total for symbol, fraction in fractions.items()}

@@ -139,7 +139,7 @@ def make_layer(structure: Structure, occupation: Mapping[str, dict[str, float]],
 
 
 def _planes(planes: list[tuple[str, int, float]], a_A: float, bond_A: float) -> Layer:
-    """Return a hexagonal layer of planes of one atom: its role, its position in thirds of the diagonal, its height."""
+    """Return a hexagonal layer from its planes: the role, position in thirds of the diagonal, and height of an atom."""
     roles, thirds, heights = zip(*planes, strict=True)
     cell = np.array([[a_A, 0.0], [-a_A / 2, a_A * np.sqrt(3) / 2]])
     fractions = np.array([[third / 3, 2 * third / 3] for third in thirds]) % 1.0
@@ -164,8 +164,8 @@ def _dichalcogenide(polyhedron: str, radii: Radii, sizes: Sizes) -> Layer:
 def _mxene(n: int, radii: Radii, sizes: Sizes) -> Layer:
     """Return n planes of X between n + 1 planes of M, close-packed as in rock salt along [111], with terminations.
 
-    The terminations continue the sequence of the planes of X, so they are above the hollow with a metal atom of the
-    other side (M. Khazaei et al., Adv. Funct. Mater. 23, 2185, 2013).
+    The terminations continue the sequence of the planes of X, so each is in a hollow, above a metal atom of the next
+    plane of M (M. Khazaei et al., Adv. Funct. Mater. 23, 2185, 2013).
     """
     bond = sizes.bond_A or radii['M'] + radii['X']
     a_A = sizes.a_A or IDEAL_RATIO['octahedron'] * bond
@@ -214,7 +214,7 @@ def _slope(length_A: float, side_A: float, name: str) -> float:
 
 
 def contact_distance(layers: list[Layer], occupation: Mapping[str, dict[str, float]], *, bulk: bool) -> float:
-    """Return the distance in Å between the middles of adjacent layers at which they touch.
+    """Return the distance in Å between the mid-planes of adjacent layers at which they touch.
 
     Two atoms of adjacent layers are at least as far apart as the sum of their van der Waals radii. In bulk, the first
     layer follows the last one.

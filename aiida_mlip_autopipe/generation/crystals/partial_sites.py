@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.core.errors import PhysicsViolationError
 from aiida_mlip_autopipe.core.settings import Settings
 
 VACANT = -1
-# Energies in eV that differ by less are equal, so that rounding errors of a processor decide nothing.
+# Energies in eV that differ by less are equal, so that rounding errors do not decide.
 ENERGY_TOLERANCE = 1e-5
 # Number of placements, for each ion, after which a random arrangement is given up.
 N_PLACEMENTS = 200
@@ -37,7 +37,7 @@ class OrderingSettings(Settings):
 
 @dataclass(frozen=True)
 class Ion:
-    """Equal ions that share a pool of sites with others and with vacancies.
+    """Identical ions that share a pool of sites with others and with vacancies.
 
     Attributes
     ----------
@@ -219,14 +219,12 @@ class PartialSites:
 def _excluded(
     fixed: Atoms, positions: np.ndarray, pools: np.ndarray, min_distance_A: Callable[[int, int], float]
 ) -> np.ndarray:
-    """Return which pairs of sites are too close to be both occupied, shape (n, n)."""
+    """Return which pairs of sites are too close to both be occupied, shape (n, n)."""
     from matscipy.neighbours import neighbour_list
 
     excluded = np.zeros((len(positions), len(positions)), dtype=bool)
     known = range(int(pools.max()) + 1)
-    limits = np.array(
-        [[min_distance_A(one, other) for other in range(max(known) + 1)] for one in range(max(known) + 1)]
-    )
+    limits = np.array([[min_distance_A(one, other) for other in known] for one in known])
     if limits.max() > 0:
         first, second, distances = neighbour_list(
             'ijd', positions=positions, cell=fixed.cell.array, pbc=fixed.pbc, cutoff=float(limits.max())

@@ -72,9 +72,9 @@ def random_crystal(
 
 @contextmanager
 def _fast_images() -> Iterator[None]:
-    """Check the time whenever pyxtal checks the images of an atom, and do not make a matrix that it does not use.
+    """Check the time whenever pyxtal checks the images of an atom, and pass it a matrix that it does not use.
 
-    It makes one of all pairs of elements for each of these checks, which took half of the time.
+    Otherwise it makes this matrix, of all pairs of elements, for each of these checks, which took half of the time.
     """
     from pyxtal import symmetry
 

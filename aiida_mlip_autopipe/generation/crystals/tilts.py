@@ -59,10 +59,10 @@ def tilted_cell(name: str, tilt_deg: float) -> tuple[Atoms, np.ndarray]:
     """Return the conventional cell of a tilted perovskite with a = 1 Å, and the role of each atom, shape (n,).
 
     The octahedra are rigid and regular. The octahedron at the pseudocubic position (i, j, k) is rotated about the sum
-    of the out-of-phase axes, clockwise or not by the parity of i + j + k, and then about the in-phase axis, clockwise
-    or not by the parity of the sum of the other two indices (A. M. Glazer, Acta Cryst. B 28, 3384, 1972). In this order
-    the octahedra fit together exactly (M. O'Keeffe and B. G. Hyde, Acta Cryst. B 33, 3802, 1977). The A ions are in the
-    centre of eight B ions; with tilts of both kinds, they move along a as in CaTiO3.
+    of the out-of-phase axes, in the direction that the parity of i + j + k determines, and then about the in-phase
+    axis, in the direction that the parity of the sum of the other two indices determines (A. M. Glazer, Acta Cryst. B
+    28, 3384, 1972). In this order the octahedra fit together exactly (M. O'Keeffe and B. G. Hyde, Acta Cryst. B 33,
+    3802, 1977). The A ions are at the centre of eight B ions; with tilts of both kinds, they move along a as in CaTiO3.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ DECIMALS = 6  # of a volume in Å³, so that it does not depend on the processor
 
 @dataclass(frozen=True)
 class Increments:
-    """The contributions of the atoms to the volume of a crystal, such as W. Biltz, Raumchemie der festen Stoffe (1934).
+    """The contributions of the atoms to the volume of a crystal, as in W. Biltz, Raumchemie der festen Stoffe (1934).
 
     Attributes
     ----------

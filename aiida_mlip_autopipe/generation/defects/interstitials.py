@@ -1,4 +1,4 @@
-"""Interstitial sites: the largest voids, and octahedra whose centres are no voids, as in bcc."""
+"""Interstitial sites: the largest voids, and octahedra whose centres are not voids, as in bcc."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.generation.defects.voids import distinct_points, find_voids, with_images
 
-# Of the radius of the largest void, as for voids. Octahedra of bcc have 0.89, tetrahedra of fcc 0.87.
+# Minimum radius, divided by that of the largest void, as in `find_voids`: 0.89 for octahedra of bcc, 0.87 for
+# tetrahedra of fcc.
 MIN_RADIUS_FACTOR = 0.85
 RADIUS_TOLERANCE = 1e-3  # Å
 # Largest deviation of an octahedron from right angles, in degrees. The six neighbours of the hexagonal site of diamond
@@ -19,8 +20,8 @@ WRAP_TOLERANCE = 1e-6  # fractional
 def find_interstitial_sites(atoms: Atoms) -> np.ndarray:
     """Return the interstitial sites in Å, shape (m, 3): the voids, largest first, followed by the other octahedra.
 
-    The octahedral site of bcc, which carbon in ferrite occupies, is between two second neighbours. It is a saddle point
-    of the distance to all atoms, not a maximum, and so not a void (D. A. Porter, K. E. Easterling, Phase
+    The octahedral site of bcc, which carbon in ferrite occupies, is midway between two second neighbours. It is a
+    saddle point of the distance to all atoms, not a maximum, and so not a void (D. A. Porter, K. E. Easterling, Phase
     Transformations in Metals and Alloys, ch. 2).
     """
     voids = find_voids(atoms)
@@ -31,7 +32,7 @@ def find_interstitial_sites(atoms: Atoms) -> np.ndarray:
 
 
 def _find_octahedra(atoms: Atoms, largest_void: np.ndarray) -> np.ndarray:
-    """Return the centres (m, 3) of octahedra: midpoints of two atoms whose six nearest atoms are three opposite pairs.
+    """Return the centres (m, 3) of octahedra: midpoints of two atoms whose six nearest atoms form three opposite pairs.
 
     The two atoms are the nearest of the six. The distance to them is at least `MIN_RADIUS_FACTOR` times the radius of
     the largest void.
@@ -57,7 +58,7 @@ def _find_octahedra(atoms: Atoms, largest_void: np.ndarray) -> np.ndarray:
     midpoints, distances, nearest = midpoints[fits], distances[fits], nearest[fits]
     directions = (images[nearest] - midpoints[:, None]) / distances[..., None]
     cosines = np.sort(directions @ directions.transpose(0, 2, 1), axis=2)
-    # Of each atom with the six: one is opposite, four are at right angles, and the last is the atom itself.
+    # For each of the six atoms, one of them is opposite, four are at right angles, and the last is the atom itself.
     deviation = np.radians(MAX_DEVIATION_DEG)
     opposite = cosines[:, :, 0] < -np.cos(deviation)
     perpendicular = (np.abs(cosines[:, :, 1:5]) < np.sin(deviation)).all(axis=2)

@@ -10,9 +10,9 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.generation.surfaces.stacking import Stack
 
-N_IMAGES = 12  # of the cell in each direction; what they leave is linear and is subtracted
+N_IMAGES = 12  # of the cell in each direction; the remainder of the sum is linear and is subtracted
 MAX_PLANES = 1000  # in a period along a direction
-N_GRID = 24  # points along each vector, to find the middle between the rows of atoms
+N_GRID = 24  # points along each vector, to find the point farthest from the rows of atoms
 
 
 def screw_dipole(stack: Stack, separation_A: float, min_width_A: float) -> tuple[Atoms, float, float]:

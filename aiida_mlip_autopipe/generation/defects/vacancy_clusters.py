@@ -44,7 +44,7 @@ def draw_cluster(atoms: Atoms, free: np.ndarray, counts: Mapping[str, int], rng:
 def distinct_clusters(host: Atoms, counts: Mapping[str, int]) -> list[np.ndarray]:
     """Return the positions of the symmetry-distinct compact clusters, each of shape (k, 3) in Å.
 
-    They start at each distinct atom and are grown as by `draw_cluster`, with every atom of a tie. Two clusters are the
+    They start at each distinct atom and grow as in `draw_cluster`, with every atom of a tie. Two clusters are the
     same if the structures without their atoms have the same fingerprint.
     """
     starts = [site for symbol in counts for site in SymmetrySites(host).atoms_of(symbol)]

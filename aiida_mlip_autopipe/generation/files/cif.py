@@ -41,7 +41,7 @@ def check_cif(path: Path, chosen: slice, *, partial: bool = False) -> None:
     Raises
     ------
     AutopipeError
-        If a site is partially occupied or its occupancy has no meaning, if it has no coordinates, or if the symmetry
+        If a site is partially occupied or its occupancy is invalid, if it has no coordinates, or if the symmetry
         operations are missing and the space group has several settings.
     """
     from ase.io.cif import parse_cif
@@ -87,7 +87,7 @@ def _check_occupancies(block: Any, labels: list[str], place: str, *, partial: bo
 
 
 def _check_sums(block: Any, labels: list[str], given: list[Any], place: str) -> None:
-    """Refuse occupancies that are no numbers from 0 to 1, sites with more than one atom, and elements listed twice."""
+    """Refuse occupancies that are not numbers from 0 to 1, sites with more than one atom, and elements listed twice."""
     positions = np.array([block[name] for name in COORDINATES], dtype=float).T % 1.0
     symbols = block.get_symbols()
     for number, (label, value) in enumerate(zip(labels, given, strict=True)):
@@ -100,12 +100,12 @@ def _check_sums(block: Any, labels: list[str], given: list[Any], place: str) -> 
         total = sum(float(given[other]) for other in same if isinstance(given[other], int | float))
         if total > 1 + OCCUPANCY_TOLERANCE:
             raise AutopipeError(
-                Code.OCCUPANCY_PARTIAL, f'{place}: the occupancies on the position of {label} sum to {total:g}, above 1'
+                Code.OCCUPANCY_PARTIAL, f'{place}: the occupancies at the position of {label} sum to {total:g}, above 1'
             )
         if [symbols[other] for other in same].count(symbols[number]) > 1:
             raise AutopipeError(
                 Code.OCCUPANCY_PARTIAL,
-                f'{place}: {symbols[number]} is listed more than once on the position of {label}; add its occupancies',
+                f'{place}: {symbols[number]} is listed more than once at the position of {label}; add its occupancies',
             )
 
 

@@ -44,8 +44,8 @@ class AmorphousSettings(GeneratorSettings):
     volume_per_atom_A3: PositiveFloat | None = None
     """Volume per atom in Å³, instead of the density."""
     n_atoms: PositiveInt | None = None
-    """Number of atoms. The default is the smallest number, of at least 100, with which the cell is wide enough for the
-    calculator and can have the composition without a charge."""
+    """Number of atoms. The default is the smallest number, of at least 100, for which the cell is wide enough for the
+    calculator and can have the composition without a net charge."""
     composition_tolerance: float = Field(default=0.05, gt=0, le=0.5)
     """Maximum relative deviation of the fraction of an element in the cell from `composition`."""
     oxidation_states: dict[Element, float] | None = None
@@ -88,14 +88,14 @@ class AmorphousGenerator(Generator):
                 formula = ''.join(f'{symbol}{count}' for symbol, count in counts.items())
                 raise AutopipeError(
                     Code.CHARGE_UNBALANCED,
-                    f'no oxidation states balance {formula}; set oxidation_states, with 0 for all elements if there '
-                    'are no ions',
+                    f'no oxidation states balance {formula}; set oxidation_states, with 0 for all elements if the '
+                    'material is not ionic',
                 )
             states = guess.means
         total = sum(states.get(symbol, 0.0) * count for symbol, count in counts.items())
         if abs(total) > CHARGE_TOLERANCE:
             listed = ' '.join(f'{symbol} {count}' for symbol, count in counts.items())
-            raise AutopipeError(Code.CHARGE_UNBALANCED, f'oxidation_states leave {total:+g} e on {listed}')
+            raise AutopipeError(Code.CHARGE_UNBALANCED, f'oxidation_states sum to {total:+g} e for {listed}')
         return states if any(states.values()) else {}
 
     def default_n_seeds(self) -> int:
@@ -125,8 +125,8 @@ class AmorphousGenerator(Generator):
             density = atoms.get_masses().sum() / edge**3 * AMU_PER_A3
             raise AutopipeError(
                 Code.DENSITY_IMPOSSIBLE,
-                f'the atoms of {atoms.get_chemical_formula()} do not fit at {density:.4g} g/cm³; the density can be '
-                f'{density * packing.density_factor:.3g} g/cm³, or distance_factor '
+                f'the atoms of {atoms.get_chemical_formula()} do not fit at {density:.4g} g/cm³; use a density of at '
+                f'most {density * packing.density_factor:.3g} g/cm³, or a distance_factor of at most '
                 f'{settings.distance_factor * packing.density_factor ** (1 / 3):.2f}',
             )
         atoms.set_cell(np.full(3, edge))

@@ -66,13 +66,13 @@ class ClusterSettings(ComposedSettings):
     shape: Literal[
         'wulff', 'icosahedron', 'decahedron', 'octahedron', 'truncated_octahedron', 'cuboctahedron', 'random', 'wire',
     ]  # fmt: skip
-    """The shape. Icosahedra, decahedra and the octahedral shapes are made of an fcc crystal."""
+    """The shape. Icosahedra, decahedra and the octahedral shapes need an fcc crystal."""
     n_atoms: Annotated[tuple[PositiveInt, ...], BeforeValidator(_as_list)] = ()
     """Number of atoms, or several: the nearest complete cluster is made. For a wire, the number of atoms in one
     period."""
     diameter_A: Annotated[tuple[PositiveFloat, ...], BeforeValidator(_as_list)] = ()
-    """Diameter in Å of a sphere (for a wire, of a circle) that contains as many atoms of the crystal, instead of
-    `n_atoms`."""
+    """Diameter in Å, instead of `n_atoms`: the cluster has as many atoms as a sphere of the crystal with this diameter,
+    and a wire as many as a circle in its cross-section."""
     n_shells: Annotated[tuple[PositiveInt, ...], BeforeValidator(_as_list)] = ()
     """Number of shells around the centre, instead of `n_atoms`: 1, 2, 3 for 13, 55, 147 atoms of an icosahedron."""
     surface_energies: tuple[SurfaceEnergy, ...] = ()
@@ -175,7 +175,7 @@ class ClusterGenerator(ComposedGenerator):
                 made, n_removed = len(self._shape(number)[0]), self._shape(number)[1]
             if n_removed:
                 found.append(
-                    f'{n_removed} ions were removed from a {settings.shape} so that its {made} atoms are neutral'
+                    f'ions removed to make the shape {settings.shape} neutral: {n_removed}; {made} atoms are left'
                 )
             elif settings.n_atoms and made != size:
                 found.append(f'no complete {settings.shape} has {size} atoms; the nearest has {made}')
@@ -185,7 +185,7 @@ class ClusterGenerator(ComposedGenerator):
         return found
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
-        """Return a cluster with its elements arranged at random, on a support if there is one."""
+        """Return a cluster with its elements arranged at random, on a support if one is set."""
         settings = self.settings
         number = index % len(self._plan)
         crystal, _ = self._plan[number]
@@ -286,7 +286,7 @@ class ClusterGenerator(ComposedGenerator):
         if grown is None:
             raise PhysicsViolationError(
                 'min_distance', (), 0.0, 1.0,
-                f'an atom of a random cluster of {members.get_chemical_formula()} finds no place',
+                f'an atom of a random cluster of {members.get_chemical_formula()} does not fit anywhere',
             )  # fmt: skip
         return grown
 

@@ -29,7 +29,7 @@ class DimerSettings(FewAtomsSettings):
     kind: Literal['dimer'] = 'dimer'
     """Pairs of atoms."""
     pairs: tuple[Annotated[str, AfterValidator(check_pair)], ...] = ()
-    """Pairs of elements, such as [Cu-Cu, Cu-Au]; by default, all pairs of `symbols`, with those of one element."""
+    """Pairs of elements, such as [Cu-Cu, Cu-Au]; by default, all pairs of `symbols`, including those of one element."""
     n_points: int | None = Field(default=None, ge=2)
     """Number of distances of each pair, 20 by default. The ratio of one distance to the previous one is constant."""
     min_factor: float = Field(default=0.6, gt=0, le=2)
@@ -128,7 +128,7 @@ class DimerGenerator(FewAtomsGenerator):
     def notes(self) -> list[str]:
         """Return how many points of the grid of trimers are left out."""
         n_close = self._trimers[1]
-        return [f'{n_close} trimers left out, since their ends are closer than min_factor allows'] if n_close else []
+        return [f'trimers left out because their ends are closer than min_factor allows: {n_close}'] if n_close else []
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
         """Return a dimer or a trimer in a box."""

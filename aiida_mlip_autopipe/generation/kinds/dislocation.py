@@ -52,7 +52,8 @@ class DislocationGenerator(ComposedGenerator):
             directions = self.settings.burgers or ((BURGERS[lattice],) if lattice in BURGERS else ())
             if not directions:
                 raise AutopipeError(
-                    Code.VALUE_MISSING, f'set burgers; only {", ".join(BURGERS)} have a default, and {formula} is none'
+                    Code.VALUE_MISSING,
+                    f'set burgers; only {", ".join(BURGERS)} have defaults, and {formula} is none of them',
                 )
             # Any direction in the plane serves, since nothing is displaced along it.
             found += [

@@ -153,7 +153,7 @@ class IonConductorGenerator(Generator):
         return {r: nearest_counts(found, n_cells * int(np.sum(roles == r))) for r, found in self._sites.items()}
 
     def _n_mobile(self, n_cells: int) -> float:
-        """Return the number of mobile ions that balance the framework; it may be negative or no integer."""
+        """Return the number of mobile ions that balance the framework; it may be negative or not an integer."""
         counts = self._counts(n_cells).values()
         charge = sum(self._states[symbol] * number for found in counts for symbol, number in found.items())
         return -charge / self._states[self._mobile]
@@ -167,7 +167,7 @@ class IonConductorGenerator(Generator):
         a_A = settings.a_A or self._lattice_constant(framework, unit_roles)
         framework.set_cell(framework.cell.array * a_A, scale_atoms=True)
         mixed = max(self._sites, key=lambda role: len(self._sites[role]))
-        # The mobile ions count for max_atoms.
+        # The mobile ions count towards max_atoms.
         share = len(framework) / (len(framework) + max(0.0, self._n_mobile(1)))
         limited = Requirements(requirements.min_width_A, int(requirements.max_atoms * share))
         repeats = settings.supercell or choose_repeats(
@@ -184,7 +184,7 @@ class IonConductorGenerator(Generator):
             raise AutopipeError(
                 Code.CHARGE_UNBALANCED,
                 f'the framework of {settings.prototype} with {states} needs {n_mobile:g} {self._mobile} on {n_sites} '
-                'sites; set oxidation_states, other elements or another supercell',
+                'sites; set oxidation_states, or use other elements or another supercell',
             )
         whole = framework.repeat(repeats)
         sites = Atoms('H' * len(mobile), mobile @ framework.cell.array, cell=framework.cell, pbc=True).repeat(repeats)

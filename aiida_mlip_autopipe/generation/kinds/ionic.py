@@ -44,15 +44,15 @@ class IonicSettings(GeneratorSettings):
     ]  # fmt: skip
     """The structure type."""
     sites: dict[Literal['A', 'B', "B'", 'T', 'X'], Occupation]
-    """Elements on the cation sites and on the anion sites X: one element, or a composition, such as
-    {A: {Zr: 0.9, Y: 0.1}, X: O}. All have cation sites A; perovskite, spinel and layered_rocksalt also have B,
-    double_perovskite and inverse_spinel have B and B' in order, such as {A: Sr, B: Fe, B': Mo, X: O};
-    olivine, garnet and NASICON have A, B and the tetrahedral sites T, such as {A: Li, B: Fe, T: P, X: O}."""
+    """Elements on the cation sites and on the anion sites X: one element, or a composition, such as {A: {Zr: 0.9, Y:
+    0.1}, X: O}. All structure types have cation sites A; perovskite, spinel and layered_rocksalt also have B,
+    double_perovskite and inverse_spinel have ordered sites B and B', such as {A: Sr, B: Fe, B': Mo, X: O}; olivine,
+    garnet and NASICON have A, B and the tetrahedral sites T, such as {A: Li, B: Fe, T: P, X: O}."""
     tilts: Literal['a0a0a0', 'a0a0c+', 'a0a0c-', 'a0b-b-', 'a-a-a-', 'a-b+a-'] = 'a0a0a0'
     """Tilts of the octahedra of a perovskite, in Glazer's notation."""
     tilt_deg: float | None = Field(default=None, gt=0, le=MAX_TILT_DEG)
     """Angle about each tilted axis in degrees. The default is that of LaAlO3 for a-a-a-, of CaTiO3 for a-b+a- and of
-    SrTiO3 at 4 K for a0a0c-; the others have none."""
+    SrTiO3 at 4 K for a0a0c-; the other tilts have no default."""
     oxidation_states: dict[Element, OxidationStates] = Field(default_factory=dict)
     """Oxidation state of an element, or several for mixed valence; by default guessed from its common states."""
     compensation: Literal['auto', 'vacancies', 'none'] = 'auto'

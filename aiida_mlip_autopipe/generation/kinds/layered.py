@@ -72,7 +72,7 @@ class LayeredSettings(GeneratorSettings):
     twist: tuple[PositiveInt, PositiveInt] | None = None
     """Indices of a commensurate twisted bilayer: [1, 2] is 21.8°, [2, 3] is 13.2°, [6, 7] is 5.1°."""
     interlayer_A: PositiveFloat | None = None
-    """Distance in Å between the middles of adjacent layers; by default that at which van der Waals spheres touch."""
+    """Distance in Å between the mid-planes of adjacent layers; by default that at which van der Waals spheres touch."""
     vacuum_A: float | None = Field(default=None, ge=5)
     """Thickness of the vacuum in Å; 15 by default."""
     supercell: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
@@ -144,7 +144,7 @@ class LayeredSettings(GeneratorSettings):
 
 
 class LayeredGenerator(Generator):
-    """Stacks of layers with one element or a random arrangement on each site."""
+    """Makes stacks of layers with one element or a random arrangement on each site."""
 
     settings_class = LayeredSettings
     settings: LayeredSettings

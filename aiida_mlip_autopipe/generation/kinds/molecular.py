@@ -42,11 +42,11 @@ class MolecularSettings(GeneratorSettings):
     """Edge of a cubic cell, or the three edges of a rectangular cell, in Å, instead of the density."""
     n_molecules: PositiveInt | None = None
     """Total number of molecules, if they have no counts. The default is the smallest number, of at least 32 if
-    `max_atoms` allows them, with which the cell is wide enough for the calculator and can have the composition."""
+    `max_atoms` allows them, for which the cell is wide enough for the calculator and can have the composition."""
     composition_tolerance: float = Field(default=0.1, gt=0, le=0.5)
     """Maximum relative deviation of a mole fraction after rounding to whole molecules."""
     charged: bool = False
-    """Whether the charges of the molecules may leave a net charge."""
+    """Whether the cell may have a net charge."""
     contact_factor: float = Field(default=0.75, gt=0, le=1.2)
     """Distance to which atoms of different molecules are moved apart, divided by the sum of their van der Waals
     radii."""
@@ -57,14 +57,16 @@ class MolecularSettings(GeneratorSettings):
         if any(counted) and not all(counted):
             raise fault(Code.VALUES_INCOMPLETE, 'all molecules must have a count, or none')
         if all(counted) and self.n_molecules:
-            raise fault(Code.VALUES_EXCLUDE, 'n_molecules is the sum of the counts; set only one of them')
+            raise fault(
+                Code.VALUES_EXCLUDE, 'n_molecules is the sum of the counts; set n_molecules or counts, not both'
+            )
         if self.density_g_per_cm3 and self.box_A:
             raise fault(Code.VALUES_EXCLUDE, 'set density_g_per_cm3 or box_A, not both')
         dilute = all(molecule.concentration_mol_per_L for molecule in self.molecules)
         if not self.density_g_per_cm3 and not self.box_A and not dilute:
             raise fault(Code.VALUES_INCOMPLETE, 'set density_g_per_cm3 or box_A')
         if self.box_A and not all(counted) and not self.n_molecules:
-            raise fault(Code.VALUES_INCOMPLETE, 'a box_A needs n_molecules, or a count of each molecule')
+            raise fault(Code.VALUES_INCOMPLETE, 'box_A needs n_molecules, or a count of each molecule')
         return self
 
     def stream_content(self) -> dict[str, Any]:
@@ -132,12 +134,12 @@ class MolecularGenerator(Generator):
         return N_RANDOM_SEEDS * self.settings.perturb.variants
 
     def notes(self) -> list[str]:
-        """Return that most calculators lack the attraction between molecules, and which properties are not kept."""
+        """Return which properties are not kept, and a warning that most calculators lack dispersion."""
         listed = ((one.file.name if one.file else one.label, one.build()) for one in self.settings.molecules)
         return [
             *describe_dropped(listed),
-            'dispersion attracts molecules, and most calculators lack it, so these seeds are explored at constant '
-            'volume (NVT) unless exploration.ensemble is npt; mace adds it with dispersion: true',
+            'molecules attract each other by dispersion, which most calculators lack, so these seeds are explored at '
+            'constant volume (NVT) unless exploration.ensemble is npt; mace adds dispersion with dispersion: true',
         ]
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
@@ -162,8 +164,8 @@ class MolecularGenerator(Generator):
         if packing.scale < 1:
             raise AutopipeError(
                 Code.DENSITY_IMPOSSIBLE,
-                f'{_listed(counts)} do not fit at {density:.4g} g/cm³; the density can be '
-                f'{density * packing.density_factor:.3g} g/cm³, or contact_factor '
+                f'{_listed(counts)} do not fit at {density:.4g} g/cm³; use a density of at most '
+                f'{density * packing.density_factor:.3g} g/cm³, or a contact_factor of at most '
                 f'{self.settings.contact_factor * packing.density_factor ** (1 / 3):.2f}',
             )
         atoms.set_cell(edges)

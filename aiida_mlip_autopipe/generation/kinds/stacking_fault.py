@@ -26,7 +26,7 @@ from aiida_mlip_autopipe.generation.surfaces.stacking import (
 )
 from aiida_mlip_autopipe.structures.cells import repeats_for_width
 
-# By lattice: the plane of slip and the direction of the shortest partial or full displacement in it.
+# By lattice: the slip plane and the direction of the shortest partial or full displacement in it.
 SLIP: dict[str, tuple[Plane, Plane]] = {
     'fcc': ((1, 1, 1), (1, 1, -2)),
     'bcc': ((1, 1, 0), (1, -1, 1)),
@@ -55,7 +55,7 @@ class StackingFaultSettings(ComposedSettings):
     """Directions of the γ lines in the plane; by default [1, 1, -2] in fcc and diamond, [1, -1, 1] in bcc, and
     [2, 1, 0] in hcp (for hexagonal crystals in three indices)."""
     n_points: int = Field(default=12, ge=2)
-    """Number of points on a γ line, from the perfect crystal up to, but without, the next perfect crystal."""
+    """Number of points on a γ line, from the perfect crystal up to, but not including, the next perfect crystal."""
     displacements: tuple[float, ...] = ()
     """Displacements, instead of `n_points`, as fractions of the shortest lattice vector along the direction."""
     n_cuts: PositiveInt = 1
@@ -64,7 +64,7 @@ class StackingFaultSettings(ComposedSettings):
     thickness_A: PositiveFloat = 12.0
     """Minimum distance between a fault and the next one in Å."""
 
-    # A point on a γ line that violates a rule has no other draw.
+    # A point on a γ line that violates a rule cannot be redrawn.
     default_on_failure: ClassVar[str] = 'skip'
 
     @model_validator(mode='after')
@@ -131,7 +131,8 @@ class StackingFaultGenerator(ComposedGenerator):
                     raise AutopipeError(
                         Code.HOST_UNSUITABLE,
                         f'{unit.get_chemical_formula()} has no fault {name!r}; fcc metals have '
-                        f'{", ".join(NAMED["fcc"])}, hcp metals {", ".join(NAMED["hcp"])}, all gamma_line',
+                        f'{", ".join(NAMED["fcc"])}, hcp metals have {", ".join(NAMED["hcp"])}, and all crystals have '
+                        'gamma_line',
                     )
         return found
 

@@ -102,10 +102,10 @@ def _plain(atoms: Atoms) -> Atoms:
 
 
 def grow(atoms: Atoms, distance_factor: float, rng: np.random.Generator) -> Atoms | None:
-    """Return a random compact cluster of the same atoms, or None if an atom finds no place.
+    """Return a random compact cluster of the same atoms, or None if an atom does not fit anywhere.
 
-    The atoms are added in a random order. Each touches an earlier atom, at the sum of their radii, and none is closer
-    to another than 0.9 of it. Of 200 random places, the one nearest to the centre is taken. Ions touch ions of the
+    The atoms are added in a random order. Each touches an earlier atom, at the sum of their radii, and no two atoms are
+    closer than 0.9 times this sum. Of 200 random places, the one nearest to the centre is taken. Ions touch ions of the
     other sign and are farther from those of their own.
 
     Parameters
@@ -208,7 +208,7 @@ def surface_layers(atoms: Atoms, n_layers: int, full_coordination: int, nearest_
 
 
 def fcc_constant(crystal: Atoms, shape: str) -> float:
-    """Return the lattice constant of an fcc crystal of one kind of site in Å."""
+    """Return the lattice constant of an fcc crystal with one kind of site in Å."""
     import spglib
 
     cell = (crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers)
@@ -216,7 +216,7 @@ def fcc_constant(crystal: Atoms, shape: str) -> float:
     if number != '225' or len(crystal) != 4 or len(set(crystal.numbers)) > 1:
         raise AutopipeError(
             Code.HOST_UNSUITABLE,
-            f'the shape {shape} needs an fcc crystal of one kind of site; {crystal.get_chemical_formula()} has the '
+            f'the shape {shape} needs an fcc crystal with one kind of site; {crystal.get_chemical_formula()} has the '
             f'space group {number}; set lattice: fcc, or use the shape wulff',
         )
     return float(crystal.cell.lengths()[0])
@@ -239,7 +239,7 @@ def _distances_from_cell(crystal: Atoms) -> np.ndarray:
 def largest_facet_down(atoms: Atoms) -> Atoms:
     """Return a cluster rotated so that the largest facet of its convex hull points down.
 
-    Of equally large ones, the one with the first normal is taken, so that rounding does not choose. A cluster without
+    Of equally large ones, the one with the first normal is taken, so that rounding does not decide. A cluster without
     a volume is not rotated.
     """
     from scipy.spatial import ConvexHull

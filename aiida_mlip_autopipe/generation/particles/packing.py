@@ -69,7 +69,7 @@ class Packing:
 
     @property
     def density_factor(self) -> float:
-        """Ratio of a density that is certainly possible and that of the packing."""
+        """Ratio of a density that is certainly possible to that of the packing."""
         return SAFETY * self.scale**3
 
 

@@ -287,7 +287,7 @@ def test_a_net_charge_needs_permission(generate):
 def test_an_impossible_density_is_refused_with_a_possible_one(generate):
     with refused(Code.DENSITY_IMPOSSIBLE, '4 g/cm³', '32 H2O') as caught:
         generate({**WATER, 'density_g_per_cm3': 4.0, 'n_seeds': 1})
-    possible = float(str(caught.value).partition('can be ')[2].split()[0])
+    possible = float(str(caught.value).partition('at most ')[2].split()[0])
     assert 1 < possible < 4
     generate({**WATER, 'density_g_per_cm3': possible, 'n_seeds': 1})
 
