@@ -41,7 +41,9 @@ class Stack:
     @cached_property
     def gaps(self) -> list[tuple[float, float]]:
         """The width in Å and the height of the middle of each different gap between planes of atoms, widest first."""
-        heights = np.sort(self.atoms.positions[:, 2] % self.spacing_A)
+        z = self.atoms.positions[:, 2]
+        # An atom just below the plane z = 0, by rounding, belongs to this plane and not to the next one.
+        heights = np.sort(z - np.floor(z / self.spacing_A + 1e-9) * self.spacing_A)
         widths = np.diff(heights, append=heights[0] + self.spacing_A)
         found: list[tuple[float, float]] = []
         for width, height in sorted(zip(widths, heights, strict=True), key=lambda gap: (-round(gap[0], 3), gap[1])):

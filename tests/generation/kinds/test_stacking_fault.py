@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import spglib
 from ase import Atoms
-from ase.build import fcc111
+from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 from matscipy.neighbours import neighbour_list
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.generation.kinds.stacking_fault import stacking_signs
+from aiida_mlip_autopipe.generation.kinds.stacking_fault import SLIP, stacking_signs, standard_cell
+from aiida_mlip_autopipe.generation.surfaces.stacking import make_stack
 from aiida_mlip_autopipe.structures.duplicates import fingerprint
 
 COPPER = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
@@ -290,3 +291,13 @@ def test_a_point_that_is_refused_does_not_end_the_others(generate):
     assert report['skipped'] > 0
     assert report['made'] + report['skipped'] + report['duplicates'] == report['requested'] == 12
     assert report['rules']['min_distance']['count'] == report['skipped']
+
+
+def test_a_fault_does_not_depend_on_the_rounding_of_heights():
+    stack = make_stack(standard_cell(bulk('Cu', a=3.61))[0], *SLIP['fcc'])
+    ((_, height_A),) = stack.gaps
+    expected = stack.faulted(6, height_A, 0.3)
+    stack.atoms.positions[:, 2] -= 1e-16
+    stack.__dict__.pop('gaps')
+    ((_, height_A),) = stack.gaps
+    assert stack.faulted(6, height_A, 0.3).positions == pytest.approx(expected.positions, abs=1e-9)
