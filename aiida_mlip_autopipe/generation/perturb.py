@@ -120,17 +120,7 @@ def perturb_atoms(
     ----------
     .. [1] B. T. M. Willis, A. W. Pryor, Thermal Vibrations in Crystallography, Cambridge 1975, ch. 4.
     """
-    missing = ~parent.cell.array.any(axis=1) & (np.array(settings.supercell) > 1)
-    if missing.any():
-        raise AutopipeError(
-            Code.VALUES_EXCLUDE,
-            f'perturb.supercell: {parent.get_chemical_formula()} has no cell vector {int(missing.argmax()) + 1}, along '
-            'which it could be repeated; this number of repeats must be 1',
-        )
-    atoms = parent.repeat(settings.supercell) if settings.supercell != (1, 1, 1) else parent.copy()
-    if molecular and len(atoms) > len(parent):
-        tags = parent.get_tags()
-        atoms.set_tags(np.concatenate([tags + copy * tags.max() for copy in range(len(atoms) // len(parent))]))
+    atoms = _repeat(parent, settings.supercell, molecular=molecular)
     record: dict[str, Any] = {}
     if settings.supercell != (1, 1, 1):
         record['supercell'] = list(settings.supercell)
@@ -156,6 +146,22 @@ def perturb_atoms(
         atoms.positions += displacements
         record['rattle_A'] = round(float(sigma.mean()), 10)
     return atoms, record
+
+
+def _repeat(parent: Atoms, supercell: tuple[int, int, int], *, molecular: bool) -> Atoms:
+    """Return a copy of a structure, repeated along its cell vectors, with new numbers for the copies of molecules."""
+    missing = ~parent.cell.array.any(axis=1) & (np.array(supercell) > 1)
+    if missing.any():
+        raise AutopipeError(
+            Code.VALUES_EXCLUDE,
+            f'perturb.supercell: {parent.get_chemical_formula()} has no cell vector {int(missing.argmax()) + 1}, along '
+            'which it could be repeated; this number of repeats must be 1',
+        )
+    atoms = parent.repeat(supercell) if supercell != (1, 1, 1) else parent.copy()
+    if molecular and len(atoms) > len(parent):
+        tags = parent.get_tags()
+        atoms.set_tags(np.concatenate([tags + copy * tags.max() for copy in range(len(atoms) // len(parent))]))
+    return atoms
 
 
 def _draw_stretch(

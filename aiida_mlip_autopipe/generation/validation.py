@@ -16,6 +16,7 @@ from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.chemistry.elements import check_symbol
 from aiida_mlip_autopipe.generation.contacts import check_contacts
 from aiida_mlip_autopipe.structures.cells import complete_cell, perpendicular_widths
+from aiida_mlip_autopipe.structures.densities import DALTON_PER_A3
 from aiida_mlip_autopipe.structures.vacuum import MIN_LAYER_OF_SLAB_A, empty_layers
 
 NOBLE_GASES = (2, 10, 18, 36, 54, 86)
@@ -172,7 +173,7 @@ def check_parent(
             'volume_per_atom', (), volume, limit,
             f'{formula} has {volume:.3g} Å³ per atom, {side} the limit of {limit:.3g} Å³ for these elements',
         )  # fmt: skip
-    density = float(atoms.get_masses().sum() / atoms.get_volume() * 1.66053907)
+    density = float(atoms.get_masses().sum() / atoms.get_volume() * DALTON_PER_A3)
     if density > MAX_DENSITY:
         raise PhysicsViolationError(
             'density', (), density, MAX_DENSITY,

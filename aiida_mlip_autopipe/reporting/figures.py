@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.data import chemical_symbols
 
+from aiida_mlip_autopipe.structures.densities import DALTON_PER_A3
 from aiida_mlip_autopipe.structures.excess_energy import excess_energies
 from aiida_mlip_autopipe.structures.row import Row
 
@@ -21,8 +22,6 @@ MAX_RADIAL = 200
 RADIAL_CUTOFF = 6.0
 # Number of intervals into which temperatures are divided.
 N_TEMPERATURES = 8
-DALTON_PER_A3 = 1.66053907
-"""One dalton per Å³ in g/cm³ (CODATA 2018)."""
 EXCESS = 'energy above the minimum, eV/atom'
 CHOSEN, OTHER = '#c2410c', '#94a3b8'
 

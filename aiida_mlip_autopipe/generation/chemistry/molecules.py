@@ -18,10 +18,10 @@ from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.chemistry.elements import FRACTION_TOLERANCE
 from aiida_mlip_autopipe.generation.chemistry.smiles import molecule_from_smiles
 from aiida_mlip_autopipe.generation.files.reading import DROPPED, read_structures
+from aiida_mlip_autopipe.structures.densities import MOL_PER_CM3
 
-# Particles per Å³ in one mol/L, and u/Å³ in one g/cm³ [CODATA 2018].
-PER_MOL_L = 6.02214076e-4
-U_PER_G_CM3 = 0.602214076
+# One mol/L in particles per Å³.
+PER_MOL_L = MOL_PER_CM3 * 1e-3
 
 
 def check_molecule_name(name: str) -> str:
@@ -181,9 +181,9 @@ def _from_concentrations(
             raise AutopipeError(
                 Code.VALUES_INCOMPLETE, f'set density_g_per_cm3, from which the amount of {solvent} follows'
             )
-        rest = density * U_PER_G_CM3 - float(numbers @ np.array(masses_u))
+        rest = density * MOL_PER_CM3 - float(numbers @ np.array(masses_u))
         if rest <= 0:
-            solutes = density - rest / U_PER_G_CM3
+            solutes = density - rest / MOL_PER_CM3
             raise AutopipeError(
                 Code.DENSITY_IMPOSSIBLE,
                 f'the other molecules alone have a density of {solutes:.4g} g/cm³, so nothing is left for {solvent} at '

@@ -17,9 +17,9 @@ from aiida_mlip_autopipe.generation.chemistry.elements import nearest_counts
 from aiida_mlip_autopipe.generation.chemistry.oxidation import Guess, guess_states
 from aiida_mlip_autopipe.generation.crystals.partial_sites import EXCLUSION_A, Ion, OrderingSettings, PartialSites
 from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, choose_repeats
+from aiida_mlip_autopipe.generation.files.cif import OCCUPANCY_TOLERANCE
 
 VACANCY = 'vacancy'
-OCCUPANCY_TOLERANCE = 1e-3
 # Minimum distance of a cation and an anion, or of different metals, on partial sites, divided by the sum of their
 # covalent radii; the same as that of validation.
 CONTACT_FACTOR = 0.6

@@ -10,6 +10,7 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.structures.densities import MOL_PER_CM3
 
 Lattice = Literal['fcc', 'bcc', 'hcp', 'sc', 'diamond']
 
@@ -50,7 +51,7 @@ def atomic_volume(symbol: str) -> float:
         raise AutopipeError(
             Code.VALUE_MISSING, f'the atomic volume of {symbol} is not tabulated; set a_A, or volume_A3 of a formula'
         )
-    return float(str(molar_volume).split()[0]) / 0.602214076
+    return float(str(molar_volume).split()[0]) / MOL_PER_CM3
 
 
 @cache

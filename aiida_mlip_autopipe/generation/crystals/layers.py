@@ -54,7 +54,7 @@ TEMPLATES = {
 BONDED_NEIGHBOURS = {"1T'": 6, 'black_phosphorus': 3}
 # The ratio a / bond for which the prisms (with square sides) and the octahedra are regular.
 IDEAL_RATIO = {'prism': float(np.sqrt(12 / 7)), 'octahedron': float(np.sqrt(2))}
-MIN_SLOPE = 0.3  # Å, minimum height of a plane of atoms above the next one
+MIN_HEIGHT_A = 0.3  # minimum height of a plane of atoms above the next one
 
 
 @dataclass(frozen=True)
@@ -153,9 +153,9 @@ def _dichalcogenide(polyhedron: str, radii: Radii, sizes: Sizes) -> Layer:
         bond = float(np.sqrt(a_A**2 / 3 + sizes.thickness_A**2 / 4))
     bond = bond or radii['M'] + radii['X']
     if a_A is None and sizes.thickness_A:
-        a_A = float(np.sqrt(3)) * _slope(bond, sizes.thickness_A / 2, 'thickness_A')
+        a_A = float(np.sqrt(3)) * _other_side(bond, sizes.thickness_A / 2, 'thickness_A')
     a_A = a_A or IDEAL_RATIO[polyhedron] * bond
-    half = _slope(bond, a_A / np.sqrt(3), 'a_A')
+    half = _other_side(bond, a_A / np.sqrt(3), 'a_A')
     upper, lower = (2, 2) if polyhedron == 'prism' else (1, 2)
     middle = 1 if polyhedron == 'prism' else 0
     return _planes([('M', middle, 0.0), ('X', upper, half), ('X', lower, -half)], a_A, bond)
@@ -169,10 +169,10 @@ def _mxene(n: int, radii: Radii, sizes: Sizes) -> Layer:
     """
     bond = sizes.bond_A or radii['M'] + radii['X']
     a_A = sizes.a_A or IDEAL_RATIO['octahedron'] * bond
-    spacing = _slope(bond, a_A / np.sqrt(3), 'a_A')
+    spacing = _other_side(bond, a_A / np.sqrt(3), 'a_A')
     planes = [('X' if number % 2 else 'M', number % 3, number * spacing) for number in range(2 * n + 1)]
     if 'T' in radii:
-        height = _slope(radii['M'] + radii['T'], a_A / np.sqrt(3), 'a_A')
+        height = _other_side(radii['M'] + radii['T'], a_A / np.sqrt(3), 'a_A')
         hydroxyl = single_bond_radius({'O': 1.0}) + radii.get('H', 0.0)
         for third, outermost, sign in ((2 * n + 1, 2 * n * spacing, 1), (-1, 0.0, -1)):
             planes.append(('T', third % 3, outermost + sign * height))
@@ -200,11 +200,11 @@ def _from_template(structure: str, radii: Radii, sizes: Sizes) -> Layer:
     return Layer(np.diag([a_A, b_A]) * scale, roles, fractions % 1.0, heights * scale, mean * scale)
 
 
-def _slope(length_A: float, side_A: float, name: str) -> float:
+def _other_side(length_A: float, side_A: float, name: str) -> float:
     """Return the other side of a right triangle with this hypotenuse, and refuse a flat one."""
     square = length_A**2 - side_A**2
-    if square < MIN_SLOPE**2:
-        largest = float(np.sqrt(length_A**2 - MIN_SLOPE**2))
+    if square < MIN_HEIGHT_A**2:
+        largest = float(np.sqrt(length_A**2 - MIN_HEIGHT_A**2))
         limit = largest * (float(np.sqrt(3)) if name == 'a_A' else 2)
         raise AutopipeError(
             Code.OUT_OF_RANGE,

@@ -12,7 +12,7 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
-from aiida_mlip_autopipe.generation.files.cif import check_cif, merge_images
+from aiida_mlip_autopipe.generation.files.cif import OCCUPANCY_TOLERANCE, check_cif, merge_images
 from aiida_mlip_autopipe.generation.files.lammps import (
     LAMMPS_FORMATS,
     MASS_TOLERANCE,
@@ -30,7 +30,6 @@ DATABASE_ID = 'database_id'
 DROPPED = 'dropped'
 # Key of the list of occupancies of each site of a disordered structure.
 OCCUPANCIES = 'occupancies'
-OCCUPANCY_TOLERANCE = 1e-3
 
 
 def read_structures(path: Path, frames: str = ':', types: Sequence[str] = (), *, partial: bool = False) -> list[Atoms]:

@@ -16,8 +16,9 @@ from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Pa
 from aiida_mlip_autopipe.generation.chemistry.counts import choose_counts, smallest_counts
 from aiida_mlip_autopipe.generation.chemistry.elements import Element
 from aiida_mlip_autopipe.generation.chemistry.oxidation import guess_states
-from aiida_mlip_autopipe.generation.particles.packing import AMU_PER_A3, Bodies, cubic_edge, pack
+from aiida_mlip_autopipe.generation.particles.packing import Bodies, cubic_edge, pack
 from aiida_mlip_autopipe.generation.validation import CHARGE_TOLERANCE, atomic_radii, like_charge_limits
+from aiida_mlip_autopipe.structures.densities import DALTON_PER_A3
 
 N_RANDOM_SEEDS = 10
 MIN_DEFAULT_ATOMS = 100
@@ -122,7 +123,7 @@ class AmorphousGenerator(Generator):
         bodies = Bodies([np.zeros((1, 3))] * len(atoms), list(species[:, None]), self._contacts(atoms))
         packing = pack(bodies, np.full(3, edge), rng)
         if packing.scale < 1:
-            density = atoms.get_masses().sum() / edge**3 * AMU_PER_A3
+            density = atoms.get_masses().sum() / edge**3 * DALTON_PER_A3
             raise AutopipeError(
                 Code.DENSITY_IMPOSSIBLE,
                 f'the atoms of {atoms.get_chemical_formula()} do not fit at {density:.4g} g/cm³; use a density of at '
@@ -133,7 +134,7 @@ class AmorphousGenerator(Generator):
         atoms.positions = packing.positions
         record: dict[str, Any] = {
             'counts': counts,
-            'density_g_per_cm3': float(atoms.get_masses().sum() / atoms.get_volume() * AMU_PER_A3),
+            'density_g_per_cm3': float(atoms.get_masses().sum() / atoms.get_volume() * DALTON_PER_A3),
         }
         if self._states:
             record['oxidation_states'] = {symbol: float(state) for symbol, state in self._states.items()}
@@ -155,7 +156,7 @@ class AmorphousGenerator(Generator):
         if settings.density_g_per_cm3 is None:
             assert settings.volume_per_atom_A3 is not None  # the validator requires one of the two
             return settings.volume_per_atom_A3
-        return float(atoms.get_masses().mean() / settings.density_g_per_cm3 * AMU_PER_A3)
+        return float(atoms.get_masses().mean() / settings.density_g_per_cm3 * DALTON_PER_A3)
 
     def _contacts(self, atoms: Atoms) -> np.ndarray:
         """Return the minimum distance of each pair of elements in Å, in the order of their atomic numbers."""

@@ -29,7 +29,7 @@ from aiida_mlip_autopipe.generation.particles.clusters import (
     random_members,
     surface_layers,
 )
-from aiida_mlip_autopipe.generation.particles.particles import Outline, along_z, cut, wire_period, wulff_outline
+from aiida_mlip_autopipe.generation.particles.wulff import Outline, along_z, cut, wire_period, wulff_outline
 from aiida_mlip_autopipe.generation.supports import SupportSettings, place_on
 
 N_RANDOM_SEEDS = 10

@@ -52,14 +52,15 @@ class DimerSettings(FewAtomsSettings):
     def _check(self) -> Self:
         if self.symbols and self.pairs:
             raise fault(Code.VALUES_EXCLUDE, 'set symbols or pairs, not both')
-        if self.distances_A and (self.n_points or self.max_distance_A or self.min_factor != 0.6):
+        defaults = {name: field.default for name, field in type(self).model_fields.items()}
+        if self.distances_A and (self.n_points or self.max_distance_A or self.min_factor != defaults['min_factor']):
             raise fault(
                 Code.VALUES_EXCLUDE, 'distances_A replaces n_points, min_factor and max_distance_A; remove them'
             )
         if len(set(self.distances_A)) < len(self.distances_A):
             raise fault(Code.VALUE_INVALID, 'distances_A contains a distance twice')
-        grid = (self.trimer_factors, self.trimer_angles_deg)
-        if not self.trimers and grid != ((0.8, 1.0, 1.3), (60.0, 90.0, 120.0, 180.0)):
+        is_grid_set = any(getattr(self, name) != defaults[name] for name in ('trimer_factors', 'trimer_angles_deg'))
+        if is_grid_set and not self.trimers:
             raise fault(Code.VALUES_INCOMPLETE, 'trimer_factors and trimer_angles_deg need trimers: true')
         return self
 
@@ -106,9 +107,9 @@ class DimerGenerator(FewAtomsGenerator):
             elements = (ends[0], centre, ends[1])
             grid = product(self.settings.trimer_factors, self.settings.trimer_factors, self.settings.trimer_angles_deg)
             for first, second, angle in grid:
-                bonds = first * radii_sum(ends[0], centre), second * radii_sum(ends[1], centre)
+                bonds = first * _radii_sum(ends[0], centre), second * _radii_sum(ends[1], centre)
                 sides = _sides(elements, bonds, angle)
-                if sides[2][2] < self.settings.min_factor * radii_sum(*ends):
+                if sides[2][2] < self.settings.min_factor * _radii_sum(*ends):
                     n_close += 1
                 else:
                     found.setdefault(tuple(sorted(sides)), (elements, bonds, angle))
@@ -147,7 +148,7 @@ class DimerGenerator(FewAtomsGenerator):
         settings = self.settings
         if settings.distances_A:
             return np.array(settings.distances_A)
-        shortest, longest = settings.min_factor * radii_sum(*pair), settings.max_distance_A or requirements.cutoff_A
+        shortest, longest = settings.min_factor * _radii_sum(*pair), settings.max_distance_A or requirements.cutoff_A
         if longest <= shortest:
             raise AutopipeError(
                 Code.OUT_OF_RANGE,
@@ -158,7 +159,7 @@ class DimerGenerator(FewAtomsGenerator):
         return np.asarray(shortest * (longest / shortest) ** steps)
 
 
-def radii_sum(first: str, second: str) -> float:
+def _radii_sum(first: str, second: str) -> float:
     """Return the sum of the covalent radii of two elements in Å [Cordero 2008 in ASE]."""
     from ase.data import atomic_numbers, covalent_radii
 

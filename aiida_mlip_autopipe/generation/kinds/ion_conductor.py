@@ -21,9 +21,9 @@ from aiida_mlip_autopipe.generation.crystals.conductors import ANION_ROLES, COND
 from aiida_mlip_autopipe.generation.crystals.partial_sites import Ion, OrderingSettings, PartialSites
 from aiida_mlip_autopipe.generation.crystals.prototypes import bond_lengths
 from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, check_composition, choose_repeats
+from aiida_mlip_autopipe.generation.validation import CHARGE_TOLERANCE
 
 N_SEEDS = 10
-CHARGE_TOLERANCE = 1e-6
 
 
 class IonConductorSettings(GeneratorSettings):

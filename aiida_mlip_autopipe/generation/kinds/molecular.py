@@ -17,13 +17,13 @@ from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Pa
 from aiida_mlip_autopipe.generation.chemistry.counts import CHARGE_TOLERANCE, choose_counts
 from aiida_mlip_autopipe.generation.chemistry.molecules import (
     PER_MOL_L,
-    U_PER_G_CM3,
     MoleculeSettings,
     mole_fractions,
 )
 from aiida_mlip_autopipe.generation.contacts import van_der_waals_radii
 from aiida_mlip_autopipe.generation.files.reading import describe_dropped
 from aiida_mlip_autopipe.generation.particles.packing import Bodies, cubic_edge, pack
+from aiida_mlip_autopipe.structures.densities import MOL_PER_CM3
 
 N_RANDOM_SEEDS = 10
 MIN_DEFAULT_MOLECULES = 32
@@ -117,7 +117,7 @@ class MolecularGenerator(Generator):
             found, volume = mole_fractions(settings.molecules, masses, settings.density_g_per_cm3)
         if settings.density_g_per_cm3:
             mean = float(np.dot(found, masses))
-            volume = mean / (settings.density_g_per_cm3 * U_PER_G_CM3)
+            volume = mean / (settings.density_g_per_cm3 * MOL_PER_CM3)
         fractions = dict(zip(species, found, strict=True))
         charge = total * sum(fraction * species[name].charge for name, fraction in fractions.items())
         if abs(charge) > CHARGE_TOLERANCE and not settings.charged:
@@ -160,7 +160,7 @@ class MolecularGenerator(Generator):
             radii[:, None] + radii,
         )
         packing = pack(bodies, edges, rng)
-        density = float(atoms.get_masses().sum() / np.prod(edges) / U_PER_G_CM3)
+        density = float(atoms.get_masses().sum() / np.prod(edges) / MOL_PER_CM3)
         if packing.scale < 1:
             raise AutopipeError(
                 Code.DENSITY_IMPOSSIBLE,
@@ -221,7 +221,7 @@ class MolecularGenerator(Generator):
             edges = np.broadcast_to(np.asarray(settings.box_A, dtype=float), 3).copy()
         elif settings.density_g_per_cm3:
             mass = sum(count * self._species[name].mass_u for name, count in counts.items())
-            edges = np.full(3, cubic_edge(mass / (settings.density_g_per_cm3 * U_PER_G_CM3)))
+            edges = np.full(3, cubic_edge(mass / (settings.density_g_per_cm3 * MOL_PER_CM3)))
         else:
             volume = self._composition[1]
             assert volume is not None  # all molecules have concentrations

@@ -19,7 +19,7 @@ from support.errors import refused
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration.dynamics.ensembles import choose_ensemble
 from aiida_mlip_autopipe.generation.particles.clusters import largest_facet_down
-from aiida_mlip_autopipe.generation.particles.particles import wulff_outline
+from aiida_mlip_autopipe.generation.particles.wulff import wulff_outline
 from aiida_mlip_autopipe.structures.vacuum import empty_layers
 
 A_PT = 3.92
