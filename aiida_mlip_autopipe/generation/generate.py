@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.structures.seed import Seed
 
 # Increase it whenever the same settings and random_seed give different seeds or a different report. The stage is then
 # not taken from the cache.
-STAGE_VERSION = '16'
+STAGE_VERSION = '17'
 
 
 @dataclass(frozen=True)

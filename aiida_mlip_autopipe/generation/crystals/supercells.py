@@ -80,7 +80,7 @@ def choose_repeats(
     longest = min(max_cells, 3 * max(*smallest, round(max_cells ** (1 / sum(axes)))))
     counts = [range(n, longest + 1) if is_free else range(1, 2) for n, is_free in zip(smallest, axes, strict=True)]
     larger = [(i, j, k) for i, j, k in product(*counts) if i * j * k <= max_cells]
-    larger.sort(key=lambda repeats: (prod(repeats), -min((widths * repeats)[free]), repeats))
+    larger.sort(key=lambda repeats: (prod(repeats), -round(min((widths * repeats)[free]), 6), repeats))
     able = (repeats for repeats in larger if deviation(fractions, prod(repeats) * sites) <= tolerance)
     smallest_able = next(able, None)
     if smallest_able:
@@ -173,5 +173,5 @@ def _nearest_size(size: int, widths: np.ndarray, n_atoms: int, axes: tuple[bool,
     free = np.array(axes)
     return min(
         ((i, j, k) for i, j, k in product(*counts)),
-        key=lambda repeats: (abs(prod(repeats) * size - n_atoms), -min((widths * repeats)[free]), repeats),
+        key=lambda repeats: (abs(prod(repeats) * size - n_atoms), -round(min((widths * repeats)[free]), 6), repeats),
     )
