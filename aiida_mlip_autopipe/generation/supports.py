@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.generation.particles.clusters import largest_facet_down
 from aiida_mlip_autopipe.generation.particles.molecules import lower_onto, rotate
 from aiida_mlip_autopipe.generation.surfaces.adsorption_sites import Site
 from aiida_mlip_autopipe.structures.cells import perpendicular_widths
-from aiida_mlip_autopipe.structures.vacuum import MIN_LAYER_OF_SLAB_A, empty_layers
+from aiida_mlip_autopipe.structures.vacuum import is_slab
 
 
 class SupportSettings(Settings):
@@ -64,7 +64,7 @@ def place_on(
     wide = replace(requirements, min_width_A=max(requirements.min_width_A, needed_A))
     host = draw_wide_parent(slabs, index, rng, wide)
     slab = host.atoms
-    if not slab.pbc.all() or empty_layers(slab)[2] < MIN_LAYER_OF_SLAB_A:
+    if not slab.pbc.all() or not is_slab(slab):
         raise AutopipeError(
             Code.HOST_UNSUITABLE, f'support: {slab.get_chemical_formula()} is not a slab with vacuum along z'
         )

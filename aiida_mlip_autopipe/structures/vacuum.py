@@ -5,7 +5,7 @@ threshold. Layers are measured between the centres of atoms to distinguish a cry
 their surfaces (at the covalent radii) to decide whether the space is empty.
 
 - A surface is cut only from a unit cell without an empty layer above `MAX_LAYER_OF_CRYSTAL_A`. The settings of the
-  surface determine the thickness of the vacuum.
+  surface determine the thickness of the vacuum. Molecules and clusters are placed only on a slab, which has one.
 - A large volume per atom is plausible if there is an empty layer of at least `MIN_LAYER_OF_SLAB_A`.
 - An exploration keeps the volume constant if a cell has an empty layer of at least
   ``exploration.vacuum_A`` between surfaces, or if empty space of this width separates its parts in another way, which
@@ -49,6 +49,13 @@ def empty_layers(atoms: Atoms, radii_A: np.ndarray | float = 0.0) -> np.ndarray:
     ends = np.vstack([np.maximum(reached[:-1], reached[-1] - 1), reached[-1:]])
     gaps = np.vstack([starts[1:], starts[:1] + 1]) - ends
     return np.asarray(np.maximum(gaps.max(axis=0), 0.0) * widths)
+
+
+def is_slab(atoms: Atoms) -> bool:
+    """Return whether a structure is periodic in a plane, and is not periodic or has vacuum along the third vector."""
+    if not atoms.pbc[:2].all():
+        return False
+    return not atoms.pbc[2] or bool(empty_layers(atoms)[2] > MAX_LAYER_OF_CRYSTAL_A)
 
 
 def count_connected_directions(atoms: Atoms, radii_A: np.ndarray, gap_A: float) -> int:

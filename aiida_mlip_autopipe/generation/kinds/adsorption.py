@@ -30,6 +30,7 @@ from aiida_mlip_autopipe.generation.particles.molecules import (
 from aiida_mlip_autopipe.generation.surfaces.adsorption_sites import Site, SiteName, find_sites, repeat_sites
 from aiida_mlip_autopipe.generation.surfaces.slabs import half_turn, has_equivalent_faces, upside_down
 from aiida_mlip_autopipe.structures.cells import perpendicular_widths
+from aiida_mlip_autopipe.structures.vacuum import is_slab
 
 N_RANDOM_SEEDS = 10
 CLEARANCE = 3.0  # Å between a molecule and its periodic images
@@ -305,9 +306,12 @@ class AdsorptionGenerator(ComposedGenerator):
 
 
 def _check_slab(atoms: Atoms) -> None:
-    if not atoms.pbc[:2].all():
-        formula = atoms.get_chemical_formula()
-        raise AutopipeError(Code.HOST_UNSUITABLE, f'{formula} is not a slab, so it cannot adsorb molecules')
+    if not is_slab(atoms):
+        raise AutopipeError(
+            Code.HOST_UNSUITABLE,
+            f'{atoms.get_chemical_formula()} is not a slab with vacuum along z, so it cannot adsorb molecules; use an '
+            'entry of kind surface or another slab under `of`',
+        )
 
 
 def _count_top(slab: Atoms) -> int:

@@ -254,3 +254,30 @@ def test_molecules_can_come_from_files(generate, tmp_path):
 def test_invalid_molecules_are_refused(fields, code, values):
     with refused(code, *values):
         AdsorptionSettings(of=SLAB, **fields)
+
+
+WIRE = {'kind': 'cluster', 'of': SLAB['of'], 'shape': 'wire', 'axis': [1, 1, 0], 'diameter_A': 8}
+
+
+@pytest.mark.parametrize(
+    ('of', 'formula'),
+    [
+        (SLAB['of'], 'Cu'),
+        (WIRE, 'Cu'),
+        ({'kind': 'amorphous', 'composition': {'Cu': 1, 'Zr': 1}, 'density_g_per_cm3': 7}, 'Cu50Zr50'),
+        ({'kind': 'layered', 'structure': '2H', 'sites': {'M': 'Mo', 'X': 'S'}, 'bulk': True}, 'Mo2S4'),
+        ({'kind': 'stacking_fault', 'of': SLAB['of'], 'faults': ['intrinsic']}, 'Cu'),
+    ],
+    ids=['crystal', 'wire', 'amorphous solid', 'bulk of layers', 'stacking fault'],
+)
+def test_molecules_are_refused_on_structures_without_a_surface(generate, of, formula):
+    with refused(Code.HOST_UNSUITABLE, formula, 'slab'):
+        generate(adsorption(of=of, molecules=['CO'], n_seeds=1))
+
+
+def test_molecules_and_clusters_are_placed_on_slabs_with_the_thinnest_vacuum(generate):
+    slab = {**SLAB, 'vacuum_A': 5}
+    icosahedron = {'kind': 'cluster', 'of': SLAB['of'], 'shape': 'icosahedron', 'n_shells': 1, 'n_seeds': 1}
+    seeds = generate(adsorption(of=slab, molecules=['CO'], n_seeds=1), {**icosahedron, 'support': {'of': slab}}).seeds
+    for seed in seeds:
+        assert seed.atoms.cell[2, 2] - np.ptp(seed.atoms.positions[:, 2]) == pytest.approx(5.0)
