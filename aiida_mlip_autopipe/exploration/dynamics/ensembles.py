@@ -60,7 +60,7 @@ def choose_degrees(
     Raises
     ------
     EnsembleRefusedError
-        If the cell is to be relaxed, but cannot be, or if no atom can move.
+        If the cell is to be relaxed, but cannot be, if the structure has no normal, or if no atom can move.
     """
     if fixed_mask(atoms).all():
         raise EnsembleRefusedError(Code.NOTHING_MOVES, 'all atoms are fixed')
@@ -78,6 +78,12 @@ def choose_degrees(
                 f'the cell of this structure cannot be relaxed: {obstacle}; set degrees to positions or auto',
             )
         return EnsembleChoice('relax_cell', 'set by the user')
+    if requested == 'normal' and not np.cross(*atoms.cell.array[:2]).any():
+        raise EnsembleRefusedError(
+            Code.ENSEMBLE_IMPOSSIBLE,
+            'this structure has no normal along which it could be relaxed, because its first two cell vectors do not '
+            'span a plane; set degrees to positions or auto',
+        )
     return EnsembleChoice('relax_normal' if requested == 'normal' else 'relax_positions', 'set by the user')
 
 

@@ -11,7 +11,7 @@ from ase.spacegroup import crystal
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.exploration.dynamics.ensembles import choose_ensemble
+from aiida_mlip_autopipe.exploration.dynamics.ensembles import choose_degrees, choose_ensemble
 
 
 def graphite() -> Atoms:
@@ -161,3 +161,12 @@ def test_a_structure_that_cannot_move_is_refused(fix):
         atoms.set_constraint(FixAtoms([0]))
     with refused(Code.NOTHING_MOVES, 'fixed' if fix else 'supercell'):
         choose_ensemble(atoms, 'auto', 6.0)
+
+
+@pytest.mark.parametrize('cell', [np.zeros((3, 3)), [[0, 0, 0], [0, 0, 0], [0, 0, 3]]])
+def test_a_relaxation_along_the_normal_is_refused_without_a_plane(cell):
+    atoms = Atoms('Cu2', positions=[[0, 0, 0], [0, 0, 2.6]], cell=cell, pbc=np.any(cell, axis=1))
+    with refused(Code.ENSEMBLE_IMPOSSIBLE, 'normal', 'positions'):
+        choose_degrees(atoms, 'normal', 6.0)
+    slab = fcc111('Cu', (1, 1, 3), vacuum=6)
+    assert choose_degrees(slab, 'normal', 6.0).ensemble == 'relax_normal'
