@@ -23,6 +23,7 @@ from aiida_mlip_autopipe.generation.base import (
     Requirements,
 )
 from aiida_mlip_autopipe.generation.chemistry.oxidation import guess_charges
+from aiida_mlip_autopipe.generation.few_atoms import FewAtomsSettings
 from aiida_mlip_autopipe.generation.surfaces.slabs import charges_by_element
 from aiida_mlip_autopipe.structures.cells import repeats_for_width
 from aiida_mlip_autopipe.structures.vacuum import MAX_LAYER_OF_CRYSTAL_A, empty_layers
@@ -42,6 +43,11 @@ def validate_nested(value: Any, info: ValidationInfo) -> GeneratorSettings:
         value = GENERATORS.load(str(kind)).settings_class.model_validate(value, context=info.context)
     if not isinstance(value, GeneratorSettings):
         raise fault(Code.TYPE_WRONG, 'must be a mapping with a kind, such as {kind: alloy, composition: {Cu: 1}}')
+    if isinstance(value, FewAtomsSettings):
+        raise fault(
+            Code.HOST_UNSUITABLE,
+            f'kind {value.kind} makes one to three isolated atoms; use a crystal, a slab or a cluster',
+        )
     for name in OUTER_FIELDS:
         if getattr(value, name) != type(value).model_fields[name].get_default(call_default_factory=True):
             raise fault(Code.KEY_UNKNOWN, f'{name} is only allowed in the outermost entry')

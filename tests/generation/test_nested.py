@@ -24,6 +24,8 @@ COPPER = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
         ({**COPPER, 'n_seeds': 3}, ('of',), Code.KEY_UNKNOWN, 'n_seeds'),
         ({**COPPER, 'perturb': {'rattle_A': 0.1}}, ('of',), Code.KEY_UNKNOWN, 'perturb'),
         (3, ('of',), Code.TYPE_WRONG, 'kind'),
+        ({'kind': 'atom', 'symbols': ['Cu']}, ('of',), Code.HOST_UNSUITABLE, 'kind atom'),
+        ({'kind': 'dimer', 'symbols': ['Cu']}, ('of',), Code.HOST_UNSUITABLE, 'kind dimer'),
     ],
 )
 def test_an_error_in_the_inner_entry_is_reported_at_its_location(make_entries, of, place, code, value):

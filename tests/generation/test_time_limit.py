@@ -27,6 +27,7 @@ from aiida_mlip_autopipe.structures.cells import sort_sites
 SQS = {'kind': 'alloy', 'arrangement': 'sqs', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'supercell': [2, 2, 1],
        'n_seeds': 1, 'sqs': {'n_steps': 200, 'n_restarts': 2}}  # fmt: skip
 CRYSTALS = {'kind': 'formula', 'formula': 'NaCl', 'max_prototypes': 0, 'n_random': 6, 'formula_units': [1, 2]}
+COPPER = {'kind': 'alloy', 'composition': {'Cu': 1.0}}
 HOPELESS = {**CRYSTALS, 'formula_units': [1], 'spacegroups': [2], 'validation': {'min_distance_factor': 1.5}}
 
 
@@ -44,6 +45,25 @@ def test_a_running_annealing_is_ended_by_the_time_limit(generate):
     started = time.monotonic()
     with refused(Code.TIME_LIMIT, 'validation.time_limit_s'):
         generate(long)
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize(
+    'entry',
+    [
+        {'kind': 'molecular', 'molecules': [{'name': 'H2O'}], 'density_g_per_cm3': 1.0, 'n_molecules': 30_000},
+        {'kind': 'amorphous', 'composition': {'Cu': 1, 'Zr': 1}, 'density_g_per_cm3': 7.0, 'n_atoms': 30_000},
+        {'kind': 'cluster', 'of': COPPER, 'shape': 'random', 'n_atoms': 2_000},
+        {'kind': 'cluster', 'of': COPPER, 'shape': 'icosahedron', 'n_atoms': 1_000_000},
+        {'kind': 'cluster', 'of': COPPER, 'shape': 'wulff', 'n_atoms': 60_000,
+         'surface_energies': [{'miller': [1, 1, 1], 'energy_J_m2': 1.3}]},
+    ],
+    ids=['molecular', 'amorphous', 'random cluster', 'icosahedron', 'Wulff particle'],
+)  # fmt: skip
+def test_the_search_for_a_large_structure_is_ended_by_the_time_limit(generate, entry):
+    started = time.monotonic()
+    with time_limit(0.5, 'of the check'), refused(Code.TIME_LIMIT, 'of the check'):
+        generate({**entry, 'n_seeds': 1})
     assert time.monotonic() - started < 10
 
 

@@ -23,6 +23,7 @@ from aiida_mlip_autopipe.generation.chemistry.molecules import (
 from aiida_mlip_autopipe.generation.contacts import van_der_waals_radii
 from aiida_mlip_autopipe.generation.files.reading import describe_dropped
 from aiida_mlip_autopipe.generation.particles.packing import Bodies, cubic_edge, pack
+from aiida_mlip_autopipe.generation.time_limit import check_time
 from aiida_mlip_autopipe.structures.densities import MOL_PER_CM3
 
 N_RANDOM_SEEDS = 10
@@ -149,6 +150,7 @@ class MolecularGenerator(Generator):
         order = [name for name, count in counts.items() for _ in range(count)]
         atoms = Atoms(pbc=True)
         for number, name in enumerate(order, start=1):
+            check_time()
             molecule = self._species[name].atoms.copy()
             molecule.set_tags(number)
             atoms += molecule

@@ -12,6 +12,7 @@ from ase import Atoms
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.generation.particles.molecules import rotation_onto_z
+from aiida_mlip_autopipe.generation.time_limit import check_time
 
 Family = Literal['icosahedron', 'decahedron', 'octahedron', 'truncated_octahedron', 'cuboctahedron']
 FAMILIES: tuple[Family, ...] = ('icosahedron', 'decahedron', 'octahedron', 'truncated_octahedron', 'cuboctahedron')
@@ -90,6 +91,7 @@ def _members(shape: Family, n_atoms: int, a_A: float) -> Iterator[Atoms]:
     """Yield the members of a family, up to the first one that is at least as large as requested."""
     n_shells = 1
     while True:
+        check_time()
         atoms = make_family(shape, n_shells, a_A)
         yield atoms
         if len(atoms) >= n_atoms:
@@ -129,6 +131,7 @@ def grow(atoms: Atoms, distance_factor: float, rng: np.random.Generator) -> Atom
     lowest = np.where(cations[:, None] & cations, LIKE_CATIONS * sums, lowest)
     positions = np.zeros((len(placed), 3))
     for atom in range(1, len(placed)):
+        check_time()
         partners = np.flatnonzero(charges[:atom] * charges[atom] < 0) if charges.any() else np.arange(atom)
         if not len(partners):
             return None

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aiida_mlip_autopipe.generation.time_limit import check_time
+
 N_TRIALS = 10
 N_STEPS = 1000
 # Repulsion begins at this multiple of the contact distance, so that it does not vanish before the contacts are reached.
@@ -125,6 +127,7 @@ class _Relaxation:
         """Add the bodies one by one, each at the first of some random places without overlap, or at the best one."""
         positions = np.zeros_like(self.shape)
         for number, end in enumerate(self.ends):
+            check_time()
             start = int(end - self.masses[number, 0])
             centres = np.round(rng.random((N_TRIALS, 3)) * self.lengths, DECIMALS)
             turns = _normalised(rng.normal(size=(N_TRIALS, 4)))
@@ -143,6 +146,7 @@ class _Relaxation:
         velocity, spin = np.zeros((self.n_bodies, 3)), np.zeros((self.n_bodies, 3))
         timestep, mixing, since = TIMESTEP, MIXING, 0
         for _ in range(N_STEPS):
+            check_time()
             force, torque, ratios = self._forces()
             if ratios.min(initial=1.0) >= 1:
                 return 1.0

@@ -13,6 +13,7 @@ from ase import Atoms
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.generation.surfaces.slabs import SYMMETRY_TOLERANCE, Plane
+from aiida_mlip_autopipe.generation.time_limit import check_time
 
 SHELL_TOLERANCE = 1e-5  # relative; atoms whose distances differ by less are in one shell
 NEUTRAL = 1e-6  # e
@@ -211,6 +212,7 @@ Shells = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def _shells(atoms: Atoms, centre: np.ndarray, outline: Outline, limit: float, period_A: float) -> Shells:
     """Return the atoms from a centre outwards, and the numbers of atoms and the charges of complete shells."""
+    check_time()
     vectors = atoms.positions - centre
     near = np.ones(len(vectors), dtype=bool)
     if outline.axis is not None:
