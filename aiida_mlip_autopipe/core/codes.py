@@ -109,7 +109,7 @@ class Code(ExplainedEnum):
     DENSITY_IMPOSSIBLE = (
         'density_impossible',
         'The atoms or molecules cannot be packed at this density.',
-        'Use a density given in the message, or smaller distances.',
+        'Use another density, such as the one given in the message, or smaller distances.',
     )
     ELEMENTS_MISSING = (
         'elements_missing',
