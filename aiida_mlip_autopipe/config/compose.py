@@ -57,7 +57,7 @@ def compose_config(data: Mapping[str, Any], overrides: Sequence[str], folders: S
     if errors:
         raise CombinedError(errors)
 
-    kept = {key: value for key, value in data.items() if key not in _HYDRA_KEYS}
+    kept = _without_replaced(data, presets)
     # Hydra reads copies in a temporary folder, so the files of the user may have any name and are read strictly. In the
     # copies, all strings are quoted, so that Hydra does not change their types.
     with tempfile.TemporaryDirectory() as folder:
@@ -66,6 +66,16 @@ def compose_config(data: Mapping[str, Any], overrides: Sequence[str], folders: S
             _write(Path(folder) / section / f'{name}.yaml', content)
         composed = _compose(Path(folder), kept, parsed)
     return composed | {key: data[key] for key in _HYDRA_KEYS if key in data}
+
+
+def _without_replaced(data: Mapping[str, Any], presets: Mapping[tuple[str, str], Any]) -> dict[str, Any]:
+    """Return the sections of the file without settings that a preset replaces by others: phases replace `n_steps`."""
+    kept = {key: value for key, value in data.items() if key not in _HYDRA_KEYS}
+    exploration = kept.get('exploration')
+    has_phases = any(section == 'exploration' and 'phases' in content for (section, _), content in presets.items())
+    if has_phases and isinstance(exploration, Mapping):
+        kept['exploration'] = {key: value for key, value in exploration.items() if key != 'n_steps'}
+    return kept
 
 
 def _read_preset(section: str, name: str, folders: Sequence[Path]) -> dict[str, Any]:

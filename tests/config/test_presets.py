@@ -62,3 +62,9 @@ def test_a_fault_in_a_preset_is_reported_with_its_place_in_the_config(write):
     write('temperature_K: -1\n', 'presets/exploration/cold.yaml')
     with refused(Code.OUT_OF_RANGE, 'exploration.temperature_K: ', '-1', '0'):
         load_config(write(CAMPAIGN), ['+exploration=cold'])
+
+
+def test_the_phases_of_a_preset_replace_the_steps_of_the_file(write):
+    path = write('name: x\ngeneration:\n  - {kind: alloy, composition: {Cu: 1}}\nexploration: {n_steps: 50}\n')
+    assert load_config(path).exploration.total_steps == 50
+    assert load_config(path, ['+exploration=melt_quench']).exploration.total_steps == 7000

@@ -43,4 +43,6 @@ def change_campaign(folder: Path, sections: dict[str, Any]) -> CampaignConfig:
         old = data.get(name)
         same_kind = isinstance(value, dict) and isinstance(old, dict) and value.get('kind') in (None, old.get('kind'))
         data[name] = {**old, **value} if same_kind else value
+        if same_kind and value.get('phases'):
+            data[name].pop('n_steps')  # the phases have steps of their own
     return validate_config(data, folder)

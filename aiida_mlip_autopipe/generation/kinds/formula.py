@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Callable
 from functools import cache, cached_property
 from itertools import permutations, product
@@ -263,10 +265,10 @@ def prototypes(counts: tuple[int, ...]) -> list[tuple[str, dict[str, int], Atoms
 def _library() -> list[dict[str, Any]]:
     """Return the library as plain JSON. Its import in pymatgen takes seconds, since that parses all references."""
     import pymatgen.analysis
-    from monty.serialization import loadfn
 
     (folder,) = (path for path in pymatgen.analysis.__path__ if (Path(path) / 'prototypes').is_dir())
-    return list(loadfn(Path(folder) / 'prototypes' / 'aflow_prototypes.json.gz', cls=None))
+    with gzip.open(Path(folder) / 'prototypes' / 'aflow_prototypes.json.gz', 'rt', encoding='utf8') as file:
+        return list(json.load(file))
 
 
 VARIANT = FormulaGenerator
