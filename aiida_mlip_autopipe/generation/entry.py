@@ -23,7 +23,7 @@ from aiida_mlip_autopipe.generation.base import (
     round_floats,
 )
 from aiida_mlip_autopipe.generation.nested import repeat_to_width
-from aiida_mlip_autopipe.generation.perturb import perturb_atoms
+from aiida_mlip_autopipe.generation.perturb import check_deformable, perturb_atoms
 from aiida_mlip_autopipe.generation.report import Rejections
 from aiida_mlip_autopipe.generation.time_limit import check_time, show_progress, time_limit
 from aiida_mlip_autopipe.generation.validation import check_atoms, check_parent
@@ -266,6 +266,7 @@ class Entry:
                     charge_allowed=parent.charge_allowed, charge_remedies=parent.charge_remedies,
                     molecular=parent.molecular,
                 )  # fmt: skip
+                check_deformable(parent.atoms, self.settings.perturb, parent.deformable)
                 if self.settings.perturb.supercell == (1, 1, 1):
                     check_atoms(parent.atoms, rules, self.cutoff_A, molecular=parent.molecular)
                 return parent

@@ -73,6 +73,26 @@ class PerturbSettings(Settings):
         return float(max(0.1, (1 + scan) ** (1 / 3) * (1 - strain)))
 
 
+def check_deformable(atoms: Atoms, settings: PerturbSettings, deformable: tuple[bool, bool, bool] | None) -> None:
+    """Refuse strain and a volume scan of a structure that has no cell vector which may be strained.
+
+    Raises
+    ------
+    AutopipeError
+        With the settings that would have no effect.
+    """
+    if _projector(atoms, deformable).any():
+        return
+    strains = {name: getattr(settings, name) for name in ('isotropic_strain', 'anisotropic_strain', 'shear')}
+    useless = [name for name, value in (strains | {'volume_scan': settings.volume_scan}).items() if value]
+    if useless:
+        raise AutopipeError(
+            Code.VALUES_EXCLUDE,
+            f'perturb.{useless[0]}: {atoms.get_chemical_formula()} is not periodic, so strain would have no effect; '
+            f'leave out {", ".join(useless)}',
+        )
+
+
 def perturb_atoms(
     parent: Atoms,
     settings: PerturbSettings,

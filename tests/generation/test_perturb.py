@@ -141,6 +141,15 @@ def test_a_molecule_is_not_strained():
     assert np.array_equal(perturb(water, isotropic_strain=0.1, shear=0.1)[0].positions, water.positions)
 
 
+@pytest.mark.parametrize('name', ['isotropic_strain', 'anisotropic_strain', 'shear', 'volume_scan'])
+def test_strain_of_a_structure_that_is_not_periodic_is_refused(generate, name):
+    cluster = {'kind': 'cluster', 'of': {'kind': 'alloy', 'composition': {'Cu': 1}}, 'n_seeds': 2, 'n_shells': 2}
+    value = [-0.1, 0.1] if name == 'volume_scan' else 0.05
+    with refused(Code.VALUES_EXCLUDE, f'perturb.{name}'):
+        generate({**cluster, 'shape': 'icosahedron', 'perturb': {name: value}})
+    assert len(generate({**cluster, 'shape': 'icosahedron', 'perturb': {'rattle_A': 0.05, 'n_variants': 2}}).seeds) == 2
+
+
 def test_the_parent_is_not_changed():
     atoms = bulk('Cu')
     before = atoms.copy()
