@@ -113,6 +113,8 @@ def explain_failure(override: Override, data: Any, reason: str, *, unreadable: b
             path = f'{path}.{key}'.lstrip('.')
             data = data.get(key) if isinstance(data, dict) else None
     if override.value is None and not override.presets:
+        if data is not None:
+            return f'{start}: the section {path} cannot be removed while a preset is applied to it'
         return f'{start}: the value {path} does not exist'
     if 'Ambiguous value' in reason or 'Sweep' in reason:
         return f'{start}: write a list as {path}=[a,b], or quote a string that contains a comma'

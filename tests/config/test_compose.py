@@ -128,6 +128,15 @@ def test_each_invalid_override_is_reported_on_one_line(overrides, values):
         assert all(value in line for value in expected), line
 
 
+def test_a_section_is_not_removed_while_a_preset_is_applied_to_it(folder):
+    assert 'exploration' not in compose('~exploration')
+    with pytest.raises(CombinedError) as caught:
+        compose('~exploration', '+exploration=hot', folder=folder)
+    (error,) = caught.value.errors
+    assert error.code == Code.OVERRIDE_INVALID
+    assert 'preset' in str(error)
+
+
 def test_errors_of_several_overrides_keep_their_codes():
     with pytest.raises(CombinedError) as caught:
         compose('foo', '+exploration=nowhere')
