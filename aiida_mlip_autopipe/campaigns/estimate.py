@@ -31,6 +31,8 @@ class Estimate:
         Mean number of atoms of the first seeds.
     force_calls, n_frames
         Maximum total numbers of calculator evaluations and of stored frames.
+    n_always_selected
+        Maximum number of these frames that are selected in addition to ``n_structures``.
     wall_s
         Time in seconds to the end, on CPUs; None if the speed of a calculator is unknown.
     disk_MB
@@ -42,6 +44,7 @@ class Estimate:
     mean_atoms: float
     force_calls: int
     n_frames: int
+    n_always_selected: int
     wall_s: float | None
     disk_MB: float
 
@@ -135,6 +138,7 @@ def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
         mean_atoms=mean_atoms,
         force_calls=round(n_seeds * calls),
         n_frames=n_frames,
+        n_always_selected=config.count_always_selected(counts),
         wall_s=None if seed_s is None else seed_s * math.ceil(n_seeds / concurrent_jobs),
         disk_MB=n_frames * mean_atoms * BYTES_PER_ATOM / 1e6,
     )

@@ -36,6 +36,8 @@ def describe_config(config: CampaignConfig, summary: ConfigSummary) -> Table:
         selection.append(f', or fewer if these reach a coverage score of {summary.coverage_score:g}')
     elif summary.has_too_few_frames:
         selection.append('; fewer frames than requested are available', style='yellow')
+    if summary.n_always_selected:
+        selection.append(f'; in addition, {counted(summary.n_always_selected, "frame")} of always_selected_kinds')
     table.add_row('selection', selection)
     table.add_row('dataset', Text(str(summary.database)))
     return table

@@ -112,6 +112,17 @@ class CampaignConfig(Settings):
         """
         return sum(n * self.exploration_of(number).n_frames for number, n in enumerate(n_seeds))
 
+    def count_always_selected(self, n_seeds: Sequence[int]) -> int:
+        """Return how many of the frames of `count_frames` are selected in addition to ``n_structures``.
+
+        Parameters
+        ----------
+        n_seeds
+            Number of seeds of each entry.
+        """
+        always = self.sampling.always_selected_kinds
+        return self.count_frames([n if e.kind in always else 0 for n, e in zip(n_seeds, self.generation, strict=True)])
+
     def exploration_of(self, number: int) -> AnyExploration:
         """Return how the seeds of an entry are explored.
 

@@ -51,7 +51,9 @@ class ConfigSummary:
     calculator, model
         The kind of the calculator, and its model; None for a calculator without a model.
     n_frames
-        The maximum number of frames that the explorations store.
+        The maximum number of frames that the sampler can choose from.
+    n_always_selected
+        The maximum number of frames that are selected in addition, those of dimers and isolated atoms.
     sampler, n_structures
         The sampler, and the maximum number of frames that it selects.
     coverage_score
@@ -71,6 +73,7 @@ class ConfigSummary:
     calculator: str
     model: str | None
     n_frames: int
+    n_always_selected: int
     sampler: str
     n_structures: int
     coverage_score: float | None
@@ -93,13 +96,15 @@ def summarise_config(config: CampaignConfig) -> ConfigSummary:
     checked = check_seeds(config, time_s=CHECK_TIME_S)
     sampling, model = config.sampling, getattr(config.calculator, 'model', None)
     n_seeds = config.count_seeds()
-    n_frames = config.count_frames(n_seeds)
+    n_always_selected = config.count_always_selected(n_seeds)
+    n_frames = config.count_frames(n_seeds) - n_always_selected
     return ConfigSummary(
         name=config.name,
         entries=tuple(map(_summarise_entry, config.generation, n_seeds, checked.seeds)),
         calculator=config.calculator.kind,
         model=str(model) if model else None,
         n_frames=n_frames,
+        n_always_selected=n_always_selected,
         sampler=sampling.kind,
         n_structures=sampling.n_structures,
         coverage_score=None if sampling.coverage_target is None else sampling.coverage_target.score,

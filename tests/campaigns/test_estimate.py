@@ -52,3 +52,13 @@ def test_a_plan_has_the_codes_and_the_estimate(campaign_config, emt_code):
     assert (plan.codes, plan.concurrent_jobs) == ((emt_code.full_label,), 3)
     assert (plan.n_structures, plan.reaches_coverage) == (config.sampling.n_structures, False)
     assert plan.estimate == estimate_campaign(config, concurrent_jobs=3)
+
+
+def test_frames_that_are_always_selected_are_counted_separately(campaign_config):
+    first = {'kind': 'alloy', 'composition': {'Cu': 1.0}, 'n_seeds': 1}
+    config = campaign_config(
+        generation=[first, {'kind': 'atom'}, {'kind': 'dimer', 'n_points': 5}],
+        exploration={'n_steps': 20, 'frame_interval': 5},
+    )
+    estimate = estimate_campaign(config, concurrent_jobs=2)
+    assert (estimate.n_frames, estimate.n_always_selected) == (4 + 1 + 5, 1 + 5)

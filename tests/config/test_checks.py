@@ -164,3 +164,11 @@ def test_before_a_campaign_starts_only_the_limit_of_an_entry_ends_its_check(tmp_
     for time_s in (None, 600.0):
         with refused(Code.TIME_LIMIT, 'generation[0]', 'validation.time_limit_s'):
             check_seeds(validate_config(limited, tmp_path), time_s=time_s)
+
+
+def test_frames_that_are_always_selected_do_not_count_as_candidates(tmp_path):
+    entries = [{'kind': 'alloy', 'composition': {'Cu': 1.0}, 'n_seeds': 1}, {'kind': 'dimer', 'n_points': 5}]
+    dynamics = {'n_steps': 20, 'frame_interval': 5}
+    data = {'name': 'x', 'generation': entries, 'exploration': dynamics, 'sampling': {'n_structures': 6}}
+    summary = summarise_config(validate_config(data, tmp_path))
+    assert (summary.n_frames, summary.n_always_selected, summary.has_too_few_frames) == (4, 5, True)
