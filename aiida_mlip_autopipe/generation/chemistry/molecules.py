@@ -110,7 +110,9 @@ class MoleculeSettings(Settings):
                     'without a cell',
                 )
             atoms = found[0]
-        built = Atoms(atoms.symbols, atoms.positions, info={DROPPED: [*atoms.info.get(DROPPED, ()), *_dropped(atoms)]})
+        # The collection has the moments of neutral molecules, which an ion does not lose.
+        lost = [] if self.name and self.charge else _dropped(atoms)
+        built = Atoms(atoms.symbols, atoms.positions, info={DROPPED: [*atoms.info.get(DROPPED, ()), *lost]})
         known = atoms.get_initial_charges()
         charge = round(float(known.sum()), 6) if self.charge is None else self.charge
         if self.smiles and charge != known.sum():

@@ -338,3 +338,11 @@ def test_the_report_says_that_dispersion_matters(generate):
         'NVT' in note and 'dispersion' in note
         for note in generate({**WATER, 'n_seeds': 1}).report['entries']['0']['notes']
     )
+
+
+def test_an_ion_named_by_its_element_does_not_lose_the_moment_of_the_atom(generate):
+    ions = [{'name': name, 'charge': charge, 'count': 1} for name, charge in (('Li', 1), ('F', -1))]
+    water = {'name': 'H2O', 'count': 30}
+    assert len(generate(liquid(*ions, water)).report['entries']['0']['notes']) == 1
+    atoms = [{'name': 'Li', 'count': 1}, water]
+    assert 'magnetic moments' in generate(liquid(*atoms)).report['entries']['0']['notes'][0]
