@@ -8,21 +8,26 @@ with both (`benchmarks/pool.py`).
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread, current_thread, main_thread
+from types import FrameType
 from typing import Any, TypeVar
 
 T = TypeVar('T')
 
 # A process takes one to two seconds to import packages, so none is started for work that takes less than this time.
 PATIENCE_S = 1.0
+# Interval between checks for Ctrl-C.
+POLL_S = 0.2
 
 
 @dataclass
@@ -32,6 +37,7 @@ class _Pool:
     size: int
     since: float
     executor: ProcessPoolExecutor | None = None
+    interrupted: bool = False
 
     @property
     def is_needed(self) -> bool:
@@ -40,8 +46,21 @@ class _Pool:
     def submit(self, function: Callable[..., T], arguments: tuple[Any, ...]) -> Future[T]:
         if self.executor is None:
             # Spawned, not forked: libraries with threads do not survive a fork.
-            self.executor = ProcessPoolExecutor(self.size, get_context('spawn'), _ignore_interrupts)
+            self.executor = ProcessPoolExecutor(self.size, get_context('spawn'), _prepare_process)
         return self.executor.submit(function, *arguments)
+
+    def result(self, future: Future[T]) -> T:
+        """Wait for a result.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If the user has pressed Ctrl-C.
+        """
+        while not self.interrupted:
+            if wait([future], timeout=POLL_S).done:
+                return future.result()
+        raise KeyboardInterrupt
 
 
 _pool: ContextVar[_Pool | None] = ContextVar('process_pool', default=None)
@@ -49,15 +68,41 @@ _pool: ContextVar[_Pool | None] = ContextVar('process_pool', default=None)
 
 @contextmanager
 def process_pool(size: int) -> Iterator[None]:
-    """Provide up to ``size`` processes to `parallel_map` within the block, and stop them at its end."""
+    """Provide up to ``size`` processes to `parallel_map` within the block, and stop them at its end.
+
+    Once processes have been started, Ctrl-C takes effect when `parallel_map` waits for the next result. An exception
+    in the middle of a call of the executor could leave one of its locks acquired, and the end would wait forever.
+    """
     pool = _Pool(size, time.monotonic())
     token = _pool.set(pool)
     try:
-        yield
+        with _deferred_interrupts(pool):
+            try:
+                yield
+            finally:
+                if pool.executor is not None:
+                    pool.executor.shutdown(cancel_futures=True)
     finally:
         _pool.reset(token)
-        if pool.executor is not None:
-            pool.executor.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _deferred_interrupts(pool: _Pool) -> Iterator[None]:
+    """Let the first Ctrl-C set `pool.interrupted` if there are processes; a second one takes effect immediately."""
+    if current_thread() is not main_thread():  # only the main thread is interrupted
+        yield
+        return
+
+    def defer(number: int, frame: FrameType | None) -> None:
+        if pool.executor is None or pool.interrupted:
+            signal.default_int_handler(number, frame)
+        pool.interrupted = True
+
+    previous = signal.signal(signal.SIGINT, defer)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def parallel_map(function: Callable[..., T], calls: Iterable[tuple[Any, ...]], *, queued: int = 0) -> Iterator[T]:
@@ -83,11 +128,21 @@ def parallel_map(function: Callable[..., T], calls: Iterable[tuple[Any, ...]], *
             continue
         waiting.append(pool.submit(function, arguments))
         if len(waiting) >= pool.size + queued:
-            yield waiting.popleft().result()
+            yield pool.result(waiting.popleft())
     while waiting:
-        yield waiting.popleft().result()
+        assert pool is not None
+        yield pool.result(waiting.popleft())
 
 
-def _ignore_interrupts() -> None:
-    # The parent process handles them.
+def _prepare_process() -> None:
+    # The parent process handles interrupts.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent ends. Otherwise, it would wait for calls forever if the parent was killed."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

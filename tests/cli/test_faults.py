@@ -122,21 +122,36 @@ def test_an_invalid_command_line_is_a_usage_error(run):
         assert 'bug' not in result.stderr
 
 
-def test_ctrl_c_ends_with_status_130_and_leaves_no_file(campaign, program):
+@pytest.fixture
+def generating(campaign, program):
+    """Start a program that generates seeds in several processes; return it and its processes."""
     arguments = ['generate', 'campaign.yaml', 'generation[0].n_seeds=1000000']
     process = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
     try:
-        # The worker processes have imported the package and generate seeds.
+        # The processes have imported the package and generate seeds.
         while not any(worker.cpu_times().user > 2 for worker in psutil.Process(process.pid).children()):
             assert time.monotonic() < until
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=60)
+        yield process, psutil.Process(process.pid).children()
     finally:
-        process.terminate()
+        process.kill()
+
+
+def test_ctrl_c_ends_with_status_130_and_leaves_no_file(generating):
+    process, _ = generating
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout, stderr) == (130, '', 'interrupted\n')
     assert os.listdir() == ['campaign.yaml']
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGKILL])
+def test_no_process_outlives_the_program(generating, number):
+    process, workers = generating
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert psutil.wait_procs(workers, timeout=30)[1] == []
 
 
 def test_a_closed_pipe_is_not_reported_as_a_bug(campaign, program):
