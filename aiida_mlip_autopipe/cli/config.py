@@ -38,8 +38,8 @@ def init(
 def check(file: ConfigFile, overrides: Overrides = None) -> None:
     """Check a config file.
 
-    Print all errors in the file or, if it has none, a summary of its campaign. It stops after
-    a few seconds and names the entries that it did not check completely.
+    Print all errors in the file or, if it has none, a summary of its campaign. The check stops after
+    a few seconds and names the entries that were not checked completely.
     """
     from aiida_mlip_autopipe.cli.console import console
     from aiida_mlip_autopipe.cli.description import describe_config

@@ -65,6 +65,6 @@ class SelectionSettings(Settings):
         if both := sorted(set(self.held_out_kinds) & set(self.always_selected_kinds)):
             raise fault(
                 Code.VALUES_EXCLUDE,
-                f'held_out_kinds and always_selected_kinds both contain {", ".join(both)}; remove it from one of them',
+                f'held_out_kinds and always_selected_kinds both contain {", ".join(both)}; keep each in one list only',
             )
         return self

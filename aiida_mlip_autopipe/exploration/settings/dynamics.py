@@ -55,7 +55,7 @@ class PhaseSettings(Settings):
     @model_validator(mode='after')
     def _check_ramp(self) -> PhaseSettings:
         if self.kind == 'ramp' and self.temperature_K is None and self.pressure_GPa is None:
-            raise fault(Code.VALUES_INCOMPLETE, 'a ramp needs temperature_K or pressure_GPa, or use kind hold')
+            raise fault(Code.VALUES_INCOMPLETE, 'a ramp needs temperature_K or pressure_GPa; otherwise, use kind hold')
         return self
 
 

@@ -34,10 +34,10 @@ def _normalise(amounts: dict[str, float]) -> dict[str, float]:
 
 
 class AmorphousSettings(GeneratorSettings):
-    """Atoms at random positions, at a density."""
+    """Atoms at random positions, at a given density."""
 
     kind: Literal['amorphous'] = 'amorphous'
-    """Atoms at random positions, at a density."""
+    """Atoms at random positions, at a given density."""
     composition: Annotated[dict[Element, float], AfterValidator(_normalise)]
     """Relative amounts of the elements, such as {Si: 1, O: 2} or {Cu: 0.46, Zr: 0.46, Al: 0.08}."""
     density_g_per_cm3: PositiveFloat | None = None

@@ -132,9 +132,7 @@ class DefectSettings(ComposedSettings):
         if self.charged and self.compensation != 'none':
             raise fault(Code.VALUES_EXCLUDE, 'set compensation or charged: true, not both')
         if self.sites == 'distinct' and not self._keeps_sites:
-            raise fault(
-                Code.VALUE_INVALID, 'sites: distinct allows no counter-defects on random sites; set sites: random'
-            )
+            raise fault(Code.VALUE_INVALID, 'sites: distinct excludes compensation on random sites; set sites: random')
         return self
 
     @property

@@ -24,7 +24,7 @@ Trimer = tuple[tuple[str, str, str], tuple[float, float], float]
 
 
 class DimerSettings(FewAtomsSettings):
-    """Pairs of atoms at increasing distances, and optionally three atoms."""
+    """Pairs of atoms at increasing distances, and optionally trimers."""
 
     kind: Literal['dimer'] = 'dimer'
     """Pairs of atoms."""
@@ -39,7 +39,7 @@ class DimerSettings(FewAtomsSettings):
     distances_A: tuple[PositiveFloat, ...] = ()
     """Distances of all pairs in Å, instead of `n_points`, `min_factor` and `max_distance_A`."""
     trimers: bool = False
-    """Also make three atoms of all combinations of elements, on a grid of two bond lengths and the angle between
+    """Also make trimers of all combinations of elements, on a grid of two bond lengths and the angle between
     them."""
     trimer_factors: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (0.8, 1.0, 1.3)
     """Bond lengths of the trimers, divided by the sum of the covalent radii."""

@@ -51,12 +51,13 @@ class LayeredSettings(GeneratorSettings):
     """The structure of a layer: trigonal prisms (`2H`, `3R`), octahedra (`1T`) or distorted octahedra (`1T'`) of a
     dichalcogenide, a flat `honeycomb`, puckered `black_phosphorus`, or an MXene (`M2X`, `M3X2`, `M4X3`)."""
     sites: dict[Literal['M', 'X', 'A', 'B'], Occupation]
-    """Elements on the sites: {M: Mo, X: S} of a dichalcogenide, {M: Ti, X: C} of an MXene, {A: C} or {A: B, B: N} of a
-    honeycomb, {A: P} of black phosphorus; or a composition for each site, such as {M: {Mo: 0.5, W: 0.5}, X: S}."""
+    """Elements on the sites: {M: Mo, X: S} for a dichalcogenide, {M: Ti, X: C} for an MXene, {A: C} or {A: B, B: N} for
+    a honeycomb, {A: P} for black phosphorus; or a composition for each site, such as {M: {Mo: 0.5, W: 0.5}, X: S}."""
     terminations: Terminations | None = None
     """Terminations of both faces of an MXene: one of O, F, Cl and OH, or fractions, such as {O: 0.5, OH: 0.5}."""
     a_A: PositiveFloat | None = None
-    """In-plane lattice constant in Å: of 1T' along the chains of metal atoms, of black phosphorus along the zigzag."""
+    """In-plane lattice constant in Å: along the chains of metal atoms in 1T', and along the zigzag direction in black
+    phosphorus."""
     bond_A: PositiveFloat | None = None
     """Mean bond length in a layer in Å; by default the sum of the single-bond covalent radii."""
     thickness_A: PositiveFloat | None = None
