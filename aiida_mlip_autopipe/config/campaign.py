@@ -24,7 +24,7 @@ from aiida_mlip_autopipe.generation import GENERATORS, GeneratorSettings, comple
 from aiida_mlip_autopipe.sampling import SamplingSettings, sampling_union, section_class
 from aiida_mlip_autopipe.storage import StorageSettings
 
-CONFIG_VERSION = 1
+CONFIG_VERSION = 2
 """Version of the schema of config files. A change that makes older files invalid increases it."""
 
 DEFAULT_KINDS = {'calculator': 'sevennet', 'sampling': 'environment'}

@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from aiida_mlip_autopipe.config.campaign import CampaignConfig, complete_sections
+from aiida_mlip_autopipe.config.campaign import CONFIG_VERSION, CampaignConfig, complete_sections
 from aiida_mlip_autopipe.config.checks import find_conflicts
 from aiida_mlip_autopipe.config.compose import compose_config
 from aiida_mlip_autopipe.config.faults import faults_of
 from aiida_mlip_autopipe.config.presets import preset_folders
-from aiida_mlip_autopipe.config.renamed import translate_old_names
+from aiida_mlip_autopipe.config.renamed import translate_old_names, upgrade_config
 from aiida_mlip_autopipe.config.yaml_file import read_yaml_file
 from aiida_mlip_autopipe.core.errors import ConfigError
 
@@ -60,7 +60,7 @@ def validate_config(data: Mapping[str, Any], folder: Path) -> CampaignConfig:
     ConfigError
         With all faults of the config; for a newer ``schema_version``, with this fault only.
     """
-    data, renamed = translate_old_names(data)
+    data, renamed = translate_old_names(upgrade_config(data, CONFIG_VERSION))
     data = complete_sections(data)
     try:
         config = CampaignConfig.model_validate(data, context={'folder': folder})

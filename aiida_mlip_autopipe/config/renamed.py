@@ -1,13 +1,15 @@
-"""Old names in a config, with the names that replaced them."""
+"""Old names in a config, with the names that replaced them, and configs of earlier schema versions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from aiida_mlip_autopipe.config.phrases import path_text, value_text
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import Fault
+from aiida_mlip_autopipe.exploration.unused import without_effect
 
 RENAMED_KEYS = {
     'generation': {'min_height_factor': 'min_width_factor'},
@@ -103,3 +105,31 @@ def _translate_mapping(
                 continue
         found[name] = value if key in _FREE else _translate(value, section, (*path, name), faults)
     return found
+
+
+def upgrade_config(data: Mapping[str, Any], version: int) -> Mapping[str, Any]:
+    """Return the content of a config in the current schema.
+
+    Version 1 accepted exploration settings without effect, and wrote a minimum width of 0 for `cell: as_given`.
+
+    Parameters
+    ----------
+    data
+        The content of a config file. A file without `schema_version` has the current version.
+    version
+        The current version.
+    """
+    if data.get('schema_version') != 1:
+        return data
+    upgraded = {**deepcopy(dict(data)), 'schema_version': version}
+    exploration = upgraded.get('exploration')
+    if isinstance(exploration, dict):
+        unused = without_effect(exploration) | ({'n_steps'} if exploration.get('phases') else set())
+        for name in unused & exploration.keys():
+            del exploration[name]
+    for entry in upgraded.get('generation') or ():
+        validation = entry.get('validation') if isinstance(entry, dict) else None
+        if isinstance(validation, dict) and validation.get('min_width_factor') == 0:
+            del validation['min_width_factor']
+            validation['cell'] = 'as_given'
+    return upgraded

@@ -187,3 +187,14 @@ def test_every_example_config_is_valid_and_equals_the_one_with_all_values(path):
     config = load_config(path)
     assert config.name == path.stem
     assert validate_config(yaml.safe_load(config_text(config)), path.parent) == config
+
+
+def test_the_removed_time_limit_of_sqs_is_ignored_if_it_is_not_set_and_otherwise_refused(tmp_path):
+    def load(limit):
+        sqs = {'n_restarts': 2, 'time_limit_s': limit}
+        entry = {'kind': 'alloy', 'arrangement': 'sqs', 'composition': {'Cu': 0.5, 'Au': 0.5}, 'sqs': sqs}
+        return validate_config({'name': 'x', 'generation': [entry]}, tmp_path)
+
+    assert load(None).generation[0].sqs.n_restarts == 2
+    with refused(Code.KEY_RENAMED, 'generation[0].sqs', 'validation.time_limit_s'):
+        load(60)

@@ -1,6 +1,7 @@
-"""A config with old names is refused with a message that contains each new name."""
+"""A config with old names is refused with a message that contains each new name. Old schema versions are read."""
 
 import pytest
+from support.errors import refused
 
 from aiida_mlip_autopipe.config import validate_config
 from aiida_mlip_autopipe.config.renamed import OLD_INTERFACE, RENAMED_KEYS, RENAMED_KINDS
@@ -125,3 +126,30 @@ def test_a_new_name_beside_the_old_one_keeps_its_value(keys, tmp_path):
     data = {'name': 'x', 'generation': [COPPER], 'sampling': sampling}
     found = {(fault.code, fault.path) for fault in faults(data, tmp_path)}
     assert found == {(Code.KEY_RENAMED, 'sampling.test_share'), (Code.OUT_OF_RANGE, 'sampling.test_fraction')}
+
+
+PHASES = [{'kind': 'hold', 'n_steps': 30}]
+CHANGES = {
+    'steps beside phases': ({'exploration': {'n_steps': 20, 'phases': PHASES}}, {}),
+    'a setting without effect in the ensemble': ({'exploration': {'ensemble': 'npt', 'thermostat': 'bussi'}}, {}),
+    'no minimum width': ({}, {'validation': {'min_width_factor': 0}}),
+}
+
+
+@pytest.mark.parametrize(('sections', 'fields'), CHANGES.values(), ids=CHANGES)
+def test_what_version_1_accepted_is_read_with_its_number_and_refused_without(sections, fields, tmp_path):
+    data = {'name': 'x', 'generation': [COPPER | {'n_seeds': 1} | fields], **sections}
+    config = validate_config({**data, 'schema_version': 1}, tmp_path)
+    assert config.schema_version == 2
+    if fields:
+        assert config.generation[0].validation.cell == 'as_given'
+    elif 'phases' in sections['exploration']:
+        assert config.exploration.total_steps == 30
+    with refused(Code.VALUE_INVALID if fields else Code.VALUES_EXCLUDE):
+        validate_config(data, tmp_path)
+
+
+def test_the_given_content_is_not_changed(tmp_path):
+    exploration = {'n_steps': 20, 'phases': PHASES}
+    validate_config({'name': 'x', 'schema_version': 1, 'generation': [COPPER], 'exploration': exploration}, tmp_path)
+    assert exploration['n_steps'] == 20

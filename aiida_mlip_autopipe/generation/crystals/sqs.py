@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.randomness import global_random_state_restored
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.processes import parallel_map
@@ -32,6 +33,16 @@ class SqsSettings(Settings):
     """Number of steps of an annealing run; by default 5000 for each pair of elements."""
     n_restarts: PositiveInt = 1
     """Number of annealing runs. The best result is kept. `mlip-autopipe generate` runs them in parallel."""
+
+    @model_validator(mode='before')
+    @classmethod
+    def _drop_time_limit(cls, data: Any) -> Any:
+        """Ignore `time_limit_s: null`, which stored configs of earlier versions contain."""
+        if not isinstance(data, Mapping) or 'time_limit_s' not in data:
+            return data
+        if data['time_limit_s'] is not None:
+            raise fault(Code.KEY_RENAMED, 'time_limit_s is no longer a key of sqs; set validation.time_limit_s')
+        return {key: value for key, value in data.items() if key != 'time_limit_s'}
 
 
 def find_sqs(
