@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, Fault
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.descriptors.describe import required_descriptors
-from aiida_mlip_autopipe.exploration import CALCULATORS, KINDS, CalculatorRefusedError, CalculatorSettings
+from aiida_mlip_autopipe.exploration import CALCULATORS, DEFAULT_KIND, KINDS, CalculatorRefusedError, CalculatorSettings
 from aiida_mlip_autopipe.exploration.settings.job_settings import WRITING
 from aiida_mlip_autopipe.exploration.suitability import check_suitability
 from aiida_mlip_autopipe.generation import (
@@ -231,19 +231,20 @@ def _stash_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
 
 def _override_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
     """Yield the faults in the explorations of single entries."""
-    if not {'generation', 'exploration'} <= sections.keys():
-        return
-    for number, entry in enumerate(sections['generation']):
+    section = sections.get('exploration')  # None if it is invalid
+    for number, entry in enumerate(sections.get('generation', ())):
         where = f'generation[{number}].exploration'
         for name in sorted(entry.exploration.keys() & set(WRITING)):
             allowed = 'must be the same for all seeds; set it in exploration'
             yield Fault(Code.VALUE_INVALID, f'{where}.{name}', repr(entry.exploration[name]), allowed)
-        kind = entry.exploration.get('kind', sections['exploration'].kind)
+        kind = entry.exploration.get('kind', DEFAULT_KIND if section is None else section.kind)
         if kind not in KINDS:
             nearest = next(iter(get_close_matches(str(kind), list(KINDS), n=1)), None)
             yield Fault(Code.KIND_UNKNOWN, f'{where}.kind', repr(kind), f'must be one of {", ".join(KINDS)}', nearest)
             continue
-        data = merge_override(sections['exploration'], entry.exploration)
+        if section is None:
+            continue  # the entry's settings depend on those of the section
+        data = merge_override(section, entry.exploration)
         try:
             KINDS[kind].model_validate(data)
         except ValidationError as error:

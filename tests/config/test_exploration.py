@@ -117,3 +117,12 @@ def test_the_check_warns_of_a_long_time_step_and_of_settings_without_effect(tmp_
     warnings = check_seeds(config(tmp_path, exploration, COPPER)).warnings
     assert [one for one in warnings if one.startswith('generation[0]: thermostat ')] != []
     assert [one for one in warnings if '9 fs' in one] != []
+
+
+def test_an_unknown_kind_in_an_entry_is_reported_together_with_faults_of_the_section(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        config(tmp_path, {'colour': 'red'}, COPPER | {'exploration': {'kind': 'relaxx'}})
+    assert {(fault.code, fault.path) for fault in caught.value.faults} == {
+        (Code.KEY_UNKNOWN, 'exploration.colour'),
+        (Code.KIND_UNKNOWN, 'generation[0].exploration.kind'),
+    }
