@@ -61,7 +61,7 @@ class RelaxSection(_WithCommittee, RelaxSettings):
 
 
 class SinglePointSection(_WithCommittee, SinglePointSettings):
-    """Each seed is evaluated as it is, and is the only frame of its trajectory."""
+    """The calculator evaluates each seed without moving its atoms. The trajectory contains only this frame."""
 
     full_trajectory_interval: ClassVar[None] = None
 

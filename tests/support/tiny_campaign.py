@@ -44,5 +44,5 @@ def change_campaign(folder: Path, sections: dict[str, Any]) -> CampaignConfig:
         same_kind = isinstance(value, dict) and isinstance(old, dict) and value.get('kind') in (None, old.get('kind'))
         data[name] = {**old, **value} if same_kind else value
         if same_kind and value.get('phases'):
-            data[name].pop('n_steps')  # the phases have steps of their own
+            data[name].pop('n_steps')  # each phase sets its own number of steps
     return validate_config(data, folder)

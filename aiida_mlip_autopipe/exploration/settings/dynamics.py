@@ -222,7 +222,7 @@ class ExplorationSettings(Settings):
     def _check_effects(self) -> ExplorationSettings:
         refuse_unused(self, self.ensemble)
         if self.phases:
-            refuse_without_effect(self, ('n_steps',), 'the phases have steps of their own')
+            refuse_without_effect(self, ('n_steps',), 'each phase sets its own number of steps')
             if self.phases[0].kind != 'ramp' and self.phases[0].pressure_GPa is not None:
                 refuse_without_effect(self, ('pressure_GPa',), 'phases[0].pressure_GPa replaces it')
         if self.monte_carlo is not None and self.monte_carlo.n_md_steps > self.total_steps:

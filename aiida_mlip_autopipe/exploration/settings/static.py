@@ -76,7 +76,7 @@ class StaticSettings(Settings):
 
 
 class SinglePointSettings(StaticSettings):
-    """Each seed is evaluated as it is, and is the only frame of its trajectory."""
+    """The calculator evaluates each seed without moving its atoms. The trajectory contains only this frame."""
 
     kind: Literal['single_point'] = 'single_point'
     """Single points."""

@@ -41,7 +41,7 @@ class SqsSettings(Settings):
         if not isinstance(data, Mapping) or 'time_limit_s' not in data:
             return data
         if data['time_limit_s'] is not None:
-            raise fault(Code.KEY_RENAMED, 'time_limit_s is no longer a key of sqs; set validation.time_limit_s')
+            raise fault(Code.KEY_RENAMED, 'the key sqs.time_limit_s was replaced by validation.time_limit_s')
         return {key: value for key, value in data.items() if key != 'time_limit_s'}
 
 

@@ -107,8 +107,8 @@ def grow(atoms: Atoms, distance_factor: float, rng: np.random.Generator) -> Atom
     """Return a random compact cluster of the same atoms, or None if an atom does not fit anywhere.
 
     The atoms are added in a random order. Each touches an earlier atom, at the sum of their radii, and no two atoms are
-    closer than 0.9 times this sum. Of 200 random places, the one nearest to the centre is taken. Ions touch ions of the
-    other sign and are farther from those of their own.
+    closer than 0.9 times this sum. The position nearest to the centre is chosen from 200 random ones. Each ion touches
+    an ion of opposite charge, and is farther away from ions of like charge.
 
     Parameters
     ----------
