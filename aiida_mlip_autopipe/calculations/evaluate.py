@@ -12,7 +12,7 @@ from aiida.engine import CalcJobProcessSpec
 from aiida_mlip_autopipe.calculations.job import CalculatorJob
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
-from aiida_mlip_autopipe.exploration.trajectory_file import write_trajectory
+from aiida_mlip_autopipe.exploration.files.trajectory_file import write_trajectory
 from aiida_mlip_autopipe.jobs import contract
 
 

@@ -13,7 +13,7 @@ from ase.io.trajectory import TrajectoryReader
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation, Evaluator
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.exploration.trajectory_file import TrajectoryFile
+from aiida_mlip_autopipe.exploration.files.trajectory_file import TrajectoryFile
 from aiida_mlip_autopipe.jobs.contract import EVALUATION_FILE, EvaluationJob, Event
 from aiida_mlip_autopipe.jobs.interruptions import Interruptions
 from aiida_mlip_autopipe.jobs.job_file import JobRefusedError, read_job_as

@@ -86,7 +86,7 @@ def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions)
 
     simulation.on_checkpoint = write_result_in_advance
     for message in describe_unused(settings, choice.ensemble, choice.reason):
-        simulation.events.append(Event(step=0, rule='unused', message=message))
+        simulation.state.events.append(Event(step=0, rule='unused', message=message))
     try:
         facts['outcome'] = simulation.run()
     finally:
@@ -104,7 +104,7 @@ def _describe(simulation: Simulation) -> dict[str, Any]:
     leg, full_trajectory = simulation.leg, simulation.recorder.full_trajectory
     return {
         'message': simulation.message,
-        'events': tuple(simulation.events),
+        'events': tuple(simulation.state.events),
         'first_step': leg.first_step,
         'last_step': simulation.step,
         'n_frames': leg.n_frames,
@@ -112,5 +112,5 @@ def _describe(simulation: Simulation) -> dict[str, Any]:
         'force_calls': leg.force_calls,
         'loop_s': leg.loop_s,
         'mean_temperature_K': leg.temperature_sum / leg.n_frames if leg.n_frames else None,
-        'statistics': simulation.statistics(),
+        'statistics': simulation.state.statistics(),
     }

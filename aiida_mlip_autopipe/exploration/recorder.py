@@ -14,9 +14,9 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
 from aiida_mlip_autopipe.exploration.dynamics.averages import Blocking
+from aiida_mlip_autopipe.exploration.files.trajectory_file import TrajectoryFile
 from aiida_mlip_autopipe.exploration.full_trajectory import FullTrajectoryFile
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
-from aiida_mlip_autopipe.exploration.trajectory_file import TrajectoryFile
 
 
 class LostFramesError(AutopipeError):

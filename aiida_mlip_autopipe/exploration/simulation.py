@@ -9,35 +9,24 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase import units
 
-from aiida_mlip_autopipe.calculators.evaluation import Evaluation, Evaluator
-from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
-from aiida_mlip_autopipe.exploration.crash import Snapshot, write_crash
+from aiida_mlip_autopipe.calculators.evaluation import Evaluator
 from aiida_mlip_autopipe.exploration.dynamics.integrators import make_integrator
 from aiida_mlip_autopipe.exploration.dynamics.relaxation import relax
 from aiida_mlip_autopipe.exploration.dynamics.timestep import describe_long_timestep
-from aiida_mlip_autopipe.exploration.full_trajectory import FullTrajectoryFile
+from aiida_mlip_autopipe.exploration.files.crash import Snapshot, write_crash
 from aiida_mlip_autopipe.exploration.guards import Alarm, Guards
-from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 from aiida_mlip_autopipe.exploration.preparation import PreparedJob
-from aiida_mlip_autopipe.exploration.recorder import LegCounters, LostFramesError, Recorder
-from aiida_mlip_autopipe.exploration.stepping import GuardedSteps, decay_steps, make_monte_carlo, reporting_errors
-from aiida_mlip_autopipe.jobs.contract import (
-    CHECKPOINT_FILE,
-    CRASH_FILE,
-    FULL_TRAJECTORY_FILE,
-    TRAJECTORY_FILE,
-    Event,
-    Outcome,
-)
+from aiida_mlip_autopipe.exploration.recorder import LegCounters
+from aiida_mlip_autopipe.exploration.state import RunState
+from aiida_mlip_autopipe.exploration.stepping import GuardedSteps, decay_steps, reporting_errors
+from aiida_mlip_autopipe.jobs.contract import CHECKPOINT_FILE, CRASH_FILE, Outcome
 from aiida_mlip_autopipe.jobs.interruptions import Interruptions
-from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 # Number of structures in the crash file: the last ones before the crash, and the one that triggered the guard.
 N_CRASH_FRAMES = 6
@@ -74,35 +63,26 @@ class Simulation:
     folder: Path
     interruptions: Interruptions
     on_checkpoint: Callable[[], None] = lambda: None
-    events: list[Event] = field(default_factory=list)
     message: str = ''
-    step: int = 0
-    time_fs: float = 0.0
 
     def __post_init__(self) -> None:
-        job, settings, atoms = self.prepared.job, self.prepared.settings, self.prepared.atoms
+        atoms, settings = self.prepared.atoms, self.prepared.settings
         self.settings = settings
         self.schedule = self.prepared.schedule
-        self.rng = np.random.Generator(np.random.PCG64(job.seeds[0].random_seed))
-        self.recorder = Recorder(
-            self.folder / TRAJECTORY_FILE, atoms, settings.frame_min_change_A, self._make_full_trajectory()
-        )
         needs_stress = self.ensemble in WITH_STRESS
         self.guards = Guards(settings.guards, atoms, self.prepared.molecules, needs_stress)
         with_stress = 'stress' in self.calculator.implemented_properties and bool(atoms.pbc.all())
         self.evaluator = Evaluator(atoms.copy(), self.calculator, with_stress)
-        self.system = PhaseSpace(
-            positions=atoms.positions.copy(),
-            momenta=np.zeros((len(atoms), 3)),
-            cell=atoms.cell.array.copy(),
-            masses=atoms.get_masses()[:, np.newaxis],
-            free=~fixed_mask(atoms),
-        )
-        self.monte_carlo = make_monte_carlo(self.prepared, self.ensemble)
+        self.state = RunState(self.prepared, self.evaluator, self.ensemble, self.folder)
+        self.system, self.recorder = self.state.system, self.state.recorder
         steps = decay_steps(self.prepared, self.ensemble)
-        self.steps = GuardedSteps(self.guards, self.schedule, self.monte_carlo, steps)
-        self._calls_before = 0
+        self.steps = GuardedSteps(self.guards, self.schedule, self.state.monte_carlo, steps)
         self._recent: deque[Snapshot] = deque(maxlen=N_CRASH_FRAMES)
+
+    @property
+    def step(self) -> int:
+        """The absolute step."""
+        return self.state.step
 
     @property
     def leg(self) -> LegCounters:
@@ -120,27 +100,21 @@ class Simulation:
         finally:
             self.recorder.close()
             self.leg.loop_s += time.monotonic() - started
-            self.leg.force_calls = self._calls_before + self.evaluator.calls
+            self.leg.force_calls = self.state.force_calls
         return outcome
 
-    def statistics(self) -> dict[str, Any]:
-        """Return averages over the steps sampled so far, and the statistics of each move, as JSON."""
-        statistics = self.recorder.statistics()
-        if self.monte_carlo is not None:
-            statistics['moves'] = self.monte_carlo.summary()
-        return statistics
-
     def _begin(self) -> Alarm | None:
-        checkpoint = self._find_start()
+        state = self.state
+        checkpoint = state.find_start()
         if checkpoint is not None:
-            evaluation = self._restore(checkpoint)
+            evaluation = state.restore(checkpoint)
         else:
             relaxation = self.settings.relaxation
             if relaxation is not None and not self.prepared.job.seeds[0].perturbed:
                 self.system.positions, message = relax(self.prepared.atoms, self.evaluator, relaxation)
-                self._add_event('relaxation', message)
+                state.add_event('relaxation', message)
             evaluation = self.evaluator.evaluate(self.system.positions, self.system.cell)
-            self.system.momenta = self.system.thermal_momenta(self.schedule.start_temperature_K, self.rng)
+            self.system.momenta = self.system.thermal_momenta(self.schedule.start_temperature_K, state.rng)
         self.integrator = make_integrator(
             self.ensemble,
             self.settings,
@@ -150,7 +124,7 @@ class Simulation:
                 reporting_errors(self.evaluator.evaluate),
                 evaluation,
                 self.prepared.timestep_fs * units.fs,
-                self.rng,
+                state.rng,
             ),
         )
         if checkpoint is not None:
@@ -172,91 +146,47 @@ class Simulation:
             self.on_checkpoint()
         return None
 
-    def _find_start(self) -> Checkpoint | None:
-        """Return the checkpoint to continue from, after restoring its frames; None to start from the seed.
-
-        If files that this leg wrote earlier are damaged, the leg starts again without them.
-        """
-        own, start, damage = self.prepared.own, self.prepared.start, self.prepared.damage
-        if own is not None:
-            try:
-                self.recorder.restore(own)
-                # This process may report the same events again.
-                restored = [Event.model_validate(event) for event in own.counters.get('events', ())]
-                self.events[:] = [*restored, *(event for event in self.events if event not in restored)]
-                return own
-            except LostFramesError as error:
-                damage = str(error)
-        if damage:
-            (self.folder / CHECKPOINT_FILE).unlink()
-            self.step = start.step if start else 0
-            self._add_event('checkpoint', f'{damage}; the leg starts again at step {self.step}')
-        self.recorder.begin(start)
-        return start
-
-    def _restore(self, checkpoint: Checkpoint) -> Evaluation:
-        system = self.system
-        self.step, self.time_fs = checkpoint.step, checkpoint.time_fs
-        system.positions, system.momenta, system.cell = checkpoint.positions, checkpoint.momenta, checkpoint.cell
-        system.cell_momentum = checkpoint.cell_momentum
-        self.rng.bit_generator.state = checkpoint.rng_state
-        if self.monte_carlo is not None:
-            self.monte_carlo.restore(checkpoint.counters['moves'])
-        self._calls_before = self.leg.force_calls
-        if self.prepared.job.recoveries > checkpoint.recoveries:
-            temperature = self.schedule.targets(min(self.step, self.schedule.n_steps - 1))[0]
-            system.momenta = system.thermal_momenta(temperature, self.rng)
-            system.cell_momentum = 0.0
-            self._add_event('recovery', f'resumed from the last good frame at {temperature:.0f} K with new velocities')
-        return Evaluation(checkpoint.energy, checkpoint.forces, checkpoint.stress)
-
-    def _make_full_trajectory(self) -> FullTrajectoryFile | None:
-        job = self.prepared.job
-        if job.full_trajectory_interval is None:
-            return None
-        return FullTrajectoryFile(self.folder / FULL_TRAJECTORY_FILE, job.seeds[0].seed_id, self.prepared.atoms)
-
     def _loop(self) -> Outcome:
-        settings, system = self.settings, self.system
+        settings, state, system = self.settings, self.state, self.system
         full_interval = self.prepared.job.full_trajectory_interval
         progress = time.monotonic()
         self.interruptions.restart_stopwatch()
-        while self.step < self.schedule.n_steps and not self.integrator.converged:
+        while state.step < self.schedule.n_steps and not self.integrator.converged:
             reason = self.interruptions.check()
             if reason is not None:
-                self.message = f'{self.interruptions.message} after step {self.step} of {self.schedule.n_steps}'
+                self.message = f'{self.interruptions.message} after step {state.step} of {self.schedule.n_steps}'
                 self._write_checkpoint()
                 return reason
-            segment = self.schedule.segment(self.step)
-            temperature, pressure = self.schedule.targets(self.step)
+            segment = self.schedule.segment(state.step)
+            temperature, pressure = self.schedule.targets(state.step)
             self.integrator.set_targets(temperature, pressure * units.GPa)
-            if segment.velocities_reset and self.step == segment.first:
-                system.momenta = system.thermal_momenta(temperature, self.rng)
-            alarm = self.steps.take(self.integrator, self.step)
-            self.step += 1
-            self.time_fs += self.prepared.timestep_fs
-            sampled = segment.sampled and self.step > settings.n_equilibration_steps
+            if segment.velocities_reset and state.step == segment.first:
+                system.momenta = system.thermal_momenta(temperature, state.rng)
+            alarm = self.steps.take(self.integrator, state.step)
+            state.step += 1
+            state.time_fs += self.prepared.timestep_fs
+            sampled = segment.sampled and state.step > settings.n_equilibration_steps
             # The result of a relaxation is a frame, even between two intervals.
-            frame_due = sampled and (self.step % settings.frame_interval == 0 or self.integrator.converged)
-            if alarm is None and (frame_due or self.step % settings.guards.interval == 0):
+            frame_due = sampled and (state.step % settings.frame_interval == 0 or self.integrator.converged)
+            if alarm is None and (frame_due or state.step % settings.guards.interval == 0):
                 alarm = self.guards.check_distances(system)
             self._add_snapshot()
             if alarm is not None:
                 return self._crash(alarm)
             # This comes before the frame is stored, because a run may be resumed from that frame.
-            if full_interval is not None and self.step % full_interval == 0:
-                self.recorder.store_full_frame(self.step, self.time_fs, system, self.integrator.evaluation)
+            if full_interval is not None and state.step % full_interval == 0:
+                self.recorder.store_full_frame(state.step, state.time_fs, system, self.integrator.evaluation)
             if sampled and settings.kind == 'dynamics':
                 self.recorder.average(system, self.integrator.evaluation, self.ensemble == 'npt')
             if frame_due:
                 self._store_frame(temperature, pressure)
-            if self.step % settings.checkpoint_interval == 0:
+            if state.step % settings.checkpoint_interval == 0:
                 self._write_checkpoint()
             if time.monotonic() - progress > PROGRESS_INTERVAL_S:
                 progress = time.monotonic()
                 self._print_progress()
         if note := self.integrator.note():
-            self._add_event('relaxation', note)
+            self.state.add_event('relaxation', note)
         self._write_checkpoint()
         return 'completed'
 
@@ -267,9 +197,9 @@ class Simulation:
             'target_pressure_GPa': target_pressure_GPa,
         }
         if self.settings.kind == 'dynamics':
-            info['time_fs'] = self.time_fs
-        if self.monte_carlo is not None:
-            info['accepted_swaps'] = self.monte_carlo.n_accepted_swaps
+            info['time_fs'] = self.state.time_fs
+        if self.state.monte_carlo is not None:
+            info['accepted_swaps'] = self.state.monte_carlo.n_accepted_swaps
         if self.recorder.store_frame(self.system, self.integrator.evaluation, info):
             self._store_good_state()
 
@@ -281,42 +211,15 @@ class Simulation:
         )
 
     def _store_good_state(self) -> None:
-        self._good = self._make_checkpoint()
-
-    def _make_checkpoint(self) -> Checkpoint:
-        system, evaluation = self.system, self.integrator.evaluation
-        leg = {**vars(self.leg), 'force_calls': self._calls_before + self.evaluator.calls}
-        return Checkpoint(
-            job_hash=self.prepared.hash_at(self.step),
-            step=self.step,
-            time_fs=self.time_fs,
-            numbers=self.prepared.atoms.numbers,
-            positions=system.positions,
-            momenta=system.momenta,
-            cell=system.cell,
-            forces=evaluation.forces,
-            stress=evaluation.stress,
-            last_frame=self.recorder.last_frame,
-            energy=evaluation.energy,
-            cell_momentum=system.cell_momentum,
-            rng_state=dict(self.rng.bit_generator.state),
-            recoveries=self.prepared.job.recoveries,
-            counters={
-                'leg': leg,
-                'averages': self.recorder.dump_averages(),
-                'moves': self.monte_carlo.dump() if self.monte_carlo else [],
-                'integrator': self.integrator.dump(),
-                'events': [event.model_dump() for event in self.events],
-            },
-        )
+        self._good = self.state.make_checkpoint(self.integrator)
 
     def _write_checkpoint(self) -> None:
         self.recorder.flush()
-        self._make_checkpoint().write(self.folder / CHECKPOINT_FILE)
+        self.state.make_checkpoint(self.integrator).write(self.folder / CHECKPOINT_FILE)
         self.on_checkpoint()
 
     def _crash(self, alarm: Alarm) -> Outcome:
-        self._add_event(alarm.rule, alarm.message)
+        self.state.add_event(alarm.rule, alarm.message)
         self.message = f'{alarm.message} at step {self.step}'
         too_long = describe_long_timestep(self.prepared.timestep_fs, self.prepared.atoms)
         if self.step <= N_FIRST_STEPS and too_long:
@@ -328,9 +231,6 @@ class Simulation:
         self._good.write(self.folder / CHECKPOINT_FILE)
         # A leg without a frame may follow legs with frames.
         return 'unstable' if self.leg.n_frames or self.leg.n_earlier_frames else 'no_frame'
-
-    def _add_event(self, rule: str, message: str) -> None:
-        self.events.append(Event(step=self.step, rule=rule, message=message))
 
     def _print_progress(self) -> None:
         energy = self.integrator.evaluation.energy / len(self.system.positions)

@@ -8,7 +8,7 @@ from aiida.engine import ExitCode
 
 from aiida_mlip_autopipe.data.evaluation import node_from_evaluation
 from aiida_mlip_autopipe.data.trajectory import trajectory_from_node
-from aiida_mlip_autopipe.exploration.trajectory_file import read_trajectory
+from aiida_mlip_autopipe.exploration.files.trajectory_file import read_trajectory
 from aiida_mlip_autopipe.jobs import contract
 from aiida_mlip_autopipe.parsers.job import JobParser, first_line
 

@@ -13,7 +13,7 @@ from ase import Atoms
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint, CheckpointError
-from aiida_mlip_autopipe.exploration.trajectory_file import TrajectoryFile, read_trajectory
+from aiida_mlip_autopipe.exploration.files.trajectory_file import TrajectoryFile, read_trajectory
 from aiida_mlip_autopipe.jobs import contract
 from aiida_mlip_autopipe.parsers.job import JobParser, first_line
 

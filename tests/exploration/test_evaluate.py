@@ -19,7 +19,7 @@ from aiida_mlip_autopipe.calculators.kinds.lj import LennardJonesLoader
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration import EVALUATION_VERSION
 from aiida_mlip_autopipe.exploration.evaluate import evaluate_frames
-from aiida_mlip_autopipe.exploration.trajectory_file import read_trajectory, write_trajectory
+from aiida_mlip_autopipe.exploration.files.trajectory_file import read_trajectory, write_trajectory
 from aiida_mlip_autopipe.jobs.contract import (
     EVALUATION_FILE,
     JOB_FILE,

@@ -8,7 +8,7 @@ from ase.build import bulk
 from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.data.trajectory import node_from_trajectory
-from aiida_mlip_autopipe.exploration.trajectory_file import write_trajectory
+from aiida_mlip_autopipe.exploration.files.trajectory_file import write_trajectory
 from aiida_mlip_autopipe.jobs import contract
 from aiida_mlip_autopipe.structures.disagreement import ENERGY, LARGEST, MEASURES
 from aiida_mlip_autopipe.structures.trajectory import Trajectory

@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
-from aiida_mlip_autopipe.exploration.trajectory_file import TRAJECTORY_FILE_VERSION
+from aiida_mlip_autopipe.exploration.files.trajectory_file import TRAJECTORY_FILE_VERSION
 from aiida_mlip_autopipe.jobs import contract
 from aiida_mlip_autopipe.structures.seed import Seed
 

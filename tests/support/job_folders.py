@@ -18,7 +18,7 @@ from support.environments import environment_of
 
 from aiida_mlip_autopipe.exploration import RUNNER_VERSION
 from aiida_mlip_autopipe.exploration.explore import explore
-from aiida_mlip_autopipe.exploration.trajectory_file import read_trajectory
+from aiida_mlip_autopipe.exploration.files.trajectory_file import read_trajectory
 from aiida_mlip_autopipe.jobs.contract import JOB_FILE, SEED_FILE, TRAJECTORY_FILE, Job, JobSeed, Result
 from aiida_mlip_autopipe.jobs.interruptions import Interruptions
 from aiida_mlip_autopipe.jobs.runner import run_job

@@ -11,8 +11,8 @@ from ase import Atoms
 from ase.io.trajectory import TrajectoryWriter
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation
+from aiida_mlip_autopipe.exploration.files.trajectory_file import make_frame
 from aiida_mlip_autopipe.exploration.guards import Alarm
-from aiida_mlip_autopipe.exploration.trajectory_file import make_frame
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,1 @@
+"""The files with the frames of a run."""
