@@ -112,7 +112,7 @@ def play_processes(nodes: list[orm.ProcessNode], timeout_s: float) -> None:
 
 @contextmanager
 def use_cache(entry_point: str, enabled: bool = True) -> Iterator[None]:
-    """Enable AiiDA's cache for a calculation within the block, whatever the configuration of the profile says.
+    """Enable AiiDA's cache for a calculation within the block, regardless of the profile's configuration.
 
     If the block raised an exception, `enable_caching` alone would leave the cache enabled in the worker.
 
@@ -121,7 +121,7 @@ def use_cache(entry_point: str, enabled: bool = True) -> Iterator[None]:
     entry_point
         Entry point of the calculation, such as ``mlip_autopipe.explore``.
     enabled
-        Whether to enable the cache; if not, nothing is changed.
+        Whether to enable the cache. If False, nothing is changed.
     """
     if not enabled:
         yield
@@ -164,7 +164,7 @@ def clean_folder(remote: orm.RemoteData, transport: Transport) -> None:
 def check_computer(
     computer: orm.Computer, transport: Transport, scheduler: Scheduler, authinfo: orm.AuthInfo
 ) -> Iterator[tuple[bool, str]]:
-    """Run the tests of ``verdi computer test`` that are relevant to jobs; yield whether each passed, and its message.
+    """Run the tests of ``verdi computer test`` that are relevant to jobs; yield the outcome and message of each.
 
     A test that raises an exception counts as failed, and its message describes the exception.
     """

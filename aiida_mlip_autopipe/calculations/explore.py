@@ -170,7 +170,7 @@ class ExplorationCalculation(CalculatorJob):
         calculation.retrieve_temporary_list = [
             contract.TRAJECTORY_FILE,
             contract.CHECKPOINT_FILE,
-            # Keeps its subfolder.
+            # This form keeps the subfolder.
             (contract.CRASH_FILE, '.', len(Path(contract.CRASH_FILE).parts)),
         ]
         if 'checkpoint' in self.inputs:

@@ -105,7 +105,7 @@ def _rows(
 
 
 def _committee(index: int, trajectory: Trajectory, evaluation: orm.Data | None) -> dict[str, Any]:
-    """Return the fields of a row about the committee; empty if it did not evaluate the frame."""
+    """Return the committee fields of a row; empty if the committee did not evaluate the frame."""
     if evaluation is None or not np.isfinite(trajectory.extra[MEASURES[0]][index]):
         return {}
     about = evaluation.base.attributes.get('about')
@@ -118,7 +118,7 @@ def _committee(index: int, trajectory: Trajectory, evaluation: orm.Data | None) 
 
 
 def environment_of_label(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a row about the software that computed its label."""
+    """Return the fields of a row that describe the software that computed its label."""
     found = Environment.model_validate(about['environment'])
     versions = {f'{name}_version': getattr(found, name) for name in ('ase', 'calculator', 'torch', 'numpy', 'scipy')}
     module = (about['model_name'] or '').partition(':')[0]

@@ -16,7 +16,7 @@ def rewrite_files(settings: Any, rewrite: Callable[[str], str]) -> Any:
     settings
         The dumped ``generation`` list, or a part of it.
     rewrite
-        Returns the replacement of a path.
+        Called with each path; returns its replacement.
     """
     if isinstance(settings, dict):
         return {

@@ -19,7 +19,7 @@ ERROR_DESCRIPTORS = 400
 def fit_environments(
     descriptor: orm.Dict, species: orm.List, stage_version: orm.Str, **nodes: Mapping[str, orm.TrajectoryData]
 ) -> Mapping[str, orm.Data] | ExitCode:
-    """Fit principal components to a sample of all frames. Jobs return the environments in these components.
+    """Fit principal components to a sample of all frames. Jobs project the environments onto these components.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.jobs.failures import FAILURES
 
 
 def define_failures(spec: CalcJobProcessSpec) -> None:
-    """Define the exit codes of failures outside the program. A job with one of them is never taken from the cache."""
+    """Define the exit codes of failures outside the program. Jobs that ended with one of them are never cached."""
     for status, label, message in FAILURES:
         spec.exit_code(status, label, message=message, invalidates_cache=True)
 

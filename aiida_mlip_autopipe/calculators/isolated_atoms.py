@@ -10,7 +10,7 @@ from ase.calculators.calculator import Calculator
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluator
 
-# The box is not periodic, so the atom has no images within any cutoff. Some calculators need a cell nevertheless.
+# The box is not periodic, so the atom has no images within any cutoff. Some calculators still need a cell.
 BOX_A = 30.0
 
 

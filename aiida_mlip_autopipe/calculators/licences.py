@@ -28,8 +28,8 @@ class Licence:
     source: str | None
 
 
-# Architecture, pattern of the model's name, licence, source. The first match is used. The patterns of MACE follow the
-# names of the files in its table, as of mace-torch 0.3.16.
+# Architecture, pattern of the model's name, licence, source. The first match is used. The MACE patterns follow the file
+# names in the model table of mace-torch 0.3.16.
 _KNOWN: tuple[tuple[str, str, str, str], ...] = (
     ('sevennet', r'7net-(0|0_22may2024|l3i5|mf-0)', SEVENNET, 'https://github.com/MDIL-SNU/SevenNet/blob/main/LICENSE'),
     (
@@ -46,7 +46,7 @@ NO_WEIGHTS = ('emt', 'lj')
 
 
 def licence_of(architecture: str, model: str | None) -> Licence:
-    """Return the licence of a model, which is found by its name.
+    """Return the licence of a model, looked up by its name.
 
     The licence of a renamed file, or of a model that the user has trained, is unknown.
 

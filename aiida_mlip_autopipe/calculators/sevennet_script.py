@@ -1,8 +1,8 @@
-"""SevenNet models saved as TorchScript, which a CPU loads in a fraction of the time.
+"""SevenNet models saved as TorchScript, which load much faster on a CPU.
 
-SevenNet imports libraries for training, which a force call does not need, and compiles the model in each process. The
-export function of the package (``sevenn.scripts.deploy``) saves the compiled model. The saved model is stored with
-SevenNet's results for a reference structure, and must reproduce them every time it is loaded.
+SevenNet imports training libraries that force calls do not need, and compiles the model in each process. The export
+function of the package (``sevenn.scripts.deploy``) saves the compiled model. The saved model is stored with SevenNet's
+results for a reference structure, and must reproduce them every time it is loaded.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ class ScriptedSevenNet(Calculator):  # type: ignore[misc]
             'num_atoms': torch.tensor(n),
             'cell_volume': torch.tensor(volume, dtype=torch.float32),
         }
-        # The optimising executor does not use the same graph for the first calls as for later ones. The last bits of
-        # the results differ, so a restarted run would differ from an uninterrupted one.
+        # The optimising executor uses a different graph for the first calls than for later ones. The results differ in
+        # the last bits, so a restarted run would differ from an uninterrupted one.
         with torch.jit.optimized_execution(False):
             output = self._model(data)
             energy, vector = output['inferred_total_energy'], output['edge_vec']

@@ -21,11 +21,11 @@ class Ending:
     Attributes
     ----------
     exit_status
-        The exit code of the last job, or of the exploration; None for one that was killed or ended with an exception.
+        The exit code of the last job, or of the exploration; None if it was killed or ended with an exception.
     reason
         The meaning of the exit code; ``completed`` for 0.
     n_explorations
-        How many explorations ended in this way.
+        Number of explorations that ended in this way.
     """
 
     exit_status: int | None
@@ -44,7 +44,7 @@ class CampaignAccount:
     n_seeds_duplicate, n_seeds_skipped
         Seeds that were left out because they duplicate an earlier one, or because no draw was valid.
     n_redrawn_by_rule
-        How many draws were rejected, by the rule that they violated.
+        Number of rejected draws, by the rule that they violated.
     endings
         How the explorations ended.
     n_crashes_by_rule
@@ -52,13 +52,13 @@ class CampaignAccount:
     n_frames_explored, n_frames_independent
         Frames that were stored, and how many of them are statistically independent by energy; None if unknown.
     n_frames_discarded_by_reason
-        How many frames were discarded, by reason.
+        Number of discarded frames, by reason.
     n_frames_candidate, n_frames_selected
         Frames that could be selected, and frames that were selected.
     n_jobs
-        How many jobs ran, including those of a committee.
+        Number of jobs that ran, including those of a committee.
     n_force_calls
-        How often the exploring calculator was evaluated.
+        Number of evaluations of the calculator of the explorations.
     dynamics_s, loading_s
         Total time in seconds that the jobs spent on dynamics and on loading models.
     elapsed_s

@@ -21,9 +21,9 @@ class Cleaned:
     Attributes
     ----------
     n_removed
-        How many folders were removed.
+        Number of folders that were removed.
     kept
-        The full trajectories whose folders were kept, because they have no copy.
+        The full trajectories that have no copy, so their folders were kept.
     """
 
     n_removed: int
@@ -33,8 +33,8 @@ class Cleaned:
 def clean_campaign(campaign: orm.WorkChainNode, *, force: bool = False) -> Cleaned:
     """Remove the folders of the jobs of a campaign that have ended.
 
-    Retrieved files are kept. So are the folders of jobs that are still running, and those of jobs of another campaign
-    that this campaign took from the cache.
+    Retrieved files are kept. So are the folders of jobs that are still running, and those of jobs that this campaign
+    reused from another campaign.
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ class Plan:
     name
         The name of the campaign.
     codes
-        The codes that explore, as ``label@computer``.
+        The codes of the explorations, as ``label@computer``.
     concurrent_jobs
         Maximum number of concurrent jobs.
     n_structures
@@ -86,7 +86,7 @@ def plan_campaign(config: CampaignConfig) -> Plan:
         If a code does not exist or lacks its model, a database query fails, or a seed cannot be made.
     """
     codes = job_codes(config)
-    # Called only for the errors that it raises.
+    # Called only to raise an error if the code cannot be used.
     committee_code(config)
     concurrent_jobs = max_concurrent_jobs(config.execution, codes)
     return Plan(
@@ -109,7 +109,7 @@ def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
     config
         The campaign.
     concurrent_jobs
-        Maximum number of concurrent jobs, over all codes.
+        Maximum number of concurrent jobs of all codes together.
     """
     counts = config.count_seeds()
     n_seeds, n_frames = sum(counts), config.count_frames(counts)

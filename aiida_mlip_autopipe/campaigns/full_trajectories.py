@@ -30,7 +30,7 @@ class FoundTrajectory:
     computer
         Label of the computer.
     path
-        The file there: the copy if one exists, otherwise the original.
+        Path on that computer: of the copy if one exists, otherwise of the original.
     is_stashed
         Whether a copy exists.
     is_removed
@@ -50,7 +50,7 @@ class FoundTrajectory:
 
     @property
     def state(self) -> str:
-        """Where the file is, as a phrase for the user."""
+        """The location of the file, as text for the user."""
         return 'stashed' if self.is_stashed else 'removed' if self.is_removed else "in the job's folder"
 
 
@@ -136,7 +136,7 @@ def _locate(
 
 
 def _find_copies(folders: Iterable[orm.RemoteData]) -> dict[tuple[int, str], list[orm.CalcJobNode]]:
-    """Return the jobs that copied from folders, by computer and path; a cached leg shares the path of another job."""
+    """Return the copy jobs by computer and source path. A cached leg has the path of the original job."""
     paths = sorted({folder.get_remote_path() for folder in folders})
     if not paths:
         return {}

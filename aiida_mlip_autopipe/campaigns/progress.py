@@ -138,7 +138,7 @@ def read_progress(campaign: orm.WorkChainNode) -> Progress:
 
 
 def _generation_reports(campaign: orm.WorkChainNode) -> list[dict[str, Any]]:
-    """Return the reports of the seeds that are generated so far."""
+    """Return the reports of the seeds that have been generated so far."""
     outputs = campaign.base.links.get_outgoing(link_type=LinkType.RETURN).all()
     return [link.node.get_dict() for link in outputs if link.link_label.startswith('generation_reports__')]
 

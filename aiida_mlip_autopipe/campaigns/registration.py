@@ -29,7 +29,7 @@ class Program:
     computer
         The computer.
     python
-        The interpreter on the computer or in the image; None for that of an image from ``containers/``.
+        The interpreter on the computer or in the image; None for the default one of an image from ``containers/``.
     image
         The file of the image on the computer; None for an environment without an image. Paths may begin with ``~/``.
     prepend_text
@@ -51,7 +51,7 @@ class Registered:
     code
         The code.
     done
-        Whether the code was ``found``, ``created`` or ``replaced``.
+        What was done: the code was ``found``, ``created`` or ``replaced``.
     report
         The result of the self-test.
     """

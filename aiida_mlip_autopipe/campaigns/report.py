@@ -126,7 +126,7 @@ class _Sources:
         )
 
     def frames(self, points: Mapping[str, Any]) -> list[Atoms]:
-        """Return the structures behind the points of one layer of the map."""
+        """Return the structures that the points of one layer of the map represent."""
         places = zip(points['trajectory'], points['frame'], strict=True)
         return [self.trajectories[trajectory].frame(frame) for trajectory, frame in places]
 

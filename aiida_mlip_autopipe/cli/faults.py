@@ -46,7 +46,7 @@ class ErrorReportingGroup(TyperGroup):
         except (typer.Exit, typer.Abort):
             raise
         except Exception as error:
-            # Typer itself prints errors in the command line, and a closed pipe needs no message.
+            # Typer itself prints command-line errors, and a closed pipe needs no message.
             if hasattr(error, 'exit_code') or (isinstance(error, OSError) and error.errno == errno.EPIPE):
                 _add_new_names(error)
                 raise

@@ -95,7 +95,7 @@ class CampaignConfig(Settings):
 
     @property
     def n_frames(self) -> int:
-        """Maximum number of frames that all explorations together store."""
+        """Maximum total number of frames that the explorations store."""
         return self.count_frames(self.count_seeds())
 
     def count_seeds(self) -> list[int]:
@@ -103,7 +103,7 @@ class CampaignConfig(Settings):
         return [count_seeds([entry]) for entry in self.generation]
 
     def count_frames(self, n_seeds: Sequence[int]) -> int:
-        """Return the maximum number of frames that all explorations together store.
+        """Return the maximum total number of frames that the explorations store.
 
         Parameters
         ----------
@@ -124,7 +124,7 @@ class CampaignConfig(Settings):
         return self.count_frames([n if e.kind in always else 0 for n, e in zip(n_seeds, self.generation, strict=True)])
 
     def exploration_of(self, number: int) -> AnyExploration:
-        """Return how the seeds of an entry are explored.
+        """Return the exploration settings for the seeds of an entry.
 
         Parameters
         ----------

@@ -70,15 +70,15 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
 
 @dataclass(frozen=True)
 class SeedCheck:
-    """What the check of the entries found.
+    """The result of checking the entries.
 
     Attributes
     ----------
     seeds
-        The first seed of each entry; None if the check makes none or discards all that it makes.
+        The first seed of each entry; None if the check generated none or discarded all of them.
     warnings
-        One sentence for each entry of which seeds were discarded, for all that an entry leaves out, for each setting
-        that has no effect or is unsuitable for its seeds, and for each entry that was not checked completely.
+        Sentences about discarded seeds, about what entries leave out, about settings that have no effect or do not suit
+        the seeds, and about entries that were not checked completely.
     unchecked
         Indices of the entries that were not checked completely.
     """
@@ -89,7 +89,7 @@ class SeedCheck:
 
 
 def check_seeds(config: CampaignConfig, *, time_s: float | None = None, explored: bool = True) -> SeedCheck:
-    """Make the seeds of the check, so that impossible entries are refused before the campaign runs.
+    """Generate some seeds of each entry, so that impossible entries are refused before the campaign runs.
 
     The largest cutoff of the calculators of all codes determines the size of the seeds.
 
@@ -134,7 +134,7 @@ def check_seeds(config: CampaignConfig, *, time_s: float | None = None, explored
                 seeds.append(None)
                 continue
             if error.code == Code.SEEDS_MISSING:
-                raise  # its message has the place
+                raise  # its message names the entry
             raise AutopipeError(error.code, f'generation[{number}]: {error}') from error
         seeds.append(seed)
     incomplete = [
@@ -147,7 +147,7 @@ def check_seeds(config: CampaignConfig, *, time_s: float | None = None, explored
 
 
 def _make_inspection(config: CampaignConfig, number: int, warnings: dict[str, None]) -> Callable[[Seed], None]:
-    """Return a function that refuses a seed that cannot be explored as its entry requests, and adds warnings."""
+    """Return a function that refuses seeds that cannot be explored as their entry requests, and adds warnings."""
     exploration, files = config.exploration_of(number), getattr(config.generation[number], 'files', ())
 
     def inspect(seed: Seed) -> None:
@@ -193,7 +193,7 @@ def _kind_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
     if not {'sampling', 'generation'} <= sections.keys():
         return
     sampling, kinds = sections['sampling'], sorted({entry.kind for entry in sections['generation']})
-    # The default of always_selected_kinds names kinds that a config need not have.
+    # The default of always_selected_kinds may name kinds that the config does not use.
     for field, known in (('held_out_kinds', kinds), ('always_selected_kinds', [*kinds, *TRAINING_KINDS])):
         for number, kind in enumerate(getattr(sampling, field)):
             if kind not in known:
@@ -207,7 +207,7 @@ def _kind_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _reference_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield a fault if the file of the reference dataset cannot be read. Submission looks up the name of a campaign."""
+    """Yield a fault if the reference dataset is an unreadable file. A campaign name is looked up on submission."""
     reference = sections['sampling'].reference_dataset if 'sampling' in sections else None
     if isinstance(reference, Path):
         try:

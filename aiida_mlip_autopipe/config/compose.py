@@ -69,7 +69,7 @@ def compose_config(data: Mapping[str, Any], overrides: Sequence[str], folders: S
 
 
 def _without_replaced(data: Mapping[str, Any], presets: Mapping[tuple[str, str], Any]) -> dict[str, Any]:
-    """Return the sections of the file without settings that a preset replaces by others: phases replace `n_steps`."""
+    """Return the sections of the file without the settings that a preset replaces: phases replace `n_steps`."""
     kept = {key: value for key, value in data.items() if key not in _HYDRA_KEYS}
     exploration = kept.get('exploration')
     has_phases = any(section == 'exploration' and 'phases' in content for (section, _), content in presets.items())

@@ -55,7 +55,7 @@ class ExplorationSection(_WithCommittee, ExplorationSettings):
 
 
 class RelaxSection(_WithCommittee, RelaxSettings):
-    """The energy of each seed is minimised. The seed, structures on the way and the relaxed structure are stored."""
+    """The energy of each seed is minimised. The seed, intermediate structures and the relaxed structure are stored."""
 
     full_trajectory_interval: ClassVar[None] = None
 

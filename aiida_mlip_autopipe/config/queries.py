@@ -9,7 +9,7 @@ from aiida_mlip_autopipe.generation import answer_queries
 
 
 def ask_databases(config: CampaignConfig) -> CampaignConfig:
-    """Return a config in which files with the answers replace the queries; without queries, the config itself.
+    """Return a config in which files with the answers replace the queries. Without queries, the config is unchanged.
 
     Raises
     ------

@@ -40,9 +40,9 @@ RENAMED_KINDS = {
     'sampling': {'held_out_kinds': _ENTRIES},
 }
 """Renamed kinds by section, then by the key whose value they are."""
-# The kind `grain_boundary` was called `interface`, which is now another kind. These fields belong to the former only.
+# The kind `grain_boundary` was called `interface`, which is now another kind. Only `grain_boundary` has these fields.
 OLD_INTERFACE = {'of', 'axes', 'characters', 'n_tilt_planes', 'max_sigma', 'sigmas', 'rigid_shift', 'merge_factor'}
-# Keys below which users choose the names.
+# Keys under which users choose the names.
 _FREE = {'parameters'}
 
 
@@ -110,7 +110,7 @@ def _translate_mapping(
 def upgrade_config(data: Mapping[str, Any], version: int) -> Mapping[str, Any]:
     """Return the content of a config in the current schema.
 
-    Version 1 accepted exploration settings without effect, and wrote a minimum width of 0 for `cell: as_given`.
+    Version 1 accepted exploration settings that had no effect, and wrote a minimum width of 0 for `cell: as_given`.
 
     Parameters
     ----------

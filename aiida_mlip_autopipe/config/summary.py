@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.structures.cells import perpendicular_widths
 from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.structures.vacuum import empty_layers
 
-# Time in s for the seeds of the check. With the start of the program, the answer takes less than 5 s.
+# Time in s for the seeds of the check. Including the start of the program, the command takes less than 5 s.
 CHECK_TIME_S = 2.5
 
 
@@ -29,7 +29,7 @@ class EntrySummary:
     example
         The chemical formula of the first seed; None if the check generates no seed.
     thickness_A
-        The thickness in Å of the first seed between its outer atoms; None if it is not a slab.
+        The distance in Å between the outermost atoms of the first seed along the normal; None if it is not a slab.
     """
 
     kind: str
@@ -53,7 +53,7 @@ class ConfigSummary:
     n_frames
         The maximum number of frames that the sampler can choose from.
     n_always_selected
-        The maximum number of frames that are selected in addition, those of dimers and isolated atoms.
+        The maximum number of additional frames that are always selected, such as those of dimers and isolated atoms.
     sampler, n_structures
         The sampler, and the maximum number of frames that it selects.
     coverage_score

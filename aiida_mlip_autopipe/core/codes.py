@@ -1,6 +1,6 @@
 """The codes of the errors that a user can encounter: what each one means and what to do.
 
-The name and the meaning of a code do not change, so scripts and tests compare codes. Messages may change.
+The name and the meaning of a code do not change, so scripts and tests can compare codes. Messages may change.
 """
 
 from __future__ import annotations

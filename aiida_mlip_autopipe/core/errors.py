@@ -110,7 +110,7 @@ class CombinedError(AutopipeError):
 
 
 class PhysicsViolationError(AutopipeError):
-    """A structure violates a rule of validation.
+    """A structure violates a validation rule.
 
     Parameters
     ----------

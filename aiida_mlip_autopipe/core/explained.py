@@ -1,4 +1,4 @@
-"""Enumerations whose members explain themselves."""
+"""Enumerations whose members have explanations."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def fault(code: Code, allowed: str, *, nearest: str | None = None) -> PydanticCu
 
 
 def code_of(details: ErrorDetails) -> Code:
-    """Return the code of one error of pydantic.
+    """Return the code of a pydantic error.
 
     Parameters
     ----------

@@ -23,9 +23,9 @@ def to_json(value: Any) -> str:
 def to_plain(value: Any) -> Any:
     """Return a result as dicts, lists, strings, numbers, booleans and None.
 
-    Dataclasses and settings become dicts of their fields. Dates become strings in ISO 8601 with the offset from UTC.
-    Paths become strings. Numbers that are not finite become None. Durations must be numbers of
-    seconds, in fields whose names end in ``_s``.
+    Dataclasses and settings become dicts of their fields. Dates become ISO 8601 strings with the UTC offset. Paths
+    become strings. Numbers that are not finite become None. Durations must be numbers of seconds, in fields whose names
+    end in ``_s``.
 
     Raises
     ------

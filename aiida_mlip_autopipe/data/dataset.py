@@ -27,7 +27,7 @@ class DatasetData(orm.SinglefileData):
 
     @classmethod
     def from_file(cls, path: Path) -> DatasetData:
-        """Return the unstored node of a file.
+        """Return an unstored node for a file.
 
         Raises
         ------

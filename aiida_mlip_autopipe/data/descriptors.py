@@ -23,7 +23,7 @@ def node_from_features(
     species: Sequence[int],
     about: dict[str, Any],
 ) -> orm.ArrayData:
-    """Return the unstored node of descriptors.
+    """Return an unstored node for descriptors.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ EVALUATION_NODE_VERSION = 1
 
 
 def node_from_evaluation(first: Trajectory, second: Trajectory, about: dict[str, Any]) -> orm.ArrayData:
-    """Return the unstored node of an evaluation.
+    """Return an unstored node for an evaluation.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ class ModelData(orm.Data):
     def from_file(
         cls, path: Path, architecture: str, *, store_bytes: bool = True, facts: Mapping[str, Any] | None = None
     ) -> ModelData:
-        """Return the unstored node of a model file.
+        """Return an unstored node for a model file.
 
         Parameters
         ----------
@@ -63,7 +63,7 @@ class ModelData(orm.Data):
     def from_shipped(
         cls, name: str, sha256: str, architecture: str, *, facts: Mapping[str, Any] | None = None
     ) -> ModelData:
-        """Return the unstored node of a model that is part of the package of its calculator.
+        """Return an unstored node for a model that is part of the package of its calculator.
 
         Parameters
         ----------

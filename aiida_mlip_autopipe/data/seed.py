@@ -27,7 +27,7 @@ class SeedData(StructureData):
 
     @classmethod
     def from_seed(cls, seed: Seed) -> SeedData:
-        """Return the unstored node of a seed."""
+        """Return an unstored node for a seed."""
         plain = seed.atoms.copy()
         plain.set_constraint()
         plain.set_tags(0)

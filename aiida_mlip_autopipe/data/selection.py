@@ -47,21 +47,21 @@ def request_from_nodes(inputs: Mapping[str, Any]) -> SelectionRequest:
 
 
 def nodes_from_selection(selection: Selection, legs: Sequence[orm.TrajectoryData]) -> dict[str, orm.Data]:
-    """Return the unstored nodes of a selection.
+    """Return unstored nodes for a selection.
 
     Parameters
     ----------
     selection
-        The chosen frames.
+        The selected frames.
     legs
-        The legs from which they were chosen, in the order of the indices of the selection.
+        The legs from which they were selected, in the order of the indices of the selection.
 
     Returns
     -------
     dict
         ``selection``, with the arrays ``frame`` (index within the trajectory), ``step``, ``distance`` and ``gain`` and
         the attributes ``trajectory_ids``, ``seed_ids`` and ``splits``, each with one value per frame, in the order of
-        choice; and ``report``.
+        selection; and ``report``.
     """
     steps_of = {index: legs[index].get_stepids() for index in set(selection.trajectory_indices.tolist())}
     chosen = list(zip(selection.trajectory_indices.tolist(), selection.frame_indices.tolist(), strict=True))

@@ -22,7 +22,7 @@ D = TypeVar('D', bound=Data)
 
 
 def node_from_trajectory(trajectory: Trajectory, about: dict[str, Any]) -> TrajectoryData:
-    """Return the unstored node of a leg.
+    """Return an unstored node for a leg.
 
     Parameters
     ----------

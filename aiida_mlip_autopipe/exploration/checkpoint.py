@@ -19,7 +19,7 @@ CHECKPOINT_VERSION = 2
 
 ARRAYS = ('numbers', 'positions', 'momenta', 'cell', 'forces', 'stress', 'last_frame')
 # The sha256 of the archive follows it in hexadecimal digits. The checksums inside the archive do not cover names, dates
-# and offsets.
+# or offsets.
 N_DIGITS = 64
 
 

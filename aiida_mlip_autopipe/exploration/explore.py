@@ -1,4 +1,4 @@
-"""Exploration job: load the calculator, run the simulation and collect the facts for the result."""
+"""Exploration job: load the calculator, run the simulation and collect the data for the result."""
 
 from __future__ import annotations
 
@@ -93,14 +93,14 @@ def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions)
         facts.update(_describe(simulation))
     if facts['outcome'] == 'completed':
         # Isolated atoms come last, so that they do not affect the dynamics. They are skipped if the run failed or its
-        # wall time has ended.
+        # wall time has run out.
         energies, faults = evaluate_isolated_atoms(prepared.atoms.symbols, loaded.calculator)
         facts['isolated_atom_energies_eV'] = energies
         facts['events'] += tuple(Event(step=simulation.step, rule='isolated_atom', message=fault) for fault in faults)
 
 
 def _describe(simulation: Simulation) -> dict[str, Any]:
-    """Return those fields of the result that are known at any time of a run."""
+    """Return the fields of the result that are known at any point in a run."""
     leg, full_trajectory = simulation.leg, simulation.recorder.full_trajectory
     return {
         'message': simulation.message,

@@ -35,9 +35,9 @@ class Guards:
     settings
         The limits.
     atoms
-        The seed, with whose volume and distances the run is compared.
+        The seed. Its volume and distances are the reference values for the run.
     molecules
-        Number of the molecule of each atom (n,), if the seed was generated as molecules.
+        Index of the molecule of each atom (n,), if the seed was generated as molecules.
     needs_stress
         Whether the run uses the stress, which must then be finite.
     """
@@ -77,7 +77,7 @@ class Guards:
         energy_before
             The potential energy before the step in eV.
         target_K
-            The temperature from which the limit of the temperature is derived, in K.
+            The target temperature in K, from which the temperature limit is derived.
         """
         limits = self.settings
         momenta_are_finite = np.isfinite(system.momenta).all() and np.isfinite(system.cell_momentum)

@@ -1,4 +1,4 @@
-"""Integrators whose state is public, and which count only the degrees of freedom that can move.
+"""Integrators whose state is public. They count only the unconstrained degrees of freedom.
 
 All of them compose exact sub-steps in the order B A O A B of Leimkuhler and Matthews, J. Chem. Phys. 138, 174102
 (2013): B is a kick by the forces, A is a drift, and O is the thermostat. A step evaluates the forces once.
@@ -42,7 +42,7 @@ class PhaseSpace:
     free
         Boolean array of shape (n,): which atoms may move.
     cell_momentum
-        Momentum of the logarithm of the length of the cell, for NPT.
+        Momentum conjugate to the logarithm of the cell length, for NPT.
     """
 
     positions: np.ndarray
@@ -70,7 +70,7 @@ class PhaseSpace:
 
     @property
     def temperature_K(self) -> float:
-        """Temperature of the degrees of freedom that can move, in K."""
+        """Temperature of the unconstrained degrees of freedom, in K."""
         return 2.0 * self.kinetic_energy / (self.n_dof * units.kB) if self.n_dof else 0.0
 
     def project(self, momenta: np.ndarray) -> np.ndarray:
@@ -83,7 +83,7 @@ class PhaseSpace:
         return projected
 
     def thermal_momenta(self, temperature_K: float, rng: np.random.Generator) -> np.ndarray:
-        """Draw momenta from the Maxwell–Boltzmann distribution of the degrees of freedom that can move."""
+        """Draw momenta from the Maxwell–Boltzmann distribution of the unconstrained degrees of freedom."""
         noise = rng.standard_normal(self.momenta.shape)
         return self.project(noise * np.sqrt(self.masses * units.kB * temperature_K))
 
@@ -128,7 +128,7 @@ class VelocityVerlet:
 
     @property
     def converged(self) -> bool:
-        """Whether no further step is needed: never, because dynamics has no goal."""
+        """Whether no further step is needed; always False, because only a relaxation converges."""
         return False
 
     def note(self) -> str | None:
@@ -262,7 +262,7 @@ class LangevinPiston(Langevin):
         system.momenta = half * system.project(half * system.momenta + time * self.evaluation.forces)
 
     def drift(self, time: float) -> None:
-        """Move the atoms and scale the cell, solved exactly for a constant strain rate: A."""
+        """Move the atoms and scale the cell; exact for a constant strain rate: A."""
         system = self.system
         strain = time * system.cell_momentum / self.cell_mass
         scale = np.exp(strain)

@@ -51,7 +51,7 @@ class PreparedJob:
 
     @property
     def molecules(self) -> np.ndarray | None:
-        """The number of the molecule of each atom (n,), or None if the seed was not generated as molecules."""
+        """The index of the molecule of each atom (n,), or None if the seed was not generated as molecules."""
         return self.atoms.get_tags() if self.job.seeds[0].molecular else None
 
     def hash_at(self, step: int) -> str:

@@ -20,12 +20,12 @@ from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 
 
 class LostFramesError(AutopipeError):
-    """A trajectory with fewer frames than its checkpoint counts."""
+    """A trajectory with fewer frames than its checkpoint records."""
 
 
 @dataclass
 class LegCounters:
-    """Counters of one leg. A job that is requeued in its folder continues to count."""
+    """Counters of one leg. A job that is requeued in its folder continues these counts."""
 
     first_step: int = 0
     n_earlier_frames: int = 0
@@ -37,7 +37,7 @@ class LegCounters:
 
 
 class Recorder:
-    """Writes frames to the trajectory file, and averages over the sampled steps.
+    """Writes frames to the trajectory file, and computes averages over the sampled steps.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Recorder:
         Raises
         ------
         LostFramesError
-            If a trajectory has fewer frames than the checkpoint counts.
+            If a trajectory has fewer frames than the checkpoint records.
         """
         leg = LegCounters(**own.counters['leg'])
         _check_kept('trajectory', self._trajectory.keep_until(own.step), leg.n_frames, own.step)

@@ -1,6 +1,6 @@
 """The loop of a run: steps, guards, frames and checkpoints, starting from a seed or a checkpoint.
 
-A step is one of the dynamics or of a relaxation. A single point has no steps.
+A step is a time step of the dynamics or an iteration of a relaxation. A single point has no steps.
 """
 
 from __future__ import annotations
@@ -141,8 +141,8 @@ class Simulation:
             return alarm
         self._store_good_state()
         if checkpoint is self.prepared.own:
-            # The result of the earlier process was removed. If this one is killed before its first checkpoint, the
-            # work of the earlier one must remain known.
+            # The result of the earlier process was removed. If this one is killed before its first checkpoint, the work
+            # of the earlier one must still be reported.
             self.on_checkpoint()
         return None
 
@@ -166,14 +166,14 @@ class Simulation:
             state.step += 1
             state.time_fs += self.prepared.timestep_fs
             sampled = segment.sampled and state.step > settings.n_equilibration_steps
-            # The result of a relaxation is a frame, even between two intervals.
+            # The final structure of a relaxation is always stored, even between two intervals.
             frame_due = sampled and (state.step % settings.frame_interval == 0 or self.integrator.converged)
             if alarm is None and (frame_due or state.step % settings.guards.interval == 0):
                 alarm = self.guards.check_distances(system)
             self._add_snapshot()
             if alarm is not None:
                 return self._crash(alarm)
-            # This comes before the frame is stored, because a run may be resumed from that frame.
+            # The full frame is stored before the frame, because a run may be resumed from the latter.
             if full_interval is not None and state.step % full_interval == 0:
                 self.recorder.store_full_frame(state.step, state.time_fs, system, self.integrator.evaluation)
             if sampled and settings.kind == 'dynamics':

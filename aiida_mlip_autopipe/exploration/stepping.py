@@ -51,7 +51,7 @@ class GuardedSteps:
     monte_carlo
         The moves between the steps; None without Monte Carlo.
     decay_steps
-        Number of steps in which the thermostat removes an excess of energy; see `decay_steps`.
+        Number of steps in which the thermostat removes excess energy; see `decay_steps`.
     """
 
     def __init__(self, guards: Guards, schedule: Schedule, monte_carlo: MonteCarlo | None, decay_steps: float):
@@ -87,10 +87,10 @@ class GuardedSteps:
 
 
 def decay_steps(prepared: PreparedJob, ensemble: str) -> float:
-    """Return the number of steps in which the thermostat reduces an excess of energy by the factor e.
+    """Return the number of steps in which the thermostat reduces excess energy by a factor of e.
 
     The energy of a harmonic solid relaxes with the time constant of a Langevin thermostat, and half as fast with
-    Bussi's, which exchanges the same energy with the kinetic half only. The longer time is used for both.
+    Bussi's, which exchanges energy only with the kinetic half. The longer time is used for both.
     """
     settings = prepared.settings
     if settings.kind != 'dynamics' or ensemble == 'nve':
@@ -101,8 +101,8 @@ def decay_steps(prepared: PreparedJob, ensemble: str) -> float:
 def reporting_errors(evaluate: Evaluate) -> Evaluate:
     """Return a function that evaluates structures and raises an `EvaluationError` if the calculator raises an error.
 
-    The traceback is written to stderr. Errors of the machine, such as too little memory, are raised unchanged: they say
-    nothing about the structure.
+    The traceback is written to stderr. Errors of the machine, such as a lack of memory, are raised unchanged, because
+    the structure is not their cause.
     """
 
     def evaluate_or_report(positions: np.ndarray, cell: np.ndarray) -> Evaluation:

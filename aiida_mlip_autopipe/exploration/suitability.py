@@ -1,4 +1,4 @@
-"""Whether a seed can be explored with the settings, by the rules that need no calculator."""
+"""Whether a seed can be explored with the settings, according to the rules that need no calculator."""
 
 from __future__ import annotations
 

@@ -24,13 +24,13 @@ UNUSED: Mapping[str, tuple[str, ...]] = {
 
 
 def without_effect(settings: Mapping[str, Any]) -> set[str]:
-    """Return the settings without effect in the ensemble that settings, before their validation, name."""
+    """Return the names of settings that have no effect in the ensemble that these unvalidated settings request."""
     ensemble = f'relax_{settings.get("degrees")}' if settings.get('kind') == 'relax' else settings.get('ensemble')
     return set(_names(str(ensemble)))
 
 
 def _names(ensemble: str) -> tuple[str, ...]:
-    """Return the names without effect if the settings name the ensemble. Only NPT is refused because of vacuum."""
+    """Return the settings without effect in an ensemble that the user names. Only NPT is refused because of vacuum."""
     return (*UNUSED[ensemble], *(() if ensemble == 'npt' else ('vacuum_A',))) if ensemble in UNUSED else ()
 
 
@@ -58,7 +58,7 @@ def unused_settings(settings: Any, ensemble: str, chosen: bool = False) -> dict[
 
 
 def refuse_unused(settings: Any, ensemble: str) -> None:
-    """Refuse settings without effect in the ensemble that the settings name; ``auto`` is not known in advance."""
+    """Refuse settings without effect in the ensemble that the settings name, unless it is ``auto``."""
     if ensemble != 'auto' and (unused := unused_settings(settings, ensemble)):
         named = ', '.join(unused)
         raise fault(Code.VALUES_EXCLUDE, f'{named} would have no effect in {name_of(ensemble)}; leave out {named}')

@@ -13,7 +13,7 @@ def molecule_centres(positions: np.ndarray, molecules: np.ndarray) -> np.ndarray
     positions
         (n, 3) in Å. No cell boundary divides a molecule.
     molecules
-        Number of the molecule of each atom, (n,).
+        Index of the molecule of each atom, (n,).
     """
     _, index = np.unique(molecules, return_inverse=True)
     sums = np.stack([np.bincount(index, positions[:, axis]) for axis in range(3)], axis=1)

@@ -56,7 +56,7 @@ class ShiftedForceLennardJones(Calculator):  # type: ignore[misc]
         first, distances, vectors = primitive_neighbor_list('idD', atoms.pbc, atoms.cell.array, atoms.positions, cutoff)
         energies, slopes = self._pair(distances)
         end_energy, end_slope = self._pair(np.array(cutoff))
-        # Each pair is in the list twice.
+        # The list contains each pair twice.
         energy = 0.5 * float((energies - end_energy - (distances - cutoff) * end_slope).sum())
         pulls = ((slopes - end_slope) / distances)[:, np.newaxis] * vectors
         forces = np.zeros((len(atoms), 3))

@@ -56,7 +56,7 @@ class SevenNetLoader(CalculatorLoader):
     shipped_models = SHIPPED
 
     def load(self) -> Loaded:
-        """Return the saved model on a CPU, or SevenNet's own calculator on a GPU or if the model cannot be saved."""
+        """Return the saved model. On a GPU, or if it cannot be saved, return SevenNet's own calculator."""
         device = resolve_device(self.settings.device)
         checkpoint = self.model_file()
         if device == 'cpu':
@@ -82,7 +82,7 @@ class SevenNetLoader(CalculatorLoader):
         return Loaded(calculator, device, 'float32', elements, float(calculator.cutoff))
 
     def load_describer(self) -> tuple[Loaded, Describer]:
-        """Return SevenNet's own calculator, and a function for its scalar node features after the last convolution."""
+        """Return SevenNet's own calculator, and a function for the scalar node features after the last convolution."""
         loaded = self.load_original(resolve_device(self.settings.device))
         found: list[np.ndarray] = []
         # The input of the readout, which the saved model does not expose.

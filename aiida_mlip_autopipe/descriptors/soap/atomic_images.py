@@ -16,7 +16,7 @@ MARGIN = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class AtomicImages:
-    """The atoms of a structure and all images of them within a distance of the structure.
+    """The atoms of a structure and all their images within a given distance of the structure.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class AtomicImages:
     bounds: np.ndarray
 
     def find_neighbours(self, part: slice, cutoff_A: float) -> Neighbours:
-        """Find the images within a distance of some of the atoms. Each atom is its own neighbour."""
+        """Find the images within a given distance of some of the atoms. Each atom is its own neighbour."""
         centres, n_images = self.centres[part], self.positions.shape[1]
         # One product gives |a|² - 2 a·b + |b|².
         left = np.empty((len(centres), 5))
@@ -85,7 +85,7 @@ class Neighbours:
 
 
 def find_images(atoms: Atoms, species: Sequence[int], reach_A: float) -> AtomicImages:
-    """Find all images within a distance of the atoms of a structure.
+    """Find all images within a given distance of the atoms of a structure.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def find_images(atoms: Atoms, species: Sequence[int], reach_A: float) -> AtomicI
     species
         Atomic numbers, in ascending order.
     reach_A
-        Distance from the nearest atom within which all images are found, in Å. Some images farther away are found, too.
+        Distance from the nearest atom within which all images are found, in Å. Some images farther away are also found.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def find_images(atoms: Atoms, species: Sequence[int], reach_A: float) -> AtomicI
 
 
 def _find_repeats(fractions: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return translations along an axis in units of the cell (k,), and whether a translated atom is in reach (n, k)."""
+    """Return translations along an axis in cell units (k,), and which translated atoms are within reach (n, k)."""
     n_cells = int(np.ceil(reach))
     shifts = np.arange(-n_cells, n_cells + 1.0)
     moved = np.add.outer(fractions, shifts)

@@ -13,13 +13,13 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.descriptors.soap.atomic_images import AtomicImages, Neighbours
 
-# An atom outside the cutoff radius is a neighbour if its Gaussian at the radius exceeds this fraction of its maximum.
+# An atom outside the cutoff radius is a neighbour if its Gaussian, relative to the maximum, exceeds this value there.
 TAIL = 1e-3
 # The radii of the radial functions are evenly spaced from this value, in Å, to the cutoff radius.
 FIRST_RADIUS_A = 1.0
 # The value of each radial function at its radius.
 DECAY = 1e-3
-# Number of atoms in a block, whose data fit into the cache.
+# Number of atoms in a block, small enough for its data to fit into the cache.
 N_CENTRES = 64
 
 
@@ -79,7 +79,7 @@ class DensityExpansion:
         self._workspace = np.empty((ends[-1], 0))
 
     def one_thread(self) -> AbstractContextManager[Any]:
-        """Return a context in which BLAS uses one thread, because the order of its sums depends on their number."""
+        """Return a context in which BLAS uses one thread, because its summation order depends on their number."""
         limited: AbstractContextManager[Any] = self._threads.limit(limits=1, user_api='blas')
         return limited
 
@@ -108,7 +108,7 @@ class DensityExpansion:
         np.multiply(x, x, out=squared)
         squared += np.multiply(y, y, out=scratch[0])
         squared += np.multiply(z, z, out=scratch[0])
-        # Padding contributes exactly zero, because this is a factor of all harmonics.
+        # This array is a factor of all harmonics, so padding contributes exactly zero.
         cosines[0], sines[0] = neighbours.taken, 0.0
         for m in range(self.l_max):
             np.multiply(x, cosines[m], out=cosines[m + 1])

@@ -23,7 +23,7 @@ class DscribeSoap:
     weights
         The weights of the elements (s,). Only ``mu2`` uses them.
     basis
-        dscribe's arguments for the cutoff radius, the numbers of functions and the width.
+        dscribe's arguments for the cutoff radius, the numbers of basis functions and the width of the Gaussians.
     """
 
     def __init__(self, species: Sequence[int], compression: str, weights: np.ndarray, **basis: float):

@@ -21,7 +21,7 @@ MAX_FEATURES = 2300
 BLOCK = 512
 # Number of structures in a task of a process, small enough for a balanced load.
 PART = 128
-# Minimum number of structures for which all cores are used. For fewer, the start of the processes takes too long.
+# Minimum number of structures for which all cores are used. For fewer, starting the processes takes too long.
 MANY = 2000
 
 

@@ -11,7 +11,7 @@ from aiida_mlip_autopipe.calculators.evaluation import Evaluation
 from aiida_mlip_autopipe.exploration.phase_space import Evaluate, PhaseSpace
 from aiida_mlip_autopipe.exploration.settings.static import RelaxSettings
 
-# Parameters of the reference, and the largest displacement of an atom in one step, in Å, as in ASE.
+# Parameters from the reference, and the maximum displacement of an atom in one step, in Å, as in ASE.
 DT_START, DT_MAX, DT_UP, DT_DOWN = 0.1, 1.0, 1.1, 0.5
 ALPHA_START, ALPHA_FACTOR, N_MIN = 0.1, 0.99, 5
 MAX_STEP_A = 0.2
@@ -101,7 +101,7 @@ class Fire:
         self.evaluation = self.evaluate(self.system.positions, self.system.cell)
 
     def dump(self) -> dict[str, Any]:
-        """Return the state as JSON; floats survive exactly."""
+        """Return the state as JSON; floats are preserved exactly."""
         return {
             'start_cell': self._start_cell.tolist(),
             'velocities': self.velocities.tolist(),
@@ -130,7 +130,7 @@ class Fire:
         return np.asarray(stress + self.pressure * np.eye(3))
 
     def _deformation(self) -> np.ndarray:
-        """Return the deformation gradient, by which the cell differs from that at the start."""
+        """Return the deformation gradient of the cell relative to the initial cell."""
         return np.asarray(np.linalg.solve(self._start_cell, self.system.cell).T)
 
     def _forces(self) -> np.ndarray:

@@ -26,7 +26,7 @@ class Segment:
         return self.temperatures_K[0] == self.temperatures_K[1] and self.pressures_GPa[0] == self.pressures_GPa[1]
 
     def highest_decayed_temperature(self, step: float, decay_steps: float) -> float:
-        """Return the maximum of the targets in K up to a step, each reduced by the factor e every ``decay_steps``."""
+        """Return the maximum of the targets in K up to a step, each decaying by a factor of e every ``decay_steps``."""
         start, end = self.temperatures_K
         last = min(step, self.last)
         slope = (end - start) / (self.last - self.first)
@@ -106,7 +106,7 @@ class Schedule:
         )
 
     def recent_temperature(self, step: int, decay_steps: float) -> float:
-        """Return the highest recent target temperature in K, which is at least the present one.
+        """Return the highest recent target temperature in K, which is at least the current one.
 
         After planned cooling, the atoms remain hotter than the target until the thermostat has removed the energy.
 
@@ -115,7 +115,7 @@ class Schedule:
         step
             The absolute step that is about to be taken.
         decay_steps
-            Number of steps in which an earlier target loses the factor e; infinite without a thermostat.
+            Number of steps in which an earlier target decays by a factor of e; infinite without a thermostat.
         """
         earlier = [
             segment.highest_decayed_temperature(step, decay_steps) for segment in self.segments if segment.first < step

@@ -27,7 +27,7 @@ class Snapshot:
 
 
 def write_crash(path: Path, template: Atoms, snapshots: Iterable[Snapshot], alarm: Alarm) -> None:
-    """Write snapshots with momenta. The ``info`` of each frame has its step, the rule, the message and ``failing``.
+    """Write snapshots with momenta. The ``info`` of a frame contains its step, the rule, the message and ``failing``.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def write_crash(path: Path, template: Atoms, snapshots: Iterable[Snapshot], alar
     template
         The atoms, with tags, magnetic moments and constraints.
     snapshots
-        The snapshots in the order of time. The last one triggered the guard.
+        The snapshots in chronological order. The last one triggered the guard.
     alarm
         The guard that was triggered.
     """

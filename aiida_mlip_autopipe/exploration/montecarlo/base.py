@@ -36,7 +36,7 @@ class Trial:
     Attributes
     ----------
     positions, cell
-        Å.
+        Positions and cell of the structure, in Å.
     log_factor
         Term that the Metropolis criterion adds to ``-ΔH/kT``: the logarithm of the ratio of the phase space volumes
         and of the proposal probabilities.
@@ -60,7 +60,7 @@ class Move(ABC):
     needs_npt: ClassVar[bool] = False
     """Whether the move changes the cell and therefore needs NPT."""
     molecules: np.ndarray | None = None
-    """Number of the molecule of each atom (n,), if the seed was generated as molecules. It is set before `begin`."""
+    """Index of the molecule of each atom (n,), if the seed was generated as molecules. It is set before `begin`."""
 
     def __init__(self, settings: Any):
         self.settings = settings

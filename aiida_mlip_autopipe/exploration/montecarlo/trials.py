@@ -20,7 +20,8 @@ class MonteCarlo:
     A trial is accepted with probability ``min(1, exp(-(ΔU + P ΔV)/kT + f))``, where the move provides ``f``. If two
     atoms overlap, the trial is rejected without an evaluation, because most calculators were not trained on such
     structures and often predict a low energy for them. A trial from a structure with an overlap, which dynamics can
-    reach, is rejected as well: moves that only left these structures would not satisfy detailed balance.
+    reach, is rejected as well: moves that could leave such structures but not enter them would violate detailed
+    balance.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ class MonteCarlo:
     distance_factor
         Minimum distance as a fraction of the sum of the covalent radii; None for no minimum.
     molecules
-        Number of the molecule of each atom (n,), if the seed was generated as molecules.
+        Index of the molecule of each atom (n,), if the seed was generated as molecules.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ def identify(job: Job, settings: AnyExploration, loader: CalculatorLoader, model
 
     Settings that determine only where a job runs or how often it writes files are omitted.
     """
-    # A run equals one whose settings were written before the other kinds existed.
+    # Omitted, so that runs match those whose settings were written before the other kinds existed.
     omitted = MAY_DIFFER | ({'kind'} if settings.kind == DEFAULT_KIND else set())
     return {
         'runner_version': RUNNER_VERSION,

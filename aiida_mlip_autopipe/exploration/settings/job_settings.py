@@ -25,7 +25,7 @@ def split_settings(settings: AnyExploration) -> tuple[dict[str, Any], int, dict[
     """
     fields = set(KINDS[settings.kind].model_fields) - {'n_steps', *WRITING}
     if settings.kind == DEFAULT_KIND:
-        fields -= {'kind'}  # a run equals one whose settings were written before the other kinds existed
+        fields -= {'kind'}  # so that runs match those stored before the other kinds existed
     content = settings.model_dump(mode='json', include=fields)
     if content.get('phases') and content['phases'][-1]['kind'] != 'ramp':
         content['phases'][-1]['n_steps'] = None

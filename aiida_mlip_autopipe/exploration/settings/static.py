@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.structures.seed import Place
 
 
 class _NoDynamics:
-    """Limits and settings of the dynamics that do not apply without it."""
+    """Limits and settings that apply only to dynamics."""
 
     temperature_K: ClassVar[None] = None
     check_temperature: ClassVar[bool] = False
@@ -95,7 +95,7 @@ class SinglePointSettings(StaticSettings):
 
 
 class RelaxSettings(StaticSettings):
-    """The energy of each seed is minimised. The seed, structures on the way and the relaxed structure are stored."""
+    """The energy of each seed is minimised. The seed, intermediate structures and the relaxed structure are stored."""
 
     kind: Literal['relax'] = 'relax'
     """Relaxations."""

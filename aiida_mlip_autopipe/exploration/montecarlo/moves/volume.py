@@ -1,4 +1,4 @@
-"""Change of the volume at constant shape of the cell."""
+"""Change of the volume at constant cell shape."""
 
 from __future__ import annotations
 
