@@ -1,4 +1,4 @@
-"""Check whether a change of the code changes the results: seeds, trajectories, selections and datasets.
+"""Check whether a change to the code changes the results: seeds, trajectories, selections and datasets.
 
 ``python benchmarks/compare_results.py write FOLDER [CONFIG ...]`` runs the example configs with the package that is
 installed in the environment of this Python. It uses temporary AiiDA profiles without a daemon, and writes hashes of all

@@ -1,7 +1,7 @@
 """Comparison of thousands of inputs of a calcfunction with a single input node that contains all arrays.
 
-`python benchmarks/links.py` creates a profile in a temporary folder. For each case, it prints the time and by how much
-the folder of the profile grew. Each calcfunction reads all arrays of its inputs, as a selection does.
+`python benchmarks/links.py` creates a profile in a temporary folder. For each case, it prints the time and the growth
+of the profile folder. Each calcfunction reads all arrays of its inputs, as a selection does.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def size_of(folder: Path) -> int:
 
 
 def measure(what: str, folder: Path, function: Callable[[], Result]) -> Result:
-    """Call a function, and print its time and by how much the folder grew."""
+    """Call a function, and print its time and the growth of the folder."""
     before, start, cpu = size_of(folder), time.perf_counter(), time.process_time()
     result = function()
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu

@@ -66,7 +66,7 @@ def _is_ordered(structure: Any) -> bool:
 
 
 def _to_atoms(structure: Any, database_id: str) -> Atoms:
-    """Convert a pymatgen structure, with its id after the prefix ``id``: ASE reads a plain id of digits as a number."""
+    """Convert a pymatgen structure. Its id gets the prefix ``id``, because ASE reads an id of digits as a number."""
     return Atoms(
         numbers=[site.specie.Z for site in structure],
         positions=np.asarray(structure.cart_coords),

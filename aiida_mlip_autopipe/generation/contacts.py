@@ -1,7 +1,7 @@
 """Distances between molecules.
 
-Atoms of two molecules are not bonded, so the sum of their van der Waals radii is the measure of a contact. In the seed
-of a molecular system, the tags of the atoms number the molecules, from 1.
+Atoms of different molecules are not bonded, so their distances are compared with the sums of their van der Waals radii.
+In the seed of a molecular system, the tags of the atoms are the numbers of their molecules, starting from 1.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the kinds of one to three atoms share: their elements, their box, and the rules that do not apply to them."""
+"""Code shared by the kinds with one to three atoms: elements, box, and the rules that do not apply to them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.generation.chemistry.elements import Element
 from aiida_mlip_autopipe.generation.perturb import PerturbSettings
 from aiida_mlip_autopipe.generation.validation import ValidationSettings
 
-# Å between the atoms and the faces of their box. The box is not periodic, but some calculators need a cell.
+# Distance in Å between the atoms and the faces of their box. The box is not periodic, but some calculators need a cell.
 MARGIN_A = 15.0
 
 
@@ -44,9 +44,10 @@ class FewAtomsSettings(GeneratorSettings):
 
     @property
     def rules(self) -> ValidationSettings:
-        """The validation rules: none for distances and isolated atoms, since both are intended here.
+        """The validation rules: none for short distances and isolated atoms, which are intended here.
 
-        Structures are not compared, since atoms beyond the range of a fingerprint have the same one at any distance.
+        Structures are not compared, since a fingerprint does not change with the distance between atoms beyond its
+        range.
         """
         exempt: dict[str, Any] = {'min_distance_factor': 0.0, 'max_neighbour_factor': 0.0, 'unique': False}
         return super().rules.model_copy(update=exempt)
@@ -95,9 +96,9 @@ def in_box(symbols: Sequence[str], positions_A: Sequence[Sequence[float]], recor
 
 
 def complete_elements(entries: tuple[GeneratorSettings, ...]) -> tuple[GeneratorSettings, ...]:
-    """Return the entries of a config, with the elements of the others for each entry that takes them from these.
+    """Return the entries of a config. Entries that take their elements from the other entries get these elements.
 
-    If the elements of one of the others are unknown, such as those of a query before its answer, they remain missing.
+    If another entry has unknown elements, such as a query without an answer, the entries are returned unchanged.
     """
     if not any(isinstance(entry, FewAtomsSettings) and entry.needs_symbols for entry in entries):
         return entries

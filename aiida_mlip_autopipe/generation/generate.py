@@ -15,8 +15,8 @@ from aiida_mlip_autopipe.generation.report import Rejections
 from aiida_mlip_autopipe.structures.duplicates import Fingerprints
 from aiida_mlip_autopipe.structures.seed import Seed
 
-# Increase it whenever the same settings and random_seed give different seeds or a different report. The stage is then
-# not taken from the cache.
+# Increase this whenever the same settings and random_seed give different seeds or a different report. Caching then
+# ignores older results.
 STAGE_VERSION = '17'
 
 

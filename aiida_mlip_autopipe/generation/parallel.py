@@ -75,7 +75,8 @@ def _make_in_pool(
             current = number
         for index, (seed, digest, report) in zip(indices, made, strict=True):
             if digest in fingerprints.own or digest in fingerprints.known:
-                # The process knew no other fingerprints and returned the first draw. Redraw it as one process would.
+                # The process knew no other fingerprints and returned the first draw. Redraw it as a single process
+                # would.
                 counted = Rejections()
                 entries[number].begin_at(index)
                 seed = entries[number].make_one(index, fingerprints.own, counted, fingerprints.known)

@@ -74,7 +74,7 @@ class PerturbSettings(Settings):
 
 
 def check_deformable(atoms: Atoms, settings: PerturbSettings, deformable: tuple[bool, bool, bool] | None) -> None:
-    """Refuse strain and a volume scan of a structure that has no cell vector which may be strained.
+    """Refuse strain and a volume scan of a structure without a cell vector that may be strained.
 
     Raises
     ------

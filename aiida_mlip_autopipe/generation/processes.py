@@ -2,7 +2,7 @@
 
 This module uses the process pool of the standard library and orders its futures. joblib is not used, for two reasons.
 Its generator does not wait until results are consumed: in a test with 40 small results, 28 to 35 were in memory at a
-time, compared with 3 here. Its processes also stay alive for minutes after the last call. The calls take equally long
+time, compared with 3 here. Its processes also stay alive for minutes after the last call. The calls take the same time
 with both (`benchmarks/pool.py`).
 """
 
@@ -70,8 +70,8 @@ _pool: ContextVar[_Pool | None] = ContextVar('process_pool', default=None)
 def process_pool(size: int) -> Iterator[None]:
     """Provide up to ``size`` processes to `parallel_map` within the block, and stop them at its end.
 
-    Once processes have been started, Ctrl-C takes effect when `parallel_map` waits for the next result. An exception
-    in the middle of a call of the executor could leave one of its locks acquired, and the end would wait forever.
+    Once processes have been started, Ctrl-C takes effect when `parallel_map` waits for the next result. An exception in
+    the middle of a call of the executor could leave one of its locks acquired, and the block would never end.
     """
     pool = _Pool(size, time.monotonic())
     token = _pool.set(pool)

@@ -77,7 +77,7 @@ def place_on(
             f'set validation.max_atoms: {n_atoms} so that the slab can be repeated',
         )
     position = np.append(rng.random(2), 0.0) @ slab.cell.array
-    lowest = int(np.argmin(np.round(rested.positions[:, 2], 6)))  # of the atoms of a facet, the first
+    lowest = int(np.argmin(np.round(rested.positions[:, 2], 6)))  # the first of the atoms of a facet
     lower_onto(rested, lowest, slab, Site('hollow', position), settings.distance_factor)
     atoms = slab.copy()
     if cluster.has('initial_charges') and not atoms.has('initial_charges'):

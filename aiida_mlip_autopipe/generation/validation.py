@@ -36,8 +36,8 @@ MAX_DENSITY = 30.0  # g/cm³; osmium, the densest element, has 22.6
 DEFAULT_WIDTH_FACTOR = 2.0
 CHARGE_TOLERANCE = 1e-6  # e
 WIDTH_TOLERANCE = 1e-6  # relative
-# Minimum range of the neighbour search, which divides the cell into boxes of this size. Smaller boxes would be too many
-# in a large cell.
+# Minimum range of the neighbour search, which divides the cell into boxes of this size. In a large cell, smaller boxes
+# would be too numerous.
 MIN_SEARCH_A = 2.0
 
 
@@ -237,7 +237,7 @@ def like_charge_limits(numbers: np.ndarray, charges: np.ndarray, first: np.ndarr
     numbers, charges
         Atomic number and formal charge in e of each ion.
     first, second
-        Indices of the ions of each pair, of any equal shape.
+        Indices of the ions of each pair: two arrays of the same shape.
     """
     radii = atomic_radii()[numbers]
     anions = _are_anions(numbers, charges)

@@ -97,7 +97,7 @@ def add_computer(site: Site) -> tuple[orm.Computer, list[AutopipeError]]:
     Returns
     -------
     tuple
-        The computer, and an error for each failed test. A new computer that fails a test is deleted again.
+        The computer, and an error for each failed test. A new computer that fails a test is deleted.
 
     Raises
     ------

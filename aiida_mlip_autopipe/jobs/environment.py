@@ -28,7 +28,7 @@ ENVIRONMENT_VERSION = 1
 
 
 class Environment(Settings):
-    """Everything except its inputs on which the results of a job depend."""
+    """Everything on which the results of a job depend, except its inputs."""
 
     schema_version: int = ENVIRONMENT_VERSION
     """Version of this record."""

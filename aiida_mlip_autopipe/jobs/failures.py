@@ -40,7 +40,8 @@ PATTERNS = tuple(
         ('ERROR_EXECUTABLE_MISSING', 'FATAL: .*executable file not found|FATAL: +stat .*no such file'),
         ('ERROR_EXECUTABLE_MISSING', "No module named '?aiida_mlip_autopipe"),
         ('ERROR_CONTAINER', 'FATAL: '),
-        # For a pending job, the only output is its state in the accounting. For a running job, Slurm prints a message.
+        # For a pending job, the only output is its state in Slurm's accounting. For a running job, Slurm prints a
+        # message.
         ('ERROR_CANCELLED', r'^(cancelled|preempted)\b|\*\*\* (job|step) .* (cancelled|preempted) at '),
         (
             'ERROR_EXECUTABLE_MISSING',

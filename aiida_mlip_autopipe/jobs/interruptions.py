@@ -25,7 +25,7 @@ class Interrupted(BaseException):
 
 
 def process_start() -> float:
-    """Return the start time of this process on the clock of `time.monotonic`, which is before its imports."""
+    """Return the time at which this process started, before its imports, on the clock of `time.monotonic`."""
     try:
         ticks = int(Path('/proc/self/stat').read_text().rpartition(')')[2].split()[19])
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf('SC_CLK_TCK')

@@ -27,8 +27,8 @@ Work = Callable[[Path, dict[str, Any], Interruptions], None]
 def run_job(job_file: Path, work: Work) -> Result:
     """Run a job in the folder of its file and write ``result.json`` there.
 
-    If the folder has a checkpoint of the same job, the job continues from it. The job writes a checkpoint and ends on a
-    signal, on a stop file and before the end of the wall time.
+    If the folder has a checkpoint of the same job, the job continues from it. The job writes a checkpoint and ends if
+    it receives a signal, finds a stop file or nears the end of the wall time.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ def farthest_points(
     Returns
     -------
     indices : numpy.ndarray
-        The indices of the chosen points (k,), in the order of choice.
+        The indices of the chosen points (k,), in the order in which they were chosen.
     distances : numpy.ndarray
         Distance of each chosen point to those chosen before it (k,), in descending order.
     nearest : numpy.ndarray

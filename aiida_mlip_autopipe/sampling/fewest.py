@@ -18,8 +18,8 @@ from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 def pick_fewest(pool: FramePool, target: CoverageTarget, pick: Callable[[int], Picks], n_max: int) -> Picks:
     """Find the smallest number of structures with which a sampler reaches a target, by a guess and bisection.
 
-    The returned selection reaches the target, but the sampler's selection with one structure fewer does not. If the
-    shorter selections of the sampler are the beginnings of its longer ones, no smaller selection reaches the target.
+    The returned selection reaches the target, but the sampler's selection with one structure fewer does not. If each
+    shorter selection of the sampler is the start of the longer ones, no smaller selection reaches the target.
 
     Parameters
     ----------
@@ -56,7 +56,8 @@ def pick_fewest(pool: FramePool, target: CoverageTarget, pick: Callable[[int], P
         )
         report = {'coverage_score': found, 'warnings': [*picks.report.get('warnings', []), warning]}
         return replace(picks, report=picks.report | report)
-    # If shorter selections are the beginnings of longer ones, the guess is right and two further selections confirm it.
+    # If each shorter selection is the start of the longer ones, the guess is right and two further selections confirm
+    # it.
     longest = picks.indices
     guess = 1 + bisect_left(range(1, len(longest) + 1), target.score, key=lambda n: score_of(longest[:n]))
     while enough - too_few > 1:

@@ -1,4 +1,4 @@
-"""Code of the samplers that run other samplers."""
+"""Code for the samplers that run other samplers."""
 
 from __future__ import annotations
 
@@ -62,5 +62,5 @@ class Rounds:
         return len(picks.indices)
 
     def finish(self, report: dict[str, object]) -> Picks:
-        """Return all chosen frames, in the order of choice."""
+        """Return all chosen frames, in the order in which they were chosen."""
         return Picks(self.indices, self.distances, report, gains=self.gains)

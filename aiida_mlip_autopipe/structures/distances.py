@@ -1,9 +1,9 @@
 """Distances between atoms, fast enough for a check every few steps.
 
 Overlaps are found with matscipy's neighbour list: its cutoff is short, and for 864 atoms it takes one hundredth of the
-time of all pairs (``benchmarks/neighbours.py``). Detached atoms are found from all pairs: in a sparse structure the
-reach is tens of Å, and the cost of a neighbour list grows with its cube (a slab of 865 atoms with an adatom 40 Å above
-it takes 6 s with matscipy, and 0.2 s with all pairs).
+time of checking all pairs (``benchmarks/neighbours.py``). Detached atoms are found from all pairs: in a sparse
+structure the reach is tens of Å, and the cost of a neighbour list grows with its cube (a slab of 865 atoms with an
+adatom 40 Å above it takes 6 s with matscipy, and 0.2 s with all pairs).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Molecules of a seed, which the tags of its atoms number."""
+"""Molecules of a seed, numbered by the tags of its atoms."""
 
 from __future__ import annotations
 

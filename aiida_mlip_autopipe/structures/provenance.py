@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.structures.splits import Split
 
-# Prefixes of identifiers in the database. ASE refuses text that reads as a number, such as an identifier of digits.
+# Prefixes of identifiers in the database. ASE refuses text that can be read as a number, such as an identifier that
+# consists of digits.
 SEED_PREFIX = 'seed-'
 HASH_PREFIX = 'sha256:'
 
@@ -107,7 +108,7 @@ class Provenance(Settings):
 
 
 def searchable(text: str) -> str:
-    """Return text for ASE's database. Text that reads as a number or a Boolean is prefixed with an underscore."""
+    """Return text for ASE's database. Text that can be read as a number or a Boolean gets an underscore as a prefix."""
     from ase.db.core import str_represents
 
     return f'_{text}' if any(str_represents(text, target) for target in (bool, int, float)) else text

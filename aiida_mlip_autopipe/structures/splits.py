@@ -18,10 +18,10 @@ def assign_groups(
 ) -> dict[str, Split]:
     """Draw groups for validation and for testing at random. The others are for training.
 
-    The order of the groups depends only on their names and the random seed, so an additional group moves hardly any
-    other group to another set. The test set is filled first, then the validation set, each until another group would
-    move it farther from its fraction. A set whose fraction is above zero gets at least one group, as long as one is
-    left for training.
+    The order of the groups depends only on their names and the random seed, so adding a group moves hardly any of the
+    others to another set. The test set is filled first, then the validation set, each until another group would move it
+    farther from its fraction. A set whose fraction is above zero gets at least one group, as long as one is left for
+    training.
 
     Parameters
     ----------

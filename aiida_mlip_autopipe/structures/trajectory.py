@@ -29,7 +29,7 @@ class Trajectory:
         eV (f,), eV/Å (f, n, 3), eV/Å³ (f, 6) in ASE's sign and Voigt order xx, yy, zz, yz, xz, xy. The stress is
         NaN if the structure is not periodic or the calculator computes no stress.
     temperatures
-        Instantaneous temperature of the free degrees of freedom in K (f,).
+        Instantaneous temperature of the unconstrained degrees of freedom in K (f,).
     extra
         Further arrays with first dimension f, by name.
     """

@@ -1,8 +1,8 @@
 """Vacuum: layers of a cell without atoms.
 
-The measure is the thickness of the widest empty layer along each cell vector. Every caller compares it with its
-threshold. Layers are measured between the centres of atoms to distinguish a crystal from a slab, and between
-their surfaces (at the covalent radii) to decide whether the space is empty.
+The measure is the thickness of the widest empty layer along each cell vector. Each caller compares it with its own
+threshold. Layers are measured between the centres of atoms to distinguish a crystal from a slab, and between their
+surfaces (at the covalent radii) to decide whether the space is empty.
 
 - A surface is cut only from a unit cell without an empty layer above `MAX_LAYER_OF_CRYSTAL_A`. The settings of the
   surface determine the thickness of the vacuum. Molecules and clusters are placed only on a slab, which has one.

@@ -89,7 +89,7 @@ class DescriptorsWorkChain(ThrottledWorkChain):
         return None
 
     def _fit_environments(self, number: int, descriptor: dict[str, Any]) -> ExitCode | None:
-        """Fit the principal components in which the jobs of a descriptor return the environments."""
+        """Fit the principal components onto which the jobs of a descriptor project the environments."""
         with use_cache('mlip_autopipe.fit_environments', self.inputs.reuse_finished):
             outputs, node = fit_environments.run_get_node(
                 descriptor=orm.Dict(descriptor),

@@ -21,10 +21,10 @@ PAUSED_POLL_S = 60.0
 
 
 class ThrottledWorkChain(EagerWorkChain, SubmitOnceWorkChain):
-    """Submits a child for each label in ``ctx.waiting``, in order, at most ``max_concurrent_jobs`` at a time.
+    """Submits a child for each label in ``ctx.waiting``, in order; at most ``max_concurrent_jobs`` run at a time.
 
-    Its outline has ``while_(cls.has_unfinished)(cls.fill_slots)``. Afterwards ``ctx.ended`` has the pk of each child,
-    by its label. Jobs that the cluster lost are submitted again.
+    Its outline has ``while_(cls.has_unfinished)(cls.fill_slots)``. Afterwards, ``ctx.ended`` contains the pk of each
+    child by its label. Jobs that the cluster lost are submitted again.
     """
 
     _poll_timer: asyncio.TimerHandle | None = None

@@ -2,7 +2,7 @@
 
     python benchmarks/worth/train_mace.py sets --result mace.csv
 
-The number of epochs is chosen so that all models see the same total number of structures, whatever the size of the
+The number of epochs is chosen so that all models see the same total number of structures, regardless of the size of the
 set. Models already in the result are skipped.
 """
 

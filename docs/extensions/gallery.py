@@ -29,7 +29,7 @@ ROTATIONS = {
 }
 NETWORKS = ('covalent', 'structures', 'formula', 'molecular')
 MIN_ATOMS = 20  # smaller cells are repeated
-BOND_FACTOR = 1.2  # of the sum of covalent radii
+BOND_FACTOR = 1.2  # maximum length of a bond, in sums of covalent radii
 
 
 def write_gallery(app: Sphinx) -> None:

@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.generation.chemistry.oxidation import known_states
 
 @dataclass(frozen=True)
 class AddedIons:
-    """The rules for the formal charges of added atoms. If a structure has no formal charges, they get none.
+    """The rules for the formal charges of added atoms. If a structure has no formal charges, the added atoms get none.
 
     Attributes
     ----------

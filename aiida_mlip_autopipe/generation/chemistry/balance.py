@@ -14,7 +14,8 @@ N_ALTERNATIVES = 4
 MIXED_CATION = 0.15
 MIXED_ANION = 0.5
 MOLECULAR_ANION = 1.0
-# Maximum difference of two states with the same sign, as in Pb3O4 and BaBiO3; no oxide has Mn4+ and Mn7+, for example.
+# Maximum difference between two states with the same sign, as in Pb3O4 and BaBiO3; no oxide has Mn4+ and Mn7+, for
+# example.
 MAX_DIFFERENCE = 2
 TOLERANCE = 1e-6
 
@@ -31,8 +32,8 @@ def balanced(
 ) -> list[Amounts]:
     """Return the assignments of states with total charge zero, the most common first.
 
-    Each element has one state, or one element has two neighbouring ones. With penalties that add up over the atoms, no
-    assignment with more mixed elements is better: it would be a vertex of the same linear problem.
+    Each element has one state, or one element has two neighbouring ones. Because the penalties add up over the atoms,
+    this is a linear problem. Its solution is a vertex, so assignments with more mixed elements are never better.
 
     Parameters
     ----------

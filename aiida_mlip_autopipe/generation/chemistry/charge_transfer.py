@@ -48,9 +48,9 @@ def find_transfer(
 ) -> Transfer | None:
     """Return the ions that take up a charge, or None if no element can.
 
-    The ions with the highest states are reduced, or those with the lowest states are oxidised, and of these the
-    ones nearest to the defects. Each goes to its next known state. The element is the metal whose new states are the
-    most common.
+    The ions with the highest states are reduced, or those with the lowest states are oxidised, starting with the ones
+    nearest to the defects. Each goes to its next known state. The element is the metal whose new states are the most
+    common.
 
     Parameters
     ----------

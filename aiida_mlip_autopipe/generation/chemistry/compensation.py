@@ -198,7 +198,7 @@ class Chemistry:
         )
 
     def _is_within_tolerance(self, counts: Counts, shifted: Counts) -> bool:
-        """Return whether a composition is as requested; that from rounding to whole atoms was checked before."""
+        """Return whether a composition is within the tolerance. The unchanged composition has been checked before."""
         if shifted == counts:
             return True
         return all(

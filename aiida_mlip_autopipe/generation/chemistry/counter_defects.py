@@ -56,7 +56,7 @@ Compensation = Annotated[
 
 
 def mark_host(atoms: Atoms) -> None:
-    """Assign numbers to the atoms of a structure before defects are made, so that these can be found afterwards."""
+    """Assign numbers to the atoms before defects are made, so that the defects can be found afterwards."""
     atoms.set_array(HOST_INDEX, np.arange(1, len(atoms) + 1))
 
 
@@ -199,7 +199,7 @@ class DefectCharge:
         return present[symbol]
 
     def _number(self, change: float, what: str) -> int:
-        """Return how many counter-defects, each of which changes the charge, balance it."""
+        """Return the number of counter-defects that balance the charge, each of which contributes ``change``."""
         number = -self.charge / change if change else 0.0
         if round(number) < 1 or abs(number - round(number)) > TOLERANCE:
             raise self._impossible(what)
@@ -211,7 +211,7 @@ class DefectCharge:
         return draw_sites(self.atoms, self._allowed & fits, symbol, number, rng)
 
     def _vacancy(self) -> _Vacancy | None:
-        """Return the vacancies that balance the smallest multiple of the defects, of the most frequent element."""
+        """Return the vacancies of the most frequent element that balance the smallest multiple of the defects."""
         total = round(self.charge)
         if not total or abs(total - self.charge) > TOLERANCE:
             return None

@@ -37,8 +37,8 @@ def choose_counts(
     tolerance
         Maximum relative deviation of a fraction.
     charges
-        Charge of one of each constituent in e. The total charge must be zero. Constituents without a charge are
-        neutral.
+        Charge of one atom or molecule of each constituent, in e. The total charge must be zero. Constituents without a
+        charge are neutral.
     of
         Name of what is counted, for the message.
 

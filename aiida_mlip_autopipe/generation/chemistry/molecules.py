@@ -110,7 +110,7 @@ class MoleculeSettings(Settings):
                     'without a cell',
                 )
             atoms = found[0]
-        # The collection has the moments of neutral molecules, which an ion does not lose.
+        # The moments in the collection are those of neutral molecules, so those of an ion are not reported as dropped.
         lost = [] if self.name and self.charge else _dropped(atoms)
         built = Atoms(atoms.symbols, atoms.positions, info={DROPPED: [*atoms.info.get(DROPPED, ()), *lost]})
         known = atoms.get_initial_charges()

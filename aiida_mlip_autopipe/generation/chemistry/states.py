@@ -1,4 +1,4 @@
-"""What is known of the oxidation states of the elements: how common each state is, and which elements are anions.
+"""What is known about the oxidation states of the elements: how common each state is, and which elements are anions.
 
 The states and their order are those of N. N. Greenwood and A. Earnshaw, Chemistry of the Elements (1997). The numbers
 only rank them. Pymatgen's frequencies of states in known compounds cannot distinguish Co²⁺ Mn³⁺ from Co³⁺ Mn²⁺ in a
@@ -18,7 +18,7 @@ ANIONS = ('F', 'O', 'N', 'Cl', 'Br', 'S', 'Se', 'I', 'C', 'Te', 'P', 'As', 'H', 
 BOTH_SIGNS = ('H', 'N', 'S')
 # Molecular anions with a fractional mean state: superoxide, azide and triiodide, by the fraction of neutral atoms.
 NEUTRAL_FRACTION = {'O': 1 / 2, 'N': 2 / 3, 'I': 2 / 3}
-# Anions that do not oxidise metals to the highest states.
+# Anions that do not oxidise metals to their highest states.
 SOFT = frozenset({'S', 'Se', 'Te', 'I', 'P', 'As', 'Sb'})
 SOFT_PENALTY = {('Cu', 2): 1.0, ('Mn', 4): 2.0, ('Fe', 3): 0.2, ('Co', 4): 2.0, ('Ni', 4): 2.0, ('Fe', 4): 2.0}
 

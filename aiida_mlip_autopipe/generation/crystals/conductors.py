@@ -24,7 +24,7 @@ class Conductor:
     mobile
         The sites of the mobile ions, all with the role M.
     exclusion_A
-        Minimum distance of two mobile ions in Å.
+        Minimum distance between two mobile ions in Å.
     """
 
     framework: Prototype
@@ -75,7 +75,7 @@ CONDUCTORS = {
         (('T', (0, 0, 0.5)), ('X', (0.1195, 0.8805, 0.6195)), ('Y', (0.25, 0.25, 0.75)), ('Z', (0, 0, 0))),
         ((0.3088, 0.0251, 0.6912),),
         {'T': 4, 'X': 4},
-        exclusion_A=2.0,  # one Li in each pair of sites (1.6 Å); the distance of neighbouring pairs is 2.3 Å
+        exclusion_A=2.0,  # one Li in each pair of sites (1.6 Å); the distance between neighbouring pairs is 2.3 Å
     ),
 }  # fmt: skip
 

@@ -20,8 +20,8 @@ from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, choose_r
 from aiida_mlip_autopipe.generation.files.cif import OCCUPANCY_TOLERANCE
 
 VACANCY = 'vacancy'
-# Minimum distance of a cation and an anion, or of different metals, on partial sites, divided by the sum of their
-# covalent radii; the same as that of validation.
+# Minimum distance between a cation and an anion, or between different metals, on partially occupied sites, divided by
+# the sum of their covalent radii; the same as in the validation.
 CONTACT_FACTOR = 0.6
 N_OPTIONS = 500
 MAX_SHIFT = 2
@@ -94,7 +94,7 @@ class DisorderedCrystal:
         AutopipeError
             If the cell cannot realise an occupancy, or if no oxidation states balance it.
         PhysicsViolationError
-            If no arrangement keeps the minimum distances.
+            If no arrangement respects the minimum distances.
         """
         key = (requirements, supercell, tolerance)
         if key not in self._realisations:
@@ -199,7 +199,7 @@ class DisorderedCrystal:
         yield from sorted((counts for counts in found if deviation(counts) <= tolerance), key=deviation)
 
     def _limit(self, one: int, other: int, exclusion_A: float, states: dict[str, float]) -> float:
-        """Return the minimum distance in Å of two occupied sites."""
+        """Return the minimum distance in Å between two occupied sites."""
         from ase.data import atomic_numbers, covalent_radii
 
         if all(VACANCY not in _with_vacancy(self.fractions[pool]) for pool in (one, other)):

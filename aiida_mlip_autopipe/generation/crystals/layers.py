@@ -257,8 +257,8 @@ def stack(layer: Layer, stacking: Stacking, n_layers: int) -> list[Layer]:
 def assemble(layers: list[Layer], distance_A: float, vacuum_A: float | None) -> tuple[Atoms, np.ndarray]:
     """Return a stack as atoms, and the role of each atom, shape (n,).
 
-    The atoms are copper as placeholders. With a vacuum the stack is in the middle of the cell, otherwise it is repeated
-    at the distance of the layers.
+    Copper atoms are the placeholders. With a vacuum, the stack is in the middle of the cell; otherwise, it is repeated
+    at the interlayer distance.
     """
     in_plane = layers[0].cell
     positions = np.vstack([

@@ -39,7 +39,7 @@ class Order:
 
 
 def _bcc_sublattices(sites: np.ndarray) -> np.ndarray:
-    """Return the fcc sublattice (of twice the lattice constant) of each bcc site, as a number from 0 to 3."""
+    """Return the fcc sublattice (with twice the lattice constant) of each bcc site, as a number from 0 to 3."""
     centre = np.abs(sites[:, 0] - np.round(sites[:, 0])) > 0.25
     odd = np.round((sites - 0.5 * centre[:, None]).sum(axis=1)).astype(int) % 2
     return np.asarray(centre + 2 * odd)

@@ -14,11 +14,11 @@ from aiida_mlip_autopipe.core.errors import PhysicsViolationError
 from aiida_mlip_autopipe.core.settings import Settings
 
 VACANT = -1
-# Energies in eV that differ by less are equal, so that rounding errors do not decide.
+# Energies in eV that differ by less count as equal, so that rounding errors do not decide.
 ENERGY_TOLERANCE = 1e-5
-# Number of placements, for each ion, after which a random arrangement is given up.
+# Number of placements per ion after which a random arrangement is abandoned.
 N_PLACEMENTS = 200
-# Fraction of the placements on a random site, so that the search leaves dead ends (B. Selman et al., Proc. AAAI-94,
+# Fraction of the placements at a random site, so that the search leaves dead ends (B. Selman et al., Proc. AAAI-94,
 # 337, 1994). With 0, it fails for 13 Li on 24d and 43 Li on 96h of a garnet, which is near the maximum.
 NOISE = 0.02
 # Å; in garnets, it keeps Li off neighbouring 24d and 96h sites (1.6 Å) and pairs of 96h sites (0.8 Å).
@@ -162,7 +162,7 @@ class PartialSites:
         return float(every @ self._matrix @ every)
 
     def _random_arrangement(self, ions: Sequence[Ion], rng: np.random.Generator) -> np.ndarray:
-        """Place the ions in random order on the sites with the fewest ions that are too close, and remove those.
+        """Place the ions in random order on the sites with the fewest ions that are too close, and remove these ions.
 
         The removed ions are placed again later.
         """

@@ -39,7 +39,7 @@ def random_crystal(
     Raises
     ------
     PhysicsViolationError
-        If pyxtal places the atoms in none of `N_TRIALS` trials.
+        If pyxtal cannot place the atoms in any of `N_TRIALS` trials.
     AutopipeError
         If pyxtal is not installed.
     """
@@ -74,7 +74,7 @@ def random_crystal(
 def _fast_images() -> Iterator[None]:
     """Check the time whenever pyxtal checks the images of an atom, and pass it a matrix that it does not use.
 
-    Otherwise it makes this matrix, of all pairs of elements, for each of these checks, which took half of the time.
+    Otherwise it makes this matrix, of all pairs of elements, for each of these checks, which took half of the run time.
     """
     from pyxtal import symmetry
 

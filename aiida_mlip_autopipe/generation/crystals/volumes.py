@@ -10,7 +10,7 @@ import numpy as np
 from aiida_mlip_autopipe.generation.chemistry.oxidation import Guess, ionic_radius
 from aiida_mlip_autopipe.generation.crystals.lattices import atomic_volume
 
-# Anions that transition metals with partly filled d shells bind covalently, so that the crystals are denser.
+# Anions that bond covalently to transition metals with partly filled d shells, which makes the crystals denser.
 SOFT_ANIONS = frozenset({'P', 'S', 'As', 'Se', 'Sb', 'Te'})
 MAX_STATE = 8
 DECIMALS = 6  # of a volume in Å³, so that it does not depend on the processor or the order of the elements

@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.structures.vacuum import MAX_LAYER_OF_CRYSTAL_A, empty_layers
 
 SYMMETRY_TOLERANCE = 0.01  # Å
-NEIGHBOUR_RANGE_A = 8.0  # of the atoms that limit the length of a dumbbell
+NEIGHBOUR_RANGE_A = 8.0  # atoms within this distance limit the length of a dumbbell
 # The directions that are stable in most metals with this lattice, by the number of the space group and the number of
 # atoms in the primitive cell: fcc, bcc, hcp and diamond. P. Ehrhart et al., Landolt-Börnstein III/25 (1991), ch. 2; for
 # <111> in bcc: D. Nguyen-Manh, A. P. Horsfield, S. L. Dudarev, Phys. Rev. B 73, 020101 (2006); for silicon: W.-K. Leung
@@ -88,7 +88,7 @@ def split_sites(atoms: Atoms, dumbbells: list[Dumbbell]) -> np.ndarray:
 def dumbbell_axes(crystal: Atoms, families: tuple[Direction, ...] = ()) -> list[Axis]:
     """Return all directions of some families, one for each pair of opposite directions.
 
-    The conventional cell and the equivalent directions are those of the lattice of sites, whatever the elements on
+    The conventional cell and the equivalent directions are those of the lattice of sites, regardless of the elements on
     them, so a solid solution on an fcc lattice has the directions of fcc (spglib).
 
     Parameters

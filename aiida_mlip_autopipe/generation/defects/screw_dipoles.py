@@ -10,8 +10,8 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.generation.surfaces.stacking import Stack
 
-N_IMAGES = 12  # of the cell in each direction; the remainder of the sum is linear and is subtracted
-MAX_PLANES = 1000  # in a period along a direction
+N_IMAGES = 12  # images of the cell in each direction; the remainder of the sum is linear and is subtracted
+MAX_PLANES = 1000  # maximum number of planes in a period along a direction
 N_GRID = 24  # points along each vector, to find the point farthest from the rows of atoms
 
 

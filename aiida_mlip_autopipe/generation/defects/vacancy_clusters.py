@@ -16,15 +16,15 @@ from aiida_mlip_autopipe.structures.duplicates import fingerprint
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 TIE_TOLERANCE = 0.01  # Å², of sums of squared distances
-ROOM_A = 10.0  # between a cluster and its images, while distinct clusters are compared
+ROOM_A = 10.0  # minimum distance between a cluster and its images when distinct clusters are compared
 
 
 def draw_cluster(atoms: Atoms, free: np.ndarray, counts: Mapping[str, int], rng: np.random.Generator) -> list[int]:
     """Return the atoms of a compact cluster at a random place.
 
-    It starts at a random atom. Each next one has the smallest sum of squared distances to the atoms so far; of several
-    such atoms, one is chosen at random. Two vacancies are thus nearest neighbours, three in fcc form a triangle, and
-    four a tetrahedron.
+    It starts at a random atom. Each further atom has the smallest sum of squared distances to the previous ones; of
+    several such atoms, one is chosen at random. Two vacancies are thus nearest neighbours, three in fcc form a
+    triangle, and four a tetrahedron.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ def draw_cluster(atoms: Atoms, free: np.ndarray, counts: Mapping[str, int], rng:
 def distinct_clusters(host: Atoms, counts: Mapping[str, int]) -> list[np.ndarray]:
     """Return the positions of the symmetry-distinct compact clusters, each of shape (k, 3) in Å.
 
-    They start at each distinct atom and grow as in `draw_cluster`, with every atom of a tie. Two clusters are the
-    same if the structures without their atoms have the same fingerprint.
+    They start at each distinct atom and grow as in `draw_cluster`. In a tie, a cluster is made with each of the atoms.
+    Two clusters are the same if the structures without their atoms have the same fingerprint.
     """
     starts = [site for symbol in counts for site in SymmetrySites(host).atoms_of(symbol)]
     atoms = host.repeat(repeats_for_width(host, ROOM_A + _extent(host, sum(counts.values()))))

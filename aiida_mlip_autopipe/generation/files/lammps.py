@@ -21,7 +21,7 @@ _HEADER_BYTES = 20_000
 
 
 def is_lammps_data(path: Path) -> bool:
-    """Return whether a file is a LAMMPS data file, whatever its name."""
+    """Return whether a file is a LAMMPS data file, regardless of its name."""
     with path.open('rb') as file:
         header = file.read(_HEADER_BYTES)
     return bool(re.search(rb'^\s*\d+\s+atoms\b.*^[^#\n]*\bxlo\s+xhi\b', header, re.MULTILINE | re.DOTALL))

@@ -138,7 +138,7 @@ def _clean(atoms: Atoms, name: str, *, partial: bool) -> Atoms:
         fixed_mask(atoms)
     except ValueError as error:
         raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} cannot be used: {error}') from None
-    # A direction without a cell vector is not periodic, even if the file says so.
+    # A direction without a cell vector is not periodic, even if the file says that it is.
     pbc = atoms.pbc & atoms.cell.array.any(axis=1)
     if pbc.all() and abs(atoms.cell.volume) < 1e-6:
         raise AutopipeError(Code.STRUCTURE_UNUSABLE, f'{name} has a cell of zero volume')
@@ -192,7 +192,7 @@ def _dropped(atoms: Atoms) -> list[str]:
 
 
 def describe_dropped(named: Iterable[tuple[str, Atoms]]) -> list[str]:
-    """Return one sentence for each name whose structures have properties that a seed cannot keep."""
+    """Return one sentence for each file or molecule with properties that a seed cannot keep."""
     dropped: dict[str, dict[str, None]] = {}
     for name, atoms in named:
         dropped.setdefault(name, {}).update(dict.fromkeys(atoms.info.get(DROPPED, ())))
@@ -200,7 +200,7 @@ def describe_dropped(named: Iterable[tuple[str, Atoms]]) -> list[str]:
 
 
 def _move_from_far_faces(atoms: Atoms, pbc: np.ndarray) -> np.ndarray:
-    """Return the positions, with atoms that rounding in a reader has put on a far face of the cell on the near face."""
+    """Return positions, with atoms that a reader's rounding put on a far face of the cell moved to the near face."""
     if not pbc.any():
         return np.asarray(atoms.positions)
     fractions = atoms.positions @ np.linalg.inv(complete_cell(atoms))

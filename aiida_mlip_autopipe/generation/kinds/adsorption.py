@@ -33,7 +33,7 @@ from aiida_mlip_autopipe.structures.cells import perpendicular_widths
 from aiida_mlip_autopipe.structures.vacuum import is_slab
 
 N_RANDOM_SEEDS = 10
-CLEARANCE = 3.0  # Å between a molecule and its periodic images
+CLEARANCE = 3.0  # distance in Å between a molecule and its periodic images
 COVERAGE_TOLERANCE = 0.02  # relative
 N_TRIALS = 50
 

@@ -1,4 +1,4 @@
-"""Amorphous solids and melts: atoms packed at random at a density."""
+"""Amorphous solids and melts: atoms packed at random at a given density."""
 
 from __future__ import annotations
 

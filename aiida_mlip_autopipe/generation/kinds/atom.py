@@ -1,4 +1,4 @@
-"""Isolated atoms, whose energies define the energies of the elements."""
+"""Isolated atoms, whose energies are the reference energies of the elements."""
 
 from __future__ import annotations
 

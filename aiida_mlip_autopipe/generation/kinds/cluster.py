@@ -35,7 +35,7 @@ from aiida_mlip_autopipe.generation.supports import SupportSettings, place_on
 N_RANDOM_SEEDS = 10
 WIRE_VACUUM_A = 15.0
 WIRE_AXES = (False, False, True)
-# The shapes for which a setting has a meaning.
+# The shapes to which each setting applies.
 ONLY_FOR = {
     'surface_energies': ('wulff', 'wire'),
     'axis': ('wire',),

@@ -143,7 +143,7 @@ class DefectSettings(ComposedSettings):
 
     @property
     def rules(self) -> ValidationSettings:
-        """The validation rules. By default a distinct site that violates one is skipped, as it has no other draw."""
+        """The validation rules. By default, a distinct site that violates one is skipped, as it cannot be redrawn."""
         if self.sites == 'distinct' and self.validation.on_failure is None:
             return super().rules.model_copy(update={'on_failure': 'skip'})
         return super().rules

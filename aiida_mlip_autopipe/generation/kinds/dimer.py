@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.generation.chemistry.elements import check_pair
 from aiida_mlip_autopipe.generation.few_atoms import FewAtomsGenerator, FewAtomsSettings, in_box
 
 N_POINTS = 20
-DISTANCE_DECIMALS = 3  # of the distances in Å by which equal trimers are found
+DISTANCE_DECIMALS = 3  # of distances in Å, which are compared to find equal trimers
 
 Trimer = tuple[tuple[str, str, str], tuple[float, float], float]
 """The elements with the central one in the middle, the two bond lengths in Å and the angle between them in degrees."""

@@ -55,7 +55,7 @@ class DislocationGenerator(ComposedGenerator):
                     Code.VALUE_MISSING,
                     f'set burgers; only {", ".join(BURGERS)} have defaults, and {formula} is none of them',
                 )
-            # Any direction in the plane serves, since nothing is displaced along it.
+            # Any direction in the plane can be used, since nothing is displaced along it.
             found += [
                 (crystal, (h, k, l), make_stack(unit, (h, k, l), (k, -h, 0) if h or k else (1, 0, 0)))
                 for h, k, l in directions  # noqa: E741 (Miller indices)

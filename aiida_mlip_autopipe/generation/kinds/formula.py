@@ -31,7 +31,7 @@ from aiida_mlip_autopipe.generation.time_limit import show_progress
 from aiida_mlip_autopipe.generation.validation import CHARGE_TOLERANCE
 
 N_SPACEGROUPS = 230
-# Limits of the search for a balanced formula near one that is not: atoms of each element, and number of formulas.
+# Limits of the search for a balanced formula near an unbalanced one: atoms of each element, and number of formulas.
 NEAR_COUNT = 6
 N_NEAR = 500
 
@@ -263,7 +263,7 @@ def prototypes(counts: tuple[int, ...]) -> list[tuple[str, dict[str, int], Atoms
 
 @cache
 def _library() -> list[dict[str, Any]]:
-    """Return the library as plain JSON. Its import in pymatgen takes seconds, since that parses all references."""
+    """Return the library as plain JSON. In pymatgen, its import takes seconds, because all references are parsed."""
     import pymatgen.analysis
 
     (folder,) = (path for path in pymatgen.analysis.__path__ if (Path(path) / 'prototypes').is_dir())

@@ -27,7 +27,7 @@ from aiida_mlip_autopipe.generation.surfaces.slabs import set_vacuum, upside_dow
 MIN_VACUUM_A = 5.0
 SIDES = ('film', 'substrate')
 FILM_FRACTIONS = {'film': 1.0, 'substrate': 0.0, 'both': 0.5}
-MAX_STRAIN = 0.1  # the search for common cells covers a misfit of 0.2, which two sides share
+MAX_STRAIN = 0.1  # the search for common cells covers a misfit of 0.2, which both sides share
 
 
 class InterfaceSettings(GeneratorSettings):
@@ -126,7 +126,7 @@ class InterfaceGenerator(Generator):
 
     @cached_property
     def _numbers(self) -> list[int]:
-        """The number of common cells of each pair, whatever their number of atoms."""
+        """The number of common cells of each pair, regardless of their number of atoms."""
         numbers = [sum(1 for _ in islice(self._matches(pair), self.settings.n_matches)) for pair in self._pairs]
         if any(numbers):
             return numbers
@@ -169,7 +169,7 @@ class InterfaceGenerator(Generator):
 
     @property
     def _shifts(self) -> list[tuple[float, float] | None]:
-        """Fractions of the cell of distinct shifts; None for one that is found for each interface."""
+        """Distinct shifts as fractions of their cell; None for a shift that is determined for each interface."""
         if isinstance(self.settings.shifts, str):
             return [None]
         first, second = self.settings.shifts
@@ -312,7 +312,7 @@ def _record(side: Face, steps: np.ndarray, strain: np.ndarray) -> dict[str, Any]
 
 
 def _tidy(values: np.ndarray | float) -> Any:
-    """Return numbers without rounding errors and negative zeros, which differ between processors."""
+    """Return numbers without rounding errors or negative zeros, which differ between processors."""
     return (np.round(values, 10) + 0.0).tolist()
 
 

@@ -102,7 +102,7 @@ class IonConductorGenerator(Generator):
         return N_SEEDS * self.settings.perturb.variants
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
-        """Return the framework with its elements at random, and the mobile ions in the best of several orderings."""
+        """Return the framework, randomly occupied, with the mobile ions in the best of several orderings."""
         if requirements not in self._plans:
             self._plans[requirements] = self._make_plan(requirements)
         plan = self._plans[requirements]

@@ -24,7 +24,7 @@ from aiida_mlip_autopipe.generation.crystals.tilts import MAX_TILT_DEG, TILT_SYS
 from aiida_mlip_autopipe.generation.defects.voids import find_voids
 
 N_RANDOM_SEEDS = 10
-# With 120 cells, fractions such as 0.6667, 0.33 and 0.125 are the intended ones.
+# With 120 cells, fractions such as 0.6667, 0.33 and 0.125 are rounded to the intended values.
 CELLS_OF_IDEAL_CRYSTAL = 120
 
 OxidationStates = Annotated[

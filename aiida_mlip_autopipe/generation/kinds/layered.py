@@ -126,7 +126,7 @@ class LayeredSettings(GeneratorSettings):
 
     @property
     def occupation(self) -> dict[str, dict[str, float]]:
-        """The elements on each role, with the terminations T and the hydrogen atoms H of hydroxyl groups."""
+        """The elements of each role, with the terminations T and the hydrogen atoms H of hydroxyl groups."""
         found: dict[str, dict[str, float]] = {str(role): fractions for role, fractions in self.sites.items()}
         if self.terminations:
             elements: dict[str, float] = {}

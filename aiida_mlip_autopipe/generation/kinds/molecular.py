@@ -1,4 +1,4 @@
-"""Liquids, solutions, electrolytes and gases: molecules packed at random at a density."""
+"""Liquids, solutions, electrolytes and gases: molecules packed at random at a given density."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ class SurfaceGenerator(ComposedGenerator):
 
 
 def _fix_bottom(atoms: Atoms, n_layers: int, n_planes: int) -> int:
-    """Fix the lowest layers, each with a number of atomic planes, and return the number of fixed atoms."""
+    """Fix the lowest layers, each with a given number of atomic planes, and return the number of fixed atoms."""
     from ase.constraints import FixAtoms
 
     numbers = atomic_planes(atoms) // n_planes

@@ -1,4 +1,4 @@
-"""Clusters with the shapes of small particles, random clusters, and their surface layers and facets."""
+"""Clusters with the shapes of nanoparticles, random clusters, and their surface layers and facets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Family = Literal['icosahedron', 'decahedron', 'octahedron', 'truncated_octahedro
 FAMILIES: tuple[Family, ...] = ('icosahedron', 'decahedron', 'octahedron', 'truncated_octahedron', 'cuboctahedron')
 
 N_TRIALS = 200
-NEIGHBOUR_FACTOR = 1.2  # maximum distance of neighbours, divided by the smallest distance
+NEIGHBOUR_FACTOR = 1.2  # maximum distance between neighbours, divided by the smallest distance
 FACET_TOLERANCE = 1e-3  # of normals, of distances in Å and of areas in Å²
 CLOSEST = 0.9  # minimum distance in a random cluster, in sums of the radii
 # Minimum distances of anions and of cations, in sums of the radii; of oxygen at least 2.2 Å (MgO has 2.98).
@@ -62,8 +62,8 @@ def make_family(shape: Family, n_shells: int, a_A: float) -> Atoms:
 def nearest_member(shape: Family, n_atoms: int, a_A: float) -> Atoms:
     """Return the cluster of a family with the number of atoms nearest to the requested one.
 
-    Decahedra may be Marks decahedra too (L. D. Marks, Philos. Mag. A 49, 81, 1984): p, q and r are varied. Of
-    equally near ones the roundest, with the smallest radius of gyration, is taken.
+    Decahedra may also be Marks decahedra (L. D. Marks, Philos. Mag. A 49, 81, 1984): p, q and r are varied. If several
+    are equally near, the one with the smallest radius of gyration is used.
     """
     from ase.cluster import Decahedron
 
@@ -197,9 +197,9 @@ def surface_layers(atoms: Atoms, n_layers: int, full_coordination: int, nearest_
     n_layers
         Number of layers.
     full_coordination
-        Number of neighbours in the crystal, within 1.2 times the nearest distance.
+        Number of neighbours in the crystal, within 1.2 times the nearest-neighbour distance.
     nearest_A
-        Nearest distance in the crystal in Å.
+        Nearest-neighbour distance in the crystal in Å.
     """
     distances = atoms.get_all_distances()
     np.fill_diagonal(distances, np.inf)
@@ -226,7 +226,7 @@ def fcc_constant(crystal: Atoms, shape: str) -> float:
 
 
 def coordination(crystal: Atoms) -> tuple[float, int]:
-    """Return the nearest distance in a crystal in Å, and the largest number of neighbours of an atom."""
+    """Return the nearest-neighbour distance in a crystal in Å, and the largest number of neighbours of an atom."""
     distances = _distances_from_cell(crystal)
     nearest = float(distances.min())
     return nearest, int((distances < NEIGHBOUR_FACTOR * nearest).sum(axis=1).max())
@@ -242,8 +242,8 @@ def _distances_from_cell(crystal: Atoms) -> np.ndarray:
 def largest_facet_down(atoms: Atoms) -> Atoms:
     """Return a cluster rotated so that the largest facet of its convex hull points down.
 
-    Of equally large ones, the one with the first normal is taken, so that rounding does not decide. A cluster without
-    a volume is not rotated.
+    If several are equally large, the one with the first normal is used, so that rounding does not decide. A cluster
+    without a volume is not rotated.
     """
     from scipy.spatial import ConvexHull
 

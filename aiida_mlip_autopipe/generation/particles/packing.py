@@ -1,9 +1,9 @@
 """Random packing of rigid molecules and of single atoms in a rectangular periodic cell.
 
-Bodies are added one after another at random places and orientations (random sequential addition). Then overlaps are
-removed: atoms of different bodies that are closer than their contact distance d repel each other with the energy
-``(d - r)² / 2``, and the bodies follow the forces and torques by FIRE (E. Bitzek et al., Phys. Rev. Lett. 97, 170201
-(2006)). Bodies never change their shape.
+Bodies are added one after another at random positions and in random orientations (random sequential addition). Then
+overlaps are removed: atoms of different bodies that are closer than their contact distance d repel each other with the
+energy ``(d - r)² / 2``, and the bodies follow the forces and torques by FIRE (E. Bitzek et al., Phys. Rev. Lett. 97,
+170201 (2006)). Bodies never change their shape.
 
 The arithmetic consists of single additions, products, quotients and square roots, which all processors round equally,
 and the coordinates are rounded after each step. A packing is therefore the same on every processor.
@@ -124,7 +124,7 @@ class _Relaxation:
         return np.asarray(self.centres[self.body] + rotate(self.shape, self.turns[self.body]))
 
     def add_at_random(self, rng: np.random.Generator) -> None:
-        """Add the bodies one by one, each at the first of some random places without overlap, or at the best one."""
+        """Add the bodies one by one, each at the first of some random positions without overlap, or at the best one."""
         positions = np.zeros_like(self.shape)
         for number, end in enumerate(self.ends):
             check_time()

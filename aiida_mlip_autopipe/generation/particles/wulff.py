@@ -150,9 +150,9 @@ def cut(
 ) -> tuple[Atoms, int]:
     """Return the particle of complete shells whose number of atoms is nearest to the requested one.
 
-    The centre is an atom or a point on a grid of quarters of the cell: of equally good ones, the first. If the crystal
-    has formal charges, the nearest neutral particle is taken. If none is neutral, outer ions are removed from one whose
-    size and charge deviate least.
+    The centre is an atom or a point on a grid of quarters of the cell: the first if several are equally good. If the
+    crystal has formal charges, the nearest neutral particle is taken. If none is neutral, outer ions are removed from
+    one whose size and charge deviate least.
 
     Parameters
     ----------
@@ -275,7 +275,7 @@ def _neutralise(atoms: Atoms, members: np.ndarray) -> np.ndarray:
 
 
 def _repeat_around(crystal: Atoms, radius_A: float, length_A: float) -> Atoms:
-    """Return all atoms of a crystal within a distance of the origin, which are enough for a wire of this length too."""
+    """Return all atoms of a crystal within a distance of the origin. They also suffice for a wire of this length."""
     reach = np.hypot(radius_A, length_A)
     widths = 1 / np.linalg.norm(np.linalg.inv(crystal.cell.array), axis=0)
     counts = np.ceil(reach / widths).astype(int) + 1

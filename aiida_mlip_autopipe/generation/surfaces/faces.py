@@ -31,7 +31,7 @@ class Face:
     crystal
         The conventional cell of its crystal.
     charges_known
-        Whether the formal charges are known. Those of metals and of elements are zero.
+        Whether the formal charges are known. Those of metals and of pure elements are zero.
     """
 
     cut: Cut

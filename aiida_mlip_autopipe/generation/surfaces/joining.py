@@ -8,8 +8,8 @@ from ase import Atoms
 from aiida_mlip_autopipe.generation.surfaces.slabs import atomic_planes
 from aiida_mlip_autopipe.structures.vacuum import count_connected_directions
 
-# Å between the covalent spheres of two atoms: bonds are shorter (Cs metal 0.4, Sb across its puckered layers 0.6), and
-# the distances between the layers of graphite (1.8), MoS2 (1.4) and GaSe (1.4) are longer.
+# Distance in Å between the covalent spheres of two atoms: bonds are shorter (Cs metal 0.4, Sb across its puckered
+# layers 0.6), and the distances between the layers of graphite (1.8), MoS2 (1.4) and GaSe (1.4) are longer.
 MAX_BOND_GAP_A = 1.0
 # The grid of shifts has six steps for each 1.5 Å or part of it, so it contains the halves and thirds of the cell.
 GRID_STEP_A = 1.5

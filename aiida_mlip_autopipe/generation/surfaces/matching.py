@@ -192,7 +192,7 @@ def nearest_misses(
 ) -> list[Match]:
     """Return the common cell with the least strain within the area, and the smallest one within the strain.
 
-    For lattices that have no match. Strains up to `SEARCH_STRAIN` and areas up to twice the maximum are searched.
+    Used for lattices without a match. Strains up to `SEARCH_STRAIN` and areas up to twice the maximum are searched.
     """
     found: list[Match] = []
     for strain in sorted({min(factor * max_strain, SEARCH_STRAIN) for factor in (1.5, 3, 100)}):

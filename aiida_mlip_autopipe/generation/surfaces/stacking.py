@@ -1,4 +1,4 @@
-"""Lattice planes of a crystal, shifted against each other: stacking faults and sequences of close packing."""
+"""Lattice planes of a crystal, shifted against each other: stacking faults and sequences of close-packed layers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.generation.surfaces.slabs import Plane
 
 SYMMETRY_TOLERANCE = 0.01  # Å
 GAP_TOLERANCE = 0.05  # Å; gaps between planes of atoms that differ by less are the same
-DENOMINATOR = 6  # of the fractional coordinates of lattice points in a conventional cell
+DENOMINATOR = 6  # common denominator of the fractional coordinates of lattice points in a conventional cell
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ class Stack:
 
 
 def make_stack(conventional: Atoms, plane: Plane, direction: Plane) -> Stack:
-    """Return a crystal as a stack of the lattice planes with some Miller indices.
+    """Return a crystal as a stack of the lattice planes with given Miller indices.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def close_packed(signs: list[int], layer: Atoms, spacing_A: float) -> Atoms:
 
 
 def surroundings(signs: list[int]) -> str:
-    """Return ``h`` for each layer of a periodic sequence between two like ones, as in hcp, and ``c`` for the others."""
+    """Return ``h`` for each layer of a periodic sequence between equal layers, as in hcp, and ``c`` for the others."""
     return ''.join('c' if before == after else 'h' for before, after in zip([signs[-1], *signs], signs, strict=False))
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 from ase import Atoms
 
-# Values of the paper: number of neighbours, cutoff radius in Å and width of the kernel in 1/Å.
+# Values from the paper: number of neighbours, cutoff radius in Å and width of the kernel in 1/Å.
 N_NEIGHBOURS = 32
 CUTOFF_A = 5.0
 BANDWIDTH_PER_A = 0.015

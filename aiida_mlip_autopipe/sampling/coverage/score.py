@@ -27,7 +27,7 @@ class CoverageTarget(Settings):
 
 
 class CoverageScore:
-    """Fraction of the bins of the candidates that a selection occupies too, averaged over the principal components.
+    """Fraction of the bins of the candidates that a selection also occupies, averaged over the principal components.
 
     Parameters
     ----------

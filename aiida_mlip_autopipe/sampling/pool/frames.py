@@ -54,7 +54,7 @@ class FramePool:
     def species(self) -> list[int]:
         """Atomic numbers of all elements in the trajectories and the reference dataset, in ascending order.
 
-        They are the same for all subsets of a pool, and therefore the descriptors are, too.
+        All subsets of a pool have the same elements, so the descriptors do not depend on the subset.
         """
         explored = {int(z) for trajectory in self.trajectories for z in trajectory.numbers}
         return sorted(explored.union(*(map(int, atoms.numbers) for atoms in self.reference)))
@@ -105,7 +105,7 @@ class FramePool:
         return [self.kind_of_seed.get(seed_id, 'unknown') for seed_id in self.seed_ids()]
 
     def has_kind(self, kinds: Sequence[str]) -> np.ndarray:
-        """Return whether the seed of each candidate has one of some kinds (m,), bool."""
+        """Return whether the seed of each candidate has one of the given kinds (m,), bool."""
         return np.isin(self.kinds(), list(kinds))
 
     def largest_forces(self) -> np.ndarray:

@@ -34,7 +34,7 @@ def read_reference_dataset(path: Path) -> list[Atoms]:
 
 
 def check_reference_file(path: Path) -> None:
-    """Check that the first structure of a file can be read. The others are not read, because they may be many.
+    """Check that the first structure of a file can be read. The others are not read, because there may be many.
 
     Raises
     ------

@@ -33,7 +33,7 @@ class DirectSettings(SamplerSettings):
 
 
 class DirectSampler(Sampler):
-    """Choose the frames nearest to the centres of clusters, starting with the largest. The choice is deterministic.
+    """Choose the frames nearest to the centres of clusters, the largest cluster first. The choice is deterministic.
 
     The clusters are computed in the principal components with a variance above the mean (Kaiser's rule). Clusters that
     contain a structure of the reference dataset are skipped. If the clusters have too few frames, farthest-point

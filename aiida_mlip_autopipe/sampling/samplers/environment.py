@@ -32,8 +32,8 @@ class EnvironmentSettings(SamplerSettings):
 class EnvironmentSampler(Sampler):
     """Repeatedly choose the structure with the largest number of new environment clusters.
 
-    If several have the same number, the smallest one is chosen. This is the greedy solution of the minimum set cover.
-    When all clusters are covered, a new round begins, in which they are all covered again. The clusters of the
+    If several have the same number, the smallest one is chosen. This is the greedy solution of the minimum set cover
+    problem. When all clusters are covered, a new round begins, in which they are all covered again. The clusters of the
     reference dataset are covered from the beginning. The choice is deterministic.
     """
 

@@ -46,7 +46,7 @@ class StratifiedSampler(Sampler):
         n_near = rounds.pick(settings.within, round(settings.near_equilibrium_fraction * n_structures), near)
         strata = self._strata(pool, excess)
         n_chosen = dict.fromkeys(strata, 0)
-        # Start with the smallest strata, so that larger ones can provide the frames that they lack.
+        # Start with the smallest strata, so that larger ones can provide the frames that the smaller ones lack.
         order = sorted(strata, key=lambda name: len(np.setdiff1d(strata[name], rounds.indices)))
         for number, name in enumerate(order):
             n_remaining = n_structures - len(rounds.indices)
