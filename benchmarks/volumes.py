@@ -40,7 +40,7 @@ def cell_volume(system: str, lengths: list[float]) -> float:
 
 
 def known_volumes(part: str) -> dict[str, float]:
-    """Return the known volume of a formula unit in Å³ of each compound of a part of the table."""
+    """Return the known volume of a formula unit, in Å³, for each compound in a part of the table."""
     table = yaml.safe_load(TABLE.read_text(encoding='utf-8'))
     return {
         formula: cell_volume(system, lengths) / n_units

@@ -33,7 +33,7 @@ class CampaignReport:
     dataset
         The content of its dataset.
     dft_cost
-        The sizes that determine how long DFT takes to label the dataset, from `estimate_dft_cost`.
+        The quantities that determine the cost of labelling the dataset by DFT, from `estimate_dft_cost`.
     assessment
         The selection compared with its candidates and with random selections, from `assess_selection`.
     account

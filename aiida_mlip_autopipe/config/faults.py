@@ -21,7 +21,7 @@ def faults_of(error: ValidationError, data: Any, model: type[BaseModel]) -> list
     Parameters
     ----------
     error
-        The error of the validation.
+        The validation error.
     data
         The content of the file.
     model

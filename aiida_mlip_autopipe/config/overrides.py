@@ -95,7 +95,7 @@ def explain_failure(override: Override, data: Any, reason: str, *, unreadable: b
     data
         The config to which it was applied.
     reason
-        The message of Hydra.
+        Hydra's message.
     unreadable
         Whether Hydra cannot parse the value.
     """

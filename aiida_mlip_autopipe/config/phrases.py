@@ -52,7 +52,7 @@ OTHER_TYPE = frozenset(name for name in _PHRASES if name.endswith(('_type', '_pa
 
 
 def make_fault(details: ErrorDetails, path: Sequence[str | int], model: type[BaseModel]) -> Fault:
-    """Return the fault for one error of pydantic.
+    """Return the fault for a pydantic error.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Presets: named parts of a config, in folders of the user and in this package."""
+"""Presets: named parts of a config, in the user's folders and in this package."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class PhaseSpace:
 
 
 class VelocityVerlet:
-    """NVE, and the base of the other integrators.
+    """NVE, and the base class of the other integrators.
 
     Parameters
     ----------

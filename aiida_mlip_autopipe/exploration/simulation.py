@@ -30,7 +30,7 @@ from aiida_mlip_autopipe.jobs.interruptions import Interruptions
 
 # Number of structures in the crash file: the last ones before the crash, and the one that triggered the guard.
 N_CRASH_FRAMES = 6
-# In a run that is stopped within this number of steps, a time step that is too long is the likely cause.
+# If a run is stopped within this number of steps, the likely cause is a time step that is too long.
 N_FIRST_STEPS = 100
 PROGRESS_INTERVAL_S = 10.0
 # The ensembles in which the stress moves the cell.
@@ -173,7 +173,7 @@ class Simulation:
             self._add_snapshot()
             if alarm is not None:
                 return self._crash(alarm)
-            # The full frame is stored before the frame, because a run may be resumed from the latter.
+            # The full trajectory is written first, because a run may be resumed from the frame that is stored next.
             if full_interval is not None and state.step % full_interval == 0:
                 self.recorder.store_full_frame(state.step, state.time_fs, system, self.integrator.evaluation)
             if sampled and settings.kind == 'dynamics':

@@ -146,7 +146,7 @@ class Entry:
             raise AutopipeError(Code.SEEDS_MISSING, reason)
 
     def end_if_hopeless(self, rejections: Rejections, counted: Rejections) -> None:
-        """End an entry whose random draws are all rejected. The number of draws decides, not the time.
+        """End an entry whose random draws are all rejected. The criterion is the number of draws, not the time.
 
         Parameters
         ----------

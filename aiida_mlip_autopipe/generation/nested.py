@@ -123,7 +123,7 @@ class ComposedGenerator(Generator):
         return range(count or 1)
 
     def draw_crystal(self, index: int) -> Atoms:
-        """Return the smallest unit of a crystal of the inner kind.
+        """Return the unit cell of a crystal of the inner kind.
 
         Raises
         ------

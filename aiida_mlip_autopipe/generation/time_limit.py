@@ -1,6 +1,6 @@
 """A limit on the time of long work, such as the search for one seed, and reports of its progress.
 
-A limit never decides which seed is made: work that reaches it ends with an error. Long loops call `check_time`.
+A limit never affects which seed is made: work that reaches it ends with an error. Long loops call `check_time`.
 """
 
 from __future__ import annotations

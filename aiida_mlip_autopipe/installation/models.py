@@ -142,5 +142,5 @@ def _copy(computer: orm.Computer, transport: orm.Computer, source: Path, sha256:
 
 def _remote_sha256(transport: orm.Computer, path: str) -> str | None:
     status, output, _ = transport.exec_command_wait(f'sha256sum {shlex.quote(path)}')
-    # sha256sum prints a backslash before the sum if the file name contains one.
+    # sha256sum prints a backslash before the checksum if the file name contains one.
     return None if status else str(output.split()[0]).lstrip('\\')

@@ -22,8 +22,8 @@ def run_command(package: str, load_work: Callable[[], Work]) -> int:
     package
         Name of the package, for the help text.
     load_work
-        A function that imports the work of the job. It is called after the number of threads has been set, because
-        numerical libraries read this number when they are imported.
+        A function that imports and returns the function that runs the job. It is called after the number of threads has
+        been set, because numerical libraries read this number when they are imported.
     """
     use_allocated_threads()
     description = f'Run a job in the folder of its file: python -m {package} job.json'

@@ -112,7 +112,7 @@ def refuse_report_file(path: Path, overwrite: bool) -> None:
 
 
 def estimate_dft_cost(rows: Sequence[Row]) -> dict[str, float]:
-    """Return the quantities that determine the cost of labels from DFT.
+    """Return the quantities that determine the cost of labelling by DFT.
 
     Returns
     -------

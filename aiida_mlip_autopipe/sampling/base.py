@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.core.registry import Registry, variants_in
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.sampling.pool.frames import FramePool
 
-# Increase this if a change of this subpackage changes the chosen frames. Caching then ignores older results.
+# Increase this if a change to this subpackage changes the chosen frames. Caching then ignores older results.
 STAGE_VERSION = '7'
 
 

@@ -36,7 +36,7 @@ def combine_faults(error: ValidationError, *places: str) -> CombinedError:
     Parameters
     ----------
     error
-        The error of the validation.
+        The validation error.
     places
         Where the settings are, such as a file name.
     """

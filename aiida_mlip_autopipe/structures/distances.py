@@ -47,7 +47,7 @@ class Overlap:
 def find_overlap(
     numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, factor: float
 ) -> Overlap | None:
-    """Return the two atoms that are closest relative to the sum of their radii, if closer than ``factor`` times it."""
+    """Return the two atoms closest relative to the sum of their radii, if closer than ``factor`` times this sum."""
     radii = covalent_radii[numbers]
     full = complete_cell(cell)
     # With bins as wide as the cutoff, a large empty cell would have millions of bins.

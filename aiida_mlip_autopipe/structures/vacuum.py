@@ -21,9 +21,9 @@ from ase import Atoms
 from aiida_mlip_autopipe.structures.cells import perpendicular_widths
 
 MAX_LAYER_OF_CRYSTAL_A = 4.5
-"""Å between centres; no crystal has a thicker empty layer."""
+"""Distance between centres in Å; no crystal has a thicker empty layer."""
 MIN_LAYER_OF_SLAB_A = 6.0
-"""Å between centres; an empty layer of this thickness is the vacuum of a slab."""
+"""Distance between centres in Å; an empty layer of this thickness is the vacuum of a slab."""
 
 
 def empty_layers(atoms: Atoms, radii_A: np.ndarray | float = 0.0) -> np.ndarray:

@@ -47,7 +47,7 @@ class TrajectoryFile:
         self._writer: TrajectoryWriter | None = None
 
     def keep_until(self, step: int) -> int:
-        """Remove the frames after a step and a truncated last frame. Return the number of frames that are left."""
+        """Remove a truncated last frame and all frames after a step. Return the number of frames that are left."""
         if not self.path.exists():
             return 0
         temporary = self.path.with_name(self.path.name + '.new')

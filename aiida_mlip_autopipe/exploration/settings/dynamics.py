@@ -236,7 +236,7 @@ class ExplorationSettings(Settings):
     def for_seed(self, place: Place) -> ExplorationSettings:
         """Return the settings for one seed, with one temperature and one pressure.
 
-        Lists are cycled over the seeds: all temperatures are combined with one pressure before the next pressure is
+        The seeds cycle through the lists: all temperatures are combined with one pressure before the next pressure is
         used. Each round starts one element later. After as many rounds as there are pairs, every composition of a grid
         has been combined with every pair. Ranges follow Kronecker sequences, so that any number of seeds covers them
         evenly.

@@ -39,7 +39,7 @@ class _Realisation:
 
 
 class DisorderedCrystal:
-    """A crystal some of whose sites are partially occupied, or shared by several elements.
+    """A crystal with sites that are partially occupied or shared by several elements.
 
     Sites with equal occupancies form a pool: the occupancies are realised on average over its sites.
 

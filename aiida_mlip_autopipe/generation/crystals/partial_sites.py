@@ -14,7 +14,7 @@ from aiida_mlip_autopipe.core.errors import PhysicsViolationError
 from aiida_mlip_autopipe.core.settings import Settings
 
 VACANT = -1
-# Energies in eV that differ by less count as equal, so that rounding errors do not decide.
+# Energies in eV that differ by less count as equal, so that the choice does not depend on rounding errors.
 ENERGY_TOLERANCE = 1e-5
 # Number of placements per ion after which a random arrangement is abandoned.
 N_PLACEMENTS = 200

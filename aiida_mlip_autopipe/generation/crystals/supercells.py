@@ -166,7 +166,7 @@ def draw_occupants(
 
 
 def _nearest_size(size: int, widths: np.ndarray, n_atoms: int, axes: tuple[bool, bool, bool]) -> Repeats:
-    """Return the repeats whose number of atoms is nearest to `n_atoms`; of equal sizes, the most compact."""
+    """Return the repeats with the number of atoms nearest to `n_atoms`; if sizes are equal, the most compact cell."""
     max_cells = max(1, round(1.5 * n_atoms / size))
     longest = max(1, round(2 * max_cells ** (1 / sum(axes))))
     counts = [range(1, longest + 1) if is_free else range(1, 2) for is_free in axes]

@@ -32,7 +32,7 @@ class TiltSystem:
     spacegroup
         Number in the International Tables.
     default_deg
-        Angle about each tilted axis in degrees if the user sets none; None if it must be set.
+        Default angle about each tilted axis in degrees; None if the user must set it.
     """
 
     minus: tuple[int, int, int]

@@ -42,7 +42,7 @@ def check_lammps(path: Path, form: str, atoms: Atoms) -> None:
     Raises
     ------
     AutopipeError
-        If neither symbols nor masses of elements are in the file.
+        If the file contains neither symbols nor masses of elements.
     """
     if form == 'lammps-dump-text':
         number, columns = _columns(path)

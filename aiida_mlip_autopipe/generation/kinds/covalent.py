@@ -224,8 +224,8 @@ def _layers(settings: CovalentSettings, bond_A: float) -> tuple[Atoms, np.ndarra
     height = (n_layers - 1) * spacing + settings.vacuum_A if in_vacuum else n_layers * spacing
     cell = np.array([[a_A, 0, 0], [-a_A / 2, a_A * np.sqrt(3) / 2, 0], [0, 0, height]])
     positions = [
-        # The two sublattices are a third of the long diagonal apart, so in a shifted layer, one of them is above the
-        # other one of the layer below.
+        # The two sublattices are a third of the long diagonal apart, so one sublattice of a shifted layer is above the
+        # other sublattice of the layer below.
         np.array([(third + shifts[layer % len(shifts)]) / 3, -(third + shifts[layer % len(shifts)]) / 3]) @ cell[:2]
         + [0, 0, layer * spacing + (settings.vacuum_A / 2 if in_vacuum else 0)]
         for layer in range(n_layers)

@@ -220,7 +220,7 @@ def _fractions(symbol: str, mean: float) -> dict[int, float]:
 def _charges(atoms: Atoms, fractions: dict[str, dict[int, float]], rng: np.random.Generator) -> np.ndarray:
     """Return charges with the given fractions of the states of each element.
 
-    With two states, random atoms have each of them. If the cell has too few atoms for the fractions, all have the mean.
+    Two states are assigned to the atoms at random. If the cell has too few atoms for the fractions, all have the mean.
     """
     charges = np.zeros(len(atoms))
     for symbol, parts in fractions.items():

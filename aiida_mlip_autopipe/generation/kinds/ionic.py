@@ -101,7 +101,7 @@ class IonicSettings(GeneratorSettings):
 
     @property
     def chosen_tilt_deg(self) -> float | None:
-        """The angle of the tilts in degrees, or its default."""
+        """The tilt angle in degrees, or its default."""
         return self.tilt_deg or TILT_SYSTEMS[self.tilts].default_deg
 
 
@@ -121,7 +121,7 @@ class _Plan:
 
 
 class IonicGenerator(Generator):
-    """Makes pure and mixed ionic crystals, with compensation of the charge."""
+    """Makes pure and mixed ionic crystals, with charge compensation."""
 
     settings_class = IonicSettings
     settings: IonicSettings

@@ -242,8 +242,8 @@ def _distances_from_cell(crystal: Atoms) -> np.ndarray:
 def largest_facet_down(atoms: Atoms) -> Atoms:
     """Return a cluster rotated so that the largest facet of its convex hull points down.
 
-    If several are equally large, the one with the first normal is used, so that rounding does not decide. A cluster
-    without a volume is not rotated.
+    If several are equally large, the one with the first normal is used, so that the choice does not depend on rounding.
+    A cluster without a volume is not rotated.
     """
     from scipy.spatial import ConvexHull
 

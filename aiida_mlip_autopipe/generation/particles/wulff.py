@@ -69,7 +69,7 @@ class Outline:
 
     @property
     def volume(self) -> float:
-        """Volume at a scale of 1 in Å³; of a wire, the cross-section in Å²."""
+        """Volume at a scale of 1 in Å³; for a wire, the cross-section in Å²."""
         from scipy.spatial import ConvexHull
 
         if not len(self.normals):
@@ -161,7 +161,7 @@ def cut(
     outline
         The shape. A shell contains the atoms at the same scale of this shape.
     n_atoms
-        Requested number of atoms; of a wire, in one period.
+        Requested number of atoms; for a wire, in one period.
     period_A
         Length of one period of a wire in Å.
     charged

@@ -184,6 +184,6 @@ def _plane_basis(cell: np.ndarray, normal: np.ndarray) -> np.ndarray:
 def _shortest(vector: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return a cell vector with the smallest components along two vectors in the plane z = 0, by lattice vectors."""
     plane = np.array([first, second])[:, :2]
-    # An offset, so that rounding errors of exact halves do not decide.
+    # The offset makes the result independent of rounding errors of exact halves.
     steps = np.round(np.linalg.solve(plane.T, vector[:2]) - 1e-6)
     return np.asarray(vector - steps[0] * first - steps[1] * second)

@@ -34,7 +34,7 @@ class LabelResult:
     rows
         The rows with new labels, in the order of the dataset.
     faults
-        The reason why each other row has no new labels.
+        The reason why each of the other rows has no new labels.
     """
 
     rows: tuple[Row, ...]
@@ -50,7 +50,7 @@ class LabelledDataset:
     n_rows
         Number of rows.
     faults
-        The reason why each other row was left out.
+        The reason why each of the other rows was left out.
     """
 
     n_rows: int
