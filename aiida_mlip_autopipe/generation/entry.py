@@ -151,7 +151,7 @@ class Entry:
         Parameters
         ----------
         rejections
-            The counts from the first seed of the entry on.
+            The counts since the first seed of the entry.
         counted
             The counts of the last seed.
 

@@ -16,7 +16,7 @@ HASH_PREFIX = 'sha256:'
 
 
 def mlip_label_source(architecture: str, model: str | None) -> str:
-    """Return the name of the level of theory of the labels of an MLIP, such as ``mlip:sevennet:7net-0``."""
+    """Return the name of the level of theory of MLIP labels, such as ``mlip:sevennet:7net-0``."""
     return ':'.join(['mlip', architecture, *([model] if model else [])])
 
 

@@ -54,7 +54,7 @@ class Search:
 
 
 def find_earlier_legs(inputs: Mapping[str, Any]) -> Search:
-    """Find the longest finished exploration with equal inputs that is the beginning of a new one, or equal to it.
+    """Find the longest finished exploration with equal inputs that is the beginning of the new one, or equal to it.
 
     If it has fewer steps, all its legs are reused. If it has as many steps, all but the last leg are reused, and the
     job that starts at the same step comes from AiiDA's cache.

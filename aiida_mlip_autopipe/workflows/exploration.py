@@ -148,7 +148,7 @@ class ExplorationWorkChain(RestartedLegs):
         return 'committee' in self.inputs and bool(self.ctx.legs_to_evaluate) and not self._is_stop_requested()
 
     def evaluate_leg(self) -> ToContext:
-        """Evaluate the next leg. Only one leg is evaluated at a time, so that a seed occupies two slots of a worker."""
+        """Evaluate the next leg. Legs are evaluated one at a time, so a seed occupies only two slots of a worker."""
         leg = self.ctx.legs_to_evaluate[0]
         inputs = self.exposed_inputs(EvaluationCalculation, 'committee')
         inputs.trajectory = self._job_of(leg).outputs.trajectory

@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.descriptors.soap.atomic_images import AtomicImages, Neighbours
 
-# An atom outside the cutoff radius is a neighbour if its Gaussian, relative to the maximum, exceeds this value there.
+# An atom outside the cutoff radius is a neighbour if its Gaussian at this radius exceeds this fraction of the maximum.
 TAIL = 1e-3
 # The radii of the radial functions are evenly spaced from this value, in Å, to the cutoff radius.
 FIRST_RADIUS_A = 1.0
@@ -79,7 +79,7 @@ class DensityExpansion:
         self._workspace = np.empty((ends[-1], 0))
 
     def one_thread(self) -> AbstractContextManager[Any]:
-        """Return a context in which BLAS uses one thread, because its summation order depends on their number."""
+        """Return a context in which BLAS uses one thread, because the number of threads affects rounding."""
         limited: AbstractContextManager[Any] = self._threads.limit(limits=1, user_api='blas')
         return limited
 

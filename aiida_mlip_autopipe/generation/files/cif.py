@@ -110,7 +110,7 @@ def _check_sums(block: Any, labels: list[str], given: list[Any], place: str) -> 
 
 
 def _check_setting(block: Any, place: str) -> None:
-    """Refuse a space group in which ASE uses other symmetry operations than the symbol and the cell imply."""
+    """Refuse a space group in which ASE uses symmetry operations other than those of the symbol and the cell."""
     group = block.get_spacegroup(True)
     if group.no == 1:
         return

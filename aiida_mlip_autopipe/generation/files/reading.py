@@ -26,9 +26,9 @@ from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 # Key of a structure's database id in the file with the answer to a query.
 DATABASE_ID = 'database_id'
-# Key of the list of properties of a structure in a file that a seed cannot keep.
+# Key of the list of properties in a file that a seed cannot keep.
 DROPPED = 'dropped'
-# Key of the list of occupancies of each site of a disordered structure.
+# Key of the site occupancies of a disordered structure.
 OCCUPANCIES = 'occupancies'
 
 

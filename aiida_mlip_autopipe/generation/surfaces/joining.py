@@ -1,4 +1,4 @@
-"""Two slabs, one on the other: the gap at which their faces touch, the shift that fits best, and the stack."""
+"""Two slabs, one on top of the other: the gap at which their faces touch, the shift that fits best, and the stack."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def reduce_cell(cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def superlattices(number: int) -> list[np.ndarray]:
-    """Return all superlattices with a number of cells, as Hermite normal forms (2, 2).
+    """Return all superlattices with a given number of cells, as Hermite normal forms (2, 2).
 
     J. W. S. Cassels, An Introduction to the Geometry of Numbers, Springer, 1959.
     """
