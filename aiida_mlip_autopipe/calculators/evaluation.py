@@ -45,7 +45,8 @@ class Evaluation:
         Parameters
         ----------
         needs_stress
-            Whether the stress is used. If it is not, a stress of which all components are NaN was not computed.
+            Whether the stress is used. If not, a stress that consists only of NaN is accepted, because it was not
+            computed.
         """
         known = np.isfinite(self.stress).all() or (not needs_stress and np.isnan(self.stress).all())
         return bool(np.isfinite(self.energy) and np.isfinite(self.forces).all() and known)
@@ -74,7 +75,7 @@ class Evaluator:
         self._properties = ['energy', 'forces', 'stress'] if with_stress else ['energy', 'forces']
 
     def evaluate(self, positions: np.ndarray, cell: np.ndarray) -> Evaluation:
-        """Return energy, forces and stress of a structure (Å), with one call of the calculator.
+        """Return energy, forces and stress of a structure (Å), with one call to the calculator.
 
         A structure that is not finite is not passed to the calculator, because it could crash the process.
         """

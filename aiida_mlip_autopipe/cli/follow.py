@@ -57,7 +57,7 @@ def describe(progress: Progress) -> RenderableType:
 
 
 def counts(progress: Progress) -> str:
-    """Return a text with the numbers of seeds that are done, running, failed and waiting."""
+    """Return text with the numbers of seeds that are done, running, failed and waiting."""
     text = (
         f'{progress.n_succeeded} of {progress.n_seeds} done, {progress.n_running} running, {progress.n_failed} failed'
     )

@@ -1,4 +1,4 @@
-"""The section ``exploration`` of the config file, with settings that do not affect the frames."""
+"""The section ``exploration`` of the config file, including settings that do not affect the frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversion of pydantic's errors to the faults of a config, one for each mistake of the user."""
+"""Conversion of pydantic's errors to the faults of a config, one for each mistake that the user made."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def derive_random_seed(random_seed: int, *labels: str) -> int:
 
 
 def make_rng(random_seed: int, *labels: str) -> np.random.Generator:
-    """Return the random number generator for a label; see `derive_random_seed`."""
+    """Return the random number generator for these labels; see `derive_random_seed`."""
     return np.random.Generator(np.random.PCG64(derive_random_seed(random_seed, *labels)))
 
 

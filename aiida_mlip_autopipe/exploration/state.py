@@ -65,7 +65,7 @@ class RunState:
         return self._calls_before + self.evaluator.calls
 
     def add_event(self, rule: str, message: str) -> None:
-        """Record an event at the present step."""
+        """Record an event at the current step."""
         self.events.append(Event(step=self.step, rule=rule, message=message))
 
     def find_start(self) -> Checkpoint | None:

@@ -80,7 +80,7 @@ def ensure_placed(model: ModelData, code: orm.AbstractCode, file: Path | None = 
     Raises
     ------
     ModelMissingError
-        If the model is neither on the computer nor stored, and the file is missing or has other content.
+        If the model is neither on the computer nor stored, and the file is missing or has different content.
     AutopipeError
         If the copy differs from the model.
     """

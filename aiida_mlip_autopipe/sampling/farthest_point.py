@@ -17,8 +17,8 @@ def farthest_points(
     """Choose points by the greedy 2-approximation of the k-centre problem.
 
     The algorithm is that of Gonzalez, Theoretical Computer Science 38, 293 (1985). The distances of all points are
-    updated in float32 with a bounded error. For all points that may be the farthest within this error, they are
-    computed again in float64. The choice is therefore the same as in exact arithmetic, for any number of threads.
+    updated in float32 with a bounded error. For all points that may be the farthest within this error, the distances
+    are computed again in float64. The choice is therefore the same as in exact arithmetic, for any number of threads.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ class Trajectory:
     steps
         Absolute step of each frame (f,), counted from the start of the first leg.
     positions, cells
-        Å, (f, n, 3) and (f, 3, 3).
+        In Å, (f, n, 3) and (f, 3, 3).
     energies, forces, stresses
         eV (f,), eV/Å (f, n, 3), eV/Å³ (f, 6) in ASE's sign and Voigt order xx, yy, zz, yz, xz, xy. The stress is
         NaN if the structure is not periodic or the calculator computes no stress.

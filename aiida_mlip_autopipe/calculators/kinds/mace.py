@@ -61,7 +61,7 @@ class MACELoader(CalculatorLoader):
         return Loaded(calculator, device, self.settings.dtype, elements, cutoff)
 
     def load_describer(self) -> tuple[Loaded, Describer]:
-        """Return MACE's calculator without dispersion, and the invariant features of all its layers."""
+        """Return MACE's calculator without dispersion, and a function for the invariant features of all its layers."""
         loaded = type(self)(self.settings.model_copy(update={'dispersion': False})).load()
 
         def describe(atoms: Atoms) -> np.ndarray:

@@ -15,7 +15,7 @@ def relax(seed: Atoms, evaluator: Evaluator, settings: RelaxationSettings) -> tu
     Returns
     -------
     positions
-        Å, (n, 3).
+        Positions in Å, (n, 3).
     message
         The number of steps, and whether the relaxation converged.
     """

@@ -11,8 +11,8 @@ from aiida_mlip_autopipe.structures.seed import fixed_mask
 # This is at most a tenth of the period of the stiffest bonds of hydrogen (8 to 9 fs) and oxygen (21 fs in O₂).
 FS_PER_ROOT_MASS = 0.35
 MIN_FS, MAX_FS = 0.25, 2.0
-# Maximum time step, divided by the automatic one before its limits are applied. Longer ones give the stiffest bonds
-# fewer than about seven steps per period. Verlet's algorithm diverges at π steps per period.
+# Maximum time step, divided by the automatic one before its limits are applied. With a longer one, the stiffest bonds
+# have fewer than about seven steps per period. Verlet's algorithm diverges at π steps per period.
 TOO_LONG = 3.0
 
 

@@ -108,7 +108,7 @@ class DefectCharge:
         Raises
         ------
         PhysicsViolationError
-            If this cannot balance the charge of this draw.
+            If the charge of this draw cannot be balanced.
         AutopipeError
             If the structure has no formal charges, if its defects are always neutral, or if it has too few sites.
         """

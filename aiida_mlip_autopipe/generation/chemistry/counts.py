@@ -26,7 +26,7 @@ def smallest_counts(fractions: Mapping[str, float]) -> dict[str, int]:
 def choose_counts(
     fractions: Mapping[str, float], totals: Iterable[int], tolerance: float, charges: Mapping[str, float], of: str
 ) -> dict[str, int]:
-    """Return the numbers of each constituent for the first possible total number.
+    """Return the number of each constituent for the first possible total number.
 
     Parameters
     ----------

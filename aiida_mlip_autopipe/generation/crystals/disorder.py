@@ -31,7 +31,7 @@ Counts = tuple[dict[str, int], ...]
 
 @dataclass(frozen=True)
 class _Realisation:
-    """Numbers of atoms on the partial sites of a supercell, and the states that balance them."""
+    """Numbers of atoms on the partially occupied sites of a supercell, and the states that balance them."""
 
     repeats: Repeats
     counts: Counts

@@ -18,7 +18,7 @@ VACANT = -1
 ENERGY_TOLERANCE = 1e-5
 # Number of placements per ion after which a random arrangement is abandoned.
 N_PLACEMENTS = 200
-# Fraction of the placements at a random site, so that the search leaves dead ends (B. Selman et al., Proc. AAAI-94,
+# Fraction of the placements at a random site, so that the search escapes dead ends (B. Selman et al., Proc. AAAI-94,
 # 337, 1994). With 0, it fails for 13 Li on 24d and 43 Li on 96h of a garnet, which is near the maximum.
 NOISE = 0.02
 # Å; in garnets, it keeps Li off neighbouring 24d and 96h sites (1.6 Å) and pairs of 96h sites (0.8 Å).
@@ -87,7 +87,7 @@ class Ordering:
 
 
 class PartialSites:
-    """Sites of a crystal that are only partly occupied.
+    """Sites of a crystal that are only partially occupied.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ class PartialSites:
 
     @cached_property
     def _matrix(self) -> np.ndarray:
-        """Ewald energy in eV of each pair of unit charges, first on the fixed atoms, then on the partial sites."""
+        """Ewald energy in eV of each pair of unit charges, first on the fixed atoms, then on the sites."""
         from pymatgen.analysis.ewald import EwaldSummation
         from pymatgen.core import Species, Structure
 

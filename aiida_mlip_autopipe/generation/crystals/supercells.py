@@ -49,7 +49,8 @@ def choose_repeats(
     sites_per_cell
         Number of sites in the unit cell that the elements share; by default all.
     suits
-        Whether a number of unit cells is suitable; if none is, the smallest cell with the composition is returned.
+        Returns whether a number of unit cells is suitable; if none is, the smallest cell with the composition is
+        returned.
     axes
         Which vectors may be repeated.
 

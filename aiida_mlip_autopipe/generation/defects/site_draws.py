@@ -87,7 +87,7 @@ def draw_interstitial_sites(
 def swap_sites(
     atoms: Atoms, free: np.ndarray, pair: str, amount: float, rng: np.random.Generator, chosen_sites: np.ndarray | None
 ) -> int:
-    """Exchange the atoms of specified or random pairs of sites, with charges, moments and tags; return their number."""
+    """Exchange the atoms of specified or random pairs of sites, with charges, moments and tags; return how many."""
     first, second = pair.split('-')
     one = draw_sites(atoms, free, first, amount, rng) if chosen_sites is None else chosen_sites[:1]
     other = draw_sites(atoms, free, second, len(one), rng) if chosen_sites is None else chosen_sites[1:]

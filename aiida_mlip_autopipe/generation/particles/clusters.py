@@ -21,12 +21,12 @@ N_TRIALS = 200
 NEIGHBOUR_FACTOR = 1.2  # maximum distance between neighbours, divided by the smallest distance
 FACET_TOLERANCE = 1e-3  # of normals, of distances in Å and of areas in Å²
 CLOSEST = 0.9  # minimum distance in a random cluster, in sums of the radii
-# Minimum distances of anions and of cations, in sums of the radii; of oxygen at least 2.2 Å (MgO has 2.98).
+# Minimum distances between anions and between cations, in sums of the radii; for oxygen, at least 2.2 Å (MgO has 2.98).
 LIKE_ANIONS, LIKE_CATIONS, MIN_ANIONS = 1.5, 1.0, 2.2
 
 
 def make_family(shape: Family, n_shells: int, a_A: float) -> Atoms:
-    """Return the member of a family of fcc clusters with a number of shells around its centre.
+    """Return the member of a family of fcc clusters with a given number of shells around its centre.
 
     The numbers of atoms are 13, 55, 147 … for icosahedra [1]_, for decahedra of Ino's type [2]_ and for cuboctahedra,
     6, 19, 44 … for octahedra, and 38, 201, 586 … for truncated octahedra with regular hexagons.

@@ -5,8 +5,8 @@ overlaps are removed: atoms of different bodies that are closer than their conta
 energy ``(d - r)² / 2``, and the bodies follow the forces and torques by FIRE (E. Bitzek et al., Phys. Rev. Lett. 97,
 170201 (2006)). Bodies never change their shape.
 
-The arithmetic consists of single additions, products, quotients and square roots, which all processors round equally,
-and the coordinates are rounded after each step. A packing is therefore the same on every processor.
+The arithmetic consists of single additions, products, quotients and square roots, which all processors round in the
+same way, and the coordinates are rounded after each step. A packing is therefore the same on every processor.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ class Outline:
 
 
 def wulff_outline(crystal: Atoms, energies: Mapping[Plane, float], axis: np.ndarray | None = None) -> Outline:
-    """Return the Wulff shape of a crystal, or the cross-section of a wire of it.
+    """Return the Wulff shape of a crystal, or the cross-section of a wire cut from it.
 
     Planes that are equivalent by the symmetry of the crystal have the same energy, and so do opposite ones.
 

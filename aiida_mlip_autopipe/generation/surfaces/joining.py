@@ -117,7 +117,7 @@ class Contact:
 
 
 def strained_supercell(slab: Atoms, steps: np.ndarray, cell: np.ndarray) -> Atoms:
-    """Return a supercell of a slab in its plane, strained and rotated to a cell. Heights do not change.
+    """Return a supercell of a slab in its plane, strained and rotated to fit a cell. Heights do not change.
 
     Parameters
     ----------

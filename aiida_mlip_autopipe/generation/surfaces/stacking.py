@@ -40,7 +40,7 @@ class Stack:
 
     @cached_property
     def gaps(self) -> list[tuple[float, float]]:
-        """The width in Å and the height of the middle of each different gap between planes of atoms, widest first."""
+        """The width in Å and the height of the middle of each distinct gap between planes of atoms, widest first."""
         z = self.atoms.positions[:, 2]
         # An atom just below the plane z = 0, by rounding, belongs to this plane and not to the next one.
         heights = np.sort(z - np.floor(z / self.spacing_A + 1e-9) * self.spacing_A)

@@ -39,9 +39,9 @@ class DftResult:
     energy
         Electronic free energy in eV, with which the forces are consistent.
     forces
-        eV/Å, (n, 3).
+        Forces in eV/Å, (n, 3).
     stress
-        eV/Å³ with ASE's sign and Voigt order, (6,); None if the code did not compute it.
+        Stress in eV/Å³ with ASE's sign and Voigt order, (6,); None if the code did not compute it.
     """
 
     atoms: Atoms

@@ -209,10 +209,10 @@ def _labels_before(row: Row) -> dict[str, Any]:
 
 
 def _max_deviation(expected: Atoms, found: Atoms) -> float:
-    """Return the maximum deviation of the atoms and the cell in Å, except for a shift along non-periodic directions."""
+    """Return the maximum deviation of the atoms and the cell in Å, apart from a shift along non-periodic directions."""
     cell = np.abs(expected.cell.array - found.cell.array)[expected.pbc]
     fractions = np.linalg.solve(found.cell.array.T, (found.positions - expected.positions).T).T
-    # In the inputs, the structure is centred between vacuum along non-periodic directions.
+    # In the inputs, the structure is centred in the vacuum along non-periodic directions.
     fractions[:, ~expected.pbc] -= fractions[0, ~expected.pbc]
     fractions -= np.round(fractions)
     distances = np.linalg.norm(fractions @ found.cell.array, axis=1)

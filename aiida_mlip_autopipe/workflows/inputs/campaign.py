@@ -38,7 +38,7 @@ def campaign_inputs(config: CampaignConfig, notify: Notify) -> dict[str, Any]:
     config
         The campaign.
     notify
-        Called with each warning of the check of the seeds, and with a message for each code whose environment has
+        Called with each warning from the check of the seeds, and with a message for each code whose environment has
         changed and for each model that was copied.
 
     Raises
