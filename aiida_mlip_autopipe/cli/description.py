@@ -26,12 +26,13 @@ def describe_config(config: CampaignConfig, summary: ConfigSummary) -> Table:
             example += f', {entry.thickness_A:.1f} Å thick'
         if config.generation[number].exploration:
             example += f'; exploration: {_describe_exploration(config.exploration_of(number))}'
-        table.add_row('' if number else 'seeds', Text(f'{entry.n_seeds} of kind {entry.kind}{example}'))
+        table.add_row('' if number else 'seeds', Text(f'{_count(entry.n_seeds)} of kind {entry.kind}{example}'))
     for warning in summary.warnings:
         table.add_row('', Text(warning, style='yellow'))
     table.add_row('calculator', Text(', '.join(filter(None, (summary.calculator, summary.model)))))
     table.add_row('exploration', Text(_describe_exploration(config.exploration)))
-    selection = Text(f'{summary.n_structures} of at most {summary.n_frames} frames by {summary.sampler}')
+    frames = 'an unknown number of' if summary.n_frames is None else f'at most {summary.n_frames}'
+    selection = Text(f'{summary.n_structures} of {frames} frames by {summary.sampler}')
     if summary.coverage_score is not None:
         selection.append(f', or fewer if these reach a coverage score of {summary.coverage_score:g}')
     elif summary.has_too_few_frames:
@@ -41,6 +42,10 @@ def describe_config(config: CampaignConfig, summary: ConfigSummary) -> Table:
     table.add_row('selection', selection)
     table.add_row('dataset', Text(str(summary.database)))
     return table
+
+
+def _count(n_seeds: int | None) -> str:
+    return 'an unknown number' if n_seeds is None else str(n_seeds)
 
 
 def _describe_exploration(exploration: AnyExploration) -> str:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,8 @@ class SeedCheck:
     ----------
     seeds
         The first seed of each entry; None if the check generated none or discarded all of them.
+    n_seeds
+        The number of seeds of each entry; None if it takes too long to count them.
     warnings
         Sentences about discarded seeds, about what entries leave out, about settings that have no effect or do not suit
         the seeds, and about entries that were not checked completely.
@@ -84,6 +87,7 @@ class SeedCheck:
     """
 
     seeds: tuple[Seed | None, ...]
+    n_seeds: tuple[int | None, ...]
     warnings: tuple[str, ...]
     unchecked: tuple[int, ...] = ()
 
@@ -109,6 +113,7 @@ def check_seeds(config: CampaignConfig, *, time_s: float | None = None, explored
         If a seed cannot be generated or explored; the message contains the place of the entry in the config.
     """
     seeds: list[Seed | None] = []
+    n_seeds: list[int | None] = [entry.n_seeds for entry in config.generation]
     unchecked: list[int] = []
     rejections, fingerprints = Rejections(), Fingerprints()
     warnings: dict[str, None] = {}
@@ -126,6 +131,7 @@ def check_seeds(config: CampaignConfig, *, time_s: float | None = None, explored
                     rejections=rejections,
                     fingerprints=fingerprints,
                     inspect=_make_inspection(config, number, warnings) if explored else None,
+                    counted=partial(n_seeds.__setitem__, number),
                 )
         except AutopipeError as error:
             if part_s is not None and isinstance(error, TimeLimitError) and time.monotonic() >= now + part_s:
@@ -143,7 +149,7 @@ def check_seeds(config: CampaignConfig, *, time_s: float | None = None, explored
         for number in unchecked
     ]
     losses = describe_losses(rejections.as_dict(), of='checked seeds')
-    return SeedCheck(tuple(seeds), (*losses, *warnings, *incomplete), tuple(unchecked))
+    return SeedCheck(tuple(seeds), tuple(n_seeds), (*losses, *warnings, *incomplete), tuple(unchecked))
 
 
 def _make_inspection(config: CampaignConfig, number: int, warnings: dict[str, None]) -> Callable[[Seed], None]:

@@ -25,7 +25,7 @@ class EntrySummary:
     kind
         The kind of the entry.
     n_seeds
-        The number of seeds.
+        The number of seeds; None if it takes too long to count them.
     example
         The chemical formula of the first seed; None if the check generates no seed.
     thickness_A
@@ -33,7 +33,7 @@ class EntrySummary:
     """
 
     kind: str
-    n_seeds: int
+    n_seeds: int | None
     example: str | None
     thickness_A: float | None = None
 
@@ -51,9 +51,10 @@ class ConfigSummary:
     calculator, model
         The kind of the calculator, and its model; None for a calculator without a model.
     n_frames
-        The maximum number of frames that the sampler can choose from.
+        The maximum number of frames that the sampler can choose from; None if it takes too long to count the seeds.
     n_always_selected
-        The maximum number of additional frames that are always selected, such as those of dimers and isolated atoms.
+        The maximum number of additional frames that are always selected, such as those of dimers and isolated atoms;
+        None if it takes too long to count the seeds.
     sampler, n_structures
         The sampler, and the maximum number of frames that it selects.
     coverage_score
@@ -72,8 +73,8 @@ class ConfigSummary:
     entries: tuple[EntrySummary, ...]
     calculator: str
     model: str | None
-    n_frames: int
-    n_always_selected: int
+    n_frames: int | None
+    n_always_selected: int | None
     sampler: str
     n_structures: int
     coverage_score: float | None
@@ -95,12 +96,14 @@ def summarise_config(config: CampaignConfig) -> ConfigSummary:
     """
     checked = check_seeds(config, time_s=CHECK_TIME_S)
     sampling, model = config.sampling, getattr(config.calculator, 'model', None)
-    n_seeds = config.count_seeds()
-    n_always_selected = config.count_always_selected(n_seeds)
-    n_frames = config.count_frames(n_seeds) - n_always_selected
+    n_seeds = [number for number in checked.n_seeds if number is not None]
+    n_frames = n_always_selected = None
+    if len(n_seeds) == len(config.generation):
+        n_always_selected = config.count_always_selected(n_seeds)
+        n_frames = config.count_frames(n_seeds) - n_always_selected
     return ConfigSummary(
         name=config.name,
-        entries=tuple(map(_summarise_entry, config.generation, n_seeds, checked.seeds)),
+        entries=tuple(map(_summarise_entry, config.generation, checked.n_seeds, checked.seeds)),
         calculator=config.calculator.kind,
         model=str(model) if model else None,
         n_frames=n_frames,
@@ -108,14 +111,16 @@ def summarise_config(config: CampaignConfig) -> ConfigSummary:
         sampler=sampling.kind,
         n_structures=sampling.n_structures,
         coverage_score=None if sampling.coverage_target is None else sampling.coverage_target.score,
-        has_too_few_frames=sampling.coverage_target is None and sampling.n_structures > n_frames,
+        has_too_few_frames=n_frames is not None
+        and sampling.coverage_target is None
+        and sampling.n_structures > n_frames,
         database=config.database,
         warnings=checked.warnings,
         is_complete=not checked.unchecked,
     )
 
 
-def _summarise_entry(entry: GeneratorSettings, n_seeds: int, seed: Seed | None) -> EntrySummary:
+def _summarise_entry(entry: GeneratorSettings, n_seeds: int | None, seed: Seed | None) -> EntrySummary:
     if seed is None:
         return EntrySummary(entry.kind, n_seeds, None)
     thickness_A = None

@@ -55,6 +55,7 @@ def check_entry(
     rejections: Rejections | None = None,
     fingerprints: Fingerprints | None = None,
     inspect: Callable[[Seed], None] | None = None,
+    counted: Callable[[int], None] | None = None,
 ) -> Seed | None:
     """Refuse an impossible entry. Return its first seed, or None if the check discards all seeds that it makes.
 
@@ -73,6 +74,8 @@ def check_entry(
         Fingerprints of the seeds of earlier entries, to which this call adds those of the new seeds.
     inspect
         Called with each seed that the check makes. It raises an error for a seed that cannot be used.
+    counted
+        Called with the number of seeds of the entry, before any is made.
 
     Raises
     ------
@@ -84,6 +87,8 @@ def check_entry(
     fingerprints = Fingerprints() if fingerprints is None else fingerprints
     (entry,) = iterate_entries([settings], random_seed=random_seed, cutoff_A=cutoff_A)
     entry.number = number
+    if counted is not None:
+        counted(entry.n_seeds)
     try:
         entry.generator.check(entry.requirements)
     except PhysicsViolationError:
@@ -99,10 +104,10 @@ def check_entry(
     for index in [*listed, *(other for other in range(entry.n_seeds) if other not in listed)]:
         if index not in listed and first is not None:
             break
-        own, counted = fingerprints.own if entry.may_repeat else None, Rejections()
-        made = entry.make_one(index, own, counted, fingerprints.known)
-        rejections.add_seed(number, counted)
-        entry.end_if_hopeless(rejections, counted)
+        own, counts = fingerprints.own if entry.may_repeat else None, Rejections()
+        made = entry.make_one(index, own, counts, fingerprints.known)
+        rejections.add_seed(number, counts)
+        entry.end_if_hopeless(rejections, counts)
         if made is not None and inspect is not None:
             inspect(made)
         first = first or made

@@ -66,6 +66,16 @@ def test_check_says_which_entries_it_did_not_check(run, empty_folder):
     assert result.stdout.splitlines()[-1] != '✓ sqs.yaml is valid'
 
 
+def test_check_says_that_it_did_not_count_the_seeds(run, empty_folder, monkeypatch):
+    monkeypatch.setattr('aiida_mlip_autopipe.config.summary.CHECK_TIME_S', 1e-6)
+    entry = '{kind: defect, of: {kind: alloy, composition: {Cu: 1.0}}, interstitials: {C: 1}, sites: distinct}'
+    (empty_folder / 'distinct.yaml').write_text(f'name: distinct\ngeneration: [{entry}]\n')
+    result = run('config', 'check', 'distinct.yaml')
+    assert result.exit_code == 0
+    assert result.stdout.count('unknown number') == 2
+    assert 'None' not in result.stdout
+
+
 def test_check_counts_the_frames_of_the_sampled_phases(run, campaign):
     result = run('config', 'check', 'campaign.yaml', '+exploration=melt_quench', 'generation[0].n_seeds=1')
     assert all(value in result.stdout for value in ('7000 steps', ' 3 ', '3000 K', '100 of ', '250 frames'))

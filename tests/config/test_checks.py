@@ -6,6 +6,7 @@ from ase.calculators.emt import parameters
 from ase.io import write as write_atoms
 from support.errors import refused
 
+from aiida_mlip_autopipe.config import summary as summary_module
 from aiida_mlip_autopipe.config import validate_config
 from aiida_mlip_autopipe.config.checks import check_seeds
 from aiida_mlip_autopipe.config.summary import CHECK_TIME_S, summarise_config
@@ -153,6 +154,19 @@ def test_the_check_names_entries_that_take_long_and_checks_the_others(tmp_path):
     impossible = {**ALLOY, 'supercell': [1, 1, 1], 'composition': {'Cu': 0.9, 'Au': 0.1}}
     with refused(Code.COMPOSITION_IMPOSSIBLE, 'generation[1]'):
         summarise_config(validate_config({'name': 'x', 'generation': [sqs, impossible]}, tmp_path))
+
+
+def test_the_search_for_distinct_sites_is_part_of_the_time_of_the_check(tmp_path, monkeypatch):
+    carbon = {'kind': 'defect', 'of': {'kind': 'alloy', 'composition': {'Cu': 1.0}, 'supercell': [2, 2, 2]},
+              'interstitials': {'C': 1}, 'sites': 'distinct'}  # fmt: skip
+    config = validate_config({'name': 'x', 'generation': [carbon, {**ALLOY, 'n_seeds': 3}]}, tmp_path)
+    assert check_seeds(config).n_seeds == (2, 3)
+    found = check_seeds(config, time_s=1e-6)
+    assert (found.n_seeds, found.unchecked) == ((None, 3), (0, 1))
+    monkeypatch.setattr(summary_module, 'CHECK_TIME_S', 1e-6)
+    summary = summarise_config(config)
+    assert ([entry.n_seeds for entry in summary.entries], summary.n_frames) == ([None, 3], None)
+    assert not summary.has_too_few_frames
 
 
 def test_before_a_campaign_starts_only_the_limit_of_an_entry_ends_its_check(tmp_path):

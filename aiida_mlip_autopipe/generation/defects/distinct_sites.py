@@ -10,6 +10,7 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.generation.defects.dumbbells import Axis
 from aiida_mlip_autopipe.generation.defects.interstitials import find_interstitial_sites
+from aiida_mlip_autopipe.generation.time_limit import check_time
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 SYMMETRY_TOLERANCE = 0.01  # Å
@@ -85,18 +86,35 @@ class SymmetrySites:
         self, candidates: list[tuple[np.ndarray, np.ndarray]], *, reversible: bool = True
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the arrows (a point and a vector) that no symmetry operation or reversal maps onto an earlier one."""
+        from scipy.spatial import cKDTree
+
         rotations, translations, _ = self._operations
         cell = self.atoms.cell.array
         inverse = np.linalg.inv(cell)
+        # A point within the tolerance of another one is within this distance of it in fractional coordinates.
+        reach = ARROW_TOLERANCE * float(np.linalg.norm(inverse, 2))
         left, found = list(candidates), []
         while left:
+            check_time()
             found.append(left[0])
             start, vector = (part @ inverse for part in left[0])
             starts, vectors = rotations @ start + translations, rotations @ vector
             if reversible:
                 starts, vectors = np.concatenate([starts, starts + vectors]), np.concatenate([vectors, -vectors])
-            left = [arrow for arrow in left if not _is_image(arrow, starts, vectors, cell, inverse)]
+            tree = cKDTree(_wrapped(starts), boxsize=1.0)
+            near = tree.query_ball_point(_wrapped(np.array([point for point, _ in left]) @ inverse), reach)
+            left = [
+                arrow
+                for arrow, images in zip(left, near, strict=True)
+                if not (images and _is_image(arrow, starts[images], vectors[images], cell, inverse))
+            ]
         return found
+
+
+def _wrapped(fractions: np.ndarray) -> np.ndarray:
+    """Return fractional coordinates in [0, 1)."""
+    wrapped = fractions % 1.0
+    return np.asarray(np.where(wrapped < 1.0, wrapped, 0.0))
 
 
 def _is_image(

@@ -11,6 +11,7 @@ from ase import Atoms
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.generation.defects.distinct_sites import SymmetrySites
+from aiida_mlip_autopipe.generation.time_limit import check_time
 from aiida_mlip_autopipe.structures.cells import repeats_for_width
 from aiida_mlip_autopipe.structures.duplicates import fingerprint
 from aiida_mlip_autopipe.structures.seed import fixed_mask
@@ -55,6 +56,7 @@ def distinct_clusters(host: Atoms, counts: Mapping[str, int]) -> list[np.ndarray
         larger = [[*cluster, int(atom)] for cluster in clusters for atom in _next_atoms(atoms, free, counts, cluster)]
         by_fingerprint: dict[str, list[int]] = {}
         for cluster in larger:
+            check_time()
             by_fingerprint.setdefault(fingerprint(_without(atoms, cluster)), cluster)
         clusters = list(by_fingerprint.values())
     return [
