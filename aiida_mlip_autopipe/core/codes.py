@@ -166,6 +166,11 @@ class Code(ExplainedEnum):
     )
     STRUCTURE_UNUSABLE = 'structure_unusable', 'A structure in a file is invalid.', 'Correct the structure in the file.'
     SURFACES_POLAR = 'surfaces_polar', 'All terminations are polar.', 'Set `polar: allow`, or use other planes.'
+    TOO_MANY_ATOMS = (
+        'too_many_atoms',
+        'The requested structure has too many atoms.',
+        'Request a smaller structure, or raise validation.max_atoms.',
+    )
     TOO_MANY_DEFECTS = 'too_many_defects', 'The structure has too few sites.', 'Use fewer defects or a larger cell.'
 
     # Calculators, models and jobs. A job reports the code in its result. The exit code is named after it, such as

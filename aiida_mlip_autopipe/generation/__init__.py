@@ -11,10 +11,10 @@ from aiida_mlip_autopipe.generation.generate import (
     generate_seeds,
     iterate_seeds,
 )
+from aiida_mlip_autopipe.generation.limits import TimeLimitError, progress_shown, time_limit
 from aiida_mlip_autopipe.generation.parallel import iterate_seeds_in_processes
 from aiida_mlip_autopipe.generation.perturb import PerturbSettings
 from aiida_mlip_autopipe.generation.report import Rejections, describe_losses, find_empty_entry, merge_reports
-from aiida_mlip_autopipe.generation.time_limit import TimeLimitError, progress_shown, time_limit
 from aiida_mlip_autopipe.generation.validation import ValidationSettings
 from aiida_mlip_autopipe.structures.duplicates import Fingerprints
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,10 @@ from aiida_mlip_autopipe.generation.base import (
     Requirements,
     round_floats,
 )
+from aiida_mlip_autopipe.generation.limits import check_size, check_time, show_progress, size_limit, time_limit
 from aiida_mlip_autopipe.generation.nested import repeat_to_width
 from aiida_mlip_autopipe.generation.perturb import check_deformable, perturb_atoms
 from aiida_mlip_autopipe.generation.report import Rejections
-from aiida_mlip_autopipe.generation.time_limit import check_time, show_progress, time_limit
 from aiida_mlip_autopipe.generation.validation import check_atoms, check_parent
 from aiida_mlip_autopipe.structures.duplicates import Fingerprints, fingerprint
 from aiida_mlip_autopipe.structures.seed import Place, Seed
@@ -59,10 +60,11 @@ class Entry:
             self.rules.max_atoms,
             cutoff_A,
         )
-        self.n_parents = self.generator.n_parents()
-        self.period = self.generator.period()
         self.offset = derive_random_seed(random_seed, 'place', label, str(occurrence)) % 2**32
-        self.n_seeds = self.generator.default_n_seeds() if settings.n_seeds is None else settings.n_seeds
+        with size_limit(self.rules.max_atoms):
+            self.n_parents = self.generator.n_parents()
+            self.period = self.generator.period()
+            self.n_seeds = self.generator.default_n_seeds() if settings.n_seeds is None else settings.n_seeds
         self._last_parent: tuple[int, Parent] | None = None
         self._n_rejected = 0
 
@@ -131,7 +133,8 @@ class Entry:
 
     def add_notes(self, rejections: Rejections) -> None:
         """Add what the entry leaves out to the report."""
-        rejections.of_entry(self.number).notes += self.generator.notes()
+        with size_limit(self.rules.max_atoms):
+            rejections.of_entry(self.number).notes += self.generator.notes()
 
     def end(self, rejections: Rejections, fingerprints: Fingerprints) -> None:
         """End the entry after its last seed.
@@ -174,7 +177,7 @@ class Entry:
         if self.locate(index - 1)[0] != number:
             self._last_parent = None
         elif self._shares_parents:
-            with suppress(PhysicsViolationError):
+            with suppress(PhysicsViolationError), size_limit(self.rules.max_atoms):
                 self._shared_parent(number, Rejections())
 
     def make_one(
@@ -198,9 +201,8 @@ class Entry:
         limit = self.rules.time_limit_s
         try:
             show_progress(f'seed {index + 1} of {self.n_seeds} of kind {self.settings.kind}')
-            with time_limit(
-                limit, f'{self._name} takes longer than {limit} s for a seed; raise validation.time_limit_s'
-            ):
+            message = f'{self._name} takes longer than {limit} s for a seed; raise validation.time_limit_s'
+            with time_limit(limit, message), size_limit(self.rules.max_atoms):
                 seed, digest = self._draw_seed(index, own, rejections)
         except PhysicsViolationError as violation:
             if self.rules.on_failure == 'fail':
@@ -283,6 +285,7 @@ class Entry:
         atoms = parent.atoms
         perturbation: dict[str, Any] = {}
         if not perturb.is_identity:
+            _check_repeats(parent.atoms, perturb.supercell)
             rng = make_rng(*self.streams, 'variant', str(number), str(variant))
             for attempt in range(rules.max_redraws + 1):
                 check_time()
@@ -316,6 +319,12 @@ class Entry:
 def parent_id(parent: Atoms) -> str:
     """Return the hash of a parent structure, 16 hexadecimal digits."""
     return hashlib.sha256(Seed(parent).seed_id.encode()).hexdigest()[:16]
+
+
+def _check_repeats(atoms: Atoms, supercell: tuple[int, int, int]) -> None:
+    """Refuse a supercell with too many atoms."""
+    if supercell != (1, 1, 1):
+        check_size(len(atoms) * prod(supercell), f'perturb.supercell {list(supercell)}')
 
 
 def _set_moments(atoms: Atoms, moments: dict[str, float]) -> None:

@@ -11,6 +11,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.generation.base import GeneratorSettings, content_label
 from aiida_mlip_autopipe.generation.entry import Entry
+from aiida_mlip_autopipe.generation.limits import size_limit
 from aiida_mlip_autopipe.generation.report import Rejections
 from aiida_mlip_autopipe.structures.duplicates import Fingerprints
 from aiida_mlip_autopipe.structures.seed import Seed
@@ -90,7 +91,8 @@ def check_entry(
     if counted is not None:
         counted(entry.n_seeds)
     try:
-        entry.generator.check(entry.requirements)
+        with size_limit(entry.rules.max_atoms):
+            entry.generator.check(entry.requirements)
     except PhysicsViolationError:
         if entry.rules.on_failure == 'fail':
             raise
@@ -101,8 +103,9 @@ def check_entry(
     entry.add_notes(rejections)
     first = None
     listed = entry.seeds_to_check()
-    for index in [*listed, *(other for other in range(entry.n_seeds) if other not in listed)]:
-        if index not in listed and first is not None:
+    others = sorted(set(range(entry.n_seeds)).difference(listed))
+    for n_made, index in enumerate([*listed, *others]):
+        if n_made >= len(listed) and first is not None:
             break
         own, counts = fingerprints.own if entry.may_repeat else None, Rejections()
         made = entry.make_one(index, own, counts, fingerprints.known)

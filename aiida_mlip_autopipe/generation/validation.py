@@ -64,7 +64,9 @@ class ValidationSettings(Settings):
     """Minimum perpendicular width of the cell along its periodic directions, divided by the cutoff of the calculator.
     The default is 2 (0 for `structures`)."""
     max_atoms: PositiveInt = 500
-    """Maximum number of atoms after a cell that is too small is repeated. If more are needed, the seed is refused."""
+    """Maximum number of atoms of a structure whose size is requested, such as a supercell or a thickness, and of a cell
+    that is repeated because it is too small. If more are needed, the seed is refused. Structures in files may have
+    more."""
     plausible_volume: bool = True
     """Refuse parent structures whose volume per atom or density does not occur in condensed matter."""
     neutral: bool = True

@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.generation.base import Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import nearest_counts
 from aiida_mlip_autopipe.generation.chemistry.oxidation import Guess, guess_states
 from aiida_mlip_autopipe.generation.crystals.partial_sites import EXCLUSION_A, Ion, OrderingSettings, PartialSites
-from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, choose_repeats
+from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, choose_repeats, given_repeats
 from aiida_mlip_autopipe.generation.files.cif import OCCUPANCY_TOLERANCE
 
 VACANCY = 'vacancy'
@@ -137,7 +137,7 @@ class DisorderedCrystal:
         """Return the supercell and the numbers of atoms in it."""
         mean = sum(sum(self.fractions[pool].values()) for pool in self._pools)
         cell = Atoms('H' * max(1, round(len(self._fixed) + mean)), cell=self._fixed.cell, pbc=True)
-        repeats = supercell or choose_repeats(
+        repeats = given_repeats(len(cell), supercell) or choose_repeats(
             cell, {'H': 1.0}, requirements, tolerance=1.0,
             suits=lambda n_cells: self._balanced(n_cells, tolerance) is not None,
         )  # fmt: skip

@@ -12,7 +12,7 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
-from aiida_mlip_autopipe.generation.time_limit import check_time, show_progress
+from aiida_mlip_autopipe.generation.limits import check_time, show_progress
 from aiida_mlip_autopipe.structures.cells import sort_sites
 
 N_TRIALS = 30

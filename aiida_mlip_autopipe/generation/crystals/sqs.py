@@ -16,8 +16,8 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.randomness import global_random_state_restored
 from aiida_mlip_autopipe.core.settings import Settings
+from aiida_mlip_autopipe.generation.limits import check_time, show_progress, time_left, time_limit
 from aiida_mlip_autopipe.generation.processes import parallel_map
-from aiida_mlip_autopipe.generation.time_limit import check_time, show_progress, time_left, time_limit
 
 STEPS_PER_PAIR = 5000
 

@@ -13,6 +13,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.generation.base import Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import nearest_counts
+from aiida_mlip_autopipe.generation.limits import check_size
 from aiida_mlip_autopipe.structures.cells import perpendicular_widths, repeats_for_width
 
 Repeats = tuple[int, int, int]
@@ -64,6 +65,7 @@ def choose_repeats(
     sites = len(cell) if sites_per_cell is None else sites_per_cell
     widths = perpendicular_widths(cell)
     if n_atoms is not None:
+        check_size(n_atoms, 'n_atoms')
         repeats = _nearest_size(len(cell), widths, n_atoms, axes)
         check_composition(fractions, prod(repeats) * sites, tolerance)
         return repeats
@@ -94,6 +96,19 @@ def choose_repeats(
         f'{describe_composition(fractions)} within {tolerance:g}; '
         f'the nearest is {nearest} in {prod(best) * len(cell)} atoms',
     )
+
+
+def given_repeats(n_atoms: float, supercell: Repeats | None) -> Repeats | None:
+    """Return a supercell of a cell with some number of atoms, or None if none is requested.
+
+    Raises
+    ------
+    AutopipeError
+        If it has too many atoms.
+    """
+    if supercell is not None:
+        check_size(n_atoms * prod(supercell), f'supercell {list(supercell)}')
+    return supercell
 
 
 def check_composition(fractions: dict[str, float], n_sites: int, tolerance: float) -> None:

@@ -10,7 +10,7 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.generation.defects.dumbbells import Axis
 from aiida_mlip_autopipe.generation.defects.interstitials import find_interstitial_sites
-from aiida_mlip_autopipe.generation.time_limit import check_time
+from aiida_mlip_autopipe.generation.limits import check_time
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 SYMMETRY_TOLERANCE = 0.01  # Å

@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 from ase import Atoms
 
+from aiida_mlip_autopipe.generation.limits import check_size
 from aiida_mlip_autopipe.generation.surfaces.stacking import Stack
 
 N_IMAGES = 12  # images of the cell in each direction; the remainder of the sum is linear and is subtracted
@@ -40,6 +41,11 @@ def screw_dipole(stack: Stack, separation_A: float, min_width_A: float) -> tuple
         Length of the Burgers vector, the shortest lattice vector along the normal, in Å.
     distance_A
         Distance between neighbouring dislocations of opposite sign along the first cell vector in Å.
+
+    Raises
+    ------
+    AutopipeError
+        If the cell has too many atoms.
     """
     column = stack.faulted(_planes_per_period(stack), stack.gaps[0][1], 0.0)
     burgers_A = float(column.cell[2, 2])
@@ -51,6 +57,11 @@ def screw_dipole(stack: Stack, separation_A: float, min_width_A: float) -> tuple
     n_along = int(max(1, np.ceil(min_width_A / burgers_A - 1e-9)))
     # The second vector is shifted by half of the first one, so that opposite signs are above each other.
     rows = [[2 * n_half, 0, 0], [*(n_across * across + [n_half, 0]).tolist(), 0], [0, 0, n_along]]
+    distance_A = n_half * length
+    check_size(
+        len(column) * abs(np.linalg.det(rows)),
+        f'a dipole of dislocations {distance_A:.1f} Å apart in a cell that is {min_width_A:.1f} Å wide',
+    )
     atoms = _supercell(column, np.array(rows))
     plane = atoms.cell.array[:2, :2]
     core = _middle(column) + n_half // 2 * first + n_across // 2 * (across @ [first, second])
@@ -63,7 +74,7 @@ def screw_dipole(stack: Stack, separation_A: float, min_width_A: float) -> tuple
     atoms.positions[:, 2] += burgers_A * (field(atoms.positions[:, :2]) + atoms.positions[:, :2] @ slope)
     atoms.cell[:2, 2] += burgers_A * (plane @ slope)
     atoms.wrap()
-    return atoms, burgers_A, n_half * length
+    return atoms, burgers_A, distance_A
 
 
 def _planes_per_period(stack: Stack) -> int:

@@ -11,7 +11,7 @@ from ase import Atoms
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.generation.defects.distinct_sites import SymmetrySites
-from aiida_mlip_autopipe.generation.time_limit import check_time
+from aiida_mlip_autopipe.generation.limits import check_time
 from aiida_mlip_autopipe.structures.cells import repeats_for_width
 from aiida_mlip_autopipe.structures.duplicates import fingerprint
 from aiida_mlip_autopipe.structures.seed import fixed_mask

@@ -19,7 +19,7 @@ from aiida_mlip_autopipe.generation.chemistry.elements import Composition, Eleme
 from aiida_mlip_autopipe.generation.crystals.lattices import Lattice, unit_cell, vegard_c_over_a, vegard_lattice
 from aiida_mlip_autopipe.generation.crystals.ordered import ORDERS, assign_roles, ordered_cell
 from aiida_mlip_autopipe.generation.crystals.sqs import SqsSettings, find_sqs
-from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, check_composition, choose_repeats
+from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, check_composition, choose_repeats, given_repeats
 
 N_RANDOM_SEEDS = 10
 NOT_REPEATED = (False, False, False)
@@ -249,7 +249,7 @@ class AlloyGenerator(Generator):
         cell, a_A, c_over_a = self._unit(composition)
         # An ordered cell has its composition at any number of repeats.
         tolerance = 1.0 if settings.is_ordered else settings.composition_tolerance
-        repeats = settings.supercell or choose_repeats(
+        repeats = given_repeats(len(cell), settings.supercell) or choose_repeats(
             cell, composition, requirements, n_atoms=settings.n_atoms, tolerance=tolerance
         )
         if not settings.is_ordered:

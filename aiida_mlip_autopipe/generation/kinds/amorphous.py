@@ -16,6 +16,7 @@ from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Pa
 from aiida_mlip_autopipe.generation.chemistry.counts import choose_counts, smallest_counts
 from aiida_mlip_autopipe.generation.chemistry.elements import Element
 from aiida_mlip_autopipe.generation.chemistry.oxidation import guess_states
+from aiida_mlip_autopipe.generation.limits import check_size
 from aiida_mlip_autopipe.generation.particles.packing import Bodies, cubic_edge, pack
 from aiida_mlip_autopipe.generation.validation import CHARGE_TOLERANCE, atomic_radii, like_charge_limits
 from aiida_mlip_autopipe.structures.densities import DALTON_PER_A3
@@ -143,6 +144,7 @@ class AmorphousGenerator(Generator):
     def _choose_counts(self, requirements: Requirements) -> dict[str, int]:
         settings = self.settings
         if settings.n_atoms:
+            check_size(settings.n_atoms, 'n_atoms')
             totals = range(settings.n_atoms, settings.n_atoms + 1)
         else:
             unit = Atoms([s for s, count in smallest_counts(settings.composition).items() for _ in range(count)])

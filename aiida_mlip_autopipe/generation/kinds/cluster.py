@@ -18,10 +18,12 @@ from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.base import GENERATORS, Generator, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import Composition, nearest_counts
 from aiida_mlip_autopipe.generation.kinds.surface import MillerIndex
+from aiida_mlip_autopipe.generation.limits import check_size
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
 from aiida_mlip_autopipe.generation.particles.clusters import (
     FAMILIES,
     coordination,
+    family_size,
     fcc_constant,
     grow,
     make_family,
@@ -243,9 +245,12 @@ class ClusterGenerator(ComposedGenerator):
     def _n_atoms(self, crystal: Atoms, size: float, period_A: float) -> int:
         """Return the number of atoms of a cluster, or of one period of a wire, for a size."""
         if self.settings.n_atoms:
+            check_size(size, 'n_atoms')
             return int(size)
         volume = np.pi / 4 * size**2 * period_A if period_A else np.pi / 6 * size**3
-        return max(1, round(float(volume * len(crystal) / crystal.get_volume())))
+        n_atoms = max(1, round(float(volume * len(crystal) / crystal.get_volume())))
+        check_size(n_atoms, f'a diameter of {size:g} Å')
+        return n_atoms
 
     def _shape(self, number: int) -> tuple[Atoms, int]:
         """Return the sites of a cluster or of one period of a wire, and the number of ions that were removed."""
@@ -259,6 +264,7 @@ class ClusterGenerator(ComposedGenerator):
         if settings.shape in FAMILIES:
             a_A = fcc_constant(crystal, settings.shape)
             if settings.n_shells:
+                check_size(family_size(settings.shape, int(size)), f'n_shells {size}')
                 found = make_family(settings.shape, int(size), a_A)
             else:
                 found = nearest_member(settings.shape, self._n_atoms(crystal, size, 0.0), a_A)

@@ -13,7 +13,8 @@ from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Form, Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import Occupation
 from aiida_mlip_autopipe.generation.chemistry.oxidation import ionic_radius, known_states
-from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, choose_repeats, draw_occupants
+from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, choose_repeats, draw_occupants, given_repeats
+from aiida_mlip_autopipe.generation.limits import check_size
 from aiida_mlip_autopipe.generation.nested import repeat_to_width
 
 N_RANDOM_SEEDS = 10
@@ -150,8 +151,8 @@ class CovalentGenerator(Generator):
         self, cell: Atoms, roles: np.ndarray, requirements: Requirements, axes: tuple[bool, bool, bool]
     ) -> Repeats:
         settings = self.settings
-        if settings.supercell:
-            return settings.supercell
+        if found := given_repeats(len(cell), settings.supercell):
+            return found
         if settings.n_atoms is None and axes != (True, True, True):
             # The vacuum is never repeated.
             first, second, _ = repeat_to_width(Parent(cell, repeatable=axes), requirements).record.get(
@@ -221,6 +222,7 @@ def _layers(settings: CovalentSettings, bond_A: float) -> tuple[Atoms, np.ndarra
     in_vacuum = settings.structure == 'graphene'
     n_layers = settings.n_layers if in_vacuum else len(shifts)
     spacing = settings.interlayer_A
+    check_size(2 * n_layers, f'n_layers {n_layers}')
     height = (n_layers - 1) * spacing + settings.vacuum_A if in_vacuum else n_layers * spacing
     cell = np.array([[a_A, 0, 0], [-a_A / 2, a_A * np.sqrt(3) / 2, 0], [0, 0, height]])
     positions = [

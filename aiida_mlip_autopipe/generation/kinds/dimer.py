@@ -15,6 +15,7 @@ from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import check_pair
 from aiida_mlip_autopipe.generation.few_atoms import FewAtomsGenerator, FewAtomsSettings, in_box
+from aiida_mlip_autopipe.generation.limits import check_time
 
 N_POINTS = 20
 DISTANCE_DECIMALS = 3  # of distances in Å, which are compared to find equal trimers
@@ -104,6 +105,7 @@ class DimerGenerator(FewAtomsGenerator):
         n_close = 0
         symbols = sorted(self.settings.elements())
         for centre, ends in product(symbols, combinations_with_replacement(symbols, 2)):
+            check_time()
             elements = (ends[0], centre, ends[1])
             grid = product(self.settings.trimer_factors, self.settings.trimer_factors, self.settings.trimer_angles_deg)
             for first, second, angle in grid:

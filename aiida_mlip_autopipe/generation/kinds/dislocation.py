@@ -78,12 +78,6 @@ class DislocationGenerator(ComposedGenerator):
         """Return a crystal with two screw dislocations of opposite sign."""
         crystal, direction, stack = self._stacks[index % len(self._stacks)]
         cut, burgers_A, distance_A = screw_dipole(stack, self.settings.separation_A, requirements.min_width_A)
-        if len(cut) > requirements.max_atoms:
-            raise AutopipeError(
-                Code.CELL_TOO_SMALL,
-                f'{len(cut)} atoms are needed for two dislocations {distance_A:.1f} Å apart in a cell that is '
-                f'{requirements.min_width_A:.1f} Å wide; validation.max_atoms is {requirements.max_atoms}',
-            )
         atoms, filled = self.repeat_and_fill(cut, rng, requirements)
         record = {
             'of': {'kind': self.settings.of.kind, 'crystal': crystal, **filled},

@@ -27,7 +27,7 @@ from aiida_mlip_autopipe.generation.chemistry.oxidation import (
 )
 from aiida_mlip_autopipe.generation.crystals.random_crystals import random_crystal
 from aiida_mlip_autopipe.generation.crystals.volumes import estimate_volume
-from aiida_mlip_autopipe.generation.time_limit import show_progress
+from aiida_mlip_autopipe.generation.limits import show_progress
 from aiida_mlip_autopipe.generation.validation import CHARGE_TOLERANCE
 
 N_SPACEGROUPS = 230

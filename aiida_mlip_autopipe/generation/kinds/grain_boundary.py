@@ -17,6 +17,7 @@ from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
 from aiida_mlip_autopipe.generation.kinds.alloy import AlloySettings
 from aiida_mlip_autopipe.generation.kinds.surface import MillerIndex
+from aiida_mlip_autopipe.generation.limits import check_size
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
 from aiida_mlip_autopipe.generation.surfaces.coincidence import (
     Boundary,
@@ -207,6 +208,7 @@ def _join(unit: Atoms, boundary: Boundary, thickness_A: float, gap_A: float, shi
         grain = make_supercell(plain, rows)
         first, second, third = grain.cell.lengths()
         n_repeats = int(np.ceil(thickness_A / third - 1e-9))
+        check_size(len(grain) * n_repeats, f'a grain with a thickness of {thickness_A:g} Å')
         # The first two vectors are the same in both grains, apart from the rotation.
         box = cellpar_to_cell([first, second, third, 90, 90, grain.cell.angles()[2]])
         fractions = grain.get_scaled_positions()

@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Pa
 from aiida_mlip_autopipe.generation.chemistry.elements import Occupation, nearest_counts
 from aiida_mlip_autopipe.generation.crystals.intermetallics import INTERMETALLICS, estimate_lattice_constant
 from aiida_mlip_autopipe.generation.crystals.prototypes import ROLES, build_cell
-from aiida_mlip_autopipe.generation.crystals.supercells import check_composition, choose_repeats
+from aiida_mlip_autopipe.generation.crystals.supercells import check_composition, choose_repeats, given_repeats
 
 N_RANDOM_SEEDS = 10
 
@@ -122,7 +122,7 @@ class IntermetallicGenerator(Generator):
         settings = self.settings
         unit, unit_roles = self._unit()
         mixed = max(self._sites, key=lambda role: len(self._sites[role]))
-        repeats = settings.supercell or choose_repeats(
+        repeats = given_repeats(len(unit), settings.supercell) or choose_repeats(
             unit, self._sites[mixed], requirements, n_atoms=settings.n_atoms,
             tolerance=settings.composition_tolerance, sites_per_cell=int(np.sum(unit_roles == mixed)),
         )  # fmt: skip

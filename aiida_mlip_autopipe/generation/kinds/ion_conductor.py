@@ -20,7 +20,7 @@ from aiida_mlip_autopipe.generation.chemistry.states import possible_states
 from aiida_mlip_autopipe.generation.crystals.conductors import ANION_ROLES, CONDUCTORS, conductor_cell
 from aiida_mlip_autopipe.generation.crystals.partial_sites import Ion, OrderingSettings, PartialSites
 from aiida_mlip_autopipe.generation.crystals.prototypes import bond_lengths
-from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, check_composition, choose_repeats
+from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, check_composition, choose_repeats, given_repeats
 from aiida_mlip_autopipe.generation.validation import CHARGE_TOLERANCE
 
 N_SEEDS = 10
@@ -170,7 +170,7 @@ class IonConductorGenerator(Generator):
         # The mobile ions count towards max_atoms.
         share = len(framework) / (len(framework) + max(0.0, self._n_mobile(1)))
         limited = Requirements(requirements.min_width_A, int(requirements.max_atoms * share))
-        repeats = settings.supercell or choose_repeats(
+        repeats = given_repeats(len(framework) / share, settings.supercell) or choose_repeats(
             framework, self._sites[mixed], limited, n_atoms=settings.n_atoms, suits=self._is_balanced,
             tolerance=settings.composition_tolerance, sites_per_cell=int(np.sum(unit_roles == mixed)),
         )  # fmt: skip

@@ -19,7 +19,7 @@ from aiida_mlip_autopipe.generation.chemistry.compensation import Chemistry, Cou
 from aiida_mlip_autopipe.generation.chemistry.elements import Element, Occupation, nearest_counts
 from aiida_mlip_autopipe.generation.chemistry.oxidation import States, describe_states, ionic_radius
 from aiida_mlip_autopipe.generation.crystals.prototypes import PROTOTYPES, ROLES, bond_lengths, prototype_cell
-from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, check_composition, choose_repeats
+from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, check_composition, choose_repeats, given_repeats
 from aiida_mlip_autopipe.generation.crystals.tilts import MAX_TILT_DEG, TILT_SYSTEMS, tilted_cell
 from aiida_mlip_autopipe.generation.defects.voids import find_voids
 
@@ -269,7 +269,7 @@ class IonicGenerator(Generator):
         def counts_in(n_cells: int) -> Counts:
             return {role: nearest_counts(found, sites_per_cell[role] * n_cells) for role, found in self._sites.items()}
 
-        repeats = settings.supercell or choose_repeats(
+        repeats = given_repeats(len(unit), settings.supercell) or choose_repeats(
             unit, self._sites[mixed], requirements,
             n_atoms=settings.n_atoms, tolerance=settings.composition_tolerance, sites_per_cell=sites_per_cell[mixed],
             suits=lambda n_cells: self._chemistry.can_be_neutral(counts_in(n_cells)),

@@ -30,7 +30,8 @@ from aiida_mlip_autopipe.generation.crystals.layers import (
     stack,
     twisted_bilayer,
 )
-from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, choose_repeats, draw_occupants
+from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, choose_repeats, draw_occupants, given_repeats
+from aiida_mlip_autopipe.generation.limits import check_size
 
 N_RANDOM_SEEDS = 10
 VACUUM_A = 15.0
@@ -171,9 +172,13 @@ class LayeredGenerator(Generator):
     @cached_property
     def _layers(self) -> list[Layer]:
         settings = self.settings
+        n_atoms = len(self._layer.roles)
         if settings.twist:
+            m, n = settings.twist
+            check_size(2 * n_atoms * (m * m + m * n + n * n), f'twist {[m, n]}')
             return twisted_bilayer(self._layer, settings.twist)
         n_layers = len(STACKINGS[self._stacking]) if settings.bulk else settings.n_layers or 1
+        check_size(n_layers * n_atoms, f'n_layers {n_layers}')
         return stack(self._layer, self._stacking, n_layers)
 
     @property
@@ -190,7 +195,7 @@ class LayeredGenerator(Generator):
         vacuum_A = None if settings.bulk else settings.vacuum_A or VACUUM_A
         cell, roles = assemble(layers, distance_A, vacuum_A)
         axes = (True, True, settings.bulk)
-        repeats = settings.supercell or self._repeats(cell, roles, requirements, axes)
+        repeats = given_repeats(len(cell), settings.supercell) or self._repeats(cell, roles, requirements, axes)
         atoms = self._occupy(cell.repeat(repeats), np.tile(roles, int(np.prod(repeats))), rng)
         record: dict[str, Any] = {
             'structure': settings.structure,

@@ -22,8 +22,8 @@ from aiida_mlip_autopipe.generation.chemistry.molecules import (
 )
 from aiida_mlip_autopipe.generation.contacts import van_der_waals_radii
 from aiida_mlip_autopipe.generation.files.reading import describe_dropped
+from aiida_mlip_autopipe.generation.limits import check_size, check_time
 from aiida_mlip_autopipe.generation.particles.packing import Bodies, cubic_edge, pack
-from aiida_mlip_autopipe.generation.time_limit import check_time
 from aiida_mlip_autopipe.structures.densities import MOL_PER_CM3
 
 N_RANDOM_SEEDS = 10
@@ -146,6 +146,8 @@ class MolecularGenerator(Generator):
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
         """Return a random packing."""
         counts = self._choose_counts(requirements)
+        n_atoms = sum(count * len(self._species[name].atoms) for name, count in counts.items())
+        check_size(n_atoms, f'{sum(counts.values())} molecules')
         edges = self._choose_edges(counts, requirements)
         order = [name for name, count in counts.items() for _ in range(count)]
         atoms = Atoms(pbc=True)

@@ -15,6 +15,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
 from aiida_mlip_autopipe.generation.kinds.surface import MillerIndex
+from aiida_mlip_autopipe.generation.limits import check_size
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
 from aiida_mlip_autopipe.generation.surfaces.slabs import Plane, charges_by_element
 from aiida_mlip_autopipe.generation.surfaces.stacking import (
@@ -190,6 +191,7 @@ class StackingFaultGenerator(ComposedGenerator):
         """Return a point of a γ line, with the same number of atoms at all points, and its record."""
         stack, height_A = line.stack, line.stack.gaps[line.gap][1]
         n_planes = _n_layers(max(self.settings.thickness_A, requirements.min_width_A), stack.spacing_A)
+        check_size(len(stack.atoms) * n_planes, f'a thickness of {n_planes * stack.spacing_A:.1f} Å')
         cut = stack.faulted(n_planes, height_A, point)
         repeats = np.max(
             [
@@ -215,6 +217,7 @@ class StackingFaultGenerator(ComposedGenerator):
         per_plane = len(stack.atoms)
         spacing_A = stack.spacing_A / per_plane
         width_A = max(self.settings.thickness_A, requirements.min_width_A)
+        check_size(width_A / spacing_A, f'a thickness of {width_A:.1f} Å')
         signs = stacking_signs(named.name, _n_layers(width_A, spacing_A))
         layer = stack.atoms[:1]
         layer.positions[:] = 0

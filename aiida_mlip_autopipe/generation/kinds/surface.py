@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import gcd
+from math import gcd, prod
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -14,6 +14,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Parent, Requirements
+from aiida_mlip_autopipe.generation.limits import check_size, check_time
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
 from aiida_mlip_autopipe.generation.surfaces.slabs import (
     Cut,
@@ -25,6 +26,7 @@ from aiida_mlip_autopipe.generation.surfaces.slabs import (
     plane_order,
     planes_per_layer,
     slab_to_atoms,
+    smallest_slab,
     trim,
     upside_down,
 )
@@ -159,6 +161,8 @@ class SurfaceGenerator(ComposedGenerator):
         cuts: list[Cut] = []
         known: set[str] = set()
         for plane in sorted(planes, key=plane_order):
+            check_time()
+            self._check_size(AseAtomsAdaptor.get_atoms(bulk), plane)
             for slab in self._terminations(bulk, plane):
                 atoms = slab_to_atoms(slab.get_orthogonal_c_slab(), charges, settings.vacuum_A)
                 stoichiometric = slab.composition.reduced_formula == bulk.composition.reduced_formula
@@ -183,6 +187,23 @@ class SurfaceGenerator(ComposedGenerator):
                     cuts.append(replace(cut, atoms=upside_down(atoms), upside_down=True))
         return cuts
 
+    def _check_size(self, crystal: Atoms, plane: Plane) -> None:
+        """Refuse a slab with too many atoms before pymatgen cuts it."""
+        settings = self.settings
+        if settings.n_layers:
+            n_atoms, request = float(settings.n_layers), f'n_layers {settings.n_layers}'
+        elif settings.n_planes:
+            spacing_A = 1 / float(np.linalg.norm(np.linalg.solve(crystal.cell.array, plane)))
+            n_atoms = smallest_slab(crystal, plane, settings.n_planes * spacing_A)
+            request = f'n_planes {settings.n_planes}'
+        else:
+            n_atoms = smallest_slab(crystal, plane, settings.thickness_A)
+            request = f'a thickness of {settings.thickness_A:g} Å'
+        if settings.supercell != (1, 1):
+            n_atoms *= prod(settings.supercell)
+            request += f' in a supercell {list(settings.supercell)}'
+        check_size(n_atoms, f'{request} along {" ".join(map(str, plane))}')
+
     def _terminations(self, bulk: Any, plane: Plane) -> list[Any]:
         """Return the slabs of a plane from pymatgen, one for each possible cut. Some may be equivalent."""
         from pymatgen.core.surface import SlabGenerator
@@ -194,11 +215,23 @@ class SurfaceGenerator(ComposedGenerator):
             bulk, plane, in_planes or settings.thickness_A, 1 if in_planes else settings.vacuum_A,
             in_unit_planes=in_planes is not None, center_slab=False,
         )  # fmt: skip
+        _check_time_before(generator)
         # Fingerprints find equivalent slabs faster than pymatgen, whose tolerance grows with the vacuum.
         slabs = sorted(generator.get_slabs(filter_out_sym_slabs=False), key=lambda slab: slab.shift)
         if settings.keep == 'symmetric':
             return [symmetric for slab in slabs for symmetric in generator.nonstoichiometric_symmetrized_slab(slab)]
         return slabs
+
+
+def _check_time_before(generator: Any) -> None:
+    """Make a generator of pymatgen check the time before each slab."""
+    get_slab = generator.get_slab
+
+    def timed(*arguments: Any, **options: Any) -> Any:
+        check_time()
+        return get_slab(*arguments, **options)
+
+    generator.get_slab = timed
 
 
 def _fix_bottom(atoms: Atoms, n_layers: int, n_planes: int) -> int:

@@ -11,8 +11,8 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.generation.limits import check_time
 from aiida_mlip_autopipe.generation.particles.molecules import rotation_onto_z
-from aiida_mlip_autopipe.generation.time_limit import check_time
 
 Family = Literal['icosahedron', 'decahedron', 'octahedron', 'truncated_octahedron', 'cuboctahedron']
 FAMILIES: tuple[Family, ...] = ('icosahedron', 'decahedron', 'octahedron', 'truncated_octahedron', 'cuboctahedron')
@@ -57,6 +57,17 @@ def make_family(shape: Family, n_shells: int, a_A: float) -> Atoms:
         'cuboctahedron': (2 * n_shells + 1, n_shells),
     }[shape]
     return _plain(Octahedron('Cu', length, cutoff, a_A))
+
+
+def family_size(shape: Family, n_shells: int) -> int:
+    """Return the number of atoms of the member of a family that `make_family` makes."""
+    if shape in ('icosahedron', 'decahedron', 'cuboctahedron'):
+        return (10 * n_shells**3 + 15 * n_shells**2 + 11 * n_shells + 3) // 3
+    length = n_shells + 1 if shape == 'octahedron' else 3 * n_shells + 1
+    octahedron = length * (2 * length**2 + 1) // 3
+    # A truncated octahedron lacks a pyramid at each of the six corners.
+    pyramid = 0 if shape == 'octahedron' else n_shells * (n_shells + 1) * (2 * n_shells + 1) // 6
+    return octahedron - 6 * pyramid
 
 
 def nearest_member(shape: Family, n_atoms: int, a_A: float) -> Atoms:

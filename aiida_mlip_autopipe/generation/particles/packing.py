@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aiida_mlip_autopipe.generation.time_limit import check_time
+from aiida_mlip_autopipe.generation.limits import check_time
 
 N_TRIALS = 10
 N_STEPS = 1000

@@ -12,8 +12,8 @@ from ase import Atoms
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.generation.limits import check_time
 from aiida_mlip_autopipe.generation.surfaces.slabs import SYMMETRY_TOLERANCE, Plane
-from aiida_mlip_autopipe.generation.time_limit import check_time
 
 SHELL_TOLERANCE = 1e-5  # relative; atoms whose distances differ by less are in one shell
 NEUTRAL = 1e-6  # e

@@ -17,6 +17,7 @@ from itertools import islice, product
 
 import numpy as np
 
+from aiida_mlip_autopipe.generation.limits import check_time
 from aiida_mlip_autopipe.generation.surfaces.superlattices import (
     SurfaceLattice,
     distinct_superlattices,
@@ -25,7 +26,6 @@ from aiida_mlip_autopipe.generation.surfaces.superlattices import (
     reduced_cells,
     superlattices,
 )
-from aiida_mlip_autopipe.generation.time_limit import check_time
 
 # Bases of determinant 1 with components -1, 0 and 1. Strained by up to 20 %, a reduced cell that is not long and narrow
 # is one of them.

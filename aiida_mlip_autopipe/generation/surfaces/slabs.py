@@ -14,6 +14,8 @@ CHARGE_TOLERANCE = 1e-3  # e, for planes whose ions have mean charges
 POLARITY_LIMIT = 1e-3  # e/Å, dipole along the normal divided by the area
 SYMMETRY_TOLERANCE = 0.05  # Å
 
+DENOMINATOR = 6  # common denominator of the fractional coordinates of lattice points in a conventional cell
+
 Plane = tuple[int, int, int]
 
 
@@ -54,6 +56,31 @@ class Cut:
 def plane_order(plane: Plane) -> tuple[int, ...]:
     """Return a sort key for Miller indices. Small and positive ones come first."""
     return sum(abs(i) for i in plane), sum(i < 0 for i in plane), *(-i for i in plane)
+
+
+def smallest_slab(crystal: Atoms, plane: Plane, thickness_A: float) -> float:
+    """Return the number of atoms of a slab with the smallest cell in its plane, which need not be an integer.
+
+    Parameters
+    ----------
+    crystal
+        The conventional cell, to which the Miller indices refer.
+    plane
+        Miller indices.
+    thickness_A
+        Thickness in Å.
+    """
+    import spglib
+
+    cell = (crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers)
+    primitive, _, numbers = spglib.standardize_cell(
+        cell, to_primitive=True, no_idealize=True, symprec=SYMMETRY_TOLERANCE
+    )
+    # The shortest reciprocal lattice vector along the normal is the inverse of the distance between lattice planes.
+    normal = np.linalg.solve(crystal.cell.array, plane)
+    steps = primitive @ normal
+    spacing_A = gcd(*np.rint(DENOMINATOR * steps).astype(int).tolist()) / DENOMINATOR / np.linalg.norm(normal)
+    return float(len(numbers) * thickness_A / spacing_A)
 
 
 def distinct_planes(crystal: Atoms, max_index: int) -> list[Plane]:

@@ -10,11 +10,10 @@ from math import gcd
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.generation.surfaces.slabs import Plane
+from aiida_mlip_autopipe.generation.surfaces.slabs import DENOMINATOR, Plane
 
 SYMMETRY_TOLERANCE = 0.01  # Å
 GAP_TOLERANCE = 0.05  # Å; gaps between planes of atoms that differ by less are the same
-DENOMINATOR = 6  # common denominator of the fractional coordinates of lattice points in a conventional cell
 
 
 @dataclass(frozen=True, eq=False)

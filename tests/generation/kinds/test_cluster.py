@@ -106,7 +106,9 @@ def test_a_wulff_particle_is_that_of_ase(generate):
 
 
 def test_a_wulff_particle_contains_all_lattice_points_within_facets_at_distances_of_their_energies(generate):
-    (seed,) = generate(cluster('wulff', n_atoms=586, surface_energies=energies(_111=1.0, _100=1.15))).seeds
+    (seed,) = generate(
+        cluster('wulff', n_atoms=586, surface_energies=energies(_111=1.0, _100=1.15), validation={'max_atoms': 600})
+    ).seeds
     normals = [np.array(n) / np.sqrt(3) for n in product((1, -1), repeat=3)]
     normals += [sign * row / 1.15 for row in np.eye(3) for sign in (1, -1)]
     positions = seed.atoms.positions
@@ -330,7 +332,7 @@ def test_impossible_clusters_are_refused(generate):
     with refused(Code.HOST_UNSUITABLE, 'support', 'Pt'):
         generate(cluster('icosahedron', n_shells=1, support={'of': PLATINUM}))
     with refused(Code.CELL_TOO_SMALL, 'support', 'max_atoms'):
-        generate(cluster('icosahedron', n_shells=2, support={'of': SLAB}, validation={'max_atoms': 50}))
+        generate(cluster('icosahedron', n_shells=2, support={'of': SLAB}, validation={'max_atoms': 60}))
     sqs = {'kind': 'alloy', 'composition': {'Pt': 0.5, 'Cu': 0.5}, 'arrangement': 'sqs'}
     with refused(Code.HOST_UNSUITABLE, 'arrangement: random'):
         generate(cluster('icosahedron', sqs, n_shells=2))

@@ -9,9 +9,9 @@ from pymatgen.analysis.interfaces.zsl import ZSLGenerator
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.generation.limits import time_limit
 from aiida_mlip_autopipe.generation.surfaces.matching import find_matches, nearest_misses
 from aiida_mlip_autopipe.generation.surfaces.superlattices import SurfaceLattice, normal_form, surface_lattice
-from aiida_mlip_autopipe.generation.time_limit import time_limit
 
 
 def lattice(first, second) -> SurfaceLattice:

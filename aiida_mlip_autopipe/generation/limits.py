@@ -1,6 +1,7 @@
-"""A limit on the time of long work, such as the search for one seed, and reports of its progress.
+"""Limits on the time of long work and on the size of requested structures, and reports of progress.
 
-A limit never affects which seed is made: work that reaches it ends with an error. Long loops call `check_time`.
+A limit never affects which seed is made: work that reaches it ends with an error. Long loops call `check_time`. Kinds
+call `check_size` before they build a structure, since a huge one could take hours or all memory.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class _Limit:
 
 
 _limit: ContextVar[_Limit | None] = ContextVar('time_limit', default=None)
+_max_atoms: ContextVar[int | None] = ContextVar('size_limit', default=None)
 _progress: ContextVar[Callable[[str], None] | None] = ContextVar('progress', default=None)
 
 
@@ -100,3 +102,37 @@ def time_left() -> tuple[float | None, str]:
     if limit is None or math.isinf(limit.deadline):
         return None, ''
     return max(0.0, limit.deadline - time.monotonic()), limit.message
+
+
+@contextmanager
+def size_limit(max_atoms: int) -> Iterator[None]:
+    """Limit the number of atoms of a requested structure within the block."""
+    token = _max_atoms.set(max_atoms)
+    try:
+        yield
+    finally:
+        _max_atoms.reset(token)
+
+
+def check_size(n_atoms: float, request: str) -> None:
+    """Refuse a structure that would exceed the limit of the `size_limit` block, if there is one.
+
+    Parameters
+    ----------
+    n_atoms
+        The number of atoms of the structure, or a lower bound.
+    request
+        What requests them, such as ``supercell [40, 40, 40]``.
+
+    Raises
+    ------
+    AutopipeError
+        If the structure has too many atoms.
+    """
+    limit = _max_atoms.get()
+    if limit is not None and n_atoms > limit:
+        raise AutopipeError(
+            Code.TOO_MANY_ATOMS,
+            f'{request}: {n_atoms:.0f} atoms are more than validation.max_atoms, {limit}; request a smaller structure, '
+            'or raise validation.max_atoms',
+        )
