@@ -28,7 +28,7 @@ class Provenance(Settings):
     random_seed: int
     """The random seed of the campaign, from which all random streams are derived."""
     config_sha256: str
-    """Hash of the composed config."""
+    """Hash of the config with its presets, overrides and defaults."""
     seed_id: str
     """Identity of the seed."""
     exploration: str

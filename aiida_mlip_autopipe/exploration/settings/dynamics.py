@@ -128,7 +128,7 @@ class ExplorationSettings(Settings):
     thermostat: Literal['langevin', 'bussi'] = 'langevin'
     """Thermostat for NVT: Langevin, or Bussi's stochastic velocity rescaling, which perturbs the dynamics less."""
     temperature_K: Temperature | tuple[Temperature, ...] | RangeSettings = 300.0
-    """Temperature in K: one value, a list that is cycled over the seeds, or a range that is spread over them."""
+    """Temperature in K: one value, a list whose values the seeds take in turn, or a range."""
     pressure_GPa: float | tuple[float, ...] | RangeSettings = 0.0
     """Pressure in GPa, for NPT: one value, a list or a range."""
     n_steps: int = Field(default=1000, ge=1)

@@ -1,4 +1,4 @@
-"""Perovskites with tilted octahedra, in Glazer's notation."""
+"""Perovskites with tilted octahedra, in Glazer notation."""
 
 from __future__ import annotations
 

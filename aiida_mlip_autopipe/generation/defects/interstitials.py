@@ -21,8 +21,8 @@ def find_interstitial_sites(atoms: Atoms) -> np.ndarray:
     """Return the interstitial sites in Å, shape (m, 3): the voids, largest first, followed by the other octahedra.
 
     The octahedral site of bcc, which carbon in ferrite occupies, is midway between two second neighbours. It is a
-    saddle point of the distance to all atoms, not a maximum, and so not a void (D. A. Porter, K. E. Easterling, Phase
-    Transformations in Metals and Alloys, ch. 2).
+    saddle point of the distance to the nearest atom, not a maximum, and so not a void (D. A. Porter, K. E. Easterling,
+    Phase Transformations in Metals and Alloys, ch. 2).
     """
     voids = find_voids(atoms)
     if not len(voids):

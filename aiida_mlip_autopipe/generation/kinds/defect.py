@@ -104,8 +104,8 @@ class DefectSettings(ComposedSettings):
     """Directions of the dumbbells in the conventional cell; equivalent directions are included. By default [1, 0, 0] in
     fcc, [1, 1, 0] and [1, 1, 1] in bcc, [0, 0, 1] and [1, 0, 0] in hcp, and [1, 1, 0] in diamond."""
     dumbbell_length_A: PositiveFloat | None = None
-    """Distance in Å between the two atoms of a dumbbell. By default, the one that makes the shortest distance between
-    atoms, relative to their radii, as long as possible."""
+    """Distance in Å between the two atoms of a dumbbell. By default, it makes the shortest distance between atoms,
+    relative to their radii, as large as possible."""
     sites: Literal['random', 'distinct'] = 'random'
     """Use random sites in each seed, or each symmetry-distinct site in turn. `distinct` needs exactly one defect."""
     oxidation_states: dict[Element, int] = Field(default_factory=dict)

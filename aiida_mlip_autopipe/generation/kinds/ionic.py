@@ -49,7 +49,7 @@ class IonicSettings(GeneratorSettings):
     double_perovskite and inverse_spinel have ordered sites B and B', such as {A: Sr, B: Fe, B': Mo, X: O}; olivine,
     garnet and NASICON have A, B and the tetrahedral sites T, such as {A: Li, B: Fe, T: P, X: O}."""
     tilts: Literal['a0a0a0', 'a0a0c+', 'a0a0c-', 'a0b-b-', 'a-a-a-', 'a-b+a-'] = 'a0a0a0'
-    """Tilts of the octahedra of a perovskite, in Glazer's notation."""
+    """Tilts of the octahedra of a perovskite, in Glazer notation."""
     tilt_deg: float | None = Field(default=None, gt=0, le=MAX_TILT_DEG)
     """Angle about each tilted axis in degrees. The default is that of LaAlO3 for a-a-a-, of CaTiO3 for a-b+a- and of
     SrTiO3 at 4 K for a0a0c-; the other tilts have no default."""
