@@ -164,6 +164,11 @@ class Code(ExplainedEnum):
         'A structure violates a rule of validation.',
         'Change the entry, or relax the rule in its section `validation`.',
     )
+    SPACEGROUP_IMPOSSIBLE = (
+        'spacegroup_impossible',
+        'A crystal of these molecules cannot have the space group with this number of molecules.',
+        'Change the space group or the number of molecules.',
+    )
     STRUCTURE_UNUSABLE = 'structure_unusable', 'A structure in a file is invalid.', 'Correct the structure in the file.'
     SURFACES_POLAR = 'surfaces_polar', 'All terminations are polar.', 'Set `polar: allow`, or use other planes.'
     TOO_MANY_ATOMS = (

@@ -26,6 +26,7 @@ from aiida_mlip_autopipe.generation.chemistry.oxidation import guess_charges
 from aiida_mlip_autopipe.generation.few_atoms import FewAtomsSettings
 from aiida_mlip_autopipe.generation.surfaces.slabs import charges_by_element
 from aiida_mlip_autopipe.structures.cells import repeats_for_width
+from aiida_mlip_autopipe.structures.molecules import repeat_molecules
 from aiida_mlip_autopipe.structures.vacuum import MAX_LAYER_OF_CRYSTAL_A, empty_layers
 
 # The fields that are only allowed in the outermost entry.
@@ -253,4 +254,5 @@ def repeat_to_width(parent: Parent, requirements: Requirements) -> Parent:
     n_atoms = len(parent.atoms) * int(np.prod(counts))
     if n_atoms == len(parent.atoms) or n_atoms > requirements.max_atoms:
         return parent
-    return replace(parent, atoms=parent.atoms.repeat(counts), record={**parent.record, 'repeats': counts})
+    atoms = repeat_molecules(parent.atoms, counts) if parent.molecular else parent.atoms.repeat(counts)
+    return replace(parent, atoms=atoms, record={**parent.record, 'repeats': counts})

@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.particles.packing import rotate
-from aiida_mlip_autopipe.structures.molecules import molecule_centres
+from aiida_mlip_autopipe.structures.molecules import molecule_centres, repeat_molecules
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 
 
@@ -177,11 +177,9 @@ def _repeat(parent: Atoms, supercell: tuple[int, int, int], *, molecular: bool) 
             f'perturb.supercell: {parent.get_chemical_formula()} has no cell vector {int(missing.argmax()) + 1}, along '
             'which it could be repeated; this number of repeats must be 1',
         )
-    atoms = parent.repeat(supercell) if supercell != (1, 1, 1) else parent.copy()
-    if molecular and len(atoms) > len(parent):
-        tags = parent.get_tags()
-        atoms.set_tags(np.concatenate([tags + copy * tags.max() for copy in range(len(atoms) // len(parent))]))
-    return atoms
+    if supercell == (1, 1, 1):
+        return parent.copy()
+    return repeat_molecules(parent, supercell) if molecular else parent.repeat(supercell)
 
 
 def _draw_stretch(

@@ -1,4 +1,4 @@
-"""Sphinx extension that draws a seed of each kind of system from its minimal example config."""
+"""Sphinx extension that draws seeds of each kind of system from its example configs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from aiida_mlip_autopipe.generation import GENERATORS, complete_elements, genera
 from aiida_mlip_autopipe.generation.defects.voids import find_voids
 
 CUTOFF_A = 5.0
+# More pictures of a kind: the kind, and the label of the entry in its full example config.
+MORE = {'molecular_crystal': ('molecular', 'benzene on centres of inversion')}
 # In ASE's notation. Most are viewed slightly from above, slabs from the side, grain boundaries along the tilt axis.
 ROTATION = '-75x,20y,5z'
 ROTATIONS = {
@@ -33,25 +35,28 @@ BOND_FACTOR = 1.2  # maximum length of a bond, in sums of covalent radii
 
 
 def write_gallery(app: Sphinx) -> None:
-    """Draw a picture of each kind. Skip pictures that are newer than their config."""
+    """Draw the pictures of each kind. Skip pictures that are newer than their config."""
     matplotlib.use('Agg')
     folder = Path(app.srcdir) / 'reference' / 'generated' / 'gallery'
     folder.mkdir(parents=True, exist_ok=True)
     adapter: TypeAdapter[Any] = TypeAdapter(tuple[GENERATORS.settings_union(), ...])  # type: ignore[misc]
-    for kind in GENERATORS:
-        config = Path(app.srcdir).parent / 'workchains' / 'configs' / f'{kind}_minimal.yaml'
-        picture = folder / f'{kind}.png'
+    pictures = {kind: (kind, 'minimal', None) for kind in GENERATORS}
+    pictures |= {name: (kind, 'full', label) for name, (kind, label) in MORE.items()}
+    for name, (kind, size, label) in pictures.items():
+        config = Path(app.srcdir).parent / 'workchains' / 'configs' / f'{kind}_{size}.yaml'
+        picture = folder / f'{name}.png'
         if not config.is_file() or (picture.is_file() and picture.stat().st_mtime > config.stat().st_mtime):
             continue
         entries = adapter.validate_python(
             yaml.safe_load(config.read_text(encoding='utf8'))['generation'], context={'folder': config.parent}
         )
-        seeds = generate_seeds(complete_elements(entries), random_seed=1, cutoff_A=CUTOFF_A, stop=3).seeds
+        chosen = complete_elements([entry for entry in entries if label is None or entry.label == label])
+        seeds = generate_seeds(chosen, random_seed=1, cutoff_A=CUTOFF_A, stop=3).seeds
         seed = next(seed for seed in seeds if seed.record['kind'] == kind)
-        _draw(kind, seed.atoms, picture)
+        _draw(name, kind, seed.atoms, picture)
 
 
-def _draw(kind: str, atoms: Atoms, path: Path) -> None:
+def _draw(name: str, kind: str, atoms: Atoms, path: Path) -> None:
     """Draw a structure: networks with bonds, a vacancy as a red sphere in a section of the crystal."""
     import matplotlib.pyplot as plt
     from ase.data.colors import jmol_colors
@@ -72,7 +77,7 @@ def _draw(kind: str, atoms: Atoms, path: Path) -> None:
     if kind in NETWORKS:
         atoms, colors, radii = _with_bonds(atoms, colors, radii)
     figure, axes = plt.subplots(figsize=(5, 5))
-    plot_atoms(atoms, axes, rotation=ROTATIONS.get(kind, ROTATION), radii=radii, colors=colors)
+    plot_atoms(atoms, axes, rotation=ROTATIONS.get(name, ROTATION), radii=radii, colors=colors)
     axes.set_axis_off()
     figure.savefig(path, dpi=110, bbox_inches='tight', facecolor='white')
     plt.close(figure)

@@ -63,6 +63,7 @@ ENTRIES = [
     {'kind': 'amorphous', 'composition': {'Si': 1, 'O': 2}, 'density_g_per_cm3': 2.2, 'n_seeds': 2},
     {'kind': 'molecular', 'molecules': [{'name': 'CH3OH', 'count': 4}, {'name': 'H2O', 'count': 28}],
      'density_g_per_cm3': 0.95, 'n_seeds': 2, 'perturb': {'rattle_A': 0.05, 'shear': 0.02}},
+    {'kind': 'molecular', 'molecules': [{'name': 'CO2'}], 'packing': 'crystal', 'z_prime': 0.5, 'n_seeds': 3},
     {'kind': 'formula', 'formula': 'Fe3O4', 'max_prototypes': 0, 'n_random': 2},
 ]  # fmt: skip
 SCRIPT = """
