@@ -45,7 +45,7 @@ class DescriptorsCalculation(CalculatorJob):
             'pca',
             valid_type=orm.ArrayData,
             required=False,
-            help='Principal components. If provided, the job describes each atom, in these components.',
+            help='Principal components. If provided, the job describes each atom and projects the result onto them.',
         )
         spec.input('species', valid_type=orm.List, help='Atomic numbers that the descriptor covers.')
         spec.input(

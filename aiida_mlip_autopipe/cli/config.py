@@ -49,7 +49,7 @@ def check(file: ConfigFile, overrides: Overrides = None) -> None:
     config = ask_databases(load_config(file, overrides or ()))
     summary = summarise_config(config)
     console.print(describe_config(config, summary))
-    exception = '' if summary.is_complete else ', except for entries that were not checked completely'
+    exception = '' if summary.is_complete else '; some entries were not checked completely'
     console.print(f'[green]✓[/] {file} is valid{exception}')
 
 

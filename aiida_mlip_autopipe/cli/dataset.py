@@ -109,7 +109,7 @@ def split(
     by: Annotated[
         GroupBy | None,
         typer.Option(
-            help='How rows are grouped; by default, stored if every row contains its set, otherwise parent.',
+            help='How rows are grouped; by default, `stored` if every row contains its set, otherwise `parent`.',
             show_default=False,
         ),
     ] = None,
@@ -229,8 +229,10 @@ def dft_inputs(
     code = make_code(read_yaml_file(settings), str(settings))
     with Dataset(file) as dataset:
         folders = write_dft_inputs(output, list(dataset.query(select)), code)
-    console.print(f'[green]✓[/] inputs for {code.settings.code} of {counted(len(folders), "row")} in [bold]{output}[/]')
-    console.print(f'run the code in each folder, which writes {code.output}; then run mlip-autopipe dataset label-from')
+    console.print(f'[green]✓[/] {code.settings.code} inputs for {counted(len(folders), "row")} in [bold]{output}[/]')
+    console.print(
+        f"run the code in each folder so that it writes {code.output}; then run 'mlip-autopipe dataset label-from'"
+    )
 
 
 @dataset_app.command('label-from')

@@ -49,7 +49,9 @@ def describe(progress: Progress) -> RenderableType:
     table.add_row('elapsed', f'{_whole_seconds(progress.elapsed_s)}{_pace(progress)}')
     lines: list[RenderableType] = [table]
     lines += [
-        Text(f'job {one.pk} is paused: {one.reason}; resume it with mlip-autopipe resume {progress.pk}', style='yellow')
+        Text(
+            f"job {one.pk} is paused: {one.reason}; resume it with 'mlip-autopipe resume {progress.pk}'", style='yellow'
+        )
         for one in progress.paused
     ]
     lines += [Text(f'warning: {warning}', style='yellow') for warning in progress.warnings]

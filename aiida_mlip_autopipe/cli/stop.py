@@ -55,7 +55,7 @@ def clean(
     console.print(f'{counted(cleaned.n_removed, "folder")} removed')
     if cleaned.kept:
         console.print(
-            f'{counted(len(cleaned.kept), "folder")} kept with the only copy of a full trajectory; '
-            f"list the copies with 'mlip-autopipe trajectories {identifier}', or remove them with 'clean --force'",
+            f'{counted(len(cleaned.kept), "folder")} kept because of full trajectories without a copy; list these with '
+            f"'mlip-autopipe trajectories {identifier}', or remove them with 'clean --force'",
             style='yellow',
         )

@@ -144,8 +144,8 @@ def check_seeds(config: CampaignConfig, *, time_s: float | None = None, explored
             raise AutopipeError(error.code, f'generation[{number}]: {error}') from error
         seeds.append(seed)
     incomplete = [
-        f'generation[{number}]: not checked completely, because its seeds take a long time to make; generate and run '
-        'check all entries before they start'
+        f'generation[{number}]: not checked completely, because its seeds take a long time to make; `generate` and '
+        '`run` check all entries before they start'
         for number in unchecked
     ]
     losses = describe_losses(rejections.as_dict(), of='checked seeds')

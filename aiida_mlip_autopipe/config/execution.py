@@ -54,7 +54,7 @@ def _absolute(folder: str) -> str:
 
 
 class StashSettings(Settings):
-    """Settings of the copies of full trajectories. Separate jobs make them after the exploration has been retrieved.
+    """How full trajectories are copied. Separate jobs copy them after the exploration has been retrieved.
 
     The sha256 of a copy must match the one that the exploration reported. A failed copy is reported but is not fatal,
     because the original remains in the folder of its job.
@@ -77,7 +77,7 @@ class CodeSettings(Settings):
     resources: JobResources | None = None
     """Resources of the jobs; by default, those of ``execution``."""
     stash: StashSettings | None = None
-    """Settings of the copies of its full trajectories; by default, ``execution.stash``."""
+    """How its full trajectories are copied; by default, as in ``execution.stash``."""
 
 
 class DescriptorJobSettings(Settings):
@@ -105,8 +105,8 @@ class ExecutionSettings(JobResources):
     descriptors: DescriptorJobSettings = DescriptorJobSettings()
     """Settings of the jobs that compute descriptors. The descriptors are stored, so a new selection takes seconds."""
     stash: StashSettings | None = None
-    """Settings of the copies of full trajectories (``exploration.full_trajectory_interval``); by default, the
-    trajectories remain only in the folders of their jobs."""
+    """How full trajectories (``exploration.full_trajectory_interval``) are copied to another folder; by default, they
+    remain only in the folders of their jobs."""
     max_concurrent_jobs: int | None = Field(default=None, ge=1, le=MAX_CONCURRENT_JOBS)
     """Maximum number of concurrent jobs; by default, as many as the cores of this machine allow, or 50 with a
     scheduler."""

@@ -48,8 +48,8 @@ class ExplorationSection(_WithCommittee, ExplorationSettings):
         if self.full_trajectory_interval is not None and self.full_trajectory_interval > self.total_steps:
             raise fault(
                 Code.OUT_OF_RANGE,
-                f'full_trajectory_interval {self.full_trajectory_interval} exceeds the {self.total_steps} steps, '
-                'so the full trajectory would be empty',
+                f'full_trajectory_interval {self.full_trajectory_interval} exceeds the number of steps, '
+                f'{self.total_steps}, so the full trajectory would be empty',
             )
         return self
 

@@ -56,7 +56,11 @@ class Code(ExplainedEnum):
         'An interpolation `${…}` in the config has no value.',
         'Define the key or the environment variable, or write `\\${` for a literal `${`.',
     )
-    OVERRIDE_INVALID = 'override_invalid', 'An override cannot be applied.', 'Correct the override in the message.'
+    OVERRIDE_INVALID = (
+        'override_invalid',
+        'An override cannot be applied.',
+        'Correct the override given in the message.',
+    )
     YAML_INVALID = (
         'yaml_invalid',
         'The file is not valid YAML, or its content is not a mapping with unique string keys.',
@@ -71,10 +75,10 @@ class Code(ExplainedEnum):
     TYPE_WRONG = 'type_wrong', 'The value has the wrong type.', 'Use a value of the type given in the message.'
     OUT_OF_RANGE = 'out_of_range', 'The value is out of range.', 'Use a value in the range given in the message.'
     WRONG_LENGTH = 'wrong_length', 'The list or string is too short or too long.', 'Use a length in the allowed range.'
-    WRONG_PATTERN = 'wrong_pattern', 'The string is malformed.', 'Write it as the message shows.'
+    WRONG_PATTERN = 'wrong_pattern', 'The string is malformed.', 'Use the form given in the message.'
     VALUES_EXCLUDE = 'values_exclude', 'Two or more values cannot be combined.', 'Remove all but one of them.'
     VALUES_INCOMPLETE = 'values_incomplete', 'Another value is required.', 'Add the value named in the message.'
-    VALUE_INVALID = 'value_invalid', 'The value violates a rule.', 'Use a value that the message allows.'
+    VALUE_INVALID = 'value_invalid', 'The value violates a rule.', 'Use a value that satisfies the rule in the message.'
 
     # Generation of seeds.
     TIME_LIMIT = (
@@ -83,7 +87,11 @@ class Code(ExplainedEnum):
         'Raise validation.time_limit_s, or choose settings that need less work.',
     )
     API_KEY_MISSING = 'api_key_missing', 'No API key is set.', 'Set MP_API_KEY to the key, or use the provider mp.'
-    BOUNDARY_IMPOSSIBLE = 'boundary_impossible', 'No such grain boundary exists.', 'Use an axis and Σ from the message.'
+    BOUNDARY_IMPOSSIBLE = (
+        'boundary_impossible',
+        'No such grain boundary exists.',
+        'Use an axis and a Σ given in the message.',
+    )
     CELL_TOO_SMALL = 'cell_too_small', 'The cell is too small.', 'Use a larger cell, or raise validation.max_atoms.'
     CHARGE_UNBALANCED = (
         'charge_unbalanced',
@@ -150,7 +158,7 @@ class Code(ExplainedEnum):
     )
     SEEDS_MISSING = (
         'seeds_missing',
-        'No seed of an entry is valid.',
+        'No valid seed was found for an entry.',
         'Follow the advice in the message, or remove the entry.',
     )
     SITE_MISSING = 'site_missing', 'The structure has no such site.', 'Use another site or structure.'
@@ -161,7 +169,7 @@ class Code(ExplainedEnum):
     )
     STRUCTURE_INVALID = (
         'structure_invalid',
-        'A structure violates a rule of validation.',
+        'A structure violates a validation rule.',
         'Change the entry, or relax the rule in its section `validation`.',
     )
     SPACEGROUP_IMPOSSIBLE = (
@@ -204,7 +212,7 @@ class Code(ExplainedEnum):
     ENVIRONMENT_CHANGED = (
         'environment_changed',
         'The environment differs from the recorded one.',
-        'Restore it, or record it with `mlip-autopipe calculator test`.',
+        'Restore the recorded one, or record the current one with `mlip-autopipe calculator test`.',
     )
     MODEL_MISMATCH = (
         'model_mismatch',
@@ -232,7 +240,7 @@ class Code(ExplainedEnum):
     )
     MOVE_IMPOSSIBLE = (
         'move_impossible',
-        'The Monte Carlo move is not possible with the structure or the ensemble.',
+        'The Monte Carlo move is not possible for this structure or in this ensemble.',
         'Remove the move, or change its settings.',
     )
     NOTHING_MOVES = 'nothing_moves', 'No atom of the structure can move.', 'Use a supercell, or fix fewer atoms.'
@@ -252,7 +260,7 @@ class Code(ExplainedEnum):
     DESCRIPTORS_INVALID = 'descriptors_invalid', 'Some descriptors are not finite.', 'Use another descriptor or model.'
     DESCRIPTORS_MISSING = (
         'descriptors_missing',
-        'No job has computed the learned descriptors of all structures.',
+        'Learned descriptors of some structures have not been computed.',
         'Run the selection in a campaign, or use the descriptor soap.',
     )
     STRUCTURES_MISSING = 'structures_missing', 'The file contains no structures.', 'Use a file with structures.'
@@ -315,7 +323,11 @@ class Code(ExplainedEnum):
         'The computer does not exist or is not configured.',
         'Add it with `mlip-autopipe computer add`.',
     )
-    COMPUTER_TEST_FAILED = 'computer_test_failed', 'A test of the computer failed.', 'Fix the cause in the message.'
+    COMPUTER_TEST_FAILED = (
+        'computer_test_failed',
+        'A test of the computer failed.',
+        'Fix the cause given in the message.',
+    )
     DAEMON_FAILED = 'daemon_failed', 'The daemon does not start.', 'Read its log: `verdi daemon logshow`.'
     DATASET_MISSING = 'dataset_missing', 'The campaign has no dataset.', 'Check its state with `mlip-autopipe status`.'
     ENVIRONMENT_MISSING = (
@@ -339,7 +351,11 @@ class Code(ExplainedEnum):
     LOGIN_OUTPUT = 'login_output', 'The login scripts print text.', 'Let them print only in interactive shells.'
     LOGIN_REFUSED = 'login_refused', 'The host refused the login.', 'Set up a login with an SSH key.'
     PROFILE_MISSING = 'profile_missing', 'No such AiiDA profile exists.', 'Create it with `mlip-autopipe setup`.'
-    SCHEDULER_MISSING = 'scheduler_missing', 'The computer does not have this scheduler.', 'Use the one that it has.'
+    SCHEDULER_MISSING = (
+        'scheduler_missing',
+        'The computer does not have this scheduler.',
+        'Use the scheduler that it has.',
+    )
     SELF_TEST_FAILED = 'self_test_failed', 'The self-test failed.', 'Fix the cause given in the message.'
     TRANSFER_DAMAGED = 'transfer_damaged', 'The copy of a file differs from the original.', 'Try again.'
     VERSION_MISMATCH = (

@@ -45,7 +45,7 @@ EXPLANATIONS = {
         'Change the monitor, then submit the job again.',
     ),
     'ERROR_STASHING_FAILED': Explanation(
-        "AiiDA could not copy the job's files to the folder of its option `stash`.",
+        "AiiDA could not copy the job's files to the folder given in its option `stash`.",
         'Check the folder and its free space, then submit the job again.',
     ),
     # Every job: the machine, the container and the program.
@@ -54,7 +54,7 @@ EXPLANATIONS = {
         'Put the image at the path given in the message, or register the code again.',
     ),
     'ERROR_EXECUTABLE_MISSING': Explanation(
-        'The program does not exist, is not executable, or its environment lacks this package.',
+        'The program does not exist or is not executable, or its environment lacks this package.',
         'Correct the path of the code, or install this package in its environment.',
     ),
     'ERROR_WRONG_ARCHITECTURE': Explanation(
@@ -153,7 +153,7 @@ EXPLANATIONS = {
         'No action is needed: the next leg continues from the checkpoint.',
     ),
     'ERROR_UNSTABLE': Explanation(
-        'A guard stopped an unstable run, and no recovery is left. The good frames are candidates for the dataset.',
+        'A guard stopped an unstable run, and no recoveries are left. The good frames are candidates for the dataset.',
         'For longer runs, reduce the temperature or the time step, or allow more recoveries.',
     ),
     'ExplorationCalculation.ERROR_UNSTABLE': Explanation(
@@ -161,12 +161,12 @@ EXPLANATIONS = {
         'No action is needed while recoveries are left: the next leg continues from the last good frame.',
     ),
     'ERROR_NO_FRAME': Explanation(
-        'The run was unstable from the first step, so no frame is good.',
+        'The run was unstable from the first step, so it has no good frames.',
         'Check the seed: its atoms may be too close, or the model may not support it.',
     ),
     'EvaluationCalculation.ERROR_NO_FRAME': Explanation(
         'The calculator of the committee could not evaluate any frame.',
-        'Choose a calculator that supports these structures for the committee.',
+        'Use a committee with a calculator that supports these structures.',
     ),
     'ERROR_SAMPLING': Explanation(
         'No frames can be selected with these settings.',

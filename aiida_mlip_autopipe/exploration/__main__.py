@@ -1,4 +1,4 @@
-"""``python -m aiida_mlip_autopipe.exploration job.json``: run the job of this file in its folder."""
+"""Run a job in the folder of its file: python -m aiida_mlip_autopipe.exploration job.json."""
 
 from __future__ import annotations
 

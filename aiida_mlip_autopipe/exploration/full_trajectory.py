@@ -219,8 +219,8 @@ class FullTrajectoryReader:
         steps = self.records['step']
         index = int(np.searchsorted(steps, step))
         if index == len(steps) or steps[index] != step:
-            content = f'steps from {steps[0]} to {steps[-1]}' if len(steps) else 'no frames'
-            raise FullTrajectoryError(Code.STEP_MISSING, f'step {step} is not in the file, which has {content}')
+            content = f'steps {steps[0]} to {steps[-1]}' if len(steps) else 'no frames'
+            raise FullTrajectoryError(Code.STEP_MISSING, f'step {step} is not in the file, which contains {content}')
         return self[index]
 
 

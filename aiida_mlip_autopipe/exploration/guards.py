@@ -118,8 +118,8 @@ class Guards:
                 names = ' and '.join(f'{self._symbols[index]}{index}' for index in pair.atoms)
                 return Alarm(
                     'distance',
-                    f'{names} were {pair.distance_A:.3f} Å apart, {pair.ratio:.2f} of the sum of their covalent radii '
-                    f'(limit {factor:g})',
+                    f'{names} were {pair.distance_A:.3f} Å apart, {pair.ratio:.2f} times the sum of their covalent '
+                    f'radii (limit {factor:g})',
                 )
         if self._detached_A is not None:
             detached = find_detached(system.positions, system.cell, self._pbc, self._detached_A, self._fragments)
@@ -128,8 +128,8 @@ class Guards:
                 more = f' and {len(detached) - MAX_NAMED} more' if len(detached) > MAX_NAMED else ''
                 return Alarm(
                     'detached',
-                    f'{names}{more} became detached: the largest part of the atoms to which they were connected in the '
-                    f'seed was more than {self._detached_A:.1f} Å away',
+                    f'{names}{more} became detached: the distance between parts that were connected in the seed '
+                    f'exceeded {self._detached_A:.1f} Å',
                 )
         return None
 

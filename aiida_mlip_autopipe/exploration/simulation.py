@@ -223,7 +223,7 @@ class Simulation:
         self.message = f'{alarm.message} at step {self.step}'
         too_long = describe_long_timestep(self.prepared.timestep_fs, self.prepared.atoms)
         if self.step <= N_FIRST_STEPS and too_long:
-            self.message += f'; the likely cause: {too_long}'
+            self.message += f'; likely cause: {too_long}'
         write_crash(self.folder / CRASH_FILE, self.prepared.atoms, self._recent, alarm)
         if self.step == 0:
             return 'no_frame'

@@ -225,7 +225,7 @@ class Entry:
 
     def _failure_message(self) -> str:
         redraws = 'redraw' if self.rules.max_redraws == 1 else 'redraws'
-        return f'no valid seed of {self._name} after {self.rules.max_redraws} {redraws}'
+        return f'no valid seed for {self._name} after {self.rules.max_redraws} {redraws}'
 
     def _draw_seed(self, index: int, own: set[str] | None, rejections: Rejections) -> tuple[Seed | None, str | None]:
         """Return a valid seed (None if it is a duplicate) and its fingerprint (None if duplicates are kept)."""

@@ -68,7 +68,7 @@ class FewAtomsSettings(GeneratorSettings):
         if self.needs_symbols:
             raise AutopipeError(
                 Code.VALUE_MISSING,
-                f'set symbols of kind {self.kind}; the other entries of the config do not determine all elements',
+                f'set symbols for kind {self.kind}; the other entries of the config do not determine all elements',
             )
         return frozenset(self.symbols)
 

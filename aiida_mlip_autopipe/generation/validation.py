@@ -294,11 +294,11 @@ def _check_isolated(atoms: Atoms, settings: ValidationSettings, accepted: np.nda
         nearest = float(own.min()) if len(own) else float('inf')
         if nearest > settings.max_neighbour_factor:
             limit = settings.max_neighbour_factor
-            found = f'at {nearest:.2f}' if np.isfinite(nearest) else f'beyond {2.5 * limit:g}'
+            found = f'{nearest:.2f}' if np.isfinite(nearest) else f'more than {2.5 * limit:g}'
             raise PhysicsViolationError(
                 'isolated_atom', (int(atom),), min(nearest, 2.5 * limit), limit,
-                f'atom {atom} ({atoms.symbols[int(atom)]}) is isolated: its nearest neighbour is {found} times the sum '
-                f'of their covalent radii; the limit is {limit:g}',
+                f'atom {atom} ({atoms.symbols[int(atom)]}) is isolated: the distance to its nearest neighbour is '
+                f'{found} times the sum of their covalent radii; the limit is {limit:g}',
             )  # fmt: skip
 
 

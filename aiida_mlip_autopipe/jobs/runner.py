@@ -87,7 +87,7 @@ def make_result(facts: dict[str, Any]) -> Result:
     clean = finite(facts, '')
     step = int(clean.get('last_step') or 0)
     events = tuple(
-        Event(step=step, rule='not_finite', message=f'{path} of the result is not finite and was omitted')
+        Event(step=step, rule='not_finite', message=f'{path} in the result is not finite and was omitted')
         for path in omitted
     )
     return Result(**{**clean, 'events': (*clean.get('events', ()), *events)})

@@ -38,7 +38,7 @@ SCORES = {
     'entropy': 'entropy of the environments, nats (QUESTS)',
     'diversity': 'diversity of the environments, nats (QUESTS)',
     'force_95_eV_A': '95 % quantile of the maximum force in a structure, eV/Å',
-    'atoms_cubed': 'sum of the cubed numbers of atoms (proportional to the cost of DFT)',
+    'atoms_cubed': 'sum of N³ over the structures of N atoms (proportional to the cost of DFT)',
 }
 
 
@@ -152,7 +152,7 @@ def render_report_card(
     parts += [
         '<h2>Cost of labelling by DFT</h2><p>',
         f'{cost["atoms"]:.0f} atoms, {cost["electrons"]:.0f} electrons. The cost for large cells is proportional to ',
-        f'the sum of the cubed numbers of atoms, {cost["atoms_cubed"]:.3g}.</p>',
+        f'the sum of N³ over the structures of N atoms, which is {cost["atoms_cubed"]:.3g}.</p>',
     ]
     for title, table in numbers.get('campaign', {}).items():
         parts += [f'<h2>{escape(title)}</h2>', _table(['', ''], {name: [value] for name, value in table.items()})]
@@ -171,7 +171,7 @@ def _compare(assessment: Mapping[str, Any]) -> list[str]:
         for score, meaning in SCORES.items()
     }
     for value, meaning in (('radius', 'maximum'), ('mean', 'mean')):
-        scores[f'{meaning} distance of an explored frame to the nearest chosen frame'] = [
+        scores[f'{meaning} distance from an explored frame to the nearest chosen frame'] = [
             assessment[curve][value][-1] for curve in ('curve', 'random_curve')
         ]
     return [

@@ -52,7 +52,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
         'overrides',
         dynamic=True,
         required=False,
-        help='`exploration` and `n_steps` of the seeds of single entries, by key, such as `entry_0`.',
+        help='`exploration` and `n_steps` of the seeds of individual entries, by key, such as `entry_0`.',
     )
     optional = {'required': False, 'populate_defaults': False}
     spec.expose_inputs(
@@ -77,7 +77,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
         (
             'retry_memory_factor',
             float,
-            'Factor by which the memory of a job is increased after it ran out of memory.',
+            'Factor by which the memory of a job is multiplied after it ran out of memory.',
             {'default': 1.0},
         ),
         ('max_concurrent_jobs', int, 'Maximum number of explorations that run at the same time.', {}),

@@ -37,7 +37,7 @@ class DescriptorsWorkChain(ThrottledWorkChain):
         spec.input(
             'descriptors',
             valid_type=orm.List,
-            help='What to compute: a list of `of` (what to describe) and `descriptor`.',
+            help='What to compute: a list of mappings with `of` (what to describe) and `descriptor`.',
         )
         spec.input(
             'reference_dataset', valid_type=DatasetData, required=False, help='Structures to describe in addition.'

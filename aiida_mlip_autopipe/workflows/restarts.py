@@ -28,9 +28,9 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
             valid_type=float,
             is_metadata=True,
             default=1.0,
-            help='Factor by which memory is increased, once, if a leg runs out of it; with 1, the exploration fails.',
+            help='Factor by which the memory is multiplied, once, if a leg needs more; with 1, the exploration fails.',
         )
-        spec.exit_code(403, 'ERROR_NO_PROGRESS', message='A leg used its wall time without completing a step.')
+        spec.exit_code(403, 'ERROR_NO_PROGRESS', message='A leg used up its wall time without completing a step.')
         spec.exit_code(404, 'ERROR_OUT_OF_MEMORY', message='The job ran out of memory; increase execution.memory_MB.')
         spec.exit_code(405, 'ERROR_STOPPED', message='Stopped by a user; the checkpoint is kept.')
         spec.exit_code(

@@ -17,7 +17,7 @@ from aiida_mlip_autopipe.structures.vacuum import count_connected_directions, em
 
 Ensemble = Literal['nve', 'nvt', 'npt', 'single_point', 'relax_cell', 'relax_positions', 'relax_normal']
 AXES = 'abc'
-MOLECULAR = 'generated as molecules at a given density, which only dispersion would maintain'
+MOLECULAR = 'generated as molecules at a given density, which would not be preserved without dispersion'
 
 
 class EnsembleRefusedError(AutopipeError):

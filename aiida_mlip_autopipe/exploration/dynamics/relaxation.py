@@ -26,4 +26,5 @@ def relax(seed: Atoms, evaluator: Evaluator, settings: RelaxationSettings) -> tu
     optimizer = FIRE(atoms, logfile=None)
     converged = optimizer.run(fmax=settings.force_eV_per_A, steps=settings.max_steps)
     positions: np.ndarray = atoms.positions.copy()
-    return positions, f'relaxation {"converged" if converged else "did not converge"} in {optimizer.nsteps} steps'
+    steps = 'one step' if optimizer.nsteps == 1 else f'{optimizer.nsteps} steps'
+    return positions, f'relaxation {"converged" if converged else "did not converge"} in {steps}'

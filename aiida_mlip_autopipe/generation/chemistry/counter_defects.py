@@ -33,7 +33,7 @@ class CounterDefect(Settings):
     vacancies: Element | None = None
     """The element whose ions are removed from random sites."""
     interstitials: Element | None = None
-    """The element that is inserted into random voids, such as Na for Al on Si."""
+    """The element that is inserted into random voids, such as Na to balance Al on Si."""
     substitutions: dict[Element, Element] = Field(default_factory=dict, max_length=1)
     """The element that is replaced on random sites and its replacement, such as {Mg: Li}."""
 
@@ -227,7 +227,7 @@ class DefectCharge:
         formula = self.atoms.get_chemical_formula()
         return PhysicsViolationError(
             'formal_charge', (), self.charge, 0.0,
-            f'{what} cannot balance the charge of {self.charge:+g} e of the defects in {formula}; {self.remedies()}',
+            f'{what} cannot balance the defect charge of {self.charge:+g} e in {formula}; {self.remedies()}',
         )  # fmt: skip
 
 
@@ -245,7 +245,7 @@ def _describe(defects: Mapping[str, Any], times: int) -> str:
     names = {'vacancies': 'vacancy', 'interstitials': 'interstitial'}
     (kind, counts), *others = defects.items()
     if others or len(counts) > 1 or kind not in {'substitutions', *names}:
-        return f'{times} times these defects'
+        return f'{times} times as many of these defects'
     ((key, number),) = counts.items()
     if kind == 'substitutions':
         old, new = key.split('-')

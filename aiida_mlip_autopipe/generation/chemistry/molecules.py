@@ -160,7 +160,7 @@ def mole_fractions(
         raise AutopipeError(
             Code.COMPOSITION_INVALID,
             f'the mole fractions sum to {total:.6g} and are missing for {len(missing)} of {len(molecules)} molecules; '
-            'set all of them, with the sum 1, or all but one, with a sum below 1',
+            'set all of them, with a sum of 1, or all but one, with a sum below 1',
         )
     rest = 1 - total if missing else 0.0
     known = [rest if fraction is None else fraction for fraction in fractions]
@@ -194,6 +194,7 @@ def _from_concentrations(
         numbers[missing[0]] = rest / masses_u[missing[0]]
     elif density is not None:
         raise AutopipeError(
-            Code.VALUES_EXCLUDE, 'if all molecules have concentration_mol_per_L, they determine the density'
+            Code.VALUES_EXCLUDE,
+            'the concentrations of all molecules already determine the density; remove it, or one concentration',
         )
     return [float(number) for number in numbers / numbers.sum()], float(1 / numbers.sum())

@@ -58,7 +58,8 @@ def molecule_from_smiles(smiles: str) -> Atoms:
             or rdForceFieldHelpers.MMFFOptimizeMolecule(molecule, maxIters=MAX_STEPS)
         ):
             raise AutopipeError(
-                Code.MOLECULE_UNKNOWN, f'RDKit finds no geometry of {smiles!r} with MMFF94; write it to a file instead'
+                Code.MOLECULE_UNKNOWN,
+                f'RDKit finds no geometry for {smiles!r} with MMFF94; provide the molecule as a file',
             )
         positions = np.round(molecule.GetConformer().GetPositions(), DECIMALS)
     return Atoms(symbols, positions, charges=charges, info=dropped)

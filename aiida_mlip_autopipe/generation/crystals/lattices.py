@@ -49,7 +49,8 @@ def atomic_volume(symbol: str) -> float:
     molar_volume = Element(symbol).data.get('Molar volume')  # cm³/mol; None for short-lived elements
     if molar_volume is None:
         raise AutopipeError(
-            Code.VALUE_MISSING, f'the atomic volume of {symbol} is not tabulated; set a_A, or volume_A3 of a formula'
+            Code.VALUE_MISSING,
+            f'the atomic volume of {symbol} is not tabulated; set a_A, or volume_A3 for kind formula',
         )
     return float(str(molar_volume).split()[0]) / MOL_PER_CM3
 

@@ -242,7 +242,7 @@ def stack(layer: Layer, stacking: Stacking, n_layers: int) -> list[Layer]:
     """
     if not layer.is_hexagonal and stacking not in ('AA', 'AB'):
         raise AutopipeError(
-            Code.VALUES_EXCLUDE, f'stacking: {stacking} needs hexagonal layers; rectangular ones have AA and AB'
+            Code.VALUES_EXCLUDE, f'stacking: {stacking} needs hexagonal layers; rectangular layers allow only AA and AB'
         )
     step = np.array([1 / 3, 2 / 3]) if layer.is_hexagonal else np.array([0.5, 0.0])
     period = STACKINGS[stacking]

@@ -187,7 +187,7 @@ class PartialSites:
         total = sum(ion.number for ion in ions)
         raise PhysicsViolationError(
             'exclusion', (), total - len(waiting), total,
-            f'{total} ions do not fit on {len(occupants)} partially occupied sites; {total - len(waiting)} were placed',
+            f'{total} ions do not fit on {len(occupants)} partially occupied sites; placed: {total - len(waiting)}',
         )  # fmt: skip
 
     def _improve(self, occupants: np.ndarray, fixed_charges: np.ndarray, charges: np.ndarray) -> np.ndarray:

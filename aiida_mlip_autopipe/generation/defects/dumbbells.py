@@ -118,7 +118,7 @@ def dumbbell_axes(crystal: Atoms, families: tuple[Direction, ...] = ()) -> list[
     if not families:
         raise AutopipeError(
             Code.VALUE_MISSING,
-            f'set dumbbell_directions; only fcc, bcc, hcp and diamond have defaults, and {formula} is none of them',
+            f'set dumbbell_directions; only fcc, bcc, hcp and diamond have defaults, and {formula} is not one of them',
         )
     cell = primitive[0].T  # columns are cell vectors
     conventional = cell @ np.linalg.inv(found.transformation_matrix)

@@ -28,7 +28,7 @@ def draw_sites(atoms: Atoms, free: np.ndarray, symbol: str, amount: float, rng: 
         formula = atoms.get_chemical_formula()
         raise AutopipeError(
             Code.TOO_MANY_DEFECTS,
-            f'{number} defects of {symbol} do not fit: {formula} has {len(sites)} free {symbol} atoms',
+            f'{formula} has too few free {symbol} atoms for the defects (present: {len(sites)}, needed: {number})',
         )
     return np.sort(rng.choice(sites, number, replace=False))
 
@@ -79,7 +79,7 @@ def draw_interstitial_sites(
         formula = atoms.get_chemical_formula()
         raise PhysicsViolationError(
             'interstitial', (), float(number), float(len(sites)),
-            f'{number} interstitials do not fit into the {len(sites)} interstitial sites of {formula}',
+            f'{formula} has too few interstitial sites (present: {len(sites)}, needed: {number})',
         )  # fmt: skip
     return np.asarray(sites[rng.choice(len(sites), number, replace=False)])
 

@@ -196,7 +196,7 @@ def describe_dropped(named: Iterable[tuple[str, Atoms]]) -> list[str]:
     dropped: dict[str, dict[str, None]] = {}
     for name, atoms in named:
         dropped.setdefault(name, {}).update(dict.fromkeys(atoms.info.get(DROPPED, ())))
-    return [f'{name}: {", ".join(what)} are not kept' for name, what in dropped.items() if what]
+    return [f'{name}: {" and ".join(what)} are not kept' for name, what in dropped.items() if what]
 
 
 def _move_from_far_faces(atoms: Atoms, pbc: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ class AdsorptionSettings(ComposedSettings):
     files: tuple[InputFile, ...] = ()
     """Files with more molecules, in any format that ASE reads."""
     sites: tuple[SiteName, ...] = ('ontop', 'bridge', 'hollow')
-    """Types of site: next to one surface atom, two, or more."""
+    """Types of site: next to one surface atom (`ontop`), two (`bridge`) or more (`hollow`)."""
     surface_depth_A: PositiveFloat = 0.9
     """Depth in Å of the surface: atoms up to this far below the highest atom are surface atoms, unless another atom
     covers them. Stepped surfaces need a larger depth."""
@@ -256,8 +256,9 @@ class AdsorptionGenerator(ComposedGenerator):
             n_atoms = len(host.atoms) * int(np.prod(np.ceil(extent / widths)))
             raise AutopipeError(
                 Code.CELL_TOO_SMALL,
-                f'{name} with {CLEARANCE:g} Å around it needs {extent:.1f} Å; the slab is {widths.min():.1f} Å wide; '
-                f'set validation.max_atoms: {n_atoms + len(molecule)} so that the slab can be repeated',
+                f'{name} needs {extent:.1f} Å, including {CLEARANCE:g} Å of clearance; the slab is '
+                f'{widths.min():.1f} Å wide; set validation.max_atoms: {n_atoms + len(molecule)} so that it can be '
+                'repeated',
             )
         return host
 
@@ -297,7 +298,7 @@ class AdsorptionGenerator(ComposedGenerator):
                 raise PhysicsViolationError(
                     'coverage', (), float(number), float(len(placed)),
                     f'{number} {molecule.get_chemical_formula()} molecules do not fit on '
-                    f'{slab.get_chemical_formula()}; only {len(placed)} fit',
+                    f'{slab.get_chemical_formula()}; number placed: {len(placed)}',
                 )  # fmt: skip
             placed.append(added)
             chosen.append(site)

@@ -81,7 +81,7 @@ class AlloySettings(GeneratorSettings):
     c_over_a: PositiveFloat | None = None
     """c/a ratio of an hcp lattice; by default from Vegard's law."""
     supercell: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
-    """Number of repeats along each vector of the conventional cell (for hcp, of two atoms) or of the ordered cell."""
+    """Number of repeats along each vector of the conventional cell (two atoms for hcp) or of the ordered cell."""
     n_atoms: PositiveInt | None = None
     """Approximate number of atoms, instead of `supercell`; the nearest compact cell is used. By default, the smallest
     cell that is wide enough for the calculator and in which the composition is possible."""

@@ -70,13 +70,14 @@ class ClusterSettings(ComposedSettings):
     ]  # fmt: skip
     """The shape. Icosahedra, decahedra and the octahedral shapes need an fcc crystal."""
     n_atoms: Annotated[tuple[PositiveInt, ...], BeforeValidator(_as_list)] = ()
-    """Number of atoms, or several: the nearest complete cluster is made. For a wire, the number of atoms in one
+    """Number of atoms, or several numbers. The nearest complete cluster is made. For a wire, the number of atoms in one
     period."""
     diameter_A: Annotated[tuple[PositiveFloat, ...], BeforeValidator(_as_list)] = ()
     """Diameter in Å, instead of `n_atoms`: the cluster has as many atoms as a sphere of the crystal with this diameter,
     and a wire as many as a circle in its cross-section."""
     n_shells: Annotated[tuple[PositiveInt, ...], BeforeValidator(_as_list)] = ()
-    """Number of shells around the centre, instead of `n_atoms`: 1, 2, 3 for 13, 55, 147 atoms of an icosahedron."""
+    """Number of shells around the centre, instead of `n_atoms`. For example, 1, 2 and 3 shells give icosahedra of
+    13, 55 and 147 atoms."""
     surface_energies: tuple[SurfaceEnergy, ...] = ()
     """Surface energies, which determine the shape of a Wulff particle or, optionally, the cross-section of a wire.
     Wires without them are round."""
@@ -91,7 +92,7 @@ class ClusterSettings(ComposedSettings):
     charged: bool = False
     """Allow clusters of an ionic crystal with a net formal charge."""
     support: SupportSettings | None = None
-    """A slab on which the cluster lies."""
+    """A slab that supports the cluster."""
 
     @model_validator(mode='after')
     def _check(self) -> Self:
@@ -183,7 +184,9 @@ class ClusterGenerator(ComposedGenerator):
                 found.append(f'no complete {settings.shape} has {size} atoms; the nearest has {made}')
             if settings.surface_energies and size == settings.sizes[0]:
                 missing = self._outline(self._crystals[crystal]).missing_planes()
-                found += [f'the shape has no facet {" ".join(map(str, plane))}; others cut it off' for plane in missing]
+                found += [
+                    f'the shape has no facet {" ".join(map(str, plane))}; other facets cut it off' for plane in missing
+                ]
         return found
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:

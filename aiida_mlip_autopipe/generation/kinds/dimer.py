@@ -59,7 +59,7 @@ class DimerSettings(FewAtomsSettings):
                 Code.VALUES_EXCLUDE, 'distances_A replaces n_points, min_factor and max_distance_A; remove them'
             )
         if len(set(self.distances_A)) < len(self.distances_A):
-            raise fault(Code.VALUE_INVALID, 'distances_A contains a distance twice')
+            raise fault(Code.VALUE_INVALID, 'distances_A contains the same distance twice')
         is_grid_set = any(getattr(self, name) != defaults[name] for name in ('trimer_factors', 'trimer_angles_deg'))
         if is_grid_set and not self.trimers:
             raise fault(Code.VALUES_INCOMPLETE, 'trimer_factors and trimer_angles_deg need trimers: true')

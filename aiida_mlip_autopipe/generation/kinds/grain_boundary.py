@@ -53,7 +53,7 @@ class GrainBoundarySettings(ComposedSettings):
     gap_A: float = Field(default=0.0, ge=0, le=3)
     """Gap in Å between the grains at each boundary."""
     merge_factor: float = Field(default=0.7, ge=0, lt=1)
-    """Merge two atoms of an element that are closer than this fraction of their shortest distance in the crystal."""
+    """Merge two atoms of one element that are closer than this fraction of their shortest distance in the crystal."""
 
     @model_validator(mode='after')
     def _check(self) -> Self:

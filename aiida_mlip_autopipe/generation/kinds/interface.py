@@ -58,7 +58,7 @@ class InterfaceSettings(GeneratorSettings):
     strained: Literal['film', 'substrate', 'both'] = 'film'
     """The side that is strained; `both` strains each by half of the misfit."""
     n_matches: PositiveInt = 1
-    """Number of common cells for each pair of terminations, in the order of their area and strain."""
+    """Number of common cells for each pair of terminations, in order of area and strain."""
     terminations: Literal['all', 'first'] = 'all'
     """All pairs of distinct faces, or the first face of each crystal."""
     shifts: Literal['best', 'random'] | tuple[PositiveInt, PositiveInt] = 'best'
@@ -93,7 +93,7 @@ class InterfaceSettings(GeneratorSettings):
 
 
 class InterfaceGenerator(Generator):
-    """Makes the common cells of all pairs of faces, in the order of their area and strain."""
+    """Makes the common cells of all pairs of faces, in order of area and strain."""
 
     settings_class = InterfaceSettings
     settings: InterfaceSettings
@@ -138,7 +138,7 @@ class InterfaceGenerator(Generator):
         raise AutopipeError(
             Code.INTERFACE_IMPOSSIBLE,
             f'{pair} has no common cell of at most {limits["max_area_A2"]:g} Å² with principal strains of at most '
-            f'{100 * limits["max_strain"]:.3g} %' + (f'; the nearest have {" and ".join(nearest)}' if nearest else ''),
+            f'{100 * limits["max_strain"]:.3g} %' + (f'; nearest cells: {", ".join(nearest)}' if nearest else ''),
         )
 
     def _find_cases(self, requirements: Requirements) -> list[tuple[Pair, Match]]:
@@ -193,7 +193,9 @@ class InterfaceGenerator(Generator):
         notes = [f'{name}: {note}' for name in SIDES for note in getattr(self, name).notes()]
         for pair, number in zip(self._pairs, self._numbers, strict=True):
             if number < self.settings.n_matches:
-                notes.append(f'{pair} has {number} of {self.settings.n_matches} common cells within the limits')
+                notes.append(
+                    f'{pair} has only {number} of {self.settings.n_matches} requested common cells within the limits'
+                )
             if not pair.keeps_charges and (pair.film.has_charges or pair.substrate.has_charges):
                 notes.append(f'{pair} has no formal charges, because those of one side are unknown')
         return list(dict.fromkeys(notes))

@@ -69,8 +69,8 @@ class LayeredSettings(GeneratorSettings):
     """Make a bulk crystal with one period of the stacking, instead of layers in vacuum."""
     stacking: Stacking | None = None
     """Registry of the layers: without a shift (AA), with the next layer rotated by 180° (AA'), shifted by a third of
-    the long diagonal (AB, ABC), or both (AB'). The default is AA' for 2H, ABC for 3R, AB for honeycombs and black
-    phosphorus, AA' for honeycombs of two elements, and AA otherwise. Rectangular layers have AA and AB."""
+    the long diagonal (AB, ABC), or both (AB'). The default is AA' for 2H, ABC for 3R, AB for black phosphorus
+    and honeycombs of one element, AA' for other honeycombs, and AA otherwise. Rectangular layers allow AA and AB."""
     twist: tuple[PositiveInt, PositiveInt] | None = None
     """Indices of a commensurate twisted bilayer: [1, 2] is 21.8°, [2, 3] is 13.2°, [6, 7] is 5.1°."""
     interlayer_A: PositiveFloat | None = None
@@ -96,7 +96,7 @@ class LayeredSettings(GeneratorSettings):
             if getattr(self, name) and getattr(self, other):
                 raise fault(Code.VALUES_EXCLUDE, f'set {name} or {other}, not both')
         if self.a_A and self.bond_A and (self.thickness_A or self.structure in ('honeycomb', *RECTANGULAR)):
-            raise fault(Code.VALUES_EXCLUDE, 'a_A and bond_A already determine the layer of this structure; remove one')
+            raise fault(Code.VALUES_EXCLUDE, 'the dimensions of the layer are overdetermined; remove a_A or bond_A')
         if self.thickness_A and self.structure not in DICHALCOGENIDES:
             raise fault(Code.VALUES_EXCLUDE, f'thickness_A applies to 2H, 3R and 1T, not to {self.structure}')
         if self.twist:
@@ -108,7 +108,7 @@ class LayeredSettings(GeneratorSettings):
             name = 'stacking' if self.stacking else 'interlayer_A'
             raise fault(Code.VALUES_EXCLUDE, f'{name} does not apply to a single layer; set n_layers or bulk')
         if self.stacking and self.structure in RECTANGULAR and self.stacking not in ('AA', 'AB'):
-            raise fault(Code.VALUES_EXCLUDE, f'{self.structure} has the stackings AA and AB, not {self.stacking}')
+            raise fault(Code.VALUES_EXCLUDE, f'{self.structure} allows the stackings AA and AB, not {self.stacking}')
         if self.supercell and self.supercell[2] > 1 and not self.bulk:
             raise fault(Code.OUT_OF_RANGE, 'the third number of supercell must be 1 in vacuum; use n_layers')
         return self

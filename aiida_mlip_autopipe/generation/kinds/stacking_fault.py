@@ -143,7 +143,7 @@ class StackingFaultGenerator(ComposedGenerator):
             raise AutopipeError(
                 Code.VALUE_MISSING,
                 f'set plane and directions; only {", ".join(SLIP)} have defaults, and {unit.get_chemical_formula()} is '
-                'none of them',
+                'not one of them',
             )
         plane, directions = (
             (settings.plane, settings.directions) if settings.plane else (SLIP[lattice][0], SLIP[lattice][1:])
@@ -154,8 +154,8 @@ class StackingFaultGenerator(ComposedGenerator):
             if settings.n_cuts > len(stack.gaps):
                 raise AutopipeError(
                     Code.OUT_OF_RANGE,
-                    f'n_cuts: {settings.n_cuts} is more than the {len(stack.gaps)} different gaps between the atoms '
-                    f'along {_format(plane)}',
+                    f'n_cuts: {settings.n_cuts} is more than the {len(stack.gaps)} different gaps between planes of '
+                    f'atoms along {_format(plane)}',
                 )
             lines += [_Line(crystal, plane, direction, stack, gap) for gap in range(settings.n_cuts)]
         return lines

@@ -38,7 +38,7 @@ class StructuresSettings(GeneratorSettings):
     """Elements of the atom types 1, 2 … in LAMMPS files that have neither symbols nor masses of elements."""
     partial_occupancy: Literal['refuse', 'order'] = 'refuse'
     """What to do with CIF files whose sites are partially occupied or shared by several elements: `refuse` them, or
-    make an `order`ed realisation for each seed."""
+    make an ordered structure for each seed (`order`)."""
     ordering: OrderingSettings = OrderingSettings()
     """How partially occupied sites are filled."""
     supercell: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None

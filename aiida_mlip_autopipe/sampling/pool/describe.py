@@ -53,8 +53,8 @@ def describe_pool(pool: FramePool, settings: SoapSettings | LearnedSettings, of:
     if isinstance(settings, LearnedSettings):
         raise AutopipeError(
             Code.DESCRIPTORS_MISSING,
-            'only a job of a campaign can compute learned descriptors, and no job has computed them for all '
-            'structures; use the descriptor soap',
+            'learned descriptors are computed only by jobs of a campaign, and those of some structures are missing; '
+            'use the descriptor soap',
         )
     return _describe_structures(pool, settings) if of == 'structures' else _describe_environments(pool, settings)
 

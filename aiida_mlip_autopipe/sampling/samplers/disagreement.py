@@ -24,10 +24,10 @@ class DisagreementSettings(SamplerSettings):
     """Frames on which two calculators disagree. This sampler requires ``exploration.committee``."""
 
     kind: Literal['disagreement'] = 'disagreement'
-    """Chooses by farthest-point selection among the frames with the largest disagreement."""
+    """Chooses by farthest point sampling among the frames with the largest disagreement."""
     by: Literal['largest', 'mean', 'relative'] = 'largest'
     """Measure of the disagreement on a frame: the ``largest`` or ``mean`` difference between the two forces on an atom,
-    or the difference ``relative`` to the forces. The latter is large for frames with small forces."""
+    or the difference ``relative`` to the forces. ``relative`` is large for frames with small forces."""
     pool_factor: float = Field(default=5.0, ge=1)
     """Number of frames among which farthest point sampling chooses, as a multiple of ``n_structures``. These are the
     frames with the largest disagreement."""

@@ -174,13 +174,13 @@ def _relabel(row: Row, result: DftResult, about: dict[str, Any], where: Path) ->
         raise AutopipeError(
             Code.CALCULATION_MISMATCH,
             f'{where}: the calculation has the atoms {result.atoms.get_chemical_formula()}, '
-            f'the row has {row.atoms.get_chemical_formula()}',
+            f'but the row has {row.atoms.get_chemical_formula()}',
         )
     deviation = _max_deviation(expected, result.atoms)
     if deviation > TOLERANCE_A:
         raise AutopipeError(
             Code.CALCULATION_MISMATCH,
-            f'{where}: an atom or the cell differs from the row by {deviation:.2g} Å',
+            f'{where}: a position or cell vector differs from the row by {deviation:.2g} Å',
         )
     inverse = np.argsort(order)
     labels: dict[str, Any] = {'energy': result.energy, 'forces': result.forces[inverse]}
