@@ -126,7 +126,7 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
 
     @process_handler(exit_codes=[ExplorationCalculation.exit_codes.ERROR_SCHEDULER_OUT_OF_MEMORY])
     def increase_memory(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Submit the job again with more memory, from the last checkpoint. A second time, end the exploration."""
+        """Submit a job again with more memory from the last checkpoint. If this is not enough, end the exploration."""
         options = self.ctx.inputs.metadata.options
         factor, memory_kB = self.inputs.retry_memory_factor, options.get('max_memory_kb')
         if self.ctx.has_more_memory or factor == 1 or memory_kB is None:
