@@ -99,12 +99,12 @@ def choose_repeats(
 
 
 def given_repeats(n_atoms: float, supercell: Repeats | None) -> Repeats | None:
-    """Return a supercell of a cell with some number of atoms, or None if none is requested.
+    """Return the requested supercell unchanged; None if none is requested.
 
     Raises
     ------
     AutopipeError
-        If it has too many atoms.
+        If the supercell of a cell with ``n_atoms`` atoms has too many atoms.
     """
     if supercell is not None:
         check_size(n_atoms * prod(supercell), f'supercell {list(supercell)}')
