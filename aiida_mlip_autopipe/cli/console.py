@@ -34,8 +34,3 @@ def print_json(answer: Any) -> None:
     from aiida_mlip_autopipe.core.plain import to_json
 
     typer.echo(to_json(answer))
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, such as ``1 row`` or ``2 rows``."""
-    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'

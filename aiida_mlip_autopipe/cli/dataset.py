@@ -47,7 +47,8 @@ def info(
     as_json: JsonOption = False,
 ) -> None:
     """Describe the content and origin of a dataset."""
-    from aiida_mlip_autopipe.cli.console import console, counted, print_json
+    from aiida_mlip_autopipe.cli.console import console, print_json
+    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError
     from aiida_mlip_autopipe.reporting.card import describe_dataset, read_dataset_info, render_card, write_card
@@ -83,7 +84,8 @@ def report(
     It is an HTML page with figures that show the quality of the dataset. It opens without a network
     connection.
     """
-    from aiida_mlip_autopipe.cli.console import console, counted
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.reporting.report_card import write_report_card
     from aiida_mlip_autopipe.storage import Dataset
 
@@ -125,7 +127,8 @@ def split(
 
     Different sets share no groups and no structures.
     """
-    from aiida_mlip_autopipe.cli.console import console, counted
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.storage.split_dataset import split_dataset
 
     settings = {
@@ -157,7 +160,8 @@ def merge(
 
     A frame that several datasets contain is written once.
     """
-    from aiida_mlip_autopipe.cli.console import console, counted
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.storage.merge import merge_datasets
 
     n_rows = merge_datasets(files, output, overwrite=force)
@@ -172,7 +176,8 @@ def convert(
     force: Force = False,
 ) -> None:
     """Convert a dataset to another format."""
-    from aiida_mlip_autopipe.cli.console import console, counted
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.storage import Dataset, export_dataset
 
     with Dataset(file) as dataset:
@@ -189,7 +194,7 @@ def diff(
 
     The exit status is 1 if they differ.
     """
-    from aiida_mlip_autopipe.cli.console import counted
+    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.storage.merge import compare_datasets
 
     difference = compare_datasets(first, second)
@@ -220,7 +225,8 @@ def dft_inputs(
 
     Run the code yourself, then read the labels with `label-from`.
     """
-    from aiida_mlip_autopipe.cli.console import console, counted
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.config.yaml_file import read_yaml_file
     from aiida_mlip_autopipe.storage import Dataset
     from aiida_mlip_autopipe.storage.dft import write_dft_inputs
@@ -249,7 +255,8 @@ def label_from(
 
     The inputs of the calculations must be those that `dft-inputs` wrote.
     """
-    from aiida_mlip_autopipe.cli.console import console, counted
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.cli.faults import with_codes
     from aiida_mlip_autopipe.storage.dft.labels import label_dataset
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from aiida_mlip_autopipe.cli.console import counted
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.exploration import AnyExploration
 from aiida_mlip_autopipe.exploration.settings.dynamics import RangeSettings
 

@@ -40,7 +40,8 @@ def generate(
     import json
     import os
 
-    from aiida_mlip_autopipe.cli.console import console, counted, long_work
+    from aiida_mlip_autopipe.cli.console import console, long_work
+    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.config import ask_databases, load_config
     from aiida_mlip_autopipe.config.checks import check_seeds
     from aiida_mlip_autopipe.core.atomic_write import atomic_write, refuse_existing

@@ -39,6 +39,7 @@ def run(
     from aiida_mlip_autopipe.campaigns.export import write_dataset
     from aiida_mlip_autopipe.campaigns.submission import submit_campaign
     from aiida_mlip_autopipe.cli.follow import follow_campaign
+    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.installation.profile import open_profile
     from aiida_mlip_autopipe.workflows.graph import load_campaign
 
@@ -55,7 +56,7 @@ def run(
     campaign = load_campaign(submitted.uuid)
     follow_campaign(campaign)
     n_rows = write_dataset(campaign, submitted.database, force=force)
-    console.print(f'[green]✓[/] {n_rows} structures in [bold]{submitted.database}[/]')
+    console.print(f'[green]✓[/] {counted(n_rows, "structure")} in [bold]{submitted.database}[/]')
 
 
 def _show_plan(config: CampaignConfig, profile: str | None) -> None:
@@ -64,7 +65,8 @@ def _show_plan(config: CampaignConfig, profile: str | None) -> None:
     from rich.table import Table
 
     from aiida_mlip_autopipe.campaigns.estimate import plan_campaign
-    from aiida_mlip_autopipe.cli.console import console, counted
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.installation.profile import open_profile
 
     open_profile(profile)

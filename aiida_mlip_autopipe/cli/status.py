@@ -54,7 +54,8 @@ def resume(identifier: Identifier, profile: ProfileOption = None) -> None:
     If the daemon is not running, it is started.
     """
     from aiida_mlip_autopipe.campaigns.resuming import resume_campaign
-    from aiida_mlip_autopipe.cli.console import console, counted
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.installation.profile import open_profile
     from aiida_mlip_autopipe.workflows.graph import load_campaign
 
@@ -111,7 +112,8 @@ def export(
 ) -> None:
     """Write the dataset of a finished campaign."""
     from aiida_mlip_autopipe.campaigns.export import write_dataset
-    from aiida_mlip_autopipe.cli.console import console, counted
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.installation.profile import open_profile
     from aiida_mlip_autopipe.workflows.graph import load_campaign
 
@@ -140,7 +142,8 @@ def report(
     It shows the quality of the selection and the cost of the campaign.
     """
     from aiida_mlip_autopipe.campaigns.report import read_campaign_report, write_campaign_report
-    from aiida_mlip_autopipe.cli.console import console, counted, print_json
+    from aiida_mlip_autopipe.cli.console import console, print_json
+    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError
     from aiida_mlip_autopipe.installation.profile import open_profile

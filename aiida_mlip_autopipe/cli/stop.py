@@ -20,7 +20,8 @@ def kill(
     again to continue from the checkpoints.
     """
     from aiida_mlip_autopipe.campaigns.stopping import stop_campaign
-    from aiida_mlip_autopipe.cli.console import console, counted
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.installation.profile import open_profile
     from aiida_mlip_autopipe.workflows.graph import load_campaign
 
@@ -43,7 +44,8 @@ def clean(
     Retrieved files are kept. Without --force, folders with the only copy of a full trajectory are also kept.
     """
     from aiida_mlip_autopipe.campaigns.cleaning import clean_campaign
-    from aiida_mlip_autopipe.cli.console import console, counted
+    from aiida_mlip_autopipe.cli.console import console
+    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.installation.profile import ensure_daemon, open_profile
     from aiida_mlip_autopipe.workflows.graph import load_campaign
 

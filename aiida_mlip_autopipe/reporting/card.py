@@ -16,6 +16,7 @@ from aiida_mlip_autopipe.calculators.licences import licence_of
 from aiida_mlip_autopipe.core.atomic_write import atomic_write
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.structures.disagreement import LARGEST
 from aiida_mlip_autopipe.structures.duplicates import LabelledStructures, join_alike
 from aiida_mlip_autopipe.structures.row import Row, isolated_atom_energies
@@ -177,7 +178,7 @@ def write_card(path: Path, rows: Sequence[Row], *, config: str | None = None, ov
 
 def render_card(card: Mapping[str, Any], name: str) -> str:
     """Return a card as Markdown."""
-    lines = [f'# {name}', '', f'{card["n_rows"]} structures, {card["n_atoms"]} atoms.', '']
+    lines = [f'# {name}', '', f'{counted(card["n_rows"], "structure")}, {counted(card["n_atoms"], "atom")}.', '']
     lines += [f'- **Warning**: {warning}' for warning in card['warnings']] + [''] * bool(card['warnings'])
     lines += ['## Content', '']
     for title, counts in card['counts'].items():
@@ -190,7 +191,7 @@ def render_card(card: Mapping[str, Any], name: str) -> str:
     lines += ['', '## Origin', '']
     for origin in card['origins']:
         facts = ', '.join(f'{key} {value}' for key, value in origin.items() if key != 'n_rows' and value is not None)
-        lines.append(f'- {origin["n_rows"]} rows: {facts}')
+        lines.append(f'- {counted(origin["n_rows"], "row")}: {facts}')
     atoms = card['isolated_atom_energies_eV']
     if atoms:
         lines += [

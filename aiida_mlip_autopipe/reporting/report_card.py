@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aiida_mlip_autopipe.core.atomic_write import atomic_write, refuse_existing
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.core.wording import counted
 from aiida_mlip_autopipe.reporting import figures
 from aiida_mlip_autopipe.reporting.card import describe_dataset
 from aiida_mlip_autopipe.reporting.structure_view import render_structure_view
@@ -140,7 +141,7 @@ def render_report_card(
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         f'<title>{escape(name)}: report card</title><style>{STYLE}</style>',
         f'<script>{get_plotlyjs()}</script></head><body><h1>{escape(name)}</h1>',
-        f'<p>{dataset["n_rows"]} structures, {dataset["n_atoms"]} atoms. Labels: ',
+        f'<p>{counted(dataset["n_rows"], "structure")}, {counted(dataset["n_atoms"], "atom")}. Labels: ',
         escape(', '.join(dataset['counts']['level of theory'])) + '.</p>',
         *(f'<p class="warning">{escape(warning)}</p>' for warning in dataset['warnings']),
         '<h2>Distributions</h2>',

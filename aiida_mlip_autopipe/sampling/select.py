@@ -182,7 +182,7 @@ def _warnings(picks: Picks, held_out: HeldOut, n_frames: int) -> list[str]:
     if len(picks.indices) < held_out.n_to_pick and not picks.complete:
         criteria = 'finite, distinct, new and not held out' if held_out.drawn else 'finite, distinct and new'
         warnings.append(
-            f'{held_out.n_to_pick} structures were requested, but only {len(picks.indices)} of {n_frames} frames are '
-            f'{criteria}; all of these were chosen'
+            f'number of structures requested: {held_out.n_to_pick}; number of frames that are {criteria}: '
+            f'{len(picks.indices)} of {n_frames}; all of these were chosen'
         )
     return warnings
