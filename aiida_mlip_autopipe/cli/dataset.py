@@ -48,9 +48,9 @@ def info(
 ) -> None:
     """Describe the content and origin of a dataset."""
     from aiida_mlip_autopipe.cli.console import console, print_json
-    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError
+    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.reporting.card import describe_dataset, read_dataset_info, render_card, write_card
     from aiida_mlip_autopipe.storage import Dataset
 
@@ -226,8 +226,8 @@ def dft_inputs(
     Run the code yourself, then read the labels with `label-from`.
     """
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.config.yaml_file import read_yaml_file
+    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.storage import Dataset
     from aiida_mlip_autopipe.storage.dft import write_dft_inputs
     from aiida_mlip_autopipe.storage.dft.inputs import make_code
@@ -256,8 +256,8 @@ def label_from(
     The inputs of the calculations must be those that `dft-inputs` wrote.
     """
     from aiida_mlip_autopipe.cli.console import console
-    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.cli.faults import with_codes
+    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.storage.dft.labels import label_dataset
 
     labelled = label_dataset(folder, file, output, skip_failed=skip_failed, overwrite=force)

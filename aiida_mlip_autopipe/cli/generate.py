@@ -41,12 +41,12 @@ def generate(
     import os
 
     from aiida_mlip_autopipe.cli.console import console, long_work
-    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.config import ask_databases, load_config
     from aiida_mlip_autopipe.config.checks import check_seeds
     from aiida_mlip_autopipe.core.atomic_write import atomic_write, refuse_existing
     from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError
+    from aiida_mlip_autopipe.core.wording import counted
 
     if output.suffix not in SUFFIXES:
         raise AutopipeError(Code.FILE_SUFFIX, f'{output}: the name of the file must end in {" or ".join(SUFFIXES)}')

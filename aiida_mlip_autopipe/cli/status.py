@@ -143,9 +143,9 @@ def report(
     """
     from aiida_mlip_autopipe.campaigns.report import read_campaign_report, write_campaign_report
     from aiida_mlip_autopipe.cli.console import console, print_json
-    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.core.codes import Code
     from aiida_mlip_autopipe.core.errors import AutopipeError
+    from aiida_mlip_autopipe.core.wording import counted
     from aiida_mlip_autopipe.installation.profile import open_profile
     from aiida_mlip_autopipe.reporting.report_card import refuse_report_file
     from aiida_mlip_autopipe.workflows.graph import load_campaign

@@ -13,11 +13,7 @@ class Code(ExplainedEnum):
 
     # Files and packages, in every part of the program.
     FILE_MISSING = 'file_missing', 'The file does not exist.', 'Correct the path, or create the file.'
-    FILE_EXISTS = (
-        'file_exists',
-        'The output file already exists.',
-        'Choose another name, or overwrite the file with `--force`.',
-    )
+    FILE_EXISTS = 'file_exists', 'The output file already exists.', 'Choose another name, or use `--force`.'
     FILE_UNREADABLE = (
         'file_unreadable',
         'The file cannot be read: it is damaged, it has a different format, or its permissions are wrong.',
@@ -56,11 +52,7 @@ class Code(ExplainedEnum):
         'An interpolation `${…}` in the config has no value.',
         'Define the key or the environment variable, or write `\\${` for a literal `${`.',
     )
-    OVERRIDE_INVALID = (
-        'override_invalid',
-        'An override cannot be applied.',
-        'Correct the override given in the message.',
-    )
+    OVERRIDE_INVALID = 'override_invalid', 'An override cannot be applied.', 'Correct the override in the message.'
     YAML_INVALID = (
         'yaml_invalid',
         'The file is not valid YAML, or its content is not a mapping with unique string keys.',
@@ -90,14 +82,10 @@ class Code(ExplainedEnum):
     BOUNDARY_IMPOSSIBLE = (
         'boundary_impossible',
         'No such grain boundary exists.',
-        'Use an axis and a Σ given in the message.',
+        'Use an axis and a Σ from the message.',
     )
     CELL_TOO_SMALL = 'cell_too_small', 'The cell is too small.', 'Use a larger cell, or raise validation.max_atoms.'
-    CHARGE_UNBALANCED = (
-        'charge_unbalanced',
-        'The formal charges do not balance.',
-        'Change the ions or their oxidation states.',
-    )
+    CHARGE_UNBALANCED = 'charge_unbalanced', 'The formal charges do not balance.', 'Change ions or oxidation states.'
     COMPOSITION_IMPOSSIBLE = (
         'composition_impossible',
         'The sites cannot have this composition.',
@@ -126,11 +114,7 @@ class Code(ExplainedEnum):
     )
     ELEMENT_UNKNOWN = 'element_unknown', 'No element has this symbol.', 'Use the symbol of an element, such as Fe.'
     FORMULA_INVALID = 'formula_invalid', 'This is not a chemical formula.', 'Write a formula such as Fe2O3.'
-    HOST_UNSUITABLE = (
-        'host_unsuitable',
-        'The structures of the entry under `of` are unsuitable.',
-        'Change the entry under `of`.',
-    )
+    HOST_UNSUITABLE = 'host_unsuitable', 'The entry under `of` makes unsuitable structures.', 'Change this entry.'
     INTERFACE_IMPOSSIBLE = (
         'interface_impossible',
         'The two crystals have no common cell within the limits.',
@@ -162,11 +146,7 @@ class Code(ExplainedEnum):
         'Follow the advice in the message, or remove the entry.',
     )
     SITE_MISSING = 'site_missing', 'The structure has no such site.', 'Use another site or structure.'
-    SITES_MISMATCH = (
-        'sites_mismatch',
-        'The structure type does not have these sites.',
-        'Use the sites listed in the message.',
-    )
+    SITES_MISMATCH = 'sites_mismatch', 'The structure type does not have these sites.', 'Use the listed sites.'
     STRUCTURE_INVALID = (
         'structure_invalid',
         'A structure violates a validation rule.',
@@ -306,7 +286,7 @@ class Code(ExplainedEnum):
     # AiiDA: profile, computers, codes and campaigns.
     BROKER_MISSING = 'broker_missing', 'The profile has no broker.', 'Add one with the command given in the message.'
     CAMPAIGN_ENDED = 'campaign_ended', 'The campaign has ended.', 'To repeat it, run its config again.'
-    CAMPAIGN_FAILED = 'campaign_failed', 'The campaign failed.', 'Fix the cause given in the message.'
+    CAMPAIGN_FAILED = 'campaign_failed', 'The campaign failed.', 'Fix the cause in the message.'
     CAMPAIGN_MISSING = 'campaign_missing', 'No such campaign exists.', 'List all campaigns with `mlip-autopipe status`.'
     CHECKOUT_MISSING = 'checkout_missing', 'This command needs a checkout of the project.', 'Clone the repository.'
     CODE_AMBIGUOUS = 'code_ambiguous', 'Several codes have this label.', 'Write it as label@computer.'
@@ -323,11 +303,7 @@ class Code(ExplainedEnum):
         'The computer does not exist or is not configured.',
         'Add it with `mlip-autopipe computer add`.',
     )
-    COMPUTER_TEST_FAILED = (
-        'computer_test_failed',
-        'A test of the computer failed.',
-        'Fix the cause given in the message.',
-    )
+    COMPUTER_TEST_FAILED = 'computer_test_failed', 'A test of the computer failed.', 'Fix the cause in the message.'
     DAEMON_FAILED = 'daemon_failed', 'The daemon does not start.', 'Read its log: `verdi daemon logshow`.'
     DATASET_MISSING = 'dataset_missing', 'The campaign has no dataset.', 'Check its state with `mlip-autopipe status`.'
     ENVIRONMENT_MISSING = (
@@ -351,12 +327,8 @@ class Code(ExplainedEnum):
     LOGIN_OUTPUT = 'login_output', 'The login scripts print text.', 'Let them print only in interactive shells.'
     LOGIN_REFUSED = 'login_refused', 'The host refused the login.', 'Set up a login with an SSH key.'
     PROFILE_MISSING = 'profile_missing', 'No such AiiDA profile exists.', 'Create it with `mlip-autopipe setup`.'
-    SCHEDULER_MISSING = (
-        'scheduler_missing',
-        'The computer does not have this scheduler.',
-        'Use the scheduler that it has.',
-    )
-    SELF_TEST_FAILED = 'self_test_failed', 'The self-test failed.', 'Fix the cause given in the message.'
+    SCHEDULER_MISSING = 'scheduler_missing', 'The computer lacks this scheduler.', 'Use the scheduler that it has.'
+    SELF_TEST_FAILED = 'self_test_failed', 'The self-test failed.', 'Fix the cause in the message.'
     TRANSFER_DAMAGED = 'transfer_damaged', 'The copy of a file differs from the original.', 'Try again.'
     VERSION_MISMATCH = (
         'version_mismatch',

@@ -16,21 +16,20 @@ from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.base import GENERATORS, Generator, Parent, Requirements
-from aiida_mlip_autopipe.generation.chemistry.elements import Composition, nearest_counts
+from aiida_mlip_autopipe.generation.chemistry.elements import Composition
 from aiida_mlip_autopipe.generation.kinds.surface import MillerIndex
 from aiida_mlip_autopipe.generation.limits import check_size
 from aiida_mlip_autopipe.generation.nested import ComposedGenerator, ComposedSettings
 from aiida_mlip_autopipe.generation.particles.clusters import (
     FAMILIES,
-    coordination,
     family_size,
     fcc_constant,
     grow,
     make_family,
     nearest_member,
     random_members,
-    surface_layers,
 )
+from aiida_mlip_autopipe.generation.particles.core_shell import fill_shell, find_shell
 from aiida_mlip_autopipe.generation.particles.wulff import Outline, along_z, cut, wire_period, wulff_outline
 from aiida_mlip_autopipe.generation.supports import SupportSettings, place_on
 
@@ -305,20 +304,11 @@ class ClusterGenerator(ComposedGenerator):
         shell = self.settings.shell
         if shell is None:
             return self.inner.fill(atoms, rng)
-        nearest, full = coordination(crystal)
-        outer = surface_layers(atoms, self.settings.n_shell_layers, full, nearest)
-        if outer.all() or crystal.has('initial_charges'):
-            reason = 'has formal charges' if crystal.has('initial_charges') else 'is thinner than the shell'
-            raise AutopipeError(
-                Code.HOST_UNSUITABLE,
-                f'shell: a cluster of {len(atoms)} atoms of {crystal.get_chemical_formula(empirical=True)} {reason}',
-            )
+        outer = find_shell(atoms, crystal, self.settings.n_shell_layers)
         core = atoms[~outer]
         filled = self.inner.fill(core, rng)
         atoms.symbols[~outer] = core.get_chemical_symbols()
-        counts = nearest_counts(shell, int(outer.sum()))
-        symbols = np.repeat(list(counts), list(counts.values()))
-        atoms.symbols[outer] = (rng.permutation(symbols) if len(counts) > 1 else symbols).tolist()
+        fill_shell(atoms, outer, shell, rng)
         return {**filled, 'n_shell_atoms': int(outer.sum())}
 
     def _fill_wire(

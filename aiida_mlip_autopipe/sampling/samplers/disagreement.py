@@ -75,8 +75,8 @@ class DisagreementSampler(Sampler):
         is_short = len(kept) < n_structures
         if is_short:
             report['warnings'] = [
-                f'number of structures requested: {n_structures}; number of candidates on which the committee disagrees '
-                f'by {settings.min_disagreement:g} or more: {len(kept)}'
+                f'number of structures requested: {n_structures}; number of candidates on which the committee '
+                f'disagrees by {settings.min_disagreement:g} or more: {len(kept)}'
             ]
         if not len(kept):
             return Picks(kept, np.empty(0), report, complete=True)
