@@ -95,11 +95,11 @@ class CalculatorLoader(ABC):
     """Module of the calculator, by which the loader checks whether it is installed."""
     extra: ClassVar[str | None] = None
     """Extra of this package that installs the calculator."""
-    known_elements: ClassVar[frozenset[str] | None] = None
+    known_elements: frozenset[str] | None = None
     """Symbols of the supported elements if all models support the same ones, otherwise None."""
     has_descriptors: ClassVar[bool] = False
     """Whether the calculator has learned descriptors, which `load_describer` provides."""
-    uses_torch: ClassVar[bool] = True
+    uses_torch: bool = True
     """Whether its results may depend on torch."""
     shipped_models: ClassVar[Mapping[str, str]] = {}
     """Files of the shipped models, relative to the folder of the package, by their names in lower case."""

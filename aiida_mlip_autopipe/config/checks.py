@@ -19,7 +19,16 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError, Fault
 from aiida_mlip_autopipe.core.hashing import file_sha256
 from aiida_mlip_autopipe.descriptors.describe import required_descriptors
-from aiida_mlip_autopipe.exploration import CALCULATORS, DEFAULT_KIND, KINDS, CalculatorRefusedError, CalculatorSettings
+from aiida_mlip_autopipe.exploration import (
+    CALCULATORS,
+    DEFAULT_KIND,
+    KINDS,
+    AnyExploration,
+    CalculatorRefusedError,
+    CalculatorSettings,
+    read_exploration,
+)
+from aiida_mlip_autopipe.exploration.novelty.setup import COMMITTEE_KIND, committee_settings
 from aiida_mlip_autopipe.exploration.settings.job_settings import WRITING
 from aiida_mlip_autopipe.exploration.suitability import check_suitability
 from aiida_mlip_autopipe.generation import (
@@ -66,6 +75,7 @@ def find_conflicts(sections: Mapping[str, Any]) -> list[Fault]:
         + list(_stash_faults(sections))
         + list(_seed_faults(sections.get('generation', ()), places.values()))
         + list(_override_faults(sections))
+        + list(_committee_faults(sections, places))
     )
 
 
@@ -258,6 +268,37 @@ def _override_faults(sections: Mapping[str, Any]) -> Iterator[Fault]:
                 yield replace(fault, path=f'{where}.{fault.path}' if fault.path else where)
 
 
+def _committee_faults(sections: Mapping[str, Any], places: Mapping[str, CalculatorSettings]) -> Iterator[Fault]:
+    """Yield a fault for each setting that needs a committee as calculator, and for each committee without use."""
+    second = places.get(COMMITTEE)
+    if second is not None and second.kind == COMMITTEE_KIND:
+        yield Fault(Code.VALUE_INVALID, f'{COMMITTEE}.kind', repr(second.kind), 'must be a single calculator')
+    if not {'exploration', 'generation'} <= sections.keys():
+        return
+    needing = dict.fromkeys(_places_of_a_committee(sections['exploration'], sections['generation']))
+    for path, calculator in places.items():
+        if path == COMMITTEE:
+            continue
+        if calculator.kind != COMMITTEE_KIND:
+            allowed = f'requires a {path} of the kind {COMMITTEE_KIND}'
+            for place in needing:
+                yield Fault(Code.CALCULATOR_UNSUITABLE, place, f'kind {calculator.kind}', allowed)
+        elif not needing:
+            allowed = 'requires exploration.novelty or exploration.bias; otherwise, use its first member alone'
+            yield Fault(Code.VALUES_EXCLUDE, f'{path}.kind', repr(calculator.kind), allowed)
+
+
+def _places_of_a_committee(section: AnyExploration, entries: Sequence[GeneratorSettings]) -> Iterator[str]:
+    """Yield the place of each setting that needs a committee in the explorations of the entries."""
+    for number, entry in enumerate(entries):
+        try:
+            settings = read_exploration(merge_override(section, entry.exploration))
+        except ValidationError:
+            continue  # reported elsewhere
+        for name in committee_settings(settings):
+            yield f'generation[{number}].exploration.{name}' if name in entry.exploration else f'exploration.{name}'
+
+
 def disagreement_places(settings: Any, path: str = 'sampling') -> Iterator[str]:
     """Yield the place of each sampler, at any depth, that selects by the disagreement of a committee."""
     if isinstance(settings, dict):
@@ -283,7 +324,7 @@ def _model_faults(path: str, calculator: CalculatorSettings) -> Iterator[Fault]:
 
 
 def _seed_faults(entries: Sequence[GeneratorSettings], calculators: Collection[CalculatorSettings]) -> Iterator[Fault]:
-    supported = {one.kind: elements for one in calculators if (elements := CALCULATORS.load(one.kind).known_elements)}
+    supported = {one.kind: elements for one in calculators if (elements := CALCULATORS.make(one).known_elements)}
     for number, entry in enumerate(entries):
         where = f'generation[{number}]'
         try:

@@ -16,6 +16,7 @@ from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint, CheckpointErr
 from aiida_mlip_autopipe.exploration.dynamics.ensembles import EnsembleChoice, EnsembleRefusedError, choose_for
 from aiida_mlip_autopipe.exploration.dynamics.schedule import Schedule
 from aiida_mlip_autopipe.exploration.dynamics.timestep import automatic_timestep
+from aiida_mlip_autopipe.exploration.novelty.setup import COMMITTEE_KIND, committee_settings
 from aiida_mlip_autopipe.exploration.settings.identity import identify
 from aiida_mlip_autopipe.exploration.settings.kinds import AnyExploration, read_exploration
 from aiida_mlip_autopipe.jobs.contract import (
@@ -93,6 +94,11 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
     loader = make_loader(job.calculator, job.environment.device)
     model_sha256 = loader.check()
     check_environment(job.environment, loader)
+    needing = committee_settings(settings)
+    if needing and loader.settings.kind != COMMITTEE_KIND:
+        raise JobRefusedError(
+            Code.CALCULATOR_UNSUITABLE, f'exploration.{needing[0]} needs a calculator of the kind {COMMITTEE_KIND}'
+        )
     atoms = read_seed(folder / seed.structure)
     try:
         choice = choose_for(settings, atoms, form=seed.form, molecular=seed.molecular)

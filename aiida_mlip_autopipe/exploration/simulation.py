@@ -5,6 +5,7 @@ A step is a time step of the dynamics or an iteration of a relaxation. A single 
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import deque
@@ -21,6 +22,9 @@ from aiida_mlip_autopipe.exploration.dynamics.relaxation import relax
 from aiida_mlip_autopipe.exploration.dynamics.timestep import describe_long_timestep
 from aiida_mlip_autopipe.exploration.files.crash import Snapshot, write_crash
 from aiida_mlip_autopipe.exploration.guards import Alarm, Guards
+from aiida_mlip_autopipe.exploration.novelty.bias import unbiased
+from aiida_mlip_autopipe.exploration.novelty.watch import Watch
+from aiida_mlip_autopipe.exploration.phase_space import EvaluationError
 from aiida_mlip_autopipe.exploration.preparation import PreparedJob
 from aiida_mlip_autopipe.exploration.recorder import LegCounters
 from aiida_mlip_autopipe.exploration.state import RunState
@@ -113,7 +117,7 @@ class Simulation:
             if relaxation is not None and not self.prepared.job.seeds[0].perturbed:
                 self.system.positions, message = relax(self.prepared.atoms, self.evaluator, relaxation)
                 state.add_event('relaxation', message)
-            evaluation = self.evaluator.evaluate(self.system.positions, self.system.cell)
+            evaluation = state.evaluate(self.system.positions, self.system.cell)
             self.system.momenta = self.system.thermal_momenta(self.schedule.start_temperature_K, state.rng)
         self.integrator = make_integrator(
             self.ensemble,
@@ -121,7 +125,7 @@ class Simulation:
             self.schedule.max_temperature_K,
             (
                 self.system,
-                reporting_errors(self.evaluator.evaluate),
+                reporting_errors(state.evaluate),
                 evaluation,
                 self.prepared.timestep_fs * units.fs,
                 state.rng,
@@ -151,7 +155,7 @@ class Simulation:
         full_interval = self.prepared.job.full_trajectory_interval
         progress = time.monotonic()
         self.interruptions.restart_stopwatch()
-        while state.step < self.schedule.n_steps and not self.integrator.converged:
+        while state.step < self.schedule.n_steps and not self.integrator.converged and not state.left:
             reason = self.interruptions.check()
             if reason is not None:
                 self.message = f'{self.interruptions.message} after step {state.step} of {self.schedule.n_steps}'
@@ -159,6 +163,7 @@ class Simulation:
                 return reason
             segment = self.schedule.segment(state.step)
             temperature, pressure = self.schedule.targets(state.step)
+            temperature *= state.temperature_factor
             self.integrator.set_targets(temperature, pressure * units.GPa)
             if segment.velocities_reset and state.step == segment.first:
                 system.momenta = system.thermal_momenta(temperature, state.rng)
@@ -171,14 +176,17 @@ class Simulation:
             if alarm is None and (frame_due or state.step % settings.guards.interval == 0):
                 alarm = self.guards.check_distances(system)
             self._add_snapshot()
+            is_new = True
+            if alarm is None and state.watch is not None and state.step % settings.frame_interval == 0:
+                is_new, alarm = self._check_novelty(state.watch)
             if alarm is not None:
                 return self._crash(alarm)
             # The full trajectory is written first, because a run may be resumed from the frame that is stored next.
             if full_interval is not None and state.step % full_interval == 0:
-                self.recorder.store_full_frame(state.step, state.time_fs, system, self.integrator.evaluation)
-            if sampled and settings.kind == 'dynamics':
+                self.recorder.store_full_frame(state.step, state.time_fs, system, unbiased(self.integrator.evaluation))
+            if sampled and settings.kind == 'dynamics' and state.bias is None:
                 self.recorder.average(system, self.integrator.evaluation, self.ensemble == 'npt')
-            if frame_due:
+            if frame_due and is_new:
                 self._store_frame(temperature, pressure)
             if state.step % settings.checkpoint_interval == 0:
                 self._write_checkpoint()
@@ -190,6 +198,19 @@ class Simulation:
         self._write_checkpoint()
         return 'completed'
 
+    def _check_novelty(self, watch: Watch) -> tuple[bool, Alarm | None]:
+        """Return whether the structure is new, and an alarm if a member of the committee cannot evaluate it."""
+        try:
+            value = reporting_errors(watch.measure.of)(self.system, self.integrator.evaluation)
+        except EvaluationError as error:
+            return False, Alarm('calculator', f'a member of the committee raised {error}')
+        if not math.isfinite(value):
+            return False, Alarm('not_finite', 'the forces of a member of the committee were not finite')
+        is_new, message = watch.check(value, self.step // self.settings.frame_interval)
+        if message:
+            self.state.add_event('novelty', message)
+        return is_new, None
+
     def _store_frame(self, target_temperature_K: float, target_pressure_GPa: float) -> None:
         info: dict[str, Any] = {
             'step': self.step,
@@ -200,14 +221,19 @@ class Simulation:
             info['time_fs'] = self.state.time_fs
         if self.state.monte_carlo is not None:
             info['accepted_swaps'] = self.state.monte_carlo.n_accepted_swaps
-        if self.recorder.store_frame(self.system, self.integrator.evaluation, info):
+        if self.state.watch is not None:
+            info[self.state.watch.measure.name] = self.state.watch.found.last
+        evaluation = unbiased(self.integrator.evaluation)
+        if self.state.bias is not None:
+            info['bias_eV'] = self.integrator.evaluation.energy - evaluation.energy
+        if self.recorder.store_frame(self.system, evaluation, info):
             self._store_good_state()
 
     def _add_snapshot(self) -> None:
         # The integrators replace these arrays and never change their values, so no copies are needed.
         system = self.system
         self._recent.append(
-            Snapshot(self.step, system.positions, system.momenta, system.cell, self.integrator.evaluation)
+            Snapshot(self.step, system.positions, system.momenta, system.cell, unbiased(self.integrator.evaluation))
         )
 
     def _store_good_state(self) -> None:

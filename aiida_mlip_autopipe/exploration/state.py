@@ -11,7 +11,8 @@ from aiida_mlip_autopipe.calculators.evaluation import Evaluation, Evaluator
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
 from aiida_mlip_autopipe.exploration.dynamics.minimiser import Fire
 from aiida_mlip_autopipe.exploration.full_trajectory import FullTrajectoryFile
-from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace, VelocityVerlet
+from aiida_mlip_autopipe.exploration.novelty.setup import make_novelty
+from aiida_mlip_autopipe.exploration.phase_space import Evaluate, PhaseSpace, VelocityVerlet
 from aiida_mlip_autopipe.exploration.preparation import PreparedJob
 from aiida_mlip_autopipe.exploration.recorder import LostFramesError, Recorder
 from aiida_mlip_autopipe.exploration.stepping import make_monte_carlo
@@ -57,12 +58,30 @@ class RunState:
             free=~fixed_mask(atoms),
         )
         self.monte_carlo = make_monte_carlo(prepared, ensemble)
+        self.watch, self.bias = make_novelty(
+            prepared.settings, atoms, evaluator.calculator, evaluator.evaluate, evaluator.with_stress
+        )
         self._calls_before = 0
 
     @property
     def force_calls(self) -> int:
         """Number of evaluations in this leg."""
         return self._calls_before + self.evaluator.calls
+
+    @property
+    def evaluate(self) -> Evaluate:
+        """The function that evaluates a structure for the dynamics, with the bias."""
+        return self.evaluator.evaluate if self.bias is None else self.bias.evaluate
+
+    @property
+    def temperature_factor(self) -> float:
+        """The factor of the target temperature: less than 1 while the run is cooled."""
+        return 1.0 if self.watch is None else self.watch.temperature_factor
+
+    @property
+    def left(self) -> bool:
+        """Whether the run has left the trusted region and must end."""
+        return self.watch is not None and self.watch.found.left
 
     def add_event(self, rule: str, message: str) -> None:
         """Record an event at the current step."""
@@ -108,7 +127,10 @@ class RunState:
             system.momenta = system.thermal_momenta(temperature, self.rng)
             system.cell_momentum = 0.0
             self.add_event('recovery', f'resumed from the last good frame at {temperature:.0f} K with new velocities')
-        return Evaluation(checkpoint.energy, checkpoint.forces, checkpoint.stress)
+        if self.watch is not None:
+            self.watch.restore(checkpoint.counters['novelty'])
+        evaluation = Evaluation(checkpoint.energy, checkpoint.forces, checkpoint.stress)
+        return evaluation if self.bias is None else self.bias.restore(checkpoint.counters['bias'], evaluation)
 
     def make_checkpoint(self, integrator: VelocityVerlet | Fire) -> Checkpoint:
         """Return a checkpoint of this state and the state of the integrator."""
@@ -135,6 +157,8 @@ class RunState:
                 'moves': self.monte_carlo.dump() if self.monte_carlo else [],
                 'integrator': integrator.dump(),
                 'events': [event.model_dump() for event in self.events],
+                **({'novelty': self.watch.dump()} if self.watch else {}),
+                **({'bias': self.bias.dump(evaluation)} if self.bias else {}),
             },
         )
 
@@ -143,6 +167,8 @@ class RunState:
         statistics = self.recorder.statistics()
         if self.monte_carlo is not None:
             statistics['moves'] = self.monte_carlo.summary()
+        if self.watch is not None:
+            statistics['novelty'] = self.watch.summary()
         return statistics
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import traceback
-
-import numpy as np
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation
 from aiida_mlip_autopipe.exploration.dynamics.minimiser import Fire
@@ -14,11 +14,14 @@ from aiida_mlip_autopipe.exploration.dynamics.schedule import Schedule
 from aiida_mlip_autopipe.exploration.guards import Alarm, Guards
 from aiida_mlip_autopipe.exploration.montecarlo.base import MoveRefusedError
 from aiida_mlip_autopipe.exploration.montecarlo.trials import MonteCarlo
-from aiida_mlip_autopipe.exploration.phase_space import Evaluate, EvaluationError, VelocityVerlet
+from aiida_mlip_autopipe.exploration.phase_space import EvaluationError, VelocityVerlet
 from aiida_mlip_autopipe.exploration.preparation import PreparedJob
 from aiida_mlip_autopipe.jobs.failures import find_failure
 from aiida_mlip_autopipe.jobs.job_file import JobRefusedError
 from aiida_mlip_autopipe.structures.seed import fixed_mask
+
+P = ParamSpec('P')
+R = TypeVar('R')
 
 
 def make_monte_carlo(prepared: PreparedJob, ensemble: str) -> MonteCarlo | None:
@@ -98,16 +101,16 @@ def decay_steps(prepared: PreparedJob, ensemble: str) -> float:
     return 2.0 * settings.thermostat_time_fs / prepared.timestep_fs
 
 
-def reporting_errors(evaluate: Evaluate) -> Evaluate:
-    """Return a function that evaluates structures and raises an `EvaluationError` if the calculator raises an error.
+def reporting_errors(evaluate: Callable[P, R]) -> Callable[P, R]:
+    """Return a function that evaluates a structure and raises an `EvaluationError` if the calculator raises an error.
 
     The traceback is written to stderr. Errors of the machine, such as a lack of memory, are raised unchanged, because
     the structure is not their cause.
     """
 
-    def evaluate_or_report(positions: np.ndarray, cell: np.ndarray) -> Evaluation:
+    def evaluate_or_report(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return evaluate(positions, cell)
+            return evaluate(*args, **kwargs)
         except Exception as error:
             message = f'{type(error).__name__}: {error}'
             if isinstance(error, MemoryError | OSError) or find_failure(message):

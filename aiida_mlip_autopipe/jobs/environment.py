@@ -129,7 +129,7 @@ def compare_environments(expected: Environment, found: Environment) -> list[Diff
 
 
 def environment_key(calculator: Mapping[str, Any]) -> str:
-    """Return the key of a calculator's record on a code: its kind and the sources that the user names.
+    """Return the key of a calculator's record on a code: its kind, the sources that the user names, and its members.
 
     Parameters
     ----------
@@ -137,7 +137,8 @@ def environment_key(calculator: Mapping[str, Any]) -> str:
         Settings of the calculator, as JSON.
     """
     named = [calculator.get('calculator'), calculator.get('distribution'), *(calculator.get('extra_sources') or ())]
-    return ' '.join([str(calculator['kind']), *(str(name) for name in named if name)])
+    members = [environment_key(member) for member in calculator.get('members') or ()]
+    return ' '.join([str(calculator['kind']), *(str(name) for name in named if name), *members])
 
 
 def self_test_command(code: str) -> str:

@@ -22,6 +22,6 @@ def test_a_calculator_is_found_by_its_module(only_installed, kind):
     assert installed_calculators() == [one for one in CALCULATORS if one in ('emt', 'lj', kind)]
 
 
-def test_a_custom_calculator_is_never_listed(only_installed):
+def test_a_custom_calculator_and_a_committee_are_never_listed(only_installed):
     only_installed('ase', *MODULES.values())
-    assert set(CALCULATORS) - set(installed_calculators()) == {'custom'}
+    assert set(CALCULATORS) - set(installed_calculators()) == {'committee', 'custom'}

@@ -57,3 +57,27 @@ def test_a_selection_by_disagreement_requires_a_committee(tmp_path, sampling, pa
     with refused(Code.VALUES_INCOMPLETE, f'{path}: ', "'disagreement'", 'exploration.committee'):
         config(None, tmp_path, sampling=sampling)
     config({'calculator': {'kind': 'chgnet'}}, tmp_path, sampling=sampling)
+
+
+MEMBERS = {'kind': 'committee', 'members': [{'kind': 'emt'}, {'kind': 'lj'}]}
+NOVELTY = {'kind': 'disagreement', 'threshold_eV_per_A': 0.1}
+
+
+@pytest.mark.parametrize(
+    ('sections', 'code', 'place'),
+    [
+        ({'exploration': {'novelty': NOVELTY}}, Code.CALCULATOR_UNSUITABLE, 'exploration.novelty: '),
+        ({'exploration': {'bias': {'strength': 1}}}, Code.CALCULATOR_UNSUITABLE, 'exploration.bias: '),
+        (
+            {'generation': [{**BASE['generation'][0], 'exploration': {'novelty': NOVELTY}}]},
+            Code.CALCULATOR_UNSUITABLE,
+            'generation[0].exploration.novelty: ',
+        ),
+        ({'calculator': MEMBERS}, Code.VALUES_EXCLUDE, 'calculator.kind: '),
+        ({'exploration': {'committee': {'calculator': MEMBERS}}}, Code.VALUE_INVALID, f'{PLACE}.kind: '),
+    ],
+)
+def test_dynamics_that_know_what_is_new_need_a_committee_and_a_committee_needs_them(tmp_path, sections, code, place):
+    with refused(code, place):
+        validate_config({**BASE, 'calculator': {'kind': 'emt'}, **sections}, tmp_path)
+    validate_config({**BASE, 'calculator': MEMBERS, 'exploration': {'novelty': NOVELTY}}, tmp_path)

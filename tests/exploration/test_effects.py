@@ -20,6 +20,7 @@ from aiida_mlip_autopipe.exploration.settings.kinds import KINDS, read_explorati
 from aiida_mlip_autopipe.exploration.suitability import check_suitability
 from aiida_mlip_autopipe.structures.seed import Seed
 
+NOVELTY = {'kind': 'disagreement', 'threshold_eV_per_A': 0.1, 'limit_eV_per_A': 1.0, 'on_limit': 'cool'}
 # The values to which a field is changed, if the type does not give one.
 VALUES = {
     'phases': [{'n_steps': 7}],
@@ -34,6 +35,8 @@ CONTEXTS = {
     'monte_carlo': {'monte_carlo': {'moves': [{'kind': 'swap'}, {'kind': 'displacement'}]}},
     'phases': {'phases': [{'kind': 'ramp', 'n_steps': 9, 'temperature_K': 500}, {'n_steps': 5}]},
     'relaxation': {'relaxation': {}},
+    'novelty': {'novelty': NOVELTY},
+    'bias': {'bias': {'strength': 1.0}},
 }
 
 
@@ -112,7 +115,14 @@ def test_a_changed_setting_changes_the_inputs_of_a_job_or_is_refused(kind, path,
 
 def test_the_changes_cover_all_models():
     paths = [path for kind, path, _ in all_changes() if kind == 'dynamics']
-    assert {'guards.interval', 'recovery.max_recoveries', 'phases.sampled', 'relaxation.max_steps'} <= set(paths)
+    assert {
+        'guards.interval',
+        'recovery.max_recoveries',
+        'phases.sampled',
+        'relaxation.max_steps',
+        'novelty.on_limit',
+        'bias.strength',
+    } <= set(paths)
     assert {f'{kind}: monte_carlo.moves.weight' for kind in MOVES} <= set(paths)
 
 
@@ -137,6 +147,9 @@ UNUSED = [
     {'recovery': {'max_recoveries': 0, 'temperature_factor': 0.5}},
     {'monte_carlo': {'moves': [{'kind': 'swap', 'weight': 2}]}},
     {'monte_carlo': {'moves': [{'kind': 'swap', 'partners': 'any', 'sublattices': {'a': ['Cu', 'Au']}}]}},
+    {'ensemble': 'nve', 'novelty': NOVELTY},
+    {'novelty': {'kind': 'disagreement', 'threshold_eV_per_A': 1, 'on_limit': 'cool'}},
+    {'novelty': NOVELTY | {'on_limit': 'stop', 'cooling_factor': 0.4}},
     {'kind': 'relax', 'degrees': 'positions', 'pressure_GPa': 1},
     {'kind': 'relax', 'degrees': 'normal', 'stress_GPa': 1},
     {'kind': 'relax', 'degrees': 'positions', 'vacuum_A': 5},
@@ -158,6 +171,7 @@ def test_a_setting_without_effect_is_refused(settings):
     ('settings', 'code'),
     [
         ({'phases': [{'kind': 'ramp', 'n_steps': 9}]}, Code.VALUES_INCOMPLETE),
+        ({'novelty': NOVELTY | {'limit_eV_per_A': 0.1}}, Code.OUT_OF_RANGE),
         ({'n_steps': 5, 'monte_carlo': {'moves': [{'kind': 'swap'}]}}, Code.OUT_OF_RANGE),
     ],
 )

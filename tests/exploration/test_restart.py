@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.committees import COPPER
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
@@ -30,6 +31,13 @@ from aiida_mlip_autopipe.jobs.contract import (
 
 SWAPS = {'moves': [{'kind': 'swap'}, {'kind': 'displacement'}], 'n_md_steps': 3, 'n_trials': 2}
 VOLUMES = {'moves': [{'kind': 'swap'}, {'kind': 'volume'}], 'n_md_steps': 3, 'n_trials': 2}
+COOLED = {
+    'kind': 'disagreement',
+    'threshold_eV_per_A': 0.001,
+    'limit_eV_per_A': 0.4,
+    'on_limit': 'cool',
+    'cooling_factor': 0.1,
+}
 FRAME_ARRAYS = ('steps', 'positions', 'cells', 'energies', 'forces', 'stresses', 'temperatures')
 RUNS = {
     'nve': ('copper', {'ensemble': 'nve'}),
@@ -43,6 +51,17 @@ RUNS = {
         'copper',
         {'ensemble': 'nvt', 'temperature_K': 900, 'frame_interval': 1, 'frame_min_change_A': 0.03},
     ),
+    'nvt cooled by novelty': (
+        'copper',
+        {'ensemble': 'nvt', 'temperature_K': 900, 'thermostat_time_fs': 4, 'frame_interval': 1, 'novelty': COOLED},
+        COPPER,
+    ),
+    'npt with a bias': ('copper', {'ensemble': 'npt', 'temperature_K': 900, 'bias': {'strength': 0.3}}, COPPER),
+    'nvt with a bias and swaps': (
+        'alloy',
+        {'ensemble': 'nvt', 'temperature_K': 1500, 'bias': {'strength': 0.3}, 'monte_carlo': SWAPS},
+        COPPER,
+    ),
     'relaxation of positions': ('slab', {'kind': 'relax', 'force_eV_per_A': 1e-9}),
     'relaxation of positions and cell': ('alloy', {'kind': 'relax', 'pressure_GPa': 5, 'stress_GPa': 1e-9}),
     'relaxation along the normal': ('slab', {'kind': 'relax', 'degrees': 'normal', 'force_eV_per_A': 1e-9}),
@@ -51,21 +70,21 @@ RUNS = {
 
 @pytest.fixture(params=RUNS.values(), ids=RUNS.keys())
 def atoms_and_settings(request):
-    fixture, settings = request.param
-    return request.getfixturevalue(fixture), settings
+    fixture, settings, *calculators = request.param
+    return request.getfixturevalue(fixture), settings, {'calculator': calculators[0]} if calculators else {}
 
 
 def test_two_legs_in_one_folder_or_two_give_the_frames_of_one_run(atoms_and_settings, job_folder, same_frames):
-    atoms, settings = atoms_and_settings
-    uninterrupted = job_folder('uninterrupted').write(atoms, settings | {'n_steps': 20})
-    first = job_folder('first').write(atoms, settings | {'n_steps': 11})
-    second = job_folder('second').write(atoms, settings | {'n_steps': 20})
+    atoms, settings, calculator = atoms_and_settings
+    uninterrupted = job_folder('uninterrupted').write(atoms, settings | {'n_steps': 20}, **calculator)
+    first = job_folder('first').write(atoms, settings | {'n_steps': 11}, **calculator)
+    second = job_folder('second').write(atoms, settings | {'n_steps': 20}, **calculator)
     assert uninterrupted.run().outcome == 'completed'
     assert first.run().last_step == 11
     shutil.copy(first.path / CHECKPOINT_FILE, second.path / START_FILE)
     legs = [first.frames()]
 
-    result = first.write(atoms, settings | {'n_steps': 20}).run()
+    result = first.write(atoms, settings | {'n_steps': 20}, **calculator).run()
     assert (result.outcome, result.first_step, result.last_step) == ('completed', 0, 20)
     same_frames(first.frames(), uninterrupted.frames())
     assert len(uninterrupted.frames()) > 3

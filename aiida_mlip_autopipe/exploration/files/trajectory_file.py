@@ -21,7 +21,15 @@ TRAJECTORY_FILE_VERSION = 1
 """Version of the content of a frame in a trajectory file."""
 
 # Numbers in the info of a frame, besides the step.
-FRAME_FIELDS = ('time_fs', 'temperature_K', 'target_temperature_K', 'target_pressure_GPa', 'accepted_swaps')
+FRAME_FIELDS = (
+    'time_fs',
+    'temperature_K',
+    'target_temperature_K',
+    'target_pressure_GPa',
+    'accepted_swaps',
+    'force_deviation_eV_A',
+    'bias_eV',
+)
 
 
 class TrajectoryFileError(AutopipeError):

@@ -10,6 +10,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration.montecarlo.settings import MonteCarloSettings
+from aiida_mlip_autopipe.exploration.settings.novelty import BiasSettings, NoveltySettings
 from aiida_mlip_autopipe.exploration.unused import refuse_unused, refuse_without_effect
 from aiida_mlip_autopipe.structures.seed import Place
 
@@ -154,6 +155,11 @@ class ExplorationSettings(Settings):
     """Steps between stored frames."""
     frame_min_change_A: float = Field(default=0.0, ge=0)
     """A frame is stored only if an atom has moved by at least this distance in Å since the previous frame."""
+    novelty: NoveltySettings | None = None
+    """Only new frames are stored, and the run may be stopped or cooled in a region where the calculator cannot be
+    trusted; by default, neither."""
+    bias: BiasSettings | None = None
+    """A bias of the dynamics towards structures on which the members of a committee disagree; by default, none."""
     checkpoint_interval: int = Field(default=100, ge=1)
     """Steps between checkpoints. If a job is killed, the steps since its last checkpoint are repeated."""
     vacuum_A: float = Field(default=6.0, gt=0)
@@ -213,6 +219,8 @@ class ExplorationSettings(Settings):
             )
         if isinstance(self.temperature_K, RangeSettings) and self.temperature_K.min < 0:
             raise fault(Code.OUT_OF_RANGE, f'temperature_K.min is {self.temperature_K.min:g}, below 0 K')
+        if self.ensemble == 'nve' and self.novelty is not None and self.novelty.on_limit == 'cool':
+            raise fault(Code.VALUES_EXCLUDE, 'ensemble nve cannot be combined with novelty.on_limit cool')
         for name in ('temperature_K', 'pressure_GPa'):
             if getattr(self, name) == ():
                 raise fault(Code.WRONG_LENGTH, f'the list of {name} is empty')

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiida_mlip_autopipe.calculators.base import CalculatorLoader
-from aiida_mlip_autopipe.exploration.settings.kinds import DEFAULT_KIND, AnyExploration
+from aiida_mlip_autopipe.exploration.settings.kinds import DEFAULT_KIND, AnyExploration, unset
 from aiida_mlip_autopipe.jobs.contract import Job
 from aiida_mlip_autopipe.jobs.version import RUNNER_VERSION
 
@@ -21,7 +21,7 @@ def identify(job: Job, settings: AnyExploration, loader: CalculatorLoader, model
     Settings that determine only where a job runs or how often it writes files are omitted.
     """
     # Omitted, so that runs match those whose settings were written before the other kinds existed.
-    omitted = MAY_DIFFER | ({'kind'} if settings.kind == DEFAULT_KIND else set())
+    omitted = MAY_DIFFER | unset(settings) | ({'kind'} if settings.kind == DEFAULT_KIND else set())
     return {
         'runner_version': RUNNER_VERSION,
         'seed_id': job.seeds[0].seed_id,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiida_mlip_autopipe.exploration.settings.kinds import DEFAULT_KIND, KINDS, AnyExploration
+from aiida_mlip_autopipe.exploration.settings.kinds import DEFAULT_KIND, KINDS, AnyExploration, unset
 
 WRITING = ('checkpoint_interval', 'walltime_margin_s')
 """Settings that determine only how often files are written, and how long before the end of its wall time a job ends."""
@@ -26,7 +26,7 @@ def split_settings(settings: AnyExploration) -> tuple[dict[str, Any], int, dict[
     fields = set(KINDS[settings.kind].model_fields) - {'n_steps', *WRITING}
     if settings.kind == DEFAULT_KIND:
         fields -= {'kind'}  # so that runs match those stored before the other kinds existed
-    content = settings.model_dump(mode='json', include=fields)
+    content = settings.model_dump(mode='json', include=fields - unset(settings))
     if content.get('phases') and content['phases'][-1]['kind'] != 'ramp':
         content['phases'][-1]['n_steps'] = None
     return content, settings.total_steps, settings.model_dump(mode='json', include=set(WRITING))

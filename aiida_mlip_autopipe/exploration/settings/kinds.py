@@ -18,8 +18,16 @@ KINDS: dict[str, type[ExplorationSettings] | type[RelaxSettings] | type[SinglePo
 }
 """The settings model of each kind."""
 
+OPTIONAL = ('novelty', 'bias')
+"""Settings that are omitted from the identity of a run unless they are set, as before they existed."""
+
 AnyExploration = ExplorationSettings | RelaxSettings | SinglePointSettings
 _ADAPTER: TypeAdapter[AnyExploration] = TypeAdapter(Annotated[AnyExploration, Field(discriminator='kind')])
+
+
+def unset(settings: AnyExploration) -> set[str]:
+    """Return the optional settings that are not set."""
+    return {name for name in OPTIONAL if getattr(settings, name) is None}
 
 
 def read_exploration(content: Mapping[str, Any]) -> AnyExploration:

@@ -62,6 +62,8 @@ class StaticSettings(Settings):
     phases: ClassVar[tuple[PhaseSettings, ...]] = ()
     n_equilibration_steps: ClassVar[int] = 0
     frame_min_change_A: ClassVar[float] = 0.0
+    novelty: ClassVar[None] = None
+    bias: ClassVar[None] = None
     monte_carlo: ClassVar[None] = None
     relaxation: ClassVar[None] = None
     recovery: ClassVar[RecoverySettings] = RecoverySettings(max_recoveries=0)

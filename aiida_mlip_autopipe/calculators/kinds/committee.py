@@ -1,0 +1,146 @@
+"""Several calculators: the first one provides the results, and all of them measure the disagreement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
+
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from pydantic import Field, model_validator
+
+from aiida_mlip_autopipe.calculators import CALCULATORS
+from aiida_mlip_autopipe.calculators.base import CalculatorLoader, CalculatorSettings, Loaded, ModelSettings
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.fields import fault
+from aiida_mlip_autopipe.core.hashing import file_sha256
+
+if TYPE_CHECKING:
+    # The registry provides the members of the union only at run time.
+    AnyMember = CalculatorSettings
+else:
+    AnyMember = CALCULATORS.settings_union(without={'committee'})
+
+
+class CommitteeSettings(CalculatorSettings):
+    """Several calculators. The first one provides energies, forces and stresses; the others measure disagreement."""
+
+    kind: Literal['committee'] = 'committee'
+    """A committee."""
+    cutoff_A: float = Field(default=0.0, ge=0)
+    """Cutoff in Å. The default is the largest cutoff of the members."""
+    members: tuple[AnyMember, ...] = Field(min_length=2)
+    """The calculators. Each one has the settings of its kind, except ``device``. A job reads the model file of a member
+    at the path that is given here, so the file must exist on its computer."""
+    device: Literal['auto', 'cpu', 'cuda'] = 'auto'
+    """Device of all members. ``auto`` selects a GPU if one is available."""
+
+    @model_validator(mode='after')
+    def _complete(self) -> CommitteeSettings:
+        members = tuple(_with_sha256(member) for member in self.members)
+        for number, member in enumerate(members):
+            if getattr(member, 'device', 'auto') != 'auto':
+                raise fault(Code.VALUES_EXCLUDE, f'members[{number}].device has no effect; set device of the committee')
+            if member in members[:number]:
+                raise fault(Code.VALUE_INVALID, f'members[{number}] equals an earlier member, so they never disagree')
+        largest = max(member.cutoff_A for member in members)
+        # The model is frozen, but it is not yet in use.
+        self.__dict__.update(members=members, cutoff_A=max(self.cutoff_A, largest))
+        return self
+
+
+def _with_sha256(member: CalculatorSettings) -> CalculatorSettings:
+    """Return the settings of a member with the sha256 of its model file, which identifies the model."""
+    if not isinstance(member, ModelSettings) or member.model_sha256 is not None:
+        return member
+    loader = CALCULATORS.make(member)
+    if loader.uses_shipped_model:
+        return member
+    return member.model_copy(update={'model_sha256': file_sha256(loader.model_file())})
+
+
+class Committee(Calculator):  # type: ignore[misc]
+    """An ASE calculator with the results of its first member.
+
+    Parameters
+    ----------
+    members
+        ASE calculators.
+    """
+
+    def __init__(self, members: Iterable[Any]):
+        super().__init__()
+        self.members = tuple(members)
+        common = set.intersection(*(set(member.implemented_properties) for member in self.members))
+        self.implemented_properties = sorted(common & {'energy', 'free_energy', 'forces', 'stress'})
+
+    def calculate(
+        self, atoms: Atoms | None = None, properties: Any = ('energy',), system_changes: Any = all_changes
+    ) -> None:
+        """Compute the results of the first member."""
+        first = self.members[0]
+        # ASE's SumCalculator has no method `reset`.
+        getattr(first, 'reset', lambda: None)()
+        first.calculate(atoms, properties, system_changes)
+        self.results = first.results
+
+
+class CommitteeLoader(CalculatorLoader):
+    """Loads all members."""
+
+    settings_class = CommitteeSettings
+    settings: CommitteeSettings
+    package = 'ase'
+    module = 'ase'
+
+    def __init__(self, settings: CommitteeSettings):
+        super().__init__(settings)
+        self.members = [_make_loader(member, settings.device) for member in settings.members]
+        self.uses_torch = any(member.uses_torch for member in self.members)
+        known = [member.known_elements for member in self.members if member.known_elements is not None]
+        self.known_elements = frozenset.intersection(*known) if known else None
+
+    def resolve_model(self) -> None:
+        """Check that the model files of all members exist. The committee itself has no model."""
+        for member in self.members:
+            member.resolve_model()
+
+    def check(self) -> None:
+        """Check the packages and the model files of all members."""
+        for member in self.members:
+            member.check()
+
+    def version(self) -> str:
+        """Return the versions of the members' packages."""
+        versions = {member.package: member.version() for member in self.members}
+        return ', '.join(f'{package} {version}' for package, version in versions.items())
+
+    def sources(self) -> tuple[str, ...]:
+        """Return the sources of all members."""
+        return tuple(dict.fromkeys(source for member in self.members for source in member.sources()))
+
+    def model_name(self) -> str:
+        """Return the name of the model of the first member, or its kind if it has no model."""
+        return self.members[0].model_name() or self.settings.members[0].kind
+
+    def load(self) -> Loaded:
+        """Return the committee. Its elements are those that all members support."""
+        loaded = [member.load() for member in self.members]
+        elements = [one.elements for one in loaded if one.elements is not None]
+        cutoffs = [one.cutoff_A for one in loaded if one.cutoff_A is not None]
+        return Loaded(
+            Committee(one.calculator for one in loaded),
+            loaded[0].device,
+            loaded[0].precision,
+            frozenset.intersection(*elements) if elements else None,
+            max(cutoffs, default=None),
+        )
+
+
+def _make_loader(settings: CalculatorSettings, device: str) -> CalculatorLoader:
+    """Return the loader of a member. A member that runs only on the CPU keeps its device."""
+    allowed = type(settings).model_json_schema()['properties'].get('device', {}).get('enum', ())
+    return CALCULATORS.make(settings.model_copy(update={'device': device}) if device in allowed else settings)
+
+
+VARIANT = CommitteeLoader

@@ -1,0 +1,1 @@
+"""Dynamics that know which structures are new."""

@@ -1,0 +1,63 @@
+"""Settings of dynamics that keep new frames, end or cool where they leave the trusted region, or move towards it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from aiida_mlip_autopipe.core.codes import Code
+from aiida_mlip_autopipe.core.fields import fault
+from aiida_mlip_autopipe.core.settings import Settings
+from aiida_mlip_autopipe.exploration.unused import refuse_without_effect
+
+
+class _Novelty(Settings):
+    on_limit: Literal['stop', 'cool'] = 'stop'
+    """What happens if the novelty exceeds the limit. With ``stop``, the run ends. With ``cool``, it continues at a
+    lower temperature until the novelty is below the limit. Frames above the limit are not stored."""
+    cooling_factor: float = Field(default=0.5, gt=0, lt=1)
+    """The temperature is multiplied by this factor while a run is cooled."""
+    always_every: int | None = Field(default=None, ge=1)
+    """Every n-th frame is stored even if it is not new. By default, only new frames are stored."""
+
+    def _check_limit(self, names: tuple[str, str]) -> None:
+        threshold, limit = (getattr(self, name) for name in names)
+        if limit is None:
+            refuse_without_effect(self, ('on_limit', 'cooling_factor'), f'{names[1]} is not set')
+        elif limit <= threshold:
+            raise fault(Code.OUT_OF_RANGE, f'{names[1]}, {limit:g}, must exceed {names[0]}, {threshold:g}')
+        elif self.on_limit == 'stop':
+            refuse_without_effect(self, ('cooling_factor',), 'on_limit is stop')
+
+
+class DisagreementSettings(_Novelty):
+    """Frames are new if the forces of the members of a committee disagree."""
+
+    kind: Literal['disagreement'] = 'disagreement'
+    """The maximum deviation of the forces, which needs a calculator of the kind ``committee``."""
+    threshold_eV_per_A: float = Field(gt=0)
+    """A frame is stored if the maximum deviation of the forces exceeds this value, in eV/Å."""
+    limit_eV_per_A: float | None = Field(default=None, gt=0)
+    """The trusted region ends at this deviation, in eV/Å. By default, it does not end."""
+
+    @property
+    def limits(self) -> tuple[float, float | None]:
+        """The threshold, and the limit of the trusted region."""
+        return self.threshold_eV_per_A, self.limit_eV_per_A
+
+    @model_validator(mode='after')
+    def _check(self) -> DisagreementSettings:
+        self._check_limit(('threshold_eV_per_A', 'limit_eV_per_A'))
+        return self
+
+
+NoveltySettings = DisagreementSettings
+
+
+class BiasSettings(Settings):
+    """The dynamics is biased towards structures on which the members of a committee disagree."""
+
+    strength: float = Field(gt=0)
+    """The potential energy is reduced by this number of standard deviations of the energies of the members. If it is
+    too large, the run is unstable."""
