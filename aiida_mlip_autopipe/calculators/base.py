@@ -115,6 +115,11 @@ class CalculatorLoader(ABC):
             return False
         return model.lower() in self.shipped_models or not ('/' in model or Path(model).is_file())
 
+    @property
+    def labelling(self) -> CalculatorLoader:
+        """The loader of the calculator whose results are stored; for a committee, that of its first member."""
+        return self
+
     def resolve_model(self) -> Path | None:
         """Return the path of the model file without importing the calculator; None if it has no model.
 

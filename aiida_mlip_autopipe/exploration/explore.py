@@ -63,7 +63,12 @@ def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions)
         prepared = prepare(job, job_file.parent)
         settings, loader = prepared.settings, prepared.loader
         interruptions.set_limit(job.max_wallclock_s, settings.walltime_margin_s)
-        facts.update(model_name=loader.model_name(), model_sha256=prepared.model_sha256)
+        labelling = loader.labelling
+        facts.update(
+            calculator_name=labelling.settings.kind,
+            model_name=labelling.model_name(),
+            model_sha256=prepared.model_sha256,
+        )
         started = time.monotonic()
         loaded = load_calculator(prepared)
         check_environment(job.environment, loader, loaded.device)

@@ -105,10 +105,15 @@ class CommitteeLoader(CalculatorLoader):
         for member in self.members:
             member.resolve_model()
 
-    def check(self) -> None:
-        """Check the packages and the model files of all members."""
-        for member in self.members:
-            member.check()
+    @property
+    def labelling(self) -> CalculatorLoader:
+        """The loader of the first member."""
+        return self.members[0]
+
+    def check(self) -> str | None:
+        """Check the packages and the model files of all members. Return the sha256 of the first member's model."""
+        sha256s = [member.check() for member in self.members]
+        return sha256s[0]
 
     def version(self) -> str:
         """Return the versions of the members' packages."""
@@ -121,7 +126,7 @@ class CommitteeLoader(CalculatorLoader):
 
     def model_name(self) -> str:
         """Return the name of the model of the first member, or its kind if it has no model."""
-        return self.members[0].model_name() or self.settings.members[0].kind
+        return self.labelling.model_name() or self.labelling.settings.kind
 
     def load(self) -> Loaded:
         """Return the committee. Its elements are those that all members support."""
