@@ -332,6 +332,10 @@ def _seed_faults(entries: Sequence[GeneratorSettings], calculators: Collection[C
         except AutopipeError as error:
             yield Fault(error.code, where, f'kind {entry.kind}', str(error))
             continue
+        for symbol in sorted(entry.magnetic_moments.keys() - elements if elements else ()):
+            allowed = f'no seed of this entry contains {symbol}; its elements are {", ".join(sorted(elements))}'
+            place = f'{where}.magnetic_moments.{symbol}'
+            yield Fault(Code.KEY_UNKNOWN, place, f'{entry.magnetic_moments[symbol]:g}', allowed)
         for kind, symbols in supported.items():
             if not elements <= symbols:
                 allowed = f'the calculator {kind} supports only {", ".join(sorted(symbols))}'

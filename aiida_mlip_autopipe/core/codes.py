@@ -258,6 +258,7 @@ class Code(ExplainedEnum):
         'Use the dataset that the inputs were written for, and run the inputs unchanged.',
     )
     CALCULATION_MISSING = 'calculation_missing', 'A DFT calculation was not run.', 'Run it in the folder of its inputs.'
+    CALCULATION_TWICE = 'calculation_twice', 'Two DFT calculations belong to the same frame.', 'Remove one of them.'
     CALCULATION_UNCONVERGED = (
         'calculation_unconverged',
         'The SCF cycle of a DFT calculation did not converge.',
@@ -266,6 +267,11 @@ class Code(ExplainedEnum):
     DATASET_EMPTY = 'dataset_empty', 'The dataset has no rows.', 'Use a dataset that has rows.'
     FOLDER_EXISTS = 'folder_exists', 'The output folder already exists.', 'Choose another name.'
     FRAME_TWICE = 'frame_twice', 'Two rows contain the same frame.', 'Remove one, or process them separately.'
+    FRAMES_DIFFER = (
+        'frames_differ',
+        'Two datasets contain the same frame with different structures or labels.',
+        'Keep the correct dataset, or compute the labels again.',
+    )
     LABELS_INCOMPLETE = (
         'labels_incomplete',
         'Some rows have no valid DFT calculation.',

@@ -42,6 +42,8 @@ class GeneratorSettings(Settings):
 
     default_cell: ClassVar[str] = 'wide_enough'
     default_on_failure: ClassVar[str] = 'fail'
+    # Whether only identical structures are duplicates, instead of those that are the same up to symmetry.
+    only_identical: ClassVar[bool] = False
 
     @property
     def rules(self) -> ValidationSettings:

@@ -28,7 +28,7 @@ from aiida_mlip_autopipe.generation.nested import repeat_to_width
 from aiida_mlip_autopipe.generation.perturb import check_deformable, perturb_atoms
 from aiida_mlip_autopipe.generation.report import Rejections
 from aiida_mlip_autopipe.generation.validation import check_atoms, check_parent
-from aiida_mlip_autopipe.structures.duplicates import Fingerprints, fingerprint
+from aiida_mlip_autopipe.structures.duplicates import Fingerprints, content_digest, fingerprint
 from aiida_mlip_autopipe.structures.seed import Place, Seed
 
 # An entry without a valid seed ends after this number of rejected random draws. With the default of 20 redraws, two
@@ -242,6 +242,12 @@ class Entry:
                 return seed, digest
         return None, None
 
+    def _digest(self, atoms: Atoms) -> str:
+        """Return a hash that is equal for duplicates."""
+        if not self.settings.only_identical:
+            return fingerprint(atoms)
+        return content_digest(atoms.numbers, atoms.pbc, atoms.cell.array, atoms.positions).hex()
+
     @property
     def _shares_parents(self) -> bool:
         """Whether all variants of a parent use the same draw. Otherwise the parent of a duplicate is redrawn."""
@@ -299,7 +305,7 @@ class Entry:
                     rejections.add(violation)
                     if attempt == rules.max_redraws or not perturb.is_random:
                         raise
-        digest = None if own is None else fingerprint(atoms)
+        digest = None if own is None else self._digest(atoms)
         if own is not None and digest is not None:
             if digest in own:
                 return None, digest

@@ -31,6 +31,8 @@ class FewAtomsSettings(GeneratorSettings):
 
     # A molecule has no cell to repeat.
     default_cell: ClassVar[str] = 'as_given'
+    # A fingerprint does not change with the distance between atoms beyond its range.
+    only_identical: ClassVar[bool] = True
 
     @model_validator(mode='after')
     def _refuse_rules(self) -> Self:
@@ -44,12 +46,8 @@ class FewAtomsSettings(GeneratorSettings):
 
     @property
     def rules(self) -> ValidationSettings:
-        """The validation rules: none for short distances and isolated atoms, which are intended here.
-
-        Structures are not compared, since a fingerprint does not change with the distance between atoms beyond its
-        range.
-        """
-        exempt: dict[str, Any] = {'min_distance_factor': 0.0, 'max_neighbour_factor': 0.0, 'unique': False}
+        """The validation rules: none for short distances and isolated atoms, which are intended here."""
+        exempt: dict[str, Any] = {'min_distance_factor': 0.0, 'max_neighbour_factor': 0.0}
         return super().rules.model_copy(update=exempt)
 
     @property

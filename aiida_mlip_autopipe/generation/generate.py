@@ -18,7 +18,7 @@ from aiida_mlip_autopipe.structures.seed import Seed
 
 # Increase this whenever the same settings and random_seed give different seeds or a different report. Caching then
 # ignores older results.
-STAGE_VERSION = '17'
+STAGE_VERSION = '18'
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.particles.packing import rotate
 from aiida_mlip_autopipe.structures.molecules import molecule_centres, repeat_molecules
 from aiida_mlip_autopipe.structures.seed import fixed_mask
+from aiida_mlip_autopipe.structures.vacuum import MIN_LAYER_OF_SLAB_A, empty_layers
 
 
 class PerturbSettings(Settings):
@@ -179,7 +180,16 @@ def _repeat(parent: Atoms, supercell: tuple[int, int, int], *, molecular: bool) 
         )
     if supercell == (1, 1, 1):
         return parent.copy()
-    return repeat_molecules(parent, supercell) if molecular else parent.repeat(supercell)
+    if molecular:
+        return repeat_molecules(parent, supercell)
+    separate = (~parent.pbc | (empty_layers(parent) >= MIN_LAYER_OF_SLAB_A)) & (np.array(supercell) > 1)
+    if separate.any():
+        raise AutopipeError(
+            Code.VALUES_EXCLUDE,
+            f'perturb.supercell: {parent.get_chemical_formula()} is not periodic or has vacuum along cell vector '
+            f'{int(separate.argmax()) + 1}, so its copies would be separate; this number of repeats must be 1',
+        )
+    return parent.repeat(supercell)
 
 
 def _draw_stretch(

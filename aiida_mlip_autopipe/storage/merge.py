@@ -72,7 +72,7 @@ def merge_datasets(sources: Sequence[Path], target: Path, *, overwrite: bool = F
         for identity, row in _rows_by_identity(source).items():
             if identity in merged and not _agree(merged[identity], row):
                 raise AutopipeError(
-                    Code.FRAME_TWICE,
+                    Code.FRAMES_DIFFER,
                     f'step {identity[1]} of {identity[0]} differs in structure or labels between {source} '
                     'and an earlier dataset',
                 )

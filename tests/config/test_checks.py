@@ -32,6 +32,15 @@ def test_an_element_that_the_calculator_does_not_support_is_a_fault_of_the_entry
     assert validate_config({'name': 'x', 'generation': [IRON]}, tmp_path).calculator.kind == 'sevennet'
 
 
+def test_a_magnetic_moment_of_an_element_that_no_seed_contains_is_a_fault(tmp_path):
+    iron = {**IRON, 'magnetic_moments': {'Fe': 2.2, 'Co': 1.6}}
+    defect = {'kind': 'defect', 'of': ALLOY, 'interstitials': {'C': 1}, 'magnetic_moments': {'C': 0.1, 'Ni': 0.6}}
+    assert faults(tmp_path, generation=[iron, defect]) == [
+        (Code.KEY_UNKNOWN, 'generation[0].magnetic_moments.Co', '1.6'),
+        (Code.KEY_UNKNOWN, 'generation[1].magnetic_moments.Ni', '0.6'),
+    ]
+
+
 SLAB = {'kind': 'surface', 'of': ALLOY}
 
 

@@ -167,3 +167,12 @@ def test_the_parent_is_not_changed():
 def test_contradictory_or_impossible_settings_are_refused(fields, code, values):
     with refused(code, *values):
         PerturbSettings(**fields)
+
+
+@pytest.mark.parametrize('periodic', [True, False])
+def test_a_slab_is_repeated_in_its_plane_but_not_across_its_vacuum(periodic):
+    slab = fcc111('Cu', (2, 2, 3), vacuum=8.0, periodic=periodic)
+    repeated, record = perturb(slab, supercell=[2, 3, 1])
+    assert (len(repeated), record['supercell']) == (6 * len(slab), [2, 3, 1])
+    with refused(Code.VALUES_EXCLUDE, 'perturb.supercell', 'Cu12', ' 3'):
+        perturb(slab, supercell=[1, 1, 2])

@@ -34,7 +34,7 @@ def test_datasets_with_different_levels_of_theory_are_not_merged(make_rows, writ
 def test_a_frame_with_different_labels_is_refused(make_rows, write, tmp_path):
     rows = make_rows(2)
     rows[1].atoms.calc.results['energy'] += 1e-12
-    with refused(Code.FRAME_TWICE, 'b.db', 'step 1 of seed-1234567890123456'):
+    with refused(Code.FRAMES_DIFFER, 'b.db', 'step 1 of seed-1234567890123456'):
         merge_datasets([write('a.db', make_rows(2)), write('b.db', rows)], tmp_path / 'all.db')
 
 
@@ -74,5 +74,5 @@ def test_structures_that_lost_a_property_differ_and_are_not_merged(make_rows, wr
     difference = compare_datasets(first, second)
     assert difference.changed == (('seed-1234567890123456', 1, 'mlip:emt'),)
     assert difference.same == 1
-    with refused(Code.FRAME_TWICE, 'b.db', 'step 1 of seed-1234567890123456'):
+    with refused(Code.FRAMES_DIFFER, 'b.db', 'step 1 of seed-1234567890123456'):
         merge_datasets([first, second], tmp_path / 'all.db')

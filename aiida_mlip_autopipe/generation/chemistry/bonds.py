@@ -43,6 +43,9 @@ def shortening(bond_order: float) -> float:
     return PAULING_SLOPE * float(np.log10(bond_order))
 
 
+# Kinds use different van der Waals radii, since a single set would change their seeds. Here the radii of Bondi, with
+# those of Alvarez where they are missing, reproduce the distances between layers. `contacts` uses only the radii of
+# Alvarez, which are larger for metals. `surfaces.joining` uses those of Bondi and later ones, and 2 Å for the rest.
 @cache
 def _van_der_waals(symbol: str) -> float:
     from ase.data import atomic_numbers, vdw_alvarez, vdw_radii

@@ -125,6 +125,23 @@ class MoleculeSettings(Settings):
         return built
 
 
+def build_molecules(molecules: Sequence[MoleculeSettings]) -> list[Atoms]:
+    """Return the molecules of a list of settings.
+
+    Raises
+    ------
+    AutopipeError
+        If one of them cannot be built. The message contains its place.
+    """
+    found = []
+    for number, molecule in enumerate(molecules):
+        try:
+            found.append(molecule.build())
+        except AutopipeError as error:
+            raise AutopipeError(error.code, f'molecules[{number}]: {error}') from error
+    return found
+
+
 def _dropped(atoms: Atoms) -> list[str]:
     """Return the properties of a molecule that a file defines and a packing does not keep."""
     dropped = ['magnetic moments'] if atoms.get_initial_magnetic_moments().any() else []

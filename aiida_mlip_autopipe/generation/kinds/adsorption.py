@@ -87,7 +87,12 @@ class AdsorptionSettings(ComposedSettings):
 
 def load_molecules(settings: AdsorptionSettings) -> list[tuple[str, Atoms]]:
     """Return all molecules with their names: from ASE's G2 collection, as single atoms, and from files."""
-    found = [(name, named_molecule(name)) for name in settings.molecules]
+    found = []
+    for number, name in enumerate(settings.molecules):
+        try:
+            found.append((name, named_molecule(name)))
+        except AutopipeError as error:
+            raise AutopipeError(error.code, f'molecules[{number}]: {error}') from error
     for path in settings.files:
         found += [(f'{file_sha256(path)[:8]}:{i}', atoms) for i, atoms in enumerate(read_structures(path))]
     return found

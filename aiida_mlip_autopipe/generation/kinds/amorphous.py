@@ -150,7 +150,17 @@ class AmorphousGenerator(Generator):
             unit = Atoms([s for s, count in smallest_counts(settings.composition).items() for _ in range(count)])
             # The volume per atom of the rounded composition may be slightly smaller.
             wide = requirements.min_width_A**3 / self._volume_per_atom(unit) * (1 + 1e-6)
-            totals = range(max(MIN_DEFAULT_ATOMS, int(np.ceil(wide))), requirements.max_atoms + 1)
+            smallest = max(MIN_DEFAULT_ATOMS, int(np.ceil(wide)))
+            if smallest > requirements.max_atoms:
+                reason, remedy = f'by default a cell has at least {MIN_DEFAULT_ATOMS} atoms', 'set n_atoms'
+                if wide > requirements.max_atoms:
+                    reason = f'a cell that is {requirements.min_width_A:.2f} Å wide has {smallest} atoms'
+                    remedy = 'lower validation.min_width_factor'
+                raise AutopipeError(
+                    Code.TOO_MANY_ATOMS,
+                    f'{reason}, and validation.max_atoms is {requirements.max_atoms}; raise it, or {remedy}',
+                )
+            totals = range(smallest, requirements.max_atoms + 1)
         return choose_counts(settings.composition, totals, settings.composition_tolerance, self._states, 'atoms')
 
     def _volume_per_atom(self, atoms: Atoms) -> float:

@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
-from aiida_mlip_autopipe.generation.chemistry.molecules import MoleculeSettings
+from aiida_mlip_autopipe.generation.chemistry.molecules import MoleculeSettings, build_molecules
 from aiida_mlip_autopipe.generation.crystals.molecular_crystals import (
     COMMON_SPACEGROUPS,
     MolecularCrystals,
@@ -106,7 +106,7 @@ class MolecularSettings(GeneratorSettings):
 
     def elements(self) -> frozenset[str]:
         """Return the elements of the molecules."""
-        return frozenset(str(symbol) for molecule in self.molecules for symbol in molecule.build().symbols)
+        return frozenset(str(symbol) for atoms in build_molecules(self.molecules) for symbol in atoms.symbols)
 
 
 class MolecularGenerator(Generator):

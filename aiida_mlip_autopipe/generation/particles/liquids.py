@@ -13,7 +13,12 @@ from ase import Atoms
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.generation.chemistry.counts import CHARGE_TOLERANCE, choose_counts
-from aiida_mlip_autopipe.generation.chemistry.molecules import PER_MOL_L, MoleculeSettings, mole_fractions
+from aiida_mlip_autopipe.generation.chemistry.molecules import (
+    PER_MOL_L,
+    MoleculeSettings,
+    build_molecules,
+    mole_fractions,
+)
 from aiida_mlip_autopipe.generation.contacts import van_der_waals_radii
 from aiida_mlip_autopipe.generation.files.reading import describe_dropped
 from aiida_mlip_autopipe.generation.limits import check_size, check_time
@@ -50,8 +55,7 @@ class Mixture:
     def species(self) -> dict[str, Species]:
         """The molecules by their labels."""
         found = {}
-        for molecule in self.molecules:
-            atoms = molecule.build()
+        for molecule, atoms in zip(self.molecules, build_molecules(self.molecules), strict=True):
             charge = round(float(atoms.get_initial_charges().sum()), 6)
             if molecule.label in found:
                 raise AutopipeError(Code.VALUE_INVALID, f'the molecule {molecule.label} is listed more than once')

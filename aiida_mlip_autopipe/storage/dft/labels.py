@@ -160,7 +160,7 @@ def _find_calculations(folder: Path) -> dict[tuple[str, int], tuple[Path, dict[s
             raise AutopipeError(Code.FILE_UNREADABLE, f'{path} is malformed; write the inputs again')
         if identity in found:
             raise AutopipeError(
-                Code.FRAME_TWICE,
+                Code.CALCULATION_TWICE,
                 f'{path.parent} and {found[identity][0]} are both calculations of step {identity[1]} of {identity[0]}',
             )
         found[identity] = path.parent, about

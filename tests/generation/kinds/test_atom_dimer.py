@@ -158,3 +158,17 @@ def test_more_seeds_than_structures_are_refused_before_anything_runs():
     config = CampaignConfig.model_validate({'name': 'few', 'calculator': {'kind': 'emt'}, 'generation': [entry]})
     with refused(Code.OUT_OF_RANGE, 'generation[0]', 'n_seeds: 2', ' 1 '):
         check_seeds(config)
+
+
+@pytest.mark.parametrize('entry', [{'kind': 'atom', 'symbols': ['Cu', 'Au']}, {'kind': 'dimer', 'symbols': ['Cu']}])
+def test_equal_structures_of_two_entries_are_made_once_and_reported(generate, entry):
+    alone = generate(entry, cutoff_A=6.0)
+    both = generate(entry, {**entry, 'label': 'again'}, cutoff_A=6.0)
+    assert [seed.seed_id for seed in both.seeds] == [seed.seed_id for seed in alone.seeds]
+    assert (both.report['requested'], both.report['duplicates']) == (2 * len(alone.seeds), len(alone.seeds))
+    assert both.report['entries']['1']['made'] == 0
+
+
+def test_dimers_beyond_the_range_of_a_fingerprint_are_different(generate):
+    result = generate({'kind': 'dimer', 'pairs': ['H-H'], 'distances_A': [20.0, 30.0]})
+    assert (len(result.seeds), result.report['duplicates']) == (2, 0)

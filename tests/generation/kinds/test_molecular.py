@@ -323,7 +323,7 @@ H2O = {'name': 'H2O'}
         (liquid({'name': 'CO', 'concentration_mol_per_L': 40}, H2O), Code.DENSITY_IMPOSSIBLE, ['1 g/cm³', 'H2O']),
         (liquid({'name': 'CO', 'concentration_mol_per_L': 1}, H2O, density=None, box_A=12, n_molecules=50),
          Code.VALUES_INCOMPLETE, ['H2O', 'density_g_per_cm3']),
-        (liquid({'name': 'CO', 'concentration_mol_per_L': 1}), Code.VALUES_EXCLUDE, ['concentration_mol_per_L']),
+        (liquid({'name': 'CO', 'concentration_mol_per_L': 1}), Code.VALUES_EXCLUDE, ['density']),
         ({'kind': 'defect', 'of': WATER, 'vacancies': {'O': 1}, 'n_seeds': 1}, Code.HOST_UNSUITABLE, ['molecular']),
         ({'kind': 'surface', 'of': WATER}, Code.HOST_UNSUITABLE, ['molecular']),
     ],
@@ -346,3 +346,10 @@ def test_an_ion_named_by_its_element_does_not_lose_the_moment_of_the_atom(genera
     assert len(generate(liquid(*ions, water)).report['entries']['0']['notes']) == 1
     atoms = [{'name': 'Li', 'count': 1}, water]
     assert 'magnetic moments' in generate(liquid(*atoms)).report['entries']['0']['notes'][0]
+
+
+def test_the_error_of_a_molecule_names_its_place(make_entries):
+    pytest.importorskip('rdkit')
+    (entry,) = make_entries(liquid(H2O | {'count': 10}, {'smiles': 'F[P-](F)(F)(F)(F)F', 'count': 1}, charged=True))
+    with refused(Code.MOLECULE_UNKNOWN, 'molecules[1]', '[P-]'):
+        entry.elements()

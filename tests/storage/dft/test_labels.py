@@ -231,7 +231,7 @@ def test_calculations_that_do_not_belong_to_the_rows_are_refused(calculated, row
     with refused(Code.CALCULATION_MISMATCH, 'seed-abc1_10', 'step 10 of seed-abc1'):
         label_rows(calculated, rows[:1])
     shutil.copytree(calculated / 'seed-abc0_10', calculated / 'again')
-    with refused(Code.FRAME_TWICE, 'again', 'seed-abc0_10', 'step 10 of seed-abc0'):
+    with refused(Code.CALCULATION_TWICE, 'again', 'seed-abc0_10', 'step 10 of seed-abc0'):
         label_rows(calculated, rows)
     (calculated / 'again' / 'row.json').write_text('{}')
     with refused(Code.FILE_UNREADABLE, str(calculated / 'again' / 'row.json')):
