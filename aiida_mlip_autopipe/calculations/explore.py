@@ -58,7 +58,7 @@ class ExplorationCalculation(CalculatorJob):
         stopped = (cls.exit_codes.ERROR_OUT_OF_WALLTIME.status, cls.exit_codes.ERROR_KILLED.status)
         if node.exit_status in stopped:
             result = node.outputs.result
-            if result['last_step'] == result['first_step']:
+            if not contract.has_progressed(result.get_dict()):
                 return False
         return bool(super().is_valid_cache(node))
 

@@ -120,7 +120,10 @@ def estimate_campaign(config: CampaignConfig, concurrent_jobs: int) -> Estimate:
         stop=min(n_seeds, SAMPLE),
     ).seeds
     mean_atoms = sum(len(seed.atoms) for seed in first) / len(first)
-    total = sum(count * config.exploration_of(number).n_force_calls for number, count in enumerate(counts))
+    total = 0.0
+    for number, count in enumerate(counts):
+        exploration = config.exploration_of(number)
+        total += count * (exploration.n_force_calls + exploration.force_calls_per_atom * mean_atoms)
     calls = total / n_seeds
     exploring_s = [_job_s(calculator.kind, calls, mean_atoms) for calculator in config.calculators]
     known_s = [seconds for seconds in exploring_s if seconds is not None]

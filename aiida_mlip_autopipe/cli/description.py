@@ -51,6 +51,11 @@ def _count(n_seeds: int | None) -> str:
 def _describe_exploration(exploration: AnyExploration) -> str:
     if exploration.kind == 'single_point':
         return 'single points'
+    if exploration.kind == 'normal_modes':
+        return (
+            f'{counted(exploration.n_steps, "structure")} displaced along normal modes at '
+            f'{_values(exploration.temperature_K)} K'
+        )
     interval = 'step' if exploration.frame_interval == 1 else f'{exploration.frame_interval} steps'
     if exploration.kind == 'relax':
         return f'relaxation in at most {counted(exploration.n_steps, "step")}, a frame every {interval}'

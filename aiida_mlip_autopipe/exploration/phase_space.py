@@ -120,6 +120,9 @@ class VelocityVerlet:
         self.rng = rng
         self.temperature_K = 0.0
         self.pressure = 0.0
+        # Each step is one evaluation, and there is nothing to report; see `StaticSteps`.
+        self.n_substeps = 0
+        self.reports: list[tuple[str, str]] = []
 
     def set_targets(self, temperature_K: float, pressure: float) -> None:
         """Set the temperature in K and the pressure in eV/Å³ for the next steps."""
@@ -131,9 +134,8 @@ class VelocityVerlet:
         """Whether no further step is needed; always False, because only a relaxation converges."""
         return False
 
-    def note(self) -> str | None:
-        """Return a message for the user at the end of the run."""
-        return None
+    def finish(self) -> None:
+        """Do nothing, because there is nothing to report at the end of the run."""
 
     def dump(self) -> dict[str, Any]:
         """Return the state that `system` does not contain, as JSON."""

@@ -1,6 +1,7 @@
 """The loop of a run: steps, guards, frames and checkpoints, starting from a seed or a checkpoint.
 
-A step is a time step of the dynamics or an iteration of a relaxation. A single point has no steps.
+A step is a time step of the dynamics, an iteration of a relaxation, or a structure that may need several evaluations. A
+single point has no steps.
 """
 
 from __future__ import annotations
@@ -118,7 +119,8 @@ class Simulation:
                 self.system.positions, message = relax(self.prepared.atoms, self.evaluator, relaxation)
                 state.add_event('relaxation', message)
             evaluation = state.evaluate(self.system.positions, self.system.cell)
-            self.system.momenta = self.system.thermal_momenta(self.schedule.start_temperature_K, state.rng)
+            if self.settings.kind == 'dynamics':
+                self.system.momenta = self.system.thermal_momenta(self.schedule.start_temperature_K, state.rng)
         self.integrator = make_integrator(
             self.ensemble,
             self.settings,
@@ -130,6 +132,7 @@ class Simulation:
                 self.prepared.timestep_fs * units.fs,
                 state.rng,
             ),
+            self.prepared.atoms.pbc,
         )
         if checkpoint is not None:
             self.integrator.restore(checkpoint.counters.get('integrator', {}))
@@ -140,7 +143,7 @@ class Simulation:
             ) or self.guards.check_distances(self.system)
             if alarm is None:
                 self._store_good_state()
-                if self.settings.kind != 'dynamics':
+                if self.settings.stores_seed:
                     self._store_frame(0.0, self.settings.scalar_pressure())
             return alarm
         self._store_good_state()
@@ -168,19 +171,25 @@ class Simulation:
             if segment.velocities_reset and state.step == segment.first:
                 system.momenta = system.thermal_momenta(temperature, state.rng)
             alarm = self.steps.take(self.integrator, state.step)
+            complete = self.integrator.n_substeps == 0
             state.step += 1
             state.time_fs += self.prepared.timestep_fs
             sampled = segment.sampled and state.step > settings.n_equilibration_steps
             # The final structure of a relaxation is always stored, even between two intervals.
-            frame_due = sampled and (state.step % settings.frame_interval == 0 or self.integrator.converged)
+            frame_due = (
+                complete and sampled and (state.step % settings.frame_interval == 0 or self.integrator.converged)
+            )
             if alarm is None and (frame_due or state.step % settings.guards.interval == 0):
                 alarm = self.guards.check_distances(system)
             self._add_snapshot()
+            self._collect_reports()
             is_new = True
             if alarm is None and state.watch is not None and state.step % settings.frame_interval == 0:
                 is_new, alarm = self._check_novelty(state.watch)
             if alarm is not None:
                 return self._crash(alarm)
+            if not complete:
+                state.step -= 1  # further evaluations of the same step follow
             # The full trajectory is written first, because a run may be resumed from the frame that is stored next.
             if full_interval is not None and state.step % full_interval == 0:
                 self.recorder.store_full_frame(state.step, state.time_fs, system, unbiased(self.integrator.evaluation))
@@ -188,13 +197,13 @@ class Simulation:
                 self.recorder.average(system, self.integrator.evaluation, self.ensemble == 'npt')
             if frame_due and is_new:
                 self._store_frame(temperature, pressure)
-            if state.step % settings.checkpoint_interval == 0:
+            if (self.integrator.n_substeps or state.step) % settings.checkpoint_interval == 0:
                 self._write_checkpoint()
             if time.monotonic() - progress > PROGRESS_INTERVAL_S:
                 progress = time.monotonic()
                 self._print_progress()
-        if note := self.integrator.note():
-            self.state.add_event('relaxation', note)
+        self.integrator.finish()
+        self._collect_reports()
         self._write_checkpoint()
         return 'completed'
 
@@ -228,6 +237,11 @@ class Simulation:
             info['bias_eV'] = self.integrator.evaluation.energy - evaluation.energy
         if self.recorder.store_frame(self.system, evaluation, info):
             self._store_good_state()
+
+    def _collect_reports(self) -> None:
+        for rule, message in self.integrator.reports:
+            self.state.add_event(rule, message)
+        self.integrator.reports.clear()
 
     def _add_snapshot(self) -> None:
         # The integrators replace these arrays and never change their values, so no copies are needed.

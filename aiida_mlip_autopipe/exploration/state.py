@@ -9,7 +9,7 @@ import numpy as np
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation, Evaluator
 from aiida_mlip_autopipe.exploration.checkpoint import Checkpoint
-from aiida_mlip_autopipe.exploration.dynamics.minimiser import Fire
+from aiida_mlip_autopipe.exploration.dynamics.static_steps import StaticSteps
 from aiida_mlip_autopipe.exploration.full_trajectory import FullTrajectoryFile
 from aiida_mlip_autopipe.exploration.novelty.setup import make_novelty
 from aiida_mlip_autopipe.exploration.phase_space import Evaluate, PhaseSpace, VelocityVerlet
@@ -84,8 +84,10 @@ class RunState:
         return self.watch is not None and self.watch.found.left
 
     def add_event(self, rule: str, message: str) -> None:
-        """Record an event at the current step."""
-        self.events.append(Event(step=self.step, rule=rule, message=message))
+        """Record an event at the current step, once."""
+        event = Event(step=self.step, rule=rule, message=message)
+        if event not in self.events:
+            self.events.append(event)
 
     def find_start(self) -> Checkpoint | None:
         """Return the checkpoint to continue from, after restoring its frames; None to start from the seed.
@@ -132,7 +134,7 @@ class RunState:
         evaluation = Evaluation(checkpoint.energy, checkpoint.forces, checkpoint.stress)
         return evaluation if self.bias is None else self.bias.restore(checkpoint.counters['bias'], evaluation)
 
-    def make_checkpoint(self, integrator: VelocityVerlet | Fire) -> Checkpoint:
+    def make_checkpoint(self, integrator: VelocityVerlet | StaticSteps) -> Checkpoint:
         """Return a checkpoint of this state and the state of the integrator."""
         system, evaluation = self.system, integrator.evaluation
         leg = {**vars(self.recorder.leg), 'force_calls': self.force_calls}

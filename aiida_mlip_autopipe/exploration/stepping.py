@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation
-from aiida_mlip_autopipe.exploration.dynamics.minimiser import Fire
 from aiida_mlip_autopipe.exploration.dynamics.schedule import Schedule
+from aiida_mlip_autopipe.exploration.dynamics.static_steps import StaticSteps
 from aiida_mlip_autopipe.exploration.guards import Alarm, Guards
 from aiida_mlip_autopipe.exploration.montecarlo.base import MoveRefusedError
 from aiida_mlip_autopipe.exploration.montecarlo.trials import MonteCarlo
@@ -63,7 +63,7 @@ class GuardedSteps:
         self.monte_carlo = monte_carlo
         self.decay_steps = decay_steps
 
-    def take(self, integrator: VelocityVerlet | Fire, step: int) -> Alarm | None:
+    def take(self, integrator: VelocityVerlet | StaticSteps, step: int) -> Alarm | None:
         """Take a step, and try the Monte Carlo moves that follow it.
 
         Parameters

@@ -5,6 +5,7 @@ Both the submitting side and the job import this module.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
@@ -199,3 +200,16 @@ class Result(Settings):
     """Events during the run."""
     statistics: dict[str, Any] = Field(default_factory=dict)
     """Further statistics, such as the acceptance of each move."""
+
+
+def has_progressed(result: Mapping[str, Any]) -> bool:
+    """Return whether a leg completed a step, or a part of a step that needs many evaluations.
+
+    The first evaluation is that of the seed, which is repeated if the leg is run again.
+
+    Parameters
+    ----------
+    result
+        The fields of a `Result`.
+    """
+    return bool(result['last_step'] > result['first_step'] or result.get('force_calls', 0) > 1)

@@ -82,7 +82,7 @@ class ExplorationParser(JobParser):
         """
         path = folder / contract.CHECKPOINT_FILE
         if not path.is_file():
-            if result.outcome in CONTINUED and result.last_step > result.first_step:
+            if result.outcome in CONTINUED and contract.has_progressed(result.model_dump()):
                 raise CheckpointError(Code.CHECKPOINT_UNREADABLE, f'{path.name} is missing')
             return None
         checkpoint = Checkpoint.read(path)

@@ -10,6 +10,7 @@ from aiida_mlip_autopipe.calculations import validators
 from aiida_mlip_autopipe.calculations.evaluate import EvaluationCalculation
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation
 from aiida_mlip_autopipe.calculations.stash import StashCalculation
+from aiida_mlip_autopipe.jobs.contract import has_progressed
 from aiida_mlip_autopipe.workflows.earlier_legs import find_earlier_legs
 from aiida_mlip_autopipe.workflows.restarts import RestartedLegs
 
@@ -203,8 +204,8 @@ def why_ended(node: orm.WorkChainNode) -> str:
 
 
 def _is_leg(job: orm.CalcJobNode) -> bool:
-    """Return whether a job produced frames, frames around a crash, or a checkpoint of a later step."""
+    """Return whether a job produced frames, frames around a crash, or a checkpoint after its start."""
     outputs = job.outputs
     if 'trajectory' in outputs or 'crash' in outputs:
         return True
-    return 'checkpoint' in outputs and outputs.result['last_step'] > outputs.result['first_step']
+    return 'checkpoint' in outputs and has_progressed(outputs.result.get_dict())

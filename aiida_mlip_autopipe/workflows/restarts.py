@@ -9,6 +9,7 @@ from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, p
 
 from aiida_mlip_autopipe.aiida_internals import WorkChainSpec
 from aiida_mlip_autopipe.calculations.explore import ExplorationCalculation, read_settings
+from aiida_mlip_autopipe.jobs.contract import has_progressed
 from aiida_mlip_autopipe.workflows.graph import is_stop_requested
 from aiida_mlip_autopipe.workflows.lost_jobs import MAX_LOST, lost_message
 from aiida_mlip_autopipe.workflows.submit_once import SubmitOnceWorkChain
@@ -74,7 +75,7 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
     def continue_from_checkpoint(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
         """Continue from the checkpoint; end the exploration if the leg completed no step."""
         result = node.outputs.result
-        if result['last_step'] == result['first_step']:
+        if not has_progressed(result.get_dict()):
             if result['outcome'] != 'out_of_walltime':
                 return self._submit_again(node, self.exit_codes.ERROR_JOBS_LOST)
             return ProcessHandlerReport(do_break=True, exit_code=self.exit_codes.ERROR_NO_PROGRESS)

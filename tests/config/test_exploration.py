@@ -25,7 +25,7 @@ def test_the_default_kind_is_dynamics(tmp_path):
     assert config(tmp_path, {'n_steps': 40}).exploration.kind == 'dynamics'
 
 
-@pytest.mark.parametrize('kind', ['single_point', 'relax'])
+@pytest.mark.parametrize('kind', ['single_point', 'relax', 'normal_modes'])
 def test_a_config_with_all_values_is_read_to_the_same_config(kind, tmp_path):
     given = config(tmp_path, {'kind': kind, 'committee': {'calculator': {'kind': 'emt'}}}, COPPER)
     assert validate_config(yaml.safe_load(config_text(given)), tmp_path) == given
@@ -59,6 +59,7 @@ def test_an_exploration_does_not_change_the_random_streams_of_an_entry(tmp_path)
         ({'phases': [{'n_steps': 0}]}, Code.OUT_OF_RANGE, 'phases[0].n_steps'),
         ({'kind': 'single_point', 'n_steps': 3}, Code.KEY_UNKNOWN, 'n_steps'),
         ({'kind': 'relax', 'temperature_K': 300}, Code.KEY_UNKNOWN, 'temperature_K'),
+        ({'kind': 'normal_modes', 'frame_interval': 2}, Code.KEY_UNKNOWN, 'frame_interval'),
         ({'checkpoint_interval': 3}, Code.VALUE_INVALID, 'checkpoint_interval'),
         ({'committee': None}, Code.KEY_UNKNOWN, 'committee'),
     ],

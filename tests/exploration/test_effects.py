@@ -173,6 +173,9 @@ def test_a_setting_without_effect_is_refused(settings):
         ({'phases': [{'kind': 'ramp', 'n_steps': 9}]}, Code.VALUES_INCOMPLETE),
         ({'novelty': NOVELTY | {'limit_eV_per_A': 0.1}}, Code.OUT_OF_RANGE),
         ({'n_steps': 5, 'monte_carlo': {'moves': [{'kind': 'swap'}]}}, Code.OUT_OF_RANGE),
+        ({'kind': 'normal_modes', 'temperature_K': 0}, Code.OUT_OF_RANGE),
+        ({'kind': 'normal_modes', 'temperature_K': {'min': 0, 'max': 300}}, Code.OUT_OF_RANGE),
+        ({'kind': 'normal_modes', 'temperature_K': []}, Code.WRONG_LENGTH),
     ],
 )
 def test_a_phase_or_a_round_without_effect_is_refused(settings, code):
@@ -228,6 +231,8 @@ def test_the_time_step_is_named_as_the_cause_when_a_run_stops_at_once(job_folder
         ({}, False, Code.NOTHING_MOVES),
         ({}, True, Code.NOTHING_MOVES),
         ({'kind': 'relax'}, True, Code.NOTHING_MOVES),
+        ({'kind': 'normal_modes'}, True, Code.NOTHING_MOVES),
+        ({'kind': 'normal_modes'}, False, Code.NOTHING_MOVES),
         ({'kind': 'relax', 'degrees': 'cell'}, False, None),
         ({'kind': 'single_point'}, True, None),
     ],

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from aiida_mlip_autopipe.exploration import ExplorationSettings
+from aiida_mlip_autopipe.exploration import ExplorationSettings, read_exploration
 from aiida_mlip_autopipe.structures.seed import Place
 
 
@@ -43,6 +43,16 @@ def test_any_number_of_seeds_covers_a_range_evenly(along, offset):
         if count == 60:  # temperature and pressure are not correlated
             pairs = np.array([(one.temperature_K, one.pressure_GPa) for one in found])
             assert abs(np.corrcoef(pairs.T)[0, 1]) < 0.2
+
+
+@pytest.mark.parametrize('temperatures', [(100, 200, 300), {'min': 100, 'max': 300}])
+def test_normal_modes_have_the_temperatures_of_the_dynamics(temperatures):
+    for place in (Place(3, 0, 0), Place(3, 1, 0), Place(70_000, 2, 5)):
+        found = [
+            read_exploration({'kind': kind, 'temperature_K': temperatures}).for_seed(place).scalar_temperature()
+            for kind in ('dynamics', 'normal_modes')
+        ]
+        assert found[0] == found[1]
 
 
 def test_all_places_of_an_entry_have_different_values_of_a_range():

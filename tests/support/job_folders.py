@@ -16,7 +16,7 @@ from ase.constraints import FixAtoms
 from ase.io.trajectory import TrajectoryWriter
 from support.environments import environment_of
 
-from aiida_mlip_autopipe.exploration import RUNNER_VERSION
+from aiida_mlip_autopipe.exploration import DEFAULT_KIND, KINDS, RUNNER_VERSION
 from aiida_mlip_autopipe.exploration.explore import explore
 from aiida_mlip_autopipe.exploration.files.trajectory_file import read_trajectory
 from aiida_mlip_autopipe.jobs.contract import JOB_FILE, SEED_FILE, TRAJECTORY_FILE, Job, JobSeed, Result
@@ -57,7 +57,7 @@ class JobFolder:
 
     def _defaults(self, exploration: dict[str, Any]) -> dict[str, Any]:
         intervals = {'checkpoint_interval': 10}
-        if exploration.get('kind') != 'single_point':
+        if 'frame_interval' in KINDS[exploration.get('kind', DEFAULT_KIND)].model_fields:
             intervals['frame_interval'] = 2
         return intervals | exploration
 

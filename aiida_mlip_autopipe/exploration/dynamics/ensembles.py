@@ -15,7 +15,7 @@ from aiida_mlip_autopipe.exploration.settings.kinds import AnyExploration
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 from aiida_mlip_autopipe.structures.vacuum import count_connected_directions, empty_layers
 
-Ensemble = Literal['nve', 'nvt', 'npt', 'single_point', 'relax_cell', 'relax_positions', 'relax_normal']
+Ensemble = Literal['nve', 'nvt', 'npt', 'single_point', 'relax_cell', 'relax_positions', 'relax_normal', 'normal_modes']
 AXES = 'abc'
 MOLECULAR = 'generated as molecules at a given density, which would not be preserved without dispersion'
 
@@ -42,6 +42,9 @@ def choose_for(
     """Choose the ensemble of an exploration of any kind; see `choose_ensemble` and `choose_degrees`."""
     if settings.kind == 'single_point':
         return EnsembleChoice('single_point', 'set by the user')
+    if settings.kind == 'normal_modes':
+        _refuse_immovable(atoms)
+        return EnsembleChoice('normal_modes', 'set by the user')
     if settings.kind == 'relax':
         return choose_degrees(atoms, settings.degrees, settings.vacuum_A, has_stress, form, molecular)
     return choose_ensemble(atoms, settings.ensemble, settings.vacuum_A, has_stress, form, molecular)
@@ -117,15 +120,7 @@ def choose_ensemble(
     EnsembleRefusedError
         If NPT is requested but impossible, or if no atom can move.
     """
-    fixed = fixed_mask(atoms)
-    if fixed.all() or (len(atoms) == 1 and not fixed.any()):
-        raise EnsembleRefusedError(
-            Code.NOTHING_MOVES,
-            'all atoms are fixed'
-            if fixed.all()
-            else 'a single atom cannot move relative to other atoms; make a supercell, for example with '
-            'perturb.supercell or validation.min_width_factor, or use the kind single_point or relax',
-        )
+    _refuse_immovable(atoms)
     obstacle = find_npt_obstacle(atoms, vacuum_A, has_stress, form)
     if requested == 'auto':
         if obstacle:
@@ -140,6 +135,19 @@ def choose_ensemble(
             )
         return EnsembleChoice('npt', 'set by the user')
     return EnsembleChoice('nve' if requested == 'nve' else 'nvt', 'set by the user')
+
+
+def _refuse_immovable(atoms: Atoms) -> None:
+    """Refuse a structure in which no atom can move relative to the others."""
+    fixed = fixed_mask(atoms)
+    if fixed.all() or (len(atoms) == 1 and not fixed.any()):
+        raise EnsembleRefusedError(
+            Code.NOTHING_MOVES,
+            'all atoms are fixed'
+            if fixed.all()
+            else 'a single atom cannot move relative to other atoms; make a supercell, for example with '
+            'perturb.supercell or validation.min_width_factor, or use the kind single_point or relax',
+        )
 
 
 def find_npt_obstacle(atoms: Atoms, vacuum_A: float, has_stress: bool = True, form: str | None = None) -> str | None:

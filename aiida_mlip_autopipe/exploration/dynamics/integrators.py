@@ -1,12 +1,16 @@
-"""The integrator of each ensemble, and the minimiser of a relaxation."""
+"""The integrator of each ensemble, and the ways to move atoms without dynamics."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from ase import units
 
-from aiida_mlip_autopipe.exploration.dynamics.minimiser import Fire
+from aiida_mlip_autopipe.exploration.dynamics.minimiser import Fire, Limits
+from aiida_mlip_autopipe.exploration.dynamics.normal_modes import NormalModes
+from aiida_mlip_autopipe.exploration.dynamics.static_steps import StaticSteps
 from aiida_mlip_autopipe.exploration.phase_space import Bussi, Langevin, LangevinPiston, VelocityVerlet
 from aiida_mlip_autopipe.exploration.settings.kinds import AnyExploration
 
@@ -16,9 +20,13 @@ MIN_REFERENCE_TEMPERATURE_K = 300.0
 
 
 def make_integrator(
-    ensemble: str, settings: AnyExploration, max_temperature_K: float, common: tuple[Any, ...]
-) -> VelocityVerlet | Fire:
-    """Make the integrator of an ensemble, or the minimiser of a relaxation.
+    ensemble: str,
+    settings: AnyExploration,
+    max_temperature_K: float,
+    common: tuple[Any, ...],
+    pbc: Sequence[bool] = (True, True, True),
+) -> VelocityVerlet | StaticSteps:
+    """Make the integrator of an ensemble, or what moves the atoms without dynamics.
 
     Parameters
     ----------
@@ -30,10 +38,15 @@ def make_integrator(
         The highest temperature of the run. If it is above 300 K, it determines the inertia of the cell.
     common
         Arguments of all integrators: system, evaluate, evaluation, time step, random generator.
+    pbc
+        Which directions are periodic.
     """
+    system, evaluate, evaluation, _, rng = common
     if settings.kind == 'relax':
-        system, evaluate, evaluation, *_ = common
-        return Fire(system, evaluate, evaluation, settings, ensemble.removeprefix('relax_'))
+        limits = Limits(settings.force_eV_per_A, settings.stress_GPa, settings.pressure_GPa)
+        return Fire(system, evaluate, evaluation, limits, ensemble.removeprefix('relax_'))
+    if settings.kind == 'normal_modes':
+        return NormalModes(system, evaluate, evaluation, settings, np.array(pbc), rng)
     if settings.kind == 'single_point' or ensemble == 'nve':
         return VelocityVerlet(*common)
     relaxation_time = settings.thermostat_time_fs * units.fs

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from ase import units
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation
+from aiida_mlip_autopipe.exploration.dynamics.static_steps import StaticSteps
 from aiida_mlip_autopipe.exploration.phase_space import Evaluate, PhaseSpace
-from aiida_mlip_autopipe.exploration.settings.static import RelaxSettings
 
 # Parameters from the reference, and the maximum displacement of an atom in one step, in Å, as in ASE.
 DT_START, DT_MAX, DT_UP, DT_DOWN = 0.1, 1.0, 1.1, 0.5
@@ -17,7 +18,16 @@ ALPHA_START, ALPHA_FACTOR, N_MIN = 0.1, 0.99, 5
 MAX_STEP_A = 0.2
 
 
-class Fire:
+@dataclass(frozen=True)
+class Limits:
+    """When a relaxation has converged: the largest force, and the largest difference of the stress from a pressure."""
+
+    force_eV_per_A: float
+    stress_GPa: float = 0.0
+    pressure_GPa: float = 0.0
+
+
+class Fire(StaticSteps):
     """The fast inertial relaxation engine: E. Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006).
 
     If the cell is relaxed, its deformation gradient ``F`` is a further coordinate, multiplied by the number of atoms,
@@ -32,21 +42,17 @@ class Fire:
         A function that returns energy, forces and stress for positions and a cell.
     evaluation
         The evaluation of the initial state.
-    settings
-        The pressure and the limits at which the relaxation has converged.
+    limits
+        The limits at which the relaxation has converged.
     degrees
         ``cell``, ``positions`` or ``normal``.
     """
 
-    def __init__(
-        self, system: PhaseSpace, evaluate: Evaluate, evaluation: Evaluation, settings: RelaxSettings, degrees: str
-    ):
-        self.system = system
-        self.evaluate = evaluate
-        self.evaluation = evaluation
-        self.settings = settings
+    def __init__(self, system: PhaseSpace, evaluate: Evaluate, evaluation: Evaluation, limits: Limits, degrees: str):
+        super().__init__(system, evaluate, evaluation)
+        self.limits = limits
         self.degrees = degrees
-        self.pressure = settings.pressure_GPa * units.GPa
+        self.pressure = limits.pressure_GPa * units.GPa
         normal = np.cross(system.cell[0], system.cell[1])
         self._normal = normal / np.linalg.norm(normal) if degrees == 'normal' else normal
         self._start_cell = system.cell.copy()
@@ -54,28 +60,23 @@ class Fire:
         self.velocities = np.zeros((n_rows, 3))
         self.dt, self.alpha, self.n_downhill = DT_START, ALPHA_START, 0
 
-    def set_targets(self, temperature_K: float, pressure: float) -> None:
-        """Do nothing, because the pressure of a relaxation is constant."""
-
     @property
     def converged(self) -> bool:
         """Whether the forces and, if the cell is relaxed, the stress are below their limits."""
-        if float(np.linalg.norm(self._atomic_forces(), axis=1).max()) > self.settings.force_eV_per_A:
+        if float(np.linalg.norm(self._atomic_forces(), axis=1).max()) > self.limits.force_eV_per_A:
             return False
-        return self.degrees != 'cell' or bool(
-            np.abs(self._excess_stress()).max() <= self.settings.stress_GPa * units.GPa
-        )
+        return self.degrees != 'cell' or bool(np.abs(self._excess_stress()).max() <= self.limits.stress_GPa * units.GPa)
 
-    def note(self) -> str | None:
-        """Return a message for the user if the relaxation has not converged."""
+    def finish(self) -> None:
+        """Report a relaxation that has not converged."""
         if self.converged:
-            return None
+            return
         force = float(np.linalg.norm(self._atomic_forces(), axis=1).max())
         text = f'the relaxation did not converge: the maximum force is {force:.3g} eV/Å'
         if self.degrees == 'cell':
             excess = np.abs(self._excess_stress()).max() / units.GPa
             text += f', and the stress differs from the pressure by up to {excess:.3g} GPa'
-        return text
+        self.reports.append(('relaxation', text))
 
     def step(self) -> None:
         """Take one step and evaluate the new structure."""

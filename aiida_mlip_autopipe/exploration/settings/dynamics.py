@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -172,6 +172,9 @@ class ExplorationSettings(Settings):
     """Seconds before the end of the wall time at which the job writes its checkpoint and ends. The default is a tenth
     of the wall time, but at most 60 s."""
 
+    stores_seed: ClassVar[bool] = False
+    force_calls_per_atom: ClassVar[int] = 0
+
     @property
     def total_steps(self) -> int:
         """Total number of steps of the run."""
@@ -255,37 +258,49 @@ class ExplorationSettings(Settings):
             Position of the seed in its entry.
         """
         n_temperatures = len(self.temperature_K) if isinstance(self.temperature_K, tuple) else 1
-        index = sum(place)
-        starts = (place.offset % 2**16 / 2**16, place.offset // 2**16 / 2**16)
-        fractions = [
-            (start + place.position * step + place.round * jump) % 1
-            for start, (step, jump) in zip(starts, KRONECKER_STEPS, strict=True)
-        ]
         return self.model_copy(
             update={
-                'temperature_K': _pick(self.temperature_K, index, fractions[0]),
-                'pressure_GPa': _pick(self.pressure_GPa, index // n_temperatures, fractions[1]),
+                'temperature_K': value_for(self.temperature_K, place),
+                'pressure_GPa': value_for(self.pressure_GPa, place, number=1, repeats=n_temperatures),
             }
         )
 
     def scalar_temperature(self) -> float:
         """Return the temperature in K. `for_seed` must have replaced a list or range."""
-        return _scalar(self.temperature_K, 'temperature_K')
+        return one_value(self.temperature_K, 'temperature_K')
 
     def scalar_pressure(self) -> float:
         """Return the pressure in GPa. `for_seed` must have replaced a list or range."""
-        return _scalar(self.pressure_GPa, 'pressure_GPa')
+        return one_value(self.pressure_GPa, 'pressure_GPa')
 
 
-def _pick(value: float | tuple[float, ...] | RangeSettings, index: int, fraction: float) -> float:
+def value_for(
+    value: float | tuple[float, ...] | RangeSettings, place: Place, number: int = 0, repeats: int = 1
+) -> float:
+    """Return the value of a setting for one seed; see `ExplorationSettings.for_seed`.
+
+    Parameters
+    ----------
+    value
+        One value, a list that is cycled over the seeds, or a range that is spread over them.
+    place
+        Position of the seed in its entry.
+    number
+        Number of the setting: 0 or 1. The values of two settings are independent of each other.
+    repeats
+        Number of consecutive seeds with the same value of a list.
+    """
     if isinstance(value, tuple):
-        return value[index % len(value)]
+        return value[sum(place) // repeats % len(value)]
     if isinstance(value, RangeSettings):
-        return value.min + (value.max - value.min) * fraction
+        start = (place.offset % 2**16 / 2**16, place.offset // 2**16 / 2**16)[number]
+        step, jump = KRONECKER_STEPS[number]
+        return value.min + (value.max - value.min) * ((start + place.position * step + place.round * jump) % 1)
     return value
 
 
-def _scalar(value: float | tuple[float, ...] | RangeSettings, name: str) -> float:
+def one_value(value: float | tuple[float, ...] | RangeSettings, name: str) -> float:
+    """Return a setting that `value_for` has replaced by one value."""
     if isinstance(value, tuple | RangeSettings):
         raise ValueError(f'{name} is a list or a range, but a job needs one value')
     return value

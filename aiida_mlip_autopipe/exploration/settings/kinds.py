@@ -8,11 +8,15 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 
 from aiida_mlip_autopipe.exploration.settings.dynamics import ExplorationSettings
+from aiida_mlip_autopipe.exploration.settings.normal_modes import NormalModesSettings
 from aiida_mlip_autopipe.exploration.settings.static import RelaxSettings, SinglePointSettings
 
+AnyExploration = ExplorationSettings | NormalModesSettings | RelaxSettings | SinglePointSettings
+
 DEFAULT_KIND = 'dynamics'
-KINDS: dict[str, type[ExplorationSettings] | type[RelaxSettings] | type[SinglePointSettings]] = {
+KINDS: dict[str, type[AnyExploration]] = {
     DEFAULT_KIND: ExplorationSettings,
+    'normal_modes': NormalModesSettings,
     'relax': RelaxSettings,
     'single_point': SinglePointSettings,
 }
@@ -21,7 +25,6 @@ KINDS: dict[str, type[ExplorationSettings] | type[RelaxSettings] | type[SinglePo
 OPTIONAL = ('novelty', 'bias')
 """Settings that are omitted from the identity of a run unless they are set, as before they existed."""
 
-AnyExploration = ExplorationSettings | RelaxSettings | SinglePointSettings
 _ADAPTER: TypeAdapter[AnyExploration] = TypeAdapter(Annotated[AnyExploration, Field(discriminator='kind')])
 
 

@@ -47,11 +47,23 @@ class RelaxGuards(Settings, _NoDynamics):
     interval: ClassVar[int] = 1
 
 
-AnyGuards = GuardSettings | SinglePointGuards | RelaxGuards
+class FixedCellGuards(Settings, _NoDynamics):
+    """Limits at which a run is stopped. Null turns a guard off. A result that is not finite always stops it."""
+
+    force_eV_per_A: float | None = Field(default=100.0, gt=0)
+    """Maximum force on an atom in eV/Å."""
+    distance_factor: float | None = Field(default=0.5, gt=0)
+    """Minimum distance between two atoms, as a fraction of the sum of their covalent radii."""
+
+    volume_factor: ClassVar[None] = None
+    interval: ClassVar[int] = 1
+
+
+AnyGuards = GuardSettings | SinglePointGuards | RelaxGuards | FixedCellGuards
 
 
 class StaticSettings(Settings):
-    """Settings that single points and relaxations share."""
+    """Settings that all explorations without dynamics share."""
 
     checkpoint_interval: int = Field(default=100, ge=1)
     """Steps between checkpoints. If a job is killed, the steps since its last checkpoint are repeated."""
@@ -67,6 +79,8 @@ class StaticSettings(Settings):
     monte_carlo: ClassVar[None] = None
     relaxation: ClassVar[None] = None
     recovery: ClassVar[RecoverySettings] = RecoverySettings(max_recoveries=0)
+    stores_seed: ClassVar[bool] = True
+    force_calls_per_atom: ClassVar[int] = 0
 
     def for_seed(self, place: Place) -> Self:
         """Return these settings, which are the same for all seeds."""
