@@ -1,7 +1,8 @@
 """Distances between molecules.
 
 Atoms of different molecules are not bonded, so their distances are compared with the sums of their van der Waals radii.
-In the seed of a molecular system, the tags of the atoms are the numbers of their molecules, starting from 1.
+In the seed of a molecular system, the tags of the atoms are the numbers of their molecules, starting from 1. The atoms
+of a slab in a liquid have the tag 0, and distances between them are not checked here.
 """
 
 from __future__ import annotations
@@ -52,15 +53,16 @@ def check_contacts(atoms: Atoms, factor: float) -> None:
         'ijdS', positions=atoms.positions, cell=complete_cell(atoms), pbc=atoms.pbc,
         cutoff=max(2 * factor * float(radii.max()), 0.1),
     )  # fmt: skip
-    others = (molecules[first] != molecules[second]) | shifts.any(axis=1)
+    others = (molecules[first] != molecules[second]) | (shifts.any(axis=1) & (molecules[first] > 0))
     limits = factor * (radii[first] + radii[second])
     shortfall = np.where(others, limits - distances, 0.0)
     if not len(shortfall) or shortfall.max() <= 0:
         return
     worst = int(np.argmax(shortfall))
     i, j = sorted((int(first[worst]), int(second[worst])))
+    what = 'two molecules' if molecules[[i, j]].all() else 'a slab and a molecule'
     raise PhysicsViolationError(
         'contact', (i, j), float(distances[worst]), float(limits[worst]),
-        f'atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) of two molecules are {distances[worst]:.3f} Å '
+        f'atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) of {what} are {distances[worst]:.3f} Å '
         f'apart; the limit for this pair is {limits[worst]:.3f} Å',
     )  # fmt: skip

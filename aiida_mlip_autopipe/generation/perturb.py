@@ -13,7 +13,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.particles.packing import rotate
-from aiida_mlip_autopipe.structures.molecules import molecule_centres, repeat_molecules
+from aiida_mlip_autopipe.structures.molecules import molecule_centres, number_bodies, repeat_molecules
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 from aiida_mlip_autopipe.structures.vacuum import MIN_LAYER_OF_SLAB_A, empty_layers
 
@@ -151,7 +151,7 @@ def perturb_atoms(
     if not np.array_equal(stretch, np.eye(3)):
         atoms.set_cell(atoms.cell.array @ stretch.T)
         if molecular:
-            centres = molecule_centres(atoms.positions, atoms.get_tags())
+            centres = molecule_centres(atoms.positions, number_bodies(atoms.get_tags()))
             atoms.positions += centres @ stretch.T - centres
         else:
             atoms.set_positions(atoms.positions @ stretch.T, apply_constraint=False)
@@ -224,12 +224,12 @@ def _projector(atoms: Atoms, deformable: tuple[bool, bool, bool] | None) -> np.n
 
 def _rattle_molecules(atoms: Atoms, settings: PerturbSettings, rng: np.random.Generator) -> dict[str, Any]:
     """Displace and rotate each molecule, and return the record."""
-    molecule = atoms.get_tags() - 1
+    molecule = number_bodies(atoms.get_tags())
     sigma = _rattle_sigma(np.bincount(molecule, atoms.get_masses()), settings)
     if sigma is None:
         return {}
     numbers = rng.normal(size=(2, len(sigma), 3))
-    centres = molecule_centres(atoms.positions, atoms.get_tags())
+    centres = molecule_centres(atoms.positions, molecule)
     arms = atoms.positions - centres
     gyration = np.sqrt(np.bincount(molecule, (arms**2).sum(axis=1)) / np.bincount(molecule))
     # Rotating a single atom has no effect.

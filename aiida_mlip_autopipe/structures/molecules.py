@@ -23,9 +23,24 @@ def molecule_centres(positions: np.ndarray, molecules: np.ndarray) -> np.ndarray
     return np.asarray((sums / np.bincount(index)[:, None])[index])
 
 
+def number_bodies(tags: np.ndarray) -> np.ndarray:
+    """Return, for each atom (n,), the number of the molecule or single atom that moves as a whole, from 0.
+
+    Parameters
+    ----------
+    tags
+        Number of the molecule of each atom, (n,). Each atom with 0, such as one of a slab in a liquid, is a body.
+    """
+    bodies = tags - 1
+    single = tags == 0
+    bodies[single] = tags.max() + np.arange(single.sum())
+    return np.asarray(bodies)
+
+
 def repeat_molecules(atoms: Atoms, counts: Sequence[int]) -> Atoms:
-    """Return a structure repeated along its cell vectors. The tags of the copies continue those of the structure."""
+    """Return a structure repeated along its cell vectors. The copies of its molecules have new numbers."""
     repeated = atoms.repeat(counts)
     tags = atoms.get_tags()
-    repeated.set_tags(np.concatenate([tags + copy * tags.max() for copy in range(len(repeated) // len(atoms))]))
+    copies = np.arange(len(repeated) // len(atoms))[:, None]
+    repeated.set_tags(np.where(tags > 0, tags + copies * tags.max(), 0).ravel())
     return repeated

@@ -18,7 +18,10 @@ from aiida_mlip_autopipe.generation.defects.voids import find_voids
 
 CUTOFF_A = 5.0
 # More pictures of a kind: the kind, and the label of the entry in its full example config.
-MORE = {'molecular_crystal': ('molecular', 'benzene on centres of inversion')}
+MORE = {
+    'molecular_crystal': ('molecular', 'benzene on centres of inversion'),
+    'liquid_interface': ('interface', 'water between slabs of copper'),
+}
 # In ASE's notation. Most are viewed slightly from above, slabs from the side, grain boundaries along the tilt axis.
 ROTATION = '-75x,20y,5z'
 ROTATIONS = {
@@ -26,6 +29,7 @@ ROTATIONS = {
     'adsorption': '-88x,8y',
     'layered': '-82x,12y',
     'interface': '-88x,8y',
+    'liquid_interface': '-88x,8y',
     'grain_boundary': '-90x,-90y',
     'stacking_fault': '-90x,-90y',
 }

@@ -44,6 +44,8 @@ ENTRIES = [
      'substrate_miller': [1, 0, 0], 'strained': 'both', 'n_matches': 3, 'n_seeds': 3},
     {'kind': 'interface', 'film': {'kind': 'alloy', 'composition': {'Ni': 1.0}}, 'substrate': COPPER, 'n_matches': 2,
      'film_miller': [1, 1, 1], 'substrate_miller': [1, 1, 1], 'shifts': 'random', 'vacuum_A': 0, 'n_seeds': 2},
+    {'kind': 'interface', 'substrate': COPPER, 'substrate_miller': [1, 1, 1], 'substrate_n_layers': 3, 'n_seeds': 2,
+     'liquid': {'molecules': [{'name': 'H2O'}], 'density_g_per_cm3': 1.0, 'thickness_A': 40}},
     {'kind': 'defect', 'of': {**COPPER, 'n_atoms': 32}, 'vacancies': {'Cu': 2}, 'interstitials': {'Ni': 1},
      'n_seeds': 2},
     {'kind': 'defect', 'of': {**COPPER, 'lattice': 'bcc', 'n_atoms': 54}, 'interstitials': {'C': 1},

@@ -19,15 +19,19 @@ pytestmark = [pytest.mark.integration, pytest.mark.mlip, pytest.mark.long, pytes
 
 CONFIGS = Path(__file__).parents[2] / 'workchains' / 'configs'
 N_SEEDS = {'dimer': 2}
+MORE = (('interface', 'water between slabs of copper'), ('molecular', 'benzene on centres of inversion'))
 FRAMES = {'dynamics': 2, 'relax': 1, 'single_point': 1}
 
 
 def entries():
-    """Return the entry of each kind in its minimal example config, with few seeds."""
+    """Return the entry of each kind in its minimal example config, and more from full ones, with few seeds."""
     for kind in GENERATORS:
         config = yaml.safe_load((CONFIGS / f'{kind}_minimal.yaml').read_text(encoding='utf8'))
         (entry,) = (entry for entry in config['generation'] if entry['kind'] == kind)
         yield entry | {'n_seeds': N_SEEDS.get(kind, 1)}
+    for kind, label in MORE:
+        config = yaml.safe_load((CONFIGS / f'{kind}_full.yaml').read_text(encoding='utf8'))
+        yield next(entry for entry in config['generation'] if entry['label'] == label) | {'n_seeds': 1}
 
 
 def test_the_dataset_has_rows_of_every_kind(emt_code, tmp_path):
@@ -54,6 +58,7 @@ def test_the_dataset_has_rows_of_every_kind(emt_code, tmp_path):
         rows = list(dataset.query())
     found = Counter(row.data['seed']['kind'] for row in rows)
     assert set(found) == {entry.kind for entry in config.generation}
+    assert {label for _, label in MORE} <= {row.data['seed'].get('label') for row in rows}
     for number, entry in enumerate(config.generation):
         assert found[entry.kind] >= N_SEEDS.get(entry.kind, 1) * FRAMES[config.exploration_of(number).kind]
     for row in rows:

@@ -1,4 +1,4 @@
-"""Interfaces: a film of one crystal on a substrate of another one, in a cell that both lattices nearly share."""
+"""Interfaces: a film of one crystal on a substrate of another one in a cell that both nearly share, or a liquid."""
 
 from __future__ import annotations
 
@@ -19,14 +19,19 @@ from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Pa
 from aiida_mlip_autopipe.generation.chemistry.states import has_no_ions
 from aiida_mlip_autopipe.generation.kinds.surface import SLAB_AXES, MillerIndex, SurfaceGenerator, SurfaceSettings
 from aiida_mlip_autopipe.generation.nested import Nested, repeat_and_fill
-from aiida_mlip_autopipe.generation.surfaces.faces import Face, Pair, reduced_formula
+from aiida_mlip_autopipe.generation.particles.wetting import LiquidLayer, LiquidSettings
+from aiida_mlip_autopipe.generation.surfaces.faces import Face, Pair, describe_side, reduced_formula, tidy
 from aiida_mlip_autopipe.generation.surfaces.joining import Contact, face, stack, strained_supercell
 from aiida_mlip_autopipe.generation.surfaces.matching import Match, find_matches, nearest_misses
-from aiida_mlip_autopipe.generation.surfaces.slabs import set_vacuum, upside_down
+from aiida_mlip_autopipe.generation.surfaces.slabs import Cut, set_vacuum, upside_down
 
 MIN_VACUUM_A = 5.0
 SIDES = ('film', 'substrate')
 FILM_FRACTIONS = {'film': 1.0, 'substrate': 0.0, 'both': 0.5}
+FILM_FIELDS = (
+    'film_miller', 'film_thickness_A', 'film_n_layers', 'max_strain', 'max_area_A2', 'strained', 'n_matches', 'shifts',
+    'vacuum_A',
+)  # fmt: skip
 MAX_STRAIN = 0.1  # the search for common cells covers a misfit of 0.2, which both sides share
 
 
@@ -35,11 +40,13 @@ class InterfaceSettings(GeneratorSettings):
 
     kind: Literal['interface'] = 'interface'
     """Interface of two different crystals."""
-    film: Nested
+    film: Nested | None = None
     """The entry that provides the crystal of the film, such as {kind: alloy, composition: {Ni: 1}}."""
+    liquid: LiquidSettings | None = None
+    """A liquid instead of the film. It fills the space between the substrate and its periodic image."""
     substrate: Nested
     """The entry that provides the crystal of the substrate."""
-    film_miller: MillerIndex
+    film_miller: MillerIndex | None = None
     """Plane of the film in its conventional cell, such as [1, 1, 1]."""
     substrate_miller: MillerIndex
     """Plane of the substrate in its conventional cell."""
@@ -75,6 +82,14 @@ class InterfaceSettings(GeneratorSettings):
 
     @model_validator(mode='after')
     def _check(self) -> Self:
+        if (self.film is None) == (self.liquid is None):
+            code = Code.VALUES_EXCLUDE if self.film else Code.VALUES_INCOMPLETE
+            raise fault(code, 'set exactly one of film and liquid')
+        if self.film and not self.film_miller:
+            raise fault(Code.VALUES_INCOMPLETE, 'set film_miller, the plane of the film')
+        for name in FILM_FIELDS if self.liquid else ():
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise fault(Code.VALUES_EXCLUDE, f'{name} has no effect with a liquid; leave it out')
         if 0 < self.vacuum_A < MIN_VACUUM_A:
             raise fault(
                 Code.OUT_OF_RANGE,
@@ -84,25 +99,37 @@ class InterfaceSettings(GeneratorSettings):
 
     def stream_content(self) -> dict[str, Any]:
         """Return the content from which the random streams are derived, including that of the inner entries."""
-        inner = {'film': self.film.stream_content(), 'substrate': self.substrate.stream_content()}
-        return {**super().stream_content(), **inner}
+        sides = {'film': self.film, 'substrate': self.substrate, 'liquid': self.liquid}
+        return {**super().stream_content(), **{name: side.stream_content() for name, side in sides.items() if side}}
 
     def elements(self) -> frozenset[str]:
         """Return the elements of both inner entries."""
-        return self.film.elements() | self.substrate.elements()
+        other = self.film or self.liquid
+        assert other is not None  # the validator requires one
+        return other.elements() | self.substrate.elements()
 
 
 class InterfaceGenerator(Generator):
-    """Makes the common cells of all pairs of faces, in order of area and strain."""
+    """Makes the common cells of all pairs of faces, in order of area and strain, or slabs with a liquid."""
 
     settings_class = InterfaceSettings
     settings: InterfaceSettings
 
     def __init__(self, settings: InterfaceSettings):
         super().__init__(settings)
-        self.film = SurfaceGenerator(_side(settings, 'film'))
         self.substrate = SurfaceGenerator(_side(settings, 'substrate'))
+        if settings.liquid:
+            self.liquid = LiquidLayer(settings.liquid, settings.gap_A)
+        else:
+            self.film = SurfaceGenerator(_side(settings, 'film'))
         self._cases: dict[Requirements, list[tuple[Pair, Match]]] = {}
+
+    @cached_property
+    def _wetted_slabs(self) -> list[int]:
+        """The indices of the slabs that a liquid wets."""
+        crystals = [cut.crystal for cut in _cuts(self.substrate, 'substrate')]
+        first_only = self.settings.terminations == 'first'
+        return [n for n, crystal in enumerate(crystals) if not first_only or crystal not in crystals[:n]]
 
     @cached_property
     def _pairs(self) -> list[Pair]:
@@ -177,10 +204,12 @@ class InterfaceGenerator(Generator):
 
     def period(self) -> int:
         """Return the number of interfaces, which are used in turn."""
-        return sum(self._numbers) * len(self._shifts)
+        return len(self._wetted_slabs) if self.settings.liquid else sum(self._numbers) * len(self._shifts)
 
     def n_parents(self) -> int | None:
         """Return the number of interfaces, or None if the shift or the arrangement of elements is random."""
+        if self.settings.liquid:
+            return None
         units = (self.film.inner.n_units(), self.substrate.inner.n_units())
         return None if self.settings.shifts == 'random' or None in units else self.period()
 
@@ -190,6 +219,8 @@ class InterfaceGenerator(Generator):
 
     def notes(self) -> list[str]:
         """Return what the inner entries leave out, missing common cells, and formal charges that are not kept."""
+        if self.settings.liquid:
+            return [*(f'substrate: {note}' for note in self.substrate.notes()), *self.liquid.notes()]
         notes = [f'{name}: {note}' for name in SIDES for note in getattr(self, name).notes()]
         for pair, number in zip(self._pairs, self._numbers, strict=True):
             if number < self.settings.n_matches:
@@ -201,8 +232,12 @@ class InterfaceGenerator(Generator):
         return list(dict.fromkeys(notes))
 
     def draw_parent(self, index: int, rng: np.random.Generator, requirements: Requirements) -> Parent:
-        """Return the film on the substrate, repeated to the required width, with sites filled by the inner kinds."""
+        """Return a film or a liquid on the substrate, repeated to the required width, with sites filled."""
         settings = self.settings
+        if settings.liquid:
+            return self._wet(
+                self.substrate.draw_parent(self._wetted_slabs[index % self.period()], rng, requirements), rng
+            )
         number, point = divmod(index % self.period(), len(self._shifts))
         pair, match = self._find_cases(requirements)[number]
         halves = [
@@ -223,26 +258,38 @@ class InterfaceGenerator(Generator):
             gaps = [max(gap, pair.spacing_A) for gap in touching]
         record = {
             'film': {
-                'of': {'kind': settings.film.kind, 'crystal': pair.film.cut.crystal, **upper_record},
+                'of': {'kind': self.film.settings.of.kind, 'crystal': pair.film.cut.crystal, **upper_record},
                 'termination': reduced_formula(face(upper, upper=False)),
-                **_record(pair.film, match.film, match.film_strain),
+                **describe_side(pair.film, match.film, match.film_strain),
             },
             'substrate': {
                 'of': {'kind': settings.substrate.kind, 'crystal': pair.substrate.cut.crystal, **lower_record},
                 'termination': reduced_formula(face(lower, upper=True)),
-                **_record(pair.substrate, match.substrate, match.substrate_strain),
+                **describe_side(pair.substrate, match.substrate, match.substrate_strain),
             },
             'strained': settings.strained,
             'area_A2': match.area_A2,
-            'twist_deg': _tidy(match.twist_deg),
+            'twist_deg': tidy(match.twist_deg),
             'parallel': pair.parallel_directions(match),
             'repeats': np.rint(lower.cell.lengths()[:2] / halves[0].cell.lengths()[:2]).astype(int).tolist(),
-            'shift_A': _tidy(shift),
+            'shift_A': tidy(shift),
             'gap_A': gaps[0],
             **({'vacuum_A': settings.vacuum_A} if settings.vacuum_A else {'upper_gap_A': gaps[1]}),
             'n_substrate': len(lower),
         }
         return self._join(pair, (lower, upper), origin + shift, record)
+
+    def _wet(self, slab: Parent, rng: np.random.Generator) -> Parent:
+        """Return a slab with the liquid instead of the vacuum."""
+        atoms, record = self.liquid.wet(slab.atoms, rng)
+        substrate = {key: value for key, value in slab.record.items() if key != 'vacuum_A'}
+        return Parent(
+            atoms,
+            {'substrate': substrate, **record},
+            repeatable=(False,) * 3,
+            charge_allowed=slab.charge_allowed,
+            molecular=True,
+        )
 
     def _join(self, pair: Pair, halves: tuple[Atoms, Atoms], shift: np.ndarray, record: dict[str, Any]) -> Parent:
         """Return both slabs in one cell, in vacuum or as a periodic stack."""
@@ -272,17 +319,20 @@ def _side(settings: InterfaceSettings, name: str) -> SurfaceSettings:
     return SurfaceSettings(of=getattr(settings, name), miller_indices=(miller,), polar=settings.polar, **fields)
 
 
+def _cuts(side: SurfaceGenerator, name: str) -> list[Cut]:
+    try:
+        return side.cuts
+    except AutopipeError as error:
+        raise AutopipeError(error.code, f'{name}: {error}') from None
+
+
 def _faces(side: SurfaceGenerator, name: str, *, first_only: bool) -> list[Face]:
     """Return the distinct faces of the slabs of one side. A slab with two different faces is also turned over."""
     from pymatgen.io.ase import AseAtomsAdaptor
 
-    try:
-        cuts = side.cuts
-    except AutopipeError as error:
-        raise AutopipeError(error.code, f'{name}: {error}') from None
     turned = [
         turn
-        for cut in cuts
+        for cut in _cuts(side, name)
         for turn in (cut, *(() if cut.symmetric else (replace(cut, atoms=upside_down(cut.atoms), upside_down=True),)))
     ]
     if first_only:
@@ -294,28 +344,6 @@ def _faces(side: SurfaceGenerator, name: str, *, first_only: bool) -> list[Face]
         crystal = AseAtomsAdaptor.get_atoms(structure)
         faces.append(Face(cut, crystal, bool(charges) or has_no_ions(set(crystal.get_chemical_symbols()))))
     return faces
-
-
-def _record(side: Face, steps: np.ndarray, strain: np.ndarray) -> dict[str, Any]:
-    """Return the part of the record of one side that follows from its slab and the common cell."""
-    cut, principal = side.cut, np.linalg.eigvalsh(strain)
-    return {
-        'miller': list(cut.miller),
-        'shift': cut.shift,
-        'upside_down': cut.upside_down,
-        'polar': cut.polar,
-        'surface_cell_A': _tidy(side.lattice.cell),
-        'transformation': steps.tolist(),
-        'area_A2': round(float(np.linalg.det(steps))) * side.lattice.area_A2,
-        'strain': _tidy(strain),
-        'principal_strains': _tidy(principal),
-        'mean_absolute_strain': float(np.abs(principal).mean()),
-    }
-
-
-def _tidy(values: np.ndarray | float) -> Any:
-    """Return numbers without rounding errors or negative zeros, which differ between processors."""
-    return (np.round(values, 10) + 0.0).tolist()
 
 
 VARIANT = InterfaceGenerator

@@ -20,17 +20,13 @@ from aiida_mlip_autopipe.generation.crystals.molecular_crystals import (
     UnitCell,
     crystal_volume,
 )
-from aiida_mlip_autopipe.generation.particles.liquids import Mixture, listed, pack_molecules
-from aiida_mlip_autopipe.generation.particles.packing import cubic_edge
+from aiida_mlip_autopipe.generation.particles.liquids import DISPERSION, Mixture, listed, rigid_bodies
+from aiida_mlip_autopipe.generation.particles.packing import cubic_edge, pack
 from aiida_mlip_autopipe.structures.densities import MOL_PER_CM3
 
 N_RANDOM_SEEDS = 10
 MIN_DEFAULT_MOLECULES = 32
 N_SPACEGROUPS = 230
-DISPERSION = (
-    'molecules attract each other by dispersion, which most calculators lack, so these seeds are explored at constant '
-    'volume (NVT) unless exploration.ensemble is npt; mace adds dispersion with dispersion: true'
-)
 
 
 class MolecularSettings(GeneratorSettings):
@@ -168,7 +164,7 @@ class MolecularGenerator(Generator):
         self._mixture.check_size(counts)
         edges = self._choose_edges(counts, requirements)
         atoms = self._mixture.assemble(counts)
-        packing = pack_molecules(atoms, edges, self.settings.contact_factor, rng)
+        packing = pack(rigid_bodies(atoms, self.settings.contact_factor), edges, rng)
         density = float(atoms.get_masses().sum() / np.prod(edges) / MOL_PER_CM3)
         if packing.scale < 1:
             raise AutopipeError(

@@ -22,8 +22,13 @@ from aiida_mlip_autopipe.generation.chemistry.molecules import (
 from aiida_mlip_autopipe.generation.contacts import van_der_waals_radii
 from aiida_mlip_autopipe.generation.files.reading import describe_dropped
 from aiida_mlip_autopipe.generation.limits import check_size, check_time
-from aiida_mlip_autopipe.generation.particles.packing import Bodies, Packing, pack
+from aiida_mlip_autopipe.generation.particles.packing import Bodies
 from aiida_mlip_autopipe.structures.densities import MOL_PER_CM3
+
+DISPERSION = (
+    'molecules attract each other by dispersion, which most calculators lack, so these seeds are explored at constant '
+    'volume (NVT) unless exploration.ensemble is npt; mace adds dispersion with dispersion: true'
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,29 +134,24 @@ class Mixture:
         return describe_dropped((one.file.name if one.file else one.label, one.build()) for one in self.molecules)
 
 
-def pack_molecules(atoms: Atoms, edges_A: np.ndarray, contact_factor: float, rng: np.random.Generator) -> Packing:
-    """Pack molecules, which the tags of the atoms number from 1, at random in a rectangular periodic cell.
+def rigid_bodies(atoms: Atoms, contact_factor: float) -> Bodies:
+    """Return molecules, which the tags of the atoms number from 1, as bodies to pack.
 
     Parameters
     ----------
     atoms
         The molecules, one after another.
-    edges_A
-        Edges of the cell in Å, (3,).
     contact_factor
         Distance to which atoms of different molecules are moved apart, divided by the sum of their van der Waals radii.
-    rng
-        Source of all random numbers.
     """
     numbers = np.unique(atoms.numbers)
     radii = contact_factor * van_der_waals_radii()[numbers]
     starts = np.flatnonzero(np.diff(atoms.get_tags())) + 1
-    bodies = Bodies(
+    return Bodies(
         np.split(atoms.positions, starts),
         np.split(np.searchsorted(numbers, atoms.numbers), starts),
         radii[:, None] + radii,
     )
-    return pack(bodies, edges_A, rng)
 
 
 def listed(counts: Mapping[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""Random packing of rigid molecules and of single atoms in a rectangular periodic cell.
+"""Random packing of rigid molecules and of single atoms in a rectangular periodic cell, or in a layer between walls.
 
 Bodies are added one after another at random positions and in random orientations (random sequential addition). Then
 overlaps are removed: atoms of different bodies that are closer than their contact distance d repel each other with the
@@ -91,7 +91,28 @@ def pack(bodies: Bodies, lengths_A: np.ndarray, rng: np.random.Generator) -> Pac
     Packing
         If not all contact distances can be reached, ``scale`` is below 1.
     """
-    relaxation = _Relaxation(bodies, np.asarray(lengths_A, dtype=float))
+    return _pack(bodies, _Box(np.asarray(lengths_A, dtype=float)), rng)
+
+
+def pack_layer(bodies: Bodies, plane_A: np.ndarray, height_A: float, rng: np.random.Generator) -> Packing:
+    """Pack bodies as `pack` does, but in a layer that is periodic only in its plane. All atoms are between its walls.
+
+    Parameters
+    ----------
+    bodies
+        The bodies.
+    plane_A
+        Vectors of the cell in the plane in Å, as rows (2, 2).
+    height_A
+        Distance of the walls in Å, which are at z = 0 and at this height.
+    rng
+        Source of all random numbers.
+    """
+    return _pack(bodies, _Layer(np.asarray(plane_A, dtype=float), height_A), rng)
+
+
+def _pack(bodies: Bodies, space: _Box | _Layer, rng: np.random.Generator) -> Packing:
+    relaxation = _Relaxation(bodies, space)
     relaxation.add_at_random(rng)
     scale = relaxation.remove_overlaps()
     return Packing(relaxation.positions(), scale)
@@ -102,11 +123,72 @@ def cubic_edge(volume_A3: float) -> float:
     return round(float(np.cbrt(volume_A3)), 10)
 
 
+class _Box:
+    """A rectangular cell that is periodic in three directions."""
+
+    pbc, height = (True, True, True), None
+
+    def __init__(self, lengths: np.ndarray):
+        self.lengths, self.cell = lengths, np.diag(lengths)
+
+    def points(self, fractions: np.ndarray) -> np.ndarray:
+        """Return the points with some fractional coordinates."""
+        return np.asarray(fractions * self.lengths)
+
+    def nearest(self, vectors: np.ndarray) -> np.ndarray:
+        """Return vectors to the nearest images."""
+        return np.asarray(vectors - self.lengths * np.round(vectors / self.lengths))
+
+    def wrapped(self, points: np.ndarray) -> np.ndarray:
+        """Return the images of points in the cell."""
+        return np.asarray(points - self.lengths * np.floor(points / self.lengths))
+
+    def shifted(self, counts: np.ndarray) -> np.ndarray:
+        """Return sums of cell vectors."""
+        return np.asarray(counts * self.lengths)
+
+
+class _Layer:
+    """A layer that is periodic in its plane, between walls at z = 0 and at its height."""
+
+    pbc = (True, True, False)
+
+    def __init__(self, plane: np.ndarray, height: float):
+        self.height = height
+        self.cell = np.zeros((3, 3))
+        self.cell[:2, :2], self.cell[2, 2] = plane, height
+        (a, b), (c, d) = plane
+        self.inverse = np.array([[d, -b], [-c, a]]) / (a * d - b * c)
+
+    def points(self, fractions: np.ndarray) -> np.ndarray:
+        """Return the points with some fractional coordinates."""
+        return self.shifted(fractions)
+
+    def nearest(self, vectors: np.ndarray) -> np.ndarray:
+        """Return vectors to the nearest images, or to near ones if the cell is oblique."""
+        return np.asarray(vectors - self.shifted(np.round(self._counts(vectors))))
+
+    def wrapped(self, points: np.ndarray) -> np.ndarray:
+        """Return the images of points in the cell."""
+        return np.asarray(points - self.shifted(np.floor(self._counts(points))))
+
+    def shifted(self, counts: np.ndarray) -> np.ndarray:
+        """Return sums of cell vectors."""
+        x, y, z = np.moveaxis(counts, -1, 0)
+        (a, b), (c, d) = self.cell[:2, :2]
+        return np.stack([x * a + y * c, x * b + y * d, z * self.cell[2, 2]], axis=-1)
+
+    def _counts(self, vectors: np.ndarray) -> np.ndarray:
+        x, y, _ = np.moveaxis(vectors, -1, 0)
+        (a, b), (c, d) = self.inverse
+        return np.stack([x * a + y * c, x * b + y * d, np.zeros_like(x)], axis=-1)
+
+
 class _Relaxation:
     """The state of a packing: centres and orientations (unit quaternions) of all bodies, and their velocities."""
 
-    def __init__(self, bodies: Bodies, lengths: np.ndarray):
-        self.lengths, self.contacts = lengths, bodies.contacts
+    def __init__(self, bodies: Bodies, space: _Box | _Layer):
+        self.space, self.contacts = space, bodies.contacts
         sizes = np.array([len(shape) for shape in bodies.shapes])
         self.n_bodies, self.ends = len(sizes), np.cumsum(sizes)
         self.body = np.repeat(np.arange(self.n_bodies), sizes)
@@ -129,14 +211,16 @@ class _Relaxation:
         for number, end in enumerate(self.ends):
             check_time()
             start = int(end - self.masses[number, 0])
-            centres = np.round(rng.random((N_TRIALS, 3)) * self.lengths, DECIMALS)
+            centres = np.round(self.space.points(rng.random((N_TRIALS, 3))), DECIMALS)
             turns = _normalised(rng.normal(size=(N_TRIALS, 4)))
             shapes = rotate(np.tile(self.shape[start:end], (N_TRIALS, 1, 1)), turns[:, None])
             trials = centres[:, None] + shapes
-            vectors = trials[:, :, None] - positions[:start]
-            vectors -= self.lengths * np.round(vectors / self.lengths)
+            vectors = self.space.nearest(trials[:, :, None] - positions[:start])
             limits = self.contacts[self.species[start:end][:, None], self.species[:start]]
             overlaps = np.maximum(limits - _norm(vectors), 0).max(axis=(1, 2), initial=0.0)
+            if self.space.height is not None:
+                heights = trials[:, :, 2]
+                overlaps = np.maximum(overlaps, np.maximum(-heights, heights - self.space.height).max(axis=1))
             best = int(np.round(overlaps, DECIMALS).argmin())
             self.centres[number], self.turns[number] = centres[best], turns[best]
             positions[start:end] = trials[best]
@@ -174,7 +258,7 @@ class _Relaxation:
 
     def _move(self, steps: np.ndarray, angles: np.ndarray) -> None:
         centres = self.centres + steps
-        self.centres = np.round(centres - self.lengths * np.floor(centres / self.lengths), DECIMALS)
+        self.centres = np.round(self.space.wrapped(centres), DECIMALS)
         half = np.concatenate([np.ones((self.n_bodies, 1)), angles / 2], axis=1)
         self.turns = _normalised(_product(_normalised(half), self.turns))
 
@@ -184,23 +268,38 @@ class _Relaxation:
 
         positions = self.positions()
         first, second, shifts = neighbour_list(
-            'ijS', positions=positions, cell=np.diag(self.lengths), pbc=np.ones(3, dtype=bool),
+            'ijS', positions=positions, cell=self.space.cell, pbc=np.array(self.space.pbc),
             cutoff=INFLATION * float(self.contacts.max()),
         )  # fmt: skip
         # Atoms of one body repel each other's periodic images, but not each other.
         others = (self.body[first] != self.body[second]) | shifts.any(axis=1)
         first, second, shifts = first[others], second[others], shifts[others]
         limits = self.contacts[self.species[first], self.species[second]]
-        vectors = positions[second] - positions[first] + shifts * self.lengths
+        vectors = positions[second] - positions[first] + self.space.shifted(shifts)
         distances = _norm(vectors)
         overlaps = np.maximum(INFLATION * limits - distances, 0)
         pushes = -vectors * (overlaps / np.maximum(distances, 1e-6))[:, None]
         atoms = np.stack([np.bincount(first, pushes[:, axis], len(positions)) for axis in range(3)], axis=1)
+        ratios = distances / limits
+        if self.space.height is not None:
+            wall_ratios = self._push_from_walls(positions[:, 2], atoms)
+            ratios = np.concatenate([ratios, wall_ratios])
         arms = positions - self.centres[self.body]
         torques = np.stack(
             [arms[:, i] * atoms[:, j] - arms[:, j] * atoms[:, i] for i, j in ((1, 2), (2, 0), (0, 1))], axis=1
         )
-        return self._sum(atoms), self._sum(torques), distances / limits
+        return self._sum(atoms), self._sum(torques), ratios
+
+    def _push_from_walls(self, heights: np.ndarray, forces: np.ndarray) -> np.ndarray:
+        """Add the forces of the walls, and return the distances from the walls in units of the contact distance.
+
+        Each wall acts like atoms at the largest contact distance behind it.
+        """
+        assert self.space.height is not None
+        reach = float(self.contacts.max())
+        lower, upper = heights + reach, self.space.height - heights + reach
+        forces[:, 2] += np.maximum(INFLATION * reach - lower, 0) - np.maximum(INFLATION * reach - upper, 0)
+        return np.concatenate([lower, upper]) / reach
 
     def _sum(self, values: np.ndarray) -> np.ndarray:
         return np.stack([np.bincount(self.body, values[:, axis]) for axis in range(3)], axis=1)

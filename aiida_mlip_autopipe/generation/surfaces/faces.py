@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -107,3 +108,25 @@ class Pair:
 
     def __str__(self) -> str:
         return f'{self.film} on {self.substrate}'
+
+
+def describe_side(side: Face, steps: np.ndarray, strain: np.ndarray) -> dict[str, Any]:
+    """Return the part of the record of one side that follows from its slab and the common cell."""
+    cut, principal = side.cut, np.linalg.eigvalsh(strain)
+    return {
+        'miller': list(cut.miller),
+        'shift': cut.shift,
+        'upside_down': cut.upside_down,
+        'polar': cut.polar,
+        'surface_cell_A': tidy(side.lattice.cell),
+        'transformation': steps.tolist(),
+        'area_A2': round(float(np.linalg.det(steps))) * side.lattice.area_A2,
+        'strain': tidy(strain),
+        'principal_strains': tidy(principal),
+        'mean_absolute_strain': float(np.abs(principal).mean()),
+    }
+
+
+def tidy(values: np.ndarray | float) -> Any:
+    """Return numbers without rounding errors or negative zeros, which differ between processors."""
+    return (np.round(values, 10) + 0.0).tolist()

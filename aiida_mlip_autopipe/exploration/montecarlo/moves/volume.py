@@ -11,7 +11,7 @@ from pydantic import Field
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration.montecarlo.base import Move, MoveRefusedError, MoveSettings, Trial
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
-from aiida_mlip_autopipe.structures.molecules import molecule_centres
+from aiida_mlip_autopipe.structures.molecules import molecule_centres, number_bodies
 
 
 class VolumeSettings(MoveSettings):
@@ -42,7 +42,8 @@ class Volume(Move):
         if not free.all():
             raise MoveRefusedError(Code.MOVE_IMPOSSIBLE, 'a volume move would move the fixed atoms')
         self._step = self.settings.max_change * atoms.get_volume()
-        self._n = len(atoms) if self.molecules is None else len(np.unique(self.molecules))
+        self._bodies = None if self.molecules is None else number_bodies(self.molecules)
+        self._n = len(atoms) if self._bodies is None else len(np.unique(self._bodies))
 
     def propose(self, system: PhaseSpace, rng: np.random.Generator) -> Trial:
         """Scale the structure."""
@@ -59,10 +60,10 @@ class Volume(Move):
         if not np.isfinite(change):
             return Trial(system.positions, system.cell, -np.inf)
         scale = np.exp(change / 3.0)
-        if self.molecules is None:
+        if self._bodies is None:
             positions = scale * system.positions
         else:
-            positions = system.positions + (scale - 1.0) * molecule_centres(system.positions, self.molecules)
+            positions = system.positions + (scale - 1.0) * molecule_centres(system.positions, self._bodies)
         return Trial(positions, scale * system.cell, exponent * change)
 
 
