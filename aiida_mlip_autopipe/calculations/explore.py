@@ -18,6 +18,7 @@ from aiida_mlip_autopipe.data.seed import SeedData
 from aiida_mlip_autopipe.exploration import AnyExploration, ExplorationSettings, read_exploration
 from aiida_mlip_autopipe.exploration.settings.job_settings import WRITING, join_settings, split_settings
 from aiida_mlip_autopipe.jobs import contract
+from aiida_mlip_autopipe.structures.seed import is_amorphous
 
 
 def entry_key(number: int) -> str:
@@ -146,6 +147,7 @@ class ExplorationCalculation(CalculatorJob):
                     perturbed='perturbation' in seed.record,
                     form=seed.record.get('form'),
                     molecular=seed.record.get('molecular', False),
+                    amorphous=is_amorphous(seed.record),
                 ),
             ),
             calculator=calculator,

@@ -46,7 +46,7 @@ class Checkpoint:
     last_frame
         Positions of the last stored frame.
     cell_momentum
-        Momentum of the cell.
+        Momentum of the cell, or the momenta of its deformations (k,).
     rng_state
         State of the random generator.
     recoveries
@@ -66,7 +66,7 @@ class Checkpoint:
     stress: np.ndarray
     last_frame: np.ndarray
     energy: float
-    cell_momentum: float
+    cell_momentum: float | np.ndarray
     rng_state: dict[str, Any]
     recoveries: int = 0
     counters: dict[str, Any] = field(default_factory=dict)
@@ -79,6 +79,7 @@ class Checkpoint:
     def write(self, path: Path) -> None:
         """Write the file atomically."""
         scalars = {key: value for key, value in vars(self).items() if key not in ARRAYS}
+        scalars['cell_momentum'] = np.asarray(self.cell_momentum).tolist()
         text = json.dumps({'checkpoint_version': CHECKPOINT_VERSION, **scalars})
         archive = io.BytesIO()
         np.savez(archive, scalars=np.array(text), **{key: getattr(self, key) for key in ARRAYS})
@@ -118,6 +119,8 @@ class Checkpoint:
                 f'the checkpoint {path.name} has version {found}, but this package reads version {CHECKPOINT_VERSION}',
             )
         _check_shapes(path, arrays)
+        if isinstance(scalars['cell_momentum'], list):
+            scalars['cell_momentum'] = np.array(scalars['cell_momentum'])
         return cls(**scalars, **arrays)
 
 

@@ -76,7 +76,7 @@ def explore(job_file: Path, facts: dict[str, Any], interruptions: Interruptions)
     has_stress = 'stress' in loaded.calculator.implemented_properties
     try:
         seed = job.seeds[0]
-        choice = choose_for(settings, prepared.atoms, has_stress, seed.form, seed.molecular)
+        choice = choose_for(settings, prepared.atoms, has_stress, seed.form, seed.molecular, seed.amorphous)
     except EnsembleRefusedError as error:
         raise JobRefusedError(error.code, str(error)) from error
     facts.update(ensemble=choice.ensemble, ensemble_reason=choice.reason, timestep_fs=prepared.timestep_fs or None)

@@ -11,12 +11,15 @@ from ase.data import covalent_radii
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 from aiida_mlip_autopipe.exploration.settings.static import AnyGuards
+from aiida_mlip_autopipe.structures.cells import cell_angles, cell_widths
 from aiida_mlip_autopipe.structures.distances import find_detached, find_fragments, find_overlap, nearest_distances
 
 # Maximum ratio of the distance between connected atoms to their distance in the seed.
 MAX_STRETCH = 1.5
 # Maximum number of detached atoms that a message names.
 MAX_NAMED = 6
+AXES = 'abc'
+ANGLES = ('alpha', 'beta', 'gamma')
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,21 @@ class Guards:
         Index of the molecule of each atom (n,), if the seed was generated as molecules.
     needs_stress
         Whether the run uses the stress, which must then be finite.
+    shape_changes
+        Whether the shape of the cell changes, which is then compared with that of the seed.
     """
 
     def __init__(
-        self, settings: AnyGuards, atoms: Atoms, molecules: np.ndarray | None = None, needs_stress: bool = False
+        self,
+        settings: AnyGuards,
+        atoms: Atoms,
+        molecules: np.ndarray | None = None,
+        needs_stress: bool = False,
+        shape_changes: bool = False,
     ):
         self.settings = settings
         self._needs_stress = needs_stress
+        self._shape = (cell_widths(atoms.cell.array), cell_angles(atoms.cell.array)) if shape_changes else None
         self._pbc = atoms.pbc.copy()
         self._numbers = atoms.numbers
         self._symbols = atoms.get_chemical_symbols()
@@ -80,7 +91,7 @@ class Guards:
             The target temperature in K, from which the temperature limit is derived.
         """
         limits = self.settings
-        momenta_are_finite = np.isfinite(system.momenta).all() and np.isfinite(system.cell_momentum)
+        momenta_are_finite = np.isfinite(system.momenta).all() and np.isfinite(system.cell_momentum).all()
         if not evaluation.is_finite(self._needs_stress) or not momenta_are_finite:
             return Alarm('not_finite', 'the energy, forces, stress or momenta were not finite')
         n = len(system.momenta)
@@ -106,6 +117,32 @@ class Guards:
                 return Alarm(
                     'volume',
                     f'the volume was {ratio:.3g} times that of the seed (limit: a factor of {limits.volume_factor:g})',
+                )
+        return self._check_shape(system.cell)
+
+    def _check_shape(self, cell: np.ndarray) -> Alarm | None:
+        """Compare the perpendicular widths and the angles of a cell with those of the seed."""
+        if self._shape is None:
+            return None
+        lowest, largest = self.settings.width_factor, self.settings.angle_change_deg
+        widths, angles = self._shape
+        if lowest is not None:
+            ratios = cell_widths(cell) / widths
+            axis = int(ratios.argmin())
+            if ratios[axis] < lowest:
+                return Alarm(
+                    'shape',
+                    f'the perpendicular width of the cell along {AXES[axis]} was {ratios[axis]:.3g} times that of the '
+                    f'seed (limit {lowest:g})',
+                )
+        if largest is not None:
+            changes = np.abs(cell_angles(cell) - angles)
+            angle = int(changes.argmax())
+            if changes[angle] > largest:
+                return Alarm(
+                    'shape',
+                    f'the angle {ANGLES[angle]} of the cell differed by {changes[angle]:.3g}° from that of the seed '
+                    f'(limit {largest:g}°)',
                 )
         return None
 

@@ -42,7 +42,8 @@ class PhaseSpace:
     free
         Boolean array of shape (n,): which atoms may move.
     cell_momentum
-        Momentum conjugate to the logarithm of the cell length, for NPT.
+        For NPT: the momentum conjugate to the logarithm of the cell length. If the cell changes its shape, the momenta
+        of its deformations (k,).
     """
 
     positions: np.ndarray
@@ -50,7 +51,7 @@ class PhaseSpace:
     cell: np.ndarray
     masses: np.ndarray
     free: np.ndarray
-    cell_momentum: float = 0.0
+    cell_momentum: float | np.ndarray = 0.0
 
     def __post_init__(self) -> None:
         self.conserves_momentum = bool(self.free.all())
@@ -128,6 +129,10 @@ class VelocityVerlet:
         """Set the temperature in K and the pressure in eV/Å³ for the next steps."""
         self.temperature_K = temperature_K
         self.pressure = pressure
+
+    def work(self, cell: np.ndarray) -> float:
+        """Return the work in eV against the pressure when the cell changes to another one (3, 3)."""
+        return float(self.pressure * (abs(np.linalg.det(cell)) - self.system.volume))
 
     @property
     def converged(self) -> bool:
@@ -251,7 +256,7 @@ class LangevinPiston(Langevin):
     def _kick_cell(self, time: float) -> None:
         system = self.system
         volume = system.volume
-        system.cell_momentum += time * (
+        system.cell_momentum = system.cell_momentum + time * (
             self._dof_factor * 2.0 * system.kinetic_energy
             - volume * float(self.evaluation.stress[:3].sum())
             - 3.0 * volume * self.pressure
@@ -277,4 +282,7 @@ class LangevinPiston(Langevin):
         super().thermalise(time)
         kept = np.exp(-time * self.cell_friction)
         width = np.sqrt((1.0 - kept**2) * self.cell_mass * units.kB * self.temperature_K)
-        self.system.cell_momentum = float(kept * self.system.cell_momentum + width * self.rng.standard_normal())
+        self.system.cell_momentum = kept * self.system.cell_momentum + width * self._cell_noise()
+
+    def _cell_noise(self) -> float | np.ndarray:
+        return float(self.rng.standard_normal())

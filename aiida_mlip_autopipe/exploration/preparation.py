@@ -101,7 +101,7 @@ def prepare(job: Job, folder: Path) -> PreparedJob:
         )
     atoms = read_seed(folder / seed.structure)
     try:
-        choice = choose_for(settings, atoms, form=seed.form, molecular=seed.molecular)
+        choice = choose_for(settings, atoms, True, seed.form, seed.molecular, seed.amorphous)
     except EnsembleRefusedError as error:
         raise JobRefusedError(error.code, str(error)) from error
     loader.check_elements(atoms.get_chemical_symbols())

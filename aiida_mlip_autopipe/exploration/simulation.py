@@ -30,6 +30,7 @@ from aiida_mlip_autopipe.exploration.preparation import PreparedJob
 from aiida_mlip_autopipe.exploration.recorder import LegCounters
 from aiida_mlip_autopipe.exploration.state import RunState
 from aiida_mlip_autopipe.exploration.stepping import GuardedSteps, decay_steps, reporting_errors
+from aiida_mlip_autopipe.exploration.unused import CHANGING_SHAPE, NPT
 from aiida_mlip_autopipe.jobs.contract import CHECKPOINT_FILE, CRASH_FILE, Outcome
 from aiida_mlip_autopipe.jobs.interruptions import Interruptions
 
@@ -39,7 +40,7 @@ N_CRASH_FRAMES = 6
 N_FIRST_STEPS = 100
 PROGRESS_INTERVAL_S = 10.0
 # The ensembles in which the stress moves the cell.
-WITH_STRESS = ('npt', 'relax_cell')
+WITH_STRESS = (*NPT, 'relax_cell')
 
 
 @dataclass
@@ -74,8 +75,8 @@ class Simulation:
         atoms, settings = self.prepared.atoms, self.prepared.settings
         self.settings = settings
         self.schedule = self.prepared.schedule
-        needs_stress = self.ensemble in WITH_STRESS
-        self.guards = Guards(settings.guards, atoms, self.prepared.molecules, needs_stress)
+        needs_stress, shape_changes = self.ensemble in WITH_STRESS, self.ensemble in CHANGING_SHAPE
+        self.guards = Guards(settings.guards, atoms, self.prepared.molecules, needs_stress, shape_changes)
         with_stress = 'stress' in self.calculator.implemented_properties and bool(atoms.pbc.all())
         self.evaluator = Evaluator(atoms.copy(), self.calculator, with_stress)
         self.state = RunState(self.prepared, self.evaluator, self.ensemble, self.folder)
@@ -194,7 +195,7 @@ class Simulation:
             if full_interval is not None and state.step % full_interval == 0:
                 self.recorder.store_full_frame(state.step, state.time_fs, system, unbiased(self.integrator.evaluation))
             if sampled and settings.kind == 'dynamics' and state.bias is None:
-                self.recorder.average(system, self.integrator.evaluation, self.ensemble == 'npt')
+                self.recorder.average(system, self.integrator.evaluation, self.ensemble in NPT)
             if frame_due and is_new:
                 self._store_frame(temperature, pressure)
             if (self.integrator.n_substeps or state.step) % settings.checkpoint_interval == 0:

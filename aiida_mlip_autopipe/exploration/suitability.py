@@ -7,7 +7,7 @@ from aiida_mlip_autopipe.exploration.dynamics.timestep import describe_long_time
 from aiida_mlip_autopipe.exploration.montecarlo.trials import MonteCarlo
 from aiida_mlip_autopipe.exploration.settings.kinds import AnyExploration
 from aiida_mlip_autopipe.exploration.unused import describe_unused
-from aiida_mlip_autopipe.structures.seed import Seed, fixed_mask
+from aiida_mlip_autopipe.structures.seed import Seed, fixed_mask, is_amorphous
 
 
 def check_suitability(settings: AnyExploration, seed: Seed) -> list[str]:
@@ -34,7 +34,7 @@ def check_suitability(settings: AnyExploration, seed: Seed) -> list[str]:
     """
     atoms, record = seed.atoms, seed.record
     molecular = record.get('molecular', False)
-    choice = choose_for(settings, atoms, form=record.get('form'), molecular=molecular)
+    choice = choose_for(settings, atoms, form=record.get('form'), molecular=molecular, amorphous=is_amorphous(record))
     warnings = describe_unused(settings, choice.ensemble, choice.reason)
     if settings.kind != 'dynamics':
         return warnings

@@ -1,4 +1,4 @@
-"""Settings that have no effect in the ensemble of a run.
+"""The names of the ensembles, and settings that have no effect in the ensemble of a run.
 
 If the settings name the ensemble, they are refused. If the ensemble depends on the seed, they are reported.
 """
@@ -13,20 +13,34 @@ from pydantic import BaseModel
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
 
+NPT = ('npt', 'npt_anisotropic', 'npt_flexible', 'npt_in_plane')
+"""The ensembles of constant pressure. The name contains the setting `cell`, except for ``isotropic``."""
+CHANGING_SHAPE = NPT[1:]
+"""Those in which the shape of the cell changes."""
+SCALED_IN_ALL_DIRECTIONS = NPT[:3]
+"""Those in which the cell may be scaled in all directions."""
+
 UNUSED: Mapping[str, tuple[str, ...]] = {
-    'nve': ('thermostat', 'thermostat_time_fs', 'barostat_time_fs', 'pressure_GPa'),
-    'nvt': ('barostat_time_fs', 'pressure_GPa'),
+    'nve': ('thermostat', 'thermostat_time_fs', 'barostat_time_fs', 'pressure_GPa', 'cell', 'tension_GPa'),
+    'nvt': ('barostat_time_fs', 'pressure_GPa', 'cell', 'tension_GPa'),
     'npt': ('thermostat',),
+    'npt_anisotropic': ('thermostat',),
+    'npt_flexible': ('thermostat',),
+    'npt_in_plane': ('thermostat',),
     'relax_positions': ('pressure_GPa', 'stress_GPa'),
     'relax_normal': ('pressure_GPa', 'stress_GPa'),
 }
 """The settings without effect in each ensemble."""
 
 
+ISOTROPIC = 'isotropic'
+
+
 def without_effect(settings: Mapping[str, Any]) -> set[str]:
     """Return the names of settings that have no effect in the ensemble that these unvalidated settings request."""
     ensemble = f'relax_{settings.get("degrees")}' if settings.get('kind') == 'relax' else settings.get('ensemble')
-    return set(_names(str(ensemble)))
+    isotropic = settings.get('cell', ISOTROPIC) == ISOTROPIC
+    return {*_names(str(ensemble)), *(('tension_GPa',) if isotropic else ())}
 
 
 def _names(ensemble: str) -> tuple[str, ...]:
@@ -48,6 +62,8 @@ def unused_settings(settings: Any, ensemble: str, chosen: bool = False) -> dict[
         and the relaxation of a cell.
     """
     names = UNUSED.get(ensemble, ()) if chosen else _names(ensemble)
+    if chosen and ensemble == 'npt':
+        names = (*names, 'cell', 'tension_GPa')
     fields = type(settings).model_fields
     unused = {name: getattr(settings, name) for name in names if getattr(settings, name) != fields[name].default}
     if 'pressure_GPa' in names:
@@ -74,7 +90,10 @@ def refuse_without_effect(settings: BaseModel, names: Iterable[str], why: str) -
 
 def name_of(ensemble: str) -> str:
     """Return the name of an ensemble, or of a relaxation, for a message."""
-    return f'a relaxation of {ensemble.removeprefix("relax_")}' if ensemble.startswith('relax') else ensemble.upper()
+    if ensemble.startswith('relax'):
+        return f'a relaxation of {ensemble.removeprefix("relax_")}'
+    name, *cell = ensemble.split('_', 1)
+    return f'{name.upper()} ({cell[0]})' if cell else name.upper()
 
 
 def describe_unused(settings: Any, ensemble: str, reason: str) -> list[str]:

@@ -49,6 +49,8 @@ class JobSeed(Settings):
     """Form of a generated structure with vacuum; None for a bulk structure, or if this is unknown."""
     molecular: bool = False
     """Whether the structure consists of molecules that were generated as such; the tags of the atoms number them."""
+    amorphous: bool = False
+    """Whether the structure or a part of it was generated as amorphous."""
 
 
 class AnyJob(Settings):

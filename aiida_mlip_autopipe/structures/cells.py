@@ -36,9 +36,20 @@ def sort_sites(atoms: Atoms) -> Atoms:
 
 def perpendicular_widths(atoms: Atoms) -> np.ndarray:
     """Return the perpendicular width of the cell along each cell vector in Å, shape (3,)."""
-    cell = complete_cell(atoms)
+    return cell_widths(complete_cell(atoms))
+
+
+def cell_widths(cell: np.ndarray) -> np.ndarray:
+    """Return the perpendicular widths of a cell (3, 3) along its vectors, shape (3,), in the unit of the cell."""
     # The rows of the inverse transpose are the reciprocal vectors, whose lengths are the inverse plane spacings.
     return np.asarray(1 / np.linalg.norm(np.linalg.inv(cell), axis=0))
+
+
+def cell_angles(cell: np.ndarray) -> np.ndarray:
+    """Return the angles alpha, beta and gamma of a cell (3, 3) in degrees, shape (3,)."""
+    directions = cell / np.linalg.norm(cell, axis=1)[:, np.newaxis]
+    cosines = (directions @ directions.T)[[1, 0, 0], [2, 2, 1]]
+    return np.asarray(np.degrees(np.arccos(np.clip(cosines, -1.0, 1.0))))
 
 
 def repeats_for_width(atoms: Atoms, min_width_A: float) -> tuple[int, int, int]:

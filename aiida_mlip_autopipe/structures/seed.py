@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -99,6 +100,18 @@ class Seed:
         if arrays['fixed'].any():
             atoms.set_constraint(FixAtoms(mask=arrays['fixed']))
         return cls(atoms, record)
+
+
+def is_amorphous(record: Mapping[str, Any]) -> bool:
+    """Return whether a structure, or a structure from which it was made, was generated as amorphous.
+
+    Parameters
+    ----------
+    record
+        The record of a seed.
+    """
+    parts = [part for part in record.values() if isinstance(part, Mapping)]
+    return record.get('kind') == 'amorphous' or any(is_amorphous(part) for part in parts)
 
 
 def structure_arrays(atoms: Atoms) -> dict[str, np.ndarray]:

@@ -37,6 +37,7 @@ CONTEXTS = {
     'relaxation': {'relaxation': {}},
     'novelty': {'novelty': NOVELTY},
     'bias': {'bias': {'strength': 1.0}},
+    'tension_GPa': {'cell': 'flexible', 'tension_GPa': {'xx': 0.5}},
 }
 
 
@@ -140,6 +141,12 @@ UNUSED = [
     {'ensemble': 'nvt', 'barostat_time_fs': 50},
     {'ensemble': 'nvt', 'vacuum_A': 5},
     {'ensemble': 'npt', 'thermostat': 'bussi'},
+    {'ensemble': 'nve', 'cell': 'flexible'},
+    {'ensemble': 'nvt', 'cell': 'in_plane'},
+    {'ensemble': 'nvt', 'cell': 'flexible', 'tension_GPa': {'xx': 1}},
+    {'ensemble': 'npt', 'tension_GPa': {'xx': 1}},
+    {'tension_GPa': {'xx': 1}},
+    {'cell': 'anisotropic', 'tension_GPa': {'xx': 1, 'yz': 1}},
     {'n_steps': 10, 'phases': [{'n_steps': 9}]},
     {'pressure_GPa': 1, 'phases': [{'n_steps': 9, 'pressure_GPa': 2}]},
     {'guards': {'check_temperature': False, 'temperature_K': 900}},
@@ -172,6 +179,7 @@ def test_a_setting_without_effect_is_refused(settings):
     [
         ({'phases': [{'kind': 'ramp', 'n_steps': 9}]}, Code.VALUES_INCOMPLETE),
         ({'novelty': NOVELTY | {'limit_eV_per_A': 0.1}}, Code.OUT_OF_RANGE),
+        ({'cell': 'flexible', 'tension_GPa': {}}, Code.VALUES_INCOMPLETE),
         ({'n_steps': 5, 'monte_carlo': {'moves': [{'kind': 'swap'}]}}, Code.OUT_OF_RANGE),
         ({'kind': 'normal_modes', 'temperature_K': 0}, Code.OUT_OF_RANGE),
         ({'kind': 'normal_modes', 'temperature_K': {'min': 0, 'max': 300}}, Code.OUT_OF_RANGE),
@@ -204,6 +212,16 @@ def test_settings_without_effect_in_the_chosen_ensemble_are_reported():
     assert [one.split()[0] for one in warnings_of(settings, crystal)] == ['thermostat']
     found = [one.split()[0] for one in warnings_of(settings, crystal, form='slab')]
     assert found == ['barostat_time_fs', 'pressure_GPa']
+
+
+def test_a_cell_whose_shape_is_constant_for_a_seed_is_reported():
+    settings = {'cell': 'flexible', 'tension_GPa': {'xx': 1}}
+    crystal = bulk('Cu', cubic=True)
+    assert warnings_of(settings, crystal, kind='alloy') == []
+    for record in ({'form': 'slab'}, {'kind': 'amorphous'}, {'kind': 'defect', 'of': {'kind': 'amorphous'}}):
+        assert [one.split()[0] for one in warnings_of(settings, crystal, **record)] == ['cell', 'tension_GPa']
+    with refused(Code.ENSEMBLE_IMPOSSIBLE):
+        warnings_of(settings | {'ensemble': 'npt'}, crystal, kind='amorphous')
 
 
 @pytest.mark.parametrize(('timestep_fs', 'warned'), [(5, True), (1.2, True), (1.0, False), (None, False)])
@@ -255,6 +273,8 @@ def test_a_seed_that_cannot_move_is_refused_before_it_is_explored(settings, fixe
         ({'kind': 'relax', 'degrees': 'cell'}, Code.ENSEMBLE_IMPOSSIBLE),
         ({'monte_carlo': {'moves': [{'kind': 'volume'}]}}, Code.MOVE_IMPOSSIBLE),
         ({'monte_carlo': {'moves': [{'kind': 'swap'}]}}, Code.MOVE_IMPOSSIBLE),
+        ({'ensemble': 'npt', 'cell': 'flexible'}, Code.ENSEMBLE_IMPOSSIBLE),
+        ({'cell': 'in_plane', 'monte_carlo': {'moves': [{'kind': 'volume'}]}}, Code.MOVE_IMPOSSIBLE),
     ],
 )
 def test_a_seed_that_its_exploration_does_not_allow_is_refused(settings, code):

@@ -116,6 +116,27 @@ def test_a_large_change_of_the_volume_triggers_the_guard(crystal, ratio, rule):
     assert triggered_rule(Guards(GuardSettings(), crystal), system, evaluation_of(system)) == rule
 
 
+@pytest.mark.parametrize(
+    ('deformation', 'rule'),
+    [
+        (np.diag([1.0, 1.0, 0.71]), None),
+        (np.diag([1.0, 1.0, 0.69]), 'shape'),
+        (np.diag([1.3, 0.72, 1.0]), None),
+        (np.array([[1, 0, 0], [np.tan(np.radians(19)), 1, 0], [0, 0, 1]]), None),
+        (np.array([[1, 0, 0], [np.tan(np.radians(-21)), 1, 0], [0, 0, 1]]), 'shape'),
+    ],
+    ids=['width', 'a small width', 'widths', 'angle', 'a large change of an angle'],
+)
+def test_a_large_change_of_the_shape_triggers_the_guard(crystal, deformation, rule):
+    system = system_of(crystal)
+    system.cell = system.cell @ deformation
+    evaluation = evaluation_of(system)
+    assert triggered_rule(Guards(GuardSettings(), crystal, shape_changes=True), system, evaluation) == rule
+    off = GuardSettings(width_factor=None, angle_change_deg=None)
+    assert triggered_rule(Guards(off, crystal, shape_changes=True), system, evaluation) is None
+    assert triggered_rule(Guards(GuardSettings(), crystal), system, evaluation) is None
+
+
 @pytest.mark.parametrize(('distance', 'rule'), [(1.33, None), (1.31, 'distance')])
 def test_overlapping_atoms_trigger_the_guard_across_the_cell_boundary(crystal, distance, rule):
     system = system_of(crystal)

@@ -45,6 +45,13 @@ RUNS = {
     'nvt bussi': ('copper', {'ensemble': 'nvt', 'thermostat': 'bussi'}),
     'nvt with fixed atoms': ('slab', {'ensemble': 'auto'}),
     'npt': ('copper', {'ensemble': 'npt'}),
+    'npt anisotropic': ('alloy', {'ensemble': 'npt', 'cell': 'anisotropic', 'temperature_K': 900}),
+    'npt flexible': ('copper', {'ensemble': 'npt', 'cell': 'flexible', 'tension_GPa': {'zz': 1.0, 'xy': 0.5}}),
+    'npt flexible with volumes': (
+        'alloy',
+        {'ensemble': 'npt', 'cell': 'flexible', 'temperature_K': 1500, 'monte_carlo': VOLUMES},
+    ),
+    'npt in plane': ('free_slab', {'ensemble': 'npt', 'cell': 'in_plane', 'tension_GPa': {'xx': 1.0}}),
     'nvt with swaps and displacements': ('alloy', {'ensemble': 'nvt', 'temperature_K': 1500, 'monte_carlo': SWAPS}),
     'npt with swaps and volumes': ('alloy', {'ensemble': 'npt', 'temperature_K': 1500, 'monte_carlo': VOLUMES}),
     'frames with a minimum change': (

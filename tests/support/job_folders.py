@@ -43,6 +43,7 @@ class JobFolder:
             perturbed=changes.pop('perturbed', False),
             form=changes.pop('form', None),
             molecular=changes.pop('molecular', False),
+            amorphous=changes.pop('amorphous', False),
         )
         job = Job(
             runner_version=RUNNER_VERSION,
@@ -97,6 +98,14 @@ def slab() -> Atoms:
     """A copper slab of three layers, with the lowest one fixed."""
     atoms = fcc111('Cu', (2, 2, 3), vacuum=6.0)
     atoms.set_constraint(FixAtoms(mask=atoms.get_tags() == 3))
+    return atoms
+
+
+@pytest.fixture
+def free_slab() -> Atoms:
+    """A copper slab of three layers, without fixed atoms, that is periodic in all directions."""
+    atoms = fcc111('Cu', (2, 2, 3), vacuum=6.0)
+    atoms.pbc = True
     return atoms
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from ase import units
 
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation
+from aiida_mlip_autopipe.exploration.dynamics.flexible import FlexiblePiston
 from aiida_mlip_autopipe.exploration.phase_space import (
     Bussi,
     Langevin,
@@ -106,6 +107,55 @@ class SoftSpheres:
         )
 
 
+class CellSprings:
+    """An ideal gas in a box whose elastic energy depends on the cell only."""
+
+    def __init__(self, reference, stiffness):
+        self.reference, self.stiffness = np.array(reference), stiffness
+
+    def __call__(self, positions, cell):
+        energy, virial = self.energy_and_virial(cell)
+        stress = virial / abs(np.linalg.det(cell))
+        return Evaluation(float(energy), np.zeros_like(positions), stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]])
+
+
+class LengthSprings(CellSprings):
+    """``U = K/2 Σ ln²(a/a₀)`` of the lengths of the cell vectors."""
+
+    def energy_and_virial(self, cell):
+        lengths = np.linalg.norm(cell, axis=1)
+        strains = np.log(lengths / np.linalg.norm(self.reference, axis=1))
+        directions = cell / lengths[:, np.newaxis]
+        energy = 0.5 * self.stiffness * (strains**2).sum()
+        return energy, self.stiffness * (directions.T * strains) @ directions
+
+
+class StrainSprings(CellSprings):
+    """``U = K/2 tr η²`` of the Lagrangian strain ``η = (Fᵀ F - 1)/2``."""
+
+    def energy_and_virial(self, cell):
+        gradient = np.linalg.inv(self.reference) @ cell
+        strain = 0.5 * (gradient @ gradient.T - np.eye(3))
+        return 0.5 * self.stiffness * (strain**2).sum(), self.stiffness * gradient.T @ strain @ gradient
+
+
+class ShapeSprings(CellSprings):
+    """``U = K/2 Σ (ε - ε̄)²`` of the logarithmic strains ``ε``. It does not depend on the volume."""
+
+    def shear(self, cell):
+        gradient = np.linalg.inv(self.reference) @ cell
+        values, vectors = np.linalg.eigh(gradient.T @ gradient)
+        strains = 0.5 * np.log(values)
+        return (vectors * (strains - strains.mean())) @ vectors.T
+
+    def shear_squared(self, cell):
+        return (self.shear(cell) ** 2).sum()
+
+    def energy_and_virial(self, cell):
+        shear = self.shear(cell)
+        return 0.5 * self.stiffness * (shear**2).sum(), self.stiffness * shear
+
+
 def make_system(positions, cell, masses, free=None, rng=None) -> PhaseSpace:
     """Return a state with thermal momenta."""
     n = len(positions)
@@ -120,19 +170,34 @@ def make_system(positions, cell, masses, free=None, rng=None) -> PhaseSpace:
     return system
 
 
-def make(kind: str, system, evaluate, timestep_fs, rng, pressure=0.0, barostat_time_fs=200.0, thermostat_time_fs=50.0):
+def make(
+    kind: str,
+    system,
+    evaluate,
+    timestep_fs,
+    rng,
+    pressure=0.0,
+    barostat_time_fs=200.0,
+    thermostat_time_fs=50.0,
+    cell='isotropic',
+    tension=None,
+):
     """Return an integrator by its name, at the temperature of the tests."""
     common = (system, evaluate, evaluate(system.positions, system.cell), timestep_fs * units.fs, rng)
     relaxation_time = thermostat_time_fs * units.fs
+    barostat = {
+        'relaxation_time': relaxation_time,
+        'barostat_time': barostat_time_fs * units.fs,
+        'reference_temperature_K': TEMPERATURE_K,
+    }
     integrator = {
         'nve': lambda: VelocityVerlet(*common),
         'langevin': lambda: Langevin(*common, relaxation_time=relaxation_time),
         'bussi': lambda: Bussi(*common, relaxation_time=relaxation_time),
-        'npt': lambda: LangevinPiston(
-            *common,
-            relaxation_time=relaxation_time,
-            barostat_time=barostat_time_fs * units.fs,
-            reference_temperature_K=TEMPERATURE_K,
+        'npt': lambda: (
+            LangevinPiston(*common, **barostat)
+            if cell == 'isotropic'
+            else FlexiblePiston(*common, **barostat, cell_setting=cell, tension=tension)
         ),
     }[kind]()
     integrator.set_targets(TEMPERATURE_K, pressure)

@@ -11,11 +11,25 @@ from ase.data import covalent_radii
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
+from aiida_mlip_autopipe.exploration.dynamics.cells import voigt_to_matrix
 from aiida_mlip_autopipe.exploration.settings.kinds import AnyExploration
+from aiida_mlip_autopipe.exploration.settings.tension import TensionSettings
 from aiida_mlip_autopipe.structures.seed import fixed_mask
 from aiida_mlip_autopipe.structures.vacuum import count_connected_directions, empty_layers
 
-Ensemble = Literal['nve', 'nvt', 'npt', 'single_point', 'relax_cell', 'relax_positions', 'relax_normal', 'normal_modes']
+Ensemble = Literal[
+    'nve',
+    'nvt',
+    'npt',
+    'npt_anisotropic',
+    'npt_flexible',
+    'npt_in_plane',
+    'single_point',
+    'relax_cell',
+    'relax_positions',
+    'relax_normal',
+    'normal_modes',
+]
 AXES = 'abc'
 MOLECULAR = 'generated as molecules at a given density, which would not be preserved without dispersion'
 
@@ -38,6 +52,7 @@ def choose_for(
     has_stress: bool = True,
     form: str | None = None,
     molecular: bool = False,
+    amorphous: bool = False,
 ) -> EnsembleChoice:
     """Choose the ensemble of an exploration of any kind; see `choose_ensemble` and `choose_degrees`."""
     if settings.kind == 'single_point':
@@ -47,7 +62,12 @@ def choose_for(
         return EnsembleChoice('normal_modes', 'set by the user')
     if settings.kind == 'relax':
         return choose_degrees(atoms, settings.degrees, settings.vacuum_A, has_stress, form, molecular)
-    return choose_ensemble(atoms, settings.ensemble, settings.vacuum_A, has_stress, form, molecular)
+    choice = choose_ensemble(
+        atoms, settings.ensemble, settings.vacuum_A, has_stress, form, molecular, settings.cell, amorphous
+    )
+    if choice.ensemble == 'npt_in_plane' and settings.tension_GPa is not None:
+        _check_tension(atoms, settings.tension_GPa)
+    return choice
 
 
 def choose_degrees(
@@ -97,6 +117,8 @@ def choose_ensemble(
     has_stress: bool = True,
     form: str | None = None,
     molecular: bool = False,
+    cell: str = 'isotropic',
+    amorphous: bool = False,
 ) -> EnsembleChoice:
     """Choose the ensemble.
 
@@ -114,6 +136,11 @@ def choose_ensemble(
         Form of a generated structure with vacuum, such as ``slab``. It takes precedence over the geometry.
     molecular
         Whether the structure was generated as molecules. ``auto`` then keeps their density.
+    cell
+        What changes in NPT: ``isotropic``, ``anisotropic``, ``flexible`` or ``in_plane``. If this is impossible for the
+        structure, ``auto`` uses ``isotropic``.
+    amorphous
+        Whether the structure, or a part of it, was generated as amorphous.
 
     Raises
     ------
@@ -121,6 +148,8 @@ def choose_ensemble(
         If NPT is requested but impossible, or if no atom can move.
     """
     _refuse_immovable(atoms)
+    if cell != 'isotropic' and requested in ('auto', 'npt'):
+        return _choose_shape(atoms, requested, vacuum_A, has_stress, form, molecular, cell, amorphous)
     obstacle = find_npt_obstacle(atoms, vacuum_A, has_stress, form)
     if requested == 'auto':
         if obstacle:
@@ -150,6 +179,72 @@ def _refuse_immovable(atoms: Atoms) -> None:
         )
 
 
+def _choose_shape(
+    atoms: Atoms,
+    requested: str,
+    vacuum_A: float,
+    has_stress: bool,
+    form: str | None,
+    molecular: bool,
+    cell: str,
+    amorphous: bool,
+) -> EnsembleChoice:
+    """Choose NPT with a cell that changes its shape. If this is impossible, ``auto`` keeps the shape."""
+    if molecular or amorphous:
+        kind = 'molecules' if molecular else 'an amorphous structure'
+        obstacle: str | None = f'generated as {kind}, whose cell could shear without limit'
+    elif cell == 'in_plane':
+        obstacle = find_in_plane_obstacle(atoms, vacuum_A, has_stress, form)
+    else:
+        obstacle = find_npt_obstacle(atoms, vacuum_A, has_stress, form)
+    if obstacle is None:
+        ensembles: dict[str, Ensemble] = {
+            'anisotropic': 'npt_anisotropic',
+            'flexible': 'npt_flexible',
+            'in_plane': 'npt_in_plane',
+        }
+        return EnsembleChoice(ensembles[cell], f'cell is {cell}')
+    if requested == 'npt':
+        raise EnsembleRefusedError(
+            Code.ENSEMBLE_IMPOSSIBLE,
+            f'NPT with cell: {cell} is not possible for this structure: {obstacle}; set ensemble to nvt or auto, or '
+            'use another cell',
+        )
+    choice = choose_ensemble(atoms, requested, vacuum_A, has_stress, form, molecular)
+    return EnsembleChoice('npt', obstacle) if choice.ensemble == 'npt' else choice
+
+
+def _check_tension(atoms: Atoms, tension: TensionSettings) -> None:
+    """Refuse a tension with a component along the normal of a slab, where the cell does not change."""
+    normal = np.cross(*atoms.cell.array[:2])
+    matrix = voigt_to_matrix(np.array(tension.components_GPa))
+    if np.abs(matrix @ normal).max() > 1e-6 * np.abs(matrix).max() * np.linalg.norm(normal):
+        raise EnsembleRefusedError(
+            Code.ENSEMBLE_IMPOSSIBLE,
+            'tension_GPa has a component along the normal of the first two cell vectors, but with cell: in_plane the '
+            'cell changes only in their plane; use other components',
+        )
+
+
+def find_in_plane_obstacle(
+    atoms: Atoms, vacuum_A: float, has_stress: bool = True, form: str | None = None
+) -> str | None:
+    """Return why the cell of a structure cannot change in the plane of its first two vectors, or None if it can."""
+    open_axes = [axis for axis, periodic in zip(AXES, atoms.pbc, strict=True) if not periodic]
+    if open_axes:
+        return f'not periodic along {", ".join(open_axes)}, and only fully periodic structures have a stress'
+    if form not in (None, 'slab'):
+        return f'generated as a {form} in vacuum'
+    if form is None:
+        radii = covalent_radii[atoms.numbers]
+        layers = empty_layers(atoms, radii)
+        if layers[2] < vacuum_A:
+            return f'no empty layer of {vacuum_A:g} Å across c'
+        if layers[:2].max() >= vacuum_A or count_connected_directions(atoms, radii, vacuum_A) < 2:
+            return f'gaps of at least {vacuum_A:g} Å interrupt it also in the plane of the first two cell vectors'
+    return _find_general_obstacle(atoms, has_stress)
+
+
 def find_npt_obstacle(atoms: Atoms, vacuum_A: float, has_stress: bool = True, form: str | None = None) -> str | None:
     """Return why a structure cannot be explored at constant pressure, or None if it can."""
     open_axes = [axis for axis, periodic in zip(AXES, atoms.pbc, strict=True) if not periodic]
@@ -168,6 +263,10 @@ def find_npt_obstacle(atoms: Atoms, vacuum_A: float, has_stress: bool = True, fo
             f'gaps of at least {vacuum_A:g} Å divide it into parts that are each continuous along at most {connected} '
             'of 3 directions'
         )
+    return _find_general_obstacle(atoms, has_stress)
+
+
+def _find_general_obstacle(atoms: Atoms, has_stress: bool) -> str | None:
     n_fixed = int(fixed_mask(atoms).sum())
     if n_fixed:
         return f'a change of the cell would move the fixed atoms ({n_fixed})'

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from ase import units
 
+from aiida_mlip_autopipe.exploration.dynamics.flexible import FlexiblePiston
 from aiida_mlip_autopipe.exploration.dynamics.minimiser import Fire, Limits
 from aiida_mlip_autopipe.exploration.dynamics.normal_modes import NormalModes
 from aiida_mlip_autopipe.exploration.dynamics.static_steps import StaticSteps
 from aiida_mlip_autopipe.exploration.phase_space import Bussi, Langevin, LangevinPiston, VelocityVerlet
 from aiida_mlip_autopipe.exploration.settings.kinds import AnyExploration
+from aiida_mlip_autopipe.exploration.unused import NPT
 
 # The inertia of the cell is proportional to a temperature, but its stiffness is not. At a few kelvin the cell would
 # oscillate too fast for the time step. The inertia does not affect the sampled distribution.
@@ -50,12 +52,17 @@ def make_integrator(
     if settings.kind == 'single_point' or ensemble == 'nve':
         return VelocityVerlet(*common)
     relaxation_time = settings.thermostat_time_fs * units.fs
-    if ensemble == 'npt':
-        return LangevinPiston(
-            *common,
-            relaxation_time=relaxation_time,
-            barostat_time=settings.barostat_time_fs * units.fs,
-            reference_temperature_K=max(max_temperature_K, MIN_REFERENCE_TEMPERATURE_K),
-        )
+    if ensemble in NPT:
+        times = {
+            'relaxation_time': relaxation_time,
+            'barostat_time': settings.barostat_time_fs * units.fs,
+            'reference_temperature_K': max(max_temperature_K, MIN_REFERENCE_TEMPERATURE_K),
+        }
+        if ensemble == 'npt':
+            return LangevinPiston(*common, **times)
+        tension = None
+        if settings.tension_GPa is not None:
+            tension = np.array(settings.tension_GPa.components_GPa) * units.GPa
+        return FlexiblePiston(*common, **times, cell_setting=ensemble.removeprefix('npt_'), tension=tension)
     thermostat = Bussi if settings.thermostat == 'bussi' else Langevin
     return thermostat(*common, relaxation_time=relaxation_time)

@@ -11,17 +11,18 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.exploration.montecarlo.base import MOVES, Move, MoveRefusedError, Trial
 from aiida_mlip_autopipe.exploration.montecarlo.settings import MonteCarloSettings
 from aiida_mlip_autopipe.exploration.phase_space import EvaluationError, PhaseSpace, VelocityVerlet
+from aiida_mlip_autopipe.exploration.unused import NPT, SCALED_IN_ALL_DIRECTIONS, name_of
 from aiida_mlip_autopipe.structures.distances import find_overlap
 
 
 class MonteCarlo:
     """Tries moves and accepts them by the Metropolis criterion.
 
-    A trial is accepted with probability ``min(1, exp(-(ΔU + P ΔV)/kT + f))``, where the move provides ``f``. If two
-    atoms overlap, the trial is rejected without an evaluation, because most calculators were not trained on such
-    structures and often predict a low energy for them. A trial from a structure with an overlap, which dynamics can
-    reach, is rejected as well: moves that could leave such structures but not enter them would violate detailed
-    balance.
+    A trial is accepted with probability ``min(1, exp(-(ΔU + P ΔV)/kT + f))``, where the move provides ``f``. The work
+    against a tension is added to ``P ΔV``. If two atoms overlap, the trial is rejected without an evaluation, because
+    most calculators were not trained on such structures and often predict a low energy for them. A trial from a
+    structure with an overlap, which dynamics can reach, is rejected as well: moves that could leave such structures but
+    not enter them would violate detailed balance.
 
     Parameters
     ----------
@@ -53,10 +54,11 @@ class MonteCarlo:
         self.settings = settings
         self.moves: list[Move] = [MOVES.make(move) for move in settings.moves]
         for move in self.moves:
-            if move.needs_npt and ensemble != 'npt':
+            if move.needs_npt and ensemble not in SCALED_IN_ALL_DIRECTIONS:
                 raise MoveRefusedError(
                     Code.MOVE_IMPOSSIBLE,
-                    f'the move {move.settings.kind!r} needs NPT, but the ensemble is {ensemble.upper()}',
+                    f'the move {move.settings.kind!r} scales all cell vectors in NPT, but the ensemble is '
+                    f'{name_of(ensemble)}',
                 )
             move.molecules = molecules
             move.begin(atoms, free)
@@ -64,7 +66,7 @@ class MonteCarlo:
         self._weights = weights / weights.sum()
         self._numbers, self._pbc = atoms.numbers, atoms.pbc.copy()
         self._distance_factor = distance_factor
-        self._needs_stress = ensemble == 'npt'
+        self._needs_stress = ensemble in NPT
 
     def is_due(self, step: int) -> bool:
         """Return whether a round follows this step."""
@@ -93,8 +95,7 @@ class MonteCarlo:
             return False
         if not evaluation.is_finite(self._needs_stress):
             return False
-        work = integrator.pressure * (abs(np.linalg.det(trial.cell)) - system.volume)
-        cost = evaluation.energy - integrator.evaluation.energy + work
+        cost = evaluation.energy - integrator.evaluation.energy + integrator.work(trial.cell)
         if cost > units.kB * integrator.temperature_K * (trial.log_factor + threshold):
             return False
         system.positions, system.cell = trial.positions, trial.cell

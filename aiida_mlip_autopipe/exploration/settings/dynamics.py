@@ -11,6 +11,7 @@ from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration.montecarlo.settings import MonteCarloSettings
 from aiida_mlip_autopipe.exploration.settings.novelty import BiasSettings, NoveltySettings
+from aiida_mlip_autopipe.exploration.settings.tension import TensionSettings
 from aiida_mlip_autopipe.exploration.unused import refuse_unused, refuse_without_effect
 from aiida_mlip_autopipe.structures.seed import Place
 
@@ -76,6 +77,11 @@ class GuardSettings(Settings):
     """Minimum distance between two atoms, as a fraction of the sum of their covalent radii."""
     volume_factor: float | None = Field(default=2.0, gt=1)
     """Maximum factor by which the volume, and thus the density, may increase or decrease relative to the seed."""
+    width_factor: float | None = Field(default=0.7, gt=0, lt=1)
+    """If the cell changes its shape: minimum perpendicular width along each cell vector, relative to the seed."""
+    angle_change_deg: float | None = Field(default=20.0, gt=0, lt=180)
+    """If the cell changes its shape: maximum change of an angle between cell vectors relative to the seed, in degrees.
+    """
     detached_factor: float | None = Field(default=3.0, gt=1)
     """An atom, cluster or molecule is detached if it was connected to other atoms in the seed and all of them are now
     farther away than this factor times twice the largest covalent radius. This distance is at least 1.5 times the
@@ -132,6 +138,13 @@ class ExplorationSettings(Settings):
     """Temperature in K: one value, a list whose values the seeds take in turn, or a range."""
     pressure_GPa: float | tuple[float, ...] | RangeSettings = 0.0
     """Pressure in GPa, for NPT: one value, a list or a range."""
+    cell: Literal['isotropic', 'anisotropic', 'flexible', 'in_plane'] = 'isotropic'
+    """What changes in NPT. ``isotropic``: the volume, at constant shape. ``anisotropic``: the three lengths of the cell
+    vectors, at constant angles. ``flexible``: lengths and angles. ``in_plane``: the first two cell vectors in their
+    plane, for slabs with vacuum across the third one. A cell of a liquid, an amorphous or a molecular system would
+    shear without limit: with ``ensemble: auto`` its shape is constant, and with ``npt`` it is refused."""
+    tension_GPa: TensionSettings | None = None
+    """A tension in GPa in addition to the pressure, for a cell that changes its shape; by default, none."""
     n_steps: int = Field(default=1000, ge=1)
     """Steps of molecular dynamics, if ``phases`` is not set."""
     phases: tuple[PhaseSettings, ...] = ()
@@ -232,6 +245,12 @@ class ExplorationSettings(Settings):
     @model_validator(mode='after')
     def _check_effects(self) -> ExplorationSettings:
         refuse_unused(self, self.ensemble)
+        if self.cell == 'isotropic':
+            refuse_without_effect(self, ('tension_GPa',), 'the shape of an isotropic cell is constant')
+        if self.cell == 'anisotropic' and self.tension_GPa is not None:
+            refuse_without_effect(
+                self.tension_GPa, ('yz', 'xz', 'xy'), 'the angles of an anisotropic cell are constant'
+            )
         if self.phases:
             refuse_without_effect(self, ('n_steps',), 'each phase sets its own number of steps')
             if self.phases[0].kind != 'ramp' and self.phases[0].pressure_GPa is not None:

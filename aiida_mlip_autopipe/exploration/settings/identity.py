@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiida_mlip_autopipe.calculators.base import CalculatorLoader
+from aiida_mlip_autopipe.exploration.settings.job_settings import omit_added
 from aiida_mlip_autopipe.exploration.settings.kinds import DEFAULT_KIND, AnyExploration, unset
 from aiida_mlip_autopipe.jobs.contract import Job
 from aiida_mlip_autopipe.jobs.version import RUNNER_VERSION
@@ -26,7 +27,7 @@ def identify(job: Job, settings: AnyExploration, loader: CalculatorLoader, model
         'runner_version': RUNNER_VERSION,
         'seed_id': job.seeds[0].seed_id,
         'random_seed': job.seeds[0].random_seed,
-        'exploration': settings.model_dump(mode='json', exclude=omitted),
+        'exploration': omit_added(settings.model_dump(mode='json', exclude=omitted)),
         'calculator': loader.settings.model_dump(mode='json', exclude=CALCULATOR_MAY_DIFFER),
         'model_sha256': model_sha256,
     }

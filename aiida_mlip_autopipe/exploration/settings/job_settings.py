@@ -14,6 +14,10 @@ from aiida_mlip_autopipe.exploration.settings.kinds import DEFAULT_KIND, KINDS, 
 WRITING = ('checkpoint_interval', 'walltime_margin_s')
 """Settings that determine only how often files are written, and how long before the end of its wall time a job ends."""
 
+# Settings of the dynamics that were added later, with their defaults; see `omit_added`.
+ADDED: dict[str, Any] = {'cell': 'isotropic', 'tension_GPa': None}
+ADDED_GUARDS: dict[str, Any] = {'width_factor': 0.7, 'angle_change_deg': 20.0}
+
 
 def split_settings(settings: AnyExploration) -> tuple[dict[str, Any], int, dict[str, Any]]:
     """Return the settings that determine the frames, the number of steps, and the other settings, as JSON.
@@ -26,10 +30,25 @@ def split_settings(settings: AnyExploration) -> tuple[dict[str, Any], int, dict[
     fields = set(KINDS[settings.kind].model_fields) - {'n_steps', *WRITING}
     if settings.kind == DEFAULT_KIND:
         fields -= {'kind'}  # so that runs match those stored before the other kinds existed
-    content = settings.model_dump(mode='json', include=fields - unset(settings))
+    content = omit_added(settings.model_dump(mode='json', include=fields - unset(settings)))
     if content.get('phases') and content['phases'][-1]['kind'] != 'ramp':
         content['phases'][-1]['n_steps'] = None
     return content, settings.total_steps, settings.model_dump(mode='json', include=set(WRITING))
+
+
+def omit_added(content: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as JSON without those that were added later, if they have their defaults.
+
+    A run with the defaults therefore equals one whose settings were written before the additions.
+    """
+    kept = {name: value for name, value in content.items() if name not in ADDED or value != ADDED[name]}
+    if isinstance(kept.get('guards'), dict):
+        kept['guards'] = {
+            name: value
+            for name, value in kept['guards'].items()
+            if name not in ADDED_GUARDS or value != ADDED_GUARDS[name]
+        }
+    return kept
 
 
 def join_settings(content: dict[str, Any], n_steps: int, writing: dict[str, Any] | None = None) -> dict[str, Any]:

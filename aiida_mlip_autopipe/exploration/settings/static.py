@@ -18,6 +18,8 @@ class _NoDynamics:
     temperature_K: ClassVar[None] = None
     check_temperature: ClassVar[bool] = False
     energy_jump_eV: ClassVar[None] = None
+    width_factor: ClassVar[None] = None
+    angle_change_deg: ClassVar[None] = None
     detached_factor: ClassVar[None] = None
 
 

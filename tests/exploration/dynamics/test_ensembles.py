@@ -11,7 +11,8 @@ from ase.spacegroup import crystal
 from support.errors import refused
 
 from aiida_mlip_autopipe.core.codes import Code
-from aiida_mlip_autopipe.exploration.dynamics.ensembles import choose_degrees, choose_ensemble
+from aiida_mlip_autopipe.exploration.dynamics.ensembles import choose_degrees, choose_ensemble, choose_for
+from aiida_mlip_autopipe.exploration.settings.dynamics import ExplorationSettings
 
 
 def graphite() -> Atoms:
@@ -170,3 +171,65 @@ def test_a_relaxation_along_the_normal_is_refused_without_a_plane(cell):
         choose_degrees(atoms, 'normal', 6.0)
     slab = fcc111('Cu', (1, 1, 3), vacuum=6)
     assert choose_degrees(slab, 'normal', 6.0).ensemble == 'relax_normal'
+
+
+def slab(**changes) -> Atoms:
+    atoms = fcc111('Cu', (2, 2, 4), vacuum=7.0)
+    atoms.pbc = True
+    for name, value in changes.items():
+        setattr(atoms, name, value)
+    return atoms
+
+
+@pytest.mark.parametrize(
+    ('atoms', 'cell', 'facts', 'ensemble'),
+    [
+        (bulk('Cu', cubic=True), 'anisotropic', {}, 'npt_anisotropic'),
+        (bulk('Cu', cubic=True), 'flexible', {}, 'npt_flexible'),
+        (bulk('Cu', cubic=True), 'flexible', {'molecular': True}, 'nvt'),
+        (bulk('Cu', cubic=True), 'flexible', {'amorphous': True}, 'npt'),
+        (bulk('Cu', cubic=True), 'in_plane', {}, 'npt'),
+        (bulk('Cu', cubic=True), 'flexible', {'has_stress': False}, 'nvt'),
+        (slab(), 'flexible', {}, 'nvt'),
+        (slab(), 'anisotropic', {'form': 'slab'}, 'nvt'),
+        (slab(), 'in_plane', {}, 'npt_in_plane'),
+        (slab(), 'in_plane', {'form': 'slab'}, 'npt_in_plane'),
+        (slab(), 'in_plane', {'form': 'slab', 'amorphous': True}, 'nvt'),
+        (slab(), 'in_plane', {'has_stress': False}, 'nvt'),
+        (slab(pbc=[True, True, False]), 'in_plane', {}, 'nvt'),
+        (slab(constraints=FixAtoms([0])), 'in_plane', {}, 'nvt'),
+        (wire(), 'in_plane', {}, 'nvt'),
+        (molecule('H2O', vacuum=5.0, pbc=True), 'in_plane', {}, 'nvt'),
+        (molecule('H2O', vacuum=5.0, pbc=True), 'in_plane', {'form': 'molecule'}, 'nvt'),
+    ],
+)
+def test_auto_changes_the_shape_of_a_cell_only_where_it_is_possible_and_npt_is_refused_elsewhere(
+    atoms, cell, facts, ensemble
+):
+    choice = choose_ensemble(atoms, 'auto', 6.0, cell=cell, **facts)
+    assert choice.ensemble == ensemble
+    if ensemble.startswith('npt_'):
+        assert choose_ensemble(atoms, 'npt', 6.0, cell=cell, **facts).ensemble == ensemble
+        return
+    with refused(Code.ENSEMBLE_IMPOSSIBLE, 'NPT', cell):
+        choose_ensemble(atoms, 'npt', 6.0, cell=cell, **facts)
+
+
+def test_vacuum_must_be_across_the_third_cell_vector_for_a_change_in_the_plane():
+    atoms = slab()
+    turned = Atoms(
+        atoms.numbers, cell=atoms.cell.array[[2, 0, 1]], scaled_positions=atoms.get_scaled_positions()[:, [2, 0, 1]]
+    )
+    turned.pbc = True
+    with refused(Code.ENSEMBLE_IMPOSSIBLE, 'across c'):
+        choose_ensemble(turned, 'npt', 6.0, cell='in_plane')
+
+
+@pytest.mark.parametrize(('tension', 'allowed'), [({'xx': 1, 'xy': 2}, True), ({'zz': 1}, False), ({'xz': 1}, False)])
+def test_a_tension_along_the_normal_of_a_slab_is_refused(tension, allowed):
+    settings = ExplorationSettings(cell='in_plane', tension_GPa=tension)
+    if allowed:
+        assert choose_for(settings, slab()).ensemble == 'npt_in_plane'
+        return
+    with refused(Code.ENSEMBLE_IMPOSSIBLE, 'tension_GPa'):
+        choose_for(settings, slab())

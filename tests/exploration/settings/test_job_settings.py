@@ -1,7 +1,8 @@
 import pytest
 
 from aiida_mlip_autopipe.exploration import ExplorationSettings
-from aiida_mlip_autopipe.exploration.settings.job_settings import join_settings, split_settings
+from aiida_mlip_autopipe.exploration.settings.dynamics import GuardSettings
+from aiida_mlip_autopipe.exploration.settings.job_settings import ADDED, ADDED_GUARDS, join_settings, split_settings
 
 RAMP = {'kind': 'ramp', 'n_steps': 8, 'temperature_K': 300}
 
@@ -43,3 +44,20 @@ def test_the_settings_that_determine_the_frames_do_not_change_with_the_number_of
 def test_the_steps_of_the_phases_must_add_up_to_those_of_the_run(n_steps):
     with pytest.raises(ValueError, match=rf'13 .* {n_steps}'):
         join_settings({'phases': [hold(5), RAMP]}, n_steps)
+
+
+def test_settings_that_were_added_later_are_inputs_only_if_they_differ_from_their_defaults():
+    content = split_settings(ExplorationSettings())[0]
+    assert not {'cell', 'tension_GPa'} & set(content)
+    assert not {'width_factor', 'angle_change_deg'} & set(content['guards'])
+    # All other settings remain, including those whose value is null.
+    assert {'monte_carlo', 'ensemble'} <= set(content)
+    assert {'temperature_K', 'volume_factor'} <= set(content['guards'])
+    changed = ExplorationSettings(cell='flexible', tension_GPa={'xx': 1}, guards={'width_factor': None})
+    content = split_settings(changed)[0]
+    assert (content['cell'], content['tension_GPa']['xx'], content['guards']['width_factor']) == ('flexible', 1, None)
+
+
+def test_the_added_defaults_are_those_of_the_settings():
+    assert {name: getattr(ExplorationSettings(), name) for name in ADDED} == ADDED
+    assert {name: getattr(GuardSettings(), name) for name in ADDED_GUARDS} == ADDED_GUARDS
