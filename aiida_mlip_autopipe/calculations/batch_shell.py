@@ -33,7 +33,7 @@ IF_ALLOCATED = 'if [ -n "${SLURM_JOB_GPUS:-}${CUDA_VISIBLE_DEVICES:-}" ]; then %
 
 
 def prepend_text(code: orm.AbstractCode, python_path: str, threads: int = 1, device: str | None = None) -> str:
-    """Return the lines of a job's script that come before its program.
+    """Return the lines of a job script that come before the program.
 
     They set environment variables that do not affect the results. If these were options of the job, AiiDA would hash
     them.

@@ -87,7 +87,7 @@ class ExplorationCalculation(CalculatorJob):
             valid_type=float,
             is_metadata=True,
             required=False,
-            help='How many seconds before its wall time limit the job stops.',
+            help='How many seconds before its wall-time limit the job stops.',
         )
         spec.input('random_seed', valid_type=orm.Int, help="The campaign's random seed.")
         spec.input(

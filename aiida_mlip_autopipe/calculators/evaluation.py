@@ -22,7 +22,7 @@ class Evaluation:
     forces
         Forces in eV/Å, (n, 3), including those on fixed atoms.
     stress
-        Stress in eV/Å³ with ASE's sign and Voigt order, (6,); NaN if it was not computed.
+        Stress in eV/Å³ with ASE's sign convention and Voigt order, (6,); NaN if it was not computed.
     """
 
     energy: float
@@ -77,7 +77,7 @@ class Evaluator:
     def evaluate(self, positions: np.ndarray, cell: np.ndarray) -> Evaluation:
         """Return energy, forces and stress of a structure (Å), with one call to the calculator.
 
-        A structure that is not finite is not passed to the calculator, because it could crash the process.
+        A structure with non-finite positions or cell is not passed to the calculator, as it could crash the process.
         """
         if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
             return Evaluation.unknown(len(positions))

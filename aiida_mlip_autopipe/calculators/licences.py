@@ -8,7 +8,7 @@ from dataclasses import dataclass
 MACE_TABLE = 'https://github.com/ACEsuit/mace#pretrained-foundation-models'
 ACADEMIC = 'Academic Software License (no commercial use): https://github.com/gabor1/ASL'
 SEVENNET = 'MIT, like the package sevenn 0.13, which ships the weights (GPL-3.0 up to version 0.11)'
-CHGNET = 'modified BSD of the Lawrence Berkeley National Laboratory, like the package chgnet, which ships the weights'
+CHGNET = 'modified BSD (Lawrence Berkeley National Laboratory), like the package chgnet, which ships the weights'
 NOT_KNOWN = 'unknown to this program: ask the publisher of the weights'
 
 

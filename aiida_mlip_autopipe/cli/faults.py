@@ -1,8 +1,11 @@
 """Error messages on the command line, and the exit status of the program.
 
-==== ============================================================= 0    success 1    a bug in this program, or a closed
-pipe 2    an error that the user can correct 130  interrupted by Ctrl-C ====
-=============================================================
+==== =============================================
+0    success
+1    a bug in this program, or a closed pipe
+2    an error that the user can correct
+130  interrupted by Ctrl-C
+==== =============================================
 """
 
 from __future__ import annotations

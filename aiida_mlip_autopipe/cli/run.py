@@ -86,7 +86,7 @@ def _show_plan(config: CampaignConfig, profile: str | None) -> None:
         'time',
         'unknown for this calculator'
         if estimate.wall_s is None
-        else f'about {timedelta(seconds=round(estimate.wall_s))} on the CPU cores of the benchmarks',
+        else f'about {timedelta(seconds=round(estimate.wall_s))} on the CPU cores used for the benchmarks',
     )
     table.add_row('disk', f'about {estimate.disk_MB:.1f} MB')
     console.print(table)

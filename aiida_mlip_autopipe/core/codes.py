@@ -19,7 +19,7 @@ class Code(ExplainedEnum):
         'The file cannot be read: it is damaged, it has a different format, or its permissions are wrong.',
         'Check the file with the program that wrote it.',
     )
-    FILE_UNWRITABLE = 'file_unwritable', 'The file cannot be written.', 'Free space, or choose another folder.'
+    FILE_UNWRITABLE = 'file_unwritable', 'The file cannot be written.', 'Free up space, or choose another folder.'
     FILE_SUFFIX = 'file_suffix', 'The suffix of the file name is not supported.', 'Use one of the listed suffixes.'
     NOT_A_FILE = 'not_a_file', 'The path is a folder, not a file.', 'Add the name of the file.'
     FOLDER_MISSING = 'folder_missing', 'The folder does not exist.', 'Create the folder, or correct the path.'

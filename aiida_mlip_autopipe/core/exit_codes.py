@@ -67,7 +67,7 @@ EXPLANATIONS = {
     ),
     'ERROR_DISK_FULL': Explanation(
         'The disk is full or the quota is exceeded. Frames that were already written are kept.',
-        'Free space on the computer, for example with `mlip-autopipe clean`, then run the same file again.',
+        'Free up space on the computer, for example with `mlip-autopipe clean`, then run the same file again.',
     ),
     'ERROR_CANCELLED': Explanation(
         'The job was cancelled before its program started. It is submitted again, at most twice in a row.',
@@ -196,7 +196,7 @@ EXPLANATIONS = {
     ),
     'ERROR_FOLDER': Explanation(
         'The folder for the copies is not writable. The original is kept, and the dataset is not affected.',
-        'Correct the folder, or free space there, then run the same file again.',
+        'Correct the folder, or free up space there, then run the same file again.',
     ),
     'ERROR_COPY': Explanation(
         'The copy differs from the original. The original is kept, and the dataset is not affected.',

@@ -48,7 +48,7 @@ class SeedData(StructureData):
         return str(self.base.attributes.get('seed_id'))
 
     def to_seed(self) -> Seed:
-        """Return the seed, with values that are exact to the last bit.
+        """Return the seed, with values that are exact bit for bit.
 
         Raises
         ------

@@ -161,8 +161,8 @@ class FullTrajectoryReader:
         Atomic numbers (n,) and periodic directions (3,).
     records
         The frames as a memory-mapped NumPy array of records, (f,): ``step``, ``time_fs``, ``energy_eV``,
-        ``temperature_K``, ``cell_A`` (3, 3), ``stress_eV_A3`` (6,) in ASE's sign and Voigt order, ``positions_A``,
-        ``momenta`` in ASE's unit and ``forces_eV_A`` (n, 3). A stress that is not defined is NaN.
+        ``temperature_K``, ``cell_A`` (3, 3), ``stress_eV_A3`` (6,) with ASE's sign convention and Voigt order,
+        ``positions_A``, ``momenta`` in ASE's unit and ``forces_eV_A`` (n, 3). A stress that is not defined is NaN.
 
     Raises
     ------

@@ -134,7 +134,7 @@ def read_seed(path: Path) -> Atoms:
     Raises
     ------
     JobRefusedError
-        If the file cannot be read, or the structure is not finite or has an unsupported constraint.
+        If the file cannot be read, or the structure has non-finite positions or an unsupported constraint.
     """
     from ase.io.trajectory import TrajectoryReader
 

@@ -1,7 +1,7 @@
 """Limits on the time of long work and on the size of requested structures, and reports of progress.
 
 A limit never affects which seed is made: work that reaches it ends with an error. Long loops call `check_time`. Kinds
-call `check_size` before they build a structure, since a huge one could take hours or all memory.
+call `check_size` before they build a structure, since a huge one could take hours or exhaust the memory.
 """
 
 from __future__ import annotations
@@ -133,6 +133,6 @@ def check_size(n_atoms: float, request: str) -> None:
     if limit is not None and n_atoms > limit:
         raise AutopipeError(
             Code.TOO_MANY_ATOMS,
-            f'{request}: {n_atoms:.0f} atoms are more than validation.max_atoms, {limit}; request a smaller structure, '
+            f'{request}: {n_atoms:.0f} atoms exceed validation.max_atoms ({limit}); request a smaller structure, '
             'or raise validation.max_atoms',
         )

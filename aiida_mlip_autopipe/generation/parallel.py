@@ -27,7 +27,7 @@ def iterate_seeds_in_processes(
 ) -> Iterator[Seed]:
     """Make the seeds of `iterate_seeds` in several processes, and yield them in order.
 
-    Neither the seeds, to the last bit, nor the report depends on ``processes``. Only a few seeds per process are in
+    The seeds (bit for bit) and the report do not depend on ``processes``. Only a few seeds per process are in
     memory at a time. No process is started for work that takes less than a second.
 
     Parameters

@@ -28,10 +28,11 @@ class PerturbSettings(Settings):
     isotropic_strain: float = Field(default=0.0, ge=0, lt=0.5)
     """Maximum linear strain. One random number, uniform between minus and plus this value, scales all directions."""
     anisotropic_strain: float = Field(default=0.0, ge=0, lt=0.5)
-    """Maximum normal strain. ε_xx, ε_yy and ε_zz are drawn independently, uniform between minus and plus this value."""
+    """Maximum normal strain. ε_xx, ε_yy and ε_zz are drawn independently and uniformly between minus and plus this
+    value."""
     shear: float = Field(default=0.0, ge=0, lt=0.5)
-    """Maximum shear strain. ε_yz, ε_xz and ε_xy are drawn independently, uniform between minus and plus this value.
-    They are tensor strains; the engineering strain is twice as large."""
+    """Maximum shear strain. ε_yz, ε_xz and ε_xy are drawn independently and uniformly between minus and plus this
+    value. They are tensor strains; the engineering strain is twice as large."""
     volume_scan: tuple[float, ...] = ()
     """Relative changes of the volume, such as [-0.2, 0, 0.4]. The variants of a parent use them in turn."""
     rattle_A: float = Field(default=0.0, ge=0, le=2)

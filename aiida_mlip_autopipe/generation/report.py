@@ -10,7 +10,7 @@ from aiida_mlip_autopipe.core.errors import PhysicsViolationError
 
 # What to change if a rule rejects all draws of an entry.
 REMEDIES = {
-    'min_distance': 'enlarge the volume, or relax validation.min_distance_factor or validation.like_charges',
+    'min_distance': 'increase the volume, or relax validation.min_distance_factor or validation.like_charges',
     'isolated_atom': 'reduce the volume, or relax validation.max_neighbour_factor',
     'contact': 'use a larger volume or contact_factor, or relax validation.min_contact_factor',
     'min_width': 'raise validation.max_atoms, lower validation.min_width_factor, or set validation.cell: as_given',
@@ -169,7 +169,8 @@ def describe_losses(report: dict[str, Any], of: str = 'seeds') -> list[str]:
     for number, counts in total.entries.items():
         duplicates = 'a duplicate' if counts.duplicates == 1 else 'duplicates'
         lost = [f'{counts.duplicates} discarded as {duplicates}'] if counts.duplicates else []
-        lost += [f'{counts.skipped} skipped, most draws rejected by {counts.worst_rule}'] if counts.skipped else []
+        if counts.skipped:
+            lost.append(f'{counts.skipped} skipped; the rule {counts.worst_rule} rejected the most draws')
         if lost:
             lines.append(f'generation[{number}]: {counts.made} of {counts.requested} {of}; {", ".join(lost)}')
         lines += [f'generation[{number}]: {note}' for note in counts.notes]

@@ -14,7 +14,7 @@ def allocated_threads(environ: Mapping[str, str]) -> int:
     """Return the number of threads that numerical libraries may use.
 
     This is the number of cores that the scheduler has allocated. Without a scheduler, it is ``OMP_NUM_THREADS``, or one
-    if that is not set. One thread makes results reproducible to the bit. The number never exceeds that of the cores
+    if that is not set. One thread makes results reproducible bit for bit. The number never exceeds that of the cores
     available to this process.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Reasons to end early: signals, a stop file and the end of the wall time."""
+"""Reasons to end early: signals, a stop file and the wall-time limit."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Interruptions:
     max_wallclock_s
         Wall time of the job in seconds; None for no limit.
     margin_s
-        Seconds before the end of the wall time at which the run ends. The default is a tenth of the wall time, but at
+        Seconds before the wall-time limit at which the run ends. The default is a tenth of the wall time, but at
         most 60 s.
     """
 
@@ -120,7 +120,7 @@ class Interruptions:
             self.message = f'stopped by {signal.Signals(self._signal).name}'
             return 'stopped'
         if self._end is not None and now + self._longest_step > self._end:
-            self.message = 'stopped near the end of the wall time'
+            self.message = 'stopped shortly before the wall-time limit'
             return 'out_of_walltime'
         if now >= self._next_file_check:
             self._next_file_check = now + 0.5

@@ -28,7 +28,7 @@ def run_job(job_file: Path, work: Work) -> Result:
     """Run a job in the folder of its file and write ``result.json`` there.
 
     If the folder has a checkpoint of the same job, the job continues from it. The job writes a checkpoint and ends if
-    it receives a signal, finds a stop file or nears the end of the wall time.
+    it receives a signal, finds a stop file or nears the wall-time limit.
 
     Parameters
     ----------

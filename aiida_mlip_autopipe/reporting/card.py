@@ -50,7 +50,7 @@ class Distribution:
     Attributes
     ----------
     minimum, q05, median, q95, maximum
-        Minimum, 5 % quantile, median, 95 % quantile and maximum.
+        Minimum, 5th percentile, median, 95th percentile and maximum.
     """
 
     minimum: float

@@ -100,7 +100,7 @@ def draw_densities(rows: Sequence[Row]) -> Figure | None:
 
 
 def draw_radial(rows: Sequence[Row]) -> Figure:
-    """Draw, for each pair of elements, the number of neighbours per atom and Å as a function of distance."""
+    """Draw, for each pair of elements, the number of neighbours per atom per Å as a function of distance."""
     from matscipy.neighbours import neighbour_list
 
     sample = [rows[i].atoms for i in np.linspace(0, len(rows) - 1, min(len(rows), MAX_RADIAL)).astype(np.int64)]

@@ -38,7 +38,7 @@ SCORES = {
     'nearest': 'median distance to the nearest other chosen structure',
     'entropy': 'entropy of the environments, nats (QUESTS)',
     'diversity': 'diversity of the environments, nats (QUESTS)',
-    'force_95_eV_A': '95 % quantile of the maximum force in a structure, eV/Å',
+    'force_95_eV_A': '95th percentile of the maximum force in a structure, eV/Å',
     'atoms_cubed': 'sum of N³ over the structures of N atoms (proportional to the cost of DFT)',
 }
 

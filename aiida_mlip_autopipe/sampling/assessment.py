@@ -60,7 +60,7 @@ def assess_selection(
         ``scores`` and ``random_scores``: ``vendi`` (the effective number of different structures: Friedman and Dieng,
         TMLR 2023), ``occupied`` (see `CoverageScore`), ``nearest`` (median distance of a chosen frame to the nearest
         other chosen frame), ``entropy`` and ``diversity`` of a sample of the environments (see
-        `entropy_and_diversity`), ``force_95_eV_A`` (95 % quantile of the largest force in a frame) and
+        `entropy_and_diversity`), ``force_95_eV_A`` (95th percentile of the largest force in a frame) and
         ``atoms_cubed`` (the sum of the cubed numbers of atoms, to which the cost of DFT is proportional).
 
         ``map``: the first two principal components of candidates and chosen frames, with their names and their indices

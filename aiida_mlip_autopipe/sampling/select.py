@@ -180,9 +180,9 @@ def _report(
 def _warnings(picks: Picks, held_out: HeldOut, n_frames: int) -> list[str]:
     warnings = [*held_out.warnings, *picks.report.get('warnings', [])]
     if len(picks.indices) < held_out.n_to_pick and not picks.complete:
-        criteria = 'finite, distinct, new and not held out' if held_out.drawn else 'finite, distinct and new'
+        kept = 'distinct, new frames with finite values' + (' that are not held out' if held_out.drawn else '')
         warnings.append(
-            f'number of structures requested: {held_out.n_to_pick}; number of frames that are {criteria}: '
+            f'number of structures requested: {held_out.n_to_pick}; number of {kept}: '
             f'{len(picks.indices)} of {n_frames}; all of these were chosen'
         )
     return warnings

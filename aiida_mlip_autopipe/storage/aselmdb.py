@@ -16,7 +16,7 @@ def write_aselmdb(path: Path, rows: Iterable[Row]) -> int:
     """Write rows to a file that fairchem's ``AseDBDataset`` reads. The ``sid`` of a row contains its seed and step.
 
     Labels are stored exactly, as calculator results: energy in eV, forces in eV/Å and stress in eV/Å³, with ASE's sign
-    and Voigt order. Fixed atoms stay fixed, and the forces on them are kept.
+    convention and Voigt order. Fixed atoms stay fixed, and the forces on them are kept.
 
     Parameters
     ----------

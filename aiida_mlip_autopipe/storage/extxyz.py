@@ -17,10 +17,10 @@ def write_extxyz(path: Path, rows: Iterable[Row]) -> int:
     """Write rows with labels both as calculator results and as ``REF_energy``, ``REF_forces`` and ``REF_stress``.
 
     ASE reads the calculator results into a calculator, from which SevenNet takes the labels. ASE does not change the
-    ``REF_`` entries, which MACE reads by default. The stress has ASE's sign and unit (eV/Å³, negative on the diagonal
-    for a compressed crystal), and ``REF_stress`` is in Voigt order. The comment line contains the key-value pairs. The
-    column ``fixed`` marks fixed atoms. They are not written as a constraint, because ASE would set the forces on them
-    to zero. Numbers are rounded to eight decimals.
+    ``REF_`` entries, which MACE reads by default. The stress has ASE's sign convention and unit (eV/Å³, negative on the
+    diagonal for a compressed crystal), and ``REF_stress`` is in Voigt order. The comment line contains the key-value
+    pairs. The column ``fixed`` marks fixed atoms. They are not written as a constraint, because ASE would set the
+    forces on them to zero. Numbers are rounded to eight decimals.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ class Difference:
         Rows in both datasets whose structures (including tags, magnetic moments, charges and fixed atoms) or labels
         differ.
     same
-        Number of rows in both datasets that are identical to the last bit.
+        Number of rows in both datasets that are bit-identical.
     """
 
     only_first: tuple[Identity, ...]

@@ -16,7 +16,7 @@ from aiida_mlip_autopipe.structures.provenance import Provenance, searchable
 
 # Key in the data of a row for the energies of isolated atoms, eV by symbol, of the elements of its seed.
 ISOLATED_ATOMS = 'isolated_atoms'
-# eV; results from a GPU are not reproducible to the last bit.
+# eV; results from a GPU are not reproducible bit for bit.
 ENERGY_TOLERANCE = 1e-3
 
 
@@ -27,8 +27,8 @@ class Row:
     Attributes
     ----------
     atoms
-        The structure with energy (eV), forces (eV/Å) and, if it is periodic, stress (eV/Å³, ASE's sign and Voigt
-        order) as calculator results. Constraints, tags and magnetic moments are part of it.
+        The structure with energy (eV), forces (eV/Å) and, if it is periodic, stress (eV/Å³, ASE's sign convention and
+        Voigt order) as calculator results. Constraints, tags and magnetic moments are part of it.
     key_value_pairs
         The searchable keys in the database.
     data

@@ -72,7 +72,7 @@ class Seed:
         return digest.hexdigest()[:16]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return everything that defines the structure as little-endian arrays, exact to the last bit.
+        """Return everything that defines the structure as little-endian arrays, exact bit for bit.
 
         Returns
         -------

@@ -26,8 +26,8 @@ class Trajectory:
     positions, cells
         In Å, (f, n, 3) and (f, 3, 3).
     energies, forces, stresses
-        eV (f,), eV/Å (f, n, 3), eV/Å³ (f, 6) in ASE's sign and Voigt order xx, yy, zz, yz, xz, xy. The stress is
-        NaN if the structure is not periodic or the calculator computes no stress.
+        eV (f,), eV/Å (f, n, 3), eV/Å³ (f, 6) with ASE's sign convention and Voigt order xx, yy, zz, yz, xz, xy. The
+        stress is NaN if the structure is not periodic or the calculator computes no stress.
     temperatures
         Instantaneous temperature of the unconstrained degrees of freedom in K (f,).
     extra

@@ -101,7 +101,7 @@ class DatasetWorkChain(ThrottledWorkChain):
         return builder
 
     def setup(self) -> None:
-        """Start without seeds."""
+        """Initialise the context, without seeds."""
         self.start_empty()
         self.ctx.n_generated = 0
         self.ctx.generation_reports = []

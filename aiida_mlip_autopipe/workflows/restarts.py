@@ -50,7 +50,7 @@ class RestartedLegs(SubmitOnceWorkChain, BaseRestartWorkChain):
         spec.exit_code(411, 'ERROR_NO_FRAME', message='The run has no good frame.')
 
     def setup(self) -> None:
-        """Start without failures."""
+        """Initialise the context, without failures."""
         super().setup()
         self.ctx.recoveries = 0
         self.ctx.n_lost = 0

@@ -269,7 +269,7 @@ def find_npt_obstacle(atoms: Atoms, vacuum_A: float, has_stress: bool = True, fo
 def _find_general_obstacle(atoms: Atoms, has_stress: bool) -> str | None:
     n_fixed = int(fixed_mask(atoms).sum())
     if n_fixed:
-        return f'a change of the cell would move the fixed atoms ({n_fixed})'
+        return f'changing the cell would move the fixed atoms ({n_fixed})'
     if not has_stress:
         return 'the calculator does not provide the stress'
     return None

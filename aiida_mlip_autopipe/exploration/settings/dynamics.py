@@ -24,7 +24,7 @@ KRONECKER_STEPS = ((3**0.5 - 1, (5**0.5 - 1) / 2), (7**0.5 - 2, 2**0.5 - 1))
 
 
 class RangeSettings(Settings):
-    """A range of values that is distributed evenly over the seeds."""
+    """A range of values that are distributed evenly over the seeds."""
 
     min: float
     """Minimum of the range."""
@@ -182,7 +182,7 @@ class ExplorationSettings(Settings):
     recovery: RecoverySettings = RecoverySettings()
     """How an unstable run is resumed from its last good frame."""
     walltime_margin_s: float | None = Field(default=None, ge=0)
-    """Seconds before the end of the wall time at which the job writes its checkpoint and ends. The default is a tenth
+    """Seconds before the wall-time limit at which the job writes its checkpoint and ends. The default is a tenth
     of the wall time, but at most 60 s."""
 
     stores_seed: ClassVar[bool] = False

@@ -12,7 +12,7 @@ from typing import Any
 from aiida_mlip_autopipe.exploration.settings.kinds import DEFAULT_KIND, KINDS, AnyExploration, unset
 
 WRITING = ('checkpoint_interval', 'walltime_margin_s')
-"""Settings that determine only how often files are written, and how long before the end of its wall time a job ends."""
+"""Settings that determine only how often files are written, and how long before its wall-time limit a job ends."""
 
 # Settings of the dynamics that were added later, with their defaults; see `omit_added`.
 ADDED: dict[str, Any] = {'cell': 'isotropic', 'tension_GPa': None}

@@ -70,7 +70,7 @@ class StaticSettings(Settings):
     checkpoint_interval: int = Field(default=100, ge=1)
     """Steps between checkpoints. If a job is killed, the steps since its last checkpoint are repeated."""
     walltime_margin_s: float | None = Field(default=None, ge=0)
-    """Seconds before the end of the wall time at which the job writes its checkpoint and ends. The default is a tenth
+    """Seconds before the wall-time limit at which the job writes its checkpoint and ends. The default is a tenth
     of the wall time, but at most 60 s."""
 
     phases: ClassVar[tuple[PhaseSettings, ...]] = ()
@@ -118,8 +118,8 @@ class RelaxSettings(StaticSettings):
     kind: Literal['relax'] = 'relax'
     """Relaxations."""
     degrees: Literal['auto', 'cell', 'positions', 'normal'] = 'auto'
-    """What is relaxed: the positions and the cell (``cell``), only the positions, or only the positions along the
-    normal of the first two cell vectors (``normal``), as for stacking faults. ``auto`` selects ``cell`` for a bulk
+    """What is relaxed: the positions and the cell (``cell``), only the positions, or only the positions normal to the
+    plane of the first two cell vectors (``normal``), as for stacking faults. ``auto`` selects ``cell`` for a bulk
     structure, and ``positions`` for one with vacuum, a non-periodic direction or a fixed atom."""
     pressure_GPa: float = 0.0
     """Pressure in GPa at which a cell is relaxed."""

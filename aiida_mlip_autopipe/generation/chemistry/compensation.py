@@ -101,8 +101,8 @@ class Chemistry:
         """Return the ions of a crystal: with balanced states, or with vacancies that compensate the charge.
 
         The common states of all elements are tried first, one element in two of them if necessary. If they do not
-        balance, vacancies are tried, with up to three more or fewer ions of a minor element within the tolerance, and
-        then rare states.
+        balance, vacancies are tried, with up to three more or fewer ions of a minority element within the tolerance,
+        and then rare states.
 
         Raises
         ------
@@ -164,7 +164,7 @@ class Chemistry:
         return {state: cost for state, cost in found.items() if cost <= limit}
 
     def _with_vacancies(self, counts: Counts) -> Ions:
-        """Return ions with vacancies of the host, with the number of a minor element changed if necessary."""
+        """Return ions with vacancies of the host, with the number of a minority element changed if necessary."""
         beyond: Counts | None = None
         for shifted in _shifts(counts):
             totals = _totals(shifted)
@@ -182,7 +182,7 @@ class Chemistry:
                     raise AutopipeError(
                         Code.CHARGE_UNBALANCED,
                         f'{describe_states(states)} would need {number} vacancies on {present} sites of {symbol}; '
-                        f'the maximum fraction is {MAX_VACANT_FRACTION:g}: use less of the minor element',
+                        f'the maximum fraction is {MAX_VACANT_FRACTION:g}: use less of the minority element',
                     )
             return Ions(shifted, states, vacancies, tuple(found[1:]))
         if beyond:
@@ -233,7 +233,7 @@ def _describe(by_symbol: dict[str, int]) -> str:
 
 
 def _shifts(counts: Counts) -> Iterator[Counts]:
-    """Yield the counts, and those with up to three ions of a main element replaced by its minor element, or back."""
+    """Yield the counts, and those with up to three ions of a main element replaced by its minority element, or back."""
     yield counts
     for shift in (1, -1, 2, -2, 3, -3):
         for role in sorted(counts):

@@ -146,7 +146,7 @@ class MolecularCrystals:
                     return atoms, cell
         raise AutopipeError(
             Code.DENSITY_IMPOSSIBLE,
-            f'no crystal with room for the molecules at {unit_volume_A3:.4g} Å³ for each formula unit was found in '
+            f'no crystal with room for the molecules at {unit_volume_A3:.4g} Å³ per formula unit was found in '
             f'{N_TRIALS} trials; use a lower density_g_per_cm3, a smaller contact_factor, or other spacegroups',
         )
 

@@ -70,7 +70,7 @@ def tilted_cell(name: str, tilt_deg: float) -> tuple[Atoms, np.ndarray]:
         Name of the tilt system.
     tilt_deg
         Angle about each tilted pseudocubic axis in degrees. With out-of-phase tilts about two or three axes, the
-        rotation about their sum is larger by √2 or √3.
+        rotation about their sum is larger by a factor of √2 or √3.
     """
     system = TILT_SYSTEMS[name]
     minus, plus = np.array(system.minus), np.array(system.plus)

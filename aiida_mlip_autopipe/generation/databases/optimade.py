@@ -36,7 +36,7 @@ class _Client(OptimadeRester):  # type: ignore[misc]
         except ValueError:
             self.failure = (
                 Code.DATABASE_UNREACHABLE,
-                f'answered {response.status_code} without JSON; check its name or address',
+                f'returned status {response.status_code} and no JSON; check its name or address',
             )
             raise
         except OSError as error:

@@ -134,7 +134,7 @@ def dumbbell_axes(crystal: Atoms, families: tuple[Direction, ...] = ()) -> list[
 
 
 def dumbbell_length(host: Atoms, site: int, axis: np.ndarray, pair: str) -> float:
-    """Return the distance in Å between the atoms of a dumbbell that leaves the most space to all atoms.
+    """Return the distance in Å between the atoms of a dumbbell that leaves the most space for all atoms.
 
     All distances are divided by the sum of the covalent radii. At the length that maximises the shortest of them, the
     distance in the dumbbell equals the shortest one to another atom.

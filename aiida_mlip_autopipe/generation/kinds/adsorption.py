@@ -48,7 +48,7 @@ class AdsorptionSettings(ComposedSettings):
     files: tuple[InputFile, ...] = ()
     """Files with more molecules, in any format that ASE reads."""
     sites: tuple[SiteName, ...] = ('ontop', 'bridge', 'hollow')
-    """Types of site: next to one surface atom (`ontop`), two (`bridge`) or more (`hollow`)."""
+    """Types of site: above one surface atom (`ontop`), between two (`bridge`) or among more (`hollow`)."""
     surface_depth_A: PositiveFloat = 0.9
     """Depth in Å of the surface: atoms up to this far below the highest atom are surface atoms, unless another atom
     covers them. Stepped surfaces need a larger depth."""

@@ -1,4 +1,4 @@
-"""Interfaces: a film of one crystal on a substrate of another one in a cell that both nearly share, or a liquid."""
+"""Interfaces: a film of one crystal on a substrate of another in a cell that both nearly share, or a liquid."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MAX_STRAIN = 0.1  # the search for common cells covers a misfit of 0.2, which bo
 
 
 class InterfaceSettings(GeneratorSettings):
-    """A film of one crystal on a substrate of another one."""
+    """A film of one crystal on a substrate of another."""
 
     kind: Literal['interface'] = 'interface'
     """Interface of two different crystals."""
@@ -69,8 +69,8 @@ class InterfaceSettings(GeneratorSettings):
     terminations: Literal['all', 'first'] = 'all'
     """All pairs of distinct faces, or the first face of each crystal."""
     shifts: Literal['best', 'random'] | tuple[PositiveInt, PositiveInt] = 'best'
-    """Shift of the film in the plane: the one at which most atoms of the two faces touch (`best`), a random one,
-    different in each seed, or all points of a grid, such as [2, 2]."""
+    """Shift of the film in the plane: the one at which the largest number of atoms of the two faces touch (`best`), a
+    random one, different in each seed, or all points of a grid, such as [2, 2]."""
     gap_A: float | None = Field(default=None, ge=0, le=10)
     """Distance in Å between the highest atom of the substrate and the lowest atom of the film. By default, it is the
     mean spacing of the planes of both crystals, or the smallest distance at which no two atoms are closer than the sum

@@ -54,8 +54,8 @@ class MolecularSettings(GeneratorSettings):
     """Minimum distance between atoms of different molecules after packing, divided by the sum of their van der Waals
     radii."""
     spacegroups: tuple[Annotated[int, Field(ge=1, le=N_SPACEGROUPS)], ...] = ()
-    """Space groups of a crystal. One is drawn for each crystal; by default, from 14, 2, 19, 15, 4 and 61, the most
-    frequent ones of organic crystals, as far as they allow `z_prime`."""
+    """Space groups of a crystal. One is drawn for each crystal; by default, from 14, 2, 19, 15, 4 and 61, those most
+    frequent among organic crystals, if they allow `z_prime`."""
     z_prime: PositiveFloat = 1.0
     """Number of formula units in the asymmetric unit of a crystal (Z'). With 1 molecules are on general positions, with
     0.5 on special positions such as centres of inversion."""

@@ -60,8 +60,8 @@ class StackingFaultSettings(ComposedSettings):
     displacements: tuple[float, ...] = ()
     """Displacements, instead of `n_points`, as fractions of the shortest lattice vector along the direction."""
     n_cuts: PositiveInt = 1
-    """Number of different gaps between planes of atoms through which a γ line is made, the widest first. In diamond the
-    first is the shuffle set and the second the glide set."""
+    """Number of different gaps between planes of atoms at which the crystal is cut for a γ line, the widest first. In
+    diamond the first is the shuffle set and the second the glide set."""
     thickness_A: PositiveFloat = 12.0
     """Minimum distance between a fault and the next one in Å."""
 

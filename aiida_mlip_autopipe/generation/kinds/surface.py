@@ -55,7 +55,7 @@ class SurfaceSettings(ComposedSettings):
     """Planes in the conventional cell, such as [[1, 1, 1], [1, 0, 0]]; by default all distinct planes up to
     `max_miller`."""
     max_miller: int = Field(default=1, ge=1, le=4)
-    """Maximum component of the Miller indices."""
+    """Maximum absolute Miller index."""
     thickness_A: PositiveFloat = 10.0
     """Minimum thickness of the slab in Å, as the sum of the spacings of its planes."""
     n_layers: PositiveInt | None = None
@@ -63,7 +63,7 @@ class SurfaceSettings(ComposedSettings):
     plane of atoms (whose heights differ by less than 0.3 Å). If planes have formal charges, it is the thinnest neutral
     stack of planes: O–Ti₂O₂–O along [1, 1, 0] of rutile, or Mg–O along [1, 1, 1] of MgO."""
     n_planes: PositiveInt | None = None
-    """Thickness in lattice spacings d_hkl of the conventional cell, instead of `thickness_A`. In fcc, one spacing
+    """Thickness in interplanar spacings d_hkl of the conventional cell, instead of `thickness_A`. In fcc, one spacing
     contains one atomic layer along [1, 1, 1] and two along [1, 0, 0]."""
     supercell: tuple[PositiveInt, PositiveInt] = (1, 1)
     """Number of repeats of the surface cell along its two vectors, for example for a defect on a larger surface. The
@@ -76,8 +76,8 @@ class SurfaceSettings(ComposedSettings):
     """Discard terminations with a net formal charge or a dipole along the normal, or allow them."""
     fixed_layers: int = Field(default=0, ge=0)
     """Number of layers at the bottom that are fixed, including during the exploration. Layers are defined as for
-    `n_layers`. A slab with two
-    different faces is then made twice, once upside down, so that each face is free in one of the two."""
+    `n_layers`. A slab with two different faces is then made twice, once upside down, so that each face is free in one
+    of the two."""
 
     @model_validator(mode='after')
     def _check(self) -> Self:

@@ -126,7 +126,7 @@ def grow(atoms: Atoms, distance_factor: float, rng: np.random.Generator) -> Atom
     atoms
         The elements, and the formal charges as initial charges. Positions are not used.
     distance_factor
-        Distance of touching atoms, divided by the sum of their covalent radii.
+        Distance between touching atoms, divided by the sum of their covalent radii.
     rng
         Source of all random numbers.
     """

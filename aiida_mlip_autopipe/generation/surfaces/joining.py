@@ -98,7 +98,7 @@ class Contact:
         return float(np.sum(2 * inverse - inverse**2))
 
     def best_shift(self, origin: np.ndarray, cell: np.ndarray, spacing_A: float) -> np.ndarray:
-        """Return the shift (2,) in Å, on a grid over a cell (2, 2), at which most atoms of the two slabs touch.
+        """Return the shift (2,) in Å, on a grid over a cell (2, 2), at which the most atoms of the two slabs touch.
 
         Parameters
         ----------

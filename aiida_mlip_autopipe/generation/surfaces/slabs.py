@@ -131,8 +131,8 @@ def set_vacuum(slab: Atoms, vacuum_A: float) -> None:
 def planes_per_layer(slab: Atoms) -> int:
     """Return the number of planes of atoms that form a layer: the fewest, from the bottom, without a net formal charge.
 
-    A layer is what the literature counts: a plane of a metal, of MgO (100) or of SrTiO3 (100), two planes of MgO (111),
-    and three of rutile (110) or fluorite (111). Without formal charges every plane is a layer.
+    A layer is what the literature counts as one: a plane of a metal, of MgO (100) or of SrTiO3 (100), two planes of MgO
+    (111), and three of rutile (110) or fluorite (111). Without formal charges every plane is a layer.
     """
     charges = np.bincount(atomic_planes(slab), weights=slab.get_initial_charges()).cumsum()
     neutral = np.flatnonzero(np.abs(charges) < CHARGE_TOLERANCE)

@@ -1,4 +1,4 @@
-"""Lattice planes of a crystal, shifted against each other: stacking faults and sequences of close-packed layers."""
+"""Lattice planes of a crystal, shifted relative to each other: stacking faults and sequences of close-packed layers."""
 
 from __future__ import annotations
 

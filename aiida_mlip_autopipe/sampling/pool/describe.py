@@ -97,7 +97,7 @@ def describe_ahead(pool: FramePool, settings: Any, described: Mapping[str, Descr
 
 
 def fit_environments(trajectories: Sequence[Trajectory], species: Sequence[int], settings: SoapSettings) -> PCA:
-    """Find the principal components of the environments in a sample of all finite frames.
+    """Find the principal components of the environments in a sample of all frames with finite values.
 
     The components depend on the explored frames, but not on which of them a selection discards. All selections can
     therefore use the same components.
@@ -105,7 +105,7 @@ def fit_environments(trajectories: Sequence[Trajectory], species: Sequence[int],
     Raises
     ------
     AutopipeError
-        If no frame is finite.
+        If no frame has finite values.
     """
     pool = collect_frames(trajectories)
     if not len(pool):

@@ -1,4 +1,4 @@
-"""The candidates of a selection: all distinct, finite frames of all trajectories."""
+"""The candidates of a selection: all distinct frames with finite values, from all trajectories."""
 
 from __future__ import annotations
 

@@ -36,15 +36,15 @@ class DirectSampler(Sampler):
     """Choose the frames nearest to the centres of clusters, the largest cluster first. The choice is deterministic.
 
     The clusters are computed in the principal components with a variance above the mean (Kaiser's rule). Clusters that
-    contain a structure of the reference dataset are skipped. If the clusters have too few frames, farthest-point
-    selection chooses the remaining ones.
+    contain a structure of the reference dataset are skipped. If the clusters have too few frames, farthest point
+    sampling chooses the remaining ones.
     """
 
     settings_class = DirectSettings
     settings: DirectSettings
 
     def pick(self, pool: FramePool, n_structures: int, rng: np.random.Generator) -> Picks:
-        """Choose frames from each cluster, and then the remaining frames by farthest-point selection."""
+        """Choose frames from each cluster, and then the remaining frames by farthest point sampling."""
         settings = self.settings
         n, m = min(n_structures, len(pool)), len(pool)
         features = describe_pool(pool, settings.descriptor)

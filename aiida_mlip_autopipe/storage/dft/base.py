@@ -21,11 +21,11 @@ class DftSettings(Settings):
     label_source: str = Field(pattern=r'^dft:\S+$')
     """The level of theory, such as ``dft:vasp:pbe``. Each row with these labels stores it."""
     kspacing_per_A: float = Field(default=0.2, gt=0)
-    """Maximum spacing of the k-points in 1/Å, including the factor 2π like VASP's ``KSPACING``. Non-periodic directions
-    have one k-point. The mesh is centred at Γ."""
+    """Maximum spacing of the k-points in 1/Å, including the factor 2π as in VASP's ``KSPACING``. Non-periodic
+    directions have one k-point. The mesh is centred at Γ."""
     vacuum_A: float = Field(default=8.0, gt=0)
-    """Thickness of the vacuum on both sides of the structure along non-periodic directions. Plane-wave codes repeat the
-    cell in all directions."""
+    """Thickness in Å of the vacuum on each side of the structure along non-periodic directions. Plane-wave codes repeat
+    the cell in all directions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class DftResult:
     forces
         Forces in eV/Å, (n, 3).
     stress
-        Stress in eV/Å³ with ASE's sign and Voigt order, (6,); None if the code did not compute it.
+        Stress in eV/Å³ with ASE's sign convention and Voigt order, (6,); None if the code did not compute it.
     """
 
     atoms: Atoms

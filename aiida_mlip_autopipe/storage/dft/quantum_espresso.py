@@ -44,7 +44,8 @@ class EspressoSettings(DftSettings):
             if self.input.get('control', {}).get(key, needed) != needed:
                 raise fault(
                     Code.VALUE_INVALID,
-                    f'input.control.{key} must be {needed}: labels are forces and stress of the unchanged structure',
+                    f'input.control.{key} must be {needed}: the labels are the forces and stress of the unchanged '
+                    'structure',
                 )
         return self
 

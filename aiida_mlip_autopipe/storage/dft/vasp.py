@@ -44,7 +44,7 @@ class VaspSettings(DftSettings):
         if self.incar.get('NSW'):
             raise fault(
                 Code.VALUE_INVALID,
-                'incar.NSW must be 0: labels are forces and stress of the unchanged structure',
+                'incar.NSW must be 0: the labels are the forces and stress of the unchanged structure',
             )
         return self
 
