@@ -9,7 +9,7 @@ VENV := .venv
 # SevenNet, and the extras for the tests that are compatible with it.
 EXTRAS := sevennet,chgnet,generation,molecules,materials-project,fairchem
 MACE_VENV := .venv-mace
-# The loop of a job is serial: two processes with one thread each are faster than one process with two threads.
+# The simulation loop is serial: two processes with one thread each are faster than one process with two threads.
 WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 export MLIP_AUTOPIPE_MACE_PYTHON ?= $(CURDIR)/$(MACE_VENV)/bin/python

@@ -35,7 +35,7 @@ class JobResources(Settings):
     memory_MB: int | None = Field(default=None, ge=1)
     """Memory in MB on the node; if omitted, the scheduler uses its default."""
     max_wallclock_s: int | None = Field(default=None, ge=1)
-    """Wall time limit in seconds. A job that reaches it is continued from its checkpoint. By default, jobs on this
+    """Wall-time limit in seconds. A job that reaches it is continued from its checkpoint. By default, jobs on this
     machine have no limit, and jobs with a scheduler have a limit of one hour."""
     queue: str | None = None
     """Queue or partition of the scheduler."""

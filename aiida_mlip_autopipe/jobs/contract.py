@@ -173,7 +173,7 @@ class Result(Settings):
     loop_s: float = 0.0
     """Wall time of the dynamics in seconds."""
     load_s: float = 0.0
-    """Wall time for importing and loading the calculator in seconds."""
+    """Wall time in seconds for importing and loading the calculator."""
     timestep_fs: float | None = None
     """Time step in fs."""
     mean_temperature_K: float | None = None

@@ -44,7 +44,7 @@ class EnvironmentClusters:
 
 
 def find_clusters(pool: FramePool, settings: SoapSettings, n_clusters: int) -> EnvironmentClusters:
-    """Find clusters of environments. Farthest-point selection chooses their centres, so that no rare one is missed.
+    """Find clusters of environments. Farthest point sampling chooses their centres, so that no rare one is missed.
 
     Parameters
     ----------

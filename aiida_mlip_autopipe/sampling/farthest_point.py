@@ -1,4 +1,4 @@
-"""Farthest-point selection, which repeatedly chooses the point that is farthest from all chosen points."""
+"""Farthest point sampling, which repeatedly chooses the point that is farthest from all chosen points."""
 
 from __future__ import annotations
 

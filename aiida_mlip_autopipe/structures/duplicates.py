@@ -2,7 +2,7 @@
 
 - Identical (`are_identical`): everything that defines them is equal, including tags, moments, charges and constraints.
   Merging and comparing datasets uses it for two rows with the same seed and step.
-- Exact copies (`content_digest`): elements, periodic directions, positions and cell are equal, the numbers bit by bit.
+- Exact copies (`content_digest`): elements, periodic directions, positions and cell are equal, the numbers bit for bit.
   The pool of a selection uses it to discard copies of frames and of structures in the reference dataset.
 - The same crystal (`fingerprint`): equal up to rotation, reflection, origin and supercell, with distances compared in
   steps of `DISTANCE_STEP_A`. It distinguishes seeds and the terminations of a surface.

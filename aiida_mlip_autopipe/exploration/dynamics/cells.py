@@ -133,6 +133,6 @@ class Tension:
         return -self._volume * float(np.sum(self.tension * strain))
 
     def virial(self, cell: np.ndarray) -> np.ndarray:
-        """Return ``V₀ F t Fᵀ`` of a cell (3, 3), in eV: minus the derivative of the energy by a strain, (3, 3)."""
+        """Return ``V₀ F t Fᵀ`` of a cell (3, 3), in eV (3, 3): minus the strain derivative of the energy."""
         gradient = np.linalg.solve(self.reference_cell, cell)
         return np.asarray(self._volume * gradient.T @ self.tension @ gradient)

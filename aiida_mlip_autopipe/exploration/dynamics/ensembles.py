@@ -241,7 +241,7 @@ def find_in_plane_obstacle(
         if layers[2] < vacuum_A:
             return f'no empty layer of {vacuum_A:g} Å across c'
         if layers[:2].max() >= vacuum_A or count_connected_directions(atoms, radii, vacuum_A) < 2:
-            return f'gaps of at least {vacuum_A:g} Å interrupt it also in the plane of the first two cell vectors'
+            return f'gaps of at least {vacuum_A:g} Å also interrupt it in the plane of the first two cell vectors'
     return _find_general_obstacle(atoms, has_stress)
 
 

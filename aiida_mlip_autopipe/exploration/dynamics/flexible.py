@@ -41,7 +41,7 @@ class FlexiblePiston(LangevinPiston):
         self._cell_setting = cell_setting
         self._tension_components = tension
         self._set_reference(self.system.cell.copy())
-        # A new momentum is the number 0.
+        # A momentum that is not from a checkpoint is the scalar 0.
         self.system.cell_momentum = np.zeros(len(self.modes.basis)) + self.system.cell_momentum
 
     def _set_reference(self, cell: np.ndarray) -> None:
@@ -51,7 +51,7 @@ class FlexiblePiston(LangevinPiston):
         self.tension = None if components is None else Tension(voigt_to_matrix(components), cell)
 
     def dump(self) -> dict[str, Any]:
-        """Return the reference cell, which is the cell of the seed, as JSON; floats survive exactly."""
+        """Return the reference cell, which is the cell of the seed, as JSON; floats are preserved exactly."""
         return {'reference_cell': self.reference_cell.tolist()}
 
     def restore(self, state: dict[str, Any]) -> None:

@@ -70,7 +70,7 @@ class NormalModes(StaticSteps):
         self.n_substeps += 1
 
     def dump(self) -> dict[str, Any]:
-        """Return the state that `system` does not contain, as JSON; floats survive exactly."""
+        """Return the state that `system` does not contain, as JSON; floats are preserved exactly."""
         return {
             'n_substeps': self.n_substeps,
             'fire': None if self._fire is None else self._fire.dump(),

@@ -1,4 +1,4 @@
-"""Steps without dynamics: what the loop of a run needs of a minimiser and of other ways to move atoms."""
+"""Steps without dynamics: what the loop of a run needs from a minimiser and from other ways to move atoms."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class StaticSteps:
         """Add reports at the end of the run."""
 
     def dump(self) -> dict[str, Any]:
-        """Return the state that `system` does not contain, as JSON; floats survive exactly."""
+        """Return the state that `system` does not contain, as JSON; floats are preserved exactly."""
         raise NotImplementedError
 
     def restore(self, state: dict[str, Any]) -> None:

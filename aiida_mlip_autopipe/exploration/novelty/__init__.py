@@ -1,1 +1,1 @@
-"""Dynamics that know which structures are new."""
+"""Novelty: which frames of a run are new, and a bias of the dynamics towards them."""

@@ -19,7 +19,7 @@ class NormalModesSettings(StaticSettings):
     kind: Literal['normal_modes'] = 'normal_modes'
     """Displacements along normal modes."""
     temperature_K: float | tuple[float, ...] | RangeSettings = 300.0
-    """Temperature in K: one value, a list that is cycled over the seeds, or a range that is spread over them."""
+    """Temperature in K: one value, a list whose values the seeds take in turn, or a range."""
     n_steps: int = Field(default=50, ge=1)
     """Number of structures that are drawn. Each is a frame."""
     statistics: Literal['classical', 'quantum'] = 'classical'

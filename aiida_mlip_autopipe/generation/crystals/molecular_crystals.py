@@ -183,7 +183,7 @@ class MolecularCrystals:
         return atoms
 
     def _assemble(self, crystal: Any) -> Atoms:
-        """Return a crystal of pyxtal with whole molecules, in the order of their kinds."""
+        """Return a crystal from pyxtal with whole molecules, in the order of their kinds."""
         atoms = Atoms(cell=crystal.lattice.matrix, pbc=True)
         n_molecules = 0
         for site in crystal.mol_sites:
@@ -204,7 +204,7 @@ class MolecularCrystals:
         return [Molecule(molecule.get_chemical_symbols(), molecule.positions) for molecule in self.molecules]
 
     def _models(self, random_state: Any) -> list[Any]:
-        """Return the molecules of pyxtal, in their own shape, with the symmetry that they have within the tolerance."""
+        """Return the molecules for pyxtal, unchanged, with the symmetry that they have within the tolerance."""
         from pyxtal.molecule import pyxtal_molecule
 
         models = []

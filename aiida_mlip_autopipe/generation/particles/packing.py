@@ -104,7 +104,7 @@ def pack_layer(bodies: Bodies, plane_A: np.ndarray, height_A: float, rng: np.ran
     plane_A
         Vectors of the cell in the plane in Å, as rows (2, 2).
     height_A
-        Distance of the walls in Å, which are at z = 0 and at this height.
+        Distance between the walls in Å, which are at z = 0 and at this height.
     rng
         Source of all random numbers.
     """

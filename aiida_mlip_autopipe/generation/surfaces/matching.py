@@ -107,7 +107,7 @@ class Match:
 
     @property
     def max_strain(self) -> float:
-        """The largest absolute principal strain of both sides."""
+        """The largest absolute principal strain of the two sides."""
         return float(np.abs(np.linalg.eigvalsh([self.film_strain, self.substrate_strain])).max())
 
     @property

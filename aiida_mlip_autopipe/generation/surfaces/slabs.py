@@ -84,7 +84,7 @@ def smallest_slab(crystal: Atoms, plane: Plane, thickness_A: float) -> float:
 
 
 def distinct_planes(crystal: Atoms, max_index: int) -> list[Plane]:
-    """Return the symmetry-distinct Miller indices up to a maximum component (spglib).
+    """Return the symmetry-distinct Miller indices up to a maximum absolute index (spglib).
 
     The symmetry is that of the crystal, not of its lattice: (101) and (011) of quartz differ. A plane and its opposite
     are equivalent, since a slab has both faces.

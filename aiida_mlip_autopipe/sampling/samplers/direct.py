@@ -98,8 +98,8 @@ class DirectSampler(Sampler):
 def cluster(points: np.ndarray, n_clusters: int) -> np.ndarray:
     """Return the cluster of each point (m,): BIRCH (Zhang et al., SIGMOD Rec. 25, 103, 1996), then Ward's linkage.
 
-    BIRCH joins points within a threshold. The initial threshold is half the covering radius of as many
-    farthest points as there are clusters. It is halved until there are at least as many groups as clusters.
+    BIRCH joins points within a threshold. The initial threshold is half the covering radius of farthest point sampling
+    with as many points as there are clusters. It is halved until there are at least as many groups as clusters.
     """
     from sklearn.cluster import AgglomerativeClustering, Birch
 

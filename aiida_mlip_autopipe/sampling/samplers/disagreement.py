@@ -1,4 +1,4 @@
-"""Farthest-point selection among the frames on which two calculators disagree most."""
+"""Farthest point sampling among the frames on which two calculators disagree most."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class DisagreementSettings(SamplerSettings):
 
 
 class DisagreementSampler(Sampler):
-    """Farthest-point selection among the frames with the largest disagreement. The choice is deterministic."""
+    """Farthest point sampling among the frames with the largest disagreement. The choice is deterministic."""
 
     settings_class = DisagreementSettings
     settings: DisagreementSettings

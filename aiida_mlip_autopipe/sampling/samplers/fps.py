@@ -1,4 +1,4 @@
-"""Farthest-point selection of frames, which maximises the diversity of the chosen structures."""
+"""Farthest point sampling of frames, which maximises the diversity of the chosen structures."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def test_only_frames_with_the_largest_disagreement_are_chosen(evaluated):
     picked = chosen([evaluated], sampling('disagreement', n_structures=4, pool_factor=2))
     assert len(picked) == 4
     assert min(picked) >= 32
-    # With a factor of one, farthest-point selection has no choice.
+    # With a factor of one, farthest point sampling has no choice.
     assert chosen([evaluated], sampling('disagreement', n_structures=4, pool_factor=1)) == [36, 37, 38, 39]
 
 
