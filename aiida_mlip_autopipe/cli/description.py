@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -25,12 +26,14 @@ def describe_config(config: CampaignConfig, summary: ConfigSummary) -> Table:
         if entry.thickness_A is not None:
             example += f', {entry.thickness_A:.1f} Å thick'
         if config.generation[number].exploration:
-            example += f'; exploration: {_describe_exploration(config.exploration_of(number))}'
+            example += f'; exploration: {_describe_exploration(config.exploration_of(number), [entry.timestep_fs])}'
         table.add_row('' if number else 'seeds', Text(f'{_count(entry.n_seeds)} of kind {entry.kind}{example}'))
     for warning in summary.warnings:
         table.add_row('', Text(warning, style='yellow'))
     table.add_row('calculator', Text(', '.join(filter(None, (summary.calculator, summary.model)))))
-    table.add_row('exploration', Text(_describe_exploration(config.exploration)))
+    pairs = zip(summary.entries, config.generation, strict=True)
+    timesteps_fs = [entry.timestep_fs for entry, settings in pairs if not settings.exploration]
+    table.add_row('exploration', Text(_describe_exploration(config.exploration, timesteps_fs)))
     frames = 'an unknown number of' if summary.n_frames is None else f'at most {summary.n_frames}'
     selection = Text(f'{summary.n_structures} of {frames} frames by {summary.sampler}')
     if summary.coverage_score is not None:
@@ -48,7 +51,8 @@ def _count(n_seeds: int | None) -> str:
     return 'an unknown number' if n_seeds is None else str(n_seeds)
 
 
-def _describe_exploration(exploration: AnyExploration) -> str:
+def _describe_exploration(exploration: AnyExploration, timesteps_fs: Sequence[float | None]) -> str:
+    """Return an exploration as text. Its time follows from the time steps of the first seeds."""
     if exploration.kind == 'single_point':
         return 'single points'
     if exploration.kind == 'normal_modes':
@@ -59,11 +63,19 @@ def _describe_exploration(exploration: AnyExploration) -> str:
     interval = 'step' if exploration.frame_interval == 1 else f'{exploration.frame_interval} steps'
     if exploration.kind == 'relax':
         return f'relaxation in at most {counted(exploration.n_steps, "step")}, a frame every {interval}'
+    time = _time(exploration.total_steps, timesteps_fs)
     phases = f' in {counted(len(exploration.phases), "phase")}' if exploration.phases else ''
     return (
-        f'{counted(exploration.total_steps, "step")}{phases} at {_values(exploration.temperature_K)} K, '
+        f'{counted(exploration.total_steps, "step")}{time}{phases} at {_values(exploration.temperature_K)} K, '
         f'ensemble {exploration.ensemble}, a frame every {interval}'
     )
+
+
+def _time(n_steps: int, timesteps_fs: Sequence[float | None]) -> str:
+    times = [f'{n_steps * timestep / 1000:.3g}' for timestep in sorted(filter(None, timesteps_fs))]
+    if not times:
+        return ''
+    return f' ({times[0]} ps)' if times[0] == times[-1] else f' ({times[0]} to {times[-1]} ps)'
 
 
 def _values(value: float | tuple[float, ...] | RangeSettings) -> str:

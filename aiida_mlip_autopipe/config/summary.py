@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from aiida_mlip_autopipe.config.campaign import CampaignConfig
 from aiida_mlip_autopipe.config.checks import check_seeds
-from aiida_mlip_autopipe.generation import GeneratorSettings
+from aiida_mlip_autopipe.exploration import ExplorationSettings
+from aiida_mlip_autopipe.exploration.dynamics.timestep import automatic_timestep
 from aiida_mlip_autopipe.structures.cells import perpendicular_widths
 from aiida_mlip_autopipe.structures.seed import Seed
 from aiida_mlip_autopipe.structures.vacuum import empty_layers
@@ -28,6 +30,8 @@ class EntrySummary:
         The number of seeds; None if it takes too long to count them.
     example
         The chemical formula of the first seed; None if the check generates no seed.
+    timestep_fs
+        The time step in fs of the dynamics of the first seed; None if it has no dynamics.
     thickness_A
         The distance in Å between the outermost atoms of the first seed along the normal; None if it is not a slab.
     """
@@ -35,6 +39,7 @@ class EntrySummary:
     kind: str
     n_seeds: int | None
     example: str | None
+    timestep_fs: float | None = None
     thickness_A: float | None = None
 
 
@@ -103,7 +108,7 @@ def summarise_config(config: CampaignConfig) -> ConfigSummary:
         n_frames = config.count_frames(n_seeds) - n_always_selected
     return ConfigSummary(
         name=config.name,
-        entries=tuple(map(_summarise_entry, config.generation, checked.n_seeds, checked.seeds)),
+        entries=tuple(_summarise_entry(config, *found) for found in zip(count(), checked.n_seeds, checked.seeds)),
         calculator=config.calculator.kind,
         model=str(model) if model else None,
         n_frames=n_frames,
@@ -120,12 +125,16 @@ def summarise_config(config: CampaignConfig) -> ConfigSummary:
     )
 
 
-def _summarise_entry(entry: GeneratorSettings, n_seeds: int | None, seed: Seed | None) -> EntrySummary:
+def _summarise_entry(config: CampaignConfig, number: int, n_seeds: int | None, seed: Seed | None) -> EntrySummary:
+    kind, exploration = config.generation[number].kind, config.exploration_of(number)
     if seed is None:
-        return EntrySummary(entry.kind, n_seeds, None)
+        return EntrySummary(kind, n_seeds, None)
+    timestep_fs = None
+    if isinstance(exploration, ExplorationSettings):
+        timestep_fs = exploration.timestep_fs or automatic_timestep(seed.atoms)
     thickness_A = None
     if seed.record.get('form') == 'slab':
         gaps = empty_layers(seed.atoms)
         axis = int(gaps.argmax())
         thickness_A = float(perpendicular_widths(seed.atoms)[axis] - gaps[axis])
-    return EntrySummary(entry.kind, n_seeds, seed.atoms.get_chemical_formula(), thickness_A)
+    return EntrySummary(kind, n_seeds, seed.atoms.get_chemical_formula(), timestep_fs, thickness_A)

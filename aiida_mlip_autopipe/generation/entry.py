@@ -26,7 +26,7 @@ from aiida_mlip_autopipe.generation.base import (
 from aiida_mlip_autopipe.generation.limits import check_size, check_time, show_progress, size_limit, time_limit
 from aiida_mlip_autopipe.generation.nested import repeat_to_width
 from aiida_mlip_autopipe.generation.perturb import check_deformable, perturb_atoms
-from aiida_mlip_autopipe.generation.report import Rejections
+from aiida_mlip_autopipe.generation.report import Rejections, notes_added_to
 from aiida_mlip_autopipe.generation.validation import check_atoms, check_parent
 from aiida_mlip_autopipe.structures.duplicates import Fingerprints, content_digest, fingerprint
 from aiida_mlip_autopipe.structures.seed import Place, Seed
@@ -202,7 +202,7 @@ class Entry:
         try:
             show_progress(f'seed {index + 1} of {self.n_seeds} of kind {self.settings.kind}')
             message = f'{self._name} takes longer than {limit} s for a seed; raise validation.time_limit_s'
-            with time_limit(limit, message), size_limit(self.rules.max_atoms):
+            with time_limit(limit, message), size_limit(self.rules.max_atoms), notes_added_to(rejections.notes):
                 seed, digest = self._draw_seed(index, own, rejections)
         except PhysicsViolationError as violation:
             if self.rules.on_failure == 'fail':

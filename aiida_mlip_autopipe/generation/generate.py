@@ -12,7 +12,7 @@ from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.generation.base import GeneratorSettings, content_label
 from aiida_mlip_autopipe.generation.entry import Entry
 from aiida_mlip_autopipe.generation.limits import size_limit
-from aiida_mlip_autopipe.generation.report import Rejections
+from aiida_mlip_autopipe.generation.report import Rejections, notes_added_to
 from aiida_mlip_autopipe.structures.duplicates import Fingerprints
 from aiida_mlip_autopipe.structures.seed import Seed
 
@@ -91,7 +91,7 @@ def check_entry(
     if counted is not None:
         counted(entry.n_seeds)
     try:
-        with size_limit(entry.rules.max_atoms):
+        with size_limit(entry.rules.max_atoms), notes_added_to(rejections.of_entry(number).notes):
             entry.generator.check(entry.requirements)
     except PhysicsViolationError:
         if entry.rules.on_failure == 'fail':

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +22,26 @@ REMEDIES = {
     'formal_charge': 'set oxidation_states, or validation.neutral: false',
     'random_crystal': 'use other formula_units or spacegroups, or a larger volume',
 }
+
+
+_notes: ContextVar[list[str] | None] = ContextVar('notes', default=None)
+
+
+@contextmanager
+def notes_added_to(notes: list[str]) -> Iterator[None]:
+    """Let `add_note` add to a list within the block."""
+    token = _notes.set(notes)
+    try:
+        yield
+    finally:
+        _notes.reset(token)
+
+
+def add_note(text: str) -> None:
+    """Report a difference between a seed and the request of its entry, unless it is already reported."""
+    notes = _notes.get()
+    if notes is not None and text not in notes:
+        notes.append(text)
 
 
 @dataclass

@@ -32,7 +32,7 @@ def test_check_prints_a_summary_of_the_campaign(run, campaign):
     assert summary['campaign'] == 'cu_au'
     assert all(value in summary['seeds'] for value in ('3 ', 'alloy', 'Au'))
     assert summary['calculator'] == 'emt'
-    assert all(value in summary['exploration'] for value in ('1000 steps', '300, 900 K', 'auto', '20 steps'))
+    assert all(value in summary['exploration'] for value in ('1000 steps', '(2 ps)', '300, 900 K', 'auto', '20 steps'))
     assert all(value in summary['selection'] for value in ('100 ', '150 frames', 'environment'))
     assert summary['dataset'] == 'cu_au.db'
     assert 'campaign.yaml' in lines[-1]

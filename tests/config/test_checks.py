@@ -151,6 +151,16 @@ def test_the_summary_of_a_slab_contains_its_thickness(tmp_path):
     assert entries[1].thickness_A is None
 
 
+def test_the_summary_contains_the_time_step_of_each_entry(tmp_path):
+    gold = {'kind': 'alloy', 'composition': {'Au': 1.0}}
+    carbon = {'kind': 'covalent', 'structure': 'diamond', 'sites': {'A': 'C'}}
+    exploration = {'timestep_fs': 0.5}
+    entries = [gold, carbon, {**carbon, 'exploration': exploration, 'validation': {'unique': False}},
+               {'kind': 'atom', 'symbols': ['Cu']}]  # fmt: skip
+    found = summarise_config(validate_config({'name': 'x', 'generation': entries}, tmp_path)).entries
+    assert [entry.timestep_fs for entry in found] == [2.0, pytest.approx(0.35 * 12.011**0.5), 0.5, None]
+
+
 def test_the_check_names_entries_that_take_long_and_checks_the_others(tmp_path):
     sqs = {**ALLOY, 'arrangement': 'sqs', 'n_atoms': 108, 'sqs': {'n_steps': 1_000_000}}
     config = validate_config({'name': 'x', 'generation': [sqs, ALLOY]}, tmp_path)

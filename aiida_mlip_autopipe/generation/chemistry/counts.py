@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.generation.chemistry.elements import nearest_counts
+from aiida_mlip_autopipe.generation.report import add_note
 
 # Two compositions are the same if no fraction differs by more than this.
 SAME_FRACTION = 1e-3
 MAX_TOTAL = 1000
 CHARGE_TOLERANCE = 1e-6  # e
+REPORTED_DEVIATION = 0.02  # relative; a larger deviation of a fraction from the requested one is reported
 
 
 def smallest_counts(fractions: Mapping[str, float]) -> dict[str, int]:
@@ -56,10 +58,13 @@ def choose_counts(
             continue
         deviation = max(abs(counts[name] / total - fraction) / fraction for name, fraction in fractions.items())
         if deviation <= tolerance and all(counts.values()):
+            if deviation > REPORTED_DEVIATION:
+                realised = _as_text({name: count / total for name, count in counts.items()})
+                add_note(f'{total} {of} have the composition {realised} instead of {_as_text(fractions)}')
             return counts
         if nearest is None or deviation < nearest[0]:
             nearest = deviation, counts
-    wanted = ' '.join(f'{name} {fraction:.4g}' for name, fraction in fractions.items())
+    wanted = _as_text(fractions)
     sizes = f'{tried[0]} to {tried[-1]}' if len(tried) > 1 else str(tried[0]) if tried else 'the allowed number of'
     closest = ' '.join(f'{name} {count}' for name, count in nearest[1].items()) if nearest else ''
     raise AutopipeError(
@@ -67,3 +72,7 @@ def choose_counts(
         f'{sizes} {of} cannot have the composition {wanted} within {tolerance:g} (relative)'
         + (f'; the nearest neutral composition is {closest}' if nearest else ' and be neutral'),
     )
+
+
+def _as_text(fractions: Mapping[str, float]) -> str:
+    return ' '.join(f'{name} {fraction:.4g}' for name, fraction in fractions.items())

@@ -55,6 +55,14 @@ def atomic_volume(symbol: str) -> float:
     return float(str(molar_volume).split()[0]) / MOL_PER_CM3
 
 
+def ground_state(symbol: str) -> str | None:
+    """Return the structure of an element at ambient conditions, such as ``bcc`` (`ase.data.reference_states`)."""
+    from ase.data import atomic_numbers, reference_states
+
+    state = reference_states[atomic_numbers[symbol]]
+    return str(state['symmetry']) if state else None
+
+
 @cache
 def tabulated_c_over_a(symbol: str) -> float:
     """Return the c/a of an element if its ground state is hcp, otherwise the ideal value."""

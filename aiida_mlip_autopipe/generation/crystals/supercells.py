@@ -14,9 +14,12 @@ from aiida_mlip_autopipe.core.errors import AutopipeError, PhysicsViolationError
 from aiida_mlip_autopipe.generation.base import Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import nearest_counts
 from aiida_mlip_autopipe.generation.limits import check_size
+from aiida_mlip_autopipe.generation.report import add_note
 from aiida_mlip_autopipe.structures.cells import perpendicular_widths, repeats_for_width
 
 Repeats = tuple[int, int, int]
+
+REPORTED_DEVIATION = 0.005  # a larger deviation of a fraction from the requested one is reported
 
 
 def choose_repeats(
@@ -113,12 +116,16 @@ def given_repeats(n_atoms: float, supercell: Repeats | None) -> Repeats | None:
 
 def check_composition(fractions: dict[str, float], n_sites: int, tolerance: float) -> None:
     """Refuse a number of sites if the composition, with all its elements, is not possible within the tolerance."""
-    if deviation(fractions, n_sites) > tolerance:
+    found = deviation(fractions, n_sites)
+    if found > tolerance:
         raise AutopipeError(
             Code.COMPOSITION_IMPOSSIBLE,
             f'{n_sites} sites cannot have the composition {describe_composition(fractions)} within {tolerance:g}; '
             f'the nearest is {describe_composition(nearest_possible(fractions, n_sites))}; use a larger cell',
         )
+    if found > REPORTED_DEVIATION:
+        realised = describe_composition(rounded_composition(fractions, n_sites))
+        add_note(f'{n_sites} sites have the composition {realised} instead of {describe_composition(fractions)}')
 
 
 def rounded_composition(fractions: dict[str, float], n_sites: int) -> dict[str, float]:

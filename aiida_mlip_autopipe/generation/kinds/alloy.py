@@ -16,7 +16,13 @@ from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.generation.base import Generator, GeneratorSettings, Parent, Requirements
 from aiida_mlip_autopipe.generation.chemistry.elements import Composition, Element, nearest_counts
-from aiida_mlip_autopipe.generation.crystals.lattices import Lattice, unit_cell, vegard_c_over_a, vegard_lattice
+from aiida_mlip_autopipe.generation.crystals.lattices import (
+    Lattice,
+    ground_state,
+    unit_cell,
+    vegard_c_over_a,
+    vegard_lattice,
+)
 from aiida_mlip_autopipe.generation.crystals.ordered import ORDERS, assign_roles, ordered_cell
 from aiida_mlip_autopipe.generation.crystals.sqs import SqsSettings, find_sqs
 from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, check_composition, choose_repeats, given_repeats
@@ -192,6 +198,17 @@ class AlloyGenerator(Generator):
         """Refuse a grid if one of its compositions is not possible in the cell."""
         for point in range(len(self.compositions)):
             self._cached_template(point, requirements)
+
+    def notes(self) -> list[str]:
+        """Return one sentence if the default lattice is not that of the most frequent elements."""
+        if self.settings.is_ordered or self.settings.lattice:
+            return []
+        lattice = self.settings.chosen_lattice
+        majority = {max(found, key=lambda symbol: found[symbol]) for found in self.compositions}
+        others = [f'{s} is {found}' for s in sorted(majority) if (found := ground_state(s)) not in (lattice, None)]
+        if not others:
+            return []
+        return [f'the lattice is {lattice}, the default, but {", ".join(others)} at ambient conditions; set lattice']
 
     def n_units(self) -> int | None:
         """Return 1 for an ordered alloy or a pure element, and None if `fill` arranges the elements at random."""

@@ -22,6 +22,7 @@ from aiida_mlip_autopipe.generation.crystals.prototypes import PROTOTYPES, ROLES
 from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, check_composition, choose_repeats, given_repeats
 from aiida_mlip_autopipe.generation.crystals.tilts import MAX_TILT_DEG, TILT_SYSTEMS, tilted_cell
 from aiida_mlip_autopipe.generation.defects.voids import find_voids
+from aiida_mlip_autopipe.generation.report import notes_added_to
 
 N_RANDOM_SEEDS = 10
 # With 120 cells, fractions such as 0.6667, 0.33 and 0.125 are rounded to the intended values.
@@ -221,7 +222,8 @@ class IonicGenerator(Generator):
         """Return the conventional cell. In a mixed crystal, placeholders have the mean charge of their sites."""
         if not self._is_random:
             return super().draw_unit(index)
-        plan = self._make_plan(Requirements())
+        with notes_added_to([]):  # no seed has the composition of this cell
+            plan = self._make_plan(Requirements())
         means = {}
         for role, counts in plan.ions.counts.items():
             charges = {s: sum(state * n for state, n in plan.ions.states[s].items()) for s in counts}

@@ -153,3 +153,30 @@ def test_contradictory_fields_are_refused(fields, values):
 def test_a_negative_lattice_constant_is_refused():
     with pytest.raises(ValidationError):
         AlloySettings(composition={'Cu': 1.0}, a_A=-1)
+
+
+@pytest.mark.parametrize(('gold', 'realised'), [(0.26, 'Cu 0.75 Au 0.25'), (0.2531, None), (0.25, None)])
+def test_a_composition_that_rounding_changes_is_reported(generate, gold, realised):
+    entry = {'kind': 'alloy', 'composition': {'Cu': 1 - gold, 'Au': gold}, 'supercell': [2, 2, 2], 'n_seeds': 3}
+    slab = {'kind': 'surface', 'of': {name: entry[name] for name in ('kind', 'composition')}, 'n_seeds': 1,
+            'supercell': [4, 2], 'miller_indices': [[1, 0, 0]], 'n_layers': 4}  # fmt: skip
+    for seeds in (entry, slab):
+        notes = generate(seeds).report['entries']['0']['notes']
+        assert len(notes) == (1 if realised else 0)
+        assert all(value in note for note in notes for value in ('32 sites', realised, f'Au {gold}'))
+
+
+@pytest.mark.parametrize(
+    ('fields', 'values'),
+    [
+        ({'composition': {'Fe': 1.0}}, ['fcc', 'Fe is bcc']),
+        ({'composition': {'Ti': 0.6, 'Al': 0.4}}, ['fcc', 'Ti is hcp']),
+        ({'composition': {'Fe': 1.0}, 'lattice': 'fcc'}, None),
+        ({'composition': {'Fe': 0.25, 'Ni': 0.75}}, None),
+        ({'composition': {'Fe': 0.25, 'Ni': 0.75}, 'arrangement': 'L1_2'}, None),
+    ],
+)
+def test_a_default_lattice_that_is_not_that_of_the_element_is_reported(generate, fields, values):
+    notes = generate({'kind': 'alloy', 'n_atoms': 100, 'n_seeds': 1, **fields}).report['entries']['0']['notes']
+    assert len(notes) == (1 if values else 0)
+    assert all(value in note for note in notes for value in values)

@@ -143,3 +143,11 @@ def test_the_first_total_that_is_neutral_and_close_to_the_composition_is_chosen(
 def test_a_small_maximum_number_of_atoms_is_named_and_not_the_composition(generate, max_atoms, cutoff_A, values):
     with refused(Code.TOO_MANY_ATOMS, 'validation.max_atoms', *values):
         generate({**SILICA, 'n_seeds': 1, 'validation': {'max_atoms': max_atoms}}, cutoff_A=cutoff_A)
+
+
+def test_a_composition_that_rounding_changes_is_reported(generate):
+    metal = {**GLASS, 'n_atoms': 100, 'composition': {'Cu': 0.884, 'Zr': 0.116}}
+    (note,) = generate({**metal, 'n_seeds': 2}).report['entries']['0']['notes']
+    assert all(value in note for value in ('100 atoms', 'Zr 0.12', 'Zr 0.116'))
+    metal['composition'] = {'Cu': 0.88, 'Zr': 0.12}
+    assert generate({**metal, 'n_seeds': 1}).report['entries']['0']['notes'] == []
