@@ -18,6 +18,8 @@ from aiida_mlip_autopipe.core.errors import AutopipeError
 CHECKPOINT_VERSION = 2
 
 ARRAYS = ('numbers', 'positions', 'momenta', 'cell', 'forces', 'stress', 'last_frame')
+# Prefix of the names of the optional arrays in the file.
+OPTIONAL = 'optional_'
 # The sha256 of the archive follows it in hexadecimal digits. The checksums inside the archive do not cover names, dates
 # or offsets.
 N_DIGITS = 64
@@ -53,6 +55,8 @@ class Checkpoint:
         Number of recoveries before the checkpoint was written.
     counters
         Counters and averages of the run, as JSON.
+    optional
+        Arrays that only some runs have.
     """
 
     job_hash: str
@@ -70,6 +74,7 @@ class Checkpoint:
     rng_state: dict[str, Any]
     recoveries: int = 0
     counters: dict[str, Any] = field(default_factory=dict)
+    optional: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def n_frames(self) -> int:
@@ -78,11 +83,13 @@ class Checkpoint:
 
     def write(self, path: Path) -> None:
         """Write the file atomically."""
-        scalars = {key: value for key, value in vars(self).items() if key not in ARRAYS}
+        scalars = {key: value for key, value in vars(self).items() if key not in (*ARRAYS, 'optional')}
         scalars['cell_momentum'] = np.asarray(self.cell_momentum).tolist()
         text = json.dumps({'checkpoint_version': CHECKPOINT_VERSION, **scalars})
         archive = io.BytesIO()
-        np.savez(archive, scalars=np.array(text), **{key: getattr(self, key) for key in ARRAYS})
+        arrays: dict[str, Any] = {key: getattr(self, key) for key in ARRAYS}
+        optional: dict[str, Any] = {f'{OPTIONAL}{key}': value for key, value in self.optional.items()}
+        np.savez(archive, scalars=np.array(text), **arrays, **optional)
         data = archive.getvalue()
         temporary = path.with_name(path.name + '.new')
         with open(temporary, 'wb') as file:
@@ -108,6 +115,8 @@ class Checkpoint:
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
                 scalars = json.loads(str(archive['scalars']))
                 arrays = {key: archive[key] for key in ARRAYS}
+                names = [name for name in archive.files if name.startswith(OPTIONAL)]
+                optional = {name.removeprefix(OPTIONAL): archive[name] for name in names}
         except Exception as error:
             raise CheckpointError(
                 Code.CHECKPOINT_UNREADABLE, f'the checkpoint {path.name} cannot be read: {error}'
@@ -121,7 +130,7 @@ class Checkpoint:
         _check_shapes(path, arrays)
         if isinstance(scalars['cell_momentum'], list):
             scalars['cell_momentum'] = np.array(scalars['cell_momentum'])
-        return cls(**scalars, **arrays)
+        return cls(**scalars, **arrays, optional=optional)
 
 
 def _check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -209,13 +209,13 @@ class Simulation:
         return 'completed'
 
     def _check_novelty(self, watch: Watch) -> tuple[bool, Alarm | None]:
-        """Return whether the structure is new, and an alarm if a member of the committee cannot evaluate it."""
+        """Return whether the structure is new, and an alarm if its novelty cannot be computed."""
         try:
             value = reporting_errors(watch.measure.of)(self.system, self.integrator.evaluation)
         except EvaluationError as error:
-            return False, Alarm('calculator', f'a member of the committee raised {error}')
+            return False, Alarm('calculator', f'the novelty of the structure could not be computed: {error}')
         if not math.isfinite(value):
-            return False, Alarm('not_finite', 'the forces of a member of the committee were not finite')
+            return False, Alarm('not_finite', 'the novelty of the structure was not finite')
         is_new, message = watch.check(value, self.step // self.settings.frame_interval)
         if message:
             self.state.add_event('novelty', message)
@@ -237,6 +237,8 @@ class Simulation:
         if self.state.bias is not None:
             info['bias_eV'] = self.integrator.evaluation.energy - evaluation.energy
         if self.recorder.store_frame(self.system, evaluation, info):
+            if self.state.watch is not None:
+                self.state.watch.measure.learn()
             self._store_good_state()
 
     def _collect_reports(self) -> None:

@@ -131,6 +131,7 @@ class RunState:
             self.add_event('recovery', f'resumed from the last good frame at {temperature:.0f} K with new velocities')
         if self.watch is not None:
             self.watch.restore(checkpoint.counters['novelty'])
+            self.watch.measure.restore(checkpoint.optional)
         evaluation = Evaluation(checkpoint.energy, checkpoint.forces, checkpoint.stress)
         return evaluation if self.bias is None else self.bias.restore(checkpoint.counters['bias'], evaluation)
 
@@ -162,6 +163,7 @@ class RunState:
                 **({'novelty': self.watch.dump()} if self.watch else {}),
                 **({'bias': self.bias.dump(evaluation)} if self.bias else {}),
             },
+            optional=self.watch.measure.dump() if self.watch else {},
         )
 
     def statistics(self) -> dict[str, Any]:

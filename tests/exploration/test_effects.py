@@ -21,6 +21,7 @@ from aiida_mlip_autopipe.exploration.suitability import check_suitability
 from aiida_mlip_autopipe.structures.seed import Seed
 
 NOVELTY = {'kind': 'disagreement', 'threshold_eV_per_A': 0.1, 'limit_eV_per_A': 1.0, 'on_limit': 'cool'}
+DISTANCE = {'kind': 'distance', 'threshold': 0.1, 'limit': 1.0, 'on_limit': 'cool'}
 # The values to which a field is changed, if the type does not give one.
 VALUES = {
     'phases': [{'n_steps': 7}],
@@ -84,6 +85,11 @@ def changes(model: type[BaseModel], content: dict[str, Any], path: str = '') -> 
             if name in ('temperature_K', 'pressure_GPa'):
                 yield f'{place}.range', {**content, name: {'min': 1.0, 'max': 2.0}}
                 continue
+            if name == 'novelty':
+                given = {'distance': DISTANCE, 'disagreement': NOVELTY}[nested.model_fields['kind'].default]
+                for where, changed in changes(nested, given, place):
+                    yield f'{given["kind"]}: {where}', {**content, name: changed}
+                continue
             if name == 'moves':
                 kind = nested.model_fields['kind'].default
                 for where, changed in changes(nested, {'kind': kind}, place):
@@ -121,7 +127,9 @@ def test_the_changes_cover_all_models():
         'recovery.max_recoveries',
         'phases.sampled',
         'relaxation.max_steps',
-        'novelty.on_limit',
+        'disagreement: novelty.on_limit',
+        'distance: novelty.threshold',
+        'distance: novelty.descriptor.r_cut_A',
         'bias.strength',
     } <= set(paths)
     assert {f'{kind}: monte_carlo.moves.weight' for kind in MOVES} <= set(paths)
@@ -157,6 +165,7 @@ UNUSED = [
     {'ensemble': 'nve', 'novelty': NOVELTY},
     {'novelty': {'kind': 'disagreement', 'threshold_eV_per_A': 1, 'on_limit': 'cool'}},
     {'novelty': NOVELTY | {'on_limit': 'stop', 'cooling_factor': 0.4}},
+    {'novelty': {'kind': 'distance', 'threshold': 0.1, 'cooling_factor': 0.4}},
     {'kind': 'relax', 'degrees': 'positions', 'pressure_GPa': 1},
     {'kind': 'relax', 'degrees': 'normal', 'stress_GPa': 1},
     {'kind': 'relax', 'degrees': 'positions', 'vacuum_A': 5},
@@ -180,6 +189,7 @@ def test_a_setting_without_effect_is_refused(settings):
         ({'phases': [{'kind': 'ramp', 'n_steps': 9}]}, Code.VALUES_INCOMPLETE),
         ({'novelty': NOVELTY | {'limit_eV_per_A': 0.1}}, Code.OUT_OF_RANGE),
         ({'cell': 'flexible', 'tension_GPa': {}}, Code.VALUES_INCOMPLETE),
+        ({'novelty': DISTANCE | {'limit': 0.05}}, Code.OUT_OF_RANGE),
         ({'n_steps': 5, 'monte_carlo': {'moves': [{'kind': 'swap'}]}}, Code.OUT_OF_RANGE),
         ({'kind': 'normal_modes', 'temperature_K': 0}, Code.OUT_OF_RANGE),
         ({'kind': 'normal_modes', 'temperature_K': {'min': 0, 'max': 300}}, Code.OUT_OF_RANGE),

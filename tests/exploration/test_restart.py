@@ -38,6 +38,7 @@ COOLED = {
     'on_limit': 'cool',
     'cooling_factor': 0.1,
 }
+FAR = {'kind': 'distance', 'threshold': 0.001, 'descriptor': {'n_max': 3, 'l_max': 2}}
 FRAME_ARRAYS = ('steps', 'positions', 'cells', 'energies', 'forces', 'stresses', 'temperatures')
 RUNS = {
     'nve': ('copper', {'ensemble': 'nve'}),
@@ -62,6 +63,10 @@ RUNS = {
         'copper',
         {'ensemble': 'nvt', 'temperature_K': 900, 'thermostat_time_fs': 4, 'frame_interval': 1, 'novelty': COOLED},
         COPPER,
+    ),
+    'nvt with new environments': (
+        'alloy',
+        {'ensemble': 'nvt', 'temperature_K': 1500, 'frame_interval': 1, 'novelty': FAR},
     ),
     'npt with a bias': ('copper', {'ensemble': 'npt', 'temperature_K': 900, 'bias': {'strength': 0.3}}, COPPER),
     'nvt with a bias and swaps': (

@@ -28,6 +28,7 @@ FRAME_FIELDS = (
     'target_pressure_GPa',
     'accepted_swaps',
     'force_deviation_eV_A',
+    'environment_distance',
     'bias_eV',
 )
 

@@ -29,3 +29,13 @@ class Disagreement:
         """Return the maximum deviation of the forces in eV/Å."""
         others = self._members.evaluate(system.positions, system.cell)
         return force_deviation(np.array([unbiased(evaluation).forces, *(other.forces for other in others)]))
+
+    def learn(self) -> None:
+        """Do nothing, because the disagreement does not depend on earlier frames."""
+
+    def dump(self) -> dict[str, np.ndarray]:
+        """Return no arrays, because there is no state."""
+        return {}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Do nothing."""

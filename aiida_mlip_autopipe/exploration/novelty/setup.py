@@ -9,17 +9,19 @@ from ase import Atoms
 from aiida_mlip_autopipe.calculators.evaluation import Evaluator
 from aiida_mlip_autopipe.exploration.novelty.bias import Bias
 from aiida_mlip_autopipe.exploration.novelty.disagreement import Disagreement
+from aiida_mlip_autopipe.exploration.novelty.distance import Distance
 from aiida_mlip_autopipe.exploration.novelty.members import Members
 from aiida_mlip_autopipe.exploration.novelty.watch import Watch
 from aiida_mlip_autopipe.exploration.phase_space import Evaluate
 from aiida_mlip_autopipe.exploration.settings.kinds import AnyExploration
+from aiida_mlip_autopipe.exploration.settings.novelty import DisagreementSettings, DistanceSettings
 
 COMMITTEE_KIND = 'committee'
 
 
 def committee_settings(settings: AnyExploration) -> list[str]:
     """Return the names of the settings that need a committee as calculator."""
-    needs = {'novelty': settings.novelty is not None, 'bias': settings.bias is not None}
+    needs = {'novelty': isinstance(settings.novelty, DisagreementSettings), 'bias': settings.bias is not None}
     return [name for name, needed in needs.items() if needed]
 
 
@@ -41,8 +43,13 @@ def make_novelty(
     with_stress
         Whether the stress is computed.
     """
-    if not committee_settings(settings):
-        return None, None
-    members = Members([Evaluator(atoms.copy(), member, with_stress).evaluate for member in calculator.members[1:]])
-    watch = Watch(settings.novelty, Disagreement(members)) if settings.novelty else None
-    return watch, Bias(evaluate, members, settings.bias.strength, len(atoms)) if settings.bias else None
+    members, bias, watch = None, None, None
+    if committee_settings(settings):
+        members = Members([Evaluator(atoms.copy(), one, with_stress).evaluate for one in calculator.members[1:]])
+    if settings.bias is not None and members is not None:
+        bias = Bias(evaluate, members, settings.bias.strength, len(atoms))
+    if isinstance(settings.novelty, DistanceSettings):
+        watch = Watch(settings.novelty, Distance(settings.novelty, atoms))
+    elif settings.novelty is not None and members is not None:
+        watch = Watch(settings.novelty, Disagreement(members))
+    return watch, bias

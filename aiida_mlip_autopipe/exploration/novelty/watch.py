@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from aiida_mlip_autopipe.calculators.evaluation import Evaluation
 from aiida_mlip_autopipe.exploration.phase_space import PhaseSpace
 from aiida_mlip_autopipe.exploration.settings.novelty import NoveltySettings
@@ -26,6 +28,18 @@ class Measure(Protocol):
 
     def of(self, system: PhaseSpace, evaluation: Evaluation) -> float:
         """Return the novelty of a structure."""
+        ...
+
+    def learn(self) -> None:
+        """Take into account that the last structure has been stored."""
+        ...
+
+    def dump(self) -> dict[str, np.ndarray]:
+        """Return arrays for a checkpoint."""
+        ...
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Restore the arrays from `dump`."""
         ...
 
 

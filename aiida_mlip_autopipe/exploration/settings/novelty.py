@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
+from aiida_mlip_autopipe.descriptors.soap.settings import SoapSettings
 from aiida_mlip_autopipe.exploration.unused import refuse_without_effect
 
 
@@ -52,7 +53,32 @@ class DisagreementSettings(_Novelty):
         return self
 
 
-NoveltySettings = DisagreementSettings
+class DistanceSettings(_Novelty):
+    """Frames are new if an environment is far from those of the seed and of the frames stored so far."""
+
+    kind: Literal['distance'] = 'distance'
+    """The maximum distance of an environment from the nearest known environment of the same element."""
+    threshold: float = Field(gt=0, lt=2**0.5)
+    """A frame is stored if this distance exceeds the threshold. The descriptors are normalised, so distances are
+    between 0 and √2."""
+    limit: float | None = Field(default=None, gt=0, lt=2**0.5)
+    """The trusted region ends at this distance. By default, it does not end."""
+    descriptor: SoapSettings = SoapSettings()
+    """The descriptor of the environments."""
+
+    @property
+    def limits(self) -> tuple[float, float | None]:
+        """The threshold, and the limit of the trusted region."""
+        return self.threshold, self.limit
+
+    @model_validator(mode='after')
+    def _check(self) -> DistanceSettings:
+        self._check_limit(('threshold', 'limit'))
+        return self
+
+
+NoveltySettings = Annotated[DisagreementSettings | DistanceSettings, Field(discriminator='kind')]
+"""The settings of a measure of novelty."""
 
 
 class BiasSettings(Settings):
