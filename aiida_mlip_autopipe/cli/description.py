@@ -65,9 +65,10 @@ def _describe_exploration(exploration: AnyExploration, timesteps_fs: Sequence[fl
         return f'relaxation in at most {counted(exploration.n_steps, "step")}, a frame every {interval}'
     time = _time(exploration.total_steps, timesteps_fs)
     phases = f' in {counted(len(exploration.phases), "phase")}' if exploration.phases else ''
+    cell = '' if exploration.cell == 'isotropic' else f', cell {exploration.cell}'
     return (
         f'{counted(exploration.total_steps, "step")}{time}{phases} at {_values(exploration.temperature_K)} K, '
-        f'ensemble {exploration.ensemble}, a frame every {interval}'
+        f'ensemble {exploration.ensemble}{cell}, a frame every {interval}'
     )
 
 

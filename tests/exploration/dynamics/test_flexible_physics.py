@@ -301,3 +301,20 @@ def test_the_choice_of_the_cell_vectors_does_not_matter_in_a_flexible_cell():
         cells.append(np.linalg.solve(vectors, system.cell))
     np.testing.assert_allclose(cells[0], cells[1], rtol=0, atol=1e-9)
     assert np.abs(cells[0] - cell).max() > 0.05
+
+
+@pytest.mark.parametrize('cell_setting', ['anisotropic', 'flexible', 'in_plane'])
+def test_a_drift_is_the_same_in_one_step_or_two(cell_setting):
+    """The sub-step is the exact solution for constant momenta, whatever its length."""
+    ends = []
+    for n_parts in (1, 2):
+        rng = np.random.default_rng(8)
+        system = gas(3, OBLIQUE, rng)
+        integrator = make('npt', system, StrainSprings(OBLIQUE, 1.0), 1.0, rng, cell=cell_setting)
+        system.cell_momentum = integrator.cell_mass * 1e-2 * rng.normal(size=system.cell_momentum.shape)
+        for _ in range(n_parts):
+            integrator.drift(20.0 / n_parts)
+        ends.append((system.positions, system.cell))
+    np.testing.assert_allclose(ends[0][0], ends[1][0], rtol=1e-12)
+    np.testing.assert_allclose(ends[0][1], ends[1][1], rtol=1e-12, atol=1e-12)
+    assert np.abs(system.cell - OBLIQUE).max() > 0.1
