@@ -61,6 +61,12 @@ def _describe_exploration(exploration: AnyExploration, timesteps_fs: Sequence[fl
             f'{_values(exploration.temperature_K)} K'
         )
     interval = 'step' if exploration.frame_interval == 1 else f'{exploration.frame_interval} steps'
+    if exploration.kind == 'deform':
+        last = exploration.n_steps * exploration.strain_per_step
+        return (
+            f'{exploration.mode} deformation to a strain of {last:g} or to failure, in at most '
+            f'{counted(exploration.n_steps, "step")}, a frame every {interval}'
+        )
     if exploration.kind == 'relax':
         return f'relaxation in at most {counted(exploration.n_steps, "step")}, a frame every {interval}'
     time = _time(exploration.total_steps, timesteps_fs)

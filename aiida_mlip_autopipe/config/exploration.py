@@ -12,6 +12,7 @@ from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.fields import fault
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration import DEFAULT_KIND, KINDS, AnyExploration, ExplorationSettings
+from aiida_mlip_autopipe.exploration.settings.deform import DeformSettings
 from aiida_mlip_autopipe.exploration.settings.normal_modes import NormalModesSettings
 from aiida_mlip_autopipe.exploration.settings.static import RelaxSettings, SinglePointSettings
 from aiida_mlip_autopipe.exploration.unused import without_effect
@@ -55,6 +56,12 @@ class ExplorationSection(_WithCommittee, ExplorationSettings):
         return self
 
 
+class DeformSection(_WithCommittee, DeformSettings):
+    """Each seed is deformed in steps, up to a maximum strain or to failure. The atoms are relaxed after each step."""
+
+    full_trajectory_interval: ClassVar[None] = None
+
+
 class NormalModesSection(_WithCommittee, NormalModesSettings):
     """Each seed is relaxed and displaced along its normal modes, with the distribution of a harmonic solid."""
 
@@ -80,6 +87,7 @@ def _kind(section: Any) -> Any:
 
 AnySection = Annotated[
     Annotated[ExplorationSection, Tag(DEFAULT_KIND)]
+    | Annotated[DeformSection, Tag('deform')]
     | Annotated[NormalModesSection, Tag('normal_modes')]
     | Annotated[RelaxSection, Tag('relax')]
     | Annotated[SinglePointSection, Tag('single_point')],

@@ -39,8 +39,8 @@ N_CRASH_FRAMES = 6
 # If a run is stopped within this number of steps, the likely cause is a time step that is too long.
 N_FIRST_STEPS = 100
 PROGRESS_INTERVAL_S = 10.0
-# The ensembles in which the stress moves the cell.
-WITH_STRESS = (*NPT, 'relax_cell')
+# The ensembles in which the stress moves the cell or ends the run.
+WITH_STRESS = (*NPT, 'relax_cell', 'deform_uniaxial', 'deform_shear', 'deform_volumetric')
 
 
 @dataclass

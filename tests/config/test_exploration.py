@@ -25,7 +25,7 @@ def test_the_default_kind_is_dynamics(tmp_path):
     assert config(tmp_path, {'n_steps': 40}).exploration.kind == 'dynamics'
 
 
-@pytest.mark.parametrize('kind', ['single_point', 'relax', 'normal_modes'])
+@pytest.mark.parametrize('kind', ['single_point', 'relax', 'normal_modes', 'deform'])
 def test_a_config_with_all_values_is_read_to_the_same_config(kind, tmp_path):
     given = config(tmp_path, {'kind': kind, 'committee': {'calculator': {'kind': 'emt'}}}, COPPER)
     assert validate_config(yaml.safe_load(config_text(given)), tmp_path) == given

@@ -169,6 +169,10 @@ UNUSED = [
     {'kind': 'relax', 'degrees': 'positions', 'pressure_GPa': 1},
     {'kind': 'relax', 'degrees': 'normal', 'stress_GPa': 1},
     {'kind': 'relax', 'degrees': 'positions', 'vacuum_A': 5},
+    {'kind': 'deform', 'plane': 'bc'},
+    {'kind': 'deform', 'stress_GPa': 1},
+    {'kind': 'deform', 'mode': 'shear', 'transverse': 'relaxed'},
+    {'kind': 'deform', 'mode': 'volumetric', 'direction': 'b'},
 ]
 
 
@@ -191,6 +195,9 @@ def test_a_setting_without_effect_is_refused(settings):
         ({'cell': 'flexible', 'tension_GPa': {}}, Code.VALUES_INCOMPLETE),
         ({'novelty': DISTANCE | {'limit': 0.05}}, Code.OUT_OF_RANGE),
         ({'n_steps': 5, 'monte_carlo': {'moves': [{'kind': 'swap'}]}}, Code.OUT_OF_RANGE),
+        ({'kind': 'deform', 'strain_per_step': 0}, Code.OUT_OF_RANGE),
+        ({'kind': 'deform', 'strain_per_step': -0.1, 'n_steps': 10}, Code.OUT_OF_RANGE),
+        ({'kind': 'deform', 'direction': [0, 0, 0]}, Code.OUT_OF_RANGE),
         ({'kind': 'normal_modes', 'temperature_K': 0}, Code.OUT_OF_RANGE),
         ({'kind': 'normal_modes', 'temperature_K': {'min': 0, 'max': 300}}, Code.OUT_OF_RANGE),
         ({'kind': 'normal_modes', 'temperature_K': []}, Code.WRONG_LENGTH),

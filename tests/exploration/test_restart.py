@@ -76,6 +76,8 @@ RUNS = {
     ),
     'relaxation of positions': ('slab', {'kind': 'relax', 'force_eV_per_A': 1e-9}),
     'relaxation of positions and cell': ('alloy', {'kind': 'relax', 'pressure_GPa': 5, 'stress_GPa': 1e-9}),
+    'uniaxial deformation': ('alloy', {'kind': 'deform', 'failure_fraction': None}),
+    'shear': ('alloy', {'kind': 'deform', 'mode': 'shear', 'failure_fraction': None}),
     'normal modes': ('slab', {'kind': 'normal_modes', 'temperature_K': 300}),
     'relaxation along the normal': ('slab', {'kind': 'relax', 'degrees': 'normal', 'force_eV_per_A': 1e-9}),
 }

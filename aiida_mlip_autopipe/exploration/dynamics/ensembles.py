@@ -12,6 +12,8 @@ from ase.data import covalent_radii
 from aiida_mlip_autopipe.core.codes import Code
 from aiida_mlip_autopipe.core.errors import AutopipeError
 from aiida_mlip_autopipe.exploration.dynamics.cells import voigt_to_matrix
+from aiida_mlip_autopipe.exploration.dynamics.deformation import deformation_vectors
+from aiida_mlip_autopipe.exploration.settings.deform import DeformSettings
 from aiida_mlip_autopipe.exploration.settings.kinds import AnyExploration
 from aiida_mlip_autopipe.exploration.settings.tension import TensionSettings
 from aiida_mlip_autopipe.structures.seed import fixed_mask
@@ -29,8 +31,19 @@ Ensemble = Literal[
     'relax_positions',
     'relax_normal',
     'normal_modes',
+    'deform_uniaxial',
+    'deform_shear',
+    'deform_volumetric',
 ]
+DEFORMATIONS: dict[str, Ensemble] = {
+    'uniaxial': 'deform_uniaxial',
+    'shear': 'deform_shear',
+    'volumetric': 'deform_volumetric',
+}
 AXES = 'abc'
+NO_STRESS = 'the calculator does not provide the stress'
+# Cosine of the angle between two directions that still count as perpendicular.
+PERPENDICULAR = 1e-6
 MOLECULAR = 'generated as molecules at a given density, which would not be preserved without dispersion'
 
 
@@ -60,6 +73,10 @@ def choose_for(
     if settings.kind == 'normal_modes':
         _refuse_immovable(atoms)
         return EnsembleChoice('normal_modes', 'set by the user')
+    if settings.kind == 'deform':
+        if obstacle := find_deformation_obstacle(atoms, settings, has_stress):
+            raise EnsembleRefusedError(Code.ENSEMBLE_IMPOSSIBLE, f'this structure cannot be deformed: {obstacle}')
+        return EnsembleChoice(DEFORMATIONS[settings.mode], 'set by the user')
     if settings.kind == 'relax':
         return choose_degrees(atoms, settings.degrees, settings.vacuum_A, has_stress, form, molecular)
     choice = choose_ensemble(
@@ -271,5 +288,34 @@ def _find_general_obstacle(atoms: Atoms, has_stress: bool) -> str | None:
     if n_fixed:
         return f'changing the cell would move the fixed atoms ({n_fixed})'
     if not has_stress:
-        return 'the calculator does not provide the stress'
+        return NO_STRESS
+    return None
+
+
+def find_deformation_obstacle(atoms: Atoms, settings: DeformSettings, has_stress: bool = True) -> str | None:
+    """Return why a structure cannot be deformed, or None if it can.
+
+    A structure with vacuum may be deformed in the plane of its layers.
+    """
+    open_axes = [axis for axis, periodic in zip(AXES, atoms.pbc, strict=True) if not periodic]
+    if open_axes:
+        return f'it is not periodic along {", ".join(open_axes)}'
+    if n_fixed := int(fixed_mask(atoms).sum()):
+        return f'a change of the cell would move the fixed atoms ({n_fixed})'
+    if not has_stress:
+        return NO_STRESS
+    direction, normal = deformation_vectors(settings, atoms.cell.array)
+    if settings.mode == 'shear' and abs(direction @ normal) > PERPENDICULAR:
+        return 'the direction of the shear is not in its plane'
+    radii = covalent_radii[atoms.numbers]
+    layers = empty_layers(atoms, radii)
+    reciprocal = np.linalg.inv(atoms.cell.array).T
+    planes = reciprocal / np.linalg.norm(reciprocal, axis=1)[:, np.newaxis]
+    across = np.ones(3) if settings.mode == 'volumetric' else np.abs(planes @ normal)
+    for axis in np.flatnonzero(layers >= settings.vacuum_A):
+        if across[axis] > PERPENDICULAR:
+            return f'an empty layer of {layers[axis]:.1f} Å across {AXES[axis]} would be deformed'
+    connected = count_connected_directions(atoms, radii, settings.vacuum_A)
+    if connected < len(AXES) - int((layers >= settings.vacuum_A).sum()):
+        return f'gaps of at least {settings.vacuum_A:g} Å divide it'
     return None

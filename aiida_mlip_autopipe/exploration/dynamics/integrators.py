@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from ase import units
 
+from aiida_mlip_autopipe.exploration.dynamics.deformation import Deformation
 from aiida_mlip_autopipe.exploration.dynamics.flexible import FlexiblePiston
 from aiida_mlip_autopipe.exploration.dynamics.minimiser import Fire, Limits
 from aiida_mlip_autopipe.exploration.dynamics.normal_modes import NormalModes
@@ -47,6 +48,8 @@ def make_integrator(
     if settings.kind == 'relax':
         limits = Limits(settings.force_eV_per_A, settings.stress_GPa, settings.pressure_GPa)
         return Fire(system, evaluate, evaluation, limits, ensemble.removeprefix('relax_'))
+    if settings.kind == 'deform':
+        return Deformation(system, evaluate, evaluation, settings)
     if settings.kind == 'normal_modes':
         return NormalModes(system, evaluate, evaluation, settings, np.array(pbc), rng)
     if settings.kind == 'single_point' or ensemble == 'nve':

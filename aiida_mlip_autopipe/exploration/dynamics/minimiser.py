@@ -45,10 +45,20 @@ class Fire(StaticSteps):
     limits
         The limits at which the relaxation has converged.
     degrees
-        ``cell``, ``positions`` or ``normal``.
+        ``cell``, ``positions``, ``normal``, or ``transverse``: positions and the cell perpendicular to a direction.
+    direction
+        The direction of ``transverse``, a unit vector.
     """
 
-    def __init__(self, system: PhaseSpace, evaluate: Evaluate, evaluation: Evaluation, limits: Limits, degrees: str):
+    def __init__(
+        self,
+        system: PhaseSpace,
+        evaluate: Evaluate,
+        evaluation: Evaluation,
+        limits: Limits,
+        degrees: str,
+        direction: np.ndarray | None = None,
+    ):
         super().__init__(system, evaluate, evaluation)
         self.limits = limits
         self.degrees = degrees
@@ -56,7 +66,11 @@ class Fire(StaticSteps):
         normal = np.cross(system.cell[0], system.cell[1])
         self._normal = normal / np.linalg.norm(normal) if degrees == 'normal' else normal
         self._start_cell = system.cell.copy()
-        n_rows = len(system.positions) + (3 if degrees == 'cell' else 0)
+        self._with_cell = degrees in ('cell', 'transverse')
+        self._across: np.ndarray | None = None
+        if degrees == 'transverse' and direction is not None:
+            self._across = np.eye(3) - np.outer(direction, direction)
+        n_rows = len(system.positions) + (3 if self._with_cell else 0)
         self.velocities = np.zeros((n_rows, 3))
         self.dt, self.alpha, self.n_downhill = DT_START, ALPHA_START, 0
 
@@ -65,7 +79,7 @@ class Fire(StaticSteps):
         """Whether the forces and, if the cell is relaxed, the stress are below their limits."""
         if float(np.linalg.norm(self._atomic_forces(), axis=1).max()) > self.limits.force_eV_per_A:
             return False
-        return self.degrees != 'cell' or bool(np.abs(self._excess_stress()).max() <= self.limits.stress_GPa * units.GPa)
+        return not self._with_cell or bool(np.abs(self._excess_stress()).max() <= self.limits.stress_GPa * units.GPa)
 
     def finish(self) -> None:
         """Report a relaxation that has not converged."""
@@ -73,7 +87,7 @@ class Fire(StaticSteps):
             return
         force = float(np.linalg.norm(self._atomic_forces(), axis=1).max())
         text = f'the relaxation did not converge: the maximum force is {force:.3g} eV/Å'
-        if self.degrees == 'cell':
+        if self._with_cell:
             excess = np.abs(self._excess_stress()).max() / units.GPa
             text += f', and the stress differs from the pressure by up to {excess:.3g} GPa'
         self.reports.append(('relaxation', text))
@@ -128,7 +142,8 @@ class Fire(StaticSteps):
         """Return the stress plus the pressure on the diagonal, (3, 3) in eV/Å³; zero at the target pressure."""
         xx, yy, zz, yz, xz, xy = self.evaluation.stress
         stress = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-        return np.asarray(stress + self.pressure * np.eye(3))
+        excess = stress + self.pressure * np.eye(3)
+        return np.asarray(excess if self._across is None else self._across @ excess @ self._across)
 
     def _deformation(self) -> np.ndarray:
         """Return the deformation gradient of the cell relative to the initial cell."""
@@ -137,16 +152,18 @@ class Fire(StaticSteps):
     def _forces(self) -> np.ndarray:
         """Return the forces on all coordinates."""
         forces = self._atomic_forces()
-        if self.degrees != 'cell':
+        if not self._with_cell:
             return forces
         gradient = self._deformation()
         virial = -self.system.volume * self._excess_stress()
         on_cell = np.linalg.solve(gradient, virial).T / len(forces)
+        if self._across is not None:
+            on_cell = self._across @ on_cell @ self._across
         return np.vstack([forces @ gradient, on_cell])
 
     def _move(self, change: np.ndarray) -> None:
         system, n = self.system, len(self.system.positions)
-        if self.degrees != 'cell':
+        if not self._with_cell:
             system.positions = system.positions + change
             return
         gradient = self._deformation()

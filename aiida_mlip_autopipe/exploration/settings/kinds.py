@@ -7,15 +7,17 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
+from aiida_mlip_autopipe.exploration.settings.deform import DeformSettings
 from aiida_mlip_autopipe.exploration.settings.dynamics import ExplorationSettings
 from aiida_mlip_autopipe.exploration.settings.normal_modes import NormalModesSettings
 from aiida_mlip_autopipe.exploration.settings.static import RelaxSettings, SinglePointSettings
 
-AnyExploration = ExplorationSettings | NormalModesSettings | RelaxSettings | SinglePointSettings
+AnyExploration = DeformSettings | ExplorationSettings | NormalModesSettings | RelaxSettings | SinglePointSettings
 
 DEFAULT_KIND = 'dynamics'
 KINDS: dict[str, type[AnyExploration]] = {
     DEFAULT_KIND: ExplorationSettings,
+    'deform': DeformSettings,
     'normal_modes': NormalModesSettings,
     'relax': RelaxSettings,
     'single_point': SinglePointSettings,
