@@ -171,11 +171,11 @@ class Simulation:
             self.integrator.set_targets(temperature, pressure * units.GPa)
             if segment.velocities_reset and state.step == segment.first:
                 system.momenta = system.thermal_momenta(temperature, state.rng)
-            alarm = self.steps.take(self.integrator, state.step)
+            sampled = segment.sampled and state.step >= settings.n_equilibration_steps
+            alarm = self.steps.take(self.integrator, state.step, sampled)
             complete = self.integrator.n_substeps == 0
             state.step += 1
             state.time_fs += self.prepared.timestep_fs
-            sampled = segment.sampled and state.step > settings.n_equilibration_steps
             # The final structure of a relaxation is always stored, even between two intervals.
             frame_due = (
                 complete and sampled and (state.step % settings.frame_interval == 0 or self.integrator.converged)

@@ -63,7 +63,7 @@ class GuardedSteps:
         self.monte_carlo = monte_carlo
         self.decay_steps = decay_steps
 
-    def take(self, integrator: VelocityVerlet | StaticSteps, step: int) -> Alarm | None:
+    def take(self, integrator: VelocityVerlet | StaticSteps, step: int, sampled: bool) -> Alarm | None:
         """Take a step, and try the Monte Carlo moves that follow it.
 
         Parameters
@@ -72,6 +72,8 @@ class GuardedSteps:
             The integrator, which changes its system.
         step
             The absolute step before this one.
+        sampled
+            Whether frames are stored at this step.
         """
         system, energy_before = integrator.system, integrator.evaluation.energy
         recent_K = self.schedule.recent_temperature(step, self.decay_steps)
@@ -83,7 +85,7 @@ class GuardedSteps:
         alarm = self.guards.check_step(system, integrator.evaluation, energy_before, recent_K)
         if alarm is None and self.monte_carlo is not None and self.monte_carlo.is_due(step + 1):
             assert isinstance(integrator, VelocityVerlet)  # only dynamics has Monte Carlo moves
-            self.monte_carlo.run_round(integrator)
+            self.monte_carlo.run_round(integrator, equilibrating=not sampled)
             # An accepted move may change the energy by any amount.
             alarm = self.guards.check_step(system, integrator.evaluation, integrator.evaluation.energy, recent_K)
         return alarm

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from sphinx.application import Sphinx
 
 from aiida_mlip_autopipe.generation import GENERATORS, complete_elements, generate_seeds
-from aiida_mlip_autopipe.generation.defects.voids import find_voids
+from aiida_mlip_autopipe.structures.voids import find_voids
 
 CUTOFF_A = 5.0
 # More pictures of a kind: the kind, and the label of the entry in its full example config.

@@ -51,7 +51,7 @@ def test_the_error_names_a_broken_entry_point(monkeypatch, value):
             'adsorption alloy amorphous atom cluster covalent defect dimer dislocation formula grain_boundary '
             'interface intermetallic ion_conductor ionic layered molecular stacking_fault structures surface',
         ),
-        (MOVES, 'displacement swap volume'),
+        (MOVES, 'displacement rotation swap translation vacancy volume'),
         (SAMPLERS, 'direct disagreement environment fps mix random stratified stride'),
     ],
     ids=['calculators', 'generators', 'moves', 'samplers'],

@@ -111,7 +111,7 @@ def all_changes() -> list[tuple[str, str, dict[str, Any]]]:
 def test_a_changed_setting_changes_the_inputs_of_a_job_or_is_refused(kind, path, changed):
     if path == 'kind':
         return
-    top = path.removeprefix('swap: ').removeprefix('volume: ').removeprefix('displacement: ').split('.')[0]
+    top = path.rpartition(': ')[2].split('.')[0]
     base = {'kind': kind, **(CONTEXTS.get(top, {}) if '.' in path else {})}
     try:
         settings = read_exploration(changed)
@@ -166,6 +166,13 @@ UNUSED = [
     {'novelty': {'kind': 'disagreement', 'threshold_eV_per_A': 1, 'on_limit': 'cool'}},
     {'novelty': NOVELTY | {'on_limit': 'stop', 'cooling_factor': 0.4}},
     {'novelty': {'kind': 'distance', 'threshold': 0.1, 'cooling_factor': 0.4}},
+    {'monte_carlo': {'moves': [{'kind': 'displacement'}], 'adapt': True}},
+    {'n_equilibration_steps': 9, 'monte_carlo': {'moves': [{'kind': 'displacement'}], 'adapt': True}},
+    {
+        'phases': [{'n_steps': 9, 'sampled': False}, {'n_steps': 9}],
+        'monte_carlo': {'moves': [{'kind': 'displacement'}], 'adapt': True},
+    },
+    {'n_equilibration_steps': 10, 'monte_carlo': {'moves': [{'kind': 'swap'}], 'adapt': True}},
     {'kind': 'relax', 'degrees': 'positions', 'pressure_GPa': 1},
     {'kind': 'relax', 'degrees': 'normal', 'stress_GPa': 1},
     {'kind': 'relax', 'degrees': 'positions', 'vacuum_A': 5},
@@ -213,6 +220,11 @@ def test_a_phase_or_a_round_without_effect_is_refused(settings, code):
         {'ensemble': 'nve', 'phases': [{'n_steps': 9, 'temperature_K': 300}]},
         {'ensemble': 'nve', 'phases': [{'kind': 'velocity_reset', 'n_steps': 9, 'temperature_K': 900}]},
         {'pressure_GPa': 1, 'phases': [{'kind': 'ramp', 'n_steps': 9, 'pressure_GPa': 2}]},
+        {'n_equilibration_steps': 10, 'monte_carlo': {'moves': [{'kind': 'displacement'}], 'adapt': True}},
+        {
+            'phases': [{'n_steps': 9}, {'n_steps': 9, 'sampled': False}, {'n_steps': 9}],
+            'monte_carlo': {'moves': [{'kind': 'displacement'}], 'adapt': True},
+        },
     ],
 )
 def test_a_setting_with_effect_is_accepted(settings):

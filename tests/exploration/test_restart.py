@@ -30,6 +30,8 @@ from aiida_mlip_autopipe.jobs.contract import (
 )
 
 SWAPS = {'moves': [{'kind': 'swap'}, {'kind': 'displacement'}], 'n_md_steps': 3, 'n_trials': 2}
+JUMPS = {'moves': [{'kind': 'vacancy'}, {'kind': 'displacement'}], 'n_md_steps': 3, 'n_trials': 3, 'adapt': True}
+MOLECULES = {'moves': [{'kind': 'translation'}, {'kind': 'rotation'}], 'n_md_steps': 2, 'n_trials': 3, 'adapt': True}
 VOLUMES = {'moves': [{'kind': 'swap'}, {'kind': 'volume'}], 'n_md_steps': 3, 'n_trials': 2}
 COOLED = {
     'kind': 'disagreement',
@@ -55,6 +57,15 @@ RUNS = {
     'npt in plane': ('free_slab', {'ensemble': 'npt', 'cell': 'in_plane', 'tension_GPa': {'xx': 1.0}}),
     'nvt with swaps and displacements': ('alloy', {'ensemble': 'nvt', 'temperature_K': 1500, 'monte_carlo': SWAPS}),
     'npt with swaps and volumes': ('alloy', {'ensemble': 'npt', 'temperature_K': 1500, 'monte_carlo': VOLUMES}),
+    'nvt with jumps into a vacancy': (
+        'vacancy',
+        {'ensemble': 'nvt', 'temperature_K': 3000, 'n_equilibration_steps': 8, 'monte_carlo': JUMPS},
+    ),
+    'nvt with moves of molecules': (
+        'molecules',
+        {'ensemble': 'nvt', 'n_equilibration_steps': 8, 'monte_carlo': MOLECULES},
+        {'molecular': True},
+    ),
     'frames with a minimum change': (
         'copper',
         {'ensemble': 'nvt', 'temperature_K': 900, 'frame_interval': 1, 'frame_min_change_A': 0.03},
@@ -62,17 +73,21 @@ RUNS = {
     'nvt cooled by novelty': (
         'copper',
         {'ensemble': 'nvt', 'temperature_K': 900, 'thermostat_time_fs': 4, 'frame_interval': 1, 'novelty': COOLED},
-        COPPER,
+        {'calculator': COPPER},
+    ),
+    'npt with a bias': (
+        'copper',
+        {'ensemble': 'npt', 'temperature_K': 900, 'bias': {'strength': 0.3}},
+        {'calculator': COPPER},
     ),
     'nvt with new environments': (
         'alloy',
         {'ensemble': 'nvt', 'temperature_K': 1500, 'frame_interval': 1, 'novelty': FAR},
     ),
-    'npt with a bias': ('copper', {'ensemble': 'npt', 'temperature_K': 900, 'bias': {'strength': 0.3}}, COPPER),
     'nvt with a bias and swaps': (
         'alloy',
         {'ensemble': 'nvt', 'temperature_K': 1500, 'bias': {'strength': 0.3}, 'monte_carlo': SWAPS},
-        COPPER,
+        {'calculator': COPPER},
     ),
     'relaxation of positions': ('slab', {'kind': 'relax', 'force_eV_per_A': 1e-9}),
     'relaxation of positions and cell': ('alloy', {'kind': 'relax', 'pressure_GPa': 5, 'stress_GPa': 1e-9}),
@@ -85,21 +100,21 @@ RUNS = {
 
 @pytest.fixture(params=RUNS.values(), ids=RUNS.keys())
 def atoms_and_settings(request):
-    fixture, settings, *calculators = request.param
-    return request.getfixturevalue(fixture), settings, {'calculator': calculators[0]} if calculators else {}
+    fixture, settings, *changes = request.param
+    return request.getfixturevalue(fixture), settings, *(changes or [{}])
 
 
 def test_two_legs_in_one_folder_or_two_give_the_frames_of_one_run(atoms_and_settings, job_folder, same_frames):
-    atoms, settings, calculator = atoms_and_settings
-    uninterrupted = job_folder('uninterrupted').write(atoms, settings | {'n_steps': 20}, **calculator)
-    first = job_folder('first').write(atoms, settings | {'n_steps': 11}, **calculator)
-    second = job_folder('second').write(atoms, settings | {'n_steps': 20}, **calculator)
+    atoms, settings, changes = atoms_and_settings
+    uninterrupted = job_folder('uninterrupted').write(atoms, settings | {'n_steps': 20}, **changes)
+    first = job_folder('first').write(atoms, settings | {'n_steps': 11}, **changes)
+    second = job_folder('second').write(atoms, settings | {'n_steps': 20}, **changes)
     assert uninterrupted.run().outcome == 'completed'
     assert first.run().last_step == 11
     shutil.copy(first.path / CHECKPOINT_FILE, second.path / START_FILE)
     legs = [first.frames()]
 
-    result = first.write(atoms, settings | {'n_steps': 20}, **calculator).run()
+    result = first.write(atoms, settings | {'n_steps': 20}, **changes).run()
     assert (result.outcome, result.first_step, result.last_step) == ('completed', 0, 20)
     same_frames(first.frames(), uninterrupted.frames())
     assert len(uninterrupted.frames()) > 3

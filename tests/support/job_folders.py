@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, fcc111
+from ase.build import bulk, fcc111, molecule
 from ase.constraints import FixAtoms
 from ase.io.trajectory import TrajectoryWriter
 from support.environments import environment_of
@@ -90,6 +90,26 @@ def alloy() -> Atoms:
     """Four atoms of an ordered copper-gold alloy."""
     atoms = bulk('Cu', a=3.85, cubic=True)
     atoms.numbers[:2] = 79
+    return atoms
+
+
+@pytest.fixture
+def vacancy(alloy) -> Atoms:
+    """A copper-gold alloy of seven atoms with one vacancy."""
+    atoms = alloy * (2, 1, 1)
+    del atoms[0]
+    return atoms
+
+
+@pytest.fixture
+def molecules() -> Atoms:
+    """Two molecules of CO and one of methane, numbered by tags."""
+    atoms = Atoms(cell=[9.0, 9.0, 9.0], pbc=True)
+    for number, (name, place) in enumerate([('CO', 1.0), ('CO', 4.5), ('CH4', 8.0)], start=1):
+        one = molecule(name)
+        one.positions += place - one.positions.mean(axis=0)
+        one.set_tags(number)
+        atoms += one
     return atoms
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from aiida_mlip_autopipe.core.settings import Settings
 from aiida_mlip_autopipe.exploration.montecarlo.base import MOVES, MoveSettings
@@ -26,9 +26,22 @@ class MonteCarloSettings(Settings):
     """Steps of molecular dynamics between two rounds of trial moves."""
     n_trials: int = Field(default=5, ge=1)
     """Trial moves in a round. Each one costs one evaluation of the calculator."""
+    adapt: bool = False
+    """Whether the step size of each move changes until 40 % of its trials are accepted. It changes only while no frames
+    are stored: during ``n_equilibration_steps``, and in phases with ``sampled: false``."""
 
     @model_validator(mode='after')
-    def _check_weight(self) -> MonteCarloSettings:
+    def _check_effects(self) -> MonteCarloSettings:
         if len(self.moves) == 1:
             refuse_without_effect(self.moves[0], ('weight',), 'it is the only move')
+        if not any(MOVES.load(move.kind).step_setting for move in self.moves):
+            refuse_without_effect(self, ('adapt',), 'no move has a step size')
         return self
+
+    @model_serializer(mode='wrap')
+    def _omit_default(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Omit ``adapt`` if it is false, so that runs match those stored before this setting existed."""
+        content: dict[str, Any] = serialize(self)
+        if not self.adapt:
+            content.pop('adapt', None)
+        return content

@@ -72,11 +72,21 @@ class MonteCarlo:
         """Return whether a round follows this step."""
         return step % self.settings.n_md_steps == 0
 
-    def run_round(self, integrator: VelocityVerlet) -> None:
-        """Try moves at the temperature and pressure of the integrator. Accepted moves change its system."""
+    def run_round(self, integrator: VelocityVerlet, equilibrating: bool = False) -> None:
+        """Try moves at the temperature and pressure of the integrator. Accepted moves change its system.
+
+        Parameters
+        ----------
+        integrator
+            The integrator of the dynamics between the rounds.
+        equilibrating
+            Whether no frames are stored at this step. Only then may the step sizes change.
+        """
         for _ in range(self.settings.n_trials):
             move = self.moves[int(integrator.rng.choice(len(self.moves), p=self._weights))]
-            self.try_move(move, integrator)
+            accepted = self.try_move(move, integrator)
+            if equilibrating and self.settings.adapt:
+                move.adapt(accepted)
 
     def try_move(self, move: Move, integrator: VelocityVerlet) -> bool:
         """Try one move, and return whether it was accepted."""
@@ -108,12 +118,12 @@ class MonteCarlo:
         """Number of accepted swaps since the start of the run."""
         return sum(move.n_accepted for move in self.moves if move.settings.kind == 'swap')
 
-    def dump(self) -> list[dict[str, int]]:
-        """Return the statistics of the moves for a checkpoint."""
+    def dump(self) -> list[dict[str, float]]:
+        """Return the statistics and the step sizes of the moves for a checkpoint."""
         return [move.dump() for move in self.moves]
 
-    def restore(self, statistics: list[dict[str, int]]) -> None:
-        """Restore the statistics from a checkpoint."""
+    def restore(self, statistics: list[dict[str, float]]) -> None:
+        """Restore what `dump` returned."""
         for move, counts in zip(self.moves, statistics, strict=True):
             move.restore(counts)
 

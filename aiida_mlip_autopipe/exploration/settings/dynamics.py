@@ -261,7 +261,21 @@ class ExplorationSettings(Settings):
                 f'monte_carlo.n_md_steps, {self.monte_carlo.n_md_steps}, exceeds the number of steps, '
                 f'{self.total_steps}, so no move would be tried',
             )
+        if self.monte_carlo is not None and not self._has_round_without_frames(self.monte_carlo.n_md_steps):
+            refuse_without_effect(
+                self.monte_carlo, ('adapt',), 'frames are stored at all steps at which moves are tried'
+            )
         return self
+
+    def _has_round_without_frames(self, n_md_steps: int) -> bool:
+        first = 0
+        for phase in self.phases or (PhaseSettings(n_steps=self.n_steps),):
+            last = first + phase.n_steps
+            end = min(last, self.n_equilibration_steps) if phase.sampled else last
+            if end // n_md_steps > first // n_md_steps:
+                return True
+            first = last
+        return False
 
     def for_seed(self, place: Place) -> ExplorationSettings:
         """Return the settings for one seed, with one temperature and one pressure.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 
-from aiida_mlip_autopipe.generation.defects.voids import distinct_points, find_voids, with_images
+from aiida_mlip_autopipe.structures.voids import distinct_points, find_voids, with_images
 
 # Minimum radius, divided by that of the largest void, as in `find_voids`: 0.89 for octahedra of bcc, 0.87 for
 # tetrahedra of fcc.

@@ -21,8 +21,8 @@ from aiida_mlip_autopipe.generation.chemistry.oxidation import States, describe_
 from aiida_mlip_autopipe.generation.crystals.prototypes import PROTOTYPES, ROLES, bond_lengths, prototype_cell
 from aiida_mlip_autopipe.generation.crystals.supercells import Repeats, check_composition, choose_repeats, given_repeats
 from aiida_mlip_autopipe.generation.crystals.tilts import MAX_TILT_DEG, TILT_SYSTEMS, tilted_cell
-from aiida_mlip_autopipe.generation.defects.voids import find_voids
 from aiida_mlip_autopipe.generation.report import notes_added_to
+from aiida_mlip_autopipe.structures.voids import find_voids
 
 N_RANDOM_SEEDS = 10
 # With 120 cells, fractions such as 0.6667, 0.33 and 0.125 are rounded to the intended values.

@@ -8,7 +8,7 @@ from ase.geometry import get_distances
 
 from aiida_mlip_autopipe.generation.defects.dumbbells import dumbbell_axes, dumbbell_length
 from aiida_mlip_autopipe.generation.defects.interstitials import find_interstitial_sites
-from aiida_mlip_autopipe.generation.defects.voids import find_voids
+from aiida_mlip_autopipe.structures.voids import find_voids
 
 
 def site_symmetry_order(atoms, point) -> int:

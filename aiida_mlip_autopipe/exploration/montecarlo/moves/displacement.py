@@ -26,6 +26,7 @@ class Displacement(Move):
 
     settings_class = DisplacementSettings
     settings: DisplacementSettings
+    step_setting = 'max_displacement_A'
 
     def begin(self, atoms: Atoms, free: np.ndarray) -> None:
         """Store the indices of the atoms that may move."""
@@ -33,7 +34,7 @@ class Displacement(Move):
 
     def propose(self, system: PhaseSpace, rng: np.random.Generator) -> Trial:
         """Move one randomly chosen atom."""
-        limit = self.settings.max_displacement_A
+        limit = self.step_size
         positions = system.positions.copy()
         positions[rng.choice(self._free)] += rng.uniform(-limit, limit, 3)
         return Trial(positions, system.cell)

@@ -35,13 +35,14 @@ class Volume(Move):
 
     settings_class = VolumeSettings
     settings: VolumeSettings
+    step_setting = 'max_change'
     needs_npt = True
 
     def begin(self, atoms: Atoms, free: np.ndarray) -> None:
-        """Refuse a structure with fixed atoms, and store the linear step, a fraction of the volume of the seed."""
+        """Refuse a structure with fixed atoms, and store the volume of the seed, to which a linear step refers."""
         if not free.all():
             raise MoveRefusedError(Code.MOVE_IMPOSSIBLE, 'a volume move would move the fixed atoms')
-        self._step = self.settings.max_change * atoms.get_volume()
+        self._seed_volume = atoms.get_volume()
         self._bodies = None if self.molecules is None else number_bodies(self.molecules)
         self._n = len(atoms) if self._bodies is None else len(np.unique(self._bodies))
 
@@ -49,11 +50,11 @@ class Volume(Move):
         """Scale the structure."""
         n = self._n
         if self.settings.scale == 'logarithmic':
-            change = rng.uniform(-1.0, 1.0) * np.log1p(self.settings.max_change)
+            change = rng.uniform(-1.0, 1.0) * np.log1p(self.step_size)
             exponent = n + 1
         else:
             volume = system.volume
-            new_volume = volume + rng.uniform(-1.0, 1.0) * self._step
+            new_volume = volume + rng.uniform(-1.0, 1.0) * (self.step_size * self._seed_volume)
             # A negative volume has zero probability, so the proposal is rejected.
             change = np.log(new_volume / volume) if new_volume > 0.0 else -np.inf
             exponent = n

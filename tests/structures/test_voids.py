@@ -8,7 +8,7 @@ from ase.geometry import get_distances
 from ase.spacegroup import crystal
 from scipy.spatial.transform import Rotation
 
-from aiida_mlip_autopipe.generation.defects.voids import find_voids
+from aiida_mlip_autopipe.structures.voids import find_voids
 
 
 # Octahedral and tetrahedral sites of common lattices in a cubic cell: their number and one of them.
